@@ -1,0 +1,204 @@
+"""The closed union of events that one answer consists of, whatever API it was said in.
+
+A reader turns a provider's bytes into these, a writer turns them into the client's. The order is:
+``Begin``, then any number of block events, at most one ``Usage`` that counts (the last one wins), then exactly one
+of ``End`` and ``Failed``, which is the last event.
+
+Blocks are numbered by the reader, in the order in which they open: 0, 1, 2, … A block opens with its first event
+(``Text``, ``Thought``, ``Refusal``, ``Sealed`` or ``ToolBegin`` with an unseen number) and never opens again after its
+``BlockEnd``. At most one block that is not a tool call is open at a time; tool calls may interleave (Chat does that).
+A reader closes every block before ``End``; after ``Failed`` blocks may be left open.
+"""
+
+from typing import Any, Literal, TypeAlias
+
+import attrs
+
+Api: TypeAlias = Literal["chat", "messages", "responses"]
+APIS: tuple[Api, ...] = ("chat", "messages", "responses")
+
+Reason: TypeAlias = Literal["stop", "stop_sequence", "length", "tool_calls", "refusal", "pause", "context_exceeded"]
+"""Why an answer ended. ``refusal`` is also Chat's ``content_filter``; ``pause`` is Messages' ``pause_turn``."""
+
+ToolKind: TypeAlias = Literal["function", "custom"]
+"""``function`` takes a JSON object, ``custom`` takes free text (OpenAI's custom tools)."""
+
+Kind: TypeAlias = Literal[
+    "invalid_request", "authentication", "billing", "permission", "not_found", "too_large", "rate_limited",
+    "overloaded", "upstream", "timeout", "unsupported", "internal",
+]  # fmt: skip
+
+STATUS: dict[Kind, int] = {
+    "invalid_request": 400,
+    "authentication": 401,
+    "billing": 402,
+    "permission": 403,
+    "not_found": 404,
+    "too_large": 413,
+    "rate_limited": 429,
+    "overloaded": 503,
+    "upstream": 502,
+    "timeout": 504,
+    "unsupported": 501,
+    "internal": 500,
+}
+
+
+@attrs.frozen
+class Begin:
+    """The answer has begun. ``id`` and ``model`` are the provider's words ("" where it says none)."""
+
+    id: str = ""
+    model: str = ""
+    created: int | None = None  # Unix seconds
+
+
+@attrs.frozen
+class Text:
+    """A piece of visible text. Never empty."""
+
+    block: int
+    text: str
+
+
+@attrs.frozen
+class Refusal:
+    """A piece of the model's refusal (``message.refusal``, a ``refusal`` part). Never empty."""
+
+    block: int
+    text: str
+
+
+@attrs.frozen
+class Thought:
+    """A piece of visible reasoning. Never empty."""
+
+    block: int
+    text: str
+
+
+@attrs.frozen
+class Sealed:
+    """What the provider needs back with this reasoning block on the next turn, whole, in its own API's words.
+
+    ``item`` is a JSON value: a Messages ``thinking`` or ``redacted_thinking`` block, a Responses ``reasoning`` item, or
+    for Chat ``{"reasoning_details": [...]}`` or ``{"field": "reasoning_content"}`` (the text itself is in the
+    ``Thought`` events then). Comes at most once in a block, after its ``Thought`` events and before its ``BlockEnd``.
+    """
+
+    block: int
+    api: Api
+    item: Any
+
+
+@attrs.frozen
+class Cited:
+    """A citation of the text block that is open, in the words of ``api`` (a JSON object)."""
+
+    block: int
+    api: Api
+    item: Any
+
+
+@attrs.frozen
+class ToolBegin:
+    """A call of one of the client's own tools begins. ``id`` is never empty and unique in the answer."""
+
+    block: int
+    id: str
+    name: str
+    kind: ToolKind = "function"
+
+
+@attrs.frozen
+class ToolInput:
+    """A piece of the call's arguments, as text; the pieces of a block put together are what the model wrote."""
+
+    block: int
+    text: str
+
+
+@attrs.frozen
+class Native:
+    """An item that only its own API can express (server tools and their results), whole. Opens and closes its block."""
+
+    block: int
+    api: Api
+    kind: str
+    item: Any
+
+
+@attrs.frozen
+class BlockEnd:
+    """Nothing more comes in this block."""
+
+    block: int
+
+
+@attrs.frozen
+class Usage:
+    """Token counts of the whole exchange so far; the last ``Usage`` of an answer is the true one. All are tokens.
+
+    ``input`` counts only what was neither read from nor written to a cache; ``output`` includes ``reasoning``.
+    """
+
+    input: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    cache_write_5m: int | None = None  # parts of cache_write by lifetime, None when the provider does not say
+    cache_write_1h: int | None = None
+    output: int = 0
+    reasoning: int | None = None
+
+    @property
+    def prompt(self) -> int:
+        """All input tokens, as the OpenAI APIs count them."""
+        return self.input + self.cache_read + self.cache_write
+
+
+@attrs.frozen
+class End:
+    """The answer is whole. ``raw`` is the provider's own word for the reason."""
+
+    reason: Reason
+    raw: str | None = None
+    stop_sequence: str | None = None
+
+
+@attrs.frozen
+class Failed:
+    """The answer did not become whole, or never began. Also what every ``GatewayError`` carries.
+
+    ``headers`` are those the client needs beside the status (``retry-after``, ``x-should-retry``), ``details`` a JSON
+    value that goes into Messages' ``error.details``. ``raw`` is the upstream's error as it came, for the log only.
+    """
+
+    kind: Kind
+    message: str
+    status: int = attrs.field(default=attrs.Factory(lambda self: STATUS[self.kind], takes_self=True))
+    code: str | None = None
+    param: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    details: Any = None
+    raw: bytes | None = attrs.field(default=None, repr=False)
+
+
+Event: TypeAlias = (
+    Begin
+    | Text
+    | Refusal
+    | Thought
+    | Sealed
+    | Cited
+    | ToolBegin
+    | ToolInput
+    | Native
+    | BlockEnd
+    | Usage
+    | End
+    | Failed
+)
+
+CONTENT = (Text, Refusal, Thought, Sealed, ToolBegin, Native, End)
+"""Events that commit an exchange: from the first of them on the client has seen an answer, and there is no second
+start. A whole answer without any content commits by its ``End``."""
