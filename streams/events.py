@@ -184,19 +184,7 @@ class Failed:
 
 
 Event: TypeAlias = (
-    Begin
-    | Text
-    | Refusal
-    | Thought
-    | Sealed
-    | Cited
-    | ToolBegin
-    | ToolInput
-    | Native
-    | BlockEnd
-    | Usage
-    | End
-    | Failed
+    Begin | Text | Refusal | Thought | Sealed | Cited | ToolBegin | ToolInput | Native | BlockEnd | Usage | End | Failed
 )
 
 CONTENT = (Text, Refusal, Thought, Sealed, ToolBegin, Native, End)

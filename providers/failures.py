@@ -1,0 +1,180 @@
+"""Errors in the words of the APIs: what upstreams send read into ``Failed``, and ``Failed`` written for clients.
+
+Reading is one tolerant function for all APIs, because what answers is not always the API that was called (a proxy's
+HTML, a router's own shape). Writing is a table per shape.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from streams.events import STATUS, Failed, Kind
+
+# By HTTP status of an upstream (B107). 401 and 403 stay what they are here: whose credential it was, the gateway knows.
+KIND_OF_STATUS: Mapping[int, Kind] = {
+    400: "invalid_request",
+    401: "authentication",
+    402: "billing",
+    403: "permission",
+    404: "not_found",
+    408: "timeout",
+    413: "too_large",
+    415: "invalid_request",
+    422: "invalid_request",
+    429: "rate_limited",
+    500: "upstream",
+    501: "unsupported",
+    502: "upstream",
+    503: "overloaded",
+    504: "timeout",
+    529: "overloaded",
+}
+
+# By the words in the body: `type` or `code` of either vendor. They say more than the status of a stream, which is 200.
+KIND_OF_WORD: Mapping[str, Kind] = {
+    "invalid_request_error": "invalid_request",
+    "invalid_prompt": "invalid_request",
+    "context_length_exceeded": "invalid_request",
+    "authentication_error": "authentication",
+    "invalid_api_key": "authentication",
+    "billing_error": "billing",
+    "insufficient_quota": "rate_limited",
+    "permission_error": "permission",
+    "not_found_error": "not_found",
+    "model_not_found": "not_found",
+    "request_too_large": "too_large",
+    "rate_limit_error": "rate_limited",
+    "rate_limit_exceeded": "rate_limited",
+    "overloaded_error": "overloaded",
+    "overloaded": "overloaded",
+    "timeout_error": "timeout",
+    "api_error": "upstream",
+    "server_error": "upstream",
+    "internal_server_error": "upstream",
+}
+
+MESSAGES_TYPE: Mapping[Kind, str] = {
+    "invalid_request": "invalid_request_error",
+    "authentication": "authentication_error",
+    "billing": "billing_error",
+    "permission": "permission_error",
+    "not_found": "not_found_error",
+    "too_large": "request_too_large",
+    "rate_limited": "rate_limit_error",
+    "overloaded": "overloaded_error",
+    "upstream": "api_error",
+    "timeout": "timeout_error",
+    "unsupported": "invalid_request_error",
+    "internal": "api_error",
+}
+
+OPENAI_TYPE: Mapping[Kind, str] = {
+    "invalid_request": "invalid_request_error",
+    "authentication": "invalid_request_error",
+    "billing": "billing_error",
+    "permission": "permission_error",
+    "not_found": "invalid_request_error",
+    "too_large": "invalid_request_error",
+    "rate_limited": "rate_limit_error",
+    "overloaded": "server_error",
+    "upstream": "server_error",
+    "timeout": "server_error",
+    "unsupported": "invalid_request_error",
+    "internal": "server_error",
+}
+
+# Where the openai SDKs or Codex look at `code` and the upstream gave none.
+OPENAI_CODE: Mapping[Kind, str] = {
+    "authentication": "invalid_api_key",
+    "overloaded": "overloaded",
+    "rate_limited": "rate_limit_exceeded",
+    "upstream": "server_error",
+    "timeout": "server_error",
+    "internal": "server_error",
+}
+
+# The headers of an upstream's error that the client acts on (B103, B108).
+TELLING_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
+
+
+def read_failure(status: int, body: bytes, headers: tuple[tuple[str, str], ...] = ()) -> Failed:
+    """What an upstream's error response says. Never raises; a body without a readable message is described instead."""
+    kind = KIND_OF_STATUS.get(status) or ("invalid_request" if 400 <= status < 500 else "upstream")
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        value = None
+    error = error_object(value)
+    message = _text(error.get("message")) or f"the provider answered with status {status} and no readable error"
+    if status < 400 or status == 500:  # inside a stream, or a status that says nothing
+        kind = kind_of(error, kind)
+    return Failed(
+        kind,
+        message,
+        status=status if status >= 400 else STATUS[kind],
+        code=_text(error.get("code")),
+        param=_text(error.get("param")),
+        headers=tuple((name, text) for name, text in headers if name in TELLING_HEADERS),
+        details=error.get("details"),
+        raw=body[:4096],
+    )
+
+
+def read_event_failure(value: Any, raw: bytes) -> Failed:
+    """The error in an event of a stream that began with 200: ``value`` is the event's JSON, which holds an error in any
+    of the shapes that ``error_object`` knows."""
+    error = error_object(value)
+    kind = kind_of(error, "upstream")
+    message = _text(error.get("message")) or "the provider broke the stream off with an error"
+    return Failed(
+        kind, message, code=_text(error.get("code")), param=_text(error.get("param")), details=error.get("details"),
+        raw=raw[:4096],
+    )  # fmt: skip
+
+
+def error_object(value: Any) -> Mapping[str, Any]:
+    """The members of an error wherever they are: under ``error``, at the top level, or as a bare string (xAI)."""
+    if not isinstance(value, dict):
+        return {}
+    inner = value.get("error")
+    if isinstance(inner, dict):
+        return inner
+    if isinstance(inner, str):
+        return {"message": inner, "code": value.get("code")}
+    if isinstance(value.get("detail"), str):  # FastAPI servers
+        return {"message": value["detail"]}
+    return value
+
+
+def kind_of(error: Mapping[str, Any], default: Kind) -> Kind:
+    """The kind that ``code`` or ``type`` name, else that of a status in ``code``, else ``default``."""
+    for word in (error.get("code"), error.get("type")):
+        if isinstance(word, str) and word in KIND_OF_WORD:
+            return KIND_OF_WORD[word]
+        if isinstance(word, int) and word in KIND_OF_STATUS:
+            return KIND_OF_STATUS[word]
+    return default
+
+
+def openai_error(failed: Failed) -> dict[str, Any]:
+    """The ``error`` member of Chat and Responses. ``code`` is never a status as a string (B106)."""
+    return {
+        "message": failed.message,
+        "type": OPENAI_TYPE[failed.kind],
+        "param": failed.param,
+        "code": failed.code or OPENAI_CODE.get(failed.kind),
+    }
+
+
+def messages_error(failed: Failed) -> dict[str, Any]:
+    """The ``error`` member of Messages."""
+    error: dict[str, Any] = {"type": MESSAGES_TYPE[failed.kind], "message": failed.message}
+    if failed.details is not None:
+        error["details"] = failed.details
+    return error
+
+
+def _text(value: Any) -> str | None:
+    """A string that says something; numbers in its place (OpenRouter's ``code``) are not taken over."""
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,136 @@
+"""Reading a client's JSON: typed access that names the place of a mistake and remembers what nobody has read.
+
+``null`` counts as absent, as the OpenAI SDKs mean it. What is still unread at the end is what the translation does not
+know; it is reported in ``x-trigate-dropped`` and never lost in silence.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from streams.errors import invalid
+
+T = TypeVar("T")
+
+_JSON_NAMES = {
+    dict: "an object", list: "an array", str: "a string", bool: "a boolean", int: "an integer", float: "a number",
+    type(None): "null",
+}  # fmt: skip
+
+
+def join(at: str, name: str | int) -> str:
+    """The path of a member (``a.b``) or an element (``a[0]``) of the value at ``at``."""
+    if isinstance(name, int):
+        return f"{at}[{name}]"
+    return f"{at}.{name}" if at else name
+
+
+def expect(value: Any, kind: type[T], at: str) -> T:
+    """``value`` as a ``kind``; otherwise a 400 that names ``at``, what was expected and what came."""
+    good = isinstance(value, kind) and not (kind in (int, float) and isinstance(value, bool))
+    if good:
+        return value  # type: ignore[no-any-return]
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return value  # type: ignore[return-value]  # an integer is a number; it keeps its spelling
+    name = "a number" if kind is float else _JSON_NAMES[kind]
+    raise invalid(f"{at} must be {name}, not {_JSON_NAMES.get(type(value), 'that')}", at)
+
+
+class Fields:
+    """One JSON object of a request. Every accessor marks the member as read.
+
+    Accessors return ``None`` for an absent or ``null`` member and raise a 400 for one of the wrong type.
+    """
+
+    __slots__ = ("_unread", "at", "data")
+
+    def __init__(self, data: Mapping[str, Any], at: str = "") -> None:
+        self.data = data
+        self.at = at
+        self._unread = dict.fromkeys(data)
+
+    @classmethod
+    def of(cls, value: Any, at: str) -> "Fields":
+        return cls(expect(value, dict, at), at)
+
+    def _take(self, name: str, kind: type[T]) -> T | None:
+        self._unread.pop(name, None)
+        value = self.data.get(name)
+        return None if value is None else expect(value, kind, join(self.at, name))
+
+    def any(self, name: str) -> Any:
+        self._unread.pop(name, None)
+        return self.data.get(name)
+
+    def string(self, name: str) -> str | None:
+        return self._take(name, str)
+
+    def integer(self, name: str) -> int | None:
+        return self._take(name, int)
+
+    def number(self, name: str) -> float | None:
+        return self._take(name, float)
+
+    def boolean(self, name: str) -> bool | None:
+        return self._take(name, bool)
+
+    def array(self, name: str) -> list[Any] | None:
+        return self._take(name, list)
+
+    def object(self, name: str) -> "Fields | None":
+        value = self._take(name, dict)
+        return None if value is None else Fields(value, join(self.at, name))
+
+    def objects(self, name: str) -> Iterator["Fields"]:
+        """The elements of an array of objects, each with its path."""
+        at = join(self.at, name)
+        for i, value in enumerate(self._take(name, list) or ()):
+            yield Fields.of(value, join(at, i))
+
+    def need(self, name: str, kind: type[T]) -> T:
+        """A member that must be there: ``need("role", str)``."""
+        value = self._take(name, kind)
+        if value is None:
+            at = join(self.at, name)
+            raise invalid(f"{at} is required", at)
+        return value
+
+    def path(self, name: str) -> str:
+        return join(self.at, name)
+
+    def ignore(self, *names: str) -> None:
+        """Mark members as read that mean nothing for the answer (they are not reported)."""
+        for name in names:
+            self._unread.pop(name, None)
+
+    def unread(self) -> list[str]:
+        """The paths of members that nobody has read, ``null`` ones left out, in the order in which they were sent."""
+        return [join(self.at, name) for name in self._unread if self.data[name] is not None]
+
+
+class Drops:
+    """The paths of what could not be carried, each once, in order, array indices as ``[]``."""
+
+    __slots__ = ("_paths",)
+
+    def __init__(self, paths: Iterable[str] = ()) -> None:
+        self._paths = dict.fromkeys(map(generic, paths))
+
+    def add(self, *paths: str) -> None:
+        for path in paths:
+            self._paths[generic(path)] = None
+
+    def rest(self, fields: Fields) -> None:
+        """Everything that is still unread in ``fields``."""
+        self.add(*fields.unread())
+
+    def paths(self) -> tuple[str, ...]:
+        return tuple(self._paths)
+
+
+_INDEX = re.compile(r"\[\d+\]")
+
+
+def generic(path: str) -> str:
+    """``messages[2].content[0]`` as ``messages[].content[]``: the form of the report."""
+    return _INDEX.sub("[]", path) if "[" in path else path

@@ -1,0 +1,169 @@
+"""Events folded into one finished answer. What streams and what does not are one code path: a whole answer is the
+fold of the same events that a stream would have been."""
+
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+import attrs
+
+from streams.errors import GatewayError
+from streams.events import (
+    Api,
+    Begin,
+    BlockEnd,
+    Cited,
+    End,
+    Event,
+    Failed,
+    Native,
+    Refusal,
+    Sealed,
+    Text,
+    Thought,
+    ToolBegin,
+    ToolInput,
+    ToolKind,
+    Usage,
+)
+
+
+@attrs.frozen
+class TextBlock:
+    text: str
+    citations: tuple[Cited, ...] = ()
+
+
+@attrs.frozen
+class RefusalBlock:
+    text: str
+
+
+@attrs.frozen
+class ThoughtBlock:
+    """Reasoning: its readable text ("" if there is none) and what the provider wants back."""
+
+    text: str
+    sealed: Sealed | None = None
+
+
+@attrs.frozen
+class ToolBlock:
+    id: str
+    name: str
+    input: str  # as the model wrote it
+    kind: ToolKind = "function"
+
+
+@attrs.frozen
+class NativeBlock:
+    api: Api
+    kind: str
+    item: Any
+
+
+Block: TypeAlias = TextBlock | RefusalBlock | ThoughtBlock | ToolBlock | NativeBlock
+
+
+@attrs.frozen
+class Answer:
+    """A whole answer; ``blocks`` in the order in which they opened."""
+
+    begin: Begin
+    blocks: tuple[Block, ...]
+    usage: Usage | None
+    end: End
+
+    @property
+    def called(self) -> bool:
+        """Whether a tool of the client's is called."""
+        return any(isinstance(block, ToolBlock) for block in self.blocks)
+
+
+class _Open:
+    """A block while its pieces come in."""
+
+    __slots__ = ("citations", "first", "pieces", "sealed")
+
+    def __init__(self, first: Event) -> None:
+        self.first = first
+        self.pieces: list[str] = []
+        self.sealed: Sealed | None = None
+        self.citations: list[Cited] = []
+
+    def block(self) -> Block:
+        text = "".join(self.pieces)
+        match self.first:
+            case ToolBegin(id=id, name=name, kind=kind):
+                return ToolBlock(id, name, text, kind)
+            case Native(api=api, kind=what, item=item):
+                return NativeBlock(api, what, item)
+            case Refusal():
+                return RefusalBlock(text)
+            case Thought() | Sealed():
+                return ThoughtBlock(text, self.sealed)
+            case _:
+                return TextBlock(text, tuple(self.citations))
+
+
+class Fold:
+    """Takes events in order; ``answer()`` once ``End`` has come. Memory is linear in the answer."""
+
+    def __init__(self) -> None:
+        self._begin = Begin()
+        self._blocks: dict[int, _Open] = {}
+        self._usage: Usage | None = None
+        self._end: End | None = None
+        self.failed: Failed | None = None
+
+    def add(self, event: Event) -> None:
+        match event:
+            case Text(block=block, text=text) | Refusal(block=block, text=text) | Thought(block=block, text=text):
+                self._open(block, event).pieces.append(text)
+            case ToolInput(block=block, text=text):
+                self._blocks[block].pieces.append(text)
+            case ToolBegin(block=block) | Native(block=block):
+                self._open(block, event)
+            case Sealed(block=block):
+                self._open(block, event).sealed = event
+            case Cited(block=block):
+                self._open(block, event).citations.append(event)
+            case Begin():
+                self._begin = event
+            case Usage():
+                self._usage = event
+            case End():
+                self._end = event
+            case Failed():
+                self.failed = event
+            case BlockEnd():
+                pass
+
+    def _open(self, block: int, event: Event) -> _Open:
+        found = self._blocks.get(block)
+        if found is None:
+            found = self._blocks[block] = _Open(event)
+        return found
+
+    def blocks(self) -> tuple[Block, ...]:
+        """The blocks so far, unfinished ones as far as they came."""
+        return tuple(self._blocks[block].block() for block in sorted(self._blocks))
+
+    @property
+    def usage(self) -> Usage | None:
+        return self._usage
+
+    def answer(self) -> Answer:
+        """The whole answer. Raises ``GatewayError`` if it failed or has not ended."""
+        if self.failed is not None:
+            raise GatewayError.of(self.failed)
+        if self._end is None:
+            raise GatewayError("upstream", "the upstream ended its answer early")
+        return Answer(self._begin, self.blocks(), self._usage, self._end)
+
+
+def fold(events: Iterable[Event]) -> Answer:
+    """The whole answer that ``events`` tell. Raises ``GatewayError`` as ``Fold.answer`` does."""
+    folded = Fold()
+    for event in events:
+        folded.add(event)
+    return folded.answer()

@@ -1,0 +1,124 @@
+"""Server-sent events: bytes to events and back, split anywhere.
+
+Framing as WHATWG HTML section 9.2.6 has it: lines end at LF, CR or CRLF and at nothing else (U+2028, U+0085 and VT are
+data), ``data:`` with or without the space, several ``data:`` lines joined by LF, comments, a byte-order mark at the
+start. ``Splitter`` finds whole events without looking into them, so that they can be forwarded untouched.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+# Atomic groups: a CRLF must not be taken for two line ends on backtracking.
+_BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+_SEAM = 3  # "\r\n\r": the most of a blank line that can be held back
+_BOM = b"\xef\xbb\xbf"
+
+COMMENT_PING = b": ping\n\n"
+
+
+class EventTooLarge(Exception):
+    """One event is larger than the limit: the stream cannot be forwarded in whole events."""
+
+
+class Splitter:
+    """Cuts a byte stream into whole events, each with the blank line that ends it.
+
+    The pieces put together are the input, byte for byte. Work is linear in the input whatever the sizes of events and
+    reads: of what is held back only the seam is looked at again.
+    """
+
+    def __init__(self, limit: int = 16 * 2**20) -> None:
+        self._limit = limit
+        self._held: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The events that ``data`` completes. Raises ``EventTooLarge`` when more than the limit would be held."""
+        events: list[bytes] = []
+        start = 0
+        if self._held:
+            seam = b"".join(self._held[-_SEAM:])[-_SEAM:]
+            match = _BLANK_LINE.search(seam + data[: _SEAM + 1]) or _BLANK_LINE.search(data)
+            if match is None:
+                self._hold(data)
+                return events
+            cut = match.end() - (len(seam) if match.string is not data else 0)
+            self._held.append(data[:cut])
+            events.append(b"".join(self._held))
+            self._held.clear()
+            self._size = 0
+            start = cut
+        if b"\r" in data:
+            for match in _BLANK_LINE.finditer(data, start):
+                events.append(data[start : match.end()])
+                start = match.end()
+        else:
+            while (cut := data.find(b"\n\n", start)) >= 0:
+                events.append(data[start : cut + 2])
+                start = cut + 2
+        if start < len(data):
+            self._hold(data[start:])
+        return events
+
+    def close(self) -> bytes:
+        """What is left without a blank line at the end: an event some servers do not finish, or half of one."""
+        rest = b"".join(self._held)
+        self._held.clear()
+        self._size = 0
+        return rest
+
+    def _hold(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > self._limit:
+            raise EventTooLarge
+        self._held.append(data)
+
+
+def parse(raw: bytes) -> tuple[str, bytes] | None:
+    """The event name ("" if none) and the data of one raw event; ``None`` for comments and events without data.
+
+    Two things that are no SSE are taken for errors, because real servers send them in mid-stream: a bare JSON object
+    and a field ``error:`` with one. They come back as data without a name.
+    """
+    if raw.startswith(b"data: ") and raw.find(b"\n", 6, -2) < 0 and b"\r" not in raw:  # the shape nearly all have
+        return "", raw[6:].rstrip(b"\n")
+    name = ""
+    data: list[bytes] = []
+    for line in _LINE_END.split(raw.removeprefix(_BOM)):
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"data" or (field == b"error" and value.startswith(b"{")):
+            data.append(value)
+        elif field == b"event":
+            name = value.decode("utf-8", "replace")
+    if not data and raw.lstrip().startswith(b"{"):
+        data.append(raw.strip())
+    return (name, b"\n".join(data)) if any(data) else None
+
+
+def is_plain(raw: bytes) -> bool:
+    """Whether the event has neither ``id:`` nor ``retry:`` (B105a: after one, comments break the openai SDK)."""
+    return not any(line.startswith((b"id:", b"retry:")) for line in _LINE_END.split(raw))
+
+
+def dump(value: Any) -> bytes:
+    """``value`` as compact JSON on one line that no client splits by mistake: U+2028, U+2029 and U+0085 are escaped
+    (modelcontextprotocol/typescript-sdk#1926)."""
+    data = msgspec.json.encode(value)
+    if b"\xe2\x80" in data or b"\xc2\x85" in data:
+        data = data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+        data = data.replace(b"\xc2\x85", b"\\u0085")
+    return data
+
+
+def event(name: str, value: Any) -> bytes:
+    """A named event with ``value`` as its JSON data."""
+    return b"event: %b\ndata: %b\n\n" % (name.encode("ascii"), dump(value))
+
+
+def data(value: Any) -> bytes:
+    """An event without a name, as Chat has them."""
+    return b"data: %b\n\n" % dump(value)
