@@ -24,6 +24,7 @@ class Row:
     messages: str = ""
     responses: str = ""
     default: Any = None  # a value that means the same as leaving the field out: not reported where it is left out
+    single: bool = False  # a bare string is taken for a list of one, as Chat's `stop` allows
     must: bool = False  # changes what the answer is: where it cannot be honoured the request is refused, never altered
 
     def field(self, api: Api) -> str:
@@ -36,7 +37,7 @@ ROWS: tuple[Row, ...] = (
     Row("temperature", float, "temperature", "temperature", "temperature", 1),
     Row("top_p", float, "top_p", "top_p", "top_p", 1),
     Row("top_k", int, "", "top_k", ""),
-    Row("stop", list, "stop", "stop_sequences", ""),
+    Row("stop", list, "stop", "stop_sequences", "", single=True),
     Row("seed", int, "seed"),
     Row("n", int, "n", default=1, must=True),
     Row("frequency_penalty", float, "frequency_penalty", default=0),
@@ -78,6 +79,8 @@ def read_controls(fields: Fields, api: Api) -> dict[str, Control]:
         name = row.field(api)
         if name and (value := fields.any(name)) is not None:
             path = fields.path(name)
+            if row.single and isinstance(value, str):
+                value = [value]
             found[row.name] = Control(value if row.kind is object else expect(value, row.kind, path), path)
     return found
 

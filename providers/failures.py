@@ -5,11 +5,12 @@ HTML, a router's own shape). Writing is a table per shape.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, assert_never
 
 import msgspec
 
-from streams.events import STATUS, Failed, Kind
+from streams import sse
+from streams.events import STATUS, Api, Failed, Kind
 
 # By HTTP status of an upstream (B107). 401 and 403 stay what they are here: whose credential it was, the gateway knows.
 KIND_OF_STATUS: Mapping[int, Kind] = {
@@ -117,7 +118,7 @@ def read_failure(status: int, body: bytes, headers: tuple[tuple[str, str], ...] 
         param=_text(error.get("param")),
         headers=tuple((name, text) for name, text in headers if name in TELLING_HEADERS),
         details=error.get("details"),
-        raw=body[:4096],
+        raw=body,
     )
 
 
@@ -129,7 +130,7 @@ def read_event_failure(value: Any, raw: bytes) -> Failed:
     message = _text(error.get("message")) or "the provider broke the stream off with an error"
     return Failed(
         kind, message, code=_text(error.get("code")), param=_text(error.get("param")), details=error.get("details"),
-        raw=raw[:4096],
+        raw=raw,
     )  # fmt: skip
 
 
@@ -178,3 +179,30 @@ def messages_error(failed: Failed) -> dict[str, Any]:
 def _text(value: Any) -> str | None:
     """A string that says something; numbers in its place (OpenRouter's ``code``) are not taken over."""
     return value if isinstance(value, str) and value else None
+
+
+def last_event(api: Api, failed: Failed, response_id: str, sequence: int) -> bytes:
+    """The error event that ends a stream which someone else wrote (the byte lane).
+
+    ``response_id`` and ``sequence`` matter to Responses only: the id that its stream has shown and the number that its
+    next event would bear. Nothing may follow, least of all a success terminator.
+    """
+    match api:
+        case "chat":
+            return sse.data({"error": openai_error(failed)})
+        case "messages":
+            return sse.event("error", {"type": "error", "error": messages_error(failed)})
+        case "responses":
+            code = failed.code or OPENAI_CODE.get(failed.kind, "server_error")
+            response = {
+                "id": response_id,
+                "object": "response",
+                "status": "failed",
+                "error": {"code": code, "message": failed.message},
+                "output": [],
+            }
+            return sse.event(
+                "response.failed", {"type": "response.failed", "sequence_number": sequence, "response": response}
+            )
+        case _:
+            assert_never(api)

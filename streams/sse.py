@@ -83,8 +83,9 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
     Two things that are no SSE are taken for errors, because real servers send them in mid-stream: a bare JSON object
     and a field ``error:`` with one. They come back as data without a name.
     """
-    if raw.startswith(b"data: ") and raw.find(b"\n", 6, -2) < 0 and b"\r" not in raw:  # the shape nearly all have
-        return "", raw[6:].rstrip(b"\n")
+    # The shape nearly all have: one data line and the blank line.
+    if raw.startswith(b"data: ") and raw.endswith(b"\n\n") and raw.find(b"\n", 6, -2) < 0 and b"\r" not in raw:
+        return ("", raw[6:-2]) if len(raw) > 8 else None
     name = ""
     data: list[bytes] = []
     for line in _LINE_END.split(raw.removeprefix(_BOM)):

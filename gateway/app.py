@@ -1,0 +1,203 @@
+"""The HTTP surface: routes, and what is answered outside an exchange. Every error is in the shape of the API whose path
+was called."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from quart import Response, request
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException
+
+from gateway.config import Config
+from gateway.exchange import JSON_HEADERS, Asked, Exchange, Service, own_headers
+from gateway.ledger import Ledger, Record
+from gateway.routing import Model, Router
+from gateway.scope import Scope, configure, current_scope, read_body, respond
+from gateway.server import Lifecycle
+from gateway.upstream import Upstream
+from providers.apis import CODECS
+from streams.errors import GatewayError
+from streams.events import Api, Failed, Kind
+
+ROUTES: dict[str, Api] = {
+    "/v1/chat/completions": "chat",
+    "/v1/messages": "messages",
+    "/v1/responses": "responses",
+}
+
+FULL = Failed(
+    "overloaded", "the gateway serves as many requests as its limits.in_flight allows", headers=(("retry-after", "1"),)
+)
+KIND_OF_HTTP: dict[int, Kind] = {404: "not_found", 413: "too_large", 500: "internal"}
+
+
+def create_app(config: Config, lifecycle: Lifecycle | None = None, ledger: Ledger | None = None) -> QuartTrio:
+    """The ASGI app of one worker. Serve it with ``gateway.server.serve``, or any trio ASGI server."""
+    app = QuartTrio("trigate", static_folder=None)
+    app.url_map.strict_slashes = False
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    configure(app, config.limits.request_body)
+    lifecycle = lifecycle or Lifecycle()
+    ledger = ledger or Ledger()
+    router = Router(config)
+    upstream = Upstream(ca_path=str(config.ca_path) if config.ca_path else None)
+    service = Service(router, upstream, lifecycle, config.limits, config.keep_alive)
+
+    app.after_serving(upstream.aclose)
+    for path, api in ROUTES.items():
+        app.add_url_rule(path, api, _exchange(service, ledger, api), methods=["POST"])
+    _add_models(app, router)
+    _add_health(app, lifecycle)
+    _add_errors(app, ledger)
+    return app
+
+
+def _exchange(service: Service, ledger: Ledger, api: Api) -> Callable[[], Awaitable[Response]]:
+    async def view() -> Response:
+        scope = current_scope()
+        record = _record(api, scope, ledger)
+        asked = Asked(_client_headers(), request.query_string.decode("latin-1"))
+        exchange = Exchange(service, api, asked, scope, record)
+        if service.lifecycle.in_flight > service.limits.in_flight:
+            return exchange.refuse(FULL)
+        encoding = request.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("", "identity"):
+            message = f"content-encoding {encoding} is not supported: send the body uncompressed"
+            return exchange.refuse(Failed("invalid_request", message, status=415))
+        return await exchange.answer(await read_body())
+
+    return view
+
+
+def _record(api: Api, scope: Scope, ledger: Ledger) -> Record:
+    """A record for the request that is being handled, settled when its last task has ended."""
+    record = Record(scope.id, api)
+    scope.on_close(lambda left: ledger.settle(record, left))
+    return record
+
+
+def _client_headers() -> tuple[tuple[str, str], ...]:
+    raw = request.scope["headers"]
+    return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in raw)
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    headers = [*JSON_HEADERS, ("x-request-id", current_scope().id)]
+    return respond(msgspec.json.encode(value), status, headers)
+
+
+# Models
+
+
+def _add_models(app: QuartTrio, router: Router) -> None:
+    started = int(time.time())
+    models = router.models()
+
+    async def listing() -> Response:
+        if "anthropic-version" in request.headers:
+            ids = [model.id for model in models]
+            return _json(
+                {
+                    "data": [_anthropic_model(model, started) for model in models],
+                    "has_more": False,
+                    "first_id": ids[0] if ids else None,
+                    "last_id": ids[-1] if ids else None,
+                }
+            )
+        return _json({"object": "list", "data": [_openai_model(model, started) for model in models]})
+
+    async def single(model_id: str) -> Response:
+        anthropic = "anthropic-version" in request.headers
+        try:
+            target = router.resolve(model_id, "messages" if anthropic else "chat")
+        except GatewayError as error:
+            codec = CODECS["messages" if anthropic else "chat"]
+            headers = [*JSON_HEADERS, ("x-request-id", current_scope().id)]
+            return respond(codec.write_error(error.failed, current_scope().id), error.failed.status, headers)
+        model = Model(model_id, target.entry.provider.display_name)
+        return _json((_anthropic_model if anthropic else _openai_model)(model, started))
+
+    app.add_url_rule("/v1/models", "models", listing, methods=["GET"])
+    app.add_url_rule("/v1/models/<path:model_id>", "model", single, methods=["GET"])
+
+
+def _openai_model(model: Model, created: int) -> dict[str, Any]:
+    return {"id": model.id, "object": "model", "created": created, "owned_by": model.owned_by}
+
+
+def _anthropic_model(model: Model, created: int) -> dict[str, Any]:
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(created))
+    return {"type": "model", "id": model.id, "display_name": model.id, "created_at": at, "lifecycle": "active"}
+
+
+# Health
+
+
+def _add_health(app: QuartTrio, lifecycle: Lifecycle) -> None:
+    async def healthz() -> Response:
+        return _json({"status": "ok"})
+
+    async def readyz() -> Response:
+        return _json({"status": "draining"}, 503) if lifecycle.draining else _json({"status": "ready"})
+
+    async def root() -> Response:  # Claude Code asks HEAD / before anything else
+        return _json({"service": "trigate", "apis": list(ROUTES), "models": "/v1/models"})
+
+    app.add_url_rule("/healthz", "healthz", healthz, methods=["GET"])
+    app.add_url_rule("/readyz", "readyz", readyz, methods=["GET"])
+    app.add_url_rule("/", "root", root, methods=["GET"])
+
+
+# Errors outside an exchange
+
+
+def _add_errors(app: QuartTrio, ledger: Ledger) -> None:
+    async def http_error(error: HTTPException) -> Response:
+        failed = _http_failed(error)
+        record = _record(_api_of(request.path), current_scope(), ledger)
+        record.failed = failed
+        record.answered(failed.status)
+        body = CODECS[record.api].write_error(failed, record.id)
+        return respond(body, failed.status, (*JSON_HEADERS, *failed.headers, *own_headers(record)))
+
+    async def upgrade() -> Response:
+        # Codex falls back to HTTP on a 426 and on nothing else (openai/codex#43353).
+        failed = Failed("invalid_request", "WebSocket is not served here: use POST /v1/responses", status=426)
+        body = CODECS["responses"].write_error(failed, "")
+        return respond(body, 426, (*JSON_HEADERS, ("connection", "close")))
+
+    async def our_mistake(error: Exception) -> Response:
+        app.logger.exception("unexpected error", exc_info=error)
+        return await http_error(HTTPException("the gateway has made a mistake; it is in its log"))
+
+    app.register_error_handler(HTTPException, http_error)
+    app.register_error_handler(Exception, our_mistake)
+    app.add_websocket("/v1/responses", "upgrade", upgrade)
+
+
+def _http_failed(error: HTTPException) -> Failed:
+    status = error.code or 500
+    path = request.path
+    if status == 404:
+        message = f"there is no {request.method} {path} here; served are {', '.join(ROUTES)} and /v1/models"
+    elif status == 405:
+        allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
+        message = f"{request.method} is not allowed on {path}; use {allowed}"
+        return Failed("invalid_request", message, status=405, headers=(("allow", allowed),))
+    elif status == 413:
+        message = f"the request body is larger than the limit of {request.max_content_length} bytes"
+    elif status == 408:
+        message = "the request body did not arrive in time"
+    else:
+        message = error.description or "the request could not be handled"
+    kind = KIND_OF_HTTP.get(status, "invalid_request" if status < 500 else "internal")
+    return Failed(kind, message, status=status)
+
+
+def _api_of(path: str) -> Api:
+    """Whose error shape a path gets, known or not."""
+    if path.startswith("/v1/messages"):
+        return "messages"
+    return "responses" if path.startswith("/v1/responses") else "chat"

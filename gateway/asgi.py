@@ -1,0 +1,22 @@
+"""For a server that wants an ASGI app: ``hypercorn -k trio 'gateway.asgi:application()'``.
+
+The app is whole, but its server is somebody else's: draining, the write timeout on stalled clients and the workers of
+``trigate serve`` are not there.
+"""
+
+import logging
+import os
+from pathlib import Path
+
+from quart_trio import QuartTrio
+
+from gateway.app import create_app
+from gateway.config import discover, load
+from gateway.connections import install
+
+
+def application() -> QuartTrio:
+    """The app for the config that ``trigate serve`` would find. Raises ``ConfigError``."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    install()
+    return create_app(load(discover(Path.cwd(), os.environ), os.environ))

@@ -1,0 +1,410 @@
+"""Client connections: HTTP/1.1 and HTTP/2. Every private or subclassed piece of Hypercorn's connections lives here."""
+
+import contextlib
+import logging
+import math
+import sys
+from typing import Any, Final
+
+import h11
+import hypercorn.protocol
+import hypercorn.protocol.h2
+import hypercorn.protocol.h11
+import hypercorn.protocol.http_stream
+import hypercorn.protocol.ws_stream
+import hypercorn.trio.run
+import hypercorn.trio.tcp_server
+import msgspec
+import trio
+from h2.errors import ErrorCodes
+from h2.events import DataReceived, RequestReceived, StreamReset
+from h2.events import Event as H2Event
+from h2.exceptions import ProtocolError
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.events import Body, Data, EndBody, Request, Response, StreamClosed
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.http_stream import ASGIHTTPState
+from hypercorn.protocol.ws_stream import ASGIWebsocketState
+from hypercorn.typing import ASGISendEvent, H11SendableEvent
+
+from gateway.scope import LEFT
+
+log = logging.getLogger("trigate.connections")
+_hypercorn = logging.getLogger("trigate.hypercorn")
+_hypercorn.setLevel("WARNING")  # its one line of start-up is the command line's business
+
+WRITE_TIMEOUT: Final = 30.0
+KEPT: Final = 64 * 1024  # bytes of a pipelined request that are read while another is being answered
+SKIP_BYTES: Final = 64 * 2**20  # how much of a body, and for how long, is read behind an answer that came early
+SKIP_SECONDS: Final = 5.0
+
+
+class Traffic:
+    """What a process has open."""
+
+    def __init__(self) -> None:
+        self.connections: set[TCPServer] = set()
+        self.in_flight = 0
+        """Requests whose tasks have not all ended."""
+
+    def cut_connections(self) -> None:
+        """Close every connection's socket: also a write that is blocked, and shielded, ends at once."""
+        for connection in tuple(self.connections):
+            connection.cut()
+
+
+_UNMANAGED: Final = Traffic()  # of a bare `hypercorn -k trio`, which has no drain
+
+
+class ServerConfig(Config):
+    """Hypercorn's settings; they also carry the process's ``traffic`` to every connection."""
+
+    traffic = _UNMANAGED
+    write_timeout = WRITE_TIMEOUT
+
+    errorlog = _hypercorn
+    accesslog = None  # the ledger writes one line per exchange
+    include_server_header = False
+    keep_alive_max_requests = sys.maxsize
+    h11_max_incomplete_size = 64 * 1024
+    # Without a bound, because the queue's reader is always at it (a body that is too large is dropped there), and a
+    # bounded one deadlocks with an app that has ended early: nobody takes the messages, the connection is never closed.
+    max_app_queue_size = math.inf  # type: ignore[assignment]
+
+
+def error_body(status: int) -> bytes:
+    """The JSON body of an answer that is made below the app, where the client's API is not known."""
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    error = {"message": _MESSAGES.get(status, "the request failed"), "type": kind, "param": None, "code": None}
+    return msgspec.json.encode({"error": error})
+
+
+_MESSAGES: Final = {
+    400: "the request is not valid HTTP: check the request line, the header lines, and that content-length and "
+    "transfer-encoding are not both sent",
+    431: "the request's head is larger than 64 KiB: send fewer or shorter headers",
+    500: "the gateway failed to answer this request: its log says why",
+    501: "this transfer-encoding is not supported: use chunked or a content-length",
+}
+
+
+class TCPServer(hypercorn.trio.tcp_server.TCPServer):
+    """A connection that can be cut from outside, and whose failure is its own."""
+
+    _read_all = False
+
+    async def run(self) -> None:
+        traffic: Traffic = getattr(self.config, "traffic", _UNMANAGED)
+        traffic.connections.add(self)
+        try:
+            await super().run()
+        except* Exception:
+            # An exception here would end the whole server, with every stream in it. Hypercorn lets several through
+            # that a client can bring about; those that are known are dealt with below.
+            log.exception("a connection failed and was closed")
+        finally:
+            traffic.connections.discard(self)
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        # Else the connection of a client that has hung up stays open until its idle timer goes off.
+        self._read_all = True
+        await self.idle_task.stop()
+
+    async def protocol_send(self, event: Event) -> None:
+        if not (self._read_all and isinstance(event, Updated)):
+            await super().protocol_send(event)
+
+    def cut(self) -> None:
+        """Close the socket, synchronously, whatever is going on."""
+        getattr(self.stream, "transport_stream", self.stream).socket.close()
+
+
+class HTTPStream(hypercorn.protocol.http_stream.HTTPStream):
+    """One request and its response, for HTTP/1.1 and HTTP/2."""
+
+    _running = False
+
+    @property
+    def _traffic(self) -> Traffic:
+        return getattr(self.config, "traffic", _UNMANAGED)
+
+    async def handle(self, event: StreamEvent) -> None:
+        if isinstance(event, Request):
+            self._running = True
+            self._traffic.in_flight += 1
+        elif isinstance(event, StreamClosed) and not self.closed:
+            self.scope[LEFT] = self.state is not ASGIHTTPState.CLOSED  # type: ignore[typeddict-unknown-key]
+        await super().handle(event)
+
+    async def app_send(self, message: ASGISendEvent | None) -> None:
+        if message is None and self._running:  # the app and all its tasks have ended
+            self._running = False
+            self._traffic.in_flight -= 1
+        await super().app_send(message)
+
+    async def _send_error_response(self, status_code: int) -> None:
+        """Hypercorn's has no body, and a ``connection`` header that HTTP/2 refuses, which leaves its client hanging."""
+        body = error_body(status_code)
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        if self.scope["http_version"] < "2":
+            headers.append((b"connection", b"close"))
+        await self.send(Response(stream_id=self.stream_id, headers=headers, status_code=status_code))
+        await self.send(Body(stream_id=self.stream_id, data=body))
+        await self.send(EndBody(stream_id=self.stream_id))
+        self.state = ASGIHTTPState.CLOSED
+
+
+class WSStream(hypercorn.protocol.ws_stream.WSStream):
+    """A websocket."""
+
+    async def handle(self, event: StreamEvent) -> None:
+        if isinstance(event, Body | Data) and not self.handshake.accepted:
+            await self._refuse_early()
+        else:
+            await super().handle(event)
+
+    async def _refuse_early(self) -> None:
+        """Bytes behind an upgrade that is not accepted yet. Hypercorn answers while the app may be answering too, which
+        fails, here or in the app, and does not close the connection."""
+        if self.closed or self.state is not ASGIWebsocketState.HANDSHAKE:
+            return
+        self.closed = True
+        await self._send_error_response(400)
+        if self.app_put is not None:
+            await self.app_put({"type": "websocket.disconnect", "code": 1006})
+        await self.send(StreamClosed(stream_id=self.stream_id))
+
+
+class H11Connection(h11.Connection):
+    """HTTP/1.1 that refuses what h11 lets pass, and does not stop reading for a pipelined request."""
+
+    def next_event(self) -> Any:
+        event = super().next_event()
+        if event is h11.PAUSED:
+            return h11.NEED_DATA  # whoever stops reading does not see the client leave
+        if isinstance(event, h11.Request):
+            names = {name for name, _ in event.headers}
+            # RFC 9112, section 6.1: a sign of request smuggling, to be refused before anything else sees it.
+            if b"content-length" in names and b"transfer-encoding" in names:
+                raise h11.RemoteProtocolError("content-length together with transfer-encoding")
+        return event
+
+
+class H11Protocol(hypercorn.protocol.h11.H11Protocol):
+    """One HTTP/1.1 connection.
+
+    While a request is answered up to ``KEPT`` bytes of the next are read and kept in h11's buffer, so that a disconnect
+    is seen also behind a pipelined request. Closing instead would break quick keep-alive clients, whose next request
+    arrives before the last one is wound up.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.connection = H11Connection(h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size)
+        self._reading = trio.Lock()  # the reader and `_take_up` must not interleave
+        self._head = b""
+        self._skipping: trio.Event | None = None
+        self._skipped = 0
+
+    async def handle(self, event: Event) -> None:
+        if isinstance(event, RawData):
+            await self._received(event.data)
+        else:
+            await super().handle(event)
+            # Nothing that waits for more to come, or for room, may outlive the connection.
+            await self.can_read.set()
+            if self._skipping is not None:
+                self._skipping.set()
+
+    async def _received(self, data: bytes) -> None:
+        async with self._reading:
+            self.connection.receive_data(data)
+            await (self._skip() if self._skipping is not None else self._handle_events())
+        if data and self._kept() > KEPT:
+            await self.can_read.clear()
+            await self.can_read.wait()
+
+    def _kept(self) -> int:
+        """How many bytes of the next request are waiting for the end of this one."""
+        return len(self.connection.trailing_data[0]) if self.connection.their_state is h11.DONE else 0
+
+    async def _take_up(self) -> None:
+        async with self._reading:
+            await self._handle_events()
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """HTTP/2 by prior knowledge is taken; an ``upgrade: h2c`` is ignored, as a server may (RFC 9110, 7.8)."""
+        if event.method != b"PRI" or self.keep_alive_requests:
+            return
+        try:
+            await super()._check_protocol(event)
+        except hypercorn.protocol.h11.H2ProtocolAssumedError:
+            # The preface stopped the idle timer, and HTTP/2 starts it again only after a first request.
+            await self.send(Updated(idle=True))
+            raise
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        if isinstance(event, Response) and event.status_code == 413:
+            event.headers.append((b"connection", b"close"))
+        await super().stream_send(event)
+
+    async def _send_h11_event(self, event: H11SendableEvent) -> None:
+        """The head waits for the first bytes of the body, which always follow: one write instead of two."""
+        try:
+            data = self.connection.send(event)
+        except h11.LocalProtocolError:
+            if self.connection.their_state is not h11.ERROR:
+                raise
+            return
+        if isinstance(event, h11.Response):
+            self._head = data
+        elif self._head or data:
+            data, self._head = self._head + data, b""
+            await self.send(RawData(data=data))
+
+    async def _send_error_response(self, status_code: int) -> None:
+        """Hypercorn's has no body."""
+        body = error_body(status_code)
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+            *self.config.response_headers("h11"),
+        ]
+        await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
+        await self._send_h11_event(h11.Data(data=body))
+        await self._send_h11_event(h11.EndOfMessage())
+
+    # The end of a request
+
+    async def _maybe_recycle(self) -> None:
+        answered = self.connection.our_state in (h11.DONE, h11.MUST_CLOSE)
+        if not (answered and self.connection.their_state is h11.SEND_BODY):
+            await self._recycle()
+            return
+        # Answered before the whole body came. Closing now would reset the connection, and the client, still sending,
+        # might lose the answer: read on for a while.
+        self._skipping, self._skipped = trio.Event(), 0
+        await self._close_stream()
+        self.task_group.spawn(self._wait_for_rest, self._skipping)
+
+    async def _recycle(self) -> None:
+        await super()._maybe_recycle()
+        if self.connection.their_state is h11.IDLE and self.connection.trailing_data[0]:
+            self.task_group.spawn(self._take_up)
+
+    async def _wait_for_rest(self, over: trio.Event) -> None:
+        with trio.move_on_after(SKIP_SECONDS):
+            await over.wait()
+        self._skipping = None
+        await self._recycle()
+
+    async def _skip(self) -> None:
+        """Drop what is left of a request's body."""
+        assert self._skipping is not None
+        while not self._skipping.is_set():
+            try:
+                event = self.connection.next_event()
+            except h11.RemoteProtocolError:
+                event = None
+            if event is h11.NEED_DATA:
+                return
+            self._skipped += len(event.data) if isinstance(event, h11.Data) else 0
+            if not isinstance(event, h11.Data) or self._skipped > SKIP_BYTES:
+                self._skipping.set()
+
+
+class StreamBuffer(hypercorn.protocol.h2.StreamBuffer):
+    """What waits to be sent on one HTTP/2 stream."""
+
+    async def pop(self, max_length: int) -> bytes:
+        """Makes room known when there is room. Hypercorn does it too when the client's window lets little or nothing
+        pass, and the buffer of a client that does not read grows without end."""
+        data = bytes(self.buffer[:max_length])
+        del self.buffer[:max_length]
+        if len(self.buffer) < hypercorn.protocol.h2.BUFFER_LOW_WATER:
+            await self._paused.set()
+        if not self.buffer:
+            await self._is_empty.set()
+        return data
+
+
+class H2Protocol(hypercorn.protocol.h2.H2Protocol):
+    """One HTTP/2 connection."""
+
+    async def handle(self, event: Event) -> None:
+        await super().handle(event)
+        if isinstance(event, Closed):
+            # Whoever waits for room in a buffer must learn that there will never be any.
+            for buffer in tuple(self.stream_buffers.values()):
+                await buffer.close()
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        # A client may keep its window shut for ever, which TCP_USER_TIMEOUT does not see.
+        with trio.move_on_after(getattr(self.config, "write_timeout", WRITE_TIMEOUT)) as limit:
+            if isinstance(event, StreamClosed):
+                await self._reset_unfinished(event.stream_id)
+            await super().stream_send(event)
+        if limit.cancelled_caught:
+            await self._reset(event.stream_id, ErrorCodes.CANCEL)
+            await self._close_stream(event.stream_id)
+
+    async def _reset_unfinished(self, stream_id: int) -> None:
+        """Hypercorn leaves the client waiting when the app ends without the end of its answer."""
+        buffer = self.stream_buffers.get(stream_id)
+        if buffer is None or buffer._complete:
+            return
+        if buffer.buffer:
+            await buffer.drain()
+        await self._reset(stream_id, ErrorCodes.INTERNAL_ERROR)
+
+    async def _reset(self, stream_id: int, code: ErrorCodes) -> None:
+        with contextlib.suppress(ProtocolError):  # it has closed by itself
+            self.connection.reset_stream(stream_id, code)
+        if (buffer := self.stream_buffers.get(stream_id)) is not None:
+            await buffer.close()
+        await self._window_updated(stream_id)  # wakes the sending task, which drops the stream
+        await self._flush()
+
+    async def _handle_events(self, events: list[H2Event]) -> None:
+        for event in events:
+            if isinstance(event, DataReceived) and event.stream_id not in self.streams:
+                await self._skip(event)
+            elif isinstance(event, RequestReceived) and not _is_ascii(event):
+                await self._reset(_id(event), ErrorCodes.PROTOCOL_ERROR)  # Hypercorn raises and loses the connection
+            else:
+                await super()._handle_events([event])
+            if isinstance(event, StreamReset) and self.idle:
+                await self.send(Updated(idle=True))  # Hypercorn re-arms the idle timer only after a whole answer
+        await self._flush()
+
+    async def _skip(self, event: DataReceived) -> None:
+        """Body that comes after its answer: Hypercorn raises ``KeyError`` and loses the connection."""
+        stream_id = _id(event)
+        with contextlib.suppress(ProtocolError):
+            self.connection.acknowledge_received_data(event.flow_controlled_length or 0, stream_id)
+            if stream_id not in self.stream_buffers:  # our side has ended: RFC 9113, section 8.1
+                self.connection.reset_stream(stream_id, ErrorCodes.NO_ERROR)
+
+
+def _id(event: RequestReceived | DataReceived) -> int:
+    assert event.stream_id is not None
+    return event.stream_id
+
+
+def _is_ascii(event: RequestReceived) -> bool:
+    return all(value.isascii() for name, value in event.headers or () if name in (b":method", b":path"))
+
+
+def install() -> None:
+    """Put our pieces in Hypercorn's place, for this process. ``serve`` does it; call it for a bare ``hypercorn``."""
+    hypercorn.trio.run.TCPServer = TCPServer  # type: ignore[attr-defined]
+    hypercorn.protocol.H11Protocol = H11Protocol  # type: ignore[attr-defined]
+    hypercorn.protocol.H2Protocol = H2Protocol  # type: ignore[attr-defined]
+    hypercorn.protocol.h11.HTTPStream = HTTPStream  # type: ignore[attr-defined]
+    hypercorn.protocol.h2.HTTPStream = HTTPStream  # type: ignore[attr-defined]
+    hypercorn.protocol.h11.WSStream = WSStream  # type: ignore[attr-defined]
+    hypercorn.protocol.h2.WSStream = WSStream  # type: ignore[attr-defined]
+    hypercorn.protocol.h2.StreamBuffer = StreamBuffer  # type: ignore[misc]

@@ -1,0 +1,221 @@
+"""A YAML file as a plain tree that remembers where everything stood, and the mistakes found in it.
+
+YAML 1.1 by PyYAML's safe constructors: no Python objects, duplicate keys are refused, anchors and merge keys work.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import attrs
+import yaml
+
+Path: TypeAlias = tuple[str | int, ...]
+
+_MERGE = "tag:yaml.org,2002:merge"
+_TEXT = "tag:yaml.org,2002:str"
+_PLAIN = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+_QUOTED = re.compile(r"'(?!<)[^']{4,}'")
+MAX_NODES = 100_000  # anchors expanded: far above any real file, far below a "billion laughs"
+
+
+@attrs.frozen
+class Mistake:
+    """One thing that is wrong. ``line`` and ``column`` count from 1; ``suggestion`` is the nearest right name."""
+
+    file: str
+    path: str
+    found: str
+    expected: str
+    line: int | None = None
+    column: int | None = None
+    suggestion: str | None = None
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
+        where = ": ".join(part for part in (place, self.path) if part)
+        text = f"{where}: {self.found}" if where else self.found
+        if self.suggestion is not None:
+            return f"{text}; did you mean {self.suggestion}?"
+        return f"{text}; {self.expected}"
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. Holds every mistake that was found; its text names them all, one a line."""
+
+    def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
+        super().__init__(mistakes)
+        self.mistakes = mistakes
+
+    def __str__(self) -> str:
+        if len(self.mistakes) == 1:
+            return str(self.mistakes[0])
+        lines = "\n".join(f"  {mistake}" for mistake in self.mistakes)
+        return f"{len(self.mistakes)} mistakes in the configuration:\n{lines}"
+
+
+@attrs.frozen
+class Document:
+    """A file's content and the line and column of every key and element."""
+
+    file: str
+    content: Any
+    places: Mapping[Path, tuple[int, int]] = attrs.field(factory=dict, repr=False)
+
+    def mistake(self, path: Path, found: str, expected: str, suggestion: str | None = None) -> Mistake:
+        """A mistake at ``path``, with the position of what is there or of the nearest thing around it."""
+        line, column = None, None
+        for length in range(len(path), -1, -1):
+            if path[:length] in self.places:
+                line, column = self.places[path[:length]]
+                break
+        return Mistake(self.file, spell(path), found, expected, line, column, suggestion)
+
+
+def spell(path: Path) -> str:
+    """``model_providers[2].access_key``; keys that are no plain words stand in quotes."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif step.replace("_", "a").replace("-", "a").isalnum():
+            text += f".{step}" if text else step
+        else:
+            text += f"[{step!r}]"
+    return text
+
+
+def read(data: bytes, file: str) -> Document:
+    """The one document in ``data``. Raises ``ConfigError`` for everything that YAML or we do not allow."""
+    loader = None
+    try:
+        text = data.decode("utf-8-sig")
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        return Document(file, None) if node is None else _Tree(loader, file).document(node)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise _refused(file, "not UTF-8 text", "save the file as UTF-8", line) from None
+    except yaml.MarkedYAMLError as error:
+        raise _syntax_error(file, error) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise _refused(file, "a control character", "remove it", line) from None
+    except RecursionError:
+        raise _refused(file, "nesting too deep to read", "keep the file flatter") from None
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+def _refused(file: str, found: str, expected: str, line: int | None = None, column: int | None = None) -> ConfigError:
+    return ConfigError((Mistake(file, "", found, expected, line, column),))
+
+
+def _syntax_error(file: str, error: yaml.MarkedYAMLError) -> ConfigError:
+    mark = error.problem_mark or error.context_mark
+    line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
+    problem = error.problem or "unreadable"
+    if "'\\t'" in problem:
+        return _refused(file, "a tab", "YAML does not allow tabs here: indent with spaces", line, column)
+    found = _QUOTED.sub("'…'", ", ".join(part for part in (error.context, problem) if part))  # it may be a key
+    return _refused(file, f"not valid YAML: {found}", "correct the syntax here or just above", line, column)
+
+
+class _Tree:
+    """The conversion of one node graph; collects what is wrong on the way."""
+
+    def __init__(self, loader: yaml.SafeLoader, file: str) -> None:
+        self._loader = loader
+        self._file = file
+        self._places: dict[Path, tuple[int, int]] = {}
+        self._mistakes: list[Mistake] = []
+        self._checked: set[int] = set()
+        self._open: set[int] = set()
+        self._nodes = 0
+
+    def document(self, node: yaml.Node) -> Document:
+        content = self._value(node, ())
+        if self._mistakes:
+            raise ConfigError(tuple(self._mistakes))
+        return Document(self._file, content, self._places)
+
+    def _value(self, node: yaml.Node, path: Path) -> Any:
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            raise _refused(self._file, f"more than {MAX_NODES} values once its anchors are expanded", "use fewer")
+        self._places.setdefault(path, _position(node))
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, path)
+        if node.tag not in _PLAIN:
+            self._wrong(node, path, "a tag that makes something else of a list or mapping", "leave the tag out")
+            return None
+        if id(node) in self._open:
+            self._wrong(node, path, "an anchor that contains itself", "write the value out")
+            return None
+        self._open.add(id(node))
+        try:
+            if isinstance(node, yaml.SequenceNode):
+                return [self._value(item, (*path, i)) for i, item in enumerate(node.value)]
+            assert isinstance(node, yaml.MappingNode)
+            return self._mapping(node, path)
+        finally:
+            self._open.discard(id(node))
+
+    def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
+        plain = self._loader.resolve(yaml.ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]
+        if node.tag not in (_TEXT, plain):  # PyYAML's constructors raise whatever they like for !!bool x
+            self._wrong(node, path, "a tag that makes something else of a value", "leave the tag out")
+            return None
+        try:
+            return self._loader.construct_object(node)
+        except ValueError:  # a date such as 2026-99-99, a number with thousands of digits
+            self._wrong(node, path, f"a value that looks like {_tag(node)} and is none", "put it in quotes")
+            return None
+
+    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+        self._check_keys(node, path)
+        found: dict[str, Any] = {}
+        for key, value in node.value:
+            if key.tag == _MERGE:
+                self._merge(value, path, found)
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
+                self._places[*path, key.value] = _position(key)
+                found[key.value] = self._value(value, (*path, key.value))
+        return found
+
+    def _merge(self, node: yaml.Node, path: Path, into: dict[str, Any]) -> None:
+        """What ``<<`` brings; of several sources the first one wins. Not PyYAML's merging, which doubles lists and can
+        be made to fill the memory."""
+        for source in reversed(node.value if isinstance(node, yaml.SequenceNode) else [node]):
+            merged = self._value(source, path)
+            if isinstance(merged, dict):
+                into.update(merged)
+            else:
+                self._wrong(source, path, "a merge key (<<) without a mapping", "merge an anchored mapping")
+
+    def _check_keys(self, node: yaml.MappingNode, path: Path) -> None:
+        if id(node) in self._checked:
+            return
+        self._checked.add(id(node))
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self._wrong(key, path, "a list or mapping as a key", "keys are words")
+            elif key.value in lines:
+                first = f"given twice, first in line {lines[key.value]}"
+                self._wrong(key, (*path, key.value), first, "keep one of them")
+            else:
+                lines[key.value] = key.start_mark.line + 1
+
+    def _wrong(self, node: yaml.Node, path: Path, found: str, expected: str) -> None:
+        self._mistakes.append(Mistake(self._file, spell(path), found, expected, *_position(node)))
+
+
+def _position(node: yaml.Node) -> tuple[int, int]:
+    return node.start_mark.line + 1, node.start_mark.column + 1
+
+
+def _tag(node: yaml.Node) -> str:
+    return {"timestamp": "a date", "int": "a number", "float": "a number"}.get(node.tag.rpartition(":")[2], "data")

@@ -1,0 +1,271 @@
+"""One request from its body to its settlement: resolve, prepare, send, and answer in the client's API.
+
+Every task of an exchange lives in the request's nursery (``scope.nursery``): the client leaving cancels that nursery,
+which closes the upstream connection. Until the commit point (the first content of the upstream's answer) a failure is
+an honest HTTP status; after it, one error event.
+"""
+
+import time
+from functools import partial
+
+import attrs
+import trio
+from quart import Response
+
+from gateway.errors import passes, told
+from gateway.headers import (
+    Headers,
+    downstream_headers,
+    dropped_header,
+    header_safe,
+    telling_headers,
+    upstream_headers,
+    upstream_id,
+)
+from gateway.incoming import Incoming, edited, read_incoming
+from gateway.lanes import ByteLane, HubLane, Lane, WholeLane
+from gateway.ledger import Record
+from gateway.relay import Relay
+from gateway.routing import Router, Target
+from gateway.scope import ChannelBody, Scope, respond
+from gateway.server import Lifecycle
+from gateway.settings import Limits
+from gateway.upstream import Upstream, UpstreamRequest, UpstreamResponse
+from providers.apis import CODECS
+from providers.codec import Codec, Outgoing, Reply
+from providers.failures import read_failure
+from streams import sse
+from streams.errors import GatewayError
+from streams.events import Api, Event, Failed
+from streams.fold import Fold
+from streams.pipe import CHUNKS_QUEUED, WRITES_QUEUED, Watch, pump
+
+STREAM_HEADERS: Headers = (
+    ("content-type", "text/event-stream; charset=utf-8"),
+    ("cache-control", "no-cache"),
+    ("x-accel-buffering", "no"),
+)
+JSON_HEADERS: Headers = (("content-type", "application/json"),)
+
+
+@attrs.frozen
+class Service:
+    """What all exchanges of a process share. ``keep_alive`` is the longest silence towards a client, in seconds."""
+
+    router: Router
+    upstream: Upstream
+    lifecycle: Lifecycle
+    limits: Limits
+    keep_alive: float
+
+
+@attrs.frozen
+class Asked:
+    """The HTTP side of a client's request: lower-case header names, the query string without its ``?``."""
+
+    headers: Headers
+    query: str
+
+
+class Exchange:
+    """One request. ``answer`` is called once, in a task of the request's nursery."""
+
+    def __init__(self, service: Service, api: Api, asked: Asked, scope: Scope, record: Record) -> None:
+        self._service = service
+        self._codec = CODECS[api]
+        self._asked = asked
+        self._scope = scope
+        self._record = record
+        self._api = api
+        self._target: Target | None = None
+
+    async def answer(self, body: bytes) -> Response:
+        """The response to ``body``; for a stream its beginning, the rest follows from the nursery's tasks.
+
+        Cancellation (the client has left) closes the upstream connection and passes on."""
+        try:
+            incoming = read_incoming(self._api, body)
+            self._record.asked, self._record.stream = incoming.model, incoming.stream
+            target = self._service.router.resolve(incoming.model, self._api)
+            self._record.asked = target.asked
+            self._record.target, self._record.lane, self._record.model = target.name, target.lane, target.model
+            self._target = target
+            outgoing = self._prepare(incoming, target)
+            self._record.dropped = outgoing.dropped
+            answer = self._stream if incoming.stream else self._whole
+            return await answer(incoming, target, self._request(incoming, target, outgoing))
+        except GatewayError as error:
+            return self.refuse(error.failed)
+
+    def refuse(self, failed: Failed) -> Response:
+        """An error response in the client's shape; the upstream's own body where it fits as it is."""
+        self._record.failed = failed
+        body = passes(failed, self._api, self._target) if self._target is not None else None
+        body = body or self._codec.write_error(failed, self._record.id)
+        return self._respond(body, failed.status, (*failed.headers, *JSON_HEADERS))
+
+    # Outwards
+
+    def _prepare(self, incoming: Incoming, target: Target) -> Outgoing:
+        if target.lane == "byte":
+            return edited(incoming, target)
+        return CODECS[target.api].write_request(incoming.call(), target.recipient)
+
+    def _request(self, incoming: Incoming, target: Target, outgoing: Outgoing) -> UpstreamRequest:
+        url = target.url
+        headers = outgoing.headers
+        if target.lane == "byte":
+            headers = (*upstream_headers(self._asked.headers, target.api == "messages"), *headers)
+            if self._asked.query:
+                url += ("&" if "?" in url else "?") + self._asked.query
+        own = target.headers(credential(self._asked.headers))
+        names = {name.lower() for name, _ in own} | {"content-type", "accept"}
+        headers = (
+            *((name, value) for name, value in headers if name.lower() not in names),
+            ("content-type", "application/json"),
+            ("accept", "text/event-stream" if incoming.stream else "application/json"),
+            *own,
+        )
+        timeouts = target.entry.timeouts
+        return UpstreamRequest("POST", url, headers, outgoing.body, connect_timeout=timeouts.connect)
+
+    async def _send(self, request: UpstreamRequest) -> UpstreamResponse:
+        """The upstream's response, whose status is good. Raises ``GatewayError`` for any other."""
+        self._record.attempts += 1
+        response = await self._service.upstream.send(request)
+        self._record.attempts += response.attempts - 1
+        self._record.upstream_id = upstream_id(response.headers)
+        if 200 <= response.status < 300:
+            return response
+        try:
+            body = await response.read(2**20)
+        finally:
+            await response.aclose()
+        raise GatewayError.of(self._told(read_failure(response.status, body, response.headers)))
+
+    def _told(self, failed: Failed) -> Failed:
+        return told(failed, self._api, self._target) if self._target is not None else failed
+
+    # Whole answers
+
+    async def _whole(self, incoming: Incoming, target: Target, request: UpstreamRequest) -> Response:
+        watch = Watch(target.entry.timeouts)
+        with self._service.lifecycle.pump(watch.scope), watch.scope:
+            response = await self._send(request)
+            try:
+                body = await self._read(response, watch)
+            finally:
+                await response.aclose()
+        if watch.scope.cancelled_caught:
+            raise GatewayError.of(watch.failed())
+        streamed = is_stream(response)
+        folded = Fold()
+        for event in whole_events(CODECS[target.api], body, streamed):
+            folded.add(self._told(event) if isinstance(event, Failed) else event)
+        answer = folded.answer()
+        self._record.usage, self._record.reason, self._record.whole = answer.usage, answer.end.reason, True
+        if target.lane == "hub" or streamed:
+            body = self._codec.write_answer(answer, self._reply(incoming, target))
+        return self._respond(body, 200, (*JSON_HEADERS, *self._passed(response, target)))
+
+    async def _read(self, response: UpstreamResponse, watch: Watch) -> bytes:
+        limit = self._service.limits.answer
+        parts: list[bytes] = []
+        size = 0
+        watch.heard()
+        async for chunk in response.chunks():
+            watch.heard()
+            parts.append(chunk)
+            size += len(chunk)
+            if size > limit:
+                raise GatewayError("upstream", f"the provider's answer is larger than {limit} bytes")
+        return b"".join(parts)
+
+    # Streams
+
+    async def _stream(self, incoming: Incoming, target: Target, request: UpstreamRequest) -> Response:
+        into, chunks = trio.open_memory_channel[bytes | Failed](CHUNKS_QUEUED)
+        response: UpstreamResponse = await self._scope.nursery.start(self._pump, request, target, into)
+        to_client, writes = trio.open_memory_channel[bytes](WRITES_QUEUED)
+        relay = Relay(self._lane(incoming, target, response), chunks, to_client, self._record, self._service.keep_alive)
+        relay.start(self._scope.nursery)
+        await relay.opened.wait()
+        if relay.refused is not None:
+            raise GatewayError.of(relay.refused)
+        return self._respond(ChannelBody(writes), 200, (*STREAM_HEADERS, *self._passed(response, target)))
+
+    async def _pump(
+        self,
+        request: UpstreamRequest,
+        target: Target,
+        into: trio.MemorySendChannel[bytes | Failed],
+        *,
+        task_status: trio.TaskStatus[UpstreamResponse],
+    ) -> None:
+        watch = Watch(target.entry.timeouts)
+        with self._service.lifecycle.pump(watch.scope):
+            await pump(partial(self._send, request), into, watch, task_status=task_status)
+
+    def _lane(self, incoming: Incoming, target: Target, response: UpstreamResponse) -> Lane:
+        limits = self._service.limits
+        streamed = is_stream(response)
+        if target.lane == "byte" and streamed:
+            return ByteLane(self._codec, self._told, limits.event)
+        writer = self._codec.writer(self._reply(incoming, target))
+        if streamed:
+            return HubLane(CODECS[target.api].reader(), writer, self._told, limits.event)
+        return WholeLane(CODECS[target.api], writer, self._told, limits.answer)
+
+    # Back to the client
+
+    def _reply(self, incoming: Incoming, target: Target) -> Reply:
+        call = attrs.evolve(incoming.call(), model=target.asked)
+        return Reply(call, target.recipient.issuer, int(time.time()), max(1, len(incoming.body) // 4))
+
+    def _passed(self, response: UpstreamResponse, target: Target) -> Headers:
+        return (downstream_headers if target.lane == "byte" else telling_headers)(response.headers)
+
+    def _respond(self, body: bytes | ChannelBody, status: int, headers: Headers) -> Response:
+        self._record.answered(status)
+        return respond(body, status, (*headers, *own_headers(self._record)))
+
+
+def is_stream(response: UpstreamResponse) -> bool:
+    """Whether the upstream answers with server-sent events, whatever it was asked for."""
+    return (response.header("content-type") or "").lower().startswith("text/event-stream")
+
+
+def whole_events(codec: Codec, body: bytes, streamed: bool) -> list[Event]:
+    """The events of a whole body, also of one that came as a stream though it was not asked for."""
+    if not streamed:
+        return list(codec.read_answer(body))
+    splitter, reader = sse.Splitter(len(body) + 1), codec.reader()
+    events: list[Event] = []
+    for raw in (*splitter.feed(body), splitter.close()):
+        if (parsed := sse.parse(raw)) is not None:
+            events.extend(reader.take(*parsed))
+    return [*events, *reader.close()]
+
+
+def credential(headers: Headers) -> str | None:
+    """The client's key, from whichever header its SDK puts it in; for ``passthrough_auth`` only."""
+    given = dict(headers)
+    bearer = given.get("authorization", "")
+    if bearer[:7].lower() == "bearer ":
+        return bearer[7:].strip() or None
+    return bearer or given.get("x-api-key") or None
+
+
+def own_headers(record: Record) -> Headers:
+    """The headers that trigate adds to every answer of an exchange."""
+    own = {
+        "x-request-id": record.id,
+        "request-id": record.id if record.api == "messages" else None,
+        "x-trigate-lane": record.lane,
+        "x-trigate-target": record.target,
+        "x-trigate-model": record.model,
+        "x-trigate-attempts": str(record.attempts),
+        "x-trigate-upstream-request-id": record.upstream_id,
+        "x-trigate-dropped": dropped_header(record.dropped) or None,
+    }
+    return tuple((name, header_safe(value)) for name, value in own.items() if value is not None)

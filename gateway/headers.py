@@ -1,0 +1,83 @@
+"""Which headers cross the gateway, in which direction (RFC 9110 section 7.6.1 and what the providers' SDKs read)."""
+
+from collections.abc import Iterable
+
+Headers = tuple[tuple[str, str], ...]
+
+_HOP_BY_HOP = {
+    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
+    "trailers", "transfer-encoding", "upgrade",
+}  # fmt: skip
+
+# Credentials are ours to give, never the client's to leak; the rest describes the client's connection, not the request.
+_NOT_UPSTREAM = _HOP_BY_HOP | {
+    "authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "host", "content-length", "content-encoding",
+    "accept-encoding", "expect", "forwarded", "via", "x-real-ip", "x-request-id", "remote-addr",
+}  # fmt: skip
+_NOT_UPSTREAM_PREFIXES = ("x-forwarded-", "x-trigate-", "x-arch-", "x-plano-")
+_MESSAGES_ONLY = ("anthropic-",)
+
+_NOT_DOWNSTREAM = _HOP_BY_HOP | {
+    "set-cookie", "server", "date", "content-length", "content-encoding", "alt-svc", "strict-transport-security",
+    "x-request-id", "request-id", "vary", "cache-control", "x-accel-buffering",
+}  # fmt: skip
+_NOT_DOWNSTREAM_PREFIXES = ("access-control-", "x-trigate-")
+
+_TELLING = {"retry-after", "retry-after-ms", "x-should-retry"}
+_TELLING_PREFIXES = ("anthropic-ratelimit-", "x-ratelimit-")
+
+
+def upstream_headers(client: Iterable[tuple[str, str]], messages: bool) -> Headers:
+    """The client's headers for an upstream of its own API (the byte lane). ``messages``: whether that is Messages,
+    the only API that the ``anthropic-`` headers are for."""
+    headers = tuple(client)
+    named = {
+        token.strip().lower() for name, value in headers if name == "connection" for token in value.split(",")
+    }  # RFC 9110: what Connection names is hop-by-hop too
+    return tuple(
+        (name, value)
+        for name, value in headers
+        if name not in _NOT_UPSTREAM
+        and name not in named
+        and not name.startswith(_NOT_UPSTREAM_PREFIXES)
+        and (messages or not name.startswith(_MESSAGES_ONLY))
+    )
+
+
+def downstream_headers(upstream: Headers) -> Headers:
+    """The upstream's headers for a client of its own API (the byte lane)."""
+    return tuple(
+        (name, value)
+        for name, value in upstream
+        if name not in _NOT_DOWNSTREAM and not name.startswith(_NOT_DOWNSTREAM_PREFIXES) and name != "content-type"
+    )
+
+
+def telling_headers(upstream: Headers) -> Headers:
+    """What a client of another API still needs to know: waits and limits."""
+    return tuple((name, value) for name, value in upstream if name in _TELLING or name.startswith(_TELLING_PREFIXES))
+
+
+def upstream_id(upstream: Headers) -> str | None:
+    """The provider's own id of the request."""
+    return next((value for name, value in upstream if name in ("request-id", "x-request-id")), None)
+
+
+def dropped_header(paths: tuple[str, ...], limit: int = 2000) -> str:
+    """The value of ``x-trigate-dropped``: comma-separated, at most 2 kB, then how many more."""
+    text = ",".join(paths)
+    if len(text) <= limit:
+        return header_safe(text)
+    kept: list[str] = []
+    size = 0
+    for path in paths:
+        if size + len(path) + 1 > limit:
+            break
+        kept.append(path)
+        size += len(path) + 1
+    return header_safe(",".join([*kept, f"+{len(paths) - len(kept)}"]))
+
+
+def header_safe(text: str) -> str:
+    """``text`` as a header's value: names that a client or a config gave must not end the header."""
+    return "".join(char if " " <= char <= "~" else "?" for char in text)

@@ -1,0 +1,108 @@
+"""A client's request on its way to a provider: read once, then either edited in place or translated."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import msgspec
+
+from gateway.routing import Target
+from providers.apis import CODECS
+from providers.call import Call
+from providers.codec import Outgoing
+from providers.fields import generic
+from providers.seal import PREFIX
+from streams.errors import GatewayError, invalid
+from streams.events import Api
+
+_SEAL = PREFIX.encode()
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_BOOL = msgspec.json.Decoder(bool | None)
+_STRING = msgspec.json.Decoder(str | None)
+
+# What a request cannot do without, checked before anybody is called; the rest is for the codecs or the provider.
+_REQUIRED: Mapping[Api, tuple[str, ...]] = {"chat": ("messages",), "messages": ("messages",), "responses": ()}
+
+
+@attrs.frozen
+class Incoming:
+    """A request as it came. ``members`` are its top-level members in order, each value's bytes untouched."""
+
+    api: Api
+    body: bytes
+    members: Mapping[str, msgspec.Raw]
+    model: str | None
+    stream: bool
+
+    def call(self) -> Call:
+        """The request in neutral words. Raises ``GatewayError`` (400) with the path of a mistake."""
+        try:
+            value = msgspec.json.decode(self.body)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise _malformed(error) from None
+        return CODECS[self.api].read_request(value)
+
+
+def read_incoming(api: Api, body: bytes) -> Incoming:
+    """``body`` as a request of ``api``. Raises ``GatewayError`` (400) for what is no JSON object or lacks a member."""
+    try:
+        body.decode()
+        members = _MEMBERS.decode(body)
+    except UnicodeDecodeError as error:
+        raise invalid(f"the request body is not UTF-8 (byte {error.start})") from None
+    except msgspec.ValidationError:
+        raise invalid("the request body must be a JSON object") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _malformed(error) from None
+    model = _member(members, "model", _STRING, "a string")
+    stream = _member(members, "stream", _BOOL, "a boolean")
+    for name in _REQUIRED[api]:
+        raw = members.get(name)
+        if raw is None:
+            raise invalid(f"{name} is required", name)
+        if not bytes(raw).startswith(b"["):
+            raise invalid(f"{name} must be an array", name)
+    return Incoming(api, body, members, model, bool(stream))
+
+
+def _member(members: Mapping[str, msgspec.Raw], name: str, decoder: msgspec.json.Decoder[Any], kind: str) -> Any:
+    raw = members.get(name)
+    if raw is None:
+        return None
+    try:
+        return decoder.decode(raw)
+    except msgspec.MsgspecError:
+        raise invalid(f"{name} must be {kind}", name) from None
+
+
+def _malformed(error: Exception) -> GatewayError:
+    if isinstance(error, RecursionError):
+        return invalid("the request body is nested too deeply")
+    return invalid(f"the request body is not valid JSON: {error}")
+
+
+def edited(incoming: Incoming, target: Target) -> Outgoing:
+    """The byte lane: ``model`` replaced where it must be, fields the provider refuses removed, seals resolved.
+
+    Everything else keeps its order and every value its bytes, because prompt caches key on the prefix.
+    """
+    changes: dict[str, msgspec.Raw] = {}
+    dropped: list[str] = []
+    if incoming.model != target.model:
+        changes["model"] = msgspec.Raw(msgspec.json.encode(target.model))
+    if _SEAL in incoming.body:
+        restored, lost = CODECS[incoming.api].restore(_decoded(incoming), target.recipient.issuer)
+        changes |= {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in restored.items()}
+        dropped.extend(lost)
+    refused = [name for name in target.recipient.quirks.refused_fields if name in incoming.members]
+    if not changes and not refused:
+        return Outgoing(incoming.body)
+    members = {name: raw for name, raw in incoming.members.items() if name not in refused} | changes
+    return Outgoing(msgspec.json.encode(members), dropped=tuple(map(generic, [*refused, *dropped])))
+
+
+def _decoded(incoming: Incoming) -> Mapping[str, Any]:
+    try:
+        return msgspec.json.decode(incoming.body, type=dict[str, Any])
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise _malformed(error) from None

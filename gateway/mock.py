@@ -1,0 +1,178 @@
+"""A stand-in provider that speaks all three APIs: text at a settable pace, a tool call when tools are offered, thinking
+when it is asked for. For the demo, for trying clients without a key, and as an upstream of load tests."""
+
+import time
+from collections.abc import Awaitable, Callable, Iterator
+
+import msgspec
+import trio
+from quart import Response
+from quart_trio import QuartTrio
+
+from gateway.app import ROUTES
+from gateway.exchange import JSON_HEADERS, STREAM_HEADERS
+from gateway.scope import ChannelBody, configure, current_scope, read_body, respond
+from providers.apis import CODECS
+from providers.call import Call, ResultPart, TextPart, Tool
+from providers.codec import Codec, Reply, Writer, new_id
+from providers.fields import expect
+from providers.seal import Issuer
+from streams.errors import GatewayError
+from streams.events import (
+    Api,
+    Begin,
+    BlockEnd,
+    End,
+    Event,
+    Failed,
+    Sealed,
+    Text,
+    Thought,
+    ToolBegin,
+    ToolInput,
+    Usage,
+)
+from streams.fold import fold
+
+MODELS = ("mock-small", "mock-large")
+ISSUER = Issuer("mock", "")
+
+_THINKING = "The person wants a short answer. I have no knowledge of my own, so I will say what I am and what I got."
+_ANSWER = (
+    "This is the stand-in model of trigate. It understood your request and answers it word by word, as a real model "
+    "would, so that you can see a stream arrive. You said: “{said}”. Point a provider of your configuration at a real "
+    "address and this very client will talk to it."
+)
+
+
+def create_mock(pace: float = 0.03) -> QuartTrio:
+    """The ASGI app. ``pace`` is the pause between two words of a stream, in seconds."""
+    app = QuartTrio("trigate-mock", static_folder=None)
+    configure(app)
+
+    async def models() -> Response:
+        data = [{"id": name, "object": "model", "created": 0, "owned_by": "trigate-mock"} for name in MODELS]
+        return respond(msgspec.json.encode({"object": "list", "data": data}), 200, JSON_HEADERS)
+
+    app.add_url_rule("/v1/models", "models", models, methods=["GET"])
+    for path, api in ROUTES.items():
+        app.add_url_rule(path, api, _view(CODECS[api], pace), methods=["POST"])
+    return app
+
+
+def _view(codec: Codec, pace: float) -> Callable[[], Awaitable[Response]]:
+    async def view() -> Response:
+        body = await read_body()
+        try:
+            call = codec.read_request(expect(_decode(body), dict, "the request body"))
+        except GatewayError as error:
+            return _error(codec, error.failed)
+        reply = Reply(call, ISSUER, int(time.time()), max(1, len(body) // 4))
+        events = script(call, codec.api)
+        if not call.stream:
+            return respond(codec.write_answer(fold(events), reply), 200, JSON_HEADERS)
+        send, receive = trio.open_memory_channel[bytes](0)
+        current_scope().nursery.start_soon(_play, codec.writer(reply), events, pace, send)
+        return respond(ChannelBody(receive), 200, STREAM_HEADERS)
+
+    return view
+
+
+def _decode(body: bytes) -> object:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+
+
+def _error(codec: Codec, failed: Failed) -> Response:
+    return respond(codec.write_error(failed, current_scope().id), failed.status, JSON_HEADERS)
+
+
+async def _play(writer: Writer, events: list[Event], pace: float, send: trio.MemorySendChannel[bytes]) -> None:
+    with send:
+        for event in events:
+            if isinstance(event, Text | Thought | ToolInput):
+                await trio.sleep(pace)
+            if data := writer.send(event):
+                await send.send(data)
+
+
+def script(call: Call, api: Api) -> list[Event]:
+    """The answer to ``call``, as events: thinking if it is asked for, a call of the first tool if one is offered and
+    nothing has come back yet, else text."""
+    return list(_events(call, api))
+
+
+def _events(call: Call, api: Api) -> Iterator[Event]:
+    yield Begin(new_id("mock-"), call.model)
+    block = 0
+    if call.reasoning is not None and call.reasoning.mode != "disabled" and call.reasoning.effort != "none":
+        yield from (Thought(block, word) for word in _words(_THINKING))
+        yield Sealed(block, api, _native_thinking(api))
+        yield BlockEnd(block)
+        block += 1
+    tool = next((tool for tool in call.tools if isinstance(tool, Tool)), None)
+    if tool is not None and not _has_result(call):
+        yield from _call_events(block, tool)
+        reason, said = "tool_calls", 12
+    else:
+        words = _words(_ANSWER.format(said=_said(call)))
+        yield from (Text(block, word) for word in words)
+        yield BlockEnd(block)
+        reason, said = "stop", len(words)
+    yield Usage(input=max(1, sum(len(str(turn.parts)) for turn in call.turns) // 4), output=said)
+    yield End(reason)  # type: ignore[arg-type]
+
+
+def _call_events(block: int, tool: Tool) -> Iterator[Event]:
+    yield ToolBegin(block, new_id("call_"), tool.name, tool.kind)
+    text = "mock input" if tool.kind == "custom" else msgspec.json.encode(_arguments(tool)).decode()
+    half = len(text) // 2
+    yield from (ToolInput(block, piece) for piece in (text[:half], text[half:]) if piece)
+    yield BlockEnd(block)
+
+
+def _arguments(tool: Tool) -> dict[str, object]:
+    """A value for each required member of the tool's schema."""
+    schema = tool.schema if isinstance(tool.schema, dict) else {}
+    members = schema.get("properties")
+    samples: dict[str, object] = {"integer": 1, "number": 1, "boolean": True, "array": [], "object": {}}
+    required = schema.get("required") or ()
+    if not isinstance(members, dict):
+        return {}
+    return {
+        name: samples.get(str(members.get(name, {}).get("type")), "mock")
+        for name in required
+        if isinstance(members.get(name), dict)
+    }
+
+
+def _has_result(call: Call) -> bool:
+    return bool(call.turns) and any(isinstance(part, ResultPart) for part in call.turns[-1].parts)
+
+
+def _said(call: Call) -> str:
+    for turn in reversed(call.turns):
+        if turn.role == "user":
+            text = " ".join(part.text for part in turn.parts if isinstance(part, TextPart))
+            return text if len(text) <= 80 else text[:79] + "…"
+    return ""
+
+
+def _native_thinking(api: Api) -> object:
+    """What the provider that is played would want back on the next turn."""
+    match api:
+        case "messages":
+            return {"type": "thinking", "thinking": _THINKING, "signature": "bW9jay1zaWduYXR1cmU="}
+        case "responses":
+            summary = [{"type": "summary_text", "text": _THINKING}]
+            return {"type": "reasoning", "id": new_id("rs_"), "summary": summary, "encrypted_content": "bW9jaw=="}
+        case _:
+            return {"field": "reasoning_content"}
+
+
+def _words(text: str) -> list[str]:
+    """The words with the space before each, as models' tokens have it."""
+    first, *rest = text.split(" ")
+    return [first, *(f" {word}" for word in rest)]

@@ -1,0 +1,103 @@
+"""Which configured entry a model name means.
+
+The order is: alias, the entry's name, ``provider/id``, the bare id, ``provider/*``, and last the well-known ids of
+wildcard providers. Exact names come first because ids hold slashes, colons and spaces of their own.
+"""
+
+import difflib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from gateway.settings import Entry
+from streams.errors import GatewayError, invalid
+
+_LONGEST = 200  # characters of an unknown name that are worth comparing and repeating
+
+
+@attrs.frozen
+class Found:
+    """An entry, the provider's own id of the model, and in words why it is that."""
+
+    entry: Entry
+    model: str
+    why: str
+
+
+class Names:
+    """The index over all entries and aliases."""
+
+    def __init__(self, entries: Sequence[Entry], aliases: Mapping[str, str]) -> None:
+        self.aliases = aliases
+        self._default = next((entry for entry in entries if entry.default), None)
+        self._by_name = {entry.name: entry for entry in entries if not entry.wildcard}
+        self._full: defaultdict[str, list[Entry]] = defaultdict(list)
+        self._bare: defaultdict[str, list[Entry]] = defaultdict(list)
+        self._wild: defaultdict[str, list[Entry]] = defaultdict(list)
+        self._known: defaultdict[str, list[Entry]] = defaultdict(list)
+        for entry in entries:
+            (self._add_wildcard if entry.wildcard else self._add)(entry)
+
+    def _add(self, entry: Entry) -> None:
+        self._bare[entry.model].append(entry)
+        for prefix in entry.prefixes:
+            self._full[f"{prefix}/{entry.model}"].append(entry)
+
+    def _add_wildcard(self, entry: Entry) -> None:
+        for prefix in entry.prefixes:
+            self._wild[prefix].append(entry)
+        for model in entry.provider.models:
+            self._known[model].append(entry)
+
+    def find(self, asked: str | None) -> Found:
+        """What ``asked`` means, the default if it is empty. Raises ``GatewayError``: 400 where a model is required or
+        the name means several entries, 404 where it means none."""
+        if not asked:
+            if self._default is None:
+                raise invalid("model is required: the configuration names no default", "model")
+            return Found(self._default, self._default.model, f"default {self._default.name}")
+        if (target := self.aliases.get(asked)) is not None:
+            if (found := self.direct(target)) is not None:
+                return attrs.evolve(found, why=f"alias {asked} → {target}")
+        elif (found := self.direct(asked)) is not None:
+            return found
+        raise self._unknown(asked)
+
+    def direct(self, name: str) -> Found | None:
+        """What ``name`` means without aliases. Raises a 400 where it means several entries."""
+        if (entry := self._by_name.get(name)) is not None:
+            return Found(entry, entry.model, f"name {name}")
+        if name in self._full:
+            entry = _only(self._full[name], name)
+            return Found(entry, entry.model, f"provider and id {name}")
+        if name in self._bare:
+            entry = _only(self._bare[name], name)
+            return Found(entry, entry.model, f"id {name} → {entry.name}")
+        prefix, slash, model = name.partition("/")
+        if slash and model not in ("", "*") and prefix in self._wild:
+            entry = _only(self._wild[prefix], name)
+            return Found(entry, model, f"wildcard {entry.name}")
+        if name in self._known:
+            entry = _only(self._known[name], name)
+            return Found(entry, name, f"well-known id {name} → wildcard {entry.name}")
+        return None
+
+    def _unknown(self, asked: str) -> GatewayError:
+        near: list[str] = []
+        if len(asked) <= _LONGEST:
+            names = dict.fromkeys((*self.aliases, *self._by_name, *self._full, *self._bare, *self._known))
+            near = difflib.get_close_matches(asked, names, n=3)
+        advice = f"did you mean {' or '.join(near)}?" if near else "GET /v1/models lists the models"
+        shown = asked if len(asked) <= _LONGEST else asked[:_LONGEST] + "…"
+        return GatewayError(
+            "not_found", f"model {shown!r} is not configured here; {advice}", code="model_not_found", param="model"
+        )
+
+
+def _only(entries: Sequence[Entry], name: str) -> Entry:
+    """The one entry, or a 400 that names them all."""
+    if len(entries) == 1:
+        return entries[0]
+    offers = " and ".join(entry.name for entry in entries)
+    raise invalid(f"model {name!r} is offered by {offers}: ask for it by one of these names", "model")

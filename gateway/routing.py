@@ -1,0 +1,137 @@
+"""From a model name and the client's API to a target: which provider, in which API, where, and with what credential."""
+
+from typing import Literal, TypeAlias
+
+import attrs
+
+from gateway.names import Found, Names
+from gateway.settings import Config, Entry
+from providers.catalog import Auth, url_for
+from providers.codec import Recipient
+from streams.errors import GatewayError
+from streams.events import Api
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+Lane: TypeAlias = Literal["byte", "hub"]
+
+MASK = "***"
+
+
+@attrs.frozen
+class Target:
+    """Where one request goes. ``asked`` is the name the client used (the entry's name if it used none), ``model`` the
+    provider's own, ``api`` the API that the provider is asked in."""
+
+    entry: Entry
+    model: str
+    api: Api
+    lane: Lane
+    url: str
+    asked: str
+    recipient: Recipient
+
+    @property
+    def name(self) -> str:
+        """``provider/model``."""
+        return f"{self.entry.provider.id}/{self.model}"
+
+    def headers(self, credentials: str | None) -> Headers:
+        """The credential, the Host and the configured headers, names in lower case; configured ones overwrite.
+
+        ``credentials`` is the client's own (the bare token): it is used under ``passthrough_auth`` only, and then in
+        the style that the provider's API wants. Without either no credential goes out."""
+        entry = self.entry
+        key = credentials if entry.passthrough_auth else entry.key
+        found = dict((_credential(entry.provider.auth[self.api], key),)) if key else {}
+        if entry.http_host is not None:
+            found["host"] = entry.http_host
+        found.update((name.lower(), value) for name, value in entry.headers)
+        return tuple(found.items())
+
+
+def _credential(style: Auth, key: str) -> tuple[str, str]:
+    return ("authorization", f"Bearer {key}") if style == "bearer" else (style, key)
+
+
+@attrs.frozen
+class Model:
+    """One line of ``GET /v1/models``."""
+
+    id: str
+    owned_by: str
+
+
+@attrs.frozen
+class Explanation:
+    """What would be done with a request, and why; fit to be shown: header values that may be secret are masked."""
+
+    target: Target
+    why: str
+    lane: Lane
+    url: str
+    headers: Headers
+
+
+class Router:
+    """Resolves model names against one configuration. Has no state of its own; safe to share."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._names = Names(config.entries, config.aliases)
+
+    def resolve(self, model: str | None, api: Api) -> Target:
+        """The target for a client that speaks ``api`` and asks for ``model``.
+
+        Raises ``GatewayError``: 400 for no model or an ambiguous one, 404 for an unknown one, 501 for a provider whose
+        API no codec speaks yet."""
+        return _target(self._names.find(model), model, api)
+
+    def explain(self, model: str | None, api: Api) -> Explanation:
+        """``resolve`` with its reasons. Raises the same errors."""
+        found = self._names.find(model)
+        target = _target(found, model, api)
+        return Explanation(target, found.why, target.lane, target.url, _masked(target))
+
+    def models(self) -> tuple[Model, ...]:
+        """What can be asked for by name, in the order of the configuration: entries, of wildcards what the catalogue
+        lists, then aliases."""
+        owners: dict[str, str] = {}
+        for entry in self._config.entries:
+            for name in _listed(entry):
+                owners.setdefault(name, entry.provider.display_name)
+        for alias in self._config.aliases:
+            owners[alias] = self._names.find(alias).entry.provider.display_name
+        return tuple(Model(name, owner) for name, owner in owners.items())
+
+
+def _masked(target: Target) -> Headers:
+    entry = target.entry
+    shown = attrs.evolve(entry, key=entry.key and MASK, headers=tuple((name, MASK) for name, _ in entry.headers))
+    return attrs.evolve(target, entry=shown).headers(MASK)
+
+
+def _listed(entry: Entry) -> tuple[str, ...]:
+    if not entry.wildcard:
+        return (entry.name,)
+    return tuple(f"{entry.prefixes[0]}/{model}" for model in entry.provider.models)
+
+
+def _target(found: Found, asked: str | None, api: Api) -> Target:
+    entry = found.entry
+    upstream = entry.speaks.get(api)
+    if upstream is None:
+        raise GatewayError(
+            "unsupported",
+            f"{entry.provider.display_name} is configured, but its API cannot be spoken yet: "
+            f"use another provider's model in place of {entry.name}",
+            param="model",
+        )
+    return Target(
+        entry=entry,
+        model=found.model,
+        api=upstream,
+        lane="byte" if upstream == api else "hub",
+        url=url_for(entry.base_url, entry.provider, upstream, found.model),
+        asked=asked or entry.name,
+        recipient=Recipient(found.model, entry.issuer, entry.quirks),
+    )

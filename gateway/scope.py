@@ -1,0 +1,228 @@
+"""The scope of one request and its response body. Every private or subclassed piece of Quart lives here.
+
+All tasks of a request live in one nursery. The client leaving cancels it, and with it everything done on the client's
+behalf. A half-closed connection (the client has shut its sending side down and still reads) counts as left, because
+Hypercorn cannot tell the two apart: no LLM client does that.
+"""
+
+import contextlib
+import logging
+import re
+import uuid
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Final, cast
+from urllib.parse import urlsplit
+
+import quart
+import trio
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, HTTPScope
+from quart import Quart, Request, Response
+from quart.asgi import ASGIHTTPConnection
+from quart.typing import ResponseTypes
+from quart.wrappers.response import DataBody, ResponseBody
+from quart_trio import QuartTrio
+from quart_trio.asgi import TrioASGIHTTPConnection
+from werkzeug.datastructures import Headers
+
+log = logging.getLogger("trigate.scope")
+
+KEY: Final = "trigate"
+"""Where a route finds its ``Scope``: ``quart.request.scope[KEY]``."""
+LEFT: Final = "trigate.left"
+"""Set in the ASGI scope by the server when it lost the client before the response was wholly written."""
+
+MAX_WRITE: Final = 256 * 1024
+MAX_BODY: Final = 64 * 2**20
+BODY_SECONDS: Final = 60
+
+_OWN_ID = re.compile(rb"[!-~]{1,128}")
+
+
+class Scope:
+    """What a route needs of its request's life.
+
+    ``nursery`` holds every task of the request; one that raises ends the request. ``id`` names the request in logs: the
+    client's own ``x-request-id`` where that is 1 to 128 printable ASCII characters, else a new one. ``left`` says that
+    the client went away before its answer was complete, ``complete`` that the answer was wholly given to the kernel.
+    Both are false for an answer that was cut on our side.
+    """
+
+    def __init__(self, nursery: trio.Nursery, request_id: str) -> None:
+        self.nursery = nursery
+        self.id = request_id
+        self.left = False
+        self.complete = False
+        self._callbacks: list[Callable[[bool], object]] = []
+
+    def on_close(self, callback: Callable[[bool], object]) -> None:
+        """Call ``callback(left)`` exactly once, synchronously, after every task of the request has ended, however it
+        ended. What it raises is logged and does not keep the others from being called."""
+        self._callbacks.append(callback)
+
+    def _close(self) -> None:
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            try:
+                callback(self.left)
+            except Exception:  # the border: a mistake in settling one request must not end the connection
+                log.exception("request %s: a callback failed while the request was closed", self.id)
+
+
+class Truncated(Exception):
+    """The answer must not look complete. Raised by a response body, understood by ``RequestScope``."""
+
+
+class ChannelBody(ResponseBody):
+    """A response body out of a memory channel: each write takes all that is queued, so batching regulates itself.
+
+    A write ends with the item that reaches ``MAX_WRITE`` bytes. Closing the channel's sending side ends the answer
+    well. For any other end call ``cut()`` before closing it: what is queued is still written, then the connection is
+    closed without the terminating chunk (HTTP/2: the stream is reset), so that the answer cannot be taken for whole.
+
+    If the client leaves before the body starts, Quart enters neither ``__aenter__`` nor ``__aexit__``: nothing that
+    must happen may depend on them.
+    """
+
+    def __init__(self, channel: trio.MemoryReceiveChannel[bytes]) -> None:
+        self._channel = channel
+        self._cut = False
+
+    def cut(self) -> None:
+        """The answer is not whole."""
+        self._cut = True
+
+    async def __aenter__(self) -> "ChannelBody":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        # Not `async with channel`: its aclose() is a checkpoint, and raises in a cancelled scope.
+        self._channel.close()
+
+    def __aiter__(self) -> "ChannelBody":
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            data = await self._channel.receive()
+        except trio.EndOfChannel:
+            if self._cut:
+                raise Truncated from None
+            raise StopAsyncIteration from None
+        parts = [data]
+        size = len(data)
+        while size < MAX_WRITE:
+            try:
+                data = self._channel.receive_nowait()
+            except (trio.WouldBlock, trio.EndOfChannel):
+                break
+            parts.append(data)
+            size += len(data)
+        return b"".join(parts)
+
+
+class RequestScope(TrioASGIHTTPConnection):
+    """One request on quart-trio; install it with ``configure``.
+
+    quart-trio opens a nursery per request and keeps it to itself; this publishes it, and settles after it."""
+
+    def __init__(self, app: Quart, scope: HTTPScope) -> None:
+        super().__init__(app, scope)
+        self._published: Scope | None = None
+        self._ending = False
+
+    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        self.scope["path"] = _origin_path(self.scope["path"])
+        try:
+            await super().__call__(receive, send)
+        finally:
+            # The one place that always runs, and after every task of the request: the response body's own
+            # `__aexit__` and generators' `finally` do not when the client leaves early.
+            if self._published is not None:
+                self._published._close()
+
+    async def handle_messages(  # type: ignore[override]
+        self, nursery: trio.Nursery, request: Request, receive: ASGIReceiveCallable
+    ) -> None:
+        await ASGIHTTPConnection.handle_messages(self, request, receive)
+        # The server sends its "disconnect" also after a complete answer, in the middle of the last send.
+        if self._published is not None and not self._ending:
+            self._published.left = True
+        nursery.cancel_scope.cancel()
+
+    async def handle_request(  # type: ignore[override]
+        self, nursery: trio.Nursery, request: Request, send: ASGISendCallable
+    ) -> None:
+        """Without quart's RESPONSE_TIMEOUT, which cuts long streams in silence: timeouts belong to the exchange."""
+        self._published = Scope(nursery, _request_id(self.scope))
+        request.scope[KEY] = self._published  # type: ignore[typeddict-unknown-key]
+        try:
+            response = await self.app.handle_request(request)
+            await self._send_response(partial(self._send, self._published, send), response)
+        except Truncated:
+            # To return without the last message is the ASGI way to cut: the server closes without the end chunk.
+            log.warning("request %s: the answer was cut, the connection closes without its end", self._published.id)
+        nursery.cancel_scope.cancel()
+
+    async def _send_response(self, send: ASGISendCallable, response: ResponseTypes) -> None:
+        """A body that is at hand goes out with the end in one message: quart takes two, each a write and a wake-up."""
+        if not (isinstance(response, Response) and type(response.response) is DataBody):
+            await super()._send_response(send, response)
+            return
+        headers = [(name.lower().encode(), value.encode()) for name, value in response.headers.items()]
+        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        body = response.response
+        await send({"type": "http.response.body", "body": body.data[body.begin : body.end], "more_body": False})
+
+    async def _send(self, published: Scope, send: ASGISendCallable, message: ASGISendEvent) -> None:
+        if message["type"] != "http.response.body" or message.get("more_body", False):
+            await send(message)
+            return
+        # A task that crashes closes its channels on the way out, which looks like a good end to the body: the nursery
+        # is cancelled by then, and the shield below must not hide it.
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._ending = True
+        # The server answers the last message with a disconnect, which cancels this task; unless the send is shielded
+        # Hypercorn does not get to re-arm the keep-alive timer, and idle connections stay for ever.
+        with trio.CancelScope(shield=True):
+            await send(message)
+        published.left = published.left or bool(self.scope.get(LEFT, False))
+        published.complete = not published.left
+
+
+def configure(app: QuartTrio, max_body: int = MAX_BODY) -> None:
+    """Run ``app``'s requests in a ``RequestScope``, with bodies of at most ``max_body`` bytes (a larger one makes
+    ``request.get_data()`` raise ``RequestEntityTooLarge``) and 60 s for a whole upload, the guard against slow ones."""
+    app.asgi_http_class = RequestScope
+    app.config["MAX_CONTENT_LENGTH"] = max_body
+    app.config["BODY_TIMEOUT"] = BODY_SECONDS
+    app.config["RESPONSE_TIMEOUT"] = None
+
+
+def _request_id(scope: HTTPScope) -> str:
+    given = next((value for name, value in scope["headers"] if name.lower() == b"x-request-id"), b"")
+    return given.decode("ascii") if _OWN_ID.fullmatch(given) else f"req_{uuid.uuid4().hex}"
+
+
+def _origin_path(path: str) -> str:
+    """``path`` with a leading slash. Quart fails with a 500 on an empty path and on an absolute one it cannot parse."""
+    if path.startswith("/"):
+        return path
+    with contextlib.suppress(ValueError):  # "http://[": no route has such a path, so this is a 404
+        path = urlsplit(path).path
+    return path if path.startswith("/") else "/" + path
+
+
+def current_scope() -> Scope:
+    """The scope of the request that is being handled."""
+    return quart.request.scope[KEY]  # type: ignore[typeddict-item, no-any-return]
+
+
+async def read_body() -> bytes:
+    """The whole body of the request that is being handled. Raises ``RequestEntityTooLarge`` and ``RequestTimeout``."""
+    return cast("bytes", await quart.request.get_data(cache=False))
+
+
+def respond(body: bytes | ResponseBody, status: int, headers: Iterable[tuple[str, str]]) -> Response:
+    """A response with these headers, which name the content type."""
+    return Response(body, status, Headers(headers))

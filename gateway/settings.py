@@ -1,0 +1,94 @@
+"""What the service is configured to do: the values that the rest of the gateway reads. How they are read from a file is
+``gateway/config.py``'s business."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from providers.catalog import Provider, Speaks
+from providers.quirks import Quirks
+from providers.seal import Issuer
+from streams.pipe import Timeouts
+
+
+@attrs.frozen
+class Listener:
+    """An address that model requests come in on."""
+
+    name: str = "models"
+    address: str = "127.0.0.1"
+    port: int = 12000
+
+
+@attrs.frozen
+class Limits:
+    """Bytes, and for ``in_flight`` requests at once."""
+
+    request_body: int = 64 * 2**20
+    event: int = 16 * 2**20
+    answer: int = 64 * 2**20
+    in_flight: int = 1024
+
+
+@attrs.frozen
+class Entry:
+    """One item of ``model_providers``: a model of a provider (``*`` for all of them) and how to reach it.
+
+    ``written`` is the item's ``model`` as it stands in the file. ``speaks``, ``quirks`` and ``timeouts`` are what holds
+    in the end: the provider's row or the root's setting with the item's own laid over it.
+    """
+
+    name: str
+    provider: Provider
+    model: str
+    key: str | None = attrs.field(default=None, repr=False)
+    base_url: str | None = None
+    default: bool = False
+    passthrough_auth: bool = False
+    headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
+    http_host: str | None = None
+    speaks: Speaks = attrs.field(default=attrs.Factory(lambda self: self.provider.speaks, takes_self=True))
+    quirks: Quirks = attrs.field(default=attrs.Factory(lambda self: self.provider.quirks, takes_self=True))
+    timeouts: Timeouts = attrs.field(factory=Timeouts)
+    written: str = attrs.field(default=attrs.Factory(lambda self: f"{self.provider.id}/{self.model}", takes_self=True))
+
+    @property
+    def wildcard(self) -> bool:
+        return self.model == "*"
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """The words before the slash under which its models can be asked for."""
+        own = (self.name.removesuffix("/*"),) if self.wildcard else ()
+        return tuple(dict.fromkeys((*own, self.written.partition("/")[0], self.provider.id)))
+
+    @property
+    def issuer(self) -> Issuer:
+        """Who seals name: all entries of one provider account are one issuer, so that a change of model keeps what the
+        account itself can read again."""
+        account = hashlib.sha256(self.key.encode()).hexdigest()[:8] if self.key else ""
+        return Issuer(self.provider.id, account)
+
+
+@attrs.frozen
+class Config:
+    """A whole configuration. ``warnings`` are about what is accepted without effect, ``notes`` about good defaults that
+    may surprise; both are sentences for people. Durations are seconds."""
+
+    version: str
+    listeners: tuple[Listener, ...]
+    entries: tuple[Entry, ...]
+    aliases: Mapping[str, str] = attrs.field(factory=dict)
+    limits: Limits = attrs.field(factory=Limits)
+    timeouts: Timeouts = attrs.field(factory=Timeouts)
+    max_retries: int = 0
+    drain: float = 25.0
+    drain_delay: float = 0.0
+    keep_alive: float = 15.0
+    strict: bool = False
+    ca_path: Path | None = None
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    path: Path | None = None

@@ -1,0 +1,541 @@
+"""The HTTP client towards providers, and the one module that knows httpx2 and httpcore2.
+
+httpcore2's pool is used as it stands, without httpx2's client over it: that would keep cookies (one tenant's
+``set-cookie`` goes out with the next tenant's request), follow redirects, add headers, and costs more per request.
+From httpx2 come only the parsing of URLs, of proxy variables, and the decompression.
+
+HTTP/1.1 only: httpcore2 does not reset an HTTP/2 stream that is dropped, so the provider would go on generating.
+There are no timeouts on reads and writes here: those are the caller's cancel scopes, whose deadline can move.
+"""
+
+import re
+import socket
+import ssl
+import warnings
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from functools import lru_cache
+from operator import itemgetter
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TypeAlias, cast
+
+import attrs
+import httpcore2
+import httpx2
+import trio
+from httpcore2._backends.trio import TrioStream
+from httpx2._decoders import SUPPORTED_DECODERS, MultiDecoder
+from httpx2._utils import URLPattern, get_environment_proxies
+
+from streams.errors import GatewayError
+from streams.events import Kind
+
+Cause: TypeAlias = Literal[
+    "refused", "dns", "tls", "connect", "connect_timeout", "pool_timeout", "proxy", "cut", "encoding", "too_large",
+    "config",
+]  # fmt: skip
+
+# An idle connection is probed with one system call per request that comes or goes, so their number is bounded; and
+# load balancers in front of providers drop them after a minute or less.
+MAX_IDLE = 64
+IDLE_SECONDS = 30.0
+
+# A model may think for minutes without a byte. Probes keep the way through NAT open, and find a peer that vanished
+# without a word after about a minute. The names of the intervals differ by platform; what is missing is left alone.
+KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+        if hasattr(socket, name)
+    ),
+)
+
+# RFC 9110 sections 5.1 and 5.5. The check stands before h11's own, whose message quotes the value: maybe a credential.
+_FIELD_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+_FIELD_VALUE = re.compile(r"(?:[!-~\x80-\xff]+(?:[ \t]+[!-~\x80-\xff]+)*)?")
+_FRAMING = frozenset(("content-length", "transfer-encoding"))
+
+
+class UpstreamError(GatewayError):
+    """A provider could not be reached or did not answer whole. ``cause`` is one word for the log and for metrics.
+
+    ``__cause__`` is the client library's exception. It may name addresses, so it belongs in the log only.
+    """
+
+    def __init__(self, kind: Kind, message: str, *, cause: Cause = "cut", **fields: Any) -> None:
+        super().__init__(kind, message, **fields)
+        self.cause: Cause = cause
+
+
+@attrs.frozen
+class UpstreamRequest:
+    """One request to a provider.
+
+    ``headers`` are sent in this order as they are, less the framing ones, which follow from ``body``. A ``host`` among
+    them wins over the host of ``url``; the TLS server name is always that of ``url``. ``connect_timeout`` (seconds)
+    holds for the name and the TCP connection together, and again for the TLS handshake.
+    """
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)  # credentials
+    body: bytes = attrs.field(default=b"", repr=False)
+    connect_timeout: float = 5.0
+
+
+@attrs.frozen
+class PoolStats:
+    """Connections at this moment, and requests that wait for one. ``active`` includes those being made."""
+
+    connections: int = 0
+    idle: int = 0
+    active: int = 0
+    queued: int = 0
+
+
+class UpstreamResponse:
+    """The head of a provider's answer, and its body as it comes. One task at a time may use it.
+
+    Whoever holds one closes it (``async with response``, or ``aclose()`` in a ``finally``): until then it holds its
+    place in the pool. The end of the body, a failure and a cancellation while reading close it too.
+    """
+
+    def __init__(self, response: httpcore2.Response, attempts: int) -> None:
+        self._closed = self._whole = False
+        self._response = response
+        self._raw = cast("AsyncGenerator[bytes, None]", aiter(cast("AsyncIterator[bytes]", response.stream)))
+        self._body = self._raw
+        self.status = response.status
+        self.attempts = attempts  # 2 if the first went to a pooled connection that was dead
+        headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers)
+        if codings := _codings(headers):
+            self._body = _decoded(self._raw, codings)
+            headers = tuple(pair for pair in headers if pair[0] not in ("content-encoding", "content-length"))
+        self.headers: tuple[tuple[str, str], ...] = headers
+
+    def header(self, name: str) -> str | None:
+        """The first value of the header ``name`` (lower case)."""
+        return next((value for key, value in self.headers if key == name), None)
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body in the pieces in which it comes, decompressed, each of 1 MiB at most and none empty.
+
+        Raises ``UpstreamError`` when it breaks off. That it ends well does not say that the answer is whole: one
+        delimited by the connection's end cannot tell. After ``aclose`` it raises ``trio.ClosedResourceError``.
+        """
+        return self
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._closed and not self._whole:
+            raise trio.ClosedResourceError("the response was closed before its end")
+        try:  # the end, a failure, a cancellation: all of them give the place in the pool back
+            return await anext(self._body)
+        except StopAsyncIteration:
+            self._whole = True
+            await self.aclose()
+            raise
+        except TRANSPORT_ERRORS as error:
+            await self.aclose()
+            raise _failure(error) from error
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body. Raises ``UpstreamError`` when it breaks off, or is longer than ``limit`` bytes."""
+        parts, size = [], 0
+        async for piece in self.chunks():
+            size += len(piece)
+            if size > limit:
+                await self.aclose()
+                raise UpstreamError(
+                    "upstream", f"the provider's answer is larger than the limit of {limit} bytes", cause="too_large"
+                )
+            parts.append(piece)
+        return b"".join(parts)
+
+    async def aclose(self) -> None:
+        """Give the connection back if the body was read to its end, else close it at once. Cannot be cancelled."""
+        if self._closed:
+            return
+        self._closed = True
+        # A response that is not closed holds its place in the pool for ever: the pool refers to it, so no garbage
+        # collection frees it. The generators first, so that none is left for the collector to warn of.
+        with trio.CancelScope(shield=True):
+            for part in (self._body, self._raw, self._response):
+                await part.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        if not self._closed:
+            warnings.warn(f"unclosed {self!r}: its place in the pool is lost", ResourceWarning, stacklevel=2)
+
+
+class Upstream:
+    """All connections to providers of this process: one pool for each scheme and proxy.
+
+    ``max_connections`` bounds each pool; keep it above the number of requests that are let in at the door.
+    ``pool_timeout`` (seconds) is how long a request waits for a place. ``ca_path`` is a file or directory of
+    certificates in the place of the system's. ``trust_env`` takes ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``,
+    ``NO_PROXY`` (also in lower case), ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` from the environment, once.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_connections: int = 1000,
+        pool_timeout: float = 5.0,
+        ca_path: str | None = None,
+        trust_env: bool = True,
+    ) -> None:
+        self._max_connections = max_connections
+        self._pool_timeout = pool_timeout
+        self._ca_path = ca_path
+        self._trust_env = trust_env
+        proxies = get_environment_proxies() if trust_env else {}
+        # The most specific pattern first; None is an entry of NO_PROXY.
+        self._proxies = sorted(((URLPattern(key), url) for key, url in proxies.items()), key=itemgetter(0))
+        self._pools: dict[tuple[str, str | None], _Pool] = {}
+        self._roots: ssl.SSLContext | None = None
+        self._roots_lock = trio.Lock()
+
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+        """Send ``request`` and wait for the head of the answer, whatever its status. Redirects are not followed.
+
+        Raises ``UpstreamError``. Cancelling closes the connection at once, which is how a provider learns to stop.
+        A request that met a dead connection from the pool is sent once more.
+        """
+        address = _address(request.url)
+        wire = httpcore2.Request(
+            request.method,
+            address.url,
+            headers=_wire_headers(request, address.host),
+            content=request.body,
+            extensions={"timeout": {"connect": request.connect_timeout, "pool": self._pool_timeout}},
+        )
+        pool = await self._pool_for(address.parsed)
+        try:
+            return await _answer(pool, wire)
+        except TRANSPORT_ERRORS as error:
+            raise _failure(error) from error
+
+    def stats(self) -> PoolStats:
+        """What all pools hold now."""
+        rows = [attrs.astuple(pool.stats()) for pool in self._pools.values()]
+        return PoolStats(*map(sum, zip(*rows, strict=True)))
+
+    async def aclose(self) -> None:
+        """Close every connection; answers that are still being read fail as cut."""
+        for pool in self._pools.values():
+            await pool.aclose()
+
+    async def _pool_for(self, url: httpx2.URL) -> "_Pool":
+        proxy = next((proxy for pattern, proxy in self._proxies if pattern.matches(url)), None)
+        key = (url.scheme, proxy)
+        if key not in self._pools:
+            options = await self._pool_options(url.scheme, proxy)
+            # Another request may have made the same pool in the meantime.
+            self._pools.setdefault(key, _Pool(max_connections=self._max_connections, **options))
+        return self._pools[key]
+
+    async def _pool_options(self, scheme: str, proxy_url: str | None) -> dict[str, Any]:
+        """TLS roots and proxy of a new pool. Roots cost about 20 ms, so plain HTTP never loads them."""
+        proxy = None if proxy_url is None else _proxy(proxy_url)
+        proxy_scheme = "" if proxy is None else proxy.url.scheme
+        roots = await self._tls_roots() if "https" in (scheme, proxy_scheme) else None
+        if proxy is None:
+            return {"ssl_context": roots}
+        url = httpcore2.URL(
+            scheme=proxy.url.raw_scheme, host=proxy.url.raw_host, port=proxy.url.port, target=proxy.url.raw_path
+        )
+        proxy_roots = roots if proxy_scheme == "https" else None
+        return {
+            "ssl_context": roots,
+            "proxy": httpcore2.Proxy(url, auth=proxy.raw_auth, ssl_context=proxy_roots),
+        }
+
+    async def _tls_roots(self) -> ssl.SSLContext:
+        async with self._roots_lock:
+            if self._roots is None:
+                try:
+                    self._roots = await trio.to_thread.run_sync(_load_roots, self._ca_path, self._trust_env)
+                except OSError as error:  # ssl.SSLError is one
+                    raise UpstreamError("internal", NO_ROOTS, cause="config") from error
+            return self._roots
+
+
+# --- requests and answers ---
+
+
+@attrs.frozen
+class _Address:
+    """A URL taken apart: for the proxy table, for the pool, and as the value of ``host``."""
+
+    parsed: httpx2.URL
+    url: httpcore2.URL
+    host: bytes
+
+
+@lru_cache(maxsize=256)
+def _address(text: str) -> _Address:
+    try:
+        parsed = httpx2.URL(text)
+    except httpx2.InvalidURL as error:
+        raise UpstreamError("internal", NO_ADDRESS, cause="config") from error
+    if parsed.scheme not in ("http", "https") or not parsed.raw_host or (parsed.port or 0) > 65535:
+        raise UpstreamError("internal", NO_ADDRESS, cause="config")
+    url = httpcore2.URL(scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path)
+    return _Address(parsed, url, parsed.netloc)
+
+
+def _wire_headers(request: UpstreamRequest, host: bytes) -> list[tuple[bytes, bytes]]:
+    names = {name.lower() for name, _ in request.headers}
+    headers = [] if "host" in names else [(b"host", host)]
+    for name, value in request.headers:
+        if not (_FIELD_NAME.fullmatch(name) and _FIELD_VALUE.fullmatch(value)):
+            raise UpstreamError("internal", BAD_HEADER.format(name), cause="config")
+        if name.lower() not in _FRAMING:
+            headers.append((name.encode("ascii"), value.encode("latin-1")))
+    if request.body or request.method == "POST":
+        headers.append((b"content-length", b"%d" % len(request.body)))
+    return headers
+
+
+async def _answer(pool: "_Pool", wire: httpcore2.Request) -> UpstreamResponse:
+    try:
+        return UpstreamResponse(await pool.handle_async_request(wire), attempts=1)
+    except _StaleConnection:
+        # The server closed it as the request went out. Its siblings are as old: without them the next one is fresh.
+        await pool.close_idle(wire.url.origin)
+        return UpstreamResponse(await pool.handle_async_request(wire), attempts=2)
+
+
+def _codings(headers: Iterable[tuple[str, str]]) -> list[str]:
+    """The content codings in the order in which they were applied; without any, nothing needs decoding."""
+    words = ",".join(value for name, value in headers if name == "content-encoding").lower().split(",")
+    return [word for word in map(str.strip, words) if word not in ("", "identity")]
+
+
+async def _decoded(raw: AsyncIterator[bytes], codings: Sequence[str]) -> AsyncGenerator[bytes, None]:
+    """``raw`` decompressed in pieces of 1 MiB at most, so that a bomb meets the reader's limit and not our memory.
+
+    ``identity`` is asked for, but some proxies and providers compress all the same.
+    """
+    for coding in codings:
+        if coding not in SUPPORTED_DECODERS:  # MultiDecoder would pass the compressed bytes on in silence
+            raise UpstreamError("upstream", UNREADABLE_CODING.format(coding[:20]), cause="encoding")
+    decoder = MultiDecoder(codings)
+    async for data in raw:
+        for piece in decoder.decode(data):
+            yield piece
+    for piece in decoder.flush():
+        if piece:
+            yield piece
+
+
+# --- connections ---
+
+
+class _Stream(TrioStream):
+    """A connection that closes what it opened, and knows whether it was dead before the request reached it."""
+
+    _answered = False  # a byte came since the last request went out
+    _reused = False  # an earlier request was answered on it
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        # No fail_after as in httpcore2, which enters one even without a timeout: 5 µs for each read of a stream.
+        try:
+            data = bytes(await self._stream.receive_some(max_bytes))
+        except trio.BrokenResourceError as error:
+            raise (_StaleConnection if self._is_stale() else httpcore2.ReadError)(error) from error
+        except trio.ClosedResourceError as error:
+            raise httpcore2.ReadError(error) from error
+        if not data and self._is_stale():
+            raise _StaleConnection("the pooled connection was closed before the request")
+        self._answered = True
+        return data
+
+    def _is_stale(self) -> bool:
+        # A fresh connection that dies the same way says that the provider is in trouble; and after one byte the
+        # provider has begun. Only here both are known: httpcore2's error is the same for all three.
+        return self._reused and not self._answered
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._reused, self._answered = self._reused or self._answered, False
+        try:
+            await self._stream.send_all(buffer)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise httpcore2.WriteError(error) from error
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> "_Stream":
+        secured = trio.SSLStream(self._stream, ssl_context, server_hostname=server_hostname, https_compatible=True)
+        try:
+            with trio.fail_after(float("inf") if timeout is None else timeout):
+                await self._shake_hands(secured)
+        except trio.TooSlowError as error:
+            raise httpcore2.ConnectTimeout(error) from error
+        except trio.BrokenResourceError as error:
+            raise _TlsFailure(error.__cause__ or error) from error
+        return _Stream(secured)
+
+    async def _shake_hands(self, secured: trio.SSLStream[trio.abc.Stream]) -> None:
+        try:
+            await secured.do_handshake()
+        except BaseException:
+            # httpcore2 closes on Exception only: a cancelled handshake left its socket open until the cyclic GC ran.
+            await trio.aclose_forcefully(self._stream)
+            raise
+
+
+class _Backend(httpcore2.TrioBackend):
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> _Stream:
+        try:
+            with trio.fail_after(float("inf") if timeout is None else timeout):
+                stream = await trio.open_tcp_stream(host, port, local_address=local_address)
+        except trio.TooSlowError as error:
+            raise httpcore2.ConnectTimeout(error) from error
+        except (socket.gaierror, UnicodeError) as error:  # UnicodeError: not a name at all, such as one with ".."
+            raise _UnknownHost(error) from error
+        except OSError as error:
+            raise (_Refusal if _is_refusal(error) else httpcore2.ConnectError)(error) from error
+        # Here and not as the pool's socket_options, which it does not hand on to connections through a proxy.
+        for level, option, value in KEEPALIVE:
+            stream.setsockopt(level, option, value)
+        return _Stream(stream)
+
+
+def _is_refusal(error: OSError) -> bool:
+    attempts = error.__cause__  # trio's group, with one error for each address of the name
+    return isinstance(attempts, ExceptionGroup) and attempts.split(ConnectionRefusedError)[1] is None
+
+
+class _Pool(httpcore2.AsyncConnectionPool):
+    """httpcore2's pool, which also gives up the connections that a failed request left half made."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            max_keepalive_connections=MAX_IDLE,
+            keepalive_expiry=IDLE_SECONDS,
+            network_backend=_Backend(),
+            **options,
+        )
+
+    async def handle_async_request(self, request: httpcore2.Request) -> httpcore2.Response:
+        try:
+            return await super().handle_async_request(request)
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await self._close_orphans()
+            raise
+
+    async def _close_orphans(self) -> None:
+        # A request that is cancelled between connecting and sending, and a tunnel whose TLS handshake fails, leave a
+        # connection that belongs to no request and is not idle. httpcore2 would count it as busy for ever.
+        owned = {request.connection for request in self._requests}
+        orphans = [one for one in self._connections if one not in owned and not one.is_idle() and not one.is_closed()]
+        if orphans:
+            await self._close_connections(orphans)
+            await self._close_connections(self._assign_requests_to_connections())  # their places are free now
+
+    async def close_idle(self, origin: httpcore2.Origin) -> None:
+        await self._close_connections(
+            [one for one in self._connections if one.can_handle_request(origin) and one.is_idle()]
+        )
+
+    def stats(self) -> PoolStats:
+        total = len(self._connections)
+        idle = sum(connection.is_idle() for connection in self._connections)
+        return PoolStats(total, idle, total - idle, sum(request.is_queued() for request in self._requests))
+
+
+# --- proxies and roots ---
+
+
+def _proxy(url: str) -> httpx2.Proxy:
+    try:
+        proxy = httpx2.Proxy(url)
+    except (ValueError, httpx2.InvalidURL):
+        raise UpstreamError("internal", BAD_PROXY, cause="config") from None  # the error may quote its password
+    if proxy.url.scheme not in ("http", "https"):
+        raise UpstreamError("internal", BAD_PROXY, cause="config")
+    return proxy
+
+
+def _load_roots(ca_path: str | None, trust_env: bool) -> ssl.SSLContext:
+    """The certificates that providers are checked against: ``ca_path``, else ``SSL_CERT_*``, else the system's."""
+    if ca_path is None:
+        return httpx2.create_ssl_context(trust_env=trust_env)
+    if Path(ca_path).is_dir():
+        return ssl.create_default_context(capath=ca_path)
+    return ssl.create_default_context(cafile=ca_path)
+
+
+# --- failures ---
+
+
+class _Refusal(httpcore2.ConnectError):
+    """Every address refused the connection."""
+
+
+class _UnknownHost(httpcore2.ConnectError):
+    """The name has no address."""
+
+
+class _TlsFailure(httpcore2.ConnectError):
+    """The handshake failed, or the certificate is not trusted."""
+
+
+class _StaleConnection(httpcore2.ReadError):
+    """A connection from the pool was dead before one byte of the answer."""
+
+
+NO_CONNECTION = "could not connect to the provider: "
+NO_ADDRESS = "the provider's address is not an http or https URL with a host; correct its base_url in the config"
+NO_ROOTS = "the certificates to check providers with cannot be loaded; check upstream_tls_ca_path and SSL_CERT_FILE"
+BAD_PROXY = "the proxy in the gateway's environment is not an http or https URL; correct HTTPS_PROXY or ALL_PROXY"
+BAD_HEADER = (
+    "the header {!r} for the provider holds characters that HTTP does not allow (often a line break at the end of a "
+    "key); correct it in the config or the environment"
+)
+UNREADABLE_CODING = "the provider's answer is compressed with {!r}, which was not asked for and cannot be read"
+
+# The first row that fits; the messages are for the client, so they name no address.
+_FAILURES: tuple[tuple[type[Exception], Kind, Cause, str], ...] = (
+    (_Refusal, "upstream", "refused", NO_CONNECTION + "it refused the connection"),
+    (_UnknownHost, "upstream", "dns", NO_CONNECTION + "its host name could not be resolved"),
+    (_TlsFailure, "upstream", "tls", NO_CONNECTION + "the TLS handshake failed or its certificate is not trusted"),
+    (httpcore2.ConnectError, "upstream", "connect", NO_CONNECTION + "it is not reachable from the gateway"),
+    (httpcore2.ConnectTimeout, "timeout", "connect_timeout", NO_CONNECTION + "no answer within the connect timeout"),
+    (httpcore2.PoolTimeout, "overloaded", "pool_timeout", "all connections to providers are in use; try again shortly"),
+    (httpcore2.ProxyError, "upstream", "proxy", NO_CONNECTION + "the proxy before it refused"),
+    (httpcore2.LocalProtocolError, "internal", "config", "the gateway could not write a valid request; see its log"),
+    (httpcore2.NetworkError, "upstream", "cut", "the provider's connection broke before its answer was whole"),
+    (httpcore2.RemoteProtocolError, "upstream", "cut", "the provider's connection broke before its answer was whole"),
+    (httpx2.DecodingError, "upstream", "encoding", "the provider's answer could not be decompressed"),
+)
+TRANSPORT_ERRORS = tuple(row[0] for row in _FAILURES)
+
+
+def _failure(error: Exception) -> UpstreamError:
+    kind, cause, message = next(row[1:] for row in _FAILURES if isinstance(error, row[0]))
+    return UpstreamError(kind, message, cause=cause)

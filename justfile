@@ -1,0 +1,26 @@
+# Daily commands; each is one line, so they also read as documentation.
+
+# set up the virtual environment
+setup:
+    python3 -m venv .venv && .venv/bin/pip install -q --require-hashes -r requirements-dev.txt && .venv/bin/pip install -q --no-deps -e .
+
+# run the tests, e.g. `just test tests/test_sse.py`
+test *ARGS:
+    .venv/bin/pytest {{ARGS}}
+
+# lint and types
+lint:
+    .venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/flake8 streams providers gateway tests && .venv/bin/mypy
+
+# everything that has to be green
+ci:
+    .ci/run
+
+# the gateway with its stand-in provider
+demo:
+    .venv/bin/trigate serve --demo
+
+# lock the dependencies again, with hashes and without naming a package host
+lock:
+    uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.txt
+    uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev pyproject.toml -o requirements-dev.txt

@@ -1,0 +1,115 @@
+"""OpenAI Chat Completions, both roles.
+
+The pieces: ``chat_requests`` and ``chat_messages`` read a client's request, ``chat_outgoing`` and ``chat_turns`` write
+one for a provider, ``chat_stream`` reads answers, ``chat_writer`` writes them.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from providers.call import Call
+from providers.chat_outgoing import write_request
+from providers.chat_requests import read_request
+from providers.chat_stream import ChatReader, read_answer
+from providers.chat_turns import native_members
+from providers.chat_writer import ChatWriter, write_answer
+from providers.codec import Outgoing, Recipient, Reply
+from providers.failures import openai_error
+from providers.fields import Drops
+from providers.seal import PREFIX, Issuer, unseal
+from streams.events import Event, Failed
+from streams.fold import Answer
+
+
+class Chat:
+    """See ``providers.codec.Codec``."""
+
+    @property
+    def api(self) -> Literal["chat"]:
+        return "chat"
+
+    def read_request(self, body: Mapping[str, Any]) -> Call:
+        return read_request(body)
+
+    def write_request(self, call: Call, to: Recipient) -> Outgoing:
+        return write_request(call, to)
+
+    def restore(self, body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+        return restore(body, issuer)
+
+    def reader(self) -> ChatReader:
+        return ChatReader()
+
+    def read_answer(self, body: bytes) -> Sequence[Event]:
+        return read_answer(body)
+
+    def writer(self, reply: Reply) -> ChatWriter:
+        return ChatWriter(reply)
+
+    def write_answer(self, answer: Answer, reply: Reply) -> bytes:
+        return write_answer(answer, reply)
+
+    def write_error(self, failed: Failed, request_id: str) -> bytes:
+        """The id stands in a header only: Chat's body has no place for it."""
+        return msgspec.json.encode({"error": openai_error(failed)})
+
+
+CHAT = Chat()
+
+
+def restore(body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """``messages`` with every seal in their ``reasoning_details`` resolved; see ``providers.codec.Codec.restore``."""
+    messages = body.get("messages")
+    if not isinstance(messages, list):
+        return {}, ()
+    drops = Drops()
+    restored = [_restored(message, issuer, drops) for message in messages]
+    changed = any(new is not old for new, old in zip(restored, messages, strict=True))
+    return ({"messages": restored} if changed else {}), drops.paths()
+
+
+def _restored(message: Any, issuer: Issuer, drops: Drops) -> Any:
+    """The message itself where it holds no seal, otherwise a changed copy.
+
+    ``reasoning_content`` beside a seal is the readable text of what is sealed, so it goes when the seal goes."""
+    details = message.get("reasoning_details") if isinstance(message, dict) else None
+    if not isinstance(details, list) or not any(map(_is_sealed, details)):
+        return message
+    restored = dict(message)
+    text = restored.get("reasoning_content")
+    kept: list[Any] = []
+    for detail in details:
+        if not _is_sealed(detail):
+            kept.append(detail)
+        elif members := _unsealed(detail["data"], issuer, text if isinstance(text, str) else ""):
+            kept.extend(members.pop("reasoning_details", ()))
+            if members:
+                restored.pop("reasoning_content", None)
+            restored |= members
+        else:
+            drops.add("messages[].reasoning_details[]")
+            if restored.pop("reasoning_content", None) is not None:
+                drops.add("messages[].reasoning_content")
+    restored["reasoning_details"] = kept
+    if not kept:
+        del restored["reasoning_details"]
+    return restored
+
+
+def _is_sealed(detail: Any) -> bool:
+    data = detail.get("data") if isinstance(detail, dict) else None
+    return isinstance(data, str) and data.startswith(PREFIX)
+
+
+def _unsealed(data: str, issuer: Issuer, text: str) -> dict[str, Any]:
+    """The members that a seal of ``issuer`` stands for; none if it is somebody else's or of another API."""
+    seal = unseal(data)
+    if seal is None or seal.api != "chat" or seal.issuer != issuer:
+        return {}
+    members: dict[str, Any] = {}
+    for item in seal.item if isinstance(seal.item, list) else [seal.item]:
+        for name, value in native_members(item, text).items():
+            members[name] = members[name] + value if name == "reasoning_details" and name in members else value
+    return members

@@ -1,0 +1,136 @@
+"""Which tool call a streamed fragment belongs to, and reasoning details put together from theirs.
+
+OpenAI numbers its calls and names each once. Other servers leave the number out (Mistral), give every call the same one
+(Ollama: huggingface/smolagents#1569), send an empty id (Google's and Alibaba's endpoints) or repeat id and name on
+every fragment (langchain-ai/langchain#35281).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from providers.codec import new_id
+from streams.events import ToolKind
+
+
+class Call:
+    """One tool call while its fragments come in. ``block`` is None until its name is known."""
+
+    __slots__ = ("block", "given", "id", "kind", "name", "pieces")
+
+    def __init__(self, given: str, id: str) -> None:
+        self.given = given  # the upstream's id, "" where it gave none
+        self.id = id
+        self.name = ""
+        self.kind: ToolKind = "function"
+        self.block: int | None = None
+        self.pieces: list[str] = []  # what waits for the name; everything, where only the text tells calls apart
+
+    @property
+    def whole(self) -> bool:
+        """Whether the arguments so far are a whole JSON value."""
+        try:
+            msgspec.json.decode("".join(self.pieces))
+        except (msgspec.DecodeError, RecursionError):
+            return False
+        return True
+
+
+class Calls:
+    """The tool calls of one answer."""
+
+    def __init__(self) -> None:
+        self._by_index: dict[int, Call] = {}
+        self._by_id: dict[str, Call] = {}
+        self._last: Call | None = None
+
+    def find(self, fragment: Mapping[str, Any], name: str, text: str) -> Call:
+        """The call that ``fragment`` continues, or a new one."""
+        index, given = fragment.get("index"), text_of(fragment.get("id"))
+        found = self._known(index, given, name)
+        if found is None or _begins(found, given, name, text):
+            found = Call(given, given if given and given not in self._by_id else new_id("call_"))
+            self._by_id[found.id] = found
+        if isinstance(index, int):
+            self._by_index[index] = found
+        self._last = found
+        return found
+
+    def _known(self, index: Any, given: str, name: str) -> Call | None:
+        if isinstance(index, int):
+            return self._by_index.get(index)
+        if given:
+            return self._by_id.get(given)
+        return None if name else self._last
+
+
+def _begins(found: Call, given: str, name: str, text: str) -> bool:
+    """Whether a fragment under a known number is nevertheless another call."""
+    if given and found.given:
+        return given != found.given
+    return bool(name and text and found.name and not found.given and found.whole)
+
+
+def name_and_text(fragment: Mapping[str, Any]) -> tuple[ToolKind, str, str]:
+    """A fragment's kind, name ("" if it gives none) and piece of the arguments."""
+    custom = fragment.get("custom")
+    if isinstance(custom, dict) and (fragment.get("type") == "custom" or "function" not in fragment):
+        return "custom", text_of(custom.get("name")), text_of(custom.get("input"))
+    function = fragment.get("function")
+    if not isinstance(function, dict):
+        return "function", "", ""
+    arguments = function.get("arguments")
+    if isinstance(arguments, dict):  # some local servers send the object itself
+        arguments = msgspec.json.encode(arguments).decode()
+    return "function", text_of(function.get("name")), text_of(arguments)
+
+
+def text_of(value: Any) -> str:
+    """A string, "" for anything else."""
+    return value if isinstance(value, str) else ""
+
+
+_JOINED = {"reasoning.text": "text", "reasoning.summary": "summary"}  # what grows piece by piece, by type
+
+
+def readable(detail: Mapping[str, Any]) -> str:
+    """The text in one of the ``reasoning_details``, "" where it has none."""
+    member = _JOINED.get(text_of(detail.get("type")))
+    return text_of(detail.get(member)) if member else ""
+
+
+class Details:
+    """``reasoning_details`` (OpenRouter's form) put together again, as they must go back on the next turn.
+
+    A piece continues the one before it if type and index agree; its text is appended, its other members replace."""
+
+    def __init__(self) -> None:
+        self._items: list[tuple[dict[str, Any], list[str]]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._items)
+
+    def add(self, detail: Mapping[str, Any]) -> None:
+        """Take one piece in."""
+        text = readable(detail)
+        if detail.get("type") in _JOINED and self._items and _same(self._items[-1][0], detail):
+            item, pieces = self._items[-1]
+            item.update((name, value) for name, value in detail.items() if value is not None)
+            pieces.append(text)
+        else:
+            self._items.append((dict(detail), [text]))
+
+    def take(self) -> list[dict[str, Any]]:
+        """The details so far; the next ones begin anew."""
+        for item, pieces in self._items:
+            member = _JOINED.get(text_of(item.get("type")))
+            if member and (member in item or any(pieces)):
+                item[member] = "".join(pieces)
+        items = [item for item, _ in self._items]
+        self._items = []
+        return items
+
+
+def _same(item: Mapping[str, Any], detail: Mapping[str, Any]) -> bool:
+    return item.get("type") == detail.get("type") and item.get("index") == detail.get("index")

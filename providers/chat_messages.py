@@ -1,0 +1,274 @@
+"""The messages of a Chat Completions request, read into turns, and their reasoning with the seals in it."""
+
+import base64
+import mimetypes
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
+from urllib.parse import unquote_to_bytes
+
+import attrs
+
+from providers.call import (
+    AudioPart,
+    CallPart,
+    FilePart,
+    ImagePart,
+    Part,
+    RefusalPart,
+    ResultPart,
+    Role,
+    Source,
+    TextPart,
+    ThinkingPart,
+    Turn,
+)
+from providers.fields import Drops, Fields, join
+from providers.seal import PREFIX, Seal, unseal
+from streams.errors import invalid
+from streams.events import ToolKind
+
+MARKS = ("cache_control", "prompt_cache_breakpoint")
+
+
+def read_marks(fields: Fields) -> dict[str, Any]:
+    """The client's cache hints on a part or a tool."""
+    return {name: value for name in MARKS if (value := fields.any(name)) is not None}
+
+
+@attrs.define
+class _Seen:
+    """What later messages need to know of earlier ones."""
+
+    drops: Drops
+    kinds: dict[str, ToolKind] = attrs.field(factory=dict)  # by call id
+    functions: dict[str, str] = attrs.field(factory=dict)  # legacy calls: the id we gave the last one, by name
+    given: int = 0
+
+
+def read_messages(fields: Fields, drops: Drops) -> tuple[Turn, ...]:
+    """The turns. Raises a 400 if there are none or one is malformed."""
+    if not fields.need("messages", list):
+        raise invalid("messages must not be empty", "messages")
+    seen = _Seen(drops)
+    return tuple(_turn(message, seen) for message in fields.objects("messages"))
+
+
+def _turn(message: Fields, seen: _Seen) -> Turn:
+    role = message.need("role", str)
+    if role not in _READERS:
+        at = message.path("role")
+        raise invalid(f"{at} must be one of {', '.join(_READERS)}, not {role!r}", at)
+    turn_role, read = _READERS[role]
+    name = None if role == "function" else message.string("name")
+    parts = _marked(tuple(read(message, seen)), read_marks(message))
+    seen.drops.rest(message)
+    return Turn(turn_role, parts, at=message.at, name=name)
+
+
+def _marked(parts: tuple[Part, ...], marks: Mapping[str, Any]) -> tuple[Part, ...]:
+    """A mark beside ``role`` (OpenCode puts it there) counts as one on the message's last part."""
+    last = parts[-1] if parts else None
+    if not marks or not isinstance(last, TextPart | ImagePart | FilePart | AudioPart | CallPart | ResultPart):
+        return parts
+    return (*parts[:-1], attrs.evolve(last, marks={**last.marks, **marks}))
+
+
+def _instruction(message: Fields, seen: _Seen) -> Iterator[Part]:
+    yield from _content(message, seen, {"text": _text})
+
+
+def _user(message: Fields, seen: _Seen) -> Iterator[Part]:
+    yield from _content(message, seen, _PARTS)
+
+
+def _assistant(message: Fields, seen: _Seen) -> Iterator[Part]:
+    message.ignore("annotations")  # of an answer that comes back as it was
+    yield from _reasoning(message, seen.drops)
+    if message.data.get("content") is not None:
+        yield from _content(message, seen, _ASSISTANT_PARTS)
+    message.ignore("content")
+    if refusal := message.string("refusal"):
+        yield RefusalPart(refusal, message.path("refusal"))
+    for call in message.objects("tool_calls"):
+        yield _call(call, seen)
+    if (function := message.object("function_call")) is not None:
+        name = function.need("name", str)
+        seen.given += 1  # counted, not random: prompt caches want the same prefix each turn
+        id = seen.functions[name] = f"call_function_{seen.given}"
+        yield CallPart(id, name, function.string("arguments") or "", at=function.at)
+        seen.drops.rest(function)
+
+
+def _call(call: Fields, seen: _Seen) -> CallPart:
+    kind = call.string("type") or ("custom" if "custom" in call.data else "function")
+    if kind not in ("function", "custom"):
+        raise invalid(f"{call.path('type')} must be function or custom, not {kind!r}", call.path("type"))
+    id = call.need("id", str)
+    inner = Fields.of(call.need(kind, dict), call.path(kind))
+    name = inner.need("name", str)
+    call.ignore("index")  # of a stream, put back by clients that collect fragments
+    marks = read_marks(call)
+    if kind == "custom":
+        seen.kinds[id] = "custom"
+        part = CallPart(id, name, inner.string("input") or "", "custom", at=call.at, marks=marks)
+    else:
+        seen.kinds[id] = "function"
+        part = CallPart(id, name, inner.string("arguments") or "", at=call.at, marks=marks)
+    seen.drops.rest(call)
+    seen.drops.rest(inner)
+    return part
+
+
+def _tool(message: Fields, seen: _Seen) -> Iterator[Part]:
+    id = message.need("tool_call_id", str)
+    yield ResultPart(id, _result(message, seen), kind=seen.kinds.get(id, "function"), at=message.at)
+
+
+def _function(message: Fields, seen: _Seen) -> Iterator[Part]:
+    """The result of a legacy call, which is paired by name."""
+    name = message.need("name", str)
+    yield ResultPart(seen.functions.get(name, f"call_{name}"), _result(message, seen), at=message.at)
+
+
+def _result(message: Fields, seen: _Seen) -> tuple[TextPart | ImagePart | FilePart, ...]:
+    if message.data.get("content") is None:
+        message.ignore("content")
+        return ()
+    parts = tuple(_content(message, seen, _RESULT_PARTS))
+    return tuple(part for part in parts if isinstance(part, TextPart | ImagePart | FilePart))
+
+
+_READERS: Mapping[str, tuple[Role, Callable[[Fields, _Seen], Iterator[Part]]]] = {
+    "system": ("system", _instruction),
+    "developer": ("developer", _instruction),
+    "user": ("user", _user),
+    "assistant": ("assistant", _assistant),
+    "tool": ("user", _tool),
+    "function": ("user", _function),
+}
+
+
+def _content(message: Fields, seen: _Seen, readers: "_PartReaders") -> Iterator[Part]:
+    """``content`` as a string or an array of parts; a sort of part that the role cannot have is a 400."""
+    content, at = message.any("content"), message.path("content")
+    if isinstance(content, str):
+        yield TextPart(content, at)
+        return
+    if not isinstance(content, list):
+        raise invalid(f"{at} must be a string or an array", at)
+    for i, value in enumerate(content):
+        part = Fields.of(value, join(at, i))
+        kind = part.need("type", str)
+        if kind not in readers:
+            known = ", ".join(readers)
+            raise invalid(f"{part.at} is a {kind!r} part; only {known} can be translated here", part.at)
+        yield readers[kind](part, seen.drops)
+        seen.drops.rest(part)
+
+
+def _text(part: Fields, drops: Drops) -> TextPart:
+    return TextPart(part.need("text", str), part.at, read_marks(part))
+
+
+def _refusal(part: Fields, drops: Drops) -> RefusalPart:
+    return RefusalPart(part.need("refusal", str), part.at)
+
+
+def _thinking(part: Fields, drops: Drops) -> ThinkingPart:
+    """Mistral's reasoning, which stands among the content."""
+    pieces = part.any("thinking")
+    texts = [piece.get("text") for piece in pieces if isinstance(piece, dict)] if isinstance(pieces, list) else [pieces]
+    part.ignore("closed")
+    text = "".join(text for text in texts if isinstance(text, str))
+    return ThinkingPart(text, native={"content": [part.data]}, at=part.at)
+
+
+def _image(part: Fields, drops: Drops) -> ImagePart:
+    if isinstance(part.data.get("image_url"), str):  # short for {"url": …} on several servers
+        return ImagePart(_source(part.need("image_url", str), part.path("image_url")), None, part.at, read_marks(part))
+    inner = Fields.of(part.need("image_url", dict), part.path("image_url"))
+    source, detail = _source(inner.need("url", str), inner.path("url")), inner.string("detail")
+    drops.rest(inner)
+    return ImagePart(source, detail, part.at, read_marks(part))
+
+
+def _audio(part: Fields, drops: Drops) -> AudioPart:
+    inner = Fields.of(part.need("input_audio", dict), part.path("input_audio"))
+    data, sort = inner.need("data", str), inner.need("format", str)
+    drops.rest(inner)
+    return AudioPart(data, sort, part.at, read_marks(part))
+
+
+def _file(part: Fields, drops: Drops) -> FilePart:
+    inner = Fields.of(part.need("file", dict), part.path("file"))
+    name, data, id = inner.string("filename"), inner.string("file_data"), inner.string("file_id")
+    if data is not None:
+        source = _file_source(data, name, inner.path("file_data"))
+    elif id is not None:
+        source = Source("file_id", id)
+    else:
+        raise invalid(f"{inner.at} needs file_data or file_id", inner.at)
+    drops.rest(inner)
+    return FilePart(source, name, part.at, read_marks(part))
+
+
+_PartReaders: TypeAlias = Mapping[str, Callable[[Fields, Drops], Part]]
+_RESULT_PARTS: _PartReaders = {"text": _text, "image_url": _image, "file": _file}
+_PARTS: _PartReaders = {**_RESULT_PARTS, "input_audio": _audio}
+_ASSISTANT_PARTS: _PartReaders = {"text": _text, "refusal": _refusal, "thinking": _thinking}
+
+_DATA_URL = re.compile(r"data:([^;,]*)((?:;[^,]*)?),", re.IGNORECASE)
+
+
+def _source(url: str, at: str) -> Source:
+    """A ``data:`` URL taken apart (RFC 2397), any other as it is."""
+    if url[:5].lower() != "data:":
+        return Source("url", url)
+    match = _DATA_URL.match(url)
+    if match is None:
+        raise invalid(f"{at} is not a valid data: URL", at)
+    media_type, data = match[1].lower() or None, url[match.end() :]
+    if not match[2].lower().endswith(";base64"):
+        data = base64.b64encode(unquote_to_bytes(data)).decode("ascii")
+    return Source("base64", data, media_type)
+
+
+def _file_source(data: str, name: str | None, at: str) -> Source:
+    """``file_data``: a ``data:`` URL, or bare base64 whose sort the file name tells."""
+    if data[:5].lower() == "data:":
+        return _source(data, at)
+    return Source("base64", data, mimetypes.guess_type(name or "")[0] or "application/pdf")
+
+
+def _reasoning(message: Fields, drops: Drops) -> Iterator[ThinkingPart]:
+    """What the client gives back of the model's reasoning: seals of ours, the rest as native to Chat."""
+    texts = {name: text for name in ("reasoning_content", "reasoning") if (text := message.string(name))}
+    text = next(iter(texts.values()), "")
+    details = message.array("reasoning_details") or []
+    at = message.path("reasoning_details")
+    sealed: list[ThinkingPart] = []
+    native: list[Any] = []
+    for i, detail in enumerate(details):
+        data = detail.get("data") if isinstance(detail, dict) else None
+        if not (isinstance(data, str) and data.startswith(PREFIX)):
+            native.append(detail)
+        elif (seal := unseal(data)) is None:
+            drops.add(join(at, i))
+        else:
+            sealed.extend(ThinkingPart("", one, at=join(at, i)) for one in _opened(seal))
+    if sealed:  # the readable text is that of the sealed item
+        yield attrs.evolve(sealed[0], text=text)
+        yield from sealed[1:]
+    members: dict[str, Any] = {} if sealed else dict(texts)
+    if native:
+        members["reasoning_details"] = native
+    if members:
+        place = next(iter(members))
+        yield ThinkingPart("" if sealed else text, native=members, at=message.path(place))
+
+
+def _opened(seal: Seal) -> Iterator[Seal]:
+    """A seal for each native item: an answer's items are sealed together."""
+    for item in seal.item if isinstance(seal.item, list) else [seal.item]:
+        yield Seal(seal.issuer, seal.api, item)

@@ -1,0 +1,219 @@
+"""A Chat Completions client's request, read into a ``Call``. Messages are in ``chat_messages``.
+
+Source: the parameter types of the openai package (``openai/types/chat``).
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from providers.call import Call, Control, Format, NativeTool, Reasoning, Tool, ToolChoice
+from providers.chat_messages import read_marks, read_messages
+from providers.controls import read_controls
+from providers.fields import Drops, Fields, expect, join
+from streams.errors import invalid
+
+
+def read_request(body: Mapping[str, Any]) -> Call:
+    """See ``providers.codec.Codec.read_request``."""
+    fields, drops = Fields(body), Drops()
+    members: dict[str, Any] = {
+        "model": fields.string("model") or "",
+        "turns": read_messages(fields, drops),
+        "stream": fields.boolean("stream") or False,
+        "include_usage": _include_usage(fields, drops),
+        "tools": tuple(_tools(fields, drops)),
+        "tool_choice": _tool_choice(fields, drops),
+        "parallel_tools": _parallel(fields),
+        "reasoning": _reasoning(fields, drops),
+        "format": _format(fields, drops),
+        "controls": _controls(fields),
+    }
+    drops.rest(fields)
+    return Call(api="chat", source=body, dropped=drops.paths(), **members)
+
+
+def _include_usage(fields: Fields, drops: Drops) -> bool:
+    options = fields.object("stream_options")
+    if options is None:
+        return False
+    options.ignore("include_obfuscation")  # padding that changes nothing
+    asked = options.boolean("include_usage") or False
+    drops.rest(options)
+    return asked
+
+
+def _controls(fields: Fields) -> dict[str, Control]:
+    """The settings; ``max_tokens`` is the older name of ``max_completion_tokens``, which wins."""
+    older = fields.integer("max_tokens")
+    controls = read_controls(fields, "chat")
+    if older is not None:
+        controls.setdefault("max_tokens", Control(older, "max_tokens"))
+    return controls
+
+
+def _parallel(fields: Fields) -> Control | None:
+    parallel = fields.boolean("parallel_tool_calls")
+    return None if parallel is None else Control(parallel, "parallel_tool_calls")
+
+
+def _tools(fields: Fields, drops: Drops) -> Iterator[Tool | NativeTool]:
+    for tool in fields.objects("tools"):
+        kind = tool.string("type") or ("custom" if "custom" in tool.data else "function")
+        if kind == "function":
+            yield _function(tool, drops)
+        elif kind == "custom":
+            yield _custom(tool, drops)
+        else:
+            yield NativeTool("chat", kind, tool.data, tool.at)
+    for tool in fields.objects("functions"):  # what tools were called before there were several kinds
+        yield _function(tool, drops)
+
+
+def _function(tool: Fields, drops: Drops) -> Tool:
+    inner = tool.object("function") or tool
+    found = Tool(
+        name=inner.need("name", str),
+        description=inner.string("description"),
+        schema=inner.any("parameters"),
+        strict=inner.boolean("strict"),
+        at=tool.at,
+        marks=read_marks(tool),
+    )
+    _rest(tool, inner, drops)
+    return found
+
+
+def _custom(tool: Fields, drops: Drops) -> Tool:
+    """A custom tool; clients also send it flat, as Responses has it (BerriAI/litellm#34029)."""
+    inner = tool.object("custom") or tool
+    found = Tool(
+        name=inner.need("name", str),
+        description=inner.string("description"),
+        kind="custom",
+        format=_flat_format(inner.any("format")),
+        at=tool.at,
+        marks=read_marks(tool),
+    )
+    _rest(tool, inner, drops)
+    return found
+
+
+def _rest(outer: Fields, inner: Fields, drops: Drops) -> None:
+    drops.rest(outer)
+    if inner is not outer:
+        drops.rest(inner)
+
+
+def _flat_format(value: Any) -> Any:
+    """A custom tool's format as Responses spells it: Chat alone wraps a grammar once more."""
+    if isinstance(value, dict) and isinstance(grammar := value.get("grammar"), dict):
+        return {"type": "grammar", **grammar}
+    return value
+
+
+_MODES = {"none": "none", "auto": "auto", "required": "required", "any": "required"}  # any: Mistral's word
+
+
+def _tool_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
+    choice, at = fields.any("tool_choice"), fields.path("tool_choice")
+    if choice is None:
+        return _function_choice(fields, drops)
+    if isinstance(choice, str):
+        return _mode(choice, at)
+    chosen = Fields.of(choice, at)
+    kind = chosen.string("type") or "function"  # Hugging Face's client leaves it out
+    if kind == "allowed_tools":
+        return _allowed(chosen, drops)
+    if kind not in ("function", "custom"):
+        raise invalid(f"{at}.type must be function, custom or allowed_tools, not {kind!r}", f"{at}.type")
+    inner = chosen.object(kind) or chosen
+    found = ToolChoice("tool", inner.need("name", str), "custom" if kind == "custom" else "function", at=at)
+    _rest(chosen, inner, drops)
+    return found
+
+
+def _mode(word: str, at: str) -> ToolChoice:
+    match _MODES.get(word):
+        case "none":
+            return ToolChoice("none", at=at)
+        case "auto":
+            return ToolChoice("auto", at=at)
+        case "required":
+            return ToolChoice("required", at=at)
+        case _:
+            raise invalid(f"{at} must be none, auto, required or an object, not {word!r}", at)
+
+
+def _function_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
+    """``function_call``, the older ``tool_choice``."""
+    choice, at = fields.any("function_call"), fields.path("function_call")
+    if choice is None:
+        return None
+    if isinstance(choice, str):
+        return _mode(choice, at)
+    chosen = Fields.of(choice, at)
+    found = ToolChoice("tool", name=chosen.need("name", str), at=at)
+    drops.rest(chosen)
+    return found
+
+
+def _allowed(chosen: Fields, drops: Drops) -> ToolChoice:
+    inner = chosen.object("allowed_tools") or chosen
+    mode = _mode(inner.need("mode", str), inner.path("mode"))
+    names = tuple(_allowed_name(tool) for tool in inner.objects("tools"))
+    _rest(chosen, inner, drops)
+    return ToolChoice(mode.mode, allowed=names, at=chosen.at)
+
+
+def _allowed_name(tool: Fields) -> str:
+    kind = tool.string("type") or "function"
+    inner = tool.object(kind) if isinstance(tool.data.get(kind), dict) else tool
+    return (inner or tool).need("name", str)
+
+
+def _reasoning(fields: Fields, drops: Drops) -> Reasoning | None:
+    """``reasoning_effort``, or OpenRouter's ``reasoning`` object where there is none."""
+    effort = fields.string("reasoning_effort")
+    if effort is not None:
+        return _effort(effort, fields.path("reasoning_effort"))
+    if not isinstance(fields.data.get("reasoning"), dict):
+        return None
+    wanted = Fields.of(fields.any("reasoning"), fields.path("reasoning"))
+    effort, budget, enabled = wanted.string("effort"), wanted.integer("max_tokens"), wanted.boolean("enabled")
+    drops.rest(wanted)
+    if effort is not None:
+        return _effort(effort, wanted.path("effort"))
+    if budget is None and enabled is None:
+        return None
+    return Reasoning("disabled" if enabled is False else "enabled", budget=budget, at=wanted.at)
+
+
+def _effort(effort: str, at: str) -> Reasoning:
+    return Reasoning("disabled" if effort == "none" else "enabled", effort=effort, at=at)
+
+
+def _format(fields: Fields, drops: Drops) -> Format | None:
+    wanted = fields.object("response_format")
+    if wanted is None:
+        return None
+    kind = wanted.need("type", str)
+    if kind == "text":
+        return None
+    if kind == "json_object":
+        drops.rest(wanted)
+        return Format("json_object", at=wanted.at)
+    if kind != "json_schema":
+        at = join(wanted.at, "type")
+        raise invalid(f"{at} must be text, json_object or json_schema, not {kind!r}", at)
+    inner = Fields.of(wanted.need("json_schema", dict), wanted.path("json_schema"))
+    schema = inner.any("schema")
+    found = Format(
+        "json_schema",
+        name=inner.string("name"),
+        schema=None if schema is None else expect(schema, dict, inner.path("schema")),
+        strict=inner.boolean("strict"),
+        description=inner.string("description"),
+        at=wanted.at,
+    )
+    _rest(wanted, inner, drops)
+    return found

@@ -1,0 +1,369 @@
+"""Answers of Chat Completions, read: the stream (``ChatReader``) and the whole body (``read_answer``).
+
+A whole body is read as a stream of one chunk, so both tell the same events. Only choice 0 is read: a request that the
+gateway writes never asks for more.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+
+from providers.chat_calls import Call, Calls, Details, name_and_text, readable, text_of
+from providers.chat_usage import read_usage
+from providers.codec import settled_reason
+from providers.failures import read_event_failure
+from streams.errors import GatewayError
+from streams.events import (
+    Begin,
+    BlockEnd,
+    Cited,
+    End,
+    Event,
+    Failed,
+    Reason,
+    Refusal,
+    Sealed,
+    Text,
+    Thought,
+    ToolBegin,
+    ToolInput,
+    Usage,
+)
+
+REASONS: Mapping[str, Reason] = {
+    "stop": "stop",
+    "eos": "stop",  # Together
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",  # Mistral
+    "model_context_window_exceeded": "length",
+    "tool_calls": "tool_calls",
+    "tool_use": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "refusal",
+    "refusal": "refusal",
+    "safety": "refusal",
+    "recitation": "refusal",
+    "blocklist": "refusal",
+    "prohibited_content": "refusal",
+    "spii": "refusal",
+}
+"""``finish_reason`` in lower case (routers let the model's own words through: Portkey-AI/gateway#857). Others: stop."""
+
+FAILURES = frozenset(
+    ("error", "malformed_function_call", "malformed_response", "unexpected_tool_call", "missing_thought_signature")
+)
+"""Reasons that say that there is no answer."""
+
+EARLY = "the upstream ended the stream early"
+_NOT_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
+_Piece: TypeAlias = type[Text] | type[Refusal] | type[Thought]
+
+
+class _Delta(msgspec.Struct):
+    """Leaves are of any type: one odd value must not cost the stream."""
+
+    content: Any = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+    reasoning_details: Any = None
+    refusal: Any = None
+    tool_calls: Any = None
+    function_call: Any = None
+    annotations: Any = None
+
+
+class _Choice(msgspec.Struct):
+    index: Any = 0
+    delta: _Delta | None = None
+    message: _Delta | None = None
+    finish_reason: Any = None
+    stop_reason: Any = None  # vLLM: the stop string that matched
+
+
+class _Chunk(msgspec.Struct):
+    id: Any = None
+    model: Any = None
+    created: Any = None
+    object: Any = None
+    choices: list[_Choice] | None = None
+    usage: Any = None
+    error: Any = None
+    message: Any = None  # of errors without an envelope, as are the next two
+    detail: Any = None
+    type: Any = None
+
+    @property
+    def failure(self) -> bool:
+        """Whether this is an error, in any of the shapes that servers give it."""
+        if self.error:
+            return True
+        if self.choices is not None:
+            return False
+        told = isinstance(self.message, str) or isinstance(self.detail, str)
+        return told or self.object == "error" or self.type == "error"
+
+
+_decoder = msgspec.json.Decoder(_Chunk)
+
+
+def _decode(data: bytes) -> _Chunk:
+    """One chunk. Raises one of ``_NOT_JSON`` if it is none."""
+    try:
+        return _decoder.decode(data)
+    except msgspec.ValidationError:
+        return msgspec.convert(_pruned(msgspec.json.decode(data)), _Chunk)
+
+
+def _pruned(value: Any) -> Any:
+    """``value`` without what is not of the shape that a chunk has: an object for a choice, for its delta."""
+    if not isinstance(value, dict):
+        return value
+    choices = value.get("choices")
+    kept = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else None
+    for choice in kept or ():
+        for name in ("delta", "message"):
+            if not isinstance(choice.get(name), dict):
+                choice.pop(name, None)
+    return {**value, "choices": kept}
+
+
+class ChatReader:
+    """A provider's Chat stream. See ``providers.codec.Reader``.
+
+    ``End`` is held back until ``[DONE]`` or the end of the stream, because usage comes after ``finish_reason``."""
+
+    def __init__(self) -> None:
+        self._over = False
+        self._begun = False
+        self._blocks = 0
+        self._open: int | None = None  # the open block that is not a tool call
+        self._piece: _Piece = Text  # what it consists of
+        self._field = ""  # the member in which its reasoning came
+        self._details = Details()
+        self._cited: list[Any] = []  # citations that came before their text
+        self._calls = Calls()
+        self._tools: list[int] = []
+        self._usage: Usage | None = None
+        self._finish = ""
+        self._stopped_by: str | None = None
+
+    def take(self, event: str, data: bytes) -> Sequence[Event]:
+        if self._over:
+            return ()
+        if data.startswith(b"[DONE]"):
+            return self._end() if self._begun else self._fail(Failed("upstream", EARLY, raw=data))
+        try:
+            chunk = _decode(data)
+        except _NOT_JSON:
+            return self._malformed(event, data)
+        if chunk.failure or event == "error":
+            return self._fail(read_event_failure(msgspec.json.decode(data), data))
+        return self._read(chunk, data)
+
+    def close(self) -> Sequence[Event]:
+        if self._over:
+            return ()
+        return self._end() if self._finish else self._fail(Failed("upstream", EARLY))
+
+    def whole(self, chunk: _Chunk, raw: bytes) -> Sequence[Event]:
+        """All the events of an answer that came in one piece."""
+        for choice in chunk.choices or ():
+            choice.delta = choice.message or choice.delta
+        out = self._read(chunk, raw)
+        return out if self._over else [*out, *self._end()]
+
+    def _read(self, chunk: _Chunk, raw: bytes) -> Sequence[Event]:
+        out: list[Event] = []
+        if chunk.usage:
+            self._count(chunk.usage)
+        for choice in chunk.choices or ():
+            if choice.index in (0, None):
+                self._begin(chunk, out)
+                self._choice(choice, out)
+        if self._finish and self._finish.lower() in FAILURES:
+            message = f"the provider could not finish its answer: {self._finish}"
+            return [*out, *self._fail(Failed("upstream", message, raw=raw))]
+        return out
+
+    def _begin(self, chunk: _Chunk, out: list[Event]) -> None:
+        """``Begin`` from the first chunk with a choice: Azure's preamble has neither id nor model."""
+        if not self._begun:
+            self._begun = True
+            created = chunk.created if type(chunk.created) is int else None
+            out.append(Begin(text_of(chunk.id), text_of(chunk.model), created))
+
+    def _choice(self, choice: _Choice, out: list[Event]) -> None:
+        delta = choice.delta
+        if delta is not None:
+            if delta.reasoning_content or delta.reasoning or delta.reasoning_details:
+                self._reasoning(delta, out)
+            content = delta.content
+            if type(content) is str:
+                if content:
+                    self._say(Text, content, out)
+            elif content is not None:
+                self._typed(content, out)
+            if delta.refusal and type(delta.refusal) is str:
+                self._say(Refusal, delta.refusal, out)
+            if delta.annotations:
+                self._cite(delta.annotations, out)
+            if delta.tool_calls or delta.function_call:
+                self._call_fragments(delta, out)
+        if choice.finish_reason and type(choice.finish_reason) is str:
+            self._finish = choice.finish_reason
+            stop = choice.stop_reason
+            self._stopped_by = stop if isinstance(stop, str) and stop.lower() not in REASONS else None
+
+    def _say(self, piece: _Piece, text: str, out: list[Event]) -> None:
+        """``text`` as a piece of the open block, or of a new one if that is of another sort."""
+        if self._open is None or self._piece is not piece:
+            self._shift(out)
+            self._open, self._piece = self._new(), piece
+            out.append(piece(self._open, text))
+            if self._cited and piece is Text:
+                self._cite((), out)
+        else:
+            out.append(piece(self._open, text))
+
+    def _reasoning(self, delta: _Delta, out: list[Event]) -> None:
+        """Reasoning under whichever name, once if it came under two (BerriAI/litellm#29600)."""
+        details = _objects(delta.reasoning_details)
+        for field, text in (
+            ("reasoning_content", delta.reasoning_content),
+            ("reasoning", delta.reasoning),
+            ("", "".join(map(readable, details))),
+        ):
+            if text and type(text) is str:
+                self._say(Thought, text, out)
+                self._field = field
+                break
+        for detail in details:  # after the text: they are given back with the block that it has opened
+            self._details.add(detail)
+
+    def _typed(self, content: Any, out: list[Event]) -> None:
+        """Content as an array of parts (Mistral)."""
+        for part in _objects(content):
+            match part.get("type"):
+                case "text" if text := text_of(part.get("text")):
+                    self._say(Text, text, out)
+                case "thinking" if text := _thinking(part.get("thinking")):
+                    self._say(Thought, text, out)
+                    self._field = ""
+                case _:
+                    pass
+
+    def _cite(self, annotations: Any, out: list[Event]) -> None:
+        """Citations of the open text; those that come before it wait (OpenRouter sends them first)."""
+        self._cited.extend(item for item in _objects(annotations) if item.get("type") == "url_citation")
+        if self._open is not None and self._piece is Text:
+            block = self._open
+            out.extend(Cited(block, "chat", item) for item in self._cited)
+            self._cited.clear()
+
+    def _call_fragments(self, delta: _Delta, out: list[Event]) -> None:
+        for fragment in _objects(delta.tool_calls):
+            self._call(fragment, out)
+        if isinstance(delta.function_call, dict):  # from before there were tools; there is one at most
+            self._call({"index": -1, "function": delta.function_call}, out)
+
+    def _call(self, fragment: Mapping[str, Any], out: list[Event]) -> None:
+        kind, name, text = name_and_text(fragment)
+        if not (name or text or fragment.get("id")):
+            return
+        call = self._calls.find(fragment, name, text)
+        if call.block is None and name:
+            self._shift(out)
+            call.name, call.kind, call.block = name, kind, self._new()
+            self._tools.append(call.block)
+            out.append(ToolBegin(call.block, call.id, name, kind))
+            out.extend(ToolInput(call.block, piece) for piece in call.pieces)
+        if text:
+            self._arguments(call, text, out)
+
+    def _arguments(self, call: Call, text: str, out: list[Event]) -> None:
+        if call.block is None or not call.given:
+            call.pieces.append(text)
+        if call.block is not None:
+            out.append(ToolInput(call.block, text))
+
+    def _new(self) -> int:
+        self._blocks += 1
+        return self._blocks - 1
+
+    def _shift(self, out: list[Event]) -> None:
+        """Close the open block that is not a tool call, with what its reasoning needs back. Details that came without
+        readable reasoning make a block of their own."""
+        if self._details and (self._open is None or self._piece is not Thought):
+            if self._open is not None:
+                out.append(BlockEnd(self._open))
+            self._open, self._piece = self._new(), Thought
+        if self._open is None:
+            return
+        if self._piece is Thought:
+            if self._details:
+                out.append(Sealed(self._open, "chat", {"reasoning_details": self._details.take()}))
+            elif self._field:
+                out.append(Sealed(self._open, "chat", {"field": self._field}))
+        out.append(BlockEnd(self._open))
+        self._open = None
+
+    def _count(self, usage: Any) -> None:
+        if isinstance(usage, dict):
+            self._usage = read_usage(usage)
+
+    def _end(self) -> Sequence[Event]:
+        out: list[Event] = []
+        self._shift(out)
+        out.extend(map(BlockEnd, self._tools))
+        if self._usage is not None:
+            out.append(self._usage)
+        self._over = True
+        out.append(self._ending())
+        return out
+
+    def _ending(self) -> End:
+        if not self._finish:  # Snowflake ends with nothing but [DONE]
+            return End(settled_reason("stop", bool(self._tools)))
+        reason = REASONS.get(self._finish.lower(), "stop")
+        if reason == "stop" and self._stopped_by is not None:
+            return End("stop_sequence", self._finish, self._stopped_by)
+        return End(reason, self._finish)
+
+    def _fail(self, failed: Failed) -> Sequence[Event]:
+        self._over = True
+        return (failed,) if self._usage is None else (self._usage, failed)
+
+    def _malformed(self, event: str, data: bytes) -> Sequence[Event]:
+        if event == "error":
+            return self._fail(read_event_failure(None, data))
+        if self._finish:  # the answer is whole; what was cut is at most its usage
+            return self._end()
+        return self._fail(Failed("upstream", "the upstream sent an event that is not a JSON object", raw=data))
+
+
+def read_answer(body: bytes) -> Sequence[Event]:
+    """See ``providers.codec.Codec.read_answer``."""
+    try:
+        chunk = _decode(body)
+    except _NOT_JSON:
+        raise GatewayError("upstream", "the provider's answer is not a JSON object", raw=body) from None
+    if chunk.failure:
+        return (read_event_failure(msgspec.json.decode(body), body),)
+    if not any(choice.index in (0, None) for choice in chunk.choices or ()):
+        raise GatewayError("upstream", "the provider's answer has no choices", raw=body)
+    return ChatReader().whole(chunk, body)
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    """The objects in an array; nothing for anything else."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list | tuple) else []
+
+
+def _thinking(value: Any) -> str:
+    """The text of Mistral's ``thinking``: an array of text parts, at times a string."""
+    return value if isinstance(value, str) else "".join(text_of(part.get("text")) for part in _objects(value))

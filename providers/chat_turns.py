@@ -1,0 +1,283 @@
+"""Turns written as the messages of a Chat Completions request."""
+
+import mimetypes
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, assert_never
+
+from providers.call import (
+    AudioPart,
+    Call,
+    CallPart,
+    FilePart,
+    ImagePart,
+    NativePart,
+    Part,
+    RefusalPart,
+    ResultPart,
+    Source,
+    TextPart,
+    ThinkingPart,
+    Turn,
+)
+from providers.codec import Recipient
+from providers.fields import Drops
+from streams.errors import invalid
+
+REASONING_FIELDS = ("reasoning_content", "reasoning")
+"""The members in which servers take back the text of earlier reasoning."""
+
+_BREAKPOINT = "prompt_cache_breakpoint"  # the one mark that Chat knows
+_ERROR = "Error: "
+_NO_ARGUMENTS = "{}"
+
+
+def write_messages(call: Call, to: Recipient, drops: Drops) -> list[dict[str, Any]]:
+    """The messages. What they cannot carry goes into ``drops``; a part that must not be lost raises a 400."""
+    writing = _Writing(call, to, drops)
+    messages: list[dict[str, Any]] = []
+    for assistant, others in _rounds(call.turns):
+        messages.extend(writing.round(assistant, others))
+    return list(_reasoning_kept(messages))
+
+
+def _rounds(turns: Iterable[Turn]) -> Iterator[tuple[list[Turn], list[Turn]]]:
+    """What the assistant said in a row, and what was answered before it spoke again."""
+    assistant: list[Turn] = []
+    others: list[Turn] = []
+    for turn in turns:
+        if turn.role != "assistant":
+            others.append(turn)
+        else:
+            if others:
+                yield assistant, others
+                assistant, others = [], []
+            assistant.append(turn)
+    yield assistant, others
+
+
+def _reasoning_kept(messages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """DeepSeek wants ``reasoning_content`` in every assistant message after the first that has it
+    (anomalyco/opencode#24722)."""
+    seen = False
+    for message in messages:
+        if message["role"] == "assistant":
+            seen = seen or "reasoning_content" in message
+            if seen:
+                message.setdefault("reasoning_content", "")
+        yield message
+
+
+class _Writing:
+    """One request being written."""
+
+    def __init__(self, call: Call, to: Recipient, drops: Drops) -> None:
+        self._call = call
+        self._to = to
+        self._drops = drops
+
+    def round(self, assistant: Sequence[Turn], others: Sequence[Turn]) -> Iterator[dict[str, Any]]:
+        """Results stand directly after the calls, in the calls' order, before anything else
+        (diegosouzapw/OmniRoute#4882)."""
+        parts = [part for turn in assistant for part in turn.parts]
+        name = next((turn.name for turn in assistant if turn.name), None)
+        yield from self._assistant(parts, name)
+        place = {part.id: i for i, part in enumerate(p for p in parts if isinstance(p, CallPart))}
+        results = [part for turn in others for part in turn.parts if isinstance(part, ResultPart)]
+        results.sort(key=lambda part: place.get(part.call_id, len(place)))
+        yield from map(self._result, results)
+        if media := [piece for part in results for piece in self._media(part)]:
+            yield {"role": "user", "content": media}
+        for turn in others:
+            yield from self._message(turn)
+
+    def _message(self, turn: Turn) -> Iterator[dict[str, Any]]:
+        """A turn of the user or of instructions, without the results in it."""
+        role: str = turn.role
+        if role == "developer" and not self._to.quirks.developer_role:
+            role = "system"
+        pieces = [piece for part in turn.parts for piece in self._piece(part, turn.role)]
+        if pieces:
+            yield {"role": role, "content": _content(pieces), **({"name": turn.name} if turn.name else {})}
+
+    def _piece(self, part: Part, role: str) -> Iterator[dict[str, Any]]:
+        """The content parts, none or one, for a part of a message that is not the assistant's."""
+        match part:
+            case ResultPart():
+                pass  # already written
+            case TextPart(text=text):
+                if text:
+                    yield {"type": "text", "text": text, **self._marks(part)}
+                else:
+                    self._marks(part)
+            case ImagePart() | FilePart() | AudioPart():
+                if role != "user":
+                    raise invalid(f"{part.at}: only text can be an instruction for this model", part.at)
+                yield self._medium(part) | self._marks(part)
+            case NativePart() | ThinkingPart() | RefusalPart() | CallPart():
+                self._drops.add(part.at)
+            case _:
+                assert_never(part)
+
+    def _assistant(self, parts: Sequence[Part], name: str | None) -> Iterator[dict[str, Any]]:
+        pieces: list[dict[str, Any]] = []
+        refusals: list[str] = []
+        calls: list[dict[str, Any]] = []
+        thoughts: list[ThinkingPart] = []
+        for part in parts:
+            match part:
+                case TextPart(text=text):
+                    marks = self._marks(part)
+                    pieces.extend([{"type": "text", "text": text, **marks}] if text else [])
+                case RefusalPart(text=text):
+                    refusals.append(text)
+                case CallPart():
+                    calls.append(_tool_call(part))
+                    self._lose_marks(part)
+                case ThinkingPart():
+                    thoughts.append(part)
+                case NativePart():
+                    self._drops.add(part.at)
+                case ImagePart() | FilePart() | AudioPart() | ResultPart():
+                    raise invalid(f"{part.at} cannot stand in an assistant message for this model", part.at)
+                case _:
+                    assert_never(part)
+        if not (pieces or refusals or calls):
+            self._drops.add(*(part.at for part in thoughts))  # a message of nothing but reasoning is refused
+            return
+        message: dict[str, Any] = {"role": "assistant"}
+        if name:
+            message["name"] = name
+        reasoning = self._reasoning(thoughts)
+        pieces = reasoning.pop("content", []) + pieces
+        message |= {"content": _content(pieces) if pieces else None}
+        if refusals:
+            message["refusal"] = "".join(refusals)
+        message |= reasoning
+        if calls:
+            message["tool_calls"] = calls
+        yield message
+
+    def _reasoning(self, thoughts: Iterable[ThinkingPart]) -> dict[str, Any]:
+        """The members that give reasoning back; what this provider did not issue is left out
+        (anomalyco/opencode#24722, openclaw/openclaw#92201)."""
+        members: dict[str, Any] = {}
+        for part in thoughts:
+            native = self._native(part)
+            if not native:
+                self._drops.add(part.at)
+            for field, value in native.items():
+                members[field] = members[field] + value if field in members else value
+        return members
+
+    def _native(self, part: ThinkingPart) -> dict[str, Any]:
+        """The reasoning in the members of a Chat message; empty where it is not this provider's."""
+        if part.seal is not None:
+            seal = part.seal
+            return native_members(seal.item, part.text) if seal.api == "chat" and seal.issuer == self._to.issuer else {}
+        if self._call.api != "chat" or not isinstance(part.native, dict):
+            return {}
+        return dict(part.native)
+
+    def _result(self, part: ResultPart) -> dict[str, Any]:
+        """A tool's result. Only text can stand here; an error has no mark of its own and says so in words."""
+        pieces: list[dict[str, Any]] = []
+        for piece in part.parts:
+            if isinstance(piece, TextPart):
+                marks = self._marks(piece)
+                pieces.extend([{"type": "text", "text": piece.text, **marks}] if piece.text else [])
+        if part.is_error:
+            first = pieces[0] if pieces else {"type": "text", "text": ""}
+            pieces[:1] = [{**first, "text": _ERROR + first["text"]}]
+        self._lose_marks(part)
+        return {"role": "tool", "tool_call_id": part.call_id, "content": _content(pieces) if pieces else ""}
+
+    def _media(self, part: ResultPart) -> Iterator[dict[str, Any]]:
+        """A result's images and files, for the user message after all results (Zoo-Code-Org/Zoo-Code#1705)."""
+        for piece in part.parts:
+            if isinstance(piece, ImagePart | FilePart):
+                sort = "Image" if isinstance(piece, ImagePart) else "File"
+                yield {"type": "text", "text": f"{sort} from tool {part.call_id}:"}
+                yield self._medium(piece) | self._marks(piece)
+
+    def _medium(self, part: ImagePart | FilePart | AudioPart) -> dict[str, Any]:
+        match part:
+            case ImagePart(source=source, detail=detail):
+                image = {"url": _url(source, part.at)}
+                return {"type": "image_url", "image_url": image | ({"detail": detail} if detail else {})}
+            case FilePart(source=source):
+                return self._file(part, source)
+            case AudioPart(data=data, format=format):
+                return {"type": "input_audio", "input_audio": {"data": data, "format": format}}
+            case _:
+                assert_never(part)
+
+    def _file(self, part: FilePart, source: Source) -> dict[str, Any]:
+        match source.kind:
+            case "text":
+                return {"type": "text", "text": source.value}
+            case "base64":
+                media_type = source.media_type or "application/pdf"
+                name = part.filename or "document" + (mimetypes.guess_extension(media_type) or "")
+                return {
+                    "type": "file",
+                    "file": {"filename": name, "file_data": f"data:{media_type};base64,{source.value}"},
+                }
+            case "file_id":
+                if self._call.api == "chat":
+                    return {"type": "file", "file": {"file_id": source.value}}
+                raise _foreign_id(part.at)
+            case "url":
+                raise invalid(f"{part.at}: this model takes files as data, not by URL; send the file itself", part.at)
+            case _:
+                assert_never(source.kind)
+
+    def _marks(self, part: TextPart | ImagePart | FilePart | AudioPart) -> dict[str, Any]:
+        """The mark that Chat knows; the others are reported."""
+        self._drops.add(*(f"{part.at}.{name}" for name in part.marks if name != _BREAKPOINT))
+        return {_BREAKPOINT: part.marks[_BREAKPOINT]} if _BREAKPOINT in part.marks else {}
+
+    def _lose_marks(self, part: CallPart | ResultPart) -> None:
+        self._drops.add(*(f"{part.at}.{name}" for name in part.marks))
+
+
+def native_members(item: Any, text: str) -> dict[str, Any]:
+    """The members of a message that give ``item`` back, which came out of a seal and is not to be trusted: only what a
+    reader of Chat could have put in is taken."""
+    if not isinstance(item, Mapping):
+        return {}
+    details, field = item.get("reasoning_details"), item.get("field")
+    if isinstance(details, list):
+        return {"reasoning_details": details}
+    return {field: text} if field in REASONING_FIELDS else {}
+
+
+def _content(pieces: Sequence[dict[str, Any]]) -> str | list[dict[str, Any]]:
+    """A plain string where it says the same, which every server takes; else the array."""
+    if len(pieces) == 1 and pieces[0].keys() == {"type", "text"}:
+        return str(pieces[0]["text"])
+    return list(pieces)
+
+
+def _tool_call(part: CallPart) -> dict[str, Any]:
+    if part.kind == "custom":
+        return {"id": part.id, "type": "custom", "custom": {"name": part.name, "input": part.input}}
+    arguments = part.input if part.input.strip() else _NO_ARGUMENTS  # servers parse it, and "" is no JSON
+    return {"id": part.id, "type": "function", "function": {"name": part.name, "arguments": arguments}}
+
+
+def _url(source: Source, at: str) -> str:
+    match source.kind:
+        case "url":
+            return source.value
+        case "base64":
+            return f"data:{source.media_type or 'image/png'};base64,{source.value}"
+        case "file_id":
+            raise _foreign_id(at)
+        case "text":
+            raise invalid(f"{at} is no image", at)
+        case _:
+            assert_never(source.kind)
+
+
+def _foreign_id(at: str) -> Exception:
+    return invalid(f"{at}: a file id is known only to the provider that gave it; send the file itself", at)

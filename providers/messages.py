@@ -1,0 +1,94 @@
+"""Anthropic Messages: the codec of ``/v1/messages``, both roles.
+
+What clients ask is in ``messages_incoming``, what providers are asked in ``messages_outgoing`` and ``messages_blocks``,
+streams are in ``messages_reader`` and ``messages_writer``, whole answers in ``messages_answer``.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from providers.call import Call
+from providers.codec import Outgoing, Reader, Recipient, Reply, Writer
+from providers.failures import messages_error
+from providers.fields import generic, join
+from providers.messages_answer import read_answer, write_answer
+from providers.messages_blocks import restored
+from providers.messages_incoming import read_request
+from providers.messages_outgoing import write_request
+from providers.messages_reader import MessagesReader
+from providers.messages_writer import MessagesWriter
+from providers.seal import PREFIX, Issuer, unseal
+from streams.events import Api, Event, Failed
+from streams.fold import Answer
+
+_OPAQUE = {"thinking": "signature", "redacted_thinking": "data"}  # where a block holds what the provider wants back
+
+
+class Messages:
+    """See ``providers.codec.Codec``."""
+
+    api: Api = "messages"
+
+    def read_request(self, body: Mapping[str, Any]) -> Call:
+        return read_request(body)
+
+    def write_request(self, call: Call, to: Recipient) -> Outgoing:
+        return write_request(call, to)
+
+    def restore(self, body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+        messages = body.get("messages")
+        if not isinstance(messages, list):
+            return {}, ()
+        changed = False
+        dropped: dict[str, None] = {}
+        result = []
+        for i, message in enumerate(messages):
+            at = join(join("messages", i), "content")
+            content = message.get("content") if isinstance(message, dict) else None
+            blocks = _unsealed(content, issuer, at, dropped) if isinstance(content, list) else None
+            if blocks is None:
+                result.append(message)
+                continue
+            changed = True
+            if blocks:  # a message without content is a 400, and two of a user's in a row are none
+                result.append({**message, "content": blocks})
+        return ({"messages": result} if changed else {}), tuple(dropped)
+
+    def reader(self) -> Reader:
+        return MessagesReader()
+
+    def read_answer(self, body: bytes) -> Sequence[Event]:
+        return read_answer(body)
+
+    def writer(self, reply: Reply) -> Writer:
+        return MessagesWriter(reply)
+
+    def write_answer(self, answer: Answer, reply: Reply) -> bytes:
+        return write_answer(answer, reply)
+
+    def write_error(self, failed: Failed, request_id: str) -> bytes:
+        return msgspec.json.encode({"type": "error", "error": messages_error(failed), "request_id": request_id})
+
+
+def _unsealed(content: list[Any], issuer: Issuer, at: str, dropped: dict[str, None]) -> list[Any] | None:
+    """``content`` with the seals in it resolved, ``None`` if it holds none."""
+    blocks: list[Any] = []
+    found = False
+    for i, block in enumerate(content):
+        opaque = block.get(_OPAQUE.get(str(block.get("type")), "")) if isinstance(block, dict) else None
+        if not isinstance(opaque, str) or not opaque.startswith(PREFIX):
+            blocks.append(block)
+            continue
+        found = True
+        seal = unseal(opaque)
+        native = restored(seal, issuer) if seal is not None else None
+        if native is None:
+            dropped[generic(join(at, i))] = None
+        else:
+            blocks.extend(native)
+    return blocks if found else None
+
+
+MESSAGES = Messages()

@@ -1,0 +1,286 @@
+"""Whole Messages answers, read and written, and the words that they share with the streams.
+
+Source: ``Message``, ``Usage`` and ``StopReason`` of the anthropic package.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from providers.codec import Reply, new_id, settled_reason
+from providers.failures import read_event_failure
+from providers.messages_blocks import input_object, tool_id
+from providers.seal import Issuer, seal
+from streams.errors import GatewayError
+from streams.events import (
+    Begin,
+    BlockEnd,
+    Cited,
+    End,
+    Event,
+    Native,
+    Reason,
+    Sealed,
+    Text,
+    Thought,
+    ToolBegin,
+    ToolInput,
+    Usage,
+)
+from streams.fold import Answer, Block, NativeBlock, RefusalBlock, TextBlock, ThoughtBlock, ToolBlock
+
+REASONS: Mapping[str, Reason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop_sequence",
+    "max_tokens": "length",
+    "tool_use": "tool_calls",
+    "refusal": "refusal",
+    "pause_turn": "pause",
+    "model_context_window_exceeded": "context_exceeded",
+}
+_WORDS: Mapping[Reason, str] = {reason: word for word, reason in REASONS.items()}
+_OWN_WORDS = ("compaction",)  # a reason that only this API has: given back as it was
+
+MALFORMED = (msgspec.MsgspecError, ValueError, RecursionError)  # ValueError: UTF-8 that is none
+
+
+def read_reason(word: str | None) -> Reason:
+    """The neutral reason; a word that is not known ends an answer like any other."""
+    return REASONS.get(word or "", "stop")
+
+
+def write_reason(end: End, called: bool) -> str:
+    """The API's word for why the answer ended."""
+    if end.raw in _OWN_WORDS and not called:
+        return end.raw or ""
+    return _WORDS[settled_reason(end.reason, called)]
+
+
+# Usage
+
+
+class Counts:
+    """Usage as it comes in. Figures are cumulative, and a later one replaces an earlier one only when it is there and
+    not 0: some servers end with ``input_tokens: 0`` (envoyproxy/ai-gateway#1631)."""
+
+    __slots__ = ("_seen",)
+
+    def __init__(self) -> None:
+        self._seen: dict[str, int] | None = None
+
+    def add(self, usage: Any) -> None:
+        """Take what ``usage`` says, if it is an object."""
+        if not isinstance(usage, dict):
+            return
+        seen = self._seen = self._seen or {}
+        for source in (usage, usage.get("cache_creation"), usage.get("output_tokens_details")):
+            if isinstance(source, dict):
+                for name, value in source.items():
+                    if isinstance(value, int) and not isinstance(value, bool) and (value > 0 or name not in seen):
+                        seen[name] = max(value, 0)
+
+    def usage(self) -> Usage | None:
+        """The account so far, ``None`` if the provider has said nothing."""
+        if self._seen is None:
+            return None
+        seen = self._seen.get
+        write = seen("cache_creation_input_tokens", 0)
+        short, long = seen("ephemeral_5m_input_tokens"), seen("ephemeral_1h_input_tokens")
+        if (short or 0) + (long or 0) != write:  # said in the beginning only, and more was written later
+            short = long = None
+        return Usage(
+            seen("input_tokens", 0), seen("cache_read_input_tokens", 0), write, short, long,
+            seen("output_tokens", 0), seen("thinking_tokens"),
+        )  # fmt: skip
+
+
+def usage_delta(usage: Usage) -> dict[str, Any]:
+    """The cumulative usage of ``message_delta``: what is known, always as integers."""
+    members: dict[str, Any] = {
+        "input_tokens": usage.input,
+        "cache_creation_input_tokens": usage.cache_write,
+        "cache_read_input_tokens": usage.cache_read,
+        "output_tokens": usage.output,
+    }
+    if (lifetimes := _lifetimes(usage)) is not None:
+        members["cache_creation"] = lifetimes
+    if usage.reasoning is not None:
+        members["output_tokens_details"] = {"thinking_tokens": min(usage.reasoning, usage.output)}
+    return members
+
+
+def usage_whole(usage: Usage) -> dict[str, Any]:
+    """The usage of a message, with every member that the Node types want present."""
+    nothing = dict.fromkeys(
+        ("cache_creation", "output_tokens_details", "server_tool_use", "service_tier", "inference_geo", "speed")
+    )
+    return nothing | usage_delta(usage)
+
+
+def _lifetimes(usage: Usage) -> dict[str, int] | None:
+    if usage.cache_write_5m is None and usage.cache_write_1h is None:
+        return None
+    return {
+        "ephemeral_5m_input_tokens": usage.cache_write_5m or 0,
+        "ephemeral_1h_input_tokens": usage.cache_write_1h or 0,
+    }
+
+
+# Seals
+
+
+def signature(issuer: Issuer, sealed: Sealed | None) -> str:
+    """The ``signature`` of a thinking block: the provider's own if the block is one of this API's, else our seal.
+
+    Clients want a signature in every block. Where there is nothing to give back (``sealed`` is ``None``) the seal holds
+    no item, and nobody restores it."""
+    if sealed is None:
+        return seal(issuer, "messages", None)
+    if sealed.api == "messages" and isinstance(sealed.item, dict) and isinstance(sealed.item.get("signature"), str):
+        return str(sealed.item["signature"])
+    return seal(issuer, sealed.api, sealed.item)
+
+
+def wordless(issuer: Issuer, sealed: Sealed) -> dict[str, Any]:
+    """The block for reasoning without text: the provider's own, or a redacted one that holds our seal."""
+    if sealed.api == "messages" and isinstance(sealed.item, dict):
+        return sealed.item
+    return {"type": "redacted_thinking", "data": seal(issuer, sealed.api, sealed.item)}
+
+
+# Reading
+
+
+def text_of(value: Any) -> str:
+    """A member that should be a string, "" if it is anything else."""
+    return value if isinstance(value, str) else ""
+
+
+def block_events(number: int, item: Mapping[str, Any], ids: set[str]) -> list[Event]:
+    """A finished block as the events that a stream of it would have been; none for one that says nothing. ``ids`` are
+    the ids of calls so far, kept up to date."""
+    kind = text_of(item.get("type"))
+    if kind == "text":
+        return _text_events(number, text_of(item.get("text")), item.get("citations"))
+    if kind == "thinking":
+        return thought_events(number, text_of(item.get("thinking")), item)
+    if kind == "redacted_thinking":
+        return [Sealed(number, "messages", item), BlockEnd(number)]
+    if kind == "tool_use":
+        text = input_text(item.get("input"))
+        begin = tool_begin(number, item, ids)
+        return [begin, *([ToolInput(number, text)] if text else []), BlockEnd(number)]
+    return [Native(number, "messages", kind, item)]
+
+
+def _text_events(number: int, text: str, citations: Any) -> list[Event]:
+    if not text:
+        return []
+    cited = [Cited(number, "messages", item) for item in citations] if isinstance(citations, list) else []
+    return [Text(number, text), *cited, BlockEnd(number)]
+
+
+def thought_events(number: int, text: str, item: Mapping[str, Any]) -> list[Event]:
+    """A whole thinking block; what the provider wants back is the block itself, if it is signed."""
+    events: list[Event] = [Thought(number, text)] if text else []
+    if text_of(item.get("signature")):
+        events.append(Sealed(number, "messages", item))
+    return [*events, BlockEnd(number)] if events else []
+
+
+def tool_begin(number: int, item: Mapping[str, Any], ids: set[str]) -> ToolBegin:
+    """The beginning of a call, with an id of ours where the provider gives none or one that it has given before."""
+    id = text_of(item.get("id"))
+    if not id or id in ids:
+        id = new_id("toolu_")
+    ids.add(id)
+    return ToolBegin(number, id, text_of(item.get("name")))
+
+
+def input_text(value: Any) -> str:
+    """The arguments that a block holds whole, as text; "" for none."""
+    return msgspec.json.encode(value).decode() if value else ""
+
+
+def read_answer(body: bytes) -> Sequence[Event]:
+    """See ``Codec.read_answer``."""
+    try:
+        value = msgspec.json.decode(body)
+    except MALFORMED:
+        raise GatewayError("upstream", "the provider's answer is not valid JSON", raw=body) from None
+    if isinstance(value, dict) and (value.get("type") == "error" or value.get("error")):
+        return [read_event_failure(value, body)]
+    if not isinstance(value, dict) or not isinstance(value.get("content"), list):
+        raise GatewayError("upstream", "the provider's answer is no message of the Messages API", raw=body)
+    return _answer_events(value)
+
+
+def _answer_events(value: Mapping[str, Any]) -> list[Event]:
+    events: list[Event] = [Begin(text_of(value.get("id")), text_of(value.get("model")))]
+    ids: set[str] = set()
+    number = 0
+    for item in value["content"]:
+        if isinstance(item, dict) and (block := block_events(number, item, ids)):
+            events.extend(block)
+            number += 1
+    counts = Counts()
+    counts.add(value.get("usage"))
+    if (usage := counts.usage()) is not None:
+        events.append(usage)
+    word = text_of(value.get("stop_reason")) or None
+    events.append(End(read_reason(word), word, text_of(value.get("stop_sequence")) or None))
+    return events
+
+
+# Writing
+
+
+def message_begun(begin: Begin, reply: Reply, usage: Usage | None) -> dict[str, Any]:
+    """A message as ``message_start`` has it: with every member, and nothing said yet. The provider's id stays if it
+    looks like one of this API's.
+
+    Providers of other APIs count at the end; until then an estimate stands in, for a status bar that shows 0 alarms
+    people (router-for-me/CLIProxyAPI#1700)."""
+    return {
+        "id": begin.id if begin.id.startswith("msg_") else new_id("msg_"),
+        "type": "message",
+        "role": "assistant",
+        "model": reply.call.model,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "stop_details": None,
+        "container": None,
+        "diagnostics": None,
+        "usage": usage_whole(usage or Usage(input=reply.input_estimate)),
+    }
+
+
+def write_answer(answer: Answer, reply: Reply) -> bytes:
+    """See ``Codec.write_answer``."""
+    content = [block for part in answer.blocks for block in _write_block(part, reply.issuer)]
+    message = message_begun(answer.begin, reply, answer.usage) | {
+        "content": content,
+        "stop_reason": write_reason(answer.end, answer.called),
+        "stop_sequence": answer.end.stop_sequence,
+    }
+    return msgspec.json.encode(message)
+
+
+def _write_block(block: Block, issuer: Issuer) -> list[Any]:
+    match block:
+        case TextBlock(text=text, citations=citations):
+            cited = [item.item for item in citations if item.api == "messages"]
+            return [{"type": "text", "text": text, "citations": cited or None}] if text else []
+        case RefusalBlock(text=text):
+            return [{"type": "text", "text": text, "citations": None}] if text else []
+        case ThoughtBlock(text="", sealed=sealed):
+            return [] if sealed is None else [wordless(issuer, sealed)]
+        case ThoughtBlock(text=text, sealed=sealed):
+            return [{"type": "thinking", "thinking": text, "signature": signature(issuer, sealed)}]
+        case ToolBlock(id=id, name=name, input=text, kind=kind):
+            value = {"input": text} if kind == "custom" else input_object(text)
+            return [{"type": "tool_use", "id": tool_id(id), "name": name, "input": value}]
+        case NativeBlock(api=api, item=item):
+            return [item] if api == "messages" else []

@@ -1,0 +1,296 @@
+"""Turns of a ``Call`` as the ``system`` and ``messages`` of a Messages provider.
+
+What the API wants and others do not: system text apart, roles in turn, tool results first in the user message that
+follows their calls, no empty text, ids of a narrow alphabet, at most four cache breakpoints.
+Source: the API reference of Anthropic; the public threads beside the rules.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
+from typing import Any, TypeAlias, assert_never
+
+import msgspec
+
+from providers.call import (
+    AudioPart,
+    Call,
+    CallPart,
+    FilePart,
+    ImagePart,
+    NativePart,
+    Part,
+    RefusalPart,
+    ResultPart,
+    Source,
+    TextPart,
+    ThinkingPart,
+    Turn,
+)
+from providers.fields import Drops, join
+from providers.messages_incoming import CALL_MARKS, DOCUMENT_MARKS, IMAGE_MARKS, RESULT_MARKS, TEXT_MARKS
+from providers.seal import Issuer, Seal
+from streams.errors import invalid
+
+Block: TypeAlias = dict[str, Any]
+
+MAX_BREAKPOINTS = 4
+_INSTRUCTIONS = ("system", "developer")
+_GOOD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_UNMARKED = ("thinking", "redacted_thinking")  # blocks that take no cache_control
+_EMPTY_OBJECT = msgspec.Raw(b"{}")
+# How the base64 of an image begins, for clients that do not say what it is.
+_IMAGE_BEGINNINGS = {"iVBOR": "image/png", "/9j/": "image/jpeg", "R0lG": "image/gif", "UklG": "image/webp"}
+
+
+class Breakpoints:
+    """The blocks that carry ``cache_control``, in the order of the prompt: tools, system, messages."""
+
+    def __init__(self) -> None:
+        self._marked: list[tuple[Block, str]] = []
+
+    def put(self, block: Block, control: Any, at: str) -> None:
+        block["cache_control"] = control
+        self._marked.append((block, at))
+
+    def limit(self, drops: Drops) -> None:
+        """Remove the earliest beyond four: more are a 400, and the later ones cover the longer prefix."""
+        for block, at in self._marked[:-MAX_BREAKPOINTS]:
+            del block["cache_control"]
+            drops.add(join(at, "cache_control"))
+
+
+class Prompt:
+    """The turns of one call, written. ``system`` and ``messages`` are there once ``write`` has run."""
+
+    def __init__(self, call: Call, issuer: Issuer, drops: Drops, breakpoints: Breakpoints) -> None:
+        self.system: list[Block] = []
+        self.messages: list[dict[str, Any]] = []
+        self._call = call
+        self._issuer = issuer
+        self._drops = drops
+        self._breakpoints = breakpoints
+
+    def write(self) -> None:
+        """Raises ``GatewayError`` (400) with the path of a part that the API cannot hold."""
+        turns = self._call.turns
+        leading = list(takewhile(lambda turn: turn.role in _INSTRUCTIONS, turns))
+        if len(leading) == len(turns):  # a conversation of nothing but instructions: the API wants a message
+            leading = []
+        for turn in leading:
+            self._write_parts(self.system, turn)
+        for turn in turns[len(leading) :]:
+            self._write_turn(turn)
+        self.messages = [message for message in self.messages if message["content"]]
+        for message in self.messages:
+            message["content"] = _settled(message)
+
+    def _write_turn(self, turn: Turn) -> None:
+        role = "assistant" if turn.role == "assistant" else "user"
+        if turn.name is not None:
+            self._drops.add(join(turn.at, "name"))
+        if not self.messages or self.messages[-1]["role"] != role:
+            self.messages.append({"role": role, "content": []})
+        content: list[Block] = self.messages[-1]["content"]
+        before = len(content)
+        self._write_parts(content, turn)
+        if turn.role in _INSTRUCTIONS:
+            # In place, not hoisted: a changed `system` would lose the whole cached prefix.
+            for block in content[before:]:
+                block["text"] = f"<system>\n{block['text']}\n</system>"
+
+    def _write_parts(self, content: list[Block], turn: Turn) -> None:
+        for part in turn.parts:
+            if turn.role not in _INSTRUCTIONS or isinstance(part, TextPart):
+                content.extend(self._blocks(part, turn.role == "assistant", content))
+            elif isinstance(part, NativePart):
+                self._drops.add(part.at)
+            else:
+                raise invalid(f"{part.at} must be text: this model's provider takes nothing else there", part.at)
+
+    def _blocks(self, part: Part, assistant: bool, before: Sequence[Block]) -> Iterable[Block]:
+        match part:
+            case TextPart():
+                return self._text(part, TEXT_MARKS if assistant else TEXT_MARKS[:1], before)
+            case RefusalPart(text=text):
+                return [{"type": "text", "text": text}] if text.strip() else []
+            case ThinkingPart():
+                return self._thinking(part)
+            case CallPart():
+                block = {"type": "tool_use", "id": tool_id(part.id), "name": part.name, "input": _input(part)}
+                return [self._marked(block, part, CALL_MARKS)]
+            case ResultPart():
+                return [self._result(part)]
+            case ImagePart() | FilePart():
+                return self._media(part, assistant)
+            case AudioPart(at=at):
+                raise invalid(f"{at} is audio, which this model's provider does not take", at)
+            case NativePart(api=api, item=item, at=at):
+                if api == "messages":
+                    return [item]
+                self._drops.add(at)
+                return []
+            case _:
+                assert_never(part)
+
+    def _text(self, part: TextPart, marks: tuple[str, ...], before: Sequence[Block]) -> list[Block]:
+        if part.text.strip():
+            return [self._marked({"type": "text", "text": part.text}, part, marks)]
+        # "text content blocks must be non-empty" (anthropics/claude-code#62396); its mark goes to the block before.
+        for name, value in part.marks.items():
+            control = cache_control(name, value)
+            if control is None or not before or before[-1]["type"] in _UNMARKED:
+                self._drops.add(join(part.at, name))
+            elif "cache_control" not in before[-1]:
+                self._breakpoints.put(before[-1], control, part.at)
+        return []
+
+    def _marked(self, block: Block, part: Any, names: tuple[str, ...]) -> Block:
+        """``block`` with the marks of ``part`` that the API has for it; the others are reported."""
+        for name, value in part.marks.items():
+            if (control := cache_control(name, value)) is not None:
+                self._breakpoints.put(block, control, part.at)
+            elif name in names:
+                block[name] = value
+            else:
+                self._drops.add(join(part.at, name))
+        return block
+
+    def _thinking(self, part: ThinkingPart) -> list[Block]:
+        blocks = restored(part.seal, self._issuer) if part.seal is not None else None
+        if part.seal is None and part.native is not None and self._call.api == "messages":
+            blocks = [part.native]
+        if blocks is None:
+            self._drops.add(part.at)
+        return blocks or []
+
+    def _result(self, part: ResultPart) -> Block:
+        block: Block = {"type": "tool_result", "tool_use_id": tool_id(part.call_id)}
+        match part.parts:
+            case ():
+                pass
+            case (TextPart(text=text, marks=marks),) if not marks:
+                block["content"] = text
+            case parts:
+                content: list[Block] = []
+                for inner in parts:
+                    content.extend(self._blocks(inner, False, content))
+                block["content"] = content
+        if part.is_error:
+            block["is_error"] = True
+        return self._marked(block, part, RESULT_MARKS)
+
+    def _media(self, part: ImagePart | FilePart, assistant: bool) -> list[Block]:
+        if assistant:  # a picture or document that a model made: the API takes neither in its turns
+            self._drops.add(part.at)
+            return []
+        image = isinstance(part, ImagePart)
+        source = _source(part.source, image, part.at, self._call.api == "messages")
+        block: Block = {"type": "image" if image else "document", "source": source}
+        if isinstance(part, FilePart):
+            if part.filename:
+                block["title"] = part.filename
+        elif part.detail not in (None, "auto"):
+            self._drops.add(join(part.at, "detail"))
+        return [self._marked(block, part, IMAGE_MARKS if image else DOCUMENT_MARKS)]
+
+
+def cache_control(name: str, value: Any) -> Any:
+    """The ``cache_control`` that the mark ``name`` means, ``None`` if it means none. OpenAI's explicit breakpoints are
+    the same thing with other lifetimes."""
+    if name == "cache_control" and isinstance(value, Mapping):
+        return value
+    if name == "prompt_cache_breakpoint" and isinstance(value, Mapping):
+        return {"type": "ephemeral", "ttl": "1h"} if value.get("ttl") == "12h" else {"type": "ephemeral"}
+    return None
+
+
+def restored(seal: Seal, issuer: Issuer) -> list[Block] | None:
+    """The native blocks in a seal that ``issuer`` made; ``None`` if they are another's, or of another API."""
+    if seal.issuer != issuer or seal.api != "messages":
+        return None
+    items = seal.item if isinstance(seal.item, list) else [seal.item]
+    return items if items and all(isinstance(item, dict) and item.get("type") in _UNMARKED for item in items) else None
+
+
+def tool_id(id: str) -> str:
+    """``id`` if the API takes it, else always the same one made from it, for the call and for its result."""
+    return id if _GOOD_ID.fullmatch(id) else "toolu_" + hashlib.sha256(id.encode()).hexdigest()[:24]
+
+
+def input_object(text: str) -> msgspec.Raw | dict[str, Any]:
+    """The arguments of a call as an object: bytes as they are if they are one (key order and numbers keep their
+    spelling), else wrapped, because a call that is left out orphans its result."""
+    if not text.strip():
+        return _EMPTY_OBJECT
+    try:
+        msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return {"_raw": text}
+    return msgspec.Raw(text.encode())
+
+
+def _input(part: CallPart) -> msgspec.Raw | dict[str, Any]:
+    return {"input": part.input} if part.kind == "custom" else input_object(part.input)
+
+
+def _settled(message: Mapping[str, Any]) -> list[Block] | str:
+    """The content of a message: in a user's the tool results first (Portkey-AI/gateway#980), and one plain text as a
+    string."""
+    content: list[Block] = message["content"]
+    if message["role"] == "user":
+        content = sorted(content, key=lambda block: block["type"] != "tool_result")
+    return plain(content)
+
+
+def plain(content: list[Block]) -> list[Block] | str:
+    """Blocks as they are, but for a single text without marks, which is said as a string."""
+    if len(content) == 1 and content[0].keys() == {"type", "text"}:
+        text: str = content[0]["text"]
+        return text
+    return content
+
+
+# Media
+
+
+def _source(source: Source, image: bool, at: str, native: bool) -> Block:
+    if source.kind == "url" and source.value.startswith("data:"):
+        source = _data_url(source.value, at)
+    match source.kind:
+        case "base64":
+            return _base64_source(source, image, at)
+        case "url":
+            return {"type": "url", "url": source.value}
+        case "text":
+            return {"type": "text", "media_type": "text/plain", "data": source.value}
+        case "file_id":
+            if native:
+                return {"type": "file", "file_id": source.value}
+            message = f"{at} names a file that this model's provider does not have: send its content instead"
+            raise invalid(message, at)
+
+
+def _data_url(url: str, at: str) -> Source:
+    head, comma, data = url[len("data:") :].partition(",")
+    media_type, _, encoding = head.partition(";")
+    if not comma or not encoding.endswith("base64"):
+        raise invalid(f"{at} must be a data URL with base64 content", at)
+    return Source("base64", data, media_type or None)
+
+
+def _base64_source(source: Source, image: bool, at: str) -> Block:
+    media_type = source.media_type
+    if image:
+        found = (kind for start, kind in _IMAGE_BEGINNINGS.items() if source.value.startswith(start))
+        return {"type": "base64", "media_type": media_type or next(found, "image/png"), "data": source.value}
+    if media_type is None or not media_type.startswith("text/"):
+        return {"type": "base64", "media_type": media_type or "application/pdf", "data": source.value}
+    try:
+        text = base64.b64decode(source.value, validate=True).decode()
+    except (binascii.Error, ValueError):
+        raise invalid(f"{at} must hold base64 of UTF-8 text, as its media type says", at) from None
+    return {"type": "text", "media_type": "text/plain", "data": text}

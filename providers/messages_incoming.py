@@ -1,0 +1,377 @@
+"""A client's Messages request read into a ``Call``.
+
+Source: the parameter types of the anthropic package (``MessageCreateParams`` and its beta twin) and what Claude Code
+sends. Only translated requests come here; those for a Messages provider pass as they are.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+import attrs
+import msgspec
+
+from providers.call import (
+    NO_MARKS,
+    Call,
+    CallPart,
+    Control,
+    FilePart,
+    Format,
+    ImagePart,
+    NativePart,
+    NativeTool,
+    Part,
+    Reasoning,
+    ResultPart,
+    Role,
+    Source,
+    TextPart,
+    ThinkingPart,
+    Tool,
+    ToolChoice,
+    Turn,
+)
+from providers.controls import read_controls
+from providers.fields import Drops, Fields, expect, join
+from providers.seal import PREFIX, unseal
+from streams.errors import GatewayError, invalid
+
+# The marks of each kind of block: they mean nothing to other APIs, and their own gets them back.
+TOOL_MARKS = ("cache_control", "defer_loading", "allowed_callers", "input_examples", "eager_input_streaming")
+CALL_MARKS = ("cache_control", "caller", "toolset_name")
+RESULT_MARKS = ("cache_control", "toolset_name")
+DOCUMENT_MARKS = ("cache_control", "citations", "context")
+IMAGE_MARKS = ("cache_control", "transformations")
+TEXT_MARKS = ("cache_control", "citations")
+
+_ROLES: Mapping[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
+_CHOICES: Mapping[str, Any] = {"auto": "auto", "any": "required", "tool": "tool", "none": "none"}
+_USER_ID_LENGTH = 64  # what OpenAI takes
+
+# Claude Code's first system block changes with every request: kept, no two prompts would share a prefix, and nothing
+# would ever come from a cache (anthropics/claude-code#68900, vllm-project/vllm#36829).
+_BILLING = re.compile(r"x-anthropic-billing-header:[^\n]*\n?")
+
+
+def read_request(body: Mapping[str, Any]) -> Call:
+    """``body`` in neutral words. Raises ``GatewayError`` (400, with ``param``) for what the API does not allow and for
+    ``thread`` and ``compaction``, which nobody but Anthropic can serve."""
+    fields = Fields(body)
+    _refuse_server_state(fields)
+    drops = Drops()
+    fields.need("max_tokens", int)
+    system = _read_system(fields, drops)
+    turns = (*system, *_read_turns(fields, drops))
+    tools = _loaded(tuple(_read_tool(tool, drops) for tool in fields.objects("tools")), fields)
+    choice, parallel = _read_choice(fields, drops)
+    config = fields.object("output_config")
+    reasoning = _read_reasoning(fields, config, drops)
+    format = _read_format(fields, config, drops)
+    if config is not None:
+        drops.rest(config)
+    controls = _read_settings(fields, drops)
+    model, stream = fields.string("model") or "", fields.boolean("stream") or False
+    drops.rest(fields)
+    return Call(
+        "messages", model, turns, stream, tools=tools, tool_choice=choice, parallel_tools=parallel,
+        reasoning=reasoning, format=format, controls=controls, source=body, dropped=drops.paths(),
+    )  # fmt: skip
+
+
+def _refuse_server_state(fields: Fields) -> None:
+    if fields.any("thread") is not None:
+        # Anthropic's tool runner reads these details, and repeats with the whole history; without them it gives up.
+        raise GatewayError(
+            "invalid_request", "thread is not supported by this model's provider: send the whole conversation",
+            param="thread", details={"error_code": "thread_unsupported_request", "unsupported": ["thread"]},
+        )  # fmt: skip
+    if fields.any("compaction") is not None:
+        raise invalid("compaction cannot be honoured by this model's provider: leave it out", "compaction")
+
+
+# Turns
+
+
+def _read_system(fields: Fields, drops: Drops) -> tuple[Turn, ...]:
+    value = fields.any("system")
+    if value is None:
+        return ()
+    parts = [TextPart(value, "system")] if isinstance(value, str) else _read_blocks(value, "system", _INNER, drops)
+    if parts and isinstance(first := parts[0], TextPart) and (line := _BILLING.match(first.text)):
+        drops.add("system" if isinstance(value, str) else "system[]")
+        rest = first.text[line.end() :]
+        parts[:1] = [attrs.evolve(first, text=rest)] if rest else []
+    return (Turn("system", tuple(parts), "system"),) if parts else ()
+
+
+def _read_turns(fields: Fields, drops: Drops) -> Iterator[Turn]:
+    if not fields.need("messages", list):
+        raise invalid("messages must hold at least one message", "messages")
+    for message in fields.objects("messages"):
+        role = message.need("role", str)
+        if role not in _ROLES:
+            at = message.path("role")
+            raise invalid(f'{at} must be user, assistant or system, not "{role}"', at)
+        content, at = message.any("content"), message.path("content")
+        if content is None:
+            raise invalid(f"{at} is required", at)
+        parts = [TextPart(content, at)] if isinstance(content, str) else _read_blocks(content, at, _BLOCKS, drops)
+        drops.rest(message)
+        yield Turn(_ROLES[role], tuple(parts), message.at)
+
+
+def _read_blocks(value: Any, at: str, known: "Mapping[str, _ReadBlock]", drops: Drops) -> list[Part]:
+    parts: list[Part] = []
+    for i, item in enumerate(expect(value, list, at)):
+        fields = Fields.of(item, join(at, i))
+        kind = fields.need("type", str)
+        read = known.get(kind)
+        if read is None:  # server tools, container uploads, what is not known yet: whole, for its own API
+            parts.append(NativePart("messages", kind, item, fields.at))
+            continue
+        parts.extend(read(fields, drops))
+        drops.rest(fields)
+    return parts
+
+
+def _marks(fields: Fields, names: tuple[str, ...]) -> Mapping[str, Any]:
+    found = {name: value for name in names if (value := fields.any(name)) is not None}
+    return found or NO_MARKS
+
+
+def _text(fields: Fields, drops: Drops) -> Iterator[Part]:
+    yield TextPart(fields.need("text", str), fields.at, _marks(fields, TEXT_MARKS))
+
+
+def _image(fields: Fields, drops: Drops) -> Iterator[Part]:
+    source = fields.object("source") or Fields({}, fields.path("source"))
+    found = _media(source)
+    if found is None:
+        raise _bad_source(source)
+    yield ImagePart(found, at=fields.at, marks=_marks(fields, IMAGE_MARKS))
+
+
+def _document(fields: Fields, drops: Drops) -> Iterator[Part]:
+    source = fields.object("source") or Fields({}, fields.path("source"))
+    title, marks = fields.string("title"), _marks(fields, DOCUMENT_MARKS)
+    if (found := _media(source)) is not None:
+        yield FilePart(found, title, fields.at, marks)
+        return
+    if source.string("type") != "content":
+        raise _bad_source(source)
+    parts = _content(source, drops)
+    text = "\n\n".join(part.text for part in parts if isinstance(part, TextPart))
+    yield FilePart(Source("text", text, "text/plain"), title, fields.at, marks)
+    yield from (part for part in parts if not isinstance(part, TextPart))
+
+
+def _media(source: Fields) -> Source | None:
+    """The source of an image or document in any of the forms that are one value; ``None`` for others."""
+    match source.need("type", str):
+        case "base64":
+            return Source("base64", source.need("data", str), source.string("media_type"))
+        case "text":
+            return Source("text", source.need("data", str), source.string("media_type"))
+        case "url":
+            return Source("url", source.need("url", str))
+        case "file":
+            return Source("file_id", source.need("file_id", str))
+    return None
+
+
+def _bad_source(source: Fields) -> GatewayError:
+    at = source.path("type")
+    return invalid(f'{at} "{source.data["type"]}" is not known: use base64, url or file', at)
+
+
+def _search_result(fields: Fields, drops: Drops) -> Iterator[Part]:
+    title, source = fields.need("title", str), fields.need("source", str)
+    texts = [part.text for part in _content(fields, drops) if isinstance(part, TextPart)]
+    yield TextPart("\n\n".join([f"{title}\n{source}", *texts]), fields.at, _marks(fields, ("cache_control",)))
+
+
+def _tool_reference(fields: Fields, drops: Drops) -> Iterator[Part]:
+    text = f"The tool {fields.need('tool_name', str)} is available now."
+    yield TextPart(text, fields.at, _marks(fields, ("cache_control",)))
+
+
+def _content(fields: Fields, drops: Drops) -> list[TextPart | ImagePart | FilePart]:
+    """The member ``content`` of a block: a string, a list of blocks or nothing."""
+    value, at = fields.any("content"), fields.path("content")
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [TextPart(value, at)]
+    return [_plain(part) for part in _read_blocks(value, at, _INNER, drops)]
+
+
+def _plain(part: Part) -> TextPart | ImagePart | FilePart:
+    """A part of a result. What only Anthropic knows is given as its JSON, so that the model can still read it."""
+    if isinstance(part, NativePart):
+        return TextPart(msgspec.json.encode(part.item).decode(), part.at)
+    assert isinstance(part, TextPart | ImagePart | FilePart), "no other kind of block is read inside a block"
+    return part
+
+
+def _thinking(fields: Fields, drops: Drops) -> Iterator[Part]:
+    fields.ignore(*fields.data)
+    yield from _reasoning_part(fields, fields.string("thinking") or "", fields.string("signature") or "", drops)
+
+
+def _redacted_thinking(fields: Fields, drops: Drops) -> Iterator[Part]:
+    fields.ignore(*fields.data)
+    yield from _reasoning_part(fields, "", fields.need("data", str), drops)
+
+
+def _reasoning_part(fields: Fields, text: str, opaque: str, drops: Drops) -> Iterator[Part]:
+    if not opaque.startswith(PREFIX):
+        yield ThinkingPart(text, native=fields.data, at=fields.at)
+    elif (found := unseal(opaque)) is not None:
+        yield ThinkingPart(text, found, at=fields.at)
+    else:  # a seal that was cut or changed on its way is nobody's
+        drops.add(fields.at)
+
+
+def _tool_use(fields: Fields, drops: Drops) -> Iterator[Part]:
+    value = fields.any("input")
+    text = msgspec.json.encode({} if value is None else value).decode()
+    name, marks = fields.need("name", str), _marks(fields, CALL_MARKS)
+    yield CallPart(fields.need("id", str), name, text, at=fields.at, marks=marks)
+
+
+def _tool_result(fields: Fields, drops: Drops) -> Iterator[Part]:
+    yield ResultPart(
+        fields.need("tool_use_id", str), tuple(_content(fields, drops)), fields.boolean("is_error") or False,
+        at=fields.at, marks=_marks(fields, RESULT_MARKS),
+    )  # fmt: skip
+
+
+_ReadBlock: TypeAlias = Callable[[Fields, Drops], Iterator[Part]]
+_INNER: Mapping[str, _ReadBlock] = {
+    "text": _text,
+    "image": _image,
+    "document": _document,
+    "search_result": _search_result,
+    "tool_reference": _tool_reference,
+}
+_BLOCKS: Mapping[str, _ReadBlock] = {
+    **_INNER,
+    "thinking": _thinking,
+    "redacted_thinking": _redacted_thinking,
+    "tool_use": _tool_use,
+    "tool_result": _tool_result,
+}
+
+
+# Tools
+
+
+def _read_tool(fields: Fields, drops: Drops) -> Tool | NativeTool:
+    kind = fields.string("type")
+    if kind not in (None, "custom"):
+        return NativeTool("messages", kind, fields.data, fields.at)
+    tool = Tool(
+        fields.need("name", str), fields.string("description"), fields.any("input_schema"),
+        strict=fields.boolean("strict"), at=fields.at, marks=_marks(fields, TOOL_MARKS),
+    )  # fmt: skip
+    drops.rest(fields)
+    return tool
+
+
+def _loaded(tools: tuple[Tool | NativeTool, ...], fields: Fields) -> tuple[Tool | NativeTool, ...]:
+    """Without the deferred tools that the client's own search has not found yet: sent along they would be what the
+    client wanted to spare (anthropics/claude-code#89211). Where Anthropic was to search, nobody does: all are sent."""
+    deferred = any(isinstance(tool, Tool) and tool.marks.get("defer_loading") for tool in tools)
+    if not deferred or any(isinstance(tool, NativeTool) and tool.kind.startswith("tool_search_") for tool in tools):
+        return tools
+    named = set(_named_tools(fields.data["messages"]))
+    return tuple(
+        tool for tool in tools
+        if isinstance(tool, NativeTool) or not tool.marks.get("defer_loading") or tool.name in named
+    )  # fmt: skip
+
+
+def _named_tools(value: Any) -> Iterator[str]:
+    """The tools that the history refers to or has called."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _named_tools(item)
+    elif isinstance(value, dict):
+        name = {"tool_reference": value.get("tool_name"), "tool_use": value.get("name")}.get(str(value.get("type")))
+        if isinstance(name, str):
+            yield name
+        yield from _named_tools(value.get("content"))
+
+
+def _read_choice(fields: Fields, drops: Drops) -> tuple[ToolChoice | None, Control | None]:
+    choice = fields.object("tool_choice")
+    if choice is None:
+        return None, None
+    kind = choice.need("type", str)
+    if kind not in _CHOICES:
+        at = choice.path("type")
+        raise invalid(f'{at} must be auto, any, tool or none, not "{kind}"', at)
+    name = choice.need("name", str) if kind == "tool" else None
+    serial = choice.boolean("disable_parallel_tool_use")
+    parallel = Control(False, choice.path("disable_parallel_tool_use")) if serial else None
+    drops.rest(choice)
+    return ToolChoice(_CHOICES[kind], name, at=choice.at), parallel
+
+
+# Settings
+
+
+def _read_reasoning(fields: Fields, config: Fields | None, drops: Drops) -> Reasoning | None:
+    thinking = fields.object("thinking")
+    effort = config.string("effort") if config is not None else None
+    if thinking is None:
+        # Effort without thinking is legal, and thinking is then the model's own choice.
+        return None if effort is None else Reasoning("adaptive", effort, at="output_config.effort")
+    kind = thinking.need("type", str)
+    budget, summary = thinking.integer("budget_tokens"), thinking.string("display") == "summarized"
+    drops.rest(thinking)
+    match kind:
+        case "disabled":
+            return Reasoning("disabled", at=thinking.at)
+        case "enabled":
+            return Reasoning("enabled", effort, budget, "auto" if summary else None, thinking.at)
+        case "adaptive" | "between_tools":
+            return Reasoning("adaptive", effort, None, "auto" if summary else None, thinking.at)
+    at = thinking.path("type")
+    raise invalid(f'{at} must be enabled, adaptive, between_tools or disabled, not "{kind}"', at)
+
+
+def _read_format(fields: Fields, config: Fields | None, drops: Drops) -> Format | None:
+    # The beta had it at the top level as `output_format`; older SDKs still say it so.
+    format = (config.object("format") if config is not None else None) or fields.object("output_format")
+    if format is None:
+        return None
+    if (kind := format.need("type", str)) != "json_schema":
+        at = format.path("type")
+        raise invalid(f'{at} must be json_schema, not "{kind}"', at)
+    schema = format.need("schema", dict)
+    drops.rest(format)
+    return Format("json_schema", schema=schema, at=format.at)
+
+
+def _read_settings(fields: Fields, drops: Drops) -> dict[str, Control]:
+    controls = read_controls(fields, "messages")
+    tier = controls.get("service_tier")
+    if tier is not None and tier.value != "auto":  # `standard_only` has no twin
+        del controls["service_tier"]
+        drops.add(tier.at)
+    if (metadata := fields.object("metadata")) is not None:
+        if user := metadata.string("user_id"):
+            controls["user"] = Control(_user(user), metadata.path("user_id"))
+        drops.rest(metadata)
+    return controls
+
+
+def _user(value: str) -> str:
+    """An id that OpenAI takes. Claude Code sends some 150 characters of JSON (maximhq/bifrost#1000): the same person
+    gives the same hash."""
+    if len(value) <= _USER_ID_LENGTH and not value.startswith("{"):
+        return value
+    return hashlib.sha256(value.encode()).hexdigest()

@@ -1,0 +1,241 @@
+"""A Messages client's stream, written.
+
+Grammar: ``message_start (block)* message_delta message_stop``, with ``ping`` anywhere after ``message_start`` and
+``block = content_block_start content_block_delta* content_block_stop``, one block at a time, numbered from 0. A failure
+is an ``error`` event and the end. Source: the stream types of the anthropic package.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias, assert_never
+
+import msgspec
+
+from providers.codec import Reply
+from providers.failures import messages_error
+from providers.messages_answer import (
+    message_begun,
+    signature,
+    usage_delta,
+    wordless,
+    write_reason,
+)
+from providers.messages_blocks import tool_id
+from streams import sse
+from streams.events import (
+    Begin,
+    BlockEnd,
+    Cited,
+    End,
+    Event,
+    Failed,
+    Native,
+    Refusal,
+    Sealed,
+    Text,
+    Thought,
+    ToolBegin,
+    ToolInput,
+    Usage,
+)
+
+_BlockEvent: TypeAlias = Text | Refusal | Thought | Sealed | Cited | ToolBegin | ToolInput | Native | BlockEnd
+
+_PING = b'event: ping\ndata: {"type":"ping"}\n\n'
+_MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+_END_OF_DELTA = b"}}\n\n"
+
+
+def _delta_prefix(index: int, kind: str, member: str) -> bytes:
+    """Everything of a delta before its string, so that a piece costs one string."""
+    text = 'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":"%s","%s":'
+    return (text % (index, kind, member)).encode()
+
+
+class _Writing:
+    """The one block that is open towards the client."""
+
+    __slots__ = ("index", "kind", "prefix")
+
+    def __init__(self, index: int, kind: str, prefix: bytes = b"") -> None:
+        self.index = index
+        self.kind = kind
+        self.prefix = prefix
+
+    def delta(self, **members: Any) -> bytes:
+        value = {"type": "content_block_delta", "index": self.index, "delta": members}
+        return sse.event("content_block_delta", value)
+
+    def stop(self) -> bytes:
+        return sse.event("content_block_stop", {"type": "content_block_stop", "index": self.index})
+
+
+class MessagesWriter:
+    """See ``providers.codec.Writer``. Blocks go out strictly one after the other: what comes for a later block is held
+    back until the open one has ended, because clients put deltas of interleaved calls together (QwenLM/Qwen-Agent#943).
+    """
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self._index = 0
+        self._current: int | None = None  # the reader's number of the block that is open
+        self._open: _Writing | None = None
+        self._thought: Sealed | None = None
+        self._custom: list[str] | None = None  # the free text of a custom call, so far
+        self._held: dict[int, list[_BlockEvent]] = {}
+        self._usage: Usage | None = None
+        self._begun = False
+        self._over = False
+        self._called = False
+
+    def send(self, event: Event) -> bytes:
+        if isinstance(event, Text) and self._open is not None and event.block == self._current:
+            return b"%b%b%b" % (self._open.prefix, sse.dump(event.text), _END_OF_DELTA)
+        if self._over:
+            return b""
+        match event:
+            case Begin():
+                return self._begin(event)
+            case Usage():
+                self._usage = event
+                return b""
+            case End():
+                return self._end(event)
+            case Failed():
+                self._over = True
+                self._open = None
+                return sse.event("error", {"type": "error", "error": messages_error(event)})
+            case _:
+                start = b"" if self._begun else self._begin(Begin())
+                return start + self._in_turn(event)
+
+    def ping(self) -> bytes:
+        """Before ``message_start``, which must be the first event, a comment."""
+        if self._over:
+            return b""
+        return _PING if self._begun else sse.COMMENT_PING
+
+    def _begin(self, event: Begin) -> bytes:
+        if self._begun:
+            return b""
+        self._begun = True
+        # Providers of other APIs count at the end, and a status bar that shows 0 until then alarms people
+        # (router-for-me/CLIProxyAPI#1700).
+        message = message_begun(event, self._reply, self._usage)
+        return sse.event("message_start", {"type": "message_start", "message": message})
+
+    def _end(self, event: End) -> bytes:
+        out = [self._begin(Begin())]
+        while self._current is not None or self._held:  # a reader has closed them all; the grammar holds without it
+            out.append(self._block_end() if self._current is not None else self._next_held())
+        self._over = True
+        delta = {
+            "stop_reason": write_reason(event, self._called),
+            "stop_sequence": event.stop_sequence,
+            "stop_details": None,
+            "container": None,
+        }
+        usage = self._usage or Usage(input=self._reply.input_estimate)
+        value = {"type": "message_delta", "delta": delta, "usage": usage_delta(usage)}
+        return b"".join([*out, sse.event("message_delta", value), _MESSAGE_STOP])
+
+    # Order
+
+    def _in_turn(self, event: _BlockEvent) -> bytes:
+        """``event`` of the open block, or of a new one if none is open; of any other it is held back."""
+        if self._current is not None and event.block != self._current:
+            self._held.setdefault(event.block, []).append(event)
+            return b""
+        out = self._write(event)
+        while self._current is None and self._held:
+            out += self._next_held()
+        return out
+
+    def _next_held(self) -> bytes:
+        return b"".join(map(self._write, self._held.pop(next(iter(self._held)))))
+
+    # Blocks
+
+    def _write(self, event: _BlockEvent) -> bytes:
+        match event:
+            case Text(block=block, text=text) | Refusal(block=block, text=text):
+                return self._piece(block, text, "text_delta", "text", {"type": "text", "text": ""})
+            case Thought(block=block, text=text):
+                start = {"type": "thinking", "thinking": "", "signature": ""}
+                return self._piece(block, text, "thinking_delta", "thinking", start)
+            case ToolInput(text=text):
+                return self._input(text)
+            case ToolBegin():
+                return self._tool(event)
+            case Sealed():
+                return self._sealed(event)
+            case Cited(api=api, item=item):
+                if api == "messages" and self._open is not None and self._open.kind == "text":
+                    return self._open.delta(type="citations_delta", citation=item)
+                return b""
+            case Native(api=api, item=item):
+                return self._whole(item) if api == "messages" else b""
+            case BlockEnd():
+                return self._block_end()
+            case _:
+                assert_never(event)
+
+    def _start(self, block: int, item: Mapping[str, Any], prefix: tuple[str, str]) -> bytes:
+        self._current = block
+        self._open = _Writing(self._index, item["type"], _delta_prefix(self._index, *prefix))
+        self._index += 1
+        value = {"type": "content_block_start", "index": self._open.index, "content_block": item}
+        return sse.event("content_block_start", value)
+
+    def _piece(self, block: int, text: str, kind: str, member: str, item: Mapping[str, Any]) -> bytes:
+        start = b"" if self._open is not None else self._start(block, item, (kind, member))
+        assert self._open is not None
+        return b"%b%b%b%b" % (start, self._open.prefix, sse.dump(text), _END_OF_DELTA)
+
+    def _tool(self, event: ToolBegin) -> bytes:
+        self._called = True
+        self._custom = [] if event.kind == "custom" else None
+        item = {"type": "tool_use", "id": tool_id(event.id), "name": event.name, "input": {}}
+        return self._start(event.block, item, ("input_json_delta", "partial_json"))
+
+    def _input(self, text: str) -> bytes:
+        if self._custom is not None:  # free text becomes a member of an object once it is whole
+            self._custom.append(text)
+            return b""
+        if self._open is None or not text:
+            return b""
+        return b"%b%b%b" % (self._open.prefix, sse.dump(text), _END_OF_DELTA)
+
+    def _sealed(self, event: Sealed) -> bytes:
+        if self._open is not None:  # after its thoughts; the signature is the last delta of the block
+            self._thought = event
+            return b""
+        self._current = event.block
+        item = wordless(self._reply.issuer, event)
+        if item.get("type") == "thinking" and isinstance(item.get("signature"), str):
+            self._thought = event
+            start = {"type": "thinking", "thinking": "", "signature": ""}
+            return self._start(event.block, start, ("thinking_delta", "thinking"))
+        return self._whole(item)
+
+    def _whole(self, item: Any) -> bytes:
+        """A block that is all in its start."""
+        start = sse.event(
+            "content_block_start", {"type": "content_block_start", "index": self._index, "content_block": item}
+        )
+        stop = _Writing(self._index, "").stop()
+        self._index += 1
+        return start + stop
+
+    def _block_end(self) -> bytes:
+        open, self._open, self._current = self._open, None, None
+        if open is None:
+            return b""
+        last = b""
+        if open.kind == "thinking":
+            last = open.delta(type="signature_delta", signature=signature(self._reply.issuer, self._thought))
+            self._thought = None
+        elif self._custom is not None:
+            text = msgspec.json.encode({"input": "".join(self._custom)}).decode()
+            last = open.delta(type="input_json_delta", partial_json=text)
+            self._custom = None
+        return last + open.stop()

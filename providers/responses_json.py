@@ -1,0 +1,69 @@
+"""Pieces of Responses JSON that a provider sent, read without trust: whatever is missing or of the wrong type reads as
+nothing, never as an error."""
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import msgspec
+
+from streams.events import Usage
+
+Json: TypeAlias = Mapping[str, Any]
+
+
+def load(data: bytes) -> Any:
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+
+
+def as_index(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def as_string(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def as_object(value: Any) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def as_objects(value: Any) -> list[Json]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def as_count(value: Any) -> int:
+    return max(int(value), 0) if isinstance(value, int | float) else 0
+
+
+def reasoning_text(item: Json) -> str:
+    """The readable part of a reasoning item: its summary, else its text, "" if it has neither."""
+    for member in ("summary", "content"):
+        texts = [text for part in as_objects(item.get(member)) if (text := as_string(part.get("text")))]
+        if texts:
+            return "\n\n".join(texts)
+    return ""
+
+
+def read_usage(value: Any) -> tuple[Usage, ...]:
+    """The ``usage`` of a response, none if it has none. OpenAI's ``input_tokens`` include what was read from and
+    written to the cache; some routers count one token as both, so the parts are cut to fit the sum."""
+    if not isinstance(value, dict):
+        return ()
+    details = as_object(value.get("input_tokens_details"))
+    total = as_count(value.get("input_tokens"))
+    read = min(as_count(details.get("cached_tokens")), total)
+    write = min(as_count(details.get("cache_write_tokens")), total - read)
+    output = as_count(value.get("output_tokens"))
+    reasoning = as_object(value.get("output_tokens_details")).get("reasoning_tokens")
+    return (
+        Usage(
+            input=total - read - write,
+            cache_read=read,
+            cache_write=write,
+            output=output,
+            reasoning=None if reasoning is None else min(as_count(reasoning), output),
+        ),
+    )

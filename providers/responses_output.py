@@ -1,0 +1,215 @@
+"""The output items and the response object that the gateway writes for Responses clients, whole: the stream's last
+words and the answers that are not streamed are made of the same pieces.
+
+Required members are those of the openai package's types; ``null`` stands where they allow it, nothing is left out.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import attrs
+import msgspec
+
+from providers.codec import Reply, new_id
+from providers.failures import OPENAI_CODE
+from providers.responses_tools import Declared
+from providers.seal import seal
+from streams.events import Cited, End, Failed, Kind, Reason, Sealed, Usage
+
+Object: TypeAlias = dict[str, Any]
+
+INCOMPLETE: Mapping[Reason, str] = {
+    "length": "max_output_tokens",
+    "context_exceeded": "max_output_tokens",
+    "refusal": "content_filter",
+}
+# Reasons that only this API has: they go back as they came.
+INCOMPLETE_WORDS = ("max_messages", "steered")
+
+# `response.error.code` knows fewer words than the error of a status (`ResponseError` of the openai package).
+CODE_OF_KIND: Mapping[Kind, str] = {"rate_limited": "rate_limit_exceeded", "invalid_request": "invalid_prompt"}
+
+# What a response repeats of the request, with what stands there when the client did not say.
+ECHO: Mapping[str, Any] = {
+    "background": False,
+    "instructions": None,
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "metadata": {},
+    "parallel_tool_calls": True,
+    "previous_response_id": None,
+    "prompt_cache_key": None,
+    "safety_identifier": None,
+    "service_tier": "auto",
+    "store": True,
+    "temperature": None,
+    "tool_choice": "auto",
+    "top_logprobs": 0,
+    "top_p": None,
+    "truncation": "disabled",
+    "user": None,
+}
+
+
+@attrs.frozen
+class Head:
+    """What stays the same in every response object of one answer."""
+
+    id: str
+    created: int
+    model: str
+    echo: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, reply: Reply) -> "Head":
+        return cls(new_id("resp_"), reply.created, reply.call.model, _echo(reply))
+
+    def response(
+        self,
+        status: str,
+        output: Iterable[Any] = (),
+        usage: Usage | None = None,
+        error: Object | None = None,
+        incomplete: str | None = None,
+    ) -> Object:
+        """The response object."""
+        return {
+            "id": self.id,
+            "object": "response",
+            "created_at": self.created,
+            "status": status,
+            "completed_at": self.created if status == "completed" else None,
+            "error": error,
+            "incomplete_details": None if incomplete is None else {"reason": incomplete},
+            "model": self.model,
+            "output": list(output),
+            "usage": None if usage is None else usage_object(usage),
+            **self.echo,
+        }
+
+    def ended(self, end: End, output: Sequence[Any], usage: Usage | None) -> Object:
+        """The response object of an answer that is whole. Clients without ``usage`` ask again for ever (OpenCode) or
+        fail, so that zeros stand where the provider said nothing."""
+        status, word = outcome(end)
+        return self.response(status, output, usage or Usage(), incomplete=word)
+
+    def failed(self, failed: Failed, output: Sequence[Any], usage: Usage | None) -> Object:
+        """The response object of an answer that broke off."""
+        code = failed.code or CODE_OF_KIND.get(failed.kind) or OPENAI_CODE["upstream"]
+        return self.response("failed", output, usage, error={"code": code, "message": failed.message})
+
+
+def outcome(end: End) -> tuple[str, str | None]:
+    """The status of an answer that ended so, and the reason if it is incomplete."""
+    word = INCOMPLETE.get(end.reason)
+    if word is None:
+        return "completed", None
+    return "incomplete", end.raw if end.raw in INCOMPLETE_WORDS else word
+
+
+def _echo(reply: Reply) -> Object:
+    source = reply.call.source if reply.call.api == "responses" else {}
+    echo = {name: default if source.get(name) is None else source[name] for name, default in ECHO.items()}
+    echo["reasoning"] = {"effort": None, "summary": None, **(source.get("reasoning") or {})}
+    text = source.get("text") or {}
+    echo["text"] = {**text, "format": text.get("format") or {"type": "text"}}
+    echo["tools"] = [_tool(tool) for tool in source.get("tools") or ()]
+    # Instructions and tools may be long and stand in three events: they are encoded once.
+    return {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in echo.items()}
+
+
+def _tool(tool: Object) -> Object:
+    """The types require members of a function that a client may leave out."""
+    if tool.get("type") != "function":
+        return tool
+    return {**tool, "parameters": tool.get("parameters"), "strict": bool(tool.get("strict"))}
+
+
+def usage_object(usage: Usage) -> Object:
+    return {
+        "input_tokens": usage.prompt,
+        "input_tokens_details": {"cached_tokens": usage.cache_read, "cache_write_tokens": usage.cache_write},
+        "output_tokens": usage.output,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning or 0},
+        "total_tokens": usage.prompt + usage.output,
+    }
+
+
+# Items
+
+
+def message_item(id: str, content: Sequence[Object] = (), status: str = "completed") -> Object:
+    return {"id": id, "type": "message", "status": status, "role": "assistant", "content": list(content)}
+
+
+def text_part(text: str = "", annotations: Sequence[Object] = ()) -> Object:
+    return {"type": "output_text", "text": text, "annotations": list(annotations), "logprobs": []}
+
+
+def refusal_part(text: str = "") -> Object:
+    return {"type": "refusal", "refusal": text}
+
+
+def summary_part(text: str = "") -> Object:
+    return {"type": "summary_text", "text": text}
+
+
+def reasoning_item(id: str, text: str = "", sealed: str | None = None) -> Object:
+    item: Object = {"id": id, "type": "reasoning", "summary": [summary_part(text)] if text else []}
+    if sealed is not None:
+        item["encrypted_content"] = sealed
+    return item
+
+
+def sealed_text(reply: Reply, sealed: Sealed) -> str:
+    """The provider's reasoning as ``encrypted_content``."""
+    return seal(reply.issuer, sealed.api, sealed.item)
+
+
+def native_reasoning(sealed: Sealed | None) -> Object | None:
+    """The item itself, if it is one of this API: it then goes to the client as it came, id and all, because a provider
+    takes ``encrypted_content`` back only in the item it belongs to (openai/codex#8145)."""
+    if sealed is None or sealed.api != "responses" or not isinstance(sealed.item, dict):
+        return None
+    return sealed.item if sealed.item.get("id") else None
+
+
+def call_item(id: str, call_id: str, tool: Declared, input: str = "", status: str = "completed") -> Object:
+    item: Object = {"id": id, "type": "function_call", "status": status, "call_id": call_id, "name": tool.name}
+    if tool.kind == "custom":
+        item |= {"type": "custom_tool_call", "input": input}
+    else:
+        item["arguments"] = input
+    if tool.namespace is not None:
+        item["namespace"] = tool.namespace
+    return item
+
+
+def custom_input(text: str) -> str:
+    """The free text that a model without custom tools wrapped in JSON: ``{"input": …}``, ``{"patch": …}``, a string, or
+    nothing around it at all."""
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return text
+    if isinstance(value, dict):
+        value = next((value[name] for name in ("input", "patch") if name in value), None)
+    return value if isinstance(value, str) else text
+
+
+def annotation(cited: Cited, length: int) -> Object | None:
+    """A citation of a text of ``length`` characters in this API's words, ``None`` if it cannot say it."""
+    item = cited.item
+    if not isinstance(item, dict) or cited.api == "responses":
+        return item if isinstance(item, dict) else None
+    link = item.get("url_citation") if cited.api == "chat" else item
+    if not isinstance(link, dict) or not isinstance(link.get("url"), str):
+        return None
+    start, end = link.get("start_index"), link.get("end_index")
+    return {
+        "type": "url_citation",
+        "url": link["url"],
+        "title": link.get("title") or "",
+        "start_index": start if isinstance(start, int) else 0,
+        "end_index": end if isinstance(end, int) else length,
+    }

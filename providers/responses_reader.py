@@ -1,0 +1,494 @@
+"""What a Responses provider answers, as events.
+
+Every content may arrive up to four times (deltas, ``….done``, ``output_item.done``, the terminal event) and with some
+servers only in the last of them, so each item remembers what it has said and says it once. Items are found by
+``output_index``; servers that leave it out are read by ``item_id``.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+
+from providers.codec import new_id
+from providers.failures import read_event_failure
+from providers.responses_json import (
+    Json,
+    as_index,
+    as_object,
+    as_objects,
+    as_string,
+    load,
+    read_usage,
+    reasoning_text,
+)
+from providers.responses_tools import custom_names, flat_name
+from streams.errors import GatewayError
+from streams.events import (
+    Begin,
+    BlockEnd,
+    Cited,
+    End,
+    Event,
+    Failed,
+    Native,
+    Reason,
+    Refusal,
+    Sealed,
+    Text,
+    Thought,
+    ToolBegin,
+    ToolInput,
+    ToolKind,
+)
+
+EARLY = Failed("upstream", "the upstream ended the stream early")
+UNREADABLE = "the upstream sent an event that is not JSON"
+
+# What stays unknown (`max_messages`, `steered`, what comes next) is an answer cut short as well.
+REASON_OF_INCOMPLETE: Mapping[str, Reason] = {"max_output_tokens": "length", "content_filter": "refusal"}
+
+UNWELL = ("failed", "cancelled")
+UNFINISHED = ("queued", "in_progress")
+
+CALLS: Mapping[str, tuple[ToolKind, str]] = {
+    "function_call": ("function", "arguments"),
+    "custom_tool_call": ("custom", "input"),
+}
+
+
+class _Wire(msgspec.Struct, gc=False):
+    """The members of an event that are read; all others are skipped without building them. Nothing is taken on trust:
+    real servers send ``null`` where the specification has a string."""
+
+    type: Any = None
+    delta: Any = None
+    output_index: Any = None
+    content_index: Any = None
+    summary_index: Any = None
+    item_id: Any = None
+    text: Any = None
+    refusal: Any = None
+    arguments: Any = None
+    input: Any = None
+    part: Any = None
+    item: Any = None
+    annotation: Any = None
+    response: Any = None
+    error: Any = None
+
+
+_decode = msgspec.json.Decoder(_Wire).decode
+
+
+class _Item:
+    """What is known of one output item."""
+
+    __slots__ = ("block", "cited", "done", "input_said", "part", "parts", "said", "type", "voice")
+
+    def __init__(self, type: str) -> None:
+        self.type = type
+        self.said = False  # something of its content is told
+        self.done = False
+        self.parts: set[Any] = set()  # the content indices told
+        self.cited = False
+        self.voice: str | None = None  # reasoning: "summary" or "text", whichever came first
+        self.part: Any = None  # reasoning: the summary part that was told last
+        self.block: int | None = None  # calls: the block while it is open
+        self.input_said = False
+
+
+_Speech: TypeAlias = type[Text] | type[Refusal] | type[Thought]
+
+
+class ResponsesReader:
+    """A ``Reader`` (see ``providers/codec.py``) of one Responses stream. Its memory grows with the number of items,
+    never with their length."""
+
+    def __init__(self) -> None:
+        self._begun = False
+        self._ended = False
+        self._stored = False
+        self._called = False
+        self._blocks = 0
+        self._items: dict[Any, _Item] = {}
+        self._by_id: dict[Any, _Item] = {}
+        self._place: tuple[_Item, _Speech, Any] | None = None  # whose text is open, and which part of it
+        self._block = 0  # the block of that text
+        self._call_ids: set[str] = set()
+        self._hosted_tools = False
+        self._custom: frozenset[str] = frozenset()
+
+    def take(self, event: str, data: bytes) -> Sequence[Event]:
+        if self._ended:
+            return ()
+        try:
+            wire = _decode(data)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            if isinstance(error, msgspec.ValidationError) and not data.lstrip().startswith(b"{"):
+                return ()  # JSON, but no object; `[DONE]`, which some servers send, looks like one
+            return self._fail(Failed("upstream", UNREADABLE, raw=data[:4096]))
+        name = wire.type if isinstance(wire.type, str) else event
+        taker = _TAKERS.get(name)
+        if taker is not None:
+            return self._led(taker(self, wire))
+        if name == "response.failed":
+            return self._end(wire.response, "failed", data)
+        if name == "error" or wire.error:
+            return self._fail(read_event_failure(load(data), data))
+        return ()  # keepalive, progress of hosted tools, whatever is new
+
+    def close(self) -> Sequence[Event]:
+        return () if self._ended else self._fail(EARLY)
+
+    def whole(self, response: Json, raw: bytes) -> Sequence[Event]:
+        """The events of a whole response object."""
+        self._created(response)
+        status = response.get("status")
+        return self._end(response, status if isinstance(status, str) else "completed", raw)
+
+    def _fail(self, failed: Failed) -> Sequence[Event]:
+        self._ended = True
+        return (failed,)
+
+    def _led(self, events: Sequence[Event]) -> Sequence[Event]:
+        """``events`` with a ``Begin`` before the first of all, whatever the upstream left out."""
+        if not self._begun and events:
+            self._begun = True
+            return events if isinstance(events[0], Begin) else (Begin(), *events)
+        return events
+
+    def _take_created(self, wire: _Wire) -> Sequence[Event]:
+        return () if self._begun else (self._created(as_object(wire.response)),)
+
+    def _created(self, response: Json) -> Begin:
+        self._custom = custom_names(response.get("tools"))
+        self._hosted_tools = bool(response.get("tools"))
+        self._stored = response.get("store") is True
+        created = response.get("created_at")
+        return Begin(
+            as_string(response.get("id")),
+            as_string(response.get("model")),
+            int(created) if isinstance(created, int | float) else None,
+        )
+
+    # Text, refusals and reasoning
+
+    def _take_text(self, wire: _Wire) -> Sequence[Event]:
+        return self._say(wire, Text, wire.content_index, wire.delta)
+
+    def _take_refusal(self, wire: _Wire) -> Sequence[Event]:
+        return self._say(wire, Refusal, wire.content_index, wire.delta)
+
+    def _say(self, wire: _Wire, speech: _Speech, part: Any, text: Any) -> Sequence[Event]:
+        if not isinstance(text, str) or not text:
+            return ()
+        item = self._item(wire, "message")
+        if self._place == (item, speech, part):
+            return (speech(self._block, text),)
+        if item.done:
+            return ()
+        item.parts.add(as_index(part))
+        return [*self._open(item, speech, part), speech(self._block, text)]
+
+    def _open(self, item: _Item, speech: _Speech, part: Any) -> list[Event]:
+        """Open a block for the words of ``item``; the block that was open before ends."""
+        events = self._shut()
+        item.said = True
+        item.cited = False
+        self._place = (item, speech, part)
+        self._block = self._next_block()
+        return events
+
+    def _shut(self) -> list[Event]:
+        if self._place is None:
+            return []
+        self._place = None
+        return [BlockEnd(self._block)]
+
+    def _next_block(self) -> int:
+        self._blocks += 1
+        return self._blocks - 1
+
+    def _take_text_done(self, wire: _Wire) -> Sequence[Event]:
+        return self._late(wire, Text, wire.text)
+
+    def _take_refusal_done(self, wire: _Wire) -> Sequence[Event]:
+        return self._late(wire, Refusal, wire.refusal)
+
+    def _late(self, wire: _Wire, speech: _Speech, text: Any) -> Sequence[Event]:
+        """A part that is only now told whole, if no delta told it."""
+        if as_index(wire.content_index) in self._item(wire, "message").parts:
+            return ()
+        return self._say(wire, speech, wire.content_index, text)
+
+    def _take_part_done(self, wire: _Wire) -> Sequence[Event]:
+        part = as_object(wire.part)
+        speech, member = _PARTS.get(as_string(part.get("type")), (None, ""))
+        if speech is None:
+            return ()
+        events = list(self._late(wire, speech, part.get(member)))
+        item = self._item(wire, "message")
+        if self._place == (item, Text, wire.content_index) and not item.cited:
+            events += self._citations(part)
+        return events
+
+    def _take_annotation(self, wire: _Wire) -> Sequence[Event]:
+        item = self._item(wire, "message")
+        if self._place is None or self._place[0] is not item or not isinstance(wire.annotation, dict):
+            return ()
+        item.cited = True
+        return (Cited(self._block, "responses", wire.annotation),)
+
+    def _citations(self, part: Json) -> list[Event]:
+        return [Cited(self._block, "responses", note) for note in as_objects(part.get("annotations"))]
+
+    def _take_summary(self, wire: _Wire) -> Sequence[Event]:
+        return self._think(wire, "summary", wire.summary_index, wire.delta)
+
+    def _take_reasoning(self, wire: _Wire) -> Sequence[Event]:
+        return self._think(wire, "text", wire.content_index, wire.delta)
+
+    def _think(self, wire: _Wire, voice: str, part: Any, text: Any) -> Sequence[Event]:
+        """A piece of reasoning. All parts of an item are one block; of an item that says the same as summary and as
+        text only the one that came first is told."""
+        item = self._item(wire, "reasoning")
+        if not isinstance(text, str) or not text or item.done or (item.voice or voice) != voice:
+            return ()
+        item.voice = voice
+        if self._place != (item, Thought, None):
+            events = self._open(item, Thought, None)
+        else:
+            events = []
+            if part != item.part:
+                text = "\n\n" + text
+        item.part = part
+        return [*events, Thought(self._block, text)]
+
+    # Items
+
+    def _item(self, wire: _Wire, type: str) -> _Item:
+        """The item that ``wire`` belongs to, made if the upstream never announced it."""
+        key = wire.output_index if isinstance(wire.output_index, int) else as_string(wire.item_id)
+        item = self._items.get(key)
+        if item is None:
+            item = self._items[key] = _Item(type)
+        return item
+
+    def _take_added(self, wire: _Wire) -> Sequence[Event]:
+        value = as_object(wire.item)
+        if not value:
+            return ()
+        id = as_string(value.get("id"))
+        key = wire.output_index if isinstance(wire.output_index, int) else id
+        before = self._items.get(key)
+        if before is not None and not before.done and self._by_id.get(id) is before:
+            return ()  # announced twice
+        events = self._end_call(before) if before is not None else []
+        item = self._items[key] = self._know(_Item(self._type(value)), value)
+        return [*events, *self._begin_call(item, value)] if item.type in CALLS else events
+
+    def _take_done(self, wire: _Wire) -> Sequence[Event]:
+        value = as_object(wire.item)
+        if not value:
+            return ()
+        id = as_string(value.get("id"))
+        key = wire.output_index if isinstance(wire.output_index, int) else id
+        item = self._items.get(key)
+        if item is None or (item.done and id not in self._by_id):
+            item = self._items[key] = _Item(self._type(value))
+        return self._finish(item, value)
+
+    def _type(self, value: Json) -> str:
+        """The item's type; ``hosted`` for a custom call of a tool that the client never declared: xAI says so of its
+        own search tools, and the client would be asked to run what it does not have."""
+        type = as_string(value.get("type"))
+        if type == "custom_tool_call" and self._hosted_tools and as_string(value.get("name")) not in self._custom:
+            return "hosted"
+        return type
+
+    def _know(self, item: _Item, value: Json) -> _Item:
+        if id := as_string(value.get("id")):
+            self._by_id[id] = item
+        if item.type in CALLS and (call_id := as_string(value.get("call_id"))):
+            self._by_id["call", call_id] = item
+        return item
+
+    def _finish(self, item: _Item, value: Json) -> list[Event]:
+        """Everything of a whole item that has not been told yet."""
+        if item.done:
+            return []
+        item.done = True
+        item.type = self._type(value)
+        self._know(item, value)
+        if item.type in CALLS:
+            return self._finish_call(item, value)
+        if item.type == "message":
+            return self._finish_message(item, value)
+        if item.type == "reasoning":
+            return self._finish_reasoning(item, value)
+        return [*self._shut(), Native(self._next_block(), "responses", as_string(value.get("type")), value)]
+
+    def _finish_message(self, item: _Item, value: Json) -> list[Event]:
+        events: list[Event] = []
+        if not item.said:
+            for part in as_objects(value.get("content")):
+                speech, member = _PARTS.get(as_string(part.get("type")), (None, ""))
+                if speech is not None and (text := as_string(part.get(member))):
+                    events += [*self._open(item, speech, None), speech(self._block, text), *self._citations(part)]
+        return events + self._shut()
+
+    def _finish_reasoning(self, item: _Item, value: Json) -> list[Event]:
+        events: list[Event] = []
+        text = reasoning_text(value)
+        heard = item.said
+        if not heard and text:
+            events += [*self._open(item, Thought, None), Thought(self._block, text)]
+        open_here = self._place is not None and self._place[0] is item
+        if self._is_worth_returning(value, late=heard and not open_here):
+            if not open_here:
+                events += self._open(item, Thought, None)
+            events.append(Sealed(self._block, "responses", value))
+            open_here = True
+        return events + (self._shut() if open_here else [])
+
+    def _is_worth_returning(self, value: Json, late: bool) -> bool:
+        """Whether the provider has a use for the item in the next turn: it holds the reasoning, or the provider kept
+        it under its id. What comes ``late``, behind another item's text, is returned only if nothing else has it."""
+        if value.get("encrypted_content"):
+            return True
+        return not late and bool(value.get("content") or (self._stored and value.get("id")))
+
+    # Calls
+
+    def _begin_call(self, item: _Item, value: Json) -> list[Event]:
+        name = as_string(value.get("name"))
+        if not name or item.block is not None:
+            return []
+        events = self._shut()
+        item.block = self._next_block()
+        self._called = True
+        kind = CALLS[item.type][0]
+        events.append(ToolBegin(item.block, self._call_id(value), flat_name(value.get("namespace"), name), kind))
+        return events
+
+    def _call_id(self, value: Json) -> str:
+        call_id = as_string(value.get("call_id")) or as_string(value.get("id"))
+        if not call_id or call_id in self._call_ids:
+            call_id = new_id("call_")
+        self._call_ids.add(call_id)
+        return call_id
+
+    def _take_arguments(self, wire: _Wire) -> Sequence[Event]:
+        return self._input(wire, wire.delta)
+
+    def _take_arguments_done(self, wire: _Wire) -> Sequence[Event]:
+        item = self._item(wire, "function_call")
+        return () if item.input_said else self._input(wire, wire.arguments)
+
+    def _take_input_done(self, wire: _Wire) -> Sequence[Event]:
+        item = self._item(wire, "custom_tool_call")
+        return () if item.input_said else self._input(wire, wire.input)
+
+    def _input(self, wire: _Wire, text: Any) -> Sequence[Event]:
+        item = self._item(wire, "function_call")
+        if item.block is None or not isinstance(text, str) or not text:
+            return ()
+        item.input_said = True
+        return (ToolInput(item.block, text),)
+
+    def _finish_call(self, item: _Item, value: Json) -> list[Event]:
+        events = self._begin_call(item, value)
+        text = value.get(CALLS[item.type][1])
+        if item.block is not None and not item.input_said and isinstance(text, str) and text:
+            events.append(ToolInput(item.block, text))
+        return events + self._end_call(item)
+
+    def _end_call(self, item: _Item) -> list[Event]:
+        if item.block is None:
+            return []
+        block, item.block = item.block, None
+        return [BlockEnd(block)]
+
+    # The end
+
+    def _take_completed(self, wire: _Wire) -> Sequence[Event]:
+        status = as_object(wire.response).get("status")
+        return self._end(wire.response, status if status in ("incomplete", *UNWELL) else "completed", b"")
+
+    def _take_incomplete(self, wire: _Wire) -> Sequence[Event]:
+        return self._end(wire.response, "incomplete", b"")
+
+    def _end(self, value: Any, status: str, raw: bytes) -> Sequence[Event]:
+        response = as_object(value)
+        self._ended = True
+        begin = () if self._begun else (self._created(response),)
+        self._begun = True
+        usage = read_usage(response.get("usage"))
+        if status in UNWELL or status in UNFINISHED:
+            return [*begin, *usage, _failure(response, status, raw)]
+        return [*begin, *self._rest(response), *usage, self._reason(response, status)]
+
+    def _rest(self, response: Json) -> list[Event]:
+        """What only the terminal event tells, and the ends of all blocks that are open."""
+        events: list[Event] = []
+        for position, value in enumerate(as_objects(response.get("output"))):
+            item = self._by_id.get(as_string(value.get("id")))
+            if item is None and self._type(value) in CALLS:
+                item = self._by_id.get(("call", as_string(value.get("call_id"))))
+            if item is None:
+                item = self._items.get(position)
+                if item is None or (not item.done and item.type != self._type(value)):
+                    item = _Item(self._type(value))
+            events += self._finish(item, value)
+        events += self._shut()
+        for item in self._items.values():
+            events += self._end_call(item)
+        return events
+
+    def _reason(self, response: Json, status: str) -> End:
+        if status == "incomplete":
+            word = as_string(as_object(response.get("incomplete_details")).get("reason"))
+            return End(REASON_OF_INCOMPLETE.get(word, "length"), word or status)
+        return End("tool_calls" if self._called else "stop", status)
+
+
+_PARTS: Mapping[str, tuple[_Speech | None, str]] = {"output_text": (Text, "text"), "refusal": (Refusal, "refusal")}
+
+_TAKERS: Mapping[str, Callable[[ResponsesReader, _Wire], Sequence[Event]]] = {
+    "response.output_text.delta": ResponsesReader._take_text,
+    "response.function_call_arguments.delta": ResponsesReader._take_arguments,
+    "response.reasoning_summary_text.delta": ResponsesReader._take_summary,
+    "response.reasoning_text.delta": ResponsesReader._take_reasoning,
+    "response.custom_tool_call_input.delta": ResponsesReader._take_arguments,
+    "response.refusal.delta": ResponsesReader._take_refusal,
+    "response.output_text.done": ResponsesReader._take_text_done,
+    "response.refusal.done": ResponsesReader._take_refusal_done,
+    "response.function_call_arguments.done": ResponsesReader._take_arguments_done,
+    "response.custom_tool_call_input.done": ResponsesReader._take_input_done,
+    "response.output_text.annotation.added": ResponsesReader._take_annotation,
+    "response.content_part.done": ResponsesReader._take_part_done,
+    "response.output_item.added": ResponsesReader._take_added,
+    "response.output_item.done": ResponsesReader._take_done,
+    "response.created": ResponsesReader._take_created,
+    "response.queued": ResponsesReader._take_created,
+    "response.in_progress": ResponsesReader._take_created,
+    "response.completed": ResponsesReader._take_completed,
+    "response.incomplete": ResponsesReader._take_incomplete,
+}
+
+
+def read_answer(body: bytes) -> Sequence[Event]:
+    """A whole response object as events. Raises a 502 ``GatewayError`` for anything else that is no error either."""
+    value = load(body)
+    if isinstance(value, dict) and (value.get("object") == "response" or isinstance(value.get("output"), list)):
+        return ResponsesReader().whole(value, body)
+    if isinstance(value, dict) and value.get("error"):
+        return (read_event_failure(value, body),)
+    raise GatewayError("upstream", "the upstream's answer is no JSON of the Responses API", raw=body[:4096])
+
+
+def _failure(response: Json, status: str, raw: bytes) -> Failed:
+    if status in UNWELL or response.get("error"):
+        return read_event_failure(response, raw)
+    return Failed("upstream", f"the upstream's answer is not finished: its status is {status!r}", raw=raw[:4096])

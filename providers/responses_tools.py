@@ -1,0 +1,68 @@
+"""Names of tools on the Responses API. A ``namespace`` tool holds tools of its own; no other API knows such a thing, so
+``ns`` and ``tool`` become the one name ``ns__tool`` on the way in and two members again on the way out."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from providers.call import Call, Tool
+from streams.events import ToolKind
+
+
+@attrs.frozen
+class Declared:
+    """A tool as the client declared it."""
+
+    name: str
+    namespace: str | None = None
+    kind: ToolKind = "function"
+
+
+def flat_name(namespace: Any, name: str) -> str:
+    """The name under which other APIs know the tool. OpenAI's tool search names a lone function's namespace after the
+    function itself: that adds nothing."""
+    if not isinstance(namespace, str) or namespace in ("", name):
+        return name
+    return f"{namespace}__{name}"
+
+
+def declared_tools(call: Call) -> Mapping[str, Declared]:
+    """The client's own tools by their flat names."""
+    found = {tool.name: Declared(tool.name, kind=tool.kind) for tool in call.tools if isinstance(tool, Tool)}
+    if call.api == "responses":
+        for namespace, name in _namespaced(call.source):
+            flat = flat_name(namespace, name)
+            if flat in found:
+                found[flat] = Declared(name, namespace, found[flat].kind)
+    return found
+
+
+def _namespaced(source: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for tool in _tools(source):
+        if tool.get("type") == "namespace":
+            for inner in _objects(tool.get("tools")):
+                yield str(tool.get("name")), str(inner.get("name"))
+
+
+def _tools(source: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield from _objects(source.get("tools"))
+    for item in _objects(source.get("input")):
+        if item.get("type") == "additional_tools":
+            yield from _objects(item.get("tools"))
+
+
+def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
+    for item in value if isinstance(value, list) else ():
+        if isinstance(item, dict):
+            yield item
+
+
+def custom_names(tools: Any) -> frozenset[str]:
+    """The names of the custom tools in a response's ``tools``, those in namespaces included."""
+    names = set()
+    for tool in _objects(tools):
+        for one in (tool, *_objects(tool.get("tools"))):
+            if one.get("type") == "custom" and isinstance(one.get("name"), str):
+                names.add(one["name"])
+    return frozenset(names)

@@ -1,0 +1,176 @@
+"""The trio side of a stream: the pump that reads an upstream, the watch over its silence, and the keep-alive.
+
+Each stream has two bounded memory channels, ``pump -> translator -> response body``. Their capacities and the most that
+a consumer takes at once bound the memory of a stream to 1 MiB and the largest event, whatever its length; a slow client
+fills them from the end and so slows its own upstream and nobody else's.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final, Protocol, TypeVar
+
+import attrs
+import trio
+
+from streams.errors import GatewayError
+from streams.events import Failed
+
+CHUNKS_QUEUED: Final = 8  # of at most 64 KiB each, the HTTP client's read size
+BATCH_BYTES: Final = 64 * 1024  # what the translator takes in one go
+WRITES_QUEUED: Final = 2  # translated batches that wait for the client
+
+
+@attrs.frozen
+class Timeouts:
+    """Limits on an upstream's silence, in seconds; ``None`` is no limit."""
+
+    connect: float = 5.0
+    first_byte: float | None = 600.0  # from sending to the response's head: reasoning models think before it
+    idle: float | None = 300.0  # between two reads
+    total: float | None = None
+
+
+class Watch:
+    """One cancel scope over a whole upstream exchange, whose deadline moves: first byte, then idle, all within total.
+
+    A scope per read would cost three times as much (a moved deadline is about 1.5 µs).
+    """
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self._timeouts = timeouts
+        self._end = trio.current_time() + _seconds(timeouts.total)
+        self.scope = trio.CancelScope(deadline=self._limit(timeouts.first_byte))
+        self.reading = False
+
+    def _limit(self, seconds: float | None) -> float:
+        return min(self._end, trio.current_time() + _seconds(seconds))
+
+    def heard(self) -> None:
+        """The upstream has said something: its silence is counted from now."""
+        self.reading = True
+        self.scope.deadline = self._limit(self._timeouts.idle)
+
+    def pause(self) -> None:
+        """The client is the slow one: the upstream's silence does not count until ``heard``."""
+        self.scope.deadline = self._end
+
+    def failed(self) -> Failed:
+        """Why the scope was cancelled. Only after ``scope.cancelled_caught``."""
+        if trio.current_time() < self.scope.deadline:
+            return Failed("overloaded", "the gateway is shutting down", headers=(("retry-after", "1"),))
+        if trio.current_time() >= self._end:
+            return Failed("timeout", f"the provider did not finish within {self._timeouts.total:g} s")
+        if self.reading:
+            return Failed("timeout", f"the provider went silent for {self._timeouts.idle:g} s in mid-answer")
+        return Failed("timeout", f"the provider did not answer within {self._timeouts.first_byte:g} s")
+
+
+def _seconds(limit: float | None) -> float:
+    return float("inf") if limit is None else limit
+
+
+class Source(Protocol):
+    """An upstream's response body."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes. Raises ``GatewayError`` when it breaks off."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close it, whatever state it is in; shielded from cancellation."""
+        ...
+
+
+S = TypeVar("S", bound=Source)
+
+
+async def pump(
+    connect: Callable[[], Awaitable[S]],
+    into: trio.MemorySendChannel[bytes | Failed],
+    watch: Watch,
+    *,
+    task_status: trio.TaskStatus[S] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Connect, report the source by ``started()``, send every chunk ``into`` the channel, then close it.
+
+    The channel is closed without a ``Failed`` before only when the body ended well as HTTP; whether the *answer* is
+    whole only its API can say. Raises ``GatewayError`` before ``started()`` and nothing after it: the request's nursery
+    would take an error for the end of the request.
+    """
+    source: S | None = None
+    failed: Failed | None = None
+    with into:
+        try:
+            with watch.scope:
+                source = await connect()
+                task_status.started(source)
+                watch.heard()
+                failed = await _forward(source.chunks(), into, watch)
+        finally:
+            if source is not None:
+                await source.aclose()
+        if watch.scope.cancelled_caught:
+            failed = watch.failed()
+            if source is None:
+                raise GatewayError.of(failed)
+        if failed is not None:
+            with contextlib.suppress(trio.BrokenResourceError):
+                await into.send(failed)
+
+
+async def _forward(
+    chunks: AsyncIterator[bytes], into: trio.MemorySendChannel[bytes | Failed], watch: Watch
+) -> Failed | None:
+    try:
+        async for chunk in chunks:
+            try:
+                into.send_nowait(chunk)
+            except trio.WouldBlock:
+                watch.pause()
+                await into.send(chunk)
+            watch.heard()
+    except GatewayError as error:
+        return error.failed
+    except trio.BrokenResourceError:  # nobody reads any more: the answer is over
+        return None
+    return None
+
+
+async def receive_batch(channel: trio.MemoryReceiveChannel[bytes | Failed]) -> list[bytes | Failed]:
+    """What is queued, up to ``BATCH_BYTES``: batching that regulates itself and adds no latency.
+
+    Waits for the first item only. Raises ``trio.EndOfChannel`` when the pump has closed the channel.
+    """
+    item = await channel.receive()
+    batch = [item]
+    size = len(item) if isinstance(item, bytes) else 0
+    while size < BATCH_BYTES:
+        try:
+            item = channel.receive_nowait()
+        except (trio.WouldBlock, trio.EndOfChannel):
+            break
+        batch.append(item)
+        size += len(item) if isinstance(item, bytes) else 0
+    return batch
+
+
+class Heartbeat:
+    """Calls ``beat`` after every ``interval`` seconds in which ``sent`` was not called. Costs nothing per event."""
+
+    def __init__(self, interval: float, beat: Callable[[], None]) -> None:
+        self._interval = interval
+        self._beat = beat
+        self._last = trio.current_time()
+
+    def sent(self) -> None:
+        self._last = trio.current_time()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            due = self._last + self._interval
+            if trio.current_time() >= due:
+                self._last = trio.current_time()
+                self._beat()
+            else:
+                await trio.sleep_until(due)

@@ -1,0 +1,488 @@
+"""What goes wrong is told in the client's own API, with the right status, and without a secret or a traceback."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from harness import Gateway, Reply, Wire, complaint, config, free_port, post, provider, running
+from upstreams import PATHS, Raw, Script, ToolCall, Upstream, fake_upstream, render
+
+APIS = ("chat", "messages", "responses")
+MODELS = {"chat": "good-chat", "messages": "good-messages", "responses": "good-responses"}
+SECRET = "sk-verysecret"
+SSE = (("content-type", "text/event-stream"),)
+JSON = (("content-type", "application/json"),)
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with fake_upstream() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    vendors = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
+    entries = [
+        provider(f"{vendors[api]}/{MODELS[api]}", upstream.url, [api], key=f"{SECRET}-{api}") for api in APIS
+    ] + [
+        provider("openai/refused", f"http://127.0.0.1:{free_port()}", ["chat"], key=f"{SECRET}-refused"),
+        provider("openai/nowhere", "http://nowhere.invalid", ["chat"], key=f"{SECRET}-nowhere"),
+    ]
+    aliases = {"fast": {"target": "good-chat"}}
+    port = free_port()
+    with running(config(entries, port, listener={"timeout": "1s"}, model_aliases=aliases), port) as process:
+        yield process
+        text = "\n".join(process.log)
+        assert "Traceback" not in text, text[-3000:]
+        assert SECRET not in text
+
+
+@pytest.fixture(params=APIS, ids=[f"{api}_client" for api in APIS])
+def api(request) -> str:
+    return request.param
+
+
+def body(api: str, model: str = "good-chat", **more: Any) -> dict[str, Any]:
+    asked = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
+    return {"model": model, **asked, **({"max_tokens": 100} if api == "messages" else {}), **more}
+
+
+def ask(gateway: Gateway, api: str, sent: Any, **headers: str) -> Reply:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    reply = gateway.request("POST", PATHS[api], sent, named)
+    assert SECRET not in f"{reply.headers}{reply.body!r}"
+    assert b"Traceback" not in reply.body
+    return reply
+
+
+BROKEN = {
+    "empty": b"", "half": b"{", "array": b"[]", "null": b"null", "string": b'"x"', "words": b"model=gpt",
+    "not_utf8": b'{"model": "\xff"}', "deep": b'{"model":"good-chat","messages":' + b"[" * 200_000,
+    "deep_and_closed": b'{"model":"good-chat","messages":' + b"[" * 20_000 + b"]" * 20_000 + b"}",
+    "trailing": b'{"model":"good-chat"} x', "nul": b"\x00",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sent", list(BROKEN.values()), ids=list(BROKEN))
+def test_a_body_that_is_no_request_is_a_400(gateway, upstream, api, sent):
+    upstream.script()
+    complaint(api, ask(gateway, api, sent), 400)
+    assert upstream.seen == []
+
+
+@pytest.mark.parametrize("model", ["good-chat", "good-messages", "good-responses"])
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"model": 5}, "model"),
+        ({"model": ["good-chat"]}, "model"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream": 1}, "stream"),
+        ({"messages": "hi", "input": 5}, None),
+        ({"messages": {}, "input": {}}, None),
+        ({"messages": None, "input": True}, None),
+    ],
+)
+def test_wrong_types_are_a_400_that_names_the_place(gateway, upstream, api, model, change, param):
+    upstream.script()
+    error = complaint(api, ask(gateway, api, {**body(api, model), **change}), 400)
+    place = param or ("input" if api == "responses" else "messages")
+    assert place in error["message"]
+    if api != "messages":
+        assert error["param"] == place
+    assert upstream.seen == []
+
+
+@pytest.mark.parametrize("api", ["chat", "messages"])
+def test_missing_messages_are_named(gateway, api):
+    sent = body(api)
+    del sent["messages"]
+    assert "messages" in complaint(api, ask(gateway, api, sent), 400)["message"]
+
+
+def test_a_wrong_part_deep_inside_is_named_by_its_path(gateway, api):
+    to = "good-messages" if api != "messages" else "good-chat"
+    place = "input" if api == "responses" else "messages"
+    sent = {**body(api, to), place: [{"role": "user", "content": "hi"}, {"role": "user", "content": [7]}]}
+    assert f"{place}[1].content[0]" in complaint(api, ask(gateway, api, sent), 400)["message"]
+
+
+@pytest.mark.parametrize("model", [None, ""])
+def test_no_model_and_no_default_is_a_400_that_says_so(gateway, api, model):
+    sent = {name: value for name, value in {**body(api), "model": model}.items() if value is not None}
+    assert "model is required" in complaint(api, ask(gateway, api, sent), 400)["message"]
+
+
+def test_an_unknown_model_is_a_404_with_near_names(gateway, upstream, api):
+    upstream.script()
+    error = complaint(api, ask(gateway, api, body(api, "good-chta")), 404)
+    assert "good-chta" in error["message"]
+    assert "good-chat" in error["message"]
+    assert "refused" not in error["message"]
+    if api != "messages":
+        assert (error["code"], error["param"]) == ("model_not_found", "model")
+    assert upstream.seen == []
+
+
+@pytest.mark.parametrize(
+    "model", ["x" * 5000, "a\r\nx-evil: 1", "ünï", "\x00", "../../etc", "good-chat ", "/", "a/b/c"]
+)
+def test_odd_model_names_are_a_404(gateway, api, model):
+    reply = ask(gateway, api, body(api, model))
+    complaint(api, reply, 404)
+    assert "x-evil" not in reply.headers
+    assert len(reply.body) < 12_000
+
+
+def test_a_body_above_the_limit_is_a_413_before_it_is_sent(gateway, api):
+    with Wire.connect(gateway.port) as client:
+        client.send(post(PATHS[api], b"", {"content-length": str(100 * 2**20)}) + b'{"model":')
+        answer = client.read_until(b"}")
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert (b'"request_too_large"' if api == "messages" else b'"invalid_request_error"') in answer
+
+
+def test_the_wrong_method_is_a_405(gateway, api):
+    if api == "responses":
+        pytest.skip("GET /v1/responses belongs to the WebSocket form of the API and has its own test")
+    reply = gateway.request("GET", PATHS[api])
+    complaint(api, reply, 405)
+    assert "POST" in reply.headers["allow"]
+
+
+def test_asking_responses_for_a_websocket_is_a_426(gateway):
+    upgrade = {"upgrade": "websocket", "connection": "Upgrade", "sec-websocket-version": "13"}
+    reply = gateway.request("GET", "/v1/responses", None, {**upgrade, "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="})
+    assert reply.status == 426
+    assert reply.json["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "shape"),
+    [
+        ("/v1/nothing", "chat"), ("/nothing", "chat"), ("/v1/embeddings", "chat"), ("/v1/chat", "chat"),
+        ("/v1/messages/nothing", "messages"), ("/v1/messages/a/b", "messages"), ("/v1/responses/x/y/z", "responses"),
+        ("/v1/%00", "chat"), ("/v1/%ff%fe", "chat"), ("/v1/messages/%ff", "messages"),
+    ],
+)  # fmt: skip
+def test_paths_that_do_not_exist_are_a_404_in_the_neighbours_shape(gateway, path, shape):
+    complaint(shape, gateway.request("POST", path, {}), 404)
+
+
+def test_other_endpoints_say_that_they_are_not_here(gateway):
+    error = complaint("chat", gateway.request("POST", "/v1/embeddings", {"model": "good-chat", "input": "x"}), 404)
+    assert "embeddings" in error["message"]
+
+
+BODIES = {
+    "json": (JSON, b'{"error":{"message":"the word from above","type":"t","param":null,"code":null}}'),
+    "messages_json": (JSON, b'{"type":"error","error":{"type":"api_error","message":"the word from above"}}'),
+    "html": ((("content-type", "text/html"),), b"<html><h1>Bad Gateway</h1></html>"),
+    "empty": ((), b""),
+}
+STATUSES = {
+    400: 400, 402: 402, 404: 404, 413: 413, 422: 422, 429: 429, 500: 500, 502: 502, 503: 503, 504: 504, 301: 502,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("kind", list(BODIES))
+@pytest.mark.parametrize(("status", "expected"), list(STATUSES.items()))
+def test_upstream_statuses(gateway, upstream, api, status, expected, kind, stream):
+    headers, text = BODIES[kind]
+    upstream.script(Raw(status, headers, (text,)))
+    reply = ask(gateway, api, body(api, stream=stream))
+    assert len(upstream.seen) == 1
+    if reply.body == text and api == "chat" and "json" in kind:  # same API: the provider's own words pass as they are
+        assert reply.status == expected
+        return
+    error = complaint(api, reply, expected)
+    if "json" in kind and status != 301:
+        assert "the word from above" in error["message"]
+    assert "<h1>" not in error["message"]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("model", list(MODELS.values()))
+def test_a_refused_provider_credential_is_not_the_clients_fault(gateway, upstream, api, status, model):
+    echo = f'{{"error":{{"message":"Incorrect API key provided: {SECRET}-chat","type":"invalid_request_error"}}}}'
+    upstream.script(Raw(status, JSON, (echo.encode(),)))
+    reply = ask(gateway, api, body(api, model))
+    complaint(api, reply, 502)
+    assert reply.headers["x-should-retry"] == "false"
+
+
+def test_a_key_that_the_provider_repeats_in_an_error_is_not_passed_on(gateway, upstream, api):
+    for model in MODELS:
+        key = f"{SECRET}-{model}"
+        echo = f'{{"error":{{"message":"quota of {key} is spent","type":"t","details":{{"key":"{key}"}}}}}}'.encode()
+        upstream.script(Raw(429, JSON, (echo,)))
+        reply = ask(gateway, api, body(api, MODELS[model]))  # looks for the key
+        assert reply.status == 429
+        assert "is spent" in reply.json["error"]["message"]
+
+
+@pytest.mark.parametrize("model", list(MODELS.values()))
+def test_an_overloaded_provider_is_529_for_messages_clients_and_503_for_others(gateway, upstream, api, model):
+    text = b'{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}'
+    upstream.script(Raw(529, (*JSON, ("retry-after", "3")), (text,)))
+    reply = ask(gateway, api, body(api, model))
+    complaint(api, reply, 529 if api == "messages" else 503)
+    assert reply.headers["retry-after"] == "3"
+
+
+@pytest.mark.parametrize("model", list(MODELS.values()))
+def test_waits_reach_the_client(gateway, upstream, api, model):
+    waits = (("retry-after", "7"), ("retry-after-ms", "6500"), ("x-should-retry", "true"))
+    upstream.script(Raw(429, (*JSON, *waits, ("set-cookie", "a=b")), BODIES["json"][1:]))
+    reply = ask(gateway, api, body(api, model))
+    complaint(api, reply, 429)
+    assert {name: reply.headers[name] for name, _ in waits} == dict(waits)
+    assert "set-cookie" not in reply.headers
+
+
+def test_a_429_without_a_wait_gets_one(gateway, upstream, api):
+    upstream.script(Raw(429, JSON, BODIES["json"][1:]))
+    assert int(ask(gateway, api, body(api)).headers["retry-after"]) > 0
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("model", ["refused", "nowhere"])
+def test_a_provider_that_cannot_be_reached_is_a_502(gateway, api, model, stream):
+    error = complaint(api, ask(gateway, api, body(api, model, stream=stream)), 502)
+    assert "127.0.0.1" not in error["message"]
+    assert "Errno" not in error["message"]
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+def test_a_silent_provider_is_a_504(gateway, upstream, api, stream):
+    upstream.script(Raw(end="hang"))
+    complaint(api, ask(gateway, api, body(api, stream=stream)), 504)
+
+
+NO_ANSWERS = {
+    "empty_stream": Raw(200, SSE, (), "chunked"),
+    "only_comments": Raw(200, SSE, (b": hi\n\n",), "chunked"),
+    "html": Raw(200, (("content-type", "text/html"),), (b"<html></html>",)),
+    "empty": Raw(200, JSON, ()),
+    "no_json": Raw(200, JSON, (b'{"id": "c1", "choices": [',)),
+    "cut_headers_only": Raw(200, SSE, (), "cut"),
+    "reset": Raw(200, SSE, (), "reset"),
+}
+
+
+@pytest.mark.parametrize("raw", list(NO_ANSWERS.values()), ids=list(NO_ANSWERS))
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+def test_a_200_that_is_no_answer_is_a_502(gateway, upstream, api, raw, stream):
+    upstream.script(raw)
+    complaint(api, ask(gateway, api, body(api, stream=stream)), 502)
+
+
+FIRST_ERRORS = {
+    "chat": b'data: {"error":{"message":"no quota","type":"insufficient_quota","code":"insufficient_quota"}}\n\n',
+    "messages": b'event: error\ndata: {"type":"error","error":{"type":"rate_limit_error","message":"no quota"}}\n\n',
+    "responses": b'data: {"type":"error","error":{"code":"rate_limit_exceeded","message":"no quota"}}\n\n',
+}
+
+
+@pytest.mark.parametrize("opened", [True, False], ids=["after_the_opening", "at_once"])
+@pytest.mark.parametrize("upstream_api", APIS)
+def test_a_stream_that_fails_before_content_keeps_its_true_status(gateway, upstream, api, upstream_api, opened):
+    model = MODELS[upstream_api]
+    opening = render(Script(text="x"), upstream_api, {"stream": True, "model": model}).pieces[:1] if opened else ()
+    upstream.script(Raw(200, SSE, (*opening, FIRST_ERRORS[upstream_api]), "chunked"))
+    error = complaint(api, ask(gateway, api, body(api, model, stream=True)), 429)
+    assert "no quota" in error["message"]
+
+
+SUCCESS = {"chat": b"[DONE]", "messages": b"message_stop", "responses": b"response.completed"}
+HALF = {"text": Script(text="one two three"), "call": Script(calls=(ToolCall("call_1", "f", '{"a": "bcdefgh"}'),))}
+
+
+def half(api: str, script: Script) -> tuple[bytes, ...]:
+    """A stream up to its first content and a little more."""
+    pieces = render(script, api, {"stream": True, "model": MODELS[api]}).pieces
+    content = (b"one t", b'"function_call"', b'"tool_use"', b'"tool_calls"')
+    return pieces[: next(i for i, piece in enumerate(pieces) if any(mark in piece for mark in content)) + 2]
+
+
+@pytest.mark.parametrize("end", ["cut", "chunked", "close", "reset", "hang", "half_an_event", "error_event"])
+@pytest.mark.parametrize("said", list(HALF))
+@pytest.mark.parametrize("upstream_api", APIS)
+def test_a_stream_cut_after_content_ends_with_an_error_and_no_success(gateway, upstream, api, upstream_api, said, end):
+    model, pieces = MODELS[upstream_api], half(upstream_api, HALF[said])
+    raw = {
+        "half_an_event": Raw(200, SSE, (*pieces, b'data: {"choices":[{"ind'), "cut"),
+        "error_event": Raw(200, SSE, (*pieces, FIRST_ERRORS[upstream_api]), "chunked"),
+    }.get(end) or Raw(200, SSE, pieces, end)  # type: ignore[arg-type]
+    upstream.script(raw)
+    reply = ask(gateway, api, body(api, model, stream=True))
+    assert reply.status == 200
+    assert not reply.cut, "the body ends properly after the error event"
+    assert reply.headers["x-trigate-lane"] == ("byte" if api == upstream_api else "hub")
+    assert SUCCESS[api] not in reply.body
+    assert b"[DONE]" not in reply.body
+    assert reply.body.endswith(b"\n\n")
+    name, last = reply.events()[-1]
+    match api:
+        case "chat":
+            assert last["error"]["message"]
+            assert not [data for _, data in reply.events()[:-1] if data["choices"][0].get("finish_reason")]
+        case "messages":
+            assert (name, last["type"]) == ("error", "error")
+            assert last["error"]["message"]
+        case _ if api == upstream_api and end == "error_event":
+            assert last["type"] == "error"  # the provider's own word for it passes
+        case _:
+            assert name == last["type"] == "response.failed"
+            assert last["response"]["status"] == "failed"
+            assert last["response"]["error"]["message"]
+
+
+@pytest.mark.parametrize("end", ["cut", "close", "reset"])
+@pytest.mark.parametrize("upstream_api", APIS)
+def test_a_whole_answer_cut_short_is_a_502(gateway, upstream, api, upstream_api, end):
+    model = MODELS[upstream_api]
+    (whole,) = render(Script(text="one two three"), upstream_api, {"model": model}).pieces
+    upstream.script(Raw(200, JSON, (whole[:-20],), end))
+    complaint(api, ask(gateway, api, body(api, model)), 502)
+
+
+@pytest.mark.parametrize("upstream_api", APIS)
+def test_a_provider_that_answers_a_stream_request_whole_is_streamed_all_the_same(gateway, upstream, api, upstream_api):
+    model = MODELS[upstream_api]
+    upstream.script(Raw(200, JSON, render(Script(text="one two three"), upstream_api, {"model": model}).pieces))
+    reply = ask(gateway, api, body(api, model, stream=True))
+    assert reply.status == 200
+    assert reply.headers["content-type"].startswith("text/event-stream")
+    assert b"three" in reply.body
+    assert SUCCESS[api] in reply.body
+
+
+@pytest.mark.parametrize("upstream_api", APIS)
+def test_the_answers_own_headers(gateway, upstream, api, upstream_api):
+    model = MODELS[upstream_api]
+    upstream.script(Script(text="ok"))
+    reply = ask(gateway, api, body(api, model), x_request_id="mine-123")
+    vendor = "anthropic" if upstream_api == "messages" else "openai"
+    assert reply.headers["x-request-id"] == "mine-123"
+    assert ("request-id" in reply.headers) is (api == "messages")
+    assert reply.headers["x-trigate-lane"] == ("byte" if api == upstream_api else "hub")
+    assert reply.headers["x-trigate-target"] == f"{vendor}/{model}"
+    assert reply.headers["x-trigate-model"] == model
+    assert reply.headers["x-trigate-attempts"] == "1"
+    assert reply.headers["x-trigate-upstream-request-id"] == "req_up1"
+
+
+@pytest.mark.parametrize("given", ["x" * 129, "caf\u00e9", ""])
+def test_a_request_id_that_is_too_long_or_not_ascii_is_replaced(gateway, upstream, api, given):
+    upstream.script(Script(text="ok"))
+    found = ask(gateway, api, body(api), x_request_id=given).headers["x-request-id"]
+    assert found != given
+    assert re.fullmatch(r"[!-~]{8,128}", found)
+
+
+def test_every_request_has_its_own_id(gateway, upstream, api):
+    upstream.script(*[Script(text="ok")] * 3)
+    ids = {ask(gateway, api, body(api)).headers["x-request-id"] for _ in range(3)}
+    assert len(ids) == 3
+
+
+def test_an_alias_is_answered_by_its_target(gateway, upstream, api):
+    upstream.script(Script(text="ok"))
+    assert ask(gateway, api, body(api, "fast")).headers["x-trigate-model"] == "good-chat"
+
+
+def test_what_could_not_be_carried_is_named(gateway, upstream, api):
+    to = "good-messages" if api == "responses" else "good-responses"
+    more = {"chat": {"seed": 7}, "messages": {"top_k": 4}, "responses": {"truncation": "auto"}}[api]
+    odd = {"future": 1, "a\r\nx-evil: 1": 2, "ünï": 3}
+    upstream.script(Script(text="ok"))
+    reply = ask(gateway, api, body(api, to, **more, **odd))
+    assert reply.status == 200
+    dropped = reply.headers["x-trigate-dropped"].split(",")
+    assert {*more, "future"} <= set(dropped)
+    assert "x-evil" not in reply.headers
+    assert not set(more) & set(upstream.seen[0].json)
+
+
+def test_a_long_list_of_drops_is_cut_with_a_count(gateway, upstream):
+    upstream.script(Script(text="ok"))
+    more = {f"unknown_member_number_{i}": i for i in range(300)}
+    dropped = ask(gateway, "chat", body("chat", "good-messages", **more)).headers["x-trigate-dropped"]
+    assert len(dropped) <= 2100
+    *named, rest = dropped.split(",")
+    assert int(rest.removeprefix("+")) + len(named) == 300
+
+
+@pytest.mark.parametrize(
+    ("api", "model", "more", "param"),
+    [
+        ("chat", "good-messages", {"n": 2}, "n"),
+        ("chat", "good-responses", {"n": 2}, "n"),
+        ("responses", "good-chat", {"previous_response_id": "resp_1"}, "previous_response_id"),
+        ("responses", "good-messages", {"background": True}, "background"),
+        ("responses", "good-chat", {"conversation": "conv_1"}, "conversation"),
+        ("responses", "good-chat", {"prompt": {"id": "p"}}, "prompt"),
+    ],
+)
+def test_what_must_not_be_dropped_is_refused(gateway, upstream, api, model, more, param):
+    upstream.script()
+    assert complaint(api, ask(gateway, api, body(api, model, **more)), 400)["param"] == param
+    assert upstream.seen == []
+
+
+def test_models_in_openai_shape(gateway):
+    listed = gateway.request("GET", "/v1/models")
+    assert (listed.status, listed.json["object"]) == (200, "list")
+    names = {entry["id"] for entry in listed.json["data"]}
+    assert {"fast", *(f"openai/{name}" for name in ("good-chat", "good-responses", "refused"))} <= names
+    for entry in listed.json["data"]:
+        assert entry["object"] == "model"
+        assert isinstance(entry["created"], int)
+        assert entry["owned_by"]
+    assert listed.json["models"] == []  # Codex's own catalogue: empty is right, incomplete entries are not
+
+
+def test_models_in_anthropic_shape(gateway):
+    version = {"anthropic-version": "2023-06-01"}
+    listed = gateway.request("GET", "/v1/models?limit=1000", None, version).json
+    assert listed["has_more"] is False
+    assert [listed["data"][0]["id"], listed["data"][-1]["id"]] == [listed["first_id"], listed["last_id"]]
+    for entry in listed["data"]:
+        assert entry["type"] == "model"
+        assert entry["display_name"]
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", entry["created_at"])
+
+
+@pytest.mark.parametrize("name", ["openai/good-chat", "openai%2Fgood-chat", "fast"])
+@pytest.mark.parametrize("headers", [{}, {"anthropic-version": "2023-06-01"}], ids=["openai", "anthropic"])
+def test_one_model(gateway, name, headers):
+    reply = gateway.request("GET", f"/v1/models/{name}", None, headers)
+    assert reply.status == 200
+    assert reply.json["id"] == name.replace("%2F", "/")
+    assert (reply.json["type"] if headers else reply.json["object"]) == "model"
+
+
+@pytest.mark.parametrize("shape", ["chat", "messages"])
+def test_an_unknown_model_by_id_is_a_404(gateway, shape):
+    headers = {"anthropic-version": "2023-06-01"} if shape == "messages" else {}
+    complaint(shape, gateway.request("GET", "/v1/models/nobody", None, headers), 404)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_health(gateway, path):
+    assert gateway.request("GET", path).status == 200
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+def test_the_root_answers(gateway, method):
+    assert gateway.request(method, "/").status == 200
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "DELETE", "PATCH"])
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions/", "/v1/v1/chat/completions", "/v1/models"])
+def test_no_method_on_any_path_is_a_500(gateway, method, path):
+    assert gateway.request(method, path).status < 500

@@ -1,0 +1,139 @@
+"""The rows of the catalogue and the addresses they lead to."""
+
+import attrs
+import pytest
+
+from providers.catalog import ALIASES, CATALOG, STANDARD_PATHS, find, generic, url_for
+from streams.events import APIS
+
+
+@pytest.mark.parametrize(
+    ("provider", "base_url", "url"),
+    [
+        ("openai", None, "https://api.openai.com/v1/chat/completions"),
+        ("anthropic", None, "https://api.anthropic.com/v1/chat/completions"),
+        ("gemini", None, "https://generativelanguage.googleapis.com/v1beta/openai/chat/completions"),
+        ("groq", None, "https://api.groq.com/openai/v1/chat/completions"),
+        ("mistral", None, "https://api.mistral.ai/v1/chat/completions"),
+        ("deepseek", None, "https://api.deepseek.com/v1/chat/completions"),
+        ("xai", None, "https://api.x.ai/v1/chat/completions"),
+        ("together_ai", None, "https://api.together.xyz/v1/chat/completions"),
+        ("moonshotai", None, "https://api.moonshot.ai/v1/chat/completions"),
+        ("zhipu", None, "https://open.bigmodel.cn/api/paas/v4/chat/completions"),
+        ("plano", None, "https://archfc.katanemo.dev/v1/chat/completions"),
+        ("xiaomi", None, "https://api.xiaomimimo.com/v1/chat/completions"),
+        ("digitalocean", None, "https://inference.do-ai.run/v1/chat/completions"),
+        ("vercel", None, "https://ai-gateway.vercel.sh/v1/chat/completions"),
+        ("openrouter", None, "https://openrouter.ai/api/v1/chat/completions"),
+        ("edenai", None, "https://api.edenai.run/v3/chat/completions"),
+        ("perplexity", None, "https://api.perplexity.ai/chat/completions"),
+        ("ollama", "http://localhost:11434", "http://localhost:11434/v1/chat/completions"),
+        (
+            "qwen",
+            "https://dashscope.aliyuncs.com",
+            "https://dashscope.aliyuncs.com/compatible-mode/v1/chat/completions",
+        ),
+        (
+            "azure_openai",
+            "https://me.openai.azure.com",
+            "https://me.openai.azure.com/openai/deployments/m%2F1/chat/completions?api-version=2025-01-01-preview",
+        ),
+    ],
+)
+def test_chat_goes_to_the_providers_own_path(provider, base_url, url):
+    assert url_for(base_url, CATALOG[provider], "chat", "m/1") == url
+
+
+@pytest.mark.parametrize(
+    ("provider", "base_url", "url"),
+    [
+        ("openai", "http://localhost:51001", "http://localhost:51001/v1/chat/completions"),
+        ("openai", "http://localhost:51001/", "http://localhost:51001/v1/chat/completions"),
+        ("openai", "http://localhost:51002", "http://localhost:51002/v1/chat/completions"),
+        ("openai", "http://h:8000/v1", "http://h:8000/v1/chat/completions"),
+        ("openai", "http://h:8000/v1/", "http://h:8000/v1/chat/completions"),
+        ("groq", "http://h/openai/v1", "http://h/openai/v1/chat/completions"),
+        ("zhipu", "https://api.z.ai/api/coding/paas/v4", "https://api.z.ai/api/coding/paas/v4/chat/completions"),
+        (
+            "azure_openai",
+            "https://proxy/azure?api-version=2024-10-21",
+            "https://proxy/azure/gpt/chat/completions?api-version=2024-10-21",
+        ),
+    ],
+)
+def test_the_path_of_a_base_url_replaces_the_prefix_and_nothing_else(provider, base_url, url):
+    assert url_for(base_url, CATALOG[provider], "chat", "gpt") == url
+
+
+def test_the_native_apis_have_their_own_paths():
+    assert url_for(None, CATALOG["anthropic"], "messages", "m") == "https://api.anthropic.com/v1/messages"
+    assert url_for(None, CATALOG["openai"], "responses", "m") == "https://api.openai.com/v1/responses"
+    assert url_for(None, CATALOG["chatgpt"], "responses", "m") == "https://chatgpt.com/backend-api/codex/responses"
+
+
+def test_a_provider_without_an_address_is_not_guessed_at():
+    with pytest.raises(LookupError):
+        url_for(None, CATALOG["ollama"], "chat", "m")
+    with pytest.raises(LookupError):
+        url_for("http://h", CATALOG["azure_openai"], "messages", "m")
+
+
+@pytest.mark.parametrize("row", CATALOG.values(), ids=CATALOG.keys())
+def test_what_a_row_speaks_it_has_a_path_and_a_credential_for(row):
+    assert set(row.speaks) in (set(APIS), set()), "every client is served, or none"
+    for upstream in row.speaks.values():
+        assert row.paths[upstream].startswith("/")
+        assert row.auth[upstream] in ("bearer", "x-api-key", "api-key")
+    if row.base_url is not None:
+        assert row.base_url.startswith("https://")
+        assert row.base_url.count("/") == 2, "what follows the host belongs into the prefix"
+    assert not row.prefix.endswith("/")
+
+
+def test_the_drop_in_routes_are_those_of_the_original():
+    assert CATALOG["openai"].speaks == {"chat": "chat", "messages": "chat", "responses": "responses"}
+    assert CATALOG["anthropic"].speaks == {"chat": "chat", "messages": "messages", "responses": "chat"}
+    assert CATALOG["groq"].speaks == {"chat": "chat", "messages": "chat", "responses": "chat"}
+    assert CATALOG["xai"].speaks["responses"] == "responses"
+    assert CATALOG["vercel"].speaks == {api: api for api in APIS}
+    assert CATALOG["amazon_bedrock"].speaks == {}
+
+
+def test_openai_gets_its_own_words_and_compatible_servers_the_old_ones():
+    assert CATALOG["openai"].quirks.max_tokens_field == "max_completion_tokens"
+    assert CATALOG["openai"].quirks.developer_role
+    for provider in ("deepseek", "mistral", "ollama", "qwen"):
+        assert CATALOG[provider].quirks.max_tokens_field == "max_tokens"
+        assert not CATALOG[provider].quirks.developer_role
+
+
+@pytest.mark.parametrize(("alias", "provider"), ALIASES.items())
+def test_aliases_lead_to_a_row_and_hide_none(alias, provider):
+    assert alias not in CATALOG
+    assert find(alias) is CATALOG[provider]
+
+
+def test_an_unknown_provider_speaks_chat_like_most_servers():
+    row = generic("my-vllm")
+    assert find("my-vllm") is None
+    assert set(row.speaks.values()) == {"chat"}
+    assert not row.key_required
+    assert url_for("http://h:8000", row, "chat", "org/model") == "http://h:8000/v1/chat/completions"
+
+
+def test_an_unknown_provider_takes_over_an_interface_but_not_its_address():
+    row = generic("mine", CATALOG["anthropic"])
+    assert (row.id, row.base_url, row.models, row.note) == ("mine", None, (), "")
+    assert row.speaks == CATALOG["anthropic"].speaks
+    assert row.auth["messages"] == "x-api-key"
+    assert row.quirks.max_tokens_field == "max_tokens", "a server that speaks like OpenAI is not OpenAI"
+    assert url_for("http://h:8000", row, "messages", "m") == "http://h:8000/v1/messages"
+
+
+def test_rows_cannot_be_changed():
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        CATALOG["openai"].prefix = "/v2"  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        CATALOG["openai"].speaks["chat"] = "messages"  # type: ignore[index]
+    with pytest.raises(TypeError):
+        STANDARD_PATHS["chat"] = "/x"  # type: ignore[index]

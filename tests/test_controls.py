@@ -1,0 +1,93 @@
+"""Scalar settings between the three APIs."""
+
+import pytest
+
+from providers.call import Call, Control
+from providers.controls import BY_NAME, ROWS, read_controls, write_controls
+from providers.fields import Drops, Fields
+from streams.errors import GatewayError
+from streams.events import APIS
+
+SAMPLE = {int: 7, float: 0.5, str: "x", bool: True, list: ["x"], dict: {"a": "b"}, object: "any"}
+
+
+def translate(api, body, to, skip=()):
+    call = Call(api, "m", (), controls=read_controls(Fields(body), api))
+    out, drops = {}, Drops()
+    write_controls(call, to, out, drops, skip)
+    return out, drops.paths()
+
+
+def test_names_are_unique_and_every_row_belongs_somewhere():
+    assert len(BY_NAME) == len(ROWS)
+    for row in ROWS:
+        assert any(row.field(api) for api in APIS), row.name
+    for api in APIS:
+        fields = [row.field(api) for row in ROWS if row.field(api)]
+        assert len(fields) == len(set(fields))
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_setting_comes_back_to_its_own_api_as_it_was(row, api):
+    field = row.field(api)
+    if not field:
+        assert row.name not in read_controls(Fields({row.name: SAMPLE[row.kind]}), api)
+        return
+    body = {field: SAMPLE[row.kind]}
+    assert translate(api, body, api) == (body, ())
+
+
+CROSSINGS = [(row, a, b) for row in ROWS for a in APIS for b in APIS if a != b and row.field(a)]
+
+
+@pytest.mark.parametrize(("row", "api", "to"), CROSSINGS, ids=lambda value: getattr(value, "name", value))
+def test_a_setting_is_carried_or_named_or_refused(row, api, to):
+    body = {row.field(api): SAMPLE[row.kind]}
+    if row.field(to):
+        assert translate(api, body, to) == ({row.field(to): SAMPLE[row.kind]}, ())
+    elif row.must:
+        with pytest.raises(GatewayError) as raised:
+            translate(api, body, to)
+        assert raised.value.failed.param == row.field(api)
+        assert raised.value.failed.status == 400
+    else:
+        assert translate(api, body, to) == ({}, (row.field(api),))
+
+
+def test_a_default_that_is_left_out_is_not_reported():
+    body = {"n": 1, "frequency_penalty": 0, "logprobs": False, "service_tier": "auto"}
+    assert translate("chat", body, "messages") == ({"service_tier": "auto"}, ())
+
+
+def test_null_is_as_good_as_absent():
+    assert read_controls(Fields({"temperature": None, "seed": None}), "chat") == {}
+
+
+def test_numbers_keep_their_spelling():
+    out, _ = translate("messages", {"temperature": 1, "top_p": 1.0}, "chat")
+    assert [type(out["temperature"]), type(out["top_p"])] == [int, float]
+
+
+@pytest.mark.parametrize(("field", "value"), [("temperature", "hot"), ("max_tokens", 1.5), ("top_k", True)])
+def test_a_wrong_type_is_a_400_that_names_the_field(field, value):
+    with pytest.raises(GatewayError) as raised:
+        read_controls(Fields({field: value}), "messages")
+    assert raised.value.failed.param == field
+
+
+def test_the_codec_can_keep_a_setting_for_itself():
+    assert translate("messages", {"max_tokens": 5, "top_k": 2}, "chat", skip=("max_tokens", "top_k")) == ({}, ())
+
+
+def test_a_control_knows_the_clients_own_name():
+    found = read_controls(Fields({"max_completion_tokens": 9}), "chat")
+    assert found == {"max_tokens": Control(9, "max_completion_tokens")}
+
+
+@pytest.mark.parametrize("stop", ["END", ["END", "STOP"]])
+def test_chat_takes_one_stop_string_or_several(stop):
+    """Chat allows both forms, Messages only the list."""
+    out, dropped = translate("chat", {"stop": stop}, "messages")
+    assert out == {"stop_sequences": [stop] if isinstance(stop, str) else stop}
+    assert dropped == ()

@@ -1,0 +1,221 @@
+"""Model names to targets: the order of resolution, the lane, the address and the credential."""
+
+import pytest
+
+from gateway.config import from_mapping
+from gateway.routing import Model, Router
+from streams.errors import GatewayError
+
+OPENAI = {"model": "openai/gpt-4o", "access_key": "sk-openai"}
+CLAUDE = {"model": "anthropic/claude-sonnet-4-5", "access_key": "sk-ant"}
+
+
+def router(*providers, **root) -> Router:
+    return Router(from_mapping({"version": "v0.3.0", "model_providers": list(providers), **root}))
+
+
+def failure(function, *arguments):
+    with pytest.raises(GatewayError) as caught:
+        function(*arguments)
+    return caught.value.failed
+
+
+@pytest.mark.parametrize(
+    ("asked", "target", "why"),
+    [
+        ("fast", "openai/gpt-4o-mini", "alias fast → openai/gpt-4o-mini"),
+        ("best", "openai/gpt-4o", "name best"),
+        ("openai/gpt-4o", "openai/gpt-4o", "provider and id openai/gpt-4o"),
+        ("gpt-4o", "openai/gpt-4o", "id gpt-4o → best"),
+        ("groq/whatever:free x", "groq/whatever:free x", "wildcard groq/*"),
+        ("groq/openai/gpt-oss-20b", "groq/openai/gpt-oss-20b", "wildcard groq/*"),
+        ("llama-3.3-70b-versatile", "groq/llama-3.3-70b-versatile", "well-known id llama-3.3-70b-versatile"),
+        ("meta-llama/Llama 3:70b", "together_ai/meta-llama/Llama 3:70b", "id meta-llama/Llama 3:70b"),
+        ("together/meta-llama/Llama 3:70b", "together_ai/meta-llama/Llama 3:70b", "name together/"),
+        ("together_ai/meta-llama/Llama 3:70b", "together_ai/meta-llama/Llama 3:70b", "provider and id"),
+        (None, "openai/gpt-4o-mini", "default openai/gpt-4o-mini"),
+        ("", "openai/gpt-4o-mini", "default openai/gpt-4o-mini"),
+    ],
+)
+def test_a_name_resolves_in_order(asked, target, why):
+    routes = router(
+        {"model": "openai/gpt-4o", "name": "best"},
+        {"model": "openai/gpt-4o-mini", "default": True},
+        {"model": "groq/*"},
+        {"model": "together/meta-llama/Llama 3:70b"},
+        model_aliases={"fast": {"target": "openai/gpt-4o-mini"}},
+    )
+    explained = routes.explain(asked, "chat")
+    assert explained.target.name == target
+    assert explained.why.startswith(why)
+    assert explained.target.asked == (asked or "openai/gpt-4o-mini")
+
+
+def test_an_exact_name_wins_over_a_wildcard_that_covers_it():
+    routes = router({"model": "openai/*"}, {"model": "openai/gpt-4o", "access_key": "own"})
+    assert routes.resolve("openai/gpt-4o", "chat").entry.key == "own"
+    assert routes.resolve("gpt-4o", "chat").entry.key == "own"
+    assert routes.resolve("openai/gpt-5", "chat").entry.key is None
+
+
+def test_aliases_are_looked_up_once_and_may_shadow():
+    routes = router(
+        OPENAI, CLAUDE, model_aliases={"a": {"target": "gpt-4o"}, "gpt-4o": {"target": "claude-sonnet-4-5"}}
+    )
+    assert routes.resolve("a", "chat").name == "openai/gpt-4o"
+    assert routes.resolve("gpt-4o", "chat").name == "anthropic/claude-sonnet-4-5"
+
+
+def test_an_id_on_two_providers_is_not_guessed():
+    routes = router(OPENAI, {"model": "azure_openai/gpt-4o", "base_url": "https://me.openai.azure.com"})
+    failed = failure(routes.resolve, "gpt-4o", "chat")
+    assert (failed.status, failed.param) == (400, "model")
+    assert "openai/gpt-4o and azure_openai/gpt-4o" in failed.message
+    assert routes.resolve("azure_openai/gpt-4o", "chat").url.startswith(
+        "https://me.openai.azure.com/openai/deployments"
+    )
+
+
+def test_one_host_with_two_ports_is_two_targets():
+    routes = router(
+        {"model": "vllm/one", "base_url": "http://localhost:8001"},
+        {"model": "vllm/two", "base_url": "http://localhost:8002"},
+    )
+    urls = {routes.resolve(model, "chat").url for model in ("one", "two")}
+    assert urls == {"http://localhost:8001/v1/chat/completions", "http://localhost:8002/v1/chat/completions"}
+
+
+def test_no_model_and_no_default_is_a_bad_request():
+    for nothing in (None, ""):
+        failed = failure(router(OPENAI).resolve, nothing, "chat")
+        assert (failed.status, failed.param) == (400, "model")
+        assert "model is required" in failed.message
+
+
+def test_an_unknown_model_is_named_with_its_neighbours_only():
+    failed = failure(router(OPENAI, CLAUDE).resolve, "gpt-4oo", "messages")
+    assert (failed.status, failed.kind, failed.code, failed.param) == (404, "not_found", "model_not_found", "model")
+    assert "'gpt-4oo'" in failed.message
+    assert "gpt-4o" in failed.message.replace("gpt-4oo", "")
+    assert "claude" not in failed.message
+
+
+@pytest.mark.parametrize("asked", ["openai/*", "openai/", "/", "*", "x" * 100_000, "a\r\nb", "\ud800", "groq/x"])
+def test_odd_names_are_unknown_models(asked):
+    failed = failure(router({"model": "openai/*"}).resolve, asked, "chat")
+    assert failed.status == 404
+    assert len(failed.message) < 500
+    assert "\n" not in failed.message
+
+
+def test_a_provider_whose_api_is_not_spoken_yet_answers_501():
+    routes = router({"model": "amazon_bedrock/nova", "base_url": "https://bedrock-runtime.us-east-1.amazonaws.com"})
+    failed = failure(routes.resolve, "nova", "chat")
+    assert (failed.status, failed.kind) == (501, "unsupported")
+    assert "Amazon Bedrock" in failed.message
+
+
+@pytest.mark.parametrize(
+    ("speaks", "client", "api", "lane"),
+    [
+        (None, "chat", "chat", "byte"),
+        (None, "messages", "messages", "byte"),
+        (None, "responses", "chat", "hub"),
+        (["messages"], "chat", "messages", "hub"),
+        (["messages"], "responses", "messages", "hub"),
+        (["responses", "messages"], "chat", "messages", "hub"),
+        (["responses", "messages"], "responses", "responses", "byte"),
+        ({"chat": "messages"}, "chat", "messages", "hub"),
+        ({"chat": "messages"}, "responses", "chat", "hub"),
+    ],
+)
+def test_the_lane_follows_from_what_the_provider_speaks(speaks, client, api, lane):
+    target = router({**CLAUDE, **({"speaks": speaks} if speaks else {})}).resolve("claude-sonnet-4-5", client)
+    assert (target.api, target.lane) == (api, lane)
+    assert target.url.endswith({"chat": "/v1/chat/completions", "messages": "/v1/messages"}.get(api, "/v1/responses"))
+
+
+@pytest.mark.parametrize(
+    ("entry", "client", "expected"),
+    [
+        (OPENAI, "chat", {"authorization": "Bearer sk-openai"}),
+        (CLAUDE, "messages", {"x-api-key": "sk-ant"}),
+        (CLAUDE, "chat", {"authorization": "Bearer sk-ant"}),
+        ({"model": "azure_openai/m", "base_url": "https://h", "access_key": "k"}, "chat", {"api-key": "k"}),
+        ({"model": "openai/m"}, "chat", {}),
+        ({"model": "openai/m", "passthrough_auth": True}, "chat", {"authorization": "Bearer client"}),
+        ({"model": "anthropic/m", "passthrough_auth": True}, "messages", {"x-api-key": "client"}),
+        (
+            {"model": "openai/m", "passthrough_auth": True, "access_key": "k"},
+            "chat",
+            {"authorization": "Bearer client"},
+        ),
+        (
+            {"model": "openai/m", "access_key": "k", "headers": {"Authorization": "Basic x", "X-Team": "a"}},
+            "chat",
+            {"authorization": "Basic x", "x-team": "a"},
+        ),
+        ({"model": "openai/m", "http_host": "inner"}, "chat", {"host": "inner"}),
+    ],
+)
+def test_credentials_go_out_in_the_style_of_the_upstream(entry, client, expected):
+    routes = router({**entry, "default": True})
+    assert dict(routes.resolve(None, client).headers("client")) == expected
+
+
+def test_without_a_client_credential_passthrough_sends_none():
+    target = router({"model": "openai/m", "passthrough_auth": True}).resolve("m", "chat")
+    assert target.headers(None) == ()
+
+
+def test_explaining_shows_no_secret():
+    routes = router({**OPENAI, "headers": {"x-secret": "hush"}, "http_host": "inner"})
+    explained = routes.explain("gpt-4o", "messages")
+    assert dict(explained.headers) == {"authorization": "Bearer ***", "x-secret": "***", "host": "inner"}
+    assert (explained.lane, explained.url) == ("hub", "https://api.openai.com/v1/chat/completions")
+    assert "sk-openai" not in repr(explained)
+    assert "hush" not in repr(explained)
+
+
+def test_an_issuer_is_the_provider_account():
+    routes = router(OPENAI, {"model": "openai/gpt-5", "access_key": "sk-openai"}, {"model": "openai/o3"})
+    first, second, keyless = (routes.resolve(model, "chat").recipient.issuer for model in ("gpt-4o", "gpt-5", "o3"))
+    assert first == second
+    assert len(first.account) == 8
+    assert (keyless.provider, keyless.account) == ("openai", "")
+
+
+def test_the_recipient_has_the_providers_name_for_the_model_and_its_quirks():
+    routes = router({"model": "mistral/m:1", "name": "mine", "quirks": {"stream_usage": False}})
+    recipient = routes.resolve("mine", "messages").recipient
+    assert recipient.model == "m:1"
+    assert not recipient.quirks.stream_usage
+    assert recipient.quirks.max_tokens_field == "max_tokens"
+
+
+def test_models_are_listed_in_order_and_every_one_resolves():
+    routes = router(
+        {"model": "anthropic/claude-sonnet-4-5", "name": "claude"},
+        {"model": "deepseek/*"},
+        {"model": "vllm/*", "base_url": "http://localhost:8000"},
+        OPENAI,
+        model_aliases={"fast": {"target": "gpt-4o"}, "cheap": {"target": "vllm/anything"}},
+    )
+    assert routes.models() == (
+        Model("claude", "Anthropic"),
+        Model("deepseek/deepseek-chat", "DeepSeek"),
+        Model("deepseek/deepseek-reasoner", "DeepSeek"),
+        Model("openai/gpt-4o", "OpenAI"),
+        Model("fast", "OpenAI"),
+        Model("cheap", "vllm"),
+    )
+    for model in routes.models():
+        assert routes.resolve(model.id, "chat").asked == model.id
+
+
+def test_a_named_wildcard_is_asked_for_by_its_name():
+    routes = router({"model": "openai/*", "name": "work"}, {"model": "openai/*", "name": "home"})
+    assert routes.resolve("work/gpt-4o", "chat").entry.name == "work"
+    assert routes.resolve("home/gpt-4o", "chat").entry.name == "home"
+    assert failure(routes.resolve, "openai/gpt-4o", "chat").status == 400
+    assert Model("home/gpt-4o", "OpenAI") in routes.models()

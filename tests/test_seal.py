@@ -1,0 +1,78 @@
+"""Seals come back byte for byte, and nothing else is ever taken for one."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from providers.seal import PREFIX, Issuer, Seal, seal, unseal
+from streams.events import APIS
+
+ISSUER = Issuer("claude", "a1b2c3")
+LEAVES = st.none() | st.booleans() | st.text() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+ITEMS = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12)
+
+
+@given(st.text(), st.text(), st.sampled_from(APIS), ITEMS)
+def test_a_seal_gives_back_what_went_in(provider, account, api, item):
+    issuer = Issuer(provider, account)
+    assert unseal(seal(issuer, api, item)) == Seal(issuer, api, item)
+
+
+@given(ITEMS)
+def test_a_seal_is_safe_in_urls_headers_and_json(item):
+    assert re.fullmatch(r"tg1\.[A-Za-z0-9_-]+", seal(ISSUER, "messages", item))
+
+
+def test_members_keep_their_order():
+    item = {"type": "thinking", "thinking": "b", "signature": "a"}
+    restored = unseal(seal(ISSUER, "messages", item))
+    assert restored is not None
+    assert list(restored.item) == ["type", "thinking", "signature"]
+
+
+GENUINE = seal(ISSUER, "messages", {"signature": "ErUB"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "ErUBCkYIBxgCIkD",
+        PREFIX,
+        PREFIX + "!!!!",
+        PREFIX + "A",
+        PREFIX + "é",
+        PREFIX + "\ud800",
+        PREFIX + "AAAA",
+        PREFIX + "bnVsbA",  # null
+        PREFIX + "W10",  # []
+        PREFIX + "WyJhIiwiYiIsMSwyXQ",  # ["a","b",1,2]
+        PREFIX + "WyJhIiwiYiIsInNvYXAiLDFd",  # ["a","b","soap",1]
+        PREFIX + "Ww" * 5000,
+        GENUINE[:-1],
+        GENUINE[:-7],
+        GENUINE + "\n",
+        GENUINE + "AAAA",
+        " " + GENUINE,
+        GENUINE.upper(),
+        "tg2." + GENUINE[4:],
+    ],
+)
+def test_what_is_no_seal_is_none(text):
+    assert unseal(text) is None
+
+
+@given(st.text() | st.text(alphabet="ABCDEFabcdef0123456789-_=+/", max_size=60))
+def test_unsealing_never_raises(text):
+    for given_text in (text, PREFIX + text):
+        restored = unseal(given_text)
+        assert restored is None or restored.api in APIS
+
+
+def test_a_deeply_nested_item_does_not_raise():
+    import base64
+
+    nested = b'["a","b","chat",' + b"[" * 100_000 + b"]" * 100_000 + b"]"
+    assert unseal(PREFIX + base64.urlsafe_b64encode(nested).decode().rstrip("=")) is None

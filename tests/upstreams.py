@@ -1,0 +1,432 @@
+"""Fake providers: what a provider would say, scripted once and rendered by hand in each of the three APIs.
+
+Written from the APIs' published references and from recorded traffic, and on purpose without any code of the gateway's.
+"""
+
+import contextlib
+import http.server
+import json
+import queue
+import socket
+import struct
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, TypeAlias
+
+import attrs
+
+Stop: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
+
+PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
+
+STOP_WORDS: Mapping[str, Mapping[Stop, str]] = {
+    "chat": {"stop": "stop", "length": "length", "tool_calls": "tool_calls", "content_filter": "content_filter"},
+    "messages": {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"},
+    "responses": {
+        "stop": "completed",
+        "length": "max_output_tokens",
+        "tool_calls": "completed",
+        "content_filter": "content_filter",
+    },
+}
+
+
+@attrs.frozen
+class ToolCall:
+    id: str
+    name: str
+    arguments: str
+
+
+@attrs.frozen
+class Tokens:
+    """``prompt`` holds all input, ``output`` holds ``reasoning``."""
+
+    prompt: int = 11
+    cache_read: int = 0
+    cache_write: int = 0
+    output: int = 7
+    reasoning: int = 0
+
+
+@attrs.frozen
+class Script:
+    """One answer. ``seal`` is the opaque part of the thinking, where the API has one."""
+
+    text: str = ""
+    thinking: str = ""
+    seal: str = ""
+    calls: tuple[ToolCall, ...] = ()
+    stop: Stop = "stop"
+    tokens: Tokens = Tokens()
+
+
+@attrs.frozen
+class Raw:
+    """An answer byte by byte. ``end``: ``length`` (content-length), ``chunked``, ``cut`` (chunked, then closed without
+    the last chunk), ``close`` (no length, a clean close), ``reset`` (chunked, then RST), ``hang`` (silent until the
+    other side closes)."""
+
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+    pieces: tuple[bytes, ...] = ()
+    end: Literal["length", "chunked", "cut", "close", "reset", "hang"] = "length"
+
+
+@attrs.frozen
+class Seen:
+    """A request as it came. Header names are in lower case."""
+
+    method: str
+    path: str
+    query: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def header(self, name: str) -> str | None:
+        return next((value for key, value in self.headers if key == name), None)
+
+
+def pieces(text: str) -> list[str]:
+    """``text`` in three parts, as it would stream."""
+    third = max(1, -(-len(text) // 3))
+    return [text[i : i + third] for i in range(0, len(text), third)]
+
+
+def event(name: str, value: Any) -> bytes:
+    return f"event: {name}\ndata: {json.dumps(value)}\n\n".encode()
+
+
+def data(value: Any) -> bytes:
+    return f"data: {json.dumps(value)}\n\n".encode()
+
+
+# Chat Completions
+
+
+def chat_usage(tokens: Tokens) -> dict[str, Any]:
+    return {
+        "prompt_tokens": tokens.prompt,
+        "completion_tokens": tokens.output,
+        "total_tokens": tokens.prompt + tokens.output,
+        "prompt_tokens_details": {"cached_tokens": tokens.cache_read, "cache_write_tokens": tokens.cache_write},
+        "completion_tokens_details": {"reasoning_tokens": tokens.reasoning},
+    }
+
+
+def chat_answer(script: Script, model: str) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": script.text or None, "refusal": None}
+    if script.thinking:
+        message["reasoning_content"] = script.thinking
+    if script.calls:
+        message["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in script.calls
+        ]
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": STOP_WORDS["chat"][script.stop]}
+    return {
+        "id": "chatcmpl-up1", "object": "chat.completion", "created": 1700000000, "model": model, "choices": [choice],
+        "usage": chat_usage(script.tokens),
+    }  # fmt: skip
+
+
+def chat_stream(script: Script, request: Mapping[str, Any]) -> Iterator[bytes]:
+    def chunk(delta: Mapping[str, Any], finish: str | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        return data({**head, "choices": [choice]})
+
+    head = {
+        "id": "chatcmpl-up1", "object": "chat.completion.chunk", "created": 1700000000, "model": request["model"],
+    }  # fmt: skip
+    yield chunk({"role": "assistant", "content": ""})
+    for piece in pieces(script.thinking):
+        yield chunk({"reasoning_content": piece})
+    for piece in pieces(script.text):
+        yield chunk({"content": piece})
+    for i, call in enumerate(script.calls):
+        function = {"name": call.name, "arguments": ""}
+        yield chunk({"tool_calls": [{"index": i, "id": call.id, "type": "function", "function": function}]})
+        for piece in pieces(call.arguments):
+            yield chunk({"tool_calls": [{"index": i, "function": {"arguments": piece}}]})
+    yield chunk({}, STOP_WORDS["chat"][script.stop])
+    if (request.get("stream_options") or {}).get("include_usage"):
+        yield data({**head, "choices": [], "usage": chat_usage(script.tokens)})
+    yield b"data: [DONE]\n\n"
+
+
+# Messages
+
+
+def messages_usage(tokens: Tokens) -> dict[str, Any]:
+    return {
+        "input_tokens": tokens.prompt - tokens.cache_read - tokens.cache_write,
+        "cache_read_input_tokens": tokens.cache_read,
+        "cache_creation_input_tokens": tokens.cache_write,
+        "output_tokens": tokens.output,
+        "output_tokens_details": {"thinking_tokens": tokens.reasoning},
+    }
+
+
+def messages_blocks(script: Script) -> list[dict[str, Any]]:
+    blocks: list[dict[str, Any]] = []
+    if script.thinking or script.seal:
+        blocks.append({"type": "thinking", "thinking": script.thinking, "signature": script.seal})
+    if script.text:
+        blocks.append({"type": "text", "text": script.text})
+    return blocks + [
+        {"type": "tool_use", "id": call.id, "name": call.name, "input": json.loads(call.arguments)}
+        for call in script.calls
+    ]
+
+
+def messages_answer(script: Script, model: str) -> dict[str, Any]:
+    return {
+        "id": "msg_up1", "type": "message", "role": "assistant", "model": model, "content": messages_blocks(script),
+        "stop_reason": STOP_WORDS["messages"][script.stop], "stop_sequence": None,
+        "usage": messages_usage(script.tokens),
+    }  # fmt: skip
+
+
+def messages_stream(script: Script, request: Mapping[str, Any]) -> Iterator[bytes]:
+    def delta(i: int, value: Mapping[str, Any]) -> bytes:
+        return event("content_block_delta", {"type": "content_block_delta", "index": i, "delta": value})
+
+    usage = messages_usage(script.tokens)
+    started = {**messages_answer(script, request["model"]), "content": [], "stop_reason": None}
+    started["usage"] = {**usage, "output_tokens": 1}
+    yield event("message_start", {"type": "message_start", "message": started})
+    yield event("ping", {"type": "ping"})
+    arguments = {call.id: call.arguments for call in script.calls}
+    for i, block in enumerate(messages_blocks(script)):
+        empty = {"thinking": "", "signature": ""} if block["type"] == "thinking" else {"text": ""}
+        opened = {**block, **(empty if block["type"] != "tool_use" else {"input": {}})}
+        yield event("content_block_start", {"type": "content_block_start", "index": i, "content_block": opened})
+        if block["type"] == "thinking":
+            for piece in pieces(block["thinking"]):
+                yield delta(i, {"type": "thinking_delta", "thinking": piece})
+            yield delta(i, {"type": "signature_delta", "signature": block["signature"]})
+        elif block["type"] == "text":
+            for piece in pieces(block["text"]):
+                yield delta(i, {"type": "text_delta", "text": piece})
+        else:
+            for piece in ["", *pieces(arguments[block["id"]])]:
+                yield delta(i, {"type": "input_json_delta", "partial_json": piece})
+        yield event("content_block_stop", {"type": "content_block_stop", "index": i})
+    ended = {"stop_reason": STOP_WORDS["messages"][script.stop], "stop_sequence": None}
+    yield event("message_delta", {"type": "message_delta", "delta": ended, "usage": usage})
+    yield event("message_stop", {"type": "message_stop"})
+
+
+# Responses
+
+
+def responses_items(script: Script) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = []
+    if script.thinking or script.seal:
+        summary = [{"type": "summary_text", "text": script.thinking}] if script.thinking else []
+        items.append({"id": "rs_up1", "type": "reasoning", "summary": summary, "encrypted_content": script.seal})
+    if script.text:
+        part = {"type": "output_text", "text": script.text, "annotations": [], "logprobs": []}
+        items.append(
+            {"id": "msg_up1", "type": "message", "status": "completed", "role": "assistant", "content": [part]}
+        )
+    for i, call in enumerate(script.calls):
+        items.append(
+            {"id": f"fc_up{i}", "type": "function_call", "status": "completed", "call_id": call.id, "name": call.name,
+             "arguments": call.arguments}
+        )  # fmt: skip
+    return items
+
+
+def responses_answer(script: Script, model: str) -> dict[str, Any]:
+    word = STOP_WORDS["responses"][script.stop]
+    whole = word == "completed"
+    tokens = script.tokens
+    return {
+        "id": "resp_up1", "object": "response", "created_at": 1700000000, "model": model,
+        "status": "completed" if whole else "incomplete", "error": None,
+        "incomplete_details": None if whole else {"reason": word}, "instructions": None, "metadata": {},
+        "output": responses_items(script), "parallel_tool_calls": True, "temperature": 1.0, "tool_choice": "auto",
+        "tools": [], "top_p": 1.0, "text": {"format": {"type": "text"}},
+        "usage": {
+            "input_tokens": tokens.prompt,
+            "input_tokens_details": {
+                "cached_tokens": tokens.cache_read, "cache_write_tokens": tokens.cache_write,
+            },
+            "output_tokens": tokens.output,
+            "output_tokens_details": {"reasoning_tokens": tokens.reasoning},
+            "total_tokens": tokens.prompt + tokens.output,
+        },
+    }  # fmt: skip
+
+
+def responses_stream(script: Script, request: Mapping[str, Any]) -> Iterator[bytes]:
+    number = iter(range(10_000))
+
+    def say(name: str, **members: Any) -> bytes:
+        kind = f"response.{name}"
+        return event(kind, {"type": kind, "sequence_number": next(number), **members})
+
+    whole = responses_answer(script, request["model"])
+    begun = {**whole, "status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
+    yield say("created", response=begun)
+    yield say("in_progress", response=begun)
+    for i, item in enumerate(whole["output"]):
+        at = {"item_id": item["id"], "output_index": i}
+        yield say("output_item.added", output_index=i, item={**item, **_unfilled(item)})
+        if item["type"] == "reasoning":
+            yield from _summary(say, at, item["summary"])
+        elif item["type"] == "message":
+            yield from _content(say, at, item["content"][0])
+        else:
+            for piece in pieces(item["arguments"]):
+                yield say("function_call_arguments.delta", **at, delta=piece)
+            yield say("function_call_arguments.done", **at, arguments=item["arguments"])
+        yield say("output_item.done", output_index=i, item=item)
+    yield say(whole["status"], response=whole)
+
+
+def _unfilled(item: Mapping[str, Any]) -> dict[str, Any]:
+    """What is still missing of an item when it is announced."""
+    return {
+        "reasoning": {"summary": [], "encrypted_content": ""},
+        "message": {"content": [], "status": "in_progress"},
+        "function_call": {"arguments": "", "status": "in_progress"},
+    }[item["type"]]
+
+
+def _summary(say: Any, at: Mapping[str, Any], parts: list[dict[str, Any]]) -> Iterator[bytes]:
+    for i, part in enumerate(parts):
+        yield say("reasoning_summary_part.added", **at, summary_index=i, part={"type": "summary_text", "text": ""})
+        for piece in pieces(part["text"]):
+            yield say("reasoning_summary_text.delta", **at, summary_index=i, delta=piece)
+        yield say("reasoning_summary_text.done", **at, summary_index=i, text=part["text"])
+        yield say("reasoning_summary_part.done", **at, summary_index=i, part=part)
+
+
+def _content(say: Any, at: Mapping[str, Any], part: Mapping[str, Any]) -> Iterator[bytes]:
+    yield say("content_part.added", **at, content_index=0, part={**part, "text": ""})
+    for piece in pieces(part["text"]):
+        yield say("output_text.delta", **at, content_index=0, delta=piece, logprobs=[])
+    yield say("output_text.done", **at, content_index=0, text=part["text"], logprobs=[])
+    yield say("content_part.done", **at, content_index=0, part=part)
+
+
+ANSWERS = {"chat": chat_answer, "messages": messages_answer, "responses": responses_answer}
+STREAMS = {"chat": chat_stream, "messages": messages_stream, "responses": responses_stream}
+
+
+def render(script: Script, api: str, request: Mapping[str, Any]) -> Raw:
+    """The answer to ``request`` as a provider of ``api`` sends it: streamed if it asks for a stream."""
+    if request.get("stream"):
+        stream = tuple(STREAMS[api](script, request))
+        return Raw(200, (("content-type", "text/event-stream; charset=utf-8"),), stream, "chunked")
+    body = json.dumps(ANSWERS[api](script, request["model"])).encode()
+    return Raw(200, (("content-type", "application/json"), ("x-request-id", "req_up1")), (body,))
+
+
+class Upstream:
+    """A provider of all three APIs, told apart by path. Each request takes the next answer of ``script``."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.seen: list[Seen] = []
+        self._answers: queue.SimpleQueue[Script | Raw] = queue.SimpleQueue()
+
+    def script(self, *answers: Script | Raw) -> None:
+        """What comes next; forgets the requests and the answers that were there before."""
+        self.seen.clear()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._answers.get_nowait()
+        for answer in answers:
+            self._answers.put(answer)
+
+    def answer(self, seen: Seen) -> Raw:
+        self.seen.append(seen)
+        try:
+            answer = self._answers.get_nowait()
+        except queue.Empty:
+            return Raw(599, (), (b"the test has scripted no answer for this request",))
+        if isinstance(answer, Raw):
+            return answer
+        api = next((api for api, path in PATHS.items() if path == seen.path), None)
+        return render(answer, api, seen.json) if api else Raw(404, (), (f"no such path: {seen.path}".encode(),))
+
+
+class _Connection(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    upstream: Upstream
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        path, _, query = self.path.partition("?")
+        headers = tuple((name.lower(), value) for name, value in self.headers.items())
+        self._send(self.upstream.answer(Seen(self.command, path, query, headers, body)))
+
+    do_GET = do_POST
+
+    def _send(self, raw: Raw) -> None:
+        if raw.end == "hang" and not raw.pieces:
+            self._hang()
+            return
+        self.send_response_only(raw.status)
+        for name, value in raw.headers:
+            self.send_header(name, value)
+        chunked = raw.end in ("chunked", "cut", "reset", "hang")
+        if raw.end == "length":
+            self.send_header("content-length", str(sum(map(len, raw.pieces))))
+        elif chunked:
+            self.send_header("transfer-encoding", "chunked")
+        else:
+            self.send_header("connection", "close")
+        self.end_headers()
+        for piece in raw.pieces:
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+        if raw.end == "chunked":
+            self.wfile.write(b"0\r\n\r\n")
+        elif raw.end == "hang":
+            self._hang()
+        elif raw.end == "reset":
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = raw.end not in ("chunked", "length")
+
+    def _hang(self) -> None:
+        self.connection.settimeout(20)
+        with contextlib.suppress(OSError):
+            self.connection.recv(1)
+        self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: the tests look at ``Upstream.seen``."""
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 64
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """The gateway closing a connection early is what several tests are about."""
+
+    def shutdown_request(self, request: Any) -> None:
+        """Plain close: ``shutdown`` before it would turn a reset into a FIN."""
+        request.close()
+
+
+@contextlib.contextmanager
+def fake_upstream() -> Iterator[Upstream]:
+    """An ``Upstream`` on a free port of 127.0.0.1."""
+    with _Server(("127.0.0.1", 0), _Connection) as server:
+        server.daemon_threads = True
+        upstream = Upstream(server.server_address[1])
+        server.RequestHandlerClass = type("_Bound", (_Connection,), {"upstream": upstream})
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield upstream
+        finally:
+            server.shutdown()
+            thread.join()
