@@ -16,7 +16,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias, cast
 
 import attrs
@@ -31,8 +30,7 @@ from streams.errors import GatewayError
 from streams.events import Kind
 
 Cause: TypeAlias = Literal[
-    "refused", "dns", "tls", "connect", "connect_timeout", "pool_timeout", "proxy", "cut", "encoding", "too_large",
-    "config",
+    "refused", "dns", "tls", "connect", "connect_timeout", "pool_timeout", "proxy", "cut", "encoding", "too_large", "config"
 ]  # fmt: skip
 
 # An idle connection is probed with one system call per request that comes or goes, so their number is bounded; and
@@ -42,19 +40,12 @@ IDLE_SECONDS = 30.0
 
 # A model may think for minutes without a byte. Probes keep the way through NAT open, and find a peer that vanished
 # without a word after about a minute. The names of the intervals differ by platform; what is missing is left alone.
-KEEPALIVE = (
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    *(
-        (socket.IPPROTO_TCP, getattr(socket, name), value)
-        for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
-        if hasattr(socket, name)
-    ),
-)
+_PROBES = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+KEEPALIVE = [(getattr(socket, name), value) for name, value in _PROBES.items() if hasattr(socket, name)]
 
 # RFC 9110 sections 5.1 and 5.5. The check stands before h11's own, whose message quotes the value: maybe a credential.
 _FIELD_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _FIELD_VALUE = re.compile(r"(?:[!-~\x80-\xff]+(?:[ \t]+[!-~\x80-\xff]+)*)?")
-_FRAMING = frozenset(("content-length", "transfer-encoding"))
 
 
 class UpstreamError(GatewayError):
@@ -94,7 +85,7 @@ class PoolStats:
     queued: int = 0
 
 
-class UpstreamResponse:
+class UpstreamResponse(trio.abc.AsyncResource):
     """The head of a provider's answer, and its body as it comes. One task at a time may use it.
 
     Whoever holds one closes it (``async with response``, or ``aclose()`` in a ``finally``): until then it holds its
@@ -152,9 +143,7 @@ class UpstreamResponse:
             size += len(piece)
             if size > limit:
                 await self.aclose()
-                raise UpstreamError(
-                    "upstream", f"the provider's answer is larger than the limit of {limit} bytes", cause="too_large"
-                )
+                raise UpstreamError("upstream", TOO_LARGE.format(limit), cause="too_large")
             parts.append(piece)
         return b"".join(parts)
 
@@ -169,20 +158,12 @@ class UpstreamResponse:
             for part in (self._body, self._raw, self._response):
                 await part.aclose()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
     def __del__(self) -> None:
         if not self._closed:
             warnings.warn(f"unclosed {self!r}: its place in the pool is lost", ResourceWarning, stacklevel=2)
 
 
-class Upstream:
+class Upstream(trio.abc.AsyncResource):
     """All connections to providers of this process: one pool for each scheme and proxy.
 
     ``max_connections`` bounds each pool; keep it above the number of requests that are let in at the door.
@@ -208,7 +189,6 @@ class Upstream:
         self._proxies = sorted(((URLPattern(key), url) for key, url in proxies.items()), key=itemgetter(0))
         self._pools: dict[tuple[str, str | None], _Pool] = {}
         self._roots: ssl.SSLContext | None = None
-        self._roots_lock = trio.Lock()
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """Send ``request`` and wait for the head of the answer, whatever its status. Redirects are not followed.
@@ -217,13 +197,9 @@ class Upstream:
         A request that met a dead connection from the pool is sent once more.
         """
         address = _address(request.url)
-        wire = httpcore2.Request(
-            request.method,
-            address.url,
-            headers=_wire_headers(request, address.host),
-            content=request.body,
-            extensions={"timeout": {"connect": request.connect_timeout, "pool": self._pool_timeout}},
-        )
+        headers = _wire_headers(request, address.host)
+        limits = {"timeout": {"connect": request.connect_timeout, "pool": self._pool_timeout}}
+        wire = httpcore2.Request(request.method, address.url, headers=headers, content=request.body, extensions=limits)
         pool = await self._pool_for(address.parsed)
         try:
             return await _answer(pool, wire)
@@ -241,41 +217,30 @@ class Upstream:
             await pool.aclose()
 
     async def _pool_for(self, url: httpx2.URL) -> "_Pool":
-        proxy = next((proxy for pattern, proxy in self._proxies if pattern.matches(url)), None)
-        key = (url.scheme, proxy)
+        proxy_url = next((proxy for pattern, proxy in self._proxies if pattern.matches(url)), None)
+        key = (url.scheme, proxy_url)
         if key not in self._pools:
-            options = await self._pool_options(url.scheme, proxy)
-            # Another request may have made the same pool in the meantime.
-            self._pools.setdefault(key, _Pool(max_connections=self._max_connections, **options))
+            proxy = _parsed_proxy(proxy_url) if proxy_url else None
+            # Loading the roots takes about 20 ms; plain HTTP never needs them.
+            roots = await self._tls_roots() if "https" in (url.scheme, proxy and proxy.url.scheme) else None
+            pool = _Pool(
+                ssl_context=roots,
+                proxy=_pool_proxy(proxy, roots) if proxy else None,
+                max_connections=self._max_connections,
+                max_keepalive_connections=MAX_IDLE,
+                keepalive_expiry=IDLE_SECONDS,
+                network_backend=_Backend(),
+            )
+            self._pools.setdefault(key, pool)  # another request may have made it in the meantime
         return self._pools[key]
 
-    async def _pool_options(self, scheme: str, proxy_url: str | None) -> dict[str, Any]:
-        """TLS roots and proxy of a new pool. Roots cost about 20 ms, so plain HTTP never loads them."""
-        proxy = None if proxy_url is None else _proxy(proxy_url)
-        proxy_scheme = "" if proxy is None else proxy.url.scheme
-        roots = await self._tls_roots() if "https" in (scheme, proxy_scheme) else None
-        if proxy is None:
-            return {"ssl_context": roots}
-        url = httpcore2.URL(
-            scheme=proxy.url.raw_scheme, host=proxy.url.raw_host, port=proxy.url.port, target=proxy.url.raw_path
-        )
-        proxy_roots = roots if proxy_scheme == "https" else None
-        return {
-            "ssl_context": roots,
-            "proxy": httpcore2.Proxy(url, auth=proxy.raw_auth, ssl_context=proxy_roots),
-        }
-
     async def _tls_roots(self) -> ssl.SSLContext:
-        async with self._roots_lock:
-            if self._roots is None:
-                try:
-                    self._roots = await trio.to_thread.run_sync(_load_roots, self._ca_path, self._trust_env)
-                except OSError as error:  # ssl.SSLError is one
-                    raise UpstreamError("internal", NO_ROOTS, cause="config") from error
-            return self._roots
-
-
-# --- requests and answers ---
+        if self._roots is None:
+            try:
+                self._roots = await trio.to_thread.run_sync(_load_roots, self._ca_path, self._trust_env)
+            except OSError as error:  # ssl.SSLError is one
+                raise _misconfigured(NO_ROOTS) from error
+        return self._roots
 
 
 @attrs.frozen
@@ -291,10 +256,10 @@ class _Address:
 def _address(text: str) -> _Address:
     try:
         parsed = httpx2.URL(text)
-    except httpx2.InvalidURL as error:
-        raise UpstreamError("internal", NO_ADDRESS, cause="config") from error
+    except httpx2.InvalidURL:
+        raise _misconfigured(NO_ADDRESS) from None  # the error may quote a password in it
     if parsed.scheme not in ("http", "https") or not parsed.raw_host or (parsed.port or 0) > 65535:
-        raise UpstreamError("internal", NO_ADDRESS, cause="config")
+        raise _misconfigured(NO_ADDRESS)
     url = httpcore2.URL(scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path)
     return _Address(parsed, url, parsed.netloc)
 
@@ -304,8 +269,8 @@ def _wire_headers(request: UpstreamRequest, host: bytes) -> list[tuple[bytes, by
     headers = [] if "host" in names else [(b"host", host)]
     for name, value in request.headers:
         if not (_FIELD_NAME.fullmatch(name) and _FIELD_VALUE.fullmatch(value)):
-            raise UpstreamError("internal", BAD_HEADER.format(name), cause="config")
-        if name.lower() not in _FRAMING:
+            raise _misconfigured(BAD_HEADER.format(name))
+        if name.lower() not in ("content-length", "transfer-encoding"):
             headers.append((name.encode("ascii"), value.encode("latin-1")))
     if request.body or request.method == "POST":
         headers.append((b"content-length", b"%d" % len(request.body)))
@@ -342,9 +307,6 @@ async def _decoded(raw: AsyncIterator[bytes], codings: Sequence[str]) -> AsyncGe
     for piece in decoder.flush():
         if piece:
             yield piece
-
-
-# --- connections ---
 
 
 class _Stream(TrioStream):
@@ -419,8 +381,9 @@ class _Backend(httpcore2.TrioBackend):
         except OSError as error:
             raise (_Refusal if _is_refusal(error) else httpcore2.ConnectError)(error) from error
         # Here and not as the pool's socket_options, which it does not hand on to connections through a proxy.
-        for level, option, value in KEEPALIVE:
-            stream.setsockopt(level, option, value)
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in KEEPALIVE:
+            stream.setsockopt(socket.IPPROTO_TCP, option, value)
         return _Stream(stream)
 
 
@@ -431,14 +394,6 @@ def _is_refusal(error: OSError) -> bool:
 
 class _Pool(httpcore2.AsyncConnectionPool):
     """httpcore2's pool, which also gives up the connections that a failed request left half made."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(
-            max_keepalive_connections=MAX_IDLE,
-            keepalive_expiry=IDLE_SECONDS,
-            network_backend=_Backend(),
-            **options,
-        )
 
     async def handle_async_request(self, request: httpcore2.Request) -> httpcore2.Response:
         try:
@@ -468,17 +423,20 @@ class _Pool(httpcore2.AsyncConnectionPool):
         return PoolStats(total, idle, total - idle, sum(request.is_queued() for request in self._requests))
 
 
-# --- proxies and roots ---
-
-
-def _proxy(url: str) -> httpx2.Proxy:
+def _parsed_proxy(url: str) -> httpx2.Proxy:
     try:
         proxy = httpx2.Proxy(url)
     except (ValueError, httpx2.InvalidURL):
-        raise UpstreamError("internal", BAD_PROXY, cause="config") from None  # the error may quote its password
+        raise _misconfigured(BAD_PROXY) from None  # the error may quote its password
     if proxy.url.scheme not in ("http", "https"):
-        raise UpstreamError("internal", BAD_PROXY, cause="config")
+        raise _misconfigured(BAD_PROXY)
     return proxy
+
+
+def _pool_proxy(proxy: httpx2.Proxy, roots: ssl.SSLContext | None) -> httpcore2.Proxy:
+    parts = proxy.url
+    url = httpcore2.URL(scheme=parts.raw_scheme, host=parts.raw_host, port=parts.port, target=parts.raw_path)
+    return httpcore2.Proxy(url, auth=proxy.raw_auth, ssl_context=roots if parts.scheme == "https" else None)
 
 
 def _load_roots(ca_path: str | None, trust_env: bool) -> ssl.SSLContext:
@@ -488,9 +446,6 @@ def _load_roots(ca_path: str | None, trust_env: bool) -> ssl.SSLContext:
     if Path(ca_path).is_dir():
         return ssl.create_default_context(capath=ca_path)
     return ssl.create_default_context(cafile=ca_path)
-
-
-# --- failures ---
 
 
 class _Refusal(httpcore2.ConnectError):
@@ -513,10 +468,8 @@ NO_CONNECTION = "could not connect to the provider: "
 NO_ADDRESS = "the provider's address is not an http or https URL with a host; correct its base_url in the config"
 NO_ROOTS = "the certificates to check providers with cannot be loaded; check upstream_tls_ca_path and SSL_CERT_FILE"
 BAD_PROXY = "the proxy in the gateway's environment is not an http or https URL; correct HTTPS_PROXY or ALL_PROXY"
-BAD_HEADER = (
-    "the header {!r} for the provider holds characters that HTTP does not allow (often a line break at the end of a "
-    "key); correct it in the config or the environment"
-)
+BAD_HEADER = "the header {!r} holds characters that HTTP forbids, often a line break after a key; correct the config"
+TOO_LARGE = "the provider's answer is larger than the limit of {} bytes"
 UNREADABLE_CODING = "the provider's answer is compressed with {!r}, which was not asked for and cannot be read"
 
 # The first row that fits; the messages are for the client, so they name no address.
@@ -539,3 +492,7 @@ TRANSPORT_ERRORS = tuple(row[0] for row in _FAILURES)
 def _failure(error: Exception) -> UpstreamError:
     kind, cause, message = next(row[1:] for row in _FAILURES if isinstance(error, row[0]))
     return UpstreamError(kind, message, cause=cause)
+
+
+def _misconfigured(message: str) -> UpstreamError:
+    return UpstreamError("internal", message, cause="config")

@@ -118,8 +118,6 @@ class MessagesWriter:
         if self._begun:
             return b""
         self._begun = True
-        # Providers of other APIs count at the end, and a status bar that shows 0 until then alarms people
-        # (router-for-me/CLIProxyAPI#1700).
         message = message_begun(event, self._reply, self._usage)
         return sse.event("message_start", {"type": "message_start", "message": message})
 

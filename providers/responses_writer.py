@@ -5,6 +5,7 @@ The grammar: ``response.created``, ``response.in_progress``, then for every item
 the order in which they open (OpenAI's API reference, streaming events).
 """
 
+from collections.abc import Mapping
 from typing import Any, Protocol, assert_never
 
 import msgspec
@@ -395,7 +396,7 @@ class ResponsesWriter:
         return self._out.event("response.failed", {"response": response})
 
 
-def called_tool(begin: ToolBegin | ToolBlock, tools: Any) -> tuple[Declared, bool]:
+def called_tool(begin: ToolBegin | ToolBlock, tools: Mapping[str, Declared]) -> tuple[Declared, bool]:
     """The tool that is called, as the client declared it, and whether its input is wrapped in JSON."""
     tool = tools.get(begin.name) or Declared(begin.name, kind=begin.kind)
     return tool, tool.kind == "custom" and begin.kind == "function"
@@ -434,7 +435,7 @@ def _part(block: TextBlock | RefusalBlock) -> Object:
     return text_part(block.text, annotations(block.citations, len(block.text)))
 
 
-def _item(block: Block, reply: Reply, tools: Any) -> Any:
+def _item(block: Block, reply: Reply, tools: Mapping[str, Declared]) -> Any:
     match block:
         case ThoughtBlock(text=text, sealed=sealed):
             native = native_reasoning(sealed)
