@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from gateway.config import Config
 from gateway.exchange import JSON_HEADERS, Asked, Exchange, Service, own_headers
+from gateway.headers import Headers
 from gateway.ledger import Ledger, Record
 from gateway.routing import Model, Router
 from gateway.scope import Scope, configure, current_scope, read_body, respond
@@ -84,8 +85,17 @@ def _client_headers() -> tuple[tuple[str, str], ...]:
 
 
 def _json(value: Any, status: int = 200) -> Response:
-    headers = [*JSON_HEADERS, ("x-request-id", current_scope().id)]
-    return respond(msgspec.json.encode(value), status, headers)
+    return respond(msgspec.json.encode(value), status, (*JSON_HEADERS, *_ids()))
+
+
+def _is_anthropic() -> bool:
+    return "anthropic-version" in request.headers
+
+
+def _ids() -> Headers:
+    """The request's id, for an Anthropic client also under the name that its SDK reads."""
+    own = current_scope().id
+    return (("x-request-id", own), ("request-id", own)) if _is_anthropic() else (("x-request-id", own),)
 
 
 # Models
@@ -96,7 +106,7 @@ def _add_models(app: QuartTrio, router: Router) -> None:
     models = router.models()
 
     async def listing() -> Response:
-        if "anthropic-version" in request.headers:
+        if _is_anthropic():
             ids = [model.id for model in models]
             return _json(
                 {
@@ -106,16 +116,18 @@ def _add_models(app: QuartTrio, router: Router) -> None:
                     "last_id": ids[-1] if ids else None,
                 }
             )
-        return _json({"object": "list", "data": [_openai_model(model, started) for model in models]})
+        # Codex wants its own catalogue in `models`: empty is right, an incomplete entry loses all (openai/codex#37122).
+        data = [_openai_model(model, started) for model in models]
+        return _json({"object": "list", "data": data, "models": []})
 
     async def single(model_id: str) -> Response:
-        anthropic = "anthropic-version" in request.headers
+        anthropic = _is_anthropic()
         try:
             target = router.resolve(model_id, "messages" if anthropic else "chat")
         except GatewayError as error:
             codec = CODECS["messages" if anthropic else "chat"]
-            headers = [*JSON_HEADERS, ("x-request-id", current_scope().id)]
-            return respond(codec.write_error(error.failed, current_scope().id), error.failed.status, headers)
+            body = codec.write_error(error.failed, current_scope().id)
+            return respond(body, error.failed.status, (*JSON_HEADERS, *_ids()))
         model = Model(model_id, target.entry.provider.display_name)
         return _json((_anthropic_model if anthropic else _openai_model)(model, started))
 

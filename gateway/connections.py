@@ -145,11 +145,13 @@ class HTTPStream(hypercorn.protocol.http_stream.HTTPStream):
         await super().app_send(message)
 
     async def _send_error_response(self, status_code: int) -> None:
-        """Hypercorn's has no body, and a ``connection`` header that HTTP/2 refuses, which leaves its client hanging."""
+        """Hypercorn's has no body."""
         body = error_body(status_code)
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-        if self.scope["http_version"] < "2":
-            headers.append((b"connection", b"close"))
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),  # h2 takes it out again
+        ]
         await self.send(Response(stream_id=self.stream_id, headers=headers, status_code=status_code))
         await self.send(Body(stream_id=self.stream_id, data=body))
         await self.send(EndBody(stream_id=self.stream_id))
@@ -236,14 +238,11 @@ class H11Protocol(hypercorn.protocol.h11.H11Protocol):
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """HTTP/2 by prior knowledge is taken; an ``upgrade: h2c`` is ignored, as a server may (RFC 9110, 7.8)."""
-        if event.method != b"PRI" or self.keep_alive_requests:
-            return
-        try:
-            await super()._check_protocol(event)
-        except hypercorn.protocol.h11.H2ProtocolAssumedError:
+        preface = (event.method, event.target, event.http_version) == (b"PRI", b"*", b"2.0")
+        if preface and not self.keep_alive_requests:
             # The preface stopped the idle timer, and HTTP/2 starts it again only after a first request.
             await self.send(Updated(idle=True))
-            raise
+            await super()._check_protocol(event)
 
     async def stream_send(self, event: StreamEvent) -> None:
         if isinstance(event, Response) and event.status_code == 413:

@@ -1,5 +1,7 @@
 """Which of an upstream's errors the client is told, and how (the shapes are ``providers/failures.py``'s business)."""
 
+from typing import Any
+
 import attrs
 import msgspec
 
@@ -32,24 +34,25 @@ def told(failed: Failed, api: Api, target: Target) -> Failed:
         failed,
         status=status,
         message=redact(failed.message, target),
+        details=_redact_json(failed.details, target),
         headers=with_wait(failed.headers, status),
     )
 
 
-def passes(failed: Failed, api: Api, target: Target) -> bytes | None:
-    """The upstream's own error body where it can go to the client as it is: same API, same status, its API's shape."""
-    if target.lane != "byte" or failed.raw is None:
+def passes(body: bytes, api: Api, target: Target) -> bytes | None:
+    """The body of an upstream's error response where it can go to the client as it is, credentials removed: the API is
+    the client's own and the body has its shape."""
+    if target.lane != "byte":
         return None
     try:
-        value = msgspec.json.decode(failed.raw)
+        value = msgspec.json.decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     if not isinstance(value, dict) or not isinstance(value.get("error"), dict):
         return None
     if not isinstance(value["error"].get("message"), str) or (api == "messages" and value.get("type") != "error"):
         return None
-    key = target.entry.key
-    return failed.raw.replace(key.encode(), REDACTED.encode()) if key else failed.raw
+    return redact(body.decode("utf-8", "replace"), target).encode()
 
 
 def with_wait(headers: tuple[tuple[str, str], ...], status: int) -> tuple[tuple[str, str], ...]:
@@ -63,3 +66,9 @@ def redact(text: str, target: Target) -> str:
     """``text`` without the provider's credential, which some providers echo in their errors."""
     key = target.entry.key
     return text.replace(key, REDACTED) if key else text
+
+
+def _redact_json(value: Any, target: Target) -> Any:
+    if value is None:
+        return None
+    return msgspec.json.decode(redact(msgspec.json.encode(value).decode(), target))

@@ -21,6 +21,7 @@ from gateway.headers import (
     telling_headers,
     upstream_headers,
     upstream_id,
+    upstream_query,
 )
 from gateway.incoming import Incoming, edited, read_incoming
 from gateway.lanes import ByteLane, HubLane, Lane, WholeLane
@@ -78,6 +79,7 @@ class Exchange:
         self._record = record
         self._api = api
         self._target: Target | None = None
+        self._passing: tuple[Failed | None, bytes] = (None, b"")  # an upstream's error, and its body as it can go out
 
     async def answer(self, body: bytes) -> Response:
         """The response to ``body``; for a stream its beginning, the rest follows from the nursery's tasks.
@@ -100,8 +102,9 @@ class Exchange:
     def refuse(self, failed: Failed) -> Response:
         """An error response in the client's shape; the upstream's own body where it fits as it is."""
         self._record.failed = failed
-        body = passes(failed, self._api, self._target) if self._target is not None else None
-        body = body or self._codec.write_error(failed, self._record.id)
+        told_as, body = self._passing
+        if told_as is not failed:
+            body = self._codec.write_error(failed, self._record.id)
         return self._respond(body, failed.status, (*failed.headers, *JSON_HEADERS))
 
     # Outwards
@@ -116,20 +119,21 @@ class Exchange:
         headers = outgoing.headers
         if target.lane == "byte":
             headers = (*upstream_headers(self._asked.headers, target.api == "messages"), *headers)
-            if self._asked.query:
-                url += ("&" if "?" in url else "?") + self._asked.query
+            if query := upstream_query(self._asked.query, target.api == "messages"):
+                url += ("&" if "?" in url else "?") + query
         own = target.headers(credential(self._asked.headers))
         names = {name.lower() for name, _ in own} | {"content-type", "accept"}
         headers = (
             *((name, value) for name, value in headers if name.lower() not in names),
             ("content-type", "application/json"),
             ("accept", "text/event-stream" if incoming.stream else "application/json"),
+            ("accept-encoding", "identity"),  # compressed events would wait for one another
             *own,
         )
         timeouts = target.entry.timeouts
         return UpstreamRequest("POST", url, headers, outgoing.body, connect_timeout=timeouts.connect)
 
-    async def _send(self, request: UpstreamRequest) -> UpstreamResponse:
+    async def _send(self, request: UpstreamRequest, target: Target) -> UpstreamResponse:
         """The upstream's response, whose status is good. Raises ``GatewayError`` for any other."""
         self._record.attempts += 1
         response = await self._service.upstream.send(request)
@@ -141,7 +145,10 @@ class Exchange:
             body = await response.read(2**20)
         finally:
             await response.aclose()
-        raise GatewayError.of(self._told(read_failure(response.status, body, response.headers)))
+        failed = self._told(read_failure(response.status, body, response.headers))
+        if failed.status == response.status and (passing := passes(body, self._api, target)) is not None:
+            self._passing = (failed, passing)
+        raise GatewayError.of(failed)
 
     def _told(self, failed: Failed) -> Failed:
         return told(failed, self._api, self._target) if self._target is not None else failed
@@ -151,7 +158,7 @@ class Exchange:
     async def _whole(self, incoming: Incoming, target: Target, request: UpstreamRequest) -> Response:
         watch = Watch(target.entry.timeouts)
         with self._service.lifecycle.pump(watch.scope), watch.scope:
-            response = await self._send(request)
+            response = await self._send(request, target)
             try:
                 body = await self._read(response, watch)
             finally:
@@ -204,7 +211,7 @@ class Exchange:
     ) -> None:
         watch = Watch(target.entry.timeouts)
         with self._service.lifecycle.pump(watch.scope):
-            await pump(partial(self._send, request), into, watch, task_status=task_status)
+            await pump(partial(self._send, request, target), into, watch, task_status=task_status)
 
     def _lane(self, incoming: Incoming, target: Target, response: UpstreamResponse) -> Lane:
         limits = self._service.limits

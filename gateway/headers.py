@@ -40,8 +40,16 @@ def upstream_headers(client: Iterable[tuple[str, str]], messages: bool) -> Heade
         if name not in _NOT_UPSTREAM
         and name not in named
         and not name.startswith(_NOT_UPSTREAM_PREFIXES)
+        and value.isprintable()
         and (messages or not name.startswith(_MESSAGES_ONLY))
     )
+
+
+def upstream_query(client: str, messages: bool) -> str:
+    """The client's query string for an upstream of its own API: ``beta=true`` is for Messages only."""
+    if messages or "beta" not in client:
+        return client
+    return "&".join(pair for pair in client.split("&") if pair.partition("=")[0] != "beta")
 
 
 def downstream_headers(upstream: Headers) -> Headers:

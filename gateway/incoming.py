@@ -21,7 +21,12 @@ _BOOL = msgspec.json.Decoder(bool | None)
 _STRING = msgspec.json.Decoder(str | None)
 
 # What a request cannot do without, checked before anybody is called; the rest is for the codecs or the provider.
-_REQUIRED: Mapping[Api, tuple[str, ...]] = {"chat": ("messages",), "messages": ("messages",), "responses": ()}
+# Per API: the member, what its JSON may begin with, in words, whether it may be absent (Responses: a stored prompt).
+_CONVERSATION: Mapping[Api, tuple[str, bytes, str, bool]] = {
+    "chat": ("messages", b"[", "an array", False),
+    "messages": ("messages", b"[", "an array", False),
+    "responses": ("input", b'["', "a string or an array", True),
+}
 
 
 @attrs.frozen
@@ -56,12 +61,13 @@ def read_incoming(api: Api, body: bytes) -> Incoming:
         raise _malformed(error) from None
     model = _member(members, "model", _STRING, "a string")
     stream = _member(members, "stream", _BOOL, "a boolean")
-    for name in _REQUIRED[api]:
-        raw = members.get(name)
-        if raw is None:
+    name, starts, kind, optional = _CONVERSATION[api]
+    raw = bytes(members.get(name, b"null"))
+    if raw == b"null":
+        if not optional:
             raise invalid(f"{name} is required", name)
-        if not bytes(raw).startswith(b"["):
-            raise invalid(f"{name} must be an array", name)
+    elif raw[0] not in starts:
+        raise invalid(f"{name} must be {kind}", name)
     return Incoming(api, body, members, model, bool(stream))
 
 

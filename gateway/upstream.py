@@ -30,7 +30,8 @@ from streams.errors import GatewayError
 from streams.events import Kind
 
 Cause: TypeAlias = Literal[
-    "refused", "dns", "tls", "connect", "connect_timeout", "pool_timeout", "proxy", "cut", "encoding", "too_large", "config"
+    "refused", "dns", "tls", "connect", "connect_timeout", "pool_timeout", "proxy", "cut", "encoding", "too_large",
+    "config",
 ]  # fmt: skip
 
 # An idle connection is probed with one system call per request that comes or goes, so their number is bounded; and

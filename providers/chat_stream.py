@@ -231,12 +231,13 @@ class ChatReader:
             out.append(piece(self._open, text))
 
     def _reasoning(self, delta: _Delta, out: list[Event]) -> None:
-        """Reasoning under whichever name, once if it came under two (BerriAI/litellm#29600)."""
+        """Reasoning under whichever name, once if it came under two, together or after each other
+        (BerriAI/litellm#29600)."""
         details = _objects(delta.reasoning_details)
         for field, text in (
             ("reasoning_content", delta.reasoning_content),
             ("reasoning", delta.reasoning),
-            ("", "".join(map(readable, details))),
+            ("", "" if self._field else "".join(map(readable, details))),
         ):
             if text and type(text) is str:
                 self._say(Thought, text, out)

@@ -22,6 +22,7 @@ class Witness:
     def __init__(self) -> None:
         self.lifecycle = Lifecycle()
         self.begun = trio.Event()  # a request has a task in its nursery
+        self.crash = trio.Event()  # tells the producer of a stream to crash
         self.ended: list[float] = []  # when such a task was ended
         self.closed: list[bool] = []  # what on_close was told
         self.scopes: list[Scope] = []
@@ -93,12 +94,19 @@ def make_app(witness: Witness, max_body: int = 1000) -> QuartTrio:
         raise_in(witness.watch().nursery)
         await trio.sleep_forever()
 
+    @app.post("/crash-slowly")
+    async def crash_slowly():
+        nursery = witness.watch().nursery
+        nursery.start_soon(leave_slowly)
+        raise_in(nursery)
+        await trio.sleep_forever()
+
     @app.get("/crash-in-stream")
     async def crash_in_stream():
         scope = witness.watch()
         body = witness.stream()
         await witness.feed.send(b"first;")
-        scope.nursery.start_soon(crash_with, witness.feed)
+        scope.nursery.start_soon(crash_with, witness.feed, witness.crash)
         return Response(body)
 
     @app.errorhandler(RequestEntityTooLarge)
@@ -130,9 +138,17 @@ def raise_in(nursery: trio.Nursery) -> None:
     nursery.start_soon(fail)
 
 
-async def crash_with(feed: trio.MemorySendChannel[bytes]) -> None:
+async def leave_slowly() -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(0.05)
+
+
+async def crash_with(feed: trio.MemorySendChannel[bytes], when: trio.Event) -> None:
     with feed:
-        await feed.send(b"second;")
+        await when.wait()
         raise RuntimeError("the producer failed")
 
 

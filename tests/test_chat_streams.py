@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import attrs
@@ -64,7 +65,7 @@ def fragment(name: str | None = None, arguments: str | None = None, **more) -> d
 
 def pieces(stream: bytes, cuts: Sequence[int]) -> list[bytes]:
     edges = [0, *cuts, len(stream)]
-    return [stream[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [stream[a:b] for a, b in pairwise(edges)]
 
 
 def read(reads: Iterable[bytes]) -> list[Event]:
@@ -747,7 +748,8 @@ def content(answer: Answer) -> tuple:
     text = "".join(block.text for block in answer.blocks if isinstance(block, TextBlock))
     thought = "".join(block.text for block in answer.blocks if isinstance(block, ThoughtBlock))
     refusal = "".join(block.text for block in answer.blocks if isinstance(block, RefusalBlock))
-    return text, thought, refusal, [block for block in answer.blocks if isinstance(block, ToolBlock)], answer.usage
+    usage = attrs.evolve(answer.usage, reasoning=answer.usage.reasoning or 0) if answer.usage else None
+    return text, thought, refusal, [block for block in answer.blocks if isinstance(block, ToolBlock)], usage
 
 
 words = st.text(min_size=1, max_size=8)
@@ -805,7 +807,7 @@ odd_chunks = st.fixed_dictionaries(
         )
         | json_values
     },
-    optional={name: json_values for name in ("usage", "error", "message", "id", "model", "created", "object")},
+    optional=dict.fromkeys(("usage", "error", "message", "id", "model", "created", "object"), json_values),
 )
 
 

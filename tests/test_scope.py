@@ -5,6 +5,7 @@ import logging
 
 import pytest
 import trio
+import trio.testing
 
 from gateway.scope import MAX_WRITE, ChannelBody, Truncated
 from tests.asgi import eventually, serving, within
@@ -112,9 +113,12 @@ async def test_a_cut_answer_has_no_terminating_chunk(version):
 
 async def test_an_answer_whose_producer_crashed_never_looks_complete(caplog):
     caplog.set_level(logging.CRITICAL, "trigate.hypercorn")
-    async with serving() as server:
-        answer = await server.get("/crash-in-stream")
-        assert END not in answer
+    async with serving() as server, server.connect() as client:
+        await client.get("/crash-in-stream")
+        await client.until(b"first;")
+        await trio.testing.wait_all_tasks_blocked()
+        server.witness.crash.set()
+        assert END not in await client.rest()
         assert server.witness.closed == [False]
 
 

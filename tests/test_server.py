@@ -166,6 +166,17 @@ async def test_a_flood_behind_a_request_is_not_read_without_end():
             assert b'"size":2000000' in await client.until(b"}")
 
 
+async def test_a_client_that_leaves_behind_a_flood_is_let_go():
+    async with serving() as server:
+        async with server.connect(small=True) as client:
+            await client.get("/flood")
+            await server.witness.begun.wait()
+            with trio.move_on_after(0.1):  # until the server reads no more
+                await client.send(b"x" * 2_000_000)
+            client.leave("rst")
+        await eventually(lambda: server.witness.closed == [True] and not server.lifecycle.connections)
+
+
 # What is not HTTP, or not allowed
 
 
@@ -270,6 +281,16 @@ async def test_a_connection_lives_on_after_an_early_answer_whose_body_comes():
         await client.until(b"whole")
 
 
+async def test_an_app_that_ends_during_an_upload_does_not_hold_the_connection(caplog):
+    async with serving() as server, server.connect() as client:
+        await client.send("POST /crash-slowly HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        await client.send(b"1\r\nx\r\n" * 200 + END)
+        await client.until(b"HTTP/1.1 500")
+        await client.rest()
+        await eventually(lambda: not server.lifecycle.connections)
+        assert "a task of the request failed" in caplog.text
+
+
 # Drain
 
 
@@ -313,7 +334,7 @@ async def test_at_the_end_of_the_drain_a_stream_is_ended_in_words():
 async def test_a_pump_that_starts_after_the_drain_is_cancelled_at_once():
     lifecycle = Lifecycle()
     lifecycle.cancel_pumps()
-    with trio.CancelScope() as scope, lifecycle.pump(scope):
+    with trio.fail_after(PATIENCE), trio.CancelScope() as scope, lifecycle.pump(scope):
         await trio.sleep_forever()
     assert scope.cancelled_caught
 
@@ -470,6 +491,25 @@ async def test_an_http2_client_that_leaves_with_its_window_shut_ends_its_request
         await eventually(lambda: not server.lifecycle.connections)
 
 
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_an_http2_answer_given_up_in_its_last_bytes_is_not_complete(leaves):
+    async with serving() as server, server.connect() as client:
+        peer = H2(client)
+        stream = await peer.ask("/stream")
+        await server.witness.begun.wait()
+        await server.witness.feed.send(b"x" * (65535 + 10_000))  # more than the window lets through
+        server.witness.feed.close()
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        assert not server.witness.closed
+        if leaves:
+            client.leave()
+        else:
+            peer.connection.reset_stream(stream, ErrorCodes.CANCEL)
+            await peer.flush()
+        await eventually(lambda: server.witness.closed == [True])
+        assert not server.witness.scopes[0].complete
+
+
 # Signals and workers, in processes of their own
 
 PROGRAM = f"""
@@ -537,7 +577,7 @@ async def run(tmp_path):
 
     async def run(role: str, drain: float) -> tuple[Program, Server]:
         command = [sys.executable, str(script), role, str(drain)]
-        begun.append(await trio.lowlevel.open_process(command, stdout=subprocess.PIPE))
+        begun.append(await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, process_group=0))
         program = Program(begun[-1])
         return program, Server(int(await program.line("port")))
 
@@ -590,7 +630,7 @@ async def eventually_refused(server: Server) -> None:
 
 
 async def test_workers_share_a_socket_are_replaced_and_drain_together(run):
-    program, server = await run("supervise", 10)
+    program, server = await run("supervise", 0.5)
     first, second = int(await program.line("ready")), int(await program.line("ready"))
     assert first != second
     os.kill(first, signal.SIGKILL)
@@ -600,10 +640,10 @@ async def test_workers_share_a_socket_are_replaced_and_drain_together(run):
         for client in (one, two):
             await client.get("/pumped")
             await client.until(b"first;")
-        program.process.terminate()
+        os.killpg(program.process.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
         await eventually_refused(server)
-        one.leave()
-        two.leave()
+        for client in (one, two):
+            assert (await client.rest()).endswith(b"shutting down;\r\n" + END)
     assert {int(await program.line("over")), int(await program.line("over"))} == {second, third}
     assert await ended(program) == 0
 

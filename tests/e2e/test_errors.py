@@ -32,7 +32,7 @@ def gateway(upstream) -> Iterator[Gateway]:
     ]
     aliases = {"fast": {"target": "good-chat"}}
     port = free_port()
-    with running(config(entries, port, listener={"timeout": "1s"}, model_aliases=aliases), port) as process:
+    with running(config(entries, port, listener={"timeout": "0.5s"}, model_aliases=aliases), port) as process:
         yield process
         text = "\n".join(process.log)
         assert "Traceback" not in text, text[-3000:]

@@ -41,8 +41,8 @@ class Got:
 class ChatClient:
     """A program that uses ``openai.chat.completions``."""
 
-    def __init__(self, url: str, model: str, stream: bool) -> None:
-        self._sdk = openai.OpenAI(api_key="test-key", base_url=f"{url}/v1", max_retries=0, timeout=20)
+    def __init__(self, sdk: openai.OpenAI, model: str, stream: bool) -> None:
+        self._sdk = sdk
         self._model, self._stream = model, stream
         self._messages: list[Any] = []
 
@@ -99,15 +99,12 @@ class ChatClient:
             {**chunks[-1].model_dump(), "object": "chat.completion", "choices": [choice]}
         )
 
-    def close(self) -> None:
-        self._sdk.close()
-
 
 class MessagesClient:
     """A program that uses ``anthropic.messages``."""
 
-    def __init__(self, url: str, model: str, stream: bool) -> None:
-        self._sdk = anthropic.Anthropic(api_key="test-key", base_url=url, max_retries=0, timeout=20)
+    def __init__(self, sdk: anthropic.Anthropic, model: str, stream: bool) -> None:
+        self._sdk = sdk
         self._model, self._stream = model, stream
         self._system: list[Any] = []
         self._messages: list[Any] = []
@@ -153,15 +150,12 @@ class MessagesClient:
             answer.model,
         )
 
-    def close(self) -> None:
-        self._sdk.close()
-
 
 class ResponsesClient:
     """A program that uses ``openai.responses`` and keeps the history itself (``store: false``), as Codex does."""
 
-    def __init__(self, url: str, model: str, stream: bool) -> None:
-        self._sdk = openai.OpenAI(api_key="test-key", base_url=f"{url}/v1", max_retries=0, timeout=20)
+    def __init__(self, sdk: openai.OpenAI, model: str, stream: bool) -> None:
+        self._sdk = sdk
         self._model, self._stream = model, stream
         self._instructions: str | None = None
         self._input: list[Any] = []
@@ -214,9 +208,6 @@ class ResponsesClient:
         assert last.type in ("response.completed", "response.incomplete")
         return last.response
 
-    def close(self) -> None:
-        self._sdk.close()
-
 
 CLIENTS = {"chat": ChatClient, "messages": MessagesClient, "responses": ResponsesClient}
 
@@ -237,6 +228,17 @@ def gateway(upstream):
     port = free_port()
     with running(config(entries, port), port) as process:
         yield process
+
+
+@pytest.fixture(scope="module")
+def sdks(gateway) -> Iterator[dict[str, Any]]:
+    """One SDK client per API for the whole module: making one costs more than a test."""
+    options: dict[str, Any] = {"api_key": "test-key", "max_retries": 0, "timeout": 20}
+    with (
+        openai.OpenAI(base_url=f"{gateway.url}/v1", **options) as openai_sdk,
+        anthropic.Anthropic(base_url=gateway.url, **options) as anthropic_sdk,
+    ):
+        yield {"chat": openai_sdk, "messages": anthropic_sdk, "responses": openai_sdk}
 
 
 @attrs.frozen
@@ -272,10 +274,9 @@ def upstream_api(request) -> str:
 
 
 @pytest.fixture(params=APIS, ids=[f"{api}_client" for api in APIS])
-def cell(request, gateway, upstream, upstream_api, stream) -> Iterator[Cell]:
-    client = CLIENTS[request.param](gateway.url, MODELS[upstream_api], stream)
-    yield Cell(client, request.param, upstream_api, stream, upstream)
-    client.close()
+def cell(request, sdks, upstream, upstream_api, stream) -> Cell:
+    client = CLIENTS[request.param](sdks[request.param], MODELS[upstream_api], stream)
+    return Cell(client, request.param, upstream_api, stream, upstream)
 
 
 def test_text_and_the_system_prompt(cell):

@@ -35,14 +35,19 @@ def gateway() -> Iterator[Gateway]:
         yield process
 
 
-@pytest.fixture
-def mock(gateway) -> Iterator[HTTPServer]:
+@pytest.fixture(scope="module")
+def provider(gateway) -> Iterator[HTTPServer]:
     server = HTTPServer(host="127.0.0.1", port=UPSTREAM_PORT)
     server.start()
     yield server
-    server.check_assertions()
-    server.clear()
     server.stop()
+
+
+@pytest.fixture
+def mock(provider) -> Iterator[HTTPServer]:
+    yield provider
+    provider.check_assertions()
+    provider.clear()
 
 
 @pytest.fixture
