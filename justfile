@@ -10,7 +10,7 @@ test *ARGS:
 
 # lint and types
 lint:
-    .venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/flake8 streams providers gateway tests && .venv/bin/mypy
+    .venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/flake8-async --disable=ASYNC9,ASYNC109,ASYNC114,ASYNC124 $(git ls-files "*.py") && .venv/bin/mypy
 
 # everything that has to be green
 ci:

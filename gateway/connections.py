@@ -209,6 +209,7 @@ class H11Protocol(hypercorn.protocol.h11.H11Protocol):
         self._head = b""
         self._skipping: trio.Event | None = None
         self._skipped = 0
+        self._closed = False
 
     async def handle(self, event: Event) -> None:
         if isinstance(event, RawData):
@@ -216,6 +217,7 @@ class H11Protocol(hypercorn.protocol.h11.H11Protocol):
         else:
             await super().handle(event)
             # Nothing that waits for more to come, or for room, may outlive the connection.
+            self._closed = True
             await self.can_read.set()
             if self._skipping is not None:
                 self._skipping.set()
@@ -224,7 +226,7 @@ class H11Protocol(hypercorn.protocol.h11.H11Protocol):
         async with self._reading:
             self.connection.receive_data(data)
             await (self._skip() if self._skipping is not None else self._handle_events())
-        if data and self._kept() > KEPT:
+        if self._kept() > KEPT and not self._closed:
             await self.can_read.clear()
             await self.can_read.wait()
 
@@ -362,10 +364,14 @@ class H2Protocol(hypercorn.protocol.h2.H2Protocol):
     async def _reset(self, stream_id: int, code: ErrorCodes) -> None:
         with contextlib.suppress(ProtocolError):  # it has closed by itself
             self.connection.reset_stream(stream_id, code)
+        await self._drop(stream_id)
+        await self._flush()
+
+    async def _drop(self, stream_id: int) -> None:
+        """Let go of what waits to be sent on a stream that was reset, and of whoever waits for that."""
         if (buffer := self.stream_buffers.get(stream_id)) is not None:
             await buffer.close()
         await self._window_updated(stream_id)  # wakes the sending task, which drops the stream
-        await self._flush()
 
     async def _handle_events(self, events: list[H2Event]) -> None:
         for event in events:
@@ -375,8 +381,10 @@ class H2Protocol(hypercorn.protocol.h2.H2Protocol):
                 await self._reset(_id(event), ErrorCodes.PROTOCOL_ERROR)  # Hypercorn raises and loses the connection
             else:
                 await super()._handle_events([event])
-            if isinstance(event, StreamReset) and self.idle:
-                await self.send(Updated(idle=True))  # Hypercorn re-arms the idle timer only after a whole answer
+            if isinstance(event, StreamReset):
+                await self._drop(event.stream_id or 0)
+                if self.idle:  # Hypercorn re-arms the idle timer only after a whole answer
+                    await self.send(Updated(idle=True))
         await self._flush()
 
     async def _skip(self, event: DataReceived) -> None:

@@ -182,7 +182,7 @@ class ByteLane:
         name, data = parsed
         if self.seen.failed is not None:  # a failed answer never looks complete (vLLM sends [DONE] after its error)
             return data != b"[DONE]"
-        if not raw.startswith((b"data:", b"event:")):
+        if b"id:" in raw or b"retry:" in raw:  # seldom, and then mostly inside the JSON
             self._plain = self._plain and sse.is_plain(raw)
         for event in self._reader.take(name, data):
             if isinstance(event, Failed) and self.seen.committed and _malformed(data):

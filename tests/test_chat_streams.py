@@ -157,6 +157,17 @@ STREAMS: dict[str, tuple[bytes, tuple, End | Failed]] = {
         ),
         End("stop", "stop"),
     ),
+    "reasoning, and afterwards its details with the same text": (
+        chunk({"reasoning_content": "t"})
+        + chunk({"reasoning_details": [{"type": "reasoning.text", "text": "t"}]})
+        + chunk({"content": "a"}, "stop")
+        + DONE,
+        (
+            ThoughtBlock("t", Sealed(0, "chat", {"reasoning_details": [{"type": "reasoning.text", "text": "t"}]})),
+            TextBlock("a"),
+        ),
+        End("stop", "stop"),
+    ),
     "reasoning under two names": (
         chunk({"reasoning_content": "t", "reasoning": "t"}) + chunk({"content": "a"}, "stop") + DONE,
         (ThoughtBlock("t", Sealed(0, "chat", {"field": "reasoning_content"})), TextBlock("a")),

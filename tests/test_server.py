@@ -508,6 +508,8 @@ async def test_an_http2_answer_given_up_in_its_last_bytes_is_not_complete(leaves
             await peer.flush()
         await eventually(lambda: server.witness.closed == [True])
         assert not server.witness.scopes[0].complete
+        if leaves:
+            await eventually(lambda: not server.lifecycle.connections)
 
 
 # Signals and workers, in processes of their own

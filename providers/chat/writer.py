@@ -5,7 +5,7 @@ from typing import Any, assert_never
 
 import msgspec
 
-from providers.chat_usage import write_usage
+from providers.chat.usage import write_usage
 from providers.codec import Reply, new_id, settled_reason
 from providers.failures import openai_error
 from providers.seal import Issuer, seal

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from providers.failures import read_event_failure
-from providers.messages_answer import (
+from providers.messages.answer import (
     MALFORMED,
     Counts,
     block_events,

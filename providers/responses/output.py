@@ -12,7 +12,7 @@ import msgspec
 
 from providers.codec import Reply, new_id
 from providers.failures import OPENAI_CODE
-from providers.responses_tools import Declared
+from providers.responses.tools import Declared
 from providers.seal import seal
 from streams.events import Cited, End, Failed, Kind, Reason, Sealed, Usage
 

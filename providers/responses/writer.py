@@ -11,7 +11,7 @@ from typing import Any, Protocol, assert_never
 import msgspec
 
 from providers.codec import Reply, new_id
-from providers.responses_output import (
+from providers.responses.output import (
     Head,
     Object,
     annotation,
@@ -26,7 +26,7 @@ from providers.responses_output import (
     summary_part,
     text_part,
 )
-from providers.responses_tools import Declared, declared_tools
+from providers.responses.tools import Declared, declared_tools
 from streams import sse
 from streams.events import (
     Begin,

@@ -1,4 +1,4 @@
-"""A Chat Completions client's request, read into a ``Call``. Messages are in ``chat_messages``.
+"""A Chat Completions client's request, read into a ``Call``. Messages are in ``history``.
 
 Source: the parameter types of the openai package (``openai/types/chat``).
 """
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from providers.call import Call, Control, Format, NativeTool, Reasoning, Tool, ToolChoice
-from providers.chat_messages import read_marks, read_messages
+from providers.chat.history import read_marks, read_messages
 from providers.controls import read_controls
 from providers.fields import Drops, Fields, expect, join
 from streams.errors import invalid

@@ -1,7 +1,7 @@
 """OpenAI Chat Completions, both roles.
 
-The pieces: ``chat_requests`` and ``chat_messages`` read a client's request, ``chat_outgoing`` and ``chat_turns`` write
-one for a provider, ``chat_stream`` reads answers, ``chat_writer`` writes them.
+The pieces: ``incoming`` and ``history`` read a client's request, ``outgoing`` and ``turns`` write
+one for a provider, ``reader`` reads answers, ``writer`` writes them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,11 +10,11 @@ from typing import Any, Literal
 import msgspec
 
 from providers.call import Call
-from providers.chat_outgoing import write_request
-from providers.chat_requests import read_request
-from providers.chat_stream import ChatReader, read_answer
-from providers.chat_turns import native_members
-from providers.chat_writer import ChatWriter, write_answer
+from providers.chat.incoming import read_request
+from providers.chat.outgoing import write_request
+from providers.chat.reader import ChatReader, read_answer
+from providers.chat.turns import native_members
+from providers.chat.writer import ChatWriter, write_answer
 from providers.codec import Outgoing, Recipient, Reply
 from providers.failures import openai_error
 from providers.fields import Drops

@@ -12,14 +12,14 @@ import msgspec
 
 from providers.codec import Reply
 from providers.failures import messages_error
-from providers.messages_answer import (
+from providers.messages.answer import (
     message_begun,
     signature,
     usage_delta,
     wordless,
     write_reason,
 )
-from providers.messages_blocks import tool_id
+from providers.messages.blocks import tool_id
 from streams import sse
 from streams.events import (
     Begin,

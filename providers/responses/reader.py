@@ -12,7 +12,8 @@ import msgspec
 
 from providers.codec import new_id
 from providers.failures import read_event_failure
-from providers.responses_json import (
+from providers.responses.tools import custom_names, flat_name
+from providers.responses.values import (
     Json,
     as_index,
     as_object,
@@ -22,7 +23,6 @@ from providers.responses_json import (
     read_usage,
     reasoning_text,
 )
-from providers.responses_tools import custom_names, flat_name
 from streams.errors import GatewayError
 from streams.events import (
     Begin,

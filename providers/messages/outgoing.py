@@ -10,8 +10,8 @@ from providers.call import NO_MARKS, Call, Format, NativeTool, Reasoning, Tool, 
 from providers.codec import Outgoing, Recipient
 from providers.controls import BY_NAME, write_controls
 from providers.fields import Drops, join
-from providers.messages_blocks import Block, Breakpoints, Prompt, cache_control, plain
-from providers.messages_incoming import TOOL_MARKS
+from providers.messages.blocks import Block, Breakpoints, Prompt, cache_control, plain
+from providers.messages.incoming import TOOL_MARKS
 from providers.quirks import Quirks
 
 NO_SAMPLING_SINCE = "2026-10-21"  # the version of the API from which temperature, top_p and top_k are a 400

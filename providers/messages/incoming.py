@@ -146,7 +146,7 @@ def _text(fields: Fields, drops: Drops) -> Iterator[Part]:
 
 
 def _image(fields: Fields, drops: Drops) -> Iterator[Part]:
-    source = fields.object("source") or Fields({}, fields.path("source"))
+    source = Fields.of(fields.need("source", dict), fields.path("source"))
     found = _media(source)
     if found is None:
         raise _bad_source(source)
@@ -154,7 +154,7 @@ def _image(fields: Fields, drops: Drops) -> Iterator[Part]:
 
 
 def _document(fields: Fields, drops: Drops) -> Iterator[Part]:
-    source = fields.object("source") or Fields({}, fields.path("source"))
+    source = Fields.of(fields.need("source", dict), fields.path("source"))
     title, marks = fields.string("title"), _marks(fields, DOCUMENT_MARKS)
     if (found := _media(source)) is not None:
         yield FilePart(found, title, fields.at, marks)

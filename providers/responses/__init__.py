@@ -1,7 +1,7 @@
 """OpenAI Responses (`/v1/responses`), both roles.
 
-Source: OpenAI's API reference and the types of the openai package. The parts: ``responses_requests`` (a client's
-request), ``responses_outgoing`` (a provider's request), ``responses_reader``, ``responses_writer``.
+Source: OpenAI's API reference and the types of the openai package. The parts: ``incoming`` (a client's
+request), ``outgoing`` (a provider's request), ``reader``, ``writer``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,10 +12,10 @@ import msgspec
 from providers.call import Call
 from providers.codec import Outgoing, Reader, Recipient, Reply, Writer
 from providers.failures import openai_error
-from providers.responses_outgoing import returned, write_request
-from providers.responses_reader import ResponsesReader, read_answer
-from providers.responses_requests import read_request
-from providers.responses_writer import ResponsesWriter, write_answer
+from providers.responses.incoming import read_request
+from providers.responses.outgoing import returned, write_request
+from providers.responses.reader import ResponsesReader, read_answer
+from providers.responses.writer import ResponsesWriter, write_answer
 from providers.seal import PREFIX, Issuer, unseal
 from streams.events import Api, Event, Failed
 from streams.fold import Answer

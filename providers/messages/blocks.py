@@ -31,7 +31,7 @@ from providers.call import (
     Turn,
 )
 from providers.fields import Drops, join
-from providers.messages_incoming import CALL_MARKS, DOCUMENT_MARKS, IMAGE_MARKS, RESULT_MARKS, TEXT_MARKS
+from providers.messages.incoming import CALL_MARKS, DOCUMENT_MARKS, IMAGE_MARKS, RESULT_MARKS, TEXT_MARKS
 from providers.seal import Issuer, Seal
 from streams.errors import invalid
 

@@ -10,7 +10,7 @@ import msgspec
 
 from providers.codec import Reply, new_id, settled_reason
 from providers.failures import read_event_failure
-from providers.messages_blocks import input_object, tool_id
+from providers.messages.blocks import input_object, tool_id
 from providers.seal import Issuer, seal
 from streams.errors import GatewayError
 from streams.events import (

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from providers.chat_calls import Call, Calls, Details, name_and_text, readable, text_of
-from providers.chat_usage import read_usage
+from providers.chat.calls import Call, Calls, Details, name_and_text, readable, text_of
+from providers.chat.usage import read_usage
 from providers.codec import settled_reason
 from providers.failures import read_event_failure
 from streams.errors import GatewayError

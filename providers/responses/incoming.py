@@ -32,8 +32,8 @@ from providers.call import (
 )
 from providers.controls import read_controls
 from providers.fields import Drops, Fields, expect
-from providers.responses_json import reasoning_text
-from providers.responses_tools import flat_name
+from providers.responses.tools import flat_name
+from providers.responses.values import reasoning_text
 from providers.seal import PREFIX, unseal
 from streams.errors import invalid
 from streams.events import ToolKind

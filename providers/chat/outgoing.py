@@ -1,4 +1,4 @@
-"""A ``Call`` written as a Chat Completions request, whichever API the client speaks. Messages are in ``chat_turns``.
+"""A ``Call`` written as a Chat Completions request, whichever API the client speaks. Messages are in ``turns``.
 
 Source: the parameter types of the openai package (``openai/types/chat/completion_create_params.py``).
 """
@@ -9,7 +9,7 @@ from typing import Any, assert_never
 import msgspec
 
 from providers.call import Call, Control, Format, NativeTool, Reasoning, Tool, ToolChoice
-from providers.chat_turns import write_messages
+from providers.chat.turns import write_messages
 from providers.codec import Outgoing, Recipient
 from providers.controls import write_controls
 from providers.fields import Drops

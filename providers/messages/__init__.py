@@ -1,7 +1,7 @@
 """Anthropic Messages: the codec of ``/v1/messages``, both roles.
 
-What clients ask is in ``messages_incoming``, what providers are asked in ``messages_outgoing`` and ``messages_blocks``,
-streams are in ``messages_reader`` and ``messages_writer``, whole answers in ``messages_answer``.
+What clients ask is in ``incoming``, what providers are asked in ``outgoing`` and ``blocks``,
+streams are in ``reader`` and ``writer``, whole answers in ``answer``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,12 +13,12 @@ from providers.call import Call
 from providers.codec import Outgoing, Reader, Recipient, Reply, Writer
 from providers.failures import messages_error
 from providers.fields import generic, join
-from providers.messages_answer import read_answer, write_answer
-from providers.messages_blocks import restored
-from providers.messages_incoming import read_request
-from providers.messages_outgoing import write_request
-from providers.messages_reader import MessagesReader
-from providers.messages_writer import MessagesWriter
+from providers.messages.answer import read_answer, write_answer
+from providers.messages.blocks import restored
+from providers.messages.incoming import read_request
+from providers.messages.outgoing import write_request
+from providers.messages.reader import MessagesReader
+from providers.messages.writer import MessagesWriter
 from providers.seal import PREFIX, Issuer, unseal
 from streams.events import Api, Event, Failed
 from streams.fold import Answer
