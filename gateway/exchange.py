@@ -201,7 +201,7 @@ class Exchange:
             raise GatewayError.of(relay.refused)
         return self._respond(ChannelBody(writes), 200, (*STREAM_HEADERS, *self._passed(response, target)))
 
-    async def _pump(  # `pump` calls started()
+    async def _pump(  # noqa: ASYNC128  # `pump` calls started()
         self,
         request: UpstreamRequest,
         target: Target,

@@ -170,7 +170,7 @@ class Failed:
     """The answer did not become whole, or never began. Also what every ``GatewayError`` carries.
 
     ``headers`` are those the client needs beside the status (``retry-after``, ``x-should-retry``), ``details`` a JSON
-    value that goes into Messages' ``error.details``. ``raw`` is the upstream's error as it came; it never goes to a client.
+    value that goes into Messages' ``error.details``. ``raw`` is the upstream's error as it came, never for a client.
     """
 
     kind: Kind
