@@ -39,7 +39,7 @@ from streams import sse
 from streams.errors import GatewayError
 from streams.events import Api, Event, Failed
 from streams.fold import Fold
-from streams.pipe import CHUNKS_QUEUED, WRITES_QUEUED, Watch, pump
+from streams.pipe import PIECES_QUEUED, WRITES_QUEUED, Watch, pump
 
 STREAM_HEADERS: Headers = (
     ("content-type", "text/event-stream; charset=utf-8"),
@@ -191,7 +191,7 @@ class Exchange:
     # Streams
 
     async def _stream(self, incoming: Incoming, target: Target, request: UpstreamRequest) -> Response:
-        into, chunks = trio.open_memory_channel[bytes | Failed](CHUNKS_QUEUED)
+        into, chunks = trio.open_memory_channel[bytes | Failed](PIECES_QUEUED)
         response: UpstreamResponse = await self._scope.nursery.start(self._pump, request, target, into)
         to_client, writes = trio.open_memory_channel[bytes](WRITES_QUEUED)
         relay = Relay(self._lane(incoming, target, response), chunks, to_client, self._record, self._service.keep_alive)

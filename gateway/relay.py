@@ -1,6 +1,9 @@
 """The stream of one exchange between the pump and the client: translation, the commit point, keep-alives, the end."""
 
+import contextlib
 import logging
+from collections.abc import Callable
+from functools import partial
 
 import trio
 
@@ -60,23 +63,22 @@ class Relay:
     async def _run(self) -> None:
         while not self._lane.seen.over:
             try:
-                batch = await receive_batch(self._chunks)
+                data, failed = await receive_batch(self._chunks)
             except trio.EndOfChannel:
-                await self._send(self._feed(None))
+                await self._send(self._told(self._lane.close))
                 break
-            for item in batch:
-                await self._send(self._feed(item))
+            await self._send(self._translated(data, failed))
         self._settle()
         await self._finish()
 
-    def _feed(self, item: bytes | Failed | None) -> bytes:
-        """The client's bytes for one item of the pump; ``None`` is the end of the upstream's body."""
+    def _translated(self, data: bytes, failed: Failed | None) -> bytes:
+        out = self._told(partial(self._lane.feed, data)) if data else b""
+        return out + self._lane.fail(failed) if failed is not None else out
+
+    def _told(self, step: Callable[[], bytes]) -> bytes:
+        """The client's bytes for one step of the lane, an error event where it fails."""
         try:
-            if item is None:
-                return self._lane.close()
-            if isinstance(item, Failed):
-                return self._lane.fail(item)
-            return self._lane.feed(item)
+            return step()
         except sse.EventTooLarge:
             return self._lane.fail(Failed("upstream", "the provider sent an event larger than the gateway's limit"))
         except Exception:  # the border where our own mistake becomes the client's error event
@@ -114,9 +116,9 @@ class Relay:
         self._over = True
         if self._lane.seen.failed is not None:
             return
-        with trio.move_on_after(END_GRACE):
-            async for item in self._chunks:
-                await self._send(self._feed(item))
+        with trio.move_on_after(END_GRACE), contextlib.suppress(trio.EndOfChannel):
+            while True:
+                await self._send(self._translated(*await receive_batch(self._chunks)))
 
     def _beat(self) -> None:
         if self._over:

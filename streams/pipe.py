@@ -6,7 +6,7 @@ fills them from the end and so slows its own upstream and nobody else's.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Final, Protocol, TypeVar
 
 import attrs
@@ -15,7 +15,8 @@ import trio
 from streams.errors import GatewayError
 from streams.events import Failed
 
-CHUNKS_QUEUED: Final = 8  # of at most 64 KiB each, the HTTP client's read size
+PIECE: Final = 4096  # bytes; larger reads are queued in pieces, so that the number of items bounds their size
+PIECES_QUEUED: Final = 64  # an upstream that writes each event on its own still gives many at once
 BATCH_BYTES: Final = 64 * 1024  # what the translator takes in one go
 WRITES_QUEUED: Final = 2  # translated batches that wait for the client
 
@@ -123,11 +124,12 @@ async def _forward(
 ) -> Failed | None:
     try:
         async for chunk in chunks:
-            try:
-                into.send_nowait(chunk)
-            except trio.WouldBlock:
-                watch.pause()
-                await into.send(chunk)
+            for piece in _pieces(chunk):
+                try:
+                    into.send_nowait(piece)
+                except trio.WouldBlock:
+                    watch.pause()
+                    await into.send(piece)
             watch.heard()
     except GatewayError as error:
         return error.failed
@@ -136,22 +138,30 @@ async def _forward(
     return None
 
 
-async def receive_batch(channel: trio.MemoryReceiveChannel[bytes | Failed]) -> list[bytes | Failed]:
-    """What is queued, up to ``BATCH_BYTES``: batching that regulates itself and adds no latency.
+def _pieces(chunk: bytes) -> Iterable[bytes]:
+    if len(chunk) <= PIECE:
+        return (chunk,)
+    return (chunk[start : start + PIECE] for start in range(0, len(chunk), PIECE))
 
-    Waits for the first item only. Raises ``trio.EndOfChannel`` when the pump has closed the channel.
+
+async def receive_batch(channel: trio.MemoryReceiveChannel[bytes | Failed]) -> tuple[bytes, Failed | None]:
+    """What is queued, as one piece of up to ``BATCH_BYTES``, and the failure behind it: batching that regulates itself
+    and adds no latency. Waits for the first item only. Raises ``trio.EndOfChannel`` once the pump has closed the
+    channel and all is taken.
     """
     item = await channel.receive()
-    batch = [item]
-    size = len(item) if isinstance(item, bytes) else 0
-    while size < BATCH_BYTES:
+    parts: list[bytes] = []
+    size = 0
+    while not isinstance(item, Failed):
+        parts.append(item)
+        size += len(item)
+        if size >= BATCH_BYTES:
+            break
         try:
             item = channel.receive_nowait()
         except (trio.WouldBlock, trio.EndOfChannel):
             break
-        batch.append(item)
-        size += len(item) if isinstance(item, bytes) else 0
-    return batch
+    return b"".join(parts), item if isinstance(item, Failed) else None
 
 
 class Heartbeat:
