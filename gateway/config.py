@@ -283,7 +283,6 @@ class _Builder:
             self._wrong((*path, "default"), f"{raw.model} is no single model", "a wildcard cannot be the default")
         self._check_headers(path, raw)
         name = raw.name or raw.model
-        quirks: dict[str, Any] = dict(raw.quirks) if raw.quirks is not None else {}
         self._note(name, raw, provider)
         return Entry(
             name=name,
@@ -296,7 +295,7 @@ class _Builder:
             headers=tuple(raw.headers.items()),
             http_host=raw.http_host,
             speaks=self._speaks(path, raw, provider),
-            quirks=attrs.evolve(provider.quirks, **quirks),
+            quirks=raw.quirks or {},
             timeouts=_timeouts(timeouts, raw.timeouts),
             written=raw.model,
         )

@@ -133,5 +133,5 @@ def _target(found: Found, asked: str | None, api: Api) -> Target:
         lane="byte" if upstream == api else "hub",
         url=url_for(entry.base_url, entry.provider, upstream, found.model),
         asked=asked or entry.name,
-        recipient=Recipient(found.model, entry.issuer, entry.quirks),
+        recipient=Recipient(found.model, entry.issuer, entry.quirks_of(found.model)),
     )

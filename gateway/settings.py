@@ -4,10 +4,12 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 
 from providers.catalog import Provider, Speaks
+from providers.models import quirks_of
 from providers.quirks import Quirks
 from providers.seal import Issuer
 from streams.pipe import Timeouts
@@ -36,8 +38,8 @@ class Limits:
 class Entry:
     """One item of ``model_providers``: a model of a provider (``*`` for all of them) and how to reach it.
 
-    ``written`` is the item's ``model`` as it stands in the file. ``speaks``, ``quirks`` and ``timeouts`` are what holds
-    in the end: the provider's row or the root's setting with the item's own laid over it.
+    ``written`` is the item's ``model`` as it stands in the file. ``speaks`` and ``timeouts`` are what holds in the end:
+    the provider's row or the root's setting with the item's own laid over it; ``quirks`` are the item's own alone.
     """
 
     name: str
@@ -50,7 +52,7 @@ class Entry:
     headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
     http_host: str | None = None
     speaks: Speaks = attrs.field(default=attrs.Factory(lambda self: self.provider.speaks, takes_self=True))
-    quirks: Quirks = attrs.field(default=attrs.Factory(lambda self: self.provider.quirks, takes_self=True))
+    quirks: Mapping[str, Any] = attrs.field(factory=dict)
     timeouts: Timeouts = attrs.field(factory=Timeouts)
     written: str = attrs.field(default=attrs.Factory(lambda self: f"{self.provider.id}/{self.model}", takes_self=True))
 
@@ -63,6 +65,11 @@ class Entry:
         """The words before the slash under which its models can be asked for."""
         own = (self.name.removesuffix("/*"),) if self.wildcard else ()
         return tuple(dict.fromkeys((*own, self.written.partition("/")[0], self.provider.id)))
+
+    def quirks_of(self, model: str) -> Quirks:
+        """How ``model`` (an id of the provider) is to be spoken to: the provider's row, what is known of the model laid
+        over it, and the item's own over both."""
+        return attrs.evolve(quirks_of(self.provider.quirks, model), **self.quirks)
 
     @property
     def issuer(self) -> Issuer:

@@ -28,9 +28,30 @@ class Quirks:
     reasoning_effort: bool = True
     """Chat: false where ``reasoning_effort`` is refused."""
 
+    efforts: tuple[str, ...] = ()
+    """The levels of effort that the model knows; empty: not known, any goes out as it came."""
+
+    reasoning_field: Literal["reasoning_content", "reasoning"] = "reasoning_content"
+    """Chat: the member in which reasoning is given back to the provider that made it, where it did not say itself."""
+
+    reasoning_replay: Literal["own", "every_message"] = "own"
+    """Chat: ``every_message`` where, once an assistant message has reasoning, every later one must have the field."""
+
     adaptive_thinking: bool = False
     """Messages: the model takes ``thinking: adaptive`` with ``output_config.effort`` (Claude 4.6 and later) instead of
     ``enabled`` with a token budget."""
+
+    structured_output: bool = True
+    """Messages: ``output_config.format`` is known; else the schema is told in words."""
+
+    sampling: Literal["free", "unless_thinking", "only_effort_none", "never"] = "free"
+    """When the model takes temperature, top_p and top_k."""
+
+    one_of_temperature_top_p: bool = False
+    """The model refuses temperature and top_p together; top_p goes."""
+
+    cache_breakpoints: bool = False
+    """Chat and Responses: the model takes ``prompt_cache_breakpoint`` on content parts (GPT-5.6 and later)."""
 
     anthropic_version: str = "2023-06-01"
     """Messages: what requests that trigate writes declare; a Messages client's own header passes unchanged."""

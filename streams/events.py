@@ -55,10 +55,12 @@ class Begin:
 
 @attrs.frozen
 class Text:
-    """A piece of visible text. Never empty."""
+    """A piece of visible text. Never empty. ``logprobs`` are its tokens' log probabilities where they were asked for:
+    a list of objects ``{token, logprob, bytes, top_logprobs}``, the same in Chat and Responses."""
 
     block: int
     text: str
+    logprobs: Any = None
 
 
 @attrs.frozen
@@ -158,11 +160,13 @@ class Usage:
 
 @attrs.frozen
 class End:
-    """The answer is whole. ``raw`` is the provider's own word for the reason."""
+    """The answer is whole. ``raw`` is the provider's own word for the reason; ``details`` are Messages'
+    ``stop_details`` (a JSON object that says why an answer was refused)."""
 
     reason: Reason
     raw: str | None = None
     stop_sequence: str | None = None
+    details: Any = None
 
 
 @attrs.frozen

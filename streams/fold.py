@@ -31,6 +31,7 @@ from streams.events import (
 class TextBlock:
     text: str
     citations: tuple[Cited, ...] = ()
+    logprobs: tuple[Any, ...] = ()  # of all its tokens, where they were asked for
 
 
 @attrs.frozen
@@ -82,13 +83,14 @@ class Answer:
 class _Open:
     """A block while its pieces come in."""
 
-    __slots__ = ("citations", "first", "pieces", "sealed")
+    __slots__ = ("citations", "first", "logprobs", "pieces", "sealed")
 
     def __init__(self, first: Event) -> None:
         self.first = first
         self.pieces: list[str] = []
         self.sealed: Sealed | None = None
         self.citations: list[Cited] = []
+        self.logprobs: list[Any] = []
 
     def block(self) -> Block:
         text = "".join(self.pieces)
@@ -102,7 +104,7 @@ class _Open:
             case Thought() | Sealed():
                 return ThoughtBlock(text, self.sealed)
             case _:
-                return TextBlock(text, tuple(self.citations))
+                return TextBlock(text, tuple(self.citations), tuple(self.logprobs))
 
 
 class Fold:
@@ -117,7 +119,11 @@ class Fold:
 
     def add(self, event: Event) -> None:
         match event:
-            case Text(block=block, text=text) | Refusal(block=block, text=text) | Thought(block=block, text=text):
+            case Text(block=block, text=text, logprobs=logprobs):
+                opened = self._open(block, event)
+                opened.pieces.append(text)
+                opened.logprobs.extend(logprobs or ())
+            case Refusal(block=block, text=text) | Thought(block=block, text=text):
                 self._open(block, event).pieces.append(text)
             case ToolInput(block=block, text=text):
                 self._blocks[block].pieces.append(text)

@@ -172,7 +172,8 @@ strict: true
     assert (entry.key, entry.base_url, entry.http_host) == ("sk-two", "https://eu.example:8443/v1", "inner")
     assert entry.headers == (("X-Team", "a$b"),)
     assert entry.speaks == {"chat": "messages", "messages": "messages", "responses": "messages"}
-    assert (entry.quirks.default_max_tokens, entry.quirks.refused_fields) == (100, ("store",))
+    quirks = entry.quirks_of(entry.model)
+    assert (quirks.default_max_tokens, quirks.refused_fields) == (100, ("store",))
     assert entry.timeouts == Timeouts(connect=2, first_byte=None, idle=60, total=600)
     assert config.timeouts == Timeouts(connect=2, first_byte=None, idle=0.5, total=None)
     assert config.limits == Limits(request_body=2**20, event=500_000, answer=4096, in_flight=7)

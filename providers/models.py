@@ -1,0 +1,72 @@
+"""What is known of models, as rows: how one departs from what its provider's row says.
+
+A row is a pattern (shell style, matched against the model's id in lower case without a vendor's prefix) and changes to
+``Quirks``. All rows that match are laid over one another in order, so general rows come first. A model that no row
+knows keeps its provider's quirks. Config wins over rows (``quirks`` of a provider entry).
+
+Source: the vendors' model pages and migration guides; for Claude, families after 4.5 think adaptively and those after
+4.6 take no sampling parameters, so an unknown Claude is taken for the newest.
+"""
+
+import fnmatch
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import attrs
+
+from providers.quirks import Quirks
+
+_BUDGET_THINKER = {"adaptive_thinking": False, "efforts": (), "sampling": "unless_thinking"}
+
+ROWS: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    # Anthropic
+    ("claude-*", {"default_max_tokens": 64000, "adaptive_thinking": True, "sampling": "never",
+                  "efforts": ("low", "medium", "high", "xhigh", "max")}),
+    ("claude-*-4-6*", {"sampling": "unless_thinking", "efforts": ("low", "medium", "high", "max")}),
+    ("claude-*-4-5*", {**_BUDGET_THINKER, "one_of_temperature_top_p": True}),
+    ("claude-opus-4-1*", {**_BUDGET_THINKER, "default_max_tokens": 32000, "one_of_temperature_top_p": True}),
+    ("claude-*-4-0*", _BUDGET_THINKER),
+    ("claude-*-4-2025*", _BUDGET_THINKER),
+    ("claude-opus-4-0*", {"default_max_tokens": 32000}),
+    ("claude-opus-4-2025*", {"default_max_tokens": 32000}),
+    ("claude-3*", {**_BUDGET_THINKER, "default_max_tokens": 8192, "structured_output": False}),
+    ("claude-3-7*", {"default_max_tokens": 64000}),
+    ("claude-3-haiku*", {"default_max_tokens": 4096}),
+    ("claude-3-opus*", {"default_max_tokens": 4096}),
+    ("claude-3-sonnet*", {"default_max_tokens": 4096}),
+    # OpenAI
+    ("o[1-9]*", {"sampling": "never", "efforts": ("low", "medium", "high")}),
+    ("gpt-5*", {"sampling": "only_effort_none", "efforts": ("none", "low", "medium", "high", "xhigh")}),
+    ("gpt-5", {"sampling": "never", "efforts": ("minimal", "low", "medium", "high")}),
+    ("gpt-5-*", {"sampling": "never", "efforts": ("minimal", "low", "medium", "high")}),
+    ("gpt-5.1*", {"efforts": ("none", "low", "medium", "high")}),
+    ("gpt-5.[6-9]*", {"cache_breakpoints": True, "efforts": ("none", "low", "medium", "high", "xhigh", "max")}),
+    # DeepSeek: once one assistant message has its reasoning, every later one must have the field
+    # (anomalyco/opencode#24722).
+    ("deepseek-*", {"reasoning_replay": "every_message"}),
+)  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def quirks_of(quirks: Quirks, model: str) -> Quirks:
+    """``quirks`` of a provider's row with what is known of ``model`` laid over them."""
+    name = plain_name(model)
+    changes: dict[str, Any] = {}
+    for pattern, row in ROWS:
+        if fnmatch.fnmatchcase(name, pattern):
+            changes |= row
+    return attrs.evolve(quirks, **changes) if changes else quirks
+
+
+_CLAUDE = re.compile(r"(?:.*[/.])?(claude-.*)")
+
+
+def plain_name(model: str) -> str:
+    """A model's id as its maker writes it: without a router's prefix (``openai/gpt-5``, ``us.anthropic.claude-…``), in
+    lower case, and for Claude with dashes in the version (OpenRouter writes ``claude-haiku-4.5``)."""
+    name = model.lower()
+    if (claude := _CLAUDE.fullmatch(name)) is not None:
+        return claude[1].replace(".", "-")
+    return name.rpartition("/")[2]

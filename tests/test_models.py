@@ -1,0 +1,98 @@
+"""What is known of models, and effort between levels and budgets."""
+
+import pytest
+
+from providers.call import Reasoning
+from providers.effort import LEVELS, asked_level, budget_of, known_level, level_of
+from providers.models import ROWS, plain_name, quirks_of
+from providers.quirks import Quirks
+
+
+@pytest.mark.parametrize(
+    ("model", "adaptive", "sampling", "limit"),
+    [
+        ("claude-3-haiku-20240307", False, "unless_thinking", 4096),
+        ("claude-3-5-sonnet-20241022", False, "unless_thinking", 8192),
+        ("claude-sonnet-4-20250514", False, "unless_thinking", 64000),
+        ("claude-opus-4-1-20250805", False, "unless_thinking", 32000),
+        ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", False, "unless_thinking", 64000),
+        ("anthropic/claude-haiku-4.5", False, "unless_thinking", 64000),
+        ("claude-opus-4-6", True, "unless_thinking", 64000),
+        ("claude-opus-4-7", True, "never", 64000),
+        ("claude-fable-5", True, "never", 64000),
+    ],
+)
+def test_claude_by_generation(model, adaptive, sampling, limit):
+    quirks = quirks_of(Quirks(), model)
+    assert (quirks.adaptive_thinking, quirks.sampling, quirks.default_max_tokens) == (adaptive, sampling, limit)
+
+
+@pytest.mark.parametrize(
+    ("model", "sampling", "efforts"),
+    [
+        ("o3-mini", "never", ("low", "medium", "high")),
+        ("openai/gpt-5-mini", "never", ("minimal", "low", "medium", "high")),
+        ("gpt-5.1-2025-11-13", "only_effort_none", ("none", "low", "medium", "high")),
+        ("gpt-5.4", "only_effort_none", ("none", "low", "medium", "high", "xhigh")),
+        ("gpt-4o", "free", ()),
+        ("llama3.2", "free", ()),
+        ("olmo-2", "free", ()),
+    ],
+)
+def test_openai_by_generation(model, sampling, efforts):
+    quirks = quirks_of(Quirks(), model)
+    assert (quirks.sampling, quirks.efforts) == (sampling, efforts)
+
+
+def test_a_model_that_no_row_knows_keeps_its_providers_quirks():
+    quirks = Quirks(max_tokens_field="max_tokens", refused_fields=("store",))
+    assert quirks_of(quirks, "qwen3") is quirks
+
+
+def test_every_row_can_match_and_changes_quirks_that_exist():
+    for pattern, changes in ROWS:
+        name = pattern.replace("[1-9]", "3").replace("[6-9]", "6").replace("*", "x")
+        known = quirks_of(Quirks(), name)
+        assert set(changes) <= set(Quirks.__slots__), pattern
+        assert known != Quirks(), pattern
+
+
+def test_names_lose_what_routers_put_before_them():
+    assert plain_name("openai/gpt-5") == "gpt-5"
+    assert plain_name("eu.anthropic.claude-opus-4-7-v1:0") == "claude-opus-4-7-v1:0"
+    assert plain_name("Vendor/claude-haiku-4.5") == "claude-haiku-4-5"
+
+
+@pytest.mark.parametrize(
+    ("budget", "level"),
+    [(1, "low"), (2048, "low"), (2049, "medium"), (8192, "medium"), (8193, "high"), (24000, "high"), (24001, "xhigh")],
+)
+def test_a_budget_is_a_level(budget, level):
+    assert level_of(budget) == level
+
+
+@pytest.mark.parametrize(
+    ("level", "known", "taken"),
+    [
+        ("high", ("low", "high"), "high"),
+        ("max", ("low", "medium", "high"), "high"),
+        ("xhigh", ("none", "low"), "low"),
+        ("minimal", ("none", "low", "medium"), "low"),
+        ("none", ("low", "medium"), None),
+        ("none", ("none", "low"), "none"),
+        ("turbo", ("low",), "turbo"),
+        ("max", (), "max"),
+    ],
+)
+def test_a_level_the_model_lacks_becomes_the_nearest_lower_one(level, known, taken):
+    assert known_level(level, known) == taken
+
+
+def test_what_was_asked_by_name_or_by_number():
+    assert asked_level(Reasoning(effort="high", budget=1)) == "high"
+    assert asked_level(Reasoning(budget=5000)) == "medium"
+    assert asked_level(Reasoning("adaptive")) is None
+    assert asked_level(Reasoning("disabled", budget=5000)) is None
+    assert budget_of(Reasoning(budget=77)) == 77
+    assert budget_of(Reasoning(effort="low")) < budget_of(Reasoning()) < budget_of(Reasoning(effort="max"))
+    assert all(budget_of(Reasoning(effort=level)) > 0 for level in LEVELS)

@@ -1,0 +1,52 @@
+"""Tool names that no API refuses, and the client's own in the answer (BerriAI/litellm#13609 shows a refusal)."""
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from providers.call import Call, CallPart, NativeTool, TextPart, Tool, ToolChoice, Turn
+from providers.names import restored, short_name, shortened
+from streams.events import Text, ToolBegin
+
+LONG = "mcp__a_server_with_a_long_name__" + "tool." * 20
+
+
+@given(st.text())
+def test_any_name_becomes_one_that_every_api_takes(name):
+    short = short_name(name)
+    assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", short)
+    assert short_name(short) == short
+    assert short == short_name(name)
+
+
+def test_names_that_differ_late_stay_apart():
+    assert short_name(LONG + "a") != short_name(LONG + "b")
+
+
+def test_a_call_without_long_names_is_left_alone():
+    call = Call("chat", "m", (Turn("user", (TextPart("hi"),)),), tools=(Tool("f"),))
+    same, names = shortened(call)
+    assert same is call
+    assert names == {}
+
+
+def test_tools_history_and_choice_change_together_and_the_answer_changes_back():
+    native = NativeTool("messages", "bash_20250124", {"name": "bash"})
+    call = Call(
+        "messages",
+        "m",
+        (Turn("assistant", (TextPart("x"), CallPart("c", LONG, "{}"), CallPart("d", "gone.tool", "{}"))),),
+        tools=(Tool(LONG), Tool("f"), native),
+        tool_choice=ToolChoice("tool", LONG, allowed=(LONG, "f")),
+    )
+    changed, names = shortened(call)
+    short = short_name(LONG)
+    assert [tool.name for tool in changed.tools if isinstance(tool, Tool)] == [short, "f"]
+    assert changed.tools[2] is native
+    assert changed.turns[0].parts[1].name == short
+    assert changed.turns[0].parts[2].name == short_name("gone.tool")
+    assert changed.tool_choice == ToolChoice("tool", short, allowed=(short, "f"))
+    assert restored(ToolBegin(0, "c", short), names) == ToolBegin(0, "c", LONG)
+    assert restored(ToolBegin(0, "c", "f"), names) == ToolBegin(0, "c", "f")
+    assert restored(Text(0, short), names) == Text(0, short)
