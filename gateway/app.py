@@ -3,19 +3,21 @@ was called."""
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import msgspec
-from quart import Response, request
+from quart import Response, g, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from gateway.config import Config
+from gateway.errors import MISTAKE
 from gateway.exchange import JSON_HEADERS, Asked, Exchange, Service, own_headers
 from gateway.headers import Headers
 from gateway.ledger import Ledger, Record
 from gateway.routing import Model, Router
-from gateway.scope import Scope, configure, current_scope, read_body, respond
+from gateway.scope import configure, current_scope, read_body, respond
 from gateway.server import Lifecycle
 from gateway.upstream import Upstream
 from providers.apis import CODECS
@@ -58,7 +60,7 @@ def create_app(config: Config, lifecycle: Lifecycle | None = None, ledger: Ledge
 def _exchange(service: Service, ledger: Ledger, api: Api) -> Callable[[], Awaitable[Response]]:
     async def view() -> Response:
         scope = current_scope()
-        record = _record(api, scope, ledger)
+        record = _record(api, ledger)
         asked = Asked(_client_headers(), request.query_string.decode("latin-1"))
         exchange = Exchange(service, api, asked, scope, record)
         if service.lifecycle.in_flight > service.limits.in_flight:
@@ -72,10 +74,13 @@ def _exchange(service: Service, ledger: Ledger, api: Api) -> Callable[[], Awaita
     return view
 
 
-def _record(api: Api, scope: Scope, ledger: Ledger) -> Record:
-    """A record for the request that is being handled, settled when its last task has ended."""
-    record = Record(scope.id, api)
-    scope.on_close(lambda left: ledger.settle(record, left))
+def _record(api: Api, ledger: Ledger) -> Record:
+    """The one record of the request that is being handled, settled when its last task has ended."""
+    record: Record | None = g.get("record")
+    if record is None:
+        scope = current_scope()
+        record = g.record = Record(scope.id, api)
+        scope.on_close(partial(ledger.settle, record))
     return record
 
 
@@ -168,7 +173,7 @@ def _add_health(app: QuartTrio, lifecycle: Lifecycle) -> None:
 def _add_errors(app: QuartTrio, ledger: Ledger) -> None:
     async def http_error(error: HTTPException) -> Response:
         failed = _http_failed(error)
-        record = _record(_api_of(request.path), current_scope(), ledger)
+        record = _record(_api_of(request.path), ledger)
         record.failed = failed
         record.answered(failed.status)
         body = CODECS[record.api].write_error(failed, record.id)
@@ -182,7 +187,7 @@ def _add_errors(app: QuartTrio, ledger: Ledger) -> None:
 
     async def our_mistake(error: Exception) -> Response:
         app.logger.exception("unexpected error", exc_info=error)
-        return await http_error(HTTPException("the gateway has made a mistake; it is in its log"))
+        return await http_error(HTTPException(MISTAKE.message))
 
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(Exception, our_mistake)

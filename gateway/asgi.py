@@ -14,9 +14,14 @@ from gateway.app import create_app
 from gateway.config import discover, load
 from gateway.connections import install
 
+log = logging.getLogger("trigate.asgi")
+
 
 def application() -> QuartTrio:
     """The app for the config that ``trigate serve`` would find. Raises ``ConfigError``."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     install()
-    return create_app(load(discover(Path.cwd(), os.environ), os.environ))
+    config = load(discover(Path.cwd(), os.environ), os.environ)
+    for text in (*config.warnings, *config.notes):
+        log.warning(text)
+    return create_app(config)

@@ -1,18 +1,23 @@
 """The commands that serve: ``serve``, with the demo and workers, and ``mock``."""
 
 import gc
+import ipaddress
 import json
 import logging
+import os
+import shlex
 import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import click
+import msgspec
 import trio
 
-from gateway import __version__
+import gateway
 from gateway.app import create_app
 from gateway.commands import load_or_explain
 from gateway.config import Config, from_mapping
@@ -20,59 +25,68 @@ from gateway.mock import MODELS, create_mock
 from gateway.routing import Router
 from gateway.server import BindFailed, Lifecycle, adopt, bind, serve, supervise
 
+LOCAL = "127.0.0.1"
+PORT = 12000
+SHOWN = 12  # models that the banner lists
 
-def run(
-    path: Path | None, *, host: str | None, port: int | None, workers: int, demo: bool, pace: float, fds: Sequence[int]
-) -> int:
+
+def run(path: Path | None, *, host: str | None, port: int | None, workers: int, fds: Sequence[int]) -> int:
     """``trigate serve``: the exit status."""
-    _log_to_stderr()
-    if demo:
-        return _run_demo(host or "127.0.0.1", 12000 if port is None else port, pace)
+    log_to_stderr()
     config = load_or_explain(path)
     if config is None:
         return 1
     if fds:  # a worker: the supervisor has bound and said everything
         return _serve(config, [adopt(fd) for fd in fds], announce=None)
-    for text in (*config.warnings, *config.notes):
-        click.echo(f"warning: {text}", err=True)
+    for kind, texts in (("warning", config.warnings), ("note", config.notes)):
+        for text in texts:
+            click.echo(f"{kind}: {text}", err=True)
     try:
         sockets = _bind(config, host, port)
     except BindFailed as error:
-        click.echo(str(error), err=True)
-        return 1
-    announce = partial(_announce, config, [_url(sock) for sock in sockets])
+        return _refused(error)
+    _warn_if_open(config, sockets)
+    announce = partial(_announce, config, sockets)
     if workers == 1:
         return _serve(config, sockets, announce)
     announce()
-    argv = [sys.executable, "-m", "gateway", "serve", str(config.path)]
-    return trio.run(partial(supervise, argv, sockets, workers, config.drain + config.drain_delay))
+    _settle_memory()
+    return trio.run(supervise, _worker(config), sockets, workers, config.drain + config.drain_delay)
+
+
+def run_demo(host: str | None, port: int | None, pace: float) -> int:
+    """``trigate serve --demo``: the gateway and a stand-in provider in one process; the exit status."""
+    log_to_stderr()
+    try:
+        sock, mock_sock = bind(host or LOCAL, PORT if port is None else port), bind(LOCAL, 0)
+    except BindFailed as error:
+        return _refused(error)
+    trio.run(_demo, demo_config(_url(mock_sock)), sock, mock_sock, pace)
+    return 0
 
 
 def run_mock(host: str, port: int, pace: float) -> int:
     """``trigate mock``: the exit status."""
-    _log_to_stderr()
+    log_to_stderr()
     try:
         sock = bind(host, port)
     except BindFailed as error:
-        click.echo(str(error), err=True)
-        return 1
-    click.echo(f"mock provider on {_url(sock)}: chat, messages and responses; models {', '.join(MODELS)}")
-    trio.run(partial(serve, create_mock(pace), [sock], state=Lifecycle(), drain=1))
+        return _refused(error)
+    app = create_mock(pace)
+    _settle_memory()
+    announce = partial(_banner, "trigate mock", [sock], MODELS, MODELS[0])
+    trio.run(partial(serve, app, [sock], state=Lifecycle(), drain=1, ready=announce))
     return 0
 
 
-def _log_to_stderr() -> None:
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+def _refused(error: BindFailed) -> int:
+    click.echo(f"{error} (--host and --port choose)", err=True)
+    return 1
 
 
 def _bind(config: Config, host: str | None, port: int | None) -> list[socket.socket]:
     places = [(host or one.address, one.port if port is None else port) for one in config.listeners]
     return [bind(*place) for place in dict.fromkeys(places)]
-
-
-def _url(sock: socket.socket) -> str:
-    host, port = sock.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _serve(config: Config, sockets: Sequence[socket.socket], announce: Callable[[], None] | None) -> int:
@@ -87,20 +101,93 @@ def _serve(config: Config, sockets: Sequence[socket.socket], announce: Callable[
     return 0
 
 
+def _worker(config: Config) -> list[str]:
+    """The command of one worker. Python takes ``-m`` from the current directory first, where a ``gateway`` of somebody
+    else's may stand: ``-P`` keeps it out, unless ours is the one there."""
+    installed = Path(gateway.__file__).parents[1] != Path.cwd()
+    return [sys.executable, *(["-P"] if installed else []), "-m", "gateway", "serve", str(config.path)]
+
+
 def _settle_memory() -> None:
     """What start-up has made lives as long as the process: the collector need not look at it again and again."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+    gc.enable()
 
 
-def _announce(config: Config, urls: Sequence[str]) -> None:
-    names = [model.id for model in Router(config).models()]
-    click.echo(f"trigate {__version__} on {', '.join(urls)}")
-    click.echo(f"models: {', '.join(names[:12])}{' …' if len(names) > 12 else ''}")
-    if names:
-        body = {"model": names[0], "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
-        click.echo(f"try:   curl -N {urls[0]}/v1/chat/completions -d '{json.dumps(body)}'")
+# What is said
+
+
+class _JsonLines(logging.Formatter):
+    """Every line on a standard error that is no terminal is one JSON object; exchanges come as such already."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = record.getMessage()
+        if text.startswith('{"event":'):
+            return text
+        line = {
+            "event": "log",
+            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
+            "level": record.levelname.lower(),
+            "message": text,
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line).decode()
+
+
+def log_to_stderr() -> None:
+    """Log lines for people on a terminal, for programs elsewhere."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s") if sys.stderr.isatty() else _JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+def _announce(config: Config, sockets: Sequence[socket.socket]) -> None:
+    names = [model.id for model in Router(config).models()] or [entry.name for entry in config.entries]
+    default = next((entry.name for entry in config.entries if entry.default), names[0])
+    _banner(f"trigate {gateway.__version__}", sockets, names, default.replace("*", "MODEL"))
+
+
+def _banner(who: str, sockets: Sequence[socket.socket], names: Sequence[str], model: str) -> None:
+    """Where it listens, what can be asked for, and one line to try. Whoever reads that may be gone (``| head -1``): it
+    serves all the same."""
+    body = {"model": model, "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    lines = (
+        f"{click.style(who, bold=True)} is listening on {', '.join(_place(sock) for sock in sockets)}",
+        f"{click.style('models', dim=True)}  {', '.join(names[:SHOWN])}{more}",
+        f"{click.style('try', dim=True)}     curl -N {_url(sockets[0])}/v1/chat/completions -d "
+        f"{shlex.quote(json.dumps(body))}",
+    )
+    try:
+        click.echo("\n".join(lines), color=False if os.environ.get("NO_COLOR") else None)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor may the flush at the exit fail
+
+
+def _address(sock: socket.socket) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    return ipaddress.ip_address(sock.getsockname()[0].partition("%")[0])
+
+
+def _url(sock: socket.socket) -> str:
+    """One that can be asked on this machine; nobody can connect to 0.0.0.0."""
+    host, port = sock.getsockname()[:2]
+    if _address(sock).is_unspecified:
+        host = LOCAL
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _place(sock: socket.socket) -> str:
+    everywhere = " (and all other addresses of this machine)" if _address(sock).is_unspecified else ""
+    return f"{click.style(_url(sock), fg='cyan')}{everywhere}"
+
+
+def _warn_if_open(config: Config, sockets: Sequence[socket.socket]) -> None:
+    has_keys = any(entry.key for entry in config.entries)
+    if has_keys and not all(_address(sock).is_loopback for sock in sockets):
+        click.echo("warning: every machine that can connect here can use the keys in this config", err=True)
 
 
 # The demo
@@ -112,7 +199,7 @@ def demo_config(upstream: str) -> Config:
     return from_mapping(
         {
             "version": "v0.3.0",
-            "listeners": [{"type": "model", "name": "demo", "port": 12000}],
+            "listeners": [{"type": "model", "name": "demo", "port": PORT}],
             "model_providers": [
                 {**provider, "model": "demo/mock-large", "name": "demo", "default": True,
                  "speaks": ["chat", "messages", "responses"]},
@@ -124,21 +211,12 @@ def demo_config(upstream: str) -> Config:
     )  # fmt: skip
 
 
-def _run_demo(host: str, port: int, pace: float) -> int:
-    try:
-        sock, mock_sock = bind(host, port), bind("127.0.0.1", 0)
-    except BindFailed as error:
-        click.echo(str(error), err=True)
-        return 1
-    config = demo_config(_url(mock_sock))
-    trio.run(_demo, config, sock, mock_sock, pace)
-    return 0
-
-
 async def _demo(config: Config, sock: socket.socket, mock_sock: socket.socket, pace: float) -> None:
     lifecycle = Lifecycle()
+    app, mock = create_app(config, lifecycle), create_mock(pace)
+    _settle_memory()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(serve, create_mock(pace), [mock_sock], state=Lifecycle(), signals=False))
-        announce = partial(_announce, config, [_url(sock)])
-        await serve(create_app(config, lifecycle), [sock], state=lifecycle, drain=config.drain, ready=announce)
+        nursery.start_soon(partial(serve, mock, [mock_sock], state=Lifecycle(), signals=False))
+        announce = partial(_announce, config, [sock])
+        await serve(app, [sock], state=lifecycle, drain=config.drain, ready=announce)
         nursery.cancel_scope.cancel()

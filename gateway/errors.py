@@ -1,6 +1,6 @@
 """Which of an upstream's errors the client is told, and how (the shapes are ``providers/failures.py``'s business)."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 import msgspec
@@ -8,15 +8,30 @@ import msgspec
 from gateway.routing import Target
 from streams.events import Api, Failed
 
-REDACTED = "[redacted]"
+REDACTED = b"[redacted]"
+
+MISTAKE = Failed("internal", "the gateway has made a mistake; its log says more")
+"""For exceptions that nobody expects."""
 
 # 401 and 403 with our own key say that the provider refused *us*: the client's key is fine, and repeating is useless
 # (Claude Code repeats a 502 for minutes without the header).
 _OURS = ("authentication", "permission")
 
+Secrets: TypeAlias = tuple[str, ...]
 
-def told(failed: Failed, api: Api, target: Target) -> Failed:
-    """What the client of ``api`` is told of an upstream's failure, credentials removed."""
+# Configured headers whose names hold one of these are credentials too.
+_SECRET = ("auth", "key", "token", "secret", "cookie")
+
+
+def secrets_of(target: Target, given: str | None) -> Secrets:
+    """What must come back from ``target`` to nobody, the log included; ``given`` is the client's own credential."""
+    sent = target.headers(given)
+    credentials = [value for name, value in sent if any(word in name for word in _SECRET)]
+    return tuple(text for value in credentials if (text := value.removeprefix("Bearer ").strip()))
+
+
+def told(failed: Failed, api: Api, target: Target, secrets: Secrets) -> Failed:
+    """What the client of ``api`` is told of an upstream's failure, credentials removed. Told twice it is the same."""
     if failed.kind in _OURS and not target.entry.passthrough_auth:
         return Failed(
             "upstream",
@@ -33,13 +48,13 @@ def told(failed: Failed, api: Api, target: Target) -> Failed:
     return attrs.evolve(
         failed,
         status=status,
-        message=redact(failed.message, target),
-        details=_redact_json(failed.details, target),
+        message=redact(failed.message.encode(), secrets).decode(),
+        details=_redact_json(failed.details, secrets),
         headers=with_wait(failed.headers, status),
     )
 
 
-def passes(body: bytes, api: Api, target: Target) -> bytes | None:
+def passes(body: bytes, api: Api, target: Target, secrets: Secrets) -> bytes | None:
     """The body of an upstream's error response where it can go to the client as it is, credentials removed: the API is
     the client's own and the body has its shape."""
     if target.lane != "byte":
@@ -52,7 +67,7 @@ def passes(body: bytes, api: Api, target: Target) -> bytes | None:
         return None
     if not isinstance(value["error"].get("message"), str) or (api == "messages" and value.get("type") != "error"):
         return None
-    return redact(body.decode("utf-8", "replace"), target).encode()
+    return redact(body, secrets)
 
 
 def with_wait(headers: tuple[tuple[str, str], ...], status: int) -> tuple[tuple[str, str], ...]:
@@ -62,13 +77,12 @@ def with_wait(headers: tuple[tuple[str, str], ...], status: int) -> tuple[tuple[
     return headers
 
 
-def redact(text: str, target: Target) -> str:
-    """``text`` without the provider's credential, which some providers echo in their errors."""
-    key = target.entry.key
-    return text.replace(key, REDACTED) if key else text
+def redact(data: bytes, secrets: Secrets) -> bytes:
+    """``data`` without credentials, which some providers echo in their errors."""
+    for secret in secrets:
+        data = data.replace(secret.encode(), REDACTED)
+    return data
 
 
-def _redact_json(value: Any, target: Target) -> Any:
-    if value is None:
-        return None
-    return msgspec.json.decode(redact(msgspec.json.encode(value).decode(), target))
+def _redact_json(value: Any, secrets: Secrets) -> Any:
+    return None if value is None else msgspec.json.decode(redact(msgspec.json.encode(value), secrets))

@@ -5,14 +5,17 @@ which closes the upstream connection. Until the commit point (the first content 
 an honest HTTP status; after it, one error event.
 """
 
+import contextlib
+import logging
 import time
+from collections.abc import Callable
 from functools import partial
 
 import attrs
 import trio
 from quart import Response
 
-from gateway.errors import passes, told
+from gateway.errors import MISTAKE, Secrets, passes, redact, secrets_of, told
 from gateway.headers import (
     Headers,
     downstream_headers,
@@ -24,7 +27,7 @@ from gateway.headers import (
     upstream_query,
 )
 from gateway.incoming import Incoming, edited, read_incoming
-from gateway.lanes import ByteLane, HubLane, Lane, WholeLane
+from gateway.lanes import ByteLane, HubLane, Lane, WholeLane, too_large
 from gateway.ledger import Record
 from gateway.relay import Relay
 from gateway.routing import Router, Target
@@ -41,12 +44,16 @@ from streams.events import Api, Event, Failed
 from streams.fold import Fold
 from streams.pipe import PIECES_QUEUED, WRITES_QUEUED, Watch, pump
 
+log = logging.getLogger("trigate")
+
 STREAM_HEADERS: Headers = (
     ("content-type", "text/event-stream; charset=utf-8"),
     ("cache-control", "no-cache"),
     ("x-accel-buffering", "no"),
 )
 JSON_HEADERS: Headers = (("content-type", "application/json"),)
+
+ERROR_BODY = 2**20  # bytes of an upstream's error response that are read
 
 
 @attrs.frozen
@@ -78,8 +85,9 @@ class Exchange:
         self._scope = scope
         self._record = record
         self._api = api
-        self._target: Target | None = None
+        self._secrets: Secrets = ()
         self._passing: tuple[Failed | None, bytes] = (None, b"")  # an upstream's error, and its body as it can go out
+        self._passed: Headers = ()  # of the upstream's answer, once it is there
 
     async def answer(self, body: bytes) -> Response:
         """The response to ``body``; for a stream its beginning, the rest follows from the nursery's tasks.
@@ -91,7 +99,7 @@ class Exchange:
             target = self._service.router.resolve(incoming.model, self._api)
             self._record.asked = target.asked
             self._record.target, self._record.lane, self._record.model = target.name, target.lane, target.model
-            self._target = target
+            self._secrets = secrets_of(target, credential(self._asked.headers))
             outgoing = self._prepare(incoming, target)
             self._record.dropped = outgoing.dropped
             answer = self._stream if incoming.stream else self._whole
@@ -103,7 +111,7 @@ class Exchange:
         """An error response in the client's shape; the upstream's own body where it fits as it is."""
         self._record.failed = failed
         told_as, body = self._passing
-        if told_as is not failed:
+        if told_as != failed:
             body = self._codec.write_error(failed, self._record.id)
         return self._respond(body, failed.status, (*failed.headers, *JSON_HEADERS))
 
@@ -112,7 +120,7 @@ class Exchange:
     def _prepare(self, incoming: Incoming, target: Target) -> Outgoing:
         if target.lane == "byte":
             return edited(incoming, target)
-        return CODECS[target.api].write_request(incoming.call(), target.recipient)
+        return CODECS[target.api].write_request(incoming.call, target.recipient)
 
     def _request(self, incoming: Incoming, target: Target, outgoing: Outgoing) -> UpstreamRequest:
         url = target.url
@@ -142,16 +150,18 @@ class Exchange:
         if 200 <= response.status < 300:
             return response
         try:
-            body = await response.read(2**20)
+            body = await response.read(ERROR_BODY)
+        except GatewayError:
+            body = b""  # cut or endless: the status says enough
         finally:
             await response.aclose()
-        failed = self._told(read_failure(response.status, body, response.headers))
-        if failed.status == response.status and (passing := passes(body, self._api, target)) is not None:
+        failed = self._told(target, read_failure(response.status, body, response.headers))
+        if failed.status == response.status and (passing := passes(body, self._api, target, self._secrets)) is not None:
             self._passing = (failed, passing)
         raise GatewayError.of(failed)
 
-    def _told(self, failed: Failed) -> Failed:
-        return told(failed, self._api, self._target) if self._target is not None else failed
+    def _told(self, target: Target, failed: Failed) -> Failed:
+        return told(failed, self._api, target, self._secrets)
 
     # Whole answers
 
@@ -168,12 +178,16 @@ class Exchange:
         streamed = is_stream(response)
         folded = Fold()
         for event in whole_events(CODECS[target.api], body, streamed):
-            folded.add(self._told(event) if isinstance(event, Failed) else event)
+            folded.add(self._told(target, event) if isinstance(event, Failed) else event)
+        self._record.usage = folded.usage
         answer = folded.answer()
-        self._record.usage, self._record.reason, self._record.whole = answer.usage, answer.end.reason, True
-        if target.lane == "hub" or streamed:
+        if streamed:
+            self._record.lane = "hub"
+        if self._record.lane == "hub":
             body = self._codec.write_answer(answer, self._reply(incoming, target))
-        return self._respond(body, 200, (*JSON_HEADERS, *self._passed(response, target)))
+        self._record.reason, self._record.whole = answer.end.reason, True
+        self._hear(response)
+        return self._respond(body, 200, (*JSON_HEADERS, *self._passed))
 
     async def _read(self, response: UpstreamResponse, watch: Watch) -> bytes:
         limit = self._service.limits.answer
@@ -185,52 +199,66 @@ class Exchange:
             parts.append(chunk)
             size += len(chunk)
             if size > limit:
-                raise GatewayError("upstream", f"the provider's answer is larger than {limit} bytes")
+                raise GatewayError.of(too_large(limit))
         return b"".join(parts)
 
     # Streams
 
     async def _stream(self, incoming: Incoming, target: Target, request: UpstreamRequest) -> Response:
         into, chunks = trio.open_memory_channel[bytes | Failed](PIECES_QUEUED)
-        response: UpstreamResponse = await self._scope.nursery.start(self._pump, request, target, into)
         to_client, writes = trio.open_memory_channel[bytes](WRITES_QUEUED)
-        relay = Relay(self._lane(incoming, target, response), chunks, to_client, self._record, self._service.keep_alive)
+        relay = Relay(self._lane(incoming, target), chunks, to_client, self._record, self._service.keep_alive)
         relay.start(self._scope.nursery)
+
+        def opened(response: UpstreamResponse) -> None:
+            if not is_stream(response):
+                relay.lane = self._whole_lane(incoming, target)
+            self._hear(response)
+
+        self._scope.nursery.start_soon(self._pump, request, target, into, opened)
         await relay.opened.wait()
         if relay.refused is not None:
             raise GatewayError.of(relay.refused)
-        return self._respond(ChannelBody(writes), 200, (*STREAM_HEADERS, *self._passed(response, target)))
+        return self._respond(ChannelBody(writes), 200, (*STREAM_HEADERS, *self._passed))
 
-    async def _pump(  # noqa: ASYNC128  # `pump` calls started()
+    async def _pump(
         self,
         request: UpstreamRequest,
         target: Target,
         into: trio.MemorySendChannel[bytes | Failed],
-        *,
-        task_status: trio.TaskStatus[UpstreamResponse],
+        opened: Callable[[UpstreamResponse], None],
     ) -> None:
+        """Never raises but for cancellation: whatever ends the pump is told to the relay."""
         watch = Watch(target.entry.timeouts)
-        with self._service.lifecycle.pump(watch.scope):
-            await pump(partial(self._send, request, target), into, watch, task_status=task_status)
+        with into, self._service.lifecycle.pump(watch.scope):
+            try:
+                await pump(partial(self._send, request, target), opened, into.clone(), watch)
+            except Exception:  # a closed channel would be taken for a good end
+                log.exception("request %s: the pump failed", self._record.id)
+                with contextlib.suppress(trio.BrokenResourceError):
+                    await into.send(MISTAKE)
 
-    def _lane(self, incoming: Incoming, target: Target, response: UpstreamResponse) -> Lane:
-        limits = self._service.limits
-        streamed = is_stream(response)
-        if target.lane == "byte" and streamed:
-            return ByteLane(self._codec, self._told, limits.event)
+    def _lane(self, incoming: Incoming, target: Target) -> Lane:
+        limit, tell = self._service.limits.event, partial(self._told, target)
+        if target.lane == "byte":
+            return ByteLane(self._codec, tell, partial(redact, secrets=self._secrets), limit)
+        return HubLane(CODECS[target.api].reader(), self._codec.writer(self._reply(incoming, target)), tell, limit)
+
+    def _whole_lane(self, incoming: Incoming, target: Target) -> Lane:
+        """For a provider that answers whole though a stream was asked for."""
+        self._record.lane = "hub"
         writer = self._codec.writer(self._reply(incoming, target))
-        if streamed:
-            return HubLane(CODECS[target.api].reader(), writer, self._told, limits.event)
-        return WholeLane(CODECS[target.api], writer, self._told, limits.answer)
+        return WholeLane(CODECS[target.api], writer, partial(self._told, target), self._service.limits.answer)
 
     # Back to the client
 
     def _reply(self, incoming: Incoming, target: Target) -> Reply:
-        call = attrs.evolve(incoming.call(), model=target.asked)
+        call = attrs.evolve(incoming.call, model=target.asked)
         return Reply(call, target.recipient.issuer, int(time.time()), max(1, len(incoming.body) // 4))
 
-    def _passed(self, response: UpstreamResponse, target: Target) -> Headers:
-        return (downstream_headers if target.lane == "byte" else telling_headers)(response.headers)
+    def _hear(self, response: UpstreamResponse) -> None:
+        """Keep the headers of the upstream's answer that are for the client."""
+        self._passed = (downstream_headers if self._record.lane == "byte" else telling_headers)(response.headers)
 
     def _respond(self, body: bytes | ChannelBody, status: int, headers: Headers) -> Response:
         self._record.answered(status)

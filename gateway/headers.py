@@ -18,8 +18,8 @@ _NOT_UPSTREAM_PREFIXES = ("x-forwarded-", "x-trigate-", "x-arch-", "x-plano-")
 _MESSAGES_ONLY = ("anthropic-",)
 
 _NOT_DOWNSTREAM = _HOP_BY_HOP | {
-    "set-cookie", "server", "date", "content-length", "content-encoding", "alt-svc", "strict-transport-security",
-    "x-request-id", "request-id", "vary", "cache-control", "x-accel-buffering",
+    "set-cookie", "server", "date", "content-type", "content-length", "content-encoding", "alt-svc",
+    "strict-transport-security", "x-request-id", "request-id", "vary", "cache-control", "x-accel-buffering",
 }  # fmt: skip
 _NOT_DOWNSTREAM_PREFIXES = ("access-control-", "x-trigate-")
 
@@ -31,9 +31,7 @@ def upstream_headers(client: Iterable[tuple[str, str]], messages: bool) -> Heade
     """The client's headers for an upstream of its own API (the byte lane). ``messages``: whether that is Messages,
     the only API that the ``anthropic-`` headers are for."""
     headers = tuple(client)
-    named = {
-        token.strip().lower() for name, value in headers if name == "connection" for token in value.split(",")
-    }  # RFC 9110: what Connection names is hop-by-hop too
+    named = _named(headers)
     return tuple(
         (name, value)
         for name, value in headers
@@ -54,11 +52,17 @@ def upstream_query(client: str, messages: bool) -> str:
 
 def downstream_headers(upstream: Headers) -> Headers:
     """The upstream's headers for a client of its own API (the byte lane)."""
+    named = _named(upstream)
     return tuple(
         (name, value)
         for name, value in upstream
-        if name not in _NOT_DOWNSTREAM and not name.startswith(_NOT_DOWNSTREAM_PREFIXES) and name != "content-type"
+        if name not in _NOT_DOWNSTREAM and name not in named and not name.startswith(_NOT_DOWNSTREAM_PREFIXES)
     )
+
+
+def _named(headers: Headers) -> set[str]:
+    """What ``Connection`` names is hop-by-hop too."""
+    return {token.strip().lower() for name, value in headers if name == "connection" for token in value.split(",")}
 
 
 def telling_headers(upstream: Headers) -> Headers:

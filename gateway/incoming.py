@@ -1,6 +1,7 @@
 """A client's request on its way to a provider: read once, then either edited in place or translated."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import attrs
@@ -22,10 +23,10 @@ _STRING = msgspec.json.Decoder(str | None)
 
 # What a request cannot do without, checked before anybody is called; the rest is for the codecs or the provider.
 # Per API: the member, what its JSON may begin with, in words, whether it may be absent (Responses: a stored prompt).
-_CONVERSATION: Mapping[Api, tuple[str, bytes, str, bool]] = {
-    "chat": ("messages", b"[", "an array", False),
-    "messages": ("messages", b"[", "an array", False),
-    "responses": ("input", b'["', "a string or an array", True),
+_CONVERSATION: Mapping[Api, tuple[str, tuple[bytes, ...], str, bool]] = {
+    "chat": ("messages", (b"[",), "an array", False),
+    "messages": ("messages", (b"[",), "an array", False),
+    "responses": ("input", (b"[", b'"'), "a string or an array", True),
 }
 
 
@@ -39,6 +40,7 @@ class Incoming:
     model: str | None
     stream: bool
 
+    @cached_property
     def call(self) -> Call:
         """The request in neutral words. Raises ``GatewayError`` (400) with the path of a mistake."""
         try:
@@ -62,11 +64,11 @@ def read_incoming(api: Api, body: bytes) -> Incoming:
     model = _member(members, "model", _STRING, "a string")
     stream = _member(members, "stream", _BOOL, "a boolean")
     name, starts, kind, optional = _CONVERSATION[api]
-    raw = bytes(members.get(name, b"null"))
-    if raw == b"null":
+    first = bytes(memoryview(members.get(name, b"null"))[:1])  # of what may be megabytes
+    if first == b"n":
         if not optional:
             raise invalid(f"{name} is required", name)
-    elif raw[0] not in starts:
+    elif first not in starts:
         raise invalid(f"{name} must be {kind}", name)
     return Incoming(api, body, members, model, bool(stream))
 

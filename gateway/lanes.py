@@ -5,7 +5,7 @@ Both hand out whole events only, so pings and error events always fall on an eve
 """
 
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, assert_never
 
 import msgspec
 
@@ -13,15 +13,24 @@ from providers.codec import Codec, Reader, Writer
 from providers.failures import last_event
 from streams import sse
 from streams.errors import GatewayError
-from streams.events import CONTENT, Begin, End, Event, Failed, Usage
+from streams.events import CONTENT, Api, Begin, End, Event, Failed, Usage
+
+_NOT_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
 
 Told: TypeAlias = Callable[[Failed], Failed]
 """What the client is told of a failure: credentials removed, the status mapped."""
 
+Redact: TypeAlias = Callable[[bytes], bytes]
+"""An upstream's bytes without credentials."""
+
+
+def too_large(limit: int) -> Failed:
+    """A whole answer is larger than ``limit`` bytes."""
+    return Failed("upstream", f"the provider's answer is larger than limits.answer allows ({limit} bytes)")
+
 
 class Seen:
-    """What a stream has said so far, the same for both lanes. ``ours`` is a failure that the client was not told yet
-    by the upstream's own events."""
+    """What a stream has said so far, the same for both lanes."""
 
     __slots__ = ("begin", "committed", "end", "failed", "usage")
 
@@ -58,12 +67,9 @@ class Lane(Protocol):
         """The upstream has sent ``data``: what goes to the client for it."""
         ...
 
-    def close(self) -> bytes:
-        """The upstream has ended the body: what goes to the client last, an error event if the answer is not whole."""
-        ...
-
-    def fail(self, failed: Failed) -> bytes:
-        """The upstream has failed: the error event for the client, nothing if it has been told already."""
+    def end(self, failed: Failed | None = None) -> bytes:
+        """The upstream has ended the body, or ``failed``: what goes to the client last, an error event if the answer
+        is not whole. An answer that is whole by its API's own word stays so, whatever became of the connection."""
         ...
 
     def ping(self) -> bytes:
@@ -82,31 +88,30 @@ class HubLane:
         self._told = told
 
     def feed(self, data: bytes) -> bytes:
-        out: list[bytes] = []
-        for raw in self._splitter.feed(data):
-            if (parsed := sse.parse(raw)) is not None:
-                out.extend(map(self._write, self._reader.take(*parsed)))
-        return b"".join(out)
+        return b"".join(map(self._take, self._splitter.feed(data)))
 
-    def close(self) -> bytes:
-        out = b""
-        if (parsed := sse.parse(self._splitter.close())) is not None:
-            out = b"".join(self._write(event) for event in self._reader.take(*parsed))
-        return out + b"".join(self._write(event) for event in self._reader.close())
-
-    def fail(self, failed: Failed) -> bytes:
-        return self._write(failed)
+    def end(self, failed: Failed | None = None) -> bytes:
+        out = [self._take(_unfinished(self._splitter))]
+        events = self._reader.close()
+        if failed is not None:  # says more than the reader, which knows only that something is missing
+            events = [*(event for event in events if not isinstance(event, Failed)), failed]
+        return b"".join([*out, *map(self._write, events)])
 
     def ping(self) -> bytes:
         return b"" if self.seen.over else self._writer.ping()
+
+    def _take(self, raw: bytes) -> bytes:
+        parsed = sse.parse(raw)
+        return b"" if parsed is None else b"".join(map(self._write, self._reader.take(*parsed)))
 
     def _write(self, event: Event) -> bytes:
         if self.seen.over:
             return b""
         if isinstance(event, Failed):
             event = self._told(event)
+        data = self._writer.send(event)
         self.seen.see(event)
-        return self._writer.send(event)
+        return data
 
 
 class WholeLane(HubLane):
@@ -123,48 +128,48 @@ class WholeLane(HubLane):
         self._parts.append(data)
         self._size += len(data)
         if self._size > self._limit:
-            return self.fail(Failed("upstream", f"the provider's answer is larger than {self._limit} bytes"))
+            self._parts.clear()
+            return self._write(too_large(self._limit))
         return b""
 
-    def close(self) -> bytes:
+    def end(self, failed: Failed | None = None) -> bytes:
+        if failed is not None:
+            return self._write(failed)
         try:
             events = self._codec.read_answer(b"".join(self._parts))
         except GatewayError as error:
-            return self.fail(error.failed)
+            return self._write(error.failed)
         return b"".join(map(self._write, events))
 
 
 class ByteLane:
     """The APIs agree: events pass as they are. The provider's reader reads along for the ledger and the end."""
 
-    def __init__(self, codec: Codec, told: Told, event_limit: int) -> None:
+    def __init__(self, codec: Codec, told: Told, redact: Redact, event_limit: int) -> None:
         self.seen = Seen()
         self._codec = codec
         self._told = told
+        self._redact = redact
         self._splitter = sse.Splitter(event_limit)
         self._reader = codec.reader()
+        self._opening: tuple[str, bytes] | None = None  # the event that began the answer
         self._events = 0
-        self._plain = True  # no `id:` or `retry:` line yet: comments do no harm (B105a)
+        self._plain = True  # no `id:` or `retry:` line yet: comments do no harm
+        self._ended = False
 
     def feed(self, data: bytes) -> bytes:
-        return b"".join([raw for raw in self._splitter.feed(data) if self._look(raw)])
+        return b"".join(map(self._pass, self._splitter.feed(data)))
 
-    def close(self) -> bytes:
-        rest = self._splitter.close()
-        out = b""
-        if rest and sse.parse(rest) is not None and not _cut(rest):
-            out = rest + b"\n\n" if self._look(rest) else b""
+    def end(self, failed: Failed | None = None) -> bytes:
+        rest = _unfinished(self._splitter)
+        out = self._pass(rest + b"\n\n") if rest else b""
         for event in self._reader.close():
-            if isinstance(event, Failed):
-                return out + self.fail(event)
-            self.seen.see(event)
-        return out
-
-    def fail(self, failed: Failed) -> bytes:
-        if self.seen.over:
-            return b""
-        self.seen.failed = failed = self._told(failed)
-        return last_event(self._codec.api, failed, self.seen.begin.id, self._events)
+            if not isinstance(event, Failed):
+                self.seen.see(event)
+            elif failed is None:
+                failed = event
+        self._ended = True
+        return out if failed is None or self.seen.over else out + self._tell(failed)
 
     def ping(self) -> bytes:
         if self.seen.over:
@@ -173,37 +178,88 @@ class ByteLane:
             return sse.event("ping", {"type": "ping"}) if self._events else sse.COMMENT_PING
         return sse.COMMENT_PING if self._plain else b""
 
-    def _look(self, raw: bytes) -> bool:
-        """Read along; whether the event goes to the client."""
+    def _pass(self, raw: bytes) -> bytes:
+        """Read along; what goes to the client."""
         parsed = sse.parse(raw)
+        if self._ended or self.seen.failed is not None:
+            return self._redact(raw) if not self._ended and _is_second_word(parsed) else b""
         if parsed is None:
             self._plain = self._plain and sse.is_plain(raw)
-            return True
+            return raw
         name, data = parsed
-        if self.seen.failed is not None:  # a failed answer never looks complete (vLLM sends [DONE] after its error)
-            return data != b"[DONE]"
         if b"id:" in raw or b"retry:" in raw:  # seldom, and then mostly inside the JSON
             self._plain = self._plain and sse.is_plain(raw)
-        for event in self._reader.take(name, data):
-            if isinstance(event, Failed) and self.seen.committed and _malformed(data):
-                # One event that is no JSON in an otherwise good stream: the client's parser decides, as it would
-                # without us (BerriAI/litellm#40404).
-                self._reader = self._codec.reader()
-                break
-            self.seen.see(self._told(event) if isinstance(event, Failed) else event)
         self._events += 1
-        return True
+        for event in self._reader.take(name, data):
+            if isinstance(event, Failed):
+                return self._failed(event, raw, name, data)
+            if isinstance(event, Begin):
+                self._opening = parsed
+            self.seen.see(event)
+        return raw
+
+    def _failed(self, failed: Failed, raw: bytes, name: str, data: bytes) -> bytes:
+        """The reader finds that the answer ends in failure with this event."""
+        if self.seen.committed and _malformed(data):
+            # One event that is no JSON in an otherwise good stream: the client's parser decides, as it would without
+            # us (BerriAI/litellm#40404). The reader has given up: another one goes on.
+            self._reader = self._codec.reader()
+            if self._opening is not None:
+                self._reader.take(*self._opening)
+            return raw
+        raw = self._redact(raw)
+        if _is_known_error(self._codec.api, raw, name, data):
+            self.seen.see(self._told(failed))
+            return raw
+        return raw + self._tell(failed)
+
+    def _tell(self, failed: Failed) -> bytes:
+        self.seen.see(told := self._told(failed))
+        return last_event(self._codec.api, told, self.seen.begin.id, self._events)
+
+
+def _is_second_word(parsed: tuple[str, bytes] | None) -> bool:
+    """Whether an event behind an error says the same again: OpenAI sends ``error``, then the ``response.failed`` that
+    Codex waits for. Nothing else passes there: a failed answer never looks complete (vLLM sends ``[DONE]`` after its
+    error, BerriAI/litellm#40578)."""
+    return parsed is not None and (parsed[0] or _member(parsed[1], "type")) == "response.failed"
+
+
+def _is_known_error(api: Api, raw: bytes, name: str, data: bytes) -> bool:
+    """Whether the SDKs of ``api`` raise for this event. The readers know errors in more shapes than they do."""
+    if not any(line.startswith(b"data:") for line in raw.splitlines()):
+        return False
+    match api:
+        case "chat":
+            return bool(_member(data, "error"))
+        case "messages":
+            return name == "error"
+        case "responses":
+            return bool(_member(data, "error")) or _member(data, "type") in ("error", "response.failed")
+        case _:
+            assert_never(api)
+
+
+def _member(data: bytes, name: str) -> Any:
+    try:
+        value = msgspec.json.decode(data)
+    except _NOT_JSON:
+        return None
+    return value.get(name) if isinstance(value, dict) else None
 
 
 def _malformed(data: bytes) -> bool:
+    if data == b"[DONE]":
+        return False
     try:
         msgspec.json.decode(data)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except _NOT_JSON:
         return True
     return False
 
 
-def _cut(raw: bytes) -> bool:
-    """Whether an event without its blank line is only half there."""
-    parsed = sse.parse(raw)
-    return parsed is not None and parsed[1] != b"[DONE]" and _malformed(parsed[1])
+def _unfinished(splitter: sse.Splitter) -> bytes:
+    """An event at the end of the stream that lacks nothing but its blank line; nothing if it is only half there."""
+    rest = splitter.close()
+    parsed = sse.parse(rest)
+    return b"" if parsed is None or _malformed(parsed[1]) else rest

@@ -28,7 +28,7 @@ class Record:
     model: str | None = None  # the upstream's name for it
     lane: str | None = None
     stream: bool = False
-    status: int | None = None  # None: the client left before it had one
+    status: int | None = None
     attempts: int = 0
     first_byte: float | None = None  # seconds from the request to the first byte for the client
     usage: Usage | None = None
@@ -51,9 +51,10 @@ class Record:
             if self.failed.kind == "internal":
                 return "internal_error"
             return "upstream_error" if self.attempts else "refused"
-        if disconnected and not self.whole:
-            return "client_disconnected"
-        return "complete" if self.whole else "client_disconnected"
+        if self.whole:
+            return "complete"
+        # Neither told of a failure nor whole, and the client still there: a task of ours has crashed.
+        return "client_disconnected" if disconnected else "internal_error"
 
 
 class Ledger:
@@ -74,18 +75,18 @@ class Ledger:
 
     def line(self, record: Record, disconnected: bool) -> dict[str, Any]:
         """The fields of the log line, those without a value left out."""
-        usage, failed = record.usage, record.failed
+        usage, failed, ended = record.usage, record.failed, record.ended(disconnected)
         fields = {
             "event": "exchange",
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "request_id": record.id,
             "api": record.api,
-            "model": record.asked,
+            "model": _short(record.asked),
             "target": record.target,
             "lane": record.lane,
             "stream": record.stream,
-            "status": record.status if record.status is not None else 499,  # nginx's number for a client that left
-            "ended": record.ended(disconnected),
+            "status": 499 if ended == "client_disconnected" else record.status or 500,  # 499 is nginx's number
+            "ended": ended,
             "reason": record.reason,
             "first_byte_ms": _ms(record.first_byte),
             "duration_ms": _ms(time.perf_counter() - record.began),
@@ -95,7 +96,7 @@ class Ledger:
             "usage_complete": usage is not None and record.whole if record.attempts else None,
             "attempts": record.attempts,
             "error": failed and failed.kind,
-            "message": failed and failed.message,
+            "message": failed and _short(failed.message),
             "upstream_request_id": record.upstream_id,
             "dropped": ",".join(record.dropped) or None,
         }
@@ -108,8 +109,13 @@ def readable(line: Mapping[str, Any]) -> str:
 
 
 def _quoted(value: Any) -> str:
-    text = msgspec.json.encode(value).decode() if not isinstance(value, str) or " " in value else value
-    return text if "\n" not in text else repr(text)
+    plain = isinstance(value, str) and value.isprintable() and not set(value) & set(' "=')
+    return str(value) if plain else msgspec.json.encode(value).decode()
+
+
+def _short(text: str | None, limit: int = 1000) -> str | None:
+    """What a client or a provider has written, fit for a line."""
+    return text if text is None or len(text) <= limit else text[:limit] + "…"
 
 
 def _ms(seconds: float | None) -> float | None:

@@ -25,6 +25,7 @@ from streams.events import (
     End,
     Event,
     Failed,
+    Reason,
     Sealed,
     Text,
     Thought,
@@ -113,6 +114,7 @@ def _events(call: Call, api: Api) -> Iterator[Event]:
         yield BlockEnd(block)
         block += 1
     tool = next((tool for tool in call.tools if isinstance(tool, Tool)), None)
+    reason: Reason
     if tool is not None and not _has_result(call):
         yield from _call_events(block, tool)
         reason, said = "tool_calls", 12
@@ -122,7 +124,7 @@ def _events(call: Call, api: Api) -> Iterator[Event]:
         yield BlockEnd(block)
         reason, said = "stop", len(words)
     yield Usage(input=max(1, sum(len(str(turn.parts)) for turn in call.turns) // 4), output=said)
-    yield End(reason)  # type: ignore[arg-type]
+    yield End(reason)
 
 
 def _call_events(block: int, tool: Tool) -> Iterator[Event]:

@@ -7,6 +7,7 @@ from functools import partial
 
 import trio
 
+from gateway.errors import MISTAKE
 from gateway.lanes import Lane
 from gateway.ledger import Record
 from streams import sse
@@ -18,13 +19,22 @@ log = logging.getLogger("trigate")
 END_GRACE = 0.25
 """Seconds that an upstream may take to end its body once the answer has ended, so that its connection can be kept."""
 
+HELD = 512 * 1024
+"""Bytes of openings that wait for the first content. They are a few hundred at most, or what a large request's tools
+take in ``response.created``; beyond this the stream is opened, because the memory of a stream is bounded."""
+
+WRITE = 64 * 1024
+"""Bytes of one write to the client. A larger event goes out in several, so that it is not held once more by each stage
+that a slow client blocks."""
+
 
 class Relay:
     """Takes chunks from the pump, gives whole events to the client's response body.
 
     Nothing reaches the client before the answer's first content: until ``opened`` the openings are held back and a
-    failure is in ``refused``, to be answered with its own status. After one keep-alive interval without content the
-    stream is opened for comments only; a failure is an error event from then on.
+    failure is in ``refused``, to be answered with its own status. After one keep-alive interval without content,
+    whether the upstream has answered or not, the stream is opened for comments only; a failure is an error event from
+    then on. ``lane`` may be changed as long as the pump has sent no chunk.
     """
 
     def __init__(
@@ -35,12 +45,13 @@ class Relay:
         record: Record,
         keep_alive: float,
     ) -> None:
-        self._lane = lane
+        self.lane = lane
         self._chunks = chunks
         self._writes = writes
         self._record = record
         self._held: list[bytes] = []
-        self._over = False
+        self._held_size = 0
+        self._quiet = False  # no keep-alive: in the midst of an event, or the stream is over
         self._heartbeat = Heartbeat(keep_alive, self._beat)
         self.opened = trio.Event()
         self.refused: Failed | None = None
@@ -57,76 +68,85 @@ class Relay:
         except trio.BrokenResourceError:  # the response body has been closed: the client is gone
             return
         finally:
-            self._over = True
+            self._settle()
+            self._quiet = True
             self.opened.set()
 
     async def _run(self) -> None:
-        while not self._lane.seen.over:
+        while not self.lane.seen.over:
             try:
                 data, failed = await receive_batch(self._chunks)
             except trio.EndOfChannel:
-                await self._send(self._told(self._lane.close))
+                await self._send(self._guarded(self.lane.end))
                 break
             await self._send(self._translated(data, failed))
-        self._settle()
-        await self._finish()
+        if self.refused is None:
+            await self._linger()
 
     def _translated(self, data: bytes, failed: Failed | None) -> bytes:
-        out = self._told(partial(self._lane.feed, data)) if data else b""
-        return out + self._lane.fail(failed) if failed is not None else out
+        out = self._guarded(partial(self.lane.feed, data)) if data else b""
+        return out if failed is None else out + self._guarded(partial(self.lane.end, failed))
 
-    def _told(self, step: Callable[[], bytes]) -> bytes:
+    def _guarded(self, step: Callable[[], bytes]) -> bytes:
         """The client's bytes for one step of the lane, an error event where it fails."""
         try:
             return step()
         except sse.EventTooLarge:
-            return self._lane.fail(Failed("upstream", "the provider sent an event larger than the gateway's limit"))
+            return self.lane.end(Failed("upstream", "the provider sent an event larger than limits.event allows"))
         except Exception:  # the border where our own mistake becomes the client's error event
             log.exception("request %s: translation failed", self._record.id)
-            return self._lane.fail(Failed("internal", "the gateway failed to translate the provider's answer"))
+            return self.lane.end(MISTAKE)
 
     async def _send(self, data: bytes) -> None:
-        seen = self._lane.seen
+        seen = self.lane.seen
         if not seen.committed:
             if seen.failed is not None and not self.opened.is_set():
                 self.refused = seen.failed
                 return
-            if data:
-                self._held.append(data)
-            if seen.failed is None:
+            self._held.append(data)
+            self._held_size += len(data)
+            if seen.failed is None and self._held_size <= HELD:
                 return
             data = b""
         if self._held:
             data = b"".join([*self._held, data])
             self._held.clear()
+            self._held_size = 0
         self.opened.set()
         if data:
-            await self._writes.send(data)
-            self._heartbeat.sent()
+            await self._write(data)
+
+    async def _write(self, data: bytes) -> None:
+        self._quiet = True
+        for start in range(0, len(data), WRITE):
+            await self._writes.send(data[start : start + WRITE])
+        self._quiet = self.lane.seen.over
+        self._heartbeat.sent()
 
     def _settle(self) -> None:
-        seen, record = self._lane.seen, self._record
+        seen, record = self.lane.seen, self._record
         record.usage = seen.usage
         record.failed = seen.failed
         if seen.end is not None:
             record.reason, record.whole = seen.end.reason, True
 
-    async def _finish(self) -> None:
+    async def _linger(self) -> None:
         """Let the upstream end its body, forwarding what still comes, so that its connection goes back to the pool."""
-        self._over = True
-        if self._lane.seen.failed is not None:
-            return
-        with trio.move_on_after(END_GRACE), contextlib.suppress(trio.EndOfChannel):
+        self._quiet = True
+        deadline = trio.current_time() + END_GRACE
+        with contextlib.suppress(trio.EndOfChannel):
             while True:
-                await self._send(self._translated(*await receive_batch(self._chunks)))
+                with trio.CancelScope(deadline=deadline) as grace:  # over the wait alone: a write is not cut in two
+                    batch = await receive_batch(self._chunks)
+                if grace.cancelled_caught:
+                    return
+                await self._send(self._translated(*batch))
 
     def _beat(self) -> None:
-        if self._over:
+        if self._quiet:  # the client has something to read, or nothing more to wait for
             return
-        seen = self._lane.seen
-        ping = self._lane.ping() if seen.committed else sse.COMMENT_PING
+        ping = self.lane.ping() if self.lane.seen.committed else sse.COMMENT_PING
         self.opened.set()
-        try:
-            self._writes.send_nowait(ping)
-        except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
-            return  # the client is slow, so it has something to read; or gone
+        if ping:
+            with contextlib.suppress(trio.WouldBlock, trio.BrokenResourceError):
+                self._writes.send_nowait(ping)

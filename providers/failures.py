@@ -4,6 +4,7 @@ Reading is one tolerant function for all APIs, because what answers is not alway
 HTML, a router's own shape). Writing is a table per shape.
 """
 
+import time
 from collections.abc import Mapping
 from typing import Any, assert_never
 
@@ -114,7 +115,7 @@ def read_failure(status: int, body: bytes, headers: tuple[tuple[str, str], ...] 
         kind,
         message,
         status=status if status >= 400 else STATUS[kind],
-        code=_text(error.get("code")),
+        code=_word(error.get("code")),
         param=_text(error.get("param")),
         headers=tuple((name, text) for name, text in headers if name in TELLING_HEADERS),
         details=error.get("details"),
@@ -129,7 +130,7 @@ def read_event_failure(value: Any, raw: bytes) -> Failed:
     kind = kind_of(error, "upstream")
     message = _text(error.get("message")) or "the provider broke the stream off with an error"
     return Failed(
-        kind, message, code=_text(error.get("code")), param=_text(error.get("param")), details=error.get("details"),
+        kind, message, code=_word(error.get("code")), param=_text(error.get("param")), details=error.get("details"),
         raw=raw,
     )  # fmt: skip
 
@@ -177,8 +178,14 @@ def messages_error(failed: Failed) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str | None:
-    """A string that says something; numbers in its place (OpenRouter's ``code``) are not taken over."""
+    """A string that says something."""
     return value if isinstance(value, str) and value else None
+
+
+def _word(value: Any) -> str | None:
+    """A code that is a word: a status as a number (OpenRouter) or as a string is not taken over."""
+    text = _text(value)
+    return None if text is None or text.isdigit() else text
 
 
 def last_event(api: Api, failed: Failed, response_id: str, sequence: int) -> bytes:
@@ -193,16 +200,33 @@ def last_event(api: Api, failed: Failed, response_id: str, sequence: int) -> byt
         case "messages":
             return sse.event("error", {"type": "error", "error": messages_error(failed)})
         case "responses":
-            code = failed.code or OPENAI_CODE.get(failed.kind, "server_error")
-            response = {
-                "id": response_id,
-                "object": "response",
-                "status": "failed",
-                "error": {"code": code, "message": failed.message},
-                "output": [],
-            }
+            response = _failed_response(failed, response_id)
             return sse.event(
                 "response.failed", {"type": "response.failed", "sequence_number": sequence, "response": response}
             )
         case _:
             assert_never(api)
+
+
+def _failed_response(failed: Failed, response_id: str) -> dict[str, Any]:
+    """A response object with every member that clients ask for, though all we know of it is its id and its failure."""
+    code = failed.code or OPENAI_CODE.get(failed.kind, "server_error")
+    return {
+        "id": response_id,
+        "object": "response",
+        "created_at": int(time.time()),
+        "status": "failed",
+        "error": {"code": code, "message": failed.message},
+        "incomplete_details": None,
+        "instructions": None,
+        "metadata": {},
+        "model": "",
+        "output": [],
+        "parallel_tool_calls": True,
+        "temperature": None,
+        "text": {"format": {"type": "text"}},
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": None,
+        "usage": None,
+    }

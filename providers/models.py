@@ -43,6 +43,8 @@ ROWS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("gpt-5-*", {"sampling": "never", "efforts": ("minimal", "low", "medium", "high")}),
     ("gpt-5.1*", {"efforts": ("none", "low", "medium", "high")}),
     ("gpt-5.[6-9]*", {"cache_breakpoints": True, "efforts": ("none", "low", "medium", "high", "xhigh", "max")}),
+    ("gpt-[6-9]*", {"sampling": "only_effort_none", "cache_breakpoints": True,
+                    "efforts": ("none", "low", "medium", "high", "xhigh", "max")}),
     # DeepSeek: once one assistant message has its reasoning, every later one must have the field
     # (anomalyco/opencode#24722).
     ("deepseek-*", {"reasoning_replay": "every_message"}),

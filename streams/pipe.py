@@ -48,12 +48,14 @@ class Watch:
 
     def heard(self) -> None:
         """The upstream has said something: its silence is counted from now."""
-        self.reading = True
-        self.scope.deadline = self._limit(self._timeouts.idle)
+        if not self.scope.cancel_called:  # what is past cannot be put off, and `failed` looks at the deadline
+            self.reading = True
+            self.scope.deadline = self._limit(self._timeouts.idle)
 
     def pause(self) -> None:
         """The client is the slow one: the upstream's silence does not count until ``heard``."""
-        self.scope.deadline = self._end
+        if not self.scope.cancel_called:
+            self.scope.deadline = self._end
 
     def failed(self) -> Failed:
         """Why the scope was cancelled. Only after ``scope.cancelled_caught``."""
@@ -87,55 +89,57 @@ S = TypeVar("S", bound=Source)
 
 async def pump(
     connect: Callable[[], Awaitable[S]],
+    opened: Callable[[S], object],
     into: trio.MemorySendChannel[bytes | Failed],
     watch: Watch,
-    *,
-    task_status: trio.TaskStatus[S] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Connect, report the source by ``started()``, send every chunk ``into`` the channel, then close it.
+    """Connect, give the source to ``opened``, send every chunk ``into`` the channel, then close it.
 
     The channel is closed without a ``Failed`` before only when the body ended well as HTTP; whether the *answer* is
-    whole only its API can say. Raises ``GatewayError`` before ``started()`` and nothing after it: the request's nursery
-    would take an error for the end of the request.
+    whole only its API can say. Raises no ``GatewayError``, whether ``connect``, ``opened`` or the source does: the
+    request's nursery would take it for the end of the request.
     """
-    source: S | None = None
     failed: Failed | None = None
     with into:
-        try:
-            with watch.scope:
-                source = await connect()
-                task_status.started(source)
-                watch.heard()
-                failed = await _forward(source.chunks(), into, watch)
-        finally:
-            if source is not None:
-                await source.aclose()
+        with watch.scope:
+            failed = await _run(connect, opened, into, watch)
         if watch.scope.cancelled_caught:
             failed = watch.failed()
-            if source is None:
-                raise GatewayError.of(failed)
         if failed is not None:
             with contextlib.suppress(trio.BrokenResourceError):
                 await into.send(failed)
 
 
-async def _forward(
-    chunks: AsyncIterator[bytes], into: trio.MemorySendChannel[bytes | Failed], watch: Watch
+async def _run(
+    connect: Callable[[], Awaitable[S]],
+    opened: Callable[[S], object],
+    into: trio.MemorySendChannel[bytes | Failed],
+    watch: Watch,
 ) -> Failed | None:
     try:
-        async for chunk in chunks:
-            for piece in _pieces(chunk):
-                try:
-                    into.send_nowait(piece)
-                except trio.WouldBlock:
-                    watch.pause()
-                    await into.send(piece)
+        source = await connect()
+        try:
             watch.heard()
+            opened(source)
+            await _forward(source.chunks(), into, watch)
+        finally:
+            await source.aclose()
     except GatewayError as error:
         return error.failed
     except trio.BrokenResourceError:  # nobody reads any more: the answer is over
         return None
     return None
+
+
+async def _forward(chunks: AsyncIterator[bytes], into: trio.MemorySendChannel[bytes | Failed], watch: Watch) -> None:
+    async for chunk in chunks:
+        for piece in _pieces(chunk):
+            try:
+                into.send_nowait(piece)
+            except trio.WouldBlock:
+                watch.pause()
+                await into.send(piece)
+        watch.heard()
 
 
 def _pieces(chunk: bytes) -> Iterable[bytes]:

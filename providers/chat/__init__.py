@@ -1,7 +1,7 @@
 """OpenAI Chat Completions, both roles.
 
-The pieces: ``incoming`` and ``history`` read a client's request, ``outgoing`` and ``turns`` write
-one for a provider, ``reader`` reads answers, ``writer`` writes them.
+The pieces: ``incoming`` and ``history`` read a client's request; ``outgoing``, ``turns`` and ``settings`` write one for
+a provider; ``reader`` and ``calls`` read answers; ``writer``, ``tools`` and ``extras`` write them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from providers.call import Call
 from providers.chat.incoming import read_request
 from providers.chat.outgoing import write_request
 from providers.chat.reader import ChatReader, read_answer
-from providers.chat.turns import native_members
+from providers.chat.turns import TYPED_FIELD, native_members
 from providers.chat.writer import ChatWriter, write_answer
 from providers.codec import Outgoing, Recipient, Reply
 from providers.failures import openai_error
@@ -87,6 +87,8 @@ def _restored(message: Any, issuer: Issuer, drops: Drops) -> Any:
             kept.extend(members.pop("reasoning_details", ()))
             if members:
                 restored.pop("reasoning_content", None)
+            if typed := members.pop(TYPED_FIELD, None):
+                members[TYPED_FIELD] = [*typed, *_parts(restored.get(TYPED_FIELD))]
             restored |= members
         else:
             drops.add("messages[].reasoning_details[]")
@@ -96,6 +98,13 @@ def _restored(message: Any, issuer: Issuer, drops: Drops) -> Any:
     if not kept:
         del restored["reasoning_details"]
     return restored
+
+
+def _parts(content: Any) -> list[Any]:
+    """``content`` as a list of parts."""
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    return content if isinstance(content, list) else []
 
 
 def _is_sealed(detail: Any) -> bool:
@@ -111,5 +120,5 @@ def _unsealed(data: str, issuer: Issuer, text: str) -> dict[str, Any]:
     members: dict[str, Any] = {}
     for item in seal.item if isinstance(seal.item, list) else [seal.item]:
         for name, value in native_members(item, text).items():
-            members[name] = members[name] + value if name == "reasoning_details" and name in members else value
+            members[name] = members[name] + value if isinstance(value, list) and name in members else value
     return members

@@ -5,6 +5,7 @@ OpenAI numbers its calls and names each once. Other servers leave the number out
 every fragment (langchain-ai/langchain#35281).
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,11 +14,47 @@ import msgspec
 from providers.codec import new_id
 from streams.events import ToolKind
 
+_STRUCTURE = re.compile(r"""\\.|["\\{}\[\]]""", re.DOTALL)
+
+
+class Nesting:
+    """How far a JSON object has come, told from its pieces without keeping them."""
+
+    __slots__ = ("_begun", "_depth", "_escaped", "_quoted")
+
+    def __init__(self) -> None:
+        self._begun = False
+        self._depth = 0
+        self._quoted = False
+        self._escaped = False  # the last piece ended with a backslash
+
+    def add(self, text: str) -> None:
+        self._begun = self._begun or not text.isspace()
+        start, self._escaped = int(self._escaped), False
+        for match in _STRUCTURE.finditer(text, start):
+            mark = match[0]
+            if mark == '"':
+                self._quoted = not self._quoted
+            elif mark == "\\":
+                self._escaped = True
+            elif not self._quoted and len(mark) == 1:
+                self._depth += 1 if mark in "{[" else -1
+
+    @property
+    def half(self) -> bool:
+        """Whether something is still open."""
+        return self._depth > 0 or self._quoted
+
+    @property
+    def whole(self) -> bool:
+        """Whether there was anything and nothing is open any more."""
+        return self._begun and not self.half
+
 
 class Call:
     """One tool call while its fragments come in. ``block`` is None until its name is known."""
 
-    __slots__ = ("block", "given", "id", "kind", "name", "pieces")
+    __slots__ = ("arguments", "block", "given", "id", "kind", "name", "pieces")
 
     def __init__(self, given: str, id: str) -> None:
         self.given = given  # the upstream's id, "" where it gave none
@@ -25,16 +62,13 @@ class Call:
         self.name = ""
         self.kind: ToolKind = "function"
         self.block: int | None = None
-        self.pieces: list[str] = []  # what waits for the name; everything, where only the text tells calls apart
+        self.pieces: list[str] = []  # what waits for the name
+        self.arguments = Nesting()
 
     @property
-    def whole(self) -> bool:
-        """Whether the arguments so far are a whole JSON value."""
-        try:
-            msgspec.json.decode("".join(self.pieces))
-        except (msgspec.DecodeError, RecursionError):
-            return False
-        return True
+    def half(self) -> bool:
+        """Whether the arguments so far cannot be all of them."""
+        return self.kind == "function" and self.arguments.half
 
 
 class Calls:
@@ -44,6 +78,11 @@ class Calls:
         self._by_index: dict[int, Call] = {}
         self._by_id: dict[str, Call] = {}
         self._last: Call | None = None
+
+    @property
+    def half(self) -> bool:
+        """Whether a call is cut off."""
+        return any(call.half for call in self._by_id.values())
 
     def find(self, fragment: Mapping[str, Any], name: str, text: str) -> Call:
         """The call that ``fragment`` continues, or a new one."""
@@ -69,7 +108,7 @@ def _begins(found: Call, given: str, name: str, text: str) -> bool:
     """Whether a fragment under a known number is nevertheless another call."""
     if given and found.given:
         return given != found.given
-    return bool(name and text and found.name and not found.given and found.whole)
+    return bool(name and text and found.name and not found.given and found.arguments.whole)
 
 
 def name_and_text(fragment: Mapping[str, Any]) -> tuple[ToolKind, str, str]:

@@ -52,7 +52,10 @@ def _controls(fields: Fields) -> dict[str, Control]:
 
 
 def _parallel(fields: Fields) -> Control | None:
+    """The older form of an answer has room for one call, so its clients ask for no more."""
     parallel = fields.boolean("parallel_tool_calls")
+    if parallel is None and fields.data.get("functions") and not fields.data.get("tools"):
+        return Control(False, "functions")
     return None if parallel is None else Control(parallel, "parallel_tool_calls")
 
 

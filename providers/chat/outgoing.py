@@ -1,31 +1,23 @@
-"""A ``Call`` written as a Chat Completions request, whichever API the client speaks. Messages are in ``turns``.
+"""A ``Call`` written as a Chat Completions request, whichever API the client speaks. Messages are in ``turns``, what is
+more than a renaming among the settings in ``settings``.
 
 Source: the parameter types of the openai package (``openai/types/chat/completion_create_params.py``).
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any, assert_never
 
 import msgspec
 
-from providers.call import Call, Control, Format, NativeTool, Reasoning, Tool, ToolChoice
-from providers.chat.turns import write_messages
+from providers.call import Call, Format, NativeTool, Tool, ToolChoice
+from providers.chat.settings import OWN, write_settings
+from providers.chat.tools import WRAPPED_SCHEMA
+from providers.chat.turns import takes_custom_tools, write_messages
 from providers.codec import Outgoing, Recipient
 from providers.controls import write_controls
-from providers.fields import Drops
-from streams.errors import invalid
-
-EFFORT_OF_BUDGET = ((2048, "low"), (8192, "medium"), (24000, "high"))
-"""The largest thinking budget, in tokens, that an effort stands for; above them all it is xhigh."""
-
-SERVICE_TIERS = frozenset(("auto", "default", "flex", "scale", "priority", "fast"))
-"""What OpenAI's Chat knows; other APIs have words of their own that mean something else."""
-
-_OWN = ("max_tokens", "n", "stop", "service_tier", "logprobs", "top_logprobs", "modalities", "audio")
-"""Settings that are more than a renaming, written below."""
-
-_UNREADABLE = ("logprobs", "top_logprobs", "audio")
-"""Settings that ask for something in the answer which a translated answer cannot carry."""
+from providers.fields import Drops, join
+from providers.strict import fits_strict
+from streams.events import ToolKind
 
 
 def write_request(call: Call, to: Recipient) -> Outgoing:
@@ -34,11 +26,9 @@ def write_request(call: Call, to: Recipient) -> Outgoing:
     body: dict[str, Any] = {"model": to.model, "messages": write_messages(call, to, drops)}
     _write_tools(call, body, drops)
     if call.format is not None:
-        body["response_format"] = _format(call.format)
-    if call.reasoning is not None:
-        _write_reasoning(call, call.reasoning, to, body, drops)
-    _write_settings(call, to, body, drops)
-    write_controls(call, "chat", body, drops, _OWN)
+        body["response_format"] = _format(call.format, invented=call.api == "messages")
+    write_settings(call, to, body, drops)
+    write_controls(call, "chat", body, drops, OWN)
     if call.stream:
         body["stream"] = True
         if to.quirks.stream_usage:
@@ -51,53 +41,65 @@ def write_request(call: Call, to: Recipient) -> Outgoing:
 
 def _write_tools(call: Call, body: dict[str, Any], drops: Drops) -> None:
     """Tools and what is said about them. Without tools nothing may be said: OpenAI refuses it."""
-    tools = [tool for tool in (_tool(tool, drops) for tool in call.tools) if tool is not None]
+    custom = takes_custom_tools(call)
+    tools = [tool for tool in (_tool(tool, custom, drops) for tool in call.tools) if tool is not None]
     if tools:
         body["tools"] = tools
-    choice = None if call.tool_choice is None else _tool_choice(call.tool_choice, call.tools)
-    if tools and choice is not None:
-        body["tool_choice"] = choice
-    elif call.tools and call.tool_choice is not None and call.tool_choice.mode in ("required", "tool"):
-        drops.add(call.tool_choice.at)  # what it names went with the tools that are dropped
+    choice = call.tool_choice
+    kinds: dict[str, ToolKind] = {
+        tool.name: tool.kind if custom else "function" for tool in call.tools if isinstance(tool, Tool)
+    }
+    written = None if choice is None else _tool_choice(choice, kinds)
+    if tools and written is not None:
+        body["tool_choice"] = written
+    elif choice is not None and call.tools and (choice.mode in ("required", "tool") or choice.allowed is not None):
+        drops.add(choice.at)  # what it names went with the tools that are dropped
     if tools and call.parallel_tools is not None:
         body["parallel_tool_calls"] = call.parallel_tools.value
 
 
-def _tool(tool: Tool | NativeTool, drops: Drops) -> dict[str, Any] | None:
+def _tool(tool: Tool | NativeTool, custom: bool, drops: Drops) -> dict[str, Any] | None:
     if isinstance(tool, NativeTool):
         if tool.api == "chat":
             return dict(tool.item)
         drops.add(tool.at)
         return None
-    drops.add(*(f"{tool.at}.{mark}" for mark in tool.marks))
+    drops.add(*(join(tool.at, mark) for mark in tool.marks))
     about: dict[str, Any] = {"name": tool.name}
     if tool.description is not None:
         about["description"] = tool.description
     if tool.kind == "custom":
-        return {"type": "custom", "custom": about | _custom_format(tool.format)}
+        return _custom_tool(tool, about) if custom else _wrapped_tool(tool, about, drops)
     about["parameters"] = {"type": "object", "properties": {}} if tool.schema is None else tool.schema
     if tool.strict is not None:
         about["strict"] = tool.strict
     return {"type": "function", "function": about}
 
 
-def _custom_format(format: Any) -> dict[str, Any]:
-    """A custom tool's format; Chat wraps a grammar once more than Responses."""
-    if format is None:
-        return {}
+def _custom_tool(tool: Tool, about: dict[str, Any]) -> dict[str, Any]:
+    """Chat wraps a grammar once more than Responses."""
+    format = tool.format
     if isinstance(format, dict) and format.get("type") == "grammar" and "grammar" not in format:
         grammar = {name: value for name, value in format.items() if name != "type"}
-        return {"format": {"type": "grammar", "grammar": grammar}}
-    return {"format": format}
+        format = {"type": "grammar", "grammar": grammar}
+    return {"type": "custom", "custom": about if format is None else {**about, "format": format}}
 
 
-def _tool_choice(choice: ToolChoice, tools: Iterable[Tool | NativeTool]) -> Any:
-    """None where the choice names a tool that is not there."""
-    kinds = {tool.name: tool.kind for tool in tools if isinstance(tool, Tool)}
+def _wrapped_tool(tool: Tool, about: dict[str, Any], drops: Drops) -> dict[str, Any]:
+    """A custom tool as a function of one text (router-for-me/CLIProxyAPI#5753, BerriAI/litellm#31571). Its grammar is
+    told in words: nothing enforces it, so it is reported too."""
+    format = tool.format
+    if isinstance(format, dict) and format.get("type") == "grammar":
+        drops.add(join(tool.at, "format"))
+        rule = f"The input must follow this {format.get('syntax')} grammar:\n{format.get('definition')}"
+        about["description"] = f"{tool.description or ''}\n\n{rule}".strip()
+    return {"type": "function", "function": {**about, "parameters": WRAPPED_SCHEMA}}
+
+
+def _tool_choice(choice: ToolChoice, kinds: Mapping[str, ToolKind]) -> Any:
+    """None where the choice names a tool that is not there. ``kinds`` are the tools as they go out, by name."""
     if choice.allowed is not None:
-        allowed = [_named(kinds[name], name) for name in choice.allowed if name in kinds]
-        inner = {"mode": "required" if choice.mode == "required" else "auto", "tools": allowed}
-        return {"type": "allowed_tools", "allowed_tools": inner} if allowed else None
+        return _allowed(choice, [_named(kinds[name], name) for name in choice.allowed if name in kinds])
     match choice.mode:
         case "auto" | "none" | "required":
             return choice.mode
@@ -108,63 +110,26 @@ def _tool_choice(choice: ToolChoice, tools: Iterable[Tool | NativeTool]) -> Any:
             assert_never(choice.mode)
 
 
+def _allowed(choice: ToolChoice, tools: list[dict[str, Any]]) -> Any:
+    mode = "required" if choice.mode == "required" else "auto"
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}} if tools else None
+
+
 def _named(kind: str, name: str) -> dict[str, Any]:
     return {"type": kind, kind: {"name": name}}
 
 
-def _format(format: Format) -> dict[str, Any]:
+def _format(format: Format, invented: bool) -> dict[str, Any]:
+    """``invented``: the client's API knows neither a name nor ``strict``. The schema then decides what is asked for."""
     if format.kind == "json_object":
         return {"type": "json_object"}
+    strict = format.strict
+    if strict is None and invented and fits_strict(format.schema):
+        strict = True
     about = {
         "name": format.name or "output",  # required here, unknown to Messages
         "description": format.description,
         "schema": format.schema,
-        "strict": format.strict,
+        "strict": strict,
     }
     return {"type": "json_schema", "json_schema": {name: value for name, value in about.items() if value is not None}}
-
-
-def _write_reasoning(call: Call, reasoning: Reasoning, to: Recipient, body: dict[str, Any], drops: Drops) -> None:
-    effort = effort_of(reasoning)
-    if effort is not None and to.quirks.reasoning_effort:
-        body["reasoning_effort"] = effort
-    elif effort is not None or reasoning.mode == "disabled":
-        drops.add(reasoning.at)
-    if reasoning.summary is not None and call.api == "responses":
-        drops.add("reasoning.summary")
-
-
-def effort_of(reasoning: Reasoning) -> str | None:
-    """The effort as given, else what the budget comes to. Who turns thinking off or leaves it to the model without
-    naming an effort gets no field: not every model knows ``none``."""
-    if reasoning.effort is not None:
-        return reasoning.effort
-    if reasoning.mode != "enabled" or reasoning.budget is None:
-        return None
-    return next((effort for most, effort in EFFORT_OF_BUDGET if reasoning.budget <= most), "xhigh")
-
-
-def _write_settings(call: Call, to: Recipient, body: dict[str, Any], drops: Drops) -> None:
-    """The settings of ``_OWN``."""
-    controls = call.controls
-    if (limit := controls.get("max_tokens")) is not None:
-        body[to.quirks.max_tokens_field] = _limit(limit)
-    if (n := controls.get("n")) is not None and n.value != 1:
-        raise invalid(f"{n.at} must be 1: this model's provider is asked through a translation of one choice", n.at)
-    if (stop := controls.get("stop")) is not None and stop.value:
-        body["stop"] = stop.value
-    if (tier := controls.get("service_tier")) is not None:
-        if call.api == "chat" or tier.value in SERVICE_TIERS:
-            body["service_tier"] = tier.value
-        else:
-            drops.add(tier.at)
-    if (modalities := controls.get("modalities")) is not None and modalities.value != ["text"]:
-        drops.add(modalities.at)
-    drops.add(*(controls[name].at for name in _UNREADABLE if name in controls and controls[name].value))
-
-
-def _limit(limit: Control) -> int:
-    """A limit of 0 asks Messages to warm its cache only; a paid answer is no substitute."""
-    if limit.value == 0:
-        raise invalid(f"{limit.at} must be at least 1: this model's provider cannot warm a cache alone", limit.at)
-    return int(limit.value)

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from providers.chat.calls import Call, Calls, Details, name_and_text, readable, text_of
+from providers.chat.turns import TYPED_FIELD
 from providers.chat.usage import read_usage
 from providers.codec import settled_reason
 from providers.failures import read_event_failure
@@ -75,6 +76,7 @@ class _Delta(msgspec.Struct):
     tool_calls: Any = None
     function_call: Any = None
     annotations: Any = None
+    audio: Any = None
 
 
 class _Choice(msgspec.Struct):
@@ -82,6 +84,7 @@ class _Choice(msgspec.Struct):
     delta: _Delta | None = None
     message: _Delta | None = None
     finish_reason: Any = None
+    logprobs: Any = None
     stop_reason: Any = None  # vLLM: the stop string that matched
 
 
@@ -146,6 +149,7 @@ class ChatReader:
         self._field = ""  # the member in which its reasoning came
         self._details = Details()
         self._cited: list[Any] = []  # citations that came before their text
+        self._logprobs: list[Any] = []  # of tokens whose text is still to come
         self._calls = Calls()
         self._tools: list[int] = []
         self._usage: Usage | None = None
@@ -156,7 +160,8 @@ class ChatReader:
         if self._over:
             return ()
         if data.startswith(b"[DONE]"):
-            return self._end() if self._begun else self._fail(Failed("upstream", EARLY, raw=data))
+            whole = self._finish or (self._begun and not self._calls.half)
+            return self._end() if whole else self._fail(Failed("upstream", EARLY, raw=data))
         try:
             chunk = _decode(data)
         except _NOT_JSON:
@@ -204,14 +209,18 @@ class ChatReader:
                 self._reasoning(delta, out)
             content = delta.content
             if type(content) is str:
+                if choice.logprobs:
+                    self._weigh(choice.logprobs)
                 if content:
                     self._say(Text, content, out)
             elif content is not None:
                 self._typed(content, out)
+            if delta.audio:
+                self._spoken(delta.audio, out)
+            if delta.annotations:  # while the text is open
+                self._cite(delta.annotations, out)
             if delta.refusal and type(delta.refusal) is str:
                 self._say(Refusal, delta.refusal, out)
-            if delta.annotations:
-                self._cite(delta.annotations, out)
             if delta.tool_calls or delta.function_call:
                 self._call_fragments(delta, out)
         if choice.finish_reason and type(choice.finish_reason) is str:
@@ -221,14 +230,28 @@ class ChatReader:
 
     def _say(self, piece: _Piece, text: str, out: list[Event]) -> None:
         """``text`` as a piece of the open block, or of a new one if that is of another sort."""
-        if self._open is None or self._piece is not piece:
+        block, new = self._open, False
+        if block is None or self._piece is not piece:
             self._shift(out)
-            self._open, self._piece = self._new(), piece
-            out.append(piece(self._open, text))
-            if self._cited and piece is Text:
-                self._cite((), out)
+            block = self._open = self._new()
+            self._piece, new = piece, True
+        if piece is Text and self._logprobs:
+            out.append(Text(block, text, self._logprobs))
+            self._logprobs = []
         else:
-            out.append(piece(self._open, text))
+            out.append(piece(block, text))
+        if new and self._cited and piece is Text:
+            self._cite((), out)
+
+    def _weigh(self, logprobs: Any) -> None:
+        """Log probabilities for the text beside them; a token may be too small a part of a character to have any."""
+        if isinstance(logprobs, dict):
+            self._logprobs.extend(_objects(logprobs.get("content")))
+
+    def _spoken(self, audio: Any, out: list[Event]) -> None:
+        """What a model said aloud, as far as it can be read."""
+        if isinstance(audio, dict) and (text := text_of(audio.get("transcript"))):
+            self._say(Text, text, out)
 
     def _reasoning(self, delta: _Delta, out: list[Event]) -> None:
         """Reasoning under whichever name, once if it came under two, together or after each other
@@ -254,7 +277,7 @@ class ChatReader:
                     self._say(Text, text, out)
                 case "thinking" if text := _thinking(part.get("thinking")):
                     self._say(Thought, text, out)
-                    self._field = ""
+                    self._field = TYPED_FIELD
                 case _:
                     pass
 
@@ -287,9 +310,10 @@ class ChatReader:
             self._arguments(call, text, out)
 
     def _arguments(self, call: Call, text: str, out: list[Event]) -> None:
-        if call.block is None or not call.given:
+        call.arguments.add(text)
+        if call.block is None:
             call.pieces.append(text)
-        if call.block is not None:
+        else:
             out.append(ToolInput(call.block, text))
 
     def _new(self) -> int:

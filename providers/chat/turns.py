@@ -19,14 +19,21 @@ from providers.call import (
     ThinkingPart,
     Turn,
 )
+from providers.chat.tools import wrapped
 from providers.codec import Recipient
 from providers.fields import Drops
 from streams.errors import invalid
 
-REASONING_FIELDS = ("reasoning_content", "reasoning")
+USUAL_FIELD = "reasoning_content"
+"""The member in which clients get the text of reasoning, and most servers take it back."""
+
+REASONING_FIELDS = (USUAL_FIELD, "reasoning")
 """The members in which servers take back the text of earlier reasoning."""
 
-_BREAKPOINT = "prompt_cache_breakpoint"  # the one mark that Chat knows
+TYPED_FIELD = "content"
+"""Where reasoning stands as a part of its own among the text (Mistral)."""
+
+_BREAKPOINT = "prompt_cache_breakpoint"
 _ERROR = "Error: "
 _NO_ARGUMENTS = "{}"
 
@@ -37,7 +44,15 @@ def write_messages(call: Call, to: Recipient, drops: Drops) -> list[dict[str, An
     messages: list[dict[str, Any]] = []
     for assistant, others in _rounds(call.turns):
         messages.extend(writing.round(assistant, others))
-    return list(_reasoning_kept(messages))
+    if to.quirks.reasoning_replay == "every_message":
+        _complete_reasoning(messages, to.quirks.reasoning_field)
+    return messages
+
+
+def takes_custom_tools(call: Call) -> bool:
+    """Whether custom tools go out as such. A Chat client that declares some knows its provider; those of others go out
+    as functions, which every server takes, most of them nothing else."""
+    return call.api == "chat"
 
 
 def _rounds(turns: Iterable[Turn]) -> Iterator[tuple[list[Turn], list[Turn]]]:
@@ -55,16 +70,16 @@ def _rounds(turns: Iterable[Turn]) -> Iterator[tuple[list[Turn], list[Turn]]]:
     yield assistant, others
 
 
-def _reasoning_kept(messages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """DeepSeek wants ``reasoning_content`` in every assistant message after the first that has it
-    (anomalyco/opencode#24722)."""
+def _complete_reasoning(messages: Iterable[dict[str, Any]], field: str) -> None:
+    """Give every assistant message ``field`` from the first on that has reasoning: DeepSeek refuses the request without
+    (anomalyco/opencode#24722, RooCodeInc/Roo-Code#12195)."""
     seen = False
     for message in messages:
         if message["role"] == "assistant":
-            seen = seen or "reasoning_content" in message
-            if seen:
-                message.setdefault("reasoning_content", "")
-        yield message
+            has = any(name in message for name in REASONING_FIELDS)
+            seen = seen or has
+            if seen and not has:
+                message[field] = ""
 
 
 class _Writing:
@@ -108,7 +123,7 @@ class _Writing:
                 if text:
                     yield {"type": "text", "text": text, **self._marks(part)}
                 else:
-                    self._marks(part)
+                    self._lose_marks(part)
             case ImagePart() | FilePart() | AudioPart():
                 if role != "user":
                     raise invalid(f"{part.at}: only text can be an instruction for this model", part.at)
@@ -125,13 +140,12 @@ class _Writing:
         thoughts: list[ThinkingPart] = []
         for part in parts:
             match part:
-                case TextPart(text=text):
-                    marks = self._marks(part)
-                    pieces.extend([{"type": "text", "text": text, **marks}] if text else [])
+                case TextPart():
+                    pieces.extend(self._piece(part, "assistant"))
                 case RefusalPart(text=text):
                     refusals.append(text)
                 case CallPart():
-                    calls.append(_tool_call(part))
+                    calls.append(_tool_call(part, takes_custom_tools(self._call)))
                     self._lose_marks(part)
                 case ThinkingPart():
                     thoughts.append(part)
@@ -176,19 +190,26 @@ class _Writing:
             return native_members(seal.item, part.text) if seal.api == "chat" and seal.issuer == self._to.issuer else {}
         if self._call.api != "chat" or not isinstance(part.native, dict):
             return {}
-        return dict(part.native)
+        native, field = dict(part.native), self._to.quirks.reasoning_field
+        if "reasoning_details" in native:  # they say all that the text beside them says, which we put there
+            native.pop(USUAL_FIELD, None)
+        elif USUAL_FIELD in native and field not in native:  # the name that we gave it, not the provider
+            native[field] = native.pop(USUAL_FIELD)
+        return native
 
     def _result(self, part: ResultPart) -> dict[str, Any]:
         """A tool's result. Only text can stand here; an error has no mark of its own and says so in words."""
         pieces: list[dict[str, Any]] = []
         for piece in part.parts:
             if isinstance(piece, TextPart):
-                marks = self._marks(piece)
-                pieces.extend([{"type": "text", "text": piece.text, **marks}] if piece.text else [])
+                pieces.extend(self._piece(piece, "tool"))
         if part.is_error:
             first = pieces[0] if pieces else {"type": "text", "text": ""}
             pieces[:1] = [{**first, "text": _ERROR + first["text"]}]
-        self._lose_marks(part)
+        if pieces:
+            pieces[-1] |= self._marks(part)
+        else:
+            self._lose_marks(part)
         return {"role": "tool", "tool_call_id": part.call_id, "content": _content(pieces) if pieces else ""}
 
     def _media(self, part: ResultPart) -> Iterator[dict[str, Any]]:
@@ -214,7 +235,8 @@ class _Writing:
     def _file(self, part: FilePart, source: Source) -> dict[str, Any]:
         match source.kind:
             case "text":
-                return {"type": "text", "text": source.value}
+                title = f"{part.filename}\n" if part.filename else ""
+                return {"type": "text", "text": title + source.value}
             case "base64":
                 media_type = source.media_type or "application/pdf"
                 name = part.filename or "document" + (mimetypes.guess_extension(media_type) or "")
@@ -231,23 +253,41 @@ class _Writing:
             case _:
                 assert_never(source.kind)
 
-    def _marks(self, part: TextPart | ImagePart | FilePart | AudioPart) -> dict[str, Any]:
-        """The mark that Chat knows; the others are reported."""
-        self._drops.add(*(f"{part.at}.{name}" for name in part.marks if name != _BREAKPOINT))
-        return {_BREAKPOINT: part.marks[_BREAKPOINT]} if _BREAKPOINT in part.marks else {}
+    def _marks(self, part: TextPart | ImagePart | FilePart | AudioPart | ResultPart) -> dict[str, Any]:
+        """The end of a cached prefix, where the model lets it be marked; all other marks are reported."""
+        found: dict[str, Any] = {}
+        for name, value in part.marks.items():
+            breakpoint = _breakpoint(name, value) if self._to.quirks.cache_breakpoints else None
+            if breakpoint is None:
+                self._drops.add(f"{part.at}.{name}")
+            else:
+                found = {_BREAKPOINT: breakpoint}
+        return found
 
-    def _lose_marks(self, part: CallPart | ResultPart) -> None:
+    def _lose_marks(self, part: TextPart | CallPart | ResultPart) -> None:
         self._drops.add(*(f"{part.at}.{name}" for name in part.marks))
+
+
+def _breakpoint(name: str, value: Any) -> Any:
+    """What the mark ``name`` means in Chat, None if nothing. ``cache_control`` is the same thing with other lifetimes:
+    its 5 minutes are the default of 30, its hour is 12."""
+    if not isinstance(value, Mapping):
+        return None
+    if name == "cache_control":
+        return {"mode": "explicit", "ttl": "12h"} if value.get("ttl") == "1h" else {"mode": "explicit"}
+    return value if name == _BREAKPOINT else None
 
 
 def native_members(item: Any, text: str) -> dict[str, Any]:
     """The members of a message that give ``item`` back, which came out of a seal and is not to be trusted: only what a
-    reader of Chat could have put in is taken."""
+    reader of Chat could have put in is taken. Members that are lists come before those that the message has."""
     if not isinstance(item, Mapping):
         return {}
     details, field = item.get("reasoning_details"), item.get("field")
     if isinstance(details, list):
         return {"reasoning_details": details}
+    if field == TYPED_FIELD:
+        return {TYPED_FIELD: [{"type": "thinking", "thinking": [{"type": "text", "text": text}]}] if text else []}
     return {field: text} if field in REASONING_FIELDS else {}
 
 
@@ -258,9 +298,13 @@ def _content(pieces: Sequence[dict[str, Any]]) -> str | list[dict[str, Any]]:
     return list(pieces)
 
 
-def _tool_call(part: CallPart) -> dict[str, Any]:
-    if part.kind == "custom":
+def _tool_call(part: CallPart, custom: bool) -> dict[str, Any]:
+    """``custom``: custom calls go out as such, not as functions."""
+    if part.kind == "custom" and custom:
         return {"id": part.id, "type": "custom", "custom": {"name": part.name, "input": part.input}}
+    if part.kind == "custom":
+        function = {"name": part.name, "arguments": wrapped(part.input)}
+        return {"id": part.id, "type": "function", "function": function}
     arguments = part.input if part.input.strip() else _NO_ARGUMENTS  # servers parse it, and "" is no JSON
     return {"id": part.id, "type": "function", "function": {"name": part.name, "arguments": arguments}}
 

@@ -1,17 +1,20 @@
-"""Answers of Chat Completions, written: the stream (``ChatWriter``) and the whole body (``write_answer``)."""
+"""Answers of Chat Completions, written: the stream (``ChatWriter``) and the whole body (``write_answer``).
 
-from collections.abc import Iterable, Iterator, Mapping
+What a client of OpenAI's SDK collects from the stream is what the whole body says.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, assert_never
 
 import msgspec
 
+from providers.chat.extras import Citations, Seals, annotations_of
+from providers.chat.tools import ToolWriter
 from providers.chat.usage import write_usage
-from providers.codec import Reply, new_id, settled_reason
+from providers.codec import Reply, new_id
 from providers.failures import openai_error
-from providers.seal import Issuer, seal
 from streams import sse
 from streams.events import (
-    Api,
     Begin,
     BlockEnd,
     Cited,
@@ -28,43 +31,23 @@ from streams.events import (
     ToolInput,
     Usage,
 )
-from streams.fold import Answer, RefusalBlock, TextBlock, ThoughtBlock, ToolBlock
+from streams.fold import Answer, Block, RefusalBlock, TextBlock, ThoughtBlock, ToolBlock
 
 FINISH: Mapping[Reason, str] = {
     "stop": "stop",
     "stop_sequence": "stop",
     "pause": "stop",
+    "tool_calls": "stop",
     "length": "length",
     "context_exceeded": "length",
-    "tool_calls": "tool_calls",
     "refusal": "content_filter",
 }
+"""What ends an answer without calls. With calls ``stop`` becomes ``tool_calls``, or what the older form has for it:
+agent loops stop silently otherwise (vercel/ai#12218, strands-agents/harness-sdk#1827)."""
 
 _CHARACTERS_PER_TOKEN = 4  # for estimates only
 _DONE = b"data: [DONE]\n\n"
-
-
-class Seals:
-    """What the provider wants back of its reasoning, as ``reasoning_details``: as it is where the provider spoke Chat,
-    else sealed, one item for all of it."""
-
-    def __init__(self, issuer: Issuer) -> None:
-        self._issuer = issuer
-        self._foreign: dict[Api, list[Any]] = {}
-
-    def add(self, sealed: Sealed) -> list[Any]:
-        """Take ``sealed`` in; the native details among it, which go out as they are."""
-        if sealed.api != "chat":
-            self._foreign.setdefault(sealed.api, []).append(sealed.item)
-            return []
-        details = sealed.item.get("reasoning_details")
-        return list(details) if isinstance(details, list) else []
-
-    def details(self) -> list[dict[str, str]]:
-        return [
-            {"type": "reasoning.encrypted", "data": seal(self._issuer, api, items)}
-            for api, items in self._foreign.items()
-        ]
+_UNFINISHED = b',"finish_reason":null}]}\n\n'
 
 
 class ChatWriter:
@@ -82,87 +65,116 @@ class ChatWriter:
         }
         self._head = b"data: " + sse.dump(head)[:-1] + b',"choices":['
         self._before = self._head + b'{"index":0,"delta":'
-        self._after = b',"logprobs":null,"finish_reason":null}]}\n\n'
+        self._after = b',"logprobs":null' + _UNFINISHED
         self._text = self._before + b'{"content":'
         self._opened = False
+        self._settled = False  # whether `content` has text, or may be null for what stands beside it
         self._over = False
-        self._tools: dict[int, tuple[int, ToolBegin]] = {}  # by block: the index of the call, and the call
+        self._tools = ToolWriter(reply.call)
         self._seals = Seals(reply.issuer)
+        self._citations = Citations()
         self._usage: Usage | None = None
-        self._characters = 0
+        self._content = 0  # characters of text
+        self._others = 0  # characters of everything else
 
     def send(self, event: Event) -> bytes:
         if self._over:
             return b""
-        if type(event) is Text and self._opened:  # by far the most frequent
-            self._characters += len(event.text)
+        if type(event) is Text and self._content and event.logprobs is None:  # by far the most frequent
+            self._content += len(event.text)
             return b"%b%b}%b" % (self._text, sse.dump(event.text), self._after)
-        if isinstance(event, Failed):
-            self._over = True
-            return sse.data({"error": openai_error(event)})
-        return self._role() + self._send(event)
+        return self._send(event)
 
     def ping(self) -> bytes:
         return sse.COMMENT_PING
 
-    def _role(self) -> bytes:
-        """The first chunk: clients that see no role send the turn back without one and are refused."""
-        if self._opened:
-            return b""
-        self._opened = True
-        return self._chunk({"role": "assistant", "content": ""})
-
     def _send(self, event: Event) -> bytes:
         match event:
-            case Text(text=text) | Thought(text=text) | Refusal(text=text):
-                self._characters += len(text)
-                return self._chunk({_MEMBER[type(event)]: text})
-            case ToolBegin(block=block):
-                self._tools[block] = (len(self._tools), event)
-                return self._fragment(block, {"id": event.id, "type": event.kind}, {"name": event.name}, "")
+            case Text(text=text):
+                self._content += len(text)
+                self._settled = True
+                return self._role("") + self._chunk({"content": text}, event.logprobs)
+            case Thought(text=text):
+                self._others += len(text)
+                return self._role(None) + self._chunk({"reasoning_content": text})
+            case Refusal(text=text):
+                self._others += len(text)
+                self._settled = True
+                return self._role(None) + self._chunk({"refusal": text})
+            case ToolBegin():
+                self._settled = True
+                return self._role(None) + self._delta(self._tools.begin(event))
             case ToolInput(block=block, text=text):
-                self._characters += len(text)
-                return self._fragment(block, {}, {}, text) if text else b""
+                self._others += len(text)
+                return self._delta(self._tools.input(block, text))
+            case BlockEnd(block=block):
+                if not self._tools.knows(block):
+                    self._citations.close(self._content)
+                return self._delta(self._tools.end(block))
+            case End() | Failed():
+                self._over = True
+                return b"".join(self._ending(event)) if isinstance(event, End) else _error(event)
+            case _:
+                self._note(event)
+                return b""
+
+    def _note(self, event: Sealed | Cited | Usage | Begin | Native) -> None:
+        """What is not written at once, or not at all."""
+        match event:
             case Sealed():
-                details = self._seals.add(event)
-                return self._chunk({"reasoning_details": details}) if details else b""
-            case Cited(api=api, item=item):
-                return self._chunk({"annotations": [item]}) if api == "chat" else b""
+                self._seals.add(event)
+            case Cited():
+                self._citations.add(event)
             case Usage():
                 self._usage = event
-                return b""
-            case End():
-                self._over = True
-                return b"".join(self._ending(event))
-            case Begin() | BlockEnd() | Native():
-                return b""
-            case Failed():
-                return b""  # written by send
+            case Begin() | Native():
+                pass
             case _:
                 assert_never(event)
 
-    def _chunk(self, delta: Mapping[str, Any]) -> bytes:
-        return b"%b%b%b" % (self._before, sse.dump(delta), self._after)
+    def _role(self, content: str | None) -> bytes:
+        """The first chunk: clients that see no role send the turn back without one and are refused
+        (Portkey-AI/gateway#1399). ``content`` is null where none may follow, as OpenAI has it."""
+        if self._opened:
+            return b""
+        self._opened = True
+        return self._chunk({"role": "assistant", "content": content})
 
-    def _fragment(self, block: int, opening: Mapping[str, Any], name: Mapping[str, Any], text: str) -> bytes:
-        """A piece of a call; ``opening`` and ``name`` are in its first one only, for clients put strings together."""
-        index, begin = self._tools[block]
-        inner = {**name, _INPUT[begin.kind]: text}
-        return self._chunk({"tool_calls": [{"index": index, **opening, begin.kind: inner}]})
+    def _delta(self, delta: Mapping[str, Any]) -> bytes:
+        return self._chunk(delta) if delta else b""
+
+    def _chunk(self, delta: Mapping[str, Any], logprobs: Sequence[Any] | None = None) -> bytes:
+        if not logprobs:
+            return b"%b%b%b" % (self._before, sse.dump(delta), self._after)
+        told = sse.dump(_logprobs(logprobs))
+        return b'%b%b,"logprobs":%b%b' % (self._before, sse.dump(delta), told, _UNFINISHED)
 
     def _ending(self, end: End) -> Iterator[bytes]:
-        if details := self._seals.details():
-            yield self._chunk({"reasoning_details": details})
-        reason = FINISH[settled_reason(end.reason, bool(self._tools))]
-        yield self._before + b'{},"logprobs":null,"finish_reason":' + sse.dump(reason) + b"}]}\n\n"
+        if not self._settled:
+            yield self._role("") or self._chunk({"content": ""})
+        extras = {"reasoning_details": self._seals.details(), "annotations": self._citations.annotations}
+        yield self._delta({name: value for name, value in extras.items() if value})
+        finish = sse.dump(_finish(end, self._tools, self._tools.called))
+        yield self._before + b'{},"logprobs":null,"finish_reason":' + finish + b"}]}\n\n"
         if self._reply.call.include_usage:
-            usage = self._usage or estimate(self._reply, self._characters)
+            usage = self._usage or estimate(self._reply, self._content + self._others)
             yield self._head + b'],"usage":' + sse.dump(write_usage(usage)) + b"}\n\n"
         yield _DONE
 
 
-_MEMBER: Mapping[type, str] = {Text: "content", Thought: "reasoning_content", Refusal: "refusal"}
-_INPUT = {"function": "arguments", "custom": "input"}
+def _error(failed: Failed) -> bytes:
+    """Without ``[DONE]``: a client that looks for nothing else must not take the answer for whole
+    (BerriAI/litellm#40578)."""
+    return sse.data({"error": openai_error(failed)})
+
+
+def _finish(end: End, tools: ToolWriter, called: bool) -> str:
+    reason = FINISH[end.reason]
+    return tools.finish if called and reason == "stop" else reason
+
+
+def _logprobs(tokens: Sequence[Any]) -> dict[str, Any]:
+    return {"content": list(tokens), "refusal": None}
 
 
 def estimate(reply: Reply, characters: int) -> Usage:
@@ -173,11 +185,13 @@ def estimate(reply: Reply, characters: int) -> Usage:
 def write_answer(answer: Answer, reply: Reply) -> bytes:
     """See ``providers.codec.Codec.write_answer``. All members that Node's types require are there, as ``null`` if need
     be."""
+    tools = ToolWriter(reply.call)
+    tokens = [token for block in answer.blocks if isinstance(block, TextBlock) for token in block.logprobs]
     choice = {
         "index": 0,
-        "message": _message(answer, reply),
-        "logprobs": None,
-        "finish_reason": FINISH[settled_reason(answer.end.reason, answer.called)],
+        "message": _message(answer, reply, tools),
+        "logprobs": _logprobs(tokens) if tokens else None,
+        "finish_reason": _finish(answer.end, tools, answer.called),
     }
     whole = {
         "id": new_id("chatcmpl-"),
@@ -185,65 +199,38 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
         "created": reply.created,
         "model": reply.call.model,
         "choices": [choice],
-        "usage": write_usage(answer.usage or estimate(reply, _length(answer))),
+        "usage": write_usage(answer.usage or estimate(reply, sum(map(_length, answer.blocks)))),
     }
     return msgspec.json.encode(whole)
 
 
-def _message(answer: Answer, reply: Reply) -> dict[str, Any]:
+def _message(answer: Answer, reply: Reply, tools: ToolWriter) -> dict[str, Any]:
     texts = [block for block in answer.blocks if isinstance(block, TextBlock)]
     thoughts = [block for block in answer.blocks if isinstance(block, ThoughtBlock)]
-    tools = [_tool_call(block) for block in answer.blocks if isinstance(block, ToolBlock)]
     refusal = "".join(block.text for block in answer.blocks if isinstance(block, RefusalBlock))
     content = "".join(block.text for block in texts)
+    seals = Seals(reply.issuer)
+    for block in thoughts:
+        if block.sealed is not None:
+            seals.add(block.sealed)
     message: dict[str, Any] = {
         "role": "assistant",
-        "content": None if not content and (tools or refusal) else content,
+        "content": None if not content and (answer.called or refusal) else content,
         "refusal": refusal or None,
     }
     more: dict[str, Any] = {
         "reasoning_content": "".join(block.text for block in thoughts),
-        "reasoning_details": _details(thoughts, reply.issuer),
-        "annotations": list(_annotations(texts)),
-        "tool_calls": tools,
+        "reasoning_details": seals.details(),
+        "annotations": annotations_of(texts),
+        **tools.whole(block for block in answer.blocks if isinstance(block, ToolBlock)),
     }
     return message | {name: value for name, value in more.items() if value}
 
 
-def _details(thoughts: Iterable[ThoughtBlock], issuer: Issuer) -> list[Any]:
-    seals = Seals(issuer)
-    native = [item for block in thoughts if block.sealed is not None for item in seals.add(block.sealed)]
-    return native + seals.details()
-
-
-def _tool_call(block: ToolBlock) -> dict[str, Any]:
-    return {"id": block.id, "type": block.kind, block.kind: {"name": block.name, _INPUT[block.kind]: block.input}}
-
-
-def _annotations(texts: Iterable[TextBlock]) -> Iterator[Any]:
-    """Citations with a URL as Chat's; places are counted in the whole content."""
-    start = 0
-    for block in texts:
-        for cited in block.citations:
-            if cited.api == "chat":
-                yield cited.item
-            elif isinstance(url := cited.item.get("url"), str):
-                place = _place(cited.item, start, len(block.text))
-                yield {"type": "url_citation", "url_citation": {"url": url, **place}}
-        start += len(block.text)
-
-
-def _place(item: Mapping[str, Any], start: int, length: int) -> dict[str, Any]:
-    """Where in the content: Responses says it; Messages means the whole block."""
-    first, last = item.get("start_index"), item.get("end_index")
-    return {
-        "start_index": start + (first if isinstance(first, int) else 0),
-        "end_index": start + (last if isinstance(last, int) else length),
-        "title": item.get("title") or "",
-    }
-
-
-def _length(answer: Answer) -> int:
-    spoken = (TextBlock, ThoughtBlock, RefusalBlock)
-    said = sum(len(block.text) for block in answer.blocks if isinstance(block, spoken))
-    return said + sum(len(block.input) for block in answer.blocks if isinstance(block, ToolBlock))
+def _length(block: Block) -> int:
+    """The characters of what the model wrote."""
+    match block:
+        case TextBlock(text=text) | ThoughtBlock(text=text) | RefusalBlock(text=text) | ToolBlock(input=text):
+            return len(text)
+        case _:
+            return 0

@@ -1,7 +1,7 @@
 """Anthropic Messages: the codec of ``/v1/messages``, both roles.
 
-What clients ask is in ``incoming``, what providers are asked in ``outgoing`` and ``blocks``,
-streams are in ``reader`` and ``writer``, whole answers in ``answer``.
+What clients ask is in ``incoming``; what providers are asked is in ``outgoing``, with the turns in ``blocks`` and the
+scalars in ``settings``. Streams are in ``reader`` and ``writer``, whole answers in ``answer``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,13 +15,15 @@ from providers.failures import messages_error
 from providers.fields import generic, join
 from providers.messages.answer import read_answer, write_answer
 from providers.messages.blocks import restored
-from providers.messages.incoming import read_request
-from providers.messages.outgoing import write_request
+from providers.messages.incoming import read_count_request, read_request
+from providers.messages.outgoing import write_count_request, write_request
 from providers.messages.reader import MessagesReader
 from providers.messages.writer import MessagesWriter
 from providers.seal import PREFIX, Issuer, unseal
 from streams.events import Api, Event, Failed
 from streams.fold import Answer
+
+__all__ = ["MESSAGES", "Messages", "read_count_request", "write_count_request"]
 
 _OPAQUE = {"thinking": "signature", "redacted_thinking": "data"}  # where a block holds what the provider wants back
 

@@ -50,6 +50,21 @@ def read_reason(word: str | None) -> Reason:
     return REASONS.get(word or "", "stop")
 
 
+def read_end(word: str | None, stop_sequence: str | None, details: Any) -> End:
+    """The end of an answer. ``details`` say why it was refused, if it was."""
+    return End(read_reason(word), word, stop_sequence, details if isinstance(details, dict) else None)
+
+
+def write_end(end: End, called: bool) -> dict[str, Any]:
+    """The members of a message, and of ``message_delta.delta``, that say why the answer ended; all are always there."""
+    return {
+        "stop_reason": write_reason(end, called),
+        "stop_sequence": end.stop_sequence,
+        "stop_details": end.details,
+        "container": None,
+    }
+
+
 def write_reason(end: End, called: bool) -> str:
     """The API's word for why the answer ended."""
     if end.raw in _OWN_WORDS and not called:
@@ -218,18 +233,18 @@ def read_answer(body: bytes) -> Sequence[Event]:
 
 def _answer_events(value: Mapping[str, Any]) -> list[Event]:
     events: list[Event] = [Begin(text_of(value.get("id")), text_of(value.get("model")))]
+    counts = Counts()
+    counts.add(value.get("usage"))
+    if (usage := counts.usage()) is not None:  # first, as in a stream, for a client whose stream begins with it
+        events.append(usage)
     ids: set[str] = set()
     number = 0
     for item in value["content"]:
         if isinstance(item, dict) and (block := block_events(number, item, ids)):
             events.extend(block)
             number += 1
-    counts = Counts()
-    counts.add(value.get("usage"))
-    if (usage := counts.usage()) is not None:
-        events.append(usage)
-    word = text_of(value.get("stop_reason")) or None
-    events.append(End(read_reason(word), word, text_of(value.get("stop_sequence")) or None))
+    word, matched = text_of(value.get("stop_reason")) or None, text_of(value.get("stop_sequence")) or None
+    events.append(read_end(word, matched, value.get("stop_details")))
     return events
 
 
@@ -262,8 +277,7 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
     content = [block for part in answer.blocks for block in _write_block(part, reply.issuer)]
     message = message_begun(answer.begin, reply, answer.usage) | {
         "content": content,
-        "stop_reason": write_reason(answer.end, answer.called),
-        "stop_sequence": answer.end.stop_sequence,
+        **write_end(answer.end, answer.called),
     }
     return msgspec.json.encode(message)
 

@@ -56,6 +56,14 @@ class Breakpoints:
         block["cache_control"] = control
         self._marked.append((block, at))
 
+    def native(self, item: Block, at: str) -> Block:
+        """A block that goes out as it is; its mark counts like any other. The client's own value is not changed."""
+        if "cache_control" not in item:
+            return item
+        block = dict(item)
+        self.put(block, item["cache_control"], at)
+        return block
+
     def limit(self, drops: Drops) -> None:
         """Remove the earliest beyond four: more are a 400, and the later ones cover the longer prefix."""
         for block, at in self._marked[:-MAX_BREAKPOINTS]:
@@ -130,7 +138,7 @@ class Prompt:
                 raise invalid(f"{at} is audio, which this model's provider does not take", at)
             case NativePart(api=api, item=item, at=at):
                 if api == "messages":
-                    return [item]
+                    return [self._breakpoints.native(item, at)]
                 self._drops.add(at)
                 return []
             case _:
@@ -178,7 +186,8 @@ class Prompt:
                 content: list[Block] = []
                 for inner in parts:
                     content.extend(self._blocks(inner, False, content))
-                block["content"] = content
+                if content:
+                    block["content"] = content
         if part.is_error:
             block["is_error"] = True
         return self._marked(block, part, RESULT_MARKS)

@@ -45,6 +45,12 @@ RESULT_MARKS = ("cache_control", "toolset_name")
 DOCUMENT_MARKS = ("cache_control", "citations", "context")
 IMAGE_MARKS = ("cache_control", "transformations")
 TEXT_MARKS = ("cache_control", "citations")
+# Members of a request that no other API has: a provider of this one gets them back as they were.
+OWN_FIELDS = (
+    "cache_control", "container", "context_management", "diagnostics", "fallbacks", "fallback_credit_token",
+    "billing_policy", "inference_geo", "mcp_servers", "metadata", "service_tier", "speed", "user_profile_id",
+    "workspace_id",
+)  # fmt: skip
 
 _ROLES: Mapping[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
 _CHOICES: Mapping[str, Any] = {"auto": "auto", "any": "required", "tool": "tool", "none": "none"}
@@ -58,10 +64,16 @@ _BILLING = re.compile(r"x-anthropic-billing-header:[^\n]*\n?")
 def read_request(body: Mapping[str, Any]) -> Call:
     """``body`` in neutral words. Raises ``GatewayError`` (400, with ``param``) for what the API does not allow and for
     ``thread`` and ``compaction``, which nobody but Anthropic can serve."""
+    Fields(body).need("max_tokens", int)
+    return read_count_request(body)
+
+
+def read_count_request(body: Mapping[str, Any]) -> Call:
+    """``body`` of ``POST /v1/messages/count_tokens``: a request that need not say how long its answer may be. Raises as
+    ``read_request`` does."""
     fields = Fields(body)
     _refuse_server_state(fields)
     drops = Drops()
-    fields.need("max_tokens", int)
     system = _read_system(fields, drops)
     turns = (*system, *_read_turns(fields, drops))
     tools = _loaded(tuple(_read_tool(tool, drops) for tool in fields.objects("tools")), fields)

@@ -15,12 +15,12 @@ from providers.messages.answer import (
     Counts,
     block_events,
     input_text,
-    read_reason,
+    read_end,
     text_of,
     thought_events,
     tool_begin,
 )
-from streams.events import Begin, BlockEnd, Cited, End, Event, Failed, Text, Thought, ToolInput
+from streams.events import Begin, BlockEnd, Cited, Event, Failed, Text, Thought, ToolInput
 
 
 class _Delta(msgspec.Struct):
@@ -70,6 +70,7 @@ class MessagesReader:
         self._over = False
         self._reason: str | None = None
         self._stop_sequence: str | None = None
+        self._details: Any = None
 
     def take(self, event: str, data: bytes) -> Sequence[Event]:
         if self._over:
@@ -200,6 +201,7 @@ class MessagesReader:
         if isinstance(delta, dict):
             self._reason = text_of(delta.get("stop_reason")) or self._reason
             self._stop_sequence = text_of(delta.get("stop_sequence")) or self._stop_sequence
+            self._details = delta.get("stop_details") or self._details
         return []
 
     def _message_stop(self, value: Mapping[str, Any]) -> list[Event]:
@@ -210,7 +212,7 @@ class MessagesReader:
         events = [event for index in list(self._blocks) for event in self._finish(index)]
         if (usage := self._counts.usage()) is not None:
             events.append(usage)
-        events.append(End(read_reason(self._reason), self._reason, self._stop_sequence))
+        events.append(read_end(self._reason, self._stop_sequence, self._details))
         return self._begin(events)
 
     def _fail(self, failed: Failed) -> list[Event]:

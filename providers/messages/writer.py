@@ -17,7 +17,7 @@ from providers.messages.answer import (
     signature,
     usage_delta,
     wordless,
-    write_reason,
+    write_end,
 )
 from providers.messages.blocks import tool_id
 from streams import sse
@@ -83,6 +83,7 @@ class MessagesWriter:
         self._custom: list[str] | None = None  # the free text of a custom call, so far
         self._held: dict[int, list[_BlockEvent]] = {}
         self._usage: Usage | None = None
+        self._opening = Begin()  # what the answer said of itself
         self._begun = False
         self._over = False
         self._called = False
@@ -94,7 +95,8 @@ class MessagesWriter:
             return b""
         match event:
             case Begin():
-                return self._begin(event)
+                self._opening = event  # held back: the provider's first count may follow, and belongs into it
+                return b""
             case Usage():
                 self._usage = event
                 return b""
@@ -105,8 +107,7 @@ class MessagesWriter:
                 self._open = None
                 return sse.event("error", {"type": "error", "error": messages_error(event)})
             case _:
-                start = b"" if self._begun else self._begin(Begin())
-                return start + self._in_turn(event)
+                return self._begin() + self._in_turn(event)
 
     def ping(self) -> bytes:
         """Before ``message_start``, which must be the first event, a comment."""
@@ -114,25 +115,20 @@ class MessagesWriter:
             return b""
         return _PING if self._begun else sse.COMMENT_PING
 
-    def _begin(self, event: Begin) -> bytes:
+    def _begin(self) -> bytes:
         if self._begun:
             return b""
         self._begun = True
-        message = message_begun(event, self._reply, self._usage)
+        message = message_begun(self._opening, self._reply, self._usage)
         return sse.event("message_start", {"type": "message_start", "message": message})
 
     def _end(self, event: End) -> bytes:
-        out = [self._begin(Begin())]
+        out = [self._begin()]
         while self._current is not None or self._held:  # a reader has closed them all; the grammar holds without it
             out.append(self._block_end() if self._current is not None else self._next_held())
         self._over = True
-        delta = {
-            "stop_reason": write_reason(event, self._called),
-            "stop_sequence": event.stop_sequence,
-            "stop_details": None,
-            "container": None,
-        }
         usage = self._usage or Usage(input=self._reply.input_estimate)
+        delta = write_end(event, self._called)
         value = {"type": "message_delta", "delta": delta, "usage": usage_delta(usage)}
         return b"".join([*out, sse.event("message_delta", value), _MESSAGE_STOP])
 

@@ -1,7 +1,8 @@
 """OpenAI Responses (`/v1/responses`), both roles.
 
-Source: OpenAI's API reference and the types of the openai package. The parts: ``incoming`` (a client's
-request), ``outgoing`` (a provider's request), ``reader``, ``writer``.
+Source: OpenAI's API reference and the types of the openai package. The parts: ``incoming`` with ``history`` and
+``settings`` (a client's request), ``outgoing`` with ``items`` and ``offered`` (a provider's request), ``reader`` with
+``wire`` (what a provider answers), ``writer`` and ``answer`` with ``output`` (what a client is told).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,10 +13,13 @@ import msgspec
 from providers.call import Call
 from providers.codec import Outgoing, Reader, Recipient, Reply, Writer
 from providers.failures import openai_error
+from providers.responses.answer import write_answer
+from providers.responses.ids import is_ours
 from providers.responses.incoming import read_request
-from providers.responses.outgoing import returned, write_request
+from providers.responses.items import returned
+from providers.responses.outgoing import write_request
 from providers.responses.reader import ResponsesReader, read_answer
-from providers.responses.writer import ResponsesWriter, write_answer
+from providers.responses.writer import ResponsesWriter
 from providers.seal import PREFIX, Issuer, unseal
 from streams.events import Api, Event, Failed
 from streams.fold import Answer
@@ -35,22 +39,16 @@ class Responses:
         return write_request(call, to)
 
     def restore(self, body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-        """See ``Codec.restore``. A sealed reasoning item goes as a whole: what is left of it says nothing."""
+        """See ``Codec.restore``. A sealed reasoning item goes as a whole: what is left of it says nothing. Ids that
+        trigate made mean nothing to a provider (Kilo-Org/kilocode#10197): they come off, and what is only an id goes.
+        """
         items = body.get("input")
-        if not isinstance(items, list) or not any(map(_sealed, items)):
+        if not isinstance(items, list):
             return {}, ()
-        restored: list[Any] = []
-        dropped = False
-        for item in items:
-            text = _sealed(item)
-            if text is None:
-                restored.append(item)
-                continue
-            seal = unseal(text)
-            native = [] if seal is None else returned(seal, issuer)
-            restored += native
-            dropped = dropped or not native
-        return {"input": restored}, ("input[]",) if dropped else ()
+        restored = [_restored(item, issuer) for item in items]
+        if all(len(new) == 1 and new[0] is item for new, item in zip(restored, items, strict=True)):
+            return {}, ()
+        return {"input": [item for new in restored for item in new]}, () if all(restored) else ("input[]",)
 
     def reader(self) -> Reader:
         return ResponsesReader()
@@ -68,9 +66,23 @@ class Responses:
         return msgspec.json.encode({"error": openai_error(failed)})
 
 
-def _sealed(item: Any) -> str | None:
+def _restored(item: Any, issuer: Issuer) -> list[Any]:
+    """What goes to the provider for ``item``; nothing where it is somebody else's, or ours and without content."""
+    if not isinstance(item, dict):
+        return [item]
+    if (text := _sealed(item)) is not None:
+        seal = unseal(text)
+        return [] if seal is None else returned(seal, issuer)
+    if not is_ours(item.get("id")):
+        return [item]
+    if item.get("type") in ("reasoning", "item_reference"):
+        return []
+    return [{name: value for name, value in item.items() if name != "id"}]
+
+
+def _sealed(item: Mapping[str, Any]) -> str | None:
     """The seal in a reasoning item, ``None`` where there is none."""
-    if not isinstance(item, dict) or item.get("type") != "reasoning":
+    if item.get("type") != "reasoning":
         return None
     text = item.get("encrypted_content")
     return text if isinstance(text, str) and text.startswith(PREFIX) else None

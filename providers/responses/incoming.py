@@ -1,75 +1,36 @@
 """A Responses client's request as a ``Call``.
 
-``input`` is a flat list of items; here it becomes turns: what the model said (messages, reasoning, calls, hosted tools)
-are the parts of assistant turns, what the client answered those of user turns.
+Source: the parameter types of the openai package (``openai/types/responses/response_create_params.py``).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from providers.call import (
-    NO_MARKS,
-    AudioPart,
-    Call,
-    CallPart,
-    Control,
-    FilePart,
-    Format,
-    ImagePart,
-    NativePart,
-    NativeTool,
-    Part,
-    Reasoning,
-    RefusalPart,
-    ResultPart,
-    Role,
-    Source,
-    TextPart,
-    ThinkingPart,
-    Tool,
-    ToolChoice,
-    Turn,
-)
-from providers.controls import read_controls
-from providers.fields import Drops, Fields, expect
-from providers.responses.tools import flat_name
-from providers.responses.values import reasoning_text
-from providers.seal import PREFIX, unseal
-from streams.errors import invalid
-from streams.events import ToolKind
-
-ROLES: Mapping[str, Role] = {
-    "user": "user",
-    "assistant": "assistant",
-    "system": "system",
-    "developer": "developer",
-}
-CONTINUES = ("previous_response_id", "conversation", "prompt")  # any of them may stand for `input`
-ITEM_BOOKKEEPING = ("type", "id", "status", "caller", "created_by")  # says nothing to a model
-CHOICE_MODES = ("auto", "none", "required")
+from providers.call import Call, Control
+from providers.fields import Drops, Fields
+from providers.responses.history import History
+from providers.responses.settings import read_format, read_reasoning, read_settings, read_tool_choice, read_tools
 
 
 def read_request(body: Mapping[str, Any]) -> Call:
     """Raises a 400 ``GatewayError`` that names the place for what the API does not allow."""
     fields = Fields(body)
-    fields.ignore("stream_options")  # padding against eavesdroppers on the upstream's line
     drops = Drops()
-    history = _History(drops)
+    _read_stream_options(fields, drops)
+    history = History(drops)
     history.read(fields)
     tools = (*read_tools(fields, drops), *history.tools)
-    controls = read_controls(fields, "responses")
-    text = fields.object("text")
+    controls = read_settings(fields)
     format = None
-    if text is not None:
-        format = _format(text, drops)
+    if (text := fields.object("text")) is not None:
+        format = read_format(text, drops)
         if (verbosity := text.string("verbosity")) is not None:
             controls["verbosity"] = Control(verbosity, text.path("verbosity"))
         drops.rest(text)
-    reasoning = _reasoning(fields, drops)
+    reasoning = read_reasoning(fields, drops)
     parallel = fields.boolean("parallel_tool_calls")
-    model = fields.string("model") or ""
-    stream = fields.boolean("stream") or False
-    choice = _tool_choice(fields, drops)
+    model, stream = fields.string("model") or "", fields.boolean("stream") or False
+    choice = read_tool_choice(fields, drops)
     drops.rest(fields)
     return Call(
         api="responses",
@@ -87,334 +48,11 @@ def read_request(body: Mapping[str, Any]) -> Call:
     )
 
 
-# Input
-
-
-class _History:
-    """Takes the items of ``input`` in order."""
-
-    def __init__(self, drops: Drops) -> None:
-        self.tools: list[Tool | NativeTool] = []
-        self.reasoning: Reasoning | None = None
-        self.format: Format | None = None
-        self._drops = drops
-        self._turns: list[tuple[Role, list[Part], str]] = []
-
-    def turns(self) -> tuple[Turn, ...]:
-        return tuple(Turn(role, tuple(parts), at) for role, parts, at in self._turns)
-
-    def read(self, fields: Fields) -> None:
-        if instructions := fields.string("instructions"):
-            self._add("system", "instructions", TextPart(instructions, "instructions"))
-        value = fields.any("input")
-        if isinstance(value, str):
-            self._add("user", "input", TextPart(value, "input"))
-        elif value is not None:
-            expect(value, list, "input")
-            for item in fields.objects("input"):
-                self._item(item)
-        elif not any(fields.data.get(name) for name in CONTINUES):
-            raise invalid("input is required", "input")
-
-    def _add(self, role: Role, at: str, *parts: Part) -> None:
-        """What the model said in one go is one turn."""
-        if not parts:
-            return
-        if role == "assistant" and self._turns and self._turns[-1][0] == "assistant":
-            self._turns[-1][1].extend(parts)
-        else:
-            self._turns.append((role, list(parts), at))
-
-    def _item(self, item: Fields) -> None:
-        type = item.string("type") or ("message" if item.data.get("role") is not None else None)
-        if type is None:
-            raise invalid(f"{item.at} needs a type, or a role and content", item.at)
-        reader = _ITEMS.get(type)
-        if reader is None:
-            role: Role = "user" if type.endswith("_output") or type == "mcp_approval_response" else "assistant"
-            self._add(role, item.at, NativePart("responses", type, item.data, item.at))
-            return
-        item.ignore(*ITEM_BOOKKEEPING)
-        reader(self, item)
-        self._drops.rest(item)
-
-    def _message(self, item: Fields) -> None:
-        word = item.need("role", str)
-        role = ROLES.get(word)
-        if role is None:
-            raise invalid(
-                f"{item.path('role')} {word!r} is not known: use one of {', '.join(ROLES)}", item.path("role")
-            )
-        marks = {"phase": phase} if (phase := item.string("phase")) else NO_MARKS
-        self._add(role, item.at, *_content(item, "content", self._drops, marks))
-
-    def _function_call(self, item: Fields) -> None:
-        self._call(item, "function", "arguments")
-
-    def _custom_call(self, item: Fields) -> None:
-        self._call(item, "custom", "input")
-
-    def _call(self, item: Fields, kind: ToolKind, member: str) -> None:
-        name = flat_name(item.string("namespace"), item.need("name", str))
-        part = CallPart(item.need("call_id", str), name, item.string(member) or "", kind, item.at)
-        self._add("assistant", item.at, part)
-
-    def _function_output(self, item: Fields) -> None:
-        self._output(item, "function")
-
-    def _custom_output(self, item: Fields) -> None:
-        self._output(item, "custom")
-
-    def _output(self, item: Fields, kind: ToolKind) -> None:
-        item.ignore("name", "namespace")  # the call has them
-        parts = tuple(_result_parts(item, self._drops))
-        self._add("user", item.at, ResultPart(item.need("call_id", str), parts, kind=kind, at=item.at))
-
-    def _reasoning(self, item: Fields) -> None:
-        sealed = item.string("encrypted_content")
-        item.ignore("summary", "content")
-        text = reasoning_text(item.data)
-        if sealed is None or not sealed.startswith(PREFIX):
-            item.ignore(*item.data)
-            self._add("assistant", item.at, ThinkingPart(text, native=item.data, at=item.at))
-        elif (seal := unseal(sealed)) is not None:
-            self._add("assistant", item.at, ThinkingPart(text, seal=seal, at=item.at))
-        else:
-            self._drops.add(item.at)
-
-    def _reference(self, item: Fields) -> None:
-        """Nothing is kept here that it could refer to. The AI SDK names what it also sends; an error would end it."""
-        self._drops.add(item.at)
-
-    def _trigger(self, item: Fields) -> None:
-        raise invalid(f"{item.at}: compaction is not supported for this model's provider", item.at)
-
-    def _additional_tools(self, item: Fields) -> None:
-        item.ignore("role")
-        self.tools.extend(read_tools(item, self._drops))
-
-    def _configuration(self, item: Fields) -> None:
-        """Settings that hold from here on: the latest are those of the answer."""
-        self.reasoning = _reasoning(item, self._drops) or self.reasoning
-        if (text := item.object("text")) is not None:
-            self.format = _format(text, self._drops) or self.format
-            self._drops.rest(text)
-
-
-_ITEMS: Mapping[str, Callable[[_History, Fields], None]] = {
-    "message": _History._message,
-    "function_call": _History._function_call,
-    "custom_tool_call": _History._custom_call,
-    "function_call_output": _History._function_output,
-    "custom_tool_call_output": _History._custom_output,
-    "reasoning": _History._reasoning,
-    "item_reference": _History._reference,
-    "compaction_trigger": _History._trigger,
-    "additional_tools": _History._additional_tools,
-    "configuration_update": _History._configuration,
-}
-
-
-# Content
-
-
-def _content(fields: Fields, name: str, drops: Drops, marks: Mapping[str, Any] = NO_MARKS) -> Iterator[Part]:
-    """The parts of ``content`` or ``output``: a string or a list."""
-    value = fields.any(name)
-    if value is None:
+def _read_stream_options(fields: Fields, drops: Drops) -> None:
+    """Nothing that is written here is padded against eavesdroppers: who asks for that is told."""
+    options = fields.object("stream_options")
+    if options is None:
         return
-    if isinstance(value, str):
-        yield TextPart(value, fields.path(name), marks)
-        return
-    expect(value, list, fields.path(name))
-    for part in fields.objects(name):
-        type = part.need("type", str)
-        reader = _PARTS.get(type)
-        if reader is None:
-            raise invalid(f"{part.at} is of type {type!r}, which messages cannot hold here", part.at)
-        breakpoint = part.any("prompt_cache_breakpoint")
-        yield reader(part, marks if breakpoint is None else {**marks, "prompt_cache_breakpoint": breakpoint})
-        drops.rest(part)
-
-
-def _result_parts(item: Fields, drops: Drops) -> Iterator[TextPart | ImagePart | FilePart]:
-    for part in _content(item, "output", drops):
-        if not isinstance(part, TextPart | ImagePart | FilePart):
-            raise invalid(f"{part.at} cannot stand in a tool's output: send text, images or files", part.at)
-        yield part
-
-
-def _text(part: Fields, marks: Mapping[str, Any]) -> Part:
-    part.ignore("annotations", "logprobs", "parsed")
-    return TextPart(part.need("text", str), part.at, marks)
-
-
-def _image(part: Fields, marks: Mapping[str, Any]) -> Part:
-    url, file_id = part.string("image_url"), part.string("file_id")
-    if url is not None:
-        source = _url_source(url, part.path("image_url"))
-    elif file_id is not None:
-        source = Source("file_id", file_id)
-    else:
-        raise invalid(f"{part.at} needs image_url or file_id", part.at)
-    return ImagePart(source, part.string("detail"), part.at, marks)
-
-
-def _file(part: Fields, marks: Mapping[str, Any]) -> Part:
-    data, url, file_id = part.string("file_data"), part.string("file_url"), part.string("file_id")
-    part.ignore("detail")
-    if data is not None:
-        at = part.path("file_data")
-        # Bare base64 is taken as well; what it is, the client did not say.
-        source = _url_source(data, at) if data.startswith("data:") else Source("base64", data)
-    elif url is not None:
-        source = Source("url", url)
-    elif file_id is not None:
-        source = Source("file_id", file_id)
-    else:
-        raise invalid(f"{part.at} needs file_data, file_url or file_id", part.at)
-    return FilePart(source, part.string("filename"), part.at, marks)
-
-
-def _audio(part: Fields, marks: Mapping[str, Any]) -> Part:
-    audio = Fields.of(part.need("input_audio", dict), part.path("input_audio"))
-    return AudioPart(audio.need("data", str), audio.need("format", str), part.at, marks)
-
-
-def _refusal(part: Fields, marks: Mapping[str, Any]) -> Part:
-    return RefusalPart(part.need("refusal", str), part.at)
-
-
-_PARTS: Mapping[str, Callable[[Fields, Mapping[str, Any]], Part]] = {
-    "input_text": _text,
-    "output_text": _text,
-    "text": _text,
-    "input_image": _image,
-    "input_file": _file,
-    "input_audio": _audio,
-    "refusal": _refusal,
-}
-
-
-def _url_source(url: str, at: str) -> Source:
-    """A URL, or what a ``data:`` URL holds (RFC 2397, base64 only)."""
-    if not url.startswith("data:"):
-        return Source("url", url)
-    head, comma, data = url[5:].partition(",")
-    media_type, *parameters = head.split(";")
-    if not comma or "base64" not in parameters:
-        raise invalid(f"{at} must be a data: URL with base64 data, or a link", at)
-    return Source("base64", data, media_type or None)
-
-
-# Tools and settings
-
-
-def read_tools(fields: Fields, drops: Drops) -> Iterator[Tool | NativeTool]:
-    for tool in fields.objects("tools"):
-        type = tool.need("type", str)
-        if type in ("function", "custom"):
-            yield _tool(tool, type == "custom", None, drops)
-        elif type == "namespace":
-            yield from _namespace(tool, drops)
-        else:
-            yield NativeTool("responses", type, tool.data, tool.at)
-
-
-def _namespace(fields: Fields, drops: Drops) -> Iterator[Tool]:
-    namespace = fields.need("name", str)
-    for tool in fields.objects("tools"):
-        type = tool.need("type", str)
-        if type in ("function", "custom"):
-            yield _tool(tool, type == "custom", namespace, drops)
-        else:
-            drops.add(tool.at)
-    drops.rest(fields)
-
-
-def _tool(fields: Fields, custom: bool, namespace: str | None, drops: Drops) -> Tool:
-    """A tool of the client's own. Members that only this API has become marks."""
-    return Tool(
-        name=flat_name(namespace, fields.need("name", str)),
-        description=fields.string("description"),
-        schema=None if custom else fields.any("parameters"),
-        kind="custom" if custom else "function",
-        strict=None if custom else fields.boolean("strict"),
-        format=fields.any("format") if custom else None,
-        at=fields.at,
-        marks={name: fields.data[name] for name in _unread_names(fields)},
-    )
-
-
-def _unread_names(fields: Fields) -> Iterator[str]:
-    for path in fields.unread():
-        yield path.rpartition(".")[2]
-
-
-def _tool_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
-    value = fields.any("tool_choice")
-    if value is None:
-        return None
-    if isinstance(value, str):
-        if value not in CHOICE_MODES:
-            raise invalid(f"tool_choice {value!r} is not known: use {', '.join(CHOICE_MODES)}", "tool_choice")
-        return ToolChoice(value, at="tool_choice")  # type: ignore[arg-type]  # one of CHOICE_MODES
-    choice = Fields.of(value, "tool_choice")
-    match choice.need("type", str):
-        case "function" | "custom" as kind:
-            name = flat_name(choice.string("namespace"), choice.need("name", str))
-            return ToolChoice("tool", name, kind, at=choice.at)
-        case "allowed_tools":
-            return _allowed(choice)
-        case _:  # a hosted tool: only its own provider could be made to call it
-            drops.add(choice.at)
-            return None
-
-
-def _allowed(choice: Fields) -> ToolChoice:
-    mode = choice.string("mode") or "auto"
-    if mode not in ("auto", "required"):
-        raise invalid(f"{choice.path('mode')} must be auto or required", choice.path("mode"))
-    names = tuple(
-        flat_name(tool.string("namespace"), tool.need("name", str))
-        for tool in choice.objects("tools")
-        if tool.string("type") in ("function", "custom", None)
-    )
-    return ToolChoice(mode, allowed=names, at=choice.at)  # type: ignore[arg-type]  # checked above
-
-
-def _reasoning(fields: Fields, drops: Drops) -> Reasoning | None:
-    reasoning = fields.object("reasoning")
-    if reasoning is None:
-        return None
-    effort, summary = reasoning.string("effort"), reasoning.string("summary")
-    old = reasoning.string("generate_summary")
-    drops.rest(reasoning)
-    if effort is None and summary is None and old is None:
-        return None
-    if effort is None:  # only how reasoning is shown: whether there is any, the model decides
-        return Reasoning("adaptive", summary=summary or old, at=reasoning.at)
-    return Reasoning("disabled" if effort == "none" else "enabled", effort, None, summary or old, reasoning.at)
-
-
-def _format(text: Fields, drops: Drops) -> Format | None:
-    fields = text.object("format")
-    if fields is None:
-        return None
-    type = fields.need("type", str)
-    if type == "text":
-        return None
-    if type == "json_object":
-        return Format("json_object", at=fields.at)
-    if type != "json_schema":
-        raise invalid(f"{fields.path('type')} {type!r} is not known: use text, json_object or json_schema", fields.at)
-    format = Format(
-        "json_schema",
-        fields.string("name"),
-        fields.need("schema", dict),
-        fields.boolean("strict"),
-        fields.string("description"),
-        fields.at,
-    )
-    drops.rest(fields)
-    return format
+    if options.boolean("include_obfuscation"):
+        drops.add(options.path("include_obfuscation"))
+    drops.rest(options)

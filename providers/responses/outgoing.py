@@ -1,68 +1,47 @@
-"""A ``Call`` as the body of a Responses request, whichever API its client speaks.
+"""A ``Call`` as the body of a Responses request, whichever API its client speaks. Items are in ``items``, tools in
+``offered``.
 
-Ids are sent only with items that the provider itself made: an id that it does not know is an error there
-(Kilo-Org/kilocode#10197), and items without one are fine.
+Source: the parameter types of the openai package (``openai/types/responses/response_create_params.py``).
 """
 
-from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias, assert_never
 
 import msgspec
 
-from providers.call import (
-    AudioPart,
-    Call,
-    CallPart,
-    FilePart,
-    Format,
-    ImagePart,
-    NativePart,
-    NativeTool,
-    Part,
-    Reasoning,
-    RefusalPart,
-    ResultPart,
-    Source,
-    TextPart,
-    ThinkingPart,
-    Tool,
-    ToolChoice,
-    Turn,
-)
+from providers.call import Call, Format, Reasoning, TextPart, Turn
 from providers.codec import Outgoing, Recipient
-from providers.controls import write_controls
+from providers.controls import BY_NAME, write_controls
+from providers.effort import asked_level, known_level
 from providers.fields import Drops
-from providers.seal import Issuer, Seal
+from providers.quirks import Quirks
+from providers.responses.items import leading_texts, write_items
+from providers.responses.offered import write_tools
+from providers.responses.settings import ENCRYPTED, LOGPROBS
+from providers.responses.strict import fits_strict
 from streams.errors import invalid
-from streams.events import ToolKind
 
 Object: TypeAlias = dict[str, Any]
 
 MINIMUM_TOKENS = 16  # the least that `max_output_tokens` may be
-EFFORT_OF_BUDGET: tuple[tuple[int, str], ...] = ((2048, "low"), (8192, "medium"), (24000, "high"))
-NO_SCHEMA: Mapping[str, Any] = {"type": "object", "properties": {}}
-NEED_FILENAME: Mapping[str | None, str] = {"application/pdf": "document.pdf", "text/plain": "document.txt"}
-CARRIED_MARKS = ("prompt_cache_breakpoint",)
-ENCRYPTED = "reasoning.encrypted_content"
-OUTPUT_TYPE: Mapping[ToolKind, str] = {"function": "function_call_output", "custom": "custom_tool_call_output"}
+CONTINUES = ("previous_response_id", "conversation", "prompt")  # any of them may stand for `input`
+SAMPLING = ("temperature", "top_p", "logprobs", "top_logprobs")
 
-# Settings that are not one scalar here, or whose effect could not be told to the client.
-BY_HAND = ("max_tokens", "verbosity", "service_tier", "store", "include", "top_logprobs")
-FOREIGN_TIERS = ("standard_only",)  # Messages' words without a twin
+# Settings that are not one scalar here, or that not every model takes.
+BY_HAND = (*SAMPLING, "max_tokens", "verbosity", "store", "include", "web_search_options", "prompt_cache_options")
 
 
 def write_request(call: Call, to: Recipient) -> Outgoing:
     """Raises a 400 ``GatewayError`` for what the provider cannot honour and must not be left out."""
     drops = Drops(call.dropped)
-    instructions, turns = _instructions(call, drops)
+    count = leading_texts(call, to)
     body: Object = {"model": to.model}
-    if instructions is not None:
+    if instructions := _instructions(call.turns[:count], drops):
         body["instructions"] = instructions
-    items = _Items(call, to.issuer, drops).write(turns)
-    if items or not any(name in call.controls for name in ("previous_response_id", "conversation", "prompt")):
+    items = write_items(call, call.turns[count:], to, drops)
+    if items or not any(name in call.controls for name in CONTINUES):
         body["input"] = items
-    _write_tools(call, body, drops)
-    _write_settings(call, body, drops)
+    write_tools(call, body, drops)
+    _write_settings(call, to.quirks, body, drops)
     body["stream"] = call.stream
     for name in to.quirks.refused_fields:
         if body.pop(name, None) is not None:
@@ -70,316 +49,133 @@ def write_request(call: Call, to: Recipient) -> Outgoing:
     return Outgoing(msgspec.json.encode(body), dropped=drops.paths())
 
 
-def _instructions(call: Call, drops: Drops) -> tuple[str | None, tuple[Turn, ...]]:
-    """What goes into ``instructions``, and the turns that are left: the texts with which a Chat or Messages client
-    begins, and of a Responses client only what it had there."""
-    count = 0
-    for turn in call.turns:
-        plain = turn.role == "system" and all(isinstance(part, TextPart) for part in turn.parts)
-        if not plain or (call.api == "responses" and turn.at != "instructions"):
-            break
-        count += 1
+def _instructions(turns: tuple[Turn, ...], drops: Drops) -> str:
     texts = []
-    for turn in call.turns[:count]:
+    for turn in turns:
         if turn.name is not None:
             drops.add(f"{turn.at}.name")
         for part in turn.parts:
             if isinstance(part, TextPart) and part.text:
                 texts.append(part.text)
                 drops.add(*(f"{part.at}.{mark}" for mark in part.marks))
-    return "\n\n".join(texts) or None, call.turns[count:]
+    return "\n\n".join(texts)
 
 
-# Input
-
-
-class _Items:
-    """The items of ``input``, each with the path it came from."""
-
-    def __init__(self, call: Call, issuer: Issuer, drops: Drops) -> None:
-        self._native = call.api == "responses"
-        self._issuer = issuer
-        self._drops = drops
-        self._kinds = {part.id: part.kind for turn in call.turns for part in turn.parts if isinstance(part, CallPart)}
-        self._items: list[tuple[Object, str]] = []
-        self._content: list[Object] = []  # of the message that is being written
-        self._phase: Any = None
-
-    def write(self, turns: Iterable[Turn]) -> list[Object]:
-        for turn in turns:
-            if turn.name is not None:
-                self._drops.add(f"{turn.at}.name")
-            for part in turn.parts:
-                self._part(part, turn)
-            self._end_message(turn)
-        return self._without_lone_reasoning()
-
-    def _part(self, part: Part, turn: Turn) -> None:
-        match part:
-            case TextPart() | ImagePart() | FilePart() | AudioPart() | RefusalPart():
-                self._content.extend(self._content_part(part, turn.role == "assistant"))
-            case CallPart():
-                self._item(_call(part), part.at, turn)
-                self._marks(part.marks, part.at)
-            case ResultPart():
-                self._item(self._result(part), part.at, turn)
-                self._marks(part.marks, part.at)
-            case ThinkingPart():
-                self._thinking(part, turn)
-            case NativePart(api=api, item=item):
-                if api == "responses" and self._native:
-                    self._item(item, part.at, turn)
-                else:
-                    self._drops.add(part.at)
-            case _:
-                assert_never(part)
-
-    def _item(self, item: Object, at: str, turn: Turn) -> None:
-        self._end_message(turn)
-        self._items.append((item, at))
-
-    def _end_message(self, turn: Turn) -> None:
-        if not self._content:
-            return
-        message: Object = {"type": "message", "role": turn.role, "content": self._content}
-        if self._phase is not None:
-            message["phase"] = self._phase
-        self._items.append((message, turn.at))
-        self._content, self._phase = [], None
-
-    def _content_part(self, part: Part, assistant: bool) -> list[Object]:
-        """The part as this API has it; empty texts are left out."""
-        if isinstance(part, TextPart):
-            if not part.text:
-                return []
-            if not assistant:
-                return [{"type": "input_text", "text": part.text, **self._marks(part.marks, part.at)}]
-            marks = dict(part.marks)
-            phase = marks.pop("phase", None)
-            self._phase = self._phase or phase
-            self._marks(marks, part.at, carried=())
-            return [{"type": "output_text", "text": part.text, "annotations": []}]
-        if isinstance(part, RefusalPart) and assistant:
-            return [{"type": "refusal", "refusal": part.text}] if part.text else []
-        if isinstance(part, ImagePart | FilePart) and not assistant:
-            return [{**self._media(part), **self._marks(part.marks, part.at)}]
-        at = part.at
-        raise invalid(f"{at} cannot be sent to this model's provider: it takes no such content here", at)
-
-    def _media(self, part: ImagePart | FilePart) -> Object:
-        source = part.source
-        if source.kind == "file_id" and not self._native:
-            raise invalid(f"{part.at} names a file of another provider: send the data itself", part.at)
-        if isinstance(part, ImagePart):
-            return _image(source, part)
-        return _file(source, part)
-
-    def _marks(self, marks: Mapping[str, Any], at: str, carried: tuple[str, ...] = CARRIED_MARKS) -> Object:
-        self._drops.add(*(f"{at}.{name}" for name in marks if name not in carried))
-        return {name: value for name, value in marks.items() if name in carried}
-
-    def _result(self, part: ResultPart) -> Object:
-        kind = self._kinds.get(part.call_id, part.kind)
-        return {"type": OUTPUT_TYPE[kind], "call_id": part.call_id, "output": self._output(part)}
-
-    def _output(self, part: ResultPart) -> str | list[Object]:
-        """A string where it is all text: not every server takes a list."""
-        prefix = "Error: " if part.is_error else ""
-        texts = [piece for piece in part.parts if isinstance(piece, TextPart)]
-        if len(texts) == len(part.parts):
-            for piece in texts:
-                self._marks(piece.marks, piece.at, carried=())
-            return prefix + "\n".join(piece.text for piece in texts)
-        content = [each for piece in part.parts for each in self._content_part(piece, assistant=False)]
-        return [{"type": "input_text", "text": prefix}, *content] if prefix else content
-
-    def _thinking(self, part: ThinkingPart, turn: Turn) -> None:
-        items = returned(part.seal, self._issuer) if part.seal is not None else []
-        if part.seal is None and self._native and isinstance(part.native, dict):
-            items = [part.native]
-        for item in items:
-            self._item(item, part.at, turn)
-        if not items:
-            self._drops.add(part.at)
-
-    def _without_lone_reasoning(self) -> list[Object]:
-        """OpenAI refuses a reasoning item that is not followed by what it led to (maximhq/bifrost#5892)."""
-        kept: list[Object] = []
-        for item, at in reversed(self._items):
-            if item.get("type") == "reasoning" and not (kept and _is_said_by_model(kept[-1])):
-                self._drops.add(at)
-            else:
-                kept.append(item)
-        return kept[::-1]
-
-
-def _is_said_by_model(item: Object) -> bool:
-    if item.get("type") == "message":
-        return item.get("role") == "assistant"
-    return not str(item.get("type")).endswith("_output")
-
-
-def returned(seal: Seal, issuer: Issuer) -> list[Object]:
-    """The reasoning items in ``seal``, none unless ``issuer`` made them on this API. One seal may hold several."""
-    if seal.issuer != issuer or seal.api != "responses":
-        return []
-    items = seal.item if isinstance(seal.item, list) else [seal.item]
-    return [item for item in items if isinstance(item, dict)]
-
-
-def _call(part: CallPart) -> Object:
-    if part.kind == "custom":
-        return {"type": "custom_tool_call", "call_id": part.id, "name": part.name, "input": part.input}
-    return {"type": "function_call", "call_id": part.id, "name": part.name, "arguments": part.input or "{}"}
-
-
-def _image(source: Source, part: ImagePart) -> Object:
-    item: Object = {"type": "input_image", "detail": part.detail or "auto"}
-    match source.kind:
-        case "url":
-            item["image_url"] = source.value
-        case "base64":
-            item["image_url"] = _data_url(source, "image/png")
-        case "file_id":
-            item["file_id"] = source.value
-        case "text":
-            raise invalid(f"{part.at} must be an image", part.at)
-        case _:
-            assert_never(source.kind)
-    return item
-
-
-def _file(source: Source, part: FilePart) -> Object:
-    item: Object = {"type": "input_file"}
-    match source.kind:
-        case "text":
-            return {"type": "input_text", "text": source.value}
-        case "url":
-            return item | {"file_url": source.value}
-        case "file_id":
-            return item | {"file_id": source.value}
-        case "base64":
-            name = part.filename or NEED_FILENAME.get(source.media_type, "document.pdf")
-            return item | {"filename": name, "file_data": _data_url(source, "application/pdf")}
-        case _:
-            assert_never(source.kind)
-
-
-def _data_url(source: Source, default: str) -> str:
-    return f"data:{source.media_type or default};base64,{source.value}"
-
-
-# Tools
-
-
-def _write_tools(call: Call, body: Object, drops: Drops) -> None:
-    """Without tools the members about them are left out: they would be refused."""
-    tools = [item for tool in call.tools if (item := _tool(tool, call, drops)) is not None]
-    if not tools:
-        return
-    body["tools"] = tools
-    if call.tool_choice is not None:
-        kinds = {tool.name: tool.kind for tool in call.tools if isinstance(tool, Tool)}
-        body["tool_choice"] = _tool_choice(call.tool_choice, kinds)
-    if call.parallel_tools is not None:
-        body["parallel_tool_calls"] = call.parallel_tools.value
-
-
-def _tool(tool: Tool | NativeTool, call: Call, drops: Drops) -> Object | None:
-    if isinstance(tool, NativeTool):
-        if tool.api == "responses":
-            return dict(tool.item)
-        drops.add(tool.at)
-        return None
-    item: Object = {"type": tool.kind, "name": tool.name}
-    if tool.description is not None:
-        item["description"] = tool.description
-    if tool.kind == "custom":
-        if tool.format is not None:
-            item["format"] = tool.format
-    else:
-        item["parameters"] = NO_SCHEMA if tool.schema is None else tool.schema
-        item["strict"] = bool(tool.strict)
-    if call.api == "responses":
-        return {**item, **tool.marks}
-    drops.add(*(f"{tool.at}.{mark}" for mark in tool.marks))
-    return item
-
-
-def _tool_choice(choice: ToolChoice, kinds: Mapping[str, ToolKind]) -> str | Object:
-    if choice.mode == "tool":
-        return {"type": kinds.get(choice.name or "", choice.kind), "name": choice.name}
-    if choice.allowed is None or choice.mode == "none":
-        return choice.mode
-    tools = [{"type": kinds.get(name, "function"), "name": name} for name in choice.allowed]
-    return {"type": "allowed_tools", "mode": choice.mode, "tools": tools}
-
-
-# Settings
-
-
-def _write_settings(call: Call, body: Object, drops: Drops) -> None:
+def _write_settings(call: Call, quirks: Quirks, body: Object, drops: Drops) -> None:
     write_controls(call, "responses", body, drops, skip=BY_HAND)
-    controls = call.controls
-    if (limit := controls.get("max_tokens")) is not None:
-        if limit.value == 0:
-            raise invalid(f"{limit.at}: this model's provider cannot warm its cache without an answer", limit.at)
-        body["max_output_tokens"] = max(limit.value, MINIMUM_TOKENS)
-    if (tier := controls.get("service_tier")) is not None:
-        if tier.value in FOREIGN_TIERS:
-            drops.add(tier.at)
-        else:
-            body["service_tier"] = tier.value
-    if (logprobs := controls.get("top_logprobs")) is not None:
-        drops.add(logprobs.at)  # the answer would have nowhere to hold them
-    if call.reasoning is not None and (reasoning := _reasoning(call.reasoning)):
-        body["reasoning"] = reasoning
-    text = {} if call.format is None else {"format": _format(call.format)}
-    if (verbosity := controls.get("verbosity")) is not None:
+    level = _write_reasoning(call.reasoning, quirks, body, drops)
+    logprobs = _write_sampling(call, quirks, level, body, drops)
+    _write_limit(call, quirks, body)
+    text = {} if call.format is None else {"format": _format(call.format, call)}
+    if (verbosity := call.controls.get("verbosity")) is not None:
         text["verbosity"] = verbosity.value
     if text:
         body["text"] = text
-    _write_state(call, body, drops)
+    _write_state(call, quirks, logprobs, body)
 
 
-def _write_state(call: Call, body: Object, drops: Drops) -> None:
-    """What the provider keeps. For other APIs' clients nothing: they send the whole conversation each time, and
-    reasoning then survives only as ``encrypted_content``."""
-    store, include = call.controls.get("store"), call.controls.get("include")
-    if call.api == "responses":
-        body.update({name: control.value for name, control in (("store", store), ("include", include)) if control})
+def _write_limit(call: Call, quirks: Quirks, body: Object) -> None:
+    """Messages' limit of 0 asks for nothing but a warm cache; a paid answer is no substitute."""
+    limit, options = call.controls.get("max_tokens"), call.controls.get("prompt_cache_options")
+    if options is not None:
+        body["prompt_cache_options"] = options.value
+    if limit is None:
         return
-    if store is not None and store.value:
-        drops.add(store.at)
-    body["store"] = False
-    if call.reasoning is not None and call.reasoning.mode != "disabled":
-        body["include"] = [ENCRYPTED]
+    if limit.value != 0:
+        body["max_output_tokens"] = max(limit.value, MINIMUM_TOKENS)
+    elif quirks.cache_breakpoints:
+        body["prompt_cache_options"] = {**body.get("prompt_cache_options", {}), "prewarm": True}
+    else:
+        raise invalid(f"{limit.at}: this model's provider cannot warm its cache without an answer", limit.at)
 
 
-def _reasoning(reasoning: Reasoning) -> Object:
-    found: Object = {}
-    if (effort := _effort(reasoning)) is not None:
-        found["effort"] = effort
-    if reasoning.summary is not None:
-        found["summary"] = reasoning.summary
-    return found
+# Reasoning
 
 
-def _effort(reasoning: Reasoning) -> str | None:
-    if reasoning.mode == "disabled":
-        return "none"
-    if reasoning.effort is not None or reasoning.budget is None:
-        return reasoning.effort
-    budget = reasoning.budget
-    return next((effort for most, effort in EFFORT_OF_BUDGET if budget <= most), "xhigh")
+def _write_reasoning(reasoning: Reasoning | None, quirks: Quirks, body: Object, drops: Drops) -> str | None:
+    """Returns the level that was written. One that the model lacks becomes the nearest lower one, and is named."""
+    if reasoning is None:
+        return None
+    asked = asked_level(reasoning)
+    if asked is None and reasoning.mode == "disabled":
+        asked = "none"
+        level = asked if asked in quirks.efforts else None  # not every model can leave thinking out
+    else:
+        level = None if asked is None else known_level(asked, quirks.efforts)
+    if level != asked:
+        drops.add(reasoning.at)
+    found = {"effort": level, "summary": reasoning.summary}
+    if found := {name: value for name, value in found.items() if value is not None}:
+        body["reasoning"] = found
+    return level
 
 
-def _format(format: Format) -> Object:
+def _write_sampling(call: Call, quirks: Quirks, level: str | None, body: Object, drops: Drops) -> bool:
+    """Returns whether log probabilities are asked for. What the model refuses is named, unless it says no more than
+    the default does (truefoundry/models#2122)."""
+    controls = {name: control for name in SAMPLING if (control := call.controls.get(name)) is not None}
+    if not _samples(quirks, level, call.reasoning):
+        drops.add(*(c.at for name, c in controls.items() if c.value != BY_NAME[name].default))
+        return False
+    if quirks.one_of_temperature_top_p and "temperature" in controls and "top_p" in controls:
+        drops.add(controls.pop("top_p").at)
+    logprobs = controls.pop("logprobs", None)
+    body.update({name: control.value for name, control in controls.items()})
+    return logprobs is not None and bool(logprobs.value)
+
+
+def _samples(quirks: Quirks, level: str | None, reasoning: Reasoning | None) -> bool:
+    match quirks.sampling:
+        case "free":
+            return True
+        case "never":
+            return False
+        case "only_effort_none":
+            return level == "none"
+        case "unless_thinking":
+            return reasoning is None or reasoning.mode == "disabled"
+        case _:
+            assert_never(quirks.sampling)
+
+
+# State and form
+
+
+def _write_state(call: Call, quirks: Quirks, logprobs: bool, body: Object) -> None:
+    """What the provider keeps. For other APIs' clients nothing, unless they say so: they send the whole conversation
+    each time, and reasoning then survives only as ``encrypted_content``."""
+    store = call.controls.get("store")
+    if store is not None or call.api != "responses":
+        body["store"] = store is not None and store.value
+    asked = call.controls.get("include")
+    include = list(asked.value) if asked is not None else []
+    if _wants_encrypted(call, quirks):
+        include.append(ENCRYPTED)
+    if logprobs:
+        include.append(LOGPROBS)
+    if include:
+        body["include"] = include
+
+
+def _wants_encrypted(call: Call, quirks: Quirks) -> bool:
+    """A model that does not reason refuses to be asked."""
+    if call.api == "responses":
+        return ENCRYPTED in (call.source.get("include") or ())
+    if call.reasoning is None:
+        return bool(quirks.efforts)
+    return call.reasoning.mode != "disabled"
+
+
+def _format(format: Format, call: Call) -> Object:
+    """Messages knows no ``strict``: its formats always bind, and so do those here that the model can be bound to."""
     if format.kind == "json_object":
         return {"type": "json_object"}
     item: Object = {"type": "json_schema", "name": format.name or "output", "schema": format.schema}
     if format.description is not None:
         item["description"] = format.description
-    if format.strict is not None:
-        item["strict"] = format.strict
+    strict = format.strict
+    if strict is None and call.api == "messages" and fits_strict(format.schema):
+        strict = True
+    if strict is not None:
+        item["strict"] = strict
     return item

@@ -10,11 +10,13 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
-from providers.codec import Reply, new_id
+from providers.codec import Reply
 from providers.failures import OPENAI_CODE
+from providers.responses.ids import own_id
 from providers.responses.tools import Declared
 from providers.seal import seal
-from streams.events import Cited, End, Failed, Kind, Reason, Sealed, Usage
+from streams.events import Cited, End, Failed, Kind, Reason, Sealed, ToolBegin, Usage
+from streams.fold import ToolBlock
 
 Object: TypeAlias = dict[str, Any]
 
@@ -23,25 +25,27 @@ INCOMPLETE: Mapping[Reason, str] = {
     "context_exceeded": "max_output_tokens",
     "refusal": "content_filter",
 }
+NO_ARGUMENTS = "{}"  # of a call that was made without any: clients parse what they get (su-kaka/gcli2api#406)
+
 # Reasons that only this API has: they go back as they came.
 INCOMPLETE_WORDS = ("max_messages", "steered")
 
 # `response.error.code` knows fewer words than the error of a status (`ResponseError` of the openai package).
 CODE_OF_KIND: Mapping[Kind, str] = {"rate_limited": "rate_limit_exceeded", "invalid_request": "invalid_prompt"}
 
+# What is not done here, whatever was asked for: nothing is kept, so that nothing can be asked for by its id later.
+NOT_DONE: Mapping[str, Any] = {"background": False, "previous_response_id": None, "store": False}
+
 # What a response repeats of the request, with what stands there when the client did not say.
 ECHO: Mapping[str, Any] = {
-    "background": False,
     "instructions": None,
     "max_output_tokens": None,
     "max_tool_calls": None,
     "metadata": {},
     "parallel_tool_calls": True,
-    "previous_response_id": None,
     "prompt_cache_key": None,
     "safety_identifier": None,
     "service_tier": "auto",
-    "store": True,
     "temperature": None,
     "tool_choice": "auto",
     "top_logprobs": 0,
@@ -62,7 +66,7 @@ class Head:
 
     @classmethod
     def of(cls, reply: Reply) -> "Head":
-        return cls(new_id("resp_"), reply.created, reply.call.model, _echo(reply))
+        return cls(own_id("resp_"), reply.created, reply.call.model, _echo(reply))
 
     def response(
         self,
@@ -114,6 +118,7 @@ def _echo(reply: Reply) -> Object:
     text = source.get("text") or {}
     echo["text"] = {**text, "format": text.get("format") or {"type": "text"}}
     echo["tools"] = [_tool(tool) for tool in source.get("tools") or ()]
+    echo |= NOT_DONE
     # Instructions and tools may be long and stand in three events: they are encoded once.
     return {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in echo.items()}
 
@@ -130,7 +135,7 @@ def usage_object(usage: Usage) -> Object:
         "input_tokens": usage.prompt,
         "input_tokens_details": {"cached_tokens": usage.cache_read, "cache_write_tokens": usage.cache_write},
         "output_tokens": usage.output,
-        "output_tokens_details": {"reasoning_tokens": usage.reasoning or 0},
+        "output_tokens_details": {"reasoning_tokens": min(usage.reasoning or 0, usage.output)},
         "total_tokens": usage.prompt + usage.output,
     }
 
@@ -142,8 +147,19 @@ def message_item(id: str, content: Sequence[Object] = (), status: str = "complet
     return {"id": id, "type": "message", "status": status, "role": "assistant", "content": list(content)}
 
 
-def text_part(text: str = "", annotations: Sequence[Object] = ()) -> Object:
-    return {"type": "output_text", "text": text, "annotations": list(annotations), "logprobs": []}
+def text_part(text: str = "", annotations: Sequence[Object] = (), logprobs: Sequence[Object] = ()) -> Object:
+    return {"type": "output_text", "text": text, "annotations": list(annotations), "logprobs": list(logprobs)}
+
+
+def token_logprobs(logprobs: Any) -> list[Object]:
+    """Log probabilities as this API's types have them: Chat's ``bytes`` may be ``null``, these not."""
+    found = [token for token in logprobs if isinstance(token, dict)] if isinstance(logprobs, list | tuple) else []
+    return [{**_token(token), "top_logprobs": [_token(one) for one in token.get("top_logprobs") or ()]}
+            for token in found]  # fmt: skip
+
+
+def _token(token: Object) -> Object:
+    return {**token, "bytes": token.get("bytes") or []}
 
 
 def refusal_part(text: str = "") -> Object:
@@ -167,8 +183,9 @@ def sealed_text(reply: Reply, sealed: Sealed) -> str:
 
 
 def native_reasoning(sealed: Sealed | None) -> Object | None:
-    """The item itself, if it is one of this API: it then goes to the client as it came, id and all, because a provider
-    takes ``encrypted_content`` back only in the item it belongs to (openai/codex#8145)."""
+    """The item itself, if it is one of this API: it then goes to the client as it came, id and all. The provider checks
+    ``encrypted_content`` when it comes back, and what does not verify ends the conversation (openai/codex#8145 shows
+    the error): so nothing around it is changed either."""
     if sealed is None or sealed.api != "responses" or not isinstance(sealed.item, dict):
         return None
     return sealed.item if sealed.item.get("id") else None
@@ -213,3 +230,13 @@ def annotation(cited: Cited, length: int) -> Object | None:
         "start_index": start if isinstance(start, int) else 0,
         "end_index": end if isinstance(end, int) else length,
     }
+
+
+def called_tool(begin: ToolBegin | ToolBlock, tools: Mapping[str, Declared]) -> tuple[Declared, bool]:
+    """The tool that is called, as the client declared it, and whether its input is wrapped in JSON."""
+    tool = tools.get(begin.name) or Declared(begin.name, kind=begin.kind)
+    return tool, tool.kind == "custom" and begin.kind == "function"
+
+
+def annotations(cited: Sequence[Cited], length: int) -> list[Object]:
+    return [note for one in cited if (note := annotation(one, length)) is not None]

@@ -23,6 +23,7 @@ from providers.responses.values import (
     read_usage,
     reasoning_text,
 )
+from providers.responses.wire import Wire, decode
 from streams.errors import GatewayError
 from streams.events import (
     Begin,
@@ -55,30 +56,6 @@ CALLS: Mapping[str, tuple[ToolKind, str]] = {
     "function_call": ("function", "arguments"),
     "custom_tool_call": ("custom", "input"),
 }
-
-
-class _Wire(msgspec.Struct, gc=False):
-    """The members of an event that are read; all others are skipped without building them. Nothing is taken on trust:
-    real servers send ``null`` where the specification has a string."""
-
-    type: Any = None
-    delta: Any = None
-    output_index: Any = None
-    content_index: Any = None
-    summary_index: Any = None
-    item_id: Any = None
-    text: Any = None
-    refusal: Any = None
-    arguments: Any = None
-    input: Any = None
-    part: Any = None
-    item: Any = None
-    annotation: Any = None
-    response: Any = None
-    error: Any = None
-
-
-_decode = msgspec.json.Decoder(_Wire).decode
 
 
 class _Item:
@@ -123,7 +100,7 @@ class ResponsesReader:
         if self._ended:
             return ()
         try:
-            wire = _decode(data)
+            wire = decode(data)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             if isinstance(error, msgspec.ValidationError) and not data.lstrip().startswith(b"{"):
                 return ()  # JSON, but no object; `[DONE]`, which some servers send, looks like one
@@ -158,7 +135,7 @@ class ResponsesReader:
             return events if isinstance(events[0], Begin) else (Begin(), *events)
         return events
 
-    def _take_created(self, wire: _Wire) -> Sequence[Event]:
+    def _take_created(self, wire: Wire) -> Sequence[Event]:
         return () if self._begun else (self._created(as_object(wire.response)),)
 
     def _created(self, response: Json) -> Begin:
@@ -174,22 +151,28 @@ class ResponsesReader:
 
     # Text, refusals and reasoning
 
-    def _take_text(self, wire: _Wire) -> Sequence[Event]:
-        return self._say(wire, Text, wire.content_index, wire.delta)
+    def _take_text(self, wire: Wire) -> Sequence[Event]:
+        return self._say(wire, Text, wire.content_index, wire.delta, wire.logprobs)
 
-    def _take_refusal(self, wire: _Wire) -> Sequence[Event]:
+    def _take_refusal(self, wire: Wire) -> Sequence[Event]:
         return self._say(wire, Refusal, wire.content_index, wire.delta)
 
-    def _say(self, wire: _Wire, speech: _Speech, part: Any, text: Any) -> Sequence[Event]:
+    def _say(self, wire: Wire, speech: _Speech, part: Any, text: Any, logprobs: Any = None) -> Sequence[Event]:
         if not isinstance(text, str) or not text:
             return ()
         item = self._item(wire, "message")
         if self._place == (item, speech, part):
-            return (speech(self._block, text),)
+            return (self._words(speech, text, logprobs),)
         if item.done:
             return ()
         item.parts.add(as_index(part))
-        return [*self._open(item, speech, part), speech(self._block, text)]
+        return [*self._open(item, speech, part), self._words(speech, text, logprobs)]
+
+    def _words(self, speech: _Speech, text: str, logprobs: Any) -> Event:
+        """A piece of the block that is open, with its tokens' log probabilities where they were asked for."""
+        if logprobs and speech is Text:
+            return Text(self._block, text, as_objects(logprobs) or None)
+        return speech(self._block, text)
 
     def _open(self, item: _Item, speech: _Speech, part: Any) -> list[Event]:
         """Open a block for the words of ``item``; the block that was open before ends."""
@@ -210,30 +193,30 @@ class ResponsesReader:
         self._blocks += 1
         return self._blocks - 1
 
-    def _take_text_done(self, wire: _Wire) -> Sequence[Event]:
-        return self._late(wire, Text, wire.text)
+    def _take_text_done(self, wire: Wire) -> Sequence[Event]:
+        return self._late(wire, Text, wire.text, wire.logprobs)
 
-    def _take_refusal_done(self, wire: _Wire) -> Sequence[Event]:
+    def _take_refusal_done(self, wire: Wire) -> Sequence[Event]:
         return self._late(wire, Refusal, wire.refusal)
 
-    def _late(self, wire: _Wire, speech: _Speech, text: Any) -> Sequence[Event]:
+    def _late(self, wire: Wire, speech: _Speech, text: Any, logprobs: Any = None) -> Sequence[Event]:
         """A part that is only now told whole, if no delta told it."""
         if as_index(wire.content_index) in self._item(wire, "message").parts:
             return ()
-        return self._say(wire, speech, wire.content_index, text)
+        return self._say(wire, speech, wire.content_index, text, logprobs)
 
-    def _take_part_done(self, wire: _Wire) -> Sequence[Event]:
+    def _take_part_done(self, wire: Wire) -> Sequence[Event]:
         part = as_object(wire.part)
         speech, member = _PARTS.get(as_string(part.get("type")), (None, ""))
         if speech is None:
             return ()
-        events = list(self._late(wire, speech, part.get(member)))
+        events = list(self._late(wire, speech, part.get(member), part.get("logprobs")))
         item = self._item(wire, "message")
         if self._place == (item, Text, wire.content_index) and not item.cited:
             events += self._citations(part)
         return events
 
-    def _take_annotation(self, wire: _Wire) -> Sequence[Event]:
+    def _take_annotation(self, wire: Wire) -> Sequence[Event]:
         item = self._item(wire, "message")
         if self._place is None or self._place[0] is not item or not isinstance(wire.annotation, dict):
             return ()
@@ -243,13 +226,13 @@ class ResponsesReader:
     def _citations(self, part: Json) -> list[Event]:
         return [Cited(self._block, "responses", note) for note in as_objects(part.get("annotations"))]
 
-    def _take_summary(self, wire: _Wire) -> Sequence[Event]:
+    def _take_summary(self, wire: Wire) -> Sequence[Event]:
         return self._think(wire, "summary", wire.summary_index, wire.delta)
 
-    def _take_reasoning(self, wire: _Wire) -> Sequence[Event]:
+    def _take_reasoning(self, wire: Wire) -> Sequence[Event]:
         return self._think(wire, "text", wire.content_index, wire.delta)
 
-    def _think(self, wire: _Wire, voice: str, part: Any, text: Any) -> Sequence[Event]:
+    def _think(self, wire: Wire, voice: str, part: Any, text: Any) -> Sequence[Event]:
         """A piece of reasoning. All parts of an item are one block; of an item that says the same as summary and as
         text only the one that came first is told."""
         item = self._item(wire, "reasoning")
@@ -267,7 +250,7 @@ class ResponsesReader:
 
     # Items
 
-    def _item(self, wire: _Wire, type: str) -> _Item:
+    def _item(self, wire: Wire, type: str) -> _Item:
         """The item that ``wire`` belongs to, made if the upstream never announced it."""
         key = wire.output_index if isinstance(wire.output_index, int) else as_string(wire.item_id)
         item = self._items.get(key)
@@ -275,7 +258,7 @@ class ResponsesReader:
             item = self._items[key] = _Item(type)
         return item
 
-    def _take_added(self, wire: _Wire) -> Sequence[Event]:
+    def _take_added(self, wire: Wire) -> Sequence[Event]:
         value = as_object(wire.item)
         if not value:
             return ()
@@ -288,7 +271,7 @@ class ResponsesReader:
         item = self._items[key] = self._know(_Item(self._type(value)), value)
         return [*events, *self._begin_call(item, value)] if item.type in CALLS else events
 
-    def _take_done(self, wire: _Wire) -> Sequence[Event]:
+    def _take_done(self, wire: Wire) -> Sequence[Event]:
         value = as_object(wire.item)
         if not value:
             return ()
@@ -335,7 +318,8 @@ class ResponsesReader:
             for part in as_objects(value.get("content")):
                 speech, member = _PARTS.get(as_string(part.get("type")), (None, ""))
                 if speech is not None and (text := as_string(part.get(member))):
-                    events += [*self._open(item, speech, None), speech(self._block, text), *self._citations(part)]
+                    events += self._open(item, speech, None)
+                    events += [self._words(speech, text, part.get("logprobs")), *self._citations(part)]
         return events + self._shut()
 
     def _finish_reasoning(self, item: _Item, value: Json) -> list[Event]:
@@ -379,18 +363,18 @@ class ResponsesReader:
         self._call_ids.add(call_id)
         return call_id
 
-    def _take_arguments(self, wire: _Wire) -> Sequence[Event]:
+    def _take_arguments(self, wire: Wire) -> Sequence[Event]:
         return self._input(wire, wire.delta)
 
-    def _take_arguments_done(self, wire: _Wire) -> Sequence[Event]:
+    def _take_arguments_done(self, wire: Wire) -> Sequence[Event]:
         item = self._item(wire, "function_call")
         return () if item.input_said else self._input(wire, wire.arguments)
 
-    def _take_input_done(self, wire: _Wire) -> Sequence[Event]:
+    def _take_input_done(self, wire: Wire) -> Sequence[Event]:
         item = self._item(wire, "custom_tool_call")
         return () if item.input_said else self._input(wire, wire.input)
 
-    def _input(self, wire: _Wire, text: Any) -> Sequence[Event]:
+    def _input(self, wire: Wire, text: Any) -> Sequence[Event]:
         item = self._item(wire, "function_call")
         if item.block is None or not isinstance(text, str) or not text:
             return ()
@@ -412,11 +396,11 @@ class ResponsesReader:
 
     # The end
 
-    def _take_completed(self, wire: _Wire) -> Sequence[Event]:
+    def _take_completed(self, wire: Wire) -> Sequence[Event]:
         status = as_object(wire.response).get("status")
         return self._end(wire.response, status if status in ("incomplete", *UNWELL) else "completed", b"")
 
-    def _take_incomplete(self, wire: _Wire) -> Sequence[Event]:
+    def _take_incomplete(self, wire: Wire) -> Sequence[Event]:
         return self._end(wire.response, "incomplete", b"")
 
     def _end(self, value: Any, status: str, raw: bytes) -> Sequence[Event]:
@@ -455,7 +439,7 @@ class ResponsesReader:
 
 _PARTS: Mapping[str, tuple[_Speech | None, str]] = {"output_text": (Text, "text"), "refusal": (Refusal, "refusal")}
 
-_TAKERS: Mapping[str, Callable[[ResponsesReader, _Wire], Sequence[Event]]] = {
+_TAKERS: Mapping[str, Callable[[ResponsesReader, Wire], Sequence[Event]]] = {
     "response.output_text.delta": ResponsesReader._take_text,
     "response.function_call_arguments.delta": ResponsesReader._take_arguments,
     "response.reasoning_summary_text.delta": ResponsesReader._take_summary,

@@ -1,21 +1,21 @@
-"""Answers for Responses clients: the stream event by event, and whole.
+"""Answers for Responses clients as a stream, event by event. Whole ones are in ``answer``.
 
 The grammar: ``response.created``, ``response.in_progress``, then for every item ``response.output_item.added`` …
 ``response.output_item.done``, then one terminal event with the whole response. Every event is numbered from 0, items in
 the order in which they open (OpenAI's API reference, streaming events).
 """
 
-from collections.abc import Mapping
 from typing import Any, Protocol, assert_never
 
-import msgspec
-
-from providers.codec import Reply, new_id
+from providers.codec import Reply
+from providers.responses.ids import own_id
 from providers.responses.output import (
+    NO_ARGUMENTS,
     Head,
     Object,
-    annotation,
+    annotations,
     call_item,
+    called_tool,
     custom_input,
     message_item,
     native_reasoning,
@@ -25,6 +25,7 @@ from providers.responses.output import (
     sealed_text,
     summary_part,
     text_part,
+    token_logprobs,
 )
 from providers.responses.tools import Declared, declared_tools
 from streams import sse
@@ -44,7 +45,6 @@ from streams.events import (
     ToolInput,
     Usage,
 )
-from streams.fold import Answer, Block, NativeBlock, RefusalBlock, TextBlock, ThoughtBlock, ToolBlock
 
 
 class _Out:
@@ -93,9 +93,10 @@ class _Deltas:
         self._out = out
         self.pieces: list[str] = []
 
-    def write(self, text: str) -> bytes:
+    def write(self, text: str, tail: bytes | None = None) -> bytes:
+        """``tail``: the last members of this delta, where they are not the usual ones."""
         self.pieces.append(text)
-        return b'%b%d,"delta":%b%b' % (self._head, self._out.number(), sse.dump(text), self._tail)
+        return b'%b%d,"delta":%b%b' % (self._head, self._out.number(), sse.dump(text), tail or self._tail)
 
     def text(self) -> str:
         return "".join(self.pieces)
@@ -113,7 +114,7 @@ class _Message:
     """A message item: holds the text and refusal blocks that follow each other, each as one part."""
 
     def __init__(self, out: _Out) -> None:
-        self.id = new_id("msg_")
+        self.id = own_id("msg_")
         self.index = out.index()
         self.parts: list[Object] = []
         self.part_open = False
@@ -135,6 +136,7 @@ class _Part:
         self._where = {"item_id": message.id, "output_index": message.index, "content_index": len(message.parts)}
         self._refusal = refusal
         self._cited: list[Cited] = []
+        self._logprobs: list[Object] = []
         name = "response.refusal.delta" if refusal else "response.output_text.delta"
         self._deltas = _Deltas(out, name, self._where, b"}" if refusal else b',"logprobs":[]}')
 
@@ -146,6 +148,12 @@ class _Part:
     def write(self, text: str) -> bytes:
         return self._deltas.write(text)
 
+    def write_scored(self, text: str, logprobs: Any) -> bytes:
+        """A piece of text with its tokens' log probabilities."""
+        tokens = token_logprobs(logprobs)
+        self._logprobs += tokens
+        return self._deltas.write(text, b',"logprobs":%b}\n\n' % sse.dump(tokens))
+
     def cite(self, cited: Cited) -> None:
         self._cited.append(cited)
 
@@ -156,11 +164,12 @@ class _Part:
             part = refusal_part(text)
             data += self._out.event("response.refusal.done", {**self._where, "refusal": text})
         else:
-            part = text_part(text, annotations(self._cited, len(text)))
+            part = text_part(text, annotations(self._cited, len(text)), self._logprobs)
             for i, note in enumerate(part["annotations"]):
                 where = {**self._where, "annotation_index": i, "annotation": note}
                 data += self._out.event("response.output_text.annotation.added", where)
-            data += self._out.event("response.output_text.done", {**self._where, "text": text, "logprobs": []})
+            done = {**self._where, "text": text, "logprobs": self._logprobs}
+            data += self._out.event("response.output_text.done", done)
         self.message.parts.append(part)
         self.message.part_open = False
         return data + self._out.event("response.content_part.done", {**self._where, "part": part})
@@ -173,7 +182,7 @@ class _Reasoning:
         self._out = out
         self._reply = reply
         self._index = out.index()
-        self._id = new_id("rs_")
+        self._id = own_id("rs_")
         self._where = {"item_id": self._id, "output_index": self._index, "summary_index": 0}
         self._deltas: _Deltas | None = None
         self._item: Object | None = None
@@ -219,7 +228,7 @@ class _Call:
         self._call_id = begin.id
         self._tool = tool
         self._wrapped = wrapped
-        self._id = new_id("ctc_" if custom else "fc_")
+        self._id = own_id("ctc_" if custom else "fc_")
         self._where = {"item_id": self._id, "output_index": self._index}
         self._name = "response.custom_tool_call_input" if custom else "response.function_call_arguments"
         self._deltas = _Deltas(out, f"{self._name}.delta", self._where)
@@ -238,6 +247,8 @@ class _Call:
         data = b""
         if self._wrapped and (unwrapped := custom_input("".join(self._held))):
             data += self._deltas.write(unwrapped)
+        if self._tool.kind == "function" and not self._deltas.pieces:
+            data += self._deltas.write(NO_ARGUMENTS)
         text = self._deltas.text()
         if self._tool.kind == "custom":
             data += self._out.event(f"{self._name}.done", {**self._where, "input": text})
@@ -271,8 +282,8 @@ class ResponsesWriter:
 
     def _told(self, event: Event) -> bytes:
         match event:
-            case Text(block=block, text=text) | Refusal(block=block, text=text):
-                return self._speak(block, text, isinstance(event, Refusal))
+            case Text() | Refusal():
+                return self._speak(event)
             case ToolInput(block=block, text=text):
                 return self._open[block].write(text) if block in self._open else b""
             case Thought(block=block, text=text):
@@ -302,12 +313,13 @@ class ResponsesWriter:
         response = {"response": self._head.response("in_progress")}
         return self._out.event("response.created", response) + self._out.event("response.in_progress", response)
 
-    def _speak(self, block: int, text: str, refusal: bool) -> bytes:
-        part = self._open.get(block)
-        if part is not None:
-            return part.write(text)
-        data = self._open_part(block, refusal)
-        return data + self._open[block].write(text)
+    def _speak(self, event: Text | Refusal) -> bytes:
+        block = event.block
+        data = b"" if block in self._open else self._open_part(block, isinstance(event, Refusal))
+        part = self._open[block]
+        if isinstance(event, Text) and event.logprobs and isinstance(part, _Part):
+            return data + part.write_scored(event.text, event.logprobs)
+        return data + part.write(event.text)
 
     def _open_part(self, block: int, refusal: bool = False) -> bytes:
         data = b""
@@ -394,59 +406,3 @@ class ResponsesWriter:
         self._ended = True
         response = self._head.failed(event, self._out.output(), self._usage)
         return self._out.event("response.failed", {"response": response})
-
-
-def called_tool(begin: ToolBegin | ToolBlock, tools: Mapping[str, Declared]) -> tuple[Declared, bool]:
-    """The tool that is called, as the client declared it, and whether its input is wrapped in JSON."""
-    tool = tools.get(begin.name) or Declared(begin.name, kind=begin.kind)
-    return tool, tool.kind == "custom" and begin.kind == "function"
-
-
-def annotations(cited: list[Cited] | tuple[Cited, ...], length: int) -> list[Object]:
-    return [note for one in cited if (note := annotation(one, length)) is not None]
-
-
-def write_answer(answer: Answer, reply: Reply) -> bytes:
-    """The response object of a whole answer."""
-    head = Head.of(reply)
-    tools = declared_tools(reply.call)
-    output: list[Any] = []
-    parts: list[Object] = []  # of the message at the end of `output`
-    for block in answer.blocks:
-        match block:
-            case TextBlock() | RefusalBlock():
-                if not parts:
-                    output.append(message_item(new_id("msg_")))
-                    parts = output[-1]["content"]
-                parts.append(_part(block))
-            case _:
-                if (item := _item(block, reply, tools)) is not None:
-                    output.append(item)
-                    parts = []
-    response = head.ended(answer.end, output, answer.usage)
-    if parts:
-        output[-1]["status"] = response["status"]
-    return msgspec.json.encode(response)
-
-
-def _part(block: TextBlock | RefusalBlock) -> Object:
-    if isinstance(block, RefusalBlock):
-        return refusal_part(block.text)
-    return text_part(block.text, annotations(block.citations, len(block.text)))
-
-
-def _item(block: Block, reply: Reply, tools: Mapping[str, Declared]) -> Any:
-    match block:
-        case ThoughtBlock(text=text, sealed=sealed):
-            native = native_reasoning(sealed)
-            if native is not None:
-                return native
-            return reasoning_item(new_id("rs_"), text, None if sealed is None else sealed_text(reply, sealed))
-        case ToolBlock():
-            tool, wrapped = called_tool(block, tools)
-            text = custom_input(block.input) if wrapped else block.input
-            return call_item(new_id("ctc_" if tool.kind == "custom" else "fc_"), block.id, tool, text)
-        case NativeBlock(api=api, item=item):
-            return item if api == "responses" else None
-        case _:
-            return None

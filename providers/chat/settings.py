@@ -1,0 +1,143 @@
+"""The settings of a Chat Completions request that are more than a renaming: how much to think, sampling, log
+probabilities, limits, tiers."""
+
+from collections.abc import Mapping
+from typing import Any, assert_never
+
+from providers.call import Call, Control, Reasoning
+from providers.codec import Recipient
+from providers.controls import BY_NAME
+from providers.effort import asked_level, known_level
+from providers.fields import Drops, join
+from providers.quirks import Quirks
+from streams.errors import invalid
+
+SERVICE_TIERS = frozenset(("auto", "default", "flex", "scale", "priority", "fast"))
+"""What OpenAI's Chat knows; other APIs have words of their own that mean something else."""
+
+OWN = (
+    "max_tokens", "n", "stop", "service_tier", "temperature", "top_p", "logprobs", "top_logprobs", "modalities",
+    "audio", "prompt_cache_options",
+)  # fmt: skip
+"""The settings written here."""
+
+MAX_STOPS = 4
+"""More stop strings are a 400 at OpenAI."""
+
+_RESPONSES_CACHE_OPTIONS = ("comparison_response_id",)  # members that Chat's options lack
+
+
+def write_settings(call: Call, to: Recipient, body: dict[str, Any], drops: Drops) -> None:
+    """Put the settings of ``OWN`` and the effort into ``body``. Raises a 400 for those that must be honoured."""
+    if call.reasoning is not None:
+        _write_reasoning(call, call.reasoning, to.quirks, body, drops)
+    _write_limits(call, to.quirks, body, drops)
+    _write_sampling(call.controls, to.quirks, body, drops)
+    _write_logprobs(call.controls, to.quirks, body, drops)
+    _write_service(call, body, drops)
+    _write_cache_options(call.controls.get("prompt_cache_options"), body, drops)
+    _drop_audio(call.controls, drops)
+
+
+def _write_reasoning(call: Call, reasoning: Reasoning, quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
+    asked = asked_level(reasoning)
+    if asked is None and reasoning.mode == "disabled" and "none" in quirks.efforts:
+        asked = "none"
+    level = known_level(asked, quirks.efforts) if asked is not None and quirks.reasoning_effort else None
+    if level is not None:
+        body["reasoning_effort"] = level
+    if level != asked or (asked is None and reasoning.mode == "disabled"):
+        drops.add(reasoning.at)
+    if reasoning.summary is not None and call.api == "responses":
+        drops.add("reasoning.summary")
+
+
+def _write_limits(call: Call, quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
+    controls = call.controls
+    if (limit := controls.get("max_tokens")) is not None:
+        body[quirks.max_tokens_field] = _limit(limit)
+    if (n := controls.get("n")) is not None and n.value != 1:
+        raise invalid(f"{n.at} must be 1: this model's provider is asked through a translation of one choice", n.at)
+    if (stop := controls.get("stop")) is not None and stop.value:
+        body["stop"] = stop.value[:MAX_STOPS]
+        if len(stop.value) > MAX_STOPS:
+            drops.add(stop.at)
+
+
+def _limit(limit: Control) -> int:
+    """A limit of 0 asks Messages to warm its cache only; a paid answer is no substitute."""
+    if limit.value == 0:
+        raise invalid(f"{limit.at} must be at least 1: this model's provider cannot warm a cache alone", limit.at)
+    return int(limit.value)
+
+
+def takes_sampling(quirks: Quirks, effort: str | None) -> bool:
+    """Whether the model takes sampling parameters and log probabilities when it is asked for this effort."""
+    match quirks.sampling:
+        case "free":
+            return True
+        case "never":
+            return False
+        case "only_effort_none":
+            return effort == "none"
+        case "unless_thinking":
+            return effort is None or effort == "none"
+        case _:
+            assert_never(quirks.sampling)
+
+
+def _write_sampling(controls: Mapping[str, Control], quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
+    """Temperature and top_p, where the model takes them (truefoundry/models#2122, Soju06/codex-lb#538)."""
+    taken = takes_sampling(quirks, body.get("reasoning_effort"))
+    for name in ("temperature", "top_p"):
+        control = controls.get(name)
+        if control is None:
+            continue
+        if taken and not (name == "top_p" and quirks.one_of_temperature_top_p and "temperature" in body):
+            body[name] = control.value
+        elif control.value != BY_NAME[name].default:
+            drops.add(control.at)
+
+
+def _write_logprobs(controls: Mapping[str, Control], quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
+    """``top_logprobs`` means nothing, and is refused, without ``logprobs``."""
+    asked, top = controls.get("logprobs"), controls.get("top_logprobs")
+    if asked is not None and asked.value and takes_sampling(quirks, body.get("reasoning_effort")):
+        body["logprobs"] = True
+        if top is not None:
+            body["top_logprobs"] = top.value
+    else:
+        drops.add(*(control.at for control in (asked, top) if control is not None and control.value))
+
+
+def _write_service(call: Call, body: dict[str, Any], drops: Drops) -> None:
+    tier = call.controls.get("service_tier")
+    if tier is None:
+        return
+    if call.api == "chat" or tier.value in SERVICE_TIERS:
+        body["service_tier"] = tier.value
+    else:
+        drops.add(tier.at)
+
+
+def _write_cache_options(options: Control | None, body: dict[str, Any], drops: Drops) -> None:
+    """``prompt_cache_options`` with what Chat knows of them; the lifetime of 12 h is known to Responses only."""
+    if options is None:
+        return
+    if options.value.get("prewarm"):
+        at = join(options.at, "prewarm")
+        raise invalid(f"{at}: this model's provider cannot warm a cache alone; leave it out", at)
+    kept = {name: value for name, value in options.value.items() if name not in (*_RESPONSES_CACHE_OPTIONS, "prewarm")}
+    if kept.get("ttl") == "12h":
+        del kept["ttl"]
+    drops.add(*(join(options.at, name) for name in options.value if name not in kept and name != "prewarm"))
+    if kept:
+        body["prompt_cache_options"] = kept
+
+
+def _drop_audio(controls: Mapping[str, Control], drops: Drops) -> None:
+    """A translated answer is text: spoken output cannot be carried, so it is not asked for."""
+    if (modalities := controls.get("modalities")) is not None and modalities.value != BY_NAME["modalities"].default:
+        drops.add(modalities.at)
+    if (audio := controls.get("audio")) is not None:
+        drops.add(audio.at)

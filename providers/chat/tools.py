@@ -1,0 +1,138 @@
+"""Tool calls as a Chat client expects them, in the pieces of a stream and whole.
+
+Two sorts of clients do not get what the provider said. One that declared a custom tool gets its free text, although a
+provider without custom tools gave a JSON object around it. One that still asks with ``functions`` instead of ``tools``
+gets ``function_call``, which has room for a single call: providers are asked for no more than one, and further ones
+are left out.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from providers.call import Call, Tool
+from streams.events import ToolBegin
+from streams.fold import ToolBlock
+
+WRAPPED_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {"input": {"type": "string"}},
+    "required": ["input"],
+    "additionalProperties": False,
+}
+"""The parameters of a function that stands for a custom tool."""
+
+_TEXT = {"function": "arguments", "custom": "input"}
+_NO_ARGUMENTS = "{}"  # clients parse them, and "" is no JSON
+_WRAPPERS = ("input", "patch")  # the second is what models make of apply_patch unasked (router-for-me/CLIProxyAPI#5753)
+
+
+def wrapped(text: str) -> str:
+    """The free text of a custom call as the arguments of a function."""
+    return msgspec.json.encode({"input": text}).decode()
+
+
+def unwrapped(arguments: str) -> str:
+    """The free text in a function's arguments; models also leave the wrapping out or name it otherwise."""
+    try:
+        value = msgspec.json.decode(arguments)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return arguments
+    if isinstance(value, dict):
+        value = next((value[name] for name in _WRAPPERS if name in value), None)
+    return value if isinstance(value, str) else arguments
+
+
+def is_legacy(call: Call) -> bool:
+    """Whether the client asked with ``functions``, as it was done before there were several kinds of tools."""
+    return call.api == "chat" and bool(call.source.get("functions")) and not call.source.get("tools")
+
+
+class _Begun:
+    """A call being written."""
+
+    __slots__ = ("held", "index", "kind", "said")
+
+    def __init__(self, index: int, kind: str, held: list[str] | None) -> None:
+        self.index = index
+        self.kind = kind
+        self.held = held  # pieces of a wrapped text, which can only be taken out when it is whole
+        self.said = False  # whether there was any text but white space
+
+
+class ToolWriter:
+    """Calls as the members of a chunk's ``delta``; an empty one means that there is nothing to write."""
+
+    def __init__(self, call: Call) -> None:
+        self._custom = {tool.name for tool in call.tools if isinstance(tool, Tool) and tool.kind == "custom"}
+        self._legacy = is_legacy(call)
+        self._begun: dict[int, _Begun] = {}
+
+    @property
+    def called(self) -> bool:
+        return bool(self._begun)
+
+    @property
+    def finish(self) -> str:
+        """The finish reason of an answer that ends with calls."""
+        return "function_call" if self._legacy else "tool_calls"
+
+    def knows(self, block: int) -> bool:
+        """Whether ``block`` is a call."""
+        return block in self._begun
+
+    def begin(self, event: ToolBegin) -> Mapping[str, Any]:
+        """The first piece: the only one with id and name, for clients put strings together
+        (langchain-ai/langchain#35281)."""
+        unwrap = self._unwraps(event)
+        kind = "custom" if unwrap else event.kind
+        self._begun[event.block] = begun = _Begun(len(self._begun), kind, [] if unwrap else None)
+        if not self._legacy:
+            inner = {"name": event.name, _TEXT[kind]: ""}
+            return _fragment({"index": begun.index, "id": event.id, "type": kind, kind: inner})
+        return {} if begun.index else {"function_call": {"name": event.name, "arguments": ""}}
+
+    def input(self, block: int, text: str) -> Mapping[str, Any]:
+        begun = self._begun[block]
+        begun.said = begun.said or bool(text.strip())
+        if begun.held is None:
+            return self._piece(begun, text)
+        begun.held.append(text)
+        return {}
+
+    def end(self, block: int) -> Mapping[str, Any]:
+        begun = self._begun.get(block)
+        if begun is None:
+            return {}
+        if begun.held is not None:
+            return self._piece(begun, unwrapped("".join(begun.held)))
+        return self._piece(begun, "" if begun.said or begun.kind == "custom" else _NO_ARGUMENTS)
+
+    def whole(self, blocks: Iterable[ToolBlock]) -> Mapping[str, Any]:
+        """The members of a whole message."""
+        calls = [self._call(block) for block in blocks]
+        if not calls:
+            return {}
+        return {"function_call": calls[0]["function"]} if self._legacy else {"tool_calls": calls}
+
+    def _unwraps(self, tool: ToolBegin | ToolBlock) -> bool:
+        return tool.kind == "function" and tool.name in self._custom
+
+    def _piece(self, begun: _Begun, text: str) -> Mapping[str, Any]:
+        if not text:
+            return {}
+        if not self._legacy:
+            return _fragment({"index": begun.index, begun.kind: {_TEXT[begun.kind]: text}})
+        return {} if begun.index else {"function_call": {"arguments": text}}
+
+    def _call(self, block: ToolBlock) -> dict[str, Any]:
+        if self._unwraps(block):
+            return {"id": block.id, "type": "custom", "custom": {"name": block.name, "input": unwrapped(block.input)}}
+        text = block.input if block.input.strip() or block.kind == "custom" else _NO_ARGUMENTS
+        inner = {"name": block.name, _TEXT[block.kind]: text}
+        return {"id": block.id, "type": block.kind, block.kind: inner}
+
+
+def _fragment(piece: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"tool_calls": [piece]}

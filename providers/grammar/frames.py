@@ -1,0 +1,102 @@
+"""The framing of a stream, checked on the bytes of each event (WHATWG HTML 9.2.6, and what clients make of it)."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import attrs
+
+from providers.grammar.rules import Finding, Rule
+from providers.grammar.shapes import parsed, show
+
+DONE = "[DONE]"
+
+SDK = "openai Python parses every event that an id:, a retry: or a blank line without data ends, as JSON"
+
+FRAME_RULES: tuple[Rule, ...] = (
+    Rule("frame.blank_line", "every event ends with a blank line", "WHATWG HTML 9.2.6", "Anthropic, as recorded"),
+    Rule("frame.fields", "a line is a comment, or begins with event: or data:", "WHATWG HTML 9.2.6", "GPUStack"),
+    Rule("frame.data", "an event that is no comment has data", SDK),
+    Rule("frame.one_line", "the data of an event is one line", "the APIs' references: one JSON value per data line"),
+    Rule("frame.order", "event: comes before data:", "the APIs' references", "Responses over bedrock-mantle"),
+    Rule("frame.json", "the data is a JSON object in UTF-8", "the APIs' references"),
+    Rule(
+        "frame.separators",
+        "U+2028, U+2029 and U+0085 are escaped",
+        "modelcontextprotocol/typescript-sdk#1926",
+        "all: it binds what is written anew",
+    ),
+)
+NO_ID = Rule("frame.id", "there is no id: or retry: line", SDK)
+
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_SEPARATORS = re.compile("[\u2028\u2029\u0085]")
+_BOM = b"\xef\xbb\xbf"
+_FIELDS = (b"event", b"data", b"id", b"retry")
+
+
+@attrs.frozen
+class Frame:
+    """One event taken apart. ``fields`` are the names and values of its lines in order, comments left out."""
+
+    fields: Sequence[tuple[bytes, bytes]]
+    ended: bool
+
+    @classmethod
+    def of(cls, raw: bytes) -> "Frame":
+        lines = _LINE_END.split(raw.removeprefix(_BOM))
+        ended = len(lines) > 2 and lines[-2:] == [b"", b""]
+        pairs = [line.partition(b":") for line in lines if line and not line.startswith(b":")]
+        return cls([(name, value.removeprefix(b" ")) for name, _, value in pairs], ended)
+
+    def values(self, field: bytes) -> list[bytes]:
+        return [value for name, value in self.fields if name == field]
+
+    @property
+    def name(self) -> str | None:
+        """The last ``event:`` line, as SSE has it."""
+        names = self.values(b"event")
+        return names[-1].decode("utf-8", "replace") if names else None
+
+    @property
+    def text(self) -> bytes:
+        return b"\n".join(self.values(b"data"))
+
+    @property
+    def value(self) -> Any:
+        """The data as a JSON object, or the string ``[DONE]``; ``None`` for anything else."""
+        if self.text == DONE.encode():
+            return DONE
+        try:
+            value = parsed(self.text)
+        except ValueError:
+            return None
+        return value if isinstance(value, dict) else None
+
+
+def check_frame(frame: Frame, value: Any) -> Iterator[Finding]:
+    """What is wrong with the framing of ``frame``, whose data is ``value``."""
+    names = [name for name, _ in frame.fields]
+    if names and not frame.ended:
+        yield "frame.blank_line", "the stream ends inside an event, or right after its last line"
+    for name in names:
+        if name not in _FIELDS:
+            yield "frame.fields", f"a line that begins {show(name[:40].decode('utf-8', 'replace'))}"
+        elif name in (b"id", b"retry"):
+            yield "frame.id", f"a line that begins {name.decode()}:"
+    if names and not any(frame.values(b"data")):
+        yield "frame.data", "an event without data"
+        return
+    if names.count(b"data") > 1:
+        yield "frame.one_line", f"{names.count(b'data')} lines of data"
+    if b"event" in names and names.index(b"event") > names.index(b"data"):
+        yield "frame.order", "the event: line stands below the data"
+    if names:
+        yield from _check_text(frame.text, value)
+
+
+def _check_text(data: bytes, value: Any) -> Iterator[Finding]:
+    if value is None:
+        yield "frame.json", f"data that begins {show(data[:40].decode('utf-8', 'replace'))}"
+    if not data.isascii() and (found := _SEPARATORS.search(data.decode("utf-8", "replace"))):
+        yield "frame.separators", f"U+{ord(found[0]):04X} in the data"

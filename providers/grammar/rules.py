@@ -1,0 +1,107 @@
+"""What a rule is, and what is said of an answer that was held against the rules."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, Protocol, TypeAlias
+
+import attrs
+
+from streams.events import Api
+
+Outcome: TypeAlias = Literal["complete", "failed", "cut"]
+"""How an answer ended: well, with an error in the API's own form, or not at all."""
+
+Finding: TypeAlias = tuple[str, str]
+"""The id of a rule that is broken, and what was found instead."""
+
+
+@attrs.frozen
+class Rule:
+    """One sentence of a grammar. ``waived`` names the real servers that do not keep to it ("" if all do): it does not
+    bind in tolerant mode."""
+
+    id: str
+    text: str
+    source: str = ""
+    waived: str = ""
+
+
+def table(*rules: Rule) -> Mapping[str, Rule]:
+    return {rule.id: rule for rule in rules}
+
+
+@attrs.frozen
+class Broken:
+    """The first rule that an answer breaks. ``event`` counts the stream's events from 1, comments included (0: the
+    answer is whole, no stream); ``offset`` is the event's first byte, or for what is missing at the end, the length."""
+
+    rule: str
+    event: int
+    offset: int
+    found: str
+    want: str
+    source: str
+
+
+@attrs.frozen
+class Verdict:
+    """What the judge says. An answer that ends in an error of the right form is well formed, and ``failed``.
+
+    ``waived`` are the ids of rules that were broken and do not bind in tolerant mode, each once."""
+
+    api: Api
+    streamed: bool
+    outcome: Outcome
+    events: int
+    broken: Broken | None = None
+    waived: tuple[str, ...] = ()
+
+    @property
+    def good(self) -> bool:
+        return self.broken is None
+
+
+class Stream(Protocol):
+    """The state of one stream. What it yields are findings, in order; it is taken further only if the caller goes on,
+    so a caller that waives a rule simply takes the next one."""
+
+    @property
+    def position(self) -> str:
+        """Where in its state table the stream stands."""
+        ...
+
+    def take(self, name: str | None, value: Any) -> Iterator[Finding]:
+        """One event: its ``event:`` line (None if it has none) and its JSON, or the string ``[DONE]``."""
+        ...
+
+    def close(self) -> Iterator[Finding]:
+        """The stream has ended."""
+        ...
+
+
+class Grammar(Protocol):
+    """One wire API's grammar: a module is one."""
+
+    @property
+    def RULES(self) -> Mapping[str, Rule]: ...
+
+    @property
+    def STATES(self) -> Mapping[str, Mapping[str, str]]: ...
+
+    def stream(self, include_usage: bool | None) -> Stream: ...
+
+    def outcome(self, value: Any) -> Outcome | None:
+        """How the stream ends if ``value`` is the event that says so; ``None`` for all others."""
+        ...
+
+    def whole(self, value: Any) -> Iterator[Finding]:
+        """An answer that is not streamed, or an error body."""
+        ...
+
+
+States: TypeAlias = Mapping[str, Mapping[str, str]]
+"""A state machine: by state, the events that may come and the state that each leads to."""
+
+
+def misplaced(table: Mapping[tuple[str, str], str], state: str, kind: str) -> Finding:
+    """The rule that ``kind`` breaks by coming in ``state``; ``*`` stands for every kind that has no row."""
+    return table.get((state, kind)) or table[state, "*"], f"{kind} in state {state}"

@@ -1,0 +1,244 @@
+"""How much to think, sampling, stop strings, users and formats, as a Messages provider wants them told.
+
+What a model takes of these is in its ``Quirks``. Source: the API reference of Anthropic and its migration guides.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import msgspec
+
+from providers.call import Call, Format, Reasoning
+from providers.controls import BY_NAME, write_controls
+from providers.effort import asked_level, budget_of, known_level
+from providers.fields import Drops
+from providers.quirks import Quirks
+
+Body: TypeAlias = dict[str, Any]
+
+NO_SAMPLING_SINCE = "2026-10-21"  # the version of the API from which temperature, top_p and top_k are a 400
+MIN_BUDGET = 1024
+LEVELS = ("low", "medium", "high", "xhigh", "max")  # the API's own; OpenAI's `minimal` is `low` here
+
+_SAMPLING = ("temperature", "top_p", "top_k")
+_MAX_TEMPERATURE = 1
+_BY_HAND = (*_SAMPLING, "max_tokens", "stop", "user", "safety_identifier", "service_tier", "prompt_cache_options")
+
+_JSON_HINT = "Answer with a single JSON object and nothing else: no explanation and no code fence."
+_SCHEMA_HINT = (
+    "Answer with JSON that is valid against this JSON Schema, and nothing else: no explanation, no code fence."
+)
+# Who may be told to a provider as a pseudonym only: an address or a number names a person.
+_PERSONAL = re.compile(r"[^@\s]+@[^@\s]+\.\w+|\+?[\d\s().-]{7,20}")
+
+
+def max_tokens(call: Call, quirks: Quirks) -> int:
+    """``max_tokens``, which the API requires: the model's maximum where the client set no limit."""
+    options = call.controls.get("prompt_cache_options")
+    if options is not None and options.value.get("prewarm"):
+        return 0  # both mean: fill the cache and answer nothing
+    limit = call.controls.get("max_tokens")
+    return quirks.default_max_tokens if limit is None else int(limit.value)
+
+
+# Reasoning
+
+
+def write_reasoning(call: Call, quirks: Quirks, body: Body, drops: Drops) -> None:
+    """``thinking`` and ``output_config.effort``. Comes after ``max_tokens``, ``messages`` and ``tool_choice``."""
+    reasoning = call.reasoning
+    if reasoning is None or body["max_tokens"] == 0:  # nothing is said, so nothing is thought
+        return
+    if reasoning.mode == "disabled" or reasoning.effort == "none":
+        _turn_off(call, quirks, body)
+        return
+    if quirks.adaptive_thinking:
+        _write_effort(reasoning, quirks, body, drops)
+    if body.get("tool_choice", {}).get("type") in ("any", "tool"):
+        # "Thinking may not be enabled when tool_choice forces tool use": a missing call breaks programs, missing
+        # thoughts do not (pydantic/pydantic-ai#6957).
+        drops.add(reasoning.at)
+        _turn_off(call, quirks, body)
+    elif quirks.adaptive_thinking:
+        if not _effort_alone(call):
+            body["thinking"] = _shown({"type": "adaptive"}, reasoning)
+    elif _acts_unthinking(body["messages"]):
+        drops.add(reasoning.at)
+    else:
+        _write_budget(reasoning, quirks, body, drops)
+
+
+def _effort_alone(call: Call) -> bool:
+    """Whether a Messages client named an effort and left it to the model whether to think."""
+    return call.api == "messages" and call.source.get("thinking") is None
+
+
+def _turn_off(call: Call, quirks: Quirks, body: Body) -> None:
+    """Adaptive models may think unasked; the others do not, and not every compatible server knows the word."""
+    if quirks.adaptive_thinking or call.api == "messages":
+        body["thinking"] = {"type": "disabled"}
+
+
+def _write_effort(reasoning: Reasoning, quirks: Quirks, body: Body, drops: Drops) -> None:
+    asked = asked_level(reasoning)
+    level = known_level(asked, LEVELS) if asked is not None else None
+    if level is None:
+        return
+    known = known_level(level, quirks.efforts)
+    if known != level:
+        drops.add(reasoning.at)
+    if known is not None:
+        body["output_config"] = {"effort": known}
+
+
+def _write_budget(reasoning: Reasoning, quirks: Quirks, body: Body, drops: Drops) -> None:
+    """A budget is part of ``max_tokens`` and must be smaller: what the client meant for the answer is kept beside it,
+    as far as the model's maximum allows."""
+    budget, answer = max(budget_of(reasoning), MIN_BUDGET), body["max_tokens"]
+    if answer <= budget:
+        most = max(quirks.default_max_tokens, answer, 2 * MIN_BUDGET)
+        body["max_tokens"] = min(budget + answer, most)
+        budget = min(budget, body["max_tokens"] - min(answer, most // 2))
+    if reasoning.budget is not None and budget < reasoning.budget:
+        drops.add(reasoning.at)
+    body["thinking"] = _shown({"type": "enabled", "budget_tokens": budget}, reasoning)
+
+
+def _shown(thinking: Body, reasoning: Reasoning) -> Body:
+    return {**thinking, "display": "summarized"} if reasoning.summary else thinking
+
+
+def _acts_unthinking(messages: list[Body]) -> bool:
+    """Whether the turn that goes on has called tools without a thinking block of its own: with a budget that is a 400
+    ("Expected `thinking` or `redacted_thinking`, but found `tool_use`"). Clients of other APIs lose the blocks."""
+    if len(messages) < 2 or messages[-1]["role"] != "user" or messages[-2]["role"] != "assistant":
+        return False
+    content = messages[-2]["content"]
+    if not isinstance(content, list) or not any(block["type"] == "tool_use" for block in content):
+        return False
+    return content[0]["type"] not in ("thinking", "redacted_thinking")
+
+
+# Scalars
+
+
+def write_settings(call: Call, quirks: Quirks, body: Body, drops: Drops) -> None:
+    """Everything that is one value. Comes after ``write_reasoning``, because who thinks takes no sampling."""
+    controls = call.controls
+    write_controls(call, "messages", body, drops, skip=_BY_HAND)
+    options = controls.get("prompt_cache_options")
+    if options is not None and not options.value.get("prewarm"):
+        drops.add(options.at)
+    tier = controls.get("service_tier")
+    if tier is not None and tier.value != "auto":  # the other tiers are each vendor's own
+        drops.add(tier.at)
+    if call.api != "messages":  # whose own `metadata` goes out as it came
+        _write_user(call, body, drops)
+    _write_stop(call, body, drops)
+    _write_sampling(call, quirks, body, drops)
+
+
+def _write_user(call: Call, body: Body, drops: Drops) -> None:
+    for name in ("user", "safety_identifier"):
+        control = call.controls.get(name)
+        if control is None:
+            continue
+        if "metadata" in body or _PERSONAL.fullmatch(control.value):
+            drops.add(control.at)
+        else:
+            body["metadata"] = {"user_id": control.value}
+
+
+def _write_stop(call: Call, body: Body, drops: Drops) -> None:
+    control = call.controls.get("stop")
+    if control is None:
+        return
+    stops = [text for text in control.value if isinstance(text, str) and text.strip()]  # white space alone is a 400
+    if stops:
+        body["stop_sequences"] = stops
+    if len(stops) < len(control.value):
+        drops.add(control.at)
+
+
+def _write_sampling(call: Call, quirks: Quirks, body: Body, drops: Drops) -> None:
+    taken = _takes_sampling(call.reasoning, quirks, body)
+    for name in _SAMPLING:
+        control = call.controls.get(name)
+        if control is None:
+            continue
+        second = name == "top_p" and "temperature" in body and quirks.one_of_temperature_top_p
+        if not taken or second:
+            if control.value != BY_NAME[name].default:
+                drops.add(control.at)
+        elif name == "temperature" and control.value > _MAX_TEMPERATURE:
+            body[name] = _MAX_TEMPERATURE
+            drops.add(control.at)
+        else:
+            body[name] = control.value
+
+
+def _takes_sampling(reasoning: Reasoning | None, quirks: Quirks, body: Body) -> bool:
+    if quirks.anthropic_version >= NO_SAMPLING_SINCE:
+        return False
+    thinks = body.get("thinking", {}).get("type") in ("enabled", "adaptive")
+    match quirks.sampling:
+        case "free":
+            return True
+        case "unless_thinking":
+            return not thinks
+        case "only_effort_none":
+            return reasoning is not None and reasoning.mode == "disabled" and not thinks
+        case "never":
+            return False
+
+
+# Structured output
+
+
+def format_hint(format: Format | None, quirks: Quirks, drops: Drops) -> str | None:
+    """What the model is told in words where nothing enforces the format, which is then reported. Never a hidden tool:
+    thinking forbids to force one, and it would come back as a call (BerriAI/litellm#8883)."""
+    if format is None or (format.kind == "json_schema" and quirks.structured_output):
+        return None
+    drops.add(format.at)
+    if format.kind == "json_object":
+        return _JSON_HINT
+    return f"{_SCHEMA_HINT}\n\n{msgspec.json.encode(_described(format)).decode()}"
+
+
+def write_format(format: Format | None, quirks: Quirks, body: Body) -> None:
+    """``output_config.format``, the API's own structured output."""
+    if format is not None and format.kind == "json_schema" and quirks.structured_output:
+        schema = _closed(_described(format))
+        body["output_config"] = {**body.get("output_config", {}), "format": {"type": "json_schema", "schema": schema}}
+
+
+def _described(format: Format) -> Any:
+    """The schema, with the description that OpenAI has beside it."""
+    schema = format.schema if isinstance(format.schema, Mapping) else {}
+    return {"description": format.description, **schema} if format.description else schema
+
+
+_SCHEMAS = ("items", "not")
+_SCHEMA_LISTS = ("anyOf", "allOf", "oneOf", "prefixItems")
+_SCHEMA_MAPS = ("properties", "$defs", "definitions")
+
+
+def _closed(schema: Any) -> Any:
+    """``schema`` with ``additionalProperties: false`` in every object that says nothing of it, which the API wants."""
+    if not isinstance(schema, dict):
+        return schema
+    closed = dict(schema)
+    for name in _SCHEMAS:
+        if name in closed:
+            closed[name] = _closed(closed[name])
+    for name in _SCHEMA_LISTS:
+        if isinstance(closed.get(name), list):
+            closed[name] = [_closed(item) for item in closed[name]]
+    for name in _SCHEMA_MAPS:
+        if isinstance(closed.get(name), dict):
+            closed[name] = {key: _closed(value) for key, value in closed[name].items()}
+    if closed.get("type") == "object":
+        closed.setdefault("additionalProperties", False)
+    return closed

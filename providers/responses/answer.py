@@ -1,0 +1,75 @@
+"""A whole answer for Responses clients."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from providers.codec import Reply
+from providers.responses.ids import own_id
+from providers.responses.output import (
+    NO_ARGUMENTS,
+    Head,
+    Object,
+    annotations,
+    call_item,
+    called_tool,
+    custom_input,
+    message_item,
+    native_reasoning,
+    reasoning_item,
+    refusal_part,
+    sealed_text,
+    text_part,
+    token_logprobs,
+)
+from providers.responses.tools import Declared, declared_tools
+from streams.fold import Answer, Block, NativeBlock, RefusalBlock, TextBlock, ThoughtBlock, ToolBlock
+
+
+def write_answer(answer: Answer, reply: Reply) -> bytes:
+    """The response object of a whole answer."""
+    head = Head.of(reply)
+    tools = declared_tools(reply.call)
+    output: list[Any] = []
+    parts: list[Object] = []  # of the message at the end of `output`
+    for block in answer.blocks:
+        match block:
+            case TextBlock() | RefusalBlock():
+                if not parts:
+                    output.append(message_item(own_id("msg_")))
+                    parts = output[-1]["content"]
+                parts.append(_part(block))
+            case _:
+                if (item := _item(block, reply, tools)) is not None:
+                    output.append(item)
+                    parts = []
+    response = head.ended(answer.end, output, answer.usage)
+    if parts:
+        output[-1]["status"] = response["status"]
+    return msgspec.json.encode(response)
+
+
+def _part(block: TextBlock | RefusalBlock) -> Object:
+    if isinstance(block, RefusalBlock):
+        return refusal_part(block.text)
+    return text_part(block.text, annotations(block.citations, len(block.text)), token_logprobs(block.logprobs))
+
+
+def _item(block: Block, reply: Reply, tools: Mapping[str, Declared]) -> Any:
+    match block:
+        case ThoughtBlock(text=text, sealed=sealed):
+            native = native_reasoning(sealed)
+            if native is not None:
+                return native
+            return reasoning_item(own_id("rs_"), text, None if sealed is None else sealed_text(reply, sealed))
+        case ToolBlock():
+            tool, wrapped = called_tool(block, tools)
+            text = custom_input(block.input) if wrapped else block.input
+            if tool.kind == "function":
+                text = text or NO_ARGUMENTS
+            return call_item(own_id("ctc_" if tool.kind == "custom" else "fc_"), block.id, tool, text)
+        case NativeBlock(api=api, item=item):
+            return item if api == "responses" else None
+        case _:
+            return None

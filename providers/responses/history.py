@@ -1,0 +1,272 @@
+"""The ``input`` of a Responses request as turns.
+
+It is a flat list of items: what the model said (messages, reasoning, calls, hosted tools) are the parts of assistant
+turns, what the client answered those of user turns.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from providers.call import (
+    NO_MARKS,
+    AudioPart,
+    CallPart,
+    FilePart,
+    Format,
+    ImagePart,
+    NativePart,
+    NativeTool,
+    Part,
+    Reasoning,
+    RefusalPart,
+    ResultPart,
+    Role,
+    Source,
+    TextPart,
+    ThinkingPart,
+    Tool,
+    Turn,
+)
+from providers.fields import Drops, Fields, expect
+from providers.responses.settings import read_format, read_reasoning, read_tools
+from providers.responses.tools import flat_name
+from providers.responses.values import reasoning_text
+from providers.seal import PREFIX, unseal
+from streams.errors import invalid
+from streams.events import ToolKind
+
+ROLES: Mapping[str, Role] = {
+    "user": "user",
+    "assistant": "assistant",
+    "system": "system",
+    "developer": "developer",
+}
+ANSWER_MARKS = ("annotations", "logprobs")  # what only texts of earlier answers have
+CONTINUES = ("previous_response_id", "conversation", "prompt")  # any of them may stand for `input`
+ITEM_BOOKKEEPING = ("type", "id", "status", "created_by")  # says nothing to a model
+DIRECT = {"type": "direct"}  # the caller of nearly all calls: the model itself
+
+
+class History:
+    """Takes the items of ``input`` in order."""
+
+    def __init__(self, drops: Drops) -> None:
+        self.tools: list[Tool | NativeTool] = []
+        self.reasoning: Reasoning | None = None
+        self.format: Format | None = None
+        self._drops = drops
+        self._turns: list[tuple[Role, list[Part], str]] = []
+
+    def turns(self) -> tuple[Turn, ...]:
+        return tuple(Turn(role, tuple(parts), at) for role, parts, at in self._turns if parts)
+
+    def read(self, fields: Fields) -> None:
+        if instructions := fields.string("instructions"):
+            self._add("system", "instructions", TextPart(instructions, "instructions"))
+        value = fields.any("input")
+        if isinstance(value, str):
+            self._add("user", "input", TextPart(value, "input"))
+        elif value is not None:
+            expect(value, list, "input")
+            for item in fields.objects("input"):
+                self._item(item)
+        elif not any(fields.data.get(name) for name in CONTINUES):
+            raise invalid("input is required", "input")
+
+    def _add(self, role: Role, at: str, *parts: Part) -> None:
+        """What the model said in one go is one turn."""
+        if not parts:
+            return
+        if role == "assistant" and self._turns and self._turns[-1][0] == "assistant":
+            self._turns[-1][1].extend(parts)
+        else:
+            self._turns.append((role, list(parts), at))
+
+    def _item(self, item: Fields) -> None:
+        type = item.string("type") or ("message" if item.data.get("role") is not None else None)
+        if type is None:
+            raise invalid(f"{item.at} needs a type, or a role and content", item.at)
+        reader = _ITEMS.get(type)
+        if reader is None:
+            role: Role = "user" if type.endswith("_output") or type == "mcp_approval_response" else "assistant"
+            self._add(role, item.at, NativePart("responses", type, item.data, item.at))
+            return
+        item.ignore(*ITEM_BOOKKEEPING)
+        if item.data.get("caller") == DIRECT:
+            item.ignore("caller")
+        reader(self, item)
+        self._drops.rest(item)
+
+    def _message(self, item: Fields) -> None:
+        word = item.need("role", str)
+        role = ROLES.get(word)
+        if role is None:
+            raise invalid(
+                f"{item.path('role')} {word!r} is not known: use one of {', '.join(ROLES)}", item.path("role")
+            )
+        marks = {"phase": phase} if (phase := item.string("phase")) else NO_MARKS
+        self._add(role, item.at, *_content(item, "content", self._drops, marks))
+
+    def _function_call(self, item: Fields) -> None:
+        self._call(item, "function", "arguments")
+
+    def _custom_call(self, item: Fields) -> None:
+        self._call(item, "custom", "input")
+
+    def _call(self, item: Fields, kind: ToolKind, member: str) -> None:
+        name = flat_name(item.string("namespace"), item.need("name", str))
+        part = CallPart(item.need("call_id", str), name, item.string(member) or "", kind, item.at)
+        self._add("assistant", item.at, part)
+
+    def _function_output(self, item: Fields) -> None:
+        self._output(item, "function")
+
+    def _custom_output(self, item: Fields) -> None:
+        self._output(item, "custom")
+
+    def _output(self, item: Fields, kind: ToolKind) -> None:
+        item.ignore("name", "namespace")  # the call has them
+        parts = tuple(_result_parts(item, self._drops))
+        self._add("user", item.at, ResultPart(item.need("call_id", str), parts, kind=kind, at=item.at))
+
+    def _reasoning(self, item: Fields) -> None:
+        sealed = item.string("encrypted_content")
+        item.ignore("summary", "content")
+        text = reasoning_text(item.data)
+        if sealed is None or not sealed.startswith(PREFIX):
+            item.ignore(*item.data)
+            self._add("assistant", item.at, ThinkingPart(text, native=item.data, at=item.at))
+        elif (seal := unseal(sealed)) is not None:
+            self._add("assistant", item.at, ThinkingPart(text, seal=seal, at=item.at))
+        else:
+            self._drops.add(item.at)
+
+    def _reference(self, item: Fields) -> None:
+        """Nothing is kept here that it could refer to. The AI SDK names what it also sends; an error would end it.
+        Reasoning goes with what it led to: OpenAI refuses it without (maximhq/bifrost#5892)."""
+        self._drops.add(item.at)
+        parts = self._turns[-1][1] if self._turns and self._turns[-1][0] == "assistant" else []
+        while parts and isinstance(parts[-1], ThinkingPart):
+            self._drops.add(parts.pop().at)
+
+    def _trigger(self, item: Fields) -> None:
+        raise invalid(f"{item.at}: compaction is not supported for this model's provider", item.at)
+
+    def _additional_tools(self, item: Fields) -> None:
+        item.ignore("role")
+        self.tools.extend(read_tools(item, self._drops))
+
+    def _configuration(self, item: Fields) -> None:
+        """Settings that hold from here on: the latest are those of the answer."""
+        self.reasoning = read_reasoning(item, self._drops) or self.reasoning
+        if (text := item.object("text")) is not None:
+            self.format = read_format(text, self._drops) or self.format
+            self._drops.rest(text)
+
+
+_ITEMS: Mapping[str, Callable[[History, Fields], None]] = {
+    "message": History._message,
+    "function_call": History._function_call,
+    "custom_tool_call": History._custom_call,
+    "function_call_output": History._function_output,
+    "custom_tool_call_output": History._custom_output,
+    "reasoning": History._reasoning,
+    "item_reference": History._reference,
+    "compaction_trigger": History._trigger,
+    "additional_tools": History._additional_tools,
+    "configuration_update": History._configuration,
+}
+
+
+# Content
+
+
+def _content(fields: Fields, name: str, drops: Drops, marks: Mapping[str, Any] = NO_MARKS) -> Iterator[Part]:
+    """The parts of ``content`` or ``output``: a string or a list."""
+    value = fields.any(name)
+    if value is None:
+        return
+    if isinstance(value, str):
+        yield TextPart(value, fields.path(name), marks)
+        return
+    expect(value, list, fields.path(name))
+    for part in fields.objects(name):
+        type = part.need("type", str)
+        reader = _PARTS.get(type)
+        if reader is None:
+            raise invalid(f"{part.at} is of type {type!r}, which messages cannot hold here", part.at)
+        breakpoint = part.any("prompt_cache_breakpoint")
+        yield reader(part, marks if breakpoint is None else {**marks, "prompt_cache_breakpoint": breakpoint})
+        drops.rest(part)
+
+
+def _result_parts(item: Fields, drops: Drops) -> Iterator[TextPart | ImagePart | FilePart]:
+    for part in _content(item, "output", drops):
+        if not isinstance(part, TextPart | ImagePart | FilePart):
+            raise invalid(f"{part.at} cannot stand in a tool's output: send text, images or files", part.at)
+        yield part
+
+
+def _text(part: Fields, marks: Mapping[str, Any]) -> Part:
+    part.ignore("parsed")  # the SDK's own
+    own = {name: value for name in ANSWER_MARKS if (value := part.array(name))}
+    return TextPart(part.need("text", str), part.at, {**marks, **own} if own else marks)
+
+
+def _image(part: Fields, marks: Mapping[str, Any]) -> Part:
+    url, file_id = part.string("image_url"), part.string("file_id")
+    if url is not None:
+        source = _url_source(url, part.path("image_url"))
+    elif file_id is not None:
+        source = Source("file_id", file_id)
+    else:
+        raise invalid(f"{part.at} needs image_url or file_id", part.at)
+    return ImagePart(source, part.string("detail"), part.at, marks)
+
+
+def _file(part: Fields, marks: Mapping[str, Any]) -> Part:
+    data, url, file_id = part.string("file_data"), part.string("file_url"), part.string("file_id")
+    if (detail := part.string("detail")) is not None:
+        marks = {**marks, "detail": detail}
+    if data is not None:
+        at = part.path("file_data")
+        # Bare base64 is taken as well; what it is, the client did not say.
+        source = _url_source(data, at) if data.startswith("data:") else Source("base64", data)
+    elif url is not None:
+        source = Source("url", url)
+    elif file_id is not None:
+        source = Source("file_id", file_id)
+    else:
+        raise invalid(f"{part.at} needs file_data, file_url or file_id", part.at)
+    return FilePart(source, part.string("filename"), part.at, marks)
+
+
+def _audio(part: Fields, marks: Mapping[str, Any]) -> Part:
+    audio = Fields.of(part.need("input_audio", dict), part.path("input_audio"))
+    return AudioPart(audio.need("data", str), audio.need("format", str), part.at, marks)
+
+
+def _refusal(part: Fields, marks: Mapping[str, Any]) -> Part:
+    return RefusalPart(part.need("refusal", str), part.at)
+
+
+_PARTS: Mapping[str, Callable[[Fields, Mapping[str, Any]], Part]] = {
+    "input_text": _text,
+    "output_text": _text,
+    "text": _text,
+    "input_image": _image,
+    "input_file": _file,
+    "input_audio": _audio,
+    "refusal": _refusal,
+}
+
+
+def _url_source(url: str, at: str) -> Source:
+    """A URL, or what a ``data:`` URL holds (RFC 2397, base64 only)."""
+    if not url.startswith("data:"):
+        return Source("url", url)
+    head, comma, data = url[5:].partition(",")
+    media_type, *parameters = head.split(";")
+    if not comma or "base64" not in parameters:
+        raise invalid(f"{at} must be a data: URL with base64 data, or a link", at)
+    return Source("base64", data, media_type or None)

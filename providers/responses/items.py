@@ -1,0 +1,289 @@
+"""Turns as the ``input`` items of a request to a Responses provider.
+
+Ids are sent only with items that the provider itself made: an id that it does not know is an error there
+(Kilo-Org/kilocode#10197), and items without one are fine.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias, assert_never
+
+from providers.call import (
+    AudioPart,
+    Call,
+    CallPart,
+    FilePart,
+    ImagePart,
+    NativePart,
+    Part,
+    RefusalPart,
+    ResultPart,
+    Source,
+    TextPart,
+    ThinkingPart,
+    Turn,
+)
+from providers.codec import Recipient
+from providers.fields import Drops
+from providers.responses.history import ANSWER_MARKS
+from providers.responses.ids import is_ours
+from providers.seal import Issuer, Seal
+from streams.errors import invalid
+from streams.events import ToolKind
+
+Object: TypeAlias = dict[str, Any]
+
+OUTPUT_TYPE: Mapping[ToolKind, str] = {"function": "function_call_output", "custom": "custom_tool_call_output"}
+
+_NEED_FILENAME: Mapping[str | None, str] = {"application/pdf": "document.pdf", "text/plain": "document.txt"}
+_BREAKPOINT = "prompt_cache_breakpoint"
+_LIFETIME: Mapping[Any, Mapping[str, str]] = {"1h": {"ttl": "12h"}}  # Anthropic's 5 minutes are the default of 30 here
+
+
+def returned(seal: Seal, issuer: Issuer) -> list[Object]:
+    """The reasoning items in ``seal``, none unless ``issuer`` made them on this API. One seal may hold several."""
+    if seal.issuer != issuer or seal.api != "responses":
+        return []
+    items = seal.item if isinstance(seal.item, list) else [seal.item]
+    return [item for item in items if isinstance(item, dict)]
+
+
+def leading_texts(call: Call, to: Recipient) -> int:
+    """How many turns go into ``instructions``: the texts with which a Chat or Messages client begins, and of a
+    Responses client only what it had there. A text with a cache mark stays an item, which alone can bear one."""
+    count = 0
+    for turn in call.turns:
+        plain = turn.role == "system" and all(isinstance(part, TextPart) for part in turn.parts)
+        if not plain or (call.api == "responses" and turn.at != "instructions"):
+            break
+        if any(breakpoint_of(part.marks, to) for part in turn.parts if isinstance(part, TextPart)):
+            return 0
+        count += 1
+    return count
+
+
+def breakpoint_of(marks: Mapping[str, Any], to: Recipient) -> Mapping[str, Any] | None:
+    """The ``prompt_cache_breakpoint`` that a part's marks come to: the client's own, or Anthropic's ``cache_control``
+    where the model has such a thing (garrytan/gbrain#2442)."""
+    if (own := marks.get(_BREAKPOINT)) is not None:
+        return own  # type: ignore[no-any-return]
+    control = marks.get("cache_control")
+    if not to.quirks.cache_breakpoints or not isinstance(control, dict):
+        return None
+    return {"mode": "explicit", **_LIFETIME.get(control.get("ttl"), {})}
+
+
+def write_items(call: Call, turns: Iterable[Turn], to: Recipient, drops: Drops) -> list[Object]:
+    """``turns`` as items. What they cannot carry goes into ``drops``; a part that must not be lost raises a 400."""
+    writing = _Writing(call, to, drops)
+    for turn in turns:
+        writing.turn(turn)
+    return writing.items()
+
+
+class _Writing:
+    """The items so far, each with the path it came from."""
+
+    def __init__(self, call: Call, to: Recipient, drops: Drops) -> None:
+        self._native = call.api == "responses"
+        self._to = to
+        self._drops = drops
+        self._kinds = {part.id: part.kind for turn in call.turns for part in turn.parts if isinstance(part, CallPart)}
+        self._items: list[tuple[Object, str]] = []
+        self._content: list[Object] = []  # of the message that is being written
+        self._phase: Any = None
+
+    def turn(self, turn: Turn) -> None:
+        if turn.name is not None:
+            self._drops.add(f"{turn.at}.name")
+        for part in turn.parts:
+            self._part(part, turn)
+        self._end_message(turn)
+
+    def items(self) -> list[Object]:
+        """Without reasoning that is not followed by what it led to: OpenAI refuses it (maximhq/bifrost#5892)."""
+        kept: list[Object] = []
+        for item, at in reversed(self._items):
+            if item.get("type") == "reasoning" and not (kept and _is_said_by_model(kept[-1])):
+                self._drops.add(at)
+            else:
+                kept.append(item)
+        return kept[::-1]
+
+    def _part(self, part: Part, turn: Turn) -> None:
+        match part:
+            case TextPart() | ImagePart() | FilePart() | AudioPart() | RefusalPart():
+                self._say(part, turn)
+            case CallPart():
+                self._item(_call(part), part.at, turn)
+                self._drops.add(*(f"{part.at}.{name}" for name in part.marks))
+            case ResultPart():
+                self._item(self._result(part), part.at, turn)
+            case ThinkingPart():
+                self._thinking(part, turn)
+            case NativePart(api=api, item=item):
+                if api == "responses" and self._native:
+                    self._item(item, part.at, turn)
+                else:
+                    self._drops.add(part.at)
+            case _:
+                assert_never(part)
+
+    def _item(self, item: Object, at: str, turn: Turn) -> None:
+        self._end_message(turn)
+        self._items.append((item, at))
+
+    def _end_message(self, turn: Turn) -> None:
+        if self._content:
+            message: Object = {"type": "message", "role": turn.role, "content": self._content}
+            if self._phase is not None:
+                message["phase"] = self._phase
+            self._items.append((message, turn.at))
+        self._content, self._phase = [], None
+
+    # Content
+
+    def _say(self, part: TextPart | ImagePart | FilePart | AudioPart | RefusalPart, turn: Turn) -> None:
+        if turn.role != "assistant":
+            self._content += self._given(part)
+        elif isinstance(part, TextPart):
+            self._say_text(part, turn)
+        elif isinstance(part, RefusalPart):
+            self._content += [{"type": "refusal", "refusal": part.text}] if part.text else []
+        else:
+            raise _refused(part.at)
+
+    def _say_text(self, part: TextPart, turn: Turn) -> None:
+        phase = part.marks.get("phase") if self._native else None
+        known = ("phase", *ANSWER_MARKS) if self._native else ()
+        self._drops.add(*(f"{part.at}.{name}" for name in part.marks if name not in known))
+        if not part.text:
+            return
+        if phase != self._phase:  # commentary and the final answer are messages of their own
+            self._end_message(turn)
+        self._phase = phase
+        own = {name: part.marks[name] for name in ANSWER_MARKS if name in part.marks} if self._native else {}
+        self._content.append({"type": "output_text", "text": part.text, "annotations": [], **own})
+
+    def _given(self, part: TextPart | ImagePart | FilePart | AudioPart | RefusalPart) -> list[Object]:
+        """The part of a user's message or of a result, as this API has it; empty texts are left out."""
+        match part:
+            case TextPart(text=text):
+                marks = self._marks(part)
+                return [{"type": "input_text", "text": text, **marks}] if text else []
+            case ImagePart() | FilePart():
+                return [{**self._media(part), **self._marks(part)}]
+            case AudioPart() if self._native:
+                audio = {"data": part.data, "format": part.format}
+                return [{"type": "input_audio", "input_audio": audio, **self._marks(part)}]
+            case _:
+                raise _refused(part.at)
+
+    def _marks(self, part: TextPart | ImagePart | FilePart | AudioPart) -> Object:
+        """The marks that the part keeps here; the others are reported."""
+        found: Object = {}
+        breakpoint = breakpoint_of(part.marks, self._to)
+        if breakpoint is not None:
+            found[_BREAKPOINT] = breakpoint
+        if self._native and "detail" in part.marks:
+            found["detail"] = part.marks["detail"]
+        carried = {_BREAKPOINT, *found, *(["cache_control"] if breakpoint is not None else [])}
+        self._drops.add(*(f"{part.at}.{name}" for name in part.marks if name not in carried))
+        return found
+
+    def _media(self, part: ImagePart | FilePart) -> Object:
+        source = part.source
+        if source.kind == "file_id" and not self._native:
+            raise invalid(f"{part.at} names a file of another provider: send the data itself", part.at)
+        if isinstance(part, ImagePart):
+            return _image(source, part)
+        return _file(source, part)
+
+    # Results and reasoning
+
+    def _result(self, part: ResultPart) -> Object:
+        content = [each for piece in part.parts for each in self._given(piece)]
+        if part.is_error:  # there is no mark for it: it is said in words
+            content = _as_error(content)
+        breakpoint = breakpoint_of(part.marks, self._to) if content else None
+        if breakpoint is not None:
+            content[-1] = {**content[-1], _BREAKPOINT: breakpoint}
+        carried = "cache_control" if breakpoint is not None else ""
+        self._drops.add(*(f"{part.at}.{name}" for name in part.marks if name != carried))
+        kind = self._kinds.get(part.call_id, part.kind)
+        return {"type": OUTPUT_TYPE[kind], "call_id": part.call_id, "output": self._output(content)}
+
+    def _output(self, content: list[Object]) -> str | list[Object]:
+        """A string where it is all text, unless the client has sent a list itself: not every server takes one."""
+        plain = all(part.keys() == {"type", "text"} for part in content)
+        if plain and (len(content) < 2 or not self._native):
+            return "\n".join(part["text"] for part in content)
+        return content
+
+    def _thinking(self, part: ThinkingPart, turn: Turn) -> None:
+        items = returned(part.seal, self._to.issuer) if part.seal is not None else []
+        native = part.native
+        if part.seal is None and self._native and isinstance(native, dict):
+            items = [] if is_ours(native.get("id")) else [native]  # ours, unsealed: words that nobody wants back
+        for item in items:
+            self._item(item, part.at, turn)
+        if not items:
+            self._drops.add(part.at)
+
+
+def _refused(at: str) -> Exception:
+    return invalid(f"{at} cannot be sent to this model's provider: it takes no such content here", at)
+
+
+def _is_said_by_model(item: Object) -> bool:
+    if item.get("type") == "message":
+        return item.get("role") == "assistant"
+    return not str(item.get("type")).endswith("_output")
+
+
+def _call(part: CallPart) -> Object:
+    if part.kind == "custom":
+        return {"type": "custom_tool_call", "call_id": part.id, "name": part.name, "input": part.input}
+    return {"type": "function_call", "call_id": part.id, "name": part.name, "arguments": part.input or "{}"}
+
+
+def _as_error(content: list[Object]) -> list[Object]:
+    if content and content[0]["type"] == "input_text":
+        return [{**content[0], "text": f"Error: {content[0]['text']}"}, *content[1:]]
+    return [{"type": "input_text", "text": "Error: "}, *content]
+
+
+def _image(source: Source, part: ImagePart) -> Object:
+    item: Object = {"type": "input_image", "detail": part.detail or "auto"}
+    match source.kind:
+        case "url":
+            item["image_url"] = source.value
+        case "base64":
+            item["image_url"] = _data_url(source, "image/png")
+        case "file_id":
+            item["file_id"] = source.value
+        case "text":
+            raise invalid(f"{part.at} must be an image", part.at)
+        case _:
+            assert_never(source.kind)
+    return item
+
+
+def _file(source: Source, part: FilePart) -> Object:
+    item: Object = {"type": "input_file"}
+    match source.kind:
+        case "text":
+            head = f"{part.filename}:\n" if part.filename else ""
+            return {"type": "input_text", "text": head + source.value}
+        case "url":
+            return item | {"file_url": source.value}
+        case "file_id":
+            return item | {"file_id": source.value}
+        case "base64":
+            name = part.filename or _NEED_FILENAME.get(source.media_type, "document.pdf")
+            return item | {"filename": name, "file_data": _data_url(source, "application/pdf")}
+        case _:
+            assert_never(source.kind)
+
+
+def _data_url(source: Source, default: str) -> str:
+    return f"data:{source.media_type or default};base64,{source.value}"

@@ -1,0 +1,149 @@
+"""What a Responses client says beside its input: tools, which of them to call, reasoning, the form of the answer."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from providers.call import Control, Format, NativeTool, Reasoning, Tool, ToolChoice
+from providers.controls import read_controls
+from providers.fields import Drops, Fields
+from providers.responses.tools import flat_name
+from streams.errors import invalid
+
+CHOICE_MODES = ("auto", "none", "required")
+
+ENCRYPTED = "reasoning.encrypted_content"
+LOGPROBS = "message.output_text.logprobs"
+
+
+# Tools
+
+
+def read_tools(fields: Fields, drops: Drops) -> Iterator[Tool | NativeTool]:
+    for tool in fields.objects("tools"):
+        type = tool.need("type", str)
+        if type in ("function", "custom"):
+            yield _tool(tool, type == "custom")
+        elif type == "namespace":
+            yield from _namespace(tool, drops)
+        else:
+            yield NativeTool("responses", type, tool.data, tool.at)
+
+
+def _namespace(fields: Fields, drops: Drops) -> Iterator[Tool]:
+    """The tools of a namespace. What it says of them all is said with each: no other API has a place for it."""
+    namespace, about = fields.need("name", str), fields.string("description")
+    for tool in fields.objects("tools"):
+        type = tool.need("type", str)
+        if type in ("function", "custom"):
+            yield _tool(tool, type == "custom", namespace, about)
+        else:
+            drops.add(tool.at)
+    drops.rest(fields)
+
+
+def _tool(fields: Fields, custom: bool, namespace: str | None = None, about: str | None = None) -> Tool:
+    """A tool of the client's own. Members that only this API has become marks."""
+    description = fields.string("description")
+    return Tool(
+        name=flat_name(namespace, fields.need("name", str)),
+        description="\n\n".join(filter(None, (description, about))) if about else description,
+        schema=None if custom else fields.any("parameters"),
+        kind="custom" if custom else "function",
+        strict=None if custom else fields.boolean("strict"),
+        format=fields.any("format") if custom else None,
+        at=fields.at,
+        marks={name: fields.data[name] for name in _unread_names(fields)},
+    )
+
+
+def _unread_names(fields: Fields) -> Iterator[str]:
+    for path in fields.unread():
+        yield path.removeprefix(f"{fields.at}.")  # the name itself may hold dots
+
+
+def read_tool_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
+    value = fields.any("tool_choice")
+    if value is None:
+        return None
+    if isinstance(value, str):
+        if value not in CHOICE_MODES:
+            raise invalid(f"tool_choice {value!r} is not known: use {', '.join(CHOICE_MODES)}", "tool_choice")
+        return ToolChoice(value, at="tool_choice")  # type: ignore[arg-type]  # one of CHOICE_MODES
+    choice = Fields.of(value, "tool_choice")
+    match choice.need("type", str):
+        case "function" | "custom" as kind:
+            name = flat_name(choice.string("namespace"), choice.need("name", str))
+            return ToolChoice("tool", name, kind, at=choice.at)
+        case "allowed_tools":
+            return _allowed(choice, drops)
+        case _:  # a hosted tool: only its own provider could be made to call it
+            drops.add(choice.at)
+            return None
+
+
+def _allowed(choice: Fields, drops: Drops) -> ToolChoice:
+    mode = choice.string("mode") or "auto"
+    if mode not in ("auto", "required"):
+        raise invalid(f"{choice.path('mode')} must be auto or required", choice.path("mode"))
+    names = []
+    for tool in choice.objects("tools"):
+        if tool.string("type") in ("function", "custom", None):
+            names.append(flat_name(tool.string("namespace"), tool.need("name", str)))
+        else:
+            drops.add(tool.at)
+    return ToolChoice(mode, allowed=tuple(names), at=choice.at)  # type: ignore[arg-type]  # checked above
+
+
+# Settings
+
+
+def read_settings(fields: Fields) -> dict[str, Control]:
+    """The scalar settings. What ``include`` asks for and every answer has, or what has a name of its own, is taken out
+    of it: encrypted reasoning is always given back, log probabilities are ``logprobs``."""
+    controls = read_controls(fields, "responses")
+    include = controls.pop("include", None)
+    asked: list[Any] = [] if include is None else include.value
+    if rest := [what for what in asked if what not in (ENCRYPTED, LOGPROBS)]:
+        controls["include"] = Control(rest, "include")
+    if LOGPROBS in asked:
+        controls["logprobs"] = Control(True, "include")
+    elif (top := controls.get("top_logprobs")) is not None and top.value:
+        controls["logprobs"] = Control(True, top.at)
+    return controls
+
+
+def read_reasoning(fields: Fields, drops: Drops) -> Reasoning | None:
+    reasoning = fields.object("reasoning")
+    if reasoning is None:
+        return None
+    effort, summary = reasoning.string("effort"), reasoning.string("summary")
+    old = reasoning.string("generate_summary")
+    drops.rest(reasoning)
+    if effort is None and summary is None and old is None:
+        return None
+    if effort is None:  # only how reasoning is shown: whether there is any, the model decides
+        return Reasoning("adaptive", summary=summary or old, at=reasoning.at)
+    return Reasoning("disabled" if effort == "none" else "enabled", effort, None, summary or old, reasoning.at)
+
+
+def read_format(text: Fields, drops: Drops) -> Format | None:
+    fields = text.object("format")
+    if fields is None:
+        return None
+    type = fields.need("type", str)
+    if type == "text":
+        return None
+    if type == "json_object":
+        return Format("json_object", at=fields.at)
+    if type != "json_schema":
+        raise invalid(f"{fields.path('type')} {type!r} is not known: use text, json_object or json_schema", fields.at)
+    format = Format(
+        "json_schema",
+        fields.string("name"),
+        fields.need("schema", dict),
+        fields.boolean("strict"),
+        fields.string("description"),
+        fields.at,
+    )
+    drops.rest(fields)
+    return format

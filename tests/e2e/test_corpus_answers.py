@@ -1,0 +1,427 @@
+"""Recorded answers of real providers, replayed through the gateway to clients of every API, streamed and not.
+
+A cell is one recording, one client API and one form. Where client and recording agree in both, the events pass as they
+are (real providers break their own grammar, so it is judged in tolerant mode); in every other cell the gateway writes
+the answer, the grammar binds, the official SDK puts the answer together, and it must say what the recording says.
+"""
+
+import base64
+import http.client
+import http.server
+import json
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import anthropic.types
+import attrs
+import openai.types.chat
+import openai.types.responses
+import pydantic
+import pytest
+from anthropic.lib.streaming._messages import accumulate_event
+from harness import Reply, complaint, config, free_port, provider, running
+from openai._models import construct_type
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.lib.streaming.responses._responses import ResponseStreamState
+from recordings import ABSENT, Call, Recording, Said, answers, errors, events, said, spoken
+from upstreams import PATHS
+
+from providers.grammar import judge
+
+APIS = ("chat", "messages", "responses")
+pytestmark = pytest.mark.skipif(not answers(), reason=ABSENT)
+
+
+@attrs.frozen
+class Cell:
+    recording: Recording
+    client: str
+    stream: bool
+
+    @property
+    def id(self) -> str:
+        given = f"{self.recording.api}_{'stream' if self.recording.streamed else 'whole'}"
+        return f"{self.recording.key}-{given}-to_{self.client}_{'stream' if self.stream else 'whole'}"
+
+    @property
+    def key(self) -> str:
+        return self.recording.key
+
+    @property
+    def native(self) -> bool:
+        """Whether the client speaks the recording's API: what only that API knows then goes out as it came."""
+        return self.client == self.recording.api
+
+    @property
+    def passes(self) -> bool:
+        """Whether the recording is what the client wants, so that its events pass unchanged."""
+        return (self.client, self.stream) == (self.recording.api, self.recording.streamed)
+
+
+def cells(recordings: tuple[Recording, ...]) -> list[Cell]:
+    return [Cell(one, api, stream) for one in recordings for api in APIS for stream in (True, False)]
+
+
+@attrs.frozen
+class Failure:
+    """What clients get of a recording that is no answer: ``status`` before any content, and whether content comes
+    first, so that a stream ends in an error event."""
+
+    why: str
+    status: int
+    begun: bool = False
+
+
+FAILED: Mapping[str, Failure] = {
+    "53b444": Failure("Groq breaks its stream off with `event: error` in the middle of the reasoning", 400, begun=True),
+    "47dc09": Failure("OpenAI's `error` event (insufficient_quota) follows `response.created`", 429),
+    "64d6e2": Failure("the status of a background response is `queued`: there is no answer yet", 502),
+}
+# A whole body of the client's own API is no failure for it: it asked for `background`.
+QUEUED = "64d6e2"
+
+# The grammar does not hold for these even in tolerant mode, and the gateway passes them as they are.
+UNGRAMMATICAL: Mapping[str, str] = {
+    "307487": "made for an SDK's tests: the last block of the stream is never closed",
+}
+FIRST_CHOICE = "n > 1: a client of another API or form gets choice 0; a request for more is refused before that"
+TRANSCRIPT = "audio output: a client of another API or form gets the transcript as text"
+STATED: Mapping[str, str] = {
+    "18d8cc": FIRST_CHOICE, "1d5faf": FIRST_CHOICE, "3039e6": FIRST_CHOICE, "50682c": FIRST_CHOICE,
+    "337257": FIRST_CHOICE, "c41233": TRANSCRIPT,
+}  # fmt: skip
+EXCLUDED: Mapping[str, str] = {}
+"""Recordings that are not replayed, and why: none."""
+
+REPLAYED = tuple(one for one in answers() if one.key not in EXCLUDED)
+FAILING = [cell for cell in cells(REPLAYED) if cell.key in FAILED and not (cell.key == QUEUED and cell.passes)]
+PASSING = [cell for cell in cells(REPLAYED) if cell.passes and cell not in FAILING]
+TRANSLATED = [cell for cell in cells(REPLAYED) if not cell.passes and cell not in FAILING]
+REFUSED = cells(errors())
+
+# What is known to be wrong, by what a cell's id matches. A cell that has become right fails until its row is gone.
+KNOWN: tuple[tuple[str, str], ...] = (
+    (r"64d6e2-.*-to_responses_whole", "a queued background response passes to the client that asked for it"),
+)
+
+
+def params(found: list[Cell]) -> list[Any]:
+    return [pytest.param(cell, id=cell.id, marks=known(cell)) for cell in found]
+
+
+def known(cell: Cell) -> list[pytest.MarkDecorator]:
+    why = [reason for pattern, reason in KNOWN if re.match(pattern, cell.id)]
+    return [pytest.mark.xfail(reason=why[0], strict=True)] if why else []
+
+
+# The two sides
+
+
+class _Provider(http.server.BaseHTTPRequestHandler):
+    """Answers with the recording that the model's id names, in the form in which it was recorded."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    known: Mapping[str, Recording] = {}
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        recording = self.known[json.loads(body)["model"]]
+        self.send_response_only(recording.status)
+        self.send_header("content-type", recording.content_type)
+        self.send_header("content-length", str(len(recording.body)))
+        self.end_headers()
+        self.wfile.write(recording.body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: the test sees the answer."""
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[str]:
+    known = {one.key: one for one in (*answers(), *errors())}
+    bound = type("_Bound", (_Provider,), {"known": known})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), bound) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def streamed(got: Reply) -> bool:
+    return got.headers["content-type"].startswith("text/event-stream")
+
+
+@pytest.fixture(scope="module")
+def ask(upstream: str) -> Iterator[Callable[[Cell], Reply]]:
+    vendors = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
+    entries = [provider(f"{vendors[api]}/*", upstream, [api], name=f"{api}/*") for api in APIS]
+    port = free_port()
+    with running(config(entries, port), port):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+
+        def one(cell: Cell) -> Reply:
+            body = json.dumps(question(cell)).encode()
+            connection.request("POST", PATHS[cell.client], body, {"content-type": "application/json"})
+            response = connection.getresponse()
+            headers = {name.lower(): value for name, value in response.getheaders()}
+            return Reply(response.status, headers, response.read())
+
+        yield one
+        connection.close()
+
+
+def question(cell: Cell) -> dict[str, Any]:
+    model = f"{cell.recording.api}/{cell.recording.key}"
+    asked = [{"role": "user", "content": "Go."}]
+    match cell.client:
+        case "chat":
+            more = {"stream_options": {"include_usage": True}} if cell.stream else {}
+            return {"model": model, "messages": asked, "stream": cell.stream, **more}
+        case "messages":
+            return {"model": model, "messages": asked, "stream": cell.stream, "max_tokens": 1000}
+        case _:
+            return {"model": model, "input": asked, "stream": cell.stream}
+
+
+# What the SDKs make of it
+
+
+def understood(cell: Cell, got: Reply) -> Mapping[str, Any]:
+    """The whole answer as the client's official SDK has it in the end. What the gateway translated is also validated,
+    every event and object; the SDKs themselves do not, and take what a provider of their own API sends."""
+    if not streamed(got):
+        whole, value = WHOLE[cell.client], json.loads(got.body)
+        return (whole.construct(**value) if cell.native else whole(**value)).to_dict(warnings=False)
+    chunks = [value for _, value in events(got.body) if value.get("type") != "ping"]
+    kind = EVENT[cell.client]
+    adapter = pydantic.TypeAdapter[Any](kind)
+    if cell.native or b'"type":"custom"' in got.body:  # the chunks' type knows functions only
+        made = [construct_type(type_=kind, value=chunk) for chunk in chunks]
+    else:
+        made = [adapter.validate_python(chunk) for chunk in chunks]
+    return ACCUMULATED[cell.client](made).to_dict(warnings=False)
+
+
+def _chat_stream(chunks: list[Any]) -> Any:
+    state = ChatCompletionStreamState()
+    for chunk in chunks:
+        state.handle_chunk(chunk)
+    return state.current_completion_snapshot
+
+
+def _messages_stream(chunks: list[Any]) -> Any:
+    message: Any = None
+    buffers: dict[int, bytes] = {}
+    for chunk in chunks:
+        message = accumulate_event(event=chunk, current_snapshot=message, json_bufs=buffers)
+    return message
+
+
+def _responses_stream(chunks: list[Any]) -> Any:
+    state = ResponseStreamState(input_tools=[], text_format=openai.omit)
+    for chunk in chunks:
+        state.handle_event(chunk)
+    return chunks[-1].response
+
+
+ACCUMULATED: Mapping[str, Callable[[list[Any]], Any]] = {
+    "chat": _chat_stream, "messages": _messages_stream, "responses": _responses_stream,
+}  # fmt: skip
+EVENT: Mapping[str, Any] = {
+    "chat": openai.types.chat.ChatCompletionChunk,
+    "messages": anthropic.types.RawMessageStreamEvent,
+    "responses": openai.types.responses.ResponseStreamEvent,
+}
+WHOLE: Mapping[str, Any] = {
+    "chat": openai.types.chat.ChatCompletion,
+    "messages": anthropic.types.Message,
+    "responses": openai.types.responses.Response,
+}
+
+
+# What must be in it
+
+# The provider's word in neutral words, and those in the client's.
+MEANS: Mapping[str, Mapping[str | None, str]] = {
+    "chat": {
+        "stop": "stop", "": "stop", None: "stop", "length": "length", "tool_calls": "called",
+        "function_call": "called", "content_filter": "refused",
+    },
+    "messages": {
+        "end_turn": "stop", "stop_sequence": "stop_sequence", "max_tokens": "length", "tool_use": "called",
+        "refusal": "refused", "pause_turn": "pause", "model_context_window_exceeded": "full",
+    },
+    "responses": {"completed": "stop", "max_output_tokens": "length", "content_filter": "refused"},
+}  # fmt: skip
+WORDS: Mapping[str, Mapping[str, str]] = {
+    "chat": {
+        "stop": "stop", "stop_sequence": "stop", "pause": "stop", "length": "length", "full": "length",
+        "called": "tool_calls", "refused": "content_filter",
+    },
+    "messages": {word: means for means, word in MEANS["messages"].items() if means is not None},
+    "responses": {
+        "stop": "completed", "stop_sequence": "completed", "pause": "completed", "called": "completed",
+        "length": "max_output_tokens", "full": "max_output_tokens", "refused": "content_filter",
+    },
+}  # fmt: skip
+
+
+def stop_word(recorded: Said, api: str, client: str) -> str:
+    """How the answer must end for ``client``: whoever called a tool ended because of it, and nobody else did."""
+    means = MEANS[api][recorded.stop]
+    if recorded.calls and means == "stop":
+        means = "called"
+    return WORDS[client]["stop" if means == "called" and not recorded.calls else means]
+
+
+def words(one: Said, client: str) -> Any:
+    """Text, refusals, reasoning and calls as ``client`` can have them: in their order, in Chat each kind for itself. A
+    Messages client reads a refusal as text; ids that a client's API refuses are made anew."""
+    if client == "chat":
+        return one.text, one.refusal, one.thinking, [(call.name, call.arguments) for call in one.calls]
+    parts = [("text" if kind == "refusal" and client == "messages" else kind, value) for kind, value in one.parts]
+    return [
+        (kind, (value.name, fit(value.arguments, client)) if isinstance(value, Call) else value)
+        for kind, value in parts
+        if kind != "seal"
+    ]
+
+
+def fit(arguments: Any, client: str) -> Any:
+    """Arguments that a limit has cut are no JSON; a whole Messages answer wants an object all the same."""
+    return {"_raw": arguments} if client == "messages" and isinstance(arguments, str) else arguments
+
+
+GOOD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def assert_ids_kept(recorded: list[Call], got: list[Call]) -> None:
+    """Ids are the provider's own where they are there, once only and fit for every API."""
+    ids = [call.id for call in recorded]
+    assert len({call.id for call in got}) == len(got)
+    for id, call in zip(ids, got, strict=True):
+        if GOOD_ID.fullmatch(id) and ids.count(id) == 1:
+            assert call.id == id
+        else:
+            assert GOOD_ID.fullmatch(call.id)
+
+
+def opened(seal: Any) -> Iterator[Any]:
+    """What the provider wants back out of what the client was given: as it is, or in a seal of the gateway's."""
+    text = seal["data"] if isinstance(seal, dict) and "data" in seal else seal
+    if not (isinstance(text, str) and text.startswith("tg1.")):
+        yield seal
+        return
+    packed = text.removeprefix("tg1.")
+    _, _, api, items = json.loads(base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4)))
+    for item in items if isinstance(items, list) else [items]:
+        if api == "messages" and item is not None:
+            yield item.get("signature") or item["data"]
+        elif api == "responses" and item.get("encrypted_content"):
+            yield item["encrypted_content"]
+        elif api == "chat":
+            yield from item.get("reasoning_details", ())
+
+
+# The cells
+
+
+@pytest.mark.parametrize("cell", params(PASSING))
+def test_events_of_the_clients_own_api_and_form_pass_unchanged(cell: Cell, ask: Callable[[Cell], Reply]) -> None:
+    got = ask(cell)
+    assert (got.status, got.headers["x-trigate-lane"]) == (200, "byte")
+    end = b"" if not cell.stream or cell.recording.body.endswith((b"\n\n", b"\r\n\r\n")) else b"\n\n"
+    assert got.body == cell.recording.body + end
+    if cell.key not in (*UNGRAMMATICAL, QUEUED):
+        verdict = judge(cell.client, got.body, streamed=cell.stream, tolerant=True)
+        assert verdict.broken is None
+        assert verdict.outcome == "complete"
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer")  # the SDK's own doubts about items that it does not know
+@pytest.mark.parametrize("cell", params(TRANSLATED))
+def test_a_translated_answer_says_what_the_provider_said(cell: Cell, ask: Callable[[Cell], Reply]) -> None:
+    got = ask(cell)
+    assert got.status == 200, got.body[:500]
+    assert streamed(got) is cell.stream
+    asked = cell.stream if cell.client == "chat" else None
+    verdict = judge(cell.client, got.body, streamed=cell.stream, tolerant=cell.native, include_usage=asked)
+    assert verdict.broken is None
+    assert verdict.outcome == "complete"
+
+    recorded = said(cell.recording)
+    heard = spoken(cell.client, understood(cell, got), recorded.hosted)
+    assert words(heard, cell.client) == words(recorded, cell.client)
+    assert_ids_kept(recorded.calls, heard.calls)
+    assert [item for seal in heard.seals for item in opened(seal)] == recorded.seals
+    assert heard.stop == stop_word(recorded, cell.recording.api, cell.client)
+    assert heard.stop_sequence == (recorded.stop_sequence if cell.client == "messages" else None)
+    if recorded.tokens is not None:
+        assert heard.tokens == recorded.tokens
+
+
+@pytest.mark.parametrize("cell", params(FAILING))
+def test_what_is_no_answer_is_an_error_and_no_empty_success(cell: Cell, ask: Callable[[Cell], Reply]) -> None:
+    expected = FAILED[cell.key]
+    got = ask(cell)
+    if not (expected.begun and cell.stream):
+        complaint(cell.client, got, expected.status)
+        return
+    assert got.status == 200
+    verdict = judge(cell.client, got.body, streamed=True, tolerant=cell.native)
+    assert verdict.broken is None
+    assert verdict.outcome == "failed"
+    assert b"tool call validation failed" in got.body
+    assert b"[DONE]" not in got.body
+
+
+# Whose trouble it is: a refused credential is the gateway's, not the client's.
+STATUS: Mapping[int, int] = {400: 400, 401: 502, 403: 502, 404: 404, 429: 429}
+# A prompt that is too long is told in the words that the client's own API has for it.
+TOO_LONG: Mapping[str, str] = {
+    "33c69d": "Anthropic", "c78aa9": "DeepSeek", "5115ea": "Ollama", "9e855e": "Perplexity",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cell", params(REFUSED))
+def test_a_recorded_error_reaches_every_client_in_its_own_shape(cell: Cell, ask: Callable[[Cell], Reply]) -> None:
+    recorded = json.loads(cell.recording.body)
+    status = STATUS[cell.recording.status]
+    got = ask(cell)
+    error = complaint(cell.client, got, status, passed=cell.native and status != 502)
+    message = recorded["error"] if isinstance(recorded["error"], str) else recorded["error"]["message"]
+    if status == 502:
+        assert message not in error["message"]
+        assert got.headers["x-should-retry"] == "false"
+    elif cell.key not in TOO_LONG:
+        assert error["message"] == message
+    if status == 429:
+        assert int(got.headers["retry-after"]) > 0
+
+
+def test_the_number_of_cells_is_known() -> None:
+    """270 answers and 39 errors, each to three APIs in two forms; none is left out."""
+    per_api = Counter(cell.recording.api for cell in cells(answers()))
+    assert per_api == {"chat": 540, "messages": 540, "responses": 540}
+    assert {one.key for one in answers() if one not in REPLAYED} == set(EXCLUDED)
+    assert (len(PASSING), len(TRANSLATED), len(FAILING), len(REFUSED)) == (268, 1335, 17, 234)
+    assert len(PASSING) + len(TRANSLATED) + len(FAILING) + 6 * len(EXCLUDED) == sum(per_api.values())
+
+
+def test_what_has_an_expectation_of_its_own_is_among_the_recordings() -> None:
+    by_key = {one.key: one for one in answers()}
+    assert {one.key for one in answers() if "n_gt_1" in one.features} == {
+        key for key, why in STATED.items() if why == FIRST_CHOICE
+    }
+    assert "audio_output" in by_key["c41233"].features
+    assert all("error_in_stream" in by_key[key].features for key, one in FAILED.items() if one.status < 500)
+    assert {*STATED, *FAILED, *UNGRAMMATICAL} <= set(by_key)
+    assert set(TOO_LONG) <= {one.key for one in errors()}

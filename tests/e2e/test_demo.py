@@ -1,0 +1,172 @@
+"""The demo answers like a provider: all three APIs, streamed and not, with tools and with thinking, each also through a
+translation."""
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+
+import anthropic
+import openai
+import pytest
+from command_line import Started, demo, started
+from harness import Reply, request
+
+APIS = ("chat", "messages", "responses")
+MODELS = ("demo", "demo-chat", "demo-messages", "demo-responses")
+PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+TOOLS = {
+    "chat": [{"type": "function", "function": {"name": "weather", "parameters": SCHEMA}}],
+    "messages": [{"name": "weather", "input_schema": SCHEMA}],
+    "responses": [{"type": "function", "name": "weather", "parameters": SCHEMA}],
+}
+THINKING = {
+    "chat": {"reasoning_effort": "low"},
+    "messages": {"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 4000},
+    "responses": {"reasoning": {"effort": "low", "summary": "auto"}},
+}
+SAID, THOUGHT, CALLED = "You said: “Hello”", "The person wants a short answer", {"city": "mock"}
+ENDED = "stand-in model"
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Started]:
+    with demo() as process:
+        yield process
+
+
+def ask(served: Started, api: str, model: str, **more: object) -> Reply:
+    own = {"input": "Hello"} if api == "responses" else {"messages": [{"role": "user", "content": "Hello"}]}
+    limit = {"max_tokens": 500} if api == "messages" else {}
+    reply = request(served.url, "POST", PATHS[api], {"model": model, **own, **limit, **more})
+    assert reply.status == 200, reply.body
+    assert not reply.cut
+    return reply
+
+
+def read(api: str, answer: dict) -> dict[str, object]:
+    """Text, thinking and tool calls of a whole answer."""
+    if api == "chat":
+        message = answer["choices"][0]["message"]
+        calls = [call["function"] for call in message.get("tool_calls") or ()]
+        return told([message["content"]], [message.get("reasoning_content")], decoded(calls))
+    items = answer["output" if api == "responses" else "content"]
+    of = {kind: [item for item in items if item["type"] == kind] for kind in {item["type"] for item in items}}
+    if api == "messages":
+        thinking = [item["thinking"] for item in of.get("thinking", ())]
+        calls = [(item["name"], item["input"]) for item in of.get("tool_use", ())]
+        return told([item["text"] for item in of.get("text", ())], thinking, calls)
+    text = [part["text"] for item in of.get("message", ()) for part in item["content"]]
+    thinking = [part["text"] for item in of.get("reasoning", ()) for part in item["summary"]]
+    return told(text, thinking, decoded(of.get("function_call", ())))
+
+
+def told(text: Iterable[str | None], thinking: Iterable[str | None], calls: list) -> dict[str, object]:
+    return {"text": "".join(one or "" for one in text), "thinking": "".join(one or "" for one in thinking),
+            "calls": calls}  # fmt: skip
+
+
+def decoded(calls: Iterable[dict]) -> list:
+    return [(call["name"], json.loads(call["arguments"])) for call in calls]
+
+
+def streamed(api: str, reply: Reply) -> dict[str, object]:
+    """The same of a stream that ends well."""
+    events = [data for _, data in reply.events()]
+    if api == "responses":
+        assert events[-1]["type"] == "response.completed"
+        return read(api, events[-1]["response"])
+    if api == "chat":
+        assert events[-1] == "[DONE]"
+        deltas = [choice["delta"] for event in events[:-1] for choice in event["choices"]]
+        calls = [call["function"] for delta in deltas for call in delta.get("tool_calls") or ()]
+        pieces = [call.get("arguments") for call in calls]
+        text, thinking = "content", "reasoning_content"
+    else:
+        assert events[-1]["type"] == "message_stop"
+        deltas = [event["delta"] for event in events if event["type"] == "content_block_delta"]
+        calls = [event["content_block"] for event in events if event["type"] == "content_block_start"]
+        pieces = [delta.get("partial_json") for delta in deltas]
+        text, thinking = "text", "thinking"
+    names = [call["name"] for call in calls if call.get("name")]
+    assert len(names) <= 1
+    arguments = "".join(piece or "" for piece in pieces)
+    called = [(name, json.loads(arguments)) for name in names]
+    return told([delta.get(text) for delta in deltas], [delta.get(thinking) for delta in deltas], called)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("api", APIS)
+def test_text_tools_and_thinking(served, api, model, stream):
+    tell = streamed if stream else lambda api, reply: read(api, reply.json)
+
+    text = tell(api, ask(served, api, model, stream=stream))
+    assert SAID in text["text"]
+    assert (text["thinking"], text["calls"]) == ("", [])
+
+    called = tell(api, ask(served, api, model, stream=stream, tools=TOOLS[api]))
+    assert called["calls"] == [("weather", CALLED)]
+
+    thought = tell(api, ask(served, api, model, stream=stream, **THINKING[api]))
+    assert thought["thinking"].startswith(THOUGHT)
+    assert SAID in thought["text"]
+
+
+@pytest.mark.parametrize("model", MODELS[1:])
+@pytest.mark.parametrize("api", APIS)
+def test_the_lane_is_byte_where_the_apis_are_the_same(served, api, model):
+    lane = ask(served, api, model).headers["x-trigate-lane"]
+    assert lane == ("byte" if model == f"demo-{api}" else "hub")
+
+
+def test_no_model_and_no_key_are_needed(served):
+    reply = request(served.url, "POST", PATHS["chat"], {"messages": [{"role": "user", "content": "Hello"}]})
+    assert (reply.status, reply.headers["x-trigate-target"]) == (200, "demo/mock-large")
+
+
+def test_the_models_are_listed(served):
+    assert [model["id"] for model in request(served.url, "GET", "/v1/models").json["data"]] == list(MODELS)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_sdks_finish_a_round_with_a_tool(served, model):
+    with openai.OpenAI(api_key="any", base_url=f"{served.url}/v1", max_retries=0) as client:
+        messages: list = [{"role": "user", "content": "Hello"}]
+        asked = client.chat.completions.create(model=model, messages=messages, tools=TOOLS["chat"]).choices[0].message
+        (call,) = asked.tool_calls
+        messages += [asked, {"role": "tool", "tool_call_id": call.id, "content": "sunny"}]
+        ended = client.chat.completions.create(model=model, messages=messages, tools=TOOLS["chat"])
+        assert ENDED in ended.choices[0].message.content
+    with anthropic.Anthropic(api_key="any", base_url=served.url, max_retries=0) as client:
+        messages = [{"role": "user", "content": "Hello"}]
+        more = {"model": model, "max_tokens": 100, "tools": TOOLS["messages"]}
+        with client.messages.stream(messages=messages, **more) as stream:
+            answer = stream.get_final_message()
+        (use,) = [block for block in answer.content if block.type == "tool_use"]
+        result = {"type": "tool_result", "tool_use_id": use.id, "content": "sunny"}
+        messages += [{"role": "assistant", "content": answer.content}, {"role": "user", "content": [result]}]
+        with client.messages.stream(messages=messages, **more) as stream:
+            assert ENDED in stream.get_final_text()
+
+
+def test_words_come_at_the_pace_that_was_asked_for():
+    with started("mock", "--port", "0", "--pace", "0.004") as mock:
+        assert mock.banner.startswith("trigate mock is listening on http://127.0.0.1:")
+        assert "mock-small, mock-large" in mock.banner
+        begun = time.monotonic()
+        reply = ask(mock, "chat", "mock-small", stream=True)
+        took = time.monotonic() - begun
+        words = [event for event in reply.events() if event[1] != "[DONE]" and event[1]["choices"]
+                 and event[1]["choices"][0]["delta"].get("content")]  # fmt: skip
+        assert len(words) > 40
+        assert took >= len(words) * 0.004
+        assert mock.stop() == 0
+
+
+def test_the_mock_alone_refuses_what_a_provider_would():
+    with started("mock", "--port", "0") as mock:
+        for api in APIS:
+            reply = request(mock.url, "POST", PATHS[api], b"[]")
+            assert reply.status == 400
+            assert "request body" in reply.json["error"]["message"]

@@ -1,0 +1,318 @@
+"""One line for each exchange, whatever ended it, and no secret in any of them."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from harness import Gateway, Listening, Wire, config, eventually, free_port, post, provider, running
+from upstreams import PATHS, Raw, Script, Tokens, Upstream, fake_upstream, render
+
+from gateway.config import from_mapping
+from gateway.exchange import Asked, Exchange, Service
+from gateway.ledger import Ledger, Record, readable
+from gateway.routing import Router
+from gateway.scope import Scope
+from gateway.server import Lifecycle
+
+APIS = ("chat", "messages", "responses")
+PAIRS = [(client, api) for client in APIS for api in APIS]
+VENDORS = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
+KEY, CLIENT_KEY, HEADER_KEY = "sk-not-to-be-told", "sk-of-the-client", "tok-in-a-header"
+JSON = (("content-type", "application/json"),)
+SSE = (("content-type", "text/event-stream"),)
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+ANSWER = Script(text="one two three", tokens=Tokens(prompt=20, cache_read=5, output=9))
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with fake_upstream() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def by_hand() -> Iterator[Listening]:
+    with Listening() as listening:
+        yield listening
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream, by_hand) -> Iterator[Gateway]:
+    entries = [
+        *(provider(f"{VENDORS[api]}/on-{api}", upstream.url, [api], key=f"{KEY}-{api}") for api in APIS),
+        provider("openai/by-hand", by_hand.url, ["chat"], key=KEY),
+        provider("groq/own", upstream.url, ["chat"], headers={"x-auth-token": HEADER_KEY}, passthrough_auth=True),
+    ]
+    del entries[-1]["access_key"]
+    port = free_port()
+    with running(config(entries, port, limits={"request_body": "1MiB"}, timeouts={"idle": "0.5s"}), port) as process:
+        yield process
+        text = "\n".join(process.log)
+        assert "Traceback" not in text, text[-3000:]
+        for secret in (KEY, CLIENT_KEY, HEADER_KEY):
+            assert secret not in text
+
+
+numbers = iter(range(10_000))
+
+
+def body(api: str, model: str, **more: Any) -> dict[str, Any]:
+    asked = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
+    return {"model": model, **asked, **({"max_tokens": 100} if api == "messages" else {}), **more}
+
+
+@attrs.frozen
+class Call:
+    """One request under an id of its own, and the line about it."""
+
+    gateway: Gateway
+    id: str = attrs.field(factory=lambda: f"call-{next(numbers)}")
+
+    def ask(self, api: str, sent: Any, **headers: str) -> Any:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.gateway.request("POST", PATHS[api], sent, {"x-request-id": self.id, **named})
+
+    def lines(self) -> list[dict[str, Any]]:
+        found = [json.loads(line) for line in list(self.gateway.log) if line.startswith("{")]
+        return [line for line in found if line["request_id"] == self.id]
+
+    def line(self) -> Mapping[str, Any]:
+        """The one line, once it is there. Another request settles behind it, so a second line would be there too."""
+        eventually(self.lines, what="the line")
+        behind = Call(self.gateway)
+        behind.gateway.request("POST", "/v1/nothing", {}, {"x-request-id": behind.id})
+        eventually(behind.lines, what="the next line")
+        (line,) = self.lines()
+        return line
+
+
+@pytest.fixture
+def called(gateway) -> Call:
+    return Call(gateway)
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize(("api", "model_api"), PAIRS)
+def test_a_good_end(called, upstream, api, model_api, stream):
+    upstream.script(ANSWER)
+    usage = {"stream_options": {"include_usage": True}} if (api, stream) == ("chat", True) else {}
+    assert called.ask(api, body(api, f"on-{model_api}", stream=stream, **usage)).status == 200
+    line = called.line()
+    vendor = VENDORS[model_api]
+    expected = {
+        "event": "exchange", "api": api, "model": f"on-{model_api}", "target": f"{vendor}/on-{model_api}",
+        "lane": "byte" if api == model_api else "hub", "stream": stream, "status": 200, "ended": "complete",
+        "reason": "stop", "input_tokens": 20, "cached_tokens": 5, "output_tokens": 9, "usage_complete": True,
+        "attempts": 1,
+    }  # fmt: skip
+    assert {name: line.get(name) for name in expected} == expected
+    assert 0 < line["first_byte_ms"] <= line["duration_ms"]
+    assert "error" not in line
+
+
+REFUSED: Mapping[str, tuple[Any, int, str]] = {
+    "no_json": (b"{", 400, "invalid_request"),
+    "unknown_model": (body("chat", "nobody"), 404, "not_found"),
+    "no_messages": ({"model": "on-chat"}, 400, "invalid_request"),
+    "too_large": (b" " * (2 * 2**20), 413, "too_large"),
+}
+
+
+@pytest.mark.parametrize(("sent", "status", "error"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize("api", APIS)
+def test_what_is_refused_here(called, upstream, api, sent, status, error):
+    if isinstance(sent, dict) and "messages" in sent:
+        sent = body(api, "nobody")
+    elif isinstance(sent, dict) and api == "responses":
+        sent = {"model": "on-chat", "input": 5}
+    assert called.ask(api, sent).status == status
+    line = called.line()
+    assert (line["api"], line["status"], line["ended"], line["error"]) == (api, status, "refused", error)
+    assert line["message"]
+    assert line["attempts"] == 0
+    assert "output_tokens" not in line
+
+
+def test_a_body_in_a_coding_is_refused_in_one_line(called):
+    assert called.ask("chat", b"x", content_encoding="zstd").status == 415
+    assert called.line()["ended"] == "refused"
+
+
+def test_a_path_that_is_not_there_and_a_method_that_is_not_allowed(called):
+    assert called.gateway.request("GET", PATHS["messages"], None, {"x-request-id": called.id}).status == 405
+    line = called.line()
+    assert (line["api"], line["status"], line["ended"]) == ("messages", 405, "refused")
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("api", APIS)
+def test_an_upstreams_refusal(called, upstream, api, stream):
+    upstream.script(Raw(429, JSON, (b'{"error":{"message":"spent"}}',)))
+    assert called.ask(api, body(api, "on-chat", stream=stream)).status == 429
+    line = called.line()
+    assert (line["status"], line["ended"], line["error"]) == (429, "upstream_error", "rate_limited")
+    assert (line["message"], line["usage_complete"]) == ("spent", False)
+
+
+def cut(api: str, end: str = "cut") -> Raw:
+    said = render(ANSWER, api, {"stream": True, "model": "up"}).pieces
+    return Raw(200, SSE, said[: next(i for i, piece in enumerate(said) if b"one t" in piece) + 1], end)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("end", "error"), [("cut", "upstream"), ("chunked", "upstream"), ("hang", "timeout")])
+@pytest.mark.parametrize(("api", "model_api"), [("chat", "chat"), ("messages", "responses"), ("responses", "messages")])
+def test_a_stream_that_breaks_off(called, upstream, api, model_api, end, error):
+    upstream.script(cut(model_api, end))
+    assert called.ask(api, body(api, f"on-{model_api}", stream=True)).status == 200
+    line = called.line()
+    assert (line["status"], line["ended"], line["error"]) == (200, "upstream_error", error)
+    assert (line["usage_complete"], "reason" in line) == (False, False)
+    if model_api == "messages":
+        assert line["input_tokens"] == 20
+
+
+Leaving = Callable[[Wire, Wire], None]
+
+
+def before_the_head(client: Wire, up: Wire) -> None:
+    """Nothing has come."""
+
+
+def in_mid_stream(client: Wire, up: Wire) -> None:
+    (opening, first) = cut("chat").pieces
+    up.send(HEAD + b"".join(b"%x\r\n%b\r\n" % (len(data), data) for data in (opening, first)))
+    client.read_until(b"one t")
+
+
+@pytest.mark.parametrize(
+    ("stream", "how"),
+    [(False, before_the_head), (True, before_the_head), (True, in_mid_stream)],
+    ids=["whole", "stream", "in_mid_stream"],
+)
+def test_a_client_that_leaves(called, by_hand, how, stream):
+    with Wire.connect(called.gateway.port) as client:
+        sent = body("chat", "by-hand", stream=stream)
+        client.send(post(PATHS["chat"], sent, {"x-request-id": called.id}))
+        with by_hand.accept() as provider_end:
+            provider_end.read_request()
+            how(client, provider_end)
+            client.close()
+            line = called.line()
+    assert (line["status"], line["ended"], line["attempts"]) == (499, "client_disconnected", 1)
+    assert ("first_byte_ms" in line) == (how is in_mid_stream)
+    assert line["usage_complete"] is False
+
+
+def test_a_client_that_leaves_while_it_sends(called):
+    with Wire.connect(called.gateway.port) as client:
+        client.send(post(PATHS["chat"], b"", {"content-length": "5000", "x-request-id": called.id}) + b'{"model":')
+        eventually(lambda: called.gateway.request("GET", "/healthz").status == 200)
+    line = called.line()
+    assert (line["status"], line["ended"], line["attempts"]) == (499, "client_disconnected", 0)
+
+
+def test_health_checks_leave_no_line(gateway):
+    quiet = Call(gateway)
+    for path in ("/healthz", "/readyz", "/", "/v1/models"):
+        assert gateway.request("GET", path, None, {"x-request-id": quiet.id}).status == 200
+    behind = Call(gateway)
+    behind.ask("chat", b"{")
+    behind.line()
+    assert quiet.lines() == []
+
+
+def test_long_names_and_messages_are_cut_short(called, upstream):
+    assert called.ask("chat", body("chat", "x" * 100_000)).status == 404
+    assert len(json.dumps(called.line())) < 5000
+
+
+# Secrets
+
+ECHO = '{{"error":{{"message":"the key {key} is spent","type":"t","code":null,"details":{{"key":"{key}"}}}}}}'
+EVENTS = {
+    "chat": "data: " + ECHO + "\n\n",
+    "messages": 'event: error\ndata: {{"type":"error","error":{{"type":"api_error","message":"{key} is spent"}}}}\n\n',
+    "responses": 'event: error\ndata: {{"type":"error","code":"x","message":"the key {key} is spent"}}\n\n',
+}
+
+
+@pytest.mark.parametrize("begun", [True, False], ids=["after_content", "at_once"])
+@pytest.mark.parametrize(("api", "model_api"), PAIRS)
+def test_a_key_in_an_error_event_reaches_neither_client_nor_log(called, upstream, api, model_api, begun):
+    echo = EVENTS[model_api].format(key=f"{KEY}-{model_api}").encode()
+    upstream.script(Raw(200, SSE, (*(cut(model_api).pieces if begun else ()), echo), "chunked"))
+    reply = called.ask(api, body(api, f"on-{model_api}", stream=True))
+    assert reply.status == (200 if begun else 502)
+    assert b"[redacted] is spent" in reply.body
+    assert KEY.encode() not in reply.body
+    assert "[redacted] is spent" in called.line()["message"]
+
+
+@pytest.mark.parametrize("status", [401, 429])
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("secret", [CLIENT_KEY, HEADER_KEY])
+def test_the_clients_own_key_and_configured_ones_stay_out_of_the_log(called, upstream, api, secret, status):
+    upstream.script(Raw(status, JSON, (ECHO.format(key=secret).encode(),)))
+    reply = called.ask(api, body(api, "own"), authorization=f"Bearer {CLIENT_KEY}")
+    assert upstream.seen[0].header("authorization") == f"Bearer {CLIENT_KEY}"
+    assert upstream.seen[0].header("x-auth-token") == HEADER_KEY
+    assert reply.status == status
+    assert "[redacted] is spent" in reply.json["error"]["message"]
+    assert secret.encode() not in reply.body
+    assert "[redacted] is spent" in called.line()["message"]
+
+
+# Our own mistakes
+
+
+class Unsound:
+    """An HTTP client that fails as none should, after a while."""
+
+    async def send(self, request: Any) -> Any:
+        await trio.sleep(0.05)
+        raise RuntimeError("not even an UpstreamError")
+
+
+@pytest.mark.parametrize("keep_alive", [15, 0.01], ids=["at_once", "after_the_opening"])
+@pytest.mark.parametrize("api", APIS)
+async def test_a_mistake_of_ours_is_told_as_that_and_ends_no_other_task(caplog, api, keep_alive):
+    settings = from_mapping(config([provider("openai/up", "http://127.0.0.1:1", [api])], 1))
+    service = Service(Router(settings), Unsound(), Lifecycle(), settings.limits, keep_alive)  # type: ignore[arg-type]
+    record = Record("req_1", api)
+    async with trio.open_nursery() as nursery:
+        exchange = Exchange(service, api, Asked((), ""), Scope(nursery, "req_1"), record)
+        response = await exchange.answer(json.dumps(body(api, "up", stream=True)).encode())
+        text = b"".join([data async for data in response.response])
+        nursery.cancel_scope.cancel()
+    assert response.status_code == (500 if keep_alive == 15 else 200)
+    assert b"made a mistake" in text
+    assert Ledger(readable=False).line(record, disconnected=False)["ended"] == "internal_error"
+    assert "not even an UpstreamError" in caplog.text
+
+
+# The line itself
+
+
+def test_a_record_is_settled_once(caplog):
+    ledger, record = Ledger(readable=False), Record("req_1", "chat")
+    with caplog.at_level("INFO", "trigate"):
+        ledger.settle(record, True)
+        ledger.settle(record, False)
+    assert len(caplog.records) == ledger.count == 1
+
+
+def test_an_exchange_that_crashed_is_our_mistake_and_not_the_clients():
+    record = Record("req_1", "chat", attempts=1)
+    line = Ledger(readable=False).line(record, disconnected=False)
+    assert (line["ended"], line["status"]) == ("internal_error", 500)
+
+
+def test_a_terminal_gets_no_control_characters_from_a_client():
+    shown = readable({"event": "exchange", "model": "a\x1b[31mred", "message": "x\nrequest_id=forged", "status": 404})
+    assert "\x1b" not in shown
+    assert "\n" not in shown
+    assert shown.endswith("status=404")
+    assert " request_id=forged" not in shown.replace('"x\\nrequest_id=forged"', "")

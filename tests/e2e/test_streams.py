@@ -1,0 +1,455 @@
+"""A stream's life as its client sees it: early opening, keep-alives, limits, ends, back-pressure, the end of the drain.
+
+The provider is played by hand, byte by byte; keep-alives come every 0.3 s and the limits on silence are a second."""
+
+import contextlib
+import gzip
+import http.client
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from harness import Gateway, Listening, Reply, Wire, complaint, config, eventually, free_port, provider, running
+from upstreams import PATHS, Script, render
+
+APIS = ("chat", "messages", "responses")
+PAIRS = [(client, api) for client in APIS for api in APIS]
+VENDORS = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
+KEY = "sk-not-for-clients"
+
+SCRIPT = Script(text="one two three")
+SUCCESS = {"chat": b"[DONE]", "messages": b"message_stop", "responses": b"response.completed"}
+COMMENT = b": ping\n\n"
+PING = {"chat": COMMENT, "messages": b'event: ping\ndata: {"type":"ping"}\n\n', "responses": COMMENT}
+
+SSE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+END = b"0\r\n\r\n"
+
+
+def settings(upstream: Listening, port: int, **more: Any) -> dict[str, Any]:
+    entries = [provider(f"{VENDORS[api]}/on-{api}", upstream.url, [api], key=f"{KEY}-{api}") for api in APIS]
+    return config(entries, port, keep_alive="0.3s", timeouts={"idle": "1s", "first_byte": "1s"}, **more)
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Listening]:
+    with Listening() as listening:
+        yield listening
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    port = free_port()
+    with running(settings(upstream, port, limits={"event": "100kB", "answer": "200kB"}), port) as process:
+        yield process
+        text = "\n".join(process.log)
+        assert "Traceback" not in text, text[-3000:]
+        assert KEY not in text
+
+
+class Client:
+    """A client that reads its answer while it comes."""
+
+    def __init__(self, gateway: Gateway, api: str, model: str, stream: bool = True) -> None:
+        asked = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
+        body = {"model": model, **asked, "stream": stream, **({"max_tokens": 100} if api == "messages" else {})}
+        self.connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=5)
+        self.connection.request("POST", PATHS[api], json.dumps(body), {"content-type": "application/json"})
+        self.body = b""
+        self.response: http.client.HTTPResponse | None = None
+
+    def close(self) -> None:
+        if self.response is not None:
+            self.response.close()
+        self.connection.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def head(self) -> http.client.HTTPResponse:
+        """The response, as soon as its head is there."""
+        if self.response is None:
+            self.response = self.connection.getresponse()
+        return self.response
+
+    def until(self, mark: bytes, times: int = 1) -> bytes:
+        """The body so far, once ``mark`` is in it as often as that."""
+        while self.body.count(mark) < times:
+            data = self.head().read1(65536)
+            assert data, f"the answer ended before {mark!r}: {self.body[-500:]!r}"
+            self.body += data
+        return self.body
+
+    def rest(self) -> bytes:
+        """The whole body. Fails if it does not end properly."""
+        self.body += self.head().read()
+        return self.body
+
+    def reply(self) -> Reply:
+        headers = {name.lower(): value for name, value in self.head().getheaders()}
+        return Reply(self.head().status, headers, self.rest())
+
+
+@contextlib.contextmanager
+def call(
+    gateway: Gateway, upstream: Listening, api: str, model_api: str, stream: bool = True
+) -> Iterator[tuple[Client, Wire]]:
+    """Both ends of a call that has reached its provider."""
+    with Client(gateway, api, f"on-{model_api}", stream) as client, upstream.accept() as provider_end:
+        provider_end.read_request()
+        yield client, provider_end
+
+
+def pieces(api: str, stream: bool = True) -> tuple[bytes, ...]:
+    return render(SCRIPT, api, {"stream": stream, "model": "up"}).pieces
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def chunked(*parts: bytes) -> bytes:
+    return b"".join(map(chunk, parts))
+
+
+def until_content(api: str) -> int:
+    """How many pieces it takes to the first content."""
+    return next(i for i, piece in enumerate(pieces(api)) if b'"one t' in piece) + 1
+
+
+def half(api: str) -> bytes:
+    return chunked(*pieces(api)[: until_content(api)])
+
+
+def is_error_event(api: str, body: bytes) -> bool:
+    """Whether ``body`` ends with one error event in the words of ``api``, and without a success."""
+    name, last = Reply(200, {}, body.replace(COMMENT, b"")).events()[-1]
+    found = {
+        "chat": bool(last.get("error", {}).get("message")),
+        "messages": name == "error" and bool(last["error"]["message"]) if name == "error" else False,
+        "responses": name == "response.failed" and last["response"]["status"] == "failed",
+    }[api]
+    return found and SUCCESS[api] not in body and b"[DONE]" not in body and body.endswith(b"\n\n")
+
+
+# Opening
+
+
+SILENT = [(*pair, "no_head") for pair in PAIRS] + [
+    (api, other, opened) for api, other in zip(APIS, APIS[::-1], strict=True) for opened in ("head", "opening")
+]
+
+
+@pytest.mark.parametrize(("api", "model_api", "opened"), SILENT)
+def test_silence_opens_the_stream_and_the_answer_follows(gateway, upstream, api, model_api, opened):
+    said = pieces(model_api)
+    first = {"no_head": b"", "head": SSE, "opening": SSE + chunk(said[0])}[opened]
+    left = {"no_head": SSE + chunked(*said), "head": chunked(*said), "opening": chunked(*said[1:])}[opened]
+    with call(gateway, upstream, api, model_api) as (client, provider_end):
+        begun = time.perf_counter()
+        provider_end.send(first)
+        assert client.until(COMMENT) == COMMENT
+        assert 0.25 < time.perf_counter() - begun < 1
+        assert client.head().status == 200
+        assert client.head().getheader("content-type", "").startswith("text/event-stream")
+        provider_end.send(left + END)
+        body = client.rest()
+        assert body.startswith(COMMENT)
+        assert SUCCESS[api] in body
+        if api == model_api:
+            assert body.replace(COMMENT, b"") == b"".join(said)
+
+
+LATE = {
+    "status": b"HTTP/1.1 429 Too Many\r\ncontent-length: 29\r\n\r\n" + b'{"error":{"message":"spent"}}',
+    "gone": b"",
+    "html": b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 5\r\n\r\n<html",
+}
+
+
+@pytest.mark.parametrize("late", LATE)
+@pytest.mark.parametrize(("api", "model_api"), [("chat", "chat"), ("messages", "chat"), ("responses", "responses")])
+def test_a_failure_behind_an_early_opening_is_an_error_event(gateway, upstream, api, model_api, late):
+    with call(gateway, upstream, api, model_api) as (client, provider_end):
+        client.until(COMMENT)
+        provider_end.send(LATE[late])
+        provider_end.close()
+        reply = client.reply()
+        assert reply.status == 200
+        assert is_error_event(api, reply.body)
+        assert (b"spent" in reply.body) == (late == "status")
+
+
+@pytest.mark.parametrize(("api", "model_api"), PAIRS)
+def test_a_quick_failure_keeps_its_status(gateway, upstream, api, model_api):
+    with call(gateway, upstream, api, model_api) as (client, provider_end):
+        provider_end.send(LATE["status"])
+        assert "spent" in complaint(api, client.reply(), 429, passed=api == model_api)["message"]
+
+
+@pytest.mark.parametrize(("api", "model_api"), PAIRS)
+def test_content_is_passed_on_at_once(gateway, upstream, api, model_api):
+    with call(gateway, upstream, api, model_api) as (client, provider_end):
+        provider_end.send(SSE + half(model_api))
+        begun = time.perf_counter()
+        assert b"one t" in client.until(b"one t")
+        assert time.perf_counter() - begun < 0.15
+
+
+# Silence
+
+
+@attrs.frozen
+class Silenced:
+    body: bytes
+    seconds: float  # from the provider's last word to the end
+
+
+@pytest.fixture(scope="module")
+def silenced(gateway, upstream) -> Mapping[tuple[str, str], Silenced]:
+    """What each client gets of a provider that falls silent after its first content; all at once, to save time."""
+    with contextlib.ExitStack() as stack:
+        calls = {pair: stack.enter_context(call(gateway, upstream, *pair)) for pair in PAIRS}
+        begun = time.perf_counter()
+        for (_, model_api), (_, provider_end) in calls.items():
+            provider_end.send(SSE + half(model_api))
+        found = {}
+        for pair, (client, _) in calls.items():
+            body = client.rest()
+            found[pair] = Silenced(body, time.perf_counter() - begun)
+    return found
+
+
+@pytest.mark.parametrize(("api", "model_api"), PAIRS)
+def test_pings_come_in_the_apis_own_form_and_put_off_no_limit(silenced, api, model_api):
+    found = silenced[api, model_api]
+    before, _, after = found.body.rpartition(PING[api])
+    assert before.count(PING[api]) in (1, 2)
+    assert before.startswith(b"".join(pieces(model_api)[: until_content(model_api)])) or api != model_api
+    assert is_error_event(api, found.body)
+    assert b"silent" in after
+    assert 0.9 < found.seconds < 1.8
+
+
+def test_a_provider_without_a_head_is_told_after_the_opening(gateway, upstream):
+    """The status of a whole answer is a 504; a stream has been opened by then."""
+    with call(gateway, upstream, "chat", "chat") as (client, _):
+        body = client.rest()
+        assert body.count(COMMENT) in (2, 3)
+        assert is_error_event("chat", body)
+        assert b"did not answer within 1 s" in body
+
+
+@pytest.mark.parametrize("sent", [b"", SSE.replace(b"text/event-stream", b"application/json")], ids=["no_head", "head"])
+def test_a_silent_provider_of_a_whole_answer_is_a_504(gateway, upstream, sent):
+    with call(gateway, upstream, "messages", "chat", stream=False) as (client, provider_end):
+        provider_end.send(sent)
+        complaint("messages", client.reply(), 504)
+
+
+# Ends
+
+
+@pytest.mark.parametrize(("api", "model_api"), PAIRS)
+def test_a_client_gets_its_end_though_the_provider_holds_the_connection(gateway, upstream, api, model_api):
+    with call(gateway, upstream, api, model_api) as (client, provider_end):
+        provider_end.send(SSE + chunked(*pieces(model_api)))
+        begun = time.perf_counter()
+        assert SUCCESS[api] in client.rest()
+        assert time.perf_counter() - begun < 0.5
+        assert provider_end.closed_after(begun) < 1
+
+
+@pytest.mark.parametrize("model_api", APIS)
+def test_a_connection_whose_answer_ended_well_is_used_again(gateway, upstream, model_api):
+    with call(gateway, upstream, "chat", model_api) as (first, provider_end):
+        provider_end.send(SSE + chunked(*pieces(model_api)) + END)
+        first.rest()
+        for _ in range(2):
+            with Client(gateway, "chat", f"on-{model_api}") as client:
+                provider_end.read_request()  # on the same connection
+                provider_end.send(SSE + chunked(*pieces(model_api)) + END)
+                assert SUCCESS["chat"] in client.rest()
+
+
+@pytest.mark.parametrize(("api", "model_api"), PAIRS)
+def test_a_stream_that_nobody_asked_for_is_answered_whole(gateway, upstream, api, model_api):
+    with call(gateway, upstream, api, model_api, stream=False) as (client, provider_end):
+        provider_end.send(SSE + chunked(*pieces(model_api)) + END)
+        reply = client.reply()
+        assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
+        assert reply.headers["x-trigate-lane"] == "hub"
+        assert "one two three" in json.dumps(reply.json)
+
+
+@pytest.mark.parametrize(("api", "model_api"), PAIRS)
+def test_a_whole_answer_to_a_streamed_question_is_streamed(gateway, upstream, api, model_api):
+    (body,) = pieces(model_api, stream=False)
+    with call(gateway, upstream, api, model_api) as (client, provider_end):
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+        provider_end.send(head + body)
+        reply = client.reply()
+        assert reply.headers["x-trigate-lane"] == "hub"
+        assert SUCCESS[api] in reply.body
+        assert b"three" in reply.body
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("api", APIS)
+def test_an_answer_without_content_is_a_502(gateway, upstream, api, stream):
+    with call(gateway, upstream, api, "chat", stream) as (client, provider_end):
+        provider_end.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+        complaint(api, client.reply(), 502)
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_an_error_body_that_breaks_off_keeps_its_status(gateway, upstream, api):
+    with call(gateway, upstream, api, "chat") as (client, provider_end):
+        provider_end.send(b'HTTP/1.1 429 Too Many\r\nretry-after: 7\r\ncontent-length: 900\r\n\r\n{"error":')
+        provider_end.close()
+        reply = client.reply()
+        complaint(api, reply, 429)
+        assert reply.headers["retry-after"] == "7"
+
+
+# Sizes and codings
+
+LARGE = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * 300_000 + b'"}}]}\n\n'
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_an_event_above_the_limit_before_content_is_a_502(gateway, upstream, api):
+    with call(gateway, upstream, api, "chat") as (client, provider_end):
+        provider_end.send(SSE + chunk(LARGE))
+        assert "limits.event" in complaint(api, client.reply(), 502)["message"]
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_an_event_above_the_limit_after_content_is_an_error_event(gateway, upstream, api):
+    with call(gateway, upstream, api, "chat") as (client, provider_end):
+        provider_end.send(SSE + half("chat"))
+        client.until(b"one t")
+        provider_end.send(chunk(LARGE))
+        assert is_error_event(api, client.rest())
+        assert b"limits.event" in client.body
+        assert b"xxx" not in client.body
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("api", APIS)
+def test_an_answer_above_the_limit_is_a_502(gateway, upstream, api, stream):
+    with call(gateway, upstream, api, "chat", stream) as (client, provider_end):
+        head = SSE.replace(b"text/event-stream", b"application/json")
+        provider_end.send(head + chunk(b'{"choices": "' + b"x" * 300_000))
+        assert "limits.answer" in complaint(api, client.reply(), 502)["message"]
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("api", APIS)
+def test_a_compressed_answer_is_passed_on_plain(gateway, upstream, api, stream):
+    said = pieces("chat", stream)
+    with call(gateway, upstream, api, "chat", stream) as (client, provider_end):
+        kind = b"text/event-stream" if stream else b"application/json"
+        head = SSE.replace(b"text/event-stream", kind + b"\r\ncontent-encoding: gzip")
+        packed = gzip.compress(b"".join(said))
+        provider_end.send(head + chunked(packed[:50], packed[50:]) + END)
+        reply = client.reply()
+        assert reply.status == 200
+        assert "content-encoding" not in reply.headers
+        assert b"one t" in reply.body
+        assert reply.body == b"".join(said) or api != "chat"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br"])
+def test_a_coding_that_cannot_be_read_is_a_502(gateway, upstream, coding):
+    with call(gateway, upstream, "chat", "chat") as (client, provider_end):
+        provider_end.send(SSE.replace(b"\r\n\r\n", b"\r\ncontent-encoding: %b\r\n\r\n" % coding.encode()))
+        provider_end.send(chunk(b"no such thing") + END)
+        complaint("chat", client.reply(), 502)
+
+
+# Back-pressure
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process holds."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the process's memory from /proc")
+@pytest.mark.parametrize(("api", "size"), [("chat", 50), ("chat", 90_000), ("messages", 50)])
+def test_a_client_that_stops_reading_stops_its_own_provider_alone(gateway, upstream, api, size):
+    event = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * size + b'"}}]}\n\n'
+    flood = chunk(event) * (40 * 2**20 // len(event))
+    with call(gateway, upstream, api, "chat") as (_, provider_end):
+        provider_end.send(SSE + half("chat"))
+        before = resident(gateway.pid)
+        provider_end.sock.settimeout(0.4)
+        with pytest.raises(TimeoutError):  # it cannot send on: the sockets' buffers are full, and the gateway's
+            provider_end.send(flood)
+        assert resident(gateway.pid) - before < 8 * 2**20
+        with call(gateway, upstream, "chat", "chat") as (other, other_end):
+            begun = time.perf_counter()
+            other_end.send(SSE + chunked(*pieces("chat")) + END)
+            assert SUCCESS["chat"] in other.rest()
+            assert time.perf_counter() - begun < 0.3
+
+
+# The end of the process
+
+
+def has_ended(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the process's state from /proc")
+def test_the_end_of_the_drain_is_told_in_every_stream(upstream):
+    port = free_port()
+    with running(settings(upstream, port, drain="0.4s"), port) as own, contextlib.ExitStack() as stack:
+        calls = {pair: stack.enter_context(call(own, upstream, *pair)) for pair in PAIRS}
+        for (api, model_api), (client, provider_end) in calls.items():
+            provider_end.send(SSE + half(model_api))
+            client.until(b"one t")
+            assert api
+        waiting, _ = stack.enter_context(call(own, upstream, "chat", "chat", stream=False))
+        os.kill(own.pid, signal.SIGTERM)
+        begun = time.perf_counter()
+        for (api, _), (client, _) in calls.items():
+            assert is_error_event(api, client.rest())
+            assert b"shutting down" in client.body
+        reply = waiting.reply()
+        complaint("chat", reply, 503)
+        assert reply.headers["retry-after"] == "1"
+        assert 0.2 < time.perf_counter() - begun < 1.5
+        eventually(lambda: has_ended(own.pid), what="the gateway's end")  # with status 0, as `running` asserts
+
+
+def test_more_requests_than_the_limit_are_refused_at_the_door(upstream):
+    port = free_port()
+    with running(settings(upstream, port, limits={"in_flight": 2}), port) as own:
+        with contextlib.ExitStack() as stack:
+            for _ in range(2):
+                client, provider_end = stack.enter_context(call(own, upstream, "chat", "chat"))
+                provider_end.send(SSE + half("chat"))
+                client.until(b"one t")
+            for api in APIS:
+                with Client(own, api, "on-chat") as refused:
+                    reply = refused.reply()
+                complaint(api, reply, 503)
+                assert reply.headers["retry-after"] == "1"
+            assert own.request("GET", "/healthz").status == 200
+
+        def served() -> bool:
+            reply = own.request("POST", PATHS["chat"], {"model": "nobody", "messages": []})
+            return reply.status == 404
+
+        eventually(served, what="a free place")

@@ -1,0 +1,129 @@
+"""``serve --workers``: several processes on one socket, each replaced when it dies, all ended by one signal."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command_line import Started, started
+from harness import Wire, eventually, post, request
+from pytest_httpserver import HTTPServer
+from werkzeug.wrappers import Response
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in Linux's /proc")
+
+ASKED = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
+ANSWER = {"id": "c", "object": "chat.completion", "created": 1, "model": "m",
+          "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
+          "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}}  # fmt: skip
+
+
+@pytest.fixture
+def provider():
+    server = HTTPServer(host="127.0.0.1", port=0)
+    server.expect_request("/v1/chat/completions", method="POST").respond_with_json(ANSWER)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def crew(tmp_path, provider):
+    (tmp_path / "trigate.yaml").write_text(
+        f"version: v0.3.0\nmodel_providers: [{{model: x/m, base_url: 'http://127.0.0.1:{provider.port}/v1'}}]\n"
+    )
+    (tmp_path / "gateway").mkdir()  # somebody else's package in the current directory is not what a worker runs
+    (tmp_path / "gateway" / "__main__.py").write_text("raise SystemExit('the wrong gateway')")
+    with started("serve", "--workers", "2", "--port", "0", cwd=tmp_path) as process:
+        eventually(lambda: len(workers(process)) == 2 and answering(process) == 2, 15, "two workers that answer")
+        yield process
+
+
+def workers(process: Started) -> set[int]:
+    found: list[str] = []
+    with contextlib.suppress(FileNotFoundError):  # a thread or a child may be gone by now
+        for file in Path(f"/proc/{process.process.pid}/task").glob("*/children"):  # a child belongs to one thread
+            found += file.read_text().split()
+        return {int(pid) for pid in found if b"--fd" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+    return set()
+
+
+def inherited(pid: int) -> set[str]:
+    return {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.exists()}
+
+
+def answering(process: Started) -> int:
+    """How many workers have accepted and answered something: they hold its connection."""
+    with Wire.connect(port(process)) as one, Wire.connect(port(process)) as two:
+        for wire in (one, two):
+            wire.send(b"GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n")
+            wire.read_until(b"ready")
+        return len(holders(process, one, two))
+
+
+def holders(process: Started, *wires: Wire) -> set[int]:
+    """The workers that hold the other ends of ``wires``."""
+    ours = {wire.sock.getsockname()[1] for wire in wires}
+    inodes = set()
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        local, remote = (int(fields[i].rpartition(":")[2], 16) for i in (1, 2))
+        if local == port(process) and remote in ours:
+            inodes.add(f"socket:[{fields[9]}]")
+    return {pid for pid in workers(process) if inherited(pid) & inodes}
+
+
+def port(process: Started) -> int:
+    return int(process.url.rpartition(":")[2])
+
+
+def test_two_processes_answer_and_one_that_dies_is_replaced(crew):
+    before = workers(crew)
+    seen: set[int] = set()
+
+    def both() -> bool:
+        with Wire.connect(port(crew)) as wire:
+            wire.send(post("/v1/chat/completions", ASKED))
+            assert b" 200 " in wire.read_until(b"Hi")
+            seen.update(holders(crew, wire))
+        return len(seen) == 2
+
+    eventually(both, 10, "answers from two processes")
+    assert seen == before
+    assert crew.process.pid not in seen
+
+    victim = min(before)
+    os.kill(victim, signal.SIGKILL)
+    eventually(lambda: victim not in workers(crew) and len(workers(crew)) == 2, 10, "a new worker")
+    assert request(crew.url, "POST", "/v1/chat/completions", ASKED).status == 200
+    assert before - {victim} <= workers(crew)
+    eventually(lambda: any(f"worker {victim} ended with status -9" in line for line in crew.log))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_lets_a_stream_finish_and_ends_all_of_them_with_0(crew, provider, number):
+    told = threading.Event()
+
+    def slow() -> Iterator[bytes]:
+        yield b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
+        assert told.wait(10)
+        yield b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+        yield b"data: [DONE]\n\n"
+
+    provider.clear()
+    provider.expect_request("/v1/chat/completions").respond_with_handler(
+        lambda _: Response(slow(), 200, content_type="text/event-stream")
+    )
+    pids = workers(crew)
+    with Wire.connect(port(crew)) as wire:
+        wire.send(post("/v1/chat/completions", {**ASKED, "stream": True}, {"connection": "close"}))
+        wire.read_until(b'"a"')
+        crew.process.send_signal(number)
+        eventually(lambda: sum("draining" in line for line in crew.log) == 2)
+        told.set()
+        assert b"data: [DONE]" in wire.read_to_end()
+    assert crew.process.wait(10) == 0
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)

@@ -1,0 +1,230 @@
+"""Messages streams in few words, for the tests of what providers say and what clients are told."""
+
+import json
+
+import msgspec
+from anthropic.lib.streaming._messages import accumulate_event
+from anthropic.types import RawMessageStreamEvent
+from pydantic import TypeAdapter
+
+from providers.call import Call
+from providers.codec import Reply
+from providers.messages import MESSAGES
+from providers.seal import Issuer
+from streams import sse
+from streams.events import Begin, BlockEnd, Cited, End, Failed, Native, Refusal, Text, Thought, ToolBegin, ToolInput
+
+OURS = Issuer("deepseek", "a1")
+START = {
+    "id": "msg_1", "type": "message", "role": "assistant", "model": "claude", "content": [], "stop_reason": None,
+    "stop_sequence": None, "usage": {"input_tokens": 15, "cache_read_input_tokens": 3, "output_tokens": 1},
+}  # fmt: skip
+
+
+def reply(**fields):
+    return Reply(Call("messages", "my-alias", ()), OURS, 0, **({"input_estimate": 77} | fields))
+
+
+def raw(*events):
+    return b"".join(sse.event(event["type"], event) for event in events)
+
+
+def message_start(**members):
+    return {"type": "message_start", "message": START | members}
+
+
+def block_start(index, **item):
+    return {"type": "content_block_start", "index": index, "content_block": item}
+
+
+def delta(index, **members):
+    return {"type": "content_block_delta", "index": index, "delta": members}
+
+
+def block_stop(index):
+    return {"type": "content_block_stop", "index": index}
+
+
+def message_delta(stop_reason="end_turn", usage=None, **members):
+    return {
+        "type": "message_delta", "delta": {"stop_reason": stop_reason, "stop_sequence": None} | members,
+        "usage": usage or {"output_tokens": 9},
+    }  # fmt: skip
+
+
+STOP = {"type": "message_stop"}
+PING = {"type": "ping"}
+TEXT = (
+    block_start(0, type="text", text=""),
+    delta(0, type="text_delta", text="pi"),
+    PING,
+    delta(0, type="text_delta", text="ng"),
+    block_stop(0),
+)
+
+
+def read(data, step=None):
+    """The events that a reader says, fed in pieces of ``step`` bytes."""
+    splitter, reader, events = sse.Splitter(), MESSAGES.reader(), []
+    for start in range(0, len(data), step or max(1, len(data))):
+        for event in splitter.feed(data[start : start + (step or len(data))]):
+            if (parsed := sse.parse(event)) is not None:
+                events.extend(reader.take(*parsed))
+    if (parsed := sse.parse(splitter.close())) is not None:
+        events.extend(reader.take(*parsed))
+    return [*events, *reader.close()]
+
+
+def taken(*events):
+    return read(raw(*events))
+
+
+def write(events, **fields):
+    writer = MESSAGES.writer(reply(**fields))
+    return b"".join(map(writer.send, events))
+
+
+def frames(data):
+    """The events of a stream as (name, JSON)."""
+    parsed = [sse.parse(event) for event in sse.Splitter().feed(data)]
+    return [(name, json.loads(value)) for name, value in filter(None, parsed)]
+
+
+def check_order(events):
+    """The promises of ``streams/events.py`` for what a reader says."""
+    assert isinstance(events[-1], End | Failed)
+    assert sum(isinstance(event, End | Failed) for event in events) == 1
+    assert sum(isinstance(event, Begin) for event in events) <= 1
+    seen, open_blocks = [], {}
+    for i, event in enumerate(events):
+        if isinstance(event, Begin):
+            assert i == 0
+        if isinstance(event, Text | Thought | Refusal | ToolInput):
+            assert event.text
+        number = getattr(event, "block", None)
+        if number is None:
+            continue
+        if number not in open_blocks:
+            assert not isinstance(event, BlockEnd | ToolInput | Cited)
+            assert number == len(seen), "blocks are numbered as they open and never open twice"
+            if not isinstance(event, ToolBegin):
+                assert set(open_blocks.values()) <= {"tool"}
+            seen.append(number)
+            if not isinstance(event, Native):
+                open_blocks[number] = "tool" if isinstance(event, ToolBegin) else "words"
+        elif isinstance(event, BlockEnd):
+            del open_blocks[number]
+    if isinstance(events[-1], End):
+        assert not open_blocks
+
+
+DELTAS = {
+    "text": {"text_delta", "citations_delta"},
+    "thinking": {"thinking_delta", "signature_delta"},
+    "tool_use": {"input_json_delta"},
+}
+
+
+def check_grammar(data):
+    """A finished stream, checked against the grammar by a small machine of its own. Returns its blocks."""
+    events = frames(data)
+    for name, value in events:
+        assert name == value["type"]
+    kinds = [name for name, _ in events if name != "ping"]
+    assert kinds[0] == "message_start"
+    assert kinds[-2:] == ["message_delta", "message_stop"]
+    assert kinds.count("message_start") == kinds.count("message_delta") == 1
+    blocks, open_block, signed = [], None, False
+    for name, value in events[1:-2]:
+        if name == "content_block_start":
+            assert open_block is None
+            assert value["index"] == len(blocks)
+            open_block, signed = value["content_block"], False
+            blocks.append(open_block)
+        elif name == "content_block_delta":
+            assert value["index"] == len(blocks) - 1
+            assert not signed, "the signature is the last delta"
+            kind = value["delta"]["type"]
+            assert kind in DELTAS[open_block["type"]]
+            signed = kind == "signature_delta"
+        elif name == "content_block_stop":
+            assert value["index"] == len(blocks) - 1
+            assert signed or open_block["type"] != "thinking"
+            open_block = None
+    assert open_block is None
+    return blocks
+
+
+EVENT = TypeAdapter(RawMessageStreamEvent)
+
+
+def accumulated(data, strict=True):
+    """The message that the anthropic SDK puts together from a stream, whose every event has its type if ``strict``."""
+    message, buffers = None, {}
+    for name, value in frames(data):
+        if name != "ping":
+            event = EVENT.validate_python(value) if strict else value
+            message = accumulate_event(event=event, current_snapshot=message, json_bufs=buffers)
+    return message
+
+
+FIXTURES = {
+    "text": [message_start(), *TEXT, message_delta(), STOP],
+    "thinking, text and a call": [
+        message_start(),
+        block_start(0, type="thinking", thinking="", signature=""),
+        delta(0, type="thinking_delta", thinking="Hm, "),
+        delta(0, type="thinking_delta", thinking="weiß\u2028nicht"),
+        delta(0, type="signature_delta", signature="c2ln"),
+        block_stop(0),
+        block_start(1, type="text", text=""),
+        delta(1, type="text_delta", text="Let me look 🙂"),
+        block_stop(1),
+        block_start(2, type="tool_use", id="toolu_1", name="f", input={}),
+        delta(2, type="input_json_delta", partial_json=""),
+        delta(2, type="input_json_delta", partial_json='{"a":'),
+        delta(2, type="input_json_delta", partial_json="1.0}"),
+        block_stop(2),
+        message_delta("tool_use"),
+        STOP,
+    ],
+    "redacted thinking and a server tool": [
+        message_start(),
+        block_start(0, type="redacted_thinking", data="b3BhcXVl"),
+        block_stop(0),
+        block_start(1, type="server_tool_use", id="srv_1", name="web_search", input={}),
+        delta(1, type="input_json_delta", partial_json='{"query":"x"}'),
+        block_stop(1),
+        block_start(2, type="web_search_tool_result", tool_use_id="srv_1", content=[]),
+        block_stop(2),
+        block_start(3, type="text", text="", citations=[]),
+        delta(3, type="citations_delta", citation={"type": "web_search_result_location", "url": "https://a.example"}),
+        delta(3, type="text_delta", text="found"),
+        block_stop(3),
+        message_delta(),
+        STOP,
+    ],
+}
+
+
+def streamed(message):
+    """A stream that says what ``message`` says."""
+    events = [{"type": "message_start", "message": message | {"content": [], "stop_reason": None}}]
+    for i, block in enumerate(message["content"]):
+        match block["type"]:
+            case "text":
+                parts = [delta(i, type="text_delta", text=block["text"])]
+                parts += [delta(i, type="citations_delta", citation=item) for item in block.get("citations") or ()]
+                events += [block_start(i, type="text", text=""), *parts, block_stop(i)]
+            case "thinking":
+                start = block_start(i, **{**block, "thinking": "", "signature": ""})
+                parts = [delta(i, type="thinking_delta", thinking=piece) for piece in block["thinking"].partition(" ")]
+                events += [start, *parts, delta(i, type="signature_delta", signature=block["signature"]), block_stop(i)]
+            case "tool_use":
+                text = msgspec.json.encode(block["input"]).decode() if block["input"] else ""
+                parts = [delta(i, type="input_json_delta", partial_json=piece) for piece in text.partition(":")]
+                events += [block_start(i, **{**block, "input": {}}), *parts, block_stop(i)]
+            case _:
+                events += [block_start(i, **block), block_stop(i)]
+    last = message_delta(message["stop_reason"], message["usage"], stop_sequence=message["stop_sequence"])
+    return raw(*events, last, STOP)

@@ -1,0 +1,103 @@
+"""Responses requests in few words, for the tests of what clients ask and what providers are asked."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from providers.call import (
+    Call,
+    Part,
+    Turn,
+)
+from providers.codec import Outgoing, Recipient
+from providers.responses import RESPONSES
+from providers.seal import Issuer
+from streams.errors import GatewayError
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+CLIENTS = ("codex", "openai-agents-responses", "ai-sdk-openai", "opencode-responses", "pydantic-ai-responses")
+
+
+RECORDED = sorted((SHARED / "corpus" / "openai_responses").glob("*.request.json"))
+
+
+SENT = sorted(
+    path
+    for client in CLIENTS
+    for path in (SHARED / "clients" / client).glob("*.request.json")
+    if json.loads(path.read_bytes())["path"].startswith("/v1/responses")
+)
+
+
+needs_recordings = pytest.mark.skipif(not RECORDED or not SENT, reason="the recorded traffic is not here")
+
+
+US = Issuer("openai", "a1")
+
+
+OTHER = Issuer("claude", "b2")
+
+
+ITEM = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"}
+
+
+def read(**members: Any) -> Call:
+    return RESPONSES.read_request({"model": "m", "input": "hi", **members})
+
+
+def turns(*items: Any) -> tuple[Turn, ...]:
+    return read(input=list(items)).turns
+
+
+def refused(**members: Any) -> GatewayError:
+    with pytest.raises(GatewayError) as caught:
+        read(**members)
+    assert caught.value.failed.status == 400
+    return caught.value
+
+
+def send(call: Call, **to: Any) -> tuple[dict[str, Any], Outgoing]:
+    outgoing = RESPONSES.write_request(call, Recipient("up", US, **to))
+    body: dict[str, Any] = json.loads(outgoing.body)
+    return body, outgoing
+
+
+def foreign(*turns: Turn, **members: Any) -> Call:
+    """The call of a Messages client."""
+    return Call(**{"api": "messages", "model": "m", "turns": turns, **members})
+
+
+def user(*parts: Part) -> Turn:
+    return Turn("user", parts, "messages[0]")
+
+
+def assistant(*parts: Part) -> Turn:
+    return Turn("assistant", parts, "messages[1]")
+
+
+def items(*turns: Turn, **members: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = send(foreign(*turns, **members))[0]["input"]
+    return found
+
+
+def recorded(path: Path) -> dict[str, Any]:
+    value = msgspec.json.decode(path.read_bytes())
+    body: dict[str, Any] = value["body"] if "path" in value else value
+    return body
+
+
+def words(value: Any) -> list[str]:
+    """Every text that a person or a model wrote, in order."""
+    if isinstance(value, str):
+        return [value] if value else []
+    if isinstance(value, list):
+        return [word for each in value for word in words(each)]
+    if not isinstance(value, dict) or value.get("type") in ("reasoning", "additional_tools"):
+        return []
+    names = ("content", "text", "arguments", "input", "output", "refusal", "image_url", "file_data")
+    return [word for name in names if name in value for word in words(value[name])]

@@ -1,0 +1,229 @@
+"""Every field that the official SDKs' parameter types have, each in a smallest request of its own.
+
+The types are walked by reflection, so a new version of an SDK brings its new fields by itself. A sample is a request
+with the field and the same request without it: what a translation makes of the field is the difference.
+"""
+
+import types
+from collections.abc import Iterator
+from typing import Any, Literal, Required, Union, get_args, get_origin, get_type_hints
+
+import attrs
+import typing_extensions
+from anthropic.types.beta import message_create_params as messages_params
+from openai.types.chat import completion_create_params as chat_params
+from openai.types.responses import response_create_params as responses_params
+
+PARAMS: dict[str, Any] = {
+    "chat": chat_params.CompletionCreateParamsBase,
+    "messages": messages_params.MessageCreateParamsBase,
+    "responses": responses_params.ResponseCreateParamsBase,
+}
+# SDK arguments that travel as headers, or that the SDK itself uses up.
+NOT_IN_BODY = {"messages": {"betas", "user_profile_id", "workspace_id"}, "chat": set(), "responses": set()}
+# Members that the 2023-06-01 version has and the types no longer list.
+UNLISTED: dict[str, dict[str, Any]] = {"messages": {"temperature": float, "top_p": float, "top_k": int}}
+
+DEPTH = 6  # of objects within objects; deeper ones are schemas and the like, which are carried whole
+
+# A sensible value where the type alone gives none, by the last two names of the path or the last one.
+VALUES: dict[str, Any] = {
+    "model": "m",
+    "max_tokens": 4000,
+    "budget_tokens": 2048,
+    "url": "https://example.com/a.png",
+    "image_url.url": "https://example.com/a.png",
+    "image_url": "https://example.com/a.png",
+    "file_url": "https://example.com/a.pdf",
+    "file_data": "data:application/pdf;base64,aGk=",
+    "data": "aGk=",
+    "arguments": "{}",
+    "tool_use_id": "call_1",
+    "tool_call_id": "call_1",
+    "call_id": "call_1",
+    "name": "f",
+    "id": "x_1",
+    "encrypted_content": "gAAA",
+    "signature": "c2ln",
+    "schema": {"type": "object", "properties": {"a": {"type": "string"}}},
+    "input_schema": {"type": "object", "properties": {"a": {"type": "string"}}},
+    "parameters": {"type": "object", "properties": {"a": {"type": "string"}}},
+    "input": {"a": 1},
+    "custom.input": "text",
+    "temperature": 0.5,
+    "top_p": 0.5,
+    "n": 2,
+    "stop": ["END"],
+    "stop_sequences": ["END"],
+    "top_logprobs": 2,
+    "max_output_tokens": 4000,
+    "max_completion_tokens": 4000,
+    "user_id": "user-1",
+}
+
+
+@attrs.frozen
+class Sample:
+    """``path`` as the drop report writes it; kinds of union members stand in angle brackets behind their place."""
+
+    api: str
+    path: str
+    kinds: tuple[str, ...]
+    with_field: dict[str, Any]
+    without: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return f"{self.path}{''.join(f' <{kind}>' for kind in self.kinds)}"
+
+
+def base(api: str) -> dict[str, Any]:
+    """A smallest whole conversation with a tool call and its result, so that whatever refers to one finds it."""
+    if api == "chat":
+        call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        return {
+            "model": "m",
+            "messages": [
+                {"role": "user", "content": "hi"},
+                {"role": "assistant", "content": None, "tool_calls": [call]},
+                {"role": "tool", "tool_call_id": "call_1", "content": "done"},
+            ],
+            "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}],
+        }
+    if api == "messages":
+        return {
+            "model": "m",
+            "max_tokens": 4001,
+            "messages": [
+                {"role": "user", "content": "hi"},
+                {"role": "assistant", "content": [{"type": "tool_use", "id": "call_1", "name": "f", "input": {}}]},
+                {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "call_1", "content": "done"}]},
+            ],
+            "tools": [{"name": "f", "input_schema": {"type": "object", "properties": {}}}],
+        }
+    return {
+        "model": "m",
+        "input": [
+            {"role": "user", "content": "hi"},
+            {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "call_1", "output": "done"},
+        ],
+        "tools": [{"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}, "strict": False}],
+    }
+
+
+def samples(api: str) -> Iterator[Sample]:
+    """One sample for each field of each type that a request of ``api`` can hold."""
+    for name, kind in (get_type_hints(PARAMS[api], include_extras=True) | UNLISTED.get(api, {})).items():
+        if name in NOT_IN_BODY[api] or name == "model":
+            continue
+        for path, kinds, value, less in _values(_bare(kind), name, (), 0):
+            with_field, without = base(api), base(api)
+            _put(with_field, name, value)
+            if less is not _ABSENT:
+                _put(without, name, less)
+            yield Sample(api, path, kinds, with_field, without)
+
+
+_ABSENT: Any = object()
+
+
+def _put(request: dict[str, Any], name: str, value: Any) -> None:
+    """Histories and tools grow by the sample; everything else is set."""
+    if isinstance(value, list) and isinstance(request.get(name), list):
+        request[name] = [*request[name], *value]
+    else:
+        request[name] = value
+
+
+def _values(kind: Any, path: str, kinds: tuple[str, ...], depth: int) -> Iterator[tuple[str, tuple[str, ...], Any, Any]]:
+    """``(path, kinds, value, value without the field)`` for ``kind`` at ``path`` and for every field below it."""
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        members = [_bare(member) for member in get_args(kind) if member is not type(None)]
+        dicts = [member for member in members if typing_extensions.is_typeddict(member)]
+        for member in members:
+            inner = (*kinds, _label(member)) if len(dicts) > 1 and typing_extensions.is_typeddict(member) else kinds
+            yield from _values(member, path, inner, depth)
+    elif _is_list(origin):
+        (member,) = get_args(kind)
+        for inner_path, inner_kinds, value, less in _values(_bare(member), f"{path}[]", kinds, depth):
+            yield inner_path, inner_kinds, [value], _ABSENT if less is _ABSENT else [less]
+    elif typing_extensions.is_typeddict(kind):
+        yield from _object(kind, path, kinds, depth)
+    else:
+        yield path, kinds, _scalar(kind, path), _ABSENT
+
+
+def _object(kind: Any, path: str, kinds: tuple[str, ...], depth: int) -> Iterator[tuple[str, tuple[str, ...], Any, Any]]:
+    hints = get_type_hints(kind, include_extras=True)
+    required = {name: hint for name, hint in hints.items() if get_origin(hint) is Required}
+    smallest = {name: _first(_bare(hint), f"{path}.{name}") for name, hint in required.items()}
+    yield path, kinds, smallest, _ABSENT
+    if depth >= DEPTH:
+        return
+    for name, hint in hints.items():
+        if get_origin(_bare(hint)) is Literal and len(get_args(_bare(hint))) == 1:
+            continue  # the tag of a union's member
+        for inner, inner_kinds, value, less in _values(_bare(hint), f"{path}.{name}", kinds, depth + 1):
+            if less is _ABSENT and name in required:  # the object does not exist without it: held against the plainest
+                less = smallest[name]
+                if value == less:
+                    continue
+            without = {member: part for member, part in smallest.items() if member != name}
+            yield inner, inner_kinds, {**smallest, name: value}, without if less is _ABSENT else {**smallest, name: less}
+
+
+def _first(kind: Any, path: str) -> Any:
+    """The smallest value of ``kind``: of a union the plainest member."""
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        members = [_bare(member) for member in get_args(kind) if member is not type(None)]
+        plain = [member for member in members if member is str or get_origin(member) is Literal]
+        return _first((plain or members)[0], path)
+    if _is_list(origin):
+        return [_first(_bare(get_args(kind)[0]), f"{path}[]")]
+    if typing_extensions.is_typeddict(kind):
+        hints = get_type_hints(kind, include_extras=True)
+        return {
+            name: _first(_bare(hint), f"{path}.{name}") for name, hint in hints.items() if get_origin(hint) is Required
+        }
+    return _scalar(kind, path)
+
+
+def _scalar(kind: Any, path: str) -> Any:
+    names = path.replace("[]", "").split(".")
+    if get_origin(kind) is Literal:
+        return get_args(kind)[0]
+    for key in (".".join(names[-2:]), names[-1]):
+        if key in VALUES and kind not in (bool,):
+            value = VALUES[key]
+            if kind is str and not isinstance(value, str):
+                break
+            return value
+    if get_origin(kind) is dict:
+        return {"k": _scalar(get_args(kind)[1], f"{path}.k")}
+    return {str: "x", int: 7, float: 0.25, bool: True, object: "x", Any: "x"}.get(kind, "x")
+
+
+def _bare(kind: Any) -> Any:
+    """Without ``Required`` and ``Annotated``."""
+    while get_origin(kind) is Required or hasattr(kind, "__metadata__"):
+        kind = get_args(kind)[0] if get_origin(kind) is Required else kind.__origin__
+    return kind
+
+
+def _is_list(origin: Any) -> bool:
+    name = getattr(origin, "__name__", "")
+    return name in ("list", "Iterable", "Sequence", "SequenceNotStr", "tuple")
+
+
+def _label(kind: Any) -> str:
+    """The ``type`` or ``role`` that tells a union's member, else its class's name."""
+    hints = get_type_hints(kind, include_extras=True)
+    for tag in ("type", "role"):
+        if tag in hints:
+            values = get_args(_bare(hints[tag]))
+            if values and isinstance(values[0], str):
+                return str(values[0])
+    return str(kind.__name__)

@@ -1,0 +1,123 @@
+"""``trigate lint``: what it prints and how it exits."""
+
+import io
+import json
+import sys
+
+import pytest
+
+from gateway.command_lint import run
+from streams import sse
+
+HEAD = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 5, "model": "m"}
+
+
+def chunk(delta, reason=None):
+    return sse.data(HEAD | {"choices": [{"index": 0, "delta": delta, "finish_reason": reason}]})
+
+
+GOOD = chunk({"role": "assistant", "content": ""}) + chunk({"content": "Hi"}) + chunk({}, "stop") + b"data: [DONE]\n\n"
+ROLES = GOOD.replace(b'{"content":"Hi"}', b'{"role":"assistant","content":"Hi"}')
+FAILED = chunk({"role": "assistant"}) + sse.data(
+    {"error": {"message": "no", "type": "server_error", "param": None, "code": None}}
+)
+
+
+@pytest.fixture
+def lint(tmp_path, capsys):
+    """Lint a body: the exit status, and what is said on standard output and on standard error."""
+
+    def lint(body, api=None, tolerant=False, as_json=False):
+        path = tmp_path / "answer.sse"
+        path.write_bytes(body)
+        status = run(str(path), api, tolerant, as_json)
+        said = capsys.readouterr()
+        return status, said.out.replace(f"{tmp_path}/", ""), said.err
+
+    return lint
+
+
+def test_a_good_stream_exits_with_0(lint):
+    status, out, err = lint(GOOD)
+    assert (status, err) == (0, "")
+    assert out == "answer.sse: a chat stream of 4 events, well formed; it is complete\n"
+
+
+def test_a_proper_error_is_well_formed_and_said_to_be_an_error(lint):
+    status, out, _ = lint(FAILED)
+    assert status == 0
+    assert "it ends in an error" in out
+
+
+def test_a_broken_stream_names_file_line_event_rule_and_what_was_found(lint):
+    status, out, _ = lint(ROLES)
+    assert status == 1
+    first, *rest = out.splitlines()
+    assert first.startswith("answer.sse:3: a chat stream of 4 events breaks chat.role.once, in event 2 (byte ")
+    assert [line.split()[0] for line in rest] == ["found", "rule", "source"]
+    assert "no later chunk has a role" in out
+    assert "Portkey-AI/gateway#1000" in out
+
+
+def test_the_line_is_right_whatever_ends_lines(lint):
+    for end in (b"\r\n", b"\r"):
+        assert lint(ROLES.replace(b"\n", end))[1].startswith("answer.sse:3:")
+
+
+def test_tolerant_says_what_it_waived(lint):
+    status, out, _ = lint(ROLES, tolerant=True)
+    assert status == 0
+    assert "waived  chat.role.once" in out
+
+
+def test_a_cut_stream_is_said_to_be_cut(lint):
+    status, out, _ = lint(GOOD[: len(GOOD) // 2])
+    assert status == 1
+    assert "it is cut off" in out
+
+
+def test_json_holds_all_of_it(lint):
+    status, out, _ = lint(ROLES, as_json=True)
+    verdict = json.loads(out)
+    assert status == 1
+    assert verdict["broken"].pop("found")
+    assert verdict["broken"] == {
+        "rule": "chat.role.once",
+        "event": 2,
+        "offset": ROLES.index(b"data:", 5),
+        "line": 3,
+        "want": "no later chunk has a role",
+        "source": "Portkey-AI/gateway#1000",
+    }
+    assert (verdict["api"], verdict["streamed"], verdict["outcome"], verdict["events"]) == ("chat", True, "complete", 4)
+    good = json.loads(lint(GOOD, as_json=True)[1])
+    assert good["broken"] is None
+
+
+def test_a_whole_answer_is_judged_too(lint):
+    status, out, _ = lint(b'{"object": "chat.completion", "id": 1}')
+    assert status == 1
+    assert "a whole chat answer breaks chat.whole.shape" in out
+
+
+def test_the_api_can_be_named(lint):
+    status, out, _ = lint(GOOD, api="messages")
+    assert status == 1
+    assert "breaks messages." in out
+
+
+def test_an_unknown_api_exits_with_2_and_says_what_to_do(lint):
+    status, out, err = lint(b"data: {}\n\n")
+    assert (status, out) == (2, "")
+    assert "--api" in err
+
+
+def test_a_missing_file_exits_with_2(tmp_path, capsys):
+    assert run(str(tmp_path / "nothing"), None, False, False) == 2
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_a_dash_is_standard_input(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(GOOD)))
+    assert run("-", None, False, False) == 0
+    assert capsys.readouterr().out.startswith("standard input: a chat stream")

@@ -1,0 +1,285 @@
+"""The README and the pages of docs: what they tell a reader to do works, and the page of keys has every key."""
+
+import contextlib
+import itertools
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import anthropic
+import attrs
+import openai
+import pytest
+import yaml
+from command_line import Started, demo, run
+from harness import ROOT
+
+from gateway import schema
+from gateway.__main__ import main
+from gateway.config import load
+from providers.quirks import Quirks
+
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+
+
+def section(text: str, heading: str) -> str:
+    """What stands under ``## heading``, up to the next heading of that level."""
+    found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+    assert found, f"no section {heading}"
+    return found[1]
+
+
+def fenced(text: str, language: str) -> list[str]:
+    return [body for name, body in FENCED.findall(text) if name == language]
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Started]:
+    with demo() as process:
+        yield process
+
+
+def here(command: str, served: Started) -> str:
+    return command.replace("http://127.0.0.1:12000", served.url)
+
+
+# Run and Test
+
+
+@pytest.mark.parametrize(("heading", "end"), [("Run", "trigate serve --demo"), ("Test", "pytest -q")])
+def test_a_section_begins_with_one_line_that_suffices(heading, end):
+    text = section(README, heading).lstrip("\n")
+    assert text.startswith("```sh\n"), f"the first thing under {heading} is its command"
+    line = fenced(text, "sh")[0]
+    assert line.count("\n") == 1
+    assert line.startswith("python3 -m venv .venv && ")
+    assert line.rstrip().endswith(end)
+    assert "--require-hashes" in line
+
+
+@pytest.mark.parametrize("heading", ["Run", "Test"])
+def test_the_commands_name_files_that_are_there(heading):
+    line = fenced(section(README, heading), "sh")[0]
+    for file in re.findall(r"-r (\S+)", line):
+        assert (ROOT / file).is_file()
+
+
+def test_the_block_after_run_shows_a_stream():
+    assert fenced(section(README, "Run"), "sh")[1].startswith("curl -N ")
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_locked_requirements_have_hashes_and_name_no_host(name):
+    text = (ROOT / name).read_text()
+    pinned = re.findall(r"^[a-z0-9._-]+(?:\[[a-z,]+\])?==.*?(?=^\S|\Z)", text, re.M | re.S)
+    assert len(pinned) > 10
+    assert all("--hash=sha256:" in one for one in pinned)
+    assert not re.search(r"://|--index-url|--find-links", text)
+
+
+# Every command
+
+
+CURLS = [line for page in PAGES for body in fenced(page.read_text(), "sh") for line in body.splitlines()
+         if line.startswith("curl ")]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", CURLS)
+def test_each_curl_shows_what_it_promises(served, command):
+    words = shlex.split(here(command, served))
+    words[1:1] = ["-sS", "--fail-with-body"]
+    found = subprocess.run(words, capture_output=True, text=True, timeout=20)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "Hello" in found.stdout
+    ends = ("data: [DONE]", "event: message_stop", "event: response.completed")
+    assert any(end in found.stdout for end in ends), found.stdout[-300:]
+
+
+def test_there_is_a_curl_for_each_api():
+    assert {re.search(r"12000(/v1/\S+)", line)[1] for line in CURLS} == {
+        "/v1/chat/completions",
+        "/v1/messages",
+        "/v1/responses",
+    }
+
+
+def test_the_python_snippets_run(served, monkeypatch, capsys):
+    snippets = fenced(README, "python")
+    assert snippets
+    for snippet in snippets:
+        with contextlib.ExitStack() as stack:
+            for module in (openai.OpenAI, anthropic.Anthropic):
+                close_later(monkeypatch, module, stack)
+            exec(here(snippet, served), {})
+        assert "stand-in model" in capsys.readouterr().out
+
+
+def close_later(monkeypatch, client, stack):
+    """A program that ends closes its client; the snippet's is closed here."""
+    original = client.__init__
+
+    def init(self, **options):
+        original(self, **options)
+        stack.callback(self.close)
+
+    monkeypatch.setattr(client, "__init__", init)
+
+
+def test_commands_and_options_that_are_named_exist():
+    text = "\n".join(page.read_text() for page in PAGES)
+    spoken = [span.split(" ", 1)[1] for span in re.findall(r"`([^`\n]+)`", FENCED.sub("", text))
+              if re.match(r"(\S+/)?trigate \w", span)]  # fmt: skip
+    spoken += [words for body in fenced(text, "sh") for words in re.findall(r"/trigate ([^|&;\n]+)", body)]
+    assert {"serve", "check", "explain", "mock"} <= {one.split()[0] for one in spoken}
+    for command, *rest in map(shlex.split, spoken):
+        assert command in main.commands, f"trigate {command}"
+        options = {option for parameter in main.commands[command].params for option in parameter.opts}
+        assert {word for word in rest if word.startswith("--")} <= options, f"trigate {command}"
+
+
+LINKS = [(page, link) for page in PAGES for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())]
+
+
+@pytest.mark.parametrize(("page", "link"), LINKS, ids=lambda value: value.name if isinstance(value, Path) else value)
+def test_links_lead_somewhere(page, link):
+    assert (page.parent / link).exists()
+
+
+# Every configuration
+
+
+CONFIGS = [(f"{page.name}-{i}", body) for page in PAGES for i, body in enumerate(fenced(page.read_text(), "yaml"))]
+
+
+@pytest.mark.parametrize("text", [body for _, body in CONFIGS], ids=[name for name, _ in CONFIGS])
+def test_each_configuration_is_good(tmp_path, text):
+    file = tmp_path / "trigate.yaml"
+    file.write_text(text)
+    assert load(file, None).entries
+
+
+@pytest.fixture
+def configured(tmp_path):
+    """A directory with the README's configuration."""
+    (tmp_path / "trigate.yaml").write_text(fenced(README, "yaml")[0])
+    return tmp_path
+
+
+def test_the_readmes_configuration_passes_check(configured):
+    found = run("check", "--no-env", cwd=configured)
+    assert found.returncode == 0, found.stderr
+    assert "good" in found.stdout
+
+
+def test_explain_says_what_the_readme_shows(configured):
+    assert run("explain", "fast", "--api", "messages", "--no-env", cwd=configured).stdout in fenced(README, "")
+
+
+def test_check_says_what_the_readme_shows(configured):
+    file = configured / "trigate.yaml"
+    file.write_text(file.read_text().replace("access_key: $ANTHROPIC", "acces_key: $ANTHROPIC"))
+    assert run("check", cwd=configured, env={"ANTHROPIC_API_KEY": "sk"}).stderr in fenced(README, "")
+
+
+# The page of keys
+
+
+KEYS = (ROOT / "docs" / "configuration.md").read_text()
+ROWS = re.compile(r"^\| `([^`]+)` \|(.*)\|$", re.M)
+PLACES = {
+    "Root": schema.RawConfig,
+    "listeners": schema.RawListener,
+    "model_providers": schema.RawEntry,
+    "model_aliases": schema.RawAlias,
+    "timeouts": schema.RawTimeouts,
+    "limits": schema.RawLimits,
+    "overrides": schema.RawOverrides,
+}
+WITHOUT_EFFECT = {
+    "": schema.RawConfig,
+    "listeners[].": schema.RawListener,
+    "listeners.": schema.RawLegacyListeners,
+    "model_providers[].": schema.RawEntry,
+    "overrides.": schema.RawOverrides,
+}
+
+
+def rows(text: str) -> dict[str, str]:
+    """The first column of the tables in ``text``, and what stands behind it. No key is there twice."""
+    found = ROWS.findall(text)
+    assert len(dict(found)) == len(found)
+    return dict(found)
+
+
+def fields(kind: type, effective: bool) -> set[str]:
+    return {
+        field.name
+        for field in attrs.fields(kind)
+        if (schema.ACCEPTED not in field.metadata) == effective and field.name != "unknown"
+    }
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_the_page_has_every_key_that_is_read_and_no_other(place):
+    text = re.split(r"^### ", section(KEYS, place), flags=re.M)[0]
+    assert set(rows(text)) == fields(PLACES[place], effective=True)
+
+
+def test_the_page_has_the_older_listeners():
+    text = section(KEYS, "listeners").partition("### The older form")[2]
+    traffic = {f"egress_traffic.{name}" for name in fields(schema.RawTraffic, effective=True)}
+    assert set(rows(text)) == traffic | fields(schema.RawLegacyListeners, effective=True)
+
+
+def test_the_page_has_every_quirk():
+    assert set(rows(section(KEYS, "model_providers").partition("### quirks")[2])) == {
+        field.name for field in attrs.fields(Quirks)
+    }
+
+
+def test_the_page_has_every_key_without_effect_and_says_why():
+    expected = {
+        prefix + field.name: field.metadata[schema.ACCEPTED]
+        for prefix, kind in WITHOUT_EFFECT.items()
+        for field in attrs.fields(kind)
+        if schema.ACCEPTED in field.metadata
+    }
+    assert {key: why.strip() for key, why in rows(section(KEYS, "Accepted without effect")).items()} == expected
+
+
+def test_no_class_of_the_schema_is_missing_above():
+    known = {*PLACES.values(), *WITHOUT_EFFECT.values(), schema.RawTraffic}
+    assert {value for name, value in vars(schema).items() if name.startswith("Raw")} == known
+
+
+def test_the_defaults_on_the_page_are_the_real_ones():
+    bare = load_text("version: v0.3.0\nmodel_providers: [{model: openai/gpt-4o}]")
+    told = {key: cells.split("|")[1].strip() for key, cells in itertools.chain(
+        rows(section(KEYS, "Root")).items(), rows(section(KEYS, "timeouts")).items(),
+        rows(section(KEYS, "limits")).items())}  # fmt: skip
+    written = yaml.safe_dump(
+        {
+            "version": "v0.3.0",
+            "model_providers": [{"model": "openai/gpt-4o"}],
+            "timeouts": {key: told[key].strip("`") for key in ("connect", "first_byte", "idle")},
+            "limits": {key: told[key].strip("`") for key in fields(schema.RawLimits, effective=True)},
+            **{key: told[key].strip("`") for key in ("drain", "drain_delay", "keep_alive")},
+        }
+    )
+    assert load_text(written) == bare
+
+
+def load_text(text: str):
+    from gateway.config import from_mapping
+
+    return from_mapping(yaml.safe_load(text))
+
+
+def test_python_is_as_new_as_the_readme_says():
+    least = re.search(r'requires-python = ">=3\.(\d+)"', (ROOT / "pyproject.toml").read_text())
+    assert f"Python {sys.version_info.major}.{least[1]}" in README

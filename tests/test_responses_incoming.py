@@ -1,0 +1,314 @@
+"""What a Responses client asks, read."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from responses_asked import OTHER, US, read, refused, turns
+
+from providers.call import (
+    AudioPart,
+    CallPart,
+    Control,
+    FilePart,
+    Format,
+    ImagePart,
+    NativePart,
+    NativeTool,
+    Reasoning,
+    RefusalPart,
+    ResultPart,
+    Source,
+    TextPart,
+    ThinkingPart,
+    Tool,
+    ToolChoice,
+    Turn,
+)
+from providers.codec import Recipient
+from providers.responses import RESPONSES
+from providers.seal import Seal, seal
+from streams.errors import GatewayError
+
+
+def test_a_string_is_a_user_turn_and_instructions_lead() -> None:
+    assert read(instructions="A").turns == (
+        Turn("system", (TextPart("A", "instructions"),), "instructions"),
+        Turn("user", (TextPart("hi", "input"),), "input"),
+    )
+    assert read(instructions="").turns[0].role == "user"
+
+
+def test_roles_stay_in_place_and_content_may_be_a_string() -> None:
+    found = turns({"role": "developer", "content": "B"}, {"type": "message", "role": "user", "content": "C"})
+    assert found == (
+        Turn("developer", (TextPart("B", "input[0].content"),), "input[0]"),
+        Turn("user", (TextPart("C", "input[1].content"),), "input[1]"),
+    )
+
+
+def test_input_is_required_unless_something_stands_for_it() -> None:
+    with pytest.raises(GatewayError, match="input is required"):
+        RESPONSES.read_request({"model": "m"})
+    call = RESPONSES.read_request({"model": "m", "previous_response_id": "resp_1"})
+    assert call.turns == ()
+    assert call.controls["previous_response_id"].value == "resp_1"
+
+
+def test_every_kind_of_content_is_read() -> None:
+    content = [
+        {"type": "input_text", "text": "t", "prompt_cache_breakpoint": {"mode": "explicit"}},
+        {"type": "input_image", "image_url": "data:image/png;base64,AAAA", "detail": "low"},
+        {"type": "input_image", "image_url": "https://x.test/i.png"},
+        {"type": "input_image", "file_id": "file_1", "detail": "auto"},
+        {"type": "input_file", "file_data": "data:application/pdf;base64,BBBB", "filename": "a.pdf"},
+        {"type": "input_file", "file_url": "https://x.test/a.pdf"},
+        {"type": "input_audio", "input_audio": {"data": "CC", "format": "wav"}},
+    ]
+    (turn,) = turns({"role": "user", "content": content})
+    at = [f"input[0].content[{i}]" for i in range(len(content))]
+    assert turn.parts == (
+        TextPart("t", at[0], {"prompt_cache_breakpoint": {"mode": "explicit"}}),
+        ImagePart(Source("base64", "AAAA", "image/png"), "low", at[1]),
+        ImagePart(Source("url", "https://x.test/i.png"), None, at[2]),
+        ImagePart(Source("file_id", "file_1"), "auto", at[3]),
+        FilePart(Source("base64", "BBBB", "application/pdf"), "a.pdf", at[4]),
+        FilePart(Source("url", "https://x.test/a.pdf"), None, at[5]),
+        AudioPart("CC", "wav", at[6]),
+    )
+
+
+def test_what_the_model_said_is_one_turn_and_the_results_another() -> None:
+    reasoning = {
+        "type": "reasoning",
+        "id": "rs_1",
+        "summary": [{"type": "summary_text", "text": "hm"}],
+        "content": None,
+    }
+    found = turns(
+        reasoning,
+        {"role": "assistant", "content": [{"type": "output_text", "text": "ok", "annotations": []}]},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
+        {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "f", "arguments": "{}", "namespace": "ns"},
+        {"type": "custom_tool_call", "call_id": "c2", "name": "sql", "input": "SELECT"},
+        {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+        {"type": "function_call_output", "call_id": "c1", "output": "done"},
+        {"type": "custom_tool_call_output", "call_id": "c2", "output": [{"type": "input_text", "text": "x"}]},
+    )
+    assert [turn.role for turn in found] == ["assistant", "user", "user"]
+    assert found[0].parts == (
+        ThinkingPart("hm", native=reasoning, at="input[0]"),
+        TextPart("ok", "input[1].content[0]"),
+        RefusalPart("no", "input[2].content[0]"),
+        CallPart("c1", "ns__f", "{}", at="input[3]"),
+        CallPart("c2", "sql", "SELECT", "custom", "input[4]"),
+        NativePart("responses", "web_search_call", {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+                   "input[5]"),
+    )  # fmt: skip
+    assert found[1].parts == (ResultPart("c1", (TextPart("done", "input[6].output"),), at="input[6]"),)
+    assert found[2].parts[0] == ResultPart(
+        "c2", (TextPart("x", "input[7].output[0]"),), kind="custom", at="input[7]"
+    )  # fmt: skip
+
+
+def test_sealed_reasoning_is_opened_and_a_broken_seal_is_dropped() -> None:
+    item = {"type": "thinking", "thinking": "hm", "signature": "S"}
+    good = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": seal(OTHER, "messages", item)}
+    call = read(input=[good, {**good, "encrypted_content": "tg1.!!"}])
+    assert call.turns[0].parts == (ThinkingPart("", seal=Seal(OTHER, "messages", item), at="input[0]"),)
+    assert call.dropped == ("input[]",)
+
+
+def test_references_are_dropped_by_name_and_compaction_is_refused() -> None:
+    """A 404 ends the AI SDK's turn; an ordinary answer is no compaction (Soju06/codex-lb#971)."""
+    call = read(input=[{"type": "item_reference", "id": "msg_1"}, {"role": "user", "content": "x"}])
+    assert call.dropped == ("input[]",)
+    assert len(call.turns) == 1
+    error = refused(input=[{"role": "user", "content": "x"}, {"type": "compaction_trigger"}])
+    assert "not supported" in error.failed.message
+    assert error.failed.param == "input[1]"
+
+
+def test_tools_of_a_namespace_become_flat_and_hosted_ones_stay_native() -> None:
+    search = {"type": "web_search", "external_web_access": True}
+    call = read(
+        tools=[
+            {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": False, "defer_loading": True},
+            {"type": "custom", "name": "patch", "description": "d", "format": {"type": "text"}},
+            {"type": "namespace", "name": "ns", "description": "about", "tools": [{"type": "function", "name": "g"}]},
+            search,
+        ]
+    )
+    assert call.tools == (
+        Tool("f", None, {"type": "object"}, "function", False, None, "tools[0]", {"defer_loading": True}),
+        Tool("patch", "d", None, "custom", None, {"type": "text"}, "tools[1]"),
+        Tool("ns__g", "about", at="tools[2].tools[0]"),
+        NativeTool("responses", "web_search", search, "tools[3]"),
+    )
+    assert call.dropped == ()
+
+
+def test_additional_tools_and_configuration_updates_count() -> None:
+    call = read(
+        input=[
+            {"type": "additional_tools", "role": "developer", "tools": [{"type": "function", "name": "f"}]},
+            {"role": "user", "content": "x"},
+            {
+                "type": "configuration_update",
+                "reasoning": {"effort": "low"},
+                "text": {"format": {"type": "json_object"}},
+            },
+        ],
+        reasoning={"effort": "high"},
+    )
+    assert [tool.name for tool in call.tools if isinstance(tool, Tool)] == ["f"]
+    assert call.reasoning is not None
+    assert call.reasoning.effort == "low"
+    assert call.format is not None
+    assert call.dropped == ()
+
+
+def test_what_an_answer_said_of_itself_is_kept_for_its_own_api_and_named_elsewhere() -> None:
+    note = {"type": "url_citation", "url": "https://x.test", "title": "X", "start_index": 0, "end_index": 2}
+    text = {"type": "output_text", "text": "ok", "annotations": [note], "logprobs": []}
+    program = {"type": "program", "caller_id": "call_0"}
+    call = read(
+        input=[
+            {"role": "assistant", "content": [text]},
+            {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}", "caller": {"type": "direct"}},
+            {"type": "function_call", "call_id": "c2", "name": "f", "arguments": "{}", "caller": program},
+        ]
+    )
+    assert call.turns[0].parts[0] == TextPart("ok", "input[0].content[0]", {"annotations": [note]})
+    assert call.dropped == ("input[].caller",)
+
+
+@pytest.mark.parametrize(
+    ("options", "dropped"),
+    [(None, ()), ({}, ()), ({"include_obfuscation": False}, ()),
+     ({"include_obfuscation": True}, ("stream_options.include_obfuscation",)), ({"x": 1}, ("stream_options.x",))],
+)  # fmt: skip
+def test_padding_that_nobody_adds_is_named(options: Any, dropped: tuple[str, ...]) -> None:
+    assert read(stream_options=options).dropped == dropped
+
+
+AT = "tool_choice"
+
+
+@pytest.mark.parametrize(
+    ("value", "choice", "dropped"),
+    [
+        ("auto", ToolChoice("auto", at=AT), ()),
+        ("none", ToolChoice("none", at=AT), ()),
+        ("required", ToolChoice("required", at=AT), ()),
+        ({"type": "function", "name": "f"}, ToolChoice("tool", "f", at=AT), ()),
+        ({"type": "custom", "name": "c"}, ToolChoice("tool", "c", "custom", at=AT), ()),
+        (
+            {
+                "type": "allowed_tools",
+                "mode": "required",
+                "tools": [{"type": "function", "name": "f"}, {"type": "mcp"}],
+            },
+            ToolChoice("required", allowed=("f",), at=AT),
+            ("tool_choice.tools[]",),
+        ),
+        ({"type": "web_search"}, None, ("tool_choice",)),
+        (None, None, ()),
+    ],
+)
+def test_every_tool_choice_is_read(value: Any, choice: ToolChoice | None, dropped: tuple[str, ...]) -> None:
+    """theopenco/llmgateway#4149; a hosted tool goes with its choice (ding113/claude-code-hub#1328)."""
+    call = read(tool_choice=value)
+    assert (call.tool_choice, call.dropped) == (choice, dropped)
+
+
+def test_settings_are_read() -> None:
+    call = read(
+        stream=True, parallel_tool_calls=False, max_output_tokens=50, store=False, client_metadata={"a": "b"},
+        include=["reasoning.encrypted_content"], stream_options={"include_obfuscation": False}, temperature=None,
+        reasoning={"effort": "low", "summary": "auto", "context": "all_turns"},
+        text={"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}, "strict": True},
+              "verbosity": "low"},
+    )  # fmt: skip
+    assert call.stream is True
+    assert call.parallel_tools == Control(False, "parallel_tool_calls")
+    assert call.reasoning == Reasoning("enabled", "low", None, "auto", "reasoning")
+    assert call.format == Format("json_schema", "n", {"type": "object"}, True, None, "text.format")
+    assert {name: control.value for name, control in call.controls.items()} == {
+        "max_tokens": 50, "store": False, "verbosity": "low",
+    }  # fmt: skip
+    assert call.dropped == ("reasoning.context", "client_metadata")
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "want"),
+    [
+        ({"effort": "none"}, Reasoning("disabled", "none", at="reasoning")),
+        ({"summary": "auto"}, Reasoning("adaptive", None, None, "auto", "reasoning")),
+        ({"effort": None, "summary": None}, None),
+        ({}, None),
+    ],
+)
+def test_reasoning_says_no_more_than_the_client_did(reasoning: Any, want: Reasoning | None) -> None:
+    assert read(reasoning=reasoning).reasoning == want
+
+
+@pytest.mark.parametrize("text", [None, {}, {"format": None}, {"format": {"type": "text"}}])
+def test_text_without_a_format_is_text(text: Any) -> None:
+    """BerriAI/litellm#28899."""
+    assert read(text=text).format is None
+
+
+@pytest.mark.parametrize(
+    ("members", "param"),
+    [
+        ({"input": 3}, "input"),
+        ({"input": ["x"]}, "input[0]"),
+        ({"input": [{}]}, "input[0]"),
+        ({"input": [{"role": "robot", "content": "x"}]}, "input[0].role"),
+        ({"input": [{"role": "user", "content": [{"type": "video"}]}]}, "input[0].content[0]"),
+        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0]"),
+        ({"input": [{"type": "function_call", "name": "f"}]}, "input[0].call_id"),
+        ({"tools": [{"type": "function"}]}, "tools[0].name"),
+        ({"tool_choice": "maybe"}, "tool_choice"),
+        ({"text": {"format": {"type": "xml"}}}, "text.format"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"instructions": 1}, "instructions"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(members: dict[str, Any], param: str) -> None:
+    """openai/codex#41095: before anybody is called, with the path."""
+    assert refused(**members).failed.param == param
+
+
+VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["auto", "function", "message", "user", "x"]),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(
+        st.sampled_from(["type", "role", "content", "name", "tools", "call_id", "output", "text", "format", "summary",
+                         "encrypted_content", "effort", "image_url", "file_data", "namespace"]),
+        inner, max_size=4,
+    ),
+    max_leaves=12,
+)  # fmt: skip
+
+
+BODY = st.dictionaries(
+    st.sampled_from(["model", "input", "tools", "tool_choice", "reasoning", "text", "instructions", "stream", "x"]),
+    VALUE,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(BODY)
+def test_no_request_makes_anything_but_a_400(body: dict[str, Any]) -> None:
+    status = 400
+    try:
+        call = RESPONSES.read_request(body)
+        RESPONSES.write_request(call, Recipient("up", US))
+    except GatewayError as error:
+        status = error.failed.status
+    assert status == 400
+    restored, _ = RESPONSES.restore(body, US)
+    assert restored == {}
