@@ -120,6 +120,22 @@ def translate(file: str, **options: Any) -> None:
     sys.exit(run(file, **options))
 
 
+@main.command(short_help="Hold a captured stream against its API's grammar.")
+@click.argument("file")
+@click.option("--api", type=API, metavar="API", help="chat, messages or responses; default: what FILE looks like.")
+@click.option("--tolerant", is_flag=True, help="Waive what real providers are known to do.")
+@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
+def lint(file: str, api: Any, tolerant: bool, as_json: bool) -> None:
+    """Hold a captured stream or answer (- for standard input), of any gateway or provider, against its API's grammar.
+
+    The exit status is 0 if it is well formed, 1 if it breaks a rule, which is named with its line, and 2 if it
+    cannot be read or does not say which API it is.
+    """
+    from gateway.command_lint import run
+
+    sys.exit(run(file, api, tolerant, as_json))
+
+
 @main.command(short_help="Run a stand-in provider that speaks all three APIs.")
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Listen on ADDRESS.")
 @click.option("--port", type=PORT, default=51001, show_default=True, metavar="PORT", help="Listen on PORT.")

@@ -162,7 +162,7 @@ class ByteLane:
 
     def end(self, failed: Failed | None = None) -> bytes:
         rest = _unfinished(self._splitter)
-        out = self._pass(rest + b"\n\n") if rest else b""
+        out = self._pass(rest + b"\n\n") if rest.strip() else rest
         for event in self._reader.close():
             if not isinstance(event, Failed):
                 self.seen.see(event)
@@ -259,7 +259,9 @@ def _malformed(data: bytes) -> bool:
 
 
 def _unfinished(splitter: sse.Splitter) -> bytes:
-    """An event at the end of the stream that lacks nothing but its blank line; nothing if it is only half there."""
+    """An event at the end of the stream that lacks nothing but its blank line, or what is left of one (the LF of a CRLF
+    that came in two reads); nothing if it is only half there."""
     rest = splitter.close()
     parsed = sse.parse(rest)
-    return b"" if parsed is None or _malformed(parsed[1]) else rest
+    whole = not _malformed(parsed[1]) if parsed is not None else not rest.strip()
+    return rest if whole else b""

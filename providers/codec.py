@@ -121,6 +121,6 @@ def new_id(prefix: str) -> str:
 def settled_reason(reason: Reason, called: bool) -> Reason:
     """``reason`` in accord with what was said: whoever called a tool ended because of it, and nobody else did
     (agent loops stop silently otherwise; vercel/ai#12218, strands-agents/harness-sdk#1827)."""
-    if called and reason == "stop":
+    if called and reason in ("stop", "stop_sequence"):
         return "tool_calls"
     return "stop" if reason == "tool_calls" and not called else reason

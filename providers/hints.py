@@ -26,7 +26,11 @@ HINTS = (
     "*.eager_input_streaming",
     "*.input_examples",
     "messages[].name",
-    "tools[].description",  # of a namespace: its tools carry theirs
+    "*.phase",
+    "input[].content[].annotations",
+    "input[].content[].logprobs",
+    "reasoning.summary",  # how thoughts are shown
+    "thinking.display",
     "system[]",  # Claude Code's billing line (anthropics/claude-code#68900)
 )
 

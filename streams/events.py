@@ -84,8 +84,9 @@ class Sealed:
     """What the provider needs back with this reasoning block on the next turn, whole, in its own API's words.
 
     ``item`` is a JSON value: a Messages ``thinking`` or ``redacted_thinking`` block, a Responses ``reasoning`` item, or
-    for Chat ``{"reasoning_details": [...]}`` or ``{"field": "reasoning_content"}`` (the text itself is in the
-    ``Thought`` events then). Comes at most once in a block, after its ``Thought`` events and before its ``BlockEnd``.
+    for Chat ``{"reasoning_details": [...]}`` or ``{"field": NAME}``, where NAME is the member in which the text came
+    (``reasoning_content``, ``reasoning``, ``content``) and the text itself is in the ``Thought`` events. Comes at most
+    once in a block, after its ``Thought`` events and before its ``BlockEnd``.
     """
 
     block: int

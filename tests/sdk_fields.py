@@ -6,7 +6,7 @@ with the field and the same request without it: what a translation makes of the 
 
 import types
 from collections.abc import Iterator
-from typing import Any, Literal, Required, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Required, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 import attrs
 import typing_extensions
@@ -24,6 +24,7 @@ NOT_IN_BODY = {"messages": {"betas", "user_profile_id", "workspace_id"}, "chat":
 # Members that the 2023-06-01 version has and the types no longer list.
 UNLISTED: dict[str, dict[str, Any]] = {"messages": {"temperature": float, "top_p": float, "top_k": int}}
 
+NO_PARAMETERS = {"type": "object", "properties": {}}
 DEPTH = 6  # of objects within objects; deeper ones are schemas and the like, which are carried whole
 
 # A sensible value where the type alone gives none, by the last two names of the path or the last one.
@@ -88,7 +89,7 @@ def base(api: str) -> dict[str, Any]:
                 {"role": "assistant", "content": None, "tool_calls": [call]},
                 {"role": "tool", "tool_call_id": "call_1", "content": "done"},
             ],
-            "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}],
+            "tools": [{"type": "function", "function": {"name": "f", "parameters": NO_PARAMETERS}}],
         }
     if api == "messages":
         return {
@@ -99,7 +100,7 @@ def base(api: str) -> dict[str, Any]:
                 {"role": "assistant", "content": [{"type": "tool_use", "id": "call_1", "name": "f", "input": {}}]},
                 {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "call_1", "content": "done"}]},
             ],
-            "tools": [{"name": "f", "input_schema": {"type": "object", "properties": {}}}],
+            "tools": [{"name": "f", "input_schema": NO_PARAMETERS}],
         }
     return {
         "model": "m",
@@ -108,7 +109,7 @@ def base(api: str) -> dict[str, Any]:
             {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"},
             {"type": "function_call_output", "call_id": "call_1", "output": "done"},
         ],
-        "tools": [{"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}, "strict": False}],
+        "tools": [{"type": "function", "name": "f", "parameters": NO_PARAMETERS, "strict": False}],
     }
 
 
@@ -126,6 +127,7 @@ def samples(api: str) -> Iterator[Sample]:
 
 
 _ABSENT: Any = object()
+_Variant: TypeAlias = tuple[str, tuple[str, ...], Any, Any]  # path, kinds, value, value without the field
 
 
 def _put(request: dict[str, Any], name: str, value: Any) -> None:
@@ -136,7 +138,7 @@ def _put(request: dict[str, Any], name: str, value: Any) -> None:
         request[name] = value
 
 
-def _values(kind: Any, path: str, kinds: tuple[str, ...], depth: int) -> Iterator[tuple[str, tuple[str, ...], Any, Any]]:
+def _values(kind: Any, path: str, kinds: tuple[str, ...], depth: int) -> Iterator[_Variant]:
     """``(path, kinds, value, value without the field)`` for ``kind`` at ``path`` and for every field below it."""
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
@@ -155,7 +157,7 @@ def _values(kind: Any, path: str, kinds: tuple[str, ...], depth: int) -> Iterato
         yield path, kinds, _scalar(kind, path), _ABSENT
 
 
-def _object(kind: Any, path: str, kinds: tuple[str, ...], depth: int) -> Iterator[tuple[str, tuple[str, ...], Any, Any]]:
+def _object(kind: Any, path: str, kinds: tuple[str, ...], depth: int) -> Iterator[_Variant]:
     hints = get_type_hints(kind, include_extras=True)
     required = {name: hint for name, hint in hints.items() if get_origin(hint) is Required}
     smallest = {name: _first(_bare(hint), f"{path}.{name}") for name, hint in required.items()}
@@ -171,7 +173,8 @@ def _object(kind: Any, path: str, kinds: tuple[str, ...], depth: int) -> Iterato
                 if value == less:
                     continue
             without = {member: part for member, part in smallest.items() if member != name}
-            yield inner, inner_kinds, {**smallest, name: value}, without if less is _ABSENT else {**smallest, name: less}
+            less = without if less is _ABSENT else {**smallest, name: less}
+            yield inner, inner_kinds, {**smallest, name: value}, less
 
 
 def _first(kind: Any, path: str) -> Any:

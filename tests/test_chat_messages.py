@@ -274,6 +274,7 @@ def test_a_cache_mark_beside_the_role_stands_on_the_last_part():
         content[0], {**content[1], "prompt_cache_breakpoint": {"mode": "explicit"}},
     ]  # fmt: skip
     assert dropped == ()
+    assert sent(asked({"role": "system", "content": "A", **EPHEMERAL}))[1] == ("messages[].cache_control",)
 
 
 def test_cache_marks_with_nothing_to_stand_on_are_named():

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from providers.call import Call, CallPart, ResultPart, TextPart, Tool, ToolChoice
 from providers.chat import CHAT
 from providers.chat.calls import Nesting
-from providers.chat.tools import unwrapped, wrapped
 from providers.codec import Reply
+from providers.custom import unwrapped, wrapped
 from providers.messages import MESSAGES
 from providers.responses import RESPONSES
 from providers.seal import Issuer

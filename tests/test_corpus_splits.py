@@ -1,6 +1,6 @@
 """Recorded streams, cut anywhere: the same events, and in the byte lane the same bytes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import pairwise
 
 import attrs
@@ -47,8 +47,10 @@ def plain(event: Event, body: bytes) -> Event:
     return event
 
 
-def joined(events: Sequence[Event]) -> Sequence[Event]:
-    assert events, "a recorded stream says something"
+def whole(recording: Recording) -> list[Event]:
+    """The events of the stream in one piece."""
+    events = read(recording, [recording.body])
+    assert events
     return events
 
 
@@ -66,14 +68,14 @@ def crumbs(body: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize("recording", params(STREAMS))
 def test_the_smallest_pieces_give_the_same_events(recording: Recording) -> None:
-    assert read(recording, crumbs(recording.body)) == joined(read(recording, [recording.body]))
+    assert read(recording, crumbs(recording.body)) == whole(recording)
 
 
 @pytest.mark.parametrize("recording", params(one for one in STREAMS if len(one.body) <= SMALL))
 def test_a_cut_at_any_byte_gives_the_same_events(recording: Recording) -> None:
     body = recording.body
-    whole = joined(read(recording, [body]))
-    assert [cut for cut in range(1, len(body)) if read(recording, [body[:cut], body[cut:]]) != whole] == []
+    events = whole(recording)
+    assert [cut for cut in range(1, len(body)) if read(recording, [body[:cut], body[cut:]]) != events] == []
 
 
 @given(recording=st.sampled_from(STREAMS or (None,)), cuts=st.lists(st.floats(0, 1), max_size=12))
@@ -82,9 +84,9 @@ def test_cuts_at_random_give_the_same_events_and_bytes(recording: Recording, cut
     body = recording.body
     places = [0, *sorted(int(cut * len(body)) for cut in cuts), len(body)]
     pieces = [body[first:last] for first, last in pairwise(places)]
-    assert read(recording, pieces) == joined(read(recording, [body]))
-    sent, whole = forwarded(recording, pieces), forwarded(recording, [body])
-    assert sent.rstrip(b"\r\n") == whole.rstrip(b"\r\n")  # the end of the last line is the next test's business
+    assert read(recording, pieces) == whole(recording)
+    sent, uncut = forwarded(recording, pieces), forwarded(recording, [body])
+    assert sent.rstrip(b"\r\n") == uncut.rstrip(b"\r\n")  # the end of the last line is the next test's business
 
 
 @pytest.mark.parametrize(

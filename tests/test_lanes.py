@@ -164,6 +164,15 @@ def test_the_byte_lane_gives_what_it_gets_however_it_is_split(api, name):
         assert (lane.seen.usage.prompt, lane.seen.usage.output) == (11, 7)
 
 
+@pytest.mark.parametrize("end", [b"\r\n", b"\r"], ids=["crlf", "cr"])
+def test_other_line_ends_pass_too_however_they_are_split(end):
+    data = b"".join(events_of("chat", SCRIPTS["short"])).replace(b"\n", end)
+    for parts in splits(data):
+        lane = byte_lane("chat")
+        assert run(lane, parts) == data
+        assert lane.seen.end is not None
+
+
 @pytest.mark.parametrize("way", [way for way in WAYS if way.lane == "hub"], ids=str)
 def test_the_hub_lane_gives_the_same_however_it_is_split(way):
     for script in SCRIPTS.values():

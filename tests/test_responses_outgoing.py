@@ -18,7 +18,7 @@ from providers.call import (
 from providers.chat import CHAT
 from providers.quirks import Quirks
 from providers.responses import RESPONSES
-from providers.responses.strict import fits_strict
+from providers.strict import fits_strict
 from streams.errors import GatewayError
 
 LOGPROBS = "message.output_text.logprobs"

@@ -61,17 +61,19 @@ def _turn(message: Fields, seen: _Seen) -> Turn:
         raise invalid(f"{at} must be one of {', '.join(_READERS)}, not {role!r}", at)
     turn_role, read = _READERS[role]
     name = None if role == "function" else message.string("name")
-    parts = _marked(tuple(read(message, seen)), read_marks(message))
+    parts = _marked(tuple(read(message, seen)), read_marks(message), message.at)
     seen.drops.rest(message)
     return Turn(turn_role, parts, at=message.at, name=name)
 
 
-def _marked(parts: tuple[Part, ...], marks: Mapping[str, Any]) -> tuple[Part, ...]:
-    """A mark beside ``role`` (OpenCode puts it there) counts as one on the message's last part."""
+def _marked(parts: tuple[Part, ...], marks: Mapping[str, Any], at: str) -> tuple[Part, ...]:
+    """A mark beside ``role`` (OpenCode puts it there) counts as one on the message's last part, and is reported, where
+    it must be, as one of the message. That part's own place then matters only if it cannot be carried."""
     last = parts[-1] if parts else None
     if not marks or not isinstance(last, TextPart | ImagePart | FilePart | AudioPart | CallPart | ResultPart):
         return parts
-    return (*parts[:-1], attrs.evolve(last, marks={**last.marks, **marks}))
+    place = at if isinstance(last, TextPart | CallPart | ResultPart) else last.at
+    return (*parts[:-1], attrs.evolve(last, at=place, marks={**last.marks, **marks}))
 
 
 def _instruction(message: Fields, seen: _Seen) -> Iterator[Part]:

@@ -9,9 +9,9 @@ from typing import Any, assert_never
 
 import msgspec
 
+from providers import custom
 from providers.call import Call, Format, NativeTool, Tool, ToolChoice
 from providers.chat.settings import OWN, write_settings
-from providers.chat.tools import WRAPPED_SCHEMA
 from providers.chat.turns import takes_custom_tools, write_messages
 from providers.codec import Outgoing, Recipient
 from providers.controls import write_controls
@@ -86,14 +86,9 @@ def _custom_tool(tool: Tool, about: dict[str, Any]) -> dict[str, Any]:
 
 
 def _wrapped_tool(tool: Tool, about: dict[str, Any], drops: Drops) -> dict[str, Any]:
-    """A custom tool as a function of one text (router-for-me/CLIProxyAPI#5753, BerriAI/litellm#31571). Its grammar is
-    told in words: nothing enforces it, so it is reported too."""
-    format = tool.format
-    if isinstance(format, dict) and format.get("type") == "grammar":
-        drops.add(join(tool.at, "format"))
-        rule = f"The input must follow this {format.get('syntax')} grammar:\n{format.get('definition')}"
-        about["description"] = f"{tool.description or ''}\n\n{rule}".strip()
-    return {"type": "function", "function": {**about, "parameters": WRAPPED_SCHEMA}}
+    if (description := custom.description(tool, drops)) is not None:
+        about["description"] = description
+    return {"type": "function", "function": {**about, "parameters": custom.SCHEMA}}
 
 
 def _tool_choice(choice: ToolChoice, kinds: Mapping[str, ToolKind]) -> Any:

@@ -11,6 +11,7 @@ from providers.effort import asked_level, known_level
 from providers.fields import Drops, join
 from providers.quirks import Quirks
 from streams.errors import invalid
+from streams.events import Api
 
 SERVICE_TIERS = frozenset(("auto", "default", "flex", "scale", "priority", "fast"))
 """What OpenAI's Chat knows; other APIs have words of their own that mean something else."""
@@ -23,6 +24,9 @@ OWN = (
 
 MAX_STOPS = 4
 """More stop strings are a 400 at OpenAI."""
+
+_SUMMARY: Mapping[Api, str] = {"responses": "reasoning.summary", "messages": "thinking.display"}
+"""Where a client says how much of the reasoning it wants to see: here that is the provider's own choice."""
 
 _RESPONSES_CACHE_OPTIONS = ("comparison_response_id",)  # members that Chat's options lack
 
@@ -46,10 +50,19 @@ def _write_reasoning(call: Call, reasoning: Reasoning, quirks: Quirks, body: dic
     level = known_level(asked, quirks.efforts) if asked is not None and quirks.reasoning_effort else None
     if level is not None:
         body["reasoning_effort"] = level
-    if level != asked or (asked is None and reasoning.mode == "disabled"):
+    if level != asked:
+        drops.add(*_effort_places(call, reasoning))
+    elif asked is None and reasoning.mode == "disabled":
         drops.add(reasoning.at)
-    if reasoning.summary is not None and call.api == "responses":
-        drops.add("reasoning.summary")
+    if reasoning.summary is not None and (place := _SUMMARY.get(call.api)):
+        drops.add(place)
+
+
+def _effort_places(call: Call, reasoning: Reasoning) -> tuple[str, ...]:
+    """Where the client says how much to think: Messages has a place for thinking and another for the effort."""
+    if call.api == "messages" and reasoning.effort is not None:
+        return reasoning.at, "output_config.effort"
+    return (reasoning.at,)
 
 
 def _write_limits(call: Call, quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:

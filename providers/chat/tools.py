@@ -9,39 +9,13 @@ are left out.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import msgspec
-
 from providers.call import Call, Tool
+from providers.custom import unwrapped
 from streams.events import ToolBegin
 from streams.fold import ToolBlock
 
-WRAPPED_SCHEMA: Mapping[str, Any] = {
-    "type": "object",
-    "properties": {"input": {"type": "string"}},
-    "required": ["input"],
-    "additionalProperties": False,
-}
-"""The parameters of a function that stands for a custom tool."""
-
 _TEXT = {"function": "arguments", "custom": "input"}
 _NO_ARGUMENTS = "{}"  # clients parse them, and "" is no JSON
-_WRAPPERS = ("input", "patch")  # the second is what models make of apply_patch unasked (router-for-me/CLIProxyAPI#5753)
-
-
-def wrapped(text: str) -> str:
-    """The free text of a custom call as the arguments of a function."""
-    return msgspec.json.encode({"input": text}).decode()
-
-
-def unwrapped(arguments: str) -> str:
-    """The free text in a function's arguments; models also leave the wrapping out or name it otherwise."""
-    try:
-        value = msgspec.json.decode(arguments)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return arguments
-    if isinstance(value, dict):
-        value = next((value[name] for name in _WRAPPERS if name in value), None)
-    return value if isinstance(value, str) else arguments
 
 
 def is_legacy(call: Call) -> bool:

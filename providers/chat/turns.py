@@ -19,8 +19,8 @@ from providers.call import (
     ThinkingPart,
     Turn,
 )
-from providers.chat.tools import wrapped
 from providers.codec import Recipient
+from providers.custom import wrapped
 from providers.fields import Drops
 from streams.errors import invalid
 

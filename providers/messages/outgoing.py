@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from providers import custom
 from providers.call import NO_MARKS, Call, NativeTool, Tool, ToolChoice
 from providers.codec import Outgoing, Recipient
 from providers.fields import Drops, join
@@ -18,7 +19,6 @@ COUNT_FIELDS = (
 )  # fmt: skip
 
 _CHOICES: Mapping[str, str] = {"auto": "auto", "none": "none", "required": "any", "tool": "tool"}
-_CUSTOM_SCHEMA = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
 
 
 def write_request(call: Call, to: Recipient) -> Outgoing:
@@ -101,9 +101,9 @@ def _tools(call: Call, drops: Drops, breakpoints: Breakpoints) -> list[Block]:
 
 def _tool(tool: Tool, known: tuple[str, ...], drops: Drops, breakpoints: Breakpoints) -> Block:
     block: Block = {"name": tool.name}
-    if description := _description(tool, drops):
+    if description := custom.description(tool, drops) if tool.kind == "custom" else tool.description:
         block["description"] = description
-    block["input_schema"] = _CUSTOM_SCHEMA if tool.kind == "custom" else _schema(tool.schema)
+    block["input_schema"] = custom.SCHEMA if tool.kind == "custom" else _schema(tool.schema)
     if tool.strict:
         block["strict"] = True
     for name, value in (tool.marks or NO_MARKS).items():
@@ -120,17 +120,6 @@ def _schema(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return {"type": "object", "properties": {}}
     return schema if "type" in schema else {"type": "object", **schema}
-
-
-def _description(tool: Tool, drops: Drops) -> str | None:
-    """A custom tool's grammar is told in words: nothing enforces it here, so it is reported too."""
-    if tool.kind != "custom" or not isinstance(tool.format, dict) or tool.format.get("type") != "grammar":
-        return tool.description
-    drops.add(join(tool.at, "format"))
-    grammar = tool.format.get("grammar")
-    grammar = grammar if isinstance(grammar, dict) else tool.format  # Chat nests what Responses does not
-    syntax, definition = grammar.get("syntax"), grammar.get("definition")
-    return f"{tool.description or ''}\n\nThe input must follow this {syntax} grammar:\n{definition}".strip()
 
 
 def _tool_choice(call: Call, tools: list[Block], drops: Drops) -> Block | None:

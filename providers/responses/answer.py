@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from providers import custom
 from providers.codec import Reply
 from providers.responses.ids import own_id
 from providers.responses.output import (
@@ -14,7 +15,6 @@ from providers.responses.output import (
     annotations,
     call_item,
     called_tool,
-    custom_input,
     message_item,
     native_reasoning,
     reasoning_item,
@@ -65,7 +65,7 @@ def _item(block: Block, reply: Reply, tools: Mapping[str, Declared]) -> Any:
             return reasoning_item(own_id("rs_"), text, None if sealed is None else sealed_text(reply, sealed))
         case ToolBlock():
             tool, wrapped = called_tool(block, tools)
-            text = custom_input(block.input) if wrapped else block.input
+            text = custom.unwrapped(block.input) if wrapped else block.input
             if tool.kind == "function":
                 text = text or NO_ARGUMENTS
             return call_item(own_id("ctc_" if tool.kind == "custom" else "fc_"), block.id, tool, text)

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 from providers.call import Call, NativeTool, Tool, ToolChoice
 from providers.fields import Drops
-from providers.responses.strict import fits_strict
+from providers.strict import fits_strict
 from streams.events import ToolKind
 
 Object: TypeAlias = dict[str, Any]

@@ -17,7 +17,7 @@ from providers.quirks import Quirks
 from providers.responses.items import leading_texts, write_items
 from providers.responses.offered import write_tools
 from providers.responses.settings import ENCRYPTED, LOGPROBS
-from providers.responses.strict import fits_strict
+from providers.strict import fits_strict
 from streams.errors import invalid
 
 Object: TypeAlias = dict[str, Any]

@@ -202,18 +202,6 @@ def call_item(id: str, call_id: str, tool: Declared, input: str = "", status: st
     return item
 
 
-def custom_input(text: str) -> str:
-    """The free text that a model without custom tools wrapped in JSON: ``{"input": …}``, ``{"patch": …}``, a string, or
-    nothing around it at all."""
-    try:
-        value = msgspec.json.decode(text)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return text
-    if isinstance(value, dict):
-        value = next((value[name] for name in ("input", "patch") if name in value), None)
-    return value if isinstance(value, str) else text
-
-
 def annotation(cited: Cited, length: int) -> Object | None:
     """A citation of a text of ``length`` characters in this API's words, ``None`` if it cannot say it."""
     item = cited.item

@@ -7,6 +7,7 @@ the order in which they open (OpenAI's API reference, streaming events).
 
 from typing import Any, Protocol, assert_never
 
+from providers import custom
 from providers.codec import Reply
 from providers.responses.ids import own_id
 from providers.responses.output import (
@@ -16,7 +17,6 @@ from providers.responses.output import (
     annotations,
     call_item,
     called_tool,
-    custom_input,
     message_item,
     native_reasoning,
     outcome,
@@ -245,8 +245,8 @@ class _Call:
 
     def close(self) -> bytes:
         data = b""
-        if self._wrapped and (unwrapped := custom_input("".join(self._held))):
-            data += self._deltas.write(unwrapped)
+        if self._wrapped and (text := custom.unwrapped("".join(self._held))):
+            data += self._deltas.write(text)
         if self._tool.kind == "function" and not self._deltas.pieces:
             data += self._deltas.write(NO_ARGUMENTS)
         text = self._deltas.text()

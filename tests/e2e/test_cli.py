@@ -1,5 +1,6 @@
 """The commands: what they print, where, and with which exit status."""
 
+import json
 import os
 import pty
 import re
@@ -27,7 +28,7 @@ model_providers:
     headers: {x-tenant: secret-tenant}
 """
 ENV = {"KEY_OF_OPENAI": "sk-from-the-environment"}
-COMMANDS = ["serve", "check", "explain", "translate", "mock"]
+COMMANDS = ["serve", "check", "explain", "translate", "lint", "mock"]
 
 
 @pytest.fixture
@@ -196,6 +197,33 @@ def test_explain_without_keys(folder):
     assert "authorization: Bearer ***" in found.stdout
 
 
+# translate and lint
+
+
+def test_translate_reads_a_request_and_names_what_is_lost(tmp_path):
+    body = {"model": "m", "seed": 7, "messages": [{"role": "user", "content": "Hello"}]}
+    (tmp_path / "request.json").write_text(json.dumps(body))
+    found = run("translate", "request.json", "--from", "chat", "--to", "messages", cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert json.loads(found.stdout)["messages"] == [{"role": "user", "content": "Hello"}]
+    assert "seed" in found.stderr
+    assert "seed" not in found.stdout
+
+
+def test_lint_judges_a_stream(tmp_path):
+    chunk = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    deltas = [({"role": "assistant", "content": "Hi"}, None), ({}, "stop")]
+    chunks = [{**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]} for delta, reason in deltas]
+    good = "".join(f"data: {json.dumps(one)}\n\n" for one in chunks) + "data: [DONE]\n\n"
+    files = {"good": good, "cut": good.partition("data: [DONE]")[0], "bad": good.replace('"m"', "1"), "none": "hello"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    found = {name: run("lint", name, cwd=tmp_path) for name in (*files, "missing")}
+    assert {name: one.returncode for name, one in found.items()} == {
+        "good": 0, "cut": 1, "bad": 1, "none": 2, "missing": 2,
+    }, found  # fmt: skip
+
+
 # serve
 
 
@@ -279,7 +307,7 @@ def test_a_second_signal_ends_it_at_once():
 # Where the output goes
 
 
-@pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full", "| true"])
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full 2>/dev/full", "| true"])
 def test_it_serves_whatever_becomes_of_its_output(redirection):
     port = free_port()
     words = f"{' '.join(COMMAND)} serve --demo --pace 0 --port {port} {redirection} & echo $!; wait"

@@ -109,6 +109,13 @@ def call(
         yield client, provider_end
 
 
+@contextlib.contextmanager
+def all_pairs(gateway: Gateway, upstream: Listening) -> Iterator[dict[tuple[str, str], tuple[Client, Wire]]]:
+    """A call of each client API to each provider API, side by side: what takes time is waited for once."""
+    with contextlib.ExitStack() as stack:
+        yield {pair: stack.enter_context(call(gateway, upstream, *pair)) for pair in PAIRS}
+
+
 def pieces(api: str, stream: bool = True) -> tuple[bytes, ...]:
     return render(SCRIPT, api, {"stream": stream, "model": "up"}).pieces
 
@@ -144,29 +151,26 @@ def is_error_event(api: str, body: bytes) -> bool:
 # Opening
 
 
-SILENT = [(*pair, "no_head") for pair in PAIRS] + [
-    (api, other, opened) for api, other in zip(APIS, APIS[::-1], strict=True) for opened in ("head", "opening")
-]
-
-
-@pytest.mark.parametrize(("api", "model_api", "opened"), SILENT)
-def test_silence_opens_the_stream_and_the_answer_follows(gateway, upstream, api, model_api, opened):
-    said = pieces(model_api)
-    first = {"no_head": b"", "head": SSE, "opening": SSE + chunk(said[0])}[opened]
-    left = {"no_head": SSE + chunked(*said), "head": chunked(*said), "opening": chunked(*said[1:])}[opened]
-    with call(gateway, upstream, api, model_api) as (client, provider_end):
+@pytest.mark.parametrize("opened", ["no_head", "head", "opening"])
+def test_silence_opens_the_stream_and_the_answer_follows(gateway, upstream, opened):
+    with all_pairs(gateway, upstream) as calls:
         begun = time.perf_counter()
-        provider_end.send(first)
-        assert client.until(COMMENT) == COMMENT
-        assert 0.25 < time.perf_counter() - begun < 1
-        assert client.head().status == 200
-        assert client.head().getheader("content-type", "").startswith("text/event-stream")
-        provider_end.send(left + END)
-        body = client.rest()
-        assert body.startswith(COMMENT)
-        assert SUCCESS[api] in body
-        if api == model_api:
-            assert body.replace(COMMENT, b"") == b"".join(said)
+        for (_, model_api), (_, provider_end) in calls.items():
+            said = pieces(model_api)
+            provider_end.send({"no_head": b"", "head": SSE, "opening": SSE + chunk(said[0])}[opened])
+        for client, _ in calls.values():
+            assert client.until(COMMENT) == COMMENT
+            assert 0.25 < time.perf_counter() - begun < 1
+            assert client.head().status == 200
+            assert client.head().getheader("content-type", "").startswith("text/event-stream")
+        for (api, model_api), (client, provider_end) in calls.items():
+            said = pieces(model_api)
+            left = {"no_head": SSE + chunked(*said), "head": chunked(*said), "opening": chunked(*said[1:])}[opened]
+            provider_end.send(left + END)
+            body = client.rest()
+            assert body.startswith(COMMENT)
+            assert SUCCESS[api] in body
+            assert body.replace(COMMENT, b"") == b"".join(said) or api != model_api
 
 
 LATE = {
@@ -177,16 +181,17 @@ LATE = {
 
 
 @pytest.mark.parametrize("late", LATE)
-@pytest.mark.parametrize(("api", "model_api"), [("chat", "chat"), ("messages", "chat"), ("responses", "responses")])
-def test_a_failure_behind_an_early_opening_is_an_error_event(gateway, upstream, api, model_api, late):
-    with call(gateway, upstream, api, model_api) as (client, provider_end):
-        client.until(COMMENT)
-        provider_end.send(LATE[late])
-        provider_end.close()
-        reply = client.reply()
-        assert reply.status == 200
-        assert is_error_event(api, reply.body)
-        assert (b"spent" in reply.body) == (late == "status")
+def test_a_failure_behind_an_early_opening_is_an_error_event(gateway, upstream, late):
+    with all_pairs(gateway, upstream) as calls:
+        for client, provider_end in calls.values():
+            client.until(COMMENT)
+            provider_end.send(LATE[late])
+            provider_end.close()
+        for (api, _), (client, _) in calls.items():
+            reply = client.reply()
+            assert reply.status == 200
+            assert is_error_event(api, reply.body)
+            assert (b"spent" in reply.body) == (late == "status")
 
 
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
@@ -202,7 +207,7 @@ def test_content_is_passed_on_at_once(gateway, upstream, api, model_api):
         provider_end.send(SSE + half(model_api))
         begun = time.perf_counter()
         assert b"one t" in client.until(b"one t")
-        assert time.perf_counter() - begun < 0.15
+        assert time.perf_counter() - begun < 0.25
 
 
 # Silence
@@ -217,16 +222,11 @@ class Silenced:
 @pytest.fixture(scope="module")
 def silenced(gateway, upstream) -> Mapping[tuple[str, str], Silenced]:
     """What each client gets of a provider that falls silent after its first content; all at once, to save time."""
-    with contextlib.ExitStack() as stack:
-        calls = {pair: stack.enter_context(call(gateway, upstream, *pair)) for pair in PAIRS}
+    with all_pairs(gateway, upstream) as calls:
         begun = time.perf_counter()
         for (_, model_api), (_, provider_end) in calls.items():
             provider_end.send(SSE + half(model_api))
-        found = {}
-        for pair, (client, _) in calls.items():
-            body = client.rest()
-            found[pair] = Silenced(body, time.perf_counter() - begun)
-    return found
+        return {pair: Silenced(client.rest(), time.perf_counter() - begun) for pair, (client, _) in calls.items()}
 
 
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
@@ -259,14 +259,16 @@ def test_a_silent_provider_of_a_whole_answer_is_a_504(gateway, upstream, sent):
 # Ends
 
 
-@pytest.mark.parametrize(("api", "model_api"), PAIRS)
-def test_a_client_gets_its_end_though_the_provider_holds_the_connection(gateway, upstream, api, model_api):
-    with call(gateway, upstream, api, model_api) as (client, provider_end):
-        provider_end.send(SSE + chunked(*pieces(model_api)))
+def test_a_client_gets_its_end_though_the_provider_holds_the_connection(gateway, upstream):
+    with all_pairs(gateway, upstream) as calls:
         begun = time.perf_counter()
-        assert SUCCESS[api] in client.rest()
-        assert time.perf_counter() - begun < 0.5
-        assert provider_end.closed_after(begun) < 1
+        for (_, model_api), (_, provider_end) in calls.items():
+            provider_end.send(SSE + chunked(*pieces(model_api)))
+        for (api, _), (client, _) in calls.items():
+            assert SUCCESS[api] in client.rest()
+        assert time.perf_counter() - begun < 0.8  # the grace is 0.25, the limit on silence 1
+        for _, provider_end in calls.values():
+            assert provider_end.closed_after(begun) < 1
 
 
 @pytest.mark.parametrize("model_api", APIS)
@@ -414,13 +416,14 @@ def has_ended(pid: int) -> bool:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the process's state from /proc")
 def test_the_end_of_the_drain_is_told_in_every_stream(upstream):
     port = free_port()
-    with running(settings(upstream, port, drain="0.4s"), port) as own, contextlib.ExitStack() as stack:
-        calls = {pair: stack.enter_context(call(own, upstream, *pair)) for pair in PAIRS}
-        for (api, model_api), (client, provider_end) in calls.items():
+    with (
+        running(settings(upstream, port, drain="0.4s"), port) as own,
+        all_pairs(own, upstream) as calls,
+        call(own, upstream, "chat", "chat", stream=False) as (waiting, _),
+    ):
+        for (_, model_api), (client, provider_end) in calls.items():
             provider_end.send(SSE + half(model_api))
             client.until(b"one t")
-            assert api
-        waiting, _ = stack.enter_context(call(own, upstream, "chat", "chat", stream=False))
         os.kill(own.pid, signal.SIGTERM)
         begun = time.perf_counter()
         for (api, _), (client, _) in calls.items():
