@@ -6,7 +6,7 @@ sends. Only translated requests come here; those for a Messages provider pass as
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import attrs
@@ -174,7 +174,7 @@ def _document(fields: Fields, drops: Drops) -> Iterator[Part]:
     if source.string("type") != "content":
         raise _bad_source(source)
     parts = _content(source, drops)
-    text = "\n\n".join(part.text for part in parts if isinstance(part, TextPart))
+    text = "\n\n".join(_texts(parts, drops))
     yield FilePart(Source("text", text, "text/plain"), title, fields.at, marks)
     yield from (part for part in parts if not isinstance(part, TextPart))
 
@@ -200,8 +200,15 @@ def _bad_source(source: Fields) -> GatewayError:
 
 def _search_result(fields: Fields, drops: Drops) -> Iterator[Part]:
     title, source = fields.need("title", str), fields.need("source", str)
-    texts = [part.text for part in _content(fields, drops) if isinstance(part, TextPart)]
+    texts = _texts(_content(fields, drops), drops)
     yield TextPart("\n\n".join([f"{title}\n{source}", *texts]), fields.at, _marks(fields, ("cache_control",)))
+
+
+def _texts(parts: Iterable[Part], drops: Drops) -> list[str]:
+    """The texts among ``parts``, which go on as one: marks on single ones have no place any more."""
+    texts = [part for part in parts if isinstance(part, TextPart)]
+    drops.add(*(join(text.at, mark) for text in texts for mark in text.marks))
+    return [text.text for text in texts]
 
 
 def _tool_reference(fields: Fields, drops: Drops) -> Iterator[Part]:
