@@ -50,6 +50,7 @@ def main() -> None:
 @click.option("--workers", type=click.IntRange(1, 256), default=1, metavar="N", help="Serve with N processes.")
 @click.option("--pace", type=click.FloatRange(0), metavar="SECONDS",
               help=f"Pause between two words of the demo; default: {PACE}.")  # fmt: skip
+@click.option("--check-streams", is_flag=True, help="For debugging: log every stream that breaks its API's grammar.")
 @click.option("--fd", "fds", type=int, multiple=True, hidden=True, help="Listening sockets of the supervisor.")
 def serve(config: Path | None, demo: bool, pace: float | None, **options: Any) -> None:
     """Run the gateway until SIGTERM or Ctrl-C; then answers that are under way may still finish.
@@ -67,7 +68,8 @@ def serve(config: Path | None, demo: bool, pace: float | None, **options: Any) -
     from gateway.command_serve import run, run_demo
 
     if demo:
-        sys.exit(run_demo(options["host"], options["port"], PACE if pace is None else pace))
+        place = options["host"], options["port"]
+        sys.exit(run_demo(*place, PACE if pace is None else pace, options["check_streams"]))
     sys.exit(run(config, **options))
 
 

@@ -13,9 +13,10 @@ from werkzeug.exceptions import HTTPException
 
 from gateway.config import Config
 from gateway.errors import MISTAKE
-from gateway.exchange import JSON_HEADERS, Asked, Exchange, Service, own_headers
+from gateway.exchange import JSON_HEADERS, Exchange, Service, own_headers
 from gateway.headers import Headers
 from gateway.ledger import Ledger, Record
+from gateway.outgoing import Asked
 from gateway.routing import Model, Router
 from gateway.scope import configure, current_scope, read_body, respond
 from gateway.server import Lifecycle
@@ -36,28 +37,37 @@ FULL = Failed(
 KIND_OF_HTTP: dict[int, Kind] = {404: "not_found", 413: "too_large", 500: "internal"}
 
 
-def create_app(config: Config, lifecycle: Lifecycle | None = None, ledger: Ledger | None = None) -> QuartTrio:
-    """The ASGI app of one worker. Serve it with ``gateway.server.serve``, or any trio ASGI server."""
+def create_app(config: Config, lifecycle: Lifecycle | None = None, *, check_streams: bool = False) -> QuartTrio:
+    """The ASGI app of one worker. Serve it with ``gateway.server.serve``, or any trio ASGI server.
+
+    ``check_streams`` warns in the log of every stream that breaks its API's grammar: for debugging, it costs CPU."""
     app = QuartTrio("trigate", static_folder=None)
     app.url_map.strict_slashes = False
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     configure(app, config.limits.request_body)
     lifecycle = lifecycle or Lifecycle()
-    ledger = ledger or Ledger()
+    ledger = Ledger()
+    lifecycle.on_flush(ledger.flush)
     router = Router(config)
     upstream = Upstream(ca_path=str(config.ca_path) if config.ca_path else None)
-    service = Service(router, upstream, lifecycle, config.limits, config.keep_alive)
+    service = Service(
+        router, upstream, lifecycle, config.limits, config.keep_alive, config.strict, check_streams=check_streams
+    )
 
     app.after_serving(upstream.aclose)
     for path, api in ROUTES.items():
-        app.add_url_rule(path, api, _exchange(service, ledger, api), methods=["POST"])
+        app.add_url_rule(path, api, _exchange(service, ledger, api, Exchange.answer), methods=["POST"])
+    count = _exchange(service, ledger, "messages", Exchange.count)
+    app.add_url_rule("/v1/messages/count_tokens", "count_tokens", count, methods=["POST"])
     _add_models(app, router)
     _add_health(app, lifecycle)
     _add_errors(app, ledger)
     return app
 
 
-def _exchange(service: Service, ledger: Ledger, api: Api) -> Callable[[], Awaitable[Response]]:
+def _exchange(
+    service: Service, ledger: Ledger, api: Api, answer: Callable[[Exchange, bytes], Awaitable[Response]]
+) -> Callable[[], Awaitable[Response]]:
     async def view() -> Response:
         scope = current_scope()
         record = _record(api, ledger)
@@ -69,7 +79,7 @@ def _exchange(service: Service, ledger: Ledger, api: Api) -> Callable[[], Awaita
         if encoding not in ("", "identity"):
             message = f"content-encoding {encoding} is not supported: send the body uncompressed"
             return exchange.refuse(Failed("invalid_request", message, status=415))
-        return await exchange.answer(await read_body())
+        return await answer(exchange, await read_body())
 
     return view
 
@@ -79,7 +89,7 @@ def _record(api: Api, ledger: Ledger) -> Record:
     record: Record | None = g.get("record")
     if record is None:
         scope = current_scope()
-        record = g.record = Record(scope.id, api)
+        record = g.record = ledger.open(scope.id, api)
         scope.on_close(partial(ledger.settle, record))
     return record
 

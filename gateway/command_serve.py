@@ -30,14 +30,22 @@ PORT = 12000
 SHOWN = 12  # models that the banner lists
 
 
-def run(path: Path | None, *, host: str | None, port: int | None, workers: int, fds: Sequence[int]) -> int:
+def run(
+    path: Path | None,
+    *,
+    host: str | None,
+    port: int | None,
+    workers: int,
+    fds: Sequence[int],
+    check_streams: bool = False,
+) -> int:
     """``trigate serve``: the exit status."""
     log_to_stderr()
     config = load_or_explain(path)
     if config is None:
         return 1
     if fds:  # a worker: the supervisor has bound and said everything
-        return _serve(config, [adopt(fd) for fd in fds], announce=None)
+        return _serve(config, [adopt(fd) for fd in fds], None, check_streams)
     for kind, texts in (("warning", config.warnings), ("note", config.notes)):
         for text in texts:
             click.echo(f"{kind}: {text}", err=True)
@@ -48,20 +56,20 @@ def run(path: Path | None, *, host: str | None, port: int | None, workers: int, 
     _warn_if_open(config, sockets)
     announce = partial(_announce, config, sockets)
     if workers == 1:
-        return _serve(config, sockets, announce)
+        return _serve(config, sockets, announce, check_streams)
     announce()
     _settle_memory()
-    return trio.run(supervise, _worker(config), sockets, workers, config.drain + config.drain_delay)
+    return trio.run(supervise, _worker(config, check_streams), sockets, workers, config.drain + config.drain_delay)
 
 
-def run_demo(host: str | None, port: int | None, pace: float) -> int:
+def run_demo(host: str | None, port: int | None, pace: float, check_streams: bool = False) -> int:
     """``trigate serve --demo``: the gateway and a stand-in provider in one process; the exit status."""
     log_to_stderr()
     try:
         sock, mock_sock = bind(host or LOCAL, PORT if port is None else port), bind(LOCAL, 0)
     except BindFailed as error:
         return _refused(error)
-    trio.run(_demo, demo_config(_url(mock_sock)), sock, mock_sock, pace)
+    trio.run(_demo, demo_config(_url(mock_sock)), sock, mock_sock, pace, check_streams)
     return 0
 
 
@@ -89,9 +97,11 @@ def _bind(config: Config, host: str | None, port: int | None) -> list[socket.soc
     return [bind(*place) for place in dict.fromkeys(places)]
 
 
-def _serve(config: Config, sockets: Sequence[socket.socket], announce: Callable[[], None] | None) -> int:
+def _serve(
+    config: Config, sockets: Sequence[socket.socket], announce: Callable[[], None] | None, check_streams: bool
+) -> int:
     lifecycle = Lifecycle()
-    app = create_app(config, lifecycle)
+    app = create_app(config, lifecycle, check_streams=check_streams)
     _settle_memory()
     trio.run(
         partial(
@@ -101,11 +111,12 @@ def _serve(config: Config, sockets: Sequence[socket.socket], announce: Callable[
     return 0
 
 
-def _worker(config: Config) -> list[str]:
+def _worker(config: Config, check_streams: bool) -> list[str]:
     """The command of one worker. Python takes ``-m`` from the current directory first, where a ``gateway`` of somebody
     else's may stand: ``-P`` keeps it out, unless ours is the one there."""
+    flags = ["--check-streams"] if check_streams else []
     installed = Path(gateway.__file__).parents[1] != Path.cwd()
-    return [sys.executable, *(["-P"] if installed else []), "-m", "gateway", "serve", str(config.path)]
+    return [sys.executable, *(["-P"] if installed else []), "-m", "gateway", "serve", str(config.path), *flags]
 
 
 def _settle_memory() -> None:
@@ -211,9 +222,11 @@ def demo_config(upstream: str) -> Config:
     )  # fmt: skip
 
 
-async def _demo(config: Config, sock: socket.socket, mock_sock: socket.socket, pace: float) -> None:
+async def _demo(
+    config: Config, sock: socket.socket, mock_sock: socket.socket, pace: float, check_streams: bool
+) -> None:
     lifecycle = Lifecycle()
-    app, mock = create_app(config, lifecycle), create_mock(pace)
+    app, mock = create_app(config, lifecycle, check_streams=check_streams), create_mock(pace)
     _settle_memory()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(serve, mock, [mock_sock], state=Lifecycle(), signals=False))

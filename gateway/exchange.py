@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 import attrs
+import msgspec
 import trio
 from quart import Response
 
@@ -22,22 +23,25 @@ from gateway.headers import (
     dropped_header,
     header_safe,
     telling_headers,
-    upstream_headers,
     upstream_id,
-    upstream_query,
 )
-from gateway.incoming import Incoming, edited, read_incoming
+from gateway.incoming import Incoming, decoded, read_incoming
 from gateway.lanes import ByteLane, HubLane, Lane, WholeLane, too_large
 from gateway.ledger import Record
+from gateway.outgoing import Asked, Prepared, prepare, refuse_losses, upstream_request, without_reasoning
 from gateway.relay import Relay
 from gateway.routing import Router, Target
 from gateway.scope import ChannelBody, Scope, respond
 from gateway.server import Lifecycle
 from gateway.settings import Limits
-from gateway.upstream import Upstream, UpstreamRequest, UpstreamResponse
+from gateway.upstream import Upstream, UpstreamResponse
 from providers.apis import CODECS
 from providers.codec import Codec, Outgoing, Reply
-from providers.failures import read_failure
+from providers.failures import read_failure, refuses_reasoning
+from providers.grammar import Judge
+from providers.messages import read_count_request
+from providers.names import restored
+from providers.tokens import estimate
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import Api, Event, Failed
@@ -54,25 +58,21 @@ STREAM_HEADERS: Headers = (
 JSON_HEADERS: Headers = (("content-type", "application/json"),)
 
 ERROR_BODY = 2**20  # bytes of an upstream's error response that are read
+NO_COUNT = (404, 405, 501)  # how a Messages server says that it does not count tokens
 
 
 @attrs.frozen
 class Service:
-    """What all exchanges of a process share. ``keep_alive`` is the longest silence towards a client, in seconds."""
+    """What all exchanges of a process share. ``keep_alive`` is the longest silence towards a client, in seconds;
+    ``check_streams`` holds every stream that goes out against its API's grammar."""
 
     router: Router
     upstream: Upstream
     lifecycle: Lifecycle
     limits: Limits
     keep_alive: float
-
-
-@attrs.frozen
-class Asked:
-    """The HTTP side of a client's request: lower-case header names, the query string without its ``?``."""
-
-    headers: Headers
-    query: str
+    strict: bool = False
+    check_streams: bool = False
 
 
 class Exchange:
@@ -86,6 +86,7 @@ class Exchange:
         self._record = record
         self._api = api
         self._secrets: Secrets = ()
+        self._prepared = Prepared(Outgoing(b""))
         self._passing: tuple[Failed | None, bytes] = (None, b"")  # an upstream's error, and its body as it can go out
         self._passed: Headers = ()  # of the upstream's answer, once it is there
 
@@ -95,17 +96,20 @@ class Exchange:
         Cancellation (the client has left) closes the upstream connection and passes on."""
         try:
             incoming = read_incoming(self._api, body)
-            self._record.asked, self._record.stream = incoming.model, incoming.stream
-            target = self._service.router.resolve(incoming.model, self._api)
-            self._record.asked = target.asked
-            self._record.target, self._record.lane, self._record.model = target.name, target.lane, target.model
-            self._secrets = secrets_of(target, credential(self._asked.headers))
-            outgoing = self._prepare(incoming, target)
-            self._record.dropped = outgoing.dropped
-            answer = self._stream if incoming.stream else self._whole
-            return await answer(incoming, target, self._request(incoming, target, outgoing))
+            target = self._resolve(incoming)
+            self._prepare(incoming, target)
+            return await (self._stream if incoming.stream else self._whole)(incoming, target)
         except GatewayError as error:
             return self.refuse(error.failed)
+
+    def _resolve(self, incoming: Incoming) -> Target:
+        record = self._record
+        record.asked, record.stream = incoming.model, incoming.stream
+        target = self._service.router.resolve(incoming.model, self._api)
+        record.asked = target.asked
+        record.target, record.lane, record.model = target.name, target.lane, target.model
+        self._secrets = secrets_of(target, self._asked.credential)
+        return target
 
     def refuse(self, failed: Failed) -> Response:
         """An error response in the client's shape; the upstream's own body where it fits as it is."""
@@ -117,32 +121,29 @@ class Exchange:
 
     # Outwards
 
-    def _prepare(self, incoming: Incoming, target: Target) -> Outgoing:
-        if target.lane == "byte":
-            return edited(incoming, target)
-        return CODECS[target.api].write_request(incoming.call, target.recipient)
+    def _prepare(self, incoming: Incoming, target: Target) -> None:
+        self._prepared = prepare(incoming, target)
+        self._record.dropped = self._prepared.outgoing.dropped
+        wish = self._asked.header("x-trigate-strict")
+        if self._service.strict if wish is None else wish in ("1", "true"):
+            refuse_losses(self._prepared.outgoing, target)
 
-    def _request(self, incoming: Incoming, target: Target, outgoing: Outgoing) -> UpstreamRequest:
-        url = target.url
-        headers = outgoing.headers
-        if target.lane == "byte":
-            headers = (*upstream_headers(self._asked.headers, target.api == "messages"), *headers)
-            if query := upstream_query(self._asked.query, target.api == "messages"):
-                url += ("&" if "?" in url else "?") + query
-        own = target.headers(credential(self._asked.headers))
-        names = {name.lower() for name, _ in own} | {"content-type", "accept"}
-        headers = (
-            *((name, value) for name, value in headers if name.lower() not in names),
-            ("content-type", "application/json"),
-            ("accept", "text/event-stream" if incoming.stream else "application/json"),
-            ("accept-encoding", "identity"),  # compressed events would wait for one another
-            *own,
-        )
-        timeouts = target.entry.timeouts
-        return UpstreamRequest("POST", url, headers, outgoing.body, connect_timeout=timeouts.connect)
+    async def _send(self, incoming: Incoming, target: Target) -> UpstreamResponse:
+        """The upstream's response, whose status is good. Raises ``GatewayError`` for any other.
 
-    async def _send(self, request: UpstreamRequest, target: Target) -> UpstreamResponse:
-        """The upstream's response, whose status is good. Raises ``GatewayError`` for any other."""
+        A provider that refuses the reasoning of an earlier turn is asked once more without it."""
+        try:
+            return await self._ask(incoming, target)
+        except GatewayError as error:
+            again = without_reasoning(incoming, target) if refuses_reasoning(error.failed) else None
+            if again is None:
+                raise
+        self._prepared = again
+        self._record.dropped = again.outgoing.dropped
+        return await self._ask(incoming, target)
+
+    async def _ask(self, incoming: Incoming, target: Target, suffix: str = "") -> UpstreamResponse:
+        request = upstream_request(self._prepared.outgoing, target, self._asked, incoming.stream, suffix)
         self._record.attempts += 1
         response = await self._service.upstream.send(request)
         self._record.attempts += response.attempts - 1
@@ -163,12 +164,50 @@ class Exchange:
     def _told(self, target: Target, failed: Failed) -> Failed:
         return told(failed, self._api, target, self._secrets)
 
+    # Counting
+
+    async def count(self, body: bytes) -> Response:
+        """The response to ``POST /v1/messages/count_tokens``: the provider's own count where it has one, else an
+        estimate that errs high and says that it is one."""
+        try:
+            incoming = attrs.evolve(read_incoming(self._api, body), stream=False)
+            target = self._resolve(incoming)
+            if target.lane == "byte" and (counted := await self._counted(incoming, target)) is not None:
+                return self._respond(counted, 200, (*JSON_HEADERS, *self._passed))
+            tokens = estimate(read_count_request(decoded(incoming)))
+        except GatewayError as error:
+            return self.refuse(error.failed)
+        self._record.whole = True
+        headers = (*JSON_HEADERS, ("x-trigate-estimated", "1"))
+        return self._respond(msgspec.json.encode({"input_tokens": tokens}), 200, headers)
+
+    async def _counted(self, incoming: Incoming, target: Target) -> bytes | None:
+        """The provider's count, ``None`` if it does not count."""
+        self._prepared = prepare(incoming, target)
+        watch = Watch(target.entry.timeouts)
+        try:
+            with self._service.lifecycle.pump(watch.scope), watch.scope:
+                response = await self._ask(incoming, target, "/count_tokens")
+                try:
+                    body = await self._read(response, watch)
+                finally:
+                    await response.aclose()
+        except GatewayError as error:
+            if error.failed.status in NO_COUNT:
+                return None
+            raise
+        if watch.scope.cancelled_caught:
+            raise GatewayError.of(watch.failed())
+        self._hear(response)
+        self._record.whole = True
+        return body
+
     # Whole answers
 
-    async def _whole(self, incoming: Incoming, target: Target, request: UpstreamRequest) -> Response:
+    async def _whole(self, incoming: Incoming, target: Target) -> Response:
         watch = Watch(target.entry.timeouts)
         with self._service.lifecycle.pump(watch.scope), watch.scope:
-            response = await self._send(request, target)
+            response = await self._send(incoming, target)
             try:
                 body = await self._read(response, watch)
             finally:
@@ -178,15 +217,19 @@ class Exchange:
         streamed = is_stream(response)
         folded = Fold()
         for event in whole_events(CODECS[target.api], body, streamed):
-            folded.add(self._told(target, event) if isinstance(event, Failed) else event)
+            event = self._told(target, event) if isinstance(event, Failed) else event
+            folded.add(restored(event, self._prepared.names))
         self._record.usage = folded.usage
-        answer = folded.answer()
         if streamed:
             self._record.lane = "hub"
+        self._hear(response)
+        if self._record.lane == "byte" and folded.failed is not None and folded.failed.native:
+            self._record.failed = folded.failed
+            return self._respond(redact(body, self._secrets), 200, (*JSON_HEADERS, *self._passed))
+        answer = folded.answer()
         if self._record.lane == "hub":
             body = self._codec.write_answer(answer, self._reply(incoming, target))
         self._record.reason, self._record.whole = answer.end.reason, True
-        self._hear(response)
         return self._respond(body, 200, (*JSON_HEADERS, *self._passed))
 
     async def _read(self, response: UpstreamResponse, watch: Watch) -> bytes:
@@ -204,10 +247,11 @@ class Exchange:
 
     # Streams
 
-    async def _stream(self, incoming: Incoming, target: Target, request: UpstreamRequest) -> Response:
+    async def _stream(self, incoming: Incoming, target: Target) -> Response:
         into, chunks = trio.open_memory_channel[bytes | Failed](PIECES_QUEUED)
         to_client, writes = trio.open_memory_channel[bytes](WRITES_QUEUED)
-        relay = Relay(self._lane(incoming, target), chunks, to_client, self._record, self._service.keep_alive)
+        check = self._checker(target) if self._service.check_streams else None
+        relay = Relay(self._lane(incoming, target), chunks, to_client, self._record, self._service.keep_alive, check)
         relay.start(self._scope.nursery)
 
         def opened(response: UpstreamResponse) -> None:
@@ -215,7 +259,7 @@ class Exchange:
                 relay.lane = self._whole_lane(incoming, target)
             self._hear(response)
 
-        self._scope.nursery.start_soon(self._pump, request, target, into, opened)
+        self._scope.nursery.start_soon(self._pump, incoming, target, into, opened)
         await relay.opened.wait()
         if relay.refused is not None:
             raise GatewayError.of(relay.refused)
@@ -223,7 +267,7 @@ class Exchange:
 
     async def _pump(
         self,
-        request: UpstreamRequest,
+        incoming: Incoming,
         target: Target,
         into: trio.MemorySendChannel[bytes | Failed],
         opened: Callable[[UpstreamResponse], None],
@@ -232,23 +276,36 @@ class Exchange:
         watch = Watch(target.entry.timeouts)
         with into, self._service.lifecycle.pump(watch.scope):
             try:
-                await pump(partial(self._send, request, target), opened, into.clone(), watch)
+                await pump(partial(self._send, incoming, target), opened, into.clone(), watch)
             except Exception:  # a closed channel would be taken for a good end
                 log.exception("request %s: the pump failed", self._record.id)
                 with contextlib.suppress(trio.BrokenResourceError):
                     await into.send(MISTAKE)
 
+    def _checker(self, target: Target) -> Callable[[bytes], None]:
+        """Holds what goes to the client against its API's grammar; a provider's own stream in a tolerant way."""
+        judge, splitter = Judge(self._api, tolerant=target.lane == "byte"), sse.Splitter(self._service.limits.event)
+
+        def check(data: bytes) -> None:
+            for raw in splitter.feed(data):
+                if (broken := judge.feed(raw)) is not None:
+                    log.warning("request %s: the stream breaks %s: %s", self._record.id, broken.rule, broken.found)
+
+        return check
+
     def _lane(self, incoming: Incoming, target: Target) -> Lane:
         limit, tell = self._service.limits.event, partial(self._told, target)
         if target.lane == "byte":
             return ByteLane(self._codec, tell, partial(redact, secrets=self._secrets), limit)
-        return HubLane(CODECS[target.api].reader(), self._codec.writer(self._reply(incoming, target)), tell, limit)
+        writer = self._codec.writer(self._reply(incoming, target))
+        return HubLane(CODECS[target.api].reader(), writer, tell, limit, self._prepared.names)
 
     def _whole_lane(self, incoming: Incoming, target: Target) -> Lane:
         """For a provider that answers whole though a stream was asked for."""
         self._record.lane = "hub"
         writer = self._codec.writer(self._reply(incoming, target))
-        return WholeLane(CODECS[target.api], writer, partial(self._told, target), self._service.limits.answer)
+        tell, limit = partial(self._told, target), self._service.limits.answer
+        return WholeLane(CODECS[target.api], writer, tell, limit, self._prepared.names)
 
     # Back to the client
 
@@ -280,15 +337,6 @@ def whole_events(codec: Codec, body: bytes, streamed: bool) -> list[Event]:
         if (parsed := sse.parse(raw)) is not None:
             events.extend(reader.take(*parsed))
     return [*events, *reader.close()]
-
-
-def credential(headers: Headers) -> str | None:
-    """The client's key, from whichever header its SDK puts it in; for ``passthrough_auth`` only."""
-    given = dict(headers)
-    bearer = given.get("authorization", "")
-    if bearer[:7].lower() == "bearer ":
-        return bearer[7:].strip() or None
-    return bearer or given.get("x-api-key") or None
 
 
 def own_headers(record: Record) -> Headers:

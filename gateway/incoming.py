@@ -99,7 +99,7 @@ def edited(incoming: Incoming, target: Target) -> Outgoing:
     if incoming.model != target.model:
         changes["model"] = msgspec.Raw(msgspec.json.encode(target.model))
     if _SEAL in incoming.body:
-        restored, lost = CODECS[incoming.api].restore(_decoded(incoming), target.recipient.issuer)
+        restored, lost = CODECS[incoming.api].restore(decoded(incoming), target.recipient.issuer)
         changes |= {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in restored.items()}
         dropped.extend(lost)
     refused = [name for name in target.recipient.quirks.refused_fields if name in incoming.members]
@@ -109,7 +109,8 @@ def edited(incoming: Incoming, target: Target) -> Outgoing:
     return Outgoing(msgspec.json.encode(members), dropped=tuple(map(generic, [*refused, *dropped])))
 
 
-def _decoded(incoming: Incoming) -> Mapping[str, Any]:
+def decoded(incoming: Incoming) -> Mapping[str, Any]:
+    """The body as Python values. Raises ``GatewayError`` (400) for what is no JSON."""
     try:
         return msgspec.json.decode(incoming.body, type=dict[str, Any])
     except (msgspec.MsgspecError, RecursionError) as error:

@@ -4,13 +4,14 @@ The byte lane forwards the provider's events untouched and reads along; the hub 
 Both hand out whole events only, so pings and error events always fall on an event boundary.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeAlias, assert_never
 
 import msgspec
 
 from providers.codec import Codec, Reader, Writer
 from providers.failures import last_event
+from providers.names import restored
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import CONTENT, Api, Begin, End, Event, Failed, Usage
@@ -19,6 +20,8 @@ _NOT_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
 
 Told: TypeAlias = Callable[[Failed], Failed]
 """What the client is told of a failure: credentials removed, the status mapped."""
+
+NO_NAMES: Mapping[str, str] = {}
 
 Redact: TypeAlias = Callable[[bytes], bytes]
 """An upstream's bytes without credentials."""
@@ -80,8 +83,11 @@ class Lane(Protocol):
 class HubLane:
     """The APIs differ, or the form does: read, then written anew."""
 
-    def __init__(self, reader: Reader, writer: Writer, told: Told, event_limit: int) -> None:
+    def __init__(
+        self, reader: Reader, writer: Writer, told: Told, event_limit: int, names: Mapping[str, str] = NO_NAMES
+    ) -> None:
         self.seen = Seen()
+        self._names = names
         self._splitter = sse.Splitter(event_limit)
         self._reader = reader
         self._writer = writer
@@ -109,7 +115,7 @@ class HubLane:
             return b""
         if isinstance(event, Failed):
             event = self._told(event)
-        data = self._writer.send(event)
+        data = self._writer.send(restored(event, self._names))
         self.seen.see(event)
         return data
 
@@ -117,8 +123,10 @@ class HubLane:
 class WholeLane(HubLane):
     """The client asked for a stream and the provider answers whole: a stream is made of the finished answer."""
 
-    def __init__(self, codec: Codec, writer: Writer, told: Told, answer_limit: int) -> None:
-        super().__init__(codec.reader(), writer, told, answer_limit)
+    def __init__(
+        self, codec: Codec, writer: Writer, told: Told, answer_limit: int, names: Mapping[str, str] = NO_NAMES
+    ) -> None:
+        super().__init__(codec.reader(), writer, told, answer_limit, names)
         self._codec = codec
         self._limit = answer_limit
         self._parts: list[bytes] = []
@@ -215,7 +223,7 @@ class ByteLane:
 
     def _tell(self, failed: Failed) -> bytes:
         self.seen.see(told := self._told(failed))
-        return last_event(self._codec.api, told, self.seen.begin.id, self._events)
+        return last_event(self._codec.api, told, self.seen.begin, self._events)
 
 
 def _is_second_word(parsed: tuple[str, bytes] | None) -> bool:

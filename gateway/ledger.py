@@ -16,7 +16,7 @@ Ended: TypeAlias = Literal["complete", "refused", "upstream_error", "client_disc
 log = logging.getLogger("trigate")
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Record:
     """One exchange while it runs. Only the tasks of its own request write to it."""
 
@@ -63,12 +63,25 @@ class Ledger:
     def __init__(self, readable: bool | None = None) -> None:
         self._readable = sys.stderr.isatty() if readable is None else readable
         self.count = 0
+        self._open: set[Record] = set()
+
+    def open(self, id: str, api: Api) -> Record:
+        """The record of a new exchange, which ``settle`` closes."""
+        record = Record(id, api)
+        self._open.add(record)
+        return record
+
+    def flush(self) -> None:
+        """Settle what is still open, because the process is about to exit."""
+        for record in tuple(self._open):
+            self.settle(record, disconnected=True)
 
     def settle(self, record: Record, disconnected: bool) -> None:
         """Write ``record`` off, once; called in the one place that runs whatever ended the request."""
         if record.settled:
             return
         record.settled = True
+        self._open.discard(record)
         self.count += 1
         line = self.line(record, disconnected)
         log.info(readable(line) if self._readable else msgspec.json.encode(line).decode())

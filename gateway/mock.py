@@ -158,6 +158,8 @@ def _said(call: Call) -> str:
     for turn in reversed(call.turns):
         if turn.role == "user":
             text = " ".join(part.text for part in turn.parts if isinstance(part, TextPart))
+            if not text:
+                continue  # tool results alone
             return text if len(text) <= 80 else text[:79] + "…"
     return ""
 

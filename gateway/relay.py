@@ -44,11 +44,13 @@ class Relay:
         writes: trio.MemorySendChannel[bytes],
         record: Record,
         keep_alive: float,
+        check: Callable[[bytes], None] | None = None,
     ) -> None:
         self.lane = lane
         self._chunks = chunks
         self._writes = writes
         self._record = record
+        self._check = check
         self._held: list[bytes] = []
         self._held_size = 0
         self._quiet = False  # no keep-alive: in the midst of an event, or the stream is over
@@ -118,6 +120,8 @@ class Relay:
 
     async def _write(self, data: bytes) -> None:
         self._quiet = True
+        if self._check is not None:
+            self._check(data)
         for start in range(0, len(data), WRITE):
             await self._writes.send(data[start : start + WRITE])
         self._quiet = self.lane.seen.over

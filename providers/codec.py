@@ -95,6 +95,11 @@ class Codec(Protocol):
         Returns the members that changed (only those) and the paths that were dropped."""
         ...
 
+    def without_reasoning(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+        """The byte lane's request without the reasoning of earlier turns, for a provider that has refused it. Returns
+        as ``restore`` does."""
+        ...
+
     def reader(self) -> Reader: ...
 
     def read_answer(self, body: bytes) -> Sequence[Event]:

@@ -4,14 +4,14 @@ Reading is one tolerant function for all APIs, because what answers is not alway
 HTML, a router's own shape). Writing is a table per shape.
 """
 
-import time
+import re
 from collections.abc import Mapping
 from typing import Any, assert_never
 
 import msgspec
 
 from streams import sse
-from streams.events import STATUS, Api, Failed, Kind
+from streams.events import STATUS, Api, Begin, Failed, Kind
 
 # By HTTP status of an upstream (B107). 401 and 403 stay what they are here: whose credential it was, the gateway knows.
 KIND_OF_STATUS: Mapping[int, Kind] = {
@@ -96,6 +96,14 @@ OPENAI_CODE: Mapping[Kind, str] = {
     "internal": "server_error",
 }
 
+# How providers say that they cannot take reasoning of an earlier turn (anymore): OpenAI by a code, or only in words,
+# Anthropic in words (maximhq/bifrost#5892, anthropics/anthropic-sdk-python#1598).
+_REASONING_CODES = frozenset(("invalid_encrypted_content",))
+_REASONING_WORDS = re.compile(
+    r"encrypted content .*could not be (verified|decrypted)|Invalid `?signature`? in `?thinking`? block"
+    r"|`?(thinking|redacted_thinking)`? .*cannot be modified"
+)
+
 # The headers of an upstream's error that the client acts on (B103, B108).
 TELLING_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
 
@@ -119,11 +127,10 @@ def read_failure(status: int, body: bytes, headers: tuple[tuple[str, str], ...] 
         param=_text(error.get("param")),
         headers=tuple((name, text) for name, text in headers if name in TELLING_HEADERS),
         details=error.get("details"),
-        raw=body,
     )
 
 
-def read_event_failure(value: Any, raw: bytes) -> Failed:
+def read_event_failure(value: Any) -> Failed:
     """The error in an event of a stream that began with 200: ``value`` is the event's JSON, which holds an error in any
     of the shapes that ``error_object`` knows."""
     error = error_object(value)
@@ -131,7 +138,6 @@ def read_event_failure(value: Any, raw: bytes) -> Failed:
     message = _text(error.get("message")) or "the provider broke the stream off with an error"
     return Failed(
         kind, message, code=_word(error.get("code")), param=_text(error.get("param")), details=error.get("details"),
-        raw=raw,
     )  # fmt: skip
 
 
@@ -157,6 +163,13 @@ def kind_of(error: Mapping[str, Any], default: Kind) -> Kind:
         if isinstance(word, int) and word in KIND_OF_STATUS:
             return KIND_OF_STATUS[word]
     return default
+
+
+def refuses_reasoning(failed: Failed) -> bool:
+    """Whether a provider has refused a request for the reasoning in it, so that it may be asked again without."""
+    if failed.status != 400:
+        return False
+    return failed.code in _REASONING_CODES or _REASONING_WORDS.search(failed.message) is not None
 
 
 def openai_error(failed: Failed) -> dict[str, Any]:
@@ -188,11 +201,11 @@ def _word(value: Any) -> str | None:
     return None if text is None or text.isdigit() else text
 
 
-def last_event(api: Api, failed: Failed, response_id: str, sequence: int) -> bytes:
+def last_event(api: Api, failed: Failed, begin: Begin, sequence: int) -> bytes:
     """The error event that ends a stream which someone else wrote (the byte lane).
 
-    ``response_id`` and ``sequence`` matter to Responses only: the id that its stream has shown and the number that its
-    next event would bear. Nothing may follow, least of all a success terminator.
+    ``begin`` and ``sequence`` matter to Responses only: what its stream has shown of the response, and the number that
+    its next event would bear. Nothing may follow, least of all a success terminator.
     """
     match api:
         case "chat":
@@ -200,7 +213,7 @@ def last_event(api: Api, failed: Failed, response_id: str, sequence: int) -> byt
         case "messages":
             return sse.event("error", {"type": "error", "error": messages_error(failed)})
         case "responses":
-            response = _failed_response(failed, response_id)
+            response = _failed_response(failed, begin)
             return sse.event(
                 "response.failed", {"type": "response.failed", "sequence_number": sequence, "response": response}
             )
@@ -208,19 +221,19 @@ def last_event(api: Api, failed: Failed, response_id: str, sequence: int) -> byt
             assert_never(api)
 
 
-def _failed_response(failed: Failed, response_id: str) -> dict[str, Any]:
-    """A response object with every member that clients ask for, though all we know of it is its id and its failure."""
+def _failed_response(failed: Failed, begin: Begin) -> dict[str, Any]:
+    """A response object with every member that clients ask for, though little is known of it but its failure."""
     code = failed.code or OPENAI_CODE.get(failed.kind, "server_error")
     return {
-        "id": response_id,
+        "id": begin.id,
         "object": "response",
-        "created_at": int(time.time()),
+        "created_at": begin.created or 0,
         "status": "failed",
         "error": {"code": code, "message": failed.message},
         "incomplete_details": None,
         "instructions": None,
         "metadata": {},
-        "model": "",
+        "model": begin.model,
         "output": [],
         "parallel_tool_calls": True,
         "temperature": None,

@@ -175,7 +175,8 @@ class Failed:
     """The answer did not become whole, or never began. Also what every ``GatewayError`` carries.
 
     ``headers`` are those the client needs beside the status (``retry-after``, ``x-should-retry``), ``details`` a JSON
-    value that goes into Messages' ``error.details``. ``raw`` is the upstream's error as it came, never for a client.
+    value that goes into Messages' ``error.details``. ``native``: the answer's own object says so (a Responses object
+    with status ``failed`` or ``queued``), and a client of the same API takes it as an answer.
     """
 
     kind: Kind
@@ -185,7 +186,7 @@ class Failed:
     param: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
     details: Any = None
-    raw: bytes | None = attrs.field(default=None, repr=False)
+    native: bool = False
 
 
 Event: TypeAlias = (

@@ -20,9 +20,6 @@ SMALL = 2_000
 
 LONG = 50_000
 
-# How the last line ends, by recording: known to be wrong.
-KNOWN = {"89ac1f": "the LF of a last CRLF that comes in a read of its own is not forwarded"}
-
 pytestmark = pytest.mark.skipif(not STREAMS, reason=ABSENT)
 
 
@@ -89,14 +86,7 @@ def test_cuts_at_random_give_the_same_events_and_bytes(recording: Recording, cut
     assert sent.rstrip(b"\r\n") == uncut.rstrip(b"\r\n")  # the end of the last line is the next test's business
 
 
-@pytest.mark.parametrize(
-    "recording",
-    [
-        pytest.param(one, id=f"{one.key}-{one.api}", marks=[pytest.mark.xfail(reason=KNOWN[one.key], strict=True)]
-                     if one.key in KNOWN else [])
-        for one in STREAMS
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("recording", params(STREAMS))
 def test_the_byte_lane_forwards_every_byte_however_it_comes(recording: Recording) -> None:
     """An event that lacks its blank line at the end gets it."""
     body = recording.body

@@ -882,7 +882,7 @@ def test_our_error_bodies_keep_every_rule(api, kind):
 @pytest.mark.parametrize("api", APIS)
 def test_a_provider_stream_that_we_end_is_a_well_formed_failure(api):
     start = frames(api, STREAMS[api])[:4]
-    body = b"".join([*start, last_event(api, Failed("upstream", "gone"), "resp_1", len(start))])
+    body = b"".join([*start, last_event(api, Failed("upstream", "gone"), Begin("resp_1", "m", 1), len(start))])
     verdict = judge(api, body, tolerant=True)
     assert verdict.broken is None
     assert verdict.outcome == "failed"

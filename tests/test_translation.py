@@ -8,7 +8,6 @@ from translation_table import NO_EFFECT, PAGE, fate, fates, no_effect, page
 
 from streams.events import APIS
 
-
 PAIRS = [(api, target) for api in PARAMS for target in APIS if api != target]
 
 

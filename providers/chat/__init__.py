@@ -39,6 +39,10 @@ class Chat:
     def restore(self, body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         return restore(body, issuer)
 
+    def without_reasoning(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+        """Chat's reasoning is plain text, which no provider refuses."""
+        return {}, ()
+
     def reader(self) -> ChatReader:
         return ChatReader()
 

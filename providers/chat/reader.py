@@ -161,13 +161,13 @@ class ChatReader:
             return ()
         if data.startswith(b"[DONE]"):
             whole = self._finish or (self._begun and not self._calls.half)
-            return self._end() if whole else self._fail(Failed("upstream", EARLY, raw=data))
+            return self._end() if whole else self._fail(Failed("upstream", EARLY))
         try:
             chunk = _decode(data)
         except _NOT_JSON:
             return self._malformed(event, data)
         if chunk.failure or event == "error":
-            return self._fail(read_event_failure(msgspec.json.decode(data), data))
+            return self._fail(read_event_failure(msgspec.json.decode(data)))
         return self._read(chunk, data)
 
     def close(self) -> Sequence[Event]:
@@ -192,7 +192,7 @@ class ChatReader:
                 self._choice(choice, out)
         if self._finish and self._finish.lower() in FAILURES:
             message = f"the provider could not finish its answer: {self._finish}"
-            return [*out, *self._fail(Failed("upstream", message, raw=raw))]
+            return [*out, *self._fail(Failed("upstream", message))]
         return out
 
     def _begin(self, chunk: _Chunk, out: list[Event]) -> None:
@@ -365,10 +365,10 @@ class ChatReader:
 
     def _malformed(self, event: str, data: bytes) -> Sequence[Event]:
         if event == "error":
-            return self._fail(read_event_failure(None, data))
+            return self._fail(read_event_failure(None))
         if self._finish:  # the answer is whole; what was cut is at most its usage
             return self._end()
-        return self._fail(Failed("upstream", "the upstream sent an event that is not a JSON object", raw=data))
+        return self._fail(Failed("upstream", "the upstream sent an event that is not a JSON object"))
 
 
 def read_answer(body: bytes) -> Sequence[Event]:
@@ -376,11 +376,11 @@ def read_answer(body: bytes) -> Sequence[Event]:
     try:
         chunk = _decode(body)
     except _NOT_JSON:
-        raise GatewayError("upstream", "the provider's answer is not a JSON object", raw=body) from None
+        raise GatewayError("upstream", "the provider's answer is not a JSON object") from None
     if chunk.failure:
-        return (read_event_failure(msgspec.json.decode(body), body),)
+        return (read_event_failure(msgspec.json.decode(body)),)
     if not any(choice.index in (0, None) for choice in chunk.choices or ()):
-        raise GatewayError("upstream", "the provider's answer has no choices", raw=body)
+        raise GatewayError("upstream", "the provider's answer has no choices")
     return ChatReader().whole(chunk, body)
 
 

@@ -58,6 +58,12 @@ class Messages:
                 result.append({**message, "content": blocks})
         return ({"messages": result} if changed else {}), tuple(dropped)
 
+    def without_reasoning(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+        messages = body.get("messages")
+        dropped: dict[str, None] = {}
+        kept = [_unreasoned(message, dropped) for message in messages] if isinstance(messages, list) else []
+        return ({"messages": [message for message in kept if message is not None]} if dropped else {}), tuple(dropped)
+
     def reader(self) -> Reader:
         return MessagesReader()
 
@@ -72,6 +78,18 @@ class Messages:
 
     def write_error(self, failed: Failed, request_id: str) -> bytes:
         return msgspec.json.encode({"type": "error", "error": messages_error(failed), "request_id": request_id})
+
+
+def _unreasoned(message: Any, dropped: dict[str, None]) -> Any:
+    """``message`` without its thinking; ``None`` if nothing else is in it."""
+    content = message.get("content") if isinstance(message, dict) else None
+    if not isinstance(content, list):
+        return message
+    blocks = [block for block in content if not (isinstance(block, dict) and block.get("type") in _OPAQUE)]
+    if len(blocks) == len(content):
+        return message
+    dropped["messages[].content[]"] = None
+    return {**message, "content": blocks} if blocks else None
 
 
 def _unsealed(content: list[Any], issuer: Issuer, at: str, dropped: dict[str, None]) -> list[Any] | None:

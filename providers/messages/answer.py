@@ -223,11 +223,11 @@ def read_answer(body: bytes) -> Sequence[Event]:
     try:
         value = msgspec.json.decode(body)
     except MALFORMED:
-        raise GatewayError("upstream", "the provider's answer is not valid JSON", raw=body) from None
+        raise GatewayError("upstream", "the provider's answer is not valid JSON") from None
     if isinstance(value, dict) and (value.get("type") == "error" or value.get("error")):
-        return [read_event_failure(value, body)]
+        return [read_event_failure(value)]
     if not isinstance(value, dict) or not isinstance(value.get("content"), list):
-        raise GatewayError("upstream", "the provider's answer is no message of the Messages API", raw=body)
+        raise GatewayError("upstream", "the provider's answer is no message of the Messages API")
     return _answer_events(value)
 
 

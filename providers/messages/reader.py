@@ -85,7 +85,7 @@ class MessagesReader:
             return ()
         kind = text_of(value.get("type")) or event
         if kind == "error" or (kind not in _TAKE and value.get("error")):
-            return self._fail(read_event_failure(value, data))
+            return self._fail(read_event_failure(value))
         take = _TAKE.get(kind)
         return () if take is None else self._begin(take(self, value))
 
@@ -300,4 +300,4 @@ def _parsed(text: str, default: Any) -> Any:
 
 
 def _malformed(data: bytes) -> Failed:
-    return Failed("upstream", "the upstream sent an event that is not valid JSON", raw=data)
+    return Failed("upstream", "the upstream sent an event that is not valid JSON")

@@ -50,6 +50,11 @@ class Responses:
             return {}, ()
         return {"input": [item for new in restored for item in new]}, () if all(restored) else ("input[]",)
 
+    def without_reasoning(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+        items = body.get("input")
+        kept = [item for item in items if not _is_reasoning(item)] if isinstance(items, list) else []
+        return ({"input": kept}, ("input[]",)) if isinstance(items, list) and len(kept) < len(items) else ({}, ())
+
     def reader(self) -> Reader:
         return ResponsesReader()
 
@@ -64,6 +69,10 @@ class Responses:
 
     def write_error(self, failed: Failed, request_id: str) -> bytes:
         return msgspec.json.encode({"error": openai_error(failed)})
+
+
+def _is_reasoning(item: Any) -> bool:
+    return isinstance(item, dict) and item.get("type") == "reasoning"
 
 
 def _restored(item: Any, issuer: Issuer) -> list[Any]:

@@ -8,6 +8,7 @@ servers only in the last of them, so each item remembers what it has said and sa
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import attrs
 import msgspec
 
 from providers.codec import new_id
@@ -104,25 +105,25 @@ class ResponsesReader:
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             if isinstance(error, msgspec.ValidationError) and not data.lstrip().startswith(b"{"):
                 return ()  # JSON, but no object; `[DONE]`, which some servers send, looks like one
-            return self._fail(Failed("upstream", UNREADABLE, raw=data[:4096]))
+            return self._fail(Failed("upstream", UNREADABLE))
         name = wire.type if isinstance(wire.type, str) else event
         taker = _TAKERS.get(name)
         if taker is not None:
             return self._led(taker(self, wire))
         if name == "response.failed":
-            return self._end(wire.response, "failed", data)
+            return self._end(wire.response, "failed")
         if name == "error" or wire.error:
-            return self._fail(read_event_failure(load(data), data))
+            return self._fail(read_event_failure(load(data)))
         return ()  # keepalive, progress of hosted tools, whatever is new
 
     def close(self) -> Sequence[Event]:
         return () if self._ended else self._fail(EARLY)
 
-    def whole(self, response: Json, raw: bytes) -> Sequence[Event]:
+    def whole(self, response: Json) -> Sequence[Event]:
         """The events of a whole response object."""
         self._created(response)
         status = response.get("status")
-        return self._end(response, status if isinstance(status, str) else "completed", raw)
+        return self._end(response, status if isinstance(status, str) else "completed")
 
     def _fail(self, failed: Failed) -> Sequence[Event]:
         self._ended = True
@@ -398,19 +399,22 @@ class ResponsesReader:
 
     def _take_completed(self, wire: Wire) -> Sequence[Event]:
         status = as_object(wire.response).get("status")
-        return self._end(wire.response, status if status in ("incomplete", *UNWELL) else "completed", b"")
+        return self._end(wire.response, status if status in ("incomplete", *UNWELL) else "completed")
 
     def _take_incomplete(self, wire: Wire) -> Sequence[Event]:
-        return self._end(wire.response, "incomplete", b"")
+        return self._end(wire.response, "incomplete")
 
-    def _end(self, value: Any, status: str, raw: bytes) -> Sequence[Event]:
+    def _end(self, value: Any, status: str) -> Sequence[Event]:
         response = as_object(value)
         self._ended = True
         begin = () if self._begun else (self._created(response),)
         self._begun = True
         usage = read_usage(response.get("usage"))
-        if status in UNWELL or status in UNFINISHED:
-            return [*begin, *usage, _failure(response, status, raw)]
+        if status in UNWELL:
+            return [*begin, *usage, attrs.evolve(read_event_failure(response), native=True)]
+        if status in UNFINISHED:  # a background response: there is no answer yet
+            message = f"the provider's answer is not finished: its status is {status!r}"
+            return [*begin, *usage, Failed("upstream", message, native=True)]
         return [*begin, *self._rest(response), *usage, self._reason(response, status)]
 
     def _rest(self, response: Json) -> list[Event]:
@@ -466,13 +470,7 @@ def read_answer(body: bytes) -> Sequence[Event]:
     """A whole response object as events. Raises a 502 ``GatewayError`` for anything else that is no error either."""
     value = load(body)
     if isinstance(value, dict) and (value.get("object") == "response" or isinstance(value.get("output"), list)):
-        return ResponsesReader().whole(value, body)
+        return ResponsesReader().whole(value)
     if isinstance(value, dict) and value.get("error"):
-        return (read_event_failure(value, body),)
-    raise GatewayError("upstream", "the upstream's answer is no JSON of the Responses API", raw=body[:4096])
-
-
-def _failure(response: Json, status: str, raw: bytes) -> Failed:
-    if status in UNWELL or response.get("error"):
-        return read_event_failure(response, raw)
-    return Failed("upstream", f"the upstream's answer is not finished: its status is {status!r}", raw=raw[:4096])
+        return (read_event_failure(value),)
+    raise GatewayError("upstream", "the upstream's answer is no JSON of the Responses API")

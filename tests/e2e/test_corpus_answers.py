@@ -103,9 +103,7 @@ TRANSLATED = [cell for cell in cells(REPLAYED) if not cell.passes and cell not i
 REFUSED = cells(errors())
 
 # What is known to be wrong, by what a cell's id matches. A cell that has become right fails until its row is gone.
-KNOWN: tuple[tuple[str, str], ...] = (
-    (r"64d6e2-.*-to_responses_whole", "a queued background response passes to the client that asked for it"),
-)
+KNOWN: tuple[tuple[str, str], ...] = ()
 
 
 def params(found: list[Cell]) -> list[Any]:
