@@ -1,0 +1,239 @@
+"""What the gateway does about losses: strict mode, names that a provider would refuse, reasoning that it has refused,
+counting tokens, and the check of live streams."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from harness import Gateway, complaint, config, eventually, free_port, provider, running
+from upstreams import PATHS, Raw, Script, ToolCall, Upstream, fake_upstream
+
+APIS = ("chat", "messages", "responses")
+MODELS = {api: f"only-{api}" for api in APIS}
+JSON = (("content-type", "application/json"),)
+LONG = "mcp__a_server_with_a_long_name__" + "a.tool_" * 10
+SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with fake_upstream() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    entries = [provider(f"anthropic/{name}", upstream.url, [api], name=name) for api, name in MODELS.items()]
+    port = free_port()
+    with running(config(entries, port), port, "--check-streams") as process:
+        yield process
+
+
+def body(api: str, model: str, **more: Any) -> dict[str, Any]:
+    asked = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
+    return {"model": model, **asked, **({"max_tokens": 100} if api == "messages" else {}), **more}
+
+
+# Strict mode
+
+
+def test_a_loss_is_named_by_default_and_refused_in_strict_mode(gateway, upstream):
+    asked = body("chat", MODELS["messages"], seed=7, logit_bias={"1": 2}, user="u-1")
+    upstream.script(Script(text="fine"))
+    reply = gateway.request("POST", PATHS["chat"], asked)
+    assert reply.status == 200
+    assert set(reply.headers["x-trigate-dropped"].split(",")) == {"seed", "logit_bias"}
+    upstream.script()
+    error = complaint("chat", gateway.request("POST", PATHS["chat"], asked, {"x-trigate-strict": "1"}), 400)
+    assert error["param"] == "seed"
+    assert "seed, logit_bias" in error["message"]
+    assert upstream.seen == []
+
+
+def test_a_hint_is_no_reason_to_refuse_in_strict_mode(gateway, upstream):
+    marked = [{"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}]
+    asked = body("messages", MODELS["chat"]) | {"messages": [{"role": "user", "content": marked}]}
+    upstream.script(Script(text="fine"))
+    reply = gateway.request("POST", PATHS["messages"], asked, {"x-trigate-strict": "1"})
+    assert reply.status == 200
+    assert reply.headers["x-trigate-dropped"] == "messages[].content[].cache_control"
+
+
+def test_strict_mode_of_the_config_can_be_lifted_for_one_request(upstream):
+    port = free_port()
+    entry = provider("anthropic/m", upstream.url, ["messages"], name="m")
+    with running(config([entry], port, strict=True), port) as process:
+        upstream.script(Script(text="fine"))
+        complaint("chat", process.request("POST", PATHS["chat"], body("chat", "m", seed=7)), 400)
+        reply = process.request("POST", PATHS["chat"], body("chat", "m", seed=7), {"x-trigate-strict": "0"})
+        assert reply.status == 200
+
+
+# Tool names (BerriAI/litellm#13609)
+
+
+def tool(api: str, name: str) -> dict[str, Any]:
+    match api:
+        case "chat":
+            return {"type": "function", "function": {"name": name, "parameters": SCHEMA}}
+        case "messages":
+            return {"name": name, "input_schema": SCHEMA}
+        case _:
+            return {"type": "function", "name": name, "parameters": SCHEMA, "strict": False}
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize(("api", "other"), [(a, b) for a in APIS for b in APIS if a != b])
+def test_a_name_that_providers_refuse_comes_back_as_it_was(gateway, upstream, api, other, stream):
+    upstream.script(Raw(500, JSON, (b"{}",)))  # first: which name does the provider get?
+    asked = body(api, MODELS[other], tools=[tool(api, LONG)], stream=stream)
+    gateway.request("POST", PATHS[api], asked)
+    sent = upstream.seen[0].json["tools"][0]
+    name = sent["function"]["name"] if other == "chat" else sent["name"]
+    assert len(name) <= 64
+    assert "." not in name
+    upstream.script(Script(calls=(ToolCall("call_1", name, '{"a":1}'),), stop="tool_calls"))
+    reply = gateway.request("POST", PATHS[api], asked)
+    assert reply.status == 200
+    assert LONG in reply.body.decode()
+    assert name not in reply.body.decode()
+
+
+# Reasoning that the provider refuses (maximhq/bifrost#5892, anthropics/anthropic-sdk-python#1598)
+
+REFUSALS = {
+    "messages": b'{"type":"error","error":{"type":"invalid_request_error","message":"messages.1.content.0: '
+    b'Invalid `signature` in `thinking` block"}}',
+    "responses": b'{"error":{"message":"The encrypted content for item rs_1 could not be verified.","type":'
+    b'"invalid_request_error","param":null,"code":"invalid_encrypted_content"}}',
+}
+
+
+def with_thoughts(api: str) -> dict[str, Any]:
+    if api == "messages":
+        thought = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
+        turns = [
+            {"role": "user", "content": "hi"},
+            {"role": "assistant", "content": [thought, {"type": "text", "text": "ho"}]},
+            {"role": "user", "content": "again"},
+        ]
+        return body(api, MODELS[api]) | {"messages": turns}
+    items = [
+        {"role": "user", "content": "hi"},
+        {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"},
+        {"role": "assistant", "content": "ho"},
+        {"role": "user", "content": "again"},
+    ]
+    return body(api, MODELS[api]) | {"input": items}
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("api", REFUSALS)
+def test_refused_reasoning_is_left_out_and_asked_once_more(gateway, upstream, api, stream):
+    upstream.script(Raw(400, JSON, (REFUSALS[api],)), Script(text="fine"))
+    reply = gateway.request("POST", PATHS[api], with_thoughts(api) | {"stream": stream})
+    assert reply.status == 200
+    assert reply.headers["x-trigate-attempts"] == "2"
+    assert reply.headers["x-trigate-dropped"] == ("messages[].content[]" if api == "messages" else "input[]")
+    first, second = upstream.seen
+    assert b"c2ln" in first.body or b"gAAA" in first.body
+    assert b"c2ln" not in second.body
+    assert b"gAAA" not in second.body
+    assert b"again" in second.body
+
+
+@pytest.mark.parametrize("api", REFUSALS)
+def test_it_is_asked_no_third_time(gateway, upstream, api):
+    upstream.script(*[Raw(400, JSON, (REFUSALS[api],))] * 3)
+    complaint(api, gateway.request("POST", PATHS[api], with_thoughts(api)), 400, passed=True)
+    assert len(upstream.seen) == 2
+
+
+def test_a_refusal_of_something_else_is_not_asked_again(gateway, upstream):
+    upstream.script(Raw(400, JSON, (b'{"error":{"message":"bad tools","type":"invalid_request_error"}}',)))
+    complaint("responses", gateway.request("POST", PATHS["responses"], with_thoughts("responses")), 400, passed=True)
+    assert len(upstream.seen) == 1
+
+
+@pytest.mark.parametrize("client", ["chat", "responses"])
+def test_sealed_reasoning_that_is_refused_is_left_out_too(gateway, upstream, client):
+    upstream.script(Script(thinking="hm", seal="c2ln", text="ho"))
+    answer = gateway.request("POST", PATHS[client], body(client, MODELS["messages"])).json
+    if client == "chat":
+        history = {"messages": [{"role": "user", "content": "hi"}, answer["choices"][0]["message"],
+                                {"role": "user", "content": "again"}]}  # fmt: skip
+    else:
+        history = {
+            "input": [{"role": "user", "content": "hi"}, *answer["output"], {"role": "user", "content": "again"}]
+        }
+    upstream.script(Raw(400, JSON, (REFUSALS["messages"],)), Script(text="fine"))
+    reply = gateway.request("POST", PATHS[client], body(client, MODELS["messages"]) | history)
+    assert reply.status == 200
+    assert b"c2ln" in upstream.seen[0].body
+    assert b"c2ln" not in upstream.seen[1].body
+
+
+# Counting (Wei-Shaw/sub2api#657, BerriAI/litellm#13252)
+
+COUNT = "/v1/messages/count_tokens"
+
+
+def count(gateway: Gateway, model: str, path: str = COUNT):
+    asked = {"model": model, "messages": [{"role": "user", "content": "hello " * 100}], "tools": []}
+    return gateway.request("POST", path, asked, {"anthropic-beta": "x-1"})
+
+
+def test_a_provider_that_counts_is_asked(gateway, upstream):
+    upstream.script(Raw(200, JSON, (b'{"input_tokens":123}',)))
+    reply = count(gateway, MODELS["messages"], f"{COUNT}?beta=true")
+    assert (reply.status, reply.json) == (200, {"input_tokens": 123})
+    assert "x-trigate-estimated" not in reply.headers
+    (seen,) = upstream.seen
+    assert (seen.path, seen.query, seen.header("anthropic-beta")) == (COUNT, "beta=true", "x-1")
+
+
+@pytest.mark.parametrize("model", [MODELS["chat"], MODELS["responses"]])
+def test_others_get_an_estimate_that_says_so(gateway, upstream, model):
+    upstream.script()
+    reply = count(gateway, model)
+    assert reply.status == 200
+    assert reply.headers["x-trigate-estimated"] == "1"
+    assert 100 <= reply.json["input_tokens"] <= 400
+    assert upstream.seen == []
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_a_messages_server_that_does_not_count_is_no_failure(gateway, upstream, status):
+    upstream.script(Raw(status, JSON, (b"{}",)))
+    reply = count(gateway, MODELS["messages"])
+    assert (reply.status, reply.headers["x-trigate-estimated"]) == (200, "1")
+
+
+def test_a_count_that_fails_is_an_error_in_shape(gateway, upstream):
+    upstream.script(Raw(429, JSON, (b'{"type":"error","error":{"type":"rate_limit_error","message":"slow"}}',)))
+    error = complaint("messages", count(gateway, MODELS["messages"]), 429, passed=True)
+    assert error["message"] == "slow"
+
+
+# The check of live streams
+
+
+def test_a_stream_that_breaks_its_grammar_is_logged(gateway, upstream):
+    broken = (
+        b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}]}\n\nid: 7\ndata: [DONE]\n\n'
+    )
+    upstream.script(Raw(200, (("content-type", "text/event-stream"),), (broken,)))
+    gateway.request("POST", PATHS["chat"], body("chat", MODELS["chat"], stream=True))
+    assert eventually(lambda: [line for line in gateway.log if "the stream breaks" in line])
+
+
+def test_good_streams_are_not_logged(gateway, upstream):
+    for api in APIS:
+        for other in APIS:
+            upstream.script(
+                Script(thinking="hm", text="one two", calls=(ToolCall("call_1", "f", "{}"),), stop="tool_calls")
+            )
+            reply = gateway.request("POST", PATHS[api], body(api, MODELS[other], stream=True))
+            request_id = reply.headers["x-request-id"]
+            eventually(lambda id=request_id: any(id in line for line in gateway.log))
+            assert [line for line in gateway.log if request_id in line and "the stream breaks" in line] == []
