@@ -13,7 +13,7 @@ import msgspec
 from streams import sse
 from streams.events import STATUS, Api, Begin, Failed, Kind
 
-# By HTTP status of an upstream (B107). 401 and 403 stay what they are here: whose credential it was, the gateway knows.
+# By HTTP status of an upstream. 401 and 403 stay what they are here: whose credential it was, the gateway knows.
 KIND_OF_STATUS: Mapping[int, Kind] = {
     400: "invalid_request",
     401: "authentication",
@@ -104,7 +104,7 @@ _REASONING_WORDS = re.compile(
     r"|`?(thinking|redacted_thinking)`? .*cannot be modified"
 )
 
-# The headers of an upstream's error that the client acts on (B103, B108).
+# The headers of an upstream's error that the client acts on (api7/aisix#144).
 TELLING_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
 
 
@@ -173,7 +173,8 @@ def refuses_reasoning(failed: Failed) -> bool:
 
 
 def openai_error(failed: Failed) -> dict[str, Any]:
-    """The ``error`` member of Chat and Responses. ``code`` is never a status as a string (B106)."""
+    """The ``error`` member of Chat and Responses. ``code`` is never a status as a string
+    (anthropics/claude-code#51700)."""
     return {
         "message": failed.message,
         "type": OPENAI_TYPE[failed.kind],

@@ -101,7 +101,7 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
 
 
 def is_plain(raw: bytes) -> bool:
-    """Whether the event has neither ``id:`` nor ``retry:`` (B105a: after one, comments break the openai SDK)."""
+    """Whether the event has neither ``id:`` nor ``retry:`` (after one, the openai SDK takes comments for events)."""
     return not any(line.startswith((b"id:", b"retry:")) for line in _LINE_END.split(raw))
 
 
