@@ -143,12 +143,20 @@ def lint(file: str, api: Any, tolerant: bool, as_json: bool) -> None:
 @click.option("--port", type=PORT, default=51001, show_default=True, metavar="PORT", help="Listen on PORT.")
 @click.option("--pace", type=click.FloatRange(0), default=PACE, metavar="SECONDS",
               help=f"Pause between two words of a stream; default: {PACE}.")  # fmt: skip
-def mock(host: str, port: int, pace: float) -> None:
+@click.option("--faults", is_flag=True, help="List the models that fail on request, and do nothing else.")
+def mock(host: str, port: int, pace: float, faults: bool) -> None:
     """Run a stand-in provider that speaks all three APIs.
 
     It streams text word by word, calls the first tool of a request that offers tools, and thinks when it is asked
     to. It takes every model name and needs no key: a config points at it with base_url: http://localhost:51001.
+    Models named fault/… fail on request, each in its own way.
     """
+    if faults:
+        from gateway.faults import listed
+
+        for name, says in listed().items():
+            click.echo(f"{name:<26}{says}")
+        return
     gc.disable()
     from gateway.command_serve import run_mock
 

@@ -7,11 +7,15 @@ from functools import partial
 from typing import Any
 
 import msgspec
+import trio
 from quart import Response, g, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from gateway.config import Config
+from gateway.cors import Cors
+from gateway.decompress import decompress, read_coding
+from gateway.door import Door
 from gateway.errors import MISTAKE
 from gateway.exchange import JSON_HEADERS, Exchange, Service, own_headers
 from gateway.headers import Headers
@@ -34,6 +38,9 @@ ROUTES: dict[str, Api] = {
 FULL = Failed(
     "overloaded", "the gateway serves as many requests as its limits.in_flight allows", headers=(("retry-after", "1"),)
 )
+OPEN = ("healthz", "readyz", "root")
+"""Endpoints that nobody needs a key for."""
+
 KIND_OF_HTTP: dict[int, Kind] = {404: "not_found", 413: "too_large", 500: "internal"}
 
 
@@ -48,18 +55,28 @@ def create_app(config: Config, lifecycle: Lifecycle | None = None, *, check_stre
     lifecycle = lifecycle or Lifecycle()
     ledger = Ledger()
     lifecycle.on_flush(ledger.flush)
-    router = Router(config)
+    lifecycle.most_connections = config.limits.connections
+    router, door = Router(config), Door(config)
     upstream = Upstream(ca_path=str(config.ca_path) if config.ca_path else None)
     service = Service(
-        router, upstream, lifecycle, config.limits, config.keep_alive, config.strict, check_streams=check_streams
+        router,
+        upstream,
+        lifecycle,
+        config.limits,
+        config.keep_alive,
+        config.strict,
+        check_streams=check_streams,
+        door=door,
     )
 
     app.after_serving(upstream.aclose)
+    _add_cors(app, Cors(config.cors))
+    _add_door(app, door, ledger)
     for path, api in ROUTES.items():
         app.add_url_rule(path, api, _exchange(service, ledger, api, Exchange.answer), methods=["POST"])
     count = _exchange(service, ledger, "messages", Exchange.count)
     app.add_url_rule("/v1/messages/count_tokens", "count_tokens", count, methods=["POST"])
-    _add_models(app, router)
+    _add_models(app, router, door)
     _add_health(app, lifecycle)
     _add_errors(app, ledger)
     return app
@@ -71,17 +88,26 @@ def _exchange(
     async def view() -> Response:
         scope = current_scope()
         record = _record(api, ledger)
-        asked = Asked(_client_headers(), request.query_string.decode("latin-1"))
+        asked = Asked(_client_headers(), request.query_string.decode("latin-1"), record.client)
         exchange = Exchange(service, api, asked, scope, record)
         if service.lifecycle.in_flight > service.limits.in_flight:
             return exchange.refuse(FULL)
-        encoding = request.headers.get("content-encoding", "identity").strip().lower()
-        if encoding not in ("", "identity"):
-            message = f"content-encoding {encoding} is not supported: send the body uncompressed"
-            return exchange.refuse(Failed("invalid_request", message, status=415))
-        return await answer(exchange, await read_body())
+        try:
+            body = await _plain_body(service.limits.request_body)
+        except GatewayError as error:
+            return exchange.refuse(error.failed)
+        return await answer(exchange, body)
 
     return view
+
+
+async def _plain_body(limit: int) -> bytes:
+    """The request's body, decompressed. Raises ``GatewayError`` and what ``read_body`` raises."""
+    coding = read_coding(",".join(request.headers.getlist("content-encoding")))
+    body = await read_body()
+    if coding is None:
+        return body
+    return await trio.to_thread.run_sync(decompress, body, coding, limit)
 
 
 def _record(api: Api, ledger: Ledger) -> Record:
@@ -90,6 +116,7 @@ def _record(api: Api, ledger: Ledger) -> Record:
     if record is None:
         scope = current_scope()
         record = g.record = ledger.open(scope.id, api)
+        record.client = g.get("client")
         scope.on_close(partial(ledger.settle, record))
     return record
 
@@ -113,14 +140,55 @@ def _ids() -> Headers:
     return (("x-request-id", own), ("request-id", own)) if _is_anthropic() else (("x-request-id", own),)
 
 
+# Who may come in
+
+
+def _add_cors(app: QuartTrio, cors: Cors) -> None:
+    if not cors:
+        return
+
+    async def preflight() -> Response | None:
+        if request.method != "OPTIONS" or not request.path.startswith("/v1/"):
+            return None
+        wished = request.headers.get("access-control-request-headers", "")
+        response = respond(b"", 204, (*cors.preflight(request.headers.get("origin"), wished), *_ids()))
+        for name in ("content-type", "content-length"):  # RFC 9110, section 8.6: not with a 204
+            response.headers.pop(name, None)
+        return response
+
+    async def share(response: Response) -> Response:
+        if request.method != "OPTIONS" and request.path.startswith("/v1/"):
+            for name, value in cors.answered(request.headers.get("origin"), response.headers.keys()):
+                response.headers.add(name, value)
+        return response
+
+    app.before_request(preflight)
+    app.after_request(share)
+
+
+def _add_door(app: QuartTrio, door: Door, ledger: Ledger) -> None:
+    async def knock() -> Response | None:
+        if request.endpoint in OPEN:
+            return None
+        try:
+            g.client = door.admit(_client_headers())
+        except GatewayError as error:
+            return _refused(error.failed, ledger)
+        return None
+
+    app.before_request(knock)
+
+
 # Models
 
 
-def _add_models(app: QuartTrio, router: Router) -> None:
+def _add_models(app: QuartTrio, router: Router, door: Door) -> None:
     started = int(time.time())
-    models = router.models()
+    known = router.models()
 
     async def listing() -> Response:
+        allowed = door.allowed(g.client, (model.id for model in known))
+        models = [model for model in known if model.id in allowed]
         if _is_anthropic():
             ids = [model.id for model in models]
             return _json(
@@ -139,10 +207,11 @@ def _add_models(app: QuartTrio, router: Router) -> None:
         anthropic = _is_anthropic()
         try:
             target = router.resolve(model_id, "messages" if anthropic else "chat")
+            door.check(g.client, model_id, target.entry, target.model, None)
         except GatewayError as error:
             codec = CODECS["messages" if anthropic else "chat"]
             body = codec.write_error(error.failed, current_scope().id)
-            return respond(body, error.failed.status, (*JSON_HEADERS, *_ids()))
+            return respond(body, error.failed.status, (*JSON_HEADERS, *error.failed.headers, *_ids()))
         model = Model(model_id, target.entry.provider.display_name)
         return _json((_anthropic_model if anthropic else _openai_model)(model, started))
 
@@ -182,12 +251,7 @@ def _add_health(app: QuartTrio, lifecycle: Lifecycle) -> None:
 
 def _add_errors(app: QuartTrio, ledger: Ledger) -> None:
     async def http_error(error: HTTPException) -> Response:
-        failed = _http_failed(error)
-        record = _record(_api_of(request.path), ledger)
-        record.failed = failed
-        record.answered(failed.status)
-        body = CODECS[record.api].write_error(failed, record.id)
-        return respond(body, failed.status, (*JSON_HEADERS, *failed.headers, *own_headers(record)))
+        return _refused(_http_failed(error), ledger)
 
     async def upgrade() -> Response:
         # Codex falls back to HTTP on a 426 and on nothing else (openai/codex#43353).
@@ -202,6 +266,14 @@ def _add_errors(app: QuartTrio, ledger: Ledger) -> None:
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(Exception, our_mistake)
     app.add_websocket("/v1/responses", "upgrade", upgrade)
+
+
+def _refused(failed: Failed, ledger: Ledger) -> Response:
+    record = _record(_api_of(request.path), ledger)
+    record.failed = failed
+    record.answered(failed.status)
+    body = CODECS[record.api].write_error(failed, record.id)
+    return respond(body, failed.status, (*JSON_HEADERS, *failed.headers, *own_headers(record)))
 
 
 def _http_failed(error: HTTPException) -> Failed:
@@ -225,6 +297,6 @@ def _http_failed(error: HTTPException) -> Failed:
 
 def _api_of(path: str) -> Api:
     """Whose error shape a path gets, known or not."""
-    if path.startswith("/v1/messages"):
+    if path.startswith("/v1/messages") or (path.startswith("/v1/models") and _is_anthropic()):
         return "messages"
     return "responses" if path.startswith("/v1/responses") else "chat"

@@ -80,10 +80,11 @@ def run_mock(host: str, port: int, pace: float) -> int:
         sock = bind(host, port)
     except BindFailed as error:
         return _refused(error)
-    app = create_mock(pace)
+    state = Lifecycle()
+    app = create_mock(pace, state)
     _settle_memory()
     announce = partial(_banner, "trigate mock", [sock], MODELS, MODELS[0])
-    trio.run(partial(serve, app, [sock], state=Lifecycle(), drain=1, ready=announce))
+    trio.run(partial(serve, app, [sock], state=state, drain=1, ready=announce))
     return 0
 
 
@@ -196,27 +197,35 @@ def _place(sock: socket.socket) -> str:
 
 
 def _warn_if_open(config: Config, sockets: Sequence[socket.socket]) -> None:
-    has_keys = any(entry.key for entry in config.entries)
-    if has_keys and not all(_address(sock).is_loopback for sock in sockets):
-        click.echo("warning: every machine that can connect here can use the keys in this config", err=True)
+    if config.client_keys or all(_address(sock).is_loopback for sock in sockets):
+        return
+    text = (
+        "WARNING: there are no client_keys: every machine that can connect here can use the keys in this config. "
+        "Set client_keys, or listen on 127.0.0.1 only."
+    )
+    click.secho(text, fg="red", bold=True, err=True, color=False if os.environ.get("NO_COLOR") else None)
 
 
 # The demo
 
 
 def demo_config(upstream: str) -> Config:
-    """A provider for each API, all of them the mock at ``upstream``: every pair of APIs can be tried."""
+    """A provider for each API, all of them the mock at ``upstream``: every pair of APIs can be tried, and every fault
+    of the mock as ``fault/NAME``, or as ``fault-chat/NAME`` and so on where only that API is spoken."""
     provider = {"provider_interface": "openai", "base_url": f"{upstream}/v1", "access_key": "demo"}
+    apis = ["chat", "messages", "responses"]
     return from_mapping(
         {
             "version": "v0.3.0",
             "listeners": [{"type": "model", "name": "demo", "port": PORT}],
             "model_providers": [
                 {**provider, "model": "demo/mock-large", "name": "demo", "default": True,
-                 "speaks": ["chat", "messages", "responses"]},
+                 "speaks": apis},
                 {**provider, "model": "chat-only/mock-large", "name": "demo-chat", "speaks": ["chat"]},
                 {**provider, "model": "messages-only/mock-large", "name": "demo-messages", "speaks": ["messages"]},
                 {**provider, "model": "responses-only/mock-large", "name": "demo-responses", "speaks": ["responses"]},
+                {**provider, "model": "fault/*", "speaks": apis},
+                *({**provider, "model": f"fault-{api}/*", "speaks": [api]} for api in apis),
             ],
         }
     )  # fmt: skip
@@ -225,11 +234,11 @@ def demo_config(upstream: str) -> Config:
 async def _demo(
     config: Config, sock: socket.socket, mock_sock: socket.socket, pace: float, check_streams: bool
 ) -> None:
-    lifecycle = Lifecycle()
-    app, mock = create_app(config, lifecycle, check_streams=check_streams), create_mock(pace)
+    lifecycle, mock_state = Lifecycle(), Lifecycle()
+    app, mock = create_app(config, lifecycle, check_streams=check_streams), create_mock(pace, mock_state)
     _settle_memory()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(serve, mock, [mock_sock], state=Lifecycle(), signals=False))
+        nursery.start_soon(partial(serve, mock, [mock_sock], state=mock_state, signals=False))
         announce = partial(_announce, config, [sock])
         await serve(app, [sock], state=lifecycle, drain=config.drain, ready=announce)
         nursery.cancel_scope.cancel()

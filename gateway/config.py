@@ -4,8 +4,9 @@ The format is that of Plano's model gateway, v0.1 to v0.4, with a few keys of ou
 ``from_mapping`` the same content from a program, ``discover`` finds the file.
 """
 
+import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,8 +15,8 @@ import attrs
 from gateway import document, schema
 from gateway.document import ConfigError, Document, Mistake
 from gateway.names import Names
-from gateway.schema import RawConfig, RawEntry, RawLegacyListeners, RawListener, RawTimeouts
-from gateway.settings import Config, Entry, Limits, Listener
+from gateway.schema import RawClientKey, RawConfig, RawEntry, RawLegacyListeners, RawListener, RawTimeouts
+from gateway.settings import ClientKey, Config, Entry, Limits, Listener
 from gateway.variables import Unresolved, Variables
 from providers import catalog
 from providers.catalog import Provider, Speaks
@@ -155,6 +156,7 @@ class _Builder:
         key, items = self._items(raw)
         entries = self._entries(key, items, timeouts)
         aliases = self._aliases(raw, entries)
+        client_keys = self._client_keys(raw, entries)
         if common.max_retries:
             self._warnings.append("listeners[].max_retries: accepted, not enforced yet")
         return Config(
@@ -166,6 +168,8 @@ class _Builder:
             timeouts=timeouts,
             max_retries=common.max_retries or 0,
             strict=raw.strict,
+            client_keys=client_keys,
+            cors=raw.cors,
             ca_path=Path(raw.overrides.upstream_tls_ca_path) if raw.overrides.upstream_tls_ca_path else None,
             warnings=tuple(dict.fromkeys(self._warnings)),
             notes=tuple(dict.fromkeys(self._notes)),
@@ -297,6 +301,7 @@ class _Builder:
             speaks=self._speaks(path, raw, provider),
             quirks=raw.quirks or {},
             timeouts=_timeouts(timeouts, raw.timeouts),
+            on_disconnect=raw.on_disconnect,
             written=raw.model,
         )
 
@@ -373,6 +378,64 @@ class _Builder:
             except GatewayError as error:
                 self._wrong(path, str(error), "name one of them")
         return aliases
+
+    # Clients
+
+    def _client_keys(self, raw: RawConfig, entries: tuple[Entry, ...]) -> tuple[ClientKey, ...]:
+        """An empty list is a mistake and not an open door."""
+        if raw.client_keys == ():
+            self._wrong(("client_keys",), "an empty list", "list at least one key, or leave it out to let everybody in")
+        others = {*raw.model_aliases, *(entry.name for entry in entries if entry.wildcard)}
+        names = Names(entries, {})
+        keys: dict[bytes, ClientKey] = {}
+        for i, item in enumerate(raw.client_keys or ()):
+            path = ("client_keys", i)
+            if item is None and path not in self._faulty:
+                self._wrong(path, "an empty item", "each item needs a name, and a key or its sha256")
+            if item is not None:
+                self._check_models((*path, "models"), item.models, names, others)
+            key = None if item is None else self._client_key(path, item)
+            if key is None:
+                continue
+            if any(key.name == other.name for other in keys.values()):
+                self._wrong((*path, "name"), f"the name {key.name} is taken already", "give each key its own name")
+            first = keys.setdefault(key.digest, key)
+            if first is not key:
+                self._wrong(path, f"the same key as {first.name}'s", "each client needs a key of its own")
+        return tuple(keys.values())
+
+    def _client_key(self, path: document.Path, raw: RawClientKey) -> ClientKey | None:
+        if not raw.name:
+            self._wrong((*path, "name"), "an empty name", "name the client: it stands in the log")
+        if (raw.key is None) == (raw.sha256 is None):
+            if path not in self._faulty:
+                found = "neither key nor sha256" if raw.key is None else "key and sha256"
+                self._wrong(path, found, "give one of the two")
+            return None
+        if raw.sha256 is not None:
+            known = not isinstance(raw.sha256, Unresolved)
+            digest = bytes.fromhex(raw.sha256) if known else raw.sha256.encode()
+        elif raw.key:
+            digest = hashlib.sha256(raw.key.encode()).digest()
+        else:
+            self._wrong((*path, "key"), "an empty key", "give one that nobody can guess: openssl rand -hex 32")
+            return None
+        return ClientKey(raw.name, digest, raw.models)
+
+    def _check_models(
+        self, path: document.Path, models: tuple[str, ...] | None, names: Names, others: Collection[str]
+    ) -> None:
+        if models == ():
+            self._wrong(path, "an empty list", "name at least one model, or leave it out to allow all")
+        for i, model in enumerate(models or ()):
+            try:
+                known = isinstance(model, Unresolved) or model in others or names.direct(model) is not None
+            except GatewayError as error:
+                self._wrong((*path, i), str(error), "name one of them")
+                continue
+            if not known and not self._entry_left_out:
+                found = f"{schema.describe(model)} is no configured model"
+                self._wrong((*path, i), found, "name one of model_providers or model_aliases")
 
 
 _DURATIONS = ("drain", "drain_delay", "keep_alive")

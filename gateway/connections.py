@@ -38,6 +38,8 @@ WRITE_TIMEOUT: Final = 30.0
 KEPT: Final = 64 * 1024  # bytes of a pipelined request that are read while another is being answered
 SKIP_BYTES: Final = 64 * 2**20  # how much of a body, and for how long, is read behind an answer that came early
 SKIP_SECONDS: Final = 5.0
+MAX_TARGET: Final = 8192  # bytes of a path with its query; RFC 9112, section 3, asks for 8000 at least
+TURN_AWAY_SECONDS: Final = 1.0
 
 
 class Traffic:
@@ -47,6 +49,8 @@ class Traffic:
         self.connections: set[TCPServer] = set()
         self.in_flight = 0
         """Requests whose tasks have not all ended."""
+        self.most_connections = 0
+        """One more is answered 503 and closed; 0 is no limit."""
 
     def cut_connections(self) -> None:
         """Close every connection's socket: also a write that is blocked, and shielded, ends at once."""
@@ -83,10 +87,19 @@ def error_body(status: int) -> bytes:
 _MESSAGES: Final = {
     400: "the request is not valid HTTP: check the request line, the header lines, and that content-length and "
     "transfer-encoding are not both sent",
+    414: "the request's target is longer than 8 KiB: no path here is, send the rest in the body",
     431: "the request's head is larger than 64 KiB: send fewer or shorter headers",
     500: "the gateway failed to answer this request: its log says why",
     501: "this transfer-encoding is not supported: use chunked or a content-length",
+    505: "this version of HTTP is not spoken here: use HTTP/1.1, or HTTP/2 with its preface",
+    503: "the gateway has as many connections as its limits.connections allows",
 }
+
+
+def _full() -> bytes:
+    body = error_body(503)
+    head = "HTTP/1.1 503 \r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\n"
+    return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
 class TCPServer(hypercorn.trio.tcp_server.TCPServer):
@@ -96,6 +109,9 @@ class TCPServer(hypercorn.trio.tcp_server.TCPServer):
 
     async def run(self) -> None:
         traffic: Traffic = getattr(self.config, "traffic", _UNMANAGED)
+        if 0 < traffic.most_connections <= len(traffic.connections):
+            await self._turn_away()
+            return
         traffic.connections.add(self)
         try:
             await super().run()
@@ -105,6 +121,17 @@ class TCPServer(hypercorn.trio.tcp_server.TCPServer):
             log.exception("a connection failed and was closed")
         finally:
             traffic.connections.discard(self)
+
+    async def _turn_away(self) -> None:
+        """One too many. The close waits a moment for the client's own: one with bytes unread would be a reset, and the
+        answer lost."""
+        with trio.move_on_after(TURN_AWAY_SECONDS), contextlib.suppress(trio.BrokenResourceError):
+            await self.stream.receive_some()
+            await self.stream.send_all(_full())
+            await self.stream.send_eof()
+            while await self.stream.receive_some():
+                pass
+        await trio.aclose_forcefully(self.stream)
 
     async def _read_data(self) -> None:
         await super()._read_data()
@@ -167,6 +194,18 @@ class WSStream(hypercorn.protocol.ws_stream.WSStream):
         else:
             await super().handle(event)
 
+    async def _send_error_response(self, status_code: int) -> None:
+        """Hypercorn's has no body."""
+        body = error_body(status_code)
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+        ]
+        await self.send(Response(stream_id=self.stream_id, status_code=status_code, headers=headers))
+        await self.send(Body(stream_id=self.stream_id, data=body))
+        await self.send(EndBody(stream_id=self.stream_id))
+
     async def _refuse_early(self) -> None:
         """Bytes behind an upgrade that is not accepted yet. Hypercorn answers while the app may be answering too, which
         fails, here or in the app, and does not close the connection."""
@@ -177,6 +216,11 @@ class WSStream(hypercorn.protocol.ws_stream.WSStream):
         if self.app_put is not None:
             await self.app_put({"type": "websocket.disconnect", "code": 1006})
         await self.send(StreamClosed(stream_id=self.stream_id))
+
+
+def _is_preface(request: h11.Request) -> bool:
+    """The first line of HTTP/2 by prior knowledge (RFC 9113, section 3.4)."""
+    return (request.method, request.target, request.http_version) == (b"PRI", b"*", b"2.0")
 
 
 class H11Connection(h11.Connection):
@@ -191,6 +235,10 @@ class H11Connection(h11.Connection):
             # RFC 9112, section 6.1: a sign of request smuggling, to be refused before anything else sees it.
             if b"content-length" in names and b"transfer-encoding" in names:
                 raise h11.RemoteProtocolError("content-length together with transfer-encoding")
+            if len(event.target) > MAX_TARGET:  # h11's bound on the head is about what is still incomplete
+                raise h11.RemoteProtocolError("the target is too long", error_status_hint=414)
+            if not event.http_version.startswith(b"1.") and not _is_preface(event):
+                raise h11.RemoteProtocolError("not a version that h11 speaks", error_status_hint=505)
         return event
 
 
@@ -240,8 +288,7 @@ class H11Protocol(hypercorn.protocol.h11.H11Protocol):
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """HTTP/2 by prior knowledge is taken; an ``upgrade: h2c`` is ignored, as a server may (RFC 9110, 7.8)."""
-        preface = (event.method, event.target, event.http_version) == (b"PRI", b"*", b"2.0")
-        if preface and not self.keep_alive_requests:
+        if _is_preface(event) and not self.keep_alive_requests:
             # The preface stopped the idle timer, and HTTP/2 starts it again only after a first request.
             await self.send(Updated(idle=True))
             await super()._check_protocol(event)

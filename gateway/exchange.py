@@ -8,7 +8,7 @@ an honest HTTP status; after it, one error event.
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import attrs
@@ -16,6 +16,7 @@ import msgspec
 import trio
 from quart import Response
 
+from gateway.door import Door
 from gateway.errors import MISTAKE, Secrets, passes, redact, secrets_of, told
 from gateway.headers import (
     Headers,
@@ -27,6 +28,7 @@ from gateway.headers import (
 )
 from gateway.incoming import Incoming, decoded, read_incoming
 from gateway.lanes import ByteLane, HubLane, Lane, WholeLane, too_large
+from gateway.leaving import PATIENCE, discard, outliving
 from gateway.ledger import Record
 from gateway.outgoing import Asked, Prepared, prepare, refuse_losses, upstream_request, without_reasoning
 from gateway.relay import Relay
@@ -73,6 +75,7 @@ class Service:
     keep_alive: float
     strict: bool = False
     check_streams: bool = False
+    door: Door | None = None
 
 
 class Exchange:
@@ -107,8 +110,11 @@ class Exchange:
         record.asked, record.stream = incoming.model, incoming.stream
         target = self._service.router.resolve(incoming.model, self._api)
         record.asked = target.asked
+        credential = self._asked.credential
+        if self._service.door is not None:
+            self._service.door.check(self._asked.client, target.asked, target.entry, target.model, credential)
         record.target, record.lane, record.model = target.name, target.lane, target.model
-        self._secrets = secrets_of(target, self._asked.credential)
+        self._secrets = secrets_of(target, credential)
         return target
 
     def refuse(self, failed: Failed) -> Response:
@@ -184,20 +190,12 @@ class Exchange:
     async def _counted(self, incoming: Incoming, target: Target) -> bytes | None:
         """The provider's count, ``None`` if it does not count."""
         self._prepared = prepare(incoming, target)
-        watch = Watch(target.entry.timeouts)
         try:
-            with self._service.lifecycle.pump(watch.scope), watch.scope:
-                response = await self._ask(incoming, target, "/count_tokens")
-                try:
-                    body = await self._read(response, watch)
-                finally:
-                    await response.aclose()
+            response, body = await self._fetch(partial(self._ask, incoming, target, "/count_tokens"), target)
         except GatewayError as error:
             if error.failed.status in NO_COUNT:
                 return None
             raise
-        if watch.scope.cancelled_caught:
-            raise GatewayError.of(watch.failed())
         self._hear(response)
         self._record.whole = True
         return body
@@ -205,15 +203,8 @@ class Exchange:
     # Whole answers
 
     async def _whole(self, incoming: Incoming, target: Target) -> Response:
-        watch = Watch(target.entry.timeouts)
-        with self._service.lifecycle.pump(watch.scope), watch.scope:
-            response = await self._send(incoming, target)
-            try:
-                body = await self._read(response, watch)
-            finally:
-                await response.aclose()
-        if watch.scope.cancelled_caught:
-            raise GatewayError.of(watch.failed())
+        with self._outliving(target, self._abandon):
+            response, body = await self._fetch(partial(self._send, incoming, target), target)
         streamed = is_stream(response)
         folded = Fold()
         for event in whole_events(CODECS[target.api], body, streamed):
@@ -231,6 +222,19 @@ class Exchange:
             body = self._codec.write_answer(answer, self._reply(incoming, target))
         self._record.reason, self._record.whole = answer.end.reason, True
         return self._respond(body, 200, (*JSON_HEADERS, *self._passed))
+
+    async def _fetch(
+        self, ask: Callable[[], Awaitable[UpstreamResponse]], target: Target
+    ) -> tuple[UpstreamResponse, bytes]:
+        """The upstream's answer and its body. Raises ``GatewayError``."""
+        watch = Watch(target.entry.timeouts)
+        with self._service.lifecycle.pump(watch.scope), watch.scope:
+            response = await ask()
+            try:
+                return response, await self._read(response, watch)
+            finally:
+                await response.aclose()
+        raise GatewayError.of(watch.failed())
 
     async def _read(self, response: UpstreamResponse, watch: Watch) -> bytes:
         limit = self._service.limits.answer
@@ -252,14 +256,20 @@ class Exchange:
         to_client, writes = trio.open_memory_channel[bytes](WRITES_QUEUED)
         check = self._checker(target) if self._service.check_streams else None
         relay = Relay(self._lane(incoming, target), chunks, to_client, self._record, self._service.keep_alive, check)
-        relay.start(self._scope.nursery)
 
         def opened(response: UpstreamResponse) -> None:
             if not is_stream(response):
                 relay.lane = self._whole_lane(incoming, target)
             self._hear(response)
 
-        self._scope.nursery.start_soon(self._pump, incoming, target, into, opened)
+        def start(nursery: trio.Nursery) -> None:
+            relay.start(nursery)
+            nursery.start_soon(self._pump, incoming, target, into, opened)
+
+        if target.entry.on_disconnect == "finish":
+            self._scope.nursery.start_soon(self._finish, target, relay, start, writes.clone())
+        else:
+            start(self._scope.nursery)
         await relay.opened.wait()
         if relay.refused is not None:
             raise GatewayError.of(relay.refused)
@@ -306,6 +316,39 @@ class Exchange:
         writer = self._codec.writer(self._reply(incoming, target))
         tell, limit = partial(self._told, target), self._service.limits.answer
         return WholeLane(CODECS[target.api], writer, tell, limit, self._prepared.names)
+
+    # The client leaves
+
+    def _outliving(self, target: Target, left: Callable[[], object]) -> contextlib.AbstractContextManager[None]:
+        """A block that goes on for a while without the client, where the provider's ``on_disconnect`` wants that."""
+        if target.entry.on_disconnect == "cancel":
+            return contextlib.nullcontext()
+        return outliving(self._scope.nursery, target.entry.timeouts.total or PATIENCE, left)
+
+    def _abandon(self) -> None:
+        self._record.abandoned = True
+
+    async def _finish(
+        self,
+        target: Target,
+        relay: Relay,
+        start: Callable[[trio.Nursery], None],
+        unread: trio.MemoryReceiveChannel[bytes],
+    ) -> None:
+        """Run the tasks of a stream, and when the client has left read it in the client's place."""
+        gone = trio.Event()
+
+        def left() -> None:
+            gone.set()
+            if not relay.lane.seen.over:
+                self._abandon()
+
+        with self._outliving(target, left):
+            async with trio.open_nursery() as nursery:
+                start(nursery)
+                await gone.wait()
+                await discard(unread, self._service.limits.answer)
+                nursery.cancel_scope.cancel()
 
     # Back to the client
 

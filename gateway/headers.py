@@ -13,8 +13,9 @@ _HOP_BY_HOP = {
 _NOT_UPSTREAM = _HOP_BY_HOP | {
     "authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "host", "content-length", "content-encoding",
     "accept-encoding", "expect", "forwarded", "via", "x-real-ip", "x-request-id", "remote-addr",
+    "origin", "referer",  # of the page that called us: Anthropic refuses what seems to come from a browser
 }  # fmt: skip
-_NOT_UPSTREAM_PREFIXES = ("x-forwarded-", "x-trigate-", "x-arch-", "x-plano-")
+_NOT_UPSTREAM_PREFIXES = ("x-forwarded-", "x-trigate-", "x-arch-", "x-plano-", "access-control-", "sec-")
 _MESSAGES_ONLY = ("anthropic-",)
 
 _NOT_DOWNSTREAM = _HOP_BY_HOP | {

@@ -35,6 +35,8 @@ class Record:
     reason: str | None = None  # why the answer ended
     failed: Failed | None = None
     whole: bool = False  # the answer has ended well
+    client: str | None = None  # whose key let it in
+    abandoned: bool = False  # the client left, and the answer was read on without it
     upstream_id: str | None = None
     dropped: tuple[str, ...] = ()
     settled: bool = False
@@ -46,10 +48,13 @@ class Record:
             self.first_byte = time.perf_counter() - self.began
 
     def ended(self, disconnected: bool) -> Ended:
-        """How the exchange ended; what the upstream or we did wrong outranks what the client did about it."""
+        """How the exchange ended; what the upstream or we did wrong outranks what the client did about it, but not what
+        it had done before."""
+        if self.failed is not None and self.failed.kind == "internal":
+            return "internal_error"
+        if self.abandoned:
+            return "client_disconnected"
         if self.failed is not None:
-            if self.failed.kind == "internal":
-                return "internal_error"
             return "upstream_error" if self.attempts else "refused"
         if self.whole:
             return "complete"
@@ -93,6 +98,7 @@ class Ledger:
             "event": "exchange",
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "request_id": record.id,
+            "client": record.client,
             "api": record.api,
             "model": _short(record.asked),
             "target": record.target,

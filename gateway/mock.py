@@ -1,20 +1,27 @@
 """A stand-in provider that speaks all three APIs: text at a settable pace, a tool call when tools are offered, thinking
-when it is asked for. For the demo, for trying clients without a key, and as an upstream of load tests."""
+when it is asked for, and a model for each fault of ``gateway/faults.py``. For the demo, for trying clients and gateways
+without a key, and as an upstream of tests."""
 
+import contextlib
+import socket
+import struct
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
 
 import msgspec
 import trio
-from quart import Response
+from quart import Response, request
 from quart_trio import QuartTrio
 
 from gateway.app import ROUTES
+from gateway.connections import Traffic
 from gateway.exchange import JSON_HEADERS, STREAM_HEADERS
+from gateway.faults import Answer, Fault, Piece, fault_of, listed
 from gateway.scope import ChannelBody, configure, current_scope, read_body, respond
 from providers.apis import CODECS
 from providers.call import Call, ResultPart, TextPart, Tool
-from providers.codec import Codec, Reply, Writer, new_id
+from providers.codec import Codec, Reply, new_id
 from providers.fields import expect
 from providers.seal import Issuer
 from streams.errors import GatewayError
@@ -37,6 +44,7 @@ from streams.fold import fold
 
 MODELS = ("mock-small", "mock-large")
 ISSUER = Issuer("mock", "")
+NO_FAULT = ("", Fault("a good answer"), 0)
 
 _THINKING = "The person wants a short answer. I have no knowledge of my own, so I will say what I am and what I got."
 _ANSWER = (
@@ -46,37 +54,39 @@ _ANSWER = (
 )
 
 
-def create_mock(pace: float = 0.03) -> QuartTrio:
-    """The ASGI app. ``pace`` is the pause between two words of a stream, in seconds."""
+def create_mock(pace: float = 0.03, traffic: Traffic | None = None) -> QuartTrio:
+    """The ASGI app. ``pace`` is the pause between two words of a stream, in seconds. ``traffic`` is that of the server,
+    which alone can reset a connection: without it ``fault/reset-after-3`` closes like ``fault/cut-after-3``."""
     app = QuartTrio("trigate-mock", static_folder=None)
     configure(app)
+    refused: set[tuple[Api, str]] = set()  # faults whose next request is answered well
+    reset = partial(_reset, traffic or Traffic())
 
     async def models() -> Response:
-        data = [{"id": name, "object": "model", "created": 0, "owned_by": "trigate-mock"} for name in MODELS]
+        data = [
+            {"id": name, "object": "model", "created": 0, "owned_by": "trigate-mock"} for name in (*MODELS, *listed())
+        ]
         return respond(msgspec.json.encode({"object": "list", "data": data}), 200, JSON_HEADERS)
+
+    def view(codec: Codec) -> Callable[[], Awaitable[Response]]:
+        async def answer() -> Response:
+            body = await read_body()
+            try:
+                call = codec.read_request(expect(_decode(body), dict, "the request body"))
+                name, fault, number = fault_of(call.model) or NO_FAULT
+                _refuse(fault, (codec.api, name), refused)
+            except GatewayError as error:
+                return _error(codec, error.failed)
+            reply = Reply(call, ISSUER, int(time.time()), max(1, len(body) // 4))
+            events = fault.events(script(call, codec.api), number)
+            return await _send(fault.answer(_answer(codec, reply, events), number), pace, reset)
+
+        return answer
 
     app.add_url_rule("/v1/models", "models", models, methods=["GET"])
     for path, api in ROUTES.items():
-        app.add_url_rule(path, api, _view(CODECS[api], pace), methods=["POST"])
+        app.add_url_rule(path, api, view(CODECS[api]), methods=["POST"])
     return app
-
-
-def _view(codec: Codec, pace: float) -> Callable[[], Awaitable[Response]]:
-    async def view() -> Response:
-        body = await read_body()
-        try:
-            call = codec.read_request(expect(_decode(body), dict, "the request body"))
-        except GatewayError as error:
-            return _error(codec, error.failed)
-        reply = Reply(call, ISSUER, int(time.time()), max(1, len(body) // 4))
-        events = script(call, codec.api)
-        if not call.stream:
-            return respond(codec.write_answer(fold(events), reply), 200, JSON_HEADERS)
-        send, receive = trio.open_memory_channel[bytes](0)
-        current_scope().nursery.start_soon(_play, codec.writer(reply), events, pace, send)
-        return respond(ChannelBody(receive), 200, STREAM_HEADERS)
-
-    return view
 
 
 def _decode(body: bytes) -> object:
@@ -87,16 +97,78 @@ def _decode(body: bytes) -> object:
 
 
 def _error(codec: Codec, failed: Failed) -> Response:
-    return respond(codec.write_error(failed, current_scope().id), failed.status, JSON_HEADERS)
+    body = codec.write_error(failed, current_scope().id)
+    return respond(body, failed.status, (*failed.headers, *JSON_HEADERS))
 
 
-async def _play(writer: Writer, events: list[Event], pace: float, send: trio.MemorySendChannel[bytes]) -> None:
+def _refuse(fault: Fault, key: tuple[Api, str], refused: set[tuple[Api, str]]) -> None:
+    """Raises ``GatewayError`` if it is the fault to refuse this request."""
+    failed = fault.refusals.get(key[0])
+    if failed is None:
+        return
+    if key in refused:
+        refused.discard(key)
+        return
+    if fault.once:
+        refused.add(key)
+    raise GatewayError.of(failed)
+
+
+def _answer(codec: Codec, reply: Reply, events: Iterable[Event]) -> Answer:
+    """The answer as it goes out if nothing is done to it."""
+    if reply.call.stream:
+        writer = codec.writer(reply)
+        pieces = tuple(Piece(writer.send(event), isinstance(event, Text | Thought | ToolInput)) for event in events)
+        return Answer(True, pieces, STREAM_HEADERS)
+    try:
+        body = codec.write_answer(fold(events), reply)
+    except GatewayError as error:
+        body = codec.write_error(error.failed, current_scope().id)
+    return Answer(False, (Piece(body),), JSON_HEADERS)
+
+
+async def _send(answer: Answer, pace: float, reset: Callable[[], None]) -> Response:
+    await trio.sleep(answer.wait)
+    if answer.end == "well" and not answer.stream:
+        return respond(b"".join(piece.data for piece in answer.pieces), 200, answer.headers)
+    send, receive = trio.open_memory_channel[bytes](0)
+    body = ChannelBody(receive)
+    current_scope().nursery.start_soon(_play, answer, pace, send, body, reset)
+    return respond(body, 200, answer.headers)
+
+
+async def _play(
+    answer: Answer, pace: float, send: trio.MemorySendChannel[bytes], body: ChannelBody, reset: Callable[[], None]
+) -> None:
     with send:
-        for event in events:
-            if isinstance(event, Text | Thought | ToolInput):
+        for piece in answer.pieces:
+            if piece.content:
                 await trio.sleep(pace)
-            if data := writer.send(event):
-                await send.send(data)
+            if piece.data:
+                await send.send(piece.data)
+        match answer.end:
+            case "silence":
+                await trio.sleep_forever()
+            case "reset":
+                for _ in range(
+                    2
+                ):  # the first may be taken together with the last word, the second when that is written
+                    await send.send(b"")
+                body.cut()
+                reset()
+            case "cut":
+                body.cut()
+
+
+def _reset(traffic: Traffic) -> None:
+    """Close the connection of the request that is being handled with an RST."""
+    for connection in traffic.connections:
+        sock: socket.socket = connection.stream.socket
+        with contextlib.suppress(OSError):  # one that is closed already
+            if sock.getpeername()[:2] == request.scope["client"]:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.cut()
+                return
 
 
 def script(call: Call, api: Api) -> list[Event]:

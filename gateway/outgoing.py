@@ -21,10 +21,12 @@ from streams.errors import invalid
 
 @attrs.frozen
 class Asked:
-    """The HTTP side of a client's request: lower-case header names, the query string without its ``?``."""
+    """The HTTP side of a client's request: lower-case header names, the query string without its ``?``, and the name of
+    the client whose key let it in."""
 
     headers: Headers
     query: str
+    client: str | None = None
 
     def header(self, name: str) -> str | None:
         """The last value of the header ``name`` (lower case)."""

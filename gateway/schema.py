@@ -33,6 +33,8 @@ Count = NewType("Count", int)
 Port = NewType("Port", int)
 Url = NewType("Url", str)
 Secret = NewType("Secret", str)  # text that no message may repeat
+Digest = NewType("Digest", str)  # SHA-256 in hexadecimal
+Origin = NewType("Origin", str)  # of a web page, or *
 Version = NewType("Version", str)
 Speaking = NewType("Speaking", dict[Api, Api])
 QuirkChanges = NewType("QuirkChanges", dict[str, Any])
@@ -106,6 +108,7 @@ class RawEntry:
     speaks: Speaking | None = None
     quirks: QuirkChanges | None = None
     timeouts: RawTimeouts | None = None
+    on_disconnect: Literal["cancel", "finish"] = "cancel"
     routing_preferences: Any = attrs.field(default=None, metadata=LATER)
 
 
@@ -120,6 +123,15 @@ class RawLimits:
     event: Size | None = None
     answer: Size | None = None
     in_flight: Count | None = None
+    connections: Count | None = None
+
+
+@attrs.frozen
+class RawClientKey:
+    name: str
+    key: Secret | None = None
+    sha256: Digest | None = None
+    models: tuple[str, ...] | None = None
 
 
 @attrs.frozen
@@ -152,7 +164,8 @@ class RawConfig:
     drain_delay: Duration | None = None
     keep_alive: Wait | None = None
     strict: bool = False
-    cors: tuple[str, ...] | None = attrs.field(default=None, metadata=LATER)
+    client_keys: tuple[RawClientKey | None, ...] | None = None
+    cors: tuple[Origin, ...] = ()
     state_storage: Any = attrs.field(default=None, metadata=LATER)
     routing: Any = attrs.field(default=None, metadata=LATER)
     routing_preferences: Any = attrs.field(default=None, metadata=LATER)
@@ -184,6 +197,11 @@ def describe(value: Any) -> str:
     return {list: "a list", dict: "a mapping", type(None): "nothing"}.get(type(value), f"a {type(value).__name__}")
 
 
+def _found(value: Any, kind: Any) -> str:
+    """What stands where a ``kind`` should, if it cannot be a secret out of its place."""
+    return "something else" if kind in (RawClientKey, tuple[RawClientKey | None, ...]) else describe(value)
+
+
 def spelled(value: float) -> str:
     """A number as text; one that nobody writes by hand (0x and thousands of digits) is not spelled out."""
     return "a huge number" if isinstance(value, int) and value.bit_length() > 64 else str(value)
@@ -211,6 +229,22 @@ def _secret(value: Any, _: Any) -> str:
     text = value.strip()  # files and secret stores like to end with a line break
     if not isinstance(value, Unresolved) and not re.fullmatch(r"[\t\x20-\x7e]*", text):
         raise Wrong("characters that no header can carry", "this must be one line of printable ASCII")
+    return text
+
+
+def _digest(value: Any, _: Any) -> str:
+    if isinstance(value, Unresolved):
+        return value
+    text = value.strip().lower() if isinstance(value, str) else ""
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise Wrong("something that is no SHA-256", "this must be 64 hexadecimal digits: printf %s KEY | sha256sum")
+    return text
+
+
+def _origin(value: Any, _: Any) -> str:
+    text = _text(value, _)
+    if not isinstance(value, Unresolved) and not re.fullmatch(r"\*|[A-Za-z][A-Za-z0-9+.-]*://[!-.0-~]+", text):
+        raise Wrong(describe(value), "this must be an origin such as https://app.example (no path), or *")
     return text
 
 
@@ -311,11 +345,11 @@ def _listeners(value: Any, _: Any) -> Any:
     return converter.structure(value, RawLegacyListeners if isinstance(value, dict) else tuple[RawListener, ...])
 
 
-_TEXTUAL = (str, Secret, Url)
+_TEXTUAL = (str, Secret, Digest, Url)
 
 
 def _takes_text(kind: Any) -> bool:
-    return kind in _TEXTUAL or any(kind == text | None for text in (str, Secret, Url)) or get_origin(kind) is dict
+    return kind in _TEXTUAL or any(kind == text | None for text in _TEXTUAL) or get_origin(kind) is dict
 
 
 def _mapping_first(cls: Any) -> Callable[[Any, Any], Any]:
@@ -330,7 +364,7 @@ def _mapping_first(cls: Any) -> Callable[[Any, Any], Any]:
 
     def structure(value: Any, _: Any) -> Any:
         if not isinstance(value, dict):
-            raise Wrong(describe(value), "this must be a mapping of keys to values")
+            raise Wrong(_found(value, cls), "this must be a mapping of keys to values")
         return fill({name: member for name, member in value.items() if not absent(name, member)}, cls)
 
     return structure
@@ -352,7 +386,7 @@ def _strict_tuple(kind: Any, of: cattrs.Converter) -> Callable[[Any, Any], Any]:
     def structure(value: Any, _: Any) -> Any:
         if isinstance(value, list | tuple):
             return fill(value, kind)
-        raise Wrong(describe(value), "this must be a list")
+        raise Wrong(_found(value, kind), "this must be a list")
 
     return structure
 
@@ -379,6 +413,7 @@ converter.register_structure_hook_factory(_is(dict), _strict_dict)
 converter.register_structure_hook_func(_is(Literal), _literal)
 for _kind, _hook in (
     (str, _text), (bool, _boolean), (int, _integer(0, None, "a whole number")), (Secret, _secret),
+    (Digest, _digest), (Origin, _origin),
     (Count, _integer(0, 10**6, "a whole number, 0 or more")), (Port, _integer(1, 65535, "a port, 1 to 65535")),
     (Duration, _duration), (Wait, _wait), (Size, _size), (Url, _url), (Version, _version), (Speaking, _speaking),
     (QuirkChanges, _quirk_changes), (RawOverrides, _overrides),

@@ -33,6 +33,7 @@ LEFT: Final = "trigate.left"
 """Set in the ASGI scope by the server when it lost the client before the response was wholly written."""
 
 MAX_WRITE: Final = 256 * 1024
+MAX_HEADER: Final = 4096
 MAX_BODY: Final = 64 * 2**20
 BODY_SECONDS: Final = 60
 
@@ -224,5 +225,8 @@ async def read_body() -> bytes:
 
 
 def respond(body: bytes | ResponseBody, status: int, headers: Iterable[tuple[str, str]]) -> Response:
-    """A response with these headers, which name the content type."""
-    return Response(body, status, Headers(headers))
+    """A response with these headers, which name the content type.
+
+    Each is cut at ``MAX_HEADER``: what a client put into its request, such as a model's name, may be megabytes, and
+    clients give up on an answer with such a head."""
+    return Response(body, status, Headers((name, value[:MAX_HEADER]) for name, value in headers))

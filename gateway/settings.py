@@ -4,7 +4,7 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
@@ -13,6 +13,9 @@ from providers.models import quirks_of
 from providers.quirks import Quirks
 from providers.seal import Issuer
 from streams.pipe import Timeouts
+
+OnDisconnect: TypeAlias = Literal["cancel", "finish"]
+"""What becomes of the provider's answer when the client leaves: closed at once, or read to its end for the ledger."""
 
 
 @attrs.frozen
@@ -26,12 +29,23 @@ class Listener:
 
 @attrs.frozen
 class Limits:
-    """Bytes, and for ``in_flight`` requests at once."""
+    """Bytes, for ``in_flight`` requests at once, for ``connections`` clients' connections (0: no limit)."""
 
     request_body: int = 64 * 2**20
     event: int = 16 * 2**20
     answer: int = 64 * 2**20
     in_flight: int = 1024
+    connections: int = 0
+
+
+@attrs.frozen
+class ClientKey:
+    """Who may come in: a name for the log and the SHA-256 digest of the key. ``models`` are the names of models that it
+    may use, ``None`` for all."""
+
+    name: str
+    digest: bytes = attrs.field(repr=False)
+    models: tuple[str, ...] | None = None
 
 
 @attrs.frozen
@@ -54,6 +68,7 @@ class Entry:
     speaks: Speaks = attrs.field(default=attrs.Factory(lambda self: self.provider.speaks, takes_self=True))
     quirks: Mapping[str, Any] = attrs.field(factory=dict)
     timeouts: Timeouts = attrs.field(factory=Timeouts)
+    on_disconnect: OnDisconnect = "cancel"
     written: str = attrs.field(default=attrs.Factory(lambda self: f"{self.provider.id}/{self.model}", takes_self=True))
 
     @property
@@ -82,7 +97,8 @@ class Entry:
 @attrs.frozen
 class Config:
     """A whole configuration. ``warnings`` are about what is accepted without effect, ``notes`` about good defaults that
-    may surprise; both are sentences for people. Durations are seconds."""
+    may surprise; both are sentences for people. Durations are seconds. Without ``client_keys`` everybody may come
+    in."""
 
     version: str
     listeners: tuple[Listener, ...]
@@ -95,6 +111,8 @@ class Config:
     drain_delay: float = 0.0
     keep_alive: float = 15.0
     strict: bool = False
+    client_keys: tuple[ClientKey, ...] = ()
+    cors: tuple[str, ...] = ()
     ca_path: Path | None = None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

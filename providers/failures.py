@@ -206,7 +206,8 @@ def last_event(api: Api, failed: Failed, begin: Begin, sequence: int) -> bytes:
     """The error event that ends a stream which someone else wrote (the byte lane).
 
     ``begin`` and ``sequence`` matter to Responses only: what its stream has shown of the response, and the number that
-    its next event would bear. Nothing may follow, least of all a success terminator.
+    its next event would bear; a stream that has shown nothing begins first. Nothing may follow, least of all a success
+    terminator.
     """
     match api:
         case "chat":
@@ -214,23 +215,22 @@ def last_event(api: Api, failed: Failed, begin: Begin, sequence: int) -> bytes:
         case "messages":
             return sse.event("error", {"type": "error", "error": messages_error(failed)})
         case "responses":
-            response = _failed_response(failed, begin)
-            return sse.event(
-                "response.failed", {"type": "response.failed", "sequence_number": sequence, "response": response}
-            )
+            error = {"code": failed.code or OPENAI_CODE.get(failed.kind, "server_error"), "message": failed.message}
+            if sequence:
+                return _response_event("failed", begin, sequence, error)
+            return _response_event("created", begin, 0, None) + _response_event("failed", begin, 1, error)
         case _:
             assert_never(api)
 
 
-def _failed_response(failed: Failed, begin: Begin) -> dict[str, Any]:
-    """A response object with every member that clients ask for, though little is known of it but its failure."""
-    code = failed.code or OPENAI_CODE.get(failed.kind, "server_error")
-    return {
-        "id": begin.id,
+def _response_event(word: str, begin: Begin, sequence: int, error: Mapping[str, str] | None) -> bytes:
+    """An event with a response object that has every member clients ask for, though little is known of it."""
+    response = {
+        "id": begin.id or "resp_unknown",
         "object": "response",
         "created_at": begin.created or 0,
-        "status": "failed",
-        "error": {"code": code, "message": failed.message},
+        "status": "in_progress" if error is None else "failed",
+        "error": error,
         "incomplete_details": None,
         "instructions": None,
         "metadata": {},
@@ -244,3 +244,5 @@ def _failed_response(failed: Failed, begin: Begin) -> dict[str, Any]:
         "top_p": None,
         "usage": None,
     }
+    name = f"response.{word}"
+    return sse.event(name, {"type": name, "sequence_number": sequence, "response": response})

@@ -196,6 +196,7 @@ PLACES = {
     "listeners": schema.RawListener,
     "model_providers": schema.RawEntry,
     "model_aliases": schema.RawAlias,
+    "client_keys": schema.RawClientKey,
     "timeouts": schema.RawTimeouts,
     "limits": schema.RawLimits,
     "overrides": schema.RawOverrides,

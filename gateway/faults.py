@@ -1,0 +1,276 @@
+"""Everything that can go wrong with a provider, on request: the stand-in provider serves a model for each row of
+``FAULTS``. A row changes the events of the answer, what is sent of it and how that ends, or refuses the request."""
+
+import math
+import re
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal, TypeAlias
+
+import attrs
+import msgspec
+
+from gateway.headers import Headers
+from streams.errors import GatewayError
+from streams.events import APIS, Api, BlockEnd, End, Event, Failed, Text, Thought, ToolInput, Usage
+
+PREFIX: Final = "fault/"
+WORDS: Final = 3  # pieces of content before a fault in mid-answer
+
+Ending: TypeAlias = Literal["well", "cut", "reset", "silence"]
+"""``cut`` closes the connection without the end of the body, ``reset`` does it with an RST, ``silence`` keeps it open
+until the client leaves."""
+
+
+@attrs.frozen
+class Piece:
+    """Bytes that go out in one write. ``content``: a word of the answer is in them."""
+
+    data: bytes
+    content: bool = False
+
+
+@attrs.frozen
+class Answer:
+    """What is sent: the head after ``wait`` seconds, the pieces, the end. ``stream`` is false for a whole answer, which
+    is one piece."""
+
+    stream: bool
+    pieces: tuple[Piece, ...]
+    headers: Headers
+    wait: float = 0
+    end: Ending = "well"
+
+
+Events: TypeAlias = Callable[[Sequence[Event], int], Sequence[Event]]
+Change: TypeAlias = Callable[[Answer, int], Answer]
+
+
+@attrs.frozen
+class Fault:
+    """One row. ``number`` is what ``-N`` at the end of the model's name sets, and its default. ``refusals`` go out in
+    place of an answer, with ``once`` for the first of every two requests only."""
+
+    says: str
+    number: int | None = None
+    events: Events = lambda events, _: events
+    answer: Change = lambda answer, _: answer
+    refusals: Mapping[Api, Failed] = attrs.field(factory=dict)
+    once: bool = False
+
+
+def fault_of(model: str) -> tuple[str, Fault, int] | None:
+    """The name, the row and the number that ``model`` asks for; ``None`` for a model without a fault. Gateways take the
+    first part of a name off, so the name of a fault will do without it.
+
+    Raises ``GatewayError`` (404) for a fault that there is not."""
+    name = model.removeprefix(PREFIX)
+    found = re.fullmatch(r"(.+?)(?:-(\d{1,4}))?", name)
+    for stem, number in ((name, None), found.groups() if found else ("", None)):
+        fault = FAULTS.get(stem)
+        if fault is not None and (number is None or fault.number is not None):
+            return stem, fault, int(number or fault.number or 0)
+    if model.startswith(PREFIX):
+        raise GatewayError("not_found", f"there is no {model}; there are {', '.join(listed())}", param="model")
+    return None
+
+
+def listed() -> dict[str, str]:
+    """The models, each with its description."""
+    return {
+        f"{PREFIX}{name}" + (f"-{fault.number}" if fault.number is not None else ""): fault.says
+        for name, fault in FAULTS.items()
+    }
+
+
+# Other events
+
+
+def _failing(events: Sequence[Event], words: int) -> list[Event]:
+    """The events as far as ``words`` pieces of content, then an error."""
+    said = [i for i, event in enumerate(events) if isinstance(event, Text | Thought | ToolInput)][:words]
+    return [*events[: said[-1] + 1 if said else 0], Failed("upstream", "the stand-in provider fails on request")]
+
+
+def _large(events: Sequence[Event], mebibytes: int) -> list[Event]:
+    first = next(iter(events))
+    return [first, Text(0, "x" * (mebibytes * 2**20)), BlockEnd(0), Usage(input=1, output=1), End("stop")]
+
+
+# Other bytes
+
+
+def _begun(answer: Answer, words: int) -> int:
+    """How many pieces it takes to ``words`` pieces of content."""
+    said = [i for i, piece in enumerate(answer.pieces) if piece.content][:words]
+    return said[-1] + 1 if said else 0
+
+
+def _stopping(end: Ending) -> Change:
+    """As far as that many pieces of content, or half of a whole answer, then ``end``."""
+
+    def stop(answer: Answer, words: int) -> Answer:
+        if answer.stream:
+            return attrs.evolve(answer, pieces=answer.pieces[: _begun(answer, words)], end=end)
+        return attrs.evolve(answer, pieces=(_half(answer.pieces[0]),), end=end)
+
+    return stop
+
+
+def _half(piece: Piece) -> Piece:
+    return Piece(piece.data[: len(piece.data) // 2])
+
+
+def _next(answer: Answer) -> int:
+    """The first piece behind ``WORDS`` pieces of content; of a whole answer the only one."""
+    at = _begun(answer, WORDS)
+    return next(i for i, piece in enumerate(answer.pieces) if i >= at and piece.data)
+
+
+def _stall(answer: Answer, _: int) -> Answer:
+    return _stopping("silence")(answer, WORDS)
+
+
+def _half_an_event(answer: Answer, _: int) -> Answer:
+    at = _next(answer)
+    return attrs.evolve(answer, pieces=(*answer.pieces[:at], _half(answer.pieces[at])))
+
+
+def _garbage(answer: Answer, _: int) -> Answer:
+    at = _next(answer)
+    broken = answer.pieces[at].data.rstrip()[:-1] + b"\n\n"  # its last brace is missing
+    return attrs.evolve(answer, pieces=(*answer.pieces[:at], Piece(broken), *answer.pieces[at + 1 :]))
+
+
+def _unfinished(answer: Answer, _: int) -> Answer:
+    """A stream as far as its last word."""
+    pieces = answer.pieces[: _begun(answer, len(answer.pieces))] if answer.stream else answer.pieces
+    return attrs.evolve(answer, pieces=pieces)
+
+
+def _later(answer: Answer, seconds: int) -> Answer:
+    return attrs.evolve(answer, wait=seconds)
+
+
+def _never(answer: Answer, _: int) -> Answer:
+    return attrs.evolve(answer, wait=math.inf)
+
+
+def _html(answer: Answer, _: int) -> Answer:
+    page = b"<!doctype html><title>Sign in</title><p>Please sign in to the network."
+    return attrs.evolve(answer, stream=False, pieces=(Piece(page),), headers=(("content-type", "text/html"),))
+
+
+def _empty(answer: Answer, _: int) -> Answer:
+    return attrs.evolve(answer, pieces=())
+
+
+def _as_text(answer: Answer, _: int) -> Answer:
+    return attrs.evolve(answer, headers=(("content-type", "text/plain; charset=utf-8"),))
+
+
+def _gzip(answer: Answer, _: int) -> Answer:
+    packer = zlib.compressobj(wbits=31)
+    pieces = [
+        attrs.evolve(piece, data=packer.compress(piece.data) + packer.flush(zlib.Z_SYNC_FLUSH))
+        for piece in answer.pieces
+    ]
+    headers = (*answer.headers, ("content-encoding", "gzip"))
+    return attrs.evolve(answer, pieces=(*pieces, Piece(packer.flush())), headers=headers, stream=True)
+
+
+def _each(change: Callable[[bytes], bytes]) -> Change:
+    """``change`` made to every event of a stream; a whole answer stays as it is."""
+
+    def changed(answer: Answer, _: int) -> Answer:
+        if not answer.stream:
+            return answer
+        pieces = tuple(attrs.evolve(piece, data=change(piece.data)) for piece in answer.pieces)
+        return attrs.evolve(answer, pieces=pieces)
+
+    return changed
+
+
+def _commented(data: bytes) -> bytes:
+    return b": one moment\n\n" + data if data else data
+
+
+def _crlf(data: bytes) -> bytes:
+    return data.replace(b"\n", b"\r\n")
+
+
+def _uncounted(answer: Answer, _: int) -> Answer:
+    pieces = (attrs.evolve(piece, data=_without_usage(piece.data)) for piece in answer.pieces)
+    return attrs.evolve(answer, pieces=tuple(pieces))
+
+
+def _without_usage(data: bytes) -> bytes:
+    if data.startswith(b"{"):
+        return _pop_usage(data)
+    events = (event for event in data.split(b"\n\n") if event)
+    parts = (event.partition(b"data: {") for event in events if b'"choices":[]' not in event)
+    return b"".join(
+        head + (b"data: " + _pop_usage(b"{" + value) if mark else b"") + b"\n\n" for head, mark, value in parts
+    )
+
+
+def _pop_usage(data: bytes) -> bytes:
+    value: dict[str, Any] = msgspec.json.decode(data)
+    for place in (value, value.get("message"), value.get("response")):
+        if isinstance(place, dict):
+            place.pop("usage", None)
+    return msgspec.json.encode(value)
+
+
+# Refusals
+
+
+def _refuse(failed: Failed) -> dict[Api, Failed]:
+    return dict.fromkeys(APIS, failed)
+
+
+_OVERLOADED = _refuse(Failed("overloaded", "Overloaded", status=529))
+_TOO_LONG = Failed(
+    "invalid_request",
+    "This model's maximum context length is 128000 tokens. However, your messages resulted in 150000 tokens.",
+    code="context_length_exceeded",
+)
+
+FAULTS: Final[Mapping[str, Fault]] = {
+    "cut-after": Fault(
+        "the connection closes (FIN) after N words, without the end of the body", WORDS, answer=_stopping("cut")
+    ),
+    "reset-after": Fault("the connection is reset (RST) after N words", WORDS, answer=_stopping("reset")),
+    "half-an-event": Fault("the body ends, well by HTTP, in the middle of an event", answer=_half_an_event),
+    "stall": Fault("silent after 3 words, until you leave", answer=_stall),
+    "slow-first-byte": Fault("N seconds of silence, then a good answer", 20, answer=_later),
+    "silent": Fault("no answer at all, until you leave", answer=_never),
+    "garbage": Fault("after 3 words an event that is not JSON, then the rest", answer=_garbage),
+    "html": Fault("status 200 and a page of HTML", answer=_html),
+    "empty-stream": Fault("status 200 and an empty body", answer=_empty),
+    "wrong-content-type": Fault("a good answer that says it is text/plain", answer=_as_text),
+    "error-event": Fault("an error event after 3 words; whole: 200 with an error", events=lambda e, _: _failing(e, 3)),
+    "error-first": Fault("an error in place of the first event, status 200", events=lambda e, _: _failing(e, 0)),
+    "no-finish": Fault(
+        "a stream that ends, well by HTTP, behind its last word; whole: a good answer", answer=_unfinished
+    ),
+    "429": Fault(
+        "status 429 with retry-after: 2",
+        refusals=_refuse(Failed("rate_limited", "Rate limit reached", headers=(("retry-after", "2"),))),
+    ),
+    "500": Fault("status 500", refusals=_refuse(Failed("upstream", "Internal server error", status=500))),
+    "503": Fault("status 503", refusals=_refuse(Failed("overloaded", "Service unavailable"))),
+    "529": Fault("status 529", refusals=_OVERLOADED),
+    "529-then-ok": Fault("status 529, for the first of every two requests", refusals=_OVERLOADED, once=True),
+    "401": Fault("status 401", refusals=_refuse(Failed("authentication", "Invalid API key"))),
+    "context-overflow": Fault(
+        "status 400, in the words for a prompt that is too long",
+        refusals=_refuse(_TOO_LONG)
+        | {"messages": Failed("invalid_request", "prompt is too long: 210000 tokens > 200000 maximum")},
+    ),
+    "gzip": Fault("a good answer, compressed though nobody asked for that", answer=_gzip),
+    "big-event": Fault("a good answer with one event of N MiB", 8, events=_large),
+    "crlf": Fault("a good stream whose lines end in CR LF", answer=_each(_crlf)),
+    "comments": Fault("a good stream with a comment before each event", answer=_each(_commented)),
+    "no-usage": Fault("a good answer that counts no tokens", answer=_uncounted),
+}

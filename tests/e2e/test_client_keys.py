@@ -1,0 +1,341 @@
+"""The door on real sockets: keys, models that a key may use, what the provider gets to see, browsers, connections."""
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import anthropic
+import openai
+import pytest
+from harness import Gateway, Reply, Wire, config, eventually, free_port, post, provider, running
+from upstreams import PATHS, Script, Upstream, fake_upstream
+
+ALICE, BOB = "sk-gw-alice-0123456789", "sk-gw-bob-0123456789"
+APIS = tuple(PATHS)
+PAGE = "https://app.example"
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with fake_upstream() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    port = free_port()
+    own = {
+        "model": "mistral/own",
+        "name": "own",
+        "base_url": upstream.url,
+        "passthrough_auth": True,
+        "speaks": list(APIS),
+    }
+    settings = config(
+        [provider("openai/up", upstream.url, APIS), provider("groq/other", upstream.url, ["chat"]), own],
+        port,
+        model_aliases={"fast": {"target": "up"}},
+        client_keys=[{"name": "alice", "key": ALICE}, {"name": "bob", "key": BOB, "models": ["fast"]}],
+        cors=[PAGE],
+    )
+    with running(settings, port) as process:
+        yield process
+
+
+def body(api: str, model: str = "up", **more: Any) -> dict[str, Any]:
+    said = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
+    return (
+        {"model": model, "max_tokens": 50, **said, **more} if api != "responses" else {"model": model, **said, **more}
+    )
+
+
+def ask(gateway: Gateway, api: str, headers: Mapping[str, str], model: str = "up", **more: Any) -> Reply:
+    return gateway.request("POST", PATHS[api], body(api, model, **more), headers)
+
+
+def line(gateway: Gateway, reply: Reply) -> Mapping[str, Any]:
+    id = reply.headers["x-request-id"]
+    mine = eventually(lambda: [json.loads(text) for text in list(gateway.log) if id in text], what="the line")
+    assert len(mine) == 1
+    return mine[0]
+
+
+TYPES = {401: "authentication_error", 403: "permission_error"}
+
+
+def refused(api: str, reply: Reply, status: int) -> str:
+    """The message of a refusal in the shape of ``api``."""
+    assert reply.status == status, reply.body
+    assert reply.headers["x-should-retry"] == "false"
+    error = reply.json["error"]
+    if api == "messages":
+        assert reply.json["type"] == "error"
+        assert reply.json["request_id"] == reply.headers["request-id"] == reply.headers["x-request-id"]
+        assert error["type"] == TYPES[status]
+    elif status == 401:
+        assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", "invalid_api_key", None)
+    else:
+        assert (error["type"], error["param"]) == ("permission_error", "model")
+    return error["message"]
+
+
+# Keys
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"authorization": f"Bearer {ALICE}"},
+        {"x-api-key": ALICE},
+        {"authorization": f"Bearer {ALICE}", "x-api-key": ALICE},
+        {"x-trigate-key": ALICE, "authorization": "Bearer sk-something-else"},
+    ],
+    ids=["bearer", "x-api-key", "both", "own header"],
+)
+def test_a_key_opens_the_door_and_stays_behind_it(gateway, upstream, api, headers):
+    upstream.script(Script(text="hello"))
+    reply = ask(gateway, api, {**headers, "x-kept": "yes"})
+    assert reply.status == 200, reply.body
+    assert line(gateway, reply)["client"] == "alice"
+    (seen,) = upstream.seen
+    assert seen.header("x-kept") == "yes"
+    credentials = {value for name, value in seen.headers if name in ("authorization", "x-api-key")}
+    assert credentials <= {"Bearer sk-upstream", "sk-upstream"}
+    assert credentials
+    assert ALICE not in repr(seen)
+    assert "sk-something-else" not in repr(seen)
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"x-api-key": "sk-wrong"},
+        {"authorization": "Bearer sk-wrong"},
+        {"authorization": f"Bearer {ALICE}", "x-api-key": BOB},
+    ],
+    ids=["none", "wrong", "wrong bearer", "two"],
+)
+def test_without_a_right_key_there_is_a_401_in_shape(gateway, upstream, api, headers):
+    upstream.script()
+    reply = ask(gateway, api, headers)
+    refused(api, reply, 401)
+    assert reply.headers["www-authenticate"] == "Bearer"
+    said = line(gateway, reply)
+    assert (said["status"], said["ended"], said["error"]) == (401, "refused", "authentication")
+    assert "client" not in said
+    for secret in ("sk-wrong", ALICE, BOB):
+        assert secret not in repr(reply)
+        assert secret not in "".join(gateway.log)
+    assert upstream.seen == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/models"), ("GET", "/v1/models/up"), ("POST", "/v1/messages/count_tokens"),
+        ("POST", "/v1/embeddings"),
+        ("POST", "/v1/messages/"), ("PUT", "/v1/messages"), ("GET", "/nothing"), ("POST", "//v1/messages"),
+    ],
+)  # fmt: skip
+def test_every_other_route_asks_for_a_key_too(gateway, method, path):
+    assert gateway.request(method, path, {} if method != "GET" else None).status == 401
+
+
+def test_health_needs_no_key(gateway):
+    for path in ("/", "/healthz", "/readyz"):
+        assert gateway.request("GET", path).status == 200
+        assert gateway.request("HEAD", path).status == 200
+
+
+def test_a_refusal_does_not_wait_for_the_body(gateway):
+    with Wire.connect(gateway.port) as client:
+        client.send(b"POST /v1/messages HTTP/1.1\r\nhost: g\r\ncontent-length: 1000000\r\n\r\n{")
+        assert client.read_until(b"authentication_error").startswith(b"HTTP/1.1 401 ")
+
+
+def test_the_sdks_get_in_and_see_a_refusal_for_what_it_is(gateway, upstream):
+    upstream.script(Script(text="hello"), Script(text="hello"))
+    asked = {"model": "up", "messages": [{"role": "user", "content": "hi"}]}
+    with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=ALICE) as client:
+        assert client.chat.completions.create(**asked).choices[0].message.content == "hello"
+    with anthropic.Anthropic(base_url=gateway.url, api_key=ALICE) as client:
+        assert client.messages.create(max_tokens=9, **asked).content[0].text == "hello"
+    with (
+        openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="sk-wrong") as client,
+        pytest.raises(openai.AuthenticationError),
+    ):
+        client.chat.completions.create(**asked)
+    with (
+        anthropic.Anthropic(base_url=gateway.url, auth_token=BOB, api_key=None) as client,
+        pytest.raises(anthropic.PermissionDeniedError),
+    ):
+        client.messages.create(max_tokens=9, **asked)
+
+
+# Models
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_model_that_is_not_the_keys_is_a_403_in_shape(gateway, upstream, api):
+    upstream.script(Script(text="hello"))
+    assert ask(gateway, api, {"x-api-key": BOB}, model="fast").status == 200
+    reply = ask(gateway, api, {"x-api-key": BOB}, model="up")
+    assert "'bob'" in refused(api, reply, 403)
+    said = line(gateway, reply)
+    assert (said["client"], said["status"], said["ended"], said["error"]) == ("bob", 403, "refused", "permission")
+    assert len(upstream.seen) == 1
+
+
+def test_counting_asks_for_the_same_leave(gateway):
+    asked = body("messages", "up")
+    assert gateway.request("POST", "/v1/messages/count_tokens", asked, {"x-api-key": BOB}).status == 403
+
+
+@pytest.mark.parametrize("anthropic", [{}, {"anthropic-version": "2023-06-01"}], ids=["openai", "anthropic"])
+def test_the_list_of_models_is_the_keys_own(gateway, anthropic):
+    def names(key: str) -> set[str]:
+        return {
+            model["id"]
+            for model in gateway.request("GET", "/v1/models", None, {"x-api-key": key, **anthropic}).json["data"]
+        }
+
+    assert names(ALICE) == {"openai/up", "groq/other", "own", "fast"}
+    assert names(BOB) == {"fast"}
+    assert gateway.request("GET", "/v1/models/fast", None, {"x-api-key": BOB, **anthropic}).status == 200
+    api = "messages" if anthropic else "chat"
+    reply = gateway.request("GET", "/v1/models/up", None, {"x-api-key": BOB, **anthropic})
+    assert reply.status == 403
+    assert ("type" in reply.json) == (api == "messages")
+
+
+# Two keys
+
+
+def test_a_passed_key_and_the_gateways_come_in_two_headers(gateway, upstream):
+    upstream.script(Script(text="hello"))
+    headers = {"x-trigate-key": ALICE, "authorization": "Bearer sk-mine"}
+    assert ask(gateway, "chat", headers, model="own").status == 200
+    (seen,) = upstream.seen
+    assert seen.header("authorization") == "Bearer sk-mine"
+    assert ALICE not in repr(seen)
+
+
+@pytest.mark.parametrize("headers", [{"authorization": f"Bearer {ALICE}"}, {"x-trigate-key": ALICE, "x-api-key": BOB}])
+def test_a_gateway_key_never_goes_to_a_provider_in_the_place_of_its_own(gateway, upstream, headers):
+    upstream.script(Script(text="hello"))
+    reply = ask(gateway, "chat", headers, model="own")
+    assert "x-trigate-key" in refused("chat", reply, 401)
+    assert upstream.seen == []
+
+
+# Browsers
+
+
+def test_a_preflight_needs_no_key(gateway):
+    for path in (*PATHS.values(), "/v1/models", "/v1/messages/count_tokens"):
+        asked = {
+            "origin": PAGE,
+            "access-control-request-method": "POST",
+            "access-control-request-headers": "x-trigate-new",
+        }
+        reply = gateway.request("OPTIONS", path, None, asked)
+        assert (reply.status, reply.body) == (204, b"")
+        assert reply.headers["access-control-allow-origin"] == PAGE
+        assert "POST" in reply.headers["access-control-allow-methods"]
+        allowed = reply.headers["access-control-allow-headers"].split(", ")
+        assert {"authorization", "content-type", "x-api-key", "anthropic-version", "x-trigate-new"} <= set(allowed)
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+def test_a_page_may_read_answers_and_errors(gateway, upstream, api, stream):
+    upstream.script(Script(text="hello"))
+    good = ask(gateway, api, {"x-api-key": ALICE, "origin": PAGE}, stream=stream)
+    assert upstream.seen[0].header("origin") is None
+    for reply, status in ((good, 200), (ask(gateway, api, {"origin": PAGE}), 401)):
+        assert reply.status == status
+        assert reply.headers["access-control-allow-origin"] == PAGE
+        assert reply.headers["vary"] == "Origin"
+        exposed = reply.headers["access-control-expose-headers"].split(", ")
+        assert {"x-request-id", "x-trigate-attempts"} <= set(exposed)
+
+
+def test_another_page_gets_no_such_header(gateway, upstream):
+    upstream.script(Script(text="hello"))
+    headers = {"x-api-key": ALICE, "origin": "https://other.example"}
+    replies = [
+        ask(gateway, "chat", headers),
+        gateway.request("OPTIONS", PATHS["chat"], None, {**headers, "access-control-request-method": "POST"}),
+    ]
+    assert [reply.status for reply in replies] == [200, 204]
+    for reply in replies:
+        assert not [name for name in reply.headers if name.startswith("access-control-")]
+        assert reply.headers["vary"] == "Origin"
+
+
+def test_a_204_has_no_length(gateway):
+    with Wire.connect(gateway.port) as client:
+        client.send(b"OPTIONS /v1/models HTTP/1.1\r\nhost: g\r\nconnection: close\r\n\r\n")
+        answer = client.read_to_end()
+    assert answer.startswith(b"HTTP/1.1 204 ")
+    assert b"content-length" not in answer.lower()
+    assert b"transfer-encoding" not in answer.lower()
+
+
+# Without keys and pages, and with few connections
+
+
+@contextlib.contextmanager
+def opened(*args: str, **more: Any) -> Iterator[Gateway]:
+    port = free_port()
+    with running(config([provider("openai/up", "http://127.0.0.1:1", ["chat"])], port, **more), port, *args) as process:
+        yield process
+
+
+def warnings(gateway: Gateway) -> list[str]:
+    return [text for text in gateway.log if "WARNING" in text and "client_keys" in text]
+
+
+def test_an_open_door_to_other_machines_is_a_loud_warning():
+    with opened("--host", "0.0.0.0") as gateway:
+        assert warnings(gateway)
+    with opened("--host", "0.0.0.0", client_keys=[{"name": "alice", "key": ALICE}]) as gateway:
+        assert not warnings(gateway)
+
+
+def test_all_pages_may_call_where_the_config_says_so():
+    with opened(cors=["*"]) as gateway:
+        assert not warnings(gateway)
+        reply = gateway.request("GET", "/v1/models", None, {"origin": "https://any.example"})
+        assert reply.status == 200
+        assert reply.headers["access-control-allow-origin"] == "*"
+
+
+def test_off_by_default_and_too_many_connections_are_turned_away():
+    with opened(limits={"connections": 3}) as gateway:
+        reply = gateway.request("OPTIONS", "/v1/models", None, {"origin": PAGE, "access-control-request-method": "GET"})
+        assert reply.status == 405
+        assert not [name for name in reply.headers if name.startswith("access-control-")]
+        eventually(lambda: gateway.request("GET", "/healthz").status == 200)
+        with contextlib.ExitStack() as stack:
+            for _ in range(3):
+                client = stack.enter_context(Wire.connect(gateway.port))
+                eventually(lambda client=client: _is_served(client))
+            refusal = gateway.request("POST", PATHS["chat"], body("chat"))
+            assert (refusal.status, refusal.headers["retry-after"]) == (503, "1")
+            assert refusal.headers["connection"] == "close"
+            assert "limits.connections" in refusal.json["error"]["message"]
+            with Wire.connect(gateway.port) as client:
+                client.send(post(PATHS["chat"], b"x" * 200_000))
+                assert re.match(rb"HTTP/1.1 503 .*\r\n\r\n{.*}$", client.read_to_end(), re.S)
+        eventually(lambda: gateway.request("GET", "/healthz").status == 200)
+
+
+def _is_served(client: Wire) -> bool:
+    client.send(b"GET /healthz HTTP/1.1\r\nhost: g\r\n\r\n")
+    return b"200" in client.read_until(b'"ok"}')

@@ -1,0 +1,338 @@
+"""What ``docs/streams.md`` says of every way to end is what happens: each cell of its tables is a request through a
+real gateway to the stand-in provider's model for that fault, from a client of each API, through both lanes."""
+
+import json
+import re
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import anthropic
+import attrs
+import openai
+import pytest
+import trio
+from harness import ROOT, Gateway, Reply, complaint, config, eventually, free_port, provider, request, running
+from quart import request as upstream_request
+from upstreams import PATHS
+
+from gateway.faults import FAULTS, fault_of
+from gateway.mock import create_mock
+from gateway.scope import current_scope
+from gateway.server import Lifecycle, bind, serve
+from providers.grammar import judge
+
+APIS = ("chat", "messages", "responses")
+PAGE = (ROOT / "docs" / "streams.md").read_text()
+
+
+# The provider
+
+
+class Provider:
+    """The stand-in provider in a thread of this process. ``seen`` is how each of its answers ended, by the request's
+    text: ``taken`` (read to its end), ``left`` (the gateway hung up), ``cut`` (it was the fault to)."""
+
+    def __init__(self) -> None:
+        self.sock = bind("127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self.sock.getsockname()[1]}"
+        self.seen: defaultdict[str, list[str]] = defaultdict(list)
+        self.lifecycle = Lifecycle()
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._thread = threading.Thread(target=trio.run, args=(self._serve,))
+
+    def __enter__(self) -> "Provider":
+        self._thread.start()
+        eventually(lambda: self._token, what="the provider's start")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._token is not None
+        self._token.run_sync_soon(self.lifecycle.stop)
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+    async def _serve(self) -> None:
+        app = create_mock(0, self.lifecycle)
+        app.before_request(self._watch)
+
+        def ready() -> None:
+            self._token = trio.lowlevel.current_trio_token()
+
+        await serve(app, [self.sock], state=self.lifecycle, drain=0, signals=False, ready=ready)
+
+    async def _watch(self) -> None:
+        found = re.search(rb"cell-[\w./-]+", await upstream_request.get_data())
+        assert found
+        scope = current_scope()
+
+        def closed(left: bool) -> None:
+            self.seen[found[0].decode()].append("left" if left else "taken" if scope.complete else "cut")
+
+        scope.on_close(closed)
+
+
+@pytest.fixture(scope="module")
+def stand_in() -> Iterator[Provider]:
+    with Provider() as process:
+        yield process
+
+
+def settings(stand_in: Provider, port: int, **more: Any) -> dict[str, Any]:
+    """A wildcard for each API that the provider can be asked in."""
+    entries = [provider(f"on-{api}/*", stand_in.url, [api], provider_interface="openai") for api in APIS]
+    return config(entries, port, keep_alive="1.5s", timeouts={"first_byte": "3s", "idle": "3s"}, **more)
+
+
+@pytest.fixture(scope="module")
+def gateway(stand_in) -> Iterator[Gateway]:
+    port = free_port()
+    with running(settings(stand_in, port), port) as process:
+        yield process
+        assert "Traceback" not in "\n".join(process.log)
+
+
+# The page
+
+
+@attrs.frozen
+class Cell:
+    """What the page says of one request."""
+
+    model: str
+    api: str
+    model_api: str
+    stream: bool
+    gets: str
+    sees: str
+    ledger: str
+
+    @property
+    def id(self) -> str:
+        kind = "stream" if self.stream else "whole"
+        return f"cell-{self.model.replace('/', '-')}-{self.api}-{self.model_api}-{kind}"
+
+    @property
+    def byte_lane(self) -> bool:
+        return self.api == self.model_api
+
+
+TABLES = {"When a stream goes wrong": True, "When a whole answer goes wrong": False}
+
+
+def table(heading: str) -> list[list[str]]:
+    """The cells of the table under ``heading``, without its head."""
+    text = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
+
+
+def cells(heading: str, stream: bool) -> Iterator[Cell]:
+    for _, model, lane, *gets, sees, ledger in table(heading):
+        for api, said in zip(APIS, gets, strict=True):
+            for model_api in APIS:
+                if lane in ("both", "byte" if api == model_api else "hub"):
+                    yield Cell(model.strip("`"), api, model_api, stream, said, sees, ledger)
+
+
+CELLS = [cell for heading, stream in TABLES.items() for cell in cells(heading, stream)]
+SLOW = re.compile("stall|silent|slow")
+
+
+@attrs.frozen
+class Found:
+    """What came of one request: its answer, how the provider's ended, the ledger's lines."""
+
+    reply: Reply
+    seen: list[str]
+    lines: list[Mapping[str, Any]]
+
+
+def ask(gateway: Gateway, cell: Cell) -> Reply:
+    own: dict[str, Any] = {"messages": [{"role": "user", "content": cell.id}], "max_tokens": 100}
+    if cell.api == "responses":
+        own = {"input": cell.id}
+    body = {"model": f"on-{cell.model_api}/{cell.model}", "stream": cell.stream, **own}
+    return request(gateway.url, "POST", PATHS[cell.api], body, {"x-request-id": cell.id})
+
+
+def ledger(gateway: Gateway) -> Mapping[str, list[Mapping[str, Any]]]:
+    """The lines of each request so far, by its id."""
+    found = defaultdict(list)
+    for line in map(json.loads, [line for line in gateway.log if line.startswith('{"event":"exchange"')]):
+        found[line["request_id"]].append(line)
+    return found
+
+
+@pytest.fixture(scope="module")
+def answers(gateway, stand_in) -> Mapping[str, Found]:
+    """All that the page speaks of, asked for side by side: what takes seconds is waited for once."""
+    slow = [cell for cell in CELLS if SLOW.search(cell.model)]
+    quick = [cell for cell in CELLS if not SLOW.search(cell.model)]
+    with ThreadPoolExecutor(len(slow)) as waiting, ThreadPoolExecutor(3) as others:
+        late, soon = waiting.map(partial(ask, gateway), slow), others.map(partial(ask, gateway), quick)
+        replies = dict(zip([*slow, *quick], [*late, *soon], strict=True))
+    ids = {cell.id for cell in CELLS}
+    eventually(lambda: ids <= stand_in.seen.keys(), what="the provider's ends")
+    told = eventually(lambda: (now := ledger(gateway)).keys() >= ids and now, what="the ledger's lines")
+    return {cell.id: Found(reply, stand_in.seen[cell.id], told[cell.id]) for cell, reply in replies.items()}
+
+
+# What was said
+
+
+def words(api: str, events: list[tuple[str, Any]]) -> str:
+    """The text that a stream's deltas say."""
+    values = [value for _, value in events if isinstance(value, dict)]
+    if api == "chat":
+        deltas = [choice["delta"] for value in values for choice in value.get("choices", ())]
+        return "".join(delta.get("content") or "" for delta in deltas)
+    if api == "messages":
+        return "".join(v["delta"].get("text", "") for v in values if v["type"] == "content_block_delta")
+    return "".join(v["delta"] for v in values if v["type"] == "response.output_text.delta")
+
+
+def text(api: str, answer: Mapping[str, Any]) -> str:
+    """The text of a whole answer."""
+    if api == "chat":
+        return str(answer["choices"][0]["message"]["content"])
+    if api == "messages":
+        return "".join(block["text"] for block in answer["content"])
+    return "".join(part["text"] for item in answer["output"] for part in item["content"])
+
+
+SUCCESS = (b"[DONE]", b"message_stop", b"response.completed")
+ERRORS = {"chat": '`data: {"error": …}`', "messages": "`event: error`", "responses": "`response.failed`"}
+WHOLE = "the whole answer"
+BROKEN = ", broken as it came"
+PINGS = (b": ping\n\n", b"event: ping\n")
+SEES = {
+    "its own end": {"cut"},
+    "read to the end": {"taken"},
+    "read to the end, or closed": {"taken", "left"},  # the end of the body comes with the error, or too late
+    "closed by trigate": {"left"},
+}
+
+
+def check_status(cell: Cell, reply: Reply) -> None:
+    status, *headers = cell.gets.removeprefix("status ").split(", ")
+    complaint(cell.api, reply, int(status), passed=cell.byte_lane)
+    for header in headers:
+        name, _, value = header.strip("`").partition(": ")
+        assert reply.headers[name] == value
+    if not headers:
+        assert "retry-after" not in reply.headers
+
+
+def is_whole(said: str) -> bool:
+    return said.startswith(("This is the stand-in", "xxx")) and said.endswith(("talk to it.", "xxx"))
+
+
+def check_whole(cell: Cell, reply: Reply) -> None:
+    verdict = judge(cell.api, reply.body, streamed=cell.stream, tolerant=cell.byte_lane)
+    assert (reply.status, reply.cut, verdict.outcome) == (200, False, "complete")
+    assert verdict.good == (BROKEN not in cell.gets), verdict
+    if verdict.good:
+        said = words(cell.api, reply.events()) if cell.stream else text(cell.api, reply.json)
+        assert is_whole(said)
+        assert len(said) == 4 * 2**20 or "big" not in cell.model
+
+
+def check_failed(cell: Cell, reply: Reply) -> None:
+    """A stream that ends with the one error event of the client's API."""
+    assert (reply.status, reply.cut) == (200, False)
+    *said, error = cell.gets.replace(" then ", " ").split(", ")
+    assert error == ERRORS[cell.api]
+    verdict = judge(cell.api, reply.body, streamed=True, tolerant=cell.byte_lane)
+    assert verdict.outcome == "failed"
+    assert verdict.good, verdict
+    assert not any(end in reply.body for end in SUCCESS)
+    events = reply.events()
+    assert [is_error(cell.api, *event) for event in events].index(True) == len(events) - 1
+    found = words(cell.api, events)
+    if "every word" in said:
+        assert is_whole(found)
+    else:
+        assert found == ("This is the" if "3 words" in said else "")
+
+
+def is_error(api: str, name: str, value: Any) -> bool:
+    if api == "chat":
+        return isinstance(value, dict) and bool(value.get("error", {}).get("message"))
+    if api == "messages":
+        return name == "error" and bool(value["error"]["message"])
+    return name == "response.failed" and bool(value["response"]["error"]["message"])
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.id)
+def test_the_page_is_right(answers, cell):
+    found = answers[cell.id]
+    pinged = any(ping in found.reply.body for ping in PINGS)
+    if cell.gets.startswith("status"):
+        check_status(cell, found.reply)
+    elif WHOLE in cell.gets:
+        check_whole(cell, found.reply)
+    else:
+        check_failed(cell, found.reply)
+    assert pinged or "pings" not in cell.gets
+    # Where the connection is reset, its server finds it lost or has ended by then.
+    assert found.seen in [[one] for one in SEES[cell.sees] | ({"left"} if "reset" in cell.model else set())]
+    (line,) = found.lines
+    ended, _, kind = cell.ledger.replace("`", "").partition(", ")
+    assert line["status"] == found.reply.status
+    assert line["ended"] == ended
+    assert line.get("error", "") == kind
+
+
+def test_the_page_has_every_fault():
+    told = {fault_of(cell.model)[0] for cell in CELLS}
+    assert {*FAULTS} - told == {"529-then-ok"}
+    assert "fault/529-then-ok" in PAGE
+
+
+def test_the_tests_that_the_page_names_exist():
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", PAGE)
+    assert len(named) == len(table("When the client goes"))
+    for file, name in named:
+        assert f"def {name}(" in (ROOT / "tests" / "e2e" / file).read_text()
+
+
+# Beyond the tables
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_client_that_asks_again_gets_through(gateway, api):
+    model = f"on-{api}/fault/529-then-ok"
+    if api == "messages":
+        with anthropic.Anthropic(api_key="any", base_url=gateway.url, max_retries=1) as client:
+            asked: Any = [{"role": "user", "content": f"cell-again-{api}"}]
+            answer = client.messages.create(model=model, max_tokens=50, messages=asked).content[0].text
+    else:
+        with openai.OpenAI(api_key="any", base_url=f"{gateway.url}/v1", max_retries=1) as client:
+            asked = [{"role": "user", "content": f"cell-again-{api}"}]
+            if api == "chat":
+                answer = client.chat.completions.create(model=model, messages=asked).choices[0].message.content
+            else:
+                answer = client.responses.create(model=model, input=asked).output_text
+    assert is_whole(answer)
+
+
+def test_the_end_of_the_drain_is_one_error_event_and_one_line(stand_in):
+    port = free_port()
+    stalled = [
+        Cell("fault/stall", api, model_api, True, f"3 words, then {ERRORS[api]}", "", "")
+        for api in APIS
+        for model_api in APIS
+    ]
+    with ThreadPoolExecutor(len(stalled)) as threads:
+        with running(settings(stand_in, port, drain="0.2s"), port) as own:
+            replies = [threads.submit(ask, own, cell) for cell in stalled]
+            eventually(lambda: stand_in.lifecycle.in_flight == len(stalled), what="streams that hold")
+        for cell, reply in zip(stalled, replies, strict=True):
+            check_failed(cell, reply.result(5))
+            assert b"shutting down" in reply.result().body
+            (line,) = ledger(own)[cell.id]
+            assert (line["ended"], line["error"]) == ("upstream_error", "overloaded")
