@@ -253,7 +253,7 @@ def _add_errors(app: QuartTrio, ledger: Ledger) -> None:
     async def http_error(error: HTTPException) -> Response:
         return _refused(_http_failed(error), ledger)
 
-    async def upgrade() -> Response:
+    async def upgrade(path: str = "") -> Response:
         # Codex falls back to HTTP on a 426 and on nothing else (openai/codex#43353).
         failed = Failed("invalid_request", "WebSocket is not served here: use POST /v1/responses", status=426)
         body = CODECS["responses"].write_error(failed, "")
@@ -265,7 +265,8 @@ def _add_errors(app: QuartTrio, ledger: Ledger) -> None:
 
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(Exception, our_mistake)
-    app.add_websocket("/v1/responses", "upgrade", upgrade)
+    for rule in ("/", "/<path:path>"):  # without a route Quart fails to say that there is none
+        app.add_websocket(rule, "upgrade", upgrade)
 
 
 def _refused(failed: Failed, ledger: Ledger) -> Response:

@@ -124,7 +124,7 @@ def _settle_memory() -> None:
     """What start-up has made lives as long as the process: the collector need not look at it again and again."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
+    gc.set_threshold(10_000, 20, 2)  # the oldest generation often: 20 let a busy worker grow by 20 MiB
     gc.enable()
 
 

@@ -1,0 +1,411 @@
+"""Hostile input over real sockets to a real process: each is a 4xx in the client's shape or a clean close, never a 5xx
+or a traceback, and the process is as good as new afterwards."""
+
+import contextlib
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from asgi import Client, eventually
+from harness import Gateway, Wire, config, free_port, post, provider, running
+from upstreams import PATHS, Script, Upstream, fake_upstream, render
+
+from gateway import scope
+from gateway.app import create_app
+from gateway.config import from_mapping
+from gateway.server import Lifecycle, bind, serve
+
+APIS = ("chat", "messages", "responses")
+SUCCESS = {"chat": b"[DONE]", "messages": b"message_stop", "responses": b"response.completed"}
+ROUNDS = 2  # how often the process gets everything before its memory is looked at again
+GROWTH = 48  # MiB that it may have grown by after that; the largest body alone is 10
+LARGE = ("many_tools", "many_turns", "empty_turns", "many_keys")
+SECONDS = 8.0  # for the largest input, on a busy machine; others wait meanwhile
+
+CHAT = PATHS["chat"].encode()
+HOST = b"host: x\r\n"
+TYPE = b"content-type: application/json\r\n"
+TURN = b'{"role":"user","content":"hi"}'
+GOOD = b'{"model":"on-chat","messages":[%b]}' % TURN
+LENGTH = b"content-length: %d\r\n" % len(GOOD)
+CHUNKED = b"transfer-encoding: chunked\r\n"
+CHUNKS = b"%x\r\n%b\r\n0\r\n\r\n" % (len(GOOD), GOOD)
+
+
+def lines(*fields: bytes, first: bytes = b"POST " + CHAT + b" HTTP/1.1", body: bytes = GOOD) -> bytes:
+    return first + b"\r\n" + b"".join(fields) + b"\r\n" + body
+
+
+SMUGGLED = b"GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\n"
+UPGRADE = b"connection: upgrade\r\nupgrade: websocket\r\n"
+KEY = b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n"
+RESPONSES_GET = b"GET /v1/responses HTTP/1.1"
+H2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+
+REFUSED = {
+    "upgrade_elsewhere": lines(HOST, UPGRADE, KEY, first=b"GET /v1/models HTTP/1.1", body=b"\x81\x7f" + b"\xff" * 8),
+    # RFC 9112, section 11.2: two readings of where a request ends
+    "length_and_chunked": lines(HOST, LENGTH, CHUNKED, body=b"0\r\n\r\n" + SMUGGLED),
+    "chunked_and_length": lines(HOST, CHUNKED, b"content-length: 5\r\n", body=b"0\r\n\r\n" + SMUGGLED),
+    "two_lengths": lines(HOST, LENGTH, b"content-length: 3\r\n"),
+    "two_lengths_in_one": lines(HOST, b"content-length: 3, 5\r\n"),
+    "negative_length": lines(HOST, b"content-length: -1\r\n"),
+    "signed_length": lines(HOST, b"content-length: +5\r\n"),
+    "hexadecimal_length": lines(HOST, b"content-length: 0x5\r\n"),
+    "length_with_a_space": lines(HOST, b"content-length: 1 5\r\n"),
+    "length_without_digits": lines(HOST, b"content-length: \r\n"),
+    "length_of_superscripts": lines(HOST, b"content-length: \xb2\r\n"),
+    "endless_length": lines(HOST, b"content-length: " + b"9" * 30 + b"\r\n"),
+    "length_of_5000_digits": lines(HOST, b"content-length: " + b"9" * 5000 + b"\r\n"),
+    "space_before_the_colon": lines(HOST, b"transfer-encoding : chunked\r\n", body=CHUNKS),
+    "coding_in_disguise": lines(HOST, b"transfer-encoding: xchunked\r\n", body=CHUNKS),
+    "coding_behind_chunked": lines(HOST, b"transfer-encoding: chunked, identity\r\n", body=CHUNKS),
+    "chunked_twice": lines(HOST, b"transfer-encoding: chunked, chunked\r\n", body=CHUNKS),
+    "coding_with_a_tab": lines(HOST, b"transfer-encoding: \x0bchunked\r\n", body=CHUNKS),
+    "chunk_with_prefix": lines(HOST, CHUNKED, body=b"0x3f\r\n" + GOOD),
+    "chunk_with_sign": lines(HOST, CHUNKED, body=b"-1\r\n" + GOOD),
+    "chunk_too_large": lines(HOST, CHUNKED, body=b"F" * 30 + b"\r\n" + GOOD),
+    "chunk_without_its_line_end": lines(HOST, CHUNKED, body=b"3\r\nabcdef\r\n0\r\n\r\n"),
+    "chunk_extension_without_end": lines(HOST, CHUNKED, body=b"3;" + b"x" * 200_000),
+    "no_host": lines(LENGTH),
+    "two_hosts": lines(HOST, b"host: y\r\n", LENGTH),
+    "no_colon": lines(HOST, b"x-nothing\r\n", LENGTH),
+    "empty_name": lines(HOST, b": x\r\n", LENGTH),
+    "name_with_a_null": lines(HOST, b"x\x00y: z\r\n", LENGTH),
+    "value_with_a_null": lines(HOST, b"x: a\x00b\r\n", LENGTH),
+    "value_with_a_bare_return": lines(HOST, b"x: a\rb: c\r\n", LENGTH),
+    "fold_in_the_first_line": lines(b" x: y\r\n", HOST, LENGTH),
+    "huge_header": lines(HOST, b"x: " + b"y" * 1_000_000 + b"\r\n", LENGTH),
+    "many_headers": lines(HOST, *(b"x-%d: y\r\n" % n for n in range(20_000)), LENGTH),
+    "huge_target": lines(HOST, LENGTH, first=b"POST /" + b"x" * 100_000 + b" HTTP/1.1"),
+    "old_http": b"GET /\r\n\r\n",
+    "nameless_http": lines(HOST, LENGTH, first=b"POST " + CHAT + b" HTTP/x"),
+    "http_3": lines(HOST, LENGTH, first=b"POST " + CHAT + b" HTTP/3.0"),
+    "target_with_spaces": lines(HOST, LENGTH, first=b"POST /v1 /chat HTTP/1.1"),
+    "target_with_a_null": lines(HOST, LENGTH, first=b"POST /v1/\x00 HTTP/1.1"),
+    "no_method": lines(HOST, LENGTH, first=b" /v1 HTTP/1.1"),
+    "connect": lines(HOST, first=b"CONNECT evil.example:443 HTTP/1.1", body=b""),
+    "asterisk": lines(HOST, first=b"OPTIONS * HTTP/1.1", body=b""),
+    "traversal": lines(HOST, first=b"GET /v1/../../etc/passwd HTTP/1.1", body=b""),
+    "escaped_null": lines(HOST, first=b"GET /v1/models/%00%ff%0d%0aset-cookie:x HTTP/1.1", body=b""),
+    "trace": lines(HOST, first=b"TRACE / HTTP/1.1", body=b""),
+    "tls": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    "preface_of_1_1": lines(HOST, first=b"PRI * HTTP/1.1", body=b""),
+    "no_websocket_key": lines(HOST, UPGRADE, first=RESPONSES_GET, body=b""),
+    "websocket_key_of_rubbish": lines(
+        HOST, UPGRADE, b"sec-websocket-key: \xff\r\nsec-websocket-version: 13\r\n", first=RESPONSES_GET, body=b""
+    ),
+    "websocket_of_version_99": lines(HOST, UPGRADE, KEY.replace(b"13", b"99"), first=RESPONSES_GET, body=b""),
+    "frames_behind_an_upgrade": lines(HOST, UPGRADE, KEY, first=RESPONSES_GET, body=b"\xff\x80" * 500),
+    "compressed_it_says": lines(HOST, TYPE, LENGTH, b"content-encoding: gzip\r\n"),
+    "compressed_thrice": lines(HOST, TYPE, LENGTH, b"content-encoding: gzip, br, x-nonsense\r\n"),
+}
+"""Answered with a 4xx (or a 501), or closed without a word, whichever the line of HTTP allows."""
+
+TAKEN = {
+    "absolute_form": lines(HOST, TYPE, LENGTH, first=b"POST http://evil.example" + CHAT + b" HTTP/1.1"),
+    "one_length_twice": lines(HOST, TYPE, LENGTH, LENGTH),
+    "folded_header": lines(HOST, TYPE, b"x-folded: a\r\n b\r\n", LENGTH),
+    "bare_line_feeds": lines(HOST, TYPE, LENGTH).replace(b"\r\n", b"\n"),
+    "odd_case": lines(HOST, TYPE, b"Transfer-Encoding: CHUNKED\r\n", body=CHUNKS),
+    "extensions_and_trailers": lines(
+        HOST, TYPE, CHUNKED, body=CHUNKS.replace(b"\r\n", b";a=b\r\n", 1)[:-2] + b"content-length: 9\r\nx: y\r\n\r\n"
+    ),
+    "one_byte_chunks": lines(
+        HOST, TYPE, CHUNKED, body=b"".join(b"1\r\n%c\r\n" % byte for byte in GOOD + 20_000 * b" ") + b"0\r\n\r\n"
+    ),
+    "nothing_to_continue": lines(HOST, TYPE, LENGTH, b"expect: 100-continue\r\n"),
+    "upgrade_to_h2c": lines(HOST, TYPE, LENGTH, b"connection: upgrade, http2-settings\r\nupgrade: h2c\r\n"),
+    "eighty_headers": lines(HOST, TYPE, *(b"x-%d: y\r\n" % n for n in range(80)), LENGTH),
+    "odd_request_id": lines(HOST, TYPE, LENGTH, b"x-request-id: a\tb\xff\r\n"),
+    "two_request_ids": lines(HOST, TYPE, LENGTH, b"x-request-id: a\r\nx-request-id: b, c\r\n"),
+}
+"""Unusual but allowed: one good answer, and nothing behind it."""
+
+
+def opened_and_reset(stream: int) -> bytes:
+    """``GET / `` on an HTTP/2 stream, and the client's reset of it."""
+    number = stream.to_bytes(4)
+    return b"\x00\x00\x03\x01\x05" + number + b"\x82\x86\x84" + b"\x00\x00\x04\x03\x00" + number + b"\x00\x00\x00\x08"
+
+
+H2_RUBBISH = {
+    "nothing_more": b"",
+    "rubbish": b"\x00" * 50,
+    "not_settings": b"\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+    "huge_frame": b"\xff\xff\xff\x04\x00\x00\x00\x00\x00",
+    "ping_flood": SETTINGS + 5000 * b"\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678",
+    "settings_flood": 5000 * SETTINGS,
+    "headers_of_rubbish": SETTINGS + b"\x00\x00\x04\x01\x05\x00\x00\x00\x01\xff\xff\xff\xff",
+    "data_on_no_stream": SETTINGS + b"\x00\x00\x01\x00\x01\x00\x00\x00\x07x",
+    "reset_flood": SETTINGS + b"".join(map(opened_and_reset, range(1, 2001, 2))),
+}  # fmt: skip
+
+
+def nested(depth: int) -> bytes:
+    return b'{"a":[' * depth + b"1" + b"]}" * depth
+
+
+@lru_cache
+def bodies(api: str, model: str) -> dict[str, bytes]:
+    """What cannot be taken for a request, or only just."""
+    key, turn = "input" if api == "responses" else "messages", TURN
+    name = json.dumps(model).encode()
+
+    def request(more: bytes = b"", turns: bytes = turn, model: bytes = name) -> bytes:
+        limit = b'"max_tokens":9,' if api == "messages" else b""
+        return b'{"model":%b,%b"%b":[%b]%b}' % (model, limit, key.encode(), turns, more)
+
+    schema = {"type": "object", "properties": {}}
+    tool = {
+        "chat": {"type": "function", "function": {"name": "f%d", "parameters": schema}},
+        "messages": {"name": "f%d", "input_schema": schema},
+        "responses": {"type": "function", "name": "f%d", "parameters": schema},
+    }[api]
+    written = json.dumps(tool).replace("%d", "{n}").replace("{", "{{").replace("}", "}}").replace("{{n}}", "{n}")
+
+    def deep_tool(depth: int) -> bytes:
+        return b',"tools":[%b]' % json.dumps(tool).encode().replace(
+            b'"properties": {}', b'"properties":' + nested(depth)
+        )
+
+    tools = b",".join(written.format(n=n).encode() for n in range(100_000))
+    return {
+        "deep_parameters": request(deep_tool(300)),
+        "deeper_parameters": request(deep_tool(480)),
+        "deep_metadata": request(b',"metadata":' + nested(490)),
+        "too_deep": request(b',"metadata":' + nested(100_000)),
+        "deep_content": request(turns=b'{"role":"user","content":' + nested(495) + b"}"),
+        "deep_turns": request(turns=b"[" * 900 + b"]" * 900),
+        "infinite": request(b',"temperature":1e400'),
+        "minus_infinite": request(b',"top_p":-1e400'),
+        "vanishing": request(b',"temperature":1e-400'),
+        "ten_thousand_digits": request(b',"max_tokens":' + b"9" * 10_000 + b',"max_output_tokens":' + b"9" * 10_000),
+        "long_fraction": request(b',"temperature":0.' + b"1" * 10_000),
+        "not_a_number": request(b',"temperature":NaN'),
+        "lone_surrogate": request(turns=turn.replace(b"hi", b"\\ud800")),
+        "surrogates_reversed": request(turns=turn.replace(b"hi", b"\\udc00\\ud800")),
+        "surrogate_in_bytes": request(turns=turn.replace(b"hi", b"\xed\xa0\x80")),
+        "surrogate_model": request(model=b'"\\ud800"'),
+        "surrogate_key": request(b',"\\udfff":1'),
+        "not_utf8": request(turns=turn.replace(b"hi", b"\xff\xfe")),
+        "overlong_utf8": request(turns=turn.replace(b"hi", b"\xc0\xaf")),
+        "utf16": request().decode().encode("utf-16"),
+        "byte_order_mark": b"\xef\xbb\xbf" + request(),
+        "null_in_text": request(turns=turn.replace(b"hi", b"a\\u0000b")),
+        "null_in_bytes": request(turns=turn.replace(b"hi", b"a\x00b")),
+        "null_in_model": request(model=b'"%b\\u0000"' % model.encode()),
+        "keys_twice": request(b',"model":["x"],"model":%b,"stream":false,"stream":false' % name),
+        "role_twice": request(turns=turn.replace(b'"role":"user"', b'"role":5,"role":"user"')),
+        "many_keys": request(b"".join(b',"k%d":1' % n for n in range(100_000))),
+        "many_tools": request(b',"tools":[' + tools + b"]"),
+        "many_turns": request(turns=b",".join([turn] * 100_000)),
+        "empty_turns": request(turns=b",".join([b"{}"] * 100_000)),
+        "nulls": request(turns=b"null,null"),
+        "model_of_a_million": request(model=b'"' + b"m" * 1_000_000 + b'"'),
+        "model_with_lines": request(model=b'"on-chat\\r\\nset-cookie: stolen=1\\r\\n\\r\\n<html>"'),
+        "wildcard_with_lines": request(model=b'"openai/any\\r\\nset-cookie: stolen=1"'),
+        "wildcard_of_a_million": request(model=b'"openai/' + b"m" * 1_000_000 + b'"'),
+        "wildcard_in_unicode": request(model='"openai/\u2028ü\U0001f600\\u0000"'.encode()),
+        "empty_model": request(model=b'""'),
+        "tool_name_with_lines": request(b',"tools":[%b]' % json.dumps(tool).replace("f%d", "a\\r\\nb").encode()),
+        "all_wrong": b'{"model":%b,"%b":{"a":[null,{"b":1e999}]},"tools":7,"stream":[]}' % (name, key.encode()),
+    }  # fmt: skip
+
+
+BODIES = tuple(bodies("chat", "on-chat"))
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with fake_upstream() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    vendors = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
+    entries = [provider(f"{vendors[api]}/on-{api}", upstream.url, [api]) for api in APIS]
+    port = free_port()
+    with running(config([*entries, provider("openai/*", upstream.url, ["chat"])], port), port) as process:
+        yield process
+        text = "\n".join(process.log)
+        assert "Traceback" not in text, text[-3000:]
+
+
+def said(gateway: Gateway, data: bytes) -> bytes:
+    """All that comes back for ``data`` on a connection of its own, until the gateway closes or has no more to say."""
+    with Wire.connect(gateway.port) as wire:
+        with contextlib.suppress(OSError):  # it may close while we are still sending
+            wire.send(data)
+        wire.sock.settimeout(SECONDS)
+        received = b""
+        with contextlib.suppress(OSError):
+            while not whole(received):
+                part = wire.sock.recv(65536)
+                if not part:
+                    break
+                received += part
+        return received
+
+
+def whole(received: bytes) -> bool:
+    head, blank, body = received.partition(b"\r\n\r\n")
+    if head.startswith(b"HTTP/1.1 100"):
+        return whole(body)
+    if not blank:
+        return False
+    length = fields(head).get("content-length")
+    return length is not None and len(body) >= int(length)
+
+
+def fields(head: bytes) -> dict[str, str]:
+    return dict(line.decode("latin-1").lower().split(": ", 1) for line in head.split(b"\r\n")[1:])
+
+
+def check_answer(received: bytes, statuses: tuple[int, ...]) -> None:
+    """One answer, in shape, and nothing that the client could have put there."""
+    head, _, body = received.partition(b"\r\n\r\n")
+    if head.startswith(b"HTTP/1.1 100"):
+        head, _, body = body.partition(b"\r\n\r\n")
+    status = int(head.split(b" ")[1])
+    assert status in statuses, received[:600]
+    found = fields(head)
+    assert "set-cookie" not in found
+    assert all(value.isascii() and value.isprintable() for value in found.values()), head
+    assert len(head) < 16_384, "what the client sent comes back in the head"
+    if status not in (200, 404) or "application/json" in found["content-type"]:
+        assert len(body) == int(found["content-length"])
+        assert status == 200 or (json.loads(body)["error"]["message"] and len(body) < 10_000)
+
+
+@pytest.mark.parametrize("sent", REFUSED.values(), ids=REFUSED)
+def test_what_is_no_request_is_refused_or_closed(gateway, upstream, sent):
+    upstream.script(Script("nobody should ask for this"))
+    if received := said(gateway, sent):
+        check_answer(received, (*range(400, 432), 501, 505))
+        assert len(re.findall(rb"HTTP/1.1 \d+ ", received)) == 1, (
+            "a second answer, to what was hidden in the first request"
+        )
+    assert upstream.seen == []
+
+
+@pytest.mark.parametrize("sent", TAKEN.values(), ids=TAKEN)
+def test_what_is_unusual_is_one_request(gateway, upstream, sent):
+    upstream.script(Script("one"))
+    check_answer(said(gateway, sent), (200,))
+    assert [json.loads(seen.body)["model"] for seen in upstream.seen] == ["on-chat"]
+
+
+@pytest.mark.parametrize("sent", H2_RUBBISH.values(), ids=H2_RUBBISH)
+def test_http2_of_rubbish_costs_its_own_connection_only(gateway, sent):
+    with Wire.connect(gateway.port) as wire:
+        with contextlib.suppress(OSError):
+            wire.send(H2 + sent)
+            wire.sock.recv(65536)
+        wire.reset()
+    assert gateway.request("GET", "/healthz").status == 200
+
+
+@pytest.mark.parametrize("cut", [1, 20, 60, 200])
+def test_a_request_that_breaks_off_is_dropped(gateway, upstream, cut):
+    upstream.script()
+    with Wire.connect(gateway.port) as wire:
+        wire.send(lines(HOST, TYPE, LENGTH)[:-cut])
+    assert gateway.request("GET", "/healthz").status == 200
+    assert upstream.seen == []
+
+
+@pytest.mark.parametrize("model", ["on-chat", "on-messages"])
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("name", BODIES)
+def test_bodies_are_a_4xx_or_pass_whole(gateway, upstream, api, model, name):
+    answered = "chat" if name.startswith("wildcard") else model.removeprefix("on-")
+    upstream.script(render(Script("fine"), answered, {"model": "up"}))  # without reading what it gets
+    begun = time.perf_counter()
+    check_answer(said(gateway, post(PATHS[api], bodies(api, model)[name])), (200, *range(400, 432)))
+    assert time.perf_counter() - begun < SECONDS
+
+
+def rss(pid: int) -> float:
+    """MiB in memory."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def asked(api: str) -> Mapping[str, Any]:
+    turns = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
+    return {"model": "on-chat", **turns, "max_tokens": 100, "stream": True}
+
+
+def test_the_process_is_as_good_as_new_afterwards(gateway, upstream):
+    everything = [*REFUSED.values(), *TAKEN.values()]
+    sent = [(api, name) for api in APIS for name in BODIES if api == "chat" or name not in LARGE]
+    everything += [post(PATHS[api], bodies(api, "on-messages")[name]) for api, name in sent]
+
+    def one_round() -> float:
+        upstream.script(*[Script("fine")] * len(everything))
+        for sent in everything:
+            said(gateway, sent)
+        return rss(gateway.pid)
+
+    before = one_round()  # the allocator keeps what the largest body took
+    after = [one_round() for _ in range(ROUNDS)][-1]
+    assert after - before < GROWTH, (before, after)
+    for api in APIS:
+        upstream.script(Script("as good as new"))
+        reply = gateway.request("POST", PATHS[api], asked(api))
+        assert (reply.status, reply.cut) == (200, False)
+        assert SUCCESS[api] in reply.body
+
+
+# Slow ones, against a server in this process: its patience is shorter here
+
+
+@contextlib.asynccontextmanager
+async def impatient(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(scope, "BODY_SECONDS", 0.3)
+    app = create_app(from_mapping(config([provider("openai/on-chat", "http://127.0.0.1:9")], 12000)))
+    state, ready, sock = Lifecycle(), trio.Event(), bind("127.0.0.1", 0)
+    port = sock.getsockname()[1]
+    with trio.fail_after(SECONDS), trio.socket.socket() as client:
+        async with trio.open_nursery() as nursery:
+            run = {"state": state, "ready": ready.set, "signals": False, "keep_alive": 0.3}
+            nursery.start_soon(lambda: serve(app, [sock], **run))
+            await ready.wait()
+            await client.connect(("127.0.0.1", port))
+            yield Client(client), state
+            nursery.cancel_scope.cancel()
+
+
+async def dribble(client: Client, data: bytes) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            await client.send(data)
+            await trio.sleep(0.01)
+
+
+async def test_a_head_that_never_ends_is_not_waited_for(monkeypatch):
+    async with impatient(monkeypatch) as (client, state), trio.open_nursery() as nursery:
+        await client.send(b"POST " + CHAT + b" HTTP/1.1\r\n")
+        nursery.start_soon(dribble, client, b"x: y\r\n")
+        await eventually(lambda: not state.connections)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("path", PATHS.values())
+async def test_a_body_that_never_ends_is_a_408(monkeypatch, path):
+    async with impatient(monkeypatch) as (client, _), trio.open_nursery() as nursery:
+        await client.send(b"POST " + path.encode() + b" HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n")
+        nursery.start_soon(dribble, client, b" ")
+        while not whole(client.buffer):
+            client.buffer += await client.sock.recv(65536)
+        check_answer(client.buffer, (408,))
+        nursery.cancel_scope.cancel()
