@@ -108,6 +108,7 @@ class Exchange:
     def _resolve(self, incoming: Incoming) -> Target:
         record = self._record
         record.asked, record.stream = incoming.model, incoming.stream
+        record.asked_size = len(incoming.body)
         target = self._service.router.resolve(incoming.model, self._api)
         record.asked = target.asked
         credential = self._asked.credential

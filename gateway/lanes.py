@@ -14,7 +14,7 @@ from providers.failures import last_event
 from providers.names import restored
 from streams import sse
 from streams.errors import GatewayError
-from streams.events import CONTENT, Api, Begin, End, Event, Failed, Usage
+from streams.events import CONTENT, Api, Begin, End, Event, Failed, Refusal, Text, Thought, ToolInput, Usage
 
 _NOT_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
 
@@ -35,16 +35,19 @@ def too_large(limit: int) -> Failed:
 class Seen:
     """What a stream has said so far, the same for both lanes."""
 
-    __slots__ = ("begin", "committed", "end", "failed", "usage")
+    __slots__ = ("begin", "committed", "end", "failed", "said", "usage")
 
     def __init__(self) -> None:
         self.begin = Begin()
         self.committed = False
+        self.said = 0  # characters of text, thoughts and arguments
         self.usage: Usage | None = None
         self.end: End | None = None
         self.failed: Failed | None = None
 
     def see(self, event: Event) -> None:
+        if isinstance(event, Text | Thought | ToolInput | Refusal):
+            self.said += len(event.text)
         if isinstance(event, CONTENT):
             self.committed = True
             if isinstance(event, End):
@@ -160,7 +163,6 @@ class ByteLane:
         self._redact = redact
         self._splitter = sse.Splitter(event_limit)
         self._reader = codec.reader()
-        self._opening: tuple[str, bytes] | None = None  # the event that began the answer
         self._events = 0
         self._plain = True  # no `id:` or `retry:` line yet: comments do no harm
         self._ended = False
@@ -201,20 +203,13 @@ class ByteLane:
         for event in self._reader.take(name, data):
             if isinstance(event, Failed):
                 return self._failed(event, raw, name, data)
-            if isinstance(event, Begin):
-                self._opening = parsed
             self.seen.see(event)
         return raw
 
     def _failed(self, failed: Failed, raw: bytes, name: str, data: bytes) -> bytes:
         """The reader finds that the answer ends in failure with this event."""
-        if self.seen.committed and _malformed(data):
-            # One event that is no JSON in an otherwise good stream: the client's parser decides, as it would without
-            # us (BerriAI/litellm#40404). The reader has given up: another one goes on.
-            self._reader = self._codec.reader()
-            if self._opening is not None:
-                self._reader.take(*self._opening)
-            return raw
+        if _malformed(data):  # would break the client's parser, and is no end that it could understand
+            return self._tell(failed)
         raw = self._redact(raw)
         if _is_known_error(self._codec.api, raw, name, data):
             self.seen.see(self._told(failed))

@@ -11,6 +11,8 @@ import msgspec
 
 from streams.events import Api, Failed, Usage
 
+CHARACTERS_PER_TOKEN = 4  # of English prose, about
+
 Ended: TypeAlias = Literal["complete", "refused", "upstream_error", "client_disconnected", "internal_error"]
 
 log = logging.getLogger("trigate")
@@ -32,6 +34,8 @@ class Record:
     attempts: int = 0
     first_byte: float | None = None  # seconds from the request to the first byte for the client
     usage: Usage | None = None
+    asked_size: int = 0  # bytes of the request
+    said: int = 0  # characters of the answer that have come, of a stream
     reason: str | None = None  # why the answer ended
     failed: Failed | None = None
     whole: bool = False  # the answer has ended well
@@ -40,6 +44,16 @@ class Record:
     upstream_id: str | None = None
     dropped: tuple[str, ...] = ()
     settled: bool = False
+
+    def counted(self) -> tuple[Usage | None, bool]:
+        """The tokens, and whether they are an estimate: an answer that breaks off has been paid for as far as it came,
+        and most providers count only at its end (BerriAI/litellm#33736)."""
+        if self.whole or not self.said:
+            return self.usage, False
+        known = self.usage or Usage(input=max(1, self.asked_size // CHARACTERS_PER_TOKEN))
+        output = -(-self.said // CHARACTERS_PER_TOKEN)
+        estimated = self.usage is None or known.output < output
+        return attrs.evolve(known, output=max(known.output, output)), estimated
 
     def answered(self, status: int) -> None:
         """The first byte goes to the client."""
@@ -93,7 +107,8 @@ class Ledger:
 
     def line(self, record: Record, disconnected: bool) -> dict[str, Any]:
         """The fields of the log line, those without a value left out."""
-        usage, failed, ended = record.usage, record.failed, record.ended(disconnected)
+        failed, ended = record.failed, record.ended(disconnected)
+        usage, estimated = record.counted()
         fields = {
             "event": "exchange",
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -112,7 +127,8 @@ class Ledger:
             "input_tokens": usage and usage.prompt,
             "cached_tokens": usage and usage.cache_read,
             "output_tokens": usage and usage.output,
-            "usage_complete": usage is not None and record.whole if record.attempts else None,
+            "usage_complete": record.usage is not None and record.whole if record.attempts else None,
+            "usage_estimated": estimated or None,
             "attempts": record.attempts,
             "error": failed and failed.kind,
             "message": failed and _short(failed.message),

@@ -204,6 +204,10 @@ def test_a_client_that_leaves(called, by_hand, how, stream):
     assert (line["status"], line["ended"], line["attempts"]) == (499, "client_disconnected", 1)
     assert ("first_byte_ms" in line) == (how is in_mid_stream)
     assert line["usage_complete"] is False
+    assert line.get("usage_estimated", False) == (how is in_mid_stream and stream)
+    if how is in_mid_stream and stream:  # most providers count at the end only: never nothing (BerriAI/litellm#33736)
+        assert line["input_tokens"] > 0
+        assert line["output_tokens"] > 0
 
 
 def test_a_client_that_leaves_while_it_sends(called):

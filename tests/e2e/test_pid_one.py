@@ -1,0 +1,63 @@
+"""The gateway as PID 1, as it is in its container: nobody above it reaps or passes signals on."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from harness import Wire, config, eventually, free_port, post, provider, request
+from upstreams import PATHS, Raw, fake_upstream
+
+
+def may_unshare() -> bool:
+    tool = shutil.which("unshare")
+    return tool is not None and subprocess.run([tool, "--pid", "--fork", "true"], capture_output=True).returncode == 0
+
+
+pytestmark = pytest.mark.skipif(not may_unshare(), reason="needs unshare and the right to make a PID namespace")
+CHUNK = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":"one"}}]}\n\n'
+
+
+def ready(port: int) -> bool:
+    try:
+        return request(f"http://127.0.0.1:{port}", "GET", "/readyz").status == 200
+    except OSError:
+        return False
+
+
+def child_of(pid: int) -> int | None:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(children[0]) if children else None
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_it_drains_and_leaves_with_status_0(tmp_path, sent):
+    port = free_port()
+    with fake_upstream() as upstream:
+        upstream.script(Raw(200, (("content-type", "text/event-stream"),), (CHUNK,), "hang"))
+        file = tmp_path / "trigate.yaml"
+        settings = config([provider("openai/m", upstream.url, ["chat"])], port, drain=1)
+        file.write_text(str(settings).replace("True", "true").replace("None", "null"))
+        command = ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-m", "gateway", "serve", str(file)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            eventually(lambda: ready(port), 15, "the gateway is ready")
+            gateway = eventually(lambda: child_of(process.pid), 5, "the process in the namespace")
+            with Wire.connect(port) as client:
+                asked = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+                client.send(post(PATHS["chat"], asked))
+                client.read_until(b"one")
+                os.kill(gateway, sent)
+                rest = client.read_to_end()
+            assert b'"error"' in rest
+            assert b"[DONE]" not in rest
+            assert process.wait(10) == 0
+            with pytest.raises(OSError, match="refused"):
+                socket.create_connection(("127.0.0.1", port), 1)
+        finally:
+            process.kill()
+            process.wait()
