@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import trio
-from quart import Response, g, request
+from quart import Response, g, has_request_context, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
@@ -251,9 +251,11 @@ def _add_health(app: QuartTrio, lifecycle: Lifecycle) -> None:
 
 def _add_errors(app: QuartTrio, ledger: Ledger) -> None:
     async def http_error(error: HTTPException) -> Response:
+        if not has_request_context():  # an upgrade on a path that has none
+            return await upgrade()
         return _refused(_http_failed(error), ledger)
 
-    async def upgrade(path: str = "") -> Response:
+    async def upgrade() -> Response:
         # Codex falls back to HTTP on a 426 and on nothing else (openai/codex#43353).
         failed = Failed("invalid_request", "WebSocket is not served here: use POST /v1/responses", status=426)
         body = CODECS["responses"].write_error(failed, "")
@@ -265,8 +267,7 @@ def _add_errors(app: QuartTrio, ledger: Ledger) -> None:
 
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(Exception, our_mistake)
-    for rule in ("/", "/<path:path>"):  # without a route Quart fails to say that there is none
-        app.add_websocket(rule, "upgrade", upgrade)
+    app.add_websocket("/v1/responses", "upgrade", upgrade)
 
 
 def _refused(failed: Failed, ledger: Ledger) -> Response:
