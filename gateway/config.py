@@ -438,6 +438,5 @@ class _Builder:
                 self._wrong((*path, i), found, "name one of model_providers or model_aliases")
 
 
-_DURATIONS = ("drain", "drain_delay", "keep_alive")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NOT_TO_SET = {"connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}

@@ -77,11 +77,18 @@ class ServerConfig(Config):
     max_app_queue_size = math.inf  # type: ignore[assignment]
 
 
-def error_body(status: int) -> bytes:
-    """The JSON body of an answer that is made below the app, where the client's API is not known."""
+def error_answer(status: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Headers and JSON body of an answer that is made below the app, where the client's API is not known. The
+    connection ends with it (HTTP/2 takes that header out again)."""
     kind = "invalid_request_error" if status < 500 else "server_error"
     error = {"message": _MESSAGES.get(status, "the request failed"), "type": kind, "param": None, "code": None}
-    return msgspec.json.encode({"error": error})
+    body = msgspec.json.encode({"error": error})
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"connection", b"close"),
+    ]
+    return headers, body
 
 
 _MESSAGES: Final = {
@@ -97,7 +104,7 @@ _MESSAGES: Final = {
 
 
 def _full() -> bytes:
-    body = error_body(503)
+    _, body = error_answer(503)
     head = "HTTP/1.1 503 \r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\n"
     return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 
@@ -173,12 +180,7 @@ class HTTPStream(hypercorn.protocol.http_stream.HTTPStream):
 
     async def _send_error_response(self, status_code: int) -> None:
         """Hypercorn's has no body."""
-        body = error_body(status_code)
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-            (b"connection", b"close"),  # h2 takes it out again
-        ]
+        headers, body = error_answer(status_code)
         await self.send(Response(stream_id=self.stream_id, headers=headers, status_code=status_code))
         await self.send(Body(stream_id=self.stream_id, data=body))
         await self.send(EndBody(stream_id=self.stream_id))
@@ -196,12 +198,7 @@ class WSStream(hypercorn.protocol.ws_stream.WSStream):
 
     async def _send_error_response(self, status_code: int) -> None:
         """Hypercorn's has no body."""
-        body = error_body(status_code)
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-            (b"connection", b"close"),
-        ]
+        headers, body = error_answer(status_code)
         await self.send(Response(stream_id=self.stream_id, status_code=status_code, headers=headers))
         await self.send(Body(stream_id=self.stream_id, data=body))
         await self.send(EndBody(stream_id=self.stream_id))
@@ -314,13 +311,8 @@ class H11Protocol(hypercorn.protocol.h11.H11Protocol):
 
     async def _send_error_response(self, status_code: int) -> None:
         """Hypercorn's has no body."""
-        body = error_body(status_code)
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-            (b"connection", b"close"),
-            *self.config.response_headers("h11"),
-        ]
+        headers, body = error_answer(status_code)
+        headers += self.config.response_headers("h11")
         await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
         await self._send_h11_event(h11.Data(data=body))
         await self._send_h11_event(h11.EndOfMessage())
