@@ -12,9 +12,9 @@ test *ARGS:
 lint:
     .venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/flake8-async --disable=ASYNC9,ASYNC109,ASYNC114,ASYNC124 $(git ls-files "*.py") && .venv/bin/mypy
 
-# mixed clients against faulty providers, then a thousand paced streams, e.g. `just soak --seconds 600`
+# mixed clients against faulty providers, a thousand paced streams, then signals in their midst, e.g. `just soak --seconds 600`
 soak *ARGS:
-    .venv/bin/python tests/soak.py --seconds 60 --streams 200 --concurrent 1000 {{ARGS}}
+    .venv/bin/python tests/soak.py --seconds 60 --streams 200 --concurrent 1000 --kills 10 {{ARGS}}
 
 # everything that has to be green
 ci:

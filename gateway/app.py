@@ -1,6 +1,8 @@
 """The HTTP surface: routes, and what is answered outside an exchange. Every error is in the shape of the API whose path
 was called."""
 
+import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -12,22 +14,35 @@ from quart import Response, g, has_request_context, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
+from gateway.compacting import compact
 from gateway.config import Config
 from gateway.cors import Cors
-from gateway.decompress import decompress, read_coding
+from gateway.counting import count
 from gateway.door import Door
-from gateway.errors import MISTAKE
-from gateway.exchange import JSON_HEADERS, Exchange, Service, own_headers
+from gateway.errors import FULL, MISTAKE
+from gateway.exchange import JSON_HEADERS, Exchange
 from gateway.headers import Headers
-from gateway.ledger import Ledger, Record
-from gateway.outgoing import Asked
+from gateway.ledger import Ledger
 from gateway.routing import Model, Router
-from gateway.scope import configure, current_scope, read_body, respond
+from gateway.scope import configure, current_scope, respond
 from gateway.server import Lifecycle
+from gateway.service import Service
+from gateway.state.layered import Layered
+from gateway.state.memory import MemoryStore
+from gateway.state.store import Store, Unavailable
+from gateway.stored.answers import asked_by_client, client_headers, plain_body, record_of, refused
+from gateway.stored.conversations import add_conversations
+from gateway.stored.elsewhere import Elsewhere
+from gateway.stored.responses import add_stored
+from gateway.turns.background import Background
+from gateway.turns.keeping import Memory
 from gateway.upstream import Upstream
+from gateway.websocket.connection import add_websocket
 from providers.apis import CODECS
 from streams.errors import GatewayError
 from streams.events import Api, Failed, Kind
+
+log = logging.getLogger("trigate")
 
 ROUTES: dict[str, Api] = {
     "/v1/chat/completions": "chat",
@@ -35,17 +50,25 @@ ROUTES: dict[str, Api] = {
     "/v1/responses": "responses",
 }
 
-FULL = Failed(
-    "overloaded", "the gateway serves as many requests as its limits.in_flight allows", headers=(("retry-after", "1"),)
-)
+COUNTS: dict[str, Api] = {
+    "/v1/messages/count_tokens": "messages",
+    "/v1/responses/input_tokens": "responses",
+}
+
+SWEEP = 60.0
+"""Seconds between two looks for what is past its time."""
+
 OPEN = ("healthz", "readyz", "root")
 """Endpoints that nobody needs a key for."""
 
 KIND_OF_HTTP: dict[int, Kind] = {404: "not_found", 413: "too_large", 500: "internal"}
 
 
-def create_app(config: Config, lifecycle: Lifecycle | None = None, *, check_streams: bool = False) -> QuartTrio:
-    """The ASGI app of one worker. Serve it with ``gateway.server.serve``, or any trio ASGI server.
+def create_app(
+    config: Config, lifecycle: Lifecycle | None = None, store: Store | None = None, *, check_streams: bool = False
+) -> QuartTrio:
+    """The ASGI app of one worker. Serve it with ``gateway.server.serve``, or any trio ASGI server. It closes ``store``
+    at its end; without one nothing is kept from one request to the next.
 
     ``check_streams`` warns in the log of every stream that breaks its API's grammar: for debugging, it costs CPU."""
     app = QuartTrio("trigate", static_folder=None)
@@ -56,30 +79,78 @@ def create_app(config: Config, lifecycle: Lifecycle | None = None, *, check_stre
     ledger = Ledger()
     lifecycle.on_flush(ledger.flush)
     lifecycle.most_connections = config.limits.connections
-    router, door = Router(config), Door(config)
-    upstream = Upstream(ca_path=str(config.ca_path) if config.ca_path else None)
+    lifecycle.largest_message = config.limits.request_body
+    router, door, cors = Router(config), Door(config), Cors(config.cors)
     service = Service(
         router,
-        upstream,
+        Upstream(ca_path=str(config.ca_path) if config.ca_path else None),
         lifecycle,
         config.limits,
         config.keep_alive,
         config.strict,
         check_streams=check_streams,
         door=door,
+        store=store,
+        background=None if store is None else Background(store, ledger, config.keep_alive),
     )
-
-    app.after_serving(upstream.aclose)
-    _add_cors(app, Cors(config.cors))
+    _add_life(app, service)
+    _add_cors(app, cors)
     _add_door(app, door, ledger)
     for path, api in ROUTES.items():
         app.add_url_rule(path, api, _exchange(service, ledger, api, Exchange.answer), methods=["POST"])
-    count = _exchange(service, ledger, "messages", Exchange.count)
-    app.add_url_rule("/v1/messages/count_tokens", "count_tokens", count, methods=["POST"])
+    for path, api in COUNTS.items():
+        app.add_url_rule(path, f"{api}.count", _exchange(service, ledger, api, count), methods=["POST"])
+    compacting = _exchange(service, ledger, "responses", compact)
+    app.add_url_rule("/v1/responses/compact", "responses.compact", compacting, methods=["POST"])
+    elsewhere = Elsewhere(service, ledger)
+    add_stored(app, service, ledger, elsewhere)
+    add_conversations(app, service, ledger, elsewhere)
+    if config.websocket:
+        add_websocket(app, service, ledger, cors, partial(_memory, service))
     _add_models(app, router, door)
     _add_health(app, lifecycle)
-    _add_errors(app, ledger)
+    _add_errors(app, ledger, websocket=config.websocket)
     return app
+
+
+def _memory(service: Service, owner: str) -> Memory:
+    """What one websocket connection remembers of its turns: also those that are not to be stored. Codex goes on from
+    nothing else."""
+    local = MemoryStore(math.inf, service.limits.request_body)
+    return Memory(owner, service.store, Layered(local, service.store))
+
+
+def _add_life(app: QuartTrio, service: Service) -> None:
+    """What lives as long as the app: turns in the background, and the sweeping of the store."""
+    app.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"] = math.inf  # turns end with their pumps, at the end of the drain
+    store, background = service.store, service.background
+
+    async def begin() -> None:
+        if store is None or background is None:
+            return
+        background.nursery = app.nursery
+        app.nursery.start_soon(_sweep, store)
+
+    async def end() -> None:
+        if store is not None and background is not None:
+            await background.finish()
+            app.nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                await store.aclose()
+        await service.upstream.aclose()
+
+    app.before_serving(begin)
+    app.after_serving(end)
+
+
+async def _sweep(store: Store) -> None:
+    """Remove what is past its time, now and then. Never raises: its nursery is the app's."""
+    while True:
+        await trio.sleep(SWEEP)
+        try:
+            await store.sweep()
+        except Unavailable as error:
+            log.warning("the store could not be swept: %s", error)
 
 
 def _exchange(
@@ -87,43 +158,18 @@ def _exchange(
 ) -> Callable[[], Awaitable[Response]]:
     async def view() -> Response:
         scope = current_scope()
-        record = _record(api, ledger)
-        asked = Asked(_client_headers(), request.query_string.decode("latin-1"), record.client)
+        record = record_of(api, ledger)
+        asked = asked_by_client()
         exchange = Exchange(service, api, asked, scope, record)
         if service.lifecycle.in_flight > service.limits.in_flight:
             return exchange.refuse(FULL)
         try:
-            body = await _plain_body(service.limits.request_body)
+            body = await plain_body(service.limits.request_body)
         except GatewayError as error:
             return exchange.refuse(error.failed)
         return await answer(exchange, body)
 
     return view
-
-
-async def _plain_body(limit: int) -> bytes:
-    """The request's body, decompressed. Raises ``GatewayError`` and what ``read_body`` raises."""
-    coding = read_coding(",".join(request.headers.getlist("content-encoding")))
-    body = await read_body()
-    if coding is None:
-        return body
-    return await trio.to_thread.run_sync(decompress, body, coding, limit)
-
-
-def _record(api: Api, ledger: Ledger) -> Record:
-    """The one record of the request that is being handled, settled when its last task has ended."""
-    record: Record | None = g.get("record")
-    if record is None:
-        scope = current_scope()
-        record = g.record = ledger.open(scope.id, api)
-        record.client = g.get("client")
-        scope.on_close(partial(ledger.settle, record))
-    return record
-
-
-def _client_headers() -> tuple[tuple[str, str], ...]:
-    raw = request.scope["headers"]
-    return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in raw)
 
 
 def _json(value: Any, status: int = 200) -> Response:
@@ -171,9 +217,9 @@ def _add_door(app: QuartTrio, door: Door, ledger: Ledger) -> None:
         if request.endpoint in OPEN:
             return None
         try:
-            g.client = door.admit(_client_headers())
+            g.client = door.admit(client_headers())
         except GatewayError as error:
-            return _refused(error.failed, ledger)
+            return refused(error.failed, _api_of(request.path), ledger)
         return None
 
     app.before_request(knock)
@@ -249,11 +295,11 @@ def _add_health(app: QuartTrio, lifecycle: Lifecycle) -> None:
 # Errors outside an exchange
 
 
-def _add_errors(app: QuartTrio, ledger: Ledger) -> None:
+def _add_errors(app: QuartTrio, ledger: Ledger, *, websocket: bool) -> None:
     async def http_error(error: HTTPException) -> Response:
         if not has_request_context():  # an upgrade on a path that has none
             return await upgrade()
-        return _refused(_http_failed(error), ledger)
+        return refused(_http_failed(error), _api_of(request.path), ledger)
 
     async def upgrade() -> Response:
         # Codex falls back to HTTP on a 426 and on nothing else (openai/codex#43353).
@@ -267,15 +313,8 @@ def _add_errors(app: QuartTrio, ledger: Ledger) -> None:
 
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(Exception, our_mistake)
-    app.add_websocket("/v1/responses", "upgrade", upgrade)
-
-
-def _refused(failed: Failed, ledger: Ledger) -> Response:
-    record = _record(_api_of(request.path), ledger)
-    record.failed = failed
-    record.answered(failed.status)
-    body = CODECS[record.api].write_error(failed, record.id)
-    return respond(body, failed.status, (*JSON_HEADERS, *failed.headers, *own_headers(record)))
+    if not websocket:
+        app.add_websocket("/v1/responses", "upgrade", upgrade)
 
 
 def _http_failed(error: HTTPException) -> Failed:
@@ -301,4 +340,4 @@ def _api_of(path: str) -> Api:
     """Whose error shape a path gets, known or not."""
     if path.startswith("/v1/messages") or (path.startswith("/v1/models") and _is_anthropic()):
         return "messages"
-    return "responses" if path.startswith("/v1/responses") else "chat"
+    return "responses" if path.startswith(("/v1/responses", "/v1/conversations")) else "chat"

@@ -8,11 +8,13 @@ import logging
 import os
 from pathlib import Path
 
+import trio
 from quart_trio import QuartTrio
 
 from gateway.app import create_app
 from gateway.config import discover, load
 from gateway.connections import install
+from gateway.state.opening import open_store
 
 log = logging.getLogger("trigate.asgi")
 
@@ -24,4 +26,4 @@ def application() -> QuartTrio:
     config = load(discover(Path.cwd(), os.environ), os.environ)
     for text in (*config.warnings, *config.notes):
         log.warning(text)
-    return create_app(config)
+    return create_app(config, store=trio.run(open_store, config))

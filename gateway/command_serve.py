@@ -20,10 +20,11 @@ import trio
 import gateway
 from gateway.app import create_app
 from gateway.commands import load_or_explain
-from gateway.config import Config, from_mapping
+from gateway.config import Config, ConfigError, from_mapping
 from gateway.mock import MODELS, create_mock
 from gateway.routing import Router
 from gateway.server import BindFailed, Lifecycle, adopt, bind, serve, supervise
+from gateway.state.opening import open_store, shared_by_workers
 
 LOCAL = "127.0.0.1"
 PORT = 12000
@@ -44,8 +45,9 @@ def run(
     config = load_or_explain(path)
     if config is None:
         return 1
-    if fds:  # a worker: the supervisor has bound and said everything
-        return _serve(config, [adopt(fd) for fd in fds], None, check_streams)
+    if fds:  # a worker: the supervisor has bound, tried and said everything
+        trio.run(_serve, config, [adopt(fd) for fd in fds], None, check_streams)
+        return 0
     for kind, texts in (("warning", config.warnings), ("note", config.notes)):
         for text in texts:
             click.echo(f"{kind}: {text}", err=True)
@@ -54,12 +56,16 @@ def run(
     except BindFailed as error:
         return _refused(error)
     _warn_if_open(config, sockets)
+    _warn_if_apart(config, workers)
     announce = partial(_announce, config, sockets)
-    if workers == 1:
-        return _serve(config, sockets, announce, check_streams)
-    announce()
-    _settle_memory()
-    return trio.run(supervise, _worker(config, check_streams), sockets, workers, config.drain + config.drain_delay)
+    try:
+        if workers == 1:
+            trio.run(_serve, config, sockets, announce, check_streams)
+            return 0
+        return _supervise(config, sockets, workers, announce, check_streams)
+    except ConfigError as error:  # of the store, which has been tried only now
+        click.echo(str(error), err=True)
+        return 1
 
 
 def run_demo(host: str | None, port: int | None, pace: float, check_streams: bool = False) -> int:
@@ -95,21 +101,43 @@ def _refused(error: BindFailed) -> int:
 
 def _bind(config: Config, host: str | None, port: int | None) -> list[socket.socket]:
     places = [(host or one.address, one.port if port is None else port) for one in config.listeners]
-    return [bind(*place) for place in dict.fromkeys(places)]
+    return [bind(*place, write_timeout=config.write_timeout) for place in dict.fromkeys(places)]
 
 
-def _serve(
+async def _serve(
     config: Config, sockets: Sequence[socket.socket], announce: Callable[[], None] | None, check_streams: bool
-) -> int:
+) -> None:
+    """Raises ``ConfigError`` for a store that cannot be used."""
     lifecycle = Lifecycle()
-    app = create_app(config, lifecycle, check_streams=check_streams)
+    app = create_app(config, lifecycle, await open_store(config), check_streams=check_streams)
     _settle_memory()
-    trio.run(
-        partial(
-            serve, app, sockets, state=lifecycle, drain=config.drain, drain_delay=config.drain_delay, ready=announce
-        )
+    await serve(
+        app,
+        sockets,
+        state=lifecycle,
+        drain=config.drain,
+        drain_delay=config.drain_delay,
+        write_timeout=config.write_timeout,
+        ready=announce,
     )
-    return 0
+
+
+def _supervise(
+    config: Config, sockets: Sequence[socket.socket], workers: int, announce: Callable[[], None], check_streams: bool
+) -> int:
+    """The exit status. Raises ``ConfigError`` as ``_serve`` does."""
+    with shared_by_workers(config) as env:
+        trio.run(_try_store, config)
+        announce()
+        _settle_memory()
+        drain = config.drain + config.drain_delay
+        return trio.run(supervise, _worker(config, check_streams), sockets, workers, drain, env)
+
+
+async def _try_store(config: Config) -> None:
+    """So that what is wrong with it is said once, and not by every worker again and again."""
+    if (store := await open_store(config)) is not None:
+        await store.aclose()
 
 
 def _worker(config: Config, check_streams: bool) -> list[str]:
@@ -206,6 +234,12 @@ def _warn_if_open(config: Config, sockets: Sequence[socket.socket]) -> None:
     click.secho(text, fg="red", bold=True, err=True, color=False if os.environ.get("NO_COLOR") else None)
 
 
+def _warn_if_apart(config: Config, workers: int) -> None:
+    if workers > 1 and config.state_storage is not None and config.state_storage.type == "memory":
+        text = "state_storage.type memory: each worker has its own, and does not know what another has stored"
+        click.echo(f"warning: {text}; sqlite and postgres are shared", err=True)
+
+
 # The demo
 
 
@@ -235,7 +269,8 @@ async def _demo(
     config: Config, sock: socket.socket, mock_sock: socket.socket, pace: float, check_streams: bool
 ) -> None:
     lifecycle, mock_state = Lifecycle(), Lifecycle()
-    app, mock = create_app(config, lifecycle, check_streams=check_streams), create_mock(pace, mock_state)
+    app = create_app(config, lifecycle, await open_store(config), check_streams=check_streams)
+    mock = create_mock(pace, mock_state)
     _settle_memory()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(serve, mock, [mock_sock], state=mock_state, signals=False))

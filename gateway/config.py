@@ -15,8 +15,26 @@ import attrs
 from gateway import document, schema
 from gateway.document import ConfigError, Document, Mistake
 from gateway.names import Names
-from gateway.schema import RawClientKey, RawConfig, RawEntry, RawLegacyListeners, RawListener, RawTimeouts
-from gateway.settings import ClientKey, Config, Entry, Limits, Listener
+from gateway.schema import (
+    RawClientKey,
+    RawConfig,
+    RawEntry,
+    RawLegacyListeners,
+    RawListener,
+    RawStateStorage,
+    RawTimeouts,
+)
+from gateway.settings import (
+    STORAGE,
+    ClientKey,
+    Config,
+    Entry,
+    Keeper,
+    Limits,
+    Listener,
+    StateStorage,
+    StorageType,
+)
 from gateway.variables import Unresolved, Variables
 from providers import catalog
 from providers.catalog import Provider, Speaks
@@ -168,14 +186,16 @@ class _Builder:
             timeouts=timeouts,
             max_retries=common.max_retries or 0,
             strict=raw.strict,
+            websocket=raw.websocket,
             client_keys=client_keys,
             cors=raw.cors,
+            state_storage=self._state_storage(raw.state_storage),
             ca_path=Path(raw.overrides.upstream_tls_ca_path) if raw.overrides.upstream_tls_ca_path else None,
             warnings=tuple(dict.fromkeys(self._warnings)),
             notes=tuple(dict.fromkeys(self._notes)),
             **{
                 name: value
-                for name in ("drain", "drain_delay", "keep_alive")
+                for name in ("drain", "drain_delay", "keep_alive", "write_timeout")
                 if (value := getattr(raw, name)) is not None
             },
         )
@@ -287,6 +307,7 @@ class _Builder:
             self._wrong((*path, "default"), f"{raw.model} is no single model", "a wildcard cannot be the default")
         self._check_headers(path, raw)
         name = raw.name or raw.model
+        speaks = self._speaks(path, raw, provider)
         self._note(name, raw, provider)
         return Entry(
             name=name,
@@ -298,10 +319,11 @@ class _Builder:
             passthrough_auth=raw.passthrough_auth,
             headers=tuple(raw.headers.items()),
             http_host=raw.http_host,
-            speaks=self._speaks(path, raw, provider),
+            speaks=speaks,
             quirks=raw.quirks or {},
             timeouts=_timeouts(timeouts, raw.timeouts),
             on_disconnect=raw.on_disconnect,
+            state=self._keeper(path, raw, speaks),
             written=raw.model,
         )
 
@@ -337,6 +359,12 @@ class _Builder:
                 self._wrong((*path, "speaks"), found, f"it speaks {', '.join(provider.paths) or 'no API that we know'}")
         speaks = {**provider.speaks, **(raw.speaks or {})}
         return {api: speaks[api] for api in APIS if api in speaks}
+
+    def _keeper(self, path: document.Path, raw: RawEntry, speaks: Speaks) -> Keeper | None:
+        if raw.state == "upstream" and (api := speaks.get("responses")) != "responses":
+            found = f"it is asked in {api or 'no API'} for Responses clients, which keeps no state"
+            self._wrong((*path, "state"), found, "write `ours`, or `speaks: [responses]` if it has that API")
+        return raw.state
 
     def _check_headers(self, path: document.Path, raw: RawEntry) -> None:
         for name in raw.headers:
@@ -378,6 +406,24 @@ class _Builder:
             except GatewayError as error:
                 self._wrong(path, str(error), "name one of them")
         return aliases
+
+    # State
+
+    def _state_storage(self, raw: RawStateStorage | None) -> StateStorage | None:
+        if raw is None:
+            return None
+        for kind, key in _PLACES.items():
+            given = getattr(raw, key) is not None
+            if raw.type == kind and not getattr(raw, key) and ("state_storage", key) not in self._faulty:
+                found = f"{raw.type} needs a {key}" if not given else "empty"
+                self._wrong(("state_storage", key), found, f"give it one, such as {_PLACES_SUCH_AS[kind]}")
+            elif raw.type != kind and given:
+                self._warnings.append(f"state_storage.{key}: {raw.type} has no use for it, ignored")
+        changes = _given(raw)
+        changes["path"] = Path(raw.path) if raw.path else None
+        if isinstance(changes.get("encryption_key"), Unresolved):
+            del changes["encryption_key"]
+        return attrs.evolve(STORAGE[raw.type], **changes)
 
     # Clients
 
@@ -438,5 +484,10 @@ class _Builder:
                 self._wrong((*path, i), found, "name one of model_providers or model_aliases")
 
 
+_PLACES: Mapping[StorageType, str] = {"sqlite": "path", "postgres": "connection_string"}
+_PLACES_SUCH_AS: Mapping[StorageType, str] = {
+    "sqlite": "/var/lib/trigate/state.sqlite",
+    "postgres": "postgresql://trigate:$PASSWORD@db.example:5432/trigate",
+}
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NOT_TO_SET = {"connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}

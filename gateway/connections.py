@@ -11,10 +11,8 @@ import hypercorn.protocol
 import hypercorn.protocol.h2
 import hypercorn.protocol.h11
 import hypercorn.protocol.http_stream
-import hypercorn.protocol.ws_stream
 import hypercorn.trio.run
 import hypercorn.trio.tcp_server
-import msgspec
 import trio
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, RequestReceived, StreamReset
@@ -22,12 +20,13 @@ from h2.events import Event as H2Event
 from h2.exceptions import ProtocolError
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.events import Body, Data, EndBody, Request, Response, StreamClosed
+from hypercorn.protocol.events import Body, EndBody, Request, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.http_stream import ASGIHTTPState
-from hypercorn.protocol.ws_stream import ASGIWebsocketState
 from hypercorn.typing import ASGISendEvent, H11SendableEvent
 
+from gateway.frames import PING_SECONDS, WSStream
+from gateway.refusals import error_answer, full
 from gateway.scope import LEFT
 
 log = logging.getLogger("trigate.connections")
@@ -51,6 +50,8 @@ class Traffic:
         """Requests whose tasks have not all ended."""
         self.most_connections = 0
         """One more is answered 503 and closed; 0 is no limit."""
+        self.largest_message = 16 * 2**20
+        """Bytes of a message on a websocket; a larger one closes it (1009)."""
 
     def cut_connections(self) -> None:
         """Close every connection's socket: also a write that is blocked, and shielded, ends at once."""
@@ -72,41 +73,10 @@ class ServerConfig(Config):
     include_server_header = False
     keep_alive_max_requests = sys.maxsize
     h11_max_incomplete_size = 64 * 1024
+    websocket_ping_interval = PING_SECONDS
     # Without a bound, because the queue's reader is always at it (a body that is too large is dropped there), and a
     # bounded one deadlocks with an app that has ended early: nobody takes the messages, the connection is never closed.
     max_app_queue_size = math.inf  # type: ignore[assignment]
-
-
-def error_answer(status: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Headers and JSON body of an answer that is made below the app, where the client's API is not known. The
-    connection ends with it (HTTP/2 takes that header out again)."""
-    kind = "invalid_request_error" if status < 500 else "server_error"
-    error = {"message": _MESSAGES.get(status, "the request failed"), "type": kind, "param": None, "code": None}
-    body = msgspec.json.encode({"error": error})
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-        (b"connection", b"close"),
-    ]
-    return headers, body
-
-
-_MESSAGES: Final = {
-    400: "the request is not valid HTTP: check the request line, the header lines, and that content-length and "
-    "transfer-encoding are not both sent",
-    414: "the request's target is longer than 8 KiB: no path here is, send the rest in the body",
-    431: "the request's head is larger than 64 KiB: send fewer or shorter headers",
-    500: "the gateway failed to answer this request: its log says why",
-    501: "this transfer-encoding is not supported: use chunked or a content-length",
-    505: "this version of HTTP is not spoken here: use HTTP/1.1, or HTTP/2 with its preface",
-    503: "the gateway has as many connections as its limits.connections allows",
-}
-
-
-def _full() -> bytes:
-    _, body = error_answer(503)
-    head = "HTTP/1.1 503 \r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\n"
-    return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
 class TCPServer(hypercorn.trio.tcp_server.TCPServer):
@@ -134,7 +104,7 @@ class TCPServer(hypercorn.trio.tcp_server.TCPServer):
         answer lost."""
         with trio.move_on_after(TURN_AWAY_SECONDS), contextlib.suppress(trio.BrokenResourceError):
             await self.stream.receive_some()
-            await self.stream.send_all(_full())
+            await self.stream.send_all(full())
             await self.stream.send_eof()
             while await self.stream.receive_some():
                 pass
@@ -185,34 +155,6 @@ class HTTPStream(hypercorn.protocol.http_stream.HTTPStream):
         await self.send(Body(stream_id=self.stream_id, data=body))
         await self.send(EndBody(stream_id=self.stream_id))
         self.state = ASGIHTTPState.CLOSED
-
-
-class WSStream(hypercorn.protocol.ws_stream.WSStream):
-    """A websocket."""
-
-    async def handle(self, event: StreamEvent) -> None:
-        if isinstance(event, Body | Data) and not self.handshake.accepted:
-            await self._refuse_early()
-        else:
-            await super().handle(event)
-
-    async def _send_error_response(self, status_code: int) -> None:
-        """Hypercorn's has no body."""
-        headers, body = error_answer(status_code)
-        await self.send(Response(stream_id=self.stream_id, status_code=status_code, headers=headers))
-        await self.send(Body(stream_id=self.stream_id, data=body))
-        await self.send(EndBody(stream_id=self.stream_id))
-
-    async def _refuse_early(self) -> None:
-        """Bytes behind an upgrade that is not accepted yet. Hypercorn answers while the app may be answering too, which
-        fails, here or in the app, and does not close the connection."""
-        if self.closed or self.state is not ASGIWebsocketState.HANDSHAKE:
-            return
-        self.closed = True
-        await self._send_error_response(400)
-        if self.app_put is not None:
-            await self.app_put({"type": "websocket.disconnect", "code": 1006})
-        await self.send(StreamClosed(stream_id=self.stream_id))
 
 
 def _is_preface(request: h11.Request) -> bool:

@@ -13,6 +13,10 @@ REDACTED = b"[redacted]"
 MISTAKE = Failed("internal", "the gateway has made a mistake; its log says more")
 """For exceptions that nobody expects."""
 
+FULL = Failed(
+    "overloaded", "the gateway serves as many requests as its limits.in_flight allows", headers=(("retry-after", "1"),)
+)
+
 # 401 and 403 with our own key say that the provider refused *us*: the client's key is fine, and repeating is useless
 # (Claude Code repeats a 502 for minutes without the header).
 _OURS = ("authentication", "permission")

@@ -12,6 +12,7 @@ from providers.apis import CODECS
 from providers.call import Call
 from providers.codec import Outgoing
 from providers.fields import generic
+from providers.responses import read_continued
 from providers.seal import PREFIX
 from streams.errors import GatewayError, invalid
 from streams.events import Api
@@ -32,13 +33,20 @@ _CONVERSATION: Mapping[Api, tuple[str, tuple[bytes, ...], str, bool]] = {
 
 @attrs.frozen
 class Incoming:
-    """A request as it came. ``members`` are its top-level members in order, each value's bytes untouched."""
+    """A request as it came. ``members`` are its top-level members in order, each value's bytes untouched; ``earlier``
+    are the Responses items that its conversation holds already."""
 
     api: Api
     body: bytes
     members: Mapping[str, msgspec.Raw]
     model: str | None
     stream: bool
+    earlier: tuple[Mapping[str, Any], ...] = attrs.field(default=(), repr=False)
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes of the whole conversation."""
+        return len(self.body) + (len(msgspec.json.encode(self.earlier)) if self.earlier else 0)
 
     @cached_property
     def call(self) -> Call:
@@ -47,6 +55,8 @@ class Incoming:
             value = msgspec.json.decode(self.body)
         except (msgspec.MsgspecError, RecursionError) as error:
             raise _malformed(error) from None
+        if self.earlier:
+            return read_continued(value, self.earlier)
         return CODECS[self.api].read_request(value)
 
 

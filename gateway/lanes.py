@@ -59,6 +59,10 @@ class Seen:
         elif isinstance(event, Failed):
             self.failed = event
 
+    def take_back(self, failed: Failed) -> None:
+        """The answer is whole, but the client cannot be told so."""
+        self.end, self.failed = None, failed
+
     @property
     def over(self) -> bool:
         return self.end is not None or self.failed is not None

@@ -13,7 +13,9 @@ from streams.events import Api, Failed, Usage
 
 CHARACTERS_PER_TOKEN = 4  # of English prose, about
 
-Ended: TypeAlias = Literal["complete", "refused", "upstream_error", "client_disconnected", "internal_error"]
+Ended: TypeAlias = Literal[
+    "complete", "refused", "upstream_error", "client_disconnected", "shutdown", "internal_error"
+]  # fmt: skip
 
 log = logging.getLogger("trigate")
 
@@ -41,8 +43,10 @@ class Record:
     whole: bool = False  # the answer has ended well
     client: str | None = None  # whose key let it in
     abandoned: bool = False  # the client left, and the answer was read on without it
+    shut_down: bool = False  # the end of the process has cut the provider's answer off
     upstream_id: str | None = None
     dropped: tuple[str, ...] = ()
+    outlives: bool = False  # goes on without its request, and is settled when it ends
     settled: bool = False
 
     def counted(self) -> tuple[Usage | None, bool]:
@@ -68,6 +72,9 @@ class Record:
             return "internal_error"
         if self.abandoned:
             return "client_disconnected"
+        # What had failed before the process came to its end keeps its own reason; "overloaded" is what is said then.
+        if self.shut_down and not self.whole and (self.failed is None or self.failed.kind == "overloaded"):
+            return "shutdown"
         if self.failed is not None:
             return "upstream_error" if self.attempts else "refused"
         if self.whole:
@@ -93,6 +100,7 @@ class Ledger:
     def flush(self) -> None:
         """Settle what is still open, because the process is about to exit."""
         for record in tuple(self._open):
+            record.shut_down = True
             self.settle(record, disconnected=True)
 
     def settle(self, record: Record, disconnected: bool) -> None:
@@ -119,7 +127,7 @@ class Ledger:
             "target": record.target,
             "lane": record.lane,
             "stream": record.stream,
-            "status": 499 if ended == "client_disconnected" else record.status or 500,  # 499 is nginx's number
+            "status": _status(record.status, ended),
             "ended": ended,
             "reason": record.reason,
             "first_byte_ms": _ms(record.first_byte),
@@ -130,7 +138,8 @@ class Ledger:
             "usage_complete": record.usage is not None and record.whole if record.attempts else None,
             "usage_estimated": estimated or None,
             "attempts": record.attempts,
-            "error": failed and failed.kind,
+            # Whether a client that does not read was still told of the end is chance.
+            "error": "overloaded" if ended == "shutdown" else failed and failed.kind,
             "message": failed and _short(failed.message),
             "upstream_request_id": record.upstream_id,
             "dropped": ",".join(record.dropped) or None,
@@ -141,6 +150,13 @@ class Ledger:
 def readable(line: Mapping[str, Any]) -> str:
     """The same line for a person at a terminal."""
     return " ".join(f"{name}={_quoted(value)}" for name, value in line.items() if name != "event")
+
+
+def _status(sent: int | None, ended: Ended) -> int:
+    """What the client was sent, or what it would have been."""
+    if ended == "client_disconnected":
+        return 499  # nginx's number
+    return sent or (503 if ended == "shutdown" else 500)
 
 
 def _quoted(value: Any) -> str:

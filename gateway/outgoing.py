@@ -53,10 +53,11 @@ def prepare(incoming: Incoming, target: Target) -> Prepared:
     """Raises ``GatewayError`` (400) for what the provider cannot honour."""
     if target.lane == "byte":
         return Prepared(edited(incoming, target))
-    return _translated(incoming.call, target)
+    return translated(incoming.call, target)
 
 
-def _translated(call: Call, target: Target) -> Prepared:
+def translated(call: Call, target: Target) -> Prepared:
+    """``call`` for the provider. Raises as ``prepare`` does."""
     call, names = shortened(call)
     return Prepared(CODECS[target.api].write_request(call, target.recipient), names)
 
@@ -75,7 +76,7 @@ def without_reasoning(incoming: Incoming, target: Target) -> Prepared | None:
     none, so that nothing would be different."""
     if target.lane == "hub":
         call, dropped = _unreasoned(incoming.call)
-        return _translated(attrs.evolve(call, dropped=(*call.dropped, *dropped)), target) if dropped else None
+        return translated(attrs.evolve(call, dropped=(*call.dropped, *dropped)), target) if dropped else None
     changed, dropped = CODECS[target.api].without_reasoning(decoded(incoming))
     if not dropped:
         return None
@@ -95,7 +96,7 @@ def _unreasoned(call: Call) -> tuple[Call, tuple[str, ...]]:
 
 
 def upstream_request(
-    outgoing: Outgoing, target: Target, asked: Asked, stream: bool, suffix: str = ""
+    outgoing: Outgoing, target: Target, asked: Asked, stream: bool, suffix: str = "", *, method: str = "POST"
 ) -> UpstreamRequest:
     """The HTTP request. In the byte lane the client's headers and query go along (less credentials and what is about
     its own connection), in the hub lane only what the codec writes. ``suffix`` goes behind the path."""
@@ -116,4 +117,4 @@ def upstream_request(
         ("accept-encoding", "identity"),  # compressed events would wait for one another
         *own,
     )
-    return UpstreamRequest("POST", url, headers, outgoing.body, connect_timeout=target.entry.timeouts.connect)
+    return UpstreamRequest(method, url, headers, outgoing.body, connect_timeout=target.entry.timeouts.connect)

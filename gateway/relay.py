@@ -10,6 +10,7 @@ import trio
 from gateway.errors import MISTAKE
 from gateway.lanes import Lane
 from gateway.ledger import Record
+from gateway.turns.keeping import STORE_SECONDS, Keeping
 from streams import sse
 from streams.events import Failed
 from streams.pipe import Heartbeat, receive_batch
@@ -44,13 +45,16 @@ class Relay:
         writes: trio.MemorySendChannel[bytes],
         record: Record,
         keep_alive: float,
+        *,
         check: Callable[[bytes], None] | None = None,
+        keeping: Keeping | None = None,
     ) -> None:
         self.lane = lane
         self._chunks = chunks
         self._writes = writes
         self._record = record
         self._check = check
+        self._keeping = keeping
         self._held: list[bytes] = []
         self._held_size = 0
         self._quiet = False  # no keep-alive: in the midst of an event, or the stream is over
@@ -68,7 +72,11 @@ class Relay:
             with self._writes:
                 await self._run()
         except trio.BrokenResourceError:  # the response body has been closed: the client is gone
-            return
+            await self._break_off()
+        except trio.Cancelled:
+            with trio.move_on_after(2 * STORE_SECONDS, shield=True):  # it is bounded itself
+                await self._break_off()
+            raise
         finally:
             self._settle()
             self._quiet = True
@@ -79,11 +87,20 @@ class Relay:
             try:
                 data, failed = await receive_batch(self._chunks)
             except trio.EndOfChannel:
-                await self._send(self._guarded(self.lane.end))
+                await self._pass(self._guarded(self.lane.end))
                 break
-            await self._send(self._translated(data, failed))
+            await self._pass(self._translated(data, failed))
         if self.refused is None:
             await self._linger()
+
+    async def _pass(self, data: bytes) -> None:
+        if self._keeping is not None:
+            data = await self._keeping.passing(data, self.lane.seen)
+        await self._send(data)
+
+    async def _break_off(self) -> None:
+        if self._keeping is not None and not self.lane.seen.over:
+            await self._keeping.broken_off()
 
     def _translated(self, data: bytes, failed: Failed | None) -> bytes:
         out = self._guarded(partial(self.lane.feed, data)) if data else b""

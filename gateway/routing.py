@@ -92,6 +92,14 @@ class Router:
         target = _target(found, model, api)
         return Explanation(target, found.why, target.lane, target.url, _masked(target))
 
+    def keepers(self) -> tuple[Target, ...]:
+        """Where responses are that providers keep themselves: a target for each such entry."""
+        return tuple(
+            _target(Found(entry, entry.model, ""), None, "responses")
+            for entry in self._config.entries
+            if entry.speaks.get("responses") == "responses" and not entry.keeps_own
+        )
+
     def models(self) -> tuple[Model, ...]:
         """What can be asked for by name, in the order of the configuration: entries, of wildcards what the catalogue
         lists, then aliases."""

@@ -4,6 +4,7 @@ The keys are those of Plano's model gateway (v0.1 to v0.4) and a few of ours. Wh
 ``LATER`` or ``OUTSIDE``; a key that is not here is a mistake.
 """
 
+import base64
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -34,6 +35,7 @@ Port = NewType("Port", int)
 Url = NewType("Url", str)
 Secret = NewType("Secret", str)  # text that no message may repeat
 Digest = NewType("Digest", str)  # SHA-256 in hexadecimal
+SealingKey = NewType("SealingKey", bytes)  # for AES-256; Unresolved text where nobody looked it up
 Origin = NewType("Origin", str)  # of a web page, or *
 Version = NewType("Version", str)
 Speaking = NewType("Speaking", dict[Api, Api])
@@ -109,6 +111,7 @@ class RawEntry:
     quirks: QuirkChanges | None = None
     timeouts: RawTimeouts | None = None
     on_disconnect: Literal["cancel", "finish"] = "cancel"
+    state: Literal["ours", "upstream"] | None = None
     routing_preferences: Any = attrs.field(default=None, metadata=LATER)
 
 
@@ -124,6 +127,16 @@ class RawLimits:
     answer: Size | None = None
     in_flight: Count | None = None
     connections: Count | None = None
+
+
+@attrs.frozen
+class RawStateStorage:
+    type: Literal["memory", "sqlite", "postgres", "none"]
+    path: str | None = None
+    connection_string: Secret | None = None
+    ttl: Wait | None = None
+    max_bytes: Size | None = None
+    encryption_key: SealingKey | None = None
 
 
 @attrs.frozen
@@ -162,11 +175,13 @@ class RawConfig:
     timeouts: RawTimeouts | None = None
     drain: Duration | None = None
     drain_delay: Duration | None = None
+    write_timeout: Wait | None = None
     keep_alive: Wait | None = None
     strict: bool = False
+    websocket: bool = True
     client_keys: tuple[RawClientKey | None, ...] | None = None
     cors: tuple[Origin, ...] = ()
-    state_storage: Any = attrs.field(default=None, metadata=LATER)
+    state_storage: RawStateStorage | None = None
     routing: Any = attrs.field(default=None, metadata=LATER)
     routing_preferences: Any = attrs.field(default=None, metadata=LATER)
     ratelimits: Any = attrs.field(default=None, metadata=LATER)
@@ -241,6 +256,18 @@ def _digest(value: Any, _: Any) -> str:
     return text
 
 
+def _sealing_key(value: Any, _: Any) -> Any:
+    if isinstance(value, Unresolved):
+        return value
+    try:
+        key = base64.b64decode(value.strip().replace("-", "+").replace("_", "/"), validate=True)
+    except (AttributeError, ValueError):
+        key = b""
+    if len(key) != 32:
+        raise Wrong("something that is no key", "this must be 32 bytes in base64: openssl rand -base64 32")
+    return key
+
+
 def _origin(value: Any, _: Any) -> str:
     text = _text(value, _)
     if not isinstance(value, Unresolved) and not re.fullmatch(r"\*|[A-Za-z][A-Za-z0-9+.-]*://[!-.0-~]+", text):
@@ -265,7 +292,7 @@ def _integer(least: int, most: int | None, what: str) -> Callable[[Any, Any], in
     return structure
 
 
-_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _AMOUNT = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)")
 
@@ -345,7 +372,7 @@ def _listeners(value: Any, _: Any) -> Any:
     return converter.structure(value, RawLegacyListeners if isinstance(value, dict) else tuple[RawListener, ...])
 
 
-_TEXTUAL = (str, Secret, Digest, Url)
+_TEXTUAL = (str, Secret, Digest, SealingKey, Url)
 
 
 def _takes_text(kind: Any) -> bool:
@@ -413,7 +440,7 @@ converter.register_structure_hook_factory(_is(dict), _strict_dict)
 converter.register_structure_hook_func(_is(Literal), _literal)
 for _kind, _hook in (
     (str, _text), (bool, _boolean), (int, _integer(0, None, "a whole number")), (Secret, _secret),
-    (Digest, _digest), (Origin, _origin),
+    (Digest, _digest), (SealingKey, _sealing_key), (Origin, _origin),
     (Count, _integer(0, 10**6, "a whole number, 0 or more")), (Port, _integer(1, 65535, "a port, 1 to 65535")),
     (Duration, _duration), (Wait, _wait), (Size, _size), (Url, _url), (Version, _version), (Speaking, _speaking),
     (QuirkChanges, _quirk_changes), (RawOverrides, _overrides),

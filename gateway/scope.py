@@ -9,26 +9,26 @@ import contextlib
 import logging
 import re
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from typing import Final, cast
 from urllib.parse import urlsplit
 
 import quart
 import trio
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, HTTPScope
-from quart import Quart, Request, Response
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, HTTPScope, WebsocketScope
+from quart import Quart, Request, Response, Websocket
 from quart.asgi import ASGIHTTPConnection
 from quart.typing import ResponseTypes
 from quart.wrappers.response import DataBody, ResponseBody
 from quart_trio import QuartTrio
-from quart_trio.asgi import TrioASGIHTTPConnection
+from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from werkzeug.datastructures import Headers
 
 log = logging.getLogger("trigate.scope")
 
 KEY: Final = "trigate"
-"""Where a route finds its ``Scope``: ``quart.request.scope[KEY]``."""
+"""Where a route finds its ``Scope``: ``quart.request.scope[KEY]``, ``quart.websocket.scope[KEY]``."""
 LEFT: Final = "trigate.left"
 """Set in the ASGI scope by the server when it lost the client before the response was wholly written."""
 
@@ -60,6 +60,21 @@ class Scope:
         """Call ``callback(left)`` exactly once, synchronously, after every task of the request has ended, however it
         ended. What it raises is logged and does not keep the others from being called."""
         self._callbacks.append(callback)
+
+    @contextlib.asynccontextmanager
+    async def part(self, request_id: str) -> AsyncIterator["Scope"]:
+        """The scope of one of several exchanges on a connection, whose scope this is. Its nursery ends with the block:
+        cancelled, whatever is still running in it. Its callbacks run then."""
+        part: Scope | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                part = Scope(nursery, request_id)
+                yield part
+                nursery.cancel_scope.cancel()
+        finally:
+            if part is not None:
+                part.left = self.left
+                part._close()
 
     def _close(self) -> None:
         callbacks, self._callbacks = self._callbacks, []
@@ -191,16 +206,50 @@ class RequestScope(TrioASGIHTTPConnection):
         published.complete = not published.left
 
 
+class WebsocketConnection(TrioASGIWebsocketConnection):
+    """One websocket on quart-trio; install it with ``configure``. Publishes the connection's nursery, and settles after
+    it.
+
+    The view must always be receiving: beyond ten messages that nobody has taken a disconnect is not seen."""
+
+    def __init__(self, app: QuartTrio, scope: WebsocketScope) -> None:
+        super().__init__(app, scope)
+        self._published: Scope | None = None
+
+    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        self.scope["path"] = _origin_path(self.scope["path"])
+        try:
+            await super().__call__(receive, send)
+        finally:
+            if self._published is not None:
+                self._published._close()
+
+    async def handle_messages(self, nursery: trio.Nursery, receive: ASGIReceiveCallable) -> None:  # type: ignore[override]
+        await super().handle_messages(nursery, receive)
+        # The nursery is cancelled already, but none of its tasks has run since.
+        if self._published is not None and not self._closed:
+            self._published.left = True
+
+    async def handle_websocket(  # type: ignore[override]
+        self, nursery: trio.Nursery, websocket: Websocket, send: ASGISendCallable
+    ) -> None:
+        self._published = Scope(nursery, _request_id(self.scope))
+        self.scope[KEY] = self._published  # type: ignore[typeddict-unknown-key]
+        await super().handle_websocket(nursery, websocket, send)
+
+
 def configure(app: QuartTrio, max_body: int = MAX_BODY) -> None:
-    """Run ``app``'s requests in a ``RequestScope``, with bodies of at most ``max_body`` bytes (a larger one makes
-    ``request.get_data()`` raise ``RequestEntityTooLarge``) and 60 s for a whole upload, the guard against slow ones."""
+    """Run ``app``'s requests in a ``RequestScope`` and its websockets in a ``WebsocketConnection``, with bodies of at
+    most ``max_body`` bytes (a larger one makes ``request.get_data()`` raise ``RequestEntityTooLarge``) and 60 s for a
+    whole upload, the guard against slow ones."""
     app.asgi_http_class = RequestScope
+    app.asgi_websocket_class = WebsocketConnection
     app.config["MAX_CONTENT_LENGTH"] = max_body
     app.config["BODY_TIMEOUT"] = BODY_SECONDS
     app.config["RESPONSE_TIMEOUT"] = None
 
 
-def _request_id(scope: HTTPScope) -> str:
+def _request_id(scope: HTTPScope | WebsocketScope) -> str:
     given = next((value for name, value in scope["headers"] if name.lower() == b"x-request-id"), b"")
     return given.decode("ascii") if _OWN_ID.fullmatch(given) else f"req_{uuid.uuid4().hex}"
 
@@ -217,6 +266,11 @@ def _origin_path(path: str) -> str:
 def current_scope() -> Scope:
     """The scope of the request that is being handled."""
     return quart.request.scope[KEY]  # type: ignore[typeddict-item, no-any-return]
+
+
+def websocket_scope() -> Scope:
+    """The scope of the websocket connection that is being handled."""
+    return quart.websocket.scope[KEY]  # type: ignore[typeddict-item, no-any-return]
 
 
 async def read_body() -> bytes:

@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NoReturn
 
@@ -101,6 +101,8 @@ class Lifecycle(Traffic):
         self.draining = False
         """Readiness answers 503 from here on."""
         self.stopping = trio.Event()
+        self.closing = trio.Event()
+        """Nobody new is let in from here on, and who is idle is sent away."""
         self._pumps: set[trio.CancelScope] = set()
         self._pumps_cancelled = False
         self._flushes: list[Callable[[], object]] = []
@@ -165,9 +167,11 @@ async def serve(
     config = ServerConfig()
     config.traffic = state
     config.write_timeout = write_timeout
+    config.websocket_max_message_size = state.largest_message
     config.keep_alive_timeout = keep_alive
     # Hypercorn's own end, which a blocked write outlives, comes behind ours.
     config.graceful_timeout = drain + CUT_AFTER + 1
+    config.shutdown_timeout = drain + CUT_AFTER + KILL_AFTER  # turns in the background end with the drain, too
     close = trio.Event()
     run = partial(
         hypercorn.trio.run.worker_serve,
@@ -195,9 +199,11 @@ async def _stop_in_order(state: Lifecycle, close: trio.Event, delay: float, drai
     await state.stopping.wait()
     await trio.sleep(delay)  # readiness is off, balancers look elsewhere
     close.set()
+    state.closing.set()
     await trio.sleep(drain)
     state.cancel_pumps()
     await trio.sleep(CUT_AFTER)
+    state.flush()  # before the cut, which would look like the clients' own leaving
     state.cut_connections()
 
 
@@ -219,15 +225,22 @@ def _exit_now(state: Lifecycle, number: int) -> NoReturn:
 # Workers
 
 
-async def supervise(argv: Sequence[str], sockets: Sequence[socket.socket], workers: int, drain: float = DRAIN) -> int:
+async def supervise(
+    argv: Sequence[str],
+    sockets: Sequence[socket.socket],
+    workers: int,
+    drain: float = DRAIN,
+    env: Mapping[str, str] | None = None,
+) -> int:
     """Keep ``workers`` processes of ``argv`` running on ``sockets`` until SIGTERM or SIGINT; return the exit status.
 
-    Each gets ``--fd N`` per socket, for ``adopt``. One that dies is started again, costing only its own streams.
+    Each gets ``--fd N`` per socket, for ``adopt``, and ``env`` on top of this process's environment. One that dies is
+    started again, costing only its own streams.
     ``drain`` is all the seconds that a worker may take to drain (with its delay); one that takes longer is killed, and
     the status is then 1, else 0. A second signal is passed on too: 128 + its number. (Hypercorn's own workers do
     neither: the first that ends makes it terminate the others, in mid-stream.)
     """
-    crew = _Crew(argv, sockets, drain + CUT_AFTER + KILL_AFTER)
+    crew = _Crew(argv, sockets, drain + CUT_AFTER + KILL_AFTER, {**os.environ, **(env or {})})
     async with trio.open_nursery() as outer:
         await outer.start(crew.obey)
         async with trio.open_nursery() as nursery:
@@ -241,11 +254,14 @@ class _Crew:
     PAUSES: Final = (0.1, 5.0)  # before a restart: at first, and at most
     STEADY: Final = 10.0  # seconds after which a worker counts as having worked
 
-    def __init__(self, argv: Sequence[str], sockets: Sequence[socket.socket], patience: float) -> None:
+    def __init__(
+        self, argv: Sequence[str], sockets: Sequence[socket.socket], patience: float, env: Mapping[str, str]
+    ) -> None:
         self._sockets = sockets
         self._fds = [sock.fileno() for sock in sockets]
         self._command = [*argv, *(part for fd in self._fds for part in (FD_FLAG, str(fd)))]
         self._patience = patience
+        self._env = env
         self._stopping = trio.Event()
         self._live: set[trio.Process] = set()
         self.status = 0
@@ -255,24 +271,30 @@ class _Crew:
         pause, longest = self.PAUSES
         while not self._stopping.is_set():
             begun = trio.current_time()
-            pid, status = await self._run()
+            ended = await self._run()
             if self._stopping.is_set():
                 return
             pause = self.PAUSES[0] if trio.current_time() - begun > self.STEADY else pause
-            log.error("worker %d ended with status %d: a new one starts in %.1f s", pid, status, pause)
+            log.error("%s: a new one starts in %.1f s", ended, pause)
             with trio.move_on_after(pause):
                 await self._stopping.wait()
             pause = min(2 * pause, longest)
 
-    async def _run(self) -> tuple[int, int]:
-        # A process group of its own: Ctrl-C in a terminal goes to the whole group, and with the SIGTERM from here
-        # would be the worker's second signal.
-        process = await trio.lowlevel.open_process(self._command, pass_fds=self._fds, process_group=0)
+    async def _run(self) -> str:
+        """One worker to its end: what became of it."""
+        try:
+            # A process group of its own: Ctrl-C in a terminal goes to the whole group, and with the SIGTERM from here
+            # would be the worker's second signal.
+            process = await trio.lowlevel.open_process(
+                self._command, pass_fds=self._fds, process_group=0, env=self._env
+            )
+        except OSError as error:  # no memory, or too many processes: the other workers go on
+            return f"a worker could not be started: {error}"
         self._live.add(process)
         try:
             if self._stopping.is_set():
                 process.terminate()
-            return process.pid, await process.wait()
+            return f"worker {process.pid} ended with status {await process.wait()}"
         finally:
             self._live.discard(process)
             if process.returncode is None:
@@ -288,7 +310,7 @@ class _Crew:
                 sock.close()  # else connections queue here, and nobody takes them
             with trio.move_on_after(self._patience):
                 self.status = 128 + await anext(received)
-                self._tell(signal.SIGTERM)
+                self._tell(signal.SIGINT)  # the kernel would merge a SIGTERM with one that a busy worker has not taken
                 await trio.sleep(KILL_AFTER)
             self.status = self.status or 1
             self._tell(signal.SIGKILL)

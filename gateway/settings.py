@@ -14,6 +14,10 @@ from providers.quirks import Quirks
 from providers.seal import Issuer
 from streams.pipe import Timeouts
 
+StorageType: TypeAlias = Literal["memory", "sqlite", "postgres", "none"]
+Keeper: TypeAlias = Literal["ours", "upstream"]
+"""Who keeps the responses that a client goes on from: trigate, or the provider."""
+
 OnDisconnect: TypeAlias = Literal["cancel", "finish"]
 """What becomes of the provider's answer when the client leaves: closed at once, or read to its end for the ledger."""
 
@@ -36,6 +40,29 @@ class Limits:
     answer: int = 64 * 2**20
     in_flight: int = 1024
     connections: int = 0
+
+
+@attrs.frozen
+class StateStorage:
+    """Where responses, conversations and threads are kept. ``ttl`` is seconds since the last turn of a conversation;
+    ``max_bytes`` None is no limit. ``path`` is there for sqlite and ``connection_string`` for postgres.
+    ``encryption_key`` is 32 bytes."""
+
+    type: StorageType = "memory"
+    ttl: float = 24 * 3600.0
+    max_bytes: int | None = 16 * 2**20
+    path: Path | None = None
+    connection_string: str | None = attrs.field(default=None, repr=False)
+    encryption_key: bytes | None = attrs.field(default=None, repr=False)
+
+
+STORAGE: Mapping[StorageType, StateStorage] = {
+    "memory": StateStorage(),
+    "sqlite": StateStorage("sqlite", ttl=30 * 86400.0, max_bytes=2**30),
+    "postgres": StateStorage("postgres", ttl=30 * 86400.0, max_bytes=None),
+    "none": StateStorage("none"),
+}
+"""What holds of each type where the file does not say."""
 
 
 @attrs.frozen
@@ -69,6 +96,7 @@ class Entry:
     quirks: Mapping[str, Any] = attrs.field(factory=dict)
     timeouts: Timeouts = attrs.field(factory=Timeouts)
     on_disconnect: OnDisconnect = "cancel"
+    state: Keeper | None = None
     written: str = attrs.field(default=attrs.Factory(lambda self: f"{self.provider.id}/{self.model}", takes_self=True))
 
     @property
@@ -80,6 +108,14 @@ class Entry:
         """The words before the slash under which its models can be asked for."""
         own = (self.name.removesuffix("/*"),) if self.wildcard else ()
         return tuple(dict.fromkeys((*own, self.written.partition("/")[0], self.provider.id)))
+
+    @property
+    def keeps_own(self) -> bool:
+        """Whether trigate keeps the state of its responses. By default the provider does, where it can and is asked in
+        Responses."""
+        if self.state is not None:
+            return self.state == "ours"
+        return not (self.provider.keeps_responses and self.speaks.get("responses") == "responses")
 
     def quirks_of(self, model: str) -> Quirks:
         """How ``model`` (an id of the provider) is to be spoken to: the provider's row, what is known of the model laid
@@ -98,7 +134,7 @@ class Entry:
 class Config:
     """A whole configuration. ``warnings`` are about what is accepted without effect, ``notes`` about good defaults that
     may surprise; both are sentences for people. Durations are seconds. Without ``client_keys`` everybody may come
-    in."""
+    in; without ``state_storage`` state ends with the process."""
 
     version: str
     listeners: tuple[Listener, ...]
@@ -109,11 +145,14 @@ class Config:
     max_retries: int = 0
     drain: float = 25.0
     drain_delay: float = 0.0
+    write_timeout: float = 30.0
     keep_alive: float = 15.0
     strict: bool = False
+    websocket: bool = True
     client_keys: tuple[ClientKey, ...] = ()
     cors: tuple[str, ...] = ()
     ca_path: Path | None = None
+    state_storage: StateStorage | None = None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     path: Path | None = None

@@ -48,7 +48,8 @@ class Provider:
     ``paths`` are suffixes to the prefix (``{model}`` stands for the model id); ``speaks`` maps a client's API to the
     API that the provider is asked in, and is empty where no codec speaks the provider's API yet. ``models`` are
     well-known ids for ``GET /v1/models``, not a claim of completeness. ``note`` is shown by ``check`` where the config
-    leaves ``speaks`` at its default.
+    leaves ``speaks`` at its default. ``keeps_responses``: whether its Responses API stores answers, so that a client
+    can go on from one; ``keeps_threads``: the same of Messages.
     """
 
     id: str
@@ -63,6 +64,8 @@ class Provider:
     key_env: str | None = None
     key_required: bool = True
     note: str = ""
+    keeps_responses: bool = False
+    keeps_threads: bool = False
 
 
 _ROWS = (
@@ -72,10 +75,11 @@ _ROWS = (
             "gpt-5.4", "gpt-5.1", "gpt-5", "gpt-5-mini", "gpt-5-nano", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano",
             "gpt-4o", "gpt-4o-mini", "o4-mini", "o3",
         ),
-        key_env="OPENAI_API_KEY",
+        key_env="OPENAI_API_KEY", keeps_responses=True,
     ),
     Provider(
         "anthropic", "Anthropic", "https://api.anthropic.com", speaks=CHAT_AND_MESSAGES, quirks=Quirks(),
+        keeps_threads=True,
         models=(
             "claude-opus-4-7", "claude-sonnet-4-6", "claude-sonnet-4-5", "claude-haiku-4-5", "claude-sonnet-4-20250514",
         ),
@@ -114,7 +118,7 @@ _ROWS = (
     Provider(
         "azure_openai", "Azure OpenAI", prefix="/openai/deployments", quirks=Quirks(),
         paths={"chat": "/{model}/chat/completions?api-version=2025-01-01-preview"}, auth={"chat": "api-key"},
-        key_env="AZURE_OPENAI_API_KEY",
+        key_env="AZURE_OPENAI_API_KEY", keeps_responses=True,
     ),
     Provider("ollama", "Ollama", key_required=False),
     Provider(
@@ -187,7 +191,7 @@ def generic(provider_id: str, interface: Provider | None = None) -> Provider:
     quirks = COMPATIBLE if interface.quirks == Quirks() else interface.quirks
     return attrs.evolve(
         interface, id=provider_id, display_name=provider_id, base_url=None, quirks=quirks, models=(), key_env=None,
-        key_required=False, note="",
+        key_required=False, note="", keeps_responses=False, keeps_threads=False,
     )  # fmt: skip
 
 

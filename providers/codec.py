@@ -44,6 +44,10 @@ class Reply:
     issuer: Issuer  # who makes the answer: seals name it
     created: int  # Unix seconds
     input_estimate: int = 1  # tokens, > 0: for APIs that state the input before the provider has counted it
+    id: str = ""  # that the answer must have, "" where the codec makes one
+    state: Mapping[str, Any] = attrs.field(factory=dict)
+    """Members of the answer's object that only the gateway knows, in place of what stands there where nothing is kept.
+    Responses: ``store``, ``previous_response_id``, ``conversation`` (``{"id": …}`` or None), ``background``."""
 
 
 class Reader(Protocol):

@@ -27,8 +27,8 @@ HINTS = (
     "*.input_examples",
     "messages[].name",
     "*.phase",
-    "input[].content[].annotations",
-    "input[].content[].logprobs",
+    "*input[].content[].annotations",
+    "*input[].content[].logprobs",
     "reasoning.summary",  # how thoughts are shown
     "thinking.display",
     "system[]",  # Claude Code's billing line (anthropics/claude-code#68900)

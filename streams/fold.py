@@ -111,7 +111,7 @@ class Fold:
     """Takes events in order; ``answer()`` once ``End`` has come. Memory is linear in the answer."""
 
     def __init__(self) -> None:
-        self._begin = Begin()
+        self.begin = Begin()
         self._blocks: dict[int, _Open] = {}
         self._usage: Usage | None = None
         self._end: End | None = None
@@ -134,7 +134,7 @@ class Fold:
             case Cited(block=block):
                 self._open(block, event).citations.append(event)
             case Begin():
-                self._begin = event
+                self.begin = event
             case Usage():
                 self._usage = event
             case End():
@@ -164,7 +164,7 @@ class Fold:
             raise GatewayError.of(self.failed)
         if self._end is None:
             raise GatewayError("upstream", "the upstream ended its answer early")
-        return Answer(self._begin, self.blocks(), self._usage, self._end)
+        return Answer(self.begin, self.blocks(), self._usage, self._end)
 
 
 def fold(events: Iterable[Event]) -> Answer:

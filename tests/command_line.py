@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import attrs
-from harness import ROOT, eventually, request
+from harness import ROOT, START_SECONDS, STOP_SECONDS, eventually, request
 
 COMMAND = (sys.executable, "-m", "gateway")
 
@@ -31,8 +31,9 @@ def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
 def run(*args: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
     """One command to its end."""
     return subprocess.run(
-        [*COMMAND, *args], cwd=cwd, env=environment(env), text=True, encoding="utf-8", capture_output=True, timeout=20
-    )
+        [*COMMAND, *args], cwd=cwd, env=environment(env), text=True, encoding="utf-8", capture_output=True,
+        timeout=START_SECONDS,
+    )  # fmt: skip
 
 
 @attrs.frozen
@@ -47,7 +48,7 @@ class Started:
     def stop(self, number: int = signal.SIGTERM) -> int:
         """The exit status after a signal."""
         self.process.send_signal(number)
-        return self.process.wait(10)
+        return self.process.wait(STOP_SECONDS)
 
 
 @contextlib.contextmanager
@@ -69,7 +70,7 @@ def started(*args: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None) 
     finally:
         if process.poll() is None:
             process.terminate()
-            process.wait(15)
+            process.wait(STOP_SECONDS)
         reader.join()
         for stream in (process.stdout, process.stderr):
             if stream is not None:
@@ -85,5 +86,5 @@ def _collect(process: "subprocess.Popen[str]", log: list[str]) -> None:
 def demo(*args: str) -> Iterator[Started]:
     """``trigate serve --demo`` on a free port, without pauses between words."""
     with started("serve", "--demo", "--port", "0", "--pace", "0", *args) as process:
-        eventually(lambda: request(process.url, "GET", "/readyz").status == 200, 10, "GET /readyz")
+        eventually(lambda: request(process.url, "GET", "/readyz").status == 200, what="GET /readyz")
         yield process

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.config import Config, ConfigError, Limits, Listener, Timeouts, discover, from_mapping, load
 from gateway.routing import Router
+from gateway.settings import StateStorage
 
 ROOT = Path(__file__).parent.parent
 HEAD = "version: v0.3.0\nlisteners: [{type: model, name: llm, port: 12000}]\n"
@@ -110,7 +111,7 @@ routing_preferences: [{name: code, description: writing code, models: [openai/gp
 model_metrics_sources: [{type: cost, provider: models.dev}]
 prompt_caching: {enabled: true}
 routing: {session_ttl_seconds: 600}
-state_storage: {type: postgres, connection_string: "postgresql://u:$NOT_READ@h/db"}
+state_storage: {type: postgres, connection_string: "postgresql://u:$OPENAI_API_KEY@h/db"}
 overrides: {upstream_connect_timeout: 3s, disable_signals: true, novel: 1}
 tracing: {random_sampling: 100}
 ratelimits: [{model: gpt-4o, selector: {key: a, value: b}, limit: {tokens: 1, unit: minute}}]
@@ -277,9 +278,114 @@ def test_what_has_no_effect_is_said_once_each(read):
 
 def test_what_is_not_built_yet_is_said(read):
     config = read(PLANO["newest"])
-    for key in ("routing", "routing_preferences", "ratelimits", "tracing", "state_storage", "prompt_caching"):
+    for key in ("routing", "routing_preferences", "ratelimits", "tracing", "prompt_caching"):
         assert f"{key}: accepted, not enforced yet" in config.warnings
     assert any(w.startswith("overrides.novel: unknown") for w in config.warnings)
+
+
+# State
+
+DAY = 86400.0
+SEALING = "c3RhdGUgc3RvcmFnZSBpcyBzZWFsZWQgd2l0aCB0aGk="  # 32 bytes
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ({"type": "memory"}, StateStorage("memory", DAY, 16 * 2**20)),
+        ({"type": "none"}, StateStorage("none")),
+        ({"type": "sqlite", "path": "/s"}, StateStorage("sqlite", 30 * DAY, 2**30, Path("/s"))),
+        ({"type": "sqlite", "path": "s", "ttl": "7d", "max_bytes": "50MB"},
+         StateStorage("sqlite", 7 * DAY, 50_000_000, Path("s"))),
+        ({"type": "postgres", "connection_string": "postgresql://h/d"},
+         StateStorage("postgres", 30 * DAY, None, None, "postgresql://h/d")),
+        ({"type": "memory", "encryption_key": SEALING},
+         StateStorage("memory", encryption_key=b"state storage is sealed with thi")),
+        ({"type": "memory", "encryption_key": "-_" * 21 + "8="}, None),
+    ],
+)  # fmt: skip
+def test_state_is_kept_as_told(given, meant):
+    found = from_mapping(minimal(state_storage=given)).state_storage
+    assert found == meant or meant is None
+    assert from_mapping(minimal()).state_storage is None, "not the same as memory: workers share"
+
+
+def test_what_a_connection_string_and_a_key_hold_is_in_no_message(read, refused):
+    text = HEAD + "model_providers: [{model: openai/m, access_key: k}]\nstate_storage: "
+    storage = "{type: postgres, connection_string: 'postgresql://u:hunter2@h/d', encryption_key: " + SEALING + "}\n"
+    config = read(text + storage)
+    assert "hunter2" not in repr(config)
+    assert "sealed" not in repr(config)
+    (found,) = refused(text + "{type: memory, encryption_key: hunter2}\n")
+    assert found.startswith("4:")
+    assert "32 bytes in base64" in found
+    assert "hunter2" not in found
+
+
+@pytest.mark.parametrize(
+    ("storage", "words"),
+    [
+        ("{path: /s}", "state_storage.type: missing"),
+        ("{type: redis}", "one of memory, sqlite, postgres, none"),
+        ("{type: sqllite}", "did you mean sqlite?"),
+        (
+            "{type: sqlite}",
+            "state_storage.path: sqlite needs a path; give it one, such as /var/lib/trigate/state.sqlite",
+        ),
+        ("{type: sqlite, path: ''}", "state_storage.path: empty"),
+        ("{type: postgres}", "state_storage.connection_string: postgres needs a connection_string"),
+        ("{type: memory, ttl: 0}", "a duration above 0"),
+        ("{type: memory, max_bytes: lots}", "this must be a size"),
+        ("{type: memory, connectionstring: a}", "did you mean connection_string?"),
+        ("memory", "this must be a mapping"),
+    ],
+)
+def test_a_mistake_in_state_storage_names_its_line(refused, storage, words):
+    text = HEAD + "model_providers: [{model: openai/m, access_key: k}]\nstate_storage: " + storage + "\n"
+    (found,) = refused(text)
+    assert found.startswith("4:")
+    assert words in found
+
+
+def test_a_variable_of_state_storage_is_not_needed_to_check(read, refused):
+    storage = "{type: postgres, connection_string: $DATABASE, encryption_key: $SEALING}"
+    text = HEAD + "model_providers: [{model: openai/m, access_key: k}]\nstate_storage: " + storage + "\n"
+    assert read(text, None).state_storage is not None
+    assert len(refused(text)) == 2
+    config = read(text, {"DATABASE": "postgresql://h/d", "SEALING": SEALING + "\n"})
+    assert config.state_storage.connection_string == "postgresql://h/d"
+    assert len(config.state_storage.encryption_key) == 32
+
+
+def test_a_place_that_the_type_has_no_use_for_is_said():
+    (warning,) = from_mapping(minimal(state_storage={"type": "memory", "connection_string": "x"})).warnings
+    assert warning == "state_storage.connection_string: memory has no use for it, ignored"
+
+
+@pytest.mark.parametrize(
+    ("entry", "ours"),
+    [
+        ({"model": "openai/m"}, False),
+        ({"model": "openai/m", "state": "ours"}, True),
+        ({"model": "openai/m", "speaks": ["chat"]}, True),
+        ({"model": "openai/m", "speaks": ["responses"], "state": "upstream"}, False),
+        ({"model": "azure_openai/m", "base_url": "https://h"}, True),  # asked in Chat
+        ({"model": "anthropic/m"}, True),
+        ({"model": "xai/m"}, True),
+        ({"model": "xai/m", "state": "upstream"}, False),
+        ({"model": "mine/m", "base_url": "http://h", "provider_interface": "openai"}, True),
+    ],
+)
+def test_a_provider_that_keeps_responses_is_left_to_it(entry, ours):
+    (found,) = from_mapping(minimal(model_providers=[{"access_key": "k", **entry}])).entries
+    assert found.keeps_own is ours
+
+
+def test_a_provider_that_is_not_asked_in_responses_keeps_no_state(refused):
+    text = HEAD + "model_providers:\n  - model: groq/m\n    access_key: k\n    state: upstream\n"
+    (found,) = refused(text)
+    assert found.startswith("6:")
+    assert "it is asked in chat for Responses clients, which keeps no state; write `ours`" in found
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import openai
 import pytest
 import yaml
 from command_line import Started, demo, run
-from harness import ROOT
+from harness import ROOT, START_SECONDS
 
 from gateway import schema
 from gateway.__main__ import main
@@ -93,7 +93,7 @@ CURLS = [line for page in PAGES for body in fenced(page.read_text(), "sh") for l
 def test_each_curl_shows_what_it_promises(served, command):
     words = shlex.split(here(command, served))
     words[1:1] = ["-sS", "--fail-with-body"]
-    found = subprocess.run(words, capture_output=True, text=True, timeout=20)
+    found = subprocess.run(words, capture_output=True, text=True, timeout=START_SECONDS)
     assert found.returncode == 0, found.stdout + found.stderr
     assert "Hello" in found.stdout
     ends = ("data: [DONE]", "event: message_stop", "event: response.completed")
@@ -197,6 +197,7 @@ PLACES = {
     "model_providers": schema.RawEntry,
     "model_aliases": schema.RawAlias,
     "client_keys": schema.RawClientKey,
+    "state_storage": schema.RawStateStorage,
     "timeouts": schema.RawTimeouts,
     "limits": schema.RawLimits,
     "overrides": schema.RawOverrides,

@@ -22,8 +22,10 @@ import quart_trio.asgi
 import trio
 import trio.testing
 from h2.errors import ErrorCodes
+from harness import given_attempts
 
 from gateway import connections
+from gateway.connections import WRITE_TIMEOUT
 from gateway.server import BindFailed, Lifecycle, bind
 from tests.asgi import PATIENCE, Client, Server, eventually, serving, within
 
@@ -86,7 +88,7 @@ def test_the_pieces_of_hypercorn_and_quart_that_are_replaced_are_still_there():
 
 
 async def test_a_connection_serves_many_requests_and_ends_when_idle_after_a_stream():
-    async with serving(keep_alive=0.2) as server, server.connect() as client:
+    async with serving(keep_alive=0.5) as server, server.connect() as client:
         for _ in range(20):
             await client.get("/whole")
             head = await client.until(b"whole")
@@ -95,22 +97,21 @@ async def test_a_connection_serves_many_requests_and_ends_when_idle_after_a_stre
         await client.until(b"first;")
         server.witness.feed.close()
         await client.until(END)
-        with within(1):
-            assert await client.rest() == b""
+        assert await client.rest() == b""
 
 
 async def test_the_idle_timer_does_not_cut_a_silent_stream():
-    async with serving(keep_alive=0.1) as server, server.connect() as client:
+    async with serving(keep_alive=0.4) as server, server.connect() as client:
         await client.get("/stream")
         await client.until(b"first;")
-        await trio.sleep(0.3)  # the timer under test
+        await trio.sleep(0.8)  # the timer under test
         await server.witness.feed.send(b"second;")
         await client.until(b"second;")
 
 
 async def test_a_head_that_dribbles_in_is_not_waited_for_beyond_the_limit():
     async with serving(keep_alive=0.2) as server, server.connect() as client:
-        with within(1), contextlib.suppress(OSError):  # reset, or a broken pipe
+        with trio.fail_after(PATIENCE), contextlib.suppress(OSError):  # reset, or a broken pipe
             await client.send("GET /whole HTTP/1.1\r\n")
             while True:
                 await client.send("x-a: b\r\n")
@@ -137,6 +138,7 @@ async def test_pipelined_requests_are_answered_in_order():
             assert answer["size"] == n
 
 
+@given_attempts
 async def test_a_disconnect_behind_a_pipelined_request_is_seen():
     async with serving() as server:
         async with server.connect() as client:
@@ -218,9 +220,9 @@ async def test_bytes_right_behind_a_websocket_upgrade_are_refused(pause, caplog)
                 await client.send(UPGRADE if pause else UPGRADE + b"too early")
                 if pause:
                     await client.until(b"\r\n\r\n")
-                    await client.send(b"too early")
-                with contextlib.suppress(ConnectionResetError):
-                    await client.rest()
+                    with contextlib.suppress(OSError):  # the server may have closed by now
+                        await client.send(b"too early")
+                await client.rest()
         await eventually(lambda: not server.lifecycle.connections)
         assert "Traceback" not in caplog.text
 
@@ -235,7 +237,8 @@ async def test_a_connection_that_fails_leaves_the_others_alone(monkeypatch, capl
 
         with monkeypatch.context() as patch:
             patch.setattr(hypercorn.protocol.ProtocolWrapper, "initiate", fail)
-            assert await server.get("/whole") == b""
+            async with server.connect() as client:
+                assert await client.rest() == b""
         await eventually(lambda: "a mistake in Hypercorn" in caplog.text)
         await server.witness.feed.send(b"alive;")
         await streaming.until(b"alive;")
@@ -253,12 +256,11 @@ async def test_a_body_that_is_too_large_gets_its_answer_while_it_is_sent(chunked
         framing = "transfer-encoding: chunked" if chunked else f"content-length: {size}"
         await client.send(f"POST /size HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n")
         part = b"x" * 40_000
-        with within(3):
-            for _ in range(size // len(part)):
-                await client.send(b"%x\r\n%s\r\n" % (len(part), part) if chunked else part)
-            if chunked:
-                await client.send(END)
-            answer = await client.rest()
+        for _ in range(size // len(part)):
+            await client.send(b"%x\r\n%s\r\n" % (len(part), part) if chunked else part)
+        if chunked:
+            await client.send(END)
+        answer = await client.rest()
         assert answer.startswith(b"HTTP/1.1 413")
         assert b"connection: close" in answer.lower()
         assert b"too large" in answer
@@ -269,8 +271,7 @@ async def test_a_body_that_never_comes_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(connections, "SKIP_SECONDS", 0.1)
     async with serving() as server, server.connect() as client:
         await client.send("POST /size HTTP/1.1\r\nhost: x\r\ncontent-length: 4000000\r\n\r\nx")
-        with within(1):
-            assert (await client.rest()).startswith(b"HTTP/1.1 413")
+        assert (await client.rest()).startswith(b"HTTP/1.1 413")
 
 
 async def test_a_connection_lives_on_after_an_early_answer_whose_body_comes():
@@ -288,36 +289,35 @@ async def test_an_app_that_ends_during_an_upload_does_not_hold_the_connection(ca
         await client.until(b"HTTP/1.1 500")
         await client.rest()
         await eventually(lambda: not server.lifecycle.connections)
-        assert "a task of the request failed" in caplog.text
+        await eventually(lambda: "a task of the request failed" in caplog.text)
 
 
 # Drain
 
 
 async def test_a_drain_lets_streams_end_and_closes_what_is_idle():
-    async with serving(drain=5) as server, server.connect() as client, server.connect() as idle:
+    async with serving(drain=3600) as server, server.connect() as client, server.connect() as idle:
         await client.get("/stream")
         await client.until(b"first;")
         await idle.get("/whole")
         await idle.until(b"whole")
         server.lifecycle.stop()
         assert server.lifecycle.draining
-        with within(0.5):
-            assert await idle.rest() == b""
-            with pytest.raises(OSError):  # noqa: PT011 - refused: the listener is closed
-                await server.get("/whole")
-            await server.witness.feed.send(b"last;")
-            server.witness.feed.close()
-            assert (await client.rest()).endswith(b"last;\r\n" + END)
-            await server.over.wait()
+        assert await idle.rest() == b""
+        await eventually_refused(server)
+        await server.witness.feed.send(b"last;")
+        server.witness.feed.close()
+        assert (await client.rest()).endswith(b"last;\r\n" + END)
+        await server.over.wait()
 
 
 async def test_requests_are_taken_during_the_delay_before_the_drain():
-    async with serving(drain=5, drain_delay=0.3) as server:
+    async with serving(drain_delay=3600) as server:
         server.lifecycle.stop()
         assert b"whole" in await server.get("/whole")
-        with within(1):
-            await server.over.wait()
+    async with serving(drain=3600, drain_delay=0.1) as server:
+        server.lifecycle.stop()
+        await server.over.wait()
 
 
 async def test_at_the_end_of_the_drain_a_stream_is_ended_in_words():
@@ -325,9 +325,8 @@ async def test_at_the_end_of_the_drain_a_stream_is_ended_in_words():
         await client.get("/pumped")
         await client.until(b"first;")
         server.lifecycle.stop()
-        with within(0.6):
-            assert (await client.rest()).endswith(b"shutting down;\r\n" + END)
-            await server.over.wait()
+        assert (await client.rest()).endswith(b"shutting down;\r\n" + END)
+        await server.over.wait()
         assert server.witness.closed == [False]
 
 
@@ -346,7 +345,7 @@ async def test_a_stalled_client_does_not_hold_the_shutdown(monkeypatch):
         await server.witness.begun.wait()
         await trio.testing.wait_all_tasks_blocked(0.05)
         server.lifecycle.stop()
-        with within(0.8):
+        with trio.fail_after(WRITE_TIMEOUT / 2):  # the kernel would cut it then
             await server.over.wait()
         assert server.witness.closed == [True]
 
@@ -390,8 +389,9 @@ class H2:
         return b"".join(e.data for e in self.seen if isinstance(e, h2.events.DataReceived) and e.stream_id == stream)
 
 
+@given_attempts
 async def test_a_reset_http2_stream_ends_its_request_and_leaves_the_others():
-    async with serving(keep_alive=0.3) as server, server.connect() as client:
+    async with serving(keep_alive=0.5) as server, server.connect() as client:
         peer = H2(client)
         hanging = await peer.ask("/hang")
         await server.witness.begun.wait()
@@ -406,20 +406,18 @@ async def test_a_reset_http2_stream_ends_its_request_and_leaves_the_others():
 
 
 async def test_an_http2_connection_is_idle_after_its_preface_and_after_a_reset():
-    async with serving(keep_alive=0.2) as server:
+    async with serving(keep_alive=0.4) as server:
         async with server.connect() as client:
             peer = H2(client)
             await peer.flush()
-            with within(1):
-                await client.rest()
+            await client.rest()
         async with server.connect() as client:
             peer = H2(client)
             hanging = await peer.ask("/hang")
             await server.witness.begun.wait()
             peer.connection.reset_stream(hanging, ErrorCodes.CANCEL)
             await peer.flush()
-            with within(1):
-                await client.rest()
+            await client.rest()
 
 
 async def test_a_cut_answer_resets_its_http2_stream():
@@ -445,7 +443,7 @@ async def test_a_crash_is_a_500_over_http2_too(caplog):
         await peer.until(h2.events.StreamEnded, stream)
         assert (":status", "500") in response.headers
         assert json.loads(peer.data(stream))["error"]["type"] == "server_error"
-        assert "a task of the request failed" in caplog.text
+        await eventually(lambda: "a task of the request failed" in caplog.text)
 
 
 async def test_a_late_body_does_not_cost_the_http2_connection():
@@ -475,10 +473,10 @@ async def test_an_http2_client_that_keeps_its_window_shut_is_given_up():
     async with serving(write_timeout=0.2) as server, server.connect() as client:
         peer = H2(client)
         await peer.ask("/flood")
-        with within(2):
-            await eventually(lambda: server.witness.closed == [True])
+        await eventually(lambda: server.witness.closed == [True])
 
 
+@given_attempts
 async def test_an_http2_client_that_leaves_with_its_window_shut_ends_its_request():
     async with serving() as server:
         async with server.connect() as client:
@@ -516,7 +514,7 @@ async def test_an_http2_answer_given_up_in_its_last_bytes_is_not_complete(leaves
 
 PROGRAM = f"""
 import os, sys
-sys.path.insert(0, {str(ROOT)!r})
+sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
 import trio
 from gateway.server import adopt, bind, serve, supervise
 from tests.asgi import Witness, make_app

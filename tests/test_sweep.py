@@ -17,7 +17,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from harness import config, provider
+from harness import PATIENCE, config, provider
 from upstreams import PATHS, Script, render
 
 from gateway.app import create_app
@@ -26,7 +26,6 @@ from gateway.server import Lifecycle
 from gateway.upstream import PoolStats, Upstream
 
 MARKED: contextvars.ContextVar[bool] = contextvars.ContextVar("marked")  # inherited by every task of an exchange
-PATIENCE = 5.0
 STEPS = 2000  # no exchange takes as many; a sweep that gets here does not end
 SCRIPT = Script(text="one two three")
 LONG = Script(text="one t" + 600_000 * "." + "wo thr" + 600_000 * "." + "ree")  # more than all queues hold

@@ -75,6 +75,7 @@ def fates() -> Iterator[tuple[Sample, Api, Fate]]:
 # What has no effect because it says what holds anyway, or because nobody could tell the difference. By the end of a
 # sample's name; the reason is shown in the page.
 NO_EFFECT: Mapping[str, str] = {
+    "id <compaction_trigger>": "nothing refers to it",
     "content[] <developer>": "a text in an array is a text",
     "content[] <system>": "a text in an array is a text",
     "content[] <tool>": "a text in an array is a text",

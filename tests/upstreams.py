@@ -360,6 +360,7 @@ class Upstream:
 
 class _Connection(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each body waits 40 ms for the acknowledgement of its head
     upstream: Upstream
 
     def do_POST(self) -> None:

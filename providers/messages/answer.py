@@ -253,12 +253,12 @@ def _answer_events(value: Mapping[str, Any]) -> list[Event]:
 
 def message_begun(begin: Begin, reply: Reply, usage: Usage | None) -> dict[str, Any]:
     """A message as ``message_start`` has it: with every member, and nothing said yet. The provider's id stays if it
-    looks like one of this API's.
+    looks like one of this API's and none is prescribed.
 
     Providers of other APIs count at the end; until then an estimate stands in, for a status bar that shows 0 alarms
     people (router-for-me/CLIProxyAPI#1700)."""
     return {
-        "id": begin.id if begin.id.startswith("msg_") else new_id("msg_"),
+        "id": reply.id or (begin.id if begin.id.startswith("msg_") else new_id("msg_")),
         "type": "message",
         "role": "assistant",
         "model": reply.call.model,
@@ -274,12 +274,16 @@ def message_begun(begin: Begin, reply: Reply, usage: Usage | None) -> dict[str, 
 
 def write_answer(answer: Answer, reply: Reply) -> bytes:
     """See ``Codec.write_answer``."""
-    content = [block for part in answer.blocks for block in _write_block(part, reply.issuer)]
     message = message_begun(answer.begin, reply, answer.usage) | {
-        "content": content,
+        "content": write_content(answer.blocks, reply.issuer),
         **write_end(answer.end, answer.called),
     }
     return msgspec.json.encode(message)
+
+
+def write_content(blocks: Sequence[Block], issuer: Issuer) -> list[Any]:
+    """The content blocks of a message, the same as its stream has."""
+    return [item for block in blocks for item in _write_block(block, issuer)]
 
 
 def _write_block(block: Block, issuer: Issuer) -> list[Any]:

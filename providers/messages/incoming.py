@@ -63,7 +63,7 @@ _BILLING = re.compile(r"x-anthropic-billing-header:[^\n]*\n?")
 
 def read_request(body: Mapping[str, Any]) -> Call:
     """``body`` in neutral words. Raises ``GatewayError`` (400, with ``param``) for what the API does not allow and for
-    ``thread`` and ``compaction``, which nobody but Anthropic can serve."""
+    ``thread``, which is resolved before if anybody keeps it, and ``compaction``, which only Anthropic can serve."""
     Fields(body).need("max_tokens", int)
     return read_count_request(body)
 
@@ -92,13 +92,18 @@ def read_count_request(body: Mapping[str, Any]) -> Call:
     )  # fmt: skip
 
 
+def thread_unsupported() -> GatewayError:
+    """For a ``thread`` that nobody keeps. Anthropic's tool runner reads these details, and repeats with the whole
+    history; without them it gives up."""
+    return GatewayError(
+        "invalid_request", "thread is not supported by this model's provider: send the whole conversation",
+        param="thread", details={"error_code": "thread_unsupported_request", "unsupported": ["thread"]},
+    )  # fmt: skip
+
+
 def _refuse_server_state(fields: Fields) -> None:
     if fields.any("thread") is not None:
-        # Anthropic's tool runner reads these details, and repeats with the whole history; without them it gives up.
-        raise GatewayError(
-            "invalid_request", "thread is not supported by this model's provider: send the whole conversation",
-            param="thread", details={"error_code": "thread_unsupported_request", "unsupported": ["thread"]},
-        )  # fmt: skip
+        raise thread_unsupported()
     if fields.any("compaction") is not None:
         raise invalid("compaction cannot be honoured by this model's provider: leave it out", "compaction")
 

@@ -41,7 +41,7 @@ from streams.events import (
 _BlockEvent: TypeAlias = Text | Refusal | Thought | Sealed | Cited | ToolBegin | ToolInput | Native | BlockEnd
 
 _PING = b'event: ping\ndata: {"type":"ping"}\n\n'
-_MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 _END_OF_DELTA = b"}}\n\n"
 
 
@@ -130,7 +130,7 @@ class MessagesWriter:
         usage = self._usage or Usage(input=self._reply.input_estimate)
         delta = write_end(event, self._called)
         value = {"type": "message_delta", "delta": delta, "usage": usage_delta(usage)}
-        return b"".join([*out, sse.event("message_delta", value), _MESSAGE_STOP])
+        return b"".join([*out, sse.event("message_delta", value), MESSAGE_STOP])
 
     # Order
 

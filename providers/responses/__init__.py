@@ -2,7 +2,9 @@
 
 Source: OpenAI's API reference and the types of the openai package. The parts: ``incoming`` with ``history`` and
 ``settings`` (a client's request), ``outgoing`` with ``items`` and ``offered`` (a provider's request), ``reader`` with
-``wire`` (what a provider answers), ``writer`` and ``answer`` with ``output`` (what a client is told).
+``wire`` (what a provider answers), ``writer`` and ``answer`` with ``output`` and ``told`` (what a client is told).
+``kept`` is what stays of a turn. ``compaction`` is the item that stands for a conversation, ``compacted`` the answer
+that holds one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,18 +13,37 @@ from typing import Any
 import msgspec
 
 from providers.call import Call
-from providers.codec import Outgoing, Reader, Recipient, Reply, Writer
+from providers.codec import Outgoing, Reader, Recipient, Reply
 from providers.failures import openai_error
-from providers.responses.answer import write_answer
+from providers.responses import compaction
+from providers.responses.answer import whole_answer, write_answer
+from providers.responses.compacted import CompactionWriter, compacted, compaction_of
+from providers.responses.compaction import compaction_item, compaction_request, is_compaction
 from providers.responses.ids import is_ours
-from providers.responses.incoming import read_request
-from providers.responses.items import returned
+from providers.responses.incoming import read_continued, read_request
+from providers.responses.items import returned, without_own_id
 from providers.responses.outgoing import write_request
+from providers.responses.output import count_body
 from providers.responses.reader import ResponsesReader, read_answer
-from providers.responses.writer import ResponsesWriter
+from providers.responses.writer import ResponsesWriter, TurnWriter
 from providers.seal import PREFIX, Issuer, unseal
 from streams.events import Api, Event, Failed
 from streams.fold import Answer
+
+__all__ = [
+    "RESPONSES",
+    "Responses",
+    "ResponsesWriter",
+    "TurnWriter",
+    "compacted",
+    "compaction_item",
+    "compaction_of",
+    "compaction_request",
+    "count_body",
+    "is_compaction",
+    "read_continued",
+    "whole_answer",
+]
 
 
 class Responses:
@@ -61,8 +82,8 @@ class Responses:
     def read_answer(self, body: bytes) -> Sequence[Event]:
         return read_answer(body)
 
-    def writer(self, reply: Reply) -> Writer:
-        return ResponsesWriter(reply)
+    def writer(self, reply: Reply) -> TurnWriter:
+        return CompactionWriter(reply) if is_compaction(reply.call.source) else ResponsesWriter(reply)
 
     def write_answer(self, answer: Answer, reply: Reply) -> bytes:
         return write_answer(answer, reply)
@@ -79,14 +100,15 @@ def _restored(item: Any, issuer: Issuer) -> list[Any]:
     """What goes to the provider for ``item``; nothing where it is somebody else's, or ours and without content."""
     if not isinstance(item, dict):
         return [item]
+    if compaction.is_own(item):
+        text = compaction.summary(item)
+        return [] if text is None else [compaction.as_message(text)]
     if (text := _sealed(item)) is not None:
         seal = unseal(text)
         return [] if seal is None else returned(seal, issuer)
-    if not is_ours(item.get("id")):
-        return [item]
-    if item.get("type") in ("reasoning", "item_reference"):
+    if is_ours(item.get("id")) and item.get("type") in ("reasoning", "item_reference"):
         return []
-    return [{name: value for name, value in item.items() if name != "id"}]
+    return [without_own_id(item)]
 
 
 def _sealed(item: Mapping[str, Any]) -> str | None:

@@ -7,6 +7,8 @@ import msgspec
 
 from providers import custom
 from providers.codec import Reply
+from providers.responses.compacted import compacted_answer
+from providers.responses.compaction import is_compaction
 from providers.responses.ids import own_id
 from providers.responses.output import (
     NO_ARGUMENTS,
@@ -28,7 +30,15 @@ from streams.fold import Answer, Block, NativeBlock, RefusalBlock, TextBlock, Th
 
 
 def write_answer(answer: Answer, reply: Reply) -> bytes:
-    """The response object of a whole answer."""
+    """See ``Codec.write_answer``."""
+    return msgspec.json.encode(whole_answer(answer, reply))
+
+
+def whole_answer(answer: Answer, reply: Reply) -> Object:
+    """The response object of a whole answer, ready for ``msgspec.json.encode``. Raises a 502 ``GatewayError`` where a
+    summary was asked for and none was given."""
+    if is_compaction(reply.call.source):
+        return compacted_answer(answer, reply)
     head = Head.of(reply)
     tools = declared_tools(reply.call)
     output: list[Any] = []
@@ -47,7 +57,7 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
     response = head.ended(answer.end, output, answer.usage)
     if parts:
         output[-1]["status"] = response["status"]
-    return msgspec.json.encode(response)
+    return response
 
 
 def _part(block: TextBlock | RefusalBlock) -> Object:

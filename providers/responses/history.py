@@ -4,7 +4,7 @@ It is a flat list of items: what the model said (messages, reasoning, calls, hos
 turns, what the client answered those of user turns.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from providers.call import (
@@ -27,7 +27,8 @@ from providers.call import (
     Tool,
     Turn,
 )
-from providers.fields import Drops, Fields, expect
+from providers.fields import Drops, Fields, expect, join
+from providers.responses import compaction
 from providers.responses.settings import read_format, read_reasoning, read_tools
 from providers.responses.tools import flat_name
 from providers.responses.values import reasoning_text
@@ -44,6 +45,7 @@ ROLES: Mapping[str, Role] = {
 ANSWER_MARKS = ("annotations", "logprobs")  # what only texts of earlier answers have
 CONTINUES = ("previous_response_id", "conversation", "prompt")  # any of them may stand for `input`
 ITEM_BOOKKEEPING = ("type", "id", "status", "created_by")  # says nothing to a model
+EARLIER = "previous.input"  # where an error or a loss is that the client has not sent with this request
 DIRECT = {"type": "direct"}  # the caller of nearly all calls: the model itself
 
 
@@ -60,9 +62,12 @@ class History:
     def turns(self) -> tuple[Turn, ...]:
         return tuple(Turn(role, tuple(parts), at) for role, parts, at in self._turns if parts)
 
-    def read(self, fields: Fields) -> None:
+    def read(self, fields: Fields, earlier: Sequence[Mapping[str, Any]] = ()) -> None:
+        """``earlier``: the items of the conversation that are not in the request."""
         if instructions := fields.string("instructions"):
             self._add("system", "instructions", TextPart(instructions, "instructions"))
+        for i, before in enumerate(earlier):
+            self._item(Fields(before, join(EARLIER, i)))
         value = fields.any("input")
         if isinstance(value, str):
             self._add("user", "input", TextPart(value, "input"))
@@ -83,7 +88,7 @@ class History:
             self._turns.append((role, list(parts), at))
 
     def _item(self, item: Fields) -> None:
-        type = item.string("type") or ("message" if item.data.get("role") is not None else None)
+        type = item_type(item.data, item.string("type"))
         if type is None:
             raise invalid(f"{item.at} needs a type, or a role and content", item.at)
         reader = _ITEMS.get(type)
@@ -149,8 +154,20 @@ class History:
         while parts and isinstance(parts[-1], ThinkingPart):
             self._drops.add(parts.pop().at)
 
+    def _compaction(self, item: Fields) -> None:
+        """One of ours is read as what it says; only its own provider can read any other."""
+        if not compaction.is_own(item.data):
+            item.ignore(*item.data)
+            self._add("assistant", item.at, NativePart("responses", "compaction", item.data, item.at))
+        elif (text := compaction.summary(item.data)) is not None:
+            item.ignore("encrypted_content")
+            self._add("user", item.at, TextPart(text, item.at))
+        else:
+            item.ignore(*item.data)
+            self._drops.add(item.at)
+
     def _trigger(self, item: Fields) -> None:
-        raise invalid(f"{item.at}: compaction is not supported for this model's provider", item.at)
+        """No part of what was said. At the end it makes the request one for a summary; before, that was given."""
 
     def _additional_tools(self, item: Fields) -> None:
         item.ignore("role")
@@ -164,6 +181,13 @@ class History:
             self._drops.rest(text)
 
 
+def item_type(item: Mapping[str, Any], said: str | None) -> str | None:
+    """What an item is that may not say it: messages need not, nor references. ``None`` if it is neither."""
+    if said or item.get("role") is not None:
+        return said or "message"
+    return "item_reference" if isinstance(item.get("id"), str) else None
+
+
 _ITEMS: Mapping[str, Callable[[History, Fields], None]] = {
     "message": History._message,
     "function_call": History._function_call,
@@ -172,6 +196,7 @@ _ITEMS: Mapping[str, Callable[[History, Fields], None]] = {
     "custom_tool_call_output": History._custom_output,
     "reasoning": History._reasoning,
     "item_reference": History._reference,
+    "compaction": History._compaction,
     "compaction_trigger": History._trigger,
     "additional_tools": History._additional_tools,
     "configuration_update": History._configuration,

@@ -3,22 +3,49 @@
 Source: the parameter types of the openai package (``openai/types/responses/response_create_params.py``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import attrs
 
 from providers.call import Call, Control
 from providers.fields import Drops, Fields
+from providers.responses.compaction import compaction_request, is_compaction
 from providers.responses.history import History
 from providers.responses.settings import read_format, read_reasoning, read_settings, read_tool_choice, read_tools
 
+HONOURED = ("previous_response_id", "conversation")  # by whoever knows the earlier items
+
 
 def read_request(body: Mapping[str, Any]) -> Call:
-    """Raises a 400 ``GatewayError`` that names the place for what the API does not allow."""
+    """Raises a 400 ``GatewayError`` that names the place for what the API does not allow. A request that asks for a
+    compaction is one for a summary."""
+    call = _read(body, ())
+    return compaction_request(call) if is_compaction(body) else call
+
+
+def read_continued(body: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> Call:
+    """As ``read_request``, for a request that goes on where the ``earlier`` items end: what ``previous_response_id`` or
+    ``conversation`` stand for is in them, so that nobody has to honour these any more.
+
+    Paths to what the client has sent itself stay as they are, those to earlier items begin with ``previous.input``. The
+    ``source`` of the call has all items as its input."""
+    call = _read(body, earlier)
+    own = body.get("input")
+    if isinstance(own, str):
+        own = [{"role": "user", "content": own}]
+    source = {**body, "input": [*earlier, *(own or ())]}
+    controls = {name: control for name, control in call.controls.items() if name not in HONOURED}
+    call = attrs.evolve(call, source=source, controls=controls)
+    return compaction_request(call) if is_compaction(body) else call
+
+
+def _read(body: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> Call:
     fields = Fields(body)
     drops = Drops()
     _read_stream_options(fields, drops)
     history = History(drops)
-    history.read(fields)
+    history.read(fields, earlier)
     tools = (*read_tools(fields, drops), *history.tools)
     controls = read_settings(fields)
     format = None

@@ -122,7 +122,7 @@ class _Writing:
                 self._thinking(part, turn)
             case NativePart(api=api, item=item):
                 if api == "responses" and self._native:
-                    self._item(item, part.at, turn)
+                    self._item(without_own_id(item), part.at, turn)
                 else:
                     self._drops.add(part.at)
             case _:
@@ -228,6 +228,11 @@ class _Writing:
             self._item(item, part.at, turn)
         if not items:
             self._drops.add(part.at)
+
+
+def without_own_id(item: Object) -> Object:
+    """``item`` as its provider may see it: ids of ours mean nothing there (Kilo-Org/kilocode#10197)."""
+    return {name: value for name, value in item.items() if name != "id"} if is_ours(item.get("id")) else item
 
 
 def _refused(at: str) -> Exception:

@@ -33,8 +33,10 @@ INCOMPLETE_WORDS = ("max_messages", "steered")
 # `response.error.code` knows fewer words than the error of a status (`ResponseError` of the openai package).
 CODE_OF_KIND: Mapping[Kind, str] = {"rate_limited": "rate_limit_exceeded", "invalid_request": "invalid_prompt"}
 
-# What is not done here, whatever was asked for: nothing is kept, so that nothing can be asked for by its id later.
+# What holds, whatever was asked for, where nothing is kept: nothing can then be asked for by its id later.
 NOT_DONE: Mapping[str, Any] = {"background": False, "previous_response_id": None, "store": False}
+
+BROKEN_OFF = Failed("upstream", "the answer broke off before it was whole")
 
 # What a response repeats of the request, with what stands there when the client did not say.
 ECHO: Mapping[str, Any] = {
@@ -66,7 +68,7 @@ class Head:
 
     @classmethod
     def of(cls, reply: Reply) -> "Head":
-        return cls(own_id("resp_"), reply.created, reply.call.model, _echo(reply))
+        return cls(reply.id or own_id("resp_"), reply.created, reply.call.model, _echo(reply))
 
     def response(
         self,
@@ -102,6 +104,13 @@ class Head:
         code = failed.code or CODE_OF_KIND.get(failed.kind) or OPENAI_CODE["upstream"]
         return self.response("failed", output, usage, error={"code": code, "message": failed.message})
 
+    def interrupted(self, status: str, error: Failed | None, output: Sequence[Any], usage: Usage | None) -> Object:
+        """The response object of an answer that nobody waited for or could finish. No reason that the API knows fits
+        one that is incomplete."""
+        if status == "failed":
+            return self.failed(error or BROKEN_OFF, output, usage)
+        return self.response(status, output, usage)
+
 
 def outcome(end: End) -> tuple[str, str | None]:
     """The status of an answer that ended so, and the reason if it is incomplete."""
@@ -118,7 +127,7 @@ def _echo(reply: Reply) -> Object:
     text = source.get("text") or {}
     echo["text"] = {**text, "format": text.get("format") or {"type": "text"}}
     echo["tools"] = [_tool(tool) for tool in source.get("tools") or ()]
-    echo |= NOT_DONE
+    echo |= {**NOT_DONE, **reply.state}
     # Instructions and tools may be long and stand in three events: they are encoded once.
     return {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in echo.items()}
 
@@ -128,6 +137,11 @@ def _tool(tool: Object) -> Object:
     if tool.get("type") != "function":
         return tool
     return {**tool, "parameters": tool.get("parameters"), "strict": bool(tool.get("strict"))}
+
+
+def count_body(tokens: int) -> Object:
+    """The answer to ``POST /v1/responses/input_tokens``."""
+    return {"object": "response.input_tokens", "input_tokens": tokens}
 
 
 def usage_object(usage: Usage) -> Object:
@@ -170,8 +184,11 @@ def summary_part(text: str = "") -> Object:
     return {"type": "summary_text", "text": text}
 
 
-def reasoning_item(id: str, text: str = "", sealed: str | None = None) -> Object:
+def reasoning_item(id: str, text: str = "", sealed: str | None = None, status: str | None = None) -> Object:
+    """``status``: only where it is not whole."""
     item: Object = {"id": id, "type": "reasoning", "summary": [summary_part(text)] if text else []}
+    if status is not None:
+        item["status"] = status
     if sealed is not None:
         item["encrypted_content"] = sealed
     return item

@@ -5,10 +5,10 @@ The grammar: ``response.created``, ``response.in_progress``, then for every item
 the order in which they open (OpenAI's API reference, streaming events).
 """
 
-from typing import Any, Protocol, assert_never
+from typing import Any, Literal, Protocol, TypeAlias, assert_never, runtime_checkable
 
 from providers import custom
-from providers.codec import Reply
+from providers.codec import Reply, Writer
 from providers.responses.ids import own_id
 from providers.responses.output import (
     NO_ARGUMENTS,
@@ -27,7 +27,9 @@ from providers.responses.output import (
     text_part,
     token_logprobs,
 )
+from providers.responses.told import Deltas, Out, in_order
 from providers.responses.tools import Declared, declared_tools
+from providers.responses.values import load
 from streams import sse
 from streams.events import (
     Begin,
@@ -46,60 +48,24 @@ from streams.events import (
     Usage,
 )
 
-
-class _Out:
-    """The events that are going out: numbers them, and keeps the finished items by their index."""
-
-    def __init__(self) -> None:
-        self._next = 0
-        self._indices = 0
-        self.done: dict[int, Any] = {}
-
-    def number(self) -> int:
-        self._next += 1
-        return self._next - 1
-
-    def event(self, name: str, members: Object) -> bytes:
-        return sse.event(name, {"type": name, "sequence_number": self.number(), **members})
-
-    def index(self) -> int:
-        """The index of the next item."""
-        self._indices += 1
-        return self._indices - 1
-
-    def is_last(self, index: int) -> bool:
-        return index == self._indices - 1
-
-    def added(self, index: int, item: Any) -> bytes:
-        return self.event("response.output_item.added", {"output_index": index, "item": item})
-
-    def finished(self, index: int, item: Any) -> bytes:
-        self.done[index] = item
-        return self.event("response.output_item.done", {"output_index": index, "item": item})
-
-    def output(self) -> list[Any]:
-        return [self.done[index] for index in sorted(self.done)]
+Interruption: TypeAlias = Literal["cancelled", "failed", "incomplete"]
 
 
-class _Deltas:
-    """The deltas of one text. Everything around the number and the text is encoded once: this is the hot path."""
+@runtime_checkable
+class TurnWriter(Writer, Protocol):
+    """A ``Writer`` whose answer can be kept."""
 
-    __slots__ = ("_head", "_out", "_tail", "pieces")
+    @property
+    def response(self) -> Object | None:
+        """The response object as the terminal event has told it, ``None`` until then. It is ready for
+        ``msgspec.json.encode`` (members that repeat the request are encoded already) and not to be changed."""
+        ...
 
-    def __init__(self, out: _Out, name: str, where: Object, tail: bytes = b"}") -> None:
-        members = sse.dump({"type": name, **where})[:-1]
-        self._head = b'event: %b\ndata: %b,"sequence_number":' % (name.encode("ascii"), members)
-        self._tail = tail + b"\n\n"
-        self._out = out
-        self.pieces: list[str] = []
-
-    def write(self, text: str, tail: bytes | None = None) -> bytes:
-        """``tail``: the last members of this delta, where they are not the usual ones."""
-        self.pieces.append(text)
-        return b'%b%d,"delta":%b%b' % (self._head, self._out.number(), sse.dump(text), tail or self._tail)
-
-    def text(self) -> str:
-        return "".join(self.pieces)
+    def interrupted(self, status: Interruption, error: Failed | None = None) -> Object:
+        """The response object if the stream ends here. It holds the items that are finished, and those that are open
+        as far as they came, with status ``incomplete``; a call whose input is not whole, which nobody could answer, is
+        left out. ``error`` is for ``failed``. Changes nothing; once the answer has ended this is ``response``."""
+        ...
 
 
 class _Open(Protocol):
@@ -109,11 +75,15 @@ class _Open(Protocol):
 
     def close(self) -> bytes: ...
 
+    def cut(self) -> tuple[int, Any] | None:
+        """The index and the item, if it ends here; ``None`` if nothing is left of it."""
+        ...
+
 
 class _Message:
     """A message item: holds the text and refusal blocks that follow each other, each as one part."""
 
-    def __init__(self, out: _Out) -> None:
+    def __init__(self, out: Out) -> None:
         self.id = own_id("msg_")
         self.index = out.index()
         self.parts: list[Object] = []
@@ -126,11 +96,15 @@ class _Message:
     def close(self, status: str) -> bytes:
         return self._out.finished(self.index, message_item(self.id, self.parts, status))
 
+    def cut(self, *parts: Object) -> tuple[int, Any]:
+        """As ``_Open.cut``; ``parts`` come after those that are finished."""
+        return self.index, message_item(self.id, [*self.parts, *parts], "incomplete")
+
 
 class _Part:
     """A content part: a text with its citations, or a refusal."""
 
-    def __init__(self, out: _Out, message: _Message, refusal: bool) -> None:
+    def __init__(self, out: Out, message: _Message, refusal: bool) -> None:
         self.message = message
         self._out = out
         self._where = {"item_id": message.id, "output_index": message.index, "content_index": len(message.parts)}
@@ -138,7 +112,7 @@ class _Part:
         self._cited: list[Cited] = []
         self._logprobs: list[Object] = []
         name = "response.refusal.delta" if refusal else "response.output_text.delta"
-        self._deltas = _Deltas(out, name, self._where, b"}" if refusal else b',"logprobs":[]}')
+        self._deltas = Deltas(out, name, self._where, b"}" if refusal else b',"logprobs":[]}')
 
     def open(self) -> bytes:
         self.message.part_open = True
@@ -158,33 +132,42 @@ class _Part:
         self._cited.append(cited)
 
     def close(self) -> bytes:
-        text = self._deltas.text()
+        part = self._part()
         data = b""
         if self._refusal:
-            part = refusal_part(text)
-            data += self._out.event("response.refusal.done", {**self._where, "refusal": text})
+            data += self._out.event("response.refusal.done", {**self._where, "refusal": part["refusal"]})
         else:
-            part = text_part(text, annotations(self._cited, len(text)), self._logprobs)
             for i, note in enumerate(part["annotations"]):
                 where = {**self._where, "annotation_index": i, "annotation": note}
                 data += self._out.event("response.output_text.annotation.added", where)
-            done = {**self._where, "text": text, "logprobs": self._logprobs}
+            done = {**self._where, "text": part["text"], "logprobs": self._logprobs}
             data += self._out.event("response.output_text.done", done)
         self.message.parts.append(part)
         self.message.part_open = False
         return data + self._out.event("response.content_part.done", {**self._where, "part": part})
 
+    def cut(self) -> tuple[int, Any]:
+        return self.message.cut(self._part())
+
+    def _part(self) -> Object:
+        text = self._deltas.text()
+        return (
+            refusal_part(text)
+            if self._refusal
+            else text_part(text, annotations(self._cited, len(text)), self._logprobs)
+        )
+
 
 class _Reasoning:
     """A reasoning item with at most one summary part."""
 
-    def __init__(self, out: _Out, reply: Reply) -> None:
+    def __init__(self, out: Out, reply: Reply) -> None:
         self._out = out
         self._reply = reply
         self._index = out.index()
         self._id = own_id("rs_")
         self._where = {"item_id": self._id, "output_index": self._index, "summary_index": 0}
-        self._deltas: _Deltas | None = None
+        self._deltas: Deltas | None = None
         self._item: Object | None = None
         self._sealed: str | None = None
 
@@ -197,7 +180,7 @@ class _Reasoning:
         if self._deltas is None:
             part = {**self._where, "part": summary_part()}
             data = self._out.event("response.reasoning_summary_part.added", part)
-            self._deltas = _Deltas(self._out, "response.reasoning_summary_text.delta", self._where)
+            self._deltas = Deltas(self._out, "response.reasoning_summary_text.delta", self._where)
         return data + self._deltas.write(text)
 
     def seal(self, sealed: Sealed) -> None:
@@ -216,12 +199,18 @@ class _Reasoning:
             data += self._out.event("response.reasoning_summary_part.done", part)
         return data + self._out.finished(self._index, reasoning_item(self._id, text, self._sealed))
 
+    def cut(self) -> tuple[int, Any]:
+        if self._item is not None:
+            return self._index, self._item
+        text = "" if self._deltas is None else self._deltas.text()
+        return self._index, reasoning_item(self._id, text, self._sealed, "incomplete")
+
 
 class _Call:
     """A tool call. ``wrapped``: the client's tool takes free text and the provider calls it with JSON around it, which
     comes off only when it is whole (BerriAI/litellm#31571)."""
 
-    def __init__(self, out: _Out, begin: ToolBegin, tool: Declared, wrapped: bool) -> None:
+    def __init__(self, out: Out, begin: ToolBegin, tool: Declared, wrapped: bool) -> None:
         custom = tool.kind == "custom"
         self._out = out
         self._index = out.index()
@@ -231,7 +220,7 @@ class _Call:
         self._id = own_id("ctc_" if custom else "fc_")
         self._where = {"item_id": self._id, "output_index": self._index}
         self._name = "response.custom_tool_call_input" if custom else "response.function_call_arguments"
-        self._deltas = _Deltas(out, f"{self._name}.delta", self._where)
+        self._deltas = Deltas(out, f"{self._name}.delta", self._where)
         self._held: list[str] = []
 
     def open(self) -> bytes:
@@ -256,27 +245,34 @@ class _Call:
             data += self._out.event(f"{self._name}.done", {**self._where, "name": self._tool.name, "arguments": text})
         return data + self._out.finished(self._index, call_item(self._id, self._call_id, self._tool, text))
 
+    def cut(self) -> tuple[int, Any] | None:
+        """Only JSON shows that it is whole; free text never does."""
+        text = "".join(self._held) if self._wrapped else self._deltas.text()
+        if not isinstance(load(text.encode()), dict) or (self._tool.kind == "custom" and not self._wrapped):
+            return None
+        text = custom.unwrapped(text) if self._wrapped else text
+        return self._index, call_item(self._id, self._call_id, self._tool, text, "incomplete")
+
 
 class ResponsesWriter:
-    """A ``Writer`` (see ``providers/codec.py``) of one Responses stream. It keeps the answer's text, because the last
-    event repeats it whole."""
+    """The ``TurnWriter`` of one Responses stream. It keeps the answer's text: the last event repeats it whole."""
 
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
         self._head = Head.of(reply)
         self._tools = declared_tools(reply.call)
-        self._out = _Out()
+        self._out = Out()
         self._open: dict[int, _Open] = {}
         self._message: _Message | None = None
         self._usage: Usage | None = None
         self._begun = False
-        self._ended = False
+        self.response: Object | None = None
 
     def ping(self) -> bytes:
         return sse.COMMENT_PING
 
     def send(self, event: Event) -> bytes:
-        if self._ended:
+        if self.response is not None:
             return b""
         return self._told(event) if self._begun else self._begin() + self._told(event)
 
@@ -310,8 +306,7 @@ class ResponsesWriter:
 
     def _begin(self) -> bytes:
         self._begun = True
-        response = {"response": self._head.response("in_progress")}
-        return self._out.event("response.created", response) + self._out.event("response.in_progress", response)
+        return self._out.begin(self._head.response("in_progress"))
 
     def _speak(self, event: Text | Refusal) -> bytes:
         block = event.block
@@ -395,14 +390,23 @@ class ResponsesWriter:
         return message.close(status)
 
     def _end(self, event: End) -> bytes:
-        self._ended = True
         data = b"".join(item.close() for item in self._open.values())
         status, _ = outcome(event)
         data += self._close_message(status)
-        response = self._head.ended(event, self._out.output(), self._usage)
-        return data + self._out.event(f"response.{status}", {"response": response})
+        self.response = self._head.ended(event, self._out.output(), self._usage)
+        return data + self._out.end(self.response)
 
     def _fail(self, event: Failed) -> bytes:
-        self._ended = True
-        response = self._head.failed(event, self._out.output(), self._usage)
-        return self._out.event("response.failed", {"response": response})
+        self.response = self._head.failed(event, self._out.output(), self._usage)
+        return self._out.end(self.response)
+
+    # Broken off
+
+    def interrupted(self, status: Interruption, error: Failed | None = None) -> Object:
+        if self.response is not None:
+            return self.response
+        items = dict(self._out.done)
+        if self._message is not None:
+            items.update([self._message.cut()])
+        items.update(cut for item in self._open.values() if (cut := item.cut()) is not None)
+        return self._head.interrupted(status, error, in_order(items), self._usage)

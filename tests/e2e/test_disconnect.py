@@ -1,21 +1,20 @@
-"""When a client goes away, the provider's connection is closed at once: before the first byte, in mid-stream and in a
-call that is not streamed, in both lanes, whether the client closes or resets."""
+"""When a client goes away, the provider's connection is closed at once and one line says so: at every moment, in both
+lanes, for each API, whether it closes, resets, or shuts its sending side. What ``docs/streams.md`` says of it is read
+from there; the tests are named in its table."""
 
 import contextlib
-import json
+import select
+import socket
 import time
 from collections.abc import Iterator
 
-import attrs
 import pytest
-from harness import Listening, Wire, config, eventually, free_port, post, provider, running
-from upstreams import PATHS, Script, render
+from calls import H2, SSE, SUCCESS, Call, asked, call, check_log, chunks, line, lines, new_id, said, settings, whole
+from harness import Gateway, Listening, Wire, eventually, free_port, post, running
+from page import APIS, TRANSLATED, Cell, shows
+from upstreams import PATHS
 
-LIMIT = 0.1  # seconds from the client's close to the provider's socket seeing it
-
-HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-STREAMED = {"model": "up", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 100, "stream": True}
-UNARY = {**STREAMED, "stream": False}
+CUT = "closed by trigate"
 
 
 @pytest.fixture(scope="module")
@@ -25,131 +24,254 @@ def upstream() -> Iterator[Listening]:
 
 
 @pytest.fixture(scope="module")
-def gateway(upstream):
+def gateway(upstream) -> Iterator[Gateway]:
     port = free_port()
-    with running(config([provider("openai/up", upstream.url, ["chat"])], port), port) as process:
+    with running(settings(upstream, port), port) as process:
         yield process
+    check_log(process)
 
 
-@attrs.frozen
-class Ways:
-    """How a test's client goes, and through which lane it came."""
-
-    path: str
-    leave: str
-
-    def close(self, client: Wire) -> float:
-        """The client leaves; when it did."""
-        left = time.perf_counter()
-        client.reset() if self.leave == "reset" else client.close()
-        return left
+leave = pytest.mark.parametrize("how", ["FIN", "RST"])
 
 
-@pytest.fixture(params=["byte_lane", "hub_lane"])
-def lane(request) -> str:
-    return PATHS["chat"] if request.param == "byte_lane" else PATHS["messages"]
+def is_asked(upstream: Listening) -> bool:
+    """Whether somebody connects to the provider, or has."""
+    return bool(select.select([upstream.sock], [], [], 0)[0])
 
 
-@pytest.fixture(params=["close", "reset"])
-def ways(request, lane) -> Ways:
-    return Ways(lane, request.param)
+def settle_another(gateway: Gateway) -> None:
+    """What came before it has been dealt with when this is over."""
+    id = new_id()
+    gateway.request("POST", "/v1/nothing", {}, {"x-request-id": id})
+    line(gateway, id)
+
+
+# Before a provider is asked
+
+
+def send_half(gateway: Gateway, data: bytes, how: str) -> None:
+    """Send this much of a request, and leave."""
+    with Wire.connect(gateway.port) as client:
+        client.send(data)
+        settle_another(gateway)  # they have arrived by then
+        client.reset() if how == "RST" else client.close()
+
+
+@shows("leaves inside the head of its request")
+@leave
+def test_the_client_leaves_before_its_head_is_whole(gateway, upstream, cell, how):
+    id = new_id()
+    head, _, _ = post(PATHS[cell.api], asked(cell), {"x-request-id": id}).partition(b"\r\n\r\n")
+    send_half(gateway, head + b"\r\n", how)
+    settle_another(gateway)
+    assert lines(gateway, id) == []
+    assert not is_asked(upstream)
+
+
+@shows("leaves inside the body of its request")
+@leave
+def test_the_client_leaves_before_its_body_is_whole(gateway, upstream, cell, how):
+    id = new_id()
+    send_half(gateway, post(PATHS[cell.api], asked(cell), {"x-request-id": id})[:-5], how)
+    found = line(gateway, id)
+    cell.check_line(found)
+    assert (found["api"], found["attempts"]) == (cell.api, 0)
+    assert not is_asked(upstream)
+
+
+# Before the answer
+
+
+@shows("leaves before the provider's first byte")
+@leave
+def test_the_client_leaves_before_the_providers_first_byte(gateway, upstream, cell, how):
+    with call(gateway, upstream, cell) as one:
+        assert "first_byte_ms" not in one.check_cut(one.leave(how))
+
+
+@shows("leaves before the first content")
+@leave
+@pytest.mark.parametrize("opened", [False, True], ids=["head", "opening"])
+def test_the_client_leaves_before_the_first_content(gateway, upstream, cell, how, opened):
+    with call(gateway, upstream, cell) as one:
+        one.up.send(SSE + (chunks(*said(cell.model_api).opening) if opened else b""))
+        assert "first_byte_ms" not in one.check_cut(one.leave(how))
+
+
+@shows("leaves while its request is sent again, a pooled connection having been dead")
+@leave
+def test_the_client_leaves_during_the_second_try(gateway, upstream, cell, how):
+    with call(gateway, upstream, cell) as first:
+        first.up.send(said(cell.model_api).whole if cell.stream else whole(cell.model_api))
+        assert line(gateway, first.id)["ended"] == "complete"
+        with Wire.connect(gateway.port) as client:
+            id = new_id()
+            client.send(post(PATHS[cell.api], asked(cell), {"x-request-id": id}))
+            first.up.read_request()  # on the connection that was kept
+            first.up.close()
+            with upstream.accept() as again:
+                again.read_request()
+                second = Call(gateway, cell, id, client, again)
+                second.check_cut(second.leave(how))
+
+
+# During the answer
 
 
 @contextlib.contextmanager
-def call(gateway, upstream: Listening, path: str, body: dict) -> Iterator[tuple[Wire, Wire]]:
-    """Both ends of a call that the gateway has passed on: the client's connection and the provider's."""
-    with Wire.connect(gateway.port) as client:
-        client.send(post(path, body))
-        with upstream.accept() as provider_end:
-            sent = provider_end.read_request()
-            assert json.loads(sent)["model"] == "up"
-            yield client, provider_end
+def mid_stream(gateway: Gateway, upstream: Listening, cell: Cell) -> Iterator[Call]:
+    with call(gateway, upstream, cell) as one:
+        one.up.send(said(cell.model_api).half)
+        one.client.read_until(b"one t")
+        yield one
 
 
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
+@shows("leaves in mid-stream, between two events")
+@leave
+def test_the_client_leaves_in_mid_stream(gateway, upstream, cell, how):
+    with mid_stream(gateway, upstream, cell) as one:
+        found = one.check_cut(one.leave(how))
+    assert (found["usage_complete"], found["usage_estimated"]) == (False, True)
+    assert found["input_tokens"] > 0
+    assert found["output_tokens"] > 0
 
 
-# The text comes as "one t", "wo th", "ree".
-OPENING, *REST = render(Script(text="one two three"), "chat", {"stream": True, "model": "up"}).pieces
+@shows("leaves in the middle of an event")
+@leave
+def test_the_client_leaves_in_mid_event(gateway, upstream, cell, how):
+    with mid_stream(gateway, upstream, cell) as one:
+        next_event = said(cell.model_api).rest[0]
+        one.up.send(chunks(next_event[: len(next_event) // 2]))
+        one.check_cut(one.leave(how))
 
 
-def test_the_client_leaves_before_the_providers_first_byte(gateway, upstream, ways):
-    with call(gateway, upstream, ways.path, STREAMED) as (client, provider_end):
-        assert provider_end.closed_after(ways.close(client)) < LIMIT
+def test_the_client_leaves_while_the_provider_is_talking(gateway, upstream):
+    for cell in (Cell("chat", api, True, "", CUT, "499, client_disconnected") for api in APIS):
+        with mid_stream(gateway, upstream, cell) as one:
+            one.up.send(chunks(*[said(cell.model_api).first] * 200))
+            one.check_cut(one.leave("FIN"))
 
 
-def test_the_client_leaves_after_the_providers_headers(gateway, upstream, ways):
-    with call(gateway, upstream, ways.path, STREAMED) as (client, provider_end):
-        provider_end.send(HEAD)
-        assert provider_end.closed_after(ways.close(client)) < LIMIT
+@shows("leaves a call that is not streamed, inside its answer")
+@leave
+def test_the_client_leaves_in_the_middle_of_a_whole_answer(gateway, upstream, cell, how):
+    with call(gateway, upstream, cell) as one:
+        one.up.send(whole(cell.model_api)[:-20])
+        one.check_cut(one.leave(how))
 
 
-def test_the_client_leaves_before_the_first_content(gateway, upstream, ways):
-    with call(gateway, upstream, ways.path, STREAMED) as (client, provider_end):
-        provider_end.send(HEAD + chunk(OPENING))
-        assert provider_end.closed_after(ways.close(client)) < LIMIT
+@shows("leaves behind a pipelined request")
+@leave
+def test_a_pipelined_second_request_does_not_hide_the_leaving(gateway, upstream, cell, how):
+    with mid_stream(gateway, upstream, cell) as one:
+        id = new_id()
+        one.client.send(post(PATHS[cell.api], asked(cell), {"x-request-id": id}))
+        one.check_cut(one.leave(how))
+        settle_another(gateway)
+        assert lines(gateway, id) == []
+        assert not is_asked(upstream)
 
 
-def test_the_client_leaves_in_mid_stream(gateway, upstream, ways):
-    with call(gateway, upstream, ways.path, STREAMED) as (client, provider_end):
-        provider_end.send(HEAD + chunk(OPENING) + chunk(REST[0]))
-        client.read_until(b"one t")
-        assert provider_end.closed_after(ways.close(client)) < LIMIT
+@shows("shuts its sending side and reads on (half-closed)")
+def test_a_client_that_shuts_its_sending_side_has_left(gateway, upstream, cell):
+    with (mid_stream if cell.stream else call)(gateway, upstream, cell) as one:
+        left = time.perf_counter()
+        one.client.sock.shutdown(socket.SHUT_WR)
+        one.check_cut(left)
+        answer = one.client.read_to_end()
+    assert cell.gets == "the end of its connection, without the end of its answer"
+    assert not answer.endswith(b"0\r\n\r\n")
+    assert SUCCESS[cell.api] not in answer
+    assert bool(answer) == cell.stream
 
 
-def test_the_client_leaves_while_the_provider_is_talking(gateway, upstream, ways):
-    with call(gateway, upstream, ways.path, STREAMED) as (client, provider_end):
-        provider_end.send(HEAD + chunk(OPENING))
-        for _ in range(200):
-            provider_end.send(chunk(REST[0]))
-        client.read_until(b"one t")
-        assert provider_end.closed_after(ways.close(client)) < LIMIT
+# Behind it
 
 
-def test_the_client_leaves_a_call_that_is_not_streamed(gateway, upstream, ways):
-    with call(gateway, upstream, ways.path, UNARY) as (client, provider_end):
-        assert provider_end.closed_after(ways.close(client)) < LIMIT
+@shows("leaves once its answer has ended by its API's own word")
+@leave
+def test_the_client_leaves_behind_the_end(gateway, upstream, cell, how):
+    """Also a provider that holds its connection then is not waited for."""
+    with call(gateway, upstream, cell) as one:
+        speech = said(cell.model_api)
+        one.up.send(speech.half + chunks(*speech.rest))
+        one.client.read_until(SUCCESS[cell.api])
+        found = one.check_cut(one.leave(how))
+    assert (found["output_tokens"], found["usage_complete"]) == (17, True)
 
 
-def test_the_client_leaves_in_the_middle_of_a_whole_answer(gateway, upstream, ways):
-    with call(gateway, upstream, ways.path, UNARY) as (client, provider_end):
-        provider_end.send(b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 5000\r\n\r\n{"id":')
-        assert provider_end.closed_after(ways.close(client)) < LIMIT
+@shows("leaves before it has read an answer that has come in whole")
+@leave
+def test_the_client_leaves_an_answer_half_read(gateway, upstream, cell, how):
+    with call(gateway, upstream, cell) as one:
+        one.up.send(whole(cell.model_api, "x" * 16 * 2**20))  # more than the sockets' buffers hold
+        one.client.read_until(b"xxx")
+        one.leave(how)
+        assert one.check_line()["output_tokens"] == 17
 
 
-def test_a_pipelined_second_request_does_not_hide_the_leaving(gateway, upstream, lane):
-    with call(gateway, upstream, lane, STREAMED) as (client, provider_end):
-        provider_end.send(HEAD + chunk(OPENING) + chunk(REST[0]))
-        client.read_until(b"one t")
-        client.send(post(lane, STREAMED))
-        assert provider_end.closed_after(Ways(lane, "close").close(client)) < LIMIT
+# HTTP/2
 
 
-def test_a_client_that_reads_on_gets_everything(gateway, upstream, lane):
-    """The other side of the coin: with nobody leaving, nothing is cut."""
-    with call(gateway, upstream, lane, STREAMED) as (client, provider_end):
-        provider_end.send(HEAD + b"".join(map(chunk, [OPENING, *REST])) + b"0\r\n\r\n")
-        answer = client.read_until(b"\r\n0\r\n\r\n")
-    assert (b"[DONE]" if lane == PATHS["chat"] else b"message_stop") in answer
+@contextlib.contextmanager
+def h2_calls(gateway: Gateway, upstream: Listening, cell: Cell) -> Iterator[tuple[H2, list[tuple[int, Call]]]]:
+    """Two calls on one HTTP/2 connection; streams have begun."""
+    with contextlib.ExitStack() as stack:
+        client = H2(stack.enter_context(Wire.connect(gateway.port)))
+        calls = []
+        for _ in range(2):
+            id = new_id()
+            stream = client.ask(cell, id)
+            one = Call(gateway, cell, id, client.wire, stack.enter_context(upstream.accept()))
+            one.up.read_request()
+            if cell.stream:
+                one.up.send(said(cell.model_api).half)
+                client.until(stream, b"one t")
+            calls.append((stream, one))
+        yield client, calls
 
 
-def test_leaving_costs_nobody_else_their_stream(gateway, upstream, lane):
-    with call(gateway, upstream, lane, STREAMED) as (stays, serving):
-        serving.send(HEAD + chunk(OPENING) + chunk(REST[0]))
-        stays.read_until(b"one t")
-        for leave in ("close", "reset"):
-            with call(gateway, upstream, lane, STREAMED) as (leaves, provider_end):
-                provider_end.closed_after(Ways(lane, leave).close(leaves))
-        serving.send(b"".join(map(chunk, REST[1:])) + b"0\r\n\r\n")
-        assert b"ree" in stays.read_until(b"\r\n0\r\n\r\n")
+@shows("resets its HTTP/2 stream")
+def test_a_reset_of_an_http2_stream_ends_its_call_alone(gateway, upstream, cell):
+    with h2_calls(gateway, upstream, cell) as (client, [(stream, one), (other, stays)]):
+        left = time.perf_counter()
+        client.reset(stream)
+        one.check_cut(left)
+        speech = said(cell.model_api)
+        stays.up.send(chunks(*speech.rest) + b"0\r\n\r\n" if cell.stream else whole(cell.model_api))
+        client.until(other, SUCCESS[cell.api] if cell.stream else b"three")
+        assert line(gateway, stays.id)["ended"] == "complete"
 
 
-def test_leaving_leaves_no_traceback(gateway, upstream, lane):
-    before = len(gateway.log)
-    with call(gateway, upstream, lane, STREAMED) as (client, provider_end):
-        provider_end.send(HEAD + chunk(OPENING) + chunk(REST[0]))
-        client.read_until(b"one t")
-        provider_end.closed_after(Ways(lane, "reset").close(client))
-    eventually(lambda: gateway.request("GET", "/healthz").status == 200)
-    assert not [line for line in gateway.log[before:] if "Traceback" in line]
+@shows("leaves with all calls of its HTTP/2 connection")
+@leave
+def test_the_end_of_an_http2_connection_ends_all_its_calls(gateway, upstream, cell, how):
+    with h2_calls(gateway, upstream, cell) as (_, [(_, one), (_, other)]):
+        left = one.leave(how)
+        one.check_cut(left)
+        other.check_cut(left)
+
+
+# The other side of the coin
+
+STREAMED = [Cell(api, up, True, "", CUT, "499, `client_disconnected`") for api in APIS for up in (api, TRANSLATED[api])]
+streamed = pytest.mark.parametrize("cell", STREAMED, ids=lambda cell: cell.id)
+
+
+@streamed
+def test_leaving_costs_nobody_else_their_stream(gateway, upstream, cell):
+    """And with nobody leaving, nothing is cut."""
+    with mid_stream(gateway, upstream, cell) as stays:
+        for how in ("FIN", "RST"):
+            with mid_stream(gateway, upstream, cell) as leaves:
+                leaves.check_cut(leaves.leave(how))
+        stays.up.send(chunks(*said(cell.model_api).rest) + b"0\r\n\r\n")
+        answer = stays.client.read_until(b"\r\n0\r\n\r\n")
+    assert SUCCESS[cell.api] in answer
+    assert b"ree" in answer
+    assert line(gateway, stays.id)["ended"] == "complete"
+
+
+def test_the_process_is_as_good_as_new_afterwards(gateway):
+    eventually(lambda: gateway.request("GET", "/readyz").status == 200)
+    check_log(gateway)

@@ -16,6 +16,7 @@ import openai
 import pytest
 import trio
 from harness import ROOT, Gateway, Reply, complaint, config, eventually, free_port, provider, request, running
+from page import APIS, PAGE, ROWS, shown, table
 from quart import request as upstream_request
 from upstreams import PATHS
 
@@ -24,10 +25,6 @@ from gateway.mock import create_mock
 from gateway.scope import current_scope
 from gateway.server import Lifecycle, bind, serve
 from providers.grammar import judge
-
-APIS = ("chat", "messages", "responses")
-PAGE = (ROOT / "docs" / "streams.md").read_text()
-
 
 # The provider
 
@@ -121,13 +118,6 @@ class Cell:
 
 
 TABLES = {"When a stream goes wrong": True, "When a whole answer goes wrong": False}
-
-
-def table(heading: str) -> list[list[str]]:
-    """The cells of the table under ``heading``, without its head."""
-    text = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    lines = [line for line in text.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
 
 
 def cells(heading: str, stream: bool) -> Iterator[Cell]:
@@ -293,11 +283,11 @@ def test_the_page_has_every_fault():
     assert "fault/529-then-ok" in PAGE
 
 
-def test_the_tests_that_the_page_names_exist():
-    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", PAGE)
-    assert len(named) == len(table("When the client goes"))
-    for file, name in named:
-        assert f"def {name}(" in (ROOT / "tests" / "e2e" / file).read_text()
+@pytest.mark.parametrize("row", ROWS.values(), ids=lambda row: row.what)
+def test_the_test_that_a_row_names_is_about_that_row(row):
+    """It is run for each of the row's cells, because ``shows`` stands over it."""
+    file, name = row.shown_by
+    assert shown(row.what, (ROOT / "tests" / "e2e" / file).read_text()) == [name]
 
 
 # Beyond the tables
@@ -335,4 +325,4 @@ def test_the_end_of_the_drain_is_one_error_event_and_one_line(stand_in):
             check_failed(cell, reply.result(5))
             assert b"shutting down" in reply.result().body
             (line,) = ledger(own)[cell.id]
-            assert (line["ended"], line["error"]) == ("upstream_error", "overloaded")
+            assert (line["ended"], line["error"]) == ("shutdown", "overloaded")

@@ -16,6 +16,7 @@ from gateway.ledger import Ledger, Record, readable
 from gateway.routing import Router
 from gateway.scope import Scope
 from gateway.server import Lifecycle
+from streams.events import Failed
 
 APIS = ("chat", "messages", "responses")
 PAIRS = [(client, api) for client in APIS for api in APIS]
@@ -43,12 +44,13 @@ def by_hand() -> Iterator[Listening]:
 def gateway(upstream, by_hand) -> Iterator[Gateway]:
     entries = [
         *(provider(f"{VENDORS[api]}/on-{api}", upstream.url, [api], key=f"{KEY}-{api}") for api in APIS),
+        *(provider(f"{VENDORS[api]}/hasty-{api}", upstream.url, [api], timeouts={"idle": "0.4s"}) for api in APIS),
         provider("openai/by-hand", by_hand.url, ["chat"], key=KEY),
         provider("groq/own", upstream.url, ["chat"], headers={"x-auth-token": HEADER_KEY}, passthrough_auth=True),
     ]
     del entries[-1]["access_key"]
     port = free_port()
-    with running(config(entries, port, limits={"request_body": "1MiB"}, timeouts={"idle": "0.5s"}), port) as process:
+    with running(config(entries, port, limits={"request_body": "1MiB"}), port) as process:
         yield process
         text = "\n".join(process.log)
         assert "Traceback" not in text, text[-3000:]
@@ -166,7 +168,8 @@ def cut(api: str, end: str = "cut") -> Raw:
 @pytest.mark.parametrize(("api", "model_api"), [("chat", "chat"), ("messages", "responses"), ("responses", "messages")])
 def test_a_stream_that_breaks_off(called, upstream, api, model_api, end, error):
     upstream.script(cut(model_api, end))
-    assert called.ask(api, body(api, f"on-{model_api}", stream=True)).status == 200
+    model = f"{'hasty' if end == 'hang' else 'on'}-{model_api}"
+    assert called.ask(api, body(api, model, stream=True)).status == 200
     line = called.line()
     assert (line["status"], line["ended"], line["error"]) == (200, "upstream_error", error)
     assert (line["usage_complete"], "reason" in line) == (False, False)
@@ -282,7 +285,7 @@ class Unsound:
 
 @pytest.mark.parametrize("keep_alive", [15, 0.01], ids=["at_once", "after_the_opening"])
 @pytest.mark.parametrize("api", APIS)
-async def test_a_mistake_of_ours_is_told_as_that_and_ends_no_other_task(caplog, api, keep_alive):
+async def test_a_mistake_of_ours_is_told_as_that_and_ends_no_other_task(caplog, autojump_clock, api, keep_alive):
     settings = from_mapping(config([provider("openai/up", "http://127.0.0.1:1", [api])], 1))
     service = Service(Router(settings), Unsound(), Lifecycle(), settings.limits, keep_alive)  # type: ignore[arg-type]
     record = Record("req_1", api)
@@ -306,6 +309,39 @@ def test_a_record_is_settled_once(caplog):
         ledger.settle(record, True)
         ledger.settle(record, False)
     assert len(caplog.records) == ledger.count == 1
+
+
+@pytest.mark.parametrize(("sent", "status"), [(None, 503), (200, 200)], ids=["unanswered", "answered"])
+def test_an_exchange_that_the_end_of_the_process_cuts_is_nobody_elses_doing(sent, status):
+    record = Record("req_1", "chat", attempts=1, status=sent, shut_down=True)
+    for disconnected in (True, False):
+        line = Ledger(readable=False).line(record, disconnected)
+        assert (line["ended"], line["status"], line["error"]) == ("shutdown", status, "overloaded")
+
+
+@pytest.mark.parametrize(
+    ("before", "ended"),
+    [
+        ({"whole": True}, "complete"),
+        ({"abandoned": True}, "client_disconnected"),
+        ({"failed": Failed("upstream", "broke")}, "upstream_error"),
+        ({"failed": Failed("internal", "a mistake")}, "internal_error"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_an_exchange_had_come_to_before_the_end_of_the_process_stays(before, ended):
+    record = Record("req_1", "chat", attempts=1, status=200, shut_down=True, **before)
+    assert Ledger(readable=False).line(record, disconnected=False)["ended"] == ended
+
+
+def test_what_is_open_at_a_second_signal_is_settled_as_shut_down(caplog):
+    ledger = Ledger(readable=False)
+    ledger.open("req_1", "chat").attempts = 1
+    with caplog.at_level("INFO", "trigate"):
+        ledger.flush()
+        ledger.flush()
+    (line,) = [json.loads(record.getMessage()) for record in caplog.records]
+    assert (line["ended"], line["status"]) == ("shutdown", 503)
 
 
 def test_an_exchange_that_crashed_is_our_mistake_and_not_the_clients():

@@ -1,26 +1,37 @@
 """``on_disconnect: finish``: the provider's answer is read to its end without the client, for the ledger, and no longer
-than it may be."""
+than it may be. What ``docs/streams.md`` says of it is read from there; the tests are named in its table."""
 
 import contextlib
-import json
 import os
+import select
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import attrs
 import pytest
-from harness import Gateway, Listening, Wire, config, eventually, free_port, post, provider, running
-from upstreams import PATHS, Script, Tokens, render
+from calls import (
+    END,
+    SSE,
+    SUCCESS,
+    TOKENS,
+    Call,
+    call,
+    check_log,
+    chunks,
+    has_ended,
+    line,
+    lines,
+    said,
+    settings,
+    whole,
+)
+from harness import Gateway, Listening, eventually, free_port, running
+from page import Cell, cells, shows
 
-HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-ASKED = {
-    "model": "up", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 100, "stream": True,
-    "stream_options": {"include_usage": True},
-}  # fmt: skip
-SCRIPT = Script(text="one two three", tokens=Tokens(prompt=31, output=17))
-OPENING, FIRST, *REST = render(SCRIPT, "chat", ASKED).pieces
-END = b"0\r\n\r\n"
+HOWS = ("FIN", "RST")
+FINISH = {"on_disconnect": "finish"}
 
 
 @pytest.fixture(scope="module")
@@ -29,183 +40,210 @@ def upstream() -> Iterator[Listening]:
         yield listening
 
 
-def settings(upstream: Listening, port: int, **more: Any) -> dict[str, Any]:
-    finish = {"speaks": ["chat"], "on_disconnect": "finish"}
-    entries = [
-        provider("openai/up", upstream.url, **finish),
-        provider("openai/short", upstream.url, timeouts={"total": "400ms"}, **finish),
-    ]
-    return config(entries, port, limits={"answer": "100kB"}, **more)
+@contextlib.contextmanager
+def finishing(upstream: Listening, entry: Mapping[str, Any], **more: Any) -> Iterator[Gateway]:
+    port = free_port()
+    with running(settings(upstream, port, entry={**FINISH, **entry}, limits={"answer": "100kB"}, **more), port) as own:
+        yield own
+    check_log(own)
 
 
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
-    port = free_port()
-    with running(settings(upstream, port), port) as process:
+    with finishing(upstream, {}) as process:
         yield process
 
 
-@pytest.fixture(params=["byte_lane", "hub_lane"])
-def path(request) -> str:
-    return PATHS["chat"] if request.param == "byte_lane" else PATHS["messages"]
+# The page's rows
 
 
-@pytest.fixture(params=["close", "reset"])
-def leave(request) -> str:
-    return request.param
+@attrs.frozen
+class Play:
+    """What the provider says before the client leaves, and behind it; ``None`` is a reset."""
+
+    before: Callable[[Cell], bytes]
+    after: Callable[[Cell], bytes] | None
 
 
-def chunks(*pieces: bytes) -> bytes:
-    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+def half(cell: Cell) -> bytes:
+    return said(cell.model_api).half if cell.stream else whole(cell.model_api)[:-20]
 
 
-NUMBERS = iter(range(1000))
+def rest(cell: Cell) -> bytes:
+    return chunks(*said(cell.model_api).rest) + END if cell.stream else whole(cell.model_api)[-20:]
 
 
-@contextlib.contextmanager
-def call(gateway: Gateway, upstream: Listening, path: str, **more: Any) -> Iterator[tuple[str, Wire, Wire]]:
-    """The request's id, and both ends of a call that the gateway has passed on."""
-    id = f"call-{next(NUMBERS)}"
-    with Wire.connect(gateway.port) as client:
-        asked = {name: value for name, value in ASKED.items() if path == PATHS["chat"] or name != "stream_options"}
-        client.send(post(path, {**asked, **more}, {"x-request-id": id}))
-        with upstream.accept() as provider_end:
-            provider_end.read_request()
-            yield id, client, provider_end
+def all_of_it(cell: Cell) -> bytes:
+    return said(cell.model_api).whole if cell.stream else whole(cell.model_api)
 
 
-def lines(gateway: Gateway, id: str) -> list[Mapping[str, Any]]:
-    return [json.loads(text) for text in list(gateway.log) if f'"{id}"' in text and text.startswith('{"event"')]
+PLAYS = {
+    "leaves before the provider's first byte, under `finish`": Play(lambda _: b"", all_of_it),
+    "leaves inside the answer, under `finish`": Play(half, rest),
+    "leaves under `finish`, and the provider breaks off": Play(half, None),
+}
 
 
-def settled(gateway: Gateway, id: str) -> Mapping[str, Any]:
-    """The one line of the request, with a look at what all of them share."""
-    (line,) = eventually(lambda: lines(gateway, id), what="the line")
-    assert (line["ended"], line["status"]) == ("client_disconnected", 499)
-    return line
+def begin(gateway: Gateway, upstream: Listening, stack: contextlib.ExitStack, cell: Cell, before: bytes) -> Call:
+    one = stack.enter_context(call(gateway, upstream, cell))
+    one.up.send(before)
+    if cell.stream and before:
+        one.client.read_until(b"one t")
+    return one
 
 
-def is_open(provider_end: Wire) -> bool:
-    """Whether the gateway has kept the connection for the time that closing it would have taken."""
-    provider_end.sock.settimeout(0.3)
-    with contextlib.suppress(TimeoutError):
-        return bool(provider_end.sock.recv(1))
-    return True
+@pytest.fixture(scope="module")
+def lines_of(gateway, upstream) -> Mapping[tuple[str, str, str], Mapping[str, Any]]:
+    """The line of each exchange that a client has left; all side by side, because what does *not* happen takes time."""
+    with contextlib.ExitStack() as stack:
+        calls = {}
+        for what, play in PLAYS.items():
+            for cell in cells(what):
+                for how in HOWS:
+                    one = begin(gateway, upstream, stack, cell, play.before(cell))
+                    one.leave(how)
+                    calls[what, cell.id, how] = one
+        # The gateway keeps the connections for the time that closing them would have taken.
+        assert select.select([one.up.sock for one in calls.values()], [], [], 0.3)[0] == []
+        assert [found for one in calls.values() for found in lines(gateway, one.id)] == []
+        for (what, _, _), one in calls.items():
+            after = PLAYS[what].after
+            one.up.reset() if after is None else one.up.send(after(one.cell))
+        return {key: one.check_line() for key, one in calls.items()}
 
 
-def test_a_stream_is_read_to_its_end(gateway, upstream, path, leave):
-    with call(gateway, upstream, path) as (id, client, provider_end):
-        provider_end.send(HEAD + chunks(OPENING, FIRST))
-        client.read_until(b"one t")
-        getattr(client, leave)()
-        assert is_open(provider_end)
-        assert lines(gateway, id) == []
-        provider_end.send(chunks(*REST) + END)
-        line = settled(gateway, id)
-    assert (line["input_tokens"], line["output_tokens"], line["usage_complete"]) == (31, 17, True)
-    assert line["reason"]
+@shows("leaves inside the answer, under `finish`")
+@pytest.mark.parametrize("how", HOWS)
+def test_an_answer_is_read_to_its_end(lines_of, cell, how):
+    found = lines_of["leaves inside the answer, under `finish`", cell.id, how]
+    assert (found["input_tokens"], found["output_tokens"], found["usage_complete"]) == (TOKENS.prompt, 17, True)
+    assert found["reason"]
 
 
-def test_a_client_that_leaves_before_the_first_byte(gateway, upstream, path, leave):
-    with call(gateway, upstream, path) as (id, client, provider_end):
-        getattr(client, leave)()
-        assert is_open(provider_end)
-        provider_end.send(HEAD + chunks(OPENING, FIRST, *REST) + END)
-        assert settled(gateway, id)["output_tokens"] == 17
+@shows("leaves before the provider's first byte, under `finish`")
+@pytest.mark.parametrize("how", HOWS)
+def test_a_client_that_leaves_before_the_first_byte(lines_of, cell, how):
+    found = lines_of["leaves before the provider's first byte, under `finish`", cell.id, how]
+    assert (found["input_tokens"], found["output_tokens"], found["usage_complete"]) == (TOKENS.prompt, 17, True)
 
 
-def test_a_client_that_leaves_before_the_first_content(gateway, upstream, path):
-    with call(gateway, upstream, path) as (id, client, provider_end):
-        provider_end.send(HEAD + chunks(OPENING))
-        client.close()
-        assert is_open(provider_end)
-        provider_end.send(chunks(FIRST, *REST) + END)
-        assert settled(gateway, id)["output_tokens"] == 17
+@shows("leaves under `finish`, and the provider breaks off")
+@pytest.mark.parametrize("how", HOWS)
+def test_a_provider_that_breaks_off_is_noted_beside_the_leaving(lines_of, cell, how):
+    found = lines_of["leaves under `finish`, and the provider breaks off", cell.id, how]
+    assert found["usage_complete"] is False
+    if cell.stream:
+        assert 0 < found["output_tokens"] < 17
 
 
-def test_a_client_that_reads_nothing_and_leaves(gateway, upstream):
+@pytest.fixture(scope="module")
+def endless(upstream) -> Iterator[Mapping[tuple[str, str], Call]]:
+    """Calls whose clients have left, and whose providers go on in silence."""
+    with finishing(upstream, {"timeouts": {"total": "700ms"}}) as own, contextlib.ExitStack() as stack:
+        which = cells("leaves under `finish`, and the answer takes longer than it may")
+        calls = {(c.id, how): begin(own, upstream, stack, c, half(c)) for c in which for how in HOWS}
+        # The limit is counted from the request, and the patience with a client's absence from its leaving.
+        assert select.select([one.up.sock for one in calls.values()], [], [], 0.2)[0] == []
+        for (_, how), one in calls.items():
+            one.leave(how)
+        yield calls
+
+
+@shows("leaves under `finish`, and the answer takes longer than it may")
+@pytest.mark.parametrize("how", HOWS)
+def test_the_total_limit_ends_it(endless, cell, how):
+    one = endless[cell.id, how]
+    assert cell.sees == "closed by trigate"
+    one.up.closed_after(time.perf_counter())
+    found = one.check_line()
+    assert found["usage_complete"] is False
+    if cell.stream:  # what had come by then
+        assert found["usage_estimated"] is True
+        assert 0 < found["output_tokens"] < 17
+
+
+@pytest.fixture(scope="module")
+def drained(upstream) -> Iterator[Mapping[tuple[str, str], tuple[Call, float]]]:
+    """Calls whose clients have left, at the end of the drain; with the seconds until the provider saw it."""
+    with finishing(upstream, {}, drain="300ms") as own, contextlib.ExitStack() as stack:
+        calls = []
+        for cell in cells("an answer goes on without its client (`finish`)"):
+            for how in HOWS:
+                calls.append((how, begin(own, upstream, stack, cell, half(cell))))
+                calls[-1][1].leave(how)
+        assert select.select([one.up.sock for _, one in calls], [], [], 0.3)[0] == []
+        begun = time.perf_counter()
+        os.kill(own.pid, signal.SIGTERM)
+        yield {(one.cell.id, how): (one, one.up.closed_after(begun)) for how, one in calls}
+        eventually(lambda: has_ended(own.pid), what="the exit")
+
+
+@shows("an answer goes on without its client (`finish`)")
+@pytest.mark.parametrize("how", HOWS)
+def test_the_drain_ends_it(drained, cell, how):
+    one, seconds = drained[cell.id, how]
+    assert cell.sees == "closed by trigate"
+    assert 0.25 < seconds < 2
+    one.check_line()
+
+
+# Beyond the table
+
+ANY = cells("leaves inside the answer, under `finish`")
+STREAMS = [cell for cell in ANY if cell.stream]
+each = pytest.mark.parametrize("cell", STREAMS, ids=lambda cell: cell.id)
+
+
+def test_clients_that_leave_before_the_first_content(gateway, upstream):
+    with contextlib.ExitStack() as stack:
+        calls = [stack.enter_context(call(gateway, upstream, cell)) for cell in STREAMS]
+        for one in calls:
+            one.up.send(SSE + chunks(*said(one.cell.model_api).opening))
+            one.leave("FIN")
+        assert select.select([one.up.sock for one in calls], [], [], 0.3)[0] == []
+        for one in calls:
+            speech = said(one.cell.model_api)
+            one.up.send(chunks(speech.first, *speech.rest) + END)
+            assert one.check_line()["output_tokens"] == 17
+
+
+@each
+def test_a_client_that_reads_nothing_and_leaves(gateway, upstream, cell):
     """What was queued for it must not hold the provider up."""
-    with call(gateway, upstream, PATHS["chat"]) as (id, client, provider_end):
-        provider_end.send(HEAD + chunks(OPENING))
-        client.reset()
-        provider_end.send(chunks(*[FIRST] * 300, *REST) + END)
-        assert settled(gateway, id)["output_tokens"] == 17
+    with call(gateway, upstream, cell) as one:
+        speech = said(cell.model_api)
+        one.up.send(SSE + chunks(*speech.opening))
+        one.leave("RST")
+        one.up.send(chunks(*[speech.first] * 300, *speech.rest) + END)
+        assert one.check_line()["output_tokens"] == 17
 
 
-def test_an_answer_that_is_not_streamed_is_read_to_its_end(gateway, upstream, path, leave):
-    with call(gateway, upstream, path, stream=False, stream_options=None) as (id, client, provider_end):
-        body = render(SCRIPT, "chat", {"model": "up"}).pieces[0]
-        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
-        provider_end.send(head + body[:50])
-        getattr(client, leave)()
-        assert is_open(provider_end)
-        provider_end.send(body[50:])
-        line = settled(gateway, id)
-    assert (line["input_tokens"], line["output_tokens"], line["usage_complete"]) == (31, 17, True)
-
-
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-def test_a_provider_that_breaks_off_is_noted_beside_the_leaving(gateway, upstream, stream):
-    with call(gateway, upstream, PATHS["chat"], stream=stream) as (id, client, provider_end):
-        provider_end.send(HEAD + chunks(OPENING, FIRST))
-        client.close() if not stream else (client.read_until(b"one t"), client.close())
-        assert is_open(provider_end)
-        provider_end.reset()
-        assert settled(gateway, id)["error"] == "upstream"
-
-
-def test_the_total_limit_ends_it(gateway, upstream, path):
-    with call(gateway, upstream, path, model="short") as (id, client, provider_end):
-        provider_end.send(HEAD + chunks(OPENING, FIRST))
-        client.read_until(b"one t")
-        client.close()
-        assert provider_end.closed_after(time.perf_counter()) < 1
-        line = settled(gateway, id)
-        assert (line["usage_complete"], line["usage_estimated"]) == (False, True)  # what had come by then
-        assert 0 < line["output_tokens"] < 17
-
-
-def test_an_endless_answer_ends_at_the_limit_of_answers(gateway, upstream):
-    with call(gateway, upstream, PATHS["chat"]) as (id, client, provider_end):
-        provider_end.send(HEAD + chunks(OPENING, FIRST))
-        client.read_until(b"one t")
-        client.close()
+@each
+def test_an_endless_answer_ends_at_the_limit_of_answers(gateway, upstream, cell):
+    with call(gateway, upstream, cell) as one:
+        speech = said(cell.model_api)
+        one.up.send(speech.half)
+        one.client.read_until(b"one t")
+        one.leave("FIN")
         with pytest.raises(OSError, match=r"reset|Broken pipe"):
-            provider_end.send(chunks(FIRST) * 100_000)
-        settled(gateway, id)
+            one.up.send(chunks(speech.first) * 100_000)
+        one.check_line()
 
 
-def test_a_client_that_stays_sees_no_difference(gateway, upstream, path):
-    with call(gateway, upstream, path) as (id, client, provider_end):
-        provider_end.send(HEAD + chunks(OPENING, FIRST, *REST) + END)
-        answer = client.read_until(b"\r\n0\r\n\r\n")
-        (line,) = eventually(lambda: lines(gateway, id), what="the line")
-    assert (b"[DONE]" if path == PATHS["chat"] else b"message_stop") in answer
-    assert (line["ended"], line["status"], line["output_tokens"]) == ("complete", 200, 17)
+@each
+def test_a_client_that_stays_sees_no_difference(gateway, upstream, cell):
+    with call(gateway, upstream, cell) as one:
+        one.up.send(said(cell.model_api).whole)
+        answer = one.client.read_until(b"\r\n0\r\n\r\n")
+        found = line(gateway, one.id)
+    assert SUCCESS[cell.api] in answer
+    assert (found["ended"], found["status"], found["output_tokens"]) == ("complete", 200, 17)
 
 
-def test_a_client_that_stays_is_told_of_a_failure(gateway, upstream, path):
-    with call(gateway, upstream, path) as (id, client, provider_end):
-        provider_end.send(b"HTTP/1.1 429 Too Many\r\nretry-after: 7\r\ncontent-length: 2\r\n\r\n{}")
-        assert b"retry-after: 7" in client.read_until(b"\r\n\r\n")
-        (line,) = eventually(lambda: lines(gateway, id), what="the line")
-    assert (line["ended"], line["status"]) == ("upstream_error", 429)
-
-
-def test_the_drain_ends_it(upstream):
-    port = free_port()
-    with running(settings(upstream, port, drain="300ms"), port) as gateway:
-        with call(gateway, upstream, PATHS["chat"]) as (id, client, provider_end):
-            provider_end.send(HEAD + chunks(OPENING, FIRST))
-            client.read_until(b"one t")
-            client.close()
-            assert is_open(provider_end)
-            os.kill(gateway.pid, signal.SIGTERM)
-            assert provider_end.closed_after(time.perf_counter()) < 1.5
-            settled(gateway, id)
-        eventually(lambda: not _is_alive(gateway.pid), what="the exit")
-
-
-def _is_alive(pid: int) -> bool:
-    with open(f"/proc/{pid}/stat") as stat:
-        return stat.read().rpartition(")")[2].split()[0] != "Z"
+@each
+def test_a_client_that_stays_is_told_of_a_failure(gateway, upstream, cell):
+    with call(gateway, upstream, cell) as one:
+        one.up.send(b"HTTP/1.1 429 Too Many\r\nretry-after: 7\r\ncontent-length: 2\r\n\r\n{}")
+        assert b"retry-after: 7" in one.client.read_until(b"\r\n\r\n")
+        found = line(gateway, one.id)
+    assert (found["ended"], found["status"]) == ("upstream_error", 429)

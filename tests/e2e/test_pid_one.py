@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness import Wire, config, eventually, free_port, post, provider, request
+from harness import ROOT, START_SECONDS, STOP_SECONDS, Wire, config, eventually, free_port, post, provider, request
 from upstreams import PATHS, Raw, fake_upstream
 
 
@@ -40,13 +40,13 @@ def test_it_drains_and_leaves_with_status_0(tmp_path, sent):
     with fake_upstream() as upstream:
         upstream.script(Raw(200, (("content-type", "text/event-stream"),), (CHUNK,), "hang"))
         file = tmp_path / "trigate.yaml"
-        settings = config([provider("openai/m", upstream.url, ["chat"])], port, drain=1)
+        settings = config([provider("openai/m", upstream.url, ["chat"])], port, drain=0.3)
         file.write_text(str(settings).replace("True", "true").replace("None", "null"))
         command = ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-m", "gateway", "serve", str(file)]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            eventually(lambda: ready(port), 15, "the gateway is ready")
-            gateway = eventually(lambda: child_of(process.pid), 5, "the process in the namespace")
+            eventually(lambda: ready(port), START_SECONDS, "the gateway is ready")
+            gateway = eventually(lambda: child_of(process.pid), what="the process in the namespace")
             with Wire.connect(port) as client:
                 asked = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
                 client.send(post(PATHS["chat"], asked))
@@ -55,9 +55,9 @@ def test_it_drains_and_leaves_with_status_0(tmp_path, sent):
                 rest = client.read_to_end()
             assert b'"error"' in rest
             assert b"[DONE]" not in rest
-            assert process.wait(10) == 0
+            assert process.wait(STOP_SECONDS) == 0
             with pytest.raises(OSError, match="refused"):
-                socket.create_connection(("127.0.0.1", port), 1)
+                socket.create_connection(("127.0.0.1", port), 5)
         finally:
             process.kill()
             process.wait()

@@ -1,6 +1,7 @@
 """A stream's life as its client sees it: early opening, keep-alives, limits, ends, back-pressure, the end of the drain.
 
-The provider is played by hand, byte by byte; keep-alives come every 0.3 s and the limits on silence are a second."""
+The provider is played by hand, byte by byte; keep-alives come every 0.3 s, and the
+hasty gateway bears a second of silence."""
 
 import contextlib
 import gzip
@@ -15,8 +16,24 @@ from typing import Any
 
 import attrs
 import pytest
-from harness import Gateway, Listening, Reply, Wire, complaint, config, eventually, free_port, provider, running
+from harness import (
+    PATIENCE,
+    Gateway,
+    Late,
+    Listening,
+    Reply,
+    Wire,
+    complaint,
+    config,
+    eventually,
+    free_port,
+    given_attempts,
+    provider,
+    running,
+)
 from upstreams import PATHS, Script, render
+
+from gateway.server import CUT_AFTER
 
 APIS = ("chat", "messages", "responses")
 PAIRS = [(client, api) for client in APIS for api in APIS]
@@ -34,7 +51,7 @@ END = b"0\r\n\r\n"
 
 def settings(upstream: Listening, port: int, **more: Any) -> dict[str, Any]:
     entries = [provider(f"{VENDORS[api]}/on-{api}", upstream.url, [api], key=f"{KEY}-{api}") for api in APIS]
-    return config(entries, port, keep_alive="0.3s", timeouts={"idle": "1s", "first_byte": "1s"}, **more)
+    return config(entries, port, keep_alive="0.3s", **more)
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +70,21 @@ def gateway(upstream) -> Iterator[Gateway]:
         assert KEY not in text
 
 
+@pytest.fixture(scope="module")
+def hasty(upstream) -> Iterator[Gateway]:
+    port = free_port()
+    with running(settings(upstream, port, timeouts={"idle": "1s", "first_byte": "1s"}), port) as process:
+        yield process
+        assert "Traceback" not in "\n".join(process.log)
+
+
 class Client:
     """A client that reads its answer while it comes."""
 
     def __init__(self, gateway: Gateway, api: str, model: str, stream: bool = True) -> None:
         asked = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
         body = {"model": model, **asked, "stream": stream, **({"max_tokens": 100} if api == "messages" else {})}
-        self.connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=5)
+        self.connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
         self.connection.request("POST", PATHS[api], json.dumps(body), {"content-type": "application/json"})
         self.body = b""
         self.response: http.client.HTTPResponse | None = None
@@ -148,19 +173,24 @@ def is_error_event(api: str, body: bytes) -> bool:
     return found and SUCCESS[api] not in body and b"[DONE]" not in body and body.endswith(b"\n\n")
 
 
+def in_time(begun: float, seconds: float) -> None:
+    if (took := time.perf_counter() - begun) >= seconds:
+        raise Late(f"it took {took:.3f} s")
+
+
 # Opening
 
 
 @pytest.mark.parametrize("opened", ["no_head", "head", "opening"])
 def test_silence_opens_the_stream_and_the_answer_follows(gateway, upstream, opened):
+    begun = time.perf_counter()
     with all_pairs(gateway, upstream) as calls:
-        begun = time.perf_counter()
         for (_, model_api), (_, provider_end) in calls.items():
             said = pieces(model_api)
             provider_end.send({"no_head": b"", "head": SSE, "opening": SSE + chunk(said[0])}[opened])
         for client, _ in calls.values():
-            assert client.until(COMMENT) == COMMENT
-            assert 0.25 < time.perf_counter() - begun < 1
+            assert client.until(COMMENT).startswith(COMMENT)
+            assert time.perf_counter() - begun > 0.25
             assert client.head().status == 200
             assert client.head().getheader("content-type", "").startswith("text/event-stream")
         for (api, model_api), (client, provider_end) in calls.items():
@@ -202,12 +232,13 @@ def test_a_quick_failure_keeps_its_status(gateway, upstream, api, model_api):
 
 
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
+@given_attempts
 def test_content_is_passed_on_at_once(gateway, upstream, api, model_api):
     with call(gateway, upstream, api, model_api) as (client, provider_end):
         provider_end.send(SSE + half(model_api))
         begun = time.perf_counter()
         assert b"one t" in client.until(b"one t")
-        assert time.perf_counter() - begun < 0.25
+        in_time(begun, 0.1)
 
 
 # Silence
@@ -220,38 +251,40 @@ class Silenced:
 
 
 @pytest.fixture(scope="module")
-def silenced(gateway, upstream) -> Mapping[tuple[str, str], Silenced]:
+def silenced(hasty, upstream) -> Mapping[tuple[str, str], Silenced]:
     """What each client gets of a provider that falls silent after its first content; all at once, to save time."""
-    with all_pairs(gateway, upstream) as calls:
-        begun = time.perf_counter()
-        for (_, model_api), (_, provider_end) in calls.items():
-            provider_end.send(SSE + half(model_api))
-        return {pair: Silenced(client.rest(), time.perf_counter() - begun) for pair, (client, _) in calls.items()}
+    calls = {}
+    with contextlib.ExitStack() as stack:
+        for pair in PAIRS:
+            client, provider_end = stack.enter_context(call(hasty, upstream, *pair))
+            calls[pair] = client, time.perf_counter()
+            provider_end.send(SSE + half(pair[1]))
+        return {pair: Silenced(client.rest(), time.perf_counter() - begun) for pair, (client, begun) in calls.items()}
 
 
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
 def test_pings_come_in_the_apis_own_form_and_put_off_no_limit(silenced, api, model_api):
     found = silenced[api, model_api]
     before, _, after = found.body.rpartition(PING[api])
-    assert before.count(PING[api]) in (1, 2)
+    assert 1 <= before.count(PING[api]) <= 4  # three in all, on a machine that has time
     assert before.startswith(b"".join(pieces(model_api)[: until_content(model_api)])) or api != model_api
     assert is_error_event(api, found.body)
     assert b"silent" in after
-    assert 0.9 < found.seconds < 1.8
+    assert 0.9 < found.seconds < PATIENCE
 
 
-def test_a_provider_without_a_head_is_told_after_the_opening(gateway, upstream):
+def test_a_provider_without_a_head_is_told_after_the_opening(hasty, upstream):
     """The status of a whole answer is a 504; a stream has been opened by then."""
-    with call(gateway, upstream, "chat", "chat") as (client, _):
+    with call(hasty, upstream, "chat", "chat") as (client, _):
         body = client.rest()
-        assert body.count(COMMENT) in (2, 3)
+        assert 1 <= body.count(COMMENT) <= 5
         assert is_error_event("chat", body)
         assert b"did not answer within 1 s" in body
 
 
 @pytest.mark.parametrize("sent", [b"", SSE.replace(b"text/event-stream", b"application/json")], ids=["no_head", "head"])
-def test_a_silent_provider_of_a_whole_answer_is_a_504(gateway, upstream, sent):
-    with call(gateway, upstream, "messages", "chat", stream=False) as (client, provider_end):
+def test_a_silent_provider_of_a_whole_answer_is_a_504(hasty, upstream, sent):
+    with call(hasty, upstream, "messages", "chat", stream=False) as (client, provider_end):
         provider_end.send(sent)
         complaint("messages", client.reply(), 504)
 
@@ -266,9 +299,8 @@ def test_a_client_gets_its_end_though_the_provider_holds_the_connection(gateway,
             provider_end.send(SSE + chunked(*pieces(model_api)))
         for (api, _), (client, _) in calls.items():
             assert SUCCESS[api] in client.rest()
-        assert time.perf_counter() - begun < 0.8  # the grace is 0.25, the limit on silence 1
         for _, provider_end in calls.values():
-            assert provider_end.closed_after(begun) < 1
+            provider_end.closed_after(begun)  # the grace is 0.25 s, the limit on silence minutes
 
 
 @pytest.mark.parametrize("model_api", APIS)
@@ -389,6 +421,7 @@ def resident(pid: int) -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the process's memory from /proc")
 @pytest.mark.parametrize(("api", "size"), [("chat", 50), ("chat", 90_000), ("messages", 50)])
+@given_attempts
 def test_a_client_that_stops_reading_stops_its_own_provider_alone(gateway, upstream, api, size):
     event = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * size + b'"}}]}\n\n'
     flood = chunk(event) * (40 * 2**20 // len(event))
@@ -403,7 +436,7 @@ def test_a_client_that_stops_reading_stops_its_own_provider_alone(gateway, upstr
             begun = time.perf_counter()
             other_end.send(SSE + chunked(*pieces("chat")) + END)
             assert SUCCESS["chat"] in other.rest()
-            assert time.perf_counter() - begun < 0.3
+            in_time(begun, 0.1)
 
 
 # The end of the process
@@ -424,15 +457,15 @@ def test_the_end_of_the_drain_is_told_in_every_stream(upstream):
         for (_, model_api), (client, provider_end) in calls.items():
             provider_end.send(SSE + half(model_api))
             client.until(b"one t")
-        os.kill(own.pid, signal.SIGTERM)
         begun = time.perf_counter()
+        os.kill(own.pid, signal.SIGTERM)
         for (api, _), (client, _) in calls.items():
             assert is_error_event(api, client.rest())
             assert b"shutting down" in client.body
         reply = waiting.reply()
         complaint("chat", reply, 503)
         assert reply.headers["retry-after"] == "1"
-        assert 0.2 < time.perf_counter() - begun < 1.5
+        assert 0.2 < time.perf_counter() - begun < 0.4 + CUT_AFTER
         eventually(lambda: has_ended(own.pid), what="the gateway's end")  # with status 0, as `running` asserts
 
 

@@ -1,17 +1,23 @@
 """``serve --workers``: several processes on one socket, each replaced when it dies, all ended by one signal."""
 
-import contextlib
+import errno
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 from command_line import Started, started
 from harness import Wire, eventually, post, request
+from processes import is_running, peers, workers
 from pytest_httpserver import HTTPServer
 from werkzeug.wrappers import Response
+
+from gateway.server import bind, supervise
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in Linux's /proc")
 
@@ -38,21 +44,8 @@ def crew(tmp_path, provider):
     (tmp_path / "gateway").mkdir()  # somebody else's package in the current directory is not what a worker runs
     (tmp_path / "gateway" / "__main__.py").write_text("raise SystemExit('the wrong gateway')")
     with started("serve", "--workers", "2", "--port", "0", cwd=tmp_path) as process:
-        eventually(lambda: len(workers(process)) == 2 and answering(process) == 2, 15, "two workers that answer")
+        eventually(lambda: len(crew_of(process)) == 2 and answering(process) == 2, 15, "two workers that answer")
         yield process
-
-
-def workers(process: Started) -> set[int]:
-    found: list[str] = []
-    with contextlib.suppress(FileNotFoundError):  # a thread or a child may be gone by now
-        for file in Path(f"/proc/{process.process.pid}/task").glob("*/children"):  # a child belongs to one thread
-            found += file.read_text().split()
-        return {int(pid) for pid in found if b"--fd" in Path(f"/proc/{pid}/cmdline").read_bytes()}
-    return set()
-
-
-def inherited(pid: int) -> set[str]:
-    return {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.exists()}
 
 
 def answering(process: Started) -> int:
@@ -67,13 +60,11 @@ def answering(process: Started) -> int:
 def holders(process: Started, *wires: Wire) -> set[int]:
     """The workers that hold the other ends of ``wires``."""
     ours = {wire.sock.getsockname()[1] for wire in wires}
-    inodes = set()
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        local, remote = (int(fields[i].rpartition(":")[2], 16) for i in (1, 2))
-        if local == port(process) and remote in ours:
-            inodes.add(f"socket:[{fields[9]}]")
-    return {pid for pid in workers(process) if inherited(pid) & inodes}
+    return {pid for pid in crew_of(process) if peers(pid, port(process)) & ours}
+
+
+def crew_of(process: Started) -> set[int]:
+    return workers(process.process.pid)
 
 
 def port(process: Started) -> int:
@@ -81,7 +72,7 @@ def port(process: Started) -> int:
 
 
 def test_two_processes_answer_and_one_that_dies_is_replaced(crew):
-    before = workers(crew)
+    before = crew_of(crew)
     seen: set[int] = set()
 
     def both() -> bool:
@@ -97,9 +88,9 @@ def test_two_processes_answer_and_one_that_dies_is_replaced(crew):
 
     victim = min(before)
     os.kill(victim, signal.SIGKILL)
-    eventually(lambda: victim not in workers(crew) and len(workers(crew)) == 2, 10, "a new worker")
+    eventually(lambda: victim not in crew_of(crew) and len(crew_of(crew)) == 2, 10, "a new worker")
     assert request(crew.url, "POST", "/v1/chat/completions", ASKED).status == 200
-    assert before - {victim} <= workers(crew)
+    assert before - {victim} <= crew_of(crew)
     eventually(lambda: any(f"worker {victim} ended with status -9" in line for line in crew.log))
 
 
@@ -117,7 +108,7 @@ def test_a_signal_lets_a_stream_finish_and_ends_all_of_them_with_0(crew, provide
     provider.expect_request("/v1/chat/completions").respond_with_handler(
         lambda _: Response(slow(), 200, content_type="text/event-stream")
     )
-    pids = workers(crew)
+    pids = crew_of(crew)
     with Wire.connect(port(crew)) as wire:
         wire.send(post("/v1/chat/completions", {**ASKED, "stream": True}, {"connection": "close"}))
         wire.read_until(b'"a"')
@@ -126,4 +117,47 @@ def test_a_signal_lets_a_stream_finish_and_ends_all_of_them_with_0(crew, provide
         told.set()
         assert b"data: [DONE]" in wire.read_to_end()
     assert crew.process.wait(10) == 0
-    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert not any(map(is_running, pids))
+
+
+# The supervisor, with a worker that only waits
+
+WORKER = [sys.executable, "-c", "import time; time.sleep(60)"]
+PATIENCE = 10.0
+
+
+async def test_a_worker_that_is_being_started_at_the_signal_ends_with_the_others(monkeypatch):
+    start = trio.lowlevel.open_process
+
+    async def interrupted(*args, **more):
+        signal.raise_signal(signal.SIGTERM)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        return await start(*args, **more)
+
+    monkeypatch.setattr(trio.lowlevel, "open_process", interrupted)
+    with bind("127.0.0.1", 0) as sock, trio.fail_after(PATIENCE):
+        assert await supervise(WORKER, [sock], 2, drain=5) == 0
+
+
+async def test_a_worker_that_cannot_be_started_is_tried_again_and_costs_no_other(monkeypatch, caplog):
+    start = trio.lowlevel.open_process
+    begun: list[trio.Process] = []
+
+    async def scarce(*args, **more):
+        if len(begun) == 2 and "could not be started" not in caplog.text:
+            raise OSError(errno.EAGAIN, "no more processes")
+        begun.append(await start(*args, **more))
+        return begun[-1]
+
+    monkeypatch.setattr(trio.lowlevel, "open_process", scarce)
+    with bind("127.0.0.1", 0) as sock, trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(supervise, WORKER, [sock], 2, 5)
+            while len(begun) < 2:  # noqa: ASYNC110  # of another process
+                await trio.sleep(0.01)
+            begun[0].kill()
+            while len(begun) < 3:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            assert begun[1].returncode is None
+            signal.raise_signal(signal.SIGTERM)
+    assert "a worker could not be started: [Errno 11] no more processes" in caplog.text

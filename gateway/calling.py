@@ -1,0 +1,129 @@
+"""One exchange's call to its provider: the request as the provider gets it, its answer or the error it comes to."""
+
+from gateway.errors import Secrets, passes, redact, secrets_of, told
+from gateway.headers import Headers, downstream_headers, telling_headers, upstream_id
+from gateway.incoming import Incoming
+from gateway.lanes import too_large
+from gateway.ledger import Record
+from gateway.outgoing import Asked, Prepared, prepare, refuse_losses, upstream_request, without_reasoning
+from gateway.routing import Target
+from gateway.service import Service
+from gateway.upstream import UpstreamResponse
+from providers.failures import read_failure, refuses_reasoning
+from streams.errors import GatewayError
+from streams.events import Failed
+from streams.pipe import Watch
+
+ERROR_BODY = 2**20  # bytes of an upstream's error response that are read
+
+
+class Calling:
+    """A request on its way to ``target``. ``passed`` are the headers of the answer that are for the client, once it is
+    there; ``prepared`` is what was sent last."""
+
+    def __init__(
+        self, service: Service, asked: Asked, record: Record, incoming: Incoming, target: Target, strict: bool
+    ) -> None:
+        """Raises ``GatewayError`` (400) for what the provider cannot honour; ``strict``: or cannot be told."""
+        self._service = service
+        self._asked = asked
+        self._record = record
+        self._incoming = incoming
+        self.target = target
+        self.secrets: Secrets = secrets_of(target, asked.credential)
+        self.passed: Headers = ()
+        self.method = "POST"
+        self.passing: tuple[Failed | None, bytes] = (None, b"")
+        """The provider's error as it was told, and its body as it can go out."""
+        self._put(prepare(incoming, target))
+        if strict:
+            refuse_losses(self.prepared.outgoing, target)
+
+    def _put(self, prepared: Prepared) -> None:
+        self.prepared = prepared
+        self._record.dropped = prepared.outgoing.dropped
+
+    async def send(self) -> UpstreamResponse:
+        """The provider's response, whose status is good. Raises ``GatewayError`` for any other.
+
+        A provider that refuses the reasoning of an earlier turn is asked once more without it."""
+        try:
+            return await self.ask()
+        except GatewayError as error:
+            again = without_reasoning(self._incoming, self.target) if refuses_reasoning(error.failed) else None
+            if again is None:
+                raise
+        self._put(again)
+        return await self.ask()
+
+    async def ask(self, suffix: str = "") -> UpstreamResponse:
+        """``send`` without a second try; ``suffix`` goes behind the path."""
+        incoming, target = self._incoming, self.target
+        request = upstream_request(
+            self.prepared.outgoing, target, self._asked, incoming.stream, suffix, method=self.method
+        )
+        self._record.attempts += 1
+        response = await self._service.upstream.send(request)
+        self._record.attempts += response.attempts - 1
+        self._record.upstream_id = upstream_id(response.headers)
+        if 200 <= response.status < 300:
+            return response
+        try:
+            body = await response.read(ERROR_BODY)
+        except GatewayError:
+            body = b""  # cut or endless: the status says enough
+        finally:
+            await response.aclose()
+        failed = self.told(read_failure(response.status, body, response.headers))
+        passing = passes(body, incoming.api, target, self.secrets) if failed.status == response.status else None
+        if passing is not None:
+            self.passing = (failed, passing)
+        raise GatewayError.of(failed)
+
+    def told(self, failed: Failed) -> Failed:
+        """``failed`` as the client may hear of it."""
+        return told(failed, self._incoming.api, self.target, self.secrets)
+
+    def redact(self, data: bytes) -> bytes:
+        return redact(data, self.secrets)
+
+    def hear(self, response: UpstreamResponse) -> None:
+        """Keep the headers of the provider's answer that are for the client."""
+        self.passed = (downstream_headers if self._record.lane == "byte" else telling_headers)(response.headers)
+
+    # Whole answers
+
+    async def fetch(self, suffix: str | None = None) -> tuple[UpstreamResponse, bytes]:
+        """The provider's answer and its body, by ``send`` or by ``ask(suffix)``. Raises ``GatewayError``."""
+        watch = Watch(self.target.entry.timeouts)
+        with self._service.lifecycle.pump(watch.scope), watch.scope:
+            response = await (self.send() if suffix is None else self.ask(suffix))
+            try:
+                return response, await self._read(response, watch)
+            finally:
+                await response.aclose()
+        self._record.shut_down = is_shut_down(watch)
+        raise GatewayError.of(watch.failed())
+
+    async def _read(self, response: UpstreamResponse, watch: Watch) -> bytes:
+        limit = self._service.limits.answer
+        parts: list[bytes] = []
+        size = 0
+        watch.heard()
+        async for chunk in response.chunks():
+            watch.heard()
+            parts.append(chunk)
+            size += len(chunk)
+            if size > limit:
+                raise GatewayError.of(too_large(limit))
+        return b"".join(parts)
+
+
+def is_shut_down(watch: Watch) -> bool:
+    """Whether it was the end of the drain that cut what ``watch`` is over, and not its own limits."""
+    return watch.scope.cancelled_caught and watch.failed().kind == "overloaded"
+
+
+def is_stream(response: UpstreamResponse) -> bool:
+    """Whether the upstream answers with server-sent events, whatever it was asked for."""
+    return (response.header("content-type") or "").lower().startswith("text/event-stream")

@@ -1,0 +1,53 @@
+"""``POST /v1/responses/compact``: a conversation in one item, from any provider."""
+
+import time
+
+import attrs
+import msgspec
+from quart import Response
+
+from gateway.calling import Calling
+from gateway.exchange import JSON_HEADERS, Exchange
+from gateway.incoming import Incoming
+from gateway.outgoing import translated
+from providers.responses import compacted, compaction_of, compaction_request
+from providers.responses.ids import own_id
+from streams.errors import GatewayError
+
+UNKNOWN = (404, 405, 501)  # how a server says that it has no such path
+
+
+async def compact(exchange: Exchange, body: bytes) -> Response:
+    """The response to ``body``: the provider's own compaction where it has one, else a summary by its model."""
+    try:
+        incoming, target = await exchange.read(body)
+        incoming = attrs.evolve(incoming, stream=False)
+        calling = exchange.call(incoming, target)
+        if target.lane == "byte" and (response := await _native(exchange, calling)) is not None:
+            return response
+        return await _summarised(exchange, incoming, calling)
+    except GatewayError as error:
+        return exchange.refuse(error.failed)
+
+
+async def _native(exchange: Exchange, calling: Calling) -> Response | None:
+    """The provider's own answer, ``None`` if it has none."""
+    try:
+        response, body = await calling.fetch("/compact")
+    except GatewayError as error:
+        if error.failed.status in UNKNOWN:
+            return None
+        raise
+    calling.hear(response)
+    exchange.record.whole = True
+    return exchange.respond(calling.redact(body), 200, (*JSON_HEADERS, *calling.passed))
+
+
+async def _summarised(exchange: Exchange, incoming: Incoming, calling: Calling) -> Response:
+    """Raises ``GatewayError``: 502 if the model gives no whole summary."""
+    exchange.record.lane = "hub"
+    calling.prepared = translated(compaction_request(incoming.call), calling.target)
+    answer = exchange.fold(calling, *await calling.fetch()).answer()
+    told = compacted(own_id("resp_"), int(time.time()), compaction_of(answer), answer.usage)
+    exchange.record.reason, exchange.record.whole = answer.end.reason, True
+    return exchange.respond(msgspec.json.encode(told), 200, (*JSON_HEADERS, *calling.passed))

@@ -1,0 +1,69 @@
+"""The tokens of a request, counted before it is sent: ``POST /v1/messages/count_tokens`` and
+``POST /v1/responses/input_tokens``."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+import msgspec
+from quart import Response
+
+from gateway.calling import Calling
+from gateway.exchange import JSON_HEADERS, Exchange
+from gateway.incoming import Incoming, decoded
+from gateway.outgoing import Prepared
+from providers.call import Call
+from providers.messages import read_count_request, write_count_request
+from providers.tokens import estimate
+from streams.errors import GatewayError
+from streams.events import Api
+
+NO_COUNT = (404, 405, 501)  # how a server says that it does not count tokens
+
+_PATHS: Mapping[Api, str] = {"messages": "/count_tokens", "responses": "/input_tokens"}
+_CALLS: Mapping[Api, Callable[[Incoming], Call]] = {
+    "messages": lambda incoming: read_count_request(decoded(incoming)),
+    "responses": lambda incoming: incoming.call,
+}
+_MARKS: Mapping[Api, Mapping[str, str]] = {"messages": {}, "responses": {"object": "response.input_tokens"}}
+
+
+async def count(exchange: Exchange, body: bytes) -> Response:
+    """The response to ``body``: the provider's own count where it has one, else an estimate that errs high and says
+    that it is one."""
+    try:
+        incoming, target = await exchange.read(body)
+        incoming = attrs.evolve(incoming, stream=False)
+        call = _CALLS[incoming.api](incoming)
+        tokens = await _counted(exchange.call(incoming, target), call) if target.api in _PATHS else None
+    except GatewayError as error:
+        return exchange.refuse(error.failed)
+    exchange.record.whole = True
+    headers = JSON_HEADERS if tokens is not None else (*JSON_HEADERS, ("x-trigate-estimated", "1"))
+    answer = {**_MARKS[incoming.api], "input_tokens": estimate(call) if tokens is None else tokens}
+    return exchange.respond(msgspec.json.encode(answer), 200, headers)
+
+
+async def _counted(calling: Calling, call: Call) -> int | None:
+    """The provider's count, ``None`` if it does not count."""
+    target = calling.target
+    if target.lane == "hub":
+        if target.api != "messages":
+            return None
+        calling.prepared = Prepared(write_count_request(call, target.recipient))
+    try:
+        _, body = await calling.fetch(_PATHS[target.api])
+    except GatewayError as error:
+        if error.failed.status in NO_COUNT:
+            return None
+        raise
+    return _tokens(body)
+
+
+def _tokens(body: bytes) -> int | None:
+    try:
+        answer: Any = msgspec.json.decode(body)
+    except msgspec.MsgspecError:
+        return None
+    tokens = answer.get("input_tokens") if isinstance(answer, dict) else None
+    return tokens if isinstance(tokens, int) and not isinstance(tokens, bool) else None

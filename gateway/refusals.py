@@ -1,0 +1,38 @@
+"""Answers that are made below the app, to what never becomes a request."""
+
+from typing import Final
+
+import msgspec
+
+
+def error_answer(status: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Headers and JSON body of an answer that is made below the app, where the client's API is not known. The
+    connection ends with it (HTTP/2 takes that header out again)."""
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    error = {"message": _MESSAGES.get(status, "the request failed"), "type": kind, "param": None, "code": None}
+    body = msgspec.json.encode({"error": error})
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"connection", b"close"),
+    ]
+    return headers, body
+
+
+_MESSAGES: Final = {
+    400: "the request is not valid HTTP: check the request line, the header lines, and that content-length and "
+    "transfer-encoding are not both sent",
+    414: "the request's target is longer than 8 KiB: no path here is, send the rest in the body",
+    431: "the request's head is larger than 64 KiB: send fewer or shorter headers",
+    500: "the gateway failed to answer this request: its log says why",
+    501: "this transfer-encoding is not supported: use chunked or a content-length",
+    505: "this version of HTTP is not spoken here: use HTTP/1.1, or HTTP/2 with its preface",
+    503: "the gateway has as many connections as its limits.connections allows",
+}
+
+
+def full() -> bytes:
+    """A whole HTTP/1.1 response to a connection too many."""
+    _, body = error_answer(503)
+    head = "HTTP/1.1 503 \r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\n"
+    return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body

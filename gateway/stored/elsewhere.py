@@ -1,0 +1,92 @@
+"""What a provider keeps itself: calls about it pass to that provider and back as they are.
+
+Without keys at the door every provider that keeps its responses is asked in turn, for nothing in an id says whose it
+is. With keys only what was written down when the response was made is asked for: the providers know one account, not
+its clients.
+"""
+
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import attrs
+import msgspec
+from quart import Response, request
+
+from gateway.exchange import JSON_HEADERS, Exchange
+from gateway.incoming import Incoming
+from gateway.ledger import Ledger
+from gateway.routing import Router, Target
+from gateway.scope import current_scope
+from gateway.service import Service
+from gateway.stored.answers import asked_by_client, owner, plain_body, record_of
+from gateway.turns.keeping import patience
+from streams.errors import GatewayError
+
+_RESPONSES = "/responses"  # how the address of a provider's Responses API ends, before its query
+
+
+class Elsewhere:
+    """Answers for what the configured providers keep; see ``gateway.answers.Elsewhere``."""
+
+    def __init__(self, service: Service, ledger: Ledger) -> None:
+        self._service = service
+        self._ledger = ledger
+        self._keepers = tuple(_keepers(service.router))
+
+    async def __call__(self, id: str) -> Response | None:
+        """The first answer that is not a 404. Raises ``GatewayError`` for the client's own mistakes alone."""
+        keepers = await self._asked(id)
+        if not keepers:
+            return None
+        body = await plain_body(self._service.limits.request_body)
+        for target in keepers:
+            if (response := await self._ask(target, body)) is not None:
+                return response
+        return None
+
+    async def _asked(self, id: str) -> tuple[Target, ...]:
+        if not owner() or self._service.store is None:
+            return self._keepers
+        with patience("look up whose it is"):
+            node = await self._service.store.get(owner(), id)
+        if node is None or node.kind != "foreign":
+            return ()
+        entry = msgspec.json.decode(node.body)["entry"]
+        return tuple(target for target in self._keepers if target.entry.name == entry)
+
+    async def _ask(self, target: Target, body: bytes) -> Response | None:
+        record = record_of("responses", self._ledger)
+        record.target = target.entry.provider.id
+        incoming = Incoming("responses", body, {}, None, request.args.get("stream") == "true")
+        exchange = Exchange(self._service, "responses", asked_by_client(), current_scope(), record)
+        calling = exchange.call(incoming, attrs.evolve(target, url=_address(target)))
+        calling.method = request.method
+        try:
+            if incoming.stream:
+                return await exchange.answer_to(incoming, calling)
+            response, answer = await calling.fetch()
+        except GatewayError as error:
+            return None if error.failed.status == 404 else exchange.refuse(error.failed)
+        calling.hear(response)
+        record.whole = True
+        return exchange.respond(calling.redact(answer), response.status, (*JSON_HEADERS, *calling.passed))
+
+
+def _keepers(router: Router) -> Iterator[Target]:
+    """One target for each account whose provider keeps its responses."""
+    seen = set()
+    for target in router.keepers():
+        account = (target.url, target.entry.key)
+        if account not in seen:
+            seen.add(account)
+            yield target
+
+
+def _address(target: Target) -> str:
+    """Where ``target``'s provider has what the request is about: the same path below the provider's own prefix."""
+    base, mark, query = target.url.partition("?")
+    steps = request.path.split("/")[2:]  # behind /v1
+    if any(step in ("", ".", "..") for step in steps):
+        raise GatewayError("not_found", f"there is no {request.path}")
+    path = "/".join(quote(step, safe="") for step in steps)
+    return f"{base.removesuffix(_RESPONSES)}/{path}{mark}{query}"

@@ -1,0 +1,32 @@
+"""What is kept of a turn, and what is made of it later: pure, the stores are the gateway's.
+
+``items`` is what a turn took and gave, and what the next one goes on from; ``page`` lists items; ``log`` and ``replay``
+tell the events of an answer once more, as they were or as they would have been.
+"""
+
+from providers.responses.kept.items import (
+    UNUSABLE,
+    continued_input,
+    previous,
+    previous_arrays,
+    references,
+    resolved,
+    stored_input,
+)
+from providers.responses.kept.log import EventLog, after
+from providers.responses.kept.page import page
+from providers.responses.kept.replay import replay
+
+__all__ = [
+    "UNUSABLE",
+    "EventLog",
+    "after",
+    "continued_input",
+    "page",
+    "previous",
+    "previous_arrays",
+    "references",
+    "replay",
+    "resolved",
+    "stored_input",
+]

@@ -1,0 +1,206 @@
+"""Items as they are kept from turn to turn, and what a turn goes on from.
+
+A turn is kept as JSON ``{"status", "input": [items], "output": [items]}``. What was said before it is in other turns.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+
+from providers.responses import compaction
+from providers.responses.history import item_type
+from providers.responses.ids import own_id
+from providers.responses.output import Object, text_part
+from providers.responses.values import as_string
+
+UNUSABLE = ("failed", "cancelled", "queued", "in_progress")
+"""Statuses of responses that no other can go on from: there is no answer to go on from."""
+
+Items: TypeAlias = list[dict[str, Any]]
+
+# How an item's id begins that the client left out. The part before the mark is one word (see ``ids``).
+_PREFIXES: Mapping[str, str] = {
+    "message": "msg_",
+    "reasoning": "rs_",
+    "function_call": "fc_",
+    "custom_tool_call": "ctc_",
+    "function_call_output": "fco_",
+    "custom_tool_call_output": "ctco_",
+    "compaction": "cmp_",
+}
+_OTHER = "item_"
+_INSTRUCTIONS = ("system", "developer")
+_SETTINGS = ("additional_tools", "configuration_update")
+
+
+class _Turn(msgspec.Struct):
+    status: str = "completed"
+    input: Items = []
+    output: Items = []
+
+
+class _RawTurn(msgspec.Struct):
+    status: str = "completed"
+    input: msgspec.Raw = msgspec.Raw(b"[]")
+    output: msgspec.Raw = msgspec.Raw(b"[]")
+
+
+# What is to be kept
+
+
+def stored_input(value: Any) -> Items:
+    """A request's ``input`` (a string, items, or ``None``) as items that each have a type and an id of their own.
+
+    A client's own ids stay, unless two items share one. Messages get parts and a status; nothing else is changed. The
+    trigger of a compaction is left out, which is no item of a conversation. Takes all that ``read_request`` takes, and
+    what it gives as well, which comes back as it is."""
+    taken: set[str] = set()
+    items = (_stored(item, taken) for item in _items(value))
+    return [item for item in items if item["type"] != "compaction_trigger"]
+
+
+def _items(value: Any) -> Items:
+    if isinstance(value, str):
+        return [{"role": "user", "content": value}]
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _stored(item: Mapping[str, Any], taken: set[str]) -> Object:
+    type = item_type(item, item.get("type"))
+    if type == "item_reference":
+        return {**item, "type": type}  # its id is that of another item
+    id = item.get("id")
+    if not isinstance(id, str) or not id or id in taken:
+        id = own_id(_PREFIXES.get(type or "", _OTHER))
+    taken.add(id)
+    stored = {**item, "id": id, "type": type}
+    if type == "message":
+        stored["content"] = _content(item.get("content"), item.get("role"))
+        stored["status"] = item.get("status") or "completed"
+    return stored
+
+
+def _content(content: Any, role: Any) -> Any:
+    if content is None:
+        return []
+    if not isinstance(content, str):
+        return content
+    return [text_part(content) if role == "assistant" else {"type": "input_text", "text": content}]
+
+
+# References
+
+
+def references(value: Any) -> list[str]:
+    """The ids that a request's ``input`` refers to, in order."""
+    return [item["id"] for item in _items(value) if _is_reference(item)]
+
+
+def resolved(value: Any, known: Mapping[str, Object], there: Collection[str] = ()) -> tuple[Items, list[str]]:
+    """A request's ``input`` with the items of ``known`` in place of the references to them, and the ids that nobody
+    knows, whose references are left out.
+
+    A reference to what stands in the input itself, or is ``there`` already because an earlier turn has it, adds nothing
+    and goes: no provider takes an item twice. The Vercel AI SDK refers to the assistant's texts and sends calls whole.
+    """
+    items, unknown = [], []
+    seen = {
+        *there,
+        *(item["id"] for item in _items(value) if isinstance(item.get("id"), str) and not _is_reference(item)),
+    }
+    for item in _items(value):
+        if not _is_reference(item):
+            items.append(item)
+        elif (id := item["id"]) in seen:
+            continue
+        elif (found := known.get(id)) is not None:
+            seen.add(id)
+            items.append(found)
+        else:
+            unknown.append(id)
+    return items, unknown
+
+
+def _is_reference(item: Mapping[str, Any]) -> bool:
+    """The type may be left out (``ItemReference`` of the openai package)."""
+    return isinstance(item.get("id"), str) and item_type(item, item.get("type")) == "item_reference"
+
+
+# What a turn goes on from
+
+
+def previous(chain: Iterable[bytes], own: Any = None) -> Items:
+    """The items of the kept turns in ``chain``, the first turn first, for a request whose input is ``own``.
+
+    Left out is what nobody can go on from: turns that failed or were cancelled, of an incomplete one calls that were
+    never answered, neither later nor in ``own``, with the reasoning that led to them only, and what a compaction of
+    ours stands for, but for instructions and settings. Raises ``ValueError`` for what is no kept turn."""
+    turns = [turn for body in chain if (turn := _decoded(body, _Turn)).status not in UNUSABLE]
+    answered = {as_string(item.get("call_id")) for item in _all_input(turns, own) if _is_answer(item)}
+    items: Items = []
+    for turn in turns:
+        items += turn.input
+        items += _finished(turn.output, answered) if turn.status == "incomplete" else turn.output
+    return _since_compaction(items)
+
+
+def _decoded(body: bytes, type: type[Any]) -> Any:
+    try:
+        return msgspec.json.decode(body, type=type)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise ValueError(f"a kept turn is damaged: {error}") from None
+
+
+def _all_input(turns: Iterable[_Turn], own: Any) -> Iterator[Mapping[str, Any]]:
+    for turn in turns:
+        yield from turn.input
+    yield from _items(own)
+
+
+def _is_answer(item: Mapping[str, Any]) -> bool:
+    return str(item.get("type")).endswith("_output")
+
+
+def _finished(output: Items, answered: Collection[Any]) -> Items:
+    """The output of a turn that was cut. A call that nobody answers is refused by every API (``No tool output found``),
+    and so is reasoning without what it led to."""
+    kept: Items = []
+    for item in reversed(output):
+        if item.get("type") == "reasoning":
+            keep = bool(kept) and item.get("status") != "incomplete"
+        else:
+            keep = "call_id" not in item or _is_answer(item) or as_string(item["call_id"]) in answered
+        if keep:
+            kept.append(item)
+    return kept[::-1]
+
+
+def _since_compaction(items: Items) -> Items:
+    start = max((i for i, item in enumerate(items) if compaction.is_own(item)), default=0)
+    return [item for item in items[:start] if _outlasts(item)] + items[start:]
+
+
+def _outlasts(item: Mapping[str, Any]) -> bool:
+    """Whether no summary can stand for it."""
+    return item.get("role") in _INSTRUCTIONS or item.get("type") in _SETTINGS
+
+
+def previous_arrays(chain: Sequence[bytes], own: bytes = b"null") -> list[bytes]:
+    """As ``previous``, as the raw JSON of arrays: of nearly all turns the very bytes that were kept. ``own`` is the raw
+    JSON of the request's input. Raises as ``previous`` does."""
+    turns = [_decoded(body, _RawTurn) for body in chain]
+    if all(turn.status == "completed" for turn in turns) and not any(b'"compaction"' in body for body in chain):
+        return [bytes(array) for turn in turns for array in (turn.input, turn.output)]
+    return [msgspec.json.encode(previous(chain, msgspec.json.decode(own)))]
+
+
+def continued_input(own: bytes, earlier: Sequence[bytes]) -> bytes:
+    """The raw JSON of an ``input`` that has the items of the arrays ``earlier`` and then those of ``own``, which may be
+    a string or ``null``. No item is decoded: each keeps its bytes, on which prompts are cached."""
+    own = own.strip()
+    if own.startswith(b'"'):
+        own = b'[{"type":"message","role":"user","content":%b}]' % own
+    arrays = [*earlier, own] if own.startswith(b"[") else earlier
+    inner = [array.strip()[1:-1].strip() for array in arrays]
+    return b"[%b]" % b",".join(piece for piece in inner if piece)

@@ -1,0 +1,130 @@
+"""A kept response told as a stream, though it was not one when it was made."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+from providers.failures import OPENAI_CODE
+from providers.responses.output import BROKEN_OFF, Object, refusal_part, summary_part, text_part
+from providers.responses.told import Out
+from providers.responses.values import as_objects, as_string
+
+_UNSAID: Mapping[str, Any] = {
+    "status": "in_progress", "output": [], "usage": None, "completed_at": None, "error": None,
+    "incomplete_details": None,
+}  # fmt: skip
+
+Where: TypeAlias = Mapping[str, Any]
+
+
+def replay(response: Mapping[str, Any]) -> bytes:
+    """The events that a stream of ``response`` would have been, each text in one delta. Its status is that of an answer
+    that is over; raises ``ValueError`` for any other.
+
+    The API has no event for an answer that was cancelled, or broke off for no reason of its own: such a stream ends in
+    ``response.failed``, as the first one did for those who saw it."""
+    out = Out()
+    ending = _ending(response)
+    data = [out.begin({**response, **_UNSAID})]
+    for item in response["output"]:
+        data += _item(out, item)
+    return b"".join([*data, out.end(ending)])
+
+
+def _ending(response: Mapping[str, Any]) -> Object:
+    match response["status"]:
+        case "completed" | "failed":
+            return dict(response)
+        case "incomplete" if (response.get("incomplete_details") or {}).get("reason"):
+            return dict(response)
+        case "incomplete":
+            return _failed(response, BROKEN_OFF.message)
+        case "cancelled":
+            return _failed(response, "the response was cancelled")
+    raise ValueError(f"a response that is {response['status']} cannot be told to its end")
+
+
+def _failed(response: Mapping[str, Any], message: str) -> Object:
+    error = {"code": OPENAI_CODE["upstream"], "message": message}
+    return {**response, "status": "failed", "error": error, "incomplete_details": None}
+
+
+# Items
+
+
+def _item(out: Out, item: Object) -> Iterator[bytes]:
+    type = as_string(item.get("type"))
+    empty, tell = _TYPES.get(type, ({}, _nothing))
+    index = out.index()
+    begun = {**item, **empty}
+    if "status" in item and empty:
+        begun["status"] = "in_progress"
+    yield out.added(index, begun)
+    yield from tell(out, item, {"item_id": item.get("id"), "output_index": index})
+    yield out.finished(index, item)
+
+
+def _nothing(out: Out, item: Object, where: Where) -> Iterator[bytes]:
+    yield from ()
+
+
+def _message(out: Out, item: Object, where: Where) -> Iterator[bytes]:
+    for i, part in enumerate(as_objects(item.get("content"))):
+        here = {**where, "content_index": i}
+        if part.get("type") == "refusal":
+            yield from _refusal(out, part, here)
+        else:
+            yield from _text(out, part, here)
+
+
+def _text(out: Out, part: Mapping[str, Any], where: Where) -> Iterator[bytes]:
+    text, logprobs = as_string(part.get("text")), part.get("logprobs") or []
+    yield out.event("response.content_part.added", {**where, "part": text_part()})
+    if text:
+        yield out.event("response.output_text.delta", {**where, "delta": text, "logprobs": logprobs})
+    for i, note in enumerate(as_objects(part.get("annotations"))):
+        members = {**where, "annotation_index": i, "annotation": note}
+        yield out.event("response.output_text.annotation.added", members)
+    yield out.event("response.output_text.done", {**where, "text": text, "logprobs": logprobs})
+    yield out.event("response.content_part.done", {**where, "part": part})
+
+
+def _refusal(out: Out, part: Mapping[str, Any], where: Where) -> Iterator[bytes]:
+    text = as_string(part.get("refusal"))
+    yield out.event("response.content_part.added", {**where, "part": refusal_part()})
+    if text:
+        yield out.event("response.refusal.delta", {**where, "delta": text})
+    yield out.event("response.refusal.done", {**where, "refusal": text})
+    yield out.event("response.content_part.done", {**where, "part": part})
+
+
+def _reasoning(out: Out, item: Object, where: Where) -> Iterator[bytes]:
+    for i, part in enumerate(as_objects(item.get("summary"))):
+        here, text = {**where, "summary_index": i}, as_string(part.get("text"))
+        yield out.event("response.reasoning_summary_part.added", {**here, "part": summary_part()})
+        if text:
+            yield out.event("response.reasoning_summary_text.delta", {**here, "delta": text})
+        yield out.event("response.reasoning_summary_text.done", {**here, "text": text})
+        yield out.event("response.reasoning_summary_part.done", {**here, "part": part})
+
+
+def _function_call(out: Out, item: Object, where: Where) -> Iterator[bytes]:
+    text, name = as_string(item.get("arguments")), "response.function_call_arguments"
+    if text:
+        yield out.event(f"{name}.delta", {**where, "delta": text})
+    yield out.event(f"{name}.done", {**where, "name": item.get("name"), "arguments": text})
+
+
+def _custom_call(out: Out, item: Object, where: Where) -> Iterator[bytes]:
+    text, name = as_string(item.get("input")), "response.custom_tool_call_input"
+    if text:
+        yield out.event(f"{name}.delta", {**where, "delta": text})
+    yield out.event(f"{name}.done", {**where, "input": text})
+
+
+# By type of item: what it lacks when it is announced, and the events that tell it. Any other is told in one piece.
+_TYPES: Mapping[str, tuple[Mapping[str, Any], Callable[[Out, Object, Where], Iterator[bytes]]]] = {
+    "message": ({"content": []}, _message),
+    "reasoning": ({"summary": []}, _reasoning),
+    "function_call": ({"arguments": ""}, _function_call),
+    "custom_tool_call": ({"input": ""}, _custom_call),
+}

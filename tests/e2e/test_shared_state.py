@@ -1,0 +1,60 @@
+"""What workers share when no ``state_storage`` is given, as seen from outside."""
+
+import json
+from pathlib import Path
+
+import pytest
+from command_line import started
+from harness import config, eventually, free_port, provider
+from processes import workers
+
+from gateway.state.opening import WORKERS_FILE
+
+MEMORY = "each worker has its own"
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(**more) -> str:
+        settings = config([provider("openai/m", "http://127.0.0.1:9")], free_port(), **more)
+        path = tmp_path / "trigate.yaml"
+        path.write_text(json.dumps(settings))
+        return str(path)
+
+    return write
+
+
+def shared_file(worker: int) -> str | None:
+    """What the worker's environment says."""
+    start = f"{WORKERS_FILE}="
+    parts = Path(f"/proc/{worker}/environ").read_bytes().decode().split("\0")
+    return next((part.removeprefix(start) for part in parts if part.startswith(start)), None)
+
+
+def test_workers_share_a_private_file_that_goes_when_they_have_gone(written, tmp_path):
+    with started("serve", written(), "--workers", "2", env={"TMPDIR": str(tmp_path)}) as running:
+        pids = eventually(lambda: len(found := workers(running.process.pid)) == 2 and found, what="two workers")
+        (name,) = {shared_file(pid) for pid in pids}
+        assert name is not None
+        directory = Path(name).parent
+        assert directory.parent == tmp_path
+        assert directory.stat().st_mode & 0o777 == 0o700
+        assert running.stop() == 0
+    assert not directory.exists()
+    assert not any(MEMORY in line for line in running.log)
+
+
+def test_workers_with_memory_of_their_own_are_warned_of(written, tmp_path):
+    path = written(state_storage={"type": "memory"})
+    with started("serve", path, "--workers", "2", env={"TMPDIR": str(tmp_path)}) as running:
+        pids = eventually(lambda: len(found := workers(running.process.pid)) == 2 and found, what="two workers")
+        assert {shared_file(pid) for pid in pids} == {None}
+        assert any(MEMORY in line for line in running.log)
+        assert running.stop() == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["trigate.yaml"]
+
+
+def test_one_worker_needs_no_warning(written):
+    with started("serve", written(state_storage={"type": "memory"})) as running:
+        assert running.stop() == 0
+    assert not any(MEMORY in line for line in running.log)

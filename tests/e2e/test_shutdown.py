@@ -1,0 +1,205 @@
+"""The end of the process, for every call that it finds under way: what ``docs/streams.md`` says of it is read from
+there, and each cell is a call of a raw client to a provider that is played by hand."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+import attrs
+import pytest
+from calls import (
+    END,
+    SUCCESS,
+    Call,
+    asked,
+    call,
+    check_log,
+    chunks,
+    fill,
+    has_ended,
+    line,
+    narrow,
+    new_id,
+    said,
+    settings,
+    whole,
+)
+from harness import Gateway, Listening, Reply, Wire, complaint, eventually, free_port, post, running
+from page import cells, shows
+from upstreams import PATHS
+
+DRAIN = 0.5
+ERRORS = {
+    '`data: {"error": …}`': b'data: {"error"',
+    "`event: error`": b"event: error\n",
+    "`response.failed`": b"event: response.failed\n",
+}
+FINISHED = "an answer ends within the drain"
+IN_STREAM = "a stream has begun when the drain ends"
+WAITING = "nothing has been answered when the drain ends"
+STALLED = "a client does not read when the drain ends"
+SENDING = "a request is still being sent when the drain ends"
+SECOND = "there is a second signal"
+UNCLOSED = (FINISHED, SENDING)  # the provider's connection is kept, or there is none
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Listening]:
+    with Listening() as listening:
+        yield listening
+
+
+@attrs.frozen
+class End:
+    """What both ends saw of one call after the signal."""
+
+    call: Call
+    answer: bytes
+    closed: float | None  # seconds from the signal until the provider's connection was closed by trigate
+
+
+Ends = Mapping[tuple[str, str], End]
+
+
+def begin(gateway: Gateway, upstream: Listening, stack: contextlib.ExitStack, what: str) -> Iterator[Call]:
+    """A call for each cell of a row, as far as it has come when the signal does."""
+    for cell in cells(what):
+        if what == SENDING:
+            id = new_id()
+            client = stack.enter_context(Wire.connect(gateway.port))
+            client.send(post(PATHS[cell.api], asked(cell), {"x-request-id": id})[:-5])
+            yield Call(gateway, cell, id, client, client)
+            continue
+        one = stack.enter_context(call(gateway, upstream, cell, narrow if what == STALLED else Wire.connect))
+        if what != WAITING and cell.stream:
+            one.up.send(said(cell.model_api).half)
+            one.client.read_until(b"one t")
+        yield one
+
+
+def finish(one: Call) -> None:
+    speech = said(one.cell.model_api)
+    one.up.send(chunks(*speech.rest) + END if one.cell.stream else whole(one.cell.model_api))
+
+
+def play(gateway: Gateway, upstream: Listening, whats: Sequence[str], signals: int) -> Ends:
+    with contextlib.ExitStack() as stack:
+        calls = {(what, one.cell.id): one for what in whats for one in begin(gateway, upstream, stack, what)}
+        fill([one for (what, _), one in calls.items() if what == STALLED])
+        begun = time.perf_counter()
+        for number in range(signals):
+            os.kill(gateway.pid, signal.SIGTERM)
+            eventually(lambda n=number: n or any("draining" in text for text in list(gateway.log)), what="the signal")
+        for (what, _), one in calls.items():
+            if what == FINISHED:
+                finish(one)
+        closed = {key: one.up.closed_after(begun, 5) for key, one in calls.items() if key[0] not in UNCLOSED}
+        eventually(lambda: has_ended(gateway.pid), what="the exit")  # a client that reads before is not stalled
+        return {key: End(one, one.client.read_to_end(), closed.get(key)) for key, one in calls.items()}
+
+
+@pytest.fixture(scope="module")
+def drained(upstream) -> Ends:
+    port = free_port()
+    with running(settings(upstream, port, drain=f"{DRAIN}s"), port) as own:
+        ends = play(own, upstream, (FINISHED, IN_STREAM, WAITING, STALLED, SENDING), 1)
+    check_log(own)
+    return ends
+
+
+@pytest.fixture(scope="module")
+def killed(upstream) -> Ends:
+    port = free_port()
+    with (
+        pytest.raises(AssertionError, match="left with status 143"),
+        running(settings(upstream, port), port) as own,
+    ):
+        ends = play(own, upstream, (SECOND,), 2)
+    check_log(own)
+    return ends
+
+
+def reply(answer: bytes) -> Reply:
+    """An answer with its chunks put together; ``cut`` if its end is missing."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status, *fields = head.decode().split("\r\n")
+    headers = {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}
+    if headers.get("transfer-encoding") != "chunked":
+        return Reply(int(status.split()[1]), headers, body, cut=len(body) < int(headers["content-length"]))
+    parts = []
+    while body and body[:1] != b"0":
+        size, _, body = body.partition(b"\r\n")
+        length = int(size, 16)
+        parts.append(body[:length])
+        body = body[length + 2 :]
+    return Reply(int(status.split()[1]), headers, b"".join(parts), cut=body != END)
+
+
+def check_error_event(found: End) -> None:
+    cell, got = found.call.cell, reply(found.answer)
+    assert (got.status, got.cut) == (200, False)
+    assert got.body.count(ERRORS[cell.gets.removeprefix("what was said, then ")]) == 1
+    assert b"one t" in got.body
+    assert SUCCESS[cell.api] not in got.body
+    assert b"shutting down" in got.body
+
+
+@shows("an answer ends within the drain")
+def test_an_answer_may_end_within_the_drain(drained, cell):
+    found = drained[FINISHED, cell.id]
+    got = reply(found.answer)
+    assert (cell.gets, got.status, got.cut) == ("the whole answer", 200, False)
+    assert b"ree" in got.body
+    assert SUCCESS[cell.api] in got.body or not cell.stream
+    assert found.call.check_line()["usage_complete"] is True
+
+
+@shows("a stream has begun when the drain ends")
+def test_the_end_of_the_drain_is_one_error_event(drained, cell):
+    found = drained[IN_STREAM, cell.id]
+    check_error_event(found)
+    assert cell.sees == "closed by trigate"
+    assert 0.8 * DRAIN < found.closed < DRAIN + 2
+    assert found.call.check_line()["usage_estimated"] is True
+
+
+@shows("nothing has been answered when the drain ends")
+def test_the_end_of_the_drain_is_a_status_before_the_answer(drained, cell):
+    found = drained[WAITING, cell.id]
+    got = reply(found.answer)
+    assert cell.gets == f"status {got.status}, `retry-after: {got.headers['retry-after']}`"
+    complaint(cell.api, got, 503)
+    assert cell.sees == "closed by trigate"
+    assert 0.8 * DRAIN < found.closed < DRAIN + 2
+    found.call.check_line()
+
+
+@shows("a client does not read when the drain ends")
+def test_a_client_that_does_not_read_is_cut_after_the_drain(drained, cell):
+    found = drained[STALLED, cell.id]
+    assert cell.gets == "the end of its connection, without the end of its answer"
+    assert not found.answer.endswith(END)
+    assert SUCCESS[cell.api] not in found.answer
+    assert cell.sees == "closed by trigate"
+    assert 0.8 * DRAIN < found.closed < DRAIN + 2
+    found.call.check_line()
+
+
+@shows("a request is still being sent when the drain ends")
+def test_a_request_that_is_still_being_sent_is_cut_after_the_drain(drained, cell):
+    found = drained[SENDING, cell.id]
+    assert (cell.gets, found.answer) == ("the end of its connection", b"")
+    cell.check_line(line(found.call.gateway, found.call.id))
+
+
+@shows("there is a second signal")
+def test_a_second_signal_ends_every_answer_where_it_is(killed, cell):
+    found = killed[SECOND, cell.id]
+    assert cell.gets == "the end of its connection, without the end of its answer"
+    assert not found.answer.endswith(END)
+    assert SUCCESS[cell.api] not in found.answer
+    assert cell.sees == "closed by trigate"
+    assert found.closed < 2
+    found.call.check_line()

@@ -1,0 +1,209 @@
+"""Clients that do not read: they stop their own provider and nobody else's, whether they stay, leave or are cut. What
+``docs/streams.md`` says of it is read from there; the tests are named in its table.
+
+The write timeout is a second here: the gateway runs in a thread of this process."""
+
+import contextlib
+import io
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+import pytest
+import trio
+from calls import (
+    END,
+    FLOOD,
+    H2,
+    LIMIT,
+    SUCCESS,
+    Call,
+    call,
+    check_log,
+    fill,
+    lines,
+    narrow,
+    new_id,
+    said,
+    settings,
+)
+from harness import Gateway, Listening, Wire, eventually, free_port, running
+from page import Cell, cells, shows
+
+from gateway.app import create_app
+from gateway.config import from_mapping
+from gateway.server import Lifecycle, bind, serve
+
+WRITE_TIMEOUT = 1.0
+HOWS = ("FIN", "RST")
+STAYS = "does not read"
+LEAVES = "leaves without having read, all buffers full"
+HALF_CLOSES = "shuts its sending side, all buffers full"
+STALLS = "takes nothing for the write timeout (30 s)"
+SHUTS_WINDOW = "keeps its HTTP/2 window shut for the write timeout (30 s)"
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Listening]:
+    with Listening() as listening:
+        yield listening
+
+
+def begin(gateway: Gateway, upstream: Listening, stack: contextlib.ExitStack, cell: Cell) -> Call:
+    one = stack.enter_context(call(gateway, upstream, cell, narrow))
+    one.up.send(said(cell.model_api).half)
+    one.client.read_until(b"one t")
+    return one
+
+
+# A client's own patience
+
+
+@pytest.fixture(scope="module")
+def full(upstream) -> Iterator[tuple[Mapping[tuple[str, str], Call], Mapping[str, int]]]:
+    """Streams whose clients do not read, each of them full up to its provider, two for each cell; and how many bytes
+    that took."""
+    port = free_port()
+    with running(settings(upstream, port), port) as process:
+        with contextlib.ExitStack() as stack:
+            calls = {(cell.id, how): begin(process, upstream, stack, cell) for cell in cells(LEAVES) for how in HOWS}
+            yield calls, fill(list(calls.values()))
+        check_log(process)
+
+
+@shows("does not read")
+def test_a_client_that_does_not_read_stops_its_own_provider_alone(full, upstream, cell):
+    calls, sent = full
+    one = calls[cell.id, "FIN"]
+    assert cell.sees == "its own writes block"
+    assert 0 < sent[one.id] < FLOOD
+    assert cell.ledger == "nothing yet"
+    assert lines(one.gateway, one.id) == []
+    begun = time.perf_counter()
+    with call(one.gateway, upstream, cell) as other:
+        other.up.send(said(cell.model_api).whole)
+        assert SUCCESS[cell.api] in other.client.read_until(b"\r\n0\r\n\r\n")
+    assert time.perf_counter() - begun < 1
+
+
+@shows("leaves without having read, all buffers full")
+@pytest.mark.parametrize("how", HOWS)
+def test_a_client_leaves_with_full_buffers(full, cell, how):
+    calls, _ = full
+    one = calls[cell.id, how]
+    one.check_cut(one.leave(how))
+
+
+# The gateway's
+
+
+class InThread:
+    """A gateway with a write timeout of its own, which no configuration can set."""
+
+    def __init__(self, upstream: Listening) -> None:
+        self._sock = bind("127.0.0.1", 0, write_timeout=WRITE_TIMEOUT)
+        port = self._sock.getsockname()[1]
+        self.gateway = Gateway(port, os.getpid(), [])
+        self._config = from_mapping(settings(upstream, port))
+        self._lifecycle = Lifecycle()
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._thread = threading.Thread(target=trio.run, args=(self._serve,))
+        self._log = logging.Handler()
+        self._log.emit = lambda record: self.gateway.log.append(record.getMessage())  # type: ignore[method-assign]
+
+    def __enter__(self) -> Gateway:
+        log = logging.getLogger("trigate")
+        log.addHandler(self._log)
+        log.setLevel(logging.INFO)
+        self._thread.start()
+        eventually(lambda: self._token, what="the gateway's start")
+        return self.gateway
+
+    def __exit__(self, *_: object) -> None:
+        assert self._token is not None
+        self._token.run_sync_soon(self._lifecycle.stop)
+        self._thread.join(10)
+        log = logging.getLogger("trigate")
+        log.removeHandler(self._log)
+        log.setLevel(logging.NOTSET)
+        assert not self._thread.is_alive()
+
+    async def _serve(self) -> None:
+        with contextlib.redirect_stderr(io.StringIO()):  # not a terminal: the ledger's lines are JSON
+            app = create_app(self._config, self._lifecycle)
+
+        def ready() -> None:
+            self._token = trio.lowlevel.current_trio_token()
+
+        run = partial(serve, app, [self._sock], state=self._lifecycle, drain=0, signals=False, ready=ready)
+        await run(write_timeout=WRITE_TIMEOUT)
+
+
+Window = tuple[H2, int, Call]
+
+
+def shut_window(gateway: Gateway, upstream: Listening, stack: contextlib.ExitStack, cell: Cell) -> Window:
+    """A call whose HTTP/2 client never opens its window further; what that lets through, its socket takes."""
+    client = H2(stack.enter_context(Wire.connect(gateway.port)))
+    id = new_id()
+    stream = client.ask(cell, id)
+    one = Call(gateway, cell, id, client.wire, stack.enter_context(upstream.accept()))
+    one.up.read_request()
+    one.up.send(said(cell.model_api).half)
+    client.until(stream, b"one t")
+    return client, stream, one
+
+
+@pytest.fixture(scope="module")
+def stalled(upstream) -> Iterator[Mapping[tuple[str, str], Call | Window]]:
+    """Clients that take nothing any more; each row's side by side, because it takes time."""
+    with InThread(upstream) as gateway, contextlib.ExitStack() as stack:
+        calls = {
+            (what, c.id): begin(gateway, upstream, stack, c) for what in (STALLS, HALF_CLOSES) for c in cells(what)
+        }
+        windows = {(SHUTS_WINDOW, c.id): shut_window(gateway, upstream, stack, c) for c in cells(SHUTS_WINDOW)}
+        fill([*calls.values(), *(one for _, _, one in windows.values())])
+        yield {**calls, **windows}
+    check_log(gateway)
+
+
+@shows("shuts its sending side, all buffers full")
+def test_a_half_closed_client_does_not_read(stalled, cell):
+    one = stalled[HALF_CLOSES, cell.id]
+    left = time.perf_counter()
+    with contextlib.suppress(OSError):  # cut by then, on a slow machine
+        one.client.sock.shutdown(socket.SHUT_WR)
+    assert cell.sees == "closed by trigate"
+    assert one.up.closed_after(left) < LIMIT
+    one.check_line()
+    check_no_end(one)
+
+
+@shows("takes nothing for the write timeout (30 s)")
+def test_a_client_that_takes_nothing_is_cut(stalled, cell):
+    one = stalled[STALLS, cell.id]
+    assert cell.sees == "closed by trigate"
+    one.up.closed_after(time.perf_counter(), 10)
+    assert one.check_line()["duration_ms"] > WRITE_TIMEOUT * 1000
+    check_no_end(one)
+
+
+def check_no_end(one: Call) -> None:
+    assert one.cell.gets == "the end of its connection, without the end of its answer"
+    answer = one.client.read_to_end()
+    assert not answer.endswith(END)
+    assert SUCCESS[one.cell.api] not in answer
+
+
+@shows("keeps its HTTP/2 window shut for the write timeout (30 s)")
+def test_an_http2_client_that_keeps_its_window_shut_is_given_up(stalled, cell):
+    client, stream, one = stalled[SHUTS_WINDOW, cell.id]
+    assert cell.sees == "closed by trigate"
+    one.up.closed_after(time.perf_counter(), 10)
+    assert one.check_line()["duration_ms"] > WRITE_TIMEOUT * 1000
+    assert cell.gets == "a reset of that stream"
+    client.until_reset(stream)

@@ -1,0 +1,203 @@
+"""Messages threads by the real Anthropic SDK, in front of providers that know nothing of them."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import anthropic
+import pytest
+from anthropic import beta_tool
+from harness import Gateway, complaint, config, free_port, provider, running
+from heard import heard
+from upstreams import PATHS, Raw, Script, ToolCall, Upstream, fake_upstream, render
+
+APIS = ("chat", "messages", "responses")
+ENTRIES = {"chat": "openai/on-chat", "messages": "vercel/on-messages", "responses": "openai/on-responses"}
+SYSTEM = "Be brief."
+PLEASE = "What do the boxes hold?"
+ROUNDS = (
+    Script(
+        text="The first.", thinking="Begin with a.", seal="c2VhbA==",
+        calls=(ToolCall("call_a", "look_into", '{"box": "a"}'),), stop="tool_calls",
+    ),
+    Script(calls=(ToolCall("call_b", "look_into", '{"box": "b"}'),), stop="tool_calls"),
+    Script(text="A key and nothing."),
+)  # fmt: skip
+
+
+@beta_tool
+def look_into(box: str) -> str:
+    """Look into a box.
+
+    Args:
+        box: which one
+    """
+    return {"a": "a key", "b": "nothing"}[box]
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with fake_upstream() as server:
+        yield server
+
+
+def settings(upstream: Upstream, port: int, **more: Any) -> dict[str, Any]:
+    entries = [provider(entry, upstream.url, [api]) for api, entry in ENTRIES.items()]
+    entries.append(provider("anthropic/claude", upstream.url, ["messages"]))
+    entries.append(provider("openai/keeper", upstream.url, ["responses"], state="upstream"))
+    return config(entries, port, **more)
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    port = free_port()
+    with running(settings(upstream, port), port) as process:
+        yield process
+
+
+class Client:
+    """The SDK, and what it sends."""
+
+    def __init__(self, url: str) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self._http = anthropic.DefaultHttpxClient(event_hooks={"request": [self._note]})
+        self.sdk = anthropic.Anthropic(
+            base_url=url, api_key="test-key", max_retries=0, timeout=20, http_client=self._http
+        )
+
+    def _note(self, request: Any) -> None:
+        self.sent.append(json.loads(request.content))
+
+    @property
+    def threads(self) -> list[str | None]:
+        return [(body.get("thread") or {}).get("type") for body in self.sent]
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.sdk.close()
+
+    def run(self, model: str, stream: bool) -> list[Any]:
+        """A tool loop to its end: every message of the model."""
+        runner = self.sdk.beta.messages.tool_runner(
+            model=model, max_tokens=2000, system=SYSTEM, tools=[look_into], stream=stream,
+            messages=[{"role": "user", "content": PLEASE}],
+        )  # fmt: skip
+        return [step.get_final_message() if stream else step for step in runner]
+
+
+@pytest.fixture
+def client(gateway) -> Iterator[Client]:
+    with Client(gateway.url) as client:
+        yield client
+
+
+def tool_names(api: str, body: Any) -> list[str]:
+    return [tool["function"]["name"] if api == "chat" else tool["name"] for tool in body["tools"]]
+
+
+def text_of(message: Any) -> str:
+    return "".join(block.text for block in message.content if block.type == "text")
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("api", APIS)
+def test_a_tool_loop_says_everything_once_and_the_provider_hears_it_all(client, upstream, api, stream):
+    upstream.script(*ROUNDS)
+    steps = client.run(f"on-{api}", stream)
+    assert text_of(steps[-1]) == "A key and nothing."
+    assert len({step.id for step in steps}) == 3, "the provider has said the same id three times"
+
+    assert client.threads == ["create", "continue", "continue"]
+    assert [body["thread"].get("previous_message_id") for body in client.sent[1:]] == [step.id for step in steps[:2]]
+    assert [len(body["messages"]) for body in client.sent] == [1, 1, 1]
+    assert not any("tools" in body or "system" in body for body in client.sent[1:])
+
+    seal = "" if api == "chat" else "c2VhbA=="
+    talk = [
+        ("system", SYSTEM), ("user", PLEASE), ("thinking", "Begin with a.", seal), ("text", "The first."),
+        ("call", "call_a", "look_into", {"box": "a"}), ("result", "call_a", "a key"),
+        ("call", "call_b", "look_into", {"box": "b"}), ("result", "call_b", "nothing"),
+    ]  # fmt: skip
+    assert [seen.path for seen in upstream.seen] == [PATHS[api]] * 3
+    assert [heard(api, seen.json) for seen in upstream.seen] == [talk[:2], talk[:6], talk]
+    assert [tool_names(api, seen.json) for seen in upstream.seen] == [["look_into"]] * 3
+    assert not any("thread" in seen.json for seen in upstream.seen)
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+def test_a_provider_that_keeps_threads_gets_them_as_they_are(client, upstream, stream):
+    upstream.script(*ROUNDS)
+    client.run("claude", stream)
+    assert [seen.json for seen in upstream.seen] == client.sent
+    assert client.threads == ["create", "continue", "continue"]
+    assert upstream.seen[1].json["thread"]["previous_message_id"] == "msg_up1"
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+def test_where_the_provider_is_to_keep_state_the_sdk_goes_on_without(client, upstream, stream):
+    """It keeps responses, and knows nothing of threads."""
+    upstream.script(*ROUNDS)
+    assert text_of(client.run("keeper", stream)[-1]) == "A key and nothing."
+    assert client.threads == ["create", None, None, None]
+    assert len(heard("responses", upstream.seen[2].json)) == 8
+
+
+def test_where_state_is_switched_off_the_sdk_goes_on_without(upstream):
+    port = free_port()
+    switched_off = settings(upstream, port, state_storage={"type": "none"})
+    with running(switched_off, port) as gateway, Client(gateway.url) as client:
+        for stream in (True, False):
+            upstream.script(*ROUNDS)
+            assert text_of(client.run("on-chat", stream)[-1]) == "A key and nothing."
+            assert len(heard("chat", upstream.seen[2].json)) == 8
+        assert client.threads == ["create", None, None, None] * 2
+
+
+def test_a_lost_thread_is_told_again_by_the_sdk(upstream):
+    """The memory of the process that kept it has ended with it."""
+    port = free_port()
+    with Client(f"http://127.0.0.1:{port}") as client:
+        thread = client.sdk.beta.messages.thread(model="on-chat", max_tokens=2000, system=SYSTEM)
+        upstream.script(Script(text="one"), Script(text="two"))
+        for word in ("first", "second"):
+            with running(settings(upstream, port, state_storage={"type": "memory"}), port):
+                thread.send({"role": "user", "content": word})
+        assert client.threads == ["create", "continue", "create"]
+        talk = [("system", SYSTEM), ("user", "first"), ("text", "one"), ("user", "second")]
+        assert heard("chat", upstream.seen[1].json) == talk
+
+
+def test_a_turn_that_broke_off_is_no_part_of_the_thread(client, upstream):
+    cut = render(Script(text="one two three"), "chat", {"stream": True, "model": "on-chat"}).pieces[:3]
+    broken = Raw(200, (("content-type", "text/event-stream"),), cut, "cut")
+    upstream.script(Script(text="one"), broken, Script(text="two"))
+    thread = client.sdk.beta.messages.thread(model="on-chat", max_tokens=2000)
+    thread.send({"role": "user", "content": "first"})
+    with (
+        pytest.raises(anthropic.APIError, match="connection"),
+        thread.stream({"role": "user", "content": "second"}) as stream,
+    ):
+        stream.until_done()
+    assert text_of(thread.send()) == "two"
+    assert client.threads == ["create", "continue", "create"]
+    assert heard("chat", upstream.seen[2].json) == [("user", "first"), ("text", "one"), ("user", "second")]
+
+
+def body(**thread: str) -> dict[str, Any]:
+    message = {"role": "user", "content": "hi"}
+    return {"model": "on-chat", "max_tokens": 9, "messages": [message], "thread": thread}
+
+
+def test_another_clients_thread_is_not_there(upstream):
+    port = free_port()
+    keys = [{"name": name, "key": f"key-of-{name}"} for name in ("alice", "bob")]
+    with running(settings(upstream, port, client_keys=keys), port) as gateway:
+        upstream.script(Script(text="one"), Script(text="two"))
+        alice, bob = ({"x-api-key": f"key-of-{name}"} for name in ("alice", "bob"))
+        id = gateway.request("POST", "/v1/messages", body(type="create"), alice).json["id"]
+        going_on = body(type="continue", previous_message_id=id)
+        error = complaint("messages", gateway.request("POST", "/v1/messages", going_on, bob), 404)
+        assert error["details"] == {"error_code": "thread_not_found"}
+        assert gateway.request("POST", "/v1/messages", going_on, alice).status == 200

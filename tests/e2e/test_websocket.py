@@ -1,0 +1,508 @@
+"""Responses over a WebSocket: real sockets, the real gateway process, providers played by hand or by script."""
+
+import contextlib
+import json
+import signal
+import time
+from collections.abc import Iterator
+from os import kill
+from typing import Any
+
+import pytest
+from calls import SSE, chunks, has_ended, said
+from harness import Gateway, Listening, Wire, config, eventually, free_port, provider, running
+from upstreams import Raw, Script, ToolCall, Upstream, fake_upstream
+from ws import Client, handshake, lines
+
+from providers.responses.ids import is_ours
+
+APIS = ["chat", "messages", "responses"]
+LIMIT = 0.1  # seconds from the client's end to the provider's socket seeing it
+TOOL = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}, "strict": False}
+KEYS = {"good-key-of-a-client": "alice", "another-key-of-a-client": "bob"}
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with fake_upstream() as up:
+        yield up
+
+
+@pytest.fixture(scope="module")
+def by_hand() -> Iterator[Listening]:
+    with Listening() as listening:
+        yield listening
+
+
+def entries(upstream: Upstream, by_hand: Listening) -> list[dict[str, Any]]:
+    return [
+        *(provider(f"openai/on-{api}", upstream.url, [api]) for api in APIS),
+        *(provider(f"openai/hand-{api}", by_hand.url, [api]) for api in APIS),
+    ]
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream, by_hand) -> Iterator[Gateway]:
+    port = free_port()
+    settings = config(entries(upstream, by_hand), port, limits={"request_body": 300_000})
+    with running(settings, port) as process:
+        yield process
+
+
+@pytest.fixture
+def client(gateway) -> Iterator[Client]:
+    with Client.connect(gateway.port) as own:
+        yield own
+
+
+def types(frames: list[dict[str, Any]]) -> list[str]:
+    return [frame["type"] for frame in frames]
+
+
+def text_of(frames: list[dict[str, Any]]) -> str:
+    return "".join(frame["delta"] for frame in frames if frame["type"] == "response.output_text.delta")
+
+
+@contextlib.contextmanager
+def called(client: Client, by_hand: Listening, api: str = "chat", **more: Any) -> Iterator[Wire]:
+    """The provider's end of a call that the client has made, its request read."""
+    client.create(f"hand-{api}", **more)
+    with by_hand.accept() as up:
+        up.read_request()
+        yield up
+
+
+# Answers
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_an_answer_of_every_api_comes_as_the_events_of_the_stream(gateway, client, upstream, api):
+    upstream.script(Script(text="one two three"), Script(text="one two three"))
+    frames = client.ask(f"on-{api}")
+    assert (text_of(frames), frames[-1]["type"]) == ("one two three", "response.completed")
+    assert [frame["sequence_number"] for frame in frames] == list(range(len(frames)))
+    asked = {"model": f"on-{api}", "input": "hi", "stream": True}
+    posted = gateway.request("POST", "/v1/responses", asked)
+    assert types(frames) == [name for name, _ in posted.events()]
+    assert json.loads(upstream.seen[0].body) == json.loads(upstream.seen[1].body), "the provider is asked the same"
+
+
+def test_what_is_only_for_the_websocket_does_not_reach_the_provider(client, upstream):
+    upstream.script(Script(text="x"))
+    client.ask("on-responses", stream=False, generate=True, stream_id="a", background=False, metadata={"k": "v"})
+    sent = upstream.seen[0].json
+    assert sent["stream"] is True
+    assert sent["metadata"] == {"k": "v"}
+    assert not {"type", "generate", "stream_id"} & set(sent)
+
+
+def test_the_marks_of_the_transport_stay_out_of_the_providers_headers(gateway, upstream):
+    beta = {"openai-beta": "responses_websockets=2026-02-06", "session-id": "s-1"}
+    upstream.script(Script(text="x"))
+    with Client.connect(gateway.port, beta) as client:
+        client.ask("on-responses")
+    (seen,) = upstream.seen
+    assert seen.header("session-id") == "s-1"
+    names = {name for name, _ in seen.headers}
+    assert not {"openai-beta", "upgrade"} & names
+    assert not any(name.startswith("sec-websocket") for name in names)
+
+
+def test_the_first_frame_says_what_the_headers_would(client, upstream):
+    upstream.script(Script(text="x"))
+    first, second, *_ = client.ask("on-messages", prompt_cache_key="k")
+    assert first["headers"]["x-trigate-target"] == "openai/on-messages"
+    assert first["headers"]["x-trigate-dropped"] == "prompt_cache_key"
+    assert first["headers"]["x-request-id"]
+    assert "headers" not in second
+
+
+def test_a_tool_call_and_its_result(client, upstream):
+    upstream.script(Script(calls=(ToolCall("call_1", "look", '{"at": "x"}'),)), Script(text="seen"))
+    question = {"type": "message", "role": "user", "content": "look"}
+    frames = client.ask("on-chat", [question], tools=[TOOL])
+    (item,) = frames[-1]["response"]["output"]
+    assert (item["type"], item["name"], item["arguments"]) == ("function_call", "look", '{"at": "x"}')
+    output = {"type": "function_call_output", "call_id": item["call_id"], "output": "a cat"}
+    assert text_of(client.ask("on-chat", [question, item, output], tools=[TOOL])) == "seen"
+    roles = [message["role"] for message in upstream.seen[1].json["messages"]]
+    assert roles == ["user", "assistant", "tool"]
+
+
+def test_requests_on_one_connection_have_a_line_each(gateway, client, upstream):
+    upstream.script(Script(text="one"), Script(text="two"))
+    assert text_of(client.ask("on-chat")) == "one"
+    assert text_of(client.ask("on-messages")) == "two"
+    found = lines(gateway, client, 2)
+    assert [(line["target"], line["ended"], line["status"]) for line in found] == [
+        ("openai/on-chat", "complete", 200),
+        ("openai/on-messages", "complete", 200),
+    ]
+    assert all(line["api"] == "responses" and line["stream"] for line in found)
+
+
+def test_a_request_behind_another_waits_for_its_end(client, upstream):
+    upstream.script(Script(text="one two three"), Script(text="four five six"))
+    client.create("on-chat", stream_id="a")
+    client.create("on-chat", stream_id="b")
+    frames = client.answer() + client.answer()
+    assert text_of(frames) == "one two threefour five six"
+    lanes = [frame["stream_id"] for frame in frames]
+    assert lanes == sorted(lanes), "no frame of the second before the end of the first"
+
+
+def test_an_acknowledgement_of_an_answer_gets_none(client, upstream):
+    upstream.script(Script(text="x"))
+    client.send({"type": "response.processed", "response_id": "resp_1"})
+    assert types(client.ask("on-chat"))[0] == "response.created"
+
+
+# Prewarm
+
+
+def test_a_prewarm_calls_nobody_and_can_be_continued(gateway, client, upstream):
+    upstream.script(Script(text="warm"))
+    ahead = {"type": "message", "role": "developer", "content": "Be brief."}
+    frames = client.ask("on-chat", [ahead], generate=False)
+    assert types(frames) == ["response.created", "response.in_progress", "response.completed"]
+    response = frames[-1]["response"]
+    assert (response["output"], response["status"]) == ([], "completed")
+    assert response["usage"]["total_tokens"] == 0
+    assert is_ours(response["id"])
+    assert upstream.seen == []
+    frames = client.ask(
+        "on-chat", [{"type": "message", "role": "user", "content": "hi"}], previous_response_id=response["id"]
+    )
+    assert text_of(frames) == "warm"
+    said = [(message["role"], message["content"]) for message in upstream.seen[0].json["messages"]]
+    assert said == [("developer", "Be brief."), ("user", "hi")]
+    found = lines(gateway, client, 2)
+    assert [(line["ended"], line["attempts"]) for line in found] == [("complete", 0), ("complete", 1)]
+
+
+def test_a_prewarm_after_a_prewarm_adds_to_it(client, upstream):
+    upstream.script(Script(text="x"))
+    first = client.ask("on-responses", "one", generate=False)[-1]["response"]["id"]
+    second = client.ask("on-responses", "two", generate=False, previous_response_id=first)[-1]["response"]["id"]
+    client.ask("on-responses", [], previous_response_id=second)
+    sent = upstream.seen[0].json
+    assert [item["content"] for item in sent["input"]] == ["one", "two"]
+    assert "previous_response_id" not in sent
+
+
+def test_a_prewarm_of_a_model_that_is_not_there_is_an_error(client):
+    (error,) = client.ask("nothing", generate=False)
+    assert (error["status"], error["error"]["code"]) == (404, "model_not_found")
+
+
+# State
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_what_is_not_stored_is_continued_on_its_connection_and_on_no_other(gateway, client, upstream, api):
+    upstream.script(Script(calls=(ToolCall("call_1", "look", "{}"),)), Script(text="a cat"), Script(text="bye"))
+    first = client.ask(f"on-{api}", "look", tools=[TOOL], store=False)[-1]["response"]
+    output = {"type": "function_call_output", "call_id": first["output"][0]["call_id"], "output": "fur"}
+    more = {"tools": [TOOL], "store": False}
+    second = client.ask(f"on-{api}", [output], previous_response_id=first["id"], **more)
+    assert text_of(second) == "a cat"
+    id = second[-1]["response"]["id"]
+    assert text_of(client.ask(f"on-{api}", "thanks", previous_response_id=id, **more)) == "bye"
+    asked = upstream.seen[2].json
+    assert "previous_response_id" not in asked
+    turns = asked["input" if api == "responses" else "messages"]
+    shown = json.dumps(turns)
+    assert [shown.count(word) for word in ('"look', "fur", "a cat", "thanks")] == [2, 1, 1, 1]
+    with Client.connect(gateway.port) as other:
+        (error,) = other.ask(f"on-{api}", "thanks", previous_response_id=id, **more)
+    assert (error["status"], error["error"]["code"]) == (400, "previous_response_not_found")
+
+
+def test_a_prewarm_of_an_unknown_response_says_so_at_once(client, upstream):
+    upstream.script()
+    (error,) = client.ask("on-chat", generate=False, previous_response_id="resp_nobody", store=False)
+    assert (error["status"], error["error"]["code"]) == (400, "previous_response_not_found")
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [
+        (b'{"type":"response.create"}', "text frame"),
+        ("", "JSON"),
+        ("{", "JSON"),
+        ("[]", "object"),
+        ("[" * 100_000, "JSON"),
+        ('{"model": "on-chat"}', "response.create"),
+        ({"type": "response.steer", "input": []}, "response.steer"),
+        ({"type": "response.create"}, "model"),
+        ({"type": "response.create", "model": "on-chat", "input": 5}, "input"),
+        ({"type": "response.create", "model": "on-chat", "input": "hi", "background": True}, "background"),
+        ({"type": "response.create", "model": "on-chat", "input": "hi", "generate": "no"}, "generate"),
+        ({"type": "response.create", "model": "on-chat", "input": "hi", "stream_id": 5}, "stream_id"),
+    ],
+)
+def test_a_frame_that_is_no_request_is_an_error_and_the_connection_lives(gateway, client, upstream, frame, words):
+    upstream.script(Script(text="still here"))
+    client.send(frame)
+    error = client.next()
+    assert (error["type"], error["status"], error["error"]["type"]) == ("error", 400, "invalid_request_error")
+    assert words in error["error"]["message"]
+    assert text_of(client.ask("on-chat")) == "still here"
+    assert [line["ended"] for line in lines(gateway, client, 2)] == ["refused", "complete"]
+
+
+def test_an_unknown_model_is_the_404_of_a_post(client):
+    (error,) = client.ask("nothing", stream_id="a")
+    assert (error["status"], error["error"]["code"], error["stream_id"]) == (404, "model_not_found", "a")
+
+
+def test_an_upstreams_refusal_has_its_status_and_its_wait(gateway, client, upstream):
+    body = (
+        b'{"error": {"message": "slow down", "type": "rate_limit_error", "param": null, "code": "rate_limit_exceeded"}}'
+    )
+    upstream.script(Raw(429, (("content-type", "application/json"), ("retry-after", "7")), (body,)), Script(text="ok"))
+    (error,) = client.ask("on-responses")
+    assert error["status"] == 429
+    assert (error["error"]["code"], error["error"]["message"]) == ("rate_limit_exceeded", "slow down")
+    assert error["headers"]["retry-after"] == "7"
+    assert text_of(client.ask("on-responses")) == "ok"
+    assert [line["ended"] for line in lines(gateway, client, 2)] == ["upstream_error", "complete"]
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_provider_that_dies_in_mid_answer_is_a_failed_response(client, by_hand, upstream, api):
+    upstream.script(Script(text="ok"))
+    with called(client, by_hand, api) as up:
+        up.send(said(api).half)
+        client.until(lambda frame: frame["type"] == "response.output_text.delta")
+        up.reset()
+        assert client.answer()[-1]["type"] == "response.failed"
+    assert text_of(client.ask("on-chat")) == "ok"
+
+
+def stream(*events: dict[str, Any]) -> Raw:
+    pieces = tuple(f"event: {event.get('type')}\ndata: {json.dumps(event)}\n\n".encode() for event in events)
+    return Raw(200, (("content-type", "text/event-stream"),), pieces, "chunked")
+
+
+def test_an_error_in_the_stream_and_the_failed_response_behind_it_are_one_end(client, upstream):
+    failed = {"id": "resp_1", "status": "failed", "error": {"code": "server_error", "message": "no"}, "output": []}
+    opening = {
+        "type": "response.created",
+        "sequence_number": 0,
+        "response": {**failed, "status": "in_progress", "error": None},
+    }
+    delta = {
+        "type": "response.output_text.delta",
+        "delta": "x",
+        "item_id": "m",
+        "output_index": 0,
+        "content_index": 0,
+        "sequence_number": 1,
+    }
+    error = {"type": "error", "code": "server_error", "message": "no", "param": None, "sequence_number": 2}
+    end = {"type": "response.failed", "sequence_number": 3, "response": failed}
+    upstream.script(
+        stream(opening, delta, error, end), Script(text="next"), stream(opening, delta, error), Script(text="next")
+    )
+    assert types(client.ask("on-responses")) == ["response.created", "response.output_text.delta", "response.failed"]
+    assert text_of(client.ask("on-responses")) == "next"
+    last = client.ask("on-responses")[-1]
+    assert (last["type"], last["error"]["code"], last["error"]["message"]) == ("error", "server_error", "no")
+    assert last["status"] >= 500
+    assert text_of(client.ask("on-responses")) == "next"
+
+
+def test_a_message_above_the_limit_closes_with_1009(gateway, by_hand):
+    with Client.connect(gateway.port) as client:
+        client.create("on-chat", "x" * 1_000_000)
+        assert client.closed() == 1009
+    with Client.connect(gateway.port) as client, called(client, by_hand) as up:
+        client.send("x" * 1_000_000)
+        assert client.closed() == 1009
+        up.closed_after(time.perf_counter())
+    assert lines(gateway, client, 1)[0]["ended"] == "client_disconnected"
+
+
+def test_more_waiting_than_there_is_room_for_closes_with_1008(gateway, client, by_hand):
+    with called(client, by_hand) as up:
+        for _ in range(40):
+            client.create("on-chat")
+        assert client.closed() == 1008
+        up.closed_after(time.perf_counter())
+    lines(gateway, client, 1)
+
+
+@pytest.mark.parametrize("frame", [b"\x83\x80abcd", b"\x81\x03abc", b"\x81\x83\x00\x00\x00\x00\xff\xfe\xfd"])
+def test_bytes_that_are_no_frame_end_the_connection_in_words(gateway, frame):
+    """A reserved opcode, no mask, no UTF-8."""
+    with Client.connect(gateway.port) as client:
+        client.wire.send(frame)
+        assert client.closed() in (1002, 1007)
+    assert gateway.request("GET", "/healthz").status == 200
+
+
+# The client leaves
+
+
+def leave(client: Client, how: str) -> float:
+    left = time.perf_counter()
+    {"close": client.close, "fin": client.wire.close, "rst": client.wire.reset}[how]()
+    return left
+
+
+@pytest.mark.parametrize("how", ["close", "fin", "rst"])
+@pytest.mark.parametrize("when", ["before", "within"])
+@pytest.mark.parametrize("waiting", [0, 20])
+def test_leaving_closes_the_providers_connection(gateway, client, by_hand, how, when, waiting):
+    """However many frames of the client nobody has taken yet."""
+    with called(client, by_hand) as up:
+        if when == "within":
+            up.send(said("chat").half)
+            client.until(lambda frame: frame["type"] == "response.output_text.delta")
+        for _ in range(waiting):
+            client.create("on-chat")
+        if waiting:  # the gateway has them
+            client.ping()
+            client.until(lambda frame: frame["type"] == "pong")
+        assert up.closed_after(leave(client, how)) < LIMIT
+    (line,) = lines(gateway, client, 1)
+    assert (line["ended"], line["status"]) == ("client_disconnected", 499)
+
+
+def test_a_client_that_does_not_read_holds_up_its_own_provider_only(gateway, by_hand, upstream):
+    upstream.script(Script(text="quick"))
+    _, first, _ = (lambda s: (s.opening, s.first, s.rest))(said("chat"))
+    with Client.connect(gateway.port) as idle, called(idle, by_hand) as up:
+        up.send(SSE + chunks(*said("chat").opening))
+        up.sock.settimeout(0.5)
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            while sent < 200 * 2**20:
+                up.send(chunks(first) * 500)
+                sent += 500 * len(first)
+        assert sent < 200 * 2**20, "the provider was never held up"
+        with Client.connect(gateway.port) as other:
+            assert text_of(other.ask("on-chat")) == "quick"
+        assert up.closed_after(leave(idle, "rst")) < 1
+
+
+# The handshake
+
+
+def upgrade(gateway: Gateway, path: str = "/v1/responses", **headers: str) -> bytes:
+    with Wire.connect(gateway.port) as wire:
+        wire.send(handshake(path, headers))
+        return wire.read_until(b"}") if path == "/v1/responses" else wire.read_until(b"\r\n\r\n")
+
+
+@pytest.fixture(scope="module")
+def locked(upstream, by_hand) -> Iterator[Gateway]:
+    port = free_port()
+    keys = [{"name": name, "key": key} for key, name in KEYS.items()]
+    more = {"client_keys": keys, "cors": ["https://app.example"]}
+    with running(config(entries(upstream, by_hand), port, **more), port) as process:
+        yield process
+
+
+def test_a_wrong_key_is_a_401_on_the_upgrade(locked):
+    for headers in ({}, {"authorization": "Bearer wrong"}):
+        answer = upgrade(locked, **headers)
+        assert answer.startswith(b"HTTP/1.1 401 ")
+        assert b"connection: close" in answer.lower()
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["type"] == "invalid_request_error"
+    refused = [json.loads(line) for line in eventually(lambda: [line for line in locked.log if '"refused"' in line])]
+    assert all(line["status"] == 401 and line["api"] == "responses" for line in refused)
+
+
+def test_a_key_lets_in_and_is_named_in_every_line(locked, upstream):
+    upstream.script(Script(text="hello"))
+    key = next(iter(KEYS))
+    with Client.connect(locked.port, {"authorization": f"Bearer {key}"}) as client:
+        assert text_of(client.ask("on-chat")) == "hello"
+    assert lines(locked, client, 1)[0]["client"] == KEYS[key]
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [("https://app.example", b"101"), ("http://gateway", b"101"), ("https://evil.example", b"403")],
+)
+def test_a_page_of_another_origin_may_not_connect(locked, origin, status):
+    with Wire.connect(locked.port) as wire:
+        wire.send(handshake(headers={"origin": origin, "authorization": f"Bearer {next(iter(KEYS))}"}))
+        assert wire.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 " + status)
+
+
+def test_the_connection_has_an_id_and_its_requests_add_to_it(gateway, upstream):
+    upstream.script(Script(text="x"))
+    with Client.connect(gateway.port, {"x-request-id": "mine"}) as client:
+        assert "x-request-id: mine" in client.head
+        client.ask("on-chat")
+    assert lines(gateway, client, 1)[0]["request_id"] == "mine-1"
+
+
+def test_a_strict_handshake_makes_every_request_strict(gateway, upstream):
+    with Client.connect(gateway.port, {"x-trigate-strict": "1"}) as client:
+        (error,) = client.ask(
+            "on-chat", truncation="auto", top_logprobs=3, include=["message.output_text.logprobs"], logit=1
+        )
+    assert error["status"] == 400
+
+
+def test_switched_off_an_upgrade_is_a_426(upstream, by_hand):
+    port = free_port()
+    with running(config(entries(upstream, by_hand), port, websocket=False), port) as own:
+        answer = upgrade(own)
+    assert answer.startswith(b"HTTP/1.1 426 ")
+    assert b"connection: close" in answer.lower()
+
+
+# Shutting down
+
+
+@pytest.fixture
+def draining(upstream, by_hand) -> Iterator[Gateway]:
+    port = free_port()
+    with running(config(entries(upstream, by_hand), port, drain="1s"), port) as own:
+        yield own
+        eventually(lambda: has_ended(own.pid), what="the end of the process")
+
+
+def test_an_idle_connection_is_sent_away(draining):
+    with Client.connect(draining.port) as client:
+        kill(draining.pid, signal.SIGTERM)
+        assert client.closed() == 1001
+
+
+def test_an_answer_under_way_is_finished_before_the_connection_is_sent_away(draining, by_hand, upstream):
+    upstream.script(Script(text="waited"))
+    with Client.connect(draining.port) as client, called(client, by_hand) as up:
+        up.send(said("chat").half)
+        client.create("on-chat")
+        client.until(lambda frame: frame["type"] == "response.output_text.delta")
+        kill(draining.pid, signal.SIGTERM)
+        up.send(said("chat").whole.removeprefix(said("chat").half))
+        assert client.answer()[-1]["type"] == "response.completed"
+        assert text_of(client.answer()) == "waited"
+        assert client.closed() == 1001
+    assert [line["ended"] for line in lines(draining, client, 2)] == ["complete", "complete"]
+
+
+def test_an_answer_that_takes_longer_than_the_drain_gets_its_failed_event(draining, by_hand):
+    with Client.connect(draining.port) as client, called(client, by_hand) as up:
+        up.send(said("chat").half)
+        client.until(lambda frame: frame["type"] == "response.output_text.delta")
+        kill(draining.pid, signal.SIGTERM)
+        assert client.answer()[-1]["type"] == "response.failed"
+        assert client.closed() == 1001
+    lines(draining, client, 1)
+
+
+def test_no_traceback_and_no_second_line(gateway):
+    text = "\n".join(gateway.log)
+    assert "Traceback" not in text, text[-3000:]
+    ids = [json.loads(line)["request_id"] for line in gateway.log if line.startswith('{"event":"exchange"')]
+    assert len(ids) == len(set(ids))

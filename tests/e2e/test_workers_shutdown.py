@@ -1,0 +1,249 @@
+"""The end of ``serve --workers 2``, while clients do not read and providers do not speak: one signal ends every stream
+in time and in words, the second ends everything now, and in no case is a process left."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+import yaml
+from command_line import Started, started
+from harness import Listening, Wire, config, eventually, post, provider
+from processes import is_running, peers, pending, stop, workers
+from upstreams import PATHS, Script, render
+
+from gateway.server import CUT_AFTER, KILL_AFTER
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at processes in Linux's /proc")
+
+APIS = ("chat", "messages", "responses")
+PAIRS = [(api, model_api) for api in APIS for model_api in APIS]
+VENDORS = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
+SUCCESS = {"chat": b"[DONE]", "messages": b"message_stop", "responses": b"response.completed"}
+ERROR = {"chat": b'data: {"error":', "messages": b"event: error\n", "responses": b"event: response.failed\n"}
+SSE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+END = b"0\r\n\r\n"
+LARGE = "x" * 30_000
+CREW = 2
+DRAIN = 0.5
+MARGIN = 3.0  # seconds that a busy machine may add; the supervisor kills its workers later
+assert MARGIN < KILL_AFTER
+
+
+@attrs.frozen
+class Call:
+    """Both ends of a request that has reached its provider."""
+
+    id: str
+    api: str
+    client: Wire
+    provider_end: Wire
+
+
+class Calls:
+    """Requests to one gateway, whose provider is played by hand."""
+
+    def __init__(self, program: Started, upstream: Listening, stack: contextlib.ExitStack) -> None:
+        self.program = program
+        self.port = int(program.url.rpartition(":")[2])
+        self._upstream = upstream
+        self._stack = stack
+        self.all: list[Call] = []
+
+    def ask(self, api: str, model_api: str, stream: bool = True, room: int | None = None) -> Call:
+        """``room`` is what the client's kernel takes for it while it does not read."""
+        asked = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
+        body = {"model": f"on-{model_api}", **asked, "stream": stream}
+        body |= {"max_tokens": 100} if api == "messages" else {}
+        id = f"call-{len(self.all)}"
+        client = self._stack.enter_context(connected(self.port, room))
+        client.send(post(PATHS[api], body, {"x-request-id": id}))
+        provider_end = self._stack.enter_context(self._upstream.accept())
+        provider_end.read_request()
+        self.all.append(Call(id, api, client, provider_end))
+        return self.all[-1]
+
+    def silent_providers(self) -> list[Call]:
+        """Providers that have not answered, of a stream and of a whole answer."""
+        return [self.ask(api, "chat", stream) for api in APIS for stream in (True, False)]
+
+    def stalled_providers(self) -> list[Call]:
+        """In both lanes, providers that have fallen silent in mid-answer."""
+        calls = [(self.ask(*pair), pair[1]) for pair in PAIRS]
+        for call, model_api in calls:
+            call.provider_end.send(SSE + b"".join(map(chunk, opening(model_api, "one two three"))))
+            call.client.read_until(b"one")
+        return [call for call, _ in calls]
+
+    def stalled_clients(self) -> list[Call]:
+        """In both lanes, clients that read no more, and every buffer up to them full."""
+        calls = [(self.ask(*pair, room=4096), pair[1]) for pair in PAIRS]
+        waiting = {}
+        for call, model_api in calls:
+            *begin, piece = opening(model_api, LARGE)
+            call.provider_end.send(SSE + b"".join(map(chunk, [*begin, piece])))
+            call.client.read_until(b"xxx")
+            waiting[call.provider_end] = chunk(piece)
+        fill(waiting)
+        return [call for call, _ in calls]
+
+    def signal(self, number: int) -> None:
+        self.program.process.send_signal(number)
+
+    def crew(self) -> set[int]:
+        return workers(self.program.process.pid)
+
+    def ended(self) -> dict[str, list[str]]:
+        """How each exchange ended, by its id, as the ledger's lines say."""
+        found = defaultdict(list)
+        for line in self.program.log:
+            if line.startswith('{"event":"exchange"'):
+                entry = json.loads(line)
+                found[entry["request_id"]].append(entry["ended"])
+        return found
+
+
+def connected(port: int, room: int | None) -> Wire:
+    sock = socket.socket()
+    if room is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+    sock.connect(("127.0.0.1", port))
+    return Wire(sock)
+
+
+def opening(api: str, text: str) -> list[bytes]:
+    """An answer up to the first of its words."""
+    said = list(render(Script(text=text), api, {"stream": True, "model": "up"}).pieces)
+    first = next(i for i, piece in enumerate(said) if text[: len(text) // 3].encode() in piece)
+    return said[: first + 1]
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def fill(pieces: dict[Wire, bytes]) -> None:
+    """Let each provider say its piece again and again, until none has got rid of a byte for a while."""
+    left = dict(pieces)
+    for wire in pieces:
+        wire.sock.setblocking(False)
+    moved = time.monotonic()
+    while time.monotonic() - moved < 0.3:
+        for wire, piece in pieces.items():
+            with contextlib.suppress(BlockingIOError):
+                sent = wire.sock.send(left[wire])
+                left[wire] = left[wire][sent:] or piece
+                moved = time.monotonic()
+        time.sleep(0.001)
+
+
+@contextlib.contextmanager
+def serving(tmp_path: Path, drain: float) -> Iterator[Calls]:
+    """Two workers that answer; afterwards no process is left of them, and nothing went wrong inside."""
+    with contextlib.ExitStack() as stack:
+        upstream = stack.enter_context(Listening())
+        entries = [provider(f"{VENDORS[api]}/on-{api}", upstream.url, [api]) for api in APIS]
+        (tmp_path / "trigate.yaml").write_text(yaml.safe_dump(config(entries, 12000, drain=drain)))
+        program = stack.enter_context(started("serve", "--port", "0", "--workers", str(CREW), cwd=tmp_path))
+        calls = Calls(program, upstream, stack)
+        eventually(lambda: answering(calls) == CREW, 15, "workers that answer")
+        crew = calls.crew()
+        yield calls
+        assert not any(map(is_running, crew))
+    assert "Traceback" not in "\n".join(program.log)
+
+
+def answering(calls: Calls) -> int:
+    """How many workers have accepted one of a few connections and answered it."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(2 * CREW):
+            wire = stack.enter_context(Wire.connect(calls.port))
+            wire.send(b"GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n")
+            wire.read_until(b"ready")
+        return sum(bool(peers(pid, calls.port)) for pid in calls.crew())
+
+
+def assert_told(call: Call) -> None:
+    """It has got an answer that ends as HTTP wants it, and that says in the API's own words that it is not whole."""
+    head, _, body = call.client.read_to_end().partition(b"\r\n\r\n")
+    assert b"shutting down" in body
+    assert SUCCESS[call.api] not in body
+    if head.startswith(b"HTTP/1.1 503"):
+        assert b"\r\nretry-after: 1" in head.lower()
+        assert b"one" not in body
+    else:
+        assert head.startswith(b"HTTP/1.1 200")
+        assert body.count(ERROR[call.api]) == 1
+        assert body.endswith(END)
+
+
+def assert_cut(call: Call) -> None:
+    """What came is neither whole for the API nor for HTTP."""
+    body = call.client.read_to_end()
+    assert SUCCESS[call.api] not in body
+    assert not body.endswith(END)
+
+
+def test_one_signal_ends_all_that_stalls_in_time_and_in_words(tmp_path):
+    with serving(tmp_path, DRAIN) as calls:
+        told = [*calls.silent_providers(), *calls.stalled_providers()]
+        stalled = calls.stalled_clients()
+        assert all(peers(pid, calls.port) for pid in calls.crew()), "every worker holds streams"
+        begun = time.monotonic()
+        calls.signal(signal.SIGTERM)
+        for call in told:
+            assert_told(call)
+        assert calls.program.process.wait(DRAIN + CUT_AFTER + MARGIN) == 0
+        assert time.monotonic() - begun > DRAIN + CUT_AFTER - 0.1, "those who do not read were given their time"
+        for call in stalled:
+            assert_cut(call)
+    assert calls.ended() == {call.id: ["shutdown"] for call in calls.all}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_second_signal_ends_all_that_stalls_now(tmp_path, number):
+    with serving(tmp_path, 30) as calls:
+        calls.silent_providers()
+        calls.stalled_providers()
+        stalled = calls.stalled_clients()
+        calls.signal(number)
+        eventually(lambda: sum("draining" in line for line in calls.program.log) == CREW, what="the drain")
+        calls.signal(number)
+        assert calls.program.process.wait(MARGIN) == 128 + number
+        for call in stalled:
+            assert_cut(call)
+    assert Counter({id: len(lines) for id, lines in calls.ended().items()}) == Counter(call.id for call in calls.all)
+
+
+def test_a_second_signal_right_behind_the_first_is_not_lost(tmp_path):
+    """The kernel merges a signal with the same one that a busy process has not taken yet."""
+    with serving(tmp_path, 30) as calls:
+        calls.stalled_providers()
+        crew = calls.crew()
+        for pid in crew:
+            stop(pid)
+        calls.signal(signal.SIGTERM)
+        eventually(lambda: all(signal.SIGTERM in pending(pid) for pid in crew), what="the first signal")
+        calls.signal(signal.SIGTERM)
+        eventually(lambda: all(len(pending(pid)) == 2 for pid in crew), what="the second signal")
+        for pid in crew:
+            os.kill(pid, signal.SIGCONT)
+        assert calls.program.process.wait(MARGIN) == 128 + signal.SIGTERM
+    assert Counter({id: len(lines) for id, lines in calls.ended().items()}) == Counter(call.id for call in calls.all)
+
+
+def test_a_signal_in_the_start_up_of_a_worker_ends_it(tmp_path):
+    with serving(tmp_path, 30) as calls:
+        victim = min(calls.crew())
+        os.kill(victim, signal.SIGKILL)
+        new = eventually(lambda: len(calls.crew() - {victim}) == CREW and calls.crew(), what="a new worker")
+        calls.signal(signal.SIGTERM)
+        assert calls.program.process.wait(MARGIN) == 0
+        assert not any(map(is_running, new))

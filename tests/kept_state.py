@@ -1,0 +1,212 @@
+"""The endpoints over stored state on a real socket, with a door, and the official SDK to call them."""
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import attrs
+import httpx2
+import openai
+import trio
+from quart import Response, g, request
+from quart_trio import QuartTrio
+
+from gateway.config import from_mapping
+from gateway.door import Door
+from gateway.ledger import Ledger
+from gateway.routing import Router
+from gateway.scope import ChannelBody, Scope, configure
+from gateway.server import Lifecycle, bind, serve
+from gateway.service import Service
+from gateway.settings import Limits
+from gateway.state.bodies import head_body, head_id, turn_body
+from gateway.state.store import Node, Store, Unavailable
+from gateway.stored.answers import Elsewhere
+from gateway.stored.conversations import add_conversations
+from gateway.stored.responses import add_stored
+from gateway.turns.background import Background, Run
+from gateway.turns.keeping import Wish
+from gateway.turns.kept import KeptTurn
+from gateway.upstream import Upstream
+from providers.apis import CODECS
+from providers.codec import Reply
+from providers.responses.ids import own_id
+from providers.seal import Issuer
+from streams import sse
+
+ALICE, BOB = "sk-gw-alice-0123456789", "sk-gw-bob-0123456789"
+CONFIG = from_mapping(
+    {
+        "version": "v0.3.0",
+        "model_providers": [{"model": "groq/*", "access_key": "k"}],
+        "client_keys": [{"name": "alice", "key": ALICE}, {"name": "bob", "key": BOB}],
+    }
+)
+PATIENCE = 30.0  # seconds after which a test gives up
+MAX_BODY = 100_000
+
+
+@attrs.frozen
+class Served:
+    """The endpoints at ``url``; ``ask`` is for what the SDK would not send or not show."""
+
+    url: str
+
+    @contextlib.asynccontextmanager
+    async def client(self, key: str = ALICE) -> AsyncIterator[openai.AsyncOpenAI]:
+        plain = httpx2.AsyncClient(verify=False, trust_env=False)  # certificates take longer to read than all else
+        async with openai.AsyncOpenAI(
+            api_key=key, base_url=f"{self.url}/v1", max_retries=0, http_client=plain
+        ) as client:
+            yield client
+
+    async def ask(self, method: str, path: str, body: Any = None, key: str = ALICE, **more: Any) -> httpx2.Response:
+        """``body``: bytes as they are, anything else as JSON."""
+        headers = {"authorization": f"Bearer {key}", **more.pop("headers", {})}
+        given = {"content": body} if isinstance(body, bytes) else {"json": body} if body is not None else {}
+        async with httpx2.AsyncClient(base_url=self.url, verify=False, trust_env=False) as client:
+            return await client.request(method, path, headers=headers, **given, **more)
+
+
+LEDGER = Ledger(readable=False)
+
+
+def make_app(store: Store | None, background: Background | None, elsewhere: Elsewhere | None) -> QuartTrio:
+    app = QuartTrio(__name__)
+    configure(app, MAX_BODY)
+    door, upstream = Door(CONFIG), Upstream()
+    limits = Limits(request_body=MAX_BODY)
+    service = Service(
+        Router(CONFIG), upstream, Lifecycle(), limits, 15.0, door=door, store=store, background=background
+    )
+
+    async def knock() -> None:
+        raw = request.scope["headers"]
+        g.client = door.admit(tuple((name.decode().lower(), value.decode()) for name, value in raw))
+
+    app.before_request(knock)
+    app.after_serving(upstream.aclose)
+    add_stored(app, service, LEDGER, elsewhere)
+    add_conversations(app, service, LEDGER, elsewhere)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    store: Store | None, background: Background | None = None, elsewhere: Elsewhere | None = None
+) -> AsyncIterator[Served]:
+    sock = bind("127.0.0.1", 0)
+    ready = trio.Event()
+    app = make_app(store, background, elsewhere)
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: serve(app, [sock], state=Lifecycle(), ready=ready.set, signals=False))
+            await ready.wait()
+            yield Served(f"http://127.0.0.1:{sock.getsockname()[1]}")
+            nursery.cancel_scope.cancel()
+
+
+class Down:
+    """A store that is not there."""
+
+    async def _fail(self, *_: Any) -> Any:
+        raise Unavailable("the store cannot be reached")
+
+    put = get = chain = find = delete = sweep = _fail
+
+    async def aclose(self) -> None:
+        pass
+
+
+class Turn:
+    """A turn that runs until it is cancelled, and says what it is told to."""
+
+    def __init__(self, store: Store) -> None:
+        self.kept = KeptTurn(store, "alice", Wish(background=True), None, b'"Hi"')
+        self.id = self.kept.id
+        self._feed, self._body = trio.open_memory_channel[bytes](100)
+
+    def say(self, *numbers: int) -> None:
+        for number in numbers:
+            event = {"type": "response.output_text.delta", "sequence_number": number, "delta": "x"}
+            self._feed.send_nowait(sse.event(event["type"], event))
+
+    async def answer(self, scope: Scope) -> Response:
+        return Response(ChannelBody(self._body))
+
+    def close(self) -> None:
+        self._feed.close()
+
+
+@contextlib.asynccontextmanager
+async def running(store: Store) -> AsyncIterator[tuple[Background, Turn]]:
+    """A turn in the background of this process."""
+    turns, turn = Background(store, LEDGER, 15.0), Turn(store)
+    call = CODECS["responses"].read_request({"model": "m", "input": "Hi"})
+    record = LEDGER.open("background", "responses")
+    with trio.fail_after(PATIENCE), contextlib.closing(turn):
+        async with trio.open_nursery() as turns.nursery:
+            reply = Reply(call, Issuer("provider", ""), 1_700_000_000)
+            await turns.start(Run("alice", turn.kept, reply, record, turn.answer))
+            yield turns, turn
+            turns.nursery.cancel_scope.cancel()
+
+
+# What turns leave behind
+
+
+def message(text: str, role: str = "user", id: str | None = None) -> dict[str, Any]:
+    kind = "output_text" if role == "assistant" else "input_text"
+    part: dict[str, Any] = {"type": kind, "text": text}
+    if role == "assistant":
+        part |= {"annotations": [], "logprobs": []}
+    id = id or own_id("msg_")
+    return {"id": id, "type": "message", "role": role, "status": "completed", "content": [part]}
+
+
+def response_object(
+    id: str, output: Sequence[dict[str, Any]], status: str = "completed", **more: Any
+) -> dict[str, Any]:
+    return {
+        "id": id,
+        "object": "response",
+        "created_at": 1_700_000_000,
+        "status": status,
+        "error": {"code": "server_error", "message": "it broke"} if status == "failed" else None,
+        "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
+        "instructions": "Be brief. 🙂",
+        "metadata": {"a": "b"},
+        "model": "m",
+        "output": list(output),
+        "parallel_tool_calls": True,
+        "temperature": 1.0,
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": 1.0,
+        **more,
+    }
+
+
+async def keep(
+    store: Store,
+    input: Sequence[dict[str, Any]] = (),
+    output: Sequence[dict[str, Any]] = (),
+    *,
+    owner: str = "alice",
+    status: str = "completed",
+    parent: str | None = None,
+    log: bytes = b"",
+    id: str | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    """Store a turn as the gateway does; the response object as the client got it."""
+    id = id or own_id("resp_")
+    response = response_object(id, output, status, **more)
+    items = tuple(item["id"] for item in (*input, *output))
+    await store.put(
+        [
+            Node(id, owner, "response", turn_body(status, input, output), parent, items),
+            Node(head_id(id), owner, "head", head_body(response, log), id),
+        ]
+    )
+    return response

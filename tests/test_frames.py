@@ -1,0 +1,177 @@
+"""Websockets between Hypercorn and a view, on a real socket in this process."""
+
+import contextlib
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+import trio
+from quart import websocket
+from quart_trio import QuartTrio
+from ws import Client
+
+from gateway.config import from_mapping
+from gateway.connections import ServerConfig
+from gateway.cors import Cors
+from gateway.frames import CLOSE_SECONDS
+from gateway.ledger import Ledger
+from gateway.routing import Router
+from gateway.scope import configure, websocket_scope
+from gateway.server import Lifecycle, bind, serve
+from gateway.service import Service
+from gateway.settings import Limits
+from gateway.state.memory import MemoryStore
+from gateway.turns.keeping import Memory
+from gateway.upstream import Upstream
+from gateway.websocket.connection import add_websocket
+
+CONFIG = from_mapping({"version": "v0.3.0", "model_providers": [{"model": "groq/up", "access_key": "k"}]})
+
+
+class Broken(MemoryStore):
+    """A store that breaks its promise to raise ``Unavailable`` and nothing else."""
+
+    async def chain(self, owner, id):
+        raise ValueError("a mistake")
+
+
+@contextlib.asynccontextmanager
+async def serving(add: Callable[[QuartTrio, Lifecycle], None]) -> AsyncIterator[tuple[int, Lifecycle]]:
+    app, lifecycle, ready = QuartTrio(__name__), Lifecycle(), trio.Event()
+    configure(app)
+    add(app, lifecycle)
+    sock = bind("127.0.0.1", 0)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            port = sock.getsockname()[1]
+            nursery.start_soon(lambda: serve(app, [sock], state=lifecycle, ready=ready.set, signals=False, drain=0.1))
+            await ready.wait()
+            yield port, lifecycle
+            nursery.cancel_scope.cancel()
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    with trio.fail_after(5):
+        while not condition():  # noqa: ASYNC110  # polled, with a deadline
+            await trio.sleep(0.005)
+
+
+def listening(app: QuartTrio, lifecycle: Lifecycle) -> None:
+    async def view() -> None:
+        await websocket.accept()
+        while True:
+            await websocket.receive()
+
+    app.add_websocket("/v1/responses", "view", view)
+
+
+def answering(remembering: Callable[[str], Memory]) -> Callable[[QuartTrio, Lifecycle], None]:
+    def add(app: QuartTrio, lifecycle: Lifecycle) -> None:
+        service = Service(Router(CONFIG), Upstream(), lifecycle, Limits(), 15.0)
+        add_websocket(app, service, Ledger(readable=False), Cors(()), remembering)
+
+    return add
+
+
+def ask(port: int) -> int:
+    with Client.connect(port) as client:
+        client.create("up", previous_response_id="resp_tg1.x", store=False)
+        return client.closed()
+
+
+async def test_a_mistake_of_ours_closes_with_1011_and_says_so_in_the_log(caplog):
+    caplog.set_level(logging.INFO, "trigate")
+
+    def remembering(owner: str) -> Memory:
+        store = Broken(60, 1000)
+        return Memory(owner, store, store)
+
+    async with serving(answering(remembering)) as (port, lifecycle):
+        assert await trio.to_thread.run_sync(ask, port) == 1011
+        await eventually(lambda: not lifecycle.connections)
+        assert lifecycle.in_flight == 0
+    (line,) = [json.loads(record.message) for record in caplog.records if record.message.startswith('{"event"')]
+    assert (line["ended"], line["status"]) == ("internal_error", 500)
+    assert "a mistake" in caplog.text
+
+
+async def test_a_mistake_before_the_first_request_closes_with_1011():
+    def remembering(owner: str) -> Memory:
+        raise ValueError("a mistake")
+
+    def connect(port: int) -> int:
+        with Client.connect(port) as client:
+            return client.closed()
+
+    async with serving(answering(remembering)) as (port, _):
+        assert await trio.to_thread.run_sync(connect, port) == 1011
+
+
+async def test_the_server_pings_and_a_ping_holds_nothing_up(monkeypatch):
+    monkeypatch.setattr(ServerConfig, "websocket_ping_interval", 0.02)
+
+    def pinged(port: int) -> None:
+        with Client.connect(port) as client:
+            while client.pings < 3:
+                client._received(client.wire.sock.recv(1000))
+
+    async with serving(listening) as (port, lifecycle):
+        await trio.to_thread.run_sync(pinged, port)
+        monkeypatch.setattr(ServerConfig, "websocket_ping_interval", 1000.0)
+        with await trio.to_thread.run_sync(Client.connect, port):
+            await eventually(lambda: len(lifecycle.connections) == 1)
+        await eventually(lambda: not lifecycle.connections)
+
+
+async def test_compression_is_not_taken_up():
+    def connect(port: int) -> str:
+        with Client.connect(port, {"sec-websocket-extensions": "permessage-deflate"}) as client:
+            return client.head
+
+    async with serving(listening) as (port, _):
+        assert "sec-websocket-extensions" not in await trio.to_thread.run_sync(connect, port)
+
+
+async def test_a_client_that_does_not_answer_our_close_is_cut_a_little_later():
+    def add(app: QuartTrio, lifecycle: Lifecycle) -> None:
+        async def view() -> None:
+            await websocket.accept()
+            await websocket.close(1001)
+
+        app.add_websocket("/v1/responses", "view", view)
+
+    def wait(port: int) -> float:
+        with Client.connect(port) as client:
+            return client.wire.closed_after(time.perf_counter(), 5 * CLOSE_SECONDS)
+
+    async with serving(add) as (port, lifecycle):
+        assert await trio.to_thread.run_sync(wait, port) > CLOSE_SECONDS / 2
+        await eventually(lambda: not lifecycle.connections)
+
+
+@pytest.mark.parametrize("how", ["close", "fin", "rst"])
+async def test_the_scope_is_settled_when_the_client_has_left(how):
+    left, ended = [], []
+
+    def add(app: QuartTrio, lifecycle: Lifecycle) -> None:
+        async def view() -> None:
+            scope = websocket_scope()
+            scope.on_close(left.append)
+            await websocket.accept()
+            async with scope.part("part") as part:
+                part.on_close(ended.append)
+                await trio.sleep_forever()
+
+        app.add_websocket("/v1/responses", "view", view)
+
+    def leave(port: int) -> None:
+        client = Client.connect(port)
+        client.close() if how == "close" else client.wire.reset() if how == "rst" else client.wire.close()
+        client.wire.sock.close()
+
+    async with serving(add) as (port, _):
+        await trio.to_thread.run_sync(leave, port)
+        await eventually(lambda: left)
+    assert (left, ended) == ([True], [True])
