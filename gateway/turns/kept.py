@@ -100,8 +100,9 @@ class KeptTurn:
         if self._store is None:
             return body
         response = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        known = {name: msgspec.json.decode(response[name]) for name in ("output", "status")}
         try:
-            await self._keep(response, b"")
+            await self._keep({**response, **known}, b"")
         except GatewayError as error:
             if self._wish.matters:
                 raise
@@ -124,12 +125,11 @@ class KeptTurn:
 
     def nodes(self, response: Object, events: bytes) -> tuple[list[Node], list[Any]]:
         """What is stored of ``response``, and the items that it adds to its conversation."""
-        plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(response))
         own = None if self._input is None else msgspec.json.decode(self._input)
-        input, output, status = stored_input(own), plain["output"], plain["status"]
+        input, output, status = stored_input(own), response["output"], response["status"]
         ids = tuple(item["id"] for item in (*input, *output) if isinstance(item.get("id"), str))
         turn = Node(self.id, self._owner, "response", turn_body(status, input, output), self._parent, ids)
-        head = Node(head_id(self.id), self._owner, "head", head_body(plain, events), self.id)
+        head = Node(head_id(self.id), self._owner, "head", head_body(response, events), self.id)
         return [turn, head], [*input, *output] if status in ("completed", "incomplete") else []
 
     def _failing(self, failed: Failed, event: Object) -> bytes:

@@ -5,7 +5,6 @@ events, deflated at the fastest level (zlib, RFC 1950, whose checksum shows dama
 """
 
 import struct
-import sys
 import zlib
 from collections.abc import Iterator
 
@@ -27,28 +26,23 @@ _number = msgspec.json.Decoder(_Numbered).decode
 
 
 class EventLog:
-    """Takes a stream's bytes as they go out, split anywhere. Keep-alives are not kept. It holds what it has kept, which
-    is a fraction of the answer, and of what is not yet compressed a block and the largest event at most."""
+    """Takes a stream's whole events as they go out, any number at once; keep-alives are none. It holds what it kept,
+    which is a fraction of the answer, and of what is not yet compressed a block and the largest event at most."""
 
     def __init__(self) -> None:
-        self._splitter = sse.Splitter(limit=sys.maxsize)  # what goes out has been limited already
         self._events: list[bytes] = []
         self._size = 0
         self._blocks: list[bytes] = []
 
-    def add(self, data: bytes) -> None:
-        for raw in self._splitter.feed(data):
-            if raw.startswith(b":"):
-                continue
-            self._events.append(raw)
-            self._size += len(raw)
-            if self._size >= BLOCK:
-                self._blocks.append(_block(self._events))
-                self._events, self._size = [], 0
+    def add(self, events: bytes) -> None:
+        self._events.append(events)
+        self._size += len(events)
+        if self._size >= BLOCK:
+            self._blocks.append(_block(self._events))
+            self._events, self._size = [], 0
 
     def close(self) -> bytes:
-        """The log, without an event of which only a part has come: the same for the same events, however they were
-        split. More may be added, for a later ``close``."""
+        """The log. More may be added, for a later ``close``."""
         rest = [_block(self._events)] if self._events else []
         return b"".join([*self._blocks, *rest])
 
