@@ -16,6 +16,10 @@ lint:
 soak *ARGS:
     .venv/bin/python tests/soak.py --seconds 60 --streams 200 --concurrent 1000 --kills 10 {{ARGS}}
 
+# what it costs that turns are kept, for each store and several lengths of a conversation, e.g. `just state --turns 200`
+state *ARGS:
+    .venv/bin/python tests/state_bench.py {{ARGS}}
+
 # everything that has to be green
 ci:
     .ci/run

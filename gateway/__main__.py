@@ -52,6 +52,9 @@ def main() -> None:
               help=f"Pause between two words of the demo; default: {PACE}.")  # fmt: skip
 @click.option("--check-streams", is_flag=True, help="For debugging: log every stream that breaks its API's grammar.")
 @click.option("--fd", "fds", type=int, multiple=True, hidden=True, help="Listening sockets of the supervisor.")
+@click.option(
+    "--copies", type=click.Path(path_type=Path), hidden=True, help="What its workers read in place of CONFIG."
+)
 def serve(config: Path | None, demo: bool, pace: float | None, **options: Any) -> None:
     """Run the gateway until SIGTERM or Ctrl-C; then answers that are under way may still finish.
 
@@ -73,17 +76,36 @@ def serve(config: Path | None, demo: bool, pace: float | None, **options: Any) -
     sys.exit(run(config, **options))
 
 
+@main.command(short_help="Write a first config, with the providers whose keys are set.")
+@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--yes", is_flag=True, help="Ask nothing, and take every provider whose key is in the environment.")
+@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+def init(file: Path | None, yes: bool, force: bool) -> None:
+    """Write a commented config to FILE (trigate.yaml), with the providers whose keys are in the environment.
+
+    On a terminal it asks which of them to take. No key is written into the file. The exit status is 1 if the file is
+    there already.
+    """
+    from gateway.command_init import run
+
+    sys.exit(run(file, yes, force))
+
+
 @main.command(short_help="Show every mistake in a config.")
 @click.argument("config", required=False, type=click.Path(path_type=Path))
 @click.option("--no-env", is_flag=True, help="Do not ask for the environment variables that it names.")
-def check(config: Path | None, no_env: bool) -> None:
+@click.option("--diff", "old", type=click.Path(path_type=Path), metavar="OLD", help="Say what differs from OLD, too.")
+def check(config: Path | None, no_env: bool, old: Path | None) -> None:
     """Show every mistake in a config, with its line and the nearest right name.
 
-    CONFIG is looked for as by serve. The exit status is 0 for a good one and 1 for a bad one.
+    CONFIG is looked for as by serve. The exit status is 0 for a good one and 1 for a bad one. With --diff OLD what
+    would change is said in words, keys by their names alone; the status is 0 if nothing would, 1 if something would,
+    and 2 if one of the two is bad.
     """
     from gateway.commands import check as run
+    from gateway.commands import check_difference
 
-    sys.exit(run(config, no_env))
+    sys.exit(run(config, no_env) if old is None else check_difference(old, config, no_env))
 
 
 @main.command(short_help="Show where a model's requests go, without sending one.")
@@ -102,6 +124,53 @@ def explain(model: str, api: Any, config: Path | None, no_env: bool) -> None:
     from gateway.commands import explain as run
 
     sys.exit(run(model, api, config, no_env))
+
+
+@main.command("import", short_help="Convert a LiteLLM proxy's config.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--write", type=click.Path(path_type=Path), metavar="NEW", help="Write it to NEW, which must not exist.")
+def import_config(file: Path, write: Path | None) -> None:
+    """Convert FILE, the config of a LiteLLM proxy, and print the result.
+
+    What has no counterpart is named in comments where it stood. The exit status is 1 if nothing of it can be had here.
+    """
+    from gateway.command_import import run
+
+    sys.exit(run(file, write))
+
+
+@main.command(short_help="Print a JSON Schema of the config, for editors.")
+def schema() -> None:
+    """Print a JSON Schema (2020-12) of the config, for editors.
+
+    \b
+    trigate schema > trigate.schema.json, and as the first line of the config:
+    # yaml-language-server: $schema=trigate.schema.json
+    """
+    from gateway.command_schema import run
+
+    sys.exit(run())
+
+
+@main.command(short_help="Try each model live, and show what works.")
+@click.argument("models", nargs=-1, metavar="[MODEL…]")
+@click.option("--api", "apis", type=API, multiple=True, metavar="API",
+              help="Ask as a chat, messages or responses client; repeatable. Default: as suits it.")  # fmt: skip
+@click.option("--config", type=click.Path(path_type=Path), metavar="CONFIG", help="The config; default: as for serve.")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), default=60, show_default=True, metavar="SECONDS",
+              help="For one answer.")  # fmt: skip
+@click.option("--jobs", type=click.IntRange(1, 64), default=4, show_default=True, metavar="N", help="Models at once.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+def doctor(models: tuple[str, ...], apis: Any, config: Path | None, timeout: float, jobs: int, as_json: bool) -> None:
+    """Try each model live: an answer, a stream, a tool call, thinking, structured output, a count of tokens.
+
+    Without MODEL all models that the config names are tried, and one of each wildcard. A gateway with the config is
+    started for it, asked, and stopped; it costs a few hundred tokens for each model. The exit status is 0 if all
+    answer and stream, 1 if one does not or for a bad config, and 2 for an unknown model.
+    """
+    from gateway.command_doctor import run
+
+    sys.exit(run(models, config, apis, timeout, jobs, as_json))
 
 
 @main.command(short_help="Translate a request from one API to another.")
@@ -138,6 +207,47 @@ def lint(file: str, api: Any, tolerant: bool, as_json: bool) -> None:
     sys.exit(run(file, api, tolerant, as_json))
 
 
+class ThenArguments(click.Command):
+    """``COMMAND … -- ARGS``: what stands behind the dashes, also nothing, is kept apart; click forgets the dashes."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" in args:
+            place = args.index("--")
+            args, ctx.obj = args[:place], tuple(args[place + 1 :])
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- ARGS]"]
+
+
+@main.command(cls=ThenArguments, short_help="Point a client such as Claude Code or Codex at the gateway.")
+@click.argument("client", required=False)
+@click.option("--list", "listing", is_flag=True, help="List the clients, and do nothing else.")
+@click.option("--write", is_flag=True, help="Merge the settings into the client's own file, after a backup.")
+@click.option("--model", metavar="MODEL", help="The model to ask for; default: the config's.")
+@click.option("--small", metavar="MODEL", help="The model for small tasks, such as titles; default: the same.")
+@click.option("--url", metavar="URL", help="Where the gateway is; default: where the config says that it listens.")
+@click.option("--config", type=click.Path(path_type=Path), metavar="CONFIG", help="The config; default: as for serve.")
+@click.pass_context
+def connect(ctx: click.Context, /, client: str | None, listing: bool, write: bool, **options: Any) -> None:
+    """Print the settings that point CLIENT at the gateway.
+
+    With --write they are merged into the client's own settings file. With -- the client is started with them, and
+    no file is changed: trigate connect claude -- -p "Hello". Where the gateway asks for a key it is taken from
+    $TRIGATE_API_KEY.
+    """
+    from gateway.command_connect import Wish, listed, run
+
+    if listing:
+        click.echo(listed(), nl=False)
+        return
+    if client is None:
+        raise click.UsageError("name a client; trigate connect --list shows them")
+    if write and ctx.obj is not None:
+        raise click.UsageError("--write changes the client's file, -- starts it without that: leave out one")
+    sys.exit(run(client, Wish(write=write, arguments=ctx.obj, **options)))
+
+
 @main.command(short_help="Run a stand-in provider that speaks all three APIs.")
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Listen on ADDRESS.")
 @click.option("--port", type=PORT, default=51001, show_default=True, metavar="PORT", help="Listen on PORT.")
@@ -161,6 +271,47 @@ def mock(host: str, port: int, pace: float, faults: bool) -> None:
     from gateway.command_serve import run_mock
 
     sys.exit(run_mock(host, port, pace))
+
+
+@main.command(short_help="Load a server, and measure its streams.")
+@click.argument("targets", nargs=-1, metavar="[URL|NAME=URL|SCENARIO]...")
+@click.option("--model", metavar="MODEL", help="The model to ask for.")
+@click.option("--api", type=API, metavar="API", help="chat, messages or responses; default: what URL ends in, or chat.")
+@click.option("--no-stream", "stream", flag_value=False, default=None, help="Ask for whole answers.")
+@click.option("--rate", type=float, metavar="N", help="Begin N requests a second, whatever the server does.")
+@click.option("--poisson", "spacing", flag_value="poisson", help="Begin them at random, as separate clients would.")
+@click.option(
+    "--concurrency", type=int, metavar="N", help="N clients, each asks again when it was answered; default: 1."
+)
+@click.option("--seconds", metavar="TIME", help="How long what counts is begun; default: 30.")
+@click.option("--warmup", metavar="TIME", help="Load that does not count, before; default: 0.")
+@click.option("--timeout", metavar="TIME", help="The longest that one exchange may take; default: 300.")
+@click.option("--prompt", type=int, metavar="TOKENS", help="About the size of the prompt; default: 20.")
+@click.option("--output", type=int, metavar="TOKENS", help="The longest answer to ask for; default: 1024.")
+@click.option("--tools", type=int, metavar="N", help="Offer N tools.")
+@click.option(
+    "--key-env", metavar="NAME", help="The variable with the key; default: OPENAI_API_KEY, ANTHROPIC_API_KEY."
+)
+@click.option("--strict", is_flag=True, default=None, help="Judge without waiving what providers are known to do.")
+@click.option("--json", type=click.Path(path_type=Path), metavar="FILE", help="Write the report as JSON; - prints it.")
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write the report as a web page.")
+@click.option("--fail-if", multiple=True, metavar="CONDITION", help="Exit with 1 if it holds, as ttft.p95>500ms.")
+@click.option("--compare", nargs=2, type=click.Path(path_type=Path), metavar="A B", help="Compare two JSON reports.")
+@click.option("--self-test", is_flag=True, help="Measure what the load tester itself costs, and do nothing else.")
+def load(targets: tuple[str, ...], **options: Any) -> None:
+    """Load a server that speaks one of the three APIs, and measure its streams.
+
+    URL is the server's, with or without the path. Several are loaded one after the other, and compared. SCENARIO is a
+    YAML file for what the options cannot say. Every answer is held against its API's grammar. Ctrl-C ends the load
+    early, with a report. The exit status is 0, 1 if a condition of --fail-if holds, 2 if nothing could be run.
+    """
+    from gateway.command_load import Wish, run
+
+    shaping = ("model", "api", "stream", "prompt", "output", "tools")
+    loading = ("rate", "spacing", "concurrency", "seconds", "warmup", "timeout", "key_env", "strict")
+    request, plan = ({name: value for name in names if (value := options.pop(name)) is not None}
+                     for names in (shaping, loading))  # fmt: skip
+    sys.exit(run(Wish(targets=targets, load=plan, request=request, **options)))
 
 
 def _open_standard_streams() -> None:

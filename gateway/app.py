@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+import attrs
 import msgspec
 import trio
 from quart import Response, g, has_request_context, request
@@ -71,29 +72,53 @@ def create_app(
     at its end; without one nothing is kept from one request to the next.
 
     ``check_streams`` warns in the log of every stream that breaks its API's grammar: for debugging, it costs CPU."""
-    app = QuartTrio("trigate", static_folder=None)
-    app.url_map.strict_slashes = False
-    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    configure(app, config.limits.request_body)
-    lifecycle = lifecycle or Lifecycle()
+    return whole_app(config, open_service(config, lifecycle or Lifecycle(), store, check_streams))
+
+
+def open_service(config: Config, lifecycle: Lifecycle, store: Store | None, check_streams: bool) -> Service:
+    """What the exchanges of a process share. What of it outlives ``config`` is made here, and nowhere else."""
     ledger = Ledger()
     lifecycle.on_flush(ledger.flush)
-    lifecycle.most_connections = config.limits.connections
-    lifecycle.largest_message = config.limits.request_body
-    router, door, cors = Router(config), Door(config), Cors(config.cors)
-    service = Service(
-        router,
+    return Service(
+        Router(config),
         Upstream(ca_path=str(config.ca_path) if config.ca_path else None),
         lifecycle,
         config.limits,
         config.keep_alive,
         config.strict,
         check_streams=check_streams,
-        door=door,
+        door=Door(config),
         store=store,
         background=None if store is None else Background(store, ledger, config.keep_alive),
+        ledger=ledger,
     )
+
+
+def next_service(config: Config, service: Service) -> Service:
+    """The service for another configuration of the same process."""
+    return attrs.evolve(
+        service, router=Router(config), door=Door(config), limits=config.limits, keep_alive=config.keep_alive,
+        strict=config.strict, replaced=trio.Event(),
+    )  # fmt: skip
+
+
+def whole_app(config: Config, service: Service) -> QuartTrio:
+    """The app of one configuration with the life of the process: its start opens, its end closes what lasts."""
+    app = app_of(config, service)
     _add_life(app, service)
+    return app
+
+
+def app_of(config: Config, service: Service) -> QuartTrio:
+    """The app of one configuration. Several may answer side by side; ``service`` holds all that they share."""
+    app = QuartTrio("trigate", static_folder=None)
+    app.url_map.strict_slashes = False
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    configure(app, config.limits.request_body)
+    router, door, ledger, lifecycle = service.router, service.door or Door(config), service.ledger, service.lifecycle
+    lifecycle.most_connections = config.limits.connections
+    lifecycle.largest_message = config.limits.request_body
+    cors = Cors(config.cors)
     _add_cors(app, cors)
     _add_door(app, door, ledger)
     for path, api in ROUTES.items():
@@ -137,10 +162,10 @@ def _add_life(app: QuartTrio, service: Service) -> None:
             app.nursery.cancel_scope.cancel()
             with trio.CancelScope(shield=True):
                 await store.aclose()
-        await service.upstream.aclose()
 
     app.before_serving(begin)
     app.after_serving(end)
+    app.after_serving(service.upstream.aclose)
 
 
 async def _sweep(store: Store) -> None:
@@ -252,7 +277,7 @@ def _add_models(app: QuartTrio, router: Router, door: Door) -> None:
     async def single(model_id: str) -> Response:
         anthropic = _is_anthropic()
         try:
-            target = router.resolve(model_id, "messages" if anthropic else "chat")
+            target = router.resolve(model_id, "messages" if anthropic else "chat", partial(door.may_ask, g.client))
             door.check(g.client, model_id, target.entry, target.model, None)
         except GatewayError as error:
             codec = CODECS["messages" if anthropic else "chat"]

@@ -4,12 +4,16 @@ from gateway.errors import Secrets, passes, redact, secrets_of, told
 from gateway.headers import Headers, downstream_headers, telling_headers, upstream_id
 from gateway.incoming import Incoming
 from gateway.lanes import too_large
+from gateway.learned import Spoken
 from gateway.ledger import Record
-from gateway.outgoing import Asked, Prepared, prepare, refuse_losses, upstream_request, without_reasoning
+from gateway.outgoing import Asked, Prepared, upstream_request, without_betas
 from gateway.routing import Target
+from gateway.second_try import MOST, second_try
 from gateway.service import Service
 from gateway.upstream import UpstreamResponse
-from providers.failures import read_failure, refuses_reasoning
+from providers.failures import read_failure
+from providers.hints import losses
+from providers.refused import BETA
 from streams.errors import GatewayError
 from streams.events import Failed
 from streams.pipe import Watch
@@ -22,11 +26,19 @@ class Calling:
     there; ``prepared`` is what was sent last."""
 
     def __init__(
-        self, service: Service, asked: Asked, record: Record, incoming: Incoming, target: Target, strict: bool
+        self,
+        service: Service,
+        asked: Asked,
+        record: Record,
+        incoming: Incoming,
+        target: Target,
+        prepared: Prepared,
+        strict: bool = False,
     ) -> None:
-        """Raises ``GatewayError`` (400) for what the provider cannot honour; ``strict``: or cannot be told."""
+        """``strict``: nothing more may be left out that may change the answer."""
         self._service = service
-        self._asked = asked
+        self._asked = self._sent = asked
+        self._strict = strict
         self._record = record
         self._incoming = incoming
         self.target = target
@@ -35,32 +47,46 @@ class Calling:
         self.method = "POST"
         self.passing: tuple[Failed | None, bytes] = (None, b"")
         """The provider's error as it was told, and its body as it can go out."""
-        self._put(prepare(incoming, target))
-        if strict:
-            refuse_losses(self.prepared.outgoing, target)
+        self._put(prepared)
 
     def _put(self, prepared: Prepared) -> None:
         self.prepared = prepared
-        self._record.dropped = prepared.outgoing.dropped
+        betas: tuple[str, ...] = ()
+        if self.target.lane == "byte":
+            rows = ((BETA, name) for name in self.target.recipient.quirks.refused_betas)
+            self._sent, betas = without_betas(self._asked, (*rows, *prepared.left.paths))
+        self._record.dropped = (*prepared.outgoing.dropped, *betas)
 
     async def send(self) -> UpstreamResponse:
         """The provider's response, whose status is good. Raises ``GatewayError`` for any other.
 
-        A provider that refuses the reasoning of an earlier turn is asked once more without it."""
-        try:
-            return await self.ask()
-        except GatewayError as error:
-            again = without_reasoning(self._incoming, self.target) if refuses_reasoning(error.failed) else None
-            if again is None:
-                raise
-        self._put(again)
-        return await self.ask()
+        A provider that refuses what it can do without is asked once more without it, and not asked with it again."""
+        known, tries = self.prepared.left.paths, 0
+        while True:
+            try:
+                response = await self.ask()
+                break
+            except GatewayError as error:
+                tries += 1
+                if tries > MOST or not self._put_again(error.failed):
+                    raise
+        if more := self.prepared.left.paths[len(known) :]:
+            self._service.learned.add(Spoken.to(self.target, self._asked), more)
+        return response
+
+    def _put_again(self, failed: Failed) -> bool:
+        """Whether there is another request to be made after ``failed``."""
+        other = second_try(self.prepared, self._sent, self._incoming, self.target, failed)
+        if other is None or (self._strict and set(losses(other.outgoing.dropped)) - set(self._record.dropped)):
+            return False
+        self._put(other)
+        return True
 
     async def ask(self, suffix: str = "") -> UpstreamResponse:
         """``send`` without a second try; ``suffix`` goes behind the path."""
         incoming, target = self._incoming, self.target
         request = upstream_request(
-            self.prepared.outgoing, target, self._asked, incoming.stream, suffix, method=self.method
+            self.prepared.outgoing, target, self._sent, incoming.stream, suffix, method=self.method
         )
         self._record.attempts += 1
         response = await self._service.upstream.send(request)

@@ -18,10 +18,11 @@ import msgspec
 import trio
 
 import gateway
-from gateway.app import create_app
+from gateway.app import create_app, open_service
 from gateway.commands import load_or_explain
-from gateway.config import Config, ConfigError, from_mapping
+from gateway.config import Config, ConfigError, from_mapping, load
 from gateway.mock import MODELS, create_mock
+from gateway.reload import Copies, Original, Served
 from gateway.routing import Router
 from gateway.server import BindFailed, Lifecycle, adopt, bind, serve, supervise
 from gateway.state.opening import open_store, shared_by_workers
@@ -29,6 +30,7 @@ from gateway.state.opening import open_store, shared_by_workers
 LOCAL = "127.0.0.1"
 PORT = 12000
 SHOWN = 12  # models that the banner lists
+LOOK = 1.0  # seconds between a worker's looks for its supervisor
 
 
 def run(
@@ -38,16 +40,18 @@ def run(
     port: int | None,
     workers: int,
     fds: Sequence[int],
+    copies: Path | None = None,
     check_streams: bool = False,
 ) -> int:
     """``trigate serve``: the exit status."""
     log_to_stderr()
+    if path is not None and copies is not None:  # a worker: the supervisor has bound, tried and said everything
+        read = partial(Copies(copies).read, path, os.environ)
+        trio.run(_work, read, [adopt(fd) for fd in fds], check_streams)
+        return 0
     config = load_or_explain(path)
     if config is None:
         return 1
-    if fds:  # a worker: the supervisor has bound, tried and said everything
-        trio.run(_serve, config, [adopt(fd) for fd in fds], None, check_streams)
-        return 0
     for kind, texts in (("warning", config.warnings), ("note", config.notes)):
         for text in texts:
             click.echo(f"{kind}: {text}", err=True)
@@ -104,21 +108,46 @@ def _bind(config: Config, host: str | None, port: int | None) -> list[socket.soc
     return [bind(*place, write_timeout=config.write_timeout) for place in dict.fromkeys(places)]
 
 
-async def _serve(
-    config: Config, sockets: Sequence[socket.socket], announce: Callable[[], None] | None, check_streams: bool
-) -> None:
-    """Raises ``ConfigError`` for a store that cannot be used."""
+async def _work(read: Callable[[], Config], sockets: Sequence[socket.socket], check_streams: bool) -> None:
+    """Serve as a worker, as long as there is somebody who would replace and stop it."""
     lifecycle = Lifecycle()
-    app = create_app(config, lifecycle, await open_store(config), check_streams=check_streams)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_stop_without_supervisor, lifecycle)
+        await _serve(read(), sockets, None, check_streams, lifecycle, read)
+        nursery.cancel_scope.cancel()
+
+
+async def _stop_without_supervisor(lifecycle: Lifecycle) -> None:
+    supervisor = os.getppid()
+    while os.getppid() == supervisor:  # noqa: ASYNC110  # of another process
+        await trio.sleep(LOOK)
+    logging.getLogger("trigate").error("the supervisor is gone: draining")
+    lifecycle.stop()
+
+
+async def _serve(
+    config: Config,
+    sockets: Sequence[socket.socket],
+    announce: Callable[[], None] | None,
+    check_streams: bool,
+    lifecycle: Lifecycle | None = None,
+    read: Callable[[], Config] | None = None,
+) -> None:
+    """``read`` is for the next configuration, by default from the file. Raises ``ConfigError`` for a store that cannot
+    be used."""
+    lifecycle = lifecycle or Lifecycle()
+    assert config.path is not None
+    served = Served(config, open_service(config, lifecycle, await open_store(config), check_streams))
     _settle_memory()
     await serve(
-        app,
+        served,
         sockets,
         state=lifecycle,
         drain=config.drain,
         drain_delay=config.drain_delay,
         write_timeout=config.write_timeout,
         ready=announce,
+        reload=partial(served.reload, read or partial(load, config.path, os.environ)),
     )
 
 
@@ -126,12 +155,15 @@ def _supervise(
     config: Config, sockets: Sequence[socket.socket], workers: int, announce: Callable[[], None], check_streams: bool
 ) -> int:
     """The exit status. Raises ``ConfigError`` as ``_serve`` does."""
-    with shared_by_workers(config) as env:
+    assert config.path is not None
+    with shared_by_workers(config) as env, Copies.of(config.path) as copies:
         trio.run(_try_store, config)
         announce()
         _settle_memory()
         drain = config.drain + config.drain_delay
-        return trio.run(supervise, _worker(config, check_streams), sockets, workers, drain, env)
+        command = [*_worker(config, check_streams), "--copies", str(copies.folder)]
+        reload = Original(config, config.path, copies, os.environ).reload
+        return trio.run(supervise, command, sockets, workers, drain, env, reload)
 
 
 async def _try_store(config: Config) -> None:

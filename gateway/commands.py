@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from gateway.changes import changes
 from gateway.config import Config, ConfigError, discover, load
 from gateway.routing import Explanation, Router
 from streams.errors import GatewayError
@@ -36,6 +37,17 @@ def check(path: Path | None, no_env: bool) -> int:
     models = len(Router(config).models())
     click.echo(f"{config.path}: good ({_counted(len(config.entries), 'provider')}, {_counted(models, 'model name')})")
     return 0
+
+
+def check_difference(old: Path, new: Path | None, no_env: bool) -> int:
+    """Exit status as diff's: 0 if nothing would change, 1 if something would, 2 if one of the two has mistakes."""
+    before, after = load_or_explain(old, not no_env), load_or_explain(new, not no_env)
+    if before is None or after is None:
+        return 2
+    found = changes(before, after)
+    for change in found:
+        click.echo(str(change))
+    return 1 if found else 0
 
 
 def _counted(number: int, noun: str) -> str:

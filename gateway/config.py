@@ -70,12 +70,13 @@ def discover(cwd: Path, env: Mapping[str, str], explicit: Path | None = None) ->
     raise ConfigError((Mistake("", "", looked, "write one, or try it without: trigate serve --demo"),))
 
 
-def load(path: Path, env: Mapping[str, str] | None) -> Config:
+def load(path: Path, env: Mapping[str, str] | None, data: bytes | None = None) -> Config:
     """The configuration in ``path`` with variables from ``env``; with None variables are neither expanded nor required.
+    ``data`` is what stands there, if it has been read already.
 
     Raises ``ConfigError`` with every mistake in the file, and nothing else."""
     try:
-        data = path.read_bytes()
+        data = path.read_bytes() if data is None else data
     except OSError as error:
         reason = (error.strerror or "unreadable").lower()
         raise ConfigError((Mistake(str(path), "", f"cannot be read: {reason}", "give a readable file"),)) from None

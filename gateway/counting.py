@@ -8,17 +8,23 @@ import attrs
 import msgspec
 from quart import Response
 
-from gateway.calling import Calling
 from gateway.exchange import JSON_HEADERS, Exchange
 from gateway.incoming import Incoming, decoded
-from gateway.outgoing import Prepared
+from gateway.outgoing import Prepared, translated
+from gateway.routing import Target
 from providers.call import Call
+from providers.codec import Outgoing
 from providers.messages import read_count_request, write_count_request
 from providers.tokens import estimate
 from streams.errors import GatewayError
 from streams.events import Api
 
 NO_COUNT = (404, 405, 501)  # how a server says that it does not count tokens
+
+_COUNTED = (
+    "model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "reasoning", "text", "truncation",
+)  # fmt: skip
+"""What OpenAI's count of tokens takes of a request."""
 
 _PATHS: Mapping[Api, str] = {"messages": "/count_tokens", "responses": "/input_tokens"}
 _CALLS: Mapping[Api, Callable[[Incoming], Call]] = {
@@ -35,7 +41,7 @@ async def count(exchange: Exchange, body: bytes) -> Response:
         incoming, target = await exchange.read(body)
         incoming = attrs.evolve(incoming, stream=False)
         call = _CALLS[incoming.api](incoming)
-        tokens = await _counted(exchange.call(incoming, target), call) if target.api in _PATHS else None
+        tokens = await _counted(exchange, incoming, target, call)
     except GatewayError as error:
         return exchange.refuse(error.failed)
     exchange.record.whole = True
@@ -44,13 +50,19 @@ async def count(exchange: Exchange, body: bytes) -> Response:
     return exchange.respond(msgspec.json.encode(answer), 200, headers)
 
 
-async def _counted(calling: Calling, call: Call) -> int | None:
+async def _counted(exchange: Exchange, incoming: Incoming, target: Target, call: Call) -> int | None:
     """The provider's count, ``None`` if it does not count."""
-    target = calling.target
-    if target.lane == "hub":
-        if target.api != "messages":
-            return None
-        calling.prepared = Prepared(write_count_request(call, target.recipient))
+    exchange.record.lane = target.lane
+    if target.lane == "byte":
+        calling = exchange.call(incoming, target)
+    elif target.api == "messages":
+        calling = exchange.call(incoming, target, Prepared(write_count_request(call, target.recipient)))
+    elif target.api == incoming.api:  # its turns are kept here
+        whole = translated(call, target)
+        alone = attrs.evolve(whole, outgoing=_counted_alone(whole.outgoing))
+        calling = exchange.call(incoming, target, alone)
+    else:
+        return None
     try:
         _, body = await calling.fetch(_PATHS[target.api])
     except GatewayError as error:
@@ -58,6 +70,13 @@ async def _counted(calling: Calling, call: Call) -> int | None:
             return None
         raise
     return _tokens(body)
+
+
+def _counted_alone(outgoing: Outgoing) -> Outgoing:
+    """A request without what is about its answer, which the count does not take."""
+    members = msgspec.json.decode(outgoing.body, type=dict[str, msgspec.Raw])
+    counted = {name: raw for name, raw in members.items() if name in _COUNTED}
+    return attrs.evolve(outgoing, body=msgspec.json.encode(counted))
 
 
 def _tokens(body: bytes) -> int | None:

@@ -105,9 +105,10 @@ class Door:
 
     def allowed(self, client: str | None, names: Iterable[str]) -> frozenset[str]:
         """Those of ``names`` (configured models) that ``client`` may ask for."""
-        return frozenset(name for name in names if self._is_allowed(client, name))
+        return frozenset(name for name in names if self.may_ask(client, name))
 
-    def _is_allowed(self, client: str | None, name: str) -> bool:
+    def may_ask(self, client: str | None, name: str) -> bool:
+        """Whether ``client`` may ask for a model by ``name``, one of the configuration's."""
         if client is None or self._by_name[client].grants is None:
             return True
         try:

@@ -6,6 +6,7 @@ import attrs
 import msgspec
 
 from gateway.routing import Target
+from providers.overflow import in_words_of, is_native
 from streams.events import Api, Failed
 
 REDACTED = b"[redacted]"
@@ -49,6 +50,7 @@ def told(failed: Failed, api: Api, target: Target, secrets: Secrets) -> Failed:
         status = 504
     if status == 529 and api != "messages":
         status = 503
+    failed = in_words_of(api, failed)
     return attrs.evolve(
         failed,
         status=status,
@@ -60,7 +62,7 @@ def told(failed: Failed, api: Api, target: Target, secrets: Secrets) -> Failed:
 
 def passes(body: bytes, api: Api, target: Target, secrets: Secrets) -> bytes | None:
     """The body of an upstream's error response where it can go to the client as it is, credentials removed: the API is
-    the client's own and the body has its shape."""
+    the client's own, and the body has its shape and the words that its clients act on."""
     if target.lane != "byte":
         return None
     try:
@@ -70,6 +72,8 @@ def passes(body: bytes, api: Api, target: Target, secrets: Secrets) -> bytes | N
     if not isinstance(value, dict) or not isinstance(value.get("error"), dict):
         return None
     if not isinstance(value["error"].get("message"), str) or (api == "messages" and value.get("type") != "error"):
+        return None
+    if not is_native(api, value["error"]):
         return None
     return redact(body, secrets)
 

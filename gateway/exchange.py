@@ -9,19 +9,21 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 
 import attrs
 import trio
 from quart import Response
 
 from gateway.calling import Calling, is_shut_down, is_stream
-from gateway.errors import MISTAKE
+from gateway.errors import FULL, MISTAKE
 from gateway.headers import Headers, dropped_header, header_safe
 from gateway.incoming import Incoming, read_incoming
 from gateway.lanes import ByteLane, HubLane, Lane, WholeLane
+from gateway.learned import Spoken
 from gateway.leaving import PATIENCE, discard, outliving
 from gateway.ledger import Record
-from gateway.outgoing import Asked
+from gateway.outgoing import Asked, Left, Prepared, prepare, refuse_losses
 from gateway.relay import Relay
 from gateway.routing import Target
 from gateway.scope import ChannelBody, Scope, respond
@@ -100,6 +102,8 @@ class Exchange:
 
         background = self._service.background
         assert background is not None, "a turn is kept in the background only where there is a store"
+        if self._service.lifecycle.in_flight + background.running > self._service.limits.in_flight:
+            raise GatewayError.of(FULL)
         nursery, owner = self._scope.nursery, self._memory.owner
         begun = await background.start(Run(owner, turn, self._reply(incoming, calling), self.record, go_on))
         self.record.outlives = True
@@ -120,20 +124,28 @@ class Exchange:
         """Raises ``GatewayError``, also for a client that may not go there."""
         record = self.record
         record.asked, record.stream = incoming.model, incoming.stream
-        target = self._service.router.resolve(incoming.model, self._api)
+        door = self._service.door
+        may = None if door is None else partial(door.may_ask, self._asked.client)
+        target = self._service.router.resolve(incoming.model, self._api, may)
         record.asked = target.asked
-        if self._service.door is not None:
+        if door is not None:
             credential = self._asked.credential
-            self._service.door.check(self._asked.client, target.asked, target.entry, target.model, credential)
+            door.check(self._asked.client, target.asked, target.entry, target.model, credential)
         record.target, record.model = target.name, target.model
         return target
 
-    def call(self, incoming: Incoming, target: Target) -> Calling:
-        """The call to ``target`` that is to be made. Raises ``GatewayError`` (400)."""
+    def call(self, incoming: Incoming, target: Target, prepared: Prepared | None = None) -> Calling:
+        """The call to ``target`` that is to be made, with ``prepared`` in place of what ``incoming`` says. Raises
+        ``GatewayError`` (400) for what the provider cannot honour or, in strict mode, cannot be told."""
         self.record.asked_size, self.record.lane = incoming.size, target.lane
+        if prepared is None:
+            refused = self._service.learned.of(Spoken.to(target, self._asked))
+            prepared = prepare(incoming, target, Left(paths=refused))
         wish = self._asked.header("x-trigate-strict")
         strict = self._service.strict if wish is None else wish in ("1", "true")
-        self._calling = Calling(self._service, self._asked, self.record, incoming, target, strict)
+        self._calling = Calling(self._service, self._asked, self.record, incoming, target, prepared, strict)
+        if strict:
+            refuse_losses(prepared.outgoing, target)
         return self._calling
 
     def refuse(self, failed: Failed) -> Response:

@@ -12,6 +12,7 @@ from providers.apis import CODECS
 from providers.call import Call
 from providers.codec import Outgoing
 from providers.fields import generic
+from providers.messages import elsewhere
 from providers.responses import read_continued
 from providers.seal import PREFIX
 from streams.errors import GatewayError, invalid
@@ -100,26 +101,35 @@ def _malformed(error: Exception) -> GatewayError:
 
 
 def edited(incoming: Incoming, target: Target) -> Outgoing:
-    """The byte lane: ``model`` replaced where it must be, fields the provider refuses removed, seals resolved.
+    """The byte lane: ``model`` replaced where it must be, fields the provider refuses removed, seals resolved, what is
+    for Anthropic alone taken out of a request to others.
 
     Everything else keeps its order and every value its bytes, because prompt caches key on the prefix.
     """
-    changes: dict[str, msgspec.Raw] = {}
+    changes: dict[str, Any] = {}
     dropped: list[str] = []
     if incoming.model != target.model:
-        changes["model"] = msgspec.Raw(msgspec.json.encode(target.model))
+        changes["model"] = target.model
     if _SEAL in incoming.body:
         restored, lost = CODECS[incoming.api].restore(decoded(incoming), target.recipient.issuer)
-        changes |= {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in restored.items()}
+        changes |= restored
         dropped.extend(lost)
-    refused = [name for name in target.recipient.quirks.refused_fields if name in incoming.members]
+    quirks = target.recipient.quirks
+    if incoming.api == "messages" and any(mark in incoming.body for mark in elsewhere.MARKS):
+        adapted, lost = elsewhere.adapted(decoded(incoming) | changes, quirks)
+        changes |= adapted
+        dropped.extend(lost)
+    refused = [name for name in quirks.refused_fields if name in incoming.members]
     if not changes and not refused:
         return Outgoing(incoming.body)
-    members = {name: raw for name, raw in incoming.members.items() if name not in refused} | changes
+    members = {name: raw for name, raw in incoming.members.items() if name not in refused}
+    members |= {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in changes.items() if value is not None}
+    for name in (name for name, value in changes.items() if value is None):
+        members.pop(name, None)
     return Outgoing(msgspec.json.encode(members), dropped=tuple(map(generic, [*refused, *dropped])))
 
 
-def decoded(incoming: Incoming) -> Mapping[str, Any]:
+def decoded(incoming: Incoming) -> dict[str, Any]:
     """The body as Python values. Raises ``GatewayError`` (400) for what is no JSON."""
     try:
         return msgspec.json.decode(incoming.body, type=dict[str, Any])

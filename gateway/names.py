@@ -6,12 +6,16 @@ wildcard providers. Exact names come first because ids hold slashes, colons and 
 
 import difflib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import attrs
 
 from gateway.settings import Entry
 from streams.errors import GatewayError, invalid
+
+May: TypeAlias = Callable[[str], bool]
+"""Whether a client may ask for a model by this name."""
 
 _LONGEST = 200  # characters of an unknown name that are worth comparing and repeating
 
@@ -50,44 +54,44 @@ class Names:
         for model in entry.provider.models:
             self._known[model].append(entry)
 
-    def find(self, asked: str | None) -> Found:
+    def find(self, asked: str | None, may: May | None = None) -> Found:
         """What ``asked`` means, the default if it is empty. Raises ``GatewayError``: 400 where a model is required or
-        the name means several entries, 404 where it means none."""
+        the name means several entries, 404 where it means none. ``may`` says which names an error may tell."""
         if not asked:
             if self._default is None:
                 raise invalid("model is required: the configuration names no default", "model")
             return Found(self._default, self._default.model, f"default {self._default.name}")
         if (target := self.aliases.get(asked)) is not None:
-            if (found := self.direct(target)) is not None:
+            if (found := self.direct(target, may)) is not None:
                 return attrs.evolve(found, why=f"alias {asked} → {target}")
-        elif (found := self.direct(asked)) is not None:
+        elif (found := self.direct(asked, may)) is not None:
             return found
-        raise self._unknown(asked)
+        raise self._unknown(asked, may)
 
-    def direct(self, name: str) -> Found | None:
+    def direct(self, name: str, may: May | None = None) -> Found | None:
         """What ``name`` means without aliases. Raises a 400 where it means several entries."""
         if (entry := self._by_name.get(name)) is not None:
             return Found(entry, entry.model, f"name {name}")
         if name in self._full:
-            entry = _only(self._full[name], name)
+            entry = _only(self._full[name], name, may)
             return Found(entry, entry.model, f"provider and id {name}")
         if name in self._bare:
-            entry = _only(self._bare[name], name)
+            entry = _only(self._bare[name], name, may)
             return Found(entry, entry.model, f"id {name} → {entry.name}")
         prefix, slash, model = name.partition("/")
         if slash and model not in ("", "*") and prefix in self._wild:
-            entry = _only(self._wild[prefix], name)
+            entry = _only(self._wild[prefix], name, may)
             return Found(entry, model, f"wildcard {entry.name}")
         if name in self._known:
-            entry = _only(self._known[name], name)
+            entry = _only(self._known[name], name, may)
             return Found(entry, name, f"well-known id {name} → wildcard {entry.name}")
         return None
 
-    def _unknown(self, asked: str) -> GatewayError:
+    def _unknown(self, asked: str, may: May | None) -> GatewayError:
         near: list[str] = []
         if len(asked) <= _LONGEST:
             names = dict.fromkeys((*self.aliases, *self._by_name, *self._full, *self._bare, *self._known))
-            near = difflib.get_close_matches(asked, names, n=3)
+            near = difflib.get_close_matches(asked, [name for name in names if may is None or may(name)], n=3)
         advice = f"did you mean {' or '.join(near)}?" if near else "GET /v1/models lists the models"
         shown = asked if len(asked) <= _LONGEST else asked[:_LONGEST] + "…"
         return GatewayError(
@@ -95,9 +99,10 @@ class Names:
         )
 
 
-def _only(entries: Sequence[Entry], name: str) -> Entry:
-    """The one entry, or a 400 that names them all."""
+def _only(entries: Sequence[Entry], name: str, may: May | None) -> Entry:
+    """The one entry, or a 400 that names them all, as far as it may."""
     if len(entries) == 1:
         return entries[0]
-    offers = " and ".join(entry.name for entry in entries)
-    raise invalid(f"model {name!r} is offered by {offers}: ask for it by one of these names", "model")
+    offers = " and ".join(entry.name for entry in entries if may is None or may(entry.name))
+    advice = f"ask for it by one of these names: {offers}" if offers else "GET /v1/models lists the names"
+    raise invalid(f"model {name!r} is offered by several entries; {advice}", "model")

@@ -1,7 +1,9 @@
-"""A client's request as a provider gets it: edited in place or translated, its headers, and the second try without
-reasoning that the provider has refused."""
+"""A client's request as a provider gets it: edited in place or translated, without what the provider has refused, and
+its headers."""
 
-from collections.abc import Mapping
+import fnmatch
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import attrs
 import msgspec
@@ -16,6 +18,7 @@ from providers.codec import Outgoing
 from providers.fields import Drops
 from providers.hints import losses
 from providers.names import shortened
+from providers.refused import BETA, Path, path_of, remove
 from streams.errors import invalid
 
 
@@ -42,24 +45,114 @@ class Asked:
 
 
 @attrs.frozen
+class Left:
+    """What a request leaves out because its provider has refused it: the reasoning of earlier turns, and members and
+    betas by their paths (``providers/refused.py``)."""
+
+    reasoning: bool = False
+    paths: tuple[Path, ...] = ()
+
+
+NOTHING = Left()
+
+
+@attrs.frozen
 class Prepared:
-    """``names``: from tool names that were shortened for the provider to the client's own."""
+    """``names``: from tool names that were shortened for the provider to the client's own. ``call`` is what it was
+    written from; ``None`` where the client's own bytes were edited."""
 
     outgoing: Outgoing
     names: Mapping[str, str] = attrs.field(factory=dict)
+    call: Call | None = None
+    left: Left = NOTHING
 
 
-def prepare(incoming: Incoming, target: Target) -> Prepared:
+def prepare(incoming: Incoming, target: Target, left: Left = NOTHING) -> Prepared:
     """Raises ``GatewayError`` (400) for what the provider cannot honour."""
     if target.lane == "byte":
-        return Prepared(edited(incoming, target))
-    return translated(incoming.call, target)
+        return _edited(incoming, target, left)
+    return translated(incoming.call, target, left)
 
 
-def translated(call: Call, target: Target) -> Prepared:
+def translated(call: Call, target: Target, left: Left = NOTHING) -> Prepared:
     """``call`` for the provider. Raises as ``prepare`` does."""
-    call, names = shortened(call)
-    return Prepared(CODECS[target.api].write_request(call, target.recipient), names)
+    quirks = target.recipient.quirks
+    told = _unreasoned(call) if left.reasoning else call
+    if told.deferred and quirks.deferred_tools == "all":
+        told = attrs.evolve(told, tools=(*told.tools, *told.deferred), deferred=())
+    told, names = shortened(told)
+    outgoing = CODECS[target.api].write_request(told, target.recipient)
+    return Prepared(_without(outgoing, _refused(target, left)), names, call, left)
+
+
+def again(prepared: Prepared, incoming: Incoming, target: Target, left: Left) -> Prepared:
+    """``prepared`` once more, without what ``left`` says. Raises as ``prepare`` does."""
+    if prepared.call is None:
+        return _edited(incoming, target, left)
+    return translated(prepared.call, target, left)
+
+
+def _edited(incoming: Incoming, target: Target, left: Left) -> Prepared:
+    outgoing = edited(incoming, target)
+    if left.reasoning:
+        changed, dropped = CODECS[target.api].without_reasoning(decoded(incoming))
+        members = msgspec.json.decode(outgoing.body, type=dict[str, msgspec.Raw])
+        members |= {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in changed.items()}
+        outgoing = _and(outgoing, msgspec.json.encode(members), dropped)
+    return Prepared(_without(outgoing, _refused(target, left)), left=left)
+
+
+def _unreasoned(call: Call) -> Call:
+    thoughts = [part for turn in call.turns for part in turn.parts if isinstance(part, ThinkingPart)]
+    places = (place for part in thoughts for place in part.places)
+    turns = tuple(
+        attrs.evolve(turn, parts=tuple(part for part in turn.parts if not isinstance(part, ThinkingPart)))
+        for turn in call.turns
+    )
+    return attrs.evolve(call, turns=turns, dropped=(*call.dropped, *places))
+
+
+def _refused(target: Target, left: Left) -> tuple[Path, ...]:
+    """The codecs leave out whole members that a row names; what is inside of them is left out here."""
+    rows = (path_of(name) for name in target.recipient.quirks.refused_fields)
+    return (*(path for path in rows if len(path) > 1), *left.paths)
+
+
+def _without(outgoing: Outgoing, paths: Iterable[Path]) -> Outgoing:
+    """``outgoing`` without what ``paths`` mean; every other member keeps its bytes."""
+    wanted = [path for path in paths if path[0] != BETA]
+    if not wanted:
+        return outgoing
+    members: dict[str, Any] = msgspec.json.decode(outgoing.body, type=dict[str, msgspec.Raw])
+    dropped: set[str] = set()
+    for path in wanted:
+        if isinstance(raw := members.get(path[0]), msgspec.Raw) and len(path) > 1:
+            members[path[0]] = msgspec.json.decode(raw)
+        dropped |= remove(members, path)
+    return _and(outgoing, msgspec.json.encode(members), sorted(dropped)) if dropped else outgoing
+
+
+def _and(outgoing: Outgoing, body: bytes, dropped: Iterable[str]) -> Outgoing:
+    return attrs.evolve(outgoing, body=body, dropped=Drops((*outgoing.dropped, *dropped)).paths())
+
+
+def without_betas(asked: Asked, paths: Iterable[Path]) -> tuple[Asked, tuple[str, ...]]:
+    """``asked`` without the values of ``anthropic-beta`` that ``paths`` mean (shell patterns), and their places."""
+    patterns = [path[1] if len(path) > 1 else "*" for path in paths if path[0] == BETA]
+    if not patterns:
+        return asked, ()
+    headers: list[tuple[str, str]] = []
+    dropped: list[str] = []
+    for name, value in asked.headers:
+        if name == BETA:
+            betas = [beta.strip() for beta in value.split(",")]
+            gone = [beta for beta in betas if any(fnmatch.fnmatchcase(beta, pattern) for pattern in patterns)]
+            dropped.extend(f"{BETA}.{beta}" for beta in gone)
+            if gone:
+                value = ",".join(beta for beta in betas if beta not in gone)
+        if value or name != BETA:
+            headers.append((name, value))
+    return attrs.evolve(asked, headers=tuple(headers)), tuple(dropped)
 
 
 def refuse_losses(outgoing: Outgoing, target: Target) -> None:
@@ -69,30 +162,6 @@ def refuse_losses(outgoing: Outgoing, target: Target) -> None:
         raise invalid(
             f"strict mode: {target.name} cannot be given {shown}; leave it out or turn strict mode off", lost[0]
         )
-
-
-def without_reasoning(incoming: Incoming, target: Target) -> Prepared | None:
-    """The same request without the reasoning of earlier turns, for a provider that has refused it; ``None`` if it has
-    none, so that nothing would be different."""
-    if target.lane == "hub":
-        call, dropped = _unreasoned(incoming.call)
-        return translated(attrs.evolve(call, dropped=(*call.dropped, *dropped)), target) if dropped else None
-    changed, dropped = CODECS[target.api].without_reasoning(decoded(incoming))
-    if not dropped:
-        return None
-    first = edited(incoming, target)
-    members = msgspec.json.decode(first.body, type=dict[str, msgspec.Raw])
-    members |= {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in changed.items()}
-    return Prepared(Outgoing(msgspec.json.encode(members), first.headers, Drops((*first.dropped, *dropped)).paths()))
-
-
-def _unreasoned(call: Call) -> tuple[Call, tuple[str, ...]]:
-    thoughts = [part.at for turn in call.turns for part in turn.parts if isinstance(part, ThinkingPart)]
-    turns = tuple(
-        attrs.evolve(turn, parts=tuple(part for part in turn.parts if not isinstance(part, ThinkingPart)))
-        for turn in call.turns
-    )
-    return attrs.evolve(call, turns=turns), tuple(thoughts)
 
 
 def upstream_request(

@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from gateway.names import Found, Names
+from gateway.names import Found, May, Names
 from gateway.settings import Config, Entry
 from providers.catalog import Auth, url_for
 from providers.codec import Recipient
@@ -79,12 +79,13 @@ class Router:
         self._config = config
         self._names = Names(config.entries, config.aliases)
 
-    def resolve(self, model: str | None, api: Api) -> Target:
-        """The target for a client that speaks ``api`` and asks for ``model``.
+    def resolve(self, model: str | None, api: Api, may: May | None = None) -> Target:
+        """The target for a client that speaks ``api`` and asks for ``model``. ``may`` says which names an error may
+        tell the client.
 
         Raises ``GatewayError``: 400 for no model or an ambiguous one, 404 for an unknown one, 501 for a provider whose
         API no codec speaks yet."""
-        return _target(self._names.find(model), model, api)
+        return _target(self._names.find(model, may), model, api)
 
     def explain(self, model: str | None, api: Api) -> Explanation:
         """``resolve`` with its reasons. Raises the same errors."""

@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NoReturn
 
@@ -32,6 +32,7 @@ KILL_AFTER: Final = 5.0  # seconds that a worker gets beyond that
 BACKLOG: Final = 1024
 KEEP_ALIVE: Final = 75.0
 FD_FLAG: Final = "--fd"
+STDERR: Final = 2
 
 
 # Sockets
@@ -155,19 +156,20 @@ async def serve(
     keep_alive: float = KEEP_ALIVE,
     write_timeout: float = WRITE_TIMEOUT,
     ready: Callable[[], object] | None = None,
+    reload: Callable[[], object] | None = None,
     signals: bool = True,
 ) -> None:
     """Serve ``app`` on listening ``sockets``, which it closes, until ``state.stop()`` or a signal; return when drained.
 
     Times are in seconds. ``keep_alive`` limits idle connections and the arrival of a request's head. ``ready()`` is
-    called once connections are accepted. ``signals`` takes SIGTERM and SIGINT (main thread only). The app's failure to
-    start is raised in an exception group. Cancelling cuts every connection.
+    called once connections are accepted, ``reload()`` on SIGHUP. ``signals`` takes SIGTERM, SIGINT and, with
+    ``reload``, SIGHUP (main thread only). The app's failure to start is raised in an exception group. Cancelling cuts
+    every connection.
     """
     install()
     config = ServerConfig()
     config.traffic = state
     config.write_timeout = write_timeout
-    config.websocket_max_message_size = state.largest_message
     config.keep_alive_timeout = keep_alive
     # Hypercorn's own end, which a blocked write outlives, comes behind ours.
     config.graceful_timeout = drain + CUT_AFTER + 1
@@ -180,9 +182,16 @@ async def serve(
         sockets=Sockets([], list(sockets), []),
         shutdown_trigger=close.wait,
     )
+
+    def again() -> None:
+        if reload is not None:
+            reload()
+        config.websocket_max_message_size = state.largest_message
+
+    config.websocket_max_message_size = state.largest_message
     async with trio.open_nursery() as nursery:
         if signals:
-            await nursery.start(_watch_signals, state)
+            await nursery.start(_watch_signals, state, None if reload is None else again)
         nursery.start_soon(_stop_in_order, state, close, drain_delay, drain)
         await _run_until_done(run, ready)
         nursery.cancel_scope.cancel()
@@ -207,14 +216,26 @@ async def _stop_in_order(state: Lifecycle, close: trio.Event, delay: float, drai
     state.cut_connections()
 
 
-async def _watch_signals(state: Lifecycle, *, task_status: trio.TaskStatus[None]) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
+async def _watch_signals(
+    state: Lifecycle, reload: Callable[[], object] | None, *, task_status: trio.TaskStatus[None]
+) -> None:
+    more = () if reload is None else (signal.SIGHUP,)
+    terminal = os.isatty(STDERR)
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, *more) as received:
         task_status.started()
         async for number in received:
-            if state.draining:
+            if number == signal.SIGHUP and reload is not None and not _is_closed(terminal):
+                reload()
+            elif not state.draining:
+                log.warning("%s: draining; a second signal exits at once", signal.Signals(number).name)
+                state.stop()
+            elif number != signal.SIGHUP:
                 _exit_now(state, number)
-            log.warning("%s: draining; a second signal exits at once", signal.Signals(number).name)
-            state.stop()
+
+
+def _is_closed(terminal: bool) -> bool:
+    """Whether there was a terminal and is none any more: SIGHUP then has its first meaning."""
+    return terminal and not os.isatty(STDERR)
 
 
 def _exit_now(state: Lifecycle, number: int) -> NoReturn:
@@ -231,16 +252,19 @@ async def supervise(
     workers: int,
     drain: float = DRAIN,
     env: Mapping[str, str] | None = None,
+    reload: Callable[[], bool] | None = None,
 ) -> int:
     """Keep ``workers`` processes of ``argv`` running on ``sockets`` until SIGTERM or SIGINT; return the exit status.
 
     Each gets ``--fd N`` per socket, for ``adopt``, and ``env`` on top of this process's environment. One that dies is
     started again, costing only its own streams.
     ``drain`` is all the seconds that a worker may take to drain (with its delay); one that takes longer is killed, and
-    the status is then 1, else 0. A second signal is passed on too: 128 + its number. (Hypercorn's own workers do
-    neither: the first that ends makes it terminate the others, in mid-stream.)
+    the status is then 1, else 0. On SIGHUP ``reload()`` is called, and if it is true the workers get a SIGHUP each: one
+    that has not come up yet dies of it, and the next one starts with what is new. A second signal to stop is passed on
+    too: 128 + its number. (Hypercorn's own workers do neither: the first that ends makes it terminate the others, in
+    mid-stream.)
     """
-    crew = _Crew(argv, sockets, drain + CUT_AFTER + KILL_AFTER, {**os.environ, **(env or {})})
+    crew = _Crew(argv, sockets, drain + CUT_AFTER + KILL_AFTER, {**os.environ, **(env or {})}, reload)
     async with trio.open_nursery() as outer:
         await outer.start(crew.obey)
         async with trio.open_nursery() as nursery:
@@ -255,13 +279,19 @@ class _Crew:
     STEADY: Final = 10.0  # seconds after which a worker counts as having worked
 
     def __init__(
-        self, argv: Sequence[str], sockets: Sequence[socket.socket], patience: float, env: Mapping[str, str]
+        self,
+        argv: Sequence[str],
+        sockets: Sequence[socket.socket],
+        patience: float,
+        env: Mapping[str, str],
+        reload: Callable[[], bool] | None,
     ) -> None:
         self._sockets = sockets
         self._fds = [sock.fileno() for sock in sockets]
         self._command = [*argv, *(part for fd in self._fds for part in (FD_FLAG, str(fd)))]
         self._patience = patience
         self._env = env
+        self._reload = reload
         self._stopping = trio.Event()
         self._live: set[trio.Process] = set()
         self.status = 0
@@ -301,20 +331,35 @@ class _Crew:
                 process.kill()
 
     async def obey(self, *, task_status: trio.TaskStatus[None]) -> None:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
+        more = () if self._reload is None else (signal.SIGHUP,)
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, *more) as received:
             task_status.started()
-            await anext(received)
+            await self._ended(received)
             self._stopping.set()
             self._tell(signal.SIGTERM)
             for sock in self._sockets:
                 sock.close()  # else connections queue here, and nobody takes them
             with trio.move_on_after(self._patience):
-                self.status = 128 + await anext(received)
+                self.status = 128 + await _not_hangup(received)
                 self._tell(signal.SIGINT)  # the kernel would merge a SIGTERM with one that a busy worker has not taken
                 await trio.sleep(KILL_AFTER)
             self.status = self.status or 1
             self._tell(signal.SIGKILL)
 
+    async def _ended(self, received: AsyncIterator[int]) -> None:
+        """Until there is a signal to stop; on the way, reload."""
+        terminal = os.isatty(STDERR)
+        while await anext(received) == signal.SIGHUP and not _is_closed(terminal):
+            if self._reload is not None and self._reload():
+                self._tell(signal.SIGHUP)
+
     def _tell(self, number: int) -> None:
         for process in self._live:
             process.send_signal(number)
+
+
+async def _not_hangup(received: AsyncIterator[int]) -> int:
+    """The next signal that is no SIGHUP."""
+    while (number := await anext(received)) == signal.SIGHUP:
+        pass
+    return number

@@ -1,8 +1,11 @@
 """What all exchanges of a process share."""
 
 import attrs
+import trio
 
 from gateway.door import Door
+from gateway.learned import Learned
+from gateway.ledger import Ledger
 from gateway.routing import Router
 from gateway.server import Lifecycle
 from gateway.settings import Limits
@@ -13,8 +16,12 @@ from gateway.upstream import Upstream
 
 @attrs.frozen
 class Service:
-    """``keep_alive`` is the longest silence towards a client, in seconds; ``check_streams`` holds every stream that
-    goes out against its API's grammar; without a ``store`` nothing is kept from one request to the next."""
+    """By one configuration: another one's service has a router, a door and settings of its own and all that lasts in
+    common with this.
+
+    ``keep_alive`` is the longest silence towards a client, in seconds; ``check_streams`` holds every stream that
+    goes out against its API's grammar; without a ``store`` nothing is kept from one request to the next; ``learned`` is
+    what providers have refused in requests; ``replaced`` is set once another configuration's service takes over."""
 
     router: Router
     upstream: Upstream
@@ -26,3 +33,6 @@ class Service:
     door: Door | None = None
     store: Store | None = None
     background: Background | None = None
+    learned: Learned = attrs.field(factory=Learned)
+    ledger: Ledger = attrs.field(factory=Ledger)
+    replaced: trio.Event = attrs.field(factory=trio.Event)

@@ -71,17 +71,25 @@ class RefusalPart:
 @attrs.frozen
 class ThinkingPart:
     """Reasoning of an earlier turn. Either ``seal`` is set (trigate wrapped it), or ``native`` is the item as the
-    client's own API (``Call.api``) knows it. ``text`` is the readable part, "" when there is none."""
+    client's own API (``Call.api``) knows it. ``text`` is the readable part, "" when there is none. ``beside`` are the
+    places of other members that say the same."""
 
     text: str
     seal: Seal | None = None
     native: Any = None
     at: str = ""
+    beside: tuple[str, ...] = ()
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """All that is lost where the part cannot be carried."""
+        return self.at, *self.beside
 
 
 @attrs.frozen
 class CallPart:
-    """A tool call of an earlier turn. ``input`` is JSON text for a function, free text for a custom tool."""
+    """A tool call of an earlier turn. ``input`` is JSON text for a function, free text for a custom tool. ``namespace``
+    is that of a lone tool, which its name says already: only its own API wants it back."""
 
     id: str
     name: str
@@ -89,6 +97,7 @@ class CallPart:
     kind: ToolKind = "function"
     at: str = ""
     marks: Mapping[str, Any] = NO_MARKS
+    namespace: str | None = None
 
 
 @attrs.frozen
@@ -196,7 +205,7 @@ class Control:
 @attrs.frozen
 class Call:
     """One request. ``source`` is the client's JSON as decoded, for APIs whose answers echo it; ``dropped`` are the
-    paths that reading found nobody to carry."""
+    paths that reading found nobody to carry; ``deferred`` are tools that wait until the client's search finds them."""
 
     api: Api
     model: str
@@ -204,6 +213,7 @@ class Call:
     stream: bool = False
     include_usage: bool = False  # Chat: the client asked for the usage chunk
     tools: tuple[Tool | NativeTool, ...] = ()
+    deferred: tuple[Tool, ...] = ()
     tool_choice: ToolChoice | None = None
     parallel_tools: Control | None = None
     reasoning: Reasoning | None = None

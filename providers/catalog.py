@@ -31,9 +31,14 @@ ONLY_RESPONSES: Speaks = MappingProxyType(dict.fromkeys(APIS, "responses"))
 ALL_THREE: Speaks = MappingProxyType({api: api for api in APIS})
 NOTHING_YET: Speaks = MappingProxyType({})
 
-COMPATIBLE = Quirks(max_tokens_field="max_tokens", developer_role=False)
-"""What nearly every OpenAI-compatible server takes: it knows ``max_tokens`` and the role ``system``
-(editor-code-assistant/eca#231, earendil-works/pi#1048)."""
+COMPATIBLE = Quirks(
+    max_tokens_field="max_tokens", developer_role=False, billing_line=False, deferred_tools="found"
+)  # fmt: skip
+"""What nearly every compatible server takes: it knows ``max_tokens`` and the role ``system``
+(editor-code-assistant/eca#231, earendil-works/pi#1048), and searches no tools."""
+
+ROUTER = Quirks(billing_line=False)
+"""A service that passes requests on to the makers of models."""
 
 COMPATIBLE_ENDPOINT_NOTE = (
     "Chat and Responses clients are sent to Anthropic's OpenAI-compatible endpoint, which loses thinking, prompt "
@@ -137,7 +142,7 @@ _ROWS = (
         quirks=Quirks(refused_fields=("max_output_tokens", "temperature")), key_required=False,
     ),
     Provider(
-        "vercel", "Vercel AI Gateway", "https://ai-gateway.vercel.sh", speaks=ALL_THREE, quirks=Quirks(),
+        "vercel", "Vercel AI Gateway", "https://ai-gateway.vercel.sh", speaks=ALL_THREE, quirks=ROUTER,
         key_env="AI_GATEWAY_API_KEY",
     ),
     # OpenRouter's Messages endpoint takes its keys as Bearer only.
@@ -188,7 +193,7 @@ def generic(provider_id: str, interface: Provider | None = None) -> Provider:
     It has no host of its own, and it is not the interface's maker: the tolerant quirks are taken for OpenAI's."""
     if interface is None:
         return Provider(provider_id, provider_id, key_required=False)
-    quirks = COMPATIBLE if interface.quirks == Quirks() else interface.quirks
+    quirks = COMPATIBLE if interface.quirks in (Quirks(), ROUTER) else interface.quirks
     return attrs.evolve(
         interface, id=provider_id, display_name=provider_id, base_url=None, quirks=quirks, models=(), key_env=None,
         key_required=False, note="", keeps_responses=False, keeps_threads=False,

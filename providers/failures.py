@@ -10,6 +10,7 @@ from typing import Any, assert_never
 
 import msgspec
 
+from providers.overflow import overflowed, overflows
 from streams import sse
 from streams.events import STATUS, Api, Begin, Failed, Kind
 
@@ -119,7 +120,7 @@ def read_failure(status: int, body: bytes, headers: tuple[tuple[str, str], ...] 
     message = _text(error.get("message")) or f"the provider answered with status {status} and no readable error"
     if status < 400 or status == 500:  # inside a stream, or a status that says nothing
         kind = kind_of(error, kind)
-    return Failed(
+    failed = Failed(
         kind,
         message,
         status=status if status >= 400 else STATUS[kind],
@@ -128,6 +129,7 @@ def read_failure(status: int, body: bytes, headers: tuple[tuple[str, str], ...] 
         headers=tuple((name, text) for name, text in headers if name in TELLING_HEADERS),
         details=error.get("details"),
     )
+    return overflowed(failed) if overflows(error, status) else failed
 
 
 def read_event_failure(value: Any) -> Failed:
@@ -136,9 +138,10 @@ def read_event_failure(value: Any) -> Failed:
     error = error_object(value)
     kind = kind_of(error, "upstream")
     message = _text(error.get("message")) or "the provider broke the stream off with an error"
-    return Failed(
+    failed = Failed(
         kind, message, code=_word(error.get("code")), param=_text(error.get("param")), details=error.get("details"),
     )  # fmt: skip
+    return overflowed(failed) if overflows(error, 200) else failed
 
 
 def error_object(value: Any) -> Mapping[str, Any]:
@@ -150,9 +153,18 @@ def error_object(value: Any) -> Mapping[str, Any]:
         return inner
     if isinstance(inner, str):
         return {"message": inner, "code": value.get("code")}
-    if isinstance(value.get("detail"), str):  # FastAPI servers
-        return {"message": value["detail"]}
+    for holder in (value, value.get("message")):  # FastAPI servers; Mistral has it one level down
+        if isinstance(holder, dict) and (message := _detail(holder.get("detail"))):
+            return {"message": message}
     return value
+
+
+def _detail(detail: Any) -> str | None:
+    """FastAPI's ``detail``: a text, or a list of mistakes, each with the path to it and what is wrong there."""
+    if not isinstance(detail, list):
+        return _text(detail)
+    found = [item for item in detail if isinstance(item, dict) and isinstance(item.get("loc"), list)]
+    return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item.get('msg')}" for item in found) or None
 
 
 def kind_of(error: Mapping[str, Any], default: Kind) -> Kind:

@@ -31,6 +31,10 @@ HINTS = (
     "*input[].content[].logprobs",
     "reasoning.summary",  # how thoughts are shown
     "thinking.display",
+    "*.defer_loading",  # when a tool is loaded
+    "anthropic-beta",
+    "anthropic-beta.*",
+    "system",
     "system[]",  # Claude Code's billing line (anthropics/claude-code#68900)
 )
 

@@ -56,5 +56,17 @@ class Quirks:
     anthropic_version: str = "2023-06-01"
     """Messages: what requests that trigate writes declare; a Messages client's own header passes unchanged."""
 
+    billing_line: bool = True
+    """Messages: whether Claude Code's billing line goes along, which only Anthropic wants and which changes with every
+    request, so that nobody else's prompt cache would ever be hit (anthropics/claude-code#68900)."""
+
+    deferred_tools: Literal["native", "found", "all"] = "native"
+    """Tools with ``defer_loading``: ``native`` where the server searches them itself; else they are sent once the
+    client's own search has found them, or ``all`` of them at once. Translated, ``native`` means ``found``."""
+
     refused_fields: tuple[str, ...] = ()
-    """Top-level members that the server refuses: removed in both lanes and shown in ``x-trigate-dropped``."""
+    """Members that the server refuses (``store``, ``tools[].defer_loading``): removed in both lanes and shown in
+    ``x-trigate-dropped``."""
+
+    refused_betas: tuple[str, ...] = ()
+    """Messages: values of ``anthropic-beta`` that the server refuses, as shell patterns: removed and shown likewise."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
-from harness import eventually
+from harness import START_SECONDS, eventually
 
 PLACES = ("/usr/lib/postgresql/*/bin/initdb", "/usr/pgsql-*/bin/initdb", "/usr/local/pgsql/bin/initdb")
 MISSING = "needs PostgreSQL's server (apt-get install postgresql)"
@@ -59,14 +59,14 @@ class Server:
                 [self.bin / "postgres", "-D", self.directory / "data", *options],
                 stdout=log, stderr=log, **_other_user(),  # type: ignore[call-overload]
             )  # fmt: skip
-        eventually(self._is_ready, 30, "PostgreSQL")
+        eventually(self._is_ready, START_SECONDS, "PostgreSQL")
 
     def stop(self, number: int = signal.SIGQUIT) -> None:
         """SIGQUIT: at once, as in a crash; SIGINT: in order, its clients' connections closed."""
         if self.process is not None:
             self.process.send_signal(signal.SIGCONT)
             self.process.send_signal(number)
-            self.process.wait(20)
+            self.process.wait(START_SECONDS)
             self.process = None
 
     def signal_all(self, number: int) -> None:
@@ -92,7 +92,7 @@ class Server:
         assert self.process is not None
         assert self.process.poll() is None, (self.directory / "log").read_text()
         try:
-            psycopg.connect(self.url).close()
+            psycopg.connect(self.url, connect_timeout=5).close()
         except psycopg.OperationalError:
             return False
         return True
@@ -100,15 +100,18 @@ class Server:
 
 @contextlib.contextmanager
 def running_server(bin: Path) -> Iterator[Server]:
-    with tempfile.TemporaryDirectory(prefix="tg-pg-") as name:  # short: a socket's path has 107 characters
+    # Short, as a socket's path has 107 characters, and where another user may go.
+    with tempfile.TemporaryDirectory(prefix="tg-pg-", dir="/tmp") as name:
         directory = Path(name)
         other = _other_user()
         if other:
             os.chown(directory, int(str(other["user"])), int(str(other["group"])))
-        subprocess.run(
-            [bin / "initdb", "-D", directory / "data", "-A", "trust", "-U", "someone", "-E", "UTF8", "--no-sync"],
-            check=True, capture_output=True, cwd=directory, **other,  # type: ignore[call-overload]
+        options = ("-A", "trust", "-U", "someone", "-E", "UTF8", "--no-locale", "--no-sync")
+        made = subprocess.run(
+            [bin / "initdb", "-D", directory / "data", *options], cwd=directory, timeout=2 * START_SECONDS, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **other,  # type: ignore[call-overload]
         )  # fmt: skip
+        assert made.returncode == 0, made.stdout
         server = Server(bin, directory)
         server.start()
         try:

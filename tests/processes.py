@@ -3,14 +3,15 @@
 import contextlib
 import os
 import signal
-import time
 from pathlib import Path
+
+from harness import eventually
 
 
 def workers(supervisor: int) -> set[int]:
     """The processes that ``serve --workers`` has started."""
     found: list[str] = []
-    with contextlib.suppress(FileNotFoundError):  # a thread or a child may be gone by now
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread or a child may be gone by now
         for file in Path(f"/proc/{supervisor}/task").glob("*/children"):  # a child belongs to one thread
             found += file.read_text().split()
         return {int(pid) for pid in found if b"--fd" in Path(f"/proc/{pid}/cmdline").read_bytes()}
@@ -52,8 +53,7 @@ def is_running(pid: int) -> bool:
 def stop(pid: int) -> None:
     """Keep a process, which then takes no signals but SIGKILL and SIGCONT, from running; when that has come true."""
     os.kill(pid, signal.SIGSTOP)
-    while state(pid) != "T":
-        time.sleep(0.001)
+    eventually(lambda: state(pid) == "T", what="standing still")
 
 
 def state(pid: int) -> str:

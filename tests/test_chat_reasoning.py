@@ -58,6 +58,7 @@ def test_reasoning_that_comes_back_is_a_seal_or_native():
                 "hm",
                 native={"reasoning": "hm", "reasoning_details": [{"type": "reasoning.text"}]},
                 at="messages[2].reasoning",
+                beside=("messages[2].reasoning_details",),
             )
         ],
         [],
@@ -307,3 +308,11 @@ def test_a_reasoning_item_of_responses_comes_back_through_a_chat_client():
 
 
 OTHER_ACCOUNT = Issuer(ISSUER.provider, "another")
+
+
+def test_reasoning_that_is_said_twice_is_named_twice_where_it_cannot_go():
+    talk = {"role": "assistant", "content": "a", "reasoning_content": "hm", "reasoning": "hm"}
+    call = asked(talk, {"role": "user", "content": "again"})
+    for api in ("messages", "responses"):
+        dropped = CODECS[api].write_request(call, Recipient("m", ISSUER)).dropped
+        assert {"messages[].reasoning_content", "messages[].reasoning"} <= set(dropped)

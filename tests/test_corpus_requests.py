@@ -4,7 +4,6 @@ Every value of a request is in the provider's request, or is named as dropped, o
 Pure: no process, no socket.
 """
 
-import contextlib
 import json
 import re
 from collections import Counter
@@ -381,24 +380,6 @@ ACCOUNTS: tuple[Account, ...] = (
     Account("messages", "chat|responses", r".*\.source\.media_type", "a text is sent as text", among("text/plain")),
 )  # fmt: skip
 
-# Losses that are known and not right. A row whose loss is gone fails until it is taken out.
-KNOWN: tuple[tuple[str, str, str, str], ...] = (
-    (
-        "chat",
-        "messages|responses",
-        r"messages\[\]\.reasoning",
-        "stands beside the same reasoning_content, and only that is named",
-    ),
-    ("responses", "responses", r"input\[\]\.namespace", "a lone tool's namespace is not given back to its own API"),
-)
-
-
-def is_known(request: Request, upstream: Api, path: str) -> bool:
-    return any(
-        re.fullmatch(client, request.api) and re.fullmatch(to, upstream) and re.fullmatch(lost, path)
-        for client, to, lost, _ in KNOWN
-    )
-
 
 @pytest.mark.parametrize(("request_", "upstream"), CELLS)
 def test_nothing_of_a_recorded_request_is_lost_in_silence(request_: Request, upstream: Api) -> None:
@@ -411,7 +392,7 @@ def test_nothing_of_a_recorded_request_is_lost_in_silence(request_: Request, ups
             assert is_expected(request_, upstream, failed.message), failed.message
             assert failed.param
         else:
-            assert (to.model, [path for path in losses if not is_known(request_, upstream, path)]) == (to.model, [])
+            assert (to.model, list(losses)) == (to.model, [])
 
 
 @pytest.mark.parametrize(("request_", "upstream"), CELLS)
@@ -432,27 +413,6 @@ def places(value: Json, at: str = "") -> set[str]:
     for inner in value if isinstance(value, list) else ():
         found |= places(inner, f"{at}[]")
     return found
-
-
-@pytest.mark.parametrize(
-    "row",
-    [pytest.param(row, id=f"{row[0]}-to-{row[1]}-{row[2]}", marks=pytest.mark.xfail(reason=row[3], strict=True))
-     for row in KNOWN],
-)  # fmt: skip
-def test_a_known_loss_is_gone(row: tuple[str, str, str, str]) -> None:
-    client, to, lost, _ = row
-    for request, upstream in (cell.values for cell in CELLS):
-        if re.fullmatch(client, request.api) and re.fullmatch(to, upstream):
-            assert not [path for path in losses_anywhere(request, upstream) if re.fullmatch(lost, path)], request.key
-
-
-def losses_anywhere(request: Request, upstream: Api) -> set[str]:
-    """What is lost in silence with any of the models; nothing where the request is refused."""
-    lost: set[str] = set()
-    for to in RECIPIENTS[upstream]:
-        with contextlib.suppress(GatewayError):
-            lost |= set(silent_losses(request, upstream, to))
-    return lost
 
 
 def test_the_number_of_requests_is_known() -> None:

@@ -4,6 +4,7 @@ import base64
 import builtins
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import postgres
@@ -109,15 +110,20 @@ async def test_a_server_that_is_down_at_the_start_is_a_warning(caplog, tmp_path)
     await store.aclose()
 
 
-async def test_a_server_that_is_there_is_used():
+@pytest.fixture
+def server() -> Iterator[postgres.Server]:
     bin = postgres.binaries()
     if bin is None:
         pytest.skip(postgres.MISSING)
-    with postgres.running_server(bin) as server:
-        store = await open_store(config(type="postgres", connection_string=server.url))
-        await store.put([NODE])
-        assert await store.get("", "r1") == NODE
-        await store.aclose()
+    with postgres.running_server(bin) as running:
+        yield running
+
+
+async def test_a_server_that_is_there_is_used(server):
+    store = await open_store(config(type="postgres", connection_string=server.url))
+    await store.put([NODE])
+    assert await store.get("", "r1") == NODE
+    await store.aclose()
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ async def test_a_good_end_closes_the_channel_without_a_failure(autojump_clock):
 async def test_limits_on_silence(autojump_clock, upstream, failed, seconds):
     begun = trio.current_time()
     last = (await pumped(upstream, LIMITS) or [None])[-1]
-    assert trio.current_time() - begun == pytest.approx(seconds, abs=0.01)
+    assert seconds <= trio.current_time() - begun + 1e-6 <= 1.01 * seconds + 0.01
     if failed is None:
         assert not isinstance(last, Failed)
     else:

@@ -1,7 +1,6 @@
-"""The README and the pages of docs: what they tell a reader to do works, and the page of keys has every key."""
+"""The README and the pages of docs: what they tell a reader to do works."""
 
 import contextlib
-import itertools
 import re
 import shlex
 import subprocess
@@ -10,17 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import anthropic
-import attrs
 import openai
 import pytest
-import yaml
 from command_line import Started, demo, run
 from harness import ROOT, START_SECONDS
 
-from gateway import schema
 from gateway.__main__ import main
 from gateway.config import load
-from providers.quirks import Quirks
 
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -184,102 +179,6 @@ def test_check_says_what_the_readme_shows(configured):
     file = configured / "trigate.yaml"
     file.write_text(file.read_text().replace("access_key: $ANTHROPIC", "acces_key: $ANTHROPIC"))
     assert run("check", cwd=configured, env={"ANTHROPIC_API_KEY": "sk"}).stderr in fenced(README, "")
-
-
-# The page of keys
-
-
-KEYS = (ROOT / "docs" / "configuration.md").read_text()
-ROWS = re.compile(r"^\| `([^`]+)` \|(.*)\|$", re.M)
-PLACES = {
-    "Root": schema.RawConfig,
-    "listeners": schema.RawListener,
-    "model_providers": schema.RawEntry,
-    "model_aliases": schema.RawAlias,
-    "client_keys": schema.RawClientKey,
-    "state_storage": schema.RawStateStorage,
-    "timeouts": schema.RawTimeouts,
-    "limits": schema.RawLimits,
-    "overrides": schema.RawOverrides,
-}
-WITHOUT_EFFECT = {
-    "": schema.RawConfig,
-    "listeners[].": schema.RawListener,
-    "listeners.": schema.RawLegacyListeners,
-    "model_providers[].": schema.RawEntry,
-    "overrides.": schema.RawOverrides,
-}
-
-
-def rows(text: str) -> dict[str, str]:
-    """The first column of the tables in ``text``, and what stands behind it. No key is there twice."""
-    found = ROWS.findall(text)
-    assert len(dict(found)) == len(found)
-    return dict(found)
-
-
-def fields(kind: type, effective: bool) -> set[str]:
-    return {
-        field.name
-        for field in attrs.fields(kind)
-        if (schema.ACCEPTED not in field.metadata) == effective and field.name != "unknown"
-    }
-
-
-@pytest.mark.parametrize("place", PLACES)
-def test_the_page_has_every_key_that_is_read_and_no_other(place):
-    text = re.split(r"^### ", section(KEYS, place), flags=re.M)[0]
-    assert set(rows(text)) == fields(PLACES[place], effective=True)
-
-
-def test_the_page_has_the_older_listeners():
-    text = section(KEYS, "listeners").partition("### The older form")[2]
-    traffic = {f"egress_traffic.{name}" for name in fields(schema.RawTraffic, effective=True)}
-    assert set(rows(text)) == traffic | fields(schema.RawLegacyListeners, effective=True)
-
-
-def test_the_page_has_every_quirk():
-    assert set(rows(section(KEYS, "model_providers").partition("### quirks")[2])) == {
-        field.name for field in attrs.fields(Quirks)
-    }
-
-
-def test_the_page_has_every_key_without_effect_and_says_why():
-    expected = {
-        prefix + field.name: field.metadata[schema.ACCEPTED]
-        for prefix, kind in WITHOUT_EFFECT.items()
-        for field in attrs.fields(kind)
-        if schema.ACCEPTED in field.metadata
-    }
-    assert {key: why.strip() for key, why in rows(section(KEYS, "Accepted without effect")).items()} == expected
-
-
-def test_no_class_of_the_schema_is_missing_above():
-    known = {*PLACES.values(), *WITHOUT_EFFECT.values(), schema.RawTraffic}
-    assert {value for name, value in vars(schema).items() if name.startswith("Raw")} == known
-
-
-def test_the_defaults_on_the_page_are_the_real_ones():
-    bare = load_text("version: v0.3.0\nmodel_providers: [{model: openai/gpt-4o}]")
-    told = {key: cells.split("|")[1].strip() for key, cells in itertools.chain(
-        rows(section(KEYS, "Root")).items(), rows(section(KEYS, "timeouts")).items(),
-        rows(section(KEYS, "limits")).items())}  # fmt: skip
-    written = yaml.safe_dump(
-        {
-            "version": "v0.3.0",
-            "model_providers": [{"model": "openai/gpt-4o"}],
-            "timeouts": {key: told[key].strip("`") for key in ("connect", "first_byte", "idle")},
-            "limits": {key: told[key].strip("`") for key in fields(schema.RawLimits, effective=True)},
-            **{key: told[key].strip("`") for key in ("drain", "drain_delay", "keep_alive")},
-        }
-    )
-    assert load_text(written) == bare
-
-
-def load_text(text: str):
-    from gateway.config import from_mapping
-
-    return from_mapping(yaml.safe_load(text))
 
 
 def test_python_is_as_new_as_the_readme_says():

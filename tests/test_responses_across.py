@@ -161,6 +161,19 @@ def test_a_namespaced_tool_works_all_the_way() -> None:
     assert messages[1]["tool_calls"][0]["function"]["name"] == "agents__close"
 
 
+def test_a_lone_tools_namespace_goes_back_to_its_own_api_alone() -> None:
+    """OpenAI's tool search gives a function that it has loaded a namespace of the same name."""
+    item = {"type": "function_call", "call_id": "c1", "name": "get", "namespace": "get", "arguments": "{}"}
+    output = {"type": "function_call_output", "call_id": "c1", "output": "x"}
+    call = read(input=[{"role": "user", "content": "x"}, item, output])
+    sent = RESPONSES.write_request(call, Recipient("up", US))
+    assert json.loads(sent.body)["input"][1] == item
+    for codec in (CHAT, MESSAGES):
+        other = codec.write_request(call, Recipient("up", US))
+        assert b"namespace" not in other.body
+        assert other.dropped == ()
+
+
 # Reasoning that survives
 
 

@@ -407,7 +407,7 @@ class Clients:
     async def stalled(self, api: str, model: str, over: trio.Event) -> None:
         """Take the beginning of an endless answer, then nothing until the gateway is gone."""
         async with await self._connect() as stream:
-            stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**17)  # a smaller one takes seconds to read out
             asked = self._ask(stream, "flood", api, model, True)
             await stream.send_all(asked.data)
             await stream.receive_some(100)
@@ -418,7 +418,8 @@ class Clients:
                 while True:
                     await wire.more()
             except (Cut, trio.BrokenResourceError):
-                if any(mark in wire.buffer for mark in SUCCESS) or wire.buffer.endswith(b"0\r\n\r\n"):
+                ended = wire.buffer.endswith(b"0\r\n\r\n") and not any(mark in wire.buffer for mark in FAILURE)
+                if ended or any(mark in wire.buffer for mark in SUCCESS):
                     self.tally.wrong.append(f"{asked}: looked complete: {wire.buffer[-300:]!r}")
 
 

@@ -369,7 +369,7 @@ class _Connection(http.server.BaseHTTPRequestHandler):
         headers = tuple((name.lower(), value) for name, value in self.headers.items())
         self._send(self.upstream.answer(Seen(self.command, path, query, headers, body)))
 
-    do_GET = do_POST
+    do_GET = do_DELETE = do_POST
 
     def _send(self, raw: Raw) -> None:
         if raw.end == "hang" and not raw.pieces:

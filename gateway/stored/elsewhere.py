@@ -5,16 +5,18 @@ is. With keys only what was written down when the response was made is asked for
 its clients.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from urllib.parse import quote
 
 import attrs
 import msgspec
 from quart import Response, request
 
+from gateway.calling import Calling
 from gateway.exchange import JSON_HEADERS, Exchange
 from gateway.incoming import Incoming
-from gateway.ledger import Ledger
+from gateway.ledger import Ledger, Record
 from gateway.routing import Router, Target
 from gateway.scope import current_scope
 from gateway.service import Service
@@ -34,19 +36,27 @@ class Elsewhere:
         self._keepers = tuple(_keepers(service.router))
 
     async def __call__(self, id: str) -> Response | None:
-        """The first answer that is not a 404. Raises ``GatewayError`` for the client's own mistakes alone."""
+        """The first good answer, else the first failure that is not a 404: a provider that is down does not hide what
+        another one has. Raises ``GatewayError`` for the client's own mistakes alone."""
         keepers = await self._asked(id)
         if not keepers:
             return None
         body = await plain_body(self._service.limits.request_body)
+        refusal: Callable[[], Response] | None = None
         for target in keepers:
-            if (response := await self._ask(target, body)) is not None:
-                return response
-        return None
+            exchange, incoming, calling = self._prepared(target, body)
+            try:
+                return await self._ask(exchange, incoming, calling)
+            except GatewayError as error:
+                if error.failed.status != 404 and refusal is None:
+                    refusal = partial(exchange.refuse, error.failed)
+        return None if refusal is None else refusal()
 
     async def _asked(self, id: str) -> tuple[Target, ...]:
-        if not owner() or self._service.store is None:
+        if not owner():
             return self._keepers
+        if self._service.store is None:  # nobody knows whose it is
+            return ()
         with patience("look up whose it is"):
             node = await self._service.store.get(owner(), id)
         if node is None or node.kind != "foreign":
@@ -54,22 +64,27 @@ class Elsewhere:
         entry = msgspec.json.decode(node.body)["entry"]
         return tuple(target for target in self._keepers if target.entry.name == entry)
 
-    async def _ask(self, target: Target, body: bytes) -> Response | None:
-        record = record_of("responses", self._ledger)
-        record.target = target.entry.provider.id
-        incoming = Incoming("responses", body, {}, None, request.args.get("stream") == "true")
-        exchange = Exchange(self._service, "responses", asked_by_client(), current_scope(), record)
+    def _prepared(self, target: Target, body: bytes) -> tuple[Exchange, Incoming, Calling]:
+        """The same request to ``target``, its body as it is."""
+        exchange = Exchange(self._service, "responses", asked_by_client(), current_scope(), self._record(target))
+        incoming = Incoming("responses", body, {}, target.model, request.args.get("stream") == "true")
         calling = exchange.call(incoming, attrs.evolve(target, url=_address(target)))
         calling.method = request.method
-        try:
-            if incoming.stream:
-                return await exchange.answer_to(incoming, calling)
-            response, answer = await calling.fetch()
-        except GatewayError as error:
-            return None if error.failed.status == 404 else exchange.refuse(error.failed)
+        return exchange, incoming, calling
+
+    async def _ask(self, exchange: Exchange, incoming: Incoming, calling: Calling) -> Response:
+        """Raises ``GatewayError``."""
+        if incoming.stream:
+            return await exchange.answer_to(incoming, calling)
+        response, answer = await calling.fetch()
         calling.hear(response)
-        record.whole = True
+        exchange.record.whole = True
         return exchange.respond(calling.redact(answer), response.status, (*JSON_HEADERS, *calling.passed))
+
+    def _record(self, target: Target) -> Record:
+        record = record_of("responses", self._ledger)
+        record.target = target.entry.provider.id
+        return record
 
 
 def _keepers(router: Router) -> Iterator[Target]:

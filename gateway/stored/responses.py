@@ -16,7 +16,7 @@ from gateway.state.bodies import Object, StoredHead, StoredTurn, head_id, read_h
 from gateway.state.store import Node, Store
 from gateway.stored.answers import Elsewhere, View, about, kept, owner, there
 from gateway.stored.listing import listed, read_flag, read_number
-from gateway.turns.background import RUNNING, Background
+from gateway.turns.background import RUNNING, Background, log_of
 from gateway.turns.keeping import patience, unavailable
 from providers.responses import kept as formats
 from streams.errors import GatewayError, invalid
@@ -71,9 +71,8 @@ class StoredResponses:
         if turn.status in RUNNING:
             message = "the response is still being made, by another process of the gateway: ask for it without stream"
             raise invalid(message, "stream")
-        log = head.log or formats.replay(_response(turn, head))
         try:
-            return _stream(formats.after(log, starting_after))
+            return _stream(formats.after(log_of(turn, head), starting_after))
         except ValueError as error:
             raise unavailable(f"could not read the stream again: {error}") from None
 

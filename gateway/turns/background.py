@@ -5,7 +5,9 @@ client may come back for it, to any worker. A worker that runs one leaves a mark
 without a fresh mark has lost its worker, and is told as failed.
 """
 
+import contextlib
 import logging
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -18,16 +20,16 @@ from quart import Response
 from gateway.errors import MISTAKE
 from gateway.ledger import Ledger, Record
 from gateway.scope import ChannelBody, Scope
-from gateway.state.bodies import head_body, head_id, read_head, read_turn, turn_body
-from gateway.state.store import Node, Store, Unavailable
+from gateway.state.bodies import StoredHead, StoredTurn, head_body, head_id, read_head, read_turn, turn_body
+from gateway.state.store import Changed, Node, Store, Unavailable
 from gateway.turns.keeping import patience
 from gateway.turns.kept import KeptTurn
 from providers.codec import Reply
-from providers.responses.kept import after
+from providers.responses.kept import after, replay
 from providers.responses.output import Head
+from streams import sse
 from streams.errors import GatewayError
 from streams.pipe import WRITES_QUEUED, Heartbeat
-from streams.sse import COMMENT_PING
 
 log = logging.getLogger("trigate")
 
@@ -39,6 +41,7 @@ STALE = 15.0
 
 RUNNING = ("queued", "in_progress")
 
+_LAST = tuple(b"event: response.%b\n" % word for word in (b"completed", b"failed", b"incomplete"))
 _LOST = {"code": "server_error", "message": "the gateway stopped before the answer was complete"}
 
 
@@ -58,17 +61,24 @@ class Run:
 
 
 class Live:
-    """A turn that is running here. ``pieces`` are its stream's whole events so far, in memory until it ends."""
+    """A turn that is running here. ``events`` are those of its stream so far, in memory until it ends."""
 
     def __init__(self) -> None:
         self.scope = trio.CancelScope()
-        self.pieces: list[bytes] = []
+        self.events: list[bytes] = []
         self.over = False
+        self._splitter = sse.Splitter(limit=sys.maxsize)  # what goes out has been limited already
         self._changed = trio.Event()
 
     def add(self, data: bytes) -> None:
-        self.pieces.append(data)
+        """``data`` may end in the midst of an event: a large one comes in several writes. Keep-alives are left out."""
+        self.events += [raw for raw in self._splitter.feed(data) if not raw.startswith(b":")]
         self._wake()
+
+    @property
+    def told(self) -> bool:
+        """Whether the stream has come to its end."""
+        return bool(self.events) and self.events[-1].startswith(_LAST)
 
     def end(self) -> None:
         self.over = True
@@ -95,6 +105,11 @@ class Background:
         self._idle = trio.Event()
         self._idle.set()
         self.nursery: trio.Nursery | None = None
+
+    @property
+    def running(self) -> int:
+        """How many turns run here."""
+        return len(self._live)
 
     async def start(self, run: Run) -> bytes:
         """Begin a turn, and go on without it: its response as it is now. Raises ``GatewayError`` (503) if the turn
@@ -148,11 +163,27 @@ class Background:
     async def _end(self, run: Run, live: Live) -> None:
         if not run.turn.kept:
             await self._put(run.turn.nodes(_broken_off(run, live), b"")[0])
+        if not live.told:
+            live.add(await self._untold(run, len(live.events)))
         live.end()
         del self._live[run.owner, run.turn.id]
         self._ledger.settle(run.record, disconnected=live.scope.cancelled_caught)
         if not self._live:
             self._idle.set()
+
+    async def _untold(self, run: Run, count: int) -> bytes:
+        """The stored stream behind its first ``count`` events: all of a turn that was not asked for as a stream, the
+        end of one that was cancelled."""
+        owner, id = run.owner, run.turn.id
+        try:
+            with patience("read the response's end"):
+                node, head = await self._store.get(owner, id), await self._store.get(owner, head_id(id))
+                if node is None or head is None:  # deleted
+                    return b""
+                return after(log_of(read_turn(node.body), read_head(head.body)), count - 1)
+        except (GatewayError, ValueError) as error:
+            log.warning("response %s: its followers are not told its end: %s", id, error)
+            return b""
 
     async def _put(self, nodes: list[Node]) -> None:
         try:
@@ -177,7 +208,7 @@ class Background:
         async def tell() -> None:
             seen, wanted = 0, starting_after < 0
             while True:
-                data, seen, over = b"".join(live.pieces[seen:]), len(live.pieces), live.over
+                data, seen, over = b"".join(live.events[seen:]), len(live.events), live.over
                 if not wanted:
                     data = after(data, starting_after)
                     wanted = bool(data)
@@ -186,12 +217,12 @@ class Background:
                     heart.sent()
                 if over:
                     return
-                if seen == len(live.pieces):
+                if seen == len(live.events) and not live.over:  # both may have changed while it was sent
                     await live.changed()
 
         def beat() -> None:
             if not to.statistics().current_buffer_used:
-                to.send_nowait(COMMENT_PING)
+                to.send_nowait(sse.COMMENT_PING)
 
         heart = Heartbeat(self._keep_alive, beat)
         try:
@@ -231,7 +262,15 @@ class Background:
             return
         response = {**read_head(head.body).response, "status": "failed", "error": _LOST}
         body = turn_body("failed", turn.input, turn.output)
-        await self._store.put([attrs.evolve(node, body=body), attrs.evolve(head, body=head_body(response, b""))])
+        with contextlib.suppress(Changed):  # it has come to its own end
+            failed = [attrs.evolve(node, body=body), attrs.evolve(head, body=head_body(response, b""))]
+            await self._store.put(failed, expect=node)
+
+
+def log_of(turn: StoredTurn, head: StoredHead) -> bytes:
+    """The events of a stored response, as they were or as they would have been. Raises ``ValueError`` for one that is
+    still being made."""
+    return head.log or replay({**head.response, "status": turn.status, "output": turn.output})
 
 
 def _mark_id(id: str) -> str:

@@ -95,10 +95,11 @@ class Recalled:
 
 
 @contextlib.contextmanager
-def patience(doing: str) -> Iterator[None]:
-    """A block that waits for the store. Raises ``GatewayError`` (503) where that is down or takes too long."""
+def patience(doing: str, *, shield: bool = False) -> Iterator[None]:
+    """A block that waits for the store. Raises ``GatewayError`` (503) where that is down or takes too long. With
+    ``shield`` only that ends it, and no cancellation."""
     try:
-        with trio.fail_after(STORE_SECONDS):
+        with trio.fail_after(STORE_SECONDS, shield=shield):
             yield
     except trio.TooSlowError:
         raise unavailable(f"could not {doing}: the store did not answer within {STORE_SECONDS:g} s") from None

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import attrs
@@ -16,14 +16,15 @@ from gateway.turns.keeping import Wish, patience
 from providers.codec import Reply, Writer
 from providers.failures import last_event
 from providers.responses.ids import own_id
-from providers.responses.kept import EventLog, stored_input
+from providers.responses.kept import EventLog, after, stored_input
 from streams import sse
 from streams.errors import GatewayError
-from streams.events import Begin, Failed
+from streams.events import Begin, Event, Failed
 from streams.fold import Answer
 
 if TYPE_CHECKING:
     from providers.responses import TurnWriter
+    from providers.responses.writer import Interruption
 
 log = logging.getLogger("trigate")
 
@@ -44,7 +45,7 @@ class KeptTurn:
         self._parent = parent
         self._input = input
         self._log = EventLog()
-        self._writer: TurnWriter | None = None
+        self._writer: _Noting | None = None
         self._told = wish.background  # the client knows the id
         self.kept = False
         """It is stored as it ended."""
@@ -65,8 +66,8 @@ class KeptTurn:
         return attrs.evolve(reply, id=self.id, state=state)
 
     def writer(self, writer: Writer) -> Writer:
-        self._writer = cast("TurnWriter", writer)  # the codec of this API has no other
-        return writer
+        self._writer = _Noting(cast("TurnWriter", writer))  # the codec of this API has no other
+        return self._writer
 
     async def passing(self, data: bytes, seen: Seen) -> bytes:
         self._told = self._told or seen.committed
@@ -76,7 +77,7 @@ class KeptTurn:
         if not (seen.over and self._told) or self._writer is None or self._writer.response is None:
             return data
         try:
-            await self._keep(self._writer.response, self._log.close())
+            await self._keep(self._writer.left or self._writer.response, self._log.close())
         except GatewayError as error:
             if seen.failed is not None:  # worse has happened
                 log.warning("response %s: %s", self.id, error.failed.message)
@@ -91,8 +92,10 @@ class KeptTurn:
     async def broken_off(self) -> None:
         if self._store is None or not self._told or self._writer is None or self._writer.response is not None:
             return
+        response = self._writer.interrupted("cancelled")
+        self._log.add(_cancelled(response, after(self._log.close()).count(b"\n\n")))
         try:
-            await self._keep(self._writer.interrupted("cancelled"), self._log.close())
+            await self._keep(response, self._log.close())
         except GatewayError as error:
             log.warning("response %s is not stored: %s", self.id, error.failed.message)
 
@@ -111,11 +114,11 @@ class KeptTurn:
         return body
 
     async def _keep(self, response: Object, events: bytes) -> None:
-        """Raises ``GatewayError`` (503)."""
+        """Raises ``GatewayError`` (503). A client that leaves while its turn is being stored does not undo it."""
         if self._store is None:
             return
         nodes, items = self.nodes(response, events)
-        with patience("store the response"):
+        with patience("store the response", shield=True):
             if self._wish.conversation is None:
                 await self._store.put(nodes)
             else:
@@ -123,10 +126,14 @@ class KeptTurn:
                 await conversations.append(self._store, self._owner, self._wish.conversation, items, *stored)
         self.kept = True
 
+    @cached_property
+    def _own_items(self) -> list[dict[str, Any]]:
+        """The client's input. A turn that is stored twice has its items under the same ids."""
+        return stored_input(None if self._input is None else msgspec.json.decode(self._input))
+
     def nodes(self, response: Object, events: bytes) -> tuple[list[Node], list[Any]]:
         """What is stored of ``response``, and the items that it adds to its conversation."""
-        own = None if self._input is None else msgspec.json.decode(self._input)
-        input, output, status = stored_input(own), response["output"], response["status"]
+        input, output, status = self._own_items, response["output"], response["status"]
         ids = tuple(item["id"] for item in (*input, *output) if isinstance(item.get("id"), str))
         turn = Node(self.id, self._owner, "response", turn_body(status, input, output), self._parent, ids)
         head = Node(head_id(self.id), self._owner, "head", head_body(response, events), self.id)
@@ -137,6 +144,36 @@ class KeptTurn:
         response = event["response"]
         begin = Begin(self.id, response["model"], response["created_at"])
         return last_event("responses", failed, begin, event["sequence_number"])
+
+
+class _Noting:
+    """A writer, and what there was of the answer when it failed: its last event tells whole items alone."""
+
+    def __init__(self, writer: "TurnWriter") -> None:
+        self._writer = writer
+        self.left: Object | None = None
+
+    @property
+    def response(self) -> Object | None:
+        return self._writer.response
+
+    def send(self, event: Event) -> bytes:
+        if isinstance(event, Failed) and self._writer.response is None:
+            self.left = self._writer.interrupted("failed", event)
+        return self._writer.send(event)
+
+    def ping(self) -> bytes:
+        return self._writer.ping()
+
+    def interrupted(self, status: "Interruption") -> Object:
+        return self._writer.interrupted(status)
+
+
+def _cancelled(response: Object, number: int) -> bytes:
+    """The end of a stream that was not told to its end: the API has no event for an answer that was cancelled."""
+    error = {"code": "server_error", "message": "the response was cancelled"}
+    members = {"sequence_number": number, "response": {**response, "status": "failed", "error": error}}
+    return sse.event("response.failed", {"type": "response.failed", **members})
 
 
 def _not_stored(event: Object) -> bytes:
@@ -155,12 +192,15 @@ def _in_place_of_last(data: bytes, write: Any) -> bytes:
 
 
 class ForeignTurn:
-    """A ``Keeping`` of whose response a provider keeps."""
+    """A ``Keeping`` of whose response a provider keeps. One ``in_background`` is noted as soon as its client may know
+    its id, for the client may lose its connection and come back."""
 
-    def __init__(self, store: Store, owner: str, entry: str) -> None:
+    def __init__(self, store: Store, owner: str, entry: str, in_background: bool = False) -> None:
         self._store = store
         self._owner = owner
         self._entry = entry
+        self._in_background = in_background
+        self._noted = False
 
     def reply(self, reply: Reply) -> Reply:
         return reply
@@ -169,7 +209,8 @@ class ForeignTurn:
         return writer
 
     async def passing(self, data: bytes, seen: Seen) -> bytes:
-        if seen.over and seen.committed:
+        if seen.committed and (seen.over or self._in_background) and not self._noted:
+            self._noted = True
             await self.note(seen.begin.id)
         return data
 

@@ -63,7 +63,7 @@ async def recall_turn(memory: Memory, incoming: Incoming, target: Target) -> Rec
 
     Raises ``GatewayError``: 400 for what is not there or cannot be continued, 503 where the store cannot say."""
     wish = read_wish(incoming)
-    if not _is_kept_here(memory, wish, target):
+    if not _is_kept_here(memory, incoming, target, wish):
         return await _kept_elsewhere(memory, incoming, target, wish)
     store = memory.local or memory.store
     if store is None:
@@ -82,10 +82,12 @@ async def recall_turn(memory: Memory, incoming: Incoming, target: Target) -> Rec
     return Recalled(recalled, attrs.evolve(target, lane="hub"), turn, headers)
 
 
-def _is_kept_here(memory: Memory, wish: Wish, target: Target) -> bool:
+def _is_kept_here(memory: Memory, incoming: Incoming, target: Target, wish: Wish) -> bool:
     if target.lane == "hub" or target.entry.keeps_own:
         return True
     if is_ours(wish.previous) or is_ours(wish.conversation):
+        return True
+    if wish.refers and any(map(is_ours, references(_decoded(incoming, "input")))):
         return True
     return memory.local is not None and not wish.stores  # over HTTP no provider continues what it does not store
 
@@ -104,6 +106,8 @@ def _continued(incoming: Incoming, target: Target, own: Items | None, earlier: I
     members = {name: raw for name, raw in incoming.members.items() if name not in _OWN_MEMBERS}
     if own is not None:
         members["input"] = msgspec.Raw(msgspec.json.encode(own))
+    elif earlier and _decoded(incoming, "input") is None:  # nothing new, as when a conversation is to be compacted
+        members["input"] = msgspec.Raw(b"[]")
     if target.api == "responses":
         members["store"] = msgspec.Raw(b"false")
     return attrs.evolve(incoming, body=msgspec.json.encode(members), members=members, earlier=tuple(earlier))
@@ -162,13 +166,20 @@ async def _own_input(store: Store, owner: str, incoming: Incoming, earlier: Item
 
 
 async def _kept_elsewhere(memory: Memory, incoming: Incoming, target: Target, wish: Wish) -> Recalled:
-    """The provider keeps its turns. With keys at the door one client's are still not another's."""
-    if memory.store is None or not memory.owner:
+    """The provider keeps its turns. With keys at the door one client's are still not another's: whose they are is
+    written down here, and where nothing is, nobody is taken for their owner."""
+    if not memory.owner:
+        return Recalled(incoming, target)
+    if memory.store is None:
+        _refuse_without_store(wish)
         return Recalled(incoming, target)
     if wish.previous is not None:
         with patience("look the previous response up"):
             node = await memory.store.get(memory.owner, wish.previous)
         if node is None or node.kind != "foreign":
             raise not_found(wish.previous)
-    keeping = ForeignTurn(memory.store, memory.owner, target.entry.name) if wish.stores else None
-    return Recalled(incoming, target, keeping)
+    if wish.conversation is not None:  # what is made with a key is made here
+        raise conversations.missing(wish.conversation)
+    if not wish.stores:
+        return Recalled(incoming, target)
+    return Recalled(incoming, target, ForeignTurn(memory.store, memory.owner, target.entry.name, wish.background))

@@ -40,6 +40,7 @@ WAITING: Final = 32
 the connection is closed: whoever does not wait for answers must not fill our memory."""
 
 GOING_AWAY: Final = (1001, "the gateway is shutting down: connect again")
+REPLACED: Final = (1001, "the gateway has a new configuration: connect again")
 TOO_MANY: Final = (1008, "too many requests wait for the answer under way")
 OUR_MISTAKE: Final = (1011, MISTAKE.message)  # 1000 would say that all is well
 
@@ -146,11 +147,12 @@ class _Connection:
         closing = TOO_MANY
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._listen, nursery.cancel_scope)
-            nursery.start_soon(self._stop)
+            nursery.start_soon(self._stop, self._service.lifecycle.closing)
+            nursery.start_soon(self._stop, self._service.replaced)
             async for frame in self._waiting:
                 self._waiting_size -= len(frame or b"")
                 await self._answer(frame)
-            closing = GOING_AWAY
+            closing = REPLACED if self._service.replaced.is_set() else GOING_AWAY
             nursery.cancel_scope.cancel()
         return closing
 
@@ -171,8 +173,8 @@ class _Connection:
             except trio.ClosedResourceError:  # shutting down: what waits is still answered, nothing more
                 self._waiting_size -= len(frame or b"")
 
-    async def _stop(self) -> None:
-        await self._service.lifecycle.closing.wait()
+    async def _stop(self, event: trio.Event) -> None:
+        await event.wait()
         self._put.close()
 
     async def _answer(self, frame: str | bytes | None) -> None:

@@ -266,8 +266,8 @@ def _reasoning(message: Fields, drops: Drops) -> Iterator[ThinkingPart]:
     if native:
         members["reasoning_details"] = native
     if members:
-        place = next(iter(members))
-        yield ThinkingPart("" if sealed else text, native=members, at=message.path(place))
+        place, *beside = map(message.path, members)
+        yield ThinkingPart("" if sealed else text, native=members, at=place, beside=tuple(beside))
 
 
 def _opened(seal: Seal) -> Iterator[Seal]:

@@ -2,7 +2,7 @@
 probabilities, limits, tiers."""
 
 from collections.abc import Mapping
-from typing import Any, assert_never
+from typing import Any
 
 from providers.call import Call, Control, Reasoning
 from providers.codec import Recipient
@@ -10,6 +10,7 @@ from providers.controls import BY_NAME
 from providers.effort import asked_level, known_level
 from providers.fields import Drops, join
 from providers.quirks import Quirks
+from providers.sampling import takes_sampling
 from streams.errors import invalid
 from streams.events import Api
 
@@ -84,23 +85,8 @@ def _limit(limit: Control) -> int:
     return int(limit.value)
 
 
-def takes_sampling(quirks: Quirks, effort: str | None) -> bool:
-    """Whether the model takes sampling parameters and log probabilities when it is asked for this effort."""
-    match quirks.sampling:
-        case "free":
-            return True
-        case "never":
-            return False
-        case "only_effort_none":
-            return effort == "none"
-        case "unless_thinking":
-            return effort is None or effort == "none"
-        case _:
-            assert_never(quirks.sampling)
-
-
 def _write_sampling(controls: Mapping[str, Control], quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
-    """Temperature and top_p, where the model takes them (truefoundry/models#2122, Soju06/codex-lb#538)."""
+    """Temperature and top_p, where the model takes them."""
     taken = takes_sampling(quirks, body.get("reasoning_effort"))
     for name in ("temperature", "top_p"):
         control = controls.get(name)

@@ -128,7 +128,9 @@ class _Writing:
                 if role != "user":
                     raise invalid(f"{part.at}: only text can be an instruction for this model", part.at)
                 yield self._medium(part) | self._marks(part)
-            case NativePart() | ThinkingPart() | RefusalPart() | CallPart():
+            case ThinkingPart():
+                self._drops.add(*part.places)
+            case NativePart() | RefusalPart() | CallPart():
                 self._drops.add(part.at)
             case _:
                 assert_never(part)
@@ -156,7 +158,8 @@ class _Writing:
                 case _:
                     assert_never(part)
         if not (pieces or refusals or calls):
-            self._drops.add(*(part.at for part in thoughts))  # a message of nothing but reasoning is refused
+            places = (place for part in thoughts for place in part.places)
+            self._drops.add(*places)  # a message of nothing but reasoning is refused
             return
         message: dict[str, Any] = {"role": "assistant"}
         if name:
@@ -178,7 +181,7 @@ class _Writing:
         for part in thoughts:
             native = self._native(part)
             if not native:
-                self._drops.add(part.at)
+                self._drops.add(*part.places)
             for field, value in native.items():
                 members[field] = members[field] + value if field in members else value
         return members

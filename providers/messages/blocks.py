@@ -172,7 +172,7 @@ class Prompt:
         if part.seal is None and part.native is not None and self._call.api == "messages":
             blocks = [part.native]
         if blocks is None:
-            self._drops.add(part.at)
+            self._drops.add(*part.places)
         return blocks or []
 
     def _result(self, part: ResultPart) -> Block:

@@ -5,7 +5,6 @@ sends. Only translated requests come here; those for a Messages provider pass as
 """
 
 import hashlib
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -35,6 +34,7 @@ from providers.call import (
 )
 from providers.controls import read_controls
 from providers.fields import Drops, Fields, expect, join
+from providers.messages.elsewhere import found_tools, reference_text, searched_there, unbilled
 from providers.seal import PREFIX, unseal
 from streams.errors import GatewayError, invalid
 
@@ -56,10 +56,6 @@ _ROLES: Mapping[str, Role] = {"user": "user", "assistant": "assistant", "system"
 _CHOICES: Mapping[str, Any] = {"auto": "auto", "any": "required", "tool": "tool", "none": "none"}
 _USER_ID_LENGTH = 64  # what OpenAI takes
 
-# Claude Code's first system block changes with every request: kept, no two prompts would share a prefix, and nothing
-# would ever come from a cache (anthropics/claude-code#68900, vllm-project/vllm#36829).
-_BILLING = re.compile(r"x-anthropic-billing-header:[^\n]*\n?")
-
 
 def read_request(body: Mapping[str, Any]) -> Call:
     """``body`` in neutral words. Raises ``GatewayError`` (400, with ``param``) for what the API does not allow and for
@@ -76,7 +72,7 @@ def read_count_request(body: Mapping[str, Any]) -> Call:
     drops = Drops()
     system = _read_system(fields, drops)
     turns = (*system, *_read_turns(fields, drops))
-    tools = _loaded(tuple(_read_tool(tool, drops) for tool in fields.objects("tools")), fields)
+    tools, deferred = _loaded(tuple(_read_tool(tool, drops) for tool in fields.objects("tools")), fields)
     choice, parallel = _read_choice(fields, drops)
     config = fields.object("output_config")
     reasoning = _read_reasoning(fields, config, drops)
@@ -88,7 +84,7 @@ def read_count_request(body: Mapping[str, Any]) -> Call:
     drops.rest(fields)
     return Call(
         "messages", model, turns, stream, tools=tools, tool_choice=choice, parallel_tools=parallel,
-        reasoning=reasoning, format=format, controls=controls, source=body, dropped=drops.paths(),
+        reasoning=reasoning, format=format, controls=controls, source=body, dropped=drops.paths(), deferred=deferred,
     )  # fmt: skip
 
 
@@ -116,9 +112,8 @@ def _read_system(fields: Fields, drops: Drops) -> tuple[Turn, ...]:
     if value is None:
         return ()
     parts = [TextPart(value, "system")] if isinstance(value, str) else _read_blocks(value, "system", _INNER, drops)
-    if parts and isinstance(first := parts[0], TextPart) and (line := _BILLING.match(first.text)):
+    if parts and isinstance(first := parts[0], TextPart) and (rest := unbilled(first.text)) is not None:
         drops.add("system" if isinstance(value, str) else "system[]")
-        rest = first.text[line.end() :]
         parts[:1] = [attrs.evolve(first, text=rest)] if rest else []
     return (Turn("system", tuple(parts), "system"),) if parts else ()
 
@@ -217,8 +212,7 @@ def _texts(parts: Iterable[Part], drops: Drops) -> list[str]:
 
 
 def _tool_reference(fields: Fields, drops: Drops) -> Iterator[Part]:
-    text = f"The tool {fields.need('tool_name', str)} is available now."
-    yield TextPart(text, fields.at, _marks(fields, ("cache_control",)))
+    yield TextPart(reference_text(fields.need("tool_name", str)), fields.at, _marks(fields, ("cache_control",)))
 
 
 def _content(fields: Fields, drops: Drops) -> list[TextPart | ImagePart | FilePart]:
@@ -304,29 +298,18 @@ def _read_tool(fields: Fields, drops: Drops) -> Tool | NativeTool:
     return tool
 
 
-def _loaded(tools: tuple[Tool | NativeTool, ...], fields: Fields) -> tuple[Tool | NativeTool, ...]:
-    """Without the deferred tools that the client's own search has not found yet: sent along they would be what the
-    client wanted to spare (anthropics/claude-code#89211). Where Anthropic was to search, nobody does: all are sent."""
-    deferred = any(isinstance(tool, Tool) and tool.marks.get("defer_loading") for tool in tools)
-    if not deferred or any(isinstance(tool, NativeTool) and tool.kind.startswith("tool_search_") for tool in tools):
-        return tools
-    named = set(_named_tools(fields.data["messages"]))
-    return tuple(
-        tool for tool in tools
-        if isinstance(tool, NativeTool) or not tool.marks.get("defer_loading") or tool.name in named
-    )  # fmt: skip
-
-
-def _named_tools(value: Any) -> Iterator[str]:
-    """The tools that the history refers to or has called."""
-    if isinstance(value, list):
-        for item in value:
-            yield from _named_tools(item)
-    elif isinstance(value, dict):
-        name = {"tool_reference": value.get("tool_name"), "tool_use": value.get("name")}.get(str(value.get("type")))
-        if isinstance(name, str):
-            yield name
-        yield from _named_tools(value.get("content"))
+def _loaded(
+    tools: tuple[Tool | NativeTool, ...], fields: Fields
+) -> tuple[tuple[Tool | NativeTool, ...], tuple[Tool, ...]]:
+    """The tools to be sent, and the deferred ones that the client's own search has not found yet: sent along they would
+    be what the client wanted to spare (anthropics/claude-code#89211). Where Anthropic was to search, nobody does: all
+    are sent."""
+    later = {tool.name for tool in tools if isinstance(tool, Tool) and tool.marks.get("defer_loading")}
+    if not later or searched_there(fields.data["tools"]):
+        return tools, ()
+    later -= found_tools(fields.data["messages"])
+    sent = tuple(tool for tool in tools if isinstance(tool, NativeTool) or tool.name not in later)
+    return sent, tuple(tool for tool in tools if isinstance(tool, Tool) and tool.name in later)
 
 
 def _read_choice(fields: Fields, drops: Drops) -> tuple[ToolChoice | None, Control | None]:

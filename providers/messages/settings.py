@@ -14,6 +14,7 @@ from providers.controls import BY_NAME, write_controls
 from providers.effort import asked_level, budget_of, known_level
 from providers.fields import Drops
 from providers.quirks import Quirks
+from providers.sampling import takes_sampling
 
 Body: TypeAlias = dict[str, Any]
 
@@ -181,16 +182,9 @@ def _write_sampling(call: Call, quirks: Quirks, body: Body, drops: Drops) -> Non
 def _takes_sampling(reasoning: Reasoning | None, quirks: Quirks, body: Body) -> bool:
     if quirks.anthropic_version >= NO_SAMPLING_SINCE:
         return False
-    thinks = body.get("thinking", {}).get("type") in ("enabled", "adaptive")
-    match quirks.sampling:
-        case "free":
-            return True
-        case "unless_thinking":
-            return not thinks
-        case "only_effort_none":
-            return reasoning is not None and reasoning.mode == "disabled" and not thinks
-        case "never":
-            return False
+    if body.get("thinking", {}).get("type") in ("enabled", "adaptive"):
+        return takes_sampling(quirks, "any")
+    return takes_sampling(quirks, "none" if reasoning is not None and reasoning.mode == "disabled" else None)
 
 
 # Structured output

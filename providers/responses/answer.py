@@ -69,7 +69,7 @@ def _part(block: TextBlock | RefusalBlock) -> Object:
 def _item(block: Block, reply: Reply, tools: Mapping[str, Declared]) -> Any:
     match block:
         case ThoughtBlock(text=text, sealed=sealed):
-            native = native_reasoning(sealed)
+            native = native_reasoning(reply, sealed)
             if native is not None:
                 return native
             return reasoning_item(own_id("rs_"), text, None if sealed is None else sealed_text(reply, sealed))

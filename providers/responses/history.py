@@ -119,8 +119,11 @@ class History:
         self._call(item, "custom", "input")
 
     def _call(self, item: Fields, kind: ToolKind, member: str) -> None:
-        name = flat_name(item.string("namespace"), item.need("name", str))
-        part = CallPart(item.need("call_id", str), name, item.string(member) or "", kind, item.at)
+        namespace, name = item.string("namespace"), item.need("name", str)
+        part = CallPart(
+            item.need("call_id", str), flat_name(namespace, name), item.string(member) or "", kind, item.at,
+            namespace=namespace if namespace == name else None,
+        )  # fmt: skip
         self._add("assistant", item.at, part)
 
     def _function_output(self, item: Fields) -> None:

@@ -114,7 +114,8 @@ class _Writing:
             case TextPart() | ImagePart() | FilePart() | AudioPart() | RefusalPart():
                 self._say(part, turn)
             case CallPart():
-                self._item(_call(part), part.at, turn)
+                own = {"namespace": part.namespace} if self._native and part.namespace else {}
+                self._item(_call(part) | own, part.at, turn)
                 self._drops.add(*(f"{part.at}.{name}" for name in part.marks))
             case ResultPart():
                 self._item(self._result(part), part.at, turn)
@@ -227,7 +228,7 @@ class _Writing:
         for item in items:
             self._item(item, part.at, turn)
         if not items:
-            self._drops.add(part.at)
+            self._drops.add(*part.places)
 
 
 def without_own_id(item: Object) -> Object:

@@ -4,7 +4,7 @@
 Source: the parameter types of the openai package (``openai/types/responses/response_create_params.py``).
 """
 
-from typing import Any, TypeAlias, assert_never
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -17,6 +17,7 @@ from providers.quirks import Quirks
 from providers.responses.items import leading_texts, write_items
 from providers.responses.offered import write_tools
 from providers.responses.settings import ENCRYPTED, LOGPROBS
+from providers.sampling import takes_sampling
 from providers.strict import fits_strict
 from streams.errors import invalid
 
@@ -114,7 +115,7 @@ def _write_sampling(call: Call, quirks: Quirks, level: str | None, body: Object,
     """Returns whether log probabilities are asked for. What the model refuses is named, unless it says no more than
     the default does (truefoundry/models#2122)."""
     controls = {name: control for name in SAMPLING if (control := call.controls.get(name)) is not None}
-    if not _samples(quirks, level, call.reasoning):
+    if not takes_sampling(quirks, level):
         drops.add(*(c.at for name, c in controls.items() if c.value != BY_NAME[name].default))
         return False
     if quirks.one_of_temperature_top_p and "temperature" in controls and "top_p" in controls:
@@ -122,20 +123,6 @@ def _write_sampling(call: Call, quirks: Quirks, level: str | None, body: Object,
     logprobs = controls.pop("logprobs", None)
     body.update({name: control.value for name, control in controls.items()})
     return logprobs is not None and bool(logprobs.value)
-
-
-def _samples(quirks: Quirks, level: str | None, reasoning: Reasoning | None) -> bool:
-    match quirks.sampling:
-        case "free":
-            return True
-        case "never":
-            return False
-        case "only_effort_none":
-            return level == "none"
-        case "unless_thinking":
-            return reasoning is None or reasoning.mode == "disabled"
-        case _:
-            assert_never(quirks.sampling)
 
 
 # State and form
@@ -158,9 +145,12 @@ def _write_state(call: Call, quirks: Quirks, logprobs: bool, body: Object) -> No
 
 
 def _wants_encrypted(call: Call, quirks: Quirks) -> bool:
-    """A model that does not reason refuses to be asked."""
-    if call.api == "responses":
-        return ENCRYPTED in (call.source.get("include") or ())
+    """A model that does not reason refuses to be asked. A Responses client that goes on from what is kept here need not
+    have asked: it counts on a provider that keeps the reasoning, and this one is told not to."""
+    if call.api == "responses" and ENCRYPTED in (call.source.get("include") or ()):
+        return True
+    if call.api == "responses" and call.source.get("store") is not False:
+        return False
     if call.reasoning is None:
         return bool(quirks.efforts)
     return call.reasoning.mode != "disabled"

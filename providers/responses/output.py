@@ -199,11 +199,14 @@ def sealed_text(reply: Reply, sealed: Sealed) -> str:
     return seal(reply.issuer, sealed.api, sealed.item)
 
 
-def native_reasoning(sealed: Sealed | None) -> Object | None:
+def native_reasoning(reply: Reply, sealed: Sealed | None) -> Object | None:
     """The item itself, if it is one of this API: it then goes to the client as it came, id and all. The provider checks
     ``encrypted_content`` when it comes back, and what does not verify ends the conversation (openai/codex#8145 shows
-    the error): so nothing around it is changed either."""
-    if sealed is None or sealed.api != "responses" or not isinstance(sealed.item, dict):
+    the error): so nothing around it is changed either.
+
+    An answer that is kept, which has an id of ours, has it sealed instead: the next turn may go to another provider,
+    and no two stored items may have one id, which some servers give to all."""
+    if reply.id or sealed is None or sealed.api != "responses" or not isinstance(sealed.item, dict):
         return None
     return sealed.item if sealed.item.get("id") else None
 

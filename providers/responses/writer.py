@@ -344,7 +344,7 @@ class ResponsesWriter:
 
     def _seal(self, event: Sealed) -> bytes:
         if event.block not in self._open:
-            native = native_reasoning(event)
+            native = native_reasoning(self._reply, event)
             data = self._open_reasoning(event.block, native)
             if native is not None:
                 return data

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from calls import H2, SSE, SUCCESS, Call, asked, call, check_log, chunks, line, lines, new_id, said, settings, whole
-from harness import Gateway, Listening, Wire, eventually, free_port, post, running
+from harness import Gateway, Listening, Wire, eventually, free_port, given_attempts, post, running
 from page import APIS, TRANSLATED, Cell, shows
 from upstreams import PATHS
 
@@ -84,6 +84,7 @@ def test_the_client_leaves_before_its_body_is_whole(gateway, upstream, cell, how
 
 @shows("leaves before the provider's first byte")
 @leave
+@given_attempts
 def test_the_client_leaves_before_the_providers_first_byte(gateway, upstream, cell, how):
     with call(gateway, upstream, cell) as one:
         assert "first_byte_ms" not in one.check_cut(one.leave(how))
@@ -92,6 +93,7 @@ def test_the_client_leaves_before_the_providers_first_byte(gateway, upstream, ce
 @shows("leaves before the first content")
 @leave
 @pytest.mark.parametrize("opened", [False, True], ids=["head", "opening"])
+@given_attempts
 def test_the_client_leaves_before_the_first_content(gateway, upstream, cell, how, opened):
     with call(gateway, upstream, cell) as one:
         one.up.send(SSE + (chunks(*said(cell.model_api).opening) if opened else b""))
@@ -100,6 +102,7 @@ def test_the_client_leaves_before_the_first_content(gateway, upstream, cell, how
 
 @shows("leaves while its request is sent again, a pooled connection having been dead")
 @leave
+@given_attempts
 def test_the_client_leaves_during_the_second_try(gateway, upstream, cell, how):
     with call(gateway, upstream, cell) as first:
         first.up.send(said(cell.model_api).whole if cell.stream else whole(cell.model_api))
@@ -128,6 +131,7 @@ def mid_stream(gateway: Gateway, upstream: Listening, cell: Cell) -> Iterator[Ca
 
 @shows("leaves in mid-stream, between two events")
 @leave
+@given_attempts
 def test_the_client_leaves_in_mid_stream(gateway, upstream, cell, how):
     with mid_stream(gateway, upstream, cell) as one:
         found = one.check_cut(one.leave(how))
@@ -138,6 +142,7 @@ def test_the_client_leaves_in_mid_stream(gateway, upstream, cell, how):
 
 @shows("leaves in the middle of an event")
 @leave
+@given_attempts
 def test_the_client_leaves_in_mid_event(gateway, upstream, cell, how):
     with mid_stream(gateway, upstream, cell) as one:
         next_event = said(cell.model_api).rest[0]
@@ -145,6 +150,7 @@ def test_the_client_leaves_in_mid_event(gateway, upstream, cell, how):
         one.check_cut(one.leave(how))
 
 
+@given_attempts
 def test_the_client_leaves_while_the_provider_is_talking(gateway, upstream):
     for cell in (Cell("chat", api, True, "", CUT, "499, client_disconnected") for api in APIS):
         with mid_stream(gateway, upstream, cell) as one:
@@ -154,6 +160,7 @@ def test_the_client_leaves_while_the_provider_is_talking(gateway, upstream):
 
 @shows("leaves a call that is not streamed, inside its answer")
 @leave
+@given_attempts
 def test_the_client_leaves_in_the_middle_of_a_whole_answer(gateway, upstream, cell, how):
     with call(gateway, upstream, cell) as one:
         one.up.send(whole(cell.model_api)[:-20])
@@ -162,6 +169,7 @@ def test_the_client_leaves_in_the_middle_of_a_whole_answer(gateway, upstream, ce
 
 @shows("leaves behind a pipelined request")
 @leave
+@given_attempts
 def test_a_pipelined_second_request_does_not_hide_the_leaving(gateway, upstream, cell, how):
     with mid_stream(gateway, upstream, cell) as one:
         id = new_id()
@@ -173,6 +181,7 @@ def test_a_pipelined_second_request_does_not_hide_the_leaving(gateway, upstream,
 
 
 @shows("shuts its sending side and reads on (half-closed)")
+@given_attempts
 def test_a_client_that_shuts_its_sending_side_has_left(gateway, upstream, cell):
     with (mid_stream if cell.stream else call)(gateway, upstream, cell) as one:
         left = time.perf_counter()
@@ -190,6 +199,7 @@ def test_a_client_that_shuts_its_sending_side_has_left(gateway, upstream, cell):
 
 @shows("leaves once its answer has ended by its API's own word")
 @leave
+@given_attempts
 def test_the_client_leaves_behind_the_end(gateway, upstream, cell, how):
     """Also a provider that holds its connection then is not waited for."""
     with call(gateway, upstream, cell) as one:
@@ -232,6 +242,7 @@ def h2_calls(gateway: Gateway, upstream: Listening, cell: Cell) -> Iterator[tupl
 
 
 @shows("resets its HTTP/2 stream")
+@given_attempts
 def test_a_reset_of_an_http2_stream_ends_its_call_alone(gateway, upstream, cell):
     with h2_calls(gateway, upstream, cell) as (client, [(stream, one), (other, stays)]):
         left = time.perf_counter()
@@ -245,6 +256,7 @@ def test_a_reset_of_an_http2_stream_ends_its_call_alone(gateway, upstream, cell)
 
 @shows("leaves with all calls of its HTTP/2 connection")
 @leave
+@given_attempts
 def test_the_end_of_an_http2_connection_ends_all_its_calls(gateway, upstream, cell, how):
     with h2_calls(gateway, upstream, cell) as (_, [(_, one), (_, other)]):
         left = one.leave(how)
@@ -259,6 +271,7 @@ streamed = pytest.mark.parametrize("cell", STREAMED, ids=lambda cell: cell.id)
 
 
 @streamed
+@given_attempts
 def test_leaving_costs_nobody_else_their_stream(gateway, upstream, cell):
     """And with nobody leaving, nothing is cut."""
     with mid_stream(gateway, upstream, cell) as stays:

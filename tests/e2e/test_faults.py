@@ -15,7 +15,19 @@ import attrs
 import openai
 import pytest
 import trio
-from harness import ROOT, Gateway, Reply, complaint, config, eventually, free_port, provider, request, running
+from harness import (
+    ROOT,
+    STOP_SECONDS,
+    Gateway,
+    Reply,
+    complaint,
+    config,
+    eventually,
+    free_port,
+    provider,
+    request,
+    running,
+)
 from page import APIS, PAGE, ROWS, shown, table
 from quart import request as upstream_request
 from upstreams import PATHS
@@ -49,7 +61,7 @@ class Provider:
     def __exit__(self, *_: object) -> None:
         assert self._token is not None
         self._token.run_sync_soon(self.lifecycle.stop)
-        self._thread.join(10)
+        self._thread.join(STOP_SECONDS)
         assert not self._thread.is_alive()
 
     async def _serve(self) -> None:
@@ -78,16 +90,32 @@ def stand_in() -> Iterator[Provider]:
         yield process
 
 
-def settings(stand_in: Provider, port: int, **more: Any) -> dict[str, Any]:
-    """A wildcard for each API that the provider can be asked in."""
-    entries = [provider(f"on-{api}/*", stand_in.url, [api], provider_interface="openai") for api in APIS]
-    return config(entries, port, keep_alive="1.5s", timeouts={"first_byte": "3s", "idle": "3s"}, **more)
+def settings(stand_in: Provider, port: int, patience: str = "3s", **more: Any) -> dict[str, Any]:
+    """Two wildcards for each API that the provider can be asked in: one has ``patience`` with silence, one minutes."""
+    short = {"timeouts": {"first_byte": patience, "idle": patience}}
+    entries = [
+        provider(f"{name}-{api}/*", stand_in.url, [api], provider_interface="openai", **limits)
+        for name, limits in (("on", {}), ("hasty", short))
+        for api in APIS
+    ]
+    for entry in entries:
+        if entry["speaks"] == ["responses"]:
+            entry["state"] = "upstream"  # else its answers would be kept here, and not pass as they are
+    return config(entries, port, **more)
 
 
 @pytest.fixture(scope="module")
 def gateway(stand_in) -> Iterator[Gateway]:
     port = free_port()
     with running(settings(stand_in, port), port) as process:
+        yield process
+        assert "Traceback" not in "\n".join(process.log)
+
+
+@pytest.fixture(scope="module")
+def pinging(stand_in) -> Iterator[Gateway]:
+    port = free_port()
+    with running(settings(stand_in, port, keep_alive="0.5s"), port) as process:
         yield process
         assert "Traceback" not in "\n".join(process.log)
 
@@ -129,6 +157,7 @@ def cells(heading: str, stream: bool) -> Iterator[Cell]:
 
 
 CELLS = [cell for heading, stream in TABLES.items() for cell in cells(heading, stream)]
+SILENT = re.compile("stall|silent")  # without end
 SLOW = re.compile("stall|silent|slow")
 
 
@@ -145,29 +174,30 @@ def ask(gateway: Gateway, cell: Cell) -> Reply:
     own: dict[str, Any] = {"messages": [{"role": "user", "content": cell.id}], "max_tokens": 100}
     if cell.api == "responses":
         own = {"input": cell.id}
-    body = {"model": f"on-{cell.model_api}/{cell.model}", "stream": cell.stream, **own}
+    name = "hasty" if SILENT.search(cell.model) else "on"
+    body = {"model": f"{name}-{cell.model_api}/{cell.model}", "stream": cell.stream, **own}
     return request(gateway.url, "POST", PATHS[cell.api], body, {"x-request-id": cell.id})
 
 
 def ledger(gateway: Gateway) -> Mapping[str, list[Mapping[str, Any]]]:
     """The lines of each request so far, by its id."""
     found = defaultdict(list)
-    for line in map(json.loads, [line for line in gateway.log if line.startswith('{"event":"exchange"')]):
+    for line in map(json.loads, [line for line in list(gateway.log) if line.startswith('{"event":"exchange"')]):
         found[line["request_id"]].append(line)
     return found
 
 
 @pytest.fixture(scope="module")
-def answers(gateway, stand_in) -> Mapping[str, Found]:
+def answers(gateway, pinging, stand_in) -> Mapping[str, Found]:
     """All that the page speaks of, asked for side by side: what takes seconds is waited for once."""
     slow = [cell for cell in CELLS if SLOW.search(cell.model)]
     quick = [cell for cell in CELLS if not SLOW.search(cell.model)]
     with ThreadPoolExecutor(len(slow)) as waiting, ThreadPoolExecutor(3) as others:
-        late, soon = waiting.map(partial(ask, gateway), slow), others.map(partial(ask, gateway), quick)
+        late, soon = waiting.map(partial(ask, pinging), slow), others.map(partial(ask, gateway), quick)
         replies = dict(zip([*slow, *quick], [*late, *soon], strict=True))
     ids = {cell.id for cell in CELLS}
     eventually(lambda: ids <= stand_in.seen.keys(), what="the provider's ends")
-    told = eventually(lambda: (now := ledger(gateway)).keys() >= ids and now, what="the ledger's lines")
+    told = eventually(lambda: (now := {**ledger(gateway), **ledger(pinging)}).keys() >= ids and now, what="the lines")
     return {cell.id: Found(reply, stand_in.seen[cell.id], told[cell.id]) for cell, reply in replies.items()}
 
 
@@ -318,11 +348,11 @@ def test_the_end_of_the_drain_is_one_error_event_and_one_line(stand_in):
         for model_api in APIS
     ]
     with ThreadPoolExecutor(len(stalled)) as threads:
-        with running(settings(stand_in, port, drain="0.2s"), port) as own:
+        with running(settings(stand_in, port, "60s", drain="0.2s"), port) as own:
             replies = [threads.submit(ask, own, cell) for cell in stalled]
             eventually(lambda: stand_in.lifecycle.in_flight == len(stalled), what="streams that hold")
         for cell, reply in zip(stalled, replies, strict=True):
-            check_failed(cell, reply.result(5))
+            check_failed(cell, reply.result(STOP_SECONDS))
             assert b"shutting down" in reply.result().body
             (line,) = ledger(own)[cell.id]
             assert (line["ended"], line["error"]) == ("shutdown", "overloaded")

@@ -44,7 +44,7 @@ def by_hand() -> Iterator[Listening]:
 def gateway(upstream, by_hand) -> Iterator[Gateway]:
     entries = [
         *(provider(f"{VENDORS[api]}/on-{api}", upstream.url, [api], key=f"{KEY}-{api}") for api in APIS),
-        *(provider(f"{VENDORS[api]}/hasty-{api}", upstream.url, [api], timeouts={"idle": "0.4s"}) for api in APIS),
+        *(provider(f"{VENDORS[api]}/hasty-{api}", upstream.url, [api], timeouts={"idle": "1s"}) for api in APIS),
         provider("openai/by-hand", by_hand.url, ["chat"], key=KEY),
         provider("groq/own", upstream.url, ["chat"], headers={"x-auth-token": HEADER_KEY}, passthrough_auth=True),
     ]

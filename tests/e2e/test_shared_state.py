@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from command_line import started
-from harness import config, eventually, free_port, provider
+from command_line import Started, started
+from harness import START_SECONDS, config, eventually, free_port, provider
 from processes import workers
 
 from gateway.state.opening import WORKERS_FILE
@@ -31,9 +31,14 @@ def shared_file(worker: int) -> str | None:
     return next((part.removeprefix(start) for part in parts if part.startswith(start)), None)
 
 
+def two_workers(supervisor: Started) -> set[int]:
+    pids: set[int] = eventually(lambda: len(found := workers(supervisor.process.pid)) == 2 and found, START_SECONDS)
+    return pids
+
+
 def test_workers_share_a_private_file_that_goes_when_they_have_gone(written, tmp_path):
     with started("serve", written(), "--workers", "2", env={"TMPDIR": str(tmp_path)}) as running:
-        pids = eventually(lambda: len(found := workers(running.process.pid)) == 2 and found, what="two workers")
+        pids = two_workers(running)
         (name,) = {shared_file(pid) for pid in pids}
         assert name is not None
         directory = Path(name).parent
@@ -47,9 +52,9 @@ def test_workers_share_a_private_file_that_goes_when_they_have_gone(written, tmp
 def test_workers_with_memory_of_their_own_are_warned_of(written, tmp_path):
     path = written(state_storage={"type": "memory"})
     with started("serve", path, "--workers", "2", env={"TMPDIR": str(tmp_path)}) as running:
-        pids = eventually(lambda: len(found := workers(running.process.pid)) == 2 and found, what="two workers")
+        pids = two_workers(running)
         assert {shared_file(pid) for pid in pids} == {None}
-        assert any(MEMORY in line for line in running.log)
+        eventually(lambda: any(MEMORY in line for line in list(running.log)), what="the warning")
         assert running.stop() == 0
     assert [path.name for path in tmp_path.iterdir()] == ["trigate.yaml"]
 

@@ -30,6 +30,8 @@ from harness import Gateway, Listening, Reply, Wire, complaint, eventually, free
 from page import cells, shows
 from upstreams import PATHS
 
+from gateway.server import CUT_AFTER
+
 DRAIN = 0.5
 ERRORS = {
     '`data: {"error": …}`': b'data: {"error"',
@@ -95,16 +97,26 @@ def play(gateway: Gateway, upstream: Listening, whats: Sequence[str], signals: i
         for (what, _), one in calls.items():
             if what == FINISHED:
                 finish(one)
-        closed = {key: one.up.closed_after(begun, 5) for key, one in calls.items() if key[0] not in UNCLOSED}
+        closed = {key: one.up.closed_after(begun) for key, one in calls.items() if key[0] not in UNCLOSED}
         eventually(lambda: has_ended(gateway.pid), what="the exit")  # a client that reads before is not stalled
         return {key: End(one, one.client.read_to_end(), closed.get(key)) for key, one in calls.items()}
+
+
+@pytest.fixture(scope="module")
+def finished(upstream) -> Ends:
+    """In a drain of 25 seconds, of which nothing is used up once all is said."""
+    port = free_port()
+    with running(settings(upstream, port), port) as own:
+        ends = play(own, upstream, (FINISHED,), 1)
+    check_log(own)
+    return ends
 
 
 @pytest.fixture(scope="module")
 def drained(upstream) -> Ends:
     port = free_port()
     with running(settings(upstream, port, drain=f"{DRAIN}s"), port) as own:
-        ends = play(own, upstream, (FINISHED, IN_STREAM, WAITING, STALLED, SENDING), 1)
+        ends = play(own, upstream, (IN_STREAM, WAITING, STALLED, SENDING), 1)
     check_log(own)
     return ends
 
@@ -147,8 +159,8 @@ def check_error_event(found: End) -> None:
 
 
 @shows("an answer ends within the drain")
-def test_an_answer_may_end_within_the_drain(drained, cell):
-    found = drained[FINISHED, cell.id]
+def test_an_answer_may_end_within_the_drain(finished, cell):
+    found = finished[FINISHED, cell.id]
     got = reply(found.answer)
     assert (cell.gets, got.status, got.cut) == ("the whole answer", 200, False)
     assert b"ree" in got.body
@@ -161,7 +173,7 @@ def test_the_end_of_the_drain_is_one_error_event(drained, cell):
     found = drained[IN_STREAM, cell.id]
     check_error_event(found)
     assert cell.sees == "closed by trigate"
-    assert 0.8 * DRAIN < found.closed < DRAIN + 2
+    assert 0.8 * DRAIN < found.closed < DRAIN + CUT_AFTER
     assert found.call.check_line()["usage_estimated"] is True
 
 
@@ -172,7 +184,7 @@ def test_the_end_of_the_drain_is_a_status_before_the_answer(drained, cell):
     assert cell.gets == f"status {got.status}, `retry-after: {got.headers['retry-after']}`"
     complaint(cell.api, got, 503)
     assert cell.sees == "closed by trigate"
-    assert 0.8 * DRAIN < found.closed < DRAIN + 2
+    assert 0.8 * DRAIN < found.closed < DRAIN + CUT_AFTER
     found.call.check_line()
 
 
@@ -183,7 +195,7 @@ def test_a_client_that_does_not_read_is_cut_after_the_drain(drained, cell):
     assert not found.answer.endswith(END)
     assert SUCCESS[cell.api] not in found.answer
     assert cell.sees == "closed by trigate"
-    assert 0.8 * DRAIN < found.closed < DRAIN + 2
+    assert 0.8 * DRAIN < found.closed < DRAIN + CUT_AFTER
     found.call.check_line()
 
 
@@ -201,5 +213,5 @@ def test_a_second_signal_ends_every_answer_where_it_is(killed, cell):
     assert not found.answer.endswith(END)
     assert SUCCESS[cell.api] not in found.answer
     assert cell.sees == "closed by trigate"
-    assert found.closed < 2
+    assert found.closed is not None, "long before the drain of 25 s"
     found.call.check_line()

@@ -25,7 +25,7 @@ def test_a_signal_in_the_midst_of_the_work_leaves_nothing_behind():
     assert tally.stalled
 
 
-def test_workers_that_are_killed_in_the_midst_of_the_work_cost_only_their_own_streams():
-    tally = Signals(workers=2, streams=20, kills=2, pause=0.3, say=lambda _: None).run()
+def test_a_worker_that_is_killed_in_the_midst_of_the_work_costs_only_its_own_streams():
+    tally = Signals(workers=2, streams=20, kills=1, pause=0.3, say=lambda _: None).run()
     lost = [name for name in tally.sent if tally.lost(name)]
     assert 0 < len(lost) < len(tally.sent)

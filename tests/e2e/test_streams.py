@@ -1,7 +1,7 @@
 """A stream's life as its client sees it: early opening, keep-alives, limits, ends, back-pressure, the end of the drain.
 
-The provider is played by hand, byte by byte; keep-alives come every 0.3 s, and the
-hasty gateway bears a second of silence."""
+The provider is played by hand, byte by byte. The gateway has all patience, the pinging one sends keep-alives every
+0.3 s, and the hasty one bears a second of silence besides."""
 
 import contextlib
 import gzip
@@ -51,7 +51,7 @@ END = b"0\r\n\r\n"
 
 def settings(upstream: Listening, port: int, **more: Any) -> dict[str, Any]:
     entries = [provider(f"{VENDORS[api]}/on-{api}", upstream.url, [api], key=f"{KEY}-{api}") for api in APIS]
-    return config(entries, port, keep_alive="0.3s", **more)
+    return config(entries, port, **more)
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +71,18 @@ def gateway(upstream) -> Iterator[Gateway]:
 
 
 @pytest.fixture(scope="module")
+def pinging(upstream) -> Iterator[Gateway]:
+    port = free_port()
+    with running(settings(upstream, port, keep_alive="0.3s"), port) as process:
+        yield process
+        assert "Traceback" not in "\n".join(process.log)
+
+
+@pytest.fixture(scope="module")
 def hasty(upstream) -> Iterator[Gateway]:
     port = free_port()
-    with running(settings(upstream, port, timeouts={"idle": "1s", "first_byte": "1s"}), port) as process:
+    limits = {"timeouts": {"idle": "1s", "first_byte": "1s"}}
+    with running(settings(upstream, port, keep_alive="0.3s", **limits), port) as process:
         yield process
         assert "Traceback" not in "\n".join(process.log)
 
@@ -182,9 +191,9 @@ def in_time(begun: float, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("opened", ["no_head", "head", "opening"])
-def test_silence_opens_the_stream_and_the_answer_follows(gateway, upstream, opened):
+def test_silence_opens_the_stream_and_the_answer_follows(pinging, upstream, opened):
     begun = time.perf_counter()
-    with all_pairs(gateway, upstream) as calls:
+    with all_pairs(pinging, upstream) as calls:
         for (_, model_api), (_, provider_end) in calls.items():
             said = pieces(model_api)
             provider_end.send({"no_head": b"", "head": SSE, "opening": SSE + chunk(said[0])}[opened])
@@ -211,8 +220,8 @@ LATE = {
 
 
 @pytest.mark.parametrize("late", LATE)
-def test_a_failure_behind_an_early_opening_is_an_error_event(gateway, upstream, late):
-    with all_pairs(gateway, upstream) as calls:
+def test_a_failure_behind_an_early_opening_is_an_error_event(pinging, upstream, late):
+    with all_pairs(pinging, upstream) as calls:
         for client, provider_end in calls.values():
             client.until(COMMENT)
             provider_end.send(LATE[late])

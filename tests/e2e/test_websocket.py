@@ -9,15 +9,14 @@ from os import kill
 from typing import Any
 
 import pytest
-from calls import SSE, chunks, has_ended, said
-from harness import Gateway, Listening, Wire, config, eventually, free_port, provider, running
+from calls import LIMIT, SSE, chunks, has_ended, said
+from harness import Gateway, Listening, Wire, config, eventually, free_port, given_attempts, provider, running
 from upstreams import Raw, Script, ToolCall, Upstream, fake_upstream
 from ws import Client, handshake, lines
 
 from providers.responses.ids import is_ours
 
 APIS = ["chat", "messages", "responses"]
-LIMIT = 0.1  # seconds from the client's end to the provider's socket seeing it
 TOOL = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}, "strict": False}
 KEYS = {"good-key-of-a-client": "alice", "another-key-of-a-client": "bob"}
 
@@ -357,9 +356,10 @@ def leave(client: Client, how: str) -> float:
 @pytest.mark.parametrize("how", ["close", "fin", "rst"])
 @pytest.mark.parametrize("when", ["before", "within"])
 @pytest.mark.parametrize("waiting", [0, 20])
-def test_leaving_closes_the_providers_connection(gateway, client, by_hand, how, when, waiting):
+@given_attempts
+def test_leaving_closes_the_providers_connection(gateway, by_hand, how, when, waiting):
     """However many frames of the client nobody has taken yet."""
-    with called(client, by_hand) as up:
+    with Client.connect(gateway.port) as client, called(client, by_hand) as up:
         if when == "within":
             up.send(said("chat").half)
             client.until(lambda frame: frame["type"] == "response.output_text.delta")
@@ -368,26 +368,26 @@ def test_leaving_closes_the_providers_connection(gateway, client, by_hand, how, 
         if waiting:  # the gateway has them
             client.ping()
             client.until(lambda frame: frame["type"] == "pong")
-        assert up.closed_after(leave(client, how)) < LIMIT
+        up.closes_within(LIMIT, leave(client, how))
     (line,) = lines(gateway, client, 1)
     assert (line["ended"], line["status"]) == ("client_disconnected", 499)
 
 
+@given_attempts
 def test_a_client_that_does_not_read_holds_up_its_own_provider_only(gateway, by_hand, upstream):
     upstream.script(Script(text="quick"))
-    _, first, _ = (lambda s: (s.opening, s.first, s.rest))(said("chat"))
     with Client.connect(gateway.port) as idle, called(idle, by_hand) as up:
         up.send(SSE + chunks(*said("chat").opening))
         up.sock.settimeout(0.5)
         sent = 0
         with contextlib.suppress(TimeoutError):
             while sent < 200 * 2**20:
-                up.send(chunks(first) * 500)
-                sent += 500 * len(first)
+                up.send(chunks(said("chat").first) * 500)
+                sent += 500 * len(said("chat").first)
         assert sent < 200 * 2**20, "the provider was never held up"
         with Client.connect(gateway.port) as other:
             assert text_of(other.ask("on-chat")) == "quick"
-        assert up.closed_after(leave(idle, "rst")) < 1
+        up.closes_within(LIMIT, leave(idle, "rst"))
 
 
 # The handshake
@@ -466,7 +466,7 @@ def test_switched_off_an_upgrade_is_a_426(upstream, by_hand):
 @pytest.fixture
 def draining(upstream, by_hand) -> Iterator[Gateway]:
     port = free_port()
-    with running(config(entries(upstream, by_hand), port, drain="1s"), port) as own:
+    with running(config(entries(upstream, by_hand), port), port) as own:
         yield own
         eventually(lambda: has_ended(own.pid), what="the end of the process")
 
@@ -491,14 +491,17 @@ def test_an_answer_under_way_is_finished_before_the_connection_is_sent_away(drai
     assert [line["ended"] for line in lines(draining, client, 2)] == ["complete", "complete"]
 
 
-def test_an_answer_that_takes_longer_than_the_drain_gets_its_failed_event(draining, by_hand):
-    with Client.connect(draining.port) as client, called(client, by_hand) as up:
-        up.send(said("chat").half)
-        client.until(lambda frame: frame["type"] == "response.output_text.delta")
-        kill(draining.pid, signal.SIGTERM)
-        assert client.answer()[-1]["type"] == "response.failed"
-        assert client.closed() == 1001
-    lines(draining, client, 1)
+def test_an_answer_that_takes_longer_than_the_drain_gets_its_failed_event(upstream, by_hand):
+    port = free_port()
+    with running(config(entries(upstream, by_hand), port, drain="0.3s"), port) as own:
+        with Client.connect(own.port) as client, called(client, by_hand) as up:
+            up.send(said("chat").half)
+            client.until(lambda frame: frame["type"] == "response.output_text.delta")
+            kill(own.pid, signal.SIGTERM)
+            assert client.answer()[-1]["type"] == "response.failed"
+            assert client.closed() == 1001
+        lines(own, client, 1)
+        eventually(lambda: has_ended(own.pid), what="the end of the process")
 
 
 def test_no_traceback_and_no_second_line(gateway):

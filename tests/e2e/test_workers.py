@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 from command_line import Started, started
-from harness import Wire, eventually, post, request
+from harness import START_SECONDS, STOP_SECONDS, Wire, eventually, post, request
 from processes import is_running, peers, workers
 from pytest_httpserver import HTTPServer
 from werkzeug.wrappers import Response
@@ -44,7 +44,9 @@ def crew(tmp_path, provider):
     (tmp_path / "gateway").mkdir()  # somebody else's package in the current directory is not what a worker runs
     (tmp_path / "gateway" / "__main__.py").write_text("raise SystemExit('the wrong gateway')")
     with started("serve", "--workers", "2", "--port", "0", cwd=tmp_path) as process:
-        eventually(lambda: len(crew_of(process)) == 2 and answering(process) == 2, 15, "two workers that answer")
+        eventually(
+            lambda: len(crew_of(process)) == 2 and answering(process) == 2, START_SECONDS, "two workers that answer"
+        )
         yield process
 
 
@@ -82,13 +84,13 @@ def test_two_processes_answer_and_one_that_dies_is_replaced(crew):
             seen.update(holders(crew, wire))
         return len(seen) == 2
 
-    eventually(both, 10, "answers from two processes")
+    eventually(both, START_SECONDS, "answers from two processes")
     assert seen == before
     assert crew.process.pid not in seen
 
     victim = min(before)
     os.kill(victim, signal.SIGKILL)
-    eventually(lambda: victim not in crew_of(crew) and len(crew_of(crew)) == 2, 10, "a new worker")
+    eventually(lambda: victim not in crew_of(crew) and len(crew_of(crew)) == 2, START_SECONDS, "a new worker")
     assert request(crew.url, "POST", "/v1/chat/completions", ASKED).status == 200
     assert before - {victim} <= crew_of(crew)
     eventually(lambda: any(f"worker {victim} ended with status -9" in line for line in crew.log))
@@ -100,7 +102,7 @@ def test_a_signal_lets_a_stream_finish_and_ends_all_of_them_with_0(crew, provide
 
     def slow() -> Iterator[bytes]:
         yield b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
-        assert told.wait(10)
+        assert told.wait(START_SECONDS)
         yield b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
         yield b"data: [DONE]\n\n"
 
@@ -116,14 +118,13 @@ def test_a_signal_lets_a_stream_finish_and_ends_all_of_them_with_0(crew, provide
         eventually(lambda: sum("draining" in line for line in crew.log) == 2)
         told.set()
         assert b"data: [DONE]" in wire.read_to_end()
-    assert crew.process.wait(10) == 0
+    assert crew.process.wait(STOP_SECONDS) == 0
     assert not any(map(is_running, pids))
 
 
 # The supervisor, with a worker that only waits
 
 WORKER = [sys.executable, "-c", "import time; time.sleep(60)"]
-PATIENCE = 10.0
 
 
 async def test_a_worker_that_is_being_started_at_the_signal_ends_with_the_others(monkeypatch):
@@ -135,7 +136,7 @@ async def test_a_worker_that_is_being_started_at_the_signal_ends_with_the_others
         return await start(*args, **more)
 
     monkeypatch.setattr(trio.lowlevel, "open_process", interrupted)
-    with bind("127.0.0.1", 0) as sock, trio.fail_after(PATIENCE):
+    with bind("127.0.0.1", 0) as sock, trio.fail_after(START_SECONDS):
         assert await supervise(WORKER, [sock], 2, drain=5) == 0
 
 
@@ -150,7 +151,7 @@ async def test_a_worker_that_cannot_be_started_is_tried_again_and_costs_no_other
         return begun[-1]
 
     monkeypatch.setattr(trio.lowlevel, "open_process", scarce)
-    with bind("127.0.0.1", 0) as sock, trio.fail_after(PATIENCE):
+    with bind("127.0.0.1", 0) as sock, trio.fail_after(START_SECONDS):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(supervise, WORKER, [sock], 2, 5)
             while len(begun) < 2:  # noqa: ASYNC110  # of another process
@@ -161,3 +162,16 @@ async def test_a_worker_that_cannot_be_started_is_tried_again_and_costs_no_other
             assert begun[1].returncode is None
             signal.raise_signal(signal.SIGTERM)
     assert "a worker could not be started: [Errno 11] no more processes" in caplog.text
+
+
+def test_workers_leave_when_their_supervisor_was_killed(crew):
+    """Nobody would stop them any more, or replace them."""
+    orphans = crew_of(crew)
+    crew.process.kill()
+    crew.process.wait()
+    try:
+        eventually(lambda: not any(map(is_running, orphans)), STOP_SECONDS, "the end of the workers")
+    finally:
+        for pid in filter(is_running, orphans):  # else they would hold the pipes open that the fixture reads to the end
+            os.kill(pid, signal.SIGKILL)
+    eventually(lambda: any("the supervisor is gone" in line for line in list(crew.log)), what="what they say of it")

@@ -1,0 +1,389 @@
+"""The programs and libraries that ``trigate connect`` knows, a row each: where their settings are and what goes there.
+
+In texts and values ``{root}`` stands for the gateway's address, ``{base}`` for the same with ``/v1``, ``{model}`` and
+``{small}`` for the model and the one for small tasks, ``{key}`` for a key of the gateway. ``docs/clients`` has a page
+for each row, written from it by ``tests/client_pages.py``.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+import attrs
+
+KEY_VARIABLE = "TRIGATE_API_KEY"
+"""Where a client's key is expected, so that it need not stand in a file, where the client can read a variable."""
+
+OPEN_KEY = "any"
+"""What is sent to a gateway that asks for no key: most clients refuse to start without one."""
+
+Format: TypeAlias = Literal["json", "toml", "yaml", "yaml_list", "env"]
+When: TypeAlias = Literal["always", "keyed", "open"]
+Path: TypeAlias = tuple[str, ...]
+
+
+@attrs.frozen
+class Setting:
+    """One value in a settings file. ``when``: only where the gateway asks for a key, or only where it does not."""
+
+    path: Path
+    value: Any
+    when: When = "always"
+
+
+@attrs.frozen
+class SettingsFile:
+    """``folder``/``name``, unless the environment's ``variable`` names another folder. ``folder`` begins with ``~``,
+    is ``.`` for where the command runs, or ``app:NAME`` for the platform's place for NAME's settings."""
+
+    folder: str
+    name: str
+    format: Format
+    settings: tuple[Setting, ...]
+    variable: str = ""
+
+
+@attrs.frozen
+class Client:
+    """A row. ``program`` is what ``connect NAME -- ARGS`` starts ("" where ARGS name it), with ``environment`` (None:
+    it takes its settings from its file alone), without the variables in ``without``, and before ARGS with ``each``, a
+    flag that sets one value of the file, or ``whole``, one that takes all of it. ``{file}`` in ``environment`` is the
+    whole file. ``snippet`` is a program in ``language``; ``then`` are commands to go on with; ``notes`` are sentences
+    for its page."""
+
+    name: str
+    title: str
+    speaks: str
+    file: SettingsFile | None = None
+    program: str = ""
+    install: str = ""
+    environment: Mapping[str, str] | None = None
+    each: str = ""
+    whole: str = ""
+    without: tuple[str, ...] = ()
+    language: str = ""
+    snippet: str = ""
+    then: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Place:
+    """The gateway that a client is pointed at. ``key`` None: it asks for none."""
+
+    root: str
+    model: str
+    small: str
+    key: str | None = attrs.field(default=None, repr=False)
+
+    def fill(self, value: Any) -> Any:
+        """``value`` with what its placeholders stand for, at any depth."""
+        match value:
+            case str():
+                for name, text in self._words().items():
+                    value = value.replace("{" + name + "}", text)
+                return value
+            case Mapping():
+                return {self.fill(name): self.fill(item) for name, item in value.items()}
+            case _:
+                return value
+
+    def settings(self, rows: Sequence[Setting]) -> Iterator[tuple[Path, Any]]:
+        """Paths and values of those ``rows`` that are for this gateway."""
+        wanted = ("always", "open" if self.key is None else "keyed")
+        for row in rows:
+            if row.when in wanted:
+                yield tuple(str(self.fill(step)) for step in row.path), self.fill(row.value)
+
+    def _words(self) -> Mapping[str, str]:
+        keyed = self.key is not None
+        return {
+            "root": self.root,
+            "base": f"{self.root}/v1",
+            "model": self.model,
+            "small": self.small,
+            "key": OPEN_KEY if self.key is None else self.key,
+            "import_os": "import os\n\n" if keyed else "",
+            "python_key": f'os.environ["{KEY_VARIABLE}"]' if keyed else f'"{OPEN_KEY}"',
+            "node_key": f"process.env.{KEY_VARIABLE}" if keyed else f'"{OPEN_KEY}"',
+        }
+
+
+def _env_file(values: Mapping[str, str]) -> SettingsFile:
+    """SDKs have no settings file; what they read is the environment, which many programs load from here."""
+    return SettingsFile(".", ".env", "env", tuple(Setting((name,), value) for name, value in values.items()))
+
+
+_OPENAI = {"OPENAI_BASE_URL": "{base}", "OPENAI_API_KEY": "{key}"}
+_ANTHROPIC = {"ANTHROPIC_BASE_URL": "{root}", "ANTHROPIC_API_KEY": "{key}"}
+_BOTH = {**_OPENAI, **_ANTHROPIC}
+# Beside the token, Claude Code sends this as x-api-key: two different keys.
+_CLAUDE_WITHOUT = ("ANTHROPIC_API_KEY",)
+_CLAUDE = {
+    "ANTHROPIC_BASE_URL": "{root}",
+    "ANTHROPIC_AUTH_TOKEN": "{key}",
+    "ANTHROPIC_MODEL": "{model}",
+    "ANTHROPIC_DEFAULT_OPUS_MODEL": "{model}",
+    "ANTHROPIC_DEFAULT_SONNET_MODEL": "{model}",
+    "ANTHROPIC_DEFAULT_HAIKU_MODEL": "{small}",
+}
+_ENV_FILE_NOTE = (
+    "`--write` merges the variables into `.env` in the current directory. The SDK itself reads the environment alone: "
+    "{loads}, or start the program as above."
+)
+_PYTHON_NOTE = _ENV_FILE_NOTE.format(loads="load the file with python-dotenv or `uv run --env-file .env`")
+_NODE_NOTE = _ENV_FILE_NOTE.format(loads="load the file with `node --env-file=.env`")
+
+_ROWS = (
+    Client(
+        "claude", "Claude Code", "Messages",
+        file=SettingsFile(
+            "~/.claude", "settings.json", "json",
+            tuple(Setting(("env", name), value) for name, value in _CLAUDE.items()), variable="CLAUDE_CONFIG_DIR",
+        ),
+        program="claude", install="npm install -g @anthropic-ai/claude-code",
+        environment=_CLAUDE, without=_CLAUDE_WITHOUT, whole="--settings",
+        then=('claude -p "Hello"',),
+        notes=(
+            "Opus, Sonnet and Haiku in its menu are the models that the last three variables name: `--model` gives the "
+            "first two, `--small` the last, which also writes titles and summaries.",
+            "An `ANTHROPIC_API_KEY` in your environment is sent beside the token, and two different keys are refused: "
+            "unset it. Started by trigate, Claude Code does not see it.",
+            "The `env` of a settings file outranks the environment that Claude Code is started in. Started by trigate "
+            "it gets the settings as `--settings` too, which outranks the file, but not the key, which all users of "
+            "the machine could see there.",
+            "`CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1` beside these, if you wish, leaves out what it asks of other "
+            "hosts, and the request for a title.",
+        ),
+    ),
+    Client(
+        "codex", "Codex", "Responses",
+        file=SettingsFile(
+            "~/.codex", "config.toml", "toml",
+            (
+                Setting(("model",), "{model}"),
+                Setting(("model_provider",), "trigate"),
+                Setting(("model_providers", "trigate", "name"), "trigate"),
+                Setting(("model_providers", "trigate", "base_url"), "{base}"),
+                Setting(("model_providers", "trigate", "wire_api"), "responses"),
+                Setting(("model_providers", "trigate", "supports_websockets"), True),
+                Setting(("model_providers", "trigate", "env_key"), KEY_VARIABLE, "keyed"),
+            ),
+            variable="CODEX_HOME",
+        ),
+        program="codex", install="npm install -g @openai/codex", environment={}, each="-c",
+        then=('codex exec --skip-git-repo-check "Hello"',),
+        notes=(
+            "Where the config says `websocket: false`, leave `supports_websockets` out; Codex goes on over HTTP.",
+        ),
+    ),
+    Client(
+        "opencode", "OpenCode", "Chat",
+        file=SettingsFile(
+            "~/.config/opencode", "opencode.json", "json",
+            (
+                Setting(("$schema",), "https://opencode.ai/config.json"),
+                Setting(("provider", "trigate", "npm"), "@ai-sdk/openai-compatible"),
+                Setting(("provider", "trigate", "name"), "trigate"),
+                Setting(("provider", "trigate", "options", "baseURL"), "{base}"),
+                Setting(("provider", "trigate", "options", "apiKey"), OPEN_KEY, "open"),
+                Setting(("provider", "trigate", "options", "apiKey"), "{env:" + KEY_VARIABLE + "}", "keyed"),
+                Setting(("provider", "trigate", "models", "{model}"), {}),
+                Setting(("provider", "trigate", "models", "{small}"), {}),
+                Setting(("model",), "trigate/{model}"),
+                Setting(("small_model",), "trigate/{small}"),
+            ),
+        ),
+        program="opencode", install="npm install -g opencode-ai",
+        environment={"OPENCODE_CONFIG_CONTENT": "{file}"},
+        then=('opencode run "Hello"',),
+        notes=(
+            'In place of `@ai-sdk/openai-compatible`, `@ai-sdk/openai` speaks Responses and `@ai-sdk/anthropic` '
+            "Messages, with the same `baseURL`.",
+        ),
+    ),
+    Client(
+        "openai-python", "OpenAI SDK for Python", "Chat and Responses",
+        file=_env_file(_OPENAI), environment=_OPENAI, install="pip install openai",
+        language="python",
+        snippet="""\
+{import_os}from openai import OpenAI
+
+client = OpenAI(base_url="{base}", api_key={python_key})
+answer = client.chat.completions.create(model="{model}", messages=[{"role": "user", "content": "Hello"}])
+print(answer.choices[0].message.content)
+""",
+        then=("trigate connect openai-python -- python app.py",), notes=(_PYTHON_NOTE,),
+    ),
+    Client(
+        "openai-node", "OpenAI SDK for Node.js", "Chat and Responses",
+        file=_env_file(_OPENAI), environment=_OPENAI, install="npm install openai",
+        language="js",
+        snippet="""\
+import OpenAI from "openai";
+
+const client = new OpenAI({ baseURL: "{base}", apiKey: {node_key} });
+const messages = [{ role: "user", content: "Hello" }];
+const answer = await client.chat.completions.create({ model: "{model}", messages });
+console.log(answer.choices[0].message.content);
+""",
+        then=("trigate connect openai-node -- node app.mjs",), notes=(_NODE_NOTE,),
+    ),
+    Client(
+        "anthropic-python", "Anthropic SDK for Python", "Messages",
+        file=_env_file(_ANTHROPIC), environment=_ANTHROPIC, without=("ANTHROPIC_AUTH_TOKEN",),
+        install="pip install anthropic", language="python",
+        snippet="""\
+{import_os}from anthropic import Anthropic
+
+client = Anthropic(base_url="{root}", api_key={python_key})
+answer = client.messages.create(
+    model="{model}", max_tokens=1000, messages=[{"role": "user", "content": "Hello"}]
+)
+print(answer.content[0].text)
+""",
+        then=("trigate connect anthropic-python -- python app.py",), notes=(_PYTHON_NOTE,),
+    ),
+    Client(
+        "anthropic-node", "Anthropic SDK for Node.js", "Messages",
+        file=_env_file(_ANTHROPIC), environment=_ANTHROPIC, without=("ANTHROPIC_AUTH_TOKEN",),
+        install="npm install @anthropic-ai/sdk", language="js",
+        snippet="""\
+import Anthropic from "@anthropic-ai/sdk";
+
+const client = new Anthropic({ baseURL: "{root}", apiKey: {node_key} });
+const messages = [{ role: "user", content: "Hello" }];
+const answer = await client.messages.create({ model: "{model}", max_tokens: 1000, messages });
+console.log(answer.content[0].text);
+""",
+        then=("trigate connect anthropic-node -- node app.mjs",), notes=(_NODE_NOTE,),
+    ),
+    Client(
+        "openai-agents", "OpenAI Agents SDK", "Responses and Chat",
+        file=_env_file(_OPENAI), environment=_OPENAI, install="pip install openai-agents",
+        language="python",
+        snippet="""\
+{import_os}from agents import Agent, OpenAIResponsesModel, Runner, set_tracing_disabled
+from openai import AsyncOpenAI
+
+set_tracing_disabled(True)  # traces go to OpenAI, with a key of theirs
+client = AsyncOpenAI(base_url="{base}", api_key={python_key})
+agent = Agent(name="Assistant", model=OpenAIResponsesModel(model="{model}", openai_client=client))
+print(Runner.run_sync(agent, "Hello").final_output)
+""",
+        then=("trigate connect openai-agents -- python app.py",),
+        notes=("`OpenAIChatCompletionsModel` in place of `OpenAIResponsesModel` speaks Chat.", _PYTHON_NOTE),
+    ),
+    Client(
+        "langchain", "LangChain", "Chat, Responses and Messages",
+        file=_env_file(_BOTH), environment=_BOTH, install="pip install langchain-openai langchain-anthropic",
+        language="python",
+        snippet="""\
+{import_os}from langchain_anthropic import ChatAnthropic
+from langchain_openai import ChatOpenAI
+
+key = {python_key}
+print(ChatOpenAI(model="{model}", base_url="{base}", api_key=key).invoke("Hello").text)
+print(ChatAnthropic(model="{model}", base_url="{root}", api_key=key).invoke("Hello").text)
+""",
+        then=("trigate connect langchain -- python app.py",),
+        notes=("`use_responses_api=True` makes `ChatOpenAI` speak Responses.", _PYTHON_NOTE),
+    ),
+    Client(
+        "pydantic-ai", "PydanticAI", "Chat, Responses and Messages",
+        file=_env_file(_BOTH), environment=_BOTH, install="pip install pydantic-ai-slim[openai,anthropic]",
+        language="python",
+        snippet="""\
+{import_os}from pydantic_ai import Agent
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.providers.openai import OpenAIProvider
+
+provider = OpenAIProvider(base_url="{base}", api_key={python_key})
+print(Agent(OpenAIChatModel("{model}", provider=provider)).run_sync("Hello").output)
+""",
+        then=("trigate connect pydantic-ai -- python app.py",),
+        notes=(
+            "`OpenAIResponsesModel` speaks Responses with the same provider; `AnthropicModel` speaks Messages with "
+            "`AnthropicProvider(base_url=…)`, whose address has no `/v1`.",
+            _PYTHON_NOTE,
+        ),
+    ),
+    Client(
+        "vercel-ai-sdk", "Vercel AI SDK", "Chat, Responses and Messages",
+        file=SettingsFile(".", ".env", "env", (Setting((KEY_VARIABLE,), "{key}", "keyed"),)),
+        environment={}, install="npm install ai @ai-sdk/openai-compatible", language="js",
+        snippet="""\
+import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
+import { generateText } from "ai";
+
+const trigate = createOpenAICompatible({ name: "trigate", baseURL: "{base}", apiKey: {node_key} });
+const { text } = await generateText({ model: trigate("{model}"), prompt: "Hello" });
+console.log(text);
+""",
+        then=("node app.mjs",),
+        notes=(
+            "`createOpenAI` from `@ai-sdk/openai` speaks Responses (`.chat()`: Chat) and `createAnthropic` from "
+            "`@ai-sdk/anthropic` Messages, both with the same `baseURL`, `/v1` included.",
+        ),
+    ),
+    Client(
+        "llm", "llm", "Chat",
+        file=SettingsFile(
+            "app:io.datasette.llm", "extra-openai-models.yaml", "yaml_list",
+            (
+                Setting(("model_id",), "trigate/{model}"),
+                Setting(("model_name",), "{model}"),
+                Setting(("api_base",), "{base}"),
+                Setting(("api_key_name",), "trigate", "keyed"),
+                Setting(("supports_tools",), True),
+                Setting(("supports_schema",), True),
+                Setting(("vision",), True),
+            ),
+            variable="LLM_USER_PATH",
+        ),
+        program="llm", install="pip install llm",
+        then=("llm -m trigate/{model} Hello",),
+        notes=("Where the gateway asks for a key: `llm keys set trigate`.",),
+    ),
+    Client(
+        "aider", "aider", "Chat",
+        file=SettingsFile(
+            "~", ".aider.conf.yml", "yaml",
+            (
+                Setting(("openai-api-base",), "{base}"),
+                Setting(("openai-api-key",), "{key}"),
+                Setting(("model",), "openai/{model}"),
+                Setting(("weak-model",), "openai/{small}"),
+            ),
+        ),
+        program="aider", install="pip install aider-install && aider-install",
+        environment={
+            "AIDER_OPENAI_API_BASE": "{base}", "AIDER_OPENAI_API_KEY": "{key}",
+            "AIDER_MODEL": "openai/{model}", "AIDER_WEAK_MODEL": "openai/{small}",
+        },
+        then=('aider --message "Hello"',),
+        notes=(
+            "`openai/` before the model's name is aider's own word for an OpenAI-compatible server, and is not sent.",
+        ),
+    ),
+    Client(
+        "openai-compatible", "anything else that is OpenAI-compatible", "Chat and Responses",
+        language="text",
+        snippet="""\
+Base URL   {base}
+API key    {key}
+Model      {model}
+""",
+        notes=(
+            "`GET {base}/models` lists the models, for programs that ask for them.",
+            "Cursor, Continue, Cline, Zed, Open WebUI and many others have a form for these three, mostly under "
+            "“OpenAI compatible” or “custom provider”; the base URL may be called API host or endpoint.",
+            "A program that runs elsewhere (Cursor asks from its own servers) needs an address that it can reach, and "
+            "then the gateway needs `client_keys`.",
+            "A program in a container reaches the machine that it runs on as `host.docker.internal` in place of "
+            "`127.0.0.1`.",
+        ),
+    ),
+)  # fmt: skip
+
+CLIENTS: Mapping[str, Client] = MappingProxyType({row.name: row for row in _ROWS})

@@ -1,0 +1,61 @@
+"""What providers have refused in requests, remembered in this process so that it is not sent to them again."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+
+import attrs
+
+from gateway.outgoing import Asked
+from gateway.routing import Target
+from providers.refused import Path
+
+LIFETIME = 3600.0  # seconds: a server that has learned the member meanwhile gets it again
+MOST_KEYS = 512
+MOST_PATHS = 32
+
+
+@attrs.frozen
+class Spoken:
+    """To whom, and how: one model at one address, in one version of its API."""
+
+    url: str
+    model: str
+    version: str | None = None
+
+    @classmethod
+    def to(cls, target: Target, asked: Asked) -> "Spoken":
+        """A Messages client says itself which version it speaks: what one refuses another may take."""
+        return cls(target.url, target.model, asked.header("anthropic-version") if target.lane == "byte" else None)
+
+
+class Learned:
+    """Paths by whom they were refused by. Bounded: the oldest go first. ``clock`` gives seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._found: OrderedDict[Spoken, OrderedDict[Path, float]] = OrderedDict()
+
+    def of(self, spoken: Spoken) -> tuple[Path, ...]:
+        """What is to be left out of a request, in the order in which it was learned."""
+        paths = self._found.get(spoken)
+        if paths is None:
+            return ()
+        now = self._clock()
+        for path in [path for path, until in paths.items() if until <= now]:
+            del paths[path]
+        if not paths:
+            del self._found[spoken]
+        return tuple(paths)
+
+    def add(self, spoken: Spoken, paths: Iterable[Path]) -> None:
+        until = self._clock() + LIFETIME
+        known = self._found.setdefault(spoken, OrderedDict())
+        self._found.move_to_end(spoken)
+        for path in paths:
+            known[path] = until
+            known.move_to_end(path)
+        while len(known) > MOST_PATHS:
+            known.popitem(last=False)
+        while len(self._found) > MOST_KEYS:
+            self._found.popitem(last=False)

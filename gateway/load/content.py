@@ -1,0 +1,109 @@
+"""Which events of a stream carry content, how many tokens an answer had, and what its error says. As tolerant as can
+be: whether a stream is well formed is for the grammar to say, afterwards and elsewhere."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+import msgspec
+
+from streams import sse
+from streams.events import Api
+
+_DELTAS = ("content", "reasoning_content", "reasoning", "refusal", "tool_calls")
+_PIECES = ("text", "thinking", "partial_json")
+
+
+@attrs.frozen
+class Told:
+    """What one event, or a whole answer, says. ``tokens``: those of the answer so far, if they are counted in it."""
+
+    content: bool = False
+    tokens: int | None = None
+    error: str | None = None
+
+
+NOTHING = Told()
+
+
+def told(api: Api, raw: bytes) -> Told:
+    """What the event ``raw`` says."""
+    found = sse.parse(raw)
+    return NOTHING if found is None else told_by(api, found[1])
+
+
+def told_by(api: Api, data: bytes) -> Told:
+    """What the JSON in ``data`` says; nothing if it is none."""
+    try:
+        value = msgspec.json.decode(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return NOTHING
+    return _TELLERS[api](value) if isinstance(value, dict) else NOTHING
+
+
+def complaint(data: bytes) -> str:
+    """What an error body says, in one line; its first words if it is no JSON."""
+    try:
+        value = msgspec.json.decode(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        value = None
+    error = _member(value, "error")
+    message = error if isinstance(error, str) else _member(error, "message")
+    text = message if isinstance(message, str) else data[:300].decode("utf-8", "replace")
+    return " ".join(text.split())[:200]
+
+
+def _member(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def _word(error: Any) -> str:
+    """The name of an error in an event."""
+    words = (_member(error, "code"), _member(error, "type"))
+    return next((word for word in words if isinstance(word, str) and word), "error")
+
+
+def _number(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _chat(value: dict[str, Any]) -> Told:
+    if value.get("error"):
+        return Told(error=_word(value["error"]))
+    tokens = _number(_member(value.get("usage"), "completion_tokens"))
+    choices = value.get("choices")
+    content = isinstance(choices, list) and any(_says(_member(choice, "delta")) for choice in choices)
+    return Told(content, tokens)
+
+
+def _says(delta: Any) -> bool:
+    return isinstance(delta, dict) and any(delta.get(name) for name in _DELTAS)
+
+
+def _messages(value: dict[str, Any]) -> Told:
+    match value.get("type"):
+        case "content_block_delta":
+            delta = value.get("delta")
+            return Told(isinstance(delta, dict) and any(delta.get(name) for name in _PIECES))
+        case "error":
+            return Told(error=_word(value.get("error")))
+    return Told(tokens=_number(_member(value.get("usage"), "output_tokens")))
+
+
+def _responses(value: dict[str, Any]) -> Told:
+    kind = value.get("type")
+    if isinstance(kind, str) and kind.endswith(".delta"):
+        return Told(bool(value.get("delta")))
+    response = value if value.get("object") == "response" else value.get("response")
+    if kind == "error":
+        return Told(error=_word(value))
+    if kind == "response.failed" or value.get("error"):
+        return Told(error=_word(_member(response, "error") or value.get("error")))
+    return Told(tokens=_number(_member(_member(response, "usage"), "output_tokens")))
+
+
+_TELLERS: Mapping[Api, Callable[[dict[str, Any]], Told]] = {
+    "chat": _chat,
+    "messages": _messages,
+    "responses": _responses,
+}

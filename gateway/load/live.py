@@ -1,0 +1,102 @@
+"""What is shown while a run goes on: a table that stays in its place on a terminal, else a line now and then."""
+
+import sys
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from gateway.load.figures import COUNTED, PERCENTILES, duration, plain, shown
+from gateway.load.running import Running
+from gateway.load.tally import MEASURES
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+EVERY = 1.0  # seconds: drawing takes milliseconds, which are the loader's
+LINE_EVERY = 5.0
+BAR = 30
+
+
+class Screen(Protocol):
+    async def watch(self, running: Running) -> None:
+        """Show it until cancelled."""
+        ...
+
+
+class Lines:
+    """For a log."""
+
+    async def watch(self, running: Running) -> None:
+        while True:
+            await trio.sleep(LINE_EVERY)
+            print(f"{running.target or running.url}: {status(running)}", file=sys.stderr, flush=True)
+
+
+class Terminal:
+    """For a person. What it draws stays when it ends."""
+
+    async def watch(self, running: Running) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(0.0005)  # so long the drawing thread may hold up the reading of streams
+        try:
+            with Live(table(running), console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+                while True:
+                    await trio.sleep(EVERY)
+                    await trio.to_thread.run_sync(lambda: live.update(table(running), refresh=True))
+        finally:
+            sys.setswitchinterval(interval)
+
+
+def status(running: Running) -> str:
+    """How things stand, in one line."""
+    counts, ttft = running.tally.counts, running.tally.measures["ttft"]
+    first = (
+        f", first token p50 {duration(ttft.percentile(50))} p99 {duration(ttft.percentile(99))}" if ttft.count else ""
+    )
+    return (
+        f"{phase(running)}, {running.in_flight} under way, {counts['whole']} whole, {counts['error']} errors{first}, "
+        f"lag p99 {duration(running.lag.histogram.percentile(99))}"
+    )
+
+
+def phase(running: Running) -> str:
+    if running.warming_up:
+        return "warming up"
+    if running.progress < 1:
+        return f"{running.measured:.0f} of {running.scenario.seconds:.0f} s"
+    return "waiting for the last answers" if running.in_flight else f"judging {running.judging} answers"
+
+
+def table(running: Running) -> "Table":
+    """The whole display."""
+    from rich.table import Table
+
+    done = round(BAR * running.progress)
+    grid = Table(
+        title=f"{running.target or running.url}\n{'█' * done}{'░' * (BAR - done)} {phase(running)}",
+        caption=_counts(running),
+        title_justify="left",
+        caption_justify="left",
+    )
+    for name in ("", *(f"p{percent}" for percent in PERCENTILES), "max", "count"):
+        grid.add_column(name, justify="right" if name else "left", min_width=9)
+    for name, label in MEASURES.items():
+        histogram = running.tally.measures[name]
+        values = [shown(name)(histogram.percentile(percent)) for percent in (*PERCENTILES, 100)]
+        grid.add_row(label, *(values if histogram.count else [""] * 4), str(histogram.count))
+    return grid
+
+
+def _counts(running: Running) -> str:
+    tally, seconds = running.tally, running.measured or 1
+    lines = [
+        f"{running.in_flight} under way, {plain(round(tally.counts['started'] / seconds, 1))} ended a second, "
+        f"{plain(round(tally.tokens / seconds, 1))} tokens a second",
+        ", ".join(f"{tally.counts[name]} {label}" for name, label in COUNTED.items() if tally.counts[name]) or "–",
+        *(f"{row.count} × {row.kind}, waiting for {row.phase}" for row in tally.failures[:5]),
+        f"loader: lag p99 {duration(running.lag.histogram.percentile(99))}",
+    ]
+    return "\n".join(lines)

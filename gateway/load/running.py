@@ -1,0 +1,230 @@
+"""One run: the load of a scenario on one target, from the first arrival to the last verdict."""
+
+import random
+import ssl
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+import trio
+
+from gateway.load import bodies, wire
+from gateway.load.arrivals import Step, arrivals, evenly, paced, poisson
+from gateway.load.bodies import Bodies
+from gateway.load.client import Exchange, Manner, Server
+from gateway.load.histogram import Histogram
+from gateway.load.judging import Answer, Judged, Judging
+from gateway.load.overhead import Lag, Overhead, SelfTest
+from gateway.load.report import Run
+from gateway.load.scenario import Asked, Scenario
+from gateway.load.tally import End, Tally, ended
+from gateway.load.timeline import Timeline
+from gateway.load.wire import Broken, Place
+from streams.events import Api
+
+LOOK = 0.1  # seconds between two looks at how many are under way
+AFTER_ERROR = 0.1  # seconds that a client of a closed loop waits before it tries again
+
+
+class Unreachable(Exception):
+    """The name of a target has no address."""
+
+
+class Kind:
+    """One kind of request, ready to be sent."""
+
+    def __init__(self, asked: Asked, url: str, place: Place, headers: tuple[tuple[str, str], ...]) -> None:
+        self.asked = asked
+        self.bodies = Bodies.of(asked)
+        parts = urlsplit(bodies.address(url, asked.api))
+        path = parts.path + (f"?{parts.query}" if parts.query else "")
+        self.head = wire.request(place, path, headers)
+
+    def request(self, number: int, chance: random.Random) -> bytes:
+        return wire.framed(self.head, self.bodies.next(number, chance))
+
+    def answer(self, body: bytes) -> Answer:
+        """For the judge. What usage an answer must have is not known where ``extra`` says so."""
+        asked = self.asked.stream and self.asked.usage
+        usage = None if "stream_options" in self.asked.extra else asked
+        return Answer(self.asked.api, self.asked.stream, usage, body)
+
+
+class Running:
+    """A run under way; all of it may be looked at while it goes on.
+
+    ``keys`` has the key of each API that has one. ``progress`` is 0 to 1."""
+
+    def __init__(self, scenario: Scenario, target: str, place: Place, keys: Mapping[Api, str], judge: Judging) -> None:
+        self.scenario = scenario
+        self.target = target
+        self.url = scenario.targets[target]
+        self.tally = Tally()
+        self.requests = {asked.name: Tally() for asked in scenario.requests}
+        self.lag = Lag()
+        self.late = Histogram()
+        self.in_flight = 0
+        self.interrupted = False
+        self.judging = 0  # answers that wait for their verdict
+        self._judge = judge
+        self._kinds = [
+            Kind(asked, self.url, place, bodies.headers(asked.api, keys.get(asked.api), scenario.headers))
+            for asked in scenario.requests
+        ]
+        self._weights = [asked.weight for asked in scenario.requests]
+        self._chance = random.Random(f"{scenario.seed} requests")
+        self._place = place
+        self._number = 0
+        self._scope = trio.CancelScope()
+        self._settling: trio.Nursery
+        self.begin = trio.current_time() + scenario.warmup
+        self.end = self.begin + scenario.seconds
+        self._last = self.begin
+        self.timeline = Timeline(self.begin)
+
+    @property
+    def progress(self) -> float:
+        whole = self.end - self.begin + self.scenario.warmup
+        return min(1.0, max(0.0, 1 - (self.end - trio.current_time()) / whole))
+
+    @property
+    def warming_up(self) -> bool:
+        return trio.current_time() < self.begin
+
+    @property
+    def measured(self) -> float:
+        """Seconds of arrivals that are measured, so far."""
+        return max(0.0, min(trio.current_time(), self.end) - self.begin)
+
+    def stop(self) -> None:
+        """End it at once: what is under way counts as interrupted."""
+        self.interrupted = True
+        self.end = min(self.end, trio.current_time())
+        self._scope.cancel()
+
+    async def run(self, self_test: SelfTest | None = None) -> Run:
+        """All of it. The result is also that of a run that was stopped."""
+        started = datetime.now(UTC)
+        cpu, since = time.process_time(), time.perf_counter()
+        server = Server(
+            self._place,
+            ssl.create_default_context() if self._place.secure else None,
+            timeout=self.scenario.timeout,
+            keep=self.scenario.connections == "keep",
+        )
+        async with trio.open_nursery() as watching:
+            watching.start_soon(self.lag.watch)
+            watching.start_soon(self._watch)
+            async with trio.open_nursery() as self._settling:
+                with self._scope:
+                    await (self._open_loop(server) if self.scenario.open_loop else self._closed_loop(server))
+                cpu = (time.process_time() - cpu) / (time.perf_counter() - since)
+                await server.idle.aclose()
+            watching.cancel_scope.cancel()
+        return Run(
+            target=self.target,
+            url=_shown(self.url),
+            started=started.isoformat(timespec="seconds"),
+            scenario=self.scenario.described(),
+            seconds=max(0.0, self.end - self.begin),
+            elapsed=max(0.0, self._last - self.begin),
+            interrupted=self.interrupted,
+            tally=self.tally,
+            requests=self.requests,
+            timeline=self.timeline.dump(),
+            overhead=Overhead(self.lag.histogram, self.late, cpu, self_test),
+        )
+
+    # Arrivals
+
+    async def _open_loop(self, server: Server) -> None:
+        steps = self.scenario.steps
+        if self.scenario.warmup:
+            steps = (Step(steps[0].rate, self.scenario.warmup), *steps)
+        chance = random.Random(f"{self.scenario.seed} arrivals")
+        distances = poisson(chance) if self.scenario.spacing == "poisson" else evenly()
+        async with trio.open_nursery() as nursery:
+            await paced(
+                arrivals(steps, distances),
+                self.begin - self.scenario.warmup,
+                lambda intended: nursery.start_soon(self._exchange, server, intended),
+            )
+            nursery.cancel_scope.deadline = self.end + self.scenario.grace
+
+    async def _closed_loop(self, server: Server) -> None:
+        """The clients come in one after the other during the warm-up."""
+        apart = self.scenario.warmup / self.scenario.concurrency
+        async with trio.open_nursery() as nursery:
+            nursery.cancel_scope.deadline = self.end + self.scenario.grace
+            for number in range(self.scenario.concurrency):
+                nursery.start_soon(self._client, server, self.begin - self.scenario.warmup + number * apart)
+
+    async def _client(self, server: Server, start: float) -> None:
+        await trio.sleep_until(start)
+        while (now := trio.current_time()) < self.end:
+            exchange = await self._exchange(server, now)
+            await trio.sleep(max(exchange.asked.think, AFTER_ERROR if exchange.problem else 0.0))
+
+    # One exchange
+
+    async def _exchange(self, server: Server, intended: float) -> Exchange:
+        kind = self._chance.choices(self._kinds, self._weights)[0]
+        self._number += 1
+        data = kind.request(self._number, self._chance)
+        exchange = Exchange(kind.asked, _manner(kind.asked, self._chance), intended)
+        if counts := intended >= self.begin:
+            self.late.add(exchange.began - intended)
+            self.timeline.begun(intended)
+        self.in_flight += 1
+        try:
+            await exchange.run(server, data)
+        except trio.Cancelled:
+            if not self.interrupted:
+                exchange.fail("unfinished", f"no end {self.scenario.grace:g} s after the last arrival")
+            raise
+        finally:
+            self.in_flight -= 1
+            if counts:
+                self._last = max(self._last, exchange.ended)
+                self._settling.start_soon(self._settle, exchange, kind)
+        return exchange
+
+    async def _settle(self, exchange: Exchange, kind: Kind) -> None:
+        """Count it, once it is judged; the client does not wait for that."""
+        judged: Judged | None = None
+        if exchange.complete:
+            self.judging += 1
+            judged = await self._judge(kind.answer(b"".join(exchange.body)))
+            self.judging -= 1
+        end: End
+        end, problem = ended(exchange, judged)
+        self.tally.add(exchange, end, problem)
+        self.requests[kind.asked.name].add(exchange, end, problem)
+        self.timeline.ended(exchange, end)
+
+    async def _watch(self) -> None:
+        while True:
+            self.timeline.note(trio.current_time(), self.in_flight, self.lag.worst())
+            await trio.sleep(LOOK)
+
+
+def _manner(asked: Asked, chance: random.Random) -> Manner:
+    draw = chance.random()
+    if draw < asked.cancels:
+        return "cancels"
+    return "reads slowly" if draw < asked.cancels + asked.slows else "reads"
+
+
+def _shown(url: str) -> str:
+    """Without what may be a credential."""
+    parts = urlsplit(url)
+    return parts._replace(query="", fragment="").geturl()
+
+
+async def place_of(scenario: Scenario, target: str) -> Place:
+    """The address of a target. Raises ``Unreachable``."""
+    try:
+        return await Place.find(scenario.targets[target])
+    except Broken as error:
+        raise Unreachable(error.detail) from error

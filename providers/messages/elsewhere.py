@@ -1,0 +1,137 @@
+"""What of a Messages client's request only Anthropic can make use of, for every other server: Claude Code's billing
+line, and tools that wait until a search finds them."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+from providers.quirks import Quirks
+
+Object: TypeAlias = Mapping[str, Any]
+Changes: TypeAlias = tuple[Mapping[str, Any], tuple[str, ...]]
+
+MARKS = (b"x-anthropic-billing-header", b'"defer_loading"', b'"tool_reference"')
+"""Bytes without which a request has nothing of this."""
+
+SEARCH = "tool_search_"
+"""How the types of Anthropic's own search tools begin."""
+
+# Claude Code's first system block changes with every request: kept, no two prompts would share a prefix, and nothing
+# would ever come from a cache (anthropics/claude-code#68900, vllm-project/vllm#36829).
+_BILLING = re.compile(r"x-anthropic-billing-header:[^\n]*\n?")
+
+
+def unbilled(text: str) -> str | None:
+    """``text`` without its billing line, ``None`` if it does not begin with one."""
+    line = _BILLING.match(text)
+    return None if line is None else text[line.end() :]
+
+
+def found_tools(messages: Any) -> frozenset[str]:
+    """The tools that the history refers to or has called."""
+    return frozenset(_named(messages))
+
+
+def _named(value: Any) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _named(item)
+    elif isinstance(value, dict):
+        name = {"tool_reference": value.get("tool_name"), "tool_use": value.get("name")}.get(str(value.get("type")))
+        if isinstance(name, str):
+            yield name
+        yield from _named(value.get("content"))
+
+
+def reference_text(name: str) -> str:
+    """What a ``tool_reference`` says, in words."""
+    return f"The tool {name} is available now."
+
+
+def adapted(body: Mapping[str, Any], quirks: Quirks) -> Changes:
+    """A client's request for a server that speaks Messages and is not Anthropic: the members that change (``None``: to
+    be left out), and the paths of what was dropped."""
+    changes: dict[str, Any] = {}
+    dropped: list[str] = []
+    steps = (
+        (not quirks.billing_line, _without_billing),
+        (quirks.deferred_tools != "native", _loaded_all if quirks.deferred_tools == "all" else _loaded_found),
+        (quirks.deferred_tools != "native", _referring),
+    )
+    for wanted, step in steps:
+        if wanted:
+            more, lost = step(body)
+            changes |= more
+            dropped.extend(lost)
+    return changes, tuple(dropped)
+
+
+def _without_billing(body: Object) -> Changes:
+    system = body.get("system")
+    if isinstance(system, str):
+        rest = unbilled(system)
+        return ({}, ()) if rest is None else ({"system": rest or None}, ("system",))
+    first = system[0] if isinstance(system, list) and system else None
+    text = first.get("text") if isinstance(first, dict) else None
+    rest = unbilled(text) if isinstance(text, str) else None
+    if rest is None or not isinstance(system, list):
+        return {}, ()
+    blocks = [*([{**system[0], "text": rest}] if rest else []), *system[1:]]
+    return {"system": blocks or None}, ("system[]",)
+
+
+def _loaded_all(body: Object) -> Changes:
+    return _loaded(body, everything=True)
+
+
+def _loaded_found(body: Object) -> Changes:
+    return _loaded(body, everything=False)
+
+
+def _loaded(body: Object, *, everything: bool) -> Changes:
+    """The tools that are to be seen now, without the mark; Anthropic's own search has nobody to make it."""
+    tools = body.get("tools")
+    if not isinstance(tools, list) or not any(isinstance(tool, dict) and tool.get("defer_loading") for tool in tools):
+        return {}, ()
+    everything = everything or searched_there(tools)
+    found = frozenset() if everything else found_tools(body.get("messages"))
+    kept = []
+    dropped = ["tools[].defer_loading"]
+    for tool in tools:
+        if isinstance(tool, dict) and _is_search(tool):
+            dropped.append("tools[]")
+        elif not isinstance(tool, dict) or not tool.get("defer_loading") or everything or tool.get("name") in found:
+            kept.append(_unmarked(tool))
+    return {"tools": kept or None}, tuple(dropped)
+
+
+def _unmarked(tool: Any) -> Any:
+    if not isinstance(tool, dict):
+        return tool
+    return {name: value for name, value in tool.items() if name != "defer_loading"}
+
+
+def searched_there(tools: Iterable[Any]) -> bool:
+    """Whether Anthropic was to search the tools."""
+    return any(isinstance(tool, dict) and _is_search(tool) for tool in tools)
+
+
+def _is_search(tool: Object) -> bool:
+    return str(tool.get("type", "")).startswith(SEARCH)
+
+
+def _referring(body: Object) -> Changes:
+    """References to tools as texts."""
+    messages = body.get("messages")
+    told = [_told(message) for message in messages] if isinstance(messages, list) else []
+    return ({"messages": told}, ()) if told != messages and told else ({}, ())
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_told(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("type") == "tool_reference" and isinstance(name := value.get("tool_name"), str):
+        return {"type": "text", "text": reference_text(name)}
+    return {**value, "content": _told(value["content"])} if isinstance(value.get("content"), list) else value

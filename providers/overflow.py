@@ -1,0 +1,137 @@
+"""A conversation that is too long for its model: recognised in whatever words a provider says so, and told in the words
+on which clients act.
+
+Claude Code compacts its conversation, or asks for a shorter answer, upon Anthropic's two sentences and upon nothing
+else; Codex and the OpenAI SDKs look at the code (musistudio/claude-code-router#1799, raine/claude-code-proxy#29,
+Yeachan-Heo/oh-my-claudecode#3574).
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from streams.events import Api, Failed
+
+CODE = "context_length_exceeded"
+
+_CODES = frozenset(
+    (
+        CODE,
+        "model_context_window_exceeded",  # Anthropic
+        "too_many_prompt_tokens",  # Perplexity
+        "exceed_context_size_error",  # llama.cpp
+        "context_exceeded",
+        "model_max_prompt_tokens_exceeded",  # GitHub Copilot
+        "tokens_limit_reached",  # GitHub Models
+    )
+)
+
+# The statuses with which it is said; some servers take it for their own failure (ggml-org/llama.cpp#14566). Limits on
+# tokens in a time are a 429 and sound alike.
+_STATUSES = (400, 413, 422, 500, 502)
+_LONGEST = 4000  # characters of a message that are looked at
+
+_BEGINNING = "prompt is too long: "
+_OWN_WORDS = re.compile(
+    r"prompt is too long: \d+ tokens > \d+ maximum"
+    r"|input length and `max_tokens` exceed context limit: \d+ \+ \d+ > \d+"
+)
+
+# By what is found: `input` and `output` (what was asked for as the answer), their `total`, and the model's `limit`.
+_PATTERNS = tuple(
+    re.compile(pattern.replace("#", r"\d[\d,]*"), re.IGNORECASE | re.DOTALL)
+    for pattern in (
+        # Anthropic
+        r"prompt is too long: (?P<input>#) tokens > (?P<limit>#) maximum",
+        r"input length and `?max_tokens`? exceed context limit: (?P<input>#) \+ (?P<output>#) > (?P<limit>#)",
+        # OpenAI and all that took its words over: vLLM, DeepSeek, OpenRouter, SGLang
+        r"maximum context length (?:is|of) (?P<limit>#) tokens.{1,60}requested (?:about )?(?P<total>#) tokens "
+        r"\([^()]{0,200}?(?P<output>#) (?:in|for) the (?:completion|output)",
+        r"maximum context length (?:is|of) (?P<limit>#) tokens.{1,60}requested a total of (?P<total>#) tokens: "
+        r"(?P<input>#) tokens .{1,60}? (?P<output>#) tokens for the completion",
+        r"maximum context length (?:is|of) (?P<limit>#) tokens.{1,60}requested (?P<output>#) output tokens and your "
+        r"prompt contains (?:at least )?(?P<input>#) input tokens",
+        r"maximum context length (?:is|of) (?P<limit>#) tokens.{1,60}has (?P<input>#) input tokens \((?P<output>#) >",
+        r"maximum context length (?:is|of) (?P<limit>#) tokens.{1,60}resulted in (?P<input>#) tokens",
+        # xAI, Gemini, Mistral, llama.cpp, SGLang, Fireworks, Cohere, Copilot, text-generation-inference, Qwen, Moonshot
+        r"maximum prompt length is (?P<limit>#) but the request contains (?P<input>#) tokens",
+        r"input token count \((?P<input>#)\) exceeds the maximum number of tokens allowed \((?P<limit>#)\)",
+        r"prompt contains (?P<input>#) tokens.{1,60}too large for model with (?P<limit>#) maximum context length",
+        r"request \((?P<input>#) tokens\) exceeds the available context size \((?P<limit>#) tokens\)",
+        r"prompt tokens \((?P<input>#)\) exceeds? context size \((?P<limit>#)\)",
+        r"input \((?P<input>#) tokens\) is longer than the model's context length \((?P<limit>#) tokens\)",
+        r"prompt is too long: (?P<input>#), model maximum context length: (?P<limit>#)",
+        r"total number of tokens .{1,60}cannot exceed (?P<limit>#) - received (?P<input>#)",
+        r"prompt token count of (?P<input>#) exceeds the limit of (?P<limit>#)",
+        r"must be <= (?P<limit>#)\. Given: (?P<input>#) `inputs` tokens and (?P<output>#) `max_new_tokens`",
+        r"range of input length should be \[#, (?P<limit>#)\]",
+        r"exceeded model token limit: (?P<limit>#)",
+        # No figures: Bedrock, Ollama, LM Studio, MiniMax, Zhipu, and what all the others have in common
+        r"maximum context length",
+        r"input is too long for requested model",
+        r"number of input tokens exceeds maximum length",
+        r"input token count exceeds the maximum",
+        r"(?:exceed(?:s|ed|ing)?|larger than|longer than|greater than) .{0,40}context (?:window|length|size|limit)",
+        r"context (?:window|length|size|limit) (?:is )?exceed(?:s|ed)",
+        r"prompt (?:is )?too long",
+        r"prompt exceeds max(?:imum)? length",
+    )
+)
+
+
+def overflows(error: Mapping[str, Any], status: int) -> bool:
+    """Whether ``error`` (the object of a provider's error, whichever API it is of), which came with ``status`` (200
+    inside a stream), says that the conversation is too long."""
+    if any(isinstance(word := error.get(name), str) and word in _CODES for name in ("code", "type")):
+        return True
+    message = error.get("message")
+    return isinstance(message, str) and (status in _STATUSES or status < 300) and _match(message) is not None
+
+
+def overflowed(failed: Failed) -> Failed:
+    """``failed`` as the client's mistake that it is, whatever the provider took it for."""
+    return attrs.evolve(failed, kind="invalid_request", status=400, code=CODE)
+
+
+def in_words_of(api: Api, failed: Failed) -> Failed:
+    """``failed`` in the words on which clients of ``api`` act. Anything but an overflow stays as it is."""
+    if failed.code != CODE or api != "messages" or _OWN_WORDS.search(failed.message):
+        return failed
+    return attrs.evolve(failed, message=_sentence(failed.message))
+
+
+def is_native(api: Api, error: Mapping[str, Any]) -> bool:
+    """Whether clients of ``api`` understand the ``error`` of a provider of the same API as it is. What is no overflow
+    is not judged."""
+    if not overflows(error, 400):
+        return True
+    return bool(_OWN_WORDS.search(str(error["message"]))) if api == "messages" else error.get("code") == CODE
+
+
+def _match(message: str) -> re.Match[str] | None:
+    text = message[:_LONGEST]
+    return next((found for pattern in _PATTERNS if (found := pattern.search(text))), None)
+
+
+def _sentence(message: str) -> str:
+    """Anthropic's sentence with the provider's figures; with its own words where it gives none, or none that agree."""
+    found = _match(message)
+    figures = {} if found is None else {name: int(text.replace(",", "")) for name, text in _given(found)}
+    prompt, output, limit = figures.get("input"), figures.get("output", 0), figures.get("limit")
+    if prompt is None and "total" in figures:
+        prompt = figures["total"] - output
+    if prompt is not None and limit is not None:
+        if prompt > limit:
+            return f"prompt is too long: {prompt} tokens > {limit} maximum"
+        if prompt + output > limit:
+            return (
+                f"input length and `max_tokens` exceed context limit: {prompt} + {output} > {limit}, "
+                "decrease input length or `max_tokens` and try again"
+            )
+    return message if message.startswith(_BEGINNING) else _BEGINNING + message
+
+
+def _given(found: re.Match[str]) -> list[tuple[str, str]]:
+    return [(name, text) for name, text in found.groupdict().items() if text is not None]

@@ -1,0 +1,35 @@
+"""What the end-to-end tests of stored state share."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import postgres
+import pytest
+
+SCHEMAS = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def database_server() -> Iterator[postgres.Server]:
+    bin = postgres.binaries()
+    if bin is None:
+        pytest.skip(postgres.MISSING)
+    with postgres.running_server(bin) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def storage(request, tmp_path_factory) -> Callable[[str], dict[str, Any]]:
+    """``state_storage`` for a kind of store that nobody has used yet."""
+
+    def make(kind: str) -> dict[str, Any]:
+        if kind == "sqlite":
+            return {"type": kind, "path": str(tmp_path_factory.mktemp("state") / "state.sqlite")}
+        if kind == "postgres":
+            server, name = request.getfixturevalue("database_server"), f"e{next(SCHEMAS)}"
+            server.sql(f"CREATE SCHEMA {name}")
+            return {"type": kind, "connection_string": f"{server.url}&options=-csearch_path%3D{name}"}
+        return {"type": kind}
+
+    return make

@@ -1,0 +1,441 @@
+"""Turns in the background: polled, followed, cancelled, cut by the drain and by the death of their process."""
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import kept_state
+import pytest
+import trio
+import trio.testing
+from calls import END, check_log, chunks, has_ended, line, lines, said, whole
+from command_line import started
+from harness import Gateway, Listening, Wire, complaint, config, eventually, free_port, post, running
+from processes import peers, workers
+from turns import (
+    APIS,
+    becomes,
+    check_stream,
+    chunked,
+    entries,
+    numbers_of,
+    refusal,
+    sent,
+    sqlite_at,
+    stored,
+    text_of,
+    turn,
+)
+from upstreams import Raw, Script, Upstream, fake_upstream
+
+from gateway.state.bodies import read_turn
+from gateway.state.memory import MemoryStore
+from gateway.turns import background
+from streams.pipe import WRITES_QUEUED
+
+each_api = pytest.mark.parametrize("api", APIS)
+both_ways = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+RUNNING = ("queued", "in_progress")
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with fake_upstream() as up:
+        yield up
+
+
+@pytest.fixture(scope="module")
+def by_hand() -> Iterator[Listening]:
+    with Listening() as listening:
+        yield listening
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream, by_hand) -> Iterator[Gateway]:
+    port = free_port()
+    with running(config(entries(upstream, by_hand), port, keep_alive="300ms"), port) as process:
+        yield process
+    check_log(process)
+
+
+def begin(gateway: Gateway, model: str, id: str, **more) -> dict:
+    """A turn in the background, begun; ``id`` is that of the request."""
+    asked = {"model": model, "input": "hi", "background": True, **more}
+    reply = gateway.request("POST", "/v1/responses", asked, {"x-request-id": id})
+    assert reply.status == 200, reply.body
+    return reply.json
+
+
+@contextlib.contextmanager
+def called(gateway: Gateway, by_hand: Listening, api: str, id: str, **more) -> Iterator[tuple[str, Wire]]:
+    """The id of a turn in the background, and the provider's end of its call."""
+    response = begin(gateway, f"hand-{api}", id, **more)
+    assert (response["status"], response["background"], response["output"]) == ("queued", True, [])
+    with by_hand.accept() as up:
+        up.read_request()
+        yield response["id"], up
+
+
+@contextlib.contextmanager
+def streaming(gateway: Gateway, by_hand: Listening, api: str, id: str) -> Iterator[tuple[str, Wire, Wire]]:
+    """A streamed turn in the background of which "one t" has come: its id, the client's end, the provider's end."""
+    asked = {"model": f"hand-{api}", "input": "hi", "background": True, "stream": True}
+    with Wire.connect(gateway.port) as client:
+        client.send(post("/v1/responses", asked, {"x-request-id": id, "connection": "close"}))
+        with by_hand.accept() as up:
+            up.read_request()
+            up.send(said(api).half)
+            body = chunked(client.read_until(b"one t"))
+            yield json.loads(body.split(b"\n")[1].removeprefix(b"data: "))["response"]["id"], client, up
+
+
+# Polled
+
+
+@each_api
+def test_a_turn_is_polled_until_it_has_ended_and_has_one_line(gateway, by_hand, api):
+    own = f"polled-{api}"
+    with called(gateway, by_hand, api, own) as (id, up):
+        for _ in range(2):
+            found = stored(gateway, id).json
+            assert (found["status"], found["output"]) == ("in_progress", [])
+        error = refusal(turn(gateway, "on-chat", previous_response_id=id))
+        assert error["code"] == "previous_response_not_found"
+        assert "in_progress" in error["message"]
+        waiting = stored(gateway, id, "/input_items").json["data"]
+        assert lines(gateway, own) == []
+        up.send(whole(api))
+        found = becomes(gateway, id, "completed")
+    assert text_of(found) == "one two three"
+    assert found["background"] is True
+    assert stored(gateway, id, "/input_items").json["data"] == waiting
+    settled = line(gateway, own)
+    assert (settled["ended"], settled["status"], settled["input_tokens"]) == ("complete", 200, 31)
+    assert settled["duration_ms"] > 0
+
+
+def test_what_ended_in_the_background_is_gone_on_from(gateway, upstream):
+    upstream.script(Script(text="It is 7."), Script(text="Yes."))
+    id = begin(gateway, "on-messages", "continued")["id"]
+    becomes(gateway, id, "completed")
+    assert turn(gateway, "on-chat", "Sure?", previous_response_id=id).status == 200
+    assert "It is 7." in json.dumps(sent(upstream)[1])
+
+
+@both_ways
+@each_api
+def test_a_provider_that_fails_is_found_in_the_response(gateway, upstream, api, stream):
+    upstream.script(Raw(429, (("retry-after", "7"),), (b'{"error": {"message": "not so fast", "code": "slow"}}',)))
+    own = f"refused-{api}-{stream}"
+    if stream:
+        asked = {"model": f"on-{api}", "input": "hi", "background": True, "stream": True}
+        reply = gateway.request("POST", "/v1/responses", asked, {"x-request-id": own})
+        check_stream(reply.body)
+        name, last = reply.events()[-1]
+        assert name == "response.failed"
+        id = last["response"]["id"]
+    else:
+        id = begin(gateway, f"on-{api}", own)["id"]
+    found = becomes(gateway, id, "failed")
+    assert "not so fast" in found["error"]["message"]
+    assert found["error"]["code"]
+    assert line(gateway, own)["ended"] == "upstream_error"
+
+
+def test_background_without_store_is_a_400(gateway, upstream):
+    upstream.script(Script(text="never"))
+    error = complaint("responses", turn(gateway, "on-chat", background=True, store=False), 400)
+    assert error["param"] == "background"
+    assert upstream.seen == []
+
+
+# Followed
+
+
+@each_api
+def test_a_client_that_drops_goes_on_where_it_was(gateway, by_hand, api):
+    own = f"resumed-{api}"
+    speech = said(api)
+    with streaming(gateway, by_hand, api, own) as (id, client, up):
+        begun = chunked(client.received)
+        client.reset()
+        up.send(chunks(*speech.rest[:1]))
+        (last,) = numbers_of(begun)[-1:]
+        with Wire.connect(gateway.port) as again:
+            path = f"/v1/responses/{id}?stream=true&starting_after={last}"
+            again.send(f"GET {path} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n".encode())
+            again.read_until(b"wo th")
+            assert lines(gateway, own) == []
+            up.send(chunks(*speech.rest[1:]) + END)
+            rest = chunked(again.read_to_end())
+    check_stream(begun + rest)
+    assert b"response.completed" in rest
+    assert stored(gateway, id, "?stream=true").body == begun + rest
+    assert line(gateway, own)["ended"] == "complete"
+
+
+@pytest.mark.parametrize("after", [-1, 0, 1, 2])
+def test_events_larger_than_a_write_are_followed_from_anywhere(gateway, by_hand, after):
+    """A stream's first events repeat the instructions: they go out in several writes."""
+    with called(gateway, by_hand, "chat", f"large-{after}", stream=False, instructions="x" * 300_000) as (_, up):
+        up.send(whole("chat"))
+    asked = {"model": "hand-chat", "input": "hi", "background": True, "stream": True, "instructions": "y" * 300_000}
+    with Wire.connect(gateway.port) as client:
+        client.send(post("/v1/responses", asked, {"connection": "close"}))
+        with by_hand.accept() as up:
+            up.read_request()
+            up.send(said("chat").half)
+            client.read_until(b"one t")
+            created = json.loads(chunked(client.received).split(b"\n")[1].removeprefix(b"data: "))
+            path = f"/v1/responses/{created['response']['id']}?stream=true"
+            if after >= 0:
+                path += f"&starting_after={after}"
+            with Wire.connect(gateway.port) as again:
+                again.send(f"GET {path} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n".encode())
+                again.read_until(b"one t")
+                up.send(chunks(*said("chat").rest) + END)
+                found = numbers_of(chunked(again.read_to_end()))
+        everything = chunked(client.read_to_end())
+    check_stream(everything)
+    assert found == numbers_of(everything)[after + 1 :]
+
+
+@each_api
+def test_a_turn_that_was_not_asked_for_as_a_stream_is_followed_to_its_end(gateway, by_hand, api):
+    with called(gateway, by_hand, api, f"followed-{api}") as (id, up), Wire.connect(gateway.port) as client:
+        client.send(f"GET /v1/responses/{id}?stream=true HTTP/1.1\r\nhost: g\r\nconnection: close\r\n\r\n".encode())
+        client.read_until(b"\r\n\r\n")
+        up.send(whole(api))
+        body = chunked(client.read_to_end())
+    check_stream(body)
+    assert b"event: response.completed" in body
+    assert b"one two three" in body
+
+
+async def test_an_end_that_comes_while_a_follower_is_slow_is_not_missed():
+    store = MemoryStore(1e9, 2**20)
+    async with kept_state.running(store) as (turns, turn), trio.open_nursery() as nursery:
+        body = turns.follow("alice", turn.id, -1, nursery)
+        for number in range(WRITES_QUEUED + 1):
+            turn.say(number)
+            await trio.testing.wait_all_tasks_blocked()
+        turn.close()
+        await turns.finish()
+        with trio.fail_after(5):
+            async with body as pieces:
+                found = b"".join([bytes(piece) async for piece in pieces])
+    assert numbers_of(found) == list(range(WRITES_QUEUED + 1))
+
+
+# Cancelled
+
+
+@each_api
+def test_a_turn_is_cancelled_with_what_was_said_and_its_followers_are_told(gateway, by_hand, api):
+    own = f"cancelled-{api}"
+    with streaming(gateway, by_hand, api, own) as (id, client, up):
+        reply = gateway.request("POST", f"/v1/responses/{id}/cancel")
+        up.closed_after(time.perf_counter(), 5)
+        body = chunked(client.read_to_end())
+    assert (reply.status, reply.json["status"], text_of(reply.json)) == (200, "cancelled", "one t")
+    check_stream(body)
+    assert body.rstrip().rpartition(b"event: ")[2].startswith(b"response.failed")
+    assert stored(gateway, id).json == reply.json
+    assert stored(gateway, id, "?stream=true").body == body
+    assert line(gateway, own)["ended"] == "client_disconnected"
+    assert refusal(turn(gateway, "on-chat", previous_response_id=id))["code"] == "previous_response_not_found"
+
+
+@each_api
+def test_a_turn_is_cancelled_before_anything_was_said(gateway, by_hand, api):
+    own = f"cancelled-early-{api}"
+    with called(gateway, by_hand, api, own) as (id, up):
+        reply = gateway.request("POST", f"/v1/responses/{id}/cancel")
+        up.closed_after(time.perf_counter(), 5)
+    assert (reply.status, reply.json["status"], reply.json["output"]) == (200, "cancelled", [])
+    assert gateway.request("POST", f"/v1/responses/{id}/cancel").json["status"] == "cancelled"
+    assert line(gateway, own)["ended"] == "client_disconnected"
+
+
+def test_a_turn_that_is_deleted_does_not_come_back(gateway, by_hand):
+    with called(gateway, by_hand, "chat", "deleted") as (id, up):
+        assert gateway.request("DELETE", f"/v1/responses/{id}").json["deleted"] is True
+        up.closed_after(time.perf_counter(), 5)
+    line(gateway, "deleted")
+    assert stored(gateway, id).status == 404
+
+
+# Limits
+
+
+def test_turns_in_the_background_count_among_those_in_flight(upstream, by_hand):
+    port = free_port()
+    settings = config(entries(upstream, by_hand), port, limits={"in_flight": 2})
+    with running(settings, port) as own, contextlib.ExitStack() as stack:
+        _, up = stack.enter_context(called(own, by_hand, "chat", "first"))
+        stack.enter_context(called(own, by_hand, "chat", "second"))
+        refused = turn(own, "on-chat", background=True)
+        complaint("responses", refused, 503)
+        assert refused.headers["retry-after"]
+        up.send(whole("chat"))
+        line(own, "first")
+        upstream.script(Script(text="It is 7."))
+        assert turn(own, "on-chat", background=True).status == 200
+        eventually(lambda: len(upstream.seen) == 1)
+
+
+# The process ends
+
+
+def test_a_turn_ends_within_the_drain(upstream, by_hand, tmp_path):
+    port = free_port()
+    path = tmp_path / "state.sqlite"
+    settings = config(entries(upstream, by_hand), port, state_storage=sqlite_at(path), drain="10s")
+    with running(settings, port) as own:
+        with (
+            called(own, by_hand, "chat", "drain-whole") as (one, up),
+            streaming(own, by_hand, "messages", "drain-stream") as two,
+        ):
+            id, client, second = two
+            client.close()
+            os.kill(own.pid, signal.SIGTERM)
+            eventually(lambda: any("draining" in text for text in own.log))
+            up.send(whole("chat"))
+            second.send(chunks(*said("messages").rest) + END)
+            eventually(lambda: has_ended(own.pid), 10, "the exit")
+        assert [line(own, name)["ended"] for name in ("drain-whole", "drain-stream")] == ["complete", "complete"]
+        check_log(own)
+    with running(settings, port) as own:
+        for response in (one, id):
+            found = stored(own, response).json
+            assert (found["status"], text_of(found)) == ("completed", "one two three")
+
+
+def test_a_turn_that_outlasts_the_drain_has_failed(upstream, by_hand, tmp_path):
+    port = free_port()
+    path = tmp_path / "state.sqlite"
+    settings = config(entries(upstream, by_hand), port, state_storage=sqlite_at(path), drain="100ms")
+    with running(settings, port) as own:
+        with (
+            called(own, by_hand, "chat", "drain-whole") as (one, _),
+            streaming(own, by_hand, "messages", "drain-stream") as two,
+        ):
+            id, client, _ = two
+            client.close()
+            os.kill(own.pid, signal.SIGTERM)
+            eventually(lambda: has_ended(own.pid), 10, "the exit")
+        assert [line(own, name)["ended"] for name in ("drain-whole", "drain-stream")] == ["shutdown", "shutdown"]
+        check_log(own)
+    with running(settings, port) as own:
+        first, second = stored(own, one).json, stored(own, id).json
+        assert (first["status"], first["output"]) == ("failed", [])
+        assert (second["status"], text_of(second)) == ("failed", "one t")
+        for found in (first, second):
+            assert found["error"]["message"]
+
+
+def age_marks(path: Path) -> None:
+    """As if the workers that left them had been dead for as long as it takes to be sure."""
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        old = str(time.time() - background.STALE - 1).encode()
+        assert db.execute("UPDATE nodes SET body = ? WHERE kind = 'mark'", (old,)).rowcount
+
+
+async def test_a_turn_that_ends_while_it_is_given_up_keeps_its_own_end(monkeypatch):
+    """Its worker lives, but could not leave a mark in time."""
+    monkeypatch.setattr(background, "STALE", 0.0)
+    store = Interrupted(1e9, 2**20)
+    id = (await kept_state.keep(store, status="in_progress", background=True))["id"]
+    store.before_put = partial(kept_state.keep, store, output=[kept_state.message("7", "assistant")], id=id)
+    await background.Background(store, kept_state.LEDGER, 15.0).revise("alice", id)
+    node = await store.get("alice", id)
+    assert node is not None
+    assert read_turn(node.body).status == "completed"
+
+
+class Interrupted(MemoryStore):
+    """A store to which somebody else writes just before the next write."""
+
+    before_put: Callable[[], Awaitable[Any]] | None = None
+
+    async def put(self, nodes, expect=None) -> None:
+        if (before := self.before_put) is not None:
+            self.before_put = None
+            await before()
+        await super().put(nodes, expect)
+
+
+# Two workers on one file
+
+
+@pytest.fixture
+def crew(upstream, by_hand, tmp_path) -> Iterator[tuple[Gateway, Path]]:
+    if not Path("/proc/self/task").exists():
+        pytest.skip("children are found in Linux's /proc")
+    file, path, port = tmp_path / "trigate.yaml", tmp_path / "state.sqlite", free_port()
+    file.write_text(json.dumps(config(entries(upstream, by_hand), port, state_storage=sqlite_at(path))))
+    with started("serve", str(file), "--workers", "2") as process:
+        pid = process.process.pid
+        eventually(lambda: len(workers(pid)) == 2, 15, "two workers")
+        yield Gateway(port, pid, process.log), path
+        assert process.stop() == 0
+
+
+def reach(gateway: Gateway, worker: int) -> Wire:
+    """A connection that this worker has accepted."""
+
+    def found() -> Wire | None:
+        wire = Wire.connect(gateway.port)
+        wire.send(b"GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n")
+        wire.read_until(b"ready")
+        if wire.sock.getsockname()[1] in peers(worker, gateway.port):
+            wire.received = b""
+            return wire
+        wire.close()
+        return None
+
+    return eventually(found, 15, f"a connection to worker {worker}")
+
+
+def ask(wire: Wire, method: str, path: str, body: dict | None = None) -> dict:
+    """One request on a connection, which is closed by it; the JSON of its answer."""
+    data = json.dumps(body or {}).encode()
+    head = f"{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {len(data)}\r\n\r\n"
+    wire.send(head.encode() + data)
+    with wire:
+        return json.loads(wire.read_to_end().partition(b"\r\n\r\n")[2])
+
+
+def test_another_worker_cancels_a_turn_and_a_dead_ones_turn_has_failed(crew, by_hand):
+    gateway, path = crew
+    one, two = sorted(workers(gateway.pid))
+    asked = {"model": "hand-chat", "input": "hi", "background": True}
+
+    id = ask(reach(gateway, one), "POST", "/v1/responses", asked)["id"]
+    with by_hand.accept() as up:
+        up.read_request()
+        assert ask(reach(gateway, two), "GET", f"/v1/responses/{id}")["status"] == "in_progress"
+        assert (
+            "another process" in ask(reach(gateway, two), "GET", f"/v1/responses/{id}?stream=true")["error"]["message"]
+        )
+        cancelled = ask(reach(gateway, two), "POST", f"/v1/responses/{id}/cancel")
+        assert cancelled["status"] == "cancelled"
+        up.closed_after(time.perf_counter(), 5)
+
+    id = ask(reach(gateway, one), "POST", "/v1/responses", asked)["id"]
+    with by_hand.accept() as up:
+        up.read_request()
+        os.kill(one, signal.SIGKILL)
+        up.closed_after(time.perf_counter(), 5)
+        assert ask(reach(gateway, two), "GET", f"/v1/responses/{id}")["status"] == "in_progress"
+        age_marks(path)
+        failed = ask(reach(gateway, two), "GET", f"/v1/responses/{id}")
+    assert (failed["status"], failed["output"]) == ("failed", [])
+    assert "stopped before" in failed["error"]["message"]

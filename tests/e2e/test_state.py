@@ -1,0 +1,138 @@
+"""Conversations of the Responses API that trigate keeps, by the official SDK, over every store."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import openai
+import pytest
+from harness import Gateway, free_port, running
+from talks import APIS, PIXEL, TURNS, Talk, as_heard, openai_client, settings, told, tool_names
+from upstreams import PATHS, Raw, Script, Seen, Upstream, fake_upstream, render
+
+STORES = ("memory", "sqlite", "postgres")
+STREAMED = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+EACH_API = pytest.mark.parametrize("api", APIS)
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with fake_upstream() as server:
+        yield server
+
+
+@pytest.fixture(scope="module", params=STORES)
+def gateway(request, upstream, storage) -> Iterator[Gateway]:
+    port = free_port()
+    with running(settings(upstream, port, state_storage=storage(request.param)), port) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def sdk(gateway) -> Iterator[openai.OpenAI]:
+    with openai_client(gateway.url) as client:
+        yield client
+
+
+@STREAMED
+@EACH_API
+def test_every_turn_says_what_is_new_and_the_provider_hears_it_all(sdk, upstream, api, stream):
+    upstream.script(*(turn.answer for turn in TURNS))
+    talk = Talk(sdk, stream)
+    previous, ids, said = None, set(), []
+    for i, turn in enumerate(TURNS):
+        response = talk.ask(api, turn.input, previous_response_id=previous, **turn.more)
+        assert (response.previous_response_id, response.store) == (previous, True)
+        previous = response.id
+        ids.add(previous)
+
+        said += turn.asked
+        seen = upstream.seen[i]
+        assert seen.path == PATHS[api]
+        assert told(seen) == [*turn.system, *as_heard(api, said)]
+        assert tool_names(seen) == [tool["name"] for tool in turn.more.get("tools", ())]
+        assert not {"previous_response_id", "conversation"} & set(seen.json)
+        if api == "responses":
+            assert seen.json["store"] is False
+            assert ("reasoning" in seen.json) == (seen.json.get("include") == ["reasoning.encrypted_content"])
+        said += turn.told
+    assert len(ids) == len(TURNS), "the provider has said the same id each time"
+
+
+@STREAMED
+@EACH_API
+def test_what_was_said_can_be_read_again(sdk, upstream, api, stream):
+    upstream.script(*(turn.answer for turn in TURNS[:3]))
+    talk = Talk(sdk, stream)
+    previous, items = None, []
+    for turn in TURNS[:3]:
+        response = talk.ask(api, turn.input, previous_response_id=previous, **turn.more)
+        previous = response.id
+        assert sdk.responses.retrieve(response.id) == response
+        listed = list(sdk.responses.input_items.list(response.id, order="asc", limit=4))
+        assert [item.id for item in listed[: len(items)]] == [item.id for item in items]
+        assert len(listed) > len(items)
+        items = [*listed, *response.output]
+
+        events = talk.again(response.id)
+        assert not stream or events == talk.events
+        assert events[-1].response == response
+        for after in (0, len(events) // 2):
+            assert talk.again(response.id, after) == events[after + 1 :]
+    image, text = items[0].content[1], items[0].content[0].text
+    assert (image.image_url.endswith(PIXEL), text) == (True, "What is the weather there?")
+    assert len({item.id for item in items}) == len(items)
+
+
+@STREAMED
+@EACH_API
+def test_a_conversation_goes_on_by_its_own_id(sdk, upstream, api, stream):
+    upstream.script(*(turn.answer for turn in TURNS))
+    talk = Talk(sdk, stream)
+    hello = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello"}]}
+    conversation = sdk.conversations.create(items=[hello], metadata={"topic": "weather"})
+    said = [("user", "Hello")]
+    for i, turn in enumerate(TURNS):
+        response = talk.ask(api, turn.input, conversation=conversation.id, **turn.more)
+        assert response.conversation.id == conversation.id
+        assert sdk.responses.retrieve(response.id) == response
+        said += turn.asked
+        assert told(upstream.seen[i]) == [*turn.system, *as_heard(api, said)]
+        said += turn.told
+    assert sdk.conversations.retrieve(conversation.id) == conversation
+
+    items = list(sdk.conversations.items.list(conversation.id, order="asc", limit=4))
+    assert [item.id for item in items[-len(response.output) :]] == [item.id for item in response.output]
+    assert len({item.id for item in items}) == len(items)
+    note = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "One more"}]}
+    added = sdk.conversations.items.create(conversation.id, items=[note]).data[0]
+    assert sdk.conversations.items.retrieve(added.id, conversation_id=conversation.id) == added
+    sdk.conversations.items.delete(items[0].id, conversation_id=conversation.id)
+    upstream.script(Script(text="Bye."))
+    talk.ask(api, "thing", conversation=conversation.id)
+    assert told(upstream.seen[0]) == [*as_heard(api, said[1:]), ("user", "One more"), ("user", "thing")]
+
+    sdk.conversations.delete(conversation.id)
+    with pytest.raises(openai.NotFoundError):
+        sdk.conversations.retrieve(conversation.id)
+    assert sdk.responses.retrieve(response.id).id == response.id
+
+
+def test_turns_that_meet_in_one_conversation_are_all_in_it(sdk, gateway, upstream, monkeypatch):
+    """Each with its answer behind it, whoever was first."""
+
+    def answer(seen: Seen) -> Raw:
+        api = next(api for api, path in PATHS.items() if path == seen.path)
+        return render(Script(text=f"on {told(seen)[-1][1]}"), api, seen.json)
+
+    monkeypatch.setattr(upstream, "answer", answer)
+    id = sdk.conversations.create().id
+
+    def ask(number: int) -> int:
+        body = {"model": f"on-{APIS[number % 3]}", "input": str(number), "conversation": id, "stream": number % 2 == 0}
+        return gateway.request("POST", "/v1/responses", body).status
+
+    with ThreadPoolExecutor(6) as threads:
+        assert list(threads.map(ask, range(12))) == [200] * 12
+    texts = [item.content[0].text for item in sdk.conversations.items.list(id, order="asc")]
+    assert sorted(texts[::2]) == sorted(map(str, range(12)))
+    assert texts[1::2] == [f"on {text}" for text in texts[::2]]

@@ -1,0 +1,167 @@
+"""The OpenAI Agents SDK with what it keeps on the server, before providers that keep nothing."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import agents
+import httpx2
+import openai
+import pytest
+from agents.models.openai_responses import OpenAIResponsesModel
+from harness import Gateway, free_port, running
+from heard import heard
+from talks import settings
+from upstreams import Script, ToolCall, Upstream, fake_upstream
+
+EACH_API = pytest.mark.parametrize("api", ["chat", "messages"])
+STREAMED = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+
+SYSTEM, PLEASE, MORE = "Be brief.", "What do the boxes hold?", "Are you sure?"
+SEAL = "c2VhbA=="
+CALL_A, CALL_B = (ToolCall(f"call_{box}", "look_into", f'{{"box": "{box}"}}') for box in "ab")
+FIRST = (
+    Script("The first.", "Begin with a.", SEAL, (CALL_A,), "tool_calls"),
+    Script(calls=(CALL_B,), stop="tool_calls"),
+    Script("A key and nothing."),
+)
+SECOND = (Script("Yes."),)
+
+
+def lines(api: str) -> list[Any]:
+    """All that a provider has heard in the end."""
+    return [
+        ("user", PLEASE), ("thinking", "Begin with a.", "" if api == "chat" else SEAL), ("text", "The first."),
+        ("call", "call_a", "look_into", {"box": "a"}), ("result", "call_a", "a key"),
+        ("call", "call_b", "look_into", {"box": "b"}), ("result", "call_b", "nothing"),
+        ("text", "A key and nothing."), ("user", MORE),
+    ]  # fmt: skip
+
+
+HEARD = (1, 5, 7, 9)
+"""So many of the lines in each request."""
+
+
+@agents.function_tool
+def look_into(box: str) -> str:
+    """Look into a box.
+
+    Args:
+        box: which one
+    """
+    return {"a": "a key", "b": "nothing"}[box]
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with fake_upstream() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    port = free_port()
+    with running(settings(upstream, port), port) as process:
+        yield process
+
+
+class Person:
+    """Somebody who talks to an agent. ``sent`` are the bodies of the requests that the SDK has made."""
+
+    def __init__(self, client: openai.AsyncOpenAI, api: str, stream: bool) -> None:
+        self.client = client
+        self._stream = stream
+        model = OpenAIResponsesModel(f"on-{api}", client)
+        self._agent = agents.Agent("keeper", instructions=SYSTEM, tools=[look_into], model=model)
+
+    async def say(self, text: str, **how: Any) -> Any:
+        config = agents.RunConfig(tracing_disabled=True)
+        if not self._stream:
+            return await agents.Runner.run(self._agent, text, run_config=config, **how)
+        result = agents.Runner.run_streamed(self._agent, text, run_config=config, **how)
+        async for _ in result.stream_events():
+            pass
+        return result
+
+
+def talk(gateway: Gateway, api: str, stream: bool, story: Callable[[Person], Any]) -> list[Any]:
+    """Run ``story``; the input of every turn as the SDK has sent it."""
+    sent: list[Any] = []
+
+    async def note(request: httpx2.Request) -> None:
+        if request.url.path.endswith("/responses"):
+            sent.append(await request.aread())
+
+    async def tell() -> None:
+        plain = httpx2.AsyncClient(verify=False, trust_env=False, event_hooks={"request": [note]})
+        url = f"{gateway.url}/v1"
+        async with openai.AsyncOpenAI(api_key="k", base_url=url, max_retries=0, http_client=plain) as client:
+            await story(Person(client, api, stream))
+
+    asyncio.run(tell())
+    return [json.loads(body)["input"] for body in sent]
+
+
+def expect(upstream: Upstream, api: str) -> None:
+    found = [heard(api, seen.json) for seen in upstream.seen]
+    assert found == [[("system", SYSTEM), *lines(api)[:count]] for count in HEARD]
+    assert all("look_into" in str(seen.json["tools"]) for seen in upstream.seen)
+
+
+@STREAMED
+@EACH_API
+def test_an_agent_goes_on_from_its_own_responses(gateway, upstream, api, stream):
+    upstream.script(*FIRST, *SECOND)
+
+    async def story(person: Person) -> None:
+        first = await person.say(PLEASE, auto_previous_response_id=True)
+        assert first.final_output == "A key and nothing."
+        second = await person.say(MORE, previous_response_id=first.last_response_id)
+        assert second.final_output == "Yes."
+        ids = [response.response_id for response in (*first.raw_responses, *second.raw_responses)]
+        assert len(set(ids)) == 4
+
+    sent = talk(gateway, api, stream, story)
+    expect(upstream, api)
+    assert [len(input) if isinstance(input, list) else 1 for input in sent] == [1, 1, 1, 1], "only what is new"
+
+
+@STREAMED
+@EACH_API
+def test_an_agent_goes_on_in_a_conversation(gateway, upstream, api, stream):
+    upstream.script(*FIRST, *SECOND)
+
+    async def story(person: Person) -> None:
+        id = (await person.client.conversations.create()).id
+        assert (await person.say(PLEASE, conversation_id=id)).final_output == "A key and nothing."
+        assert (await person.say(MORE, conversation_id=id)).final_output == "Yes."
+
+    sent = talk(gateway, api, stream, story)
+    expect(upstream, api)
+    assert [len(input) if isinstance(input, list) else 1 for input in sent] == [1, 1, 1, 1], "only what is new"
+
+
+@STREAMED
+@EACH_API
+def test_an_agents_session_is_kept_in_a_conversation(gateway, upstream, api, stream):
+    """The SDK reads the whole session again for each run, and adds to it what the run has brought."""
+    upstream.script(*FIRST, *SECOND)
+
+    async def story(person: Person) -> None:
+        session = agents.OpenAIConversationsSession(openai_client=person.client)
+        assert (await person.say(PLEASE, session=session)).final_output == "A key and nothing."
+        again = agents.OpenAIConversationsSession(conversation_id=session.session_id, openai_client=person.client)
+        assert (await person.say(MORE, session=again)).final_output == "Yes."
+        items = await session.get_items()
+        assert [item["type"] for item in items] == [
+            "message", "reasoning", "message", "function_call", "function_call_output", "function_call",
+            "function_call_output", "message", "message", "message",
+        ]  # fmt: skip
+        popped = await again.pop_item()
+        assert popped == items[-1]
+        assert await again.get_items(limit=1) == items[-2:-1]
+        await again.clear_session()
+
+    talk(gateway, api, stream, story)
+    expect(upstream, api)

@@ -1,0 +1,13 @@
+"""A gateway that is killed at any moment loses no turn that it has answered, and leaves none half-written."""
+
+import pytest
+from crashes import ANSWERED, crashes
+
+ROUNDS = {"sqlite": 3, "postgres": 2}
+
+
+@pytest.mark.parametrize("store", ROUNDS)
+def test_what_was_answered_is_there_and_nothing_is_half_there(storage, tmp_path, store):
+    with crashes(storage(store), tmp_path) as under_way:
+        under_way.run(ROUNDS[store])
+        assert len(under_way.known.whole) >= ROUNDS[store] * ANSWERED[0]

@@ -1,0 +1,147 @@
+"""Stored responses and conversations outlive the process, and are the same to every worker."""
+
+import base64
+import os
+import signal
+from collections.abc import Iterator, Set
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+import yaml
+from command_line import started
+from harness import Wire, eventually, free_port, post, running
+from processes import peers, stop, workers
+from talks import APIS, TURNS, Talk, as_heard, openai_client, settings, told
+from upstreams import Raw, Upstream, fake_upstream
+
+SHARED = ("sqlite encrypted", "postgres")
+KEY = base64.b64encode(bytes(range(32))).decode()
+NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in Linux's /proc")
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with fake_upstream() as server:
+        yield server
+
+
+@pytest.mark.parametrize(("store", "more"), [("sqlite", {"encryption_key": KEY}), ("postgres", {})], ids=SHARED)
+def test_after_a_restart_everything_is_as_it_was(upstream, storage, store, more):
+    place, port = {**storage(store), **more}, free_port()
+    chains: dict[str, tuple[Any, list[Any]]] = {}
+    conversations: dict[str, str] = {}
+    for some in (range(2), range(2, 5)):
+        with (
+            running(settings(upstream, port, state_storage=place), port) as gateway,
+            openai_client(gateway.url) as sdk,
+        ):
+            assert all(same_as_it_was(sdk, *chain) for chain in chains.values())
+            for api in APIS:
+                for i in some:
+                    talk = Talk(sdk, i % 2 == 1)
+                    previous = chains[api][0].id if api in chains else None
+                    response = say(talk, upstream, api, i, previous_response_id=previous)
+                    chains[api] = (response, talk.again(response.id))
+                    if api not in conversations:
+                        conversations[api] = sdk.conversations.create().id
+                    say(talk, upstream, api, i, conversation=conversations[api])
+    assert len(chains) == len(conversations) == 3
+
+
+def say(talk: Talk, upstream: Upstream, api: str, i: int, **where: str | None) -> Any:
+    """The answer to turn number ``i``, for which the provider has heard all of those before."""
+    turn = TURNS[i]
+    upstream.script(turn.answer)
+    response = talk.ask(api, turn.input, **where, **turn.more)
+    said = [line for earlier in TURNS[:i] for line in (*earlier.asked, *earlier.told)] + [*turn.asked]
+    assert told(upstream.seen[0]) == [*turn.system, *as_heard(api, said)]
+    return response
+
+
+def same_as_it_was(sdk: openai.OpenAI, response: Any, events: list[Any]) -> bool:
+    middle = len(events) // 2
+    again = list(sdk.responses.retrieve(response.id, stream=True, starting_after=middle))
+    return sdk.responses.retrieve(response.id) == response and again == events[middle + 1 :]
+
+
+# Workers
+
+
+class Crew:
+    """Two workers, and an SDK that opens a connection for every request: ``met`` are the workers that it has met."""
+
+    def __init__(self, url: str, supervisor: int) -> None:
+        self.port = int(url.rpartition(":")[2])
+        self.pids: Set[int] = eventually(lambda: len(found := workers(supervisor)) == 2 and found, 15, "two workers")
+        self.met: list[int] = []
+        plain = httpx2.Client(
+            verify=False, trust_env=False, event_hooks={"response": [self._note]},
+            limits=httpx2.Limits(max_keepalive_connections=0),
+        )  # fmt: skip
+        self.sdk = openai.OpenAI(api_key="test-key", base_url=f"{url}/v1", max_retries=0, timeout=20, http_client=plain)
+
+    def _note(self, response: httpx2.Response) -> None:
+        """The connection is still open."""
+        client = response.extensions["network_stream"].get_extra_info("client_addr")[1]
+        self.met += [pid for pid in self.pids if client in peers(pid, self.port)]
+
+    def only(self, pid: int) -> None:
+        """Let no other worker accept anything."""
+        os.kill(pid, signal.SIGCONT)
+        for other in self.pids - {pid}:
+            stop(other)
+
+    def all(self) -> None:
+        for pid in self.pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+@pytest.fixture
+def crew(upstream, tmp_path) -> Iterator[Crew]:
+    file = tmp_path / "trigate.yaml"
+    file.write_text(yaml.safe_dump(settings(upstream, 1)))
+    with started("serve", str(file), "--workers", "2", "--port", "0") as process:
+        found = Crew(process.url, process.process.pid)
+        with found.sdk:
+            try:
+                yield found
+            finally:
+                found.all()
+
+
+@NEEDS_PROC
+def test_each_worker_goes_on_from_what_another_has_stored(crew, upstream):
+    one, other = sorted(crew.pids)
+    for api in ("chat", "messages"):
+        previous = None
+        for i in range(5):
+            here, there = (one, other) if i % 2 else (other, one)
+            crew.only(here)
+            talk = Talk(crew.sdk, i % 3 == 0)
+            response = say(talk, upstream, api, i, previous_response_id=previous)
+            previous, events = response.id, talk.again(response.id)
+            crew.only(there)
+            assert same_as_it_was(crew.sdk, response, events)
+            assert crew.met[-4:] == [here, here, there, there]
+
+
+@NEEDS_PROC
+def test_a_turn_in_the_background_is_seen_and_cancelled_from_another_worker(crew, upstream):
+    upstream.script(Raw(end="hang"))
+    one, other = sorted(crew.pids)
+    crew.only(one)
+    running = crew.sdk.responses.create(model="on-chat", input="Wait.", background=True)
+    eventually(lambda: upstream.seen, 10, "the request")
+    crew.only(other)
+    assert crew.sdk.responses.retrieve(running.id).status == "in_progress"
+    with Wire.connect(crew.port) as wire:
+        wire.sock.settimeout(30)
+        wire.send(post(f"/v1/responses/{running.id}/cancel", {}))
+        eventually(lambda: wire.sock.getsockname()[1] in peers(other, crew.port), 10, "the other worker's connection")
+        crew.all()
+        assert b'"status":"cancelled"' in wire.read_until(b'"output":[]')
+    assert crew.met == [one, other]
+    assert crew.sdk.responses.retrieve(running.id).status == "cancelled"

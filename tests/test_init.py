@@ -1,0 +1,124 @@
+"""``trigate init``: what it writes loads as it is, holds no key, and overwrites nothing."""
+
+import os
+import pty
+import subprocess
+
+import pytest
+from command_line import COMMAND, environment, run
+from harness import START_SECONDS
+
+from gateway.command_init import SHARED_KEYS, STARTS, configuration, start_of
+from gateway.config import load
+from gateway.routing import Router
+from providers.catalog import CATALOG
+
+USABLE = [row for row in CATALOG.values() if row.key_env and row.base_url and row.speaks]
+KEYED = {row.key_env: f"sk-secret-{row.id}" for row in CATALOG.values() if row.key_env}
+
+
+def loaded(tmp_path, text, env):
+    path = tmp_path / "trigate.yaml"
+    path.write_text(text)
+    return load(path, env)
+
+
+@pytest.mark.parametrize("row", USABLE, ids=lambda row: row.id)
+@pytest.mark.parametrize("keyed", [False, True])
+def test_every_provider_of_the_catalogue_gives_a_good_file(tmp_path, row, keyed):
+    start = start_of(row)
+    text = (
+        configuration([row], row if start else None, keyed=keyed)
+        if start
+        else configuration([CATALOG["openai"], row], CATALOG["openai"])
+    )
+    config = loaded(tmp_path, text, {**KEYED, "TRIGATE_API_KEY": "k"})
+    assert not config.warnings
+    assert not config.notes
+    assert bool(config.client_keys) == (keyed and start is not None)
+    if start:
+        router = Router(config)
+        assert router.resolve(None, "chat").name == f"{row.id}/{start.large}"
+        assert router.resolve("fast", "chat").name == f"{row.id}/{start.small}"
+        assert router.resolve(f"{row.id}/anything", "chat").model == "anything"
+
+
+def test_the_comments_are_good_settings_too(tmp_path):
+    """What is commented out in the file, apart from its sentences, loads once it is not."""
+    text = configuration([CATALOG["openai"]], CATALOG["openai"])
+    head, keys, state = text.partition("# client_keys:")
+    bare = "".join(
+        line.removeprefix("# ") for line in (keys + state).splitlines(True) if not line.startswith("# Where")
+    )
+    config = loaded(tmp_path, head + bare, {**KEYED, "TRIGATE_API_KEY": "k"})
+    assert [key.name for key in config.client_keys] == ["me"]
+    assert config.state_storage.type == "sqlite"
+
+
+def test_the_models_to_begin_with_are_known():
+    for name, start in STARTS.items():
+        assert start.small in CATALOG[name].models
+        assert start.large in CATALOG[name].models
+    assert {row.key_env for row in CATALOG.values()} >= SHARED_KEYS
+
+
+def test_it_takes_the_keys_that_are_set_and_writes_none_down(tmp_path):
+    env = {"OPENAI_API_KEY": "sk-1", "ANTHROPIC_API_KEY": "sk-2", "DASHSCOPE_API_KEY": "sk-3", "GITHUB_TOKEN": "sk-4"}
+    found = run("init", cwd=tmp_path, env=env)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.startswith("wrote trigate.yaml, with OpenAI, Anthropic\n")
+    text = (tmp_path / "trigate.yaml").read_text()
+    assert "sk-" not in text + found.stdout
+    assert "  # - model: qwen/MODEL\n  #   base_url: " in text
+    assert "  # - model: github/MODEL\n" in text
+    config = load(tmp_path / "trigate.yaml", env)
+    assert [entry.name for entry in config.entries] == ["openai/gpt-5.1", "openai/*", "anthropic/*"]
+    assert config.entries[2].speaks == dict.fromkeys(("chat", "messages", "responses"), "messages")
+    checked = run("check", cwd=tmp_path, env=env)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_without_any_key_it_is_a_model_of_this_machine(tmp_path):
+    found = run("init", "--yes", "mine.yaml", cwd=tmp_path, env={"GITHUB_TOKEN": ""})
+    assert found.returncode == 0, found.stderr
+    assert "Ollama" in found.stdout
+    assert "trigate serve mine.yaml" in found.stdout
+    checked = run("check", "mine.yaml", cwd=tmp_path)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_a_file_that_is_there_is_overwritten_by_force_alone(tmp_path):
+    (tmp_path / "trigate.yaml").write_text("mine")
+    found = run("init", cwd=tmp_path, env={"OPENAI_API_KEY": "k"})
+    assert (found.returncode, found.stdout) == (1, "")
+    assert "--force" in found.stderr
+    assert (tmp_path / "trigate.yaml").read_text() == "mine"
+    assert run("init", "--force", cwd=tmp_path, env={"OPENAI_API_KEY": "k"}).returncode == 0
+    assert "openai/*" in (tmp_path / "trigate.yaml").read_text()
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    found = run("init", "none/trigate.yaml", cwd=tmp_path, env={"OPENAI_API_KEY": "k"})
+    assert found.returncode == 1
+    assert found.stderr == "none/trigate.yaml cannot be written: no such file or directory\n"
+
+
+def test_on_a_terminal_it_asks(tmp_path):
+    ours, theirs = pty.openpty()
+    env = {"OPENAI_API_KEY": "a", "ANTHROPIC_API_KEY": "b", "GROQ_API_KEY": "c"}
+    try:
+        os.write(ours, b"\nn\ny\ngroq\ny\n")  # OpenAI: yes, Anthropic: no, Groq: yes and the default, keys: yes
+        found = subprocess.run(
+            [*COMMAND, "init"], cwd=tmp_path, env=environment(env), stdin=theirs, capture_output=True, text=True,
+            timeout=START_SECONDS,
+        )  # fmt: skip
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert found.returncode == 0, found.stderr
+    assert "OPENAI_API_KEY is set: use OpenAI? [Y/n]" in found.stdout
+    assert "TRIGATE_API_KEY" in found.stdout
+    config = load(tmp_path / "trigate.yaml", {**env, "TRIGATE_API_KEY": "k"})
+    assert [entry.provider.id for entry in config.entries] == ["openai", "groq", "groq"]
+    assert next(entry for entry in config.entries if entry.default).provider.id == "groq"
+    assert [key.name for key in config.client_keys] == ["me"]

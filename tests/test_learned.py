@@ -1,0 +1,236 @@
+"""What a provider says that it does not know, in whose words ever, and how long that is remembered
+(anthropics/claude-code#21612, #39589, #49548, #51700, BerriAI/litellm#26240)."""
+
+import copy
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.learned import LIFETIME, MOST_KEYS, MOST_PATHS, Learned, Spoken
+from gateway.outgoing import Asked, without_betas
+from providers.failures import read_failure
+from providers.refused import BETA, may_go, path_of, refused, remove
+from streams.events import Failed
+
+
+def said(message: str, status: int = 400, **more: str) -> tuple[str, ...]:
+    return tuple(".".join(path) for path in refused(Failed("invalid_request", message, status=status, **more)))
+
+
+@pytest.mark.parametrize(
+    ("message", "paths"),
+    [
+        ("context_management: Extra inputs are not permitted", ("context_management",)),
+        ("tools.0.custom.defer_loading: Extra inputs are not permitted", ("tools.[].custom.defer_loading",)),
+        ("system.12.cache_control.scope: Extra inputs are not permitted", ("system.[].cache_control.scope",)),
+        (
+            '{"message":"speed: Extra inputs are not permitted"}. Received Model Group=claude',  # told on by a proxy
+            ("speed",),
+        ),
+        (
+            "a: Extra inputs are not permitted, b.c: Extra inputs are not permitted; a: Extra inputs are not permitted",
+            ("a", "b.c"),
+        ),
+        ("Unsupported parameter: 'temperature' is not supported with this model.", ("temperature",)),
+        ("Unrecognized request argument supplied: reasoning_effort", ("reasoning_effort",)),
+        ("Unrecognized request arguments supplied: store, metadata", ("store", "metadata")),
+        ("Unknown parameter: 'input[3].status'.", ("input.[].status",)),
+        ("property 'store' is unsupported, did you mean 'stop'?", ("store",)),
+        ("'messages.0' : property 'cache_control' is unsupported", ("messages.[].cache_control",)),
+        (
+            "'messages.2' : for 'role:assistant' the following must be satisfied[('messages.2' : property "
+            "'reasoning_content' is unsupported)]",
+            ("messages.[].reasoning_content",),
+        ),
+        ('Invalid JSON payload received. Unknown name "store": Cannot find field.', ("store",)),
+        ("Unknown name \"strict\" at 'tools[0].function': Cannot find field.", ("tools.[].function.strict",)),
+        (
+            "Malformed input request: #: extraneous key [context_management] is not permitted, please reformat",
+            ("context_management",),
+        ),
+        ("Malformed input request: #/tools/0: extraneous key [strict] is not permitted", ("tools.[].strict",)),
+        ("Failed to deserialize: unknown field `store`, expected one of `model`, `messages`", ("store",)),
+        (
+            "Unexpected value(s) `a-2026-01-05`, `b-2025-12-15` for the `anthropic-beta` header. Please consult",
+            ("anthropic-beta.a-2026-01-05", "anthropic-beta.b-2025-12-15"),
+        ),
+        ("Unexpected value(s) a-2026-01-05 for the anthropic-beta header.", ("anthropic-beta.a-2026-01-05",)),
+        ("invalid beta flag", ("anthropic-beta",)),
+        ("messages: at least one message is required", ()),
+        ("Unsupported value: 'temperature' does not support 0.2 with this model.", ()),
+        ("max_tokens: Input should be greater than 0", ()),
+    ],
+)
+def test_a_refused_member_is_read_out_of_every_vendors_words(message, paths):
+    assert said(message) == paths
+    assert said(message, status=500) == said(message, status=401) == ()
+
+
+def test_openais_own_code_names_the_parameter():
+    assert said("no", code="unsupported_parameter", param="tools[0].strict") == ("tools.[].strict",)
+    assert said("no", code="invalid_value", param="tools[0].strict") == ()
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_a_list_of_mistakes_of_a_fastapi_server_is_read(wrapped):
+    """Mistral answers 422 like that (Gitlawb/openclaude#739)."""
+    mistake = {"type": "extra_forbidden", "loc": ["body", "store"], "msg": "Extra inputs are not permitted", "input": 1}
+    detail = {"detail": [mistake]}
+    body = {"object": "error", "message": detail, "type": "invalid_request_error"} if wrapped else detail
+    failed = read_failure(422, json.dumps(body).encode())
+    assert failed.message == "body.store: Extra inputs are not permitted"
+    assert refused(failed) == (("store",),)
+
+
+BODY = {
+    "model": "m",
+    "speed": "fast",
+    "output_config": {"effort": "high"},
+    "system": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "scope": "global"}}],
+    "tools": [
+        {"name": "a", "input_schema": {"properties": {"defer_loading": {}}}, "defer_loading": True},
+        {"type": "custom", "name": "b", "input_schema": {}, "defer_loading": True},
+        {"type": "web_search_20250305", "name": "w", "defer_loading": False},
+        {"type": "function", "function": {"name": "f", "strict": True}},
+    ],
+    "messages": [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": [
+            {"type": "thinking", "thinking": "t", "cache_control": {}},
+            {"type": "text", "text": "u", "cache_control": {}},
+        ]},
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "places"),
+    [
+        ("speed", {"speed"}),
+        ("output_config.effort", {"output_config.effort"}),
+        ("system.0.cache_control.scope", {"system[].cache_control.scope"}),
+        ("tools.0.defer_loading", {"tools[].defer_loading"}),
+        ("tools.3.function.strict", {"tools[].function.strict"}),
+        ("messages.1.content.0.cache_control", {"messages[].content[].cache_control"}),
+        ("nothing", set()),
+        ("speed.fast", set()),
+        ("tools.0.nothing.at.all", set()),
+        ("messages.0.content.0.text", {"messages[].content[].text"}),  # that it must not go is told by `may_go`
+    ],
+)
+def test_a_member_goes_from_everywhere_it_stands(path, places):
+    body = copy.deepcopy(BODY)
+    assert remove(body, path_of(path)) == places
+    assert (body == BODY) == (not places)
+    assert remove(body, path_of(path)) == set()
+
+
+def test_a_refusal_of_one_sort_of_element_leaves_the_others_alone():
+    """A mark that thinking blocks cannot have would else be lost on all blocks, and with it everybody's cache."""
+    body = copy.deepcopy(BODY)
+    remove(body, path_of("messages.1.content.0.thinking.cache_control"))
+    thinking, text = body["messages"][1]["content"]
+    assert "cache_control" not in thinking
+    assert "cache_control" in text
+    remove(body, path_of("tools.1.custom.defer_loading"))
+    assert ["defer_loading" in tool for tool in body["tools"]] == [False, False, True, False]
+    assert body["tools"][0]["input_schema"] == BODY["tools"][0]["input_schema"]
+
+
+@pytest.mark.parametrize(
+    ("at", "goes"),
+    [
+        ("temperature", True), ("context_management", True), ("reasoning_effort", True), ("output_config", True),
+        ("stream_options", True), ("tools[].defer_loading", True), ("messages[].reasoning_content", True),
+        ("system[].cache_control.scope", True), ("thinking.display", True),
+        ("model", False), ("messages", False), ("tools", False), ("max_tokens", False), ("response_format", False),
+        ("tool_choice", False), ("messages[].content", False), ("messages[].content[].text", False), ("n", False),
+        ("tools[].function.parameters.properties.x", False), ("input[].call_id", False),
+        ("output_config.format", False),
+    ],
+)  # fmt: skip
+def test_what_a_request_is_about_never_goes(at, goes):
+    assert may_go(at, BODY) is goes
+
+
+def test_a_member_that_holds_the_form_of_the_answer_stays():
+    assert may_go("output_config", {"output_config": {"effort": "low"}})
+    assert not may_go("output_config", {"output_config": {"format": {}}})
+    assert not may_go("text", {"text": {"format": {}}})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(JSON, st.lists(st.sampled_from(["a", "b", "c", "[]"]), max_size=4))
+def test_nothing_else_is_touched(value, path):
+    after = copy.deepcopy(value)
+    places = remove(after, tuple(path))
+    assert (after == value) == (not places)
+    assert all(place.replace("[]", "").rpartition(".")[2].endswith(path[-1]) for place in places)
+
+
+@given(st.text(max_size=80) | st.sampled_from(["'", "[", "`"]).map(lambda char: char * 5000))
+def test_no_words_of_a_provider_raise(text):
+    for status in (400, 422):
+        for path in refused(Failed("invalid_request", text, status=status)):
+            assert path
+
+
+# Betas
+
+
+def asked(beta: str) -> Asked:
+    return Asked((("x", "1"), (BETA, beta), ("y", "2")), "")
+
+
+@pytest.mark.parametrize(
+    ("paths", "kept", "dropped"),
+    [
+        ([(BETA, "b-2")], "a-1,c-3", ("anthropic-beta.b-2",)),
+        ([(BETA, "b-*"), (BETA, "c-3")], "a-1", ("anthropic-beta.b-2", "anthropic-beta.c-3")),
+        ([(BETA,)], None, ("anthropic-beta.a-1", "anthropic-beta.b-2", "anthropic-beta.c-3")),
+        ([(BETA, "z"), ("speed",)], "a-1, b-2,c-3", ()),
+        ([], "a-1, b-2,c-3", ()),
+    ],
+)
+def test_refused_betas_are_taken_out_and_named(paths, kept, dropped):
+    told, gone = without_betas(asked("a-1, b-2,c-3"), paths)
+    assert (told.header(BETA), gone) == (kept, dropped)
+    assert (told.header("x"), told.header("y")) == ("1", "2")
+
+
+# Memory
+
+
+def test_what_was_learned_is_of_one_model_in_one_version_and_does_not_last():
+    now = 0.0
+    learned = Learned(lambda: now)
+    old, new = Spoken("http://a", "m", "2023-06-01"), Spoken("http://a", "m", "2026-10-21")
+    learned.add(new, [("temperature",), ("top_p",)])
+    assert learned.of(new) == (("temperature",), ("top_p",))
+    assert learned.of(old) == learned.of(Spoken("http://a", "other", "2026-10-21")) == ()
+    now = LIFETIME / 2
+    learned.add(new, [("temperature",)])
+    now = LIFETIME
+    assert learned.of(new) == (("temperature",),)
+    now = 2 * LIFETIME
+    assert learned.of(new) == ()
+
+
+def test_what_was_learned_is_bounded():
+    learned = Learned()
+    one = Spoken("http://a", "m")
+    learned.add(one, [(f"field{i}",) for i in range(MOST_PATHS + 5)])
+    assert len(learned.of(one)) == MOST_PATHS
+    assert learned.of(one)[0] == ("field5",)
+    for i in range(MOST_KEYS):
+        learned.add(Spoken("http://a", str(i)), [("x",)])
+    assert learned.of(one) == ()
+    assert learned.of(Spoken("http://a", "0")) == (("x",),)

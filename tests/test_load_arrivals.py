@@ -1,0 +1,70 @@
+"""When the load tester begins its requests."""
+
+import random
+from itertools import islice, pairwise
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.load.arrivals import Step, arrivals, evenly, paced, poisson
+
+RATES = st.floats(0, 200)
+STEPS = st.lists(st.builds(Step, RATES, st.floats(0.01, 20), st.none() | RATES), max_size=5)
+
+
+def test_a_constant_rate_is_evenly_spaced_from_the_start():
+    assert list(arrivals([Step(4, 1)], evenly())) == [0, 0.25, 0.5, 0.75]
+
+
+def test_steps_follow_one_another():
+    found = list(arrivals([Step(1, 2), Step(0, 3), Step(2, 1)], evenly()))
+    assert found == pytest.approx([0, 1, 5, 5.5])
+
+
+def test_a_ramp_has_the_arrivals_of_its_mean_rate_and_grows():
+    found = list(arrivals([Step(10, 10, to=30)], evenly()))
+    assert len(found) == 200
+    halves = sum(time < 5 for time in found), sum(time >= 5 for time in found)
+    assert halves == pytest.approx((75, 125), abs=1)
+
+
+def test_a_ramp_may_begin_or_end_at_nothing():
+    assert len(list(arrivals([Step(0, 10, to=20)], evenly()))) == 100
+    assert len(list(arrivals([Step(20, 10, to=0)], evenly()))) == 100
+
+
+@given(STEPS)
+def test_arrivals_are_as_many_as_expected_in_order_and_in_their_time(steps):
+    found = list(arrivals(steps, evenly()))
+    assert len(found) == pytest.approx(sum(step.expected for step in steps), abs=1.001)
+    assert all(before <= after + 1e-6 for before, after in pairwise(found))
+    assert all(0 <= time <= sum(step.seconds for step in steps) + 1e-6 for time in found)
+
+
+def test_poisson_arrivals_have_the_rate_and_the_spread_of_chance():
+    found = list(arrivals([Step(100, 100)], poisson(random.Random(1))))
+    gaps = [after - before for before, after in pairwise(found)]
+    mean = sum(gaps) / len(gaps)
+    spread = (sum((gap - mean) ** 2 for gap in gaps) / len(gaps)) ** 0.5
+    assert mean == pytest.approx(0.01, rel=0.05)
+    assert spread == pytest.approx(mean, rel=0.05)  # even ones have none
+
+
+def test_the_same_seed_gives_the_same_arrivals():
+    first, second = (list(islice(poisson(random.Random("7")), 50)) for _ in range(2))
+    assert first == second
+
+
+async def test_each_arrival_comes_at_its_time(autojump_clock):
+    begin, seen = trio.current_time(), []
+    await paced(arrivals([Step(2, 2)], evenly()), begin, lambda at: seen.append((at - begin, trio.current_time() - at)))
+    assert seen == [(0, 0), (0.5, 0), (1, 0), (1.5, 0)]
+
+
+async def test_a_late_process_leaves_no_arrival_out_and_moves_none(mock_clock):
+    begin, seen = trio.current_time(), []
+    mock_clock.jump(10)
+    await paced(arrivals([Step(2, 2)], evenly()), begin, lambda at: seen.append((at - begin, trio.current_time() - at)))
+    assert seen == [(0, 10), (0.5, 9.5), (1, 9), (1.5, 8.5)]
