@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import msgspec
@@ -17,6 +17,8 @@ from providers.responses import read_continued
 from providers.seal import PREFIX
 from streams.errors import GatewayError, invalid
 from streams.events import Api
+
+T = TypeVar("T")
 
 _SEAL = PREFIX.encode()
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -131,7 +133,12 @@ def edited(incoming: Incoming, target: Target) -> Outgoing:
 
 def decoded(incoming: Incoming) -> dict[str, Any]:
     """The body as Python values. Raises ``GatewayError`` (400) for what is no JSON."""
+    return parsed(incoming.body, dict[str, Any])
+
+
+def parsed(data: bytes | msgspec.Raw, kind: type[T]) -> T:
+    """JSON of a client's request as Python values. Raises ``GatewayError`` (400) for what is none."""
     try:
-        return msgspec.json.decode(incoming.body, type=dict[str, Any])
+        return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise _malformed(error) from None

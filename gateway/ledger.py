@@ -4,7 +4,7 @@ import logging
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import attrs
 import msgspec
@@ -83,23 +83,38 @@ class Record:
         return "client_disconnected" if disconnected else "internal_error"
 
 
+class Observer(Protocol):
+    """Whoever wants to know of every exchange: metrics, traces, the live view. Both are called synchronously, in the way
+    of the exchange: they must be cheap, and never raise."""
+
+    def opened(self, record: Record) -> None: ...
+
+    def settled(self, record: Record, line: Mapping[str, Any]) -> None:
+        """``line`` are the fields of its log line."""
+        ...
+
+
 class Ledger:
-    """Settles records. One line per exchange: JSON, or ``key=value`` on a terminal."""
+    """Settles records. One line per exchange: JSON, or ``key=value`` on a terminal. ``open_records`` are those of the
+    exchanges that are going on."""
 
     def __init__(self, readable: bool | None = None) -> None:
         self._readable = sys.stderr.isatty() if readable is None else readable
         self.count = 0
-        self._open: set[Record] = set()
+        self.open_records: set[Record] = set()
+        self.observers: list[Observer] = []
 
     def open(self, id: str, api: Api) -> Record:
         """The record of a new exchange, which ``settle`` closes."""
         record = Record(id, api)
-        self._open.add(record)
+        self.open_records.add(record)
+        for observer in self.observers:
+            observer.opened(record)
         return record
 
     def flush(self) -> None:
         """Settle what is still open, because the process is about to exit."""
-        for record in tuple(self._open):
+        for record in tuple(self.open_records):
             record.shut_down = True
             self.settle(record, disconnected=True)
 
@@ -108,10 +123,12 @@ class Ledger:
         if record.settled:
             return
         record.settled = True
-        self._open.discard(record)
+        self.open_records.discard(record)
         self.count += 1
         line = self.line(record, disconnected)
         log.info(readable(line) if self._readable else msgspec.json.encode(line).decode())
+        for observer in self.observers:
+            observer.settled(record, line)
 
     def line(self, record: Record, disconnected: bool) -> dict[str, Any]:
         """The fields of the log line, those without a value left out."""

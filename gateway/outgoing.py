@@ -9,7 +9,7 @@ import attrs
 import msgspec
 
 from gateway.headers import Headers, upstream_headers, upstream_query
-from gateway.incoming import Incoming, decoded, edited
+from gateway.incoming import Incoming, decoded, edited, parsed
 from gateway.routing import Target
 from gateway.upstream import UpstreamRequest
 from providers.apis import CODECS
@@ -127,7 +127,7 @@ def _without(outgoing: Outgoing, paths: Iterable[Path]) -> Outgoing:
     dropped: set[str] = set()
     for path in wanted:
         if isinstance(raw := members.get(path[0]), msgspec.Raw) and len(path) > 1:
-            members[path[0]] = msgspec.json.decode(raw)
+            members[path[0]] = parsed(raw, object)
         dropped |= remove(members, path)
     return _and(outgoing, msgspec.json.encode(members), sorted(dropped)) if dropped else outgoing
 

@@ -1,11 +1,11 @@
 """A request that its provider has refused for something that it can go without, tried once more without it."""
 
 from collections.abc import Callable
+from typing import Any
 
 import attrs
-import msgspec
 
-from gateway.incoming import Incoming
+from gateway.incoming import Incoming, parsed
 from gateway.outgoing import Asked, Left, Prepared, again, without_betas
 from gateway.routing import Target
 from providers.failures import refuses_reasoning
@@ -46,8 +46,8 @@ def _has_beta(asked: Asked, path: Path) -> bool:
 
 def _has(prepared: Prepared, path: Path) -> bool:
     """Whether the request has what ``path`` means, and can go without."""
-    body = msgspec.json.decode(prepared.outgoing.body)
-    places = remove(msgspec.json.decode(prepared.outgoing.body), path)
+    body, changed = (parsed(prepared.outgoing.body, dict[str, Any]) for _ in range(2))
+    places = remove(changed, path)
     return bool(places) and all(may_go(place, body) for place in places)
 
 

@@ -21,6 +21,7 @@ INDEX = "[]"
 
 _STATUSES = (400, 422)
 _LONGEST = 4000  # characters of a message that are looked at
+_LONGEST_PATH = 200
 _CODES = ("unsupported_parameter", "unknown_parameter")  # OpenAI, with the path in `param`
 
 # What a request is about, and the form of its answer: without it the client would get something else than it asked for,
@@ -110,13 +111,15 @@ def refused(failed: Failed) -> tuple[Path, ...]:
     for pattern, read in _WORDS:
         for match in pattern.finditer(text):
             found.extend(read(match))
-    return tuple(dict.fromkeys(path for path in found if path))
+    return tuple(dict.fromkeys(path for path in found if path and sum(map(len, path)) <= _LONGEST_PATH))
 
 
 def may_go(at: str, body: Mapping[str, Any]) -> bool:
     """Whether ``body`` may be sent without its member ``at`` (a place that ``remove`` has named)."""
     top, last = re.split(r"[.\[]", at, maxsplit=1)[0], at.rpartition(".")[2]
-    if at in _ESSENTIAL or (top in _TALK and last not in _BESIDES):
+    if top in _TALK and top != at:
+        return last in _BESIDES
+    if any(at == name or at.startswith(f"{name}.") for name in _ESSENTIAL):
         return False
     member = body.get(at)
     return not isinstance(member, dict) or not any(f"{at}.{name}" in _ESSENTIAL for name in member)

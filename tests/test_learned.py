@@ -148,7 +148,8 @@ def test_a_refusal_of_one_sort_of_element_leaves_the_others_alone():
         ("model", False), ("messages", False), ("tools", False), ("max_tokens", False), ("response_format", False),
         ("tool_choice", False), ("messages[].content", False), ("messages[].content[].text", False), ("n", False),
         ("tools[].function.parameters.properties.x", False), ("input[].call_id", False),
-        ("output_config.format", False),
+        ("output_config.format", False), ("output_config.format.schema", False), ("stream_options.x", True),
+        ("response_format.json_schema.schema", False), ("system", False),
     ],
 )  # fmt: skip
 def test_what_a_request_is_about_never_goes(at, goes):

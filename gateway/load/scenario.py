@@ -145,20 +145,24 @@ class Scenario:
 # What may stand in a file, beside the kinds of a configuration
 
 
-def _number(value: Any, least: float, most: float, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+def _number(value: Any, most: float, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
         raise Wrong(describe(value), f"this must be {what}")
     return float(value)
 
 
 def _share(value: Any, _: Any) -> float:
-    if isinstance(value, str) and (found := re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?)\s*%", value)):
-        value = float(found[1]) / 100
-    return _number(value, 0, 1, "a share such as 10% or 0.1")
+    what = "a share such as 10% or 0.1"
+    if isinstance(value, str):
+        found = re.fullmatch(r"(\d{1,2}(?:\.\d{1,6})?|100)\s*%", value)
+        if found is None:
+            raise Wrong(describe(value), f"this must be {what}")
+        return float(found[1]) / 100
+    return _number(value, 1, what)
 
 
 def _rate(value: Any, _: Any) -> float:
-    return _number(value, 0, 10**6, "a number, 0 or more")
+    return _number(value, 10**6, "a number, 0 or more")
 
 
 def _sizes(value: Any, _: Any) -> tuple[int, int]:

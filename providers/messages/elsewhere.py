@@ -2,7 +2,7 @@
 line, and tools that wait until a search finds them."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from providers.quirks import Quirks
@@ -29,18 +29,17 @@ def unbilled(text: str) -> str | None:
 
 def found_tools(messages: Any) -> frozenset[str]:
     """The tools that the history refers to or has called."""
-    return frozenset(_named(messages))
+    blocks = [block for message in _objects(messages) for block in _objects(message.get("content"))]
+    inner = [part for block in blocks for part in _objects(block.get("content"))]
+    return frozenset(name for block in (*blocks, *inner) if isinstance(name := _named(block), str))
 
 
-def _named(value: Any) -> Iterator[str]:
-    if isinstance(value, list):
-        for item in value:
-            yield from _named(item)
-    elif isinstance(value, dict):
-        name = {"tool_reference": value.get("tool_name"), "tool_use": value.get("name")}.get(str(value.get("type")))
-        if isinstance(name, str):
-            yield name
-        yield from _named(value.get("content"))
+def _named(block: Object) -> Any:
+    return {"tool_reference": block.get("tool_name"), "tool_use": block.get("name")}.get(str(block.get("type")))
+
+
+def _objects(value: Any) -> Iterator[Object]:
+    return (item for item in value if isinstance(item, dict)) if isinstance(value, list) else iter(())
 
 
 def reference_text(name: str) -> str:
@@ -123,15 +122,19 @@ def _is_search(tool: Object) -> bool:
 def _referring(body: Object) -> Changes:
     """References to tools as texts."""
     messages = body.get("messages")
-    told = [_told(message) for message in messages] if isinstance(messages, list) else []
-    return ({"messages": told}, ()) if told != messages and told else ({}, ())
+    if not isinstance(messages, list):
+        return {}, ()
+    told = [_in_content(message, lambda block: _in_content(_told(block), _told)) for message in messages]
+    return ({"messages": told} if told != messages else {}), ()
 
 
-def _told(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_told(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if value.get("type") == "tool_reference" and isinstance(name := value.get("tool_name"), str):
-        return {"type": "text", "text": reference_text(name)}
-    return {**value, "content": _told(value["content"])} if isinstance(value.get("content"), list) else value
+def _in_content(holder: Any, change: Callable[[Any], Any]) -> Any:
+    """``holder`` with each part of its content changed."""
+    content = holder.get("content") if isinstance(holder, dict) else None
+    return {**holder, "content": [change(part) for part in content]} if isinstance(content, list) else holder
+
+
+def _told(block: Any) -> Any:
+    if not isinstance(block, dict) or block.get("type") != "tool_reference":
+        return block
+    return {"type": "text", "text": reference_text(str(block.get("tool_name")))}

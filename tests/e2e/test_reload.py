@@ -1,0 +1,458 @@
+"""A new configuration for a gateway that is running: SIGHUP."""
+
+import contextlib
+import json
+import os
+import pty
+import signal
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+import yaml
+from command_line import COMMAND, Started, environment, started
+from harness import START_SECONDS, STOP_SECONDS, Listening, Wire, eventually, post, request
+from processes import workers
+from ws import Client
+
+REQUESTS = int(os.environ.get("TRIGATE_RELOAD_REQUESTS", "1000"))
+"""How many requests the test under load sends; 10000 takes a minute or two."""
+
+RELOADS = 20
+CLIENTS = 12
+KEYS = ("key-one", "key-two")
+RELOADED = "the configuration is reloaded"
+REFUSED = "the configuration is not reloaded, all stays as it was"
+
+linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in Linux's /proc")
+
+
+def version(number: int, upstream: int) -> dict[str, Any]:
+    """A configuration in which everything that an answer can show bears its number: alias, model, address, header, key,
+    and the client's name."""
+    return {
+        "version": "v0.3.0",
+        "model_providers": [
+            {
+                "model": f"up/model-{number}",
+                "base_url": f"http://127.0.0.1:{upstream}/{number}/v1",
+                "access_key": f"key-{number}",
+                "headers": {"x-version": str(number)},
+                **({"speaks": ["messages"]} if number % 2 else {}),  # every other one is translated for
+            }
+        ],
+        "model_aliases": {"m": {"target": f"model-{number}"}},
+        "client_keys": [{"name": f"client-{number}", "key": KEYS[0]}],
+    }
+
+
+def put(file: Path, content: Any) -> None:
+    """The whole file, or the one before it: never a part."""
+    new = file.with_suffix(".new")
+    new.write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False))
+    new.replace(file)
+
+
+def said(gateway: Started, what: str) -> list[str]:
+    return [json.loads(line)["message"] for line in gateway.log if what in line]
+
+
+def exchanges(gateway: Started) -> list[dict[str, Any]]:
+    return [line for line in map(json.loads, list(gateway.log)) if line["event"] == "exchange"]
+
+
+def reload(gateway: Started, what: str = RELOADED) -> str:
+    """SIGHUP; what the log says of it."""
+    before = len(said(gateway, what))
+    gateway.process.send_signal(signal.SIGHUP)
+    return eventually(lambda: said(gateway, what)[before:], START_SECONDS, f"a line {what!r}")[0]
+
+
+# Under load
+
+
+async def echo(stream: trio.SocketStream) -> None:
+    """One connection of a provider that answers with what it was asked with; now and then slowly."""
+    received = b""
+    with contextlib.suppress(trio.BrokenResourceError):
+        while data := await stream.receive_some(65536):
+            received += data
+            head, mark, body = received.partition(b"\r\n\r\n")
+            if not mark or len(body) < length(head):
+                continue
+            received = b""
+            asked = json.loads(body)
+            await trio.sleep(0.05 if asked.get("max_tokens", 0) % 10 == 0 else 0)
+            api = "messages" if b"/v1/messages" in head.split(b"\r\n")[0] else "chat"
+            answer = ANSWERS[api](json.dumps(seen(head, asked)), asked.get("stream", False))
+            for part in answer:
+                await stream.send_all(part)
+
+
+def length(head: bytes) -> int:
+    return int(fields(head).get("content-length", "0"))
+
+
+def fields(head: bytes) -> dict[str, str]:
+    return dict(line.lower().split(": ", 1) for line in head.decode("latin-1").split("\r\n")[1:])
+
+
+def seen(head: bytes, asked: dict[str, Any]) -> dict[str, str]:
+    """The number of the configuration, wherever it shows in a request."""
+    named = fields(head)
+    key = named.get("authorization", "").removeprefix("bearer ") or named.get("x-api-key", "")
+    return {
+        "path": head.decode("latin-1").split("/")[1],
+        "model": asked["model"].removeprefix("model-"),
+        "header": named["x-version"],
+        "key": key.removeprefix("key-"),
+    }
+
+
+def whole(body: Any) -> bytes:
+    data = json.dumps(body).encode()
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(data) + data
+
+
+def chunked(events: list[bytes]) -> list[bytes]:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    return [head, *(b"%x\r\n%b\r\n" % (len(event), event) for event in events), b"0\r\n\r\n"]
+
+
+def chat(text: str, stream: bool) -> list[bytes]:
+    base = {"id": "c", "object": "chat.completion", "created": 1, "model": "x"}
+    usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+    if not stream:
+        message = {"role": "assistant", "content": text}
+        return [whole({**base, "choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage})]
+    base["object"] = "chat.completion.chunk"
+    deltas = [({"role": "assistant", "content": text}, None), ({}, "stop")]
+    chunks = [{**base, "choices": [{"index": 0, "delta": delta, "finish_reason": end}]} for delta, end in deltas]
+    return chunked([*(b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chunks), b"data: [DONE]\n\n"])
+
+
+def messages(text: str, stream: bool) -> list[bytes]:
+    message = {
+        "id": "msg_1", "type": "message", "role": "assistant", "model": "x", "content": [], "stop_reason": None,
+        "stop_sequence": None, "usage": {"input_tokens": 1, "output_tokens": 1},
+    }  # fmt: skip
+    if not stream:
+        return [whole({**message, "content": [{"type": "text", "text": text}], "stop_reason": "end_turn"})]
+    events = [
+        {"type": "message_start", "message": message},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}},
+        {"type": "message_stop"},
+    ]
+    return chunked([f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events])
+
+
+ANSWERS = {"chat": chat, "messages": messages}
+
+
+@attrs.define
+class Load:
+    """Clients that ask one after the other until all is asked; what was answered, by the request's number."""
+
+    port: int
+    asked: int = 0
+    answered: dict[int, dict[str, str]] = attrs.field(factory=dict)
+    progress: trio.Event = attrs.field(factory=trio.Event)
+
+    async def client(self) -> None:
+        stream = await trio.open_tcp_stream("127.0.0.1", self.port)
+        async with stream:
+            while self.asked < REQUESTS:
+                self.asked = number = self.asked + 1
+                self.answered[number] = await self._ask(stream, number)
+                self.progress.set()
+                self.progress = trio.Event()
+
+    async def _ask(self, stream: trio.SocketStream, number: int) -> dict[str, str]:
+        said = [{"role": "user", "content": "x"}]
+        body = {"model": "m", "max_tokens": number, "stream": number % 3 == 0, "messages": said}
+        named = {"authorization": f"Bearer {KEYS[0]}", "x-request-id": f"load-{number}"}
+        await stream.send_all(post("/v1/chat/completions", body, named))
+        head, payload = await self._answer(stream)
+        assert head.startswith(b"HTTP/1.1 200"), head + payload
+        text = streamed(payload) if body["stream"] else json.loads(payload)["choices"][0]["message"]["content"]
+        return {**json.loads(text), "target": fields(head)["x-trigate-target"].removeprefix("up/model-")}
+
+    async def _answer(self, stream: trio.SocketStream) -> tuple[bytes, bytes]:
+        received = b""
+        while True:
+            data = await stream.receive_some(65536)
+            assert data, f"the gateway closed in mid-answer: {received!r}"
+            received += data
+            head, mark, body = received.partition(b"\r\n\r\n")
+            if not mark:
+                continue
+            if "content-length" in fields(head) and len(body) >= length(head):
+                return head, body
+            if "transfer-encoding" in fields(head) and body.endswith(b"0\r\n\r\n"):
+                return head, body
+
+    async def reached(self, count: int) -> None:
+        while len(self.answered) < count:
+            await self.progress.wait()
+
+
+def streamed(payload: bytes) -> str:
+    lines = [line[6:] for line in payload.decode().split("\n") if line.startswith("data: ")]
+    assert lines[-1].strip() == "[DONE]", lines
+    chunks = [json.loads(line) for line in lines[:-1]]
+    return "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks if chunk["choices"])
+
+
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=linux)])
+async def test_under_load_no_request_is_lost_and_none_sees_two_configurations(tmp_path, count):
+    file = tmp_path / "trigate.yaml"
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, echo, 0)
+        upstream = listeners[0].socket.getsockname()[1]
+        put(file, version(0, upstream))
+        with started("serve", "--port", "0", "--workers", str(count), cwd=tmp_path) as gateway:
+            await trio.to_thread.run_sync(until_up, gateway, count)
+            load = Load(int(gateway.url.rpartition(":")[2]))
+            async with trio.open_nursery() as clients:
+                for _ in range(CLIENTS):
+                    clients.start_soon(load.client)
+                for number in range(1, RELOADS + 1):
+                    await load.reached(number * REQUESTS // (RELOADS + 1))
+                    put(file, version(number, upstream))
+                    await trio.to_thread.run_sync(reload, gateway)
+            assert gateway.stop() == 0
+        nursery.cancel_scope.cancel()
+    assert len(load.answered) == REQUESTS
+    for asked, answer in load.answered.items():
+        assert len(set(answer.values())) == 1, f"request {asked} saw {answer}"
+    assert len({answer["model"] for answer in load.answered.values()}) > RELOADS // 2
+    lines = {line["id"]: line for line in exchanges(gateway) if line["id"].startswith("load-")}
+    assert len(lines) == REQUESTS
+    for asked, answer in load.answered.items():
+        assert lines[f"load-{asked}"]["client"] == f"client-{answer['model']}"
+
+
+def until_up(gateway: Started, count: int) -> None:
+    """A worker that has not come up yet dies of a SIGHUP; which is no loss, but slow."""
+    if count == 1:
+        return
+    port = int(gateway.url.rpartition(":")[2])
+    eventually(lambda: len(workers(gateway.process.pid)) == count, START_SECONDS, "workers")
+    eventually(lambda: all(takes_hangups(pid) for pid in workers(gateway.process.pid)), START_SECONDS, "handlers")
+    assert request(f"http://127.0.0.1:{port}", "GET", "/readyz").status == 200
+
+
+def takes_hangups(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return bool(int(status.split("SigCgt:")[1].split()[0], 16) >> (signal.SIGHUP - 1) & 1)
+
+
+# One by one
+
+
+@pytest.fixture
+def provider() -> Iterator[Listening]:
+    with Listening() as listening:
+        yield listening
+
+
+@pytest.fixture
+def file(tmp_path, provider) -> Path:
+    put(tmp_path / "trigate.yaml", version(0, provider.port))
+    return tmp_path / "trigate.yaml"
+
+
+@pytest.fixture
+def gateway(file) -> Iterator[Started]:
+    with started("serve", "--port", "0", cwd=file.parent) as gateway:
+        yield gateway
+
+
+def models(gateway: Started, key: str = KEYS[0]) -> Any:
+    reply = request(gateway.url, "GET", "/v1/models", headers={"x-api-key": key})
+    return [model["id"] for model in reply.json["data"]] if reply.status == 200 else reply.status
+
+
+def test_the_log_says_what_is_different(gateway, file, provider):
+    put(file, version(2, provider.port))
+    line = reload(gateway)
+    assert line == (
+        f"{RELOADED}: - model up/model-0; + model up/model-2; ~ alias m: model-0 → model-2; "
+        "- client key client-0; + client key client-2"
+    )
+    assert models(gateway) == ["up/model-2", "m"]
+
+
+def test_a_bad_file_changes_nothing_and_the_log_says_why(gateway, file, provider):
+    put(file, {**version(2, provider.port), "drian": "5s"})
+    line = reload(gateway, REFUSED)
+    assert "trigate.yaml" in line
+    assert "did you mean drain?" in line
+    assert models(gateway) == ["up/model-0", "m"]
+    put(file, "version: [")
+    assert "not valid YAML" in reload(gateway, REFUSED)
+    file.unlink()
+    assert "trigate.yaml" in reload(gateway, REFUSED)
+    assert models(gateway) == ["up/model-0", "m"]
+    put(file, version(2, provider.port))
+    reload(gateway)
+    assert models(gateway) == ["up/model-2", "m"]
+
+
+def test_what_only_a_restart_changes_is_named_and_the_rest_is_taken_over(gateway, file, provider):
+    changed = {
+        **version(2, provider.port), "drain": "5s", "listeners": [{"type": "model", "port": 1}],
+        "state_storage": {"type": "none"},
+    }  # fmt: skip
+    put(file, changed)
+    line = reload(gateway)
+    for key in ("drain", "listeners", "state_storage"):
+        assert any(part.startswith(f"~ {key}") and "needs a restart" in part for part in line.split("; ")), line
+    assert models(gateway) == ["up/model-2", "m"]
+    assert "~ drain 25s → 5s (needs a restart)" in reload(gateway), "it is still not so"
+
+
+def test_a_stream_that_is_under_way_ends_by_the_configuration_it_began_with(gateway, file, provider):
+    body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "x"}]}
+    with Wire.connect(int(gateway.url.rpartition(":")[2])) as client:
+        client.send(post("/v1/chat/completions", body, {"x-api-key": KEYS[0]}))
+        head, first, *rest = chat("Hello", stream=True)
+        with provider.accept() as upstream:
+            upstream.read_request()
+            upstream.send(head + first)
+            client.read_until(b"Hello")
+            put(file, {**version(2, provider.port), "client_keys": [{"name": "other", "key": KEYS[1]}]})
+            reload(gateway)
+            assert models(gateway) == 401
+            upstream.send(b"".join(rest))
+            assert b"[DONE]" in client.read_until(b"[DONE]")
+    line = eventually(lambda: exchanges(gateway), what="the line of the exchange")[0]
+    assert (line["client"], line["target"], line["ended"]) == ("client-0", "up/model-0", "complete")
+
+
+def test_keys_limits_and_origins_are_those_of_the_new_file(gateway, file, provider):
+    changed = {
+        **version(2, provider.port), "client_keys": [{"name": "other", "key": KEYS[1]}], "cors": ["https://app.example"],
+        "limits": {"request_body": 100}, "websocket": False,
+    }  # fmt: skip
+    put(file, changed)
+    reload(gateway)
+    assert models(gateway) == 401
+    assert models(gateway, KEYS[1]) == ["up/model-2", "m"]
+    named = {"x-api-key": KEYS[1], "origin": "https://app.example"}
+    reply = request(gateway.url, "POST", "/v1/chat/completions", {"model": "m", "x": "y" * 100}, named)
+    assert reply.status == 413
+    assert reply.headers["access-control-allow-origin"] == "https://app.example"
+    upgrade = {"connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13",
+               "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA=="}  # fmt: skip
+    assert request(gateway.url, "GET", "/v1/responses", headers={**named, **upgrade}).status == 426
+
+
+def test_a_websocket_answers_what_it_was_asked_and_is_then_closed(gateway, file, provider):
+    port = int(gateway.url.rpartition(":")[2])
+    client = Client.connect(port, {"authorization": f"Bearer {KEYS[0]}"})
+    client.create("m")
+    with provider.accept() as upstream:
+        upstream.read_request()
+        put(file, version(2, provider.port))
+        reload(gateway)
+        upstream.send(b"".join(chat("Hello", stream=True)))
+        kinds = [frame["type"] for frame in client.frames()]
+    assert kinds[-1] == "response.completed"
+    assert (client.code, client.reason) == (1001, "the gateway has a new configuration: connect again")
+    client.wire.close()
+
+
+def test_what_is_stored_outlives_the_configuration(gateway, file, provider):
+    headers = {"x-api-key": KEYS[0]}
+    with answering(provider, "Hello"):
+        made = request(gateway.url, "POST", "/v1/responses", {"model": "m", "input": "hi"}, headers).json
+    put(file, {**version(2, provider.port), "client_keys": [{"name": "client-0", "key": KEYS[1]}]})
+    reload(gateway)
+    kept = request(gateway.url, "GET", f"/v1/responses/{made['id']}", headers={"x-api-key": KEYS[1]})
+    assert kept.json["output"] == made["output"]
+
+
+@contextlib.contextmanager
+def answering(provider: Listening, text: str) -> Iterator[None]:
+    """One answer by a thread."""
+
+    def answer() -> None:
+        with provider.accept() as upstream:
+            upstream.read_request()
+            upstream.send(chat(text, stream=False)[0])
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    yield
+    thread.join()
+
+
+# Workers
+
+
+@linux
+def test_workers_take_it_over_and_one_that_is_replaced_has_it_too(file, provider):
+    with started("serve", "--port", "0", "--workers", "2", cwd=file.parent) as gateway:
+        until_up(gateway, 2)
+        put(file, {**version(2, provider.port), "drain": "1s"})
+        reload(gateway)
+        everywhere(gateway, ["up/model-2", "m"])
+        put(file, {"version": "v0.3.0", "drian": 1})
+        assert "drian" in reload(gateway, REFUSED)
+        everywhere(gateway, ["up/model-2", "m"])
+        before = workers(gateway.process.pid)
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not workers(gateway.process.pid) & before, what="the workers' end")
+        until_up(gateway, 2)
+        everywhere(gateway, ["up/model-2", "m"])
+        assert gateway.stop() == 0
+    assert Counter(line["level"] for line in map(json.loads, gateway.log) if line["event"] == "log")["error"] == 3
+
+
+def everywhere(gateway: Started, expected: list[str]) -> None:
+    """Both workers answer so: each connection goes to whoever takes it first."""
+    eventually(lambda: all(models(gateway) == expected for _ in range(10)), START_SECONDS, "the same answer everywhere")
+
+
+@linux
+def test_a_hangup_before_a_worker_is_up_is_not_lost(file, provider):
+    with started("serve", "--port", "0", "--workers", "2", cwd=file.parent) as gateway:
+        put(file, version(2, provider.port))
+        reload(gateway)
+        everywhere(gateway, ["up/model-2", "m"])
+
+
+# A terminal that is closed
+
+
+@linux
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_when_its_terminal_is_closed_it_drains(file, count):
+    pid, terminal = pty.fork()
+    if pid == 0:  # in the child, whose terminal it is
+        try:
+            os.chdir(file.parent)
+            os.execve(sys.executable, [*COMMAND, "serve", "--port", "0", "--workers", count], environment())
+        finally:
+            os._exit(70)
+    shown = b""
+    while b"curl" not in shown:
+        shown += os.read(terminal, 4096)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(eventually(lambda: ended(pid), STOP_SECONDS, "its end")[1]) == 0
+
+
+def ended(pid: int) -> tuple[int, int] | None:
+    found = os.waitpid(pid, os.WNOHANG)
+    return found if found[0] else None

@@ -1,0 +1,94 @@
+"""Servers to load, by hand: on trio, on a real socket, in the test's own process."""
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+import trio
+
+from gateway.document import Document
+from gateway.load.judging import Answer, Judged, judged
+from gateway.load.report import Run
+from gateway.load.running import Running, place_of
+from gateway.load.scenario import Scenario, build
+from streams import sse
+
+Serving = Callable[[trio.SocketStream, bytes], Awaitable[bool | None]]
+"""Answers one request, given its head; false if the connection is not to be used again."""
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def events(*words: str) -> list[bytes]:
+    """A good Chat stream of these words."""
+    made: list[tuple[dict[str, Any], str | None]] = [({"role": "assistant", "content": ""}, None)]
+    made += [({"content": word}, None) for word in words]
+    made.append(({}, "stop"))
+    same = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    found = [sse.data({**same, "choices": [{"index": 0, "delta": d, "finish_reason": r}]}) for d, r in made]
+    usage = {"prompt_tokens": 1, "completion_tokens": len(words), "total_tokens": len(words) + 1}
+    return [*found, sse.data({**same, "choices": [], "usage": usage}), b"data: [DONE]\n\n"]
+
+
+async def answer(stream: trio.SocketStream, *words: str, pause: float = 0) -> None:
+    """One good answer, each event in a write of its own."""
+    await stream.send_all(HEAD)
+    for event in events(*words):
+        await trio.sleep(pause)
+        await stream.send_all(chunk(event))
+    await stream.send_all(b"0\r\n\r\n")
+
+
+@contextlib.asynccontextmanager
+async def serving(serve: Serving) -> AsyncIterator[str]:
+    """Serve on a free port until the end of the block; the URL."""
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, partial(_connection, serve), 0, host="127.0.0.1"))
+        yield f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        nursery.cancel_scope.cancel()
+
+
+async def _connection(serve: Serving, stream: trio.SocketStream) -> None:
+    with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        async with stream:
+            held = b""
+            while True:
+                while b"\r\n\r\n" not in held:
+                    data = await stream.receive_some()
+                    if not data:
+                        return
+                    held += data
+                head, _, held = held.partition(b"\r\n\r\n")
+                size = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"content-len"))
+                while len(held) < size:
+                    held += await stream.receive_some()
+                body, held = held[:size], held[size:]
+                msgspec.json.decode(body)
+                if await serve(stream, head) is False:
+                    return
+
+
+async def judge(given: Answer) -> Judged:
+    """The verdict in this process: quicker to have than that of another one."""
+    return judged(given, strict=False)
+
+
+def scenario(url: str, requests: Sequence[dict[str, Any]] = ({"model": "m"},), **more: Any) -> Scenario:
+    return build(Document("test", {"url": url, "requests": list(requests), **more}), {})
+
+
+async def load(url: str, requests: Sequence[dict[str, Any]] = ({"model": "m"},), **more: Any) -> Run:
+    """One run to its end."""
+    running = await prepared(scenario(url, requests, **more))
+    return await running.run()
+
+
+async def prepared(plan: Scenario) -> Running:
+    (target,) = plan.targets
+    return Running(plan, target, await place_of(plan, target), {"chat": "sk-secret"}, judge)
