@@ -4,7 +4,7 @@ was called."""
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -24,8 +24,10 @@ from gateway.errors import FULL, MISTAKE
 from gateway.exchange import JSON_HEADERS, Exchange
 from gateway.headers import Headers
 from gateway.ledger import Ledger
+from gateway.metrics import open_metrics
 from gateway.routing import Model, Router
 from gateway.scope import configure, current_scope, respond
+from gateway.scraping import add_metrics, watch
 from gateway.server import Lifecycle
 from gateway.service import Service
 from gateway.state.layered import Layered
@@ -79,6 +81,9 @@ def open_service(config: Config, lifecycle: Lifecycle, store: Store | None, chec
     """What the exchanges of a process share. What of it outlives ``config`` is made here, and nowhere else."""
     ledger = Ledger()
     lifecycle.on_flush(ledger.flush)
+    metrics = open_metrics(config)
+    if metrics is not None:
+        ledger.observers.append(metrics)
     return Service(
         Router(config),
         Upstream(ca_path=str(config.ca_path) if config.ca_path else None),
@@ -91,11 +96,14 @@ def open_service(config: Config, lifecycle: Lifecycle, store: Store | None, chec
         store=store,
         background=None if store is None else Background(store, ledger, config.keep_alive),
         ledger=ledger,
+        metrics=metrics,
     )
 
 
 def next_service(config: Config, service: Service) -> Service:
     """The service for another configuration of the same process."""
+    if service.metrics is not None:
+        service.metrics.know(config)
     return attrs.evolve(
         service, router=Router(config), door=Door(config), limits=config.limits, keep_alive=config.keep_alive,
         strict=config.strict, replaced=trio.Event(),
@@ -120,7 +128,7 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     lifecycle.largest_message = config.limits.request_body
     cors = Cors(config.cors)
     _add_cors(app, cors)
-    _add_door(app, door, ledger)
+    _add_door(app, door, ledger, (*OPEN, "metrics") if config.metrics == "open" else OPEN)
     for path, api in ROUTES.items():
         app.add_url_rule(path, api, _exchange(service, ledger, api, Exchange.answer), methods=["POST"])
     for path, api in COUNTS.items():
@@ -134,6 +142,7 @@ def app_of(config: Config, service: Service) -> QuartTrio:
         add_websocket(app, service, ledger, cors, partial(_memory, service))
     _add_models(app, router, door)
     _add_health(app, lifecycle)
+    add_metrics(app, service, ledger)
     _add_errors(app, ledger, websocket=config.websocket)
     return app
 
@@ -146,17 +155,24 @@ def _memory(service: Service, owner: str) -> Memory:
 
 
 def _add_life(app: QuartTrio, service: Service) -> None:
-    """What lives as long as the app: turns in the background, and the sweeping of the store."""
+    """What lives as long as the app: turns in the background, the sweeping of the store, the watch for the metrics."""
     app.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"] = math.inf  # turns end with their pumps, at the end of the drain
     store, background = service.store, service.background
+    watching = trio.CancelScope()
+
+    async def observe() -> None:
+        with watching:
+            await watch(service)
 
     async def begin() -> None:
+        app.nursery.start_soon(observe)
         if store is None or background is None:
             return
         background.nursery = app.nursery
         app.nursery.start_soon(_sweep, store)
 
     async def end() -> None:
+        watching.cancel()
         if store is not None and background is not None:
             await background.finish()
             app.nursery.cancel_scope.cancel()
@@ -237,9 +253,9 @@ def _add_cors(app: QuartTrio, cors: Cors) -> None:
     app.after_request(share)
 
 
-def _add_door(app: QuartTrio, door: Door, ledger: Ledger) -> None:
+def _add_door(app: QuartTrio, door: Door, ledger: Ledger, open: Collection[str]) -> None:
     async def knock() -> Response | None:
-        if request.endpoint in OPEN:
+        if request.endpoint in open:
             return None
         try:
             g.client = door.admit(client_headers())

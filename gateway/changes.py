@@ -8,7 +8,7 @@ import attrs
 
 from gateway.settings import ClientKey, Config, Entry, Listener, StateStorage
 
-FIXED: Final = ("listeners", "state_storage", "ca_path", "write_timeout", "drain", "drain_delay")
+FIXED: Final = ("listeners", "state_storage", "metrics", "ca_path", "write_timeout", "drain", "drain_delay")
 """Settings of a ``Config`` that a running process keeps as they were when it started."""
 
 _NO_SETTING: Final = {"version", "warnings", "notes", "path", "entries", "aliases", "client_keys"}
@@ -17,6 +17,7 @@ _WRITTEN: Final[Mapping[str, str]] = {
     "max_retries": "listeners[].max_retries",
 }
 _SECRET: Final = {"key", "digest", "connection_string", "encryption_key", "headers"}
+_UNITS: Final = (("d", 86400), ("h", 3600), ("m", 60))
 _DERIVED: Final = {"provider", "model", "name"}  # of an entry: they are in ``written`` and in how it is called
 
 
@@ -129,6 +130,11 @@ def _secret(name: str, before: Any, after: Any) -> str:
     return f"{word} changed" if after else f"{word} removed"
 
 
+def _duration(seconds: float) -> str:
+    unit, size = next(((unit, size) for unit, size in _UNITS if seconds and seconds % size == 0), ("s", 1))
+    return f"{seconds / size:g}{unit}"
+
+
 def _spelled(name: str, value: Any) -> str:
     """A value as it may be shown: of URLs without what could be a credential."""
     if name == "base_url" and value is not None:
@@ -141,7 +147,7 @@ def _spelled(name: str, value: Any) -> str:
         case bool():
             return str(value).lower()
         case float():
-            return f"{value:g}s"
+            return _duration(value)
         case Listener():
             return f"{value.address}:{value.port}"
         case StateStorage():

@@ -128,8 +128,9 @@ def run(file: Path, write: Path | None) -> int:
     except OSError as error:
         click.echo(f"{error.filename}: {(error.strerror or 'unusable').lower()}", err=True)
         return 1
-    left = f"; {result.lost} settings are not, and named in comments" if result.lost else ""
-    click.echo(f"{len(result.entries)} models are carried over{left}", err=True)
+    click.echo(
+        f"models carried over: {len(result.entries)}; settings left out, and named in comments: {result.lost}", err=True
+    )
     return 0
 
 

@@ -143,10 +143,10 @@ def _check_writable(wish: Wish) -> None:
 
 async def _load(plan: Scenario, keys: Mapping[Api, str], screen: Screen) -> tuple[Run, ...]:
     raise_file_limit()
-    test = await self_test()
     found: list[Run] = []
     places = {target: await place_of(plan, target) for target in plan.targets}
     async with judging(plan.strict) as judge:
+        test = await self_test()
         for target, place in places.items():
             running = Running(plan, target, place, keys, judge)
             found.append(await _watched(running, screen, test))

@@ -25,6 +25,7 @@ from gateway.mock import MODELS, create_mock
 from gateway.reload import Copies, Original, Served
 from gateway.routing import Router
 from gateway.server import BindFailed, Lifecycle, adopt, bind, serve, supervise
+from gateway.shared_metrics import shared_metrics
 from gateway.state.opening import open_store, shared_by_workers
 
 LOCAL = "127.0.0.1"
@@ -156,14 +157,15 @@ def _supervise(
 ) -> int:
     """The exit status. Raises ``ConfigError`` as ``_serve`` does."""
     assert config.path is not None
-    with shared_by_workers(config) as env, Copies.of(config.path) as copies:
+    with shared_by_workers(config) as env, shared_metrics(config) as metrics, Copies.of(config.path) as copies:
         trio.run(_try_store, config)
-        announce()
         _settle_memory()
         drain = config.drain + config.drain_delay
         command = [*_worker(config, check_streams), "--copies", str(copies.folder)]
         reload = Original(config, config.path, copies, os.environ).reload
-        return trio.run(supervise, command, sockets, workers, drain, env, reload)
+        return trio.run(
+            supervise, command, sockets, workers, drain, {**env, **metrics.env}, reload, announce, metrics.gone
+        )
 
 
 async def _try_store(config: Config) -> None:

@@ -191,6 +191,7 @@ class _Builder:
             client_keys=client_keys,
             cors=raw.cors,
             state_storage=self._state_storage(raw.state_storage),
+            metrics=schema.SCRAPING[raw.metrics],
             ca_path=Path(raw.overrides.upstream_tls_ca_path) if raw.overrides.upstream_tls_ca_path else None,
             warnings=tuple(dict.fromkeys(self._warnings)),
             notes=tuple(dict.fromkeys(self._notes)),

@@ -27,6 +27,7 @@ _UNKNOWN = "the key is none of this gateway's: check it for spaces and missing c
 _WRONG_PLACE = (
     "this model takes the provider's own key in authorization or x-api-key: send the gateway's key as x-trigate-key"
 )
+_LIMITED = "the key {!r} is for some models only: this shows what all clients do, and needs a key without `models`"
 
 _Grant: TypeAlias = str | tuple[str, str]
 """An alias or a wildcard entry by its name, or one model of an entry."""
@@ -75,6 +76,12 @@ class Door:
         if holder is None:
             raise _unauthorized(_UNKNOWN)
         return holder.key.name
+
+    def check_all(self, client: str | None) -> None:
+        """Whether ``client`` may see what concerns every client. Raises ``GatewayError`` (403) for one whose models
+        are limited."""
+        if client is not None and self._by_name[client].grants is not None:
+            raise GatewayError("permission", _LIMITED.format(client), headers=(("x-should-retry", "false"),))
 
     def _holder(self, key: str) -> _Holder | None:
         """Takes the same time for every key: digests are compared, whose bytes nobody can choose, and all of them."""

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import attrs
 import msgspec
 
+from gateway.buckets import Buckets
 from streams.events import Api, Failed, Usage
 
 CHARACTERS_PER_TOKEN = 4  # of English prose, about
@@ -35,6 +36,9 @@ class Record:
     status: int | None = None
     attempts: int = 0
     first_byte: float | None = None  # seconds from the request to the first byte for the client
+    first_write: float | None = None  # the same to the first write of a stream's own events
+    last_write: float = 0.0  # when the last one had been taken
+    gaps: Buckets | None = None  # between writes, of all streams together
     usage: Usage | None = None
     asked_size: int = 0  # bytes of the request
     said: int = 0  # characters of the answer that have come, of a stream
@@ -65,6 +69,18 @@ class Record:
         if self.first_byte is None:
             self.first_byte = time.perf_counter() - self.began
 
+    def writes(self) -> None:
+        """Events of a stream go to the client."""
+        now = time.perf_counter()
+        if self.first_write is None:
+            self.first_write = now - self.began
+        elif self.gaps is not None:
+            self.gaps.add(now - self.last_write)
+
+    def wrote(self) -> None:
+        """They have been taken: the time until then was the client's."""
+        self.last_write = time.perf_counter()
+
     def ended(self, disconnected: bool) -> Ended:
         """How the exchange ended; what the upstream or we did wrong outranks what the client did about it, but not what
         it had done before."""
@@ -84,8 +100,8 @@ class Record:
 
 
 class Observer(Protocol):
-    """Whoever wants to know of every exchange: metrics, traces, the live view. Both are called synchronously, in the way
-    of the exchange: they must be cheap, and never raise."""
+    """Whoever wants to know of every exchange: metrics, traces, the live view. Both are called synchronously, in the
+    way of the exchange: they must be cheap, and never raise."""
 
     def opened(self, record: Record) -> None: ...
 

@@ -21,6 +21,7 @@ from gateway.schema import (
     RawLegacyListeners,
     RawLimits,
     RawListener,
+    RawMetrics,
     RawOverrides,
     RawStateStorage,
     RawTimeouts,
@@ -60,6 +61,7 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "Where responses, conversations and threads are kept; see [below](#state_storage).",
             "in memory",
         ),
+        "metrics": Key("Whether there is `/metrics`, and for whom; see [below](#metrics).", "`true`"),
         "cors": Key(
             "The web pages that may call from a browser: origins such as `https://app.example`, or `*` for all; see "
             "[below](#browsers).",
@@ -199,6 +201,9 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "not encrypted",
         ),
     },
+    RawMetrics: {
+        "open": Key("Let everybody who can connect read `/metrics`, also where there are `client_keys`.", "`false`"),
+    },
     RawTimeouts: {
         "connect": Key("To open a connection to the provider.", "`5s`"),
         "first_byte": Key("From the request to the head of the answer: reasoning models think before it.", "`10m`"),
@@ -309,7 +314,7 @@ _WORDS: Mapping[Any, str] = {
     str: "text", Secret: "text", SealingKey: "text", Version: "text", Origin: "text", Url: "URL",
     Digest: "64 hexadecimal digits", bool: "true or false", int: "whole number", Count: "whole number",
     Port: "1 to 65535", Duration: "duration", Wait: "duration, above 0", Size: "size",
-    Speaking: "list or mapping", QuirkChanges: "mapping",
+    Speaking: "list or mapping", bool | RawMetrics: "true, false or mapping", QuirkChanges: "mapping",
 }  # fmt: skip
 
 

@@ -139,8 +139,10 @@ class Relay:
         self._quiet = True
         if self._check is not None:
             self._check(data)
+        self._record.writes()
         for start in range(0, len(data), WRITE):
             await self._writes.send(data[start : start + WRITE])
+        self._record.wrote()
         self._quiet = self.lane.seen.over
         self._heartbeat.sent()
 

@@ -18,6 +18,7 @@ from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, Iterabl
 from cattrs.gen import make_dict_structure_fn
 
 from gateway.document import Path, spell
+from gateway.settings import Scraping
 from gateway.variables import Expanded, Unresolved
 from providers.fields import generic
 from providers.quirks import Quirks
@@ -140,6 +141,17 @@ class RawStateStorage:
 
 
 @attrs.frozen
+class RawMetrics:
+    open: bool = False
+
+
+SCRAPING: Mapping[bool | RawMetrics, Scraping] = {
+    False: "off", True: "keyed", RawMetrics(): "keyed", RawMetrics(open=True): "open",
+}  # fmt: skip
+"""Who may read them, by what stands there."""
+
+
+@attrs.frozen
 class RawClientKey:
     name: str
     key: Secret | None = None
@@ -182,6 +194,7 @@ class RawConfig:
     client_keys: tuple[RawClientKey | None, ...] | None = None
     cors: tuple[Origin, ...] = ()
     state_storage: RawStateStorage | None = None
+    metrics: bool | RawMetrics = True
     routing: Any = attrs.field(default=None, metadata=LATER)
     routing_preferences: Any = attrs.field(default=None, metadata=LATER)
     ratelimits: Any = attrs.field(default=None, metadata=LATER)
@@ -372,6 +385,12 @@ def _listeners(value: Any, _: Any) -> Any:
     return converter.structure(value, RawLegacyListeners if isinstance(value, dict) else tuple[RawListener, ...])
 
 
+def _metrics(value: Any, _: Any) -> Any:
+    if isinstance(value, bool | dict):
+        return converter.structure(value, RawMetrics if isinstance(value, dict) else bool)
+    raise Wrong(describe(value), "this must be true, false or a mapping with the key open")
+
+
 _TEXTUAL = (str, Secret, Digest, SealingKey, Url)
 
 
@@ -444,7 +463,7 @@ for _kind, _hook in (
     (Count, _integer(0, 10**6, "a whole number, 0 or more")), (Port, _integer(1, 65535, "a port, 1 to 65535")),
     (Duration, _duration), (Wait, _wait), (Size, _size), (Url, _url), (Version, _version), (Speaking, _speaking),
     (QuirkChanges, _quirk_changes), (RawOverrides, _overrides),
-    (tuple[RawListener, ...] | RawLegacyListeners | None, _listeners),
+    (tuple[RawListener, ...] | RawLegacyListeners | None, _listeners), (bool | RawMetrics, _metrics),
 ):  # fmt: skip
     converter.register_structure_hook(_kind, _hook)
 

@@ -253,20 +253,25 @@ async def supervise(
     drain: float = DRAIN,
     env: Mapping[str, str] | None = None,
     reload: Callable[[], bool] | None = None,
+    ready: Callable[[], object] | None = None,
+    gone: Callable[[int], object] | None = None,
 ) -> int:
     """Keep ``workers`` processes of ``argv`` running on ``sockets`` until SIGTERM or SIGINT; return the exit status.
 
-    Each gets ``--fd N`` per socket, for ``adopt``, and ``env`` on top of this process's environment. One that dies is
-    started again, costing only its own streams.
+    ``ready()`` is called once signals are obeyed. Each gets ``--fd N`` per socket, for ``adopt``, and ``env`` on top of
+    this process's environment. One that dies is started again, costing only its own streams, once ``gone`` was called
+    with its process id.
     ``drain`` is all the seconds that a worker may take to drain (with its delay); one that takes longer is killed, and
     the status is then 1, else 0. On SIGHUP ``reload()`` is called, and if it is true the workers get a SIGHUP each: one
     that has not come up yet dies of it, and the next one starts with what is new. A second signal to stop is passed on
     too: 128 + its number. (Hypercorn's own workers do neither: the first that ends makes it terminate the others, in
     mid-stream.)
     """
-    crew = _Crew(argv, sockets, drain + CUT_AFTER + KILL_AFTER, {**os.environ, **(env or {})}, reload)
+    crew = _Crew(argv, sockets, drain + CUT_AFTER + KILL_AFTER, {**os.environ, **(env or {})}, reload, gone)
     async with trio.open_nursery() as outer:
         await outer.start(crew.obey)
+        if ready is not None:
+            ready()
         async with trio.open_nursery() as nursery:
             for _ in range(workers):
                 nursery.start_soon(crew.keep)
@@ -285,7 +290,9 @@ class _Crew:
         patience: float,
         env: Mapping[str, str],
         reload: Callable[[], bool] | None,
+        gone: Callable[[int], object] | None,
     ) -> None:
+        self._gone = gone
         self._sockets = sockets
         self._fds = [sock.fileno() for sock in sockets]
         self._command = [*argv, *(part for fd in self._fds for part in (FD_FLAG, str(fd)))]
@@ -329,6 +336,8 @@ class _Crew:
             self._live.discard(process)
             if process.returncode is None:
                 process.kill()
+            elif self._gone is not None:
+                self._gone(process.pid)
 
     async def obey(self, *, task_status: trio.TaskStatus[None]) -> None:
         more = () if self._reload is None else (signal.SIGHUP,)

@@ -6,6 +6,7 @@ import trio
 from gateway.door import Door
 from gateway.learned import Learned
 from gateway.ledger import Ledger
+from gateway.metrics import Metrics
 from gateway.routing import Router
 from gateway.server import Lifecycle
 from gateway.settings import Limits
@@ -35,4 +36,5 @@ class Service:
     background: Background | None = None
     learned: Learned = attrs.field(factory=Learned)
     ledger: Ledger = attrs.field(factory=Ledger)
+    metrics: Metrics | None = None
     replaced: trio.Event = attrs.field(factory=trio.Event)

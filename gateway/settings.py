@@ -14,6 +14,9 @@ from providers.quirks import Quirks
 from providers.seal import Issuer
 from streams.pipe import Timeouts
 
+Scraping: TypeAlias = Literal["off", "keyed", "open"]
+"""Who may read ``/metrics``: nobody, clients with a key for everything, all."""
+
 StorageType: TypeAlias = Literal["memory", "sqlite", "postgres", "none"]
 Keeper: TypeAlias = Literal["ours", "upstream"]
 """Who keeps the responses that a client goes on from: trigate, or the provider."""
@@ -153,6 +156,7 @@ class Config:
     cors: tuple[str, ...] = ()
     ca_path: Path | None = None
     state_storage: StateStorage | None = None
+    metrics: Scraping = "keyed"
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     path: Path | None = None

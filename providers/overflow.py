@@ -107,7 +107,7 @@ def is_native(api: Api, error: Mapping[str, Any]) -> bool:
     is not judged."""
     if not overflows(error, 400):
         return True
-    return bool(_OWN_WORDS.search(str(error["message"]))) if api == "messages" else error.get("code") == CODE
+    return bool(_OWN_WORDS.search(str(error.get("message")))) if api == "messages" else error.get("code") == CODE
 
 
 def _match(message: str) -> re.Match[str] | None:

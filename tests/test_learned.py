@@ -8,10 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.config import from_mapping
+from gateway.incoming import read_incoming
 from gateway.learned import LIFETIME, MOST_KEYS, MOST_PATHS, Learned, Spoken
-from gateway.outgoing import Asked, without_betas
+from gateway.outgoing import Asked, Left, prepare, without_betas
+from gateway.routing import Router, Target
 from providers.failures import read_failure
 from providers.refused import BETA, may_go, path_of, refused, remove
+from streams.errors import GatewayError
 from streams.events import Failed
 
 
@@ -235,3 +239,32 @@ def test_what_was_learned_is_bounded():
         learned.add(Spoken("http://a", str(i)), [("x",)])
     assert learned.of(one) == ()
     assert learned.of(Spoken("http://a", "0")) == (("x",),)
+
+
+# In a request
+
+
+def target(**quirks: object) -> Target:
+    entry = {"model": "anthropic/claude-x", "access_key": "k", "quirks": quirks}
+    return Router(from_mapping({"version": "v0.3.0", "model_providers": [entry]})).resolve("claude-x", "messages")
+
+
+def test_all_that_stays_keeps_its_bytes_and_its_place():
+    body = (
+        b'{"z": 1.0,"model":"claude-x","tools":[{"name":"f","strict":true}],"max_tokens":9,"a":{"b" : 1e2},'
+        b'"messages":[{"role":"user","content":"caf\\u00e9"}]}'
+    )
+    paths = (("tools", "[]", "strict"), ("z",), ("gone",))
+    prepared = prepare(read_incoming("messages", body), target(), Left(paths=paths))
+    assert prepared.outgoing.dropped == ("tools[].strict", "z")
+    assert prepared.outgoing.body == (
+        b'{"model":"claude-x","tools":[{"name":"f"}],"max_tokens":9,"a":{"b" : 1e2},'
+        b'"messages":[{"role":"user","content":"caf\\u00e9"}]}'
+    )
+
+
+def test_a_body_that_is_too_deep_to_be_looked_into_is_the_clients_mistake():
+    deep = b'{"model":"claude-x","max_tokens":9,"messages":' + b"[" * 20_000 + b"]" * 20_000 + b"}"
+    with pytest.raises(GatewayError) as caught:
+        prepare(read_incoming("messages", deep), target(), Left(paths=(("messages", "[]", "cache_control"),)))
+    assert caught.value.failed.status == 400

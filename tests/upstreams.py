@@ -11,7 +11,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import attrs
 
@@ -197,7 +197,7 @@ def messages_stream(script: Script, request: Mapping[str, Any]) -> Iterator[byte
 
     usage = messages_usage(script.tokens)
     started = {**messages_answer(script, request["model"]), "content": [], "stop_reason": None}
-    started["usage"] = {**usage, "output_tokens": 1}
+    started["usage"] = {**usage, "output_tokens": 1, "output_tokens_details": {"thinking_tokens": 0}}
     yield event("message_start", {"type": "message_start", "message": started})
     yield event("ping", {"type": "ping"})
     arguments = {call.id: call.arguments for call in script.calls}
@@ -417,12 +417,15 @@ class _Server(http.server.ThreadingHTTPServer):
         request.close()
 
 
+Kind = TypeVar("Kind", bound=Upstream)
+
+
 @contextlib.contextmanager
-def fake_upstream() -> Iterator[Upstream]:
-    """An ``Upstream`` on a free port of 127.0.0.1."""
+def served(kind: type[Kind]) -> Iterator[Kind]:
+    """An ``Upstream`` of that ``kind`` on a free port of 127.0.0.1."""
     with _Server(("127.0.0.1", 0), _Connection) as server:
         server.daemon_threads = True
-        upstream = Upstream(server.server_address[1])
+        upstream = kind(server.server_address[1])
         server.RequestHandlerClass = type("_Bound", (_Connection,), {"upstream": upstream})
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
@@ -431,3 +434,8 @@ def fake_upstream() -> Iterator[Upstream]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def fake_upstream() -> contextlib.AbstractContextManager[Upstream]:
+    """An ``Upstream`` that says what a test has scripted."""
+    return served(Upstream)

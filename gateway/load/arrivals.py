@@ -59,7 +59,7 @@ def arrivals(steps: Iterable[Step], distances: Iterator[float]) -> Iterator[floa
     position = 0.0
     for step in steps:
         while position < counted + step.expected - 1e-9:
-            yield begun + step.when(position - counted)
+            yield begun + step.when(max(0.0, position - counted))
             position += next(distances)
         begun += step.seconds
         counted += step.expected

@@ -71,7 +71,7 @@ class Exchange:
         self.body: list[bytes] = []
         self.events = self.reads = self.received = 0
         self.tokens: int | None = None
-        self.said_error: str | None = None
+        self.error: Told | None = None  # what the answer said of its own failure
         self.problem: Problem | None = None
         self.complete = self.left = False
         self.phase: Phase = "connect"
@@ -169,4 +169,4 @@ class Exchange:
             self.contents.append(at)
             self.phase = "stream"
         self.tokens = said.tokens if said.tokens is not None else self.tokens
-        self.said_error = said.error or self.said_error
+        self.error = said if said.error else self.error

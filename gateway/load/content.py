@@ -16,11 +16,13 @@ _PIECES = ("text", "thinking", "partial_json")
 
 @attrs.frozen
 class Told:
-    """What one event, or a whole answer, says. ``tokens``: those of the answer so far, if they are counted in it."""
+    """What one event, or a whole answer, says. ``tokens``: those of the answer so far, if they are counted in it.
+    ``error`` is the name of the error in it, and ``message`` what that says."""
 
     content: bool = False
     tokens: int | None = None
     error: str | None = None
+    message: str = ""
 
 
 NOTHING = Told()
@@ -50,6 +52,10 @@ def complaint(data: bytes) -> str:
     error = _member(value, "error")
     message = error if isinstance(error, str) else _member(error, "message")
     text = message if isinstance(message, str) else data[:300].decode("utf-8", "replace")
+    return _line(text)
+
+
+def _line(text: str) -> str:
     return " ".join(text.split())[:200]
 
 
@@ -57,10 +63,11 @@ def _member(value: Any, name: str) -> Any:
     return value.get(name) if isinstance(value, dict) else None
 
 
-def _word(error: Any) -> str:
-    """The name of an error in an event."""
+def _failed(error: Any) -> Told:
     words = (_member(error, "code"), _member(error, "type"))
-    return next((word for word in words if isinstance(word, str) and word), "error")
+    name = next((word for word in words if isinstance(word, str) and word), "error")
+    message = _member(error, "message")
+    return Told(error=name, message=_line(message) if isinstance(message, str) else "")
 
 
 def _number(value: Any) -> int | None:
@@ -69,7 +76,7 @@ def _number(value: Any) -> int | None:
 
 def _chat(value: dict[str, Any]) -> Told:
     if value.get("error"):
-        return Told(error=_word(value["error"]))
+        return _failed(value["error"])
     tokens = _number(_member(value.get("usage"), "completion_tokens"))
     choices = value.get("choices")
     content = isinstance(choices, list) and any(_says(_member(choice, "delta")) for choice in choices)
@@ -86,7 +93,7 @@ def _messages(value: dict[str, Any]) -> Told:
             delta = value.get("delta")
             return Told(isinstance(delta, dict) and any(delta.get(name) for name in _PIECES))
         case "error":
-            return Told(error=_word(value.get("error")))
+            return _failed(value.get("error"))
     return Told(tokens=_number(_member(value.get("usage"), "output_tokens")))
 
 
@@ -96,9 +103,9 @@ def _responses(value: dict[str, Any]) -> Told:
         return Told(bool(value.get("delta")))
     response = value if value.get("object") == "response" else value.get("response")
     if kind == "error":
-        return Told(error=_word(value))
+        return _failed(value)
     if kind == "response.failed" or value.get("error"):
-        return Told(error=_word(_member(response, "error") or value.get("error")))
+        return _failed(_member(response, "error") or value.get("error"))
     return Told(tokens=_number(_member(_member(response, "usage"), "output_tokens")))
 
 

@@ -1,7 +1,7 @@
 """How figures are written, and which of them stand in every table."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 
@@ -32,16 +32,21 @@ def shown(name: str) -> Shown:
     return plain if name == "tokens_per_second" else duration
 
 
+def asked(scenario: Mapping[str, Any], seconds: float) -> str:
+    """What a target is asked for, in a few words; ``scenario`` as it stands in a report."""
+    if steps := scenario.get("steps"):
+        spacing = "Poisson" if scenario.get("spacing") == "poisson" else "evenly spaced"
+        text = f"{', '.join(map(_rate, steps))} ({spacing})"
+    else:
+        clients = scenario.get("concurrency") or 0
+        text = f"{clients} client{'' if clients == 1 else 's'}, each with its next request after the last answer"
+    warmup = scenario.get("warmup")
+    return f"{text}, for {plain(round(seconds, 1))} s" + (f" after {plain(warmup)} s of warm-up" if warmup else "")
+
+
 def load_of(run: Run) -> str:
     """What was asked of the target, in a few words."""
-    said = run.scenario
-    steps: Sequence[Mapping[str, float | None]] = said.get("steps") or ()
-    if not steps:
-        text = f"{said.get('concurrency')} clients, each with its next request after the last answer"
-    else:
-        rates = ", ".join(map(_rate, steps))
-        text = f"{rates} ({'Poisson' if said.get('spacing') == 'poisson' else 'evenly spaced'})"
-    return f"{text}, for {plain(round(run.seconds, 1))} s after {plain(said.get('warmup') or 0)} s of warm-up"
+    return asked(run.scenario, run.seconds)
 
 
 def _rate(step: Mapping[str, float | None]) -> str:
@@ -79,7 +84,11 @@ def lines(runs: Sequence[Run]) -> list[Line]:
         tallies = [run.tally for run in runs]
         if any(tally.measures[name].count for tally in tallies):
             found += [
-                Line(f"{label}, p{percent}", shown(name), tuple(_at(tally, name, percent) for tally in tallies))
+                Line(
+                    f"{label}, {'max' if percent == 100 else f'p{percent}'}",
+                    shown(name),
+                    tuple(_at(tally, name, percent) for tally in tallies),
+                )
                 for percent in (*PERCENTILES, 100)
             ]
     found.append(Line("loader: CPU, share of a core", lambda value: f"{100 * value:.0f} %",

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from gateway.load.figures import COUNTED, PERCENTILES, duration, plain, shown
+from gateway.load.figures import COUNTED, PERCENTILES, asked, duration, plain, shown
 from gateway.load.running import Running
 from gateway.load.tally import MEASURES
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 EVERY = 1.0  # seconds: drawing takes milliseconds, which are the loader's
@@ -27,25 +28,33 @@ class Lines:
     """For a log."""
 
     async def watch(self, running: Running) -> None:
+        said = asked(running.scenario.described(), running.scenario.seconds)
         while True:
+            print(f"{running.target or running.url}: {said}", file=sys.stderr, flush=True)
             await trio.sleep(LINE_EVERY)
-            print(f"{running.target or running.url}: {status(running)}", file=sys.stderr, flush=True)
+            said = status(running)
 
 
 class Terminal:
-    """For a person. What it draws stays when it ends."""
+    """For a person. What it drew is gone at its end: the summary takes its place. ``console`` defaults to standard
+    error."""
+
+    def __init__(self, console: "Console | None" = None) -> None:
+        self._console = console
 
     async def watch(self, running: Running) -> None:
         from rich.console import Console
         from rich.live import Live
 
+        console = self._console or Console(stderr=True)
         interval = sys.getswitchinterval()
         sys.setswitchinterval(0.0005)  # so long the drawing thread may hold up the reading of streams
         try:
-            with Live(table(running), console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+            with Live(table(running), console=console, auto_refresh=False, transient=True) as live:
                 while True:
+                    live.update(table(running))
+                    await trio.to_thread.run_sync(live.refresh)
                     await trio.sleep(EVERY)
-                    await trio.to_thread.run_sync(lambda: live.update(table(running), refresh=True))
         finally:
             sys.setswitchinterval(interval)
 

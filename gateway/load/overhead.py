@@ -1,5 +1,6 @@
 """What the loader itself costs and adds, so that nobody takes its own slowness for the server's."""
 
+import re
 import socket
 import time
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ BUSY = 0.9
 
 _STREAMS, _EVENTS, _PAUSE = 20, 30, 0.01
 _PATIENCE = 10.0
+_STAMP = re.compile(rb'"content":"([0-9.]+)"')
 
 
 class Lag:
@@ -74,7 +76,6 @@ async def self_test() -> SelfTest:
 
 async def _measured(events: int) -> tuple[float, Histogram]:
     """CPU seconds of this thread for some streams of so many events, and how late each event was seen."""
-    sent: list[float] = []
     with socket.create_server(("127.0.0.1", 0), backlog=_STREAMS) as listening:
         listening.settimeout(_PATIENCE)
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -83,7 +84,7 @@ async def _measured(events: int) -> tuple[float, Histogram]:
         ahead = trio.current_time() - time.perf_counter()
         exchanges = [Exchange(Asked("self-test"), "reads", trio.current_time()) for _ in range(_STREAMS)]
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(lambda: trio.to_thread.run_sync(_serve, listening, events, sent, abandon_on_cancel=True))
+            nursery.start_soon(lambda: trio.to_thread.run_sync(_serve, listening, events, abandon_on_cancel=True))
             cpu = time.thread_time()
             async with trio.open_nursery() as clients:
                 for exchange in exchanges:
@@ -91,14 +92,19 @@ async def _measured(events: int) -> tuple[float, Histogram]:
             cpu = time.thread_time() - cpu
     delays = Histogram()
     for exchange in exchanges:
+        sent = map(float, _STAMP.findall(b"".join(exchange.body)))
         delays.extend(seen - ahead - at for seen, at in zip(exchange.contents, sent, strict=False))
     return cpu, delays
 
 
-def _serve(listening: socket.socket, events: int, sent: list[float]) -> None:
+def _chunk() -> bytes:
+    """An event that says when it was made."""
+    event = b'data: {"choices":[{"index":0,"delta":{"content":"%.7f"}}]}\n\n' % time.perf_counter()
+    return b"%x\r\n%b\r\n" % (len(event), event)
+
+
+def _serve(listening: socket.socket, events: int) -> None:
     """Answer all streams in step, one event at a time."""
-    event = b'data: {"choices":[{"index":0,"delta":{"content":" word"}}]}\n\n'
-    chunk = b"%x\r\n%b\r\n" % (len(event), event)
     peers: list[socket.socket] = []
     try:
         for _ in range(_STREAMS):
@@ -110,9 +116,8 @@ def _serve(listening: socket.socket, events: int, sent: list[float]) -> None:
             peer.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
         for _ in range(events):
             time.sleep(_PAUSE)
-            sent.append(time.perf_counter())
             for peer in peers:
-                peer.sendall(chunk)
+                peer.sendall(_chunk())
         for peer in peers:
             peer.sendall(b"0\r\n\r\n")
     except OSError:

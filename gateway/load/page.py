@@ -34,7 +34,7 @@ p { margin: .25rem 0; } .soft { color: var(--soft); }
 .bad, .note { border-radius: 8px; padding: .6rem .9rem; margin: .5rem 0; }
 .bad { color: var(--bad); background: var(--bad-card); } .note { color: var(--note); background: var(--note-card); }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; margin: .5rem 0; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; margin: .75rem 0; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .25rem .8rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { font-weight: 600; } th:first-child, td:first-child, td.text, th.text { text-align: left; }
 td.text { white-space: normal; } td.ratio { color: var(--soft); }
@@ -61,10 +61,10 @@ def page(runs: Sequence[Run], failures: Sequence[str] = ()) -> str:
         f"<h1>{escape(title)}</h1>",
         '<p class="soft">Latencies are measured from the time at which a request was to start, whenever it did.</p>',
         *(f'<p class="bad" role="alert">Failed: {escape(failure)}</p>' for failure in failures),
-        *(_comparison(runs) if len(runs) > 1 else ()),
         '<div class="charts">',
         *(_curve(runs, name) for name in CURVES if any(run.tally.measures[name].count for run in runs)),
         "</div>",
+        *(_comparison(runs) if len(runs) > 1 else ()),
         *(part for run in runs for part in _section(run)),
     ]
     return (
@@ -159,9 +159,9 @@ def _charts(run: Run) -> Iterable[str]:
         return
     x = seconds(max(1.0, float(run.timeline[-1]["second"])), lambda value: f"{value:g} s")
     flow = [_over_time(run, label, key, i) for i, (label, key) in enumerate(_FLOW)]
-    yield chart("Requests, each second", x, linear(_highest(flow), plain), flow)
+    yield chart("Requests, each second", x, linear(_highest(flow), plain, least=1), flow)
     under_way = [_over_time(run, "under way", "in_flight", 0)]
-    yield chart("Under way", x, linear(_highest(under_way), plain), under_way)
+    yield chart("Under way", x, linear(_highest(under_way), plain, least=1), under_way)
     first = [_over_time(run, f"p{percent}", f"ttft_p{percent}", i) for i, percent in enumerate(PERCENTILES)]
     if run.tally.measures["ttft"].count:
         yield chart("Time to the first token, by when the request was to start", x,

@@ -15,7 +15,7 @@ COLOURS = 6
 """Classes ``s0`` to ``s5``, which the page's style gives a colour in light and in dark, and a dash of their own."""
 
 _HOVERED = 400  # points of a line that show their value under the pointer
-_STEPS = (1, 2, 2.5, 5, 10)
+_STEPS = (1, 2, 5, 10)
 
 
 @attrs.frozen
@@ -43,11 +43,11 @@ class Axis:
         return (self.place(value) - low) / (high - low) if high > low else 0.5
 
 
-def linear(high: float, show: Callable[[float], str], low: float = 0.0) -> Axis:
-    """From ``low`` to a round number at or above ``high``."""
-    step = _step((high - low) / 4)
-    count = max(1, math.ceil((high - low) / step - 1e-9))
-    return Axis(low, low + count * step, [low + i * step for i in range(count + 1)], show)
+def linear(high: float, show: Callable[[float], str], least: float = 0.0) -> Axis:
+    """From 0 to a round number at or above ``high``, in steps of ``least`` or more."""
+    step = max(least, _step(high / 4))
+    count = max(1, math.ceil(high / step - 1e-9))
+    return Axis(0, count * step, [i * step for i in range(count + 1)], show)
 
 
 def seconds(high: float, show: Callable[[float], str]) -> Axis:
@@ -78,8 +78,6 @@ def percentiles(most: float) -> Axis:
 
 
 def _step(wanted: float) -> float:
-    if wanted <= 0:
-        return 0.25
     power = 10.0 ** math.floor(math.log10(wanted))
     return next(step * power for step in _STEPS if step * power >= wanted * 0.9999)
 

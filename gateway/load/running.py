@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+import attrs
 import trio
 
 from gateway.load import bodies, wire
 from gateway.load.arrivals import Step, arrivals, evenly, paced, poisson
 from gateway.load.bodies import Bodies
-from gateway.load.client import Exchange, Manner, Server
+from gateway.load.client import Exchange, Manner, Problem, Server
 from gateway.load.histogram import Histogram
 from gateway.load.judging import Answer, Judged, Judging
 from gateway.load.overhead import Lag, Overhead, SelfTest
@@ -68,6 +69,7 @@ class Running:
         self.interrupted = False
         self.judging = 0  # answers that wait for their verdict
         self._judge = judge
+        self._secrets = tuple({*keys.values(), *(value for _, value in scenario.headers)})
         self._kinds = [
             Kind(asked, self.url, place, bodies.headers(asked.api, keys.get(asked.api), scenario.headers))
             for asked in scenario.requests
@@ -199,9 +201,17 @@ class Running:
             self.judging -= 1
         end: End
         end, problem = ended(exchange, judged)
+        problem = problem and self._masked(problem)
         self.tally.add(exchange, end, problem)
         self.requests[kind.asked.name].add(exchange, end, problem)
         self.timeline.ended(exchange, end)
+
+    def _masked(self, problem: Problem) -> Problem:
+        """Servers like to repeat the key that they refuse."""
+        for secret in self._secrets:
+            if secret in problem.detail:
+                problem = attrs.evolve(problem, detail=problem.detail.replace(secret, "***"))
+        return problem
 
     async def _watch(self) -> None:
         while True:

@@ -37,7 +37,8 @@ def ended(exchange: Exchange, judged: Judged | None) -> tuple[End, Problem | Non
     if judged is None:
         return "interrupted", None
     if judged.outcome == "failed":
-        return "error", Problem(f"error event: {exchange.said_error or 'error'}", exchange.phase)
+        name, message = (exchange.error.error, exchange.error.message) if exchange.error else ("error", "")
+        return "error", Problem(f"error event: {name}", exchange.phase, message)
     if judged.outcome == "cut":
         kind = "cut" if exchange.events or not exchange.asked.stream else "no stream"
         return "error", Problem(kind, exchange.phase, "it ended, well by HTTP, before the answer's end")
@@ -113,10 +114,7 @@ class Tally:
     def _speed(self, exchange: Exchange) -> None:
         """Behind the first token: how long that took is another measure."""
         tokens = exchange.tokens if exchange.tokens is not None else len(exchange.contents)
-        if not exchange.asked.stream:
-            tokens, seconds = tokens + 1, exchange.ended - exchange.began
-        else:
-            seconds = exchange.contents[-1] - exchange.contents[0] if exchange.contents else 0.0
+        seconds = exchange.contents[-1] - exchange.contents[0] if exchange.contents else 0.0
         if tokens > 1 and seconds > 0:
             self.measures["tokens_per_second"].add((tokens - 1) / seconds)
 

@@ -205,6 +205,7 @@ class Connection:
         """Send a request. Raises ``Broken`` if the peer is gone."""
         self.reads = self.received = 0
         self.first = 0.0
+        self._framing = UntilClosed()  # no end is known before the head
         try:
             await self._stream.send_all(data)
         except trio.BrokenResourceError as error:

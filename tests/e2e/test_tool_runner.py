@@ -7,7 +7,7 @@ from typing import Any
 import anthropic
 import pytest
 from anthropic import beta_tool
-from harness import Gateway, complaint, config, free_port, provider, running
+from harness import START_SECONDS, Gateway, complaint, config, free_port, provider, running
 from heard import heard
 from upstreams import PATHS, Raw, Script, ToolCall, Upstream, fake_upstream, render
 
@@ -62,7 +62,7 @@ class Client:
         self.sent: list[dict[str, Any]] = []
         self._http = anthropic.DefaultHttpxClient(event_hooks={"request": [self._note]})
         self.sdk = anthropic.Anthropic(
-            base_url=url, api_key="test-key", max_retries=0, timeout=20, http_client=self._http
+            base_url=url, api_key="test-key", max_retries=0, timeout=START_SECONDS, http_client=self._http
         )
 
     def _note(self, request: Any) -> None:

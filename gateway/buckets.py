@@ -1,0 +1,29 @@
+"""Many measurements, held as how many fell below which bound: for what is measured too often to be told one by one."""
+
+from bisect import bisect_left
+from typing import Final
+
+GAPS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+"""Seconds between two writes of a stream."""
+
+
+class Buckets:
+    """``counts`` has one number for each of ``bounds``, of what is at most that and above the bound before it, and a
+    last one for the rest; ``total`` is the sum of all. Used from one thread only."""
+
+    __slots__ = ("_bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def add(self, value: float) -> None:
+        self.counts[bisect_left(self._bounds, value)] += 1
+        self.total += value
+
+    def taken(self) -> tuple[list[int], float]:
+        """The counts and the total since the last call."""
+        found = self.counts, self.total
+        self.counts, self.total = [0] * len(self.counts), 0.0
+        return found

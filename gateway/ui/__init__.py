@@ -1,0 +1,1 @@
+"""The live view: ``gateway/watching.py`` as a page in a browser."""

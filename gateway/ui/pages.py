@@ -1,0 +1,173 @@
+"""The routes of the live view. All are read-only, and none is an exchange: the ledger knows nothing of them."""
+
+import os
+from collections.abc import Awaitable, Callable
+from functools import cache, partial
+from importlib.resources import files
+from typing import Any, Final
+
+import trio
+from quart import Response, request
+from quart_trio import QuartTrio
+
+from gateway import __version__
+from gateway.config import Config
+from gateway.door import Door
+from gateway.headers import Headers
+from gateway.scope import ChannelBody, current_scope, respond
+from gateway.service import Service
+from gateway.stored.answers import client_headers
+from gateway.ui.visitors import Visitor, admit
+from gateway.watching import Board, Passed, Tap, View
+from streams import sse
+from streams.errors import GatewayError
+
+PREFIX: Final = "ui."
+"""What the names of its endpoints begin with: the door is its own."""
+
+TICK: Final = 0.5
+"""Seconds between two pieces of news."""
+
+MOST_VIEWERS: Final = 16
+"""Of a process, opened streams included: a page takes one, and one more for a stream that is opened."""
+
+BATCH: Final = 32
+"""Events of an opened stream that are sent at once."""
+
+_FILES: Final = {
+    "/ui": ("index.html", "text/html; charset=utf-8"),
+    "/ui/style.css": ("style.css", "text/css; charset=utf-8"),
+    "/ui/live.js": ("live.js", "text/javascript; charset=utf-8"),
+    "/ui/charts.js": ("charts.js", "text/javascript; charset=utf-8"),
+    "/ui/opened.js": ("opened.js", "text/javascript; charset=utf-8"),
+}
+
+_GUARDED: Headers = (
+    (
+        "content-security-policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    ("cache-control", "no-store"),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-resource-policy", "same-origin"),
+)
+_EVENTS: Headers = (("content-type", "text/event-stream; charset=utf-8"), ("x-accel-buffering", "no"), *_GUARDED)
+_TEXT: Headers = (("content-type", "text/plain; charset=utf-8"), *_GUARDED)
+
+_FULL: Final = f"{MOST_VIEWERS} viewers look already: close one of their pages"
+_NO_STREAM: Final = "there is no such stream in flight any more"
+
+
+def add_ui(app: QuartTrio, service: Service, config: Config, door: Door) -> None:
+    """Serve the live view of ``service.board``, if there is one."""
+    board = service.board
+    if board is None:
+        return
+    keys = bool(config.client_keys)
+
+    def guarded(view: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
+        async def answer(**variables: Any) -> Response:
+            try:
+                visitor = admit(request.scope, client_headers(), door, config.ui_key, keys)
+                return await view(visitor, **variables)
+            except GatewayError as error:
+                failed = error.failed
+                return respond(f"{failed.message}\n".encode(), failed.status, (*failed.headers, *_TEXT))
+
+        return answer
+
+    for path, (name, kind) in _FILES.items():
+        app.add_url_rule(path, PREFIX + name, guarded(partial(_file, name, kind)), methods=["GET"])
+    app.add_url_rule("/ui/events", PREFIX + "events", guarded(partial(_news, board, service)), methods=["GET"])
+    stream = guarded(partial(_stream, board))
+    app.add_url_rule("/ui/streams/<int:number>", PREFIX + "stream", stream, methods=["GET"])
+
+
+async def _file(name: str, kind: str, visitor: Visitor) -> Response:
+    return respond(_content(name), 200, (("content-type", kind), *_GUARDED))
+
+
+@cache
+def _content(name: str) -> bytes:
+    return files("gateway.ui").joinpath(name).read_bytes()
+
+
+async def _news(board: Board, service: Service, visitor: Visitor) -> Response:
+    """Everything once, then what is different, every ``TICK`` seconds; to the end of the drain, or until there is a new
+    configuration, which may have other keys."""
+    view = View(board, visitor.client)
+
+    async def tell(to: trio.MemorySendChannel[bytes]) -> None:
+        about = {"version": __version__, "process": os.getpid()}
+        await to.send(sse.event("all", {**about, **view.first()}))
+        while not service.replaced.is_set():
+            await trio.sleep(TICK)
+            draining = service.lifecycle.draining
+            await to.send(sse.event("news", {"draining": draining, **view.next()}))
+            if draining and not len(board):
+                return
+
+    return _told(board, tell)
+
+
+async def _stream(board: Board, visitor: Visitor, number: int) -> Response:
+    """What passes in one stream from now on, and how it ended."""
+    found = board.tap(number, visitor.client)
+    if found is None:
+        raise GatewayError("not_found", _NO_STREAM)
+    tap, off = found
+    current_scope().on_close(lambda _: off())
+
+    async def tell(to: trio.MemorySendChannel[bytes]) -> None:
+        await to.send(sse.event("opened", {}))
+        while passed := await _batch(tap):
+            await to.send(sse.event("passed", [_spelled(one) for one in passed]))
+        await to.send(sse.event("ended", {"lost": tap.lost, "line": tap.line}))
+
+    return _told(board, tell)
+
+
+async def _batch(tap: Tap) -> list[Passed]:
+    """What waits, at least one; nothing at the end."""
+    try:
+        found = [await tap.events.receive()]
+        while len(found) < BATCH:
+            found.append(tap.events.receive_nowait())
+    except (trio.WouldBlock, trio.EndOfChannel):
+        pass
+    return found
+
+
+def _spelled(passed: Passed) -> dict[str, Any]:
+    came, went = passed.sizes
+    return {
+        "at": round(passed.at, 3), "came": passed.came, "went": passed.went, "note": passed.note, "lost": passed.lost,
+        "came_bytes": came, "went_bytes": went,
+    }  # fmt: skip
+
+
+def _told(board: Board, tell: Callable[[trio.MemorySendChannel[bytes]], Awaitable[None]]) -> Response:
+    """A stream that ``tell`` sends. Each waits for its own viewer alone: no exchange ever does. Raises ``GatewayError``
+    (503) if there are too many."""
+    if board.viewers >= MOST_VIEWERS:
+        raise GatewayError("overloaded", _FULL)
+    scope = current_scope()
+    board.viewers += 1
+
+    def left(_: bool) -> None:
+        board.viewers -= 1
+
+    async def run() -> None:
+        with to:
+            try:
+                await tell(to)
+            except trio.BrokenResourceError:  # the viewer has left
+                return
+
+    scope.on_close(left)
+    to, body = trio.open_memory_channel[bytes](1)
+    scope.nursery.start_soon(run)
+    return respond(ChannelBody(body), 200, _EVENTS)

@@ -1,0 +1,49 @@
+"""LangChain's models for OpenAI and Anthropic."""
+
+from typing import Any
+
+from langchain_anthropic import ChatAnthropic
+from langchain_core.messages import AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.tools import tool
+from langchain_openai import ChatOpenAI
+from talk import AGAIN, BASE, KEY, MODEL, PLEASE, ROOT, STREAM, VARIANT, look_into, tell
+
+if VARIANT == "messages":
+    thinking = {"type": "enabled", "budget_tokens": 2000}
+    model: Any = ChatAnthropic(
+        model=MODEL, base_url=ROOT, api_key=KEY, max_tokens=4000, thinking=thinking, max_retries=0
+    )
+else:
+    own: dict[str, Any] = {"reasoning_effort": "medium"}
+    if VARIANT == "responses":
+        own = {"use_responses_api": True, "reasoning": {"effort": "medium", "summary": "auto"}}
+    model = ChatOpenAI(model=MODEL, base_url=BASE, api_key=KEY, max_retries=0, stream_usage=True, **own)
+looking = tool(look_into)
+bound = model.bind_tools([looking])
+thoughts = 0
+
+
+def turn(talked: list[Any]) -> str:
+    """Until there are no more calls; ``talked`` grows."""
+    global thoughts
+    while True:
+        if STREAM:
+            whole: Any = None
+            for chunk in bound.stream(talked):
+                assert isinstance(chunk, AIMessageChunk)
+                whole = chunk if whole is None else whole + chunk
+        else:
+            whole = bound.invoke(talked)
+        assert whole.usage_metadata["total_tokens"] > 0
+        thoughts += sum(block["type"] == "reasoning" for block in whole.content_blocks)
+        talked.append(whole)
+        for call in whole.tool_calls:
+            talked.append(ToolMessage(look_into(**call["args"]), tool_call_id=call["id"]))
+        if not whole.tool_calls:
+            return str(whole.text)
+
+
+talked: list[Any] = [SystemMessage("Be brief."), HumanMessage(PLEASE)]
+first = turn(talked)
+talked.append(HumanMessage(AGAIN))
+tell(first, turn(talked), thoughts)

@@ -1,0 +1,20 @@
+// What the programs beside this share: their settings, the boxes, and how they tell what they were told.
+export const ROOT = process.env.GATEWAY;
+export const BASE = `${ROOT}/v1`;
+export const KEY = "any";
+export const { MODEL, PLEASE, AGAIN } = process.env;
+export const [VARIANT, MODE] = process.argv.slice(2);
+export const STREAM = MODE === "stream";
+export const SCHEMA = {
+  type: "object",
+  properties: { box: { type: "string", description: "which one" } },
+  required: ["box"],
+  additionalProperties: false,
+};
+
+const words = JSON.parse(process.env.WORDS);
+export const lookInto = ({ box }) => `There is ${words[box]} in it.`;
+
+export function tell(first, second, thoughts = 0) {
+  console.log(JSON.stringify({ first, second, thoughts }));
+}

@@ -1,0 +1,241 @@
+"""The clients of the matrix, a row each, and how each is driven through a conversation of two sessions."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import attrs
+import install
+from harness import ROOT
+from stand_in import AGAIN, PLEASE, WORDS
+
+PATIENCE = 150.0  # seconds for one run of a program
+NOWHERE = "http://127.0.0.1:9"  # what programs ask of other hosts ends here
+
+
+class Failed(Exception):
+    """Why a cell does not work, as a person would note it."""
+
+
+@attrs.frozen
+class Told:
+    """What the person read: the answers of both sessions, and how much thinking was shown."""
+
+    first: str
+    second: str
+    thoughts: int = 0
+
+
+@attrs.frozen
+class Place:
+    """Where a client is to work: the gateway, the model, a fresh home folder, and how (``stream`` or ``whole``)."""
+
+    url: str
+    model: str
+    home: Path
+    mode: str
+
+    def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in ("LANG", "TERM") if name in os.environ}
+        folders = [install.CACHE / "node/node_modules/.bin", *(install.CACHE / name / "bin" for name in VENVS)]
+        path = [*map(str, folders), os.environ["PATH"]]
+        talk = {"GATEWAY": self.url, "MODEL": self.model, "PLEASE": PLEASE, "AGAIN": AGAIN, "WORDS": json.dumps(WORDS)}
+        closed = {"HTTPS_PROXY": NOWHERE, "HTTP_PROXY": NOWHERE, "NO_PROXY": "127.0.0.1,localhost"}
+        home = {"HOME": str(self.home), "PATH": os.pathsep.join(path), "PYTHONPATH": "", "NO_COLOR": "1"}
+        return {**kept, **home, **talk, **closed, **(more or {})}
+
+    def run(self, *command: object, **environment: str) -> str:
+        """Standard output. Raises ``Failed`` with the last words of a program that fails or takes too long."""
+        try:
+            done = subprocess.run(
+                [str(word) for word in command], cwd=self.work, env=self.environment(environment), text=True,
+                capture_output=True, timeout=PATIENCE, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as late:
+            raise Failed(f"no end after {PATIENCE:.0f} s: {_last(str(late.stdout or b''))}") from None
+        if done.returncode:
+            raise Failed(f"exit status {done.returncode}: {_last(done.stderr.strip() or done.stdout)}")
+        return done.stdout
+
+    def connect(self, client: str, *arguments: object, **environment: str) -> str:
+        """The client, started by ``trigate connect`` as its page says."""
+        gateway = (sys.executable, "-m", "gateway", "connect", client, "--url", self.url, "--model", self.model)
+        return self.run(*gateway, *arguments, **{"PYTHONPATH": str(ROOT), **environment})
+
+    @property
+    def work(self) -> Path:
+        """The folder with the boxes."""
+        return self.home / "work"
+
+
+def _last(text: str) -> str:
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    return " / ".join(lines[-3:])[-600:] if lines else "it says nothing"
+
+
+Drive: TypeAlias = Callable[[Place], Told]
+VENVS = ("python", "aider")
+
+
+@attrs.frozen
+class Row:
+    """``packages``: those whose versions the table shows. ``thinks``: it shows thinking to its user or program."""
+
+    name: str
+    title: str
+    packages: tuple[str, ...]
+    speaks: str
+    drive: Drive
+    modes: tuple[str, ...] = ("stream", "whole")
+    thinks: bool = False
+
+
+# Programs
+
+
+def claude(place: Place) -> Told:
+    flags = ("-p", "--allowedTools", "Bash", "--output-format", "stream-json", "--verbose")
+    environment = {"DISABLE_AUTOUPDATER": "1", "DISABLE_TELEMETRY": "1"}
+    runs = [
+        [json.loads(line) for line in place.connect("claude", "--", *flags, *more, **environment).splitlines()]
+        for more in ((PLEASE,), ("--continue", AGAIN))
+    ]
+    blocks = [block for run in runs for line in run if line["type"] == "assistant" for block in line["message"]["content"]]
+    thoughts = sum(block["type"] == "thinking" for block in blocks)
+    return Told(*(next(line["result"] for line in run if line["type"] == "result") for run in runs), thoughts)
+
+
+def _codex(place: Place, *settings: str) -> Told:
+    each = [word for setting in settings for word in ("-c", setting)]
+    bold = ("--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "--json")
+    runs = [
+        [json.loads(line) for line in place.connect("codex", "--", "exec", *words, *bold, *each, say).splitlines()]
+        for words, say in (((), PLEASE), (("resume", "--last"), AGAIN))
+    ]
+    items = [[line["item"] for line in run if line["type"] == "item.completed"] for run in runs]
+    texts = [[item["text"] for item in run if item["type"] == "agent_message"] for run in items]
+    thoughts = sum(item["type"] == "reasoning" for run in items for item in run)
+    if not all(texts):
+        raise Failed(f"it ended without a word: {_last(str(items))}")
+    return Told(texts[0][-1], texts[1][-1], thoughts)
+
+
+def codex_http(place: Place) -> Told:
+    return _codex(place, "model_providers.trigate.supports_websockets=false")
+
+
+def codex_websocket(place: Place) -> Told:
+    return _codex(place)
+
+
+def _opencode(place: Place, package: str) -> Told:
+    environment = {"OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_MODELS_FETCH": "1"}
+    if package != "@ai-sdk/openai-compatible":
+        options = {"baseURL": f"{place.url}/v1", "apiKey": "any"}
+        entry = {"npm": package, "name": "trigate", "options": options, "models": {place.model: {}}}
+        model = f"trigate/{place.model}"
+        config = {"provider": {"trigate": entry}, "model": model, "small_model": model}
+        environment["OPENCODE_CONFIG_CONTENT"] = json.dumps(config)
+        start = lambda *words: place.run("opencode", *words, **environment)  # noqa: E731
+    else:
+        start = lambda *words: place.connect("opencode", "--", *words, **environment)  # noqa: E731
+    return Told(start("run", PLEASE), start("run", "--continue", AGAIN))
+
+
+def opencode(package: str) -> Drive:
+    return lambda place: _opencode(place, package)
+
+
+def llm(place: Place) -> Told:
+    place.connect("llm", "--write")
+    tools = ("--functions", install.HERE / "programs/llm_tool.py")
+    whole = ("--no-stream",) if place.mode == "whole" else ()
+    asked = ("llm", "-m", f"trigate/{place.model}", *whole)
+    return Told(place.run(*asked, *tools, PLEASE), place.run(*asked, "--continue", *tools, AGAIN))
+
+
+def aider(place: Place) -> Told:
+    """It knows no tools: the boxes are in the chat."""
+    quiet = ("--no-git", "--no-check-update", "--no-analytics", "--no-show-model-warnings", "--yes-always")
+    flags = (*quiet, "--no-pretty", "--no-stream" if place.mode == "whole" else "--stream")
+    history = ("--restore-chat-history", "--no-detect-urls", "--no-show-release-notes")
+    boxes = ", ".join(f"box {box}: {word}" for box, word in WORDS.items())
+    runs = [
+        place.connect("aider", "--", *flags, *history, "--message", say)
+        for say in (f"These are the boxes: {boxes}. Tell me what they hold.", AGAIN)
+    ]
+    return Told(*runs)
+
+
+# Libraries
+
+
+def _told(output: str) -> Told:
+    try:
+        return Told(**json.loads(output.strip().splitlines()[-1]))
+    except (ValueError, IndexError, TypeError):
+        raise Failed(f"it said: {_last(output)}") from None
+
+
+def _program(file: str, variant: str) -> Drive:
+    def drive(place: Place) -> Told:
+        if file.endswith(".mjs"):
+            return _told(place.run("node", install.CACHE / "node/programs" / file, variant, place.mode))
+        interpreter = install.CACHE / "python/bin/python"
+        return _told(place.run(interpreter, install.HERE / "programs" / file, variant, place.mode))
+
+    return drive
+
+
+def _library(name: str, title: str, packages: Sequence[str], file: str, variants: Mapping[str, Any]) -> list[Row]:
+    """A row for each of ``variants``: what it is called, which API it speaks and whether thinking is to be seen."""
+    return [
+        Row(f"{name}-{variant}", f"{title}{words}", tuple(packages), speaks, _program(file, variant), thinks=thinks)
+        for variant, (words, speaks, thinks) in variants.items()
+    ]
+
+
+CHAT = ("", "chat", False)
+OPENCODE = (
+    ("chat", "@ai-sdk/openai-compatible"), ("responses", "@ai-sdk/openai"), ("messages", "@ai-sdk/anthropic"),
+)  # fmt: skip
+_ROWS = (
+    Row("claude", "Claude Code", ("@anthropic-ai/claude-code",), "messages", claude, ("stream",), thinks=True),
+    Row("codex", "Codex, HTTP", ("@openai/codex",), "responses", codex_http, ("stream",), thinks=True),
+    Row("codex-websocket", "Codex, WebSocket", ("@openai/codex",), "responses", codex_websocket, ("stream",), thinks=True),
+    *(
+        Row(f"opencode-{speaks}", f"OpenCode, `{package}`", ("opencode-ai",), speaks, opencode(package), ("stream",))
+        for speaks, package in OPENCODE
+    ),
+    *_library("openai-python", "OpenAI SDK for Python", ("openai",), "openai_python.py",
+              {"chat": CHAT, "responses": ("", "responses", True)}),
+    *_library("anthropic-python", "Anthropic SDK for Python", ("anthropic",), "anthropic_python.py",
+              {"messages": ("", "messages", True), "runner": (", tool runner with threads", "messages", False)}),
+    *_library("openai-node", "OpenAI SDK for Node.js", ("openai",), "openai_node.mjs",
+              {"chat": (", `runTools`", "chat", False), "responses": ("", "responses", True)}),
+    *_library("anthropic-node", "Anthropic SDK for Node.js", ("@anthropic-ai/sdk",), "anthropic_node.mjs",
+              {"messages": ("", "messages", True), "runner": (", tool runner", "messages", False)}),
+    *_library("openai-agents", "OpenAI Agents SDK", ("openai-agents",), "openai_agents.py",
+              {"responses": ("", "responses", True), "chat": CHAT}),
+    *_library("langchain-openai", "LangChain, `ChatOpenAI`", ("langchain-openai",), "langchain_models.py",
+              {"chat": CHAT, "responses": ("", "responses", True)}),
+    *_library("langchain-anthropic", "LangChain, `ChatAnthropic`", ("langchain-anthropic",), "langchain_models.py",
+              {"messages": ("", "messages", True)}),
+    *_library("pydantic-ai", "PydanticAI", ("pydantic-ai-slim",), "pydantic_models.py",
+              {"chat": (", `OpenAIChatModel`", "chat", True),
+               "responses": (", `OpenAIResponsesModel`", "responses", True),
+               "messages": (", `AnthropicModel`", "messages", True)}),
+    *_library("ai-sdk-openai", "Vercel AI SDK, `@ai-sdk/openai`", ("ai", "@ai-sdk/openai"), "ai_sdk.mjs",
+              {"responses": ("", "responses", True), "chat": CHAT}),
+    *_library("ai-sdk-anthropic", "Vercel AI SDK, `@ai-sdk/anthropic`", ("ai", "@ai-sdk/anthropic"), "ai_sdk.mjs",
+              {"messages": ("", "messages", True)}),
+    *_library("ai-sdk", "Vercel AI SDK, `@ai-sdk/openai-compatible`", ("ai", "@ai-sdk/openai-compatible"), "ai_sdk.mjs",
+              {"compatible": ("", "chat", True)}),
+    Row("llm", "llm", ("llm",), "chat", llm),
+    Row("aider", "aider (no tools)", ("aider-chat",), "chat", aider),
+)  # fmt: skip
+ROWS: Mapping[str, Row] = {row.name: row for row in _ROWS}

@@ -1,0 +1,140 @@
+"""The client matrix: real programs at pinned versions, through the real gateway, to a provider of each API.
+
+``python tests/clients/run.py [CLIENT …]`` installs what is missing, drives each client, and prints a line for each cell;
+a CLIENT is the beginning of a row's name. A cell works if both sessions end with the words that only the tools know,
+where the client shows thinking some was shown, nothing was refused, and no stream broke its API's grammar.
+"""
+
+import argparse
+import contextlib
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent.parent)]
+
+import attrs
+import install
+from harness import ROOT, Gateway, config, free_port, provider, running
+from recorder import Recorder, recording
+from rows import ROWS, Failed, Place, Row, Told
+from stand_in import WORDS, StandIn
+from upstreams import served
+
+APIS = ("chat", "messages", "responses")
+ENTRIES = {
+    "chat": "openai/gpt-5.1-chat",
+    "messages": "anthropic/claude-sonnet-4-5",
+    "responses": "openai/gpt-5.1",
+}
+"""What the upstreams pass for. Clients ask for ``on-chat``, ``on-messages`` and ``on-responses``."""
+
+
+@attrs.frozen
+class Cell:
+    """``trouble`` is empty where it works."""
+
+    client: str
+    mode: str
+    upstream: str
+    trouble: str
+    seconds: float
+
+
+def main() -> int:
+    wanted = arguments()
+    rows = [row for row in ROWS.values() if not wanted.client or any(row.name.startswith(n) for n in wanted.client)]
+    if not rows:
+        print(f"no such client; there are {', '.join(ROWS)}", file=sys.stderr)
+        return 2
+    _install(rows)
+    cells = []
+    with served(StandIn) as upstream, matrix_gateway(upstream) as gateway, recording(gateway.port) as recorder:
+        for row in rows:
+            for api in wanted.upstream or APIS:
+                for mode in row.modes:
+                    cell = try_cell(row, mode, api, upstream, gateway, recorder)
+                    cells.append(cell)
+                    if not wanted.json:
+                        print(f"{cell.client:24} {mode:6} {api:10} {cell.seconds:5.1f} s  {cell.trouble or 'works'}", flush=True)
+                    if wanted.record and mode == "stream":
+                        recorder.write(wanted.record / f"{row.name}.{api}.json")
+    if wanted.json:
+        print(json.dumps([attrs.asdict(cell) for cell in cells], indent=1))
+    if wanted.table:
+        from table import write
+
+        write(wanted.table, rows, cells)
+    return 1 if any(cell.trouble for cell in cells) else 0
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("client", nargs="*", help=f"beginnings of: {', '.join(ROWS)}; all without")
+    parser.add_argument("--upstream", action="append", choices=APIS, help="only this upstream")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--table", type=Path, help="write the table into this page")
+    parser.add_argument("--record", type=Path, help="keep what clients and gateway say in this folder, as it is")
+    return parser.parse_args()
+
+
+def _install(rows: Sequence[Row]) -> None:
+    install.node()
+    install.python("python")
+    if any(row.name == "aider" for row in rows):
+        install.python("aider")
+
+
+@contextlib.contextmanager
+def matrix_gateway(upstream: StandIn) -> Iterator[Gateway]:
+    port = free_port()
+    entries = [provider(model, upstream.url, [api], name=f"on-{api}") for api, model in ENTRIES.items()]
+    with running(config(entries, port), port, "--check-streams") as gateway:
+        yield gateway
+
+
+def try_cell(row: Row, mode: str, api: str, upstream: StandIn, gateway: Gateway, recorder: Recorder) -> Cell:
+    upstream.seen.clear()
+    upstream.refused.clear()
+    recorder.exchanges.clear()
+    logged, since = len(gateway.log), time.monotonic()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        home = Path(folder)
+        (home / "work").mkdir()
+        for box, word in WORDS.items():
+            (home / f"work/{box}.txt").write_text(f"There is {word} in it.\n")
+        try:
+            told = row.drive(Place(recorder.url, f"on-{api}", home, mode))
+            trouble = judged(row, told)
+        except Failed as failed:
+            trouble = str(failed)
+    complaints = [*upstream.refused, *(line for line in gateway.log[logged:] if is_complaint(line))]
+    if complaints:
+        trouble = f"{trouble}; {complaints[0]}".removeprefix("; ")
+    return Cell(row.name, mode, api, trouble[:1000], round(time.monotonic() - since, 1))
+
+
+def judged(row: Row, told: Told) -> str:
+    for name, text in (("first", told.first), ("second", told.second)):
+        if not all(word in text for word in WORDS.values()):
+            return f"the {name} session ended with {text[-200:]!r}"
+    if "Again" not in told.second:
+        return f"the second session did not go on from the first: {told.second[-200:]!r}"
+    if row.thinks and not told.thoughts:
+        return "no thinking was shown"
+    return ""
+
+
+def is_complaint(line: str) -> bool:
+    """A line of the gateway's log that is not about a good exchange."""
+    if not line.startswith("{"):
+        return "Traceback" in line
+    entry = json.loads(line)
+    return entry.get("event") != "exchange" and entry.get("level") not in (None, "info")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

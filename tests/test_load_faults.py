@@ -1,0 +1,80 @@
+"""Everything that can go wrong with a provider, as the load tester tells it."""
+
+from functools import partial
+
+import pytest
+import trio
+from command_line import started
+from load_servers import load
+
+from streams.events import APIS
+
+WHOLE = None
+FAULTS = {
+    "mock-small": WHOLE,
+    "fault/cut-after-3": ("closed", "stream"),
+    "fault/reset-after-3": ("reset", "stream"),
+    "fault/half-an-event": ("cut", "stream"),
+    "fault/no-finish": ("cut", "stream"),
+    "fault/garbage": ("grammar: frame.json", "stream"),
+    "fault/error-event": ("error event", "stream"),
+    "fault/error-first": ("error event", "first token"),
+    "fault/html": ("no stream", "first token"),
+    "fault/empty-stream": ("no stream", "first token"),
+    "fault/stall": ("timeout", "stream"),
+    "fault/silent": ("timeout", "first byte"),
+    "fault/429": ("status 429", "first byte"),
+    "fault/529": ("status 529", "first byte"),
+    "fault/wrong-content-type": WHOLE,
+    "fault/gzip": WHOLE,
+    "fault/crlf": WHOLE,
+    "fault/comments": WHOLE,
+}
+UNCOUNTED = {
+    "chat": WHOLE,
+    "messages": "grammar: messages.message.shape",
+    "responses": "grammar: responses.usage.there",
+}
+PATIENCE = {"fault/stall": "1s", "fault/silent": "300ms"}
+
+
+@pytest.fixture(scope="module")
+def mock():
+    with started("mock", "--port", "0", "--pace", "0") as process:
+        yield process.url
+
+
+@pytest.mark.parametrize("api", APIS)
+async def test_each_fault_has_its_kind_and_phase(mock, api):
+    found = {}
+
+    async def tell(model):
+        run = await load(mock, [{"model": model, "api": api}], rate=10, seconds=0.1, timeout=PATIENCE.get(model, "60s"))
+        rows = [(row.kind.partition(": ")[0] if "event" in row.kind else row.kind, row.phase, row.count)
+                for row in run.tally.failures]  # fmt: skip
+        found[model] = rows or run.tally.counts["whole"]
+
+    expected = {**FAULTS, "fault/no-usage": UNCOUNTED[api] and (UNCOUNTED[api], "stream")}
+    async with trio.open_nursery() as nursery:
+        for model in expected:
+            nursery.start_soon(tell, model)
+    assert found == {model: 1 if end is WHOLE else [(*end, 1)] for model, end in expected.items()}
+
+
+@pytest.mark.parametrize("api", APIS)
+async def test_whole_answers_are_judged_too(mock, api):
+    ask = partial(load, mock, rate=10, seconds=0.1)
+    good = await ask([{"model": "mock-small", "api": api, "stream": False}])
+    assert good.tally.counts["whole"] == 1
+    assert good.tally.tokens > 10
+    assert good.tally.measures["ttft"].count == 0
+    cut = await ask([{"model": "fault/cut-after-3", "api": api, "stream": False}])
+    assert [(row.kind, row.phase) for row in cut.tally.failures] == [("closed", "first token")]
+    assert cut.tally.counts["not_whole"] == 0
+
+
+@pytest.mark.parametrize("api", APIS)
+async def test_tools_are_offered_and_their_calls_are_tokens(mock, api):
+    run = await load(mock, [{"model": "mock-small", "api": api, "tools": 2, "prompt": [50, 500]}], rate=10, seconds=0.1)
+    assert run.tally.counts["whole"] == 1
+    assert run.tally.events > 0
