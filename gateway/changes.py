@@ -16,7 +16,7 @@ _WRITTEN: Final[Mapping[str, str]] = {
     "ca_path": "overrides.upstream_tls_ca_path",
     "max_retries": "listeners[].max_retries",
 }
-_SECRET: Final = {"key", "digest", "connection_string", "encryption_key", "headers"}
+_SECRET: Final = {"key", "digest", "connection_string", "encryption_key", "headers", "ui_key"}
 _UNITS: Final = (("d", 86400), ("h", 3600), ("m", 60))
 _DERIVED: Final = {"provider", "model", "name"}  # of an entry: they are in ``written`` and in how it is called
 
@@ -99,6 +99,9 @@ def _settings(old: Config, new: Config) -> Iterator[Change]:
         if name in _NO_SETTING or before == after:
             continue
         written = _WRITTEN.get(name, name)
+        if name in _SECRET:
+            yield Change("~", _secret(name, before, after))
+            continue
         for text in _differing(written, name, before, after):
             yield Change("~", text, restart=name in FIXED)
 

@@ -189,6 +189,9 @@ class _Builder:
             strict=raw.strict,
             websocket=raw.websocket,
             client_keys=client_keys,
+            ui=raw.ui,
+            ui_key=self._ui_key(raw.ui_key),
+            log_level=raw.log_level,
             cors=raw.cors,
             state_storage=self._state_storage(raw.state_storage),
             metrics=schema.SCRAPING[raw.metrics],
@@ -451,6 +454,11 @@ class _Builder:
             if first is not key:
                 self._wrong(path, f"the same key as {first.name}'s", "each client needs a key of its own")
         return tuple(keys.values())
+
+    def _ui_key(self, key: str | None) -> bytes | None:
+        if key == "":
+            self._wrong(("ui_key",), "an empty key", "give one that nobody can guess: openssl rand -hex 32")
+        return hashlib.sha256(key.encode()).digest() if key else None
 
     def _client_key(self, path: document.Path, raw: RawClientKey) -> ClientKey | None:
         if not raw.name:

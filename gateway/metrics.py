@@ -23,6 +23,7 @@ from gateway.config import Config
 from gateway.ledger import Record
 from gateway.shared_metrics import FOLDER, whole
 from gateway.upstream import PoolStats
+from streams.events import APIS
 
 if TYPE_CHECKING:  # imported where it is used: who switches metrics off does not pay for it
     from prometheus_client import CollectorRegistry
@@ -161,6 +162,16 @@ class Metrics:
         """The names in ``config`` are values of labels from now on."""
         self._providers.update(entry.provider.id for entry in config.entries)
         self._models.update(f"{entry.provider.id}/{entry.model}" for entry in config.entries if not entry.wildcard)
+        # A counter that begins with its first event hides it: Prometheus sees no rise from nothing to one.
+        for row in (ATTEMPTS, RETRIES, ESTIMATED):
+            for provider in self._providers:
+                self.add(row, provider, by=0)
+        for api in APIS:
+            self._made[IN_FLIGHT].labels(api)
+            for provider in self._providers:
+                self.add(DROPS, api, provider, by=0)
+            for phase in ("waiting", "answering"):
+                self.add(DISCONNECTS, api, phase, by=0)
 
     def add(self, row: Row, *labels: str, by: float = 1) -> None:
         """``row`` is a counter."""

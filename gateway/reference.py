@@ -96,6 +96,18 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "upon which Codex goes on over HTTP.",
             "`true`",
         ),
+        "ui": Key(
+            "Serve the [live view](ui.md) at `/ui`: without a key on this machine alone, elsewhere with one.", "`true`"
+        ),
+        "ui_key": Key(
+            "The key that shows everything in the live view. Holders of `client_keys` see their own exchanges there.",
+            "none",
+        ),
+        "log_level": Key(
+            "The least that is logged: `debug`, `info`, `warning` or `error`. Exchanges are `info`. `--log-level` "
+            "outranks it.",
+            "`info`",
+        ),
     },
     RawListener: {
         "type": Key("Only `model` is served.", "`model`"),

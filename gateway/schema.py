@@ -192,6 +192,9 @@ class RawConfig:
     strict: bool = False
     websocket: bool = True
     client_keys: tuple[RawClientKey | None, ...] | None = None
+    ui: bool = True
+    ui_key: Secret | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
     cors: tuple[Origin, ...] = ()
     state_storage: RawStateStorage | None = None
     metrics: bool | RawMetrics = True

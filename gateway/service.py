@@ -13,6 +13,7 @@ from gateway.settings import Limits
 from gateway.state.store import Store
 from gateway.turns.background import Background
 from gateway.upstream import Upstream
+from gateway.watching import Board
 
 
 @attrs.frozen
@@ -36,5 +37,6 @@ class Service:
     background: Background | None = None
     learned: Learned = attrs.field(factory=Learned)
     ledger: Ledger = attrs.field(factory=Ledger)
+    board: Board | None = None
     metrics: Metrics | None = None
     replaced: trio.Event = attrs.field(factory=trio.Event)

@@ -21,6 +21,8 @@ StorageType: TypeAlias = Literal["memory", "sqlite", "postgres", "none"]
 Keeper: TypeAlias = Literal["ours", "upstream"]
 """Who keeps the responses that a client goes on from: trigate, or the provider."""
 
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+
 OnDisconnect: TypeAlias = Literal["cancel", "finish"]
 """What becomes of the provider's answer when the client leaves: closed at once, or read to its end for the ledger."""
 
@@ -153,6 +155,9 @@ class Config:
     strict: bool = False
     websocket: bool = True
     client_keys: tuple[ClientKey, ...] = ()
+    ui: bool = True
+    ui_key: bytes | None = attrs.field(default=None, repr=False)  # the SHA-256 digest
+    log_level: LogLevel = "info"
     cors: tuple[str, ...] = ()
     ca_path: Path | None = None
     state_storage: StateStorage | None = None

@@ -1,6 +1,7 @@
 """Servers to load, by hand: on trio, on a real socket, in the test's own process."""
 
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ from gateway.load.running import Running, place_of
 from gateway.load.scenario import Scenario, build
 from streams import sse
 
-Serving = Callable[[trio.SocketStream, bytes], Awaitable[bool | None]]
+Serving = Callable[[trio.abc.Stream, bytes], Awaitable[bool | None]]
 """Answers one request, given its head; false if the connection is not to be used again."""
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -36,7 +37,7 @@ def events(*words: str) -> list[bytes]:
     return [*found, sse.data({**same, "choices": [], "usage": usage}), b"data: [DONE]\n\n"]
 
 
-async def answer(stream: trio.SocketStream, *words: str, pause: float = 0) -> None:
+async def answer(stream: trio.abc.Stream, *words: str, pause: float = 0) -> None:
     """One good answer, each event in a write of its own."""
     await stream.send_all(HEAD)
     for event in events(*words):
@@ -46,15 +47,21 @@ async def answer(stream: trio.SocketStream, *words: str, pause: float = 0) -> No
 
 
 @contextlib.asynccontextmanager
-async def serving(serve: Serving) -> AsyncIterator[str]:
+async def serving(serve: Serving, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """Serve on a free port until the end of the block; the URL."""
+    handle = partial(_connection, serve)
     async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(partial(trio.serve_tcp, partial(_connection, serve), 0, host="127.0.0.1"))
-        yield f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        if tls is None:
+            (listener,) = await nursery.start(partial(trio.serve_tcp, handle, 0, host="127.0.0.1"))
+            yield f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        else:
+            start = partial(trio.serve_ssl_over_tcp, handle, 0, tls, host="127.0.0.1", https_compatible=True)
+            (listener,) = await nursery.start(start)
+            yield f"https://127.0.0.1:{listener.transport_listener.socket.getsockname()[1]}"
         nursery.cancel_scope.cancel()
 
 
-async def _connection(serve: Serving, stream: trio.SocketStream) -> None:
+async def _connection(serve: Serving, stream: trio.abc.Stream) -> None:
     with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
         async with stream:
             held = b""

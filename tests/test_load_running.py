@@ -1,5 +1,8 @@
 """Load on real sockets: what is measured, and what counts as what."""
 
+import shutil
+import ssl
+import subprocess
 import time
 
 import pytest
@@ -234,6 +237,34 @@ async def test_a_run_that_is_stopped_reports_what_it_has():
     assert run.tally.counts["interrupted"] == run.tally.counts["started"] > 3
     assert run.tally.failures == ()
     assert run.tally.measures["ttft"].count > 1
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """Paths of a self-signed certificate for 127.0.0.1 and of its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl command to make a certificate with")
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-out", str(cert), "-keyout", str(key)]
+    subprocess.run([*command.split(), *names], check=True, capture_output=True)
+    return cert, key
+
+
+async def test_tls_is_spoken_and_a_certificate_that_is_not_trusted_is_named(certificate, monkeypatch):
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(*certificate)
+    async with serving(quick, tls) as url:
+        untrusted = await load(url, rate=10, seconds=0.1)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+        trusted = await load(url, rate=10, seconds=0.1)
+    assert [(row.kind, row.phase) for row in untrusted.tally.failures] == [("tls", "connect")]
+    assert "certificate" in untrusted.tally.failures[0].example
+    assert trusted.tally.counts["whole"] == 1
 
 
 # Credentials

@@ -132,8 +132,9 @@ async def _stream(board: Board, visitor: Visitor, number: int) -> Response:
 
 async def _batch(tap: Tap) -> list[Passed]:
     """What waits, at least one; nothing at the end."""
+    found: list[Passed] = []
     try:
-        found = [await tap.events.receive()]
+        found.append(await tap.events.receive())
         while len(found) < BATCH:
             found.append(tap.events.receive_nowait())
     except (trio.WouldBlock, trio.EndOfChannel):

@@ -1,0 +1,62 @@
+"""The page about load tests: its commands and scenarios are accepted, and its tables have every key."""
+
+import re
+import shlex
+
+import attrs
+import click
+import pytest
+from harness import ROOT
+
+from gateway.__main__ import main
+from gateway.document import read
+from gateway.load.fail_if import parse
+from gateway.load.scenario import Asked, RawScenario, build
+from gateway.load.tally import COUNTS, MEASURES
+
+PAGE = (ROOT / "docs" / "load.md").read_text()
+COMMANDS = re.findall(r"^\.venv/bin/trigate load (.+)$", PAGE, re.MULTILINE)
+ROW = re.compile(r"^\| `(\w+)` \| (?:API and model|`?([\w.]*)`?) \|", re.MULTILINE)
+
+
+def table(begins: str) -> dict[str, str]:
+    """The keys of the first table behind ``begins``, with their defaults."""
+    rows = PAGE.partition(begins)[2].partition("\n| ")[2].partition("\n\n")[0]
+    return dict(ROW.findall(rows))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_is_accepted(command):
+    load = main.commands["load"]
+    context = load.make_context("load", shlex.split(command), parent=click.Context(main))
+    assert [parse(condition) for condition in context.params["fail_if"]] or "--fail-if" not in command
+
+
+def test_each_scenario_is_good():
+    (text,) = re.findall(r"^```yml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    plan = build(read(text.encode(), "scenario.yml"), {})
+    assert len(plan.requests) == 5
+    assert all(parse(condition) for condition in plan.fail_if)
+
+
+@pytest.mark.parametrize(("begins", "kind"), [("take the place of its own", RawScenario), ("and of a request", Asked)])
+def test_the_tables_have_every_key(begins, kind):
+    assert set(table(begins)) == {field.name for field in attrs.fields(kind)}
+
+
+def test_the_defaults_in_the_tables_are_the_real_ones():
+    written = {**table("and of a request"), **table("take the place of its own")}
+    bare = build(read(b"url: http://x\nrate: 1\nrequests: [{model: m}]", "s.yml"), {})
+    shown = {**attrs.asdict(bare), **attrs.asdict(bare.requests[0]), "prompt": bare.requests[0].prompt[0]}
+    for key, default in written.items():
+        if default:
+            real = shown[key]
+            assert default == (
+                str(real).lower() if isinstance(real, bool) else f"{real:g}" if isinstance(real, float) else str(real)
+            )
+
+
+def test_every_measure_and_count_is_explained():
+    assert set(MEASURES) <= set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
+    for name in COUNTS:
+        assert f"`{name if name != 'error' else 'errors'}`" in PAGE
