@@ -1,8 +1,10 @@
 FROM python:3.13-slim AS build
 WORKDIR /src
 RUN python -m venv --without-pip /opt/trigate
-COPY requirements.txt .
-RUN pip --python /opt/trigate install --no-cache-dir --require-hashes -r requirements.txt
+COPY requirements.txt requirements-extras.txt ./
+# requirements-extras.txt is the same with PostgreSQL, encryption at rest, zstd and traces.
+ARG REQUIREMENTS=requirements.txt
+RUN pip --python /opt/trigate install --no-cache-dir --require-hashes -r "$REQUIREMENTS"
 COPY pyproject.toml README.md ./
 COPY streams streams
 COPY providers providers

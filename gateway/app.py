@@ -39,7 +39,9 @@ from gateway.stored.elsewhere import Elsewhere
 from gateway.stored.responses import add_stored
 from gateway.turns.background import Background
 from gateway.turns.keeping import Memory
+from gateway.ui.pages import PREFIX, add_ui
 from gateway.upstream import Upstream
+from gateway.watching import board_of
 from gateway.websocket.connection import add_websocket
 from providers.apis import CODECS
 from streams.errors import GatewayError
@@ -96,6 +98,7 @@ def open_service(config: Config, lifecycle: Lifecycle, store: Store | None, chec
         store=store,
         background=None if store is None else Background(store, ledger, config.keep_alive),
         ledger=ledger,
+        board=board_of(ledger, config.ui),
         metrics=metrics,
     )
 
@@ -106,7 +109,7 @@ def next_service(config: Config, service: Service) -> Service:
         service.metrics.know(config)
     return attrs.evolve(
         service, router=Router(config), door=Door(config), limits=config.limits, keep_alive=config.keep_alive,
-        strict=config.strict, replaced=trio.Event(),
+        strict=config.strict, replaced=trio.Event(), board=board_of(service.ledger, config.ui, service.board),
     )  # fmt: skip
 
 
@@ -141,6 +144,7 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     if config.websocket:
         add_websocket(app, service, ledger, cors, partial(_memory, service))
     _add_models(app, router, door)
+    add_ui(app, service, config, door)
     _add_health(app, lifecycle)
     add_metrics(app, service, ledger)
     _add_errors(app, ledger, websocket=config.websocket)
@@ -255,7 +259,7 @@ def _add_cors(app: QuartTrio, cors: Cors) -> None:
 
 def _add_door(app: QuartTrio, door: Door, ledger: Ledger, open: Collection[str]) -> None:
     async def knock() -> Response | None:
-        if request.endpoint in open:
+        if request.endpoint in open or (request.endpoint or "").startswith(PREFIX):
             return None
         try:
             g.client = door.admit(client_headers())

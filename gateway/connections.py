@@ -4,7 +4,8 @@ import contextlib
 import logging
 import math
 import sys
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, cast
 
 import h11
 import hypercorn.protocol
@@ -24,10 +25,12 @@ from hypercorn.protocol.events import Body, EndBody, Request, Response, StreamCl
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.http_stream import ASGIHTTPState
 from hypercorn.typing import ASGISendEvent, H11SendableEvent
+from hypercorn.utils import suppress_body
 
 from gateway.frames import PING_SECONDS, WSStream
 from gateway.refusals import error_answer, full
 from gateway.scope import LEFT
+from gateway.sockets import receive, send
 
 log = logging.getLogger("trigate.connections")
 _hypercorn = logging.getLogger("trigate.hypercorn")
@@ -39,6 +42,7 @@ SKIP_BYTES: Final = 64 * 2**20  # how much of a body, and for how long, is read 
 SKIP_SECONDS: Final = 5.0
 MAX_TARGET: Final = 8192  # bytes of a path with its query; RFC 9112, section 3, asks for 8000 at least
 TURN_AWAY_SECONDS: Final = 1.0
+MAX_RECV: Final = 64 * 1024
 
 
 class Traffic:
@@ -79,10 +83,65 @@ class ServerConfig(Config):
     max_app_queue_size = math.inf  # type: ignore[assignment]
 
 
+class IdleTimer:
+    """Ends a connection that has been idle for ``seconds``, and one that is idle when the server stops.
+
+    Hypercorn's starts a task whenever a connection becomes idle and cancels it when a request comes: a tenth of what a
+    small request costs. This is one task with a deadline that moves."""
+
+    def __init__(self, seconds: float, terminated: Any) -> None:
+        self._seconds = seconds
+        self._terminated = terminated
+        self._scope: trio.CancelScope | None = None
+        self._idle = trio.Event()
+        self._over = False
+
+    async def restart(self, task_group: Any, action: Callable[[], Awaitable[None]]) -> None:
+        """The connection is idle from now on."""
+        self._idle.set()
+        deadline = trio.current_time() + self._seconds
+        if self._scope is None:
+            self._scope = trio.CancelScope(deadline=deadline)
+            task_group.spawn(self._run, self._scope, action)
+        elif not self._scope.cancel_called:
+            self._scope.deadline = deadline
+
+    async def stop(self) -> None:
+        """It is busy."""
+        self._idle = trio.Event()
+        if self._scope is not None and not self._scope.cancel_called:
+            self._scope.deadline = math.inf
+
+    def end(self) -> None:
+        """It has ended by itself."""
+        self._over = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+    async def _run(self, scope: trio.CancelScope, action: Callable[[], Awaitable[None]]) -> None:
+        with scope:
+            await self._terminated.wait()
+            while not self._idle.is_set():
+                await self._idle.wait()
+        if not self._over:
+            await action()
+
+
+class AtOnce(RawData):
+    """Bytes that are written without giving other tasks a turn. Hypercorn takes a lock, a scope and two turns of trio's
+    loop for a write, which its HTTP/2 relies on: a client must not have an answer before its stream is wound up."""
+
+
 class TCPServer(hypercorn.trio.tcp_server.TCPServer):
     """A connection that can be cut from outside, and whose failure is its own."""
 
     _read_all = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._timer = IdleTimer(self.config.keep_alive_timeout, self.context.terminated)
+        self.idle_task = self._timer  # type: ignore[assignment]
+        self._socket = _socket_of(self.stream)
 
     async def run(self) -> None:
         traffic: Traffic = getattr(self.config, "traffic", _UNMANAGED)
@@ -111,13 +170,30 @@ class TCPServer(hypercorn.trio.tcp_server.TCPServer):
         await trio.aclose_forcefully(self.stream)
 
     async def _read_data(self) -> None:
-        await super()._read_data()
+        while data := await self._receive():
+            await self.protocol.handle(RawData(data=data))
+        await self.protocol.handle(Closed())
         # Else the connection of a client that has hung up stays open until its idle timer goes off.
         self._read_all = True
-        await self.idle_task.stop()
+        self._timer.end()
+
+    async def _receive(self) -> bytes:
+        try:
+            if self._socket is not None:
+                return await receive(self._socket, MAX_RECV)
+            return bytes(await self.stream.receive_some(MAX_RECV))
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            return b""
+
+    async def _idle_timeout(self) -> None:
+        with trio.CancelScope(shield=True):
+            await self._initiate_server_close()
 
     async def protocol_send(self, event: Event) -> None:
-        if not (self._read_all and isinstance(event, Updated)):
+        if isinstance(event, AtOnce) and self._socket is not None and not self.send_lock.locked():
+            if rest := send(self._socket, event.data):
+                await super().protocol_send(RawData(data=rest))
+        elif not (self._read_all and isinstance(event, Updated)):
             await super().protocol_send(event)
 
     def cut(self) -> None:
@@ -125,10 +201,16 @@ class TCPServer(hypercorn.trio.tcp_server.TCPServer):
         getattr(self.stream, "transport_stream", self.stream).socket.close()
 
 
+def _socket_of(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
+    """``None`` for TLS, which has its own way."""
+    return stream.socket if isinstance(stream, trio.SocketStream) else None
+
+
 class HTTPStream(hypercorn.protocol.http_stream.HTTPStream):
     """One request and its response, for HTTP/1.1 and HTTP/2."""
 
     _running = False
+    _streams = False  # pieces of a body can go out as they come
 
     @property
     def _traffic(self) -> Traffic:
@@ -146,7 +228,13 @@ class HTTPStream(hypercorn.protocol.http_stream.HTTPStream):
         if message is None and self._running:  # the app and all its tasks have ended
             self._running = False
             self._traffic.in_flight -= 1
+        if self._streams and message is not None and message.get("more_body"):  # by far the most frequent
+            if data := message.get("body"):
+                await self.send(Body(stream_id=self.stream_id, data=cast("bytes", data)))
+            return
         await super().app_send(message)
+        if message is not None and message["type"] == "http.response.start":
+            self._streams = not suppress_body(self.scope["method"], message["status"])
 
     async def _send_error_response(self, status_code: int) -> None:
         """Hypercorn's has no body."""
@@ -155,6 +243,9 @@ class HTTPStream(hypercorn.protocol.http_stream.HTTPStream):
         await self.send(Body(stream_id=self.stream_id, data=body))
         await self.send(EndBody(stream_id=self.stream_id))
         self.state = ASGIHTTPState.CLOSED
+
+
+_CHUNKED: Final = b"\r\ntransfer-encoding: chunked\r\n"  # as h11 spells it
 
 
 def _is_preface(request: h11.Request) -> bool:
@@ -194,6 +285,7 @@ class H11Protocol(hypercorn.protocol.h11.H11Protocol):
         self.connection = H11Connection(h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size)
         self._reading = trio.Lock()  # the reader and `_take_up` must not interleave
         self._head = b""
+        self._chunked = False
         self._skipping: trio.Event | None = None
         self._skipped = 0
         self._closed = False
@@ -233,6 +325,11 @@ class H11Protocol(hypercorn.protocol.h11.H11Protocol):
             await super()._check_protocol(event)
 
     async def stream_send(self, event: StreamEvent) -> None:
+        if type(event) is Body and event.data and self._chunked and self.connection.our_state is h11.SEND_BODY:
+            # What h11 would write, whose state a chunk does not change: a tenth of the time.
+            data, self._head = b"%b%x\r\n%b\r\n" % (self._head, len(event.data), event.data), b""
+            await self.send(AtOnce(data=data))
+            return
         if isinstance(event, Response) and event.status_code == 413:
             event.headers.append((b"connection", b"close"))
         await super().stream_send(event)
@@ -247,9 +344,10 @@ class H11Protocol(hypercorn.protocol.h11.H11Protocol):
             return
         if isinstance(event, h11.Response):
             self._head = data
+            self._chunked = _CHUNKED in data
         elif self._head or data:
             data, self._head = self._head + data, b""
-            await self.send(RawData(data=data))
+            await self.send(AtOnce(data=data))
 
     async def _send_error_response(self, status_code: int) -> None:
         """Hypercorn's has no body."""

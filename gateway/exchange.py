@@ -26,13 +26,15 @@ from gateway.ledger import Record
 from gateway.outgoing import Asked, Left, Prepared, prepare, refuse_losses
 from gateway.relay import Relay
 from gateway.routing import Target
-from gateway.scope import ChannelBody, Scope, respond
+from gateway.scope import ChannelBody, IteratedBody, Scope, respond
 from gateway.service import Service
+from gateway.tapping import change_lane
 from gateway.turns.background import Run
 from gateway.turns.keeping import Keeping, Memory
 from gateway.turns.kept import ForeignTurn, KeptTurn
 from gateway.turns.recall import recall
 from gateway.upstream import UpstreamResponse
+from gateway.watching import Passing
 from providers.apis import CODECS
 from providers.codec import Codec, Reply, Writer
 from providers.grammar import Judge
@@ -156,7 +158,7 @@ class Exchange:
             body = self._codec.write_error(failed, self.record.id)
         return self.respond(body, failed.status, (*failed.headers, *JSON_HEADERS))
 
-    def respond(self, body: bytes | ChannelBody, status: int, headers: Headers) -> Response:
+    def respond(self, body: bytes | ChannelBody | IteratedBody, status: int, headers: Headers) -> Response:
         """The response, with the headers that every answer of an exchange has."""
         self.record.answered(status)
         return respond(body, status, (*headers, *own_headers(self.record)))
@@ -202,30 +204,48 @@ class Exchange:
 
     async def _stream(self, incoming: Incoming, calling: Calling) -> Response:
         into, chunks = trio.open_memory_channel[bytes | Failed](PIECES_QUEUED)
-        to_client, writes = trio.open_memory_channel[bytes](WRITES_QUEUED)
         check = self._checker(calling.target) if self._service.check_streams else None
         relay = Relay(
-            self._lane(incoming, calling), chunks, to_client, self.record, self._service.keep_alive,
+            self._lane(incoming, calling), into, chunks, self.record, self._service.keep_alive,
             check=check, keeping=self._keeping,
         )  # fmt: skip
 
+        if self._service.board is not None:
+            self._service.board.stream(self.record, Passing(relay, calling.redact, into))
+
         def opened(response: UpstreamResponse) -> None:
             if not is_stream(response):
-                relay.lane = self._whole_lane(incoming, calling)
+                change_lane(relay, self._whole_lane(incoming, calling))
             calling.hear(response)
 
         def start(nursery: trio.Nursery) -> None:
-            relay.start(nursery)
+            nursery.start_soon(relay.heartbeat.run)
             nursery.start_soon(self._pump, calling, into, opened)
 
-        if calling.target.entry.on_disconnect == "finish":
-            self._scope.nursery.start_soon(self._finish, calling.target, relay, start, writes.clone())
-        else:
-            start(self._scope.nursery)
-        await relay.opened.wait()
+        body = self._body(calling.target, relay, start)
+        await (relay.opened.wait() if isinstance(body, ChannelBody) else relay.open())
         if relay.refused is not None:
             raise GatewayError.of(relay.refused)
-        return self.respond(ChannelBody(writes), 200, (*STREAM_HEADERS, *calling.passed, *self._headers))
+        return self.respond(body, 200, (*STREAM_HEADERS, *calling.passed, *self._headers))
+
+    def _body(self, target: Target, relay: Relay, start: Callable[[trio.Nursery], None]) -> ChannelBody | IteratedBody:
+        """What the client reads: the relay itself, or a channel where the stream is more than what the client reads of
+        it, because it is kept or goes on without the client. Its tasks are started."""
+        nursery = self._scope.nursery
+        if self._keeping is None and target.entry.on_disconnect == "cancel":
+            start(nursery)
+            return IteratedBody(relay)
+        to_client, writes = trio.open_memory_channel[bytes](WRITES_QUEUED)
+
+        def start_apart(nursery: trio.Nursery) -> None:
+            start(nursery)
+            nursery.start_soon(relay.forward, to_client)
+
+        if target.entry.on_disconnect == "finish":
+            nursery.start_soon(self._finish, target, relay, start_apart, writes.clone())
+        else:
+            start_apart(nursery)
+        return ChannelBody(writes)
 
     async def _pump(
         self,
@@ -303,7 +323,7 @@ class Exchange:
 
         def left() -> None:
             gone.set()
-            if not relay.lane.seen.over:
+            if self._scope.left or not relay.lane.seen.over:
                 self._abandon()
 
         with self._outliving(target, left):

@@ -196,7 +196,7 @@ class Metrics:
         self._made[IN_FLIGHT].labels(record.api).inc()
 
     def settled(self, record: Record, line: Mapping[str, Any]) -> None:
-        provider, model = self._where(record.target)
+        provider, model = self.where(record.target)
         lane, client, ended = record.lane or NONE, record.client or NONE, line["ended"]
         self._made[IN_FLIGHT].labels(record.api).dec()
         self.add(EXCHANGES, record.api, provider, model, lane, f"{line['status'] // 100}xx", ended, client)
@@ -228,7 +228,8 @@ class Metrics:
         if record.first_write is not None and (record.said or record.whole):  # else it was an error that was written
             self.see(FIRST_TOKEN, record.first_write, *labels)
 
-    def _where(self, target: str | None) -> tuple[str, str]:
+    def where(self, target: str | None) -> tuple[str, str]:
+        """The labels for a record's target, as far as the configuration names it."""
         if target is None:
             return NONE, NONE
         provider, _, model = target.partition("/")

@@ -4,6 +4,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from functools import partial
+from typing import Self
 
 import trio
 
@@ -30,77 +31,97 @@ that a slow client blocks."""
 
 
 class Relay:
-    """Takes chunks from the pump, gives whole events to the client's response body.
+    """Takes chunks from the pump and gives whole events to the client's response body, which iterates over it: one
+    write at a time, translated in the task that writes it. A hop between two tasks would cost as much as all the rest.
 
     Nothing reaches the client before the answer's first content: until ``opened`` the openings are held back and a
     failure is in ``refused``, to be answered with its own status. After one keep-alive interval without content,
     whether the upstream has answered or not, the stream is opened for comments only; a failure is an error event from
-    then on. ``lane`` may be changed as long as the pump has sent no chunk.
+    then on. ``lane`` may be changed as long as the pump has sent no chunk. ``record`` always says how far it came.
     """
 
     def __init__(
         self,
         lane: Lane,
+        into: trio.MemorySendChannel[bytes | Failed],
         chunks: trio.MemoryReceiveChannel[bytes | Failed],
-        writes: trio.MemorySendChannel[bytes],
         record: Record,
         keep_alive: float,
         *,
         check: Callable[[bytes], None] | None = None,
         keeping: Keeping | None = None,
     ) -> None:
+        """``into`` and ``chunks`` are the two ends of the pump's channel. Somebody has to run ``heartbeat``."""
         self.lane = lane
         self._chunks = chunks
-        self._writes = writes
         self._record = record
         self._check = check
         self._keeping = keeping
         self._held: list[bytes] = []
         self._held_size = 0
-        self._quiet = False  # no keep-alive: in the midst of an event, or the stream is over
-        self._heartbeat = Heartbeat(keep_alive, self._beat)
+        self._ready: list[bytes] = []  # writes, the next one last
+        self._giving = False  # events have been given that the client has not taken yet
+        self._grace: float | None = None
+        self._ended = False
+        self.heartbeat = Heartbeat(keep_alive, partial(_wake, into))
         self.opened = trio.Event()
         self.refused: Failed | None = None
 
-    def start(self, nursery: trio.Nursery) -> None:
-        nursery.start_soon(self._translate)
-        nursery.start_soon(self._heartbeat.run)
+    async def open(self) -> None:
+        """Until the stream is ``opened``, or ``refused``."""
+        while not self.opened.is_set():
+            await self._step()
 
-    async def _translate(self) -> None:
-        """Never raises but for cancellation: an error here is told to the client, whose nursery this is."""
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._giving and not self._ready:
+            self._giving = False
+            self._record.wrote()
+        while not self._ready:
+            if self._ended:
+                raise StopAsyncIteration
+            await self._step()
+        return self._ready.pop()
+
+    async def forward(self, writes: trio.MemorySendChannel[bytes]) -> None:
+        """All writes into a channel, for a stream that may go on without its reader. Never raises but for cancellation:
+        its nursery is the request's."""
         try:
-            with self._writes:
-                await self._run()
+            with writes:
+                async for data in self:
+                    await writes.send(data)
         except trio.BrokenResourceError:  # the response body has been closed: the client is gone
             await self._break_off()
         except trio.Cancelled:
             with trio.move_on_after(2 * STORE_SECONDS, shield=True):  # it is bounded itself
                 await self._break_off()
             raise
-        finally:
-            self._settle()
-            self._quiet = True
-            self.opened.set()
-
-    async def _run(self) -> None:
-        while not self.lane.seen.over:
-            try:
-                data, failed = await receive_batch(self._chunks)
-            except trio.EndOfChannel:
-                await self._pass(self._guarded(self.lane.end))
-                break
-            await self._pass(self._translated(data, failed))
-        if self.refused is None:
-            await self._linger()
-
-    async def _pass(self, data: bytes) -> None:
-        if self._keeping is not None:
-            data = await self._keeping.passing(data, self.lane.seen)
-        await self._send(data)
 
     async def _break_off(self) -> None:
         if self._keeping is not None and not self.lane.seen.over:
             await self._keeping.broken_off()
+
+    async def _step(self) -> None:
+        """Wait for the pump, and translate what it has sent."""
+        if self.lane.seen.over:
+            await self._linger()
+            return
+        try:
+            data, failed = await receive_batch(self._chunks)
+        except trio.EndOfChannel:
+            out = self._guarded(self.lane.end)
+        else:
+            if not data and failed is None:
+                self._beat()
+                return
+            out = self._translated(data, failed)
+        self._settle()
+        if self._keeping is not None:
+            out = await self._keeping.passing(out, self.lane.seen)
+            self._settle()
+        self._give(out)
 
     def _translated(self, data: bytes, failed: Failed | None) -> bytes:
         out = self._guarded(partial(self.lane.feed, data)) if data else b""
@@ -116,11 +137,13 @@ class Relay:
             log.exception("request %s: translation failed", self._record.id)
             return self.lane.end(MISTAKE)
 
-    async def _send(self, data: bytes) -> None:
+    def _give(self, data: bytes) -> None:
+        """Make ``data`` ready for the client, or hold it back."""
         seen = self.lane.seen
         if not seen.committed:
             if seen.failed is not None and not self.opened.is_set():
-                self.refused = seen.failed
+                self.refused, self._ended = seen.failed, True
+                self.opened.set()
                 return
             self._held.append(data)
             self._held_size += len(data)
@@ -133,18 +156,25 @@ class Relay:
             self._held_size = 0
         self.opened.set()
         if data:
-            await self._write(data)
+            self._write(data)
 
-    async def _write(self, data: bytes) -> None:
-        self._quiet = True
+    def _write(self, data: bytes) -> None:
         if self._check is not None:
             self._check(data)
         self._record.writes()
-        for start in range(0, len(data), WRITE):
-            await self._writes.send(data[start : start + WRITE])
-        self._record.wrote()
-        self._quiet = self.lane.seen.over
-        self._heartbeat.sent()
+        self._giving = True
+        if len(data) <= WRITE:
+            self._ready.append(data)
+        else:
+            self._ready += [data[start : start + WRITE] for start in range(0, len(data), WRITE)][::-1]
+        self.heartbeat.sent()
+
+    def _beat(self) -> None:
+        """A keep-alive for a client that waits."""
+        ping = self.lane.ping() if self.lane.seen.committed else sse.COMMENT_PING
+        self.opened.set()
+        if ping:
+            self._ready.append(ping)
 
     def _settle(self) -> None:
         seen, record = self.lane.seen, self._record
@@ -155,21 +185,17 @@ class Relay:
 
     async def _linger(self) -> None:
         """Let the upstream end its body, forwarding what still comes, so that its connection goes back to the pool."""
-        self._quiet = True
-        deadline = trio.current_time() + END_GRACE
-        with contextlib.suppress(trio.EndOfChannel):
-            while True:
-                with trio.CancelScope(deadline=deadline) as grace:  # over the wait alone: a write is not cut in two
-                    batch = await receive_batch(self._chunks)
-                if grace.cancelled_caught:
-                    return
-                await self._send(self._translated(*batch))
-
-    def _beat(self) -> None:
-        if self._quiet:  # the client has something to read, or nothing more to wait for
+        if self._grace is None:
+            self._grace = trio.current_time() + END_GRACE
+        with trio.CancelScope(deadline=self._grace), contextlib.suppress(trio.EndOfChannel):
+            self._give(self._translated(*await receive_batch(self._chunks)))
             return
-        ping = self.lane.ping() if self.lane.seen.committed else sse.COMMENT_PING
-        self.opened.set()
-        if ping:
-            with contextlib.suppress(trio.WouldBlock, trio.BrokenResourceError):
-                self._writes.send_nowait(ping)
+        self._ended = True
+
+
+def _wake(into: trio.MemorySendChannel[bytes | Failed]) -> None:
+    """Tell the relay that a keep-alive is due, by a chunk without bytes. Where chunks wait, the client has something to
+    read; where the channel is closed, the pump has ended."""
+    with contextlib.suppress(trio.ClosedResourceError, trio.BrokenResourceError):
+        if not into.statistics().current_buffer_used:
+            into.send_nowait(b"")

@@ -137,6 +137,23 @@ class ChannelBody(ResponseBody):
         return b"".join(parts)
 
 
+class IteratedBody(ResponseBody):
+    """A response body out of an iterator, which runs in the task that writes: each of its pieces is a write. The end of
+    the iterator ends the answer well; what it raises cuts it."""
+
+    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
+        self._pieces = pieces
+
+    async def __aenter__(self) -> AsyncIterator[bytes]:
+        return self._pieces
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._pieces
+
+
 class RequestScope(TrioASGIHTTPConnection):
     """One request on quart-trio; install it with ``configure``.
 

@@ -23,7 +23,8 @@ class Service:
 
     ``keep_alive`` is the longest silence towards a client, in seconds; ``check_streams`` holds every stream that
     goes out against its API's grammar; without a ``store`` nothing is kept from one request to the next; ``learned`` is
-    what providers have refused in requests; ``replaced`` is set once another configuration's service takes over."""
+    what providers have refused in requests; ``replaced`` is set once another configuration's service takes over;
+    ``board`` is what the live view looks at, if there is one."""
 
     router: Router
     upstream: Upstream

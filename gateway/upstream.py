@@ -1,19 +1,18 @@
-"""The HTTP client towards providers, and the one module that knows httpx2 and httpcore2.
+"""The HTTP client towards providers. This module, ``http11.py`` and ``network.py`` know httpx2 and httpcore2, no other.
 
-httpcore2's pool is used as it stands, without httpx2's client over it: that would keep cookies (one tenant's
-``set-cookie`` goes out with the next tenant's request), follow redirects, add headers, and costs more per request.
-From httpx2 come only the parsing of URLs, of proxy variables, and the decompression.
+httpcore2's pool is used, with connections of our own where no proxy is between. httpx2's client over it would keep
+cookies (one tenant's ``set-cookie`` goes out with the next tenant's request), follow redirects, add headers, and costs
+more per request. From httpx2 come only the parsing of URLs, of proxy variables, and the decompression.
 
 HTTP/1.1 only: httpcore2 does not reset an HTTP/2 stream that is dropped, so the provider would go on generating.
 There are no timeouts on reads and writes here: those are the caller's cancel scopes, whose deadline can move.
 """
 
 import re
-import socket
 import ssl
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
-from functools import lru_cache
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from functools import lru_cache, partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, cast
@@ -22,10 +21,11 @@ import attrs
 import httpcore2
 import httpx2
 import trio
-from httpcore2._backends.trio import TrioStream
 from httpx2._decoders import SUPPORTED_DECODERS, MultiDecoder
 from httpx2._utils import URLPattern, get_environment_proxies
 
+from gateway.http11 import Body, Connection
+from gateway.network import Backend, Refusal, StaleConnection, TlsFailure, UnknownHost
 from streams.errors import GatewayError
 from streams.events import Kind
 
@@ -38,11 +38,6 @@ Cause: TypeAlias = Literal[
 # load balancers in front of providers drop them after a minute or less.
 MAX_IDLE = 64
 IDLE_SECONDS = 30.0
-
-# A model may think for minutes without a byte. Probes keep the way through NAT open, and find a peer that vanished
-# without a word after about a minute. The names of the intervals differ by platform; what is missing is left alone.
-_PROBES = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-KEEPALIVE = [(getattr(socket, name), value) for name, value in _PROBES.items() if hasattr(socket, name)]
 
 # RFC 9110 sections 5.1 and 5.5. The check stands before h11's own, whose message quotes the value: maybe a credential.
 _FIELD_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
@@ -96,15 +91,24 @@ class UpstreamResponse(trio.abc.AsyncResource):
     def __init__(self, response: httpcore2.Response, attempts: int) -> None:
         self._closed = self._whole = False
         self._response = response
-        self._raw = cast("AsyncGenerator[bytes, None]", aiter(cast("AsyncIterator[bytes]", response.stream)))
-        self._body = self._raw
+        self._generators: list[AsyncGenerator[bytes, None]] = []
         self.status = response.status
         self.attempts = attempts  # 2 if the first went to a pooled connection that was dead
         headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers)
-        if codings := _codings(headers):
-            self._body = _decoded(self._raw, codings)
+        codings = _codings(headers)
+        self._read = self._reading(response, codings)
+        if codings:
             headers = tuple(pair for pair in headers if pair[0] not in ("content-encoding", "content-length"))
         self.headers: tuple[tuple[str, str], ...] = headers
+
+    def _reading(self, response: httpcore2.Response, codings: Sequence[str]) -> Callable[[], Awaitable[bytes]]:
+        """What gives the next piece of the body, ``b""`` at its end."""
+        body: Body | None = response.extensions.get("body")
+        if body is not None and not codings:
+            return body.read
+        raw = cast("AsyncGenerator[bytes, None]", aiter(cast("AsyncIterator[bytes]", response.stream)))
+        self._generators = [_decoded(raw, codings), raw] if codings else [raw]
+        return partial(anext, self._generators[0], b"")
 
     def header(self, name: str) -> str | None:
         """The first value of the header ``name`` (lower case)."""
@@ -125,17 +129,17 @@ class UpstreamResponse(trio.abc.AsyncResource):
         if self._closed and not self._whole:
             raise trio.ClosedResourceError("the response was closed before its end")
         try:  # the end, a failure, a cancellation: all of them give the place in the pool back
-            return await anext(self._body)
-        except StopAsyncIteration:
-            self._whole = True
-            await self.aclose()
-            raise
+            if piece := await self._read():
+                return piece
         except TRANSPORT_ERRORS as error:
             await self.aclose()
             raise _failure(error) from error
         except BaseException:
             await self.aclose()
             raise
+        self._whole = True
+        await self.aclose()
+        raise StopAsyncIteration
 
     async def read(self, limit: int) -> bytes:
         """The whole body. Raises ``UpstreamError`` when it breaks off, or is longer than ``limit`` bytes."""
@@ -156,8 +160,9 @@ class UpstreamResponse(trio.abc.AsyncResource):
         # A response that is not closed holds its place in the pool for ever: the pool refers to it, so no garbage
         # collection frees it. The generators first, so that none is left for the collector to warn of.
         with trio.CancelScope(shield=True):
-            for part in (self._body, self._raw, self._response):
-                await part.aclose()
+            for generator in self._generators:
+                await generator.aclose()
+            await self._response.aclose()
 
     def __del__(self) -> None:
         if not self._closed:
@@ -230,7 +235,7 @@ class Upstream(trio.abc.AsyncResource):
                 max_connections=self._max_connections,
                 max_keepalive_connections=MAX_IDLE,
                 keepalive_expiry=IDLE_SECONDS,
-                network_backend=_Backend(),
+                network_backend=Backend(),
             )
             self._pools.setdefault(key, pool)  # another request may have made it in the meantime
         return self._pools[key]
@@ -267,6 +272,8 @@ def _address(text: str) -> _Address:
 
 def _wire_headers(request: UpstreamRequest, host: bytes) -> list[tuple[bytes, bytes]]:
     names = {name.lower() for name, _ in request.headers}
+    if sum(name.lower() == "host" for name, _ in request.headers) > 1:
+        raise _misconfigured(TWO_HOSTS)
     headers = [] if "host" in names else [(b"host", host)]
     for name, value in request.headers:
         if not (_FIELD_NAME.fullmatch(name) and _FIELD_VALUE.fullmatch(value)):
@@ -281,7 +288,7 @@ def _wire_headers(request: UpstreamRequest, host: bytes) -> list[tuple[bytes, by
 async def _answer(pool: "_Pool", wire: httpcore2.Request) -> UpstreamResponse:
     try:
         return UpstreamResponse(await pool.handle_async_request(wire), attempts=1)
-    except _StaleConnection:
+    except StaleConnection:
         # The server closed it as the request went out. Its siblings are as old: without them the next one is fresh.
         await pool.close_idle(wire.url.origin)
         return UpstreamResponse(await pool.handle_async_request(wire), attempts=2)
@@ -304,97 +311,21 @@ async def _decoded(raw: AsyncIterator[bytes], codings: Sequence[str]) -> AsyncGe
     decoder = MultiDecoder(codings)
     async for data in raw:
         for piece in decoder.decode(data):
-            yield piece
+            if piece:
+                yield piece
     for piece in decoder.flush():
         if piece:
             yield piece
 
 
-class _Stream(TrioStream):
-    """A connection that closes what it opened, and knows whether it was dead before the request reached it."""
-
-    _answered = False  # a byte came since the last request went out
-    _reused = False  # an earlier request was answered on it
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        # No fail_after as in httpcore2, which enters one even without a timeout: 5 µs for each read of a stream.
-        try:
-            data = bytes(await self._stream.receive_some(max_bytes))
-        except trio.BrokenResourceError as error:
-            raise (_StaleConnection if self._is_stale() else httpcore2.ReadError)(error) from error
-        except trio.ClosedResourceError as error:
-            raise httpcore2.ReadError(error) from error
-        if not data and self._is_stale():
-            raise _StaleConnection("the pooled connection was closed before the request")
-        self._answered = True
-        return data
-
-    def _is_stale(self) -> bool:
-        # A fresh connection that dies the same way says that the provider is in trouble; and after one byte the
-        # provider has begun. Only here both are known: httpcore2's error is the same for all three.
-        return self._reused and not self._answered
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._reused, self._answered = self._reused or self._answered, False
-        try:
-            await self._stream.send_all(buffer)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise httpcore2.WriteError(error) from error
-
-    async def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> "_Stream":
-        secured = trio.SSLStream(self._stream, ssl_context, server_hostname=server_hostname, https_compatible=True)
-        try:
-            with trio.fail_after(float("inf") if timeout is None else timeout):
-                await self._shake_hands(secured)
-        except trio.TooSlowError as error:
-            raise httpcore2.ConnectTimeout(error) from error
-        except trio.BrokenResourceError as error:
-            raise _TlsFailure(error.__cause__ or error) from error
-        return _Stream(secured)
-
-    async def _shake_hands(self, secured: trio.SSLStream[trio.abc.Stream]) -> None:
-        try:
-            await secured.do_handshake()
-        except BaseException:
-            # httpcore2 closes on Exception only: a cancelled handshake left its socket open until the cyclic GC ran.
-            await trio.aclose_forcefully(self._stream)
-            raise
-
-
-class _Backend(httpcore2.TrioBackend):
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
-    ) -> _Stream:
-        try:
-            with trio.fail_after(float("inf") if timeout is None else timeout):
-                stream = await trio.open_tcp_stream(host, port, local_address=local_address)
-        except trio.TooSlowError as error:
-            raise httpcore2.ConnectTimeout(error) from error
-        except (socket.gaierror, UnicodeError) as error:  # UnicodeError: not a name at all, such as one with ".."
-            raise _UnknownHost(error) from error
-        except OSError as error:
-            raise (_Refusal if _is_refusal(error) else httpcore2.ConnectError)(error) from error
-        # Here and not as the pool's socket_options, which it does not hand on to connections through a proxy.
-        stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in KEEPALIVE:
-            stream.setsockopt(socket.IPPROTO_TCP, option, value)
-        return _Stream(stream)
-
-
-def _is_refusal(error: OSError) -> bool:
-    attempts = error.__cause__  # trio's group, with one error for each address of the name
-    return isinstance(attempts, ExceptionGroup) and attempts.split(ConnectionRefusedError)[1] is None
-
-
 class _Pool(httpcore2.AsyncConnectionPool):
     """httpcore2's pool, which also gives up the connections that a failed request left half made."""
+
+    def create_connection(self, origin: httpcore2.Origin) -> httpcore2.AsyncConnectionInterface:
+        if self._proxy is not None:
+            return super().create_connection(origin)
+        roots = self._ssl_context if origin.scheme == b"https" else None
+        return Connection(origin, self._network_backend, roots, IDLE_SECONDS)
 
     async def handle_async_request(self, request: httpcore2.Request) -> httpcore2.Response:
         try:
@@ -449,35 +380,20 @@ def _load_roots(ca_path: str | None, trust_env: bool) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=ca_path)
 
 
-class _Refusal(httpcore2.ConnectError):
-    """Every address refused the connection."""
-
-
-class _UnknownHost(httpcore2.ConnectError):
-    """The name has no address."""
-
-
-class _TlsFailure(httpcore2.ConnectError):
-    """The handshake failed, or the certificate is not trusted."""
-
-
-class _StaleConnection(httpcore2.ReadError):
-    """A connection from the pool was dead before one byte of the answer."""
-
-
 NO_CONNECTION = "could not connect to the provider: "
 NO_ADDRESS = "the provider's address is not an http or https URL with a host; correct its base_url in the config"
 NO_ROOTS = "the certificates to check providers with cannot be loaded; check upstream_tls_ca_path and SSL_CERT_FILE"
 BAD_PROXY = "the proxy in the gateway's environment is not an http or https URL; correct HTTPS_PROXY or ALL_PROXY"
 BAD_HEADER = "the header {!r} holds characters that HTTP forbids, often a line break after a key; correct the config"
+TWO_HOSTS = "the request to the provider would have two host headers; correct the headers in the config"
 TOO_LARGE = "the provider's answer is larger than the limit of {} bytes"
 UNREADABLE_CODING = "the provider's answer is compressed with {!r}, which was not asked for and cannot be read"
 
 # The first row that fits; the messages are for the client, so they name no address.
 _FAILURES: tuple[tuple[type[Exception], Kind, Cause, str], ...] = (
-    (_Refusal, "upstream", "refused", NO_CONNECTION + "it refused the connection"),
-    (_UnknownHost, "upstream", "dns", NO_CONNECTION + "its host name could not be resolved"),
-    (_TlsFailure, "upstream", "tls", NO_CONNECTION + "the TLS handshake failed or its certificate is not trusted"),
+    (Refusal, "upstream", "refused", NO_CONNECTION + "it refused the connection"),
+    (UnknownHost, "upstream", "dns", NO_CONNECTION + "its host name could not be resolved"),
+    (TlsFailure, "upstream", "tls", NO_CONNECTION + "the TLS handshake failed or its certificate is not trusted"),
     (httpcore2.ConnectError, "upstream", "connect", NO_CONNECTION + "it is not reachable from the gateway"),
     (httpcore2.ConnectTimeout, "timeout", "connect_timeout", NO_CONNECTION + "no answer within the connect timeout"),
     (httpcore2.PoolTimeout, "overloaded", "pool_timeout", "all connections to providers are in use; try again shortly"),

@@ -16,6 +16,7 @@ import trio
 from gateway.ledger import CHARACTERS_PER_TOKEN, Ledger, Record
 from gateway.relay import Relay
 from gateway.tapping import listen, unlisten
+from streams.events import Failed
 
 RECENT: Final = 300
 """Ended exchanges that are remembered."""
@@ -54,11 +55,12 @@ class Watched:
 
 @attrs.frozen(eq=False)
 class Passing:
-    """A stream under way, its bytes without credentials, and the way to its client."""
+    """A stream under way, what takes credentials out of it, and the pump's channel, which is full where the client is
+    the slow one."""
 
     relay: Relay
     redact: Callable[[bytes], bytes]
-    to_client: trio.MemorySendChannel[bytes]
+    into: trio.MemorySendChannel[bytes | Failed]
 
 
 @attrs.frozen
@@ -126,8 +128,8 @@ class Step:
     def point(self) -> list[Any]:
         """As the page takes it, milliseconds for the percentiles."""
         found = sorted(self.first)
-        percentiles = [round(found[int(len(found) * share)] * 1000, 1) for share in (0.5, 0.95)] if found else [None] * 2
-        return [self.index, self.begun, self.complete, self.left, self.failed, *percentiles]
+        middle, high = (round(found[int(len(found) * at)] * 1000, 1) if found else None for at in (0.5, 0.95))
+        return [self.index, self.begun, self.complete, self.left, self.failed, middle, high]
 
 
 class Timeline:
@@ -298,8 +300,8 @@ def _row(one: Watched) -> Row:
 
 
 def phase(one: Watched) -> str:
-    """``reading`` the request, ``waiting`` for the provider's first content, ``streaming``, held up by a ``slow client``,
-    or ``ending``."""
+    """``reading`` the request, ``waiting`` for the provider's first content, ``streaming``, held up by a ``slow
+    client``, or ``ending``."""
     record, passing = one.record, one.passing
     if not record.attempts:
         return "reading" if record.status is None else "ending"
@@ -308,7 +310,7 @@ def phase(one: Watched) -> str:
     seen = passing.relay.lane.seen
     if seen.over:
         return "ending"
-    if passing.to_client.statistics().tasks_waiting_send:
+    if passing.into.statistics().tasks_waiting_send:
         return "slow client"
     return "streaming" if seen.committed else "waiting"
 
@@ -317,7 +319,7 @@ def board_of(ledger: Ledger, wanted: bool, board: Board | None = None) -> Board 
     """The board of the process if one is ``wanted``, by the configuration that holds from now on."""
     if not wanted:
         if board in ledger.observers:
-            ledger.observers.remove(board)  # type: ignore[arg-type]  # it is in there
+            ledger.observers.remove(board)
         return None
     if board is None:
         board = Board()

@@ -25,6 +25,7 @@ PLACES: Mapping[str, type] = {
     "model_aliases": schema.RawAlias,
     "client_keys": schema.RawClientKey,
     "state_storage": schema.RawStateStorage,
+    "metrics": schema.RawMetrics,
     "timeouts": schema.RawTimeouts,
     "limits": schema.RawLimits,
     "overrides": schema.RawOverrides,

@@ -111,7 +111,8 @@ class StandIn(Upstream):
         if foreign:
             raise ValueError(f"thinking that is not mine: {foreign}")
         thinking = (body.get("thinking") or {}).get("type") == "enabled"
-        if api == "messages" and thinking and set(calls[-2:]) & self._thoughtful and not _thought(lines):
+        goes_on = lines[-1][0] == "result"  # with a turn that is over, its thinking may go
+        if api == "messages" and thinking and goes_on and set(calls[-2:]) & self._thoughtful and not _thought(lines):
             raise ValueError("with thinking, a call has to come back behind its thinking block")
 
 

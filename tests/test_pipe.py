@@ -251,15 +251,16 @@ class Stream:
         self.upstream = Upstream(*steps)
         self.record = Record("req_1", api)
         self._timeouts = Timeouts(idle=idle)
-        to_client, writes = trio.open_memory_channel[bytes](WRITES_QUEUED)
         self._into, chunks = trio.open_memory_channel[bytes | Failed](PIECES_QUEUED)
+        self._to_client, writes = trio.open_memory_channel[bytes](WRITES_QUEUED)
+        self.relay = Relay(byte_lane(api, 16 * MIB), self._into, chunks, self.record, keep_alive)
         self.body = ChannelBody(writes)
-        self.relay = Relay(byte_lane(api, 16 * MIB), chunks, to_client, self.record, keep_alive)
 
     def start(self, nursery: trio.Nursery) -> None:
         watch = Watch(self._timeouts)
         nursery.start_soon(pump, self.upstream.connect, self.upstream.opened.append, self._into, watch)
-        self.relay.start(nursery)
+        nursery.start_soon(self.relay.heartbeat.run)
+        nursery.start_soon(self.relay.forward, self._to_client)
 
     async def read(self) -> list[tuple[float, bytes]]:
         """What the client gets to the end, and when."""

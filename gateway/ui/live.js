@@ -30,7 +30,7 @@ const ms = value => value === undefined || value === null ? "–" : value < 1000
 const age = row => (performance.now() - row.since) / 1000;
 
 const COLUMNS = [
-  {text: row => row.id, open: true}, {text: row => row.phase, mark: row => PHASES[row.phase]},
+  {text: row => row.id, open: true, kind: "id"}, {text: row => row.phase, mark: row => PHASES[row.phase]},
   {text: row => seconds(age(row)), kind: "number"}, {text: row => row.stream ? plain(row.tokens) : "–", kind: "number"},
   {text: row => row.stream ? plain(row.rate) : "–", kind: "number"}, {text: row => ms(row.first_byte_ms), kind: "number"},
   {text: row => row.model ?? "–"}, {text: row => row.target ?? "–", kind: "more"}, {text: row => row.lane ?? "–", kind: "more"},
@@ -106,7 +106,6 @@ function line(row) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "open";
-    button.title = "Open this stream";
     cell.append(button);
     return button;
   });
@@ -118,7 +117,7 @@ function tell(row, {element, cells}) {
     const text = column.text(row), cell = cells[i];
     if (cell.textContent !== text) {
       cell.textContent = text;
-      if (!column.open) cell.title = text;
+      cell.title = column.open ? `Open ${text}` : text;
     }
     if (column.mark) cell.className = `mark ${column.mark(row)}`;
   });
@@ -172,15 +171,16 @@ function endedRow(one) {
   cell(new Date(one.at).toLocaleTimeString());
   cell(word, `mark ${kind}`);
   cell(String(one.status), "number");
-  cell(one.request_id, "mono");
+  cell(one.request_id, "mono id");
   cell(ms(one.duration_ms), "number");
   cell(ms(one.first_byte_ms), "number");
   cell(tokens, "number");
   cell(one.model ?? "–");
+  const why = [one.error && `${one.error}: ${one.message ?? ""}`, one.dropped && `dropped ${one.dropped}`];
+  cell(why.filter(Boolean).join("; ") || one.reason || "", "why");
   cell(one.target ?? "–", "more");
   cell(one.lane ?? "–", "more");
   cell(one.client ?? "–", "more");
-  cell([one.error, one.message, one.dropped && `dropped ${one.dropped}`].filter(Boolean).join(": ") || one.reason || "", "why");
   return row;
 }
 

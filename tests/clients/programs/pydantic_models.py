@@ -6,7 +6,7 @@ from typing import Any
 from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI
 from pydantic_ai import Agent
-from pydantic_ai.messages import ThinkingPart
+from pydantic_ai.messages import PartDeltaEvent, TextPartDelta, ThinkingPart
 from pydantic_ai.models.anthropic import AnthropicModel, AnthropicModelSettings
 from pydantic_ai.models.openai import (
     OpenAIChatModel,
@@ -37,14 +37,17 @@ def model() -> Any:
 
 
 async def turn(agent: Any, said: str, history: Any) -> tuple[str, Any]:
-    if not STREAM:
-        result = await agent.run(said, message_history=history)
-        return result.output, result.all_messages()
-    async with agent.run_stream(said, message_history=history) as result:
-        text = ""
-        async for piece in result.stream_text(delta=True, debounce_by=None):
-            text += piece
-        return text, result.all_messages()
+    deltas = 0
+
+    async def listen(_: Any, events: Any) -> None:
+        nonlocal deltas
+        async for event in events:
+            deltas += isinstance(event, PartDeltaEvent) and isinstance(event.delta, TextPartDelta)
+
+    # `run_stream` would take the text before the first call for the answer
+    result = await agent.run(said, message_history=history, event_stream_handler=listen if STREAM else None)
+    assert not STREAM or deltas > 1
+    return result.output, result.all_messages()
 
 
 async def main() -> None:

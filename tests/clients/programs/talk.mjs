@@ -18,3 +18,10 @@ export const lookInto = ({ box }) => `There is ${words[box]} in it.`;
 export function tell(first, second, thoughts = 0) {
   console.log(JSON.stringify({ first, second, thoughts }));
 }
+
+for (const event of ["uncaughtException", "unhandledRejection"]) {
+  process.on(event, (error) => {
+    console.error(`${error?.name}: ${error?.message} ${error?.responseBody ?? ""}`);
+    process.exit(1);
+  });
+}

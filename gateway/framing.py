@@ -1,0 +1,120 @@
+"""Where the body of an HTTP/1.1 answer ends (RFC 9112, section 6.3). Pure: bytes in, the body's bytes out."""
+
+import re
+from typing import Final, Protocol
+
+MAX_LINE: Final = 16 * 1024  # bytes of a chunk's first line, and of all trailers
+
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;.*)?")
+
+
+class Framing(Protocol):
+    """Takes what comes from the connection. ``over``: the body is whole; ``extra``: and more has come than that."""
+
+    over: bool
+    extra: bool
+
+    def feed(self, data: bytes) -> bytes:
+        """What ``data`` has of the body, which may be nothing. Raises ``ValueError`` for what breaks the coding."""
+        ...
+
+    def close(self) -> None:
+        """The connection has ended, which may be the end of the body."""
+        ...
+
+
+class Sized:
+    """A body of so many bytes."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+        self.over = not size
+        self.extra = False
+
+    def feed(self, data: bytes) -> bytes:
+        self.extra = len(data) > self._left
+        piece = data[: self._left] if self.extra else data
+        self._left -= len(piece)
+        self.over = not self._left
+        return piece
+
+    def close(self) -> None:
+        pass
+
+
+class UntilClosed:
+    """A body that ends with its connection. Nothing tells whether it is whole."""
+
+    def __init__(self) -> None:
+        self.over = self.extra = False
+
+    def feed(self, data: bytes) -> bytes:
+        return data
+
+    def close(self) -> None:
+        self.over = True
+
+
+class Chunked:
+    """A body in chunks (RFC 9112, section 7.1), of which many may come in one read, and one in many. Linear."""
+
+    def __init__(self) -> None:
+        self._left = 0  # bytes of the open chunk that are still to come, with the line end behind it
+        self._held = b""  # of a line that is not whole, or the trailers
+        self._trailers = False
+        self.over = False
+        self.extra = False
+
+    def feed(self, data: bytes) -> bytes:
+        if self._held:
+            data, self._held = self._held + data, b""
+        if self._trailers:
+            self._end(data)
+            return b""
+        pieces: list[bytes] = []
+        at, size = 0, len(data)
+        while at < size and not self._trailers:
+            if self._left:
+                at = self._take(data, at, pieces)
+            elif (line := data.find(b"\r\n", at)) < 0:
+                at = self._hold(data, at)
+            elif (length := _length(data[at:line])) > 0:
+                self._left, at = length + 2, line + 2
+            else:
+                self._end(data[line:])
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def close(self) -> None:
+        pass
+
+    def _take(self, data: bytes, at: int, pieces: list[bytes]) -> int:
+        """What ``data`` has of the open chunk from ``at`` on; the place behind it."""
+        end = at + self._left
+        if piece := data[at : max(at, end - 2)]:
+            pieces.append(piece)
+        if not b"\r\n"[-self._left :].startswith(data[max(at, end - 2) : end]):
+            raise ValueError("a chunk is longer than it says")
+        self._left = max(0, end - len(data))
+        return min(end, len(data))
+
+    def _hold(self, data: bytes, at: int) -> int:
+        self._held = data[at:]
+        if len(self._held) > MAX_LINE:
+            raise ValueError("a line of the chunked coding is too long")
+        return len(data)
+
+    def _end(self, data: bytes) -> None:
+        """``data`` begins with the line end of the last chunk, of size 0. Trailers are dropped."""
+        self._trailers = True
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            self._hold(data, 0)
+            return
+        self.over, self.extra = True, len(data) > end + 4
+
+
+def _length(line: bytes) -> int:
+    found = _SIZE.fullmatch(line)
+    if found is None:
+        raise ValueError("the length of a chunk cannot be read")
+    return int(found[1], 16)

@@ -1,0 +1,39 @@
+"""The tables in ``docs/metrics.md``, from the rows that the metrics are made of.
+
+``python tests/metrics_table.py`` writes them; ``tests/test_metrics.py`` keeps them true.
+"""
+
+import re
+from pathlib import Path
+
+from gateway.metrics import LABELS, ROWS
+
+PAGE = Path(__file__).parent.parent / "docs/metrics.md"
+TYPES = {"counter": "counter", "histogram": "histogram", "sum": "gauge", "greatest": "gauge"}
+
+
+def tables() -> dict[str, str]:
+    """The table under each heading."""
+    metrics = [
+        f"| `{row.name}` | {TYPES[row.kind]} | {' '.join(f'`{name}`' for name in row.labels)} | {row.meaning} |"
+        for row in ROWS
+    ]
+    labels = [f"| `{name}` | {meaning} |" for name, meaning in LABELS.items()]
+    return {
+        "Each metric": "\n".join(("| metric | type | labels | meaning |", "|---|---|---|---|", *metrics)),
+        "Labels": "\n".join(("| label | values |", "|---|---|", *labels)),
+    }
+
+
+def page(text: str) -> str:
+    """``text`` with its tables as they should be."""
+    for heading, table in tables().items():
+        text, count = re.subn(
+            rf"(^## {heading}\n(?:(?!## |\|).*\n)*)(?:\|.*\n)*", lambda found: found[1] + table + "\n", text, flags=re.M
+        )
+        assert count == 1, f"docs/metrics.md has no heading {heading}"
+    return text
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text()))

@@ -1,0 +1,219 @@
+"""The files in deploy/ fit the gateway, and their figures fit each other."""
+
+import configparser
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from harness import ROOT
+from jsonschema import Draft202012Validator
+
+from gateway.app import create_app
+from gateway.command_schema import json_schema
+from gateway.config import Config, load
+from gateway.server import CUT_AFTER, KILL_AFTER
+from gateway.settings import Limits
+
+DEPLOY = ROOT / "deploy"
+UNIT = DEPLOY / "trigate.service"
+IDLE = 65 * 2**20  # bytes, measured
+STREAM = 64 * 2**10
+
+KUBERNETES = {one["kind"]: one for one in yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())}
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+
+
+class Repeating(dict[str, Any]):
+    """Keys of a unit may be given several times."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if isinstance(value, list) and key in self:
+            self[key].extend(value)
+        else:
+            super().__setitem__(key, value)
+
+
+def unit() -> dict[str, list[str]]:
+    parser = configparser.RawConfigParser(dict_type=Repeating, strict=False, delimiters=("=",))
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read(UNIT)
+    return {key: value.split("\n") for key, value in parser["Service"].items()}
+
+
+def seconds(text: str) -> float:
+    return float(text.removesuffix("s"))
+
+
+def megabytes(text: str) -> int:
+    return int(re.fullmatch(r"(\d+)(?:Mi|m)", text)[1]) * 2**20
+
+
+def whole_drain(config: Config | None = None) -> float:
+    """The longest time from SIGTERM to the end of the last worker."""
+    config = config or load(ROOT / "config_mock_llm.yaml", None)
+    return config.drain_delay + config.drain + CUT_AFTER + KILL_AFTER
+
+
+# Kubernetes
+
+POD = KUBERNETES["Deployment"]["spec"]["template"]["spec"]
+CONTAINER = POD["containers"][0]
+
+
+@pytest.fixture
+def mounted(tmp_path) -> Path:
+    path = tmp_path / "trigate.yaml"
+    path.write_text(KUBERNETES["ConfigMap"]["data"]["trigate.yaml"])
+    return path
+
+
+def test_the_mounted_configuration_is_good_with_what_the_secret_holds(mounted):
+    config = load(mounted, KUBERNETES["Secret"]["stringData"])
+    assert not config.warnings
+    Draft202012Validator(json_schema()).validate(yaml.safe_load(mounted.read_text()))
+    assert set(re.findall(r"\$(\w+)", mounted.read_text())) == set(KUBERNETES["Secret"]["stringData"])
+
+
+def test_the_file_is_mounted_where_the_image_looks(mounted):
+    where = {one["name"]: one for one in CONTAINER["volumeMounts"]}
+    assert re.search(rf"^WORKDIR {where['config']['mountPath']}$", (ROOT / "Dockerfile").read_text(), re.M)
+    assert {"configMap": KUBERNETES["ConfigMap"]["metadata"]} == {
+        key: {**KUBERNETES["ConfigMap"]["metadata"], "name": value["name"]}
+        for one in POD["volumes"] for key, value in one.items() if key == "configMap"
+    }  # fmt: skip
+    assert CONTAINER["envFrom"] == [{"secretRef": {"name": KUBERNETES["Secret"]["metadata"]["name"]}}]
+
+
+def test_a_pod_has_the_time_to_drain(mounted):
+    assert POD["terminationGracePeriodSeconds"] > whole_drain(load(mounted, None))
+
+
+def test_a_pod_that_goes_is_out_of_the_service_before_it_stops_listening(mounted):
+    probe = CONTAINER["readinessProbe"]
+    noticed = probe["failureThreshold"] * probe["periodSeconds"] + probe["timeoutSeconds"]
+    assert load(mounted, None).drain_delay > noticed
+
+
+def test_probes_and_ports_are_there(mounted):
+    config = load(mounted, None)
+    routes = {rule.rule for rule in create_app(config).url_map.iter_rules()}
+    assert {CONTAINER[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")} <= routes
+    assert CONTAINER["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    (port,) = CONTAINER["ports"]
+    assert [(one.address, one.port) for one in config.listeners] == [("0.0.0.0", port["containerPort"])]
+    assert KUBERNETES["Service"]["spec"]["ports"][0]["targetPort"] == port["name"]
+
+
+def test_several_replicas_share_their_state_and_let_nobody_in_without_a_key(mounted):
+    config = load(mounted, None)
+    assert KUBERNETES["Deployment"]["spec"]["replicas"] >= 2
+    assert config.state_storage is not None
+    assert config.state_storage.type == "postgres"
+    assert config.client_keys
+
+
+def test_labels_select_the_pods():
+    labels = KUBERNETES["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert KUBERNETES["Deployment"]["spec"]["selector"]["matchLabels"] == labels
+    assert KUBERNETES["Service"]["spec"]["selector"] == labels
+    assert KUBERNETES["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
+    assert KUBERNETES["PodDisruptionBudget"]["spec"]["minAvailable"] < KUBERNETES["Deployment"]["spec"]["replicas"]
+
+
+def test_there_is_memory_for_as_many_streams_as_are_let_in():
+    resources = CONTAINER["resources"]
+    need = IDLE + Limits().in_flight * STREAM
+    assert megabytes(resources["requests"]["memory"]) > need
+    assert megabytes(resources["limits"]["memory"]) > 2 * need
+    assert megabytes(COMPOSE["services"]["trigate"]["mem_limit"]) > 2 * need
+    assert "cpu" not in resources["limits"]
+
+
+def test_it_runs_as_the_images_user_and_can_do_nothing_else():
+    user = re.search(r"^USER (\d+):(\d+)$", (ROOT / "Dockerfile").read_text(), re.M)
+    assert (POD["securityContext"]["runAsUser"], POD["securityContext"]["runAsGroup"]) == (int(user[1]), int(user[2]))
+    assert CONTAINER["securityContext"] == {
+        "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+    }  # fmt: skip
+
+
+# Compose
+
+
+def test_a_container_has_the_time_to_drain():
+    assert seconds(COMPOSE["services"]["trigate"]["stop_grace_period"]) > whole_drain()
+
+
+def test_the_container_serves_this_machine_alone_from_the_images_port():
+    (port,) = COMPOSE["services"]["trigate"]["ports"]
+    exposed = re.search(r"^EXPOSE (\d+)$", (ROOT / "Dockerfile").read_text(), re.M)[1]
+    assert port == f"127.0.0.1:{exposed}:{exposed}"
+
+
+def test_the_image_takes_the_requirements_that_compose_asks_for():
+    asked = COMPOSE["services"]["trigate"]["build"]["args"]["REQUIREMENTS"]
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert re.search(rf"^COPY .*\b{re.escape(asked)}\b", dockerfile, re.M)
+    assert '-r "$REQUIREMENTS"' in dockerfile
+    assert re.search("^psycopg==.* \\\\\n +--hash=sha256:", (ROOT / asked).read_text(), re.M)
+
+
+def pins(name: str) -> set[str]:
+    return set(re.findall(r"^([a-z0-9._-]+==[^ \\]+)", (ROOT / name).read_text(), re.M))
+
+
+def test_the_extras_come_on_top_of_the_same_versions_and_name_no_host():
+    assert pins("requirements.txt") <= pins("requirements-extras.txt")
+    assert "://" not in (ROOT / "requirements-extras.txt").read_text()
+
+
+# systemd
+
+
+def test_the_service_has_the_time_to_drain():
+    assert seconds(unit()["TimeoutStopSec"][0]) > whole_drain()
+
+
+def test_only_the_supervisor_is_signalled():
+    assert unit()["KillMode"] == ["mixed"]
+
+
+def test_a_reload_is_checked_first():
+    text = UNIT.read_text()
+    checked, told = re.findall("^ExecReload=(.*)$", text, re.M)
+    (start,) = re.findall("^ExecStart=(.*)$", text, re.M)
+    command, _, file = start.split()[:3]
+    assert checked == f"{command} check {file}"
+    assert told == "/bin/kill -HUP $MAINPID"
+
+
+@pytest.fixture
+def here(tmp_path) -> Path:
+    """The unit with a program that this machine has."""
+    program = shutil.which("true")
+    path = tmp_path / UNIT.name
+    path.write_text(UNIT.read_text().replace("/opt/trigate/bin/trigate", str(program)))
+    return path
+
+
+def analyze(*args: str) -> "subprocess.CompletedProcess[str]":
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("there is no systemd-analyze here")
+    return subprocess.run([program, *args], capture_output=True, text=True, timeout=60)
+
+
+def test_systemd_takes_the_unit(here):
+    found = analyze("verify", str(here))
+    assert (found.returncode, [line for line in found.stderr.splitlines() if here.name in line]) == (0, [])
+
+
+def test_systemd_finds_little_that_it_exposes(here):
+    found = analyze("security", "--offline=true", "--no-pager", "--threshold=20", str(here))
+    if "unrecognized option" in found.stderr:
+        pytest.skip("this systemd-analyze cannot look at a file")
+    assert found.returncode == 0, found.stdout[-500:] + found.stderr

@@ -1,0 +1,82 @@
+"""Where the body of an answer ends, whatever the network does to it: pure bytes."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.framing import MAX_LINE, Chunked, Framing, Sized, UntilClosed
+
+PIECES = st.lists(st.binary(min_size=1, max_size=300), max_size=8)
+
+
+def chunked(pieces: list[bytes], extension: bytes = b"", trailers: bytes = b"") -> bytes:
+    body = b"".join(b"%x%b\r\n%b\r\n" % (len(piece), extension, piece) for piece in pieces)
+    return body + b"0" + extension + b"\r\n" + trailers + b"\r\n"
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    ends = sorted(place % (len(data) + 1) for place in places)
+    return [data[start:end] for start, end in zip([0, *ends], [*ends, len(data)], strict=True) if start < end]
+
+
+def fed(framing: Framing, reads: list[bytes]) -> bytes:
+    return b"".join(map(framing.feed, reads))
+
+
+@given(PIECES, st.lists(st.integers(0), max_size=40), st.sampled_from([b"", b";a=b", b"  "]))
+def test_chunks_come_apart_the_same_wherever_the_network_cuts(pieces, places, extension):
+    framing = Chunked()
+    assert fed(framing, cut(chunked(pieces, extension, b"x-a: 1\r\nx-b: 2\r\n"), places)) == b"".join(pieces)
+    assert (framing.over, framing.extra) == (True, False)
+
+
+@given(PIECES, st.lists(st.integers(0), max_size=10), st.data())
+def test_a_body_that_is_cut_is_never_over(pieces, places, data):
+    whole = chunked(pieces)
+    part = whole[: data.draw(st.integers(0, len(whole) - 1))]
+    framing = Chunked()
+    assert b"".join(pieces).startswith(fed(framing, cut(part, places)))
+    framing.close()
+    assert not framing.over
+
+
+@given(st.binary(max_size=400), st.lists(st.integers(0), max_size=10))
+def test_whatever_comes_is_read_or_refused(data, places):
+    framing = Chunked()
+    try:
+        body = fed(framing, cut(data, places))
+    except ValueError:
+        return
+    assert len(body) <= len(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"5\r\nhelloX\r\n", b"5\r\nhello\rX", b"-5\r\n", b"+5\r\n", b"0x5\r\n", b"5_0\r\n", b"\r\n", b" 5\r\n", b"5 5\r\n",
+     b"1" * 17 + b"\r\n", b"5\n\r\n", b"1" * (MAX_LINE + 1), b"0\r\n" + b"x" * MAX_LINE],
+)  # fmt: skip
+def test_what_is_no_chunk_is_refused(data):
+    with pytest.raises(ValueError, match=r"chunk"):
+        Chunked().feed(data)
+
+
+@pytest.mark.parametrize(("framing", "data"), [(Chunked(), chunked([b"ab"])), (Sized(2), b"ab")])
+def test_what_comes_behind_the_body_is_no_part_of_it(framing, data):
+    assert framing.feed(data + b"HTTP/1.1 200 OK\r\n") == b"ab"
+    assert (framing.over, framing.extra) == (True, True)
+
+
+@given(st.binary(max_size=300), st.lists(st.integers(0), max_size=10))
+def test_a_body_with_a_length_is_over_with_its_last_byte(body, places):
+    framing = Sized(len(body))
+    assert framing.over is (not body)
+    assert fed(framing, cut(body, places)) == body
+    assert (framing.over, framing.extra) == (True, False)
+
+
+def test_a_body_without_length_is_over_with_its_connection():
+    framing = UntilClosed()
+    assert framing.feed(b"ab") == b"ab"
+    assert not framing.over
+    framing.close()
+    assert framing.over
