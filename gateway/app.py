@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -20,11 +21,12 @@ from gateway.config import Config
 from gateway.cors import Cors
 from gateway.counting import count
 from gateway.door import Door
-from gateway.errors import FULL, MISTAKE
+from gateway.errors import FULL, MISTAKE, secrets_in
 from gateway.exchange import JSON_HEADERS, Exchange
 from gateway.headers import Headers
 from gateway.ledger import Ledger
 from gateway.metrics import open_metrics
+from gateway.recording import Recorder
 from gateway.routing import Model, Router
 from gateway.scope import configure, current_scope, respond
 from gateway.scraping import add_metrics, watch
@@ -70,18 +72,37 @@ KIND_OF_HTTP: dict[int, Kind] = {404: "not_found", 413: "too_large", 500: "inter
 
 
 def create_app(
-    config: Config, lifecycle: Lifecycle | None = None, store: Store | None = None, *, check_streams: bool = False
+    config: Config,
+    lifecycle: Lifecycle | None = None,
+    store: Store | None = None,
+    *,
+    check_streams: bool = False,
+    record: Path | None = None,
+    readable: bool | None = None,
 ) -> QuartTrio:
     """The ASGI app of one worker. Serve it with ``gateway.server.serve``, or any trio ASGI server. It closes ``store``
     at its end; without one nothing is kept from one request to the next.
 
-    ``check_streams`` warns in the log of every stream that breaks its API's grammar: for debugging, it costs CPU."""
-    return whole_app(config, open_service(config, lifecycle or Lifecycle(), store, check_streams))
+    ``check_streams`` warns in the log of every stream that breaks its API's grammar: for debugging, it costs CPU.
+    ``record`` is a folder that exchanges are written to. ``readable``: the ledger's lines are for people; by default
+    where standard error is a terminal. Raises ``OSError`` for a folder that cannot be used."""
+    return whole_app(config, open_service(config, lifecycle or Lifecycle(), store, check_streams, record, readable))
 
 
-def open_service(config: Config, lifecycle: Lifecycle, store: Store | None, check_streams: bool) -> Service:
-    """What the exchanges of a process share. What of it outlives ``config`` is made here, and nowhere else."""
-    ledger = Ledger()
+def open_service(
+    config: Config,
+    lifecycle: Lifecycle,
+    store: Store | None,
+    check_streams: bool,
+    record: Path | None = None,
+    readable: bool | None = None,
+) -> Service:
+    """What the exchanges of a process share. What of it outlives ``config`` is made here, and nowhere else. Raises as
+    ``create_app`` does."""
+    ledger = Ledger(readable)
+    recorder = None if record is None else Recorder(record, secrets_in(config))
+    if recorder is not None:
+        ledger.observers.append(recorder)
     lifecycle.on_flush(ledger.flush)
     metrics = open_metrics(config)
     if metrics is not None:
@@ -99,6 +120,7 @@ def open_service(config: Config, lifecycle: Lifecycle, store: Store | None, chec
         background=None if store is None else Background(store, ledger, config.keep_alive),
         ledger=ledger,
         board=board_of(ledger, config.ui),
+        recorder=recorder,
         metrics=metrics,
     )
 
@@ -107,6 +129,8 @@ def next_service(config: Config, service: Service) -> Service:
     """The service for another configuration of the same process."""
     if service.metrics is not None:
         service.metrics.know(config)
+    if service.recorder is not None:
+        service.recorder.secrets = tuple(dict.fromkeys((*service.recorder.secrets, *secrets_in(config))))
     return attrs.evolve(
         service, router=Router(config), door=Door(config), limits=config.limits, keep_alive=config.keep_alive,
         strict=config.strict, replaced=trio.Event(), board=board_of(service.ledger, config.ui, service.board),
@@ -161,7 +185,7 @@ def _memory(service: Service, owner: str) -> Memory:
 def _add_life(app: QuartTrio, service: Service) -> None:
     """What lives as long as the app: turns in the background, the sweeping of the store, the watch for the metrics."""
     app.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"] = math.inf  # turns end with their pumps, at the end of the drain
-    store, background = service.store, service.background
+    store, background, recorder = service.store, service.background, service.recorder
     watching = trio.CancelScope()
 
     async def observe() -> None:
@@ -170,6 +194,8 @@ def _add_life(app: QuartTrio, service: Service) -> None:
 
     async def begin() -> None:
         app.nursery.start_soon(observe)
+        if recorder is not None:
+            app.nursery.start_soon(recorder.run)
         if store is None or background is None:
             return
         background.nursery = app.nursery
@@ -179,6 +205,9 @@ def _add_life(app: QuartTrio, service: Service) -> None:
         watching.cancel()
         if store is not None and background is not None:
             await background.finish()
+        if recorder is not None:
+            await recorder.finish()
+        if store is not None and background is not None:
             app.nursery.cancel_scope.cancel()
             with trio.CancelScope(shield=True):
                 await store.aclose()

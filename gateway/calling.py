@@ -1,5 +1,7 @@
 """One exchange's call to its provider: the request as the provider gets it, its answer or the error it comes to."""
 
+from typing import TYPE_CHECKING
+
 from gateway.errors import Secrets, passes, redact, secrets_of, told
 from gateway.headers import Headers, downstream_headers, telling_headers, upstream_id
 from gateway.incoming import Incoming
@@ -17,6 +19,9 @@ from providers.refused import BETA
 from streams.errors import GatewayError
 from streams.events import Failed
 from streams.pipe import Watch
+
+if TYPE_CHECKING:
+    from gateway.recording import Recording
 
 ERROR_BODY = 2**20  # bytes of an upstream's error response that are read
 
@@ -45,6 +50,7 @@ class Calling:
         self.secrets: Secrets = secrets_of(target, asked.credential)
         self.passed: Headers = ()
         self.method = "POST"
+        self.recording: Recording | None = None
         self.passing: tuple[Failed | None, bytes] = (None, b"")
         """The provider's error as it was told, and its body as it can go out."""
         self._put(prepared)
@@ -89,9 +95,13 @@ class Calling:
             self.prepared.outgoing, target, self._sent, incoming.stream, suffix, method=self.method
         )
         self._record.attempts += 1
+        if self.recording is not None:
+            self.recording.calls(request, target.api, target.entry.provider.id, self.secrets)
         response = await self._service.upstream.send(request)
         self._record.attempts += response.attempts - 1
         self._record.upstream_id = upstream_id(response.headers)
+        if self.recording is not None:
+            self.recording.hears(response)
         if 200 <= response.status < 300:
             return response
         try:
@@ -100,6 +110,8 @@ class Calling:
             body = b""  # cut or endless: the status says enough
         finally:
             await response.aclose()
+        if self.recording is not None:
+            self.recording.came(body)
         failed = self.told(read_failure(response.status, body, response.headers))
         passing = passes(body, incoming.api, target, self.secrets) if failed.status == response.status else None
         if passing is not None:
@@ -142,7 +154,10 @@ class Calling:
             size += len(chunk)
             if size > limit:
                 raise GatewayError.of(too_large(limit))
-        return b"".join(parts)
+        body = b"".join(parts)
+        if self.recording is not None:
+            self.recording.came(body)
+        return body
 
 
 def is_shut_down(watch: Watch) -> bool:

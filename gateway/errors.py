@@ -1,11 +1,14 @@
 """Which of an upstream's errors the client is told, and how (the shapes are ``providers/failures.py``'s business)."""
 
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 import attrs
 import msgspec
 
+from gateway.headers import Headers
 from gateway.routing import Target
+from gateway.settings import Config
 from providers.overflow import in_words_of, is_native
 from streams.events import Api, Failed
 
@@ -30,8 +33,22 @@ _SECRET = ("auth", "key", "token", "secret", "cookie")
 
 def secrets_of(target: Target, given: str | None) -> Secrets:
     """What must come back from ``target`` to nobody, the log included; ``given`` is the client's own credential."""
-    sent = target.headers(given)
-    credentials = [value for name, value in sent if any(word in name for word in _SECRET)]
+    return _credentials(target.headers(given))
+
+
+def secrets_in(config: Config) -> Secrets:
+    """All that ``config`` holds: what no line of the log and no recording may repeat. Of clients' keys only digests are
+    known; they are never logged in the first place."""
+    found = [text for entry in config.entries for text in (entry.key or "", *_credentials(entry.headers))]
+    storage = config.state_storage
+    if storage is not None and storage.connection_string:
+        found.append(storage.connection_string)
+        found.append(urlsplit(storage.connection_string).password or "")
+    return tuple(dict.fromkeys(filter(None, found)))
+
+
+def _credentials(headers: Headers) -> Secrets:
+    credentials = (value for name, value in headers if any(word in name.lower() for word in _SECRET))
     return tuple(text for value in credentials if (text := value.removeprefix("Bearer ").strip()))
 
 

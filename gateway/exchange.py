@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -28,7 +29,7 @@ from gateway.relay import Relay
 from gateway.routing import Target
 from gateway.scope import ChannelBody, IteratedBody, Scope, respond
 from gateway.service import Service
-from gateway.tapping import change_lane
+from gateway.tapping import change_lane, listen
 from gateway.turns.background import Run
 from gateway.turns.keeping import Keeping, Memory
 from gateway.turns.kept import ForeignTurn, KeptTurn
@@ -44,6 +45,9 @@ from streams.errors import GatewayError
 from streams.events import Api, Event, Failed
 from streams.fold import Fold
 from streams.pipe import PIECES_QUEUED, WRITES_QUEUED, Watch, pump
+
+if TYPE_CHECKING:
+    from gateway.recording import Recording
 
 log = logging.getLogger("trigate")
 
@@ -73,12 +77,15 @@ class Exchange:
         self._memory = memory or Memory(asked.client or "", service.store)
         self._calling: Calling | None = None
         self._keeping: Keeping | None = None
+        self._recording: Recording | None = None
         self._headers: Headers = ()  # about what was not done as asked for
 
     async def answer(self, body: bytes) -> Response:
         """The response to ``body``; for a stream its beginning, the rest follows from the nursery's tasks.
 
         Cancellation (the client has left) closes the upstream connection and passes on."""
+        if self._service.recorder is not None:
+            self._recording = self._service.recorder.begin(self.record, self._asked, body)
         try:
             incoming, target = await self.read(body)
             calling = self.call(incoming, target)
@@ -146,6 +153,7 @@ class Exchange:
         wish = self._asked.header("x-trigate-strict")
         strict = self._service.strict if wish is None else wish in ("1", "true")
         self._calling = Calling(self._service, self._asked, self.record, incoming, target, prepared, strict)
+        self._calling.recording = self._recording
         if strict:
             refuse_losses(prepared.outgoing, target)
         return self._calling
@@ -161,6 +169,8 @@ class Exchange:
     def respond(self, body: bytes | ChannelBody | IteratedBody, status: int, headers: Headers) -> Response:
         """The response, with the headers that every answer of an exchange has."""
         self.record.answered(status)
+        if self._recording is not None:
+            self._recording.answers(status, headers, body if isinstance(body, bytes) else None)
         return respond(body, status, (*headers, *own_headers(self.record)))
 
     # Whole answers
@@ -212,6 +222,8 @@ class Exchange:
 
         if self._service.board is not None:
             self._service.board.stream(self.record, Passing(relay, calling.redact, into))
+        if self._recording is not None:
+            listen(relay, self._recording)
 
         def opened(response: UpstreamResponse) -> None:
             if not is_stream(response):

@@ -13,7 +13,7 @@ import resource
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 import attrs
 
@@ -24,6 +24,7 @@ from gateway.ledger import Record
 from gateway.shared_metrics import FOLDER, whole
 from gateway.upstream import PoolStats
 from streams.events import APIS
+from streams.events import Kind as ErrorKind
 
 if TYPE_CHECKING:  # imported where it is used: who switches metrics off does not pay for it
     from prometheus_client import CollectorRegistry
@@ -134,7 +135,7 @@ LABELS: Final[Mapping[str, str]] = {
     "client": "the name of one of `client_keys`; `none` without them",
     "kind": "`input` (neither read from nor written to a cache), `cache_read`, `cache_write`, `output` (with the "
     "reasoning), `reasoning`",
-    "error": "what was wrong, in one word: `timeout`, `overloaded`, `rate_limit`, `upstream`, …",
+    "error": "what was wrong: " + ", ".join(f"`{kind}`" for kind in get_args(ErrorKind)),
     "phase": "`waiting`: before the first byte, `answering`: after it",
     "state": "`active`, `idle`",
     "version": "trigate's",

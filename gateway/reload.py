@@ -38,11 +38,6 @@ class Served:
         app = self._first if scope["type"] == "lifespan" else self._app
         await app(scope, receive, send)
 
-    @property
-    def config(self) -> Config:
-        """What requests that begin now are answered by."""
-        return self._config
-
     def change(self, config: Config) -> tuple[Change, ...]:
         """Answer from now on by ``config``, but for what only a restart changes; what is different now."""
         found = changes(self._config, config)

@@ -7,6 +7,7 @@ from gateway.door import Door
 from gateway.learned import Learned
 from gateway.ledger import Ledger
 from gateway.metrics import Metrics
+from gateway.recording import Recorder
 from gateway.routing import Router
 from gateway.server import Lifecycle
 from gateway.settings import Limits
@@ -24,7 +25,7 @@ class Service:
     ``keep_alive`` is the longest silence towards a client, in seconds; ``check_streams`` holds every stream that
     goes out against its API's grammar; without a ``store`` nothing is kept from one request to the next; ``learned`` is
     what providers have refused in requests; ``replaced`` is set once another configuration's service takes over;
-    ``board`` is what the live view looks at, if there is one."""
+    ``board`` is what the live view looks at, and ``recorder`` what writes exchanges down, if there are such."""
 
     router: Router
     upstream: Upstream
@@ -39,5 +40,6 @@ class Service:
     learned: Learned = attrs.field(factory=Learned)
     ledger: Ledger = attrs.field(factory=Ledger)
     board: Board | None = None
+    recorder: Recorder | None = None
     metrics: Metrics | None = None
     replaced: trio.Event = attrs.field(factory=trio.Event)

@@ -28,10 +28,9 @@ def tables() -> dict[str, str]:
 def page(text: str) -> str:
     """``text`` with its tables as they should be."""
     for heading, table in tables().items():
-        text, count = re.subn(
-            rf"(^## {heading}\n(?:(?!## |\|).*\n)*)(?:\|.*\n)*", lambda found: found[1] + table + "\n", text, flags=re.M
-        )
-        assert count == 1, f"docs/metrics.md has no heading {heading}"
+        found = re.search(rf"^## {heading}\n(?:(?!## |\|).*\n)*((?:\|.*\n)*)", text, re.M)
+        assert found is not None, f"docs/metrics.md has no heading {heading}"
+        text = f"{text[: found.start(1)]}{table}\n{text[found.end(1) :]}"
     return text
 
 

@@ -69,7 +69,7 @@ CHANGES = [
     ("model_providers.2.base_url", "https://h.example/p?k=query-new", ["~ model azure_openai/x: base_url changed"]),
     ("client_keys.0.key", "door-new", ["~ client key alice: another key"]),
     ("client_keys.1.models", None, ["~ client key bob: models gpt-4o → all"]),
-    ("client_keys", None, ["- client key alice", "- client key bob"]),
+    ("client_keys", None, ["- client key alice", "- client key bob", "~ client_keys: everybody may come in now"]),
     ("listeners.0.port", 12001, ["~ listeners 127.0.0.1:12000 → 127.0.0.1:12001 (needs a restart)"]),
     ("state_storage", {"type": "postgres", "connection_string": "postgresql://u:db-new@h/d"},
      ["~ state_storage none → postgres (needs a restart)"]),

@@ -142,7 +142,10 @@ class Overhead:
         """What a reader has to know before believing the figures."""
         lag, found = self.lag.percentile(99), []
         if lag > LATE:
-            found.append(f"The loader was late by {1000 * lag:.0f} ms (p99 of its event loop): latencies are too high.")
+            found.append(
+                f"The loader was late by {1000 * lag:.0f} ms (p99 of its event loop): as much of the latencies may be "
+                "its own."
+            )
         if self.cpu > BUSY:
             found.append(f"The loader used {100 * self.cpu:.0f} % of its core: it, not the server, may be the limit.")
         return tuple(found)

@@ -16,6 +16,8 @@ COLOURS = 6
 
 _HOVERED = 400  # points of a line that show their value under the pointer
 _STEPS = (1, 2, 5, 10)
+_MARKS = ((1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1,))
+_TICKS = 7
 
 
 @attrs.frozen
@@ -57,18 +59,19 @@ def seconds(high: float, show: Callable[[float], str]) -> Axis:
 
 
 def logarithmic(low: float, high: float, show: Callable[[float], str]) -> Axis:
-    """Whole decades around both, or less where that would leave most of the chart empty."""
-    low = max(low, 1e-6)
+    """Around both, but at most three decades below ``high``: what is less is drawn at the edge."""
+    low = max(low, high / 1000, 1e-6)
     high = max(high, low * 1.01)
-    ticks = [
-        m * 10.0**e for e in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1) for m in (1, 2, 5)
-    ]
-    first = max((tick for tick in ticks if tick <= low * 1.0001), default=low)
-    last = min((tick for tick in ticks if tick >= high * 0.9999), default=high)
-    inside = [tick for tick in ticks if first <= tick <= last]
-    if len(inside) > 8:
-        inside = [tick for tick in inside if math.isclose(math.log10(tick), round(math.log10(tick)))]
-    return Axis(first, last, inside, show, math.log10)
+    inside: list[float] = []
+    for marks in _MARKS:
+        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        ticks = [mark * 10.0**decade for decade in decades for mark in marks]
+        first = max((tick for tick in ticks if tick <= low * 1.0001), default=low)
+        last = min((tick for tick in ticks if tick >= high * 0.9999), default=high)
+        inside = [tick for tick in ticks if first <= tick <= last]
+        if len(inside) <= _TICKS:
+            break
+    return Axis(inside[0], inside[-1], inside, show, math.log10)
 
 
 def percentiles(most: float) -> Axis:

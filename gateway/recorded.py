@@ -1,0 +1,259 @@
+"""Recorded exchanges on disk: a folder for each API, and in it a few files for each recording.
+
+``NAME.request.json`` is a request's body, ``NAME.response.sse`` or ``NAME.response.json`` its answer's, and
+``NAME.meta.json`` says what they are; ``INDEX.tsv`` has a line for each. One exchange leaves up to two recordings: what
+passed between the client and the gateway, and what passed between the gateway and the provider.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import secrets as random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import attrs
+import msgspec
+
+from gateway import __version__
+from gateway.errors import REDACTED, Secrets, redact
+from gateway.headers import Headers
+from streams.events import Api
+
+TOTAL: Final = 2**30
+"""Bytes of all recordings of ours in a folder; beyond it the oldest are removed."""
+ROOM: Final = TOTAL // 10
+"""As much is removed at once."""
+LOOK: Final = 64
+"""Recordings between two looks at what is there: other processes write there, too."""
+
+FOLDERS: Final[Mapping[Api, str]] = {
+    "chat": "openai_chat", "messages": "anthropic_messages", "responses": "openai_responses",
+}  # fmt: skip
+PATHS: Final[Mapping[Api, str]] = {
+    "chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses",
+}  # fmt: skip
+"""Where a client asks."""
+ERRORS: Final = "error_responses"
+INDEX: Final = "INDEX.tsv"
+COLUMNS: Final = (
+    "name", "api", "stream", "status", "provider", "model", "provenance", "framing", "features", "source", "licence",
+)  # fmt: skip
+OURS: Final = "trigate."
+
+REQUEST, META, LOCK = ".request.json", ".meta.json", ".lock"
+STREAM, WHOLE = ".response.sse", ".response.json"
+_SUFFIXES = (REQUEST, STREAM, WHOLE, META)
+
+
+@attrs.frozen
+class Side:
+    """What passed on one side of an exchange. ``notes`` say what is not as it was."""
+
+    side: Literal["client", "provider"]
+    api: Api
+    path: str
+    request: bytes
+    response: bytes
+    status: int | None
+    content_type: str | None
+    request_headers: Headers
+    response_headers: Headers
+    provider: str | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def streamed(self) -> bool:
+        return (self.content_type or "").startswith("text/event-stream")
+
+    @property
+    def folder(self) -> str:
+        return ERRORS if self.status is not None and self.status >= 400 else FOLDERS[self.api]
+
+
+class Folder:
+    """A folder of recordings, of which only this user can read any. Several processes may write to it. All methods
+    block, and raise ``OSError``."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._size = 0
+        self._until_look = 0
+
+    def write(self, sides: Sequence[Side], line: Mapping[str, Any], secrets: Secrets) -> list[Path]:
+        """Write an exchange down, without ``secrets``: the meta files' paths. ``line`` is its line of the log."""
+        mark, stamp = random.token_hex(3), time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        with self._locked():
+            written = [self._write(side, line, secrets, stamp, mark) for side in sides]
+            self._until_look -= 1
+            if self._size > TOTAL or self._until_look <= 0:
+                self._make_room()
+        return written
+
+    def _write(self, side: Side, line: Mapping[str, Any], secrets: Secrets, stamp: str, mark: str) -> Path:
+        folder = self._path / side.folder
+        folder.mkdir(mode=0o700, exist_ok=True)
+        stem = f"{OURS}{stamp}-{_slug(str(line.get('model', 'none')))}-{side.side}.{mark}"
+        request, response = redact(side.request, secrets), redact(side.response, secrets)
+        changed = (request, response) != (side.request, side.response)
+        meta = _meta(side, line, changed)
+        if request:
+            self._put(folder / (stem + REQUEST), request)
+        if response:
+            self._put(folder / (stem + (STREAM if side.streamed else WHOLE)), response)
+        path = folder / (stem + META)
+        self._put(path, redact(msgspec.json.format(msgspec.json.encode(meta), indent=1), secrets))
+        self._append(redact(_row(f"{side.folder}/{stem}", meta).encode(), secrets))
+        return path
+
+    def _put(self, path: Path, data: bytes) -> None:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(data)
+        self._size += len(data)
+
+    def _append(self, row: bytes) -> None:
+        with open(os.open(self._path / INDEX, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as file:
+            if not file.tell():
+                file.write(("\t".join(COLUMNS) + "\n").encode())
+            file.write(row)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        with open(os.open(self._path / LOCK, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _make_room(self) -> None:
+        """Look what there is of ours, and remove the oldest if it is too much. Names sort by time."""
+        files = [file for name in (*FOLDERS.values(), ERRORS) for file in (self._path / name).glob(f"{OURS}*")]
+        files.sort(key=lambda file: file.name)
+        sizes = {file: file.stat().st_size for file in files}
+        self._size, self._until_look = sum(sizes.values()), LOOK
+        if self._size <= TOTAL:
+            return
+        while files and self._size > TOTAL - ROOM:
+            gone = files.pop(0)
+            self._size -= sizes[gone]
+            gone.unlink()
+        self._keep_rows({f"{file.parent.name}/{_stem(file.name)}" for file in files})
+
+    def _keep_rows(self, names: set[str]) -> None:
+        index = self._path / INDEX
+        head, *rows = index.read_bytes().splitlines(keepends=True)
+        kept = [row for row in rows if (name := row.partition(b"\t")[0].decode()) in names or f"/{OURS}" not in name]
+        new = self._path / (INDEX + ".new")
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.writelines([head, *kept])
+        new.replace(index)
+
+
+_MASKED = f"credentials were replaced by {REDACTED.decode()}"
+
+
+def _meta(side: Side, line: Mapping[str, Any], masked: bool) -> dict[str, Any]:
+    model = line.get("model")
+    features = [
+        f"side:{side.side}", "stream" if side.streamed else "not_stream", f"ended:{line['ended']}",
+        *(f"{name}:{line[name]}" for name in ("lane", "reason", "error") if name in line),
+        *([f"provider:{side.provider}"] if side.provider else []),
+        *([f"status:{side.status}"] if side.status is not None and side.status >= 400 else []),
+    ]  # fmt: skip
+    return {
+        "source": f"trigate {__version__}", "commit": None, "licence": "none", "interaction": 0,
+        "api": FOLDERS[side.api], "provider": side.provider, "path": side.path, "status": side.status,
+        "content_type": side.content_type, "stream": side.streamed,
+        "model": _model(side.request) or model, "response_model": None, "provenance": "recorded",
+        "framing": "recorded", "bytes_exact": not (masked or side.notes), "has_request": bool(side.request),
+        "request_headers": dict(side.request_headers), "response_headers": dict(side.response_headers),
+        "notes": [*side.notes, *([_MASKED] if masked else [])],
+        "features": features, "exchange": dict(line),
+    }  # fmt: skip
+
+
+def _model(request: bytes) -> str | None:
+    try:
+        model = msgspec.json.decode(request, type=dict[str, msgspec.Raw]).get("model")
+        return None if model is None else msgspec.json.decode(model, type=str)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+
+
+def _row(name: str, meta: Mapping[str, Any]) -> str:
+    values = {**meta, "name": name, "features": " ".join(meta["features"])}
+    return "\t".join(_cell(values[column]) for column in COLUMNS) + "\n"
+
+
+def _cell(value: Any) -> str:
+    text = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return re.sub(r"[\x00-\x1f]+", " ", text)
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40] or "none"
+
+
+def _stem(name: str) -> str:
+    return next((name.removesuffix(suffix) for suffix in _SUFFIXES if name.endswith(suffix)), name)
+
+
+# Reading
+
+
+class Unreadable(ValueError):
+    """There is no recording, or it is none that can be used. The message says which and why."""
+
+
+@attrs.frozen
+class Recorded:
+    """A recording as it stands there, also one that others have made. ``request`` and ``response`` may be missing."""
+
+    name: str
+    api: Api
+    request: bytes | None
+    response: bytes | None
+    status: int
+    content_type: str
+    headers: Headers
+
+
+def read(file: Path) -> Recorded:
+    """The recording that ``file`` belongs to: any of its files, or their common name. Raises ``Unreadable``."""
+    stem = file.parent / _stem(file.name)
+    parts = {suffix: _bytes(Path(f"{stem}{suffix}")) for suffix in _SUFFIXES}
+    if not any(parts.values()):
+        raise Unreadable(f"{file}: no recording: none of {stem.name}{{{','.join(_SUFFIXES)}}} is there")
+    try:
+        meta = msgspec.json.decode(parts[META] or b"{}", type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Unreadable(f"{stem}{META}: {error}") from None
+    streamed = parts[STREAM] is not None
+    headers = meta.get("response_headers")
+    return Recorded(
+        name=stem.name,
+        api=_api(meta.get("api") or stem.parent.name, file),
+        request=parts[REQUEST],
+        response=parts[STREAM] if streamed else parts[WHOLE],
+        status=int(meta.get("status") or 200),
+        content_type=str(meta.get("content_type") or ("text/event-stream" if streamed else "application/json")),
+        headers=tuple((str(k), str(v)) for k, v in headers.items()) if isinstance(headers, dict) else (),
+    )
+
+
+def _bytes(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Unreadable(f"{file}: {error.strerror}") from None
+
+
+def _api(name: str, file: Path) -> Api:
+    for api, folder in FOLDERS.items():
+        if name == folder:
+            return api
+    raise Unreadable(f"{file}: {name!r} is none of the APIs that can be replayed: {', '.join(FOLDERS.values())}")

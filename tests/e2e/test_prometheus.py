@@ -1,0 +1,166 @@
+"""A real Prometheus reads two workers: every query of the dashboard has an answer, every alert rule is understood."""
+
+import contextlib
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import yaml
+from harness import ROOT, Gateway, Wire, config, eventually, free_port, post, provider, request, running
+from processes import workers
+from upstreams import PATHS, Raw, Script, Tokens, Upstream, data, fake_upstream
+
+BOARD = ROOT / "deploy/grafana/trigate.json"
+RULES = ROOT / "deploy/prometheus/alerts.yaml"
+SCRAPE = ROOT / "deploy/prometheus/prometheus.yaml"
+MISSING = "{} is not installed here (Debian's and Ubuntu's package prometheus has it)"
+ANSWER = Script(text="one two three", tokens=Tokens(prompt=20, cache_read=5, output=9, reasoning=4))
+BUSY = Raw(429, (("content-type", "application/json"),), (b'{"error": {"message": "slow down"}}',))
+CHOICE = {"index": 0, "delta": {"role": "assistant", "content": "Hello"}, "finish_reason": None}
+WORD = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [CHOICE]}
+ENDLESS = Raw(200, (("content-type", "text/event-stream"),), (data(WORD),), "hang")
+
+
+def tool(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(MISSING.format(name))
+    return found
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with fake_upstream() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    tool("prometheus")
+    entries = [provider("openai/on-chat", upstream.url, ["chat"]), provider("anthropic/m", upstream.url, ["messages"])]
+    port = free_port()
+    with running(config(entries, port), port, "--workers", "2") as process:
+        eventually(lambda: len(workers(process.pid)) == 2)
+        yield process
+
+
+class Prometheus:
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+
+    def get(self, path: str, **query: str) -> Any:
+        reply = request(self.url, "GET", f"{path}?{urlencode(query)}")
+        assert reply.status == 200, reply.body[:500]
+        return reply.json["data"]
+
+    def ask(self, query: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.get("/api/v1/query", query=query)["result"]
+        return found
+
+
+@pytest.fixture(scope="module")
+def prometheus(gateway, tmp_path_factory) -> Iterator[Prometheus]:
+    """With the shipped configuration, but for the address and the haste."""
+    folder, port = tmp_path_factory.mktemp("prometheus"), free_port()
+    settings = yaml.safe_load(SCRAPE.read_text())
+    settings["scrape_configs"][0].update(
+        scrape_interval="250ms", scrape_timeout="250ms", static_configs=[{"targets": [f"127.0.0.1:{gateway.port}"]}]
+    )
+    settings["global"] = {"evaluation_interval": "1s"}
+    (folder / "prometheus.yaml").write_text(yaml.safe_dump(settings))
+    shutil.copy(RULES, folder)
+    places = {"config.file": folder / "prometheus.yaml", "storage.tsdb.path": folder / "data"}
+    options = {**places, "web.listen-address": f"127.0.0.1:{port}"}
+    command = [tool("prometheus"), *(f"--{name}={value}" for name, value in options.items())]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            found = Prometheus(port)
+            eventually(lambda: is_ready(process, found, folder / "log"), 60, "Prometheus")
+            yield found
+        finally:
+            process.kill()
+            process.wait()
+
+
+def is_ready(process: "subprocess.Popen[bytes]", prometheus: Prometheus, log: Path) -> bool:
+    assert process.poll() is None, log.read_text()[-2000:]
+    with contextlib.suppress(OSError):
+        ready = request(prometheus.url, "GET", "/-/ready").status == 200
+        return ready and bool(prometheus.ask("trigate_workers == 2"))
+    return False
+
+
+def traffic(gateway: Gateway, upstream: Upstream) -> None:
+    """Something of everything that the dashboard shows."""
+    upstream.script(ANSWER, ANSWER, BUSY, ENDLESS)
+    for model, more in (("on-chat", {"stream": True}), ("m", {"seed": 1, "stream": True}), ("on-chat", {})):
+        body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], **more}
+        gateway.request("POST", PATHS["chat"], body)
+    with Wire.connect(gateway.port) as client:
+        client.send(post(PATHS["chat"], {"model": "on-chat", "stream": True, "messages": []}))
+        client.read_until(b"Hello")
+        client.reset()
+
+
+def queries() -> list[str]:
+    board = json.loads(BOARD.read_text())
+    return [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
+
+
+def test_every_query_of_the_dashboard_has_data(gateway, upstream, prometheus):
+    asked = [re.sub(r"\$(provider|model)", ".*", query).replace("$__rate_interval", "1m") for query in queries()]
+    assert len(asked) > 30
+    assert not [query for query in asked if "$" in query]
+
+    unanswered = asked
+
+    def all_answered() -> bool:
+        nonlocal unanswered
+        traffic(gateway, upstream)
+        unanswered = [query for query in unanswered if value(prometheus, query) is None]
+        return not unanswered
+
+    with contextlib.suppress(AssertionError):
+        eventually(all_answered, 30)
+    assert unanswered == []
+
+
+def value(prometheus: Prometheus, query: str) -> float | None:
+    """The first number of the answer; none for a quantile of nothing."""
+    numbers = [float(one["value"][1]) for one in prometheus.ask(query)]
+    return next((number for number in numbers if number == number), None)
+
+
+def test_prometheus_sees_the_sum_of_both_workers(gateway, upstream, prometheus):
+    def total() -> float:
+        return value(prometheus, 'sum(trigate_exchanges_total{ended="complete"})') or 0
+
+    before = total()
+    for _ in range(10):
+        traffic(gateway, upstream)
+    eventually(lambda: total() >= before + 20, 30)
+    assert len(prometheus.ask("trigate_workers")) == 1
+
+
+def test_the_alert_rules_are_evaluated(prometheus):
+    def evaluated() -> list[dict[str, Any]]:
+        groups = prometheus.get("/api/v1/rules")["groups"]
+        rules = [rule for group in groups for rule in group["rules"]]
+        return rules if rules and all(rule["health"] != "unknown" for rule in rules) else []
+
+    rules = eventually(evaluated, 30)
+    assert {rule["name"]: rule.get("lastError", "") for rule in rules if rule["health"] != "ok"} == {}
+    assert len(rules) == len(yaml.safe_load(RULES.read_text())["groups"][0]["rules"])
+
+
+@pytest.mark.parametrize(("what", "file"), [("rules", RULES), ("config", SCRAPE)])
+def test_promtool_finds_nothing_wrong(what, file):
+    done = subprocess.run([tool("promtool"), "check", what, str(file)], cwd=file.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
