@@ -51,6 +51,12 @@ def main() -> None:
 @click.option("--pace", type=click.FloatRange(0), metavar="SECONDS",
               help=f"Pause between two words of the demo; default: {PACE}.")  # fmt: skip
 @click.option("--check-streams", is_flag=True, help="For debugging: log every stream that breaks its API's grammar.")
+@click.option("--record", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              help="Write what clients and providers send to DIR: prompts and answers, keys masked.")  # fmt: skip
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), metavar="LEVEL",
+              help="debug, info, warning or error; default: the config's, else info.")  # fmt: skip
+@click.option("--log-format", type=click.Choice(["auto", "json", "text"]), default="auto", metavar="FORMAT",
+              help="json, text, or auto: text on a terminal, JSON elsewhere; default: auto.")  # fmt: skip
 @click.option("--fd", "fds", type=int, multiple=True, hidden=True, help="Listening sockets of the supervisor.")
 @click.option(
     "--copies", type=click.Path(path_type=Path), hidden=True, help="What its workers read in place of CONFIG."
@@ -68,12 +74,13 @@ def serve(config: Path | None, demo: bool, pace: float | None, **options: Any) -
     if pace is not None and not demo:
         raise click.UsageError("--pace is for the stand-in provider: add --demo, or use trigate mock --pace")
     gc.disable()  # until all is loaded: collecting during the imports takes a sixth of the start-up
-    from gateway.command_serve import run, run_demo
+    from gateway.command_serve import Options, run, run_demo
 
+    common = Options(**{name: options.pop(name) for name in ("check_streams", "record", "log_level", "log_format")})
     if demo:
         place = options["host"], options["port"]
-        sys.exit(run_demo(*place, PACE if pace is None else pace, options["check_streams"]))
-    sys.exit(run(config, **options))
+        sys.exit(run_demo(*place, PACE if pace is None else pace, common))
+    sys.exit(run(config, common, **options))
 
 
 @main.command(short_help="Write a first config, with the providers whose keys are set.")
@@ -271,6 +278,29 @@ def mock(host: str, port: int, pace: float, faults: bool) -> None:
     from gateway.command_serve import run_mock
 
     sys.exit(run_mock(host, port, pace))
+
+
+@main.command(short_help="Send a recorded request again, or serve a recorded answer.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--to", "url", metavar="URL", help="The server to ask; default: http://127.0.0.1:12000.")
+@click.option("--model", metavar="MODEL", help="Ask for another model.")
+@click.option("--key-env", metavar="NAME", help="The variable with the key; default: TRIGATE_API_KEY, if it is set.")
+@click.option("--serve", "port", type=PORT, metavar="PORT", help="Be the provider: answer every request on PORT.")
+@click.option("--pace", type=click.FloatRange(0), default=0.0, metavar="SECONDS",
+              help="With --serve: the pause between two events; default: 0.")  # fmt: skip
+def replay(file: Path, port: int | None, pace: float, **options: Any) -> None:
+    """Send the request of a recording again, and print the answer as it comes.
+
+    FILE is any file of a recording that serve --record has written. With --serve its answer is given to every POST
+    instead, with its status. The exit status is 0 for a good answer, 1 for an error and 2 if nothing could be sent.
+    """
+    from gateway.command_replay import run, run_server
+
+    if port is not None:
+        if any(options.values()):
+            raise click.UsageError("--serve waits for requests: leave out --to, --model and --key-env")
+        sys.exit(run_server(file, port, pace))
+    sys.exit(run(file, **options))
 
 
 @main.command(short_help="Load a server, and measure its streams.")

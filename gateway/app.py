@@ -39,6 +39,7 @@ from gateway.stored.answers import asked_by_client, client_headers, plain_body, 
 from gateway.stored.conversations import add_conversations
 from gateway.stored.elsewhere import Elsewhere
 from gateway.stored.responses import add_stored
+from gateway.tracing import open_tracing
 from gateway.turns.background import Background
 from gateway.turns.keeping import Memory
 from gateway.ui.pages import PREFIX, add_ui
@@ -105,8 +106,8 @@ def open_service(
         ledger.observers.append(recorder)
     lifecycle.on_flush(ledger.flush)
     metrics = open_metrics(config)
-    if metrics is not None:
-        ledger.observers.append(metrics)
+    tracing = open_tracing(config, metrics)
+    ledger.observers += [observer for observer in (metrics, tracing) if observer is not None]
     return Service(
         Router(config),
         Upstream(ca_path=str(config.ca_path) if config.ca_path else None),
@@ -122,6 +123,7 @@ def open_service(
         board=board_of(ledger, config.ui),
         recorder=recorder,
         metrics=metrics,
+        tracing=tracing,
     )
 
 
@@ -207,6 +209,8 @@ def _add_life(app: QuartTrio, service: Service) -> None:
             await background.finish()
         if recorder is not None:
             await recorder.finish()
+        if service.tracing is not None:
+            await service.tracing.aclose()
         if store is not None and background is not None:
             app.nursery.cancel_scope.cancel()
             with trio.CancelScope(shield=True):
@@ -234,6 +238,8 @@ def _exchange(
         scope = current_scope()
         record = record_of(api, ledger)
         asked = asked_by_client()
+        if service.tracing is not None:
+            service.tracing.begin(record, asked.headers, request.path)
         exchange = Exchange(service, api, asked, scope, record)
         if service.lifecycle.in_flight > service.limits.in_flight:
             return exchange.refuse(FULL)

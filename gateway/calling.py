@@ -95,11 +95,15 @@ class Calling:
             self.prepared.outgoing, target, self._sent, incoming.stream, suffix, method=self.method
         )
         self._record.attempts += 1
+        if (trace := self._record.trace) is not None:
+            request = trace.calls(request)
         if self.recording is not None:
             self.recording.calls(request, target.api, target.entry.provider.id, self.secrets)
         response = await self._service.upstream.send(request)
         self._record.attempts += response.attempts - 1
         self._record.upstream_id = upstream_id(response.headers)
+        if trace is not None:
+            trace.answers(response.status)
         if self.recording is not None:
             self.recording.hears(response)
         if 200 <= response.status < 300:

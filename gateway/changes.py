@@ -8,7 +8,7 @@ import attrs
 
 from gateway.settings import ClientKey, Config, Entry, Listener, StateStorage
 
-FIXED: Final = ("listeners", "state_storage", "metrics", "ca_path", "write_timeout", "drain", "drain_delay")
+FIXED: Final = ("listeners", "state_storage", "metrics", "tracing", "ca_path", "write_timeout", "drain", "drain_delay")
 """Settings of a ``Config`` that a running process keeps as they were when it started."""
 
 _NO_SETTING: Final = {"version", "warnings", "notes", "path", "entries", "aliases", "client_keys"}

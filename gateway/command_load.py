@@ -59,11 +59,11 @@ def run(wish: Wish) -> int:
         conditions += [parse(condition) for condition in plan.fail_if]
         keys = _keys(plan)
         _check_writable(wish)
-        runs = trio.run(_load, plan, keys, Terminal() if sys.stderr.isatty() else Lines())
+        runs = _loaded(plan, keys)
     except (ConfigError, NoCondition, NoReport, Unreachable) as error:
         click.echo(_said(error), err=True)
         return UNUSABLE
-    return _finish(runs, wish, conditions)
+    return INTERRUPTED if runs is None else _finish(runs, wish, conditions)
 
 
 def _said(error: Exception) -> str:
@@ -139,6 +139,16 @@ def _check_writable(wish: Wish) -> None:
 
 
 # Doing it
+
+
+def _loaded(plan: Scenario, keys: Mapping[Api, str]) -> tuple[Run, ...] | None:
+    """The runs; ``None`` if it was to end at once. Raises ``Unreachable``."""
+    runs: tuple[Run, ...] | None = None
+    try:
+        runs = trio.run(_load, plan, keys, Terminal() if sys.stderr.isatty() else Lines())
+    except* KeyboardInterrupt:
+        click.echo("interrupted, without a report", err=True)
+    return runs
 
 
 async def _load(plan: Scenario, keys: Mapping[Api, str], screen: Screen) -> tuple[Run, ...]:

@@ -57,6 +57,7 @@ SHAPES: Mapping[Any, Shape] = {
     int: _whole(0, None, r"[0-9]{1,12}"),
     schema.Count: _whole(0, 10**6, r"0*(?:[0-9]{1,6}|1000000)"),
     schema.Port: _whole(1, 65535, _PORT),
+    schema.Percent: _whole(0, 100, r"0*(?:[0-9]{1,2}|100)"),
     schema.Duration: {"anyOf": [_number(0), _text(rf"{_AMOUNT}\s*(?:[mM]?[sS]|[mMhHdD])?"), VARIABLE]},
     schema.Wait: {
         "anyOf": [

@@ -8,23 +8,25 @@ import os
 import shlex
 import socket
 import sys
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import attrs
 import click
-import msgspec
 import trio
 
 import gateway
 from gateway.app import create_app, open_service
 from gateway.commands import load_or_explain
 from gateway.config import Config, ConfigError, from_mapping, load
+from gateway.logs import Log, LogFormat
 from gateway.mock import MODELS, create_mock
+from gateway.recorded import Folder
 from gateway.reload import Copies, Original, Served
 from gateway.routing import Router
 from gateway.server import BindFailed, Lifecycle, adopt, bind, serve, supervise
+from gateway.settings import LogLevel
 from gateway.shared_metrics import shared_metrics
 from gateway.state.opening import open_store, shared_by_workers
 
@@ -34,25 +36,46 @@ SHOWN = 12  # models that the banner lists
 LOOK = 1.0  # seconds between a worker's looks for its supervisor
 
 
+@attrs.frozen
+class Options:
+    """What of the command line holds for every worker."""
+
+    check_streams: bool = False
+    record: Path | None = None
+    log_level: LogLevel | None = None
+    log_format: LogFormat = "auto"
+
+    def log(self) -> Log:
+        """Begin to log."""
+        return Log(self.log_level, self.log_format)
+
+    def flags(self) -> list[str]:
+        """The same, for the command of a worker."""
+        given = {"--record": self.record, "--log-level": self.log_level, "--log-format": self.log_format}
+        flags = ["--check-streams"] if self.check_streams else []
+        return [*flags, *(word for flag, value in given.items() if value is not None for word in (flag, str(value)))]
+
+
 def run(
     path: Path | None,
+    options: Options,
     *,
     host: str | None,
     port: int | None,
     workers: int,
     fds: Sequence[int],
     copies: Path | None = None,
-    check_streams: bool = False,
 ) -> int:
     """``trigate serve``: the exit status."""
-    log_to_stderr()
+    log = options.log()
     if path is not None and copies is not None:  # a worker: the supervisor has bound, tried and said everything
         read = partial(Copies(copies).read, path, os.environ)
-        trio.run(_work, read, [adopt(fd) for fd in fds], check_streams)
+        trio.run(_work, read, [adopt(fd) for fd in fds], options, log)
         return 0
     config = load_or_explain(path)
-    if config is None:
+    if config is None or not _can_record(options.record):
         return 1
+    log.follow(config)
     for kind, texts in (("warning", config.warnings), ("note", config.notes)):
         for text in texts:
             click.echo(f"{kind}: {text}", err=True)
@@ -65,28 +88,30 @@ def run(
     announce = partial(_announce, config, sockets)
     try:
         if workers == 1:
-            trio.run(_serve, config, sockets, announce, check_streams)
+            trio.run(_serve, config, sockets, announce, options, log)
             return 0
-        return _supervise(config, sockets, workers, announce, check_streams)
+        return _supervise(config, sockets, workers, announce, options)
     except ConfigError as error:  # of the store, which has been tried only now
         click.echo(str(error), err=True)
         return 1
 
 
-def run_demo(host: str | None, port: int | None, pace: float, check_streams: bool = False) -> int:
+def run_demo(host: str | None, port: int | None, pace: float, options: Options) -> int:
     """``trigate serve --demo``: the gateway and a stand-in provider in one process; the exit status."""
-    log_to_stderr()
+    log = options.log()
+    if not _can_record(options.record):
+        return 1
     try:
         sock, mock_sock = bind(host or LOCAL, PORT if port is None else port), bind(LOCAL, 0)
     except BindFailed as error:
         return _refused(error)
-    trio.run(_demo, demo_config(_url(mock_sock)), sock, mock_sock, pace, check_streams)
+    trio.run(_demo, demo_config(_url(mock_sock)), sock, mock_sock, pace, options, log)
     return 0
 
 
 def run_mock(host: str, port: int, pace: float) -> int:
     """``trigate mock``: the exit status."""
-    log_to_stderr()
+    Log()
     try:
         sock = bind(host, port)
     except BindFailed as error:
@@ -104,17 +129,30 @@ def _refused(error: BindFailed) -> int:
     return 1
 
 
+def _can_record(folder: Path | None) -> bool:
+    """Whether exchanges can be written there, if they are to be; if not it is said why."""
+    try:
+        if folder is not None:
+            Folder(folder)
+    except OSError as error:
+        click.echo(f"--record {folder}: {error.strerror}: name a folder that can be written to", err=True)
+        return False
+    return True
+
+
 def _bind(config: Config, host: str | None, port: int | None) -> list[socket.socket]:
     places = [(host or one.address, one.port if port is None else port) for one in config.listeners]
     return [bind(*place, write_timeout=config.write_timeout) for place in dict.fromkeys(places)]
 
 
-async def _work(read: Callable[[], Config], sockets: Sequence[socket.socket], check_streams: bool) -> None:
+async def _work(read: Callable[[], Config], sockets: Sequence[socket.socket], options: Options, log: Log) -> None:
     """Serve as a worker, as long as there is somebody who would replace and stop it."""
     lifecycle = Lifecycle()
+    config = read()
+    log.follow(config)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_stop_without_supervisor, lifecycle)
-        await _serve(read(), sockets, None, check_streams, lifecycle, read)
+        await _serve(config, sockets, None, options, log, lifecycle, read)
         nursery.cancel_scope.cancel()
 
 
@@ -130,15 +168,27 @@ async def _serve(
     config: Config,
     sockets: Sequence[socket.socket],
     announce: Callable[[], None] | None,
-    check_streams: bool,
+    options: Options,
+    log: Log,
     lifecycle: Lifecycle | None = None,
     read: Callable[[], Config] | None = None,
 ) -> None:
     """``read`` is for the next configuration, by default from the file. Raises ``ConfigError`` for a store that cannot
     be used."""
-    lifecycle = lifecycle or Lifecycle()
     assert config.path is not None
-    served = Served(config, open_service(config, lifecycle, await open_store(config), check_streams))
+    read_anew = read or partial(load, config.path, os.environ)
+    store, alone = await open_store(config), lifecycle is None
+    lifecycle = lifecycle or Lifecycle()
+    service = open_service(config, lifecycle, store, options.check_streams, options.record, log.readable)
+    if service.board is not None:
+        service.board.alone = alone
+    served = Served(config, service)
+
+    def following() -> Config:
+        config = read_anew()
+        log.follow(config)
+        return config
+
     _settle_memory()
     await serve(
         served,
@@ -148,12 +198,12 @@ async def _serve(
         drain_delay=config.drain_delay,
         write_timeout=config.write_timeout,
         ready=announce,
-        reload=partial(served.reload, read or partial(load, config.path, os.environ)),
+        reload=partial(served.reload, following),
     )
 
 
 def _supervise(
-    config: Config, sockets: Sequence[socket.socket], workers: int, announce: Callable[[], None], check_streams: bool
+    config: Config, sockets: Sequence[socket.socket], workers: int, announce: Callable[[], None], options: Options
 ) -> int:
     """The exit status. Raises ``ConfigError`` as ``_serve`` does."""
     assert config.path is not None
@@ -161,7 +211,7 @@ def _supervise(
         trio.run(_try_store, config)
         _settle_memory()
         drain = config.drain + config.drain_delay
-        command = [*_worker(config, check_streams), "--copies", str(copies.folder)]
+        command = [*_worker(config, options), "--copies", str(copies.folder)]
         reload = Original(config, config.path, copies, os.environ).reload
         return trio.run(
             supervise, command, sockets, workers, drain, {**env, **metrics.env}, reload, announce, metrics.gone
@@ -174,12 +224,19 @@ async def _try_store(config: Config) -> None:
         await store.aclose()
 
 
-def _worker(config: Config, check_streams: bool) -> list[str]:
+def _worker(config: Config, options: Options) -> list[str]:
     """The command of one worker. Python takes ``-m`` from the current directory first, where a ``gateway`` of somebody
     else's may stand: ``-P`` keeps it out, unless ours is the one there."""
-    flags = ["--check-streams"] if check_streams else []
     installed = Path(gateway.__file__).parents[1] != Path.cwd()
-    return [sys.executable, *(["-P"] if installed else []), "-m", "gateway", "serve", str(config.path), *flags]
+    return [
+        sys.executable,
+        *(["-P"] if installed else []),
+        "-m",
+        "gateway",
+        "serve",
+        str(config.path),
+        *options.flags(),
+    ]
 
 
 def _settle_memory() -> None:
@@ -191,31 +248,6 @@ def _settle_memory() -> None:
 
 
 # What is said
-
-
-class _JsonLines(logging.Formatter):
-    """Every line on a standard error that is no terminal is one JSON object; exchanges come as such already."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = record.getMessage()
-        if text.startswith('{"event":'):
-            return text
-        line = {
-            "event": "log",
-            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
-            "level": record.levelname.lower(),
-            "message": text,
-        }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line).decode()
-
-
-def log_to_stderr() -> None:
-    """Log lines for people on a terminal, for programs elsewhere."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s") if sys.stderr.isatty() else _JsonLines())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def _announce(config: Config, sockets: Sequence[socket.socket]) -> None:
@@ -300,10 +332,13 @@ def demo_config(upstream: str) -> Config:
 
 
 async def _demo(
-    config: Config, sock: socket.socket, mock_sock: socket.socket, pace: float, check_streams: bool
+    config: Config, sock: socket.socket, mock_sock: socket.socket, pace: float, options: Options, log: Log
 ) -> None:
     lifecycle, mock_state = Lifecycle(), Lifecycle()
-    app = create_app(config, lifecycle, await open_store(config), check_streams=check_streams)
+    app = create_app(
+        config, lifecycle, await open_store(config),
+        check_streams=options.check_streams, record=options.record, readable=log.readable,
+    )  # fmt: skip
     mock = create_mock(pace, mock_state)
     _settle_memory()
     async with trio.open_nursery() as nursery:

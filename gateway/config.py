@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import attrs
 
 from gateway import document, schema
+from gateway.collector import collector
 from gateway.document import ConfigError, Document, Mistake
 from gateway.names import Names
 from gateway.schema import (
@@ -195,6 +196,7 @@ class _Builder:
             cors=raw.cors,
             state_storage=self._state_storage(raw.state_storage),
             metrics=schema.SCRAPING[raw.metrics],
+            tracing=collector(raw.tracing, self._warnings.append),
             ca_path=Path(raw.overrides.upstream_tls_ca_path) if raw.overrides.upstream_tls_ca_path else None,
             warnings=tuple(dict.fromkeys(self._warnings)),
             notes=tuple(dict.fromkeys(self._notes)),

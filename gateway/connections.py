@@ -127,9 +127,14 @@ class IdleTimer:
             await action()
 
 
-class AtOnce(RawData):
+class AtOnce(Event):
     """Bytes that are written without giving other tasks a turn. Hypercorn takes a lock, a scope and two turns of trio's
     loop for a write, which its HTTP/2 relies on: a client must not have an answer before its stream is wound up."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
 
 
 class TCPServer(hypercorn.trio.tcp_server.TCPServer):
@@ -190,9 +195,12 @@ class TCPServer(hypercorn.trio.tcp_server.TCPServer):
             await self._initiate_server_close()
 
     async def protocol_send(self, event: Event) -> None:
-        if isinstance(event, AtOnce) and self._socket is not None and not self.send_lock.locked():
-            if rest := send(self._socket, event.data):
-                await super().protocol_send(RawData(data=rest))
+        if type(event) is AtOnce:
+            data = event.data
+            if self._socket is not None and not self.send_lock.locked():
+                data = send(self._socket, data)
+            if data:
+                await super().protocol_send(RawData(data=data))
         elif not (self._read_all and isinstance(event, Updated)):
             await super().protocol_send(event)
 
@@ -230,11 +238,15 @@ class HTTPStream(hypercorn.protocol.http_stream.HTTPStream):
             self._traffic.in_flight -= 1
         if self._streams and message is not None and message.get("more_body"):  # by far the most frequent
             if data := message.get("body"):
-                await self.send(Body(stream_id=self.stream_id, data=cast("bytes", data)))
+                await self.give(cast("bytes", data))
             return
         await super().app_send(message)
         if message is not None and message["type"] == "http.response.start":
             self._streams = not suppress_body(self.scope["method"], message["status"])
+
+    async def give(self, data: bytes) -> None:
+        """A piece of the body."""
+        await self.send(Body(stream_id=self.stream_id, data=data))
 
     async def _send_error_response(self, status_code: int) -> None:
         """Hypercorn's has no body."""
@@ -245,7 +257,7 @@ class HTTPStream(hypercorn.protocol.http_stream.HTTPStream):
         self.state = ASGIHTTPState.CLOSED
 
 
-_CHUNKED: Final = b"\r\ntransfer-encoding: chunked\r\n"  # as h11 spells it
+_CHUNKED: Final = b"\r\ntransfer-encoding: chunked\r\n"
 
 
 def _is_preface(request: h11.Request) -> bool:
@@ -325,14 +337,23 @@ class H11Protocol(hypercorn.protocol.h11.H11Protocol):
             await super()._check_protocol(event)
 
     async def stream_send(self, event: StreamEvent) -> None:
-        if type(event) is Body and event.data and self._chunked and self.connection.our_state is h11.SEND_BODY:
-            # What h11 would write, whose state a chunk does not change: a tenth of the time.
-            data, self._head = b"%b%x\r\n%b\r\n" % (self._head, len(event.data), event.data), b""
-            await self.send(AtOnce(data=data))
-            return
         if isinstance(event, Response) and event.status_code == 413:
             event.headers.append((b"connection", b"close"))
         await super().stream_send(event)
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        await super()._create_stream(request)
+        if isinstance(self.stream, HTTPStream):
+            self.stream.give = self._give  # type: ignore[method-assign]
+
+    async def _give(self, data: bytes) -> None:
+        """A piece of the body as a chunk: what h11 would write, whose state it does not change, in a tenth of the
+        time."""
+        if not (self._chunked and self.connection.our_state is h11.SEND_BODY):
+            await self.stream_send(Body(stream_id=hypercorn.protocol.h11.STREAM_ID, data=data))
+            return
+        chunk, self._head = b"%b%x\r\n%b\r\n" % (self._head, len(data), data), b""
+        await self.send(AtOnce(chunk))
 
     async def _send_h11_event(self, event: H11SendableEvent) -> None:
         """The head waits for the first bytes of the body, which always follow: one write instead of two."""
@@ -344,10 +365,10 @@ class H11Protocol(hypercorn.protocol.h11.H11Protocol):
             return
         if isinstance(event, h11.Response):
             self._head = data
-            self._chunked = _CHUNKED in data
+            self._chunked = _CHUNKED in data.lower()
         elif self._head or data:
             data, self._head = self._head + data, b""
-            await self.send(AtOnce(data=data))
+            await self.send(AtOnce(data))
 
     async def _send_error_response(self, status_code: int) -> None:
         """Hypercorn's has no body."""

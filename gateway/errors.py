@@ -1,5 +1,6 @@
 """Which of an upstream's errors the client is told, and how (the shapes are ``providers/failures.py``'s business)."""
 
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -13,6 +14,9 @@ from providers.overflow import in_words_of, is_native
 from streams.events import Api, Failed
 
 REDACTED = b"[redacted]"
+
+SHORTEST = 8
+"""Characters of a credential that is looked for where nothing says that it must be one."""
 
 MISTAKE = Failed("internal", "the gateway has made a mistake; its log says more")
 """For exceptions that nobody expects."""
@@ -45,6 +49,14 @@ def secrets_in(config: Config) -> Secrets:
         found.append(storage.connection_string)
         found.append(urlsplit(storage.connection_string).password or "")
     return tuple(dict.fromkeys(filter(None, found)))
+
+
+def findable(secrets: Iterable[str]) -> Secrets:
+    """Those that can be looked for in any text, also as JSON writes them, in the order in which to look: one may be
+    part of another. What is short is a placeholder such as ``none``, and would blot out words."""
+    long = {secret for secret in secrets if len(secret) >= SHORTEST}
+    spelled = {msgspec.json.encode(secret)[1:-1].decode() for secret in long}
+    return tuple(sorted(long | spelled, key=len, reverse=True))
 
 
 def _credentials(headers: Headers) -> Secrets:

@@ -34,8 +34,11 @@ class _State(Enum):
 class Body:
     """The body of an answer, as it comes. One task at a time may use it."""
 
-    def __init__(self, connection: "Connection", framing: Framing, first: bytes) -> None:
+    def __init__(
+        self, connection: "Connection", stream: httpcore2.AsyncNetworkStream, framing: Framing, first: bytes
+    ) -> None:
         self._connection = connection
+        self._stream = stream
         self._framing = framing
         self._first = first
 
@@ -44,7 +47,7 @@ class Body:
         framing = self._framing
         data, self._first = self._first, b""
         while not framing.over:
-            if data or (data := await self._connection.read()):
+            if data or (data := await self._stream.read(READ)):
                 try:
                     piece = framing.feed(data)
                 except ValueError as error:
@@ -96,6 +99,8 @@ class Connection(httpcore2.AsyncConnectionInterface):
         try:
             if self._stream is None:
                 self._stream = await self._connect(request)
+                if (connected := request.extensions.get("connected")) is not None:
+                    connected()
             return await self._ask(self._stream, request)
         except BaseException:
             with trio.CancelScope(shield=True):
@@ -122,7 +127,7 @@ class Connection(httpcore2.AsyncConnectionInterface):
         wire.send(h11.EndOfMessage())
         answer = await self._head(wire, stream)
         self._reusable = wire.our_state is h11.DONE  # neither HTTP/1.0 nor `connection: close`
-        whole = Body(self, _framing(answer), wire.trailing_data[0])
+        whole = Body(self, stream, _framing(answer), wire.trailing_data[0])
         extensions = {"network_stream": stream, "body": whole}
         return httpcore2.Response(answer.status_code, headers=answer.headers, content=whole, extensions=extensions)
 
@@ -136,12 +141,6 @@ class Connection(httpcore2.AsyncConnectionInterface):
                 return event
             if event is h11.NEED_DATA:
                 wire.receive_data(await stream.read(READ))
-
-    async def read(self) -> bytes:
-        """What has come, ``b""`` at the end."""
-        if self._stream is None or self._state is not _State.ACTIVE:
-            raise httpcore2.ReadError("the connection is closed")
-        return await self._stream.read(READ)
 
     async def release(self, whole: bool) -> None:
         """The answer has been read: ``whole``, so that the next can follow, or as far as anyone cared to."""

@@ -18,6 +18,8 @@ from streams.events import CONTENT, Api, Begin, End, Event, Failed, Refusal, Tex
 
 _NOT_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
 
+_SAID = (Text, Thought, ToolInput, Refusal)
+
 Told: TypeAlias = Callable[[Failed], Failed]
 """What the client is told of a failure: credentials removed, the status mapped."""
 
@@ -46,7 +48,7 @@ class Seen:
         self.failed: Failed | None = None
 
     def see(self, event: Event) -> None:
-        if isinstance(event, Text | Thought | ToolInput | Refusal):
+        if isinstance(event, _SAID):
             self.said += len(event.text)
         if isinstance(event, CONTENT):
             self.committed = True

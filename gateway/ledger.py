@@ -4,13 +4,16 @@ import logging
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import attrs
 import msgspec
 
 from gateway.buckets import Buckets
 from streams.events import Api, Failed, Usage
+
+if TYPE_CHECKING:
+    from gateway.tracing import Trace
 
 CHARACTERS_PER_TOKEN = 4  # of English prose, about
 
@@ -38,6 +41,7 @@ class Record:
     first_byte: float | None = None  # seconds from the request to the first byte for the client
     first_write: float | None = None  # the same to the first write of a stream's own events
     last_write: float = 0.0  # when the last one had been taken
+    trace: "Trace | None" = None  # its spans, where exchanges are traced
     gaps: Buckets | None = None  # between writes, of all streams together
     usage: Usage | None = None
     asked_size: int = 0  # bytes of the request

@@ -10,14 +10,10 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from gateway.errors import REDACTED, Secrets, secrets_in
+from gateway.errors import Secrets, findable, redact, secrets_in
 from gateway.settings import Config, LogLevel
 
 LogFormat: TypeAlias = Literal["auto", "json", "text"]
-
-SHORTEST: Final = 8
-"""Characters of a credential that is looked for. What is shorter is a placeholder such as ``none``, and would blot out
-words."""
 
 _TALKATIVE: Final = ("httpx2", "httpcore2", "hpack", "asyncio")
 """At ``debug`` these log the headers of requests, and with them keys that only clients know."""
@@ -32,16 +28,12 @@ class _Lines(logging.Formatter):
         self._secrets: Secrets = ()
 
     def hide(self, secrets: Secrets) -> None:
-        """Replace these from now on, also where they are written as JSON writes them."""
-        long = {secret for secret in secrets if len(secret) >= SHORTEST}
-        spelled = {msgspec.json.encode(secret)[1:-1].decode() for secret in long}
-        self._secrets = tuple(sorted(long | spelled, key=len, reverse=True))  # one may be part of another
+        """Replace these from now on, too, also where they are written as JSON writes them."""
+        self._secrets = findable((*self._secrets, *secrets))
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record) if self._readable else self._json(record)
-        for secret in self._secrets:
-            text = text.replace(secret, REDACTED.decode())
-        return text
+        return redact(text.encode("utf-8", "backslashreplace"), self._secrets).decode()
 
     def _json(self, record: logging.LogRecord) -> str:
         text = record.getMessage()

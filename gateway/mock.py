@@ -223,15 +223,16 @@ def _arguments(tool: Tool) -> dict[str, object]:
 
 
 def _has_result(call: Call) -> bool:
-    return bool(call.turns) and any(isinstance(part, ResultPart) for part in call.turns[-1].parts)
+    """Whether a result has come back at any time: a coding agent's own words may stand behind it, and it would be asked
+    for the same call for ever."""
+    return any(isinstance(part, ResultPart) for turn in call.turns for part in turn.parts)
 
 
 def _said(call: Call) -> str:
     for turn in reversed(call.turns):
-        if turn.role == "user":
-            text = " ".join(part.text for part in turn.parts if isinstance(part, TextPart))
-            if not text:
-                continue  # tool results alone
+        texts = [part.text for part in turn.parts if isinstance(part, TextPart) and part.text]
+        if turn.role == "user" and texts:  # else these are tool results alone
+            text = texts[-1]  # coding agents put what the person should not see before it
             return text if len(text) <= 80 else text[:79] + "…"
     return ""
 

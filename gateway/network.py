@@ -29,7 +29,10 @@ class _Stream(TrioStream):
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         # No fail_after as in httpcore2, which enters one even without a timeout: 5 µs for each read of a stream.
         try:
-            data = await self._receive(max_bytes)
+            if self._socket is not None:
+                data = await receive(self._socket, max_bytes)
+            else:
+                data = bytes(await self._stream.receive_some(max_bytes))
         except (trio.BrokenResourceError, OSError) as error:
             raise (StaleConnection if self._is_stale() else httpcore2.ReadError)(error) from error
         except trio.ClosedResourceError as error:
@@ -38,11 +41,6 @@ class _Stream(TrioStream):
             raise StaleConnection("the pooled connection was closed before the request")
         self._answered = True
         return data
-
-    async def _receive(self, max_bytes: int) -> bytes:
-        if self._socket is None:
-            return bytes(await self._stream.receive_some(max_bytes))
-        return await receive(self._socket, max_bytes)
 
     def _is_stale(self) -> bool:
         # A fresh connection that dies the same way says that the provider is in trouble; and after one byte the

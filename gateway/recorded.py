@@ -97,7 +97,8 @@ class Folder:
     def _write(self, side: Side, line: Mapping[str, Any], secrets: Secrets, stamp: str, mark: str) -> Path:
         folder = self._path / side.folder
         folder.mkdir(mode=0o700, exist_ok=True)
-        stem = f"{OURS}{stamp}-{_slug(str(line.get('model', 'none')))}-{side.side}.{mark}"
+        model = redact(str(line.get("model", "none")).encode(), secrets).decode()
+        stem = f"{OURS}{stamp}-{_slug(model)}-{side.side}.{mark}"
         request, response = redact(side.request, secrets), redact(side.response, secrets)
         changed = (request, response) != (side.request, side.response)
         meta = _meta(side, line, changed)
@@ -129,17 +130,22 @@ class Folder:
 
     def _make_room(self) -> None:
         """Look what there is of ours, and remove the oldest if it is too much. Names sort by time."""
-        files = [file for name in (*FOLDERS.values(), ERRORS) for file in (self._path / name).glob(f"{OURS}*")]
-        files.sort(key=lambda file: file.name)
-        sizes = {file: file.stat().st_size for file in files}
+        sizes: dict[tuple[str, str], int] = {}
+        for name in (*FOLDERS.values(), ERRORS):
+            for file in os.scandir(self._path / name) if (self._path / name).is_dir() else ():
+                if file.name.startswith(OURS):
+                    key = _stem(file.name), name
+                    sizes[key] = sizes.get(key, 0) + file.stat().st_size
         self._size, self._until_look = sum(sizes.values()), LOOK
         if self._size <= TOTAL:
             return
-        while files and self._size > TOTAL - ROOM:
-            gone = files.pop(0)
-            self._size -= sizes[gone]
-            gone.unlink()
-        self._keep_rows({f"{file.parent.name}/{_stem(file.name)}" for file in files})
+        left = sorted(sizes, reverse=True)
+        while left and self._size > TOTAL - ROOM:
+            stem, name = oldest = left.pop()
+            self._size -= sizes[oldest]
+            for suffix in _SUFFIXES:
+                Path(self._path, name, stem + suffix).unlink(missing_ok=True)
+        self._keep_rows({f"{name}/{stem}" for stem, name in left})
 
     def _keep_rows(self, names: set[str]) -> None:
         index = self._path / INDEX

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import attrs
 import trio
 
-from gateway.errors import Secrets
+from gateway.errors import Secrets, findable
 from gateway.headers import Headers, telling_headers
 from gateway.ledger import Record
 from gateway.outgoing import Asked
@@ -193,7 +193,7 @@ class Recorder:
             self._queue.close()
 
     async def _write(self, recording: Recording, line: Mapping[str, Any]) -> None:
-        secrets = tuple(dict.fromkeys((*recording.secrets, *self.secrets)))
+        secrets = findable((*recording.secrets, *self.secrets))
         sides = [_side(name, half, recording.provider_name) for name, half in recording.sides()]
         try:
             await trio.to_thread.run_sync(self._folder.write, sides, line, secrets)

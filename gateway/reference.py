@@ -12,6 +12,7 @@ from gateway.schema import (
     Digest,
     Duration,
     Origin,
+    Percent,
     Port,
     QuirkChanges,
     RawAlias,
@@ -25,6 +26,7 @@ from gateway.schema import (
     RawOverrides,
     RawStateStorage,
     RawTimeouts,
+    RawTracing,
     RawTraffic,
     SealingKey,
     Secret,
@@ -62,6 +64,7 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "in memory",
         ),
         "metrics": Key("Whether there is `/metrics`, and for whom; see [below](#metrics).", "`true`"),
+        "tracing": Key("Where traces go; see [below](#tracing).", "as the environment says"),
         "cors": Key(
             "The web pages that may call from a browser: origins such as `https://app.example`, or `*` for all; see "
             "[below](#browsers).",
@@ -216,6 +219,19 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
     RawMetrics: {
         "open": Key("Let everybody who can connect read `/metrics`, also where there are `client_keys`.", "`false`"),
     },
+    RawTracing: {
+        "random_sampling": Key(
+            "How many of 100 exchanges are traced, of those whose clients do not say (`traceparent`). `0`: no traces.",
+            "`OTEL_TRACES_SAMPLER`, else all",
+        ),
+        "endpoint": Key(
+            "The collector, by its address for OTLP over HTTP, such as `http://localhost:4318`.",
+            "`OTEL_EXPORTER_OTLP_ENDPOINT`, else that",
+        ),
+        "opentracing_grpc_endpoint": Key(
+            "Plano's name for a collector. trigate speaks OTLP over HTTP: for port 4317 it asks port 4318.",
+        ),
+    },
     RawTimeouts: {
         "connect": Key("To open a connection to the provider.", "`5s`"),
         "first_byte": Key("From the request to the head of the answer: reasoning models think before it.", "`10m`"),
@@ -325,7 +341,7 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
 _WORDS: Mapping[Any, str] = {
     str: "text", Secret: "text", SealingKey: "text", Version: "text", Origin: "text", Url: "URL",
     Digest: "64 hexadecimal digits", bool: "true or false", int: "whole number", Count: "whole number",
-    Port: "1 to 65535", Duration: "duration", Wait: "duration, above 0", Size: "size",
+    Port: "1 to 65535", Percent: "0 to 100", Duration: "duration", Wait: "duration, above 0", Size: "size",
     Speaking: "list or mapping", bool | RawMetrics: "true, false or mapping", QuirkChanges: "mapping",
 }  # fmt: skip
 

@@ -33,6 +33,7 @@ Wait = NewType("Wait", float)  # seconds, more than none
 Size = NewType("Size", int)  # bytes
 Count = NewType("Count", int)
 Port = NewType("Port", int)
+Percent = NewType("Percent", int)
 Url = NewType("Url", str)
 Secret = NewType("Secret", str)  # text that no message may repeat
 Digest = NewType("Digest", str)  # SHA-256 in hexadecimal
@@ -145,6 +146,16 @@ class RawMetrics:
     open: bool = False
 
 
+@attrs.frozen
+class RawTracing:
+    random_sampling: Percent | None = None
+    endpoint: Url | None = None
+    opentracing_grpc_endpoint: Url | None = None
+    trace_arch_internal: Any = attrs.field(default=None, metadata=OUTSIDE)
+    span_attributes: Any = attrs.field(default=None, metadata=LATER)
+    exporters: Any = attrs.field(default=None, metadata=LATER)
+
+
 SCRAPING: Mapping[bool | RawMetrics, Scraping] = {
     False: "off", True: "keyed", RawMetrics(): "keyed", RawMetrics(open=True): "open",
 }  # fmt: skip
@@ -201,7 +212,7 @@ class RawConfig:
     routing: Any = attrs.field(default=None, metadata=LATER)
     routing_preferences: Any = attrs.field(default=None, metadata=LATER)
     ratelimits: Any = attrs.field(default=None, metadata=LATER)
-    tracing: Any = attrs.field(default=None, metadata=LATER)
+    tracing: RawTracing | None = None
     prompt_caching: Any = attrs.field(default=None, metadata=LATER)
     model_metrics_sources: Any = attrs.field(default=None, metadata=LATER)
     agents: Any = attrs.field(default=None, metadata=OUTSIDE)
@@ -464,6 +475,7 @@ for _kind, _hook in (
     (str, _text), (bool, _boolean), (int, _integer(0, None, "a whole number")), (Secret, _secret),
     (Digest, _digest), (SealingKey, _sealing_key), (Origin, _origin),
     (Count, _integer(0, 10**6, "a whole number, 0 or more")), (Port, _integer(1, 65535, "a port, 1 to 65535")),
+    (Percent, _integer(0, 100, "a percentage, 0 to 100")),
     (Duration, _duration), (Wait, _wait), (Size, _size), (Url, _url), (Version, _version), (Speaking, _speaking),
     (QuirkChanges, _quirk_changes), (RawOverrides, _overrides),
     (tuple[RawListener, ...] | RawLegacyListeners | None, _listeners), (bool | RawMetrics, _metrics),

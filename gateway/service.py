@@ -12,6 +12,7 @@ from gateway.routing import Router
 from gateway.server import Lifecycle
 from gateway.settings import Limits
 from gateway.state.store import Store
+from gateway.tracing import Tracing
 from gateway.turns.background import Background
 from gateway.upstream import Upstream
 from gateway.watching import Board
@@ -42,4 +43,5 @@ class Service:
     board: Board | None = None
     recorder: Recorder | None = None
     metrics: Metrics | None = None
+    tracing: Tracing | None = None
     replaced: trio.Event = attrs.field(factory=trio.Event)

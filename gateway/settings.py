@@ -71,6 +71,18 @@ STORAGE: Mapping[StorageType, StateStorage] = {
 
 
 @attrs.frozen
+class Tracing:
+    """Which exchanges are traced, of those whose clients do not say: a share of 0 to 1. ``endpoint`` is where a
+    collector takes OTLP over HTTP. ``None``: as OpenTelemetry's variables in the environment say."""
+
+    sampling: float | None = None
+    endpoint: str | None = None
+
+    def __str__(self) -> str:
+        return self.endpoint or "on"
+
+
+@attrs.frozen
 class ClientKey:
     """Who may come in: a name for the log and the SHA-256 digest of the key. ``models`` are the names of models that it
     may use, ``None`` for all."""
@@ -162,6 +174,7 @@ class Config:
     ca_path: Path | None = None
     state_storage: StateStorage | None = None
     metrics: Scraping = "keyed"
+    tracing: Tracing | None = None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     path: Path | None = None

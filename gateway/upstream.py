@@ -61,7 +61,8 @@ class UpstreamRequest:
 
     ``headers`` are sent in this order as they are, less the framing ones, which follow from ``body``. A ``host`` among
     them wins over the host of ``url``; the TLS server name is always that of ``url``. ``connect_timeout`` (seconds)
-    holds for the name and the TCP connection together, and again for the TLS handshake.
+    holds for the name and the TCP connection together, and again for the TLS handshake. ``connected()`` is called once
+    there is a connection, if one is made for it and no proxy makes it.
     """
 
     method: str
@@ -69,6 +70,7 @@ class UpstreamRequest:
     headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)  # credentials
     body: bytes = attrs.field(default=b"", repr=False)
     connect_timeout: float = 5.0
+    connected: Callable[[], object] | None = attrs.field(default=None, repr=False, eq=False)
 
 
 @attrs.frozen
@@ -204,7 +206,8 @@ class Upstream(trio.abc.AsyncResource):
         """
         address = _address(request.url)
         headers = _wire_headers(request, address.host)
-        limits = {"timeout": {"connect": request.connect_timeout, "pool": self._pool_timeout}}
+        timeout = {"connect": request.connect_timeout, "pool": self._pool_timeout}
+        limits = {"timeout": timeout, "connected": request.connected}
         wire = httpcore2.Request(request.method, address.url, headers=headers, content=request.body, extensions=limits)
         pool = await self._pool_for(address.parsed)
         try:

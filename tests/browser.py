@@ -94,6 +94,14 @@ class Page:
     def click(self, selector: str) -> None:
         self.value(f"document.querySelector({json.dumps(selector)}).click()")
 
+    def press(self, key: str) -> None:
+        """Press and release a key, named as in ``KeyboardEvent.key``."""
+        text = {"text": "\r"} if key == "Enter" else {}
+        codes = {"Enter": 13, "Escape": 27, "ArrowUp": 38, "ArrowDown": 40}
+        for kind in ("keyDown", "keyUp"):
+            pressed = {"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": codes[key]}
+            self.send("Input.dispatchKeyEvent", **pressed, **(text if kind == "keyDown" else {}))
+
     def look(self, scheme: str = "light", width: int = 1280, height: int = 1000) -> None:
         """How the page is shown."""
         self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])

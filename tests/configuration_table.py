@@ -26,6 +26,7 @@ PLACES: Mapping[str, type] = {
     "client_keys": schema.RawClientKey,
     "state_storage": schema.RawStateStorage,
     "metrics": schema.RawMetrics,
+    "tracing": schema.RawTracing,
     "timeouts": schema.RawTimeouts,
     "limits": schema.RawLimits,
     "overrides": schema.RawOverrides,
@@ -38,6 +39,7 @@ WITHOUT_EFFECT: Mapping[str, type] = {
     "listeners.": schema.RawLegacyListeners,
     "model_providers[].": schema.RawEntry,
     "overrides.": schema.RawOverrides,
+    "tracing.": schema.RawTracing,
 }
 
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness import config, free_port, provider
 from heard import Line, heard
 from upstreams import PATHS, Raw, Script, Seen, Tokens, ToolCall, Upstream, render
 
@@ -20,6 +21,13 @@ FOUND = f"They hold {WORDS['a']} and {WORDS['b']}."
 REPEATED = f"Again: {WORDS['a']} and {WORDS['b']}."
 THOUGHT = "I cannot know what is in a box without a look."
 TITLE = "What two boxes hold"
+
+ENTRIES = {
+    "chat": "openai/gpt-5.1-chat",
+    "messages": "anthropic/claude-sonnet-4-5",
+    "responses": "openai/gpt-5.1",
+}
+"""What it passes for in each API. Clients ask for ``on-chat``, ``on-messages`` and ``on-responses``."""
 
 TOOLS: Mapping[str, Mapping[str, str]] = {
     "look_into": {"box": "{}"},
@@ -36,11 +44,17 @@ class StandIn(Upstream):
     def __init__(self, port: int) -> None:
         super().__init__(port)
         self.refused: list[str] = []
+        self.said: list[str] = []
         self._seals: set[str] = set()
         self._thoughtful: set[str] = set()  # calls with thinking before them
         self._items: dict[str, Any] = {}
         self._chains: dict[str, list[Any]] = {}
         self._number = 0
+
+    def settings(self) -> tuple[dict[str, Any], int]:
+        """A configuration that knows it in each API, and its port."""
+        port = free_port()
+        return config([provider(model, self.url, [api], name=f"on-{api}") for api, model in ENTRIES.items()], port), port
 
     def answer(self, seen: Seen) -> Raw:
         self.seen.append(seen)
@@ -62,6 +76,7 @@ class StandIn(Upstream):
     def _reply(self, api: str, body: dict[str, Any], lines: Sequence[Line]) -> Raw:
         self._number += 1
         script = script_for(api, body, lines, self._number)
+        self.said.append(script.text)
         if script.seal:
             self._seals.add(script.seal)
             self._thoughtful.update(call.id for call in script.calls)

@@ -79,7 +79,8 @@ CHANGES = [
     ("cors", ["https://a.example"], ["~ cors none → https://a.example"]),
     ("overrides.upstream_tls_ca_path", "/ca", ["~ overrides.upstream_tls_ca_path none → /ca (needs a restart)"]),
     ("version", "v0.4.0", []),
-    ("tracing", {"random_sampling": 1}, []),
+    ("tracing", {"random_sampling": 1}, ["~ tracing none → on (needs a restart)"]),
+    ("metrics", False, ["~ metrics keyed → off (needs a restart)"]),
 ]  # fmt: skip
 
 

@@ -278,7 +278,7 @@ def test_what_has_no_effect_is_said_once_each(read):
 
 def test_what_is_not_built_yet_is_said(read):
     config = read(PLANO["newest"])
-    for key in ("routing", "routing_preferences", "ratelimits", "tracing", "prompt_caching"):
+    for key in ("routing", "routing_preferences", "ratelimits", "prompt_caching"):
         assert f"{key}: accepted, not enforced yet" in config.warnings
     assert any(w.startswith("overrides.novel: unknown") for w in config.warnings)
 

@@ -35,7 +35,7 @@ UNCOUNTED = {
     "messages": "grammar: messages.message.shape",
     "responses": "grammar: responses.usage.there",
 }
-PATIENCE = {"fault/stall": "3s", "fault/silent": "300ms"}
+PATIENCE = {"fault/stall": "2s", "fault/silent": "300ms"}
 
 
 @pytest.fixture(scope="module")

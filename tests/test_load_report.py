@@ -15,6 +15,7 @@ from harness import PATIENCE, ROOT, eventually
 from load_servers import answer, load, prepared, scenario, serving
 from rich.console import Console
 
+from gateway.__main__ import main
 from gateway.load import live, report, text
 from gateway.load.fail_if import NoCondition, parse
 from gateway.load.judging import Answer, Judged, judging
@@ -229,11 +230,11 @@ def drawn_at_last(running) -> str:
 
 @pytest.fixture(scope="module")
 def mock():
-    with started("mock", "--port", "0", "--pace", "0.01") as process:
+    with started("mock", "--port", "0", "--pace", "0") as process:
         yield process.url
 
 
-def test_the_command_measures_writes_and_fails_by_its_conditions(mock, tmp_path):
+def test_the_command_measures_writes_and_fails_by_its_conditions(mock, tmp_path, capsys):
     files = ("--json", str(tmp_path / "a.json"), "--html", str(tmp_path / "a.html"))
     plan = (
         "--model",
@@ -257,9 +258,16 @@ def test_the_command_measures_writes_and_fails_by_its_conditions(mock, tmp_path)
     assert "sk-never-shown" not in everything
     assert "\x1b[" not in everything  # no terminal, no colours
     assert [one["target"] for one in json.loads((tmp_path / "a.json").read_text())["runs"]] == ["one", "two"]
-    again = run("load", "--compare", str(tmp_path / "a.json"), str(tmp_path / "a.json"), "--fail-if", "errors>0")
-    assert again.returncode == 0, again.stderr
-    assert "×1.00" in again.stdout
+    compared = ["load", "--compare", str(tmp_path / "a.json"), str(tmp_path / "a.json"), "--fail-if"]
+    assert status_of(*compared, "errors>0") == 0
+    assert "×1.00" in capsys.readouterr().out
+    assert status_of(*compared, "ttft.p50>1us") == 1
+
+
+def status_of(*args: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(list(args))
+    return caught.value.code
 
 
 def test_ctrl_c_ends_it_early_with_a_report(mock, tmp_path):
@@ -295,9 +303,5 @@ def test_ctrl_c_ends_it_early_with_a_report(mock, tmp_path):
     ],
 )  # fmt: skip
 def test_what_cannot_be_run_says_why(args, said, capsys):
-    from gateway.__main__ import main
-
-    with pytest.raises(SystemExit) as caught:
-        main(["load", *args])
-    assert caught.value.code == 2
+    assert status_of("load", *args) == 2
     assert said in capsys.readouterr().err

@@ -319,8 +319,8 @@ def test_citations_of_other_apis_cannot_be_said(cited):
     """A web citation needs Anthropic's `encrypted_index`, which nobody else can give (types of the anthropic SDK)."""
     events = [Begin(), Text(0, "a"), cited, BlockEnd(0), End("stop")]
     assert accumulated(write(events)).content[0].citations is None
-    assert json.loads(MESSAGES.write_answer(fold(events), reply()))["content"] == [
-        {"type": "text", "text": "a", "citations": None}]  # fmt: skip
+    whole = json.loads(MESSAGES.write_answer(fold(events), reply()))
+    assert whole["content"] == [{"type": "text", "text": "a"}]  # a null is refused by the AI SDK
 
 
 @pytest.mark.parametrize("kind", ["overloaded", "rate_limited", "upstream", "timeout"])

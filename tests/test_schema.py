@@ -62,7 +62,8 @@ FULL: dict[str, Any] = {
     "client_keys": [{"name": "alice", "key": "$KEY", "models": ["fast"]}, {"name": "bob", "sha256": "ab" * 32}],
     "cors": ["https://app.example", "*"],
     "state_storage": {"type": "sqlite", "path": "/tmp/a", "ttl": "7d", "encryption_key": "A" * 43 + "="},
-    "tracing": {"random_sampling": 100},
+    "tracing": {"random_sampling": 100, "endpoint": "http://localhost:4318"},
+    "metrics": {"open": True},
 }
 LEGACY: dict[str, Any] = {
     "version": "0.1-beta",
@@ -198,6 +199,7 @@ SINGLE = [
     "model_aliases.fast.target", "overrides", "limits.request_body", "limits.in_flight", "client_keys",
     "client_keys.0", "client_keys.0.key", "client_keys.0.models", "client_keys.1.sha256", "cors", "cors.0",
     "state_storage", "state_storage.type", "state_storage.path", "state_storage.encryption_key", "tracing",
+    "tracing.random_sampling", "tracing.endpoint", "metrics", "metrics.open",
 ]  # fmt: skip
 """One key of each kind."""
 

@@ -1,8 +1,10 @@
 """What is sent: the URL, the headers and the bodies of the three APIs' requests."""
 
 import random
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 import attrs
 import msgspec
@@ -28,16 +30,17 @@ _MARK = "\N{SYMBOL FOR SUBSTITUTE}"
 
 def address(url: str, api: Api) -> str:
     """The URL to post to: that of the server, or of its API up to and with the version, or the whole one."""
-    path = STANDARD_PATHS[api]
-    base = url.rstrip("/")
-    if base.endswith(path):
-        return base
-    return base + path if base.rpartition("/")[2].startswith("v") and base.count("/") > 2 else f"{base}/v1{path}"
+    parts, path = urlsplit(url), STANDARD_PATHS[api]
+    base = parts.path.rstrip("/")
+    if not base.endswith(path):
+        base += path if re.search(r"/v\d\w*$", base) else f"/v1{path}"
+    return parts._replace(path=base).geturl()
 
 
 def api_of(url: str) -> Api | None:
     """The API whose whole URL this is."""
-    return next((api for api, path in STANDARD_PATHS.items() if url.rstrip("/").endswith(path)), None)
+    path = urlsplit(url).path.rstrip("/")
+    return next((api for api, ending in STANDARD_PATHS.items() if path.endswith(ending)), None)
 
 
 def headers(api: Api, key: str | None, extra: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:

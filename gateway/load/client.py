@@ -44,7 +44,7 @@ class Server:
         return await Connection.open(self.place, self._tls, small)
 
     async def finished(self, connection: Connection, manner: Manner) -> None:
-        """Keep or close the connection. Cannot be cancelled."""
+        """Keep or close the connection."""
         if self._keep and manner != "reads slowly":
             await self.idle.give(connection)
         else:
@@ -115,7 +115,8 @@ class Exchange:
             finally:
                 self.reads += connection.reads
                 self.received += connection.received
-                await server.finished(connection, self.manner)
+                with trio.CancelScope(shield=True):  # it closes at once, and waits for nothing
+                    await server.finished(connection, self.manner)  # noqa: ASYNC102
 
     async def _connection(self, server: Server) -> Connection:
         self.phase = "connect"

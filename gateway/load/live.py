@@ -36,24 +36,23 @@ class Lines:
 
 
 class Terminal:
-    """For a person. What it drew is gone at its end: the summary takes its place. ``console`` defaults to standard
-    error."""
+    """For a person, one run after the other. What it drew is gone at the end of each: the summary takes its place.
+    ``console`` defaults to standard error."""
 
     def __init__(self, console: "Console | None" = None) -> None:
-        self._console = console
-
-    async def watch(self, running: Running) -> None:
-        from rich.console import Console
+        from rich.console import Console  # here and not later: it takes a tenth of a second, and nothing is timed yet
         from rich.live import Live
 
-        console = self._console or Console(stderr=True)
+        self._live = Live(console=console or Console(stderr=True), auto_refresh=False, transient=True)
+
+    async def watch(self, running: Running) -> None:
         interval = sys.getswitchinterval()
         sys.setswitchinterval(0.0005)  # so long the drawing thread may hold up the reading of streams
         try:
-            with Live(table(running), console=console, auto_refresh=False, transient=True) as live:
+            with self._live:
                 while True:
-                    live.update(table(running))
-                    await trio.to_thread.run_sync(live.refresh)
+                    self._live.update(table(running))
+                    await trio.to_thread.run_sync(self._live.refresh)
                     await trio.sleep(EVERY)
         finally:
             sys.setswitchinterval(interval)

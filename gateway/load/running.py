@@ -18,13 +18,14 @@ from gateway.load.histogram import Histogram
 from gateway.load.judging import Answer, Judged, Judging
 from gateway.load.overhead import Lag, Overhead, SelfTest
 from gateway.load.report import Run
-from gateway.load.scenario import Asked, Scenario
+from gateway.load.scenario import Asked, Scenario, without_query
 from gateway.load.tally import End, Tally, ended
 from gateway.load.timeline import Timeline
 from gateway.load.wire import Broken, Place
 from streams.events import Api
 
 LOOK = 0.1  # seconds between two looks at how many are under way
+SECRET = 8  # characters from which on a word of a header may be a credential: Bearer is none
 AFTER_ERROR = 0.1  # seconds that a client of a closed loop waits before it tries again
 
 
@@ -60,7 +61,7 @@ class Running:
     def __init__(self, scenario: Scenario, target: str, place: Place, keys: Mapping[Api, str], judge: Judging) -> None:
         self.scenario = scenario
         self.target = target
-        self.url = scenario.targets[target]
+        self.url = without_query(scenario.targets[target])
         self.tally = Tally()
         self.requests = {asked.name: Tally() for asked in scenario.requests}
         self.lag = Lag()
@@ -69,14 +70,22 @@ class Running:
         self.interrupted = False
         self.judging = 0  # answers that wait for their verdict
         self._judge = judge
-        self._secrets = tuple({*keys.values(), *(value for _, value in scenario.headers)})
+        values = " ".join([*keys.values(), *(value for _, value in scenario.headers)])
+        self._secrets = sorted({word for word in values.split() if len(word) >= SECRET}, key=len, reverse=True)
         self._kinds = [
-            Kind(asked, self.url, place, bodies.headers(asked.api, keys.get(asked.api), scenario.headers))
+            Kind(
+                asked, scenario.targets[target], place, bodies.headers(asked.api, keys.get(asked.api), scenario.headers)
+            )
             for asked in scenario.requests
         ]
         self._weights = [asked.weight for asked in scenario.requests]
         self._chance = random.Random(f"{scenario.seed} requests")
-        self._place = place
+        self._server = Server(
+            place,
+            ssl.create_default_context() if place.secure else None,
+            timeout=scenario.timeout,
+            keep=scenario.connections == "keep",
+        )
         self._number = 0
         self._scope = trio.CancelScope()
         self._settling: trio.Nursery
@@ -109,24 +118,18 @@ class Running:
         """All of it. The result is also that of a run that was stopped."""
         started = datetime.now(UTC)
         cpu, since = time.process_time(), time.perf_counter()
-        server = Server(
-            self._place,
-            ssl.create_default_context() if self._place.secure else None,
-            timeout=self.scenario.timeout,
-            keep=self.scenario.connections == "keep",
-        )
         async with trio.open_nursery() as watching:
             watching.start_soon(self.lag.watch)
             watching.start_soon(self._watch)
             async with trio.open_nursery() as self._settling:
                 with self._scope:
-                    await (self._open_loop(server) if self.scenario.open_loop else self._closed_loop(server))
+                    await (self._open_loop() if self.scenario.open_loop else self._closed_loop())
                 cpu = (time.process_time() - cpu) / (time.perf_counter() - since)
-                await server.idle.aclose()
+                await self._server.idle.aclose()
             watching.cancel_scope.cancel()
         return Run(
             target=self.target,
-            url=_shown(self.url),
+            url=self.url,
             started=started.isoformat(timespec="seconds"),
             scenario=self.scenario.described(),
             seconds=max(0.0, self.end - self.begin),
@@ -140,7 +143,7 @@ class Running:
 
     # Arrivals
 
-    async def _open_loop(self, server: Server) -> None:
+    async def _open_loop(self) -> None:
         steps = self.scenario.steps
         if self.scenario.warmup:
             steps = (Step(steps[0].rate, self.scenario.warmup), *steps)
@@ -150,27 +153,27 @@ class Running:
             await paced(
                 arrivals(steps, distances),
                 self.begin - self.scenario.warmup,
-                lambda intended: nursery.start_soon(self._exchange, server, intended),
+                lambda intended: nursery.start_soon(self._exchange, intended),
             )
             nursery.cancel_scope.deadline = self.end + self.scenario.grace
 
-    async def _closed_loop(self, server: Server) -> None:
+    async def _closed_loop(self) -> None:
         """The clients come in one after the other during the warm-up."""
         apart = self.scenario.warmup / self.scenario.concurrency
         async with trio.open_nursery() as nursery:
             nursery.cancel_scope.deadline = self.end + self.scenario.grace
             for number in range(self.scenario.concurrency):
-                nursery.start_soon(self._client, server, self.begin - self.scenario.warmup + number * apart)
+                nursery.start_soon(self._client, self.begin - self.scenario.warmup + number * apart)
 
-    async def _client(self, server: Server, start: float) -> None:
+    async def _client(self, start: float) -> None:
         await trio.sleep_until(start)
         while (now := trio.current_time()) < self.end:
-            exchange = await self._exchange(server, now)
+            exchange = await self._exchange(now)
             await trio.sleep(max(exchange.asked.think, AFTER_ERROR if exchange.problem else 0.0))
 
     # One exchange
 
-    async def _exchange(self, server: Server, intended: float) -> Exchange:
+    async def _exchange(self, intended: float) -> Exchange:
         kind = self._chance.choices(self._kinds, self._weights)[0]
         self._number += 1
         data = kind.request(self._number, self._chance)
@@ -180,7 +183,7 @@ class Running:
             self.timeline.begun(intended)
         self.in_flight += 1
         try:
-            await exchange.run(server, data)
+            await exchange.run(self._server, data)
         except trio.Cancelled:
             if not self.interrupted:
                 exchange.fail("unfinished", f"no end {self.scenario.grace:g} s after the last arrival")
@@ -224,12 +227,6 @@ def _manner(asked: Asked, chance: random.Random) -> Manner:
     if draw < asked.cancels:
         return "cancels"
     return "reads slowly" if draw < asked.cancels + asked.slows else "reads"
-
-
-def _shown(url: str) -> str:
-    """Without what may be a credential."""
-    parts = urlsplit(url)
-    return parts._replace(query="", fragment="").geturl()
 
 
 async def place_of(scenario: Scenario, target: str) -> Place:

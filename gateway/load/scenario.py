@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NewType, TypeAlias
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -138,8 +139,14 @@ class Scenario:
         return bool(self.steps)
 
     def described(self) -> dict[str, Any]:
-        """For the report: all of it but the values of headers, which may be credentials."""
-        return attrs.asdict(self) | {"headers": [name for name, _ in self.headers]}
+        """For the report: all of it but what may be a credential, the values of headers and the queries of URLs."""
+        targets = {name: without_query(url) for name, url in self.targets.items()}
+        return attrs.asdict(self) | {"targets": targets, "headers": [name for name, _ in self.headers]}
+
+
+def without_query(url: str) -> str:
+    """As it may be shown."""
+    return urlsplit(url)._replace(query="").geturl()
 
 
 # What may stand in a file, beside the kinds of a configuration

@@ -193,12 +193,9 @@ class Connection:
             return cls(stream)
         secured = trio.SSLStream(stream, tls, server_hostname=place.host, https_compatible=True)
         try:
-            await secured.do_handshake()
-        except BaseException as error:
-            await trio.aclose_forcefully(stream)
-            if isinstance(error, trio.BrokenResourceError):
-                raise Broken("tls", str(error.__cause__ or error)) from error
-            raise
+            await _shake_hands(secured, stream)
+        except trio.BrokenResourceError as error:
+            raise Broken("tls", str(error.__cause__ or error)) from error
         return cls(secured)
 
     async def send(self, data: bytes) -> None:
@@ -279,6 +276,14 @@ class Unpacker:
             return self._unpack.decompress(data)
         except zlib.error as error:
             raise Broken("encoding", str(error)) from error
+
+
+async def _shake_hands(secured: trio.SSLStream[trio.SocketStream], stream: trio.SocketStream) -> None:
+    try:
+        await secured.do_handshake()
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
 
 
 async def _connected(place: Place, small: bool) -> trio.SocketStream:

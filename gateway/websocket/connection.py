@@ -185,6 +185,8 @@ class _Connection:
         try:
             async with self._scope.part(f"{self._scope.id}-{self._count}") as scope:
                 record = _opened(self._ledger, scope, self._asked.client)
+                if self._service.tracing is not None:
+                    self._service.tracing.begin(record, self._asked.headers, "/v1/responses")
                 exchange = Exchange(self._service, "responses", self._asked, scope, record, self._memory)
                 envelope = Envelope({})
                 try:

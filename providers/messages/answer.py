@@ -290,9 +290,10 @@ def _write_block(block: Block, issuer: Issuer) -> list[Any]:
     match block:
         case TextBlock(text=text, citations=citations):
             cited = [item.item for item in citations if item.api == "messages"]
-            return [{"type": "text", "text": text, "citations": cited or None}] if text else []
+            # The AI SDK refuses a null here, and the provider's own answers have none.
+            return [{"type": "text", "text": text, **({"citations": cited} if cited else {})}] if text else []
         case RefusalBlock(text=text):
-            return [{"type": "text", "text": text, "citations": None}] if text else []
+            return [{"type": "text", "text": text}] if text else []
         case ThoughtBlock(text="", sealed=sealed):
             return [] if sealed is None else [wordless(issuer, sealed)]
         case ThoughtBlock(text=text, sealed=sealed):

@@ -110,7 +110,7 @@ def claude(place: Place) -> Told:
 
 
 def _codex(place: Place, *settings: str) -> Told:
-    each = [word for setting in settings for word in ("-c", setting)]
+    each = [word for setting in ("model_reasoning_effort=medium", *settings) for word in ("-c", setting)]
     bold = ("--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "--json")
     runs = [
         [json.loads(line) for line in place.connect("codex", "--", "exec", *words, *bold, *each, say).splitlines()]

@@ -18,19 +18,11 @@ sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.par
 
 import attrs
 import install
-from harness import ROOT, Gateway, config, free_port, provider, running
+from harness import Gateway, running
 from recorder import Recorder, recording
 from rows import ROWS, Failed, Place, Row, Told
-from stand_in import WORDS, StandIn
+from stand_in import ENTRIES, WORDS, StandIn
 from upstreams import served
-
-APIS = ("chat", "messages", "responses")
-ENTRIES = {
-    "chat": "openai/gpt-5.1-chat",
-    "messages": "anthropic/claude-sonnet-4-5",
-    "responses": "openai/gpt-5.1",
-}
-"""What the upstreams pass for. Clients ask for ``on-chat``, ``on-messages`` and ``on-responses``."""
 
 
 @attrs.frozen
@@ -54,7 +46,7 @@ def main() -> int:
     cells = []
     with served(StandIn) as upstream, matrix_gateway(upstream) as gateway, recording(gateway.port) as recorder:
         for row in rows:
-            for api in wanted.upstream or APIS:
+            for api in wanted.upstream or ENTRIES:
                 for mode in row.modes:
                     cell = try_cell(row, mode, api, upstream, gateway, recorder)
                     cells.append(cell)
@@ -74,7 +66,7 @@ def main() -> int:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("client", nargs="*", help=f"beginnings of: {', '.join(ROWS)}; all without")
-    parser.add_argument("--upstream", action="append", choices=APIS, help="only this upstream")
+    parser.add_argument("--upstream", action="append", choices=[*ENTRIES], help="only this upstream")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--table", type=Path, help="write the table into this page")
     parser.add_argument("--record", type=Path, help="keep what clients and gateway say in this folder, as it is")
@@ -90,9 +82,8 @@ def _install(rows: Sequence[Row]) -> None:
 
 @contextlib.contextmanager
 def matrix_gateway(upstream: StandIn) -> Iterator[Gateway]:
-    port = free_port()
-    entries = [provider(model, upstream.url, [api], name=f"on-{api}") for api, model in ENTRIES.items()]
-    with running(config(entries, port), port, "--check-streams") as gateway:
+    settings, port = upstream.settings()
+    with running(settings, port, "--check-streams") as gateway:
         yield gateway
 
 

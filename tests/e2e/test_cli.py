@@ -152,10 +152,10 @@ def test_check_asks_for_variables_unless_it_is_told_not_to(folder):
 
 def test_check_warns_of_keys_without_effect_and_of_defaults_that_surprise(folder):
     unspoken = GOOD.replace("    speaks: [messages]\n", "")
-    (folder / "trigate.yaml").write_text(unspoken + "tracing: {random_sampling: 1}\n")
+    (folder / "trigate.yaml").write_text(unspoken + "prompt_caching: {enabled: true}\n")
     found = run("check", "--no-env", cwd=folder)
     assert found.returncode == 0
-    assert "warning: tracing: accepted, not enforced yet" in found.stderr
+    assert "warning: prompt_caching: accepted, not enforced yet" in found.stderr
     assert "note: anthropic: Chat and Responses clients" in found.stderr
 
 

@@ -1,0 +1,43 @@
+"""``docs/clients.md``: the matrix as a table, with versions."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import install
+from rows import Row
+
+if TYPE_CHECKING:
+    from run import Cell
+
+APIS = {"chat": "Chat", "messages": "Messages", "responses": "Responses"}
+BEGIN, END = "<!-- the matrix, written by tests/clients/run.py --table -->", "<!-- end of the matrix -->"
+
+
+def write(page: Path, rows: Sequence[Row], cells: Sequence["Cell"]) -> None:
+    """Put the table between its marks in ``page``; all else in it stays."""
+    before, _, rest = page.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    page.write_text(f"{before}{BEGIN}\n\n{table(rows, cells)}\n{END}{after}")
+
+
+def table(rows: Sequence[Row], cells: Sequence["Cell"]) -> str:
+    lines = ["| client | version | speaks | before Chat | before Messages | before Responses |", "|---|---|---|---|---|---|"]
+    notes: list[str] = []
+    for row in rows:
+        versions = ", ".join(install.version(package) for package in row.packages)
+        told = (_cell(row, [cell for cell in cells if (cell.client, cell.upstream) == (row.name, api)], notes) for api in APIS)
+        lines.append(f"| {row.title} | {versions} | {APIS[row.speaks]} | {' | '.join(told)} |")
+    return "\n".join([*lines, "", *notes]).rstrip("\n") + "\n"
+
+
+def _cell(row: Row, cells: Sequence["Cell"], notes: list[str]) -> str:
+    """What works, in words; a number for each reason why something does not."""
+    words = []
+    for cell in cells:
+        name = {"stream": "streamed", "whole": "whole"}[cell.mode]
+        if cell.trouble:
+            notes.append(f"{len(notes) + 1}. {row.title}, {name}, before {APIS[cell.upstream]}: {cell.trouble}")
+            name = f"**{name}: no** ({len(notes)})"
+        words.append(name)
+    return ", ".join(words) or "not tried"

@@ -1,0 +1,375 @@
+"""The live view: who gets it, what it costs nobody, and what a browser shows of streams that come, move and end."""
+
+import contextlib
+import json
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import Page, browsing, needs_chromium
+from calls import SSE, Call, call, chunks, fill, line, lines, narrow, new_id, said, settings
+from harness import ROOT, Gateway, Listening, Wire, eventually, free_port, post, running
+from page import Cell
+from upstreams import PATHS
+
+from gateway.ui.pages import MOST_VIEWERS
+
+HUB = Cell("messages", "chat", True, "", "", "")
+BYTE = Cell("chat", "chat", True, "", "", "")
+FILES = ("/ui", "/ui/style.css", "/ui/live.js", "/ui/charts.js", "/ui/opened.js")
+KEYS = {"client_keys": [{"name": "me", "key": "of-the-client"}], "ui_key": "of-the-operator"}
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Listening]:
+    with Listening() as listening:
+        yield listening
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    port = free_port()
+    with running(settings(upstream, port), port) as process:
+        yield process
+        text = "\n".join(process.log)
+        assert "Traceback" not in text, text[-3000:]
+
+
+@contextlib.contextmanager
+def viewer(gateway: Gateway, path: str = "/ui/events", sock: socket.socket | None = None) -> Iterator[Wire]:
+    with Wire(sock) if sock is not None else Wire.connect(gateway.port) as wire:
+        wire.send(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
+        yield wire
+
+
+# Without a browser
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_the_page_comes_from_the_package_under_a_strict_policy(gateway, path):
+    reply = gateway.request("GET", path)
+    assert reply.status == 200
+    policy = reply.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'")
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    assert reply.headers["cache-control"] == "no-store"
+    outside = re.findall(rb"https?://[^\s\"']+", reply.body)
+    assert set(outside) <= {b"http://www.w3.org/2000/svg"}  # a name, which is not fetched
+
+
+def test_all_files_of_the_page_are_part_of_the_package():
+    import tomllib
+
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["gateway"]
+    there = {file for pattern in patterns for file in (ROOT / "gateway").glob(pattern)}
+    assert {file for file in (ROOT / "gateway" / "ui").iterdir() if file.suffix in (".html", ".css", ".js")} <= there
+
+
+def test_looking_is_no_exchange(gateway):
+    id = new_id()
+    assert gateway.request("GET", "/ui", headers={"x-request-id": id}).status == 200
+    assert gateway.request("GET", "/ui/streams/4711", headers={"x-request-id": id}).status == 404
+    gateway.request("POST", "/v1/nothing", {}, {"x-request-id": f"{id}-behind"})
+    line(gateway, f"{id}-behind")
+    assert not lines(gateway, id)
+
+
+def test_the_name_of_another_page_gets_nothing(gateway):
+    reply = gateway.request("GET", "/ui/events", headers={"host": "rebound.example"})
+    assert reply.status == 403
+    assert b"ui_key" in reply.body
+
+
+def test_with_keys_one_is_asked_for(upstream):
+    port = free_port()
+    with running(settings(upstream, port, **KEYS), port) as process:
+        bare = process.request("GET", "/ui")
+        assert bare.status == 401
+        assert bare.headers["www-authenticate"].startswith("Basic ")
+        shown = process.request("GET", "/ui", headers={"authorization": "Bearer of-the-operator"})
+        assert shown.status == 200
+        assert process.request("GET", "/ui/live.js", headers={"authorization": "Bearer wrong"}).status == 401
+        assert process.request("GET", "/v1/models", headers={"authorization": "Bearer of-the-operator"}).status == 401
+
+
+def test_it_can_be_switched_off(upstream):
+    port = free_port()
+    with running(settings(upstream, port, ui=False), port) as process:
+        assert process.request("GET", "/ui").status == 404
+        assert process.request("GET", "/ui/events").status == 404
+
+
+def test_a_viewer_too_many_is_told_so_and_the_place_is_free_again_later(gateway):
+    with contextlib.ExitStack() as stack:
+        for _ in range(MOST_VIEWERS):
+            stack.enter_context(viewer(gateway)).read_until(b"event: all")
+        assert gateway.request("GET", "/ui/events").status == 503
+
+    def let_in() -> bool:
+        with viewer(gateway) as wire:
+            return b"200" in wire.read_until(b"\r\n\r\n").split(b"\r\n")[0]
+
+    eventually(let_in, what="a place for a viewer")
+
+
+def test_a_viewer_that_does_not_read_holds_nobody_up(gateway, upstream):
+    with call(gateway, upstream, HUB) as one:
+        one.up.send(SSE + chunks(*said("chat").opening, said("chat").first))
+        one.client.read_until(b"one t")
+        with narrow_viewer(gateway), narrow_viewer(gateway, f"/ui/streams/{number_of(gateway, one)}"):
+            for _ in range(3000):
+                one.up.send(chunks(said("chat").first))
+            one.up.send(chunks(*said("chat").rest) + b"0\r\n\r\n")
+            text = one.client.read_until(b"message_stop")
+    assert text.count(b"one t") == 3001
+    assert line(gateway, one.id)["ended"] == "complete"
+
+
+def narrow_viewer(gateway: Gateway, path: str = "/ui/events") -> contextlib.AbstractContextManager[Wire]:
+    return viewer(gateway, path, narrow(gateway.port).sock)
+
+
+def news_of(gateway: Gateway) -> dict[str, Any]:
+    """All that a viewer is told first."""
+    with viewer(gateway) as wire:
+        text = wire.read_until(b"\n\n\r\n").partition(b"event: all\ndata: ")[2]
+        found: dict[str, Any] = json.loads(text.partition(b"\n")[0])
+    return found
+
+
+def number_of(gateway: Gateway, one: Call) -> int:
+    return next(row["n"] for row in news_of(gateway)["streams"] if row["id"] == one.id)
+
+
+def test_a_client_that_does_not_read_is_seen_to_be_the_slow_one(gateway, upstream):
+    with call(gateway, upstream, BYTE, narrow) as one:
+        one.up.send(SSE)
+        fill([one])
+
+        def phase() -> str | None:
+            return next((row["phase"] for row in news_of(gateway)["streams"] if row["id"] == one.id), None)
+
+        eventually(lambda: phase() == "slow client", what="the phase")
+    line(gateway, one.id)
+
+
+def test_a_viewer_holds_no_shutdown_up(upstream):
+    port = free_port()
+    with running(settings(upstream, port), port) as process:  # which asserts how soon it ends
+        wire = Wire.connect(port)
+        wire.send(b"GET /ui/events HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        wire.read_until(b"event: all")
+        assert process.pid
+    assert wire.read_to_end()
+    wire.close()
+
+
+def test_another_configuration_asks_its_viewers_again(upstream, tmp_path):
+    import os
+    import signal
+
+    import yaml
+
+    port, file = free_port(), tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(settings(upstream, port)))
+    with running(file, port) as process, viewer(process) as wire:
+        wire.read_until(b"event: all")
+        file.write_text(yaml.safe_dump(settings(upstream, port, **KEYS)))
+        os.kill(process.pid, signal.SIGHUP)
+        wire.read_until(b"\r\n0\r\n\r\n")
+        assert process.request("GET", "/ui/events").status == 401
+
+
+# In a browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Page]:
+    with browsing() as page:
+        yield page
+
+
+@pytest.fixture
+def page(browser, gateway) -> Iterator[Page]:
+    browser.look()
+    browser.complaints.clear()
+    browser.open(f"{gateway.url}/ui")
+    browser.until("document.getElementById('state').textContent === 'live'")
+    yield browser
+    assert browser.complaints == []
+
+
+def row(id: str) -> str:
+    """The table's row of a stream in flight, in JavaScript."""
+    return f"[...document.querySelectorAll('#streams tbody tr')].find(row => row.cells[0].innerText === '{id}')"
+
+
+def ended(id: str) -> str:
+    return f"[...document.querySelectorAll('#recent tbody tr')].find(row => row.cells[3].innerText === '{id}')"
+
+
+@needs_chromium
+def test_a_stream_appears_moves_and_ends(page, gateway, upstream, tmp_path):
+    answer = said("chat")
+    with call(gateway, upstream, HUB) as one:
+        assert "waiting" in page.until(f"{row(one.id)}?.innerText")
+        page.value(f"{row(one.id)}.querySelector('button').click()")
+        page.until("document.getElementById('opened-state').innerText.startsWith('open')")
+        one.up.send(SSE + chunks(*answer.opening, answer.first))
+        one.client.read_until(b"one t")
+        page.until(f"{row(one.id)}.innerText.includes('streaming')")
+        page.until("document.getElementById('passed').innerText.includes('content_block_delta')")
+        left, right = page.value(
+            "[...document.querySelectorAll('#passed .pair')].filter(pair => pair.innerText.includes('one t'))"
+            ".map(pair => [...pair.querySelectorAll('pre')].map(side => side.innerText))[0]"
+        )
+        assert '"content": "one t"' in left
+        assert "text_delta" in right
+        before = int(page.value(f"{row(one.id)}.cells[3].innerText"))
+        one.up.send(chunks(answer.first) * 40)
+        page.until(f"Number({row(one.id)}.cells[3].innerText) > {before + 20}")
+        page.until(f"Number({row(one.id)}.cells[4].innerText) > 0")
+        shots = [shoot(page, scheme, tmp_path) for scheme in ("light", "dark")]
+        one.up.send(chunks(*answer.rest) + b"0\r\n\r\n")
+        one.client.read_until(b"message_stop")
+        page.until("document.getElementById('opened-state').innerText === 'ended: complete'")
+    page.until(f"!{row(one.id)}")
+    assert "complete" in page.until(f"{ended(one.id)}?.innerText")
+    assert shots[0] != shots[1]
+
+
+def shoot(page: Page, scheme: str, folder: Path) -> bytes:
+    page.look(scheme)
+    file = folder / f"{scheme}.png"
+    page.shoot(file)
+    return file.read_bytes()
+
+
+@needs_chromium
+def test_a_stream_whose_client_leaves_is_seen_to_end(page, gateway, upstream):
+    with call(gateway, upstream, BYTE) as one:
+        one.up.send(said("chat").half)
+        one.client.read_until(b"one t")
+        page.until(f"{row(one.id)}?.innerText.includes('streaming')")
+        one.leave("FIN")
+        page.until(f"!{row(one.id)}")
+    text = page.until(f"{ended(one.id)}?.innerText")
+    assert "client left" in text
+    assert "499" in text
+
+
+@needs_chromium
+def test_a_stream_that_its_provider_breaks_off_says_why(page, gateway, upstream):
+    with call(gateway, upstream, HUB) as one:
+        page.until(f"{row(one.id)}")
+        page.value(f"{row(one.id)}.querySelector('button').click()")
+        page.until("document.getElementById('opened-state').innerText.startsWith('open')")
+        one.up.send(said("chat").half)
+        one.client.read_until(b"one t")
+        one.up.reset()
+        one.client.read_until(b"event: error")
+        page.until("document.getElementById('opened-state').innerText === 'ended: upstream error'")
+    assert "broke off" in page.text("#passed")
+    assert "event: error" in page.text("#passed")
+    assert "provider failed" in page.until(f"{ended(one.id)}?.innerText")
+
+
+@needs_chromium
+def test_the_keyboard_is_enough(page, gateway, upstream):
+    with call(gateway, upstream, BYTE) as first, call(gateway, upstream, BYTE) as second:
+        page.until(f"{row(first.id)} && {row(second.id)}")
+        page.value(f"{row(second.id)}.querySelector('button').focus()")
+        page.press("ArrowDown")
+        assert page.value("document.activeElement.innerText") == first.id
+        page.press("Enter")
+        page.until("document.activeElement.id === 'opened-title'")
+        assert first.id in page.text("#opened-title")
+        page.press("Escape")
+        assert page.value("document.getElementById('opened').hidden")
+        assert page.value("document.activeElement.innerText") == first.id
+        first.leave("FIN")
+        second.leave("FIN")
+        page.until(f"!{row(first.id)} && !{row(second.id)}")
+
+
+@needs_chromium
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_that_is_written_can_be_read(page, gateway, scheme):
+    """WCAG 2.2, 1.4.3: contrast of 4.5 to 1."""
+    gateway.request("POST", PATHS["chat"], {"model": "nobody's"})
+    page.look(scheme)
+    page.until("document.querySelectorAll('#recent tbody tr').length")
+    assert page.value(_FAINT) == []
+
+
+@needs_chromium
+def test_a_narrow_screen_is_not_scrolled_sideways(page, gateway, upstream):
+    page.look(width=380, height=800)
+    with call(gateway, upstream, HUB) as one:
+        page.until(f"{row(one.id)}")
+        page.value(f"{row(one.id)}.querySelector('button').click()")
+        one.up.send(said("chat").half)
+        page.until("document.querySelectorAll('#passed .pair').length")
+        assert page.value("document.documentElement.scrollWidth <= window.innerWidth")
+        one.leave("FIN")
+        page.until(f"!{row(one.id)}")
+
+
+@needs_chromium
+def test_of_many_streams_the_filter_finds_each(page, gateway, upstream):
+    many = 260
+    with contextlib.ExitStack() as stack:
+        for number in range(many):
+            client = stack.enter_context(Wire.connect(gateway.port))
+            body = {"model": "on-chat", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+            client.send(post(PATHS["chat"], body, {"x-request-id": f"many-{number:03}"}))
+        page.until(f"document.getElementById('tile-flight').innerText === '{many}'")
+        assert page.value("document.querySelectorAll('#streams tbody tr').length") == 200
+        assert f"200 of {many}" in page.text("#shown")
+        page.value("document.getElementById('filter').value = 'many-007'")
+        page.value("document.getElementById('filter').dispatchEvent(new Event('input'))")
+        assert page.value("document.querySelectorAll('#streams tbody tr').length") == 1
+        assert page.value(f"Boolean({row('many-007')})")
+        drain(upstream)
+    page.until("document.getElementById('tile-flight').innerText === '0'")
+
+
+def drain(upstream: Listening) -> None:
+    """Take the connections that wait, so that the next test's is its own."""
+    upstream.sock.settimeout(0.3)
+    with contextlib.suppress(TimeoutError):
+        while True:
+            upstream.sock.accept()[0].close()
+    upstream.sock.settimeout(15)
+
+
+_FAINT = """
+(() => {
+  const numbers = text => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => {
+    const part = value => (value /= 255) <= .04045 ? value / 12.92 : ((value + .055) / 1.055) ** 2.4;
+    return .2126 * part(r) + .7152 * part(g) + .0722 * part(b);
+  };
+  const behind = element => {
+    for (; element; element = element.parentElement) {
+      const colour = numbers(getComputedStyle(element).backgroundColor);
+      if (colour.length === 3 || colour[3] > 0) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const faint = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const own = [...element.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
+    if (!own || !element.getClientRects().length) continue;
+    const style = getComputedStyle(element);
+    const text = light(numbers(element instanceof SVGElement ? style.fill : style.color)), ground = light(behind(element));
+    const ratio = (Math.max(text, ground) + .05) / (Math.min(text, ground) + .05);
+    if (ratio < 4.5) faint.push(`${element.tagName} ${element.className} ${ratio.toFixed(2)}`);
+  }
+  return faint;
+})()
+"""

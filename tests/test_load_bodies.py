@@ -1,0 +1,112 @@
+"""What the load tester sends, and what it understands of the answers."""
+
+import random
+
+import msgspec
+import pytest
+
+from gateway.load.bodies import Bodies, address, api_of, headers
+from gateway.load.content import NOTHING, Told, complaint, told, told_by
+from gateway.load.scenario import Asked
+from providers.apis import CODECS
+from providers.call import Tool
+from streams.events import APIS
+
+LIMIT = {"chat": "max_completion_tokens", "messages": "max_tokens", "responses": "max_output_tokens"}
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_each_body_is_a_good_request_of_its_size(api):
+    asked = Asked("m", api=api, prompt=(100, 200), output=77, tools=2, stream=api != "chat")
+    bodies, chance = Bodies.of(asked), random.Random(1)
+    for number in (1, 2):
+        value = msgspec.json.decode(bodies.next(number, chance))
+        call = CODECS[api].read_request(value)
+        assert (call.model, call.stream, value[LIMIT[api]]) == ("m", api != "chat", 77)
+        assert [tool.name for tool in call.tools if isinstance(tool, Tool)] == ["look_up_1", "look_up_2"]
+        (part,) = call.turns[-1].parts
+        assert part.text.startswith(f"Request {number}: ")
+        assert 400 <= len(part.text) <= 800
+
+
+def test_extra_members_win():
+    asked = Asked("m", extra={"temperature": 0, "max_completion_tokens": 5})
+    value = msgspec.json.decode(Bodies.of(asked).next(1, random.Random(1)))
+    assert (value["temperature"], value["max_completion_tokens"]) == (0, 5)
+
+
+@pytest.mark.parametrize(
+    ("url", "whole"),
+    [
+        ("http://h:1", "http://h:1/v1/messages"),
+        ("http://h/", "http://h/v1/messages"),
+        ("http://vllm", "http://vllm/v1/messages"),
+        ("http://h/v1/", "http://h/v1/messages"),
+        ("http://h/api/v1beta", "http://h/api/v1beta/messages"),
+        ("http://h/anthropic", "http://h/anthropic/v1/messages"),
+        ("http://h/x/messages", "http://h/x/messages"),
+        ("http://h/v1?a=b", "http://h/v1/messages?a=b"),
+    ],
+)
+def test_the_path_is_added_as_far_as_it_is_missing(url, whole):
+    assert address(url, "messages") == whole
+
+
+def test_a_whole_url_says_its_api():
+    assert api_of("http://h/v1/responses") == "responses"
+    assert api_of("http://h/v1") is None
+
+
+def test_keys_go_where_the_api_has_them_and_given_headers_win():
+    assert dict(headers("messages", "k", ()))["x-api-key"] == "k"
+    assert dict(headers("responses", "k", ()))["authorization"] == "Bearer k"
+    assert dict(headers("chat", "k", (("Authorization", "mine"),)))["authorization"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("api", "data", "said"),
+    [
+        ("chat", {"choices": [{"delta": {"role": "assistant", "content": ""}}]}, Told()),
+        ("chat", {"choices": [{"delta": {"content": "x"}}]}, Told(content=True)),
+        ("chat", {"choices": [{"delta": {"reasoning_content": "x"}}]}, Told(content=True)),
+        ("chat", {"choices": [{"delta": {"tool_calls": [{"index": 0}]}}]}, Told(content=True)),
+        ("chat", {"choices": [], "usage": {"completion_tokens": 7}}, Told(tokens=7)),
+        ("chat", {"error": {"type": "t", "code": "c", "message": "m"}}, Told(error="c", message="m")),
+        ("messages", {"type": "content_block_delta", "delta": {"thinking": "x"}}, Told(content=True)),
+        ("messages", {"type": "content_block_delta", "delta": {"signature": "x"}}, Told()),
+        ("messages", {"type": "message_delta", "usage": {"output_tokens": 7}}, Told(tokens=7)),
+        ("messages", {"type": "error", "error": {"type": "overloaded_error"}}, Told(error="overloaded_error")),
+        ("responses", {"type": "response.output_text.delta", "delta": "x"}, Told(content=True)),
+        ("responses", {"type": "response.completed", "response": {"usage": {"output_tokens": 7}}}, Told(tokens=7)),
+        ("responses", {"type": "response.failed", "response": {"error": {"code": "c"}}}, Told(error="c")),
+        ("responses", {"type": "error", "code": "c", "message": "m"}, Told(error="c", message="m")),
+        ("chat", {"choices": 3, "usage": []}, Told()),
+        ("messages", {"type": 3}, Told()),
+        ("responses", {"type": 3, "response": 4}, Told()),
+        ("chat", [1], NOTHING),
+    ],
+)
+def test_what_an_event_says(api, data, said):
+    found = told_by(api, msgspec.json.encode(data))
+    assert (found.content, found.tokens, found.error, found.message) == (
+        said.content, said.tokens, said.error, said.message,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("raw", [b": ping\n\n", b"data: [DONE]\n\n", b"data: {\n\n", b"\n\n", b"data: \xff\n\n"])
+@pytest.mark.parametrize("api", APIS)
+def test_what_says_nothing_says_nothing(api, raw):
+    assert told(api, raw) is NOTHING
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"error": {"message": "too\\n many"}}', "too many"),
+        (b'{"error": "no model"}', "no model"),
+        (b"<p>Bad\n gateway", "<p>Bad gateway"),
+        (b"", ""),
+    ],
+)
+def test_an_error_body_is_told_in_one_line(body, said):
+    assert complaint(body) == said

@@ -1,0 +1,341 @@
+"""Exchanges written down: what is gathered, what stands on disk, what is replayed of it, and what no file repeats."""
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+import trio.testing
+from recordings import ABSENT, recordings
+
+from gateway import recorded, recording
+from gateway.command_replay import Unreadable, _address, _asking
+from gateway.config import from_mapping
+from gateway.errors import SHORTEST, findable, secrets_in
+from gateway.ledger import Ledger, Record
+from gateway.outgoing import Asked
+from gateway.recorded import COLUMNS, INDEX, Folder, Side, read
+from gateway.recording import Recorder
+from gateway.upstream import UpstreamRequest
+
+KEY = 'sk-"very"-secret'
+LINE = {"ended": "complete", "model": "fast model", "lane": "hub", "reason": "stop", "request_id": "call-1"}
+STREAM = b'data: {"choices":[]}\n\ndata: [DONE]\n\n'
+SIDE = Side(
+    "provider", "chat", "/v1/chat/completions", b'{"model":"gpt","messages":[]}', STREAM, 200,
+    "text/event-stream; charset=utf-8", (), (("x-ratelimit-remaining", "3"),), "openai",
+)  # fmt: skip
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    head, *lines = (folder / INDEX).read_text().splitlines()
+    assert head.split("\t") == list(COLUMNS)
+    return [dict(zip(COLUMNS, line.split("\t"), strict=True)) for line in lines]
+
+
+def contents(folder: Path) -> bytes:
+    return b"".join(file.name.encode() + file.read_bytes() for file in folder.rglob("*") if file.is_file())
+
+
+# On disk
+
+
+def test_a_recording_has_the_layout_of_the_corpus(tmp_path):
+    client = attrs.evolve(SIDE, side="client", api="messages", path="/v1/messages", response=b"{}",
+                          content_type="application/json")  # fmt: skip
+    provider_meta, client_meta = Folder(tmp_path / "new" / "records").write([SIDE, client], LINE, ())
+    folder = tmp_path / "new" / "records"
+    stem = provider_meta.name.removesuffix(".meta.json")
+    assert provider_meta.parent == folder / "openai_chat"
+    assert stem.startswith("trigate.")
+    assert (folder / "openai_chat" / f"{stem}.request.json").read_bytes() == SIDE.request
+    assert (folder / "openai_chat" / f"{stem}.response.sse").read_bytes() == STREAM
+    assert client_meta.parent == folder / "anthropic_messages"
+    assert client_meta.with_name(client_meta.name.replace(".meta.", ".response.")).read_bytes() == b"{}"
+    meta = json.loads(provider_meta.read_bytes())
+    assert meta["bytes_exact"] is True
+    assert (meta["api"], meta["status"], meta["stream"], meta["model"]) == ("openai_chat", 200, True, "gpt")
+    assert meta["response_headers"] == {"x-ratelimit-remaining": "3"}
+    assert meta["exchange"]["request_id"] == "call-1"
+    first, second = rows(folder)
+    assert (first["name"], first["api"], first["stream"], first["model"]) == (
+        f"openai_chat/{stem}", "openai_chat", "true", "gpt",
+    )  # fmt: skip
+    assert "side:client" in second["features"].split()
+
+
+def test_the_meta_has_the_members_of_the_corpus(tmp_path):
+    found = recordings()
+    if not found:
+        pytest.skip(ABSENT)
+    (meta,) = Folder(tmp_path).write([SIDE], LINE, ())
+    theirs = json.loads(Path(f"{found[0].file}.meta.json").read_bytes())
+    assert set(theirs) <= set(json.loads(meta.read_bytes()))
+    index = found[0].file.parent.parent / INDEX
+    assert index.read_text().splitlines()[0].split("\t") == list(COLUMNS)
+
+
+def test_errors_stand_apart(tmp_path):
+    (meta,) = Folder(tmp_path).write([attrs.evolve(SIDE, status=429)], LINE, ())
+    assert meta.parent.name == "error_responses"
+    assert "status:429" in json.loads(meta.read_bytes())["features"]
+
+
+def test_nobody_else_can_read_them(tmp_path):
+    old = os.umask(0)
+    try:
+        Folder(tmp_path / "records").write([SIDE], LINE, ())
+    finally:
+        os.umask(old)
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "records").rglob("*")}
+    assert stat.S_IMODE((tmp_path / "records").stat().st_mode) == 0o700
+    assert {mode for path, mode in modes.items() if path.is_dir()} == {0o700}
+    assert {mode for path, mode in modes.items() if path.is_file()} == {0o600}
+
+
+def test_no_file_repeats_a_credential(tmp_path):
+    spelled = json.dumps(KEY)[1:-1].encode()
+    side = attrs.evolve(
+        SIDE, request=b'{"model":"m","metadata":"' + spelled + b'"}', response=KEY.encode() + STREAM,
+        response_headers=(("x-ratelimit-note", KEY),),
+    )  # fmt: skip
+    line = {**LINE, "model": KEY, "message": f"refused {KEY}"}
+    (meta,) = Folder(tmp_path).write([side], line, findable((KEY,)))
+    for text in (KEY.encode(), spelled, b"very-secret"):
+        assert text not in contents(tmp_path)
+    assert "very" not in meta.name
+    told = json.loads(meta.read_bytes())
+    assert told["bytes_exact"] is False
+    assert any("credentials" in note for note in told["notes"])
+
+
+def test_the_oldest_are_removed_and_what_is_not_ours_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(recorded, "TOTAL", 20_000)
+    monkeypatch.setattr(recorded, "ROOM", 8_000)
+    folder = Folder(tmp_path)
+    stays = tmp_path / "openai_chat" / "somebody.else.abcdef.response.sse"
+    (tmp_path / "openai_chat").mkdir()
+    stays.write_bytes(b"x" * 50_000)
+    names = []
+    for number in range(30):
+        monkeypatch.setattr(recorded.time, "strftime", lambda *_, at=number: f"2026{at:04}")
+        (meta,) = folder.write([attrs.evolve(SIDE, response=STREAM * 10)], LINE, ())
+        names.append(meta)
+    left = [meta for meta in names if meta.exists()]
+    assert stays.exists()
+    assert left == names[-len(left) :]
+    assert 3 < len(left) < 25
+    ours = sum(file.stat().st_size for file in (tmp_path / "openai_chat").glob("trigate.*"))
+    assert ours <= 20_000
+    assert [row["name"] for row in rows(tmp_path)] == [f"openai_chat/{m.name.removesuffix('.meta.json')}" for m in left]
+
+
+def test_several_processes_may_write_to_one_folder(tmp_path):
+    first, second = Folder(tmp_path), Folder(tmp_path)
+    for folder in (first, second, first, second):
+        folder.write([SIDE], LINE, ())
+    assert len({row["name"] for row in rows(tmp_path)}) == 4
+
+
+# Reading
+
+
+def test_any_file_of_a_recording_stands_for_it(tmp_path):
+    (meta,) = Folder(tmp_path).write([SIDE], LINE, ())
+    stem = str(meta).removesuffix(".meta.json")
+    found = [read(Path(stem + suffix)) for suffix in (".meta.json", ".request.json", ".response.sse", "")]
+    assert all(one == found[0] for one in found)
+    assert (found[0].api, found[0].status, found[0].request, found[0].response) == ("chat", 200, SIDE.request, STREAM)
+    assert found[0].headers == SIDE.response_headers
+
+
+def test_the_corpus_can_be_read():
+    found = recordings()
+    if not found:
+        pytest.skip(ABSENT)
+    for one in found:
+        read_one = read(Path(f"{one.file}.meta.json"))
+        assert (read_one.api, read_one.response, read_one.request) == (one.api, one.body, one.request)
+
+
+def test_what_is_no_recording_is_refused(tmp_path):
+    with pytest.raises(Unreadable, match="no recording"):
+        read(tmp_path / "nothing.meta.json")
+    (tmp_path / "x.meta.json").write_text('{"api": "gemini"}')
+    with pytest.raises(Unreadable, match="'gemini' is none of the APIs"):
+        read(tmp_path / "x.meta.json")
+    (tmp_path / "y.meta.json").write_text("{")
+    with pytest.raises(Unreadable, match=r"y\.meta\.json"):
+        read(tmp_path / "y.meta.json")
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("http://127.0.0.1:12000", "http://127.0.0.1:12000/v1/messages"),
+        ("http://127.0.0.1:12000/", "http://127.0.0.1:12000/v1/messages"),
+        ("https://host/v1", "https://host/v1/messages"),
+        ("https://host/prefix/v1/messages", "https://host/prefix/v1/messages"),
+    ],
+)
+def test_a_server_is_named_with_or_without_the_path(url, address):
+    assert _address(url, "messages") == address
+
+
+def test_only_the_model_of_a_request_is_replaced():
+    assert _asking(b'{"a": 1.0, "model": "x", "b": [ ]}', "other") == b'{"a":1.0,"model":"other","b":[ ]}'
+    with pytest.raises(Unreadable, match="--model"):
+        _asking(b"[]", "other")
+    with pytest.raises(Unreadable, match="--to"):
+        _address("localhost:12000", "chat")
+
+
+# Gathering
+
+
+class Desk:
+    """A recorder over a ledger."""
+
+    def __init__(self, folder: Path, secrets: tuple[str, ...] = ()) -> None:
+        self.ledger = Ledger(readable=False)
+        self.recorder = Recorder(folder, secrets)
+        self.ledger.observers.append(self.recorder)
+
+    def begin(self, body: bytes = b'{"model":"x"}', **headers: str) -> tuple[Record, recording.Recording]:
+        record = self.ledger.open("call", "chat")
+        asked = Asked(tuple(headers.items()), "", None)
+        return record, self.recorder.begin(record, asked, body)
+
+    def end(self, record: Record) -> None:
+        self.ledger.settle(record, disconnected=False)
+
+    async def written(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.recorder.run)
+            await trio.testing.wait_all_tasks_blocked()
+            await self.recorder.finish()
+
+
+def request(**headers: str) -> UpstreamRequest:
+    return UpstreamRequest("POST", "https://host/v1/chat/completions?key=in-the-query", tuple(headers.items()), b"{}")
+
+
+async def test_what_both_sides_said_is_written_once_it_is_over(tmp_path):
+    desk = Desk(tmp_path, ("of-the-config",))
+    record, one = desk.begin(b'{"model":"x","user":"of-the-client"}', **{"x-api-key": "of-the-client"})
+    one.calls(request(), "chat", "openai", ("of-the-provider",))
+    one.passed(b"came of-the-prov", b"went")
+    one.passed(b"ider of-the-config", b" on")
+    one.answers(200, (("content-type", "text/event-stream"),), None)
+    assert not list(tmp_path.rglob("*.meta.json"))
+    desk.end(record)
+    await desk.written()
+    assert desk.recorder.held == 0
+    text = contents(tmp_path)
+    assert b"went on" in text
+    assert b"came [redacted] [redacted]" in text  # a credential that came in two pieces, too
+    for secret in (b"of-the-client", b"of-the-provider", b"of-the-config", b"in-the-query"):
+        assert secret not in text
+
+
+async def test_only_the_last_of_several_calls_is_kept(tmp_path):
+    desk = Desk(tmp_path)
+    record, one = desk.begin()
+    one.calls(request(), "chat", "openai", ())
+    one.came(b"refused at first")
+    one.calls(request(), "chat", "openai", ())
+    one.came(b"answered then")
+    one.answers(200, (("content-type", "application/json"),), b"{}")
+    one.answers(200, (), b"a turn in the background, later")
+    desk.end(record)
+    await desk.written()
+    text = contents(tmp_path)
+    assert b"answered then" in text
+    assert b"refused at first" not in text
+    assert b"later" not in text
+
+
+async def test_a_long_body_is_cut_and_the_meta_file_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(recording, "MOST", 10)
+    desk = Desk(tmp_path)
+    record, one = desk.begin(b"0123456789abcdef")
+    one.answers(400, (("content-type", "application/json"),), b"short")
+    desk.end(record)
+    await desk.written()
+    (meta,) = (json.loads(file.read_bytes()) for file in tmp_path.rglob("*.meta.json"))
+    assert meta["notes"] == ["the request was cut at 10 bytes"]
+    assert meta["bytes_exact"] is False
+    (body,) = (file.read_bytes() for file in tmp_path.rglob("*.request.json"))
+    assert body == b"0123456789"
+
+
+async def test_an_exchange_too_many_is_given_up_and_counted(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(recording, "HELD", 50)
+    desk = Desk(tmp_path)
+    small, _ = desk.begin(b"s" * 20)
+    large, one = desk.begin(b"l" * 40)
+    assert one.given_up
+    assert desk.recorder.held == 20
+    one.passed(b"more", b"more")
+    desk.end(large)
+    desk.end(small)
+    await desk.written()
+    assert desk.recorder.held == 0
+    assert b"s" * 20 in contents(tmp_path)
+    assert b"lll" not in contents(tmp_path)
+    assert "1 exchanges were not recorded" in caplog.text
+
+
+async def test_a_queue_that_is_full_holds_nobody_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(recording, "QUEUED", 2)
+    desk = Desk(tmp_path)
+    for _ in range(5):  # and nobody writes yet
+        record, _one = desk.begin()
+        desk.end(record)
+    await desk.written()
+    assert len(list(tmp_path.rglob("*.meta.json"))) == 2
+    assert desk.recorder.held == 0
+
+
+async def test_a_full_disk_ends_no_exchange(tmp_path, caplog):
+    desk = Desk(tmp_path)
+    (tmp_path / "openai_chat").write_text("in the way")
+    record, _ = desk.begin()
+    desk.end(record)
+    await desk.written()
+    assert "could not be recorded" in caplog.text
+    assert desk.recorder.held == 0
+
+
+async def test_a_recorder_that_nobody_runs_can_be_finished(tmp_path):
+    desk = Desk(tmp_path)
+    record, _ = desk.begin()
+    desk.end(record)
+    await desk.recorder.finish()
+    assert not list(tmp_path.rglob("*.meta.json"))
+
+
+# Credentials
+
+
+def test_every_credential_of_a_configuration_is_known():
+    settings: dict[str, Any] = {
+        "version": "v0.3.0",
+        "model_providers": [
+            {"model": "openai/gpt-4o", "access_key": "key-of-openai"},
+            {"model": "groq/llama", "headers": {"X-Auth-Token": "Bearer tok-of-groq", "x-note": "no secret"}},
+        ],
+        "state_storage": {"type": "postgres", "connection_string": "postgresql://me:pw-of-pg@db/trigate"},
+    }
+    found = secrets_in(from_mapping(settings))
+    assert {"key-of-openai", "tok-of-groq", "pw-of-pg"} < set(found)
+    assert "no secret" not in found
+
+
+def test_what_is_short_is_no_credential_and_the_longest_comes_first():
+    assert findable(["none", "a" * (SHORTEST - 1)]) == ()
+    assert findable(["secret-1", "secret-12"]) == ("secret-12", "secret-1")

@@ -1,0 +1,533 @@
+"""What can be looked at: the board, one viewer's news, and an ear on a stream that its bytes do not notice."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+from upstreams import Script, ToolCall, render
+
+from gateway import watching
+from gateway.config import from_mapping
+from gateway.door import Door
+from gateway.errors import redact
+from gateway.lanes import ByteLane, HubLane, Lane, WholeLane
+from gateway.ledger import Ledger, Record
+from gateway.relay import Relay
+from gateway.tapping import LARGEST, Tapped, change_lane, listen, unlisten
+from gateway.ui.visitors import admit
+from gateway.watching import QUEUED, RECENT, SHOWN, Passing, View, board_of
+from providers.apis import CODECS
+from providers.codec import Reply
+from providers.seal import Issuer
+from streams.errors import GatewayError
+from streams.events import APIS, Api, Failed, Usage
+from streams.sse import EventTooLarge
+
+KEY = "sk-very-secret-0123"
+SCRIPT = Script(text="one two three", calls=(ToolCall("call_1", "f", '{"a": 1}'),), stop="tool_calls")
+PAIRS = [(api, client) for api in APIS for client in APIS]
+
+
+def told(failed: Failed) -> Failed:
+    return failed
+
+
+def hide(data: bytes) -> bytes:
+    return redact(data, (KEY,))
+
+
+def stream_of(api: Api) -> bytes:
+    request = {"stream": True, "model": "up", "stream_options": {"include_usage": True}}
+    return b"".join(render(SCRIPT, api, request).pieces)
+
+
+def reply_for(api: Api) -> Reply:
+    asked: dict[str, Any] = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
+    body = {"model": "asked", "stream": True, **asked, **({"max_tokens": 9} if api == "messages" else {})}
+    return Reply(CODECS[api].read_request(body), Issuer("openai", "account"), 1700000000)
+
+
+def lane_of(api: Api, client: Api, limit: int = 2**20) -> Lane:
+    if api == client:
+        return ByteLane(CODECS[api], told, hide, limit)
+    return HubLane(CODECS[api].reader(), CODECS[client].writer(reply_for(client)), told, limit)
+
+
+class Heard:
+    """A listener that remembers."""
+
+    def __init__(self) -> None:
+        self.all: list[tuple[bytes, bytes, str]] = []
+
+    def passed(self, came: bytes, went: bytes, note: str = "") -> None:
+        self.all.append((came, went, note))
+
+    @property
+    def came(self) -> bytes:
+        return b"".join(came for came, _, _ in self.all)
+
+    @property
+    def went(self) -> bytes:
+        return b"".join(went for _, went, _ in self.all)
+
+
+def relay_of(lane: Lane, record: Record | None = None) -> tuple[Relay, trio.MemorySendChannel[bytes | Failed]]:
+    into, chunks = trio.open_memory_channel[bytes | Failed](1)
+    return Relay(lane, into, chunks, record or Record("id", "chat"), 15.0), into
+
+
+def split(data: bytes, places: Sequence[int]) -> list[bytes]:
+    cuts = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
+    return [data[a:b] for a, b in pairwise(cuts)]
+
+
+def run(lane: Lane, parts: Sequence[bytes]) -> bytes:
+    return b"".join([*(lane.feed(part) for part in parts), lane.end()])
+
+
+def same_ids(data: bytes) -> bytes:
+    """What a writer makes up itself differs from stream to stream."""
+    return re.sub(rb'"(id|item_id|call_id|signature|data|encrypted_content)":"[^"]*"', rb'"\1":""', data)
+
+
+# The ear
+
+
+@pytest.mark.parametrize(("api", "client"), PAIRS)
+@given(places=st.lists(st.integers(min_value=0, max_value=10_000), max_size=12), ears=st.integers(0, 12))
+async def test_a_stream_that_is_listened_to_has_the_same_bytes(api, client, places, ears):
+    parts = split(stream_of(api), places)
+    plain = run(lane_of(api, client), parts)
+    relay, into = relay_of(lane_of(api, client))
+    heard, out = Heard(), []
+    for i, part in enumerate(parts):
+        if i == ears % len(parts):
+            listen(relay, heard)
+        out.append(relay.lane.feed(part))
+    out.append(relay.lane.end())
+    into.close()
+    assert same_ids(b"".join(out)) == same_ids(plain)
+    assert heard.came == b"".join(parts[ears % len(parts) :])
+    assert b"".join(out).endswith(heard.went)
+
+
+@pytest.mark.parametrize(("api", "client"), PAIRS)
+def test_both_sides_are_told_event_by_event(api, client):
+    heard, tapped = Heard(), Tapped(lane_of(api, client))
+    tapped.listeners.append(heard)
+    out = tapped.feed(stream_of(api))
+    assert [came.count(b"\n\n") for came, _, _ in heard.all] == [1] * len(heard.all)
+    assert heard.went == out
+
+
+async def test_whoever_stops_listening_leaves_the_stream_as_it_was():
+    lane = lane_of("chat", "messages")
+    relay, into = relay_of(lane)
+    first, second = Heard(), Heard()
+    listen(relay, first)
+    listen(relay, second)
+    data = stream_of("chat")
+    out = relay.lane.feed(data[:100])
+    unlisten(relay, first)
+    out += relay.lane.feed(data[100:])
+    unlisten(relay, second)
+    unlisten(relay, second)
+    into.close()
+    assert relay.lane is lane
+    out += relay.lane.end()
+    assert same_ids(out) == same_ids(run(lane_of("chat", "messages"), [data]))
+    assert len(first.came) < len(second.came)
+
+
+def test_an_event_too_large_to_be_told_as_one_passes_all_the_same():
+    event = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * (LARGEST + 10) + b'"}}]}\n\n'
+    heard, tapped = Heard(), Tapped(lane_of("chat", "chat", 4 * LARGEST))
+    tapped.listeners.append(heard)
+    out = b"".join(tapped.feed(event[i : i + 4096]) for i in range(0, len(event), 4096))
+    out += tapped.feed(b"data: [DONE]\n\n") + tapped.end()
+    assert out.startswith(event)
+    assert heard.came == event + b"data: [DONE]\n\n"
+
+
+def test_the_limit_of_an_event_stays_that_of_the_lane():
+    tapped = Tapped(lane_of("chat", "chat", 1000))
+    tapped.listeners.append(Heard())
+    with pytest.raises(EventTooLarge):
+        tapped.feed(b"data: " + b"x" * 2000)
+    assert b"too large" in tapped.end(Failed("upstream", "too large"))
+
+
+def test_a_listener_that_fails_ends_no_stream(caplog):
+    class Broken:
+        def passed(self, came: bytes, went: bytes, note: str = "") -> None:
+            raise RuntimeError("a viewer's mistake")
+
+    tapped = Tapped(lane_of("chat", "chat"))
+    tapped.listeners.append(Broken())
+    assert run(tapped, [stream_of("chat")]) == stream_of("chat")
+    assert tapped.listeners == []
+    assert "a listener failed" in caplog.text
+
+
+async def test_who_listens_goes_on_when_the_provider_answers_whole():
+    relay, into = relay_of(lane_of("chat", "chat"))
+    heard = Heard()
+    listen(relay, heard)
+    change_lane(relay, WholeLane(CODECS["chat"], CODECS["chat"].writer(reply_for("chat")), told, 2**20))
+    body = b"".join(render(SCRIPT, "chat", {"model": "up"}).pieces)
+    out = run(relay.lane, [body])
+    into.close()
+    assert heard.came == body
+    assert heard.went == out
+    assert relay.lane.seen.over
+
+
+def test_how_the_provider_broke_off_is_told():
+    heard, tapped = Heard(), Tapped(lane_of("messages", "chat"))
+    tapped.listeners.append(heard)
+    tapped.feed(stream_of("messages")[:200])
+    out = tapped.end(Failed("upstream", "the connection broke"))
+    assert heard.all[-1][1:] == (out, "the connection broke")
+
+
+# The board
+
+
+class Stage:
+    """A board over a ledger, and streams that are put on by hand."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger(readable=False)
+        board = board_of(self.ledger, wanted=True)
+        assert board is not None
+        self.board = board
+        self.channels: list[trio.MemorySendChannel[bytes | Failed]] = []
+
+    def begin(self, id: str = "call", client: str | None = None, api: Api = "chat") -> Record:
+        record = self.ledger.open(id, api)
+        record.client, record.asked = client, "model"
+        return record
+
+    def stream(self, record: Record, api: Api = "chat") -> Relay:
+        record.stream, record.attempts, record.target = True, 1, "openai/up"
+        relay, into = relay_of(lane_of(api, record.api), record)
+        self.channels.append(into)
+        self.board.stream(record, Passing(relay, hide, into))
+        return relay
+
+    def end(self, record: Record) -> None:
+        self.ledger.settle(record, disconnected=not record.whole)
+
+    def row(self, client: str | None = None) -> dict[str, Any]:
+        self.board._fresh_until = -1.0
+        (row,) = self.board.rows(client)
+        return row
+
+
+@pytest.fixture
+def stage():
+    found = Stage()
+    yield found
+    for channel in found.channels:
+        channel.close()
+
+
+async def test_an_exchange_goes_through_its_phases(stage):
+    record = stage.begin()
+    assert stage.row()["phase"] == "reading"
+    relay = stage.stream(record)
+    assert stage.row()["phase"] == "waiting"
+    data = stream_of("chat")
+    relay.lane.feed(data[: data.index(b"wo")])
+    record.answered(200)
+    row = stage.row()
+    assert (row["phase"], row["target"], row["stream"]) == ("streaming", "openai/up", True)
+    assert row["tokens"] > 0
+    into = stage.channels[0]
+    into.send_nowait(b"waits")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(into.send, b"waits longer")
+        await trio.testing.wait_all_tasks_blocked()
+        assert stage.row()["phase"] == "slow client"
+        nursery.cancel_scope.cancel()
+    relay.lane.feed(data)
+    assert stage.row()["phase"] == "ending"
+    stage.end(record)
+    assert stage.board.rows(None) == []
+
+
+async def test_the_rate_follows_what_is_said(stage):
+    record = stage.begin()
+    relay = stage.stream(record)
+    stage.row()
+    seen = relay.lane.seen
+    seen.said = 400
+    stage.board._looked -= 1.0
+    assert stage.row()["rate"] > 20
+    for _ in range(12):  # nothing more is said
+        stage.board._looked -= 1.0
+        row = stage.row()
+    assert row["rate"] == 0
+    seen.usage = Usage(input=1, output=777)
+    assert stage.row()["tokens"] == 777
+
+
+def test_news_hold_what_is_different_and_nothing_else(stage):
+    first, second = stage.begin("one"), stage.begin("two")
+    view = View(stage.board, None)
+    everything = view.first()
+    assert [row["id"] for row in everything["streams"]] == ["one", "two"]
+    assert all(row["age"] >= 0 and "began" not in row for row in everything["streams"])
+    quiet = view.next()
+    assert (quiet["new"], quiet["changed"], quiet["gone"], quiet["recent"]) == ([], [], [], [])
+
+    third = stage.begin("three")
+    second.asked = "another"
+    second.lane = "byte"
+    stage.end(first)
+    stage.board._fresh_until = -1.0
+    news = view.next()
+    assert [row["id"] for row in news["new"]] == ["three"]
+    assert news["changed"] == [(2, {"model": "another", "lane": "byte"})]
+    assert news["gone"] == [1]
+    assert [(line["request_id"], line["n"]) for line in news["recent"]] == [("one", 1)]
+    assert news["in_flight"] == 2
+    third.asked = None
+    stage.board._fresh_until = -1.0
+    assert view.next()["changed"] == [(3, {"model": None})]
+
+
+def test_a_viewer_that_was_slow_is_told_no_more_than_what_is_left(stage):
+    view = View(stage.board, None)
+    view.first()
+    for number in range(RECENT + 50):
+        stage.end(stage.begin(f"call-{number}"))
+    stage.board._fresh_until = -1.0
+    news = view.next()
+    assert (news["new"], news["gone"]) == ([], [])
+    assert len(news["recent"]) == RECENT
+    assert news["recent"][-1]["request_id"] == f"call-{RECENT + 49}"
+    assert view.next()["recent"] == []
+
+
+def test_more_exchanges_than_are_shown_are_counted(stage, monkeypatch):
+    monkeypatch.setattr(watching, "MOST_ROWS", 3)
+    records = [stage.begin(f"call-{number}") for number in range(5)]
+    view = View(stage.board, None)
+    everything = view.first()
+    assert (len(everything["streams"]), everything["in_flight"]) == (3, 5)
+    stage.end(records[0])
+    stage.board._fresh_until = -1.0
+    news = view.next()
+    assert [row["id"] for row in news["new"]] == ["call-3"]
+
+
+async def test_a_client_sees_its_own_exchanges_alone(stage):
+    mine, other = stage.begin("mine", "me"), stage.begin("other", "them")
+    stage.stream(other)
+    view = View(stage.board, "me")
+    assert [row["id"] for row in view.first()["streams"]] == ["mine"]
+    assert stage.board.tap(2, "me") is None
+    assert stage.board.tap(2, "them") is not None
+    stage.end(other)
+    stage.end(mine)
+    stage.board._fresh_until = -1.0
+    news = view.next()
+    assert [line["request_id"] for line in news["recent"]] == ["mine"]
+    assert sum(point[4] for point in news["points"]) + sum(point[3] for point in news["points"]) == 1
+
+
+def test_the_charts_count_what_began_and_how_it_ended(stage):
+    good, left, failed = stage.begin(), stage.begin(), stage.begin()
+    good.whole = True
+    good.answered(200)
+    failed.failed = Failed("upstream", "broken")
+    for record in (good, left, failed):
+        stage.end(record)
+    points = stage.board.timeline(None).points()
+    assert [sum(point[i] for point in points) for i in (1, 2, 3, 4)] == [3, 1, 1, 1]
+    assert any(point[5] is not None for point in points)
+    assert stage.board.timeline(None).points(since=points[-1][0] + 1) == []
+
+
+def test_steps_that_are_long_past_are_not_told(stage, monkeypatch):
+    stage.end(stage.begin())
+    later = watching.current_step() + watching.STEPS + 1
+    monkeypatch.setattr(watching, "current_step", lambda: later)
+    assert stage.board.timeline(None).points() == []
+
+
+def test_a_configuration_may_switch_it_off_and_on():
+    ledger = Ledger(readable=False)
+    assert board_of(ledger, wanted=False) is None
+    board = board_of(ledger, wanted=True)
+    assert board_of(ledger, wanted=True, board=board) is board
+    assert ledger.observers == [board]
+    assert board_of(ledger, wanted=False, board=board) is None
+    assert ledger.observers == []
+
+
+def test_an_exchange_that_began_before_anybody_watched_is_let_go():
+    ledger = Ledger(readable=False)
+    record = ledger.open("early", "chat")
+    board = board_of(ledger, wanted=True)
+    ledger.settle(record, disconnected=False)
+    assert board is not None
+    assert board.recent(None) == []
+
+
+# A stream opened
+
+
+async def test_an_opened_stream_tells_both_sides_and_its_end(stage):
+    record = stage.begin("call", api="messages")
+    relay = stage.stream(record, "chat")
+    found = stage.board.tap(1, None)
+    assert found is not None
+    tap, off = found
+    relay.lane.feed(stream_of("chat"))
+    record.whole = True
+    stage.end(record)
+    passed = [one async for one in tap.events]
+    assert "".join(one.came for one in passed) == stream_of("chat").decode()
+    assert "message_stop" in passed[-1].went or "message_stop" in "".join(one.went for one in passed)
+    assert tap.line is not None
+    assert tap.line["ended"] == "complete"
+    off()
+
+
+async def test_an_opened_stream_drops_what_its_viewer_does_not_take_and_says_so(stage):
+    relay = stage.stream(stage.begin())
+    tap, off = stage.board.tap(1, None)
+    comments = b": x\n\n" * (QUEUED + 40)
+    relay.lane.feed(comments)
+    assert tap.lost == 40
+    first = await tap.events.receive()
+    assert (first.came, first.lost) == (": x\n\n", 0)
+    relay.lane.feed(b": late\n\n")
+    assert tap.lost == 0
+    off()
+    told = [one async for one in tap.events]
+    assert (told[-1].came, told[-1].lost) == (": late\n\n", 40)
+
+
+async def test_no_credential_is_shown_not_even_half_of_one(stage):
+    relay = stage.stream(stage.begin())
+    tap, off = stage.board.tap(1, None)
+    relay.lane.feed(b": " + b"x" * (SHOWN - 10) + KEY.encode() + b"\n\n")
+    relay.lane.end(Failed("upstream", f"refused {KEY}"))
+    off()
+    passed = [one async for one in tap.events]
+    assert KEY[:6] not in "".join(one.came + one.went + one.note for one in passed)
+    assert passed[0].sizes[0] > SHOWN >= len(passed[0].came)
+    assert "refused [redacted]" in passed[-1].note
+
+
+async def test_closing_one_view_of_a_stream_leaves_the_other(stage):
+    record = stage.begin()
+    relay = stage.stream(record)
+    lane = relay.lane
+    (one, off_one), (two, off_two) = stage.board.tap(1, None), stage.board.tap(1, None)
+    off_one()
+    relay.lane.feed(b": ping\n\n")
+    stage.end(record)
+    assert [passed async for passed in one.events] == []
+    assert len([passed async for passed in two.events]) == 1
+    off_two()
+    assert relay.lane is lane
+
+
+async def test_what_is_no_stream_in_flight_cannot_be_opened(stage):
+    record = stage.begin()
+    assert stage.board.tap(1, None) is None
+    stage.stream(record)
+    stage.end(record)
+    assert stage.board.tap(1, None) is None
+    assert stage.board.tap(99, None) is None
+
+
+# Who may look
+
+HERE = {"client": ("127.0.0.1", 5000), "server": ("127.0.0.1", 12000)}
+AT_HOME = (("host", "localhost:12000"),)
+OPEN_DOOR = Door(from_mapping({"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o"}]}))
+KEYED_DOOR = Door(
+    from_mapping(
+        {
+            "version": "v0.3.0",
+            "model_providers": [{"model": "openai/gpt-4o"}],
+            "client_keys": [{"name": "me", "key": "of-the-client"}],
+        }
+    )
+)
+UI_KEY = hashlib.sha256(b"of-the-operator").digest()
+
+
+def basic(password: str) -> tuple[str, str]:
+    return "authorization", "Basic " + base64.b64encode(f"anybody:{password}".encode()).decode()
+
+
+def seen_by(headers, scope=HERE, ui_key=None, keys=False):
+    """Whose exchanges a visitor sees, or the status of the refusal."""
+    try:
+        return admit(scope, headers, KEYED_DOOR if keys else OPEN_DOOR, ui_key, keys).client
+    except GatewayError as error:
+        refused = error.failed
+    assert "of-the" not in refused.message
+    return refused.status
+
+
+@pytest.mark.parametrize(
+    ("host", "ends", "more", "status"),
+    [
+        ("localhost:12000", HERE, (), None),
+        ("127.0.0.1", HERE, (), None),
+        ("[::1]:12000", {"client": ("::1", 1), "server": ("::1", 2)}, (), None),
+        ("rebound.example:12000", HERE, (), 403),
+        ("", HERE, (), 403),
+        ("localhost", {**HERE, "client": ("10.0.0.7", 1)}, (), 403),
+        ("localhost", {**HERE, "server": ("10.0.0.8", 1)}, (), 403),
+        ("localhost", {"client": None, "server": None}, (), 403),
+        ("localhost", HERE, (("x-forwarded-for", "10.0.0.7"),), 403),
+        ("localhost", HERE, (("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "cors")), 403),
+        ("localhost", HERE, (("sec-fetch-site", "same-site"), ("sec-fetch-mode", "cors")), 403),
+        ("localhost", HERE, (("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")), None),
+        ("localhost", HERE, (("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "cors")), None),
+    ],
+)
+def test_without_keys_only_this_machine_may_look(host, ends, more, status):
+    assert seen_by((("host", host), *more), ends) == status
+
+
+@pytest.mark.parametrize(
+    ("headers", "ui_key", "keys", "seen"),
+    [
+        ((), UI_KEY, False, 401),
+        ((basic("of-the-operator"),), UI_KEY, False, None),
+        ((("authorization", "Bearer of-the-operator"),), UI_KEY, False, None),
+        ((basic("of-the-client"),), UI_KEY, False, 401),
+        ((("authorization", "Basic !!!"),), UI_KEY, False, 401),
+        ((), None, True, 401),
+        ((basic("of-the-client"),), None, True, "me"),
+        ((("x-api-key", "of-the-client"),), None, True, "me"),
+        ((basic("of-nobody"),), None, True, 401),
+        ((basic("of-the-operator"),), UI_KEY, True, None),
+        ((basic("of-the-client"),), UI_KEY, True, "me"),
+    ],
+)
+def test_with_keys_everybody_needs_one_and_clients_see_their_own(headers, ui_key, keys, seen):
+    assert seen_by((*AT_HOME, *headers), ui_key=ui_key, keys=keys) == seen
+
+
+def test_a_browser_is_asked_for_the_key():
+    with pytest.raises(GatewayError) as refused:
+        admit(HERE, AT_HOME, OPEN_DOOR, UI_KEY, False)
+    assert dict(refused.value.failed.headers)["www-authenticate"].startswith("Basic ")
