@@ -20,6 +20,10 @@ soak *ARGS:
 state *ARGS:
     .venv/bin/python tests/state_bench.py {{ARGS}}
 
+# real programs through the gateway to each upstream API, e.g. `just clients claude codex`
+clients *ARGS:
+    .venv/bin/python tests/clients/run.py {{ARGS}}
+
 # everything that has to be green
 ci:
     .ci/run

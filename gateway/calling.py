@@ -50,6 +50,8 @@ class Calling:
         self.secrets: Secrets = secrets_of(target, asked.credential)
         self.passed: Headers = ()
         self.method = "POST"
+        self.once = False
+        """The request goes as it is, or not at all: there is no second try, and no other form of its answer."""
         self.recording: Recording | None = None
         self.passing: tuple[Failed | None, bytes] = (None, b"")
         """The provider's error as it was told, and its body as it can go out."""
@@ -74,7 +76,7 @@ class Calling:
                 break
             except GatewayError as error:
                 tries += 1
-                if tries > MOST or not self._put_again(error.failed):
+                if self.once or tries > MOST or not self._put_again(error.failed):
                     raise
         if more := self.prepared.left.paths[len(known) :]:
             self._service.learned.add(Spoken.to(self.target, self._asked), more)

@@ -49,7 +49,8 @@ class Client:
     it takes its settings from its file alone), without the variables in ``without``, and before ARGS with ``each``, a
     flag that sets one value of the file, or ``whole``, one that takes all of it. ``{file}`` in ``environment`` is the
     whole file. ``snippet`` is a program in ``language``; ``then`` are commands to go on with; ``notes`` are sentences
-    for its page."""
+    for its page, and ``troubles`` what it says to a person when something is wrong: the cause, its words, and what it
+    does first."""
 
     name: str
     title: str
@@ -65,6 +66,7 @@ class Client:
     snippet: str = ""
     then: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    troubles: tuple[tuple[str, str, str], ...] = ()
 
 
 @attrs.frozen
@@ -134,6 +136,60 @@ _ENV_FILE_NOTE = (
 _PYTHON_NOTE = _ENV_FILE_NOTE.format(loads="load the file with python-dotenv or `uv run --env-file .env`")
 _NODE_NOTE = _ENV_FILE_NOTE.format(loads="load the file with `node --env-file=.env`")
 
+_CLAUDE_TROUBLES = (
+    (
+        "no key of the gateway, or a wrong one",
+        "Failed to authenticate. API Error: 401 the key is none of this gateway's: check it for spaces and missing "
+        "characters, or ask who runs the gateway",
+        "stops at once",
+    ),
+    (
+        "no such model",
+        "There's an issue with the selected model (NAME). It may not exist or you may not have access to it.",
+        "tries once more without streaming",
+    ),
+    (
+        "the provider is down",
+        "API Error: 502 could not connect to the provider: it refused the connection. This is a server-side issue, "
+        "usually temporary — try again in a moment. If it persists, check your inference gateway (127.0.0.1:12000).",
+        "tries again for about three minutes; `CLAUDE_CODE_MAX_RETRIES=2` makes that less",
+    ),
+    (
+        "the conversation is too long for the model",
+        "Prompt is too long",
+        "compacts the conversation, if there is one, and goes on",
+    ),
+    (
+        "the provider limits the rate",
+        "API Error: Request rejected (429) · the provider's own words",
+        "waits as long as the provider says, and tries again",
+    ),
+)
+_CODEX_TROUBLES = (
+    (
+        "no key of the gateway, or a wrong one",
+        "unexpected status 401 Unauthorized: a key of this gateway is required: send it as Authorization: Bearer, …",
+        "tries for about 15 seconds",
+    ),
+    ("no such model", "model 'NAME' is not configured here; GET /v1/models lists the models", "stops at once"),
+    (
+        "the provider is down",
+        "unexpected status 502 Bad Gateway: could not connect to the provider: it refused the connection",
+        "tries for about 30 seconds, over its websocket and then over HTTP",
+    ),
+    (
+        "the conversation is too long for the model",
+        "Codex ran out of room in the model's context window. Start a new thread or clear earlier history before "
+        "retrying.",
+        "stops at once",
+    ),
+    (
+        "the provider limits the rate",
+        "exceeded retry limit, last status: 429 Too Many Requests",
+        "tries again, after what the provider says if it says so",
+    ),
+)
+
 _ROWS = (
     Client(
         "claude", "Claude Code", "Messages",
@@ -155,6 +211,7 @@ _ROWS = (
             "`CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1` beside these, if you wish, leaves out what it asks of other "
             "hosts, and the request for a title.",
         ),
+        troubles=_CLAUDE_TROUBLES,
     ),
     Client(
         "codex", "Codex", "Responses",
@@ -176,6 +233,7 @@ _ROWS = (
         notes=(
             "Where the config says `websocket: false`, leave `supports_websockets` out; Codex goes on over HTTP.",
         ),
+        troubles=_CODEX_TROUBLES,
     ),
     Client(
         "opencode", "OpenCode", "Chat",

@@ -21,6 +21,7 @@ from gateway.app import create_app, open_service
 from gateway.commands import load_or_explain
 from gateway.config import Config, ConfigError, from_mapping, load
 from gateway.logs import Log, LogFormat
+from gateway.metrics import tell_reload
 from gateway.mock import MODELS, create_mock
 from gateway.recorded import Folder
 from gateway.reload import Copies, Original, Served
@@ -189,6 +190,11 @@ async def _serve(
         log.follow(config)
         return config
 
+    def reload() -> None:
+        good = served.reload(following)
+        if alone and service.metrics is not None:
+            service.metrics.reloaded(good)
+
     _settle_memory()
     await serve(
         served,
@@ -198,7 +204,7 @@ async def _serve(
         drain_delay=config.drain_delay,
         write_timeout=config.write_timeout,
         ready=announce,
-        reload=partial(served.reload, following),
+        reload=reload,
     )
 
 
@@ -212,7 +218,14 @@ def _supervise(
         _settle_memory()
         drain = config.drain + config.drain_delay
         command = [*_worker(config, options), "--copies", str(copies.folder)]
-        reload = Original(config, config.path, copies, os.environ).reload
+        original = Original(config, config.path, copies, os.environ)
+
+        def reload() -> bool:
+            good = original.reload()
+            if metrics.folder is not None:
+                tell_reload(metrics.folder, good)
+            return good
+
         return trio.run(
             supervise, command, sockets, workers, drain, {**env, **metrics.env}, reload, announce, metrics.gone
         )

@@ -6,14 +6,15 @@ import attrs
 import msgspec
 from quart import Response
 
-from gateway.calling import Calling
 from gateway.exchange import JSON_HEADERS, Exchange
 from gateway.incoming import Incoming
 from gateway.outgoing import translated
+from gateway.routing import Target
 from providers.responses import compacted, compaction_of, compaction_request
 from providers.responses.ids import own_id
 from streams.errors import GatewayError
 
+CONTINUES = ("previous_response_id", "conversation")
 UNKNOWN = (404, 405, 501)  # how a server says that it has no such path
 
 
@@ -22,20 +23,20 @@ async def compact(exchange: Exchange, body: bytes) -> Response:
     try:
         incoming, target = await exchange.read(body)
         incoming = attrs.evolve(incoming, stream=False)
-        calling = exchange.call(incoming, target)
-        if target.lane == "byte" and (response := await _native(exchange, calling)) is not None:
+        if target.lane == "byte" and (response := await _native(exchange, incoming, target)) is not None:
             return response
-        return await _summarised(exchange, incoming, calling)
+        return await _summarised(exchange, incoming, target)
     except GatewayError as error:
         return exchange.refuse(error.failed)
 
 
-async def _native(exchange: Exchange, calling: Calling) -> Response | None:
+async def _native(exchange: Exchange, incoming: Incoming, target: Target) -> Response | None:
     """The provider's own answer, ``None`` if it has none."""
+    calling = exchange.call(incoming, target)
     try:
         response, body = await calling.fetch("/compact")
     except GatewayError as error:
-        if error.failed.status in UNKNOWN:
+        if error.failed.status in UNKNOWN and not _refers(incoming):
             return None
         raise
     calling.hear(response)
@@ -43,10 +44,17 @@ async def _native(exchange: Exchange, calling: Calling) -> Response | None:
     return exchange.respond(calling.redact(body), 200, (*JSON_HEADERS, *calling.passed))
 
 
-async def _summarised(exchange: Exchange, incoming: Incoming, calling: Calling) -> Response:
+def _refers(incoming: Incoming) -> bool:
+    """Whether the conversation is with the provider: a summary of the rest would be taken for one of it all."""
+    named = (incoming.members.get(name, b"null") for name in CONTINUES)
+    return any(bytes(raw) != b"null" for raw in named) or b'"item_reference"' in incoming.body
+
+
+async def _summarised(exchange: Exchange, incoming: Incoming, target: Target) -> Response:
     """Raises ``GatewayError``: 502 if the model gives no whole summary."""
-    exchange.record.lane = "hub"
-    calling.prepared = translated(compaction_request(incoming.call), calling.target)
+    target = attrs.evolve(target, lane="hub")
+    prepared = translated(compaction_request(incoming.call), target, exchange.learned(target))
+    calling = exchange.call(incoming, target, prepared)
     answer = exchange.fold(calling, *await calling.fetch()).answer()
     told = compacted(own_id("resp_"), int(time.time()), compaction_of(answer), answer.usage)
     exchange.record.reason, exchange.record.whole = answer.end.reason, True

@@ -101,6 +101,10 @@ class Door:
         if not self.allows(client, asked, entry, model):
             message = f"the key {client!r} may not use model {asked!r}; GET /v1/models lists those that it may"
             raise GatewayError("permission", message, param="model", headers=(("x-should-retry", "false"),))
+        self.check_credential(entry, credential)
+
+    def check_credential(self, entry: Entry, credential: str | None) -> None:
+        """Raises ``GatewayError`` (401) where ``entry`` would pass a key of this gateway on to its provider."""
         if entry.passthrough_auth and credential and self._holder(credential) is not None:
             raise _unauthorized(_WRONG_PLACE)
 

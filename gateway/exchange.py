@@ -17,7 +17,7 @@ import trio
 from quart import Response
 
 from gateway.calling import Calling, is_shut_down, is_stream
-from gateway.errors import FULL, MISTAKE
+from gateway.errors import MISTAKE
 from gateway.headers import Headers, dropped_header, header_safe
 from gateway.incoming import Incoming, read_incoming
 from gateway.lanes import ByteLane, HubLane, Lane, WholeLane
@@ -111,8 +111,6 @@ class Exchange:
 
         background = self._service.background
         assert background is not None, "a turn is kept in the background only where there is a store"
-        if self._service.lifecycle.in_flight + background.running > self._service.limits.in_flight:
-            raise GatewayError.of(FULL)
         nursery, owner = self._scope.nursery, self._memory.owner
         begun = await background.start(Run(owner, turn, self._reply(incoming, calling), self.record, go_on))
         self.record.outlives = True
@@ -148,8 +146,7 @@ class Exchange:
         ``GatewayError`` (400) for what the provider cannot honour or, in strict mode, cannot be told."""
         self.record.asked_size, self.record.lane = incoming.size, target.lane
         if prepared is None:
-            refused = self._service.learned.of(Spoken.to(target, self._asked))
-            prepared = prepare(incoming, target, Left(paths=refused))
+            prepared = prepare(incoming, target, self.learned(target))
         wish = self._asked.header("x-trigate-strict")
         strict = self._service.strict if wish is None else wish in ("1", "true")
         self._calling = Calling(self._service, self._asked, self.record, incoming, target, prepared, strict)
@@ -157,6 +154,10 @@ class Exchange:
         if strict:
             refuse_losses(prepared.outgoing, target)
         return self._calling
+
+    def learned(self, target: Target) -> Left:
+        """What is to be left out of a request to ``target``, because it has refused it before."""
+        return Left(paths=self._service.learned.of(Spoken.to(target, self._asked)))
 
     def refuse(self, failed: Failed) -> Response:
         """An error response in the client's shape; the upstream's own body where it fits as it is."""
@@ -227,6 +228,8 @@ class Exchange:
 
         def opened(response: UpstreamResponse) -> None:
             if not is_stream(response):
+                if calling.once:
+                    raise GatewayError("upstream", "the provider gave no stream: ask for it without stream=true")
                 change_lane(relay, self._whole_lane(incoming, calling))
             calling.hear(response)
 
@@ -244,7 +247,7 @@ class Exchange:
         """What the client reads: the relay itself, or a channel where the stream is more than what the client reads of
         it, because it is kept or goes on without the client. Its tasks are started."""
         nursery = self._scope.nursery
-        if self._keeping is None and target.entry.on_disconnect == "cancel":
+        if self._keeping is None and not self._finishes(target):
             start(nursery)
             return IteratedBody(relay)
         to_client, writes = trio.open_memory_channel[bytes](WRITES_QUEUED)
@@ -253,7 +256,7 @@ class Exchange:
             start(nursery)
             nursery.start_soon(relay.forward, to_client)
 
-        if target.entry.on_disconnect == "finish":
+        if self._finishes(target):
             nursery.start_soon(self._finish, target, relay, start_apart, writes.clone())
         else:
             start_apart(nursery)
@@ -292,8 +295,10 @@ class Exchange:
         limit, target = self._service.limits.event, calling.target
         if target.lane == "byte":
             return ByteLane(self._codec, calling.told, calling.redact, limit)
-        writer = self._writer(incoming, calling)
-        return HubLane(CODECS[target.api].reader(), writer, calling.told, limit, calling.prepared.names)
+        writer, most = self._writer(incoming, calling), None
+        if self._api == "responses" or self._keeping is not None:
+            most = self._service.limits.answer  # such a stream is held until its end, which repeats it
+        return HubLane(CODECS[target.api].reader(), writer, calling.told, limit, calling.prepared.names, most)
 
     def _whole_lane(self, incoming: Incoming, calling: Calling) -> Lane:
         """For a provider that answers whole though a stream was asked for."""
@@ -315,10 +320,15 @@ class Exchange:
 
     def _outliving(self, target: Target, left: Callable[[], object]) -> contextlib.AbstractContextManager[None]:
         """A block that goes on for a while without the client, where the provider's ``on_disconnect`` wants that."""
-        if target.entry.on_disconnect == "cancel":
+        if not self._finishes(target):
             return contextlib.nullcontext()
         total = target.entry.timeouts.total
         return outliving(self._scope.nursery, PATIENCE if total is None else total + GRACE, left)
+
+    def _finishes(self, target: Target) -> bool:
+        """Whether the answer is read to its end though nobody reads it. A turn in the background has no client that
+        could leave: what cancels it means it."""
+        return target.entry.on_disconnect == "finish" and not self.record.outlives
 
     def _abandon(self) -> None:
         self.record.abandoned = True

@@ -4,6 +4,7 @@ The byte lane forwards the provider's events untouched and reads along; the hub 
 Both hand out whole events only, so pings and error events always fall on an event boundary.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeAlias, assert_never
 
@@ -93,9 +94,17 @@ class HubLane:
     """The APIs differ, or the form does: read, then written anew."""
 
     def __init__(
-        self, reader: Reader, writer: Writer, told: Told, event_limit: int, names: Mapping[str, str] = NO_NAMES
+        self,
+        reader: Reader,
+        writer: Writer,
+        told: Told,
+        event_limit: int,
+        names: Mapping[str, str] = NO_NAMES,
+        most: int | None = None,
     ) -> None:
+        """``most``: characters that the answer may have, ``None`` where nobody holds it."""
         self.seen = Seen()
+        self._most = math.inf if most is None else most
         self._names = names
         self._splitter = sse.Splitter(event_limit)
         self._reader = reader
@@ -126,6 +135,8 @@ class HubLane:
             event = self._told(event)
         data = self._writer.send(restored(event, self._names))
         self.seen.see(event)
+        if self.seen.said > self._most and not self.seen.over:
+            return data + self._write(too_large(int(self._most)))
         return data
 
 

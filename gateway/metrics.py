@@ -21,8 +21,8 @@ import gateway
 from gateway.buckets import GAPS, Buckets
 from gateway.config import Config
 from gateway.ledger import Record
-from gateway.shared_metrics import FOLDER, whole
-from gateway.upstream import PoolStats
+from gateway.pool import PoolStats
+from gateway.shared_metrics import FOLDER, add_to_file, whole
 from streams.events import APIS
 from streams.events import Kind as ErrorKind
 
@@ -114,6 +114,9 @@ MEMORY = Row("trigate_memory_bytes", "sum", "Resident memory of the workers.")
 CPU = Row("trigate_cpu_seconds_total", "counter", "Processor time of the workers.")
 WORKERS = Row("trigate_workers", "sum", "Worker processes.")
 DRAINING = Row("trigate_draining", "sum", "Those of them that take no more requests and finish what they have.")
+RELOADS = Row(
+    "trigate_config_reloads_total", "counter", "Configurations taken over, or refused, since the start.", ("result",)
+)
 SPANS = Row(
     "trigate_spans_dropped_total", "counter", "Spans that were not exported: the queue was full, or nobody took them."
 )
@@ -121,7 +124,8 @@ BUILD = Row("trigate_build_info", "greatest", "1, with the version.", ("version"
 
 ROWS: Final = (
     EXCHANGES, IN_FLIGHT, FIRST_BYTE, FIRST_TOKEN, SILENCE, DURATION, TOKENS, ESTIMATED, DROPS, UPSTREAM_ERRORS,
-    DISCONNECTS, ATTEMPTS, RETRIES, POOL, QUEUED, CONNECTIONS, BACKGROUND, LAG, MEMORY, CPU, WORKERS, DRAINING, SPANS,
+    DISCONNECTS, ATTEMPTS, RETRIES, POOL, QUEUED, CONNECTIONS, BACKGROUND, LAG, MEMORY, CPU, WORKERS, DRAINING, RELOADS,
+    SPANS,
     BUILD,
 )  # fmt: skip
 
@@ -138,6 +142,7 @@ LABELS: Final[Mapping[str, str]] = {
     "error": "what was wrong: " + ", ".join(f"`{kind}`" for kind in get_args(ErrorKind)),
     "phase": "`waiting`: before the first byte, `answering`: after it",
     "state": "`active`, `idle`",
+    "result": "`accepted`, `refused`: all stays as it was, and the log says why",
     "version": "trigate's",
 }
 
@@ -158,6 +163,8 @@ class Metrics:
         self.gaps = Buckets(GAPS)
         self.set(WORKERS, 1)
         self.set(BUILD, 1, gateway.__version__)
+        for good in (True, False):
+            self.add(RELOADS, _result(good), by=0)
 
     def know(self, config: Config) -> None:
         """The names in ``config`` are values of labels from now on."""
@@ -173,6 +180,10 @@ class Metrics:
                 self.add(DROPS, api, provider, by=0)
             for phase in ("waiting", "answering"):
                 self.add(DISCONNECTS, api, phase, by=0)
+
+    def reloaded(self, good: bool) -> None:
+        """The configuration was read anew."""
+        self.add(RELOADS, _result(good))
 
     def add(self, row: Row, *labels: str, by: float = 1) -> None:
         """``row`` is a counter."""
@@ -299,6 +310,19 @@ def resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
+
+
+def _result(good: bool) -> str:
+    return "accepted" if good else "refused"
+
+
+def tell_reload(folder: Path, good: bool) -> None:
+    """``Metrics.reloaded`` of a supervisor, which judges for its workers and has no numbers of its own."""
+    from prometheus_client.mmap_dict import mmap_key
+
+    name, labels = RELOADS.name, list(RELOADS.labels)
+    key = mmap_key(name.removesuffix("_total"), name, labels, [_result(good)], RELOADS.meaning)
+    add_to_file(folder, "counter_supervisor.db", {key: 1})
 
 
 def open_metrics(config: Config) -> Metrics | None:

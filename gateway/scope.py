@@ -9,9 +9,9 @@ import contextlib
 import logging
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
-from typing import Final, cast
+from typing import Final, TypeAlias, cast
 from urllib.parse import urlsplit
 
 import quart
@@ -24,6 +24,8 @@ from quart.wrappers.response import DataBody, ResponseBody
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from werkzeug.datastructures import Headers
+
+from streams.errors import GatewayError
 
 log = logging.getLogger("trigate.scope")
 
@@ -54,6 +56,8 @@ class Scope:
         self.id = request_id
         self.left = False
         self.complete = False
+        self.ending = False
+        """The last of the answer is being given to the kernel: what the server says of the client now is no leaving."""
         self._callbacks: list[Callable[[bool], object]] = []
 
     def on_close(self, callback: Callable[[bool], object]) -> None:
@@ -83,6 +87,73 @@ class Scope:
                 callback(self.left)
             except Exception:  # the border: a mistake in settling one request must not end the connection
                 log.exception("request %s: a callback failed while the request was closed", self.id)
+
+
+class Arrival:
+    """A request that a route of ``bypass`` answers, as the server hands it over."""
+
+    def __init__(self, scope: Scope, asgi: HTTPScope, receive: ASGIReceiveCallable, most: int, seconds: float) -> None:
+        self.scope = scope
+        self.headers = tuple(
+            (name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in asgi["headers"]
+        )
+        self.query = asgi["query_string"].decode("latin-1")
+        self._receive = receive
+        self._most = most
+        self._seconds = seconds
+        self._listening = False
+
+    async def read(self) -> bytes:
+        """The whole body. Raises ``GatewayError`` (413, 408). The client leaving cancels it."""
+        length = dict(self.headers).get("content-length", "")
+        if length.isdecimal() and int(length) > self._most:
+            raise self._too_large()
+        with trio.move_on_after(self._seconds):
+            body = await self._whole()
+            self.listen()
+            return body
+        raise GatewayError("invalid_request", "the request body did not arrive in time", status=408)
+
+    async def _whole(self) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while (message := await self._receive())["type"] == "http.request":
+            part = message.get("body", b"")
+            size += len(part)
+            if size > self._most:
+                raise self._too_large()
+            parts.append(part)
+            if not message.get("more_body", False):
+                return b"".join(parts)
+        self._left()
+        return await trio.sleep_forever()
+
+    def listen(self) -> None:
+        """The client leaving cancels the request from now on: a disconnect comes behind the body."""
+        if not self._listening:
+            self._listening = True
+            self.scope.nursery.start_soon(self._listen)
+
+    async def _listen(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._left()
+
+    def _left(self) -> None:
+        self.scope.left = self.scope.left or not self.scope.ending
+        self.scope.nursery.cancel_scope.cancel()
+
+    def _too_large(self) -> GatewayError:
+        return GatewayError("too_large", f"the request body is larger than the limit of {self._most} bytes")
+
+
+Answering: TypeAlias = Callable[[Arrival], Awaitable[Response]]
+
+
+def bypass(app: Quart, path: str, answer: Answering) -> None:
+    """Answer ``POST path`` with ``answer`` and without Quart's routing, contexts and hooks, which cost as much as all
+    that is done for a small request. It must raise nothing; ``request`` and ``g`` are not there."""
+    app.extensions.setdefault(KEY, {})[path] = answer
 
 
 class Truncated(Exception):
@@ -162,12 +233,15 @@ class RequestScope(TrioASGIHTTPConnection):
     def __init__(self, app: Quart, scope: HTTPScope) -> None:
         super().__init__(app, scope)
         self._published: Scope | None = None
-        self._ending = False
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        self.scope["path"] = _origin_path(self.scope["path"])
+        self.scope["path"] = path = _origin_path(self.scope["path"])
+        answer = self.app.extensions.get(KEY, {}).get(path) if self.scope["method"] == "POST" else None
         try:
-            await super().__call__(receive, send)
+            if answer is None:
+                await super().__call__(receive, send)
+            else:
+                await self._answer(answer, receive, send)
         finally:
             # The one place that always runs, and after every task of the request: the response body's own
             # `__aexit__` and generators' `finally` do not when the client leaves early.
@@ -179,7 +253,7 @@ class RequestScope(TrioASGIHTTPConnection):
     ) -> None:
         await ASGIHTTPConnection.handle_messages(self, request, receive)
         # The server sends its "disconnect" also after a complete answer, in the middle of the last send.
-        if self._published is not None and not self._ending:
+        if self._published is not None and not self._published.ending:
             self._published.left = True
         nursery.cancel_scope.cancel()
 
@@ -189,13 +263,26 @@ class RequestScope(TrioASGIHTTPConnection):
         """Without quart's RESPONSE_TIMEOUT, which cuts long streams in silence: timeouts belong to the exchange."""
         self._published = Scope(nursery, _request_id(self.scope))
         request.scope[KEY] = self._published  # type: ignore[typeddict-unknown-key]
+        await self._respond(self._published, send, await self.app.handle_request(request))
+
+    async def _answer(self, answer: Answering, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        async with trio.open_nursery() as nursery:
+            self._published = Scope(nursery, _request_id(self.scope))
+            config = self.app.config
+            limits = config["MAX_CONTENT_LENGTH"], config["BODY_TIMEOUT"]
+            arrival = Arrival(self._published, self.scope, receive, *limits)
+            response = await answer(arrival)
+            arrival.listen()
+            await self._respond(self._published, send, response)
+
+    async def _respond(self, published: Scope, send: ASGISendCallable, response: ResponseTypes) -> None:
+        """Send ``response``, and end the request."""
         try:
-            response = await self.app.handle_request(request)
-            await self._send_response(partial(self._send, self._published, send), response)
+            await self._send_response(partial(self._send, published, send), response)
         except Truncated:
             # To return without the last message is the ASGI way to cut: the server closes without the end chunk.
-            log.warning("request %s: the answer was cut, the connection closes without its end", self._published.id)
-        nursery.cancel_scope.cancel()
+            log.warning("request %s: the answer was cut, the connection closes without its end", published.id)
+        published.nursery.cancel_scope.cancel()
 
     async def _send_response(self, send: ASGISendCallable, response: ResponseTypes) -> None:
         """A body that is at hand goes out with the end in one message: quart takes two, each a write and a wake-up."""
@@ -214,7 +301,7 @@ class RequestScope(TrioASGIHTTPConnection):
         # A task that crashes closes its channels on the way out, which looks like a good end to the body: the nursery
         # is cancelled by then, and the shield below must not hide it.
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._ending = True
+        published.ending = True
         # The server answers the last message with a disconnect, which cancels this task; unless the send is shielded
         # Hypercorn does not get to re-arm the keep-alive timer, and idle connections stay for ever.
         with trio.CancelScope(shield=True):

@@ -45,3 +45,9 @@ class Service:
     metrics: Metrics | None = None
     tracing: Tracing | None = None
     replaced: trio.Event = attrs.field(factory=trio.Event)
+
+    @property
+    def full(self) -> bool:
+        """Whether one request more than ``limits.in_flight`` is here, turns in the background included."""
+        behind = 0 if self.background is None else self.background.running
+        return self.lifecycle.in_flight + behind > self.limits.in_flight

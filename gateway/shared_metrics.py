@@ -25,8 +25,12 @@ class Shared:
     """What a supervisor adds to its workers' environment, and what it calls with the process id of one that has
     ended."""
 
-    env: Mapping[str, str] = attrs.field(factory=dict)
+    folder: Path | None = None
     gone: Callable[[int], object] = lambda _: None
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        return {} if self.folder is None else {FOLDER: str(self.folder)}
 
 
 @contextlib.contextmanager
@@ -43,7 +47,7 @@ def shared_metrics(config: Config) -> Iterator[Shared]:
         return
     with directory as path:
         folder = Path(path)
-        yield Shared({FOLDER: path}, lambda pid: _gone(folder, pid))
+        yield Shared(folder, lambda pid: _gone(folder, pid))
 
 
 def _gone(folder: Path, pid: int) -> None:
@@ -63,16 +67,27 @@ def bury(folder: Path, pid: int) -> None:
         mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
         for kind in ("counter", "histogram"):
             file = folder / f"{kind}_{pid}.db"
-            if not file.exists():
-                continue
-            all_dead = MmapedDict(str(folder / f"{kind}_dead.db"))  # type: ignore[no-untyped-call]
-            try:
-                for key, value, *_ in list(MmapedDict.read_all_values_from_file(str(file))):  # type: ignore[no-untyped-call]
-                    before, _ = all_dead.read_value(key)  # type: ignore[no-untyped-call]
-                    all_dead.write_value(key, before + value, 0.0)  # type: ignore[no-untyped-call]
-            finally:
-                all_dead.close()  # type: ignore[no-untyped-call]
-            file.unlink()
+            if file.exists():
+                counted = MmapedDict.read_all_values_from_file(str(file))  # type: ignore[no-untyped-call]
+                _add(folder / f"{kind}_dead.db", {key: value for key, value, *_ in counted})
+                file.unlink()
+
+
+def add_to_file(folder: Path, name: str, numbers: Mapping[str, float]) -> None:
+    """Add to the counters in a file of nobody else's, by the client library's keys."""
+    with _locked(folder, fcntl.LOCK_EX):
+        _add(folder / name, numbers)
+
+
+def _add(file: Path, numbers: Mapping[str, float]) -> None:
+    from prometheus_client.mmap_dict import MmapedDict
+
+    known = MmapedDict(str(file))  # type: ignore[no-untyped-call]
+    try:
+        for key, value in numbers.items():
+            known.write_value(key, known.read_value(key)[0] + value, 0.0)  # type: ignore[no-untyped-call]
+    finally:
+        known.close()  # type: ignore[no-untyped-call]
 
 
 @contextlib.contextmanager

@@ -166,13 +166,15 @@ def _provider(settings: Settings, dropped: Callable[[int], object]) -> "TracerPr
     sampler = None if share is None else ParentBased(TraceIdRatioBased(share))  # else as the environment says
     provider = TracerProvider(sampler, named.merge(OTELResourceDetector().detect()), shutdown_on_exit=False)
     url = None if settings.endpoint is None else f"{settings.endpoint.rstrip('/')}/v1/traces"
-    provider.add_span_processor(_queue(OTLPSpanExporter(url), dropped))
+    provider.add_span_processor(bounded(OTLPSpanExporter(url), dropped))
     for noisy in ("opentelemetry.exporter", "opentelemetry.sdk"):  # a line for every batch of a collector that is away
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     return provider
 
 
-def _queue(exporter: "SpanExporter", dropped: Callable[[int], object]) -> Any:
+def bounded(exporter: "SpanExporter", dropped: Callable[[int], object]) -> Any:
+    """A processor of spans that gives them to ``exporter`` in its own thread; ``dropped`` hears, in either thread, how
+    many have gone unsent."""
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
     class Counted(SpanExporter):

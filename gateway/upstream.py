@@ -1,8 +1,10 @@
-"""The HTTP client towards providers. This module, ``http11.py`` and ``network.py`` know httpx2 and httpcore2, no other.
+"""The HTTP client towards providers. With ``pool.py``, ``http11.py`` and ``network.py`` it alone knows httpx2 and
+httpcore2.
 
-httpcore2's pool is used, with connections of our own where no proxy is between. httpx2's client over it would keep
-cookies (one tenant's ``set-cookie`` goes out with the next tenant's request), follow redirects, add headers, and costs
-more per request. From httpx2 come only the parsing of URLs, of proxy variables, and the decompression.
+The pool and its connections are ours; httpcore2's are used where a proxy is between, and its names for what goes wrong
+everywhere. httpx2's client would keep cookies (one tenant's ``set-cookie`` goes out with the next tenant's request),
+follow redirects, add headers, and costs more per request. From httpx2 come only the parsing of URLs and of proxy
+variables, and the decompression.
 
 HTTP/1.1 only: httpcore2 does not reset an HTTP/2 stream that is dropped, so the provider would go on generating.
 There are no timeouts on reads and writes here: those are the caller's cancel scopes, whose deadline can move.
@@ -11,7 +13,7 @@ There are no timeouts on reads and writes here: those are the caller's cancel sc
 import re
 import ssl
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from operator import itemgetter
 from pathlib import Path
@@ -24,8 +26,9 @@ import trio
 from httpx2._decoders import SUPPORTED_DECODERS, MultiDecoder
 from httpx2._utils import URLPattern, get_environment_proxies
 
-from gateway.http11 import Body, Connection
+from gateway.http11 import Answer, Readable, Request
 from gateway.network import Backend, Refusal, StaleConnection, TlsFailure, UnknownHost
+from gateway.pool import IDLE_SECONDS, MAX_IDLE, Pool, PoolStats
 from streams.errors import GatewayError
 from streams.events import Kind
 
@@ -33,11 +36,6 @@ Cause: TypeAlias = Literal[
     "refused", "dns", "tls", "connect", "connect_timeout", "pool_timeout", "proxy", "cut", "encoding", "too_large",
     "config",
 ]  # fmt: skip
-
-# An idle connection is probed with one system call per request that comes or goes, so their number is bounded; and
-# load balancers in front of providers drop them after a minute or less.
-MAX_IDLE = 64
-IDLE_SECONDS = 30.0
 
 # RFC 9110 sections 5.1 and 5.5. The check stands before h11's own, whose message quotes the value: maybe a credential.
 _FIELD_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
@@ -73,16 +71,6 @@ class UpstreamRequest:
     connected: Callable[[], object] | None = attrs.field(default=None, repr=False, eq=False)
 
 
-@attrs.frozen
-class PoolStats:
-    """Connections at this moment, and requests that wait for one. ``active`` includes those being made."""
-
-    connections: int = 0
-    idle: int = 0
-    active: int = 0
-    queued: int = 0
-
-
 class UpstreamResponse(trio.abc.AsyncResource):
     """The head of a provider's answer, and its body as it comes. One task at a time may use it.
 
@@ -90,27 +78,19 @@ class UpstreamResponse(trio.abc.AsyncResource):
     place in the pool. The end of the body, a failure and a cancellation while reading close it too.
     """
 
-    def __init__(self, response: httpcore2.Response, attempts: int) -> None:
+    def __init__(self, answer: Answer, attempts: int) -> None:
         self._closed = self._whole = False
-        self._response = response
-        self._generators: list[AsyncGenerator[bytes, None]] = []
-        self.status = response.status
+        self._body = answer.body
+        self._read = answer.body.read
+        self._decoding: AsyncGenerator[bytes, None] | None = None
+        self.status = answer.status
         self.attempts = attempts  # 2 if the first went to a pooled connection that was dead
-        headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers)
-        codings = _codings(headers)
-        self._read = self._reading(response, codings)
-        if codings:
+        headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in answer.headers)
+        if codings := _codings(headers):
+            self._decoding = _decoded(answer.body, codings)
+            self._read = partial(anext, self._decoding, b"")
             headers = tuple(pair for pair in headers if pair[0] not in ("content-encoding", "content-length"))
         self.headers: tuple[tuple[str, str], ...] = headers
-
-    def _reading(self, response: httpcore2.Response, codings: Sequence[str]) -> Callable[[], Awaitable[bytes]]:
-        """What gives the next piece of the body, ``b""`` at its end."""
-        body: Body | None = response.extensions.get("body")
-        if body is not None and not codings:
-            return body.read
-        raw = cast("AsyncGenerator[bytes, None]", aiter(cast("AsyncIterator[bytes]", response.stream)))
-        self._generators = [_decoded(raw, codings), raw] if codings else [raw]
-        return partial(anext, self._generators[0], b"")
 
     def header(self, name: str) -> str | None:
         """The first value of the header ``name`` (lower case)."""
@@ -160,11 +140,11 @@ class UpstreamResponse(trio.abc.AsyncResource):
             return
         self._closed = True
         # A response that is not closed holds its place in the pool for ever: the pool refers to it, so no garbage
-        # collection frees it. The generators first, so that none is left for the collector to warn of.
-        with trio.CancelScope(shield=True):
-            for generator in self._generators:
-                await generator.aclose()
-            await self._response.aclose()
+        # collection frees it.
+        if self._decoding is not None:
+            with trio.CancelScope(shield=True):
+                await self._decoding.aclose()
+        await self._body.aclose()
 
     def __del__(self) -> None:
         if not self._closed:
@@ -195,7 +175,7 @@ class Upstream(trio.abc.AsyncResource):
         proxies = get_environment_proxies() if trust_env else {}
         # The most specific pattern first; None is an entry of NO_PROXY.
         self._proxies = sorted(((URLPattern(key), url) for key, url in proxies.items()), key=itemgetter(0))
-        self._pools: dict[tuple[str, str | None], _Pool] = {}
+        self._pools: dict[tuple[str, str | None], _AnyPool] = {}
         self._roots: ssl.SSLContext | None = None
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
@@ -206,12 +186,10 @@ class Upstream(trio.abc.AsyncResource):
         """
         address = _address(request.url)
         headers = _wire_headers(request, address.host)
-        timeout = {"connect": request.connect_timeout, "pool": self._pool_timeout}
-        limits = {"timeout": timeout, "connected": request.connected}
-        wire = httpcore2.Request(request.method, address.url, headers=headers, content=request.body, extensions=limits)
+        wire = Request(address.origin, request.method.encode("ascii"), address.url, headers, request.body)
         pool = await self._pool_for(address.parsed)
         try:
-            return await _answer(pool, wire)
+            return await _answer(pool, wire, request)
         except TRANSPORT_ERRORS as error:
             raise _failure(error) from error
 
@@ -225,21 +203,15 @@ class Upstream(trio.abc.AsyncResource):
         for pool in self._pools.values():
             await pool.aclose()
 
-    async def _pool_for(self, url: httpx2.URL) -> "_Pool":
+    async def _pool_for(self, url: httpx2.URL) -> "_AnyPool":
         proxy_url = next((proxy for pattern, proxy in self._proxies if pattern.matches(url)), None)
         key = (url.scheme, proxy_url)
         if key not in self._pools:
             proxy = _parsed_proxy(proxy_url) if proxy_url else None
             # Loading the roots takes about 20 ms; plain HTTP never needs them.
             roots = await self._tls_roots() if "https" in (url.scheme, proxy and proxy.url.scheme) else None
-            pool = _Pool(
-                ssl_context=roots,
-                proxy=_pool_proxy(proxy, roots) if proxy else None,
-                max_connections=self._max_connections,
-                max_keepalive_connections=MAX_IDLE,
-                keepalive_expiry=IDLE_SECONDS,
-                network_backend=Backend(),
-            )
+            most, patience = self._max_connections, self._pool_timeout
+            pool = _ProxyPool(proxy, roots, most, patience) if proxy else Pool(Backend(), roots, most, patience)
             self._pools.setdefault(key, pool)  # another request may have made it in the meantime
         return self._pools[key]
 
@@ -258,6 +230,7 @@ class _Address:
 
     parsed: httpx2.URL
     url: httpcore2.URL
+    origin: httpcore2.Origin
     host: bytes
 
 
@@ -270,7 +243,7 @@ def _address(text: str) -> _Address:
     if parsed.scheme not in ("http", "https") or not parsed.raw_host or (parsed.port or 0) > 65535:
         raise _misconfigured(NO_ADDRESS)
     url = httpcore2.URL(scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path)
-    return _Address(parsed, url, parsed.netloc)
+    return _Address(parsed, url, url.origin, parsed.netloc)
 
 
 def _wire_headers(request: UpstreamRequest, host: bytes) -> list[tuple[bytes, bytes]]:
@@ -288,13 +261,13 @@ def _wire_headers(request: UpstreamRequest, host: bytes) -> list[tuple[bytes, by
     return headers
 
 
-async def _answer(pool: "_Pool", wire: httpcore2.Request) -> UpstreamResponse:
+async def _answer(pool: "_AnyPool", wire: Request, request: UpstreamRequest) -> UpstreamResponse:
     try:
-        return UpstreamResponse(await pool.handle_async_request(wire), attempts=1)
+        return UpstreamResponse(await pool.ask(wire, request.connect_timeout, request.connected), attempts=1)
     except StaleConnection:
         # The server closed it as the request went out. Its siblings are as old: without them the next one is fresh.
-        await pool.close_idle(wire.url.origin)
-        return UpstreamResponse(await pool.handle_async_request(wire), attempts=2)
+        await pool.close_idle(wire.origin)
+        return UpstreamResponse(await pool.ask(wire, request.connect_timeout, request.connected), attempts=2)
 
 
 def _codings(headers: Iterable[tuple[str, str]]) -> list[str]:
@@ -303,7 +276,7 @@ def _codings(headers: Iterable[tuple[str, str]]) -> list[str]:
     return [word for word in map(str.strip, words) if word not in ("", "identity")]
 
 
-async def _decoded(raw: AsyncIterator[bytes], codings: Sequence[str]) -> AsyncGenerator[bytes, None]:
+async def _decoded(raw: Readable, codings: Sequence[str]) -> AsyncGenerator[bytes, None]:
     """``raw`` decompressed in pieces of 1 MiB at most, so that a bomb meets the reader's limit and not our memory.
 
     ``identity`` is asked for, but some proxies and providers compress all the same.
@@ -312,7 +285,7 @@ async def _decoded(raw: AsyncIterator[bytes], codings: Sequence[str]) -> AsyncGe
         if coding not in SUPPORTED_DECODERS:  # MultiDecoder would pass the compressed bytes on in silence
             raise UpstreamError("upstream", UNREADABLE_CODING.format(coding[:20]), cause="encoding")
     decoder = MultiDecoder(codings)
-    async for data in raw:
+    while data := await raw.read():
         for piece in decoder.decode(data):
             if piece:
                 yield piece
@@ -321,14 +294,31 @@ async def _decoded(raw: AsyncIterator[bytes], codings: Sequence[str]) -> AsyncGe
             yield piece
 
 
-class _Pool(httpcore2.AsyncConnectionPool):
-    """httpcore2's pool, which also gives up the connections that a failed request left half made."""
+class _ProxyPool(httpcore2.AsyncConnectionPool):
+    """httpcore2's pool for what goes through a proxy, which also gives up the connections that a failed request left
+    half made."""
 
-    def create_connection(self, origin: httpcore2.Origin) -> httpcore2.AsyncConnectionInterface:
-        if self._proxy is not None:
-            return super().create_connection(origin)
-        roots = self._ssl_context if origin.scheme == b"https" else None
-        return Connection(origin, self._network_backend, roots, IDLE_SECONDS)
+    def __init__(self, proxy: httpx2.Proxy, roots: ssl.SSLContext | None, most: int, patience: float) -> None:
+        super().__init__(
+            ssl_context=roots,
+            proxy=_pool_proxy(proxy, roots),
+            max_connections=most,
+            max_keepalive_connections=MAX_IDLE,
+            keepalive_expiry=IDLE_SECONDS,
+            network_backend=Backend(),
+        )
+        self._patience = patience
+
+    async def ask(
+        self, request: Request, connect_timeout: float, connected: Callable[[], object] | None = None
+    ) -> Answer:
+        """As ``Pool.ask`` does, but that it is the proxy which knows when there is a connection."""
+        timeouts = {"timeout": {"connect": connect_timeout, "pool": self._patience}}
+        wire = httpcore2.Request(
+            request.method, request.url, headers=list(request.headers), content=request.body, extensions=timeouts
+        )
+        response = await self.handle_async_request(wire)
+        return Answer(response.status, tuple(response.headers), _ProxyBody(response))
 
     async def handle_async_request(self, request: httpcore2.Request) -> httpcore2.Response:
         try:
@@ -356,6 +346,25 @@ class _Pool(httpcore2.AsyncConnectionPool):
         total = len(self._connections)
         idle = sum(connection.is_idle() for connection in self._connections)
         return PoolStats(total, idle, total - idle, sum(request.is_queued() for request in self._requests))
+
+
+class _ProxyBody:
+    """A body of httpcore2's, as a ``Readable``."""
+
+    def __init__(self, response: httpcore2.Response) -> None:
+        self._response = response
+        self._pieces = cast("AsyncGenerator[bytes, None]", aiter(cast("AsyncIterator[bytes]", response.stream)))
+
+    async def read(self) -> bytes:
+        return await anext(self._pieces, b"")
+
+    async def aclose(self) -> None:
+        with trio.CancelScope(shield=True):
+            await self._pieces.aclose()
+            await self._response.aclose()
+
+
+_AnyPool: TypeAlias = Pool | _ProxyPool
 
 
 def _parsed_proxy(url: str) -> httpx2.Proxy:

@@ -8,7 +8,7 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 import trio
@@ -38,7 +38,18 @@ NAME: Final = 120
 
 _RATE_WEIGHT: Final = 0.5  # of the newest measurement
 
-Row = dict[str, Any]
+SLICE: Final = 50
+"""Rows that are made at once."""
+
+Row: TypeAlias = tuple[Any, ...]
+"""Values in the order of ``COLUMNS``, and behind them when the exchange began."""
+
+COLUMNS: Final = (
+    "n", "id", "phase", "client", "api", "model", "target", "lane", "stream", "attempts", "first_byte_ms", "tokens",
+    "rate", "dropped",
+)  # fmt: skip
+
+Line: TypeAlias = dict[str, Any]
 
 
 @attrs.define(eq=False)
@@ -50,7 +61,7 @@ class Watched:
     passing: "Passing | None" = None
     said: int = 0
     rate: float = 0.0  # tokens a second
-    row: Row = attrs.field(factory=dict)
+    row: Row = ()
 
 
 @attrs.frozen(eq=False)
@@ -180,12 +191,11 @@ class Board:
         self._numbers = itertools.count(1)
         self._open: dict[Record, Watched] = {}
         self._taps: dict[int, list[Tap]] = {}
-        self._recent: deque[Row] = deque(maxlen=RECENT)
+        self._recent: deque[Line] = deque(maxlen=RECENT)
         self._ended = 0
         self._all = Timeline()
         self._of: dict[str, Timeline] = {}
-        self._fresh_until = -1.0
-        self._looked = 0.0
+        self._looked = -FRESH
         self.alone = True  # no other worker serves the same sockets
         self.viewers = 0
 
@@ -222,12 +232,14 @@ class Board:
         return len(self._open)
 
     def rows(self, client: str | None) -> list[Row]:
-        """One for each exchange in flight, the oldest first. A row is replaced, never changed: the same object says
+        """One for each exchange in flight as it was at the last look, the oldest first. The same object as before says
         that nothing is different."""
-        self._refresh()
-        return [one.row for one in self._open.values() if client is None or one.record.client == client]
+        found = [one for one in self._open.values() if client in (None, one.record.client)]
+        for one in found:
+            one.row = one.row or _row(one)  # it has begun since
+        return [one.row for one in found]
 
-    def recent(self, client: str | None, since: int = 0) -> list[Row]:
+    def recent(self, client: str | None, since: int = 0) -> list[Line]:
         """The lines of the last that ended, in their order, those behind number ``since`` of that order."""
         return [line for line in self._recent if line["order"] > since and client in (None, line.get("client"))]
 
@@ -253,16 +265,19 @@ class Board:
 
         return tap, off
 
-    def _refresh(self) -> None:
+    async def look(self) -> None:
+        """Bring the rows up to date, if they are not, and let the streams go on meanwhile."""
         now = time.perf_counter()
-        if now < self._fresh_until:
+        if now < self._looked + FRESH:
             return
-        for one in self._open.values():
-            _measure(one, now - self._looked)
+        seconds, self._looked = now - self._looked, now
+        for i, one in enumerate(tuple(self._open.values()), 1):
+            _measure(one, seconds)
             row = _row(one)
             if row != one.row:
                 one.row = row
-        self._looked, self._fresh_until = now, now + FRESH
+            if i % SLICE == 0:
+                await trio.lowlevel.checkpoint()
 
 
 def _measure(one: Watched, seconds: float) -> None:
@@ -272,6 +287,7 @@ def _measure(one: Watched, seconds: float) -> None:
     if one.row and seconds > 0:  # else it is unknown since when
         newest = (said - one.said) / CHARACTERS_PER_TOKEN / seconds
         one.rate += (newest - one.rate) * _RATE_WEIGHT
+        one.rate = one.rate if one.rate >= 0.05 else 0.0
     one.said = said
 
 
@@ -279,24 +295,12 @@ def _row(one: Watched) -> Row:
     record = one.record
     seen = None if one.passing is None else one.passing.relay.lane.seen
     counted = seen.usage.output if seen is not None and seen.usage is not None else 0
-    row = {
-        "n": one.number,
-        "id": record.id,
-        "began": record.began,
-        "phase": phase(one),
-        "client": record.client,
-        "api": record.api,
-        "model": record.asked and record.asked[:NAME],
-        "target": record.target and record.target[:NAME],
-        "lane": record.lane,
-        "stream": record.stream,
-        "attempts": record.attempts,
-        "first_byte_ms": None if record.first_byte is None else round(record.first_byte * 1000, 1),
-        "tokens": max(counted, -(-one.said // CHARACTERS_PER_TOKEN)),
-        "rate": round(one.rate, 1) if one.rate >= 0.05 else 0,
-        "dropped": list(record.dropped),
-    }
-    return {name: value for name, value in row.items() if value is not None}
+    return (
+        one.number, record.id, phase(one), record.client, record.api, record.asked and record.asked[:NAME],
+        record.target and record.target[:NAME], record.lane, record.stream, record.attempts,
+        None if record.first_byte is None else round(record.first_byte * 1000, 1),
+        max(counted, -(-one.said // CHARACTERS_PER_TOKEN)), round(one.rate, 1), record.dropped, record.began,
+    )  # fmt: skip
 
 
 def phase(one: Watched) -> str:
@@ -345,19 +349,19 @@ class View:
     def first(self) -> dict[str, Any]:
         """All that there is."""
         rows = self._rows()
-        self._told = {row["n"]: row for row in rows}
+        self._told = {row[0]: row for row in rows}
         return {
             **self._common(), "client": self._client, "alone": self._board.alone, "step": STEP, "steps": STEPS,
-            "streams": [_aged(row) for row in rows], **self._ended(),
+            "columns": (*COLUMNS, "age"), "streams": [_aged(row) for row in rows], **self._ended(),
         }  # fmt: skip
 
     def next(self) -> dict[str, Any]:
         """What is different since the last."""
         rows = self._rows()
-        told, self._told = self._told, {row["n"]: row for row in rows}
+        told, self._told = self._told, {row[0]: row for row in rows}
         return {
             **self._common(),
-            "new": [_aged(row) for row in rows if row["n"] not in told],
+            "new": [_aged(row) for row in rows if row[0] not in told],
             "changed": list(_changed(told, rows)),
             "gone": [number for number in told if number not in self._told],
             **self._ended(),
@@ -382,14 +386,12 @@ class View:
 
 def _aged(row: Row) -> Row:
     """The clocks of two machines differ: the age is told, and counted on by the page."""
-    return {"age": round(time.perf_counter() - row["began"], 2), **{k: v for k, v in row.items() if k != "began"}}
+    return (*row[:-1], round(time.perf_counter() - row[-1], 2))
 
 
-def _changed(told: Mapping[int, Row], rows: list[Row]) -> Iterator[tuple[int, Row]]:
-    """A member that has no value any more is told as ``None``."""
+def _changed(told: Mapping[int, Row], rows: list[Row]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The number of each row that is different, and its new values by their columns."""
     for row in rows:
-        before = told.get(row["n"])
+        before = told.get(row[0])
         if before is not None and before is not row:
-            names = dict.fromkeys((*row, *before))
-            if found := {name: row.get(name) for name in names if row.get(name) != before.get(name)}:
-                yield row["n"], found
+            yield row[0], {name: new for name, old, new in zip(COLUMNS, before, row, strict=False) if new != old}

@@ -84,9 +84,9 @@ class Page:
         return str(self.value(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''"))
 
     def until(self, script: str, seconds: float = PATIENCE) -> Any:
-        """The first true value of an expression; fails the test after ``seconds``."""
+        """The first true value of an expression, ``True`` for an element; fails the test after ``seconds``."""
         deadline = time.monotonic() + seconds
-        while not (value := self.value(script)):
+        while not (value := self.value(f"(found => found instanceof Node || found)({script})")):
             assert time.monotonic() < deadline, f"{script} did not come true; the page says {self.text('body')[:3000]}"
             time.sleep(0.02)
         return value

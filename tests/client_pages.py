@@ -71,6 +71,10 @@ def page(client: Client) -> str:
         parts += ["Then:", _fenced("sh", "\n".join(map(DEMO.fill, client.then)))]
     if client.notes:
         parts.append("\n".join(f"- {DEMO.fill(note)}" for note in client.notes))
+    if client.troubles:
+        lines = ["| what is wrong | what it says | what it does first |", "|---|---|---|"]
+        lines += [f"| {cause} | {words} | {first} |" for cause, words, first in client.troubles]
+        parts += ["## When something is wrong", "\n".join(lines)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -30,7 +30,7 @@ APIS = {"/v1/chat/completions": "chat", "/v1/messages": "messages", "/v1/respons
 
 @attrs.frozen
 class Answered:
-    """``verdict`` is ``None`` where nothing has a grammar; ``dropped`` too over a websocket, where only the log has it."""
+    """``verdict`` is ``None`` where nothing has a grammar, ``dropped`` over a websocket, where only the log has it."""
 
     name: str
     status: int

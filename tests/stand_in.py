@@ -17,6 +17,8 @@ PLEASE = "Look into the boxes a and b with the tool, then tell me what they hold
 AGAIN = "Tell me again what the boxes hold, without looking."
 WORDS = {"a": "amber-1848", "b": "birch-2077"}
 """What the boxes hold. The provider does not know it: it has to hear it from a tool."""
+OPEN_BOXES = f"The boxes are open, a: {WORDS['a']}, b: {WORDS['b']}. Tell me what they hold."
+"""What to ask through a program that knows no tools."""
 FOUND = f"They hold {WORDS['a']} and {WORDS['b']}."
 REPEATED = f"Again: {WORDS['a']} and {WORDS['b']}."
 THOUGHT = "I cannot know what is in a box without a look."
@@ -54,7 +56,9 @@ class StandIn(Upstream):
     def settings(self) -> tuple[dict[str, Any], int]:
         """A configuration that knows it in each API, and its port."""
         port = free_port()
-        return config([provider(model, self.url, [api], name=f"on-{api}") for api, model in ENTRIES.items()], port), port
+        return config(
+            [provider(model, self.url, [api], name=f"on-{api}") for api, model in ENTRIES.items()], port
+        ), port
 
     def answer(self, seen: Seen) -> Raw:
         self.seen.append(seen)
@@ -142,7 +146,9 @@ def _json(status: int, value: Any) -> Raw:
 def script_for(api: str, body: Mapping[str, Any], lines: Sequence[Line], number: int) -> Script:
     """What it says to the conversation ``lines``."""
     asked = max((i for i, line in enumerate(lines) if line[0] == "user" and "boxes" in line[1]), default=-1)
-    told = " ".join(str(line[2 if line[0] == "result" else 1]) for line in lines if line[0] in ("result", "text", "user"))
+    told = " ".join(
+        str(line[2 if line[0] == "result" else 1]) for line in lines if line[0] in ("result", "text", "user")
+    )
     known = all(word in told for word in WORDS.values())
     thinking = THOUGHT if wants_thinking(api, body) else ""
     seal = base64.b64encode(f"the seal of thought {number}".encode()).decode() if thinking and api != "chat" else ""

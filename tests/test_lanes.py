@@ -423,6 +423,18 @@ def test_a_whole_answer_becomes_a_stream(source, client):
         assert not looks_whole(client, out)
 
 
+def test_an_answer_that_is_held_until_its_end_is_cut_at_the_limit():
+    """A Responses stream repeats the whole answer in its last event."""
+    writer = CODECS["responses"].writer(reply_for("responses"))
+    lane = HubLane(CODECS["chat"].reader(), writer, told, 2**20, most=100)
+    piece = b'data: {"choices":[{"index":0,"delta":{"content":"0123456789"}}]}\n\n'
+    out = b"".join(lane.feed(piece) for _ in range(50))
+    assert lane.seen.failed is not None
+    assert "limits.answer" in lane.seen.failed.message
+    assert out.count(b"response.output_text.delta\n") == 11
+    assert out.rstrip().rpartition(b"event: ")[2].startswith(b"response.failed")
+
+
 def test_a_whole_answer_above_the_limit_is_refused_once():
     lane = whole_lane("chat", "messages", 1000)
     out = b"".join(lane.feed(b"x" * 300) for _ in range(9))

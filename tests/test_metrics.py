@@ -187,7 +187,7 @@ def test_a_stream_is_in_flight_until_its_client_leaves_and_each_gap_is_measured(
             assert 0 < now("trigate_write_gap_seconds_sum") - before("trigate_write_gap_seconds_sum") < took
             assert now("trigate_upstream_connections", state="active") == 1
             client.reset()
-    after = reaching(gateway, 0, "trigate_exchanges_in_flight")
+            after = reaching(gateway, 0, "trigate_exchanges_in_flight")
     left = "trigate_disconnects_total"
     assert after(left, api="chat", phase="answering") == before(left, api="chat", phase="answering") + 1
     assert after(left, phase="waiting") == before(left, phase="waiting")
@@ -308,6 +308,21 @@ def test_numbers_of_workers_add_up_and_outlive_them(upstream):
         } == {}
         assert after("trigate_exchanges_total", ended="complete") == 30
         assert after("trigate_exchanges_in_flight") == 0
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_reloads_are_counted_once_whoever_reads_the_file(upstream, tmp_path, count):
+    port, file = free_port(), tmp_path / "trigate.yaml"
+    settings = config([provider("openai/m", upstream.url, ["chat"])], port)
+    file.write_text(yaml.safe_dump(settings))
+    with running(file, port, "--workers", count) as gateway:
+        assert numbers(gateway)("trigate_config_reloads_total") == 0
+        os.kill(gateway.pid, signal.SIGHUP)
+        reaching(gateway, 1, "trigate_config_reloads_total", result="accepted")
+        file.write_text("version: 7")
+        os.kill(gateway.pid, signal.SIGHUP)
+        now = reaching(gateway, 1, "trigate_config_reloads_total", result="refused")
+        assert now("trigate_config_reloads_total", result="accepted") == 1
 
 
 WORKER = """

@@ -111,6 +111,29 @@ def test_every_listed_name_means_its_own_row():
     assert [fault_of(name)[1] for name in listed()] == list(FAULTS.values())
 
 
+# A good answer
+
+
+async def test_a_coding_agent_is_not_asked_for_the_same_call_for_ever():
+    """Its own words may stand behind the result of the call."""
+    history = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "found"}]},
+        {"role": "user", "content": "<system-reminder>be brief</system-reminder>"},
+    ]
+    async with mock() as served:
+        body, _ = await read(await served.ask("messages", "m", messages=history, tools=TOOLS["messages"]))
+    assert b'"stop_reason":"end_turn"' in body
+
+
+async def test_it_repeats_what_the_person_said_and_not_what_the_program_put_before_it():
+    parts = [{"type": "text", "text": text} for text in ("<system-reminder>be brief</system-reminder>", "Hello")]
+    async with mock() as served:
+        body, _ = await read(await served.ask("messages", "m", messages=[{"role": "user", "content": parts}]))
+    assert "You said: “Hello”." in body.decode()
+
+
 # On the wire
 
 

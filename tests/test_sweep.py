@@ -22,8 +22,9 @@ from upstreams import PATHS, Script, render
 
 from gateway.app import create_app
 from gateway.config import from_mapping
+from gateway.pool import PoolStats
 from gateway.server import Lifecycle
-from gateway.upstream import PoolStats, Upstream
+from gateway.upstream import Upstream
 
 MARKED: contextvars.ContextVar[bool] = contextvars.ContextVar("marked")  # inherited by every task of an exchange
 STEPS = 2000  # no exchange takes as many; a sweep that gets here does not end

@@ -5,12 +5,13 @@ import http.server
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 import opentelemetry.semconv._incubating.attributes.gen_ai_attributes as conventions
 import pytest
+import ws
 from harness import (
     Gateway,
     Listening,
@@ -24,12 +25,16 @@ from harness import (
     running,
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from test_metrics import HEAD, chunk, numbers
 from upstreams import PATHS, Raw, Script, Tokens, Upstream, fake_upstream
 
+from gateway import tracing
 from gateway.config import ConfigError, from_mapping
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+UNTRACED = "0af7651916cd43dd8448eb211c80319c"
 CONTEXT = {"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "vendor=1"}
 ANSWER = Script(text="one two three", tokens=Tokens(prompt=20, cache_read=5, output=9, reasoning=4))
 SERVER, CLIENT = 2, 3  # kinds, and below the status, as numbered in OTLP
@@ -241,6 +246,35 @@ def test_a_failure_is_an_error_with_its_kind(gateway, collector):
     assert spans["POST /v1/chat/completions"].attributes["trigate.ended"] == "upstream_error"
 
 
+def test_each_answer_over_a_websocket_is_an_exchange_of_its_client(gateway, upstream, collector):
+    upstream.script(ANSWER, ANSWER)
+    trace = TRACE[::-1]
+    with ws.Client.connect(gateway.port, {"traceparent": f"00-{trace}-{PARENT}-01"}) as client:
+        client.ask("on-messages")
+        client.ask("on-messages")
+
+    def roots() -> list[Span]:
+        return [span for span in collector.spans if span.trace == trace and span.kind == SERVER]
+
+    eventually(lambda: len(roots()) == 2)
+    assert {(span.name, span.parent) for span in roots()} == {("POST /v1/responses", PARENT)}
+    assert [seen.header("traceparent").split("-")[1] for seen in upstream.seen] == [trace, trace]
+
+
+def test_a_turn_in_the_background_is_traced_to_its_own_end(gateway, upstream, collector):
+    upstream.script(ANSWER)
+    begun = gateway.request(
+        "POST",
+        PATHS["responses"],
+        {"model": "on-messages", "input": "hi", "background": True},
+        {"x-request-id": "later"},
+    )
+    assert begun.json["status"] in ("queued", "in_progress")
+    spans = collector.of("later")
+    assert spans["POST /v1/responses"].attributes["trigate.ended"] == "complete"
+    assert spans["chat on-messages"].attributes["gen_ai.usage.output_tokens"] == 9
+
+
 def test_what_is_refused_has_no_call(gateway, collector):
     assert ask(gateway, "nobody-has-this", "refused") == 404
     spans = collector.of("refused")
@@ -256,7 +290,7 @@ def test_a_client_that_leaves_ends_its_spans(gateway, by_hand, collector):
             peer.send(HEAD + chunk("un"))
             client.read_until(b"un")
             client.reset()
-    spans = collector.of("leaves")
+            spans = collector.of("leaves")
     assert spans["POST /v1/chat/completions"].attributes["trigate.ended"] == "client_disconnected"
     assert spans["POST /v1/chat/completions"].attributes["http.response.status_code"] == 499
     assert spans["chat by-hand"].attributes["trigate.usage_estimated"] is True
@@ -265,12 +299,12 @@ def test_a_client_that_leaves_ends_its_spans(gateway, by_hand, collector):
 
 def test_a_client_that_does_not_want_to_be_traced_is_not_and_its_provider_is_told(gateway, upstream, collector):
     upstream.script(ANSWER, ANSWER)
-    assert ask(gateway, "on-chat", "unsampled", {"traceparent": f"00-{TRACE[::-1]}-{PARENT}-00"}) == 200
-    assert upstream.seen[0].header("traceparent").startswith(f"00-{TRACE[::-1]}-")
+    assert ask(gateway, "on-chat", "unsampled", {"traceparent": f"00-{UNTRACED}-{PARENT}-00"}) == 200
+    assert upstream.seen[0].header("traceparent").startswith(f"00-{UNTRACED}-")
     assert upstream.seen[0].header("traceparent").endswith("-00")
     assert ask(gateway, "on-chat", "sampled") == 200
     collector.of("sampled")
-    assert not [span for span in collector.spans if span.trace == TRACE[::-1]]
+    assert not [span for span in collector.spans if span.trace == UNTRACED]
 
 
 def test_nothing_that_is_said_is_in_a_span(gateway, upstream, collector):
@@ -320,6 +354,35 @@ def test_what_is_left_is_sent_at_the_end_and_the_environment_is_enough(upstream,
         upstream.script(ANSWER)
         assert ask(gateway, "on-chat", "last", stream=True) == 200
     assert collector.of("last")["chat on-chat"].resource["service.name"] == "ours"
+
+
+def test_a_full_queue_takes_no_more_and_says_how_many(monkeypatch):
+    """The exporter holds the first batch; what then fits waits, the rest is counted."""
+    monkeypatch.setattr(tracing, "QUEUED", 20)
+    monkeypatch.setattr(tracing, "BATCH", 5)
+    took, go_on, exported, dropped = threading.Event(), threading.Event(), [], []
+
+    class Held(SpanExporter):
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            took.set()
+            assert go_on.wait(30)
+            exported.extend(spans)
+            return SpanExportResult.SUCCESS
+
+    queue = tracing.bounded(Held(), dropped.append)
+    source = TracerProvider(shutdown_on_exit=False)
+    source.add_span_processor(queue)
+    tracer = source.get_tracer("test")
+    for _ in range(5):
+        tracer.start_span("first").end()
+    assert took.wait(30)
+    began = time.perf_counter()
+    for _ in range(100):
+        tracer.start_span("more").end()
+    assert time.perf_counter() - began < 5
+    go_on.set()
+    source.shutdown()
+    assert (len(exported), sum(dropped)) == (25, 80)
 
 
 # The configuration

@@ -17,7 +17,8 @@ import trio
 import trio.testing
 from harness import PATIENCE, refusing_port
 
-from gateway.upstream import PoolStats, Upstream, UpstreamError, UpstreamRequest
+from gateway.pool import PoolStats
+from gateway.upstream import Upstream, UpstreamError, UpstreamRequest
 
 MIB = 1024 * 1024
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -284,7 +285,7 @@ async def test_a_body_without_length_ends_with_the_connection(serve, upstream):
 async def test_keepalive_probes_are_on(serve, upstream):
     server = await serve(once(OK))
     async with await upstream.send(post(server.url)) as response:
-        sock = response._response.extensions["network_stream"].get_extra_info("socket")
+        sock = response._body.connection.stream.get_extra_info("socket")
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
 
 

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from upstreams import Script, ToolCall, render
 
 from gateway import watching
-from gateway.config import from_mapping
+from gateway.changes import changes
+from gateway.config import ConfigError, from_mapping
 from gateway.door import Door
 from gateway.errors import redact
 from gateway.lanes import ByteLane, HubLane, Lane, WholeLane
@@ -23,7 +24,7 @@ from gateway.ledger import Ledger, Record
 from gateway.relay import Relay
 from gateway.tapping import LARGEST, Tapped, change_lane, listen, unlisten
 from gateway.ui.visitors import admit
-from gateway.watching import QUEUED, RECENT, SHOWN, Passing, View, board_of
+from gateway.watching import COLUMNS, QUEUED, RECENT, SHOWN, Passing, View, board_of
 from providers.apis import CODECS
 from providers.codec import Reply
 from providers.seal import Issuer
@@ -102,6 +103,7 @@ def same_ids(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("api", "client"), PAIRS)
+@settings(max_examples=40)
 @given(places=st.lists(st.integers(min_value=0, max_value=10_000), max_size=12), ears=st.integers(0, 12))
 async def test_a_stream_that_is_listened_to_has_the_same_bytes(api, client, places, ears):
     parts = split(stream_of(api), places)
@@ -226,10 +228,15 @@ class Stage:
     def end(self, record: Record) -> None:
         self.ledger.settle(record, disconnected=not record.whole)
 
-    def row(self, client: str | None = None) -> dict[str, Any]:
-        self.board._fresh_until = -1.0
+    async def look(self, ago: float = 1.0) -> None:
+        """As if the last look had been ``ago`` seconds before."""
+        self.board._looked -= ago
+        await self.board.look()
+
+    async def row(self, client: str | None = None) -> dict[str, Any]:
+        await self.look()
         (row,) = self.board.rows(client)
-        return row
+        return dict(zip(COLUMNS, row, strict=False))
 
 
 @pytest.fixture
@@ -242,13 +249,13 @@ def stage():
 
 async def test_an_exchange_goes_through_its_phases(stage):
     record = stage.begin()
-    assert stage.row()["phase"] == "reading"
+    assert (await stage.row())["phase"] == "reading"
     relay = stage.stream(record)
-    assert stage.row()["phase"] == "waiting"
+    assert (await stage.row())["phase"] == "waiting"
     data = stream_of("chat")
     relay.lane.feed(data[: data.index(b"wo")])
     record.answered(200)
-    row = stage.row()
+    row = await stage.row()
     assert (row["phase"], row["target"], row["stream"]) == ("streaming", "openai/up", True)
     assert row["tokens"] > 0
     into = stage.channels[0]
@@ -256,36 +263,42 @@ async def test_an_exchange_goes_through_its_phases(stage):
     async with trio.open_nursery() as nursery:
         nursery.start_soon(into.send, b"waits longer")
         await trio.testing.wait_all_tasks_blocked()
-        assert stage.row()["phase"] == "slow client"
+        assert (await stage.row())["phase"] == "slow client"
         nursery.cancel_scope.cancel()
     relay.lane.feed(data)
-    assert stage.row()["phase"] == "ending"
+    assert (await stage.row())["phase"] == "ending"
     stage.end(record)
     assert stage.board.rows(None) == []
+
+
+def test_what_begins_between_two_looks_is_seen_by_the_next_viewer_at_once(stage):
+    stage.begin("one")
+    View(stage.board, None).first()
+    stage.begin("two")
+    assert [row[1] for row in View(stage.board, None).first()["streams"]] == ["one", "two"]
 
 
 async def test_the_rate_follows_what_is_said(stage):
     record = stage.begin()
     relay = stage.stream(record)
-    stage.row()
+    (await stage.row())
     seen = relay.lane.seen
     seen.said = 400
-    stage.board._looked -= 1.0
-    assert stage.row()["rate"] > 20
+    assert (await stage.row())["rate"] > 20
     for _ in range(12):  # nothing more is said
-        stage.board._looked -= 1.0
-        row = stage.row()
+        row = await stage.row()
     assert row["rate"] == 0
     seen.usage = Usage(input=1, output=777)
-    assert stage.row()["tokens"] == 777
+    assert (await stage.row())["tokens"] == 777
 
 
-def test_news_hold_what_is_different_and_nothing_else(stage):
+async def test_news_hold_what_is_different_and_nothing_else(stage):
     first, second = stage.begin("one"), stage.begin("two")
     view = View(stage.board, None)
     everything = view.first()
-    assert [row["id"] for row in everything["streams"]] == ["one", "two"]
-    assert all(row["age"] >= 0 and "began" not in row for row in everything["streams"])
+    assert [row[1] for row in everything["streams"]] == ["one", "two"]
+    assert everything["columns"] == (*COLUMNS, "age")
+    assert all(len(row) == len(everything["columns"]) and row[-1] >= 0 for row in everything["streams"])
     quiet = view.next()
     assert (quiet["new"], quiet["changed"], quiet["gone"], quiet["recent"]) == ([], [], [], [])
 
@@ -293,24 +306,24 @@ def test_news_hold_what_is_different_and_nothing_else(stage):
     second.asked = "another"
     second.lane = "byte"
     stage.end(first)
-    stage.board._fresh_until = -1.0
+    await stage.look()
     news = view.next()
-    assert [row["id"] for row in news["new"]] == ["three"]
+    assert [row[1] for row in news["new"]] == ["three"]
     assert news["changed"] == [(2, {"model": "another", "lane": "byte"})]
     assert news["gone"] == [1]
     assert [(line["request_id"], line["n"]) for line in news["recent"]] == [("one", 1)]
     assert news["in_flight"] == 2
     third.asked = None
-    stage.board._fresh_until = -1.0
+    await stage.look()
     assert view.next()["changed"] == [(3, {"model": None})]
 
 
-def test_a_viewer_that_was_slow_is_told_no_more_than_what_is_left(stage):
+async def test_a_viewer_that_was_slow_is_told_no_more_than_what_is_left(stage):
     view = View(stage.board, None)
     view.first()
     for number in range(RECENT + 50):
         stage.end(stage.begin(f"call-{number}"))
-    stage.board._fresh_until = -1.0
+    await stage.look()
     news = view.next()
     assert (news["new"], news["gone"]) == ([], [])
     assert len(news["recent"]) == RECENT
@@ -318,28 +331,28 @@ def test_a_viewer_that_was_slow_is_told_no_more_than_what_is_left(stage):
     assert view.next()["recent"] == []
 
 
-def test_more_exchanges_than_are_shown_are_counted(stage, monkeypatch):
+async def test_more_exchanges_than_are_shown_are_counted(stage, monkeypatch):
     monkeypatch.setattr(watching, "MOST_ROWS", 3)
     records = [stage.begin(f"call-{number}") for number in range(5)]
     view = View(stage.board, None)
     everything = view.first()
     assert (len(everything["streams"]), everything["in_flight"]) == (3, 5)
     stage.end(records[0])
-    stage.board._fresh_until = -1.0
+    await stage.look()
     news = view.next()
-    assert [row["id"] for row in news["new"]] == ["call-3"]
+    assert [row[1] for row in news["new"]] == ["call-3"]
 
 
 async def test_a_client_sees_its_own_exchanges_alone(stage):
     mine, other = stage.begin("mine", "me"), stage.begin("other", "them")
     stage.stream(other)
     view = View(stage.board, "me")
-    assert [row["id"] for row in view.first()["streams"]] == ["mine"]
+    assert [row[1] for row in view.first()["streams"]] == ["mine"]
     assert stage.board.tap(2, "me") is None
     assert stage.board.tap(2, "them") is not None
     stage.end(other)
     stage.end(mine)
-    stage.board._fresh_until = -1.0
+    await stage.look()
     news = view.next()
     assert [line["request_id"] for line in news["recent"]] == ["mine"]
     assert sum(point[4] for point in news["points"]) + sum(point[3] for point in news["points"]) == 1
@@ -454,20 +467,27 @@ async def test_what_is_no_stream_in_flight_cannot_be_opened(stage):
     assert stage.board.tap(99, None) is None
 
 
+# What switches it
+
+
+BARE = {"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o"}]}
+
+
+def test_an_empty_key_is_a_mistake_and_no_key_is_repeated():
+    with pytest.raises(ConfigError, match="ui_key: an empty key"):
+        from_mapping({**BARE, "ui_key": ""})
+    old, new = (from_mapping({**BARE, "ui_key": key}) for key in ("of-the-operator", "of-another"))
+    assert "of-the-operator" not in repr(old)
+    assert [str(change) for change in changes(old, new)] == ["~ ui_key changed"]
+    assert [str(change) for change in changes(from_mapping(BARE), new)] == ["~ ui_key added"]
+
+
 # Who may look
 
 HERE = {"client": ("127.0.0.1", 5000), "server": ("127.0.0.1", 12000)}
 AT_HOME = (("host", "localhost:12000"),)
-OPEN_DOOR = Door(from_mapping({"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o"}]}))
-KEYED_DOOR = Door(
-    from_mapping(
-        {
-            "version": "v0.3.0",
-            "model_providers": [{"model": "openai/gpt-4o"}],
-            "client_keys": [{"name": "me", "key": "of-the-client"}],
-        }
-    )
-)
+OPEN_DOOR = Door(from_mapping(BARE))
+KEYED_DOOR = Door(from_mapping({**BARE, "client_keys": [{"name": "me", "key": "of-the-client"}]}))
 UI_KEY = hashlib.sha256(b"of-the-operator").digest()
 
 

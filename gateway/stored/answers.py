@@ -1,7 +1,7 @@
 """Answers that are no exchange with a provider: refusals, and all about what is stored. Of these only the failing ones
 get a line in the ledger."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -14,7 +14,7 @@ from gateway.exchange import JSON_HEADERS, own_headers
 from gateway.headers import Headers
 from gateway.ledger import Ledger, Record
 from gateway.outgoing import Asked
-from gateway.scope import current_scope, read_body, respond
+from gateway.scope import Scope, current_scope, read_body, respond
 from gateway.state.store import Store, Unavailable
 from gateway.turns.keeping import unavailable
 from providers.apis import CODECS
@@ -76,10 +76,15 @@ def record_of(api: Api, ledger: Ledger) -> Record:
     """The one record of the request that is being handled, settled when its last task has ended."""
     record: Record | None = g.get("record")
     if record is None:
-        scope = current_scope()
-        record = g.record = ledger.open(scope.id, api)
+        record = g.record = open_record(api, ledger, current_scope())
         record.client = g.get("client")
-        scope.on_close(partial(_settle, ledger, record))
+    return record
+
+
+def open_record(api: Api, ledger: Ledger, scope: Scope) -> Record:
+    """A new record of the request with ``scope``, settled when its last task has ended."""
+    record = ledger.open(scope.id, api)
+    scope.on_close(partial(_settle, ledger, record))
     return record
 
 
@@ -131,8 +136,14 @@ async def read_members(limit: int) -> Fields:
 
 async def plain_body(limit: int) -> bytes:
     """The request's body, decompressed. Raises ``GatewayError`` and what ``read_body`` raises."""
-    coding = read_coding(",".join(request.headers.getlist("content-encoding")))
-    body = await read_body()
+    return await decompressed(request.headers.getlist("content-encoding"), read_body, limit)
+
+
+async def decompressed(codings: Iterable[str], read: Callable[[], Awaitable[bytes]], limit: int) -> bytes:
+    """The body that ``read`` gives, decompressed. ``codings`` are the values of its ``content-encoding``. Raises
+    ``GatewayError`` and what ``read`` raises."""
+    coding = read_coding(",".join(codings))
+    body = await read()
     if coding is None:
         return body
     return await trio.to_thread.run_sync(decompress, body, coding, limit)

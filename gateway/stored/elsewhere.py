@@ -17,18 +17,20 @@ from gateway.calling import Calling
 from gateway.exchange import JSON_HEADERS, Exchange
 from gateway.incoming import Incoming
 from gateway.ledger import Ledger, Record
+from gateway.outgoing import Prepared
 from gateway.routing import Router, Target
 from gateway.scope import current_scope
 from gateway.service import Service
 from gateway.stored.answers import asked_by_client, owner, plain_body, record_of
 from gateway.turns.keeping import patience
+from providers.codec import Outgoing
 from streams.errors import GatewayError
 
 _RESPONSES = "/responses"  # how the address of a provider's Responses API ends, before its query
 
 
 class Elsewhere:
-    """Answers for what the configured providers keep; see ``gateway.answers.Elsewhere``."""
+    """Answers for what the configured providers keep; see ``gateway.stored.answers.Elsewhere``."""
 
     def __init__(self, service: Service, ledger: Ledger) -> None:
         self._service = service
@@ -54,7 +56,8 @@ class Elsewhere:
 
     async def _asked(self, id: str) -> tuple[Target, ...]:
         if not owner():
-            return self._keepers
+            # A client's own key is for one provider: which one, nothing says where there are several.
+            return tuple(one for one in self._keepers if len(self._keepers) == 1 or not one.entry.passthrough_auth)
         if self._service.store is None:  # nobody knows whose it is
             return ()
         with patience("look up whose it is"):
@@ -66,10 +69,13 @@ class Elsewhere:
 
     def _prepared(self, target: Target, body: bytes) -> tuple[Exchange, Incoming, Calling]:
         """The same request to ``target``, its body as it is."""
-        exchange = Exchange(self._service, "responses", asked_by_client(), current_scope(), self._record(target))
+        asked = asked_by_client()
+        if self._service.door is not None:
+            self._service.door.check_credential(target.entry, asked.credential)
+        exchange = Exchange(self._service, "responses", asked, current_scope(), self._record(target))
         incoming = Incoming("responses", body, {}, target.model, request.args.get("stream") == "true")
-        calling = exchange.call(incoming, attrs.evolve(target, url=_address(target)))
-        calling.method = request.method
+        calling = exchange.call(incoming, attrs.evolve(target, url=_address(target)), Prepared(Outgoing(body)))
+        calling.method, calling.once = request.method, True
         return exchange, incoming, calling
 
     async def _ask(self, exchange: Exchange, incoming: Incoming, calling: Calling) -> Response:

@@ -69,8 +69,8 @@ class StoredResponses:
                 return _stream(running)
         turn, head = await self._read(id)
         if turn.status in RUNNING:
-            message = "the response is still being made, by another process of the gateway: ask for it without stream"
-            raise invalid(message, "stream")
+            message = "another worker of the gateway is still making the response: ask again, or without stream"
+            raise GatewayError("invalid_request", message, status=409, param="stream")
         try:
             return _stream(formats.after(log_of(turn, head), starting_after))
         except ValueError as error:
@@ -78,8 +78,7 @@ class StoredResponses:
 
     async def delete(self, id: str) -> Response:
         """Forget the response. One that is still being made is cancelled: it would come back at its end."""
-        with patience("find the response"):
-            turn = await self._turn(id)
+        turn, _ = await self._read(id)
         if turn.status in RUNNING and self._background is not None:
             await self._background.cancel(owner(), id)
         with patience("delete the response"):

@@ -49,9 +49,9 @@ class Wish:
     @property
     def matters(self) -> bool:
         """Whether the client counts on what is stored: a failure to store is a failure of the turn."""
-        return self.stores and (
-            self.store is True or self.previous is not None or self.conversation is not None or self.background
-        )
+        if self.conversation is not None:  # it goes on, whether or not the response itself is stored
+            return True
+        return self.stores and (self.store is True or self.previous is not None or self.background)
 
 
 class Keeping(Protocol):

@@ -74,12 +74,21 @@ async def recall_turn(memory: Memory, incoming: Incoming, target: Target) -> Rec
     with patience("recall the conversation"):
         parent, earlier = await _earlier(store, memory.owner, wish, incoming)
         own = await _own_input(store, memory.owner, incoming, earlier) if wish.refers else None
+        if memory.local is not None and await _is_local(memory, wish):
+            wish = attrs.evolve(wish, store=False)  # what it stands on is not to be stored, so neither can it be
     recalled = _continued(incoming, target, own, earlier)
     # A turn that is not to be stored lives on where only this connection sees it, if anywhere. A conversation does not.
     place = memory.store if wish.stores or wish.conversation else memory.local
     turn = KeptTurn(place, memory.owner, wish, parent, recalled.members.get("input"))
     headers = _NOT_STORED if wish.store and place is None else ()
     return Recalled(recalled, attrs.evolve(target, lane="hub"), turn, headers)
+
+
+async def _is_local(memory: Memory, wish: Wish) -> bool:
+    """Whether the turn goes on from one that only this connection remembers."""
+    if wish.previous is None or memory.store is None:
+        return False
+    return await memory.store.get(memory.owner, wish.previous) is None
 
 
 def _is_kept_here(memory: Memory, incoming: Incoming, target: Target, wish: Wish) -> bool:

@@ -141,7 +141,7 @@ def _turn_body(given: Mapping[str, msgspec.Raw], answer: Sequence[Any]) -> bytes
 
 
 class ThreadTurn:
-    """See ``gateway.keeping.Keeping``. Only a turn with a whole answer is kept: a client that has not seen
+    """See ``gateway.turns.keeping.Keeping``. Only a turn with a whole answer is kept: a client that has not seen
     ``message_stop`` has nothing to go on from, and sends the whole conversation next.
 
     Several turns may go on from one message. Anthropic refuses all but the first (``thread_already_continued``), and

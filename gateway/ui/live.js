@@ -44,24 +44,25 @@ const ORDERS = {
 
 // News
 
-function arrived(row) {
+function arrived(values) {
+  const row = Object.fromEntries(about.columns.map((name, i) => [name, values[i]]));
   row.since = performance.now() - row.age * 1000;
   streams.set(row.n, row);
 }
 
 function all(data) {
   streams.clear();
-  for (const row of data.streams) arrived(row);
   recent = [];
   points = new Map();
   about = data;
+  for (const values of data.streams) arrived(values);
   found("about").textContent = `version ${data.version}, process ${data.process}${data.client ? `, exchanges of ${data.client}` : ""}`;
   notice(data.alone ? "" : "Several workers serve this address: this page shows one of them. Reload it to see another.");
   more(data);
 }
 
 function news(data) {
-  for (const row of data.new) arrived(row);
+  for (const values of data.new) arrived(values);
   for (const [number, changes] of data.changed) {
     const row = streams.get(number);
     if (row) Object.assign(row, changes);

@@ -49,7 +49,7 @@ export function tellFacts(row) {
     phase: "phase", ended: "ended", status: "status", api: "client speaks", model: "model", target: "target",
     lane: "lane", client: "client", attempts: "attempts", error: "error", message: "message",
   };
-  const pairs = Object.entries(names).filter(([name]) => row[name] !== undefined).map(([name, word]) => [word, String(row[name])]);
+  const pairs = Object.entries(names).filter(([name]) => (row[name] ?? null) !== null).map(([name, word]) => [word, String(row[name])]);
   const dropped = Array.isArray(row.dropped) ? row.dropped.join(", ") : row.dropped;
   pairs.push(["dropped from the request", dropped || "nothing"]);
   facts.replaceChildren(...pairs.map(([word, value]) => {

@@ -4,7 +4,7 @@ import os
 from collections.abc import Awaitable, Callable
 from functools import cache, partial
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import trio
 from quart import Response, request
@@ -13,6 +13,7 @@ from quart_trio import QuartTrio
 from gateway import __version__
 from gateway.config import Config
 from gateway.door import Door
+from gateway.errors import Secrets, findable, redact, secrets_in
 from gateway.headers import Headers
 from gateway.scope import ChannelBody, current_scope, respond
 from gateway.service import Service
@@ -61,6 +62,10 @@ _FULL: Final = f"{MOST_VIEWERS} viewers look already: close one of their pages"
 _NO_STREAM: Final = "there is no such stream in flight any more"
 
 
+Say: TypeAlias = Callable[[str, Any], bytes]
+"""Makes an event, of its name and its data."""
+
+
 def add_ui(app: QuartTrio, service: Service, config: Config, door: Door) -> None:
     """Serve the live view of ``service.board``, if there is one."""
     board = service.board
@@ -81,8 +86,9 @@ def add_ui(app: QuartTrio, service: Service, config: Config, door: Door) -> None
 
     for path, (name, kind) in _FILES.items():
         app.add_url_rule(path, PREFIX + name, guarded(partial(_file, name, kind)), methods=["GET"])
-    app.add_url_rule("/ui/events", PREFIX + "events", guarded(partial(_news, board, service)), methods=["GET"])
-    stream = guarded(partial(_stream, board))
+    say = partial(_said, findable(secrets_in(config)))
+    app.add_url_rule("/ui/events", PREFIX + "events", guarded(partial(_news, board, service, say)), methods=["GET"])
+    stream = guarded(partial(_stream, board, say))
     app.add_url_rule("/ui/streams/<int:number>", PREFIX + "stream", stream, methods=["GET"])
 
 
@@ -95,25 +101,27 @@ def _content(name: str) -> bytes:
     return files("gateway.ui").joinpath(name).read_bytes()
 
 
-async def _news(board: Board, service: Service, visitor: Visitor) -> Response:
+async def _news(board: Board, service: Service, say: Say, visitor: Visitor) -> Response:
     """Everything once, then what is different, every ``TICK`` seconds; to the end of the drain, or until there is a new
     configuration, which may have other keys."""
     view = View(board, visitor.client)
 
     async def tell(to: trio.MemorySendChannel[bytes]) -> None:
         about = {"version": __version__, "process": os.getpid()}
-        await to.send(sse.event("all", {**about, **view.first()}))
+        await board.look()
+        await to.send(say("all", {**about, **view.first()}))
         while not service.replaced.is_set():
             await trio.sleep(TICK)
+            await board.look()
             draining = service.lifecycle.draining
-            await to.send(sse.event("news", {"draining": draining, **view.next()}))
+            await to.send(say("news", {"draining": draining, **view.next()}))
             if draining and not len(board):
                 return
 
     return _told(board, tell)
 
 
-async def _stream(board: Board, visitor: Visitor, number: int) -> Response:
+async def _stream(board: Board, say: Say, visitor: Visitor, number: int) -> Response:
     """What passes in one stream from now on, and how it ended."""
     found = board.tap(number, visitor.client)
     if found is None:
@@ -122,12 +130,17 @@ async def _stream(board: Board, visitor: Visitor, number: int) -> Response:
     current_scope().on_close(lambda _: off())
 
     async def tell(to: trio.MemorySendChannel[bytes]) -> None:
-        await to.send(sse.event("opened", {}))
+        await to.send(say("opened", {}))
         while passed := await _batch(tap):
-            await to.send(sse.event("passed", [_spelled(one) for one in passed]))
-        await to.send(sse.event("ended", {"lost": tap.lost, "line": tap.line}))
+            await to.send(say("passed", [_spelled(one) for one in passed]))
+        await to.send(say("ended", {"lost": tap.lost, "line": tap.line}))
 
     return _told(board, tell)
+
+
+def _said(secrets: Secrets, name: str, value: Any) -> bytes:
+    """An event for a viewer, with none of the configuration's credentials in it, wherever they come from."""
+    return redact(sse.event(name, value), secrets)
 
 
 async def _batch(tap: Tap) -> list[Passed]:

@@ -200,7 +200,7 @@ class _Connection:
 
     async def _response(self, exchange: Exchange, envelope: Envelope) -> Response:
         """Raises ``GatewayError``."""
-        if self._service.lifecycle.in_flight > self._service.limits.in_flight:
+        if self._service.full:
             raise GatewayError.of(FULL)
         members = self._prewarmed.continued(envelope.members)
         body = body_of(members)

@@ -105,7 +105,9 @@ class _Connection(http.server.BaseHTTPRequestHandler):
                 answer += byte
             self.wfile.write(answer)
             exchange.status = int(answer.split(b" ", 2)[1])
-            back = threading.Thread(target=_copy, args=(upstream, self.connection, exchange.told, ConnectionType.CLIENT))
+            back = threading.Thread(
+                target=_copy, args=(upstream, self.connection, exchange.told, ConnectionType.CLIENT)
+            )
             back.start()
             _copy(self.connection, upstream, exchange.sent, ConnectionType.SERVER)
             back.join()

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import attrs
 import install
 from harness import ROOT
-from stand_in import AGAIN, PLEASE, WORDS
+from stand_in import AGAIN, OPEN_BOXES, PLEASE, WORDS
 
 PATIENCE = 150.0  # seconds for one run of a program
 NOWHERE = "http://127.0.0.1:9"  # what programs ask of other hosts ends here
@@ -104,7 +104,9 @@ def claude(place: Place) -> Told:
         [json.loads(line) for line in place.connect("claude", "--", *flags, *more, **environment).splitlines()]
         for more in ((PLEASE,), ("--continue", AGAIN))
     ]
-    blocks = [block for run in runs for line in run if line["type"] == "assistant" for block in line["message"]["content"]]
+    blocks = [
+        block for run in runs for line in run if line["type"] == "assistant" for block in line["message"]["content"]
+    ]
     thoughts = sum(block["type"] == "thinking" for block in blocks)
     return Told(*(next(line["result"] for line in run if line["type"] == "result") for run in runs), thoughts)
 
@@ -163,11 +165,7 @@ def aider(place: Place) -> Told:
     quiet = ("--no-git", "--no-check-update", "--no-analytics", "--no-show-model-warnings", "--yes-always")
     flags = (*quiet, "--no-pretty", "--no-stream" if place.mode == "whole" else "--stream")
     history = ("--restore-chat-history", "--no-detect-urls", "--no-show-release-notes")
-    boxes = ", ".join(f"box {box}: {word}" for box, word in WORDS.items())
-    runs = [
-        place.connect("aider", "--", *flags, *history, "--message", say)
-        for say in (f"These are the boxes: {boxes}. Tell me what they hold.", AGAIN)
-    ]
+    runs = [place.connect("aider", "--", *flags, *history, "--message", say) for say in (OPEN_BOXES, AGAIN)]
     return Told(*runs)
 
 
@@ -206,7 +204,10 @@ OPENCODE = (
 _ROWS = (
     Row("claude", "Claude Code", ("@anthropic-ai/claude-code",), "messages", claude, ("stream",), thinks=True),
     Row("codex", "Codex, HTTP", ("@openai/codex",), "responses", codex_http, ("stream",), thinks=True),
-    Row("codex-websocket", "Codex, WebSocket", ("@openai/codex",), "responses", codex_websocket, ("stream",), thinks=True),
+    Row(
+        "codex-websocket", "Codex, WebSocket", ("@openai/codex",), "responses", codex_websocket, ("stream",),
+        thinks=True,
+    ),
     *(
         Row(f"opencode-{speaks}", f"OpenCode, `{package}`", ("opencode-ai",), speaks, opencode(package), ("stream",))
         for speaks, package in OPENCODE

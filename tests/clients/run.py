@@ -1,23 +1,24 @@
 """The client matrix: real programs at pinned versions, through the real gateway, to a provider of each API.
 
-``python tests/clients/run.py [CLIENT …]`` installs what is missing, drives each client, and prints a line for each cell;
-a CLIENT is the beginning of a row's name. A cell works if both sessions end with the words that only the tools know,
-where the client shows thinking some was shown, nothing was refused, and no stream broke its API's grammar.
+``python tests/clients/run.py [CLIENT …]`` installs what is missing, drives each client, and prints a line for each
+cell; a CLIENT is the beginning of a row's name. A cell works if both sessions end with the words that only the tools
+know, where the client shows thinking some was shown, nothing was refused, and no stream broke its API's grammar.
 """
 
 import argparse
 import contextlib
+import itertools
 import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent.parent)]
 
 import attrs
 import install
+import paths  # noqa: F401  # makes the next ones importable
+import table
 from harness import Gateway, running
 from recorder import Recorder, recording
 from rows import ROWS, Failed, Place, Row, Told
@@ -35,6 +36,11 @@ class Cell:
     trouble: str
     seconds: float
 
+    @property
+    def line(self) -> str:
+        outcome = self.trouble or "works"
+        return f"{self.client:26} {self.mode:6} before {self.upstream:9} {self.seconds:5.1f} s  {outcome}"
+
 
 def main() -> int:
     wanted = arguments()
@@ -44,23 +50,24 @@ def main() -> int:
         return 2
     _install(rows)
     cells = []
-    with served(StandIn) as upstream, matrix_gateway(upstream) as gateway, recording(gateway.port) as recorder:
-        for row in rows:
-            for api in wanted.upstream or ENTRIES:
-                for mode in row.modes:
-                    cell = try_cell(row, mode, api, upstream, gateway, recorder)
-                    cells.append(cell)
-                    if not wanted.json:
-                        print(f"{cell.client:24} {mode:6} {api:10} {cell.seconds:5.1f} s  {cell.trouble or 'works'}", flush=True)
-                    if wanted.record and mode == "stream":
-                        recorder.write(wanted.record / f"{row.name}.{api}.json")
+    for cell in tried(rows, wanted.upstream or ENTRIES, wanted.record):
+        cells.append(cell)
+        print(cell.line, file=sys.stderr if wanted.json else sys.stdout, flush=True)
     if wanted.json:
         print(json.dumps([attrs.asdict(cell) for cell in cells], indent=1))
     if wanted.table:
-        from table import write
-
-        write(wanted.table, rows, cells)
+        table.write(wanted.table, rows, cells)
     return 1 if any(cell.trouble for cell in cells) else 0
+
+
+def tried(rows: Sequence[Row], apis: Iterable[str], folder: Path | None) -> Iterator[Cell]:
+    """One after the other, on one gateway; ``folder`` gets what was said, where it was streamed."""
+    with served(StandIn) as upstream, matrix_gateway(upstream) as gateway, recording(gateway.port) as recorder:
+        for row, api in itertools.product(rows, apis):
+            for mode in row.modes:
+                yield try_cell(row, mode, api, upstream, gateway, recorder)
+                if folder is not None and mode == "stream":
+                    recorder.write(folder / f"{row.name}.{api}.json")
 
 
 def arguments() -> argparse.Namespace:

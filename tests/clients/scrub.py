@@ -12,22 +12,23 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent.parent)]
-
+import paths  # noqa: F401  # makes the next ones importable
 from harness import running
 from replays import FOLDER, Replay, given_out, recorded
 from rows import ROWS
-from stand_in import AGAIN, ENTRIES, PLEASE, WORDS, StandIn
+from stand_in import AGAIN, ENTRIES, OPEN_BOXES, PLEASE, WORDS, StandIn
 from upstreams import served
 
 SOURCE = {"chat": "messages", "messages": "responses", "responses": "messages"}
 """Before which upstream a client is recorded: one whose thinking comes back sealed."""
-LONGEST = 120
+LONGEST = 80
 LONGEST_DESCRIPTION = 20
-KEPT = re.compile("|".join(map(re.escape, (PLEASE, AGAIN, *(f"There is {word} in it." for word in WORDS.values())))))
+KEPT = re.compile(
+    "|".join(map(re.escape, (PLEASE, AGAIN, OPEN_BOXES, *(f"There is {word} in it." for word in WORDS.values()))))
+)
 TELLING = (
-    "accept", "anthropic-", "authorization", "content-type", "openai-", "originator", "user-agent", "x-api-key", "x-app",
-    "x-codex-beta-features", "x-stainless-helper",
+    "accept", "anthropic-", "authorization", "content-type", "openai-", "originator", "user-agent", "x-api-key",
+    "x-app", "x-codex-beta-features", "x-stainless-helper",
 )  # fmt: skip
 """Beginnings of the names of headers that a gateway may look at."""
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -67,7 +68,9 @@ def scrubbed(exchanges: list[dict[str, Any]], model: str) -> list[dict[str, Any]
         request: dict[str, Any] = {"method": one["method"], "path": one["path"], "headers": headers}
         if one["sent"]:
             told = turns([json.loads(text) for text in one["told"]])
-            request["messages"] = [scrub.body(json.loads(text), answer) for text, answer in zip(one["sent"], told, strict=True)]
+            request["messages"] = [
+                scrub.body(json.loads(text), answer) for text, answer in zip(one["sent"], told, strict=True)
+            ]
         else:
             answer = one["answer"]
             data = [line[5:].strip() for line in answer.splitlines() if line.startswith("data:")]
@@ -154,7 +157,7 @@ class Scrub:
 def shortened(text: str) -> str:
     """Marks in place of words, but for what the conversation hangs on."""
     if text.startswith("{") and "session_id" in text:  # JSON in a text, which must stay JSON
-        return json.dumps({key: "0" * 8 for key in json.loads(text)})
+        return json.dumps(dict.fromkeys(json.loads(text), "0"))
     parts, at = [], 0
     for found in KEPT.finditer(text):
         parts += [mark(text[at : found.start()]), found[0]]

@@ -2,36 +2,50 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import install
 from rows import Row
 
-if TYPE_CHECKING:
-    from run import Cell
-
 APIS = {"chat": "Chat", "messages": "Messages", "responses": "Responses"}
+
+
+class Cell(Protocol):
+    """``trouble`` is empty where it works."""
+
+    client: str
+    mode: str
+    upstream: str
+    trouble: str
+
+
 BEGIN, END = "<!-- the matrix, written by tests/clients/run.py --table -->", "<!-- end of the matrix -->"
 
 
-def write(page: Path, rows: Sequence[Row], cells: Sequence["Cell"]) -> None:
+def write(page: Path, rows: Sequence[Row], cells: Sequence[Cell]) -> None:
     """Put the table between its marks in ``page``; all else in it stays."""
     before, _, rest = page.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     page.write_text(f"{before}{BEGIN}\n\n{table(rows, cells)}\n{END}{after}")
 
 
-def table(rows: Sequence[Row], cells: Sequence["Cell"]) -> str:
-    lines = ["| client | version | speaks | before Chat | before Messages | before Responses |", "|---|---|---|---|---|---|"]
+def table(rows: Sequence[Row], cells: Sequence[Cell]) -> str:
+    lines = [
+        "| client | version | speaks | before Chat | before Messages | before Responses |",
+        "|---|---|---|---|---|---|",
+    ]
     notes: list[str] = []
     for row in rows:
         versions = ", ".join(install.version(package) for package in row.packages)
-        told = (_cell(row, [cell for cell in cells if (cell.client, cell.upstream) == (row.name, api)], notes) for api in APIS)
+        told = (
+            _cell(row, [cell for cell in cells if (cell.client, cell.upstream) == (row.name, api)], notes)
+            for api in APIS
+        )
         lines.append(f"| {row.title} | {versions} | {APIS[row.speaks]} | {' | '.join(told)} |")
     return "\n".join([*lines, "", *notes]).rstrip("\n") + "\n"
 
 
-def _cell(row: Row, cells: Sequence["Cell"], notes: list[str]) -> str:
+def _cell(row: Row, cells: Sequence[Cell], notes: list[str]) -> str:
     """What works, in words; a number for each reason why something does not."""
     words = []
     for cell in cells:

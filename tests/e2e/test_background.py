@@ -264,6 +264,14 @@ def test_a_turn_is_cancelled_before_anything_was_said(gateway, by_hand, api):
     assert line(gateway, own)["ended"] == "client_disconnected"
 
 
+def test_a_turn_is_cancelled_also_where_answers_are_finished_for_clients_that_leave(upstream, by_hand):
+    port = free_port()
+    settings = config(entries(upstream, by_hand, on_disconnect="finish"), port)
+    with running(settings, port) as own, streaming(own, by_hand, "chat", "cancelled-finish") as (id, _, up):
+        assert own.request("POST", f"/v1/responses/{id}/cancel").json["status"] == "cancelled"
+        up.closed_after(time.perf_counter(), 5)
+
+
 def test_a_turn_that_is_deleted_does_not_come_back(gateway, by_hand):
     with called(gateway, by_hand, "chat", "deleted") as (id, up):
         assert gateway.request("DELETE", f"/v1/responses/{id}").json["deleted"] is True
@@ -281,9 +289,10 @@ def test_turns_in_the_background_count_among_those_in_flight(upstream, by_hand):
     with running(settings, port) as own, contextlib.ExitStack() as stack:
         _, up = stack.enter_context(called(own, by_hand, "chat", "first"))
         stack.enter_context(called(own, by_hand, "chat", "second"))
-        refused = turn(own, "on-chat", background=True)
-        complaint("responses", refused, 503)
-        assert refused.headers["retry-after"]
+        for background in (True, False):
+            refused = turn(own, "on-chat", background=background)
+            complaint("responses", refused, 503)
+            assert refused.headers["retry-after"]
         up.send(whole("chat"))
         line(own, "first")
         upstream.script(Script(text="It is 7."))
@@ -423,7 +432,7 @@ def test_another_worker_cancels_a_turn_and_a_dead_ones_turn_has_failed(crew, by_
         up.read_request()
         assert ask(reach(gateway, two), "GET", f"/v1/responses/{id}")["status"] == "in_progress"
         assert (
-            "another process" in ask(reach(gateway, two), "GET", f"/v1/responses/{id}?stream=true")["error"]["message"]
+            "another worker" in ask(reach(gateway, two), "GET", f"/v1/responses/{id}?stream=true")["error"]["message"]
         )
         cancelled = ask(reach(gateway, two), "POST", f"/v1/responses/{id}/cancel")
         assert cancelled["status"] == "cancelled"

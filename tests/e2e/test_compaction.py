@@ -206,6 +206,15 @@ def test_a_provider_without_compaction_is_asked_for_a_summary(gateway, theirs, s
     the_item(reply.json["output"])
 
 
+@pytest.mark.parametrize("more", [{"previous_response_id": "resp_theirs"}, {"conversation": "conv_theirs"}])
+def test_a_conversation_that_the_provider_has_is_never_summed_up_without_it(gateway, theirs, more):
+    """The client would drop its history for a summary of nothing."""
+    no = {"error": {"message": "no such path", "type": "invalid_request_error", "param": None, "code": None}}
+    theirs.below["/v1/responses/compact"] = Raw(404, JSON, (json.dumps(no).encode(),))
+    assert complaint("responses", compact(gateway, "native", None, **more), 404)["message"] == "no such path"
+    assert theirs.paths == ["/v1/responses/compact"]
+
+
 def test_a_providers_refusal_to_compact_is_told(gateway, theirs):
     no = {"error": {"message": "not so fast", "type": "rate_limit_error", "param": None, "code": "slow"}}
     theirs.below["/v1/responses/compact"] = Raw(429, (*JSON, ("retry-after", "7")), (json.dumps(no).encode(),))

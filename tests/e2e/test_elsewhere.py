@@ -378,3 +378,43 @@ def test_a_reply_to_a_call_about_what_is_elsewhere_shows_no_credential(gateway, 
     two.replies = one.replies
     assert "Incorrect API key" in (text := stored(gateway, "resp_x").body.decode())
     assert "sk-one" not in text
+
+
+def passing(upstream: Upstream, name: str) -> dict[str, Any]:
+    entry = provider(f"openai/{name}", upstream.url, passthrough_auth=True)
+    del entry["access_key"]
+    return entry
+
+
+def test_a_key_of_this_gateway_goes_to_no_provider(ups, one):
+    """Where clients bring the provider's own key, that of the gateway has a header of its own."""
+    port = free_port()
+    with running(config([passing(ups[0], "one")], port, client_keys=KEYS), port) as own:
+        named = {"authorization": "Bearer sk-own", "x-trigate-key": ALICE}
+        id = own.request("POST", "/v1/responses", {"model": "one", "input": "hi"}, named).json["id"]
+        assert own.request("GET", f"/v1/responses/{id}", None, named).status == 200
+        one.seen.clear()
+        reply = own.request("GET", f"/v1/responses/{id}", None, bearer(ALICE))
+        complaint("responses", reply, 401)
+        assert one.seen == []
+
+
+def test_a_clients_key_for_one_provider_is_shown_to_no_other(ups, one, two):
+    port = free_port()
+    with running(config([passing(ups[0], "one"), passing(ups[1], "two")], port), port) as own:
+        complaint("responses", own.request("GET", "/v1/responses/resp_up77", None, bearer("sk-own")), 404)
+        assert (one.seen, two.seen) == ([], [])
+
+
+def test_a_providers_refusal_of_a_call_without_a_body_is_told(gateway, one):
+    id = turn(gateway, "one").json["id"]
+    words = "Unknown parameter: 'include'."
+    error = {"error": {"message": words, "type": "invalid_request_error", "param": "include", "code": None}}
+    one.replies = lambda seen: answered(error, 400)
+    assert refusal(stored(gateway, id, "?include=foo"))["message"] == words
+
+
+def test_a_provider_that_does_not_stream_what_it_keeps_is_named(gateway, one):
+    id = turn(gateway, "one").json["id"]
+    error = complaint("responses", stored(gateway, id, "?stream=true"), 502)
+    assert "without stream=true" in error["message"]

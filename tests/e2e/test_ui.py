@@ -2,13 +2,17 @@
 
 import contextlib
 import json
+import os
 import re
+import signal
 import socket
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from browser import Page, browsing, needs_chromium
 from calls import SSE, Call, call, chunks, fill, line, lines, narrow, new_id, said, settings
 from harness import ROOT, Gateway, Listening, Wire, eventually, free_port, post, running
@@ -62,8 +66,6 @@ def test_the_page_comes_from_the_package_under_a_strict_policy(gateway, path):
 
 
 def test_all_files_of_the_page_are_part_of_the_package():
-    import tomllib
-
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["gateway"]
     there = {file for pattern in patterns for file in (ROOT / "gateway").glob(pattern)}
     assert {file for file in (ROOT / "gateway" / "ui").iterdir() if file.suffix in (".html", ".css", ".js")} <= there
@@ -82,25 +84,6 @@ def test_the_name_of_another_page_gets_nothing(gateway):
     reply = gateway.request("GET", "/ui/events", headers={"host": "rebound.example"})
     assert reply.status == 403
     assert b"ui_key" in reply.body
-
-
-def test_with_keys_one_is_asked_for(upstream):
-    port = free_port()
-    with running(settings(upstream, port, **KEYS), port) as process:
-        bare = process.request("GET", "/ui")
-        assert bare.status == 401
-        assert bare.headers["www-authenticate"].startswith("Basic ")
-        shown = process.request("GET", "/ui", headers={"authorization": "Bearer of-the-operator"})
-        assert shown.status == 200
-        assert process.request("GET", "/ui/live.js", headers={"authorization": "Bearer wrong"}).status == 401
-        assert process.request("GET", "/v1/models", headers={"authorization": "Bearer of-the-operator"}).status == 401
-
-
-def test_it_can_be_switched_off(upstream):
-    port = free_port()
-    with running(settings(upstream, port, ui=False), port) as process:
-        assert process.request("GET", "/ui").status == 404
-        assert process.request("GET", "/ui/events").status == 404
 
 
 def test_a_viewer_too_many_is_told_so_and_the_place_is_free_again_later(gateway):
@@ -133,16 +116,16 @@ def narrow_viewer(gateway: Gateway, path: str = "/ui/events") -> contextlib.Abst
     return viewer(gateway, path, narrow(gateway.port).sock)
 
 
-def news_of(gateway: Gateway) -> dict[str, Any]:
-    """All that a viewer is told first."""
+def rows_of(gateway: Gateway) -> list[dict[str, Any]]:
+    """The streams in flight that a viewer is told of first."""
     with viewer(gateway) as wire:
         text = wire.read_until(b"\n\n\r\n").partition(b"event: all\ndata: ")[2]
         found: dict[str, Any] = json.loads(text.partition(b"\n")[0])
-    return found
+    return [dict(zip(found["columns"], row, strict=True)) for row in found["streams"]]
 
 
 def number_of(gateway: Gateway, one: Call) -> int:
-    return next(row["n"] for row in news_of(gateway)["streams"] if row["id"] == one.id)
+    return next(row["n"] for row in rows_of(gateway) if row["id"] == one.id)
 
 
 def test_a_client_that_does_not_read_is_seen_to_be_the_slow_one(gateway, upstream):
@@ -151,37 +134,52 @@ def test_a_client_that_does_not_read_is_seen_to_be_the_slow_one(gateway, upstrea
         fill([one])
 
         def phase() -> str | None:
-            return next((row["phase"] for row in news_of(gateway)["streams"] if row["id"] == one.id), None)
+            return next((row["phase"] for row in rows_of(gateway) if row["id"] == one.id), None)
 
         eventually(lambda: phase() == "slow client", what="the phase")
     line(gateway, one.id)
 
 
-def test_a_viewer_holds_no_shutdown_up(upstream):
-    port = free_port()
-    with running(settings(upstream, port), port) as process:  # which asserts how soon it ends
-        wire = Wire.connect(port)
-        wire.send(b"GET /ui/events HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        wire.read_until(b"event: all")
-        assert process.pid
-    assert wire.read_to_end()
-    wire.close()
-
-
-def test_another_configuration_asks_its_viewers_again(upstream, tmp_path):
-    import os
-    import signal
-
-    import yaml
-
-    port, file = free_port(), tmp_path / "config.yaml"
+@pytest.fixture(scope="module")
+def configured(upstream, tmp_path_factory) -> Iterator[tuple[Gateway, Callable[..., None]]]:
+    """A gateway, and what gives it another configuration. It has a viewer when it is told to stop, which holds nothing
+    up: ``running`` asserts that."""
+    port, file = free_port(), tmp_path_factory.mktemp("ui") / "config.yaml"
     file.write_text(yaml.safe_dump(settings(upstream, port)))
-    with running(file, port) as process, viewer(process) as wire:
+    with contextlib.ExitStack() as stack, running(file, port) as process:
+
+        def change(**more: Any) -> None:
+            told = len(process.log)
+            file.write_text(yaml.safe_dump(settings(upstream, port, **more)))
+            os.kill(process.pid, signal.SIGHUP)
+            eventually(lambda: any("is reloaded" in line for line in process.log[told:]), what="the reload")
+
+        yield process, change
+        change()
+        stack.enter_context(viewer(process)).read_until(b"event: all")
+
+
+def test_with_keys_one_is_asked_for_also_of_who_looks_already(configured):
+    process, change = configured
+    with viewer(process) as wire:
         wire.read_until(b"event: all")
-        file.write_text(yaml.safe_dump(settings(upstream, port, **KEYS)))
-        os.kill(process.pid, signal.SIGHUP)
+        change(**KEYS)
         wire.read_until(b"\r\n0\r\n\r\n")
-        assert process.request("GET", "/ui/events").status == 401
+    bare = process.request("GET", "/ui")
+    assert bare.status == 401
+    assert bare.headers["www-authenticate"].startswith("Basic ")
+    operator = {"authorization": "Bearer of-the-operator"}
+    assert process.request("GET", "/ui", headers=operator).status == 200
+    assert process.request("GET", "/ui/live.js", headers={"authorization": "Bearer wrong"}).status == 401
+    assert process.request("GET", "/v1/models", headers=operator).status == 401
+    assert not any("of-the" in line for line in process.log)
+
+
+def test_it_can_be_switched_off(configured):
+    process, change = configured
+    change(ui=False)
+    assert process.request("GET", "/ui").status == 404
+    assert process.request("GET", "/ui/events").status == 404
 
 
 # In a browser
@@ -312,6 +310,7 @@ def test_a_narrow_screen_is_not_scrolled_sideways(page, gateway, upstream):
     with call(gateway, upstream, HUB) as one:
         page.until(f"{row(one.id)}")
         page.value(f"{row(one.id)}.querySelector('button').click()")
+        page.until("document.getElementById('opened-state').innerText.startsWith('open')")
         one.up.send(said("chat").half)
         page.until("document.querySelectorAll('#passed .pair').length")
         assert page.value("document.documentElement.scrollWidth <= window.innerWidth")
@@ -366,7 +365,8 @@ _FAINT = """
     const own = [...element.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
     if (!own || !element.getClientRects().length) continue;
     const style = getComputedStyle(element);
-    const text = light(numbers(element instanceof SVGElement ? style.fill : style.color)), ground = light(behind(element));
+    const text = light(numbers(element instanceof SVGElement ? style.fill : style.color));
+    const ground = light(behind(element));
     const ratio = (Math.max(text, ground) + .05) / (Math.min(text, ground) + .05);
     if (ratio < 4.5) faint.push(`${element.tagName} ${element.className} ${ratio.toFixed(2)}`);
   }

@@ -217,6 +217,15 @@ def test_what_is_not_stored_is_continued_on_its_connection_and_on_no_other(gatew
     assert (error["status"], error["error"]["code"]) == (400, "previous_response_not_found")
 
 
+def test_what_goes_on_from_an_unstored_turn_is_not_stored_either(gateway, client, upstream):
+    """It could not be gone on from: what it stands on is nowhere."""
+    upstream.script(Script(text="one"), Script(text="two"))
+    first = client.ask("on-chat", "hi", store=False)[-1]["response"]
+    second = client.ask("on-chat", "more", previous_response_id=first["id"])[-1]["response"]
+    assert second["store"] is False
+    assert gateway.request("GET", f"/v1/responses/{second['id']}").status == 404
+
+
 def test_a_prewarm_of_an_unknown_response_says_so_at_once(client, upstream):
     upstream.script()
     (error,) = client.ask("on-chat", generate=False, previous_response_id="resp_nobody", store=False)

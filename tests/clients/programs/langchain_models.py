@@ -37,8 +37,7 @@ def turn(talked: list[Any]) -> str:
         assert whole.usage_metadata["total_tokens"] > 0
         thoughts += sum(block["type"] == "reasoning" for block in whole.content_blocks)
         talked.append(whole)
-        for call in whole.tool_calls:
-            talked.append(ToolMessage(look_into(**call["args"]), tool_call_id=call["id"]))
+        talked += [ToolMessage(look_into(**call["args"]), tool_call_id=call["id"]) for call in whole.tool_calls]
         if not whole.tool_calls:
             return str(whole.text)
 

@@ -22,9 +22,7 @@ from talk import AGAIN, BASE, KEY, MODEL, PLEASE, ROOT, STREAM, VARIANT, look_in
 def model() -> Any:
     if VARIANT == "messages":
         sdk = AsyncAnthropic(base_url=ROOT, api_key=KEY, max_retries=0, timeout=60)
-        asked = AnthropicModelSettings(
-            max_tokens=4000, anthropic_thinking={"type": "enabled", "budget_tokens": 2000}
-        )
+        asked = AnthropicModelSettings(max_tokens=4000, anthropic_thinking={"type": "enabled", "budget_tokens": 2000})
         return AnthropicModel(MODEL, provider=AnthropicProvider(anthropic_client=sdk), settings=asked)
     client = AsyncOpenAI(base_url=BASE, api_key=KEY, max_retries=0, timeout=60)
     provider = OpenAIProvider(openai_client=client)

@@ -1,0 +1,249 @@
+"""``serve --record`` and ``replay``: what stands on disk is what both sides saw, and can be used again. And the log:
+what is logged, for whom, and what no line repeats."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from calls import SSE, chunks, line, lines, new_id, said
+from harness import Gateway, Listening, Reply, Wire, config, eventually, free_port, post, provider, request, running
+from upstreams import PATHS, Raw, Script, Upstream, fake_upstream, render
+
+from gateway.command_replay import create_replay, run
+from gateway.config import from_mapping
+from gateway.ledger import Ledger
+from gateway.logs import Log
+from gateway.recorded import INDEX, Recorded, read
+from gateway.server import Lifecycle, bind, serve
+
+KEY, HEADER_KEY, CLIENT_KEY = "sk-not-to-be-told", "tok-in-a-header", "sk-of-the-client"
+ANSWER = Script(text="one two three")
+
+
+@attrs.frozen
+class Recorder:
+    """A gateway that records, its provider, and one that is played by hand."""
+
+    gateway: Gateway
+    upstream: Upstream
+    by_hand: Listening
+    folder: Path
+
+    def of(self, id: str) -> dict[str, tuple[dict[str, Any], Recorded]]:
+        """The recordings of an exchange by their side, once they are there."""
+
+        def found() -> dict[str, tuple[dict[str, Any], Recorded]]:
+            all = ((path, json.loads(path.read_bytes())) for path in self.folder.rglob("*.meta.json"))
+            ours = [(path, meta) for path, meta in all if meta["exchange"]["request_id"] == id]
+            return {path.name.split(".")[1].rpartition("-")[2]: (meta, read(path)) for path, meta in ours}
+
+        line(self.gateway, id)
+        return eventually(found, what="the recordings")
+
+    def files(self, id: str) -> list[Path]:
+        metas = self.folder.rglob("*.meta.json")
+        return [path for path in metas if json.loads(path.read_bytes())["exchange"]["request_id"] == id]
+
+
+@pytest.fixture(scope="module")
+def recorder(tmp_path_factory) -> Iterator[Recorder]:
+    port, folder = free_port(), tmp_path_factory.mktemp("parent") / "records"
+    with fake_upstream() as upstream, Listening() as by_hand:
+        entries = [
+            provider("openai/on-chat", upstream.url, ["chat"], key=KEY, headers={"x-auth-token": HEADER_KEY}),
+            provider("openai/on-messages", upstream.url, ["messages"], key=KEY),
+            provider("openai/by-hand", by_hand.url, ["chat"], key=KEY),
+        ]
+        flags = ("--record", str(folder), "--log-level", "debug", "--log-format", "json")
+        with running(config(entries, port, log_level="error"), port, *flags) as gateway:
+            yield Recorder(gateway, upstream, by_hand, folder)
+        text = "\n".join(gateway.log) + "".join(file.read_text() for file in folder.rglob("*") if file.is_file())
+        for secret in (KEY, HEADER_KEY, CLIENT_KEY):
+            assert secret not in text
+        assert "Traceback" not in text
+        assert all(line.startswith(("{", "trigate", "models", "try")) for line in gateway.log)
+
+
+def body_of(model: str, api: str, stream: bool = True) -> dict[str, Any]:
+    asked: dict[str, Any] = {"model": model, "stream": stream, "messages": [{"role": "user", "content": "hi"}]}
+    return {**asked, "max_tokens": 99} if api == "messages" else asked
+
+
+def ask(recorder: Recorder, api: str, body: Any, **headers: str) -> tuple[str, bytes]:
+    id = new_id()
+    reply = recorder.gateway.request("POST", PATHS[api], body, {"x-request-id": id, **headers})
+    return id, reply.body
+
+
+def test_a_translated_stream_is_recorded_as_each_side_saw_it(recorder):
+    recorder.upstream.script(ANSWER)
+    sent = json.dumps(body_of("on-chat", "messages")).encode()
+    id, got = ask(recorder, "messages", sent, **{"x-api-key": CLIENT_KEY, "anthropic-version": "2023-06-01"})
+    found = recorder.of(id)
+    meta, client = found["client"]
+    assert (client.api, client.request, client.response) == ("messages", sent, got)
+    assert meta["request_headers"] == {"anthropic-version": "2023-06-01"}
+    meta, theirs = found["provider"]
+    seen = recorder.upstream.seen[-1]
+    assert (theirs.api, theirs.request) == ("chat", seen.body)
+    assert theirs.response == b"".join(render(ANSWER, "chat", seen.json).pieces)
+    assert (meta["provider"], meta["bytes_exact"], meta["path"]) == ("openai", True, seen.path)
+    assert "lane:hub" in meta["features"]
+    stems = {path.name.removesuffix(".meta.json") for path in recorder.files(id)}
+    index = (recorder.folder / INDEX).read_text()
+    assert all(stem in index for stem in stems)
+
+
+def test_a_whole_answer_and_a_refusal_are_recorded_too(recorder):
+    recorder.upstream.script(ANSWER)
+    id, got = ask(recorder, "chat", body_of("on-messages", "chat", stream=False))
+    found = recorder.of(id)
+    assert found["client"][1].response == got
+    assert b"one two three" in found["provider"][1].response
+    error = {"error": {"message": f"who is {KEY}?", "type": "rate_limit_error", "param": None, "code": "x"}}
+    recorder.upstream.script(Raw(429, (("content-type", "application/json"),), (json.dumps(error).encode(),)))
+    id, got = ask(recorder, "chat", body_of("on-chat", "chat"))
+    found = recorder.of(id)
+    assert all(path.parent.name == "error_responses" for path in recorder.files(id))
+    assert (found["client"][1].status, found["client"][1].response) == (429, got)
+    assert b"who is [redacted]?" in found["provider"][1].response
+    id, got = ask(recorder, "chat", b'{"model": "on-ch')
+    assert set(recorder.of(id)) == {"client"}
+    assert recorder.of(id)["client"][1].response == got
+
+
+def test_of_a_stream_whose_client_leaves_it_is_recorded_what_came(recorder):
+    id = new_id()
+    with Wire.connect(recorder.gateway.port) as client:
+        client.send(post(PATHS["chat"], body_of("by-hand", "chat"), {"x-request-id": id}))
+        with recorder.by_hand.accept() as up:
+            up.read_request()
+            up.send(SSE + chunks(*said("chat").opening, said("chat").first))
+            client.read_until(b"one t")
+            client.close()
+            found = recorder.of(id)
+    assert found["client"][0]["exchange"]["ended"] == "client_disconnected"
+    assert b"one t" in found["client"][1].response
+    assert found["client"][1].response == found["provider"][1].response
+
+
+def test_a_recorded_request_can_be_sent_again(recorder, capfdbinary):
+    recorder.upstream.script(ANSWER, ANSWER)
+    id, got = ask(recorder, "chat", body_of("on-chat", "chat"))
+    recorder.of(id)
+    file = next(path for path in recorder.files(id) if "client" in path.name)
+    assert run(file, recorder.gateway.url, None, None) == 0
+    out, err = capfdbinary.readouterr()
+    assert out == got
+    assert err.startswith(b"200 http://127.0.0.1:")
+    assert run(file, recorder.gateway.url, "nobodys", None) == 1
+    assert b"nobodys" in capfdbinary.readouterr().out
+    assert run(file, f"http://127.0.0.1:{free_port()}", None, None) == 2
+    assert b"is the server running" in capfdbinary.readouterr().err
+    assert run(file, recorder.gateway.url, None, "NO_SUCH_VARIABLE") == 2
+    assert b"NO_SUCH_VARIABLE" in capfdbinary.readouterr().err
+
+
+async def test_a_recorded_answer_can_be_served(recorder):
+    answer = b"".join(render(ANSWER, "chat", {"stream": True, "model": "up"}).pieces)
+    recorded = Recorded("x", "chat", None, answer, 200, "text/event-stream", (("x-ratelimit-limit", "1"),))
+    error = attrs.evolve(recorded, response=b"{}", status=429, content_type="application/json")
+    for one in (recorded, error):
+        sock, state = bind("127.0.0.1", 0), Lifecycle()
+        url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+        ready = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(
+                partial(serve, create_replay(one), [sock], state=state, drain=1, ready=ready.set, signals=False)
+            )
+            await ready.wait()
+            reply = await trio.to_thread.run_sync(partial(post_to, url))
+            state.stop()
+        assert (reply.status, reply.body, reply.headers["x-ratelimit-limit"]) == (one.status, one.response, "1")
+
+
+def post_to(url: str) -> Reply:
+    return request(url, "POST", "/v1/chat/completions", {"model": "any"})
+
+
+# The log
+
+
+def test_the_command_line_decides_what_is_logged(recorder):
+    """The configuration says ``error``."""
+    id, _ = ask(recorder, "chat", body_of("nobodys", "chat"))
+    found = line(recorder.gateway, id)
+    assert (found["status"], found["ended"]) == (404, "refused")
+    assert len(lines(recorder.gateway, id)) == 1
+
+
+@pytest.fixture
+def begin() -> Iterator[Callable[..., Log]]:
+    """Makes the log of a process that has just begun."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+
+    def log(*args: Any, **named: Any) -> Log:
+        root.handlers[:] = []
+        return Log(*args, **named)
+
+    yield log
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+SETTINGS = {
+    "version": "v0.3.0",
+    "model_providers": [{"model": "openai/gpt-4o", "access_key": KEY, "headers": {"x-token": 'quo"ted-token'}}],
+}
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_no_line_repeats_a_credential_whoever_wrote_it(begin, capsys, form):
+    log = begin(form=form)
+    log.follow(from_mapping(SETTINGS))
+    try:
+        raise RuntimeError(f"refused {KEY}")
+    except RuntimeError:
+        logging.getLogger("some.library").exception("with %s and %s", KEY, 'quo"ted-token')
+    err = capsys.readouterr().err
+    assert KEY not in err
+    assert "ted-token" not in err
+    assert err.count("[redacted]") >= 3
+    assert "RuntimeError" in err
+    if form == "json":
+        (text,) = err.splitlines()
+        assert json.loads(text)["level"] == "error"
+        assert "Traceback" in json.loads(text)["traceback"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "configured", "shown"),
+    [(None, "info", True), (None, "warning", False), ("info", "warning", True), ("error", "debug", False)],
+)
+def test_exchanges_are_of_level_info(begin, capsys, asked, configured, shown):
+    log = begin(asked, "text")
+    log.follow(from_mapping({**SETTINGS, "log_level": configured}))
+    ledger = Ledger(log.readable)
+    ledger.settle(ledger.open("call-1", "chat"), disconnected=True)
+    assert ("request_id=call-1" in capsys.readouterr().err) is shown
+
+
+def test_at_debug_the_client_below_does_not_log_headers(begin):
+    begin("debug", "json")
+    assert not logging.getLogger("httpcore2.http11").isEnabledFor(logging.DEBUG)
+    assert logging.getLogger("trigate").isEnabledFor(logging.DEBUG)
+
+
+def test_secrets_of_an_earlier_configuration_stay_hidden(begin, capsys):
+    log = begin(form="json")
+    log.follow(from_mapping(SETTINGS))
+    log.follow(from_mapping({**SETTINGS, "model_providers": [{"model": "openai/x", "access_key": "another-key"}]}))
+    logging.getLogger("trigate").warning("%s and %s", KEY, "another-key")
+    assert json.loads(capsys.readouterr().err)["message"] == "[redacted] and [redacted]"
