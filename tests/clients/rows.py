@@ -83,7 +83,8 @@ VENVS = ("python", "aider")
 
 @attrs.frozen
 class Row:
-    """``packages``: those whose versions the table shows. ``thinks``: it shows thinking to its user or program."""
+    """``packages``: those whose versions the table shows. ``thinks``: it shows thinking to its user or program.
+    ``lives``: what has to be installed for it, ``node`` or one of ``VENVS``."""
 
     name: str
     title: str
@@ -92,6 +93,7 @@ class Row:
     drive: Drive
     modes: tuple[str, ...] = ("stream", "whole")
     thinks: bool = False
+    lives: str = "node"
 
 
 # Programs
@@ -191,8 +193,17 @@ def _program(file: str, variant: str) -> Drive:
 
 def _library(name: str, title: str, packages: Sequence[str], file: str, variants: Mapping[str, Any]) -> list[Row]:
     """A row for each of ``variants``: what it is called, which API it speaks and whether thinking is to be seen."""
+    lives = "node" if file.endswith(".mjs") else "python"
     return [
-        Row(f"{name}-{variant}", f"{title}{words}", tuple(packages), speaks, _program(file, variant), thinks=thinks)
+        Row(
+            f"{name}-{variant}",
+            f"{title}{words}",
+            tuple(packages),
+            speaks,
+            _program(file, variant),
+            thinks=thinks,
+            lives=lives,
+        )
         for variant, (words, speaks, thinks) in variants.items()
     ]
 
@@ -236,7 +247,7 @@ _ROWS = (
               {"messages": ("", "messages", True)}),
     *_library("ai-sdk", "Vercel AI SDK, `@ai-sdk/openai-compatible`", ("ai", "@ai-sdk/openai-compatible"), "ai_sdk.mjs",
               {"compatible": ("", "chat", True)}),
-    Row("llm", "llm", ("llm",), "chat", llm),
-    Row("aider", "aider (no tools)", ("aider-chat",), "chat", aider),
+    Row("llm", "llm", ("llm",), "chat", llm, lives="python"),
+    Row("aider", "aider (no tools)", ("aider-chat",), "chat", aider, lives="aider"),
 )  # fmt: skip
 ROWS: Mapping[str, Row] = {row.name: row for row in _ROWS}

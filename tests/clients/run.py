@@ -81,10 +81,11 @@ def arguments() -> argparse.Namespace:
 
 
 def _install(rows: Sequence[Row]) -> None:
-    install.node()
-    install.python("python")
-    if any(row.name == "aider" for row in rows):
-        install.python("aider")
+    for place in {row.lives for row in rows}:
+        if place == "node":
+            install.node()
+        else:
+            install.python(place)
 
 
 @contextlib.contextmanager

@@ -175,6 +175,16 @@ def test_with_keys_one_is_asked_for_also_of_who_looks_already(configured):
     assert not any("of-the" in line for line in process.log)
 
 
+def test_what_is_logged_follows_the_configuration(configured):
+    process, change = configured
+    silent, logged = new_id(), new_id()
+    for level, id in (("warning", silent), ("info", logged)):
+        change(log_level=level)
+        process.request("POST", "/v1/nothing", {}, {"x-request-id": id})
+    assert line(process, logged)["status"] == 404
+    assert not lines(process, silent)
+
+
 def test_it_can_be_switched_off(configured):
     process, change = configured
     change(ui=False)
