@@ -1,5 +1,6 @@
 """What providers have refused in requests, remembered in this process so that it is not sent to them again."""
 
+import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -13,20 +14,33 @@ from providers.refused import Path
 LIFETIME = 3600.0  # seconds: a server that has learned the member meanwhile gets it again
 MOST_KEYS = 512
 MOST_PATHS = 32
+DIGEST = 16  # characters of the digest of a credential
 
 
 @attrs.frozen
 class Spoken:
-    """To whom, and how: one model at one address, in one version of its API."""
+    """To whom, how, and on whose account: one model at one address, in one version of its API, by one entry. What one
+    account may not say another may."""
 
     url: str
     model: str
     version: str | None = None
+    entry: str = ""
+    account: str | None = attrs.field(default=None, repr=False)
+    """Tells the clients' own credentials apart where those are passed on; they cannot be had from it."""
 
     @classmethod
     def to(cls, target: Target, asked: Asked) -> "Spoken":
         """A Messages client says itself which version it speaks: what one refuses another may take."""
-        return cls(target.url, target.model, asked.header("anthropic-version") if target.lane == "byte" else None)
+        version = asked.header("anthropic-version") if target.lane == "byte" else None
+        account = _digest(asked.credential) if target.entry.passthrough_auth else None
+        return cls(target.url, target.model, version, target.entry.name, account)
+
+
+def _digest(credential: str | None) -> str | None:
+    return (
+        None if credential is None else hashlib.sha256(credential.encode(errors="surrogatepass")).hexdigest()[:DIGEST]
+    )
 
 
 class Learned:

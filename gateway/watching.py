@@ -228,7 +228,9 @@ class Board:
 
     # Viewers. ``client`` is whose exchanges they may see, ``None`` for all.
 
-    def __len__(self) -> int:
+    @property
+    def in_flight(self) -> int:
+        """How many exchanges of all clients."""
         return len(self._open)
 
     def rows(self, client: str | None) -> list[Row]:

@@ -4,13 +4,14 @@
 import copy
 import json
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config import from_mapping
 from gateway.incoming import read_incoming
-from gateway.learned import LIFETIME, MOST_KEYS, MOST_PATHS, Learned, Spoken
+from gateway.learned import DIGEST, LIFETIME, MOST_KEYS, MOST_PATHS, Learned, Spoken
 from gateway.outgoing import Asked, Left, prepare, without_betas
 from gateway.routing import Router, Target
 from providers.failures import read_failure
@@ -239,6 +240,35 @@ def test_what_was_learned_is_bounded():
         learned.add(Spoken("http://a", str(i)), [("x",)])
     assert learned.of(one) == ()
     assert learned.of(Spoken("http://a", "0")) == (("x",),)
+
+
+def spoken(name: str, key: str | None, header: str = "x-api-key", **entry: object) -> Spoken:
+    config = {"model": "anthropic/claude-x", "name": name, **entry}
+    router = Router(from_mapping({"version": "v0.3.0", "model_providers": [config]}))
+    headers = () if key is None else ((header, key),)
+    return Spoken.to(router.resolve(name, "messages"), Asked(headers, ""))
+
+
+def test_what_one_account_is_refused_another_may_say():
+    rich, poor = (spoken("a", key, passthrough_auth=True) for key in ("sk-rich", "sk-poor"))
+    learned = Learned()
+    learned.add(poor, [("service_tier",)])
+    assert learned.of(rich) == learned.of(spoken("a", None, passthrough_auth=True)) == ()
+    assert learned.of(spoken("a", "Bearer sk-poor", "authorization", passthrough_auth=True)) == (("service_tier",),)
+    learned.add(spoken("b", None, access_key="k"), [("speed",)])
+    assert learned.of(spoken("c", None, access_key="other")) == ()
+
+
+def test_a_clients_key_matters_only_where_it_is_passed_on():
+    assert spoken("a", "sk-one", access_key="k") == spoken("a", "sk-two", access_key="k")
+
+
+@pytest.mark.parametrize("key", ["sk-secret-0123456789", "sk-caf\u00e9\udc80"])
+def test_what_is_remembered_tells_no_key(key):
+    told = attrs.asdict(spoken("a", key, passthrough_auth=True))
+    assert key not in repr(told)
+    assert len(told["account"]) == DIGEST
+    assert told["account"] not in repr(spoken("a", key, passthrough_auth=True))
 
 
 # In a request

@@ -1,6 +1,7 @@
 """State in one SQLite file, which several processes may share."""
 
 import contextlib
+import math
 import os
 import sqlite3
 import time
@@ -11,7 +12,7 @@ from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
-from gateway.state.links import Links
+from gateway.state.links import SILENT, Links
 from gateway.state.nodes import (
     Key,
     batch_of,
@@ -52,7 +53,8 @@ MIGRATIONS: Final = (
 )
 """One script for each version of the schema; ``user_version`` counts how many a file has seen."""
 
-BUSY: Final = 5.0  # seconds that a write waits for another process's
+BUSY: Final = 5.0  # seconds that a write waits for others: those of this process, and another process's
+LIMIT: Final = 9.0  # seconds that an operation may take in all, less than a request waits for it
 READERS: Final = 4
 AT_ONCE: Final = 64  # trees that one transaction of a sweep removes
 JOURNAL: Final = 32 * 2**20  # bytes that the journal is cut back to
@@ -77,8 +79,9 @@ class SqliteStore:
         self._ttl = ttl
         self._max_bytes = max_bytes
         self._clock = clock
-        self._writer = Links(partial(_File, path), 1)  # SQLite has one at a time: the others wait here, not in its lock
-        self._readers = Links(partial(_File, path), READERS)
+        # SQLite has one writer at a time: the others wait here, not in its lock.
+        self._writer = Links(partial(_File, path), 1, LIMIT)
+        self._readers = Links(partial(_File, path), READERS, LIMIT)
 
     async def open(self) -> None:
         """Find out whether the file can be used. Raises ``Unavailable``."""
@@ -107,7 +110,7 @@ class SqliteStore:
         for some in (self._expire, self._shrink):
             more = True
             while more:  # many short transactions: others come in between
-                more, count = await self._run(self._writer, some)
+                more, count = await self._run(self._writer, some, math.inf)  # a tree may be large, and nobody waits
                 gone += count
         return gone
 
@@ -115,12 +118,13 @@ class SqliteStore:
         await self._readers.aclose()
         await self._writer.aclose()
 
-    async def _read(self, work: "Callable[[sqlite3.Connection], T]") -> T:
+    async def _read(self, work: "Callable[[_Database], T]") -> T:
         return await self._run(self._readers, work)
 
-    async def _run(self, links: "Links[_File]", work: "Callable[[sqlite3.Connection], T]") -> T:
+    async def _run(self, links: "Links[_File]", work: "Callable[[_Database], T]", limit: float | None = None) -> T:
+        until = time.monotonic() + BUSY
         try:
-            return await links.run(lambda file: work(file.db))
+            return await links.run(lambda file: work(file.waiting(until)), limit)
         except sqlite3.Error as error:
             raise Unavailable(f"the state storage failed: {error}") from error
 
@@ -130,7 +134,7 @@ class SqliteStore:
 
     # Writing, in one transaction each
 
-    def _put(self, db: sqlite3.Connection, batch: Mapping[Key, Node], expect: Node | None) -> None:
+    def _put(self, db: "_Database", batch: Mapping[Key, Node], expect: Node | None) -> None:
         new = sum(map(size_of, batch.values()))
         if self._max_bytes is not None and new > self._max_bytes:
             raise too_large(self._max_bytes)
@@ -160,13 +164,13 @@ class SqliteStore:
                 break
         return freed
 
-    def _expire(self, db: sqlite3.Connection) -> tuple[bool, int]:
+    def _expire(self, db: "_Database") -> tuple[bool, int]:
         """Whether there may be more, and how many nodes went."""
         with _transaction(db):
             over = db.execute("SELECT tree FROM trees WHERE used <= ? LIMIT ?", (self._horizon(), AT_ONCE)).fetchall()
             return len(over) == AT_ONCE, _remove_trees(db, [tree for (tree,) in over])
 
-    def _shrink(self, db: sqlite3.Connection) -> tuple[bool, int]:
+    def _shrink(self, db: "_Database") -> tuple[bool, int]:
         with _transaction(db):
             if self._max_bytes is None or _total(db) <= self._max_bytes:
                 return False, 0
@@ -176,6 +180,12 @@ class SqliteStore:
 # One connection
 
 
+class _Database(sqlite3.Connection):
+    """``given_up``: nobody waits any longer for what is done here, and nothing more is to be written."""
+
+    given_up = False
+
+
 class _File:
     """A connection, and which file it has: SQLite goes on writing to one that has been deleted, where nobody will find
     it."""
@@ -183,7 +193,7 @@ class _File:
     def __init__(self, path: Path) -> None:
         self._path = path
         _create(path)
-        self.db = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+        self.db = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False, factory=_Database)
         self._inode = _inode(path)
 
     def prepare(self) -> None:
@@ -194,8 +204,14 @@ class _File:
     def is_good(self) -> bool:
         return self._inode is not None and self._inode == _inode(self._path)
 
+    def waiting(self, until: float) -> _Database:
+        """The connection, which waits for other processes until ``until`` (of ``time.monotonic``)."""
+        self.db.execute(f"PRAGMA busy_timeout = {max(0, int(1000 * (until - time.monotonic())))}")
+        return self.db
+
     def cut(self) -> None:
-        self.db.interrupt()
+        self.db.given_up = True
+        self.db.interrupt()  # what runs; between two statements it does nothing
 
     def close(self) -> None:
         self.db.close()
@@ -234,7 +250,7 @@ def _retried(step: Callable[[], object]) -> None:
             return
 
 
-def _migrate(db: sqlite3.Connection) -> None:
+def _migrate(db: _Database) -> None:
     if _version(db) == len(MIGRATIONS):
         return
     with _transaction(db):
@@ -262,10 +278,12 @@ def _statements(script: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+def _transaction(db: _Database) -> Iterator[None]:
     db.execute("BEGIN IMMEDIATE")  # a lock that is taken later may fail at once where another process has written
     try:
         yield
+        if db.given_up:
+            raise Unavailable(SILENT)
         db.execute("COMMIT")
     except BaseException:
         db.rollback()
@@ -363,7 +381,7 @@ def _remove(db: sqlite3.Connection, where: str, values: Sequence[Any]) -> tuple[
     return count, size
 
 
-def _delete(db: sqlite3.Connection, owner: str, ids: Sequence[str], horizon: float) -> int:
+def _delete(db: _Database, owner: str, ids: Sequence[str], horizon: float) -> int:
     live = "(SELECT tree FROM trees WHERE used > ?)"
     where = f"owner = ? AND id IN (SELECT value FROM json_each(?)) AND tree IN {live}"
     with _transaction(db):

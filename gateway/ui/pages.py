@@ -115,7 +115,7 @@ async def _news(board: Board, service: Service, say: Say, visitor: Visitor) -> R
             await board.look()
             draining = service.lifecycle.draining
             await to.send(say("news", {"draining": draining, **view.next()}))
-            if draining and not len(board):
+            if draining and not board.in_flight:
                 return
 
     return _told(board, tell)

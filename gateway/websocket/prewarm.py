@@ -6,7 +6,7 @@ connection and put before the input of the turn that refers to it: no provider h
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import attrs
 import msgspec
@@ -24,20 +24,32 @@ _INPUT = msgspec.json.Decoder(str | list[msgspec.Raw] | None)
 _CONTEXT = ("previous_response_id", "conversation")
 
 
+MOST = 32
+"""The prewarms that one connection has, of whatever size. Codex goes on from its last."""
+
+
 @attrs.frozen
 class _Ahead:
-    """What was sent ahead: input items, and the members that say what is before them."""
+    """What was sent ahead: the input as an array of items, and the members that say what is before them. Copies, for a
+    ``Raw`` keeps all of the frame alive that it is a part of."""
 
-    items: tuple[msgspec.Raw, ...]
+    input: msgspec.Raw
     context: Mapping[str, msgspec.Raw]
+
+    @classmethod
+    def of(cls, members: Members) -> "_Ahead":
+        """Raises ``GatewayError`` (400)."""
+        context = {name: members[name].copy() for name in _CONTEXT if name in members}
+        return cls(_array(_items(members)), context)
 
     @property
     def size(self) -> int:
-        return sum(map(len, self.items))
+        return len(self.input) + sum(map(len, self.context.values()))
 
 
 class Prewarmed:
-    """The prewarms of one connection, of at most ``limit`` bytes; the oldest go first, but never the newest."""
+    """The prewarms of one connection, at most ``MOST`` and of ``limit`` bytes; the oldest go first, but never the
+    newest."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -53,15 +65,21 @@ class Prewarmed:
         if ahead is None:
             return members
         own = {name: raw for name, raw in members.items() if name != "previous_response_id"}
-        items = [*ahead.items, *_items(members)]
-        return {**ahead.context, **own, "input": msgspec.Raw(msgspec.json.encode(items))}
+        items = (*_items({"input": ahead.input}), *_items(members))
+        return {**ahead.context, **own, "input": _array(items)}
 
     def remember(self, id: str, members: Members) -> None:
         """Keep what was sent ahead in ``members``. Raises ``GatewayError`` (400)."""
-        context = {name: members[name] for name in _CONTEXT if name in members}
-        self._ahead[id] = _Ahead(_items(members), context)
-        while len(self._ahead) > 1 and sum(ahead.size for ahead in self._ahead.values()) > self._limit:
+        self._ahead[id] = _Ahead.of(members)
+        while len(self._ahead) > 1 and self._is_too_much():
             del self._ahead[next(iter(self._ahead))]
+
+    def _is_too_much(self) -> bool:
+        return len(self._ahead) > MOST or sum(ahead.size for ahead in self._ahead.values()) > self._limit
+
+
+def _array(items: Sequence[msgspec.Raw]) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(items))
 
 
 def _items(members: Members) -> tuple[msgspec.Raw, ...]:

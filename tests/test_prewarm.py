@@ -1,0 +1,86 @@
+"""What a connection remembers of turns that were sent ahead, and how much of it."""
+
+import json
+import tracemalloc
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from gateway.websocket.envelopes import read_envelope
+from gateway.websocket.prewarm import MOST, Prewarmed
+from streams.errors import GatewayError
+
+MEGABYTE = 2**20
+
+
+def members(**body: Any) -> Mapping[str, Any]:
+    return read_envelope(json.dumps({"type": "response.create", "model": "m", "generate": False, **body})).members
+
+
+def message(text: str) -> dict[str, str]:
+    return {"role": "user", "content": text}
+
+
+def is_known(ahead: Prewarmed, id: str) -> bool:
+    return "input" in ahead.continued(members(previous_response_id=id))
+
+
+def test_what_was_sent_ahead_comes_first_with_its_own_bytes():
+    ahead = Prewarmed(MEGABYTE)
+    frame = '{"type":"response.create","input":[{"n": 1.0,"t":"caf\\u00e9"}],"conversation": "conv_1"}'
+    ahead.remember("resp_1", read_envelope(frame).members)
+    told = ahead.continued(members(previous_response_id="resp_1", input=[message("next")]))
+    assert bytes(told["input"]).startswith(b'[{"n": 1.0,"t":"caf\\u00e9"},{')
+    assert json.loads(bytes(told["input"]))[1:] == [message("next")]
+    assert bytes(told["conversation"]) == b'"conv_1"'
+    assert "previous_response_id" not in told
+
+
+@pytest.mark.parametrize(("input", "count"), [("hello", 1), ([], 0), (None, 0), ([message("a"), message("b")], 2)])
+def test_every_form_of_input_is_gone_on_from(input, count):
+    ahead = Prewarmed(MEGABYTE)
+    ahead.remember("resp_1", members(input=input))
+    told = ahead.continued(members(previous_response_id="resp_1", input="next"))
+    items = json.loads(bytes(told["input"]))
+    assert len(items) == count + 1
+    assert items[-1]["content"] == "next"
+
+
+def test_input_that_is_none_is_refused():
+    ahead = Prewarmed(MEGABYTE)
+    with pytest.raises(GatewayError) as caught:
+        ahead.remember("resp_1", members(input={"a": 1}))
+    assert caught.value.failed.status == 400
+    assert not is_known(ahead, "resp_1")
+
+
+def test_a_frame_does_not_live_on_with_the_little_that_is_remembered_of_it():
+    ahead = Prewarmed(16 * MEGABYTE)
+    tracemalloc.start()
+    try:
+        for i in range(MOST):
+            body = {"instructions": str(i) + "x" * MEGABYTE, "input": [message("hi")], "conversation": "conv_1"}
+            ahead.remember(f"resp_{i}", members(**body))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert all(is_known(ahead, f"resp_{i}") for i in range(MOST))
+    assert held < 4 * MEGABYTE, "the last frame may still be there"
+
+
+def test_so_many_are_remembered_however_small_they_are():
+    ahead = Prewarmed(MEGABYTE)
+    for i in range(MOST + 5):
+        ahead.remember(f"resp_{i}", members())
+    assert [i for i in range(MOST + 5) if is_known(ahead, f"resp_{i}")] == list(range(5, MOST + 5))
+
+
+@pytest.mark.parametrize("name", ["input", "conversation", "previous_response_id"])
+def test_all_that_is_remembered_counts_towards_the_limit_and_the_newest_stays(name):
+    ahead = Prewarmed(2500)
+    for i in range(3):
+        ahead.remember(f"resp_{i}", members(**{name: "x" * 1000}))
+    assert [is_known(ahead, f"resp_{i}") for i in range(3)] == [False, True, True]
+    ahead.remember("resp_3", members(**{name: "x" * 5000}))
+    assert [is_known(ahead, f"resp_{i}") for i in range(4)] == [False, False, False, True]
