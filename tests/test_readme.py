@@ -46,7 +46,9 @@ def here(command: str, served: Started) -> str:
 # Run and Test
 
 
-@pytest.mark.parametrize(("heading", "end"), [("Run", "trigate serve --demo"), ("Test", "pytest -q -n auto --dist loadfile")])
+@pytest.mark.parametrize(
+    ("heading", "end"), [("Run", "trigate serve --demo"), ("Test", "pytest -q -n auto --dist loadfile")]
+)
 def test_a_section_begins_with_one_line_that_suffices(heading, end):
     text = section(README, heading).lstrip("\n")
     assert text.startswith("```sh\n"), f"the first thing under {heading} is its command"
