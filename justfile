@@ -37,3 +37,4 @@ lock:
     uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.txt
     uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --all-extras -c requirements.txt pyproject.toml -o requirements-extras.txt
     uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev pyproject.toml -o requirements-dev.txt
+    for name in python aider; do uv pip compile -q --python-version 3.11 --generate-hashes --no-header --no-annotate tests/clients/$name.in -o tests/clients/$name.txt; done

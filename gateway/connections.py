@@ -14,10 +14,6 @@ import hypercorn.protocol.http_stream
 import hypercorn.trio.run
 import hypercorn.trio.tcp_server
 import trio
-from h2.errors import ErrorCodes
-from h2.events import DataReceived, RequestReceived, StreamReset
-from h2.events import Event as H2Event
-from h2.exceptions import ProtocolError
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.events import Body, EndBody, Request, Response, StreamClosed
@@ -27,16 +23,16 @@ from hypercorn.typing import ASGISendEvent, H11SendableEvent
 from hypercorn.utils import suppress_body
 
 from gateway.frames import PING_SECONDS, WSStream
+from gateway.http2 import WRITE_TIMEOUT, H2Protocol, StreamBuffer
 from gateway.idle import IdleTimer
 from gateway.refusals import error_answer, full
-from gateway.scope import LEFT
+from gateway.scope import LEFT, WRITE_NOW
 from gateway.sockets import receive, send
 
 log = logging.getLogger("trigate.connections")
 _hypercorn = logging.getLogger("trigate.hypercorn")
 _hypercorn.setLevel("WARNING")  # its one line of start-up is the command line's business
 
-WRITE_TIMEOUT: Final = 30.0
 KEPT: Final = 64 * 1024  # bytes of a pipelined request that are read while another is being answered
 SKIP_BYTES: Final = 64 * 2**20  # how much of a body, and for how long, is read behind an answer that came early
 SKIP_SECONDS: Final = 5.0
@@ -103,6 +99,7 @@ class TCPServer(hypercorn.trio.tcp_server.TCPServer):
         self._timer = IdleTimer(self.config.keep_alive_timeout, self.context.terminated)
         self.idle_task = self._timer  # type: ignore[assignment]
         self._socket = _socket_of(self.stream)
+        self._rest = b""  # of what was taken to be written
 
     async def run(self) -> None:
         traffic: Traffic = getattr(self.config, "traffic", _UNMANAGED)
@@ -150,11 +147,21 @@ class TCPServer(hypercorn.trio.tcp_server.TCPServer):
         with trio.CancelScope(shield=True):
             await self._initiate_server_close()
 
+    def write_now(self, data: bytes) -> bool:
+        """Take ``data`` to be written, unless something else waits for that. What the kernel does not take of it waits
+        from now on."""
+        if self._socket is None or self._rest or self.send_lock.locked():
+            return False
+        if rest := send(self._socket, data):
+            self._rest = rest
+            self._task_group.spawn(self.protocol_send, AtOnce(b""))
+        return True
+
     async def protocol_send(self, event: Event) -> None:
         if type(event) is AtOnce:
-            data = event.data
-            if self._socket is not None and not self.send_lock.locked():
-                data = send(self._socket, data)
+            if event.data and self.write_now(event.data):
+                event = AtOnce(b"")
+            data, self._rest = self._rest + event.data, b""
             if data:
                 await super().protocol_send(RawData(data=data))
         elif not (self._read_all and isinstance(event, Updated)):
@@ -254,6 +261,7 @@ class H11Protocol(hypercorn.protocol.h11.H11Protocol):
         self._reading = trio.Lock()  # the reader and `_take_up` must not interleave
         self._head = b""
         self._chunked = False
+        self._server: TCPServer = cast("Any", self.send).__self__
         self._skipping: trio.Event | None = None
         self._skipped = 0
         self._closed = False
@@ -301,15 +309,26 @@ class H11Protocol(hypercorn.protocol.h11.H11Protocol):
         await super()._create_stream(request)
         if isinstance(self.stream, HTTPStream):
             self.stream.give = self._give  # type: ignore[method-assign]
+            # The app has been started, but has not run yet.
+            self.stream.scope["extensions"][WRITE_NOW] = self._write_now  # type: ignore[assignment]
 
     async def _give(self, data: bytes) -> None:
         """A piece of the body as a chunk: what h11 would write, whose state it does not change, in a tenth of the
         time."""
-        if not (self._chunked and self.connection.our_state is h11.SEND_BODY):
+        if not self._chunks:
             await self.stream_send(Body(stream_id=hypercorn.protocol.h11.STREAM_ID, data=data))
             return
         chunk, self._head = b"%b%x\r\n%b\r\n" % (self._head, len(data), data), b""
         await self.send(AtOnce(chunk))
+
+    def _write_now(self, data: bytes) -> bool:
+        """A ``WriteNow``: the same without waiting. What goes before the body's first piece may be waiting still."""
+        return self._chunks and not self._head and self._server.write_now(b"%x\r\n%b\r\n" % (len(data), data))
+
+    @property
+    def _chunks(self) -> bool:
+        """Whether a body in chunks is being sent."""
+        return self._chunked and self.connection.our_state is h11.SEND_BODY
 
     async def _send_h11_event(self, event: H11SendableEvent) -> None:
         """The head waits for the first bytes of the body, which always follow: one write instead of two."""
@@ -371,94 +390,6 @@ class H11Protocol(hypercorn.protocol.h11.H11Protocol):
             self._skipped += len(event.data) if isinstance(event, h11.Data) else 0
             if not isinstance(event, h11.Data) or self._skipped > SKIP_BYTES:
                 self._skipping.set()
-
-
-class StreamBuffer(hypercorn.protocol.h2.StreamBuffer):
-    """What waits to be sent on one HTTP/2 stream."""
-
-    async def pop(self, max_length: int) -> bytes:
-        """Makes room known when there is room. Hypercorn does it too when the client's window lets little or nothing
-        pass, and the buffer of a client that does not read grows without end."""
-        data = bytes(self.buffer[:max_length])
-        del self.buffer[:max_length]
-        if len(self.buffer) < hypercorn.protocol.h2.BUFFER_LOW_WATER:
-            await self._paused.set()
-        if not self.buffer:
-            await self._is_empty.set()
-        return data
-
-
-class H2Protocol(hypercorn.protocol.h2.H2Protocol):
-    """One HTTP/2 connection."""
-
-    async def handle(self, event: Event) -> None:
-        await super().handle(event)
-        if isinstance(event, Closed):
-            # Whoever waits for room in a buffer must learn that there will never be any.
-            for buffer in tuple(self.stream_buffers.values()):
-                await buffer.close()
-
-    async def stream_send(self, event: StreamEvent) -> None:
-        # A client may keep its window shut for ever, which TCP_USER_TIMEOUT does not see.
-        with trio.move_on_after(getattr(self.config, "write_timeout", WRITE_TIMEOUT)) as limit:
-            if isinstance(event, StreamClosed):
-                await self._reset_unfinished(event.stream_id)
-            await super().stream_send(event)
-        if limit.cancelled_caught:
-            await self._reset(event.stream_id, ErrorCodes.CANCEL)
-            await self._close_stream(event.stream_id)
-
-    async def _reset_unfinished(self, stream_id: int) -> None:
-        """Hypercorn leaves the client waiting when the app ends without the end of its answer."""
-        buffer = self.stream_buffers.get(stream_id)
-        if buffer is None or buffer._complete:
-            return
-        if buffer.buffer:
-            await buffer.drain()
-        await self._reset(stream_id, ErrorCodes.INTERNAL_ERROR)
-
-    async def _reset(self, stream_id: int, code: ErrorCodes) -> None:
-        with contextlib.suppress(ProtocolError):  # it has closed by itself
-            self.connection.reset_stream(stream_id, code)
-        await self._drop(stream_id)
-        await self._flush()
-
-    async def _drop(self, stream_id: int) -> None:
-        """Let go of what waits to be sent on a stream that was reset, and of whoever waits for that."""
-        if (buffer := self.stream_buffers.get(stream_id)) is not None:
-            await buffer.close()
-        await self._window_updated(stream_id)  # wakes the sending task, which drops the stream
-
-    async def _handle_events(self, events: list[H2Event]) -> None:
-        for event in events:
-            if isinstance(event, DataReceived) and event.stream_id not in self.streams:
-                await self._skip(event)
-            elif isinstance(event, RequestReceived) and not _is_ascii(event):
-                await self._reset(_id(event), ErrorCodes.PROTOCOL_ERROR)  # Hypercorn raises and loses the connection
-            else:
-                await super()._handle_events([event])
-            if isinstance(event, StreamReset):
-                await self._drop(event.stream_id or 0)
-                if self.idle:  # Hypercorn re-arms the idle timer only after a whole answer
-                    await self.send(Updated(idle=True))
-        await self._flush()
-
-    async def _skip(self, event: DataReceived) -> None:
-        """Body that comes after its answer: Hypercorn raises ``KeyError`` and loses the connection."""
-        stream_id = _id(event)
-        with contextlib.suppress(ProtocolError):
-            self.connection.acknowledge_received_data(event.flow_controlled_length or 0, stream_id)
-            if stream_id not in self.stream_buffers:  # our side has ended: RFC 9113, section 8.1
-                self.connection.reset_stream(stream_id, ErrorCodes.NO_ERROR)
-
-
-def _id(event: RequestReceived | DataReceived) -> int:
-    assert event.stream_id is not None
-    return event.stream_id
-
-
-def _is_ascii(event: RequestReceived) -> bool:
-    return all(value.isascii() for name, value in event.headers or () if name in (b":method", b":path"))
 
 
 def install() -> None:

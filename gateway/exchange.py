@@ -235,7 +235,7 @@ class Exchange:
 
         def start(nursery: trio.Nursery) -> None:
             nursery.start_soon(relay.heartbeat.run)
-            nursery.start_soon(self._pump, calling, into, opened)
+            nursery.start_soon(self._pump, calling, into, opened, relay.take)
 
         body = self._body(calling.target, relay, start)
         await (relay.opened.wait() if isinstance(body, ChannelBody) else relay.open())
@@ -249,7 +249,7 @@ class Exchange:
         nursery = self._scope.nursery
         if self._keeping is None and not self._finishes(target):
             start(nursery)
-            return IteratedBody(relay)
+            return IteratedBody(relay, relay.attach)
         to_client, writes = trio.open_memory_channel[bytes](WRITES_QUEUED)
 
         def start_apart(nursery: trio.Nursery) -> None:
@@ -267,12 +267,13 @@ class Exchange:
         calling: Calling,
         into: trio.MemorySendChannel[bytes | Failed],
         opened: Callable[[UpstreamResponse], None],
+        take: Callable[[bytes], bool],
     ) -> None:
         """Never raises but for cancellation: whatever ends the pump is told to the relay."""
         watch = Watch(calling.target.entry.timeouts)
         with into, self._service.lifecycle.pump(watch.scope):
             try:
-                await pump(calling.send, opened, into.clone(), watch)
+                await pump(calling.send, opened, into.clone(), watch, take)
             except Exception:  # a closed channel would be taken for a good end
                 log.exception("request %s: the pump failed", self.record.id)
                 with contextlib.suppress(trio.BrokenResourceError):

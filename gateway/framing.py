@@ -79,7 +79,12 @@ class Chunked:
             elif (line := data.find(b"\r\n", at)) < 0:
                 at = self._hold(data, at)
             elif (length := _length(data[at:line])) > 0:
-                self._left, at = length + 2, line + 2
+                start, end = line + 2, line + 2 + length
+                if data[end : end + 2] == b"\r\n":  # all of it has come, as mostly
+                    pieces.append(data[start:end])
+                    at = end + 2
+                else:
+                    self._left, at = length + 2, start
             else:
                 self._end(data[line:])
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)

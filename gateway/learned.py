@@ -38,9 +38,9 @@ class Spoken:
 
 
 def _digest(credential: str | None) -> str | None:
-    return (
-        None if credential is None else hashlib.sha256(credential.encode(errors="surrogatepass")).hexdigest()[:DIGEST]
-    )
+    if credential is None:
+        return None
+    return hashlib.sha256(credential.encode(errors="surrogatepass")).hexdigest()[:DIGEST]
 
 
 class Learned:

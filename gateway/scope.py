@@ -42,6 +42,13 @@ BODY_SECONDS: Final = 60
 _OWN_ID = re.compile(rb"[!-~]{1,128}")
 
 
+WriteNow: TypeAlias = Callable[[bytes], bool]
+"""Writes a piece of the body if that is possible without waiting, and says whether it was."""
+
+WRITE_NOW: Final = "trigate.write_now"
+"""Where the server puts its ``WriteNow``, if it has one, into the extensions of the ASGI scope."""
+
+
 class Scope:
     """What a route needs of its request's life.
 
@@ -210,10 +217,13 @@ class ChannelBody(ResponseBody):
 
 class IteratedBody(ResponseBody):
     """A response body out of an iterator, which runs in the task that writes: each of its pieces is a write. The end of
-    the iterator ends the answer well; what it raises cuts it."""
+    the iterator ends the answer well; what it raises cuts it.
 
-    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
+    Where the server can write without waiting, ``attach`` is called with what does it, before the first piece."""
+
+    def __init__(self, pieces: AsyncIterator[bytes], attach: Callable[[WriteNow], None]) -> None:
         self._pieces = pieces
+        self.attach = attach
 
     async def __aenter__(self) -> AsyncIterator[bytes]:
         return self._pieces
@@ -287,6 +297,9 @@ class RequestScope(TrioASGIHTTPConnection):
     async def _send_response(self, send: ASGISendCallable, response: ResponseTypes) -> None:
         """A body that is at hand goes out with the end in one message: quart takes two, each a write and a wake-up."""
         if not (isinstance(response, Response) and type(response.response) is DataBody):
+            write_now = self.scope["extensions"].get(WRITE_NOW)
+            if write_now is not None and isinstance(response.response, IteratedBody):
+                response.response.attach(cast("WriteNow", write_now))
             await super()._send_response(send, response)
             return
         headers = [(name.lower().encode(), value.encode()) for name, value in response.headers.items()]

@@ -22,7 +22,8 @@ from hypercorn.config import Sockets
 from hypercorn.typing import Framework
 from hypercorn.utils import wrap_app
 
-from gateway.connections import WRITE_TIMEOUT, ServerConfig, Traffic, install
+from gateway.connections import ServerConfig, Traffic, install
+from gateway.http2 import WRITE_TIMEOUT
 
 log = logging.getLogger("trigate.server")
 

@@ -99,8 +99,10 @@ async def pump(
     opened: Callable[[S], object],
     into: trio.MemorySendChannel[bytes | Failed],
     watch: Watch,
+    take: Callable[[bytes], bool] = lambda _: False,
 ) -> None:
-    """Connect, give the source to ``opened``, send every chunk ``into`` the channel, then close it.
+    """Connect, give the source to ``opened``, send every chunk ``into`` the channel, then close it. A chunk for which
+    ``take`` returns true has been dealt with on the spot, without a hop to another task.
 
     The channel is closed without a ``Failed`` before only when the body ended well as HTTP; whether the *answer* is
     whole only its API can say. Raises no ``GatewayError``, whether ``connect``, ``opened`` or the source does: the
@@ -109,7 +111,7 @@ async def pump(
     failed: Failed | None = None
     with into:
         with watch.scope:
-            failed = await _run(connect, opened, into, watch)
+            failed = await _run(connect, opened, into, watch, take)
         if watch.scope.cancelled_caught:
             failed = watch.failed()
         if failed is not None:
@@ -122,13 +124,14 @@ async def _run(
     opened: Callable[[S], object],
     into: trio.MemorySendChannel[bytes | Failed],
     watch: Watch,
+    take: Callable[[bytes], bool],
 ) -> Failed | None:
     try:
         source = await connect()
         try:
             watch.heard()
             opened(source)
-            await _forward(source.chunks(), into, watch)
+            await _forward(source.chunks(), into, watch, take)
         finally:
             await source.aclose()
     except GatewayError as error:
@@ -138,15 +141,25 @@ async def _run(
     return None
 
 
-async def _forward(chunks: AsyncIterator[bytes], into: trio.MemorySendChannel[bytes | Failed], watch: Watch) -> None:
+async def _forward(
+    chunks: AsyncIterator[bytes],
+    into: trio.MemorySendChannel[bytes | Failed],
+    watch: Watch,
+    take: Callable[[bytes], bool],
+) -> None:
     async for chunk in chunks:
-        for piece in _pieces(chunk):
-            try:
-                into.send_nowait(piece)
-            except trio.WouldBlock:
-                watch.pause()
-                await into.send(piece)
+        if not take(chunk):
+            await _queue(chunk, into, watch)
         watch.heard()
+
+
+async def _queue(chunk: bytes, into: trio.MemorySendChannel[bytes | Failed], watch: Watch) -> None:
+    for piece in _pieces(chunk):
+        try:
+            into.send_nowait(piece)
+        except trio.WouldBlock:
+            watch.pause()
+            await into.send(piece)
 
 
 def _pieces(chunk: bytes) -> Iterable[bytes]:

@@ -74,8 +74,7 @@ def _rows(kind: type, prefix: str = "") -> list[tuple[str, ...]]:
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for row in rows:
-        lines.append("|" + "|".join(f" {cell} " if cell else " " for cell in map(_escaped, row)) + "|")
+    lines += ("|" + "|".join(f" {cell} " if cell else " " for cell in map(_escaped, row)) + "|" for row in rows)
     return "\n".join(lines) + "\n"
 
 

@@ -245,7 +245,11 @@ async def test_a_heart_beats_in_each_interval_of_silence_and_only_then(autojump_
 
 
 class Stream:
-    """A relay between a scripted upstream and a client that reads when it is told to."""
+    """A relay between a scripted upstream and a client that reads when it is told to, in one of three ways: the
+    response body iterates over the relay, and the pump writes at once what it can (``at once``) or never (``in the
+    body``), or the relay has a task and a channel of its own (``apart``)."""
+
+    way = "apart"
 
     def __init__(self, *steps: Step, api: Api = "chat", keep_alive: float = 15, idle: float | None = None) -> None:
         self.upstream = Upstream(*steps)
@@ -254,24 +258,45 @@ class Stream:
         self._into, chunks = trio.open_memory_channel[bytes | Failed](PIECES_QUEUED)
         self._to_client, writes = trio.open_memory_channel[bytes](WRITES_QUEUED)
         self.relay = Relay(byte_lane(api, 16 * MIB), self._into, chunks, self.record, keep_alive)
-        self.body = ChannelBody(writes)
+        self.body = ChannelBody(writes) if self.way == "apart" else self.relay
+        self._got: list[tuple[float, bytes]] = []
 
     def start(self, nursery: trio.Nursery) -> None:
         watch = Watch(self._timeouts)
-        nursery.start_soon(pump, self.upstream.connect, self.upstream.opened.append, self._into, watch)
+        take = self.relay.take
+        nursery.start_soon(pump, self.upstream.connect, self.upstream.opened.append, self._into, watch, take)
         nursery.start_soon(self.relay.heartbeat.run)
-        nursery.start_soon(self.relay.forward, self._to_client)
+        if self.way == "apart":
+            nursery.start_soon(self.relay.forward, self._to_client)
+
+    async def opened(self) -> None:
+        await (self.relay.opened.wait() if self.way == "apart" else self.relay.open())
 
     async def read(self) -> list[tuple[float, bytes]]:
         """What the client gets to the end, and when."""
-        return [(trio.current_time(), write) async for write in self.body]
+        if self.way == "at once":
+            self.relay.attach(self._write_now)
+        async for write in self.body:
+            self._got.append((trio.current_time(), write))
+        return self._got
+
+    def _write_now(self, data: bytes) -> bool:
+        if len(self._got) % 3 == 2:  # now and then the client is slow
+            return False
+        self._got.append((trio.current_time(), data))
+        return True
+
+
+@pytest.fixture(params=["at once", "in the body", "apart"])
+def way(request, monkeypatch) -> None:
+    monkeypatch.setattr(Stream, "way", request.param)
 
 
 async def relayed(*steps: Step, **more: Any) -> tuple[Stream, list[tuple[float, bytes]]]:
     stream = Stream(*steps, **more)
     async with trio.open_nursery() as nursery:
         stream.start(nursery)
-        await stream.relay.opened.wait()
+        await stream.opened()
         writes = await stream.read() if stream.relay.refused is None else []
         nursery.cancel_scope.cancel()
     return stream, writes
@@ -280,12 +305,14 @@ async def relayed(*steps: Step, **more: Any) -> tuple[Stream, list[tuple[float, 
 OPENING, FIRST, *REST = events_of("chat", SCRIPTS["text"])
 
 
+@pytest.mark.usefixtures("way")
 async def test_nothing_goes_out_before_the_first_content(autojump_clock):
     begun = trio.current_time()
     _, writes = await relayed(OPENING, 10.0, FIRST, 2.0, b"".join(REST))
     assert [(round(at - begun, 3), data) for at, data in writes] == [(10, OPENING + FIRST), (12, b"".join(REST))]
 
 
+@pytest.mark.usefixtures("way")
 async def test_a_failure_before_the_first_interval_is_refused(autojump_clock):
     stream, writes = await relayed(OPENING, 14.9, BROKEN)
     assert writes == []
@@ -293,6 +320,7 @@ async def test_a_failure_before_the_first_interval_is_refused(autojump_clock):
     assert stream.record.failed == BROKEN.failed
 
 
+@pytest.mark.usefixtures("way")
 async def test_silence_opens_the_stream_for_comments_and_a_failure_is_an_event_then(autojump_clock):
     begun = trio.current_time()
     stream, writes = await relayed(OPENING, 31.0, BROKEN)
@@ -302,6 +330,7 @@ async def test_silence_opens_the_stream_for_comments_and_a_failure_is_an_event_t
     assert stream.record.failed == BROKEN.failed
 
 
+@pytest.mark.usefixtures("way")
 async def test_keep_alives_fill_silence_after_content_and_end_with_the_answer(autojump_clock):
     begun = trio.current_time()
     answer = b"".join(REST)
@@ -312,6 +341,7 @@ async def test_keep_alives_fill_silence_after_content_and_end_with_the_answer(au
     assert times == [(0, OPENING + FIRST), (15, ping), (30, ping), (40, answer[:cut]), (55, ping), (60, answer[cut:])]
 
 
+@pytest.mark.usefixtures("way")
 async def test_our_own_keep_alives_do_not_count_as_the_upstreams_word(autojump_clock):
     stream, writes = await relayed(OPENING + FIRST, 1e4, keep_alive=2, idle=9)
     assert stream.record.failed is not None
@@ -320,6 +350,7 @@ async def test_our_own_keep_alives_do_not_count_as_the_upstreams_word(autojump_c
     assert b"went silent for 9 s" in writes[-1][1]
 
 
+@pytest.mark.usefixtures("way")
 async def test_an_answer_ends_though_the_upstream_holds_its_connection(autojump_clock):
     begun = trio.current_time()
     stream, writes = await relayed(OPENING + FIRST + b"".join(REST), 1e4)
@@ -328,6 +359,7 @@ async def test_an_answer_ends_though_the_upstream_holds_its_connection(autojump_
     assert trio.current_time() - begun == pytest.approx(END_GRACE)
 
 
+@pytest.mark.usefixtures("way")
 async def test_what_an_upstream_says_behind_its_answer_does_not_hold_the_client(autojump_clock):
     begun = trio.current_time()
     stream, _ = await relayed(OPENING + FIRST + b"".join(REST), *[b": still here\n\n", 0.01] * 1000)
@@ -335,6 +367,7 @@ async def test_what_an_upstream_says_behind_its_answer_does_not_hold_the_client(
     assert trio.current_time() - begun < 2 * END_GRACE
 
 
+@pytest.mark.usefixtures("way")
 async def test_both_words_for_a_failure_arrive_though_there_is_time_between_them(autojump_clock):
     error = b'data: {"type":"error","error":{"code":"x","message":"spent"}}\n\n'
     failed = b'data: {"type":"response.failed","response":{"id":"r","status":"failed"}}\n\n'
@@ -342,11 +375,12 @@ async def test_both_words_for_a_failure_arrive_though_there_is_time_between_them
     assert b"".join(data for _, data in writes).endswith(error + failed)
 
 
+@pytest.mark.usefixtures("way")
 async def test_what_was_counted_is_kept_when_the_client_leaves():
     stream = Stream(*half("messages"), 1e4, api="messages")
     async with trio.open_nursery() as nursery:
         stream.start(nursery)
-        await stream.relay.opened.wait()
+        await stream.opened()
         nursery.cancel_scope.cancel()
     assert (stream.record.whole, stream.record.failed) == (False, None)
     assert stream.record.usage is not None
@@ -360,6 +394,7 @@ def content(size: int) -> bytes:
     return b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * size + b'"}}]}\n\n'
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize(
     ("event", "chunk"),
     [(100, 100), (100, 65536), (10_000, 65536), (4 * MIB, 65536), (4 * MIB, MIB)],
@@ -382,16 +417,18 @@ async def test_a_stalled_client_bounds_what_is_held(event, chunk):
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.usefixtures("way")
 async def test_openings_without_end_do_not_gather():
     stream = Stream(*[b": waiting\n\n" * 5000] * 100)
     async with trio.open_nursery() as nursery:
         stream.start(nursery)
+        await stream.opened()
         await wait_all_tasks_blocked(0.01)
-        assert stream.relay.opened.is_set()
         assert stream.upstream.given < MIB
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.usefixtures("way")
 async def test_no_ping_falls_into_an_event_that_goes_out_in_pieces(autojump_clock):
     """The client takes a piece every 10 s, the heart beats every 3."""
     large = content(3 * MIB)

@@ -25,7 +25,7 @@ from h2.errors import ErrorCodes
 from harness import given_attempts
 
 from gateway import connections
-from gateway.connections import WRITE_TIMEOUT
+from gateway.http2 import WRITE_TIMEOUT
 from gateway.server import BindFailed, Lifecycle, bind
 from tests.asgi import PATIENCE, Client, Server, eventually, serving, within
 

@@ -116,7 +116,8 @@ class Background:
         cannot be stored: nobody could come back for it."""
         assert self.nursery is not None
         with patience("store the response"):
-            await self._store.put([*run.turn.nodes(run.response("in_progress"), b"")[0], _mark(run)])
+            nodes, _ = await run.turn.nodes(run.response("in_progress"), b"")
+            await self._store.put([*nodes, _mark(run)])
         live = self._live[run.owner, run.turn.id] = Live()
         self._idle = trio.Event() if self._idle.is_set() else self._idle
         self.nursery.start_soon(self._run, run, live)
@@ -162,7 +163,7 @@ class Background:
 
     async def _end(self, run: Run, live: Live) -> None:
         if not run.turn.kept:
-            await self._put(run.turn.nodes(_broken_off(run, live), b"")[0])
+            await self._put(run, _broken_off(run, live))
         if not live.told:
             live.add(await self._untold(run, len(live.events)))
         live.end()
@@ -185,12 +186,13 @@ class Background:
             log.warning("response %s: its followers are not told its end: %s", id, error)
             return b""
 
-    async def _put(self, nodes: list[Node]) -> None:
+    async def _put(self, run: Run, response: Mapping[str, Any]) -> None:
         try:
             with patience("store the response"):
+                nodes, _ = await run.turn.nodes(response, b"")
                 await self._store.put(nodes)
         except GatewayError as error:
-            log.error("%s is not stored: %s", nodes[0].id, error.failed.message)
+            log.error("%s is not stored: %s", run.turn.id, error.failed.message)
 
     # For clients that come back
 

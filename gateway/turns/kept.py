@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import attrs
 import msgspec
+import trio
 
 from gateway.lanes import Seen
 from gateway.state import conversations
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("trigate")
 
 Object: TypeAlias = Mapping[str, Any]
+
+LARGE = 256 * 1024
+"""Bytes of a turn that are encoded and compressed in a thread: from a few milliseconds on, others would wait for it."""
 
 
 class KeptTurn:
@@ -117,8 +121,8 @@ class KeptTurn:
         """Raises ``GatewayError`` (503). A client that leaves while its turn is being stored does not undo it."""
         if self._store is None:
             return
-        nodes, items = self.nodes(response, events)
         with patience("store the response", shield=True):
+            nodes, items = await self.nodes(response, events)
             if self._wish.conversation is None:
                 await self._store.put(nodes)
             else:
@@ -131,8 +135,18 @@ class KeptTurn:
         """The client's input. A turn that is stored twice has its items under the same ids."""
         return stored_input(None if self._input is None else msgspec.json.decode(self._input))
 
-    def nodes(self, response: Object, events: bytes) -> tuple[list[Node], list[Any]]:
-        """What is stored of ``response``, and the items that it adds to its conversation."""
+    async def nodes(self, response: Object, events: bytes) -> tuple[list[Node], list[Any]]:
+        """What is stored of ``response``, and the items that it adds to its conversation. Cancellation waits for it."""
+        if self._is_large(response, events):
+            return await trio.to_thread.run_sync(self._nodes, response, events)
+        return self._nodes(response, events)
+
+    def _is_large(self, response: Object, events: bytes) -> bool:
+        """By what is known without encoding it: the input, the stream's log, and what is repeated of the request."""
+        echo = sum(len(value) for value in response.values() if isinstance(value, msgspec.Raw))
+        return len(self._input or b"") + len(events) + echo > LARGE
+
+    def _nodes(self, response: Object, events: bytes) -> tuple[list[Node], list[Any]]:
         input, output, status = self._own_items, response["output"], response["status"]
         ids = tuple(item["id"] for item in (*input, *output) if isinstance(item.get("id"), str))
         turn = Node(self.id, self._owner, "response", turn_body(status, input, output), self._parent, ids)

@@ -58,14 +58,12 @@ def _digest(pins: Path) -> str:
     return hashlib.sha256(pins.read_bytes()).hexdigest()
 
 
-def version(package: str) -> str:
-    """As it is pinned."""
-    npm: dict[str, str] = json.loads((HERE / "package.json").read_text())["dependencies"]
-    if package in npm:
-        return npm[package]
-    for pins in (HERE / "python.txt", HERE / "aider.txt"):
-        for line in pins.read_text().splitlines():
-            name, _, rest = line.partition("==")
-            if name == package:
-                return rest.split(" ")[0]
+def version(package: str, lives: str) -> str:
+    """As it is pinned for ``node`` or for a virtual environment: some packages have a namesake there."""
+    if lives == "node":
+        return str(json.loads((HERE / "package.json").read_text())["dependencies"][package])
+    for line in (HERE / f"{lives}.txt").read_text().splitlines():
+        name, _, rest = line.partition("==")
+        if name == package:
+            return rest.split(" ")[0]
     raise KeyError(package)

@@ -77,7 +77,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--table", type=Path, help="write the table into this page")
     parser.add_argument("--record", type=Path, help="keep what clients and gateway say in this folder, as it is")
-    return parser.parse_args()
+    wanted = parser.parse_args()
+    if wanted.table and (wanted.client or wanted.upstream):
+        parser.error("--table is for all clients and upstreams: it replaces the whole table")
+    return wanted
 
 
 def _install(rows: Sequence[Row]) -> None:

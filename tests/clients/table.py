@@ -36,7 +36,7 @@ def table(rows: Sequence[Row], cells: Sequence[Cell]) -> str:
     ]
     notes: list[str] = []
     for row in rows:
-        versions = ", ".join(install.version(package) for package in row.packages)
+        versions = ", ".join(install.version(package, row.lives) for package in row.packages)
         told = (
             _cell(row, [cell for cell in cells if (cell.client, cell.upstream) == (row.name, api)], notes)
             for api in APIS
