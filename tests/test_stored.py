@@ -167,8 +167,8 @@ async def test_a_turn_that_still_runs_is_followed(store):
 async def test_a_turn_that_runs_elsewhere_is_not_streamed_in_part(store):
     async with running(store) as (_, turn), serving(store) as served:
         reply = await served.ask("GET", f"/v1/responses/{turn.id}?stream=true")
-        assert reply.status_code == 400
-        assert "another process" in reply.json()["error"]["message"]
+        assert reply.status_code == 409  # which SDKs ask again upon
+        assert "another worker" in reply.json()["error"]["message"]
         assert (await served.ask("GET", f"/v1/responses/{turn.id}")).json()["status"] == "in_progress"
 
 

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -424,7 +425,13 @@ def test_a_turn_that_does_not_matter_is_answered_and_says_that_it_is_not_stored(
         answer = final(reply)
         assert (answer["status"], answer["store"]) == ("completed", False)
         assert stored(fragile, answer["id"]).status == 503
-        assert any("is not stored" in text and answer["id"] in text for text in fragile.log)
+        warned = partial(is_told, fragile, answer["id"])
+        eventually(warned, what="the warning in the log")
+
+
+def is_told(gateway: Gateway, id: str) -> bool:
+    """Whether the log says that a response is not stored."""
+    return any("is not stored" in text and id in text for text in gateway.log)
 
 
 @each_api
