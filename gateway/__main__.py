@@ -74,7 +74,7 @@ def serve(config: Path | None, demo: bool, pace: float | None, **options: Any) -
     if pace is not None and not demo:
         raise click.UsageError("--pace is for the stand-in provider: add --demo, or use trigate mock --pace")
     gc.disable()  # until all is loaded: collecting during the imports takes a sixth of the start-up
-    from gateway.command_serve import Options, run, run_demo
+    from gateway.commands.serve import Options, run, run_demo
 
     common = Options(**{name: options.pop(name) for name in ("check_streams", "record", "log_level", "log_format")})
     if demo:
@@ -93,7 +93,7 @@ def init(file: Path | None, yes: bool, force: bool) -> None:
     On a terminal it asks which of them to take. No key is written into the file. The exit status is 1 if the file is
     there already.
     """
-    from gateway.command_init import run
+    from gateway.commands.init import run
 
     sys.exit(run(file, yes, force))
 
@@ -109,8 +109,8 @@ def check(config: Path | None, no_env: bool, old: Path | None) -> None:
     would change is said in words, keys by their names alone; the status is 0 if nothing would, 1 if something would,
     and 2 if one of the two is bad.
     """
-    from gateway.commands import check as run
-    from gateway.commands import check_difference
+    from gateway.commands.check import check as run
+    from gateway.commands.check import check_difference
 
     sys.exit(run(config, no_env) if old is None else check_difference(old, config, no_env))
 
@@ -128,7 +128,7 @@ def explain(model: str, api: Any, config: Path | None, no_env: bool) -> None:
     the outgoing request, secrets masked. The exit status is 1 for a bad config and 2 for a model that cannot be
     asked for.
     """
-    from gateway.commands import explain as run
+    from gateway.commands.check import explain as run
 
     sys.exit(run(model, api, config, no_env))
 
@@ -141,7 +141,7 @@ def import_config(file: Path, write: Path | None) -> None:
 
     What has no counterpart is named in comments where it stood. The exit status is 1 if nothing of it can be had here.
     """
-    from gateway.command_import import run
+    from gateway.commands.importing import run
 
     sys.exit(run(file, write))
 
@@ -154,7 +154,7 @@ def schema() -> None:
     trigate schema > trigate.schema.json, and as the first line of the config:
     # yaml-language-server: $schema=trigate.schema.json
     """
-    from gateway.command_schema import run
+    from gateway.commands.schema import run
 
     sys.exit(run())
 
@@ -175,7 +175,7 @@ def doctor(models: tuple[str, ...], apis: Any, config: Path | None, timeout: flo
     started for it, asked, and stopped; it costs a few hundred tokens for each model. The exit status is 0 if all
     answer and stream, 1 if one does not or for a bad config, and 2 for an unknown model.
     """
-    from gateway.command_doctor import run
+    from gateway.commands.doctor import run
 
     sys.exit(run(models, config, apis, timeout, jobs, as_json))
 
@@ -193,7 +193,7 @@ def translate(file: str, **options: Any) -> None:
 
     The outgoing body goes to standard output, and what of the request is lost to standard error.
     """
-    from gateway.command_translate import run
+    from gateway.commands.translate import run
 
     sys.exit(run(file, **options))
 
@@ -209,7 +209,7 @@ def lint(file: str, api: Any, tolerant: bool, as_json: bool) -> None:
     The exit status is 0 if it is well formed, 1 if it breaks a rule, which is named with its line, and 2 if it
     cannot be read or does not say which API it is.
     """
-    from gateway.command_lint import run
+    from gateway.commands.lint import run
 
     sys.exit(run(file, api, tolerant, as_json))
 
@@ -243,7 +243,7 @@ def connect(ctx: click.Context, /, client: str | None, listing: bool, write: boo
     no file is changed: trigate connect claude -- -p "Hello". Where the gateway asks for a key it is taken from
     $TRIGATE_API_KEY.
     """
-    from gateway.command_connect import Wish, listed, run
+    from gateway.commands.connect import Wish, listed, run
 
     if listing:
         click.echo(listed(), nl=False)
@@ -275,7 +275,7 @@ def mock(host: str, port: int, pace: float, faults: bool) -> None:
             click.echo(f"{name:<26}{says}")
         return
     gc.disable()
-    from gateway.command_serve import run_mock
+    from gateway.commands.serve import run_mock
 
     sys.exit(run_mock(host, port, pace))
 
@@ -294,7 +294,7 @@ def replay(file: Path, port: int | None, pace: float, **options: Any) -> None:
     FILE is any file of a recording that serve --record has written. With --serve its answer is given to every POST
     instead, with its status. The exit status is 0 for a good answer, 1 for an error and 2 if nothing could be sent.
     """
-    from gateway.command_replay import run, run_server
+    from gateway.commands.replay import run, run_server
 
     if port is not None:
         if any(options.values()):
@@ -335,7 +335,7 @@ def load(targets: tuple[str, ...], **options: Any) -> None:
     YAML file for what the options cannot say. Every answer is held against its API's grammar. Ctrl-C ends the load
     early, with a report. The exit status is 0, 1 if a condition of --fail-if holds, 2 if nothing could be run.
     """
-    from gateway.command_load import Wish, run
+    from gateway.commands.load import Wish, run
 
     shaping = ("model", "api", "stream", "prompt", "output", "tools")
     loading = ("rate", "spacing", "concurrency", "seconds", "warmup", "timeout", "key_env", "strict")

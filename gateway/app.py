@@ -17,7 +17,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from gateway.compacting import compact
-from gateway.config import Config
+from gateway.config.loading import Config
 from gateway.cors import Cors
 from gateway.counting import count
 from gateway.door import Door
@@ -25,14 +25,16 @@ from gateway.errors import FULL, MISTAKE, secrets_in
 from gateway.exchange import JSON_HEADERS, Exchange
 from gateway.headers import Headers
 from gateway.ledger import Ledger
-from gateway.metrics import open_metrics
+from gateway.observing.metrics import open_metrics
+from gateway.observing.recording import Recorder
+from gateway.observing.scraping import add_metrics, watch
+from gateway.observing.tracing import open_tracing
+from gateway.observing.watching import board_of
 from gateway.outgoing import Asked
-from gateway.recording import Recorder
 from gateway.routing import Model, Router
-from gateway.scope import Answering, Arrival, bypass, configure, current_scope, respond
-from gateway.scraping import add_metrics, watch
-from gateway.server import Lifecycle
 from gateway.service import Service
+from gateway.serving.scope import Answering, Arrival, bypass, configure, current_scope, respond
+from gateway.serving.server import Lifecycle
 from gateway.state.layered import Layered
 from gateway.state.memory import MemoryStore
 from gateway.state.store import Store, Unavailable
@@ -48,12 +50,10 @@ from gateway.stored.answers import (
 from gateway.stored.conversations import add_conversations
 from gateway.stored.elsewhere import Elsewhere
 from gateway.stored.responses import add_stored
-from gateway.tracing import open_tracing
 from gateway.turns.background import Background
 from gateway.turns.keeping import Memory
 from gateway.ui.pages import PREFIX, add_ui
-from gateway.upstream import Upstream
-from gateway.watching import board_of
+from gateway.upstream.client import Upstream
 from gateway.websocket.connection import add_websocket
 from providers.apis import CODECS
 from streams.errors import GatewayError
@@ -90,8 +90,8 @@ def create_app(
     record: Path | None = None,
     readable: bool | None = None,
 ) -> QuartTrio:
-    """The ASGI app of one worker. Serve it with ``gateway.server.serve``, or any trio ASGI server. It closes ``store``
-    at its end; without one nothing is kept from one request to the next.
+    """The ASGI app of one worker. Serve it with ``gateway.serving.server.serve``, or any trio ASGI server. It closes
+    ``store`` at its end; without one nothing is kept from one request to the next.
 
     ``check_streams`` warns in the log of every stream that breaks its API's grammar: for debugging, it costs CPU.
     ``record`` is a folder that exchanges are written to. ``readable``: the ledger's lines are for people; by default

@@ -12,8 +12,8 @@ import trio
 from quart_trio import QuartTrio
 
 from gateway.app import create_app
-from gateway.config import discover, load
-from gateway.connections import install
+from gateway.config.loading import discover, load
+from gateway.serving.connections import install
 from gateway.state.opening import open_store
 
 log = logging.getLogger("trigate.asgi")

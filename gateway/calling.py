@@ -12,7 +12,7 @@ from gateway.outgoing import Asked, Prepared, upstream_request, without_betas
 from gateway.routing import Target
 from gateway.second_try import MOST, second_try
 from gateway.service import Service
-from gateway.upstream import UpstreamResponse
+from gateway.upstream.client import UpstreamResponse
 from providers.failures import read_failure
 from providers.hints import losses
 from providers.refused import BETA
@@ -21,7 +21,7 @@ from streams.events import Failed
 from streams.pipe import Watch
 
 if TYPE_CHECKING:
-    from gateway.recording import Recording
+    from gateway.observing.recording import Recording
 
 ERROR_BODY = 2**20  # bytes of an upstream's error response that are read
 

@@ -11,9 +11,9 @@ from typing import TypeAlias
 
 import attrs
 
+from gateway.config.settings import ClientKey, Config, Entry
 from gateway.headers import Headers
 from gateway.names import Names
-from gateway.settings import ClientKey, Config, Entry
 from streams.errors import GatewayError
 
 OWN_HEADER = "x-trigate-key"

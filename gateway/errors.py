@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 import attrs
 import msgspec
 
+from gateway.config.settings import Config
 from gateway.headers import Headers
 from gateway.routing import Target
-from gateway.settings import Config
 from providers.overflow import in_words_of, is_native
 from streams.events import Api, Failed
 

@@ -24,18 +24,18 @@ from gateway.lanes import ByteLane, HubLane, Lane, WholeLane
 from gateway.learned import Spoken
 from gateway.leaving import PATIENCE, discard, outliving
 from gateway.ledger import Record
+from gateway.observing.tapping import change_lane, listen
+from gateway.observing.watching import Passing
 from gateway.outgoing import Asked, Left, Prepared, prepare, refuse_losses
 from gateway.relay import Relay
 from gateway.routing import Target
-from gateway.scope import ChannelBody, IteratedBody, Scope, respond
 from gateway.service import Service
-from gateway.tapping import change_lane, listen
+from gateway.serving.scope import ChannelBody, IteratedBody, Scope, respond
 from gateway.turns.background import Run
 from gateway.turns.keeping import Keeping, Memory
 from gateway.turns.kept import ForeignTurn, KeptTurn
 from gateway.turns.recall import recall
-from gateway.upstream import UpstreamResponse
-from gateway.watching import Passing
+from gateway.upstream.client import UpstreamResponse
 from providers.apis import CODECS
 from providers.codec import Codec, Reply, Writer
 from providers.grammar import Judge
@@ -47,7 +47,7 @@ from streams.fold import Fold
 from streams.pipe import PIECES_QUEUED, WRITES_QUEUED, Watch, pump
 
 if TYPE_CHECKING:
-    from gateway.recording import Recording
+    from gateway.observing.recording import Recording
 
 log = logging.getLogger("trigate")
 

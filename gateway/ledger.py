@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 import attrs
 import msgspec
 
-from gateway.buckets import Buckets
+from gateway.observing.buckets import Buckets
 from streams.events import Api, Failed, Usage
 
 if TYPE_CHECKING:
-    from gateway.tracing import Trace
+    from gateway.observing.tracing import Trace
 
 CHARACTERS_PER_TOKEN = 4  # of English prose, about
 

@@ -15,10 +15,10 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from gateway.app import ROUTES
-from gateway.connections import Traffic
 from gateway.exchange import JSON_HEADERS, STREAM_HEADERS
 from gateway.faults import Answer, Fault, Piece, fault_of, listed
-from gateway.scope import ChannelBody, configure, current_scope, read_body, respond
+from gateway.serving.connections import Traffic
+from gateway.serving.scope import ChannelBody, configure, current_scope, read_body, respond
 from providers.apis import CODECS
 from providers.call import Call, ResultPart, TextPart, Tool
 from providers.codec import Codec, Reply, new_id

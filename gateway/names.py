@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import attrs
 
-from gateway.settings import Entry
+from gateway.config.settings import Entry
 from streams.errors import GatewayError, invalid
 
 May: TypeAlias = Callable[[str], bool]

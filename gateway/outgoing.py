@@ -11,7 +11,7 @@ import msgspec
 from gateway.headers import Headers, upstream_headers, upstream_query
 from gateway.incoming import Incoming, decoded, edited, parsed
 from gateway.routing import Target
-from gateway.upstream import UpstreamRequest
+from gateway.upstream.client import UpstreamRequest
 from providers.apis import CODECS
 from providers.call import Call, ThinkingPart
 from providers.codec import Outgoing

@@ -4,8 +4,8 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from gateway.config.settings import Config, Entry
 from gateway.names import Found, May, Names
-from gateway.settings import Config, Entry
 from providers.catalog import Auth, url_for
 from providers.codec import Recipient
 from streams.errors import GatewayError

@@ -3,19 +3,19 @@
 import attrs
 import trio
 
+from gateway.config.settings import Limits
 from gateway.door import Door
 from gateway.learned import Learned
 from gateway.ledger import Ledger
-from gateway.metrics import Metrics
-from gateway.recording import Recorder
+from gateway.observing.metrics import Metrics
+from gateway.observing.recording import Recorder
+from gateway.observing.tracing import Tracing
+from gateway.observing.watching import Board
 from gateway.routing import Router
-from gateway.server import Lifecycle
-from gateway.settings import Limits
+from gateway.serving.server import Lifecycle
 from gateway.state.store import Store
-from gateway.tracing import Tracing
 from gateway.turns.background import Background
-from gateway.upstream import Upstream
-from gateway.watching import Board
+from gateway.upstream.client import Upstream
 
 
 @attrs.frozen

@@ -11,8 +11,8 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from gateway.scope import KEY, ChannelBody, Scope, configure
-from gateway.server import Lifecycle, bind, serve
+from gateway.serving.scope import KEY, ChannelBody, Scope, configure
+from gateway.serving.server import Lifecycle, bind, serve
 
 
 class Witness:

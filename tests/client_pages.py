@@ -1,13 +1,13 @@
-"""The pages of ``docs/clients``, from the rows of ``gateway/clients.py``.
+"""The pages of ``docs/clients``, from the rows of ``gateway/commands/clients.py``.
 
 ``python tests/client_pages.py`` writes them; ``tests/test_connect.py`` keeps them true.
 """
 
 from pathlib import Path
 
-from gateway.clients import CLIENTS, KEY_VARIABLE, Client, Place, SettingsFile
-from gateway.command_connect import DEMO
-from gateway.edits import written
+from gateway.commands.clients import CLIENTS, KEY_VARIABLE, Client, Place, SettingsFile
+from gateway.commands.connect import DEMO
+from gateway.commands.edits import written
 
 FOLDER = Path(__file__).parent.parent / "docs/clients"
 KEYED = Place(DEMO.root, DEMO.model, DEMO.small, f"${KEY_VARIABLE}")

@@ -10,8 +10,8 @@ from typing import Any, get_type_hints
 
 import attrs
 
-from gateway import schema
-from gateway.reference import KEYS, in_words
+from gateway.config import schema
+from gateway.config.reference import KEYS, in_words
 from providers.quirks import Quirks
 
 PAGE = Path(__file__).parent.parent / "docs/configuration.md"

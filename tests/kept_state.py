@@ -11,14 +11,14 @@ import trio
 from quart import Response, g, request
 from quart_trio import QuartTrio
 
-from gateway.config import from_mapping
+from gateway.config.loading import from_mapping
+from gateway.config.settings import Limits
 from gateway.door import Door
 from gateway.ledger import Ledger
 from gateway.routing import Router
-from gateway.scope import ChannelBody, Scope, configure
-from gateway.server import Lifecycle, bind, serve
 from gateway.service import Service
-from gateway.settings import Limits
+from gateway.serving.scope import ChannelBody, Scope, configure
+from gateway.serving.server import Lifecycle, bind, serve
 from gateway.state.bodies import head_body, head_id, turn_body
 from gateway.state.store import Node, Store, Unavailable
 from gateway.stored.answers import Elsewhere
@@ -27,7 +27,7 @@ from gateway.stored.responses import add_stored
 from gateway.turns.background import Background, Run
 from gateway.turns.keeping import Wish
 from gateway.turns.kept import KeptTurn
-from gateway.upstream import Upstream
+from gateway.upstream.client import Upstream
 from providers.apis import CODECS
 from providers.codec import Reply
 from providers.responses.ids import own_id

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import trio
 
-from gateway.document import Document
+from gateway.config.document import Document
 from gateway.load.judging import Answer, Judged, judged
 from gateway.load.report import Run
 from gateway.load.running import Running, place_of

@@ -6,7 +6,7 @@
 import re
 from pathlib import Path
 
-from gateway.metrics import LABELS, ROWS
+from gateway.observing.metrics import LABELS, ROWS
 
 PAGE = Path(__file__).parent.parent / "docs/metrics.md"
 TYPES = {"counter": "counter", "histogram": "histogram", "sum": "gauge", "greatest": "gauge"}

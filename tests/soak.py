@@ -33,7 +33,7 @@ from processes import is_running, peers, stop, workers  # noqa: E402
 from traffic import GAP, MODELS, PATIENCE, PATIENT, Clients, Provider, Tally  # noqa: E402
 from upstreams import PATHS  # noqa: E402
 
-from gateway.server import CUT_AFTER  # noqa: E402
+from gateway.serving.server import CUT_AFTER  # noqa: E402
 
 SILENCE = 1.0  # seconds of the provider's silence that the gateway bears here, at least
 STARTS = 125  # paced streams that begin in a second

@@ -8,9 +8,9 @@ import pytest
 import yaml
 from command_line import run
 
-from gateway.changes import FIXED, changes, kept
-from gateway.config import from_mapping
-from gateway.settings import Config
+from gateway.config.changes import FIXED, changes, kept
+from gateway.config.loading import from_mapping
+from gateway.config.settings import Config
 
 SECRETS = (
     "sk-old",

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.config import Config, ConfigError, Limits, Listener, Timeouts, discover, from_mapping, load
+from gateway.config.loading import Config, ConfigError, Limits, Listener, Timeouts, discover, from_mapping, load
+from gateway.config.settings import StateStorage
 from gateway.routing import Router
-from gateway.settings import StateStorage
 
 ROOT = Path(__file__).parent.parent
 HEAD = "version: v0.3.0\nlisteners: [{type: model, name: llm, port: 12000}]\n"

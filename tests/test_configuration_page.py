@@ -7,9 +7,9 @@ import pytest
 import yaml
 from configuration_table import PAGE, PLACES, WITHOUT_EFFECT, defaults, effective, page
 
-from gateway import schema
-from gateway.config import from_mapping
-from gateway.reference import KEYS, in_words
+from gateway.config import schema
+from gateway.config.loading import from_mapping
+from gateway.config.reference import KEYS, in_words
 from providers.quirks import Quirks
 
 BARE = {"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o"}]}

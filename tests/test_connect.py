@@ -12,11 +12,11 @@ from command_line import run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.clients import CLIENTS, KEY_VARIABLE, Place
-from gateway.command_connect import Wish, address
-from gateway.command_connect import run as connect
-from gateway.config import from_mapping
-from gateway.edits import FORMATS, Unmergeable, merged, written
+from gateway.commands.clients import CLIENTS, KEY_VARIABLE, Place
+from gateway.commands.connect import Wish, address
+from gateway.commands.connect import run as connect
+from gateway.commands.edits import FORMATS, Unmergeable, merged, written
+from gateway.config.loading import from_mapping
 
 ROOT = "http://127.0.0.1:12000"
 PLACE = Place(ROOT, "m-large", "m-small")

@@ -18,8 +18,8 @@ import trio
 from harness import PATIENCE
 
 from gateway.app import create_app
-from gateway.config import from_mapping
-from gateway.server import Lifecycle, bind, serve
+from gateway.config.loading import from_mapping
+from gateway.serving.server import Lifecycle, bind, serve
 
 EVENTS = 400
 """Of a stream; the last half of them is counted."""

@@ -13,10 +13,10 @@ from harness import ROOT
 from jsonschema import Draft202012Validator
 
 from gateway.app import create_app
-from gateway.command_schema import json_schema
-from gateway.config import Config, load
-from gateway.server import CUT_AFTER, KILL_AFTER
-from gateway.settings import Limits
+from gateway.commands.schema import json_schema
+from gateway.config.loading import Config, load
+from gateway.config.settings import Limits
+from gateway.serving.server import CUT_AFTER, KILL_AFTER
 
 DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "trigate.service"

@@ -9,8 +9,8 @@ import yaml
 from harness import config, provider, refusing_port
 from upstreams import Raw, Script, ToolCall, data, fake_upstream
 
-from gateway.command_doctor import run
-from gateway.probing import FEATURES, PROBES
+from gateway.commands.doctor import run
+from gateway.commands.probing import FEATURES, PROBES
 
 CITY = '{"city": "Oslo"}'
 TEXT = Script(text="Hello there")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config import Config, ConfigError, from_mapping, load
+from gateway.config.loading import Config, ConfigError, from_mapping, load
 from gateway.cors import Cors
 from gateway.decompress import DECODERS, decompress, read_coding
 from gateway.door import Door

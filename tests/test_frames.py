@@ -13,18 +13,18 @@ from quart import websocket
 from quart_trio import QuartTrio
 from ws import Client, handshake
 
-from gateway.config import from_mapping
-from gateway.connections import ServerConfig
+from gateway.config.loading import from_mapping
+from gateway.config.settings import Limits
 from gateway.cors import Cors
 from gateway.ledger import Ledger
 from gateway.routing import Router
-from gateway.scope import configure, websocket_scope
-from gateway.server import Lifecycle, bind, serve
 from gateway.service import Service
-from gateway.settings import Limits
+from gateway.serving.connections import ServerConfig
+from gateway.serving.scope import configure, websocket_scope
+from gateway.serving.server import Lifecycle, bind, serve
 from gateway.state.memory import MemoryStore
 from gateway.turns.keeping import Memory
-from gateway.upstream import Upstream
+from gateway.upstream.client import Upstream
 from gateway.websocket.connection import add_websocket
 
 CONFIG = from_mapping({"version": "v0.3.0", "model_providers": [{"model": "groq/up", "access_key": "k"}]})
@@ -135,7 +135,7 @@ async def test_compression_is_not_taken_up():
 
 
 async def test_a_client_that_does_not_answer_our_close_is_cut_a_little_later(monkeypatch):
-    monkeypatch.setattr("gateway.frames.CLOSE_SECONDS", 0.3)
+    monkeypatch.setattr("gateway.serving.frames.CLOSE_SECONDS", 0.3)
 
     def add(app: QuartTrio, lifecycle: Lifecycle) -> None:
         async def view() -> None:

@@ -9,8 +9,8 @@ from command_line import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.command_import import ORIGINS, imported, lines
-from gateway.config import Config, ConfigError, from_mapping
+from gateway.commands.importing import ORIGINS, imported, lines
+from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.routing import Router
 from providers import catalog
 

@@ -8,8 +8,8 @@ import pytest
 from command_line import COMMAND, environment, run
 from harness import START_SECONDS
 
-from gateway.command_init import SHARED_KEYS, STARTS, configuration, start_of
-from gateway.config import load
+from gateway.commands.init import SHARED_KEYS, STARTS, configuration, start_of
+from gateway.config.loading import load
 from gateway.routing import Router
 from providers.catalog import CATALOG
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config import from_mapping
+from gateway.config.loading import from_mapping
 from gateway.incoming import read_incoming
 from gateway.learned import DIGEST, LIFETIME, MOST_KEYS, MOST_PATHS, Learned, Spoken
 from gateway.outgoing import Asked, Left, prepare, without_betas

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from gateway.command_lint import run
+from gateway.commands.lint import run
 from streams import sse
 
 HEAD = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 5, "model": "m"}

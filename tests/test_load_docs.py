@@ -9,7 +9,7 @@ import pytest
 from harness import ROOT
 
 from gateway.__main__ import main
-from gateway.document import read
+from gateway.config.document import read
 from gateway.load.fail_if import parse
 from gateway.load.scenario import Asked, RawScenario, build
 from gateway.load.tally import COUNTS, MEASURES

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.document import ConfigError, read
+from gateway.config.document import ConfigError, read
 from gateway.load.arrivals import Step
 from gateway.load.scenario import Cancelling, build
 

@@ -33,11 +33,11 @@ from processes import is_running, workers
 from prometheus_client.parser import text_string_to_metric_families
 from upstreams import PATHS, Raw, Script, Tokens, Upstream, fake_upstream
 
-from gateway.buckets import Buckets
-from gateway.config import ConfigError, from_mapping
-from gateway.lag import watch_lag
-from gateway.metrics import ROWS, open_metrics
-from gateway.shared_metrics import bury, whole
+from gateway.config.loading import ConfigError, from_mapping
+from gateway.observing.buckets import Buckets
+from gateway.observing.lag import watch_lag
+from gateway.observing.metrics import ROWS, open_metrics
+from gateway.observing.shared_metrics import bury, whole
 
 ANSWER = Script(text="one two three", tokens=Tokens(prompt=20, cache_read=5, output=9, reasoning=4))
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -364,7 +364,7 @@ def test_the_dead_are_added_up_in_one_file_for_each_kind(tmp_path):
 
 
 def test_nobody_is_buried_while_somebody_counts(tmp_path):
-    burying = "import sys, pathlib; from gateway.shared_metrics import bury; print(flush=True); "
+    burying = "import sys, pathlib; from gateway.observing.shared_metrics import bury; print(flush=True); "
     burying += "bury(pathlib.Path(sys.argv[1]), 1)"
     (tmp_path / "gauge_livesum_1.db").write_bytes(b"")
     with whole(tmp_path):

@@ -14,7 +14,7 @@ from harness import PATIENCE, ROOT, request
 
 from gateway.faults import FAULTS, fault_of, listed
 from gateway.mock import create_mock
-from gateway.server import Lifecycle, bind, serve
+from gateway.serving.server import Lifecycle, bind, serve
 from streams.errors import GatewayError
 
 PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}

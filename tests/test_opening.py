@@ -10,7 +10,7 @@ from pathlib import Path
 import postgres
 import pytest
 
-from gateway.config import Config, ConfigError, from_mapping
+from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.state.memory import MemoryStore
 from gateway.state.opening import WORKERS_FILE, open_store, shared_by_workers
 from gateway.state.sealed import Sealed

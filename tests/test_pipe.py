@@ -8,7 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from gateway.ledger import Record
 from gateway.relay import END_GRACE, Relay
-from gateway.scope import ChannelBody
+from gateway.serving.scope import ChannelBody
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import Api, Failed

@@ -15,7 +15,7 @@ from command_line import Started, demo, run
 from harness import ROOT, START_SECONDS
 
 from gateway.__main__ import main
-from gateway.config import load
+from gateway.config.loading import load
 
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -12,15 +12,15 @@ import trio
 import trio.testing
 from recordings import ABSENT, recordings
 
-from gateway import recorded, recording
-from gateway.command_replay import Unreadable, _address, _asking
-from gateway.config import from_mapping
+from gateway.commands.replay import Unreadable, _address, _asking
+from gateway.config.loading import from_mapping
 from gateway.errors import SHORTEST, findable, secrets_in
 from gateway.ledger import Ledger, Record
+from gateway.observing import recorded, recording
+from gateway.observing.recorded import COLUMNS, INDEX, Folder, Side, read
+from gateway.observing.recording import Recorder
 from gateway.outgoing import Asked
-from gateway.recorded import COLUMNS, INDEX, Folder, Side, read
-from gateway.recording import Recorder
-from gateway.upstream import UpstreamRequest
+from gateway.upstream.client import UpstreamRequest
 
 KEY = 'sk-"very"-secret'
 LINE = {"ended": "complete", "model": "fast model", "lane": "hub", "reason": "stop", "request_id": "call-1"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.config import from_mapping
+from gateway.config.loading import from_mapping
 from gateway.routing import Model, Router
 from streams.errors import GatewayError
 

@@ -14,11 +14,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from gateway import schema
-from gateway.command_schema import json_schema
-from gateway.config import ConfigError, _configure
-from gateway.document import Document, read
-from gateway.variables import Variables
+from gateway.commands.schema import json_schema
+from gateway.config import schema
+from gateway.config.document import Document, read
+from gateway.config.loading import ConfigError, _configure
+from gateway.config.variables import Variables
 
 SCHEMA = json_schema()
 VALIDATOR = Draft202012Validator(SCHEMA)

@@ -8,7 +8,7 @@ import trio
 import trio.testing
 from harness import given_attempts
 
-from gateway.scope import MAX_WRITE, ChannelBody, Truncated
+from gateway.serving.scope import MAX_WRITE, ChannelBody, Truncated
 from tests.asgi import eventually, serving, within
 
 END = b"0\r\n\r\n"

@@ -24,9 +24,9 @@ import trio.testing
 from h2.errors import ErrorCodes
 from harness import given_attempts
 
-from gateway import connections
-from gateway.http2 import WRITE_TIMEOUT
-from gateway.server import BindFailed, Lifecycle, bind
+from gateway.serving import connections
+from gateway.serving.http2 import WRITE_TIMEOUT
+from gateway.serving.server import BindFailed, Lifecycle, bind
 from tests.asgi import PATIENCE, Client, Server, eventually, serving, within
 
 ROOT = Path(__file__).parent.parent
@@ -339,7 +339,7 @@ async def test_a_pump_that_starts_after_the_drain_is_cancelled_at_once():
 
 
 async def test_a_stalled_client_does_not_hold_the_shutdown(monkeypatch):
-    monkeypatch.setattr("gateway.server.CUT_AFTER", 0.2)
+    monkeypatch.setattr("gateway.serving.server.CUT_AFTER", 0.2)
     async with serving(drain=0.2) as server, server.connect(small=True) as client:
         await client.get("/flood")
         await server.witness.begun.wait()
@@ -516,7 +516,7 @@ PROGRAM = f"""
 import os, sys
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
 import trio
-from gateway.server import adopt, bind, serve, supervise
+from gateway.serving.server import adopt, bind, serve, supervise
 from tests.asgi import Witness, make_app
 
 role, options = sys.argv[1], sys.argv[2:]

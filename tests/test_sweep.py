@@ -21,10 +21,10 @@ from harness import PATIENCE, config, provider
 from upstreams import PATHS, Script, render
 
 from gateway.app import create_app
-from gateway.config import from_mapping
-from gateway.pool import PoolStats
-from gateway.server import Lifecycle
-from gateway.upstream import Upstream
+from gateway.config.loading import from_mapping
+from gateway.serving.server import Lifecycle
+from gateway.upstream.pool import PoolStats
+from gateway.upstream.client import Upstream
 
 MARKED: contextvars.ContextVar[bool] = contextvars.ContextVar("marked")  # inherited by every task of an exchange
 STEPS = 2000  # no exchange takes as many; a sweep that gets here does not end

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from messages_told import accumulated, frames
 from upstreams import Script, ToolCall, render
 
-from gateway.config import from_mapping
+from gateway.config.loading import from_mapping
 from gateway.incoming import Incoming, read_incoming
 from gateway.lanes import HubLane, Seen, WholeLane
 from gateway.routing import Router, Target

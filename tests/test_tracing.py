@@ -30,8 +30,8 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from test_metrics import HEAD, chunk, numbers
 from upstreams import PATHS, Raw, Script, Tokens, Upstream, fake_upstream
 
-from gateway import tracing
-from gateway.config import ConfigError, from_mapping
+from gateway.config.loading import ConfigError, from_mapping
+from gateway.observing import tracing
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 UNTRACED = "0af7651916cd43dd8448eb211c80319c"

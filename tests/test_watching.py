@@ -14,17 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from upstreams import Script, ToolCall, render
 
-from gateway import watching
-from gateway.changes import changes
-from gateway.config import ConfigError, from_mapping
+from gateway.config.changes import changes
+from gateway.config.loading import ConfigError, from_mapping
 from gateway.door import Door
 from gateway.errors import redact
 from gateway.lanes import ByteLane, HubLane, Lane, WholeLane
 from gateway.ledger import Ledger, Record
+from gateway.observing import watching
+from gateway.observing.tapping import LARGEST, Tapped, change_lane, listen, unlisten
+from gateway.observing.watching import COLUMNS, QUEUED, RECENT, SHOWN, Passing, View, board_of
 from gateway.relay import Relay
-from gateway.tapping import LARGEST, Tapped, change_lane, listen, unlisten
 from gateway.ui.visitors import admit
-from gateway.watching import COLUMNS, QUEUED, RECENT, SHOWN, Passing, View, board_of
 from providers.apis import CODECS
 from providers.codec import Reply
 from providers.seal import Issuer

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
+from gateway.config.schema import nearest
 from gateway.load.figures import duration, plain
 from gateway.load.histogram import Histogram
 from gateway.load.report import Run
 from gateway.load.tally import COUNTS, MEASURES
-from gateway.schema import nearest
 
 OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from gateway import document, schema
-from gateway.document import ConfigError, Document, Mistake
+from gateway.config import document, schema
+from gateway.config.document import ConfigError, Document, Mistake
+from gateway.config.schema import Count, Duration, Secret, Size, Url, Wait, Wrong, converter, describe
+from gateway.config.variables import Variables
 from gateway.load.arrivals import Step
-from gateway.schema import Count, Duration, Secret, Size, Url, Wait, Wrong, converter, describe
-from gateway.variables import Variables
 from streams.events import Api
 
 Share = NewType("Share", float)  # 0 to 1

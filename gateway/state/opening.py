@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NoReturn, assert_never
 
-from gateway.config import Config, ConfigError, Mistake
-from gateway.settings import StateStorage
+from gateway.config.loading import Config, ConfigError, Mistake
+from gateway.config.settings import StateStorage
 from gateway.state.memory import MemoryStore
 from gateway.state.sqlite import SqliteStore
 from gateway.state.store import Store, Unavailable

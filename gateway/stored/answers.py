@@ -14,7 +14,7 @@ from gateway.exchange import JSON_HEADERS, own_headers
 from gateway.headers import Headers
 from gateway.ledger import Ledger, Record
 from gateway.outgoing import Asked
-from gateway.scope import Scope, current_scope, read_body, respond
+from gateway.serving.scope import Scope, current_scope, read_body, respond
 from gateway.state.store import Store, Unavailable
 from gateway.turns.keeping import unavailable
 from providers.apis import CODECS

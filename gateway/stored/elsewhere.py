@@ -19,8 +19,8 @@ from gateway.incoming import Incoming
 from gateway.ledger import Ledger, Record
 from gateway.outgoing import Prepared
 from gateway.routing import Router, Target
-from gateway.scope import current_scope
 from gateway.service import Service
+from gateway.serving.scope import current_scope
 from gateway.stored.answers import asked_by_client, owner, plain_body, record_of
 from gateway.turns.keeping import patience
 from providers.codec import Outgoing

@@ -10,8 +10,8 @@ from quart_trio import QuartTrio
 
 from gateway.exchange import STREAM_HEADERS
 from gateway.ledger import Ledger
-from gateway.scope import current_scope, respond
 from gateway.service import Service
+from gateway.serving.scope import current_scope, respond
 from gateway.state.bodies import Object, StoredHead, StoredTurn, head_id, read_head, read_turn
 from gateway.state.store import Node, Store
 from gateway.stored.answers import Elsewhere, View, about, kept, owner, there

@@ -1,1 +1,1 @@
-"""The live view: ``gateway/watching.py`` as a page in a browser."""
+"""The live view: ``gateway/observing/watching.py`` as a page in a browser."""

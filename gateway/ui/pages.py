@@ -11,15 +11,15 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from gateway import __version__
-from gateway.config import Config
+from gateway.config.loading import Config
 from gateway.door import Door
 from gateway.errors import Secrets, findable, redact, secrets_in
 from gateway.headers import Headers
-from gateway.scope import ChannelBody, current_scope, respond
+from gateway.observing.watching import Board, Passed, Tap, View
 from gateway.service import Service
+from gateway.serving.scope import ChannelBody, current_scope, respond
 from gateway.stored.answers import client_headers
 from gateway.ui.visitors import Visitor, admit
-from gateway.watching import Board, Passed, Tap, View
 from streams import sse
 from streams.errors import GatewayError
 

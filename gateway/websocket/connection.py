@@ -24,8 +24,8 @@ from gateway.exchange import JSON_HEADERS, STREAM_HEADERS, Exchange, own_headers
 from gateway.headers import Headers
 from gateway.ledger import Ledger, Record
 from gateway.outgoing import Asked
-from gateway.scope import Scope, respond, websocket_scope
 from gateway.service import Service
+from gateway.serving.scope import Scope, respond, websocket_scope
 from gateway.turns.keeping import Memory
 from gateway.websocket.envelopes import Envelope, Frames, Members, body_of, error_frame, is_processed, read_envelope
 from gateway.websocket.prewarm import Prewarmed, prewarm

@@ -34,8 +34,8 @@ from upstreams import PATHS
 
 from gateway.faults import FAULTS, fault_of
 from gateway.mock import create_mock
-from gateway.scope import current_scope
-from gateway.server import Lifecycle, bind, serve
+from gateway.serving.scope import current_scope
+from gateway.serving.server import Lifecycle, bind, serve
 from providers.grammar import judge
 
 # The provider

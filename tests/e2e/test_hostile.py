@@ -16,10 +16,10 @@ from asgi import Client, eventually
 from harness import Gateway, Wire, config, free_port, post, provider, running
 from upstreams import PATHS, Script, Upstream, fake_upstream, render
 
-from gateway import scope
 from gateway.app import create_app
-from gateway.config import from_mapping
-from gateway.server import Lifecycle, bind, serve
+from gateway.config.loading import from_mapping
+from gateway.serving import scope
+from gateway.serving.server import Lifecycle, bind, serve
 
 APIS = ("chat", "messages", "responses")
 SUCCESS = {"chat": b"[DONE]", "messages": b"message_stop", "responses": b"response.completed"}

@@ -10,12 +10,12 @@ import trio
 from harness import Gateway, Listening, Wire, config, eventually, free_port, post, provider, running
 from upstreams import PATHS, Raw, Script, Tokens, Upstream, fake_upstream, render
 
-from gateway.config import from_mapping
+from gateway.config.loading import from_mapping
 from gateway.exchange import Asked, Exchange, Service
 from gateway.ledger import Ledger, Record, readable
 from gateway.routing import Router
-from gateway.scope import Scope
-from gateway.server import Lifecycle
+from gateway.serving.scope import Scope
+from gateway.serving.server import Lifecycle
 from streams.events import Failed
 
 APIS = ("chat", "messages", "responses")

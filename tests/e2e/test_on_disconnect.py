@@ -30,7 +30,7 @@ from calls import (
 from harness import Gateway, Listening, eventually, free_port, running
 from page import Cell, cells, shows
 
-from gateway.server import CUT_AFTER
+from gateway.serving.server import CUT_AFTER
 
 HOWS = ("FIN", "RST")
 FINISH = {"on_disconnect": "finish"}

@@ -15,12 +15,12 @@ from calls import SSE, chunks, line, lines, new_id, said
 from harness import Gateway, Listening, Reply, Wire, config, eventually, free_port, post, provider, request, running
 from upstreams import PATHS, Raw, Script, Upstream, fake_upstream, render
 
-from gateway.command_replay import create_replay, run
-from gateway.config import from_mapping
+from gateway.commands.replay import create_replay, run
+from gateway.config.loading import from_mapping
 from gateway.ledger import Ledger
-from gateway.logs import Log
-from gateway.recorded import INDEX, Recorded, read
-from gateway.server import Lifecycle, bind, serve
+from gateway.observing.logs import Log
+from gateway.observing.recorded import INDEX, Recorded, read
+from gateway.serving.server import Lifecycle, bind, serve
 
 KEY, HEADER_KEY, CLIENT_KEY = "sk-not-to-be-told", "tok-in-a-header", "sk-of-the-client"
 ANSWER = Script(text="one two three")

@@ -30,7 +30,7 @@ from harness import Gateway, Listening, Reply, Wire, complaint, eventually, free
 from page import cells, shows
 from upstreams import PATHS
 
-from gateway.server import CUT_AFTER
+from gateway.serving.server import CUT_AFTER
 
 DRAIN = 0.5
 ERRORS = {

@@ -36,8 +36,8 @@ from harness import STOP_SECONDS, Gateway, Late, Listening, Wire, eventually, fr
 from page import Cell, cells, shows
 
 from gateway.app import create_app
-from gateway.config import from_mapping
-from gateway.server import Lifecycle, bind, serve
+from gateway.config.loading import from_mapping
+from gateway.serving.server import Lifecycle, bind, serve
 
 WRITE_TIMEOUT = 1.0
 HOWS = ("FIN", "RST")

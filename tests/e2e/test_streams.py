@@ -33,7 +33,7 @@ from harness import (
 )
 from upstreams import PATHS, Script, render
 
-from gateway.server import CUT_AFTER
+from gateway.serving.server import CUT_AFTER
 
 APIS = ("chat", "messages", "responses")
 PAIRS = [(client, api) for client in APIS for api in APIS]

@@ -17,7 +17,7 @@ from processes import is_running, peers, workers
 from pytest_httpserver import HTTPServer
 from werkzeug.wrappers import Response
 
-from gateway.server import bind, supervise
+from gateway.serving.server import bind, supervise
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in Linux's /proc")
 

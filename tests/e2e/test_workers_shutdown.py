@@ -20,7 +20,7 @@ from harness import START_SECONDS, STOP_SECONDS, Listening, Wire, config, eventu
 from processes import is_running, peers, pending, state, stop, workers
 from upstreams import PATHS, Script, render
 
-from gateway.server import CUT_AFTER
+from gateway.serving.server import CUT_AFTER
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at processes in Linux's /proc")
 

@@ -1,0 +1,94 @@
+"""The commands that look at a config and serve nothing: ``check`` and ``explain``."""
+
+import os
+from pathlib import Path
+
+import click
+
+from gateway.config.changes import changes
+from gateway.config.loading import Config, ConfigError, discover, load
+from gateway.routing import Explanation, Router
+from streams.errors import GatewayError
+from streams.events import Api
+
+
+def load_or_explain(config: Path | None, with_env: bool = True) -> Config | None:
+    """The config that the command line means; ``None`` after its mistakes have been printed."""
+    try:
+        return load(_short(discover(Path.cwd(), os.environ, config)), os.environ if with_env else None)
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        return None
+
+
+def _short(path: Path) -> Path:
+    """As one would write it here: every message begins with it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def check(path: Path | None, no_env: bool) -> int:
+    """Exit status 0 for a good config, 1 for one with mistakes."""
+    config = load_or_explain(path, not no_env)
+    if config is None:
+        return 1
+    for kind, texts in (("warning", config.warnings), ("note", config.notes)):
+        for text in texts:
+            click.echo(f"{kind}: {text}", err=True)
+    models = len(Router(config).models())
+    click.echo(f"{config.path}: good ({_counted(len(config.entries), 'provider')}, {_counted(models, 'model name')})")
+    return 0
+
+
+def check_difference(old: Path, new: Path | None, no_env: bool) -> int:
+    """Exit status as diff's: 0 if nothing would change, 1 if something would, 2 if one of the two has mistakes."""
+    before, after = load_or_explain(old, not no_env), load_or_explain(new, not no_env)
+    if before is None or after is None:
+        return 2
+    found = changes(before, after)
+    for change in found:
+        click.echo(str(change))
+    return 1 if found else 0
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def explain(model: str, api: Api, path: Path | None, no_env: bool) -> int:
+    """Exit status 0 if the model is known, 1 for a bad config, 2 for a model that cannot be asked for."""
+    config = load_or_explain(path, not no_env)
+    if config is None:
+        return 1
+    router = Router(config)
+    try:
+        found = router.explain(model, api)
+    except GatewayError as error:
+        click.echo(error.failed.message, err=True)
+        click.echo(f"{config.path} has: {', '.join(known.id for known in router.models())}", err=True)
+        return 2
+    rows = {
+        "asked": f"{model} by a {api} client",
+        "target": f"{found.target.name} ({found.why})",
+        "lane": _LANES[found.lane].format(api=found.target.api),
+        "url": f"POST {found.url}",
+    }
+    for name, text in rows.items():
+        click.echo(f"{name:8} {text}")
+    for number, (name, value) in enumerate(_outgoing_headers(found)):
+        click.echo(f"{'' if number else 'headers':8} {name}: {value}")
+    return 0
+
+
+def _outgoing_headers(found: Explanation) -> list[tuple[str, str]]:
+    """What every request of this kind carries; in the byte lane most of the client's own headers come beside it."""
+    headers = [("content-type", "application/json"), ("accept-encoding", "identity")]
+    if found.lane == "hub" and found.target.api == "messages":
+        headers.append(("anthropic-version", found.target.recipient.quirks.anthropic_version))
+    own = {name for name, _ in found.headers}
+    return [*((name, value) for name, value in headers if name not in own), *found.headers]
+
+
+_LANES = {
+    "byte": "byte: the provider speaks {api} too; the request passes as it is but for the model's name",
+    "hub": "hub: translated to {api}",
+}

@@ -1,0 +1,365 @@
+"""``trigate connect``: the settings that point a client at this gateway, printed, merged into its own file, or used to
+start it."""
+
+import difflib
+import json
+import os
+import re
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+import attrs
+import click
+
+from gateway.commands.clients import CLIENTS, KEY_VARIABLE, OPEN_KEY, Client, Place, SettingsFile
+from gateway.commands.edits import Settings, Unmergeable, merged, written
+from gateway.config.loading import FILE_VARIABLE, Config, ConfigError, discover, load
+from gateway.routing import Router
+from streams.errors import GatewayError
+
+LOCAL = "127.0.0.1"
+DEMO = Place(f"http://{LOCAL}:12000", "demo", "demo")
+NOT_FOUND = 127  # as a shell says it
+SHOWN_KEY = f"${KEY_VARIABLE}"
+
+
+@attrs.frozen
+class Wish:
+    """What the command line says. ``arguments`` None: the client is not to be started."""
+
+    config: Path | None = None
+    url: str | None = None
+    model: str | None = None
+    small: str | None = None
+    write: bool = False
+    arguments: tuple[str, ...] | None = None
+
+
+class _Refused(Exception):
+    """The message is for the person; ``status`` is the exit status."""
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def run(name: str, wish: Wish) -> int:
+    """Print the settings of the client ``name``, write or use them. Exit status 0, 1 for a bad config or a file that
+    cannot be merged, 2 for an unknown client or model or a missing key, 127 where the program is not installed; a
+    client that is started gives its own."""
+    try:
+        client = _client(name)
+        place = _place(wish)
+        if wish.arguments is not None:
+            _start(client, place, wish.arguments)
+        if wish.write:
+            return _write(client, place)
+    except _Refused as refused:
+        click.echo(str(refused), err=True)
+        return refused.status
+    shown = place if place.key is None else attrs.evolve(place, key=SHOWN_KEY)
+    _say(described(client, shown))
+    return 0
+
+
+def _say(text: str) -> None:
+    click.echo(text, nl=False, color=False if os.environ.get("NO_COLOR") else None)
+
+
+def listed() -> str:
+    """A line for each client."""
+    width = max(map(len, CLIENTS))
+    return "".join(f"{row.name:{width}}  {row.title}  ({row.speaks})\n" for row in CLIENTS.values())
+
+
+def _client(name: str) -> Client:
+    if name in CLIENTS:
+        return CLIENTS[name]
+    near = difflib.get_close_matches(name, CLIENTS, n=1)
+    advice = f"did you mean {near[0]}?" if near else "trigate connect --list shows those that are"
+    raise _Refused(f"{name!r} is no client that is known here; {advice} openai-compatible is for any other", 2)
+
+
+# Where the gateway is
+
+
+def _place(wish: Wish) -> Place:
+    config = _config(wish.config)
+    if config is None and wish.url is None:
+        click.echo(f"no configuration here: these are for trigate serve --demo on {DEMO.root}", err=True)
+    root = DEMO.root if config is None else address(config)
+    if wish.url is not None:
+        root = _root(wish.url)
+    model = wish.model or _default(config, wish.url)
+    small = wish.small or model
+    if config is not None and wish.url is None:
+        for asked in (model, small):
+            _check_model(config, asked)
+    keyed = (config is not None and config.client_keys) or os.environ.get(KEY_VARIABLE)
+    return Place(root, model, small, os.environ.get(KEY_VARIABLE, "") if keyed else None)
+
+
+def _config(path: Path | None) -> Config | None:
+    """The config that ``serve`` would find, if there is one. Providers' keys need not be set where clients run."""
+    try:
+        found = discover(Path.cwd(), os.environ, path)
+    except ConfigError as error:
+        if path is None and not os.environ.get(FILE_VARIABLE):
+            return None
+        raise _Refused(str(error)) from None
+    try:
+        return load(found, os.environ)
+    except ConfigError:
+        try:
+            return load(found, None)
+        except ConfigError as error:
+            raise _Refused(str(error)) from None
+
+
+def address(config: Config) -> str:
+    """Where a client on this machine reaches the first listener."""
+    listener = config.listeners[0]
+    host = {"0.0.0.0": LOCAL, "::": LOCAL}.get(listener.address, listener.address)
+    return f"http://{f'[{host}]' if ':' in host else host}:{listener.port}"
+
+
+def _root(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise _Refused(f"--url {url!r} is no address: write it as http://HOST:PORT", 2)
+    return url.rstrip("/").removesuffix("/v1")
+
+
+def _default(config: Config | None, url: str | None) -> str:
+    if config is None:
+        if url is not None:
+            raise _Refused("name the model to ask for: --model MODEL", 2)
+        return DEMO.model
+    names = [entry.name for entry in config.entries if entry.default]
+    names += [model.id for model in Router(config).models()]
+    if not names:
+        raise _Refused(f"{config.path} lists no model by name: name one with --model", 2)
+    return names[0]
+
+
+def _check_model(config: Config, model: str) -> None:
+    try:
+        Router(config).resolve(model, "chat")
+    except GatewayError as error:
+        raise _Refused(
+            error.failed.message.replace("GET /v1/models", "trigate connect --model MODEL; /v1/models"), 2
+        ) from None
+
+
+def _with_key(place: Place) -> Place:
+    """``place`` with a key that a client can show. Raises ``_Refused`` where one is needed and not there."""
+    if place.key == "":
+        message = f"this gateway asks for a key: set {KEY_VARIABLE} to one of its client_keys, and try again"
+        raise _Refused(message, 2)
+    return place
+
+
+# Printing
+
+
+def described(client: Client, place: Place) -> str:
+    """What a person is told: the settings, and what to do with them."""
+    parts = []
+    file = client.file
+    if file is not None and (settings := tuple(place.settings(file.settings))):
+        parts.append(f"{_heading(short_path(file))}\n{written(file.format, settings)}")
+    if client.snippet:
+        heading = "" if client.language == "text" else _heading("in the program" if not parts else "or in the program")
+        parts.append(f"{heading}\n".lstrip("\n") + place.fill(client.snippet))
+    if client.then:
+        parts.append("\n".join([_heading("then"), *map(place.fill, client.then), ""]))
+    parts.append(_next(client, place))
+    return "\n".join(part for part in parts if part)
+
+
+def _heading(text: str) -> str:
+    return click.style(text, bold=True)
+
+
+def _next(client: Client, place: Place) -> str:
+    rows = []
+    file = client.file
+    if file is not None and tuple(place.settings(file.settings)):
+        rows.append(("--write", f"merges this into {short_path(file)}"))
+    if client.environment is not None:
+        program, arguments = (client.program, "ARGS") if client.program else ("a program", "PROGRAM ARGS")
+        rows.append((f"-- {arguments}", f"starts {program} with it, and changes no file"))
+    lines = [f"{command:16}{says}" for command, says in rows]
+    if place.key is not None:
+        lines.append(f"{KEY_VARIABLE} is to hold a key of the gateway (client_keys)")
+    return "".join(f"{line}\n" for line in lines)
+
+
+# The client's own file
+
+
+def path_of(file: SettingsFile, env: Mapping[str, str]) -> Path:
+    """Where the file is for this person, on this platform."""
+    if file.variable and env.get(file.variable):
+        return Path(env[file.variable]) / file.name
+    kind, _, app = file.folder.partition("app:")
+    folder = Path(click.get_app_dir(app)) if app and not kind else Path(file.folder).expanduser()
+    return folder / file.name
+
+
+def short_path(file: SettingsFile) -> str:
+    """The path as a person would write it."""
+    path, home = path_of(file, os.environ), Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_absolute() and path.is_relative_to(home) else str(path)
+
+
+def _write(client: Client, place: Place) -> int:
+    file = client.file
+    if file is None:
+        raise _Refused(f"{client.title}: there is no file that trigate knows; enter the settings where it asks", 2)
+    secret = place.key is not None and any("{key}" in str(row.value) for row in file.settings)
+    settings = tuple((_with_key(place) if secret else place).settings(file.settings))
+    if not settings:
+        raise _Refused(f"{client.title}: nothing goes into a file; trigate connect {client.name} shows the program", 2)
+    shown, path = short_path(file), path_of(file, os.environ).resolve()  # a link stays one
+    before = _read(path, shown)
+    try:
+        after = merged(file.format, before or "", settings)
+    except Unmergeable as error:
+        advice = f"{shown} is left as it is: {error}; trigate connect {client.name} prints what to put there"
+        raise _Refused(advice) from None
+    if after == before:
+        click.echo(f"{shown} has these settings already")
+        return 0
+    _say(_diff(before or "", after, shown))
+    _save(path, shown, before is not None, after, secret)
+    for line in map(place.fill, client.then):
+        click.echo(f"then: {line}")
+    return 0
+
+
+def _read(path: Path, shown: str) -> str | None:
+    try:
+        return path.read_bytes().decode()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _Refused(f"{shown} cannot be read: {(error.strerror or 'unreadable').lower()}") from None
+    except UnicodeDecodeError:
+        raise _Refused(f"{shown} is left as it is: it is no UTF-8 text") from None
+
+
+def _save(path: Path, shown: str, there: bool, text: str, secret: bool) -> None:
+    """Write the file whole or not at all, after a backup of what was there."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        backup = _back_up(path) if there else None
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # for its owner alone
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+                stream.write(text)
+            if there:
+                shutil.copymode(path, temporary)
+            elif not secret:
+                Path(temporary).chmod(0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise _Refused(f"{shown} cannot be written: {(error.strerror or 'unwritable').lower()}") from None
+    click.echo(f"wrote {shown}" + (f"; what was there is in {backup.name} beside it" if backup else ""))
+
+
+def _back_up(path: Path) -> Path:
+    """A copy under a name that nothing has."""
+    number = 1
+    while (backup := path.with_name(f"{path.name}.before-trigate-{number}")).exists():
+        number += 1
+    return Path(shutil.copy2(path, backup))
+
+
+_SECRET = re.compile(r'(?i)((?:key|token|secret|password|authorization)\w*["\']?\s*[:=]\s*["\']?)([^"\',\s]+)')
+_NO_SECRETS = {OPEN_KEY, KEY_VARIABLE, "{env:" + KEY_VARIABLE + "}"}
+
+
+def _diff(before: str, after: str, name: str) -> str:
+    """What changes, with values that may be secret masked: the person's own as well."""
+    old, new = (text.splitlines() for text in (before, after))
+    lines = difflib.unified_diff(old, new, name, name, n=2, lineterm="")
+    return "".join(f"{_coloured(_SECRET.sub(_masked, line))}\n" for line in lines)
+
+
+def _masked(found: re.Match[str]) -> str:
+    return found[0] if found[2] in _NO_SECRETS else f"{found[1]}***"
+
+
+def _coloured(line: str) -> str:
+    colour = {"+": "green", "-": "red"}.get(line[:1])
+    return click.style(line, fg=colour, dim=colour is None)
+
+
+# Starting it
+
+
+def _start(client: Client, place: Place, arguments: Sequence[str]) -> NoReturn:
+    """Become the client's process. Raises ``_Refused`` where that cannot be."""
+    if client.environment is None:
+        raise _Refused(f"{client.title} takes no settings from outside: use trigate connect {client.name} --write", 2)
+    command = [client.program, *_overrides(client, place), *arguments] if client.program else [*arguments]
+    if not command:
+        raise _Refused(f"name the program to start: trigate connect {client.name} -- python app.py", 2)
+    env = {**os.environ, **_environment(client, _with_key(place))}
+    for name in client.without:
+        env.pop(name, None)
+    found = shutil.which(command[0])
+    if found is None:
+        advice = f"; install it with: {client.install}" if client.program else ""
+        raise _Refused(f"{command[0]} is not installed{advice}", NOT_FOUND)
+    _warn_if_nobody_listens(place.root)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.execve(found, command, env)  # its exit status and its signals are its own
+    except OSError as error:
+        raise _Refused(f"{found} cannot be started: {(error.strerror or 'unknown error').lower()}", 126) from None
+
+
+def _environment(client: Client, place: Place) -> dict[str, str]:
+    if client.environment is None or client.file is None:
+        return {}
+    settings: Settings = tuple(place.settings(client.file.settings))
+    file = "{file}"
+    return {
+        name: written(client.file.format, settings) if value == file else str(place.fill(value))
+        for name, value in client.environment.items()
+    }
+
+
+def _overrides(client: Client, place: Place) -> list[str]:
+    """Flags before the person's own; without the key, since every user of the machine can read them."""
+    if client.file is None:
+        return []
+    rows = [row for row in client.file.settings if place.key is None or "{key}" not in str(row.value)]
+    settings = tuple(place.settings(rows))
+    if client.whole:
+        return [client.whole, written(client.file.format, settings)]
+    if not client.each:
+        return []
+    return [word for path, value in settings for word in (client.each, f"{'.'.join(path)}={json.dumps(value)}")]
+
+
+def _warn_if_nobody_listens(root: str) -> None:
+    parts = urlsplit(root)
+    if parts.hostname != LOCAL:
+        return  # behind a name there may be a proxy, and another network
+    try:
+        socket.create_connection((LOCAL, parts.port or 80), timeout=2).close()
+    except OSError:
+        click.echo(f"warning: nothing listens on {root}: run trigate serve in another terminal", err=True)

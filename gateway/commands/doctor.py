@@ -1,0 +1,171 @@
+"""``trigate doctor``: ask each model for what clients ask for, and say what works.
+
+The gateway itself is started on a port of its own with the config's providers, and asked over HTTP: what is seen here
+is what a client would get. Nothing is stored, and nobody needs a client's key.
+"""
+
+import logging
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+import msgspec
+import trio
+
+from gateway.app import create_app
+from gateway.commands.check import load_or_explain
+from gateway.commands.probing import COUNT, FEATURES, Asked, Checkup, Outcome, Patient, State
+from gateway.config.loading import Config
+from gateway.config.settings import Entry
+from gateway.routing import Router
+from gateway.serving.server import Lifecycle, bind, serve
+from gateway.upstream.client import Upstream
+from streams.errors import GatewayError
+from streams.events import APIS, Api
+
+LOCAL = "127.0.0.1"
+
+
+def run(models: Sequence[str], path: Path | None, apis: Sequence[Api], limit: float, jobs: int, as_json: bool) -> int:
+    """Print what works. Exit status 0 if every model answers and streams, 1 if one does not or for a bad config, 2 for
+    a model that cannot be asked for. ``limit`` is seconds for one answer, ``jobs`` models are asked at once."""
+    logging.getLogger("trigate").addHandler(logging.NullHandler())  # what goes wrong is in the table
+    logging.getLogger("trigate").propagate = False
+    config = load_or_explain(path)
+    if config is None:
+        return 1
+    try:
+        asked = _asked(config, models, apis)
+    except GatewayError as error:
+        click.echo(error.failed.message, err=True)
+        return 2
+    if not asked:
+        click.echo(f"{config.path} lists no model by name: name some, such as trigate doctor groq/MODEL", err=True)
+        return 2
+    if sys.stderr.isatty():
+        click.echo(f"asking {len(asked)} model{'' if len(asked) == 1 else 's'} …", err=True)
+    found: Sequence[Checkup] = trio.run(_examine, config, asked, limit, jobs)
+    click.echo(_json(found) if as_json else _text(found), color=False if os.environ.get("NO_COLOR") else None)
+    return _status(found)
+
+
+def _status(found: Sequence[Checkup]) -> int:
+    return 0 if all(one.good or one.skipped for one in found) else 1
+
+
+def _asked(config: Config, models: Sequence[str], apis: Sequence[Api]) -> list[Asked]:
+    """The models and how each is asked, by default in the API in which its provider needs no translation.
+
+    Raises ``GatewayError``."""
+    router = Router(config)
+    names = models or list(dict.fromkeys(name for entry in config.entries for name in _names(entry)))
+    return [Asked(name, api, router.resolve(name, api)) for name in names for api in apis or (_own(router, name),)]
+
+
+def _names(entry: Entry) -> tuple[str, ...]:
+    """An entry for all models of a provider is tried with one that is known."""
+    known = tuple(f"{entry.prefixes[0]}/{model}" for model in entry.provider.models[:1])
+    return known if entry.wildcard else (entry.name,)
+
+
+def _own(router: Router, name: str) -> Api:
+    """The last of chat, messages and responses that passes untouched: the richest."""
+    return next((api for api in reversed(APIS) if router.resolve(name, api).lane == "byte"), APIS[0])
+
+
+async def _examine(config: Config, asked: Sequence[Asked], limit: float, jobs: int) -> list[Checkup]:
+    """The checkups in the order of ``asked``."""
+    sock = bind(LOCAL, 0)
+    url = f"http://{LOCAL}:{sock.getsockname()[1]}"
+    lifecycle, ready = Lifecycle(), trio.Event()
+    app = create_app(attrs.evolve(config, client_keys=()), lifecycle)
+    found: list[Checkup | None] = [None] * len(asked)
+    places = trio.CapacityLimiter(jobs)
+    async with trio.open_nursery() as gateway:
+        gateway.start_soon(partial(serve, app, [sock], state=lifecycle, drain=1, signals=False, ready=ready.set))
+        await ready.wait()
+        async with Upstream(trust_env=False) as client:
+
+            async def examine(number: int, one: Asked) -> None:
+                async with places:
+                    found[number] = await Patient(client, url, one, limit).examine()
+
+            async with trio.open_nursery() as nursery:
+                for number, one in enumerate(asked):
+                    nursery.start_soon(examine, number, one)
+        lifecycle.stop()
+    return [one for one in found if one is not None]
+
+
+# Printing
+
+
+def _json(found: Sequence[Checkup]) -> str:
+    value: list[dict[str, Any]] = [{**attrs.asdict(one), "good": one.good} for one in found]
+    return msgspec.json.format(msgspec.json.encode({"good": _status(found) == 0, "models": value}), indent=2).decode()
+
+
+_WORDS: dict[State, str] = {"ok": "ok", "absent": "no", "failed": "FAILS", "skipped": "-"}
+_COLOURS: dict[State, str] = {"ok": "green", "absent": "yellow", "failed": "red", "skipped": "bright_black"}
+_GAP = "  "
+
+
+def _text(found: Sequence[Checkup]) -> str:
+    """The table, and below it why what does not work does not. Where a terminal is too narrow for it, the models stand
+    over their rows."""
+    head = ("api", *FEATURES, "first byte")
+    rows = [(one.api, *(_word(one.outcomes[name], name) for name in FEATURES), _first_byte(one)) for one in found]
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    names = max(len(one.model) for one in found)
+    beside = names + sum(widths) + len(_GAP) * len(widths) <= shutil.get_terminal_size().columns
+    lines = [(" " * names + _GAP if beside else _GAP) + click.style(_row(head, widths), dim=True)]
+    for one, row in zip(found, rows, strict=True):
+        states = [None, *(one.outcomes[name].state for name in FEATURES), None]
+        cells = _GAP.join(_cell(text, width, state) for text, width, state in zip(row, widths, states, strict=True))
+        lines += [f"{one.model:{names}}{_GAP}{cells}"] if beside else [one.model, _GAP + cells]
+    return "\n".join(line.rstrip() for line in [*lines, *_reasons(found)])
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return _GAP.join(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True))
+
+
+def _word(outcome: Outcome, feature: str) -> str:
+    return outcome.says if outcome.state == "ok" and feature == COUNT else _WORDS[outcome.state]
+
+
+def _first_byte(one: Checkup) -> str:
+    ms = one.outcomes["stream"].first_byte_ms
+    return "-" if ms is None else f"{ms:.0f} ms"
+
+
+def _cell(text: str, width: int, state: State | None) -> str:
+    return f"{text:{width}}" if state is None else click.style(text, fg=_COLOURS[state]) + " " * (width - len(text))
+
+
+def _reasons(found: Sequence[Checkup]) -> list[str]:
+    """A line for each thing that does not work, one for features that fail alike."""
+    lines = []
+    for one in found:
+        alike: dict[tuple[State, str], list[str]] = {}
+        for name, outcome in one.outcomes.items():
+            if outcome.state != "ok" and outcome.says:
+                alike.setdefault((outcome.state, outcome.says), []).append(name)
+        for (state, says), names in alike.items():
+            what = "" if len(names) == len(FEATURES) else f", {', '.join(names)}"
+            lines.append(click.style(_wrapped(f"{one.model} ({one.api}){what}: {says}"), fg=_COLOURS[state]))
+    return ["", *lines] if lines else []
+
+
+def _wrapped(line: str) -> str:
+    """As wide as the terminal; what goes to a program stays one line."""
+    if not sys.stdout.isatty():
+        return line
+    return textwrap.fill(line, shutil.get_terminal_size().columns, subsequent_indent=_GAP)

@@ -1,0 +1,219 @@
+"""``trigate load``: load one server or several, and say what came of it; or compare two reports."""
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+import trio
+
+from gateway.config.document import ConfigError, Document, Mistake
+from gateway.load import report, scenario, text
+from gateway.load.bodies import KEYS, api_of
+from gateway.load.fail_if import Condition, NoCondition, parse
+from gateway.load.judging import judging
+from gateway.load.live import Lines, Screen, Terminal
+from gateway.load.overhead import SelfTest, self_test
+from gateway.load.report import NoReport, Run
+from gateway.load.running import Running, Unreachable, place_of
+from gateway.load.scenario import Scenario
+from gateway.load.wire import raise_file_limit
+from streams.events import Api
+
+GOOD, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
+
+_TARGET = re.compile(r"(?:([\w.-]+)=)?(https?://.+)")
+
+
+@attrs.frozen
+class Wish:
+    """The options of the command line. ``load`` and ``request`` have those that a scenario would have, with the same
+    names; what was not given is not in them."""
+
+    targets: tuple[str, ...]
+    load: Mapping[str, Any]
+    request: Mapping[str, Any]
+    json: Path | None = None
+    html: Path | None = None
+    fail_if: tuple[str, ...] = ()
+    compare: tuple[Path, Path] | None = None
+    self_test: bool = False
+
+
+def run(wish: Wish) -> int:
+    """Exit status 0 if all went well, 1 if a condition of ``--fail-if`` holds, 2 if there was nothing to run, 130 if it
+    was interrupted; a report is written in all but the third case."""
+    try:
+        conditions = [parse(condition) for condition in wish.fail_if]
+        if wish.compare is not None:
+            return _finish(_both(*wish.compare), wish, conditions)
+        if wish.self_test:
+            click.echo(_cost(trio.run(self_test)))
+            return GOOD
+        plan = _scenario(wish)
+        conditions += [parse(condition) for condition in plan.fail_if]
+        keys = _keys(plan)
+        _check_writable(wish)
+        runs = _loaded(plan, keys)
+    except (ConfigError, NoCondition, NoReport, Unreachable) as error:
+        click.echo(_said(error), err=True)
+        return UNUSABLE
+    return INTERRUPTED if runs is None else _finish(runs, wish, conditions)
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, ConfigError) and len(error.mistakes) > 1:
+        return "\n".join([f"{len(error.mistakes)} mistakes:", *(f"  {mistake}" for mistake in error.mistakes)])
+    return str(error)
+
+
+def _cost(test: SelfTest) -> str:
+    figures = (test.stream, test.event, test.delay_p50, test.delay_p99)
+    stream, event, delay, worst = (f"{1e6 * figure:.0f} µs" for figure in figures)
+    return f"{stream} of CPU a stream and {event} an event; an event is seen {delay} after it was sent (p99 {worst})"
+
+
+# What to do
+
+
+def _wrong(place: str, found: str, expected: str) -> ConfigError:
+    return ConfigError((Mistake(place, "", found, expected),))
+
+
+def _scenario(wish: Wish) -> Scenario:
+    """Raises ``ConfigError``."""
+    files = [word for word in wish.targets if not _TARGET.fullmatch(word)]
+    targets = _targets([word for word in wish.targets if word not in files])
+    if len(files) > 1:
+        raise _wrong(files[1], "a second file", "give one scenario, or URLs that begin with http:// or https://")
+    if files:
+        if given := [*wish.request, *wish.load]:
+            found = f"options beside a scenario: {', '.join(given)}"
+            raise _wrong(files[0], found, "write them into the scenario; only URLs on the command line replace its own")
+        found_in_file = scenario.load(Path(files[0]), os.environ)
+        return attrs.evolve(found_in_file, targets=targets) if targets else found_in_file
+    if not targets:
+        raise _wrong("", "nothing to load", "give a URL, as in trigate load http://127.0.0.1:12000 --model demo")
+    api = wish.request.get("api") or next(filter(None, map(api_of, targets.values())), "chat")
+    loop = {} if {"rate", "concurrency"} & set(wish.load) else {"concurrency": 1}
+    content = {"targets": targets, "requests": [{**wish.request, "api": api}], **loop, **wish.load}
+    return scenario.build(Document("command line", content), {})
+
+
+def _targets(words: Sequence[str]) -> dict[str, str]:
+    """URLs by name; a single one needs none, others are called by their addresses."""
+    found: dict[str, str] = {}
+    for word in words:
+        match = _TARGET.fullmatch(word)
+        assert match is not None
+        name = match[1] or ("" if len(words) == 1 else re.sub(r"^https?://", "", match[2]))
+        if name in found:
+            raise _wrong(word, f"a second target called {name}", "name them, as in trigate=http://127.0.0.1:12000")
+        found[name] = match[2]
+    return found
+
+
+def _keys(plan: Scenario) -> dict[Api, str]:
+    """The key of each API, from the environment. Raises ``ConfigError``."""
+    if plan.key_env is not None and not os.environ.get(plan.key_env):
+        raise _wrong("key_env", f"the environment variable {plan.key_env} is not set", f"set {plan.key_env}")
+    names = {asked.api: plan.key_env or KEYS[asked.api] for asked in plan.requests}
+    found = {api: key for api, name in names.items() if (key := os.environ.get(name, "").strip())}
+    if any(not key.isprintable() or not key.isascii() for key in found.values()):
+        raise _wrong("key_env", "the key holds characters that no header can carry", "correct the variable")
+    for name in sorted({names[api] for api in found}):
+        click.echo(f"the key is that of ${name}", err=True)
+    return found
+
+
+def _check_writable(wish: Wish) -> None:
+    """Before the run, not after it. Raises ``ConfigError``."""
+    for path in (wish.json, wish.html):
+        if path is not None and not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+            raise _wrong(str(path), "cannot be written", "give a file in a directory that is there")
+
+
+# Doing it
+
+
+def _loaded(plan: Scenario, keys: Mapping[Api, str]) -> tuple[Run, ...] | None:
+    """The runs; ``None`` if it was to end at once. Raises ``Unreachable``."""
+    runs: tuple[Run, ...] | None = None
+    try:
+        runs = trio.run(_load, plan, keys, Terminal() if sys.stderr.isatty() else Lines())
+    except* KeyboardInterrupt:
+        click.echo("interrupted, without a report", err=True)
+    return runs
+
+
+async def _load(plan: Scenario, keys: Mapping[Api, str], screen: Screen) -> tuple[Run, ...]:
+    raise_file_limit()
+    found: list[Run] = []
+    places = {target: await place_of(plan, target) for target in plan.targets}
+    async with judging(plan.strict) as judge:
+        test = await self_test()
+        for target, place in places.items():
+            running = Running(plan, target, place, keys, judge)
+            found.append(await _watched(running, screen, test))
+            if running.interrupted:
+                break
+    return tuple(found)
+
+
+async def _watched(running: Running, screen: Screen, test: SelfTest) -> Run:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_stop_on_signal, running)
+        nursery.start_soon(screen.watch, running)
+        result = await running.run(test)
+        nursery.cancel_scope.cancel()
+    return result
+
+
+async def _stop_on_signal(running: Running, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """The first ends the load, with a report; the second ends all at once."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for _ in signals:
+            if running.interrupted:
+                raise KeyboardInterrupt
+            running.stop()
+
+
+# What came of it
+
+
+def _both(before: Path, after: Path) -> tuple[Run, ...]:
+    return report.compared(report.load(before), report.load(after), (before.stem, after.stem))
+
+
+def _finish(runs: Sequence[Run], wish: Wish, conditions: Sequence[Condition]) -> int:
+    """Show and write the report; the exit status."""
+    out = sys.stderr if wish.json == Path("-") else sys.stdout
+    if wish.compare is None:
+        for single in runs:
+            click.echo(text.summary(single) + "\n", file=out)
+    if len(runs) > 1:
+        click.echo(text.comparison(runs), file=out)
+    failures = [(single, failure) for single in runs for one in conditions if (failure := one.failure(single))]
+    _write(runs, wish, [f"{single.name}: {failure}" for single, failure in failures])
+    for single, failure in failures:
+        click.echo(f"failed: {single.name}: {failure}", err=True)
+    if any(single.interrupted for single in runs) and wish.compare is None:
+        return INTERRUPTED
+    return FAILED if failures else GOOD
+
+
+def _write(runs: Sequence[Run], wish: Wish, failures: Sequence[str]) -> None:
+    if wish.json == Path("-"):
+        sys.stdout.buffer.write(report.dump(runs) + b"\n")
+    elif wish.json is not None:
+        wish.json.write_bytes(report.dump(runs))
+    if wish.html is not None:
+        from gateway.load.page import page
+
+        wish.html.write_text(page(runs, failures), encoding="utf-8")

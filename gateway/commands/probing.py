@@ -1,0 +1,256 @@
+"""What ``trigate doctor`` asks a model for, through a gateway and over HTTP: a request for each feature, and what has
+to be in its answer."""
+
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeAlias
+
+import attrs
+import msgspec
+import trio
+
+from gateway.app import ROUTES
+from gateway.routing import Target
+from gateway.upstream.client import Upstream, UpstreamRequest, UpstreamResponse
+from providers.apis import CODECS
+from providers.call import Call, Control, Format, Reasoning, TextPart, Tool, ToolChoice, Turn
+from providers.codec import Recipient
+from providers.failures import read_failure
+from providers.seal import Issuer
+from streams.errors import GatewayError
+from streams.events import CONTENT, Api, Event
+from streams.fold import Answer, TextBlock, ThoughtBlock, ToolBlock, fold
+from streams.sse import EventTooLarge, Splitter, parse
+
+LARGEST = 16 * 2**20  # bytes of an answer that are read
+
+State: TypeAlias = Literal["ok", "absent", "failed", "skipped"]
+"""``absent``: there was a good answer, without what was asked for."""
+
+
+@attrs.frozen
+class Outcome:
+    """What became of one feature. ``says`` is for people; times are milliseconds."""
+
+    state: State
+    says: str = ""
+    ms: float | None = None
+    first_byte_ms: float | None = None
+
+
+@attrs.frozen
+class Checkup:
+    """One model as clients of one API see it. ``outcomes`` are by feature."""
+
+    model: str
+    api: Api
+    target: str
+    lane: str
+    outcomes: Mapping[str, Outcome]
+
+    @property
+    def good(self) -> bool:
+        """Whether it answers, and streams: not every model can do the rest."""
+        return all(self.outcomes[name].state == "ok" for name in NEEDED)
+
+    @property
+    def skipped(self) -> bool:
+        """Whether it could not be asked at all."""
+        return all(outcome.state == "skipped" for outcome in self.outcomes.values())
+
+
+@attrs.frozen
+class Asked:
+    """A model by the name that a client of ``api`` uses, and where that goes."""
+
+    model: str
+    api: Api
+    target: Target
+
+
+# What is asked
+
+
+@attrs.frozen
+class Probe:
+    """A request, and what has to be in its answer: ``missing`` is what is not, "" if all is well."""
+
+    says: str
+    missing: Callable[[Answer], str]
+    stream: bool = False
+    tools: tuple[Tool, ...] = ()
+    reasoning: Reasoning | None = None
+    format: Format | None = None
+    max_tokens: int = 1000  # models that always think need some
+
+
+_CITY = {
+    "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False,
+}  # fmt: skip
+_WEATHER = Tool("get_weather", "The weather in a city now", _CITY)
+
+
+def _without_text(answer: Answer) -> str:
+    return "" if any(isinstance(block, TextBlock) for block in answer.blocks) else "the answer has no text"
+
+
+def _without_call(answer: Answer) -> str:
+    calls = [block for block in answer.blocks if isinstance(block, ToolBlock)]
+    if not calls:
+        return "the tool was not called"
+    return "" if _has_city(calls[0].input) else "the tool was called without its argument"
+
+
+def _without_thinking(answer: Answer) -> str:
+    thought = any(isinstance(block, ThoughtBlock) for block in answer.blocks)
+    return "" if thought or (answer.usage and answer.usage.reasoning) else "no thinking came with the answer"
+
+
+def _without_structure(answer: Answer) -> str:
+    text = "".join(block.text for block in answer.blocks if isinstance(block, TextBlock))
+    return "" if _has_city(text) else "the answer is not the JSON of the schema"
+
+
+def _has_city(text: str) -> bool:
+    try:
+        value = msgspec.json.decode(text)
+    except msgspec.MsgspecError:
+        return False
+    return isinstance(value, dict) and isinstance(value.get("city"), str)
+
+
+PROBES: Mapping[str, Probe] = {
+    "chat": Probe("Say hello.", _without_text),
+    "stream": Probe("Say hello.", _without_text, stream=True),
+    "tools": Probe("What is the weather in Oslo? Call the tool.", _without_call, stream=True, tools=(_WEATHER,)),
+    "thinking": Probe("Which is larger, 9.11 or 9.9?", _without_thinking, stream=True,
+                      reasoning=Reasoning(effort="low"), max_tokens=4000),
+    "schema": Probe("Name the capital of Norway.", _without_structure,
+                    format=Format("json_schema", "capital", _CITY, strict=True)),
+}  # fmt: skip
+NEEDED = ("chat", "stream")
+COUNT = "count"
+FEATURES = (*PROBES, COUNT)
+
+# Where nothing else is said, OpenAI keeps what was asked in Responses.
+_CONTROLS: Mapping[Api, Mapping[str, Control]] = {
+    "chat": {},
+    "messages": {},
+    "responses": {"store": Control(False, "store")},
+}
+
+
+def _call(probe: Probe, api: Api, model: str) -> Call:
+    return Call(
+        api,
+        model,
+        (Turn("user", (TextPart(probe.says),)),),
+        stream=probe.stream,
+        include_usage=probe.stream,
+        tools=probe.tools,
+        tool_choice=ToolChoice("auto") if probe.tools else None,
+        reasoning=probe.reasoning,
+        format=probe.format,
+        controls={**_CONTROLS[api], "max_tokens": Control(probe.max_tokens, "max_tokens")},
+    )
+
+
+# Asking
+
+ROUTES_OF: Mapping[Api, str] = {api: path for path, api in ROUTES.items()}
+
+
+class Patient:
+    """One model, asked through the gateway at ``url``. ``limit`` is seconds for one answer."""
+
+    def __init__(self, client: Upstream, url: str, asked: Asked, limit: float) -> None:
+        self._client = client
+        self._url = url
+        self._limit = limit
+        self._name, self._api, self._target = asked.model, asked.api, asked.target
+        self._codec = CODECS[asked.api]
+
+    async def examine(self) -> Checkup:
+        outcomes: dict[str, Outcome] = {}
+        for name in FEATURES:
+            outcomes[name] = self._skipped(outcomes) or await self._within(name)
+        return Checkup(self._name, self._api, self._target.name, self._target.lane, outcomes)
+
+    def _skipped(self, outcomes: Mapping[str, Outcome]) -> Outcome | None:
+        """Why nothing more is asked, if so."""
+        if self._target.entry.passthrough_auth:
+            return Outcome("skipped", "each client brings its own key (passthrough_auth)")
+        if all(name in outcomes and outcomes[name].state == "failed" for name in NEEDED):
+            return Outcome("skipped", "")
+        return None
+
+    async def _within(self, feature: str) -> Outcome:
+        """``feature`` tried, in ``limit`` seconds."""
+        begun = trio.current_time()
+        with trio.move_on_after(self._limit):
+            try:
+                outcome = await (self._count() if feature == COUNT else self._try(PROBES[feature]))
+            except GatewayError as error:
+                outcome = Outcome("failed", _said(error))
+            return attrs.evolve(outcome, ms=_ms(begun))
+        return Outcome("failed", f"no whole answer within {self._limit:g} s (--timeout)", _ms(begun))
+
+    async def _try(self, probe: Probe) -> Outcome:
+        """Raises ``GatewayError`` where there is no whole answer."""
+        recipient = Recipient(self._name, Issuer("", ""), self._target.recipient.quirks)
+        outgoing = self._codec.write_request(_call(probe, self._api, self._name), recipient)
+        begun, first = trio.current_time(), None
+        response = await self._send(ROUTES_OF[self._api], outgoing.body, outgoing.headers)
+        async with response:
+            if not probe.stream:
+                answer = fold(self._codec.read_answer(await response.read(LARGEST)))
+            else:
+                events, first = await self._events(response, begun)
+                answer = fold(events)
+        missing = probe.missing(answer)
+        return Outcome("absent" if missing else "ok", missing, first_byte_ms=first)
+
+    async def _events(self, response: UpstreamResponse, begun: float) -> tuple[list[Event], float | None]:
+        """All events of a stream, and when its first content came."""
+        splitter, reader = Splitter(LARGEST), self._codec.reader()
+        events: list[Event] = []
+        first = None
+        async for chunk in response.chunks():
+            for raw in _split(splitter, chunk):
+                if (read := parse(raw)) is not None:
+                    events += reader.take(*read)
+            if first is None and any(isinstance(event, CONTENT) for event in events):
+                first = _ms(begun)
+        return [*events, *reader.close()], first
+
+    async def _count(self) -> Outcome:
+        body = {"model": self._name, "messages": [{"role": "user", "content": "Say hello."}]}
+        response = await self._send("/v1/messages/count_tokens", msgspec.json.encode(body), ())
+        async with response:
+            await response.read(LARGEST)
+        return Outcome("ok", "estimate" if response.header("x-trigate-estimated") else "exact")
+
+    async def _send(self, path: str, body: bytes, headers: tuple[tuple[str, str], ...]) -> UpstreamResponse:
+        """The answer, whose status is good. Raises ``GatewayError``, as a client would read it."""
+        fields = (("content-type", "application/json"), *headers)
+        response = await self._client.send(UpstreamRequest("POST", self._url + path, fields, body))
+        if response.status == 200:
+            return response
+        async with response:
+            raise GatewayError.of(read_failure(response.status, await response.read(LARGEST), response.headers))
+
+
+def _split(splitter: Splitter, chunk: bytes) -> list[bytes]:
+    try:
+        return splitter.feed(chunk)
+    except EventTooLarge:
+        raise GatewayError("upstream", f"the stream has an event of more than {LARGEST} bytes") from None
+
+
+def _ms(begun: float) -> float:
+    return round((trio.current_time() - begun) * 1000, 1)
+
+
+def _said(error: GatewayError) -> str:
+    failed = error.failed
+    text = " ".join(failed.message.split())
+    return f"{failed.status} {text}" if len(text) <= 300 else f"{failed.status} {text[:299]}…"

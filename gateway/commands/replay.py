@@ -1,0 +1,155 @@
+"""``trigate replay``: a recorded request sent again, or a recorded answer served as a provider would."""
+
+import http.client
+import os
+import ssl
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import click
+import msgspec
+import trio
+from quart import Response
+from quart_trio import QuartTrio
+
+from gateway.observing.logs import Log
+from gateway.observing.recorded import PATHS, Recorded, Unreadable, read
+from gateway.serving.scope import ChannelBody, configure, current_scope, respond
+from gateway.serving.server import BindFailed, Lifecycle, bind, serve
+from streams import sse
+from streams.events import Api
+
+HERE: Final = "http://127.0.0.1:12000"
+KEY: Final = "TRIGATE_API_KEY"
+TIMEOUT: Final = 600.0
+READ: Final = 64 * 1024
+
+_SHOWN = ("content-type", "x-request-id", "x-trigate-target", "x-trigate-lane", "x-trigate-dropped", "retry-after")
+
+
+def run(file: Path, url: str | None, model: str | None, key_env: str | None) -> int:
+    """The exit status."""
+    try:
+        recorded = read(file)
+        if recorded.request is None:
+            raise Unreadable(f"{recorded.name}: the recording holds no request")
+        body = recorded.request if model is None else _asking(recorded.request, model)
+        key = os.environ.get(key_env or KEY)
+        if key_env is not None and not key:
+            raise Unreadable(f"--key-env: the environment variable {key_env} is not set")
+        return _send(_address(url or HERE, recorded.api), recorded.api, body, key)
+    except Unreadable as error:
+        click.echo(str(error), err=True)
+    except (OSError, http.client.HTTPException) as error:
+        click.echo(
+            f"{url or HERE}: {error or type(error).__name__}: is the server running, and is this its URL?", err=True
+        )
+    return 2
+
+
+def _asking(request: bytes, model: str) -> bytes:
+    """The same request for another model. Raises ``Unreadable``."""
+    try:
+        members = msgspec.json.decode(request, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise Unreadable("--model: the recorded request is no JSON object, and names none") from None
+    members["model"] = msgspec.Raw(msgspec.json.encode(model))
+    return msgspec.json.encode(members)
+
+
+def _address(url: str, api: Api) -> str:
+    """``url`` with the path of ``api``, whichever part of it is there already. Raises ``Unreadable``."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Unreadable(f"--to {url}: this must be a URL such as {HERE}")
+    base, path = url.rstrip("/"), PATHS[api]
+    if base.endswith(path.removeprefix("/v1")):
+        return base
+    return base.removesuffix("/v1") + path
+
+
+def _send(url: str, api: Api, body: bytes, key: str | None) -> int:
+    """Print the answer as it comes. Raises ``OSError`` and ``HTTPException``."""
+    parts = urlsplit(url)
+    headers = {"content-type": "application/json", **_credential(api, key)}
+    assert parts.hostname is not None
+    if parts.scheme == "https":
+        context = ssl.create_default_context()
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            parts.hostname, parts.port, timeout=TIMEOUT, context=context
+        )
+    else:
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT)
+    try:
+        connection.request("POST", parts.path, body, headers)
+        response = connection.getresponse()
+        click.echo(f"{response.status} {url}", err=True)
+        for name in _SHOWN:
+            if (value := response.getheader(name)) is not None:
+                click.echo(f"{name}: {value}", err=True)
+        while data := response.read1(READ):
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        if response.length:
+            raise http.client.IncompleteRead(b"", response.length)
+        return 0 if 200 <= response.status < 300 else 1
+    finally:
+        connection.close()
+
+
+def _credential(api: Api, key: str | None) -> dict[str, str]:
+    version = {"anthropic-version": "2023-06-01"} if api == "messages" else {}
+    if not key:
+        return version
+    return {**version, "x-api-key": key} if api == "messages" else {"authorization": f"Bearer {key}"}
+
+
+# As a provider
+
+
+def run_server(file: Path, port: int, pace: float) -> int:
+    """The exit status."""
+    Log()
+    try:
+        recorded = read(file)
+        if recorded.response is None:
+            raise Unreadable(f"{recorded.name}: the recording holds no answer")
+        sock = bind("127.0.0.1", port)
+    except (Unreadable, BindFailed) as error:
+        click.echo(str(error), err=True)
+        return 2
+    place = "http://{}:{}".format(*sock.getsockname()[:2])
+    announce = partial(click.echo, f"trigate replay answers {PATHS[recorded.api]} on {place} with {recorded.name}")
+    state = Lifecycle()
+    trio.run(partial(serve, create_replay(recorded, pace), [sock], state=state, drain=1, ready=announce))
+    return 0
+
+
+def create_replay(recorded: Recorded, pace: float = 0.0) -> QuartTrio:
+    """The ASGI app that gives the answer of ``recorded`` to every POST. ``pace`` is the pause between two events, in
+    seconds."""
+    app = QuartTrio("trigate-replay", static_folder=None)
+    configure(app)
+    headers = (("content-type", recorded.content_type), *recorded.headers)
+    assert recorded.response is not None
+    splitter = sse.Splitter(len(recorded.response) + 1)
+    pieces = [*splitter.feed(recorded.response), splitter.close()]
+
+    async def play(to: trio.MemorySendChannel[bytes]) -> None:
+        with to:
+            for piece in filter(None, pieces):
+                await to.send(piece)
+                await trio.sleep(pace)
+
+    async def answer(path: str) -> Response:
+        if not recorded.content_type.startswith("text/event-stream"):
+            return respond(recorded.response or b"", recorded.status, headers)
+        to, body = trio.open_memory_channel[bytes](0)
+        current_scope().nursery.start_soon(play, to)
+        return respond(ChannelBody(body), recorded.status, headers)
+
+    app.add_url_rule("/<path:path>", "answer", answer, methods=["POST"])
+    return app

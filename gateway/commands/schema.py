@@ -1,0 +1,225 @@
+"""The command ``schema``: a JSON Schema (2020-12) of the configuration, from the classes that read it.
+
+It says of a file's shape what ``trigate check`` says, so that an editor can say it while one types. What one part of a
+file says about another (an alias and its model, a name that is taken) only ``check`` can tell.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
+
+import attrs
+import click
+import msgspec
+
+from gateway.config import schema
+from gateway.config.reference import KEYS
+from providers.quirks import Quirks
+from streams.events import APIS
+
+Shape: TypeAlias = dict[str, Any]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+VARIABLE: Shape = {"$ref": "#/$defs/variable"}
+"""Text that the environment decides on: it may be anything that stands in its place."""
+
+_VARIABLE = r"^(?:[^$]|\$\$|\$(?![$A-Za-z_{]))*\$(?:[A-Za-z_]|\{[A-Za-z_][A-Za-z0-9_]*\})"
+_DIGITS = r"(?=[0-9]{1,12}(?![0-9]))"
+_DECIMALS = r"(?=[0-9]{1,9}(?![0-9]))"
+_AMOUNT = r"[0-9]{1,12}(?:\.[0-9]{1,9})?"
+_SOME = rf"(?=[0-9.]*[1-9]){_AMOUNT}"
+_ONE = rf"{_DIGITS}0*[1-9][0-9]*(?:\.[0-9]{{1,9}})?"  # 1 or more
+_THOUSANDTH = rf"{_ONE}|{_DIGITS}0+\.{_DECIMALS}0{{0,2}}[1-9][0-9]*"  # 0.001 or more
+_PORT = r"0*(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+
+
+def _text(pattern: str, **more: Any) -> Shape:
+    return {"type": "string", "pattern": f"^(?:{pattern})$", **more}
+
+
+def _number(least: float, **more: Any) -> Shape:
+    return {"type": "number", "minimum": least, "exclusiveMaximum": 10**12, **more}
+
+
+def _whole(least: int, most: int | None, digits: str) -> Shape:
+    bound = {} if most is None else {"maximum": most}
+    return {"anyOf": [{"type": "integer", "minimum": least, **bound}, _text(digits, maxLength=12), VARIABLE]}
+
+
+_API: Shape = {"enum": list(APIS)}
+
+SHAPES: Mapping[Any, Shape] = {
+    Any: {},
+    str: {"type": "string"},
+    bool: {"type": "boolean"},
+    int: _whole(0, None, r"[0-9]{1,12}"),
+    schema.Count: _whole(0, 10**6, r"0*(?:[0-9]{1,6}|1000000)"),
+    schema.Port: _whole(1, 65535, _PORT),
+    schema.Percent: _whole(0, 100, r"0*(?:[0-9]{1,2}|100)"),
+    schema.Duration: {"anyOf": [_number(0), _text(rf"{_AMOUNT}\s*(?:[mM]?[sS]|[mMhHdD])?"), VARIABLE]},
+    schema.Wait: {
+        "anyOf": [
+            _number(0.001),
+            _text(rf"(?:{_THOUSANDTH})\s*[sS]?|{_ONE}\s*[mM][sS]|{_SOME}\s*[mMhHdD]"),
+            VARIABLE,
+        ]
+    },
+    schema.Size: {"anyOf": [_number(1), _text(rf"{_ONE}\s*[bB]?|{_SOME}\s*[kKmMgG][iI]?[bB]"), VARIABLE]},
+    schema.Url: {
+        "anyOf": [
+            _text(
+                r"[hH][tT][tT][pP][sS]?://(?:\[[0-9A-Fa-f:.]+\]|[!-\"$-.0-9;<=>A-Z^-~]+)"
+                rf"(?::(?:{_PORT})?)?(?:[/?][!-\"$-~]*)?"
+            ),
+            VARIABLE,
+        ]
+    },
+    schema.Secret: {"anyOf": [_text(r"\s*[\t\x20-\x7e]*\s*"), VARIABLE]},
+    schema.Digest: {"anyOf": [_text(r"\s*[0-9a-fA-F]{64}\s*"), VARIABLE]},
+    schema.SealingKey: {"anyOf": [_text(r"\s*[0-9A-Za-z+/_-]{43}=\s*"), VARIABLE]},
+    schema.Origin: {"anyOf": [_text(r"\*|[A-Za-z][A-Za-z0-9+.-]*://[!-.0-~]+"), VARIABLE]},
+    schema.Version: {"enum": list(schema.VERSIONS)},
+    schema.Speaking: {
+        "anyOf": [
+            {"type": "array", "items": _API, "minItems": 1},
+            {"type": "object", "propertyNames": _API, "additionalProperties": _API},
+        ]
+    },
+    schema.QuirkChanges: {"$ref": "#/$defs/Quirks"},
+}
+"""What a value of each type may be. Where it is not text, ``$NAME`` may stand for it."""
+
+_KEYED = {"type": "string", "minLength": 1}
+_GIVEN = {"not": {"type": "null"}}
+
+
+def _one_of(*keys: str, given: Shape = _GIVEN) -> Shape:
+    return {"oneOf": [{"required": [key], "properties": {key: given}} for key in keys]}
+
+
+def _needs(kind: str, key: str) -> Shape:
+    """Of a place where state is kept: ``type: kind`` has to say ``key``."""
+    when = {"properties": {"type": {"const": kind}}, "required": ["type"]}
+    return {"if": when, "then": {"required": [key], "properties": {key: _KEYED}}}
+
+
+RULES: Mapping[type, Shape] = {
+    schema.RawConfig: {
+        "required": ["version"],
+        **_one_of("model_providers", "llm_providers", given={"type": "array", "minItems": 1}),
+    },
+    schema.RawClientKey: _one_of("key", "sha256"),
+    schema.RawStateStorage: {"allOf": [_needs("sqlite", "path"), _needs("postgres", "connection_string")]},
+    schema.RawOverrides: {"additionalProperties": True},
+}
+"""What a mapping has to hold beyond its keys."""
+
+MEMBERS: Mapping[tuple[type, str], Shape] = {
+    (schema.RawEntry, "model"): {"anyOf": [_text(r"[^/]+/[\s\S]+"), VARIABLE]},
+    (schema.RawEntry, "headers"): {"propertyNames": {"pattern": f"^{_NAME}$"}},
+    (schema.RawClientKey, "name"): {"minLength": 1},
+    (schema.RawClientKey, "models"): {"minItems": 1},
+    (schema.RawConfig, "client_keys"): {"minItems": 1},
+}
+"""What a member has to be beyond its type."""
+
+
+def run() -> int:
+    """Print the schema; the exit status."""
+    click.echo(msgspec.json.format(msgspec.json.encode(json_schema()), indent=2).decode())
+    return 0
+
+
+def json_schema() -> Shape:
+    """The schema of a whole file."""
+    defs: dict[str, Shape] = {
+        "variable": {
+            "description": "$NAME or ${NAME}: replaced from the environment. $$ is a dollar sign.",
+            "type": "string",
+            "pattern": _VARIABLE,
+        }
+    }
+    root = _mapping(schema.RawConfig, defs)
+    _define(Quirks, defs)
+    head = {"$schema": DIALECT, "title": "trigate", "description": "The configuration of trigate."}
+    return {**head, **root, "$defs": defs}
+
+
+def _mapping(kind: type, defs: dict[str, Shape]) -> Shape:
+    hints = get_type_hints(kind)
+    members = {field.name: _member(kind, field, hints[field.name], defs) for field in _fields(kind)}
+    required = [field.name for field in _fields(kind) if field.default is attrs.NOTHING]
+    shape: Shape = {"type": "object", "properties": members, "additionalProperties": False}
+    return {**shape, **({"required": required} if required else {}), **RULES.get(kind, {})}
+
+
+def _fields(kind: type) -> list["attrs.Attribute[Any]"]:
+    return [field for field in attrs.fields(kind) if (kind, field.name) != (schema.RawOverrides, "unknown")]
+
+
+def _member(kind: type, field: "attrs.Attribute[Any]", hint: Any, defs: dict[str, Shape]) -> Shape:
+    if schema.ACCEPTED in field.metadata:
+        return {"description": _sentence(field.metadata[schema.ACCEPTED])}
+    key = KEYS[kind][field.name]
+    shape = {**_shape(hint, defs), **MEMBERS.get((kind, field.name), {})}
+    needed = field.default is attrs.NOTHING or (kind, field.name) == (schema.RawConfig, "version")
+    about = {"description": plain(key.meaning), **_default(key.default)}
+    return {**about, **(shape if needed else _or_nothing(shape))}
+
+
+def _or_nothing(shape: Shape) -> Shape:
+    """A key whose value is null counts as one that is not there."""
+    nothing = {"type": "null"}
+    return {"anyOf": [*shape["anyOf"], nothing] if set(shape) == {"anyOf"} else [shape, nothing]}
+
+
+def _shape(kind: Any, defs: dict[str, Shape]) -> Shape:
+    """Raises ``KeyError`` for a type that the table does not know."""
+    if kind in SHAPES:
+        return SHAPES[kind]
+    if attrs.has(kind):
+        return _define(kind, defs)
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return {"anyOf": [{"enum": list(parts)}, VARIABLE]}
+    if origin is tuple:
+        return {"type": "array", "items": _shape(_present(parts[0]), defs)}
+    if origin is dict:
+        return {"type": "object", "additionalProperties": _shape(parts[1], defs)}
+    some = [part for part in parts if part is not type(None)]
+    if not some:
+        raise KeyError(kind)
+    return _shape(some[0], defs) if len(some) == 1 else {"anyOf": [_shape(part, defs) for part in some]}
+
+
+def _present(kind: Any) -> Any:
+    """The type of an item that is there: an empty one is a mistake."""
+    some = [part for part in get_args(kind) if part is not type(None)]
+    return some[0] if some and get_origin(kind) not in (Literal, tuple, dict) else kind
+
+
+def _define(kind: type, defs: dict[str, Shape]) -> Shape:
+    name = kind.__name__.removeprefix("Raw")
+    if name not in defs:
+        defs[name] = _mapping(kind, defs)
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def _default(text: str) -> Shape:
+    """The default, where it is one value."""
+    found = re.fullmatch(r"`([^`]+)`", text)
+    if found is None:
+        return {}
+    literal = re.fullmatch(r"true|false|[0-9]+", found[1])
+    return {"default": msgspec.json.decode(found[1]) if literal else found[1]}
+
+
+def plain(markdown: str) -> str:
+    """``markdown`` without links and code marks."""
+    return re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", markdown).replace("`", "").replace("; see below", "")
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."

@@ -1,0 +1,361 @@
+"""The commands that serve: ``serve``, with the demo and workers, and ``mock``."""
+
+import gc
+import ipaddress
+import json
+import logging
+import os
+import shlex
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import attrs
+import click
+import trio
+
+import gateway
+from gateway.app import create_app, open_service
+from gateway.commands.check import load_or_explain
+from gateway.config.loading import Config, ConfigError, from_mapping, load
+from gateway.config.settings import LogLevel
+from gateway.mock import MODELS, create_mock
+from gateway.observing.logs import Log, LogFormat
+from gateway.observing.metrics import tell_reload
+from gateway.observing.recorded import Folder
+from gateway.observing.shared_metrics import shared_metrics
+from gateway.routing import Router
+from gateway.serving.reload import Copies, Original, Served
+from gateway.serving.server import BindFailed, Lifecycle, adopt, bind, serve, supervise
+from gateway.state.opening import open_store, shared_by_workers
+
+LOCAL = "127.0.0.1"
+PORT = 12000
+SHOWN = 12  # models that the banner lists
+LOOK = 1.0  # seconds between a worker's looks for its supervisor
+
+
+@attrs.frozen
+class Options:
+    """What of the command line holds for every worker."""
+
+    check_streams: bool = False
+    record: Path | None = None
+    log_level: LogLevel | None = None
+    log_format: LogFormat = "auto"
+
+    def log(self) -> Log:
+        """Begin to log."""
+        return Log(self.log_level, self.log_format)
+
+    def flags(self) -> list[str]:
+        """The same, for the command of a worker."""
+        given = {"--record": self.record, "--log-level": self.log_level, "--log-format": self.log_format}
+        flags = ["--check-streams"] if self.check_streams else []
+        return [*flags, *(word for flag, value in given.items() if value is not None for word in (flag, str(value)))]
+
+
+def run(
+    path: Path | None,
+    options: Options,
+    *,
+    host: str | None,
+    port: int | None,
+    workers: int,
+    fds: Sequence[int],
+    copies: Path | None = None,
+) -> int:
+    """``trigate serve``: the exit status."""
+    log = options.log()
+    if path is not None and copies is not None:  # a worker: the supervisor has bound, tried and said everything
+        read = partial(Copies(copies).read, path, os.environ)
+        trio.run(_work, read, [adopt(fd) for fd in fds], options, log)
+        return 0
+    config = load_or_explain(path)
+    if config is None or not _can_record(options.record):
+        return 1
+    log.follow(config)
+    for kind, texts in (("warning", config.warnings), ("note", config.notes)):
+        for text in texts:
+            click.echo(f"{kind}: {text}", err=True)
+    try:
+        sockets = _bind(config, host, port)
+    except BindFailed as error:
+        return _refused(error)
+    _warn_if_open(config, sockets)
+    _warn_if_apart(config, workers)
+    announce = partial(_announce, config, sockets)
+    try:
+        if workers == 1:
+            trio.run(_serve, config, sockets, announce, options, log)
+            return 0
+        return _supervise(config, sockets, workers, announce, options)
+    except ConfigError as error:  # of the store, which has been tried only now
+        click.echo(str(error), err=True)
+        return 1
+
+
+def run_demo(host: str | None, port: int | None, pace: float, options: Options) -> int:
+    """``trigate serve --demo``: the gateway and a stand-in provider in one process; the exit status."""
+    log = options.log()
+    if not _can_record(options.record):
+        return 1
+    try:
+        sock, mock_sock = bind(host or LOCAL, PORT if port is None else port), bind(LOCAL, 0)
+    except BindFailed as error:
+        return _refused(error)
+    trio.run(_demo, demo_config(_url(mock_sock)), sock, mock_sock, pace, options, log)
+    return 0
+
+
+def run_mock(host: str, port: int, pace: float) -> int:
+    """``trigate mock``: the exit status."""
+    Log()
+    try:
+        sock = bind(host, port)
+    except BindFailed as error:
+        return _refused(error)
+    state = Lifecycle()
+    app = create_mock(pace, state)
+    _settle_memory()
+    announce = partial(_banner, "trigate mock", [sock], MODELS, MODELS[0])
+    trio.run(partial(serve, app, [sock], state=state, drain=1, ready=announce))
+    return 0
+
+
+def _refused(error: BindFailed) -> int:
+    click.echo(f"{error} (--host and --port choose)", err=True)
+    return 1
+
+
+def _can_record(folder: Path | None) -> bool:
+    """Whether exchanges can be written there, if they are to be; if not it is said why."""
+    try:
+        if folder is not None:
+            Folder(folder)
+    except OSError as error:
+        click.echo(f"--record {folder}: {error.strerror}: name a folder that can be written to", err=True)
+        return False
+    return True
+
+
+def _bind(config: Config, host: str | None, port: int | None) -> list[socket.socket]:
+    places = [(host or one.address, one.port if port is None else port) for one in config.listeners]
+    return [bind(*place, write_timeout=config.write_timeout) for place in dict.fromkeys(places)]
+
+
+async def _work(read: Callable[[], Config], sockets: Sequence[socket.socket], options: Options, log: Log) -> None:
+    """Serve as a worker, as long as there is somebody who would replace and stop it."""
+    lifecycle = Lifecycle()
+    config = read()
+    log.follow(config)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_stop_without_supervisor, lifecycle)
+        await _serve(config, sockets, None, options, log, lifecycle, read)
+        nursery.cancel_scope.cancel()
+
+
+async def _stop_without_supervisor(lifecycle: Lifecycle) -> None:
+    supervisor = os.getppid()
+    while os.getppid() == supervisor:  # noqa: ASYNC110  # of another process
+        await trio.sleep(LOOK)
+    logging.getLogger("trigate").error("the supervisor is gone: draining")
+    lifecycle.stop()
+
+
+async def _serve(
+    config: Config,
+    sockets: Sequence[socket.socket],
+    announce: Callable[[], None] | None,
+    options: Options,
+    log: Log,
+    lifecycle: Lifecycle | None = None,
+    read: Callable[[], Config] | None = None,
+) -> None:
+    """``read`` is for the next configuration, by default from the file. Raises ``ConfigError`` for a store that cannot
+    be used."""
+    assert config.path is not None
+    read_anew = read or partial(load, config.path, os.environ)
+    store, alone = await open_store(config), lifecycle is None
+    lifecycle = lifecycle or Lifecycle()
+    service = open_service(config, lifecycle, store, options.check_streams, options.record, log.readable)
+    if service.board is not None:
+        service.board.alone = alone
+    served = Served(config, service)
+
+    def following() -> Config:
+        config = read_anew()
+        log.follow(config)
+        return config
+
+    def reload() -> None:
+        good = served.reload(following)
+        if alone and service.metrics is not None:
+            service.metrics.reloaded(good)
+
+    _settle_memory()
+    await serve(
+        served,
+        sockets,
+        state=lifecycle,
+        drain=config.drain,
+        drain_delay=config.drain_delay,
+        write_timeout=config.write_timeout,
+        ready=announce,
+        reload=reload,
+    )
+
+
+def _supervise(
+    config: Config, sockets: Sequence[socket.socket], workers: int, announce: Callable[[], None], options: Options
+) -> int:
+    """The exit status. Raises ``ConfigError`` as ``_serve`` does."""
+    assert config.path is not None
+    with shared_by_workers(config) as env, shared_metrics(config) as metrics, Copies.of(config.path) as copies:
+        trio.run(_try_store, config)
+        _settle_memory()
+        drain = config.drain + config.drain_delay
+        command = [*_worker(config, options), "--copies", str(copies.folder)]
+        original = Original(config, config.path, copies, os.environ)
+
+        def reload() -> bool:
+            good = original.reload()
+            if metrics.folder is not None:
+                tell_reload(metrics.folder, good)
+            return good
+
+        return trio.run(
+            supervise, command, sockets, workers, drain, {**env, **metrics.env}, reload, announce, metrics.gone
+        )
+
+
+async def _try_store(config: Config) -> None:
+    """So that what is wrong with it is said once, and not by every worker again and again."""
+    if (store := await open_store(config)) is not None:
+        await store.aclose()
+
+
+def _worker(config: Config, options: Options) -> list[str]:
+    """The command of one worker. Python takes ``-m`` from the current directory first, where a ``gateway`` of somebody
+    else's may stand: ``-P`` keeps it out, unless ours is the one there."""
+    installed = Path(gateway.__file__).parents[1] != Path.cwd()
+    return [
+        sys.executable,
+        *(["-P"] if installed else []),
+        "-m",
+        "gateway",
+        "serve",
+        str(config.path),
+        *options.flags(),
+    ]
+
+
+def _settle_memory() -> None:
+    """What start-up has made lives as long as the process: the collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 2)  # the oldest generation often: 20 let a busy worker grow by 20 MiB
+    gc.enable()
+
+
+# What is said
+
+
+def _announce(config: Config, sockets: Sequence[socket.socket]) -> None:
+    names = [model.id for model in Router(config).models()] or [entry.name for entry in config.entries]
+    default = next((entry.name for entry in config.entries if entry.default), names[0])
+    _banner(f"trigate {gateway.__version__}", sockets, names, default.replace("*", "MODEL"))
+
+
+def _banner(who: str, sockets: Sequence[socket.socket], names: Sequence[str], model: str) -> None:
+    """Where it listens, what can be asked for, and one line to try. Whoever reads that may be gone (``| head -1``): it
+    serves all the same."""
+    body = {"model": model, "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    lines = (
+        f"{click.style(who, bold=True)} is listening on {', '.join(_place(sock) for sock in sockets)}",
+        f"{click.style('models', dim=True)}  {', '.join(names[:SHOWN])}{more}",
+        f"{click.style('try', dim=True)}     curl -N {_url(sockets[0])}/v1/chat/completions -d "
+        f"{shlex.quote(json.dumps(body))}",
+    )
+    try:
+        click.echo("\n".join(lines), color=False if os.environ.get("NO_COLOR") else None)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor may the flush at the exit fail
+
+
+def _address(sock: socket.socket) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    return ipaddress.ip_address(sock.getsockname()[0].partition("%")[0])
+
+
+def _url(sock: socket.socket) -> str:
+    """One that can be asked on this machine; nobody can connect to 0.0.0.0."""
+    host, port = sock.getsockname()[:2]
+    if _address(sock).is_unspecified:
+        host = LOCAL
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _place(sock: socket.socket) -> str:
+    everywhere = " (and all other addresses of this machine)" if _address(sock).is_unspecified else ""
+    return f"{click.style(_url(sock), fg='cyan')}{everywhere}"
+
+
+def _warn_if_open(config: Config, sockets: Sequence[socket.socket]) -> None:
+    if config.client_keys or all(_address(sock).is_loopback for sock in sockets):
+        return
+    text = (
+        "WARNING: there are no client_keys: every machine that can connect here can use the keys in this config. "
+        "Set client_keys, or listen on 127.0.0.1 only."
+    )
+    click.secho(text, fg="red", bold=True, err=True, color=False if os.environ.get("NO_COLOR") else None)
+
+
+def _warn_if_apart(config: Config, workers: int) -> None:
+    if workers > 1 and config.state_storage is not None and config.state_storage.type == "memory":
+        text = "state_storage.type memory: each worker has its own, and does not know what another has stored"
+        click.echo(f"warning: {text}; sqlite and postgres are shared", err=True)
+
+
+# The demo
+
+
+def demo_config(upstream: str) -> Config:
+    """A provider for each API, all of them the mock at ``upstream``: every pair of APIs can be tried, and every fault
+    of the mock as ``fault/NAME``, or as ``fault-chat/NAME`` and so on where only that API is spoken."""
+    provider = {"provider_interface": "openai", "base_url": f"{upstream}/v1", "access_key": "demo"}
+    apis = ["chat", "messages", "responses"]
+    return from_mapping(
+        {
+            "version": "v0.3.0",
+            "listeners": [{"type": "model", "name": "demo", "port": PORT}],
+            "model_providers": [
+                {**provider, "model": "demo/mock-large", "name": "demo", "default": True,
+                 "speaks": apis},
+                {**provider, "model": "chat-only/mock-large", "name": "demo-chat", "speaks": ["chat"]},
+                {**provider, "model": "messages-only/mock-large", "name": "demo-messages", "speaks": ["messages"]},
+                {**provider, "model": "responses-only/mock-large", "name": "demo-responses", "speaks": ["responses"]},
+                {**provider, "model": "fault/*", "speaks": apis},
+                *({**provider, "model": f"fault-{api}/*", "speaks": [api]} for api in apis),
+            ],
+        }
+    )  # fmt: skip
+
+
+async def _demo(
+    config: Config, sock: socket.socket, mock_sock: socket.socket, pace: float, options: Options, log: Log
+) -> None:
+    lifecycle, mock_state = Lifecycle(), Lifecycle()
+    app = create_app(
+        config, lifecycle, await open_store(config),
+        check_streams=options.check_streams, record=options.record, readable=log.readable,
+    )  # fmt: skip
+    mock = create_mock(pace, mock_state)
+    _settle_memory()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(serve, mock, [mock_sock], state=mock_state, signals=False))
+        announce = partial(_announce, config, [sock])
+        await serve(app, [sock], state=lifecycle, drain=config.drain, ready=announce)
+        nursery.cancel_scope.cancel()

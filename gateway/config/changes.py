@@ -1,0 +1,170 @@
+"""What differs between two configurations, in words for people: no line repeats a secret."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+import attrs
+
+from gateway.config.settings import ClientKey, Config, Entry, Listener, StateStorage
+
+FIXED: Final = ("listeners", "state_storage", "metrics", "tracing", "ca_path", "write_timeout", "drain", "drain_delay")
+"""Settings of a ``Config`` that a running process keeps as they were when it started."""
+
+_NO_SETTING: Final = {"version", "warnings", "notes", "path", "entries", "aliases", "client_keys"}
+_WRITTEN: Final[Mapping[str, str]] = {
+    "ca_path": "overrides.upstream_tls_ca_path",
+    "max_retries": "listeners[].max_retries",
+}
+_SECRET: Final = {"key", "digest", "connection_string", "encryption_key", "headers", "ui_key"}
+_UNITS: Final = (("d", 86400), ("h", 3600), ("m", 60))
+_DERIVED: Final = {"provider", "model", "name"}  # of an entry: they are in ``written`` and in how it is called
+
+
+@attrs.frozen
+class Change:
+    """One line; ``mark`` is ``+``, ``-`` or ``~``. ``restart``: a running process does not take it over."""
+
+    mark: str
+    text: str
+    restart: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.mark} {self.text}{' (needs a restart)' if self.restart else ''}"
+
+
+def changes(old: Config, new: Config) -> tuple[Change, ...]:
+    """What ``new`` changes, models first."""
+    return (
+        *_named("model", _by_name(old.entries), _by_name(new.entries), _entry),
+        *_named("alias", old.aliases, new.aliases, _plain),
+        *_named("client key", _by_name(old.client_keys), _by_name(new.client_keys), _client_key),
+        *_door(old, new),
+        *_default(old, new),
+        *_settings(old, new),
+    )
+
+
+def kept(old: Config, new: Config) -> Config:
+    """``new`` as a process that was started with ``old`` can take it over."""
+    return attrs.evolve(new, **{name: getattr(old, name) for name in FIXED})
+
+
+def _by_name(items: Sequence[Any]) -> dict[str, Any]:
+    return {item.name: item for item in items}
+
+
+def _named(what: str, old: Mapping[str, Any], new: Mapping[str, Any], differences: Any) -> Iterator[Change]:
+    for name in dict.fromkeys((*old, *new)):
+        if name not in old:
+            yield Change("+", f"{what} {name}{_about(new[name])}")
+        elif name not in new:
+            yield Change("-", f"{what} {name}")
+        elif found := tuple(differences(old[name], new[name])):
+            yield Change("~", f"{what} {name}: {'; '.join(found)}")
+
+
+def _about(item: Any) -> str:
+    if isinstance(item, Entry):
+        return f" ({item.written})" if item.written != item.name else ""
+    return f" → {item}" if isinstance(item, str) else ""
+
+
+def _plain(old: str, new: str) -> Iterator[str]:
+    if old != new:
+        yield f"{old} → {new}"
+
+
+def _entry(old: Entry, new: Entry) -> Iterator[str]:
+    yield from _members(old, new, without=(*_DERIVED, "default"))
+    if (old.provider, old.model) != (new.provider, new.model) and old.written == new.written:
+        yield "another provider"
+
+
+def _client_key(old: ClientKey, new: ClientKey) -> Iterator[str]:
+    if old.digest != new.digest:
+        yield "another key"
+    if old.models != new.models:
+        yield f"models {_spelled('models', old.models)} → {_spelled('models', new.models)}"
+
+
+def _door(old: Config, new: Config) -> Iterator[Change]:
+    if bool(old.client_keys) != bool(new.client_keys):
+        yield Change(
+            "~", "client_keys: " + ("a key is required now" if new.client_keys else "everybody may come in now")
+        )
+
+
+def _default(old: Config, new: Config) -> Iterator[Change]:
+    before, after = (next((entry.name for entry in config.entries if entry.default), "none") for config in (old, new))
+    if before != after:
+        yield Change("~", f"default model: {before} → {after}")
+
+
+def _settings(old: Config, new: Config) -> Iterator[Change]:
+    for name in attrs.fields_dict(Config):
+        before, after = getattr(old, name), getattr(new, name)
+        if name in _NO_SETTING or before == after:
+            continue
+        written = _WRITTEN.get(name, name)
+        if name in _SECRET:
+            yield Change("~", _secret(name, before, after))
+            continue
+        for text in _differing(written, name, before, after):
+            yield Change("~", text, restart=name in FIXED)
+
+
+def _differing(written: str, name: str, before: Any, after: Any) -> Iterator[str]:
+    if attrs.has(type(before)) and type(before) is type(after):
+        yield from (f"{written}.{text}" for text in _members(before, after))
+    else:
+        shown = _spelled(name, before), _spelled(name, after)
+        yield f"{written} {shown[0]} → {shown[1]}" if shown[0] != shown[1] else f"{written} changed"
+
+
+def _members(old: Any, new: Any, without: Sequence[str] = ()) -> Iterator[str]:
+    """What differs between two values of a class."""
+    for name in attrs.fields_dict(type(old)):
+        before, after = getattr(old, name), getattr(new, name)
+        if name in without or before == after:
+            continue
+        if name in _SECRET:
+            yield _secret(name, before, after)
+        else:
+            yield from _differing("model" if name == "written" else name, name, before, after)
+
+
+def _secret(name: str, before: Any, after: Any) -> str:
+    word = {"key": "access_key"}.get(name, name)
+    if not before:
+        return f"{word} added"
+    return f"{word} changed" if after else f"{word} removed"
+
+
+def _duration(seconds: float) -> str:
+    unit, size = next(((unit, size) for unit, size in _UNITS if seconds and seconds % size == 0), ("s", 1))
+    return f"{seconds / size:g}{unit}"
+
+
+def _spelled(name: str, value: Any) -> str:
+    """A value as it may be shown: of URLs without what could be a credential."""
+    if name == "base_url" and value is not None:
+        parts = urlsplit(str(value))
+        shown = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        return shown + ("?…" if parts.query else "")
+    match value:
+        case None:
+            return {"models": "all", "base_url": "the provider's own"}.get(name, "none")
+        case bool():
+            return str(value).lower()
+        case float():
+            return _duration(value)
+        case Listener():
+            return f"{value.address}:{value.port}"
+        case StateStorage():
+            return str(value.type)
+        case Mapping():
+            return "{" + ", ".join(f"{key}: {_spelled('', member)}" for key, member in value.items()) + "}"
+        case tuple():
+            return ", ".join(_spelled("", member) for member in value) or "none"
+    return str(value)

@@ -1,0 +1,366 @@
+"""What each key of a configuration means, for the page of keys (``docs/configuration.md``) and for the JSON Schema that
+editors read. Which keys there are and what each may hold is ``gateway/config/schema.py``'s; a test keeps the two
+together.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, get_args, get_origin
+
+import attrs
+
+from gateway.config.schema import (
+    Count,
+    Digest,
+    Duration,
+    Origin,
+    Percent,
+    Port,
+    QuirkChanges,
+    RawAlias,
+    RawClientKey,
+    RawConfig,
+    RawEntry,
+    RawLegacyListeners,
+    RawLimits,
+    RawListener,
+    RawMetrics,
+    RawOverrides,
+    RawStateStorage,
+    RawTimeouts,
+    RawTracing,
+    RawTraffic,
+    SealingKey,
+    Secret,
+    Size,
+    Speaking,
+    Url,
+    Version,
+    Wait,
+)
+from providers.quirks import Quirks
+
+
+@attrs.frozen
+class Key:
+    """Both in Markdown. ``default`` is ``required`` for a key that has to be given; in backticks it is a value."""
+
+    meaning: str
+    default: str = ""
+
+
+KEYS: Mapping[type, Mapping[str, Key]] = {
+    RawConfig: {
+        "version": Key(
+            "`v0.3.0` or `v0.4.0`; the older `v0.1`, `v0.1.0`, `0.1-beta` and `0.2.0` too. It selects nothing: all "
+            "of them have the same keys.",
+            "required",
+        ),
+        "listeners": Key("Where to listen; see [below](#listeners).", "one on 127.0.0.1:12000"),
+        "model_providers": Key("The models and how to reach them; see [below](#model_providers).", "required"),
+        "llm_providers": Key("The older name of `model_providers`. Only one of the two may be given."),
+        "model_aliases": Key("Names of your own for models; see [below](#model_aliases).", "none"),
+        "client_keys": Key("Who may come in, and what for; see [below](#client_keys).", "everybody may come in"),
+        "state_storage": Key(
+            "Where responses, conversations and threads are kept; see [below](#state_storage).",
+            "in memory",
+        ),
+        "metrics": Key("Whether there is `/metrics`, and for whom; see [below](#metrics).", "`true`"),
+        "tracing": Key("Where traces go; see [below](#tracing).", "as the environment says"),
+        "cors": Key(
+            "The web pages that may call from a browser: origins such as `https://app.example`, or `*` for all; see "
+            "[below](#browsers).",
+            "none",
+        ),
+        "timeouts": Key("Limits on the silence of providers; see [below](#timeouts)."),
+        "limits": Key("Sizes, and how much at once; see [below](#limits)."),
+        "overrides": Key("Plano's place for a few settings; see [below](#overrides)."),
+        "drain": Key(
+            "How long answers under way may go on after SIGTERM; then their clients get an error event.",
+            "`25s`",
+        ),
+        "write_timeout": Key(
+            "How long a client may leave what it was sent unacknowledged before it is cut. One that reads slowly, "
+            "but reads, is not cut.",
+            "`30s`",
+        ),
+        "drain_delay": Key(
+            "How long to go on accepting requests after SIGTERM, while `/readyz` says 503: the time that a load "
+            "balancer needs to notice.",
+            "`0`",
+        ),
+        "keep_alive": Key("The longest silence towards a client; a ping, or a comment, is sent then.", "`15s`"),
+        "strict": Key(
+            "Refuse (400) a request of which something cannot be carried to the provider that may change the answer, "
+            "and name it. Hints, such as cache marks and user ids, are dropped all the same and named in "
+            "`x-trigate-dropped`. The header `x-trigate-strict: 1` or `0` decides for one request.",
+            "`false`",
+        ),
+        "websocket": Key(
+            "Serve `/v1/responses` over a WebSocket too, as Codex asks for it. Where it is off an upgrade is a 426, "
+            "upon which Codex goes on over HTTP.",
+            "`true`",
+        ),
+        "ui": Key(
+            "Serve the [live view](ui.md) at `/ui`: without a key on this machine alone, elsewhere with one.", "`true`"
+        ),
+        "ui_key": Key(
+            "The key that shows everything in the live view. Holders of `client_keys` see their own exchanges there.",
+            "none",
+        ),
+        "log_level": Key(
+            "The least that is logged: `debug`, `info`, `warning` or `error`. Exchanges are `info`. `--log-level` "
+            "outranks it.",
+            "`info`",
+        ),
+    },
+    RawListener: {
+        "type": Key("Only `model` is served.", "`model`"),
+        "name": Key("For people.", "`models`"),
+        "address": Key(
+            "A name, an IPv4 or an IPv6 address; `0.0.0.0` for all IPv4 addresses, `::` for all.",
+            "`127.0.0.1`",
+        ),
+        "port": Key("", "`12000`"),
+        "timeout": Key(
+            "For the first byte of an answer, and for any silence after it; never for a whole answer. Short for "
+            "`first_byte` and `idle` in [timeouts](#timeouts); all model listeners share one value.",
+        ),
+        "max_retries": Key("Accepted, not enforced yet; all model listeners share one value.", "`0`"),
+    },
+    RawEntry: {
+        "model": Key(
+            "`provider/model id`, or `provider/*` for all models of a provider. Everything after the first slash "
+            "goes to the provider as it is.",
+            "required",
+        ),
+        "name": Key(
+            "The name in `GET /v1/models`; unique. One provider may stand in the list several times under different "
+            "names.",
+            "the value of `model`",
+        ),
+        "access_key": Key(
+            "The provider's key. Without it, and without `passthrough_auth`, no credential is sent.",
+            "none",
+        ),
+        "passthrough_auth": Key("Send the client's own key in place of `access_key`.", "`false`"),
+        "default": Key("Serves requests that name no model. At most one; not a wildcard.", "`false`"),
+        "base_url": Key(
+            "`http(s)://host[:port][/prefix]`. A path replaces the provider's own prefix (such as `/v1`); a query is "
+            "kept.",
+            "the provider's",
+        ),
+        "http_host": Key("The `Host` header. The TLS name stays that of the URL.", "the URL's host"),
+        "provider_interface": Key(
+            "For a provider that trigate does not know: the known one that it behaves like.",
+            "`openai`'s Chat",
+        ),
+        "headers": Key("Set on every request to the provider, over anything else.", "none"),
+        "speaks": Key(
+            "The APIs that it is asked in: `chat`, `messages`, `responses`. See [speaks](#speaks).",
+            "the provider's",
+        ),
+        "quirks": Key("How it departs from its API; see [quirks](#quirks).", "the provider's"),
+        "timeouts": Key("As [timeouts](#timeouts), for this entry only.", "the root's"),
+        "on_disconnect": Key(
+            "When the client leaves: close the provider's connection at once, so that it stops generating; or read "
+            "its answer to the end, so that the log line has all of its tokens. `finish` ends with `total` of "
+            "[timeouts](#timeouts) (60 s where there is none), with the limit of `answer` in [limits](#limits) and "
+            "with the drain.",
+            "`cancel`",
+        ),
+        "state": Key(
+            "Who keeps the responses that clients go on from: trigate, in [state_storage](#state_storage), or the "
+            "provider. `upstream` where the provider keeps them and is asked in Responses (`openai`), else `ours`. "
+            "`upstream` is a mistake where Responses clients are translated for.",
+            "by the provider",
+        ),
+    },
+    RawAlias: {
+        "target": Key("A `name`, a `provider/model id` or a bare model id of the list above.", "required"),
+    },
+    RawClientKey: {
+        "name": Key("Who it is: `client` in the log. Unique.", "required"),
+        "key": Key("The key, best from a variable."),
+        "sha256": Key(
+            "In place of `key`, its digest: `printf %s \"$KEY\" | sha256sum`. The file then holds no secret.",
+        ),
+        "models": Key(
+            "The models that it may use: names, `provider/model id`s or aliases of this file; a wildcard entry's "
+            "name (`groq/*`) is all of its models. Others are a 403 and are not in its `GET /v1/models`. An alias in "
+            "the list allows no other name of its model.",
+            "all",
+        ),
+    },
+    RawStateStorage: {
+        "type": Key("`none` keeps nothing.", "required"),
+        "path": Key(
+            "`sqlite`, required: the file, readable by its owner alone. Its directory must be there, on a disk of "
+            "this machine.",
+        ),
+        "connection_string": Key(
+            "`postgres`, required: a URL (`postgresql://user:password@host:5432/database`) or libpq's parameters. "
+            "Its tables `trigate_*` are made on first use.",
+        ),
+        "ttl": Key(
+            "How long a conversation is kept after the last turn that was added to it: all of it, or nothing.",
+            "`30d`; `memory`: `24h`",
+        ),
+        "max_bytes": Key(
+            "When there is more, the conversations that were least recently added to go. In `memory` for each "
+            "worker.",
+            "`memory`: `16MiB`; `sqlite`: `1GiB`; `postgres`: no limit",
+        ),
+        "encryption_key": Key(
+            "32 bytes in base64 (`openssl rand -base64 32`): what is said is stored in AES-256-GCM. Ids, the names "
+            "of clients, sizes and times stay readable. What was written with another key, or without one, cannot be "
+            "read.",
+            "not encrypted",
+        ),
+    },
+    RawMetrics: {
+        "open": Key("Let everybody who can connect read `/metrics`, also where there are `client_keys`.", "`false`"),
+    },
+    RawTracing: {
+        "random_sampling": Key(
+            "How many of 100 exchanges are traced, of those whose clients do not say (`traceparent`). `0`: no traces.",
+            "`OTEL_TRACES_SAMPLER`, else all",
+        ),
+        "endpoint": Key(
+            "The collector, by its address for OTLP over HTTP, such as `http://localhost:4318`.",
+            "`OTEL_EXPORTER_OTLP_ENDPOINT`, else that",
+        ),
+        "opentracing_grpc_endpoint": Key(
+            "Plano's name for a collector. trigate speaks OTLP over HTTP: for port 4317 it asks port 4318.",
+        ),
+    },
+    RawTimeouts: {
+        "connect": Key("To open a connection to the provider.", "`5s`"),
+        "first_byte": Key("From the request to the head of the answer: reasoning models think before it.", "`10m`"),
+        "idle": Key(
+            "The longest silence inside an answer. While the client is the slow one, it does not count.",
+            "`5m`",
+        ),
+        "total": Key("A whole answer.", "no limit"),
+    },
+    RawLimits: {
+        "request_body": Key("Of a request, as it comes and once it is decompressed; a larger one is a 413.", "`64MiB`"),
+        "event": Key("Of one event in a stream.", "`16MiB`"),
+        "answer": Key("Of an answer that is not streamed.", "`64MiB`"),
+        "in_flight": Key("Requests at once in each worker; one more is a 503 with `retry-after`.", "`1024`"),
+        "connections": Key(
+            "Clients' connections at once in each worker, idle ones and those of health checks included; one more is "
+            "answered 503 with `retry-after`, and closed. `0` is no limit.",
+            "`0`",
+        ),
+    },
+    RawOverrides: {
+        "upstream_connect_timeout": Key(
+            "Plano's name for `connect` in [timeouts](#timeouts), which takes precedence.",
+            "`5s`",
+        ),
+        "upstream_tls_ca_path": Key(
+            "The certificates that providers are checked against: a file or a directory.",
+            "the system's",
+        ),
+    },
+    RawLegacyListeners: {
+        "egress_traffic": Key("The model listener."),
+    },
+    RawTraffic: {
+        "address": Key("", "`127.0.0.1`"),
+        "port": Key("", "`12000`"),
+        "message_format": Key("Without effect: every API is served."),
+        "timeout": Key("As above."),
+    },
+    Quirks: {
+        "max_tokens_field": Key(
+            "Chat: the name of the token limit.",
+            "`max_completion_tokens`; `max_tokens` for all but OpenAI",
+        ),
+        "default_max_tokens": Key(
+            "Messages: the `max_tokens` of requests that give none, which Messages does not allow.",
+            "by the model, else `8192`",
+        ),
+        "developer_role": Key(
+            "Chat: whether the role `developer` is known; else `system` is sent.",
+            "`true`; `false` for all but OpenAI",
+        ),
+        "stream_usage": Key("Chat: whether `stream_options` is known; else usage may stay unknown.", "`true`"),
+        "reasoning_effort": Key("Chat: whether `reasoning_effort` is known.", "`true`"),
+        "efforts": Key(
+            "The levels of effort that the model takes; for another one the next lower goes out.",
+            "by the model",
+        ),
+        "reasoning_field": Key(
+            "Chat: where reasoning is given back to the provider that made it.",
+            "`reasoning_content`",
+        ),
+        "reasoning_replay": Key(
+            "Chat: `every_message` where, once one assistant message has reasoning, every later one needs the field.",
+            "`own`",
+        ),
+        "adaptive_thinking": Key(
+            "Messages: whether thinking is `adaptive` with an effort, in place of `enabled` with a budget.",
+            "by the model",
+        ),
+        "structured_output": Key(
+            "Messages: whether `output_config.format` is known; else the schema is told in words.",
+            "`true`",
+        ),
+        "sampling": Key("When `temperature`, `top_p` and `top_k` are taken.", "by the model"),
+        "one_of_temperature_top_p": Key(
+            "Whether `temperature` and `top_p` are refused together; `top_p` is left out then.",
+            "by the model",
+        ),
+        "cache_breakpoints": Key("Chat and Responses: whether `prompt_cache_breakpoint` is taken.", "by the model"),
+        "anthropic_version": Key("Messages: the version in requests that trigate writes.", "`2023-06-01`"),
+        "billing_line": Key(
+            "Messages: whether the billing line of Claude Code goes along. Only Anthropic wants it, and it changes "
+            "with every request, which keeps others' prompt caches from being hit.",
+            "`true`; `false` for all but Anthropic",
+        ),
+        "deferred_tools": Key(
+            "Tools with `defer_loading`: `native` where the server searches them itself; `found` sends those that the "
+            "client's own search has found, `all` sends all of them at once.",
+            "`native`; `found` for all but OpenAI and Anthropic",
+        ),
+        "refused_fields": Key(
+            "Members that the server refuses, such as `store` or `tools[].strict`: left out and named in "
+            "`x-trigate-dropped`.",
+            "by the provider",
+        ),
+        "refused_betas": Key(
+            "Messages: values of `anthropic-beta` that the server refuses, as shell patterns: left out and named "
+            "likewise.",
+            "by the provider",
+        ),
+    },
+}  # fmt: skip
+"""In the order of the page. Keys that are accepted without effect say so themselves, in the class."""
+
+
+_WORDS: Mapping[Any, str] = {
+    str: "text", Secret: "text", SealingKey: "text", Version: "text", Origin: "text", Url: "URL",
+    Digest: "64 hexadecimal digits", bool: "true or false", int: "whole number", Count: "whole number",
+    Port: "1 to 65535", Percent: "0 to 100", Duration: "duration", Wait: "duration, above 0", Size: "size",
+    Speaking: "list or mapping", bool | RawMetrics: "true, false or mapping", QuirkChanges: "mapping",
+}  # fmt: skip
+
+
+def in_words(kind: Any) -> str:
+    """What a value of ``kind`` looks like, as the page says it. Raises ``KeyError`` for a kind that is not known."""
+    if kind in _WORDS:
+        return _WORDS[kind]
+    if attrs.has(kind):
+        return "mapping"
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        quoted = [f"`{word}`" for word in parts]
+        return " or ".join(filter(None, (", ".join(quoted[:-1]), quoted[-1])))
+    if origin is tuple:
+        return f"list of {in_words(parts[0])}" if parts[0] in _WORDS else "list"
+    if origin is dict:
+        return f"mapping of {in_words(parts[1])}" if parts[1] in _WORDS else "mapping"
+    if origin is not None and type(None) in parts:
+        return in_words(next(part for part in parts if part is not type(None)))
+    raise KeyError(kind)

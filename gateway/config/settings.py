@@ -1,0 +1,180 @@
+"""What the service is configured to do: the values that the rest of the gateway reads. How they are read from a file is
+``gateway/config/loading.py``'s business."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import attrs
+
+from providers.catalog import Provider, Speaks
+from providers.models import quirks_of
+from providers.quirks import Quirks
+from providers.seal import Issuer
+from streams.pipe import Timeouts
+
+Scraping: TypeAlias = Literal["off", "keyed", "open"]
+"""Who may read ``/metrics``: nobody, clients with a key for everything, all."""
+
+StorageType: TypeAlias = Literal["memory", "sqlite", "postgres", "none"]
+Keeper: TypeAlias = Literal["ours", "upstream"]
+"""Who keeps the responses that a client goes on from: trigate, or the provider."""
+
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+
+OnDisconnect: TypeAlias = Literal["cancel", "finish"]
+"""What becomes of the provider's answer when the client leaves: closed at once, or read to its end for the ledger."""
+
+
+@attrs.frozen
+class Listener:
+    """An address that model requests come in on."""
+
+    name: str = "models"
+    address: str = "127.0.0.1"
+    port: int = 12000
+
+
+@attrs.frozen
+class Limits:
+    """Bytes, for ``in_flight`` requests at once, for ``connections`` clients' connections (0: no limit)."""
+
+    request_body: int = 64 * 2**20
+    event: int = 16 * 2**20
+    answer: int = 64 * 2**20
+    in_flight: int = 1024
+    connections: int = 0
+
+
+@attrs.frozen
+class StateStorage:
+    """Where responses, conversations and threads are kept. ``ttl`` is seconds since the last turn of a conversation;
+    ``max_bytes`` None is no limit. ``path`` is there for sqlite and ``connection_string`` for postgres.
+    ``encryption_key`` is 32 bytes."""
+
+    type: StorageType = "memory"
+    ttl: float = 24 * 3600.0
+    max_bytes: int | None = 16 * 2**20
+    path: Path | None = None
+    connection_string: str | None = attrs.field(default=None, repr=False)
+    encryption_key: bytes | None = attrs.field(default=None, repr=False)
+
+
+STORAGE: Mapping[StorageType, StateStorage] = {
+    "memory": StateStorage(),
+    "sqlite": StateStorage("sqlite", ttl=30 * 86400.0, max_bytes=2**30),
+    "postgres": StateStorage("postgres", ttl=30 * 86400.0, max_bytes=None),
+    "none": StateStorage("none"),
+}
+"""What holds of each type where the file does not say."""
+
+
+@attrs.frozen
+class Tracing:
+    """Which exchanges are traced, of those whose clients do not say: a share of 0 to 1. ``endpoint`` is where a
+    collector takes OTLP over HTTP. ``None``: as OpenTelemetry's variables in the environment say."""
+
+    sampling: float | None = None
+    endpoint: str | None = None
+
+    def __str__(self) -> str:
+        return self.endpoint or "on"
+
+
+@attrs.frozen
+class ClientKey:
+    """Who may come in: a name for the log and the SHA-256 digest of the key. ``models`` are the names of models that it
+    may use, ``None`` for all."""
+
+    name: str
+    digest: bytes = attrs.field(repr=False)
+    models: tuple[str, ...] | None = None
+
+
+@attrs.frozen
+class Entry:
+    """One item of ``model_providers``: a model of a provider (``*`` for all of them) and how to reach it.
+
+    ``written`` is the item's ``model`` as it stands in the file. ``speaks`` and ``timeouts`` are what holds in the end:
+    the provider's row or the root's setting with the item's own laid over it; ``quirks`` are the item's own alone.
+    """
+
+    name: str
+    provider: Provider
+    model: str
+    key: str | None = attrs.field(default=None, repr=False)
+    base_url: str | None = None
+    default: bool = False
+    passthrough_auth: bool = False
+    headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
+    http_host: str | None = None
+    speaks: Speaks = attrs.field(default=attrs.Factory(lambda self: self.provider.speaks, takes_self=True))
+    quirks: Mapping[str, Any] = attrs.field(factory=dict)
+    timeouts: Timeouts = attrs.field(factory=Timeouts)
+    on_disconnect: OnDisconnect = "cancel"
+    state: Keeper | None = None
+    written: str = attrs.field(default=attrs.Factory(lambda self: f"{self.provider.id}/{self.model}", takes_self=True))
+
+    @property
+    def wildcard(self) -> bool:
+        return self.model == "*"
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """The words before the slash under which its models can be asked for."""
+        own = (self.name.removesuffix("/*"),) if self.wildcard else ()
+        return tuple(dict.fromkeys((*own, self.written.partition("/")[0], self.provider.id)))
+
+    @property
+    def keeps_own(self) -> bool:
+        """Whether trigate keeps the state of its responses. By default the provider does, where it can and is asked in
+        Responses."""
+        if self.state is not None:
+            return self.state == "ours"
+        return not (self.provider.keeps_responses and self.speaks.get("responses") == "responses")
+
+    def quirks_of(self, model: str) -> Quirks:
+        """How ``model`` (an id of the provider) is to be spoken to: the provider's row, what is known of the model laid
+        over it, and the item's own over both."""
+        return attrs.evolve(quirks_of(self.provider.quirks, model), **self.quirks)
+
+    @property
+    def issuer(self) -> Issuer:
+        """Who seals name: all entries of one provider account are one issuer, so that a change of model keeps what the
+        account itself can read again."""
+        account = hashlib.sha256(self.key.encode()).hexdigest()[:8] if self.key else ""
+        return Issuer(self.provider.id, account)
+
+
+@attrs.frozen
+class Config:
+    """A whole configuration. ``warnings`` are about what is accepted without effect, ``notes`` about good defaults that
+    may surprise; both are sentences for people. Durations are seconds. Without ``client_keys`` everybody may come
+    in; without ``state_storage`` state ends with the process."""
+
+    version: str
+    listeners: tuple[Listener, ...]
+    entries: tuple[Entry, ...]
+    aliases: Mapping[str, str] = attrs.field(factory=dict)
+    limits: Limits = attrs.field(factory=Limits)
+    timeouts: Timeouts = attrs.field(factory=Timeouts)
+    max_retries: int = 0
+    drain: float = 25.0
+    drain_delay: float = 0.0
+    write_timeout: float = 30.0
+    keep_alive: float = 15.0
+    strict: bool = False
+    websocket: bool = True
+    client_keys: tuple[ClientKey, ...] = ()
+    ui: bool = True
+    ui_key: bytes | None = attrs.field(default=None, repr=False)  # the SHA-256 digest
+    log_level: LogLevel = "info"
+    cors: tuple[str, ...] = ()
+    ca_path: Path | None = None
+    state_storage: StateStorage | None = None
+    metrics: Scraping = "keyed"
+    tracing: Tracing | None = None
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    path: Path | None = None

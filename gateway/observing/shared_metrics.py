@@ -1,0 +1,105 @@
+"""The numbers of several workers in one directory: each writes its own files there, and whoever of them is asked adds
+them up. What the dead have counted stays, so that no counter ever goes backwards.
+"""
+
+import contextlib
+import fcntl
+import logging
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from gateway.config.loading import Config
+
+log = logging.getLogger("trigate.metrics")
+
+FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""The client library's own name for the directory; under another ASGI server's workers it can be set by hand."""
+
+
+@attrs.frozen
+class Shared:
+    """What a supervisor adds to its workers' environment, and what it calls with the process id of one that has
+    ended."""
+
+    folder: Path | None = None
+    gone: Callable[[int], object] = lambda _: None
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        return {} if self.folder is None else {FOLDER: str(self.folder)}
+
+
+@contextlib.contextmanager
+def shared_metrics(config: Config) -> Iterator[Shared]:
+    """In a directory that nobody else can look into and that goes when the workers have gone."""
+    if config.metrics == "off":
+        yield Shared()
+        return
+    try:
+        directory = tempfile.TemporaryDirectory(prefix="trigate-metrics-", ignore_cleanup_errors=True)
+    except OSError as error:  # a container whose file system is read-only
+        log.warning("no temporary directory (%s): /metrics shows one worker only", error.strerror)
+        yield Shared()
+        return
+    with directory as path:
+        folder = Path(path)
+        yield Shared(folder, lambda pid: _gone(folder, pid))
+
+
+def _gone(folder: Path, pid: int) -> None:
+    try:
+        bury(folder, pid)
+    except (OSError, RuntimeError, ValueError) as error:  # the library's for a file that is not whole
+        log.error("the numbers of worker %d stay in a file of their own: %s", pid, error)
+
+
+def bury(folder: Path, pid: int) -> None:
+    """Forget what a dead worker had at the moment, and add what it had counted to what the other dead have: else a crew
+    that dies again and again would leave more and more files to be read."""
+    from prometheus_client.mmap_dict import MmapedDict
+    from prometheus_client.multiprocess import mark_process_dead
+
+    with _locked(folder, fcntl.LOCK_EX):
+        mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+        for kind in ("counter", "histogram"):
+            file = folder / f"{kind}_{pid}.db"
+            if file.exists():
+                counted = MmapedDict.read_all_values_from_file(str(file))  # type: ignore[no-untyped-call]
+                _add(folder / f"{kind}_dead.db", {key: value for key, value, *_ in counted})
+                file.unlink()
+
+
+def add_to_file(folder: Path, name: str, numbers: Mapping[str, float]) -> None:
+    """Add to the counters in a file of nobody else's, by the client library's keys."""
+    with _locked(folder, fcntl.LOCK_EX):
+        _add(folder / name, numbers)
+
+
+def _add(file: Path, numbers: Mapping[str, float]) -> None:
+    from prometheus_client.mmap_dict import MmapedDict
+
+    known = MmapedDict(str(file))  # type: ignore[no-untyped-call]
+    try:
+        for key, value in numbers.items():
+            known.write_value(key, known.read_value(key)[0] + value, 0.0)  # type: ignore[no-untyped-call]
+    finally:
+        known.close()  # type: ignore[no-untyped-call]
+
+
+@contextlib.contextmanager
+def whole(folder: Path) -> Iterator[None]:
+    """A block in which what is in ``folder`` can be added up."""
+    with _locked(folder, fcntl.LOCK_SH):
+        yield
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    """Nobody adds up while somebody is being buried: what is in two files, or in none, would be wrong."""
+    with (folder / "lock").open("ab") as file:
+        fcntl.flock(file, how)
+        yield

@@ -1,0 +1,399 @@
+"""What an operator can look at: the exchanges in flight, how the last ones ended, and one stream as it passes.
+
+Nothing here is in a stream's way but for the streams that somebody has opened: a row is made of a record when somebody
+looks, and not when something happens.
+"""
+
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, TypeAlias
+
+import attrs
+import trio
+
+from gateway.ledger import CHARACTERS_PER_TOKEN, Ledger, Record
+from gateway.observing.tapping import listen, unlisten
+from gateway.relay import Relay
+from streams.events import Failed
+
+RECENT: Final = 300
+"""Ended exchanges that are remembered."""
+STEP: Final = 2.0
+STEPS: Final = 150
+"""The charts: five minutes, in steps of two seconds."""
+SAMPLES: Final = 256
+"""First bytes that a step's percentiles are taken from, the first ones of the step."""
+FRESH: Final = 0.25
+"""Seconds for which rows that were made for one viewer do for another."""
+MOST_ROWS: Final = 2000
+"""Exchanges in flight that one viewer is shown, the oldest."""
+QUEUED: Final = 256
+"""Events of an opened stream that wait for its viewer; more are dropped and counted."""
+SHOWN: Final = 8 * 1024
+"""Bytes of an event that are shown."""
+NAME: Final = 120
+"""Characters that are shown of a name which a client has chosen."""
+
+_RATE_WEIGHT: Final = 0.5  # of the newest measurement
+
+SLICE: Final = 50
+"""Rows that are made at once."""
+
+Row: TypeAlias = tuple[Any, ...]
+"""Values in the order of ``COLUMNS``, and behind them when the exchange began."""
+
+COLUMNS: Final = (
+    "n", "id", "phase", "client", "api", "model", "target", "lane", "stream", "attempts", "first_byte_ms", "tokens",
+    "rate", "dropped",
+)  # fmt: skip
+
+Line: TypeAlias = dict[str, Any]
+
+
+@attrs.define(eq=False)
+class Watched:
+    """An exchange in flight. ``number`` names it: clients choose request ids themselves, the same for several."""
+
+    number: int
+    record: Record
+    passing: "Passing | None" = None
+    said: int = 0
+    rate: float = 0.0  # tokens a second
+    row: Row = ()
+
+
+@attrs.frozen(eq=False)
+class Passing:
+    """A stream under way, what takes credentials out of it, and the pump's channel, which is full where the client is
+    the slow one."""
+
+    relay: Relay
+    redact: Callable[[bytes], bytes]
+    into: trio.MemorySendChannel[bytes | Failed]
+
+
+@attrs.frozen
+class Passed:
+    """What has passed at once. ``at`` is seconds since the exchange began; ``lost`` is how many of these were dropped
+    before this one because the viewer did not keep up."""
+
+    at: float
+    came: str
+    went: str
+    note: str
+    lost: int
+    sizes: tuple[int, int]
+
+
+class Tap:
+    """One viewer's ear on one stream: a bounded channel that drops what does not fit, and counts it. ``events`` ends
+    with the stream; ``line`` is then its log line."""
+
+    def __init__(self, watched: Watched, redact: Callable[[bytes], bytes]) -> None:
+        self._began = watched.record.began
+        self._redact = redact
+        self._to, self.events = trio.open_memory_channel[Passed](QUEUED)
+        self._lost = 0
+        self.line: Mapping[str, Any] | None = None
+
+    def passed(self, came: bytes, went: bytes, note: str = "") -> None:
+        at = time.perf_counter() - self._began
+        shown = (self._shown(came), self._shown(went), self._shown(note.encode()))
+        try:
+            self._to.send_nowait(Passed(at, *shown, self._lost, (len(came), len(went))))
+        except trio.WouldBlock:
+            self._lost += 1
+        else:
+            self._lost = 0
+
+    @property
+    def lost(self) -> int:
+        """How many were dropped since the last one that was told."""
+        return self._lost
+
+    def close(self, line: Mapping[str, Any] | None = None) -> None:
+        self.line = line
+        self._to.close()
+
+    def _shown(self, data: bytes) -> str:
+        """Credentials are looked for in all of it: cut first, half of one would pass."""
+        return self._redact(data)[:SHOWN].decode("utf-8", "replace")
+
+
+# Charts
+
+
+@attrs.define
+class Step:
+    """What began and ended in one step of a chart; ``first`` are seconds to the first byte."""
+
+    index: int
+    begun: int = 0
+    complete: int = 0
+    left: int = 0
+    failed: int = 0
+    first: list[float] = attrs.field(factory=list)
+
+    def point(self) -> list[Any]:
+        """As the page takes it, milliseconds for the percentiles."""
+        found = sorted(self.first)
+        middle, high = (round(found[int(len(found) * at)] * 1000, 1) if found else None for at in (0.5, 0.95))
+        return [self.index, self.begun, self.complete, self.left, self.failed, middle, high]
+
+
+class Timeline:
+    """The last five minutes."""
+
+    def __init__(self) -> None:
+        self._steps: deque[Step] = deque(maxlen=STEPS)
+
+    def begun(self) -> None:
+        self._now().begun += 1
+
+    def ended(self, line: Mapping[str, Any]) -> None:
+        step = self._now()
+        match line["ended"]:
+            case "complete":
+                step.complete += 1
+            case "client_disconnected":
+                step.left += 1
+            case _:
+                step.failed += 1
+        first = line.get("first_byte_ms")
+        if first is not None and len(step.first) < SAMPLES:
+            step.first.append(first / 1000)
+
+    def points(self, since: int = 0) -> list[list[Any]]:
+        """The steps from number ``since`` on in which something happened."""
+        least = max(since, current_step() - STEPS + 1)
+        return [step.point() for step in self._steps if step.index >= least]
+
+    def _now(self) -> Step:
+        index = current_step()
+        if not self._steps or self._steps[-1].index != index:
+            self._steps.append(Step(index))
+        return self._steps[-1]
+
+
+def current_step() -> int:
+    return int(time.monotonic() / STEP)
+
+
+# The board
+
+
+class Board:
+    """All that can be looked at in this process. An observer of the ledger; used from the trio thread only."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._open: dict[Record, Watched] = {}
+        self._taps: dict[int, list[Tap]] = {}
+        self._recent: deque[Line] = deque(maxlen=RECENT)
+        self._ended = 0
+        self._all = Timeline()
+        self._of: dict[str, Timeline] = {}
+        self._looked = -FRESH
+        self.alone = True  # no other worker serves the same sockets
+        self.viewers = 0
+
+    # The ledger's observer
+
+    def opened(self, record: Record) -> None:
+        self._open[record] = Watched(next(self._numbers), record)
+        self._all.begun()
+
+    def settled(self, record: Record, line: Mapping[str, Any]) -> None:
+        watched = self._open.pop(record, None)
+        if watched is None:  # it began before anybody watched
+            return
+        self._ended += 1
+        self._recent.append({"n": watched.number, "order": self._ended, **line})
+        self._all.ended(line)
+        if record.client is not None:
+            own = self._of.setdefault(record.client, Timeline())
+            own.begun()  # nobody knew whose it was when it began
+            own.ended(line)
+        for tap in self._taps.pop(watched.number, ()):
+            tap.close(line)
+
+    # The exchange
+
+    def stream(self, record: Record, passing: Passing) -> None:
+        """The exchange of ``record`` streams."""
+        if (watched := self._open.get(record)) is not None:
+            watched.passing = passing
+
+    # Viewers. ``client`` is whose exchanges they may see, ``None`` for all.
+
+    @property
+    def in_flight(self) -> int:
+        """How many exchanges of all clients."""
+        return len(self._open)
+
+    def rows(self, client: str | None) -> list[Row]:
+        """One for each exchange in flight as it was at the last look, the oldest first. The same object as before says
+        that nothing is different."""
+        found = [one for one in self._open.values() if client in (None, one.record.client)]
+        for one in found:
+            one.row = one.row or _row(one)  # it has begun since
+        return [one.row for one in found]
+
+    def recent(self, client: str | None, since: int = 0) -> list[Line]:
+        """The lines of the last that ended, in their order, those behind number ``since`` of that order."""
+        return [line for line in self._recent if line["order"] > since and client in (None, line.get("client"))]
+
+    def timeline(self, client: str | None) -> Timeline:
+        return self._all if client is None else self._of.get(client) or Timeline()
+
+    def tap(self, number: int, client: str | None) -> tuple[Tap, Callable[[], None]] | None:
+        """An ear on a stream in flight, and what takes it off again; ``None`` if there is no such stream to be seen."""
+        watched = next((one for one in self._open.values() if one.number == number), None)
+        if watched is None or watched.passing is None or client not in (None, watched.record.client):
+            return None
+        passing, tap = watched.passing, Tap(watched, watched.passing.redact)
+        listen(passing.relay, tap)
+        self._taps.setdefault(number, []).append(tap)
+
+        def off() -> None:
+            unlisten(passing.relay, tap)
+            tap.close()
+            if tap in (taps := self._taps.get(number, [])):
+                taps.remove(tap)
+                if not taps:
+                    del self._taps[number]
+
+        return tap, off
+
+    async def look(self) -> None:
+        """Bring the rows up to date, if they are not, and let the streams go on meanwhile."""
+        now = time.perf_counter()
+        if now < self._looked + FRESH:
+            return
+        seconds, self._looked = now - self._looked, now
+        for i, one in enumerate(tuple(self._open.values()), 1):
+            _measure(one, seconds)
+            row = _row(one)
+            if row != one.row:
+                one.row = row
+            if i % SLICE == 0:
+                await trio.lowlevel.checkpoint()
+
+
+def _measure(one: Watched, seconds: float) -> None:
+    if one.passing is None:
+        return
+    said = one.passing.relay.lane.seen.said
+    if one.row and seconds > 0:  # else it is unknown since when
+        newest = (said - one.said) / CHARACTERS_PER_TOKEN / seconds
+        one.rate += (newest - one.rate) * _RATE_WEIGHT
+        one.rate = one.rate if one.rate >= 0.05 else 0.0
+    one.said = said
+
+
+def _row(one: Watched) -> Row:
+    record = one.record
+    seen = None if one.passing is None else one.passing.relay.lane.seen
+    counted = seen.usage.output if seen is not None and seen.usage is not None else 0
+    return (
+        one.number, record.id, phase(one), record.client, record.api, record.asked and record.asked[:NAME],
+        record.target and record.target[:NAME], record.lane, record.stream, record.attempts,
+        None if record.first_byte is None else round(record.first_byte * 1000, 1),
+        max(counted, -(-one.said // CHARACTERS_PER_TOKEN)), round(one.rate, 1), record.dropped, record.began,
+    )  # fmt: skip
+
+
+def phase(one: Watched) -> str:
+    """``reading`` the request, ``waiting`` for the provider's first content, ``streaming``, held up by a ``slow
+    client``, or ``ending``."""
+    record, passing = one.record, one.passing
+    if not record.attempts:
+        return "reading" if record.status is None else "ending"
+    if passing is None:
+        return "waiting" if record.status is None else "ending"
+    seen = passing.relay.lane.seen
+    if seen.over:
+        return "ending"
+    if passing.into.statistics().tasks_waiting_send:
+        return "slow client"
+    return "streaming" if seen.committed else "waiting"
+
+
+def board_of(ledger: Ledger, wanted: bool, board: Board | None = None) -> Board | None:
+    """The board of the process if one is ``wanted``, by the configuration that holds from now on."""
+    if not wanted:
+        if board in ledger.observers:
+            ledger.observers.remove(board)
+        return None
+    if board is None:
+        board = Board()
+        ledger.observers.append(board)
+    return board
+
+
+# What a viewer is sent
+
+
+class View:
+    """One viewer's news: everything first, then what is different from what was told before. A viewer that is slow is
+    told less often, and never more at once than there is."""
+
+    def __init__(self, board: Board, client: str | None) -> None:
+        self._board = board
+        self._client = client
+        self._told: dict[int, Row] = {}
+        self._count = 0
+        self._order = 0  # of the last ended one that was told
+        self._step = 0  # the last that was told
+
+    def first(self) -> dict[str, Any]:
+        """All that there is."""
+        rows = self._rows()
+        self._told = {row[0]: row for row in rows}
+        return {
+            **self._common(), "client": self._client, "alone": self._board.alone, "step": STEP, "steps": STEPS,
+            "columns": (*COLUMNS, "age"), "streams": [_aged(row) for row in rows], **self._ended(),
+        }  # fmt: skip
+
+    def next(self) -> dict[str, Any]:
+        """What is different since the last."""
+        rows = self._rows()
+        told, self._told = self._told, {row[0]: row for row in rows}
+        return {
+            **self._common(),
+            "new": [_aged(row) for row in rows if row[0] not in told],
+            "changed": list(_changed(told, rows)),
+            "gone": [number for number in told if number not in self._told],
+            **self._ended(),
+        }
+
+    def _rows(self) -> list[Row]:
+        rows = self._board.rows(self._client)
+        self._count = len(rows)
+        return rows[:MOST_ROWS]
+
+    def _common(self) -> dict[str, Any]:
+        return {"in_flight": self._count, "now": current_step()}
+
+    def _ended(self) -> dict[str, Any]:
+        """Those that ended since, and the steps from the last that was told on, which may have grown."""
+        recent = self._board.recent(self._client, self._order)
+        points = self._board.timeline(self._client).points(self._step)
+        self._order = recent[-1]["order"] if recent else self._order
+        self._step = points[-1][0] if points else self._step
+        return {"recent": recent, "points": points}
+
+
+def _aged(row: Row) -> Row:
+    """The clocks of two machines differ: the age is told, and counted on by the page."""
+    return (*row[:-1], round(time.perf_counter() - row[-1], 2))
+
+
+def _changed(told: Mapping[int, Row], rows: list[Row]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The number of each row that is different, and its new values by their columns."""
+    for row in rows:
+        before = told.get(row[0])
+        if before is not None and before is not row:
+            yield row[0], {name: new for name, old, new in zip(COLUMNS, before, row, strict=False) if new != old}

@@ -1,0 +1,157 @@
+"""One HTTP/1.1 connection to a provider.
+
+httpcore2's own has a lock, a scope or a generator around every step, and takes each chunk of a body through h11's
+state machine: more than half the cost of a streamed event. Here h11 reads the head of an answer, and nothing else.
+"""
+
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
+
+import attrs
+import h11
+import httpcore2
+
+from gateway.serving.framing import Chunked, Framing, Sized, UntilClosed
+
+READ: Final = 64 * 1024  # bytes of one read
+MAX_HEAD: Final = 100 * 1024
+
+# What h11 must have seen before it reads an answer. Only its method matters, to which answers have a body.
+_ASKED = h11.Request(method="POST", target="/", headers=[("host", "-"), ("content-length", "0")])
+_ALL = h11.EndOfMessage()
+
+
+@attrs.frozen
+class Request:
+    """What goes to ``origin``, which is that of ``url``, ready to be written."""
+
+    origin: httpcore2.Origin
+    method: bytes
+    url: httpcore2.URL
+    headers: Sequence[tuple[bytes, bytes]]
+    body: bytes
+
+    def wire(self) -> bytes:
+        head = [b"%b: %b\r\n" % pair for pair in self.headers]
+        return b"".join([b"%b %b HTTP/1.1\r\n" % (self.method, self.url.target), *head, b"\r\n", self.body])
+
+
+@attrs.frozen(eq=False)
+class Answer:
+    """The head of an answer. Its ``body`` must be closed."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: "Readable"
+
+
+class Readable(Protocol):
+    """A body as it comes."""
+
+    async def read(self) -> bytes:
+        """The next piece, ``b""`` at the end. Raises httpcore2's errors."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give the connection back. It is closed unless it stands right behind a whole body. Cannot be cancelled."""
+        ...
+
+
+class Body:
+    """The body of an answer, ``Readable`` by one task at a time."""
+
+    def __init__(self, connection: "Connection", framing: Framing, first: bytes) -> None:
+        self.connection = connection
+        self._read = connection.stream.read
+        self._framing = framing
+        self._first = first
+        self._closed = False
+
+    async def read(self) -> bytes:
+        framing = self._framing
+        data, self._first = self._first, b""
+        while not framing.over:
+            if data or (data := await self._read(READ)):
+                try:
+                    piece = framing.feed(data)
+                except ValueError as error:
+                    raise httpcore2.RemoteProtocolError(error) from error
+                if piece:
+                    return piece
+                data = b""
+            else:
+                framing.close()
+                if not framing.over:
+                    raise httpcore2.RemoteProtocolError("the connection ended before the body did")
+        return b""
+
+    async def aclose(self) -> None:
+        if not self._closed:
+            self._closed = True
+            framing = self._framing
+            await self.connection.release(framing.over and not framing.extra and not self._first)
+
+
+class Connection:
+    """An open connection, which takes one request after the other. ``release(reusable)`` of its owner is called at the
+    end of each; a request that fails or is cancelled closes the connection and releases it, too."""
+
+    def __init__(
+        self,
+        origin: httpcore2.Origin,
+        stream: httpcore2.AsyncNetworkStream,
+        release: Callable[["Connection", bool], Awaitable[None]],
+    ) -> None:
+        self.origin = origin
+        self.stream = stream
+        self._release = release
+        self._reusable = False
+        self.place: object = None  # in the line of its owner
+
+    async def ask(self, request: Request) -> Answer:
+        """The answer to ``request``. Raises httpcore2's errors."""
+        try:
+            with contextlib.suppress(httpcore2.WriteError):  # the provider may have said why before it closed
+                await self.stream.write(request.wire())
+            wire = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
+            wire.send(_ASKED)
+            wire.send(_ALL)
+            head = await self._head(wire)
+        except BaseException:
+            await self.release(whole=False)
+            raise
+        self._reusable = wire.our_state is h11.DONE  # neither HTTP/1.0 nor `connection: close`
+        return Answer(head.status_code, tuple(head.headers), Body(self, _framing(head), wire.trailing_data[0]))
+
+    async def _head(self, wire: h11.Connection) -> h11.Response:
+        while True:
+            try:
+                event = wire.next_event()
+            except h11.RemoteProtocolError as error:
+                raise httpcore2.RemoteProtocolError(error) from error
+            if isinstance(event, h11.Response):
+                return event
+            if event is h11.NEED_DATA:
+                wire.receive_data(await self.stream.read(READ))
+
+    async def release(self, whole: bool) -> None:
+        """The answer has been read: ``whole``, so that the next can follow, or as far as anyone cared to."""
+        await self._release(self, whole and self._reusable)
+
+    @property
+    def readable(self) -> bool:
+        """Whether there is something to read. An idle connection of which that is true has been closed."""
+        return bool(self.stream.get_extra_info("is_readable"))
+
+
+def _framing(answer: h11.Response) -> Framing:
+    """RFC 9112, section 6.3. h11 has refused what contradicts itself."""
+    headers: dict[bytes, bytes] = dict(answer.headers)
+    if answer.status_code in (204, 304):
+        return Sized(0)
+    if b"transfer-encoding" in headers:
+        return Chunked()
+    if b"content-length" in headers:
+        return Sized(int(headers[b"content-length"]))
+    return UntilClosed()

@@ -1,0 +1,131 @@
+"""Connections to providers, one request on each at a time, kept for the next one."""
+
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+import httpcore2
+import trio
+
+from gateway.upstream.http11 import Answer, Connection, Request
+
+# Load balancers in front of providers drop idle connections after a minute or less.
+MAX_IDLE: Final = 64
+IDLE_SECONDS: Final = 30.0
+
+
+@attrs.frozen
+class PoolStats:
+    """Connections at this moment, and requests that wait for one. ``active`` includes those being made."""
+
+    connections: int = 0
+    idle: int = 0
+    active: int = 0
+    queued: int = 0
+
+
+class Pool:
+    """``most`` connections at once, idle ones included; who wants one more waits in line, ``patience`` seconds."""
+
+    def __init__(
+        self, backend: httpcore2.AsyncNetworkBackend, roots: ssl.SSLContext | None, most: int, patience: float
+    ) -> None:
+        self._backend = backend
+        self._roots = roots
+        self._most = most
+        self._patience = patience
+        self._places = trio.CapacityLimiter(most)  # of requests; each has its connection, or is making it
+        self._active: set[Connection] = set()
+        self._idle: deque[tuple[Connection, float]] = deque()  # and when it expires; the one used last is the last
+        if roots is not None:
+            roots.set_alpn_protocols(["http/1.1"])
+
+    async def ask(
+        self, request: Request, connect_timeout: float, connected: Callable[[], object] | None = None
+    ) -> Answer:
+        """The answer to ``request``; closing its body gives the connection back. ``connected()`` is called once there
+        is a connection, if one is made for it. Raises httpcore2's errors. Cancelled, it has left nothing open."""
+        place = object()
+        await self._line_up(place)
+        try:
+            kept = await self._kept(request.origin)
+            connection = kept or await self._made(request.origin, connect_timeout)
+        except BaseException:
+            self._places.release_on_behalf_of(place)
+            raise
+        connection.place = place
+        self._active.add(connection)
+        if kept is None and connected is not None:
+            connected()
+        return await connection.ask(request)
+
+    async def _line_up(self, place: object) -> None:
+        if self._places.available_tokens > 0 and not self._places.statistics().tasks_waiting:
+            self._places.acquire_on_behalf_of_nowait(place)
+            return
+        with trio.move_on_after(self._patience):
+            await self._places.acquire_on_behalf_of(place)
+            return
+        raise httpcore2.PoolTimeout("all connections are in use")
+
+    async def _kept(self, origin: httpcore2.Origin) -> Connection | None:
+        """The connection to ``origin`` that was used last and is still good."""
+        for entry in reversed(self._idle):
+            if entry[0].origin == origin:
+                break
+        else:
+            return None
+        self._idle.remove(entry)
+        connection, expires = entry
+        if time.monotonic() < expires and not connection.readable:
+            return connection
+        await _close(connection)
+        return await self._kept(origin)
+
+    async def _made(self, origin: httpcore2.Origin, timeout: float) -> Connection:
+        while self._idle and len(self._idle) + len(self._active) >= self._most:
+            await _close(self._idle.popleft()[0])
+        host = origin.host.decode("ascii")
+        stream = await self._backend.connect_tcp(host, origin.port, timeout)
+        if origin.scheme == b"https":
+            assert self._roots is not None
+            stream = await stream.start_tls(self._roots, host, timeout)
+        return Connection(origin, stream, self._release)
+
+    async def _release(self, connection: Connection, reusable: bool) -> None:
+        self._active.discard(connection)
+        self._places.release_on_behalf_of(connection.place)
+        if reusable:
+            now = time.monotonic()
+            self._idle.append((connection, now + IDLE_SECONDS))
+            while self._idle[0][1] < now or len(self._idle) > MAX_IDLE:
+                await _close(self._idle.popleft()[0])
+        else:
+            await _close(connection)
+
+    async def close_idle(self, origin: httpcore2.Origin) -> None:
+        """Close all connections to ``origin`` that are not in use."""
+        kept = [entry for entry in self._idle if entry[0].origin != origin]
+        closing = [connection for connection, _ in self._idle if connection.origin == origin]
+        self._idle = deque(kept)
+        for connection in closing:
+            await _close(connection)
+
+    async def aclose(self) -> None:
+        """Close every connection; answers that are still being read fail as cut."""
+        for connection in (*self._active, *(connection for connection, _ in self._idle)):
+            await _close(connection)
+        self._idle.clear()
+
+    def stats(self) -> PoolStats:
+        places = self._places.statistics()
+        idle = len(self._idle)
+        return PoolStats(places.borrowed_tokens + idle, idle, places.borrowed_tokens, places.tasks_waiting)
+
+
+async def _close(connection: Connection) -> None:
+    with trio.CancelScope(shield=True):
+        await connection.stream.aclose()
