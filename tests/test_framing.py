@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.serving.framing import MAX_LINE, Chunked, Framing, Sized, UntilClosed
+from gateway.upstream.framing import MAX_LINE, Chunked, Framing, Sized, UntilClosed
 
 PIECES = st.lists(st.binary(min_size=1, max_size=300), max_size=8)
 

@@ -23,8 +23,8 @@ from upstreams import PATHS, Script, render
 from gateway.app import create_app
 from gateway.config.loading import from_mapping
 from gateway.serving.server import Lifecycle
-from gateway.upstream.pool import PoolStats
 from gateway.upstream.client import Upstream
+from gateway.upstream.pool import PoolStats
 
 MARKED: contextvars.ContextVar[bool] = contextvars.ContextVar("marked")  # inherited by every task of an exchange
 STEPS = 2000  # no exchange takes as many; a sweep that gets here does not end

@@ -17,8 +17,8 @@ import trio
 import trio.testing
 from harness import PATIENCE, refusing_port
 
-from gateway.upstream.pool import PoolStats
 from gateway.upstream.client import Upstream, UpstreamError, UpstreamRequest
+from gateway.upstream.pool import PoolStats
 
 MIB = 1024 * 1024
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"

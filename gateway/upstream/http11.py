@@ -11,10 +11,12 @@ from typing import Final, Protocol
 import attrs
 import h11
 import httpcore2
+import trio
 
-from gateway.serving.framing import Chunked, Framing, Sized, UntilClosed
+from gateway.upstream.framing import Chunked, Framing, Sized, UntilClosed
 
 READ: Final = 64 * 1024  # bytes of one read
+CLOSE_SECONDS: Final = 5.0  # to close a connection that is of no more use
 MAX_HEAD: Final = 100 * 1024
 
 # What h11 must have seen before it reads an answer. Only its method matters, to which answers have a body.
@@ -119,7 +121,8 @@ class Connection:
             wire.send(_ALL)
             head = await self._head(wire)
         except BaseException:
-            await self.release(whole=False)
+            with trio.move_on_after(CLOSE_SECONDS, shield=True):
+                await self.release(whole=False)
             raise
         self._reusable = wire.our_state is h11.DONE  # neither HTTP/1.0 nor `connection: close`
         return Answer(head.status_code, tuple(head.headers), Body(self, _framing(head), wire.trailing_data[0]))
