@@ -12,6 +12,7 @@ from upstreams import PATHS, Script, Upstream, fake_upstream
 
 LIMIT = 100_000
 ASKED = b'{"model": "up", "max_tokens": 9, "messages": [{"role": "user", "content": "h\xc3\xa9llo"}]}'
+PACKED = gzip.compress(ASKED, mtime=0)  # the same in every process that collects the tests
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def test_a_body_just_within_the_limit_is_read(gateway, upstream):
     assert send(gateway, gzip.compress(plain), "gzip").status == 200
 
 
-@pytest.mark.parametrize("body", [b"", b"x", ASKED, gzip.compress(ASKED)[:-1], gzip.compress(ASKED) + b"x"])
+@pytest.mark.parametrize("body", [b"", b"x", ASKED, PACKED[:-1], PACKED + b"x"])
 def test_a_body_that_is_not_what_it_says_is_a_400(gateway, upstream, body):
     upstream.script()
     reply = send(gateway, body, "gzip")
