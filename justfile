@@ -24,6 +24,10 @@ state *ARGS:
 clients *ARGS:
     .venv/bin/python tests/clients/run.py {{ARGS}}
 
+# what a request and a stream cost, e.g. `just bench --growth`, `just bench --cases burst,paced`
+bench *ARGS:
+    .venv/bin/python bench/run.py {{ARGS}}
+
 # everything that has to be green
 ci:
     .ci/run

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Self
@@ -64,7 +65,7 @@ class Relay:
         self._keeping = keeping
         self._held: list[bytes] = []
         self._held_size = 0
-        self._ready: list[bytes] = []  # writes, the next one last
+        self._ready: deque[bytes] = deque()  # writes that the body is to make
         self._giving = False  # events have been given that the client has not taken yet
         self._waiting = False  # the body, for the pump, with nothing on the way to it
         self._write_now: Callable[[bytes], bool] | None = None
@@ -110,7 +111,7 @@ class Relay:
             if self._ended:
                 raise StopAsyncIteration
             await self._step()
-        return self._ready.pop()
+        return self._ready.popleft()
 
     async def forward(self, writes: trio.MemorySendChannel[bytes]) -> None:
         """All writes into a channel, for a stream that may go on without its reader. Never raises but for cancellation:
@@ -135,7 +136,7 @@ class Relay:
         if self.lane.seen.over:
             await self._linger()
             return
-        self._waiting = True
+        self._waiting = self._is_idle()  # else what is queued would be overtaken by what ``take`` writes
         try:
             data, failed = await receive_batch(self._chunks)
         except trio.EndOfChannel:
@@ -152,6 +153,11 @@ class Relay:
             out = await self._keeping.passing(out, self.lane.seen)
             self._settle()
         self._give(out)
+
+    def _is_idle(self) -> bool:
+        """Whether nothing is on the way from the pump."""
+        queue = self._chunks.statistics()
+        return not (queue.current_buffer_used or queue.tasks_waiting_send)
 
     def _translated(self, data: bytes, failed: Failed | None) -> bytes:
         out = self._guarded(partial(self.lane.feed, data)) if data else b""
@@ -196,7 +202,7 @@ class Relay:
         if len(data) <= WRITE:
             self._ready.append(data)
         else:
-            self._ready += [data[start : start + WRITE] for start in range(0, len(data), WRITE)][::-1]
+            self._ready.extend(data[start : start + WRITE] for start in range(0, len(data), WRITE))
         self.heartbeat.sent()
 
     def _taken(self) -> None:

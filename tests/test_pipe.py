@@ -387,6 +387,16 @@ async def test_what_was_counted_is_kept_when_the_client_leaves():
     assert stream.record.usage.prompt == 11
 
 
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("turns", range(4))
+async def test_events_keep_their_order_whoever_writes_them(turns):
+    """The pump and the body take turns, each with some of what is on the way."""
+    events = [content(10).replace(b"x", b"%d," % number) for number in range(300)]
+    steps = [step for event in events for step in (event, *[0.0] * turns)]
+    _, writes = await relayed(OPENING, FIRST, *steps, *REST)
+    assert b"".join(data for _, data in writes) == OPENING + FIRST + b"".join(events) + b"".join(REST)
+
+
 # Memory
 
 
