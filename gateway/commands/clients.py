@@ -295,9 +295,7 @@ console.log(answer.choices[0].message.content);
 {import_os}from anthropic import Anthropic
 
 client = Anthropic(base_url="{root}", api_key={python_key})
-answer = client.messages.create(
-    model="{model}", max_tokens=1000, messages=[{"role": "user", "content": "Hello"}]
-)
+answer = client.messages.create(model="{model}", max_tokens=1000, messages=[{"role": "user", "content": "Hello"}])
 print(answer.content[0].text)
 """,
         then=("trigate connect anthropic-python -- python app.py",), notes=(_PYTHON_NOTE,),
