@@ -23,6 +23,9 @@ from streams.pipe import Watch
 if TYPE_CHECKING:
     from gateway.observing.recording import Recording
 
+NO_SUCH_PATH = (404, 405, 501)
+"""How a server says that it does not do what is asked for below its API: counting tokens, compacting."""
+
 ERROR_BODY = 2**20  # bytes of an upstream's error response that are read
 
 

@@ -6,6 +6,7 @@ import attrs
 import msgspec
 from quart import Response
 
+from gateway.calling import NO_SUCH_PATH
 from gateway.exchange import JSON_HEADERS, Exchange
 from gateway.incoming import Incoming
 from gateway.outgoing import translated
@@ -15,7 +16,6 @@ from providers.responses.ids import own_id
 from streams.errors import GatewayError
 
 CONTINUES = ("previous_response_id", "conversation")
-UNKNOWN = (404, 405, 501)  # how a server says that it has no such path
 
 
 async def compact(exchange: Exchange, body: bytes) -> Response:
@@ -36,7 +36,7 @@ async def _native(exchange: Exchange, incoming: Incoming, target: Target) -> Res
     try:
         response, body = await calling.fetch("/compact")
     except GatewayError as error:
-        if error.failed.status in UNKNOWN and not _refers(incoming):
+        if error.failed.status in NO_SUCH_PATH and not _refers(incoming):
             return None
         raise
     calling.hear(response)

@@ -8,6 +8,7 @@ import attrs
 import msgspec
 from quart import Response
 
+from gateway.calling import NO_SUCH_PATH
 from gateway.exchange import JSON_HEADERS, Exchange
 from gateway.incoming import Incoming, decoded
 from gateway.outgoing import Prepared, translated
@@ -15,11 +16,10 @@ from gateway.routing import Target
 from providers.call import Call
 from providers.codec import Outgoing
 from providers.messages import read_count_request, write_count_request
+from providers.responses import count_body
 from providers.tokens import estimate
 from streams.errors import GatewayError
 from streams.events import Api
-
-NO_COUNT = (404, 405, 501)  # how a server says that it does not count tokens
 
 _COUNTED = (
     "model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "reasoning", "text", "truncation",
@@ -31,7 +31,10 @@ _CALLS: Mapping[Api, Callable[[Incoming], Call]] = {
     "messages": lambda incoming: read_count_request(decoded(incoming)),
     "responses": lambda incoming: incoming.call,
 }
-_MARKS: Mapping[Api, Mapping[str, str]] = {"messages": {}, "responses": {"object": "response.input_tokens"}}
+_ANSWERS: Mapping[Api, Callable[[int], Mapping[str, Any]]] = {
+    "messages": lambda tokens: {"input_tokens": tokens},
+    "responses": count_body,
+}
 
 
 async def count(exchange: Exchange, body: bytes) -> Response:
@@ -46,7 +49,7 @@ async def count(exchange: Exchange, body: bytes) -> Response:
         return exchange.refuse(error.failed)
     exchange.record.whole = True
     headers = JSON_HEADERS if tokens is not None else (*JSON_HEADERS, ("x-trigate-estimated", "1"))
-    answer = {**_MARKS[incoming.api], "input_tokens": estimate(call) if tokens is None else tokens}
+    answer = _ANSWERS[incoming.api](estimate(call) if tokens is None else tokens)
     return exchange.respond(msgspec.json.encode(answer), 200, headers)
 
 
@@ -66,7 +69,7 @@ async def _counted(exchange: Exchange, incoming: Incoming, target: Target, call:
     try:
         _, body = await calling.fetch(_PATHS[target.api])
     except GatewayError as error:
-        if error.failed.status in NO_COUNT:
+        if error.failed.status in NO_SUCH_PATH:
             return None
         raise
     return _tokens(body)
