@@ -10,7 +10,7 @@ test *ARGS:
 
 # lint and types
 lint:
-    .venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/flake8-async --disable=ASYNC9,ASYNC109,ASYNC114,ASYNC124 $(git ls-files "*.py") && .venv/bin/mypy
+    .ci/lint
 
 # mixed clients against faulty providers, a thousand paced streams, then signals in their midst, e.g. `just soak --seconds 600`
 soak *ARGS:
