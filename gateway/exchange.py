@@ -234,7 +234,7 @@ class Exchange:
             calling.hear(response)
 
         def start(nursery: trio.Nursery) -> None:
-            nursery.start_soon(relay.heartbeat.run)
+            nursery.start_soon(relay.run)
             nursery.start_soon(self._pump, calling, into, opened, relay.take)
 
         body = self._body(calling.target, relay, start)
@@ -244,10 +244,10 @@ class Exchange:
         return self.respond(body, 200, (*STREAM_HEADERS, *calling.passed, *self._headers))
 
     def _body(self, target: Target, relay: Relay, start: Callable[[trio.Nursery], None]) -> ChannelBody | IteratedBody:
-        """What the client reads: the relay itself, or a channel where the stream is more than what the client reads of
-        it, because it is kept or goes on without the client. Its tasks are started."""
+        """What the client reads: the relay itself, or a channel where the stream goes on without the client. Its tasks
+        are started."""
         nursery = self._scope.nursery
-        if self._keeping is None and not self._finishes(target):
+        if not self._finishes(target):
             start(nursery)
             return IteratedBody(relay, relay.attach)
         to_client, writes = trio.open_memory_channel[bytes](WRITES_QUEUED)
@@ -256,10 +256,7 @@ class Exchange:
             start(nursery)
             nursery.start_soon(relay.forward, to_client)
 
-        if self._finishes(target):
-            nursery.start_soon(self._finish, target, relay, start_apart, writes.clone())
-        else:
-            start_apart(nursery)
+        nursery.start_soon(self._finish, target, relay, start_apart, writes.clone())
         return ChannelBody(writes)
 
     async def _pump(

@@ -38,7 +38,7 @@ def too_large(limit: int) -> Failed:
 class Seen:
     """What a stream has said so far, the same for both lanes."""
 
-    __slots__ = ("begin", "committed", "end", "failed", "said", "usage")
+    __slots__ = ("begin", "committed", "end", "failed", "over", "said", "usage")
 
     def __init__(self) -> None:
         self.begin = Begin()
@@ -47,6 +47,7 @@ class Seen:
         self.usage: Usage | None = None
         self.end: End | None = None
         self.failed: Failed | None = None
+        self.over = False  # it has ended, well or not
 
     def see(self, event: Event) -> None:
         if isinstance(event, _SAID):
@@ -54,21 +55,17 @@ class Seen:
         if isinstance(event, CONTENT):
             self.committed = True
             if isinstance(event, End):
-                self.end = event
+                self.end, self.over = event, True
         elif isinstance(event, Usage):
             self.usage = event
         elif isinstance(event, Begin):
             self.begin = event
         elif isinstance(event, Failed):
-            self.failed = event
+            self.failed, self.over = event, True
 
     def take_back(self, failed: Failed) -> None:
         """The answer is whole, but the client cannot be told so."""
         self.end, self.failed = None, failed
-
-    @property
-    def over(self) -> bool:
-        return self.end is not None or self.failed is not None
 
 
 class Lane(Protocol):
@@ -125,15 +122,17 @@ class HubLane:
         return b"" if self.seen.over else self._writer.ping()
 
     def _take(self, raw: bytes) -> bytes:
-        parsed = sse.parse(raw)
-        return b"" if parsed is None else b"".join(map(self._write, self._reader.take(*parsed)))
+        if (parsed := sse.parse(raw)) is None:
+            return b""
+        events = self._reader.take(*parsed)
+        return self._write(events[0]) if len(events) == 1 else b"".join(map(self._write, events))
 
     def _write(self, event: Event) -> bytes:
         if self.seen.over:
             return b""
         if isinstance(event, Failed):
             event = self._told(event)
-        data = self._writer.send(restored(event, self._names))
+        data = self._writer.send(restored(event, self._names) if self._names else event)
         self.seen.see(event)
         if self.seen.said > self._most and not self.seen.over:
             return data + self._write(too_large(int(self._most)))

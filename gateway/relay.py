@@ -56,7 +56,7 @@ class Relay:
         check: Callable[[bytes], None] | None = None,
         keeping: Keeping | None = None,
     ) -> None:
-        """``into`` and ``chunks`` are the two ends of the pump's channel. Somebody has to run ``heartbeat``."""
+        """``into`` and ``chunks`` are the two ends of the pump's channel. Somebody has to ``run`` it, too."""
         self.lane = lane
         self._into = into
         self._chunks = chunks
@@ -69,11 +69,30 @@ class Relay:
         self._giving = False  # events have been given that the client has not taken yet
         self._waiting = False  # the body, for the pump, with nothing on the way to it
         self._write_now: Callable[[bytes], bool] | None = None
+        self._unkept: bytes | None = None  # events that go when the turn has been kept
         self._grace: float | None = None
         self._ended = False
         self.heartbeat = Heartbeat(keep_alive, partial(_wake, into))
         self.opened = trio.Event()
         self.refused: Failed | None = None
+
+    async def run(self) -> None:
+        """Keep-alives, until cancelled. Then a turn that is kept is kept as far as it came, if it has not ended. Raises
+        nothing of its own."""
+        try:
+            await self.heartbeat.run()
+        except trio.Cancelled:
+            if self._keeping is not None:
+                with trio.move_on_after(2 * STORE_SECONDS, shield=True):  # it is bounded itself
+                    await self._break_off(self._keeping)
+            raise
+
+    async def _break_off(self, keeping: Keeping) -> None:
+        if (data := self._unkept) is not None:
+            self._unkept = None
+            await keeping.keep(data, self.lane.seen)
+        elif not self.lane.seen.over:
+            await keeping.broken_off()
 
     async def open(self) -> None:
         """Until the stream is ``opened``, or ``refused``."""
@@ -90,13 +109,11 @@ class Relay:
         if not self._waiting or self._write_now is None:
             self._waiting = False
             return False
-        out = self._translated(data, None)
-        self._settle()
-        self._give(out)
+        self._pass(self._translated(data, None))
         if len(self._ready) == 1 and not self.lane.seen.over and self._write_now(self._ready[0]):
             self._ready.clear()
             self._taken()
-        elif self._ready or self.lane.seen.over:
+        elif self._ready or self._unkept is not None or self.lane.seen.over:
             self._waiting = False
             _wake(self._into)
         return True
@@ -116,23 +133,18 @@ class Relay:
     async def forward(self, writes: trio.MemorySendChannel[bytes]) -> None:
         """All writes into a channel, for a stream that may go on without its reader. Never raises but for cancellation:
         its nursery is the request's."""
-        try:
-            with writes:
-                async for data in self:
-                    await writes.send(data)
-        except trio.BrokenResourceError:  # the response body has been closed: the client is gone
-            await self._break_off()
-        except trio.Cancelled:
-            with trio.move_on_after(2 * STORE_SECONDS, shield=True):  # it is bounded itself
-                await self._break_off()
-            raise
-
-    async def _break_off(self) -> None:
-        if self._keeping is not None and not self.lane.seen.over:
-            await self._keeping.broken_off()
+        with contextlib.suppress(trio.BrokenResourceError), writes:  # the response body is closed: the client is gone
+            async for data in self:
+                await writes.send(data)
 
     async def _step(self) -> None:
-        """Wait for the pump, and translate what it has sent."""
+        """Keep what is to be kept, or wait for the pump and translate what it has sent."""
+        if self._unkept is not None and self._keeping is not None:
+            data, self._unkept = self._unkept, None
+            out = await self._keeping.keep(data, self.lane.seen)
+            self._settle()
+            self._give(out)
+            return
         if self.lane.seen.over:
             await self._linger()
             return
@@ -140,19 +152,22 @@ class Relay:
         try:
             data, failed = await receive_batch(self._chunks)
         except trio.EndOfChannel:
-            out = self._guarded(self.lane.end)
+            self._pass(self._guarded(self.lane.end))
         else:
-            if not data and failed is None:
+            if data or failed is not None:
+                self._pass(self._translated(data, failed))
+            else:
                 self._woken()
-                return
-            out = self._translated(data, failed)
         finally:
             self._waiting = False
+
+    def _pass(self, data: bytes) -> None:
+        """Whole events on their way: to the client, or to be kept first."""
         self._settle()
-        if self._keeping is not None:
-            out = await self._keeping.passing(out, self.lane.seen)
-            self._settle()
-        self._give(out)
+        if self._keeping is None or self._keeping.passes(data, self.lane.seen):
+            self._give(data)
+        else:
+            self._unkept = data
 
     def _is_idle(self) -> bool:
         """Whether nothing is on the way from the pump."""

@@ -44,7 +44,7 @@ def shortened(call: Call) -> tuple[Call, Mapping[str, str]]:
 
 def restored(event: Event, names: Mapping[str, str]) -> Event:
     """``event`` with the client's own name of a tool."""
-    if names and isinstance(event, ToolBegin) and event.name in names:
+    if isinstance(event, ToolBegin) and event.name in names:
         return attrs.evolve(event, name=names[event.name])
     return event
 

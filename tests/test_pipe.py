@@ -265,7 +265,7 @@ class Stream:
         watch = Watch(self._timeouts)
         take = self.relay.take
         nursery.start_soon(pump, self.upstream.connect, self.upstream.opened.append, self._into, watch, take)
-        nursery.start_soon(self.relay.heartbeat.run)
+        nursery.start_soon(self.relay.run)
         if self.way == "apart":
             nursery.start_soon(self.relay.forward, self._to_client)
 

@@ -11,6 +11,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from messages_told import accumulated, frames
+from turns import passing
 from upstreams import Script, ToolCall, render
 
 from gateway.config.loading import from_mapping
@@ -139,8 +140,9 @@ def kept_by(turn: Recalled) -> Keeping:
 async def stream(turn: Recalled, script: Script, api: str = "chat", at_once: bool = False) -> Told:
     lane, keeping = lane_for(turn, api), kept_by(turn)
     pieces = render(script, api, {"stream": True, "model": "up"}).pieces
-    out = [await keeping.passing(lane.feed(piece), lane.seen) for piece in ([b"".join(pieces)] if at_once else pieces)]
-    out.append(await keeping.passing(lane.end(), lane.seen))
+    sent = [b"".join(pieces)] if at_once else pieces
+    out = [await passing(keeping, lane.feed(piece), lane.seen) for piece in sent]
+    out.append(await passing(keeping, lane.end(), lane.seen))
     return Told(b"".join(out), next(data for data in reversed(out) if data), lane.seen)
 
 
@@ -401,7 +403,7 @@ async def test_the_turn_is_there_before_the_client_knows_that_it_is_whole():
     id = keeping.reply(REPLY).id
     for piece in render(FULL, "chat", {"stream": True, "model": "up"}).pieces:
         assert (await store.get("me", id) is not None) == lane.seen.over
-        data = await keeping.passing(lane.feed(piece), lane.seen)
+        data = await passing(keeping, lane.feed(piece), lane.seen)
         assert (await store.get("me", id) is not None) == lane.seen.over
         assert lane.seen.over or b"message_delta" not in data
     assert lane.seen.over
@@ -413,8 +415,8 @@ async def test_a_provider_that_answers_whole_is_heard_once():
     turn = await recalled(store, asked(HELLO))
     lane_for(turn).feed(b"")
     lane = lane_for(turn, whole=True)
-    out = await kept_by(turn).passing(lane.feed(TEXT_BODY), lane.seen)
-    out += await kept_by(turn).passing(lane.end(), lane.seen)
+    out = await passing(kept_by(turn), lane.feed(TEXT_BODY), lane.seen)
+    out += await passing(kept_by(turn), lane.end(), lane.seen)
     found = await recalled(store, asked(HELLO, thread=behind(accumulated(out).id)))
     assert conversation(found)[1]["content"] == [{"type": "text", "text": "done"}]
 
@@ -425,12 +427,12 @@ async def test_a_turn_that_broke_off_is_not_kept(how):
     turn = await recalled(store, asked(HELLO))
     lane, keeping = lane_for(turn), kept_by(turn)
     pieces = render(Script(text="one two three"), "chat", {"stream": True, "model": "up"}).pieces
-    out = b"".join([await keeping.passing(lane.feed(piece), lane.seen) for piece in pieces[:3]])
+    out = b"".join([await passing(keeping, lane.feed(piece), lane.seen) for piece in pieces[:3]])
     assert b"text_delta" in out
     if how == "client":
         await keeping.broken_off()
     else:
-        await keeping.passing(lane.end(Failed("upstream", "the connection broke")), lane.seen)
+        await passing(keeping, lane.end(Failed("upstream", "the connection broke")), lane.seen)
     failed = await refusal(store, asked(HELLO, thread=behind(frames(out)[0][1]["message"]["id"])))
     assert failed.details == {"error_code": "thread_not_found"}
 

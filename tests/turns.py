@@ -7,14 +7,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from calls import SSE, chunks, said
 from harness import Gateway, Listening, Reply, Wire, eventually, post, provider
 from upstreams import Upstream
 
+from gateway.lanes import Seen
+from gateway.turns.keeping import Keeping
 from providers.grammar import judge
 from streams.sse import COMMENT_PING
 
 APIS = ("chat", "messages", "responses")
+
+each_api = pytest.mark.parametrize("api", APIS)
+both_ways = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+
+
+async def passing(keeping: Keeping, data: bytes, seen: Seen) -> bytes:
+    """What goes to the client for ``data``, once it has been kept if it has to be."""
+    return data if keeping.passes(data, seen) else await keeping.keep(data, seen)
 
 
 def entries(upstream: Upstream, by_hand: Listening | None = None, **more: Any) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from quart import Response
 
 from gateway.errors import MISTAKE
 from gateway.ledger import Ledger, Record
-from gateway.serving.scope import ChannelBody, Scope
+from gateway.serving.scope import ChannelBody, IteratedBody, Scope
 from gateway.state.bodies import StoredHead, StoredTurn, head_body, head_id, read_head, read_turn, turn_body
 from gateway.state.store import Changed, Node, Store, Unavailable
 from gateway.turns.keeping import patience
@@ -146,7 +146,7 @@ class Background:
 
     async def _read(self, live: Live, response: Response) -> None:
         """In the client's place."""
-        if isinstance(response.response, ChannelBody):
+        if isinstance(response.response, IteratedBody):
             async with response.response as body:
                 async for data in body:
                     live.add(data)

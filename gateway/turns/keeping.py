@@ -69,9 +69,14 @@ class Keeping(Protocol):
         """The stream's ``writer``, or one that reads along."""
         ...
 
-    async def passing(self, data: bytes, seen: Seen) -> bytes:
-        """Whole events on their way to the client, every one in turn; ``seen`` tells whether they are the last. Then
-        the turn is kept before they go, and where that fails and matters other events go in their place."""
+    def passes(self, data: bytes, seen: Seen) -> bool:
+        """Whole events on their way to the client, every one in turn; ``seen`` tells whether they are the last. False:
+        they do not go before ``keep`` has been called with them."""
+        ...
+
+    async def keep(self, data: bytes, seen: Seen) -> bytes:
+        """Keep the turn. What goes to the client then: ``data``, or where that fails and matters other events in its
+        place."""
         ...
 
     async def broken_off(self) -> None:

@@ -20,12 +20,11 @@ from providers.responses.ids import own_id
 from providers.responses.kept import EventLog, after, stored_input
 from streams import sse
 from streams.errors import GatewayError
-from streams.events import Begin, Event, Failed
+from streams.events import Begin, Failed
 from streams.fold import Answer
 
 if TYPE_CHECKING:
     from providers.responses import TurnWriter
-    from providers.responses.writer import Interruption
 
 log = logging.getLogger("trigate")
 
@@ -49,7 +48,7 @@ class KeptTurn:
         self._parent = parent
         self._input = input
         self._log = EventLog()
-        self._writer: _Noting | None = None
+        self._writer: TurnWriter | None = None
         self._told = wish.background  # the client knows the id
         self.kept = False
         """It is stored as it ended."""
@@ -70,16 +69,19 @@ class KeptTurn:
         return attrs.evolve(reply, id=self.id, state=state)
 
     def writer(self, writer: Writer) -> Writer:
-        self._writer = _Noting(cast("TurnWriter", writer))  # the codec of this API has no other
+        self._writer = cast("TurnWriter", writer)  # the codec of this API has no other
         return self._writer
 
-    async def passing(self, data: bytes, seen: Seen) -> bytes:
+    def passes(self, data: bytes, seen: Seen) -> bool:
         self._told = self._told or seen.committed
         if self._store is None:
-            return data
+            return True
         self._log.add(data)
-        if not (seen.over and self._told) or self._writer is None or self._writer.response is None:
-            return data
+        return not (seen.over and self._told) or self._writer is None or self._writer.response is None
+
+    async def keep(self, data: bytes, seen: Seen) -> bytes:
+        assert self._writer is not None, "it has said that there is something to be kept"
+        assert self._writer.response is not None, "the answer is over"
         try:
             await self._keep(self._writer.left or self._writer.response, self._log.close())
         except GatewayError as error:
@@ -160,29 +162,6 @@ class KeptTurn:
         return last_event("responses", failed, begin, event["sequence_number"])
 
 
-class _Noting:
-    """A writer, and what there was of the answer when it failed: its last event tells whole items alone."""
-
-    def __init__(self, writer: "TurnWriter") -> None:
-        self._writer = writer
-        self.left: Object | None = None
-
-    @property
-    def response(self) -> Object | None:
-        return self._writer.response
-
-    def send(self, event: Event) -> bytes:
-        if isinstance(event, Failed) and self._writer.response is None:
-            self.left = self._writer.interrupted("failed", event)
-        return self._writer.send(event)
-
-    def ping(self) -> bytes:
-        return self._writer.ping()
-
-    def interrupted(self, status: "Interruption") -> Object:
-        return self._writer.interrupted(status)
-
-
 def _cancelled(response: Object, number: int) -> bytes:
     """The end of a stream that was not told to its end: the API has no event for an answer that was cancelled."""
     error = {"code": "server_error", "message": "the response was cancelled"}
@@ -222,10 +201,12 @@ class ForeignTurn:
     def writer(self, writer: Writer) -> Writer:
         return writer
 
-    async def passing(self, data: bytes, seen: Seen) -> bytes:
-        if seen.committed and (seen.over or self._in_background) and not self._noted:
-            self._noted = True
-            await self.note(seen.begin.id)
+    def passes(self, data: bytes, seen: Seen) -> bool:
+        return self._noted or not (seen.committed and (seen.over or self._in_background))
+
+    async def keep(self, data: bytes, seen: Seen) -> bytes:
+        self._noted = True
+        await self.note(seen.begin.id)
         return data
 
     async def broken_off(self) -> None:

@@ -167,10 +167,13 @@ class ThreadTurn:
         self._heard = Fold()
         return _Hearing(writer, self._heard)
 
-    async def passing(self, data: bytes, seen: Seen) -> bytes:
+    def passes(self, data: bytes, seen: Seen) -> bool:
         if seen.end is None or self._over:
             self._told = seen.committed
-            return data
+            return True
+        return False
+
+    async def keep(self, data: bytes, seen: Seen) -> bytes:
         self._over = True
         try:
             await self._keep(self._heard.blocks())

@@ -1,6 +1,7 @@
 """Where the body of an HTTP/1.1 answer ends (RFC 9112, section 6.3). Pure: bytes in, the body's bytes out."""
 
 import re
+from functools import lru_cache
 from typing import Final, Protocol
 
 MAX_LINE: Final = 16 * 1024  # bytes of a chunk's first line, and of all trailers
@@ -118,6 +119,7 @@ class Chunked:
         self.over, self.extra = True, len(data) > end + 4
 
 
+@lru_cache(maxsize=1024)  # a stream's events are mostly of a few sizes
 def _length(line: bytes) -> int:
     found = _SIZE.fullmatch(line)
     if found is None:

@@ -166,7 +166,7 @@ class ChatReader:
             chunk = _decode(data)
         except _NOT_JSON:
             return self._malformed(event, data)
-        if chunk.failure or event == "error":
+        if event == "error" or chunk.failure:
             return self._fail(read_event_failure(msgspec.json.decode(data)))
         return self._read(chunk, data)
 
@@ -188,7 +188,8 @@ class ChatReader:
             self._count(chunk.usage)
         for choice in chunk.choices or ():
             if choice.index in (0, None):
-                self._begin(chunk, out)
+                if not self._begun:
+                    self._begin(chunk, out)
                 self._choice(choice, out)
         if self._finish and self._finish.lower() in FAILURES:
             message = f"the provider could not finish its answer: {self._finish}"
@@ -197,10 +198,9 @@ class ChatReader:
 
     def _begin(self, chunk: _Chunk, out: list[Event]) -> None:
         """``Begin`` from the first chunk with a choice: Azure's preamble has neither id nor model."""
-        if not self._begun:
-            self._begun = True
-            created = chunk.created if type(chunk.created) is int else None
-            out.append(Begin(text_of(chunk.id), text_of(chunk.model), created))
+        self._begun = True
+        created = chunk.created if type(chunk.created) is int else None
+        out.append(Begin(text_of(chunk.id), text_of(chunk.model), created))
 
     def _choice(self, choice: _Choice, out: list[Event]) -> None:
         delta = choice.delta

@@ -66,6 +66,7 @@ class CompactionWriter:
         self._usage: Usage | None = None
         self._begun = False
         self.response: Object | None = None
+        self.left: Object | None = None
 
     def ping(self) -> bytes:
         return sse.COMMENT_PING
@@ -85,6 +86,7 @@ class CompactionWriter:
             case End():
                 return data + self._end(event)
             case Failed():
+                self.left = self.interrupted("failed", event)
                 return data + self._fail(event)
         return data
 

@@ -61,6 +61,12 @@ class TurnWriter(Writer, Protocol):
         ``msgspec.json.encode`` (members that repeat the request are encoded already) and not to be changed."""
         ...
 
+    @property
+    def left(self) -> Object | None:
+        """What there was of the answer when it failed, as ``interrupted`` tells it: the terminal event tells whole
+        items alone. ``None`` for one that has not failed."""
+        ...
+
     def interrupted(self, status: Interruption, error: Failed | None = None) -> Object:
         """The response object if the stream ends here. It holds the items that are finished, and those that are open
         as far as they came, with status ``incomplete``; a call whose input is not whole, which nobody could answer, is
@@ -267,11 +273,14 @@ class ResponsesWriter:
         self._usage: Usage | None = None
         self._begun = False
         self.response: Object | None = None
+        self.left: Object | None = None
 
     def ping(self) -> bytes:
         return sse.COMMENT_PING
 
     def send(self, event: Event) -> bytes:
+        if type(event) is Text and event.block in self._open and not event.logprobs:  # by far the most frequent
+            return self._open[event.block].write(event.text)
         if self.response is not None:
             return b""
         return self._told(event) if self._begun else self._begin() + self._told(event)
@@ -391,12 +400,15 @@ class ResponsesWriter:
 
     def _end(self, event: End) -> bytes:
         data = b"".join(item.close() for item in self._open.values())
+        self._open.clear()
         status, _ = outcome(event)
         data += self._close_message(status)
         self.response = self._head.ended(event, self._out.output(), self._usage)
         return data + self._out.end(self.response)
 
     def _fail(self, event: Failed) -> bytes:
+        self.left = self.interrupted("failed", event)
+        self._open.clear()
         self.response = self._head.failed(event, self._out.output(), self._usage)
         return self._out.end(self.response)
 
