@@ -13,7 +13,7 @@ from quart_trio import QuartTrio
 
 from gateway.app import create_app
 from gateway.config.loading import discover, load
-from gateway.serving.connections import install
+from gateway.serving.install import install
 from gateway.state.opening import open_store
 
 log = logging.getLogger("trigate.asgi")

@@ -164,7 +164,9 @@ class Relay:
     def _pass(self, data: bytes) -> None:
         """Whole events on their way: to the client, or to be kept first."""
         self._settle()
-        if self._keeping is None or self._keeping.passes(data, self.lane.seen):
+        if self._unkept is not None:  # behind what waits
+            self._unkept += data
+        elif self._keeping is None or self._keeping.passes(data, self.lane.seen):
             self._give(data)
         else:
             self._unkept = data

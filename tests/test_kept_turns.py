@@ -6,14 +6,24 @@ from typing import Any
 
 import msgspec
 import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
 
+from gateway.lanes import HubLane
+from gateway.ledger import Record
+from gateway.relay import Relay
 from gateway.state.bodies import head_id, read_head, read_turn
 from gateway.state.memory import MemoryStore
 from gateway.turns.keeping import Wish
 from gateway.turns.kept import LARGE, KeptTurn
+from providers.apis import CODECS
+from providers.codec import Reply
 from providers.responses.kept import EventLog, after
-from streams.events import Begin, End, Usage
+from providers.seal import Issuer
+from streams.events import Begin, End, Failed, Usage
 from streams.fold import Answer
+from streams.pipe import PIECES_QUEUED
+from tests.test_lanes import SCRIPTS, events_of
 
 SAID = [{"type": "message", "id": "msg_1", "role": "assistant", "content": [{"type": "output_text", "text": "yes"}]}]
 LONG = "x" * (LARGE + 1)
@@ -95,3 +105,78 @@ async def test_the_log_of_a_large_turn_is_kept_byte_for_byte():
     events = [b'event: a\ndata: {"sequence_number":%d,"t":"%b"}\n\n' % (i, b"y" * 50_000) for i in range(20)]
     nodes, _ = await kept(MemoryStore(100, 2**30), LONG).nodes(response(), log_of(*events))
     assert after(read_head(nodes[1].body).log) == b"".join(events)
+
+
+# On its way to the client
+
+
+class Talk:
+    """A turn that is kept, between a provider that speaks Chat and a client that takes every write at once."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore(60, 2**20)
+        self.turn = kept(self.store, "hi")
+        call = CODECS["responses"].read_request({"model": "m", "input": "hi"})
+        writer = self.turn.writer(CODECS["responses"].writer(self.turn.reply(Reply(call, Issuer("p", ""), 1))))
+        self.into, chunks = trio.open_memory_channel[bytes | Failed](PIECES_QUEUED)
+        lane = HubLane(CODECS["chat"].reader(), writer, lambda failed: failed, 2**20)
+        self.relay = Relay(lane, self.into, chunks, Record("id", "responses"), 15.0, keeping=self.turn)
+        self.got: list[bytes] = []
+
+    async def begin(self, nursery: trio.Nursery) -> None:
+        """Up to where the body waits for more than the answer's first content."""
+        nursery.start_soon(self.relay.run)
+        await self.into.send(BEGUN)
+        await self.relay.open()
+        self.relay.attach(lambda data: not self.got.append(data))
+        nursery.start_soon(self._read)
+        await wait_all_tasks_blocked()
+        assert b"output_text.delta" in b"".join(self.got)
+
+    async def _read(self) -> None:
+        async for data in self.relay:
+            self.got.append(data)
+
+    async def stored(self) -> str | None:
+        node = await self.store.get("alice", self.turn.id)
+        return None if node is None else read_turn(node.body).status
+
+
+EVENTS = events_of("chat", SCRIPTS["text"])
+BEGUN, REST = b"".join(EVENTS[:2]), b"".join(EVENTS[2:])
+
+
+@pytest.mark.parametrize("behind", [b": more\n\n", b'data: {"choices":[]}\n\n'])
+async def test_what_comes_behind_the_end_does_not_take_its_place(behind):
+    talk = Talk()
+    async with trio.open_nursery() as nursery:
+        await talk.begin(nursery)
+        assert talk.relay.take(REST)
+        assert b"response.completed" not in b"".join(talk.got)  # it is to be kept first
+        assert not talk.relay.take(behind)
+        talk.into.send_nowait(behind)
+        await wait_all_tasks_blocked()
+        assert b"response.completed" in b"".join(talk.got)
+        nursery.cancel_scope.cancel()
+    assert await talk.stored() == "completed"
+
+
+@pytest.mark.parametrize("left_first", [True, False])
+async def test_an_answer_that_ends_as_the_client_leaves_is_kept_whole(left_first):
+    """Both may happen in one turn of the loop."""
+    talk = Talk()
+    async with trio.open_nursery() as nursery:
+        await talk.begin(nursery)
+        if left_first:
+            nursery.cancel_scope.cancel()
+        assert talk.relay.take(REST)
+        nursery.cancel_scope.cancel()
+    assert await talk.stored() == "completed"
+
+
+async def test_a_client_that_leaves_in_the_midst_leaves_what_was_said():
+    talk = Talk()
+    async with trio.open_nursery() as nursery:
+        await talk.begin(nursery)
+        nursery.cancel_scope.cancel()
+    assert await talk.stored() == "cancelled"

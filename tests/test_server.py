@@ -24,8 +24,11 @@ import trio.testing
 from h2.errors import ErrorCodes
 from harness import given_attempts
 
-from gateway.serving import connections
-from gateway.serving.http2 import WRITE_TIMEOUT
+from gateway.serving import connections, http1
+from gateway.serving.frames import WSStream
+from gateway.serving.http1 import H11Protocol
+from gateway.serving.http2 import WRITE_TIMEOUT, H2Protocol
+from gateway.serving.install import install
 from gateway.serving.server import BindFailed, Lifecycle, bind
 from tests.asgi import PATIENCE, Client, Server, eventually, serving, within
 
@@ -73,14 +76,14 @@ def test_the_ipv6_wildcard_takes_ipv4_too():
 
 
 def test_the_pieces_of_hypercorn_and_quart_that_are_replaced_are_still_there():
-    connections.install()
+    install()
     assert hypercorn.trio.run.TCPServer is connections.TCPServer
     wrapper = hypercorn.protocol.ProtocolWrapper
-    assert wrapper.__init__.__globals__["H11Protocol"] is connections.H11Protocol
-    assert wrapper.__init__.__globals__["H2Protocol"] is connections.H2Protocol
+    assert wrapper.__init__.__globals__["H11Protocol"] is H11Protocol
+    assert wrapper.__init__.__globals__["H2Protocol"] is H2Protocol
     for protocol in (hypercorn.protocol.h11.H11Protocol, hypercorn.protocol.h2.H2Protocol):
         assert protocol._create_stream.__globals__["HTTPStream"] is connections.HTTPStream
-        assert protocol._create_stream.__globals__["WSStream"] is connections.WSStream
+        assert protocol._create_stream.__globals__["WSStream"] is WSStream
     assert {"handle_messages", "handle_request", "_send_response"} <= set(dir(quart_trio.asgi.TrioASGIHTTPConnection))
 
 
@@ -162,7 +165,7 @@ async def test_a_flood_behind_a_request_is_not_read_without_end():
             await trio.testing.wait_all_tasks_blocked(0.05)
             (connection,) = server.lifecycle.connections
             kept = len(connection.protocol.protocol.connection.trailing_data[0])
-            assert kept <= connections.KEPT + 65536
+            assert kept <= http1.KEPT + 65536
             server.witness.feed.close()
             await client.until(END)
             assert b'"size":2000000' in await client.until(b"}")
@@ -268,7 +271,7 @@ async def test_a_body_that_is_too_large_gets_its_answer_while_it_is_sent(chunked
 
 
 async def test_a_body_that_never_comes_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr(connections, "SKIP_SECONDS", 0.1)
+    monkeypatch.setattr(http1, "SKIP_SECONDS", 0.1)
     async with serving() as server, server.connect() as client:
         await client.send("POST /size HTTP/1.1\r\nhost: x\r\ncontent-length: 4000000\r\n\r\nx")
         assert (await client.rest()).startswith(b"HTTP/1.1 413")

@@ -6,7 +6,6 @@ import math
 import sys
 from typing import Any, Final, cast
 
-import h11
 import hypercorn.protocol
 import hypercorn.protocol.h2
 import hypercorn.protocol.h11
@@ -19,13 +18,13 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.events import Body, EndBody, Request, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.http_stream import ASGIHTTPState
-from hypercorn.typing import ASGISendEvent, H11SendableEvent
+from hypercorn.typing import ASGISendEvent
 from hypercorn.utils import suppress_body
 
-from gateway.serving.frames import PING_SECONDS, WSStream
-from gateway.serving.http2 import WRITE_TIMEOUT, H2Protocol, StreamBuffer
+from gateway.serving.frames import PING_SECONDS
+from gateway.serving.http2 import WRITE_TIMEOUT
 from gateway.serving.refusals import error_answer, full
-from gateway.serving.scope import LEFT, WRITE_NOW
+from gateway.serving.scope import LEFT
 from gateway.serving.sockets import receive, send
 from gateway.upstream.idle import IdleTimer
 
@@ -218,187 +217,3 @@ class HTTPStream(hypercorn.protocol.http_stream.HTTPStream):
         await self.send(Body(stream_id=self.stream_id, data=body))
         await self.send(EndBody(stream_id=self.stream_id))
         self.state = ASGIHTTPState.CLOSED
-
-
-_CHUNKED: Final = b"\r\ntransfer-encoding: chunked\r\n"
-
-
-def _is_preface(request: h11.Request) -> bool:
-    """The first line of HTTP/2 by prior knowledge (RFC 9113, section 3.4)."""
-    return (request.method, request.target, request.http_version) == (b"PRI", b"*", b"2.0")
-
-
-class H11Connection(h11.Connection):
-    """HTTP/1.1 that refuses what h11 lets pass, and does not stop reading for a pipelined request."""
-
-    def next_event(self) -> Any:
-        event = super().next_event()
-        if event is h11.PAUSED:
-            return h11.NEED_DATA  # whoever stops reading does not see the client leave
-        if isinstance(event, h11.Request):
-            names = {name for name, _ in event.headers}
-            # RFC 9112, section 6.1: a sign of request smuggling, to be refused before anything else sees it.
-            if b"content-length" in names and b"transfer-encoding" in names:
-                raise h11.RemoteProtocolError("content-length together with transfer-encoding")
-            if len(event.target) > MAX_TARGET:  # h11's bound on the head is about what is still incomplete
-                raise h11.RemoteProtocolError("the target is too long", error_status_hint=414)
-            if not event.http_version.startswith(b"1.") and not _is_preface(event):
-                raise h11.RemoteProtocolError("not a version that h11 speaks", error_status_hint=505)
-        return event
-
-
-class H11Protocol(hypercorn.protocol.h11.H11Protocol):
-    """One HTTP/1.1 connection.
-
-    While a request is answered up to ``KEPT`` bytes of the next are read and kept in h11's buffer, so that a disconnect
-    is seen also behind a pipelined request. Closing instead would break quick keep-alive clients, whose next request
-    arrives before the last one is wound up.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.connection = H11Connection(h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size)
-        self._reading = trio.Lock()  # the reader and `_take_up` must not interleave
-        self._head = b""
-        self._chunked = False
-        self._server: TCPServer = cast("Any", self.send).__self__
-        self._skipping: trio.Event | None = None
-        self._skipped = 0
-        self._closed = False
-
-    async def handle(self, event: Event) -> None:
-        if isinstance(event, RawData):
-            await self._received(event.data)
-        else:
-            await super().handle(event)
-            # Nothing that waits for more to come, or for room, may outlive the connection.
-            self._closed = True
-            await self.can_read.set()
-            if self._skipping is not None:
-                self._skipping.set()
-
-    async def _received(self, data: bytes) -> None:
-        async with self._reading:
-            self.connection.receive_data(data)
-            await (self._skip() if self._skipping is not None else self._handle_events())
-        if self._kept() > KEPT and not self._closed:
-            await self.can_read.clear()
-            await self.can_read.wait()
-
-    def _kept(self) -> int:
-        """How many bytes of the next request are waiting for the end of this one."""
-        return len(self.connection.trailing_data[0]) if self.connection.their_state is h11.DONE else 0
-
-    async def _take_up(self) -> None:
-        async with self._reading:
-            await self._handle_events()
-
-    async def _check_protocol(self, event: h11.Request) -> None:
-        """HTTP/2 by prior knowledge is taken; an ``upgrade: h2c`` is ignored, as a server may (RFC 9110, 7.8)."""
-        if _is_preface(event) and not self.keep_alive_requests:
-            # The preface stopped the idle timer, and HTTP/2 starts it again only after a first request.
-            await self.send(Updated(idle=True))
-            await super()._check_protocol(event)
-
-    async def stream_send(self, event: StreamEvent) -> None:
-        if isinstance(event, Response) and event.status_code == 413:
-            event.headers.append((b"connection", b"close"))
-        await super().stream_send(event)
-
-    async def _create_stream(self, request: h11.Request) -> None:
-        await super()._create_stream(request)
-        if isinstance(self.stream, HTTPStream):
-            self.stream.give = self._give  # type: ignore[method-assign]
-            # The app has been started, but has not run yet.
-            self.stream.scope["extensions"][WRITE_NOW] = self._write_now  # type: ignore[assignment]
-
-    async def _give(self, data: bytes) -> None:
-        """A piece of the body as a chunk: what h11 would write, whose state it does not change, in a tenth of the
-        time."""
-        if not self._chunks:
-            await self.stream_send(Body(stream_id=hypercorn.protocol.h11.STREAM_ID, data=data))
-            return
-        chunk, self._head = b"%b%x\r\n%b\r\n" % (self._head, len(data), data), b""
-        await self.send(AtOnce(chunk))
-
-    def _write_now(self, data: bytes) -> bool:
-        """A ``WriteNow``: the same without waiting. What goes before the body's first piece may be waiting still."""
-        return self._chunks and not self._head and self._server.write_now(b"%x\r\n%b\r\n" % (len(data), data))
-
-    @property
-    def _chunks(self) -> bool:
-        """Whether a body in chunks is being sent."""
-        return self._chunked and self.connection.our_state is h11.SEND_BODY
-
-    async def _send_h11_event(self, event: H11SendableEvent) -> None:
-        """The head waits for the first bytes of the body, which always follow: one write instead of two."""
-        try:
-            data = self.connection.send(event)
-        except h11.LocalProtocolError:
-            if self.connection.their_state is not h11.ERROR:
-                raise
-            return
-        if isinstance(event, h11.Response):
-            self._head = data
-            self._chunked = _CHUNKED in data.lower()
-        elif self._head or data:
-            data, self._head = self._head + data, b""
-            await self.send(AtOnce(data))
-
-    async def _send_error_response(self, status_code: int) -> None:
-        """Hypercorn's has no body."""
-        headers, body = error_answer(status_code)
-        headers += self.config.response_headers("h11")
-        await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
-        await self._send_h11_event(h11.Data(data=body))
-        await self._send_h11_event(h11.EndOfMessage())
-
-    # The end of a request
-
-    async def _maybe_recycle(self) -> None:
-        answered = self.connection.our_state in (h11.DONE, h11.MUST_CLOSE)
-        if not (answered and self.connection.their_state is h11.SEND_BODY):
-            await self._recycle()
-            return
-        # Answered before the whole body came. Closing now would reset the connection, and the client, still sending,
-        # might lose the answer: read on for a while.
-        self._skipping, self._skipped = trio.Event(), 0
-        await self._close_stream()
-        self.task_group.spawn(self._wait_for_rest, self._skipping)
-
-    async def _recycle(self) -> None:
-        await super()._maybe_recycle()
-        if self.connection.their_state is h11.IDLE and self.connection.trailing_data[0]:
-            self.task_group.spawn(self._take_up)
-
-    async def _wait_for_rest(self, over: trio.Event) -> None:
-        with trio.move_on_after(SKIP_SECONDS):
-            await over.wait()
-        self._skipping = None
-        await self._recycle()
-
-    async def _skip(self) -> None:
-        """Drop what is left of a request's body."""
-        assert self._skipping is not None
-        while not self._skipping.is_set():
-            try:
-                event = self.connection.next_event()
-            except h11.RemoteProtocolError:
-                event = None
-            if event is h11.NEED_DATA:
-                return
-            self._skipped += len(event.data) if isinstance(event, h11.Data) else 0
-            if not isinstance(event, h11.Data) or self._skipped > SKIP_BYTES:
-                self._skipping.set()
-
-
-def install() -> None:
-    """Put our pieces in Hypercorn's place, for this process. ``serve`` does it; call it for a bare ``hypercorn``."""
-    hypercorn.trio.run.TCPServer = TCPServer  # type: ignore[attr-defined]
-    hypercorn.protocol.H11Protocol = H11Protocol  # type: ignore[attr-defined]
-    hypercorn.protocol.H2Protocol = H2Protocol  # type: ignore[attr-defined]
-    hypercorn.protocol.h11.HTTPStream = HTTPStream  # type: ignore[attr-defined]
-    hypercorn.protocol.h2.HTTPStream = HTTPStream  # type: ignore[attr-defined]
-    hypercorn.protocol.h11.WSStream = WSStream  # type: ignore[attr-defined]
-    hypercorn.protocol.h2.WSStream = WSStream  # type: ignore[attr-defined]
-    hypercorn.protocol.h2.StreamBuffer = StreamBuffer  # type: ignore[misc]

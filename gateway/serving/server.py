@@ -22,8 +22,9 @@ from hypercorn.config import Sockets
 from hypercorn.typing import Framework
 from hypercorn.utils import wrap_app
 
-from gateway.serving.connections import ServerConfig, Traffic, install
+from gateway.serving.connections import ServerConfig, Traffic
 from gateway.serving.http2 import WRITE_TIMEOUT
+from gateway.serving.install import install
 
 log = logging.getLogger("trigate.server")
 

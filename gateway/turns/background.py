@@ -146,7 +146,7 @@ class Background:
 
     async def _read(self, live: Live, response: Response) -> None:
         """In the client's place."""
-        if isinstance(response.response, IteratedBody):
+        if isinstance(response.response, ChannelBody | IteratedBody):
             async with response.response as body:
                 async for data in body:
                     live.add(data)
