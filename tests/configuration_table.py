@@ -6,12 +6,12 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import attrs
 
-from gateway.config import schema
-from gateway.config.reference import KEYS, in_words
+from gateway.config import kinds, schema
+from gateway.config.reference import KEYS
 from providers.quirks import Quirks
 
 PAGE = Path(__file__).parent.parent / "docs/configuration.md"
@@ -42,6 +42,23 @@ WITHOUT_EFFECT: Mapping[str, type] = {
     "tracing.": schema.RawTracing,
 }
 
+_WORDS: Mapping[Any, str] = {
+    **dict.fromkeys((str, kinds.Secret, kinds.SealingKey, kinds.Version, kinds.Origin), "text"),
+    **dict.fromkeys((int, kinds.Count), "whole number"),
+    bool: "true or false",
+    bool | schema.RawMetrics: "true, false or mapping",
+    kinds.Url: "URL",
+    kinds.Digest: "64 hexadecimal digits",
+    kinds.Port: "1 to 65535",
+    kinds.Percent: "0 to 100",
+    kinds.Duration: "duration",
+    kinds.Wait: "duration, above 0",
+    kinds.Size: "size",
+    kinds.Speaking: "list or mapping",
+    kinds.QuirkChanges: "mapping",
+}
+"""What a value of each kind looks like."""
+
 
 def effective(kind: type) -> tuple[str, ...]:
     """The keys of a class that are read."""
@@ -70,6 +87,25 @@ def tables() -> dict[str, str]:
 def _rows(kind: type, prefix: str = "") -> list[tuple[str, ...]]:
     hints = get_type_hints(kind)
     return [(f"`{prefix}{name}`", in_words(hints[name]), key.default, key.meaning) for name, key in KEYS[kind].items()]
+
+
+def in_words(kind: Any) -> str:
+    """What a value of ``kind`` looks like, as the page says it. Raises ``KeyError`` for a kind that is not known."""
+    if kind in _WORDS:
+        return _WORDS[kind]
+    if attrs.has(kind):
+        return "mapping"
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        quoted = [f"`{word}`" for word in parts]
+        return " or ".join(filter(None, (", ".join(quoted[:-1]), quoted[-1])))
+    if origin is tuple:
+        return f"list of {in_words(parts[0])}" if parts[0] in _WORDS else "list"
+    if origin is dict:
+        return f"mapping of {in_words(parts[1])}" if parts[1] in _WORDS else "mapping"
+    if origin is not None and type(None) in parts:
+        return in_words(next(part for part in parts if part is not type(None)))
+    raise KeyError(kind)
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -1,6 +1,14 @@
 """What all tests share."""
 
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from harness import Listening
 from hypothesis import HealthCheck, settings
+from upstreams import Upstream, fake_upstream
 
 # How fast examples are made says something about the machine, not about the code; and a run that finds what the last
 # did not find should be one that was asked to look: `pytest --hypothesis-profile=explore`.
@@ -8,3 +16,30 @@ _shared = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("explore", _shared)
 settings.register_profile("shared", _shared, derandomize=True)
 settings.load_profile("shared")
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    """A provider that speaks every API, by script."""
+    with fake_upstream() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def by_hand() -> Iterator[Listening]:
+    """A provider that the test plays itself."""
+    with Listening() as listening:
+        yield listening
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory) -> tuple[Path, Path]:
+    """Paths of a self-signed certificate for localhost and 127.0.0.1, and of its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl command to make a certificate with")
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-out", str(cert), "-keyout", str(key)]
+    subprocess.run([*command.split(), *names], check=True, capture_output=True)
+    return cert, key

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
+import pytest
 from harness import START_SECONDS, eventually
 
 PLACES = ("/usr/lib/postgresql/*/bin/initdb", "/usr/pgsql-*/bin/initdb", "/usr/local/pgsql/bin/initdb")
@@ -96,6 +97,16 @@ class Server:
         except psycopg.OperationalError:
             return False
         return True
+
+
+@contextlib.contextmanager
+def server_or_skip() -> Iterator[Server]:
+    """A server that runs. Where there is none to run, what asks for it is skipped."""
+    bin = binaries()
+    if bin is None:
+        pytest.skip(MISSING)
+    with running_server(bin) as server:
+        yield server
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from harness import Gateway, config, free_port, provider, running
-from upstreams import PATHS, Script, ToolCall, Upstream, fake_upstream
+from upstreams import PATHS, Script, ToolCall
 
 APIS = ("chat", "messages", "responses")
 OTHERS = ("chat", "responses", "compatible")
@@ -17,12 +17,6 @@ BETAS = "claude-code-20250219,interleaved-thinking-2025-05-14,context-management
 BILLING = "x-anthropic-billing-header: cc_version=2.1.197.b5f; cc_entrypoint=sdk-cli; cch={};"
 SYSTEM = {"type": "text", "text": "You are Claude Code.", "cache_control": {"type": "ephemeral"}}
 SCHEMA = {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object", "properties": {}}
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from harness import Gateway, Reply, complaint, config, free_port, provider, running
-from upstreams import PATHS, Raw, Script, ToolCall, Upstream, fake_upstream
+from upstreams import PATHS, Raw, Script, ToolCall
 
 APIS = ("chat", "messages", "responses")
 JSON = (("content-type", "application/json"),)
@@ -16,12 +16,6 @@ SSE = (("content-type", "text/event-stream"),)
 EXEC = ToolCall("call_LxvMaeyCHxhRc4XSMnxGsMPh", "exec_command", '{"cmd": "cat one.txt"}')
 SCHEMA = {"type": "object", "properties": {"cmd": {"type": "string"}}, "required": ["cmd"]}
 WORDS = [{"type": "input_text", "text": "Run the command."}]
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

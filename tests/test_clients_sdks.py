@@ -10,7 +10,7 @@ import openai
 import pydantic
 import pytest
 from harness import Gateway, Reply, config, free_port, provider, running
-from upstreams import PATHS, Raw, Script, Tokens, ToolCall, Upstream, fake_upstream
+from upstreams import PATHS, Raw, Script, Tokens, ToolCall, Upstream
 
 APIS = ("chat", "messages", "responses")
 CALLS = (ToolCall("call_1", "get", '{"a": 1}'), ToolCall("call_2", "get", '{"a": 2}'))
@@ -25,12 +25,6 @@ class City(pydantic.BaseModel):
 
 
 PARIS = Script(text='{"name": "Paris", "people": 2000000}')
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

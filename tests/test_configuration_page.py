@@ -5,11 +5,11 @@ from typing import get_type_hints
 import attrs
 import pytest
 import yaml
-from configuration_table import PAGE, PLACES, WITHOUT_EFFECT, defaults, effective, page
+from configuration_table import PAGE, PLACES, WITHOUT_EFFECT, defaults, effective, in_words, page
 
 from gateway.config import schema
 from gateway.config.loading import from_mapping
-from gateway.config.reference import KEYS, in_words
+from gateway.config.reference import KEYS
 from providers.quirks import Quirks
 
 BARE = {"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o"}]}

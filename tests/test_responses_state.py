@@ -26,10 +26,8 @@ from providers.responses.ids import is_ours
 from providers.responses.kept import (
     EventLog,
     after,
-    continued_input,
     page,
     previous,
-    previous_arrays,
     references,
     replay,
     resolved,
@@ -457,40 +455,6 @@ def test_items_that_only_their_api_knows_go_back_without_ids_of_ours() -> None:
     sent = json.loads(body)["input"]
     assert sent[0] == approval
     assert sent[1]["id"] == "mcp_1"
-
-
-# The same in bytes
-
-
-def test_arrays_are_joined_and_no_value_is_written_anew() -> None:
-    odd = b'[ {"type":"message", "role":"user","content":"\\u00e9 1.0e5"} ]'
-    own = b' [{"n": 1.50}] '
-    assert continued_input(own, [odd, b"[]", b" [ ] "]) == b"[%b,%b]" % (odd[2:-2], b'{"n": 1.50}')
-    assert json.loads(continued_input(b'"hi"', [])) == [{"type": "message", "role": "user", "content": "hi"}]
-    assert continued_input(b"null", [b"[1]"]) == continued_input(b"", [b"[1]"]) == b"[1]"
-    assert continued_input(b"[]", []) == b"[]"
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.lists(VALUE, max_size=3), max_size=3), st.lists(VALUE, max_size=3), st.sampled_from([None, 1]))
-def test_the_joined_array_holds_what_the_arrays_held(earlier: list[Any], own: list[Any], indent: int | None) -> None:
-    arrays = [json.dumps(array, indent=indent).encode() for array in earlier]
-    found = json.loads(continued_input(json.dumps(own, indent=indent).encode(), arrays))
-    assert found == [item for array in earlier for item in array] + own
-
-
-def test_the_arrays_of_a_chain_are_its_bytes_unless_something_is_left_out() -> None:
-    spaced = b'{"status":"completed","input":[ {"type": "x"} ],"output":[]}'
-    assert previous_arrays([spaced], b'"hi"') == [b'[ {"type": "x"} ]', b"[]"]
-    chains = (
-        [kept("incomplete", [USER], [CALL])],
-        [kept(input=[USER]), kept(output=[compaction_item("x")])],
-        [kept("failed", [USER]), kept(input=[USER])],
-    )
-    for chain in chains:
-        for own in ("hi", [OUTPUT]):
-            (array,) = previous_arrays(chain, json.dumps(own).encode())
-            assert json.loads(array) == previous(chain, own)
 
 
 # Told once more

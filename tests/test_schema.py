@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 
 from gateway.commands.schema import json_schema
 from gateway.config import schema
+from gateway.config.converter import structure
 from gateway.config.document import Document, read
 from gateway.config.loading import ConfigError, _configure
 from gateway.config.variables import Variables
@@ -129,7 +130,7 @@ def refused_by_shape(content: dict[str, Any]) -> bool:
     """Whether ``check --no-env`` finds a fault in the shape. A variable in the place of a word that has to be there is
     none: what it holds is not known."""
     expanded = Variables(None, schema.WITHOUT_EFFECT).expand(content, ())
-    found = schema.structure(expanded, schema.RawConfig)
+    found = structure(expanded, schema.RawConfig)
     return isinstance(found, tuple) and any(not (fault.missing and stands(content, fault.path)) for fault in found)
 
 

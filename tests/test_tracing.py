@@ -14,7 +14,6 @@ import pytest
 import ws
 from harness import (
     Gateway,
-    Listening,
     Wire,
     config,
     eventually,
@@ -28,7 +27,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from test_metrics import HEAD, chunk, numbers
-from upstreams import PATHS, Raw, Script, Tokens, Upstream, fake_upstream
+from upstreams import PATHS, Raw, Script, Tokens
 
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.observing import tracing
@@ -135,18 +134,6 @@ def haste() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
         yield
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def by_hand() -> Iterator[Listening]:
-    with Listening() as listening:
-        yield listening
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import attrs
 import click
 import msgspec
 
-from gateway.config import schema
+from gateway.config import kinds, schema
 from gateway.config.reference import KEYS
 from providers.quirks import Quirks
 from streams.events import APIS
@@ -55,19 +55,19 @@ SHAPES: Mapping[Any, Shape] = {
     str: {"type": "string"},
     bool: {"type": "boolean"},
     int: _whole(0, None, r"[0-9]{1,12}"),
-    schema.Count: _whole(0, 10**6, r"0*(?:[0-9]{1,6}|1000000)"),
-    schema.Port: _whole(1, 65535, _PORT),
-    schema.Percent: _whole(0, 100, r"0*(?:[0-9]{1,2}|100)"),
-    schema.Duration: {"anyOf": [_number(0), _text(rf"{_AMOUNT}\s*(?:[mM]?[sS]|[mMhHdD])?"), VARIABLE]},
-    schema.Wait: {
+    kinds.Count: _whole(0, 10**6, r"0*(?:[0-9]{1,6}|1000000)"),
+    kinds.Port: _whole(1, 65535, _PORT),
+    kinds.Percent: _whole(0, 100, r"0*(?:[0-9]{1,2}|100)"),
+    kinds.Duration: {"anyOf": [_number(0), _text(rf"{_AMOUNT}\s*(?:[mM]?[sS]|[mMhHdD])?"), VARIABLE]},
+    kinds.Wait: {
         "anyOf": [
             _number(0.001),
             _text(rf"(?:{_THOUSANDTH})\s*[sS]?|{_ONE}\s*[mM][sS]|{_SOME}\s*[mMhHdD]"),
             VARIABLE,
         ]
     },
-    schema.Size: {"anyOf": [_number(1), _text(rf"{_ONE}\s*[bB]?|{_SOME}\s*[kKmMgG][iI]?[bB]"), VARIABLE]},
-    schema.Url: {
+    kinds.Size: {"anyOf": [_number(1), _text(rf"{_ONE}\s*[bB]?|{_SOME}\s*[kKmMgG][iI]?[bB]"), VARIABLE]},
+    kinds.Url: {
         "anyOf": [
             _text(
                 r"[hH][tT][tT][pP][sS]?://(?:\[[0-9A-Fa-f:.]+\]|[!-\"$-.0-9;<=>A-Z^-~]+)"
@@ -76,18 +76,18 @@ SHAPES: Mapping[Any, Shape] = {
             VARIABLE,
         ]
     },
-    schema.Secret: {"anyOf": [_text(r"\s*[\t\x20-\x7e]*\s*"), VARIABLE]},
-    schema.Digest: {"anyOf": [_text(r"\s*[0-9a-fA-F]{64}\s*"), VARIABLE]},
-    schema.SealingKey: {"anyOf": [_text(r"\s*[0-9A-Za-z+/_-]{43}=\s*"), VARIABLE]},
-    schema.Origin: {"anyOf": [_text(r"\*|[A-Za-z][A-Za-z0-9+.-]*://[!-.0-~]+"), VARIABLE]},
-    schema.Version: {"enum": list(schema.VERSIONS)},
-    schema.Speaking: {
+    kinds.Secret: {"anyOf": [_text(r"\s*[\t\x20-\x7e]*\s*"), VARIABLE]},
+    kinds.Digest: {"anyOf": [_text(r"\s*[0-9a-fA-F]{64}\s*"), VARIABLE]},
+    kinds.SealingKey: {"anyOf": [_text(r"\s*[0-9A-Za-z+/_-]{43}=\s*"), VARIABLE]},
+    kinds.Origin: {"anyOf": [_text(r"\*|[A-Za-z][A-Za-z0-9+.-]*://[!-.0-~]+"), VARIABLE]},
+    kinds.Version: {"enum": list(kinds.VERSIONS)},
+    kinds.Speaking: {
         "anyOf": [
             {"type": "array", "items": _API, "minItems": 1},
             {"type": "object", "propertyNames": _API, "additionalProperties": _API},
         ]
     },
-    schema.QuirkChanges: {"$ref": "#/$defs/Quirks"},
+    kinds.QuirkChanges: {"$ref": "#/$defs/Quirks"},
 }
 """What a value of each type may be. Where it is not text, ``$NAME`` may stand for it."""
 

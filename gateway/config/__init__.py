@@ -1,3 +1,6 @@
-"""The configuration: ``loading`` reads a file, by way of ``document`` (YAML with places), ``variables`` and ``schema``
-(which keys there are), into ``settings`` (what the rest of the gateway reads). ``reference`` says what each key means,
+"""The configuration: ``loading`` reads a file, by way of ``document`` (YAML with places), ``variables``, ``schema``
+(which keys there are), ``kinds`` (of values) and ``converter``, into ``settings`` (what the rest of the gateway reads).
+
+A module builds each part: ``listening``, ``timeouts``, ``entries``, ``client_keys``, ``state_storage``; what they find
+wrong or odd goes into ``findings``, in the ``wording`` of all messages. ``reference`` says what each key means,
 ``changes`` what another file would change."""

@@ -3,6 +3,7 @@
 YAML 1.1 by PyYAML's safe constructors: no Python objects, duplicate keys are refused, anchors and merge keys work.
 """
 
+import pathlib
 import re
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -83,6 +84,16 @@ def spell(path: Path) -> str:
         else:
             text += f"[{step!r}]"
     return text
+
+
+def read_file(path: pathlib.Path) -> Document:
+    """The document in the file ``path``. Raises ``ConfigError``, also where the file cannot be read."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        reason = (error.strerror or "unreadable").lower()
+        raise ConfigError((Mistake(str(path), "", f"cannot be read: {reason}", "give a readable file"),)) from None
+    return read(data, str(path))
 
 
 def read(data: bytes, file: str) -> Document:

@@ -4,18 +4,10 @@ together.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args, get_origin
 
 import attrs
 
 from gateway.config.schema import (
-    Count,
-    Digest,
-    Duration,
-    Origin,
-    Percent,
-    Port,
-    QuirkChanges,
     RawAlias,
     RawClientKey,
     RawConfig,
@@ -29,13 +21,6 @@ from gateway.config.schema import (
     RawTimeouts,
     RawTracing,
     RawTraffic,
-    SealingKey,
-    Secret,
-    Size,
-    Speaking,
-    Url,
-    Version,
-    Wait,
 )
 from providers.quirks import Quirks
 
@@ -337,30 +322,3 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
     },
 }  # fmt: skip
 """In the order of the page. Keys that are accepted without effect say so themselves, in the class."""
-
-
-_WORDS: Mapping[Any, str] = {
-    str: "text", Secret: "text", SealingKey: "text", Version: "text", Origin: "text", Url: "URL",
-    Digest: "64 hexadecimal digits", bool: "true or false", int: "whole number", Count: "whole number",
-    Port: "1 to 65535", Percent: "0 to 100", Duration: "duration", Wait: "duration, above 0", Size: "size",
-    Speaking: "list or mapping", bool | RawMetrics: "true, false or mapping", QuirkChanges: "mapping",
-}  # fmt: skip
-
-
-def in_words(kind: Any) -> str:
-    """What a value of ``kind`` looks like, as the page says it. Raises ``KeyError`` for a kind that is not known."""
-    if kind in _WORDS:
-        return _WORDS[kind]
-    if attrs.has(kind):
-        return "mapping"
-    origin, parts = get_origin(kind), get_args(kind)
-    if origin is Literal:
-        quoted = [f"`{word}`" for word in parts]
-        return " or ".join(filter(None, (", ".join(quoted[:-1]), quoted[-1])))
-    if origin is tuple:
-        return f"list of {in_words(parts[0])}" if parts[0] in _WORDS else "list"
-    if origin is dict:
-        return f"mapping of {in_words(parts[1])}" if parts[1] in _WORDS else "mapping"
-    if origin is not None and type(None) in parts:
-        return in_words(next(part for part in parts if part is not type(None)))
-    raise KeyError(kind)

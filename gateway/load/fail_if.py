@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from gateway.config.schema import nearest
+from gateway.config.wording import nearest
 from gateway.load.figures import duration, plain
 from gateway.load.histogram import Histogram
 from gateway.load.report import Run

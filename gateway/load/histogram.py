@@ -72,11 +72,6 @@ class Histogram:
                 return min(max(highest_in(bucket), self.least), self.most)
         return self.most
 
-    def share_above(self, limit: float) -> float:
-        """Which part of the values is in buckets above that of ``limit``."""
-        above = sum(number for bucket, number in self._buckets.items() if bucket > bucket_of(limit))
-        return above / self.count if self.count else 0.0
-
     def dump(self) -> dict[str, Any]:
         """For a report: the usual figures for readers, and the buckets for ``load``."""
         return {

@@ -8,10 +8,12 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from gateway.config import document, schema
-from gateway.config.document import ConfigError, Document, Mistake
-from gateway.config.schema import Count, Duration, Secret, Size, Url, Wait, Wrong, converter, describe
+from gateway.config import document
+from gateway.config.converter import converter, structure
+from gateway.config.document import ConfigError, Document
+from gateway.config.kinds import Count, Duration, Secret, Size, Url, Wait
 from gateway.config.variables import Variables
+from gateway.config.wording import Wrong, describe
 from gateway.load.arrivals import Step
 from streams.events import Api
 
@@ -193,12 +195,7 @@ for _kind, _hook in ((Share, _share), (Rate, _rate), (Sizes, _sizes), (Targets, 
 
 def load(path: Path, env: Mapping[str, str]) -> Scenario:
     """The scenario in the file ``path``, with variables from ``env``. Raises ``ConfigError`` with every mistake."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        reason = (error.strerror or "unreadable").lower()
-        raise ConfigError((Mistake(str(path), "", f"cannot be read: {reason}", "give a readable file"),)) from None
-    return build(document.read(data, str(path)), env)
+    return build(document.read_file(path), env)
 
 
 def build(read: Document, env: Mapping[str, str]) -> Scenario:
@@ -208,7 +205,7 @@ def build(read: Document, env: Mapping[str, str]) -> Scenario:
     variables = Variables(env)
     content = variables.expand(read.content, ())
     mistakes = [read.mistake(path, *words) for path, words in variables.mistakes]
-    raw = schema.structure(content, RawScenario)
+    raw = structure(content, RawScenario)
     if isinstance(raw, tuple):
         mistakes += [read.mistake(f.path, f.wrong.found, f.wrong.expected, f.wrong.suggestion) for f in raw]
     else:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import msgspec
 import trio
 from quart import Response, g, request
+from quart_trio import QuartTrio
 
 from gateway.decompress import decompress, read_coding
 from gateway.exchange import JSON_HEADERS, own_headers
@@ -31,6 +32,9 @@ Elsewhere: TypeAlias = Callable[[str], Awaitable[Response | None]]
 
 View: TypeAlias = Callable[..., Awaitable[Response]]
 """Called with the variables of its route by name."""
+
+Route: TypeAlias = tuple[str, View, str]
+"""The path behind an id, what answers there, and to which method."""
 
 
 def answering(view: View, ledger: Ledger) -> View:
@@ -56,6 +60,16 @@ def about(view: View, ledger: Ledger, elsewhere: Elsewhere | None) -> View:
         return await view(id=id, **variables)
 
     return answering(answer, ledger)
+
+
+def add_routes(
+    app: QuartTrio, place: str, routes: Iterable[Route], ledger: Ledger, elsewhere: Elsewhere | None
+) -> None:
+    """Add views of what has an ``id``, which stands in the path behind ``place``."""
+    name = place.rpartition("/")[2]
+    for path, view, method in routes:
+        answer = about(view, ledger, elsewhere)
+        app.add_url_rule(f"{place}/<id>{path}", f"{name}.{view.__name__}", answer, methods=[method])
 
 
 def kept(value: Any) -> Response:

@@ -12,7 +12,7 @@ from gateway.service import Service
 from gateway.state import conversations as stored
 from gateway.state.bodies import Object, StoredConversation
 from gateway.state.store import Store
-from gateway.stored.answers import Elsewhere, View, about, answering, kept, owner, read_members, there
+from gateway.stored.answers import Elsewhere, Route, add_routes, answering, kept, owner, read_members, there
 from gateway.stored.listing import listed
 from gateway.turns.keeping import patience
 from providers.apis import CODECS
@@ -30,7 +30,7 @@ def add_conversations(app: QuartTrio, service: Service, ledger: Ledger, elsewher
     ours, for nothing in the request says whose models will speak in it."""
     views = Conversations(service.store, service.limits.request_body)
     app.add_url_rule("/v1/conversations", "conversations.create", answering(views.create, ledger), methods=["POST"])
-    routes: tuple[tuple[str, View, str], ...] = (
+    routes: tuple[Route, ...] = (
         ("", views.retrieve, "GET"),
         ("", views.update, "POST"),
         ("", views.delete, "DELETE"),
@@ -39,9 +39,7 @@ def add_conversations(app: QuartTrio, service: Service, ledger: Ledger, elsewher
         ("/items/<item_id>", views.item, "GET"),
         ("/items/<item_id>", views.delete_item, "DELETE"),
     )
-    for path, view, method in routes:
-        rule = f"/v1/conversations/<id>{path}"
-        app.add_url_rule(rule, f"conversations.{view.__name__}", about(view, ledger, elsewhere), methods=[method])
+    add_routes(app, "/v1/conversations", routes, ledger, elsewhere)
 
 
 @attrs.frozen

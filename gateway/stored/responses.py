@@ -14,7 +14,7 @@ from gateway.service import Service
 from gateway.serving.scope import current_scope, respond
 from gateway.state.bodies import Object, StoredHead, StoredTurn, head_id, read_head, read_turn
 from gateway.state.store import Node, Store
-from gateway.stored.answers import Elsewhere, View, about, kept, owner, there
+from gateway.stored.answers import Elsewhere, Route, add_routes, kept, owner, there
 from gateway.stored.listing import listed, read_flag, read_number
 from gateway.turns.background import RUNNING, Background, log_of
 from gateway.turns.keeping import patience, unavailable
@@ -35,15 +35,13 @@ def add_stored(
 ) -> None:
     """Add the routes. ``elsewhere`` is asked first about every id that is not one of ours."""
     stored = StoredResponses(service.store, service.background)
-    routes: tuple[tuple[str, View, str], ...] = (
+    routes: tuple[Route, ...] = (
         ("", stored.retrieve, "GET"),
         ("", stored.delete, "DELETE"),
         ("/input_items", stored.input_items, "GET"),
         ("/cancel", stored.cancel, "POST"),
     )
-    for path, view, method in routes:
-        rule = f"/v1/responses/<id>{path}"
-        app.add_url_rule(rule, f"responses.{view.__name__}", about(view, ledger, elsewhere), methods=[method])
+    add_routes(app, "/v1/responses", routes, ledger, elsewhere)
 
 
 @attrs.frozen

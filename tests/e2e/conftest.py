@@ -4,19 +4,18 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import openai
 import postgres
 import pytest
+from talks import openai_client
 
 SCHEMAS = itertools.count()
 
 
 @pytest.fixture(scope="session")
 def database_server() -> Iterator[postgres.Server]:
-    bin = postgres.binaries()
-    if bin is None:
-        pytest.skip(postgres.MISSING)
-    with postgres.running_server(bin) as running:
-        yield running
+    with postgres.server_or_skip() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +32,10 @@ def storage(request, tmp_path_factory) -> Callable[[str], dict[str, Any]]:
         return {"type": kind}
 
     return make
+
+
+@pytest.fixture(scope="module")
+def sdk(gateway) -> Iterator[openai.OpenAI]:
+    """OpenAI's client of the module's gateway."""
+    with openai_client(gateway.url) as client:
+        yield client

@@ -20,10 +20,11 @@ from command_line import started
 from harness import Gateway, Listening, Wire, complaint, config, eventually, free_port, post, running
 from processes import peers, workers
 from turns import (
-    APIS,
     becomes,
+    both_ways,
     check_stream,
     chunked,
+    each_api,
     entries,
     numbers_of,
     refusal,
@@ -33,28 +34,14 @@ from turns import (
     text_of,
     turn,
 )
-from upstreams import Raw, Script, Upstream, fake_upstream
+from upstreams import Raw, Script
 
 from gateway.state.bodies import read_turn
 from gateway.state.memory import MemoryStore
 from gateway.turns import background
 from streams.pipe import WRITES_QUEUED
 
-each_api = pytest.mark.parametrize("api", APIS)
-both_ways = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 RUNNING = ("queued", "in_progress")
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as up:
-        yield up
-
-
-@pytest.fixture(scope="module")
-def by_hand() -> Iterator[Listening]:
-    with Listening() as listening:
-        yield listening
 
 
 @pytest.fixture(scope="module")

@@ -8,17 +8,11 @@ from typing import Any
 
 import pytest
 from harness import Gateway, Reply, complaint, config, eventually, free_port, provider, running
-from upstreams import PATHS, Script, Upstream, fake_upstream
+from upstreams import PATHS, Script
 
 LIMIT = 100_000
 ASKED = b'{"model": "up", "max_tokens": 9, "messages": [{"role": "user", "content": "h\xc3\xa9llo"}]}'
 PACKED = gzip.compress(ASKED, mtime=0)  # the same in every process that collects the tests
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as fake:
-        yield fake
 
 
 @pytest.fixture(scope="module")

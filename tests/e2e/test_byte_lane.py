@@ -5,17 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 from harness import Gateway, config, free_port, provider, running
-from upstreams import PATHS, Raw, Script, Upstream, fake_upstream
+from upstreams import PATHS, Raw, Script, Upstream
 
 APIS = ("chat", "messages", "responses")
 SSE = (("content-type", "text/event-stream"),)
 JSON = (("content-type", "application/json"),)
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -10,17 +10,11 @@ import anthropic
 import openai
 import pytest
 from harness import Gateway, Reply, Wire, config, eventually, free_port, post, provider, running
-from upstreams import PATHS, Script, Upstream, fake_upstream
+from upstreams import PATHS, Script
 
 ALICE, BOB = "sk-gw-alice-0123456789", "sk-gw-bob-0123456789"
 APIS = tuple(PATHS)
 PAGE = "https://app.example"
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as fake:
-        yield fake
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,11 @@ import openai
 import pytest
 from calls import check_log
 from harness import Gateway, Reply, complaint, config, free_port, provider, running
-from turns import APIS, check_stream, entries, final, refusal, stored, text_of, turn
+from turns import APIS, both_ways, check_stream, each_api, entries, final, refusal, stored, text_of, turn
 from upstreams import PATHS, Raw, Script, Seen, ToolCall, Upstream, fake_upstream, render
 
 from providers.responses.ids import is_ours
 
-each_api = pytest.mark.parametrize("api", APIS)
-both_ways = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 TRIGGER = {"type": "compaction_trigger"}
 NOTES = "The word is xylophone; next: say it."
 TOOL = {"type": "function", "name": "get_secret", "parameters": {"type": "object", "properties": {}}, "strict": False}

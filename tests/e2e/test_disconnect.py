@@ -18,15 +18,9 @@ CUT = "closed by trigate"
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[Listening]:
-    with Listening() as listening:
-        yield listening
-
-
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+def gateway(by_hand) -> Iterator[Gateway]:
     port = free_port()
-    with running(settings(upstream, port), port) as process:
+    with running(settings(by_hand, port), port) as process:
         yield process
     check_log(process)
 
@@ -34,9 +28,9 @@ def gateway(upstream) -> Iterator[Gateway]:
 leave = pytest.mark.parametrize("how", ["FIN", "RST"])
 
 
-def is_asked(upstream: Listening) -> bool:
+def is_asked(by_hand: Listening) -> bool:
     """Whether somebody connects to the provider, or has."""
-    return bool(select.select([upstream.sock], [], [], 0)[0])
+    return bool(select.select([by_hand.sock], [], [], 0)[0])
 
 
 def settle_another(gateway: Gateway) -> None:
@@ -59,24 +53,24 @@ def send_half(gateway: Gateway, data: bytes, how: str) -> None:
 
 @shows("leaves inside the head of its request")
 @leave
-def test_the_client_leaves_before_its_head_is_whole(gateway, upstream, cell, how):
+def test_the_client_leaves_before_its_head_is_whole(gateway, by_hand, cell, how):
     id = new_id()
     head, _, _ = post(PATHS[cell.api], asked(cell), {"x-request-id": id}).partition(b"\r\n\r\n")
     send_half(gateway, head + b"\r\n", how)
     settle_another(gateway)
     assert lines(gateway, id) == []
-    assert not is_asked(upstream)
+    assert not is_asked(by_hand)
 
 
 @shows("leaves inside the body of its request")
 @leave
-def test_the_client_leaves_before_its_body_is_whole(gateway, upstream, cell, how):
+def test_the_client_leaves_before_its_body_is_whole(gateway, by_hand, cell, how):
     id = new_id()
     send_half(gateway, post(PATHS[cell.api], asked(cell), {"x-request-id": id})[:-5], how)
     found = line(gateway, id)
     cell.check_line(found)
     assert (found["api"], found["attempts"]) == (cell.api, 0)
-    assert not is_asked(upstream)
+    assert not is_asked(by_hand)
 
 
 # Before the answer
@@ -85,8 +79,8 @@ def test_the_client_leaves_before_its_body_is_whole(gateway, upstream, cell, how
 @shows("leaves before the provider's first byte")
 @leave
 @given_attempts
-def test_the_client_leaves_before_the_providers_first_byte(gateway, upstream, cell, how):
-    with call(gateway, upstream, cell) as one:
+def test_the_client_leaves_before_the_providers_first_byte(gateway, by_hand, cell, how):
+    with call(gateway, by_hand, cell) as one:
         assert "first_byte_ms" not in one.check_cut(one.leave(how))
 
 
@@ -94,8 +88,8 @@ def test_the_client_leaves_before_the_providers_first_byte(gateway, upstream, ce
 @leave
 @pytest.mark.parametrize("opened", [False, True], ids=["head", "opening"])
 @given_attempts
-def test_the_client_leaves_before_the_first_content(gateway, upstream, cell, how, opened):
-    with call(gateway, upstream, cell) as one:
+def test_the_client_leaves_before_the_first_content(gateway, by_hand, cell, how, opened):
+    with call(gateway, by_hand, cell) as one:
         one.up.send(SSE + (chunks(*said(cell.model_api).opening) if opened else b""))
         assert "first_byte_ms" not in one.check_cut(one.leave(how))
 
@@ -103,8 +97,8 @@ def test_the_client_leaves_before_the_first_content(gateway, upstream, cell, how
 @shows("leaves while its request is sent again, a pooled connection having been dead")
 @leave
 @given_attempts
-def test_the_client_leaves_during_the_second_try(gateway, upstream, cell, how):
-    with call(gateway, upstream, cell) as first:
+def test_the_client_leaves_during_the_second_try(gateway, by_hand, cell, how):
+    with call(gateway, by_hand, cell) as first:
         first.up.send(said(cell.model_api).whole if cell.stream else whole(cell.model_api))
         assert line(gateway, first.id)["ended"] == "complete"
         with Wire.connect(gateway.port) as client:
@@ -112,7 +106,7 @@ def test_the_client_leaves_during_the_second_try(gateway, upstream, cell, how):
             client.send(post(PATHS[cell.api], asked(cell), {"x-request-id": id}))
             first.up.read_request()  # on the connection that was kept
             first.up.close()
-            with upstream.accept() as again:
+            with by_hand.accept() as again:
                 again.read_request()
                 second = Call(gateway, cell, id, client, again)
                 second.check_cut(second.leave(how))
@@ -122,8 +116,8 @@ def test_the_client_leaves_during_the_second_try(gateway, upstream, cell, how):
 
 
 @contextlib.contextmanager
-def mid_stream(gateway: Gateway, upstream: Listening, cell: Cell) -> Iterator[Call]:
-    with call(gateway, upstream, cell) as one:
+def mid_stream(gateway: Gateway, by_hand: Listening, cell: Cell) -> Iterator[Call]:
+    with call(gateway, by_hand, cell) as one:
         one.up.send(said(cell.model_api).half)
         one.client.read_until(b"one t")
         yield one
@@ -132,8 +126,8 @@ def mid_stream(gateway: Gateway, upstream: Listening, cell: Cell) -> Iterator[Ca
 @shows("leaves in mid-stream, between two events")
 @leave
 @given_attempts
-def test_the_client_leaves_in_mid_stream(gateway, upstream, cell, how):
-    with mid_stream(gateway, upstream, cell) as one:
+def test_the_client_leaves_in_mid_stream(gateway, by_hand, cell, how):
+    with mid_stream(gateway, by_hand, cell) as one:
         found = one.check_cut(one.leave(how))
     assert (found["usage_complete"], found["usage_estimated"]) == (False, True)
     assert found["input_tokens"] > 0
@@ -143,17 +137,17 @@ def test_the_client_leaves_in_mid_stream(gateway, upstream, cell, how):
 @shows("leaves in the middle of an event")
 @leave
 @given_attempts
-def test_the_client_leaves_in_mid_event(gateway, upstream, cell, how):
-    with mid_stream(gateway, upstream, cell) as one:
+def test_the_client_leaves_in_mid_event(gateway, by_hand, cell, how):
+    with mid_stream(gateway, by_hand, cell) as one:
         next_event = said(cell.model_api).rest[0]
         one.up.send(chunks(next_event[: len(next_event) // 2]))
         one.check_cut(one.leave(how))
 
 
 @given_attempts
-def test_the_client_leaves_while_the_provider_is_talking(gateway, upstream):
+def test_the_client_leaves_while_the_provider_is_talking(gateway, by_hand):
     for cell in (Cell("chat", api, True, "", CUT, "499, client_disconnected") for api in APIS):
-        with mid_stream(gateway, upstream, cell) as one:
+        with mid_stream(gateway, by_hand, cell) as one:
             one.up.send(chunks(*[said(cell.model_api).first] * 200))
             one.check_cut(one.leave("FIN"))
 
@@ -161,8 +155,8 @@ def test_the_client_leaves_while_the_provider_is_talking(gateway, upstream):
 @shows("leaves a call that is not streamed, inside its answer")
 @leave
 @given_attempts
-def test_the_client_leaves_in_the_middle_of_a_whole_answer(gateway, upstream, cell, how):
-    with call(gateway, upstream, cell) as one:
+def test_the_client_leaves_in_the_middle_of_a_whole_answer(gateway, by_hand, cell, how):
+    with call(gateway, by_hand, cell) as one:
         one.up.send(whole(cell.model_api)[:-20])
         one.check_cut(one.leave(how))
 
@@ -170,20 +164,20 @@ def test_the_client_leaves_in_the_middle_of_a_whole_answer(gateway, upstream, ce
 @shows("leaves behind a pipelined request")
 @leave
 @given_attempts
-def test_a_pipelined_second_request_does_not_hide_the_leaving(gateway, upstream, cell, how):
-    with mid_stream(gateway, upstream, cell) as one:
+def test_a_pipelined_second_request_does_not_hide_the_leaving(gateway, by_hand, cell, how):
+    with mid_stream(gateway, by_hand, cell) as one:
         id = new_id()
         one.client.send(post(PATHS[cell.api], asked(cell), {"x-request-id": id}))
         one.check_cut(one.leave(how))
         settle_another(gateway)
         assert lines(gateway, id) == []
-        assert not is_asked(upstream)
+        assert not is_asked(by_hand)
 
 
 @shows("shuts its sending side and reads on (half-closed)")
 @given_attempts
-def test_a_client_that_shuts_its_sending_side_has_left(gateway, upstream, cell):
-    with (mid_stream if cell.stream else call)(gateway, upstream, cell) as one:
+def test_a_client_that_shuts_its_sending_side_has_left(gateway, by_hand, cell):
+    with (mid_stream if cell.stream else call)(gateway, by_hand, cell) as one:
         left = time.perf_counter()
         one.client.sock.shutdown(socket.SHUT_WR)
         one.check_cut(left)
@@ -200,9 +194,9 @@ def test_a_client_that_shuts_its_sending_side_has_left(gateway, upstream, cell):
 @shows("leaves once its answer has ended by its API's own word")
 @leave
 @given_attempts
-def test_the_client_leaves_behind_the_end(gateway, upstream, cell, how):
+def test_the_client_leaves_behind_the_end(gateway, by_hand, cell, how):
     """Also a provider that holds its connection then is not waited for."""
-    with call(gateway, upstream, cell) as one:
+    with call(gateway, by_hand, cell) as one:
         speech = said(cell.model_api)
         one.up.send(speech.half + chunks(*speech.rest))
         one.client.read_until(SUCCESS[cell.api])
@@ -212,8 +206,8 @@ def test_the_client_leaves_behind_the_end(gateway, upstream, cell, how):
 
 @shows("leaves before it has read an answer that has come in whole")
 @leave
-def test_the_client_leaves_an_answer_half_read(gateway, upstream, cell, how):
-    with call(gateway, upstream, cell) as one:
+def test_the_client_leaves_an_answer_half_read(gateway, by_hand, cell, how):
+    with call(gateway, by_hand, cell) as one:
         one.up.send(whole(cell.model_api, "x" * 16 * 2**20))  # more than the sockets' buffers hold
         one.client.read_until(b"xxx")
         one.leave(how)
@@ -224,7 +218,7 @@ def test_the_client_leaves_an_answer_half_read(gateway, upstream, cell, how):
 
 
 @contextlib.contextmanager
-def h2_calls(gateway: Gateway, upstream: Listening, cell: Cell) -> Iterator[tuple[H2, list[tuple[int, Call]]]]:
+def h2_calls(gateway: Gateway, by_hand: Listening, cell: Cell) -> Iterator[tuple[H2, list[tuple[int, Call]]]]:
     """Two calls on one HTTP/2 connection; streams have begun."""
     with contextlib.ExitStack() as stack:
         client = H2(stack.enter_context(Wire.connect(gateway.port)))
@@ -232,7 +226,7 @@ def h2_calls(gateway: Gateway, upstream: Listening, cell: Cell) -> Iterator[tupl
         for _ in range(2):
             id = new_id()
             stream = client.ask(cell, id)
-            one = Call(gateway, cell, id, client.wire, stack.enter_context(upstream.accept()))
+            one = Call(gateway, cell, id, client.wire, stack.enter_context(by_hand.accept()))
             one.up.read_request()
             if cell.stream:
                 one.up.send(said(cell.model_api).half)
@@ -243,8 +237,8 @@ def h2_calls(gateway: Gateway, upstream: Listening, cell: Cell) -> Iterator[tupl
 
 @shows("resets its HTTP/2 stream")
 @given_attempts
-def test_a_reset_of_an_http2_stream_ends_its_call_alone(gateway, upstream, cell):
-    with h2_calls(gateway, upstream, cell) as (client, [(stream, one), (other, stays)]):
+def test_a_reset_of_an_http2_stream_ends_its_call_alone(gateway, by_hand, cell):
+    with h2_calls(gateway, by_hand, cell) as (client, [(stream, one), (other, stays)]):
         left = time.perf_counter()
         client.reset(stream)
         one.check_cut(left)
@@ -257,8 +251,8 @@ def test_a_reset_of_an_http2_stream_ends_its_call_alone(gateway, upstream, cell)
 @shows("leaves with all calls of its HTTP/2 connection")
 @leave
 @given_attempts
-def test_the_end_of_an_http2_connection_ends_all_its_calls(gateway, upstream, cell, how):
-    with h2_calls(gateway, upstream, cell) as (_, [(_, one), (_, other)]):
+def test_the_end_of_an_http2_connection_ends_all_its_calls(gateway, by_hand, cell, how):
+    with h2_calls(gateway, by_hand, cell) as (_, [(_, one), (_, other)]):
         left = one.leave(how)
         one.check_cut(left)
         other.check_cut(left)
@@ -272,11 +266,11 @@ streamed = pytest.mark.parametrize("cell", STREAMED, ids=lambda cell: cell.id)
 
 @streamed
 @given_attempts
-def test_leaving_costs_nobody_else_their_stream(gateway, upstream, cell):
+def test_leaving_costs_nobody_else_their_stream(gateway, by_hand, cell):
     """And with nobody leaving, nothing is cut."""
-    with mid_stream(gateway, upstream, cell) as stays:
+    with mid_stream(gateway, by_hand, cell) as stays:
         for how in ("FIN", "RST"):
-            with mid_stream(gateway, upstream, cell) as leaves:
+            with mid_stream(gateway, by_hand, cell) as leaves:
                 leaves.check_cut(leaves.leave(how))
         stays.up.send(chunks(*said(cell.model_api).rest) + b"0\r\n\r\n")
         answer = stays.client.read_until(b"\r\n0\r\n\r\n")

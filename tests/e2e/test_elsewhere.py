@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from calls import END, SSE, check_log, chunks, line
-from harness import Gateway, Listening, Wire, complaint, config, free_port, post, provider, running
+from harness import Gateway, Wire, complaint, config, free_port, post, provider, running
 from turns import bearer, check_stream, chunked, final, refusal, stored, turn
 from upstreams import Raw, Script, Seen, Upstream, fake_upstream, responses_answer, responses_stream
 
@@ -94,12 +94,6 @@ def two(ups) -> Keeper:
 def chat() -> Iterator[Upstream]:
     with fake_upstream() as up:
         yield up
-
-
-@pytest.fixture(scope="module")
-def by_hand() -> Iterator[Listening]:
-    with Listening() as listening:
-        yield listening
 
 
 def models(ups, chat, by_hand) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from harness import Gateway, Reply, Wire, complaint, config, free_port, post, provider, refusing_port, running
-from upstreams import PATHS, Raw, Script, ToolCall, Upstream, fake_upstream, render
+from upstreams import PATHS, Raw, Script, ToolCall, Upstream, render
 
 APIS = ("chat", "messages", "responses")
 MODELS = {"chat": "good-chat", "messages": "good-messages", "responses": "good-responses"}
@@ -15,12 +15,6 @@ PATIENT = {"connect": "30s", "first_byte": "30s"}  # name servers may take their
 SECRET = "sk-verysecret"
 SSE = (("content-type", "text/event-stream"),)
 JSON = (("content-type", "application/json"),)
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as server:
-        yield server
 
 
 def settings(upstream: Upstream, refusing: int, port: int) -> dict[str, Any]:

@@ -6,19 +6,13 @@ from typing import Any
 
 import pytest
 from harness import Gateway, complaint, config, eventually, free_port, provider, running
-from upstreams import PATHS, Raw, Script, ToolCall, Upstream, fake_upstream
+from upstreams import PATHS, Raw, Script, ToolCall
 
 APIS = ("chat", "messages", "responses")
 MODELS = {api: f"only-{api}" for api in APIS}
 JSON = (("content-type", "application/json"),)
 LONG = "mcp__a_server_with_a_long_name__" + "a.tool_" * 10
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 import trio
 from asgi import Client, eventually
 from harness import Gateway, Wire, config, free_port, post, provider, running
-from upstreams import PATHS, Script, Upstream, fake_upstream, render
+from upstreams import PATHS, Script, render
 
 from gateway.app import create_app
 from gateway.config.loading import from_mapping
@@ -221,12 +221,6 @@ def bodies(api: str, model: str) -> dict[str, bytes]:
 
 
 BODIES = tuple(bodies("chat", "on-chat"))
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

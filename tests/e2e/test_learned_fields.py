@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from harness import Gateway, complaint, config, free_port, provider, running
-from upstreams import PATHS, Raw, Script, Upstream, fake_upstream
+from upstreams import PATHS, Raw, Script
 
 JSON = (("content-type", "application/json"),)
 FINE = Script(text="fine")
@@ -20,12 +20,6 @@ def refusing(message: str, status: int = 400) -> Raw:
 
 def extra(path: str) -> Raw:
     return refusing(f"{path}: Extra inputs are not permitted")
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from harness import Gateway, Listening, Wire, config, eventually, free_port, post, provider, running
-from upstreams import PATHS, Raw, Script, Tokens, Upstream, fake_upstream, render
+from harness import Gateway, Wire, config, eventually, free_port, post, provider, running
+from upstreams import PATHS, Raw, Script, Tokens, render
 
 from gateway.config.loading import from_mapping
 from gateway.exchange import Asked, Exchange, Service
@@ -26,18 +26,6 @@ JSON = (("content-type", "application/json"),)
 SSE = (("content-type", "text/event-stream"),)
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 ANSWER = Script(text="one two three", tokens=Tokens(prompt=20, cache_read=5, output=9))
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def by_hand() -> Iterator[Listening]:
-    with Listening() as listening:
-        yield listening
 
 
 @pytest.fixture(scope="module")

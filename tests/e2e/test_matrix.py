@@ -11,7 +11,7 @@ import openai
 import pytest
 from harness import config, free_port, provider, running
 from heard import heard
-from upstreams import PATHS, STOP_WORDS, Script, Tokens, ToolCall, Upstream, fake_upstream
+from upstreams import PATHS, STOP_WORDS, Script, Tokens, ToolCall, Upstream
 
 APIS = ("chat", "messages", "responses")
 MODELS = {"chat": "up-chat", "messages": "up-messages", "responses": "up-responses"}
@@ -210,12 +210,6 @@ class ResponsesClient:
 
 
 CLIENTS = {"chat": ChatClient, "messages": MessagesClient, "responses": ResponsesClient}
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

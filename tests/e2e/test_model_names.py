@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 from harness import Gateway, complaint, config, free_port, provider, refusing_port, running
-from upstreams import PATHS, Script, Upstream, fake_upstream
+from upstreams import PATHS, Script, Upstream
 
 APIS = ("chat", "messages", "responses")
 FULL, SHARED = "gw-full", "gw-shared"
@@ -18,12 +18,6 @@ ODD = {
     "ümlaut/名前": "名前",
     "50%/off": "off",
 }
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

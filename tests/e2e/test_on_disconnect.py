@@ -37,23 +37,17 @@ FINISH = {"on_disconnect": "finish"}
 DRAIN = 0.3
 
 
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Listening]:
-    with Listening() as listening:
-        yield listening
-
-
 @contextlib.contextmanager
-def finishing(upstream: Listening, entry: Mapping[str, Any], **more: Any) -> Iterator[Gateway]:
+def finishing(by_hand: Listening, entry: Mapping[str, Any], **more: Any) -> Iterator[Gateway]:
     port = free_port()
-    with running(settings(upstream, port, entry={**FINISH, **entry}, limits={"answer": "100kB"}, **more), port) as own:
+    with running(settings(by_hand, port, entry={**FINISH, **entry}, limits={"answer": "100kB"}, **more), port) as own:
         yield own
     check_log(own)
 
 
 @pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
-    with finishing(upstream, {}) as process:
+def gateway(by_hand) -> Iterator[Gateway]:
+    with finishing(by_hand, {}) as process:
         yield process
 
 
@@ -87,8 +81,8 @@ PLAYS = {
 }
 
 
-def begin(gateway: Gateway, upstream: Listening, stack: contextlib.ExitStack, cell: Cell, before: bytes) -> Call:
-    one = stack.enter_context(call(gateway, upstream, cell))
+def begin(gateway: Gateway, by_hand: Listening, stack: contextlib.ExitStack, cell: Cell, before: bytes) -> Call:
+    one = stack.enter_context(call(gateway, by_hand, cell))
     one.up.send(before)
     if cell.stream and before:
         one.client.read_until(b"one t")
@@ -96,14 +90,14 @@ def begin(gateway: Gateway, upstream: Listening, stack: contextlib.ExitStack, ce
 
 
 @pytest.fixture(scope="module")
-def lines_of(gateway, upstream) -> Mapping[tuple[str, str, str], Mapping[str, Any]]:
+def lines_of(gateway, by_hand) -> Mapping[tuple[str, str, str], Mapping[str, Any]]:
     """The line of each exchange that a client has left; all side by side, because what does *not* happen takes time."""
     with contextlib.ExitStack() as stack:
         calls = {}
         for what, play in PLAYS.items():
             for cell in cells(what):
                 for how in HOWS:
-                    one = begin(gateway, upstream, stack, cell, play.before(cell))
+                    one = begin(gateway, by_hand, stack, cell, play.before(cell))
                     one.leave(how)
                     calls[what, cell.id, how] = one
         # The gateway keeps the connections for the time that closing them would have taken.
@@ -140,13 +134,13 @@ def test_a_provider_that_breaks_off_is_noted_beside_the_leaving(lines_of, cell, 
 
 
 @pytest.fixture(scope="module")
-def endless(upstream) -> Iterator[Mapping[tuple[str, str], Call]]:
+def endless(by_hand) -> Iterator[Mapping[tuple[str, str], Call]]:
     """Calls whose clients have left, and whose providers go on in silence."""
-    with finishing(upstream, {"timeouts": {"total": "1s"}}) as own, contextlib.ExitStack() as stack:
+    with finishing(by_hand, {"timeouts": {"total": "1s"}}) as own, contextlib.ExitStack() as stack:
         calls = {}
         for cell in cells("leaves under `finish`, and the answer takes longer than it may"):
             for how in HOWS:
-                calls[cell.id, how] = begin(own, upstream, stack, cell, half(cell))
+                calls[cell.id, how] = begin(own, by_hand, stack, cell, half(cell))
                 calls[cell.id, how].leave(how)  # right away: the limit is counted from the request
         yield calls
 
@@ -165,13 +159,13 @@ def test_the_total_limit_ends_it(endless, cell, how):
 
 
 @pytest.fixture(scope="module")
-def drained(upstream) -> Iterator[Mapping[tuple[str, str], tuple[Call, float]]]:
+def drained(by_hand) -> Iterator[Mapping[tuple[str, str], tuple[Call, float]]]:
     """Calls whose clients have left, at the end of the drain; with the seconds until the provider saw it."""
-    with finishing(upstream, {}, drain=f"{DRAIN}s") as own, contextlib.ExitStack() as stack:
+    with finishing(by_hand, {}, drain=f"{DRAIN}s") as own, contextlib.ExitStack() as stack:
         calls = []
         for cell in cells("an answer goes on without its client (`finish`)"):
             for how in HOWS:
-                calls.append((how, begin(own, upstream, stack, cell, half(cell))))
+                calls.append((how, begin(own, by_hand, stack, cell, half(cell))))
                 calls[-1][1].leave(how)
         assert select.select([one.up.sock for _, one in calls], [], [], 0.3)[0] == []
         begun = time.perf_counter()
@@ -196,9 +190,9 @@ STREAMS = [cell for cell in ANY if cell.stream]
 each = pytest.mark.parametrize("cell", STREAMS, ids=lambda cell: cell.id)
 
 
-def test_clients_that_leave_before_the_first_content(gateway, upstream):
+def test_clients_that_leave_before_the_first_content(gateway, by_hand):
     with contextlib.ExitStack() as stack:
-        calls = [stack.enter_context(call(gateway, upstream, cell)) for cell in STREAMS]
+        calls = [stack.enter_context(call(gateway, by_hand, cell)) for cell in STREAMS]
         for one in calls:
             one.up.send(SSE + chunks(*said(one.cell.model_api).opening))
             one.leave("FIN")
@@ -210,9 +204,9 @@ def test_clients_that_leave_before_the_first_content(gateway, upstream):
 
 
 @each
-def test_a_client_that_reads_nothing_and_leaves(gateway, upstream, cell):
+def test_a_client_that_reads_nothing_and_leaves(gateway, by_hand, cell):
     """What was queued for it must not hold the provider up."""
-    with call(gateway, upstream, cell) as one:
+    with call(gateway, by_hand, cell) as one:
         speech = said(cell.model_api)
         one.up.send(SSE + chunks(*speech.opening))
         one.leave("RST")
@@ -221,8 +215,8 @@ def test_a_client_that_reads_nothing_and_leaves(gateway, upstream, cell):
 
 
 @each
-def test_an_endless_answer_ends_at_the_limit_of_answers(gateway, upstream, cell):
-    with call(gateway, upstream, cell) as one:
+def test_an_endless_answer_ends_at_the_limit_of_answers(gateway, by_hand, cell):
+    with call(gateway, by_hand, cell) as one:
         speech = said(cell.model_api)
         one.up.send(speech.half)
         one.client.read_until(b"one t")
@@ -233,8 +227,8 @@ def test_an_endless_answer_ends_at_the_limit_of_answers(gateway, upstream, cell)
 
 
 @each
-def test_a_client_that_stays_sees_no_difference(gateway, upstream, cell):
-    with call(gateway, upstream, cell) as one:
+def test_a_client_that_stays_sees_no_difference(gateway, by_hand, cell):
+    with call(gateway, by_hand, cell) as one:
         one.up.send(said(cell.model_api).whole)
         answer = one.client.read_until(b"\r\n0\r\n\r\n")
         found = line(gateway, one.id)
@@ -243,8 +237,8 @@ def test_a_client_that_stays_sees_no_difference(gateway, upstream, cell):
 
 
 @each
-def test_a_client_that_stays_is_told_of_a_failure(gateway, upstream, cell):
-    with call(gateway, upstream, cell) as one:
+def test_a_client_that_stays_is_told_of_a_failure(gateway, by_hand, cell):
+    with call(gateway, by_hand, cell) as one:
         one.up.send(b"HTTP/1.1 429 Too Many\r\nretry-after: 7\r\ncontent-length: 2\r\n\r\n{}")
         assert b"retry-after: 7" in one.client.read_until(b"\r\n\r\n")
         found = line(gateway, one.id)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from harness import Gateway, complaint, config, free_port, provider, running
-from upstreams import PATHS, Raw, Upstream, data, event, fake_upstream
+from upstreams import PATHS, Raw, data, event
 
 APIS = ("chat", "messages", "responses")
 JSON = (("content-type", "application/json"),)
@@ -14,12 +14,6 @@ SSE = (("content-type", "text/event-stream"),)
 WORDS = "This model's maximum context length is 1000 tokens. However, your messages resulted in 1200 tokens."
 SENTENCE = "prompt is too long: 1200 tokens > 1000 maximum"
 CODE = "context_length_exceeded"
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

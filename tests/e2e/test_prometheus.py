@@ -14,7 +14,7 @@ import pytest
 import yaml
 from harness import ROOT, Gateway, Wire, config, eventually, free_port, post, provider, request, running
 from processes import workers
-from upstreams import PATHS, Raw, Script, Tokens, Upstream, data, fake_upstream
+from upstreams import PATHS, Raw, Script, Tokens, Upstream, data
 
 BOARD = ROOT / "deploy/grafana/trigate.json"
 RULES = ROOT / "deploy/prometheus/alerts.yaml"
@@ -32,12 +32,6 @@ def tool(name: str) -> str:
     if found is None:
         pytest.skip(MISSING.format(name))
     return found
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

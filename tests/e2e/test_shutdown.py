@@ -47,12 +47,6 @@ SECOND = "there is a second signal"
 UNCLOSED = (FINISHED, SENDING)  # the provider's connection is kept, or there is none
 
 
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Listening]:
-    with Listening() as listening:
-        yield listening
-
-
 @attrs.frozen
 class End:
     """What both ends saw of one call after the signal."""
@@ -65,7 +59,7 @@ class End:
 Ends = Mapping[tuple[str, str], End]
 
 
-def begin(gateway: Gateway, upstream: Listening, stack: contextlib.ExitStack, what: str) -> Iterator[Call]:
+def begin(gateway: Gateway, by_hand: Listening, stack: contextlib.ExitStack, what: str) -> Iterator[Call]:
     """A call for each cell of a row, as far as it has come when the signal does."""
     for cell in cells(what):
         if what == SENDING:
@@ -74,7 +68,7 @@ def begin(gateway: Gateway, upstream: Listening, stack: contextlib.ExitStack, wh
             client.send(post(PATHS[cell.api], asked(cell), {"x-request-id": id})[:-5])
             yield Call(gateway, cell, id, client, client)
             continue
-        one = stack.enter_context(call(gateway, upstream, cell, narrow if what == STALLED else Wire.connect))
+        one = stack.enter_context(call(gateway, by_hand, cell, narrow if what == STALLED else Wire.connect))
         if what != WAITING and cell.stream:
             one.up.send(said(cell.model_api).half)
             one.client.read_until(b"one t")
@@ -86,9 +80,9 @@ def finish(one: Call) -> None:
     one.up.send(chunks(*speech.rest) + END if one.cell.stream else whole(one.cell.model_api))
 
 
-def play(gateway: Gateway, upstream: Listening, whats: Sequence[str], signals: int) -> Ends:
+def play(gateway: Gateway, by_hand: Listening, whats: Sequence[str], signals: int) -> Ends:
     with contextlib.ExitStack() as stack:
-        calls = {(what, one.cell.id): one for what in whats for one in begin(gateway, upstream, stack, what)}
+        calls = {(what, one.cell.id): one for what in whats for one in begin(gateway, by_hand, stack, what)}
         fill([one for (what, _), one in calls.items() if what == STALLED])
         begun = time.perf_counter()
         for number in range(signals):
@@ -103,32 +97,32 @@ def play(gateway: Gateway, upstream: Listening, whats: Sequence[str], signals: i
 
 
 @pytest.fixture(scope="module")
-def finished(upstream) -> Ends:
+def finished(by_hand) -> Ends:
     """In a drain of 25 seconds, of which nothing is used up once all is said."""
     port = free_port()
-    with running(settings(upstream, port), port) as own:
-        ends = play(own, upstream, (FINISHED,), 1)
+    with running(settings(by_hand, port), port) as own:
+        ends = play(own, by_hand, (FINISHED,), 1)
     check_log(own)
     return ends
 
 
 @pytest.fixture(scope="module")
-def drained(upstream) -> Ends:
+def drained(by_hand) -> Ends:
     port = free_port()
-    with running(settings(upstream, port, drain=f"{DRAIN}s"), port) as own:
-        ends = play(own, upstream, (IN_STREAM, WAITING, STALLED, SENDING), 1)
+    with running(settings(by_hand, port, drain=f"{DRAIN}s"), port) as own:
+        ends = play(own, by_hand, (IN_STREAM, WAITING, STALLED, SENDING), 1)
     check_log(own)
     return ends
 
 
 @pytest.fixture(scope="module")
-def killed(upstream) -> Ends:
+def killed(by_hand) -> Ends:
     port = free_port()
     with (
         pytest.raises(AssertionError, match="left with status 143"),
-        running(settings(upstream, port), port) as own,
+        running(settings(by_hand, port), port) as own,
     ):
-        ends = play(own, upstream, (SECOND,), 2)
+        ends = play(own, by_hand, (SECOND,), 2)
     check_log(own)
     return ends
 

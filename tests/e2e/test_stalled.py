@@ -48,14 +48,8 @@ STALLS = "takes nothing for the write timeout (30 s)"
 SHUTS_WINDOW = "keeps its HTTP/2 window shut for the write timeout (30 s)"
 
 
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Listening]:
-    with Listening() as listening:
-        yield listening
-
-
-def begin(gateway: Gateway, upstream: Listening, stack: contextlib.ExitStack, cell: Cell) -> Call:
-    one = stack.enter_context(call(gateway, upstream, cell, narrow))
+def begin(gateway: Gateway, by_hand: Listening, stack: contextlib.ExitStack, cell: Cell) -> Call:
+    one = stack.enter_context(call(gateway, by_hand, cell, narrow))
     one.up.send(said(cell.model_api).half)
     one.client.read_until(b"one t")
     return one
@@ -69,7 +63,7 @@ class Full:
     """Streams whose clients do not read, each of them full up to its provider; ``sent``: how many bytes that took."""
 
     gateway: Gateway
-    upstream: Listening
+    by_hand: Listening
     calls: dict[tuple[str, str], Call]
     sent: Mapping[str, int]
 
@@ -79,19 +73,19 @@ class Full:
         with contextlib.ExitStack() as stack:
             one = self.calls.pop((cell.id, how), None)
             if one is None:
-                one = begin(self.gateway, self.upstream, stack, cell)
+                one = begin(self.gateway, self.by_hand, stack, cell)
                 fill([one])
             yield one
 
 
 @pytest.fixture(scope="module")
-def full(upstream) -> Iterator[Full]:
+def full(by_hand) -> Iterator[Full]:
     ways = [*((cell, how) for cell in cells(LEAVES) for how in HOWS), *((cell, "half") for cell in cells(HALF_CLOSES))]
     port = free_port()
-    with running(settings(upstream, port), port) as process:
+    with running(settings(by_hand, port), port) as process:
         with contextlib.ExitStack() as stack:
-            calls = {(cell.id, how): begin(process, upstream, stack, cell) for cell, how in ways}
-            yield Full(process, upstream, calls, fill(list(calls.values())))
+            calls = {(cell.id, how): begin(process, by_hand, stack, cell) for cell, how in ways}
+            yield Full(process, by_hand, calls, fill(list(calls.values())))
         check_log(process)
 
 
@@ -104,7 +98,7 @@ def test_a_client_that_does_not_read_stops_its_own_provider_alone(full, cell):
     assert cell.ledger == "nothing yet"
     assert lines(one.gateway, one.id) == []
     begun = time.perf_counter()
-    with call(one.gateway, full.upstream, cell) as other:
+    with call(one.gateway, full.by_hand, cell) as other:
         other.up.send(said(cell.model_api).whole)
         assert SUCCESS[cell.api] in other.client.read_until(b"\r\n0\r\n\r\n")
     if (took := time.perf_counter() - begun) > 0.5:
@@ -125,11 +119,11 @@ def test_a_client_leaves_with_full_buffers(full, cell, how):
 class InThread:
     """A gateway with a write timeout of its own, which no configuration can set."""
 
-    def __init__(self, upstream: Listening) -> None:
+    def __init__(self, by_hand: Listening) -> None:
         self._sock = bind("127.0.0.1", 0, write_timeout=WRITE_TIMEOUT)
         port = self._sock.getsockname()[1]
         self.gateway = Gateway(port, os.getpid(), [])
-        self._config = from_mapping(settings(upstream, port))
+        self._config = from_mapping(settings(by_hand, port))
         self._lifecycle = Lifecycle()
         self._token: trio.lowlevel.TrioToken | None = None
         self._thread = threading.Thread(target=trio.run, args=(self._serve,))
@@ -167,12 +161,12 @@ class InThread:
 Window = tuple[H2, int, Call]
 
 
-def shut_window(gateway: Gateway, upstream: Listening, stack: contextlib.ExitStack, cell: Cell) -> Window:
+def shut_window(gateway: Gateway, by_hand: Listening, stack: contextlib.ExitStack, cell: Cell) -> Window:
     """A call whose HTTP/2 client never opens its window further; what that lets through, its socket takes."""
     client = H2(stack.enter_context(Wire.connect(gateway.port)))
     id = new_id()
     stream = client.ask(cell, id)
-    one = Call(gateway, cell, id, client.wire, stack.enter_context(upstream.accept()))
+    one = Call(gateway, cell, id, client.wire, stack.enter_context(by_hand.accept()))
     one.up.read_request()
     one.up.send(said(cell.model_api).half)
     client.until(stream, b"one t")
@@ -180,13 +174,11 @@ def shut_window(gateway: Gateway, upstream: Listening, stack: contextlib.ExitSta
 
 
 @pytest.fixture(scope="module")
-def stalled(upstream) -> Iterator[Mapping[tuple[str, str], Call | Window]]:
+def stalled(by_hand) -> Iterator[Mapping[tuple[str, str], Call | Window]]:
     """Clients that take nothing any more; each row's side by side, because it takes time."""
-    with InThread(upstream) as gateway, contextlib.ExitStack() as stack:
-        calls = {
-            (what, c.id): begin(gateway, upstream, stack, c) for what in (STALLS, HALF_CLOSES) for c in cells(what)
-        }
-        windows = {(SHUTS_WINDOW, c.id): shut_window(gateway, upstream, stack, c) for c in cells(SHUTS_WINDOW)}
+    with InThread(by_hand) as gateway, contextlib.ExitStack() as stack:
+        calls = {(what, c.id): begin(gateway, by_hand, stack, c) for what in (STALLS, HALF_CLOSES) for c in cells(what)}
+        windows = {(SHUTS_WINDOW, c.id): shut_window(gateway, by_hand, stack, c) for c in cells(SHUTS_WINDOW)}
         fill([*calls.values(), *(one for _, _, one in windows.values())])
         for (what, _), one in calls.items():
             if what == HALF_CLOSES:

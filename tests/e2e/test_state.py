@@ -6,18 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 import openai
 import pytest
 from harness import Gateway, free_port, running
-from talks import APIS, PIXEL, TURNS, Talk, as_heard, openai_client, settings, told, tool_names
-from upstreams import PATHS, Raw, Script, Seen, Upstream, fake_upstream, render
+from talks import APIS, PIXEL, TURNS, Talk, as_heard, settings, told, tool_names
+from turns import both_ways, each_api
+from upstreams import PATHS, Raw, Script, Seen, render
 
 STORES = ("memory", "sqlite", "postgres")
-STREAMED = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-EACH_API = pytest.mark.parametrize("api", APIS)
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as server:
-        yield server
 
 
 @pytest.fixture(scope="module", params=STORES)
@@ -27,14 +20,8 @@ def gateway(request, upstream, storage) -> Iterator[Gateway]:
         yield process
 
 
-@pytest.fixture(scope="module")
-def sdk(gateway) -> Iterator[openai.OpenAI]:
-    with openai_client(gateway.url) as client:
-        yield client
-
-
-@STREAMED
-@EACH_API
+@both_ways
+@each_api
 def test_every_turn_says_what_is_new_and_the_provider_hears_it_all(sdk, upstream, api, stream):
     upstream.script(*(turn.answer for turn in TURNS))
     talk = Talk(sdk, stream)
@@ -58,8 +45,8 @@ def test_every_turn_says_what_is_new_and_the_provider_hears_it_all(sdk, upstream
     assert len(ids) == len(TURNS), "the provider has said the same id each time"
 
 
-@STREAMED
-@EACH_API
+@both_ways
+@each_api
 def test_what_was_said_can_be_read_again(sdk, upstream, api, stream):
     upstream.script(*(turn.answer for turn in TURNS[:3]))
     talk = Talk(sdk, stream)
@@ -83,8 +70,8 @@ def test_what_was_said_can_be_read_again(sdk, upstream, api, stream):
     assert len({item.id for item in items}) == len(items)
 
 
-@STREAMED
-@EACH_API
+@both_ways
+@each_api
 def test_a_conversation_goes_on_by_its_own_id(sdk, upstream, api, stream):
     upstream.script(*(turn.answer for turn in TURNS))
     talk = Talk(sdk, stream)

@@ -13,10 +13,10 @@ from agents.models.openai_responses import OpenAIResponsesModel
 from harness import Gateway, free_port, running
 from heard import heard
 from talks import settings
-from upstreams import Script, ToolCall, Upstream, fake_upstream
+from turns import both_ways
+from upstreams import Script, ToolCall, Upstream
 
 EACH_API = pytest.mark.parametrize("api", ["chat", "messages"])
-STREAMED = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 
 SYSTEM, PLEASE, MORE = "Be brief.", "What do the boxes hold?", "Are you sure?"
 SEAL = "c2VhbA=="
@@ -51,12 +51,6 @@ def look_into(box: str) -> str:
         box: which one
     """
     return {"a": "a key", "b": "nothing"}[box]
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +103,7 @@ def expect(upstream: Upstream, api: str) -> None:
     assert all("look_into" in str(seen.json["tools"]) for seen in upstream.seen)
 
 
-@STREAMED
+@both_ways
 @EACH_API
 def test_an_agent_goes_on_from_its_own_responses(gateway, upstream, api, stream):
     upstream.script(*FIRST, *SECOND)
@@ -127,7 +121,7 @@ def test_an_agent_goes_on_from_its_own_responses(gateway, upstream, api, stream)
     assert [len(input) if isinstance(input, list) else 1 for input in sent] == [1, 1, 1, 1], "only what is new"
 
 
-@STREAMED
+@both_ways
 @EACH_API
 def test_an_agent_goes_on_in_a_conversation(gateway, upstream, api, stream):
     upstream.script(*FIRST, *SECOND)
@@ -142,7 +136,7 @@ def test_an_agent_goes_on_in_a_conversation(gateway, upstream, api, stream):
     assert [len(input) if isinstance(input, list) else 1 for input in sent] == [1, 1, 1, 1], "only what is new"
 
 
-@STREAMED
+@both_ways
 @EACH_API
 def test_an_agents_session_is_kept_in_a_conversation(gateway, upstream, api, stream):
     """The SDK reads the whole session again for each run, and adds to it what the run has brought."""

@@ -15,17 +15,11 @@ from command_line import started
 from harness import Wire, eventually, free_port, post, running
 from processes import peers, stop, workers
 from talks import APIS, TURNS, Talk, as_heard, openai_client, settings, told
-from upstreams import Raw, Upstream, fake_upstream
+from upstreams import Raw, Upstream
 
 SHARED = ("sqlite encrypted", "postgres")
 KEY = base64.b64encode(bytes(range(32))).decode()
 NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in Linux's /proc")
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as server:
-        yield server
 
 
 @pytest.mark.parametrize(("store", "more"), [("sqlite", {"encryption_key": KEY}), ("postgres", {})], ids=SHARED)

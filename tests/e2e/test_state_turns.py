@@ -7,17 +7,9 @@ import openai
 import pytest
 from harness import Gateway, eventually, free_port, provider, running
 from openai.types.responses import Response
-from talks import APIS, TURNS, Talk, as_heard, openai_client, settings, told
-from upstreams import Raw, Script, Upstream, fake_upstream, render
-
-STREAMED = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-EACH_API = pytest.mark.parametrize("api", APIS)
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as server:
-        yield server
+from talks import APIS, TURNS, Talk, as_heard, settings, told
+from turns import both_ways, each_api
+from upstreams import Raw, Script, render
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +21,8 @@ def gateway(upstream) -> Iterator[Gateway]:
         yield process
 
 
-@pytest.fixture(scope="module")
-def sdk(gateway) -> Iterator[openai.OpenAI]:
-    with openai_client(gateway.url) as client:
-        yield client
-
-
-@STREAMED
-@EACH_API
+@both_ways
+@each_api
 def test_another_model_hears_all_but_what_was_thought_elsewhere(sdk, upstream, api, stream):
     """And the first one gets its own thoughts back, with what it has sealed them."""
     others = [other for other in APIS if other != api]
@@ -52,7 +38,7 @@ def test_another_model_hears_all_but_what_was_thought_elsewhere(sdk, upstream, a
         said += [(model, line) for line in turn.told]
 
 
-@STREAMED
+@both_ways
 def test_what_a_provider_has_sealed_is_not_for_another_of_its_api(sdk, upstream, stream):
     upstream.script(Script("A", "", "c2VhbA=="), Script("B"), Script("C"))
     talk = Talk(sdk, stream)
@@ -63,7 +49,7 @@ def test_what_a_provider_has_sealed_is_not_for_another_of_its_api(sdk, upstream,
     assert [told(seen) for seen in upstream.seen] == [said[:1], [said[0], *said[2:4]], said]
 
 
-@STREAMED
+@both_ways
 def test_one_response_can_be_gone_on_from_twice(sdk, upstream, stream):
     upstream.script(*(Script(text=text) for text in ("A", "B", "C")))
     talk = Talk(sdk, stream)
@@ -73,8 +59,8 @@ def test_one_response_can_be_gone_on_from_twice(sdk, upstream, stream):
         assert told(upstream.seen[i]) == [("user", "a"), ("text", "A"), ("user", word)]
 
 
-@STREAMED
-@EACH_API
+@both_ways
+@each_api
 def test_what_is_not_stored_is_nowhere(sdk, upstream, api, stream):
     upstream.script(Script(text="A"))
     response = Talk(sdk, stream).ask(api, "a", store=False)
@@ -94,7 +80,7 @@ def refused_to_go_on(sdk: openai.OpenAI, id: str, stream: bool = False) -> str:
 # Turns that did not end well
 
 
-@EACH_API
+@each_api
 def test_a_turn_that_was_cut_at_the_limit_goes_on_without_its_open_calls(sdk, upstream, api):
     first = Script(text="A long", calls=TURNS[0].answer.calls, stop="length")
     upstream.script(first, Script(text="way."))
@@ -105,7 +91,7 @@ def test_a_turn_that_was_cut_at_the_limit_goes_on_without_its_open_calls(sdk, up
     assert told(upstream.seen[1]) == [("user", "Tell."), ("text", "A long"), ("user", "Go on.")]
 
 
-@EACH_API
+@each_api
 def test_a_provider_that_dies_in_mid_answer_leaves_a_failed_turn(sdk, upstream, api):
     upstream.script(broken(api, "cut"))
     events = list(sdk.responses.create(model=f"on-{api}", input="Tell.", stream=True))
@@ -119,7 +105,7 @@ def test_a_provider_that_dies_in_mid_answer_leaves_a_failed_turn(sdk, upstream, 
     assert "failed" in refused_to_go_on(sdk, failed.id)
 
 
-@EACH_API
+@each_api
 def test_a_client_that_leaves_in_mid_answer_finds_what_was_said(sdk, gateway, upstream, api):
     upstream.script(broken(api, "hang"))
     with sdk.responses.create(model=f"on-{api}", input="Tell.", stream=True) as stream:
@@ -152,7 +138,7 @@ def eventually_there(gateway: Gateway, id: str) -> Response:
 # Turns without their client
 
 
-@EACH_API
+@each_api
 def test_a_turn_in_the_background_goes_on_while_its_client_looks_for_it(sdk, upstream, api):
     upstream.script(Script(text="one two three"), Script(text="four"))
     talk = Talk(sdk)
@@ -164,7 +150,7 @@ def test_a_turn_in_the_background_goes_on_while_its_client_looks_for_it(sdk, ups
     assert told(upstream.seen[1]) == [("user", "Count."), ("text", "one two three"), ("user", "Go on.")]
 
 
-@EACH_API
+@each_api
 def test_a_stream_in_the_background_goes_on_where_it_was_lost(sdk, upstream, api):
     upstream.script(Script(text="one two three", thinking="Easy."))
     with sdk.responses.create(model=f"on-{api}", input="Count.", background=True, stream=True) as stream:

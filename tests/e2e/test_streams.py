@@ -49,21 +49,15 @@ SSE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding:
 END = b"0\r\n\r\n"
 
 
-def settings(upstream: Listening, port: int, **more: Any) -> dict[str, Any]:
-    entries = [provider(f"{VENDORS[api]}/on-{api}", upstream.url, [api], key=f"{KEY}-{api}") for api in APIS]
+def settings(by_hand: Listening, port: int, **more: Any) -> dict[str, Any]:
+    entries = [provider(f"{VENDORS[api]}/on-{api}", by_hand.url, [api], key=f"{KEY}-{api}") for api in APIS]
     return config(entries, port, **more)
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[Listening]:
-    with Listening() as listening:
-        yield listening
-
-
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+def gateway(by_hand) -> Iterator[Gateway]:
     port = free_port()
-    with running(settings(upstream, port, limits={"event": "100kB", "answer": "200kB"}), port) as process:
+    with running(settings(by_hand, port, limits={"event": "100kB", "answer": "200kB"}), port) as process:
         yield process
         text = "\n".join(process.log)
         assert "Traceback" not in text, text[-3000:]
@@ -71,18 +65,18 @@ def gateway(upstream) -> Iterator[Gateway]:
 
 
 @pytest.fixture(scope="module")
-def pinging(upstream) -> Iterator[Gateway]:
+def pinging(by_hand) -> Iterator[Gateway]:
     port = free_port()
-    with running(settings(upstream, port, keep_alive="0.3s"), port) as process:
+    with running(settings(by_hand, port, keep_alive="0.3s"), port) as process:
         yield process
         assert "Traceback" not in "\n".join(process.log)
 
 
 @pytest.fixture(scope="module")
-def hasty(upstream) -> Iterator[Gateway]:
+def hasty(by_hand) -> Iterator[Gateway]:
     port = free_port()
     limits = {"timeouts": {"idle": "1s", "first_byte": "1s"}}
-    with running(settings(upstream, port, keep_alive="0.3s", **limits), port) as process:
+    with running(settings(by_hand, port, keep_alive="0.3s", **limits), port) as process:
         yield process
         assert "Traceback" not in "\n".join(process.log)
 
@@ -135,19 +129,19 @@ class Client:
 
 @contextlib.contextmanager
 def call(
-    gateway: Gateway, upstream: Listening, api: str, model_api: str, stream: bool = True
+    gateway: Gateway, by_hand: Listening, api: str, model_api: str, stream: bool = True
 ) -> Iterator[tuple[Client, Wire]]:
     """Both ends of a call that has reached its provider."""
-    with Client(gateway, api, f"on-{model_api}", stream) as client, upstream.accept() as provider_end:
+    with Client(gateway, api, f"on-{model_api}", stream) as client, by_hand.accept() as provider_end:
         provider_end.read_request()
         yield client, provider_end
 
 
 @contextlib.contextmanager
-def all_pairs(gateway: Gateway, upstream: Listening) -> Iterator[dict[tuple[str, str], tuple[Client, Wire]]]:
+def all_pairs(gateway: Gateway, by_hand: Listening) -> Iterator[dict[tuple[str, str], tuple[Client, Wire]]]:
     """A call of each client API to each provider API, side by side: what takes time is waited for once."""
     with contextlib.ExitStack() as stack:
-        yield {pair: stack.enter_context(call(gateway, upstream, *pair)) for pair in PAIRS}
+        yield {pair: stack.enter_context(call(gateway, by_hand, *pair)) for pair in PAIRS}
 
 
 def pieces(api: str, stream: bool = True) -> tuple[bytes, ...]:
@@ -191,9 +185,9 @@ def in_time(begun: float, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("opened", ["no_head", "head", "opening"])
-def test_silence_opens_the_stream_and_the_answer_follows(pinging, upstream, opened):
+def test_silence_opens_the_stream_and_the_answer_follows(pinging, by_hand, opened):
     begun = time.perf_counter()
-    with all_pairs(pinging, upstream) as calls:
+    with all_pairs(pinging, by_hand) as calls:
         for (_, model_api), (_, provider_end) in calls.items():
             said = pieces(model_api)
             provider_end.send({"no_head": b"", "head": SSE, "opening": SSE + chunk(said[0])}[opened])
@@ -220,8 +214,8 @@ LATE = {
 
 
 @pytest.mark.parametrize("late", LATE)
-def test_a_failure_behind_an_early_opening_is_an_error_event(pinging, upstream, late):
-    with all_pairs(pinging, upstream) as calls:
+def test_a_failure_behind_an_early_opening_is_an_error_event(pinging, by_hand, late):
+    with all_pairs(pinging, by_hand) as calls:
         for client, provider_end in calls.values():
             client.until(COMMENT)
             provider_end.send(LATE[late])
@@ -234,16 +228,16 @@ def test_a_failure_behind_an_early_opening_is_an_error_event(pinging, upstream, 
 
 
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
-def test_a_quick_failure_keeps_its_status(gateway, upstream, api, model_api):
-    with call(gateway, upstream, api, model_api) as (client, provider_end):
+def test_a_quick_failure_keeps_its_status(gateway, by_hand, api, model_api):
+    with call(gateway, by_hand, api, model_api) as (client, provider_end):
         provider_end.send(LATE["status"])
         assert "spent" in complaint(api, client.reply(), 429, passed=api == model_api)["message"]
 
 
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
 @given_attempts
-def test_content_is_passed_on_at_once(gateway, upstream, api, model_api):
-    with call(gateway, upstream, api, model_api) as (client, provider_end):
+def test_content_is_passed_on_at_once(gateway, by_hand, api, model_api):
+    with call(gateway, by_hand, api, model_api) as (client, provider_end):
         provider_end.send(SSE + half(model_api))
         begun = time.perf_counter()
         assert b"one t" in client.until(b"one t")
@@ -260,12 +254,12 @@ class Silenced:
 
 
 @pytest.fixture(scope="module")
-def silenced(hasty, upstream) -> Mapping[tuple[str, str], Silenced]:
+def silenced(hasty, by_hand) -> Mapping[tuple[str, str], Silenced]:
     """What each client gets of a provider that falls silent after its first content; all at once, to save time."""
     calls = {}
     with contextlib.ExitStack() as stack:
         for pair in PAIRS:
-            client, provider_end = stack.enter_context(call(hasty, upstream, *pair))
+            client, provider_end = stack.enter_context(call(hasty, by_hand, *pair))
             calls[pair] = client, time.perf_counter()
             provider_end.send(SSE + half(pair[1]))
         return {pair: Silenced(client.rest(), time.perf_counter() - begun) for pair, (client, begun) in calls.items()}
@@ -282,9 +276,9 @@ def test_pings_come_in_the_apis_own_form_and_put_off_no_limit(silenced, api, mod
     assert 0.9 < found.seconds < PATIENCE
 
 
-def test_a_provider_without_a_head_is_told_after_the_opening(hasty, upstream):
+def test_a_provider_without_a_head_is_told_after_the_opening(hasty, by_hand):
     """The status of a whole answer is a 504; a stream has been opened by then."""
-    with call(hasty, upstream, "chat", "chat") as (client, _):
+    with call(hasty, by_hand, "chat", "chat") as (client, _):
         body = client.rest()
         assert 1 <= body.count(COMMENT) <= 5
         assert is_error_event("chat", body)
@@ -292,8 +286,8 @@ def test_a_provider_without_a_head_is_told_after_the_opening(hasty, upstream):
 
 
 @pytest.mark.parametrize("sent", [b"", SSE.replace(b"text/event-stream", b"application/json")], ids=["no_head", "head"])
-def test_a_silent_provider_of_a_whole_answer_is_a_504(hasty, upstream, sent):
-    with call(hasty, upstream, "messages", "chat", stream=False) as (client, provider_end):
+def test_a_silent_provider_of_a_whole_answer_is_a_504(hasty, by_hand, sent):
+    with call(hasty, by_hand, "messages", "chat", stream=False) as (client, provider_end):
         provider_end.send(sent)
         complaint("messages", client.reply(), 504)
 
@@ -301,8 +295,8 @@ def test_a_silent_provider_of_a_whole_answer_is_a_504(hasty, upstream, sent):
 # Ends
 
 
-def test_a_client_gets_its_end_though_the_provider_holds_the_connection(gateway, upstream):
-    with all_pairs(gateway, upstream) as calls:
+def test_a_client_gets_its_end_though_the_provider_holds_the_connection(gateway, by_hand):
+    with all_pairs(gateway, by_hand) as calls:
         begun = time.perf_counter()
         for (_, model_api), (_, provider_end) in calls.items():
             provider_end.send(SSE + chunked(*pieces(model_api)))
@@ -313,8 +307,8 @@ def test_a_client_gets_its_end_though_the_provider_holds_the_connection(gateway,
 
 
 @pytest.mark.parametrize("model_api", APIS)
-def test_a_connection_whose_answer_ended_well_is_used_again(gateway, upstream, model_api):
-    with call(gateway, upstream, "chat", model_api) as (first, provider_end):
+def test_a_connection_whose_answer_ended_well_is_used_again(gateway, by_hand, model_api):
+    with call(gateway, by_hand, "chat", model_api) as (first, provider_end):
         provider_end.send(SSE + chunked(*pieces(model_api)) + END)
         first.rest()
         for _ in range(2):
@@ -325,8 +319,8 @@ def test_a_connection_whose_answer_ended_well_is_used_again(gateway, upstream, m
 
 
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
-def test_a_stream_that_nobody_asked_for_is_answered_whole(gateway, upstream, api, model_api):
-    with call(gateway, upstream, api, model_api, stream=False) as (client, provider_end):
+def test_a_stream_that_nobody_asked_for_is_answered_whole(gateway, by_hand, api, model_api):
+    with call(gateway, by_hand, api, model_api, stream=False) as (client, provider_end):
         provider_end.send(SSE + chunked(*pieces(model_api)) + END)
         reply = client.reply()
         assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
@@ -335,9 +329,9 @@ def test_a_stream_that_nobody_asked_for_is_answered_whole(gateway, upstream, api
 
 
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
-def test_a_whole_answer_to_a_streamed_question_is_streamed(gateway, upstream, api, model_api):
+def test_a_whole_answer_to_a_streamed_question_is_streamed(gateway, by_hand, api, model_api):
     (body,) = pieces(model_api, stream=False)
-    with call(gateway, upstream, api, model_api) as (client, provider_end):
+    with call(gateway, by_hand, api, model_api) as (client, provider_end):
         head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
         provider_end.send(head + body)
         reply = client.reply()
@@ -348,15 +342,15 @@ def test_a_whole_answer_to_a_streamed_question_is_streamed(gateway, upstream, ap
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("api", APIS)
-def test_an_answer_without_content_is_a_502(gateway, upstream, api, stream):
-    with call(gateway, upstream, api, "chat", stream) as (client, provider_end):
+def test_an_answer_without_content_is_a_502(gateway, by_hand, api, stream):
+    with call(gateway, by_hand, api, "chat", stream) as (client, provider_end):
         provider_end.send(b"HTTP/1.1 204 No Content\r\n\r\n")
         complaint(api, client.reply(), 502)
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_an_error_body_that_breaks_off_keeps_its_status(gateway, upstream, api):
-    with call(gateway, upstream, api, "chat") as (client, provider_end):
+def test_an_error_body_that_breaks_off_keeps_its_status(gateway, by_hand, api):
+    with call(gateway, by_hand, api, "chat") as (client, provider_end):
         provider_end.send(b'HTTP/1.1 429 Too Many\r\nretry-after: 7\r\ncontent-length: 900\r\n\r\n{"error":')
         provider_end.close()
         reply = client.reply()
@@ -370,15 +364,15 @@ LARGE = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * 300_000 + 
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_an_event_above_the_limit_before_content_is_a_502(gateway, upstream, api):
-    with call(gateway, upstream, api, "chat") as (client, provider_end):
+def test_an_event_above_the_limit_before_content_is_a_502(gateway, by_hand, api):
+    with call(gateway, by_hand, api, "chat") as (client, provider_end):
         provider_end.send(SSE + chunk(LARGE))
         assert "limits.event" in complaint(api, client.reply(), 502)["message"]
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_an_event_above_the_limit_after_content_is_an_error_event(gateway, upstream, api):
-    with call(gateway, upstream, api, "chat") as (client, provider_end):
+def test_an_event_above_the_limit_after_content_is_an_error_event(gateway, by_hand, api):
+    with call(gateway, by_hand, api, "chat") as (client, provider_end):
         provider_end.send(SSE + half("chat"))
         client.until(b"one t")
         provider_end.send(chunk(LARGE))
@@ -389,8 +383,8 @@ def test_an_event_above_the_limit_after_content_is_an_error_event(gateway, upstr
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("api", APIS)
-def test_an_answer_above_the_limit_is_a_502(gateway, upstream, api, stream):
-    with call(gateway, upstream, api, "chat", stream) as (client, provider_end):
+def test_an_answer_above_the_limit_is_a_502(gateway, by_hand, api, stream):
+    with call(gateway, by_hand, api, "chat", stream) as (client, provider_end):
         head = SSE.replace(b"text/event-stream", b"application/json")
         provider_end.send(head + chunk(b'{"choices": "' + b"x" * 300_000))
         assert "limits.answer" in complaint(api, client.reply(), 502)["message"]
@@ -398,9 +392,9 @@ def test_an_answer_above_the_limit_is_a_502(gateway, upstream, api, stream):
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("api", APIS)
-def test_a_compressed_answer_is_passed_on_plain(gateway, upstream, api, stream):
+def test_a_compressed_answer_is_passed_on_plain(gateway, by_hand, api, stream):
     said = pieces("chat", stream)
-    with call(gateway, upstream, api, "chat", stream) as (client, provider_end):
+    with call(gateway, by_hand, api, "chat", stream) as (client, provider_end):
         kind = b"text/event-stream" if stream else b"application/json"
         head = SSE.replace(b"text/event-stream", kind + b"\r\ncontent-encoding: gzip")
         packed = gzip.compress(b"".join(said))
@@ -413,8 +407,8 @@ def test_a_compressed_answer_is_passed_on_plain(gateway, upstream, api, stream):
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br"])
-def test_a_coding_that_cannot_be_read_is_a_502(gateway, upstream, coding):
-    with call(gateway, upstream, "chat", "chat") as (client, provider_end):
+def test_a_coding_that_cannot_be_read_is_a_502(gateway, by_hand, coding):
+    with call(gateway, by_hand, "chat", "chat") as (client, provider_end):
         provider_end.send(SSE.replace(b"\r\n\r\n", b"\r\ncontent-encoding: %b\r\n\r\n" % coding.encode()))
         provider_end.send(chunk(b"no such thing") + END)
         complaint("chat", client.reply(), 502)
@@ -431,17 +425,17 @@ def resident(pid: int) -> int:
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the process's memory from /proc")
 @pytest.mark.parametrize(("api", "size"), [("chat", 50), ("chat", 90_000), ("messages", 50)])
 @given_attempts
-def test_a_client_that_stops_reading_stops_its_own_provider_alone(gateway, upstream, api, size):
+def test_a_client_that_stops_reading_stops_its_own_provider_alone(gateway, by_hand, api, size):
     event = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * size + b'"}}]}\n\n'
     flood = chunk(event) * (40 * 2**20 // len(event))
-    with call(gateway, upstream, api, "chat") as (_, provider_end):
+    with call(gateway, by_hand, api, "chat") as (_, provider_end):
         provider_end.send(SSE + half("chat"))
         before = resident(gateway.pid)
         provider_end.sock.settimeout(0.4)
         with pytest.raises(TimeoutError):  # it cannot send on: the sockets' buffers are full, and the gateway's
             provider_end.send(flood)
         assert resident(gateway.pid) - before < 8 * 2**20
-        with call(gateway, upstream, "chat", "chat") as (other, other_end):
+        with call(gateway, by_hand, "chat", "chat") as (other, other_end):
             begun = time.perf_counter()
             other_end.send(SSE + chunked(*pieces("chat")) + END)
             assert SUCCESS["chat"] in other.rest()
@@ -456,12 +450,12 @@ def has_ended(pid: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the process's state from /proc")
-def test_the_end_of_the_drain_is_told_in_every_stream(upstream):
+def test_the_end_of_the_drain_is_told_in_every_stream(by_hand):
     port = free_port()
     with (
-        running(settings(upstream, port, drain="0.4s"), port) as own,
-        all_pairs(own, upstream) as calls,
-        call(own, upstream, "chat", "chat", stream=False) as (waiting, _),
+        running(settings(by_hand, port, drain="0.4s"), port) as own,
+        all_pairs(own, by_hand) as calls,
+        call(own, by_hand, "chat", "chat", stream=False) as (waiting, _),
     ):
         for (_, model_api), (client, provider_end) in calls.items():
             provider_end.send(SSE + half(model_api))
@@ -478,12 +472,12 @@ def test_the_end_of_the_drain_is_told_in_every_stream(upstream):
         eventually(lambda: has_ended(own.pid), what="the gateway's end")  # with status 0, as `running` asserts
 
 
-def test_more_requests_than_the_limit_are_refused_at_the_door(upstream):
+def test_more_requests_than_the_limit_are_refused_at_the_door(by_hand):
     port = free_port()
-    with running(settings(upstream, port, limits={"in_flight": 2}), port) as own:
+    with running(settings(by_hand, port, limits={"in_flight": 2}), port) as own:
         with contextlib.ExitStack() as stack:
             for _ in range(2):
-                client, provider_end = stack.enter_context(call(own, upstream, "chat", "chat"))
+                client, provider_end = stack.enter_context(call(own, by_hand, "chat", "chat"))
                 provider_end.send(SSE + half("chat"))
                 client.until(b"one t")
             for api in APIS:

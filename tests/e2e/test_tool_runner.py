@@ -9,7 +9,7 @@ import pytest
 from anthropic import beta_tool
 from harness import START_SECONDS, Gateway, complaint, config, free_port, provider, running
 from heard import heard
-from upstreams import PATHS, Raw, Script, ToolCall, Upstream, fake_upstream, render
+from upstreams import PATHS, Raw, Script, ToolCall, Upstream, render
 
 APIS = ("chat", "messages", "responses")
 ENTRIES = {"chat": "openai/on-chat", "messages": "vercel/on-messages", "responses": "openai/on-responses"}
@@ -33,12 +33,6 @@ def look_into(box: str) -> str:
         box: which one
     """
     return {"a": "a key", "b": "nothing"}[box]
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as server:
-        yield server
 
 
 def settings(upstream: Upstream, port: int, **more: Any) -> dict[str, Any]:

@@ -28,15 +28,9 @@ KEYS = {"client_keys": [{"name": "me", "key": "of-the-client"}], "ui_key": "of-t
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[Listening]:
-    with Listening() as listening:
-        yield listening
-
-
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+def gateway(by_hand) -> Iterator[Gateway]:
     port = free_port()
-    with running(settings(upstream, port), port) as process:
+    with running(settings(by_hand, port), port) as process:
         yield process
         text = "\n".join(process.log)
         assert "Traceback" not in text, text[-3000:]
@@ -99,8 +93,8 @@ def test_a_viewer_too_many_is_told_so_and_the_place_is_free_again_later(gateway)
     eventually(let_in, what="a place for a viewer")
 
 
-def test_a_viewer_that_does_not_read_holds_nobody_up(gateway, upstream):
-    with call(gateway, upstream, HUB) as one:
+def test_a_viewer_that_does_not_read_holds_nobody_up(gateway, by_hand):
+    with call(gateway, by_hand, HUB) as one:
         one.up.send(SSE + chunks(*said("chat").opening, said("chat").first))
         one.client.read_until(b"one t")
         with narrow_viewer(gateway), narrow_viewer(gateway, f"/ui/streams/{number_of(gateway, one)}"):
@@ -128,8 +122,8 @@ def number_of(gateway: Gateway, one: Call) -> int:
     return next(row["n"] for row in rows_of(gateway) if row["id"] == one.id)
 
 
-def test_a_client_that_does_not_read_is_seen_to_be_the_slow_one(gateway, upstream):
-    with call(gateway, upstream, BYTE, narrow) as one:
+def test_a_client_that_does_not_read_is_seen_to_be_the_slow_one(gateway, by_hand):
+    with call(gateway, by_hand, BYTE, narrow) as one:
         one.up.send(SSE)
         fill([one])
 
@@ -141,16 +135,16 @@ def test_a_client_that_does_not_read_is_seen_to_be_the_slow_one(gateway, upstrea
 
 
 @pytest.fixture(scope="module")
-def configured(upstream, tmp_path_factory) -> Iterator[tuple[Gateway, Callable[..., None]]]:
+def configured(by_hand, tmp_path_factory) -> Iterator[tuple[Gateway, Callable[..., None]]]:
     """A gateway, and what gives it another configuration. It has a viewer when it is told to stop, which holds nothing
     up: ``running`` asserts that."""
     port, file = free_port(), tmp_path_factory.mktemp("ui") / "config.yaml"
-    file.write_text(yaml.safe_dump(settings(upstream, port)))
+    file.write_text(yaml.safe_dump(settings(by_hand, port)))
     with contextlib.ExitStack() as stack, running(file, port) as process:
 
         def change(**more: Any) -> None:
             told = len(process.log)
-            file.write_text(yaml.safe_dump(settings(upstream, port, **more)))
+            file.write_text(yaml.safe_dump(settings(by_hand, port, **more)))
             os.kill(process.pid, signal.SIGHUP)
             eventually(lambda: any("is reloaded" in line for line in process.log[told:]), what="the reload")
 
@@ -221,9 +215,9 @@ def ended(id: str) -> str:
 
 
 @needs_chromium
-def test_a_stream_appears_moves_and_ends(page, gateway, upstream, tmp_path):
+def test_a_stream_appears_moves_and_ends(page, gateway, by_hand, tmp_path):
     answer = said("chat")
-    with call(gateway, upstream, HUB) as one:
+    with call(gateway, by_hand, HUB) as one:
         assert "waiting" in page.until(f"{row(one.id)}?.innerText")
         page.value(f"{row(one.id)}.querySelector('button').click()")
         page.until("document.getElementById('opened-state').innerText.startsWith('open')")
@@ -258,8 +252,8 @@ def shoot(page: Page, scheme: str, folder: Path) -> bytes:
 
 
 @needs_chromium
-def test_a_stream_whose_client_leaves_is_seen_to_end(page, gateway, upstream):
-    with call(gateway, upstream, BYTE) as one:
+def test_a_stream_whose_client_leaves_is_seen_to_end(page, gateway, by_hand):
+    with call(gateway, by_hand, BYTE) as one:
         one.up.send(said("chat").half)
         one.client.read_until(b"one t")
         page.until(f"{row(one.id)}?.innerText.includes('streaming')")
@@ -271,8 +265,8 @@ def test_a_stream_whose_client_leaves_is_seen_to_end(page, gateway, upstream):
 
 
 @needs_chromium
-def test_a_stream_that_its_provider_breaks_off_says_why(page, gateway, upstream):
-    with call(gateway, upstream, HUB) as one:
+def test_a_stream_that_its_provider_breaks_off_says_why(page, gateway, by_hand):
+    with call(gateway, by_hand, HUB) as one:
         page.until(f"{row(one.id)}")
         page.value(f"{row(one.id)}.querySelector('button').click()")
         page.until("document.getElementById('opened-state').innerText.startsWith('open')")
@@ -287,8 +281,8 @@ def test_a_stream_that_its_provider_breaks_off_says_why(page, gateway, upstream)
 
 
 @needs_chromium
-def test_the_keyboard_is_enough(page, gateway, upstream):
-    with call(gateway, upstream, BYTE) as first, call(gateway, upstream, BYTE) as second:
+def test_the_keyboard_is_enough(page, gateway, by_hand):
+    with call(gateway, by_hand, BYTE) as first, call(gateway, by_hand, BYTE) as second:
         page.until(f"{row(first.id)} && {row(second.id)}")
         page.value(f"{row(second.id)}.querySelector('button').focus()")
         page.press("ArrowDown")
@@ -315,9 +309,9 @@ def test_all_that_is_written_can_be_read(page, gateway, scheme):
 
 
 @needs_chromium
-def test_a_narrow_screen_is_not_scrolled_sideways(page, gateway, upstream):
+def test_a_narrow_screen_is_not_scrolled_sideways(page, gateway, by_hand):
     page.look(width=380, height=800)
-    with call(gateway, upstream, HUB) as one:
+    with call(gateway, by_hand, HUB) as one:
         page.until(f"{row(one.id)}")
         page.value(f"{row(one.id)}.querySelector('button').click()")
         page.until("document.getElementById('opened-state').innerText.startsWith('open')")
@@ -329,7 +323,7 @@ def test_a_narrow_screen_is_not_scrolled_sideways(page, gateway, upstream):
 
 
 @needs_chromium
-def test_of_many_streams_the_filter_finds_each(page, gateway, upstream):
+def test_of_many_streams_the_filter_finds_each(page, gateway, by_hand):
     many = 260
     with contextlib.ExitStack() as stack:
         for number in range(many):
@@ -343,17 +337,17 @@ def test_of_many_streams_the_filter_finds_each(page, gateway, upstream):
         page.value("document.getElementById('filter').dispatchEvent(new Event('input'))")
         assert page.value("document.querySelectorAll('#streams tbody tr').length") == 1
         assert page.value(f"Boolean({row('many-007')})")
-        drain(upstream)
+        drain(by_hand)
     page.until("document.getElementById('tile-flight').innerText === '0'")
 
 
-def drain(upstream: Listening) -> None:
+def drain(by_hand: Listening) -> None:
     """Take the connections that wait, so that the next test's is its own."""
-    upstream.sock.settimeout(0.3)
+    by_hand.sock.settimeout(0.3)
     with contextlib.suppress(TimeoutError):
         while True:
-            upstream.sock.accept()[0].close()
-    upstream.sock.settimeout(15)
+            by_hand.sock.accept()[0].close()
+    by_hand.sock.settimeout(15)
 
 
 _FAINT = """

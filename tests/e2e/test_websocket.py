@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from calls import LIMIT, SSE, chunks, has_ended, said
 from harness import Gateway, Listening, Wire, config, eventually, free_port, given_attempts, provider, running
-from upstreams import Raw, Script, ToolCall, Upstream, fake_upstream
+from upstreams import Raw, Script, ToolCall, Upstream
 from ws import Client, handshake, lines
 
 from providers.responses.ids import is_ours
@@ -19,18 +19,6 @@ from providers.responses.ids import is_ours
 APIS = ["chat", "messages", "responses"]
 TOOL = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}, "strict": False}
 KEYS = {"good-key-of-a-client": "alice", "another-key-of-a-client": "bob"}
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as up:
-        yield up
-
-
-@pytest.fixture(scope="module")
-def by_hand() -> Iterator[Listening]:
-    with Listening() as listening:
-        yield listening
 
 
 def entries(upstream: Upstream, by_hand: Listening) -> list[dict[str, Any]]:

@@ -6,9 +6,7 @@ tell the events of an answer once more, as they were or as they would have been.
 
 from providers.responses.kept.items import (
     UNUSABLE,
-    continued_input,
     previous,
-    previous_arrays,
     references,
     resolved,
     stored_input,
@@ -21,10 +19,8 @@ __all__ = [
     "UNUSABLE",
     "EventLog",
     "after",
-    "continued_input",
     "page",
     "previous",
-    "previous_arrays",
     "references",
     "replay",
     "resolved",

@@ -3,7 +3,7 @@
 A turn is kept as JSON ``{"status", "input": [items], "output": [items]}``. What was said before it is in other turns.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -38,12 +38,6 @@ class _Turn(msgspec.Struct):
     status: str = "completed"
     input: Items = []
     output: Items = []
-
-
-class _RawTurn(msgspec.Struct):
-    status: str = "completed"
-    input: msgspec.Raw = msgspec.Raw(b"[]")
-    output: msgspec.Raw = msgspec.Raw(b"[]")
 
 
 # What is to be kept
@@ -136,7 +130,7 @@ def previous(chain: Iterable[bytes], own: Any = None) -> Items:
     Left out is what nobody can go on from: turns that failed or were cancelled, of an incomplete one calls that were
     never answered, neither later nor in ``own``, with the reasoning that led to them only, and what a compaction of
     ours stands for, but for instructions and settings. Raises ``ValueError`` for what is no kept turn."""
-    turns = [turn for body in chain if (turn := _decoded(body, _Turn)).status not in UNUSABLE]
+    turns = [turn for body in chain if (turn := _decoded(body)).status not in UNUSABLE]
     answered = {as_string(item.get("call_id")) for item in _all_input(turns, own) if _is_answer(item)}
     items: Items = []
     for turn in turns:
@@ -145,9 +139,9 @@ def previous(chain: Iterable[bytes], own: Any = None) -> Items:
     return _since_compaction(items)
 
 
-def _decoded(body: bytes, type: type[Any]) -> Any:
+def _decoded(body: bytes) -> _Turn:
     try:
-        return msgspec.json.decode(body, type=type)
+        return msgspec.json.decode(body, type=_Turn)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise ValueError(f"a kept turn is damaged: {error}") from None
 
@@ -184,23 +178,3 @@ def _since_compaction(items: Items) -> Items:
 def _outlasts(item: Mapping[str, Any]) -> bool:
     """Whether no summary can stand for it."""
     return item.get("role") in _INSTRUCTIONS or item.get("type") in _SETTINGS
-
-
-def previous_arrays(chain: Sequence[bytes], own: bytes = b"null") -> list[bytes]:
-    """As ``previous``, as the raw JSON of arrays: of nearly all turns the very bytes that were kept. ``own`` is the raw
-    JSON of the request's input. Raises as ``previous`` does."""
-    turns = [_decoded(body, _RawTurn) for body in chain]
-    if all(turn.status == "completed" for turn in turns) and not any(b'"compaction"' in body for body in chain):
-        return [bytes(array) for turn in turns for array in (turn.input, turn.output)]
-    return [msgspec.json.encode(previous(chain, msgspec.json.decode(own)))]
-
-
-def continued_input(own: bytes, earlier: Sequence[bytes]) -> bytes:
-    """The raw JSON of an ``input`` that has the items of the arrays ``earlier`` and then those of ``own``, which may be
-    a string or ``null``. No item is decoded: each keeps its bytes, on which prompts are cached."""
-    own = own.strip()
-    if own.startswith(b'"'):
-        own = b'[{"type":"message","role":"user","content":%b}]' % own
-    arrays = [*earlier, own] if own.startswith(b"[") else earlier
-    inner = [array.strip()[1:-1].strip() for array in arrays]
-    return b"[%b]" % b",".join(piece for piece in inner if piece)

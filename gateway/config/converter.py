@@ -1,0 +1,175 @@
+"""The converter: plain content into the classes that say which keys there are, or everything that keeps it from it."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import attrs
+import cattrs
+from cattrs.cols import homogenous_tuple_structure_factory, mapping_structure_factory
+from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
+from cattrs.gen import make_dict_structure_fn
+
+from gateway.config.document import Path
+from gateway.config.kinds import READERS, Digest, QuirkChanges, SealingKey, Secret, Speaking, Url
+from gateway.config.schema import RawClientKey, RawLegacyListeners, RawListener, RawMetrics, RawOverrides
+from gateway.config.variables import Unresolved
+from gateway.config.wording import Wrong, describe, nearest, one_of
+from providers.quirks import Quirks
+from streams.events import APIS, Api
+
+T = TypeVar("T")
+
+
+def _found(value: Any, kind: Any) -> str:
+    """What stands where a ``kind`` should, if it cannot be a secret out of its place."""
+    return "something else" if kind in (RawClientKey, tuple[RawClientKey | None, ...]) else describe(value)
+
+
+def _literal(value: Any, kind: Any) -> Any:
+    words = get_args(kind)
+    if isinstance(value, str) and value in words:
+        return value
+    raise Wrong(describe(value), one_of(words), nearest(value, words) if isinstance(value, str) else None)
+
+
+def _speaking(value: Any, _: Any) -> dict[Api, Api]:
+    """A list of the APIs that are spoken, or client API -> upstream API."""
+    if isinstance(value, dict):
+        return converter.structure(value, dict[Api, Api])
+    spoken = converter.structure(value, tuple[Api, ...])
+    if not spoken:
+        raise Wrong("an empty list", f"name at least one of {', '.join(APIS)}")
+    fallback = next(api for api in APIS if api in spoken)
+    return {api: api if api in spoken else fallback for api in APIS}
+
+
+def _quirk_changes(value: Any, _: Any) -> dict[str, Any]:
+    whole = converter.structure(value, Quirks)
+    return {name: getattr(whole, name) for name in value if value[name] is not None}
+
+
+def _listeners(value: Any, _: Any) -> Any:
+    if value is None:
+        return None
+    return converter.structure(value, RawLegacyListeners if isinstance(value, dict) else tuple[RawListener, ...])
+
+
+def _metrics(value: Any, _: Any) -> Any:
+    if isinstance(value, bool | dict):
+        return converter.structure(value, RawMetrics if isinstance(value, dict) else bool)
+    raise Wrong(describe(value), "this must be true, false or a mapping with the key open")
+
+
+_TEXTUAL = (str, Secret, Digest, SealingKey, Url)
+
+
+def _takes_text(kind: Any) -> bool:
+    return kind in _TEXTUAL or any(kind == text | None for text in _TEXTUAL) or get_origin(kind) is dict
+
+
+def _mapping_first(cls: Any) -> Callable[[Any, Any], Any]:
+    """A class from a mapping: null members count as absent, and so do variables nobody looked up where no text goes."""
+    fields = {field.name: field for field in attrs.fields(cls)}
+    fill = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True)
+
+    def absent(name: Any, value: Any) -> bool:
+        if name not in fields:
+            return False
+        return value is None or (isinstance(value, Unresolved) and not _takes_text(fields[name].type))
+
+    def structure(value: Any, _: Any) -> Any:
+        if not isinstance(value, dict):
+            raise Wrong(_found(value, cls), "this must be a mapping of keys to values")
+        return fill({name: member for name, member in value.items() if not absent(name, member)}, cls)
+
+    return structure
+
+
+def _overrides(value: Any, _: Any) -> RawOverrides:
+    known = {field.name for field in attrs.fields(RawOverrides)} - {"unknown"}
+    if not isinstance(value, dict):
+        raise Wrong(describe(value), "this must be a mapping of keys to values")
+    filled: RawOverrides = _mapping_first(RawOverrides)(
+        {key: member for key, member in value.items() if key in known}, RawOverrides
+    )
+    return attrs.evolve(filled, unknown=tuple(str(key) for key in value if key not in known))
+
+
+def _strict_tuple(kind: Any, of: cattrs.Converter) -> Callable[[Any, Any], Any]:
+    fill = homogenous_tuple_structure_factory(kind, of)
+
+    def structure(value: Any, _: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return fill(value, kind)
+        raise Wrong(_found(value, kind), "this must be a list")
+
+    return structure
+
+
+def _strict_dict(kind: Any, of: cattrs.Converter) -> Callable[[Any, Any], Any]:
+    fill = mapping_structure_factory(kind, of)
+
+    def structure(value: Any, _: Any) -> Any:
+        if isinstance(value, dict):
+            return fill(value, kind)
+        raise Wrong(describe(value), "this must be a mapping of keys to values")
+
+    return structure
+
+
+def _is(origin: Any) -> Callable[[Any], bool]:
+    return lambda kind: get_origin(kind) is origin
+
+
+converter = cattrs.Converter(detailed_validation=True)
+converter.register_structure_hook_factory(attrs.has, _mapping_first)
+converter.register_structure_hook_factory(_is(tuple), _strict_tuple)
+converter.register_structure_hook_factory(_is(dict), _strict_dict)
+converter.register_structure_hook_func(_is(Literal), _literal)
+for _kind, _hook in {
+    **READERS,
+    Speaking: _speaking,
+    QuirkChanges: _quirk_changes,
+    RawOverrides: _overrides,
+    tuple[RawListener, ...] | RawLegacyListeners | None: _listeners,
+    bool | RawMetrics: _metrics,
+}.items():
+    converter.register_structure_hook(_kind, _hook)
+
+
+@attrs.frozen
+class Fault:
+    """A ``Wrong`` with its place."""
+
+    path: Path
+    wrong: Wrong
+    missing: bool = False  # something required is not there
+
+
+def structure(content: Any, kind: type[T]) -> T | tuple[Fault, ...]:
+    """``content`` as a ``kind``, or everything that keeps it from being one."""
+    try:
+        return converter.structure(content, kind)
+    except (ClassValidationError, IterableValidationError, Wrong) as error:
+        return tuple(_faults(error, ()))
+
+
+def _faults(error: Exception, path: Path) -> Iterator[Fault]:
+    if isinstance(error, ClassValidationError | IterableValidationError):
+        noted, others = error.group_exceptions()
+        for inner, note in noted:
+            yield from _faults(inner, (*path, note.name if hasattr(note, "name") else note.index))
+        for inner in others:
+            yield from _faults(inner, path)
+    elif isinstance(error, ForbiddenExtraKeysError):
+        names = [field.name for field in attrs.fields(error.cl)]
+        for key in sorted(error.extra_fields):
+            yield Fault(
+                (*path, key), Wrong("unknown key", f"the keys here are {', '.join(names)}", nearest(key, names))
+            )
+    elif isinstance(error, Wrong):
+        yield Fault(path, error)
+    elif isinstance(error, KeyError):
+        yield Fault(path, Wrong("missing", "this is required"), missing=True)
+    else:
+        raise error

@@ -1,0 +1,185 @@
+"""The models that can be asked for: the entries of ``model_providers``, and the aliases of them."""
+
+import re
+
+import attrs
+
+from gateway.config.document import Path
+from gateway.config.findings import Findings
+from gateway.config.schema import RawConfig, RawEntry
+from gateway.config.settings import Entry, Keeper
+from gateway.config.timeouts import changed
+from gateway.config.variables import Unresolved
+from gateway.config.wording import describe, nearest, one_of
+from gateway.names import Names
+from providers import catalog
+from providers.catalog import Provider, Speaks
+from streams.errors import GatewayError
+from streams.events import APIS
+from streams.pipe import Timeouts
+
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NOT_TO_SET = {"connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
+
+
+@attrs.frozen
+class Entries:
+    """The entries that could be made. Where they are not ``complete``, a name that is none of theirs may be good."""
+
+    made: tuple[Entry, ...]
+    names: Names
+    complete: bool
+
+
+def build_entries(raw: RawConfig, timeouts: Timeouts, findings: Findings) -> Entries:
+    key, items = _items(raw, findings)
+    entries: dict[str, Entry] = {}
+    complete = True
+    default = None
+    for i, item in enumerate(items):
+        path = (key, i)
+        if item is None and path not in findings.faulty:
+            findings.wrong(path, "an empty item", "each item needs a model")
+        entry = None if item is None else _entry(item, path, timeouts, findings)
+        if item is None or entry is None:
+            complete = False
+            continue
+        if entry.default and default is not None:
+            found = f"{default} is the default already"
+            findings.wrong((*path, "default"), found, "only one model can be the default")
+        default = entry.name if entry.default else default
+        if entry.name in entries:
+            found = f"the name {entry.name} is taken already"
+            findings.wrong((*path, "name" if item.name else "model"), found, "give each a `name` of its own")
+        entries.setdefault(entry.name, entry)
+    made = tuple(entries.values())
+    return Entries(made, Names(made, {}), complete)
+
+
+def build_aliases(raw: RawConfig, entries: Entries, findings: Findings) -> dict[str, str]:
+    """Alias -> what it stands for, an entry's name or a model that a wildcard takes."""
+    aliases: dict[str, str] = {}
+    for alias, item in raw.model_aliases.items():
+        path = ("model_aliases", alias, "target")
+        try:
+            if entries.names.direct(item.target) is not None:
+                aliases[alias] = item.target
+            elif entries.complete:
+                near = nearest(item.target, (entry.name for entry in entries.made))
+                found = f"{describe(item.target)} is no configured model"
+                findings.wrong(path, found, "name one of model_providers", near)
+        except GatewayError as error:
+            findings.wrong(path, str(error), "name one of them")
+    return aliases
+
+
+def _items(raw: RawConfig, findings: Findings) -> tuple[str, tuple[RawEntry | None, ...]]:
+    if raw.model_providers is not None and raw.llm_providers is not None:
+        findings.wrong(("llm_providers",), "given beside model_providers", "they are two names for one key: keep one")
+    key = "llm_providers" if raw.model_providers is None and raw.llm_providers is not None else "model_providers"
+    items = getattr(raw, key) or ()
+    if not items and not any(path[0] in ("model_providers", "llm_providers") for path in findings.faulty):
+        findings.wrong((key,), "no providers", "list at least one, such as `- model: openai/gpt-4o`")
+    return key, items
+
+
+def _entry(raw: RawEntry, path: Path, timeouts: Timeouts, findings: Findings) -> Entry | None:
+    prefix, slash, model = raw.model.partition("/")
+    if not (prefix and slash and model):
+        if not isinstance(raw.model, Unresolved):
+            found = f"{describe(raw.model)} names no provider" if not slash else describe(raw.model)
+            findings.wrong((*path, "model"), found, "write <provider>/<model id>, or <provider>/* for all its models")
+        return None
+    provider = _provider(raw, path, prefix, findings)
+    if provider is None:
+        return None
+    if raw.default and model == "*":
+        findings.wrong((*path, "default"), f"{raw.model} is no single model", "a wildcard cannot be the default")
+    _check_headers(raw, path, findings)
+    name = raw.name or raw.model
+    speaks = _speaks(raw, path, provider, findings)
+    _note(name, raw, provider, findings)
+    return Entry(
+        name=name,
+        provider=provider,
+        model=model,
+        key=None if raw.passthrough_auth else raw.access_key or None,
+        base_url=raw.base_url,
+        default=raw.default,
+        passthrough_auth=raw.passthrough_auth,
+        headers=tuple(raw.headers.items()),
+        http_host=raw.http_host,
+        speaks=speaks,
+        quirks=raw.quirks or {},
+        timeouts=changed(timeouts, raw.timeouts),
+        on_disconnect=raw.on_disconnect,
+        state=_keeper(raw, path, speaks, findings),
+        written=raw.model,
+    )
+
+
+def _provider(raw: RawEntry, path: Path, prefix: str, findings: Findings) -> Provider | None:
+    """The catalogue's row, or for an unknown provider one that speaks like its ``provider_interface``."""
+    provider = catalog.find(prefix)
+    known = (*catalog.CATALOG, *catalog.ALIASES)
+    if provider is not None and raw.provider_interface is not None:
+        findings.warn(f"{raw.model}: provider_interface is ignored, {prefix} is a known provider")
+    elif raw.base_url is None and path in findings.faulty and (provider is None or provider.base_url is None):
+        return None  # it was wrong and is reported
+    elif provider is None and raw.base_url is None:
+        advice = "give it a base_url (and a provider_interface unless it speaks OpenAI's Chat)"
+        findings.wrong((*path, "model"), f"unknown provider {prefix!r}", advice, nearest(prefix, known))
+        return None
+    elif provider is None:
+        interface = catalog.find(raw.provider_interface) if raw.provider_interface is not None else None
+        if raw.provider_interface is not None and interface is None:
+            near = nearest(raw.provider_interface, known)
+            found = f"unknown interface {describe(raw.provider_interface)}"
+            findings.wrong((*path, "provider_interface"), found, one_of(catalog.CATALOG), near)
+        return catalog.generic(prefix, interface)
+    if provider.base_url is None and raw.base_url is None:
+        findings.wrong(
+            path, f"{raw.model} has no base_url", f"{provider.display_name} has no address of its own: give one"
+        )
+    return provider
+
+
+def _speaks(raw: RawEntry, path: Path, provider: Provider, findings: Findings) -> Speaks:
+    for upstream in dict.fromkeys((raw.speaks or {}).values()):
+        if upstream not in provider.paths:
+            found = f"{provider.display_name} cannot be asked in {upstream} here"
+            findings.wrong((*path, "speaks"), found, f"it speaks {', '.join(provider.paths) or 'no API that we know'}")
+    speaks = {**provider.speaks, **(raw.speaks or {})}
+    return {api: speaks[api] for api in APIS if api in speaks}
+
+
+def _keeper(raw: RawEntry, path: Path, speaks: Speaks, findings: Findings) -> Keeper | None:
+    if raw.state == "upstream" and (api := speaks.get("responses")) != "responses":
+        found = f"it is asked in {api or 'no API'} for Responses clients, which keeps no state"
+        findings.wrong((*path, "state"), found, "write `ours`, or `speaks: [responses]` if it has that API")
+    return raw.state
+
+
+def _check_headers(raw: RawEntry, path: Path, findings: Findings) -> None:
+    for name in raw.headers:
+        if not _HEADER.fullmatch(name) or name.lower() in _NOT_TO_SET:
+            advice = "use http_host" if name.lower() == "host" else "name a header that may be set on a request"
+            findings.wrong((*path, "headers", name), f"{name!r} cannot be set", advice)
+    if raw.http_host is not None and not re.fullmatch(r"[\x21-\x7e]+", raw.http_host):
+        findings.wrong((*path, "http_host"), describe(raw.http_host), "this must be a host name")
+
+
+def _note(name: str, raw: RawEntry, provider: Provider, findings: Findings) -> None:
+    if raw.passthrough_auth and raw.access_key is not None:
+        findings.warn(f"{name}: passthrough_auth and access_key are both set: access_key is ignored")
+    if raw.access_key == "":
+        findings.warn(f"{name}: access_key is empty: no credential will be sent")
+    if raw.access_key is None and not raw.passthrough_auth and provider.key_required:
+        hint = f" (access_key: ${provider.key_env})" if provider.key_env else ""
+        findings.warn(f"{name}: neither access_key nor passthrough_auth: no credential will be sent{hint}")
+    if not provider.speaks and not raw.speaks:
+        findings.warn(f"{name}: {provider.display_name}'s API is not spoken yet: requests for it get 501")
+    if raw.base_url is not None and raw.base_url.rstrip("/").endswith(tuple(catalog.STANDARD_PATHS.values())):
+        findings.warn(f"{name}: base_url should end before the path of the API, which is added to it")
+    if provider.note and raw.speaks is None:
+        findings.note(f"{provider.id}: {provider.note}")

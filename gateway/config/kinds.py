@@ -1,0 +1,160 @@
+"""The kinds of single values in a configuration, and how each is read: durations, sizes, ports, URLs, secrets, …"""
+
+import base64
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NewType
+from urllib.parse import urlsplit
+
+from gateway.config.variables import Unresolved
+from gateway.config.wording import Wrong, describe, nearest, one_of, spelled
+from streams.events import Api
+
+VERSIONS = ("v0.1", "v0.1.0", "0.1-beta", "0.2.0", "v0.3.0", "v0.4.0")
+
+Duration = NewType("Duration", float)  # seconds
+Wait = NewType("Wait", float)  # seconds, more than none
+Size = NewType("Size", int)  # bytes
+Count = NewType("Count", int)
+Port = NewType("Port", int)
+Percent = NewType("Percent", int)
+Url = NewType("Url", str)
+Secret = NewType("Secret", str)  # text that no message may repeat
+Digest = NewType("Digest", str)  # SHA-256 in hexadecimal
+SealingKey = NewType("SealingKey", bytes)  # for AES-256; Unresolved text where nobody looked it up
+Origin = NewType("Origin", str)  # of a web page, or *
+Version = NewType("Version", str)
+Speaking = NewType("Speaking", dict[Api, Api])
+QuirkChanges = NewType("QuirkChanges", dict[str, Any])
+
+
+def _text(value: Any, _: Any) -> str:
+    if isinstance(value, str):
+        return value
+    quote = " (put it in quotes)" if not isinstance(value, list | dict) else ""
+    raise Wrong(describe(value), f"this must be text{quote}")
+
+
+def _secret(value: Any, _: Any) -> str:
+    if not isinstance(value, str):
+        raise Wrong("something that is no text", "this must be text (put it in quotes)")
+    text = value.strip()  # files and secret stores like to end with a line break
+    if not isinstance(value, Unresolved) and not re.fullmatch(r"[\t\x20-\x7e]*", text):
+        raise Wrong("characters that no header can carry", "this must be one line of printable ASCII")
+    return text
+
+
+def _digest(value: Any, _: Any) -> str:
+    if isinstance(value, Unresolved):
+        return value
+    text = value.strip().lower() if isinstance(value, str) else ""
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise Wrong("something that is no SHA-256", "this must be 64 hexadecimal digits: printf %s KEY | sha256sum")
+    return text
+
+
+def _sealing_key(value: Any, _: Any) -> Any:
+    if isinstance(value, Unresolved):
+        return value
+    try:
+        key = base64.b64decode(value.strip().replace("-", "+").replace("_", "/"), validate=True)
+    except (AttributeError, ValueError):
+        key = b""
+    if len(key) != 32:
+        raise Wrong("something that is no key", "this must be 32 bytes in base64: openssl rand -base64 32")
+    return key
+
+
+def _origin(value: Any, _: Any) -> str:
+    text = _text(value, _)
+    if not isinstance(value, Unresolved) and not re.fullmatch(r"\*|[A-Za-z][A-Za-z0-9+.-]*://[!-.0-~]+", text):
+        raise Wrong(describe(value), "this must be an origin such as https://app.example (no path), or *")
+    return text
+
+
+def _boolean(value: Any, _: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise Wrong(describe(value), "this must be true or false")
+
+
+def _integer(least: int, most: int | None, what: str) -> Callable[[Any, Any], int]:
+    def structure(value: Any, _: Any) -> int:
+        number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}", value) else value
+        good = isinstance(number, int) and not isinstance(number, bool) and number >= least
+        if not good or (most is not None and number > most):
+            raise Wrong(describe(value), f"this must be {what}")
+        return int(number)
+
+    return structure
+
+
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_AMOUNT = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)")
+
+
+def _amount(value: Any, units: Mapping[str, float], expected: str, least: float = 0.0) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    text = format(value, "f") if isinstance(value, float) else spelled(value) if number else value
+    match = _AMOUNT.fullmatch(text) if isinstance(text, str) else None
+    unit = units.get(match[2].lower()) if match else None
+    if match is None or unit is None or (amount := float(match[1]) * unit) < least:
+        raise Wrong(describe(value), expected)
+    return amount
+
+
+def _duration(value: Any, _: Any) -> float:
+    return _amount(value, _SECONDS, "this must be a duration such as 30s, 0.5s or 5m")
+
+
+def _wait(value: Any, _: Any) -> float:
+    return _amount(value, _SECONDS, "this must be a duration above 0, such as 30s, 0.5s or 5m", 0.001)
+
+
+def _size(value: Any, _: Any) -> int:
+    return int(_amount(value, _BYTES, "this must be a size such as 64MiB, 500kB or a number of bytes", 1))
+
+
+def _url(value: Any, _: Any) -> str:
+    text = _text(value, _)
+    if isinstance(value, Unresolved):
+        return text
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        good = False
+        parts = None
+    if parts is not None and parts.username is not None:
+        raise Wrong("a URL with a user name", "credentials belong in access_key or headers")
+    if not good or not re.fullmatch(r"[\x21-\x7e]+", text) or "#" in text:
+        raise Wrong(describe(value), "this must be a URL such as https://host:8000/v1")
+    return text
+
+
+def _version(value: Any, _: Any) -> str:
+    text = spelled(value) if isinstance(value, int | float) else str(value)
+    if text in VERSIONS:
+        return text
+    raise Wrong(describe(value), one_of(VERSIONS), nearest(text, ("v0.3.0", "v0.4.0", *VERSIONS)))
+
+
+READERS: Mapping[Any, Callable[[Any, Any], Any]] = {
+    str: _text,
+    bool: _boolean,
+    int: _integer(0, None, "a whole number"),
+    Count: _integer(0, 10**6, "a whole number, 0 or more"),
+    Port: _integer(1, 65535, "a port, 1 to 65535"),
+    Percent: _integer(0, 100, "a percentage, 0 to 100"),
+    Duration: _duration,
+    Wait: _wait,
+    Size: _size,
+    Url: _url,
+    Secret: _secret,
+    Digest: _digest,
+    SealingKey: _sealing_key,
+    Origin: _origin,
+    Version: _version,
+}
+"""What makes a value of each kind of what stands in the file. All raise ``Wrong``."""

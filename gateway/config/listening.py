@@ -1,0 +1,47 @@
+"""The addresses that requests come in on."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from gateway.config.document import Path
+from gateway.config.findings import Findings
+from gateway.config.schema import RawConfig, RawLegacyListeners, RawListener, given
+from gateway.config.settings import Listener
+
+
+def build_listeners(raw: RawConfig, findings: Findings) -> tuple[tuple[Listener, ...], RawListener]:
+    """The model listeners, and what they have in common: one timeout, one number of retries."""
+    found = tuple(_model_listeners(raw.listeners, findings))
+    values = tuple(
+        Listener(**{k: v for k, v in given(item).items() if k in ("name", "address", "port")}) for _, item in found
+    )
+    places: dict[tuple[str, int], str] = {}
+    for (path, _), listener in zip(found, values, strict=True):
+        first = places.setdefault((listener.address, listener.port), listener.name)
+        if first != listener.name or list(values).count(listener) > 1:
+            taken = f"{listener.address}:{listener.port} is taken twice"
+            findings.wrong(path, taken, "give each listener its own port")
+    common = {name: _common(found, name, findings) for name in ("timeout", "max_retries")}
+    return values or (Listener(),), RawListener(**common)
+
+
+def _model_listeners(raw: Any, findings: Findings) -> Iterator[tuple[Path, RawListener]]:
+    if isinstance(raw, RawLegacyListeners):
+        traffic = raw.egress_traffic
+        if traffic is not None:
+            shape = RawListener(address=traffic.address, port=traffic.port, timeout=traffic.timeout)
+            yield ("listeners", "egress_traffic"), shape
+        return
+    for i, item in enumerate(raw or ()):
+        if item.type == "model":
+            yield ("listeners", i), item
+        else:
+            findings.warn(f"listeners of type {item.type}: no part of the model gateway, ignored")
+
+
+def _common(found: Iterable[tuple[Path, RawListener]], name: str, findings: Findings) -> Any:
+    values = [(path, value) for path, item in found if (value := getattr(item, name)) is not None]
+    for path, value in values:
+        if value != values[0][1]:
+            findings.wrong((*path, name), "differs from another listener's", "all model listeners share one value")
+    return values[0][1] if values else None

@@ -1,0 +1,34 @@
+"""Where conversations are kept, and what that needs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from gateway.config.findings import Findings
+from gateway.config.schema import RawStateStorage, given
+from gateway.config.settings import STORAGE, StateStorage, StorageType
+from gateway.config.variables import Unresolved
+
+_PLACES: Mapping[StorageType, str] = {"sqlite": "path", "postgres": "connection_string"}
+_PLACES_SUCH_AS: Mapping[StorageType, str] = {
+    "sqlite": "/var/lib/trigate/state.sqlite",
+    "postgres": "postgresql://trigate:$PASSWORD@db.example:5432/trigate",
+}
+
+
+def build_state_storage(raw: RawStateStorage | None, findings: Findings) -> StateStorage | None:
+    if raw is None:
+        return None
+    for kind, key in _PLACES.items():
+        there = getattr(raw, key) is not None
+        if raw.type == kind and not getattr(raw, key) and ("state_storage", key) not in findings.faulty:
+            found = f"{raw.type} needs a {key}" if not there else "empty"
+            findings.wrong(("state_storage", key), found, f"give it one, such as {_PLACES_SUCH_AS[kind]}")
+        elif raw.type != kind and there:
+            findings.warn(f"state_storage.{key}: {raw.type} has no use for it, ignored")
+    changes = given(raw)
+    changes["path"] = Path(raw.path) if raw.path else None
+    if isinstance(changes.get("encryption_key"), Unresolved):
+        del changes["encryption_key"]
+    return attrs.evolve(STORAGE[raw.type], **changes)

@@ -1,0 +1,43 @@
+"""What is wrong with a value, in the words that a message has for it: what stands there, what may stand there, and the
+right name that was probably meant."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from gateway.config.variables import Expanded
+
+
+class Wrong(ValueError):
+    """What stands in the file is not what may stand there."""
+
+    def __init__(self, found: str, expected: str, suggestion: str | None = None) -> None:
+        super().__init__(found)
+        self.found = found
+        self.expected = expected
+        self.suggestion = suggestion
+
+
+def describe(value: Any) -> str:
+    """What stands there, in a few words. Text that came from the environment is not repeated."""
+    if isinstance(value, Expanded):
+        return "what the variable holds"
+    if isinstance(value, str):
+        return repr(value if len(value) <= 60 else value[:60] + "…")
+    if isinstance(value, bool | int | float):
+        return spelled(value).lower()
+    return {list: "a list", dict: "a mapping", type(None): "nothing"}.get(type(value), f"a {type(value).__name__}")
+
+
+def spelled(value: float) -> str:
+    """A number as text; one that nobody writes by hand (0x and thousands of digits) is not spelled out."""
+    return "a huge number" if isinstance(value, int) and value.bit_length() > 64 else str(value)
+
+
+def nearest(word: str, words: Iterable[str]) -> str | None:
+    """The right name that ``word`` was probably meant to be."""
+    return next(iter(difflib.get_close_matches(word, tuple(words), n=1, cutoff=0.5)), None)
+
+
+def one_of(words: Iterable[str]) -> str:
+    return "one of " + ", ".join(words)

@@ -1,0 +1,295 @@
+"""What becomes of a turn where its store is down, is damaged, is slow, hangs, or is none."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from functools import partial
+
+import attrs
+import postgres
+import pytest
+import trio
+from calls import END, chunks, said
+from harness import Gateway, complaint, config, eventually, free_port, running
+from turns import (
+    both_ways,
+    check_stream,
+    chunked,
+    each_api,
+    entries,
+    final,
+    passing,
+    speaking,
+    sqlite_at,
+    stored,
+    text_of,
+    turn,
+)
+from upstreams import Script
+
+from gateway.lanes import Seen
+from gateway.state.bodies import read_turn
+from gateway.state.memory import MemoryStore
+from gateway.turns import keeping
+from gateway.turns.keeping import Wish
+from gateway.turns.kept import KeptTurn
+from providers.apis import CODECS
+from providers.codec import Reply
+from providers.seal import Issuer
+from streams.errors import GatewayError
+from streams.events import Begin, BlockEnd, End, Text
+
+RESPONSE = {"id": "x", "status": "completed", "output": []}
+
+
+# The store is down
+
+
+@attrs.define
+class Store:
+    """A store that can be taken away, at ``place`` in the configuration."""
+
+    place: dict[str, str]
+    stop: object
+    start: object
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[postgres.Server]:
+    """One of its own, for it is stopped."""
+    with postgres.server_or_skip() as found:
+        yield found
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def failing(request, tmp_path_factory) -> Store:
+    if request.param == "postgres":
+        server = request.getfixturevalue("server")
+        return Store({"type": "postgres", "connection_string": server.url}, server.stop, server.start)
+    directory = tmp_path_factory.mktemp("failing") / "state"
+    away = directory.with_name("away")
+    directory.mkdir()
+    path = directory / "state.sqlite"
+    return Store(sqlite_at(path), lambda: directory.rename(away), lambda: away.rename(directory))
+
+
+@pytest.fixture(scope="module")
+def fragile(upstream, by_hand, failing) -> Iterator[Gateway]:
+    port = free_port()
+    with running(config(entries(upstream, by_hand), port, state_storage=failing.place), port) as process:
+        yield process
+    assert not any("Traceback" in text for text in process.log)
+
+
+@pytest.fixture(scope="module")
+def first(fragile, upstream) -> str:
+    upstream.script(Script(text="It is 7."))
+    return final(turn(fragile, "on-chat"))["id"]
+
+
+@pytest.fixture(scope="module")
+def conversation(fragile, first) -> str:
+    return fragile.request("POST", "/v1/conversations", {}).json["id"]
+
+
+@pytest.fixture
+def down(failing, fragile, first, conversation) -> Iterator[None]:
+    failing.stop()
+    yield
+    failing.start()
+    eventually(lambda: stored(fragile, first).status == 200, 20, "the store's coming back")
+
+
+def test_what_depends_on_a_store_that_is_down_is_a_503_and_nothing_else_is(
+    fragile, upstream, first, conversation, down
+):
+    calls = [
+        ("POST", "/v1/responses", {"model": "on-chat", "input": "hi", "previous_response_id": first}),
+        ("POST", "/v1/responses", {"model": "on-chat", "input": "hi", "previous_response_id": first, "stream": True}),
+        ("POST", "/v1/responses", {"model": "on-chat", "input": "hi", "conversation": conversation}),
+        ("POST", "/v1/responses", {"model": "on-chat", "input": "hi", "background": True}),
+        ("POST", "/v1/responses", {"model": "on-chat", "input": [{"type": "item_reference", "id": "msg_x"}]}),
+        ("POST", "/v1/responses/input_tokens", {"model": "on-chat", "previous_response_id": first}),
+        ("GET", f"/v1/responses/{first}", None),
+        ("GET", f"/v1/responses/{first}?stream=true", None),
+        ("GET", f"/v1/responses/{first}/input_items", None),
+        ("DELETE", f"/v1/responses/{first}", None),
+        ("POST", f"/v1/responses/{first}/cancel", None),
+        ("GET", f"/v1/conversations/{conversation}", None),
+        ("GET", f"/v1/conversations/{conversation}/items", None),
+        ("POST", "/v1/conversations", {}),
+    ]
+    upstream.script(Script(text="never"))
+    for method, path, body in calls:
+        reply = fragile.request(method, path, body)
+        complaint("responses", reply, 503)
+        assert int(reply.headers["retry-after"]) > 0, path
+        assert "hunter2" not in reply.body.decode()
+    assert upstream.seen == []
+    upstream.script(Script(text="It is 7."))
+    assert text_of(final(turn(fragile, "on-chat", store=False))) == "It is 7."
+
+
+@pytest.mark.parametrize("matters", ["store", "previous_response_id"])
+@each_api
+def test_a_turn_that_matters_fails_if_it_cannot_be_stored(fragile, upstream, by_hand, failing, first, api, matters):
+    more = {"store": {"store": True}, "previous_response_id": {"previous_response_id": first}}[matters]
+    with speaking(fragile, by_hand, api, **more) as (client, up, id):
+        failing.stop()
+        try:
+            up.send(chunks(*said(api).rest) + END)
+            body = chunked(client.read_to_end())
+        finally:
+            failing.start()
+    check_stream(body)
+    assert b"event: response.failed" in body
+    assert b"event: response.completed" not in body
+    last = json.loads(body.rstrip().rpartition(b"data: ")[2])
+    assert (last["response"]["id"], last["response"]["status"]) == (id, "failed")
+    assert "store" in last["response"]["error"]["message"]
+    eventually(lambda: stored(fragile, first).status == 200, 20, "the store's coming back")
+    assert stored(fragile, id).status == 404
+
+
+@each_api
+def test_a_turn_that_does_not_matter_is_answered_and_says_that_it_is_not_stored(fragile, upstream, first, down, api):
+    upstream.script(Script(text="It is 7."), Script(text="It is 8."))
+    for stream in (True, False):
+        reply = turn(fragile, f"on-{api}", stream=stream)
+        answer = final(reply)
+        assert (answer["status"], answer["store"]) == ("completed", False)
+        assert stored(fragile, answer["id"]).status == 503
+        warned = partial(is_told, fragile, answer["id"])
+        eventually(warned, what="the warning in the log")
+
+
+def is_told(gateway: Gateway, id: str) -> bool:
+    """Whether the log says that a response is not stored."""
+    return any("is not stored" in text and id in text for text in gateway.log)
+
+
+@each_api
+def test_an_answer_that_is_not_streamed_and_cannot_be_stored_is_a_503_where_it_matters(fragile, upstream, down, api):
+    upstream.script(Script(text="It is 7."))
+    reply = turn(fragile, f"on-{api}", store=True)
+    complaint("responses", reply, 503)
+    assert reply.headers["retry-after"]
+    assert len(upstream.seen) == 1
+
+
+def test_a_store_file_that_is_no_store_is_a_503(upstream, tmp_path):
+    path, port = tmp_path / "state.sqlite", free_port()
+    with running(config(entries(upstream), port, state_storage=sqlite_at(path)), port) as own:
+        upstream.script(Script(text="It is 7."))
+        id = final(turn(own, "on-chat"))["id"]
+        with sqlite3.connect(path) as db:
+            db.execute("UPDATE nodes SET body = x'00'")
+        db.close()
+        complaint("responses", stored(own, id), 503)
+        complaint("responses", turn(own, "on-chat", previous_response_id=id), 503)
+
+
+# A client that leaves while its turn is being stored
+
+
+class Slow(MemoryStore):
+    """A store that writes when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(1e9, 2**20)
+        self.begun, self.go = trio.Event(), trio.Event()
+
+    async def put(self, nodes, expect=None) -> None:
+        self.begun.set()
+        await self.go.wait()
+        await super().put(nodes, expect)
+
+
+@both_ways
+async def test_a_client_that_leaves_while_its_turn_is_being_stored_does_not_undo_it(stream):
+    store = Slow()
+    own = KeptTurn(store, "", Wish(), None, b'"hi"')
+    call = CODECS["responses"].read_request({"model": "m", "input": "hi"})
+    writer = own.writer(CODECS["responses"].writer(own.reply(Reply(call, Issuer("p", ""), 1))))
+    seen, data = Seen(), b""
+    for said_of_it in (Begin("x", "m", 1), Text(0, "It is 7."), BlockEnd(0), End("stop")):
+        data += writer.send(said_of_it)
+        seen.see(said_of_it)
+
+    async def end() -> None:
+        if stream:
+            await passing(own, data, seen)
+        else:
+            await own.whole(json.dumps({**RESPONSE, "id": own.id}).encode(), None)
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(end)
+            await store.begun.wait()
+            nursery.cancel_scope.cancel()
+            store.go.set()
+        node = await store.get("", own.id)
+    assert node is not None
+    assert read_turn(node.body).status == "completed"
+
+
+# A store that hangs
+
+
+class Hanging:
+    """A store that never answers."""
+
+    async def _hang(self, *_):
+        await trio.sleep_forever()
+
+    put = get = chain = find = delete = sweep = _hang
+
+    async def aclose(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("wish", [Wish(store=True), Wish()], ids=["matters", "does not"])
+async def test_a_store_that_hangs_is_waited_for_ten_seconds_and_no_longer(autojump_clock, wish):
+    own = KeptTurn(Hanging(), "", wish, None, b'"hi"')
+    body = json.dumps(RESPONSE).encode()
+    began = trio.current_time()
+    if wish.matters:
+        with pytest.raises(GatewayError, match="did not answer within 10 s") as failed:
+            await own.whole(body, None)
+        assert (failed.value.failed.status, dict(failed.value.failed.headers)) == (503, {"retry-after": "5"})
+    else:
+        assert json.loads(await own.whole(body, None)) == {**RESPONSE, "store": False}
+    assert trio.current_time() - began == pytest.approx(keeping.STORE_SECONDS)
+
+
+# Nothing is kept
+
+
+@pytest.fixture(scope="module")
+def forgetful(upstream) -> Iterator[Gateway]:
+    port = free_port()
+    with running(config(entries(upstream), port, state_storage={"type": "none"}), port) as process:
+        yield process
+
+
+@each_api
+@pytest.mark.parametrize(
+    ("param", "value"),
+    [("previous_response_id", "resp_tg1.x"), ("conversation", "conv_tg1.x"), ("background", True)],
+)
+def test_what_needs_a_store_is_a_400_that_says_so_where_there_is_none(forgetful, upstream, api, param, value):
+    upstream.script(Script(text="never"))
+    error = complaint("responses", turn(forgetful, f"on-{api}", **{param: value}), 400)
+    assert error["param"] == param
+    assert "keeps no state" in error["message"]
+    assert upstream.seen == []
+
+
+@both_ways
+@each_api
+def test_a_wish_to_store_is_answered_with_a_warning_where_there_is_none(forgetful, upstream, api, stream):
+    upstream.script(Script(text="It is 7."), Script(text="It is 7."))
+    reply = turn(forgetful, f"on-{api}", stream=stream, store=True)
+    assert reply.headers["warning"].startswith("199 trigate ")
+    assert text_of(final(reply)) == "It is 7."
+    assert "warning" not in turn(forgetful, f"on-{api}", stream=stream).headers
