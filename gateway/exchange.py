@@ -58,6 +58,8 @@ STREAM_HEADERS: Headers = (
 )
 JSON_HEADERS: Headers = (("content-type", "application/json"),)
 
+_chunks_channel = trio.open_memory_channel[bytes | Failed]  # the brackets take as long as what they are for
+
 GRACE = 1.0  # seconds by which the pump's own total limit comes first, and says so
 
 
@@ -214,7 +216,7 @@ class Exchange:
     # Streams
 
     async def _stream(self, incoming: Incoming, calling: Calling) -> Response:
-        into, chunks = trio.open_memory_channel[bytes | Failed](PIECES_QUEUED)
+        into, chunks = _chunks_channel(PIECES_QUEUED)
         check = self._checker(calling.target) if self._service.check_streams else None
         relay = Relay(
             self._lane(incoming, calling), into, chunks, self.record, self._service.keep_alive,

@@ -93,4 +93,6 @@ def dropped_header(paths: tuple[str, ...], limit: int = 2000) -> str:
 
 def header_safe(text: str) -> str:
     """``text`` as a header's value: names that a client or a config gave must not end the header."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(char if " " <= char <= "~" else "?" for char in text)

@@ -4,6 +4,7 @@ import logging
 import sys
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import attrs
@@ -156,7 +157,7 @@ class Ledger:
         usage, estimated = record.counted()
         fields = {
             "event": "exchange",
-            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "at": _at(int(time.time())),
             "request_id": record.id,
             "client": record.client,
             "api": record.api,
@@ -187,6 +188,11 @@ class Ledger:
 def readable(line: Mapping[str, Any]) -> str:
     """The same line for a person at a terminal."""
     return " ".join(f"{name}={_quoted(value)}" for name, value in line.items() if name != "event")
+
+
+@lru_cache(maxsize=1)
+def _at(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
 
 
 def _status(sent: int | None, ended: Ended) -> int:

@@ -1,5 +1,7 @@
 """From a model name and the client's API to a target: which provider, in which API, where, and with what credential."""
 
+import contextlib
+from functools import cached_property, lru_cache
 from typing import Literal, TypeAlias
 
 import attrs
@@ -16,6 +18,9 @@ Lane: TypeAlias = Literal["byte", "hub"]
 
 MASK = "***"
 
+REMEMBERED, SHORT = 512, 256
+"""Of how many names that clients have asked for, and of up to how many characters, the targets are at hand."""
+
 
 @attrs.frozen
 class Target:
@@ -30,7 +35,7 @@ class Target:
     asked: str
     recipient: Recipient
 
-    @property
+    @cached_property
     def name(self) -> str:
         """``provider/model``."""
         return f"{self.entry.provider.id}/{self.model}"
@@ -40,8 +45,14 @@ class Target:
 
         ``credentials`` is the client's own (the bare token): it is used under ``passthrough_auth`` only, and then in
         the style that the provider's API wants. Without either no credential goes out."""
+        return self._headers(credentials) if self.entry.passthrough_auth else self._own_headers
+
+    @cached_property
+    def _own_headers(self) -> Headers:
+        return self._headers(self.entry.key)
+
+    def _headers(self, key: str | None) -> Headers:
         entry = self.entry
-        key = credentials if entry.passthrough_auth else entry.key
         found = dict((_credential(entry.provider.auth[self.api], key),)) if key else {}
         if entry.http_host is not None:
             found["host"] = entry.http_host
@@ -73,11 +84,12 @@ class Explanation:
 
 
 class Router:
-    """Resolves model names against one configuration. Has no state of its own; safe to share."""
+    """Resolves model names against one configuration; safe to share."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._names = Names(config.entries, config.aliases)
+        self._known = lru_cache(REMEMBERED)(self._resolved)  # what does not raise is the same for every client
 
     def resolve(self, model: str | None, api: Api, may: May | None = None) -> Target:
         """The target for a client that speaks ``api`` and asks for ``model``. ``may`` says which names an error may
@@ -85,6 +97,12 @@ class Router:
 
         Raises ``GatewayError``: 400 for no model or an ambiguous one, 404 for an unknown one, 501 for a provider whose
         API no codec speaks yet."""
+        if model is None or len(model) <= SHORT:
+            with contextlib.suppress(GatewayError):  # it is raised below, in words for this client
+                return self._known(model, api)
+        return self._resolved(model, api, may)
+
+    def _resolved(self, model: str | None, api: Api, may: May | None = None) -> Target:
         return _target(self._names.find(model, may), model, api)
 
     def explain(self, model: str | None, api: Api) -> Explanation:

@@ -296,16 +296,23 @@ class RequestScope(TrioASGIHTTPConnection):
 
     async def _send_response(self, send: ASGISendCallable, response: ResponseTypes) -> None:
         """A body that is at hand goes out with the end in one message: quart takes two, each a write and a wake-up."""
-        if not (isinstance(response, Response) and type(response.response) is DataBody):
-            write_now = self.scope["extensions"].get(WRITE_NOW)
-            if write_now is not None and isinstance(response.response, IteratedBody):
-                response.response.attach(cast("WriteNow", write_now))
+        body = response.response
+        if not isinstance(body, DataBody | ChannelBody | IteratedBody):
             await super()._send_response(send, response)
             return
         headers = [(name.lower().encode(), value.encode()) for name, value in response.headers.items()]
         await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
-        body = response.response
-        await send({"type": "http.response.body", "body": body.data[body.begin : body.end], "more_body": False})
+        last = b""
+        if isinstance(body, DataBody):
+            last = body.data[body.begin : body.end]
+        else:
+            write_now = self.scope["extensions"].get(WRITE_NOW)
+            if write_now is not None and isinstance(body, IteratedBody):
+                body.attach(cast("WriteNow", write_now))
+            async with body as pieces:
+                async for data in pieces:
+                    await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": last, "more_body": False})
 
     async def _send(self, published: Scope, send: ASGISendCallable, message: ASGISendEvent) -> None:
         if message["type"] != "http.response.body" or message.get("more_body", False):

@@ -252,13 +252,19 @@ def _wire_headers(request: UpstreamRequest, host: bytes) -> list[tuple[bytes, by
         raise _misconfigured(TWO_HOSTS)
     headers = [] if "host" in names else [(b"host", host)]
     for name, value in request.headers:
-        if not (_FIELD_NAME.fullmatch(name) and _FIELD_VALUE.fullmatch(value)):
+        if not (_FIELD_NAME.fullmatch(name) and _is_value(value)):
             raise _misconfigured(BAD_HEADER.format(name))
         if name.lower() not in ("content-length", "transfer-encoding"):
             headers.append((name.encode("ascii"), value.encode("latin-1")))
     if request.body or request.method == "POST":
         headers.append((b"content-length", b"%d" % len(request.body)))
     return headers
+
+
+def _is_value(text: str) -> bool:
+    if text.isascii() and text.isprintable() and text[:1] != " " != text[-1:]:  # as nearly all are
+        return True
+    return _FIELD_VALUE.fullmatch(text) is not None
 
 
 async def _answer(pool: "_AnyPool", wire: Request, request: UpstreamRequest) -> UpstreamResponse:
