@@ -23,6 +23,6 @@ EXPOSE 12000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \
     CMD ["python", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 12000, timeout=2); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
 # trigate is PID 1 and takes SIGTERM itself: no shell in between. Mount the config as /etc/trigate/trigate.yaml, and give
-# it time to drain: docker stop --time 30.
+# it time to drain: docker stop -t 30.
 ENTRYPOINT ["trigate"]
 CMD ["serve", "--host", "0.0.0.0"]

@@ -36,8 +36,12 @@ from upstreams import PATHS, Raw, Script, Tokens, Upstream, fake_upstream
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.observing.buckets import Buckets
 from gateway.observing.lag import watch_lag
-from gateway.observing.metrics import ROWS, open_metrics
+from gateway.observing.metrics import ROWS, Metrics, open_metrics
+from gateway.observing.scraping import watch_store
 from gateway.observing.shared_metrics import bury, whole
+from gateway.state.memory import MemoryStore
+from gateway.state.sqlite import SqliteStore
+from gateway.state.store import Node, Size, Unavailable
 
 ANSWER = Script(text="one two three", tokens=Tokens(prompt=20, cache_read=5, output=9, reasoning=4))
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -311,6 +315,29 @@ def test_numbers_of_workers_add_up_and_outlive_them(upstream):
 
 
 @pytest.mark.parametrize("count", ["1", "2"])
+def test_one_store_is_measured_once_however_many_workers_share_it(upstream, tmp_path, count):
+    file, port = tmp_path / "state.sqlite", free_port()
+    size = trio.run(_filled, file)
+    kept = {"type": "sqlite", "path": str(file), "max_bytes": 2_000_000}
+    settings = config([provider("openai/m", upstream.url, ["chat"])], port, state_storage=kept)
+    with running(settings, port, "--workers", count) as gateway:
+        eventually(lambda: numbers(gateway)("trigate_workers") == int(count))
+        now = reaching(gateway, 7, "trigate_store_entries")
+        eventually(lambda: numbers(gateway)("trigate_event_loop_lag_seconds_count") >= 2 * int(count))
+        assert numbers(gateway)("trigate_store_entries") == 7
+        assert now("trigate_store_bytes") == size.bytes
+        assert now("trigate_store_limit_bytes") == 2_000_000
+
+
+async def _filled(file: Path) -> Size:
+    store = SqliteStore(file, 3600, None)
+    await store.put([Node(f"n{i}", "", "response", b"{}") for i in range(7)])
+    size = await store.size()
+    await store.aclose()
+    return size
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
 def test_reloads_are_counted_once_whoever_reads_the_file(upstream, tmp_path, count):
     port, file = free_port(), tmp_path / "trigate.yaml"
     settings = config([provider("openai/m", upstream.url, ["chat"])], port)
@@ -400,6 +427,39 @@ async def test_lag_is_how_much_later_than_asked_for_a_task_runs(mock_clock):
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert seen == pytest.approx([0, 0.25, 1.5])
+
+
+def test_nothing_is_kept_where_state_is_switched_off(upstream):
+    port = free_port()
+    settings = config([provider("openai/m", upstream.url)], port, state_storage={"type": "none"})
+    with running(settings, port) as gateway:
+        now = eventually(lambda: (now := numbers(gateway))("trigate_event_loop_lag_seconds_count") >= 1 and now)
+        assert [now(f"trigate_store_{name}") for name in ("entries", "bytes", "limit_bytes")] == [0, 0, 0]
+
+
+async def test_the_store_is_looked_at_now_and_then_and_what_was_seen_stays_while_it_is_away(mock_clock):
+    class Away(MemoryStore):
+        away = False
+
+        async def size(self) -> Size:
+            if self.away:
+                raise Unavailable("the state storage does not answer")
+            return await super().size()
+
+    metrics, store = Metrics(), Away(3600, 10_000)
+    seen = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch_store, store, metrics, 10)
+        for turn, away in enumerate((False, False, True, False)):
+            await trio.testing.wait_all_tasks_blocked()
+            seen.append(Numbers(metrics.page().decode())("trigate_store_entries"))
+            await store.put([Node(f"n{turn}", "", "response", b"{}")])
+            store.away = away
+            mock_clock.jump(10)
+        await trio.testing.wait_all_tasks_blocked()
+        seen.append(Numbers(metrics.page().decode())("trigate_store_entries"))
+        nursery.cancel_scope.cancel()
+    assert seen == [0, 1, 2, 2, 4]
 
 
 # What is shipped

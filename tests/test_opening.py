@@ -112,11 +112,8 @@ async def test_a_server_that_is_down_at_the_start_is_a_warning(caplog, tmp_path)
 
 @pytest.fixture
 def server() -> Iterator[postgres.Server]:
-    bin = postgres.binaries()
-    if bin is None:
-        pytest.skip(postgres.MISSING)
-    with postgres.running_server(bin) as running:
-        yield running
+    with postgres.server_or_skip() as server:
+        yield server
 
 
 async def test_a_server_that_is_there_is_used(server):

@@ -2,8 +2,6 @@
 
 import contextlib
 import re
-import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,14 +10,13 @@ import anthropic
 import openai
 import pytest
 from command_line import Started, demo, run
-from harness import ROOT, START_SECONDS
+from documented import fenced
+from harness import ROOT
 
-from gateway.__main__ import main
 from gateway.config.loading import load
 
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 
 
 def section(text: str, heading: str) -> str:
@@ -27,10 +24,6 @@ def section(text: str, heading: str) -> str:
     found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.M | re.S)
     assert found, f"no section {heading}"
     return found[1]
-
-
-def fenced(text: str, language: str) -> list[str]:
-    return [body for name, body in FENCED.findall(text) if name == language]
 
 
 @pytest.fixture(scope="module")
@@ -79,26 +72,11 @@ def test_locked_requirements_have_hashes_and_name_no_host(name):
     assert not re.search(r"://|--index-url|--find-links", text)
 
 
-# Every command
-
-
-CURLS = [line for page in PAGES for body in fenced(page.read_text(), "sh") for line in body.splitlines()
-         if line.startswith("curl ")]  # fmt: skip
-
-
-@pytest.mark.parametrize("command", CURLS)
-def test_each_curl_shows_what_it_promises(served, command):
-    words = shlex.split(here(command, served))
-    words[1:1] = ["-sS", "--fail-with-body"]
-    found = subprocess.run(words, capture_output=True, text=True, timeout=START_SECONDS)
-    assert found.returncode == 0, found.stdout + found.stderr
-    assert "Hello" in found.stdout
-    ends = ("data: [DONE]", "event: message_stop", "event: response.completed")
-    assert any(end in found.stdout for end in ends), found.stdout[-300:]
+# Every program; tests/test_commands.py has the commands
 
 
 def test_there_is_a_curl_for_each_api():
-    assert {re.search(r"12000(/v1/\S+)", line)[1] for line in CURLS} == {
+    assert set(re.findall(r"^curl -N \S+12000(/v1/\S+)", README, re.M)) == {
         "/v1/chat/completions",
         "/v1/messages",
         "/v1/responses",
@@ -125,18 +103,6 @@ def close_later(monkeypatch, client, stack):
         stack.callback(self.close)
 
     monkeypatch.setattr(client, "__init__", init)
-
-
-def test_commands_and_options_that_are_named_exist():
-    text = "\n".join(page.read_text() for page in PAGES)
-    spoken = [span.split(" ", 1)[1] for span in re.findall(r"`([^`\n]+)`", FENCED.sub("", text))
-              if re.match(r"(\S+/)?trigate \w", span)]  # fmt: skip
-    spoken += [words for body in fenced(text, "sh") for words in re.findall(r"/trigate ([^|&;\n]+)", body)]
-    assert {"serve", "check", "explain", "mock"} <= {one.split()[0] for one in spoken}
-    for command, *rest in map(shlex.split, spoken):
-        assert command in main.commands, f"trigate {command}"
-        options = {option for parameter in main.commands[command].params for option in parameter.opts}
-        assert {word for word in rest if word.startswith("--")} <= options, f"trigate {command}"
 
 
 LINKS = [(page, link) for page in PAGES for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())]

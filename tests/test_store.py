@@ -464,6 +464,43 @@ async def test_a_smaller_limit_holds_from_the_next_sweep_on(shared):
 # Cancellation
 
 
+async def test_the_size_is_that_of_what_is_kept(place):
+    store, big = place.store(ttl=100, max_bytes=200_000), b"x" * 50_000
+
+    async def size() -> tuple[int, int]:
+        found = await store.size()
+        assert found.limit == 200_000
+        return found.nodes, found.bytes
+
+    assert await size() == (0, 0)
+    await store.put([node("a", body=b"x" * 100, items=("one", "two")), node("b", "a")])
+    (nodes, all_bytes) = await size()
+    assert nodes == 2
+    await store.put([node("b", "a")])
+    assert await size() == (2, all_bytes), "what is replaced is not kept twice"
+    with pytest.raises(Unavailable):
+        await store.put([node("c"), node("d", body=big * 5)])
+    assert await size() == (2, all_bytes), "what is refused is not kept"
+    assert await store.delete("alice", ["b", "nobody's"]) == 1
+    assert (await size())[0] == 1
+    assert (await size())[1] < all_bytes
+    for i in range(5):
+        await store.put([node(f"big{i}", body=big)])
+    assert (await size())[0] == 3, "a and two more have made room"
+    assert 150_000 < (await size())[1] <= 200_000
+    place.clock.now += 200
+    assert await store.sweep() == 3
+    assert await size() == (0, 0)
+
+
+async def test_the_size_is_that_of_all_who_share_a_place(shared):
+    one, other = shared.store(), shared.store()
+    await one.put([node("a"), node("b", "a")])
+    await other.put([node("c")])
+    assert await one.size() == await other.size()
+    assert (await one.size()).nodes == 3
+
+
 async def test_a_write_that_is_cancelled_is_done_wholly_or_not_at_all(store):
     began = 0
     for i in range(25):
@@ -541,21 +578,25 @@ async def _until(count: int, acknowledged: Callable[[], list[str]]) -> None:
     )
 
 
-def accounts(place: Place) -> tuple[int, int]:
-    """What is stored against what should be: turns without their heads, and bytes that were not counted."""
+def accounts(place: Place) -> tuple[int, int, int]:
+    """What is stored against what should be: turns without their heads, bytes and nodes that were not counted."""
     if place.kind == "sqlite":
         with contextlib.closing(sqlite3.connect(place.location)) as db:
             assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             kinds = dict(db.execute("SELECT kind, count(*) FROM nodes GROUP BY kind").fetchall())
-            (missing,) = db.execute("SELECT (SELECT sum(size) FROM nodes) - (SELECT bytes FROM total)").fetchone()
+            query = "SELECT (SELECT sum(size) FROM nodes) - bytes, (SELECT count(*) FROM nodes) - nodes FROM total"
+            (bytes, nodes) = db.execute(query).fetchone()
     else:
         import psycopg
 
         with psycopg.connect(place.location) as server:
             kinds = dict(server.execute("SELECT kind, count(*) FROM trigate_nodes GROUP BY kind").fetchall())
-            query = "SELECT (SELECT sum(size) FROM trigate_nodes) - (SELECT sum(bytes) FROM trigate_total)"
-            (missing,) = server.execute(query).fetchone()
-    return kinds["response"] - kinds["head"], int(missing)
+            query = """
+                SELECT (SELECT sum(size) FROM trigate_nodes) - sum(bytes),
+                (SELECT count(*) FROM trigate_nodes) - sum(nodes) FROM trigate_total
+            """
+            (bytes, nodes) = server.execute(query).fetchone()
+    return kinds["response"] - kinds["head"], int(bytes), int(nodes)
 
 
 async def test_a_process_that_is_killed_loses_nothing_it_had_acknowledged(shared):
@@ -573,7 +614,7 @@ async def test_a_process_that_is_killed_loses_nothing_it_had_acknowledged(shared
         last = told[-1]
         assert len(await store.chain("o", last)) == int(last.rpartition(".")[2]) + 1
         assert set(await store.find("o", [f"item{id}" for id in told])) == {f"item{id}" for id in told}
-        assert accounts(shared) == (0, 0), "no half of a turn, and every byte is counted"
+        assert accounts(shared) == (0, 0, 0), "no half of a turn, and every byte and node is counted"
 
 
 async def test_two_processes_write_to_one_place(shared):
@@ -713,6 +754,32 @@ async def test_a_place_is_left_as_it_was_made(shared):
         await store.aclose()
     store = shared.store()
     assert [i for i in range(3) if await store.get("alice", f"r{i}")] == [0, 1, 2]
+
+
+def _uncounted(place: Place) -> None:
+    """Back to the first version of the tables, which did not count nodes."""
+    if place.kind == "sqlite":
+        with contextlib.closing(sqlite3.connect(place.location)) as db:
+            db.executescript("ALTER TABLE total DROP COLUMN nodes; PRAGMA user_version = 1")
+        return
+    import psycopg
+
+    with psycopg.connect(place.location) as server:
+        server.execute("ALTER TABLE trigate_total DROP COLUMN nodes; UPDATE trigate_schema SET version = 1")
+
+
+async def test_what_the_first_version_kept_is_counted(shared):
+    store = shared.store()
+    await store.put([node("a"), node("b", "a")])
+    await store.put([node("c")])
+    found = await store.size()
+    await store.aclose()
+    _uncounted(shared)
+    store = shared.store()
+    assert await store.size() == found
+    assert found.nodes == 3
+    assert await store.delete("alice", ["a", "c"]) == 2
+    assert (await store.size()).nodes == 1
 
 
 @pytest.fixture

@@ -104,6 +104,12 @@ POOL = Row("trigate_upstream_connections", "sum", "Connections to providers.", (
 QUEUED = Row("trigate_upstream_queued", "sum", "Requests that wait for a connection to a provider.")
 CONNECTIONS = Row("trigate_client_connections", "sum", "Clients' connections, idle ones included.")
 BACKGROUND = Row("trigate_background_turns", "sum", "Responses that are being made in the background.")
+STORE_ENTRIES = Row(
+    "trigate_store_entries", "greatest",
+    "What is kept in `state_storage`: turns, what belongs to them, and conversations.",
+)  # fmt: skip
+STORE_BYTES = Row("trigate_store_bytes", "greatest", "What that takes, as `max_bytes` counts it.")
+STORE_LIMIT = Row("trigate_store_limit_bytes", "greatest", "`max_bytes`; 0 where there is none.")
 LAG = Row(
     "trigate_event_loop_lag_seconds",
     "histogram",
@@ -124,9 +130,8 @@ BUILD = Row("trigate_build_info", "greatest", "1, with the version.", ("version"
 
 ROWS: Final = (
     EXCHANGES, IN_FLIGHT, FIRST_BYTE, FIRST_TOKEN, SILENCE, DURATION, TOKENS, ESTIMATED, DROPS, UPSTREAM_ERRORS,
-    DISCONNECTS, ATTEMPTS, RETRIES, POOL, QUEUED, CONNECTIONS, BACKGROUND, LAG, MEMORY, CPU, WORKERS, DRAINING, RELOADS,
-    SPANS,
-    BUILD,
+    DISCONNECTS, ATTEMPTS, RETRIES, POOL, QUEUED, CONNECTIONS, BACKGROUND, STORE_ENTRIES, STORE_BYTES, STORE_LIMIT, LAG,
+    MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS, BUILD,
 )  # fmt: skip
 
 LABELS: Final[Mapping[str, str]] = {
@@ -157,6 +162,7 @@ class Metrics:
         self._folder = folder
         self._registry = CollectorRegistry()
         self._made = {row: _made(row, self._registry) for row in ROWS}
+        self._children: dict[tuple[str, ...], Any] = {}  # by row and labels, whose values are of closed sets
         self._providers: set[str] = set()
         self._models: set[str] = set()
         self._cpu = 0.0
@@ -198,19 +204,22 @@ class Metrics:
         self._of(row, labels).observe(value)
 
     def _of(self, row: Row, labels: tuple[str, ...]) -> Any:
-        made = self._made[row]
-        return made.labels(*labels) if labels else made
+        key = (row.name, *labels)
+        if (one := self._children.get(key)) is None:
+            made = self._made[row]
+            one = self._children[key] = made.labels(*labels) if labels else made
+        return one
 
     # What becomes of exchanges
 
     def opened(self, record: Record) -> None:
         record.gaps = self.gaps
-        self._made[IN_FLIGHT].labels(record.api).inc()
+        self._of(IN_FLIGHT, (record.api,)).inc()
 
     def settled(self, record: Record, line: Mapping[str, Any]) -> None:
         provider, model = self.where(record.target)
         lane, client, ended = record.lane or NONE, record.client or NONE, line["ended"]
-        self._made[IN_FLIGHT].labels(record.api).dec()
+        self._of(IN_FLIGHT, (record.api,)).dec()
         self.add(EXCHANGES, record.api, provider, model, lane, f"{line['status'] // 100}xx", ended, client)
         if record.dropped:
             self.add(DROPS, record.api, provider)

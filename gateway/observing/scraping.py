@@ -1,6 +1,8 @@
 """``GET /metrics``, and what has to be looked at for it now and then."""
 
+import contextlib
 from functools import partial
+from typing import Final
 
 import trio
 from quart import Response, g
@@ -8,11 +10,15 @@ from quart_trio import QuartTrio
 
 from gateway.ledger import Ledger
 from gateway.observing.lag import watch_lag
-from gateway.observing.metrics import CONTENT_TYPE, LAG, Metrics
+from gateway.observing.metrics import CONTENT_TYPE, LAG, STORE_BYTES, STORE_ENTRIES, STORE_LIMIT, Metrics
 from gateway.service import Service
 from gateway.serving.scope import current_scope, respond
+from gateway.state.store import Store, Unavailable
 from gateway.stored.answers import refused
 from streams.errors import GatewayError
+
+STORE_EVERY: Final = 10.0
+"""Seconds between two looks at the store, which may be another machine's."""
 
 
 def add_metrics(app: QuartTrio, service: Service, ledger: Ledger) -> None:
@@ -36,8 +42,24 @@ def add_metrics(app: QuartTrio, service: Service, ledger: Ledger) -> None:
 
 async def watch(service: Service) -> None:
     """Measure the event loop and take stock, until cancelled."""
-    if service.metrics is not None:
-        await watch_lag(partial(_late, service, service.metrics))
+    metrics = service.metrics
+    if metrics is None:
+        return
+    async with trio.open_nursery() as nursery:
+        if service.store is not None:
+            nursery.start_soon(watch_store, service.store, metrics)
+        await watch_lag(partial(_late, service, metrics))
+
+
+async def watch_store(store: Store, metrics: Metrics, every: float = STORE_EVERY) -> None:
+    """Take down how much is kept, until cancelled. While the store does not answer the last numbers stay."""
+    while True:
+        with contextlib.suppress(Unavailable):  # whoever needs it is told so
+            size = await store.size()
+            metrics.set(STORE_ENTRIES, size.nodes)
+            metrics.set(STORE_BYTES, size.bytes)
+            metrics.set(STORE_LIMIT, size.limit or 0)
+        await trio.sleep(every)
 
 
 def _late(service: Service, metrics: Metrics, seconds: float) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
-from gateway.state.store import Node, Store
+from gateway.state.store import Node, Size, Store
 
 
 @attrs.frozen
@@ -58,6 +58,9 @@ class Layered:
 
     async def sweep(self) -> int:
         return await self.local.sweep()
+
+    async def size(self) -> Size:
+        return await self.local.size()
 
     async def aclose(self) -> None:
         await self.local.aclose()

@@ -8,7 +8,7 @@ import attrs
 import trio
 
 from gateway.state.nodes import Key, batch_of, hangs_on, key_of, lineage, size_of, too_large, tops
-from gateway.state.store import Changed, Node
+from gateway.state.store import Changed, Node, Size
 
 
 @attrs.define(eq=False)
@@ -90,6 +90,10 @@ class MemoryStore:
     async def sweep(self) -> int:
         await trio.lowlevel.checkpoint()
         return self._expire()
+
+    async def size(self) -> Size:
+        await trio.lowlevel.checkpoint()
+        return Size(len(self._nodes), self._bytes, self._max_bytes)
 
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()

@@ -28,7 +28,7 @@ from gateway.state.nodes import (
     too_large,
     tops,
 )
-from gateway.state.store import Changed, Kind, Node, Unavailable
+from gateway.state.store import Changed, Kind, Node, Size, Unavailable
 
 T = TypeVar("T")
 Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
@@ -56,6 +56,10 @@ MIGRATIONS: Final[tuple[LiteralString, ...]] = (
     CREATE INDEX ON trigate_items (written);
     CREATE TABLE trigate_total (stripe integer PRIMARY KEY, bytes bigint NOT NULL);  -- one row would queue all writers
     INSERT INTO trigate_total SELECT stripe, 0 FROM generate_series(0, 15) AS stripe;
+    """,
+    """
+    ALTER TABLE trigate_total ADD COLUMN nodes bigint NOT NULL DEFAULT 0;
+    UPDATE trigate_total SET nodes = (SELECT count(*) FROM trigate_nodes) WHERE stripe = 0;
     """,
 )
 """One script for each version of the schema; the row in ``trigate_schema`` counts how many a database has seen."""
@@ -145,6 +149,9 @@ class PostgresStore:
                 gone += count
         return gone
 
+    async def size(self) -> Size:
+        return Size(*await self._run(_counted), self._max_bytes)
+
     async def aclose(self) -> None:
         await self._links.aclose()
 
@@ -180,20 +187,20 @@ class PostgresStore:
         homes = _homes(db, batch, trees, now)
         old = _remove(db, "(owner, id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))", _columns(batch))
         _insert(db, batch, homes)
-        new = sum(map(size_of, batch.values()))
-        freed = self._evict(db, new - sum(old), set(homes.values()))
-        _add_to_total(db, new - sum(old) - freed)
+        new = [size_of(node) for node in batch.values()]
+        freed = self._evict(db, sum(new) - sum(old), set(homes.values()))
+        _change_total(db, new, [*old, *freed])
 
-    def _evict(self, db: Connection, added: int, keep: set[int]) -> int:
-        """Make room, and not by what is just being written. How many bytes went."""
-        if self._max_bytes is None or (too_much := _total(db) + added - self._max_bytes) <= 0:
-            return 0
+    def _evict(self, db: Connection, added: int, keep: set[int]) -> list[int]:
+        """Make room, and not by what is just being written. The sizes of the nodes that went."""
+        freed: list[int] = []
+        if self._max_bytes is None or (too_much := _counted(db)[1] + added - self._max_bytes) <= 0:
+            return freed
         query = "SELECT sum(size)::bigint FROM trigate_nodes WHERE tree = ANY(%s)"
         if _number(db, query, (list(keep),)) > self._max_bytes:
             raise too_large(self._max_bytes)
-        freed = 0
-        while freed < too_much and (tree := _oldest(db, keep)) is not None:
-            freed += sum(_remove_trees(db, [tree]))
+        while sum(freed) < too_much and (tree := _oldest(db, keep)) is not None:
+            freed += _remove_trees(db, [tree])
         return freed
 
     def _expire(self, db: Connection) -> tuple[bool, int]:
@@ -201,14 +208,14 @@ class PostgresStore:
         query = "SELECT tree FROM trigate_trees WHERE used <= %s LIMIT 64 FOR UPDATE SKIP LOCKED"
         over = [tree for (tree,) in db.execute(query, (self._horizon(),))]
         sizes = _remove_trees(db, over)
-        _add_to_total(db, -sum(sizes))
+        _change_total(db, gone=sizes)
         return len(over) == 64, len(sizes)
 
     def _shrink(self, db: Connection) -> tuple[bool, int]:
-        if self._max_bytes is None or _total(db) <= self._max_bytes or (tree := _oldest(db, set())) is None:
+        if self._max_bytes is None or _counted(db)[1] <= self._max_bytes or (tree := _oldest(db, set())) is None:
             return False, 0
         sizes = _remove_trees(db, [tree])
-        _add_to_total(db, -sum(sizes))
+        _change_total(db, gone=sizes)
         return True, len(sizes)
 
 
@@ -353,8 +360,10 @@ def _find(db: Connection, owner: str, items: Sequence[str], horizon: float) -> d
     return {item: nodes[written] for item, written in latest.items() if written in nodes}
 
 
-def _total(db: Connection) -> int:
-    return _number(db, "SELECT sum(bytes)::bigint FROM trigate_total")
+def _counted(db: Connection) -> tuple[int, int]:
+    """Nodes and bytes, without a look at what is kept."""
+    row = db.execute("SELECT sum(nodes)::bigint, sum(bytes)::bigint FROM trigate_total").fetchone()
+    return cast("tuple[int, int]", row)
 
 
 def _number(db: Connection, query: LiteralString, values: Sequence[Any] = ()) -> int:
@@ -431,7 +440,7 @@ def _delete(db: Connection, owner: str, ids: Sequence[str], horizon: float) -> i
         return 0
     live = [id for _, id in trees]
     sizes = _remove(db, "owner = %s AND id = ANY(%s)", (owner, live))
-    _add_to_total(db, -sum(sizes))
+    _change_total(db, gone=sizes)
     return len(sizes)
 
 
@@ -452,6 +461,7 @@ def _oldest(db: Connection, keep: set[int]) -> int | None:
     return None if row is None else cast("int", row[0])
 
 
-def _add_to_total(db: Connection, bytes: int) -> None:
-    """As the last step: the row stays locked until the transaction ends."""
-    db.execute("UPDATE trigate_total SET bytes = bytes + %s WHERE stripe = pg_backend_pid() %% 16", (bytes,))
+def _change_total(db: Connection, come: Sequence[int] = (), gone: Sequence[int] = ()) -> None:
+    """The sizes of nodes. As the last step: the row stays locked until the transaction ends."""
+    query = "UPDATE trigate_total SET nodes = nodes + %s, bytes = bytes + %s WHERE stripe = pg_backend_pid() %% 16"
+    db.execute(query, (len(come) - len(gone), sum(come) - sum(gone)))

@@ -9,7 +9,7 @@ import attrs
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from gateway.state.store import Changed, Node, Store, Unavailable
+from gateway.state.store import Changed, Node, Size, Store, Unavailable
 
 FORM: Final = b"\x01"  # the first byte: how the rest is to be read
 NONCE: Final = 12
@@ -44,6 +44,9 @@ class Sealed:
 
     async def sweep(self) -> int:
         return await self._store.sweep()
+
+    async def size(self) -> Size:
+        return await self._store.size()
 
     async def aclose(self) -> None:
         await self._store.aclose()

@@ -25,7 +25,7 @@ from gateway.state.nodes import (
     too_large,
     tops,
 )
-from gateway.state.store import Changed, Kind, Node, Unavailable
+from gateway.state.store import Changed, Kind, Node, Size, Unavailable
 
 T = TypeVar("T")
 
@@ -49,6 +49,10 @@ MIGRATIONS: Final = (
     CREATE INDEX items_node ON items (node);
     CREATE TABLE total (bytes INTEGER NOT NULL);
     INSERT INTO total VALUES (0);
+    """,
+    """
+    ALTER TABLE total ADD COLUMN nodes INTEGER NOT NULL DEFAULT 0;
+    UPDATE total SET nodes = (SELECT count(*) FROM nodes);
     """,
 )
 """One script for each version of the schema; ``user_version`` counts how many a file has seen."""
@@ -114,6 +118,9 @@ class SqliteStore:
                 gone += count
         return gone
 
+    async def size(self) -> Size:
+        return Size(*await self._read(_counted), self._max_bytes)
+
     async def aclose(self) -> None:
         await self._readers.aclose()
         await self._writer.aclose()
@@ -144,37 +151,36 @@ class SqliteStore:
                 if there is None or there.body != expect.body:
                     raise Changed
             homes = _homes(db, batch, self._horizon(), self._clock())
-            old = sum(_remove(db, "owner = ? AND id = ?", key)[1] for key in batch)
+            for key in batch:
+                _remove(db, "owner = ? AND id = ?", key)
             for key, node in batch.items():
                 _insert(db, node, homes[key])
-            total = _total(db) + new - old
-            _set_total(db, total - self._evict(db, total, set(homes.values())))
+            _change_total(db, len(batch), new)
+            self._make_room(db, set(homes.values()))
 
-    def _evict(self, db: sqlite3.Connection, total: int, keep: set[int]) -> int:
-        """Make room, and not by what is just being written. How many bytes went."""
-        if self._max_bytes is None or total <= self._max_bytes:
-            return 0
+    def _make_room(self, db: sqlite3.Connection, keep: set[int]) -> None:
+        """Not by what is just being written."""
+        if self._max_bytes is None or _counted(db)[1] <= self._max_bytes:
+            return
         kept = sum(_size_of_tree(db, tree) for tree in keep)
         if kept > self._max_bytes:  # else a write that fails anyway would go through the whole file first
             raise too_large(self._max_bytes)
-        freed = 0
         for tree in _oldest(db, keep):
-            freed += _remove_tree(db, tree)[1]
-            if total - freed <= self._max_bytes:
+            _remove_tree(db, tree)
+            if _counted(db)[1] <= self._max_bytes:
                 break
-        return freed
 
     def _expire(self, db: "_Database") -> tuple[bool, int]:
         """Whether there may be more, and how many nodes went."""
         with _transaction(db):
             over = db.execute("SELECT tree FROM trees WHERE used <= ? LIMIT ?", (self._horizon(), AT_ONCE)).fetchall()
-            return len(over) == AT_ONCE, _remove_trees(db, [tree for (tree,) in over])
+            return len(over) == AT_ONCE, sum(_remove_tree(db, tree) for (tree,) in over)
 
     def _shrink(self, db: "_Database") -> tuple[bool, int]:
         with _transaction(db):
-            if self._max_bytes is None or _total(db) <= self._max_bytes:
+            if self._max_bytes is None or _counted(db)[1] <= self._max_bytes:
                 return False, 0
-            return True, _remove_trees(db, [next(_oldest(db, set()))])
+            return True, _remove_tree(db, next(_oldest(db, set())))
 
 
 # One connection
@@ -338,7 +344,7 @@ def _json(values: Iterable[Any]) -> str:
     return msgspec.json.encode(list(values)).decode()
 
 
-# Changing: each leaves the total to its caller
+# Changing
 
 
 def _homes(db: sqlite3.Connection, batch: Mapping[Key, Node], horizon: float, now: float) -> dict[Key, int]:
@@ -373,34 +379,27 @@ def _insert(db: sqlite3.Connection, node: Node, tree: int) -> None:
     db.executemany("INSERT OR IGNORE INTO items VALUES (?, ?, ?)", [(node.owner, item, row) for item in node.items])
 
 
-def _remove(db: sqlite3.Connection, where: str, values: Sequence[Any]) -> tuple[int, int]:
-    """How many nodes went, and their bytes. A tree that is left empty goes when its time is over."""
+def _remove(db: sqlite3.Connection, where: str, values: Sequence[Any]) -> int:
+    """How many nodes went. A tree that is left empty goes when its time is over."""
     count, size = db.execute(f"SELECT count(*), coalesce(sum(size), 0) FROM nodes WHERE {where}", values).fetchone()
     if count:
         db.execute(f"DELETE FROM nodes WHERE {where}", values)
-    return count, size
+        _change_total(db, -count, -size)
+    return cast("int", count)
 
 
 def _delete(db: _Database, owner: str, ids: Sequence[str], horizon: float) -> int:
     live = "(SELECT tree FROM trees WHERE used > ?)"
     where = f"owner = ? AND id IN (SELECT value FROM json_each(?)) AND tree IN {live}"
     with _transaction(db):
-        count, size = _remove(db, where, (owner, _json(ids), horizon))
-        _set_total(db, _total(db) - size)
-    return count
+        return _remove(db, where, (owner, _json(ids), horizon))
 
 
-def _remove_tree(db: sqlite3.Connection, tree: int) -> tuple[int, int]:
+def _remove_tree(db: sqlite3.Connection, tree: int) -> int:
+    """How many nodes went."""
     gone = _remove(db, "tree = ?", (tree,))
     db.execute("DELETE FROM trees WHERE tree = ?", (tree,))
     return gone
-
-
-def _remove_trees(db: sqlite3.Connection, trees: Sequence[int]) -> int:
-    """How many nodes went."""
-    gone = [_remove_tree(db, tree) for tree in trees]
-    _set_total(db, _total(db) - sum(size for _, size in gone))
-    return sum(count for count, _ in gone)
 
 
 def _oldest(db: sqlite3.Connection, keep: set[int]) -> Iterator[int]:
@@ -414,9 +413,10 @@ def _size_of_tree(db: sqlite3.Connection, tree: int) -> int:
     return cast("int", db.execute("SELECT coalesce(sum(size), 0) FROM nodes WHERE tree = ?", (tree,)).fetchone()[0])
 
 
-def _total(db: sqlite3.Connection) -> int:
-    return cast("int", db.execute("SELECT bytes FROM total").fetchone()[0])
+def _counted(db: sqlite3.Connection) -> tuple[int, int]:
+    """Nodes and bytes, without a look at what is kept."""
+    return cast("tuple[int, int]", db.execute("SELECT nodes, bytes FROM total").fetchone())
 
 
-def _set_total(db: sqlite3.Connection, total: int) -> None:
-    db.execute("UPDATE total SET bytes = ?", (total,))
+def _change_total(db: sqlite3.Connection, nodes: int, bytes: int) -> None:
+    db.execute("UPDATE total SET nodes = nodes + ?, bytes = bytes + ?", (nodes, bytes))

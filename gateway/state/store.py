@@ -40,6 +40,16 @@ class Changed(Exception):
     """What was expected is no longer so: somebody else has written in between."""
 
 
+@attrs.frozen
+class Size:
+    """How much is kept. ``bytes`` are as for ``max_bytes``, which is ``limit`` (None: there is none). What is past its
+    time counts until it is swept away."""
+
+    nodes: int
+    bytes: int
+    limit: int | None
+
+
 class Store(Protocol):
     """Every method may raise ``Unavailable``, and nothing else but what it says. Cancellation: a write that is
     cancelled has been done wholly or not at all. What is older than the store's ``ttl`` (seconds since the last write
@@ -69,6 +79,10 @@ class Store(Protocol):
     async def sweep(self) -> int:
         """Remove what is past its time and, if there is too much, the trees that were least recently written to. How
         many nodes went. For a process to call now and then; ``put`` keeps to ``max_bytes`` in any case."""
+        ...
+
+    async def size(self) -> Size:
+        """How much is kept, by whichever process; asked of what is counted anyway, whatever is kept."""
         ...
 
     async def aclose(self) -> None: ...
