@@ -24,7 +24,7 @@ state *ARGS:
 clients *ARGS:
     .venv/bin/python tests/clients/run.py {{ARGS}}
 
-# what a request and a stream cost, e.g. `just bench --growth`, `just bench --cases burst,paced`
+# what a request and a stream cost, e.g. `just bench --growth --html growth.html`, `just bench --crowd`, `just bench --workers`
 bench *ARGS:
     .venv/bin/python bench/run.py {{ARGS}}
 

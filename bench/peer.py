@@ -1,17 +1,26 @@
-"""The two ends between which a gateway is measured: a provider and its clients. Sockets and asyncio, nothing else, so
-that they cost little and that nothing of the gateway's judges the gateway."""
+"""The two ends between which a gateway is measured: a provider and its clients. Protocols of asyncio and bytes made
+beforehand, nothing else, so that they cost little and that nothing of the gateway's judges the gateway.
+
+An event that is not sent at once with the others says when it was sent, by the clock that all processes share.
+"""
 
 import argparse
 import asyncio
 import json
+import random
 import re
 import sys
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\n"
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+STREAM = re.compile(rb'"stream": *true')
+SENT = re.compile(rb"at=(\d+\.\d+)")
+ZEROS = "0" * 17
 TEXT = "word"
+LAST = b"\r\n0\r\n\r\n"
 
 
 def chunk(data: bytes) -> bytes:
@@ -35,68 +44,206 @@ def whole(size: int) -> bytes:
     return HEAD % b"application/json" + b"content-length: %d\r\n\r\n" % len(body) + body
 
 
-async def read_request(reader: asyncio.StreamReader) -> bytes:
-    """The body of the next request, ``b""`` at the end."""
-    try:
-        head = await reader.readuntil(b"\r\n\r\n")
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return b""
-    found = LENGTH.search(head)
-    return await reader.readexactly(int(found[1])) if found else b"{}"
+def is_whole(message: bytearray) -> bool:
+    """Whether a request or an answer has come to its end; nothing is behind it then, as nobody sends ahead."""
+    body = message.find(b"\r\n\r\n") + 4
+    if body < 4:
+        return False
+    length = LENGTH.search(message, 0, body)
+    return len(message) - body >= int(length[1]) if length else message.endswith(LAST)
 
 
-async def provide(port: int, events: int, gap: float, size: int) -> None:
-    """A chat provider: ``events`` events of ``size`` characters to a stream, ``gap`` seconds between them."""
-    begin, middle = event({"role": "assistant", "content": ""}), event({"content": TEXT.ljust(size, "x")})
-    end = event({}, "stop") + chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
-    stream_head, answer = HEAD % b"text/event-stream" + b"transfer-encoding: chunked\r\n\r\n", whole(size)
+class Answers:
+    """What the provider says: a whole answer, or ``events`` events of ``size`` characters, ``gap`` seconds apart."""
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while body := await read_request(reader):
-            if not json.loads(body).get("stream"):
-                writer.write(answer)
-                continue
-            writer.write(stream_head + begin)
-            for _ in range(events):
-                writer.write(middle)
-                await (asyncio.sleep(gap) if gap else writer.drain())
-            writer.write(end)
-        writer.close()
+    def __init__(self, events: int, gap: float, size: int) -> None:
+        self.events, self.gap, self.whole = events, gap, whole(size)
+        self.head = HEAD % b"text/event-stream" + b"transfer-encoding: chunked\r\n\r\n"
+        self.head += event({"role": "assistant", "content": ""})
+        self.word = event({"content": TEXT.ljust(size, "x")})
+        self.dated = event({"content": f"at={ZEROS}".ljust(size, "x")}).replace(ZEROS.encode(), b"%017.6f")
+        self.end = event({}, "stop") + chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
 
-    server = await asyncio.start_server(serve, "127.0.0.1", port, backlog=1024)
-    print("ready", flush=True)
+
+class Provider(asyncio.Protocol):
+    """One connection of the provider."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, answers: Answers) -> None:
+        self.answers, self.asked, self.room = answers, bytearray(), asyncio.Event()
+        self.room.set()
+        self.streaming: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def pause_writing(self) -> None:
+        self.room.clear()
+
+    def resume_writing(self) -> None:
+        self.room.set()
+
+    def data_received(self, data: bytes) -> None:
+        self.asked += data
+        if is_whole(self.asked):
+            if not STREAM.search(self.asked):
+                self.transport.write(self.answers.whole)
+            else:
+                self.streaming = asyncio.create_task(self.paced() if self.answers.gap else self.at_once())
+            self.asked.clear()
+
+    async def at_once(self) -> None:
+        self.transport.write(self.answers.head)
+        for _ in range(self.answers.events):
+            self.transport.write(self.answers.word)
+            await self.room.wait()
+        self.transport.write(self.answers.end)
+
+    async def paced(self) -> None:
+        """The second event comes at any time within the gap, so that streams that began together do not stay so."""
+        due = time.monotonic() + self.answers.gap * (random.random() - 1)
+        self.transport.write(self.answers.head)
+        for _ in range(self.answers.events):
+            self.transport.write(self.answers.dated % time.monotonic())
+            due += self.answers.gap
+            await asyncio.sleep(due - time.monotonic())
+        self.transport.write(self.answers.end)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.room.set()
+        if self.streaming:
+            self.streaming.cancel()
+
+
+async def provide(port: int, answers: Answers) -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Provider(answers), "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
 
 
-async def ask(port: int, request: bytes, mark: bytes, until: float, done: list[float]) -> None:
-    """One client: request after request on one connection, each answer read to its end and looked through for
-    ``mark``, which only a good end has."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**24)
-    while time.monotonic() < until:
-        begun = time.monotonic()
-        writer.write(request)
-        head = await reader.readuntil(b"\r\n\r\n")
-        found = LENGTH.search(head)
-        body = await (reader.readexactly(int(found[1])) if found else reader.readuntil(b"\r\n0\r\n\r\n"))
-        if b" 200 " not in head[:20] or mark not in body:
-            sys.exit(f"a wrong answer: {(head + body)[:1000]!r}")
-        done.append(time.monotonic() - begun)
-    writer.close()
+class Asked(NamedTuple):
+    """What clients ask for. Only a good end of an answer has the mark."""
+
+    port: int
+    request: bytes
+    mark: bytes
 
 
-async def load(port: int, path: str, body: bytes, mark: bytes, clients: int, seconds: float) -> None:
-    head = f"POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\nauthorization: Bearer x\r\n"
-    request = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
-    done: list[float] = []
-    until = time.monotonic() + seconds
-    await asyncio.gather(*(ask(port, request, mark, until, done) for _ in range(clients)))
+class Client(asyncio.Protocol):
+    """Request after request on one connection, each answer read to its end."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, asked: Asked, until: float, done: list[float]) -> None:
+        self.asked, self.until, self.done = asked, until, done
+        self.heard, self.begun, self.over = bytearray(), 0.0, asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.ask()
+
+    def ask(self) -> None:
+        self.heard.clear()
+        self.begun = time.monotonic()
+        self.transport.write(self.asked.request)
+
+    def data_received(self, data: bytes) -> None:
+        self.heard += data
+        if not is_whole(self.heard):
+            return
+        if b" 200 " not in self.heard[:20] or self.asked.mark not in self.heard:
+            sys.exit(f"a wrong answer: {bytes(self.heard[:1000])!r}")
+        now = time.monotonic()
+        self.done.append(now - self.begun)
+        if now < self.until:
+            self.ask()
+        else:
+            self.over.set()
+            self.transport.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.over.is_set():
+            sys.exit(f"a connection ended within an answer: {bytes(self.heard[:1000])!r}")
+
+
+class Listener(asyncio.Protocol):
+    """One stream that is read for as long as it lasts; ``late`` is how long each event was on its way, in seconds."""
+
+    def __init__(self, asked: Asked, late: list[float], begun: Callable[[], None]) -> None:
+        self.asked, self.late, self.begun, self.heard = asked, late, begun, False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(self.asked.request)
+
+    def data_received(self, data: bytes) -> None:
+        now = time.monotonic()
+        if data.startswith(b"HTTP/1.1 ") and b" 200 " not in data[:20]:
+            sys.exit(f"a wrong answer: {data[:1000]!r}")
+        sent = SENT.findall(data)
+        self.late += [now - float(at) for at in sent]
+        if not self.heard and sent:
+            self.heard = True
+            self.begun()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        sys.exit("a stream ended")
+
+
+async def load(asked: Asked, clients: int, seconds: float) -> None:
+    """Prints how many answers there were, their latency in seconds, and the CPU time of this process for them."""
+    loop, done = asyncio.get_running_loop(), list[float]()
+    begun, used = time.monotonic(), time.process_time()
+    opening = [
+        loop.create_connection(lambda: Client(asked, begun + seconds, done), "127.0.0.1", asked.port)
+        for _ in range(clients)
+    ]
+    for _, client in await asyncio.gather(*opening):
+        await client.over.wait()
+    took, used = time.monotonic() - begun, time.process_time() - used
     done.sort()
-    print(json.dumps({"done": len(done), "p50": done[len(done) // 2], "p99": done[len(done) * 99 // 100]}))
+    told = {"done": len(done), "p50": done[len(done) // 2], "p99": done[len(done) * 99 // 100]}
+    print(json.dumps({**told, "seconds": took, "cpu": used}))
+
+
+async def crowd(asked: Asked, streams: int, seconds: float, rounds: int) -> None:
+    """Begins every stream at once. Prints how late the events were until all had begun, a line; then for each round of
+    ``seconds``. The streams stay until standard input ends."""
+    loop, late, all_began = asyncio.get_running_loop(), list[float](), asyncio.Event()
+    left = streams
+
+    def one_began() -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            all_began.set()
+
+    def tell(since: float) -> float:
+        now = time.monotonic()
+        print(json.dumps({"seconds": now - since, "late": late}), flush=True)
+        late.clear()
+        return time.monotonic()
+
+    since = time.monotonic()
+    opening = [
+        loop.create_connection(lambda: Listener(asked, late, one_began), "127.0.0.1", asked.port)
+        for _ in range(streams)
+    ]
+    await asyncio.gather(*opening)
+    await all_began.wait()
+    since = tell(since)
+    for _ in range(rounds):
+        await asyncio.sleep(seconds)
+        since = tell(since)
+    sys.stdin.read()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("role", choices=["provide", "load"])
+    parser.add_argument("role", choices=["provide", "load", "crowd"])
     parser.add_argument("port", type=int)
     parser.add_argument("--events", type=int, default=100)
     parser.add_argument("--gap", type=float, default=0)
@@ -106,13 +253,18 @@ def main() -> None:
     parser.add_argument("--mark", default="")
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--rounds", type=int, default=1)
     given = parser.parse_args()
-    if given.role == "provide":
-        asyncio.run(provide(given.port, given.events, given.gap, given.size))
-    else:
-        asyncio.run(
-            load(given.port, given.path, given.body.encode(), given.mark.encode(), given.clients, given.seconds)
-        )
+    head = f"POST {given.path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\nauthorization: Bearer x\r\n"
+    body = given.body.encode()
+    asked = Asked(given.port, f"{head}content-length: {len(body)}\r\n\r\n".encode() + body, given.mark.encode())
+    match given.role:
+        case "provide":
+            asyncio.run(provide(given.port, Answers(given.events, given.gap, given.size)))
+        case "load":
+            asyncio.run(load(asked, given.clients, given.seconds))
+        case "crowd":
+            asyncio.run(crowd(asked, given.clients, given.seconds, given.rounds))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """What a request or a stream costs: CPU time of the gateway's processes, divided by what they served.
 
     python bench/run.py                      # the table of docs/performance.md
-    python bench/run.py --growth             # how cost grows with events, their size, streams and workers
+    python bench/run.py --growth             # how cost grows; plots with --html FILE or --svg FILE
+    python bench/run.py --crowd              # a thousand streams at once: memory, and how late events are
+    python bench/run.py --workers            # what another worker adds
     python bench/run.py --peer 'NAME=COMMAND with {port} and {provider}'
 
 Everything is on 127.0.0.1. On Linux the gateway has the first core for itself and the rest another, as far as nobody
@@ -11,170 +13,153 @@ else uses them: compare figures of one run only.
 import argparse
 import contextlib
 import json
-import os
-import shlex
-import socket
-import subprocess
+import platform
 import sys
-import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-HERE = Path(__file__).parent
-PEER = [sys.executable, str(HERE / "peer.py")]
-OWN = f"trigate={sys.executable} -m gateway serve {{config}} --workers {{workers}}"
-CONFIG = """
-version: v0.3.0
-listeners: [{{type: model, name: m, port: {port}}}]
-model_providers: [{{model: mistral/m, access_key: sk-bench, base_url: "http://127.0.0.1:{provider}"}}]
-"""
-ENDS = {"/v1/chat/completions": "[DONE]", "/v1/messages": "message_stop", "/v1/responses": '"response.completed"'}
-TICK = os.sysconf("SC_CLK_TCK")
+import crowd
+import growth
+import plots
+import scale
+from cases import CASES, Case
+from servers import CORES, OWN, Standing, cpu, many_sockets, memory, standing
+
+HEADS = ("case", "", "CPU ms", "µs an event", "a second", "p50 ms", "p99 ms", "MiB", "start s")
 
 
-class Case(NamedTuple):
-    name: str
-    path: str = "/v1/chat/completions"
-    stream: bool = True
-    events: int = 100
-    gap: float = 0
-    size: int = 4
-    clients: int = 16
-    tools: int = 0
-    turns: int = 1
-    workers: int = 1
+class Cost(NamedTuple):
+    """``cpu_event`` is nothing where the answer is no stream."""
 
-    @property
-    def body(self) -> str:
-        turns = [{"role": ("user", "assistant")[i % 2], "content": "Say something. " * 4} for i in range(self.turns)]
-        asked: dict[str, Any] = {"model": "mistral/m", "stream": self.stream, "max_tokens": 1000}
-        if self.path == "/v1/responses":
-            return json.dumps({"model": "mistral/m", "stream": self.stream, "input": turns, "store": False})
-        if self.tools and self.path == "/v1/messages":
-            schema = {"type": "object", "properties": {"query": {"type": "string"}}}
-            asked["tools"] = [
-                {"name": f"tool_{i}", "description": "d", "input_schema": schema} for i in range(self.tools)
-            ]
-        return json.dumps({**asked, "messages": turns})
-
-    @property
-    def mark(self) -> str:
-        return ENDS[self.path] if self.stream else "stop"
+    case: str
+    server: str
+    cpu_ms: float
+    cpu_event: float | None
+    rate: float
+    p50_ms: float
+    p99_ms: float
+    memory: float
+    start: float
 
 
-CASES = (
-    Case("unary", stream=False),
-    Case("unary-translated", "/v1/messages", stream=False),
-    Case("big", stream=False, size=256 * 1024),
-    Case("burst"),
-    Case("burst-translated", "/v1/messages"),
-    Case("burst-responses", "/v1/responses"),
-    Case("paced", gap=0.02, clients=20),
-    Case("paced-translated", "/v1/messages", gap=0.02, clients=20),
-)
-GROWTH = (
-    *(Case(f"{n} events", "/v1/messages", events=n) for n in (50, 100, 200, 400, 800)),
-    *(Case(f"events of {n} B", "/v1/messages", size=n) for n in (10, 100, 1000, 10_000)),
-    *(Case(f"{n} streams at once", "/v1/messages", gap=0.1, events=30, clients=n) for n in (10, 50, 100, 200)),
-    *(Case(f"{n} tools", "/v1/messages", stream=False, tools=n) for n in (1, 10, 100)),
-    *(Case(f"{n} turns", "/v1/messages", stream=False, turns=n) for n in (1, 11, 101)),
-    *(Case(f"{n} workers", stream=False, clients=32, workers=n) for n in (1, 2)),
-)
+def measured(stand: Standing, seconds: float) -> Cost:
+    before = cpu(stand.pid)
+    told = stand.load(seconds)
+    used = (cpu(stand.pid) - before) / told["done"]
+    each = used / (stand.case.events + 3) * 1e6 if stand.case.stream else None
+    late, rate = (told["p50"] * 1000, told["p99"] * 1000), told["done"] / told["seconds"]
+    return Cost(stand.case.name, stand.server, used * 1000, each, rate, *late, memory(stand.pid), stand.start)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+def compared(case: Case, servers: Sequence[str], rounds: int, seconds: float) -> list[Cost]:
+    """The round of each server in which it took least. The servers stand at the same time and take turns."""
+    with contextlib.ExitStack() as stack:
+        stands = [stack.enter_context(standing(case, server)) for server in servers]
+        for stand in stands:
+            stand.load(seconds)  # warm
+        found = [[measured(stand, seconds) for stand in stands] for _ in range(rounds)]
+    return [min(column, key=lambda one: one.cpu_ms) for column in zip(*found, strict=True)]
 
 
-def pinned(command: Sequence[str], core: int) -> list[str]:
-    """On ``core`` alone where the machine has several and can say so."""
-    cores = os.cpu_count() or 1
-    return ["taskset", "-c", str(core), *command] if sys.platform == "linux" and cores > 1 else list(command)
+def row(one: Cost) -> list[str]:
+    each = "-" if one.cpu_event is None else f"{one.cpu_event:.0f}"
+    rest = f"{one.rate:.0f}", f"{one.p50_ms:.1f}", f"{one.p99_ms:.1f}", f"{one.memory:.0f}", f"{one.start:.2f}"
+    return [one.case, one.server, f"{one.cpu_ms:.2f}", each, *rest]
 
 
-def tree(pid: int) -> list[int]:
-    found = [pid]
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):  # each thread has its own
-        with contextlib.suppress(OSError):
-            for child in children.read_text().split():
-                found += tree(int(child))
-    return found
+# What is printed
 
 
-def used(pid: int) -> tuple[float, float]:
-    """Seconds of CPU and MiB of memory of a process and its children."""
-    seconds = memory = 0.0
-    for one in tree(pid):
-        with contextlib.suppress(OSError):
-            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-            seconds += (int(fields[11]) + int(fields[12])) / TICK
-            memory += int(Path(f"/proc/{one}/statm").read_text().split()[1]) * 4096 / 2**20
-    return seconds, memory
+def head(words: Sequence[str]) -> None:
+    print("| " + " | ".join(words) + " |\n" + "|---" * len(words) + "|", flush=True)
 
 
-@contextlib.contextmanager
-def running(command: Sequence[str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
-        try:
-            yield process
-        finally:
-            process.terminate()
+def line(cells: Iterable[str]) -> None:
+    print("| " + " | ".join(cells) + " |", flush=True)
 
 
-def wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        time.sleep(0.02)
-    sys.exit(f"it does not listen on {port}: {log.read_text()[-800:]}")
+def chosen(given: argparse.Namespace, names: Sequence[str]) -> Sequence[str]:
+    """Those that were asked for; all, if none was."""
+    asked = given.cases.split(",") if given.cases else names
+    if unknown := set(asked) - set(names):
+        sys.exit(f"No case is called {', '.join(sorted(unknown))}: choose from {', '.join(names)}")
+    return asked
 
 
-def measured(case: Case, peer: str, seconds: float) -> str:
-    """A line of the table."""
-    port, provider = free_port(), free_port()
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        config, log = Path(folder) / "trigate.yaml", Path(folder) / "log"
-        config.write_text(CONFIG.format(port=port, provider=provider))
-        given = ["--events", str(case.events), "--gap", str(case.gap), "--size", str(case.size)]
-        upstream = stack.enter_context(running(pinned([*PEER, "provide", str(provider), *given], 1), log))
-        wait_for(provider, upstream, log)
-        command = peer.partition("=")[2].format(port=port, provider=provider, config=config, workers=case.workers)
-        begun = time.monotonic()
-        alone = pinned(shlex.split(command), 0) if case.workers == 1 else shlex.split(command)
-        gateway = stack.enter_context(running(alone, Path(folder) / "gateway"))
-        wait_for(port, gateway, Path(folder) / "gateway")
-        start = time.monotonic() - begun
-        asked = ["--path", case.path, "--body", case.body, "--mark", case.mark, "--clients", str(case.clients)]
-        client = pinned([*PEER, "load", str(port), *asked], 1)
-        subprocess.run([*client, "--seconds", "0.5"], check=True, capture_output=True)  # warm
-        before, _ = used(gateway.pid)
-        told = json.loads(subprocess.run([*client, "--seconds", str(seconds)], check=True, capture_output=True).stdout)
-        after, memory = used(gateway.pid)
-    cost = (after - before) / told["done"] * 1000
-    each = f"{cost / (case.events + 3) * 1000:.0f}" if case.stream else "-"
-    return (
-        f"| {case.name} | {peer.partition('=')[0]} | {cost:.2f} | {each} | {told['done'] / seconds:.0f} "
-        f"| {told['p50'] * 1000:.1f} | {told['p99'] * 1000:.1f} | {memory:.0f} | {start:.2f} |"
-    )
+def costs(given: argparse.Namespace) -> Iterator[Any]:
+    names = chosen(given, [case.name for case in CASES])
+    head(HEADS)
+    for case in CASES:
+        if case.name in names:
+            for one in compared(case, (OWN, *given.peer), given.rounds, given.seconds):
+                line(row(one))
+                yield one._asdict()
+
+
+def grows(given: argparse.Namespace) -> Iterator[Any]:
+    found = []
+    head(plots.HEADS)
+    for plot in growth.plots(chosen(given, growth.NAMES), given.streams, given.rounds, given.seconds):
+        found.append(plot)
+        line(plot.row())
+        yield {"title": plot.title, "of": plot.x_label, "points": plot.points, **plot.line._asdict()}
+    machine = f"{CORES} cores ({platform.machine()}), Python {platform.python_version()}"
+    note = f"Messages from Chat, one worker on one core; {machine}. Each point is the least of {given.rounds} rounds."
+    if given.html:
+        given.html.write_text(plots.page(found, "How cost grows", note))
+    if given.svg:
+        given.svg.write_text(plots.drawing(found, "How cost grows"))
+
+
+def crowded(given: argparse.Namespace) -> Iterator[Any]:
+    head(crowd.HEADS)
+    for one in crowd.crowds(given.crowd, (OWN, *given.peer), given.rounds, given.seconds):
+        line(crowd.row(one))
+        yield {**one._asdict(), "beginning": one.beginning._asdict(), "steady": one.steady._asdict()}
+
+
+def scaled(given: argparse.Namespace) -> Iterator[Any]:
+    head(scale.HEADS)
+    found = scale.scale(given.workers, given.rounds, given.seconds)
+    for one in found:
+        line(scale.row(one, found[0]))
+        yield one._asdict()
+
+
+ROUNDS = {costs: (5, 0.6), grows: (12, 0.3), crowded: (5, 2.0), scaled: (8, 1.0)}  # and their seconds
+
+
+def numbers(text: str) -> list[int]:
+    return [int(each) for each in text.split(",")]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--growth", action="store_true")
-    parser.add_argument("--cases", default="", help="names, with commas between them")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--growth", action="store_true", help="how cost grows")
+    what.add_argument("--crowd", type=int, nargs="?", const=1000, metavar="N", help="so many streams at once")
+    what.add_argument(
+        "--workers", type=numbers, nargs="?", const=[1, 2], metavar="N,M", help="throughput with so many workers"
+    )
+    parser.add_argument("--cases", default="", help="names, with commas between them; also of --growth")
     parser.add_argument("--peer", action="append", default=[], help="another server to measure beside")
-    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--rounds", type=int, help="short repetitions, of which the best counts")
+    parser.add_argument("--seconds", type=float, help="of each round")
+    parser.add_argument("--streams", type=numbers, default=growth.STREAMS, help="of --growth, with commas")
+    parser.add_argument("--html", type=Path, help="a page for the plots of --growth")
+    parser.add_argument("--svg", type=Path, help="one drawing for them")
+    parser.add_argument("--json", type=Path, help="a file for all figures")
     given = parser.parse_args()
-    names = given.cases.split(",") if given.cases else None
-    print("| case | | CPU ms | µs an event | a second | p50 ms | p99 ms | MiB | start s |\n" + "|---" * 9 + "|")
-    for case in GROWTH if given.growth else CASES:
-        if names is None or case.name in names:
-            for peer in (OWN, *given.peer):
-                print(measured(case, peer, given.seconds), flush=True)
+    if sys.platform != "linux":
+        sys.exit("It reads what processes use from Linux's /proc: run it on Linux.")
+    many_sockets()
+    kind = grows if given.growth else crowded if given.crowd else scaled if given.workers else costs
+    rounds, seconds = ROUNDS[kind]
+    given.rounds, given.seconds = given.rounds or rounds, given.seconds or seconds
+    found = list(kind(given))
+    if given.json:
+        given.json.write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from gateway.serving.frames import PING_SECONDS
 from gateway.serving.http2 import WRITE_TIMEOUT
 from gateway.serving.refusals import error_answer, full
 from gateway.serving.scope import LEFT
-from gateway.serving.sockets import receive, send
+from gateway.serving.sockets import Data, receive, send
 from gateway.upstream.idle import IdleTimer
 
 log = logging.getLogger("trigate.connections")
@@ -98,7 +98,7 @@ class TCPServer(hypercorn.trio.tcp_server.TCPServer):
         self._timer = IdleTimer(self.config.keep_alive_timeout, self.context.terminated)
         self.idle_task = self._timer  # type: ignore[assignment]
         self._socket = _socket_of(self.stream)
-        self._rest = b""  # of what was taken to be written
+        self._rest: Data = b""  # of what was taken to be written
 
     async def run(self) -> None:
         traffic: Traffic = getattr(self.config, "traffic", _UNMANAGED)
@@ -146,7 +146,7 @@ class TCPServer(hypercorn.trio.tcp_server.TCPServer):
         with trio.CancelScope(shield=True):
             await self._initiate_server_close()
 
-    def write_now(self, data: bytes) -> bool:
+    def write_now(self, data: Data) -> bool:
         """Take ``data`` to be written, unless something else waits for that. What the kernel does not take of it waits
         from now on."""
         if self._socket is None or self._rest or self.send_lock.locked():
@@ -160,9 +160,9 @@ class TCPServer(hypercorn.trio.tcp_server.TCPServer):
         if type(event) is AtOnce:
             if event.data and self.write_now(event.data):
                 event = AtOnce(b"")
-            data, self._rest = self._rest + event.data, b""
+            data, self._rest = b"".join((self._rest, event.data)) if event.data else self._rest, b""
             if data:
-                await super().protocol_send(RawData(data=data))
+                await super().protocol_send(RawData(data=data))  # type: ignore[arg-type]  # trio takes a view, too
         elif not (self._read_all and isinstance(event, Updated)):
             await super().protocol_send(event)
 

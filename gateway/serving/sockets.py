@@ -5,8 +5,11 @@ that did not wait. Here a read always waits first, which is that turn, and a wri
 """
 
 import os
+from typing import TypeAlias
 
 import trio
+
+Data: TypeAlias = bytes | memoryview
 
 
 async def receive(socket: trio.socket.SocketType, size: int) -> bytes:
@@ -21,10 +24,11 @@ async def receive(socket: trio.socket.SocketType, size: int) -> bytes:
     raise trio.ClosedResourceError("this socket was already closed")
 
 
-def send(socket: trio.socket.SocketType, data: bytes) -> bytes:
+def send(socket: trio.socket.SocketType, data: Data) -> Data:
     """Give the kernel what it takes at once, mostly all; what is left, which is everything where it fails: who then
     sends it in trio's way meets the error again."""
     try:
-        return data[os.write(socket.fileno(), data) :]
+        taken = os.write(socket.fileno(), data)
     except OSError:
         return data
+    return b"" if taken == len(data) else memoryview(data)[taken:]

@@ -11,7 +11,6 @@ from typing import Final, NoReturn, assert_never
 from gateway.config.loading import Config, ConfigError, Mistake
 from gateway.config.settings import StateStorage
 from gateway.state.memory import MemoryStore
-from gateway.state.sqlite import SqliteStore
 from gateway.state.store import Store, Unavailable
 
 log = logging.getLogger("trigate.state")
@@ -53,6 +52,8 @@ async def _store(config: Config, kept: StateStorage) -> Store | None:
 
 
 async def _sqlite(config: Config, kept: StateStorage) -> Store:
+    from gateway.state.sqlite import SqliteStore  # a megabyte of memory that most have no use for
+
     assert kept.path is not None
     store = SqliteStore(kept.path, kept.ttl, kept.max_bytes)
     try:

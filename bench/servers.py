@@ -1,0 +1,154 @@
+"""The processes of a measurement: a provider, the server in front of it, their clients; and what a process has used."""
+
+import contextlib
+import json
+import os
+import resource
+import shlex
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cases import Case
+
+HERE = Path(__file__).parent
+PEER = [sys.executable, str(HERE / "peer.py")]
+OWN = f"trigate={sys.executable} -m gateway serve {{config}} --workers {{workers}}"
+CONFIG = """
+version: v0.3.0
+listeners: [{{type: model, name: m, port: {port}}}]
+model_providers: [{{model: mistral/m, access_key: sk-bench, base_url: "http://127.0.0.1:{provider}"}}]
+"""
+CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+class Standing(NamedTuple):
+    """A provider that answers as the case wants, and the server in front of it. ``start`` is the seconds it took."""
+
+    case: Case
+    server: str
+    port: int
+    pid: int
+    provider_port: int
+    provider_pid: int
+    start: float
+    pinned: bool
+
+    def clients(self, role: str, port: int, *options: object) -> list[str]:
+        """The command of clients who ask for the case."""
+        asked = ["--path", self.case.path, "--body", self.case.body, "--mark", self.case.mark]
+        command = [*PEER, role, str(port), *asked, *map(str, options)]
+        return on_core(1, command) if self.pinned else command
+
+    def load(self, seconds: float) -> Any:
+        """What the clients tell after asking for so long."""
+        options = ("--clients", self.case.clients, "--seconds", seconds)
+        command = self.clients("load", self.port, *options)
+        return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def on_core(core: int, command: Sequence[str]) -> list[str]:
+    """On ``core`` alone where the machine has several and can say so."""
+    return ["taskset", "-c", str(core), *command] if sys.platform == "linux" and CORES > 1 else list(command)
+
+
+@contextlib.contextmanager
+def standing(case: Case, server: str = OWN, workers: int = 1, pinned: bool = True) -> Iterator[Standing]:
+    """``server`` is ``NAME=COMMAND``. ``pinned``: the server has the first core for itself, all others the second."""
+    port, provider = free_port(), free_port()
+    name, _, command = server.partition("=")
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        config, log = Path(folder) / "trigate.yaml", Path(folder) / "log"
+        config.write_text(CONFIG.format(port=port, provider=provider))
+        given = ["--events", str(case.events), "--gap", str(case.gap), "--size", str(case.size)]
+        place = on_core if pinned else lambda core, command: list(command)
+        upstream = stack.enter_context(running(place(1, [*PEER, "provide", str(provider), *given]), log))
+        wait_for(provider, upstream, log)
+        begun = time.monotonic()
+        words = shlex.split(command.format(port=port, provider=provider, config=config, workers=workers))
+        gateway = stack.enter_context(running(place(0, words), Path(folder) / "gateway"))
+        wait_for(port, gateway, Path(folder) / "gateway")
+        start = time.monotonic() - begun
+        yield Standing(case, name, port, gateway.pid, provider, upstream.pid, start, pinned)
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.02)
+    sys.exit(f"it does not listen on {port}: {log.read_text()[-800:]}")
+
+
+def many_sockets() -> None:
+    """As many as the system gives, for this process and those it starts."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # a system whose "unlimited" is not to be had
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+# What a process has used
+
+
+def tree(pid: int) -> list[int]:
+    """A process and its children's children."""
+    found = [pid]
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):  # each thread has its own
+        with contextlib.suppress(OSError):
+            for child in children.read_text().split():
+                found += tree(int(child))
+    return found
+
+
+def cpu(pid: int) -> float:
+    """Seconds of CPU that a process and its children have used, in nanoseconds' steps where the system counts them."""
+    return sum(_seconds(one) for one in tree(pid))
+
+
+def _seconds(pid: int) -> float:
+    """Of one process. Its clock counts threads that have ended too, which their files in /proc do not."""
+    with contextlib.suppress(OSError):
+        return time.clock_gettime(~pid << 3 | 2)  # the clock's number as the kernel makes it: clock_getcpuclockid(3)
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICK
+    return 0.0
+
+
+def memory(pid: int) -> float:
+    """MiB of resident memory of a process and its children."""
+    pages = 0
+    for one in tree(pid):
+        with contextlib.suppress(OSError):
+            pages += int(Path(f"/proc/{one}/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def busy() -> float:
+    """Seconds for which the machine's cores have been at work, for whomever."""
+    with contextlib.suppress(OSError):
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+        user, nice, system, _idle, _wait, irq, soft, steal = map(int, fields[:8])
+        return (user + nice + system + irq + soft + steal) / TICK
+    return 0.0

@@ -1,0 +1,117 @@
+"""The benchmark that everyone can repeat: it runs, what it writes is whole, and its lines are of least squares."""
+
+import json
+import re
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import pytest
+from harness import ROOT
+
+from bench.plots import Line
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the benchmark reads Linux's /proc")
+
+QUICK = ("--rounds", "1", "--seconds", "0.1")
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def bench(folder, *options: str) -> tuple[str, list[dict]]:
+    """What it prints, and its figures."""
+    command = [sys.executable, "bench/run.py", *QUICK, *options, "--json", str(folder / "figures.json")]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert not said.returncode, said.stderr
+    return said.stdout, json.loads((folder / "figures.json").read_text())
+
+
+def rows(printed: str) -> list[list[str]]:
+    """Of the table."""
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in printed.splitlines()]
+    assert len({len(line) for line in cells}) == 1
+    return cells[2:]
+
+
+def test_a_line_through_points_on_a_line_is_that_line():
+    line = Line.through([(0, 1), (1, 3), (10, 21)])
+    assert line == pytest.approx((2, 1, 0))
+
+
+def test_a_line_through_points_beside_it_is_that_of_the_least_squares_and_says_how_far_off_they_are():
+    line = Line.through([(0, 1), (1, 1), (2, 4)])
+    assert line == pytest.approx((1.5, 0.5, 1.0))  # 2 where 1 was measured
+
+
+def test_a_case_costs_cpu_time(tmp_path):
+    printed, (figures,) = bench(tmp_path, "--cases", "burst")
+    assert [row[:2] for row in rows(printed)] == [["burst", "trigate"]]
+    assert figures["case"] == "burst"
+    assert 0 < figures["cpu_event"] / 1000 < figures["cpu_ms"]
+    assert figures["rate"] > 0
+    assert figures["p99_ms"] >= figures["p50_ms"] > 0
+    assert figures["memory"] > 10  # a Python process
+
+
+def test_a_case_that_is_unknown_is_refused_with_the_names_of_all():
+    said = subprocess.run(
+        [sys.executable, "bench/run.py", "--cases", "brust"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert said.returncode == 1
+    assert "No case is called brust: choose from unary, " in said.stderr
+
+
+def test_the_throughput_of_workers_is_told_with_the_share_of_the_machine(tmp_path):
+    printed, (figures,) = bench(tmp_path, "--workers", "1")
+    assert rows(printed)[0][-2:] == ["1.00", "1.00"]
+    assert figures["rate"] > 0
+    assert figures["per_cpu_second"] == pytest.approx(1000 / figures["cpu_ms"])
+    assert 0 < figures["gateway"] < 1
+    assert 0 < figures["load"] < 1
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory):
+    """The folder with a page and a drawing, and the figures."""
+    folder = tmp_path_factory.mktemp("growth")
+    files = ("--html", str(folder / "growth.html"), "--svg", str(folder / "growth.svg"))
+    _, figures = bench(folder, "--growth", "--cases", "streams", "--streams", "4,8", "--seconds", "1", *files)
+    return folder, figures
+
+
+def test_growth_is_measured_and_fitted(grown):
+    _, (used, held) = grown
+    assert [x for x, _ in used["points"]] == [x for x, _ in held["points"]] == [4, 8]
+    for figures in (used, held):
+        assert all(y > 0 for _, y in figures["points"])
+        assert Line.through(figures["points"]) == (figures["slope"], figures["offset"], figures["off"])
+
+
+def test_the_page_of_growth_holds_all_it_needs(grown):
+    page = (grown[0] / "growth.html").read_text()
+    assert page.count("<figure>") == 2
+    assert page.count("<circle") == 2 * (2 + 2)  # a point measured, an end of the line
+    assert "@media (prefers-color-scheme: dark)" in page
+    assert not re.search(r"(src|href)=|url\(|@import|https?:", page)
+
+
+def test_the_drawing_of_growth_stands_alone(grown):
+    text = (grown[0] / "growth.svg").read_text()
+    drawing = ElementTree.fromstring(text)
+    assert drawing.tag == f"{SVG}svg"
+    assert len(drawing.findall(f"{SVG}g")) == 2
+    assert [len(one.findall(f".//{SVG}circle")) for one in drawing.findall(f"{SVG}g")] == [4, 4]
+    titles = [one.text for one in drawing.iterfind(f".//{SVG}text[@class='title']")]
+    assert titles == ["Streams at once: CPU time in each second", "Streams at once: memory of the worker"]
+    assert "@media (prefers-color-scheme: dark)" in text
+    assert not re.search(r"href=|url\(|@import|<script", text)
+
+
+def test_the_page_tells_of_the_plots_that_it_shows():
+    page, drawn = ((ROOT / "docs" / name).read_text() for name in ("performance.md", "growth.svg"))
+    told = re.findall(
+        r"^\| (.+?: .+?) \| (.+?) \| (.+?) \| (\d+ %) \|", page.partition("](growth.svg)")[2], re.MULTILINE
+    )
+    assert len(told) == drawn.count('class="title"')
+    for title, offset, slope, off in told:
+        assert f">{title}</text>" in drawn
+        assert f">{offset} and {slope}; no point is further than {off} from the line</text>" in drawn
