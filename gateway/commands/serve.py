@@ -1,6 +1,5 @@
 """The commands that serve: ``serve``, with the demo and workers, and ``mock``."""
 
-import gc
 import ipaddress
 import json
 import logging
@@ -27,6 +26,7 @@ from gateway.observing.metrics import tell_reload
 from gateway.observing.recorded import Folder
 from gateway.observing.shared_metrics import shared_metrics
 from gateway.routing import Router
+from gateway.serving.garbage import settle
 from gateway.serving.reload import Copies, Original, Served
 from gateway.serving.server import BindFailed, Lifecycle, adopt, bind, serve, supervise
 from gateway.state.opening import open_store, shared_by_workers
@@ -119,7 +119,7 @@ def run_mock(host: str, port: int, pace: float) -> int:
         return _refused(error)
     state = Lifecycle()
     app = create_mock(pace, state)
-    _settle_memory()
+    settle()
     announce = partial(_banner, "trigate mock", [sock], MODELS, MODELS[0])
     trio.run(partial(serve, app, [sock], state=state, drain=1, ready=announce))
     return 0
@@ -195,7 +195,7 @@ async def _serve(
         if alone and service.metrics is not None:
             service.metrics.reloaded(good)
 
-    _settle_memory()
+    settle()
     await serve(
         served,
         sockets,
@@ -215,7 +215,7 @@ def _supervise(
     assert config.path is not None
     with shared_by_workers(config) as env, shared_metrics(config) as metrics, Copies.of(config.path) as copies:
         trio.run(_try_store, config)
-        _settle_memory()
+        settle()
         drain = config.drain + config.drain_delay
         command = [*_worker(config, options), "--copies", str(copies.folder)]
         original = Original(config, config.path, copies, os.environ)
@@ -250,14 +250,6 @@ def _worker(config: Config, options: Options) -> list[str]:
         str(config.path),
         *options.flags(),
     ]
-
-
-def _settle_memory() -> None:
-    """What start-up has made lives as long as the process: the collector need not look at it again and again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 2)  # the oldest generation often: 20 let a busy worker grow by 20 MiB
-    gc.enable()
 
 
 # What is said
@@ -325,7 +317,8 @@ def _warn_if_apart(config: Config, workers: int) -> None:
 def demo_config(upstream: str) -> Config:
     """A provider for each API, all of them the mock at ``upstream``: every pair of APIs can be tried, and every fault
     of the mock as ``fault/NAME``, or as ``fault-chat/NAME`` and so on where only that API is spoken."""
-    provider = {"provider_interface": "openai", "base_url": f"{upstream}/v1", "access_key": "demo"}
+    # A key that no answer holds: it is masked wherever it is seen.
+    provider = {"provider_interface": "openai", "base_url": f"{upstream}/v1", "access_key": "unneeded-by-a-stand-in"}
     apis = ["chat", "messages", "responses"]
     return from_mapping(
         {
@@ -353,7 +346,7 @@ async def _demo(
         check_streams=options.check_streams, record=options.record, readable=log.readable,
     )  # fmt: skip
     mock = create_mock(pace, mock_state)
-    _settle_memory()
+    settle()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(serve, mock, [mock_sock], state=mock_state, signals=False))
         announce = partial(_announce, config, [sock])

@@ -114,6 +114,7 @@ class TCPServer(hypercorn.trio.tcp_server.TCPServer):
             log.exception("a connection failed and was closed")
         finally:
             traffic.connections.discard(self)
+            self.__dict__.pop("protocol", None)  # which refers to this: a cycle for the collector otherwise
 
     async def _turn_away(self) -> None:
         """One too many. The close waits a moment for the client's own: one with bytes unread would be a reset, and the

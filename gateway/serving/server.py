@@ -23,6 +23,7 @@ from hypercorn.typing import Framework
 from hypercorn.utils import wrap_app
 
 from gateway.serving.connections import ServerConfig, Traffic
+from gateway.serving.garbage import tidy
 from gateway.serving.http2 import WRITE_TIMEOUT
 from gateway.serving.install import install
 
@@ -195,6 +196,7 @@ async def serve(
         if signals:
             await nursery.start(_watch_signals, state, None if reload is None else again)
         nursery.start_soon(_stop_in_order, state, close, drain_delay, drain)
+        nursery.start_soon(tidy, state)
         await _run_until_done(run, ready)
         nursery.cancel_scope.cancel()
 

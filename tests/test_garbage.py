@@ -1,0 +1,85 @@
+"""The collector of cycles: connections leave none, and it looks at everything only when nobody waits."""
+
+import contextlib
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from gateway.serving import garbage
+from gateway.serving.connections import Traffic
+from gateway.serving.garbage import EVERY, tidy
+
+
+class Knot:
+    """Refers to itself."""
+
+    def __init__(self) -> None:
+        self.self = self
+
+
+def knot() -> "weakref.ref[Knot]":
+    """One that only a look at everything finds: it has outlived the first."""
+    made = Knot()
+    gc.collect(0)
+    return weakref.ref(made)
+
+
+@pytest.fixture(autouse=True)
+def by_hand() -> Iterator[None]:
+    """Nothing else collects while a test looks."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@contextlib.asynccontextmanager
+async def tidied(traffic: Traffic):
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tidy, traffic)
+        await wait_all_tasks_blocked()
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def test_all_is_collected_when_nobody_waits(autojump_clock):
+    traffic = Traffic()
+    traffic.in_flight = 1
+    async with tidied(traffic):
+        left = knot()
+        await trio.sleep(3 * EVERY)
+        assert left() is not None
+        traffic.in_flight = 0
+        await trio.sleep(EVERY + 1)
+        assert left() is None
+
+
+async def test_all_is_collected_when_memory_has_doubled(autojump_clock, monkeypatch):
+    held = 100
+    monkeypatch.setattr(garbage, "_most_memory", lambda: held)
+    traffic = Traffic()
+    traffic.in_flight = 1
+    async with tidied(traffic):
+        left = knot()
+        held = 200
+        await trio.sleep(EVERY + 1)
+        assert left() is not None
+        held = 201
+        await trio.sleep(EVERY)
+        assert left() is None
+
+
+async def test_where_nothing_has_been_made_nothing_is_looked_at(autojump_clock, monkeypatch):
+    looked: list[str] = []
+    gc.collect()
+    async with tidied(Traffic()):
+        gc.callbacks.append(lambda phase, info: looked.append(phase))
+        try:
+            await trio.sleep(3 * EVERY)
+        finally:
+            gc.callbacks.pop()
+    assert looked == []
