@@ -2,13 +2,16 @@
 
 import json
 import logging
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
-from harness import given_attempts
+from harness import PATIENCE, given_attempts
+from quart import Response
+from quart_trio import QuartTrio
 
-from gateway.serving.scope import MAX_WRITE, ChannelBody, Truncated
+from gateway.serving.scope import MAX_WRITE, Arrival, ChannelBody, Scope, Truncated, bypass, configure
 from tests.asgi import eventually, serving, within
 
 END = b"0\r\n\r\n"
@@ -175,3 +178,35 @@ async def test_the_producer_is_told_when_the_body_is_closed():
         pass
     with pytest.raises(trio.BrokenResourceError):
         await send.send(b"a")
+
+
+@pytest.mark.parametrize("leaves", ["in the body", "behind the body"])
+async def test_a_server_that_is_not_ours_tells_by_message_that_the_client_has_left(leaves):
+    """``ON_LEAVING`` is an extension; ASGI has ``http.disconnect``."""
+    seen: list[Scope] = []
+
+    async def answer(arrival: Arrival) -> Response:
+        seen.append(arrival.scope)
+        await arrival.read()
+        await trio.sleep_forever()
+
+    app = QuartTrio(__name__)
+    configure(app)
+    bypass(app, "/x", answer)
+    part = {"type": "http.request", "body": b"half", "more_body": leaves == "in the body"}
+    messages = iter([part, {"type": "http.disconnect"}])
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        raise AssertionError("nobody is there")
+
+    asgi = {
+        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.1"}, "http_version": "1.1", "method": "POST",
+        "scheme": "http", "path": "/x", "raw_path": b"/x", "query_string": b"", "root_path": "", "headers": [],
+        "client": None, "server": None, "state": {}, "extensions": {},
+    }  # fmt: skip
+    with trio.fail_after(PATIENCE):
+        await app(asgi, receive, send)
+    assert seen[0].left

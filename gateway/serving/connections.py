@@ -4,6 +4,7 @@ import contextlib
 import logging
 import math
 import sys
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 import hypercorn.protocol
@@ -24,7 +25,7 @@ from hypercorn.utils import suppress_body
 from gateway.serving.frames import PING_SECONDS
 from gateway.serving.http2 import WRITE_TIMEOUT
 from gateway.serving.refusals import error_answer, full
-from gateway.serving.scope import LEFT
+from gateway.serving.scope import LEFT, ON_LEAVING
 from gateway.serving.sockets import Data, receive, send
 from gateway.upstream.idle import IdleTimer
 
@@ -182,6 +183,7 @@ class HTTPStream(hypercorn.protocol.http_stream.HTTPStream):
 
     _running = False
     _streams = False  # pieces of a body can go out as they come
+    _leaving: Callable[[], object] | None = None
 
     @property
     def _traffic(self) -> Traffic:
@@ -193,7 +195,17 @@ class HTTPStream(hypercorn.protocol.http_stream.HTTPStream):
             self._traffic.in_flight += 1
         elif isinstance(event, StreamClosed) and not self.closed:
             self.scope[LEFT] = self.state is not ASGIHTTPState.CLOSED  # type: ignore[typeddict-unknown-key]
+            if self._leaving is not None:
+                self._leaving()
         await super().handle(event)
+        if isinstance(event, Request):
+            self.scope["extensions"][ON_LEAVING] = self._on_leaving  # type: ignore[assignment]
+
+    def _on_leaving(self, leaving: Callable[[], object]) -> None:
+        """An ``OnLeaving``."""
+        self._leaving = leaving
+        if self.closed:
+            leaving()
 
     async def app_send(self, message: ASGISendEvent | None) -> None:
         if message is None and self._running:  # the app and all its tasks have ended

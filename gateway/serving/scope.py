@@ -48,6 +48,12 @@ WriteNow: TypeAlias = Callable[[bytes], bool]
 WRITE_NOW: Final = "trigate.write_now"
 """Where the server puts its ``WriteNow``, if it has one, into the extensions of the ASGI scope."""
 
+OnLeaving: TypeAlias = Callable[[Callable[[], object]], object]
+"""Takes what is to be called, synchronously, as soon as the client is gone or its answer complete."""
+
+ON_LEAVING: Final = "trigate.on_leaving"
+"""Where the server puts its ``OnLeaving``, if it has one. Else a task of the request waits for ASGI's message."""
+
 
 class Scope:
     """What a route needs of its request's life.
@@ -108,7 +114,10 @@ class Arrival:
         self._receive = receive
         self._most = most
         self._seconds = seconds
-        self._listening = False
+        on_leaving = asgi["extensions"].get(ON_LEAVING)
+        self._listening = on_leaving is not None
+        if on_leaving is not None:
+            cast("OnLeaving", on_leaving)(self._left)
 
     async def read(self) -> bytes:
         """The whole body. Raises ``GatewayError`` (413, 408). The client leaving cancels it."""
