@@ -211,6 +211,8 @@ class HTTPStream(hypercorn.protocol.http_stream.HTTPStream):
         if message is None and self._running:  # the app and all its tasks have ended
             self._running = False
             self._traffic.in_flight -= 1
+            self.scope["extensions"].clear()  # which refer to this: a cycle for the collector otherwise
+            self._leaving = None
         if self._streams and message is not None and message.get("more_body"):  # by far the most frequent
             if data := message.get("body"):
                 await self.give(cast("bytes", data))
