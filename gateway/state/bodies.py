@@ -61,12 +61,12 @@ def head_id(id: str) -> str:
 
 def turn_body(status: str, input: Iterable[Object], output: Iterable[Object]) -> bytes:
     """The body of a ``response`` node."""
-    return msgspec.json.encode({"status": status, "input": list(input), "output": list(output)})
+    return _alone(msgspec.json.encode({"status": status, "input": list(input), "output": list(output)}))
 
 
 def items_body(items: Iterable[Object]) -> bytes:
     """The body of an ``items`` node, which ``read_turn`` reads as well: to a chain both are turns."""
-    return msgspec.json.encode({"input": list(items), "output": []})
+    return _alone(msgspec.json.encode({"input": list(items), "output": []}))
 
 
 def read_turn(body: bytes) -> StoredTurn:
@@ -102,6 +102,11 @@ def conversation_body(conversation: StoredConversation) -> bytes:
 
 def read_conversation(body: bytes) -> StoredConversation:
     return _decode(body, StoredConversation)
+
+
+def _alone(encoded: bytes) -> bytes:
+    """``encoded`` without the rest of the buffer that msgspec wrote it into, often half as long again: it is kept."""
+    return bytes(memoryview(encoded))
 
 
 def _decode(body: bytes, kind: type[T]) -> T:
