@@ -4,7 +4,7 @@ was called."""
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,18 +33,15 @@ from gateway.observing.watching import board_of
 from gateway.outgoing import Asked
 from gateway.routing import Model, Router
 from gateway.service import Service
-from gateway.serving.scope import Answering, Arrival, bypass, configure, current_scope, respond
+from gateway.serving.scope import Answering, Arrival, Routed, bypass, configure, current_scope, respond
 from gateway.serving.server import Lifecycle
 from gateway.state.layered import Layered
 from gateway.state.memory import MemoryStore
 from gateway.state.store import Store, Unavailable
 from gateway.stored.answers import (
-    asked_by_client,
     client_headers,
     decompressed,
     open_record,
-    plain_body,
-    record_of,
     refused,
 )
 from gateway.stored.conversations import add_conversations
@@ -67,18 +64,21 @@ ROUTES: dict[str, Api] = {
     "/v1/responses": "responses",
 }
 
-COUNTS: dict[str, Api] = {
-    "/v1/messages/count_tokens": "messages",
-    "/v1/responses/input_tokens": "responses",
+EXCHANGES: Mapping[str, tuple[Api, Callable[[Exchange, bytes], Awaitable[Response]]]] = {
+    **{path: (api, Exchange.answer) for path, api in ROUTES.items()},
+    "/v1/messages/count_tokens": ("messages", count),
+    "/v1/responses/input_tokens": ("responses", count),
+    "/v1/responses/compact": ("responses", compact),
 }
+"""Paths of requests with a body that has to do with a provider: the client's API, and what answers."""
 
 SWEEP = 60.0
 """Seconds between two looks for what is past its time."""
 
 OPEN = ("healthz", "readyz", "root")
-"""Endpoints that nobody needs a key for."""
+"""Endpoints that nobody needs a key for. Those of exchanges ask for it themselves."""
 
-KIND_OF_HTTP: dict[int, Kind] = {404: "not_found", 413: "too_large", 500: "internal"}
+KIND_OF_HTTP: dict[int, Kind] = {404: "not_found", 500: "internal"}
 
 
 def create_app(
@@ -166,15 +166,12 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     lifecycle.largest_message = config.limits.request_body
     cors = Cors(config.cors)
     _add_cors(app, cors)
-    _add_door(app, door, ledger, (*OPEN, "metrics") if config.metrics == "open" else OPEN)
-    for path, api in ROUTES.items():
-        app.add_url_rule(path, api, _exchange(service, ledger, api, Exchange.answer), methods=["POST"])
+    exchanges = {path: _exchange(service, ledger, api, path, answer) for path, (api, answer) in EXCHANGES.items()}
+    _add_door(app, door, ledger, (*OPEN, *exchanges, *(("metrics",) if config.metrics == "open" else ())))
+    for path, answer in exchanges.items():
+        app.add_url_rule(path, path, _routed(answer), methods=["POST"])
         if not cors:  # its hooks are Quart's
-            bypass(app, path, _past_quart(service, ledger, api, door, path))
-    for path, api in COUNTS.items():
-        app.add_url_rule(path, f"{api}.count", _exchange(service, ledger, api, count), methods=["POST"])
-    compacting = _exchange(service, ledger, "responses", compact)
-    app.add_url_rule("/v1/responses/compact", "responses.compact", compacting, methods=["POST"])
+            bypass(app, path, answer)
     elsewhere = Elsewhere(service, ledger)
     add_stored(app, service, ledger, elsewhere)
     add_conversations(app, service, ledger, elsewhere)
@@ -243,51 +240,42 @@ async def _sweep(store: Store) -> None:
 
 
 def _exchange(
-    service: Service, ledger: Ledger, api: Api, answer: Callable[[Exchange, bytes], Awaitable[Response]]
-) -> Callable[[], Awaitable[Response]]:
-    async def view() -> Response:
-        scope = current_scope()
-        record = record_of(api, ledger)
-        asked = asked_by_client()
-        if service.tracing is not None:
-            service.tracing.begin(record, asked.headers, request.path)
-        exchange = Exchange(service, api, asked, scope, record)
-        if service.full:
-            return exchange.refuse(FULL)
-        try:
-            body = await plain_body(service.limits.request_body)
-        except GatewayError as error:
-            return exchange.refuse(error.failed)
-        return await answer(exchange, body)
+    service: Service, ledger: Ledger, api: Api, path: str, answer: Callable[[Exchange, bytes], Awaitable[Response]]
+) -> Answering:
+    """What answers a request on ``path``, the door included. It raises nothing."""
+    door = service.door
 
-    return view
-
-
-def _past_quart(service: Service, ledger: Ledger, api: Api, door: Door, path: str) -> Answering:
-    """``Exchange.answer`` as ``_exchange`` has it, and the door before it, in a tenth of the steps."""
-
-    async def answer(arrival: Arrival) -> Response:
+    async def serve(arrival: Arrival) -> Response:
         record = open_record(api, ledger, arrival.scope)
         asked = Asked(arrival.headers, arrival.query)
         if service.tracing is not None:
             service.tracing.begin(record, asked.headers, path)
         exchange = Exchange(service, api, asked, arrival.scope, record)
         try:
-            record.client = door.admit(asked.headers)
+            record.client = None if door is None else door.admit(asked.headers)
             if record.client is not None:
                 exchange = Exchange(service, api, attrs.evolve(asked, client=record.client), arrival.scope, record)
             if service.full:
                 return exchange.refuse(FULL)
             codings = (value for name, value in asked.headers if name == "content-encoding")
             body = await decompressed(codings, arrival.read, service.limits.request_body)
-            return await exchange.answer(body)
+            return await answer(exchange, body)
         except GatewayError as error:
             return exchange.refuse(error.failed)
         except Exception:  # the border where our own mistake becomes the client's error
             log.exception("request %s: unexpected error", arrival.scope.id)
             return exchange.refuse(MISTAKE)
 
-    return answer
+    return serve
+
+
+def _routed(answer: Answering) -> Callable[[], Awaitable[Response]]:
+    """``answer`` as a view of Quart's."""
+
+    async def view() -> Response:
+        return await answer(Routed())
+
+    return view
 
 
 def _json(value: Any, status: int = 200) -> Response:
@@ -444,10 +432,6 @@ def _http_failed(error: HTTPException) -> Failed:
         allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
         message = f"{request.method} is not allowed on {path}; use {allowed}"
         return Failed("invalid_request", message, status=405, headers=(("allow", allowed),))
-    elif status == 413:
-        message = f"the request body is larger than the limit of {request.max_content_length} bytes"
-    elif status == 408:
-        message = "the request body did not arrive in time"
     else:
         message = error.description or "the request could not be handled"
     kind = KIND_OF_HTTP.get(status, "invalid_request" if status < 500 else "internal")

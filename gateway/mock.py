@@ -70,8 +70,8 @@ def create_mock(pace: float = 0.03, traffic: Traffic | None = None) -> QuartTrio
 
     def view(codec: Codec) -> Callable[[], Awaitable[Response]]:
         async def answer() -> Response:
-            body = await read_body()
             try:
+                body = await read_body()
                 call = codec.read_request(expect(_decode(body), dict, "the request body"))
                 name, fault, number = fault_of(call.model) or NO_FAULT
                 _refuse(fault, (codec.api, name), refused)

@@ -11,7 +11,7 @@ import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
-from typing import Final, TypeAlias, cast
+from typing import Final, Protocol, TypeAlias, cast
 from urllib.parse import urlsplit
 
 import quart
@@ -24,6 +24,7 @@ from quart.wrappers.response import DataBody, ResponseBody
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from werkzeug.datastructures import Headers
+from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
 from streams.errors import GatewayError
 
@@ -102,14 +103,41 @@ class Scope:
                 log.exception("request %s: a callback failed while the request was closed", self.id)
 
 
-class Arrival:
-    """A request that a route of ``bypass`` answers, as the server hands it over."""
+class Arrival(Protocol):
+    """A request that has come, its header names in lower case."""
+
+    @property
+    def scope(self) -> Scope: ...
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]: ...
+
+    @property
+    def query(self) -> str: ...
+
+    async def read(self) -> bytes:
+        """The whole body. Raises ``GatewayError`` (413, 408). The client leaving cancels it."""
+        ...
+
+
+class Routed:
+    """The ``Arrival`` that Quart is handling."""
+
+    def __init__(self) -> None:
+        self.scope = current_scope()
+        self.headers = text_headers(quart.request.scope)
+        self.query = quart.request.query_string.decode("latin-1")
+
+    async def read(self) -> bytes:
+        return await read_body()
+
+
+class Direct:
+    """The ``Arrival`` that a route of ``bypass`` answers, as the server hands it over."""
 
     def __init__(self, scope: Scope, asgi: HTTPScope, receive: ASGIReceiveCallable, most: int, seconds: float) -> None:
         self.scope = scope
-        self.headers = tuple(
-            (name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in asgi["headers"]
-        )
+        self.headers = text_headers(asgi)
         self.query = asgi["query_string"].decode("latin-1")
         self._receive = receive
         self._most = most
@@ -120,15 +148,14 @@ class Arrival:
             cast("OnLeaving", on_leaving)(self._left)
 
     async def read(self) -> bytes:
-        """The whole body. Raises ``GatewayError`` (413, 408). The client leaving cancels it."""
         length = dict(self.headers).get("content-length", "")
         if length.isdecimal() and int(length) > self._most:
-            raise self._too_large()
+            raise _too_large(self._most)
         with trio.move_on_after(self._seconds):
             body = await self._whole()
             self.listen()
             return body
-        raise GatewayError("invalid_request", "the request body did not arrive in time", status=408)
+        raise _too_slow()
 
     async def _whole(self) -> bytes:
         parts: list[bytes] = []
@@ -137,7 +164,7 @@ class Arrival:
             part = message.get("body", b"")
             size += len(part)
             if size > self._most:
-                raise self._too_large()
+                raise _too_large(self._most)
             parts.append(part)
             if not message.get("more_body", False):
                 return b"".join(parts)
@@ -158,9 +185,6 @@ class Arrival:
     def _left(self) -> None:
         self.scope.left = self.scope.left or not self.scope.ending
         self.scope.nursery.cancel_scope.cancel()
-
-    def _too_large(self) -> GatewayError:
-        return GatewayError("too_large", f"the request body is larger than the limit of {self._most} bytes")
 
 
 Answering: TypeAlias = Callable[[Arrival], Awaitable[Response]]
@@ -289,7 +313,7 @@ class RequestScope(TrioASGIHTTPConnection):
             self._published = Scope(nursery, _request_id(self.scope))
             config = self.app.config
             limits = config["MAX_CONTENT_LENGTH"], config["BODY_TIMEOUT"]
-            arrival = Arrival(self._published, self.scope, receive, *limits)
+            arrival = Direct(self._published, self.scope, receive, *limits)
             response = await answer(arrival)
             arrival.listen()
             await self._respond(self._published, send, response)
@@ -373,8 +397,7 @@ class WebsocketConnection(TrioASGIWebsocketConnection):
 
 def configure(app: QuartTrio, max_body: int = MAX_BODY) -> None:
     """Run ``app``'s requests in a ``RequestScope`` and its websockets in a ``WebsocketConnection``, with bodies of at
-    most ``max_body`` bytes (a larger one makes ``request.get_data()`` raise ``RequestEntityTooLarge``) and 60 s for a
-    whole upload, the guard against slow ones."""
+    most ``max_body`` bytes and 60 s for a whole upload, the guard against slow ones."""
     app.asgi_http_class = RequestScope
     app.asgi_websocket_class = WebsocketConnection
     app.config["MAX_CONTENT_LENGTH"] = max_body
@@ -407,8 +430,26 @@ def websocket_scope() -> Scope:
 
 
 async def read_body() -> bytes:
-    """The whole body of the request that is being handled. Raises ``RequestEntityTooLarge`` and ``RequestTimeout``."""
-    return cast("bytes", await quart.request.get_data(cache=False))
+    """The whole body of the request that Quart is handling. Raises as ``Arrival.read`` does."""
+    try:
+        return cast("bytes", await quart.request.get_data(cache=False))
+    except RequestEntityTooLarge:
+        raise _too_large(quart.request.max_content_length) from None
+    except RequestTimeout:
+        raise _too_slow() from None
+
+
+def _too_large(most: int | None) -> GatewayError:
+    return GatewayError("too_large", f"the request body is larger than the limit of {most} bytes")
+
+
+def _too_slow() -> GatewayError:
+    return GatewayError("invalid_request", "the request body did not arrive in time", status=408)
+
+
+def text_headers(asgi: HTTPScope | WebsocketScope) -> tuple[tuple[str, str], ...]:
+    """The headers of a request, names in lower case."""
+    return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in asgi["headers"])
 
 
 def respond(body: bytes | ResponseBody, status: int, headers: Iterable[tuple[str, str]]) -> Response:

@@ -15,7 +15,7 @@ from gateway.exchange import JSON_HEADERS, own_headers
 from gateway.headers import Headers
 from gateway.ledger import Ledger, Record
 from gateway.outgoing import Asked
-from gateway.serving.scope import Scope, current_scope, read_body, respond
+from gateway.serving.scope import Scope, current_scope, read_body, respond, text_headers
 from gateway.state.store import Store, Unavailable
 from gateway.turns.keeping import unavailable
 from providers.apis import CODECS
@@ -112,8 +112,7 @@ def _settle(ledger: Ledger, record: Record, left: bool) -> None:
 
 def client_headers() -> Headers:
     """The headers of the request that is being handled, names in lower case."""
-    raw = request.scope["headers"]
-    return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in raw)
+    return text_headers(request.scope)
 
 
 def asked_by_client() -> Asked:
@@ -136,7 +135,7 @@ def there(store: Store | None) -> Store:
 async def read_members(limit: int) -> Fields:
     """The members of the request's JSON body of at most ``limit`` bytes; without a body there are none.
 
-    Raises ``GatewayError`` (400, 413, 415) and what ``read_body`` raises."""
+    Raises ``GatewayError`` (400, 408, 413, 415)."""
     body = await plain_body(limit)
     try:
         return Fields(msgspec.json.decode(body or b"{}", type=dict[str, Any]))
@@ -149,7 +148,7 @@ async def read_members(limit: int) -> Fields:
 
 
 async def plain_body(limit: int) -> bytes:
-    """The request's body, decompressed. Raises ``GatewayError`` and what ``read_body`` raises."""
+    """The request's body, decompressed. Raises ``GatewayError``."""
     return await decompressed(request.headers.getlist("content-encoding"), read_body, limit)
 
 
