@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection to a provider.
 
 httpcore2's own has a lock, a scope or a generator around every step, and takes each chunk of a body through h11's
-state machine: more than half the cost of a streamed event. Here h11 reads the head of an answer, and nothing else.
+state machine: more than half the cost of a streamed event.
 """
 
 import contextlib
@@ -9,19 +9,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 import attrs
-import h11
 import httpcore2
 import trio
 
 from gateway.upstream.framing import Chunked, Framing, Sized, UntilClosed
+from gateway.upstream.heads import Head, HeadReader
 
 READ: Final = 64 * 1024  # bytes of one read
 CLOSE_SECONDS: Final = 5.0  # to close a connection that is of no more use
-MAX_HEAD: Final = 100 * 1024
-
-# What h11 must have seen before it reads an answer. Only its method matters, to which answers have a body.
-_ASKED = h11.Request(method="POST", target="/", headers=[("host", "-"), ("content-length", "0")])
-_ALL = h11.EndOfMessage()
 
 
 @attrs.frozen
@@ -116,27 +111,24 @@ class Connection:
         try:
             with contextlib.suppress(httpcore2.WriteError):  # the provider may have said why before it closed
                 await self.stream.write(request.wire())
-            wire = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
-            wire.send(_ASKED)
-            wire.send(_ALL)
-            head = await self._head(wire)
+            head = await self._head()
         except BaseException:
             with trio.move_on_after(CLOSE_SECONDS, shield=True):
                 await self.release(whole=False)
             raise
-        self._reusable = wire.our_state is h11.DONE  # neither HTTP/1.0 nor `connection: close`
-        return Answer(head.status_code, tuple(head.headers), Body(self, _framing(head), wire.trailing_data[0]))
+        self._reusable = head.lasts
+        return Answer(head.status, head.headers, Body(self, _framing(head), head.rest))
 
-    async def _head(self, wire: h11.Connection) -> h11.Response:
-        while True:
+    async def _head(self) -> Head:
+        reader = HeadReader()
+        while data := await self.stream.read(READ):
             try:
-                event = wire.next_event()
-            except h11.RemoteProtocolError as error:
+                head = reader.feed(data)
+            except ValueError as error:
                 raise httpcore2.RemoteProtocolError(error) from error
-            if isinstance(event, h11.Response):
-                return event
-            if event is h11.NEED_DATA:
-                wire.receive_data(await self.stream.read(READ))
+            if head is not None:
+                return head
+        raise httpcore2.RemoteProtocolError("the connection ended before the head of the answer did")
 
     async def release(self, whole: bool) -> None:
         """The answer has been read: ``whole``, so that the next can follow, or as far as anyone cared to."""
@@ -148,13 +140,10 @@ class Connection:
         return bool(self.stream.get_extra_info("is_readable"))
 
 
-def _framing(answer: h11.Response) -> Framing:
-    """RFC 9112, section 6.3. h11 has refused what contradicts itself."""
-    headers: dict[bytes, bytes] = dict(answer.headers)
-    if answer.status_code in (204, 304):
+def _framing(head: Head) -> Framing:
+    """RFC 9112, section 6.3."""
+    if head.status in (204, 304):
         return Sized(0)
-    if b"transfer-encoding" in headers:
+    if head.chunked:
         return Chunked()
-    if b"content-length" in headers:
-        return Sized(int(headers[b"content-length"]))
-    return UntilClosed()
+    return UntilClosed() if head.length is None else Sized(head.length)

@@ -25,7 +25,7 @@ from gateway.headers import Headers
 from gateway.ledger import Ledger, Record
 from gateway.outgoing import Asked
 from gateway.service import Service
-from gateway.serving.scope import Scope, respond, websocket_scope
+from gateway.serving.scope import Scope, respond, text_headers, websocket_scope
 from gateway.turns.keeping import Memory
 from gateway.websocket.envelopes import Envelope, Frames, Members, body_of, error_frame, is_processed, read_envelope
 from gateway.websocket.prewarm import Prewarmed, prewarm
@@ -80,8 +80,7 @@ def add_websocket(app: QuartTrio, service: Service, ledger: Ledger, cors: Cors, 
 
 
 def _handshake() -> Headers:
-    raw = websocket.scope["headers"]
-    return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in raw)
+    return text_headers(websocket.scope)
 
 
 def _check_key(headers: Headers) -> None:

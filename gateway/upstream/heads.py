@@ -1,0 +1,102 @@
+"""The head of an HTTP/1.1 answer, read (RFC 9112, sections 4 to 6). Pure.
+
+It takes what h11 takes and refuses what h11 refuses, in a fifth of the steps; ``tests/test_answer_heads.py`` holds the
+two against each other.
+"""
+
+import re
+from typing import Final
+
+import attrs
+
+MAX_HEAD: Final = 100 * 1024
+
+_END = re.compile(rb"\n\r?\n")
+_STATUS = re.compile(rb"HTTP/([0-9]\.[0-9]) ([0-9]{3})(?: [^\0\n\r\v\f]*)?")
+_FIELD = re.compile(rb"([-!#$%&'*+.^_`|~0-9a-zA-Z]+):[ \t]*((?:[^\0\s]+(?:[ \t]+[^\0\s]+)*)?)[ \t]*")
+_FOLD = re.compile(rb"\r?\n[ \t]+")  # a line that goes on with the one before (section 5.2)
+_LENGTH = re.compile(rb"[0-9]{1,20}")
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+@attrs.frozen
+class Head:
+    """``headers`` have their names in lower case; ``length`` is that of the body where they say one. ``lasts``: the
+    server leaves the connection open. ``rest`` is what has come behind the head."""
+
+    status: int
+    headers: Headers
+    length: int | None
+    chunked: bool
+    lasts: bool
+    rest: bytes
+
+
+class HeadReader:
+    """Takes what comes from the connection until the head is whole. Interim answers (1xx) before it are passed over."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+        self._searched = 0
+
+    def feed(self, data: bytes) -> Head | None:
+        """The head that ``data`` completes. Raises ``ValueError`` for what is none, or too large."""
+        self._held += data
+        while (head := self._next()) is not None:
+            if head.status >= 200:
+                return head
+            if head.status < 100 or head.status == 101:
+                raise ValueError("the answer is to something that was not asked for")
+            self._held, self._searched = bytearray(head.rest), 0
+        return None
+
+    def _next(self) -> Head | None:
+        held = self._held
+        if held and held[0] < 0x21:  # an empty line, or TLS
+            raise ValueError("the answer does not begin with a status line")
+        end = _END.search(held, self._searched)
+        if end is None:
+            self._searched = max(0, len(held) - 2)
+            if len(held) > MAX_HEAD:
+                raise ValueError("the head of the answer is too large")
+            return None
+        first, _, lines = bytes(held[: end.start()]).partition(b"\n")
+        status = _STATUS.fullmatch(first.removesuffix(b"\r"))
+        if status is None:
+            raise ValueError("the answer does not begin with a status line")
+        return _head(status[1], int(status[2]), _fields(lines), bytes(held[end.end() :]))
+
+
+def _head(version: bytes, status: int, headers: Headers, rest: bytes) -> Head:
+    found = dict(headers)
+    tokens = [token.strip() for name, value in headers if name == b"connection" for token in value.lower().split(b",")]
+    length = found.get(b"content-length")
+    lasts = version >= b"1.1" and b"close" not in tokens
+    return Head(status, headers, None if length is None else int(length), b"transfer-encoding" in found, lasts, rest)
+
+
+def _fields(lines: bytes) -> Headers:
+    headers: list[tuple[bytes, bytes]] = []
+    for line in _FOLD.sub(b" ", lines).split(b"\n") if lines else ():
+        field = _FIELD.fullmatch(line.removesuffix(b"\r"))
+        if field is None:
+            raise ValueError("a header of the answer is not well-formed")
+        name, value = field[1].lower(), field[2]
+        if name == b"content-length":
+            value = _length(value)
+            if (name, value) in headers:  # said twice
+                continue
+        if name in (b"content-length", b"transfer-encoding") and any(name == other for other, _ in headers):
+            raise ValueError("two headers of the answer contradict each other")
+        if name == b"transfer-encoding" and (value := value.lower()) != b"chunked":
+            raise ValueError("the answer comes in a coding that was not asked for")
+        headers.append((name, value))
+    return tuple(headers)
+
+
+def _length(value: bytes) -> bytes:
+    lengths = {length.strip() for length in value.split(b",")}
+    if len(lengths) != 1 or not _LENGTH.fullmatch(length := lengths.pop()):
+        raise ValueError("the length of the answer cannot be read")
+    return length
