@@ -12,7 +12,7 @@ import pytest
 import trio
 from command_line import COMMAND, environment, run, started
 from harness import PATIENCE, ROOT, eventually
-from load_servers import answer, load, prepared, scenario, serving
+from load_servers import HEAD, answer, chunk, events, load, prepared, scenario, serving
 from rich.console import Console
 
 from gateway.__main__ import main
@@ -217,6 +217,24 @@ async def test_the_display_is_drawn_while_a_run_goes_on_and_leaves_nothing_behin
     assert "× status 503, waiting for first byte" in drawn
     assert "26 × status 503" in drawn_at_last(running)
     assert drawn.rstrip().endswith("\x1b[2K")  # the last line is wiped
+
+
+async def never_ending(stream, head):
+    await stream.send_all(HEAD + chunk(b"".join(events("one")[:2])))
+    await trio.sleep_forever()
+
+
+async def test_the_first_tokens_of_answers_that_go_on_are_shown():
+    async with serving(never_ending) as url, trio.open_nursery() as nursery:
+        running = await prepared(scenario(url, concurrency=3, seconds=60))
+        nursery.start_soon(running.run)
+        with trio.fail_after(PATIENCE):
+            while not re.search(r"first token .* 3 ", shown := drawn_at_last(running)):  # noqa: ASYNC110  # a picture
+                await trio.sleep(0.02)
+        assert re.search(r"first byte .* 3 ", shown)
+        assert "3 under way, 0 ended" in shown
+        assert "first token p50" in live.status(running)
+        running.stop()
 
 
 def drawn_at_last(running) -> str:

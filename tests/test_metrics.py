@@ -495,6 +495,12 @@ def test_queries_ask_for_metrics_and_labels_that_there_are(file):
         assert grouped <= known, query
 
 
+def test_every_alert_is_explained():
+    page = (ROOT / "docs/operating.md").read_text()
+    rules = [rule["alert"] for group in yaml.safe_load(FILES[1].read_text())["groups"] for rule in group["rules"]]
+    assert re.findall(r"^\| `(Trigate\w+)` \|", page, re.M) == rules
+
+
 def test_every_metric_is_on_the_dashboard():
     shown = " ".join(queries(FILES[0]))
     assert [row.name for row in ROWS if row.name not in shown and row.name != "trigate_build_info"] == []

@@ -105,7 +105,8 @@ def close_later(monkeypatch, client, stack):
     monkeypatch.setattr(client, "__init__", init)
 
 
-LINKS = [(page, link) for page in PAGES for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())]
+LINK = re.compile(r"""(?:\]\(|\bsrc(?:set)?=")(?!https?:)([^)#"]+)""")
+LINKS = [(page, link) for page in PAGES for link in LINK.findall(page.read_text())]
 
 
 @pytest.mark.parametrize(("page", "link"), LINKS, ids=lambda value: value.name if isinstance(value, Path) else value)

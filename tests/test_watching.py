@@ -371,6 +371,43 @@ def test_the_charts_count_what_began_and_how_it_ended(stage):
     assert stage.board.timeline(None).points(since=points[-1][0] + 1) == []
 
 
+async def test_a_first_byte_is_on_the_chart_when_it_comes_and_not_when_its_answer_ends(stage):
+    record = stage.begin(client="me")
+    stage.stream(record)
+    record.answered(200)
+    for _ in range(2):
+        await stage.look()
+    ends = stage.board.timeline(None).points()
+    assert [point[2] + point[3] + point[4] for point in ends] == [0] * len(ends)
+    assert firsts(stage, None) == firsts(stage, "me") == 1
+    stage.end(record)
+    assert firsts(stage, None) == firsts(stage, "me") == 1
+
+
+def firsts(stage, client: str | None) -> int:
+    return sum(len(step.first) for step in stage.board.timeline(client)._steps.values())
+
+
+def test_a_first_byte_stands_where_it_came_also_if_nobody_looked_until_the_end(stage, monkeypatch):
+    record = stage.begin()
+    record.answered(200)
+    came = watching.current_step()
+    monkeypatch.setattr(watching, "current_step", lambda: came + 10)
+    stage.end(record)
+    found = {point[0]: point[5] for point in stage.board.timeline(None).points()}
+    assert found[came + 10] is None
+    assert any(at is not None for step, at in found.items() if step <= came)
+
+
+def test_a_first_byte_that_is_long_past_is_on_no_chart(stage, monkeypatch):
+    record = stage.begin()
+    record.answered(200)
+    later = watching.current_step() + watching.STEPS + 1
+    monkeypatch.setattr(watching, "current_step", lambda: later)
+    stage.end(record)
+    assert [point[:2] + point[5:] for point in stage.board.timeline(None).points()] == [[later, 0, None, None]]
+
+
 def test_steps_that_are_long_past_are_not_told(stage, monkeypatch):
     stage.end(stage.begin())
     later = watching.current_step() + watching.STEPS + 1

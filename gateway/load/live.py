@@ -60,7 +60,7 @@ class Terminal:
 
 def status(running: Running) -> str:
     """How things stand, in one line."""
-    counts, ttft = running.tally.counts, running.tally.measures["ttft"]
+    counts, ttft = running.tally.counts, running.tally.with_firsts(running.under_way)["ttft"]
     first = (
         f", first token p50 {duration(ttft.percentile(50))} p99 {duration(ttft.percentile(99))}" if ttft.count else ""
     )
@@ -91,8 +91,9 @@ def table(running: Running) -> "Table":
     )
     for name in ("", *(f"p{percent}" for percent in PERCENTILES), "max", "count"):
         grid.add_column(name, justify="right" if name else "left", min_width=9)
+    measures = running.tally.with_firsts(running.under_way)
     for name, label in MEASURES.items():
-        histogram = running.tally.measures[name]
+        histogram = measures[name]
         values = [shown(name)(histogram.percentile(percent)) for percent in (*PERCENTILES, 100)]
         grid.add_row(label, *(values if histogram.count else [""] * 4), str(histogram.count))
     return grid
@@ -100,10 +101,13 @@ def table(running: Running) -> "Table":
 
 def _counts(running: Running) -> str:
     tally, seconds = running.tally, running.measured or 1
+    ended = tally.counts["started"]  # they are counted at their end
+    tokens = tally.tokens + sum(len(exchange.contents) for exchange in running.under_way)
+    kinds = {name: label for name, label in COUNTED.items() if name != "started" and tally.counts[name]}
     lines = [
-        f"{running.in_flight} under way, {plain(round(tally.counts['started'] / seconds, 1))} ended a second, "
-        f"{plain(round(tally.tokens / seconds, 1))} tokens a second",
-        ", ".join(f"{tally.counts[name]} {label}" for name, label in COUNTED.items() if tally.counts[name]) or "–",
+        f"{running.in_flight} under way, {ended} ended, {plain(round(ended / seconds, 1))} a second, "
+        f"{plain(round(tokens / seconds, 1))} tokens a second",
+        ", ".join(f"{tally.counts[name]} {label}" for name, label in kinds.items()) or "–",
         *(f"{row.count} × {row.kind}, waiting for {row.phase}" for row in tally.failures[:5]),
         f"loader: lag p99 {duration(running.lag.histogram.percentile(99))}",
     ]

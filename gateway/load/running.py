@@ -66,6 +66,7 @@ class Running:
         self.requests = {asked.name: Tally() for asked in scenario.requests}
         self.lag = Lag()
         self.late = Histogram()
+        self.under_way: set[Exchange] = set()  # those that count
         self.in_flight = 0
         self.interrupted = False
         self.judging = 0  # answers that wait for their verdict
@@ -181,6 +182,7 @@ class Running:
         if counts := intended >= self.begin:
             self.late.add(exchange.began - intended)
             self.timeline.begun(intended)
+            self.under_way.add(exchange)
         self.in_flight += 1
         try:
             await exchange.run(self._server, data)
@@ -191,6 +193,7 @@ class Running:
         finally:
             self.in_flight -= 1
             if counts:
+                self.under_way.remove(exchange)
                 self._last = max(self._last, exchange.ended)
                 self._settling.start_soon(self._settle, exchange, kind)
         return exchange

@@ -1,6 +1,7 @@
 """What a run adds up to: counts, errors and the histograms of all that was measured."""
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
@@ -25,6 +26,7 @@ End: TypeAlias = Literal["whole", "cancelled", "error", "unfinished", "interrupt
 
 COUNTS = ("started", "whole", "cancelled", "error", "unfinished", "interrupted", "not_whole")
 _CENSORED = ("timeout", "unfinished")
+_FIRSTS = ("ttfb", "ttft")
 
 
 def ended(exchange: Exchange, judged: Judged | None) -> tuple[End, Problem | None]:
@@ -89,13 +91,19 @@ class Tally:
         self.tokens += exchange.tokens if exchange.tokens is not None else len(exchange.contents)
         self._measure(exchange, end, problem)
 
+    def with_firsts(self, under_way: Iterable[Exchange]) -> Mapping[str, Histogram]:
+        """The measures, with the first bytes and tokens of answers ``under_way``, which count once they have ended."""
+        found = Tally()
+        for exchange in under_way:
+            found._firsts(exchange, None)
+        for name in _FIRSTS:
+            found.measures[name].merge(self.measures[name])
+        return {**self.measures, **{name: found.measures[name] for name in _FIRSTS}}
+
     def _measure(self, exchange: Exchange, end: End, problem: Problem | None) -> None:
         # What never came was waited for all the same: it counts with the time until we gave up.
         gave_up = exchange.ended if problem is not None and problem.kind in _CENSORED else None
-        first = exchange.contents[0] if exchange.contents else None
-        byte = exchange.first_byte if exchange.status in (0, 200) else None
-        self._latency("ttfb", exchange, byte, gave_up if exchange.first_byte is None else None)
-        self._latency("ttft", exchange, first, gave_up if exchange.asked.stream else None)
+        self._firsts(exchange, gave_up)
         if exchange.connected is not None:
             self.measures["connect"].add(exchange.connected)
         if exchange.manner == "reads slowly":
@@ -105,6 +113,12 @@ class Tally:
         if end == "whole":
             self._latency("duration", exchange, exchange.ended, None)
             self._speed(exchange)
+
+    def _firsts(self, exchange: Exchange, gave_up: float | None) -> None:
+        first = exchange.contents[0] if exchange.contents else None
+        byte = exchange.first_byte if exchange.status in (0, 200) else None
+        self._latency("ttfb", exchange, byte, gave_up if exchange.first_byte is None else None)
+        self._latency("ttft", exchange, first, gave_up if exchange.asked.stream else None)
 
     def _latency(self, name: str, exchange: Exchange, at: float | None, gave_up: float | None) -> None:
         at = gave_up if at is None else at

@@ -32,8 +32,12 @@ class _Lines(logging.Formatter):
         self._secrets = findable((*self._secrets, *secrets))
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record) if self._readable else self._json(record)
+        text = self._text(record) if self._readable else self._json(record)
         return redact(text.encode("utf-8", "backslashreplace"), self._secrets).decode()
+
+    def _text(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if text.startswith("at=") else f"at={_at(record)} level={record.levelname.lower()} {text}"
 
     def _json(self, record: logging.LogRecord) -> str:
         text = record.getMessage()
@@ -41,13 +45,17 @@ class _Lines(logging.Formatter):
             return text
         line = {
             "event": "log",
-            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
+            "at": _at(record),
             "level": record.levelname.lower(),
             "message": text,
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return msgspec.json.encode(line).decode()
+
+
+def _at(record: logging.LogRecord) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
 
 
 def _leave_out_what_no_line_has() -> None:

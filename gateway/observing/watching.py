@@ -59,6 +59,7 @@ class Watched:
     number: int
     record: Record
     passing: "Passing | None" = None
+    answered: bool = False  # its first byte is on the charts
     said: int = 0
     rate: float = 0.0  # tokens a second
     row: Row = ()
@@ -147,38 +148,43 @@ class Timeline:
     """The last five minutes."""
 
     def __init__(self) -> None:
-        self._steps: deque[Step] = deque(maxlen=STEPS)
+        self._steps: dict[int, Step] = {}
 
     def begun(self) -> None:
-        self._now().begun += 1
+        self._step(current_step()).begun += 1
 
-    def ended(self, line: Mapping[str, Any]) -> None:
-        step = self._now()
-        match line["ended"]:
+    def came(self, began: float, first_byte: float) -> None:
+        """An exchange that ``began`` then (``time.perf_counter``) had its first byte so many seconds later."""
+        index = int((began + first_byte) / STEP)
+        if index > current_step() - STEPS and len(first := self._step(index).first) < SAMPLES:
+            first.append(first_byte)
+
+    def ended(self, how: str) -> None:
+        step = self._step(current_step())
+        match how:
             case "complete":
                 step.complete += 1
             case "client_disconnected":
                 step.left += 1
             case _:
                 step.failed += 1
-        first = line.get("first_byte_ms")
-        if first is not None and len(step.first) < SAMPLES:
-            step.first.append(first / 1000)
 
     def points(self, since: int = 0) -> list[list[Any]]:
         """The steps from number ``since`` on in which something happened."""
         least = max(since, current_step() - STEPS + 1)
-        return [step.point() for step in self._steps if step.index >= least]
+        return [self._steps[index].point() for index in sorted(self._steps) if index >= least]
 
-    def _now(self) -> Step:
-        index = current_step()
-        if not self._steps or self._steps[-1].index != index:
-            self._steps.append(Step(index))
-        return self._steps[-1]
+    def _step(self, index: int) -> Step:
+        step = self._steps.get(index)
+        if step is None:
+            step = self._steps[index] = Step(index)
+            if len(self._steps) > STEPS:
+                del self._steps[min(self._steps)]
+        return step
 
 
 def current_step() -> int:
-    return int(time.monotonic() / STEP)
+    return int(time.perf_counter() / STEP)
 
 
 # The board
@@ -211,13 +217,24 @@ class Board:
             return
         self._ended += 1
         self._recent.append({"n": watched.number, "order": self._ended, **line})
-        self._all.ended(line)
+        self._first_byte(watched)
+        for timeline in self._timelines(record):
+            timeline.ended(line["ended"])
         if record.client is not None:
-            own = self._of.setdefault(record.client, Timeline())
-            own.begun()  # nobody knew whose it was when it began
-            own.ended(line)
+            self._of[record.client].begun()  # nobody knew whose it was when it began
         for tap in self._taps.pop(watched.number, ()):
             tap.close(line)
+
+    def _first_byte(self, one: Watched) -> None:
+        """Once it is there, which is long before the end of a stream; on the charts it stands where it came."""
+        if one.record.first_byte is None or one.answered:
+            return
+        one.answered = True
+        for timeline in self._timelines(one.record):
+            timeline.came(one.record.began, one.record.first_byte)
+
+    def _timelines(self, record: Record) -> list[Timeline]:
+        return [self._all] if record.client is None else [self._all, self._of.setdefault(record.client, Timeline())]
 
     # The exchange
 
@@ -275,6 +292,7 @@ class Board:
         seconds, self._looked = now - self._looked, now
         for i, one in enumerate(tuple(self._open.values()), 1):
             _measure(one, seconds)
+            self._first_byte(one)
             row = _row(one)
             if row != one.row:
                 one.row = row

@@ -1,6 +1,8 @@
 // One stream opened: both sides' events side by side, as they pass.
 
 const MOST = 500;  // events that the page keeps
+const SIDES = {came: "from the provider", went: "to the client"};
+const NOTHING = {came: "from the gateway itself", went: "nothing for the client"};
 
 const section = document.getElementById("opened");
 const title = document.getElementById("opened-title");
@@ -28,10 +30,11 @@ function size(bytes) {
 }
 
 function side(text, bytes, kind) {
-  if (!bytes) return element("pre", kind === "went" ? "nothing for the client" : "from the gateway itself", `${kind} nothing`);
-  const whole = text.trimEnd();
   const cut = new TextEncoder().encode(text).length < bytes ? `\n… ${size(bytes)} in all` : "";
-  return element("pre", whole + cut, kind);
+  const made = bytes ? element("pre", text.trimEnd() + cut, kind) : element("pre", NOTHING[kind], `${kind} nothing`);
+  made.setAttribute("role", "group");  // what is above the columns is only seen
+  made.setAttribute("aria-label", SIDES[kind]);
+  return made;
 }
 
 function show(row) {
@@ -64,7 +67,7 @@ export function close() {
   source = chosen = null;
   section.hidden = true;
   passed.replaceChildren();
-  if (returnTo?.isConnected) returnTo.focus();
+  (returnTo?.isConnected ? returnTo : document.getElementById("filter")).focus();  // its row is gone once it has ended
 }
 
 export function open(row) {

@@ -11,6 +11,9 @@ import pytest
 from command_line import Started, demo, started
 from harness import Reply, request
 
+from gateway.commands.serve import demo_config
+from gateway.errors import secrets_in
+
 APIS = ("chat", "messages", "responses")
 MODELS = ("demo", "demo-chat", "demo-messages", "demo-responses")
 PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
@@ -124,6 +127,13 @@ def test_the_lane_is_byte_where_the_apis_are_the_same(served, api, model):
 def test_no_model_and_no_key_are_needed(served):
     reply = request(served.url, "POST", PATHS["chat"], {"messages": [{"role": "user", "content": "Hello"}]})
     assert (reply.status, reply.headers["x-trigate-target"]) == (200, "demo/mock-large")
+
+
+def test_nothing_that_the_demo_says_is_masked_as_its_key(served):
+    said = [ask(served, "messages", model, stream=stream).body for model in MODELS for stream in (False, True)]
+    keys = secrets_in(demo_config("http://127.0.0.1"))
+    assert keys
+    assert [key for key in keys if any(key.encode() in body for body in said)] == []
 
 
 def test_the_models_are_listed(served):

@@ -154,6 +154,41 @@ def test_the_alert_rules_are_evaluated(prometheus):
     assert len(rules) == len(yaml.safe_load(RULES.read_text())["groups"][0]["rules"])
 
 
+# Workers of each instance, and whether it answers, every 15 s.
+REPLACED = {"a": ("2x20 stale", "1x20 stale"), "b": ("2x60", "1x60"), "c": ("_x10 2x50", "_x10 1x50")}
+ONE_WORKER_LESS = {"a": ("4x20 3x40", "1x60"), "b": ("2x60", "1x60")}
+ONE_AWAY = {"a": ("2x20 stale", "1x20 0x40"), "b": ("2x60", "1x60")}
+ALL_AWAY = {"": ("_x60", "_x60")}
+
+
+@pytest.mark.parametrize(
+    ("instances", "firing"),
+    [(REPLACED, {}), (ONE_WORKER_LESS, {"TrigateWorkersDie": "a"}), (ONE_AWAY, {"TrigateGone": "a"}),
+     (ALL_AWAY, {"TrigateGone": ""})],
+    ids=["replaced", "one worker less", "one away", "all away"],
+)  # fmt: skip
+def test_what_dies_is_an_alert_and_a_deployment_is_none(tmp_path, instances, firing):
+    series = [
+        {"series": f'{name}{{job="trigate",instance="{instance}"}}', "values": values}
+        for instance, both in instances.items()
+        for name, values in zip(("trigate_workers", "up"), both, strict=True)
+    ]
+    asked = [
+        {
+            "expr": f'count by (instance) (ALERTS{{alertname="{rule}",alertstate="firing"}})',
+            "eval_time": "10m",
+            "exp_samples": [{"labels": f'{{instance="{where}"}}' if where else "{}", "value": 1}] if found else [],
+        }
+        for rule in ("TrigateGone", "TrigateWorkersDie")
+        for found, where in [(rule in firing, firing.get(rule))]
+    ]
+    test = {"interval": "15s", "input_series": series, "promql_expr_test": asked}
+    file = tmp_path / "tests.yaml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "evaluation_interval": "15s", "tests": [test]}))
+    done = subprocess.run([tool("promtool"), "test", "rules", str(file)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize(("what", "file"), [("rules", RULES), ("config", SCRAPE)])
 def test_promtool_finds_nothing_wrong(what, file):
     done = subprocess.run([tool("promtool"), "check", what, str(file)], cwd=file.parent, capture_output=True, text=True)

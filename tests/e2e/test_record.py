@@ -3,6 +3,7 @@ what is logged, for whom, and what no line repeats."""
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -234,6 +235,15 @@ def test_exchanges_are_of_level_info(begin, capsys, asked, configured, shown):
     ledger = Ledger(log.readable)
     ledger.settle(ledger.open("call-1", "chat"), disconnected=True)
     assert ("request_id=call-1" in capsys.readouterr().err) is shown
+
+
+def test_on_a_terminal_every_line_has_its_time_and_what_is_no_exchange_its_level(begin, capsys):
+    ledger = Ledger(begin(form="text").readable)
+    ledger.settle(ledger.open("call-1", "chat"), disconnected=True)
+    logging.getLogger("trigate").warning("the store is away:\n  a mistake")
+    exchange, other = capsys.readouterr().err.split("\n", 1)
+    assert re.match(r"at=\S+Z request_id=call-1 ", exchange)
+    assert re.fullmatch(r"at=\S+Z level=warning the store is away:\n  a mistake\n", other)
 
 
 def test_at_debug_the_client_below_does_not_log_headers(begin):

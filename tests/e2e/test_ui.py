@@ -17,6 +17,7 @@ from browser import Page, browsing, needs_chromium
 from calls import SSE, Call, call, chunks, fill, line, lines, narrow, new_id, said, settings
 from harness import ROOT, Gateway, Listening, Wire, eventually, free_port, post, running
 from page import Cell
+from ui_picture import pictures
 from upstreams import PATHS
 
 from gateway.ui.pages import MOST_VIEWERS
@@ -252,6 +253,29 @@ def shoot(page: Page, scheme: str, folder: Path) -> bytes:
 
 
 @needs_chromium
+def test_the_page_can_be_heard(page, gateway, by_hand):
+    """Every table has a name, and of everything that passes it is said which side it is of."""
+    with call(gateway, by_hand, HUB) as one:
+        page.until(f"{row(one.id)}")
+        page.value(f"{row(one.id)}.querySelector('button').focus()")
+        page.press("Enter")
+        page.until("document.getElementById('opened-state').innerText.startsWith('open')")
+        one.up.send(SSE + chunks(*said("chat").opening, said("chat").first))
+        page.until("document.getElementById('passed').innerText.includes('one t')")
+        nodes = page.send("Accessibility.getFullAXTree")["nodes"]
+        heard = [(node["role"]["value"], node["name"]["value"]) for node in nodes if "name" in node]
+        tables = {name for role, name in heard if role == "table"}
+        sides = {name for role, name in heard if role == "group"}
+        assert tables == {"In flight", "Recently ended"}
+        assert sides == {"from the provider", "to the client"}
+        one.leave("FIN")
+        page.until("document.getElementById('opened-state').innerText.startsWith('ended')")
+        page.until(f"!{row(one.id)}")
+        page.press("Escape")
+        assert page.value("document.activeElement.id") == "filter"  # the row it came from is gone
+
+
+@needs_chromium
 def test_a_stream_whose_client_leaves_is_seen_to_end(page, gateway, by_hand):
     with call(gateway, by_hand, BYTE) as one:
         one.up.send(said("chat").half)
@@ -341,6 +365,14 @@ def test_of_many_streams_the_filter_finds_each(page, gateway, by_hand):
     page.until("document.getElementById('tile-flight').innerText === '0'")
 
 
+@needs_chromium
+def test_the_pictures_of_its_page_can_be_taken_again(tmp_path):
+    pictures(tmp_path, 0)
+    assert {file.name: file.read_bytes()[8:12] for file in tmp_path.iterdir()} == {
+        "ui-light.webp": b"WEBP", "ui-dark.webp": b"WEBP",
+    }  # fmt: skip
+
+
 def drain(by_hand: Listening) -> None:
     """Take the connections that wait, so that the next test's is its own."""
     by_hand.sock.settimeout(0.3)
@@ -367,8 +399,8 @@ _FAINT = """
   const faint = [];
   for (const element of document.querySelectorAll("body *")) {
     const own = [...element.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
-    if (!own || !element.getClientRects().length) continue;
-    const style = getComputedStyle(element);
+    if (!(own || element.placeholder) || !element.getClientRects().length) continue;
+    const style = getComputedStyle(element, element.placeholder ? "::placeholder" : null);
     const text = light(numbers(element instanceof SVGElement ? style.fill : style.color));
     const ground = light(behind(element));
     const ratio = (Math.max(text, ground) + .05) / (Math.min(text, ground) + .05);
