@@ -113,7 +113,7 @@ class Relay:
         if len(self._ready) == 1 and not self.lane.seen.over and self._write_now(self._ready[0]):
             self._ready.clear()
             self._taken()
-        elif self._ready or self._unkept is not None or self.lane.seen.over:
+        elif self._has_more():
             self._waiting = False
             _wake(self._into)
         return True
@@ -170,6 +170,10 @@ class Relay:
             self._give(data)
         else:
             self._unkept = data
+
+    def _has_more(self) -> bool:
+        """Whether there is something for the body to do that the pump has no part in."""
+        return bool(self._ready) or self._unkept is not None or self.lane.seen.over
 
     def _is_idle(self) -> bool:
         """Whether nothing is on the way from the pump."""
@@ -229,7 +233,7 @@ class Relay:
 
     def _woken(self) -> None:
         """By ``take``, which has left something to be done, or by the heartbeat: a keep-alive is due."""
-        if self._ready or self.lane.seen.over:
+        if self._has_more():
             return
         ping = self.lane.ping() if self.lane.seen.committed else sse.COMMENT_PING
         self.opened.set()

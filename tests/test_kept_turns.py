@@ -9,13 +9,13 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from gateway.lanes import HubLane
+from gateway.lanes import ByteLane, HubLane
 from gateway.ledger import Record
 from gateway.relay import Relay
 from gateway.state.bodies import head_id, read_head, read_turn
 from gateway.state.memory import MemoryStore
 from gateway.turns.keeping import Wish
-from gateway.turns.kept import LARGE, KeptTurn
+from gateway.turns.kept import LARGE, ForeignTurn, KeptTurn
 from providers.apis import CODECS
 from providers.codec import Reply
 from providers.responses.kept import EventLog, after
@@ -180,3 +180,32 @@ async def test_a_client_that_leaves_in_the_midst_leaves_what_was_said():
         await talk.begin(nursery)
         nursery.cancel_scope.cancel()
     assert await talk.stored() == "cancelled"
+
+
+async def test_whose_turn_it_is_is_noted_without_a_keep_alive_in_between():
+    """The keep-alive has opened the stream, and the first content comes while its client waits for more."""
+    events = events_of("responses", SCRIPTS["text"])
+    first = next(i for i, event in enumerate(events) if b"output_text.delta" in event) + 1
+    store, got = MemoryStore(60, 2**20), []
+    into, chunks = trio.open_memory_channel[bytes | Failed](PIECES_QUEUED)
+    lane = ByteLane(CODECS["responses"], lambda failed: failed, lambda data: data, 2**20)
+    turn = ForeignTurn(store, "alice", "openai/m", in_background=True)
+    relay = Relay(lane, into, chunks, Record("id", "responses"), 15.0, keeping=turn)
+
+    async def read() -> None:
+        async for data in relay:
+            got.append(data)  # noqa: PERF401  # each as soon as it is there
+
+    async with trio.open_nursery() as nursery:
+        into.send_nowait(b"")  # as the heartbeat does
+        await relay.open()
+        relay.attach(lambda data: not got.append(data))
+        nursery.start_soon(read)
+        await wait_all_tasks_blocked()
+        assert len(got) == 1  # the keep-alive
+        for event in events[:first]:
+            assert relay.take(event)
+        await wait_all_tasks_blocked()
+        assert b"".join(got[1:]) == b"".join(events[:first])
+        assert await store.get("alice", lane.seen.begin.id) is not None
+        nursery.cancel_scope.cancel()

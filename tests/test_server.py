@@ -182,6 +182,35 @@ async def test_a_client_that_leaves_behind_a_flood_is_let_go():
         await eventually(lambda: server.witness.closed == [True] and not server.lifecycle.connections)
 
 
+@pytest.mark.parametrize("behind", [b"\r\n", b"GET /whole HTTP/1.1\r\nhost: x\r\n\r\n", b"x" * 200_000])
+async def test_what_comes_behind_the_last_request_of_a_connection_is_let_be(behind):
+    async with serving() as server, server.connect() as client:
+        await client.send(b"GET /stream HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n" + behind)
+        await client.until(b"first;")
+        with contextlib.suppress(OSError):
+            await client.send(behind)
+        await server.witness.feed.send(b"second;")
+        await client.until(b"second;")
+        server.witness.feed.close()
+        await client.until(END)
+        assert await client.rest() == b""
+        assert len(server.witness.scopes) == 1
+
+
+@pytest.mark.parametrize("behind", [b"\r\n", b""])
+async def test_an_empty_line_before_a_request_is_let_be(behind):
+    """Some clients send one behind a body, with it or after it (RFC 9112, section 2.2)."""
+    post = b"POST /size HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbody"
+    async with serving() as server, server.connect() as client:
+        for _ in range(3):
+            await client.send(post + behind)
+            await client.until(b"}")
+            if not behind:
+                await client.send(b"\r\n")
+        await client.send(b"GET /whole HTTP/1.1\r\nhost: x\r\n\r\n")
+        await client.until(b"whole")
+
+
 # What is not HTTP, or not allowed
 
 
@@ -283,6 +312,17 @@ async def test_a_connection_lives_on_after_an_early_answer_whose_body_comes():
         assert (await client.until(b"</p>")).startswith(b"HTTP/1.1 404")
         await client.send("abcdeGET /whole HTTP/1.1\r\nhost: x\r\n\r\n")
         await client.until(b"whole")
+
+
+async def test_an_answer_between_the_pieces_of_its_body_does_not_hold_up_the_next():
+    async with serving() as server:
+        for _ in range(20):
+            async with server.connect() as client:
+                body = b"1\r\nx\r\n" * 50 + END
+                await client.send(b"POST /missing HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n" + body)
+                await client.get("/whole")
+                assert (await client.until(b"</p>")).startswith(b"HTTP/1.1 404")
+                await client.until(b"whole")
 
 
 async def test_an_app_that_ends_during_an_upload_does_not_hold_the_connection(caplog):

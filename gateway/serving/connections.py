@@ -33,10 +33,6 @@ log = logging.getLogger("trigate.connections")
 _hypercorn = logging.getLogger("trigate.hypercorn")
 _hypercorn.setLevel("WARNING")  # its one line of start-up is the command line's business
 
-KEPT: Final = 64 * 1024  # bytes of a pipelined request that are read while another is being answered
-SKIP_BYTES: Final = 64 * 2**20  # how much of a body, and for how long, is read behind an answer that came early
-SKIP_SECONDS: Final = 5.0
-MAX_TARGET: Final = 8192  # bytes of a path with its query; RFC 9112, section 3, asks for 8000 at least
 TURN_AWAY_SECONDS: Final = 1.0
 MAX_RECV: Final = 64 * 1024
 

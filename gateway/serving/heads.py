@@ -57,11 +57,14 @@ class Answer:
             b"HTTP/1.1 %d %b\r\n" % (status, _PHRASES.get(status, b"")),
             *[b"%b: %b\r\n" % pair for pair in headers if pair[0] not in _OURS],
             _date(int(time.time())),
-            _CHUNKED if self.chunks else b"",
-            _CLOSE if self.closes else b"",
         ]
-        self.head = b"".join([*lines, b"\r\n"])
-        if not self.head.count(b"\r") == self.head.count(b"\n") == len(lines) + 1 - lines.count(b""):
+        if self.chunks:
+            lines.append(_CHUNKED)
+        if self.closes:
+            lines.append(_CLOSE)
+        lines.append(b"\r\n")
+        self.head = b"".join(lines)
+        if not self.head.count(b"\r") == self.head.count(b"\n") == len(lines):
             raise ValueError("a header of the answer has a line break in it")
 
     def frame(self, data: bytes) -> bytes:

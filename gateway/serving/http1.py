@@ -1,6 +1,6 @@
 """Client connections over HTTP/1.1. Every private or subclassed piece of Hypercorn's HTTP/1.1 lives here.
 
-h11 reads requests. Answers are written past it (``heads.py``), but for the handshake of a websocket.
+h11 reads requests. Answers are written past it (``heads.py``), but for a 100 and the handshake of a websocket.
 """
 
 from typing import Any, Final, cast
@@ -28,8 +28,9 @@ LARGE: Final = 16 * 1024  # bytes that are not copied behind a head: a second wr
 
 STREAM_ID: Final = hypercorn.protocol.h11.STREAM_ID
 
-# What h11 says of a request that is whole. One that asks for another protocol waits to be told that it gets none.
-_WHOLE: Final = (h11.DONE, h11.MIGHT_SWITCH_PROTOCOL)  # type: ignore[attr-defined]
+# What h11 says of a request that is whole. One that asks for another protocol waits to be told that it gets none, and
+# behind one with `connection: close` no other counts.
+_WHOLE: Final = (h11.DONE, h11.MUST_CLOSE, h11.MIGHT_SWITCH_PROTOCOL)  # type: ignore[attr-defined]
 
 
 def _is_preface(request: h11.Request) -> bool:
@@ -40,7 +41,17 @@ def _is_preface(request: h11.Request) -> bool:
 class H11Connection(h11.Connection):
     """HTTP/1.1 that refuses what h11 lets pass, and does not stop reading for a pipelined request."""
 
+    def receive_data(self, data: bytes) -> None:
+        """Without an empty line before a request, which some clients send behind the last one's body (RFC 9112, section
+        2.2)."""
+        if self.their_state is h11.IDLE and data[:2] == b"\r\n" and not self.trailing_data[0]:
+            data = data[2:]
+        if data:
+            super().receive_data(data)
+
     def next_event(self) -> Any:
+        if self.their_state is h11.MUST_CLOSE:
+            return h11.NEED_DATA  # RFC 9112, section 9.6; h11 would take what comes for a mistake
         event = super().next_event()
         if event is h11.PAUSED:
             return h11.NEED_DATA  # whoever stops reading does not see the client leave
@@ -79,8 +90,7 @@ class H11Protocol(hypercorn.protocol.h11.H11Protocol):
     def _reader(self, left: bytes = b"") -> h11.Connection:
         """For the next request, of which ``left`` has come."""
         connection = H11Connection(h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size)
-        if left:
-            connection.receive_data(left)
+        connection.receive_data(left)
         return connection
 
     async def handle(self, event: Event) -> None:
@@ -99,7 +109,7 @@ class H11Protocol(hypercorn.protocol.h11.H11Protocol):
     async def _received(self, data: bytes) -> None:
         async with self._reading:
             self.connection.receive_data(data)
-            await (self._skip() if self._skipping is not None else self._handle_events())
+            await self._handle_events()
         if self._kept() > KEPT and not self._closed:
             await self.can_read.clear()
             await self.can_read.wait()
@@ -113,7 +123,7 @@ class H11Protocol(hypercorn.protocol.h11.H11Protocol):
             await self._handle_events()
 
     async def _handle_events(self) -> None:
-        while True:
+        while self._skipping is None:  # the answer may come between two pieces of its request's body
             if self.connection.they_are_waiting_for_100_continue:
                 await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
             try:
@@ -138,6 +148,7 @@ class H11Protocol(hypercorn.protocol.h11.H11Protocol):
                 await self.stream.handle(event)
             else:  # the client has ended the connection
                 return
+        self._skip(self._skipping)
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """HTTP/2 by prior knowledge is taken; an ``upgrade: h2c`` is ignored, as a server may (RFC 9110, 7.8)."""
@@ -208,7 +219,7 @@ class H11Protocol(hypercorn.protocol.h11.H11Protocol):
             await self.send(AtOnce(last))
 
     async def _send_h11_event(self, event: H11SendableEvent) -> None:
-        """Of a websocket's handshake."""
+        """What h11 writes itself: a 100, and the answer to a websocket's handshake."""
         try:
             data = self.connection.send(event)
         except h11.LocalProtocolError:
@@ -262,10 +273,9 @@ class H11Protocol(hypercorn.protocol.h11.H11Protocol):
         self._skipping = None
         await self._recycle()
 
-    async def _skip(self) -> None:
+    def _skip(self, over: trio.Event) -> None:
         """Drop what is left of a request's body."""
-        assert self._skipping is not None
-        while not self._skipping.is_set():
+        while not over.is_set():
             try:
                 event = self.connection.next_event()
             except h11.RemoteProtocolError:
@@ -274,4 +284,4 @@ class H11Protocol(hypercorn.protocol.h11.H11Protocol):
                 return
             self._skipped += len(event.data) if isinstance(event, h11.Data) else 0
             if not isinstance(event, h11.Data) or self._skipped > SKIP_BYTES:
-                self._skipping.set()
+                over.set()
