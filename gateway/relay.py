@@ -67,9 +67,9 @@ class Relay:
         self._held_size = 0
         self._ready: deque[bytes] = deque()  # writes that the body is to make
         self._giving = False  # events have been given that the client has not taken yet
-        self._waiting = False  # the body, for the pump, with nothing on the way to it
+        self._waiting = False  # the body, for the pump, with nothing on the way to it; only then ``take`` takes
         self._write_now: Callable[[bytes], bool] | None = None
-        self._unkept: bytes | None = None  # events that go when the turn has been kept
+        self._unkept: bytes | None = None  # events that go when the turn has been kept, which ``_step`` does first
         self._grace: float | None = None
         self._ended = False
         self.heartbeat = Heartbeat(keep_alive, partial(_wake, into))

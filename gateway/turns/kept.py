@@ -202,7 +202,8 @@ class ForeignTurn:
         return writer
 
     def passes(self, data: bytes, seen: Seen) -> bool:
-        return self._noted or not (seen.committed and (seen.over or self._in_background))
+        due = seen.committed and (seen.over or self._in_background)
+        return self._noted or not due
 
     async def keep(self, data: bytes, seen: Seen) -> bytes:
         self._noted = True
