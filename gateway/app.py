@@ -119,7 +119,10 @@ def open_service(
     ledger.observers += [observer for observer in (metrics, tracing) if observer is not None]
     return Service(
         Router(config),
-        Upstream(ca_path=str(config.ca_path) if config.ca_path else None),
+        Upstream(
+            max_connections=config.limits.upstream_connections,
+            ca_path=str(config.ca_path) if config.ca_path else None,
+        ),
         lifecycle,
         config.limits,
         config.keep_alive,
@@ -138,6 +141,7 @@ def open_service(
 
 def next_service(config: Config, service: Service) -> Service:
     """The service for another configuration of the same process."""
+    service.upstream.bound(config.limits.upstream_connections)
     if service.metrics is not None:
         service.metrics.know(config)
     if service.recorder is not None:

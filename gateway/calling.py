@@ -1,6 +1,9 @@
 """One exchange's call to its provider: the request as the provider gets it, its answer or the error it comes to."""
 
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
+
+import attrs
 
 from gateway.errors import Secrets, passes, redact, secrets_of, told
 from gateway.headers import Headers, downstream_headers, telling_headers, upstream_id
@@ -12,7 +15,7 @@ from gateway.outgoing import Asked, Prepared, upstream_request, without_betas
 from gateway.routing import Target
 from gateway.second_try import MOST, second_try
 from gateway.service import Service
-from gateway.upstream.client import UpstreamResponse
+from gateway.upstream.client import UpstreamRequest, UpstreamResponse
 from providers.failures import read_failure
 from providers.hints import losses
 from providers.refused import BETA
@@ -50,7 +53,6 @@ class Calling:
         self._record = record
         self._incoming = incoming
         self.target = target
-        self.secrets: Secrets = secrets_of(target, asked.credential)
         self.passed: Headers = ()
         self.method = "POST"
         self.once = False
@@ -59,6 +61,11 @@ class Calling:
         self.passing: tuple[Failed | None, bytes] = (None, b"")
         """The provider's error as it was told, and its body as it can go out."""
         self._put(prepared)
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        """What is taken out of the provider's words; most answers never need it."""
+        return secrets_of(self.target, self._asked.credential)
 
     def _put(self, prepared: Prepared) -> None:
         self.prepared = prepared
@@ -99,12 +106,9 @@ class Calling:
         request = upstream_request(
             self.prepared.outgoing, target, self._sent, incoming.stream, suffix, method=self.method
         )
-        self._record.attempts += 1
         if (trace := self._record.trace) is not None:
             request = trace.calls(request)
-        if self.recording is not None:
-            self.recording.calls(request, target.api, target.entry.provider.id, self.secrets)
-        response = await self._service.upstream.send(request)
+        response = await self._service.upstream.send(attrs.evolve(request, placed=partial(self._goes_out, request)))
         self._record.attempts += response.attempts - 1
         self._record.upstream_id = upstream_id(response.headers)
         if trace is not None:
@@ -126,6 +130,14 @@ class Calling:
         if passing is not None:
             self.passing = (failed, passing)
         raise GatewayError.of(failed)
+
+    def _goes_out(self, request: UpstreamRequest, waited: bool) -> None:
+        """``request`` has its place: until then the provider has no part in it."""
+        self._record.attempts += 1
+        if self._record.trace is not None:
+            self._record.trace.goes_out(waited)
+        if self.recording is not None:
+            self.recording.calls(request, self.target.api, self.target.entry.provider.id, self.secrets)
 
     def told(self, failed: Failed) -> Failed:
         """``failed`` as the client may hear of it."""

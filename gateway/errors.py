@@ -36,8 +36,9 @@ _SECRET = ("auth", "key", "token", "secret", "cookie")
 
 
 def secrets_of(target: Target, given: str | None) -> Secrets:
-    """What must come back from ``target`` to nobody, the log included; ``given`` is the client's own credential."""
-    return _credentials(target.headers(given))
+    """What must come back from ``target`` to nobody, the log included, as far as it can be looked for; ``given`` is the
+    client's own credential."""
+    return findable(_credentials(target.headers(given)))
 
 
 def secrets_in(config: Config) -> Secrets:
@@ -115,7 +116,7 @@ def with_wait(headers: tuple[tuple[str, str], ...], status: int) -> tuple[tuple[
 
 
 def redact(data: bytes, secrets: Secrets) -> bytes:
-    """``data`` without credentials, which some providers echo in their errors."""
+    """``data`` without credentials, which some providers echo in their errors. ``secrets`` are ``findable``."""
     for secret in secrets:
         data = data.replace(secret.encode(), REDACTED)
     return data

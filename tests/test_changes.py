@@ -74,6 +74,7 @@ CHANGES = [
     ("state_storage", {"type": "postgres", "connection_string": "postgresql://u:db-new@h/d"},
      ["~ state_storage none → postgres (needs a restart)"]),
     ("limits", {"in_flight": 5}, ["~ limits.in_flight 1024 → 5"]),
+    ("limits", {"upstream_connections": 9}, ["~ limits.upstream_connections 0 → 9"]),
     ("strict", True, ["~ strict false → true"]),
     ("drain", "1m", ["~ drain 25s → 1m (needs a restart)"]),
     ("cors", ["https://a.example"], ["~ cors none → https://a.example"]),

@@ -160,7 +160,7 @@ model_providers:
     quirks: {default_max_tokens: 100, refused_fields: [store], max_tokens_field: max_tokens}
     timeouts: {idle: 1m, total: 10m}
 model_aliases: {fast: {target: best}}
-limits: {request_body: 1MiB, event: 500kB, answer: 4096, in_flight: 7}
+limits: {request_body: 1MiB, event: 500kB, answer: 4096, in_flight: 7, upstream_connections: 5}
 timeouts: {connect: 2, first_byte: 0}
 overrides: {upstream_connect_timeout: 9s, upstream_tls_ca_path: /etc/ca.pem}
 drain: 1m
@@ -177,7 +177,9 @@ strict: true
     assert (quirks.default_max_tokens, quirks.refused_fields) == (100, ("store",))
     assert entry.timeouts == Timeouts(connect=2, first_byte=None, idle=60, total=600)
     assert config.timeouts == Timeouts(connect=2, first_byte=None, idle=0.5, total=None)
-    assert config.limits == Limits(request_body=2**20, event=500_000, answer=4096, in_flight=7)
+    assert config.limits == Limits(
+        request_body=2**20, event=500_000, answer=4096, in_flight=7, upstream_connections=5
+    )  # fmt: skip
     assert config.listeners == (Listener("llm", "0.0.0.0", 8080),)
     assert (config.drain, config.drain_delay, config.keep_alive, config.strict) == (60, 0.5, 5, True)
     assert (config.ca_path, config.max_retries, config.aliases) == (Path("/etc/ca.pem"), 2, {"fast": "best"})

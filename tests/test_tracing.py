@@ -26,7 +26,7 @@ from harness import (
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from test_metrics import HEAD, chunk, numbers
+from test_metrics import HEAD, chunk, numbers, reaching
 from upstreams import PATHS, Raw, Script, Tokens
 
 from gateway.config.loading import ConfigError, from_mapping
@@ -38,6 +38,7 @@ CONTEXT = {"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "vendor=1"}
 ANSWER = Script(text="one two three", tokens=Tokens(prompt=20, cache_read=5, output=9, reasoning=4))
 SERVER, CLIENT = 2, 3  # kinds, and below the status, as numbered in OTLP
 ERROR = 2
+DONE = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 
 
 @attrs.frozen
@@ -221,6 +222,37 @@ def test_a_new_connection_has_a_span_and_a_pooled_one_has_none(gateway, by_hand,
     assert first["connect"].trace != second["chat by-hand"].trace
     for peer in peers:
         peer.close()
+
+
+def test_a_wait_for_a_place_in_the_pool_has_a_span(by_hand, collector):
+    port = free_port()
+    entry = provider("mistral/by-hand", by_hand.url, ["chat"])
+    limits = {"upstream_connections": 1}
+    with running(config([entry], port, tracing={"endpoint": collector.url}, limits=limits), port) as gateway:
+        clients = [Wire.connect(port) for _ in range(3)]
+        for number, client in enumerate(clients):
+            client.send(post(PATHS["chat"], asked("by-hand", stream=True), {"x-request-id": f"place-{number}"}))
+            reaching(gateway, number, "trigate_upstream_queued")
+        clients[1].reset()
+        reaching(gateway, 1, "trigate_upstream_queued")
+        for client in (clients[0], clients[2]):
+            with by_hand.accept() as peer:
+                peer.read_request()
+                peer.send(HEAD.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n") + chunk("one") + DONE)
+                client.read_until(b"[DONE]")
+            client.close()
+        first, left, second = (collector.of(f"place-{number}") for number in range(3))
+    assert "queue" not in first
+    # It was never sent.
+    assert left["queue"].end == left["chat by-hand"].end
+    assert not {"connect", "wait for the first byte", "stream"} & set(left)
+    assert left["POST /v1/chat/completions"].attributes["trigate.attempts"] == 0
+    # Each part begins where the one before it ends.
+    assert second["queue"].parent == second["chat by-hand"].id
+    assert second["prepare"].end == second["queue"].start
+    assert second["queue"].end == second["connect"].start
+    assert second["queue"].end >= first["stream"].start
+    assert second["connect"].end == second["wait for the first byte"].start
 
 
 def test_a_failure_is_an_error_with_its_kind(gateway, collector):

@@ -15,7 +15,8 @@ import trio
 import trio.testing
 from harness import PATIENCE, refusing_port
 
-from gateway.upstream.client import Upstream, UpstreamError, UpstreamRequest
+from gateway.upstream.client import Upstream, UpstreamError, UpstreamRequest, UpstreamResponse
+from gateway.upstream.places import Places
 from gateway.upstream.pool import PoolStats
 
 MIB = 1024 * 1024
@@ -389,7 +390,100 @@ async def test_a_full_pool_is_an_overload(serve):
         error = await failure(upstream, post(server.url))
         assert upstream.stats() == PoolStats(connections=1, active=1)
     assert (error.failed.kind, error.failed.status, error.cause) == ("overloaded", 503, "pool_timeout")
+    assert error.failed.headers == (("retry-after", "1"),)
     assert upstream.stats() == PoolStats()
+
+
+async def test_without_a_bound_nobody_waits():
+    places = Places(0, patience=0)
+    taken = [await places.take() for _ in range(5000)]
+    assert (places.taken, places.most) == (5000, math.inf)
+    assert not any(place.waited for place in taken)
+
+
+@pytest.mark.parametrize("through", ["a proxy", "TLS", "the same pool"])
+async def test_the_bound_holds_for_all_pools_together(serve, tls, certificate, monkeypatch, no_proxies, through):
+    plain = await serve(once(SSE_HEAD + CHUNK))
+    other = await serve(once(OK), tls if through == "TLS" else None)
+    url = other.url
+    if through == "a proxy":
+        url = "http://provider.invalid/v1/x"
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{other.port}")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    upstream = Upstream(max_connections=1, pool_timeout=0.05, ca_path=str(certificate[0]))
+    async with await upstream.send(post(plain.url)):
+        assert (await failure(upstream, post(url))).cause == "pool_timeout"
+        assert other.accepted == 0
+    assert await fetch(upstream, post(url)) == b"ok"
+    await upstream.aclose()
+
+
+@pytest.mark.parametrize("proxied", [False, True], ids=["straight", "through a proxy"])
+async def test_another_bound_lets_in_who_waits_and_puts_out_nobody(serve, nursery, monkeypatch, no_proxies, proxied):
+    server = await serve(endless)
+    if proxied:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{server.port}")
+    upstream = Upstream(max_connections=1)
+    held: list[UpstreamResponse] = []
+
+    async def hold() -> None:
+        held.append(await upstream.send(post(server.url)))
+
+    for _ in range(3):
+        nursery.start_soon(hold)
+    await until(lambda: len(held) == 1 and upstream.stats().queued == 2)
+    upstream.bound(2)
+    await until(lambda: len(held) == 2)
+    assert upstream.stats().queued == 1
+    upstream.bound(0)
+    await until(lambda: len(held) == 3)
+    upstream.bound(1)
+    for response in held:
+        assert await anext(response.chunks()) == b"data: a\n\n"
+    nursery.start_soon(hold)
+    await until(lambda: upstream.stats().queued == 1)
+    for response in held[:3]:
+        assert len(held) == 3
+        await response.aclose()
+    await until(lambda: len(held) == 4)
+    await held[3].aclose()
+    assert upstream.stats().active == 0
+    await upstream.aclose()
+
+
+async def test_who_has_a_place_is_told_whether_it_waited(serve, nursery):
+    upstream = Upstream(max_connections=1, trust_env=False)
+    server = await serve(once(OK))
+    told: list[tuple[int, bool]] = []
+    scopes = [trio.CancelScope() for _ in range(3)]
+
+    async def ask(number: int) -> None:
+        with scopes[number]:
+            await fetch(upstream, post(server.url, placed=lambda waited: told.append((number, waited))))
+
+    async with await upstream.send(post(server.url, placed=lambda waited: told.append((-1, waited)))) as response:
+        for number in range(3):
+            nursery.start_soon(ask, number)
+            await until(lambda number=number: upstream.stats().queued == number + 1)
+        scopes[1].cancel()
+        await until(lambda: upstream.stats().queued == 2)
+        assert told == [(-1, False)]
+        await response.read(10)
+    await until(lambda: len(told) == 3 and not upstream.stats().active)
+    assert told == [(-1, False), (0, True), (2, True)]
+    await upstream.aclose()
+
+
+async def test_an_idle_connection_makes_room_for_one_to_another_provider(serve):
+    upstream = Upstream(max_connections=2, trust_env=False)
+    first, second = await serve(once(OK)), await serve(once(OK))
+    held = [await upstream.send(post(first.url)) for _ in range(2)]
+    for response in held:
+        await response.read(10)
+    assert upstream.stats() == PoolStats(connections=2, idle=2)
+    async with await upstream.send(post(second.url)):
+        assert upstream.stats() == PoolStats(connections=2, idle=1, active=1)
+    await upstream.aclose()
 
 
 async def test_who_waits_for_a_place_is_counted_and_served_when_one_is_free(serve, nursery):

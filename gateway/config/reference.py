@@ -237,6 +237,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "answered 503 with `retry-after`, and closed. `0` is no limit.",
             "`0`",
         ),
+        "upstream_connections": Key(
+            "Connections to providers in use at once in each worker. One more request waits for its place for up to "
+            "5 s, then gets a 503 with `retry-after`. `0` is no limit of its own: `in_flight` is one.",
+            "`0`",
+        ),
     },
     RawOverrides: {
         "upstream_connect_timeout": Key(

@@ -104,6 +104,7 @@ class RawLimits:
     answer: Size | None = None
     in_flight: Count | None = None
     connections: Count | None = None
+    upstream_connections: Count | None = None
 
 
 @attrs.frozen

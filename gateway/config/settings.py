@@ -38,13 +38,15 @@ class Listener:
 
 @attrs.frozen
 class Limits:
-    """Bytes, for ``in_flight`` requests at once, for ``connections`` clients' connections (0: no limit)."""
+    """Bytes, for ``in_flight`` requests at once, for ``connections`` clients' connections, for ``upstream_connections``
+    those to providers in use (0: no limit)."""
 
     request_body: int = 64 * 2**20
     event: int = 16 * 2**20
     answer: int = 64 * 2**20
     in_flight: int = 1024
     connections: int = 0
+    upstream_connections: int = 0
 
 
 @attrs.frozen

@@ -25,9 +25,14 @@ class Attempt:
     def __init__(self, url: str) -> None:
         self.url = url
         self.began = time.perf_counter()
+        self.placed: float | None = None
         self.connected: float | None = None
         self.answered: float | None = None
         self.status: int | None = None
+
+    def goes_out(self, waited: bool) -> None:
+        """It has its place among those under way, for which it may have waited."""
+        self.placed = time.perf_counter() if waited else self.began
 
     def connects(self) -> None:
         """There is a connection, made for this."""
@@ -38,9 +43,13 @@ class Attempt:
 
     def phases(self, end: float) -> Iterator[tuple[str, float, float]]:
         """Name, beginning and end of each part, up to ``end``."""
+        if self.placed != self.began:
+            yield "queue", self.began, self.placed or end
+        if self.placed is None:
+            return
         if self.connected is not None:
-            yield "connect", self.began, self.connected
-        sent = self.connected or self.began
+            yield "connect", self.placed, self.connected
+        sent = self.connected or self.placed
         yield "wait for the first byte", sent, self.answered or end
         if self.answered is not None:
             yield "stream", self.answered, end

@@ -59,6 +59,10 @@ class Trace:
         headers = tuple(pair for pair in request.headers if pair[0].lower() not in _CONTEXT)
         return attrs.evolve(request, headers=(*headers, *_carried(self._call)), connected=attempt.connects)
 
+    def goes_out(self, waited: bool) -> None:
+        """The request has its place among those under way, for which it may have waited."""
+        self._attempts[-1].goes_out(waited)
+
     def answers(self, status: int) -> None:
         """The head of the provider's answer is there."""
         self._attempts[-1].answers(status)

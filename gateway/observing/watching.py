@@ -327,7 +327,7 @@ def phase(one: Watched) -> str:
     """``reading`` the request, ``waiting`` for the provider's first content, ``streaming``, held up by a ``slow
     client``, or ``ending``."""
     record, passing = one.record, one.passing
-    if not record.attempts:
+    if not record.attempts and passing is None:  # a stream's may wait for its place
         return "reading" if record.status is None else "ending"
     if passing is None:
         return "waiting" if record.status is None else "ending"

@@ -28,6 +28,7 @@ from httpx2._utils import URLPattern, get_environment_proxies
 
 from gateway.upstream.http11 import Answer, Readable, Request
 from gateway.upstream.network import Backend, Refusal, StaleConnection, TlsFailure, UnknownHost
+from gateway.upstream.places import Place, Places
 from gateway.upstream.pool import IDLE_SECONDS, MAX_IDLE, Pool, PoolStats
 from streams.errors import GatewayError
 from streams.events import Kind
@@ -59,8 +60,9 @@ class UpstreamRequest:
 
     ``headers`` are sent in this order as they are, less the framing ones, which follow from ``body``. A ``host`` among
     them wins over the host of ``url``; the TLS server name is always that of ``url``. ``connect_timeout`` (seconds)
-    holds for the name and the TCP connection together, and again for the TLS handshake. ``connected()`` is called once
-    there is a connection, if one is made for it and no proxy makes it.
+    holds for the name and the TCP connection together, and again for the TLS handshake. ``placed(waited)`` is called
+    once it has its place among those under way, with whether it had to wait for it; ``connected()`` once there is a
+    connection, if one is made for it and no proxy makes it.
     """
 
     method: str
@@ -68,6 +70,7 @@ class UpstreamRequest:
     headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)  # credentials
     body: bytes = attrs.field(default=b"", repr=False)
     connect_timeout: float = 5.0
+    placed: Callable[[bool], object] | None = attrs.field(default=None, repr=False, eq=False)
     connected: Callable[[], object] | None = attrs.field(default=None, repr=False, eq=False)
 
 
@@ -75,11 +78,12 @@ class UpstreamResponse(trio.abc.AsyncResource):
     """The head of a provider's answer, and its body as it comes. One task at a time may use it.
 
     Whoever holds one closes it (``async with response``, or ``aclose()`` in a ``finally``): until then it holds its
-    place in the pool. The end of the body, a failure and a cancellation while reading close it too.
+    place among those under way. The end of the body, a failure and a cancellation while reading close it too.
     """
 
-    def __init__(self, answer: Answer, attempts: int) -> None:
+    def __init__(self, answer: Answer, attempts: int, place: Place) -> None:
         self._closed = self._whole = False
+        self._place = place
         self._body = answer.body
         self._read = answer.body.read
         self._decoding: AsyncGenerator[bytes, None] | None = None
@@ -110,7 +114,7 @@ class UpstreamResponse(trio.abc.AsyncResource):
     async def __anext__(self) -> bytes:
         if self._closed and not self._whole:
             raise trio.ClosedResourceError("the response was closed before its end")
-        try:  # the end, a failure, a cancellation: all of them give the place in the pool back
+        try:  # the end, a failure, a cancellation: all of them give the place back
             if piece := await self._read():
                 return piece
         except TRANSPORT_ERRORS as error:
@@ -139,12 +143,15 @@ class UpstreamResponse(trio.abc.AsyncResource):
         if self._closed:
             return
         self._closed = True
-        # A response that is not closed holds its place in the pool for ever: the pool refers to it, so no garbage
-        # collection frees it.
-        if self._decoding is not None:
-            with trio.CancelScope(shield=True):
-                await self._decoding.aclose()
-        await self._body.aclose()
+        # A response that is not closed holds its connection and its place for ever: they are referred to, so no garbage
+        # collection frees them.
+        try:
+            if self._decoding is not None:
+                with trio.CancelScope(shield=True):
+                    await self._decoding.aclose()
+            await self._body.aclose()
+        finally:
+            self._place.free()
 
     def __del__(self) -> None:
         if not self._closed:
@@ -154,22 +161,21 @@ class UpstreamResponse(trio.abc.AsyncResource):
 class Upstream(trio.abc.AsyncResource):
     """All connections to providers of this process: one pool for each scheme and proxy.
 
-    ``max_connections`` bounds each pool; keep it above the number of requests that are let in at the door.
-    ``pool_timeout`` (seconds) is how long a request waits for a place. ``ca_path`` is a file or directory of
-    certificates in the place of the system's. ``trust_env`` takes ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``,
-    ``NO_PROXY`` (also in lower case), ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` from the environment, once.
+    ``max_connections`` bounds those in use, of all pools together (0: any number); ``pool_timeout`` (seconds) is how
+    long a request waits for one. ``ca_path`` is a file or directory of certificates in the place of the system's.
+    ``trust_env`` takes ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY`` (also in lower case),
+    ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` from the environment, once.
     """
 
     def __init__(
         self,
         *,
-        max_connections: int = 1000,
+        max_connections: int = 0,
         pool_timeout: float = 5.0,
         ca_path: str | None = None,
         trust_env: bool = True,
     ) -> None:
-        self._max_connections = max_connections
-        self._pool_timeout = pool_timeout
+        self._places = Places(max_connections, pool_timeout)
         self._ca_path = ca_path
         self._trust_env = trust_env
         proxies = get_environment_proxies() if trust_env else {}
@@ -184,19 +190,39 @@ class Upstream(trio.abc.AsyncResource):
         Raises ``UpstreamError``. Cancelling closes the connection at once, which is how a provider learns to stop.
         A request that met a dead connection from the pool is sent once more.
         """
+        try:
+            place = await self._places.take()
+            try:
+                if request.placed is not None:
+                    request.placed(place.waited)
+                return await self._answer(request, place)
+            except BaseException:
+                place.free()
+                raise
+        except TRANSPORT_ERRORS as error:
+            raise _failure(error) from error
+
+    async def _answer(self, request: UpstreamRequest, place: Place) -> UpstreamResponse:
         address = _address(request.url)
         headers = _wire_headers(request, address.host)
         wire = Request(address.origin, request.method.encode("ascii"), address.url, headers, request.body)
         pool = await self._pool_for(address.parsed)
         try:
-            return await _answer(pool, wire, request)
-        except TRANSPORT_ERRORS as error:
-            raise _failure(error) from error
+            answer, attempts = await pool.ask(wire, request.connect_timeout, request.connected), 1
+        except StaleConnection:
+            # The server closed it as the request went out. Its siblings are as old: without them the next one is fresh.
+            await pool.close_idle(wire.origin)
+            answer, attempts = await pool.ask(wire, request.connect_timeout, request.connected), 2
+        return UpstreamResponse(answer, attempts, place)
+
+    def bound(self, max_connections: int) -> None:
+        """Another bound from now on. Answers that are being read are read to their ends."""
+        self._places.bound(max_connections)
 
     def stats(self) -> PoolStats:
         """What all pools hold now."""
-        rows = [attrs.astuple(pool.stats()) for pool in self._pools.values()]
-        return PoolStats(*map(sum, zip(*rows, strict=True)))
+        idle, active = sum(pool.idle for pool in self._pools.values()), self._places.taken
+        return PoolStats(idle + active, idle, active, self._places.waiting)
 
     async def aclose(self) -> None:
         """Close every connection; answers that are still being read fail as cut."""
@@ -210,8 +236,7 @@ class Upstream(trio.abc.AsyncResource):
             proxy = _parsed_proxy(proxy_url) if proxy_url else None
             # Loading the roots takes about 20 ms; plain HTTP never needs them.
             roots = await self._tls_roots() if "https" in (url.scheme, proxy and proxy.url.scheme) else None
-            most, patience = self._max_connections, self._pool_timeout
-            pool = _ProxyPool(proxy, roots, most, patience) if proxy else Pool(Backend(), roots, most, patience)
+            pool = _ProxyPool(proxy, roots) if proxy else Pool(Backend(), roots, self._places)
             self._pools.setdefault(key, pool)  # another request may have made it in the meantime
         return self._pools[key]
 
@@ -267,15 +292,6 @@ def _is_value(text: str) -> bool:
     return _FIELD_VALUE.fullmatch(text) is not None
 
 
-async def _answer(pool: "_AnyPool", wire: Request, request: UpstreamRequest) -> UpstreamResponse:
-    try:
-        return UpstreamResponse(await pool.ask(wire, request.connect_timeout, request.connected), attempts=1)
-    except StaleConnection:
-        # The server closed it as the request went out. Its siblings are as old: without them the next one is fresh.
-        await pool.close_idle(wire.origin)
-        return UpstreamResponse(await pool.ask(wire, request.connect_timeout, request.connected), attempts=2)
-
-
 def _codings(headers: Iterable[tuple[str, str]]) -> list[str]:
     """The content codings in the order in which they were applied; without any, nothing needs decoding."""
     words = ",".join(value for name, value in headers if name == "content-encoding").lower().split(",")
@@ -302,24 +318,23 @@ async def _decoded(raw: Readable, codings: Sequence[str]) -> AsyncGenerator[byte
 
 class _ProxyPool(httpcore2.AsyncConnectionPool):
     """httpcore2's pool for what goes through a proxy, which also gives up the connections that a failed request left
-    half made."""
+    half made. It has no bound of its own: who asks has a place."""
 
-    def __init__(self, proxy: httpx2.Proxy, roots: ssl.SSLContext | None, most: int, patience: float) -> None:
+    def __init__(self, proxy: httpx2.Proxy, roots: ssl.SSLContext | None) -> None:
         super().__init__(
             ssl_context=roots,
             proxy=_pool_proxy(proxy, roots),
-            max_connections=most,
+            max_connections=None,
             max_keepalive_connections=MAX_IDLE,
             keepalive_expiry=IDLE_SECONDS,
             network_backend=Backend(),
         )
-        self._patience = patience
 
     async def ask(
         self, request: Request, connect_timeout: float, connected: Callable[[], object] | None = None
     ) -> Answer:
         """As ``Pool.ask`` does, but that it is the proxy which knows when there is a connection."""
-        timeouts = {"timeout": {"connect": connect_timeout, "pool": self._patience}}
+        timeouts = {"timeout": {"connect": connect_timeout}}
         wire = httpcore2.Request(
             request.method, request.url, headers=list(request.headers), content=request.body, extensions=timeouts
         )
@@ -348,10 +363,10 @@ class _ProxyPool(httpcore2.AsyncConnectionPool):
             [one for one in self._connections if one.can_handle_request(origin) and one.is_idle()]
         )
 
-    def stats(self) -> PoolStats:
-        total = len(self._connections)
-        idle = sum(connection.is_idle() for connection in self._connections)
-        return PoolStats(total, idle, total - idle, sum(request.is_queued() for request in self._requests))
+    @property
+    def idle(self) -> int:
+        """Connections that nobody uses."""
+        return sum(connection.is_idle() for connection in self._connections)
 
 
 class _ProxyBody:
@@ -405,6 +420,7 @@ BAD_PROXY = "the proxy in the gateway's environment is not an http or https URL;
 BAD_HEADER = "the header {!r} holds characters that HTTP forbids, often a line break after a key; correct the config"
 TWO_HOSTS = "the request to the provider would have two host headers; correct the headers in the config"
 TOO_LARGE = "the provider's answer is larger than the limit of {} bytes"
+ALL_IN_USE = "as many connections to providers are in use as the gateway's limits.upstream_connections allows"
 UNREADABLE_CODING = "the provider's answer is compressed with {!r}, which was not asked for and cannot be read"
 
 # The first row that fits; the messages are for the client, so they name no address.
@@ -414,19 +430,20 @@ _FAILURES: tuple[tuple[type[Exception], Kind, Cause, str], ...] = (
     (TlsFailure, "upstream", "tls", NO_CONNECTION + "the TLS handshake failed or its certificate is not trusted"),
     (httpcore2.ConnectError, "upstream", "connect", NO_CONNECTION + "it is not reachable from the gateway"),
     (httpcore2.ConnectTimeout, "timeout", "connect_timeout", NO_CONNECTION + "no answer within the connect timeout"),
-    (httpcore2.PoolTimeout, "overloaded", "pool_timeout", "all connections to providers are in use; try again shortly"),
+    (httpcore2.PoolTimeout, "overloaded", "pool_timeout", ALL_IN_USE),
     (httpcore2.ProxyError, "upstream", "proxy", NO_CONNECTION + "the proxy before it refused"),
     (httpcore2.LocalProtocolError, "internal", "config", "the gateway could not write a valid request; see its log"),
     (httpcore2.NetworkError, "upstream", "cut", "the provider's connection broke before its answer was whole"),
     (httpcore2.RemoteProtocolError, "upstream", "cut", "the provider's connection broke before its answer was whole"),
     (httpx2.DecodingError, "upstream", "encoding", "the provider's answer could not be decompressed"),
 )
+_WAIT = (("retry-after", "1"),)
 TRANSPORT_ERRORS = tuple(row[0] for row in _FAILURES)
 
 
 def _failure(error: Exception) -> UpstreamError:
     kind, cause, message = next(row[1:] for row in _FAILURES if isinstance(error, row[0]))
-    return UpstreamError(kind, message, cause=cause)
+    return UpstreamError(kind, message, cause=cause, headers=_WAIT if kind == "overloaded" else ())
 
 
 def _misconfigured(message: str) -> UpstreamError:

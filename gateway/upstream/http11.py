@@ -104,7 +104,6 @@ class Connection:
         self.stream = stream
         self._release = release
         self._reusable = False
-        self.place: object = None  # in the line of its owner
 
     async def ask(self, request: Request) -> Answer:
         """The answer to ``request``. Raises httpcore2's errors."""

@@ -11,6 +11,7 @@ import httpcore2
 import trio
 
 from gateway.upstream.http11 import Answer, Connection, Request
+from gateway.upstream.places import Places
 
 # Load balancers in front of providers drop idle connections after a minute or less.
 MAX_IDLE: Final = 64
@@ -28,16 +29,12 @@ class PoolStats:
 
 
 class Pool:
-    """``most`` connections at once, idle ones included; who wants one more waits in line, ``patience`` seconds."""
+    """Its connections, idle ones included, are no more than ``places`` has: who asks has one of them."""
 
-    def __init__(
-        self, backend: httpcore2.AsyncNetworkBackend, roots: ssl.SSLContext | None, most: int, patience: float
-    ) -> None:
+    def __init__(self, backend: httpcore2.AsyncNetworkBackend, roots: ssl.SSLContext | None, places: Places) -> None:
         self._backend = backend
         self._roots = roots
-        self._most = most
-        self._patience = patience
-        self._places = trio.CapacityLimiter(most)  # of requests; each has its connection, or is making it
+        self._places = places
         self._active: set[Connection] = set()
         self._idle: deque[tuple[Connection, float]] = deque()  # and when it expires; the one used last is the last
         if roots is not None:
@@ -48,28 +45,12 @@ class Pool:
     ) -> Answer:
         """The answer to ``request``; closing its body gives the connection back. ``connected()`` is called once there
         is a connection, if one is made for it. Raises httpcore2's errors. Cancelled, it has left nothing open."""
-        place = object()
-        await self._line_up(place)
-        try:
-            kept = await self._kept(request.origin)
-            connection = kept or await self._made(request.origin, connect_timeout)
-        except BaseException:
-            self._places.release_on_behalf_of(place)
-            raise
-        connection.place = place
+        kept = await self._kept(request.origin)
+        connection = kept or await self._made(request.origin, connect_timeout)
         self._active.add(connection)
         if kept is None and connected is not None:
             connected()
         return await connection.ask(request)
-
-    async def _line_up(self, place: object) -> None:
-        if self._places.available_tokens > 0 and not self._places.statistics().tasks_waiting:
-            self._places.acquire_on_behalf_of_nowait(place)
-            return
-        with trio.move_on_after(self._patience):
-            await self._places.acquire_on_behalf_of(place)
-            return
-        raise httpcore2.PoolTimeout("all connections are in use")
 
     async def _kept(self, origin: httpcore2.Origin) -> Connection | None:
         """The connection to ``origin`` that was used last and is still good."""
@@ -86,7 +67,7 @@ class Pool:
         return await self._kept(origin)
 
     async def _made(self, origin: httpcore2.Origin, timeout: float) -> Connection:
-        while self._idle and len(self._idle) + len(self._active) >= self._most:
+        while self._idle and len(self._idle) + self._places.taken > self._places.most:
             await _close(self._idle.popleft()[0])
         host = origin.host.decode("ascii")
         stream = await self._backend.connect_tcp(host, origin.port, timeout)
@@ -97,11 +78,10 @@ class Pool:
 
     async def _release(self, connection: Connection, reusable: bool) -> None:
         self._active.discard(connection)
-        self._places.release_on_behalf_of(connection.place)
         if reusable:
             now = time.monotonic()
             self._idle.append((connection, now + IDLE_SECONDS))
-            while self._idle[0][1] < now or len(self._idle) > MAX_IDLE:
+            while self._idle and (self._idle[0][1] < now or len(self._idle) > MAX_IDLE):  # others take them meanwhile
                 await _close(self._idle.popleft()[0])
         else:
             await _close(connection)
@@ -120,10 +100,10 @@ class Pool:
             await _close(connection)
         self._idle.clear()
 
-    def stats(self) -> PoolStats:
-        places = self._places.statistics()
-        idle = len(self._idle)
-        return PoolStats(places.borrowed_tokens + idle, idle, places.borrowed_tokens, places.tasks_waiting)
+    @property
+    def idle(self) -> int:
+        """Connections that nobody uses."""
+        return len(self._idle)
 
 
 async def _close(connection: Connection) -> None:

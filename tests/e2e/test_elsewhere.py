@@ -98,9 +98,9 @@ def chat() -> Iterator[Upstream]:
 
 def models(ups, chat, by_hand) -> list[dict[str, Any]]:
     return [
-        provider("openai/one", ups[0].url, key="sk-one"),
-        provider("openai/one-more", ups[0].url, key="sk-one"),  # the same account
-        provider("openai/two", ups[1].url, key="sk-two", headers={"x-team": "search"}),
+        provider("openai/one", ups[0].url, key="sk-number-one"),
+        provider("openai/one-more", ups[0].url, key="sk-number-one"),  # the same account
+        provider("openai/two", ups[1].url, key="sk-number-two", headers={"x-team": "search"}),
         provider("openai/chat", chat.url, ["chat"], key="sk-chat"),
         provider("openai/hand", by_hand.url, key="sk-hand"),
     ]
@@ -158,7 +158,7 @@ def test_calls_about_a_response_pass_with_the_providers_credentials(gateway, one
     path, _, query = rest.partition("?")
     assert (seen.method, seen.path, seen.query) == (method, f"/v1/responses/{id}{path}", query)
     assert seen.body == (body or b"")
-    assert seen.header("authorization") == "Bearer sk-one"
+    assert seen.header("authorization") == "Bearer sk-number-one"
     assert "sk-of-the-client" not in str(seen.headers)
     assert two.seen == []
 
@@ -185,8 +185,8 @@ def test_calls_about_a_conversation_pass(gateway, one, two, method, rest, body):
     path, _, query = rest.partition("?")
     assert (seen.method, seen.path, seen.query) == (method, f"/v1/conversations/conv_theirs{path}", query)
     assert seen.body == (body or b"")
-    assert (seen.header("authorization"), seen.header("x-team")) == ("Bearer sk-two", "search")
-    assert one.seen[0].header("authorization") == "Bearer sk-one"  # asked first, and did not know it
+    assert (seen.header("authorization"), seen.header("x-team")) == ("Bearer sk-number-two", "search")
+    assert one.seen[0].header("authorization") == "Bearer sk-number-one"  # asked first, and did not know it
 
 
 def test_a_stream_that_is_replayed_passes(gateway, one):
@@ -264,8 +264,8 @@ def test_each_client_reaches_its_own_responses(locked, one, two):
         id = turn(locked, model, key=ALICE).json["id"]
         assert stored(locked, id, key=ALICE).json["id"] == id
         assert turn(locked, model, previous_response_id=id, key=ALICE).status == 200
-    assert {seen.header("authorization") for seen in one.seen} == {"Bearer sk-one"}
-    assert {seen.header("authorization") for seen in two.seen} == {"Bearer sk-two"}
+    assert {seen.header("authorization") for seen in one.seen} == {"Bearer sk-number-one"}
+    assert {seen.header("authorization") for seen in two.seen} == {"Bearer sk-number-two"}
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
@@ -367,11 +367,11 @@ def test_no_id_leads_a_request_astray(gateway, one, two, kind, rest):
 
 
 def test_a_reply_to_a_call_about_what_is_elsewhere_shows_no_credential(gateway, one, two):
-    leak = {"error": {"message": "Incorrect API key provided: sk-one", "type": "invalid_request_error"}}
+    leak = {"error": {"message": "Incorrect API key provided: sk-number-one", "type": "invalid_request_error"}}
     one.replies = lambda seen: answered(leak, 400)
     two.replies = one.replies
     assert "Incorrect API key" in (text := stored(gateway, "resp_x").body.decode())
-    assert "sk-one" not in text
+    assert "sk-number-one" not in text
 
 
 def passing(upstream: Upstream, name: str) -> dict[str, Any]:
