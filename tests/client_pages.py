@@ -68,7 +68,9 @@ def page(client: Client) -> str:
     if client.environment is not None:
         arguments = "ARGS" if client.program else "PROGRAM ARGS"
         starts = "it" if client.program else "a program"
-        parts.append(f"This starts {starts} with these settings, and changes no file:")
+        plain = client.environment or (client.file is not None and tuple(DEMO.settings(client.file.settings)))
+        given = "these settings" if plain else "that key, if there is one"
+        parts.append(f"This starts {starts} with {given}, and changes no file:")
         parts.append(_fenced("sh", f"trigate connect {client.name} -- {arguments}"))
     if client.then:
         parts += ["Then:", _fenced("sh", "\n".join(map(DEMO.fill, client.then)))]
