@@ -170,7 +170,7 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     lifecycle.largest_message = config.limits.request_body
     cors = Cors(config.cors)
     _add_cors(app, cors)
-    exchanges = {path: _exchange(service, ledger, api, path, answer) for path, (api, answer) in EXCHANGES.items()}
+    exchanges = {path: _exchange(service, ledger, door, api, path, answer) for path, (api, answer) in EXCHANGES.items()}
     _add_door(app, door, ledger, (*OPEN, *exchanges, *(("metrics",) if config.metrics == "open" else ())))
     for path, answer in exchanges.items():
         app.add_url_rule(path, path, _routed(answer), methods=["POST"])
@@ -244,10 +244,14 @@ async def _sweep(store: Store) -> None:
 
 
 def _exchange(
-    service: Service, ledger: Ledger, api: Api, path: str, answer: Callable[[Exchange, bytes], Awaitable[Response]]
+    service: Service,
+    ledger: Ledger,
+    door: Door,
+    api: Api,
+    path: str,
+    answer: Callable[[Exchange, bytes], Awaitable[Response]],
 ) -> Answering:
     """What answers a request on ``path``, the door included. It raises nothing."""
-    door = service.door
 
     async def serve(arrival: Arrival) -> Response:
         record = open_record(api, ledger, arrival.scope)
@@ -256,7 +260,7 @@ def _exchange(
             service.tracing.begin(record, asked.headers, path)
         exchange = Exchange(service, api, asked, arrival.scope, record)
         try:
-            record.client = None if door is None else door.admit(asked.headers)
+            record.client = door.admit(asked.headers)
             if record.client is not None:
                 exchange = Exchange(service, api, attrs.evolve(asked, client=record.client), arrival.scope, record)
             if service.full:

@@ -76,6 +76,18 @@ def upstream_id(upstream: Headers) -> str | None:
     return next((value for name, value in upstream if name in ("request-id", "x-request-id")), None)
 
 
+def as_text(pairs: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Headers from the wire, names in lower case."""
+    return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in pairs)
+
+
+def says_close(pairs: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether the connection ends with the message that has these headers, names in lower case (RFC 9112, section
+    9.6)."""
+    values = [value for name, value in pairs if name == b"connection"]
+    return bool(values) and b"close" in map(bytes.strip, b",".join(values).lower().split(b","))
+
+
 def dropped_header(paths: tuple[str, ...], limit: int = 2000) -> str:
     """The value of ``x-trigate-dropped``: comma-separated, at most 2 kB, then how many more."""
     text = ",".join(paths)

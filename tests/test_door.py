@@ -1,13 +1,18 @@
 """Who may come in: keys, the models that a key may use, the web pages that may call, bodies that come compressed."""
 
+import contextlib
 import gzip
 import hashlib
+import http.client
 import zlib
 
 import pytest
+import trio
+from harness import PATIENCE
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.app import app_of
 from gateway.config.loading import Config, ConfigError, from_mapping, load
 from gateway.cors import Cors
 from gateway.decompress import DECODERS, decompress, read_coding
@@ -15,6 +20,9 @@ from gateway.door import Door
 from gateway.headers import upstream_headers
 from gateway.outgoing import Asked
 from gateway.routing import Router
+from gateway.service import Service
+from gateway.serving.server import Lifecycle, bind, serve
+from gateway.upstream.client import Upstream
 from streams.errors import GatewayError
 
 ALICE, BOB = "sk-gw-alice-0123456789", "sk-gw-bob-0123456789"
@@ -389,3 +397,19 @@ def test_zstd_is_read_where_python_can_and_else_refused():
         with pytest.raises(GatewayError) as caught:
             read_coding("zstd")
         assert caught.value.failed.status == 415
+
+
+async def test_the_door_is_the_configurations_where_the_service_brings_none():
+    guarded = config({"name": "alice", "key": ALICE})
+    state, listener = Lifecycle(), bind("127.0.0.1", 0)
+    app = app_of(guarded, Service(Router(guarded), Upstream(), state, guarded.limits, 15.0))
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: serve(app, [listener], state=state, signals=False))
+            port = listener.getsockname()[1]
+            for path in ("/v1/chat/completions", "/v1/messages/count_tokens", "/v1/models"):
+                method = "GET" if path.endswith("models") else "POST"
+                with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as asking:
+                    await trio.to_thread.run_sync(asking.request, method, path, b"{}")
+                    assert (await trio.to_thread.run_sync(asking.getresponse)).status == 401, path
+            state.stop()

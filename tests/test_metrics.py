@@ -19,7 +19,6 @@ import yaml
 from harness import (
     ROOT,
     Gateway,
-    Listening,
     Wire,
     config,
     eventually,
@@ -31,7 +30,7 @@ from harness import (
 )
 from processes import is_running, workers
 from prometheus_client.parser import text_string_to_metric_families
-from upstreams import PATHS, Raw, Script, Tokens, Upstream, fake_upstream
+from upstreams import PATHS, Raw, Script, Tokens
 
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.observing.buckets import Buckets
@@ -90,18 +89,6 @@ def reaching(gateway: Gateway, expected: float, name: str, **labels: str) -> Num
 def ask(gateway: Gateway, api: str, model: str, stream: bool = False, **more: Any) -> int:
     body = {"model": model, "stream": stream, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 50, **more}
     return gateway.request("POST", PATHS[api], body).status
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with fake_upstream() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def by_hand() -> Iterator[Listening]:
-    with Listening() as listening:
-        yield listening
 
 
 @pytest.fixture(scope="module")

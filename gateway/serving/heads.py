@@ -12,6 +12,8 @@ from wsgiref.handlers import format_date_time
 
 import attrs
 
+from gateway.headers import says_close
+
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 _CHUNKED: Final = b"transfer-encoding: chunked\r\n"
@@ -30,7 +32,7 @@ class Asked:
 
     @classmethod
     def of(cls, method: bytes, version: bytes, headers: Iterable[tuple[bytes, bytes]]) -> "Asked":
-        return cls(method, version, version < b"1.1" or _says_close(headers))
+        return cls(method, version, version < b"1.1" or says_close(headers))
 
 
 UNKNOWN: Final = Asked(b"", b"1.0", closes=True)
@@ -49,7 +51,7 @@ class Answer:
         never = status in (204, 304)  # whatever the headers say
         sized = never or length is not None
         self.chunks = not sized and asked.version >= b"1.1"
-        self.closes = asked.closes or not (sized or self.chunks) or _says_close(headers)
+        self.closes = asked.closes or not (sized or self.chunks) or says_close(headers)
         self._bare = never or asked.method == b"HEAD"
         self._left = 0 if self._bare else length
         self.ended = False
@@ -89,8 +91,3 @@ class Answer:
 @lru_cache(maxsize=1)
 def _date(second: int) -> bytes:
     return b"date: %b\r\n" % format_date_time(second).encode()
-
-
-def _says_close(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    values = [value for name, value in headers if name == b"connection"]
-    return bool(values) and b"close" in map(bytes.strip, b",".join(values).lower().split(b","))

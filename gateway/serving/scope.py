@@ -26,6 +26,7 @@ from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
+from gateway.headers import as_text
 from streams.errors import GatewayError
 
 log = logging.getLogger("trigate.scope")
@@ -125,7 +126,7 @@ class Routed:
 
     def __init__(self) -> None:
         self.scope = current_scope()
-        self.headers = text_headers(quart.request.scope)
+        self.headers = as_text(quart.request.scope["headers"])
         self.query = quart.request.query_string.decode("latin-1")
 
     async def read(self) -> bytes:
@@ -137,7 +138,7 @@ class Direct:
 
     def __init__(self, scope: Scope, asgi: HTTPScope, receive: ASGIReceiveCallable, most: int, seconds: float) -> None:
         self.scope = scope
-        self.headers = text_headers(asgi)
+        self.headers = as_text(asgi["headers"])
         self.query = asgi["query_string"].decode("latin-1")
         self._receive = receive
         self._most = most
@@ -445,11 +446,6 @@ def _too_large(most: int | None) -> GatewayError:
 
 def _too_slow() -> GatewayError:
     return GatewayError("invalid_request", "the request body did not arrive in time", status=408)
-
-
-def text_headers(asgi: HTTPScope | WebsocketScope) -> tuple[tuple[str, str], ...]:
-    """The headers of a request, names in lower case."""
-    return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in asgi["headers"])
 
 
 def respond(body: bytes | ResponseBody, status: int, headers: Iterable[tuple[str, str]]) -> Response:

@@ -12,10 +12,10 @@ from quart_trio import QuartTrio
 
 from gateway.decompress import decompress, read_coding
 from gateway.exchange import JSON_HEADERS, own_headers
-from gateway.headers import Headers
+from gateway.headers import Headers, as_text
 from gateway.ledger import Ledger, Record
 from gateway.outgoing import Asked
-from gateway.serving.scope import Scope, current_scope, read_body, respond, text_headers
+from gateway.serving.scope import Scope, current_scope, read_body, respond
 from gateway.state.store import Store, Unavailable
 from gateway.turns.keeping import unavailable
 from providers.apis import CODECS
@@ -112,7 +112,7 @@ def _settle(ledger: Ledger, record: Record, left: bool) -> None:
 
 def client_headers() -> Headers:
     """The headers of the request that is being handled, names in lower case."""
-    return text_headers(request.scope)
+    return as_text(request.scope["headers"])
 
 
 def asked_by_client() -> Asked:

@@ -26,6 +26,7 @@ import trio
 from httpx2._decoders import SUPPORTED_DECODERS, MultiDecoder
 from httpx2._utils import URLPattern, get_environment_proxies
 
+from gateway.headers import as_text
 from gateway.upstream.http11 import Answer, Readable, Request
 from gateway.upstream.network import Backend, Refusal, StaleConnection, TlsFailure, UnknownHost
 from gateway.upstream.places import Place, Places
@@ -89,7 +90,7 @@ class UpstreamResponse(trio.abc.AsyncResource):
         self._decoding: AsyncGenerator[bytes, None] | None = None
         self.status = answer.status
         self.attempts = attempts  # 2 if the first went to a pooled connection that was dead
-        headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in answer.headers)
+        headers = as_text(answer.headers)
         if codings := _codings(headers):
             self._decoding = _decoded(answer.body, codings)
             self._read = partial(anext, self._decoding, b"")

@@ -9,6 +9,8 @@ from typing import Final
 
 import attrs
 
+from gateway.headers import says_close
+
 MAX_HEAD: Final = 100 * 1024
 
 _END = re.compile(rb"\n\r?\n")
@@ -70,9 +72,8 @@ class HeadReader:
 
 def _head(version: bytes, status: int, headers: Headers, rest: bytes) -> Head:
     found = dict(headers)
-    tokens = [token.strip() for name, value in headers if name == b"connection" for token in value.lower().split(b",")]
     length = found.get(b"content-length")
-    lasts = version >= b"1.1" and b"close" not in tokens
+    lasts = version >= b"1.1" and not says_close(headers)
     return Head(status, headers, None if length is None else int(length), b"transfer-encoding" in found, lasts, rest)
 
 

@@ -21,11 +21,11 @@ from quart_trio import QuartTrio
 from gateway.cors import Cors
 from gateway.errors import FULL, MISTAKE
 from gateway.exchange import JSON_HEADERS, STREAM_HEADERS, Exchange, own_headers
-from gateway.headers import Headers
+from gateway.headers import Headers, as_text
 from gateway.ledger import Ledger, Record
 from gateway.outgoing import Asked
 from gateway.service import Service
-from gateway.serving.scope import Scope, respond, text_headers, websocket_scope
+from gateway.serving.scope import Scope, respond, websocket_scope
 from gateway.turns.keeping import Memory
 from gateway.websocket.envelopes import Envelope, Frames, Members, body_of, error_frame, is_processed, read_envelope
 from gateway.websocket.prewarm import Prewarmed, prewarm
@@ -80,7 +80,7 @@ def add_websocket(app: QuartTrio, service: Service, ledger: Ledger, cors: Cors, 
 
 
 def _handshake() -> Headers:
-    return text_headers(websocket.scope)
+    return as_text(websocket.scope["headers"])
 
 
 def _check_key(headers: Headers) -> None:
