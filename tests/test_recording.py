@@ -2,7 +2,10 @@
 
 import json
 import os
+import resource
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +86,42 @@ def test_errors_stand_apart(tmp_path):
     (meta,) = Folder(tmp_path).write([attrs.evolve(SIDE, status=429)], LINE, ())
     assert meta.parent.name == "error_responses"
     assert "status:429" in json.loads(meta.read_bytes())["features"]
+
+
+def test_what_is_there_is_whole(tmp_path):
+    """Somebody may look while it is written."""
+    folder, done = Folder(tmp_path), threading.Event()
+    seen: set[Path] = set()
+
+    def look() -> None:
+        while not done.is_set():
+            for path in set(tmp_path.rglob("*.meta.json")) - seen:
+                assert json.loads(path.read_bytes())["status"] == 200
+                seen.add(path)
+
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(look)
+        for _ in range(20):
+            folder.write([SIDE], {**LINE, "message": "x" * 10**6}, ())
+        done.set()
+        looking.result()
+    assert seen
+
+
+def test_a_full_disk_leaves_no_half_of_a_recording(tmp_path):
+    folder = Folder(tmp_path)
+    (meta,) = folder.write([SIDE], LINE, ())
+    files = set(tmp_path.rglob("*"))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            folder.write([attrs.evolve(SIDE, response=STREAM * 2**16)], LINE, ())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert set(tmp_path.rglob("*")) == files
+    assert len(rows(tmp_path)) == 1
+    assert read(meta).response == STREAM
 
 
 def test_nobody_else_can_read_them(tmp_path):

@@ -46,6 +46,8 @@ OURS: Final = "trigate."
 
 REQUEST, META, LOCK = ".request.json", ".meta.json", ".lock"
 STREAM, WHOLE = ".response.sse", ".response.json"
+PART: Final = ".part"
+"""A file that is being written; whole, it gets its own name."""
 _SUFFIXES = (REQUEST, STREAM, WHOLE, META)
 
 
@@ -102,18 +104,26 @@ class Folder:
         request, response = redact(side.request, secrets), redact(side.response, secrets)
         changed = (request, response) != (side.request, side.response)
         meta = _meta(side, line, changed)
-        if request:
-            self._put(folder / (stem + REQUEST), request)
-        if response:
-            self._put(folder / (stem + (STREAM if side.streamed else WHOLE)), response)
-        path = folder / (stem + META)
-        self._put(path, redact(msgspec.json.format(msgspec.json.encode(meta), indent=1), secrets))
-        self._append(redact(_row(f"{side.folder}/{stem}", meta).encode(), secrets))
-        return path
+        files = {
+            REQUEST: request,
+            STREAM if side.streamed else WHOLE: response,
+            META: redact(msgspec.json.format(msgspec.json.encode(meta), indent=1), secrets),
+        }
+        try:
+            for suffix, data in files.items():
+                if data:
+                    self._put(folder, stem, suffix, data)
+            self._append(redact(_row(f"{side.folder}/{stem}", meta).encode(), secrets))
+        except OSError:
+            _remove(folder, stem)
+            raise
+        return folder / (stem + META)
 
-    def _put(self, path: Path, data: bytes) -> None:
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    def _put(self, folder: Path, stem: str, suffix: str, data: bytes) -> None:
+        part = folder / (stem + PART)
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(data)
+        part.rename(folder / (stem + suffix))
         self._size += len(data)
 
     def _append(self, row: bytes) -> None:
@@ -143,8 +153,7 @@ class Folder:
         while left and self._size > TOTAL - ROOM:
             stem, name = oldest = left.pop()
             self._size -= sizes[oldest]
-            for suffix in _SUFFIXES:
-                Path(self._path, name, stem + suffix).unlink(missing_ok=True)
+            _remove(self._path / name, stem)
         self._keep_rows({f"{name}/{stem}" for stem, name in left})
 
     def _keep_rows(self, names: set[str]) -> None:
@@ -202,8 +211,13 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40] or "none"
 
 
+def _remove(folder: Path, stem: str) -> None:
+    for suffix in (*_SUFFIXES, PART):
+        Path(folder, stem + suffix).unlink(missing_ok=True)
+
+
 def _stem(name: str) -> str:
-    return next((name.removesuffix(suffix) for suffix in _SUFFIXES if name.endswith(suffix)), name)
+    return next((name.removesuffix(suffix) for suffix in (*_SUFFIXES, PART) if name.endswith(suffix)), name)
 
 
 # Reading

@@ -98,8 +98,7 @@ def test_a_translated_stream_is_recorded_as_each_side_saw_it(recorder):
     assert (meta["provider"], meta["bytes_exact"], meta["path"]) == ("openai", True, seen.path)
     assert "lane:hub" in meta["features"]
     stems = {path.name.removesuffix(".meta.json") for path in recorder.files(id)}
-    index = (recorder.folder / INDEX).read_text()
-    assert all(stem in index for stem in stems)
+    eventually(lambda: all(stem in (recorder.folder / INDEX).read_text() for stem in stems), what="rows of the index")
 
 
 def test_a_whole_answer_and_a_refusal_are_recorded_too(recorder):
