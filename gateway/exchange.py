@@ -236,7 +236,8 @@ class Exchange:
             calling.hear(response)
 
         def start(nursery: trio.Nursery) -> None:
-            nursery.start_soon(relay.run)
+            if self._keeping is not None:
+                nursery.start_soon(relay.guard, self._keeping)
             nursery.start_soon(self._pump, calling, into, opened, relay.take)
 
         body = self._body(calling.target, relay, start)

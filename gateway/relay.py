@@ -15,7 +15,7 @@ from gateway.ledger import Record
 from gateway.turns.keeping import STORE_SECONDS, Keeping
 from streams import sse
 from streams.events import Failed
-from streams.pipe import Heartbeat, receive_batch
+from streams.pipe import receive_batch
 
 log = logging.getLogger("trigate")
 
@@ -56,13 +56,16 @@ class Relay:
         check: Callable[[bytes], None] | None = None,
         keeping: Keeping | None = None,
     ) -> None:
-        """``into`` and ``chunks`` are the two ends of the pump's channel. Somebody has to ``run`` it, too."""
+        """``into`` and ``chunks`` are the two ends of the pump's channel. With ``keeping`` somebody has to ``guard``
+        it, too."""
         self.lane = lane
         self._into = into
         self._chunks = chunks
         self._record = record
         self._check = check
         self._keeping = keeping
+        self._keep_alive = keep_alive
+        self._told = trio.current_time()  # when the client was last given something
         self._held: list[bytes] = []
         self._held_size = 0
         self._ready: deque[bytes] = deque()  # writes that the body is to make
@@ -72,20 +75,17 @@ class Relay:
         self._unkept: bytes | None = None  # events that go when the turn has been kept, which ``_step`` does first
         self._grace: float | None = None
         self._ended = False
-        self.heartbeat = Heartbeat(keep_alive, partial(_wake, into))
         self.opened = trio.Event()
         self.refused: Failed | None = None
 
-    async def run(self) -> None:
-        """Keep-alives, until cancelled. Then a turn that is kept is kept as far as it came, if it has not ended. Raises
+    async def guard(self, keeping: Keeping) -> None:
+        """Until cancelled; then the turn that ``keeping`` keeps is kept as far as it came, if it has not ended. Raises
         nothing of its own."""
         try:
-            await self.heartbeat.run()
-        except trio.Cancelled:
-            if self._keeping is not None:
-                with trio.move_on_after(2 * STORE_SECONDS, shield=True):  # it is bounded itself
-                    await self._break_off(self._keeping)
-            raise
+            await trio.sleep_forever()
+        finally:
+            with trio.move_on_after(2 * STORE_SECONDS, shield=True):  # it is bounded itself
+                await self._break_off(keeping)
 
     async def _break_off(self, keeping: Keeping) -> None:
         if (data := self._unkept) is not None:
@@ -150,14 +150,15 @@ class Relay:
             return
         self._waiting = self._is_idle()  # else what is queued would be overtaken by what ``take`` writes
         try:
-            data, failed = await receive_batch(self._chunks)
+            with trio.CancelScope(deadline=self._told + self._keep_alive) as silence:
+                data, failed = await receive_batch(self._chunks)
         except trio.EndOfChannel:
             self._pass(self._guarded(self.lane.end))
         else:
-            if data or failed is not None:
+            if silence.cancelled_caught:
+                self._break_silence()
+            elif data or failed is not None:
                 self._pass(self._translated(data, failed))
-            else:
-                self._woken()
         finally:
             self._waiting = False
 
@@ -224,16 +225,20 @@ class Relay:
             self._ready.append(data)
         else:
             self._ready.extend(data[start : start + WRITE] for start in range(0, len(data), WRITE))
-        self.heartbeat.sent()
+        self._told = trio.current_time()
 
     def _taken(self) -> None:
         """The client has been given what was ready."""
         self._giving = False
         self._record.wrote()
 
-    def _woken(self) -> None:
-        """By ``take``, which has left something to be done, or by the heartbeat: a keep-alive is due."""
-        if self._has_more():
+    def _break_silence(self) -> None:
+        """A keep-alive is due, unless ``take`` has written in the meantime, or the pump has something by now."""
+        now = trio.current_time()
+        if now < self._told + self._keep_alive:
+            return
+        self._told = now
+        if self._has_more() or not self._is_idle():
             return
         ping = self.lane.ping() if self.lane.seen.committed else sse.COMMENT_PING
         self.opened.set()

@@ -1,4 +1,4 @@
-"""The trio side of a stream: the pump that reads an upstream, the watch over its silence, and the keep-alive.
+"""The trio side of a stream: the pump that reads an upstream, and the watch over its silence.
 
 Each stream has two bounded memory channels, ``pump -> translator -> response body``. Their capacities and the most that
 a consumer takes at once bound the memory of a stream to 1 MiB and the largest event, whatever its length; a slow client
@@ -186,25 +186,3 @@ async def receive_batch(channel: trio.MemoryReceiveChannel[bytes | Failed]) -> t
         except (trio.WouldBlock, trio.EndOfChannel):
             break
     return b"".join(parts), item if isinstance(item, Failed) else None
-
-
-class Heartbeat:
-    """Calls ``beat`` after every ``interval`` seconds in which ``sent`` was not called. Costs nothing per event."""
-
-    def __init__(self, interval: float, beat: Callable[[], None]) -> None:
-        self._interval = interval
-        self._beat = beat
-        self._last = trio.current_time()
-
-    def sent(self) -> None:
-        self._last = trio.current_time()
-
-    async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            due = self._last + self._interval
-            if trio.current_time() >= due:
-                self._last = trio.current_time()
-                self._beat()
-            else:
-                await trio.sleep_until(due)

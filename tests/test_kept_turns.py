@@ -125,7 +125,7 @@ class Talk:
 
     async def begin(self, nursery: trio.Nursery) -> None:
         """Up to where the body waits for more than the answer's first content."""
-        nursery.start_soon(self.relay.run)
+        nursery.start_soon(self.relay.guard, self.turn)
         await self.into.send(BEGUN)
         await self.relay.open()
         self.relay.attach(lambda data: not self.got.append(data))
@@ -182,7 +182,7 @@ async def test_a_client_that_leaves_in_the_midst_leaves_what_was_said():
     assert await talk.stored() == "cancelled"
 
 
-async def test_whose_turn_it_is_is_noted_without_a_keep_alive_in_between():
+async def test_whose_turn_it_is_is_noted_without_a_keep_alive_in_between(mock_clock):
     """The keep-alive has opened the stream, and the first content comes while its client waits for more."""
     events = events_of("responses", SCRIPTS["text"])
     first = next(i for i, event in enumerate(events) if b"output_text.delta" in event) + 1
@@ -197,8 +197,11 @@ async def test_whose_turn_it_is_is_noted_without_a_keep_alive_in_between():
             got.append(data)  # noqa: PERF401  # each as soon as it is there
 
     async with trio.open_nursery() as nursery:
-        into.send_nowait(b"")  # as the heartbeat does
-        await relay.open()
+        nursery.start_soon(relay.open)
+        await wait_all_tasks_blocked()
+        mock_clock.jump(15)
+        await wait_all_tasks_blocked()
+        assert relay.opened.is_set()
         relay.attach(lambda data: not got.append(data))
         nursery.start_soon(read)
         await wait_all_tasks_blocked()

@@ -17,7 +17,6 @@ from streams.pipe import (
     PIECE,
     PIECES_QUEUED,
     WRITES_QUEUED,
-    Heartbeat,
     Timeouts,
     Watch,
     pump,
@@ -222,25 +221,6 @@ async def test_batches_take_what_is_queued_and_never_wait_for_more(autojump_cloc
         await receive_batch(receive)
 
 
-# The heartbeat
-
-
-async def test_a_heart_beats_in_each_interval_of_silence_and_only_then(autojump_clock):
-    beats: list[float] = []
-    begun = trio.current_time()
-    heart = Heartbeat(15, lambda: beats.append(round(trio.current_time() - begun, 3)))
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(heart.run)
-        await trio.sleep(40)
-        heart.sent()
-        for _ in range(20):
-            await trio.sleep(10)
-            heart.sent()
-        await trio.sleep(31)
-        nursery.cancel_scope.cancel()
-    assert beats == [15, 30, 255, 270]
-
-
 # The relay
 
 
@@ -265,7 +245,6 @@ class Stream:
         watch = Watch(self._timeouts)
         take = self.relay.take
         nursery.start_soon(pump, self.upstream.connect, self.upstream.opened.append, self._into, watch, take)
-        nursery.start_soon(self.relay.run)
         if self.way == "apart":
             nursery.start_soon(self.relay.forward, self._to_client)
 

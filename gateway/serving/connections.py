@@ -15,7 +15,7 @@ import hypercorn.trio.run
 import hypercorn.trio.tcp_server
 import trio
 from hypercorn.config import Config
-from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.events import Body, EndBody, Request, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.http_stream import ASGIHTTPState
@@ -24,10 +24,10 @@ from hypercorn.utils import suppress_body
 
 from gateway.serving.frames import PING_SECONDS
 from gateway.serving.http2 import WRITE_TIMEOUT
+from gateway.serving.idle import Idle
 from gateway.serving.refusals import error_answer, full
 from gateway.serving.scope import LEFT, ON_LEAVING
 from gateway.serving.sockets import Data, receive, send
-from gateway.upstream.idle import IdleTimer
 
 log = logging.getLogger("trigate.connections")
 _hypercorn = logging.getLogger("trigate.hypercorn")
@@ -88,12 +88,10 @@ class AtOnce(Event):
 class TCPServer(hypercorn.trio.tcp_server.TCPServer):
     """A connection that can be cut from outside, and whose failure is its own."""
 
-    _read_all = False
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._timer = IdleTimer(self.config.keep_alive_timeout, self.context.terminated)
-        self.idle_task = self._timer  # type: ignore[assignment]
+        self._idle = Idle(self.config.keep_alive_timeout, self.context)
+        self.idle_task = self._idle  # type: ignore[assignment]
         self._socket = _socket_of(self.stream)
         self._rest: Data = b""  # of what was taken to be written
 
@@ -111,6 +109,7 @@ class TCPServer(hypercorn.trio.tcp_server.TCPServer):
             log.exception("a connection failed and was closed")
         finally:
             traffic.connections.discard(self)
+            self._idle.close()
             self.__dict__.pop("protocol", None)  # which refers to this: a cycle for the collector otherwise
 
     async def _turn_away(self) -> None:
@@ -125,12 +124,13 @@ class TCPServer(hypercorn.trio.tcp_server.TCPServer):
         await trio.aclose_forcefully(self.stream)
 
     async def _read_data(self) -> None:
-        while data := await self._receive():
+        while data := await self._idle.wait(self._receive):
             await self.protocol.handle(RawData(data=data))
-        await self.protocol.handle(Closed())
-        # Else the connection of a client that has hung up stays open until its idle timer goes off.
-        self._read_all = True
-        self._timer.end()
+        if data is None:
+            with trio.CancelScope(shield=True):
+                await self._initiate_server_close()
+        else:
+            await self.protocol.handle(Closed())
 
     async def _receive(self) -> bytes:
         try:
@@ -139,10 +139,6 @@ class TCPServer(hypercorn.trio.tcp_server.TCPServer):
             return bytes(await self.stream.receive_some(MAX_RECV))
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             return b""
-
-    async def _idle_timeout(self) -> None:
-        with trio.CancelScope(shield=True):
-            await self._initiate_server_close()
 
     def write_now(self, data: Data) -> bool:
         """Take ``data`` to be written, unless something else waits for that. What the kernel does not take of it waits
@@ -161,7 +157,7 @@ class TCPServer(hypercorn.trio.tcp_server.TCPServer):
             data, self._rest = b"".join((self._rest, event.data)) if event.data else self._rest, b""
             if data:
                 await super().protocol_send(RawData(data=data))  # type: ignore[arg-type]  # trio takes a view, too
-        elif not (self._read_all and isinstance(event, Updated)):
+        else:
             await super().protocol_send(event)
 
     def cut(self) -> None:

@@ -29,7 +29,7 @@ from providers.responses.kept import after, replay
 from providers.responses.output import Head
 from streams import sse
 from streams.errors import GatewayError
-from streams.pipe import WRITES_QUEUED, Heartbeat
+from streams.pipe import WRITES_QUEUED
 
 log = logging.getLogger("trigate")
 
@@ -207,8 +207,8 @@ class Background:
         return ChannelBody(body)
 
     async def _feed(self, live: Live, starting_after: int, to: trio.MemorySendChannel[bytes]) -> None:
-        async def tell() -> None:
-            seen, wanted = 0, starting_after < 0
+        seen, wanted, told = 0, starting_after < 0, trio.current_time()
+        with contextlib.suppress(trio.BrokenResourceError), to:  # its client has left; the turn goes on
             while True:
                 data, seen, over = b"".join(live.events[seen:]), len(live.events), live.over
                 if not wanted:
@@ -216,25 +216,15 @@ class Background:
                     wanted = bool(data)
                 if data:
                     await to.send(data)
-                    heart.sent()
+                    told = trio.current_time()
                 if over:
                     return
                 if seen == len(live.events) and not live.over:  # both may have changed while it was sent
-                    await live.changed()
-
-        def beat() -> None:
-            if not to.statistics().current_buffer_used:
-                to.send_nowait(sse.COMMENT_PING)
-
-        heart = Heartbeat(self._keep_alive, beat)
-        try:
-            with to:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(heart.run)
-                    await tell()
-                    nursery.cancel_scope.cancel()
-        except* trio.BrokenResourceError:  # this client has left; the turn goes on
-            pass
+                    with trio.CancelScope(deadline=told + self._keep_alive) as silence:
+                        await live.changed()
+                    if silence.cancelled_caught:
+                        await to.send(sse.COMMENT_PING)
+                        told = trio.current_time()
 
     async def cancel(self, owner: str, id: str) -> None:
         """Cancel a running turn, here or on another worker, and wait until it has ended, ``STALE`` seconds at most."""

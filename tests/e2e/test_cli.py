@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from command_line import COMMAND, demo, environment, run, started
@@ -291,6 +292,18 @@ def test_a_signal_ends_it_with_0_and_a_running_stream_whole(number):
             assert process.stop(number) == 0
             assert b"data: [DONE]" in client.read_to_end()
         eventually(lambda: any("draining" in line for line in process.log))
+
+
+def test_a_signal_before_it_serves_ends_it_without_a_traceback():
+    """And so does one behind the drain: Python's own handler is there for neither."""
+    command = [*COMMAND, "serve", "--demo", "--port", "0"]
+    with subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE) as process:
+        maps = Path(f"/proc/{process.pid}/maps")
+        eventually(lambda: "libssl" in maps.read_text(), what="the middle of its imports")
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=STOP_SECONDS)[1]
+    assert b"Traceback" not in said
+    assert process.returncode in (-signal.SIGINT, 0), "it dies, or was quicker and has drained"
 
 
 def test_a_second_signal_ends_it_at_once():

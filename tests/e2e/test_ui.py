@@ -170,12 +170,20 @@ def test_with_keys_one_is_asked_for_also_of_who_looks_already(configured):
     assert not any("of-the" in line for line in process.log)
 
 
+def settled(process: Gateway) -> int:
+    """Exchanges that have been logged, if they are."""
+    counts = re.findall(rb"^trigate_exchanges_total\{.*\} (\S+)", process.request("GET", "/metrics").body, re.M)
+    return int(sum(map(float, counts)))
+
+
 def test_what_is_logged_follows_the_configuration(configured):
     process, change = configured
     silent, logged = new_id(), new_id()
     for level, id in (("warning", silent), ("info", logged)):
         change(log_level=level)
+        before = settled(process)
         process.request("POST", "/v1/nothing", {}, {"x-request-id": id})
+        eventually(lambda before=before: settled(process) > before, what="the end of the exchange")
     assert line(process, logged)["status"] == 404
     assert not lines(process, silent)
 
