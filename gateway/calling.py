@@ -33,8 +33,8 @@ ERROR_BODY = 2**20  # bytes of an upstream's error response that are read
 
 
 class Calling:
-    """A request on its way to ``target``. ``passed`` are the headers of the answer that are for the client, once it is
-    there; ``prepared`` is what was sent last."""
+    """The request ``incoming`` on its way to ``target``. ``passed`` are the headers of the answer that are for the
+    client, once it is there; ``prepared`` is what was sent last."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Calling:
         self._asked = self._sent = asked
         self._strict = strict
         self._record = record
-        self._incoming = incoming
+        self.incoming = incoming
         self.target = target
         self.passed: Headers = ()
         self.method = "POST"
@@ -94,7 +94,7 @@ class Calling:
 
     def _put_again(self, failed: Failed) -> bool:
         """Whether there is another request to be made after ``failed``."""
-        other = second_try(self.prepared, self._sent, self._incoming, self.target, failed)
+        other = second_try(self.prepared, self._sent, self.incoming, self.target, failed)
         if other is None or (self._strict and set(losses(other.outgoing.dropped)) - set(self._record.dropped)):
             return False
         self._put(other)
@@ -102,7 +102,7 @@ class Calling:
 
     async def ask(self, suffix: str = "") -> UpstreamResponse:
         """``send`` without a second try; ``suffix`` goes behind the path."""
-        incoming, target = self._incoming, self.target
+        incoming, target = self.incoming, self.target
         request = upstream_request(
             self.prepared.outgoing, target, self._sent, incoming.stream, suffix, method=self.method
         )
@@ -141,7 +141,7 @@ class Calling:
 
     def told(self, failed: Failed) -> Failed:
         """``failed`` as the client may hear of it."""
-        return told(failed, self._incoming.api, self.target, self.secrets)
+        return told(failed, self.incoming.api, self.target, self.secrets)
 
     def redact(self, data: bytes) -> bytes:
         return redact(data, self.secrets)
@@ -149,6 +149,12 @@ class Calling:
     def hear(self, response: UpstreamResponse) -> None:
         """Keep the headers of the provider's answer that are for the client."""
         self.passed = (downstream_headers if self._record.lane == "byte" else telling_headers)(response.headers)
+
+    def let_go(self) -> None:
+        """The provider has begun to answer: nobody asks again, and the request's text, which may be megabytes, does not
+        stay for as long as the answer takes."""
+        self.incoming = attrs.evolve(self.incoming, body=b"", members={}, earlier=())
+        self.prepared = attrs.evolve(self.prepared, outgoing=attrs.evolve(self.prepared.outgoing, body=b""), call=None)
 
     # Whole answers
 

@@ -40,6 +40,7 @@ from providers.apis import CODECS
 from providers.codec import Codec, Reply, Writer
 from providers.grammar import Judge
 from providers.names import restored
+from providers.responses.output import Head
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import Api, Event, Failed
@@ -92,31 +93,31 @@ class Exchange:
             incoming, target = await self.read(body)
             calling = self.call(incoming, target)
             if isinstance(self._keeping, KeptTurn) and self._keeping.background:
-                return await self._leave(incoming, calling, self._keeping)
-            return await self.answer_to(incoming, calling)
+                return await self._leave(calling, self._keeping)
+            return await self.answer_to(calling)
         except GatewayError as error:
             return self.refuse(error.failed)
 
-    async def answer_to(self, incoming: Incoming, calling: Calling) -> Response:
-        """The response to ``incoming``, called for with ``calling``. Raises ``GatewayError``."""
-        return await (self._stream if incoming.stream else self._whole)(incoming, calling)
+    async def answer_to(self, calling: Calling) -> Response:
+        """The response to what is asked for with ``calling``. Raises ``GatewayError``."""
+        return await (self._stream if calling.incoming.stream else self._whole)(calling)
 
-    async def _leave(self, incoming: Incoming, calling: Calling, turn: KeptTurn) -> Response:
+    async def _leave(self, calling: Calling, turn: KeptTurn) -> Response:
         """The beginning of a turn that goes on in the background, in a scope of its own."""
 
         async def go_on(scope: Scope) -> Response:
             self._scope = scope
             try:
-                return await self.answer_to(incoming, calling)
+                return await self.answer_to(calling)
             except GatewayError as error:
                 return self.refuse(error.failed)
 
         background = self._service.background
         assert background is not None, "a turn is kept in the background only where there is a store"
         nursery, owner = self._scope.nursery, self._memory.owner
-        begun = await background.start(Run(owner, turn, self._reply(incoming, calling), self.record, go_on))
+        begun = await background.start(Run(owner, turn, Head.of(self._reply(calling)), self.record, go_on))
         self.record.outlives = True
-        if not incoming.stream:
+        if not calling.incoming.stream:
             return self.respond(begun, 200, (*JSON_HEADERS, *self._headers))
         body = background.follow(owner, turn.id, -1, nursery)
         assert body is not None, "it has just begun"
@@ -178,12 +179,12 @@ class Exchange:
 
     # Whole answers
 
-    async def _whole(self, incoming: Incoming, calling: Calling) -> Response:
+    async def _whole(self, calling: Calling) -> Response:
         with self._outliving(calling.target, self._abandon):
             response, body = await calling.fetch()
-            return await self._told(incoming, calling, response, body)
+            return await self._told(calling, response, body)
 
-    async def _told(self, incoming: Incoming, calling: Calling, response: UpstreamResponse, body: bytes) -> Response:
+    async def _told(self, calling: Calling, response: UpstreamResponse, body: bytes) -> Response:
         """The client's answer for the provider's, once it is kept."""
         folded = self.fold(calling, response, body)
         headers = (*JSON_HEADERS, *calling.passed, *self._headers)
@@ -194,7 +195,7 @@ class Exchange:
             return self.respond(calling.redact(body), 200, headers)
         answer = folded.answer()
         if self.record.lane == "hub":
-            body = self._codec.write_answer(answer, self._reply(incoming, calling))
+            body = self._codec.write_answer(answer, self._reply(calling))
         if self._keeping is not None:
             body = await self._keeping.whole(body, answer)
         self.record.reason, self.record.whole = answer.end.reason, True
@@ -215,11 +216,11 @@ class Exchange:
 
     # Streams
 
-    async def _stream(self, incoming: Incoming, calling: Calling) -> Response:
+    async def _stream(self, calling: Calling) -> Response:
         into, chunks = _chunks_channel(PIECES_QUEUED)
         check = self._checker(calling.target) if self._service.check_streams else None
         relay = Relay(
-            self._lane(incoming, calling), into, chunks, self.record, self._service.keep_alive,
+            self._lane(calling), into, chunks, self.record, self._service.keep_alive,
             check=check, keeping=self._keeping,
         )  # fmt: skip
 
@@ -232,8 +233,9 @@ class Exchange:
             if not is_stream(response):
                 if calling.once:
                     raise GatewayError("upstream", "the provider gave no stream: ask for it without stream=true")
-                change_lane(relay, self._whole_lane(incoming, calling))
+                change_lane(relay, self._whole_lane(calling))
             calling.hear(response)
+            calling.let_go()
 
         def start(nursery: trio.Nursery) -> None:
             if self._keeping is not None:
@@ -292,28 +294,28 @@ class Exchange:
 
         return check
 
-    def _lane(self, incoming: Incoming, calling: Calling) -> Lane:
+    def _lane(self, calling: Calling) -> Lane:
         limit, target = self._service.limits.event, calling.target
         if target.lane == "byte":
             return ByteLane(self._codec, calling.told, calling.redact, limit)
-        writer, most = self._writer(incoming, calling), None
+        writer, most = self._writer(calling), None
         if self._api == "responses" or self._keeping is not None:
             most = self._service.limits.answer  # such a stream is held until its end, which repeats it
         return HubLane(CODECS[target.api].reader(), writer, calling.told, limit, calling.prepared.names, most)
 
-    def _whole_lane(self, incoming: Incoming, calling: Calling) -> Lane:
+    def _whole_lane(self, calling: Calling) -> Lane:
         """For a provider that answers whole though a stream was asked for."""
         self.record.lane = "hub"
-        writer, limit = self._writer(incoming, calling), self._service.limits.answer
+        writer, limit = self._writer(calling), self._service.limits.answer
         return WholeLane(CODECS[calling.target.api], writer, calling.told, limit, calling.prepared.names)
 
-    def _writer(self, incoming: Incoming, calling: Calling) -> Writer:
-        writer = self._codec.writer(self._reply(incoming, calling))
+    def _writer(self, calling: Calling) -> Writer:
+        writer = self._codec.writer(self._reply(calling))
         return writer if self._keeping is None else self._keeping.writer(writer)
 
-    def _reply(self, incoming: Incoming, calling: Calling) -> Reply:
-        call = attrs.evolve(incoming.call, model=calling.target.asked)
-        estimate = max(1, incoming.size // 4)
+    def _reply(self, calling: Calling) -> Reply:
+        call = attrs.evolve(calling.incoming.call, model=calling.target.asked)
+        estimate = max(1, calling.incoming.size // 4)
         reply = Reply(call, calling.target.recipient.issuer, int(time.time()), estimate)
         return reply if self._keeping is None else self._keeping.reply(reply)
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Self
@@ -68,7 +67,7 @@ class Relay:
         self._told = trio.current_time()  # when the client was last given something
         self._held: list[bytes] = []
         self._held_size = 0
-        self._ready: deque[bytes] = deque()  # writes that the body is to make
+        self._ready: list[bytes] = []  # writes that the body is to make
         self._giving = False  # events have been given that the client has not taken yet
         self._waiting = False  # the body, for the pump, with nothing on the way to it; only then ``take`` takes
         self._write_now: Callable[[bytes], bool] | None = None
@@ -128,7 +127,7 @@ class Relay:
             if self._ended:
                 raise StopAsyncIteration
             await self._step()
-        return self._ready.popleft()
+        return self._ready.pop(0)
 
     async def forward(self, writes: trio.MemorySendChannel[bytes]) -> None:
         """All writes into a channel, for a stream that may go on without its reader. Never raises but for cancellation:

@@ -38,7 +38,8 @@ class Recipient:
 
 @attrs.frozen
 class Reply:
-    """What a writer needs to know to answer ``call``."""
+    """What a writer needs to know to answer ``call``. It keeps of it what it needs and not the request, which may be
+    megabytes and is of no more use once the answer has begun."""
 
     call: Call
     issuer: Issuer  # who makes the answer: seals name it

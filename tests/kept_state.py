@@ -31,6 +31,7 @@ from gateway.upstream.client import Upstream
 from providers.apis import CODECS
 from providers.codec import Reply
 from providers.responses.ids import own_id
+from providers.responses.output import Head
 from providers.seal import Issuer
 from streams import sse
 
@@ -147,7 +148,8 @@ async def running(store: Store) -> AsyncIterator[tuple[Background, Turn]]:
     with trio.fail_after(PATIENCE), contextlib.closing(turn):
         async with trio.open_nursery() as turns.nursery:
             reply = Reply(call, Issuer("provider", ""), 1_700_000_000)
-            await turns.start(Run("alice", turn.kept, reply, record, turn.answer))
+            head = Head.of(turn.kept.reply(reply))
+            await turns.start(Run("alice", turn.kept, head, record, turn.answer))
             yield turns, turn
             turns.nursery.cancel_scope.cancel()
 

@@ -11,6 +11,7 @@ import json
 import socket
 import sys
 import threading
+import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -88,8 +89,8 @@ class Provider:
     def _serve(self) -> None:
         connection, _ = self._listener.accept()
         with connection, connection.makefile("rb") as lines, contextlib.suppress(ConnectionError):  # at a test's end
-            while request := _request(lines):
-                if json.loads(request).get("stream"):
+            while (streamed := _asks_for_stream(lines)) is not None:
+                if streamed:
                     self._stream(connection)
                 else:
                     body = json.dumps(ANSWER).encode()
@@ -108,14 +109,15 @@ class Provider:
         self._listener.close()
 
 
-def _request(lines: Any) -> bytes:
+def _asks_for_stream(lines: Any) -> bool | None:
+    """Of the next request; ``None`` if there is none."""
     length = 0
     for line in iter(lines.readline, b""):
         if line.lower().startswith(b"content-length:"):
             length = int(line.split(b":")[1])
         if line == b"\r\n":
-            return lines.read(length)
-    return b""
+            return bool(json.loads(lines.read(length)).get("stream"))
+    return None
 
 
 class Client:
@@ -246,3 +248,30 @@ async def test_connections_leave_no_cycles_behind(provider, stream):
             assert gc.collect() < 20 * 3
         finally:
             gc.enable()
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses"])
+async def test_a_stream_does_not_hold_its_request(provider, path):
+    """A conversation may be megabytes, an answer takes minutes, and once it has begun nobody needs the former."""
+    size = 2**20
+    request = body(path, stream=True)
+    turns = [{"role": role, "content": "x" * (size // 8)} for role in ("user", "assistant") * 4]
+    request["input" if path == "/v1/responses" else "messages"] = [*turns, {"role": "user", "content": "Hi"}]
+
+    def begin(port: int, request: dict[str, Any]) -> Client:
+        client = Client(port)
+        client.post(path, request)
+        client.until(b"word ")
+        return client
+
+    async with served(provider) as (port, state):
+        tracemalloc.start()
+        try:
+            client = await trio.to_thread.run_sync(begin, port, request)
+            gc.collect()
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert held < size / 2
+        client.sock.close()
+        await eventually(lambda: not state.connections)

@@ -1,5 +1,7 @@
 """What is in stored nodes: back as it went in, and never something else for bytes that are not whole."""
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -95,3 +97,12 @@ def test_a_later_version_is_not_guessed_at():
     body = head_body({"id": "a"}, b"")
     with pytest.raises(Unavailable):
         read_head(b"\x02" + body[1:])
+
+
+def test_a_turn_is_stored_compressed_and_one_of_an_earlier_version_is_still_read():
+    said = [
+        {"type": "message", "id": f"msg_{i}", "content": [{"type": "output_text", "text": "Yes."}]} for i in range(50)
+    ]
+    body = turn_body("completed", [], said)
+    assert len(body) < 1000
+    assert read_turn(json.dumps({"status": "completed", "input": [], "output": said}).encode()) == read_turn(body)

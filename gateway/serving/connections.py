@@ -126,6 +126,7 @@ class TCPServer(hypercorn.trio.tcp_server.TCPServer):
     async def _read_data(self) -> None:
         while data := await self._idle.wait(self._receive):
             await self.protocol.handle(RawData(data=data))
+            del data  # which would stay until the next, mostly for as long as a request takes
         if data is None:
             with trio.CancelScope(shield=True):
                 await self._initiate_server_close()

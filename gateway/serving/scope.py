@@ -334,8 +334,7 @@ class RequestScope(TrioASGIHTTPConnection):
         if not isinstance(body, DataBody | ChannelBody | IteratedBody):
             await super()._send_response(send, response)
             return
-        headers = [(name.lower().encode(), value.encode()) for name, value in response.headers.items()]
-        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        await send({"type": "http.response.start", "status": response.status_code, "headers": _encoded(response)})
         last = b""
         if isinstance(body, DataBody):
             last = body.data[body.begin : body.end]
@@ -362,6 +361,10 @@ class RequestScope(TrioASGIHTTPConnection):
             await send(message)
         published.left = published.left or bool(self.scope.get(LEFT, False))
         published.complete = not published.left
+
+
+def _encoded(response: Response) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in response.headers.items()]
 
 
 class WebsocketConnection(TrioASGIWebsocketConnection):

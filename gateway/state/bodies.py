@@ -17,9 +17,11 @@ from gateway.state.store import Unavailable
 Object: TypeAlias = dict[str, Any]
 T = TypeVar("T")
 
+SHORT = 512  # bytes of JSON that are not worth compressing
+
 _HEAD = struct.Struct(">BI")  # the version of what follows, and the size of its first part
 _VERSION = 1
-_LEVEL = 1  # zlib's; what is repeated in a response (tools, instructions) goes by the lowest one already
+_LEVEL = 1  # zlib's; what is repeated (tools, instructions, the names of members) goes by the lowest one already
 
 
 @attrs.frozen
@@ -61,16 +63,16 @@ def head_id(id: str) -> str:
 
 def turn_body(status: str, input: Iterable[Object], output: Iterable[Object]) -> bytes:
     """The body of a ``response`` node."""
-    return _alone(msgspec.json.encode({"status": status, "input": list(input), "output": list(output)}))
+    return packed(msgspec.json.encode({"status": status, "input": list(input), "output": list(output)}))
 
 
 def items_body(items: Iterable[Object]) -> bytes:
     """The body of an ``items`` node, which ``read_turn`` reads as well: to a chain both are turns."""
-    return _alone(msgspec.json.encode({"input": list(items), "output": []}))
+    return packed(msgspec.json.encode({"input": list(items), "output": []}))
 
 
 def read_turn(body: bytes) -> StoredTurn:
-    return _decode(body, StoredTurn)
+    return _decode(unpacked(body), StoredTurn)
 
 
 def head_body(response: Mapping[str, Any], log: bytes) -> bytes:
@@ -104,9 +106,21 @@ def read_conversation(body: bytes) -> StoredConversation:
     return _decode(body, StoredConversation)
 
 
-def _alone(encoded: bytes) -> bytes:
-    """``encoded`` without the rest of the buffer that msgspec wrote it into, often half as long again: it is kept."""
-    return bytes(memoryview(encoded))
+def packed(json: bytes) -> bytes:
+    """The JSON of an object as it is stored: compressed, to a half or less, unless it is short."""
+    if len(json) >= SHORT:
+        return zlib.compress(json, _LEVEL)
+    return bytes(memoryview(json))  # without the rest of the buffer that msgspec wrote it into
+
+
+def unpacked(body: bytes) -> bytes:
+    """What was ``packed``."""
+    if body.startswith(b"{"):
+        return body
+    try:
+        return zlib.decompress(body)
+    except zlib.error:
+        raise _damaged() from None
 
 
 def _decode(body: bytes, kind: type[T]) -> T:

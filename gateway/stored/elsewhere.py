@@ -81,7 +81,7 @@ class Elsewhere:
     async def _ask(self, exchange: Exchange, incoming: Incoming, calling: Calling) -> Response:
         """Raises ``GatewayError``."""
         if incoming.stream:
-            return await exchange.answer_to(incoming, calling)
+            return await exchange.answer_to(calling)
         response, answer = await calling.fetch()
         calling.hear(response)
         exchange.record.whole = True

@@ -24,7 +24,6 @@ from gateway.state.bodies import StoredHead, StoredTurn, head_body, head_id, rea
 from gateway.state.store import Changed, Node, Store, Unavailable
 from gateway.turns.keeping import patience
 from gateway.turns.kept import KeptTurn
-from providers.codec import Reply
 from providers.responses.kept import after, replay
 from providers.responses.output import Head
 from streams import sse
@@ -47,17 +46,17 @@ _LOST = {"code": "server_error", "message": "the gateway stopped before the answ
 
 @attrs.frozen
 class Run:
-    """What is to run: ``answer`` begins the exchange in a scope of its own."""
+    """What is to run: ``answer`` begins the exchange in a scope of its own. ``head`` is that of its response."""
 
     owner: str
     turn: KeptTurn
-    reply: Reply
+    head: Head
     record: Record
     answer: Callable[[Scope], Awaitable[Response]]
 
     def response(self, status: str, error: dict[str, Any] | None = None) -> Mapping[str, Any]:
         """The response while there is nothing of the answer, or if there never will be."""
-        return Head.of(self.turn.reply(self.reply)).response(status, error=error)
+        return self.head.response(status, error=error)
 
 
 class Live:

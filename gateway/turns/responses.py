@@ -15,7 +15,7 @@ import msgspec
 from gateway.incoming import Incoming
 from gateway.routing import Target
 from gateway.state import conversations
-from gateway.state.bodies import read_turn
+from gateway.state.bodies import read_turn, unpacked
 from gateway.state.store import Node, Store, Unavailable
 from gateway.turns.keeping import Memory, Recalled, Wish, patience
 from gateway.turns.kept import ForeignTurn, KeptTurn
@@ -145,7 +145,7 @@ async def _earlier(store: Store, owner: str, wish: Wish, incoming: Incoming) -> 
 def _items(chain: Iterable[Node], incoming: Incoming) -> Items:
     """Raises ``Unavailable`` for a turn that cannot be read."""
     try:
-        turns = (node.body for node in chain if node.kind in ("response", "items"))
+        turns = (unpacked(node.body) for node in chain if node.kind in ("response", "items"))
         return previous(turns, _decoded(incoming, "input"))
     except ValueError as error:
         raise Unavailable(str(error)) from None

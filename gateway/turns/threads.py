@@ -14,6 +14,7 @@ import msgspec
 from gateway.incoming import Incoming
 from gateway.lanes import Seen
 from gateway.routing import Target
+from gateway.state.bodies import packed, unpacked
 from gateway.state.store import Node, Store, Unavailable
 from gateway.turns.keeping import Memory, Recalled, patience
 from providers.codec import Reply, Writer, new_id
@@ -122,7 +123,7 @@ async def _turns(store: Store, owner: str, previous: str) -> Sequence[_Turn]:
 def _read_turn(body: bytes) -> _Turn:
     """Raises ``Unavailable`` for bytes that nobody here has written."""
     try:
-        members = _MEMBERS.decode(body)
+        members = _MEMBERS.decode(unpacked(body))
         messages: list[Any] = _ELEMENTS.decode(members["messages"])
         answer = _ELEMENTS.decode(members["answer"])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError):
@@ -134,7 +135,7 @@ def _read_turn(body: bytes) -> _Turn:
 
 def _turn_body(given: Mapping[str, msgspec.Raw], answer: Sequence[Any]) -> bytes:
     kept = {name: given[name] for name in ("messages", *REMEMBERED) if name in given}
-    return msgspec.json.encode({**kept, "answer": answer})
+    return packed(msgspec.json.encode({**kept, "answer": answer}))
 
 
 # The answer

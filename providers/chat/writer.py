@@ -56,7 +56,8 @@ class ChatWriter:
     Everything of a chunk but its delta is the same all along, so it is encoded once."""
 
     def __init__(self, reply: Reply) -> None:
-        self._reply = reply
+        self._tells_usage = reply.call.include_usage
+        self._estimate = reply.input_estimate
         head = {
             "id": new_id("chatcmpl-"),
             "object": "chat.completion.chunk",
@@ -156,8 +157,8 @@ class ChatWriter:
         yield self._delta({name: value for name, value in extras.items() if value})
         finish = sse.dump(_finish(end, self._tools, self._tools.called))
         yield self._before + b'{},"logprobs":null,"finish_reason":' + finish + b"}]}\n\n"
-        if self._reply.call.include_usage:
-            usage = self._usage or estimate(self._reply, self._content + self._others)
+        if self._tells_usage:
+            usage = self._usage or estimate(self._estimate, self._content + self._others)
             yield self._head + b'],"usage":' + sse.dump(write_usage(usage)) + b"}\n\n"
         yield _DONE
 
@@ -177,9 +178,10 @@ def _logprobs(tokens: Sequence[Any]) -> dict[str, Any]:
     return {"content": list(tokens), "refusal": None}
 
 
-def estimate(reply: Reply, characters: int) -> Usage:
-    """Usage for an answer of so many characters whose provider told none: clients want integers all the same."""
-    return Usage(input=reply.input_estimate, output=-(-characters // _CHARACTERS_PER_TOKEN))
+def estimate(input: int, characters: int) -> Usage:
+    """Usage for ``input`` tokens, estimated, and an answer of so many characters, where the provider told none: clients
+    want integers all the same."""
+    return Usage(input=input, output=-(-characters // _CHARACTERS_PER_TOKEN))
 
 
 def write_answer(answer: Answer, reply: Reply) -> bytes:
@@ -199,7 +201,7 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
         "created": reply.created,
         "model": reply.call.model,
         "choices": [choice],
-        "usage": write_usage(answer.usage or estimate(reply, sum(map(_length, answer.blocks)))),
+        "usage": write_usage(answer.usage or estimate(reply.input_estimate, sum(map(_length, answer.blocks)))),
     }
     return msgspec.json.encode(whole)
 

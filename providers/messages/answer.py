@@ -251,30 +251,31 @@ def _answer_events(value: Mapping[str, Any]) -> list[Event]:
 # Writing
 
 
-def message_begun(begin: Begin, reply: Reply, usage: Usage | None) -> dict[str, Any]:
+def message_begun(begin: Begin, id: str, model: str, usage: Usage) -> dict[str, Any]:
     """A message as ``message_start`` has it: with every member, and nothing said yet. The provider's id stays if it
-    looks like one of this API's and none is prescribed.
+    looks like one of this API's and no ``id`` is prescribed.
 
     Providers of other APIs count at the end; until then an estimate stands in, for a status bar that shows 0 alarms
     people (router-for-me/CLIProxyAPI#1700)."""
     return {
-        "id": reply.id or (begin.id if begin.id.startswith("msg_") else new_id("msg_")),
+        "id": id or (begin.id if begin.id.startswith("msg_") else new_id("msg_")),
         "type": "message",
         "role": "assistant",
-        "model": reply.call.model,
+        "model": model,
         "content": [],
         "stop_reason": None,
         "stop_sequence": None,
         "stop_details": None,
         "container": None,
         "diagnostics": None,
-        "usage": usage_whole(usage or Usage(input=reply.input_estimate)),
+        "usage": usage_whole(usage),
     }
 
 
 def write_answer(answer: Answer, reply: Reply) -> bytes:
     """See ``Codec.write_answer``."""
-    message = message_begun(answer.begin, reply, answer.usage) | {
+    usage = answer.usage or Usage(input=reply.input_estimate)
+    message = message_begun(answer.begin, reply.id, reply.call.model, usage) | {
         "content": write_content(answer.blocks, reply.issuer),
         **write_end(answer.end, answer.called),
     }

@@ -75,7 +75,8 @@ class MessagesWriter:
     """
 
     def __init__(self, reply: Reply) -> None:
-        self._reply = reply
+        self._id, self._model, self._issuer = reply.id, reply.call.model, reply.issuer
+        self._estimate = Usage(input=reply.input_estimate)
         self._index = 0
         self._current: int | None = None  # the reader's number of the block that is open
         self._open: _Writing | None = None
@@ -119,7 +120,7 @@ class MessagesWriter:
         if self._begun:
             return b""
         self._begun = True
-        message = message_begun(self._opening, self._reply, self._usage)
+        message = message_begun(self._opening, self._id, self._model, self._usage or self._estimate)
         return sse.event("message_start", {"type": "message_start", "message": message})
 
     def _end(self, event: End) -> bytes:
@@ -127,9 +128,8 @@ class MessagesWriter:
         while self._current is not None or self._held:  # a reader has closed them all; the grammar holds without it
             out.append(self._block_end() if self._current is not None else self._next_held())
         self._over = True
-        usage = self._usage or Usage(input=self._reply.input_estimate)
         delta = write_end(event, self._called)
-        value = {"type": "message_delta", "delta": delta, "usage": usage_delta(usage)}
+        value = {"type": "message_delta", "delta": delta, "usage": usage_delta(self._usage or self._estimate)}
         return b"".join([*out, sse.event("message_delta", value), MESSAGE_STOP])
 
     # Order
@@ -204,7 +204,7 @@ class MessagesWriter:
             self._thought = event
             return b""
         self._current = event.block
-        item = wordless(self._reply.issuer, event)
+        item = wordless(self._issuer, event)
         if item.get("type") == "thinking" and isinstance(item.get("signature"), str):
             self._thought = event
             start = {"type": "thinking", "thinking": "", "signature": ""}
@@ -226,7 +226,7 @@ class MessagesWriter:
             return b""
         last = b""
         if open.kind == "thinking":
-            last = open.delta(type="signature_delta", signature=signature(self._reply.issuer, self._thought))
+            last = open.delta(type="signature_delta", signature=signature(self._issuer, self._thought))
             self._thought = None
         elif self._custom is not None:
             text = msgspec.json.encode({"input": "".join(self._custom)}).decode()

@@ -69,10 +69,10 @@ def _part(block: TextBlock | RefusalBlock) -> Object:
 def _item(block: Block, reply: Reply, tools: Mapping[str, Declared]) -> Any:
     match block:
         case ThoughtBlock(text=text, sealed=sealed):
-            native = native_reasoning(reply, sealed)
+            native = native_reasoning(sealed, kept=bool(reply.id))
             if native is not None:
                 return native
-            return reasoning_item(own_id("rs_"), text, None if sealed is None else sealed_text(reply, sealed))
+            return reasoning_item(own_id("rs_"), text, None if sealed is None else sealed_text(reply.issuer, sealed))
         case ToolBlock():
             tool, wrapped = called_tool(block, tools)
             text = custom.unwrapped(block.input) if wrapped else block.input

@@ -14,7 +14,7 @@ from providers.codec import Reply
 from providers.failures import OPENAI_CODE
 from providers.responses.ids import own_id
 from providers.responses.tools import Declared
-from providers.seal import seal
+from providers.seal import Issuer, seal
 from streams.events import Cited, End, Failed, Kind, Reason, Sealed, ToolBegin, Usage
 from streams.fold import ToolBlock
 
@@ -194,19 +194,19 @@ def reasoning_item(id: str, text: str = "", sealed: str | None = None, status: s
     return item
 
 
-def sealed_text(reply: Reply, sealed: Sealed) -> str:
+def sealed_text(issuer: Issuer, sealed: Sealed) -> str:
     """The provider's reasoning as ``encrypted_content``."""
-    return seal(reply.issuer, sealed.api, sealed.item)
+    return seal(issuer, sealed.api, sealed.item)
 
 
-def native_reasoning(reply: Reply, sealed: Sealed | None) -> Object | None:
+def native_reasoning(sealed: Sealed | None, *, kept: bool) -> Object | None:
     """The item itself, if it is one of this API: it then goes to the client as it came, id and all. The provider checks
     ``encrypted_content`` when it comes back, and what does not verify ends the conversation (openai/codex#8145 shows
     the error): so nothing around it is changed either.
 
-    An answer that is kept, which has an id of ours, has it sealed instead: the next turn may go to another provider,
-    and no two stored items may have one id, which some servers give to all."""
-    if reply.id or sealed is None or sealed.api != "responses" or not isinstance(sealed.item, dict):
+    An answer that is ``kept``, which has an id of ours, has it sealed instead: the next turn may go to another
+    provider, and no two stored items may have one id, which some servers give to all."""
+    if kept or sealed is None or sealed.api != "responses" or not isinstance(sealed.item, dict):
         return None
     return sealed.item if sealed.item.get("id") else None
 

@@ -30,6 +30,7 @@ from providers.responses.output import (
 from providers.responses.told import Deltas, Out, in_order
 from providers.responses.tools import Declared, declared_tools
 from providers.responses.values import load
+from providers.seal import Issuer
 from streams import sse
 from streams.events import (
     Begin,
@@ -167,9 +168,9 @@ class _Part:
 class _Reasoning:
     """A reasoning item with at most one summary part."""
 
-    def __init__(self, out: Out, reply: Reply) -> None:
+    def __init__(self, out: Out, issuer: Issuer) -> None:
         self._out = out
-        self._reply = reply
+        self._issuer = issuer
         self._index = out.index()
         self._id = own_id("rs_")
         self._where = {"item_id": self._id, "output_index": self._index, "summary_index": 0}
@@ -192,7 +193,7 @@ class _Reasoning:
     def seal(self, sealed: Sealed) -> None:
         """What the provider wants back. An item of this API whose text has already gone out under an id of ours is
         sealed whole as well: under that id the provider would not know it."""
-        self._sealed = sealed_text(self._reply, sealed)
+        self._sealed = sealed_text(self._issuer, sealed)
 
     def close(self) -> bytes:
         if self._item is not None:
@@ -264,7 +265,8 @@ class ResponsesWriter:
     """The ``TurnWriter`` of one Responses stream. It keeps the answer's text: the last event repeats it whole."""
 
     def __init__(self, reply: Reply) -> None:
-        self._reply = reply
+        self._issuer = reply.issuer
+        self._kept = bool(reply.id)
         self._head = Head.of(reply)
         self._tools = declared_tools(reply.call)
         self._out = Out()
@@ -348,12 +350,12 @@ class ResponsesWriter:
 
     def _open_reasoning(self, block: int, native: Object | None = None) -> bytes:
         data = self._leave_message()
-        item = self._open[block] = _Reasoning(self._out, self._reply)
+        item = self._open[block] = _Reasoning(self._out, self._issuer)
         return data + item.open(native)
 
     def _seal(self, event: Sealed) -> bytes:
         if event.block not in self._open:
-            native = native_reasoning(self._reply, event)
+            native = native_reasoning(event, kept=self._kept)
             data = self._open_reasoning(event.block, native)
             if native is not None:
                 return data
