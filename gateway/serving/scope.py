@@ -334,7 +334,7 @@ class RequestScope(TrioASGIHTTPConnection):
         if not isinstance(body, DataBody | ChannelBody | IteratedBody):
             await super()._send_response(send, response)
             return
-        await send({"type": "http.response.start", "status": response.status_code, "headers": _encoded(response)})
+        await send({"type": "http.response.start", "status": response.status_code, "headers": _encoded(response.headers)})
         last = b""
         if isinstance(body, DataBody):
             last = body.data[body.begin : body.end]
@@ -363,8 +363,8 @@ class RequestScope(TrioASGIHTTPConnection):
         published.complete = not published.left
 
 
-def _encoded(response: Response) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode(), value.encode()) for name, value in response.headers.items()]
+def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
 
 class WebsocketConnection(TrioASGIWebsocketConnection):
