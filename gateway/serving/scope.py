@@ -334,7 +334,8 @@ class RequestScope(TrioASGIHTTPConnection):
         if not isinstance(body, DataBody | ChannelBody | IteratedBody):
             await super()._send_response(send, response)
             return
-        await send({"type": "http.response.start", "status": response.status_code, "headers": _encoded(response.headers)})
+        status, headers = response.status_code, response.headers
+        await send({"type": "http.response.start", "status": status, "headers": _encoded(headers)})
         last = b""
         if isinstance(body, DataBody):
             last = body.data[body.begin : body.end]
