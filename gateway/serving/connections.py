@@ -79,10 +79,12 @@ class AtOnce(Event):
     """Bytes that are written without giving other tasks a turn. Hypercorn takes a lock, a scope and two turns of trio's
     loop for a write, which its HTTP/2 relies on: a client must not have an answer before its stream is wound up."""
 
-    __slots__ = ("data",)
+    __slots__ = ("data", "head")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, head: bytes = b"") -> None:
+        """``head`` goes before ``data``, which is not copied behind it."""
         self.data = data
+        self.head = head
 
 
 class TCPServer(hypercorn.trio.tcp_server.TCPServer):
@@ -141,21 +143,21 @@ class TCPServer(hypercorn.trio.tcp_server.TCPServer):
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             return b""
 
-    def write_now(self, data: Data) -> bool:
-        """Take ``data`` to be written, unless something else waits for that. What the kernel does not take of it waits
-        from now on."""
+    def write_now(self, data: Data, head: bytes = b"") -> bool:
+        """Take ``head`` and ``data`` to be written, unless something else waits for that. What the kernel does not take
+        of it waits from now on."""
         if self._socket is None or self._rest or self.send_lock.locked():
             return False
-        if rest := send(self._socket, data):
+        if rest := send(self._socket, data, head):
             self._rest = rest
             self._task_group.spawn(self.protocol_send, AtOnce(b""))
         return True
 
     async def protocol_send(self, event: Event) -> None:
         if type(event) is AtOnce:
-            if event.data and self.write_now(event.data):
+            if event.data and self.write_now(event.data, event.head):
                 event = AtOnce(b"")
-            data, self._rest = b"".join((self._rest, event.data)) if event.data else self._rest, b""
+            data, self._rest = b"".join((self._rest, event.head, event.data)) if event.data else self._rest, b""
             if data:
                 await super().protocol_send(RawData(data=data))  # type: ignore[arg-type]  # trio takes a view, too
         else:

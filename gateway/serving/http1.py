@@ -24,7 +24,7 @@ SKIP_BYTES: Final = 64 * 2**20  # how much of a body, and for how long, is read 
 SKIP_SECONDS: Final = 5.0
 MAX_TARGET: Final = 8192  # bytes of a path with its query; RFC 9112, section 3, asks for 8000 at least
 
-LARGE: Final = 16 * 1024  # bytes that are not copied behind a head: a second write costs less
+LARGE: Final = 16 * 1024  # bytes that are not copied behind a head
 
 STREAM_ID: Final = hypercorn.protocol.h11.STREAM_ID
 
@@ -201,11 +201,8 @@ class H11Protocol(hypercorn.protocol.h11.H11Protocol):
         """A piece of the body."""
         assert self._answer is not None, "the server takes no body before its response"
         framed = self._answer.frame(data)
-        if self._head and len(framed) > LARGE:
-            head, self._head = self._head, b""
-            await self.send(AtOnce(head))
-        framed, self._head = self._head + framed, b""
-        await self.send(AtOnce(framed))
+        head, self._head = self._head, b""
+        await self.send(AtOnce(framed, head) if len(framed) > LARGE else AtOnce(head + framed))
 
     def _write_now(self, data: bytes) -> bool:
         """A ``WriteNow``: the same without waiting. What goes before the body's first piece may be waiting still."""

@@ -24,11 +24,13 @@ async def receive(socket: trio.socket.SocketType, size: int) -> bytes:
     raise trio.ClosedResourceError("this socket was already closed")
 
 
-def send(socket: trio.socket.SocketType, data: Data) -> Data:
-    """Give the kernel what it takes at once, mostly all; what is left, which is everything where it fails: who then
-    sends it in trio's way meets the error again."""
+def send(socket: trio.socket.SocketType, data: Data, head: bytes = b"") -> Data:
+    """Give the kernel what it takes at once of ``head`` and ``data``, mostly all; what is left, which is everything
+    where it fails: who then sends it in trio's way meets the error again."""
     try:
-        taken = os.write(socket.fileno(), data)
+        taken = os.writev(socket.fileno(), (head, data)) if head else os.write(socket.fileno(), data)
     except OSError:
-        return data
-    return b"" if taken == len(data) else memoryview(data)[taken:]
+        taken = 0
+    if taken == len(head) + len(data):
+        return b""
+    return memoryview(b"".join((head, data)) if head else data)[taken:]

@@ -5,6 +5,8 @@ from functools import lru_cache
 from typing import Final, Protocol
 
 MAX_LINE: Final = 16 * 1024  # bytes of a chunk's first line, and of all trailers
+READ: Final = 64 * 1024  # bytes of one read
+LONG_READ: Final = 256 * 1024  # where it is known that so much comes
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;.*)?")
 
@@ -14,6 +16,7 @@ class Framing(Protocol):
 
     over: bool
     extra: bool
+    step: int  # bytes to read at once
 
     def feed(self, data: bytes) -> bytes:
         """What ``data`` has of the body, which may be nothing. Raises ``ValueError`` for what breaks the coding."""
@@ -31,6 +34,7 @@ class Sized:
         self._left = size
         self.over = not size
         self.extra = False
+        self.step = max(READ, min(size, LONG_READ))
 
     def feed(self, data: bytes) -> bytes:
         self.extra = len(data) > self._left
@@ -48,6 +52,7 @@ class UntilClosed:
 
     def __init__(self) -> None:
         self.over = self.extra = False
+        self.step = READ
 
     def feed(self, data: bytes) -> bytes:
         return data
@@ -65,6 +70,7 @@ class Chunked:
         self._trailers = False
         self.over = False
         self.extra = False
+        self.step = READ
 
     def feed(self, data: bytes) -> bytes:
         if self._held:

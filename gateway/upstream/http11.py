@@ -12,10 +12,9 @@ import attrs
 import httpcore2
 import trio
 
-from gateway.upstream.framing import Chunked, Framing, Sized, UntilClosed
+from gateway.upstream.framing import READ, Chunked, Framing, Sized, UntilClosed
 from gateway.upstream.heads import Head, HeadReader
 
-READ: Final = 64 * 1024  # bytes of one read
 CLOSE_SECONDS: Final = 5.0  # to close a connection that is of no more use
 
 
@@ -69,7 +68,7 @@ class Body:
         framing = self._framing
         data, self._first = self._first, b""
         while not framing.over:
-            if data or (data := await self._read(READ)):
+            if data or (data := await self._read(framing.step)):
                 try:
                     piece = framing.feed(data)
                 except ValueError as error:
