@@ -76,6 +76,9 @@ def run(
     config = load_or_explain(path)
     if config is None or not _can_record(options.record):
         return 1
+    if config.path is None or not config.path.is_file():
+        click.echo(f"{config.path}: serve reads it again on SIGHUP: give the path of a file, not a pipe", err=True)
+        return 1
     log.follow(config)
     for kind, texts in (("warning", config.warnings), ("note", config.notes)):
         for text in texts:

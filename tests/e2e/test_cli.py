@@ -122,6 +122,25 @@ def test_a_file_that_is_not_there_is_not_replaced_by_another(folder):
     assert "gone.yaml: no such file (named by $TRIGATE_CONFIG)" in by_variable.stderr
 
 
+def test_a_config_may_come_from_a_pipe_where_it_is_read_once(folder):
+    def through_a_pipe(*words: str) -> "subprocess.CompletedProcess[str]":
+        read, write = os.pipe()
+        os.write(write, GOOD.replace("gpt-4o-mini", "gpt-4o").encode())
+        os.close(write)
+        command = [*COMMAND, *words, f"/dev/fd/{read}"]
+        try:
+            return subprocess.run(command, cwd=folder, env=environment(ENV), pass_fds=[read], text=True,
+                                  capture_output=True, timeout=START_SECONDS)  # fmt: skip
+        finally:
+            os.close(read)
+
+    assert through_a_pipe("check").returncode == 0
+    assert "gpt-4o-mini" in through_a_pipe("check", "trigate.yaml", "--diff").stdout
+    served = through_a_pipe("serve")
+    assert served.returncode == 1
+    assert "give the path of a file, not a pipe" in served.stderr
+
+
 # check
 
 
