@@ -5,7 +5,6 @@ Every command imports what it needs when it runs: ``--help`` and mistyped option
 
 import gc
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -74,7 +73,7 @@ def serve(config: Path | None, demo: bool, pace: float | None, **options: Any) -
         raise click.UsageError("--demo is one process: leave out --workers")
     if pace is not None and not demo:
         raise click.UsageError("--pace is for the stand-in provider: add --demo, or use trigate mock --pace")
-    _start_serving()
+    gc.disable()  # until all is loaded: collecting during the imports takes a sixth of the start-up
     from gateway.commands.serve import Options, run, run_demo
 
     common = Options(**{name: options.pop(name) for name in ("check_streams", "record", "log_level", "log_format")})
@@ -275,7 +274,7 @@ def mock(host: str, port: int, pace: float, faults: bool) -> None:
         for name, says in listed().items():
             click.echo(f"{name:<26}{says}")
         return
-    _start_serving()
+    gc.disable()
     from gateway.commands.serve import run_mock
 
     sys.exit(run_mock(host, port, pace))
@@ -343,11 +342,6 @@ def load(targets: tuple[str, ...], **options: Any) -> None:
     request, plan = ({name: value for name in names if (value := options.pop(name)) is not None}
                      for names in (shaping, loading))  # fmt: skip
     sys.exit(run(Wish(targets=targets, load=plan, request=request, **options)))
-
-
-def _start_serving() -> None:
-    gc.disable()  # until all is loaded: collecting during the imports takes a sixth of the start-up
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own ends in a traceback, also behind the drain
 
 
 def _open_standard_streams() -> None:

@@ -124,6 +124,22 @@ def test_a_full_disk_leaves_no_half_of_a_recording(tmp_path):
     assert read(meta).response == STREAM
 
 
+def test_a_full_disk_leaves_no_half_of_a_row(tmp_path):
+    folder = Folder(tmp_path)
+    for _ in range(10):
+        folder.write([SIDE], LINE, ())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / INDEX).stat().st_size + 30, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            folder.write([SIDE], LINE, ())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    folder.write([SIDE], LINE, ())
+    assert all((tmp_path / f"{row['name']}.meta.json").exists() for row in rows(tmp_path))
+    assert len(rows(tmp_path)) == 11
+
+
 def test_nobody_else_can_read_them(tmp_path):
     old = os.umask(0)
     try:

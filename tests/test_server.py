@@ -354,6 +354,30 @@ async def test_a_drain_lets_streams_end_and_closes_what_is_idle():
         await server.over.wait()
 
 
+async def test_a_drain_does_not_wait_for_an_idle_client_that_reads_nothing():
+    """Hypercorn answers its pings, and waits for it to take that."""
+    async with serving(drain=3600) as server, server.connect(small=True) as client:
+        peer = H2(client)
+        for number in range(30_000):
+            peer.connection.ping(number.to_bytes(8, "big"))
+        with trio.move_on_after(0.5):
+            await peer.flush()
+        server.lifecycle.stop()
+        with trio.fail_after(PATIENCE):
+            await server.over.wait()
+
+
+async def test_connections_that_are_turned_away_leave_nothing_behind():
+    async with serving() as server, server.connect() as client:
+        await client.get("/whole")
+        await client.until(b"whole")
+        server.lifecycle.most_connections = 1
+        for _ in range(3):
+            assert b"503" in await server.get("/whole")
+        (connection,) = server.lifecycle.connections
+        assert len(connection.context.terminated.told) == 1
+
+
 async def test_requests_are_taken_during_the_delay_before_the_drain():
     async with serving(drain_delay=3600) as server:
         server.lifecycle.stop()

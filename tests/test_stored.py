@@ -9,6 +9,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from quart import Response
+from trio.testing import wait_all_tasks_blocked
 
 from gateway.state.bodies import head_id, turn_body
 from gateway.state.memory import MemoryStore
@@ -16,6 +17,7 @@ from gateway.state.store import Node
 from gateway.turns import keeping
 from providers.responses.ids import own_id
 from providers.responses.kept import after, replay
+from streams import sse
 from tests.kept_state import ALICE, BOB, Down, keep, message, running, serving
 
 ROOM = (3600.0, 2**24)  # seconds and bytes
@@ -162,6 +164,17 @@ async def test_a_turn_that_still_runs_is_followed(store):
         assert (theirs.status_code, theirs.json()) == (404, not_found(turn.id))
         await client.responses.cancel(turn.id)
         assert [event async for event in events] == []
+
+
+async def test_a_follower_that_reads_nothing_gets_one_keep_alive_for_all_the_time(mock_clock):
+    async with running(MemoryStore(*ROOM), keep_alive=1) as (turns, turn), trio.open_nursery() as nursery:
+        body = turns.follow("alice", turn.id, -1, nursery)
+        for _ in range(5):
+            await wait_all_tasks_blocked()
+            mock_clock.jump(1)
+        await wait_all_tasks_blocked()
+        assert await anext(body) == sse.COMMENT_PING
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_turn_that_runs_elsewhere_is_not_streamed_in_part(store):

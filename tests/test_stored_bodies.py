@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.state.bodies import (
+    LONG,
     StoredConversation,
     StoredHead,
     StoredTurn,
@@ -97,6 +98,11 @@ def test_a_later_version_is_not_guessed_at():
     body = head_body({"id": "a"}, b"")
     with pytest.raises(Unavailable):
         read_head(b"\x02" + body[1:])
+
+
+def test_what_is_long_is_not_compressed_while_streams_wait():
+    said = [{"type": "message", "content": "x" * LONG}]
+    assert turn_body("completed", [], said).startswith(b"{")
 
 
 def test_a_turn_is_stored_compressed_and_one_of_an_earlier_version_is_still_read():

@@ -5,11 +5,13 @@ import json
 import logging
 import os
 import shlex
+import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import attrs
 import click
@@ -30,6 +32,8 @@ from gateway.serving.garbage import settle
 from gateway.serving.reload import Copies, Original, Served
 from gateway.serving.server import BindFailed, Lifecycle, adopt, bind, serve, supervise
 from gateway.state.opening import open_store, shared_by_workers
+
+T = TypeVar("T")
 
 LOCAL = "127.0.0.1"
 PORT = 12000
@@ -71,7 +75,7 @@ def run(
     log = options.log()
     if path is not None and copies is not None:  # a worker: the supervisor has bound, tried and said everything
         read = partial(Copies(copies).read, path, os.environ)
-        trio.run(_work, read, [adopt(fd) for fd in fds], options, log)
+        _run(_work, read, [adopt(fd) for fd in fds], options, log)
         return 0
     config = load_or_explain(path)
     if config is None or not _can_record(options.record):
@@ -92,7 +96,7 @@ def run(
     announce = partial(_announce, config, sockets)
     try:
         if workers == 1:
-            trio.run(_serve, config, sockets, announce, options, log)
+            _run(_serve, config, sockets, announce, options, log)
             return 0
         return _supervise(config, sockets, workers, announce, options)
     except ConfigError as error:  # of the store, which has been tried only now
@@ -109,7 +113,7 @@ def run_demo(host: str | None, port: int | None, pace: float, options: Options) 
         sock, mock_sock = bind(host or LOCAL, PORT if port is None else port), bind(LOCAL, 0)
     except BindFailed as error:
         return _refused(error)
-    trio.run(_demo, demo_config(_url(mock_sock)), sock, mock_sock, pace, options, log)
+    _run(_demo, demo_config(_url(mock_sock)), sock, mock_sock, pace, options, log)
     return 0
 
 
@@ -124,8 +128,21 @@ def run_mock(host: str, port: int, pace: float) -> int:
     app = create_mock(pace, state)
     settle()
     announce = partial(_banner, "trigate mock", [sock], MODELS, MODELS[0])
-    trio.run(partial(serve, app, [sock], state=state, drain=1, ready=announce))
+    _run(partial(serve, app, [sock], state=state, drain=1, ready=announce))
     return 0
+
+
+def _run(main: Callable[..., Awaitable[T]], *args: Any) -> T:
+    """``trio.run`` that a Ctrl-C ends without a traceback when nobody waits for one: before it serves, or behind the
+    drain, where a worker may get the second signal. What has been opened is closed."""
+    try:
+        return trio.run(main, *args)
+    except BaseExceptionGroup as error:
+        if error.split(KeyboardInterrupt)[1] is not None:
+            raise
+    except KeyboardInterrupt:
+        pass
+    sys.exit(128 + signal.SIGINT)
 
 
 def _refused(error: BindFailed) -> int:
@@ -217,7 +234,7 @@ def _supervise(
     """The exit status. Raises ``ConfigError`` as ``_serve`` does."""
     assert config.path is not None
     with shared_by_workers(config) as env, shared_metrics(config) as metrics, Copies.of(config.path) as copies:
-        trio.run(_try_store, config)
+        _run(_try_store, config)
         settle()
         drain = config.drain + config.drain_delay
         command = [*_worker(config, options), "--copies", str(copies.folder)]
@@ -229,9 +246,7 @@ def _supervise(
                 tell_reload(metrics.folder, good)
             return good
 
-        return trio.run(
-            supervise, command, sockets, workers, drain, {**env, **metrics.env}, reload, announce, metrics.gone
-        )
+        return _run(supervise, command, sockets, workers, drain, {**env, **metrics.env}, reload, announce, metrics.gone)
 
 
 async def _try_store(config: Config) -> None:

@@ -127,10 +127,16 @@ class Folder:
         self._size += len(data)
 
     def _append(self, row: bytes) -> None:
-        with open(os.open(self._path / INDEX, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as file:
-            if not file.tell():
-                file.write(("\t".join(COLUMNS) + "\n").encode())
-            file.write(row)
+        fd = os.open(self._path / INDEX, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with open(fd, "ab", buffering=0) as file:
+            end = file.tell()
+            left = memoryview(row if end else ("\t".join(COLUMNS) + "\n").encode() + row)
+            try:
+                while left:
+                    left = left[file.write(left) :]
+            except OSError:
+                file.truncate(end)
+                raise
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -92,19 +92,19 @@ class TCPServer(hypercorn.trio.tcp_server.TCPServer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._idle = Idle(self.config.keep_alive_timeout, self.context)
+        self._idle = Idle(self.config.keep_alive_timeout, self.context, self.cut)
         self.idle_task = self._idle  # type: ignore[assignment]
         self._socket = _socket_of(self.stream)
         self._rest: Data = b""  # of what was taken to be written
 
     async def run(self) -> None:
         traffic: Traffic = getattr(self.config, "traffic", _UNMANAGED)
-        if 0 < traffic.most_connections <= len(traffic.connections):
-            await self._turn_away()
-            return
-        traffic.connections.add(self)
         try:
-            await super().run()
+            if 0 < traffic.most_connections <= len(traffic.connections):
+                await self._turn_away()
+            else:
+                traffic.connections.add(self)
+                await super().run()
         except* Exception:
             # An exception here would end the whole server, with every stream in it. Hypercorn lets several through
             # that a client can bring about; those that are known are dealt with below.
@@ -126,9 +126,12 @@ class TCPServer(hypercorn.trio.tcp_server.TCPServer):
         await trio.aclose_forcefully(self.stream)
 
     async def _read_data(self) -> None:
-        while data := await self._idle.wait(self._receive):
-            await self.protocol.handle(RawData(data=data))
-            del data  # which would stay until the next, mostly for as long as a request takes
+        try:
+            while data := await self._idle.wait(self._receive):
+                await self.protocol.handle(RawData(data=data))
+                del data  # which would stay until the next, mostly for as long as a request takes
+        finally:
+            self._idle.close()
         if data is None:
             with trio.CancelScope(shield=True):
                 await self._initiate_server_close()

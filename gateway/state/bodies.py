@@ -18,6 +18,7 @@ Object: TypeAlias = dict[str, Any]
 T = TypeVar("T")
 
 SHORT = 512  # bytes of JSON that are not worth compressing
+LONG = 32 * 1024  # beyond, it would take milliseconds, in which no stream moves; and most of it is base64
 
 _HEAD = struct.Struct(">BI")  # the version of what follows, and the size of its first part
 _VERSION = 1
@@ -79,8 +80,8 @@ def head_body(response: Mapping[str, Any], log: bytes) -> bytes:
     """The body of a ``head`` node: ``response`` compressed, with but the place of its ``output``, and ``log`` as it is.
     Blocking: about a millisecond for each 100 KB of ``response``."""
     rest = {name: None if name == "output" else value for name, value in response.items()}
-    packed = zlib.compress(msgspec.json.encode(rest), _LEVEL)
-    return _HEAD.pack(_VERSION, len(packed)) + packed + log
+    compressed = zlib.compress(msgspec.json.encode(rest), _LEVEL)
+    return _HEAD.pack(_VERSION, len(compressed)) + compressed + log
 
 
 def read_head(body: bytes) -> StoredHead:
@@ -91,10 +92,10 @@ def read_head(body: bytes) -> StoredHead:
     if version != _VERSION or len(body) < end:
         raise _damaged()
     try:
-        packed = zlib.decompress(body[_HEAD.size : end])
+        rest = zlib.decompress(body[_HEAD.size : end])
     except zlib.error:
         raise _damaged() from None
-    return StoredHead(_decode(packed, Object), body[end:])
+    return StoredHead(_decode(rest, Object), body[end:])
 
 
 def conversation_body(conversation: StoredConversation) -> bytes:
@@ -107,8 +108,8 @@ def read_conversation(body: bytes) -> StoredConversation:
 
 
 def packed(json: bytes) -> bytes:
-    """The JSON of an object as it is stored: compressed, to a half or less, unless it is short."""
-    if len(json) >= SHORT:
+    """The JSON of an object as it is stored: compressed, unless it is ``SHORT`` or ``LONG``. Text takes a third."""
+    if SHORT <= len(json) <= LONG:
         return zlib.compress(json, _LEVEL)
     return bytes(memoryview(json))  # without the rest of the buffer that msgspec wrote it into
 

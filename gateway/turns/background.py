@@ -222,8 +222,9 @@ class Background:
                     with trio.CancelScope(deadline=told + self._keep_alive) as silence:
                         await live.changed()
                     if silence.cancelled_caught:
-                        await to.send(sse.COMMENT_PING)
                         told = trio.current_time()
+                        if not to.statistics().current_buffer_used:
+                            to.send_nowait(sse.COMMENT_PING)
 
     async def cancel(self, owner: str, id: str) -> None:
         """Cancel a running turn, here or on another worker, and wait until it has ended, ``STALE`` seconds at most."""
