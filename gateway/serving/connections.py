@@ -149,16 +149,21 @@ class TCPServer(hypercorn.trio.tcp_server.TCPServer):
     def write_now(self, data: Data, head: bytes = b"") -> bool:
         """Take ``head`` and ``data`` to be written, unless something else waits for that. What the kernel does not take
         of it waits from now on."""
+        taken = self._write(data, head)
+        if taken and self._rest:
+            self._task_group.spawn(self.protocol_send, AtOnce(b""))
+        return taken
+
+    def _write(self, data: Data, head: bytes) -> bool:
+        """The same, but that who calls it sees to the rest."""
         if self._socket is None or self._rest or self.send_lock.locked():
             return False
-        if rest := send(self._socket, data, head):
-            self._rest = rest
-            self._task_group.spawn(self.protocol_send, AtOnce(b""))
+        self._rest = send(self._socket, data, head)
         return True
 
     async def protocol_send(self, event: Event) -> None:
         if type(event) is AtOnce:
-            if event.data and self.write_now(event.data, event.head):
+            if event.data and self._write(event.data, event.head):
                 event = AtOnce(b"")
             data, self._rest = b"".join((self._rest, event.head, event.data)) if event.data else self._rest, b""
             if data:
