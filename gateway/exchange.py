@@ -186,7 +186,7 @@ class Exchange:
 
     async def _told(self, calling: Calling, response: UpstreamResponse, body: bytes) -> Response:
         """The client's answer for the provider's, once it is kept."""
-        folded = self.fold(calling, response, body)
+        folded = self.fold(calling, response, body, texts=self.record.lane != "byte")
         headers = (*JSON_HEADERS, *calling.passed, *self._headers)
         if self.record.lane == "byte" and folded.failed is not None and folded.failed.native:
             self.record.failed = folded.failed
@@ -201,11 +201,11 @@ class Exchange:
         self.record.reason, self.record.whole = answer.end.reason, True
         return self.respond(body, 200, headers)
 
-    def fold(self, calling: Calling, response: UpstreamResponse, body: bytes) -> Fold:
-        """What the provider has answered."""
+    def fold(self, calling: Calling, response: UpstreamResponse, body: bytes, *, texts: bool = True) -> Fold:
+        """What the provider has answered; without ``texts`` perhaps without what it has said."""
         streamed = is_stream(response)
         folded = Fold()
-        for event in whole_events(CODECS[calling.target.api], body, streamed):
+        for event in whole_events(CODECS[calling.target.api], body, streamed, texts):
             event = calling.told(event) if isinstance(event, Failed) else event
             folded.add(restored(event, calling.prepared.names))
         self.record.usage = folded.usage
@@ -359,10 +359,10 @@ class Exchange:
                 nursery.cancel_scope.cancel()
 
 
-def whole_events(codec: Codec, body: bytes, streamed: bool) -> list[Event]:
+def whole_events(codec: Codec, body: bytes, streamed: bool, texts: bool = True) -> list[Event]:
     """The events of a whole body, also of one that came as a stream though it was not asked for."""
     if not streamed:
-        return list(codec.read_answer(body))
+        return list(codec.read_answer(body, texts))
     splitter, reader = sse.Splitter(len(body) + 1), codec.reader()
     events: list[Event] = []
     for raw in (*splitter.feed(body), splitter.close()):

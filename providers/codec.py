@@ -107,9 +107,10 @@ class Codec(Protocol):
 
     def reader(self) -> Reader: ...
 
-    def read_answer(self, body: bytes) -> Sequence[Event]:
-        """A whole answer as the events that a stream of it would have been, ``Failed`` last if it is an error.
-        Raises ``GatewayError`` (502) if it is not JSON or no answer of this API."""
+    def read_answer(self, body: bytes, texts: bool = True) -> Sequence[Event]:
+        """A whole answer as the events that a stream of it would have been, ``Failed`` last if it is an error. Without
+        ``texts`` nobody asks what was said, and it may be left out. Raises ``GatewayError`` (502) if it is not JSON or
+        no answer of this API."""
         ...
 
     def writer(self, reply: Reply) -> Writer: ...

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.chat import CHAT
+from providers.chat.reader import LONG
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import (
@@ -253,3 +254,34 @@ odd_chunks = st.fixed_dictionaries(
 @given(st.lists(odd_chunks, max_size=4))
 def test_no_json_makes_the_reader_raise(values):
     assert_order(read([b"".join(map(sse.data, values)) + DONE]))
+
+
+# What nobody reads
+
+WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40).map(lambda text: text * 500)
+TYPED = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm. " * 9000}]}, {"type": "text", "text": "Yes."}]
+
+
+@given(st.none() | WORDS | st.just(TYPED), st.none() | WORDS, st.booleans(), st.booleans())
+def test_a_long_answer_whose_text_is_not_read_is_the_same_otherwise(content, reasoning, called, escaped):
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    message = {"role": "assistant", "content": content, "reasoning_content": reasoning}
+    message |= {"tool_calls": [call]} if called else {}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if called else "stop"}
+    usage = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
+    padding = "x" * LONG
+    body = json.dumps({"id": "i", "choices": [choice], "usage": usage, "x": padding}, ensure_ascii=escaped).encode()
+    whole, unread = fold(CHAT.read_answer(body)), fold(CHAT.read_answer(body, texts=False))
+    assert (unread.begin, unread.usage, unread.end) == (whole.begin, whole.usage, whole.end)
+    if not isinstance(content, str):
+        assert unread == whole
+    elif content:
+        assert [block for block in whole.blocks if block not in unread.blocks] == [TextBlock(content)]
+
+
+@pytest.mark.parametrize("broken", [b"\xff", rb"\x", rb"\u12", b"\n", b'"'])
+def test_a_long_answer_that_is_no_json_is_found_though_its_text_is_not_read(broken):
+    body = b'{"choices":[{"message":{"content":"%b%b"},"finish_reason":"stop"}]}' % (b"x" * LONG, broken)
+    for texts in (True, False):
+        with pytest.raises(GatewayError, match="not a JSON object"):
+            CHAT.read_answer(body, texts)

@@ -46,8 +46,8 @@ class Chat:
     def reader(self) -> ChatReader:
         return ChatReader()
 
-    def read_answer(self, body: bytes) -> Sequence[Event]:
-        return read_answer(body)
+    def read_answer(self, body: bytes, texts: bool = True) -> Sequence[Event]:
+        return read_answer(body, texts)
 
     def writer(self, reply: Reply) -> ChatWriter:
         return ChatWriter(reply)

@@ -60,6 +60,7 @@ FAILURES = frozenset(
 )
 """Reasons that say that there is no answer."""
 
+LONG = 16 * 1024  # bytes of a whole answer whose text is worth leaving alone
 EARLY = "the upstream ended the stream early"
 _NOT_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
 _Piece: TypeAlias = type[Text] | type[Refusal] | type[Thought]
@@ -111,7 +112,23 @@ class _Chunk(msgspec.Struct):
         return told or self.object == "error" or self.type == "error"
 
 
+class _UnreadDelta(_Delta):
+    content: msgspec.Raw = msgspec.Raw()
+
+
+class _UnreadChoice(_Choice):
+    delta: _UnreadDelta | None = None
+    message: _UnreadDelta | None = None
+
+
+class _UnreadChunk(_Chunk):
+    """A chunk whose text, if it is a string, is not made one: of a long answer that takes longer than all the rest."""
+
+    choices: list[_UnreadChoice] | None = None  # type: ignore[assignment]  # it is only read
+
+
 _decoder = msgspec.json.Decoder(_Chunk)
+_unread_decoder = msgspec.json.Decoder(_UnreadChunk)
 
 
 def _decode(data: bytes) -> _Chunk:
@@ -120,6 +137,20 @@ def _decode(data: bytes) -> _Chunk:
         return _decoder.decode(data)
     except msgspec.ValidationError:
         return msgspec.convert(_pruned(msgspec.json.decode(data)), _Chunk)
+
+
+def _decode_unread(body: bytes) -> _Chunk:
+    """``_decode`` of a whole answer, whose text is ``""``."""
+    body.decode()  # what is not made a string is not looked at, either
+    try:
+        chunk: _Chunk = _unread_decoder.decode(body)
+    except msgspec.ValidationError:
+        return _decode(body)
+    for choice in chunk.choices or ():
+        for said in filter(None, (choice.message, choice.delta)):
+            text = bytes(memoryview(said.content)[:1])
+            said.content = "" if text == b'"' else msgspec.json.decode(said.content) if text else None
+    return chunk
 
 
 def _pruned(value: Any) -> Any:
@@ -371,10 +402,10 @@ class ChatReader:
         return self._fail(Failed("upstream", "the upstream sent an event that is not a JSON object"))
 
 
-def read_answer(body: bytes) -> Sequence[Event]:
+def read_answer(body: bytes, texts: bool = True) -> Sequence[Event]:
     """See ``providers.codec.Codec.read_answer``."""
     try:
-        chunk = _decode(body)
+        chunk = _decode(body) if texts or len(body) < LONG else _decode_unread(body)
     except _NOT_JSON:
         raise GatewayError("upstream", "the provider's answer is not a JSON object") from None
     if chunk.failure:

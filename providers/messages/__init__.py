@@ -67,7 +67,7 @@ class Messages:
     def reader(self) -> Reader:
         return MessagesReader()
 
-    def read_answer(self, body: bytes) -> Sequence[Event]:
+    def read_answer(self, body: bytes, texts: bool = True) -> Sequence[Event]:
         return read_answer(body)
 
     def writer(self, reply: Reply) -> Writer:

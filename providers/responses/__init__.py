@@ -79,7 +79,7 @@ class Responses:
     def reader(self) -> Reader:
         return ResponsesReader()
 
-    def read_answer(self, body: bytes) -> Sequence[Event]:
+    def read_answer(self, body: bytes, texts: bool = True) -> Sequence[Event]:
         return read_answer(body)
 
     def writer(self, reply: Reply) -> TurnWriter:
