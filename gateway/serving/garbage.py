@@ -38,7 +38,7 @@ def _keep_pages() -> None:
     with contextlib.suppress(OSError, AttributeError):
         setting = ctypes.CDLL(None).mallopt
         setting(_MAP, _MIB)
-        setting(_TRIM, 2 * _MIB)
+        setting(_TRIM, 4 * _MIB)
 
 
 async def tidy(traffic: Traffic) -> None:
