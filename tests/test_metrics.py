@@ -29,6 +29,7 @@ from harness import (
     running,
 )
 from processes import is_running, workers
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from upstreams import PATHS, Raw, Script, Tokens
 
@@ -37,7 +38,7 @@ from gateway.observing.buckets import Buckets
 from gateway.observing.lag import watch_lag
 from gateway.observing.metrics import ROWS, Metrics, open_metrics
 from gateway.observing.scraping import watch_store
-from gateway.observing.shared_metrics import bury, whole
+from gateway.observing.shared_metrics import Crew, bury, whole
 from gateway.state.memory import MemoryStore
 from gateway.state.sqlite import SqliteStore
 from gateway.state.store import Node, Size, Unavailable
@@ -348,14 +349,6 @@ Histogram("h", "h", registry=registry, buckets=(1, 2)).observe(float(sys.argv[1]
 Gauge("g", "g", registry=registry, multiprocess_mode="livesum").set(1)
 print(os.getpid())
 """
-PAGE = """
-import sys
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
-registry = CollectorRegistry()
-MultiProcessCollector(registry)
-sys.stdout.buffer.write(generate_latest(registry))
-"""
 
 
 def test_the_dead_are_added_up_in_one_file_for_each_kind(tmp_path):
@@ -369,12 +362,18 @@ def test_the_dead_are_added_up_in_one_file_for_each_kind(tmp_path):
         bury(tmp_path, int(python(WORKER, str(count))))
     bury(tmp_path, 999_999_999)  # one that has counted nothing
     python(WORKER, "5")
-    now = Numbers(python(PAGE))
+    for kind in ("counter", "gauge_livesum", "histogram"):  # one that was killed before it had begun, one that begins
+        (tmp_path / f"{kind}_7.db").touch()
+        (tmp_path / f"{kind}_8.db").touch()
+    bury(tmp_path, 7)
+    registry = CollectorRegistry()
+    registry.register(Crew(tmp_path))
+    now = Numbers(generate_latest(registry).decode())
     assert now("c_total", a="x") == 11
     assert (now("h_count"), now("h_sum")) == (4, 11)
     assert now("h_bucket", le="2.0") == 2
     assert now("g") == 1
-    assert len(list(tmp_path.glob("*.db"))) == 5  # of the dead two, of the living three
+    assert len(list(tmp_path.glob("*.db"))) == 8  # of the dead two, of each of the living three
 
 
 def test_nobody_is_buried_while_somebody_counts(tmp_path):

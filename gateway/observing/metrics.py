@@ -21,7 +21,7 @@ import gateway
 from gateway.config.loading import Config
 from gateway.ledger import Record
 from gateway.observing.buckets import GAPS, Buckets
-from gateway.observing.shared_metrics import FOLDER, add_to_file, whole
+from gateway.observing.shared_metrics import FOLDER, Crew, add_to_file
 from gateway.upstream.pool import PoolStats
 from streams.events import APIS
 from streams.events import Kind as ErrorKind
@@ -275,14 +275,12 @@ class Metrics:
     def page(self) -> bytes:
         """What Prometheus is shown: of all workers that share ``folder``. Reads files; may be called in a thread."""
         from prometheus_client import CollectorRegistry, generate_latest
-        from prometheus_client.multiprocess import MultiProcessCollector
 
         if self._folder is None:
             return generate_latest(self._registry)
         registry = CollectorRegistry()
-        MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
-        with whole(self._folder):
-            return generate_latest(registry)
+        registry.register(Crew(self._folder))
+        return generate_latest(registry)
 
 
 def _made(row: Row, registry: "CollectorRegistry") -> Any:

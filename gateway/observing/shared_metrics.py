@@ -6,13 +6,16 @@ import contextlib
 import fcntl
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from gateway.config.loading import Config
+
+if TYPE_CHECKING:  # imported where it is used: who switches metrics off does not pay for it
+    from prometheus_client import Metric
 
 log = logging.getLogger("trigate.metrics")
 
@@ -67,10 +70,10 @@ def bury(folder: Path, pid: int) -> None:
         mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
         for kind in ("counter", "histogram"):
             file = folder / f"{kind}_{pid}.db"
-            if file.exists():
+            if _begun(file):
                 counted = MmapedDict.read_all_values_from_file(str(file))  # type: ignore[no-untyped-call]
                 _add(folder / f"{kind}_dead.db", {key: value for key, value, *_ in counted})
-                file.unlink()
+            file.unlink(missing_ok=True)
 
 
 def add_to_file(folder: Path, name: str, numbers: Mapping[str, float]) -> None:
@@ -95,6 +98,29 @@ def whole(folder: Path) -> Iterator[None]:
     """A block in which what is in ``folder`` can be added up."""
     with _locked(folder, fcntl.LOCK_SH):
         yield
+
+
+@attrs.frozen
+class Crew:
+    """What all that share ``folder`` have counted, for a registry of the client library."""
+
+    folder: Path
+
+    def collect(self) -> Iterable["Metric"]:
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        with whole(self.folder):
+            files = [str(file) for file in self.folder.glob("*.db") if _begun(file)]
+            return MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def _begun(file: Path) -> bool:
+    """Whether there is a file with anything in it. For a moment a process that starts has empty ones, which the client
+    library cannot read, and one that is killed in that moment leaves them."""
+    try:
+        return file.stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.contextmanager
