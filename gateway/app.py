@@ -26,7 +26,6 @@ from gateway.exchange import JSON_HEADERS, Exchange
 from gateway.headers import Headers
 from gateway.ledger import Ledger
 from gateway.observing.metrics import open_metrics
-from gateway.observing.recording import Recorder
 from gateway.observing.scraping import add_metrics, watch
 from gateway.observing.tracing import open_tracing
 from gateway.observing.watching import board_of
@@ -110,8 +109,11 @@ def open_service(
     """What the exchanges of a process share. What of it outlives ``config`` is made here, and nowhere else. Raises as
     ``create_app`` does."""
     ledger = Ledger(readable)
-    recorder = None if record is None else Recorder(record, secrets_in(config))
-    if recorder is not None:
+    recorder = None
+    if record is not None:
+        from gateway.observing.recording import Recorder  # who does not ask for it does not pay for it
+
+        recorder = Recorder(record, secrets_in(config))
         ledger.observers.append(recorder)
     lifecycle.on_flush(ledger.flush)
     metrics = open_metrics(config)

@@ -38,7 +38,6 @@ from gateway.turns.recall import recall
 from gateway.upstream.client import UpstreamResponse
 from providers.apis import CODECS
 from providers.codec import Codec, Reply, Writer
-from providers.grammar import Judge
 from providers.names import restored
 from providers.responses.output import Head
 from streams import sse
@@ -285,6 +284,8 @@ class Exchange:
 
     def _checker(self, target: Target) -> Callable[[bytes], None]:
         """Holds what goes to the client against its API's grammar; a provider's own stream in a tolerant way."""
+        from providers.grammar import Judge  # who does not ask for it does not pay for it
+
         judge, splitter = Judge(self._api, tolerant=target.lane == "byte"), sse.Splitter(self._service.limits.event)
 
         def check(data: bytes) -> None:

@@ -1,5 +1,7 @@
 """What all exchanges of a process share."""
 
+from typing import TYPE_CHECKING
+
 import attrs
 import trio
 
@@ -8,7 +10,6 @@ from gateway.door import Door
 from gateway.learned import Learned
 from gateway.ledger import Ledger
 from gateway.observing.metrics import Metrics
-from gateway.observing.recording import Recorder
 from gateway.observing.tracing import Tracing
 from gateway.observing.watching import Board
 from gateway.routing import Router
@@ -16,6 +17,9 @@ from gateway.serving.server import Lifecycle
 from gateway.state.store import Store
 from gateway.turns.background import Background
 from gateway.upstream.client import Upstream
+
+if TYPE_CHECKING:
+    from gateway.observing.recording import Recorder
 
 
 @attrs.frozen
@@ -41,7 +45,7 @@ class Service:
     learned: Learned = attrs.field(factory=Learned)
     ledger: Ledger = attrs.field(factory=Ledger)
     board: Board | None = None
-    recorder: Recorder | None = None
+    recorder: "Recorder | None" = None
     metrics: Metrics | None = None
     tracing: Tracing | None = None
     replaced: trio.Event = attrs.field(factory=trio.Event)

@@ -22,10 +22,8 @@ from gateway.app import create_app, open_service
 from gateway.commands.check import load_or_explain
 from gateway.config.loading import Config, ConfigError, from_mapping, load
 from gateway.config.settings import LogLevel
-from gateway.mock import MODELS, create_mock
 from gateway.observing.logs import Log, LogFormat
 from gateway.observing.metrics import tell_reload
-from gateway.observing.recorded import Folder
 from gateway.observing.shared_metrics import shared_metrics
 from gateway.routing import Router
 from gateway.serving.garbage import settle
@@ -119,6 +117,8 @@ def run_demo(host: str | None, port: int | None, pace: float, options: Options) 
 
 def run_mock(host: str, port: int, pace: float) -> int:
     """``trigate mock``: the exit status."""
+    from gateway.mock import MODELS, create_mock
+
     Log()
     try:
         sock = bind(host, port)
@@ -152,9 +152,12 @@ def _refused(error: BindFailed) -> int:
 
 def _can_record(folder: Path | None) -> bool:
     """Whether exchanges can be written there, if they are to be; if not it is said why."""
+    if folder is None:
+        return True
+    from gateway.observing.recorded import Folder
+
     try:
-        if folder is not None:
-            Folder(folder)
+        Folder(folder)
     except OSError as error:
         click.echo(f"--record {folder}: {error.strerror}: name a folder that can be written to", err=True)
         return False
@@ -358,6 +361,8 @@ def demo_config(upstream: str) -> Config:
 async def _demo(
     config: Config, sock: socket.socket, mock_sock: socket.socket, pace: float, options: Options, log: Log
 ) -> None:
+    from gateway.mock import create_mock  # with the faults on tap, which no other way of serving needs
+
     lifecycle, mock_state = Lifecycle(), Lifecycle()
     app = create_app(
         config, lifecycle, await open_store(config),
