@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstream.framing import MAX_LINE, Chunked, Framing, Sized, UntilClosed
+from gateway.upstream.framing import LONG_READ, MAX_LINE, READ, Chunked, Framing, Sized, UntilClosed
 
 PIECES = st.lists(st.binary(min_size=1, max_size=300), max_size=8)
 
@@ -72,6 +72,15 @@ def test_a_body_with_a_length_is_over_with_its_last_byte(body, places):
     assert framing.over is (not body)
     assert fed(framing, cut(body, places)) == body
     assert (framing.over, framing.extra) == (True, False)
+
+
+def test_no_read_of_a_body_with_a_length_makes_room_for_more_than_is_to_come():
+    framing = Sized(2 * LONG_READ)
+    steps = [framing.step]
+    for size in (LONG_READ, READ, LONG_READ - READ - 1, 1):
+        framing.feed(bytes(size))
+        steps.append(framing.step)
+    assert steps == [LONG_READ, LONG_READ, LONG_READ - READ, READ, READ]
 
 
 def test_a_body_without_length_is_over_with_its_connection():

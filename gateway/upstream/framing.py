@@ -31,17 +31,19 @@ class Sized:
     """A body of so many bytes."""
 
     def __init__(self, size: int) -> None:
-        self._left = size
-        self.over = not size
         self.extra = False
-        self.step = max(READ, min(size, LONG_READ))
+        self._expect(size)
 
     def feed(self, data: bytes) -> bytes:
         self.extra = len(data) > self._left
         piece = data[: self._left] if self.extra else data
-        self._left -= len(piece)
-        self.over = not self._left
+        self._expect(self._left - len(piece))
         return piece
+
+    def _expect(self, left: int) -> None:
+        self._left = left
+        self.over = not left
+        self.step = max(READ, min(left, LONG_READ))  # room for more is memory for nothing
 
     def close(self) -> None:
         pass
