@@ -17,6 +17,7 @@ from providers.responses import read_continued
 from providers.seal import PREFIX
 from streams.errors import GatewayError, invalid
 from streams.events import Api
+from streams.surrogates import lone
 
 T = TypeVar("T")
 
@@ -73,7 +74,7 @@ def read_incoming(api: Api, body: bytes) -> Incoming:
     except msgspec.ValidationError:
         raise invalid("the request body must be a JSON object") from None
     except (msgspec.DecodeError, RecursionError) as error:
-        raise _malformed(error) from None
+        raise _malformed(error, body) from None
     model = _member(members, "model", _STRING, "a string")
     stream = _member(members, "stream", _BOOL, "a boolean")
     name, starts, kind, optional = _CONVERSATION[api]
@@ -96,9 +97,12 @@ def _member(members: Mapping[str, msgspec.Raw], name: str, decoder: msgspec.json
         raise invalid(f"{name} must be {kind}", name) from None
 
 
-def _malformed(error: Exception) -> GatewayError:
+def _malformed(error: Exception, body: bytes = b"") -> GatewayError:
     if isinstance(error, RecursionError):
         return invalid("the request body is nested too deeply")
+    if (place := lone(body)) is not None:
+        half = body[place : place + 6].decode("ascii")
+        return invalid(f"the request body has half of a surrogate pair ({half} at byte {place}), which is no text")
     return invalid(f"the request body is not valid JSON: {error}")
 
 

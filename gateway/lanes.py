@@ -16,6 +16,9 @@ from providers.names import restored
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import CONTENT, Api, Begin, End, Event, Failed, Refusal, Text, Thought, ToolInput, Usage
+from streams.surrogates import reading
+
+_any = reading(msgspec.json.Decoder().decode)
 
 _NOT_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
 
@@ -261,7 +264,7 @@ def _is_known_error(api: Api, raw: bytes, name: str, data: bytes) -> bool:
 
 def _member(data: bytes, name: str) -> Any:
     try:
-        value = msgspec.json.decode(data)
+        value = _any(data)
     except _NOT_JSON:
         return None
     return value.get(name) if isinstance(value, dict) else None
@@ -271,7 +274,7 @@ def _malformed(data: bytes) -> bool:
     if data == b"[DONE]":
         return False
     try:
-        msgspec.json.decode(data)
+        _any(data)
     except _NOT_JSON:
         return True
     return False

@@ -13,6 +13,7 @@ import msgspec
 from providers.overflow import overflowed, overflows
 from streams import sse
 from streams.events import STATUS, Api, Begin, Failed, Kind
+from streams.surrogates import reading
 
 # By HTTP status of an upstream. 401 and 403 stay what they are here: whose credential it was, the gateway knows.
 KIND_OF_STATUS: Mapping[int, Kind] = {
@@ -109,11 +110,14 @@ _REASONING_WORDS = re.compile(
 TELLING_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
 
 
+_any = reading(msgspec.json.Decoder().decode)
+
+
 def read_failure(status: int, body: bytes, headers: tuple[tuple[str, str], ...] = ()) -> Failed:
     """What an upstream's error response says. Never raises; a body without a readable message is described instead."""
     kind = KIND_OF_STATUS.get(status) or ("invalid_request" if 400 <= status < 500 else "upstream")
     try:
-        value = msgspec.json.decode(body)
+        value = _any(body)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         value = None
     error = error_object(value)

@@ -31,6 +31,7 @@ from streams.events import (
     ToolInput,
     Usage,
 )
+from streams.surrogates import reading
 
 REASONS: Mapping[str, Reason] = {
     "stop": "stop",
@@ -127,29 +128,30 @@ class _UnreadChunk(_Chunk):
     choices: list[_UnreadChoice] | None = None  # type: ignore[assignment]  # it is only read
 
 
-_decoder = msgspec.json.Decoder(_Chunk)
-_unread_decoder = msgspec.json.Decoder(_UnreadChunk)
+_chunk = reading(msgspec.json.Decoder(_Chunk).decode)
+_unread_chunk = reading(msgspec.json.Decoder(_UnreadChunk).decode)
+_any = reading(msgspec.json.Decoder().decode)
 
 
 def _decode(data: bytes) -> _Chunk:
     """One chunk. Raises one of ``_NOT_JSON`` if it is none."""
     try:
-        return _decoder.decode(data)
+        return _chunk(data)
     except msgspec.ValidationError:
-        return msgspec.convert(_pruned(msgspec.json.decode(data)), _Chunk)
+        return msgspec.convert(_pruned(_any(data)), _Chunk)
 
 
 def _decode_unread(body: bytes) -> _Chunk:
     """``_decode`` of a whole answer, whose text is ``""``."""
     body.decode()  # what is not made a string is not looked at, either
     try:
-        chunk: _Chunk = _unread_decoder.decode(body)
+        chunk: _Chunk = _unread_chunk(body)
     except msgspec.ValidationError:
         return _decode(body)
     for choice in chunk.choices or ():
         for said in filter(None, (choice.message, choice.delta)):
             text = bytes(memoryview(said.content)[:1])
-            said.content = "" if text == b'"' else msgspec.json.decode(said.content) if text else None
+            said.content = "" if text == b'"' else _any(said.content) if text else None
     return chunk
 
 
@@ -198,7 +200,7 @@ class ChatReader:
         except _NOT_JSON:
             return self._malformed(event, data)
         if event == "error" or chunk.failure:
-            return self._fail(read_event_failure(msgspec.json.decode(data)))
+            return self._fail(read_event_failure(_any(data)))
         return self._read(chunk, data)
 
     def close(self) -> Sequence[Event]:
@@ -409,7 +411,7 @@ def read_answer(body: bytes, texts: bool = True) -> Sequence[Event]:
     except _NOT_JSON:
         raise GatewayError("upstream", "the provider's answer is not a JSON object") from None
     if chunk.failure:
-        return (read_event_failure(msgspec.json.decode(body)),)
+        return (read_event_failure(_any(body)),)
     if not any(choice.index in (0, None) for choice in chunk.choices or ()):
         raise GatewayError("upstream", "the provider's answer has no choices")
     return ChatReader().whole(chunk, body)

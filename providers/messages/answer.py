@@ -29,6 +29,7 @@ from streams.events import (
     Usage,
 )
 from streams.fold import Answer, Block, NativeBlock, RefusalBlock, TextBlock, ThoughtBlock, ToolBlock
+from streams.surrogates import reading
 
 REASONS: Mapping[str, Reason] = {
     "end_turn": "stop",
@@ -41,6 +42,8 @@ REASONS: Mapping[str, Reason] = {
 }
 _WORDS: Mapping[Reason, str] = {reason: word for word, reason in REASONS.items()}
 _OWN_WORDS = ("compaction",)  # a reason that only this API has: given back as it was
+
+_any = reading(msgspec.json.Decoder().decode)
 
 MALFORMED = (msgspec.MsgspecError, ValueError, RecursionError)  # ValueError: UTF-8 that is none
 
@@ -221,7 +224,7 @@ def input_text(value: Any) -> str:
 def read_answer(body: bytes) -> Sequence[Event]:
     """See ``Codec.read_answer``."""
     try:
-        value = msgspec.json.decode(body)
+        value = _any(body)
     except MALFORMED:
         raise GatewayError("upstream", "the provider's answer is not valid JSON") from None
     if isinstance(value, dict) and (value.get("type") == "error" or value.get("error")):

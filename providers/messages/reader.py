@@ -21,6 +21,7 @@ from providers.messages.answer import (
     tool_begin,
 )
 from streams.events import Begin, BlockEnd, Cited, Event, Failed, Text, Thought, ToolInput
+from streams.surrogates import reading
 
 
 class _Delta(msgspec.Struct):
@@ -38,8 +39,8 @@ class _BlockDelta(msgspec.Struct):
     delta: _Delta | None = None
 
 
-_DELTA = msgspec.json.Decoder(_BlockDelta)
-_ANY = msgspec.json.Decoder()
+_delta = reading(msgspec.json.Decoder(_BlockDelta).decode)
+_any = reading(msgspec.json.Decoder().decode)
 
 _KIND_OF_DELTA = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta": "thinking"}
 
@@ -78,7 +79,7 @@ class MessagesReader:
         if event == "content_block_delta" and (events := self._quick(data)) is not None:
             return events
         try:
-            value = _ANY.decode(data)
+            value = _any(data)
         except MALFORMED:
             return () if data.strip() == b"[DONE]" else self._fail(_malformed(data))
         if not isinstance(value, dict):
@@ -100,7 +101,7 @@ class MessagesReader:
         """A delta of text, thinking or input in a block that is open; ``None`` for everything else, which the slow way
         then sorts out."""
         try:
-            value = _DELTA.decode(data)
+            value = _delta(data)
         except MALFORMED:
             return None
         block, delta = self._blocks.get(value.index), value.delta
@@ -294,7 +295,7 @@ def _index(value: Mapping[str, Any]) -> int:
 
 def _parsed(text: str, default: Any) -> Any:
     try:
-        return _ANY.decode(text)
+        return _any(text.encode())
     except MALFORMED:
         return default
 

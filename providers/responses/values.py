@@ -7,13 +7,17 @@ from typing import Any, TypeAlias
 import msgspec
 
 from streams.events import Usage
+from streams.surrogates import reading
 
 Json: TypeAlias = Mapping[str, Any]
 
 
+_any = reading(msgspec.json.Decoder().decode)
+
+
 def load(data: bytes) -> Any:
     try:
-        return msgspec.json.decode(data)
+        return _any(data)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
 

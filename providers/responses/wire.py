@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+from streams.surrogates import reading
+
 
 class Wire(msgspec.Struct, gc=False):
     """The members of an event that are read; all others are skipped without building them. Nothing is taken on trust:
@@ -27,4 +29,4 @@ class Wire(msgspec.Struct, gc=False):
     error: Any = None
 
 
-decode = msgspec.json.Decoder(Wire).decode
+decode = reading(msgspec.json.Decoder(Wire).decode)

@@ -1,0 +1,46 @@
+r"""JSON in which a string has half of a surrogate pair, such as "\ud83d": its grammar allows that (RFC 8259, section
+8.2), and programs that cut text by UTF-16 units send it (openclaw/openclaw#110642), but it is no Unicode text."""
+
+import re
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+REPLACEMENT: Final = rb"\ufffd"
+
+# Each escape is taken whole, so that the backslash of "\\ud83d" begins none; a pair goes by as one.
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|[\s\S])"
+)
+
+
+def paired(json: bytes) -> bytes:
+    """``json`` with U+FFFD for each half of a pair; the same object where there is none."""
+    if b"\\ud" not in json and b"\\uD" not in json:
+        return json
+    found = _ESCAPE.sub(lambda match: REPLACEMENT if match[1] else match[0], json)
+    return json if found == json else found
+
+
+def lone(json: bytes) -> int | None:
+    """The place of the first half of a pair, ``None`` where there is none."""
+    return next((match.start() for match in _ESCAPE.finditer(json) if match[1]), None)
+
+
+def reading(decode: Callable[[bytes], T]) -> Callable[[bytes], T]:
+    """``decode``, of msgspec, that reads half of a pair as U+FFFD. Raises what it raises."""
+
+    def read(json: bytes) -> T:
+        try:
+            return decode(json)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            if (mended := paired(json)) is json:
+                raise
+            return decode(mended)
+
+    return read
