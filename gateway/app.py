@@ -24,6 +24,7 @@ from gateway.door import Door
 from gateway.errors import FULL, MISTAKE, secrets_in
 from gateway.exchange import JSON_HEADERS, Exchange
 from gateway.headers import Headers
+from gateway.incoming import too_deep
 from gateway.ledger import Ledger
 from gateway.observing.metrics import open_metrics
 from gateway.observing.scraping import add_metrics, watch
@@ -272,6 +273,8 @@ def _exchange(
             return await answer(exchange, body)
         except GatewayError as error:
             return exchange.refuse(error.failed)
+        except RecursionError:
+            return exchange.refuse(too_deep().failed)
         except Exception:  # the border where our own mistake becomes the client's error
             log.exception("request %s: unexpected error", arrival.scope.id)
             return exchange.refuse(MISTAKE)

@@ -97,9 +97,14 @@ def _member(members: Mapping[str, msgspec.Raw], name: str, decoder: msgspec.json
         raise invalid(f"{name} must be {kind}", name) from None
 
 
+def too_deep() -> GatewayError:
+    """How deep is too deep depends on how deep in the program a body is read: every border has to expect it."""
+    return invalid("the request body is nested too deeply")
+
+
 def _malformed(error: Exception, body: bytes = b"") -> GatewayError:
     if isinstance(error, RecursionError):
-        return invalid("the request body is nested too deeply")
+        return too_deep()
     if (place := lone(body)) is not None:
         half = body[place : place + 6].decode("ascii")
         return invalid(f"the request body has half of a surrogate pair ({half} at byte {place}), which is no text")

@@ -20,6 +20,8 @@ from streams.surrogates import reading
 
 _any = reading(msgspec.json.Decoder().decode)
 
+_GOOD_ENDS = ("message_stop", "response.completed", "response.incomplete")
+
 _NOT_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
 
 _SAID = (Text, Thought, ToolInput, Refusal)
@@ -227,7 +229,7 @@ class ByteLane:
 
     def _failed(self, failed: Failed, raw: bytes, name: str, data: bytes) -> bytes:
         """The reader finds that the answer ends in failure with this event."""
-        if _malformed(data):  # would break the client's parser, and is no end that it could understand
+        if _malformed(data) or _is_good_end(name, data):  # would break the client's parser, or hide the error behind it
             return self._tell(failed)
         raw = self._redact(raw)
         if _is_known_error(self._codec.api, raw, name, data):
@@ -238,6 +240,11 @@ class ByteLane:
     def _tell(self, failed: Failed) -> bytes:
         self.seen.see(told := self._told(failed))
         return last_event(self._codec.api, told, self.seen.begin, self._events)
+
+
+def _is_good_end(name: str, data: bytes) -> bool:
+    """Whether a client takes the event for the end of a good answer, and reads no further."""
+    return data.startswith(b"[DONE]") or (name or _member(data, "type")) in _GOOD_ENDS
 
 
 def _is_second_word(parsed: tuple[str, bytes] | None) -> bool:

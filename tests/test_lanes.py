@@ -164,6 +164,18 @@ def test_the_byte_lane_gives_what_it_gets_however_it_is_split(api, name):
         assert (lane.seen.usage.prompt, lane.seen.usage.output) == (11, 7)
 
 
+def test_what_ends_a_good_answer_does_not_pass_in_front_of_its_error():
+    """An SDK reads no further than that: half a call would be taken for a whole one."""
+    call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a":'}}
+    chunk = b"data: " + json.dumps({"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]}).encode() + b"\n\n"
+    lane = byte_lane("chat")
+    out = run(lane, [chunk, b"data: [DONE]\n\n"])
+    assert out.startswith(chunk)
+    assert errors("chat", out) == 1
+    assert not looks_whole("chat", out)
+    assert lane.seen.failed is not None
+
+
 @pytest.mark.parametrize("end", [b"\r\n", b"\r"], ids=["crlf", "cr"])
 def test_other_line_ends_pass_too_however_they_are_split(end):
     data = b"".join(events_of("chat", SCRIPTS["short"])).replace(b"\n", end)

@@ -13,6 +13,7 @@ from quart_trio import QuartTrio
 from gateway.decompress import decompress, read_coding
 from gateway.exchange import JSON_HEADERS, own_headers
 from gateway.headers import Headers, as_text
+from gateway.incoming import too_deep
 from gateway.ledger import Ledger, Record
 from gateway.outgoing import Asked
 from gateway.serving.scope import Scope, current_scope, read_body, respond
@@ -47,6 +48,8 @@ def answering(view: View, ledger: Ledger) -> View:
             return refused(error.failed, "responses", ledger)
         except Unavailable as error:
             return refused(unavailable(str(error)).failed, "responses", ledger)
+        except RecursionError:
+            return refused(too_deep().failed, "responses", ledger)
 
     return answer
 
@@ -144,7 +147,7 @@ async def read_members(limit: int) -> Fields:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise invalid(f"the request body is not valid JSON: {error}") from None
     except RecursionError:
-        raise invalid("the request body is nested too deeply") from None
+        raise too_deep() from None
 
 
 async def plain_body(limit: int) -> bytes:

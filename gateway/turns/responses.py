@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
-from gateway.incoming import Incoming
+from gateway.incoming import Incoming, parsed
 from gateway.routing import Target
 from gateway.state import conversations
 from gateway.state.bodies import read_turn, unpacked
@@ -55,7 +55,7 @@ def read_wish(incoming: Incoming) -> Wish:
 
 def _decoded(incoming: Incoming, name: str) -> Any:
     raw = incoming.members.get(name)
-    return None if raw is None else msgspec.json.decode(raw)
+    return None if raw is None else parsed(raw, Any)
 
 
 async def recall_turn(memory: Memory, incoming: Incoming, target: Target) -> Recalled:

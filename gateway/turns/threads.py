@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from gateway.incoming import Incoming
+from gateway.incoming import Incoming, parsed
 from gateway.lanes import Seen
 from gateway.routing import Target
 from gateway.state.bodies import packed, unpacked
@@ -65,7 +65,7 @@ def _keeps_threads(target: Target) -> bool:
 
 
 def _thread(incoming: Incoming) -> Fields | None:
-    value = msgspec.json.decode(incoming.members.get("thread", _NOTHING))
+    value = parsed(incoming.members.get("thread", _NOTHING), Any)
     return None if value is None else Fields.of(value, "thread")
 
 

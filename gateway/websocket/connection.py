@@ -22,6 +22,7 @@ from gateway.cors import Cors
 from gateway.errors import FULL, MISTAKE
 from gateway.exchange import JSON_HEADERS, STREAM_HEADERS, Exchange, own_headers
 from gateway.headers import Headers, as_text
+from gateway.incoming import too_deep
 from gateway.ledger import Ledger, Record
 from gateway.outgoing import Asked
 from gateway.service import Service
@@ -193,6 +194,8 @@ class _Connection:
                     response = await self._response(exchange, envelope)
                 except GatewayError as error:
                     response = exchange.refuse(error.failed)
+                except RecursionError:
+                    response = exchange.refuse(too_deep().failed)
                 await _tell(response, envelope.stream_id, record)
         finally:
             lifecycle.in_flight -= 1

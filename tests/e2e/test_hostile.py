@@ -403,3 +403,34 @@ async def test_a_body_that_never_ends_is_a_408(monkeypatch, path):
             client.buffer += await client.sock.recv(65536)
         check_answer(client.buffer, (408,))
         nursery.cancel_scope.cancel()
+
+
+ROOMS = {
+    "conversation": ("/v1/responses", b'{"model":"on-chat","input":"hi","conversation":%b}'),
+    "reference": ("/v1/responses", b'{"model":"on-chat","input":[{"type":"item_reference","id":"a","b":%b}]}'),
+    "thread": ("/v1/messages", b'{"model":"on-chat","max_tokens":9,"messages":[],"thread":%b}'),
+    "schema": (
+        "/v1/messages",
+        b'{"model":"on-chat","max_tokens":9,"messages":[{"role":"user","content":"hi"}],'
+        b'"tools":[{"name":"f","input_schema":{"properties":%b}}]}',
+    ),
+    "item": ("/v1/conversations", b'{"items":[{"type":"message","role":"user","content":%b}]}'),
+}
+
+
+@pytest.mark.parametrize(("path", "body"), ROOMS.values(), ids=ROOMS)
+def test_how_deep_is_too_deep_is_never_our_mistake(gateway, upstream, path, body):
+    """The interpreter's limit is met at another depth by each that reads the body, deeper or not in the program."""
+    depths = range(960, 1000)
+    upstream.script(*[render(Script("fine"), "chat", {"model": "up"})] * len(depths))
+    statuses = {depth: said(gateway, post(path, body % (b"[" * depth + b"]" * depth)))[9:12] for depth in depths}
+    assert {depth: status for depth, status in statuses.items() if not status.startswith((b"2", b"4"))} == {}
+    assert b"400" in statuses.values(), "no depth was too deep"
+
+
+@pytest.mark.parametrize("value", ["1e999", "[1e999]", "NaN", "9" * 400])
+@pytest.mark.parametrize("member", ["store", "previous_response_id", "conversation", "background"])
+def test_a_number_that_is_none_is_a_400_that_names_it(gateway, upstream, member, value):
+    upstream.script()
+    body = f'{{"model":"on-chat","input":"hi","{member}":{value}}}'.encode()
+    check_answer(said(gateway, post("/v1/responses", body)), (400,))
