@@ -52,6 +52,8 @@ class Service:
 
     @property
     def full(self) -> bool:
-        """Whether one request more than ``limits.in_flight`` is here, turns in the background included."""
+        """Whether one request more than ``limits.in_flight`` is here, turns in the background included, and those who
+        watch the live view not, who have a limit of their own."""
         behind = 0 if self.background is None else self.background.running
-        return self.lifecycle.in_flight + behind > self.limits.in_flight
+        watching = 0 if self.board is None else self.board.viewers
+        return self.lifecycle.in_flight + behind - watching > self.limits.in_flight

@@ -1,5 +1,7 @@
 """Where the body of an answer ends, whatever the network does to it: pure bytes."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,6 +60,19 @@ def test_whatever_comes_is_read_or_refused(data, places):
 def test_what_is_no_chunk_is_refused(data):
     with pytest.raises(ValueError, match=r"chunk"):
         Chunked().feed(data)
+
+
+def test_chunks_with_long_extensions_are_read_and_not_remembered():
+    framing = Chunked()
+    tracemalloc.start()
+    try:
+        for i in range(500):
+            assert framing.feed(b"2;%b%d\r\nab\r\n" % (b"x" * 10_000, i)) == b"ab"
+        assert tracemalloc.get_traced_memory()[0] < 100_000
+    finally:
+        tracemalloc.stop()
+    with pytest.raises(ValueError, match="too long"):
+        framing.feed(b"2;%b\r\nab\r\n" % (b"x" * MAX_LINE))
 
 
 @pytest.mark.parametrize(("framing", "data"), [(Chunked(), chunked([b"ab"])), (Sized(2), b"ab")])

@@ -536,6 +536,20 @@ async def test_an_http2_path_that_is_not_ascii_costs_only_its_own_stream():
         await peer.until(h2.events.StreamEnded, whole)
 
 
+async def test_an_http2_connect_to_another_host_costs_only_its_own_stream():
+    """RFC 9113, section 8.5: it has no path. Proxies send the streams of many users over one connection."""
+    async with serving() as server, server.connect() as client:
+        peer = H2(client)
+        whole = await peer.ask("/whole", end=False)
+        odd = peer.connection.get_next_available_stream_id()
+        peer.connection.send_headers(odd, [(":method", "CONNECT"), (":authority", "a:1")], end_stream=True)
+        await peer.flush()
+        await peer.until(h2.events.StreamReset, odd)
+        peer.connection.end_stream(whole)
+        await peer.flush()
+        await peer.until(h2.events.StreamEnded, whole)
+
+
 async def test_an_http2_client_that_keeps_its_window_shut_is_given_up():
     async with serving(write_timeout=0.2) as server, server.connect() as client:
         peer = H2(client)

@@ -43,7 +43,7 @@ class Traffic:
     def __init__(self) -> None:
         self.connections: set[TCPServer] = set()
         self.in_flight = 0
-        """Requests whose tasks have not all ended."""
+        """Requests whose answers have not ended."""
         self.most_connections = 0
         """One more is answered 503 and closed; 0 is no limit."""
         self.largest_message = 16 * 2**20
@@ -211,9 +211,8 @@ class HTTPStream(hypercorn.protocol.http_stream.HTTPStream):
             leaving()
 
     async def app_send(self, message: ASGISendEvent | None) -> None:
-        if message is None and self._running:  # the app and all its tasks have ended
-            self._running = False
-            self._traffic.in_flight -= 1
+        if message is None:  # the app and all its tasks have ended
+            self._settle()
             self.scope["extensions"].clear()  # which refer to this: a cycle for the collector otherwise
             self._leaving = None
         if self._streams and message is not None and message.get("more_body"):  # by far the most frequent
@@ -227,6 +226,18 @@ class HTTPStream(hypercorn.protocol.http_stream.HTTPStream):
     async def give(self, data: bytes) -> None:
         """A piece of the body."""
         await self.send(Body(stream_id=self.stream_id, data=data))
+
+    async def _send_closed(self) -> None:
+        """As Hypercorn's, but for the log of its own."""
+        await self.send(EndBody(stream_id=self.stream_id))
+        self.state = ASGIHTTPState.CLOSED
+        self._settle()  # before the client, who has it all, can ask again on this connection
+        await self.send(StreamClosed(stream_id=self.stream_id))
+
+    def _settle(self) -> None:
+        if self._running:
+            self._running = False
+            self._traffic.in_flight -= 1
 
     async def _send_error_response(self, status_code: int) -> None:
         """Hypercorn's has no body."""

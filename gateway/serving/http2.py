@@ -76,7 +76,7 @@ class H2Protocol(hypercorn.protocol.h2.H2Protocol):
         for event in events:
             if isinstance(event, DataReceived) and event.stream_id not in self.streams:
                 await self._skip(event)
-            elif isinstance(event, RequestReceived) and not _is_ascii(event):
+            elif isinstance(event, RequestReceived) and not _is_readable(event):
                 await self._reset(_id(event), ErrorCodes.PROTOCOL_ERROR)  # Hypercorn raises and loses the connection
             else:
                 await super()._handle_events([event])
@@ -100,5 +100,7 @@ def _id(event: RequestReceived | DataReceived) -> int:
     return event.stream_id
 
 
-def _is_ascii(event: RequestReceived) -> bool:
-    return all(value.isascii() for name, value in event.headers or () if name in (b":method", b":path"))
+def _is_readable(event: RequestReceived) -> bool:
+    """Whether Hypercorn finds what it looks for: a CONNECT to another host (RFC 9113, section 8.5) has no path."""
+    line = {name: value for name, value in event.headers or () if name in (b":method", b":path")}
+    return len(line) == 2 and all(value.isascii() for value in line.values())

@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Final, Protocol
 
 MAX_LINE: Final = 16 * 1024  # bytes of a chunk's first line, and of all trailers
+SHORT: Final = 32  # bytes of one that is remembered: with extensions a provider could make it megabytes
 READ: Final = 64 * 1024  # bytes of one read
 LONG_READ: Final = 256 * 1024  # where it is known that so much comes
 
@@ -87,7 +88,7 @@ class Chunked:
                 at = self._take(data, at, pieces)
             elif (line := data.find(b"\r\n", at)) < 0:
                 at = self._hold(data, at)
-            elif (length := _length(data[at:line])) > 0:
+            elif (length := (_length if line - at <= SHORT else _long_length)(data[at:line])) > 0:
                 start, end = line + 2, line + 2 + length
                 if data[end : end + 2] == b"\r\n":  # all of it has come, as mostly
                     pieces.append(data[start:end])
@@ -127,9 +128,13 @@ class Chunked:
         self.over, self.extra = True, len(data) > end + 4
 
 
-@lru_cache(maxsize=1024)  # a stream's events are mostly of a few sizes
-def _length(line: bytes) -> int:
+def _long_length(line: bytes) -> int:
+    if len(line) > MAX_LINE:
+        raise ValueError("a line of the chunked coding is too long")
     found = _SIZE.fullmatch(line)
     if found is None:
         raise ValueError("the length of a chunk cannot be read")
     return int(found[1], 16)
+
+
+_length = lru_cache(maxsize=1024)(_long_length)  # a stream's events are mostly of a few sizes

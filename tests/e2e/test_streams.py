@@ -10,7 +10,9 @@ import json
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -492,3 +494,38 @@ def test_more_requests_than_the_limit_are_refused_at_the_door(by_hand):
             return reply.status == 404
 
         eventually(served, what="a free place")
+
+
+def test_as_many_clients_as_the_limit_allows_are_never_refused(upstream):
+    """A client that has its whole answer asks again at once, sooner than the last request's tasks have wound up."""
+    port, many, each = free_port(), 8, 40
+    settings = config([provider("openai/m", upstream.url, ["chat"])], port, limits={"in_flight": many})
+    upstream.script(*[Script(text="one two")] * many * each)
+    statuses: list[int] = []
+
+    def ask_again_and_again(stream: bool) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        with contextlib.closing(connection):
+            for _ in range(each):
+                body = {"model": "m", "stream": stream, "messages": [{"role": "user", "content": "hi"}]}
+                connection.request("POST", PATHS["chat"], json.dumps(body), {"content-type": "application/json"})
+                reply = connection.getresponse()
+                reply.read()
+                statuses.append(reply.status)
+
+    with running(settings, port), ThreadPoolExecutor(many) as pool:
+        list(pool.map(ask_again_and_again, [True, False] * (many // 2)))
+    assert Counter(statuses) == {200: many * each}
+
+
+def test_who_watches_the_live_view_takes_nobodys_place(upstream):
+    port = free_port()
+    settings = config([provider("openai/m", upstream.url, ["chat"])], port, limits={"in_flight": 1})
+    upstream.script(Script(text="one"))
+    with running(settings, port) as own, contextlib.ExitStack() as viewers:
+        for _ in range(3):
+            viewer = viewers.enter_context(Wire.connect(port))
+            viewer.send(b"GET /ui/events HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            viewer.read_until(b"event: all")
+        body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+        assert own.request("POST", PATHS["chat"], body).status == 200
