@@ -173,7 +173,9 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     lifecycle.largest_message = config.limits.request_body
     cors = Cors(config.cors)
     _add_cors(app, cors)
-    exchanges = {path: _exchange(service, ledger, door, api, path, answer) for path, (api, answer) in EXCHANGES.items()}
+    exchanges = {
+        path: _exchange(service, ledger, door, cors, api, path, answer) for path, (api, answer) in EXCHANGES.items()
+    }
     _add_door(app, door, ledger, (*OPEN, *exchanges, *(("metrics",) if config.metrics == "open" else ())))
     for path, answer in exchanges.items():
         app.add_url_rule(path, path, _routed(answer), methods=["POST"])
@@ -250,6 +252,7 @@ def _exchange(
     service: Service,
     ledger: Ledger,
     door: Door,
+    cors: Cors,
     api: Api,
     path: str,
     answer: Callable[[Exchange, bytes], Awaitable[Response]],
@@ -264,7 +267,9 @@ def _exchange(
         exchange = Exchange(service, api, asked, arrival.scope, record)
         try:
             record.client = door.admit(asked.headers)
-            if record.client is not None:
+            if record.client is None:
+                cors.admit_unasked(asked.headers)
+            else:
                 exchange = Exchange(service, api, attrs.evolve(asked, client=record.client), arrival.scope, record)
             if service.full:
                 return exchange.refuse(FULL)

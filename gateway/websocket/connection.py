@@ -60,7 +60,7 @@ def add_websocket(app: QuartTrio, service: Service, ledger: Ledger, cors: Cors, 
         try:
             client = None if service.door is None else service.door.admit(headers)
             _check_key(headers)
-            _check_origin(headers, cors)
+            cors.admit(headers)  # a browser asks nobody before it opens a websocket (RFC 6455, section 10.2)
         except GatewayError as error:
             return _refused(error, ledger, scope)
         await websocket.accept({"x-request-id": scope.id})
@@ -89,18 +89,6 @@ def _check_key(headers: Headers) -> None:
     key = dict(headers).get("sec-websocket-key")
     if key is not None and not _KEY.fullmatch(key):
         raise invalid("sec-websocket-key must be 16 bytes in base64")
-
-
-def _check_origin(headers: Headers, cors: Cors) -> None:
-    """Raises ``GatewayError`` (403) for a page that may not read our answers. A browser asks nobody before it opens a
-    websocket (RFC 6455, section 10.2); some clients that are no browser send the server's own origin."""
-    named = dict(headers)
-    origin = named.get("origin")
-    if origin is None or origin.lower().partition("://")[2] == named.get("host", "").lower():
-        return
-    if not any(name == "access-control-allow-origin" for name, _ in cors.answered(origin, ())):
-        message = f"pages of the origin {origin!r} may not connect: the configuration names under cors those that may"
-        raise GatewayError("permission", message)
 
 
 def _without_beta(headers: Headers) -> Headers:

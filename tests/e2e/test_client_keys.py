@@ -333,3 +333,16 @@ def test_off_by_default_and_too_many_connections_are_turned_away():
 def _is_served(client: Wire) -> bool:
     client.send(b"GET /healthz HTTP/1.1\r\nhost: g\r\n\r\n")
     return b"200" in client.read_until(b'"ok"}')
+
+
+def test_without_keys_a_page_that_is_not_named_gets_nothing_to_a_provider(upstream):
+    port = free_port()
+    upstream.script(Script("one"))
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}]}).encode()
+    page = {"origin": "https://evil.example", "sec-fetch-site": "cross-site", "content-type": "text/plain"}
+    with running(config([provider("openai/m", upstream.url, ["chat"])], port), port):
+        for headers, status in ((page, b"403"), ({"content-type": "text/plain"}, b"200")):
+            with Wire.connect(port) as client:
+                client.send(post(PATHS["chat"], body, headers))
+                assert client.read_until(b"\r\n\r\n")[9:12] == status
+    assert len(upstream.seen) == 1
