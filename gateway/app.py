@@ -133,7 +133,7 @@ def open_service(
         check_streams=check_streams,
         door=Door(config),
         store=store,
-        background=None if store is None else Background(store, ledger, config.keep_alive),
+        background=None if store is None else Background(store, ledger),
         ledger=ledger,
         board=board_of(ledger, config.ui),
         recorder=recorder,
@@ -144,13 +144,14 @@ def open_service(
 
 def next_service(config: Config, service: Service) -> Service:
     """The service for another configuration of the same process."""
+    router, door = Router(config), Door(config)  # first what may fail: then all stays as it was
     service.upstream.bound(config.limits.upstream_connections)
     if service.metrics is not None:
         service.metrics.know(config)
     if service.recorder is not None:
         service.recorder.secrets = tuple(dict.fromkeys((*service.recorder.secrets, *secrets_in(config))))
     return attrs.evolve(
-        service, router=Router(config), door=Door(config), limits=config.limits, keep_alive=config.keep_alive,
+        service, router=router, door=door, limits=config.limits, keep_alive=config.keep_alive,
         strict=config.strict, replaced=trio.Event(), board=board_of(service.ledger, config.ui, service.board),
     )  # fmt: skip
 
@@ -169,8 +170,6 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     configure(app, config.limits.request_body)
     router, door, ledger, lifecycle = service.router, service.door or Door(config), service.ledger, service.lifecycle
-    lifecycle.most_connections = config.limits.connections
-    lifecycle.largest_message = config.limits.request_body
     cors = Cors(config.cors)
     _add_cors(app, cors)
     exchanges = {
@@ -191,6 +190,8 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     _add_health(app, lifecycle)
     add_metrics(app, service, ledger)
     _add_errors(app, ledger, websocket=config.websocket)
+    lifecycle.most_connections = config.limits.connections
+    lifecycle.largest_message = config.limits.request_body
     return app
 
 

@@ -118,7 +118,7 @@ class Exchange:
         self.record.outlives = True
         if not calling.incoming.stream:
             return self.respond(begun, 200, (*JSON_HEADERS, *self._headers))
-        body = background.follow(owner, turn.id, -1, nursery)
+        body = background.follow(owner, turn.id, -1, nursery, self._service.keep_alive)
         assert body is not None, "it has just begun"
         return self.respond(body, 200, (*STREAM_HEADERS, *self._headers))
 

@@ -140,9 +140,9 @@ class Turn:
 
 
 @contextlib.asynccontextmanager
-async def running(store: Store, keep_alive: float = 15.0) -> AsyncIterator[tuple[Background, Turn]]:
+async def running(store: Store) -> AsyncIterator[tuple[Background, Turn]]:
     """A turn in the background of this process."""
-    turns, turn = Background(store, LEDGER, keep_alive), Turn(store)
+    turns, turn = Background(store, LEDGER), Turn(store)
     call = CODECS["responses"].read_request({"model": "m", "input": "Hi"})
     record = LEDGER.open("background", "responses")
     with trio.fail_after(PATIENCE), contextlib.closing(turn):

@@ -10,12 +10,16 @@ from harness import eventually
 
 def workers(supervisor: int) -> set[int]:
     """The processes that ``serve --workers`` has started."""
+    gone = contextlib.suppress(FileNotFoundError, ProcessLookupError)  # a thread or a child, by now
     found: list[str] = []
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread or a child may be gone by now
-        for file in Path(f"/proc/{supervisor}/task").glob("*/children"):  # a child belongs to one thread
+    for file in Path(f"/proc/{supervisor}/task").glob("*/children"):  # a child belongs to one thread
+        with gone:
             found += file.read_text().split()
-        return {int(pid) for pid in found if b"--fd" in Path(f"/proc/{pid}/cmdline").read_bytes()}
-    return set()
+    crew: set[int] = set()
+    for pid in found:
+        with gone:
+            crew |= {int(pid)} if b"--fd" in Path(f"/proc/{pid}/cmdline").read_bytes() else set()
+    return crew
 
 
 def peers(pid: int, port: int) -> set[int]:

@@ -175,17 +175,23 @@ def test_the_oldest_are_removed_and_what_is_not_ours_stays(tmp_path, monkeypatch
     stays = tmp_path / "openai_chat" / "somebody.else.abcdef.response.sse"
     (tmp_path / "openai_chat").mkdir()
     stays.write_bytes(b"x" * 50_000)
+    somebody = b"openai_chat/somebody.\xff\trow\n"
     names = []
     for number in range(30):
         monkeypatch.setattr(recorded.time, "strftime", lambda *_, at=number: f"2026{at:04}")
         (meta,) = folder.write([attrs.evolve(SIDE, response=STREAM * 10)], LINE, ())
         names.append(meta)
+        if number == 0:
+            with (tmp_path / INDEX).open("ab") as index:
+                index.write(somebody)
     left = [meta for meta in names if meta.exists()]
     assert stays.exists()
     assert left == names[-len(left) :]
     assert 3 < len(left) < 25
     ours = sum(file.stat().st_size for file in (tmp_path / "openai_chat").glob("trigate.*"))
     assert ours <= 20_000
+    assert (tmp_path / INDEX).read_bytes().count(somebody) == 1
+    (tmp_path / INDEX).write_bytes((tmp_path / INDEX).read_bytes().replace(somebody, b""))
     assert [row["name"] for row in rows(tmp_path)] == [f"openai_chat/{m.name.removesuffix('.meta.json')}" for m in left]
 
 

@@ -167,8 +167,8 @@ async def test_a_turn_that_still_runs_is_followed(store):
 
 
 async def test_a_follower_that_reads_nothing_gets_one_keep_alive_for_all_the_time(mock_clock):
-    async with running(MemoryStore(*ROOM), keep_alive=1) as (turns, turn), trio.open_nursery() as nursery:
-        body = turns.follow("alice", turn.id, -1, nursery)
+    async with running(MemoryStore(*ROOM)) as (turns, turn), trio.open_nursery() as nursery:
+        body = turns.follow("alice", turn.id, -1, nursery, 1)
         for _ in range(5):
             await wait_all_tasks_blocked()
             mock_clock.jump(1)

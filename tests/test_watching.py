@@ -584,6 +584,15 @@ def test_with_keys_everybody_needs_one_and_clients_see_their_own(headers, ui_key
     assert seen_by((*AT_HOME, *headers), ui_key=ui_key, keys=keys) == seen
 
 
+def test_a_key_may_be_of_any_letters():
+    key = "schlüssel-Ж"
+    ui_key = hashlib.sha256(key.encode()).digest()
+    on_the_wire = key.encode().decode("latin-1")  # as the server hands over the bytes of a header
+    assert seen_by((*AT_HOME, ("authorization", f"Bearer {on_the_wire}")), ui_key=ui_key) is None
+    assert seen_by((*AT_HOME, basic(key)), ui_key=ui_key) is None
+    assert seen_by((*AT_HOME, basic(key + "x")), ui_key=ui_key) == 401
+
+
 def test_a_browser_is_asked_for_the_key():
     with pytest.raises(GatewayError) as refused:
         admit(HERE, AT_HOME, OPEN_DOOR, UI_KEY, False)

@@ -165,7 +165,8 @@ class Folder:
     def _keep_rows(self, names: set[str]) -> None:
         index = self._path / INDEX
         head, *rows = index.read_bytes().splitlines(keepends=True)
-        kept = [row for row in rows if (name := row.partition(b"\t")[0].decode()) in names or f"/{OURS}" not in name]
+        named = ((row, row.partition(b"\t")[0].decode(errors="replace")) for row in rows)  # others' may be anything
+        kept = [row for row, name in named if name in names or f"/{OURS}" not in name]
         new = self._path / (INDEX + ".new")
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.writelines([head, *kept])

@@ -34,7 +34,7 @@ def add_stored(
     elsewhere: Elsewhere | None = None,
 ) -> None:
     """Add the routes. ``elsewhere`` is asked first about every id that is not one of ours."""
-    stored = StoredResponses(service.store, service.background)
+    stored = StoredResponses(service.store, service.background, service.keep_alive)
     routes: tuple[Route, ...] = (
         ("", stored.retrieve, "GET"),
         ("", stored.delete, "DELETE"),
@@ -50,6 +50,7 @@ class StoredResponses:
 
     _store: Store | None
     _background: Background | None
+    _keep_alive: float
 
     async def retrieve(self, id: str) -> Response:
         """The response as its last event had it or, with ``stream=true``, its events after ``starting_after``."""
@@ -62,7 +63,8 @@ class StoredResponses:
 
     async def _replay(self, id: str, starting_after: int) -> Response:
         if self._background is not None:
-            running = self._background.follow(owner(), id, starting_after, current_scope().nursery)
+            nursery = current_scope().nursery
+            running = self._background.follow(owner(), id, starting_after, nursery, self._keep_alive)
             if running is not None:
                 return _stream(running)
         turn, head = await self._read(id)

@@ -96,10 +96,9 @@ class Background:
     """The turns that run in this process. ``nursery`` must be set before one is started, and be cancelled only after
     ``finish``."""
 
-    def __init__(self, store: Store, ledger: Ledger, keep_alive: float) -> None:
+    def __init__(self, store: Store, ledger: Ledger) -> None:
         self._store = store
         self._ledger = ledger
-        self._keep_alive = keep_alive
         self._live: dict[tuple[str, str], Live] = {}
         self._idle = trio.Event()
         self._idle.set()
@@ -195,17 +194,21 @@ class Background:
 
     # For clients that come back
 
-    def follow(self, owner: str, id: str, starting_after: int, nursery: trio.Nursery) -> ChannelBody | None:
+    def follow(
+        self, owner: str, id: str, starting_after: int, nursery: trio.Nursery, keep_alive: float
+    ) -> ChannelBody | None:
         """The stream of a turn that runs here, from the event behind number ``starting_after`` (-1: all) to its end;
         ``None`` if there is none. The task that feeds it lives in ``nursery``."""
         live = self._live.get((owner, id))
         if live is None:
             return None
         to, body = trio.open_memory_channel[bytes](WRITES_QUEUED)
-        nursery.start_soon(self._feed, live, starting_after, to)
+        nursery.start_soon(self._feed, live, starting_after, to, keep_alive)
         return ChannelBody(body)
 
-    async def _feed(self, live: Live, starting_after: int, to: trio.MemorySendChannel[bytes]) -> None:
+    async def _feed(
+        self, live: Live, starting_after: int, to: trio.MemorySendChannel[bytes], keep_alive: float
+    ) -> None:
         seen, wanted, told = 0, starting_after < 0, trio.current_time()
         with contextlib.suppress(trio.BrokenResourceError), to:  # its client has left; the turn goes on
             while True:
@@ -219,7 +222,7 @@ class Background:
                 if over:
                     return
                 if seen == len(live.events) and not live.over:  # both may have changed while it was sent
-                    with trio.CancelScope(deadline=told + self._keep_alive) as silence:
+                    with trio.CancelScope(deadline=told + keep_alive) as silence:
                         await live.changed()
                     if silence.cancelled_caught:
                         told = trio.current_time()

@@ -50,7 +50,7 @@ def _holder(headers: Headers, door: Door, ui_key: bytes | None, keys: bool) -> V
     shown = tuple(_as_bearer(name, value) for name, value in headers)
     given = [value[7:].strip() for name, value in shown if name == "authorization" and value[:7].lower() == "bearer "]
     for key in given:
-        if ui_key is not None and hmac.compare_digest(hashlib.sha256(key.encode()).digest(), ui_key):
+        if ui_key is not None and hmac.compare_digest(hashlib.sha256(key.encode("latin-1")).digest(), ui_key):
             return Visitor()
     if keys:
         try:
@@ -65,8 +65,8 @@ def _as_bearer(name: str, value: str) -> tuple[str, str]:
     if name != "authorization" or value[:6].lower() != "basic ":
         return name, value
     try:
-        _, _, password = base64.b64decode(value[6:].strip(), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+        _, _, password = base64.b64decode(value[6:].strip(), validate=True).decode("latin-1").partition(":")
+    except binascii.Error:
         password = ""
     return name, f"Bearer {password}"
 

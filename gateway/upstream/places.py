@@ -20,7 +20,7 @@ class Place:
 
 
 class Places:
-    """``most`` at once, 0 for any number; one more request waits in line, ``patience`` seconds."""
+    """``most`` at once, 0 for any number; every further request waits, ``patience`` seconds at most."""
 
     def __init__(self, most: int, patience: float) -> None:
         self._limiter = trio.CapacityLimiter(most or math.inf)

@@ -209,7 +209,7 @@ def test_a_turn_that_was_not_asked_for_as_a_stream_is_followed_to_its_end(gatewa
 async def test_an_end_that_comes_while_a_follower_is_slow_is_not_missed():
     store = MemoryStore(1e9, 2**20)
     async with kept_state.running(store) as (turns, turn), trio.open_nursery() as nursery:
-        body = turns.follow("alice", turn.id, -1, nursery)
+        body = turns.follow("alice", turn.id, -1, nursery, 15)
         for number in range(WRITES_QUEUED + 1):
             turn.say(number)
             await trio.testing.wait_all_tasks_blocked()
@@ -350,7 +350,7 @@ async def test_a_turn_that_ends_while_it_is_given_up_keeps_its_own_end(monkeypat
     store = Interrupted(1e9, 2**20)
     id = (await kept_state.keep(store, status="in_progress", background=True))["id"]
     store.before_put = partial(kept_state.keep, store, output=[kept_state.message("7", "assistant")], id=id)
-    await background.Background(store, kept_state.LEDGER, 15.0).revise("alice", id)
+    await background.Background(store, kept_state.LEDGER).revise("alice", id)
     node = await store.get("alice", id)
     assert node is not None
     assert read_turn(node.body).status == "completed"
