@@ -2,7 +2,8 @@
 
 Each stream has two bounded memory channels, ``pump -> translator -> response body``. Their capacities and the most that
 a consumer takes at once bound the memory of a stream to 1 MiB and the largest event, whatever its length (a writer may
-hold its answer besides: that of Responses tells it once more at the end); a slow client fills them from the end and so slows its own upstream and nobody else's.
+hold its answer besides: that of Responses tells it once more at the end); a slow client fills them from the end and so
+slows its own upstream and nobody else's.
 """
 
 import contextlib

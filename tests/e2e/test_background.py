@@ -368,6 +368,21 @@ class Interrupted(MemoryStore):
         await super().put(nodes, expect)
 
 
+def test_a_follower_has_the_keep_alive_of_the_configuration_that_let_it_in(upstream, by_hand, tmp_path):
+    file, port = tmp_path / "trigate.yaml", free_port()
+    file.write_text(json.dumps(config(entries(upstream, by_hand), port, keep_alive="60s")))
+    with running(file, port) as process, streaming(process, by_hand, "chat", "silent") as (id, _, up):
+        file.write_text(json.dumps(config(entries(upstream, by_hand), port, keep_alive="300ms")))
+        os.kill(process.pid, signal.SIGHUP)
+        eventually(lambda: any("the configuration is reloaded" in line for line in process.log), what="the reload")
+        with Wire.connect(port) as client:
+            client.send(f"GET /v1/responses/{id}?stream=true HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+            client.read_until(b"one t")
+            client.read_until(b"\n:")  # a comment
+        up.send(chunks(*said("chat").rest) + END)
+        becomes(process, id, "completed")
+
+
 # Two workers on one file
 
 
