@@ -38,9 +38,12 @@ MARKS = st.sampled_from([{}, {"cache_control": EPHEMERAL}, {"cache_control": EPH
 
 TEXTS = st.builds(TextPart, WORDS, marks=MARKS)
 BASE64 = st.sampled_from(["iVBORw0KGgo=", "R0lGODlh", ""])
+LABELLED = st.sampled_from([
+    ("iVBORw0KGgo=", "image/png"), ("R0lGODlh", "image/gif"), ("UklGRg==", "image/webp"), ("", "image/webp"),
+])  # fmt: skip
 IMAGES = st.builds(
     ImagePart,
-    st.builds(Source, st.just("base64"), BASE64, st.sampled_from(["image/png", "image/webp"]))
+    LABELLED.map(lambda image: Source("base64", *image))
     | st.builds(Source, st.sampled_from(["url", "file_id"]), st.just("https://a.example/x.png")),
     marks=MARKS,
 )

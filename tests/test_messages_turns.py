@@ -155,6 +155,27 @@ def test_media_are_written(part, block):
 
 
 @pytest.mark.parametrize(
+    ("label", "data", "written"),
+    [
+        ("image/jpg", "/9j/4AAQ", "image/jpeg"),
+        ("image/jpg", "QUJD", "image/jpeg"),
+        ("IMAGE/PNG", "QUJD", "image/png"),
+        ("image/png", "/9j/4AAQ", "image/jpeg"),
+        ("application/octet-stream", "UklGRg", "image/webp"),
+        ("image/bmp", "Qk0", "image/bmp"),
+        ("", "QUJD", "image/png"),
+    ],
+)
+def test_an_image_is_what_its_bytes_say_and_then_what_its_label_says(label, data, written):
+    """OpenAI takes any label; Anthropic wants one of four (anthropics/claude-code#8184,
+    NousResearch/hermes-agent#55432), and the one that fits the bytes (home-assistant/core#167208)."""
+    image = ImagePart(Source("url", f"data:{label};base64,{data}"))
+    assert messages(user(image))[0]["content"][0]["source"] == {
+        "type": "base64", "media_type": written, "data": data,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
     "part",
     [
         AudioPart("x", "wav", at="messages[1].content[0]"),

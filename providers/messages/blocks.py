@@ -42,8 +42,9 @@ _INSTRUCTIONS = ("system", "developer")
 _GOOD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _UNMARKED = ("thinking", "redacted_thinking")  # blocks that take no cache_control
 _EMPTY_OBJECT = msgspec.Raw(b"{}")
-# How the base64 of an image begins, for clients that do not say what it is.
+# How the base64 of an image begins: what it is, whatever its client calls it.
 _IMAGE_BEGINNINGS = {"iVBOR": "image/png", "/9j/": "image/jpeg", "R0lG": "image/gif", "UklG": "image/webp"}
+_IMAGE_NAMES = {"image/jpg": "image/jpeg"}  # what clients say, and OpenAI takes, for what the API takes
 
 
 class Breakpoints:
@@ -294,8 +295,7 @@ def _data_url(url: str, at: str) -> Source:
 def _base64_source(source: Source, image: bool, at: str) -> Block:
     media_type = source.media_type
     if image:
-        found = (kind for start, kind in _IMAGE_BEGINNINGS.items() if source.value.startswith(start))
-        return {"type": "base64", "media_type": media_type or next(found, "image/png"), "data": source.value}
+        return {"type": "base64", "media_type": _image_type(source), "data": source.value}
     if media_type is None or not media_type.startswith("text/"):
         return {"type": "base64", "media_type": media_type or "application/pdf", "data": source.value}
     try:
@@ -303,3 +303,11 @@ def _base64_source(source: Source, image: bool, at: str) -> Block:
     except (binascii.Error, ValueError):
         raise invalid(f"{at} must hold base64 of UTF-8 text, as its media type says", at) from None
     return {"type": "text", "media_type": "text/plain", "data": text}
+
+
+def _image_type(source: Source) -> str:
+    """What an image is. The bytes come before the label, because the API refuses one that does not fit them
+    (home-assistant/core#167208)."""
+    label = (source.media_type or "image/png").lower()
+    found = (kind for start, kind in _IMAGE_BEGINNINGS.items() if source.value.startswith(start))
+    return next(found, _IMAGE_NAMES.get(label, label))
