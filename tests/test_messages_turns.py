@@ -107,12 +107,15 @@ def test_ids_that_are_refused_are_mapped_alike_in_call_and_result():
     [
         ('{"z": 1.0, "a": 12345678901234567890123}', b'"input":{"z": 1.0, "a": 12345678901234567890123}'),
         ("", b'"input":{}'),
+        (" \n", b'"input":{}'),
+        (" null", b'"input":{}'),
         ("[1]", b'"input":{"_raw":"[1]"}'),
         ('{"a":', b'"input":{"_raw":"{\\"a\\":"}'),
     ],
 )
 def test_arguments_are_an_object_and_keep_their_spelling(text, written):
-    """A call that is dropped orphans its result (su-kaka/gcli2api#406)."""
+    """A call that is dropped orphans its result (su-kaka/gcli2api#406); `null` is what some say for none
+    (use-agent-os/agent-os#2042)."""
     call = chat(assistant(CallPart("a", "f", text)))
     assert written in MESSAGES.write_request(call, Recipient("claude", OURS)).body
 

@@ -83,6 +83,39 @@ def test_a_call_without_arguments_has_no_delta():
     assert accumulated(out).content[0].input == {}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "input"),
+    [
+        ("null", {}),
+        (" null\n", {}),
+        (" \n ", {}),
+        ("not json", {"_raw": "not json"}),
+        (" [1]", {"_raw": "[1]"}),
+        ('"{}"', {"_raw": '"{}"'}),
+        (' {"a": "null"} ', {"a": "null"}),
+    ],
+)
+def test_arguments_that_are_no_object_are_the_same_in_both_forms(arguments, input):
+    """Ollama and GLM say `null` to tools without parameters (use-agent-os/agent-os#2042, vllm-project/vllm#43851). The
+    SDK parses what a block has had so far with every delta: what is no object was `None` or an error there."""
+    for pieces in ([arguments], [*arguments], ["", arguments[:1], arguments[1:]]):
+        events = [Begin(), ToolBegin(0, "a", "f"), *(ToolInput(0, piece) for piece in pieces), BlockEnd(0), End("stop")]
+        out = write(events)
+        check_grammar(out)
+        assert accumulated(out).content[0].input == input
+        assert json.loads(MESSAGES.write_answer(fold(events), reply()))["content"][0]["input"] == input
+
+
+def test_arguments_go_out_as_they_come():
+    """From their brace on; those that begin as an object and are none can be known only when it is too late."""
+    writer = MESSAGES.writer(reply())
+    writer.send(ToolBegin(0, "a", "f"))
+    sent = [writer.send(ToolInput(0, piece)) for piece in (" ", '\n{"a', '": ', "1")]
+    told = [[value["delta"]["partial_json"] for _, value in frames(piece)] for piece in sent]
+    assert told == [[], ['{"a'], ['": '], ["1"]]
+    assert [name for name, _ in frames(writer.send(BlockEnd(0)))] == ["content_block_stop"]
+
+
 def test_the_free_text_of_a_custom_call_becomes_an_object():
     events = [ToolBegin(0, "a", "patch", "custom"), ToolInput(0, '*** "Be'), ToolInput(0, "gin"), BlockEnd(0)]
     out = write([Begin(), *events, End("tool_calls")])

@@ -10,7 +10,7 @@ import msgspec
 
 from providers.codec import Reply, new_id, settled_reason
 from providers.failures import read_event_failure
-from providers.messages.blocks import input_object, tool_id
+from providers.messages.blocks import call_input, tool_id
 from providers.seal import Issuer, seal
 from streams.errors import GatewayError
 from streams.events import (
@@ -303,7 +303,6 @@ def _write_block(block: Block, issuer: Issuer) -> list[Any]:
         case ThoughtBlock(text=text, sealed=sealed):
             return [{"type": "thinking", "thinking": text, "signature": signature(issuer, sealed)}]
         case ToolBlock(id=id, name=name, input=text, kind=kind):
-            value = {"input": text} if kind == "custom" else input_object(text)
-            return [{"type": "tool_use", "id": tool_id(id), "name": name, "input": value}]
+            return [{"type": "tool_use", "id": tool_id(id), "name": name, "input": call_input(text, kind)}]
         case NativeBlock(api=api, item=item):
             return [item] if api == "messages" else []

