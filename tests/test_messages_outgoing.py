@@ -1,5 +1,7 @@
 """Tools, reasoning, formats and settings, written for a Messages provider."""
 
+import json
+
 import attrs
 import pytest
 from messages_asked import OURS, THOUGHT, assistant, chat, controls, user, write
@@ -313,8 +315,41 @@ def test_a_schema_is_told_in_words_where_the_model_has_no_structured_output():
     assert dropped == ("response_format",)
 
 
+OPEN = {"type": "object"}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        OPEN,
+        {"type": "object", "properties": {"meta": OPEN}},
+        {"type": "object", "properties": {"type": {"anyOf": [{"type": "null"}, OPEN]}}},
+        {"type": "array", "items": {"type": "object", "properties": {}}},
+        {"type": "object", "additionalProperties": {"type": "string"}},
+    ],
+)
+def test_an_object_of_any_members_is_not_closed_unless_its_schema_is_strict(schema):
+    """Closed, as the API wants every object, it could only be empty. A strict schema says nothing else."""
+    format = Format("json_schema", "out", schema, at="response_format")
+    body, dropped = write(chat(format=format))
+    assert json.dumps(schema, separators=(",", ":")) in body["system"]
+    assert ("output_config" in body, dropped) == (False, ("response_format",))
+    body, dropped = write(chat(format=attrs.evolve(format, strict=True)))
+    assert (body["output_config"]["format"]["type"], dropped) == ("json_schema", ())
+
+
+def test_an_object_that_names_its_members_is_closed():
+    schema = {"type": "object", "properties": {"meta": {"type": "object", "properties": {"a": {}}}}}
+    body, dropped = write(chat(format=Format("json_schema", "out", schema)))
+    closed = {"type": "object", "properties": {"a": {}}, "additionalProperties": False}
+    assert body["output_config"]["format"]["schema"] == {
+        "type": "object", "properties": {"meta": closed}, "additionalProperties": False,
+    }  # fmt: skip
+    assert dropped == ()
+
+
 def test_the_description_of_a_format_is_carried_in_its_schema():
-    format = Format("json_schema", "out", {"type": "object"}, description="A person.")
+    format = Format("json_schema", "out", {"type": "object"}, True, description="A person.")
     written = write(chat(format=format))[0]["output_config"]["format"]
     assert written == {"type": "json_schema", "schema": {
         "description": "A person.", "type": "object", "additionalProperties": False}}  # fmt: skip

@@ -193,7 +193,7 @@ def _takes_sampling(reasoning: Reasoning | None, quirks: Quirks, body: Body) -> 
 def format_hint(format: Format | None, quirks: Quirks, drops: Drops) -> str | None:
     """What the model is told in words where nothing enforces the format, which is then reported. Never a hidden tool:
     thinking forbids to force one, and it would come back as a call (BerriAI/litellm#8883)."""
-    if format is None or (format.kind == "json_schema" and quirks.structured_output):
+    if format is None or _enforced(format, quirks):
         return None
     drops.add(format.at)
     if format.kind == "json_object":
@@ -203,9 +203,16 @@ def format_hint(format: Format | None, quirks: Quirks, drops: Drops) -> str | No
 
 def write_format(format: Format | None, quirks: Quirks, body: Body) -> None:
     """``output_config.format``, the API's own structured output."""
-    if format is not None and format.kind == "json_schema" and quirks.structured_output:
+    if format is not None and _enforced(format, quirks):
         schema = _closed(_described(format))
         body["output_config"] = {**body.get("output_config", {}), "format": {"type": "json_schema", "schema": schema}}
+
+
+def _enforced(format: Format, quirks: Quirks) -> bool:
+    """Whether the API can hold ``format``. It wants every object closed: who says ``strict`` means that, for others an
+    object whose members nobody has named could then only be empty."""
+    known = format.kind == "json_schema" and quirks.structured_output
+    return known and (format.strict is True or not _open(format.schema))
 
 
 def _described(format: Format) -> Any:
@@ -217,6 +224,21 @@ def _described(format: Format) -> Any:
 _SCHEMAS = ("items", "not")
 _SCHEMA_LISTS = ("anyOf", "allOf", "oneOf", "prefixItems")
 _SCHEMA_MAPS = ("properties", "$defs", "definitions")
+
+
+def _open(schema: Any) -> bool:
+    """Whether some object in ``schema`` is to have members that it does not name."""
+    if not isinstance(schema, dict):
+        return False
+    nameless = not schema.get("properties")
+    if schema.get("type") == "object" and schema.get("additionalProperties", nameless) is not False:
+        return True
+    inner = [schema.get(name) for name in _SCHEMAS]
+    for name in _SCHEMA_LISTS:
+        inner += found if isinstance(found := schema.get(name), list) else []
+    for name in _SCHEMA_MAPS:
+        inner += found.values() if isinstance(found := schema.get(name), dict) else []
+    return any(map(_open, inner))
 
 
 def _closed(schema: Any) -> Any:
