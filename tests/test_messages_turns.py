@@ -53,6 +53,20 @@ def test_instructions_alone_are_still_a_conversation():
     assert body["messages"] == [{"role": "user", "content": "<system>\nSay hi.\n</system>"}]
 
 
+@pytest.mark.parametrize("said", ["", " \n"])
+def test_instructions_beside_which_nothing_is_said_are_a_conversation_too(said):
+    """The API refuses an empty list: "messages: at least one message is required" (its reference)."""
+    mark = {"cache_control": {"type": "ephemeral"}}
+    instructions = Turn("system", (TextPart("Say hi."), TextPart("Now.", marks=mark)))
+    body, dropped = write(chat(instructions, user(said)))
+    assert "system" not in body
+    assert body["messages"] == [{"role": "user", "content": [
+        {"type": "text", "text": "<system>\nSay hi.\n</system>"},
+        {"type": "text", "text": "<system>\nNow.\n</system>"} | mark,
+    ]}]  # fmt: skip
+    assert dropped == ()
+
+
 def test_all_results_of_one_turn_come_first_in_one_user_message():
     """Else "tool_use ids were found without tool_result blocks immediately after" (Portkey-AI/gateway#980)."""
     calls = assistant(CallPart("a", "f", "{}"), CallPart("b", "f", "{}"))

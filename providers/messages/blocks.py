@@ -91,13 +91,14 @@ class Prompt:
         """Raises ``GatewayError`` (400) with the path of a part that the API cannot hold."""
         turns = self._call.turns
         leading = list(takewhile(lambda turn: turn.role in _INSTRUCTIONS, turns))
-        if len(leading) == len(turns):  # a conversation of nothing but instructions: the API wants a message
-            leading = []
         for turn in leading:
             self._write_parts(self.system, turn)
         for turn in turns[len(leading) :]:
             self._write_turn(turn)
         self.messages = [message for message in self.messages if message["content"]]
+        if self.system and not self.messages:  # nothing is said beside the instructions: the API wants a message
+            self.messages.append({"role": "user", "content": _instructing(self.system)})
+            self.system = []
         for message in self.messages:
             message["content"] = _settled(message)
 
@@ -112,8 +113,7 @@ class Prompt:
         self._write_parts(content, turn)
         if turn.role in _INSTRUCTIONS:
             # In place, not hoisted: a changed `system` would lose the whole cached prefix.
-            for block in content[before:]:
-                block["text"] = f"<system>\n{block['text']}\n</system>"
+            _instructing(content[before:])
 
     def _write_parts(self, content: list[Block], turn: Turn) -> None:
         for part in turn.parts:
@@ -250,6 +250,13 @@ def call_input(text: str, kind: ToolKind) -> msgspec.Raw | dict[str, Any]:
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return {"_raw": text}
     return msgspec.Raw(text.encode())
+
+
+def _instructing(texts: list[Block]) -> list[Block]:
+    """``texts``, changed to say in a user's message that they are instructions."""
+    for block in texts:
+        block["text"] = f"<system>\n{block['text']}\n</system>"
+    return texts
 
 
 def _settled(message: Mapping[str, Any]) -> list[Block] | str:
