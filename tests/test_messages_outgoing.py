@@ -80,8 +80,19 @@ def test_hosted_tools_of_other_apis_are_left_out_with_the_choice_that_names_them
     body, dropped = write(chat(tools=(hosted, Tool("f")), tool_choice=choice))
     assert [tool["name"] for tool in body["tools"]] == ["f"]
     assert (body["tool_choice"], dropped) == ({"type": "auto"}, ("tools[]", "tool_choice"))
-    body, dropped = write(chat(tools=(hosted,), tool_choice=ToolChoice("required")))
-    assert ("tools" in body, "tool_choice" in body, dropped) == (False, False, ("tools[]",))
+
+
+@pytest.mark.parametrize(
+    ("mode", "dropped"),
+    [("required", ("tools[]", "tool_choice")), ("tool", ("tools[]", "tool_choice")), ("auto", ("tools[]",)),
+     ("none", ("tools[]",))],
+)  # fmt: skip
+def test_a_call_that_nobody_can_make_any_more_is_not_demanded_and_that_is_said(mode, dropped):
+    """A choice without tools is a 400; a client that forces a call must know that there will be none."""
+    hosted = NativeTool("responses", "web_search", {"type": "web_search"}, "tools[0]")
+    choice = ToolChoice(mode, "web_search" if mode == "tool" else None, at="tool_choice")
+    body, told = write(chat(tools=(hosted,), tool_choice=choice))
+    assert ("tools" in body, "tool_choice" in body, told) == (False, False, dropped)
 
 
 def test_a_custom_tool_is_chosen_by_its_name():

@@ -125,7 +125,11 @@ def _schema(schema: Any) -> Any:
 def _tool_choice(call: Call, tools: list[Block], drops: Drops) -> Block | None:
     choice, parallel = call.tool_choice, call.parallel_tools
     serial = parallel is not None and parallel.value is False
-    if not tools or (choice is None and not serial):
+    if not tools:
+        if call.tools and choice is not None and choice.mode in ("required", "tool"):
+            drops.add(choice.at)  # the tools that it forces went with those that are dropped
+        return None
+    if choice is None and not serial:
         return None
     choice = choice or ToolChoice("auto")
     if choice.mode == "tool" and not any(tool.get("name") == choice.name for tool in tools):
