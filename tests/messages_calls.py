@@ -68,7 +68,7 @@ THOUGHTS = st.builds(
 ) | st.just(ThinkingPart("", native={"type": "redacted_thinking", "data": "b3Bh"}))  # fmt: skip
 CALLS = st.builds(
     CallPart, NAMES, WORDS, OBJECTS.map(lambda value: msgspec.json.encode(value).decode()),
-    marks=MARKS | st.just({"caller": {"type": "direct"}}),
+    marks=MARKS | st.just({"caller": {"type": "code_execution_20250825", "tool_id": "s"}}),
 )  # fmt: skip
 NATIVES = st.just(NativePart("messages", "server_tool_use", {"type": "server_tool_use", "id": "s", "input": {}}))
 TOOLS = st.lists(

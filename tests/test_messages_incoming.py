@@ -6,6 +6,7 @@ import pytest
 from messages_asked import (
     HELLO,
     OTHER,
+    OURS,
     THOUGHT,
     blocks,
     read,
@@ -13,6 +14,7 @@ from messages_asked import (
     write,
 )
 
+from providers.apis import CODECS
 from providers.call import (
     CallPart,
     Control,
@@ -27,6 +29,7 @@ from providers.call import (
     ToolChoice,
     Turn,
 )
+from providers.codec import Recipient
 from providers.seal import Seal, seal
 
 
@@ -131,6 +134,19 @@ def test_a_search_result_keeps_its_words():
     assert part.text == "T\nhttps://a.example\n\nfound"
 
 
+def test_a_call_that_the_model_itself_has_made_is_one_like_any_other():
+    """Anthropic says so of every call, and clients send it back; only a program as caller would be lost elsewhere."""
+    call = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
+    program = {"type": "code_execution_20250825", "tool_id": "srvtoolu_1"}
+    own, programmed = (
+        read(messages=[*HELLO, {"role": "assistant", "content": [call | {"caller": caller}]}])
+        for caller in ({"type": "direct"}, program)
+    )
+    for api in ("chat", "responses"):
+        assert CODECS[api].write_request(own, Recipient("m", OURS)).dropped == ()
+        assert CODECS[api].write_request(programmed, Recipient("m", OURS)).dropped == ("messages[].content[].caller",)
+
+
 def test_thinking_is_native_unless_we_sealed_it():
     item = {"field": "reasoning_content"}
     native, redacted, ours, hidden = blocks(
@@ -159,10 +175,10 @@ def test_calls_and_results_are_read():
         "id": "toolu_1",
         "name": "f",
         "input": {"z": 1.0, "a": []},
-        "caller": {"type": "direct"},
+        "toolset_name": "s",
     }
     assert blocks(call, role="assistant") == (
-        CallPart("toolu_1", "f", '{"z":1.0,"a":[]}', at="messages[0].content[0]", marks={"caller": {"type": "direct"}}),
+        CallPart("toolu_1", "f", '{"z":1.0,"a":[]}', at="messages[0].content[0]", marks={"toolset_name": "s"}),
     )
     plain, failed, many = blocks(
         {"type": "tool_result", "tool_use_id": "a"},

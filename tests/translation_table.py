@@ -126,6 +126,8 @@ NO_EFFECT: Mapping[str, str] = {
     "id <custom_tool_call_output>": "calls are paired by call_id",
     "id <additional_tools>": "nothing refers to it",
     "id <configuration_update>": "nothing refers to it",
+    "caller <user> <tool_use> <direct>": "direct is the default",
+    "caller <assistant> <tool_use> <direct>": "direct is the default",
     "caller <function_call> <direct>": "direct is the default",
     "caller <custom_tool_call> <direct>": "direct is the default",
     "caller <custom_tool_call_output> <direct>": "direct is the default",

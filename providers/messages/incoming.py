@@ -54,6 +54,7 @@ OWN_FIELDS = (
 
 _ROLES: Mapping[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
 _CHOICES: Mapping[str, Any] = {"auto": "auto", "any": "required", "tool": "tool", "none": "none"}
+_DIRECT = {"type": "direct"}  # the caller of nearly all calls, said of each of them: the model itself, as without it
 _USER_ID_LENGTH = 64  # what OpenAI takes
 
 
@@ -255,7 +256,9 @@ def _reasoning_part(fields: Fields, text: str, opaque: str, drops: Drops) -> Ite
 def _tool_use(fields: Fields, drops: Drops) -> Iterator[Part]:
     value = fields.any("input")
     text = msgspec.json.encode({} if value is None else value).decode()
-    name, marks = fields.need("name", str), _marks(fields, CALL_MARKS)
+    fields.ignore("caller")
+    known = (mark for mark in CALL_MARKS if fields.data.get(mark) != _DIRECT)
+    name, marks = fields.need("name", str), _marks(fields, tuple(known))
     yield CallPart(fields.need("id", str), name, text, at=fields.at, marks=marks)
 
 
