@@ -227,6 +227,24 @@ def ended(request, desks) -> Iterator[Mapping[str, "Future[tuple[int, str, Path]
         yield {command: pool.submit(run, command) for command in wanted}
 
 
+COUNTED = re.compile(r"(\d+) requests begun, .* (\d+) errors")
+
+
+def all_failed(out: str) -> list[str]:
+    """What a load test says of each server, and of each kind of request, whose requests have all failed: those of
+    another one beside it may be whole."""
+    return [found[0] for found in COUNTED.finditer(out) if 0 < int(found[1]) == int(found[2])]
+
+
+def test_a_load_all_of_whose_requests_fail_is_seen_beside_one_that_is_whole():
+    good, empty, bad = (
+        "5 requests begun, 5 whole answers, 0 errors",
+        "0 requests begun, 0 whole answers, 0 errors",
+        "5 requests begun, 0 whole answers, 5 errors",
+    )
+    assert all_failed(f"gateway\n  {bad}\nprovider\n  {good}, 1 unfinished\n  kind: {empty}\n") == [bad]
+
+
 @of(Row)
 def test_it_ends_as_it_should(command, row, ended):
     if command.startswith("sqlite3 ") and shutil.which("sqlite3") is None:
@@ -234,6 +252,7 @@ def test_it_ends_as_it_should(command, row, ended):
     status, out, path = ended[command].result()
     assert status == row.status, out
     assert [pattern for pattern in row.says if not re.search(pattern, out, re.M)] == [], out
+    assert bool(all_failed(out)) == row.all_fail, out
     check_what_it_leaves(path, row.leaves)
 
 
