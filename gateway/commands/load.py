@@ -21,13 +21,17 @@ from gateway.load.live import Lines, Screen, Terminal
 from gateway.load.overhead import SelfTest, self_test
 from gateway.load.report import NoReport, Run
 from gateway.load.running import Running, Unreachable, place_of
-from gateway.load.scenario import Scenario
+from gateway.load.scenario import Scenario, shown
 from gateway.load.wire import raise_file_limit
 from streams.events import Api
 
 GOOD, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
 _TARGET = re.compile(r"(?:([\w.-]+)=)?(https?://.+)")
+_OTHER = re.compile(r"(?:[\w.-]+=)?\w+://.*")
+_BARE = re.compile(  # host:port, or localhost or a name with a dot before a path
+    r"([\w.-]+=)?((?:\w[\w.-]*|\[[\da-f:]+\]):\d+(?:[/?].*)?|(?:localhost|\w[\w-]*(?:\.[\w-]+)+)/.*(?<!\.yml)(?<!\.yaml))"
+)
 
 
 @attrs.frozen
@@ -88,6 +92,7 @@ def _wrong(place: str, found: str, expected: str) -> ConfigError:
 def _scenario(wish: Wish) -> Scenario:
     """Raises ``ConfigError``."""
     files = [word for word in wish.targets if not _TARGET.fullmatch(word)]
+    _check_files(files)
     targets = _targets([word for word in wish.targets if word not in files])
     if len(files) > 1:
         raise _wrong(files[1], "a second file", "give one scenario, or URLs that begin with http:// or https://")
@@ -102,7 +107,28 @@ def _scenario(wish: Wish) -> Scenario:
     api = wish.request.get("api") or next(filter(None, map(api_of, targets.values())), "chat")
     loop = {} if {"rate", "concurrency"} & set(wish.load) else {"concurrency": 1}
     content = {"targets": targets, "requests": [{**wish.request, "api": api}], **loop, **wish.load}
-    return scenario.build(Document("command line", content), {})
+    try:
+        return scenario.build(Document("command line", content), {})
+    except ConfigError as error:
+        raise ConfigError(tuple(map(_of_option, error.mistakes))) from None
+
+
+def _check_files(words: Sequence[str]) -> None:
+    """Raises ``ConfigError`` for what is meant as a URL."""
+    for word in words:
+        if Path(word).exists():
+            continue
+        if _OTHER.fullmatch(word):
+            raise _wrong(shown(word), "no URL that can be loaded", "give one that begins with http:// or https://")
+        if bare := _BARE.fullmatch(word):
+            right = shown(f"{bare[1] or ''}http://{bare[2]}")
+            raise ConfigError((Mistake(shown(word), "", "a URL without http://", "", suggestion=right),))
+
+
+def _of_option(mistake: Mistake) -> Mistake:
+    """Named as on the command line: nobody who typed an option has seen the scenario that they are put together to."""
+    name = mistake.path.removeprefix("requests[0].")
+    return attrs.evolve(mistake, file="", path=f"--{name.replace('_', '-')}") if name.isidentifier() else mistake
 
 
 def _targets(words: Sequence[str]) -> dict[str, str]:
@@ -111,9 +137,11 @@ def _targets(words: Sequence[str]) -> dict[str, str]:
     for word in words:
         match = _TARGET.fullmatch(word)
         assert match is not None
-        name = match[1] or ("" if len(words) == 1 else re.sub(r"^https?://", "", match[2]))
+        name = match[1] or ("" if len(words) == 1 else re.sub(r"^https?://", "", shown(match[2])))
         if name in found:
-            raise _wrong(word, f"a second target called {name}", "name them, as in trigate=http://127.0.0.1:12000")
+            raise _wrong(
+                shown(word), f"a second target called {name}", "name them, as in trigate=http://127.0.0.1:12000"
+            )
         found[name] = match[2]
     return found
 

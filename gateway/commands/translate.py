@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -21,18 +22,22 @@ from streams.events import Api
 
 def run(file: str, source: Api, target: Api, model: str | None, provider: str | None, strict: bool) -> int:
     """Print the outgoing body to stdout and the report to stderr. Exit status 0, 1 for a request that is refused, 2 for
-    an unreadable file or an unknown provider."""
+    a file that cannot be read or is not JSON, or an unknown provider."""
+    name = "standard input" if file == "-" else file
     try:
-        body = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        value = msgspec.json.decode(sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes())
     except OSError as error:
-        click.echo(f"{file}: {(error.strerror or 'unreadable').lower()}", err=True)
+        click.echo(f"{name}: {(error.strerror or 'unreadable').lower()}", err=True)
+        return 2
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        click.echo(f"{name}: this is not JSON: {error}", err=True)
         return 2
     row = catalog.find(provider) if provider is not None else None
     if provider is not None and row is None:
         click.echo(f"unknown provider {provider!r}; known are {', '.join(catalog.CATALOG)}", err=True)
         return 2
     try:
-        outgoing = translated(body, source, target, model, Quirks() if row is None else row.quirks)
+        outgoing = translated(value, source, target, model, Quirks() if row is None else row.quirks)
     except GatewayError as error:
         click.echo(f"refused with {error.failed.status}: {error.failed.message}", err=True)
         return 1
@@ -44,13 +49,9 @@ def run(file: str, source: Api, target: Api, model: str | None, provider: str | 
     return 0
 
 
-def translated(body: bytes, source: Api, target: Api, model: str | None, quirks: Quirks) -> Outgoing:
-    """``body`` of ``source`` as a request of ``target`` for ``model`` (by default the one it names). Raises
+def translated(value: Any, source: Api, target: Api, model: str | None, quirks: Quirks) -> Outgoing:
+    """``value``, a body of ``source``, as a request of ``target`` for ``model`` (by default the one it names). Raises
     ``GatewayError`` for what is no request or cannot be honoured."""
-    try:
-        value = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        value = None
     call, _ = shortened(CODECS[source].read_request(expect(value, dict, "the request")))
     model = model or call.model
     return CODECS[target].write_request(call, Recipient(model, Issuer("", ""), quirks_of(quirks, model)))

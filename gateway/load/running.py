@@ -18,7 +18,7 @@ from gateway.load.histogram import Histogram
 from gateway.load.judging import Answer, Judged, Judging
 from gateway.load.overhead import Lag, Overhead, SelfTest
 from gateway.load.report import Run
-from gateway.load.scenario import Asked, Scenario, without_query
+from gateway.load.scenario import Asked, Scenario, shown
 from gateway.load.tally import End, Tally, ended
 from gateway.load.timeline import Timeline
 from gateway.load.wire import Broken, Place
@@ -61,7 +61,7 @@ class Running:
     def __init__(self, scenario: Scenario, target: str, place: Place, keys: Mapping[Api, str], judge: Judging) -> None:
         self.scenario = scenario
         self.target = target
-        self.url = without_query(scenario.targets[target])
+        self.url = shown(scenario.targets[target])
         self.tally = Tally()
         self.requests = {asked.name: Tally() for asked in scenario.requests}
         self.lag = Lag()

@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NewType, TypeAlias
-from urllib.parse import urlsplit
 
 import attrs
 
@@ -141,14 +140,16 @@ class Scenario:
         return bool(self.steps)
 
     def described(self) -> dict[str, Any]:
-        """For the report: all of it but what may be a credential, the values of headers and the queries of URLs."""
-        targets = {name: without_query(url) for name, url in self.targets.items()}
+        """For the report: all of it but what may be a credential, the values of headers and of the queries of URLs."""
+        targets = {name: shown(url) for name, url in self.targets.items()}
         return attrs.asdict(self) | {"targets": targets, "headers": [name for name, _ in self.headers]}
 
 
-def without_query(url: str) -> str:
-    """As it may be shown."""
-    return urlsplit(url)._replace(query="").geturl()
+def shown(url: str) -> str:
+    """As it may be shown, whether or not it is a good one: without its user, and without the values of its query."""
+    address, mark, query = url.partition("?")
+    address = re.sub(r"(?<=//)[^/]*@", "***@", address)
+    return address + mark + re.sub(r"([^&=]+=)?[^&]+", r"\1***", query)
 
 
 # What may stand in a file, beside the kinds of a configuration

@@ -1,0 +1,43 @@
+"""``trigate translate``: what it prints and how it exits."""
+
+import json
+
+import pytest
+
+from gateway.commands.translate import run
+
+ASKED = {"model": "m", "max_tokens": 5, "top_k": 3, "messages": [{"role": "user", "content": "Hi"}]}
+
+
+@pytest.fixture
+def translate(tmp_path, capsys):
+    """Translate the body of a Messages request to Chat: the exit status, and what is said on both outputs."""
+
+    def translate(body, strict=False):
+        path = tmp_path / "request.json"
+        path.write_bytes(body)
+        status = run(str(path), "messages", "chat", None, None, strict)
+        said = capsys.readouterr()
+        return status, said.out, said.err.replace(f"{tmp_path}/", "")
+
+    return translate
+
+
+def test_a_request_is_translated_and_what_is_lost_is_named(translate):
+    status, out, err = translate(json.dumps(ASKED).encode())
+    assert status == 0
+    assert json.loads(out)["messages"] == ASKED["messages"]
+    assert "dropped  top_k" in err
+
+
+@pytest.mark.parametrize("body", [b"\x9f\x02\xff\x00", b"", b"{", b"model: m", b"[" * 100_000])
+def test_what_is_not_json_is_said_to_be_none(translate, body):
+    status, out, err = translate(body)
+    assert (status, out) == (2, "")
+    assert err.startswith("request.json: this is not JSON: ")
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("body", "found"), [(b"null", "null"), (b"[]", "an array")])
+def test_json_that_is_no_request_is_refused(translate, body, found):
+    assert translate(body) == (1, "", f"refused with 400: the request must be an object, not {found}\n")
