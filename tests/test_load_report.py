@@ -334,3 +334,18 @@ def test_what_cannot_be_run_says_why(args, said, capsys):
     found = capsys.readouterr().err
     assert said in found
     assert "p4ss" not in found
+
+
+def test_all_mistakes_in_options_and_scenario_are_told_at_once(tmp_path, capsys):
+    assert status_of("load", "http://127.0.0.1:1", "--seconds", "-3", "--fail-if", "ttft", "--fail-if", "foo>1",
+                     "--rate", "1", "--concurrency", "1") == 2  # fmt: skip
+    found = capsys.readouterr().err
+    assert found.startswith("5 mistakes:\n  --fail-if: 'ttft': this is no condition; write one such as")
+    for said in ("--fail-if: 'foo>1': foo is", "--seconds: '-3'", "--model: missing", "--concurrency: rate and"):
+        assert said in found
+    file = tmp_path / "plan.yml"
+    file.write_text("url: http://127.0.0.1:1\nrate: 1\nrequests: [{model: m}]\nfail_if: [ttft]\n")
+    assert status_of("load", str(file), "--fail-if", "foo>1") == 2
+    found = capsys.readouterr().err
+    assert "--fail-if: 'foo>1': foo is not measured" in found
+    assert f"{file}:4:11: fail_if[0]: 'ttft': this is no condition" in found

@@ -69,6 +69,52 @@ requests:
     assert "requests[1].stream: 'maybe'; this must be true or false" in text
 
 
+def test_mistakes_of_all_kinds_are_told_at_once():
+    assert mistakes(
+        """url: http://x
+seconds: -3
+rate: 5
+concurrency: 2
+requests:
+  - {model: a, think: 1s, tools: many}
+  - {model: b, cancel: {share: 60%}, slow: {share: 0.6}}
+  - {model: c, weight: heavy}
+fail_if:
+  - ttft.p95>500
+  - errors>0
+  - eror>1
+  - 7
+targets: {a: "http://y"}
+"""
+    ) == [
+        "s.yaml:1:1: url: url and targets; give one of them",
+        "s.yaml:2:1: seconds: -3; this must be a duration above 0, such as 30s, 0.5s or 5m",
+        "s.yaml:4:1: concurrency: rate and concurrency; give one of rate, steps and concurrency",
+        "s.yaml:6:27: requests[0].tools: 'many'; this must be a whole number, 0 or more",
+        "s.yaml:7:38: requests[1].slow: the shares of cancel and slow exceed 1; lower one of them",
+        "s.yaml:8:16: requests[2].weight: 'heavy'; this must be a number, 0 or more",
+        "s.yaml:10:5: fail_if[0]: 'ttft.p95>500': no unit where a time should be; give ms, s or us",
+        "s.yaml:12:5: fail_if[2]: 'eror>1': eror is not measured; did you mean error?",
+        "s.yaml:13:5: fail_if[3]: 7; this must be text (put it in quotes)",
+    ]
+
+
+def test_what_is_wrong_makes_no_other_mistake_of_what_is_right():
+    """A rate that is no number is still a rate, and two requests of an API that there is not have no name yet."""
+    found = mistakes(
+        """url: nowhere
+rate: many
+seconds: 5
+requests: [{model: m, api: chatt}, {model: m, api: chatt}, {weight: 0}, nothing]
+headers: {x-key: $NOT_SET}
+warmup: $NOT_SET
+"""
+    )
+    assert [one.split(": ")[1] for one in found] == [
+        "url", "rate", "requests[0].api", "requests[1].api", "requests[2].model", "requests[3]", "headers.x-key"
+    ]  # fmt: skip
+
+
 REQUESTS = "requests: [{model: m}]\n"
 
 
@@ -89,6 +135,14 @@ REQUESTS = "requests: [{model: m}]\n"
         ("url: http://x\nrate: 1\nrequests: [{}]\n", "requests[0].model: missing; this is required"),
         ("url: http://x\nrate: 1\nheaders: {x-key: $NOT_SET}\n" + REQUESTS, "NOT_SET is not set"),
         ("url: 'http://u:p4ss@x'\nrate: 1\n" + REQUESTS, "url: a URL with a user name"),
+        (
+            "url: http://x\nrate: 1\nfail_if: [errors]\n" + REQUESTS,
+            "s.yaml:3:11: fail_if[0]: 'errors': this is no cond",
+        ),
+        ("url: http://x\nrate: 1\nfail_if: [eror>0]\n" + REQUESTS, "fail_if[0]: 'eror>0': eror is not measured; did"),
+        ("url: [http://x]\nrate: 1\n" + REQUESTS, "url: a list; this must be text"),
+        ("url: http://x\nrate: -1\n" + REQUESTS, "rate: -1; this must be a number"),
+        ("url: http://x\nrate: 1\nrequests: nothing\n", "requests: 'nothing'; this must be a list"),
         ("- a list\n", "a list where keys should be"),
         ("", "nothing where keys should be"),
     ],

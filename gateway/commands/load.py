@@ -53,18 +53,16 @@ def run(wish: Wish) -> int:
     """Exit status 0 if all went well, 1 if a condition of ``--fail-if`` holds, 2 if there was nothing to run, 130 if it
     was interrupted; a report is written in all but the third case."""
     try:
-        conditions = [parse(condition) for condition in wish.fail_if]
         if wish.compare is not None:
-            return _finish(_both(*wish.compare), wish, conditions)
+            return _finish(_both(*wish.compare), wish, _conditions(wish))
         if wish.self_test:
             click.echo(_cost(trio.run(self_test)))
             return GOOD
-        plan = _scenario(wish)
-        conditions += [parse(condition) for condition in plan.fail_if]
+        plan, conditions = _planned(wish)
         keys = _keys(plan)
         _check_writable(wish)
         runs = _loaded(plan, keys)
-    except (ConfigError, NoCondition, NoReport, Unreachable) as error:
+    except (ConfigError, NoReport, Unreachable) as error:
         click.echo(_said(error), err=True)
         return UNUSABLE
     return INTERRUPTED if runs is None else _finish(runs, wish, conditions)
@@ -87,6 +85,37 @@ def _cost(test: SelfTest) -> str:
 
 def _wrong(place: str, found: str, expected: str) -> ConfigError:
     return ConfigError((Mistake(place, "", found, expected),))
+
+
+def _planned(wish: Wish) -> tuple[Scenario, list[Condition]]:
+    """The scenario, and the conditions of the options and its own. Raises ``ConfigError`` with the mistakes of both."""
+    mistakes: tuple[Mistake, ...] = ()
+    conditions: list[Condition] = []
+    try:
+        conditions = _conditions(wish)
+    except ConfigError as error:
+        mistakes = error.mistakes
+    try:
+        plan = _scenario(wish)
+    except ConfigError as error:
+        raise ConfigError((*mistakes, *error.mistakes)) from None
+    if mistakes:
+        raise ConfigError(mistakes)
+    return plan, conditions + [parse(condition) for condition in plan.fail_if]
+
+
+def _conditions(wish: Wish) -> list[Condition]:
+    """Those of ``--fail-if``. Raises ``ConfigError``."""
+    found: list[Condition] = []
+    mistakes: list[Mistake] = []
+    for condition in wish.fail_if:
+        try:
+            found.append(parse(condition))
+        except NoCondition as error:
+            mistakes.append(Mistake("", "--fail-if", error.found, error.expected))
+    if mistakes:
+        raise ConfigError(tuple(mistakes))
+    return found
 
 
 def _scenario(wish: Wish) -> Scenario:

@@ -30,10 +30,11 @@ _SHAPE = re.compile(r"\s*([a-z_]+)(?:\.([a-z]+[0-9.]*))?\s*(>=|<=|>|<)\s*([0-9]+
 
 
 class NoCondition(ValueError):
-    """What stands behind ``--fail-if`` is no condition; the message says what is wrong, and how one looks."""
+    """What stands behind ``--fail-if`` is no condition; ``found`` says what is wrong, ``expected`` how one looks."""
 
     def __init__(self, text: str, found: str, expected: str) -> None:
-        super().__init__(f"{text!r}: {found}; {expected}")
+        self.found, self.expected = f"{text!r}: {found}", expected
+        super().__init__(f"{self.found}; {expected}")
 
 
 @attrs.frozen

@@ -1,7 +1,7 @@
 """What a load test does: a YAML file, or the options of the command line, as frozen values; all mistakes at once."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any, Literal, NewType, TypeAlias
 
@@ -20,6 +20,7 @@ Share = NewType("Share", float)  # 0 to 1
 Rate = NewType("Rate", float)  # a second
 Sizes = NewType("Sizes", tuple[int, int])  # least and most
 Targets = NewType("Targets", dict[str, Url])
+Condition = NewType("Condition", str)
 
 # The defaults
 AT_ONCE, ONE_SECOND, GRACE = Duration(0.0), Duration(1.0), Duration(30.0)
@@ -107,7 +108,7 @@ class RawScenario:
     key_env: str | None = None
     headers: dict[str, Secret] = attrs.field(factory=dict)
     strict: bool = False
-    fail_if: tuple[str, ...] = ()
+    fail_if: tuple[Condition, ...] = ()
     seed: Count = SEED
 
 
@@ -187,7 +188,19 @@ def _targets(value: Any, _: Any) -> dict[str, Url]:
     return converter.structure(value, dict[str, Url])
 
 
-for _kind, _hook in ((Share, _share), (Rate, _rate), (Sizes, _sizes), (Targets, _targets)):
+def _condition(value: Any, _: Any) -> str:
+    from gateway.load.fail_if import NoCondition, parse  # it knows of runs, which know of scenarios
+
+    text = converter.structure(value, str)
+    try:
+        parse(text)
+    except NoCondition as error:
+        raise Wrong(error.found, error.expected) from None
+    return text
+
+
+_HOOKS = {Share: _share, Rate: _rate, Sizes: _sizes, Targets: _targets, Condition: _condition}
+for _kind, _hook in _HOOKS.items():
     converter.register_structure_hook(_kind, _hook)
 
 
@@ -207,23 +220,47 @@ def build(read: Document, env: Mapping[str, str]) -> Scenario:
     content = variables.expand(read.content, ())
     mistakes = [read.mistake(path, *words) for path, words in variables.mistakes]
     raw = structure(content, RawScenario)
+    wrong: frozenset[document.Path] = frozenset()
     if isinstance(raw, tuple):
         mistakes += [read.mistake(f.path, f.wrong.found, f.wrong.expected, f.wrong.suggestion) for f in raw]
-    else:
-        mistakes += [read.mistake(path, *words) for path, *words in _contradictions(raw)]
-    if isinstance(raw, tuple) or mistakes:
+        wrong = frozenset(fault.path[: 3 if fault.path[0] == "requests" else 1] for fault in raw)
+        raw = _rest(content, wrong)
+    given = {key for key, value in content.items() if value is not None}
+    mistakes += [read.mistake(path, *words) for path, *words in _contradictions(raw, given, wrong)]
+    if mistakes:
         raise ConfigError(tuple(sorted(dict.fromkeys(mistakes), key=lambda mistake: mistake.line or 0)))
     return _scenario(raw)
 
 
-def _contradictions(raw: RawScenario) -> list[tuple[document.Path, str, str]]:
-    """Mistakes that no key has by itself."""
-    loops = [name for name in ("rate", "steps", "concurrency") if getattr(raw, name) is not None]
+def _rest(content: Mapping[str, Any], wrong: Set[document.Path]) -> RawScenario:
+    """What can be read of a scenario in which the members at ``wrong`` cannot: the mistakes of the rest are told with
+    them."""
+    kept = {key: value for key, value in content.items() if (key,) not in wrong}
+    kept["requests"] = [
+        {"model": ""} if ("requests", i) in wrong else {"model": "", **_without(asked, ("requests", i), wrong)}
+        for i, asked in enumerate(kept.get("requests") or ())
+    ]
+    found = structure(kept, RawScenario)
+    assert not isinstance(found, tuple)
+    return found
+
+
+def _without(asked: Mapping[str, Any], path: document.Path, wrong: Set[document.Path]) -> Mapping[str, Any]:
+    return {key: value for key, value in asked.items() if value is not None and (*path, key) not in wrong}
+
+
+def _contradictions(
+    raw: RawScenario, given: Set[str], wrong: Set[document.Path]
+) -> list[tuple[document.Path, str, str]]:
+    """Mistakes that no key has by itself. ``given`` are the keys that are there, well or ill; what is ``wrong`` is not
+    in ``raw``."""
+    loops = [name for name in ("rate", "steps", "concurrency") if name in given]
+    targets = bool(raw.targets) or ("targets",) in wrong
     found: list[tuple[document.Path, str, str]] = []
     if len(loops) != 1:
         what = " and ".join(loops) if loops else "neither rate, steps nor concurrency"
         found.append(((loops[-1],) if loops else (), what, "give one of rate, steps and concurrency"))
-    if raw.steps is not None and raw.seconds is not None:
+    if {"steps", "seconds"} <= given:
         found.append((("seconds",), "seconds beside steps", "leave it out: the steps say how long"))
     if raw.concurrency == 0:
         found.append((("concurrency",), "0", "this must be at least 1"))
@@ -231,27 +268,31 @@ def _contradictions(raw: RawScenario) -> list[tuple[document.Path, str, str]]:
         found.append((("rate",), "0", "this must be above 0"))
     if raw.steps is not None and not any(step.rate or step.to for step in raw.steps):
         found.append((("steps",), "steps in which nothing arrives", "give one of them a rate above 0"))
-    if (raw.url is None) == (not raw.targets):
-        found.append(
-            (("url",), "neither url nor targets" if raw.url is None else "url and targets", "give one of them")
-        )
-    if not any(asked.weight for asked in raw.requests):
+    if ("url" in given) == targets:
+        found.append((("url",), "url and targets" if targets else "neither url nor targets", "give one of them"))
+    if ("requests",) not in wrong and not any(asked.weight for asked in raw.requests):
         found.append((("requests",), "no request with a weight above 0", "list at least one"))
-    return found + _of_requests(raw)
+    return found + _of_requests(raw, given, wrong)
 
 
-def _of_requests(raw: RawScenario) -> list[tuple[document.Path, str, str]]:
+def _of_requests(raw: RawScenario, given: Set[str], wrong: Set[document.Path]) -> list[tuple[document.Path, str, str]]:
     found: list[tuple[document.Path, str, str]] = []
     names: set[str] = set()
     for i, asked in enumerate(raw.requests):
-        if asked.think and raw.concurrency is None:
-            found.append((("requests", i, "think"), "think without concurrency", "only clients of a closed loop think"))
+        path = ("requests", i)
+        if asked.think and "concurrency" not in given:
+            found.append(((*path, "think"), "think without concurrency", "only clients of a closed loop think"))
         if asked.cancels + asked.slows > 1:
-            found.append((("requests", i, "slow"), "the shares of cancel and slow exceed 1", "lower one of them"))
+            found.append(((*path, "slow"), "the shares of cancel and slow exceed 1", "lower one of them"))
+        if wrong & {path, *((*path, part) for part in _NAMING)}:
+            continue
         if _name(asked) in names:
-            found.append((("requests", i), f"the name {_name(asked)} is taken already", "give it a name of its own"))
+            found.append((path, f"the name {_name(asked)} is taken already", "give it a name of its own"))
         names.add(_name(asked))
     return found
+
+
+_NAMING = ("name", "api", "model", "stream")
 
 
 def _name(asked: Asked) -> str:
