@@ -1,5 +1,6 @@
 """Load on real sockets: what is measured, and what counts as what."""
 
+import re
 import ssl
 import time
 from functools import partial
@@ -8,7 +9,8 @@ import pytest
 import trio
 from load_servers import HEAD, answer, chunk, events, load, prepared, scenario, serving
 
-from gateway.load import report
+from gateway.load import report, text
+from gateway.load.page import page
 
 
 async def quick(stream, head):
@@ -280,3 +282,25 @@ async def test_credentials_are_sent_and_are_in_no_report():
     assert b"x-other: Token other-secret" in heads[0]
     assert run.tally.failures[0].example == "wrong: ***, ***"
     assert b"secret" not in report.dump([run])
+
+
+async def test_no_key_in_a_url_is_in_any_output():
+    """Not where it is shown, nor where the server repeats it: as it was sent, decoded, as the name of an error, or cut
+    off where the example ends."""
+
+    async def serve(stream, head):
+        line = head.split(b"\r\n")[0]
+        said = (b"no route %b, key sk-live/lurl123, " % line).ljust(185, b"x") + b" sk-live-lurl1234567890"
+        if b"events" in line:
+            said = b'data: {"error": {"type": "sk-live-lurl1234567890", "message": "no"}}\n\n'
+        status = b"200 OK" if b"events" in line else b"404 No"
+        await stream.send_all(b"HTTP/1.1 %b\r\ncontent-length: %d\r\n\r\n%b" % (status, len(said), said))
+
+    async with serving(serve) as url:
+        query = "key=sk-live-lurl1234567890&sk-bare-lurl123&other=sk-live%2Flurl123&v=1"
+        runs = [await load(f"{url}/{path}/v1?{query}", rate=10, seconds=0.1) for path in ("status", "events")]
+    assert runs[0].url == f"{url}/status/v1?key=***&***&other=***&v=***"
+    assert "key=***&***&other=***&v=1 HTTP/1.1, key ***, xxx" in runs[0].tally.failures[0].example
+    assert runs[1].tally.failures[0].kind == "error event: ***"
+    outputs = [report.dump(runs).decode(), page(runs), text.comparison(runs), *map(text.summary, runs)]
+    assert [found for output in outputs for found in re.findall(r"sk-.{9}", output)] == []

@@ -18,14 +18,14 @@ from gateway.load.histogram import Histogram
 from gateway.load.judging import Answer, Judged, Judging
 from gateway.load.overhead import Lag, Overhead, SelfTest
 from gateway.load.report import Run
-from gateway.load.scenario import Asked, Scenario, shown
+from gateway.load.scenario import Asked, Scenario, secrets, shown
 from gateway.load.tally import End, Tally, ended
 from gateway.load.timeline import Timeline
 from gateway.load.wire import Broken, Place
 from streams.events import Api
 
 LOOK = 0.1  # seconds between two looks at how many are under way
-SECRET = 8  # characters from which on a word of a header may be a credential: Bearer is none
+SECRET = 8  # characters from which on a word of a header or a URL may be a credential: Bearer is none
 AFTER_ERROR = 0.1  # seconds that a client of a closed loop waits before it tries again
 
 
@@ -71,8 +71,9 @@ class Running:
         self.interrupted = False
         self.judging = 0  # answers that wait for their verdict
         self._judge = judge
-        values = " ".join([*keys.values(), *(value for _, value in scenario.headers)])
-        self._secrets = sorted({word for word in values.split() if len(word) >= SECRET}, key=len, reverse=True)
+        values = [*keys.values(), *(value for _, value in scenario.headers), *secrets(scenario.targets[target])]
+        words = {word for value in values for word in value.split() if len(word) >= SECRET}
+        self._secrets = sorted(words, key=len, reverse=True)
         self._kinds = [
             Kind(
                 asked, scenario.targets[target], place, bodies.headers(asked.api, keys.get(asked.api), scenario.headers)
@@ -213,11 +214,14 @@ class Running:
         self.timeline.ended(exchange, end)
 
     def _masked(self, problem: Problem) -> Problem:
-        """Servers like to repeat the key that they refuse."""
+        """Servers like to repeat the key that they refuse, and the path that they do not know."""
+        kind, detail = problem.kind, problem.detail
         for secret in self._secrets:
-            if secret in problem.detail:
-                problem = attrs.evolve(problem, detail=problem.detail.replace(secret, "***"))
-        return problem
+            kind, detail = kind.replace(secret, "***"), detail.replace(secret, "***")
+        for secret in self._secrets:  # of one that is cut off where the detail ends, what is left
+            left = next((n for n in range(len(secret) - 1, SECRET - 1, -1) if detail.endswith(secret[:n])), 0)
+            detail = f"{detail[:-left]}***" if left else detail
+        return attrs.evolve(problem, kind=kind, detail=detail)
 
     async def _watch(self) -> None:
         while True:

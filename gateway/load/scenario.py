@@ -1,9 +1,10 @@
 """What a load test does: a YAML file, or the options of the command line, as frozen values; all mistakes at once."""
 
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any, Literal, NewType, TypeAlias
+from urllib.parse import unquote_plus
 
 import attrs
 
@@ -19,7 +20,8 @@ from streams.events import Api
 Share = NewType("Share", float)  # 0 to 1
 Rate = NewType("Rate", float)  # a second
 Sizes = NewType("Sizes", tuple[int, int])  # least and most
-Targets = NewType("Targets", dict[str, Url])
+Address = NewType("Address", Url)  # a URL that no message repeats with its key
+Targets = NewType("Targets", dict[str, Address])
 Condition = NewType("Condition", str)
 
 # The defaults
@@ -95,7 +97,7 @@ class Asked:
 class RawScenario:
     requests: tuple[Asked, ...]
     targets: Targets | None = None
-    url: Url | None = None
+    url: Address | None = None
     rate: Rate | None = None
     steps: tuple[RawStep, ...] | None = None
     spacing: Spacing = "even"
@@ -153,6 +155,13 @@ def shown(url: str) -> str:
     return address + mark + re.sub(r"([^&=]+=)?[^&]+", r"\1***", query)
 
 
+def secrets(url: str) -> Iterator[str]:
+    """The values of its query, each as it is sent and as a server may read it."""
+    for part in url.partition("?")[2].split("&"):
+        value = part.partition("=")[2] or part
+        yield from (value, unquote_plus(value))
+
+
 # What may stand in a file, beside the kinds of a configuration
 
 
@@ -184,8 +193,17 @@ def _sizes(value: Any, _: Any) -> tuple[int, int]:
     return pair[0], pair[1]
 
 
-def _targets(value: Any, _: Any) -> dict[str, Url]:
-    return converter.structure(value, dict[str, Url])
+def _address(value: Any, _: Any) -> str:
+    try:
+        return converter.structure(value, Url)
+    except Wrong as error:
+        if type(value) is str and error.found == describe(value):  # what came from a variable is not repeated anyway
+            raise Wrong(describe(shown(value)), error.expected) from None
+        raise
+
+
+def _targets(value: Any, _: Any) -> dict[str, Address]:
+    return converter.structure(value, dict[str, Address])
 
 
 def _condition(value: Any, _: Any) -> str:
@@ -199,7 +217,14 @@ def _condition(value: Any, _: Any) -> str:
     return text
 
 
-_HOOKS = {Share: _share, Rate: _rate, Sizes: _sizes, Targets: _targets, Condition: _condition}
+_HOOKS = {
+    Share: _share,
+    Rate: _rate,
+    Sizes: _sizes,
+    Address: _address,
+    Targets: _targets,
+    Condition: _condition,
+}
 for _kind, _hook in _HOOKS.items():
     converter.register_structure_hook(_kind, _hook)
 
