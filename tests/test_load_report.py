@@ -164,6 +164,15 @@ def test_the_page_needs_nothing_from_elsewhere_and_is_well_formed(good, bad):
     assert "nan" not in re.sub(r"<details>.*?</details>", "", html, flags=re.S).lower()
 
 
+def test_a_target_keeps_its_colour_where_another_has_no_data(good, bad):
+    """The one without first tokens has no line, and does not leave its colour to the next."""
+    runs = [attrs.evolve(run, target=name) for name, run in (("gateway", bad), ("provider", good))]
+    figures = re.findall(r"<figure>.*?</figure>", page(runs).partition("<h2>")[0], flags=re.S)
+    colours = [re.findall(r'class="s(\d)" d="M0 4H24"/></svg>(\w+)<', figure) for figure in figures]
+    assert len(colours) == 4
+    assert all(found == [("1", "provider")] for found in colours)
+
+
 def test_the_page_says_what_failed_and_repeats_no_markup_of_a_server(bad):
     html = page([bad], ["ttft.p95>1s: nothing was measured"])
     assert 'role="alert">Failed: ttft.p95&gt;1s: nothing was measured' in html

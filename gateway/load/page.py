@@ -91,9 +91,11 @@ def _compared(label: str, texts: Sequence[str], ratios: Sequence[str]) -> list[s
 
 def _curve(runs: Sequence[Run], name: str) -> str:
     """The whole distribution: what each percentile is at most."""
-    found = [(run.name, run.tally.measures[name]) for run in runs if run.tally.measures[name].count]
-    most = max(100 - 100 / histogram.count for _, histogram in found) if found else 0
-    series = [Series(label, _points(histogram), i % COLOURS) for i, (label, histogram) in enumerate(found)]
+    # Numbered before those without data are left out: a run has one colour in all charts.
+    numbered = [(i, run.name, run.tally.measures[name]) for i, run in enumerate(runs)]
+    found = [(i, label, histogram) for i, label, histogram in numbered if histogram.count]
+    most = max(100 - 100 / histogram.count for _, _, histogram in found) if found else 0
+    series = [Series(label, _points(histogram), i % COLOURS) for i, label, histogram in found]
     values = [y for one in series for _, y in one.points]
     y = logarithmic(min(values), max(values), duration)
     return chart(MEASURES[name].capitalize(), percentiles(most), y, series, "percentile")
