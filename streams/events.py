@@ -56,11 +56,14 @@ class Begin:
 @attrs.frozen
 class Text:
     """A piece of visible text. Never empty. ``logprobs`` are its tokens' log probabilities where they were asked for:
-    a list of objects ``{token, logprob, bytes, top_logprobs}``, the same in Chat and Responses."""
+    a list of objects ``{token, logprob, bytes, top_logprobs}``, the same in Chat and Responses. ``phase`` stands in the
+    first piece of a block: what the message that holds it is (``commentary``, ``final_answer``), which only Responses
+    says."""
 
     block: int
     text: str
     logprobs: Any = None
+    phase: str | None = None
 
 
 @attrs.frozen

@@ -32,6 +32,7 @@ class TextBlock:
     text: str
     citations: tuple[Cited, ...] = ()
     logprobs: tuple[Any, ...] = ()  # of all its tokens, where they were asked for
+    phase: str | None = None
 
 
 @attrs.frozen
@@ -103,8 +104,9 @@ class _Open:
                 return RefusalBlock(text)
             case Thought() | Sealed():
                 return ThoughtBlock(text, self.sealed)
-            case _:
-                return TextBlock(text, tuple(self.citations), tuple(self.logprobs))
+            case first:
+                phase = first.phase if isinstance(first, Text) else None
+                return TextBlock(text, tuple(self.citations), tuple(self.logprobs), phase)
 
 
 class Fold:

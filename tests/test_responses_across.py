@@ -5,17 +5,33 @@ from typing import Any
 
 import pytest
 from responses_asked import OTHER, SENT, US, needs_recordings, read, recorded, words
-from responses_told import accumulated, check_grammar, written
+from responses_told import accumulated, added, check_grammar, created, done, ended, message, said, stream, written
+from responses_told import read as heard
 
 from providers.chat import CHAT
 from providers.codec import Codec, Recipient, Reply
 from providers.messages import MESSAGES
 from providers.quirks import Quirks
-from providers.responses import RESPONSES
+from providers.responses import RESPONSES, read_continued
+from providers.responses.kept import previous
 from providers.seal import seal
 from streams import sse
 from streams.errors import GatewayError
-from streams.events import Begin, BlockEnd, Cited, End, Native, Sealed, Text, Thought, ToolBegin, ToolInput, Usage
+from streams.events import (
+    Begin,
+    BlockEnd,
+    Cited,
+    End,
+    Native,
+    Refusal,
+    Sealed,
+    Text,
+    Thought,
+    ToolBegin,
+    ToolInput,
+    Usage,
+)
+from streams.fold import fold
 
 CODEX = [path for path in SENT if path.parent.name == "codex"]
 TRANSLATED = pytest.mark.parametrize("codec", [CHAT, MESSAGES], ids=["chat", "messages"])
@@ -292,3 +308,42 @@ def test_a_hosted_tool_of_another_api_is_never_a_call_of_the_clients(tool: str, 
     (message,) = written([*events, End("stop")])[-1]["response"]["output"]
     note = {"type": "url_citation", "url": "https://x.test", "title": "X", "start_index": 0, "end_index": 2}
     assert message["content"][0]["annotations"] == [note]
+
+
+PHASES = ("commentary", "final_answer", None)
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_the_phase_of_a_message_passes_to_the_client_and_back(streamed: bool) -> None:
+    """``ResponseOutputMessage.phase`` and ``EasyInputMessageParam.phase`` of the openai package: "for models like
+    gpt-5.3-codex and beyond, when sending follow-up requests, preserve and resend phase on all assistant messages"."""
+    output = [message(str(i), f"msg_{i}") | ({"phase": phase} if phase else {}) for i, phase in enumerate(PHASES)]
+    told = [
+        event
+        for i, item in enumerate(output)
+        for event in (added(i, **{**item, "content": []}), said(i, str(i)), done(i, **item))
+    ]
+    events = heard(stream(created(), *(told if streamed else ()), ended("completed", *output)))
+    found = written(events)
+    whole = json.loads(RESPONSES.write_answer(fold(events), Reply(read(), US, created=1)))
+    for answer in (found[-1]["response"], whole):
+        assert [item.get("phase") for item in answer["output"]] == list(PHASES)
+        assert [item["content"][0]["text"] for item in answer["output"]] == ["0", "1", "2"]
+    assert [event["item"].get("phase") for event in found if event["type"].endswith("item.added")] == list(PHASES)
+    assert accumulated(found).output[0].phase == "commentary"
+
+    kept = {"status": "completed", "input": [{"role": "user", "content": "q"}], "output": whole["output"]}
+    earlier = previous([json.dumps(kept).encode()])
+    call = read_continued({"model": "m", "input": "go on"}, earlier)
+    body = json.loads(RESPONSES.write_request(call, Recipient("up", US)).body)
+    assert [item.get("phase") for item in body["input"]] == [None, *PHASES, None]
+
+
+def test_texts_of_one_phase_and_refusals_share_a_message() -> None:
+    blocks = [Text(0, "a", phase="commentary"), BlockEnd(0), Refusal(1, "no"), BlockEnd(1),
+              Text(2, "b", phase="commentary"), BlockEnd(2),
+              Text(3, "c", phase="final_answer"), BlockEnd(3)]  # fmt: skip
+    events = [Begin(), *blocks, End("stop")]
+    whole = json.loads(RESPONSES.write_answer(fold(events), Reply(read(), US, created=1)))["output"]
+    for output in (written(events)[-1]["response"]["output"], whole):
+        assert [(item["phase"], len(item["content"])) for item in output] == [("commentary", 3), ("final_answer", 1)]

@@ -46,8 +46,9 @@ def whole_answer(answer: Answer, reply: Reply) -> Object:
     for block in answer.blocks:
         match block:
             case TextBlock() | RefusalBlock():
-                if not parts:
-                    output.append(message_item(own_id("msg_")))
+                phase = block.phase if isinstance(block, TextBlock) else None
+                if not parts or (isinstance(block, TextBlock) and phase != output[-1].get("phase")):
+                    output.append(message_item(own_id("msg_"), phase=phase))
                     parts = output[-1]["content"]
                 parts.append(_part(block))
             case _:

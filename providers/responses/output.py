@@ -157,8 +157,13 @@ def usage_object(usage: Usage) -> Object:
 # Items
 
 
-def message_item(id: str, content: Sequence[Object] = (), status: str = "completed") -> Object:
-    return {"id": id, "type": "message", "status": status, "role": "assistant", "content": list(content)}
+def message_item(
+    id: str, content: Sequence[Object] = (), status: str = "completed", phase: str | None = None
+) -> Object:
+    """``phase`` is only ever the provider's: one that is made up makes the openai package leave structured output
+    unread (``parse_response`` of its ``lib/_parsing/_responses.py``)."""
+    item: Object = {"id": id, "type": "message", "status": status, "role": "assistant", "content": list(content)}
+    return item if phase is None else item | {"phase": phase}
 
 
 def text_part(text: str = "", annotations: Sequence[Object] = (), logprobs: Sequence[Object] = ()) -> Object:

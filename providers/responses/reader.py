@@ -62,7 +62,7 @@ CALLS: Mapping[str, tuple[ToolKind, str]] = {
 class _Item:
     """What is known of one output item."""
 
-    __slots__ = ("block", "cited", "done", "input_said", "part", "parts", "said", "type", "voice")
+    __slots__ = ("block", "cited", "done", "input_said", "part", "parts", "phase", "said", "type", "voice")
 
     def __init__(self, type: str) -> None:
         self.type = type
@@ -72,6 +72,7 @@ class _Item:
         self.cited = False
         self.voice: str | None = None  # reasoning: "summary" or "text", whichever came first
         self.part: Any = None  # reasoning: the summary part that was told last
+        self.phase: str | None = None  # messages: commentary or the final answer
         self.block: int | None = None  # calls: the block while it is open
         self.input_said = False
 
@@ -167,12 +168,12 @@ class ResponsesReader:
         if item.done:
             return ()
         item.parts.add(as_index(part))
-        return [*self._open(item, speech, part), self._words(speech, text, logprobs)]
+        return [*self._open(item, speech, part), self._words(speech, text, logprobs, item.phase)]
 
-    def _words(self, speech: _Speech, text: str, logprobs: Any) -> Event:
+    def _words(self, speech: _Speech, text: str, logprobs: Any, phase: str | None = None) -> Event:
         """A piece of the block that is open, with its tokens' log probabilities where they were asked for."""
-        if logprobs and speech is Text:
-            return Text(self._block, text, as_objects(logprobs) or None)
+        if speech is Text and (logprobs or phase):
+            return Text(self._block, text, as_objects(logprobs) or None, phase)
         return speech(self._block, text)
 
     def _open(self, item: _Item, speech: _Speech, part: Any) -> list[Event]:
@@ -296,6 +297,7 @@ class ResponsesReader:
             self._by_id[id] = item
         if item.type in CALLS and (call_id := as_string(value.get("call_id"))):
             self._by_id["call", call_id] = item
+        item.phase = as_string(value.get("phase")) or item.phase
         return item
 
     def _finish(self, item: _Item, value: Json) -> list[Event]:
@@ -320,7 +322,7 @@ class ResponsesReader:
                 speech, member = _PARTS.get(as_string(part.get("type")), (None, ""))
                 if speech is not None and (text := as_string(part.get(member))):
                     events += self._open(item, speech, None)
-                    events += [self._words(speech, text, part.get("logprobs")), *self._citations(part)]
+                    events += [self._words(speech, text, part.get("logprobs"), item.phase), *self._citations(part)]
         return events + self._shut()
 
     def _finish_reasoning(self, item: _Item, value: Json) -> list[Event]:

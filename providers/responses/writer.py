@@ -88,24 +88,25 @@ class _Open(Protocol):
 
 
 class _Message:
-    """A message item: holds the text and refusal blocks that follow each other, each as one part."""
+    """A message item: holds the text and refusal blocks of one phase that follow each other, each as one part."""
 
-    def __init__(self, out: Out) -> None:
+    def __init__(self, out: Out, phase: str | None) -> None:
         self.id = own_id("msg_")
+        self.phase = phase
         self.index = out.index()
         self.parts: list[Object] = []
         self.part_open = False
         self._out = out
 
     def open(self) -> bytes:
-        return self._out.added(self.index, message_item(self.id, status="in_progress"))
+        return self._out.added(self.index, message_item(self.id, status="in_progress", phase=self.phase))
 
     def close(self, status: str) -> bytes:
-        return self._out.finished(self.index, message_item(self.id, self.parts, status))
+        return self._out.finished(self.index, message_item(self.id, self.parts, status, self.phase))
 
     def cut(self, *parts: Object) -> tuple[int, Any]:
         """As ``_Open.cut``; ``parts`` come after those that are finished."""
-        return self.index, message_item(self.id, [*self.parts, *parts], "incomplete")
+        return self.index, message_item(self.id, [*self.parts, *parts], "incomplete", self.phase)
 
 
 class _Part:
@@ -321,18 +322,27 @@ class ResponsesWriter:
 
     def _speak(self, event: Text | Refusal) -> bytes:
         block = event.block
-        data = b"" if block in self._open else self._open_part(block, isinstance(event, Refusal))
+        if block in self._open:
+            data = b""
+        elif isinstance(event, Text):
+            data = self._leave_phase(event.phase) + self._open_part(block, phase=event.phase)
+        else:
+            data = self._open_part(block, refusal=True)
         part = self._open[block]
         if isinstance(event, Text) and event.logprobs and isinstance(part, _Part):
             return data + part.write_scored(event.text, event.logprobs)
         return data + part.write(event.text)
 
-    def _open_part(self, block: int, refusal: bool = False) -> bytes:
+    def _leave_phase(self, phase: str | None) -> bytes:
+        """Commentary and the final answer are messages of their own. A refusal, which has no phase, is part of any."""
+        return b"" if self._message is None or self._message.phase == phase else self._close_message()
+
+    def _open_part(self, block: int, refusal: bool = False, phase: str | None = None) -> bytes:
         data = b""
         if self._message is not None and not self._out.is_last(self._message.index):
             data += self._close_message()
         if self._message is None:
-            self._message = _Message(self._out)
+            self._message = _Message(self._out, phase)
             data += self._message.open()
         part = self._open[block] = _Part(self._out, self._message, refusal)
         return data + part.open()
