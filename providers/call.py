@@ -164,11 +164,15 @@ class NativeTool:
 
 @attrs.frozen
 class ToolChoice:
+    """``hosted`` are tools that are chosen or allowed too, in the words of Responses: only ``Call.api`` knows them, and
+    a reader that fills it has named them among what it dropped. Without ``allowed`` it is the one that is chosen."""
+
     mode: Literal["auto", "none", "required", "tool"]
     name: str | None = None  # for mode "tool"
     kind: ToolKind = "function"
     allowed: tuple[str, ...] | None = None  # allowed_tools: only these may be called
     at: str = ""
+    hosted: tuple[Mapping[str, Any], ...] = ()
 
 
 @attrs.frozen

@@ -210,10 +210,10 @@ AT = "tool_choice"
                 "mode": "required",
                 "tools": [{"type": "function", "name": "f"}, {"type": "mcp"}],
             },
-            ToolChoice("required", allowed=("f",), at=AT),
+            ToolChoice("required", allowed=("f",), at=AT, hosted=({"type": "mcp"},)),
             ("tool_choice.tools[]",),
         ),
-        ({"type": "web_search"}, None, ("tool_choice",)),
+        ({"type": "web_search"}, ToolChoice("auto", at=AT, hosted=({"type": "web_search"},)), ("tool_choice",)),
         (None, None, ()),
     ],
 )

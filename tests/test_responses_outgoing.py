@@ -4,7 +4,7 @@ from typing import Any
 
 import attrs
 import pytest
-from responses_asked import ITEM, foreign, read, send, user
+from responses_asked import ITEM, US, foreign, read, send, user
 
 from providers.call import (
     Control,
@@ -16,6 +16,7 @@ from providers.call import (
     ToolChoice,
 )
 from providers.chat import CHAT
+from providers.codec import Recipient
 from providers.quirks import Quirks
 from providers.responses import RESPONSES
 from providers.strict import fits_strict
@@ -383,6 +384,41 @@ def test_chats_web_search_is_a_tool() -> None:
         {"type": "web_search", "search_context_size": "low", "user_location": {"type": "approximate", "city": "Bern"}}
     ]
     assert outgoing.dropped == ()
+
+
+FILES = {"type": "file_search"}
+MIXED = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "f"}, FILES]}
+
+
+@pytest.mark.parametrize(
+    ("choice", "places"),
+    [
+        (FILES, {"tool_choice"}),
+        ({"type": "mcp", "server_label": "s", "name": "n"}, {"tool_choice"}),
+        ({"type": "allowed_tools", "mode": "auto", "tools": [FILES]}, {"tool_choice.tools[]", "tool_choice"}),
+        (MIXED, {"tool_choice.tools[]"}),
+    ],
+)
+def test_the_choice_of_a_hosted_tool_goes_where_the_tool_goes(choice: Any, places: set[str]) -> None:
+    """``ToolChoiceTypesParam``, ``ToolChoiceMcpParam`` and ``ToolChoiceAllowedParam`` of the openai package. To another
+    API neither goes, and both are named (ding113/claude-code-hub#1328)."""
+    tools = [{"type": "file_search", "vector_store_ids": ["vs_1"]}, {"type": "function", "name": "f"}]
+    call = RESPONSES.read_request({"model": "m", "input": "q", "tools": tools, "tool_choice": choice})
+    body, outgoing = send(call)
+    assert (body["tool_choice"], outgoing.dropped) == (choice, ())
+    other = CHAT.write_request(call, Recipient("up", US))
+    assert set(other.dropped) == {"tools[]", *places}
+    assert b"file_search" not in other.body
+    body, outgoing = send(RESPONSES.read_request({"model": "m", "input": "q", "tool_choice": choice}))
+    assert "tool_choice" not in body
+    assert outgoing.dropped == ("tool_choice",)
+
+
+def test_a_call_for_a_summary_forces_no_hosted_tool() -> None:
+    items = [{"role": "user", "content": "q"}, {"type": "compaction_trigger"}]
+    tools = [{"type": "web_search"}, {"type": "function", "name": "f"}]
+    body, _ = send(read(input=items, tools=tools, tool_choice={"type": "web_search"}))
+    assert body["tool_choice"] == "none"
 
 
 @pytest.mark.parametrize("mode", ["tool", "required"])

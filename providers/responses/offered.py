@@ -1,6 +1,6 @@
 """The tools that a request to a Responses provider offers, and which of them to call."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 from providers.call import Call, NativeTool, Tool, ToolChoice
@@ -16,6 +16,12 @@ NO_SCHEMA: Mapping[str, Any] = {"type": "object", "properties": {}}
 WEB_SEARCHES = ("web_search_20250305", "web_search_20260209", "web_search_20260318")
 
 
+def carried(call: Call) -> Iterator[str]:
+    """What the client loses of what it said, but for the hosted tools that its choice names: here they go out."""
+    own = call.tool_choice is not None and bool(call.tool_choice.hosted)
+    return (path for path in call.dropped if not (own and path.partition(".")[0] == "tool_choice"))
+
+
 def write_tools(call: Call, body: Object, drops: Drops) -> None:
     """Without tools the members about them are left out: they would be refused."""
     tools = [item for tool in call.tools if (item := _tool(tool, call, drops)) is not None]
@@ -24,7 +30,8 @@ def write_tools(call: Call, body: Object, drops: Drops) -> None:
     choice = None
     if call.tool_choice is not None:
         choice = _tool_choice(call.tool_choice, call, tools)
-        if choice is None and call.tools and call.tool_choice.mode in ("required", "tool"):
+        forces = call.tools and call.tool_choice.mode in ("required", "tool")
+        if choice is None and (forces or call.tool_choice.hosted):
             drops.add(call.tool_choice.at)  # what it names went with the tools that are dropped
     if not tools:
         return
@@ -98,12 +105,15 @@ def _chat_search(options: Mapping[str, Any], at: str, drops: Drops) -> Object:
 
 def _tool_choice(choice: ToolChoice, call: Call, tools: list[Object]) -> str | Object | None:
     """``None`` where it names only tools that are not there."""
+    if not tools:
+        return None
     kinds: dict[str, ToolKind] = {tool.name: tool.kind for tool in call.tools if isinstance(tool, Tool)}
+    hosted = [dict(tool) for tool in choice.hosted]
     if choice.mode == "tool":
         return _forced(choice.name or "", kinds, tools)
     if choice.allowed is None or choice.mode == "none":
-        return choice.mode if tools else None
-    allowed = [{"type": kinds[name], "name": name} for name in choice.allowed if name in kinds]
+        return hosted[0] if hosted else choice.mode
+    allowed = [{"type": kinds[name], "name": name} for name in choice.allowed if name in kinds] + hosted
     return {"type": "allowed_tools", "mode": choice.mode, "tools": allowed} if allowed else None
 
 

@@ -15,7 +15,7 @@ from providers.effort import asked_level, known_level
 from providers.fields import Drops
 from providers.quirks import Quirks
 from providers.responses.items import leading_texts, write_items
-from providers.responses.offered import write_tools
+from providers.responses.offered import carried, write_tools
 from providers.responses.settings import ENCRYPTED, LOGPROBS
 from providers.sampling import takes_sampling
 from providers.strict import fits_strict
@@ -33,7 +33,7 @@ BY_HAND = (*SAMPLING, "max_tokens", "verbosity", "store", "include", "web_search
 
 def write_request(call: Call, to: Recipient) -> Outgoing:
     """Raises a 400 ``GatewayError`` for what the provider cannot honour and must not be left out."""
-    drops = Drops(call.dropped)
+    drops = Drops(carried(call))
     count = leading_texts(call, to)
     body: Object = {"model": to.model}
     if instructions := _instructions(call.turns[:count], drops):

@@ -76,22 +76,23 @@ def read_tool_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
             return ToolChoice("tool", name, kind, at=choice.at)
         case "allowed_tools":
             return _allowed(choice, drops)
-        case _:  # a hosted tool: only its own provider could be made to call it
+        case _:  # a hosted tool: only its own API can make the model call it
             drops.add(choice.at)
-            return None
+            return ToolChoice("auto", at=choice.at, hosted=(choice.data,))
 
 
 def _allowed(choice: Fields, drops: Drops) -> ToolChoice:
     mode = choice.string("mode") or "auto"
     if mode not in ("auto", "required"):
         raise invalid(f"{choice.path('mode')} must be auto or required", choice.path("mode"))
-    names = []
+    names, hosted = [], []
     for tool in choice.objects("tools"):
         if tool.string("type") in ("function", "custom", None):
             names.append(flat_name(tool.string("namespace"), tool.need("name", str)))
         else:
             drops.add(tool.at)
-    return ToolChoice(mode, allowed=tuple(names), at=choice.at)  # type: ignore[arg-type]  # checked above
+            hosted.append(tool.data)
+    return ToolChoice(mode, allowed=tuple(names), at=choice.at, hosted=tuple(hosted))  # type: ignore[arg-type]  # checked above
 
 
 # Settings
