@@ -24,6 +24,7 @@ from streams.events import (
     BlockEnd,
     Cited,
     End,
+    Event,
     Failed,
     Native,
     Refusal,
@@ -32,6 +33,7 @@ from streams.events import (
     Thought,
     ToolBegin,
     ToolInput,
+    Usage,
 )
 from streams.fold import RefusalBlock, TextBlock, fold
 
@@ -80,6 +82,45 @@ def test_the_terminal_event_tells_how_it_ended(end: End, status: str, details: A
     response = written([*HELLO, end])[-1]["response"]
     assert (response["status"], response["incomplete_details"]) == (status, details)
     assert response["output"][0]["status"] == status
+
+
+@pytest.mark.parametrize("kind", ["text", "call", "custom", "thought"])
+def test_the_item_that_was_being_made_when_the_answer_was_cut_is_incomplete(kind: str) -> None:
+    """``ResponseFunctionToolCall.status`` of the openai package; a client that runs a call of which half is missing
+    runs another one (katanemo/plano#791)."""
+    calls = [ToolBegin(0, "c0", "f"), ToolInput(0, "{}"), BlockEnd(0)]
+    cut: dict[str, list[Event]] = {
+        "text": [Text(1, "hal")],
+        "call": [ToolBegin(1, "c1", "f"), ToolInput(1, '{"a":')],
+        "custom": [ToolBegin(1, "c1", "own", "custom"), ToolInput(1, "SELE")],
+        "thought": [Thought(1, "hm")],
+    }
+    to = reply(tools=(Tool("f"), Tool("own", kind="custom")))
+    for reason in ("length", "stop"):
+        events = [Begin(), *calls, *cut[kind], BlockEnd(1), Usage(1, output=1), End(reason)]
+        found = written(events, to)
+        whole = json.loads(RESPONSES.write_answer(fold(events), to))["output"]
+        said = [event["item"] for event in found if event["type"] == "response.output_item.done"]
+        last = "incomplete" if reason == "length" else None if kind == "thought" else "completed"
+        for output in (found[-1]["response"]["output"], whole, said):
+            assert [item.get("status") for item in output] == ["completed", last]
+
+
+def test_a_call_that_something_follows_was_whole() -> None:
+    """Also where the client does not see what follows."""
+    call = [Begin(), ToolBegin(0, "c0", "f"), ToolInput(0, "{}"), BlockEnd(0)]
+    search = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
+    for after in ([Text(1, "b"), BlockEnd(1)], [Native(1, "messages", "x", {})], [Native(1, "responses", "x", search)]):
+        events = [*call, *after, End("length")]
+        whole = json.loads(RESPONSES.write_answer(fold(events), reply()))["output"]
+        for output in (written(events)[-1]["response"]["output"], whole):
+            assert output[0]["status"] == "completed"
+    writer = RESPONSES.writer(reply())
+    for event in call:
+        writer.send(event)
+    assert [item["status"] for item in writer.interrupted("cancelled")["output"]] == ["completed"]
+    failed = written([*call, Failed("upstream", "gone")])
+    assert [item["status"] for item in failed[-1]["response"]["output"]] == ["completed"]
 
 
 def test_a_failure_is_response_failed_also_as_the_first_event() -> None:

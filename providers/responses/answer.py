@@ -19,6 +19,7 @@ from providers.responses.output import (
     called_tool,
     message_item,
     native_reasoning,
+    outcome,
     reasoning_item,
     refusal_part,
     sealed_text,
@@ -41,6 +42,7 @@ def whole_answer(answer: Answer, reply: Reply) -> Object:
         return compacted_answer(answer, reply)
     head = Head.of(reply)
     tools = declared_tools(reply.call)
+    status, _ = outcome(answer.end)
     output: list[Any] = []
     parts: list[Object] = []  # of the message at the end of `output`
     for block in answer.blocks:
@@ -52,13 +54,14 @@ def whole_answer(answer: Answer, reply: Reply) -> Object:
                     parts = output[-1]["content"]
                 parts.append(_part(block))
             case _:
-                if (item := _item(block, reply, tools)) is not None:
+                if (
+                    item := _item(block, reply, tools, status if block is answer.blocks[-1] else "completed")
+                ) is not None:
                     output.append(item)
                     parts = []
-    response = head.ended(answer.end, output, answer.usage)
     if parts:
-        output[-1]["status"] = response["status"]
-    return response
+        output[-1]["status"] = status
+    return head.ended(answer.end, output, answer.usage)
 
 
 def _part(block: TextBlock | RefusalBlock) -> Object:
@@ -67,19 +70,20 @@ def _part(block: TextBlock | RefusalBlock) -> Object:
     return text_part(block.text, annotations(block.citations, len(block.text)), token_logprobs(block.logprobs))
 
 
-def _item(block: Block, reply: Reply, tools: Mapping[str, Declared]) -> Any:
+def _item(block: Block, reply: Reply, tools: Mapping[str, Declared], status: str) -> Any:
     match block:
         case ThoughtBlock(text=text, sealed=sealed):
             native = native_reasoning(sealed, kept=bool(reply.id))
             if native is not None:
                 return native
-            return reasoning_item(own_id("rs_"), text, None if sealed is None else sealed_text(reply.issuer, sealed))
+            own = None if sealed is None else sealed_text(reply.issuer, sealed)
+            return reasoning_item(own_id("rs_"), text, own, None if status == "completed" else status)
         case ToolBlock():
             tool, wrapped = called_tool(block, tools)
             text = custom.unwrapped(block.input) if wrapped else block.input
             if tool.kind == "function":
                 text = text or NO_ARGUMENTS
-            return call_item(own_id("ctc_" if tool.kind == "custom" else "fc_"), block.id, tool, text)
+            return call_item(own_id("ctc_" if tool.kind == "custom" else "fc_"), block.id, tool, text, status)
         case NativeBlock(api=api, item=item):
             return item if api == "responses" else None
         case _:

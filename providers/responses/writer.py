@@ -172,16 +172,16 @@ class _Reasoning:
     def __init__(self, out: Out, issuer: Issuer) -> None:
         self._out = out
         self._issuer = issuer
-        self._index = out.index()
+        self.index = out.index()
         self._id = own_id("rs_")
-        self._where = {"item_id": self._id, "output_index": self._index, "summary_index": 0}
+        self._where = {"item_id": self._id, "output_index": self.index, "summary_index": 0}
         self._deltas: Deltas | None = None
         self._item: Object | None = None
         self._sealed: str | None = None
 
     def open(self, native: Object | None) -> bytes:
         self._item = native
-        return self._out.added(self._index, reasoning_item(self._id) if native is None else native)
+        return self._out.added(self.index, reasoning_item(self._id) if native is None else native)
 
     def write(self, text: str) -> bytes:
         data = b""
@@ -197,21 +197,21 @@ class _Reasoning:
         self._sealed = sealed_text(self._issuer, sealed)
 
     def close(self) -> bytes:
+        if self._deltas is None:
+            return b""
+        text = self._deltas.text()
+        data = self._out.event("response.reasoning_summary_text.done", {**self._where, "text": text})
+        part = {**self._where, "part": summary_part(text)}
+        return data + self._out.event("response.reasoning_summary_part.done", part)
+
+    def item(self, status: str) -> Any:
         if self._item is not None:
-            return self._out.finished(self._index, self._item)
-        data, text = b"", ""
-        if self._deltas is not None:
-            text = self._deltas.text()
-            data += self._out.event("response.reasoning_summary_text.done", {**self._where, "text": text})
-            part = {**self._where, "part": summary_part(text)}
-            data += self._out.event("response.reasoning_summary_part.done", part)
-        return data + self._out.finished(self._index, reasoning_item(self._id, text, self._sealed))
+            return self._item
+        text = "" if self._deltas is None else self._deltas.text()
+        return reasoning_item(self._id, text, self._sealed, None if status == "completed" else status)
 
     def cut(self) -> tuple[int, Any]:
-        if self._item is not None:
-            return self._index, self._item
-        text = "" if self._deltas is None else self._deltas.text()
-        return self._index, reasoning_item(self._id, text, self._sealed, "incomplete")
+        return self.index, self.item("incomplete")
 
 
 class _Call:
@@ -221,18 +221,18 @@ class _Call:
     def __init__(self, out: Out, begin: ToolBegin, tool: Declared, wrapped: bool) -> None:
         custom = tool.kind == "custom"
         self._out = out
-        self._index = out.index()
+        self.index = out.index()
         self._call_id = begin.id
         self._tool = tool
         self._wrapped = wrapped
         self._id = own_id("ctc_" if custom else "fc_")
-        self._where = {"item_id": self._id, "output_index": self._index}
+        self._where = {"item_id": self._id, "output_index": self.index}
         self._name = "response.custom_tool_call_input" if custom else "response.function_call_arguments"
         self._deltas = Deltas(out, f"{self._name}.delta", self._where)
         self._held: list[str] = []
 
     def open(self) -> bytes:
-        return self._out.added(self._index, call_item(self._id, self._call_id, self._tool, status="in_progress"))
+        return self._out.added(self.index, call_item(self._id, self._call_id, self._tool, status="in_progress"))
 
     def write(self, text: str) -> bytes:
         if self._wrapped:
@@ -248,10 +248,12 @@ class _Call:
             data += self._deltas.write(NO_ARGUMENTS)
         text = self._deltas.text()
         if self._tool.kind == "custom":
-            data += self._out.event(f"{self._name}.done", {**self._where, "input": text})
-        else:
-            data += self._out.event(f"{self._name}.done", {**self._where, "name": self._tool.name, "arguments": text})
-        return data + self._out.finished(self._index, call_item(self._id, self._call_id, self._tool, text))
+            return data + self._out.event(f"{self._name}.done", {**self._where, "input": text})
+        members = {**self._where, "name": self._tool.name, "arguments": text}
+        return data + self._out.event(f"{self._name}.done", members)
+
+    def item(self, status: str) -> Any:
+        return call_item(self._id, self._call_id, self._tool, self._deltas.text(), status)
 
     def cut(self) -> tuple[int, Any] | None:
         """Only JSON shows that it is whole; free text never does."""
@@ -259,7 +261,7 @@ class _Call:
         if not isinstance(load(text.encode()), dict) or (self._tool.kind == "custom" and not self._wrapped):
             return None
         text = custom.unwrapped(text) if self._wrapped else text
-        return self._index, call_item(self._id, self._call_id, self._tool, text, "incomplete")
+        return self.index, call_item(self._id, self._call_id, self._tool, text, "incomplete")
 
 
 class ResponsesWriter:
@@ -273,6 +275,7 @@ class ResponsesWriter:
         self._out = Out()
         self._open: dict[int, _Open] = {}
         self._message: _Message | None = None
+        self._last: _Call | _Reasoning | None = None  # closed, but for the word on whether it is whole
         self._usage: Usage | None = None
         self._begun = False
         self.response: Object | None = None
@@ -286,7 +289,12 @@ class ResponsesWriter:
             return self._open[event.block].write(event.text)
         if self.response is not None:
             return b""
-        return self._told(event) if self._begun else self._begin() + self._told(event)
+        if self._begun and self._last is None:
+            return self._told(event)
+        data = b"" if self._begun else self._begin()
+        if not isinstance(event, ToolInput | BlockEnd | Usage | End):  # of what is open beside it, or no content
+            data += self._finish_last()
+        return data + self._told(event)
 
     def _told(self, event: Event) -> bytes:
         match event:
@@ -394,9 +402,21 @@ class ResponsesWriter:
         if item is None:
             return b""
         data = item.close()
-        if isinstance(item, _Part) and not self._out.is_last(item.message.index):
-            data += self._close_message()
+        if isinstance(item, _Part):
+            return data if self._out.is_last(item.message.index) else data + self._close_message()
+        if isinstance(item, _Call | _Reasoning):
+            if self._out.is_last(item.index):
+                self._last = item
+            else:
+                data += self._out.finished(item.index, item.item("completed"))
         return data
+
+    def _finish_last(self, status: str = "completed") -> bytes:
+        """Whether the last item is whole shows only in what follows it: more, or the end of an answer that was cut."""
+        if self._last is None:
+            return b""
+        last, self._last = self._last, None
+        return self._out.finished(last.index, last.item(status))
 
     def _leave_message(self) -> bytes:
         """Close the message before another item opens, unless its text is still being said."""
@@ -411,10 +431,9 @@ class ResponsesWriter:
         return message.close(status)
 
     def _end(self, event: End) -> bytes:
-        data = b"".join(item.close() for item in self._open.values())
-        self._open.clear()
+        data = b"".join(self._close(block) for block in list(self._open))
         status, _ = outcome(event)
-        data += self._close_message(status)
+        data += self._finish_last(status) + self._close_message(status)
         self.response = self._head.ended(event, self._out.output(), self._usage)
         return data + self._out.end(self.response)
 
@@ -432,5 +451,7 @@ class ResponsesWriter:
         items = dict(self._out.done)
         if self._message is not None:
             items.update([self._message.cut()])
+        if self._last is not None:
+            items[self._last.index] = self._last.item("completed")
         items.update(cut for item in self._open.values() if (cut := item.cut()) is not None)
         return self._head.interrupted(status, error, in_order(items), self._usage)
