@@ -34,6 +34,21 @@ def test_leading_system_text_is_instructions_and_the_rest_stays_in_place() -> No
     assert items(developer, user(TextPart("x")))[0]["role"] == "developer"
 
 
+def test_something_is_always_left_to_answer() -> None:
+    """Without ``input`` OpenAI refuses the request, whatever its instructions (pydantic/pydantic-ai#3470)."""
+    first, second = (Turn("system", (TextPart(text),), f"messages[{i}]") for i, text in enumerate("AB"))
+    body, _ = send(foreign(first, second))
+    assert body["instructions"] == "A"
+    assert body["input"] == [
+        {"type": "message", "role": "system", "content": [{"type": "input_text", "text": "B"}]},
+    ]
+    body, _ = send(foreign(first))
+    assert "instructions" not in body
+    assert [item["role"] for item in body["input"]] == ["system"]
+    body, _ = send(read(input=[], instructions="A"))
+    assert (body["instructions"], body["input"]) == ("A", [])
+
+
 def test_media_is_written_with_what_the_api_requires() -> None:
     """theopenco/llmgateway#4149; ``detail`` is required by the types."""
     (message,) = items(

@@ -49,7 +49,8 @@ def returned(seal: Seal, issuer: Issuer) -> list[Object]:
 
 def leading_texts(call: Call, to: Recipient) -> int:
     """How many turns go into ``instructions``: the texts with which a Chat or Messages client begins, and of a
-    Responses client only what it had there. A text with a cache mark stays an item, which alone can bear one."""
+    Responses client only what it had there. A text with a cache mark stays an item, which alone can bear one, and where
+    nothing else is said the last does: OpenAI wants input beside instructions (pydantic/pydantic-ai#3470)."""
     count = 0
     for turn in call.turns:
         plain = turn.role == "system" and all(isinstance(part, TextPart) for part in turn.parts)
@@ -58,7 +59,7 @@ def leading_texts(call: Call, to: Recipient) -> int:
         if any(breakpoint_of(part.marks, to) for part in turn.parts if isinstance(part, TextPart)):
             return 0
         count += 1
-    return count
+    return count if call.api == "responses" else min(count, max(len(call.turns) - 1, 0))
 
 
 def breakpoint_of(marks: Mapping[str, Any], to: Recipient) -> Mapping[str, Any] | None:
