@@ -16,6 +16,7 @@ from streams.events import Event, ToolBegin
 
 _GOOD = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _OTHER = re.compile(r"[^A-Za-z0-9_-]")
+_LONGEST_ID = 64
 _KEPT = 55  # characters of the name before "_" and 8 of its hash
 
 
@@ -25,6 +26,14 @@ def short_name(name: str) -> str:
         return name
     mark = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{_OTHER.sub('_', name)[:_KEPT]}_{mark}"
+
+
+def short_call_id(id: str) -> str:
+    """``id`` of a tool call if OpenAI takes it, which wants 64 characters at most, else always the same one made from
+    it, for the call and for its result (openclaw/openclaw#875)."""
+    if len(id) <= _LONGEST_ID:
+        return id
+    return "call_" + hashlib.sha256(id.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
 def shortened(call: Call) -> tuple[Call, Mapping[str, str]]:

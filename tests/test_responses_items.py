@@ -1,5 +1,7 @@
 """The conversation, written for a Responses provider, and restored on the byte lane."""
 
+from typing import Any
+
 import pytest
 from responses_asked import ITEM, OTHER, US, assistant, foreign, items, read, send, user
 
@@ -15,6 +17,7 @@ from providers.call import (
     Turn,
 )
 from providers.chat import CHAT
+from providers.names import short_call_id
 from providers.quirks import Quirks
 from providers.responses import RESPONSES
 from providers.responses.ids import own_id
@@ -47,6 +50,18 @@ def test_something_is_always_left_to_answer() -> None:
     assert [item["role"] for item in body["input"]] == ["system"]
     body, _ = send(read(input=[], instructions="A"))
     assert (body["instructions"], body["input"]) == ("A", [])
+
+
+@pytest.mark.parametrize("kind", ["function", "custom"])
+def test_ids_of_calls_have_64_characters_at_most(kind: Any) -> None:
+    """OpenAI: "Expected a string with maximum length 64" (openclaw/openclaw#875, RooCodeInc/Roo-Code#10763)."""
+    for id, same in (("c" * 64, True), ("c" * 65, False), ("c" * 64 + "d", False)):
+        call, result = items(assistant(CallPart(id, "f", "{}", kind)), user(ResultPart(id, (TextPart("ok"),))))
+        assert (call["call_id"] == id) is same
+        assert call["call_id"] == result["call_id"] == short_call_id(id)
+        assert len(call["call_id"]) <= 64
+        assert result["type"].startswith(kind)
+    assert short_call_id("c" * 65) != short_call_id("c" * 66)
 
 
 def test_media_is_written_with_what_the_api_requires() -> None:

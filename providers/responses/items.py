@@ -24,6 +24,7 @@ from providers.call import (
 )
 from providers.codec import Recipient
 from providers.fields import Drops
+from providers.names import short_call_id
 from providers.responses.history import ANSWER_MARKS
 from providers.responses.ids import is_ours
 from providers.seal import Issuer, Seal
@@ -212,7 +213,7 @@ class _Writing:
         carried = "cache_control" if breakpoint is not None else ""
         self._drops.add(*(f"{part.at}.{name}" for name in part.marks if name != carried))
         kind = self._kinds.get(part.call_id, part.kind)
-        return {"type": OUTPUT_TYPE[kind], "call_id": part.call_id, "output": self._output(content)}
+        return {"type": OUTPUT_TYPE[kind], "call_id": short_call_id(part.call_id), "output": self._output(content)}
 
     def _output(self, content: list[Object]) -> str | list[Object]:
         """A string where it is all text, unless the client has sent a list itself: not every server takes one."""
@@ -248,9 +249,10 @@ def _is_said_by_model(item: Object) -> bool:
 
 
 def _call(part: CallPart) -> Object:
+    id = short_call_id(part.id)
     if part.kind == "custom":
-        return {"type": "custom_tool_call", "call_id": part.id, "name": part.name, "input": part.input}
-    return {"type": "function_call", "call_id": part.id, "name": part.name, "arguments": part.input or "{}"}
+        return {"type": "custom_tool_call", "call_id": id, "name": part.name, "input": part.input}
+    return {"type": "function_call", "call_id": id, "name": part.name, "arguments": part.input or "{}"}
 
 
 def _as_error(content: list[Object]) -> list[Object]:
