@@ -347,3 +347,19 @@ def test_texts_of_one_phase_and_refusals_share_a_message() -> None:
     whole = json.loads(RESPONSES.write_answer(fold(events), Reply(read(), US, created=1)))["output"]
     for output in (written(events)[-1]["response"]["output"], whole):
         assert [(item["phase"], len(item["content"])) for item in output] == [("commentary", 3), ("final_answer", 1)]
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ({"filename": "n.txt"}, {"type": "text", "media_type": "text/plain", "data": "hello"}),
+        ({"filename": "n.pdf"}, {"type": "base64", "media_type": "application/pdf", "data": "aGVsbG8="}),
+        ({}, {"type": "base64", "media_type": "application/pdf", "data": "aGVsbG8="}),
+    ],
+)
+def test_the_name_of_a_file_says_what_it_is(name: dict[str, str], source: dict[str, str]) -> None:
+    """Bare base64 says nothing of itself; ``data:`` URLs do (RFC 2397). Claude takes text as text alone."""
+    file = {"type": "input_file", "file_data": "aGVsbG8=", **name}
+    call = read(input=[{"role": "user", "content": [file]}])
+    body = json.loads(MESSAGES.write_request(call, Recipient("up", US)).body)
+    assert body["messages"][0]["content"][0]["source"] == source

@@ -28,6 +28,7 @@ from providers.call import (
     Turn,
 )
 from providers.fields import Drops, Fields, expect, join
+from providers.media import file_type
 from providers.responses import compaction
 from providers.responses.settings import read_format, read_reasoning, read_tools
 from providers.responses.tools import flat_name
@@ -254,19 +255,20 @@ def _image(part: Fields, marks: Mapping[str, Any]) -> Part:
 
 def _file(part: Fields, marks: Mapping[str, Any]) -> Part:
     data, url, file_id = part.string("file_data"), part.string("file_url"), part.string("file_id")
+    name = part.string("filename")
     if (detail := part.string("detail")) is not None:
         marks = {**marks, "detail": detail}
     if data is not None:
         at = part.path("file_data")
-        # Bare base64 is taken as well; what it is, the client did not say.
-        source = _url_source(data, at) if data.startswith("data:") else Source("base64", data)
+        # Bare base64 is taken as well.
+        source = _url_source(data, at) if data.startswith("data:") else Source("base64", data, file_type(name))
     elif url is not None:
         source = Source("url", url)
     elif file_id is not None:
         source = Source("file_id", file_id)
     else:
         raise invalid(f"{part.at} needs file_data, file_url or file_id", part.at)
-    return FilePart(source, part.string("filename"), part.at, marks)
+    return FilePart(source, name, part.at, marks)
 
 
 def _audio(part: Fields, marks: Mapping[str, Any]) -> Part:
