@@ -5,6 +5,7 @@ from typing import Any, get_args
 
 import pytest
 from openai.types.responses import Response, ResponseError
+from responses_asked import assistant, items
 from responses_told import (
     HELLO,
     ISSUER,
@@ -15,7 +16,7 @@ from responses_told import (
     written,
 )
 
-from providers.call import Tool
+from providers.call import CallPart, Tool
 from providers.codec import Reply
 from providers.responses import RESPONSES
 from providers.seal import unseal
@@ -430,3 +431,17 @@ def test_a_call_without_arguments_has_an_empty_object() -> None:
     assert [event["delta"] for event in found if "delta" in event] == ["{}"]
     whole = json.loads(RESPONSES.write_answer(fold([*events, End("tool_calls")]), reply()))["output"]
     assert (whole[0]["arguments"], whole[1]["input"]) == ("{}", "")
+
+
+@pytest.mark.parametrize("blank", ["", " ", " \n\t"])
+def test_arguments_that_are_blank_are_an_empty_object_streamed_or_not(blank: str) -> None:
+    """Clients parse what they get, put together (su-kaka/gcli2api#406), and so do providers what comes back."""
+    pieces = [ToolInput(0, piece) for piece in blank]
+    events = [Begin(), ToolBegin(0, "c", "f"), *pieces, BlockEnd(0), End("tool_calls")]
+    found = written(events)
+    whole = json.loads(RESPONSES.write_answer(fold(events), reply()))["output"][0]["arguments"]
+    streamed = found[-1]["response"]["output"][0]["arguments"]
+    assert json.loads(streamed) == json.loads(whole) == {}
+    assert "".join(event["delta"] for event in found if "delta" in event) == streamed
+    (call,) = items(assistant(CallPart("c", "f", blank)))
+    assert call["arguments"] == "{}"

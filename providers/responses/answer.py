@@ -81,8 +81,8 @@ def _item(block: Block, reply: Reply, tools: Mapping[str, Declared], status: str
         case ToolBlock():
             tool, wrapped = called_tool(block, tools)
             text = custom.unwrapped(block.input) if wrapped else block.input
-            if tool.kind == "function":
-                text = text or NO_ARGUMENTS
+            if tool.kind == "function" and not text.strip():
+                text = NO_ARGUMENTS
             return call_item(own_id("ctc_" if tool.kind == "custom" else "fc_"), block.id, tool, text, status)
         case NativeBlock(api=api, item=item):
             return item if api == "responses" else None

@@ -252,7 +252,8 @@ def _call(part: CallPart) -> Object:
     id = short_call_id(part.id)
     if part.kind == "custom":
         return {"type": "custom_tool_call", "call_id": id, "name": part.name, "input": part.input}
-    return {"type": "function_call", "call_id": id, "name": part.name, "arguments": part.input or "{}"}
+    arguments = part.input if part.input.strip() else "{}"
+    return {"type": "function_call", "call_id": id, "name": part.name, "arguments": arguments}
 
 
 def _as_error(content: list[Object]) -> list[Object]:

@@ -244,7 +244,7 @@ class _Call:
         data = b""
         if self._wrapped and (text := custom.unwrapped("".join(self._held))):
             data += self._deltas.write(text)
-        if self._tool.kind == "function" and not self._deltas.pieces:
+        if self._tool.kind == "function" and not self._deltas.text().strip():
             data += self._deltas.write(NO_ARGUMENTS)
         text = self._deltas.text()
         if self._tool.kind == "custom":
