@@ -67,6 +67,62 @@ def test_text_that_no_delta_told_is_taken_from_where_it_stands(named: bool) -> N
         assert fold(events).blocks == (TextBlock("hi"),)
 
 
+def without(event: dict[str, Any], *names: str, **more: Any) -> dict[str, Any]:
+    return {name: value for name, value in event.items() if name not in names} | more
+
+
+@pytest.mark.parametrize("placed", [(), ("added",), ("done",), ("added", "done"), ("delta",)])
+@pytest.mark.parametrize("announced", [True, False])
+def test_text_is_told_once_whether_events_say_the_place_or_the_id(placed: tuple[str, ...], announced: bool) -> None:
+    """Servers leave ``output_index`` out, not all of them in all events."""
+    kinds = {
+        "added": added(0, type="message", id="msg_1", content=[]),
+        "delta": said(0, "ab") | {"item_id": "msg_1"},
+        "done": done(0, **message("ab")),
+    }
+    events = {kind: event if kind in placed else without(event, "output_index") for kind, event in kinds.items()}
+    told = [events["added"]] * announced + [events["delta"], events["done"]]
+    for after in (told, told[:-1]):
+        found = read(stream(created(), *after, ended("completed", message("ab"))))
+        check_order(found)
+        assert fold(found).blocks == (TextBlock("ab"),)
+
+
+def test_items_that_share_an_id_are_told_apart_by_their_places() -> None:
+    """huggingface/smolagents#1958."""
+    told = [event for i in range(2) for event in (added(i, type="message", id="x", content=[]), said(i, str(i)))]
+    output = [message(str(i), "x") for i in range(2)]
+    found = read(stream(created(), *told, *(done(i, **item) for i, item in enumerate(output)), ended()))
+    assert [block.text for block in fold(found).blocks if isinstance(block, TextBlock)] == ["0", "1"]
+
+
+def test_parts_that_only_the_whole_item_tells_are_told_too() -> None:
+    parts = [{"type": "output_text", "text": text, "annotations": []} for text in "abc"]
+    item = {**message(""), "content": parts}
+    for streamed in ([said(0, "a")], [said(0, "b", 1)], [said(0, "a"), said(0, "b", 1)]):
+        found = read(stream(created(), *streamed, done(0, **item), ended("completed", item)))
+        check_order(found)
+        assert sorted(block.text for block in fold(found).blocks if isinstance(block, TextBlock)) == ["a", "b", "c"]
+    found = read(stream(created(), said(0, "a", None), done(0, **item), ended()))  # type: ignore[arg-type]
+    assert fold(found).blocks == (TextBlock("a"),)
+    # Servers that count their parts otherwise in deltas have told them all the same.
+    for part in (1, None):
+        found = read(stream(created(), said(0, "a", part), done(0, **message("a")), ended()))  # type: ignore[arg-type]
+        assert fold(found).blocks == (TextBlock("a"),)
+
+
+@pytest.mark.parametrize("kind", ["output_text", "refusal"])
+def test_what_the_end_of_a_text_has_beyond_its_deltas_is_told(kind: str) -> None:
+    member = "text" if kind == "output_text" else kind
+    for whole, want in (("abcd", "abcd"), ("abc", "abc"), ("ab", "abc"), ("Xbyd and another text", "abc")):
+        end = {"type": f"response.{kind}.done", "output_index": 0, "content_index": 0, member: whole}
+        found = read(stream(created(), said(0, "ab", kind=kind), said(0, "c", kind=kind), end, end, ended()))
+        check_order(found)
+        (block,) = fold(found).blocks
+        assert isinstance(block, TextBlock | RefusalBlock)
+        assert block.text == want
+
+
 def test_arguments_come_as_deltas_or_whole_and_calls_may_interleave() -> None:
     delta = {"type": "response.function_call_arguments.delta"}
     events = read(

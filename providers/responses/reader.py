@@ -94,6 +94,8 @@ class ResponsesReader:
         self._by_id: dict[Any, _Item] = {}
         self._place: tuple[_Item, _Speech, Any] | None = None  # whose text is open, and which part of it
         self._block = 0  # the block of that text
+        self._heard = 0  # characters of it
+        self._piece = ""  # the last of them
         self._call_ids: set[str] = set()
         self._hosted_tools = False
         self._custom: frozenset[str] = frozenset()
@@ -164,11 +166,15 @@ class ResponsesReader:
             return ()
         item = self._item(wire, "message")
         if self._place == (item, speech, part):
+            self._heard += len(text)
+            self._piece = text
             return (self._words(speech, text, logprobs),)
         if item.done:
             return ()
         item.parts.add(as_index(part))
-        return [*self._open(item, speech, part), self._words(speech, text, logprobs, item.phase)]
+        events = self._open(item, speech, part)
+        self._heard, self._piece = len(text), text
+        return [*events, self._words(speech, text, logprobs, item.phase)]
 
     def _words(self, speech: _Speech, text: str, logprobs: Any, phase: str | None = None) -> Event:
         """A piece of the block that is open, with its tokens' log probabilities where they were asked for."""
@@ -202,10 +208,15 @@ class ResponsesReader:
         return self._late(wire, Refusal, wire.refusal)
 
     def _late(self, wire: Wire, speech: _Speech, text: Any, logprobs: Any = None) -> Sequence[Event]:
-        """A part that is only now told whole, if no delta told it."""
-        if as_index(wire.content_index) in self._item(wire, "message").parts:
+        """Of a part that is now told whole what no delta told: all of it, or its end."""
+        item = self._item(wire, "message")
+        if as_index(wire.content_index) not in item.parts:
+            return self._say(wire, speech, wire.content_index, text, logprobs)
+        if self._place != (item, speech, wire.content_index) or not isinstance(text, str):
             return ()
-        return self._say(wire, speech, wire.content_index, text, logprobs)
+        if len(text) > self._heard and text.endswith(self._piece, 0, self._heard):
+            return self._say(wire, speech, wire.content_index, text[self._heard :])
+        return ()
 
     def _take_part_done(self, wire: Wire) -> Sequence[Event]:
         part = as_object(wire.part)
@@ -254,10 +265,29 @@ class ResponsesReader:
 
     def _item(self, wire: Wire, type: str) -> _Item:
         """The item that ``wire`` belongs to, made if the upstream never announced it."""
-        key = wire.output_index if isinstance(wire.output_index, int) else as_string(wire.item_id)
-        item = self._items.get(key)
+        index = wire.output_index
+        item = self._items.get(index) if isinstance(index, int) else None
+        if item is not None:  # by far the most frequent
+            return item
+        id = as_string(wire.item_id)
+        item = self._find(index, id)
         if item is None:
-            item = self._items[key] = _Item(type)
+            item = self._items[self._key(wire, id)] = _Item(type)
+            if id:
+                self._by_id.setdefault(id, item)
+        return item
+
+    def _key(self, wire: Wire, id: str) -> Any:
+        return wire.output_index if isinstance(wire.output_index, int) else id
+
+    def _find(self, index: Any, id: str) -> _Item | None:
+        """The item by its index, else by its id: servers may leave the one out in some events and not in others. What
+        has an index is never found by the id of another, which may be the same."""
+        if not isinstance(index, int):
+            return self._by_id.get(id) or self._items.get(id)
+        item = self._items.get(index)
+        if item is None and id and id in self._items:
+            item = self._items[index] = self._items.pop(id)
         return item
 
     def _take_added(self, wire: Wire) -> Sequence[Event]:
@@ -265,12 +295,11 @@ class ResponsesReader:
         if not value:
             return ()
         id = as_string(value.get("id"))
-        key = wire.output_index if isinstance(wire.output_index, int) else id
-        before = self._items.get(key)
+        before = self._find(wire.output_index, id)
         if before is not None and not before.done and self._by_id.get(id) is before:
             return ()  # announced twice
         events = self._end_call(before) if before is not None else []
-        item = self._items[key] = self._know(_Item(self._type(value)), value)
+        item = self._items[self._key(wire, id)] = self._know(_Item(self._type(value)), value)
         return [*events, *self._begin_call(item, value)] if item.type in CALLS else events
 
     def _take_done(self, wire: Wire) -> Sequence[Event]:
@@ -278,10 +307,9 @@ class ResponsesReader:
         if not value:
             return ()
         id = as_string(value.get("id"))
-        key = wire.output_index if isinstance(wire.output_index, int) else id
-        item = self._items.get(key)
+        item = self._find(wire.output_index, id)
         if item is None or (item.done and id not in self._by_id):
-            item = self._items[key] = _Item(self._type(value))
+            item = self._items[self._key(wire, id)] = _Item(self._type(value))
         return self._finish(item, value)
 
     def _type(self, value: Json) -> str:
@@ -317,10 +345,12 @@ class ResponsesReader:
 
     def _finish_message(self, item: _Item, value: Json) -> list[Event]:
         events: list[Event] = []
-        if not item.said:
-            for part in as_objects(value.get("content")):
+        content = as_objects(value.get("content"))
+        # A server that counts its parts otherwise in deltas than it lists them has told as many.
+        if None not in item.parts and len(content) > len(item.parts):
+            for i, part in enumerate(content):
                 speech, member = _PARTS.get(as_string(part.get("type")), (None, ""))
-                if speech is not None and (text := as_string(part.get(member))):
+                if speech is not None and i not in item.parts and (text := as_string(part.get(member))):
                     events += self._open(item, speech, None)
                     events += [self._words(speech, text, part.get("logprobs"), item.phase), *self._citations(part)]
         return events + self._shut()
