@@ -29,9 +29,13 @@ class Source:
 
 @attrs.frozen
 class TextPart:
+    """``phase`` is that of the earlier answer's message which holds the text: only ``Call.api`` knows it, and a reader
+    that fills it has named it, by the message's path, among what it dropped."""
+
     text: str
     at: str = ""
     marks: Mapping[str, Any] = NO_MARKS
+    phase: str | None = None
 
 
 @attrs.frozen
@@ -209,7 +213,8 @@ class Control:
 @attrs.frozen
 class Call:
     """One request. ``source`` is the client's JSON as decoded, for APIs whose answers echo it; ``dropped`` are the
-    paths that reading found nobody to carry; ``deferred`` are tools that wait until the client's search finds them."""
+    paths that reading found nobody to carry, or nobody but the API itself, whose writer takes them out again;
+    ``deferred`` are tools that wait until the client's search finds them."""
 
     api: Api
     model: str

@@ -363,3 +363,18 @@ def test_the_name_of_a_file_says_what_it_is(name: dict[str, str], source: dict[s
     call = read(input=[{"role": "user", "content": [file]}])
     body = json.loads(MESSAGES.write_request(call, Recipient("up", US)).body)
     assert body["messages"][0]["content"][0]["source"] == source
+
+
+@pytest.mark.parametrize("codec", [CHAT, MESSAGES])
+@pytest.mark.parametrize("content", ["a", [{"type": "output_text", "text": "a"}, {"type": "output_text", "text": "b"}]])
+def test_a_phase_that_is_lost_is_named_where_the_client_said_it(codec: Codec, content: Any) -> None:
+    said = {"role": "assistant", "content": content, "phase": "commentary"}
+    asked = {"role": "user", "content": "q", "phase": "commentary"}  # "Not used for user messages"
+    call = read(input=[said, asked])
+    assert codec.write_request(call, Recipient("up", US)).dropped == ("input[].phase",)
+    sent = RESPONSES.write_request(call, Recipient("up", US))
+    assert sent.dropped == ()
+    assert [item.get("phase") for item in json.loads(sent.body)["input"]] == ["commentary", None]
+    later = read_continued({"model": "m", "input": "q"}, [said])
+    assert codec.write_request(later, Recipient("up", US)).dropped == ("previous.input[].phase",)
+    assert RESPONSES.write_request(later, Recipient("up", US)).dropped == ()

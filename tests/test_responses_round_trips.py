@@ -184,7 +184,8 @@ GIVEN = (
     | st.builds(FilePart, st.sampled_from([Source("url", "https://x.test/f"), Source("file_id", "f")]))
 )
 SAID = (
-    st.builds(TextPart, TEXTS, st.just(""), st.sampled_from([{}, {"phase": "commentary"}, {"annotations": [NOTE]}]))
+    st.builds(TextPart, TEXTS, st.just(""), st.just({}) | st.just({"annotations": [NOTE]}),
+              st.none() | st.just("commentary"))
     | st.builds(RefusalPart, TEXTS)
     | st.builds(CallPart, st.uuids().map(str), NAMES, st.sampled_from(["{}", '{"a": 1.0}']))
     | st.builds(CallPart, st.uuids().map(str), NAMES, TEXTS, st.just("custom"))
@@ -286,7 +287,8 @@ def test_any_request_of_this_api_is_the_same_when_it_is_read_again(call: Call) -
     outgoing = RESPONSES.write_request(call, Recipient("up", ISSUER))
     assert outgoing.dropped == ()
     again = RESPONSES.read_request(json.loads(outgoing.body))
-    assert placeless(again) == placeless(call)
+    assert set(again.dropped) <= {"input[].phase"}  # for whoever speaks another API
+    assert placeless(attrs.evolve(again, dropped=())) == placeless(call)
 
 
 # What the SDK makes of it

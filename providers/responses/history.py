@@ -7,6 +7,8 @@ turns, what the client answered those of user turns.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import attrs
+
 from providers.call import (
     NO_MARKS,
     AudioPart,
@@ -110,8 +112,11 @@ class History:
             raise invalid(
                 f"{item.path('role')} {word!r} is not known: use one of {', '.join(ROLES)}", item.path("role")
             )
-        marks = {"phase": phase} if (phase := item.string("phase")) else NO_MARKS
-        self._add(role, item.at, *_content(item, "content", self._drops, marks))
+        parts = list(_content(item, "content", self._drops))
+        if role == "assistant" and (phase := item.string("phase")):  # of no meaning for others
+            parts = [attrs.evolve(part, phase=phase) if isinstance(part, TextPart) else part for part in parts]
+            self._drops.add(item.path("phase"))
+        self._add(role, item.at, *parts)
 
     def _function_call(self, item: Fields) -> None:
         self._call(item, "function", "arguments")
@@ -210,13 +215,13 @@ _ITEMS: Mapping[str, Callable[[History, Fields], None]] = {
 # Content
 
 
-def _content(fields: Fields, name: str, drops: Drops, marks: Mapping[str, Any] = NO_MARKS) -> Iterator[Part]:
+def _content(fields: Fields, name: str, drops: Drops) -> Iterator[Part]:
     """The parts of ``content`` or ``output``: a string or a list."""
     value = fields.any(name)
     if value is None:
         return
     if isinstance(value, str):
-        yield TextPart(value, fields.path(name), marks)
+        yield TextPart(value, fields.path(name))
         return
     expect(value, list, fields.path(name))
     for part in fields.objects(name):
@@ -225,7 +230,7 @@ def _content(fields: Fields, name: str, drops: Drops, marks: Mapping[str, Any] =
         if reader is None:
             raise invalid(f"{part.at} is of type {type!r}, which messages cannot hold here", part.at)
         breakpoint = part.any("prompt_cache_breakpoint")
-        yield reader(part, marks if breakpoint is None else {**marks, "prompt_cache_breakpoint": breakpoint})
+        yield reader(part, NO_MARKS if breakpoint is None else {"prompt_cache_breakpoint": breakpoint})
         drops.rest(part)
 
 

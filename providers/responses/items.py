@@ -156,8 +156,8 @@ class _Writing:
             raise _refused(part.at)
 
     def _say_text(self, part: TextPart, turn: Turn) -> None:
-        phase = part.marks.get("phase") if self._native else None
-        known = ("phase", *ANSWER_MARKS) if self._native else ()
+        phase = part.phase if self._native else None
+        known = ANSWER_MARKS if self._native else ()
         self._drops.add(*(f"{part.at}.{name}" for name in part.marks if name not in known))
         if not part.text:
             return

@@ -1,6 +1,6 @@
 """The tools that a request to a Responses provider offers, and which of them to call."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from providers.call import Call, NativeTool, Tool, ToolChoice
@@ -14,12 +14,6 @@ NO_SCHEMA: Mapping[str, Any] = {"type": "object", "properties": {}}
 
 # Anthropic's web search, which is the same thing under other names.
 WEB_SEARCHES = ("web_search_20250305", "web_search_20260209", "web_search_20260318")
-
-
-def carried(call: Call) -> Iterator[str]:
-    """What the client loses of what it said, but for the hosted tools that its choice names: here they go out."""
-    own = call.tool_choice is not None and bool(call.tool_choice.hosted)
-    return (path for path in call.dropped if not (own and path.partition(".")[0] == "tool_choice"))
 
 
 def write_tools(call: Call, body: Object, drops: Drops) -> None:

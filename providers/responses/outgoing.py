@@ -4,6 +4,7 @@
 Source: the parameter types of the openai package (``openai/types/responses/response_create_params.py``).
 """
 
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import msgspec
@@ -15,7 +16,7 @@ from providers.effort import asked_level, known_level
 from providers.fields import Drops
 from providers.quirks import Quirks
 from providers.responses.items import leading_texts, write_items
-from providers.responses.offered import carried, write_tools
+from providers.responses.offered import write_tools
 from providers.responses.settings import ENCRYPTED, LOGPROBS
 from providers.sampling import takes_sampling
 from providers.strict import fits_strict
@@ -25,6 +26,7 @@ Object: TypeAlias = dict[str, Any]
 
 MINIMUM_TOKENS = 16  # the least that `max_output_tokens` may be
 CONTINUES = ("previous_response_id", "conversation", "prompt")  # any of them may stand for `input`
+PHASES = ("input[].phase", "previous.input[].phase")
 SAMPLING = ("temperature", "top_p", "logprobs", "top_logprobs")
 
 # Settings that are not one scalar here, or that not every model takes.
@@ -33,7 +35,7 @@ BY_HAND = (*SAMPLING, "max_tokens", "verbosity", "store", "include", "web_search
 
 def write_request(call: Call, to: Recipient) -> Outgoing:
     """Raises a 400 ``GatewayError`` for what the provider cannot honour and must not be left out."""
-    drops = Drops(carried(call))
+    drops = Drops(_lost(call))
     count = leading_texts(call, to)
     body: Object = {"model": to.model}
     if instructions := _instructions(call.turns[:count], drops):
@@ -48,6 +50,15 @@ def write_request(call: Call, to: Recipient) -> Outgoing:
         if body.pop(name, None) is not None:
             drops.add(name)
     return Outgoing(msgspec.json.encode(body), dropped=drops.paths())
+
+
+def _lost(call: Call) -> Iterator[str]:
+    """What reading the request has lost, but for what this API alone carries: the hosted tools that a choice names,
+    and the phases of earlier answers."""
+    hosted = call.tool_choice is not None and bool(call.tool_choice.hosted)
+    for path in call.dropped:
+        if not (path in PHASES or (hosted and path.partition(".")[0] == "tool_choice")):
+            yield path
 
 
 def _instructions(turns: tuple[Turn, ...], drops: Drops) -> str:
