@@ -182,11 +182,39 @@ def test_what_dies_is_an_alert_and_a_deployment_is_none(tmp_path, instances, fir
         for rule in ("TrigateGone", "TrigateWorkersDie")
         for found, where in [(rule in firing, firing.get(rule))]
     ]
+    judge(tmp_path, series, asked)
+
+
+def judge(folder: Path, series: list[dict[str, str]], asked: list[dict[str, Any]]) -> None:
+    """The shipped rules over ``series``, every 15 s."""
     test = {"interval": "15s", "input_series": series, "promql_expr_test": asked}
-    file = tmp_path / "tests.yaml"
+    file = folder / "tests.yaml"
     file.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "evaluation_interval": "15s", "tests": [test]}))
     done = subprocess.run([tool("promtool"), "test", "rules", str(file)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+MISTAKE = 'trigate_exchanges_total{ended="internal_error",status="5xx"}'
+
+
+@pytest.mark.parametrize(
+    ("series", "rule", "firing"),
+    [({MISTAKE: "_x20 1x20"}, "TrigateMistakes", {"4m": False, "6m": True}),
+     ({MISTAKE: "_x20 1x90"}, "TrigateMistakes", {"19m": True, "25m": False}),
+     ({MISTAKE: "0x20 1x20"}, "TrigateMistakes", {"6m": True}),
+     ({MISTAKE: "3x120"}, "TrigateMistakes", {"20m": False})],
+    ids=["the first mistake of all", "it is over after a while", "a further mistake", "mistakes of long ago"],
+)  # fmt: skip
+def test_a_rule_fires_when_it_should(tmp_path, series, rule, firing):
+    asked = [
+        {
+            "expr": f'count(ALERTS{{alertname="{rule}",alertstate="firing"}})',
+            "eval_time": when,
+            "exp_samples": [{"labels": "{}", "value": 1}] if found else [],
+        }
+        for when, found in firing.items()
+    ]
+    judge(tmp_path, [{"series": name, "values": values} for name, values in series.items()], asked)
 
 
 @pytest.mark.parametrize(("what", "file"), [("rules", RULES), ("config", SCRAPE)])
