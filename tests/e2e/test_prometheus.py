@@ -16,6 +16,8 @@ from harness import ROOT, Gateway, Wire, config, eventually, free_port, post, pr
 from processes import workers
 from upstreams import PATHS, Raw, Script, Tokens, Upstream, data
 
+from streams.events import STATUS
+
 BOARD = ROOT / "deploy/grafana/trigate.json"
 RULES = ROOT / "deploy/prometheus/alerts.yaml"
 SCRAPE = ROOT / "deploy/prometheus/prometheus.yaml"
@@ -185,6 +187,23 @@ def test_what_dies_is_an_alert_and_a_deployment_is_none(tmp_path, instances, fir
     judge(tmp_path, series, asked)
 
 
+def test_what_is_wrong_with_a_request_is_no_failure_of_its_provider(tmp_path):
+    """One provider for each kind of error, which answers it to all that it is asked."""
+    series = [
+        {"series": f'trigate_upstream_{name}{{provider="{kind}"{label}}}', "values": "0+10x60"}
+        for kind in STATUS
+        for name, label in (("errors_total", f',error="{kind}"'), ("attempts_total", ""))
+    ]
+    # A rate limit, or an account without money, is the operator's; the rest of 4xx is said of the request.
+    failing = [kind for kind, status in STATUS.items() if status >= 500 or kind in ("rate_limited", "billing")]
+    asked = {
+        "expr": 'count by (provider) (ALERTS{alertname="TrigateProviderFails",alertstate="firing"})',
+        "eval_time": "14m",
+        "exp_samples": [{"labels": f'{{provider="{kind}"}}', "value": 1} for kind in failing],
+    }
+    judge(tmp_path, series, [asked])
+
+
 def judge(folder: Path, series: list[dict[str, str]], asked: list[dict[str, Any]]) -> None:
     """The shipped rules over ``series``, every 15 s."""
     test = {"interval": "15s", "input_series": series, "promql_expr_test": asked}
@@ -195,6 +214,12 @@ def judge(folder: Path, series: list[dict[str, str]], asked: list[dict[str, Any]
 
 
 MISTAKE = 'trigate_exchanges_total{ended="internal_error",status="5xx"}'
+REFUSED = {
+    'trigate_exchanges_total{ended="upstream_error",status="4xx"}': "0+10x60",
+    'trigate_upstream_errors_total{provider="p",error="invalid_request"}': "0+10x60",
+    'trigate_upstream_attempts_total{provider="p"}': "0+10x60",
+}
+LIMITED = {name.replace("invalid_request", "rate_limited"): values for name, values in REFUSED.items()}
 
 
 @pytest.mark.parametrize(
@@ -202,8 +227,14 @@ MISTAKE = 'trigate_exchanges_total{ended="internal_error",status="5xx"}'
     [({MISTAKE: "_x20 1x20"}, "TrigateMistakes", {"4m": False, "6m": True}),
      ({MISTAKE: "_x20 1x90"}, "TrigateMistakes", {"19m": True, "25m": False}),
      ({MISTAKE: "0x20 1x20"}, "TrigateMistakes", {"6m": True}),
-     ({MISTAKE: "3x120"}, "TrigateMistakes", {"20m": False})],
-    ids=["the first mistake of all", "it is over after a while", "a further mistake", "mistakes of long ago"],
+     ({MISTAKE: "3x120"}, "TrigateMistakes", {"20m": False}),
+     (REFUSED, "TrigateExchangesFail", {"14m": False}),
+     (LIMITED, "TrigateExchangesFail", {"14m": True}),
+     ({MISTAKE: "0+10x60"}, "TrigateExchangesFail", {"14m": True}),
+     (dict.fromkeys(REFUSED, "0+10x120"), "TrigateProviderRefuses", {"14m": False, "25m": True}),
+     (dict.fromkeys(LIMITED, "0+10x120"), "TrigateProviderRefuses", {"25m": False})],
+    ids=["the first mistake of all", "it is over after a while", "a further mistake", "mistakes of long ago",
+         "bad requests", "rate limits", "mistakes only", "bad requests for long", "rate limits for long"],
 )  # fmt: skip
 def test_a_rule_fires_when_it_should(tmp_path, series, rule, firing):
     asked = [
