@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 import attrs
 import msgspec
 
-from gateway.config.settings import Config
+from gateway.config.settings import Config, Entry
+from gateway.config.urls import credentials_in
 from gateway.headers import Headers
 from gateway.routing import Target
 from providers.overflow import in_words_of, is_native
@@ -38,13 +39,15 @@ _SECRET = ("auth", "key", "token", "secret", "cookie")
 def secrets_of(target: Target, given: str | None) -> Secrets:
     """What must come back from ``target`` to nobody, the log included, as far as it can be looked for; ``given`` is the
     client's own credential."""
-    return findable(_credentials(target.headers(given)))
+    return findable((*_credentials(target.headers(given)), *_in_url(target.entry)))
 
 
 def secrets_in(config: Config) -> Secrets:
     """All that ``config`` holds: what no line of the log and no recording may repeat. Of clients' keys only digests are
     known; they are never logged in the first place."""
-    found = [text for entry in config.entries for text in (entry.key or "", *_credentials(entry.headers))]
+    found = [
+        text for entry in config.entries for text in (entry.key or "", *_credentials(entry.headers), *_in_url(entry))
+    ]
     storage = config.state_storage
     if storage is not None and storage.connection_string:
         found.append(storage.connection_string)
@@ -63,6 +66,10 @@ def findable(secrets: Iterable[str]) -> Secrets:
 def _credentials(headers: Headers) -> Secrets:
     credentials = (value for name, value in headers if any(word in name.lower() for word in _SECRET))
     return tuple(text for value in credentials if (text := value.removeprefix("Bearer ").strip()))
+
+
+def _in_url(entry: Entry) -> Secrets:
+    return credentials_in(entry.base_url or "")
 
 
 def told(failed: Failed, api: Api, target: Target, secrets: Secrets) -> Failed:

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from gateway.config.settings import Config, Entry
+from gateway.config.urls import MASK, masked
 from gateway.names import Found, May, Names
 from providers.catalog import Auth, url_for
 from providers.codec import Recipient
@@ -15,8 +16,6 @@ from streams.events import Api
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 Lane: TypeAlias = Literal["byte", "hub"]
-
-MASK = "***"
 
 REMEMBERED, SHORT = 512, 256
 """Of how many names that clients have asked for, and of up to how many characters, the targets are at hand."""
@@ -74,7 +73,7 @@ class Model:
 
 @attrs.frozen
 class Explanation:
-    """What would be done with a request, and why; fit to be shown: header values that may be secret are masked."""
+    """What would be done with a request, and why; fit to be shown: what may be secret in headers and URL is masked."""
 
     target: Target
     why: str
@@ -109,7 +108,7 @@ class Router:
         """``resolve`` with its reasons. Raises the same errors."""
         found = self._names.find(model)
         target = _target(found, model, api)
-        return Explanation(target, found.why, target.lane, target.url, _masked(target))
+        return Explanation(target, found.why, target.lane, masked(target.url), _masked(target))
 
     def keepers(self) -> tuple[Target, ...]:
         """Where responses are that providers keep themselves: a target for each such entry."""

@@ -389,12 +389,13 @@ def test_every_credential_of_a_configuration_is_known():
         "model_providers": [
             {"model": "openai/gpt-4o", "access_key": "key-of-openai"},
             {"model": "groq/llama", "headers": {"X-Auth-Token": "Bearer tok-of-groq", "x-note": "no secret"}},
+            {"model": "vllm/m", "base_url": "http://h/v1?api_key=key%2Fin-a-url&api-version=2024-10-21&bare-in-a-url"},
         ],
         "state_storage": {"type": "postgres", "connection_string": "postgresql://me:pw-of-pg@db/trigate"},
     }
     found = secrets_in(from_mapping(settings))
-    assert {"key-of-openai", "tok-of-groq", "pw-of-pg"} < set(found)
-    assert "no secret" not in found
+    assert {"key-of-openai", "tok-of-groq", "pw-of-pg", "key%2Fin-a-url", "key/in-a-url", "bare-in-a-url"} < set(found)
+    assert not {"no secret", "2024-10-21", "api_key"} & set(found)
 
 
 def test_what_is_short_is_no_credential_and_the_longest_comes_first():

@@ -177,6 +177,12 @@ def test_explaining_shows_no_secret():
     assert "hush" not in repr(explained)
 
 
+def test_explaining_shows_no_key_in_a_url():
+    base = "http://h:8000/v1?api_key=sk-in-a-url&api-version=2024-10-21&sk-bare"
+    shown = router({"model": "vllm/m", "base_url": base}).explain("m", "chat").url
+    assert shown == "http://h:8000/v1/chat/completions?api_key=***&api-version=2024-10-21&***"
+
+
 def test_an_issuer_is_the_provider_account():
     routes = router(OPENAI, {"model": "openai/gpt-5", "access_key": "sk-openai"}, {"model": "openai/o3"})
     first, second, keyless = (routes.resolve(model, "chat").recipient.issuer for model in ("gpt-4o", "gpt-5", "o3"))

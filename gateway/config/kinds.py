@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NewType
 from urllib.parse import urlsplit
 
-from gateway.config.variables import Unresolved
+from gateway.config.variables import Expanded, Unresolved
 from gateway.config.wording import Wrong, describe, nearest, one_of, spelled
 from streams.events import Api
 
@@ -120,17 +120,23 @@ def _url(value: Any, _: Any) -> str:
     text = _text(value, _)
     if isinstance(value, Unresolved):
         return text
+    if re.match(r"[^/?#]*//[^/?#]*@", text):
+        raise Wrong("a URL with a user name", "credentials belong in access_key or headers")
     try:
         parts = urlsplit(text)
         good = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
     except ValueError:
         good = False
-        parts = None
-    if parts is not None and parts.username is not None:
-        raise Wrong("a URL with a user name", "credentials belong in access_key or headers")
     if not good or not re.fullmatch(r"[\x21-\x7e]+", text) or "#" in text:
-        raise Wrong(describe(value), "this must be a URL such as https://host:8000/v1")
+        raise Wrong(_no_url(text), "this must be a URL such as https://host:8000/v1")
     return text
+
+
+def _no_url(text: str) -> str:
+    """What stands where a URL should. What a URL has before ``@``, or after ``?``, may be a credential in this, too."""
+    if isinstance(text, Expanded):
+        return describe(text)
+    return "something that may hold a password" if "@" in text else describe(re.sub(r"(?s)([?#]).*", r"\1…", text))
 
 
 def _version(value: Any, _: Any) -> str:

@@ -131,7 +131,7 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         "default": Key("Serves requests that name no model. At most one; not a wildcard.", "`false`"),
         "base_url": Key(
             "`http(s)://host[:port][/prefix]`. A path replaces the provider's own prefix (such as `/v1`); a query is "
-            "kept.",
+            "kept, and its values masked as `access_key` is, but for versions (`api-version`).",
             "the provider's",
         ),
         "http_host": Key("The `Host` header. The TLS name stays that of the URL.", "the URL's host"),

@@ -24,6 +24,7 @@ from gateway.observing.recorded import INDEX, Recorded, read
 from gateway.serving.server import Lifecycle, bind, serve
 
 KEY, HEADER_KEY, CLIENT_KEY = "sk-not-to-be-told", "tok-in-a-header", "sk-of-the-client"
+URL_KEY = "sk-live-in-a-url"
 ANSWER = Script(text="one two three")
 
 
@@ -61,12 +62,13 @@ def recorder(tmp_path_factory) -> Iterator[Recorder]:
             provider("openai/on-chat", upstream.url, ["chat"], key=KEY, headers={"x-auth-token": HEADER_KEY}),
             provider("openai/on-messages", upstream.url, ["messages"], key=KEY),
             provider("openai/by-hand", by_hand.url, ["chat"], key=KEY),
+            provider("openai/in-url", f"{upstream.url}/v1?api_key={URL_KEY}", ["chat"]),
         ]
         flags = ("--record", str(folder), "--log-level", "debug", "--log-format", "json")
         with running(config(entries, port, log_level="error"), port, *flags) as gateway:
             yield Recorder(gateway, upstream, by_hand, folder)
         text = "\n".join(gateway.log) + "".join(file.read_text() for file in folder.rglob("*") if file.is_file())
-        for secret in (KEY, HEADER_KEY, CLIENT_KEY):
+        for secret in (KEY, HEADER_KEY, CLIENT_KEY, URL_KEY):
             assert secret not in text
         assert "Traceback" not in text
         assert all(line.startswith(("{", "trigate", "models", "try")) for line in gateway.log)
@@ -99,6 +101,16 @@ def test_a_translated_stream_is_recorded_as_each_side_saw_it(recorder):
     assert "lane:hub" in meta["features"]
     stems = {path.name.removesuffix(".meta.json") for path in recorder.files(id)}
     eventually(lambda: all(stem in (recorder.folder / INDEX).read_text() for stem in stems), what="rows of the index")
+
+
+@pytest.mark.parametrize("api", ["chat", "messages"])
+def test_a_key_in_a_url_comes_back_to_nobody(recorder, api):
+    path = f"/v1/chat/completions?api_key={URL_KEY}"
+    error = {"error": {"message": f"cannot read {path}", "type": "invalid_request_error", "param": None, "code": None}}
+    recorder.upstream.script(Raw(400, (("content-type", "application/json"),), (json.dumps(error).encode(),)))
+    id, got = ask(recorder, api, body_of("in-url", api))
+    assert b"cannot read /v1/chat/completions?api_key=[redacted]" in got
+    assert b"[redacted]" in recorder.of(id)["provider"][1].response  # and the fixture looks into all files, and the log
 
 
 def test_a_whole_answer_and_a_refusal_are_recorded_too(recorder):

@@ -1,0 +1,31 @@
+"""Credentials in URLs: some servers take a key as ``?api_key=…``."""
+
+from collections.abc import Iterator
+from urllib.parse import unquote_plus
+
+MASK = "***"
+
+
+def credentials_in(url: str) -> tuple[str, ...]:
+    """The values in the query of ``url`` that may be credentials, as they stand there and as a server reads them."""
+    found = (value for name, value in _pairs(url.partition("?")[2]) if not _is_public(name))
+    return tuple(text for value in found for text in (value, unquote_plus(value)))
+
+
+def masked(url: str) -> str:
+    """``url`` as it may be shown."""
+    where, mark, query = url.partition("?")
+    shown = (f"{name}={value if _is_public(name) else MASK}" if name else MASK for name, value in _pairs(query))
+    return where + mark + "&".join(shown)
+
+
+def _pairs(query: str) -> Iterator[tuple[str, str]]:
+    """Names and values. What stands alone is a value: it may be the key."""
+    for part in filter(None, query.split("&")):
+        name, found, value = part.partition("=")
+        yield (name, value) if found else ("", part)
+
+
+def _is_public(name: str) -> bool:
+    """Azure's ``api-version``, a date: to mask it would blot out other dates, and what its errors are about."""
+    return "version" in name.lower()
