@@ -1,6 +1,7 @@
 """Configuration files: what loads, what is refused and in which words."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -347,6 +348,36 @@ def test_a_mistake_in_state_storage_names_its_line(refused, storage, words):
     (found,) = refused(text)
     assert found.startswith("4:")
     assert words in found
+
+
+NO_CONNECTION_STRINGS = [
+    "hunter2", "postgresq://u:hunter2@127.0.0.1:1/db", "postgresql://u:hunter2@[h/d", "host='hunter2",
+    "postgresql://u:hunter2%zz@h/d", "postgresq://u:hunter2@h/d?sslmode=require",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NO_CONNECTION_STRINGS)
+def test_what_is_no_connection_string_is_a_mistake_that_does_not_repeat_it(refused, text):
+    storage = f'{{type: postgres, connection_string: "{text}"}}'
+    (found,) = refused(HEAD + "model_providers: [{model: openai/m, access_key: k}]\nstate_storage: " + storage + "\n")
+    assert found.startswith("4:")
+    assert "state_storage.connection_string: no connection string; write postgresql://USER" in found
+    assert "hunter2" not in found
+
+
+@pytest.mark.parametrize("text", ["postgresql://u:p@h,h2/d", "postgres://h", "host=h dbname=d", " host = h "])
+def test_a_connection_string_is_a_url_or_parameters(text):
+    storage = {"type": "postgres", "connection_string": text}
+    assert from_mapping(minimal(state_storage=storage)).state_storage.connection_string == text.strip()
+
+
+def test_without_the_driver_a_connection_string_is_looked_at_all_the_same(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg.conninfo", None)
+    for text in ("postgresql://u:p@h/d", "host=h"):
+        assert from_mapping(minimal(state_storage={"type": "postgres", "connection_string": text})).state_storage
+    for text in NO_CONNECTION_STRINGS[:2]:
+        with pytest.raises(ConfigError, match="no connection string"):
+            from_mapping(minimal(state_storage={"type": "postgres", "connection_string": text}))
 
 
 def test_a_variable_of_state_storage_is_not_needed_to_check(read, refused):

@@ -38,8 +38,10 @@ def _text(value: Any, _: Any) -> str:
 def _secret(value: Any, _: Any) -> str:
     if not isinstance(value, str):
         raise Wrong("something that is no text", "this must be text (put it in quotes)")
+    if isinstance(value, Unresolved):
+        return value
     text = value.strip()  # files and secret stores like to end with a line break
-    if not isinstance(value, Unresolved) and not re.fullmatch(r"[\t\x20-\x7e]*", text):
+    if not re.fullmatch(r"[\t\x20-\x7e]*", text):
         raise Wrong("characters that no header can carry", "this must be one line of printable ASCII")
     return text
 

@@ -1,5 +1,6 @@
 """Where conversations are kept, and what that needs."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,8 +28,25 @@ def build_state_storage(raw: RawStateStorage | None, findings: Findings) -> Stat
             findings.wrong(("state_storage", key), found, f"give it one, such as {_PLACES_SUCH_AS[kind]}")
         elif raw.type != kind and there:
             findings.warn(f"state_storage.{key}: {raw.type} has no use for it, ignored")
+    text = raw.connection_string
+    if raw.type == "postgres" and text and not isinstance(text, Unresolved) and not _is_connection_string(text):
+        advice = "write postgresql://USER:PASSWORD@HOST:5432/DATABASE, with special characters as %40 and so on"
+        findings.wrong(("state_storage", "connection_string"), "no connection string", advice)
     changes = given(raw)
     changes["path"] = Path(raw.path) if raw.path else None
     if isinstance(changes.get("encryption_key"), Unresolved):
         del changes["encryption_key"]
     return attrs.evolve(STORAGE[raw.type], **changes)
+
+
+def _is_connection_string(text: str) -> bool:
+    """Whether ``text`` reads as a URL or as parameters of a connection: to libpq, where it is there."""
+    try:
+        from psycopg import Error
+        from psycopg.conninfo import conninfo_to_dict
+    except ImportError:  # a file may be checked elsewhere than it is served
+        return re.match(r"postgres(ql)?://|\s*[a-z_]+\s*=", text) is not None
+    try:
+        return bool(conninfo_to_dict(text))
+    except Error:
+        return False

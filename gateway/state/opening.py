@@ -67,12 +67,9 @@ async def _sqlite(config: Config, kept: StateStorage) -> Store:
 async def _postgres(config: Config, kept: StateStorage) -> Store:
     assert kept.connection_string is not None
     try:
-        from gateway.state.postgres import PostgresStore, is_connection_string
+        from gateway.state.postgres import PostgresStore
     except ImportError:
         _wrong(config, "type", "postgres needs a package", "pip install 'trigate[postgres]'")
-    if not is_connection_string(kept.connection_string):
-        advice = "write postgresql://USER:PASSWORD@HOST:5432/DATABASE, with special characters as %40 and so on"
-        _wrong(config, "connection_string", "no connection string", advice)
     store = PostgresStore(kept.connection_string, kept.ttl, kept.max_bytes)
     try:
         await store.open()

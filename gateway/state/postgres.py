@@ -88,14 +88,6 @@ NODE: Final = "n.id, n.owner, n.kind, n.body, n.parent, n.items"
 LIVE: Final = "trigate_nodes n JOIN trigate_trees t ON t.tree = n.tree AND t.used > %(horizon)s"
 
 
-def is_connection_string(text: str) -> bool:
-    """Whether ``text`` reads as a URL or as parameters of a connection."""
-    try:
-        return bool(conninfo_to_dict(text))
-    except psycopg.Error:
-        return False
-
-
 class PostgresStore:
     """What has not been written to for ``ttl`` seconds of ``clock`` is not there. ``max_bytes`` (None: no limit) holds
     but for what is being written at this moment. Connects on first use, and again after the server has been away."""
