@@ -229,7 +229,7 @@ class ByteLane:
 
     def _failed(self, failed: Failed, raw: bytes, name: str, data: bytes) -> bytes:
         """The reader finds that the answer ends in failure with this event."""
-        if _malformed(data) or _is_good_end(name, data):  # would break the client's parser, or hide the error behind it
+        if _malformed(data) or _is_array(data) or _is_good_end(name, data):  # no error to its parser, or what hides one
             return self._tell(failed)
         raw = self._redact(raw)
         if _is_known_error(self._codec.api, raw, name, data):
@@ -275,6 +275,10 @@ def _member(data: bytes, name: str) -> Any:
     except _NOT_JSON:
         return None
     return value.get(name) if isinstance(value, dict) else None
+
+
+def _is_array(data: bytes) -> bool:
+    return data.startswith(b"[") and not data.startswith(b"[DONE]")
 
 
 def _malformed(data: bytes) -> bool:

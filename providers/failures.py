@@ -5,7 +5,7 @@ HTML, a router's own shape). Writing is a table per shape.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, assert_never
 
 import msgspec
@@ -106,6 +106,11 @@ _REASONING_WORDS = re.compile(
     r"|`?(thinking|redacted_thinking)`? .*cannot be modified"
 )
 
+_NOT_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
+
+_LONGEST = 2000
+"""Bytes of a text that is taken for a message. Nothing is cut off: half a credential would not be found in it."""
+
 # The headers of an upstream's error that the client acts on (api7/aisix#144).
 TELLING_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
 
@@ -117,10 +122,9 @@ def read_failure(status: int, body: bytes, headers: tuple[tuple[str, str], ...] 
     """What an upstream's error response says. Never raises; a body without a readable message is described instead."""
     kind = KIND_OF_STATUS.get(status) or ("invalid_request" if 400 <= status < 500 else "upstream")
     try:
-        value = _any(body)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        value = None
-    error = error_object(value)
+        error = error_object(_any(body))
+    except _NOT_JSON:
+        error = _plain(body, headers)
     message = _text(error.get("message")) or f"the provider answered with status {status} and no readable error"
     if status < 400 or status == 500:  # inside a stream, or a status that says nothing
         kind = kind_of(error, kind)
@@ -148,11 +152,24 @@ def read_event_failure(value: Any) -> Failed:
     return overflowed(failed) if overflows(error, 200) else failed
 
 
+def array_failure(data: bytes) -> Failed | None:
+    """The error in ``data``, an event or a body, if it is an array with one (Google; langroid/langroid#988)."""
+    try:
+        value = msgspec.json.decode(data)
+    except _NOT_JSON:
+        return None
+    told = isinstance(value, list) and _text(error_object(value).get("message"))
+    return read_event_failure(value) if told else None
+
+
 def error_object(value: Any) -> Mapping[str, Any]:
-    """The members of an error wherever they are: under ``error``, at the top level, or as a bare string (xAI)."""
+    """The members of an error wherever they are: under ``error``, at the top level, or as a bare string (xAI). Of
+    several in an array the first."""
+    value = _first(value)
     if not isinstance(value, dict):
         return {}
-    inner = value.get("error")
+    several = value.get("errors")
+    inner = _first(value.get("error")) or (_first(several) if isinstance(several, list) else None)
     if isinstance(inner, dict):
         return inner
     if isinstance(inner, str):
@@ -161,6 +178,20 @@ def error_object(value: Any) -> Mapping[str, Any]:
         if isinstance(holder, dict) and (message := _detail(holder.get("detail"))):
             return {"message": message}
     return value
+
+
+def _first(value: Any) -> Any:
+    """What an array says first; anything else itself."""
+    return next((item for item in value if item), None) if isinstance(value, list) else value
+
+
+def _plain(body: bytes, headers: Iterable[tuple[str, str]]) -> Mapping[str, Any]:
+    """A short text as an error: what proxies say, and servers in front of which nothing writes JSON. A page is none."""
+    kind = next((value for name, value in headers if name == "content-type"), "")
+    if not kind.lower().startswith("text/plain") or len(body) > _LONGEST:
+        return {}
+    text = body.decode("utf-8", "replace").strip()
+    return {} if text.startswith("<") else {"message": text}
 
 
 def _detail(detail: Any) -> str | None:

@@ -59,6 +59,9 @@ FAILURES = {
         b"data: [1]\n\n",
         ("upstream", "the upstream sent an event that is not a JSON object"),
     ),
+    # Google (FuzzAnything/PromptFuzz#42, langroid/langroid#988)
+    "an error in a list": (sse.data([{"error": {"message": "quota", "code": 429}}]), ("rate_limited", "quota")),
+    "a list of errors": (sse.data({"errors": [{"message": "quota", "code": 429}]}), ("rate_limited", "quota")),
     "a finish reason that is a failure": (
         chunk({}, "MALFORMED_FUNCTION_CALL"),
         ("upstream", "the provider could not finish its answer: MALFORMED_FUNCTION_CALL"),
@@ -211,8 +214,9 @@ def test_empty_members_of_a_whole_answer_are_no_calls():
     assert answer.end == End("stop")
 
 
-def test_an_error_inside_a_good_status_is_a_failure():
-    events = CHAT.read_answer(b'{"error":{"message":"no credit","code":402}}')
+@pytest.mark.parametrize("body", [b'{"error":%b}', b'[{"error":%b}]', b'{"errors":[%b]}'])
+def test_an_error_inside_a_good_status_is_a_failure(body):
+    events = CHAT.read_answer(body % b'{"message":"no credit","code":402}')
     assert [(event.kind, event.message) for event in events] == [("billing", "no credit")]
 
 

@@ -75,11 +75,42 @@ def test_an_unreadable_body_is_described_and_never_raises(body):
         ({"error": {"message": "m", "code": 402}}, "m", None),
         ({"message": "m", "object": "error", "type": "x"}, "m", None),
         ({"detail": "m"}, "m", None),
+        ([{"error": {"message": "m", "code": 400, "status": "INVALID_ARGUMENT"}}], "m", None),
+        ({"errors": [{"message": "m", "code": 10000}, {"message": "n"}]}, "m", None),
+        ({"errors": ["m"]}, "m", None),
+        ({"error": ["m", "n"]}, "m", None),
+        ({"error": [{"message": "m", "code": "c"}]}, "m", "c"),
+        ({"message": "m", "errors": []}, "m", None),
+        ({"message": "m", "errors": {"max_tokens": ["n"]}}, "m", None),
     ],
 )
 def test_the_message_is_found_wherever_the_provider_put_it(body, message, code):
+    """Google's OpenAI endpoint answers with an array (FuzzAnything/PromptFuzz#42, langroid/langroid#988)."""
     failed = read_failure(400, json.dumps(body).encode())
     assert (failed.message, failed.code) == (message, code)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "Text/Plain; charset=utf-8"])
+def test_a_short_text_is_the_message(kind):
+    """Proxies and servers that have not come to their own errors say no more than that."""
+    failed = read_failure(503, b" no healthy upstream\n", (("content-type", kind),))
+    assert (failed.kind, failed.message) == ("overloaded", "no healthy upstream")
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"<html>502 Bad Gateway</html>", "text/plain"),
+        (b"\n<!DOCTYPE html>", "text/plain"),
+        (b"502 Bad Gateway", "text/html"),
+        (b"no healthy upstream", "application/octet-stream"),
+        (b"line\n" * 1000, "text/plain"),
+        (b" \n", "text/plain"),
+    ],
+)
+def test_pages_and_long_texts_are_no_message(body, kind):
+    failed = read_failure(502, body, (("content-type", kind),))
+    assert failed.message == "the provider answered with status 502 and no readable error"
 
 
 def test_only_telling_headers_are_kept():
@@ -128,7 +159,7 @@ JSON = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["error", "message", "code", "type", "detail", "param", "x"]), inner, max_size=4
+            st.sampled_from(["error", "errors", "message", "code", "type", "detail", "param", "x"]), inner, max_size=4
         )
     ),
     max_leaves=8,
@@ -146,7 +177,8 @@ def test_no_upstream_error_raises_and_all_are_errors(value, status):
 
 @given(st.binary(), st.integers(300, 599))
 def test_any_bytes_are_an_error(body, status):
-    assert read_failure(status, body).message
+    for headers in ((), (("content-type", "text/plain"),)):
+        assert read_failure(status, body, headers).message
 
 
 def test_every_kind_can_be_written():

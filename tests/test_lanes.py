@@ -277,6 +277,14 @@ def test_a_malformed_event_ends_the_byte_lane_with_an_error(api, script):
         assert lane.seen.failed is not None
 
 
+def test_an_error_in_an_array_is_told_once_and_as_the_clients_know_it():
+    """No SDK looks into an array (langroid/langroid#988)."""
+    out = run(byte_lane("chat"), [*half("chat"), b'data: [{"error":{"code":429,"message":"quota"}}]\n\n'])
+    assert said(out)[len(half("chat")) :] == [
+        ("", {"error": {"message": "quota", "type": "rate_limit_error", "param": None, "code": "rate_limit_exceeded"}})
+    ]
+
+
 @pytest.mark.parametrize("api", APIS)
 def test_a_malformed_event_before_content_is_a_failure(api):
     lane = byte_lane(api)

@@ -89,6 +89,13 @@ def test_a_list_of_mistakes_of_a_fastapi_server_is_read(wrapped):
     assert refused(failed) == (("store",),)
 
 
+def test_a_mistake_in_an_array_is_read():
+    """Google answers so (FuzzAnything/PromptFuzz#42, langroid/langroid#988)."""
+    message = 'Invalid JSON payload received. Unknown name "metadata": Cannot find field.'
+    failed = read_failure(400, json.dumps([{"error": {"code": 400, "message": message}}]).encode())
+    assert refused(failed) == (("metadata",),)
+
+
 BODY = {
     "model": "m",
     "speed": "fast",

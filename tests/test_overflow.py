@@ -120,6 +120,14 @@ def test_the_figures_of_a_provider_stand_in_the_sentence_that_claude_code_reads(
     assert told_to_messages(failed) == sentence
 
 
+def test_an_error_in_an_array_is_recognised_too():
+    """Google's OpenAI endpoint (FuzzAnything/PromptFuzz#42, langroid/langroid#988)."""
+    words = "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."
+    error = {"code": 400, "message": words, "status": "INVALID_ARGUMENT"}
+    failed = read_failure(400, json.dumps([{"error": error}]).encode())
+    assert told_to_messages(failed) == prompt(1200000, 1048576)
+
+
 @pytest.mark.parametrize("words", WITHOUT_FIGURES)
 def test_without_figures_the_sentence_goes_on_in_the_providers_words(words):
     assert told_to_messages(read_failure(400, openai(words))) == f"prompt is too long: {words}"

@@ -13,7 +13,7 @@ from providers.chat.calls import Call, Calls, Details, name_and_text, readable, 
 from providers.chat.turns import TYPED_FIELD
 from providers.chat.usage import read_usage
 from providers.codec import settled_reason
-from providers.failures import read_event_failure
+from providers.failures import array_failure, read_event_failure
 from streams.errors import GatewayError
 from streams.events import (
     Begin,
@@ -98,6 +98,7 @@ class _Chunk(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: Any = None
     error: Any = None
+    errors: Any = None
     message: Any = None  # of errors without an envelope, as are the next two
     detail: Any = None
     type: Any = None
@@ -109,7 +110,7 @@ class _Chunk(msgspec.Struct):
             return True
         if self.choices is not None:
             return False
-        told = isinstance(self.message, str) or isinstance(self.detail, str)
+        told = isinstance(self.message, str) or isinstance(self.detail, str) or bool(self.errors)
         return told or self.object == "error" or self.type == "error"
 
 
@@ -397,8 +398,9 @@ class ChatReader:
         return (failed,) if self._usage is None else (self._usage, failed)
 
     def _malformed(self, event: str, data: bytes) -> Sequence[Event]:
-        if event == "error":
-            return self._fail(read_event_failure(None))
+        failed = array_failure(data)
+        if failed is not None or event == "error":
+            return self._fail(failed or read_event_failure(None))
         if self._finish:  # the answer is whole; what was cut is at most its usage
             return self._end()
         return self._fail(Failed("upstream", "the upstream sent an event that is not a JSON object"))
@@ -409,6 +411,8 @@ def read_answer(body: bytes, texts: bool = True) -> Sequence[Event]:
     try:
         chunk = _decode(body) if texts or len(body) < LONG else _decode_unread(body)
     except _NOT_JSON:
+        if (failed := array_failure(body)) is not None:
+            return (failed,)
         raise GatewayError("upstream", "the provider's answer is not a JSON object") from None
     if chunk.failure:
         return (read_event_failure(_any(body)),)
