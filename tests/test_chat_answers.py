@@ -207,6 +207,24 @@ def test_a_whole_answer_folds_as_its_stream_does(message, stream, finish):
     assert fold(events) == fold(read([streamed]))
 
 
+def test_a_stream_of_one_whole_answer_says_what_the_answer_says():
+    """Servers that cannot stream with tools put all of it into one event."""
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    body = whole({"content": "Hello", "tool_calls": [call]}, "tool_calls", usage={"prompt_tokens": 1})
+    events = read([b"data: %b\n\n" % body + DONE])
+    assert_order(events)
+    assert fold(events) == fold(CHAT.read_answer(body))
+
+
+@pytest.mark.parametrize("delta", [{}, {"delta": {}}, {"delta": {"content": "b"}}])
+def test_a_whole_message_beside_deltas_or_behind_them_is_not_said_again(delta):
+    """Perplexity repeats what it has said so far."""
+    last = {"index": 0, "message": {"content": "ab"}, "finish_reason": "stop", **delta}
+    said = "a" if delta.get("delta") else "ab"
+    answer = fold(read([chunk({"content": said}) + sse.data({"choices": [last]}) + DONE]))
+    assert answer.blocks == (TextBlock("ab"),)
+
+
 def test_empty_members_of_a_whole_answer_are_no_calls():
     message = {"content": "a", "refusal": "", "function_call": {"name": "", "arguments": ""}, "tool_calls": None}
     answer = fold(CHAT.read_answer(whole(message, "")))

@@ -238,6 +238,8 @@ class ChatReader:
 
     def _choice(self, choice: _Choice, out: list[Event]) -> None:
         delta = choice.delta
+        if delta is None and not self._blocks:  # a whole answer in one event; else it repeats what was said
+            delta = choice.message
         if delta is not None:
             if delta.reasoning_content or delta.reasoning or delta.reasoning_details:
                 self._reasoning(delta, out)
