@@ -19,6 +19,8 @@ from streams.events import (
 )
 from streams.fold import RefusalBlock, TextBlock, ToolBlock, fold
 
+QUOTA = {"code": 429, "message": "quota"}
+
 FAILURES = {
     "an error in the stream": (
         chunk({"content": "a"}) + sse.data({"error": {"message": "busy", "code": "overloaded"}}) + DONE,
@@ -32,6 +34,11 @@ FAILURES = {
     "an error in a chunk with choices": (
         chunk({"content": ""}, "error", error={"code": 502, "message": "gone"}),
         ("upstream", "gone"),
+    ),
+    # OpenRouter (genkit-ai/genkit#6259)
+    "an error inside a choice": (
+        chunk({"content": "a"}) + sse.data({"choices": [{"delta": {}, "finish_reason": "error", "error": QUOTA}]}),
+        ("rate_limited", "quota"),
     ),
     "an error as a string": (sse.data({"error": "boom", "code": "server_error"}), ("upstream", "boom")),
     "an error without an envelope": (
@@ -238,6 +245,18 @@ def test_an_error_inside_a_good_status_is_a_failure(body):
     assert [(event.kind, event.message) for event in events] == [("billing", "no credit")]
 
 
+@pytest.mark.parametrize("texts", [True, False])
+def test_an_error_inside_a_choice_is_told_as_what_it_is(texts):
+    choice = {"index": 0, "message": {"content": ""}, "finish_reason": "error", "error": QUOTA}
+    failed = CHAT.read_answer(json.dumps({"choices": [choice], "x": "x" * LONG}).encode(), texts)[-1]
+    assert (failed.kind, failed.status, failed.message) == ("rate_limited", 429, "quota")
+
+
+def test_an_error_beside_a_good_end_does_not_undo_it():
+    body = b'{"choices":[{"message":{"content":"a"},"finish_reason":"stop","error":{"message":"m"}}]}'
+    assert fold(CHAT.read_answer(body)).blocks == (TextBlock("a"),)
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"choices":[]}', b'{"choices":null}', whole({})[:-4]])
 def test_a_body_that_is_no_answer_is_a_502(body):
     with pytest.raises(GatewayError) as caught:
@@ -263,7 +282,7 @@ odd_chunks = st.fixed_dictionaries(
         "choices": st.lists(
             st.fixed_dictionaries(
                 {"delta": st.dictionaries(st.sampled_from(members), json_values, max_size=3)},
-                optional={"index": json_values, "finish_reason": json_values, "message": json_values},
+                optional=dict.fromkeys(("index", "finish_reason", "message", "error"), json_values),
             ),
             max_size=2,
         )

@@ -285,6 +285,16 @@ def test_an_error_in_an_array_is_told_once_and_as_the_clients_know_it():
     ]
 
 
+def test_an_error_inside_a_choice_is_told_in_the_clients_words_too():
+    """OpenRouter's; no SDK looks there."""
+    error = b'{"choices":[{"index":0,"delta":{},"finish_reason":"error","error":{"code":429,"message":"quota"}}]}'
+    out = run(byte_lane("chat"), [*half("chat"), b"data: %b\n\n" % error])
+    _, told = said(out)[-1]
+    assert told["error"] == {
+        "message": "quota", "type": "rate_limit_error", "param": None, "code": "rate_limit_exceeded"
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("api", APIS)
 def test_a_malformed_event_before_content_is_a_failure(api):
     lane = byte_lane(api)

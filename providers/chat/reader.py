@@ -88,6 +88,7 @@ class _Choice(msgspec.Struct):
     finish_reason: Any = None
     logprobs: Any = None
     stop_reason: Any = None  # vLLM: the stop string that matched
+    error: Any = None  # OpenRouter
 
 
 class _Chunk(msgspec.Struct):
@@ -225,6 +226,8 @@ class ChatReader:
                 if not self._begun:
                     self._begin(chunk, out)
                 self._choice(choice, out)
+                if choice.error and self._finish.lower() not in REASONS:
+                    return [*out, *self._fail(read_event_failure({"error": choice.error}))]
         if self._finish and self._finish.lower() in FAILURES:
             message = f"the provider could not finish its answer: {self._finish}"
             return [*out, *self._fail(Failed("upstream", message))]
@@ -237,9 +240,8 @@ class ChatReader:
         out.append(Begin(text_of(chunk.id), text_of(chunk.model), created))
 
     def _choice(self, choice: _Choice, out: list[Event]) -> None:
-        delta = choice.delta
-        if delta is None and not self._blocks:  # a whole answer in one event; else it repeats what was said
-            delta = choice.message
+        # A message is a whole answer in one event, or what was said once more.
+        delta = choice.delta or (None if self._blocks else choice.message)
         if delta is not None:
             if delta.reasoning_content or delta.reasoning or delta.reasoning_details:
                 self._reasoning(delta, out)
