@@ -41,7 +41,7 @@ from providers.codec import Codec, Reply, Writer
 from providers.names import restored
 from providers.responses.output import Head
 from streams import sse
-from streams.errors import GatewayError
+from streams.errors import GatewayError, invalid
 from streams.events import Api, Event, Failed
 from streams.fold import Fold
 from streams.pipe import PIECES_QUEUED, WRITES_QUEUED, Watch, pump
@@ -209,7 +209,7 @@ class Exchange:
             folded.add(restored(event, calling.prepared.names))
         self.record.usage = folded.usage
         if streamed:
-            self.record.lane = "hub"
+            self._changes_form(calling)
         calling.hear(response)
         return folded
 
@@ -306,9 +306,18 @@ class Exchange:
 
     def _whole_lane(self, calling: Calling) -> Lane:
         """For a provider that answers whole though a stream was asked for."""
-        self.record.lane = "hub"
+        self._changes_form(calling)
         writer, limit = self._writer(calling), self._service.limits.answer
         return WholeLane(CODECS[calling.target.api], writer, calling.told, limit, calling.prepared.names)
+
+    def _changes_form(self, calling: Calling) -> None:
+        """The provider answers whole for a stream or the other way round, so that its answer is translated. Raises
+        ``GatewayError`` (400) for a client that has asked for several choices: it would get one of them."""
+        self.record.lane = "hub"
+        n = calling.incoming.call.controls.get("n")
+        if n is not None and n.value > 1:
+            other = "whole, not as a stream" if calling.incoming.stream else "with a stream, not whole"
+            raise invalid(f"{n.at} must be 1: the provider answers {other}, and one choice is translated", n.at)
 
     def _writer(self, calling: Calling) -> Writer:
         writer = self._codec.writer(self._reply(calling))

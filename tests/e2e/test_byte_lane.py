@@ -150,6 +150,20 @@ def test_a_whole_answer_reaches_the_client_unchanged(gateway, upstream, api, end
     assert reply.headers["content-type"] == "application/json"
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["stream_for_whole", "whole_for_stream"])
+@pytest.mark.parametrize("n", [1, 2])
+def test_two_choices_in_another_form_than_was_asked_for_are_refused_and_not_halved(gateway, upstream, n, stream):
+    """What comes in another form is translated, and a translation has one choice."""
+    body = REQUESTS["chat"].replace(b"MODEL", b'asked-chat","n":%d,"x":"' % n)
+    answer = (JSON, (WHOLE["chat"],)) if stream else (SSE, EVENTS["chat"])
+    upstream.script(Raw(200, *answer, "close"))
+    reply = gateway.request("POST", PATHS["chat"], streaming(body) if stream else body)
+    assert reply.status == (200 if n == 1 else 400)
+    if n > 1:
+        assert (reply.json["error"]["type"], reply.json["error"]["param"]) == ("invalid_request_error", "n")
+        assert ("stream" if stream else "whole") in reply.json["error"]["message"]
+
+
 def test_an_event_of_eight_megabytes_passes(gateway, upstream):
     big = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * (8 * 2**20) + b'"}}]}\n\n'
     pieces = tuple(big[i : i + 65536] for i in range(0, len(big), 65536))
