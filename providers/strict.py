@@ -7,6 +7,10 @@ without ``strict`` is answered, one with ``strict`` and a keyword that is not kn
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from providers.call import Tool
+from providers.fields import Drops
+from streams.events import Api
+
 MAX_DEPTH = 10
 
 _TYPES = frozenset(("string", "number", "integer", "boolean", "null", "object", "array"))
@@ -18,6 +22,15 @@ _KEYWORDS = frozenset(
         "additionalProperties", "items", "anyOf", *_SCHEMAS_BY_NAME,
     )
 )  # fmt: skip
+
+
+def told_strict(tool: Tool, api: Api, drops: Drops) -> bool | None:
+    """What a provider of OpenAI's APIs can be told for the ``strict`` of a tool that a client of ``api`` offers.
+    Anthropic's strict tools may have optional parameters, OpenAI's may not: theirs is then reported as dropped."""
+    if tool.strict and api == "messages" and not fits_strict(tool.schema):
+        drops.add(f"{tool.at}.strict")
+        return None
+    return tool.strict
 
 
 def fits_strict(schema: Any) -> bool:

@@ -16,8 +16,8 @@ from providers.chat.turns import takes_custom_tools, write_messages
 from providers.codec import Outgoing, Recipient
 from providers.controls import write_controls
 from providers.fields import Drops, join
-from providers.strict import fits_strict
-from streams.events import ToolKind
+from providers.strict import fits_strict, told_strict
+from streams.events import Api, ToolKind
 
 
 def write_request(call: Call, to: Recipient) -> Outgoing:
@@ -42,7 +42,7 @@ def write_request(call: Call, to: Recipient) -> Outgoing:
 def _write_tools(call: Call, body: dict[str, Any], drops: Drops) -> None:
     """Tools and what is said about them. Without tools nothing may be said: OpenAI refuses it."""
     custom = takes_custom_tools(call)
-    tools = [tool for tool in (_tool(tool, custom, drops) for tool in call.tools) if tool is not None]
+    tools = [item for tool in call.tools if (item := _tool(tool, call.api, custom, drops)) is not None]
     if tools:
         body["tools"] = tools
     choice = call.tool_choice
@@ -58,7 +58,7 @@ def _write_tools(call: Call, body: dict[str, Any], drops: Drops) -> None:
         body["parallel_tool_calls"] = call.parallel_tools.value
 
 
-def _tool(tool: Tool | NativeTool, custom: bool, drops: Drops) -> dict[str, Any] | None:
+def _tool(tool: Tool | NativeTool, api: Api, custom: bool, drops: Drops) -> dict[str, Any] | None:
     if isinstance(tool, NativeTool):
         if tool.api == "chat":
             return dict(tool.item)
@@ -71,8 +71,8 @@ def _tool(tool: Tool | NativeTool, custom: bool, drops: Drops) -> dict[str, Any]
     if tool.kind == "custom":
         return _custom_tool(tool, about) if custom else _wrapped_tool(tool, about, drops)
     about["parameters"] = {"type": "object", "properties": {}} if tool.schema is None else tool.schema
-    if tool.strict is not None:
-        about["strict"] = tool.strict
+    if (strict := told_strict(tool, api, drops)) is not None:
+        about["strict"] = strict
     return {"type": "function", "function": about}
 
 
