@@ -1,4 +1,4 @@
-"""Tool names that every API takes, and the way back.
+"""Tool names that every API takes, and the way back; ids of calls that OpenAI's take.
 
 Names longer than 64 characters or with other characters than letters, digits, ``_`` and ``-`` are shortened before a
 request is written, in its tools, its history and its tool choice alike, and restored in the answer's events. Codecs
@@ -16,7 +16,7 @@ from streams.events import Event, ToolBegin
 
 _GOOD = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _OTHER = re.compile(r"[^A-Za-z0-9_-]")
-_LONGEST_ID = 64
+_LONGEST_ID = 64  # characters (openclaw/openclaw#875, RooCodeInc/Roo-Code#10763)
 _KEPT = 55  # characters of the name before "_" and 8 of its hash
 
 

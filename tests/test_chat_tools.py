@@ -7,12 +7,13 @@ from chat_wire import USER, asked, assistant, deltas, sent, user
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.call import Call, CallPart, ResultPart, TextPart, Tool, ToolChoice
+from providers.call import Call, CallPart, ImagePart, ResultPart, Source, TextPart, Tool, ToolChoice
 from providers.chat import CHAT
 from providers.chat.calls import Nesting
 from providers.codec import Reply
 from providers.custom import unwrapped, wrapped
 from providers.messages import MESSAGES
+from providers.names import short_call_id
 from providers.responses import RESPONSES
 from providers.seal import Issuer
 from streams.events import BlockEnd, End, ToolBegin, ToolInput
@@ -158,6 +159,21 @@ def test_a_strict_tool_of_messages_is_strict_where_openai_can_hold_it(required, 
 def test_a_strict_tool_of_an_openai_client_is_its_own_business():
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}, "strict": True}}
     assert sent(asked(tools=[tool])) == ({**sent(asked())[0], "tools": [tool]}, ())
+
+
+@pytest.mark.parametrize("kind", ["function", "custom"])
+def test_an_id_that_is_too_long_for_openai_is_shortened_in_call_and_result_alike(kind):
+    """ "Expected a string with maximum length 64" (openclaw/openclaw#875, RooCodeInc/Roo-Code#10763)."""
+    ids = ["x" * 99 + "a", "x" * 99 + "b", "y" * 64]
+    picture = ImagePart(Source("url", "https://a"))
+    calls = assistant(*(CallPart(id, "f", "{}", kind) for id in ids))
+    body, dropped = sent(Call("messages", "m", (calls, user(*(ResultPart(id, (picture,), kind=kind) for id in ids)))))
+    said, *results, media = body["messages"]
+    written = [call["id"] for call in said["tool_calls"]]
+    assert written == [result["tool_call_id"] for result in results]
+    assert written == [short_call_id(id) for id in ids]
+    assert [part["text"] for part in media["content"][::2]] == [f"Image from tool {id}:" for id in written]
+    assert dropped == ()
 
 
 @given(st.text())

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.call import Call, CallPart, NativeTool, TextPart, Tool, ToolChoice, Turn
-from providers.names import restored, short_name, shortened
+from providers.names import restored, short_call_id, short_name, shortened
 from streams.events import Text, ToolBegin
 
 LONG = "mcp__a_server_with_a_long_name__" + "tool." * 20
@@ -22,6 +22,15 @@ def test_any_name_becomes_one_that_every_api_takes(name):
 
 def test_names_that_differ_late_stay_apart():
     assert short_name(LONG + "a") != short_name(LONG + "b")
+
+
+@given(st.text(st.characters(), max_size=200), st.text(st.characters(), max_size=200))
+def test_ids_of_calls_fit_and_stay_apart(id, other):
+    short = short_call_id(id)
+    assert len(short) <= 64
+    assert short_call_id(short) == short
+    assert (short == id) is (len(id) <= 64)
+    assert (short == short_call_id(other)) is (id == other)
 
 
 def test_a_call_without_long_names_is_left_alone():

@@ -22,6 +22,7 @@ from providers.call import (
 from providers.codec import Recipient
 from providers.custom import wrapped
 from providers.fields import Drops
+from providers.names import short_call_id
 from streams.errors import invalid
 
 USUAL_FIELD = "reasoning_content"
@@ -213,14 +214,18 @@ class _Writing:
             pieces[-1] |= self._marks(part)
         else:
             self._lose_marks(part)
-        return {"role": "tool", "tool_call_id": part.call_id, "content": _content(pieces) if pieces else ""}
+        return {
+            "role": "tool",
+            "tool_call_id": short_call_id(part.call_id),
+            "content": _content(pieces) if pieces else "",
+        }
 
     def _media(self, part: ResultPart) -> Iterator[dict[str, Any]]:
         """A result's images and files, for the user message after all results (Zoo-Code-Org/Zoo-Code#1705)."""
         for piece in part.parts:
             if isinstance(piece, ImagePart | FilePart):
                 sort = "Image" if isinstance(piece, ImagePart) else "File"
-                yield {"type": "text", "text": f"{sort} from tool {part.call_id}:"}
+                yield {"type": "text", "text": f"{sort} from tool {short_call_id(part.call_id)}:"}
                 yield self._medium(piece) | self._marks(piece)
 
     def _medium(self, part: ImagePart | FilePart | AudioPart) -> dict[str, Any]:
@@ -303,13 +308,14 @@ def _content(pieces: Sequence[dict[str, Any]]) -> str | list[dict[str, Any]]:
 
 def _tool_call(part: CallPart, custom: bool) -> dict[str, Any]:
     """``custom``: custom calls go out as such, not as functions."""
+    id = short_call_id(part.id)
     if part.kind == "custom" and custom:
-        return {"id": part.id, "type": "custom", "custom": {"name": part.name, "input": part.input}}
+        return {"id": id, "type": "custom", "custom": {"name": part.name, "input": part.input}}
     if part.kind == "custom":
         function = {"name": part.name, "arguments": wrapped(part.input)}
-        return {"id": part.id, "type": "function", "function": function}
+        return {"id": id, "type": "function", "function": function}
     arguments = part.input if part.input.strip() else _NO_ARGUMENTS  # servers parse it, and "" is no JSON
-    return {"id": part.id, "type": "function", "function": {"name": part.name, "arguments": arguments}}
+    return {"id": id, "type": "function", "function": {"name": part.name, "arguments": arguments}}
 
 
 def _url(source: Source, at: str) -> str:
