@@ -32,12 +32,13 @@ ALL_THREE: Speaks = MappingProxyType({api: api for api in APIS})
 NOTHING_YET: Speaks = MappingProxyType({})
 
 COMPATIBLE = Quirks(
-    max_tokens_field="max_tokens", developer_role=False, billing_line=False, deferred_tools="found"
+    max_tokens_field="max_tokens", developer_role=False, short_call_ids=False, billing_line=False,
+    deferred_tools="found",
 )  # fmt: skip
 """What nearly every compatible server takes: it knows ``max_tokens`` and the role ``system``
 (editor-code-assistant/eca#231, earendil-works/pi#1048), and searches no tools."""
 
-ROUTER = Quirks(billing_line=False)
+ROUTER = Quirks(short_call_ids=False, billing_line=False)
 """A service that passes requests on to the makers of models."""
 
 COMPATIBLE_ENDPOINT_NOTE = (

@@ -41,6 +41,10 @@ class Quirks:
     """Messages: the model takes ``thinking: adaptive`` with ``output_config.effort`` (Claude 4.6 and later) instead of
     ``enabled`` with a token budget."""
 
+    short_call_ids: bool = True
+    """Chat and Responses: ids of calls have 64 characters at most (openclaw/openclaw#875); longer ones are shortened.
+    Others' own ids may be longer, and have to come back to them as they were."""
+
     structured_output: bool = True
     """Messages: ``output_config.format`` is known; else the schema is told in words."""
 

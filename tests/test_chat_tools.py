@@ -176,6 +176,14 @@ def test_an_id_that_is_too_long_for_openai_is_shortened_in_call_and_result_alike
     assert dropped == ()
 
 
+def test_a_server_of_its_own_kind_gets_its_ids_back_whole():
+    """Gateways keep a thought's signature in them."""
+    id = "call_" + "x" * 300
+    turns = (assistant(CallPart(id, "f", "{}")), user(ResultPart(id, (TextPart("ok"),))))
+    body, _ = sent(Call("messages", "m", turns), short_call_ids=False)
+    assert body["messages"][0]["tool_calls"][0]["id"] == body["messages"][1]["tool_call_id"] == id
+
+
 @given(st.text())
 def test_wrapping_is_undone_by_unwrapping(text):
     assert unwrapped(wrapped(text)) == text

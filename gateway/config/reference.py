@@ -302,6 +302,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "Whether `temperature` and `top_p` are refused together; `top_p` is left out then.",
             "by the model",
         ),
+        "short_call_ids": Key(
+            "Chat and Responses: whether ids of tool calls that are longer than 64 characters are shortened, in the "
+            "call and its result alike. OpenAI refuses them; a server that makes such ids needs its own back.",
+            "`true`; `false` for all but OpenAI and Azure",
+        ),
         "cache_breakpoints": Key("Chat and Responses: whether `prompt_cache_breakpoint` is taken.", "by the model"),
         "anthropic_version": Key("Messages: the version in requests that trigate writes.", "`2023-06-01`"),
         "billing_line": Key(

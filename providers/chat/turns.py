@@ -1,7 +1,7 @@
 """Turns written as the messages of a Chat Completions request."""
 
 import mimetypes
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, assert_never
 
 from providers.call import (
@@ -90,6 +90,7 @@ class _Writing:
         self._call = call
         self._to = to
         self._drops = drops
+        self._id: Callable[[str], str] = short_call_id if to.quirks.short_call_ids else str
 
     def round(self, assistant: Sequence[Turn], others: Sequence[Turn]) -> Iterator[dict[str, Any]]:
         """Results stand directly after the calls, in the calls' order, before anything else
@@ -148,7 +149,7 @@ class _Writing:
                 case RefusalPart(text=text):
                     refusals.append(text)
                 case CallPart():
-                    calls.append(_tool_call(part, takes_custom_tools(self._call)))
+                    calls.append(_tool_call(part, self._id(part.id), takes_custom_tools(self._call)))
                     self._lose_marks(part)
                 case ThinkingPart():
                     thoughts.append(part)
@@ -216,7 +217,7 @@ class _Writing:
             self._lose_marks(part)
         return {
             "role": "tool",
-            "tool_call_id": short_call_id(part.call_id),
+            "tool_call_id": self._id(part.call_id),
             "content": _content(pieces) if pieces else "",
         }
 
@@ -225,7 +226,7 @@ class _Writing:
         for piece in part.parts:
             if isinstance(piece, ImagePart | FilePart):
                 sort = "Image" if isinstance(piece, ImagePart) else "File"
-                yield {"type": "text", "text": f"{sort} from tool {short_call_id(part.call_id)}:"}
+                yield {"type": "text", "text": f"{sort} from tool {self._id(part.call_id)}:"}
                 yield self._medium(piece) | self._marks(piece)
 
     def _medium(self, part: ImagePart | FilePart | AudioPart) -> dict[str, Any]:
@@ -306,9 +307,8 @@ def _content(pieces: Sequence[dict[str, Any]]) -> str | list[dict[str, Any]]:
     return list(pieces)
 
 
-def _tool_call(part: CallPart, custom: bool) -> dict[str, Any]:
+def _tool_call(part: CallPart, id: str, custom: bool) -> dict[str, Any]:
     """``custom``: custom calls go out as such, not as functions."""
-    id = short_call_id(part.id)
     if part.kind == "custom" and custom:
         return {"id": id, "type": "custom", "custom": {"name": part.name, "input": part.input}}
     if part.kind == "custom":

@@ -4,7 +4,7 @@ Ids are sent only with items that the provider itself made: an id that it does n
 (Kilo-Org/kilocode#10197), and items without one are fine.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias, assert_never
 
 from providers.call import (
@@ -89,6 +89,7 @@ class _Writing:
         self._native = call.api == "responses"
         self._to = to
         self._drops = drops
+        self._id: Callable[[str], str] = short_call_id if to.quirks.short_call_ids else str
         self._kinds = {part.id: part.kind for turn in call.turns for part in turn.parts if isinstance(part, CallPart)}
         self._items: list[tuple[Object, str]] = []
         self._content: list[Object] = []  # of the message that is being written
@@ -117,7 +118,7 @@ class _Writing:
                 self._say(part, turn)
             case CallPart():
                 own = {"namespace": part.namespace} if self._native and part.namespace else {}
-                self._item(_call(part) | own, part.at, turn)
+                self._item(_call(part, self._id(part.id)) | own, part.at, turn)
                 self._drops.add(*(f"{part.at}.{name}" for name in part.marks))
             case ResultPart():
                 self._item(self._result(part), part.at, turn)
@@ -213,7 +214,7 @@ class _Writing:
         carried = "cache_control" if breakpoint is not None else ""
         self._drops.add(*(f"{part.at}.{name}" for name in part.marks if name != carried))
         kind = self._kinds.get(part.call_id, part.kind)
-        return {"type": OUTPUT_TYPE[kind], "call_id": short_call_id(part.call_id), "output": self._output(content)}
+        return {"type": OUTPUT_TYPE[kind], "call_id": self._id(part.call_id), "output": self._output(content)}
 
     def _output(self, content: list[Object]) -> str | list[Object]:
         """A string where it is all text, unless the client has sent a list itself: not every server takes one."""
@@ -248,8 +249,7 @@ def _is_said_by_model(item: Object) -> bool:
     return not str(item.get("type")).endswith("_output")
 
 
-def _call(part: CallPart) -> Object:
-    id = short_call_id(part.id)
+def _call(part: CallPart, id: str) -> Object:
     if part.kind == "custom":
         return {"type": "custom_tool_call", "call_id": id, "name": part.name, "input": part.input}
     arguments = part.input if part.input.strip() else "{}"
