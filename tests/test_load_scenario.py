@@ -143,7 +143,7 @@ REQUESTS = "requests: [{model: m}]\n"
         ("url: [http://x]\nrate: 1\n" + REQUESTS, "url: a list; this must be text"),
         ("url: http://x\nrate: -1\n" + REQUESTS, "rate: -1; this must be a number"),
         ("url: http://x\nrate: 1\nrequests: nothing\n", "requests: 'nothing'; this must be a list"),
-        ("url: 'http://x y?key=p4ss'\nrate: 1\n" + REQUESTS, "'http://x y?key=***'; this must be a URL"),
+        ("url: 'http://x y?key=p4ss'\nrate: 1\n" + REQUESTS, "'http://x y?…'; this must be a URL"),
         ("targets: {a: 'http://u:p4ss@x?key=p4ss'}\nrate: 1\n" + REQUESTS, "targets.a: a URL with a user name; cred"),
         ("- a list\n", "a list where keys should be"),
         ("", "nothing where keys should be"),
