@@ -1,7 +1,6 @@
 """The messages of a Chat Completions request, read into turns, and their reasoning with the seals in it."""
 
 import base64
-import mimetypes
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
@@ -24,6 +23,7 @@ from providers.call import (
     Turn,
 )
 from providers.fields import Drops, Fields, join
+from providers.media import file_type
 from providers.seal import PREFIX, Seal, unseal
 from streams.errors import invalid
 from streams.events import ToolKind
@@ -240,7 +240,7 @@ def _file_source(data: str, name: str | None, at: str) -> Source:
     """``file_data``: a ``data:`` URL, or bare base64 whose sort the file name tells."""
     if data[:5].lower() == "data:":
         return _source(data, at)
-    return Source("base64", data, mimetypes.guess_type(name or "")[0] or "application/pdf")
+    return Source("base64", data, file_type(name))
 
 
 def _reasoning(message: Fields, drops: Drops) -> Iterator[ThinkingPart]:

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 from providers.call import Call, NativeTool, Tool, ToolChoice
 from providers.fields import Drops
-from providers.strict import fits_strict
+from providers.strict import told_strict
 from streams.events import ToolKind
 
 Object: TypeAlias = dict[str, Any]
@@ -48,20 +48,12 @@ def _tool(tool: Tool | NativeTool, call: Call, drops: Drops) -> Object | None:
     else:
         item["parameters"] = NO_SCHEMA if tool.schema is None else tool.schema
         if tool.strict is not None or call.api != "responses":
-            item["strict"] = _strict(tool, call, drops)
+            # Where nothing is said it is false: this API takes silence for true, the others do not.
+            item["strict"] = bool(told_strict(tool, call.api, drops))
     if call.api == "responses":
         return {**item, **tool.marks}
     drops.add(*(f"{tool.at}.{mark}" for mark in tool.marks))
     return item
-
-
-def _strict(tool: Tool, call: Call, drops: Drops) -> bool:
-    """Where nothing is said it is false: this API takes silence for true, the others do not. Anthropic's strict tools
-    may have optional parameters, OpenAI's may not."""
-    if tool.strict and call.api == "messages" and not fits_strict(tool.schema):
-        drops.add(f"{tool.at}.strict")
-        return False
-    return bool(tool.strict)
 
 
 def _native(tool: NativeTool, drops: Drops) -> Object | None:
