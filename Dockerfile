@@ -5,7 +5,7 @@ COPY requirements.txt requirements-extras.txt ./
 # requirements-extras.txt is the same with PostgreSQL, encryption at rest, zstd and traces.
 ARG REQUIREMENTS=requirements.txt
 RUN pip --python /opt/trigate install --no-cache-dir --require-hashes -r "$REQUIREMENTS"
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY streams streams
 COPY providers providers
 COPY gateway gateway
