@@ -187,7 +187,7 @@ def app_of(config: Config, service: Service) -> QuartTrio:
         add_websocket(app, service, ledger, cors, partial(_memory, service))
     _add_models(app, router, door)
     add_ui(app, service, config, door)
-    _add_health(app, lifecycle)
+    _add_health(app, lifecycle, page="/ui" if service.board is not None else None)
     add_metrics(app, service, ledger)
     _add_errors(app, ledger, websocket=config.websocket)
     lifecycle.most_connections = config.limits.connections
@@ -402,7 +402,9 @@ def _anthropic_model(model: Model, created: int) -> dict[str, Any]:
 # Health
 
 
-def _add_health(app: QuartTrio, lifecycle: Lifecycle) -> None:
+def _add_health(app: QuartTrio, lifecycle: Lifecycle, page: str | None) -> None:
+    """``page`` is where browsers are sent that ask for ``/``; whether they may see it is decided there."""
+
     async def healthz() -> Response:
         return _json({"status": "ok"})
 
@@ -410,6 +412,8 @@ def _add_health(app: QuartTrio, lifecycle: Lifecycle) -> None:
         return _json({"status": "draining"}, 503) if lifecycle.draining else _json({"status": "ready"})
 
     async def root() -> Response:  # Claude Code asks HEAD / before anything else
+        if page is not None and "text/html" in request.headers.get("accept", ""):
+            return respond(b"", 303, (("location", page), ("vary", "accept"), *_ids()))
         return _json({"service": "trigate", "apis": list(ROUTES), "models": "/v1/models"})
 
     app.add_url_rule("/healthz", "healthz", healthz, methods=["GET"])

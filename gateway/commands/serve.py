@@ -279,20 +279,32 @@ def _worker(config: Config, options: Options) -> list[str]:
 def _announce(config: Config, sockets: Sequence[socket.socket]) -> None:
     names = [model.id for model in Router(config).models()] or [entry.name for entry in config.entries]
     default = next((entry.name for entry in config.entries if entry.default), names[0])
-    _banner(f"trigate {gateway.__version__}", sockets, names, default.replace("*", "MODEL"))
+    watch = _watch(config, sockets[0]) if config.ui else None
+    _banner(f"trigate {gateway.__version__}", sockets, names, default.replace("*", "MODEL"), watch)
 
 
-def _banner(who: str, sockets: Sequence[socket.socket], names: Sequence[str], model: str) -> None:
-    """Where it listens, what can be asked for, and one line to try. Whoever reads that may be gone (``| head -1``): it
-    serves all the same."""
+def _watch(config: Config, sock: socket.socket) -> str:
+    """Where the live view is, and what a browser needs to see it."""
+    if config.ui_key is not None or config.client_keys:
+        return f"{_url(sock)}/ui  (asks for a key)"
+    here = _address(sock).is_loopback or _address(sock).is_unspecified
+    return f"{_url(sock)}/ui" + ("" if here else "  (needs ui_key: this is no loopback address)")
+
+
+def _banner(
+    who: str, sockets: Sequence[socket.socket], names: Sequence[str], model: str, watch: str | None = None
+) -> None:
+    """Where it listens, what can be asked for, one line to try, and where to ``watch``. Whoever reads that may be gone
+    (``| head -1``): it serves all the same."""
     body = {"model": model, "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    lines = (
+    lines = [
         f"{click.style(who, bold=True)} is listening on {', '.join(_place(sock) for sock in sockets)}",
         f"{click.style('models', dim=True)}  {', '.join(names[:SHOWN])}{more}",
         f"{click.style('try', dim=True)}     curl -N {_url(sockets[0])}/v1/chat/completions -d "
         f"{shlex.quote(json.dumps(body))}",
-    )
+        *([f"{click.style('watch', dim=True)}   {watch}"] if watch else []),
+    ]
     try:
         click.echo("\n".join(lines), color=False if os.environ.get("NO_COLOR") else None)
     except OSError:

@@ -253,6 +253,7 @@ def test_serve_says_where_it_listens_what_it_has_and_what_to_try(folder):
         assert re.fullmatch(r"trigate \S+ is listening on http://127\.0\.0\.1:\d+", lines[0])
         assert lines[1] == "models  openai/gpt-4o-mini, anthropic/claude-sonnet-4-5"
         assert lines[2].startswith(f'try     curl -N {process.url}/v1/chat/completions -d \'{{"model"')
+        assert process.process.stdout.readline() == f"watch   {process.url}/ui\n"
         assert "\x1b" not in process.banner
         assert {model["id"] for model in request(process.url, "GET", "/v1/models").json["data"]} == {
             "openai/gpt-4o-mini",

@@ -60,6 +60,17 @@ def test_the_page_comes_from_the_package_under_a_strict_policy(gateway, path):
     assert set(outside) <= {b"http://www.w3.org/2000/svg"}  # a name, which is not fetched
 
 
+BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
+def test_a_browser_that_asks_for_the_address_alone_is_sent_to_the_page(gateway):
+    reply = gateway.request("GET", "/", headers=BROWSER)
+    assert (reply.status, reply.headers["location"]) == (303, "/ui")
+    assert gateway.request("GET", reply.headers["location"], headers=BROWSER).status == 200
+    for method, accept in (("GET", "*/*"), ("HEAD", "*/*"), ("GET", "application/json")):
+        assert gateway.request(method, "/", headers={"accept": accept}).status == 200
+
+
 def test_all_files_of_the_page_are_part_of_the_package():
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["gateway"]
     there = {file for pattern in patterns for file in (ROOT / "gateway").glob(pattern)}
@@ -163,6 +174,7 @@ def test_with_keys_one_is_asked_for_also_of_who_looks_already(configured):
     bare = process.request("GET", "/ui")
     assert bare.status == 401
     assert bare.headers["www-authenticate"].startswith("Basic ")
+    assert process.request("GET", "/", headers=BROWSER).status == 303
     operator = {"authorization": "Bearer of-the-operator"}
     assert process.request("GET", "/ui", headers=operator).status == 200
     assert process.request("GET", "/ui/live.js", headers={"authorization": "Bearer wrong"}).status == 401
@@ -191,6 +203,7 @@ def test_what_is_logged_follows_the_configuration(configured):
 def test_it_can_be_switched_off(configured):
     process, change = configured
     change(ui=False)
+    assert process.request("GET", "/", headers=BROWSER).status == 200
     assert process.request("GET", "/ui").status == 404
     assert process.request("GET", "/ui/events").status == 404
 
