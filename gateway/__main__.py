@@ -269,7 +269,7 @@ def mock(host: str, port: int, pace: float, faults: bool) -> None:
     Models named fault/… fail on request, each in its own way.
     """
     if faults:
-        from gateway.faults import listed
+        from gateway.mock.faults import listed
 
         for name, says in listed().items():
             click.echo(f"{name:<26}{says}")

@@ -12,8 +12,8 @@ import trio
 from command_line import demo, run, started
 from harness import PATIENCE, ROOT, request
 
-from gateway.faults import FAULTS, fault_of, listed
-from gateway.mock import create_mock
+from gateway.mock.faults import FAULTS, fault_of, listed
+from gateway.mock.server import create_mock
 from gateway.serving.server import Lifecycle, bind, serve
 from streams.errors import GatewayError
 

@@ -117,7 +117,7 @@ def run_demo(host: str | None, port: int | None, pace: float, options: Options) 
 
 def run_mock(host: str, port: int, pace: float) -> int:
     """``trigate mock``: the exit status."""
-    from gateway.mock import MODELS, create_mock
+    from gateway.mock.server import MODELS, create_mock
 
     Log()
     try:
@@ -373,7 +373,7 @@ def demo_config(upstream: str) -> Config:
 async def _demo(
     config: Config, sock: socket.socket, mock_sock: socket.socket, pace: float, options: Options, log: Log
 ) -> None:
-    from gateway.mock import create_mock  # with the faults on tap, which no other way of serving needs
+    from gateway.mock.server import create_mock  # with the faults on tap, which no other way of serving needs
 
     lifecycle, mock_state = Lifecycle(), Lifecycle()
     app = create_app(

@@ -32,8 +32,8 @@ from page import APIS, PAGE, ROWS, shown, table
 from quart import request as upstream_request
 from upstreams import PATHS
 
-from gateway.faults import FAULTS, fault_of
-from gateway.mock import create_mock
+from gateway.mock.faults import FAULTS, fault_of
+from gateway.mock.server import create_mock
 from gateway.serving.scope import current_scope
 from gateway.serving.server import Lifecycle, bind, serve
 from providers.grammar import judge
