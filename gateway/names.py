@@ -1,7 +1,8 @@
 """Which configured entry a model name means.
 
-The order is: alias, the entry's name, ``provider/id``, the bare id, ``provider/*``, and last the well-known ids of
-wildcard providers. Exact names come first because ids hold slashes, colons and spaces of their own.
+The order is: alias, the entry's name, ``provider/id``, the bare id, ``provider/*``, then the well-known ids of
+wildcard providers, and last the families of ids that they have (``claude-*``). Exact names come first because ids hold
+slashes, colons and spaces of their own.
 """
 
 import difflib
@@ -12,12 +13,15 @@ from typing import TypeAlias
 import attrs
 
 from gateway.config.settings import Entry
+from providers.catalog import Provider, find, maker
 from streams.errors import GatewayError, invalid
 
 May: TypeAlias = Callable[[str], bool]
 """Whether a client may ask for a model by this name."""
 
 _LONGEST = 200  # characters of an unknown name that are worth comparing and repeating
+_REPEATED, _OFFERED = 100, 3
+"""Characters of a name that is told in other forms too, and how many of those are told."""
 
 
 @attrs.frozen
@@ -40,6 +44,7 @@ class Names:
         self._bare: defaultdict[str, list[Entry]] = defaultdict(list)
         self._wild: defaultdict[str, list[Entry]] = defaultdict(list)
         self._known: defaultdict[str, list[Entry]] = defaultdict(list)
+        self._wildcards = tuple(entry for entry in entries if entry.wildcard)
         for entry in entries:
             (self._add_wildcard if entry.wildcard else self._add)(entry)
 
@@ -80,29 +85,62 @@ class Names:
             return Found(entry, entry.model, f"id {name} → {entry.name}")
         prefix, slash, model = name.partition("/")
         if slash and model not in ("", "*") and prefix in self._wild:
-            entry = _only(self._wild[prefix], name, may)
+            entry = _only(self._wild[prefix], model, may)
             return Found(entry, model, f"wildcard {entry.name}")
         if name in self._known:
             entry = _only(self._known[name], name, may)
             return Found(entry, name, f"well-known id {name} → wildcard {entry.name}")
+        if relatives := [entry for entry in self._wildcards if entry.provider.has(name)]:
+            entry = _only(relatives, name, may)
+            return Found(entry, name, f"family of {entry.provider.display_name} → wildcard {entry.name}")
         return None
 
     def _unknown(self, asked: str, may: May | None) -> GatewayError:
-        near: list[str] = []
-        if len(asked) <= _LONGEST:
-            names = dict.fromkeys((*self.aliases, *self._by_name, *self._full, *self._bare, *self._known))
-            near = difflib.get_close_matches(asked, [name for name in names if may is None or may(name)], n=3)
-        advice = f"did you mean {' or '.join(near)}?" if near else "GET /v1/models lists the models"
         shown = asked if len(asked) <= _LONGEST else asked[:_LONGEST] + "…"
         return GatewayError(
-            "not_found", f"model {shown!r} is not configured here; {advice}", code="model_not_found", param="model"
+            "not_found",
+            f"model {shown!r} is not configured here; {self._advice(asked, may)}",
+            code="model_not_found",
+            param="model",
         )
 
+    def _advice(self, asked: str, may: May | None) -> str:
+        """What to ask for instead, or what to add to the configuration."""
+        if len(asked) <= _LONGEST:
+            names = dict.fromkeys((*self.aliases, *self._by_name, *self._full, *self._bare, *self._known))
+            if near := difflib.get_close_matches(asked, [name for name in names if may is None or may(name)], n=3):
+                return f"did you mean {' or '.join(near)}?"
+        forms, made = self._forms(asked, may), _maker(asked)
+        theirs = "" if made is None else f"{made.display_name}'s models need an entry such as {made.id}/*"
+        ask = f"ask for {' or '.join(forms)}, {'if that' if len(forms) == 1 else 'whichever'} provider has it"
+        return ", or ".join(filter(None, (theirs, ask if forms else ""))) or "GET /v1/models lists the models"
 
-def _only(entries: Sequence[Entry], name: str, may: May | None) -> Entry:
-    """The one entry, or a 400 that names them all, as far as it may."""
+    def _forms(self, asked: str, may: May | None) -> list[str]:
+        """Names under which a wildcard would take ``asked``: not those of makers of other models."""
+        prefix, slash, model = asked.partition("/")
+        if not asked.isprintable() or "*" in asked or len(asked) > _REPEATED or (slash and not (prefix and model)):
+            return []
+        other = _maker(asked) is not None
+        forms = [_form(entry, asked) for entry in self._wildcards if not (other and entry.provider.families)]
+        return [form for form in forms if may is None or may(form)][:_OFFERED]
+
+
+def _maker(asked: str) -> Provider | None:
+    """The provider that ``asked`` names or whose family it is of."""
+    prefix, slash, _ = asked.partition("/")
+    return find(prefix) if slash else maker(asked)
+
+
+def _form(entry: Entry, model: str) -> str:
+    """The name that means ``entry`` where several offer ``model``."""
+    return f"{entry.prefixes[0]}/{model}" if entry.wildcard else entry.name
+
+
+def _only(entries: Sequence[Entry], model: str, may: May | None) -> Entry:
+    """The one entry that offers ``model``, or a 400 that names them all, as far as it may."""
     if len(entries) == 1:
         return entries[0]
-    offers = " and ".join(entry.name for entry in entries if may is None or may(entry.name))
+    forms = (_form(entry, model) for entry in entries)
+    offers = " and ".join(form for form in forms if may is None or may(form))
     advice = f"ask for it by one of these names: {offers}" if offers else "GET /v1/models lists the names"
-    raise invalid(f"model {name!r} is offered by several entries; {advice}", "model")
+    raise invalid(f"model {model!r} is offered by several entries; {advice}", "model")

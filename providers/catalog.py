@@ -4,6 +4,7 @@ A new OpenAI-compatible provider is one row. Hosts and paths are those of the pr
 server refuses is in its ``Quirks``, with the public thread that showed it.
 """
 
+import fnmatch
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, TypeAlias
@@ -53,9 +54,10 @@ class Provider:
 
     ``paths`` are suffixes to the prefix (``{model}`` stands for the model id); ``speaks`` maps a client's API to the
     API that the provider is asked in, and is empty where no codec speaks the provider's API yet. ``models`` are
-    well-known ids for ``GET /v1/models``, not a claim of completeness. ``note`` is shown by ``check`` where the config
-    leaves ``speaks`` at its default. ``keeps_responses``: whether its Responses API stores answers, so that a client
-    can go on from one; ``keeps_threads``: the same of Messages.
+    well-known ids for ``GET /v1/models``, the most able first, not a claim of completeness; ``families`` are shell
+    patterns of the ids that its models have, those of next year too (``has`` says what they match). ``note`` is shown
+    by ``check`` where the config leaves ``speaks`` at its default. ``keeps_responses``: whether its Responses API
+    stores answers, so that a client can go on from one; ``keeps_threads``: the same of Messages.
     """
 
     id: str
@@ -67,37 +69,65 @@ class Provider:
     auth: Mapping[Api, Auth] = STANDARD_AUTH
     quirks: Quirks = COMPATIBLE
     models: tuple[str, ...] = ()
+    families: tuple[str, ...] = ()
     key_env: str | None = None
     key_required: bool = True
     note: str = ""
     keeps_responses: bool = False
     keeps_threads: bool = False
 
+    def has(self, model: str) -> bool:
+        """Whether ``model``, in upper or lower case, is an id of one of the provider's families.
+
+        An id with a slash is a router's, and one with a colon a tag of a local server (``deepseek-r1:70b``): they
+        belong to a family only where its pattern has that character too."""
+        name = model.lower()
+        return any(
+            fnmatch.fnmatchcase(name, family) and all(mark in family or mark not in name for mark in "/:")
+            for family in self.families
+        )
+
+
+OPENAI_FAMILIES = (
+    "gpt-[!o]*", "gpt-o[!s]*",  # all but gpt-oss-*, whose weights are open: others serve it
+    "o[1-9]", "o[1-9]-*", "chatgpt-*", "codex-*", "computer-use-*", "ft:*",
+)  # fmt: skip
+
 
 _ROWS = (
     Provider(
         "openai", "OpenAI", "https://api.openai.com", speaks=CHAT_AND_RESPONSES, quirks=Quirks(),
         models=(
-            "gpt-5.4", "gpt-5.1", "gpt-5", "gpt-5-mini", "gpt-5-nano", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano",
-            "gpt-4o", "gpt-4o-mini", "o4-mini", "o3",
+            "gpt-6-astra", "gpt-6.1-sol", "gpt-6.1-terra", "gpt-6-sol", "gpt-6-luna", "gpt-5.6-sol", "gpt-5.6-terra",
+            "gpt-5.6-luna", "gpt-5.5", "gpt-5.4", "gpt-5.4-mini", "gpt-5.4-nano", "gpt-5.3-codex", "gpt-5.2", "gpt-5.1",
+            "gpt-5", "gpt-5-mini", "gpt-5-nano", "o3", "gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini",
         ),
-        key_env="OPENAI_API_KEY", keeps_responses=True,
+        families=OPENAI_FAMILIES, key_env="OPENAI_API_KEY", keeps_responses=True,
     ),
     Provider(
         "anthropic", "Anthropic", "https://api.anthropic.com", speaks=CHAT_AND_MESSAGES, quirks=Quirks(),
         keeps_threads=True,
         models=(
-            "claude-opus-4-7", "claude-sonnet-4-6", "claude-sonnet-4-5", "claude-haiku-4-5", "claude-sonnet-4-20250514",
+            "claude-fable-5-2", "claude-fable-5-1", "claude-fable-5", "claude-opus-5-5", "claude-opus-5",
+            "claude-opus-4-8", "claude-opus-4-7", "claude-opus-4-6", "claude-opus-4-5", "claude-sonnet-5-5",
+            "claude-sonnet-5", "claude-sonnet-4-6", "claude-sonnet-4-5", "claude-haiku-5-5", "claude-haiku-4-5",
         ),
-        key_env="ANTHROPIC_API_KEY", note=COMPATIBLE_ENDPOINT_NOTE,
+        families=("claude-*",), key_env="ANTHROPIC_API_KEY", note=COMPATIBLE_ENDPOINT_NOTE,
     ),
     Provider(
         "gemini", "Google", "https://generativelanguage.googleapis.com", prefix="/v1beta/openai",
-        models=("gemini-2.5-pro", "gemini-2.5-flash", "gemini-2.5-flash-lite"), key_env="GEMINI_API_KEY",
+        models=(
+            "gemini-4-argon", "gemini-3.8-flash", "gemini-3.6-flash", "gemini-3.1-pro-preview", "gemini-3.5-flash-lite",
+            "gemini-3.1-flash-lite",
+        ),
+        families=("gemini-*", "gemma-*"), key_env="GEMINI_API_KEY",
     ),
     Provider(
         "groq", "Groq", "https://api.groq.com", prefix="/openai/v1",
-        models=("openai/gpt-oss-120b", "openai/gpt-oss-20b", "llama-3.3-70b-versatile", "llama-3.1-8b-instant"),
+        models=(
+            "openai/gpt-oss-120b", "openai/gpt-oss-20b", "qwen/qwen3.8-27b", "llama-3.3-70b-versatile",
+            "llama-3.1-8b-instant",
+        ),
         key_env="GROQ_API_KEY",
     ),
     # Mistral answers 422 to members that it does not know (Gitlawb/openclaude#739). A token limit under the wrong name
@@ -105,26 +135,39 @@ _ROWS = (
     Provider(
         "mistral", "Mistral AI", "https://api.mistral.ai",
         quirks=attrs.evolve(COMPATIBLE, refused_fields=("store",)),
-        models=("mistral-large-latest", "mistral-medium-latest", "mistral-small-latest", "codestral-latest"),
+        models=("mistral-large-latest", "mistral-medium-latest", "codestral-latest", "mistral-small-latest"),
+        families=(
+            "mistral-*", "ministral-*", "magistral-*", "codestral-*", "devstral-*", "pixtral-*", "voxtral-*",
+            "open-mistral-*", "open-mixtral-*",
+        ),
         key_env="MISTRAL_API_KEY",
     ),
     Provider(
-        "deepseek", "DeepSeek", "https://api.deepseek.com", models=("deepseek-chat", "deepseek-reasoner"),
-        key_env="DEEPSEEK_API_KEY",
+        "deepseek", "DeepSeek", "https://api.deepseek.com", models=("deepseek-v4-pro", "deepseek-v4-flash"),
+        families=("deepseek-*",), key_env="DEEPSEEK_API_KEY",
     ),
     Provider(
-        "xai", "xAI", "https://api.x.ai", speaks=CHAT_AND_RESPONSES, models=("grok-4.3", "grok-4"),
-        key_env="XAI_API_KEY",
+        "xai", "xAI", "https://api.x.ai", speaks=CHAT_AND_RESPONSES, models=("grok-4.7", "grok-4.6", "grok-4.3"),
+        families=("grok-*",), key_env="XAI_API_KEY",
     ),
     Provider("together_ai", "Together AI", "https://api.together.xyz", key_env="TOGETHER_API_KEY"),
-    Provider("moonshotai", "Moonshot AI", "https://api.moonshot.ai", key_env="MOONSHOT_API_KEY"),
-    Provider("zhipu", "Zhipu AI", "https://open.bigmodel.cn", prefix="/api/paas/v4", key_env="ZHIPU_API_KEY"),
-    Provider("qwen", "Alibaba Cloud", prefix="/compatible-mode/v1", key_env="DASHSCOPE_API_KEY"),
+    Provider(
+        "moonshotai", "Moonshot AI", "https://api.moonshot.ai", models=("kimi-k3.1-pro", "kimi-k3", "kimi-k2.6"),
+        families=("kimi-*", "moonshot-*"), key_env="MOONSHOT_API_KEY",
+    ),
+    Provider(
+        "zhipu", "Zhipu AI", "https://open.bigmodel.cn", prefix="/api/paas/v4", models=("glm-5.3", "glm-5.3-flash"),
+        families=("glm-*",), key_env="ZHIPU_API_KEY",
+    ),
+    Provider(
+        "qwen", "Alibaba Cloud", prefix="/compatible-mode/v1", families=("qwen-*", "qwen[0-9]*", "qwq-*", "qvq-*"),
+        key_env="DASHSCOPE_API_KEY",
+    ),
     # Azure takes its keys in `api-key`; Bearer is for Entra tokens (microsoft/teams-sdk#1746).
     Provider(
         "azure_openai", "Azure OpenAI", prefix="/openai/deployments", quirks=Quirks(),
         paths={"chat": "/{model}/chat/completions?api-version=2025-01-01-preview"}, auth={"chat": "api-key"},
-        key_env="AZURE_OPENAI_API_KEY", keeps_responses=True,
+        families=OPENAI_FAMILIES, key_env="AZURE_OPENAI_API_KEY", keeps_responses=True,
     ),
     Provider("ollama", "Ollama", key_required=False),
     Provider(
@@ -133,7 +176,7 @@ _ROWS = (
     ),
     Provider("plano", "Plano", "https://archfc.katanemo.dev", key_required=False),
     Provider("github", "GitHub Models", "https://models.github.ai", prefix="/inference", key_env="GITHUB_TOKEN"),
-    Provider("xiaomi", "Xiaomi", "https://api.xiaomimimo.com", key_env="MIMO_API_KEY"),
+    Provider("xiaomi", "Xiaomi", "https://api.xiaomimimo.com", families=("mimo-*",), key_env="MIMO_API_KEY"),
     Provider("digitalocean", "DigitalOcean", "https://inference.do-ai.run", key_env="DIGITALOCEAN_API_KEY"),
     # The backend of ChatGPT subscriptions takes streamed Responses only and sets its own limits (RayBytes/ChatMock#103,
     # liliMozi/openhanako#1899).
@@ -141,6 +184,7 @@ _ROWS = (
         "chatgpt", "ChatGPT", "https://chatgpt.com", prefix="/backend-api/codex", speaks=ONLY_RESPONSES,
         paths={"responses": "/responses"},
         quirks=Quirks(refused_fields=("max_output_tokens", "temperature")), key_required=False,
+        families=OPENAI_FAMILIES,
     ),
     Provider(
         "vercel", "Vercel AI Gateway", "https://ai-gateway.vercel.sh", speaks=ALL_THREE, quirks=ROUTER,
@@ -154,13 +198,13 @@ _ROWS = (
     Provider("edenai", "Eden AI", "https://api.edenai.run", prefix="/v3", key_env="EDENAI_API_KEY"),
     # No /v1, and the stream ends without [DONE].
     Provider(
-        "perplexity", "Perplexity", "https://api.perplexity.ai", prefix="", models=("sonar", "sonar-pro"),
-        key_env="PERPLEXITY_API_KEY",
+        "perplexity", "Perplexity", "https://api.perplexity.ai", prefix="", models=("sonar-pro", "sonar"),
+        families=("sonar", "sonar-*"), key_env="PERPLEXITY_API_KEY",
     ),
     Provider("astraflow", "Astraflow"),
     Provider("astraflow_cn", "Astraflow"),
-    Provider("meta", "Meta"),
-    Provider("minimax", "MiniMax"),
+    Provider("meta", "Meta", families=("muse-*",)),
+    Provider("minimax", "MiniMax", families=("minimax-*",)),
 )  # fmt: skip
 
 CATALOG: Mapping[str, Provider] = MappingProxyType({row.id: row for row in _ROWS})
@@ -188,6 +232,11 @@ def find(provider_id: str) -> Provider | None:
     return CATALOG.get(ALIASES.get(provider_id, provider_id))
 
 
+def maker(model: str) -> Provider | None:
+    """The row of the first provider that has ``model`` in one of its families."""
+    return next((row for row in CATALOG.values() if row.has(model)), None)
+
+
 def generic(provider_id: str, interface: Provider | None = None) -> Provider:
     """A provider that the catalogue does not know, which speaks like ``interface`` (by default: OpenAI's Chat alone).
 
@@ -196,8 +245,8 @@ def generic(provider_id: str, interface: Provider | None = None) -> Provider:
         return Provider(provider_id, provider_id, key_required=False)
     quirks = COMPATIBLE if interface.quirks in (Quirks(), ROUTER) else interface.quirks
     return attrs.evolve(
-        interface, id=provider_id, display_name=provider_id, base_url=None, quirks=quirks, models=(), key_env=None,
-        key_required=False, note="", keeps_responses=False, keeps_threads=False,
+        interface, id=provider_id, display_name=provider_id, base_url=None, quirks=quirks, models=(), families=(),
+        key_env=None, key_required=False, note="", keeps_responses=False, keeps_threads=False,
     )  # fmt: skip
 
 

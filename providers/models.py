@@ -4,8 +4,10 @@ A row is a pattern (shell style, matched against the model's id in lower case wi
 ``Quirks``. All rows that match are laid over one another in order, so general rows come first. A model that no row
 knows keeps its provider's quirks. Config wins over rows (``quirks`` of a provider entry).
 
-Source: the vendors' model pages and migration guides; for Claude, families after 4.5 think adaptively and those after
-4.6 take no sampling parameters, so an unknown Claude is taken for the newest.
+Source: the vendors' model pages and migration guides as of November 2026 (platform.claude.com/docs/en/models,
+developers.openai.com/api/docs/models), and the levels of effort in Codex 0.169's own list of models. For Claude,
+families after 4.5 think adaptively and those after 4.6 take no sampling parameters, so an unknown Claude is taken for
+the newest.
 """
 
 import fnmatch
@@ -41,10 +43,22 @@ ROWS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("gpt-5*", {"sampling": "only_effort_none", "efforts": ("none", "low", "medium", "high", "xhigh")}),
     ("gpt-5", {"sampling": "never", "efforts": ("minimal", "low", "medium", "high")}),
     ("gpt-5-*", {"sampling": "never", "efforts": ("minimal", "low", "medium", "high")}),
+    # Told nothing, these do not think (langchain-ai/langchain#35424, livekit/agents#7169); those after them do.
+    ("gpt-5.[1-4]*", {"sampling": "unless_thinking"}),
     ("gpt-5.1*", {"efforts": ("none", "low", "medium", "high")}),
     ("gpt-5.[6-9]*", {"cache_breakpoints": True, "efforts": ("none", "low", "medium", "high", "xhigh", "max")}),
     ("gpt-[6-9]*", {"sampling": "only_effort_none", "cache_breakpoints": True,
                     "efforts": ("none", "low", "medium", "high", "xhigh", "max")}),
+    ("gpt-daybreak-*", {"sampling": "only_effort_none", "efforts": ("none", "low", "medium", "high", "xhigh", "max")}),
+    # These always think.
+    ("gpt-6-astra*", {"sampling": "never", "efforts": ("low", "medium", "high", "xhigh", "max")}),
+    ("gpt-5*-codex*", {"sampling": "never", "efforts": ("low", "medium", "high", "xhigh")}),
+    ("gpt-5*-pro*", {"sampling": "never", "efforts": ("medium", "high", "xhigh")}),
+    ("gpt-5-pro*", {"efforts": ("high",)}),
+    ("codex-*", {"sampling": "never", "efforts": ("low", "medium", "high", "xhigh", "max")}),
+    # Chat models think as much as they do, and the first of them not at all (anomalyco/models.dev#2351).
+    ("gpt-5*-chat*", {"sampling": "never", "efforts": ("medium",)}),
+    ("gpt-5-chat*", {"sampling": "free", "efforts": ()}),
     # DeepSeek: once one assistant message has its reasoning, every later one must have the field
     # (anomalyco/opencode#24722).
     ("deepseek-*", {"reasoning_replay": "every_message"}),

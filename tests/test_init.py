@@ -72,7 +72,7 @@ def test_it_takes_the_keys_that_are_set_and_writes_none_down(tmp_path):
     assert "  # - model: qwen/MODEL\n  #   base_url: " in text
     assert "  # - model: github/MODEL\n" in text
     config = load(tmp_path / "trigate.yaml", env)
-    assert [entry.name for entry in config.entries] == ["openai/gpt-5.1", "openai/*", "anthropic/*"]
+    assert [entry.name for entry in config.entries] == ["openai/gpt-6.1-sol", "openai/*", "anthropic/*"]
     assert config.entries[2].speaks == dict.fromkeys(("chat", "messages", "responses"), "messages")
     checked = run("check", cwd=tmp_path, env=env)
     assert (checked.returncode, checked.stderr) == (0, "")

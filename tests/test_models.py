@@ -20,6 +20,8 @@ from providers.quirks import Quirks
         ("claude-opus-4-6", True, "unless_thinking", 64000),
         ("claude-opus-4-7", True, "never", 64000),
         ("claude-fable-5", True, "never", 64000),
+        ("claude-sonnet-5-5", True, "never", 64000),
+        ("claude-haiku-5-5", True, "never", 64000),
     ],
 )
 def test_claude_by_generation(model, adaptive, sampling, limit):
@@ -32,8 +34,17 @@ def test_claude_by_generation(model, adaptive, sampling, limit):
     [
         ("o3-mini", "never", ("low", "medium", "high")),
         ("openai/gpt-5-mini", "never", ("minimal", "low", "medium", "high")),
-        ("gpt-5.1-2025-11-13", "only_effort_none", ("none", "low", "medium", "high")),
-        ("gpt-5.4", "only_effort_none", ("none", "low", "medium", "high", "xhigh")),
+        ("gpt-5.1-2025-11-13", "unless_thinking", ("none", "low", "medium", "high")),
+        ("gpt-5.4", "unless_thinking", ("none", "low", "medium", "high", "xhigh")),
+        ("gpt-5.5-2026-04-23", "only_effort_none", ("none", "low", "medium", "high", "xhigh")),
+        ("gpt-5.6-sol", "only_effort_none", ("none", "low", "medium", "high", "xhigh", "max")),
+        ("gpt-6.1-sol", "only_effort_none", ("none", "low", "medium", "high", "xhigh", "max")),
+        ("gpt-6-astra", "never", ("low", "medium", "high", "xhigh", "max")),
+        ("gpt-5.3-codex", "never", ("low", "medium", "high", "xhigh")),
+        ("gpt-5.2-pro-2025-12-11", "never", ("medium", "high", "xhigh")),
+        ("gpt-5-pro", "never", ("high",)),
+        ("gpt-5.2-chat-latest", "never", ("medium",)),
+        ("gpt-5-chat-latest", "free", ()),
         ("gpt-4o", "free", ()),
         ("llama3.2", "free", ()),
         ("olmo-2", "free", ()),
@@ -51,10 +62,10 @@ def test_a_model_that_no_row_knows_keeps_its_providers_quirks():
 
 def test_every_row_can_match_and_changes_quirks_that_exist():
     for pattern, changes in ROWS:
-        name = pattern.replace("[1-9]", "3").replace("[6-9]", "6").replace("*", "x")
+        name = pattern.replace("[1-9]", "3").replace("[6-9]", "6").replace("[1-4]", "2").replace("*", "x")
         known = quirks_of(Quirks(), name)
         assert set(changes) <= set(Quirks.__slots__), pattern
-        assert known != Quirks(), pattern
+        assert known != Quirks() or pattern == "gpt-5-chat*", pattern
 
 
 def test_names_lose_what_routers_put_before_them():

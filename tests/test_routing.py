@@ -76,6 +76,93 @@ def test_an_id_on_two_providers_is_not_guessed():
     )
 
 
+@pytest.mark.parametrize(
+    ("asked", "target"),
+    [
+        ("claude-opus-9", "anthropic/claude-opus-9"),
+        ("claude-opus-4-1-20250805", "anthropic/claude-opus-4-1-20250805"),
+        ("claude-3-7-sonnet-latest", "anthropic/claude-3-7-sonnet-latest"),
+        ("gpt-7", "openai/gpt-7"),
+        ("gpt-5.5-2026-04-23", "openai/gpt-5.5-2026-04-23"),
+        ("o5-mini", "openai/o5-mini"),
+        ("o3", "openai/o3"),
+        ("codex-auto-review", "openai/codex-auto-review"),
+        ("ft:gpt-4.1:acme::b7", "openai/ft:gpt-4.1:acme::b7"),
+        ("gemini-flash-latest", "gemini/gemini-flash-latest"),
+        ("deepseek-v5", "deepseek/deepseek-v5"),
+        ("grok-5", "xai/grok-5"),
+        ("codestral-2601", "mistral/codestral-2601"),
+        ("kimi-k4", "moonshotai/kimi-k4"),
+        ("GLM-6", "zhipu/GLM-6"),
+    ],
+)
+def test_a_bare_id_goes_to_the_one_wildcard_that_has_its_family(asked, target):
+    makers = ("anthropic", "openai", "gemini", "deepseek", "xai", "mistral", "moonshotai", "zhipu")
+    routes = router(*({"model": f"{maker}/*"} for maker in makers), {"model": "groq/*"})
+    explained = routes.explain(asked, "chat")
+    assert explained.target.name == target
+    assert explained.why.startswith(("family of", "well-known id"))
+    assert routes.explain(f"{target}-2", "chat").target.name == f"{target}-2"
+
+
+def test_an_entry_and_the_catalogues_list_come_before_a_family():
+    routes = router(
+        {"model": "groq/*"},
+        {"model": "openai/*"},
+        {"model": "vllm/gpt-mine", "base_url": "http://localhost:8000"},
+        model_aliases={"o9": {"target": "groq/llama-3.1-8b-instant"}},
+    )
+    assert routes.resolve("gpt-mine", "chat").name == "vllm/gpt-mine"
+    assert routes.resolve("o9", "chat").name == "groq/llama-3.1-8b-instant"
+    assert routes.resolve("openai/gpt-oss-20b", "chat").name == "openai/gpt-oss-20b"
+    assert routes.resolve("gpt-yours", "chat").name == "openai/gpt-yours"
+
+
+def test_a_family_on_two_wildcards_is_not_guessed_and_the_error_names_what_works():
+    routes = router(
+        {"model": "openai/*"},
+        {"model": "azure_openai/*", "base_url": "https://me.openai.azure.com"},
+        {"model": "anthropic/*", "name": "eu/*"},
+        {"model": "anthropic/*", "name": "us/*"},
+    )
+    for asked, forms in (
+        ("gpt-7", "openai/gpt-7 and azure_openai/gpt-7"),
+        ("gpt-6-sol", ""),
+        ("claude-opus-5-5", "eu/claude-opus-5-5 and us/claude-opus-5-5"),
+        ("anthropic/claude-opus-9", "eu/claude-opus-9 and us/claude-opus-9"),
+    ):
+        if not forms:
+            assert routes.resolve(asked, "chat").name == f"openai/{asked}", "the catalogue's list comes first"
+            continue
+        failed = failure(routes.resolve, asked, "chat")
+        assert (failed.status, failed.param) == (400, "model")
+        assert f"ask for it by one of these names: {forms}" in failed.message
+        assert all(routes.resolve(form, "chat").model == forms.rpartition("/")[2] for form in forms.split(" and "))
+
+
+@pytest.mark.parametrize(
+    ("wildcards", "asked", "advice"),
+    [
+        (["openai"], "claude-opus-4-8", "Anthropic's models need an entry such as anthropic/*"),
+        (["openai"], "anthropic/claude-opus-4-8", "Anthropic's models need an entry such as anthropic/*"),
+        (["openai"], "deepseek-r1:70b", "ask for openai/deepseek-r1:70b, if that provider has it"),
+        (["openai", "groq"], "my-model", "ask for openai/my-model or groq/my-model, whichever provider has it"),
+        (
+            ["openai", "openrouter"],
+            "claude-opus-4-8",
+            "Anthropic's models need an entry such as anthropic/*, or ask for openrouter/claude-opus-4-8, if that "
+            "provider has it",
+        ),
+        (["groq"], "gpt-oss:20b", "did you mean openai/gpt-oss-20b"),
+        (["anthropic"], "claud-opus-4-8", "did you mean claude-opus-4-8"),
+    ],
+)
+def test_an_unknown_name_is_told_with_the_form_that_works(wildcards, asked, advice):
+    failed = failure(router(*({"model": f"{maker}/*"} for maker in wildcards)).resolve, asked, "messages")
+    assert (failed.status, failed.code) == (404, "model_not_found")
+    assert f"is not configured here; {advice}" in failed.message
+
+
 def test_one_host_with_two_ports_is_two_targets():
     routes = router(
         {"model": "vllm/one", "base_url": "http://localhost:8001"},
@@ -209,8 +296,8 @@ def test_models_are_listed_in_order_and_every_one_resolves():
     )
     assert routes.models() == (
         Model("claude", "Anthropic"),
-        Model("deepseek/deepseek-chat", "DeepSeek"),
-        Model("deepseek/deepseek-reasoner", "DeepSeek"),
+        Model("deepseek/deepseek-v4-pro", "DeepSeek"),
+        Model("deepseek/deepseek-v4-flash", "DeepSeek"),
         Model("openai/gpt-4o", "OpenAI"),
         Model("fast", "OpenAI"),
         Model("cheap", "vllm"),

@@ -23,9 +23,10 @@ class Start:
 
 
 STARTS: Mapping[str, Start] = {
-    "openai": Start("gpt-5.1", "gpt-5-mini"),
-    "anthropic": Start("claude-sonnet-4-5", "claude-haiku-4-5"),
-    "gemini": Start("gemini-2.5-pro", "gemini-2.5-flash"),
+    "openai": Start("gpt-6.1-sol", "gpt-6-luna"),
+    "anthropic": Start("claude-sonnet-5-5", "claude-haiku-5-5"),
+    "gemini": Start("gemini-3.8-flash", "gemini-3.5-flash-lite"),
+    "xai": Start("grok-4.7", "grok-4.3"),
 }
 """Where it is not the first and the last model that the catalogue lists."""
 
@@ -136,10 +137,10 @@ _OLLAMA = """\
     base_url: http://localhost:11434
     default: true
 
-  # - model: openai/gpt-5-mini
+  # - model: openai/gpt-6-luna
   #   access_key: $OPENAI_API_KEY
 
-  # - model: anthropic/claude-sonnet-4-5
+  # - model: anthropic/claude-sonnet-5-5
   #   access_key: $ANTHROPIC_API_KEY
   #   speaks: [messages]
 """
