@@ -31,6 +31,7 @@ from gateway.observing.scraping import add_metrics, watch
 from gateway.observing.tracing import open_tracing
 from gateway.observing.watching import board_of
 from gateway.outgoing import Asked
+from gateway.paths import advice, api_of, base_urls, origin_of, shown
 from gateway.routing import Model, Router
 from gateway.service import Service
 from gateway.serving.scope import Answering, Arrival, Routed, bypass, configure, current_scope, respond
@@ -54,7 +55,7 @@ from gateway.upstream.client import Upstream
 from gateway.websocket.connection import add_websocket
 from providers.apis import CODECS
 from streams.errors import GatewayError
-from streams.events import Api, Failed, Kind
+from streams.events import Api, Failed
 
 log = logging.getLogger("trigate")
 
@@ -72,13 +73,16 @@ EXCHANGES: Mapping[str, tuple[Api, Callable[[Exchange, bytes], Awaitable[Respons
 }
 """Paths of requests with a body that has to do with a provider: the client's API, and what answers."""
 
+ALIVE = ("/healthz", "/health", "/health/liveliness", "/health/liveness")
+READY = ("/readyz", "/health/readiness")
+"""Whether the process runs, and whether it takes requests; the longer ones are what probes of LiteLLM ask for. None of
+them asks a provider."""
+
 SWEEP = 60.0
 """Seconds between two looks for what is past its time."""
 
-OPEN = ("healthz", "readyz", "root")
+OPEN = ("alive", "ready", "root")
 """Endpoints that nobody needs a key for. Those of exchanges ask for it themselves."""
-
-KIND_OF_HTTP: dict[int, Kind] = {404: "not_found", 500: "internal"}
 
 
 def create_app(
@@ -344,7 +348,7 @@ def _add_door(app: QuartTrio, door: Door, ledger: Ledger, open: Collection[str])
         try:
             g.client = door.admit(client_headers())
         except GatewayError as error:
-            return refused(error.failed, _api_of(request.path), ledger)
+            return refused(error.failed, api_of(request.path, client_headers()), ledger)
         return None
 
     app.before_request(knock)
@@ -405,10 +409,10 @@ def _anthropic_model(model: Model, created: int) -> dict[str, Any]:
 def _add_health(app: QuartTrio, lifecycle: Lifecycle, page: str | None) -> None:
     """``page`` is where browsers are sent that ask for ``/``; whether they may see it is decided there."""
 
-    async def healthz() -> Response:
+    async def alive() -> Response:
         return _json({"status": "ok"})
 
-    async def readyz() -> Response:
+    async def ready() -> Response:
         return _json({"status": "draining"}, 503) if lifecycle.draining else _json({"status": "ready"})
 
     async def root() -> Response:  # Claude Code asks HEAD / before anything else
@@ -416,8 +420,10 @@ def _add_health(app: QuartTrio, lifecycle: Lifecycle, page: str | None) -> None:
             return respond(b"", 303, (("location", page), ("vary", "accept"), *_ids()))
         return _json({"service": "trigate", "apis": list(ROUTES), "models": "/v1/models"})
 
-    app.add_url_rule("/healthz", "healthz", healthz, methods=["GET"])
-    app.add_url_rule("/readyz", "readyz", readyz, methods=["GET"])
+    for path in ALIVE:
+        app.add_url_rule(path, "alive", alive, methods=["GET"])
+    for path in READY:
+        app.add_url_rule(path, "ready", ready, methods=["GET"])
     app.add_url_rule("/", "root", root, methods=["GET"])
 
 
@@ -428,7 +434,7 @@ def _add_errors(app: QuartTrio, ledger: Ledger, *, websocket: bool) -> None:
     async def http_error(error: HTTPException) -> Response:
         if not has_request_context():  # an upgrade on a path that has none
             return await upgrade()
-        return refused(_http_failed(error), _api_of(request.path), ledger)
+        return refused(_http_failed(error), api_of(request.path, client_headers()), ledger)
 
     async def upgrade() -> Response:
         # Codex falls back to HTTP on a 426 and on nothing else (openai/codex#43353).
@@ -448,21 +454,19 @@ def _add_errors(app: QuartTrio, ledger: Ledger, *, websocket: bool) -> None:
 
 def _http_failed(error: HTTPException) -> Failed:
     status = error.code or 500
-    path = request.path
-    if status == 404:
-        message = f"there is no {request.method} {path} here; served are {', '.join(ROUTES)} and /v1/models"
-    elif status == 405:
-        allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
-        message = f"{request.method} is not allowed on {path}; use {allowed}"
+    if status in (404, 405):
+        return _misdirected(status, ", ".join(sorted(getattr(error, "valid_methods", None) or ())))
+    message = error.description or "the request could not be handled"
+    return Failed("invalid_request" if status < 500 else "internal", message, status=status)
+
+
+def _misdirected(status: int, allowed: str) -> Failed:
+    """A path that is not served, or not to this method; ``allowed`` are those that it is served to."""
+    path, headers = shown(request.path), client_headers()
+    origin = origin_of(request.scope, headers)
+    help = advice(request.path, headers, origin)
+    if status == 405:
+        message = f"{request.method} is not allowed on {path}; {help or f'use {allowed}'}"
         return Failed("invalid_request", message, status=405, headers=(("allow", allowed),))
-    else:
-        message = error.description or "the request could not be handled"
-    kind = KIND_OF_HTTP.get(status, "invalid_request" if status < 500 else "internal")
-    return Failed(kind, message, status=status)
-
-
-def _api_of(path: str) -> Api:
-    """Whose error shape a path gets, known or not."""
-    if path.startswith("/v1/messages") or (path.startswith("/v1/models") and _is_anthropic()):
-        return "messages"
-    return "responses" if path.startswith(("/v1/responses", "/v1/conversations")) else "chat"
+    help = help or f"served are {', '.join(ROUTES)} and /v1/models{base_urls(request.path, origin)}"
+    return Failed("not_found", f"there is no {request.method} {path} here; {help}", status=404)

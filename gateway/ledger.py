@@ -31,6 +31,7 @@ class Record:
 
     id: str
     api: Api
+    served: bool = True  # there is such a path; else ``api`` is only whose shape the error has
     began: float = attrs.field(factory=time.perf_counter)
     asked: str | None = None  # the model's name in the client's words
     target: str | None = None  # provider/model
@@ -125,9 +126,9 @@ class Ledger:
         self.open_records: set[Record] = set()
         self.observers: list[Observer] = []
 
-    def open(self, id: str, api: Api) -> Record:
-        """The record of a new exchange, which ``settle`` closes."""
-        record = Record(id, api)
+    def open(self, id: str, api: Api, *, served: bool = True) -> Record:
+        """The record of a new exchange, which ``settle`` closes. ``served``: there is such a path."""
+        record = Record(id, api, served=served)
         self.open_records.add(record)
         for observer in self.observers:
             observer.opened(record)
@@ -160,7 +161,7 @@ class Ledger:
             "at": _at(int(time.time())),
             "request_id": record.id,
             "client": record.client,
-            "api": record.api,
+            "api": record.api if record.served else "none",
             "model": _short(record.asked),
             "target": record.target,
             "lane": record.lane,

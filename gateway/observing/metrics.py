@@ -135,7 +135,7 @@ ROWS: Final = (
 )  # fmt: skip
 
 LABELS: Final[Mapping[str, str]] = {
-    "api": "the client's API: `chat`, `messages`, `responses`",
+    "api": "the client's API: `chat`, `messages`, `responses`; `none` for a path that is not served",
     "provider": "the provider's id, as in the configuration; `none` for what was refused before there was one",
     "model": "a model that the configuration names; `other` for one of a wildcard entry, `none` as above",
     "lane": "`byte`: passed untouched, `hub`: translated; `none` as above",
@@ -180,6 +180,7 @@ class Metrics:
         for row in (ATTEMPTS, RETRIES, ESTIMATED):
             for provider in self._providers:
                 self.add(row, provider, by=0)
+        self._made[IN_FLIGHT].labels(NONE)
         for api in APIS:
             self._made[IN_FLIGHT].labels(api)
             for provider in self._providers:
@@ -214,17 +215,17 @@ class Metrics:
 
     def opened(self, record: Record) -> None:
         record.gaps = self.gaps
-        self._of(IN_FLIGHT, (record.api,)).inc()
+        self._of(IN_FLIGHT, (record.api if record.served else NONE,)).inc()
 
     def settled(self, record: Record, line: Mapping[str, Any]) -> None:
         provider, model = self.where(record.target)
-        lane, client, ended = record.lane or NONE, record.client or NONE, line["ended"]
-        self._of(IN_FLIGHT, (record.api,)).dec()
-        self.add(EXCHANGES, record.api, provider, model, lane, f"{line['status'] // 100}xx", ended, client)
+        lane, client, ended, api = record.lane or NONE, record.client or NONE, line["ended"], line["api"]
+        self._of(IN_FLIGHT, (api,)).dec()
+        self.add(EXCHANGES, api, provider, model, lane, f"{line['status'] // 100}xx", ended, client)
         if record.dropped:
-            self.add(DROPS, record.api, provider)
+            self.add(DROPS, api, provider)
         if ended == "client_disconnected":
-            self.add(DISCONNECTS, record.api, "waiting" if record.first_byte is None else "answering")
+            self.add(DISCONNECTS, api, "waiting" if record.first_byte is None else "answering")
         if record.attempts:
             self._called(record, provider, model, line)
             self._timed(record, line["duration_ms"] / 1000, (provider, model, lane))

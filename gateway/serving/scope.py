@@ -27,6 +27,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
 from gateway.headers import as_text
+from gateway.paths import canonical
 from streams.errors import GatewayError
 
 log = logging.getLogger("trigate.scope")
@@ -279,8 +280,11 @@ class RequestScope(TrioASGIHTTPConnection):
         self._published: Scope | None = None
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        self.scope["path"] = path = _origin_path(self.scope["path"])
-        answer = self.app.extensions.get(KEY, {}).get(path) if self.scope["method"] == "POST" else None
+        path = self.scope["path"]
+        answers = self.app.extensions.get(KEY, {}) if self.scope["method"] == "POST" else {}
+        if (answer := answers.get(path)) is None:
+            self.scope["path"] = path = canonical(_origin_path(path))
+            answer = answers.get(path)
         try:
             if answer is None:
                 await super().__call__(receive, send)
@@ -379,7 +383,7 @@ class WebsocketConnection(TrioASGIWebsocketConnection):
         self._published: Scope | None = None
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        self.scope["path"] = _origin_path(self.scope["path"])
+        self.scope["path"] = canonical(_origin_path(self.scope["path"]))
         try:
             await super().__call__(receive, send)
         finally:

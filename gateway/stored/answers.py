@@ -9,6 +9,7 @@ import msgspec
 import trio
 from quart import Response, g, request
 from quart_trio import QuartTrio
+from werkzeug.exceptions import NotFound
 
 from gateway.decompress import decompress, read_coding
 from gateway.exchange import JSON_HEADERS, own_headers
@@ -93,14 +94,15 @@ def record_of(api: Api, ledger: Ledger) -> Record:
     """The one record of the request that is being handled, settled when its last task has ended."""
     record: Record | None = g.get("record")
     if record is None:
-        record = g.record = open_record(api, ledger, current_scope())
+        served = not isinstance(request.routing_exception, NotFound)
+        record = g.record = open_record(api, ledger, current_scope(), served=served)
         record.client = g.get("client")
     return record
 
 
-def open_record(api: Api, ledger: Ledger, scope: Scope) -> Record:
+def open_record(api: Api, ledger: Ledger, scope: Scope, *, served: bool = True) -> Record:
     """A new record of the request with ``scope``, settled when its last task has ended."""
-    record = ledger.open(scope.id, api)
+    record = ledger.open(scope.id, api, served=served)
     scope.on_close(partial(_settle, ledger, record))
     return record
 

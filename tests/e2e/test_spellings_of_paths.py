@@ -1,0 +1,165 @@
+"""Paths as clients write them reach the routes that they mean, and others say what to set."""
+
+import json
+from collections.abc import Iterator
+
+import anthropic
+import openai
+import pytest
+import ws
+from harness import Gateway, Wire, complaint, config, eventually, free_port, provider, running
+from test_metrics import numbers
+from upstreams import Script, Tokens
+
+APIS = ("chat", "messages", "responses")
+ANSWER = Script(text="one two three", tokens=Tokens(prompt=20, output=9))
+KEY = "key-of-a-client"
+ORIGIN = "https://app.example"
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    port = free_port()
+    with running(config([provider("openai/m", upstream.url, APIS)], port), port) as process:
+        yield process
+
+
+@pytest.fixture(scope="module", params=["keys", "keys_and_cors"])
+def guarded(request, upstream) -> Iterator[Gateway]:
+    """With ``cors`` every request goes through Quart's routing."""
+    port = free_port()
+    more = {"cors": [ORIGIN]} if "cors" in request.param else {}
+    entry = provider("openai/m", upstream.url, APIS)
+    with running(config([entry], port, client_keys=[{"name": "one", "key": KEY}], **more), port) as process:
+        yield process
+
+
+def body(api: str) -> dict[str, object]:
+    said = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
+    return {"model": "m", "max_tokens": 100, **said} if api == "messages" else {"model": "m", **said}
+
+
+PATHS = [
+    ("/chat/completions", "chat"), ("/v1/v1/chat/completions", "chat"), ("/v1//chat/completions", "chat"),
+    ("/messages", "messages"), ("/v1/v1/messages", "messages"), ("//v1/messages", "messages"),
+    ("/responses", "responses"), ("/v1/v1/responses", "responses"), ("/responses/", "responses"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "api"), PATHS)
+def test_a_request_is_answered_and_counted_as_on_the_real_path(gateway, upstream, path, api):
+    upstream.script(ANSWER)
+    before = numbers(gateway)("trigate_exchanges_total", api=api, ended="complete")
+    reply = gateway.request("POST", path, body(api))
+    assert (reply.status, reply.headers["x-trigate-lane"]) == (200, "byte")
+    assert b"one two three" in reply.body
+    eventually(lambda: numbers(gateway)("trigate_exchanges_total", api=api, ended="complete") == before + 1)
+
+
+@pytest.mark.parametrize(("path", "api"), PATHS)
+def test_the_door_is_before_every_spelling(guarded, upstream, path, api):
+    upstream.script(ANSWER)
+    complaint_of_none = guarded.request("POST", path, body(api))
+    assert complaint_of_none.status == 401
+    reply = guarded.request("POST", path, body(api), {"x-api-key": KEY, "origin": ORIGIN})
+    assert reply.status == 200
+    assert len(upstream.seen) == 1
+
+
+def test_cors_knows_every_spelling(guarded, upstream):
+    asked = {"origin": ORIGIN, "access-control-request-method": "POST"}
+    reply = guarded.request("OPTIONS", "/v1/v1/messages", None, asked)
+    plain = guarded.request("OPTIONS", "/v1/messages", None, asked)
+    assert reply.status == plain.status
+    assert reply.headers.get("access-control-allow-origin") == plain.headers.get("access-control-allow-origin")
+
+
+@pytest.mark.parametrize("path", ["/messages/count_tokens", "/v1/v1/messages/count_tokens"])
+def test_what_is_below_a_route_has_the_same_spellings(gateway, upstream, path):
+    upstream.script(ANSWER)
+    assert gateway.request("POST", path, body("messages")).json["input_tokens"] > 0
+
+
+def test_stored_responses_and_models_have_the_same_spellings(gateway, upstream):
+    upstream.script(ANSWER)
+    sent = {**body("responses"), "conversation": gateway.request("POST", "/conversations", {}).json["id"]}
+    id = gateway.request("POST", "/responses", sent).json["id"]
+    assert gateway.request("GET", f"/responses/{id}").json["id"] == id
+    assert gateway.request("GET", f"/v1/v1/responses/{id}/input_items").json["object"] == "list"
+    assert [model["id"] for model in gateway.request("GET", "/models").json["data"]] == ["openai/m"]
+    assert gateway.request("GET", "/v1/v1/models/m").json["id"] == "m"
+
+
+@pytest.mark.parametrize("path", ["/responses", "/v1/v1/responses"])
+def test_a_websocket_has_the_same_spellings(gateway, path):
+    with Wire.connect(gateway.port) as wire:
+        wire.send(ws.handshake(path))
+        assert wire.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 101 ")
+
+
+@pytest.mark.parametrize("base", ["", "/v1", "/v1/"])
+def test_the_sdks_work_with_either_base_url(gateway, upstream, base):
+    upstream.script(ANSWER, ANSWER)
+    said = [{"role": "user", "content": "hi"}]
+    with openai.OpenAI(base_url=f"{gateway.url}{base}", api_key="any", max_retries=0) as client:
+        told = client.chat.completions.create(model="m", messages=said)  # type: ignore[arg-type]
+        assert told.choices[0].message.content == "one two three"
+        assert [model.id for model in client.models.list()] == ["openai/m"]
+    with anthropic.Anthropic(base_url=f"{gateway.url}{base}", api_key="any", max_retries=0) as speaker:
+        assert speaker.messages.create(model="m", max_tokens=9, messages=said).content[0].text == "one two three"  # type: ignore
+
+
+# Health
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/health", "/health/liveliness", "/health/liveness"])
+def test_liveness_also_where_probes_of_litellm_ask(guarded, path):
+    assert guarded.request("GET", path).json == {"status": "ok"}
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/health/readiness"])
+def test_readiness_also_where_probes_of_litellm_ask(guarded, path):
+    assert guarded.request("GET", path).json == {"status": "ready"}
+
+
+# What is not there
+
+
+@pytest.mark.parametrize(
+    ("path", "api", "right"),
+    [
+        ("/v1/chat/completions/chat/completions", "chat", "{}/v1"),
+        ("/openai/v1/chat/completions", "chat", "{}/v1"),
+        ("/api/v1/responses", "responses", "{}/v1"),
+        ("/anthropic/v1/messages", "messages", "{}, without /v1"),
+    ],
+)
+def test_an_unknown_path_says_which_base_url_to_set(gateway, path, api, right):
+    error = complaint(api, gateway.request("POST", path, body(api)), 404)
+    assert error["message"].endswith(f"set it to {right.format(gateway.url)}")
+
+
+def test_the_host_that_is_named_is_the_clients_own_if_it_is_one(gateway):
+    reply = gateway.request("GET", "/api/tags", None, {"host": "gw.example.com", "x-forwarded-proto": "https"})
+    assert "https://gw.example.com/v1 for OpenAI's" in complaint("chat", reply, 404)["message"]
+    reply = gateway.request("GET", "/api/tags", None, {"host": "<b>x</b>"})
+    assert "<b>" not in complaint("chat", reply, 404)["message"]
+
+
+def test_an_unknown_path_counts_for_no_api(gateway):
+    def count(api: str) -> float:
+        return numbers(gateway)("trigate_exchanges_total", api=api, status="4xx")
+
+    chat, none = count("chat"), count("none")
+    gateway.request("POST", "/api/chat", {}, {"x-request-id": "unknown-path"})
+    eventually(lambda: count("none") == none + 1)
+    assert count("chat") == chat
+    (line,) = [json.loads(line) for line in gateway.log if '"unknown-path"' in line]
+    assert line["api"] == "none"
+    assert numbers(gateway)("trigate_exchanges_in_flight", api="none") == 0
+
+
+def test_a_method_that_is_not_allowed_counts_for_the_api_of_its_path(gateway):
+    before = numbers(gateway)("trigate_exchanges_total", api="messages", status="4xx")
+    assert gateway.request("GET", "/messages").status == 405
+    eventually(lambda: numbers(gateway)("trigate_exchanges_total", api="messages", status="4xx") == before + 1)

@@ -1,0 +1,108 @@
+"""Which route a path means, and what is said about one that means none."""
+
+import pytest
+
+from gateway.paths import advice, api_of, base_urls, canonical, origin_of
+
+ORIGIN = "http://gw:12000"
+ANTHROPIC = (("anthropic-version", "2023-06-01"),)
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/v1/chat/completions", "/v1/chat/completions"),
+        ("/chat/completions", "/v1/chat/completions"),
+        ("/v1/v1/chat/completions", "/v1/chat/completions"),
+        ("/v1/v1/v1/chat/completions/", "/v1/chat/completions/"),
+        ("/v1//chat/completions", "/v1/chat/completions"),
+        ("//v1/messages", "/v1/messages"),
+        ("/messages", "/v1/messages"),
+        ("/messages/count_tokens", "/v1/messages/count_tokens"),
+        ("/v1/v1/messages/count_tokens", "/v1/messages/count_tokens"),
+        ("/responses", "/v1/responses"),
+        ("/responses/resp_1/input_items", "/v1/responses/resp_1/input_items"),
+        ("/models", "/v1/models"),
+        ("/v1/v1/models/anthropic/claude", "/v1/models/anthropic/claude"),
+        ("/conversations/conv_1", "/v1/conversations/conv_1"),
+        ("/v1/models/v1/models", "/v1/models/v1/models"),  # a model's name is not looked into
+        ("/", "/"),
+        ("/v1", "/v1"),
+        ("/healthz", "/healthz"),
+        ("/messagesx", "/messagesx"),
+        ("/chat", "/chat"),
+        ("/api/v1/messages", "/api/v1/messages"),
+        ("/ui/responses", "/ui/responses"),
+    ],
+)
+def test_the_route_that_a_path_means(path, route):
+    assert canonical(path) == route
+    assert canonical(route) == route
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "api", "base", "right"),
+    [
+        ("/v1/chat/completions/chat/completions", (), "chat", "/v1/chat/completions", f"{ORIGIN}/v1"),
+        ("/openai/v1/chat/completions", (), "chat", "/openai/v1", f"{ORIGIN}/v1"),
+        ("/api/v1/responses", (), "responses", "/api/v1", f"{ORIGIN}/v1"),
+        ("/api/v1/responses/resp_1/cancel", (), "responses", "/api/v1", f"{ORIGIN}/v1"),
+        ("/v1/responses/responses", (), "responses", "/v1/responses", f"{ORIGIN}/v1"),
+        ("/openai/v1/models", (), "chat", "/openai/v1", f"{ORIGIN}/v1"),
+        ("/v1/models/chat/completions", (), "chat", "/v1/models", f"{ORIGIN}/v1"),
+        ("/anthropic/v1/messages", (), "messages", "/anthropic", f"{ORIGIN}, without /v1"),
+        ("/anthropic/v1/models", ANTHROPIC, "messages", "/anthropic", f"{ORIGIN}, without /v1"),
+        ("/v1/messages/v1/messages", (), "messages", "/v1/messages", f"{ORIGIN}, without /v1"),
+        ("/api/v1/v1/messages/count_tokens", (), "messages", "/api/v1", f"{ORIGIN}, without /v1"),
+    ],
+)
+def test_a_known_path_in_the_wrong_place_names_the_base_url(path, headers, api, base, right):
+    assert api_of(path, headers) == api
+    assert advice(path, headers, ORIGIN) == f"the client's base URL ends in {base}: set it to {right}"
+
+
+def test_the_path_of_azures_sdk_is_told_the_class_to_use():
+    told = advice("/openai/deployments/gpt/chat/completions", (), ORIGIN)
+    assert told is not None
+    assert told.endswith("not that for Azure")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "api"),
+    [
+        ("/v1/embeddings", (), "chat"),
+        ("/v1/messages/batches", (), "messages"),
+        ("/v1/responses/x/y/z", (), "responses"),
+        ("/v1/conversations/a/b/c/d", (), "responses"),
+        ("/v1/models", ANTHROPIC, "messages"),
+        ("/v1/models", (), "chat"),
+        ("/whatever", ANTHROPIC, "messages"),
+    ],
+)
+def test_the_base_url_of_other_paths_is_not_what_is_wrong(path, headers, api):
+    assert api_of(path, headers) == api
+    assert advice(path, headers, ORIGIN) is None
+
+
+def test_both_base_urls_are_named_where_a_path_begins_otherwise():
+    assert base_urls("/v1/embeddings", ORIGIN) == ""
+    assert f"{ORIGIN}/v1 for OpenAI's" in base_urls("/api/chat", ORIGIN)
+
+
+@pytest.mark.parametrize(
+    ("host", "more", "origin"),
+    [
+        ("127.0.0.1:12000", (), "http://127.0.0.1:12000"),
+        ("[::1]:12000", (), "http://[::1]:12000"),
+        ("gw.example.com", (("x-forwarded-proto", "https"),), "https://gw.example.com"),
+        ("gw.example.com", (("x-forwarded-proto", "gopher"),), "http://gw.example.com"),
+        ('evil"<script>', (), "http://HOST:PORT"),
+        ("a b", (), "http://HOST:PORT"),
+        ("user:pass@gw", (), "http://HOST:PORT"),
+        ("gw/path", (), "http://HOST:PORT"),
+        ("", (), "http://HOST:PORT"),
+        ("x" * 300, (), "http://HOST:PORT"),
+    ],
+)
+def test_where_the_client_reaches_us_is_what_it_says_if_that_is_a_host(host, more, origin):
+    assert origin_of({"scheme": "http"}, (("host", host), *more)) == origin
