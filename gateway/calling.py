@@ -11,7 +11,7 @@ from gateway.incoming import Incoming
 from gateway.lanes import too_large
 from gateway.learned import Spoken
 from gateway.ledger import Record
-from gateway.outgoing import Asked, Prepared, upstream_request, without_betas
+from gateway.outgoing import Asked, Prepared, upstream_request, with_betas, without_betas
 from gateway.routing import Target
 from gateway.second_try import MOST, second_try
 from gateway.service import Service
@@ -48,7 +48,7 @@ class Calling:
     ) -> None:
         """``strict``: nothing more may be left out that may change the answer."""
         self._service = service
-        self._asked = self._sent = asked
+        self._asked = self._sent = with_betas(asked, target.betas)
         self._strict = strict
         self._record = record
         self.incoming = incoming
@@ -70,7 +70,7 @@ class Calling:
     def _put(self, prepared: Prepared) -> None:
         self.prepared = prepared
         betas: tuple[str, ...] = ()
-        if self.target.lane == "byte":
+        if self.target.lane == "byte" or self.target.betas:
             rows = ((BETA, name) for name in self.target.recipient.quirks.refused_betas)
             self._sent, betas = without_betas(self._asked, (*rows, *prepared.left.paths))
         self._record.dropped = (*prepared.outgoing.dropped, *betas)

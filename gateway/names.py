@@ -3,9 +3,14 @@
 The order is: alias, the entry's name, ``provider/id``, the bare id, ``provider/*``, then the well-known ids of
 wildcard providers, and last the families of ids that they have (``claude-*``). Exact names come first because ids hold
 slashes, colons and spaces of their own.
+
+Claude Code marks a name with ``[1m]`` where it wants the window of a million tokens. It takes the mark off and sends a
+beta in its place, but other programs and older settings send the mark (Wei-Shaw/sub2api#4505, decolua/9router#2531),
+and no provider knows it: it is taken off here too, unless an entry has it in its name.
 """
 
 import difflib
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
@@ -24,13 +29,36 @@ _REPEATED, _OFFERED = 100, 3
 """Characters of a name that is told in other forms too, and how many of those are told."""
 
 
+_MARK = re.compile(r"(?:\[\d+[km]\])+$", re.IGNORECASE)
+
+
+def unmarked(name: str) -> str:
+    """``name`` without the marks for a window of tokens at its end."""
+    return _MARK.sub("", name)
+
+
 @attrs.frozen
 class Found:
-    """An entry, the provider's own id of the model, and in words why it is that."""
+    """An entry, the provider's own id of the model, and in words why it is that. ``long_context``: the name was marked
+    for the window of a million tokens."""
 
     entry: Entry
     model: str
     why: str
+    long_context: bool = False
+
+
+def _found(entry: Entry, model: str, why: str) -> Found:
+    """``model`` of ``entry``, without marks that its provider cannot know: an id that the file gives for a server of
+    one's own may end with one (anthropics/claude-code#70419)."""
+    plain = unmarked(model)
+    if plain == model or not (entry.wildcard or entry.provider.has(model)):
+        return Found(entry, model, why)
+    return Found(entry, plain, why, _long(model))
+
+
+def _long(name: str) -> bool:
+    return "[1m]" in name[len(unmarked(name)) :].lower()
 
 
 class Names:
@@ -65,34 +93,46 @@ class Names:
         if not asked:
             if self._default is None:
                 raise invalid("model is required: the configuration names no default", "model")
-            return Found(self._default, self._default.model, f"default {self._default.name}")
-        if (target := self.aliases.get(asked)) is not None:
+            return _found(self._default, self._default.model, f"default {self._default.name}")
+        alias = unmarked(asked) if asked not in self.aliases and not self._is_exact(asked) else asked
+        if (target := self.aliases.get(alias)) is not None:
             if (found := self.direct(target, may)) is not None:
-                return attrs.evolve(found, why=f"alias {asked} → {target}")
+                long = found.long_context or (alias != asked and _long(asked))
+                return attrs.evolve(found, why=f"alias {alias} → {target}", long_context=long)
         elif (found := self.direct(asked, may)) is not None:
             return found
         raise self._unknown(asked, may)
 
     def direct(self, name: str, may: May | None = None) -> Found | None:
         """What ``name`` means without aliases. Raises a 400 where it means several entries."""
+        plain = unmarked(name)
+        if plain == name or self._is_exact(name):
+            return self._direct(name, may)
+        found = self._direct(plain, may)
+        return None if found is None else attrs.evolve(found, long_context=found.long_context or _long(name))
+
+    def _is_exact(self, name: str) -> bool:
+        return name in self._by_name or name in self._full or name in self._bare
+
+    def _direct(self, name: str, may: May | None) -> Found | None:
         if (entry := self._by_name.get(name)) is not None:
-            return Found(entry, entry.model, f"name {name}")
+            return _found(entry, entry.model, f"name {name}")
         if name in self._full:
             entry = _only(self._full[name], name, may)
-            return Found(entry, entry.model, f"provider and id {name}")
+            return _found(entry, entry.model, f"provider and id {name}")
         if name in self._bare:
             entry = _only(self._bare[name], name, may)
-            return Found(entry, entry.model, f"id {name} → {entry.name}")
+            return _found(entry, entry.model, f"id {name} → {entry.name}")
         prefix, slash, model = name.partition("/")
         if slash and model not in ("", "*") and prefix in self._wild:
             entry = _only(self._wild[prefix], model, may)
-            return Found(entry, model, f"wildcard {entry.name}")
+            return _found(entry, model, f"wildcard {entry.name}")
         if name in self._known:
             entry = _only(self._known[name], name, may)
-            return Found(entry, name, f"well-known id {name} → wildcard {entry.name}")
+            return _found(entry, name, f"well-known id {name} → wildcard {entry.name}")
         if relatives := [entry for entry in self._wildcards if entry.provider.has(name)]:
             entry = _only(relatives, name, may)
-            return Found(entry, name, f"family of {entry.provider.display_name} → wildcard {entry.name}")
+            return _found(entry, name, f"family of {entry.provider.display_name} → wildcard {entry.name}")
         return None
 
     def _unknown(self, asked: str, may: May | None) -> GatewayError:

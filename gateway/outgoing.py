@@ -2,7 +2,7 @@
 its headers."""
 
 import fnmatch
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -136,6 +136,16 @@ def _and(outgoing: Outgoing, body: bytes, dropped: Iterable[str]) -> Outgoing:
     return attrs.evolve(outgoing, body=body, dropped=Drops((*outgoing.dropped, *dropped)).paths())
 
 
+def with_betas(asked: Asked, betas: Collection[str]) -> Asked:
+    """``asked`` with ``betas`` in its ``anthropic-beta`` too."""
+    given = [beta.strip() for name, value in asked.headers if name == BETA for beta in value.split(",")]
+    if all(beta in given for beta in betas):
+        return asked
+    value = ",".join(dict.fromkeys((*given, *betas)))
+    others = tuple(pair for pair in asked.headers if pair[0] != BETA)
+    return attrs.evolve(asked, headers=(*others, (BETA, value)))
+
+
 def without_betas(asked: Asked, paths: Iterable[Path]) -> tuple[Asked, tuple[str, ...]]:
     """``asked`` without the values of ``anthropic-beta`` that ``paths`` mean (shell patterns), and their places."""
     patterns = [path[1] if len(path) > 1 else "*" for path in paths if path[0] == BETA]
@@ -168,7 +178,8 @@ def upstream_request(
     outgoing: Outgoing, target: Target, asked: Asked, stream: bool, suffix: str = "", *, method: str = "POST"
 ) -> UpstreamRequest:
     """The HTTP request. In the byte lane the client's headers and query go along (less credentials and what is about
-    its own connection), in the hub lane only what the codec writes. ``suffix`` goes behind the path."""
+    its own connection), in the hub lane only what the codec writes and the betas that the model's name wants.
+    ``suffix`` goes behind the path."""
     path, mark, query = target.url.partition("?")
     url = path + suffix + mark + query
     headers = outgoing.headers
@@ -177,6 +188,8 @@ def upstream_request(
         headers = (*upstream_headers(asked.headers, messages), *headers)
         if more := upstream_query(asked.query, messages):
             url += ("&" if mark else "?") + more
+    elif betas := [beta for beta in target.betas if beta in (asked.header(BETA) or "")]:
+        headers = (*headers, (BETA, ",".join(betas)))
     own = target.headers(asked.credential)
     names = {name.lower() for name, _ in own} | {"content-type", "accept"}
     headers = (

@@ -11,11 +11,16 @@ from gateway.config.urls import MASK, masked
 from gateway.names import Found, May, Names
 from providers.catalog import Auth, url_for
 from providers.codec import Recipient
+from providers.models import is_claude
+from providers.refused import BETA
 from streams.errors import GatewayError
 from streams.events import Api
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 Lane: TypeAlias = Literal["byte", "hub"]
+
+LONG_CONTEXT = "context-1m-2025-08-07"
+"""The beta that Claude Code sends in place of ``[1m]``; newer models have that window without it, and take it."""
 
 REMEMBERED, SHORT = 512, 256
 """Of how many names that clients have asked for, and of up to how many characters, the targets are at hand."""
@@ -24,7 +29,8 @@ REMEMBERED, SHORT = 512, 256
 @attrs.frozen
 class Target:
     """Where one request goes. ``asked`` is the name the client used (the entry's name if it used none), ``model`` the
-    provider's own, ``api`` the API that the provider is asked in."""
+    provider's own, ``api`` the API that the provider is asked in. ``betas`` are wanted by the name, beside the
+    client's own."""
 
     entry: Entry
     model: str
@@ -33,6 +39,7 @@ class Target:
     url: str
     asked: str
     recipient: Recipient
+    betas: tuple[str, ...] = ()
 
     @cached_property
     def name(self) -> str:
@@ -108,7 +115,8 @@ class Router:
         """``resolve`` with its reasons. Raises the same errors."""
         found = self._names.find(model)
         target = _target(found, model, api)
-        return Explanation(target, found.why, target.lane, masked(target.url), _masked(target))
+        betas = ((BETA, ",".join(target.betas)),) if target.betas else ()
+        return Explanation(target, found.why, target.lane, masked(target.url), (*betas, *_masked(target)))
 
     def keepers(self) -> tuple[Target, ...]:
         """Where responses are that providers keep themselves: a target for each such entry."""
@@ -160,4 +168,5 @@ def _target(found: Found, asked: str | None, api: Api) -> Target:
         url=url_for(entry.base_url, entry.provider, upstream, found.model),
         asked=asked or entry.name,
         recipient=Recipient(found.model, entry.issuer, entry.quirks_of(found.model)),
+        betas=(LONG_CONTEXT,) if found.long_context and upstream == "messages" and is_claude(found.model) else (),
     )

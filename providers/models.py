@@ -86,3 +86,8 @@ def plain_name(model: str) -> str:
     if (claude := _CLAUDE.fullmatch(name)) is not None:
         return claude[1].replace(".", "-")
     return name.rpartition("/")[2]
+
+
+def is_claude(model: str) -> bool:
+    """Whether ``model`` is one of Anthropic's, whoever serves it."""
+    return plain_name(model).startswith("claude-")

@@ -145,7 +145,7 @@ def may(models: list[str], asked: str) -> bool:
     [
         (["gpt-4o"], ["gpt-4o", "openai/gpt-4o"], ["gpt-4o-mini", "fast", "own", "groq/llama-3.3-70b-versatile"]),
         (["openai/gpt-4o-mini"], ["gpt-4o-mini", "fast"], ["gpt-4o"]),
-        (["fast"], ["fast"], ["gpt-4o-mini", "openai/gpt-4o-mini"]),
+        (["fast"], ["fast", "fast[1m]"], ["gpt-4o-mini", "openai/gpt-4o-mini", "gpt-4o-mini[1m]"]),
         (["groq/*"], ["groq/llama-3.3-70b-versatile", "groq/anything"], ["gpt-4o", "own"]),
         (["groq/one"], ["groq/one"], ["groq/two", "groq/one/more"]),
         (["own"], ["own", "gpt-5"], ["gpt-4o"]),

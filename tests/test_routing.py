@@ -163,6 +163,56 @@ def test_an_unknown_name_is_told_with_the_form_that_works(wildcards, asked, advi
     assert f"is not configured here; {advice}" in failed.message
 
 
+BETA = "context-1m-2025-08-07"
+
+
+@pytest.mark.parametrize(
+    ("asked", "target", "betas"),
+    [
+        ("claude-opus-4-8[1m]", "anthropic/claude-opus-4-8", (BETA,)),
+        ("claude-opus-9[1M]", "anthropic/claude-opus-9", (BETA,)),
+        ("claude-opus-4-8[1m][1m]", "anthropic/claude-opus-4-8", (BETA,)),
+        ("claude-opus-4-8[200k]", "anthropic/claude-opus-4-8", ()),
+        ("anthropic/claude-opus-4-8[1m]", "anthropic/claude-opus-4-8", (BETA,)),
+        ("smart[1m]", "anthropic/claude-sonnet-5-5", (BETA,)),
+        ("wide", "anthropic/claude-sonnet-5-5", (BETA,)),
+        ("claude-haiku-5-5[1m]", "groq/llama-3.1-8b-instant", ()),
+        ("anthropic/claude-sonnet-4-6[1m]", "anthropic/claude-sonnet-4-6", (BETA,)),
+        ("claude-sonnet-4-6[1m]", "anthropic/claude-sonnet-4-6", (BETA,)),
+        ("llama-3.1-8b-instant[1m]", "groq/llama-3.1-8b-instant", ()),
+        ("big[1m]", "corp/Claude 4.8 Opus[1m]", ()),
+        ("Claude 4.8 Opus[1m]", "corp/Claude 4.8 Opus[1m]", ()),
+    ],
+)
+def test_a_mark_for_the_window_is_taken_off_and_becomes_a_beta(asked, target, betas):
+    """(Wei-Shaw/sub2api#4505, decolua/9router#2531, anthropics/claude-code#70419)"""
+    routes = router(
+        {"model": "anthropic/*"},
+        {"model": "anthropic/claude-sonnet-4-6[1m]"},
+        {"model": "groq/*"},
+        {"model": "corp/Claude 4.8 Opus[1m]", "base_url": "http://localhost:8000", "name": "big[1m]"},
+        model_aliases={
+            "smart": {"target": "claude-sonnet-5-5"},
+            "wide": {"target": "anthropic/claude-sonnet-5-5[1m]"},
+            "claude-haiku-5-5": {"target": "llama-3.1-8b-instant"},
+        },
+    )
+    found = routes.resolve(asked, "messages")
+    assert (found.name, found.asked, found.betas) == (target, asked, betas)
+    assert routes.resolve(asked, "chat").betas == (), "the provider's own Chat endpoint has no betas"
+
+
+def test_a_marked_name_that_nobody_has_is_unknown():
+    failed = failure(router(OPENAI).resolve, "claude-opus-4-8[1m]", "messages")
+    assert failed.status == 404
+    assert "Anthropic's models need an entry such as anthropic/*" in failed.message
+
+
+def test_the_explanation_shows_the_beta():
+    explained = router({"model": "anthropic/*"}).explain("claude-opus-4-8[1m]", "messages")
+    assert ("anthropic-beta", BETA) in explained.headers
+
+
 def test_one_host_with_two_ports_is_two_targets():
     routes = router(
         {"model": "vllm/one", "base_url": "http://localhost:8001"},
