@@ -101,18 +101,21 @@ def init(file: Path | None, yes: bool, force: bool) -> None:
 @main.command(short_help="Show every mistake in a config.")
 @click.argument("config", required=False, type=click.Path(path_type=Path))
 @click.option("--no-env", is_flag=True, help="Do not ask for the environment variables that it names.")
+@click.option("--strict", is_flag=True, help="A setting that is accepted without effect is a mistake, too.")
 @click.option("--diff", "old", type=click.Path(path_type=Path), metavar="OLD", help="Say what differs from OLD, too.")
-def check(config: Path | None, no_env: bool, old: Path | None) -> None:
+def check(config: Path | None, no_env: bool, strict: bool, old: Path | None) -> None:
     """Show every mistake in a config, with its line and the nearest right name.
 
-    CONFIG is looked for as by serve. The exit status is 0 for a good one and 1 for a bad one. With --diff OLD what
-    would change is said in words, keys by their names alone; the status is 0 if nothing would, 1 if something would,
-    and 2 if one of the two is bad.
+    CONFIG is looked for as by serve. The exit status is 0 for a good one and 1 for a bad one; with --strict also for
+    one that sets what has no effect. With --diff OLD what would change is said in words, keys by their names alone;
+    the status is 0 if nothing would, 1 if something would, and 2 if one of the two is bad.
     """
     from gateway.commands.check import check as run
     from gateway.commands.check import check_difference
 
-    sys.exit(run(config, no_env) if old is None else check_difference(old, config, no_env))
+    if strict and old is not None:
+        raise click.UsageError("--diff compares two files, --strict judges one: leave out one")
+    sys.exit(run(config, no_env, strict) if old is None else check_difference(old, config, no_env))
 
 
 @main.command(short_help="Show where a model's requests go, without sending one.")

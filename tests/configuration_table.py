@@ -1,9 +1,11 @@
-"""The tables of keys in ``docs/configuration.md``, from the classes that read them and what is said of each key.
+"""The tables of keys in ``docs/configuration.md``, from the classes that read them and what is said of each key, and
+the README's list of what is not here, from the table that ``trigate check`` answers from.
 
 ``python tests/configuration_table.py`` writes them; ``tests/test_configuration_page.py`` keeps them true.
 """
 
 import re
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -12,9 +14,11 @@ import attrs
 
 from gateway.config import kinds, schema
 from gateway.config.reference import KEYS
+from gateway.config.unknown import ABSENT
 from providers.quirks import Quirks
 
 PAGE = Path(__file__).parent.parent / "docs/configuration.md"
+README = Path(__file__).parent.parent / "README.md"
 HEAD = ("key", "type", "default", "meaning")
 
 PLACES: Mapping[str, type] = {
@@ -133,5 +137,17 @@ def defaults(kind: type) -> dict[str, Any]:
     return {name: key.default.strip("`") for name, key in KEYS[kind].items() if re.fullmatch(r"`[^`]+`", key.default)}
 
 
+def readme(text: str) -> str:
+    """``text`` with the list of what is not here as it should be. Raises ``LookupError`` where it has no place."""
+    lines = [textwrap.fill(f"- **{row.title}**: {row.says}.", 125, subsequent_indent="  ") for row in ABSENT]
+    written = "".join(f"{line}\n" for line in lines)
+    place = r"(^## Not here \(yet\)\n(?:(?!^#|^-).*\n)*)(?:^(?:-|  ).*\n)+"
+    text, count = re.subn(place, lambda match: match[1] + written, text, flags=re.M)
+    if not count:
+        raise LookupError("no list of what is not here")
+    return text
+
+
 if __name__ == "__main__":
     PAGE.write_text(page(PAGE.read_text()))
+    README.write_text(readme(README.read_text()))

@@ -4,12 +4,15 @@ import re
 import sys
 from pathlib import Path
 
+import attrs
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.config.loading import Config, ConfigError, Limits, Listener, Timeouts, discover, from_mapping, load
+from gateway.config.schema import RawConfig, RawEntry
 from gateway.config.settings import StateStorage
+from gateway.config.unknown import ADVICE, advice
 from gateway.routing import Router
 
 ROOT = Path(__file__).parent.parent
@@ -43,7 +46,8 @@ def refused(write):
         path = write(text)
         with pytest.raises(ConfigError) as caught:
             load(path, env)
-        assert len(str(caught.value).splitlines()) == len(caught.value.mistakes) + (len(caught.value.mistakes) > 1)
+        told = [line for line in str(caught.value).splitlines() if not line.startswith("The keys ")]
+        assert len(told) == len(caught.value.mistakes) + (len(caught.value.mistakes) > 1)
         return [str(mistake).replace(f"{path}:", "").strip() for mistake in caught.value.mistakes]
 
     return refused
@@ -274,16 +278,45 @@ def test_what_has_no_effect_is_said_once_each(read):
         assert [w for w in config.warnings if w.startswith(f"{key}:")] == [
             f"{key}: no part of the model gateway, ignored"
         ]
-    assert "model_providers[].routing_preferences: accepted, not enforced yet" in config.warnings
-    assert "listeners of type prompt: no part of the model gateway, ignored" in config.warnings
+    assert (
+        "model_providers[].routing_preferences: accepted, not enforced yet: requests go to the model that they name"
+        in config.warnings
+    )
+    assert "listeners[]: of type prompt, no part of the model gateway, ignored" in config.warnings
     assert len(config.warnings) == len(set(config.warnings))
 
 
 def test_what_is_not_built_yet_is_said(read):
     config = read(PLANO["newest"])
     for key in ("routing", "routing_preferences", "ratelimits", "prompt_caching"):
-        assert f"{key}: accepted, not enforced yet" in config.warnings
+        assert any(w.startswith(f"{key}: accepted, not enforced yet: ") for w in config.warnings)
     assert any(w.startswith("overrides.novel: unknown") for w in config.warnings)
+
+
+def test_a_setting_without_effect_is_kept_with_its_place(read):
+    config = read(
+        "version: v0.3.0\n"
+        "listeners: [{type: model, max_retries: 2}, {type: model, port: 12001, max_retries: 2}, {type: agent}]\n"
+        "ratelimits: []\n"
+        "model_providers: [{model: openai/m, access_key: k, routing_preferences: []}]\n"
+        "overrides: {novel: 1}\n"
+    )
+    places = [(mistake.line, mistake.path) for mistake in config.ineffective]
+    assert places == [
+        (2, "listeners[0].max_retries"),
+        (2, "listeners[1].max_retries"),
+        (2, "listeners[2]"),
+        (3, "ratelimits"),
+        (4, "model_providers[0].routing_preferences"),
+        (5, "overrides.novel"),
+    ]
+    assert [w for w in config.warnings if "max_retries" in w] == [
+        "listeners[].max_retries: accepted, not enforced yet: a request that failed is not repeated"
+    ]
+
+
+def test_a_setting_that_asks_for_what_happens_anyway_has_its_effect(read):
+    assert read(HEAD.replace("12000", "12000, max_retries: 0") + ONE).ineffective == ()
 
 
 # State
@@ -481,7 +514,7 @@ ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
         (HEAD + "model_providers: {}\n", ["3:1: model_providers: a mapping; this must be a list"]),
         (HEAD + ONE + "llm" + ONE[5:], ["llm_providers: given beside model_providers"]),
         (HEAD + ONE + "liseners: []\n", ["4:1: liseners: unknown key; did you mean listeners?"]),
-        (HEAD + ONE + "zzz: 1\n", ["4:1: zzz: unknown key; the keys here are version, listeners"]),
+        (HEAD + ONE + "zzz: 1\n", ["4:1: zzz: unknown key."]),
         (HEAD + ONE + "limits: {event: big}\n", ["4:10: limits.event: 'big'; this must be a size such as 64MiB"]),
         (HEAD + ONE + "limits: {event: 0}\n", ["limits.event: 0; this must be a size"]),
         (HEAD + ONE + f"drain: 0x{'f' * 5000}\n", ["drain: a huge number; this must be a duration"]),
@@ -546,7 +579,7 @@ def test_a_bad_file_is_refused_with_its_place(refused, text, mistakes):
         ("{model: openai/m, quirks: {max_tokens_field: tokens}}", ": 'tokens'; did you mean max_tokens?"),
         ("{model: openai/m, quirks: {developer_role: 3}}", ".developer_role: 3; this must be true or false"),
         ("{model: openai/m, quirks: {refused_fields: store}}", ".refused_fields: 'store'; this must be a list"),
-        ("{model: openai/m, timeouts: {first: 3s}}", "[0].timeouts.first: unknown key; did you mean first_byte?"),
+        ("{model: openai/m, timeouts: {first: 3s}}", "[0].timeouts.first: unknown key; write it as `first_byte`."),
         ("{model: openai/m, headers: [a]}", "[0].headers: a list; this must be a mapping"),
         ("{model: openai/m, headers: {'a b': c}}", "'a b' cannot be set"),
         ("{model: openai/m, headers: {Host: c}}", "'Host' cannot be set; use http_host"),
@@ -638,6 +671,108 @@ def test_a_file_that_cannot_be_read_is_a_mistake(tmp_path):
     for path, words in ((tmp_path / "none.yaml", "no such file"), (tmp_path, "is a directory")):
         with pytest.raises(ConfigError, match=words):
             load(path, {})
+
+
+# Keys that are none
+
+BAD_KEYS = """version: v0.3.0
+fallbacks: []
+zzz: 1
+retires: 2
+listeners: [{type: model, host: 0.0.0.0}]
+model_providers:
+  - {model: openai/a, access_key: k, apiKey: k, xyzzy: 1}
+  - {model: openai/b, access_key: k, rpm: 5, plugh: 1, timeouts: {zzz: 1}}
+"""
+
+
+def test_each_unknown_key_is_a_line_and_the_known_ones_are_told_once_for_each_place(write):
+    with pytest.raises(ConfigError) as caught:
+        load(write(BAD_KEYS), {})
+    lines = [re.sub(r"^  \S*trigate\.yaml:", "", line) for line in str(caught.value).splitlines()]
+    assert lines[:-3] == [
+        "9 mistakes in the configuration:",
+        "2:1: fallbacks: unknown key; fallbacks and load balancing are not here (yet): a request goes to the one "
+        "provider that its model's name stands for.",
+        "3:1: zzz: unknown key.",
+        "4:1: retires: unknown key.",
+        "5:27: listeners[0].host: unknown key; write it as `address`.",
+        "7:38: model_providers[0].apiKey: unknown key; write it as `access_key`.",
+        "7:49: model_providers[0].xyzzy: unknown key.",
+        "8:38: model_providers[1].rpm: unknown key; rate limits are not here (yet): nobody is held to requests or "
+        "tokens a minute; `limits.in_flight` bounds what runs at once.",
+        "8:46: model_providers[1].plugh: unknown key.",
+        "8:67: model_providers[1].timeouts.zzz: unknown key.",
+    ]
+    assert [line[: line.index(",")] for line in lines[-3:]] == [
+        "The keys at the root are version",
+        "The keys of model_providers[] are model",
+        "The keys of model_providers[].timeouts are connect",
+    ]
+
+
+@pytest.mark.parametrize(("place", "key"), ADVICE, ids=lambda value: getattr(value, "__name__", value))
+def test_no_key_that_people_try_is_read(place, key):
+    assert key not in {field.name for field in attrs.fields(place)}, "it works now: take it out of unknown.py"
+
+
+@pytest.mark.parametrize("key", ["api-key", "apiKey", "API_KEY", "api_key"])
+def test_the_advice_knows_a_key_in_every_spelling(key):
+    assert advice(RawEntry, key) == "write it as `access_key`"
+    assert advice(RawConfig, key) != advice(RawEntry, key)
+    assert advice(RawEntry, key + "s_of_mine") is None
+
+
+@pytest.mark.parametrize("key", ["fallback_model", "reties", "budgets_usd", "cach", "tsl", "sheduler", "metadta"])
+def test_a_word_that_is_like_no_key_gets_no_suggestion(refused, key):
+    (found,) = refused(HEAD + ONE + f"{key}: 1\n")
+    assert "did you mean" not in found
+
+
+# Files of other gateways
+
+LITELLM = "model_list:\n  - {model_name: a, litellm_params: {model: openai/a}}\n"
+BIFROST = """{
+\t"$schema": "https://www.getbifrost.ai/schema",
+\t"client": {"enable_logging": true},
+\t"providers": {"openai": {"keys": [{"name": "k", "value": "env.OPENAI_API_KEY", "models": ["*"], "weight": 1.0}]}}
+}"""
+PORTKEY = '{"strategy": {"mode": "fallback"}, "targets": [{"provider": "openai", "virtual_key": "v-1"}]}'
+
+
+@pytest.mark.parametrize(
+    ("text", "owner", "then"),
+    [
+        (LITELLM, "LiteLLM's proxy", "convert it: `trigate import {file} --write trigate.yaml`"),
+        ("litellm_settings: {drop_params: true}\n", "LiteLLM's proxy", "trigate import"),
+        ("general_settings: {master_key: sk-secret}\n", "LiteLLM's proxy", "trigate import"),
+        (BIFROST, "Bifrost", "docs/migrating.md, section From Bifrost"),
+        ('{"providers": {"openai": {"keys": []}}}', "Bifrost", "From Bifrost"),
+        ('{"config_store": {"enabled": false}}', "Bifrost", "From Bifrost"),
+        (PORTKEY, "Portkey", "docs/migrating.md, section From Portkey"),
+        ('{"provider": "openai", "api_key": "sk-secret"}', "Portkey", "From Portkey"),
+        ('{"targets": [{"targets": [{"virtual_key": "v"}]}]}', "Portkey", "From Portkey"),
+        ("virtual_key: v-1\noverride_params: {temperature: 0}\n", "Portkey", "From Portkey"),
+    ],
+)
+def test_the_file_of_another_gateway_is_told_in_one_sentence(write, text, owner, then):
+    path = write(text, "other.yaml")
+    with pytest.raises(ConfigError) as caught:
+        load(path, {})
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{path}: this is a configuration of {owner}; ")
+    assert then.format(file=path) in line
+    assert "sk-secret" not in line
+
+
+def test_a_file_of_ours_with_a_key_of_another_gateway_is_told_its_mistakes(refused):
+    (found,) = refused(HEAD + ONE + "litellm_settings: {}\n")
+    assert "it belongs to LiteLLM" in found
+
+
+def test_the_pages_that_are_pointed_to_have_the_section():
+    text = (ROOT / "docs/migrating.md").read_text()
+    assert {"## From Bifrost", "## From Portkey", "## From LiteLLM"} <= set(text.splitlines())
 
 
 # Finding the file

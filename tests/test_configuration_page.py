@@ -5,7 +5,7 @@ from typing import get_type_hints
 import attrs
 import pytest
 import yaml
-from configuration_table import PAGE, PLACES, WITHOUT_EFFECT, defaults, effective, in_words, page
+from configuration_table import PAGE, PLACES, README, WITHOUT_EFFECT, defaults, effective, in_words, page, readme
 
 from gateway.config import schema
 from gateway.config.loading import from_mapping
@@ -17,6 +17,10 @@ BARE = {"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o"}]}
 
 def test_the_tables_are_those_of_the_classes():
     assert PAGE.read_text() == page(PAGE.read_text()), "run: python tests/configuration_table.py"
+
+
+def test_the_readme_lists_what_is_not_here():
+    assert README.read_text() == readme(README.read_text()), "run: python tests/configuration_table.py"
 
 
 @pytest.mark.parametrize("kind", KEYS, ids=lambda kind: kind.__name__)

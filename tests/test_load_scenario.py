@@ -87,15 +87,15 @@ fail_if:
 targets: {a: "http://y"}
 """
     ) == [
-        "s.yaml:1:1: url: url and targets; give one of them",
-        "s.yaml:2:1: seconds: -3; this must be a duration above 0, such as 30s, 0.5s or 5m",
-        "s.yaml:4:1: concurrency: rate and concurrency; give one of rate, steps and concurrency",
-        "s.yaml:6:27: requests[0].tools: 'many'; this must be a whole number, 0 or more",
-        "s.yaml:7:38: requests[1].slow: the shares of cancel and slow exceed 1; lower one of them",
-        "s.yaml:8:16: requests[2].weight: 'heavy'; this must be a number, 0 or more",
-        "s.yaml:10:5: fail_if[0]: 'ttft.p95>500': no unit where a time should be; give ms, s or us",
+        "s.yaml:1:1: url: url and targets; give one of them.",
+        "s.yaml:2:1: seconds: -3; this must be a duration above 0, such as 30s, 0.5s or 5m.",
+        "s.yaml:4:1: concurrency: rate and concurrency; give one of rate, steps and concurrency.",
+        "s.yaml:6:27: requests[0].tools: 'many'; this must be a whole number, 0 or more.",
+        "s.yaml:7:38: requests[1].slow: the shares of cancel and slow exceed 1; lower one of them.",
+        "s.yaml:8:16: requests[2].weight: 'heavy'; this must be a number, 0 or more.",
+        "s.yaml:10:5: fail_if[0]: 'ttft.p95>500': no unit where a time should be; give ms, s or us.",
         "s.yaml:12:5: fail_if[2]: 'eror>1': eror is not measured; did you mean error?",
-        "s.yaml:13:5: fail_if[3]: 7; this must be text (put it in quotes)",
+        "s.yaml:13:5: fail_if[3]: 7; this must be text (put it in quotes).",
     ]
 
 

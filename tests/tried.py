@@ -67,6 +67,7 @@ RUNS = (
     Row("trigate init", "cd empty && {}", leaves=("empty/trigate.yaml", "access_key: .OPENAI_API_KEY")),
     Row("trigate doctor", "TRIGATE_CONFIG=tried.yaml {}", ("mock-small",)),
     Row("trigate check", says=("good",)),
+    Row("trigate check --strict", says=("good",)),
     Row("trigate check --no-env", "unset OPENAI_API_KEY; {}", ("good",)),
     Row(r"trigate check plano_config\.yaml", says=("good",)),
     Row(r"trigate check --diff( OLD(\.yaml)? NEW(\.yaml)?)?", "trigate check --diff OLD.yaml NEW.yaml",
@@ -112,8 +113,8 @@ RUNS = (
         (r"\| unary \| other \| \d",)),
     Row(r"just test tests/test_cost\.py", "{} --collect-only -q", ("tests collected",)),
     Row(r"python tests/(\w+)_table\.py",
-        r"cp -r $ROOT/docs . && mkdir tests && cp $ROOT/tests/*_table.py tests && rm -f docs/translation.md &&"
-        r" {} && cmp docs/\1.md $ROOT/docs/\1.md"),
+        r"cp -r $ROOT/docs $ROOT/README.md . && mkdir tests && cp $ROOT/tests/*_table.py tests && "
+        r"rm -f docs/translation.md && {} && cmp docs/\1.md $ROOT/docs/\1.md"),
 )  # fmt: skip
 
 

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import click
 
+from gateway.commands.terminal import say
 from gateway.config.changes import changes
+from gateway.config.document import sentence
 from gateway.config.loading import Config, ConfigError, discover, load
 from gateway.routing import Explanation, Router
+from providers.fields import generic
 from streams.errors import GatewayError
 from streams.events import Api
 
@@ -17,7 +20,7 @@ def load_or_explain(config: Path | None, with_env: bool = True) -> Config | None
     try:
         return load(_short(discover(Path.cwd(), os.environ, config)), os.environ if with_env else None)
     except ConfigError as error:
-        click.echo(str(error), err=True)
+        say(str(error))
         return None
 
 
@@ -26,17 +29,30 @@ def _short(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def check(path: Path | None, no_env: bool) -> int:
-    """Exit status 0 for a good config, 1 for one with mistakes."""
+def check(path: Path | None, no_env: bool, strict: bool = False) -> int:
+    """Exit status 0 for a good config, 1 for one with mistakes. If ``strict``, a setting without effect is one."""
     config = load_or_explain(path, not no_env)
     if config is None:
         return 1
+    if strict and config.ineffective:
+        say(ConfigError(config.ineffective).told("settings that have no effect"))
+        return 1
     for kind, texts in (("warning", config.warnings), ("note", config.notes)):
         for text in texts:
-            click.echo(f"{kind}: {text}", err=True)
+            say(sentence(f"{kind}: {text}"))
     models = len(Router(config).models())
     click.echo(f"{config.path}: good ({_counted(len(config.entries), 'provider')}, {_counted(models, 'model name')})")
+    warn_of_no_effect(config)
     return 0
+
+
+def warn_of_no_effect(config: Config) -> None:
+    """Say in one line that stands out which settings change nothing, if there are any."""
+    names = tuple(dict.fromkeys(generic(setting.path) for setting in config.ineffective))
+    if names:
+        which = f"{_counted(len(names), 'setting')} in {config.path} {'has' if len(names) == 1 else 'have'} no effect"
+        hint = "trigate check says why, and trigate check --strict refuses the file"
+        say(f"WARNING: {which}: {', '.join(names)} ({hint}).", fg="red", bold=True)
 
 
 def check_difference(old: Path, new: Path | None, no_env: bool) -> int:

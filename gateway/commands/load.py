@@ -69,9 +69,7 @@ def run(wish: Wish) -> int:
 
 
 def _said(error: Exception) -> str:
-    if isinstance(error, ConfigError) and len(error.mistakes) > 1:
-        return "\n".join([f"{len(error.mistakes)} mistakes:", *(f"  {mistake}" for mistake in error.mistakes)])
-    return str(error)
+    return error.told("mistakes") if isinstance(error, ConfigError) else str(error)
 
 
 def _cost(test: SelfTest) -> str:

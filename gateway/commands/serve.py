@@ -19,7 +19,7 @@ import trio
 
 import gateway
 from gateway.app import create_app, open_service
-from gateway.commands.check import load_or_explain
+from gateway.commands.check import load_or_explain, warn_of_no_effect
 from gateway.config.loading import Config, ConfigError, from_mapping, load
 from gateway.config.settings import LogLevel
 from gateway.observing.logs import Log, LogFormat
@@ -89,6 +89,7 @@ def run(
         sockets = _bind(config, host, port)
     except BindFailed as error:
         return _refused(error)
+    warn_of_no_effect(config)
     _warn_if_open(config, sockets)
     _warn_if_apart(config, workers)
     announce = partial(_announce, config, sockets)

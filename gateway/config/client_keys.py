@@ -39,7 +39,7 @@ def build_client_keys(raw: RawConfig, entries: Entries, findings: Findings) -> t
 def build_ui_key(key: str | None, findings: Findings) -> bytes | None:
     """Its SHA-256."""
     if key == "":
-        findings.wrong(("ui_key",), "an empty key", "give one that nobody can guess: openssl rand -hex 32")
+        findings.wrong(("ui_key",), "an empty key", "give one that nobody can guess: `openssl rand -hex 32`")
     return hashlib.sha256(key.encode()).digest() if key else None
 
 
@@ -57,7 +57,7 @@ def _client_key(raw: RawClientKey, path: Path, findings: Findings) -> ClientKey 
     elif raw.key:
         digest = hashlib.sha256(raw.key.encode()).digest()
     else:
-        findings.wrong((*path, "key"), "an empty key", "give one that nobody can guess: openssl rand -hex 32")
+        findings.wrong((*path, "key"), "an empty key", "give one that nobody can guess: `openssl rand -hex 32`")
         return None
     return ClientKey(raw.name, digest, raw.models)
 

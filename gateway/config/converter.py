@@ -11,7 +11,8 @@ from cattrs.gen import make_dict_structure_fn
 
 from gateway.config.document import Path
 from gateway.config.kinds import READERS, Digest, QuirkChanges, SealingKey, Secret, Speaking, Url
-from gateway.config.schema import RawClientKey, RawLegacyListeners, RawListener, RawMetrics, RawOverrides
+from gateway.config.schema import ACCEPTED, RawClientKey, RawLegacyListeners, RawListener, RawMetrics, RawOverrides
+from gateway.config.unknown import advice
 from gateway.config.variables import Unresolved
 from gateway.config.wording import Wrong, describe, nearest, one_of
 from providers.quirks import Quirks
@@ -137,6 +138,16 @@ for _kind, _hook in {
     converter.register_structure_hook(_kind, _hook)
 
 
+def _unknown(kind: type, key: str) -> Wrong:
+    """What people try by that name says more than the letters of other names; where neither helps, all are told."""
+    names = tuple(field.name for field in attrs.fields(kind) if ACCEPTED not in field.metadata)
+    told = advice(kind, key)
+    if told is not None:
+        return Wrong("unknown key", told)
+    near = nearest(key, names)
+    return Wrong("unknown key", "", near, () if near else names)
+
+
 @attrs.frozen
 class Fault:
     """A ``Wrong`` with its place."""
@@ -162,11 +173,8 @@ def _faults(error: Exception, path: Path) -> Iterator[Fault]:
         for inner in others:
             yield from _faults(inner, path)
     elif isinstance(error, ForbiddenExtraKeysError):
-        names = [field.name for field in attrs.fields(error.cl)]
         for key in sorted(error.extra_fields):
-            yield Fault(
-                (*path, key), Wrong("unknown key", f"the keys here are {', '.join(names)}", nearest(key, names))
-            )
+            yield Fault((*path, key), _unknown(error.cl, key))
     elif isinstance(error, Wrong):
         yield Fault(path, error)
     elif isinstance(error, KeyError):

@@ -22,7 +22,8 @@ MAX_NODES = 100_000  # anchors expanded: far above any real file, far below a "b
 
 @attrs.frozen
 class Mistake:
-    """One thing that is wrong. ``line`` and ``column`` count from 1; ``suggestion`` is the nearest right name."""
+    """One thing that is wrong. ``line`` and ``column`` count from 1; ``suggestion`` is the nearest right name. The keys
+    that may stand there, ``known``, are told once for all mistakes of the place."""
 
     file: str
     path: str
@@ -31,6 +32,7 @@ class Mistake:
     line: int | None = None
     column: int | None = None
     suggestion: str | None = None
+    known: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
@@ -38,7 +40,7 @@ class Mistake:
         text = f"{where}: {self.found}" if where else self.found
         if self.suggestion is not None:
             return f"{text}; did you mean {self.suggestion}?"
-        return f"{text}; {self.expected}"
+        return sentence("; ".join(part for part in (text, self.expected) if part))
 
 
 class ConfigError(Exception):
@@ -49,10 +51,25 @@ class ConfigError(Exception):
         self.mistakes = mistakes
 
     def __str__(self) -> str:
+        return self.told("mistakes in the configuration")
+
+    def told(self, what: str) -> str:
+        """Its text, where several are called ``what``."""
+        keys = tuple(dict.fromkeys(f"The keys {_holder(one.path)} are {', '.join(one.known)}."
+                                   for one in self.mistakes if one.known))  # fmt: skip
         if len(self.mistakes) == 1:
-            return str(self.mistakes[0])
-        lines = "\n".join(f"  {mistake}" for mistake in self.mistakes)
-        return f"{len(self.mistakes)} mistakes in the configuration:\n{lines}"
+            return "\n".join((str(self.mistakes[0]), *keys))
+        return "\n".join((f"{len(self.mistakes)} {what}:", *(f"  {mistake}" for mistake in self.mistakes), *keys))
+
+
+def sentence(text: str) -> str:
+    return text if text.endswith((".", "?", "!", "…", ":")) else f"{text}."
+
+
+def _holder(path: str) -> str:
+    """Where the key of ``path`` stands, as one says it: all items of a list have the same keys."""
+    holder, dot, _ = re.sub(r"\[\d+\]", "[]", re.sub(r"\['.*'\]$", ".x", path)).rpartition(".")
+    return f"of {holder}" if dot and holder else "at the root"
 
 
 @attrs.frozen
@@ -63,14 +80,16 @@ class Document:
     content: Any
     places: Mapping[Path, tuple[int, int]] = attrs.field(factory=dict, repr=False)
 
-    def mistake(self, path: Path, found: str, expected: str, suggestion: str | None = None) -> Mistake:
+    def mistake(
+        self, path: Path, found: str, expected: str, suggestion: str | None = None, known: tuple[str, ...] = ()
+    ) -> Mistake:
         """A mistake at ``path``, with the position of what is there or of the nearest thing around it."""
         line, column = None, None
         for length in range(len(path), -1, -1):
             if path[:length] in self.places:
                 line, column = self.places[path[:length]]
                 break
-        return Mistake(self.file, spell(path), found, expected, line, column, suggestion)
+        return Mistake(self.file, spell(path), found, expected, line, column, suggestion, known)
 
 
 def spell(path: Path) -> str:
@@ -100,7 +119,7 @@ def read(data: bytes, file: str) -> Document:
     """The one document in ``data``. Raises ``ConfigError`` for everything that YAML or we do not allow."""
     loader = None
     try:
-        text = data.decode("utf-8-sig")
+        text = _untabbed(data.decode("utf-8-sig"))
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         return Document(file, None) if node is None else _Tree(loader, file).document(node)
@@ -117,6 +136,11 @@ def read(data: bytes, file: str) -> Document:
     finally:
         if loader is not None:
             loader.dispose()
+
+
+def _untabbed(text: str) -> str:
+    """JSON is YAML, but for the tabs that it may be indented with."""
+    return re.sub(r"^\t+", lambda tabs: " " * len(tabs[0]), text, flags=re.M) if text.lstrip()[:1] == "{" else text
 
 
 def _refused(file: str, found: str, expected: str, line: int | None = None, column: int | None = None) -> ConfigError:

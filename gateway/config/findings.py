@@ -2,7 +2,8 @@
 
 from collections.abc import Collection
 
-from gateway.config.document import Document, Mistake, Path
+from gateway.config.document import Document, Mistake, Path, spell
+from providers.fields import generic
 
 
 class Findings:
@@ -13,11 +14,17 @@ class Findings:
         self._read = read
         self.mistakes = mistakes
         self.faulty = faulty
+        self.ineffective: list[Mistake] = []
         self.warnings: list[str] = []
         self.notes: list[str] = []
 
     def wrong(self, path: Path, found: str, expected: str, suggestion: str | None = None) -> None:
         self.mistakes.append(self._read.mistake(path, found, expected, suggestion))
+
+    def no_effect(self, path: Path, why: str) -> None:
+        """A setting that is accepted and changes nothing: a warning, and a mistake for those who ask for it."""
+        self.ineffective.append(self._read.mistake(path, why, ""))
+        self.warn(f"{generic(spell(path))}: {why}")
 
     def warn(self, sentence: str) -> None:
         self.warnings.append(sentence)

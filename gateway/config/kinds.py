@@ -51,7 +51,7 @@ def _digest(value: Any, _: Any) -> str:
         return value
     text = value.strip().lower() if isinstance(value, str) else ""
     if not re.fullmatch(r"[0-9a-f]{64}", text):
-        raise Wrong("something that is no SHA-256", "this must be 64 hexadecimal digits: printf %s KEY | sha256sum")
+        raise Wrong("something that is no SHA-256", "this must be 64 hexadecimal digits: `printf %s KEY | sha256sum`")
     return text
 
 
@@ -63,7 +63,7 @@ def _sealing_key(value: Any, _: Any) -> Any:
     except (AttributeError, ValueError):
         key = b""
     if len(key) != 32:
-        raise Wrong("something that is no key", "this must be 32 bytes in base64: openssl rand -base64 32")
+        raise Wrong("something that is no key", "this must be 32 bytes in base64: `openssl rand -base64 32`")
     return key
 
 
@@ -145,7 +145,7 @@ def _version(value: Any, _: Any) -> str:
     text = spelled(value) if isinstance(value, int | float) else str(value)
     if text in VERSIONS:
         return text
-    raise Wrong(describe(value), one_of(VERSIONS), nearest(text, ("v0.3.0", "v0.4.0", *VERSIONS)))
+    raise Wrong(describe(value), one_of(VERSIONS), nearest(text, ("v0.3.0", "v0.4.0", *VERSIONS), 0.5))
 
 
 READERS: Mapping[Any, Callable[[Any, Any], Any]] = {

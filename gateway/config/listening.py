@@ -5,8 +5,10 @@ from typing import Any
 
 from gateway.config.document import Path
 from gateway.config.findings import Findings
-from gateway.config.schema import RawConfig, RawLegacyListeners, RawListener, given
+from gateway.config.schema import ACCEPTED, OUTSIDE, RawConfig, RawLegacyListeners, RawListener, given, later
 from gateway.config.settings import Listener
+
+NO_RETRIES = later("a request that failed is not repeated")[ACCEPTED]
 
 
 def build_listeners(raw: RawConfig, findings: Findings) -> tuple[tuple[Listener, ...], RawListener]:
@@ -22,6 +24,9 @@ def build_listeners(raw: RawConfig, findings: Findings) -> tuple[tuple[Listener,
             taken = f"{listener.address}:{listener.port} is taken twice"
             findings.wrong(path, taken, "give each listener its own port")
     common = {name: _common(found, name, findings) for name in ("timeout", "max_retries")}
+    for path, item in found:
+        if item.max_retries:
+            findings.no_effect((*path, "max_retries"), NO_RETRIES)
     return values or (Listener(),), RawListener(**common)
 
 
@@ -36,7 +41,7 @@ def _model_listeners(raw: Any, findings: Findings) -> Iterator[tuple[Path, RawLi
         if item.type == "model":
             yield ("listeners", i), item
         else:
-            findings.warn(f"listeners of type {item.type}: no part of the model gateway, ignored")
+            findings.no_effect(("listeners", i), f"of type {item.type}, {OUTSIDE[ACCEPTED]}")
 
 
 def _common(found: Iterable[tuple[Path, RawListener]], name: str, findings: Findings) -> Any:

@@ -4,6 +4,7 @@ The format is that of Plano's model gateway, v0.1 to v0.4, with a few keys of ou
 ``from_mapping`` the same content from a program, ``discover`` finds the file.
 """
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from gateway.config.converter import Fault, structure
 from gateway.config.document import ConfigError, Document, Mistake
 from gateway.config.entries import build_aliases, build_entries
 from gateway.config.findings import Findings
+from gateway.config.foreign import recognised
 from gateway.config.listening import build_listeners
 from gateway.config.schema import SCRAPING, WITHOUT_EFFECT, RawConfig, RawOverrides, given, without_effect
 from gateway.config.settings import Config, Entry, Limits, Listener
@@ -49,7 +51,9 @@ def discover(cwd: Path, env: Mapping[str, str], explicit: Path | None = None) ->
         if (cwd / name).is_file():
             return cwd / name
     looked = f"no configuration found: looked for ${FILE_VARIABLE} and for {', '.join(FILE_NAMES)} in {cwd}"
-    raise ConfigError((Mistake("", "", looked, "write one, or try it without: trigate serve --demo"),))
+    raise ConfigError(
+        (Mistake("", "", looked, "write one with `trigate init`, or try it without: `trigate serve --demo`"),)
+    )
 
 
 def load(path: Path, env: Mapping[str, str] | None, data: bytes | None = None) -> Config:
@@ -72,16 +76,23 @@ def _configure(read: Document, env: Mapping[str, str] | None) -> Config:
     if not isinstance(read.content, dict) or not read.content:
         found = "empty" if not read.content else f"{describe(read.content)} where keys should be"
         raise ConfigError((read.mistake((), found, "a configuration starts with `version: v0.3.0`"),))
+    if (foreign := recognised(read.content)) is not None:
+        found = f"this is a configuration of {foreign.owner}"
+        raise ConfigError((Mistake(read.file, "", found, foreign.advice.format(file=shlex.quote(read.file))),))
     variables = Variables(env, WITHOUT_EFFECT)
     content = variables.expand(read.content, ())
     mistakes = [read.mistake(path, *words) for path, words in variables.mistakes]
     raw, faults = _structured(content)
-    mistakes += (read.mistake(f.path, f.wrong.found, f.wrong.expected, f.wrong.suggestion) for f in faults)
+    mistakes += (read.mistake(fault.path, *fault.wrong.words) for fault in faults)
     findings = Findings(read, mistakes, {fault.path[:2] for fault in faults})
     config = _config(raw, findings)
     if findings.mistakes:
-        raise ConfigError(tuple(sorted(dict.fromkeys(findings.mistakes), key=lambda mistake: mistake.line or 0)))
+        raise ConfigError(tuple(sorted(dict.fromkeys(findings.mistakes), key=_place)))
     return config
+
+
+def _place(mistake: Mistake) -> tuple[int, int]:
+    return mistake.line or 0, mistake.column or 0
 
 
 # Structure
@@ -126,7 +137,8 @@ def _holds(holder: Any, step: str | int) -> bool:
 
 
 def _config(raw: RawConfig, findings: Findings) -> Config:
-    findings.warnings += without_effect(raw)
+    for path, why in without_effect(raw):
+        findings.no_effect(path, why)
     if raw.version is None and ("version",) not in findings.faulty:
         findings.wrong(("version",), "missing", "start the file with `version: v0.3.0`")
     listeners, common = build_listeners(raw, findings)
@@ -135,8 +147,6 @@ def _config(raw: RawConfig, findings: Findings) -> Config:
     entries = build_entries(raw, timeouts, findings)
     aliases = build_aliases(raw, entries, findings)
     client_keys = build_client_keys(raw, entries, findings)
-    if common.max_retries:
-        findings.warn("listeners[].max_retries: accepted, not enforced yet")
     return Config(
         version=raw.version or "",
         listeners=listeners,
@@ -156,6 +166,7 @@ def _config(raw: RawConfig, findings: Findings) -> Config:
         metrics=SCRAPING[raw.metrics],
         tracing=collector(raw.tracing, findings.warn),
         ca_path=Path(raw.overrides.upstream_tls_ca_path) if raw.overrides.upstream_tls_ca_path else None,
+        ineffective=tuple(sorted(findings.ineffective, key=_place)),
         warnings=tuple(dict.fromkeys(findings.warnings)),
         notes=tuple(dict.fromkeys(findings.notes)),
         **{
@@ -169,4 +180,4 @@ def _config(raw: RawConfig, findings: Findings) -> Config:
 def _warn_of_overrides(raw: RawOverrides, findings: Findings) -> None:
     for key in raw.unknown:
         near = nearest(key, (field.name for field in attrs.fields(RawOverrides)))
-        findings.warn(f"overrides.{key}: unknown, ignored" + (f" (did you mean {near}?)" if near else ""))
+        findings.no_effect(("overrides", key), "unknown, ignored" + (f" (did you mean {near}?)" if near else ""))

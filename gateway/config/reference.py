@@ -110,7 +110,10 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "For the first byte of an answer, and for any silence after it; never for a whole answer. Short for "
             "`first_byte` and `idle` in [timeouts](#timeouts); all model listeners share one value.",
         ),
-        "max_retries": Key("Accepted, not enforced yet; all model listeners share one value.", "`0`"),
+        "max_retries": Key(
+            "Accepted, not enforced yet: a request that failed is not repeated. All model listeners share one value.",
+            "`0`",
+        ),
     },
     RawEntry: {
         "model": Key(

@@ -1,7 +1,7 @@
 """The keys of a configuration file: which there are and what each may hold, as classes that the converter fills.
 
 The keys are those of Plano's model gateway (v0.1 to v0.4) and a few of ours. What we accept without effect is marked
-``LATER`` or ``OUTSIDE``; a key that is not here is a mistake.
+``later`` or ``OUTSIDE``; a key that is not here is a mistake.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import attrs
 
-from gateway.config.document import Path, spell
+from gateway.config.document import Path
 from gateway.config.kinds import (
     Count,
     Digest,
@@ -27,11 +27,17 @@ from gateway.config.kinds import (
     Wait,
 )
 from gateway.config.settings import Scraping
-from providers.fields import generic
 
 ACCEPTED = "accepted"
-LATER = {ACCEPTED: "accepted, not enforced yet"}
 OUTSIDE = {ACCEPTED: "no part of the model gateway, ignored"}
+
+
+def later(consequence: str) -> dict[str, str]:
+    """Of a key that is to work one day. ``consequence`` is what holds until then."""
+    return {ACCEPTED: f"accepted, not enforced yet: {consequence}"}
+
+
+_BY_NAME = "requests go to the model that they name"
 
 
 @attrs.frozen
@@ -89,7 +95,7 @@ class RawEntry:
     timeouts: RawTimeouts | None = None
     on_disconnect: Literal["cancel", "finish"] = "cancel"
     state: Literal["ours", "upstream"] | None = None
-    routing_preferences: Any = attrs.field(default=None, metadata=LATER)
+    routing_preferences: Any = attrs.field(default=None, metadata=later(_BY_NAME))
 
 
 @attrs.frozen
@@ -128,8 +134,8 @@ class RawTracing:
     endpoint: Url | None = None
     opentracing_grpc_endpoint: Url | None = None
     trace_arch_internal: Any = attrs.field(default=None, metadata=OUTSIDE)
-    span_attributes: Any = attrs.field(default=None, metadata=LATER)
-    exporters: Any = attrs.field(default=None, metadata=LATER)
+    span_attributes: Any = attrs.field(default=None, metadata=later("no header becomes an attribute"))
+    exporters: Any = attrs.field(default=None, metadata=later("traces go to `endpoint` alone"))
 
 
 SCRAPING: Mapping[bool | RawMetrics, Scraping] = {
@@ -158,7 +164,7 @@ class RawOverrides:
     use_agent_orchestrator: Any = attrs.field(default=None, metadata=OUTSIDE)
     agent_orchestration_model: Any = attrs.field(default=None, metadata=OUTSIDE)
     orchestrator_model_context_length: Any = attrs.field(default=None, metadata=OUTSIDE)
-    llm_routing_model: Any = attrs.field(default=None, metadata=LATER)
+    llm_routing_model: Any = attrs.field(default=None, metadata=later(_BY_NAME))
     unknown: tuple[str, ...] = ()
 
 
@@ -185,12 +191,12 @@ class RawConfig:
     cors: tuple[Origin, ...] = ()
     state_storage: RawStateStorage | None = None
     metrics: bool | RawMetrics = True
-    routing: Any = attrs.field(default=None, metadata=LATER)
-    routing_preferences: Any = attrs.field(default=None, metadata=LATER)
-    ratelimits: Any = attrs.field(default=None, metadata=LATER)
+    routing: Any = attrs.field(default=None, metadata=later(_BY_NAME))
+    routing_preferences: Any = attrs.field(default=None, metadata=later(_BY_NAME))
+    ratelimits: Any = attrs.field(default=None, metadata=later("nobody is limited"))
     tracing: RawTracing | None = None
-    prompt_caching: Any = attrs.field(default=None, metadata=LATER)
-    model_metrics_sources: Any = attrs.field(default=None, metadata=LATER)
+    prompt_caching: Any = attrs.field(default=None, metadata=later("only clients mark what is to be cached"))
+    model_metrics_sources: Any = attrs.field(default=None, metadata=later(_BY_NAME))
     agents: Any = attrs.field(default=None, metadata=OUTSIDE)
     filters: Any = attrs.field(default=None, metadata=OUTSIDE)
     endpoints: Any = attrs.field(default=None, metadata=OUTSIDE)
@@ -209,13 +215,13 @@ def given(raw: Any) -> dict[str, Any]:
     return {} if raw is None else attrs.asdict(raw, recurse=False, filter=lambda _, value: value is not None)
 
 
-def without_effect(value: Any, path: Path = ()) -> Iterator[str]:
-    """One sentence for every key in a filled class that is accepted without effect."""
+def without_effect(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """Every key in a filled class that is accepted without effect, and why."""
     if attrs.has(type(value)):
         for field in attrs.fields(type(value)):
             member, here = getattr(value, field.name), (*path, field.name)
             if member is not None and ACCEPTED in field.metadata:
-                yield f"{generic(spell(here))}: {field.metadata[ACCEPTED]}"
+                yield here, field.metadata[ACCEPTED]
             elif member is not None:
                 yield from without_effect(member, here)
     elif isinstance(value, tuple):

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
+from gateway.config.document import Mistake
 from providers.catalog import Provider, Speaks
 from providers.models import quirks_of
 from providers.quirks import Quirks
@@ -151,8 +152,9 @@ class Entry:
 
 @attrs.frozen
 class Config:
-    """A whole configuration. ``warnings`` are about what is accepted without effect, ``notes`` about good defaults that
-    may surprise; both are sentences for people. Durations are seconds. Without ``client_keys`` everybody may come
+    """A whole configuration. ``ineffective`` are the settings that are accepted and change nothing, with their places;
+    ``warnings`` name them and what else is probably not meant, ``notes`` good defaults that may surprise: both are
+    sentences for people. Durations are seconds. Without ``client_keys`` everybody may come
     in; without ``state_storage`` state ends with the process."""
 
     version: str
@@ -177,6 +179,7 @@ class Config:
     state_storage: StateStorage | None = None
     metrics: Scraping = "keyed"
     tracing: Tracing | None = None
+    ineffective: tuple[Mistake, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     path: Path | None = None

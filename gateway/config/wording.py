@@ -11,11 +11,18 @@ from gateway.config.variables import Expanded
 class Wrong(ValueError):
     """What stands in the file is not what may stand there."""
 
-    def __init__(self, found: str, expected: str, suggestion: str | None = None) -> None:
+    def __init__(self, found: str, expected: str, suggestion: str | None = None, known: tuple[str, ...] = ()) -> None:
+        """``known`` are the keys that may stand there, for a key that is none of them and has no better advice."""
         super().__init__(found)
         self.found = found
         self.expected = expected
         self.suggestion = suggestion
+        self.known = known
+
+    @property
+    def words(self) -> tuple[str, str, str | None, tuple[str, ...]]:
+        """What ``Document.mistake`` takes, behind the place."""
+        return self.found, self.expected, self.suggestion, self.known
 
 
 def describe(value: Any) -> str:
@@ -34,9 +41,10 @@ def spelled(value: float) -> str:
     return "a huge number" if isinstance(value, int) and value.bit_length() > 64 else str(value)
 
 
-def nearest(word: str, words: Iterable[str]) -> str | None:
-    """The right name that ``word`` was probably meant to be."""
-    return next(iter(difflib.get_close_matches(word, tuple(words), n=1, cutoff=0.5)), None)
+def nearest(word: str, words: Iterable[str], cutoff: float = 0.75) -> str | None:
+    """The right name that ``word`` was probably meant to be: it differs in a letter or two, or it is most of the name.
+    What is less alike is as often something else, and a wrong guess costs more than none."""
+    return next(iter(difflib.get_close_matches(word, tuple(words), n=1, cutoff=cutoff)), None)
 
 
 def one_of(words: Iterable[str]) -> str:

@@ -247,11 +247,11 @@ def build(read: Document, env: Mapping[str, str]) -> Scenario:
     raw = structure(content, RawScenario)
     wrong: frozenset[document.Path] = frozenset()
     if isinstance(raw, tuple):
-        mistakes += [read.mistake(f.path, f.wrong.found, f.wrong.expected, f.wrong.suggestion) for f in raw]
+        mistakes += [read.mistake(fault.path, *fault.wrong.words) for fault in raw]
         wrong = frozenset(fault.path[: 3 if fault.path[0] == "requests" else 1] for fault in raw)
         raw = _rest(content, wrong)
     given = {key for key, value in content.items() if value is not None}
-    mistakes += [read.mistake(path, *words) for path, *words in _contradictions(raw, given, wrong)]
+    mistakes += [read.mistake(*told) for told in _contradictions(raw, given, wrong)]
     if mistakes:
         raise ConfigError(tuple(sorted(dict.fromkeys(mistakes), key=lambda mistake: mistake.line or 0)))
     return _scenario(raw)

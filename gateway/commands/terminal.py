@@ -1,0 +1,37 @@
+"""Text for whoever reads a terminal: long lines are folded there, and nowhere else."""
+
+import os
+import sys
+import textwrap
+from typing import Any, Final
+
+import click
+
+WIDTH: Final = 80
+"""Columns, where the terminal has no fewer: longer lines are harder to read."""
+
+_HANGING: Final = "    "
+
+
+def say(text: str, **style: Any) -> None:
+    """Print ``text`` on standard error, in the ``style`` of ``click.style``. Programs that read it get whole lines."""
+    width = _width()
+    shown = text if width is None else "\n".join(fold(line, width) for line in text.splitlines())
+    click.secho(shown, err=True, color=False if os.environ.get("NO_COLOR") else None, **style)
+
+
+def fold(line: str, width: int) -> str:
+    """``line`` in as many lines as it needs, those after the first indented further. Words stay whole, for they are to
+    be copied."""
+    indent = line[: len(line) - len(line.lstrip(" "))]
+    return textwrap.fill(
+        line, width, subsequent_indent=indent + _HANGING, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _width() -> int | None:
+    """``None`` where no terminal reads."""
+    try:
+        return min(WIDTH, os.get_terminal_size(sys.stderr.fileno()).columns) or WIDTH
+    except (OSError, ValueError):  # a pipe, a file; closed
+        return None

@@ -1,0 +1,68 @@
+"""Configurations of other gateways, recognised by their shape, and what to do with each."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import attrs
+
+
+@attrs.frozen
+class Foreign:
+    """``owner`` is whose file it is; ``advice`` has ``{file}`` for its name."""
+
+    owner: str
+    advice: str
+    shaped: Callable[[Mapping[str, Any]], bool]
+
+
+def _holds(value: Any, *keys: str) -> bool:
+    return isinstance(value, dict) and any(key in value for key in keys)
+
+
+def _litellm(content: Mapping[str, Any]) -> bool:
+    """https://docs.litellm.ai/docs/proxy/configs; a file for ``include`` may have one section alone."""
+    return _holds(content, "model_list", "litellm_settings", "router_settings", "general_settings")
+
+
+def _bifrost(content: Mapping[str, Any]) -> bool:
+    """``config.json``: https://docs.getbifrost.ai/deployment-guides/config-json"""
+    providers = content.get("providers")
+    return (
+        "getbifrost.ai" in str(content.get("$schema"))
+        or (isinstance(providers, dict) and any(_holds(one, "keys", "network_config") for one in providers.values()))
+        or (_holds(content, "config_store", "logs_store") and "version" not in content)
+    )
+
+
+def _portkey(content: Mapping[str, Any]) -> bool:
+    """A config object of one target or several: https://portkey.ai/docs/product/ai-gateway/configs"""
+    targets = content.get("targets")
+    several = isinstance(targets, list) and any(_holds(one, "provider", "targets", *_PORTKEYS) for one in targets)
+    alone = "provider" in content and _holds(content, "api_key", "apiKey")
+    return several or alone or _holds(content.get("strategy"), "mode") or _holds(content, *_PORTKEYS)
+
+
+_PORTKEYS: Final = ("virtual_key", "virtualKey", "override_params", "overrideParams")
+_OWN: Final = frozenset({"version", "model_providers", "llm_providers", "listeners"})
+
+FOREIGN: Final = (
+    Foreign("LiteLLM's proxy", "convert it: `trigate import {file} --write trigate.yaml`", _litellm),
+    Foreign(
+        "Bifrost",
+        "write its `providers` as `model_providers`: docs/migrating.md, section From Bifrost, says what is what",
+        _bifrost,
+    ),
+    Foreign(
+        "Portkey",
+        "write its targets as `model_providers`: docs/migrating.md, section From Portkey, says what is what",
+        _portkey,
+    ),
+)
+
+
+def recognised(content: Mapping[str, Any]) -> Foreign | None:
+    """Whose file has this content, if it is another gateway's. A file with keys of ours is ours, whatever else it has:
+    its mistakes are told one by one."""
+    if _OWN & set(content):
+        return None
+    return next((one for one in FOREIGN if one.shaped(content)), None)

@@ -1,0 +1,320 @@
+"""Keys that people try and that are none here: those of features that are missing, and those that other gateways have
+for what is spelled differently here.
+
+A feature that arrives takes its row of ``ABSENT`` along, and with it its line in the README; a test fails while a key
+stands here that is read.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import attrs
+
+from gateway.config.schema import (
+    RawAlias,
+    RawClientKey,
+    RawConfig,
+    RawEntry,
+    RawLimits,
+    RawListener,
+    RawMetrics,
+    RawStateStorage,
+    RawTimeouts,
+    RawTracing,
+)
+from providers.quirks import Quirks
+
+ROOT, ENTRY, ALIAS, CLIENT, LISTENER = RawConfig, RawEntry, RawAlias, RawClientKey, RawListener
+
+
+@attrs.frozen
+class Absent:
+    """A feature that is not here (yet). ``title`` is its name in the plural and ``says`` what holds in its place: a
+    clause, to stand behind a colon. ``keys``, in snake case and between blanks, are tried in ``places``."""
+
+    title: str
+    says: str
+    keys: str
+    places: tuple[type, ...] = (ROOT, ENTRY)
+
+    @property
+    def advice(self) -> str:
+        acronym = self.title[:2].isupper()
+        return f"{self.title if acronym else self.title[0].lower() + self.title[1:]} are not here (yet): {self.says}"
+
+
+@attrs.frozen
+class Instead:
+    """``says`` what to write in place of ``keys``: a clause."""
+
+    says: str
+    keys: str
+    places: tuple[type, ...]
+
+    @property
+    def advice(self) -> str:
+        return self.says
+
+
+ABSENT: Final = (
+    Absent(
+        "Fallbacks and load balancing",
+        "a request goes to the one provider that its model's name stands for",
+        "fallbacks fallback default_fallbacks context_window_fallbacks content_policy_fallbacks strategy targets "
+        "load_balancing load_balance loadbalance lb balancer weight weights order priority routing_strategy router "
+        "router_settings routes routing_rules conditional_routing model_groups pools pool virtual_models",
+        (ROOT, ENTRY, ALIAS),
+    ),
+    Absent(
+        "Retries",
+        "a failure is told to the client at once, and SDKs ask again by themselves",
+        "retries retry num_retries max_retries retry_policy retry_after backoff allowed_fails cooldown cooldown_time "
+        "circuit_breaker circuit_breakers hedge hedging",
+    ),
+    Absent(
+        "Rate limits",
+        "nobody is held to requests or tokens a minute; `limits.in_flight` bounds what runs at once",
+        "rate_limits rate_limit rate_limiting ratelimit throttle throttling quota quotas rpm tpm rpm_limit "
+        "tpm_limit requests_per_minute tokens_per_minute max_rpm max_tpm",
+        (ROOT, ENTRY, CLIENT, RawLimits, LISTENER),
+    ),
+    Absent(
+        "Budgets and prices",
+        "tokens are counted, in the log and in `/metrics`, but not priced, and nobody is stopped",
+        "budget budgets max_budget soft_budget budget_duration budget_config cost costs pricing price prices spend "
+        "spend_limit spending input_cost_per_token output_cost_per_token input_cost output_cost",
+        (ROOT, ENTRY, CLIENT, RawLimits),
+    ),
+    Absent(
+        "Cached answers",
+        "every request goes to its provider, whose own prompt caching works",
+        "cache caching cache_params cache_config cache_settings response_cache semantic_cache redis vector_store "
+        "cache_ttl",
+    ),
+    Absent(
+        "Guardrails",
+        "prompts and answers are neither inspected nor masked nor blocked",
+        "guardrails guardrail guardrails_config moderation moderations pii pii_masking redaction content_filter "
+        "content_filters safety input_guardrails output_guardrails before_request_hooks after_request_hooks",
+        (ROOT, ENTRY, CLIENT, LISTENER),
+    ),
+    Absent(
+        "Plugins and callbacks",
+        "the log can be JSON, `/metrics` is for Prometheus, and traces go to any OpenTelemetry collector",
+        "plugins plugin callbacks callback success_callback failure_callback service_callbacks hooks webhooks webhook "
+        "middleware middlewares alerting alerts litellm_callbacks langfuse",
+    ),
+    Absent(
+        "Users, teams and keys made while it runs",
+        "who may come in is listed under `client_keys`, and SIGHUP takes a changed file over",
+        "users user teams team organizations governance virtual_keys customers sso oidc oauth jwt saml ldap rbac "
+        "roles permissions admin_key custom_auth",
+        (ROOT,),
+    ),
+    Absent(
+        "Certificates of its own (TLS)",
+        "it speaks plain HTTP; put a reverse proxy before it",
+        "tls ssl https cert certs certificate certificates cert_file key_file certfile keyfile ssl_certfile "
+        "ssl_keyfile ssl_keyfile_path ssl_certfile_path tls_cert tls_key acme",
+        (ROOT, LISTENER),
+    ),
+    Absent(
+        "MCP servers and tools of its own",
+        "the tools that a request brings go to its provider, and none are run here",
+        "mcp mcp_servers mcp_server mcp_settings mcp_aliases mcp_client tools tool_servers a2a",
+    ),
+    Absent(
+        "Embeddings, images, audio and batches",
+        "conversations are served, and all else is a 404 that says so",
+        "embeddings embedding images image_generation audio speech transcription transcriptions rerank batches batch "
+        "files fine_tuning realtime pass_through_endpoints passthrough_endpoints",
+        (ROOT,),
+    ),
+    Absent(
+        "Requests signed for AWS or Google Cloud",
+        "Bedrock and Vertex AI are asked at their OpenAI-compatible addresses, with a `base_url` and a key",
+        "aws_region aws_region_name aws_access_key_id aws_secret_access_key aws_session_token aws_profile "
+        "aws_profile_name aws_role_name aws_session_name aws_bedrock_runtime_endpoint bedrock_key_config "
+        "vertex_project vertex_location vertex_credentials vertex_project_id vertex_region vertex_key_config "
+        "project_id region location service_account credentials tenant_id client_id client_secret azure_ad_token sigv4",
+        (ENTRY,),
+    ),
+    Absent(
+        "Secret stores",
+        "a secret comes from the environment, as in `access_key: $NAME`",
+        "vault secrets secret_manager secret_store key_management_system key_management_settings access_key_file "
+        "api_key_file access_key_env api_key_env key_env env_key",
+        (ROOT, ENTRY, CLIENT),
+    ),
+    Absent(
+        "Defaults and overrides of requests",
+        "a request goes out as its client wrote it; an entry sets `headers`, `quirks` and `timeouts`",
+        "temperature top_p top_k max_completion_tokens max_output_tokens seed stop thinking reasoning "
+        "reasoning_effort system system_prompt override_params default_params defaults params parameters extra_body "
+        "extra_params body additional_drop_params prompt_template prompt_templates prompts transforms",
+        (ENTRY, ALIAS),
+    ),
+)  # fmt: skip
+"""In the order of the README, where each is a line. Each key is tried in each of the places."""
+
+_LITELLM = "it belongs to LiteLLM: `trigate import FILE` converts such a file"
+_ONE_ENTRY = "list the models under `model_providers`, each as `- model: PROVIDER/MODEL`"
+_OF_AN_ENTRY = "it belongs to an entry of `model_providers`"
+_OVER_HTTP = "write `base_url: https://HOST:PORT/PREFIX`"
+
+INSTEAD: Final = (
+    Instead(_LITELLM, "model_list litellm_settings general_settings litellm_params callback_settings credential_list",
+            (ROOT, ENTRY)),
+    Instead("it is not needed: what a provider cannot take is left out and named in `x-trigate-dropped`, and "
+            "`strict: true` refuses such requests", "drop_params modify_params", (ROOT, ENTRY)),
+    Instead("set variables where trigate is started; `$NAME` stands for one", "environment_variables env environment",
+            (ROOT, ENTRY)),
+    # The root
+    Instead(_ONE_ENTRY, "providers models upstreams upstream backends backend llms deployments", (ROOT,)),
+    Instead("mark one entry of `model_providers` with `default: true`",
+            "model default_model default completion_model default_provider", (ROOT,)),
+    Instead("write `listeners: [{type: model, address: 127.0.0.1, port: 12000}]`",
+            "port host address bind listen server addr listen_port bind_address", (ROOT,)),
+    Instead(f"{_OF_AN_ENTRY}, as `access_key: $NAME`", "api_key access_key provider_key apikey", (ROOT,)),
+    Instead(_OF_AN_ENTRY, "base_url api_base headers extra_headers speaks quirks passthrough_auth on_disconnect "
+            "provider_interface http_host", (ROOT,)),
+    Instead("the keys of those who may come in are listed under `client_keys`",
+            "keys api_keys auth authentication master_key allowed_keys tokens access_keys api_tokens", (ROOT,)),
+    Instead("write `model_aliases: {NAME: {target: MODEL}}`", "aliases alias model_group_alias model_alias model_map",
+            (ROOT,)),
+    Instead("`timeouts` has `connect`, `first_byte`, `idle` and `total`",
+            "timeout request_timeout stream_timeout read_timeout", (ROOT, ENTRY)),
+    Instead("start it with `trigate serve --workers N`", "workers num_workers worker_processes processes",
+            (ROOT, LISTENER)),
+    Instead("`log_level` says how much, and `trigate serve --log-format` in which form",
+            "log logs logger logging log_format log_file log_settings debug verbose set_verbose json_logs", (ROOT,)),
+    Instead("prompts and answers are never logged; `trigate serve --record DIR` writes whole exchanges to files",
+            "log_prompts log_requests log_responses log_bodies log_content log_messages message_logging "
+            "enable_logging store_prompts store_prompts_in_spend_logs logs_store turn_off_message_logging record "
+            "recording", (ROOT, ENTRY)),
+    Instead("`state_storage` says where conversations are kept",
+            "database database_url db store storage state sqlite postgres config_store state_store", (ROOT,)),
+    Instead("`tracing` says where traces go, and `metrics` who may read `/metrics`",
+            "telemetry otel opentelemetry observability prometheus monitoring traces trace", (ROOT,)),
+    Instead("`cors` lists the origins", "allowed_origins cors_origins cors_allowed_origins origins", (ROOT, LISTENER)),
+    Instead("set `HTTPS_PROXY` where trigate is started", "proxy http_proxy https_proxy proxies proxy_url",
+            (ROOT, ENTRY)),
+    Instead("`overrides.upstream_tls_ca_path` names the certificates that providers are checked against; the check "
+            "cannot be turned off", "verify verify_ssl ssl_verify insecure insecure_skip_verify tls ssl ca ca_file "
+            "ca_cert ca_bundle ca_path", (ENTRY,)),
+    Instead("`overrides.upstream_tls_ca_path` names the certificates that providers are checked against; the check "
+            "cannot be turned off", "verify_ssl ssl_verify insecure ca ca_file ca_cert ca_bundle", (ROOT,)),
+    Instead("a configuration is one file", "include includes import imports extends", (ROOT,)),
+    Instead("`ui` and `ui_key` are for the live view", "dashboard admin admin_ui ui_username ui_password console",
+            (ROOT,)),
+    Instead("send SIGHUP after a change", "reload hot_reload watch auto_reload", (ROOT,)),
+    Instead("`GET /healthz` and `GET /readyz` are always there", "health health_check health_checks healthcheck "
+            "background_health_checks", (ROOT, ENTRY, LISTENER)),
+    Instead("`limits.request_body` is the size", "max_body_size max_request_size max_request_body body_limit "
+            "max_request_size_mb client_max_body_size", (ROOT, LISTENER)),
+    Instead("`limits.in_flight` is for all requests at once, and `limits.upstream_connections` for connections to "
+            "providers", "max_parallel_requests global_max_parallel_requests concurrency max_concurrency "
+            "max_concurrent_requests max_connections concurrency_and_buffer_size max_in_flight",
+            (ROOT, ENTRY, CLIENT, LISTENER)),
+    Instead("`drain` is the time for answers under way", "shutdown_timeout graceful_timeout grace_period "
+            "graceful_shutdown shutdown", (ROOT,)),
+    # An entry of model_providers
+    Instead("write it as `access_key`", "api_key key apikey token secret auth_token bearer api_token credential auth",
+            (ENTRY,)),
+    Instead("an entry has one `access_key`; to use several keys, give each an entry with a `name` of its own",
+            "keys api_keys access_keys", (ENTRY,)),
+    Instead("it is Portkey's: write the provider's own key as `access_key: $NAME`", "virtual_key portkey_api_key",
+            (ENTRY, ROOT)),
+    Instead(_OVER_HTTP, "api_base url endpoint host base uri address server custom_host azure_endpoint network_config "
+            "port scheme path prefix", (ENTRY,)),
+    Instead("it goes into the address: `base_url: https://HOST?api-version=2024-10-21`",
+            "api_version apiversion azure_api_version", (ENTRY, ROOT)),
+    Instead("write it as `name`", "model_name alias id title display_name", (ENTRY,)),
+    Instead("each model is an entry of its own, and `model: PROVIDER/*` is all of a provider's", "models model_ids",
+            (ENTRY,)),
+    Instead("the provider is what stands before the slash in `model`, and a server that trigate does not know may "
+            "name the one that it behaves like as `provider_interface`",
+            "provider type vendor interface custom_llm_provider provider_name kind", (ENTRY,)),
+    Instead("`speaks` lists the APIs that it is asked in: `chat`, `messages`, `responses`",
+            "api apis protocol wire_api api_type format api_format endpoints", (ENTRY,)),
+    Instead("write them as `headers`", "extra_headers custom_headers default_headers request_headers "
+            "forward_headers", (ENTRY,)),
+    Instead("send it as a header: `headers: {openai-organization: …}`", "organization org organization_id project",
+            (ENTRY,)),
+    Instead("`quirks.default_max_tokens` is for requests that give none to a Messages provider", "max_tokens",
+            (ENTRY,)),
+    Instead("the deployment is the model: `model: azure_openai/DEPLOYMENT`",
+            "deployment deployment_id deployment_name azure_deployment azure_key_config deployments", (ENTRY,)),
+    Instead("what a model takes is known of it, or said in `quirks`", "model_info context_window context_length "
+            "max_input_tokens max_context supports_vision supports_tools capabilities modalities description tags "
+            "metadata mode base_model", (ENTRY,)),
+    Instead("take the entry out, or put it into a comment", "enabled disabled active enable disable", (ENTRY,)),
+    Instead("`models` of a client's key says who may use it", "allowed_clients allowed_users access_groups teams "
+            "client_keys", (ENTRY,)),
+    Instead("`on_disconnect` says what becomes of an answer whose client has left", "cancel_on_disconnect", (ENTRY,)),
+    # The rest
+    Instead("write it as `target`", "model model_name to name alias_of provider", (ALIAS,)),
+    Instead("write it as `key`", "token api_key value secret access_key virtual_key", (CLIENT,)),
+    Instead("write it as `sha256`", "hash key_hash digest hashed_key key_sha256 token_hash", (CLIENT,)),
+    Instead("write it as `name`", "id user user_id client alias key_alias key_name label team team_id", (CLIENT,)),
+    Instead("`models` lists what it may use", "model allowed_models model_access aliases access_groups", (CLIENT,)),
+    Instead("a key holds until it is taken out of the file (and SIGHUP sent)",
+            "expires expires_at expiry expiration ttl duration valid_until blocked enabled disabled active", (CLIENT,)),
+    Instead("a key without `models` may see everything, one with `models` only its own",
+            "admin role roles scope scopes permissions", (CLIENT,)),
+    Instead("write it as `address`", "host bind ip hostname listen", (LISTENER,)),
+    Instead("`client_keys` at the root are for all listeners", "client_keys auth api_keys keys authentication",
+            (LISTENER,)),
+    Instead("it is for all listeners: write it at the root", "cors limits timeouts drain keep_alive ui metrics strict "
+            "websocket log_level model_providers llm_providers model_aliases", (LISTENER,)),
+    Instead("write it as `in_flight`", "requests concurrency max_concurrency max_requests parallel_requests "
+            "max_parallel_requests max_in_flight", (RawLimits,)),
+    Instead("write it as `request_body`", "body max_body body_size max_body_size request max_request_size",
+            (RawLimits,)),
+    Instead("write it as `answer`", "response response_body", (RawLimits,)),
+    Instead("`timeouts` stands beside `limits`", "timeout timeouts", (RawLimits,)),
+    Instead("a request says how long its answer may be", "max_tokens tokens output_tokens", (RawLimits,)),
+    Instead("write it as `first_byte`", "first first_token ttft time_to_first_token stream_timeout", (RawTimeouts,)),
+    Instead("write it as `idle`", "read stream chunk silence inter_chunk stream_idle", (RawTimeouts,)),
+    Instead("write it as `total`", "request response overall all answer whole", (RawTimeouts,)),
+    Instead("`write_timeout` stands at the root", "write write_timeout send", (RawTimeouts,)),
+    Instead("write it as `connection_string`", "url dsn uri connection database_url host", (RawStateStorage,)),
+    Instead("write it as `path`", "file filename database db directory", (RawStateStorage,)),
+    Instead("write it as `ttl`", "expire expires expiry retention max_age", (RawStateStorage,)),
+    Instead("write it as `max_bytes`", "size max_size limit", (RawStateStorage,)),
+    Instead("write it as `encryption_key`", "key secret encryption", (RawStateStorage,)),
+    Instead("write it as `random_sampling`, a percentage", "sampling sample_rate sampling_rate sampler ratio",
+            (RawTracing,)),
+    Instead("write it as `endpoint`", "url otlp_endpoint collector address exporter", (RawTracing,)),
+    Instead("OpenTelemetry's variables say it, such as `OTEL_SERVICE_NAME` and `OTEL_EXPORTER_OTLP_HEADERS`",
+            "service_name service headers protocol insecure attributes resource_attributes", (RawTracing,)),
+    Instead("`random_sampling: 0` turns traces off", "enabled enable disabled", (RawTracing,)),
+    Instead("write `metrics: true` or `metrics: false`", "enabled enable disabled", (RawMetrics,)),
+    Instead("it is `GET /metrics` on the port of the models", "path port address listener", (RawMetrics,)),
+    Instead("write it as `max_tokens_field` for its name, or as `default_max_tokens` for Messages", "max_tokens",
+            (Quirks,)),
+    Instead("write it as `refused_fields`", "drop_params additional_drop_params dropped_fields drop_fields",
+            (Quirks,)),
+)  # fmt: skip
+"""What is here under another name. Each key is tried in each of the places."""
+
+
+def _rows() -> Iterator[tuple[tuple[type, str], str]]:
+    for row in (*INSTEAD, *ABSENT):
+        for place in row.places:
+            for key in row.keys.split():
+                yield (place, key), row.advice
+
+
+ADVICE: Final[Mapping[tuple[type, str], str]] = dict(_rows())
+"""By the class that reads the place, and the key in snake case."""
+
+
+def advice(place: type, key: str) -> str | None:
+    """What to do about an unknown ``key`` where ``place`` is read, if it is one that people try."""
+    return ADVICE.get((place, _snake(key)))
+
+
+def _snake(key: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).replace("-", "_").lower()
