@@ -152,7 +152,7 @@ def _listed(entry: Entry) -> tuple[str, ...]:
 
 def _target(found: Found, asked: str | None, api: Api) -> Target:
     entry = found.entry
-    upstream = entry.speaks.get(api)
+    upstream = entry.api_for(api, found.model)
     if upstream is None:
         raise GatewayError(
             "unsupported",

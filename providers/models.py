@@ -50,6 +50,18 @@ ROWS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("gpt-[6-9]*", {"sampling": "only_effort_none", "cache_breakpoints": True,
                     "efforts": ("none", "low", "medium", "high", "xhigh", "max")}),
     ("gpt-daybreak-*", {"sampling": "only_effort_none", "efforts": ("none", "low", "medium", "high", "xhigh", "max")}),
+    # In Chat these refuse tools beside an effort, from 5.6 on beside the one that they take by themselves
+    # (openai/openai-openapi#541, BerriAI/litellm#34569, onyx-dot-app/onyx#15008).
+    ("gpt-5.[2-9]*", {"asked_in_responses": "unless_chat"}),
+    ("gpt-[6-9]*", {"asked_in_responses": "unless_chat"}),
+    ("gpt-daybreak-*", {"asked_in_responses": "unless_chat"}),
+    # And these are not in Chat at all (SillyTavern/SillyTavern#5212, Portkey-AI/gateway#1445).
+    ("gpt-5*-codex*", {"asked_in_responses": "always"}),
+    ("gpt-5*-pro*", {"asked_in_responses": "always"}),
+    ("o[1-9]*-pro*", {"asked_in_responses": "always"}),
+    ("o[1-9]*-deep-research*", {"asked_in_responses": "always"}),
+    ("codex-*", {"asked_in_responses": "always"}),
+    ("computer-use-*", {"asked_in_responses": "always"}),
     # These always think.
     ("gpt-6-astra*", {"sampling": "never", "efforts": ("low", "medium", "high", "xhigh", "max")}),
     ("gpt-5*-codex*", {"sampling": "never", "efforts": ("low", "medium", "high", "xhigh")}),
@@ -57,7 +69,7 @@ ROWS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("gpt-5-pro*", {"efforts": ("high",)}),
     ("codex-*", {"sampling": "never", "efforts": ("low", "medium", "high", "xhigh", "max")}),
     # Chat models think as much as they do, and the first of them not at all (anomalyco/models.dev#2351).
-    ("gpt-5*-chat*", {"sampling": "never", "efforts": ("medium",)}),
+    ("gpt-5*-chat*", {"sampling": "never", "efforts": ("medium",), "asked_in_responses": "by_responses_clients"}),
     ("gpt-5-chat*", {"sampling": "free", "efforts": ()}),
     # DeepSeek: once one assistant message has its reasoning, every later one must have the field
     # (anomalyco/opencode#24722).

@@ -273,6 +273,31 @@ def test_the_lane_follows_from_what_the_provider_speaks(speaks, client, api, lan
 
 
 @pytest.mark.parametrize(
+    ("entry", "client", "api"),
+    [
+        ({"model": "openai/gpt-4o"}, "messages", "chat"),
+        ({"model": "openai/gpt-5.6-sol"}, "messages", "responses"),
+        ({"model": "openai/gpt-6.1-sol"}, "messages", "responses"),
+        ({"model": "openai/gpt-6.1-sol"}, "chat", "chat"),
+        ({"model": "openai/gpt-6.1-sol"}, "responses", "responses"),
+        ({"model": "openai/gpt-5.2-chat-latest"}, "messages", "chat"),
+        ({"model": "openai/gpt-5.3-codex"}, "chat", "responses"),
+        ({"model": "openai/o3-deep-research-2025-06-26"}, "chat", "responses"),
+        ({"model": "openai/gpt-6.1-sol", "speaks": {"messages": "chat"}}, "messages", "chat"),
+        ({"model": "openai/gpt-5.3-codex", "speaks": ["chat"]}, "chat", "chat"),
+        ({"model": "openai/gpt-6.1-sol", "quirks": {"asked_in_responses": "always"}}, "chat", "responses"),
+        ({"model": "vercel/openai/gpt-6.1-sol"}, "messages", "messages"),
+        ({"model": "openrouter/openai/gpt-6.1-sol"}, "messages", "chat"),
+        ({"model": "vllm/gpt-6.1-sol", "base_url": "http://h"}, "messages", "chat"),
+    ],
+)
+def test_a_model_that_refuses_tools_in_chat_is_asked_in_responses(entry, client, api):
+    """(openai/openai-openapi#541, BerriAI/litellm#34569)"""
+    target = router({**entry, "default": True}).resolve(None, client)
+    assert (target.api, target.lane) == (api, "byte" if api == client else "hub")
+
+
+@pytest.mark.parametrize(
     ("entry", "client", "expected"),
     [
         (OPENAI, "chat", {"authorization": "Bearer sk-openai"}),

@@ -18,7 +18,8 @@ _WRITTEN: Final[Mapping[str, str]] = {
 }
 _SECRET: Final = {"key", "digest", "connection_string", "encryption_key", "headers", "ui_key"}
 _UNITS: Final = (("d", 86400), ("h", 3600), ("m", 60))
-_DERIVED: Final = {"provider", "model", "name"}  # of an entry: they are in ``written`` and in how it is called
+_DERIVED: Final = {"provider", "model", "name", "pinned"}
+"""Of an entry: they are in ``written``, in how it is called and in ``speaks``."""
 
 
 @attrs.frozen
@@ -77,6 +78,8 @@ def _plain(old: str, new: str) -> Iterator[str]:
 
 def _entry(old: Entry, new: Entry) -> Iterator[str]:
     yield from _members(old, new, without=(*_DERIVED, "default"))
+    if old.pinned != new.pinned and old.speaks == new.speaks:
+        yield f"speaks is the {'file' if new.pinned else 'provider'}'s own now"
     if (old.provider, old.model) != (new.provider, new.model) and old.written == new.written:
         yield "another provider"
 

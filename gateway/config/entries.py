@@ -110,6 +110,7 @@ def _entry(raw: RawEntry, path: Path, timeouts: Timeouts, findings: Findings) ->
         headers=tuple(raw.headers.items()),
         http_host=raw.http_host,
         speaks=speaks,
+        pinned=frozenset(raw.speaks or ()),
         quirks=raw.quirks or {},
         timeouts=changed(timeouts, raw.timeouts),
         on_disconnect=raw.on_disconnect,

@@ -278,6 +278,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "Chat: whether the role `developer` is known; else `system` is sent.",
             "`true`; `false` for all but OpenAI",
         ),
+        "asked_in_responses": Key(
+            "Which clients' requests go to Responses, where the provider has that API: newer models of OpenAI refuse "
+            "tools beside reasoning in Chat, some are in Responses alone. `speaks` comes first.",
+            "by the model",
+        ),
         "stream_usage": Key("Chat: whether `stream_options` is known; else usage may stay unknown.", "`true`"),
         "reasoning_effort": Key("Chat: whether `reasoning_effort` is known.", "`true`"),
         "efforts": Key(

@@ -13,6 +13,7 @@ from providers.catalog import Provider, Speaks
 from providers.models import quirks_of
 from providers.quirks import Quirks
 from providers.seal import Issuer
+from streams.events import Api
 from streams.pipe import Timeouts
 
 Scraping: TypeAlias = Literal["off", "keyed", "open"]
@@ -100,7 +101,8 @@ class Entry:
     """One item of ``model_providers``: a model of a provider (``*`` for all of them) and how to reach it.
 
     ``written`` is the item's ``model`` as it stands in the file. ``speaks`` and ``timeouts`` are what holds in the end:
-    the provider's row or the root's setting with the item's own laid over it; ``quirks`` are the item's own alone.
+    the provider's row or the root's setting with the item's own laid over it; ``quirks`` are the item's own alone, and
+    ``pinned`` the APIs of clients for which the item itself says what is spoken.
     """
 
     name: str
@@ -113,6 +115,7 @@ class Entry:
     headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
     http_host: str | None = None
     speaks: Speaks = attrs.field(default=attrs.Factory(lambda self: self.provider.speaks, takes_self=True))
+    pinned: frozenset[Api] = frozenset()
     quirks: Mapping[str, Any] = attrs.field(factory=dict)
     timeouts: Timeouts = attrs.field(factory=Timeouts)
     on_disconnect: OnDisconnect = "cancel"
@@ -136,6 +139,19 @@ class Entry:
         if self.state is not None:
             return self.state == "ours"
         return not (self.provider.keeps_responses and self.speaks.get("responses") == "responses")
+
+    def api_for(self, client: Api, model: str) -> Api | None:
+        """The API in which ``model`` is asked for a client of ``client``; None where none is spoken yet."""
+        spoken = self.speaks.get(client)
+        if client in self.pinned or self.speaks.get("responses") != "responses":
+            return spoken
+        match self.quirks_of(model).asked_in_responses:
+            case "always":
+                return "responses"
+            case "unless_chat" if client != "chat" and spoken == "chat":
+                return "responses"
+            case _:
+                return spoken
 
     def quirks_of(self, model: str) -> Quirks:
         """How ``model`` (an id of the provider) is to be spoken to: the provider's row, what is known of the model laid
