@@ -74,6 +74,7 @@ class Calling:
             rows = ((BETA, name) for name in self.target.recipient.quirks.refused_betas)
             self._sent, betas = without_betas(self._asked, (*rows, *prepared.left.paths))
         self._record.dropped = (*prepared.outgoing.dropped, *betas)
+        self._record.adapted = prepared.outgoing.adapted
 
     async def send(self) -> UpstreamResponse:
         """The provider's response, whose status is good. Raises ``GatewayError`` for any other.

@@ -18,9 +18,9 @@ from quart import Response
 
 from gateway.calling import Calling, is_shut_down, is_stream
 from gateway.errors import MISTAKE
-from gateway.headers import Headers, dropped_header, header_safe
+from gateway.headers import Headers, header_safe, paths_header
 from gateway.incoming import Incoming, read_incoming
-from gateway.lanes import ByteLane, HubLane, Lane, WholeLane
+from gateway.lanes import ByteLane, HubLane, Lane, WholeLane, spoken
 from gateway.learned import Spoken
 from gateway.leaving import PATIENCE, discard, outliving
 from gateway.ledger import Record
@@ -42,7 +42,7 @@ from providers.names import restored
 from providers.responses.output import Head
 from streams import sse
 from streams.errors import GatewayError, invalid
-from streams.events import Api, Event, Failed
+from streams.events import Api, Event, Failed, Usage
 from streams.fold import Fold
 from streams.pipe import PIECES_QUEUED, WRITES_QUEUED, Watch, pump
 
@@ -204,7 +204,12 @@ class Exchange:
         """What the provider has answered; without ``texts`` perhaps without what it has said."""
         streamed = is_stream(response)
         folded = Fold()
-        for event in whole_events(CODECS[calling.target.api], body, streamed, texts):
+        codec = CODECS[calling.target.api]
+        events = whole_events(codec, body, streamed, texts)
+        if not texts and not any(isinstance(event, Usage) for event in events):
+            events = whole_events(codec, body, streamed)  # what nobody has counted is estimated by what was said
+        self.record.said = sum(map(spoken, events))
+        for event in events:
             event = calling.told(event) if isinstance(event, Failed) else event
             folded.add(restored(event, calling.prepared.names))
         self.record.usage = folded.usage
@@ -298,7 +303,8 @@ class Exchange:
     def _lane(self, calling: Calling) -> Lane:
         limit, target = self._service.limits.event, calling.target
         if target.lane == "byte":
-            return ByteLane(self._codec, calling.told, calling.redact, limit)
+            hides_usage = calling.prepared.outgoing.asks_usage
+            return ByteLane(self._codec, calling.told, calling.redact, limit, hides_usage=hides_usage)
         writer, most = self._writer(calling), None
         if self._api == "responses" or self._keeping is not None:
             most = self._service.limits.answer  # such a stream is held until its end, which repeats it
@@ -391,6 +397,7 @@ def own_headers(record: Record) -> Headers:
         "x-trigate-model": record.model,
         "x-trigate-attempts": str(record.attempts),
         "x-trigate-upstream-request-id": record.upstream_id,
-        "x-trigate-dropped": dropped_header(record.dropped) or None,
+        "x-trigate-dropped": paths_header(record.dropped) or None,
+        "x-trigate-adapted": paths_header(record.adapted) or None,
     }
     return tuple((name, header_safe(value)) for name, value in own.items() if value is not None)

@@ -88,8 +88,8 @@ def says_close(pairs: Iterable[tuple[bytes, bytes]]) -> bool:
     return bool(values) and b"close" in map(bytes.strip, b",".join(values).lower().split(b","))
 
 
-def dropped_header(paths: tuple[str, ...], limit: int = 2000) -> str:
-    """The value of ``x-trigate-dropped``: comma-separated, at most 2 kB, then how many more."""
+def paths_header(paths: tuple[str, ...], limit: int = 2000) -> str:
+    """The value of ``x-trigate-dropped`` or ``x-trigate-adapted``: at most 2 kB, then how many more."""
     text = ",".join(paths)
     if len(text) <= limit:
         return header_safe(text)

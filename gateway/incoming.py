@@ -1,4 +1,4 @@
-"""A client's request on its way to a provider: read once, then either edited in place or translated."""
+"""A client's request as it came in, read once."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -7,21 +7,15 @@ from typing import Any, TypeVar
 import attrs
 import msgspec
 
-from gateway.routing import Target
 from providers.apis import CODECS
 from providers.call import Call
-from providers.codec import Outgoing
-from providers.fields import generic
-from providers.messages import elsewhere
 from providers.responses import read_continued
-from providers.seal import PREFIX
 from streams.errors import GatewayError, invalid
 from streams.events import Api
 from streams.surrogates import lone
 
 T = TypeVar("T")
 
-_SEAL = PREFIX.encode()
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _BOOL = msgspec.json.Decoder(bool | None)
 _STRING = msgspec.json.Decoder(str | None)
@@ -109,35 +103,6 @@ def _malformed(error: Exception, body: bytes = b"") -> GatewayError:
         half = body[place : place + 6].decode("ascii")
         return invalid(f"the request body has half of a surrogate pair ({half} at byte {place}), which is no text")
     return invalid(f"the request body is not valid JSON: {error}")
-
-
-def edited(incoming: Incoming, target: Target) -> Outgoing:
-    """The byte lane: ``model`` replaced where it must be, fields the provider refuses removed, seals resolved, what is
-    for Anthropic alone taken out of a request to others.
-
-    Everything else keeps its order and every value its bytes, because prompt caches key on the prefix.
-    """
-    changes: dict[str, Any] = {}
-    dropped: list[str] = []
-    if incoming.model != target.model:
-        changes["model"] = target.model
-    if _SEAL in incoming.body:
-        restored, lost = CODECS[incoming.api].restore(decoded(incoming), target.recipient.issuer)
-        changes |= restored
-        dropped.extend(lost)
-    quirks = target.recipient.quirks
-    if incoming.api == "messages" and any(mark in incoming.body for mark in elsewhere.MARKS):
-        adapted, lost = elsewhere.adapted(decoded(incoming) | changes, quirks)
-        changes |= adapted
-        dropped.extend(lost)
-    refused = [name for name in quirks.refused_fields if name in incoming.members]
-    if not changes and not refused:
-        return Outgoing(incoming.body)
-    members = {name: raw for name, raw in incoming.members.items() if name not in refused}
-    members |= {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in changes.items() if value is not None}
-    for name in (name for name, value in changes.items() if value is None):
-        members.pop(name, None)
-    return Outgoing(msgspec.json.encode(members), dropped=tuple(map(generic, [*refused, *dropped])))
 
 
 def decoded(incoming: Incoming) -> dict[str, Any]:

@@ -40,6 +40,11 @@ def too_large(limit: int) -> Failed:
     return Failed("upstream", f"the provider's answer is larger than limits.answer allows ({limit} bytes)")
 
 
+def spoken(event: Event) -> int:
+    """Characters of text, thoughts and arguments in ``event``."""
+    return len(event.text) if isinstance(event, _SAID) else 0
+
+
 class Seen:
     """What a stream has said so far, the same for both lanes."""
 
@@ -177,7 +182,11 @@ class WholeLane(HubLane):
 class ByteLane:
     """The APIs agree: events pass as they are. The provider's reader reads along for the ledger and the end."""
 
-    def __init__(self, codec: Codec, told: Told, redact: Redact, event_limit: int) -> None:
+    def __init__(
+        self, codec: Codec, told: Told, redact: Redact, event_limit: int, *, hides_usage: bool = False
+    ) -> None:
+        """``hides_usage``: the client has not asked for the event that holds nothing but token counts."""
+        self._hides_usage = hides_usage
         self.seen = Seen()
         self._codec = codec
         self._told = told
@@ -225,7 +234,7 @@ class ByteLane:
             if isinstance(event, Failed):
                 return self._failed(event, raw, name, data)
             self.seen.see(event)
-        return raw
+        return b"" if self._hides_usage and self._codec.is_usage_alone(data) else raw
 
     def _failed(self, failed: Failed, raw: bytes, name: str, data: bytes) -> bytes:
         """The reader finds that the answer ends in failure with this event."""

@@ -47,7 +47,7 @@ class Record:
     gaps: Buckets | None = None  # between writes, of all streams together
     usage: Usage | None = None
     asked_size: int = 0  # bytes of the request
-    said: int = 0  # characters of the answer that have come, of a stream
+    said: int = 0  # characters of the answer that have come
     reason: str | None = None  # why the answer ended
     failed: Failed | None = None
     whole: bool = False  # the answer has ended well
@@ -56,18 +56,24 @@ class Record:
     shut_down: bool = False  # the end of the process has cut the provider's answer off
     upstream_id: str | None = None
     dropped: tuple[str, ...] = ()
+    adapted: tuple[str, ...] = ()
     outlives: bool = False  # goes on without its request, and is settled when it ends
     settled: bool = False
 
     def counted(self) -> tuple[Usage | None, bool]:
         """The tokens, and whether they are an estimate: an answer that breaks off has been paid for as far as it came,
-        and most providers count only at its end (BerriAI/litellm#33736)."""
-        if self.whole or not self.said:
+        and most providers count only at its end (BerriAI/litellm#33736); some count never."""
+        counted = self.usage is not None and bool(self.usage.prompt or self.usage.output)
+        if not self.said or (self.whole and counted):
             return self.usage, False
-        known = self.usage or Usage(input=max(1, self.asked_size // CHARACTERS_PER_TOKEN))
+        known = self.usage if self.usage is not None and self.usage.prompt else self._asked_usage()
         output = -(-self.said // CHARACTERS_PER_TOKEN)
-        estimated = self.usage is None or known.output < output
+        estimated = not counted or known.output < output
         return attrs.evolve(known, output=max(known.output, output)), estimated
+
+    def _asked_usage(self) -> Usage:
+        """What the request has cost, estimated."""
+        return attrs.evolve(self.usage or Usage(), input=max(1, self.asked_size // CHARACTERS_PER_TOKEN))
 
     def answered(self, status: int) -> None:
         """The first byte goes to the client."""
@@ -174,7 +180,7 @@ class Ledger:
             "input_tokens": usage and usage.prompt,
             "cached_tokens": usage and usage.cache_read,
             "output_tokens": usage and usage.output,
-            "usage_complete": record.usage is not None and record.whole if record.attempts else None,
+            "usage_complete": record.usage is not None and record.whole and not estimated if record.attempts else None,
             "usage_estimated": estimated or None,
             "attempts": record.attempts,
             # Whether a client that does not read was still told of the end is chance.
@@ -182,6 +188,7 @@ class Ledger:
             "message": failed and _short(failed.message),
             "upstream_request_id": record.upstream_id,
             "dropped": ",".join(record.dropped) or None,
+            "adapted": ",".join(record.adapted) or None,
         }
         return {name: value for name, value in fields.items() if value is not None}
 

@@ -3,22 +3,22 @@ its headers."""
 
 import fnmatch
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
 
 import attrs
-import msgspec
 
 from gateway.headers import Headers, upstream_headers, upstream_query
-from gateway.incoming import Incoming, decoded, edited, parsed
+from gateway.incoming import Incoming
 from gateway.routing import Target
 from gateway.upstream.client import UpstreamRequest
 from providers.apis import CODECS
 from providers.call import Call, ThinkingPart
 from providers.codec import Outgoing
+from providers.draft import Draft
 from providers.fields import Drops
 from providers.hints import losses
 from providers.names import shortened
 from providers.refused import BETA, Path, path_of, remove
+from providers.seal import PREFIX
 from streams.errors import invalid
 
 
@@ -55,6 +55,9 @@ class Left:
 
 NOTHING = Left()
 
+_SEAL = PREFIX.encode()
+_USAGE = "stream_options"  # where a Chat stream's token counts are asked for
+
 
 @attrs.frozen
 class Prepared:
@@ -82,7 +85,17 @@ def translated(call: Call, target: Target, left: Left = NOTHING) -> Prepared:
         told = attrs.evolve(told, tools=(*told.tools, *told.deferred), deferred=())
     told, names = shortened(told)
     outgoing = CODECS[target.api].write_request(told, target.recipient)
-    return Prepared(_without(outgoing, _refused(target, left)), names, call, left)
+    return Prepared(_without(outgoing, target, left), names, call, left)
+
+
+def _without(outgoing: Outgoing, target: Target, left: Left) -> Outgoing:
+    """``outgoing`` without what was refused. Whole members that a row names are left out by the codecs already."""
+    rows = (path_of(name) for name in target.recipient.quirks.refused_fields)
+    if not (paths := (*(path for path in rows if len(path) > 1), *left.paths)):
+        return outgoing
+    draft = Draft.of(outgoing.body)
+    _leave_out(draft, paths)
+    return attrs.evolve(outgoing, body=draft.encode(), dropped=Drops((*outgoing.dropped, *draft.dropped)).paths())
 
 
 def again(prepared: Prepared, incoming: Incoming, target: Target, left: Left) -> Prepared:
@@ -93,13 +106,25 @@ def again(prepared: Prepared, incoming: Incoming, target: Target, left: Left) ->
 
 
 def _edited(incoming: Incoming, target: Target, left: Left) -> Prepared:
-    outgoing = edited(incoming, target)
+    """The byte lane: ``model`` replaced where it must be, seals resolved; what the provider or the model is known to
+    refuse, or has refused, is changed or left out.
+
+    Everything else keeps its order and every value its bytes, because prompt caches key on the prefix."""
+    codec, recipient = CODECS[target.api], target.recipient
+    draft = Draft(incoming.members, incoming.body)
+    if incoming.model != target.model:
+        draft.put("model", target.model)
+    if draft.mentions(_SEAL):
+        draft.replace(*codec.restore(draft.values(), recipient.issuer))
     if left.reasoning:
-        changed, dropped = CODECS[target.api].without_reasoning(decoded(incoming))
-        members = msgspec.json.decode(outgoing.body, type=dict[str, msgspec.Raw])
-        members |= {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in changed.items()}
-        outgoing = _and(outgoing, msgspec.json.encode(members), dropped)
-    return Prepared(_without(outgoing, _refused(target, left)), left=left)
+        draft.replace(*codec.without_reasoning(draft.values()))
+    refused = (*map(path_of, recipient.quirks.refused_fields), *left.paths)
+    _leave_out(draft, refused)
+    if any(path[0] == _USAGE for path in refused):
+        recipient = attrs.evolve(recipient, counts_usage=False)
+    codec.adapt(draft, recipient)
+    outgoing = Outgoing(draft.encode(), dropped=draft.dropped, adapted=draft.adapted, asks_usage=draft.asks_usage)
+    return Prepared(outgoing, left=left)
 
 
 def _unreasoned(call: Call) -> Call:
@@ -112,28 +137,14 @@ def _unreasoned(call: Call) -> Call:
     return attrs.evolve(call, turns=turns, dropped=(*call.dropped, *places))
 
 
-def _refused(target: Target, left: Left) -> tuple[Path, ...]:
-    """The codecs leave out whole members that a row names; what is inside of them is left out here."""
-    rows = (path_of(name) for name in target.recipient.quirks.refused_fields)
-    return (*(path for path in rows if len(path) > 1), *left.paths)
-
-
-def _without(outgoing: Outgoing, paths: Iterable[Path]) -> Outgoing:
-    """``outgoing`` without what ``paths`` mean; every other member keeps its bytes."""
-    wanted = [path for path in paths if path[0] != BETA]
-    if not wanted:
-        return outgoing
-    members: dict[str, Any] = msgspec.json.decode(outgoing.body, type=dict[str, msgspec.Raw])
-    dropped: set[str] = set()
-    for path in wanted:
-        if isinstance(raw := members.get(path[0]), msgspec.Raw) and len(path) > 1:
-            members[path[0]] = parsed(raw, object)
-        dropped |= remove(members, path)
-    return _and(outgoing, msgspec.json.encode(members), sorted(dropped)) if dropped else outgoing
-
-
-def _and(outgoing: Outgoing, body: bytes, dropped: Iterable[str]) -> Outgoing:
-    return attrs.evolve(outgoing, body=body, dropped=Drops((*outgoing.dropped, *dropped)).paths())
+def _leave_out(draft: Draft, paths: Iterable[Path]) -> None:
+    """Take out what ``paths`` mean; every other member keeps its bytes."""
+    for path in paths:
+        if path[0] == BETA or path[0] not in draft:
+            continue
+        held = {path[0]: draft.value(path[0]) if len(path) > 1 else None}
+        if lost := remove(held, path):
+            draft.replace({path[0]: held.get(path[0])}, sorted(lost))
 
 
 def with_betas(asked: Asked, betas: Collection[str]) -> Asked:

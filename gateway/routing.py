@@ -167,6 +167,12 @@ def _target(found: Found, asked: str | None, api: Api) -> Target:
         lane="byte" if upstream == api else "hub",
         url=url_for(entry.base_url, entry.provider, upstream, found.model),
         asked=asked or entry.name,
-        recipient=Recipient(found.model, entry.issuer, entry.quirks_of(found.model)),
+        recipient=_recipient(entry, found.model),
         betas=(LONG_CONTEXT,) if found.long_context and upstream == "messages" and is_claude(found.model) else (),
     )
+
+
+def _recipient(entry: Entry, model: str) -> Recipient:
+    known = entry.known_of(model)
+    counts = entry.usage == "counted" and known.stream_usage
+    return Recipient(model, entry.issuer, entry.quirks_of(model), known, counts)

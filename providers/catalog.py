@@ -75,6 +75,8 @@ class Provider:
     note: str = ""
     keeps_responses: bool = False
     keeps_threads: bool = False
+    known: Quirks = attrs.field(default=attrs.Factory(lambda self: self.quirks, takes_self=True))
+    """Those of its quirks that are known and not guessed, by which a request of its own API is edited."""
 
     def has(self, model: str) -> bool:
         """Whether ``model``, in upper or lower case, is an id of one of the provider's families.
@@ -190,9 +192,10 @@ _ROWS = (
         "vercel", "Vercel AI Gateway", "https://ai-gateway.vercel.sh", speaks=ALL_THREE, quirks=ROUTER,
         key_env="AI_GATEWAY_API_KEY",
     ),
-    # OpenRouter's Messages endpoint takes its keys as Bearer only.
+    # OpenRouter's Messages endpoint takes its keys as Bearer only. Its Chat knows both names of the token limit and the
+    # role `developer`.
     Provider(
-        "openrouter", "OpenRouter", "https://openrouter.ai", prefix="/api/v1", auth=BEARER,
+        "openrouter", "OpenRouter", "https://openrouter.ai", prefix="/api/v1", auth=BEARER, known=Quirks(),
         key_env="OPENROUTER_API_KEY",
     ),
     Provider("edenai", "Eden AI", "https://api.edenai.run", prefix="/v3", key_env="EDENAI_API_KEY"),
@@ -240,9 +243,10 @@ def maker(model: str) -> Provider | None:
 def generic(provider_id: str, interface: Provider | None = None) -> Provider:
     """A provider that the catalogue does not know, which speaks like ``interface`` (by default: OpenAI's Chat alone).
 
-    It has no host of its own, and it is not the interface's maker: the tolerant quirks are taken for OpenAI's."""
+    It has no host of its own, and it is not the interface's maker: the tolerant quirks are taken for OpenAI's. That is
+    a guess, good for a request that we write, and none by which to change what a client has written."""
     if interface is None:
-        return Provider(provider_id, provider_id, key_required=False)
+        return Provider(provider_id, provider_id, key_required=False, known=Quirks(stream_usage=False))
     quirks = COMPATIBLE if interface.quirks in (Quirks(), ROUTER) else interface.quirks
     return attrs.evolve(
         interface, id=provider_id, display_name=provider_id, base_url=None, quirks=quirks, models=(), families=(),

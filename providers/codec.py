@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import attrs
 
 from providers.call import Call
+from providers.draft import Draft
 from providers.quirks import Quirks
 from providers.seal import Issuer
 from streams.events import Api, Event, Failed, Reason
@@ -25,6 +26,10 @@ class Outgoing:
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
     dropped: tuple[str, ...] = ()
+    adapted: tuple[str, ...] = ()
+    """What of a client's own request goes out in another form, and in which: ``max_tokens->max_completion_tokens``."""
+    asks_usage: bool = False
+    """The provider is asked for token counts of a stream that the client has not asked for."""
 
 
 @attrs.frozen
@@ -34,6 +39,10 @@ class Recipient:
     model: str  # the provider's own name for the model
     issuer: Issuer
     quirks: Quirks = attrs.field(factory=Quirks)
+    known: Quirks = attrs.field(factory=Quirks)
+    """``quirks`` without what is only guessed: nobody's own request is edited by that."""
+    counts_usage: bool = False
+    """Whether the token counts of streams are asked for where the client does not."""
 
 
 @attrs.frozen
@@ -95,6 +104,11 @@ class Codec(Protocol):
         provider cannot honour and must not be left out (see ``docs/translation.md``)."""
         ...
 
+    def adapt(self, draft: Draft, to: Recipient) -> None:
+        """Edit the byte lane's request: what the provider or the model is known to refuse. Where nothing is known,
+        nothing is touched. Raises ``GatewayError`` (400) for a member that is no JSON of text."""
+        ...
+
     def restore(self, body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         """The byte lane's request with every seal resolved: ours become the native item again, all others are removed.
         Returns the members that changed (only those) and the paths that were dropped."""
@@ -106,6 +120,10 @@ class Codec(Protocol):
         ...
 
     def reader(self) -> Reader: ...
+
+    def is_usage_alone(self, data: bytes) -> bool:
+        """Whether a stream's event is there for ``Outgoing.asks_usage`` alone: token counts, and nothing else."""
+        ...
 
     def read_answer(self, body: bytes, texts: bool = True) -> Sequence[Event]:
         """A whole answer as the events that a stream of it would have been, ``Failed`` last if it is an error. Without

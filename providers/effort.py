@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from providers.call import Reasoning
+from providers.draft import Draft, Edit
 
 LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """All levels of effort that any API knows, the lowest first."""
@@ -50,3 +51,17 @@ def budget_of(reasoning: Reasoning) -> int:
     if reasoning.budget is not None:
         return reasoning.budget
     return _BUDGET_OF_LEVEL.get(reasoning.effort or _USUAL_LEVEL, _BUDGET_OF_LEVEL[_USUAL_LEVEL])
+
+
+def lower_effort(draft: Draft, member: str, known: tuple[str, ...]) -> str | None:
+    """Set ``effort`` inside of ``member`` to what ``known_level`` says. Returns it, ``None`` where none goes out."""
+    holder = draft.value(member)
+    asked = holder.get("effort") if isinstance(holder, dict) else None
+    if not isinstance(holder, dict) or not isinstance(asked, str):
+        return None
+    level = known_level(asked, known)
+    if level != asked:
+        rest = {name: value for name, value in holder.items() if name != "effort"}
+        draft.put(member, rest | ({} if level is None else {"effort": level}) or None)
+        draft.note(Edit(f"{member}.effort", form="" if level is None else f"={level}"))
+    return level

@@ -20,6 +20,8 @@ import attrs
 
 from providers.quirks import Quirks
 
+# OpenAI's reasoning models refuse the older name of the token limit, wherever they are served.
+_NEW_LIMIT = {"max_tokens_field": "max_completion_tokens", "takes_max_tokens": False}
 _BUDGET_THINKER = {"adaptive_thinking": False, "efforts": (), "sampling": "unless_thinking"}
 
 ROWS: tuple[tuple[str, Mapping[str, Any]], ...] = (
@@ -39,17 +41,18 @@ ROWS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("claude-3-opus*", {"default_max_tokens": 4096}),
     ("claude-3-sonnet*", {"default_max_tokens": 4096}),
     # OpenAI
-    ("o[1-9]*", {"sampling": "never", "efforts": ("low", "medium", "high")}),
-    ("gpt-5*", {"sampling": "only_effort_none", "efforts": ("none", "low", "medium", "high", "xhigh")}),
+    ("o[1-9]*", {**_NEW_LIMIT, "sampling": "never", "efforts": ("low", "medium", "high")}),
+    ("gpt-5*", {**_NEW_LIMIT, "sampling": "only_effort_none", "efforts": ("none", "low", "medium", "high", "xhigh")}),
     ("gpt-5", {"sampling": "never", "efforts": ("minimal", "low", "medium", "high")}),
     ("gpt-5-*", {"sampling": "never", "efforts": ("minimal", "low", "medium", "high")}),
     # Told nothing, these do not think (langchain-ai/langchain#35424, livekit/agents#7169); those after them do.
     ("gpt-5.[1-4]*", {"sampling": "unless_thinking"}),
     ("gpt-5.1*", {"efforts": ("none", "low", "medium", "high")}),
     ("gpt-5.[6-9]*", {"cache_breakpoints": True, "efforts": ("none", "low", "medium", "high", "xhigh", "max")}),
-    ("gpt-[6-9]*", {"sampling": "only_effort_none", "cache_breakpoints": True,
+    ("gpt-[6-9]*", {**_NEW_LIMIT, "sampling": "only_effort_none", "cache_breakpoints": True,
                     "efforts": ("none", "low", "medium", "high", "xhigh", "max")}),
-    ("gpt-daybreak-*", {"sampling": "only_effort_none", "efforts": ("none", "low", "medium", "high", "xhigh", "max")}),
+    ("gpt-daybreak-*", {**_NEW_LIMIT, "sampling": "only_effort_none",
+                        "efforts": ("none", "low", "medium", "high", "xhigh", "max")}),
     # In Chat these refuse tools beside an effort, from 5.6 on beside the one that they take by themselves
     # (openai/openai-openapi#541, BerriAI/litellm#34569, onyx-dot-app/onyx#15008).
     ("gpt-5.[2-9]*", {"asked_in_responses": "unless_chat"}),
@@ -67,7 +70,7 @@ ROWS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("gpt-5*-codex*", {"sampling": "never", "efforts": ("low", "medium", "high", "xhigh")}),
     ("gpt-5*-pro*", {"sampling": "never", "efforts": ("medium", "high", "xhigh")}),
     ("gpt-5-pro*", {"efforts": ("high",)}),
-    ("codex-*", {"sampling": "never", "efforts": ("low", "medium", "high", "xhigh", "max")}),
+    ("codex-*", {**_NEW_LIMIT, "sampling": "never", "efforts": ("low", "medium", "high", "xhigh", "max")}),
     # Chat models think as much as they do, and the first of them not at all (anomalyco/models.dev#2351).
     ("gpt-5*-chat*", {"sampling": "never", "efforts": ("medium",), "asked_in_responses": "by_responses_clients"}),
     ("gpt-5-chat*", {"sampling": "free", "efforts": ()}),

@@ -16,6 +16,10 @@ class Quirks:
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_completion_tokens"
     """Chat: the name under which the token limit goes out (most OpenAI-compatible servers know only max_tokens)."""
 
+    takes_max_tokens: bool = True
+    """Chat: false where the older name ``max_tokens`` is refused, as by OpenAI's reasoning models
+    (continuedev/continue#7052); it then goes out as ``max_tokens_field``."""
+
     default_max_tokens: int = 8192
     """Messages: ``max_tokens`` is required there; sent when the client gave none."""
 

@@ -34,9 +34,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from upstreams import PATHS, Raw, Script, Tokens
 
 from gateway.config.loading import ConfigError, from_mapping
+from gateway.ledger import Ledger
 from gateway.observing.buckets import Buckets
 from gateway.observing.lag import watch_lag
-from gateway.observing.metrics import ROWS, Metrics, open_metrics
+from gateway.observing.metrics import MOST_MET, ROWS, Metrics, open_metrics
 from gateway.observing.scraping import watch_store
 from gateway.observing.shared_metrics import Crew, bury, whole
 from gateway.state.memory import MemoryStore
@@ -128,13 +129,31 @@ def test_an_exchange_is_counted_once_with_its_tokens_in_either_lane(gateway, ups
     assert after("trigate_upstream_attempts_total", provider=target[0]) == 1
 
 
-def test_a_model_that_a_client_chooses_makes_no_series(gateway, upstream):
-    for name in ("groq/own-1", "groq/own-2", "nobody-has-this"):
-        upstream.script(ANSWER)
-        ask(gateway, "chat", name)
-    reaching(gateway, 2, "trigate_exchanges_total", provider="groq", model="other", ended="complete")
+def test_models_of_a_wildcard_have_names_of_their_own_once_they_have_answered(gateway, upstream):
+    for name, answer in (("own-1", ANSWER), ("own-2", ANSWER), ("made-up", BUSY), ("own-1", ANSWER)):
+        upstream.script(answer)
+        ask(gateway, "chat", f"groq/{name}")
+    ask(gateway, "chat", "nobody-has-this")
+    reaching(gateway, 2, "trigate_exchanges_total", provider="groq", model="own-1", ended="complete")
+    reaching(gateway, 1, "trigate_exchanges_total", provider="groq", model="own-2", ended="complete")
+    reaching(gateway, 1, "trigate_exchanges_total", provider="groq", model="other", ended="upstream_error")
     reaching(gateway, 1, "trigate_exchanges_total", provider="none", model="none", ended="refused", status="4xx")
-    assert not re.search("own-1|own-2|nobody-has", gateway.request("GET", "/metrics").body.decode())
+    assert not re.search("made-up|nobody-has", gateway.request("GET", "/metrics").body.decode())
+
+
+def test_what_clients_make_up_is_bounded():
+    metrics = open_metrics(from_mapping(config([provider("groq/*", "http://x")], 1)))
+    assert metrics is not None
+    ledger = Ledger(readable=False)
+    ledger.observers.append(metrics)
+    for target in ("nobody/m", "groq/" + "x" * 200, "groq/a\nb", *(f"groq/m{i}" for i in range(MOST_MET + 50))):
+        record = ledger.open("id", "chat")
+        record.target, record.lane, record.attempts, record.whole = target, "byte", 1, True
+        ledger.settle(record, disconnected=False)
+    assert metrics.where("nobody/m") == ("other", "other")
+    assert metrics.where("groq/" + "x" * 200) == metrics.where("groq/a\nb") == ("groq", "other")
+    assert metrics.where(f"groq/m{MOST_MET - 1}") == ("groq", f"m{MOST_MET - 1}")
+    assert metrics.where(f"groq/m{MOST_MET}") == ("groq", "other")
 
 
 def test_what_fails_is_counted_by_provider_and_kind(gateway, upstream):

@@ -27,7 +27,15 @@ KEY: Final = "TRIGATE_API_KEY"
 TIMEOUT: Final = 600.0
 READ: Final = 64 * 1024
 
-_SHOWN = ("content-type", "x-request-id", "x-trigate-target", "x-trigate-lane", "x-trigate-dropped", "retry-after")
+_SHOWN = (
+    "content-type",
+    "x-request-id",
+    "x-trigate-target",
+    "x-trigate-lane",
+    "x-trigate-dropped",
+    "x-trigate-adapted",
+    "retry-after",
+)
 
 
 def run(file: Path, url: str | None, model: str | None, key_env: str | None) -> int:

@@ -115,6 +115,7 @@ def _entry(raw: RawEntry, path: Path, timeouts: Timeouts, findings: Findings) ->
         timeouts=changed(timeouts, raw.timeouts),
         on_disconnect=raw.on_disconnect,
         state=_keeper(raw, path, speaks, findings),
+        usage=raw.usage,
         written=raw.model,
     )
 

@@ -162,6 +162,13 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "`upstream` is a mistake where Responses clients are translated for.",
             "by the provider",
         ),
+        "usage": Key(
+            "Streamed Chat: `counted` asks the provider for the tokens of an answer (`stream_options.include_usage`) "
+            "where the client does not, and takes the chunk that this adds out again; `as_asked` leaves the request "
+            "alone, and the log has an estimate. A provider that trigate does not know, without a "
+            "`provider_interface`, is asked only with `quirks: {stream_usage: true}`.",
+            "`counted`",
+        ),
     },
     RawAlias: {
         "target": Key("A `name`, a `provider/model id` or a bare model id of the list above.", "required"),
@@ -269,6 +276,10 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         "max_tokens_field": Key(
             "Chat: the name of the token limit.",
             "`max_completion_tokens`; `max_tokens` for all but OpenAI",
+        ),
+        "takes_max_tokens": Key(
+            "Chat: whether the older name `max_tokens` is taken too; else it goes out as `max_completion_tokens`.",
+            "by the model",
         ),
         "default_max_tokens": Key(
             "Messages: the `max_tokens` of requests that give none, which Messages does not allow.",

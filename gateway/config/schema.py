@@ -26,7 +26,7 @@ from gateway.config.kinds import (
     Version,
     Wait,
 )
-from gateway.config.settings import Scraping
+from gateway.config.settings import Counting, Scraping
 
 ACCEPTED = "accepted"
 OUTSIDE = {ACCEPTED: "no part of the model gateway, ignored"}
@@ -95,6 +95,7 @@ class RawEntry:
     timeouts: RawTimeouts | None = None
     on_disconnect: Literal["cancel", "finish"] = "cancel"
     state: Literal["ours", "upstream"] | None = None
+    usage: Counting = "counted"
     routing_preferences: Any = attrs.field(default=None, metadata=later(_BY_NAME))
 
 

@@ -25,6 +25,10 @@ Keeper: TypeAlias = Literal["ours", "upstream"]
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
+Counting: TypeAlias = Literal["counted", "as_asked"]
+"""Whether the token counts of a streamed Chat answer are asked for though the client does not, or the request is left
+alone."""
+
 OnDisconnect: TypeAlias = Literal["cancel", "finish"]
 """What becomes of the provider's answer when the client leaves: closed at once, or read to its end for the ledger."""
 
@@ -120,6 +124,7 @@ class Entry:
     timeouts: Timeouts = attrs.field(factory=Timeouts)
     on_disconnect: OnDisconnect = "cancel"
     state: Keeper | None = None
+    usage: Counting = "counted"
     written: str = attrs.field(default=attrs.Factory(lambda self: f"{self.provider.id}/{self.model}", takes_self=True))
 
     @property
@@ -157,6 +162,11 @@ class Entry:
         """How ``model`` (an id of the provider) is to be spoken to: the provider's row, what is known of the model laid
         over it, and the item's own over both."""
         return attrs.evolve(quirks_of(self.provider.quirks, model), **self.quirks)
+
+    def known_of(self, model: str) -> Quirks:
+        """``quirks_of`` without what is only guessed of a provider that the catalogue does not know."""
+        meant = {"takes_max_tokens": False} if self.quirks.get("max_tokens_field") == "max_completion_tokens" else {}
+        return attrs.evolve(quirks_of(self.provider.known, model), **{**meant, **self.quirks})
 
     @property
     def issuer(self) -> Issuer:

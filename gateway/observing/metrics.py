@@ -1,8 +1,8 @@
 """What is counted, for ``GET /metrics``: Prometheus reads it there.
 
-Labels have values from closed sets only, those of the code and those that the configuration names: what a client
-chooses (a model of a wildcard entry, an id) never becomes a series. ``ROWS`` is all there is; ``docs/metrics.md``, the
-dashboard and the alert rules are held to it by tests.
+Labels have values from bounded sets only: those of the code, those that the configuration names, and of the models of
+wildcard entries the first that have answered. What a client makes up never becomes a series. ``ROWS`` is all there is;
+``docs/metrics.md``, the dashboard and the alert rules are held to it by tests.
 
 Workers of one supervisor add theirs up: ``gateway/observing/shared_metrics.py``.
 """
@@ -30,6 +30,8 @@ if TYPE_CHECKING:  # imported where it is used: who switches metrics off does no
     from prometheus_client import CollectorRegistry
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+MOST_MET: Final = 100  # models of wildcard entries with names of their own
+LONGEST_NAME: Final = 100  # characters of "provider/model"
 NONE: Final = "none"
 OTHER: Final = "other"
 
@@ -79,8 +81,8 @@ TOKENS = Row(
     (*_WHERE, "client", "kind"),
 )  # fmt: skip
 ESTIMATED = Row(
-    "trigate_usage_estimated_total", "counter", "Exchanges whose tokens are estimated: the answer broke off.",
-    ("provider",),
+    "trigate_usage_estimated_total", "counter",
+    "Exchanges whose tokens are estimated: the answer broke off, or nobody counted.", ("provider",),
 )  # fmt: skip
 DROPS = Row(
     "trigate_dropped_total", "counter", "Requests of which something could not be carried to the provider.",
@@ -137,7 +139,8 @@ ROWS: Final = (
 LABELS: Final[Mapping[str, str]] = {
     "api": "the client's API: `chat`, `messages`, `responses`; `none` for a path that is not served",
     "provider": "the provider's id, as in the configuration; `none` for what was refused before there was one",
-    "model": "a model that the configuration names; `other` for one of a wildcard entry, `none` as above",
+    "model": "a model that the configuration names, or one of a wildcard entry that has answered (the first 100 of a "
+    "process; a name of up to 100 characters); `other` for the rest, `none` as above",
     "lane": "`byte`: passed untouched, `hub`: translated; `none` as above",
     "status": "the class of the client's status: `2xx`, `4xx`, `5xx`; a client that left counts as `4xx` (499)",
     "ended": "`complete`, `refused`, `upstream_error`, `client_disconnected`, `shutdown`, `internal_error`",
@@ -165,6 +168,7 @@ class Metrics:
         self._children: dict[tuple[str, ...], Any] = {}  # by row and labels, whose values are of closed sets
         self._providers: set[str] = set()
         self._models: set[str] = set()
+        self._met: set[str] = set()  # those of them that no entry names: of wildcard entries
         self._cpu = 0.0
         self.gaps = Buckets(GAPS)
         self.set(WORKERS, 1)
@@ -218,6 +222,8 @@ class Metrics:
         self._of(IN_FLIGHT, (record.api if record.served else NONE,)).inc()
 
     def settled(self, record: Record, line: Mapping[str, Any]) -> None:
+        if record.whole:
+            self._meet(record.target)
         provider, model = self.where(record.target)
         lane, client, ended, api = record.lane or NONE, record.client or NONE, line["ended"], line["api"]
         self._of(IN_FLIGHT, (api,)).dec()
@@ -249,6 +255,14 @@ class Metrics:
             self.see(FIRST_BYTE, record.first_byte, *labels)
         if record.first_write is not None and (record.said or record.whole):  # else it was an error that was written
             self.see(FIRST_TOKEN, record.first_write, *labels)
+
+    def _meet(self, target: str | None) -> None:
+        """A model has answered: its name is a value of labels, as long as there are not too many."""
+        if target is None or target in self._models or len(target) > LONGEST_NAME:
+            return
+        if len(self._met) < MOST_MET and target.partition("/")[0] in self._providers and target.isprintable():
+            self._met.add(target)
+            self._models.add(target)
 
     def where(self, target: str | None) -> tuple[str, str]:
         """The labels for a record's target, as far as the configuration names it."""

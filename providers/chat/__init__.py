@@ -10,12 +10,15 @@ from typing import Any, Literal
 import msgspec
 
 from providers.call import Call
+from providers.chat.adapting import adapt
 from providers.chat.incoming import read_request
 from providers.chat.outgoing import write_request
 from providers.chat.reader import ChatReader, read_answer
 from providers.chat.turns import TYPED_FIELD, native_members
+from providers.chat.usage import is_usage_alone
 from providers.chat.writer import ChatWriter, write_answer
 from providers.codec import Outgoing, Recipient, Reply
+from providers.draft import Draft
 from providers.failures import openai_error
 from providers.fields import Drops
 from providers.seal import PREFIX, Issuer, unseal
@@ -36,6 +39,9 @@ class Chat:
     def write_request(self, call: Call, to: Recipient) -> Outgoing:
         return write_request(call, to)
 
+    def adapt(self, draft: Draft, to: Recipient) -> None:
+        adapt(draft, to)
+
     def restore(self, body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         return restore(body, issuer)
 
@@ -45,6 +51,9 @@ class Chat:
 
     def reader(self) -> ChatReader:
         return ChatReader()
+
+    def is_usage_alone(self, data: bytes) -> bool:
+        return is_usage_alone(data)
 
     def read_answer(self, body: bytes, texts: bool = True) -> Sequence[Event]:
         return read_answer(body, texts)

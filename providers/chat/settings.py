@@ -19,9 +19,13 @@ SERVICE_TIERS = frozenset(("auto", "default", "flex", "scale", "priority", "fast
 
 OWN = (
     "max_tokens", "n", "stop", "service_tier", "temperature", "top_p", "logprobs", "top_logprobs", "modalities",
-    "audio", "prompt_cache_options",
+    "audio", "prompt_cache_options", "frequency_penalty", "presence_penalty", "logit_bias",
 )  # fmt: skip
 """The settings written here."""
+
+SAMPLING = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "logit_bias")
+"""What OpenAI's reasoning models refuse, unless it says what its absence would (oracle/ai-optimizer#240,
+nextai-translator/nextai-translator#1781)."""
 
 MAX_STOPS = 4
 """More stop strings are a 400 at OpenAI."""
@@ -86,9 +90,9 @@ def _limit(limit: Control) -> int:
 
 
 def _write_sampling(controls: Mapping[str, Control], quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
-    """Temperature and top_p, where the model takes them."""
+    """Where the model takes them."""
     taken = takes_sampling(quirks, body.get("reasoning_effort"))
-    for name in ("temperature", "top_p"):
+    for name in SAMPLING:
         control = controls.get(name)
         if control is None:
             continue

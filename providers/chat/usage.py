@@ -4,8 +4,11 @@
 the openai package). Servers differ in where they put the parts and whether they keep to that.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
+
+import msgspec
 
 from streams.events import Usage
 
@@ -30,6 +33,21 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
         output=output,
         reasoning=None if reasoning is None else min(count(reasoning), output),
     )
+
+
+_NO_CHOICE = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+
+
+def is_usage_alone(data: bytes) -> bool:
+    """Whether a chunk is the one that ``stream_options.include_usage`` adds: counts, and no choice. A chunk without
+    choices that says something else, such as Azure's of its content filter, is none."""
+    if _NO_CHOICE.search(data) is None or b'"usage"' not in data:
+        return False
+    try:
+        chunk = msgspec.json.decode(data)
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    return isinstance(chunk, dict) and chunk.get("choices") == [] and isinstance(chunk.get("usage"), dict)
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:

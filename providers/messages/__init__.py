@@ -11,8 +11,10 @@ import msgspec
 
 from providers.call import Call
 from providers.codec import Outgoing, Reader, Recipient, Reply, Writer
+from providers.draft import Draft
 from providers.failures import messages_error
 from providers.fields import generic, join
+from providers.messages.adapting import adapt
 from providers.messages.answer import read_answer, write_answer
 from providers.messages.blocks import restored
 from providers.messages.incoming import read_count_request, read_request
@@ -38,6 +40,9 @@ class Messages:
 
     def write_request(self, call: Call, to: Recipient) -> Outgoing:
         return write_request(call, to)
+
+    def adapt(self, draft: Draft, to: Recipient) -> None:
+        adapt(draft, to)
 
     def restore(self, body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         messages = body.get("messages")
@@ -66,6 +71,9 @@ class Messages:
 
     def reader(self) -> Reader:
         return MessagesReader()
+
+    def is_usage_alone(self, data: bytes) -> bool:
+        return False  # counts come unasked
 
     def read_answer(self, body: bytes, texts: bool = True) -> Sequence[Event]:
         return read_answer(body)

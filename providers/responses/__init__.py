@@ -14,8 +14,10 @@ import msgspec
 
 from providers.call import Call
 from providers.codec import Outgoing, Reader, Recipient, Reply
+from providers.draft import Draft
 from providers.failures import openai_error
 from providers.responses import compaction
+from providers.responses.adapting import adapt
 from providers.responses.answer import whole_answer, write_answer
 from providers.responses.compacted import CompactionWriter, compacted, compaction_of
 from providers.responses.compaction import compaction_item, compaction_request, is_compaction
@@ -59,6 +61,9 @@ class Responses:
     def write_request(self, call: Call, to: Recipient) -> Outgoing:
         return write_request(call, to)
 
+    def adapt(self, draft: Draft, to: Recipient) -> None:
+        adapt(draft, to)
+
     def restore(self, body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         """See ``Codec.restore``. A sealed reasoning item goes as a whole: what is left of it says nothing. Ids that
         trigate made mean nothing to a provider (Kilo-Org/kilocode#10197): they come off, and what is only an id goes.
@@ -78,6 +83,9 @@ class Responses:
 
     def reader(self) -> Reader:
         return ResponsesReader()
+
+    def is_usage_alone(self, data: bytes) -> bool:
+        return False  # counts come unasked
 
     def read_answer(self, body: bytes, texts: bool = True) -> Sequence[Event]:
         return read_answer(body)

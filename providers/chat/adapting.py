@@ -1,0 +1,98 @@
+"""A Chat client's own request for another maker's Chat, or another model than the client thinks: what is known to be
+refused there is renamed, set to what is known, or left out.
+
+Only what a row of ``providers/catalog.py`` or ``providers/models.py`` or the configuration says; where nothing is
+known, nothing is touched.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+from providers.chat.settings import SAMPLING
+from providers.codec import Recipient
+from providers.controls import BY_NAME
+from providers.draft import Draft, Edit
+from providers.effort import known_level
+from providers.quirks import Quirks
+from providers.sampling import takes_sampling
+
+_Step: TypeAlias = Callable[[Draft, Quirks], None]
+
+
+def adapt(draft: Draft, to: Recipient) -> None:
+    """See ``providers.codec.Codec.adapt``."""
+    for step in _steps(to.known):
+        step(draft, to.known)
+    if not to.quirks.stream_usage:
+        draft.drop("stream_options")
+    elif to.counts_usage:
+        _ask_usage(draft)
+
+
+@lru_cache(maxsize=256)
+def _steps(known: Quirks) -> tuple[_Step, ...]:
+    """What there may be to do; mostly nothing."""
+    steps: tuple[tuple[bool, _Step], ...] = (
+        (known.max_tokens_field == "max_tokens" or not known.takes_max_tokens, _rename_limit),
+        (not known.developer_role, _rename_role),
+        (bool(known.efforts) or not known.reasoning_effort, _lower_effort),
+        (known.sampling != "free" or known.one_of_temperature_top_p, _drop_sampling),
+    )
+    return tuple(step for wanted, step in steps if wanted)
+
+
+def _rename_limit(draft: Draft, known: Quirks) -> None:
+    other = "max_completion_tokens" if known.max_tokens_field == "max_tokens" else "max_tokens"
+    if draft.value(other) is not None:
+        draft.rename(other, known.max_tokens_field)
+
+
+def _rename_role(draft: Draft, known: Quirks) -> None:
+    """``system`` is what ``developer`` was called before OpenAI's reasoning models."""
+    if not draft.mentions(b"developer"):
+        return
+    changed = {
+        index: {**message, "role": "system"}
+        for index, message in draft.items("messages")
+        if bytes(message.get("role", b"")) == b'"developer"'
+    }
+    if changed:
+        draft.put_items("messages", changed)
+        draft.note(Edit("messages[].role", lost=False, form="=system"))
+
+
+def _lower_effort(draft: Draft, known: Quirks) -> None:
+    asked = draft.value("reasoning_effort")
+    if not isinstance(asked, str):
+        return
+    level = known_level(asked, known.efforts) if known.reasoning_effort else None
+    if level != asked:
+        draft.put("reasoning_effort", level)
+        draft.note(Edit("reasoning_effort", form="" if level is None else f"={level}"))
+
+
+def _drop_sampling(draft: Draft, known: Quirks) -> None:
+    """A value that is the default is taken everywhere: it stays."""
+    if takes_sampling(known, draft.value("reasoning_effort")):
+        if known.one_of_temperature_top_p and draft.value("temperature") is not None and _is_set(draft, "top_p"):
+            draft.drop("top_p")
+        return
+    draft.drop(*(name for name in (*SAMPLING, "logprobs", "top_logprobs") if _is_set(draft, name)))
+
+
+def _is_set(draft: Draft, name: str) -> bool:
+    """Whether the member says something else than its absence would."""
+    value: Any = draft.value(name)
+    return value is not None and value != BY_NAME[name].default
+
+
+def _ask_usage(draft: Draft) -> None:
+    """Ask for the token counts of a stream, where the client has not: the lane takes the chunk out again."""
+    options = draft.value("stream_options")
+    if draft.value("stream") is not True or not isinstance(options, dict | None):
+        return
+    if options is None or options.get("include_usage") is not True:
+        draft.put("stream_options", {**(options or {}), "include_usage": True})
+        draft.note(Edit("stream_options.include_usage", lost=False, form="=true"))
+        draft.asks_usage = True

@@ -1,0 +1,18 @@
+"""A Messages client's own request for another server than Anthropic's, or another model than the client thinks: what is
+known to be refused there is left out, lowered or told in other words.
+
+Sampling stays: what is known of it for Claude is in part a guess about models that are still to come, good for requests
+that we write. A refusal of the client's own is learned (``providers/refused.py``).
+"""
+
+from providers.codec import Recipient
+from providers.draft import Draft
+from providers.effort import lower_effort
+from providers.messages import elsewhere
+
+
+def adapt(draft: Draft, to: Recipient) -> None:
+    """See ``providers.codec.Codec.adapt``."""
+    if any(map(draft.mentions, elsewhere.MARKS)):
+        draft.replace(*elsewhere.adapted(draft.values(), to.quirks))
+    lower_effort(draft, "output_config", to.known.efforts)

@@ -1,0 +1,127 @@
+"""The tokens of every answer are in the log: asked for where the client does not, else estimated and marked."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from calls import line
+from harness import Gateway, Reply, config, free_port, provider, running
+from openai import OpenAI
+from upstreams import Raw, Script, Tokens
+
+ANSWER = Script(text="one two three", tokens=Tokens(prompt=20, cache_read=5, output=9))
+JSON = (("content-type", "application/json"),)
+SSE = (("content-type", "text/event-stream"),)
+UNCOUNTED = {
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "x" * 40_000}, "finish_reason": "stop"}],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    entries = [
+        provider("mistral/*", upstream.url),
+        provider("deepseek/left-alone", upstream.url, usage="as_asked"),
+        provider("somebody/unknown", upstream.url),
+        provider("anthropic/messages", upstream.url, ["messages"]),
+    ]
+    port = free_port()
+    with running(config(entries, port), port) as process:
+        yield process
+
+
+def ask(gateway: Gateway, model: str, **members: Any) -> Reply:
+    body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], **members}
+    reply = gateway.request("POST", "/v1/chat/completions", body)
+    assert reply.status == 200, reply.body
+    return reply
+
+
+def counted(gateway: Gateway, reply: Reply) -> dict[str, Any]:
+    return line(gateway, reply.headers["x-request-id"])
+
+
+def without_choices(reply: Reply) -> list[Any]:
+    return [chunk for _, chunk in reply.events() if chunk != "[DONE]" and not chunk["choices"]]
+
+
+def test_a_stream_whose_client_did_not_ask_is_counted_all_the_same(gateway, upstream):
+    upstream.script(ANSWER)
+    reply = ask(gateway, "mistral/m", stream=True)
+    assert upstream.seen[0].json["stream_options"] == {"include_usage": True}
+    assert without_choices(reply) == [], "clients index choices[0] (microsoft/foundry-local#905)"
+    assert reply.events()[-1] == ("", "[DONE]")
+    assert reply.headers["x-trigate-adapted"] == "stream_options.include_usage=true"
+    found = counted(gateway, reply)
+    assert (found["input_tokens"], found["cached_tokens"], found["output_tokens"]) == (20, 5, 9)
+    assert found["usage_complete"]
+    assert "usage_estimated" not in found
+
+
+def test_a_client_that_asks_gets_its_chunk(gateway, upstream):
+    upstream.script(ANSWER)
+    reply = ask(gateway, "mistral/m", stream=True, stream_options={"include_usage": True})
+    assert [chunk["usage"]["completion_tokens"] for chunk in without_choices(reply)] == [9]
+    assert "x-trigate-adapted" not in reply.headers
+
+
+def test_the_openai_sdk_sees_no_chunk_without_choices(gateway, upstream):
+    upstream.script(ANSWER)
+    client = OpenAI(base_url=f"{gateway.url}/v1", api_key="any", max_retries=0)
+    chunks = list(
+        client.chat.completions.create(model="mistral/m", messages=[{"role": "user", "content": "Hi"}], stream=True)
+    )
+    assert all(chunk.choices for chunk in chunks)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "one two three"
+
+
+@pytest.mark.parametrize("every", [1, 7, 10_000])
+def test_other_chunks_without_choices_stay_wherever_the_reads_fall(gateway, upstream, every):
+    """Azure begins with what its filter says of the prompt, and keeps ``usage: null`` in every chunk."""
+    filtered = b'data: {"choices":[],"prompt_filter_results":[{"prompt_index":0}],"usage":null}\n\n'
+    said = b'data: {"choices":[{"index":0,"delta":{"content":"\\"choices\\":[]"}}],"usage":null}\r\n\r\n'
+    ended = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+    usage = b'data: {"choices" : [ ],"usage":{"prompt_tokens":20,"completion_tokens":9,"total_tokens":29}}\n\n'
+    data = filtered + said + ended + usage + b"data: [DONE]\n\n"
+    upstream.script(Raw(200, SSE, tuple(data[i : i + every] for i in range(0, len(data), every)), "chunked"))
+    reply = ask(gateway, "mistral/m", stream=True)
+    assert reply.body == filtered + said + ended + b"data: [DONE]\n\n"
+    assert counted(gateway, reply)["output_tokens"] == 9
+
+
+@pytest.mark.parametrize("model", ["deepseek/left-alone", "somebody/unknown"])
+def test_a_request_that_is_left_alone_is_estimated_and_marked(gateway, upstream, model):
+    upstream.script(Script(text="x" * 400))
+    reply = ask(gateway, model, stream=True)
+    assert "stream_options" not in upstream.seen[0].json
+    found = counted(gateway, reply)
+    assert found["ended"] == "complete"
+    assert found["output_tokens"] == 100
+    assert found["input_tokens"] > 0
+    assert found["usage_estimated"] is True
+    assert found["usage_complete"] is False
+
+
+def test_a_whole_answer_that_nobody_counted_is_estimated(gateway, upstream):
+    upstream.script(Raw(200, JSON, (json.dumps(UNCOUNTED).encode(),)))
+    found = counted(gateway, ask(gateway, "mistral/m"))
+    assert (found["output_tokens"], found["usage_estimated"]) == (10_000, True)
+
+
+def test_a_provider_that_refuses_the_question_is_asked_once_more_without_it(gateway, upstream):
+    refusal = {"error": {"message": "Unrecognized request argument supplied: stream_options", "type": "invalid"}}
+    upstream.script(Raw(400, JSON, (json.dumps(refusal).encode(),)), ANSWER, ANSWER)
+    reply = ask(gateway, "mistral/refuses", stream=True)
+    assert ["stream_options" in seen.json for seen in upstream.seen] == [True, False]
+    assert "x-trigate-dropped" not in reply.headers, "the client has lost nothing"
+    assert counted(gateway, reply)["usage_estimated"] is True
+    ask(gateway, "mistral/refuses", stream=True)
+    assert "stream_options" not in upstream.seen[2].json, "learned"
+
+
+def test_a_chat_client_of_a_provider_of_messages_is_counted_without_a_chunk(gateway, upstream):
+    upstream.script(ANSWER)
+    reply = ask(gateway, "anthropic/messages", stream=True)
+    assert without_choices(reply) == []
+    assert counted(gateway, reply)["output_tokens"] == 9
