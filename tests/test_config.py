@@ -798,6 +798,20 @@ def test_a_named_file_that_is_not_there_is_never_replaced_by_another(write, tmp_
         discover(tmp_path, {}, Path("missing.yaml"))
 
 
+def test_a_persons_own_file_is_for_folders_that_have_none(write, tmp_path):
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for name, env in (("xdg", {"XDG_CONFIG_HOME": "xdg", "HOME": "home"}), ("home/.config", {"HOME": "home"})):
+        variables = {variable: str(tmp_path / value) for variable, value in env.items()}
+        with pytest.raises(ConfigError, match=re.escape(str(tmp_path / name / "trigate/trigate.yaml"))):
+            discover(folder, variables)
+        (tmp_path / name / "trigate").mkdir(parents=True)
+        own = write("", f"{name}/trigate/trigate.yaml")
+        assert discover(folder, variables) == own
+    here = write("", "project/config.yaml")
+    assert discover(folder, variables) == here
+
+
 def test_without_any_file_the_search_is_told_and_the_demo_offered(tmp_path):
     with pytest.raises(ConfigError) as caught:
         discover(tmp_path, {})

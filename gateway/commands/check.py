@@ -8,7 +8,7 @@ import click
 from gateway.commands.terminal import say
 from gateway.config.changes import changes
 from gateway.config.document import sentence
-from gateway.config.loading import Config, ConfigError, discover, load
+from gateway.config.loading import Config, ConfigError, discover, load, users_file
 from gateway.routing import Explanation, Router
 from providers.fields import generic
 from streams.errors import GatewayError
@@ -18,7 +18,10 @@ from streams.events import Api
 def load_or_explain(config: Path | None, with_env: bool = True) -> Config | None:
     """The config that the command line means; ``None`` after its mistakes have been printed."""
     try:
-        return load(_short(discover(Path.cwd(), os.environ, config)), os.environ if with_env else None)
+        found = discover(Path.cwd(), os.environ, config)
+        if config is None and found == users_file(os.environ) != Path.cwd() / found.name:
+            say(f"There is no configuration in this folder: taking yours, {found}.")
+        return load(_short(found), os.environ if with_env else None)
     except ConfigError as error:
         say(str(error))
         return None

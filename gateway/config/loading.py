@@ -30,14 +30,23 @@ from streams.pipe import Timeouts
 
 __all__ = [
     "Config", "ConfigError", "Entry", "Limits", "Listener", "Mistake", "Timeouts", "discover", "from_mapping", "load",
+    "users_file",
 ]  # fmt: skip
 
 FILE_NAMES = ("trigate.yaml", "config.yaml", "plano_config.yaml")
 FILE_VARIABLE = "TRIGATE_CONFIG"
 
 
+def users_file(env: Mapping[str, str]) -> Path | None:
+    """Where a person's own configuration is, for all folders; None where nothing says where a person's files are."""
+    given, home = env.get("XDG_CONFIG_HOME", ""), env.get("HOME", "")
+    folders = [folder for folder in (Path(given), Path(home, ".config")) if folder.is_absolute()]
+    return folders[0] / "trigate" / FILE_NAMES[0] if folders else None
+
+
 def discover(cwd: Path, env: Mapping[str, str], explicit: Path | None = None) -> Path:
-    """The file to read: ``explicit``, else what ``$TRIGATE_CONFIG`` names, else the first of ``FILE_NAMES`` in ``cwd``.
+    """The file to read: ``explicit``, else what ``$TRIGATE_CONFIG`` names, else the first of ``FILE_NAMES`` in ``cwd``,
+    else ``users_file``.
 
     Raises ``ConfigError`` that says what was looked for."""
     named = explicit or (Path(env[FILE_VARIABLE]) if env.get(FILE_VARIABLE) else None)
@@ -50,7 +59,11 @@ def discover(cwd: Path, env: Mapping[str, str], explicit: Path | None = None) ->
     for name in FILE_NAMES:
         if (cwd / name).is_file():
             return cwd / name
+    users = users_file(env)
+    if users is not None and users.is_file():
+        return users
     looked = f"no configuration found: looked for ${FILE_VARIABLE} and for {', '.join(FILE_NAMES)} in {cwd}"
+    looked += f", and for {users}" if users is not None else ""
     raise ConfigError(
         (Mistake("", "", looked, "write one with `trigate init`, or try it without: `trigate serve --demo`"),)
     )
