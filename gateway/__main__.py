@@ -65,7 +65,8 @@ def serve(config: Path | None, demo: bool, pace: float | None, **options: Any) -
     """Run the gateway until SIGTERM or Ctrl-C; then answers that are under way may still finish.
 
     CONFIG is a YAML file in Plano's format. Without it, the first of these is taken: the file named by
-    $TRIGATE_CONFIG, and trigate.yaml, config.yaml and plano_config.yaml in the current directory.
+    $TRIGATE_CONFIG, trigate.yaml, config.yaml and plano_config.yaml in the current directory, and your own,
+    $XDG_CONFIG_HOME/trigate/trigate.yaml (~/.config/trigate/trigate.yaml).
     """
     if demo and config is not None:
         raise click.UsageError("--demo has a configuration of its own: leave out CONFIG or --demo")
@@ -234,28 +235,37 @@ class ThenArguments(click.Command):
 @click.argument("client", required=False)
 @click.option("--list", "listing", is_flag=True, help="List the clients, and do nothing else.")
 @click.option("--write", is_flag=True, help="Merge the settings into the client's own file, after a backup.")
-@click.option("--model", metavar="MODEL", help="The model to ask for; default: the config's.")
-@click.option("--small", metavar="MODEL", help="The model for small tasks, such as titles; default: the same.")
-@click.option("--url", metavar="URL", help="Where the gateway is; default: where the config says that it listens.")
-@click.option("--config", type=click.Path(path_type=Path), metavar="CONFIG", help="The config; default: as for serve.")
+@click.option("--undo", is_flag=True, help="Take out of that file what --write has put there.")
+@click.option(
+    "--model", metavar="MODEL", help="The model to ask for; default: the client's own, smart, or the config's."
+)
+@click.option("--small", metavar="MODEL", help="The model for small tasks, such as titles; default: fast, or the same.")
+@click.option("--url", metavar="URL", help="Where the gateway is; default: as the config says, or 127.0.0.1:12000.")
+@click.option(
+    "--config", type=click.Path(path_type=Path), metavar="CONFIG", help="Take CONFIG's word, and ask no gateway."
+)
 @click.pass_context
-def connect(ctx: click.Context, /, client: str | None, listing: bool, write: bool, **options: Any) -> None:
-    """Print the settings that point CLIENT at the gateway.
+def connect(ctx: click.Context, /, client: str | None, listing: bool, write: bool, undo: bool, **options: Any) -> None:
+    """Print the settings that point CLIENT at the gateway, from any folder.
 
-    With --write they are merged into the client's own settings file. With -- the client is started with them, and
-    no file is changed: trigate connect claude -- -p "Hello". Where the gateway asks for a key it is taken from
+    The gateway that runs is asked what it serves; where none does, the config is taken that serve would find. With
+    --write the settings are merged into the client's own file. With -- the client is started with them, and no file
+    is changed: trigate connect claude -- -p "Hello". Where the gateway asks for a key it is taken from
     $TRIGATE_API_KEY.
     """
-    from gateway.commands.connect import Wish, listed, run
+    from gateway.commands import connect as command
+    from gateway.commands.finding import Wish
 
     if listing:
-        click.echo(listed(), nl=False)
+        click.echo(command.listed(), nl=False)
         return
     if client is None:
         raise click.UsageError("name a client; trigate connect --list shows them")
     if write and ctx.obj is not None:
         raise click.UsageError("--write changes the client's file, -- starts it without that: leave out one")
-    sys.exit(run(client, Wish(write=write, arguments=ctx.obj, **options)))
+    if undo and (write or ctx.obj is not None or any(value is not None for value in options.values())):
+        raise click.UsageError("--undo stands alone: trigate connect CLIENT --undo")
+    sys.exit(command.undo(client) if undo else command.run(client, Wish(write=write, arguments=ctx.obj, **options)))
 
 
 @main.command(short_help="Run a stand-in provider that speaks all three APIs.")

@@ -6,11 +6,11 @@
 from pathlib import Path
 
 from gateway.commands.clients import CLIENTS, KEY_VARIABLE, Client, Place, SettingsFile
-from gateway.commands.connect import DEMO
 from gateway.commands.edits import written
+from gateway.commands.finding import DEMO
 
 FOLDER = Path(__file__).parent.parent / "docs/clients"
-KEYED = Place(DEMO.root, DEMO.model, DEMO.small, f"${KEY_VARIABLE}")
+KEYED = Place(DEMO.root, DEMO.models, f"${KEY_VARIABLE}")
 HIGHLIGHT = {"yaml": "yml", "yaml_list": "yml", "env": "sh"}  # "yaml" is for configurations of the gateway
 
 
@@ -19,25 +19,44 @@ def pages() -> dict[str, str]:
     return {"README.md": _index(), **{f"{row.name}.md": page(row) for row in CLIENTS.values()}}
 
 
+_INTRODUCTION = f"""\
+`trigate connect CLIENT` prints the settings that point a client at your gateway, from any folder. With `--write` they
+are merged into the client's own file, after a backup beside it and with all else in it kept; `--undo` takes them out
+again. With `--` the client is started with them, no file is changed, and its exit status is passed on:
+
+```sh
+trigate connect claude -- -p "Hello"
+```
+
+**Where the gateway is.** At `--url`; else where the config says that it listens, which is the one that `trigate serve`
+would take in this folder, your own (`~/.config/trigate/trigate.yaml`) too; else at `{DEMO.root}`. The gateway
+that runs there is asked what it serves, for that is what the client will get, whatever a file says. If none answers it
+is the config's word, and without a config the settings are for `trigate serve --demo`. A line says which of these it
+was. `--config FILE` takes the file's word and asks nobody.
+
+**Which models.** Claude Code is left with its own names where they are served, and Codex gets a model that it knows;
+their pages say more. All others get the config's default, or the alias `smart`, and for small tasks the alias `fast`
+where it exists. `--model` and `--small` name others.
+
+**Keys.** Where a config has [`client_keys`](../configuration.md#client_keys), clients show the key in
+`${KEY_VARIABLE}`, and `connect` asks with it.
+
+**Undo.** `--undo` makes the file what it was; where you have changed it since, it takes out what was put in, and names
+what you have given another value, which stays. What was written is remembered in
+`~/.local/state/trigate/connect.json`, keys as digests.
+
+The pages show the settings for `trigate serve --demo`.
+
+[Real programs, tried](../clients.md) has the versions that have been driven through the gateway, before providers of
+each API.
+"""
+
+
 def _index() -> str:
     lines = [
         "# Clients",
         "",
-        "`trigate connect CLIENT` prints the settings that point a client at your gateway: its address and its",
-        "default model, or those of `--url` and `--model`. With `--write` they are merged into the client's own file,",
-        "after a backup beside it and with all else in it kept. With `--` the client is started with them, no file is",
-        "changed, and its exit status is passed on:",
-        "",
-        "```sh",
-        'trigate connect claude -- -p "Hello"',
-        "```",
-        "",
-        "The pages show the settings for `trigate serve --demo`. Where a config has",
-        f"[`client_keys`](../configuration.md#client_keys), clients show the key in `${KEY_VARIABLE}`.",
-        "",
-        "[Real programs, tried](../clients.md) has the versions that have been driven through the gateway, before",
-        "providers of each API.",
-        "",
+        _INTRODUCTION,
         "| client | speaks | its settings are in |",
         "|---|---|---|",
         *(f"| [{row.title}]({row.name}.md) | {row.speaks} | {_where(row)} |" for row in CLIENTS.values()),
@@ -94,6 +113,7 @@ def _file(client: Client) -> list[str]:
         variable = f" (in `${file.variable}`, where that is set)" if file.variable else ""
         parts.append(f"`trigate connect {client.name} --write` puts this into `{_path(file)}`{variable}:")
         parts.append(_fenced(HIGHLIGHT.get(file.format, file.format), written(file.format, plain)))
+        parts.append(f"`trigate connect {client.name} --undo` takes it out again.")
     if more := [(path, value) for path, value in keyed if (path, value) not in plain]:
         rows = ", ".join(f"`{'.'.join(path)}` {_told(value)}" for path, value in more)
         parts.append(f"Where the gateway asks for a key, {rows}.")

@@ -13,13 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.commands.clients import CLIENTS, KEY_VARIABLE, Place
-from gateway.commands.connect import Wish, address
 from gateway.commands.connect import run as connect
 from gateway.commands.edits import FORMATS, Unmergeable, merged, written
+from gateway.commands.finding import Wish, address
 from gateway.config.loading import from_mapping
 
 ROOT = "http://127.0.0.1:12000"
-PLACE = Place(ROOT, "m-large", "m-small")
+MODELS = {
+    **dict.fromkeys(("model", "pinned", "fable", "opus", "sonnet"), "m-large"),
+    "small": "m-small",
+    "haiku": "m-small",
+}
+PLACE = Place(ROOT, MODELS)
 CONFIG = """\
 version: v0.3.0
 listeners: [{address: 0.0.0.0, port: 4100}]
@@ -31,8 +36,10 @@ KEYS = "client_keys: [{name: me, key: $ALSO_NOT_SET}]\n"
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
+def home(tmp_path, tmp_path_factory, monkeypatch):
     """An empty home directory, which is also the current one."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "LLM_USER_PATH", "TRIGATE_CONFIG", KEY_VARIABLE):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -54,7 +61,7 @@ def test_each_client_gets_the_address_and_the_model(home, capsys, name):
 
 @pytest.mark.parametrize("name", CLIENTS)
 def test_no_placeholder_is_left_over(name):
-    for place in (PLACE, Place(ROOT, "m-large", "m-small", "k")):
+    for place in (PLACE, Place(ROOT, MODELS, "k")):
         row = CLIENTS[name]
         texts = [place.fill(text) for text in (row.snippet, *row.then, *(row.environment or {}).values())]
         texts += [str(value) for _, value in place.settings(row.file.settings)] if row.file else []
@@ -65,7 +72,7 @@ def test_no_placeholder_is_left_over(name):
 @pytest.mark.parametrize("name", [name for name, row in CLIENTS.items() if row.language == "python"])
 @pytest.mark.parametrize("key", [None, "k"])
 def test_the_programs_are_valid(name, key):
-    compile(Place(ROOT, "m", "m", key).fill(CLIENTS[name].snippet), name, "exec")
+    compile(Place(ROOT, MODELS, key).fill(CLIENTS[name].snippet), name, "exec")
 
 
 def test_without_a_config_it_is_the_demo(home, capsys):
@@ -191,7 +198,8 @@ def test_codex_keeps_other_providers_and_comments(home):
     assert connect("codex", Wish(url=ROOT, model="m", write=True)) == 0
     after = (folder / "config.toml").read_text()
     assert after.startswith(
-        '# my settings\nmodel = "m" # the old one\napproval_policy = "never"\nmodel_provider = "trigate"\n'
+        '# my settings\nmodel = "m" # the old one\napproval_policy = "never"\nmodel_context_window = 128000\n'
+        'model_provider = "trigate"\n'
     )
     assert 'name = "Other" # keep\n' in after
     assert "[model_providers.trigate] # ours\n" in after

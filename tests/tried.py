@@ -82,6 +82,7 @@ RUNS = (
         leaves=("trigate.yaml", "model: openai/gpt-4o-mini")),
     Row("trigate connect --list", says=("claude", "aider")),
     Row("trigate connect( CLIENT)?", "trigate connect claude", ("ANTHROPIC_BASE_URL", SHOWN)),
+    Row(r"trigate connect \S+ --undo", says=("nothing to undo|took the settings|removed",)),
     Row(r"trigate connect \S+ --write", says=("wrote",), leaves=("**/*", SHOWN)),
     Row("trigate connect vercel-ai-sdk -- PROGRAM ARGS", "trigate connect vercel-ai-sdk -- python app.py", ("app.py",)),
     Row(r"(trigate connect \S+ --) (PROGRAM ARGS|python app\.py)", r"\1 python app.py", ("app.py", SHOWN)),

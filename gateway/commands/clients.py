@@ -1,10 +1,12 @@
 """The programs and libraries that ``trigate connect`` knows, a row each: where their settings are and what goes there.
 
 In texts and values ``{root}`` stands for the gateway's address, ``{base}`` for the same with ``/v1``, ``{model}`` and
-``{small}`` for the model and the one for small tasks, ``{key}`` for a key of the gateway. ``docs/clients`` has a page
-for each row, written from it by ``tests/client_pages.py``.
+``{small}`` for the model and the one for small tasks, ``{key}`` for a key of the gateway; ``choosing`` has more words
+for some programs. A setting that is nothing but a word that stands for nothing here is left out. ``docs/clients`` has a
+page for each row, written from it by ``tests/client_pages.py``.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
@@ -48,9 +50,9 @@ class Client:
     """A row. ``program`` is what ``connect NAME -- ARGS`` starts ("" where ARGS name it), with ``environment`` (None:
     it takes its settings from its file alone), without the variables in ``without``, and before ARGS with ``each``, a
     flag that sets one value of the file, or ``whole``, one that takes all of it. ``{file}`` in ``environment`` is the
-    whole file. ``snippet`` is a program in ``language``; ``then`` are commands to go on with; ``notes`` are sentences
-    for its page, and ``troubles`` what it says to a person when something is wrong: the cause, its words, and what it
-    does first."""
+    whole file. ``chooses`` says how its models are chosen (``choosing.CHOICES``). ``snippet`` is a program in
+    ``language``; ``then`` are commands to go on with; ``notes`` are sentences for its page, and ``troubles`` what it
+    says to a person when something is wrong: the cause, its words, and what it does first."""
 
     name: str
     title: str
@@ -62,6 +64,7 @@ class Client:
     each: str = ""
     whole: str = ""
     without: tuple[str, ...] = ()
+    chooses: str = "usual"
     language: str = ""
     snippet: str = ""
     then: tuple[str, ...] = ()
@@ -69,21 +72,27 @@ class Client:
     troubles: tuple[tuple[str, str, str], ...] = ()
 
 
+_WORD = re.compile(r"\{(\w+)\}")
+
+
 @attrs.frozen
 class Place:
-    """The gateway that a client is pointed at. ``key`` None: it asks for none."""
+    """The gateway that a client is pointed at, and what the words for models stand for. ``key`` None: it asks for
+    none."""
 
     root: str
-    model: str
-    small: str
+    models: Mapping[str, Any]
     key: str | None = attrs.field(default=None, repr=False)
 
     def fill(self, value: Any) -> Any:
-        """``value`` with what its placeholders stand for, at any depth."""
+        """``value`` with what its placeholders stand for, at any depth; one alone may be a number."""
         match value:
             case str():
-                for name, text in self._words().items():
-                    value = value.replace("{" + name + "}", text)
+                words = self._words()
+                if (alone := _WORD.fullmatch(value)) is not None and alone[1] in words:
+                    return words[alone[1]]
+                for name, word in words.items():
+                    value = value.replace("{" + name + "}", str(word))
                 return value
             case Mapping():
                 return {self.fill(name): self.fill(item) for name, item in value.items()}
@@ -94,16 +103,20 @@ class Place:
         """Paths and values of those ``rows`` that are for this gateway."""
         wanted = ("always", "open" if self.key is None else "keyed")
         for row in rows:
-            if row.when in wanted:
+            if row.when in wanted and self.says(row.value):
                 yield tuple(str(self.fill(step)) for step in row.path), self.fill(row.value)
 
-    def _words(self) -> Mapping[str, str]:
+    def says(self, value: Any) -> bool:
+        """Whether ``value`` is more than a word that stands for nothing here."""
+        alone = _WORD.fullmatch(value) if isinstance(value, str) else None
+        return alone is None or alone[1] in self._words()
+
+    def _words(self) -> Mapping[str, Any]:
         keyed = self.key is not None
         return {
             "root": self.root,
             "base": f"{self.root}/v1",
-            "model": self.model,
-            "small": self.small,
+            **self.models,
             "key": OPEN_KEY if self.key is None else self.key,
             "import_os": "import os\n\n" if keyed else "",
             "python_key": f'os.environ["{KEY_VARIABLE}"]' if keyed else f'"{OPEN_KEY}"',
@@ -124,10 +137,11 @@ _CLAUDE_WITHOUT = ("ANTHROPIC_API_KEY",)
 _CLAUDE = {
     "ANTHROPIC_BASE_URL": "{root}",
     "ANTHROPIC_AUTH_TOKEN": "{key}",
-    "ANTHROPIC_MODEL": "{model}",
-    "ANTHROPIC_DEFAULT_OPUS_MODEL": "{model}",
-    "ANTHROPIC_DEFAULT_SONNET_MODEL": "{model}",
-    "ANTHROPIC_DEFAULT_HAIKU_MODEL": "{small}",
+    "ANTHROPIC_MODEL": "{pinned}",
+    "ANTHROPIC_DEFAULT_FABLE_MODEL": "{fable}",
+    "ANTHROPIC_DEFAULT_OPUS_MODEL": "{opus}",
+    "ANTHROPIC_DEFAULT_SONNET_MODEL": "{sonnet}",
+    "ANTHROPIC_DEFAULT_HAIKU_MODEL": "{haiku}",
 }
 _ENV_FILE_NOTE = (
     "`--write` merges the variables into `.env` in the current directory. The SDK itself reads the environment alone: "
@@ -198,11 +212,14 @@ _ROWS = (
             tuple(Setting(("env", name), value) for name, value in _CLAUDE.items()), variable="CLAUDE_CONFIG_DIR",
         ),
         program="claude", install="npm install -g @anthropic-ai/claude-code",
-        environment=_CLAUDE, without=_CLAUDE_WITHOUT, whole="--settings",
+        environment=_CLAUDE, without=_CLAUDE_WITHOUT, whole="--settings", chooses="claude",
         then=('claude -p "Hello"',),
         notes=(
-            "Opus, Sonnet and Haiku in its menu are the models that the last three variables name: `--model` gives the "
-            "first two, `--small` the last, which also writes titles and summaries.",
+            "Where the gateway serves Claude's models under their own names, as with an entry `anthropic/*`, only the "
+            "first two are set: Fable, Opus, Sonnet and Haiku are those of Anthropic, also next year's.",
+            "Else each of them is a Claude model that is served, or `smart` for the large ones and `fast` for Haiku, "
+            "which also writes titles and summaries, where the config has these aliases, or its default. `--model` "
+            "names the large ones, `--small` Haiku.",
             "An `ANTHROPIC_API_KEY` in your environment is sent beside the token, and two different keys are refused: "
             "unset it. Started by trigate, Claude Code does not see it.",
             "The `env` of a settings file outranks the environment that Claude Code is started in. Started by trigate "
@@ -219,6 +236,7 @@ _ROWS = (
             "~/.codex", "config.toml", "toml",
             (
                 Setting(("model",), "{model}"),
+                Setting(("model_context_window",), "{window}"),
                 Setting(("model_provider",), "trigate"),
                 Setting(("model_providers", "trigate", "name"), "trigate"),
                 Setting(("model_providers", "trigate", "base_url"), "{base}"),
@@ -228,9 +246,13 @@ _ROWS = (
             ),
             variable="CODEX_HOME",
         ),
-        program="codex", install="npm install -g @openai/codex", environment={}, each="-c",
+        program="codex", install="npm install -g @openai/codex", environment={}, each="-c", chooses="codex",
         then=('codex exec --skip-git-repo-check "Hello"',),
         notes=(
+            "The model is one that Codex knows, if the gateway serves one (`gpt-6.1-sol` with an entry `openai/*`): "
+            "the config's default, or the one that Codex itself prefers. Of all others Codex knows nothing, and says "
+            "so: then it is told how many tokens the model takes in. `model_context_window` is a guess where trigate "
+            "does not know either, as for models of your own: correct it.",
             "Where the config says `websocket: false`, leave `supports_websockets` out; Codex goes on over HTTP.",
         ),
         troubles=_CODEX_TROUBLES,

@@ -19,34 +19,13 @@ import click
 
 from gateway.commands.clients import CLIENTS, KEY_VARIABLE, OPEN_KEY, Client, Place, SettingsFile
 from gateway.commands.edits import Settings, Unmergeable, merged, written
-from gateway.config.loading import FILE_VARIABLE, Config, ConfigError, discover, load
-from gateway.routing import Router
-from streams.errors import GatewayError
+from gateway.commands.finding import LOCAL, Refused, Wish, find
+from gateway.commands.terminal import say
+from gateway.commands.undoing import Written, book, noted, outdated, remember, remembered, undone, untouched
+from gateway.config.document import sentence
 
-LOCAL = "127.0.0.1"
-DEMO = Place(f"http://{LOCAL}:12000", "demo", "demo")
 NOT_FOUND = 127  # as a shell says it
 SHOWN_KEY = f"${KEY_VARIABLE}"
-
-
-@attrs.frozen
-class Wish:
-    """What the command line says. ``arguments`` None: the client is not to be started."""
-
-    config: Path | None = None
-    url: str | None = None
-    model: str | None = None
-    small: str | None = None
-    write: bool = False
-    arguments: tuple[str, ...] | None = None
-
-
-class _Refused(Exception):
-    """The message is for the person; ``status`` is the exit status."""
-
-    def __init__(self, message: str, status: int = 1) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 def run(name: str, wish: Wish) -> int:
@@ -55,13 +34,16 @@ def run(name: str, wish: Wish) -> int:
     client that is started gives its own."""
     try:
         client = _client(name)
-        place = _place(wish)
+        found = find(wish, client.chooses)
+        place = found.place
+        if found.source and (found.demo or wish.arguments is None):
+            say(found.source)
         if wish.arguments is not None:
             _start(client, place, wish.arguments)
         if wish.write:
             return _write(client, place)
-    except _Refused as refused:
-        click.echo(str(refused), err=True)
+    except Refused as refused:
+        say(sentence(str(refused)))
         return refused.status
     shown = place if place.key is None else attrs.evolve(place, key=SHOWN_KEY)
     _say(described(client, shown))
@@ -83,85 +65,14 @@ def _client(name: str) -> Client:
         return CLIENTS[name]
     near = difflib.get_close_matches(name, CLIENTS, n=1)
     advice = f"did you mean {near[0]}?" if near else "trigate connect --list shows those that are"
-    raise _Refused(f"{name!r} is no client that is known here; {advice} openai-compatible is for any other", 2)
-
-
-# Where the gateway is
-
-
-def _place(wish: Wish) -> Place:
-    config = _config(wish.config)
-    if config is None and wish.url is None:
-        click.echo(f"no configuration here: these are for trigate serve --demo on {DEMO.root}", err=True)
-    root = DEMO.root if config is None else address(config)
-    if wish.url is not None:
-        root = _root(wish.url)
-    model = wish.model or _default(config, wish.url)
-    small = wish.small or model
-    if config is not None and wish.url is None:
-        for asked in (model, small):
-            _check_model(config, asked)
-    keyed = (config is not None and config.client_keys) or os.environ.get(KEY_VARIABLE)
-    return Place(root, model, small, os.environ.get(KEY_VARIABLE, "") if keyed else None)
-
-
-def _config(path: Path | None) -> Config | None:
-    """The config that ``serve`` would find, if there is one. Providers' keys need not be set where clients run."""
-    try:
-        found = discover(Path.cwd(), os.environ, path)
-    except ConfigError as error:
-        if path is None and not os.environ.get(FILE_VARIABLE):
-            return None
-        raise _Refused(str(error)) from None
-    try:
-        return load(found, os.environ)
-    except ConfigError:
-        try:
-            return load(found, None)
-        except ConfigError as error:
-            raise _Refused(str(error)) from None
-
-
-def address(config: Config) -> str:
-    """Where a client on this machine reaches the first listener."""
-    listener = config.listeners[0]
-    host = {"0.0.0.0": LOCAL, "::": LOCAL}.get(listener.address, listener.address)
-    return f"http://{f'[{host}]' if ':' in host else host}:{listener.port}"
-
-
-def _root(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise _Refused(f"--url {url!r} is no address: write it as http://HOST:PORT", 2)
-    return url.rstrip("/").removesuffix("/v1")
-
-
-def _default(config: Config | None, url: str | None) -> str:
-    if config is None:
-        if url is not None:
-            raise _Refused("name the model to ask for: --model MODEL", 2)
-        return DEMO.model
-    names = [entry.name for entry in config.entries if entry.default]
-    names += [model.id for model in Router(config).models()]
-    if not names:
-        raise _Refused(f"{config.path} lists no model by name: name one with --model", 2)
-    return names[0]
-
-
-def _check_model(config: Config, model: str) -> None:
-    try:
-        Router(config).resolve(model, "chat")
-    except GatewayError as error:
-        raise _Refused(
-            error.failed.message.replace("GET /v1/models", "trigate connect --model MODEL; /v1/models"), 2
-        ) from None
+    raise Refused(f"{name!r} is no client that is known here; {advice} openai-compatible is for any other", 2)
 
 
 def _with_key(place: Place) -> Place:
-    """``place`` with a key that a client can show. Raises ``_Refused`` where one is needed and not there."""
+    """``place`` with a key that a client can show. Raises ``Refused`` where one is needed and not there."""
     if place.key == "":
         message = f"this gateway asks for a key: set {KEY_VARIABLE} to one of its client_keys, and try again"
-        raise _Refused(message, 2)
+        raise Refused(message, 2)
     return place
 
 
@@ -222,26 +133,99 @@ def short_path(file: SettingsFile) -> str:
 def _write(client: Client, place: Place) -> int:
     file = client.file
     if file is None:
-        raise _Refused(f"{client.title}: there is no file that trigate knows; enter the settings where it asks", 2)
+        raise Refused(f"{client.title}: there is no file that trigate knows; enter the settings where it asks", 2)
     secret = place.key is not None and any("{key}" in str(row.value) for row in file.settings)
     settings = tuple((_with_key(place) if secret else place).settings(file.settings))
     if not settings:
-        raise _Refused(f"{client.title}: nothing goes into a file; trigate connect {client.name} shows the program", 2)
+        raise Refused(f"{client.title}: nothing goes into a file; trigate connect {client.name} shows the program", 2)
     shown, path = short_path(file), path_of(file, os.environ).resolve()  # a link stays one
-    before = _read(path, shown)
+    before, earlier = _read(path, shown), remembered().get(str(path))
     try:
-        after = merged(file.format, before or "", settings)
+        after = merged(file.format, outdated(earlier, before or "", settings), settings)
     except Unmergeable as error:
         advice = f"{shown} is left as it is: {error}; trigate connect {client.name} prints what to put there"
-        raise _Refused(advice) from None
+        raise Refused(advice) from None
     if after == before:
         click.echo(f"{shown} has these settings already")
         return 0
     _say(_diff(before or "", after, shown))
-    _save(path, shown, before is not None, after, secret)
-    for line in map(place.fill, client.then):
+    backup = _save(path, shown, before is not None, after, secret)
+    _remember(path, noted(earlier, file.format, (before, after), settings, backup))
+    click.echo(f"wrote {shown}" + (f"; what was there is in {backup} beside it" if backup else ""))
+    for line in (*map(place.fill, client.then), f"trigate connect {client.name} --undo takes it out again"):
         click.echo(f"then: {line}")
     return 0
+
+
+def _remember(path: Path, written: Written | None) -> None:
+    try:
+        remember(path, written)
+    except OSError as error:
+        reason = (error.strerror or "unwritable").lower()
+        say(f"warning: --undo will not know of this: {book()} cannot be written: {reason}.")
+
+
+def undo(name: str) -> int:
+    """Take out of the file of the client ``name`` what ``--write`` has put there. Exit status as of ``run``."""
+    try:
+        return _undo(_client(name))
+    except Refused as refused:
+        say(sentence(str(refused)))
+        return refused.status
+
+
+def _undo(client: Client) -> int:
+    file = client.file
+    if file is None:
+        raise Refused(f"{client.title}: there is no file that trigate knows, so nothing to undo", 2)
+    shown, path = short_path(file), path_of(file, os.environ).resolve()
+    written, text = remembered().get(str(path)), _read(path, shown)
+    if written is None or text is None:
+        if written is not None:
+            _remember(path, None)
+        backups = sorted(one.name for one in path.parent.glob(f"{path.name}.before-trigate-*"))
+        beside = f"; older copies beside it: {', '.join(backups)}" if backups else ""
+        click.echo(f"nothing to undo: {shown} has nothing of trigate connect{beside}")
+        return 0
+    try:
+        after, left = undone(written, text)
+    except Unmergeable as error:
+        raise Refused(f"{shown} is left as it is: {error}; {_by_hand(written)}") from None
+    if exact := untouched(written, text):
+        after = _original(written, path, after)
+    _say(_diff(text, after, shown))
+    _put_back(path, shown, after, written)
+    for copy in written.backups if exact else ():
+        path.with_name(copy).unlink(missing_ok=True)
+    for one in left:
+        click.echo(f"{'.'.join(one)} stays: it has been changed since")
+    _remember(path, None)
+    return 0
+
+
+def _by_hand(written: Written) -> str:
+    copies = f", or take one of its copies: {', '.join(written.backups)}" if written.backups else ""
+    return f"take out {', '.join('.'.join(change.path) for change in written.changes)} yourself{copies}"
+
+
+def _original(written: Written, path: Path, otherwise: str) -> str:
+    """The text before the first write; ``otherwise`` where its copy is gone."""
+    if not written.original:
+        return ""
+    try:
+        return path.with_name(written.original).read_bytes().decode()
+    except (OSError, UnicodeDecodeError):
+        return otherwise
+
+
+def _put_back(path: Path, shown: str, text: str, written: Written) -> None:
+    """The file without the settings; one that was made for them, and has nothing else, goes."""
+    if not written.original and text.strip() in ("", "{}", "[]"):
+        path.unlink(missing_ok=True)
+        click.echo(f"removed {shown}, which trigate connect had made")
+        return
+    _replace(path, shown, text, secret=True)
+    click.echo(f"took the settings of trigate connect out of {shown}")
 
 
 def _read(path: Path, shown: str) -> str | None:
@@ -250,21 +234,30 @@ def _read(path: Path, shown: str) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _Refused(f"{shown} cannot be read: {(error.strerror or 'unreadable').lower()}") from None
+        raise Refused(f"{shown} cannot be read: {(error.strerror or 'unreadable').lower()}") from None
     except UnicodeDecodeError:
-        raise _Refused(f"{shown} is left as it is: it is no UTF-8 text") from None
+        raise Refused(f"{shown} is left as it is: it is no UTF-8 text") from None
 
 
-def _save(path: Path, shown: str, there: bool, text: str, secret: bool) -> None:
-    """Write the file whole or not at all, after a backup of what was there."""
+def _save(path: Path, shown: str, there: bool, text: str, secret: bool) -> str:
+    """Write the file, after a backup of what was there: its name, or "" where there was nothing."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        backup = _back_up(path) if there else None
+        backup = _back_up(path).name if there else ""
+    except OSError as error:
+        raise Refused(f"{shown} cannot be written: {(error.strerror or 'unwritable').lower()}") from None
+    _replace(path, shown, text, secret)
+    return backup
+
+
+def _replace(path: Path, shown: str, text: str, secret: bool) -> None:
+    """Write the file whole or not at all."""
+    try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # for its owner alone
         try:
             with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
                 stream.write(text)
-            if there:
+            if path.exists():
                 shutil.copymode(path, temporary)
             elif not secret:
                 Path(temporary).chmod(0o644)
@@ -273,8 +266,7 @@ def _save(path: Path, shown: str, there: bool, text: str, secret: bool) -> None:
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise _Refused(f"{shown} cannot be written: {(error.strerror or 'unwritable').lower()}") from None
-    click.echo(f"wrote {shown}" + (f"; what was there is in {backup.name} beside it" if backup else ""))
+        raise Refused(f"{shown} cannot be written: {(error.strerror or 'unwritable').lower()}") from None
 
 
 def _back_up(path: Path) -> Path:
@@ -309,26 +301,26 @@ def _coloured(line: str) -> str:
 
 
 def _start(client: Client, place: Place, arguments: Sequence[str]) -> NoReturn:
-    """Become the client's process. Raises ``_Refused`` where that cannot be."""
+    """Become the client's process. Raises ``Refused`` where that cannot be."""
     if client.environment is None:
-        raise _Refused(f"{client.title} takes no settings from outside: use trigate connect {client.name} --write", 2)
+        raise Refused(f"{client.title} takes no settings from outside: use trigate connect {client.name} --write", 2)
     command = [client.program, *_overrides(client, place), *arguments] if client.program else [*arguments]
     if not command:
-        raise _Refused(f"name the program to start: trigate connect {client.name} -- python app.py", 2)
+        raise Refused(f"name the program to start: trigate connect {client.name} -- python app.py", 2)
     env = {**os.environ, **_environment(client, _with_key(place))}
     for name in client.without:
         env.pop(name, None)
     found = shutil.which(command[0])
     if found is None:
         advice = f"; install it with: {client.install}" if client.program else ""
-        raise _Refused(f"{command[0]} is not installed{advice}", NOT_FOUND)
+        raise Refused(f"{command[0]} is not installed{advice}", NOT_FOUND)
     _warn_if_nobody_listens(place.root)
     sys.stdout.flush()
     sys.stderr.flush()
     try:
         os.execve(found, command, env)  # its exit status and its signals are its own
     except OSError as error:
-        raise _Refused(f"{found} cannot be started: {(error.strerror or 'unknown error').lower()}", 126) from None
+        raise Refused(f"{found} cannot be started: {(error.strerror or 'unknown error').lower()}", 126) from None
 
 
 def _environment(client: Client, place: Place) -> dict[str, str]:
@@ -339,6 +331,7 @@ def _environment(client: Client, place: Place) -> dict[str, str]:
     return {
         name: written(client.file.format, settings) if value == file else str(place.fill(value))
         for name, value in client.environment.items()
+        if value == file or place.says(value)
     }
 
 
@@ -362,4 +355,4 @@ def _warn_if_nobody_listens(root: str) -> None:
     try:
         socket.create_connection((LOCAL, parts.port or 80), timeout=2).close()
     except OSError:
-        click.echo(f"warning: nothing listens on {root}: run trigate serve in another terminal", err=True)
+        say(f"warning: nothing listens on {root}: run trigate serve in another terminal.")

@@ -5,10 +5,11 @@ Every edit is proven: the new text, parsed, must be the old content with the set
 the file is written in a way that these simple edits do not follow, and is refused rather than harmed.
 """
 
+import copy
 import json
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -48,13 +49,87 @@ def written(form: Format, settings: Settings) -> str:
     return merged(form, "", settings)
 
 
+# Taken back
+
+MISSING = object()
+
+
+def standing(form: Format, text: str, paths: Iterable[Path]) -> dict[Path, Any]:
+    """What stands in ``text`` at those of ``paths`` that are there. Raises ``Unmergeable``."""
+    tree = _tree(FORMATS[form], text.replace("\r\n", "\n"))
+    return {path: value for path in paths if (value := _at(tree, path)) is not MISSING}
+
+
+def paths_of(form: Format, settings: Settings) -> list[Path]:
+    """Under which paths ``standing`` and ``reverted`` know ``settings``: in a list the whole item is one."""
+    return [(str(settings[0][1]),)] if form == "yaml_list" else [path for path, _ in settings]
+
+
+def reverted(form: Format, text: str, changes: Mapping[Path, Any], holders: Sequence[Path] = ()) -> str:
+    """``text`` with what ``changes`` has at each path, without those where that is ``MISSING``, and without those of
+    ``holders`` that are empty by then. Raises ``Unmergeable``."""
+    notation = FORMATS[form]
+    lines = text.replace("\r\n", "\n")
+    before = _tree(notation, lines)
+    for emptied in dict.fromkeys((tuple(holders), ())):  # one with a comment in it stays
+        wanted, steps = _wanted(before, changes, emptied)
+        if wanted == before:
+            return text
+        after = lines
+        try:
+            for path, value in steps:
+                after = notation.remove(after, path) if value is MISSING else notation.restore(after, path, value)
+            if _tree(notation, after) == wanted:
+                return after.replace("\n", "\r\n") if "\r\n" in text else after
+        except (LookupError, ValueError, TypeError, yaml.YAMLError, Unmergeable):
+            continue
+    raise Unmergeable("it is written in a way that cannot be edited safely")
+
+
+def _wanted(before: Any, changes: Mapping[Path, Any], holders: Sequence[Path]) -> tuple[Any, list[tuple[Path, Any]]]:
+    """The content that is to come out, and what has to be done for it."""
+    after, steps = copy.deepcopy(before), []
+    for path, value in (*changes.items(), *((path, {}) for path in sorted(holders, key=len, reverse=True))):
+        holder, there = _at(after, path[:-1]), _at(after, path)
+        if path in changes and value is not MISSING and isinstance(holder, dict):
+            holder[path[-1]] = value
+            steps.append((path, value))
+        elif there is not MISSING and (path in changes or there == {}):
+            del holder[path[-1]]
+            steps.append((path, MISSING))
+    return after, steps
+
+
+def _at(tree: Any, path: Path) -> Any:
+    for step in path:
+        tree = tree.get(step, MISSING) if isinstance(tree, dict) else MISSING
+    return tree
+
+
+def _tree(notation: "_Notation", text: str) -> Any:
+    """What is in ``text``, its list as a mapping by the first member of each item."""
+    found = _parsed(notation, text)
+    if not isinstance(found, list):
+        return found
+    items = [(str(next(iter(item.values()), "")) if isinstance(item, dict) else str(item), item) for item in found]
+    if len(dict(items)) < len(items):
+        raise Unmergeable("it has two items of one name")
+    return dict(items)
+
+
+# The formats
+
+
 @attrs.frozen
 class _Notation:
-    """``parse`` raises ``ValueError`` or ``yaml.YAMLError``; ``edit`` may raise ``LookupError`` and ``ValueError``."""
+    """``parse`` raises ``ValueError`` or ``yaml.YAMLError``; the other three may raise ``LookupError`` and
+    ``ValueError``. ``remove`` takes out what stands at a path, ``restore`` puts a value there."""
 
     parse: Callable[[str], Any]
     expect: Callable[[Any, Settings], Any]
     edit: Callable[[str, Settings], str]
+    remove: Callable[[str, Path], str]
+    restore: Callable[[str, Path, Any], str]
 
 
 def _parsed(notation: _Notation, text: str) -> Any:
@@ -105,11 +180,12 @@ def _parse_json(text: str) -> Any:
 
 @attrs.frozen
 class _Object:
-    """Where the members of an object stand in the text: ``start`` and ``end`` of their values."""
+    """Where the members of an object stand in the text: ``start`` and ``end`` of their values, and their names."""
 
     opened: int
     closed: int
     members: Mapping[str, tuple[int, int]]
+    names: Mapping[str, int]
 
     @classmethod
     def at(cls, plain: str, opened: int) -> "_Object":
@@ -117,14 +193,17 @@ class _Object:
         if plain[opened] != "{":
             raise ValueError("no object")
         members: dict[str, tuple[int, int]] = {}
+        names: dict[str, int] = {}
         place = _skipped(plain, opened + 1)
         while plain[place] != "}":
+            begun = place
             name, place = _DECODER.raw_decode(plain, place)
+            names[name] = begun
             start = _skipped(plain, place, ":")
             _, end = _DECODER.raw_decode(plain, start)
             members[name] = (start, end)
             place = _skipped(plain, end, ",")
-        return cls(opened, place, members)
+        return cls(opened, place, members, names)
 
 
 def _skipped(plain: str, place: int, mark: str = "") -> int:
@@ -175,6 +254,37 @@ def _insert_json(text: str, plain: str, found: _Object, name: str, value: Any, d
 
 def _has_comma(gap: str) -> bool:
     return "," in _TOKENS.sub("", gap)
+
+
+def _remove_json(text: str, path: Path) -> str:
+    """Without the member at ``path`` and its comma; comments stay."""
+    plain = _blanked(text)
+    place = _skipped(plain, 0)
+    for name in path[:-1]:
+        place = _Object.at(plain, place).members[name][0]
+    found = _Object.at(plain, place)
+    start, (_, end) = found.names[path[-1]], found.members[path[-1]]
+    own = _comma_behind(text, end)
+    if own is not None:
+        return _cut(text, start, own + 1)
+    text = _cut(text, start, end)
+    before = [other for _, other in found.members.values() if other < start]
+    comma = _comma_behind(text, max(before)) if before else None
+    return text if comma is None else text[:comma] + text[comma + 1 :]
+
+
+def _comma_behind(text: str, place: int) -> int | None:
+    rest = _TOKENS.sub(lambda found: found[0] if found[0][0] == '"' else " " * len(found[0]), text[place:])
+    gap = len(rest) - len(rest.lstrip())
+    return place + gap if rest[gap : gap + 1] == "," else None
+
+
+def _cut(text: str, start: int, end: int) -> str:
+    """Without ``start`` to ``end``, and without a line of which nothing is left."""
+    left, right = text[:start].rstrip(" \t"), text[end:].lstrip(" \t")
+    if left.endswith("\n") and right.startswith("\n"):
+        return left + right[1:]
+    return text[:start] + text[end:]
 
 
 # TOML
@@ -242,6 +352,27 @@ def _toml_comment(line: str) -> str:
     return ""
 
 
+def _remove_toml(text: str, path: Path) -> str:
+    """Without the line of a value, or without the header of an empty table."""
+    lines = text.splitlines()
+    section = _toml_section(lines, path[:-1])
+    for number in section or ():
+        if _toml_path(lines[number]) == path[-1:]:
+            return _joined([*lines[:number], *lines[number + 1 :]])
+    own = _toml_section(lines, path)
+    if own is None:
+        return text  # a table above others has no header of its own
+    start = own.start - 1
+    end = next((number for number in own if lines[number].strip()), own.stop)
+    if start and not lines[start - 1].strip():
+        start -= 1
+    return _joined([*lines[:start], *([""] if lines[:start] and lines[end:] else []), *lines[end:]])
+
+
+def _joined(lines: Sequence[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
 # YAML: a mapping of scalars, and a list of mappings
 
 
@@ -259,6 +390,11 @@ def _edit_yaml(text: str, settings: Settings) -> str:
         else:
             lines.append(line)
     return "\n".join(lines) + "\n"
+
+
+def _remove_yaml(text: str, path: Path) -> str:
+    (name,) = path
+    return _joined([line for line in text.splitlines() if not re.match(rf"{re.escape(name)}\s*:", line)])
 
 
 def _parse_yaml_list(text: str) -> Any:
@@ -286,14 +422,24 @@ def _edit_yaml_list(text: str, settings: Settings) -> str:
     before = _parse_yaml_list(text)
     place = _item_place(before, settings)
     item = _with_item(before, settings)[len(before) if place is None else place]
-    block = _yaml([item]).rstrip("\n").split("\n")
+    block = _yaml([item])
+    return "\n".join([*text.splitlines(), block]) if place is None else _with_block(text, place, block)
+
+
+def _with_block(text: str, place: int, block: str) -> str:
+    """``block`` where the lines of the item at ``place`` stand."""
     lines = text.splitlines()
-    if place is None:
-        return "\n".join([*lines, *block]) + "\n"
     nodes = getattr(yaml.compose(text), "value", ())
     start = nodes[place].start_mark.line
     end = nodes[place].end_mark.line if place + 1 < len(nodes) else len(lines)
-    return "\n".join([*lines[:start], *block, *lines[end:]]) + "\n"
+    while lines[end - 1].lstrip()[:1] in ("", "#"):  # belongs to what follows
+        end -= 1
+    return _joined(lines[:start]) + block + _joined(lines[end:])
+
+
+def _replace_item(text: str, path: Path, block: str) -> str:
+    names = list(_tree(FORMATS["yaml_list"], text))
+    return _with_block(text, names.index(path[0]), block) if path[0] in names else text + block
 
 
 def _yaml(value: Any) -> str:
@@ -327,6 +473,11 @@ def _edit_env(text: str, settings: Settings) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _remove_env(text: str, path: Path) -> str:
+    lines = text.splitlines()
+    return _joined([line for line in lines if (found := _VARIABLE.fullmatch(line)) is None or found["name"] != path[0]])
+
+
 def _quoted(value: str) -> str:
     """``value`` in single quotes, in which nothing is replaced. Raises ``ValueError`` where that cannot be."""
     if "'" in value or "\n" in value:
@@ -334,10 +485,18 @@ def _quoted(value: str) -> str:
     return f"'{value}'"
 
 
+def _restore(edit: Callable[[str, Settings], str]) -> Callable[[str, Path, Any], str]:
+    return lambda text, path, value: edit(text, [(path, value)])
+
+
 FORMATS: Mapping[Format, _Notation] = {
-    "json": _Notation(_parse_json, _with_members, _edit_json),
-    "toml": _Notation(tomllib.loads, _with_members, _edit_toml),
-    "yaml": _Notation(_parse_yaml, _with_members, _edit_yaml),
-    "yaml_list": _Notation(_parse_yaml_list, _with_item, _edit_yaml_list),
-    "env": _Notation(_parse_env, _with_members, _edit_env),
-}
+    "json": _Notation(_parse_json, _with_members, _edit_json, _remove_json, _restore(_edit_json)),
+    "toml": _Notation(tomllib.loads, _with_members, _edit_toml, _remove_toml, _restore(_edit_toml)),
+    "yaml": _Notation(_parse_yaml, _with_members, _edit_yaml, _remove_yaml, _restore(_edit_yaml)),
+    "yaml_list": _Notation(
+        _parse_yaml_list, _with_item, _edit_yaml_list,
+        lambda text, path: _replace_item(text, path, ""),
+        lambda text, path, value: _replace_item(text, path, _yaml([value])),
+    ),
+    "env": _Notation(_parse_env, _with_members, _edit_env, _remove_env, _restore(_edit_env)),
+}  # fmt: skip

@@ -1,0 +1,135 @@
+"""Which of a gateway's models a client is pointed at.
+
+Programs that know models by name are left with the names that they know where the gateway serves these: what they know
+of a model (its context window, how it thinks, what it may cost) holds then. All others get ``smart`` and ``fast``, the
+aliases that ``trigate init`` writes, or the gateway's default.
+"""
+
+import fnmatch
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from gateway.commands.init import start_of
+from gateway.commands.offers import Offer
+from providers.catalog import find
+from providers.models import plain_name
+
+SMART, FAST = "smart", "fast"
+
+TIERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "fable": ("fable", "opus", "sonnet", "haiku"),
+        "opus": ("opus", "fable", "sonnet", "haiku"),
+        "sonnet": ("sonnet", "opus", "fable", "haiku"),
+        "haiku": ("haiku", "sonnet", "opus", "fable"),
+    }
+)
+"""The sizes that Claude Code asks for, and which Claude models do for each where only some are served, best first."""
+
+CODEX_KNOWS = (
+    "gpt-6.1-sol", "gpt-6-astra", "gpt-6-sol", "gpt-6-luna", "gpt-5.6-sol", "gpt-6.1-terra", "gpt-5.6-terra",
+    "gpt-5.6-luna", "gpt-5.5",
+)  # fmt: skip
+"""What Codex 0.169 has in its own catalogue and menu, in the order in which it prefers them."""
+
+WINDOWS: Mapping[str, int] = MappingProxyType(
+    {
+        "claude-*": 200_000,
+        "gpt-4.1*": 1_047_576,
+        "gpt-4*": 128_000,
+        "gpt-oss*": 131_072,
+        "gpt-*": 272_000,
+        "o[1-9]*": 200_000,
+        "gemini-*": 1_048_576,
+        "grok-*": 256_000,
+        "*": 128_000,
+    }
+)
+"""Tokens that models take in, by the first pattern that fits their id; for the last of these it is a guess."""
+
+Words = dict[str, Any]
+"""What the placeholders of a client's settings stand for; "" for a model that was wanted and not found."""
+
+
+def usual(offer: Offer) -> Words:
+    """The gateway's default as the model, ``fast`` for small tasks; where there is neither, what ``trigate init`` would
+    begin with."""
+    large, small = _beginning(offer.names)
+    if offer.default or _has(offer, SMART):
+        large = small = offer.default or SMART
+    return {"model": large, "small": FAST if _has(offer, FAST) else small}
+
+
+def _beginning(names: Sequence[str]) -> tuple[str, str]:
+    """Two models, a large one and a small one, of the provider that is listed first; "" where none is."""
+    first = next(iter(names), "")
+    provider = first.partition("/")[0]
+    row = find(provider)
+    start = start_of(row) if row is not None else None
+    if start is None or not {f"{provider}/{start.large}", f"{provider}/{start.small}"} <= set(names):
+        return first, first
+    return f"{provider}/{start.large}", f"{provider}/{start.small}"
+
+
+def for_claude(offer: Offer) -> Words:
+    """A model for each tier of which Claude Code's own names are not served; ``pinned`` is the one to start with."""
+    found = {tier: name for tier in TIERS if (name := _tier(offer, tier)) is not None}
+    return {**found, **({"pinned": found["opus"]} if "opus" in found else {})}
+
+
+def _tier(offer: Offer, tier: str) -> str | None:
+    """None where whatever Claude Code asks for in this tier is served: this year's names, and those of the next."""
+    if _has(offer, f"claude-{tier}-0"):
+        return None
+    for other in TIERS[tier]:
+        for name in offer.names:
+            plain = plain_name(name)
+            if plain.startswith(f"claude-{other}-"):
+                return plain if _has(offer, plain) else name
+    words = usual(offer)
+    if tier == "haiku":
+        return str(words["small"])
+    return SMART if _has(offer, SMART) else str(words["model"])
+
+
+def for_codex(offer: Offer) -> Words:
+    """A model that Codex knows, if there is one: the default, or else the one that it prefers itself."""
+    model = usual(offer)["model"]
+    if not _codex_knows(model):
+        listed = {name.rpartition("/")[2]: name for name in reversed(offer.names)}
+        served = (slug if _has(offer, slug) else listed.get(slug) for slug in CODEX_KNOWS)
+        model = next(filter(None, served), model)
+    return {"model": model, **told_codex(offer.model(model) if model else model, model)}
+
+
+def told_codex(name: str, model: str) -> Words:
+    """What Codex has to be told of ``model``, whose provider's own name is ``name``: nothing where it knows it."""
+    if _codex_knows(model):
+        return {}
+    plain = plain_name(name)
+    return {"window": next(size for pattern, size in WINDOWS.items() if fnmatch.fnmatchcase(plain, pattern))}
+
+
+def _codex_knows(model: str) -> bool:
+    """As it looks for a model itself: by the beginning of its name, behind one prefix at most."""
+    return model.count("/") <= 1 and model.rpartition("/")[2].startswith(CODEX_KNOWS)
+
+
+def _has(offer: Offer, name: str) -> bool:
+    return not offer.problem(name)
+
+
+# Named by the person
+
+
+def named(model: str, small: str | None, offer: Offer | None) -> Words:
+    """What the person said, for every program. ``offer`` is for what is known of the model, None if that is nothing."""
+    name = offer.model(model) if offer is not None else model
+    tiers = {tier: small or model if tier == "haiku" else model for tier in TIERS}
+    return {"model": model, "small": small or model, "pinned": model, **tiers, **told_codex(name, model)}
+
+
+CHOICES: Mapping[str, Callable[[Offer], Words]] = MappingProxyType(
+    {"usual": usual, "claude": for_claude, "codex": for_codex}
+)

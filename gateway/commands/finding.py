@@ -1,0 +1,191 @@
+"""Where the gateway is that a client is to be pointed at, and which of its models the client gets.
+
+The address is that of ``--url``, else of the config, else the usual one. The gateway that runs there says what it
+serves: that is what the client will get, whatever a file says. Only where none answers is it the config, and where
+there is none either, the demo. A config that the command line names is taken at its word, and nobody is asked.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import attrs
+
+from gateway.commands.choosing import CHOICES, Words, named
+from gateway.commands.clients import KEY_VARIABLE, Place
+from gateway.commands.offers import Configured, KeyWanted, Offer, Running, Silent
+from gateway.config.loading import FILE_NAMES, FILE_VARIABLE, Config, ConfigError, discover, load, users_file
+
+LOCAL = "127.0.0.1"
+USUAL = f"http://{LOCAL}:12000"
+DEMO = Place(
+    USUAL,
+    {
+        **dict.fromkeys(("model", "small", "pinned", "fable", "opus", "sonnet", "haiku"), "demo"),
+        "window": 128_000,
+    },
+)
+
+
+@attrs.frozen
+class Wish:
+    """What the command line says. ``arguments`` None: the client is not to be started."""
+
+    config: Path | None = None
+    url: str | None = None
+    model: str | None = None
+    small: str | None = None
+    write: bool = False
+    arguments: tuple[str, ...] | None = None
+
+
+class Refused(Exception):
+    """The message is for the person; ``status`` is the exit status."""
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@attrs.frozen
+class Found:
+    """``source`` says in a line where the settings are from, "" where the command line says all of it; ``demo``: the
+    person should know that they are for the demo, whatever is done with them."""
+
+    place: Place
+    source: str = ""
+    demo: bool = False
+
+
+def find(wish: Wish, chooses: str) -> Found:
+    """The gateway, and its models for a client that ``chooses`` so. Raises ``Refused``."""
+    key = os.environ.get(KEY_VARIABLE)
+    if wish.url is not None and wish.model is not None:
+        return Found(Place(_root(wish.url), named(wish.model, wish.small, None), key))
+    config = _config(wish.config)
+    known = Configured(config) if config is not None else None
+    root, offer, reason = _asked(wish, config, known, key)
+    source = f"The gateway on {root} serves {_counted(len(offer.names))}." if offer is not None else ""
+    if offer is not None and known is not None and config is not None and not config.client_keys:
+        source += _differing(known, offer, config)
+    if offer is None and known is None:
+        return _demo(wish, root, reason, key)
+    if offer is None and config is not None:
+        offer, key = known, key or ("" if config.client_keys else None)
+        source = f"{reason}: this is from {config.path}." if reason else ""
+    assert offer is not None
+    return Found(Place(root, _words(wish, chooses, offer, config), key), source)
+
+
+def _counted(models: int) -> str:
+    return f"{models} model{'' if models == 1 else 's'}"
+
+
+def _asked(
+    wish: Wish, config: Config | None, known: Configured | None, key: str | None
+) -> tuple[str, Offer | None, str]:
+    """The address, what the gateway there offers, and why that is not known where it is None."""
+    roots = [_root(wish.url)] if wish.url is not None else _roots(config)
+    if wish.config is not None:
+        return roots[0], None, ""
+    reasons = []
+    for root in roots:
+        try:
+            return root, Running(root, key, known), ""
+        except Silent as silent:
+            reasons.append(f"No gateway answers on {root} ({silent})")
+        except KeyWanted:
+            if known is not None and key is None:
+                return root, None, f"The gateway on {root} asks for a key ({KEY_VARIABLE})"
+            raise Refused(_key_wanted(root, key), 2) from None
+    return roots[0], None, reasons[0]
+
+
+def _key_wanted(root: str, key: str | None) -> str:
+    if key:
+        return f"the gateway on {root} refuses the key in {KEY_VARIABLE}: set it to one of its client_keys"
+    return f"the gateway on {root} asks for a key: set {KEY_VARIABLE} to one of its client_keys, and try again"
+
+
+def _roots(config: Config | None) -> Sequence[str]:
+    """Addresses in the order in which to ask. A person's own config may not be the one that runs today."""
+    if config is None:
+        return [USUAL]
+    own = config.path is not None and config.path == users_file(os.environ)
+    return list(dict.fromkeys([address(config), *([USUAL] if own else [])]))
+
+
+def _differing(known: Configured, offer: Offer, config: Config) -> str:
+    served = set(offer.names)
+    if all(name in served for name in known.names):
+        return ""
+    return f"\n{config.path} has other models: the gateway reads it again on SIGHUP, and when it starts."
+
+
+def _demo(wish: Wish, root: str, reason: str, key: str | None) -> Found:
+    if wish.url is not None:
+        raise Refused(f"{reason}: start it, or name the model to ask for: --model MODEL", 2)
+    place = attrs.evolve(DEMO, key=key)
+    if wish.model is not None:
+        place = attrs.evolve(place, models=named(wish.model, wish.small, None))
+    source = f"There is no configuration here, and no gateway on {root}: this is for trigate serve --demo."
+    return Found(place, source, demo=True)
+
+
+def _words(wish: Wish, chooses: str, offer: Offer, config: Config | None) -> Words:
+    for asked in (wish.model, wish.small):
+        if asked is not None and (problem := offer.problem(asked)):
+            raise Refused(problem.replace("GET /v1/models", "trigate connect --model MODEL; /v1/models"), 2)
+    if wish.model is not None:
+        return named(wish.model, wish.small, offer)
+    words = CHOICES[chooses](offer)
+    if wish.small is not None:
+        words |= {"small": wish.small, "haiku": wish.small}
+    if "" in words.values():
+        who = config.path if config is not None else "the gateway"
+        raise Refused(f"{who} lists no model by name: name one with --model", 2)
+    return words
+
+
+# The config, and where it says that the gateway listens
+
+
+def _config(path: Path | None) -> Config | None:
+    """The config that ``serve`` would find, if there is one. Providers' keys need not be set where clients run."""
+    try:
+        found = discover(Path.cwd(), os.environ, path)
+    except ConfigError as error:
+        if path is None and not os.environ.get(FILE_VARIABLE):
+            return None
+        raise Refused(str(error)) from None
+    try:
+        return load(found, os.environ)
+    except ConfigError:
+        try:
+            return load(found, None)
+        except ConfigError as error:
+            if path is None and not os.environ.get(FILE_VARIABLE) and _foreign(found):
+                return None
+            raise Refused(str(error)) from None
+
+
+def _foreign(path: Path) -> bool:
+    """Whether a file that was only found is somebody else's: many programs have a ``config.yaml``."""
+    return path.name != FILE_NAMES[0] and not any(
+        key in path.read_bytes() for key in (b"model_providers", b"llm_providers")
+    )
+
+
+def address(config: Config) -> str:
+    """Where a client on this machine reaches the first listener."""
+    listener = config.listeners[0]
+    host = {"0.0.0.0": LOCAL, "::": LOCAL}.get(listener.address, listener.address)
+    return f"http://{f'[{host}]' if ':' in host else host}:{listener.port}"
+
+
+def _root(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise Refused(f"--url {url!r} is no address: write it as http://HOST:PORT", 2)
+    return url.rstrip("/").removesuffix("/v1")

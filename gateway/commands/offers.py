@@ -1,0 +1,113 @@
+"""What a gateway offers to clients: asked of the one that runs, or read from a configuration."""
+
+import http.client
+import json
+from collections.abc import Sequence
+from typing import Any, Protocol
+from urllib.parse import quote, urlsplit
+
+from gateway.config.settings import Config
+from gateway.routing import Router
+from streams.errors import GatewayError
+
+PATIENCE = 3.0  # seconds for one answer of a gateway that runs
+LARGEST = 4 * 2**20  # bytes of an answer that are read
+
+
+class Offer(Protocol):
+    """``names`` are those that ``GET /v1/models`` lists, in that order; ``default`` is the model for requests that name
+    none, where that is known."""
+
+    names: Sequence[str]
+    default: str | None
+
+    def problem(self, name: str) -> str:
+        """Why a client that asks for the model ``name`` would be refused; "" where it would not."""
+
+    def model(self, name: str) -> str:
+        """The provider's own id of the model ``name``, or ``name`` itself where that is not known."""
+
+
+class Silent(Exception):
+    """No gateway answers there; the message is why, as the end of a sentence."""
+
+
+class KeyWanted(Exception):
+    """The gateway answers nobody who shows no key of it."""
+
+
+class Configured:
+    """What a gateway with ``config`` would offer."""
+
+    def __init__(self, config: Config) -> None:
+        self._router = Router(config)
+        self.names: Sequence[str] = [model.id for model in self._router.models()]
+        self.default = next((entry.name for entry in config.entries if entry.default), None)
+
+    def problem(self, name: str) -> str:
+        try:
+            self._router.resolve(name, "chat")
+        except GatewayError as error:
+            return error.failed.message
+        return ""
+
+    def model(self, name: str) -> str:
+        return self._router.resolve(name, "chat").model
+
+
+class Running:
+    """What the gateway at ``root`` offers to whoever shows ``key``. Made by asking it; raises ``Silent`` and
+    ``KeyWanted``. ``known`` is its configuration, as far as that is known here: what it says is asked, too."""
+
+    def __init__(self, root: str, key: str | None, known: Configured | None = None) -> None:
+        self._root, self._key, self._known = root, key, known
+        self._problems: dict[str, str] = {}
+        status, body = self._get("")
+        if status in (401, 403):
+            raise KeyWanted
+        data = body.get("data") if status == 200 else None
+        if not isinstance(data, list):
+            raise Silent(f"what answers there lists no models ({status})")
+        ids = (row.get("id") for row in data if isinstance(row, dict))
+        self.names: Sequence[str] = [name for name in ids if isinstance(name, str)]
+        default = known.default if known is not None else None
+        self.default = default if default and not self.problem(default) else None
+
+    def problem(self, name: str) -> str:
+        if name not in self.names and name not in self._problems:
+            self._problems[name] = self._asked(name)
+        return self._problems.get(name, "")
+
+    def _asked(self, name: str) -> str:
+        status, body = self._get(f"/{quote(name)}")
+        error = body.get("error")
+        message = error.get("message") if isinstance(error, dict) else None
+        return "" if status == 200 else str(message or f"the gateway answers {status} for the model {name!r}")
+
+    def model(self, name: str) -> str:
+        return self._known.model(name) if self._known is not None and not self._known.problem(name) else name
+
+    def _get(self, path: str) -> tuple[int, dict[str, Any]]:
+        """The answer to ``GET /v1/models…``, its status and its JSON object. Redirects are not followed: the key is for
+        this host. Raises ``Silent``."""
+        parts = urlsplit(self._root)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        headers = {"authorization": f"Bearer {self._key}"} if self._key else {}
+        try:
+            connection = kind(parts.hostname or "", parts.port, timeout=PATIENCE)
+            try:
+                connection.request("GET", f"{parts.path.rstrip('/')}/v1/models{path}", headers=headers)
+                answer = connection.getresponse()
+                status, text = answer.status, answer.read(LARGEST)
+            finally:
+                connection.close()
+        except ConnectionRefusedError:
+            raise Silent("nothing listens there") from None
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            reason = str(getattr(error, "strerror", None) or error or type(error).__name__)
+            raise Silent(reason.lower()) from None
+        try:
+            body = json.loads(text)
+        except ValueError:
+            body = None
+        return status, body if isinstance(body, dict) else {}

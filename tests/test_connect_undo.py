@@ -1,0 +1,294 @@
+"""``trigate connect --undo``: what ``--write`` has put into a file comes out again, and nothing else."""
+
+import json
+import os
+import stat
+import tomllib
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.commands.clients import CLIENTS, KEY_VARIABLE
+from gateway.commands.connect import run as connect
+from gateway.commands.connect import undo
+from gateway.commands.edits import FORMATS, MISSING, Unmergeable, merged, reverted, standing
+from gateway.commands.finding import Wish
+from gateway.commands.undoing import book
+
+ROOT = "http://127.0.0.1:12000"
+FILES = {
+    "claude": ".claude/settings.json",
+    "codex": ".codex/config.toml",
+    "opencode": ".config/opencode/opencode.json",
+    "llm": ".config/io.datasette.llm/extra-openai-models.yaml",
+    "aider": ".aider.conf.yml",
+    "openai-python": ".env",
+}
+BEFORE = {
+    "claude": '{\n    // mine\n    "hooks": {"x": [1, 2]},\n    "env": {\n        "FOO": "1", // foo\n'
+    '        "ANTHROPIC_MODEL": "claude-opus-4-8",\n    },\n}\n',
+    "codex": '# my settings\nmodel = "gpt-5.5" # mine\n\n[model_providers.other]\nname = "Other"\n\n[tui]\nx = "y"\n',
+    "opencode": '{"model": "anthropic/claude-opus-5", /* mine */ "theme": "x"}',
+    "llm": "# mine\n- model_id: other\n  model_name: other\n",
+    "aider": "# mine\nmodel: sonnet  # good\ndark-mode: true\n",
+    "openai-python": "# mine\nexport OPENAI_API_KEY='sk-mine'\nX=1\n",
+}
+
+
+@pytest.fixture
+def home(tmp_path, tmp_path_factory, monkeypatch):
+    for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "LLM_USER_PATH", "TRIGATE_CONFIG", "XDG_CONFIG_HOME", KEY_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def put(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def write(name, model="m"):
+    assert connect(name, Wish(url=ROOT, model=model, write=True)) == 0
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize("writes", [1, 3])
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_nobody_else_has_changed_is_what_it_was_to_the_byte(home, capsys, name, writes, ends):
+    path = home / FILES[name]
+    data = BEFORE[name].replace("\n", ends).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    path.chmod(0o640)
+    for number in range(writes):
+        write(name, f"m{number}")
+    assert path.read_bytes() != data
+    assert undo(name) == 0
+    assert "took the settings of trigate connect out of ~/" in capsys.readouterr().out.replace("of .env", "of ~/.env")
+    assert path.read_bytes() == data
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert [one for one in home.rglob("*") if one.is_file()] == [path]  # and no copies are left
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_was_not_there_goes(home, capsys, name):
+    write(name)
+    write(name, "other")
+    assert undo(name) == 0
+    assert "removed" in capsys.readouterr().out
+    assert [one for one in home.rglob("*") if one.is_file()] == []
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_it_can_be_undone_again_and_again(home, capsys, name):
+    put(home / FILES[name], BEFORE[name])
+    for _ in range(2):
+        write(name)
+        assert undo(name) == 0
+        capsys.readouterr()
+        assert undo(name) == 0
+        assert "nothing to undo" in capsys.readouterr().out
+        assert (home / FILES[name]).read_text() == BEFORE[name]
+
+
+ADDED = {
+    "claude": lambda text: text.replace('"hooks": {', '"theme": "dark", // later\n    "hooks": {'),
+    "codex": lambda text: text + '\n[mcp_servers.x]\ncommand = "y"  # later\n',
+    "opencode": lambda text: text.replace('"theme": "x"', '"theme": "y" // later\n'),
+    "llm": lambda text: text + "# later\n- model_id: third\n  model_name: third\n",
+    "aider": lambda text: text + "auto-commits: false  # later\n",
+    "openai-python": lambda text: text + "LATER=1 # later\n",
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_a_person_has_added_since_stays_and_the_rest_is_as_it_was(home, name):
+    """Comments too, wherever they stand."""
+    form = CLIENTS[name].file.format
+    put(home / FILES[name], BEFORE[name])
+    write(name)
+    put(home / FILES[name], ADDED[name]((home / FILES[name]).read_text()))
+    assert undo(name) == 0
+    found = (home / FILES[name]).read_text()
+    for word in ("mine", "later"):
+        assert word in found
+    assert FORMATS[form].parse(found) == FORMATS[form].parse(ADDED[name](BEFORE[name]))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_was_added_to_a_file_of_ours_stays_alone(home, capsys, name):
+    form = CLIENTS[name].file.format
+    write(name)
+    before = (home / FILES[name]).read_text()
+    only = {"json": '{\n  "mine": 1\n}\n', "toml": "mine = 1\n", "yaml": "mine: 1\n", "env": "mine=1\n",
+            "yaml_list": "- mine: 1\n"}[form]  # fmt: skip
+    mixed = before.replace("{", '{\n  "mine": 1,', 1) if form == "json" else only + before
+    put(home / FILES[name], mixed)
+    assert undo(name) == 0
+    assert FORMATS[form].parse((home / FILES[name]).read_text()) == FORMATS[form].parse(only)
+
+
+def test_what_a_person_has_changed_since_is_theirs(home, capsys):
+    put(home / ".claude/settings.json", '{"env": {"ANTHROPIC_MODEL": "first"}}')
+    write("claude")
+    path = home / ".claude/settings.json"
+    text = path.read_text().replace('"ANTHROPIC_MODEL": "m"', '"ANTHROPIC_MODEL": "own"')
+    put(path, text.replace('"ANTHROPIC_DEFAULT_HAIKU_MODEL": "m"', '"ANTHROPIC_DEFAULT_HAIKU_MODEL": "small"'))
+    assert undo("claude") == 0
+    assert json.loads(path.read_text()) == {"env": {"ANTHROPIC_MODEL": "own", "ANTHROPIC_DEFAULT_HAIKU_MODEL": "small"}}
+    out = capsys.readouterr().out
+    assert "env.ANTHROPIC_MODEL stays: it has been changed since" in out
+    assert "env.ANTHROPIC_BASE_URL stays" not in out
+
+
+def test_a_change_between_two_writes_is_what_comes_back(home):
+    path = home / ".codex/config.toml"
+    put(path, 'model = "first"\n')
+    write("codex", "one")
+    put(path, path.read_text().replace('model = "one"', 'model = "between"'))
+    write("codex", "two")
+    assert undo("codex") == 0
+    assert tomllib.loads(path.read_text()) == {"model": "between"}
+
+
+def test_a_later_write_takes_out_what_is_not_wanted_any_more(home):
+    """Such as the models of the demo, once Anthropic's own are served."""
+    path = home / ".claude/settings.json"
+    put(path, '{"env": {"ANTHROPIC_DEFAULT_OPUS_MODEL": "mine"}}')
+    write("claude", "demo")
+    (home / "trigate.yaml").write_text(
+        "version: v0.3.0\nlisteners: [{port: 1}]\n"
+        "model_providers: [{model: anthropic/*, access_key: $NOT_SET, speaks: [messages]}]\n"
+    )
+    assert connect("claude", Wish(config=home / "trigate.yaml", write=True)) == 0
+    assert json.loads(path.read_text())["env"] == {
+        "ANTHROPIC_DEFAULT_OPUS_MODEL": "mine",
+        "ANTHROPIC_BASE_URL": "http://127.0.0.1:1",
+        "ANTHROPIC_AUTH_TOKEN": "any",
+    }
+    assert undo("claude") == 0
+    assert path.read_text() == '{"env": {"ANTHROPIC_DEFAULT_OPUS_MODEL": "mine"}}'
+
+
+def test_llm_gets_each_of_its_items_taken_out(home):
+    path = home / FILES["llm"]
+    put(path, BEFORE["llm"])
+    for model in ("a", "b"):
+        write("llm", model)
+    put(path, path.read_text() + "- model_id: own\n")
+    assert undo("llm") == 0
+    assert [item["model_id"] for item in yaml.safe_load(path.read_text())] == ["other", "own"]
+    assert path.read_text().startswith("# mine\n")
+
+
+def test_a_copy_that_is_gone_is_not_needed(home):
+    path = home / FILES["codex"]
+    put(path, BEFORE["codex"])
+    write("codex")
+    (home / ".codex/config.toml.before-trigate-1").unlink()
+    assert undo("codex") == 0
+    assert tomllib.loads(path.read_text()) == tomllib.loads(BEFORE["codex"])
+    assert "# my settings" in path.read_text()
+
+
+def test_a_file_that_is_gone_and_a_broken_one(home, capsys):
+    path = home / FILES["claude"]
+    write("claude")
+    broken = path.read_text()[:-3]
+    path.write_text(broken)
+    assert undo("claude") == 1
+    err = capsys.readouterr().err
+    assert "left as it is" in err
+    assert "take out env.ANTHROPIC_BASE_URL, env.ANTHROPIC_AUTH_TOKEN" in err
+    assert path.read_text() == broken
+    path.unlink()
+    assert undo("claude") == 0
+    assert "nothing to undo" in capsys.readouterr().out
+
+
+def test_what_an_older_trigate_wrote_is_named_and_left(home, capsys):
+    put(home / ".claude/settings.json", "{}")
+    put(home / ".claude/settings.json.before-trigate-1", "{}")
+    assert undo("claude") == 0
+    assert "settings.json.before-trigate-1" in capsys.readouterr().out
+
+
+def test_no_key_is_copied_or_shown(home, capsys, monkeypatch):
+    monkeypatch.setenv(KEY_VARIABLE, "sk-very-secret")
+    put(home / ".claude/settings.json", '{"env": {"ANTHROPIC_AUTH_TOKEN": "sk-mine"}}')
+    write("claude")
+    assert stat.S_IMODE(book().stat().st_mode) == 0o600
+    assert "sk-very-secret" not in book().read_text()
+    assert undo("claude") == 0
+    out, err = capsys.readouterr()
+    assert "sk-" not in out + err
+
+
+def test_a_book_that_cannot_be_written_or_read_is_said_and_stops_nothing(home, capsys, monkeypatch):
+    (home / "state").write_text("a file")
+    monkeypatch.setenv("XDG_STATE_HOME", str(home / "state"))
+    write("claude")
+    assert "--undo will not know of this" in capsys.readouterr().err
+    monkeypatch.setenv("XDG_STATE_HOME", str(home / "other"))
+    put(book(), "damaged")
+    write("codex")
+    assert undo("codex") == 0
+    assert not os.path.exists(home / ".codex/config.toml")
+
+
+@pytest.mark.parametrize(("name", "says"), [("openai-compatible", "no file"), ("cluade", "did you mean claude?")])
+def test_where_there_is_nothing_to_undo(home, capsys, name, says):
+    assert undo(name) == 2
+    assert says in capsys.readouterr().err
+
+
+# Edits
+
+SCALARS = st.one_of(st.text("ab\"'\\é", max_size=4), st.integers(2, 9), st.booleans())
+NAMES = st.text("abxyz-_", min_size=1, max_size=3)
+TREES = st.recursive(
+    SCALARS, lambda inner: st.dictionaries(NAMES, inner, max_size=3) | st.lists(inner, max_size=2), max_leaves=8
+)
+PATHS = st.tuples(NAMES, NAMES) | st.tuples(NAMES) | st.tuples(NAMES, NAMES, NAMES)
+
+
+def undoes(form, text, settings):
+    """What was merged comes out again, whatever else is there."""
+    try:
+        after = merged(form, text, settings)
+    except Unmergeable:
+        return
+    paths = [path for path, _ in settings]
+    stood = standing(form, text, paths)
+    holders = {path[:depth] for path in paths for depth in range(1, len(path))}
+    new = holders - set(standing(form, text, holders))
+    back = reverted(form, after, {path: stood.get(path, MISSING) for path in paths}, tuple(new))
+    assert FORMATS[form].parse(back.replace("\r\n", "\n")) == FORMATS[form].parse(text.replace("\r\n", "\n"))
+
+
+@given(st.dictionaries(NAMES, TREES, max_size=4), st.dictionaries(PATHS, SCALARS, max_size=3),
+       st.sampled_from([None, 2, "\t"]), st.booleans())  # fmt: skip
+def test_json_is_what_it_was(content, settings, indent, commented):
+    text = json.dumps(content, indent=indent)
+    if commented:
+        text = text.replace("{", '{ /* "a": { */').replace("\n", " // , }\r\n").replace("}", ", }")
+    try:
+        FORMATS["json"].parse(text)
+    except ValueError:  # a comma too many
+        return
+    undoes("json", text, list(settings.items()))
+
+
+@given(st.text("ab=[]\"#\n{}',.\\ 1", max_size=40), st.sampled_from(["toml", "yaml", "env"]))
+def test_any_text_is_what_it_was_or_refused(text, form):
+    settings = [(("a",), "new"), (("b", "a"), True), (("b", "c"), 1)] if form == "toml" else [(("a",), "new")]
+    try:
+        undoes(form, text, settings)
+    except Unmergeable:
+        return
