@@ -132,11 +132,11 @@ _ROWS = (
         ),
         key_env="GROQ_API_KEY",
     ),
-    # Mistral answers 422 to members that it does not know (Gitlawb/openclaude#739). A token limit under the wrong name
-    # is left for it to refuse: dropping that would change what the client pays for.
+    # Mistral answers 422 to members that it does not know (Gitlawb/openclaude#739). It counts the tokens of streams
+    # unasked, and refuses to be asked (openai/openai-agents-python#442, avante-corp/avante.nvim#2347).
     Provider(
         "mistral", "Mistral AI", "https://api.mistral.ai",
-        quirks=attrs.evolve(COMPATIBLE, refused_fields=("store",)),
+        quirks=attrs.evolve(COMPATIBLE, refused_fields=("store",), stream_usage=False),
         models=("mistral-large-latest", "mistral-medium-latest", "codestral-latest", "mistral-small-latest"),
         families=(
             "mistral-*", "ministral-*", "magistral-*", "codestral-*", "devstral-*", "pixtral-*", "voxtral-*",

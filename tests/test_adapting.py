@@ -175,7 +175,7 @@ def test_what_the_configuration_says_is_known():
 
 @pytest.mark.parametrize(
     ("model", "entry", "asks"),
-    [("openai/m", {}, True), ("mistral/m", {}, True), ("somebody/m", {}, False),
+    [("openai/m", {}, True), ("mistral/m", {}, False), ("deepseek/m", {}, True), ("somebody/m", {}, False),
      ("somebody/m", {"provider_interface": "openai"}, True), ("somebody/m", {"quirks": {"stream_usage": True}}, True),
      ("openai/m", {"usage": "as_asked"}, False)],
 )  # fmt: skip

@@ -21,7 +21,8 @@ UNCOUNTED = {
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
     entries = [
-        provider("mistral/*", upstream.url),
+        provider("mistral/m", upstream.url),
+        provider("xai/*", upstream.url, ["chat"]),
         provider("deepseek/left-alone", upstream.url, usage="as_asked"),
         provider("somebody/unknown", upstream.url),
         provider("anthropic/messages", upstream.url, ["messages"]),
@@ -48,7 +49,7 @@ def without_choices(reply: Reply) -> list[Any]:
 
 def test_a_stream_whose_client_did_not_ask_is_counted_all_the_same(gateway, upstream):
     upstream.script(ANSWER)
-    reply = ask(gateway, "mistral/m", stream=True)
+    reply = ask(gateway, "xai/m", stream=True)
     assert upstream.seen[0].json["stream_options"] == {"include_usage": True}
     assert without_choices(reply) == [], "clients index choices[0] (microsoft/foundry-local#905)"
     assert reply.events()[-1] == ("", "[DONE]")
@@ -61,7 +62,7 @@ def test_a_stream_whose_client_did_not_ask_is_counted_all_the_same(gateway, upst
 
 def test_a_client_that_asks_gets_its_chunk(gateway, upstream):
     upstream.script(ANSWER)
-    reply = ask(gateway, "mistral/m", stream=True, stream_options={"include_usage": True})
+    reply = ask(gateway, "xai/m", stream=True, stream_options={"include_usage": True})
     assert [chunk["usage"]["completion_tokens"] for chunk in without_choices(reply)] == [9]
     assert "x-trigate-adapted" not in reply.headers
 
@@ -70,7 +71,7 @@ def test_the_openai_sdk_sees_no_chunk_without_choices(gateway, upstream):
     upstream.script(ANSWER)
     client = OpenAI(base_url=f"{gateway.url}/v1", api_key="any", max_retries=0)
     chunks = list(
-        client.chat.completions.create(model="mistral/m", messages=[{"role": "user", "content": "Hi"}], stream=True)
+        client.chat.completions.create(model="xai/m", messages=[{"role": "user", "content": "Hi"}], stream=True)
     )
     assert all(chunk.choices for chunk in chunks)
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "one two three"
@@ -85,7 +86,7 @@ def test_other_chunks_without_choices_stay_wherever_the_reads_fall(gateway, upst
     usage = b'data: {"choices" : [ ],"usage":{"prompt_tokens":20,"completion_tokens":9,"total_tokens":29}}\n\n'
     data = filtered + said + ended + usage + b"data: [DONE]\n\n"
     upstream.script(Raw(200, SSE, tuple(data[i : i + every] for i in range(0, len(data), every)), "chunked"))
-    reply = ask(gateway, "mistral/m", stream=True)
+    reply = ask(gateway, "xai/m", stream=True)
     assert reply.body == filtered + said + ended + b"data: [DONE]\n\n"
     assert counted(gateway, reply)["output_tokens"] == 9
 
@@ -105,19 +106,31 @@ def test_a_request_that_is_left_alone_is_estimated_and_marked(gateway, upstream,
 
 def test_a_whole_answer_that_nobody_counted_is_estimated(gateway, upstream):
     upstream.script(Raw(200, JSON, (json.dumps(UNCOUNTED).encode(),)))
-    found = counted(gateway, ask(gateway, "mistral/m"))
+    found = counted(gateway, ask(gateway, "xai/m"))
     assert (found["output_tokens"], found["usage_estimated"]) == (10_000, True)
 
 
 def test_a_provider_that_refuses_the_question_is_asked_once_more_without_it(gateway, upstream):
     refusal = {"error": {"message": "Unrecognized request argument supplied: stream_options", "type": "invalid"}}
     upstream.script(Raw(400, JSON, (json.dumps(refusal).encode(),)), ANSWER, ANSWER)
-    reply = ask(gateway, "mistral/refuses", stream=True)
+    reply = ask(gateway, "xai/refuses", stream=True)
     assert ["stream_options" in seen.json for seen in upstream.seen] == [True, False]
     assert "x-trigate-dropped" not in reply.headers, "the client has lost nothing"
     assert counted(gateway, reply)["usage_estimated"] is True
-    ask(gateway, "mistral/refuses", stream=True)
+    ask(gateway, "xai/refuses", stream=True)
     assert "stream_options" not in upstream.seen[2].json, "learned"
+
+
+def test_a_provider_that_counts_unasked_and_refuses_to_be_asked_is_not_asked(gateway, upstream):
+    usage = b'"usage":{"prompt_tokens":20,"completion_tokens":9,"total_tokens":29}'
+    chunk = (
+        b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}],%b}\n\ndata: [DONE]\n\n' % usage
+    )
+    upstream.script(Raw(200, SSE, (chunk,), "chunked"))
+    reply = ask(gateway, "mistral/m", stream=True, stream_options={"include_usage": True})
+    assert "stream_options" not in upstream.seen[0].json
+    assert reply.body == chunk
+    assert counted(gateway, reply)["output_tokens"] == 9
 
 
 def test_a_chat_client_of_a_provider_of_messages_is_counted_without_a_chunk(gateway, upstream):
