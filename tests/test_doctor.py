@@ -5,11 +5,13 @@ import logging
 import socket
 
 import pytest
+import trio
 import yaml
 from harness import config, provider, refusing_port
 from upstreams import Raw, Script, ToolCall, data, fake_upstream
 
 from gateway.commands.doctor import run
+from gateway.commands.local_servers import what_to_do
 from gateway.commands.probing import FEATURES, PROBES
 
 CITY = '{"city": "Oslo"}'
@@ -129,6 +131,40 @@ def test_one_that_is_down_does_not_hide_the_others(upstream, doctor):
     assert status == 1
     assert [model["good"] for model in found["models"]] == [False, True]
     assert "refused the connection" in found["models"][0]["outcomes"]["chat"]["says"]
+
+
+@pytest.mark.parametrize(
+    ("model", "start"),
+    [
+        ("ollama/llama3.2", "start Ollama: ollama serve (or correct base_url)"),
+        ("lm-studio/qwen", "start LM Studio: lms server start,"),
+        ("llama_cpp/qwen", "start llama.cpp: llama-server -m MODEL.gguf --port {port} "),
+        ("vllm/qwen", "start vLLM: vllm serve MODEL --port {port} "),
+        ("mine/qwen", "start the server (or correct base_url)"),
+    ],
+)
+def test_a_local_server_that_is_not_running_is_told_with_its_command(doctor, model, start):
+    with refusing_port() as port:
+        _, found, _ = doctor([provider(model, f"http://localhost:{port}")])
+        _, table, _ = doctor([provider(model, f"http://127.0.0.1:{port}")], as_json=False)
+    says = found["models"][0]["outcomes"]["chat"]["says"]
+    assert f"nothing listens on localhost:{port}: {start.format(port=port)}" in says
+    assert table.count("nothing listens on") == 1
+
+
+def test_a_local_server_is_known_by_its_usual_port_too():
+    assert "ollama serve" in trio.run(what_to_do, "mine", "http://localhost:11434/v1/chat/completions")
+
+
+@pytest.mark.parametrize("url", ["https://api.example", "http://192.0.2.1:11434"])
+def test_of_a_server_elsewhere_nothing_is_known(url):
+    assert trio.run(what_to_do, "ollama", url) == ""
+
+
+def test_a_local_server_that_runs_is_not_to_be_started(upstream, doctor):
+    upstream.script(*[Raw(500, (), (b"",))] * 6)
+    _, found, _ = doctor([provider("ollama/m", upstream.url)])
+    assert "nothing listens" not in found["models"][0]["outcomes"]["chat"]["says"]
 
 
 def test_client_keys_and_the_configured_port_are_not_in_the_way(upstream, doctor):

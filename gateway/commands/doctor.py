@@ -22,6 +22,7 @@ import trio
 from gateway.app import create_app
 from gateway.commands.check import load_or_explain
 from gateway.commands.probing import COUNT, FEATURES, Asked, Checkup, Outcome, Patient, State
+from gateway.config.document import sentence
 from gateway.config.loading import Config
 from gateway.config.settings import Entry
 from gateway.routing import Router
@@ -160,7 +161,7 @@ def _reasons(found: Sequence[Checkup]) -> list[str]:
                 alike.setdefault((outcome.state, outcome.says), []).append(name)
         for (state, says), names in alike.items():
             what = "" if len(names) == len(FEATURES) else f", {', '.join(names)}"
-            lines.append(click.style(_wrapped(f"{one.model} ({one.api}){what}: {says}"), fg=_COLOURS[state]))
+            lines.append(click.style(_wrapped(sentence(f"{one.model} ({one.api}){what}: {says}")), fg=_COLOURS[state]))
     return ["", *lines] if lines else []
 
 

@@ -9,6 +9,7 @@ import msgspec
 import trio
 
 from gateway.app import ROUTES
+from gateway.commands.local_servers import what_to_do
 from gateway.routing import Target
 from gateway.upstream.client import Upstream, UpstreamRequest, UpstreamResponse
 from providers.apis import CODECS
@@ -190,9 +191,14 @@ class Patient:
             try:
                 outcome = await (self._count() if feature == COUNT else self._try(PROBES[feature]))
             except GatewayError as error:
-                outcome = Outcome("failed", _said(error))
+                outcome = Outcome("failed", await self._told(error))
             return attrs.evolve(outcome, ms=_ms(begun))
         return Outcome("failed", f"no whole answer within {self._limit:g} s (--timeout)", _ms(begun))
+
+    async def _told(self, error: GatewayError) -> str:
+        """What went wrong, and where it can be said what to do about it."""
+        advice = await what_to_do(self._target.entry.provider.id, self._target.url)
+        return f"{_said(error)}; {advice}" if advice else _said(error)
 
     async def _try(self, probe: Probe) -> Outcome:
         """Raises ``GatewayError`` where there is no whole answer."""
