@@ -7,7 +7,7 @@ server refuses is in its ``Quirks``, with the public thread that showed it.
 import fnmatch
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import attrs
@@ -31,6 +31,9 @@ CHAT_AND_MESSAGES: Speaks = MappingProxyType({"chat": "chat", "messages": "messa
 ONLY_RESPONSES: Speaks = MappingProxyType(dict.fromkeys(APIS, "responses"))
 ALL_THREE: Speaks = MappingProxyType({api: api for api in APIS})
 NOTHING_YET: Speaks = MappingProxyType({})
+ONLY_MESSAGES: Speaks = MappingProxyType(dict.fromkeys(APIS, "messages"))
+
+NOTHING_ELSE: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
 COMPATIBLE = Quirks(
     max_tokens_field="max_tokens", developer_role=False, short_call_ids=False, billing_line=False,
@@ -41,6 +44,14 @@ COMPATIBLE = Quirks(
 
 ROUTER = Quirks(short_call_ids=False, billing_line=False)
 """A service that passes requests on to the makers of models."""
+
+_BEDROCK_QUIRKS = Quirks(billing_line=False, deferred_tools="found", short_call_ids=False)
+_BEDROCK = {"auth": BEARER, "quirks": _BEDROCK_QUIRKS, "known": _BEDROCK_QUIRKS}
+
+LOCAL = (
+    "A server of your own, here unless `base_url` says where. What is new enough speaks Messages and Responses too: "
+    "`speaks: [chat, messages, responses]`."
+)
 
 COMPATIBLE_ENDPOINT_NOTE = (
     "Chat and Responses clients are sent to Anthropic's OpenAI-compatible endpoint, which loses thinking, prompt "
@@ -58,6 +69,11 @@ class Provider:
     patterns of the ids that its models have, those of next year too (``has`` says what they match). ``note`` is shown
     by ``check`` where the config leaves ``speaks`` at its default. ``keeps_responses``: whether its Responses API
     stores answers, so that a client can go on from one; ``keeps_threads``: the same of Messages.
+
+    ``address`` is what a base URL of one's own looks like, where there is none for all. ``by_path`` is what is
+    different where the path of the base URL ends so, as changes to the row; the longest end comes first. ``today`` is
+    what to write in the meantime, where no codec speaks the provider's own API; ``about`` goes into the page of
+    providers.
     """
 
     id: str
@@ -77,6 +93,22 @@ class Provider:
     keeps_threads: bool = False
     known: Quirks = attrs.field(default=attrs.Factory(lambda self: self.quirks, takes_self=True))
     """Those of its quirks that are known and not guessed, by which a request of its own API is edited."""
+
+    address: str = ""
+    by_path: Mapping[str, Mapping[str, Any]] = NOTHING_ELSE
+    today: str = ""
+    about: str = ""
+
+    @property
+    def local(self) -> bool:
+        """Whether it is a server that people run themselves, here unless the config says where."""
+        return urlsplit(self.base_url or "").hostname == "localhost"
+
+    def at(self, base_url: str | None) -> "Provider":
+        """The row for a provider that is asked at ``base_url``."""
+        path = urlsplit(base_url or "").path.rstrip("/")
+        changes = next((changes for end, changes in self.by_path.items() if path.endswith(end)), None)
+        return self if changes is None else attrs.evolve(self, by_path=NOTHING_ELSE, **changes)
 
     def has(self, model: str) -> bool:
         """Whether ``model``, in upper or lower case, is an id of one of the provider's families.
@@ -162,19 +194,44 @@ _ROWS = (
         families=("glm-*",), key_env="ZHIPU_API_KEY",
     ),
     Provider(
-        "qwen", "Alibaba Cloud", prefix="/compatible-mode/v1", families=("qwen-*", "qwen[0-9]*", "qwq-*", "qvq-*"),
-        key_env="DASHSCOPE_API_KEY",
+        "qwen", "Alibaba Cloud", address="https://dashscope-intl.aliyuncs.com", prefix="/compatible-mode/v1",
+        families=("qwen-*", "qwen[0-9]*", "qwq-*", "qvq-*"), key_env="DASHSCOPE_API_KEY",
     ),
-    # Azure takes its keys in `api-key`; Bearer is for Entra tokens (microsoft/teams-sdk#1746).
+    # Azure takes its keys in `api-key`; Bearer is for Entra tokens (microsoft/teams-sdk#1746). Its newer paths are
+    # OpenAI's own, with the deployment's name as the model.
     Provider(
-        "azure_openai", "Azure OpenAI", prefix="/openai/deployments", quirks=Quirks(),
-        paths={"chat": "/{model}/chat/completions?api-version=2025-01-01-preview"}, auth={"chat": "api-key"},
-        families=OPENAI_FAMILIES, key_env="AZURE_OPENAI_API_KEY", keeps_responses=True,
+        "azure_openai", "Azure OpenAI", address="https://NAME.openai.azure.com/openai/v1", prefix="/openai/deployments",
+        quirks=Quirks(), paths={"chat": "/{model}/chat/completions?api-version=2025-01-01-preview"},
+        auth={"chat": "api-key"}, families=OPENAI_FAMILIES, key_env="AZURE_OPENAI_API_KEY", keeps_responses=True,
+        by_path={
+            "/openai/v1": {
+                "paths": STANDARD_PATHS, "speaks": CHAT_AND_RESPONSES,
+                "auth": MappingProxyType(dict.fromkeys(APIS, "api-key")),
+            }
+        },
+        about="The model id is the deployment's name. With `/openai/v1` at the end of `base_url` it is Azure's v1 API "
+        "(Chat and Responses); without it the older paths by deployment, in Chat alone.",
     ),
-    Provider("ollama", "Ollama", key_required=False),
+    *(
+        Provider(id, name, f"http://localhost:{port}", key_required=False, about=LOCAL)
+        for id, name, port in (
+            ("ollama", "Ollama", 11434), ("lm_studio", "LM Studio", 1234), ("llama_cpp", "llama.cpp", 8080),
+            ("vllm", "vLLM", 8000),
+        )
+    ),
     Provider(
-        "amazon_bedrock", "Amazon Bedrock", prefix="", paths={}, speaks=NOTHING_YET, auth={},
-        key_env="AWS_BEARER_TOKEN_BEDROCK",
+        "amazon_bedrock", "Amazon Bedrock", address="https://bedrock-runtime.us-east-1.amazonaws.com/openai/v1",
+        prefix="", paths={}, speaks=NOTHING_YET, auth={}, key_env="AWS_BEARER_TOKEN_BEDROCK",
+        by_path={
+            "/anthropic/v1": {"paths": STANDARD_PATHS, "speaks": ONLY_MESSAGES, **_BEDROCK},
+            "/v1": {"paths": STANDARD_PATHS, "speaks": CHAT_AND_RESPONSES, **_BEDROCK},
+        },
+        today="give it a base_url that it can be spoken to at, such as "
+        "https://bedrock-runtime.us-east-1.amazonaws.com/openai/v1 (GPT and open models) or "
+        "https://bedrock-mantle.us-east-1.api.aws/anthropic/v1 (Claude), and a Bedrock API key",
+        about="Its own API (Converse) is not spoken yet. Its OpenAI paths (`…/openai/v1`, and `…/v1` on "
+        "`bedrock-mantle`) and its Messages path for Claude (`…/anthropic/v1` on `bedrock-mantle`) are, with a Bedrock "
+        "API key.",
     ),
     Provider("plano", "Plano", "https://archfc.katanemo.dev", key_required=False),
     Provider("github", "GitHub Models", "https://models.github.ai", prefix="/inference", key_env="GITHUB_TOKEN"),
@@ -222,6 +279,12 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "do": "digitalocean",
         "do_ai": "digitalocean",
         "google": "gemini",
+        "grok": "xai",
+        "hosted_vllm": "vllm",
+        "kimi": "moonshotai",
+        "llama.cpp": "llama_cpp",
+        "llamacpp": "llama_cpp",
+        "lmstudio": "lm_studio",
         "mistralai": "mistral",
         "moonshot": "moonshotai",
         "together": "together_ai",
@@ -250,7 +313,7 @@ def generic(provider_id: str, interface: Provider | None = None) -> Provider:
     quirks = COMPATIBLE if interface.quirks in (Quirks(), ROUTER) else interface.quirks
     return attrs.evolve(
         interface, id=provider_id, display_name=provider_id, base_url=None, quirks=quirks, models=(), families=(),
-        key_env=None, key_required=False, note="", keeps_responses=False, keeps_threads=False,
+        key_env=None, key_required=False, note="", keeps_responses=False, keeps_threads=False, today="", about="",
     )  # fmt: skip
 
 

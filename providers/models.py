@@ -92,15 +92,18 @@ def quirks_of(quirks: Quirks, model: str) -> Quirks:
 
 
 _CLAUDE = re.compile(r"(?:.*[/.])?(claude-.*)")
+_BEDROCK = re.compile(r"(?:[a-z-]+\.)?openai\.(.*)")
 
 
 def plain_name(model: str) -> str:
-    """A model's id as its maker writes it: without a router's prefix (``openai/gpt-5``, ``us.anthropic.claude-…``), in
-    lower case, and for Claude with dashes in the version (OpenRouter writes ``claude-haiku-4.5``)."""
+    """A model's id as its maker writes it: without a router's prefix (``openai/gpt-5``, ``us.anthropic.claude-…``,
+    ``global.openai.gpt-6-sol``), in lower case, and for Claude with dashes in the version (OpenRouter writes
+    ``claude-haiku-4.5``)."""
     name = model.lower()
     if (claude := _CLAUDE.fullmatch(name)) is not None:
         return claude[1].replace(".", "-")
-    return name.rpartition("/")[2]
+    last = name.rpartition("/")[2]
+    return last if (openai := _BEDROCK.fullmatch(last)) is None else openai[1]
 
 
 def is_claude(model: str) -> bool:

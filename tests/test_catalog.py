@@ -1,9 +1,11 @@
 """The rows of the catalogue and the addresses they lead to."""
 
+from urllib.parse import urlsplit
+
 import attrs
 import pytest
 
-from providers.catalog import ALIASES, CATALOG, STANDARD_PATHS, find, generic, url_for
+from providers.catalog import ALIASES, CATALOG, STANDARD_PATHS, find, generic, maker, url_for
 from streams.events import APIS
 
 
@@ -73,7 +75,7 @@ def test_the_native_apis_have_their_own_paths():
 
 def test_a_provider_without_an_address_is_not_guessed_at():
     with pytest.raises(LookupError):
-        url_for(None, CATALOG["ollama"], "chat", "m")
+        url_for(None, CATALOG["qwen"], "chat", "m")
     with pytest.raises(LookupError):
         url_for("http://h", CATALOG["azure_openai"], "messages", "m")
 
@@ -85,9 +87,52 @@ def test_what_a_row_speaks_it_has_a_path_and_a_credential_for(row):
         assert row.paths[upstream].startswith("/")
         assert row.auth[upstream] in ("bearer", "x-api-key", "api-key")
     if row.base_url is not None:
-        assert row.base_url.startswith("https://")
+        assert row.base_url.startswith("http://localhost:" if row.local else "https://")
         assert row.base_url.count("/") == 2, "what follows the host belongs into the prefix"
     assert not row.prefix.endswith("/")
+
+
+@pytest.mark.parametrize(
+    ("provider", "base_url", "client", "url"),
+    [
+        ("azure_openai", "https://me.openai.azure.com/openai/v1", "chat", "/openai/v1/chat/completions"),
+        ("azure_openai", "https://me.openai.azure.com/openai/v1/", "responses", "/openai/v1/responses"),
+        ("azure_openai", "https://me.openai.azure.com/openai/v1/?api-version=preview", "messages",
+         "/openai/v1/chat/completions?api-version=preview"),
+        ("azure_openai", "https://me.openai.azure.com", "responses",
+         "/openai/deployments/m/chat/completions?api-version=2025-01-01-preview"),
+        ("amazon_bedrock", "https://bedrock-runtime.eu-west-1.amazonaws.com/openai/v1", "chat",
+         "/openai/v1/chat/completions"),
+        ("amazon_bedrock", "https://bedrock-mantle.eu-west-1.api.aws/v1", "responses", "/v1/responses"),
+        ("amazon_bedrock", "https://bedrock-mantle.eu-west-1.api.aws/anthropic/v1", "messages",
+         "/anthropic/v1/messages"),
+        ("amazon_bedrock", "https://bedrock-mantle.eu-west-1.api.aws/anthropic/v1", "chat", "/anthropic/v1/messages"),
+        ("openai", "https://me.openai.azure.com/openai/v1", "responses", "/openai/v1/responses"),
+    ],
+)  # fmt: skip
+def test_the_path_of_the_address_says_which_api_is_there(provider, base_url, client, url):
+    row = CATALOG[provider].at(base_url)
+    assert url_for(base_url, row, row.speaks[client], "m").partition(urlsplit(base_url).netloc)[2] == url
+
+
+@pytest.mark.parametrize(
+    ("provider", "port"), [("ollama", 11434), ("lm_studio", 1234), ("llama_cpp", 8080), ("vllm", 8000)]
+)
+def test_local_servers_are_where_they_usually_are(provider, port):
+    row = CATALOG[provider]
+    assert url_for(None, row, "chat", "m") == f"http://localhost:{port}/v1/chat/completions"
+    assert (row.local, row.key_required) == (True, False)
+    assert not CATALOG["openai"].local
+
+
+def test_families_leave_routers_ids_and_local_tags_alone():
+    for model in ("gpt-oss-20b", "openai/gpt-6-sol", "gpt-6:free", "gpt4all", "o", "omni"):
+        assert not CATALOG["openai"].has(model)
+    for model in ("deepseek-r1:70b", "deepseek-ai/DeepSeek-V4"):
+        assert maker(model) is None
+    assert CATALOG["zhipu"].has("GLM-5.3")
+    assert maker("claude-opus-9") is CATALOG["anthropic"]
+    assert all(row.has(model) for row in CATALOG.values() if row.families for model in row.models)
 
 
 def test_the_drop_in_routes_are_those_of_the_original():

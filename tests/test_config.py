@@ -470,6 +470,67 @@ def test_a_doubtful_entry_loads_with_a_warning(entry, words):
     assert any(words in warning for warning in warnings), warnings
 
 
+def test_a_provider_that_cannot_be_spoken_to_is_one_mistake_that_says_what_works(refused):
+    """However many entries it has, and with no word of what would not help either."""
+    text = HEAD + (
+        "model_providers:\n"
+        "  - {model: openai/m, access_key: k}\n"
+        "  - {model: bedrock/nova-lite, default: true}\n"
+        "  - {model: amazon_bedrock/nova-pro, headers: {x: y}}\n"
+        "model_aliases: {fast: {target: bedrock/nova-lite}}\n"
+    )
+    (found,) = refused(text)
+    assert found.startswith("5:")
+    assert "Amazon Bedrock's own API is not spoken here yet; give it a base_url" in found
+    assert "https://bedrock-runtime.us-east-1.amazonaws.com/openai/v1" in found
+    assert "https://bedrock-mantle.us-east-1.api.aws/anthropic/v1" in found
+
+
+def test_with_an_address_it_loads_and_check_says_once_that_it_has_no_effect():
+    at = "https://bedrock-runtime.us-east-1.amazonaws.com"
+    entries = [{"model": f"bedrock/{name}", "base_url": at, "access_key": "k"} for name in ("nova-lite", "nova-pro")]
+    config = from_mapping(minimal(model_providers=entries))
+    (warning,) = config.warnings
+    assert "requests for its models get 501; give it a base_url that it can be spoken to at" in warning
+    assert [mistake.path for mistake in config.ineffective] == ["model_providers[0].model"]
+    works = {"model": "bedrock/openai.gpt-6.1-sol", "base_url": f"{at}/openai/v1", "access_key": "k"}
+    good = from_mapping(minimal(model_providers=[works]))
+    assert (good.warnings, good.ineffective) == ((), ())
+    assert good.entries[0].speaks == {"chat": "chat", "messages": "chat", "responses": "responses"}
+    assert good.entries[0].api_for("messages", "openai.gpt-6.1-sol") == "responses"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("opnai", "openai"), ("antropic", "anthropic"), ("open-router", "openrouter"), ("together-ai", "together_ai")],
+)
+def test_a_name_next_to_a_providers_is_told_where_it_has_an_address_too(name, meant):
+    entries = [{"model": f"{name}/{model}", "base_url": "http://h", "access_key": "k"} for model in ("a", "b")]
+    (warning,) = from_mapping(minimal(model_providers=entries)).warnings
+    assert f"no provider is called {name}" in warning
+    assert f"did you mean {meant}?" in warning
+
+
+@pytest.mark.parametrize("name", ["my-openai", "openai-eu", "compatible", "corp", "llm", "litellm_proxy", "llamafile"])
+def test_a_name_of_ones_own_is_left_alone(name):
+    entry = {"model": f"{name}/m", "base_url": "http://h", "access_key": "k"}
+    assert from_mapping(minimal(model_providers=[entry])).warnings == ()
+
+
+def test_a_local_server_needs_no_address_and_may_speak_otherwise():
+    entries = [
+        {"model": "ollama/llama3.2"},
+        {"model": "vllm/m", "provider_interface": "anthropic"},
+        {"model": "lmstudio/m", "base_url": "http://gpu:1234", "speaks": ["chat", "messages"]},
+    ]
+    config = from_mapping(minimal(model_providers=entries))
+    assert config.warnings == ()
+    assert [entry.provider.base_url for entry in config.entries] == [
+        "http://localhost:11434", "http://localhost:8000", "http://localhost:1234",
+    ]  # fmt: skip
+    assert [entry.speaks["messages"] for entry in config.entries] == ["chat", "messages", "messages"]
+
+
 def test_the_loss_on_anthropics_compatible_endpoint_is_noted_once_unless_decided():
     both = [{"model": "anthropic/a", "access_key": "k"}, {"model": "anthropic/b", "access_key": "k"}]
     (note,) = from_mapping(minimal(model_providers=both)).notes
@@ -555,7 +616,12 @@ def test_a_bad_file_is_refused_with_its_place(refused, text, mistakes):
         ("{model: /gpt}", "[0].model: '/gpt'; write <provider>/<model id>"),
         ("{model: opnai/gpt}", "[0].model: unknown provider 'opnai'; did you mean openai?"),
         ("{model: my-server/m}", "[0].model: unknown provider 'my-server'; give it a base_url"),
-        ("{model: ollama/m}", "[0]: ollama/m has no base_url; Ollama has no address of its own: give one"),
+        ("{model: OpenAi/gpt}", "[0].model: unknown provider 'OpenAi'; did you mean openai?"),
+        ("{model: my-openai/gpt}", "[0].model: unknown provider 'my-openai'; give it a base_url"),
+        ("{model: cohere/command}", "[0].model: unknown provider 'cohere'; give it a base_url"),
+        ("{model: qwen/m}", "[0]: qwen/m has no base_url; Alibaba Cloud has no address that is the same for all: give"),
+        ("{model: azure/m}", "give it yours, such as https://NAME.openai.azure.com/openai/v1"),
+        ("{model: bedrock/m}", "[0].model: Amazon Bedrock's own API is not spoken here yet; give it a base_url that"),
         ("{model: openai/m, acces_key: k}", "[0].acces_key: unknown key; did you mean access_key?"),
         ("{model: openai/m, access_key: 12345}", "[0].access_key: something that is no text"),
         ('{model: openai/m, access_key: "a\\nb"}', "[0].access_key: characters that no header can carry"),

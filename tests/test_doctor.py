@@ -192,7 +192,7 @@ def test_models_are_taken_from_the_command_line_or_from_the_config(upstream, doc
     entries = [provider("p/one", upstream.url), provider("groq/*", upstream.url)]
     upstream.script(*[TEXT] * 12)
     _, found, _ = doctor(entries)
-    assert [model["model"] for model in found["models"]] == ["p/one", "groq/openai/gpt-oss-120b"]
+    assert [model["model"] for model in found["models"]] == ["p/one", "groq/llama-3.1-8b-instant"]
     upstream.script(*[TEXT] * 6)
     _, found, _ = doctor(entries, "groq/mine")
     assert [model["target"] for model in found["models"]] == ["groq/mine"]

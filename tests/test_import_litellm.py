@@ -103,7 +103,7 @@ LOST = [
     ({"model_list": [item("n", "nothing-known")]}, "n (nothing-known): it names no provider"),
     ({"model_list": [item("*", "*")]}, "* (*): it names no provider"),
     ({"model_list": [item("a*b", "openai/a*b")]}, "a*b (openai/a*b): of patterns only provider/*"),
-    ({"model_list": [item("v", "hosted_vllm/x")]}, "v (hosted_vllm/x): unknown provider"),
+    ({"model_list": [item("v", "llamafile/x")]}, "v (llamafile/x): unknown provider"),
     ({"model_list": [item("u", "openai/x", api_base="ftp://x")]}, "u (openai/x): 'ftp://x'"),
     ({"model_list": [{"model_name": 5}]}, "an item of model_list"),
     ({"model_list": [item("r", "openai/x", rpm=5, temperature=0)]}, "rpm of r: there are no rate limits"),

@@ -375,7 +375,7 @@ def test_models_are_listed_in_order_and_every_one_resolves():
         Model("deepseek/deepseek-v4-flash", "DeepSeek"),
         Model("openai/gpt-4o", "OpenAI"),
         Model("fast", "OpenAI"),
-        Model("cheap", "vllm"),
+        Model("cheap", "vLLM"),
     )
     for model in routes.models():
         assert routes.resolve(model.id, "chat").asked == model.id

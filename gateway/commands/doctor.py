@@ -71,8 +71,8 @@ def _asked(config: Config, models: Sequence[str], apis: Sequence[Api]) -> list[A
 
 
 def _names(entry: Entry) -> tuple[str, ...]:
-    """An entry for all models of a provider is tried with one that is known."""
-    known = tuple(f"{entry.prefixes[0]}/{model}" for model in entry.provider.models[:1])
+    """An entry for all models of a provider is tried with one that is known: the last, which costs least."""
+    known = tuple(f"{entry.prefixes[0]}/{model}" for model in entry.provider.models[-1:])
     return known if entry.wildcard else (entry.name,)
 
 

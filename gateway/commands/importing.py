@@ -237,7 +237,7 @@ def _split(model: str) -> tuple[str, str]:
         return prefix, rest
     for known, origin in ORIGINS.items():
         row = catalog.find(origin.provider)
-        if row is not None and model in row.models:
+        if row is not None and (model in row.models or row.has(model)):
             return known, model
     raise _NotHere("it names no provider: write provider/model")
 

@@ -121,29 +121,70 @@ def _entry(raw: RawEntry, path: Path, timeouts: Timeouts, findings: Findings) ->
 
 
 def _provider(raw: RawEntry, path: Path, prefix: str, findings: Findings) -> Provider | None:
-    """The catalogue's row, or for an unknown provider one that speaks like its ``provider_interface``."""
+    """The catalogue's row for where it is asked, or for an unknown provider one that speaks like its
+    ``provider_interface``."""
     provider = catalog.find(prefix)
-    known = (*catalog.CATALOG, *catalog.ALIASES)
-    if provider is not None and raw.provider_interface is not None:
+    if provider is None or (provider.local and raw.provider_interface is not None):
+        provider = _own_provider(raw, path, prefix, provider, findings)
+    elif raw.provider_interface is not None:
         findings.warn(f"{raw.model}: provider_interface is ignored, {prefix} is a known provider")
-    elif raw.base_url is None and path in findings.faulty and (provider is None or provider.base_url is None):
-        return None  # it was wrong and is reported
-    elif provider is None and raw.base_url is None:
-        advice = "give it a base_url (and a provider_interface unless it speaks OpenAI's Chat)"
-        findings.wrong((*path, "model"), f"unknown provider {prefix!r}", advice, nearest(prefix, known))
+    if provider is None:
         return None
-    elif provider is None:
-        interface = catalog.find(raw.provider_interface) if raw.provider_interface is not None else None
-        if raw.provider_interface is not None and interface is None:
-            near = nearest(raw.provider_interface, known)
-            found = f"unknown interface {describe(raw.provider_interface)}"
-            findings.wrong((*path, "provider_interface"), found, one_of(catalog.CATALOG), near)
-        return catalog.generic(prefix, interface)
-    if provider.base_url is None and raw.base_url is None:
-        findings.wrong(
-            path, f"{raw.model} has no base_url", f"{provider.display_name} has no address of its own: give one"
+    at = provider.at(raw.base_url)
+    if not at.speaks and raw.speaks is None:
+        return at if _told_unspoken(raw, path, at, findings) else None
+    if at.base_url is None and raw.base_url is None:
+        if path in findings.faulty:
+            return None  # it was wrong and is reported
+        like = f", such as {at.address}" if at.address else ""
+        found = f"{at.display_name} has no address that is the same for all"
+        findings.wrong(path, f"{raw.model} has no base_url", f"{found}: give it yours{like}")
+    return at
+
+
+def _told_unspoken(raw: RawEntry, path: Path, provider: Provider, findings: Findings) -> bool:
+    """Whether the entry can be there, though nothing speaks its provider's API: a file of Plano's loads, and says so.
+    Told is it once, and first of all: what else is missing would not help."""
+    found = f"{provider.display_name}'s own API is not spoken here yet"
+    if raw.base_url is not None:
+        if findings.first(found):
+            why = f"{found}, and requests for its models get 501; {provider.today}"
+            findings.no_effect((*path, "model"), why)
+        return True
+    if path not in findings.faulty and findings.first(found):
+        findings.wrong((*path, "model"), found, provider.today)
+    return False
+
+
+def _own_provider(
+    raw: RawEntry, path: Path, prefix: str, local: Provider | None, findings: Findings
+) -> Provider | None:
+    """A provider that the catalogue does not know, or a ``local`` server that is said to speak otherwise."""
+    near = _near(prefix)
+    if local is None and raw.base_url is None:
+        if path not in findings.faulty:
+            advice = "give it a base_url (and a provider_interface unless it speaks OpenAI's Chat)"
+            findings.wrong((*path, "model"), f"unknown provider {prefix!r}", advice, near)
+        return None
+    if local is None and near is not None and findings.first(prefix):
+        findings.warn(
+            f"{raw.model}: no provider is called {prefix}, so this is taken for a server of your own that speaks "
+            f"Chat: did you mean {near}?"
         )
-    return provider
+    interface = catalog.find(raw.provider_interface) if raw.provider_interface is not None else None
+    if raw.provider_interface is not None and interface is None:
+        found = f"unknown interface {describe(raw.provider_interface)}"
+        known = one_of(catalog.CATALOG)
+        findings.wrong((*path, "provider_interface"), found, known, _near(raw.provider_interface))
+    own = catalog.generic(prefix, interface)
+    return own if local is None else attrs.evolve(own, display_name=local.display_name, base_url=local.base_url)
+
+
+def _near(word: str) -> str | None:
+    """The provider that was probably meant: it differs in a letter or two, and not in the first. ``my-openai`` is a
+    name of one's own."""
+    near = nearest(word.lower(), (*catalog.CATALOG, *catalog.ALIASES), 0.8)
+    return None if near is None or near in word or near[0] != word[0].lower() else near
 
 
 def _speaks(raw: RawEntry, path: Path, provider: Provider, findings: Findings) -> Speaks:
@@ -179,8 +220,6 @@ def _note(name: str, raw: RawEntry, provider: Provider, findings: Findings) -> N
     if raw.access_key is None and not raw.passthrough_auth and provider.key_required:
         hint = f" (access_key: ${provider.key_env})" if provider.key_env else ""
         findings.warn(f"{name}: neither access_key nor passthrough_auth: no credential will be sent{hint}")
-    if not provider.speaks and not raw.speaks:
-        findings.warn(f"{name}: {provider.display_name}'s API is not spoken yet: requests for it get 501")
     if raw.base_url is not None and raw.base_url.rstrip("/").endswith(tuple(catalog.STANDARD_PATHS.values())):
         findings.warn(f"{name}: base_url should end before the path of the API, which is added to it")
     if provider.note and raw.speaks is None:

@@ -17,6 +17,13 @@ class Findings:
         self.ineffective: list[Mistake] = []
         self.warnings: list[str] = []
         self.notes: list[str] = []
+        self._said: set[str] = set()
+
+    def first(self, what: str) -> bool:
+        """Whether ``what`` comes up for the first time: some things hold for several entries, and are said once."""
+        new = what not in self._said
+        self._said.add(what)
+        return new
 
     def wrong(self, path: Path, found: str, expected: str, suggestion: str | None = None) -> None:
         self.mistakes.append(self._read.mistake(path, found, expected, suggestion))
