@@ -1,4 +1,4 @@
-FROM python:3.13-slim AS build
+FROM python:3.14-slim AS build
 WORKDIR /src
 RUN python -m venv --without-pip /opt/trigate
 COPY requirements.txt requirements-extras.txt ./
@@ -11,7 +11,7 @@ COPY providers providers
 COPY gateway gateway
 RUN pip --python /opt/trigate install --no-cache-dir --no-deps .
 
-FROM python:3.13-slim
+FROM python:3.14-slim
 RUN groupadd --system --gid 10001 trigate && useradd --system --uid 10001 --gid 10001 --no-create-home trigate
 COPY --from=build /opt/trigate /opt/trigate
 # By number: Kubernetes' runAsNonRoot cannot tell from a name.

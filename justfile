@@ -8,6 +8,10 @@ setup:
 test *ARGS:
     .venv/bin/pytest {{ARGS}}
 
+# lint, types and the tests that only compute: what to run while working
+quick *ARGS:
+    .ci/lint && .venv/bin/pytest -q --pure -n auto --dist loadfile {{ARGS}}
+
 # lint and types
 lint:
     .ci/lint

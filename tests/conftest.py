@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from harness import Listening
 from hypothesis import HealthCheck, settings
+from pure import is_pure, stop_what_is_not
 from upstreams import Upstream, fake_upstream
 
 # How fast examples are made says something about the machine, not about the code; and a run that finds what the last
@@ -15,7 +16,27 @@ from upstreams import Upstream, fake_upstream
 _shared = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("explore", _shared)
 settings.register_profile("shared", _shared, derandomize=True)
+settings.register_profile("quick", _shared, derandomize=True, max_examples=20)  # what `--pure` is for
 settings.load_profile("shared")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pure", action="store_true", help="only tests that need no socket, process or thread")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("pure") and not config.getoption("--hypothesis-profile"):
+        settings.load_profile("quick")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    file = collection_path.suffix == ".py"
+    return True if config.getoption("pure") and file and not is_pure(collection_path) else None
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if session.config.getoption("pure"):
+        stop_what_is_not()
 
 
 @pytest.fixture(scope="module")

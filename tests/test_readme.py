@@ -114,6 +114,36 @@ def test_links_lead_somewhere(page, link):
     assert (page.parent / link).exists()
 
 
+# What it costs
+
+
+def table(text: str) -> dict[str, list[str]]:
+    """The rows of the first table of ``text``, by their first cell; emphasis and what is in brackets is left out."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in re.findall(r"^\|.*\|$", text, re.M)]
+    return {first: [re.sub(r"\*|\s*\([\d.]+\)", "", cell) for cell in cells] for first, *cells in rows}
+
+
+def without_unit(cell: str) -> str:
+    return re.sub(r" (ms|MiB|s)$", "", cell)
+
+
+def test_what_it_costs_is_what_the_page_of_costs_says():
+    shown = table(section(README, "What it costs"))
+    measured = table(section((ROOT / "docs/performance.md").read_text(), "Measured"))
+    assert shown[""] == measured["case"]
+    for name, case in {
+        "a small request with its answer": "unary: a small answer",
+        "the same, Messages from Chat": "unary, Messages from Chat",
+        "memory, idle – at most": "resident memory, idle and at most, MiB",
+        "from the start to the first answer": "from the start to the first good answer, s",
+    }.items():
+        assert [without_unit(cell) for cell in shown[name]] == measured[case]
+    streams = measured["paced: an event every 20 ms, 20 streams"]
+    assert [without_unit(cell) for cell in shown["an event of a stream"]] == [
+        f"{float(ms) / 104:.2f}" for ms in streams
+    ]
+
+
 # Every configuration
 
 

@@ -64,6 +64,7 @@ RUNS = (
     Row("OPENAI_BASE_URL=.*", '{} && curl -sS -f "$OPENAI_BASE_URL/models"', ("demo-messages",)),
     Row("ANTHROPIC_BASE_URL=.*", '{} && curl -sS -f "$ANTHROPIC_BASE_URL/v1/models"', ("demo-chat",)),
     Row(r"((OPENAI|ANTHROPIC)_API_KEY)=any", r'{} && echo "[$\1]"', (r"\[any\]",)),
+    Row("trigate --version", says=(r"^trigate, version \d",)),
     Row("trigate init", "cd empty && {}", leaves=("empty/trigate.yaml", "access_key: .OPENAI_API_KEY")),
     Row("trigate doctor", "TRIGATE_CONFIG=tried.yaml {}", ("mock-small",)),
     Row("trigate check", says=("good",)),
@@ -113,6 +114,9 @@ RUNS = (
     Row("just bench --cases burst,paced (--peer .*)", rf"just bench --cases unary {BRIEFLY} \1",
         (r"\| unary \| other \| \d",)),
     Row(r"just test tests/test_cost\.py", "{} --collect-only -q", ("tests collected",)),
+    Row(r"pytest -q tests/test_sse\.py", "cd $ROOT && python -m {} -p no:cacheprovider", ("\\d passed",)),
+    Row(r"python tests/client_pages\.py",
+        "mkdir docs tests && cp $ROOT/tests/client_pages.py tests && {} && diff -r docs/clients $ROOT/docs/clients"),
     Row(r"python tests/(\w+)_table\.py",
         r"cp -r $ROOT/docs $ROOT/README.md . && mkdir tests && cp $ROOT/tests/*_table.py tests && "
         r"rm -f docs/translation.md && {} && cmp docs/\1.md $ROOT/docs/\1.md"),
@@ -158,6 +162,17 @@ def checked_by_ci(found: re.Match[str]) -> None:
     for step in ("-m venv ", 'pip" install -q --require-hashes -r requirements.txt', 'pip" install -q --no-deps '):
         assert step in ci
     assert all((ROOT / file).is_file() for file in re.findall(r"-r (\S+)", found[0]))
+
+
+def is_run_by_hosted_ci(found: re.Match[str]) -> None:
+    """The command, or what the recipe of that name consists of."""
+    recipes = dict(re.findall(r"^(\w+)[^\n]*:\n    (.*?)(?: \{\{ARGS\}\})?$", (ROOT / "justfile").read_text(), re.M))
+    assert recipes.get(found[1] or "", found[0]) in (ROOT / ".github/workflows/ci.yml").read_text()
+
+
+def locks_all(found: re.Match[str]) -> None:
+    (recipe,) = re.findall(rf"^{found[1]}:\n((?:    .*\n)+)", (ROOT / "justfile").read_text(), re.M)
+    assert all(f"-o {path.name}\n" in recipe for path in ROOT.glob("requirements*.txt"))
 
 
 def pinned_for_python() -> set[str]:
@@ -246,6 +261,8 @@ INIT = "would change the machine; tests/test_deploy.py has systemd judge the uni
 
 FOREIGN = (
     Foreign(r"python3 -m venv \.venv|pip install -q .*|pytest -q -n auto .*", "is run by .ci/run", checked_by_ci),
+    Foreign(r"just (quick)|\.ci/lint|pytest -q --pure .*", "is run by hosted CI", is_run_by_hosted_ci),
+    Foreign("just (lock)", NETWORK, locks_all),
     Foreign(r"(?:pip install )?aider-install", NETWORK, is_on_a_clients_page),
     Foreign(r"pip install (.*)", NETWORK, installs_what_is_tried),
     Foreign(r"npm install (?:-g )?(.*)", NETWORK, installs_what_is_tried_in_node),

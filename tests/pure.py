@@ -1,0 +1,96 @@
+"""Which test files are pure: they open no socket, start no process and no thread, so they run in seconds anywhere.
+
+It is told from what a file imports, itself or by way of other modules of tests, and from the fixtures that it asks for:
+there is no list to keep. ``pytest --pure`` runs these alone (tests/conftest.py), and stops what is not so after all.
+"""
+
+import ast
+import functools
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+TESTS: Final = Path(__file__).parent
+
+SEEN_WITH: Final = frozenset(
+    {"socket", "subprocess", "threading", "concurrent", "multiprocessing", "signal", "select", "http", "ssl", "sqlite3",
+     "pytest_httpserver", "openai", "anthropic"}
+)  # fmt: skip
+"""What a test that does more than compute has to import. Of the two SDKs that is the package, whose clients connect;
+their types are only compared with (``DATA``)."""
+
+DATA: Final = tuple(f"{sdk}.{part}" for sdk in ("openai", "anthropic") for part in ("types", "lib", "resources", "_"))
+
+STOPPED: Final = ("socket.connect", "socket.bind", "subprocess.Popen", "os.fork", "os.system", "sqlite3.connect")
+"""Audit events. A loop of trio has a pair of sockets of its own, which it neither binds nor connects."""
+
+
+class NotPure(Exception):
+    """A test that ``--pure`` has chosen wants to reach out of its process."""
+
+
+def is_pure(file: Path) -> bool:
+    """Whether ``file``, a file of tests, is one of those that only compute."""
+    return file.parent == TESTS and not _reaches_out(file) and not _fixtures_asked_for(file) & _servers()
+
+
+@functools.cache
+def _reaches_out(file: Path) -> bool:
+    return any(_is_seen_with(name) or _module_reaches_out(name) for name in _imported(file))
+
+
+def _is_seen_with(name: str) -> bool:
+    return name.split(".")[0] in SEEN_WITH and not name.startswith(DATA)
+
+
+def _module_reaches_out(name: str) -> bool:
+    file = TESTS / f"{name.removeprefix('tests.').split('.')[0]}.py"
+    return file.is_file() and _reaches_out(file)
+
+
+def _imported(file: Path) -> Iterator[str]:
+    for node in ast.walk(_parsed(file)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _fixtures_asked_for(file: Path) -> set[str]:
+    """And not given by ``parametrize``, which may use the name of one for a value of its own."""
+    asking = [one for one in _functions(file) if one.name.startswith("test_") or _is_fixture(one)]
+    return {arg.arg for one in asking for arg in one.args.args if not _is_given(arg.arg, one)}
+
+
+@functools.cache
+def _servers() -> frozenset[str]:
+    """The fixtures of conftest.py, all of which are servers or made by a program."""
+    return frozenset(one.name for one in _functions(TESTS / "conftest.py") if _is_fixture(one))
+
+
+def _functions(file: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [node for node in ast.walk(_parsed(file)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def _is_given(name: str, function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return any(re.search(rf"parametrize\(.*\b{name}\b", ast.unparse(by)) for by in function.decorator_list)
+
+
+def _is_fixture(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return any("pytest.fixture" in ast.unparse(by) for by in function.decorator_list)
+
+
+def _parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_bytes(), file)
+
+
+def stop_what_is_not() -> None:
+    """From here on, for the rest of this process: which connects, listens or starts a process gets ``NotPure``."""
+
+    def judge(event: str, _: object) -> None:
+        if event in STOPPED:
+            raise NotPure(f"{event} in a test that --pure has chosen: tests/pure.py must tell it by what it imports")
+
+    sys.addaudithook(judge)
