@@ -140,14 +140,18 @@ def explain(model: str, api: Any, config: Path | None, no_env: bool) -> None:
 @main.command("import", short_help="Convert a LiteLLM proxy's config.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--write", type=click.Path(path_type=Path), metavar="NEW", help="Write it to NEW, which must not exist.")
-def import_config(file: Path, write: Path | None) -> None:
+@click.option("--keys", type=click.Path(path_type=Path), metavar="EXPORT",
+              help="Take over the keys in an export of its table LiteLLM_VerificationToken, CSV or JSON.")  # fmt: skip
+def import_config(file: Path, write: Path | None, keys: Path | None) -> None:
     """Convert FILE, the config of a LiteLLM proxy, and print the result.
 
-    What has no counterpart is named in comments where it stood. The exit status is 1 if nothing of it can be had here.
+    What has no counterpart is named in comments where it stood, and in a summary by what is lost with it. The exit
+    status is 0 if that is nothing or trifles alone, 3 if it is names that clients ask for, protection or money, and
+    1 if there is no result. Keys are taken over by their hashes: clients keep theirs.
     """
     from gateway.commands.importing import run
 
-    sys.exit(run(file, write))
+    sys.exit(run(file, write, keys))
 
 
 @main.command(short_help="Print a JSON Schema of the config, for editors.")

@@ -1,5 +1,7 @@
 """``trigate import``: the configuration of a LiteLLM proxy as one of ours."""
 
+import hashlib
+import json
 import re
 from typing import Any
 
@@ -9,7 +11,9 @@ from command_line import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.commands.importing import ORIGINS, imported, lines
+from gateway.commands.importing import imported, lines, summary
+from gateway.commands.litellm import ORIGINS, REASONS, Group
+from gateway.commands.litellm_keys import tokens
 from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.routing import Router
 from providers import catalog
@@ -99,9 +103,9 @@ def test_the_model_of_requests_that_name_none_is_the_default():
 
 LOST = [
     ({"model_list": [item("e", "openai/x") | {"model_info": {"mode": "embedding"}}]}, "e (openai/x): embedding is not"),
-    ({"model_list": [item("b", "bedrock/x")]}, "b (bedrock/x): the provider bedrock has no counterpart"),
+    ({"model_list": [item("b", "bedrock/x")]}, "b (bedrock/x): Bedrock's own API is not spoken"),
     ({"model_list": [item("n", "nothing-known")]}, "n (nothing-known): it names no provider"),
-    ({"model_list": [item("*", "*")]}, "* (*): it names no provider"),
+    ({"model_list": [item("*", "*")]}, "* (*): no name stands for all providers"),
     ({"model_list": [item("a*b", "openai/a*b")]}, "a*b (openai/a*b): of patterns only provider/*"),
     ({"model_list": [item("v", "llamafile/x")]}, "v (llamafile/x): unknown provider"),
     ({"model_list": [item("u", "openai/x", api_base="ftp://x")]}, "u (openai/x): 'ftp://x'"),
@@ -110,7 +114,11 @@ LOST = [
     ({"model_list": [item("r", "openai/x", temperature=0)]}, "temperature of r: what requests do not say"),
     ({"router_settings": {"fallbacks": [{"m": ["n"]}]}}, "router_settings.fallbacks: fallbacks are not here yet"),
     ({"router_settings": {"model_group_alias": {"x": "nope"}}}, "the alias x: its model is not above"),
-    ({"litellm_settings": {"callbacks": ["otel"]}}, "litellm_settings.callbacks: has no counterpart"),
+    ({"model_list": [item("w", "watsonx/x")]}, "w (watsonx/x): the provider watsonx is not known"),
+    ({"litellm_settings": {"callbacks": ["otel", "x"]}}, "litellm_settings.callbacks (x): the log is JSON"),
+    ({"litellm_settings": {"novel": 1}}, "litellm_settings.novel: look it up"),
+    ({"general_settings": {"alerting": ["slack"]}}, "general_settings.alerting: deploy/prometheus/alerts.yaml has"),
+    ({"model_list": [item("s", "openai/x", stream_timeout=5)]}, "stream_timeout of s: first_byte holds for whole"),
     ({"general_settings": {"database_url": "os.environ/DB"}}, "general_settings.database_url: keys made with"),
     ({"environment_variables": {"A": "secret-value"}}, "environment_variables: set them where"),
     ({"include": ["other.yaml"]}, "include: read on its own"),
@@ -127,8 +135,214 @@ def test_what_has_no_counterpart_is_named(sections, says):
     assert result.lost == text.count("# not carried: ")
 
 
-def test_what_asks_for_the_default_here_is_no_loss():
-    assert imported({"model_list": [item("m", "openai/m")], "litellm_settings": {"drop_params": True}}).lost == 0
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"drop_params": True},
+        {"cache": False},
+        {"num_retries": 0, "fallbacks": [], "max_budget": None},
+        {"callbacks": ["prometheus", "otel"], "success_callback": "prometheus"},
+        {"turn_off_message_logging": True},
+        {"request_timeout": 600},
+    ],
+)
+def test_what_asks_for_what_happens_here_is_no_loss(settings):
+    result = imported({"model_list": [item("m", "openai/m")], "litellm_settings": settings})
+    assert result.losses == []
+    assert list(summary(result)) == ["Carried over: 1 of 1 model.", "Nothing is lost."]
+
+
+GROUPS = [
+    (Group.NAMES, [item("e", "openai/x") | {"model_info": {"mode": "embedding"}}], {}),
+    (Group.NAMES, [], {"include": ["other.yaml"]}),
+    (Group.NAMES, [], {"general_settings": {"store_model_in_db": True}}),
+    (Group.NAMES, [], {"router_settings": {"model_group_alias": {"x": "nope"}}}),
+    (Group.PROTECTION, [item("m", "groq/m")], {}),
+    (Group.PROTECTION, [item("r", "openai/r", rpm=5)], {}),
+    (Group.PROTECTION, [item("r", "openai/r", max_parallel_requests=5)], {}),
+    (Group.PROTECTION, [], {"guardrails": [{"guardrail_name": "g"}]}),
+    (Group.PROTECTION, [], {"litellm_settings": {"callbacks": ["presidio"]}}),
+    (Group.PROTECTION, [], {"litellm_settings": {"num_retries": 2}}),
+    (Group.PROTECTION, [], {"general_settings": {"database_url": "os.environ/DB"}}),
+    (Group.PROTECTION, [], {"general_settings": {"enable_jwt_auth": True}}),
+    (Group.MONEY, [], {"litellm_settings": {"max_budget": 5}}),
+    (Group.MONEY, [], {"litellm_settings": {"cache": True}}),
+    (Group.MONEY, [item("c", "openai/c") | {"model_info": {"input_cost_per_token": 0.1}}], {}),
+    (Group.TRIFLES, [item("t", "openai/t", temperature=0)], {}),
+    (Group.TRIFLES, [item("t", "openai/t", weight=2)], {}),
+    (Group.TRIFLES, [item("t", "openai/t") | {"model_info": {"id": "i"}}], {}),
+    (Group.TRIFLES, [], {"router_settings": {"routing_strategy": "least-busy"}}),
+    (Group.UNKNOWN, [], {"general_settings": {"novel": True}}),
+]
+
+
+@pytest.mark.parametrize(("group", "models", "sections"), GROUPS)
+def test_a_loss_is_of_the_group_that_it_matters_to(group, models, sections):
+    result = imported({"model_list": [item("m", "openai/m"), *models], **sections})
+    assert [loss.group for loss in result.losses] == [group]
+    *_, last = summary(result)
+    assert last.startswith(f"  {group.value} (1): ")
+
+
+def test_every_reason_is_a_sentence_without_its_end():
+    for name, (_, why) in REASONS.items():
+        assert not why.endswith("."), name
+        assert len(why.split()) > 2, name
+
+
+def test_what_has_a_counterpart_is_carried_over():
+    config, _, content = converted(
+        item("m", "openai/m", timeout=90), item("a", "anthropic/a", max_tokens=4096),
+        item("c", "openai/c", litellm_credential_name="shared"),
+        litellm_settings={"request_timeout": 300, "model_alias_map": {"b": "a"}}, router_settings={"timeout": 60},
+        general_settings={"global_max_parallel_requests": 50, "max_request_size_mb": 32, "max_response_size_mb": 8},
+        credential_list=[{"credential_name": "shared", "credential_values": {"api_key": "os.environ/SHARED"}}],
+    )  # fmt: skip
+    first, second, third = config.entries
+    assert (first.timeouts.first_byte, first.timeouts.idle, first.timeouts.total) == (90, 90, None)
+    assert second.quirks == {"default_max_tokens": 4096}
+    assert third.key == "$SHARED"
+    assert (config.timeouts.first_byte, config.timeouts.idle) == (60, 60)
+    assert (config.limits.in_flight, config.limits.request_body, config.limits.answer) == (50, 32 * 2**20, 8 * 2**20)
+    assert config.aliases == {"b": "a"}
+    assert not [line for line in content if line.startswith("not carried")]
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "asked", "target"),
+    [
+        ("claude-*", "anthropic/claude-*", "claude-haiku-4-5", "anthropic/claude-haiku-4-5"),
+        ("gemini-*", "gemini/gemini-*", "gemini-9-pro", "gemini/gemini-9-pro"),
+        ("*", "openai/*", "gpt-9", "openai/gpt-9"),
+    ],
+)
+def test_a_pattern_of_a_providers_own_names_is_its_wildcard(name, model, asked, target):
+    config, _, _ = converted(item(name, model))
+    assert Router(config).resolve(asked, "chat").name == target
+
+
+@pytest.mark.parametrize("key", ["none", "EMPTY", "fake-key"])
+def test_a_key_that_is_none_is_left_out(key):
+    assert "access_key" not in entry("openai/x", api_key=key, api_base="http://localhost:1/v1")
+
+
+# Keys of its database
+
+HASH = "0123456789abcdef" * 4
+
+
+def exported(**columns: Any) -> Any:
+    """What becomes of one key of the database that is otherwise good."""
+    row = {"token": HASH, "key_alias": "team", "models": [], "blocked": None, "expires": None, **columns}
+    models = [item("a", "openai/a") | {"model_info": {"access_groups": ["g"]}}, item("b", "openai/b")]
+    content = {"model_list": models, "general_settings": {"database_url": "os.environ/DB"}}
+    return imported(content, tokens(json.dumps([row]).encode(), "keys.json"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "item"),
+    [
+        ({}, {"name": "team", "sha256": HASH}),
+        ({"key_alias": None, "key_name": "sk-...1234"}, {"name": "sk-...1234", "sha256": HASH}),
+        ({"key_alias": None}, {"name": "key-01234567", "sha256": HASH}),
+        ({"token": HASH.upper()}, {"name": "team", "sha256": HASH}),
+        ({"token": "sk-plain"}, {"name": "team", "sha256": hashlib.sha256(b"sk-plain").hexdigest()}),
+        ({"models": ["a"]}, {"name": "team", "sha256": HASH, "models": ["a"]}),
+        ({"models": ["g", "b"]}, {"name": "team", "sha256": HASH, "models": ["a", "b"]}),
+        ({"models": '{a,"b"}'}, {"name": "team", "sha256": HASH, "models": ["a", "b"]}),
+        ({"models": ["all-proxy-models"]}, {"name": "team", "sha256": HASH}),
+        ({"expires": "2999-01-01T00:00:00Z"}, {"name": "team", "sha256": HASH}),
+        ({"blocked": False}, {"name": "team", "sha256": HASH}),
+        ({"key_alias": "a$b\nc"}, {"name": "a$$b c", "sha256": HASH}),
+    ],
+)
+def test_a_key_is_taken_over_by_its_hash(columns, item):
+    result = exported(**columns)
+    assert result.client_keys == [item]
+    assert "\n".join(lines(result, "f")).count("sk-plain") == 0
+    assert "database_url" not in str(result.losses)
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        ({"blocked": True}, "team (blocked)"),
+        ({"blocked": "t"}, "team (blocked)"),
+        ({"expires": "2025-01-02 03:04:05"}, "team (expired 2025-01-02)"),
+        ({"expires": "2025-01-02 03:04:05+00"}, "team (expired 2025-01-02)"),
+        ({"expires": "2025-01-02T03:04:05.678Z"}, "team (expired 2025-01-02)"),
+    ],
+)
+def test_a_key_that_is_no_longer_good_is_named_and_left_out(columns, told):
+    result = exported(**columns)
+    assert (result.client_keys, result.no_longer_good, result.losses) == ([], (told,), [])
+    assert f"a key that was no longer good: {told}" in result.remarks
+    assert f"Keys that were no longer good are left out: {told}." in list(summary(result))
+
+
+@pytest.mark.parametrize(
+    ("columns", "group", "what"),
+    [
+        ({"expires": "some day"}, Group.PROTECTION, "the key team"),
+        ({"blocked": "perhaps"}, Group.PROTECTION, "the key team"),
+        ({"models": ["gone"]}, Group.NAMES, "the key team"),
+        ({"models": ["no-default-models"]}, Group.NAMES, "the key team"),
+    ],
+)
+def test_a_key_that_nobody_can_vouch_for_is_lost(columns, group, what):
+    result = exported(**columns)
+    assert result.client_keys == []
+    assert [(loss.group, loss.what) for loss in result.losses] == [(group, what)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "group", "what"),
+    [
+        ({"rpm_limit": 5}, Group.PROTECTION, "rpm_limit of team"),
+        ({"max_budget": "2.5"}, Group.MONEY, "max_budget of team"),
+        ({"aliases": {"x": "a"}}, Group.NAMES, "aliases of team"),
+        ({"expires": "2999-01-01"}, Group.PROTECTION, "expires of team"),
+        ({"team_id": "t"}, Group.PROTECTION, "the teams of team"),
+        ({"models": ["all-team-models"], "team_id": "t"}, Group.PROTECTION, "the teams of team"),
+        ({"models": ["a", "gone"]}, Group.NAMES, "models of the key team: gone"),
+    ],
+)
+def test_what_held_a_key_is_lost(columns, group, what):
+    result = exported(**columns)
+    assert [one["name"] for one in result.client_keys] == ["team"]
+    assert [(loss.group, loss.what) for loss in result.losses] == [(group, what)]
+
+
+ROW = {"token": HASH, "key_alias": "team", "models": ["a"]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps([ROW]),
+        json.dumps({"keys": [ROW], "total_count": 1}),
+        json.dumps(ROW) + "\n" + json.dumps({**ROW, "token": "f" * 64}),
+        f"token,key_alias,models,expires,blocked\n{HASH},team,{{a}},,\n",
+        f'\ufefftoken,key_alias,models\r\n{HASH},team,"{{a,b}}"\r\n',
+    ],
+)
+def test_an_export_may_be_in_any_form(text):
+    first = tokens(text.encode(), "keys")[0]
+    assert (first.name, first.digest, first.models[0]) == ("team", HASH, "a")
+
+
+@pytest.mark.parametrize("text", [b"", b"\xff", b"[]", b"[1]", b'[{"a": 1}]', b"a,b\n1,2\n", b"sk-secret", b'{"a": '])
+def test_an_export_that_is_none_is_refused_and_not_repeated(text):
+    with pytest.raises(ConfigError, match="LiteLLM's table of keys") as caught:
+        tokens(text, "keys.csv")
+    assert "sk-secret" not in str(caught.value)
+
+
+def test_keys_of_visits_to_its_pages_and_keys_given_twice_are_left_out():
+    rows = [ROW, ROW, {**ROW, "token": "e" * 64}, {**ROW, "token": "f" * 64, "team_id": "litellm-dashboard"}]
+    content = {"model_list": [item("a", "openai/a")]}
+    result = imported(content, tokens(json.dumps(rows).encode(), "keys"))
+    assert [one["name"] for one in result.client_keys] == ["team", "team-2"]
 
 
 def test_every_provider_that_is_known_by_name_is_in_the_catalogue_or_needs_an_address():
@@ -174,18 +388,44 @@ def file(tmp_path):
 
 def test_the_command_prints_what_check_finds_good(file):
     found = run("import", "litellm.yaml", cwd=file.parent)
-    assert found.returncode == 0, found.stderr
-    assert found.stderr == "models carried over: 1; settings left out, and named in comments: 1\n"
+    assert found.returncode == 3, found.stderr
+    assert found.stderr == (
+        "Carried over: 1 of 1 model.\nNot carried, and named in comments:\n  protection (1): rpm of m.\n"
+    )
     (file.parent / "trigate.yaml").write_text(found.stdout)
     assert run("check", cwd=file.parent, env={"OPENAI_API_KEY": "k"}).returncode == 0
 
 
 def test_the_command_writes_a_file_and_never_over_one(file):
     first = run("import", "litellm.yaml", "--write", "trigate.yaml", cwd=file.parent)
-    assert (first.returncode, first.stdout) == (0, "")
+    assert (first.returncode, first.stdout) == (3, "")
     assert run("check", "--no-env", cwd=file.parent).returncode == 0
     again = run("import", "litellm.yaml", "--write", "trigate.yaml", cwd=file.parent)
     assert (again.returncode, again.stderr) == (1, "trigate.yaml: file exists\n")
+
+
+@pytest.mark.parametrize(
+    ("params", "status", "says"),
+    [
+        ({}, 0, "Nothing is lost."),
+        ({"temperature": 0}, 0, "Not carried are trifles alone, named in comments:"),
+        ({"rpm": 1}, 3, "Not carried, and named in comments:"),
+    ],
+)
+def test_the_exit_status_says_whether_it_matters(file, params, status, says):
+    file.write_text(yaml.safe_dump({"model_list": [item("m", "openai/m", **params)]}))
+    found = run("import", "litellm.yaml", cwd=file.parent)
+    assert (found.returncode, found.stderr.splitlines()[1]) == (status, says)
+
+
+def test_the_command_names_an_export_that_is_not_there_or_is_none(file):
+    missing = run("import", "litellm.yaml", "--keys", "keys.csv", cwd=file.parent)
+    assert (missing.returncode, missing.stderr) == (1, "keys.csv: no such file or directory\n")
+    (file.parent / "keys.csv").write_text("sk-secret\n")
+    found = run("import", "litellm.yaml", "--keys", "keys.csv", cwd=file.parent)
+    assert (found.returncode, found.stdout) == (1, "")
+    assert found.stderr.startswith("keys.csv: ")
+    assert "sk-secret" not in found.stderr
 
 
 @pytest.mark.parametrize("text", [b"model_list: [", b"- a\n", b"\xff", b"model_list: []\n"])

@@ -81,6 +81,8 @@ RUNS = (
     Row(r"trigate import litellm_config\.yaml", says=("model: openai/gpt-4o-mini",)),
     Row(r"trigate import litellm_config\.yaml --write trigate\.yaml", "rm trigate.yaml && {}",
         leaves=("trigate.yaml", "model: openai/gpt-4o-mini")),
+    Row(r"trigate import litellm_config\.yaml --keys keys\.csv --write trigate\.yaml", "rm trigate.yaml && {}",
+        leaves=("trigate.yaml", r"name: team, sha256: [0-9a-f]{64}")),
     Row("trigate connect --list", says=("claude", "aider")),
     Row("trigate connect( CLIENT)?", "trigate connect claude", ("ANTHROPIC_BASE_URL", SHOWN)),
     Row(r"trigate connect \S+ --undo", says=("nothing to undo|took the settings|removed",)),

@@ -1,120 +1,111 @@
 """The command ``import``: a LiteLLM proxy's configuration (https://docs.litellm.ai/docs/proxy/configs) as one of ours.
 
-What has a counterpart here is carried over, everything else is named in a comment where it stood. Keys that are written
-out in the file are not copied: the result names a variable to put each of them into.
+What has a counterpart here is carried over; everything else is named in a comment where it stood, and in the summary
+by what its loss means. Keys of providers that stand in the file are not copied: the result names a variable to put each
+of them into. ``litellm`` has the tables, ``litellm_keys`` the keys of clients.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import click
 import yaml
 
+from gateway.commands.litellm import (
+    CARRIED,
+    COMPATIBLE,
+    GUARDS,
+    HERE_ANYWAY,
+    NO_COUNTERPART,
+    NO_KEYS,
+    NO_MATTER,
+    NOT_KNOWN,
+    NOT_SPOKEN,
+    OF_REQUESTS,
+    ORIGINS,
+    REASONS,
+    SERIOUS,
+    Group,
+    Loss,
+)
+from gateway.commands.litellm_keys import Token, taken_over, tokens
+from gateway.commands.terminal import say
 from gateway.config import document
 from gateway.config.loading import ConfigError, from_mapping
+from gateway.names import Names
 from providers import catalog
+from streams.errors import GatewayError
 
 VERSION = "v0.4.0"
 PORT = 4000  # LiteLLM's
 
+GOOD: Final = 0
+NOTHING: Final = 1
+"""The exit status where there is no configuration: nothing of the file can be had here, or it cannot be read."""
+LOST: Final = 3
+"""The exit status where names, protection or money are lost. (2 is that of a wrong command line.)"""
+
 _ENVIRONMENT = "os.environ/"
 _SPOKEN = ("chat", "completion", "responses")
-
-
-@attrs.frozen
-class Origin:
-    """What one of LiteLLM's providers is here. ``key_env`` is where LiteLLM looks for a key if the file gives none,
-    ``base_url`` where it asks."""
-
-    provider: str
-    key_env: str | None = None
-    base_url: str | None = None
-    extra: Mapping[str, Any] = attrs.field(factory=dict)
-
-
-ORIGINS: Mapping[str, Origin] = {
-    "openai": Origin("openai", "OPENAI_API_KEY"),
-    # It translates Chat clients to Messages, as `speaks: [messages]` does.
-    "anthropic": Origin("anthropic", "ANTHROPIC_API_KEY", extra={"speaks": ["messages"]}),
-    "azure": Origin("azure_openai", "AZURE_API_KEY"),
-    "gemini": Origin("gemini", "GEMINI_API_KEY"),
-    "groq": Origin("groq", "GROQ_API_KEY"),
-    "mistral": Origin("mistral", "MISTRAL_API_KEY"),
-    "deepseek": Origin("deepseek", "DEEPSEEK_API_KEY"),
-    "xai": Origin("xai", "XAI_API_KEY"),
-    "together_ai": Origin("together_ai", "TOGETHERAI_API_KEY"),
-    "moonshot": Origin("moonshotai", "MOONSHOT_API_KEY"),
-    "openrouter": Origin("openrouter", "OPENROUTER_API_KEY"),
-    "perplexity": Origin("perplexity", "PERPLEXITYAI_API_KEY"),
-    "dashscope": Origin("qwen", "DASHSCOPE_API_KEY"),
-    "vercel_ai_gateway": Origin("vercel", "VERCEL_AI_GATEWAY_API_KEY"),
-    "ollama": Origin("ollama", base_url="http://localhost:11434"),
-    "ollama_chat": Origin("ollama", base_url="http://localhost:11434"),
-    "hosted_vllm": Origin("vllm", "HOSTED_VLLM_API_KEY"),
-    "lm_studio": Origin("lm_studio"),
-    "llamafile": Origin("llamafile"),
-    "custom_openai": Origin("compatible"),
-    "openai_like": Origin("compatible"),
-    "litellm_proxy": Origin("litellm_proxy", "LITELLM_PROXY_API_KEY"),
-}
-"""By the prefix of ``litellm_params.model``."""
-
-COMPATIBLE = "compatible"
-"""What ``openai/`` with somebody else's address becomes: OpenAI's own takes more than most servers know."""
-
-CARRIED = frozenset({"model", "api_base", "base_url", "api_key", "api_version", "extra_headers", "organization"})
-NO_MATTER = frozenset({"drop_params", "additional_drop_params", "set_verbose", "json_logs"})
-"""Settings that ask for what happens here anyway, or for nothing that a client could see."""
-
-REASONS: Mapping[str, str] = {
-    "fallbacks": "fallbacks are not here yet: a request goes to one provider",
-    "default_fallbacks": "fallbacks are not here yet: a request goes to one provider",
-    "context_window_fallbacks": "fallbacks are not here yet: a request goes to one provider",
-    "content_policy_fallbacks": "fallbacks are not here yet: a request goes to one provider",
-    "num_retries": "failed requests are not repeated yet",
-    "max_retries": "failed requests are not repeated yet",
-    "retry_policy": "failed requests are not repeated yet",
-    "routing_strategy": "routing between providers is not here yet",
-    "rpm": "there are no rate limits yet",
-    "tpm": "there are no rate limits yet",
-    "timeout": "a limit on silence fits streams better: timeouts has first_byte, idle and total",
-    "stream_timeout": "a limit on silence fits streams better: timeouts has first_byte, idle and total",
-    "request_timeout": "a limit on silence fits streams better: timeouts has first_byte, idle and total",
-    "database_url": "keys made with /key/generate are in that database: list who may come in under client_keys",
-    "cache": "answers are not cached",
-    "cache_params": "answers are not cached",
-    "include": "read on its own: import each of these files",
-    "environment_variables": "set them where trigate is started",
-    "litellm_credential_name": "write the key and the address into the model's entry",
-    "guardrails": "guardrails are not here",
-}
-_NOT_CARRIED = "has no counterpart here"
+_SHOWN = 6  # of what is lost in a group, in the summary
 
 
 @attrs.define
 class Result:
-    """The sections of the new file, and how much of the old one they hold."""
+    """The sections of the new file, and what of the old one they do not hold."""
 
     entries: list[tuple[list[str], dict[str, Any]]] = attrs.field(factory=list)
     aliases: dict[str, Any] = attrs.field(factory=dict)
     client_keys: list[dict[str, Any]] = attrs.field(factory=list)
+    timeouts: dict[str, str] = attrs.field(factory=dict)
+    limits: dict[str, Any] = attrs.field(factory=dict)
+    access_groups: dict[str, list[str]] = attrs.field(factory=dict)
+    models: int = 0
+    """Items in the old ``model_list``."""
+    losses: list[Loss] = attrs.field(factory=list)
+    knows_keys: bool = False
+    """Whether somebody has exported those of its database."""
+    no_longer_good: tuple[str, ...] = ()
+    """Keys that LiteLLM would refuse, too."""
     remarks: list[str] = attrs.field(factory=list)
     """What stands at the end: settings that were left out."""
-    lost: int = 0
 
-    def leave_out(self, what: str, why: str) -> str:
-        self.lost += 1
-        return f"not carried: {what}: {why}"
+    @property
+    def lost(self) -> int:
+        return len(self.losses)
+
+    @property
+    def names(self) -> set[str]:
+        """Those of entries, as they are written in the new file."""
+        return {entry.get("name", entry["model"]) for _, entry in self.entries}
+
+    def known(self) -> Callable[[str], bool]:
+        """Whether a model can be asked for by a name, which it takes as the new file would write it."""
+        content = {"version": VERSION, "model_providers": [entry for _, entry in self.entries]}
+        direct, written = Names(from_mapping(content).entries, {}).direct, {*self.names, *self.aliases}
+
+        def known(name: str) -> bool:
+            try:
+                return name in written or direct(name) is not None
+            except GatewayError:  # it means several
+                return False
+
+        return known
+
+    def leave_out(self, what: str, reason: tuple[Group, str]) -> str:
+        loss = Loss(reason[0], what, reason[1])
+        self.losses.append(loss)
+        return str(loss)
 
 
-def run(file: Path, write: Path | None) -> int:
-    """The exit status: 0 if there is a configuration, 1 if nothing of the file can be had here, or it is unreadable."""
+def run(file: Path, write: Path | None, keys: Path | None = None) -> int:
+    """The exit status."""
     try:
         read = document.read(file.read_bytes(), str(file))
-        result = imported(read.content)
+        result = imported(read.content, None if keys is None else tokens(keys.read_bytes(), str(keys)))
         text = "\n".join(lines(result, file.name)) + "\n"
         from_mapping(yaml.safe_load(text))
         if write is None:
@@ -123,39 +114,39 @@ def run(file: Path, write: Path | None) -> int:
             with write.open("x") as into:
                 into.write(text)
     except ConfigError as error:
-        click.echo(str(error), err=True)
-        return 1
+        say(str(error))
+        return NOTHING
     except OSError as error:
         click.echo(f"{error.filename}: {(error.strerror or 'unusable').lower()}", err=True)
-        return 1
-    click.echo(
-        f"models carried over: {len(result.entries)}; settings left out, and named in comments: {result.lost}", err=True
-    )
-    return 0
+        return NOTHING
+    for line in summary(result):
+        say(line)
+    return LOST if any(loss.group in SERIOUS for loss in result.losses) else GOOD
 
 
-def imported(content: Any) -> Result:
-    """Raises ``ConfigError`` for what is no configuration of LiteLLM's with at least one model that can be had here."""
+def imported(content: Any, keys: Sequence[Token] | None = None) -> Result:
+    """``keys`` are those of its database, ``None`` where nobody has exported them.
+
+    Raises ``ConfigError`` for what is no configuration of LiteLLM's with at least one model that can be had here."""
     if not isinstance(content, dict) or not isinstance(content.get("model_list"), list):
         raise _mistake("no model_list", "give the config.yaml of a LiteLLM proxy")
-    result = Result()
+    result = Result(models=len(content["model_list"]))
     remarks: list[str] = []  # of models that are left out, before the next one that is not
     taken: dict[str, str] = {}
+    credentials = _credentials(content.get("credential_list"))
     for item in content["model_list"]:
-        _model(item, result, remarks, taken)
+        _model(item, credentials, result, remarks, taken)
     if not result.entries:
         raise _mistake("no model that can be had here", "; ".join(remarks) or "its model_list is empty")
     result.remarks += remarks
     _aliases(content, result)
-    _general(content.get("general_settings"), result)
+    _client_keys(content.get("general_settings"), keys, result)
     for section, settings in content.items():
-        if section in ("model_list", "general_settings"):
+        if section == "model_list":
             continue
-        nested = section in ("litellm_settings", "router_settings") and isinstance(settings, dict)
-        for name in settings if nested else (section,):
-            if name not in NO_MATTER and name != "model_group_alias":
-                what = f"{section}.{name}" if nested else section
-                result.remarks.append(result.leave_out(what, REASONS.get(name, _NOT_CARRIED)))
+        nested = section in ("litellm_settings", "router_settings", "general_settings") and isinstance(settings, dict)
+        for name, value in settings.items() if nested else ((section, settings),):
+            _setting(f"{section}.{name}" if nested else section, str(name), value, result)
     return result
 
 
@@ -166,26 +157,52 @@ def _mistake(found: str, expected: str) -> ConfigError:
 # Models
 
 
-def _model(item: Any, result: Result, remarks: list[str], taken: dict[str, str]) -> None:
+def _credentials(given: Any) -> Mapping[str, dict[str, Any]]:
+    """Of ``credential_list``, by name: what the models that name one have in common."""
+    found = (item for item in given if isinstance(item, dict)) if isinstance(given, list) else ()
+    return {
+        item["credential_name"]: values
+        for item in found
+        if isinstance(item.get("credential_name"), str) and isinstance(values := item.get("credential_values"), dict)
+    }
+
+
+def _model(
+    item: Any,
+    credentials: Mapping[str, dict[str, Any]],
+    result: Result,
+    remarks: list[str],
+    taken: dict[str, str],
+) -> None:
     """Add the entry for one item of ``model_list``, or a remark on why there is none."""
     params = item.get("litellm_params") if isinstance(item, dict) else None
     name = item.get("model_name") if isinstance(item, dict) else None
     if not isinstance(params, dict) or not isinstance(name, str) or not isinstance(params.get("model"), str):
-        remarks.append(result.leave_out("an item of model_list", "it needs a model_name and litellm_params.model"))
+        reason = (Group.NAMES, "it needs a model_name and litellm_params.model")
+        remarks.append(result.leave_out("an item of model_list", reason))
         return
-    model = params["model"]
-    what = f"{name} ({model})"
+    if isinstance(credential := params.get("litellm_credential_name"), str):
+        params = {**credentials.get(credential, {}), **params}
+    what = f"{name} ({params['model']})"
     if name in taken:
-        remarks.append(result.leave_out(what, f"{taken[name]} has the name; sharing one among several is not here yet"))
+        reason = (Group.PROTECTION, f"{taken[name]} has the name; sharing one among several is not here yet")
+        remarks.append(result.leave_out(what, reason))
         return
+    info = item.get("model_info")
+    before = len(result.losses)
     try:
-        notes, entry = _entry(name, params, item.get("model_info"), result)
+        notes, entry = _entry(name, params, info if isinstance(info, dict) else {}, result)
         from_mapping({"version": VERSION, "model_providers": [entry]})
-    except _NotHere as reason:
-        remarks.append(result.leave_out(what, str(reason)))
+    except _NotHere as reason_why:
+        del result.losses[before:]  # nothing of a model that is not here is lost but the model
+        remarks.append(result.leave_out(what, (Group.NAMES, str(reason_why))))
     except ConfigError as error:
-        remarks.append(result.leave_out(what, error.mistakes[0].found))
+        del result.losses[before:]
+        remarks.append(result.leave_out(what, (Group.NAMES, error.mistakes[0].found)))
     else:
+        if entry.get("name", entry["model"]) in result.names:
+            remarks.append(f"{name} is asked for by way of {entry['model']}, above")
+            return
         taken[name] = entry["model"]
         result.entries.append(([*remarks, *notes], entry))
         remarks.clear()
@@ -195,37 +212,41 @@ class _NotHere(Exception):
     """A model that cannot be had here. The message says why."""
 
 
-def _entry(name: str, params: dict[str, Any], info: Any, result: Result) -> tuple[list[str], dict[str, Any]]:
+def _entry(name: str, params: dict[str, Any], info: dict[str, Any], result: Result) -> tuple[list[str], dict[str, Any]]:
     """Remarks and the entry. Raises ``_NotHere``."""
-    mode = info.get("mode") if isinstance(info, dict) else None
+    mode = info.get("mode")
     if mode is not None and mode not in _SPOKEN:
         raise _NotHere(f"{mode} is not served here")
     prefix, rest = _split(params["model"])
     base = _text(params.get("api_base") or params.get("base_url"))
+    if prefix in NOT_SPOKEN:
+        raise _NotHere(NOT_SPOKEN[prefix])
     origin = ORIGINS.get(prefix)
     if origin is None:
-        raise _NotHere(f"the provider {prefix} has no counterpart here")
+        raise _NotHere(NOT_KNOWN.format(prefix))
     provider, extra = origin.provider, dict(origin.extra)
     if rest.startswith("responses/") and prefix in ("openai", "azure"):
         rest, extra = rest.removeprefix("responses/"), {"speaks": ["responses"]}
     if prefix == "openai" and base is not None and not base.startswith("https://api.openai.com"):
         provider = COMPATIBLE
-    entry: dict[str, Any] = {"model": f"{provider}/{rest}", "name": _name(name, rest)}
+    notes, model, called = _called(name, rest, provider, result)
+    entry: dict[str, Any] = {"model": f"{provider}/{model}", "name": called}
     if entry["name"] == entry["model"]:
         del entry["name"]
     if base := base or origin.base_url:
         version = _text(params.get("api_version"))
         entry["base_url"] = f"{base}?api-version={version}" if version and prefix == "azure" else base
-    notes, key = _key(name, params.get("api_key"), origin.key_env)
+    more, key = _key(name, params.get("api_key"), origin.key_env)
     if key is not None:
         entry["access_key"] = key
     if headers := dict(_headers(params)):
         entry["headers"] = headers
     entry.update(extra)
-    for param in params:
-        if param not in CARRIED and param not in NO_MATTER:
-            why = REASONS.get(param, "what requests do not say is left to the provider")
-            notes.append(result.leave_out(f"{param} of {name}", why))
+    if timeouts := _timeouts(params.get("timeout", params.get("request_timeout"))):
+        entry["timeouts"] = timeouts
+    notes += more
+    notes += _params(name, params, bool(timeouts), prefix, entry, result)
+    notes += _info(name, entry, info, result)
     return notes, entry
 
 
@@ -237,22 +258,78 @@ def _split(model: str) -> tuple[str, str]:
         return prefix, rest
     for known, origin in ORIGINS.items():
         row = catalog.find(origin.provider)
-        if row is not None and (model in row.models or row.has(model)):
+        if row is not None and "*" not in model and (model in row.models or row.has(model)):
             return known, model
+    if model == "*":
+        raise _NotHere("no name stands for all providers here: write an entry PROVIDER/* for each")
     raise _NotHere("it names no provider: write provider/model")
 
 
-def _name(name: str, rest: str) -> str:
-    """Raises ``_NotHere`` for a pattern other than ``prefix/*``."""
-    wild = rest == "*" and name.endswith("/*") and name.count("*") == 1
-    if not wild and "*" in name + rest:
-        raise _NotHere("of patterns only provider/* is known here")
-    return _literal(name)
+def _called(name: str, rest: str, provider: str, result: Result) -> tuple[list[str], str, str]:
+    """Remarks, the model and the entry's name. Of patterns there are ``prefix/*``, and a provider's own family, such as
+    ``claude-*``, which is in the wildcard of that provider. Raises ``_NotHere`` for any other."""
+    if "*" not in name + rest:
+        return [], rest, _literal(name)
+    if rest == "*" and name.endswith("/*") and name.count("*") == 1:
+        return [], rest, _literal(name)
+    row = catalog.find(provider)
+    known = row is not None and row.id == provider
+    if known and row is not None and name == rest and name.count("*") == 1 and row.has(name.replace("*", "x")):
+        return [f"{name} is in the family of {provider}/*: more names work than before"], "*", f"{provider}/*"
+    if known and row is not None and name == rest == "*" and row.families:
+        why = "names of no provider's family are not sent to it"
+        return [result.leave_out(f"the rest of {name}", (Group.NAMES, why))], "*", f"{provider}/*"
+    raise _NotHere("of patterns only provider/* and families such as claude-* are known here")
+
+
+def _params(
+    name: str, params: dict[str, Any], timed: bool, prefix: str, entry: dict[str, Any], result: Result
+) -> Iterator[str]:
+    """Remarks on what else ``litellm_params`` says; what has a counterpart goes into ``entry``."""
+    carried = CARRIED | NO_MATTER | ({"timeout", "request_timeout"} if timed else set())
+    for param, value in params.items():
+        if param == "max_tokens" and prefix == "anthropic" and type(value) is int and value > 0:
+            entry["quirks"] = {"default_max_tokens": value}
+        elif param in carried or (_says_nothing(value) if param in REASONS else value is None):  # 0 is a temperature
+            continue
+        else:
+            yield result.leave_out(f"{param} of {name}", REASONS.get(param, OF_REQUESTS))
+
+
+def _info(name: str, entry: dict[str, Any], info: dict[str, Any], result: Result) -> Iterator[str]:
+    groups = info.get("access_groups")
+    for group in groups if isinstance(groups, list) else ():
+        result.access_groups.setdefault(str(group), []).append(entry.get("name", entry["model"]).replace("$$", "$"))
+    told = {param: REASONS.get(param, REASONS["model_info"]) for param in info if param != "mode"}
+    serious = {param: reason for param, reason in told.items() if reason[0] is not Group.TRIFLES}
+    for param, reason in serious.items():
+        if param != "access_groups" and not _says_nothing(info[param]):
+            yield result.leave_out(f"{param} of {name}", reason)
+    if trifles := [param for param in told if param not in serious]:
+        yield result.leave_out(f"model_info of {name} ({', '.join(map(str, trifles))})", REASONS["model_info"])
+
+
+def _says_nothing(value: Any) -> bool:
+    return value in (None, False, 0, "", [], {})
+
+
+def _timeouts(value: Any) -> dict[str, str]:
+    """LiteLLM's one limit is for every wait of its HTTP client: for an answer that comes as a whole, and for each piece
+    of a stream (https://docs.litellm.ai/docs/proxy/timeout)."""
+    seconds = _positive(value)
+    return {} if seconds is None else {"first_byte": f"{seconds:g}s", "idle": f"{seconds:g}s"}
+
+
+def _positive(value: Any) -> float | None:
+    number = isinstance(value, int | float) and not isinstance(value, bool) and 0.001 <= value < 10**9
+    return float(value) if number else None
 
 
 def _key(name: str, key: Any, default: str | None) -> tuple[list[str], str | None]:
     if isinstance(key, str) and key.startswith(_ENVIRONMENT):
         return [], _text(key)
+    if isinstance(key, str) and key.lower() in NO_KEYS:
+        return [], None
     if not key:
         return [], None if default is None else f"${default}"
     variable = re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_")
@@ -263,10 +340,10 @@ def _key(name: str, key: Any, default: str | None) -> tuple[list[str], str | Non
 def _headers(params: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if organization := _text(params.get("organization")):
         yield "openai-organization", organization
-    given = params.get("extra_headers")
-    for header, value in given.items() if isinstance(given, dict) else ():
-        if (text := _text(value)) is not None:
-            yield header, text
+    for given in (params.get("headers"), params.get("extra_headers")):
+        for header, value in given.items() if isinstance(given, dict) else ():
+            if (text := _text(value)) is not None:
+                yield str(header), text
 
 
 def _text(value: Any) -> str | None:
@@ -285,27 +362,57 @@ def _literal(text: str) -> str:
 
 
 def _aliases(content: dict[str, Any], result: Result) -> None:
-    settings = content.get("router_settings")
-    given = settings.get("model_group_alias") if isinstance(settings, dict) else None
-    names = {entry.get("name", entry["model"]) for _, entry in result.entries}
-    for alias, target in given.items() if isinstance(given, dict) else ():
-        model = target.get("model") if isinstance(target, dict) else target
-        if isinstance(model, str) and _literal(model) in names and alias not in names:
-            result.aliases[alias] = {"target": _literal(model)}
-        else:
-            result.remarks.append(result.leave_out(f"the alias {alias}", "its model is not above, or has its name"))
+    known = result.known()
+    for section, setting in (("router_settings", "model_group_alias"), ("litellm_settings", "model_alias_map")):
+        settings = content.get(section)
+        given = settings.get(setting) if isinstance(settings, dict) else None
+        for alias, target in given.items() if isinstance(given, dict) else ():
+            model = target.get("model") if isinstance(target, dict) else target
+            if isinstance(model, str) and known(_literal(model)) and str(alias) not in result.names:
+                result.aliases[str(alias)] = {"target": _literal(model)}
+            else:
+                reason = (Group.NAMES, "its model is not above, or has its name")
+                result.remarks.append(result.leave_out(f"the alias {alias}", reason))
 
 
-def _general(settings: Any, result: Result) -> None:
-    for name, value in settings.items() if isinstance(settings, dict) else ():
-        if name == "master_key" and value:
-            notes, key = _key("litellm_master", value, None)
+def _client_keys(general: Any, keys: Sequence[Token] | None, result: Result) -> None:
+    """The master key, and those of the database."""
+    if isinstance(general, dict) and (master := general.get("master_key")):
+        notes, key = _key("litellm_master", master, None)
+        if key is not None:
             result.client_keys.append({"name": "master", "key": key})
-            result.remarks += [note.replace("the key", "the master_key") for note in notes]
-        elif name == "completion_model" and _default(value, result):
-            continue
-        elif name not in NO_MATTER:
-            result.remarks.append(result.leave_out(f"general_settings.{name}", REASONS.get(name, _NOT_CARRIED)))
+        result.remarks += [note.replace("the key", "the master_key") for note in notes]
+    result.knows_keys = keys is not None
+    if keys is not None:
+        known = result.known()
+        taken = {one["name"] for one in result.client_keys}
+        found = taken_over(keys, lambda name: known(_literal(name)), result.access_groups, taken)
+        result.client_keys += [_written(one) for one in found.items]
+        result.remarks += [result.leave_out(loss.what, (loss.group, loss.why)) for loss in found.losses]
+        result.no_longer_good = found.no_longer_good
+        result.remarks += [f"a key that was no longer good: {one}" for one in found.no_longer_good]
+    elif result.access_groups:
+        what = f"the access groups {', '.join(result.access_groups)}"
+        result.remarks.append(result.leave_out(what, REASONS["access_groups"]))
+
+
+def _written(item: Mapping[str, Any]) -> dict[str, Any]:
+    """An item of ``client_keys`` as the file has it."""
+    models = {"models": [_literal(model) for model in item["models"]]} if "models" in item else {}
+    return {**item, "name": _literal(item["name"]), **models}
+
+
+def _setting(what: str, name: str, value: Any, result: Result) -> None:
+    """Carry a setting of the root, of ``litellm_settings`` and so on over, or leave it out with a remark."""
+    carried = name == "completion_model" and _default(value, result)
+    if name == "master_key" or carried or name in NO_MATTER or _says_nothing(value):
+        return
+    if name in _COUNTERPARTS and _counterpart(name, value, result):
+        return
+    if name in ("callbacks", "success_callback", "failure_callback", "service_callback", "service_callbacks"):
+        _callbacks(what, name, value, result)
+    elif name != "database_url" or not result.knows_keys:
+        result.remarks.append(result.leave_out(what, REASONS.get(name, NO_COUNTERPART)))
 
 
 def _default(name: Any, result: Result) -> bool:
@@ -316,12 +423,53 @@ def _default(name: Any, result: Result) -> bool:
     return False
 
 
+_COUNTERPARTS: Final[Mapping[str, tuple[str, str]]] = {
+    "global_max_parallel_requests": ("in_flight", ""),
+    "max_request_size_mb": ("request_body", "MiB"),
+    "max_response_size_mb": ("answer", "MiB"),
+    "request_timeout": ("", ""),
+    "timeout": ("", ""),
+}
+"""LiteLLM's settings that are one of ``limits`` here, with the unit of the number; ``timeouts`` are those without."""
+
+
+def _counterpart(name: str, value: Any, result: Result) -> bool:
+    """Whether ``value`` could be carried over."""
+    key, unit = _COUNTERPARTS[name]
+    number = _positive(value)
+    if number is None:
+        return False
+    if not key:
+        if name == "timeout" or not result.timeouts:  # the router's outranks that of litellm_settings
+            result.timeouts = _timeouts(value)
+    elif unit:
+        result.limits[key] = f"{number:g}{unit}"
+    elif number == int(number) and number <= 10**6:
+        result.limits[key] = int(number)
+    else:
+        return False
+    return True
+
+
+def _callbacks(what: str, name: str, value: Any, result: Result) -> None:
+    found = [one if isinstance(one, str) else "…" for one in (value if isinstance(value, list) else [value])]
+    for group, those in (
+        (Group.PROTECTION, [one for one in found if one in GUARDS]),
+        (Group.TRIFLES, [one for one in found if one not in GUARDS | HERE_ANYWAY]),
+    ):
+        why = REASONS["guardrails"][1] if group is Group.PROTECTION else REASONS[name][1]
+        if those:
+            result.remarks.append(result.leave_out(f"{what} ({', '.join(those)})", (group, why)))
+
+
 # The text
 
 
 def lines(result: Result, source: str) -> Iterator[str]:
     """The lines of the new file."""
     yield f"# From {_one_line(source)} by trigate import. Try it: trigate check"
+    if counts := ", ".join(f"{group.value} {len(losses)}" for group, losses in _grouped(result.losses)):
+        yield f"# Not carried, and named below: {counts}"
     yield f"version: {VERSION}"
     yield ""
     yield "listeners:"
@@ -339,9 +487,47 @@ def lines(result: Result, source: str) -> Iterator[str]:
     if result.client_keys:
         yield from ("", "client_keys:")
         yield from (f"  - {_yaml(key)}" for key in result.client_keys)
+    if result.timeouts:
+        yield from ("", f"timeouts: {_yaml(result.timeouts)}")
+    if result.limits:
+        yield ""
+        if "in_flight" in result.limits:
+            yield "# in_flight is for each worker"
+        yield f"limits: {_yaml(result.limits)}"
     if result.remarks:
         yield ""
         yield from (f"# {_one_line(remark)}" for remark in result.remarks)
+
+
+def summary(result: Result) -> Iterator[str]:
+    """What is carried over and what is lost, by what the loss means."""
+    counts = [_counted(result.models, "model")]
+    counts[0] = f"{len(result.entries)} of {counts[0]}"
+    counts += [_counted(len(result.aliases), "alias", "es")] if result.aliases else []
+    counts += [_counted(len(result.client_keys), "client key")] if result.client_keys else []
+    last = counts.pop()
+    yield f"Carried over: {' and '.join(filter(None, (', '.join(counts), last)))}."
+    if result.no_longer_good:
+        yield f"Keys that were no longer good are left out: {', '.join(map(_one_line, result.no_longer_good))}."
+    if not result.losses:
+        yield "Nothing is lost."
+        return
+    trifles = all(loss.group is Group.TRIFLES for loss in result.losses)
+    yield "Not carried are trifles alone, named in comments:" if trifles else "Not carried, and named in comments:"
+    for group, losses in _grouped(result.losses):
+        shown = [_one_line(loss.what) for loss in losses[:_SHOWN]]
+        more = [f"{len(losses) - _SHOWN} more"] if len(losses) > _SHOWN else []
+        yield f"  {group.value} ({len(losses)}): {', '.join((*shown, *more))}."
+
+
+def _counted(number: int, noun: str, plural: str = "s") -> str:
+    return f"{number} {noun}{'' if number == 1 else plural}"
+
+
+def _grouped(losses: Sequence[Loss]) -> Iterator[tuple[Group, list[Loss]]]:
+    for group in Group:
+        if found := [loss for loss in losses if loss.group is group]:
+            yield group, found
 
 
 def _yaml(value: Any) -> str:

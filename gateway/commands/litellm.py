@@ -1,0 +1,247 @@
+"""LiteLLM's providers and settings as rows: what each is here, or why it is not carried over and what that costs.
+
+The names are those of https://docs.litellm.ai/docs/proxy/config_settings.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Final
+
+import attrs
+
+
+class Group(Enum):
+    """What is lost with a setting, by what it means to whoever runs the proxy."""
+
+    NAMES = "names that clients ask for"
+    PROTECTION = "protection"
+    MONEY = "money"
+    TRIFLES = "trifles"
+    UNKNOWN = "settings that trigate import does not know"
+
+
+SERIOUS: Final = frozenset(Group) - {Group.TRIFLES}
+
+
+@attrs.frozen
+class Loss:
+    """``what`` of the old file is not in the new one, and ``why``."""
+
+    group: Group
+    what: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"not carried: {self.what}: {self.why}"
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Providers
+
+
+@attrs.frozen
+class Origin:
+    """What one of LiteLLM's providers is here. ``key_env`` is where LiteLLM looks for a key if the file gives none,
+    ``base_url`` where it asks."""
+
+    provider: str
+    key_env: str | None = None
+    base_url: str | None = None
+    extra: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+ORIGINS: Final[Mapping[str, Origin]] = {
+    "openai": Origin("openai", "OPENAI_API_KEY"),
+    # It translates Chat clients to Messages, as `speaks: [messages]` does.
+    "anthropic": Origin("anthropic", "ANTHROPIC_API_KEY", extra={"speaks": ["messages"]}),
+    "azure": Origin("azure_openai", "AZURE_API_KEY"),
+    "gemini": Origin("gemini", "GEMINI_API_KEY"),
+    "groq": Origin("groq", "GROQ_API_KEY"),
+    "mistral": Origin("mistral", "MISTRAL_API_KEY"),
+    "codestral": Origin("mistral", "CODESTRAL_API_KEY", "https://codestral.mistral.ai/v1"),
+    "deepseek": Origin("deepseek", "DEEPSEEK_API_KEY"),
+    "xai": Origin("xai", "XAI_API_KEY"),
+    "together_ai": Origin("together_ai", "TOGETHERAI_API_KEY"),
+    "moonshot": Origin("moonshotai", "MOONSHOT_API_KEY"),
+    "openrouter": Origin("openrouter", "OPENROUTER_API_KEY"),
+    "perplexity": Origin("perplexity", "PERPLEXITYAI_API_KEY"),
+    "dashscope": Origin("qwen", "DASHSCOPE_API_KEY"),
+    "vercel_ai_gateway": Origin("vercel", "VERCEL_AI_GATEWAY_API_KEY"),
+    "ollama": Origin("ollama", base_url="http://localhost:11434"),
+    "ollama_chat": Origin("ollama", base_url="http://localhost:11434"),
+    "hosted_vllm": Origin("vllm", "HOSTED_VLLM_API_KEY"),
+    "lm_studio": Origin("lm_studio"),
+    "llamafile": Origin("llamafile"),
+    "custom_openai": Origin("compatible"),
+    "openai_like": Origin("compatible"),
+    "litellm_proxy": Origin("litellm_proxy", "LITELLM_PROXY_API_KEY"),
+    # Not in our catalogue: servers that speak OpenAI's Chat, at the addresses of their own documentation.
+    "fireworks_ai": Origin("fireworks_ai", "FIREWORKS_API_KEY", "https://api.fireworks.ai/inference/v1"),
+    "deepinfra": Origin("deepinfra", "DEEPINFRA_API_KEY", "https://api.deepinfra.com/v1/openai"),
+    "cerebras": Origin("cerebras", "CEREBRAS_API_KEY", "https://api.cerebras.ai/v1"),
+    "nvidia_nim": Origin("nvidia_nim", "NVIDIA_NIM_API_KEY", "https://integrate.api.nvidia.com/v1"),
+    "sambanova": Origin("sambanova", "SAMBANOVA_API_KEY", "https://api.sambanova.ai/v1"),
+}
+"""By the prefix of ``litellm_params.model``."""
+
+COMPATIBLE: Final = "compatible"
+"""What ``openai/`` with somebody else's address becomes: OpenAI's own takes more than most servers know."""
+
+_CLOUD = "own API is not spoken here; its OpenAI-compatible endpoint is, by an entry with a base_url and a key"
+NOT_SPOKEN: Final[Mapping[str, str]] = {
+    "bedrock": f"Bedrock's {_CLOUD}",
+    "sagemaker": "SageMaker's endpoints are not spoken to",
+    "sagemaker_chat": "SageMaker's endpoints are not spoken to",
+    "vertex_ai": f"Vertex AI's {_CLOUD}",
+    "vertex_ai_beta": f"Vertex AI's {_CLOUD}",
+    "azure_ai": f"Azure AI's {_CLOUD}",
+    "cohere": f"Cohere's {_CLOUD}",
+    "cohere_chat": f"Cohere's {_CLOUD}",
+}
+NOT_KNOWN: Final = (
+    "the provider {} is not known here; if it speaks OpenAI's Chat, write an entry of that name with its base_url"
+)
+
+NO_KEYS: Final = _words(
+    "none null empty na n/a - any anything fake fake-key fake-api-key dummy dummy-key ollama lm-studio not-needed "
+    "not-required sk-no-key-required"
+)
+"""What people write where a server wants no key and LiteLLM wants something."""
+
+
+# Settings
+
+CARRIED: Final = _words(
+    "model api_base base_url api_key api_version extra_headers headers organization litellm_credential_name"
+)
+"""Of ``litellm_params``."""
+
+NO_MATTER: Final = _words(
+    "drop_params additional_drop_params modify_params set_verbose debug json_logs telemetry "
+    "turn_off_message_logging redact_user_api_key_info redact_messages_in_exceptions disable_spend_logs "
+    "disable_spend_updates disable_error_logs disable_master_key_return disable_adding_master_key_hash_to_db "
+    "disable_reset_budget disable_cooldowns force_ipv4 suppress_debug_info log_raw_request_response "
+    "merge_reasoning_content_in_choices use_in_pass_through use_chat_completions_url_for_anthropic_messages "
+    "store_audit_logs disable_hf_tokenizer_download model_group_alias model_alias_map credential_list"
+)
+"""Settings that ask for what happens here anyway, for nothing that a client could see, or that are read elsewhere."""
+
+_FALLBACKS = "fallbacks are not here yet: a request goes to one provider"
+_RETRIES = "failed requests are not repeated yet"
+_DOOR = "client_keys say who may come in, and nothing else does"
+_DATABASE = "no counterpart: nothing is kept in LiteLLM's database, and conversations are in state_storage"
+_LOGGED = "the log is JSON, /metrics is for Prometheus, and traces go to any OpenTelemetry collector (docs/tracing.md)"
+_ALERTS = "deploy/prometheus/alerts.yaml has rules for Prometheus, whose Alertmanager tells Slack, mail and others"
+_HEALTH = "models are not tried in the background: trigate doctor tries them when told to"
+_ELSE = "conversations are served, and nothing else"
+_ONE = "it matters only where several share a name, which is not here yet"
+_REDIS = "no process needs to know of another but for state_storage"
+
+_ROWS: Final = (
+    (Group.NAMES, "read on its own: import each of these files, and put the entries together", "include"),
+    (Group.NAMES, "models that were added while it ran are in its database: write them into model_list first",
+     "store_model_in_db"),
+    (Group.NAMES, _ELSE, "pass_through_endpoints mcp_servers mcp_aliases mcp_tools files_settings finetune_settings "
+     "assistants_config assistant_settings vector_store_registry vector_stores search_tools prompts agent_list "
+     "batch_settings realtime_settings"),
+    (Group.NAMES, "write an entry for each provider: PROVIDER/*", "infer_model_from_keys"),
+    (Group.NAMES, "signing in to Azure is not here: give an API key", "tenant_id client_id client_secret "
+     "azure_ad_token azure_username azure_password"),
+    (Group.NAMES, "requests for its models are not signed here", "aws_access_key_id aws_secret_access_key "
+     "aws_session_token aws_region_name aws_profile_name aws_role_name aws_session_name vertex_project vertex_location "
+     "vertex_credentials"),
+    (Group.PROTECTION, _FALLBACKS, "fallbacks default_fallbacks context_window_fallbacks content_policy_fallbacks "
+     "max_fallbacks context_window_fallback_dict"),
+    (Group.PROTECTION, _RETRIES, "num_retries max_retries retry_policy model_group_retry_policy retry_after "
+     "allowed_fails allowed_fails_policy cooldown_time cooldown_time_in_seconds num_retries_per_request"),
+    (Group.PROTECTION, "there are no rate limits yet", "rpm tpm default_max_rpm default_max_tpm "
+     "default_api_key_rpm_limit default_api_key_tpm_limit model_rpm_limit model_tpm_limit"),
+    (Group.PROTECTION, "limits.in_flight and limits.upstream_connections are for all models and clients together",
+     "max_parallel_requests default_max_parallel_requests"),
+    (Group.PROTECTION, "guardrails are not here", "guardrails guardrails_list guardrail_settings policies "
+     "policy_attachments enable_json_schema_validation blocked_user_list banned_keywords_list "
+     "presidio_ad_hoc_recognizers output_parse_pii llm_guard_mode prompt_injection_params"),
+    (Group.PROTECTION, _DOOR, "enable_jwt_auth litellm_jwtauth custom_auth custom_auth_run_common_checks "
+     "custom_key_generate custom_sso enable_oauth2_auth enable_oauth2_proxy_auth oauth2_config_mappings allowed_ips "
+     "use_x_forwarded_for allowed_routes public_routes admin_only_routes enforce_user_param enforced_params "
+     "reject_clientside_metadata_tags key_generation_settings upperbound_key_generate_params "
+     "default_key_generate_params default_team_settings default_team_params default_internal_user_params "
+     "role_permissions user_header_name user_header_mappings litellm_key_header_name"),
+    (Group.PROTECTION, "keys made with /key/generate are in that database: --keys FILE takes them over",
+     "database_url"),
+    (Group.PROTECTION, "where a provider's server stands is up to its base_url", "allowed_model_region region_name"),
+    (Group.PROTECTION, "a model is not for one team: list it under `models` of the keys that may use it",
+     "team_id team_public_model_name"),
+    (Group.PROTECTION, "which key may use a model stands under its `models` in client_keys", "access_groups"),
+    (Group.MONEY, "nothing is priced, and no budget stops anybody yet: tokens are counted", "max_budget "
+     "budget_duration soft_budget max_user_budget max_end_user_budget max_end_user_budget_id "
+     "max_internal_user_budget internal_user_budget_duration default_soft_budget provider_budget_config "
+     "tag_budget_config model_max_budget budget_config litellm_budget_table cost_discount_config cost_margin_config "
+     "custom_cost_per_token input_cost_per_token output_cost_per_token input_cost_per_second output_cost_per_second "
+     "input_cost_per_character output_cost_per_character input_cost_per_request output_cost_per_request "
+     "cache_read_input_token_cost cache_creation_input_token_cost output_cost_per_reasoning_token "
+     "input_cost_per_token_batches output_cost_per_token_batches input_cost_per_audio_token "
+     "output_cost_per_audio_token input_cost_per_image"),
+    (Group.MONEY, "answers are not cached", "cache cache_params enable_caching_on_provider_specific_optional_params "
+     "cache_responses caching_groups client_ttl caching default_redis_ttl"),
+    (Group.MONEY, "only clients mark what a provider is to cache", "cache_control_injection_points"),
+    (Group.TRIFLES, _ONE, "routing_strategy routing_strategy_args routing_groups weight order optional_pre_call_checks "
+     "enable_tag_filtering tag_filtering_match_any tags"),
+    (Group.TRIFLES, "a prompt that is too long is refused by its provider, and told in words that clients act on",
+     "enable_pre_call_checks"),
+    (Group.TRIFLES, "first_byte holds for whole answers too, for which it would be too short", "stream_timeout"),
+    (Group.TRIFLES, "it is no number of seconds", "timeout request_timeout"),
+    (Group.TRIFLES, _ALERTS, "alerting alerting_threshold alerting_args alert_types alert_to_webhook_url "
+     "alert_type_config alerting_config slack_alerting spend_report_frequency"),
+    (Group.TRIFLES, _LOGGED, "callbacks success_callback failure_callback service_callback service_callbacks "
+     "callback_settings langfuse_default_tags prometheus_metrics_config prometheus_initialize_budget_metrics "
+     "require_auth_for_metrics_endpoint custom_prometheus_metadata_labels custom_prometheus_tags "
+     "disable_end_user_cost_tracking disable_end_user_cost_tracking_prometheus_only datadog_params "
+     "s3_callback_params store_prompts_in_spend_logs"),
+    (Group.TRIFLES, _HEALTH, "background_health_checks health_check_interval health_check_details "
+     "health_check_model health_check_timeout use_shared_health_check disable_background_health_check "
+     "enable_health_check_routing health_check_staleness_threshold"),
+    (Group.TRIFLES, _DATABASE, "database_type database_args database_connection_pool_limit "
+     "database_connection_timeout allow_requests_on_db_unavailable proxy_batch_write_at "
+     "proxy_budget_rescheduler_max_time proxy_budget_rescheduler_min_time maximum_spend_logs_retention_period "
+     "maximum_spend_logs_retention_interval maximum_spend_logs_cleanup_cron use_redis_transaction_buffer "
+     "supported_db_objects disable_prisma_schema_update"),
+    (Group.TRIFLES, _REDIS, "redis_host redis_port redis_password redis_url redis_db redis_ssl cache_kwargs "
+     "redis_startup_nodes"),
+    (Group.TRIFLES, "the live view is at /ui", "ui_access_mode ui_logo_path proxy_base_url user_mcp_management_mode "
+     "ui_theme_config custom_ui_sso_sign_in_handler public_model_groups disable_admin_ui"),
+    (Group.TRIFLES, "a secret comes from the environment: put it into its variable where trigate is started",
+     "key_management_system key_management_settings"),
+    (Group.TRIFLES, "set them where trigate is started", "environment_variables"),
+    (Group.TRIFLES, "providers' certificates are always checked: overrides.upstream_tls_ca_path names others",
+     "ssl_verify ssl_certificate ssl_security_level ssl_cert_path"),
+    (Group.TRIFLES, "what a model takes is known of it, or said in `quirks`", "model_info"),
+    (Group.TRIFLES, "headers of clients pass in the same API, but for credentials",
+     "forward_client_headers_to_llm_api forward_openai_org_id add_user_information_to_llm_headers"),
+    (Group.TRIFLES, "what clients see is the provider's own", "default_in_memory_ttl expose_model_info "
+     "return_response_headers enable_preview_features include_cost_in_streaming_usage always_include_stream_usage"),
+)  # fmt: skip
+
+REASONS: Final[Mapping[str, tuple[Group, str]]] = {
+    name: (group, why) for group, why, names in _ROWS for name in names.split()
+}
+"""By the name of the setting, wherever it stands."""
+
+OF_REQUESTS: Final = (Group.TRIFLES, "what requests do not say is left to the provider")
+"""Of any other of ``litellm_params``: LiteLLM puts it into every request that does not say it itself."""
+
+NO_COUNTERPART: Final = (Group.UNKNOWN, "look it up: it may have no counterpart here")
+
+HERE_ANYWAY: Final = frozenset({"prometheus", "otel", "opentelemetry"})
+"""Callbacks that do what ``/metrics`` and ``tracing`` do here."""
+
+GUARDS: Final = _words(
+    "presidio lakera lakera_prompt_injection hide_secrets hide-secrets llamaguard_moderations "
+    "llmguard_moderations google_text_moderation openai_moderations detect_prompt_injection banned_keywords "
+    "blocked_user_check aporia aporia_prompt_injection guardrails_ai dynamic_rate_limiter dynamic_rate_limiter_v3 "
+    "azure_content_safety max_budget_limiter batch_redis_requests"
+)
+"""Callbacks that keep something or somebody out."""
