@@ -1,14 +1,22 @@
 """``trigate init``: what it writes loads as it is, holds no key, and overwrites nothing."""
 
+import json
 import os
 import pty
+import socket
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 from command_line import COMMAND, environment, run
 from harness import START_SECONDS
 
 from gateway.commands.init import SHARED_KEYS, STARTS, configuration, start_of
+from gateway.commands.ollama import local
 from gateway.config.loading import load
 from gateway.routing import Router
 from providers.catalog import CATALOG
@@ -27,20 +35,17 @@ def loaded(tmp_path, text, env):
 @pytest.mark.parametrize("keyed", [False, True])
 def test_every_provider_of_the_catalogue_gives_a_good_file(tmp_path, row, keyed):
     start = start_of(row)
-    text = (
-        configuration([row], row if start else None, keyed=keyed)
-        if start
-        else configuration([CATALOG["openai"], row], CATALOG["openai"])
-    )
+    text = configuration([row], row if start else None, keyed=keyed)
     config = loaded(tmp_path, text, {**KEYED, "TRIGATE_API_KEY": "k"})
     assert not config.warnings
     assert not config.notes
-    assert bool(config.client_keys) == (keyed and start is not None)
+    assert bool(config.client_keys) == keyed
     if start:
         router = Router(config)
         assert router.resolve(None, "chat").name == f"{row.id}/{start.large}"
         assert router.resolve("fast", "chat").name == f"{row.id}/{start.small}"
-        assert router.resolve(f"{row.id}/anything", "chat").model == "anything"
+        assert router.resolve(start.small, "chat").name == f"{row.id}/{start.small}"
+    assert Router(config).resolve(f"{row.id}/anything", "chat").model == "anything"
 
 
 def test_the_comments_are_good_settings_too(tmp_path):
@@ -85,6 +90,91 @@ def test_without_any_key_it_is_a_model_of_this_machine(tmp_path):
     assert "trigate serve mine.yaml" in found.stdout
     checked = run("check", "mine.yaml", cwd=tmp_path)
     assert (checked.returncode, checked.stderr) == (0, "")
+
+
+# Ollama
+
+
+TAGS = {
+    "models": [
+        {"name": "qwen3:8b", "model": "qwen3:8b", "size": 5_200_000_000, "details": {"family": "qwen3"}},
+        {"name": "gpt-oss:20b", "size": 13_000_000_000, "details": {"family": "gptoss"}},
+        {"name": "nomic-embed-text:latest", "size": 274_000_000, "details": {"family": "nomic-bert"}},
+        {"name": "llama3.2:3b", "size": 2_000_000_000},
+    ]
+}
+PULLED = ("qwen3:8b", "gpt-oss:20b", "llama3.2:3b")
+
+
+@contextmanager
+def ollama(answer: bytes, status: int = 200) -> Iterator[str]:
+    """The address of a server that lists models as Ollama does."""
+
+    class Tags(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status if self.path == "/api/tags" else 404)
+            self.send_header("content-length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_):
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Tags) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+def test_what_a_local_ollama_has_pulled_is_written_down(tmp_path):
+    with ollama(json.dumps(TAGS).encode()) as address:
+        found = run("init", cwd=tmp_path, env={"OLLAMA_HOST": address})
+    assert found.returncode == 0, found.stderr
+    assert "with Ollama on this machine (3 models): no key" in found.stdout
+    config = load(tmp_path / "trigate.yaml", {})
+    assert [(entry.name, entry.default) for entry in config.entries] == [
+        ("ollama/qwen3:8b", True), ("ollama/gpt-oss:20b", False), ("ollama/llama3.2:3b", False),
+    ]  # fmt: skip
+    router = Router(config)
+    assert router.resolve(None, "chat").url == f"http://{address}/v1/chat/completions"
+    assert [router.resolve(name, "chat").model for name in ("smart", "fast")] == ["gpt-oss:20b", "llama3.2:3b"]
+
+
+def test_beside_a_key_the_key_has_the_default(tmp_path):
+    env = {"ANTHROPIC_API_KEY": "k"}
+    with ollama(json.dumps(TAGS).encode()) as address:
+        found = run("init", cwd=tmp_path, env={**env, "OLLAMA_HOST": f"http://{address}"})
+    assert found.stdout.startswith("wrote trigate.yaml, with Anthropic, Ollama on this machine (3 models)\n")
+    config = load(tmp_path / "trigate.yaml", env)
+    names = [entry.name for entry in config.entries]
+    assert names == ["anthropic/claude-sonnet-5-5", "anthropic/*", *(f"ollama/{name}" for name in PULLED)]
+    assert Router(config).resolve("smart", "chat").name == "anthropic/claude-sonnet-5-5"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [(b"nonsense", 200), (b"[]", 200), (b'{"models": [{"name": 5}]}', 200), (b'{"models": []}', 200), (b"\xff", 200),
+     (json.dumps(TAGS).encode(), 500), (b'{"models": [{"name": "a\\nb: {"}, {"name": "x-embed"}]}', 200)],
+)  # fmt: skip
+def test_an_ollama_that_lists_nothing_of_use_is_none(answer, status):
+    with ollama(answer, status) as address:
+        assert local({"OLLAMA_HOST": address}) is None
+
+
+def test_a_silent_ollama_does_not_hold_up():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        before = time.monotonic()
+        assert local({"OLLAMA_HOST": f"127.0.0.1:{server.getsockname()[1]}"}) is None
+        assert time.monotonic() - before < 5
+
+
+@pytest.mark.parametrize(
+    "host", ["ollama.example", "http://10.0.0.1:11434", "https://localhost", "a:b", "ftp://localhost"]
+)
+def test_another_machine_is_not_asked(host):
+    assert local({"OLLAMA_HOST": host}) is None
 
 
 def test_a_file_that_is_there_is_overwritten_by_force_alone(tmp_path):

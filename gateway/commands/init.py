@@ -1,4 +1,5 @@
-"""``trigate init``: a first configuration, with the providers whose keys are in the environment."""
+"""``trigate init``: a first configuration, with the providers whose keys are in the environment, and with the models
+that an Ollama on this machine has pulled."""
 
 import os
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import attrs
 import click
 
+from gateway.commands.ollama import Local, local
 from gateway.config.loading import ConfigError, load
 from providers.catalog import CATALOG, Provider
 
@@ -47,25 +49,35 @@ def run(path: Path | None, yes: bool, force: bool) -> int:
     if path.exists() and not force:
         click.echo(f"{path} is there already: --force overwrites it, another name as FILE leaves it", err=True)
         return 1
-    found = [row for row in CATALOG.values() if row.key_env and os.environ.get(row.key_env) and row.speaks]
+    found = [row for row in CATALOG.values() if row.key_env and os.environ.get(row.key_env)]
     usable = [row for row in found if row.base_url is not None and row.key_env not in SHARED_KEYS]
     models = [row for row in usable if start_of(row) is not None]
-    default, keyed = models[0] if models else None, False
+    default, keyed, here = models[0] if models else None, False, local(os.environ)
     if not yes and sys.stdin.isatty():
+        here = here if here is not None and _wants(here) else None
         usable, default, keyed = _ask(usable, models)
-    text = configuration(usable, default, [row for row in found if row not in usable], keyed)
+    text = configuration(usable, default, [row for row in found if row not in usable], keyed, here)
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         click.echo(f"{path} cannot be written: {(error.strerror or 'unwritable').lower()}", err=True)
         return 1
-    _report(path, usable, keyed)
+    _report(path, usable, keyed, here)
     return 0
 
 
 def start_of(row: Provider) -> Start | None:
     """The models to begin with; None where none are known."""
     return STARTS.get(row.id) or (Start(row.models[0], row.models[-1]) if row.models else None)
+
+
+def _wants(here: Local) -> bool:
+    return click.confirm(f"Ollama runs here with {_counted(here)}: use {'it' if len(here.models) == 1 else 'them'}?",
+                         default=True)  # fmt: skip
+
+
+def _counted(here: Local) -> str:
+    return f"{len(here.models)} model{'' if len(here.models) == 1 else 's'}"
 
 
 def _ask(usable: Sequence[Provider], models: Sequence[Provider]) -> tuple[list[Provider], Provider | None, bool]:
@@ -79,10 +91,11 @@ def _ask(usable: Sequence[Provider], models: Sequence[Provider]) -> tuple[list[P
     return wanted, default, keyed
 
 
-def _report(path: Path, usable: Sequence[Provider], keyed: bool) -> None:
-    names = ", ".join(row.display_name for row in usable)
-    says = f"with {names}" if names else "with Ollama on this machine: no key of a provider is in the environment"
-    click.echo(f"wrote {path}, {says}")
+def _report(path: Path, usable: Sequence[Provider], keyed: bool, here: Local | None) -> None:
+    ollama = "Ollama on this machine" + (f" ({_counted(here)})" if here is not None else "")
+    names = [row.display_name for row in usable] + ([ollama] if here is not None else [])
+    says = ", ".join(names) if usable else f"{ollama}: no key of a provider is in the environment"
+    click.echo(f"wrote {path}, with {says}")
     if keyed and not os.environ.get("TRIGATE_API_KEY"):
         click.echo('then: export TRIGATE_API_KEY="$(openssl rand -hex 32)"')
     try:
@@ -106,16 +119,22 @@ def _report(path: Path, usable: Sequence[Provider], keyed: bool) -> None:
 
 
 def configuration(
-    usable: Sequence[Provider], default: Provider | None, others: Sequence[Provider] = (), keyed: bool = False
+    usable: Sequence[Provider],
+    default: Provider | None,
+    others: Sequence[Provider] = (),
+    keyed: bool = False,
+    here: Local | None = None,
 ) -> str:
-    """A commented configuration for ``usable``, with ``others`` as comments. It holds no secret."""
-    entries = "\n".join(_entry(row, row is default) for row in usable) if usable else _OLLAMA
+    """A commented configuration for ``usable`` and the models of ``here``, with ``others`` as comments. It holds no
+    secret."""
+    pulled = [_pulled(here, is_default=default is None)] if here is not None else []
+    entries = "\n".join([*(_entry(row, row is default) for row in usable), *pulled]) or _OLLAMA
     comments = "".join(_commented(row) for row in others)
     return (
         _HEAD
         + entries
         + (f"\n{comments}".rstrip("\n") + "\n" if comments else "")
-        + _aliases(default)
+        + _aliases(default, here, usable)
         + (_KEYS if keyed else _in_comments(_KEYS))
         + _in_comments(_STATE)
     )
@@ -134,7 +153,6 @@ model_providers:
 
 _OLLAMA = """\
   - model: ollama/llama3.2         # a model that you have pulled: ollama list
-    base_url: http://localhost:11434
     default: true
 
   # - model: openai/gpt-6-luna
@@ -165,25 +183,39 @@ def _entry(row: Provider, is_default: bool) -> str:
     """All models of the provider, and before them the default by its name."""
     key = f"    access_key: ${row.key_env}\n{LINES.get(row.id, '')}"
     start = start_of(row)
-    known = f"   # such as {row.id}/{start.small}" if start else f"   # ask for {row.id}/MODEL"
+    known = f"   # all of its models, such as {start.small}" if start else f"   # ask for {row.id}/MODEL"
     every = f"  - model: {row.id}/*{known}\n{key}"
     if not is_default or start is None:
         return every
     return f"  - model: {row.id}/{start.large}\n    default: true   # for requests that name no model\n{key}\n{every}"
 
 
+def _pulled(here: Local, is_default: bool) -> str:
+    """An entry for each model that Ollama has."""
+    at = f"    base_url: {here.base_url}\n" if here.base_url else ""
+    default = "    default: true   # for requests that name no model\n"
+    entries = (
+        f"  - model: ollama/{name}\n{at}{default if is_default and not number else ''}"
+        for number, name in enumerate(here.models)
+    )
+    return "  # Pulled by the Ollama of this machine. ollama/* takes every name.\n" + "".join(entries)
+
+
 def _commented(row: Provider) -> str:
     """An entry that is to be filled in or wanted first."""
-    missing = "" if row.base_url else "\n  #   base_url: https://…           # yours"
+    missing = "" if row.base_url else f"\n  #   base_url: {row.address or 'https://…'}   # yours"
     return f"  # - model: {row.id}/MODEL{missing}\n  #   access_key: ${row.key_env}\n\n"
 
 
-def _aliases(default: Provider | None) -> str:
-    start = start_of(default) if default is not None else None
-    smart, fast = (f"{default.id}/{start.large}", f"{default.id}/{start.small}") if default and start else _LOCAL
-    return (
-        "\n# Names of your own: programs ask for these, and stay as they are when the model changes.\n"
-        f"model_aliases:\n  smart: {{target: {smart}}}\n  fast: {{target: {fast}}}\n"
+def _aliases(default: Provider | None, here: Local | None, usable: Sequence[Provider]) -> str:
+    start = start_of(default) if default is not None else here
+    maker = default.id if default is not None else "ollama"
+    smart, fast = (f"{maker}/{start.large}", f"{maker}/{start.small}") if start is not None else _LOCAL
+    if start is None and usable:  # a provider of whose models none is known
+        smart = fast = f"{usable[0].id}/MODEL"
+    aliases = f"model_aliases:\n  smart: {{target: {smart}}}\n  fast: {{target: {fast}}}\n"
+    return "\n# Names of your own: programs ask for these, and stay as they are when the model changes.\n" + (
+        _in_comments(aliases) if start is None and usable else aliases
     )
 
 
