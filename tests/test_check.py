@@ -18,7 +18,7 @@ ratelimits: [{model: gpt-4o}]
 model_providers:
   - {model: openai/gpt-4o, access_key: k, speaks: [chat, responses]}
 """
-WARNING = "WARNING: 2 settings in trigate.yaml have no effect: listeners[].max_retries, ratelimits"
+WARNING = "2 settings in trigate.yaml have no effect: listeners[].max_retries, ratelimits"
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_a_setting_without_effect_stands_out_in_a_good_file(folder):
     warning, other, last = found.stderr.splitlines()
     assert warning == "warning: ratelimits: accepted, not enforced yet: nobody is limited."
     assert other.startswith("warning: listeners[].max_retries: accepted, not enforced yet: a request that failed")
-    assert last == f"{WARNING} (trigate check says why, and trigate check --strict refuses the file)."
+    assert last == f"WARNING: {WARNING} (trigate check says why, and trigate check --strict refuses the file)."
 
 
 def test_strict_makes_a_mistake_of_it(folder):

@@ -586,6 +586,7 @@ ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
         (HEAD + ONE + "strict: maybe\n", ["strict: 'maybe'; this must be true or false"]),
         (HEAD + ONE + "timeouts: 5s\n", ["timeouts: '5s'; this must be a mapping"]),
         (HEAD + ONE + "model_aliases: {f: {target: gpt-4}}\n", ["f.target: 'gpt-4' is no configured model"]),
+        (HEAD + ONE + "model_aliases: {f: gpt-4o}\n", ["f: 'gpt-4o'; this must be a mapping, such as {target: …}."]),
         (HEAD + ONE + "model_aliases: {f: {traget: gpt-4o}}\n", ["f.target: missing", "f.traget: unknown key"]),
         ("version: v0.3.0\nlisteners: [{type: modl}]\n" + ONE, ["listeners[0].type: 'modl'; did you mean model?"]),
         ("version: v0.3.0\nlisteners: [{port: 0}]\n" + ONE, ["listeners[0].port: 0; this must be a port"]),
@@ -789,7 +790,17 @@ def test_the_advice_knows_a_key_in_every_spelling(key):
     assert advice(RawEntry, key + "s_of_mine") is None
 
 
-@pytest.mark.parametrize("key", ["fallback_model", "reties", "budgets_usd", "cach", "tsl", "sheduler", "metadta"])
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [("fallbackModels", "fallbacks and load"), ("load_balancer", "fallbacks and load"), ("x_retry_s", "retries are"),
+     ("cost_per_token", "budgets and prices"), ("drain_delai", "did you mean drain_delay?")],
+)  # fmt: skip
+def test_a_word_says_what_a_key_is_about_that_nobody_has_foreseen(refused, key, says):
+    (found,) = refused(HEAD + ONE + f"{key}: 1\n")
+    assert f"{key}: unknown key; {says}" in found
+
+
+@pytest.mark.parametrize("key", ["fallbak_model", "reties", "budjets_usd", "cach", "tsl", "sheduler", "metadta"])
 def test_a_word_that_is_like_no_key_gets_no_suggestion(refused, key):
     (found,) = refused(HEAD + ONE + f"{key}: 1\n")
     assert "did you mean" not in found

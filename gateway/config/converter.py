@@ -12,7 +12,7 @@ from cattrs.gen import make_dict_structure_fn
 from gateway.config.document import Path
 from gateway.config.kinds import READERS, Digest, QuirkChanges, SealingKey, Secret, Speaking, Url
 from gateway.config.schema import ACCEPTED, RawClientKey, RawLegacyListeners, RawListener, RawMetrics, RawOverrides
-from gateway.config.unknown import advice
+from gateway.config.unknown import about, advice
 from gateway.config.variables import Unresolved
 from gateway.config.wording import Wrong, describe, nearest, one_of
 from providers.quirks import Quirks
@@ -72,6 +72,8 @@ def _mapping_first(cls: Any) -> Callable[[Any, Any], Any]:
     """A class from a mapping: null members count as absent, and so do variables nobody looked up where no text goes."""
     fields = {field.name: field for field in attrs.fields(cls)}
     fill = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True)
+    needed = next((name for name, field in fields.items() if field.default is attrs.NOTHING), None)
+    example = f", such as {{{needed}: …}}" if needed else " of keys to values"
 
     def absent(name: Any, value: Any) -> bool:
         if name not in fields:
@@ -80,7 +82,7 @@ def _mapping_first(cls: Any) -> Callable[[Any, Any], Any]:
 
     def structure(value: Any, _: Any) -> Any:
         if not isinstance(value, dict):
-            raise Wrong(_found(value, cls), "this must be a mapping of keys to values")
+            raise Wrong(_found(value, cls), f"this must be a mapping{example}")
         return fill({name: member for name, member in value.items() if not absent(name, member)}, cls)
 
     return structure
@@ -141,11 +143,12 @@ for _kind, _hook in {
 def _unknown(kind: type, key: str) -> Wrong:
     """What people try by that name says more than the letters of other names; where neither helps, all are told."""
     names = tuple(field.name for field in attrs.fields(kind) if ACCEPTED not in field.metadata)
-    told = advice(kind, key)
-    if told is not None:
+    if (told := advice(kind, key)) is not None:
         return Wrong("unknown key", told)
-    near = nearest(key, names)
-    return Wrong("unknown key", "", near, () if near else names)
+    if (near := nearest(key, names)) is not None:
+        return Wrong("unknown key", "", near)
+    told = about(kind, key)
+    return Wrong("unknown key", told or "", known=() if told else names)
 
 
 @attrs.frozen

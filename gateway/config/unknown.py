@@ -31,12 +31,14 @@ ROOT, ENTRY, ALIAS, CLIENT, LISTENER = RawConfig, RawEntry, RawAlias, RawClientK
 @attrs.frozen
 class Absent:
     """A feature that is not here (yet). ``title`` is its name in the plural and ``says`` what holds in its place: a
-    clause, to stand behind a colon. ``keys``, in snake case and between blanks, are tried in ``places``."""
+    clause, to stand behind a colon. ``keys``, in snake case and between blanks, are tried in ``places``, and so is any
+    key with one of ``words``."""
 
     title: str
     says: str
     keys: str
     places: tuple[type, ...] = (ROOT, ENTRY)
+    words: str = ""
 
     @property
     def advice(self) -> str:
@@ -65,12 +67,14 @@ ABSENT: Final = (
         "load_balancing load_balance loadbalance lb balancer weight weights order priority routing_strategy router "
         "router_settings routes routing_rules conditional_routing model_groups pools pool virtual_models",
         (ROOT, ENTRY, ALIAS),
+        words="fallback fallbacks balancer balancing",
     ),
     Absent(
         "Retries",
         "a failure is told to the client at once, and SDKs ask again by themselves",
         "retries retry num_retries max_retries retry_policy retry_after backoff allowed_fails cooldown cooldown_time "
         "circuit_breaker circuit_breakers hedge hedging",
+        words="retry retries backoff",
     ),
     Absent(
         "Rate limits",
@@ -78,6 +82,7 @@ ABSENT: Final = (
         "rate_limits rate_limit rate_limiting ratelimit throttle throttling quota quotas rpm tpm rpm_limit "
         "tpm_limit requests_per_minute tokens_per_minute max_rpm max_tpm",
         (ROOT, ENTRY, CLIENT, RawLimits, LISTENER),
+        words="rpm tpm rps",
     ),
     Absent(
         "Budgets and prices",
@@ -85,12 +90,14 @@ ABSENT: Final = (
         "budget budgets max_budget soft_budget budget_duration budget_config cost costs pricing price prices spend "
         "spend_limit spending input_cost_per_token output_cost_per_token input_cost output_cost",
         (ROOT, ENTRY, CLIENT, RawLimits),
+        words="budget budgets cost costs price prices pricing spend",
     ),
     Absent(
         "Cached answers",
         "every request goes to its provider, whose own prompt caching works",
         "cache caching cache_params cache_config cache_settings response_cache semantic_cache redis vector_store "
         "cache_ttl",
+        words="cache caching",
     ),
     Absent(
         "Guardrails",
@@ -98,12 +105,14 @@ ABSENT: Final = (
         "guardrails guardrail guardrails_config moderation moderations pii pii_masking redaction content_filter "
         "content_filters safety input_guardrails output_guardrails before_request_hooks after_request_hooks",
         (ROOT, ENTRY, CLIENT, LISTENER),
+        words="guardrail guardrails pii",
     ),
     Absent(
         "Plugins and callbacks",
         "the log can be JSON, `/metrics` is for Prometheus, and traces go to any OpenTelemetry collector",
         "plugins plugin callbacks callback success_callback failure_callback service_callbacks hooks webhooks webhook "
         "middleware middlewares alerting alerts litellm_callbacks langfuse",
+        words="callback callbacks plugin plugins webhook webhooks",
     ),
     Absent(
         "Users, teams and keys made while it runs",
@@ -118,11 +127,13 @@ ABSENT: Final = (
         "tls ssl https cert certs certificate certificates cert_file key_file certfile keyfile ssl_certfile "
         "ssl_keyfile ssl_keyfile_path ssl_certfile_path tls_cert tls_key acme",
         (ROOT, LISTENER),
+        words="tls ssl",
     ),
     Absent(
         "MCP servers and tools of its own",
         "the tools that a request brings go to its provider, and none are run here",
         "mcp mcp_servers mcp_server mcp_settings mcp_aliases mcp_client tools tool_servers a2a",
+        words="mcp",
     ),
     Absent(
         "Embeddings, images, audio and batches",
@@ -139,6 +150,7 @@ ABSENT: Final = (
         "vertex_project vertex_location vertex_credentials vertex_project_id vertex_region vertex_key_config "
         "project_id region location service_account credentials tenant_id client_id client_secret azure_ad_token sigv4",
         (ENTRY,),
+        words="aws vertex bedrock gcp",
     ),
     Absent(
         "Secret stores",
@@ -196,7 +208,8 @@ INSTEAD: Final = (
     Instead("`state_storage` says where conversations are kept",
             "database database_url db store storage state sqlite postgres config_store state_store", (ROOT,)),
     Instead("`tracing` says where traces go, and `metrics` who may read `/metrics`",
-            "telemetry otel opentelemetry observability prometheus monitoring traces trace", (ROOT,)),
+            "telemetry otel opentelemetry observability prometheus monitoring traces trace enable_metrics "
+            "enable_tracing", (ROOT,)),
     Instead("`cors` lists the origins", "allowed_origins cors_origins cors_allowed_origins origins", (ROOT, LISTENER)),
     Instead("set `HTTPS_PROXY` where trigate is started", "proxy http_proxy https_proxy proxies proxy_url",
             (ROOT, ENTRY)),
@@ -314,6 +327,12 @@ ADVICE: Final[Mapping[tuple[type, str], str]] = dict(_rows())
 def advice(place: type, key: str) -> str | None:
     """What to do about an unknown ``key`` where ``place`` is read, if it is one that people try."""
     return ADVICE.get((place, _snake(key)))
+
+
+def about(place: type, key: str) -> str | None:
+    """What to do about one that nobody has foreseen, if a word of it says what it is about."""
+    words = set(_snake(key).split("_"))
+    return next((row.advice for row in ABSENT if place in row.places and words & set(row.words.split())), None)
 
 
 def _snake(key: str) -> str:
