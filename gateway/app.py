@@ -139,7 +139,7 @@ def open_service(
         store=store,
         background=None if store is None else Background(store, ledger),
         ledger=ledger,
-        board=board_of(ledger, config.ui),
+        board=board_of(ledger, config.ui, keep=config.ui_keep),
         recorder=recorder,
         metrics=metrics,
         tracing=tracing,
@@ -156,7 +156,8 @@ def next_service(config: Config, service: Service) -> Service:
         service.recorder.secrets = tuple(dict.fromkeys((*service.recorder.secrets, *secrets_in(config))))
     return attrs.evolve(
         service, router=router, door=door, limits=config.limits, keep_alive=config.keep_alive,
-        strict=config.strict, replaced=trio.Event(), board=board_of(service.ledger, config.ui, service.board),
+        strict=config.strict, replaced=trio.Event(),
+        board=board_of(service.ledger, config.ui, service.board, keep=config.ui_keep),
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import trio
 from quart import Response
 
 from gateway.calling import Calling, is_shut_down, is_stream
-from gateway.errors import MISTAKE
+from gateway.errors import MISTAKE, secrets_of
 from gateway.headers import Headers, header_safe, paths_header
 from gateway.incoming import Incoming, read_incoming
 from gateway.lanes import ByteLane, HubLane, Lane, WholeLane, spoken
@@ -229,7 +229,8 @@ class Exchange:
         )  # fmt: skip
 
         if self._service.board is not None:
-            self._service.board.stream(self.record, Passing(relay, calling.redact, into))
+            secrets = partial(secrets_of, calling.target, self._asked.credential)
+            self._service.board.stream(self.record, Passing(relay, secrets, into))
         if self._recording is not None:
             listen(relay, self._recording)
 

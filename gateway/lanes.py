@@ -25,6 +25,7 @@ _GOOD_ENDS = ("message_stop", "response.completed", "response.incomplete")
 _NOT_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
 
 _SAID = (Text, Thought, ToolInput, Refusal)
+"""What nearly all events are; each is content, or follows it."""
 
 Told: TypeAlias = Callable[[Failed], Failed]
 """What the client is told of a failure: credentials removed, the status mapped."""
@@ -62,7 +63,8 @@ class Seen:
     def see(self, event: Event) -> None:
         if isinstance(event, _SAID):
             self.said += len(event.text)
-        if isinstance(event, CONTENT):
+            self.committed = True
+        elif isinstance(event, CONTENT):
             self.committed = True
             if isinstance(event, End):
                 self.end, self.over = event, True

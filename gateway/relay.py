@@ -3,7 +3,6 @@
 import contextlib
 import logging
 from collections.abc import Callable
-from functools import partial
 from typing import Self
 
 import trio
@@ -74,6 +73,7 @@ class Relay:
         self._unkept: bytes | None = None  # events that go when the turn has been kept, which ``_step`` does first
         self._grace: float | None = None
         self._ended = False
+        self._shown = False  # ``opened`` has been set with the first event: every further one would set it again
         self.opened = trio.Event()
         self.refused: Failed | None = None
 
@@ -152,7 +152,7 @@ class Relay:
             with trio.CancelScope(deadline=self._told + self._keep_alive) as silence:
                 data, failed = await receive_batch(self._chunks)
         except trio.EndOfChannel:
-            self._pass(self._guarded(self.lane.end))
+            self._pass(self._finished())
         else:
             if silence.cancelled_caught:
                 self._break_silence()
@@ -181,18 +181,25 @@ class Relay:
         return not (queue.current_buffer_used or queue.tasks_waiting_send)
 
     def _translated(self, data: bytes, failed: Failed | None) -> bytes:
-        out = self._guarded(partial(self.lane.feed, data)) if data else b""
-        return out if failed is None else out + self._guarded(partial(self.lane.end, failed))
-
-    def _guarded(self, step: Callable[[], bytes]) -> bytes:
-        """The client's bytes for one step of the lane, an error event where it fails."""
+        """The client's bytes for a step of the lane, an error event where it fails."""
         try:
-            return step()
-        except sse.EventTooLarge:
+            out = self.lane.feed(data) if data else b""
+        except Exception as error:  # the border where our own mistake becomes the client's error event
+            out = self._broken(error)
+        return out if failed is None else out + self._finished(failed)
+
+    def _finished(self, failed: Failed | None = None) -> bytes:
+        """The client's last bytes."""
+        try:
+            return self.lane.end(failed)
+        except Exception as error:  # the same border
+            return self._broken(error)
+
+    def _broken(self, error: Exception) -> bytes:
+        if isinstance(error, sse.EventTooLarge):
             return self.lane.end(Failed("upstream", "the provider sent an event larger than limits.event allows"))
-        except Exception:  # the border where our own mistake becomes the client's error event
-            log.exception("request %s: translation failed", self._record.id)
-            return self.lane.end(MISTAKE)
+        log.error("request %s: translation failed", self._record.id, exc_info=error)
+        return self.lane.end(MISTAKE)
 
     def _give(self, data: bytes) -> None:
         """Make ``data`` ready for the client, or hold it back."""
@@ -211,7 +218,9 @@ class Relay:
             data = b"".join([*self._held, data])
             self._held.clear()
             self._held_size = 0
-        self.opened.set()
+        if not self._shown:
+            self._shown = True
+            self.opened.set()
         if data:
             self._write(data)
 

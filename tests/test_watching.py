@@ -22,7 +22,8 @@ from gateway.lanes import ByteLane, HubLane, Lane, WholeLane
 from gateway.ledger import Ledger, Record
 from gateway.observing import watching
 from gateway.observing.tapping import LARGEST, Tapped, change_lane, listen, unlisten
-from gateway.observing.watching import COLUMNS, QUEUED, RECENT, SHOWN, Passing, View, board_of
+from gateway.observing.transcripts import EACH, PIECE
+from gateway.observing.watching import COLUMNS, OTHERS, QUEUED, RECENT, SHOWN, Passing, View, board_of
 from gateway.relay import Relay
 from gateway.ui.visitors import admit
 from providers.apis import CODECS
@@ -222,7 +223,7 @@ class Stage:
         record.stream, record.attempts, record.target = True, 1, "openai/up"
         relay, into = relay_of(lane_of(api, record.api), record)
         self.channels.append(into)
-        self.board.stream(record, Passing(relay, hide, into))
+        self.board.stream(record, Passing(relay, lambda: (KEY,), into))
         return relay
 
     def end(self, record: Record) -> None:
@@ -285,11 +286,23 @@ async def test_the_rate_follows_what_is_said(stage):
     seen = relay.lane.seen
     seen.said = 400
     assert (await stage.row())["rate"] > 20
-    for _ in range(12):  # nothing more is said
+    for _ in range(20):  # nothing more is said
         row = await stage.row()
     assert row["rate"] == 0
     seen.usage = Usage(input=1, output=777)
     assert (await stage.row())["tokens"] == 777
+
+
+async def test_the_rate_of_a_slow_stream_does_not_jump(stage):
+    """It says 40 characters every two seconds, which is five tokens a second, and is looked at twice a second."""
+    relay = stage.stream(stage.begin())
+    await stage.row()
+    rates = []
+    for tick in range(40):
+        relay.lane.seen.said += 40 if tick % 4 == 0 else 0
+        await stage.look(0.5)
+        rates.append(dict(zip(COLUMNS, stage.board.rows(None)[0], strict=False))["rate"])
+    assert all(3 < rate < 7.5 for rate in rates[8:]), rates
 
 
 async def test_news_hold_what_is_different_and_nothing_else(stage):
@@ -297,8 +310,8 @@ async def test_news_hold_what_is_different_and_nothing_else(stage):
     view = View(stage.board, None)
     everything = view.first()
     assert [row[1] for row in everything["streams"]] == ["one", "two"]
-    assert everything["columns"] == (*COLUMNS, "age")
-    assert all(len(row) == len(everything["columns"]) and row[-1] >= 0 for row in everything["streams"])
+    assert everything["columns"] == (*COLUMNS, "age", "began")
+    assert all(len(row) == len(everything["columns"]) and row[-2] >= 0 for row in everything["streams"])
     quiet = view.next()
     assert (quiet["new"], quiet["changed"], quiet["gone"], quiet["recent"]) == ([], [], [], [])
 
@@ -405,7 +418,7 @@ def test_a_first_byte_that_is_long_past_is_on_no_chart(stage, monkeypatch):
     later = watching.current_step() + watching.STEPS + 1
     monkeypatch.setattr(watching, "current_step", lambda: later)
     stage.end(record)
-    assert [point[:2] + point[5:] for point in stage.board.timeline(None).points()] == [[later, 0, None, None]]
+    assert [point[:2] + point[5:] for point in stage.board.timeline(None).points()] == [[later, 0, None, None, 0]]
 
 
 def test_steps_that_are_long_past_are_not_told(stage, monkeypatch):
@@ -495,13 +508,192 @@ async def test_closing_one_view_of_a_stream_leaves_the_other(stage):
     assert relay.lane is lane
 
 
-async def test_what_is_no_stream_in_flight_cannot_be_opened(stage):
+async def test_what_is_no_stream_cannot_be_opened_before_it_has_ended(stage):
     record = stage.begin()
     assert stage.board.tap(1, None) is None
-    stage.stream(record)
-    stage.end(record)
-    assert stage.board.tap(1, None) is None
     assert stage.board.tap(99, None) is None
+    stage.end(record)
+    tap, _ = stage.board.tap(1, None)
+    assert (tap.kept, list(tap.before), tap.line["request_id"]) == ("not kept", [], "call")
+
+
+# A stream that has ended
+
+
+def shown(tap) -> list[tuple[str, str]]:
+    return [(one.came, one.went) for one in tap.before]
+
+
+@pytest.mark.parametrize(("api", "client"), PAIRS)
+@settings(max_examples=20)
+@given(places=st.lists(st.integers(min_value=0, max_value=10_000), max_size=12), opened=st.integers(0, 12))
+async def test_both_sides_of_a_stream_can_be_seen_from_its_beginning(api, client, places, opened):
+    """Opened while it goes on, and again when it has ended."""
+    stage = Stage()
+    record = stage.begin(api=client)
+    relay = stage.stream(record, api)
+    out, early = [], None
+    for i, part in enumerate(parts := split(stream_of(api), places)):
+        if i == opened % len(parts):
+            early, _ = stage.board.tap(1, None)
+        out.append(relay.lane.feed(part))
+    out.append(relay.lane.end())
+    stage.end(record)
+    stage.channels[0].close()
+    late, _ = stage.board.tap(1, None)
+    went = b"".join(out).decode()
+    for tap in (early, late):
+        rows = [*shown(tap), *[(one.came, one.went) async for one in tap.events]]
+        assert "".join(text for _, text in rows) == went
+        assert (tap.line["request_id"], tap.kept) == ("call", "kept")
+    assert "".join(text for text, _ in shown(stage.board.tap(1, None)[0])) == stream_of(api).decode()
+
+
+async def test_events_that_came_together_are_told_one_by_one(stage):
+    record = stage.begin()
+    relay = stage.stream(record)
+    relay.lane.feed(stream_of("chat"))
+    stage.end(record)
+    rows = shown(stage.board.tap(1, None)[0])
+    assert len(rows) == stream_of("chat").count(b"\n\n")
+    assert all(came == went and came.endswith("\n\n") for came, went in rows)
+
+
+async def test_how_a_stream_broke_off_is_told_afterwards_too(stage):
+    record = stage.begin()
+    relay = stage.stream(record)
+    relay.lane.feed(stream_of("chat")[:400])
+    relay.lane.end(Failed("upstream", f"broke, with {KEY}"))
+    stage.end(record)
+    rows = list(stage.board.tap(1, None)[0].before)
+    assert rows[-1].note == "broke, with [redacted]"
+    assert "error" in rows[-2].went
+    assert rows[-2].came
+    assert "".join(one.came for one in rows) == stream_of("chat")[:400].decode()  # half an event, too
+
+
+async def test_no_credential_is_shown_of_what_was_kept(stage):
+    """It may have come in two pieces."""
+    record = stage.begin()
+    relay = stage.stream(record)
+    said = f": my key is {KEY}, {'x' * SHOWN}\n\n".encode()
+    relay.lane.feed(said[:20])
+    tap, off = stage.board.tap(1, None)
+    assert shown(tap) == []  # half an event
+    off()
+    relay.lane.feed(said[20:])
+    stage.end(record)
+    text = "".join(came + went for came, went in shown(stage.board.tap(1, None)[0]))
+    assert KEY[:6] not in text
+    assert text.count("my key is [redacted]") == 2
+
+
+async def test_of_a_long_stream_the_beginning_and_the_last_are_kept(stage):
+    record = stage.begin()
+    relay = stage.stream(record)
+    event = b": " + b"x" * 4000 + b"\n\n"
+    for _ in range(2 * EACH // len(event)):
+        relay.lane.feed(event)
+    relay.lane.feed(b": the last\n\n")
+    for tap in (stage.board.tap(1, None)[0], ended_tap(stage, record)):
+        rows = list(tap.before)
+        kept = sum(len(one.came.encode()) for one in rows)
+        (gap,) = [one for one in rows if one.left_out]
+        assert gap.left_out + kept == 2 * EACH // len(event) * len(event) + len(b": the last\n\n")
+    assert rows[-1].went == ": the last\n\n"
+
+
+def ended_tap(stage, record):
+    stage.end(record)
+    return stage.board.tap(1, None)[0]
+
+
+async def test_the_oldest_make_room_and_say_so(stage, monkeypatch):
+    monkeypatch.setattr(stage.board._transcripts, "most", 10_000)
+    for number in range(5):
+        record = stage.begin(f"call-{number}")
+        stage.stream(record).lane.feed(b": " + bytes([97 + number]) * 3000 + b"\n\n")
+        stage.end(record)
+        assert stage.board._transcripts.held <= 10_000
+    taps = [stage.board.tap(number, None)[0] for number in range(1, 6)]
+    assert [tap.kept for tap in taps] == ["let go", "let go", "kept", "kept", "kept"]
+    assert [bool(shown(tap)) for tap in taps] == [False, False, True, True, True]
+    assert all(tap.line is not None for tap in taps)
+
+
+async def test_streams_in_flight_are_bounded_together_too(stage, monkeypatch):
+    monkeypatch.setattr(stage.board._transcripts, "most", 10_000)
+    relays = [stage.stream(stage.begin()) for _ in range(5)]
+    for _ in range(4):
+        for relay in relays:
+            relay.lane.feed(b": " + b"x" * 1000 + b"\n\n")
+    assert stage.board._transcripts.held <= 10_000
+
+
+async def test_what_is_no_longer_listed_is_forgotten(stage):
+    for number in range(RECENT + 3):
+        record = stage.begin(f"call-{number}")
+        stage.stream(record).lane.feed(b": x\n\n")
+        stage.end(record)
+    assert stage.board.tap(3, None) is None
+    assert stage.board.tap(4, None) is not None
+    assert stage.board._transcripts.held == RECENT * (5 + PIECE)
+
+
+async def test_a_client_opens_its_own_ended_streams_alone(stage):
+    record = stage.begin(client="them")
+    stage.stream(record).lane.feed(b": x\n\n")
+    stage.end(record)
+    assert stage.board.tap(1, "me") is None
+    assert shown(stage.board.tap(1, "them")[0]) == [(": x\n\n", ": x\n\n")]
+
+
+async def test_nothing_is_kept_where_it_is_switched_off(stage):
+    early, late = stage.begin(), stage.begin()
+    stage.stream(early).lane.feed(b": x\n\n")
+    board_of(stage.ledger, wanted=True, board=stage.board, keep=False)
+    relay = stage.stream(late)
+    relay.lane.feed(b": x\n\n")
+    for record in (early, late):
+        stage.end(record)
+    assert [stage.board.tap(number, None)[0].kept for number in (1, 2)] == ["let go", "not kept"]
+    assert stage.board._transcripts.held == 0
+
+
+# Tokens
+
+
+def used(stage, client: str | None, target: str, *, input: int = 10, output: int = 5, whole: bool = True) -> None:
+    record = stage.begin(client=client)
+    record.target, record.usage, record.whole, record.said = target, Usage(input=input, output=output), whole, 400
+    stage.end(record)
+
+
+def test_tokens_are_added_up_by_client_and_model(stage):
+    for _ in range(2):
+        used(stage, "me", "openai/a")
+    used(stage, "me", "openai/b", whole=False)
+    used(stage, "them", "openai/a", input=1, output=2)
+    stage.end(stage.begin(client="me"))  # refused: it has used none
+    assert View(stage.board, None).first()["tokens"] == [
+        ["me", "openai/a", 2, 20, 0, 10, 0],
+        ["me", "openai/b", 1, 10, 0, 100, 1],
+        ["them", "openai/a", 1, 1, 0, 2, 0],
+    ]
+    view = View(stage.board, "me")
+    assert [row[:2] for row in view.first()["tokens"]] == [["me", "openai/a"], ["me", "openai/b"]]
+    assert view.next()["tokens"] == []
+    used(stage, "them", "openai/a")
+    used(stage, "me", "openai/a")
+    assert view.next()["tokens"] == [["me", "openai/a", 3, 30, 0, 15, 0]]
+
+
+def test_models_that_clients_make_up_are_added_up_as_one(stage, monkeypatch):
+    monkeypatch.setattr(watching, "MOST_SUMS", 2)
+    for number in range(5):
+        used(stage, "me", f"openai/{number}")
+    rows = stage.board.sums.rows(None)
+    assert [(row[1], row[2]) for row in rows] == [("openai/0", 1), ("openai/1", 1), (OTHERS, 3)]
 
 
 # What switches it

@@ -173,6 +173,7 @@ def _config(raw: RawConfig, findings: Findings) -> Config:
         client_keys=client_keys,
         ui=raw.ui,
         ui_key=build_ui_key(raw.ui_key, findings),
+        ui_keep=raw.ui_keep,
         log_level=raw.log_level,
         cors=raw.cors,
         state_storage=build_state_storage(raw.state_storage, findings),

@@ -92,6 +92,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "The key that shows everything in the live view. Holders of `client_keys` see their own exchanges there.",
             "none",
         ),
+        "ui_keep": Key(
+            "Keep in memory what passed in the last streams, 16 MiB at most, so that the live view can open those that "
+            "have ended. Prompts are not kept.",
+            "`true`",
+        ),
         "log_level": Key(
             "The least that is logged: `debug`, `info`, `warning` or `error`. Exchanges are `info`. `--log-level` "
             "outranks it.",

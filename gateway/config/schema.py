@@ -188,6 +188,7 @@ class RawConfig:
     client_keys: tuple[RawClientKey | None, ...] | None = None
     ui: bool = True
     ui_key: Secret | None = None
+    ui_keep: bool = True
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     cors: tuple[Origin, ...] = ()
     state_storage: RawStateStorage | None = None

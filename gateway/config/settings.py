@@ -199,6 +199,7 @@ class Config:
     client_keys: tuple[ClientKey, ...] = ()
     ui: bool = True
     ui_key: bytes | None = attrs.field(default=None, repr=False)  # the SHA-256 digest
+    ui_keep: bool = True
     log_level: LogLevel = "info"
     cors: tuple[str, ...] = ()
     ca_path: Path | None = None

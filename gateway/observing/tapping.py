@@ -1,10 +1,12 @@
-"""Listening to a stream as it passes: a lane around a lane, put in only while somebody listens."""
+"""Lanes around a lane: one that takes down what passes, and one through which somebody listens, put in only while
+somebody does."""
 
 import logging
 from collections.abc import Iterator
 from typing import Final, Protocol
 
 from gateway.lanes import Lane
+from gateway.observing.transcripts import Transcript
 from gateway.relay import Relay
 from streams import sse
 from streams.events import Failed
@@ -13,6 +15,36 @@ log = logging.getLogger("trigate")
 
 LARGEST: Final = 2**20
 """Bytes up to which an event is told as one; a larger one is told in the pieces that it comes in."""
+
+
+class Transcribed:
+    """A lane whose stream is taken down in ``transcript``."""
+
+    def __init__(self, lane: Lane, transcript: Transcript) -> None:
+        self.lane = lane
+        self.seen = lane.seen
+        self._transcript = transcript
+
+    def feed(self, data: bytes) -> bytes:
+        out = self.lane.feed(data)
+        self._transcript.add(data, out)
+        return out
+
+    def end(self, failed: Failed | None = None) -> bytes:
+        out = self.lane.end(failed)
+        self._transcript.note = "" if failed is None else failed.message
+        if out:
+            self._transcript.add(b"", out)
+        return out
+
+    def ping(self) -> bytes:
+        if out := self.lane.ping():
+            self._transcript.add(b"", out)
+        return out
+
+    def carry(self, lane: Lane) -> None:
+        """Take down ``lane`` in place of the one inside, of which nothing has been asked yet."""
+        self.lane, self.seen = lane, lane.seen
 
 
 class Listener(Protocol):
@@ -52,7 +84,7 @@ class Tapped:
 
     def carry(self, lane: Lane) -> None:
         """Listen to ``lane`` in place of the one inside, of which nothing has been asked yet."""
-        self.lane, self.seen = lane, lane.seen
+        self.lane, self.seen = _carried(self.lane, lane), lane.seen
 
     def _fed(self, part: bytes, came: bytes) -> bytes:
         out = self.lane.feed(part)
@@ -103,9 +135,19 @@ def unlisten(relay: Relay, listener: Listener) -> None:
             relay.lane = tapped.lane
 
 
+def transcribe(relay: Relay, transcript: Transcript) -> None:
+    """Take down all that passes. Before anybody listens."""
+    relay.lane = Transcribed(relay.lane, transcript)
+
+
 def change_lane(relay: Relay, lane: Lane) -> None:
-    """Change the lane of ``relay``, which has not been fed yet, and keep whoever listens."""
-    if isinstance(relay.lane, Tapped):
-        relay.lane.carry(lane)
-    else:
-        relay.lane = lane
+    """Change the lane of ``relay``, which has not been fed yet, and keep whoever listens or takes down."""
+    relay.lane = _carried(relay.lane, lane)
+
+
+def _carried(around: Lane, lane: Lane) -> Lane:
+    """``lane`` with what is around that other one."""
+    if isinstance(around, Tapped | Transcribed):
+        around.carry(lane)
+        return around
+    return lane

@@ -1,10 +1,12 @@
-"""What an operator can look at: the exchanges in flight, how the last ones ended, and one stream as it passes.
+"""What an operator can look at: the exchanges in flight, how the last ones ended, and both sides of one stream.
 
-Nothing here is in a stream's way but for the streams that somebody has opened: a row is made of a record when somebody
-looks, and not when something happens.
+A row is made of a record when somebody looks, and not when something happens. In a stream's way are only its
+transcript, which holds what passes as it is, and whoever has opened it.
 """
 
 import itertools
+import math
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -13,8 +15,10 @@ from typing import Any, Final, TypeAlias
 import attrs
 import trio
 
+from gateway.errors import Secrets, redact
 from gateway.ledger import CHARACTERS_PER_TOKEN, Ledger, Record
-from gateway.observing.tapping import listen, unlisten
+from gateway.observing.tapping import listen, transcribe, unlisten
+from gateway.observing.transcripts import Passage, Transcript, Transcripts
 from gateway.relay import Relay
 from streams.events import Failed
 
@@ -36,7 +40,9 @@ SHOWN: Final = 8 * 1024
 NAME: Final = 120
 """Characters that are shown of a name which a client has chosen."""
 
-_RATE_WEIGHT: Final = 0.5  # of the newest measurement
+_RATE_OVER: Final = 3.0
+"""Seconds over which the rate of a stream is the mean, those long past weighing less: a slow one says nothing between
+most looks, and something in a few."""
 
 SLICE: Final = 50
 """Rows that are made at once."""
@@ -51,6 +57,11 @@ COLUMNS: Final = (
 
 Line: TypeAlias = dict[str, Any]
 
+MOST_SUMS: Final = 500
+"""Pairs of client and model whose tokens are added up; clients make up names of models where a wildcard lets them."""
+OTHERS: Final = "(others)"
+"""The model under which all further ones of a client are."""
+
 
 @attrs.define(eq=False)
 class Watched:
@@ -59,55 +70,83 @@ class Watched:
     number: int
     record: Record
     passing: "Passing | None" = None
+    transcript: Transcript | None = None
     answered: bool = False  # its first byte is on the charts
     said: int = 0
-    rate: float = 0.0  # tokens a second
+    measured: float = 0.0  # seconds
+    mean: float = 0.0  # tokens a second, towards which ``rate`` goes as time passes
+    rate: float = 0.0
     row: Row = ()
 
 
 @attrs.frozen(eq=False)
 class Passing:
-    """A stream under way, what takes credentials out of it, and the pump's channel, which is full where the client is
-    the slow one."""
+    """A stream under way, what finds the credentials that nobody may see in it, and the pump's channel, which is full
+    where the client is the slow one. ``secrets`` outlives the stream: it holds nothing of the request."""
 
     relay: Relay
-    redact: Callable[[bytes], bytes]
+    secrets: Callable[[], Secrets]
     into: trio.MemorySendChannel[bytes | Failed]
+
+
+@attrs.frozen(eq=False)
+class Past:
+    """An exchange that has ended: its log line, when it began, and of a stream both sides."""
+
+    line: Line
+    began: float
+    transcript: Transcript | None = None
+    secrets: Callable[[], Secrets] = tuple
 
 
 @attrs.frozen
 class Passed:
     """What has passed at once. ``at`` is seconds since the exchange began; ``lost`` is how many of these were dropped
-    before this one because the viewer did not keep up."""
+    before this one because the viewer did not keep up, ``left_out`` how many bytes because there was no room."""
 
     at: float
     came: str
     went: str
     note: str
     lost: int
+    left_out: int
     sizes: tuple[int, int]
 
 
 class Tap:
-    """One viewer's ear on one stream: a bounded channel that drops what does not fit, and counts it. ``events`` ends
-    with the stream; ``line`` is then its log line."""
+    """One viewer's ear on one stream. ``before`` is what has passed already; ``events`` is a bounded channel that drops
+    what does not fit, and counts it, and ends with the stream; ``line`` is then its log line."""
 
-    def __init__(self, watched: Watched, redact: Callable[[bytes], bytes]) -> None:
-        self._began = watched.record.began
-        self._redact = redact
+    def __init__(self, began: float, secrets: Secrets, transcript: Transcript | None) -> None:
+        self._began = began
+        self._secrets = secrets
         self._to, self.events = trio.open_memory_channel[Passed](QUEUED)
         self._lost = 0
+        self.kept = "not kept" if transcript is None else "let go" if transcript.cleared else "kept"
+        self.before = iter(()) if transcript is None else self._told(transcript, transcript.passages())
         self.line: Mapping[str, Any] | None = None
 
+    def _told(self, transcript: Transcript, passages: Iterator[Passage]) -> Iterator[Passed]:
+        at = self._began
+        for at, came, went in passages:
+            left_out = 0 if came or went else transcript.left_out
+            yield self._passed(at, came, went, left_out=left_out)
+        if transcript.over and transcript.note:
+            yield self._passed(at, b"", b"", transcript.note)
+
     def passed(self, came: bytes, went: bytes, note: str = "") -> None:
-        at = time.perf_counter() - self._began
-        shown = (self._shown(came), self._shown(went), self._shown(note.encode()))
         try:
-            self._to.send_nowait(Passed(at, *shown, self._lost, (len(came), len(went))))
+            self._to.send_nowait(self._passed(time.perf_counter(), came, went, note, lost=self._lost))
         except trio.WouldBlock:
             self._lost += 1
         else:
             self._lost = 0
+
+    def _passed(
+        self, at: float, came: bytes, went: bytes, note: str = "", *, lost: int = 0, left_out: int = 0
+    ) -> Passed:
+        shown = (self._shown(came), self._shown(went), self._shown(note.encode()))
+        return Passed(at - self._began, *shown, lost, left_out, (len(came), len(went)))
 
     @property
     def lost(self) -> int:
@@ -120,7 +159,7 @@ class Tap:
 
     def _shown(self, data: bytes) -> str:
         """Credentials are looked for in all of it: cut first, half of one would pass."""
-        return self._redact(data)[:SHOWN].decode("utf-8", "replace")
+        return redact(data, self._secrets)[:SHOWN].decode("utf-8", "replace")
 
 
 # Charts
@@ -141,7 +180,7 @@ class Step:
         """As the page takes it, milliseconds for the percentiles."""
         found = sorted(self.first)
         middle, high = (round(found[int(len(found) * at)] * 1000, 1) if found else None for at in (0.5, 0.95))
-        return [self.index, self.begun, self.complete, self.left, self.failed, middle, high]
+        return [self.index, self.begun, self.complete, self.left, self.failed, middle, high, len(found)]
 
 
 class Timeline:
@@ -187,6 +226,52 @@ def current_step() -> int:
     return int(time.perf_counter() / STEP)
 
 
+# Tokens
+
+
+@attrs.define
+class Sum:
+    """What a client's exchanges with one model have used. ``order`` is that of the last one that was added."""
+
+    order: int = 0
+    exchanges: int = 0
+    input: int = 0
+    cached: int = 0
+    output: int = 0
+    estimated: int = 0
+
+    def add(self, line: Mapping[str, Any], order: int) -> None:
+        self.order = order
+        self.exchanges += 1
+        self.input += line["input_tokens"]
+        self.cached += line.get("cached_tokens", 0)
+        self.output += line["output_tokens"]
+        self.estimated += "usage_estimated" in line
+
+
+class Sums:
+    """Tokens by client and model, of the exchanges that have ended."""
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[str | None, str], Sum] = {}
+
+    def ended(self, line: Mapping[str, Any], order: int) -> None:
+        if "output_tokens" not in line:
+            return
+        key = line.get("client"), line.get("target", OTHERS)
+        if key not in self._sums and len(self._sums) >= MOST_SUMS:
+            key = key[0], OTHERS
+        self._sums.setdefault(key, Sum()).add(line, order)
+
+    def rows(self, client: str | None, since: int = 0) -> list[list[Any]]:
+        """Client, model and sums of those that have grown behind number ``since`` of the ended."""
+        return [
+            [*key, one.exchanges, one.input, one.cached, one.output, one.estimated]
+            for key, one in self._sums.items()
+            if one.order > since and client in (None, key[0])
+        ]
+
+
 # The board
 
 
@@ -197,11 +282,14 @@ class Board:
         self._numbers = itertools.count(1)
         self._open: dict[Record, Watched] = {}
         self._taps: dict[int, list[Tap]] = {}
-        self._recent: deque[Line] = deque(maxlen=RECENT)
+        self._recent: deque[Past] = deque()
         self._ended = 0
+        self.sums = Sums()
         self._all = Timeline()
         self._of: dict[str, Timeline] = {}
         self._looked = -FRESH
+        self._transcripts = Transcripts()
+        self._keeps = True
         self.alone = True  # no other worker serves the same sockets
         self.viewers = 0
 
@@ -216,7 +304,8 @@ class Board:
         if watched is None:  # it began before anybody watched
             return
         self._ended += 1
-        self._recent.append({"n": watched.number, "order": self._ended, **line})
+        self._remember(watched, {"n": watched.number, "order": self._ended, **line})
+        self.sums.ended(line, self._ended)
         self._first_byte(watched)
         for timeline in self._timelines(record):
             timeline.ended(line["ended"])
@@ -224,6 +313,15 @@ class Board:
             self._of[record.client].begun()  # nobody knew whose it was when it began
         for tap in self._taps.pop(watched.number, ()):
             tap.close(line)
+
+    def _remember(self, watched: Watched, line: Line) -> None:
+        past = Past(line, watched.record.began)
+        if watched.passing is not None and watched.transcript is not None:
+            self._transcripts.ended(watched.transcript)
+            past = Past(line, watched.record.began, watched.transcript, watched.passing.secrets)
+        self._recent.append(past)
+        if len(self._recent) > RECENT and (oldest := self._recent.popleft()).transcript is not None:
+            self._transcripts.forget(oldest.transcript)
 
     def _first_byte(self, one: Watched) -> None:
         """Once it is there, which is long before the end of a stream; on the charts it stands where it came."""
@@ -236,12 +334,24 @@ class Board:
     def _timelines(self, record: Record) -> list[Timeline]:
         return [self._all] if record.client is None else [self._all, self._of.setdefault(record.client, Timeline())]
 
+    def keep(self, wanted: bool) -> None:
+        """Whether there are transcripts, from now on; without, those that there are go."""
+        self._keeps = wanted
+        if not wanted:
+            holders: tuple[Past | Watched, ...] = (*self._recent, *self._open.values())
+            for transcript in filter(None, (one.transcript for one in holders)):
+                self._transcripts.forget(transcript)
+
     # The exchange
 
     def stream(self, record: Record, passing: Passing) -> None:
         """The exchange of ``record`` streams."""
-        if (watched := self._open.get(record)) is not None:
-            watched.passing = passing
+        if (watched := self._open.get(record)) is None:
+            return
+        watched.passing = passing
+        if self._keeps:
+            watched.transcript = Transcript(self._transcripts)
+            transcribe(passing.relay, watched.transcript)
 
     # Viewers. ``client`` is whose exchanges they may see, ``None`` for all.
 
@@ -260,17 +370,22 @@ class Board:
 
     def recent(self, client: str | None, since: int = 0) -> list[Line]:
         """The lines of the last that ended, in their order, those behind number ``since`` of that order."""
-        return [line for line in self._recent if line["order"] > since and client in (None, line.get("client"))]
+        lines = (past.line for past in self._recent)
+        return [line for line in lines if line["order"] > since and client in (None, line.get("client"))]
 
     def timeline(self, client: str | None) -> Timeline:
         return self._all if client is None else self._of.get(client) or Timeline()
 
     def tap(self, number: int, client: str | None) -> tuple[Tap, Callable[[], None]] | None:
-        """An ear on a stream in flight, and what takes it off again; ``None`` if there is no such stream to be seen."""
+        """An ear on a stream, and what takes it off again; ``None`` if there is no such stream to be seen. One that has
+        ended is heard to its end at once, and of an exchange that was no stream there is nothing but that end."""
         watched = next((one for one in self._open.values() if one.number == number), None)
-        if watched is None or watched.passing is None or client not in (None, watched.record.client):
+        if watched is None or client not in (None, watched.record.client):
+            return self._past(number, client)
+        if watched.passing is None:
             return None
-        passing, tap = watched.passing, Tap(watched, watched.passing.redact)
+        passing = watched.passing
+        tap = Tap(watched.record.began, passing.secrets(), watched.transcript)
         listen(passing.relay, tap)
         self._taps.setdefault(number, []).append(tap)
 
@@ -283,6 +398,14 @@ class Board:
                     del self._taps[number]
 
         return tap, off
+
+    def _past(self, number: int, client: str | None) -> tuple[Tap, Callable[[], None]] | None:
+        past = next((one for one in self._recent if one.line["n"] == number), None)
+        if past is None or client not in (None, past.line.get("client")):
+            return None
+        tap = Tap(past.began, past.secrets(), past.transcript)
+        tap.close(past.line)
+        return tap, tap.close
 
     async def look(self) -> None:
         """Bring the rows up to date, if they are not, and let the streams go on meanwhile."""
@@ -301,12 +424,15 @@ class Board:
 
 
 def _measure(one: Watched, seconds: float) -> None:
+    """The mean of a stream that has just begun is of what has been measured, not of the nothing before it."""
     if one.passing is None:
         return
     said = one.passing.relay.lane.seen.said
     if one.row and seconds > 0:  # else it is unknown since when
         newest = (said - one.said) / CHARACTERS_PER_TOKEN / seconds
-        one.rate += (newest - one.rate) * _RATE_WEIGHT
+        one.mean += (newest - one.mean) * -math.expm1(-seconds / _RATE_OVER)
+        one.measured += seconds
+        one.rate = one.mean / -math.expm1(-one.measured / _RATE_OVER)
         one.rate = one.rate if one.rate >= 0.05 else 0.0
     one.said = said
 
@@ -339,8 +465,9 @@ def phase(one: Watched) -> str:
     return "streaming" if seen.committed else "waiting"
 
 
-def board_of(ledger: Ledger, wanted: bool, board: Board | None = None) -> Board | None:
-    """The board of the process if one is ``wanted``, by the configuration that holds from now on."""
+def board_of(ledger: Ledger, wanted: bool, board: Board | None = None, *, keep: bool = True) -> Board | None:
+    """The board of the process if one is ``wanted``, by the configuration that holds from now on. ``keep``: both sides
+    of streams are kept, as far as there is room."""
     if not wanted:
         if board in ledger.observers:
             ledger.observers.remove(board)
@@ -348,6 +475,7 @@ def board_of(ledger: Ledger, wanted: bool, board: Board | None = None) -> Board 
     if board is None:
         board = Board()
         ledger.observers.append(board)
+    board.keep(keep)
     return board
 
 
@@ -372,7 +500,7 @@ class View:
         self._told = {row[0]: row for row in rows}
         return {
             **self._common(), "client": self._client, "alone": self._board.alone, "step": STEP, "steps": STEPS,
-            "columns": (*COLUMNS, "age"), "streams": [_aged(row) for row in rows], **self._ended(),
+            "columns": (*COLUMNS, "age", "began"), "streams": [_aged(row) for row in rows], **self._ended(),
         }  # fmt: skip
 
     def next(self) -> dict[str, Any]:
@@ -393,20 +521,22 @@ class View:
         return rows[:MOST_ROWS]
 
     def _common(self) -> dict[str, Any]:
-        return {"in_flight": self._count, "now": current_step()}
+        return {"process": os.getpid(), "in_flight": self._count, "now": current_step()}
 
     def _ended(self) -> dict[str, Any]:
         """Those that ended since, and the steps from the last that was told on, which may have grown."""
         recent = self._board.recent(self._client, self._order)
+        tokens = self._board.sums.rows(self._client, self._order)
         points = self._board.timeline(self._client).points(self._step)
         self._order = recent[-1]["order"] if recent else self._order
         self._step = points[-1][0] if points else self._step
-        return {"recent": recent, "points": points}
+        return {"recent": recent, "points": points, "tokens": tokens}
 
 
 def _aged(row: Row) -> Row:
-    """The clocks of two machines differ: the age is told, and counted on by the page."""
-    return (*row[:-1], round(time.perf_counter() - row[-1], 2))
+    """The clocks of two machines differ: the age is told, and counted on by the page. When it began is for the order,
+    also among workers: all processes of a machine have this clock."""
+    return (*row[:-1], round(time.perf_counter() - row[-1], 2), row[-1])
 
 
 def _changed(told: Mapping[int, Row], rows: list[Row]) -> Iterator[tuple[int, dict[str, Any]]]:

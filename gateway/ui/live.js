@@ -1,22 +1,20 @@
-// The page: what is in flight, what has ended, and the charts, fed by server-sent events.
+// The page: what is in flight, what has ended, the charts and the tables, fed by server-sent events.
 
 import {chart, plain} from "/ui/charts.js";
-import {close, open, openedNumber, tellFacts} from "/ui/opened.js";
+import {close, open, openedKey, tellFacts} from "/ui/opened.js";
+import {renderModels, renderTokens} from "/ui/tables.js";
 
 const MOST_ROWS = 200;    // of streams in flight; the filter finds the others
-const MOST_RECENT = 100;
+const MOST_RECENT = 300;
 const SILENCE = 3000;     // ms without news after which the page says so
 
 const found = id => document.getElementById(id);
 const flight = document.querySelector("#streams tbody");
 const ended = document.querySelector("#recent tbody");
 
-const streams = new Map();   // number -> row
-const lines = new Map();     // number -> its <tr> and cells
-let recent = [];
-let points = new Map();      // step -> point
-let about = {step: 2, steps: 150, in_flight: 0, now: 0};
-let heard = 0;
+const workers = new Map();   // process id -> {streams, recent, points, tokens, about, heard}
+const lines = new Map();     // key of a stream -> its <tr> and cells
+let shownView = "live";
 let held = false;
 
 const ENDED = {
@@ -28,87 +26,111 @@ const PHASES = {reading: "", waiting: "warn", streaming: "good", "slow client": 
 const seconds = value => value < 60 ? `${value.toFixed(1)} s` : `${Math.floor(value / 60)} min ${Math.floor(value % 60)} s`;
 const ms = value => value === undefined || value === null ? "–" : value < 1000 ? `${plain(value)} ms` : `${(value / 1000).toFixed(2)} s`;
 const age = row => (performance.now() - row.since) / 1000;
+const spoken = row => [row.api, row.lane].filter(Boolean).join(" · ");
 
 const COLUMNS = [
-  {text: row => row.id, open: true, kind: "id"}, {text: row => row.phase, mark: row => PHASES[row.phase]},
-  {text: row => seconds(age(row)), kind: "number"}, {text: row => row.stream ? plain(row.tokens) : "–", kind: "number"},
-  {text: row => row.stream ? plain(row.rate) : "–", kind: "number"}, {text: row => ms(row.first_byte_ms), kind: "number"},
-  {text: row => row.model ?? "–"}, {text: row => row.target ?? "–", kind: "more"}, {text: row => row.lane ?? "–", kind: "more"},
-  {text: row => row.api, kind: "more"}, {text: row => row.client ?? "–", kind: "more"},
+  {text: row => row.id, open: true, kind: "id"}, {text: row => row.phase, kind: "how", mark: row => PHASES[row.phase]},
+  {text: row => seconds(age(row)), kind: "number age"}, {text: row => row.stream ? plain(row.tokens) : "–", kind: "number tokens"},
+  {text: row => row.stream ? plain(row.rate) : "–", kind: "number rate"}, {text: row => ms(row.first_byte_ms), kind: "number first"},
+  {text: row => row.model ?? "–", kind: "name model"}, {text: row => row.target ?? "–", kind: "name more"},
+  {text: spoken, kind: "more"}, {text: row => row.client ?? "–", kind: "name more"},
 ];
 
 const ORDERS = {
-  newest: (a, b) => b.n - a.n, oldest: (a, b) => a.n - b.n,
-  slowest: (a, b) => a.rate - b.rate || a.n - b.n, tokens: (a, b) => b.tokens - a.tokens || a.n - b.n,
+  newest: (a, b) => b.began - a.began, oldest: (a, b) => a.began - b.began,
+  slowest: (a, b) => a.rate - b.rate || a.began - b.began, tokens: (a, b) => b.tokens - a.tokens || a.began - b.began,
 };
 
 // News
 
-function arrived(values) {
-  const row = Object.fromEntries(about.columns.map((name, i) => [name, values[i]]));
-  row.since = performance.now() - row.age * 1000;
-  streams.set(row.n, row);
+function arrived(worker, values) {
+  const {columns, process} = worker.about;
+  const row = Object.fromEntries(columns.map((name, i) => [name, values[i]]));
+  Object.assign(row, {process, key: `${process}/${row.n}`, since: performance.now() - row.age * 1000});
+  worker.streams.set(row.n, row);
 }
 
 function all(data) {
-  streams.clear();
-  recent = [];
-  points = new Map();
-  about = data;
-  for (const values of data.streams) arrived(values);
-  found("about").textContent = `version ${data.version}, process ${data.process}${data.client ? `, exchanges of ${data.client}` : ""}`;
-  notice(data.alone ? "" : "Several workers serve this address: this page shows one of them. Reload it to see another.");
-  more(data);
+  const worker = {streams: new Map(), recent: [], points: new Map(), tokens: new Map(), about: data, heard: 0};
+  workers.set(data.process, worker);
+  for (const values of data.streams) arrived(worker, values);
+  more(worker, data);
 }
 
 function news(data) {
-  for (const values of data.new) arrived(values);
+  const worker = workers.get(data.process);
+  if (!worker) return;
+  for (const values of data.new) arrived(worker, values);
   for (const [number, changes] of data.changed) {
-    const row = streams.get(number);
+    const row = worker.streams.get(number);
     if (row) Object.assign(row, changes);
   }
-  for (const number of data.gone) streams.delete(number);
-  if (data.draining) notice("The gateway is draining: it takes no new requests.");
-  Object.assign(about, {in_flight: data.in_flight, now: data.now});
-  more(data);
+  for (const number of data.gone) worker.streams.delete(number);
+  Object.assign(worker.about, {in_flight: data.in_flight, now: data.now, draining: data.draining});
+  more(worker, data);
 }
 
-function more(data) {
-  heard = performance.now();
-  recent = [...data.recent.toReversed(), ...recent].slice(0, MOST_RECENT);
-  for (const point of data.points) points.set(point[0], point);
-  for (const step of points.keys()) if (step <= about.now - about.steps) points.delete(step);
+function more(worker, data) {
+  const {process, steps, now} = worker.about;
+  worker.heard = performance.now();
+  const fresh = data.recent.map(line => ({...line, process, key: `${process}/${line.n}`, id: line.request_id}));
+  worker.recent = [...fresh.reverse(), ...worker.recent].slice(0, MOST_RECENT);
+  for (const point of data.points) worker.points.set(point[0], point);
+  for (const step of worker.points.keys()) if (step <= now - steps) worker.points.delete(step);
+  for (const [client, model, ...counts] of data.tokens) worker.tokens.set(JSON.stringify([client, model]), counts);
   tellState();
   if (!held) render();
 }
 
-function notice(text) {
-  found("notice").textContent = text;
-  found("notice").hidden = !text;
+const each = () => [...workers.values()];
+const streams = () => each().flatMap(worker => [...worker.streams.values()]);
+const total = of => each().reduce((sum, worker) => sum + of(worker), 0);
+
+function recent() {
+  const found = each().flatMap(worker => worker.recent);
+  if (workers.size > 1) found.sort((a, b) => b.at.localeCompare(a.at) || b.order - a.order);
+  return found.slice(0, MOST_RECENT);
 }
 
 // Rendering
 
 function render() {
+  renderAbout();
   renderStreams();
   renderRecent();
   renderCharts();
-  const opened = streams.get(openedNumber());
+  if (shownView === "tokens") renderTokens(each().map(worker => worker.tokens));
+  const opened = streams().find(row => row.key === openedKey());
   if (opened) tellFacts(opened);
+}
+
+function renderAbout() {
+  const [one] = each(), {version, process, client} = one.about;
+  const who = workers.size > 1 ? `${workers.size} workers` : `process ${process}`;
+  found("about").textContent = `version ${version}, ${who}${client ? `, exchanges of ${client}` : ""}`;
+  const draining = each().filter(worker => worker.about.draining).length;
+  const text = !one.about.alone && workers.size === 1 ? "Several workers serve this address: this page shows one of them. Reload it to see another."
+    : !draining ? "" : draining === workers.size ? "The gateway is draining: it takes no new requests."
+    : `${draining} of ${workers.size} workers are draining: they take no new requests.`;
+  if (found("notice").textContent !== text) found("notice").textContent = text;
+  found("notice").hidden = !text;
+}
+
+function opener(cell) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "open";
+  cell.append(button);
+  return button;
 }
 
 function line(row) {
   const element = document.createElement("tr");
-  element.dataset.number = row.n;
+  element.dataset.key = row.key;
   const cells = COLUMNS.map(column => {
     const cell = element.insertCell();
-    if (column.kind) cell.className = column.kind;
-    if (!column.open) return cell;
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "open";
-    cell.append(button);
-    return button;
+    cell.className = column.kind;
+    return column.open ? opener(cell) : cell;
   });
   return {element, cells};
 }
@@ -120,84 +142,102 @@ function tell(row, {element, cells}) {
       cell.textContent = text;
       cell.title = column.open ? `Open ${text}` : text;
     }
-    if (column.mark) cell.className = `mark ${column.mark(row)}`;
+    if (column.mark) cell.className = `${column.kind} mark ${column.mark(row)}`;
   });
-  element.classList.toggle("chosen", row.n === openedNumber());
+  element.classList.toggle("chosen", row.key === openedKey());
 }
 
-function chosenRows() {
+function wanted() {
   const words = found("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
-  const text = row => [row.id, row.phase, row.model, row.target, row.lane, row.api, row.client].join(" ").toLowerCase();
-  const rows = [...streams.values()].filter(row => !words.length || words.every(word => text(row).includes(word)));
-  return rows.sort(ORDERS[found("order").value]);
+  const text = row => [row.id, row.phase, ENDED[row.ended]?.[0], row.model, row.target, row.lane, row.api, row.client, row.message].join(" ").toLowerCase();
+  return row => !words.length || words.every(word => text(row).includes(word));
 }
 
 function renderStreams() {
-  const rows = chosenRows(), shown = rows.slice(0, MOST_ROWS), wanted = new Set(shown.map(row => row.n));
-  const active = document.activeElement;
-  for (const [number, {element}] of lines) {
-    if (!wanted.has(number)) { element.remove(); lines.delete(number); }
+  const rows = streams().filter(wanted()).sort(ORDERS[found("order").value]);
+  const shown = rows.slice(0, MOST_ROWS), keys = new Set(shown.map(row => row.key));
+  const active = document.activeElement, flying = total(worker => worker.about.in_flight);
+  for (const [key, {element}] of lines) {
+    if (!keys.has(key)) { element.remove(); lines.delete(key); }
   }
   let next = flight.firstChild;
   for (const row of shown) {
-    if (!lines.has(row.n)) lines.set(row.n, line(row));
-    const made = lines.get(row.n);
+    if (!lines.has(row.key)) lines.set(row.key, line(row));
+    const made = lines.get(row.key);
     tell(row, made);
     if (made.element === next) next = next.nextSibling;
     else flight.insertBefore(made.element, next);
   }
   if (active?.isConnected && active !== document.activeElement) active.focus({preventScroll: true});  // it has been moved
-  found("shown").textContent = about.in_flight > shown.length ? `${shown.length} of ${about.in_flight} shown: the filter finds others` : "";
+  found("shown").textContent = flying > shown.length ? `${shown.length} of ${flying} shown: the filter finds others` : "";
   found("none").hidden = rows.length > 0;
-  found("none").textContent = streams.size ? "Nothing in flight matches the filter." : "Nothing is in flight.";
+  found("none").textContent = flying ? "Nothing in flight matches the filter." : "Nothing is in flight.";
 }
 
 function renderRecent() {
-  const known = new Map([...ended.rows].map(row => [row.dataset.order, row]));
-  const rows = recent.map(one => known.get(String(one.order)) ?? endedRow(one));
-  if (rows.length !== ended.rows.length || rows[0] !== ended.rows[0]) ended.replaceChildren(...rows);
+  const known = new Map([...ended.rows].map(row => [row.dataset.key, row]));
+  const rows = recent().filter(wanted()).map(one => known.get(one.key) ?? endedRow(one));
+  if (rows.length !== ended.rows.length || rows.some((row, i) => row !== ended.rows[i])) {
+    const active = document.activeElement;
+    ended.replaceChildren(...rows);
+    if (active?.isConnected && active !== document.activeElement) active.focus({preventScroll: true});
+  }
+  for (const row of rows) row.classList.toggle("chosen", row.dataset.key === openedKey());
 }
 
 function endedRow(one) {
   const row = document.createElement("tr");
-  row.dataset.order = one.order;
+  row.dataset.key = one.key;
   const [word, kind] = ENDED[one.ended] ?? [one.ended, ""];
   const cell = (text, style) => {
     const made = row.insertCell();
     made.textContent = text;
     made.title = text;
-    if (style) made.className = style;
+    made.className = style;
   };
+  const button = opener(row.insertCell());
+  button.textContent = one.id;
+  button.title = `Open ${one.id}`;
+  button.parentElement.className = "id";
   const tokens = one.output_tokens === undefined ? "–" : `${one.usage_estimated ? "≈ " : ""}${plain(one.output_tokens)}`;
-  cell(new Date(one.at).toLocaleTimeString());
-  cell(word, `mark ${kind}`);
-  cell(String(one.status), "number");
-  cell(one.request_id, "mono id");
-  cell(ms(one.duration_ms), "number");
-  cell(ms(one.first_byte_ms), "number");
-  cell(tokens, "number");
-  cell(one.model ?? "–");
+  cell(word, `how mark ${kind}`);
+  cell(new Date(one.at).toLocaleTimeString([], {hour12: false}), "number at");
+  cell(String(one.status), "number status");
+  cell(ms(one.duration_ms), "number age");
+  cell(ms(one.first_byte_ms), "number first");
+  cell(tokens, "number tokens");
+  cell(one.model ?? "–", "name model");
+  cell(one.target ?? "–", "name more");
+  cell(one.client ?? "–", "name more");
   const why = [one.error && `${one.error}: ${one.message ?? ""}`, one.dropped && `dropped ${one.dropped}`];
   cell(why.filter(Boolean).join("; ") || one.reason || "", "why");
-  cell(one.target ?? "–", "more");
-  cell(one.lane ?? "–", "more");
-  cell(one.client ?? "–", "more");
   return row;
 }
 
+// Charts
+
+/** A step of all workers together; of percentiles the mean, by how many first bytes each had. */
+function together(points) {
+  const found = points.filter(Boolean);
+  if (found.length < 2) return found[0];
+  const sum = i => found.reduce((all, point) => all + point[i], 0), firsts = sum(7);
+  const mean = i => firsts ? found.reduce((all, point) => all + (point[i] ?? 0) * point[7], 0) / firsts : null;
+  return [found[0][0], sum(1), sum(2), sum(3), sum(4), mean(5), mean(6), firsts];
+}
+
 function renderCharts() {
-  const {step, steps, now} = about, minutes = step * steps / 60;
-  const whole = Array.from({length: steps - 1}, (_, i) => points.get(now - steps + 1 + i));  // the last one still grows
+  const {step, steps} = each()[0].about, now = Math.max(...each().map(worker => worker.about.now)), minutes = step * steps / 60;
+  const at = i => together(each().map(worker => worker.points.get(now - steps + 1 + i)));
+  const whole = Array.from({length: steps - 1}, (_, i) => at(i));  // the last one still grows
   const rate = i => whole.map(point => point ? point[i] / step : 0);
   const member = i => whole.map(point => point?.[i] ?? null);
   chart(found("chart-rate"), [{name: "requests", kind: "k0", values: rate(1)}], " a second", minutes);
   chart(found("chart-first"), [{name: "p50", kind: "k0", values: member(5)}, {name: "p95", kind: "k1", values: member(6)}], " ms", minutes);
   chart(found("chart-failed"), [{name: "failed", kind: "k2", values: rate(4)}, {name: "client left", kind: "k3", values: rate(3)}], " a second", minutes);
-  const sum = i => [...points.values()].reduce((total, point) => total + point[i], 0);
-  const ends = sum(2) + sum(3) + sum(4);
-  found("tile-flight").textContent = plain(about.in_flight);
-  found("tile-rate").textContent = plain(rate(1).slice(-5).reduce((a, b) => a + b, 0) / 5);
-  found("tile-tokens").textContent = plain([...streams.values()].reduce((total, row) => total + (row.rate ?? 0), 0));
+  const sum = i => whole.reduce((all, point) => all + (point?.[i] ?? 0), 0), ends = sum(2) + sum(3) + sum(4);
+  found("tile-flight").textContent = plain(total(worker => worker.about.in_flight));
+  found("tile-rate").textContent = plain(rate(1).slice(-5).reduce((all, value) => all + value, 0) / 5);
+  found("tile-tokens").textContent = plain(streams().reduce((all, row) => all + (row.rate ?? 0), 0));
   found("tile-first").textContent = ms(member(6).findLast(value => value !== null));
   found("tile-failed").textContent = ends ? `${plain(sum(4))} of ${plain(ends)}` : "–";
 }
@@ -205,6 +245,7 @@ function renderCharts() {
 // The connection
 
 function tellState(lost) {
+  const heard = Math.max(0, ...each().map(worker => worker.heard));
   const silent = performance.now() - heard > SILENCE;
   const text = lost ? "connection lost: trying again" : silent ? "no news: the gateway is silent" : held ? "held" : "live";
   const state = found("state");
@@ -215,33 +256,63 @@ function tellState(lost) {
 }
 
 const source = new EventSource("/ui/events");
+source.addEventListener("open", () => workers.clear());  // of an earlier connection
 source.addEventListener("all", event => all(JSON.parse(event.data)));
 source.addEventListener("news", event => news(JSON.parse(event.data)));
+source.addEventListener("gone", event => { workers.delete(JSON.parse(event.data).process); if (workers.size && !held) render(); });
 source.addEventListener("error", () => tellState(true));
 setInterval(() => { if (source.readyState === EventSource.OPEN) tellState(); }, 1000);
 
 // The person
 
-flight.addEventListener("click", event => {
-  const row = event.target.closest("tr");
-  if (!row || !event.target.closest("button")) return;
-  const number = Number(row.dataset.number);
-  if (number === openedNumber()) close();
-  else if (streams.has(number)) open(streams.get(number));
-});
+function choose(rows) {
+  return event => {
+    const key = event.target.closest("button") && event.target.closest("tr")?.dataset.key;
+    if (!key) return;
+    const row = rows().find(one => one.key === key);
+    if (key === openedKey()) close();
+    else if (row) open(row);
+  };
+}
 
-flight.addEventListener("keydown", event => {
+function walk(event) {
   const step = {ArrowDown: 1, ArrowUp: -1}[event.key];
-  const rows = [...flight.rows], at = rows.indexOf(event.target.closest("tr"));
+  const rows = [...event.currentTarget.rows], at = rows.indexOf(event.target.closest("tr"));
   const next = step && rows[at + step]?.querySelector("button");
   if (next) { next.focus(); event.preventDefault(); }
-});
+}
 
-found("filter").addEventListener("input", renderStreams);
-found("order").addEventListener("change", renderStreams);
+flight.addEventListener("click", choose(streams));
+ended.addEventListener("click", choose(recent));
+for (const body of [flight, ended]) body.addEventListener("keydown", walk);
+
+function filter() {
+  if (!workers.size) return;
+  renderStreams();
+  renderRecent();
+}
+
+found("filter").addEventListener("input", filter);
+found("order").addEventListener("change", filter);
 found("hold").addEventListener("click", () => {
   held = !held;
   found("hold").setAttribute("aria-pressed", String(held));
   tellState();
-  if (!held) render();
+  if (!held && workers.size) render();
 });
+
+function view() {
+  const wished = location.hash.slice(1);
+  shownView = ["tokens", "models"].includes(wished) ? wished : "live";
+  for (const link of document.querySelectorAll("nav a")) {
+    const here = link.hash === `#${shownView}`;
+    found(`view-${link.hash.slice(1)}`).hidden = !here;
+    if (here) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  if (shownView === "models") renderModels();
+  if (workers.size) render();
+}
+
+window.addEventListener("hashchange", view);
+view();

@@ -1,22 +1,33 @@
-// One stream opened: both sides' events side by side, as they pass.
+// One stream opened: what was said, and both sides' events side by side.
 
-const MOST = 500;  // events that the page keeps
+import {called, events, said, shape} from "/ui/events.js";
+
+const MOST = 2000;          // rows of events that the page keeps
+const MOST_SAID = 200000;   // characters of what was said
 const SIDES = {came: "from the provider", went: "to the client"};
 const NOTHING = {came: "from the gateway itself", went: "nothing for the client"};
+const KINDS = {text: "", thinking: "thinking", call: "calls", arguments: "with", refusal: "refuses", error: "error"};
+const KEPT = {
+  "kept": "", "not kept": "Its events were not kept.",
+  "let go": "Its events are gone: they made room for those of later streams.",
+};
 
 const section = document.getElementById("opened");
 const title = document.getElementById("opened-title");
 const state = document.getElementById("opened-state");
 const facts = document.getElementById("facts");
+const answer = document.getElementById("answer");
 const passed = document.getElementById("passed");
 const follow = document.getElementById("follow");
 
 let source = null;
 let chosen = null;
 let kept = 0;
+let saidSize = 0;
+let seen = new Set();       // shapes of events that have been shown whole
 let returnTo = null;
 
-export const openedNumber = () => chosen;
+export const openedKey = () => chosen;
 
 function element(name, text, kind) {
   const made = document.createElement(name);
@@ -29,28 +40,79 @@ function size(bytes) {
   return bytes < 1024 ? `${bytes} bytes` : `${(bytes / 1024).toFixed(1)} KiB`;
 }
 
-function side(text, bytes, kind) {
-  const cut = new TextEncoder().encode(text).length < bytes ? `\n… ${size(bytes)} in all` : "";
-  const made = bytes ? element("pre", text.trimEnd() + cut, kind) : element("pre", NOTHING[kind], `${kind} nothing`);
-  made.setAttribute("role", "group");  // what is above the columns is only seen
-  made.setAttribute("aria-label", SIDES[kind]);
+// What was said
+
+/** Text goes on in the block that it began in; whatever else comes begins another. */
+function tellSaid({kind, text}) {
+  if (saidSize > MOST_SAID) return;
+  saidSize += text.length;
+  let block = answer.lastElementChild;
+  if (block?.dataset.kind !== kind || kind === "call") {
+    block = element("div", undefined, `said ${kind}`);
+    block.dataset.kind = kind;
+    if (KINDS[kind]) block.append(element("span", KINDS[kind], "soft"));
+    block.append(element("p", ""));
+    answer.append(block);
+  }
+  block.lastElementChild.append(saidSize > MOST_SAID ? " … the rest is among the events below" : text);
+}
+
+// Events
+
+/** What it says first; the whole of it is folded away if one of its shape has been shown. */
+function folded(event, which) {
+  const pieces = said(event), made = element("details"), line = element("summary");
+  for (const {kind, text} of pieces) line.append(element("span", text, `delta ${kind}`));
+  line.append(element("span", pieces.length ? pieces.map(one => one.kind).join(", ") : called(event), "soft"));
+  const known = `${which} ${shape(event, pieces)}`;
+  made.open = !seen.has(known);
+  seen.add(known);
+  made.append(line, element("pre", event.raw.trimEnd()));
   return made;
 }
 
-function show(row) {
-  if (row.lost) passed.append(element("p", `${row.lost} events were not shown: this page did not keep up`, "gap"));
-  const pair = element("div", undefined, "pair");
-  pair.append(element("time", `+${row.at.toFixed(3)} s`), side(row.came, row.came_bytes, "came"), side(row.went, row.went_bytes, "went"));
-  passed.append(pair);
-  if (row.note) passed.append(element("p", `the provider's side broke off: ${row.note}`, "gap"));
-  kept += 1;
+function side(text, bytes, which) {
+  const made = element("div", undefined, which);
+  made.setAttribute("role", "group");  // what is above the columns is only seen
+  made.setAttribute("aria-label", SIDES[which]);
+  if (!bytes) made.append(element("p", NOTHING[which], "soft"));
+  const found = events(text);
+  made.append(...found.map(event => folded(event, which)));
+  if (new TextEncoder().encode(text).length < bytes) made.append(element("p", `… ${size(bytes)} in all`, "soft"));
+  return made;
 }
+
+function gap(text) {
+  passed.append(element("p", text, "gap"));
+}
+
+function show(row) {
+  if (row.lost) gap(`${row.lost} events were not shown: this page did not keep up`);
+  if (row.left_out) gap(`${size(row.left_out)} that passed here were not kept: there was no room`);
+  if (row.came_bytes || row.went_bytes) {
+    const pair = element("div", undefined, "pair"), same = row.came === row.went && row.came_bytes === row.went_bytes;
+    const went = same ? element("div", undefined, "went") : side(row.went, row.went_bytes, "went");
+    if (same) {
+      went.setAttribute("role", "group");
+      went.setAttribute("aria-label", SIDES.went);
+      went.append(element("p", "as it came", "soft"));
+    }
+    pair.append(element("time", `+${row.at.toFixed(3)} s`), side(row.came, row.came_bytes, "came"), went);
+    passed.append(pair);
+    for (const event of events(row.went)) said(event).forEach(tellSaid);
+    kept += 1;
+  }
+  if (row.note) gap(`the provider's side broke off: ${row.note}`);
+}
+
+// Facts
 
 /** What is known of the stream, from its row or from its log line. */
 export function tellFacts(row) {
   const names = {
-    phase: "phase", ended: "ended", status: "status", api: "client speaks", model: "model", target: "target",
-    lane: "lane", client: "client", attempts: "attempts", error: "error", message: "message",
+    phase: "phase", ended: "ended", status: "status", reason: "reason", api: "client speaks", model: "model", target: "target",
+    lane: "lane", client: "client", attempts: "attempts", input_tokens: "tokens in", output_tokens: "tokens out",
+    error: "error", message: "message", upstream_request_id: "provider's id",
   };
   const pairs = Object.entries(names).filter(([name]) => (row[name] ?? null) !== null).map(([name, word]) => [word, String(row[name])]);
   const dropped = Array.isArray(row.dropped) ? row.dropped.join(", ") : row.dropped;
@@ -62,45 +124,59 @@ export function tellFacts(row) {
   }));
 }
 
+// Open and close
+
 export function close() {
   source?.close();
+  const now = document.querySelector(`tr[data-key="${CSS.escape(chosen ?? "")}"] button`);  // its row may have gone to the other table
   source = chosen = null;
   section.hidden = true;
   passed.replaceChildren();
-  (returnTo?.isConnected ? returnTo : document.getElementById("filter")).focus();  // its row is gone once it has ended
+  answer.replaceChildren();
+  (returnTo?.isConnected ? returnTo : now ?? document.getElementById("filter")).focus();
+}
+
+function toTheEnd() {
+  if (follow.checked) passed.scrollTop = passed.scrollHeight;
 }
 
 export function open(row) {
   source?.close();
-  returnTo = document.activeElement;
-  chosen = row.n;
-  kept = 0;
+  returnTo = document.activeElement === document.body ? null : document.activeElement;
+  chosen = row.key;
+  kept = saidSize = 0;
+  seen = new Set();
   passed.replaceChildren();
+  answer.replaceChildren();
   section.hidden = false;
   title.textContent = `Stream ${row.id}`;
   state.textContent = "connecting…";
   tellFacts(row);
-  source = new EventSource(`/ui/streams/${row.n}`);
-  source.addEventListener("opened", () => { state.textContent = "open: what passes from now on is shown"; });
+  source = new EventSource(`/ui/streams/${row.n}?worker=${row.process}`);
+  source.addEventListener("opened", event => {
+    const {kept} = JSON.parse(event.data);
+    state.textContent = row.ended ? "open" : kept === "kept" ? "open: live" : `open: live. ${KEPT[kept]}`;
+    if (row.ended && KEPT[kept]) gap(row.stream ? KEPT[kept] : "This was no stream: there is nothing but what is said above.");
+  });
   source.addEventListener("passed", event => {
     for (const one of JSON.parse(event.data)) show(one);
     while (kept > MOST && passed.firstChild) {
       if (passed.firstChild.className === "pair") kept -= 1;
       passed.firstChild.remove();
     }
-    if (follow.checked) passed.scrollTop = passed.scrollHeight;
+    if (!row.ended) toTheEnd();
   });
   source.addEventListener("ended", event => {
     source.close();  // else the browser would come back for more
     const {lost, line} = JSON.parse(event.data);
-    if (lost) passed.append(element("p", `${lost} events were not shown: this page did not keep up`, "gap"));
+    if (lost) gap(`${lost} events were not shown: this page did not keep up`);
     state.textContent = line ? `ended: ${line.ended.replaceAll("_", " ")}` : "ended";
     if (line) tellFacts(line);
-    if (follow.checked) passed.scrollTop = passed.scrollHeight;
+    if (!row.ended) toTheEnd();
   });
   source.addEventListener("error", () => {
     source.close();
-    if (!state.textContent.startsWith("ended")) state.textContent = "nothing can be shown: it has ended, is no stream, or the gateway cannot be reached";
+    if (!state.textContent.startsWith("ended")) state.textContent = "nothing can be shown: it is too long ago, no stream yet, or the gateway cannot be reached";
   });
   title.focus();
 }

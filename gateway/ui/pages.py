@@ -1,11 +1,12 @@
 """The routes of the live view. All are read-only, and none is an exchange: the ledger knows nothing of them."""
 
-import os
 from collections.abc import Awaitable, Callable
 from functools import cache, partial
 from importlib.resources import files
+from itertools import islice
 from typing import Any, Final, TypeAlias
 
+import msgspec
 import trio
 from quart import Response, request
 from quart_trio import QuartTrio
@@ -16,9 +17,11 @@ from gateway.door import Door
 from gateway.errors import Secrets, findable, redact, secrets_in
 from gateway.headers import Headers
 from gateway.observing.watching import Board, Passed, Tap, View
+from gateway.routing import Router
 from gateway.service import Service
 from gateway.serving.scope import ChannelBody, current_scope, respond
 from gateway.stored.answers import client_headers
+from gateway.ui.models import names, reached
 from gateway.ui.visitors import Visitor, admit
 from streams import sse
 from streams.errors import GatewayError
@@ -41,6 +44,8 @@ _FILES: Final = {
     "/ui/live.js": ("live.js", "text/javascript; charset=utf-8"),
     "/ui/charts.js": ("charts.js", "text/javascript; charset=utf-8"),
     "/ui/opened.js": ("opened.js", "text/javascript; charset=utf-8"),
+    "/ui/events.js": ("events.js", "text/javascript; charset=utf-8"),
+    "/ui/tables.js": ("tables.js", "text/javascript; charset=utf-8"),
 }
 
 _GUARDED: Headers = (
@@ -56,10 +61,11 @@ _GUARDED: Headers = (
     ("cross-origin-resource-policy", "same-origin"),
 )
 _EVENTS: Headers = (("content-type", "text/event-stream; charset=utf-8"), ("x-accel-buffering", "no"), *_GUARDED)
+_JSON: Headers = (("content-type", "application/json"), *_GUARDED)
 _TEXT: Headers = (("content-type", "text/plain; charset=utf-8"), *_GUARDED)
 
 _FULL: Final = f"{MOST_VIEWERS} viewers look already: close one of their pages"
-_NO_STREAM: Final = "there is no such stream in flight any more"
+_NO_STREAM: Final = "there is no such stream in flight, nor among the last that ended"
 
 
 Say: TypeAlias = Callable[[str, Any], bytes]
@@ -88,6 +94,8 @@ def add_ui(app: QuartTrio, service: Service, config: Config, door: Door) -> None
         app.add_url_rule(path, PREFIX + name, guarded(partial(_file, name, kind)), methods=["GET"])
     say = partial(_said, findable(secrets_in(config)))
     app.add_url_rule("/ui/events", PREFIX + "events", guarded(partial(_news, board, service, say)), methods=["GET"])
+    models = guarded(partial(_models, config, service.router, door))
+    app.add_url_rule("/ui/models", PREFIX + "models", models, methods=["GET"])
     stream = guarded(partial(_stream, board, say))
     app.add_url_rule("/ui/streams/<int:number>", PREFIX + "stream", stream, methods=["GET"])
 
@@ -101,15 +109,21 @@ def _content(name: str) -> bytes:
     return files("gateway.ui").joinpath(name).read_bytes()
 
 
+async def _models(config: Config, router: Router, door: Door, visitor: Visitor) -> Response:
+    """Every name that the visitor may ask for, and how a request of each API would go."""
+    wished = names(config, router).items()
+    found = [reached(router, name, asked) for name, asked in wished if door.may_ask(visitor.client, asked)]
+    return respond(redact(msgspec.json.encode(found), findable(secrets_in(config))), 200, _JSON)
+
+
 async def _news(board: Board, service: Service, say: Say, visitor: Visitor) -> Response:
     """Everything once, then what is different, every ``TICK`` seconds; to the end of the drain, or until there is a new
     configuration, which may have other keys."""
     view = View(board, visitor.client)
 
     async def tell(to: trio.MemorySendChannel[bytes]) -> None:
-        about = {"version": __version__, "process": os.getpid()}
         await board.look()
-        await to.send(say("all", {**about, **view.first()}))
+        await to.send(say("all", {"version": __version__, **view.first()}))
         while not service.replaced.is_set():
             await trio.sleep(TICK)
             await board.look()
@@ -122,7 +136,7 @@ async def _news(board: Board, service: Service, say: Say, visitor: Visitor) -> R
 
 
 async def _stream(board: Board, say: Say, visitor: Visitor, number: int) -> Response:
-    """What passes in one stream from now on, and how it ended."""
+    """What has passed in one stream and what passes, and how it ended."""
     found = board.tap(number, visitor.client)
     if found is None:
         raise GatewayError("not_found", _NO_STREAM)
@@ -130,7 +144,9 @@ async def _stream(board: Board, say: Say, visitor: Visitor, number: int) -> Resp
     current_scope().on_close(lambda _: off())
 
     async def tell(to: trio.MemorySendChannel[bytes]) -> None:
-        await to.send(say("opened", {}))
+        await to.send(say("opened", {"kept": tap.kept}))
+        while before := tuple(islice(tap.before, BATCH)):
+            await to.send(say("passed", [_spelled(one) for one in before]))
         while passed := await _batch(tap):
             await to.send(say("passed", [_spelled(one) for one in passed]))
         await to.send(say("ended", {"lost": tap.lost, "line": tap.line}))
@@ -159,7 +175,7 @@ def _spelled(passed: Passed) -> dict[str, Any]:
     came, went = passed.sizes
     return {
         "at": round(passed.at, 3), "came": passed.came, "went": passed.went, "note": passed.note, "lost": passed.lost,
-        "came_bytes": came, "went_bytes": went,
+        "left_out": passed.left_out, "came_bytes": came, "went_bytes": went,
     }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from gateway.ui.pages import MOST_VIEWERS
 
 HUB = Cell("messages", "chat", True, "", "", "")
 BYTE = Cell("chat", "chat", True, "", "", "")
-FILES = ("/ui", "/ui/style.css", "/ui/live.js", "/ui/charts.js", "/ui/opened.js")
+FILES = ("/ui", "/ui/style.css", "/ui/live.js", "/ui/charts.js", "/ui/opened.js", "/ui/events.js", "/ui/tables.js")
 KEYS = {"client_keys": [{"name": "me", "key": "of-the-client"}], "ui_key": "of-the-operator"}
 
 
@@ -90,6 +90,7 @@ def test_the_name_of_another_page_gets_nothing(gateway):
     reply = gateway.request("GET", "/ui/events", headers={"host": "rebound.example"})
     assert reply.status == 403
     assert b"ui_key" in reply.body
+    assert gateway.request("GET", "/ui/models", headers={"host": "rebound.example"}).status == 403
 
 
 def test_a_viewer_too_many_is_told_so_and_the_place_is_free_again_later(gateway):
@@ -188,6 +189,22 @@ def settled(process: Gateway) -> int:
     return int(sum(map(float, counts)))
 
 
+def test_the_models_that_are_told_are_those_that_a_client_may_use(configured):
+    process, change = configured
+    limited = [{"name": "me", "key": "of-the-client", "models": ["openai/on-chat"]}]
+    change(client_keys=limited, ui_key="of-the-operator")
+    assert process.request("GET", "/ui/models").status == 401
+    for key, few in (("of-the-client", True), ("of-the-operator", False)):
+        found = process.request("GET", "/ui/models", headers={"authorization": f"Bearer {key}"})
+        names = [model["name"] for model in found.json]
+        assert (names == ["openai/on-chat"]) is few
+        assert "openai/on-chat" in names
+    one = next(model for model in found.json if model["name"] == "openai/on-messages")
+    assert [(way["clients"], way["lane"], way["api"]) for way in one["ways"]] == [
+        (["chat", "responses"], "hub", "messages"), (["messages"], "byte", "messages"),
+    ]  # fmt: skip
+
+
 def test_what_is_logged_follows_the_configuration(configured):
     process, change = configured
     silent, logged = new_id(), new_id()
@@ -233,7 +250,13 @@ def row(id: str) -> str:
 
 
 def ended(id: str) -> str:
-    return f"[...document.querySelectorAll('#recent tbody tr')].find(row => row.cells[3].innerText === '{id}')"
+    return f"[...document.querySelectorAll('#recent tbody tr')].find(row => row.cells[0].innerText === '{id}')"
+
+
+ONE_T = """
+[...document.querySelectorAll('#passed .pair')].filter(pair => pair.innerText.includes('one t'))
+  .map(pair => [...pair.querySelectorAll('[role=group]')].map(side => side.innerText))
+"""
 
 
 @needs_chromium
@@ -247,16 +270,15 @@ def test_a_stream_appears_moves_and_ends(page, gateway, by_hand, tmp_path):
         one.client.read_until(b"one t")
         page.until(f"{row(one.id)}.innerText.includes('streaming')")
         page.until("document.getElementById('passed').innerText.includes('content_block_delta')")
-        left, right = page.value(
-            "[...document.querySelectorAll('#passed .pair')].filter(pair => pair.innerText.includes('one t'))"
-            ".map(pair => [...pair.querySelectorAll('pre')].map(side => side.innerText))[0]"
-        )
+        left, right = page.value(f"{ONE_T}[0]")
         assert '"content": "one t"' in left
         assert "text_delta" in right
         before = int(page.value(f"{row(one.id)}.cells[3].innerText"))
         one.up.send(chunks(answer.first) * 40)
         page.until(f"Number({row(one.id)}.cells[3].innerText) > {before + 20}")
         page.until(f"Number({row(one.id)}.cells[4].innerText) > 0")
+        assert "{" not in "".join(page.until(f"{ONE_T}[5]"))  # what is the same but for its text is folded away
+        page.until("document.getElementById('answer').innerText.includes('one tone tone t')")
         shots = [shoot(page, scheme, tmp_path) for scheme in ("light", "dark")]
         one.up.send(chunks(*answer.rest) + b"0\r\n\r\n")
         one.client.read_until(b"message_stop")
@@ -286,14 +308,89 @@ def test_the_page_can_be_heard(page, gateway, by_hand):
         nodes = page.send("Accessibility.getFullAXTree")["nodes"]
         heard = [(node["role"]["value"], node["name"]["value"]) for node in nodes if "name" in node]
         tables = {name for role, name in heard if role == "table"}
-        sides = {name for role, name in heard if role == "group"}
+        sides = {name for role, name in heard if role == "group" and name}
         assert tables == {"In flight", "Recently ended"}
         assert sides == {"from the provider", "to the client"}
         one.leave("FIN")
         page.until("document.getElementById('opened-state').innerText.startsWith('ended')")
         page.until(f"!{row(one.id)}")
         page.press("Escape")
-        assert page.value("document.activeElement.id") == "filter"  # the row it came from is gone
+        assert page.value("document.activeElement.closest('#recent tr').innerText").startswith(
+            one.id
+        )  # where it is now
+
+
+@needs_chromium
+def test_a_stream_that_has_ended_can_be_opened(page, gateway, by_hand):
+    with call(gateway, by_hand, HUB) as one:
+        one.up.send(SSE + chunks(*said("chat").opening, said("chat").first, *said("chat").rest) + b"0\r\n\r\n")
+        one.client.read_until(b"message_stop")
+    page.until(f"{ended(one.id)}")
+    page.value(f"{ended(one.id)}.querySelector('button').click()")
+    page.until("document.getElementById('opened-state').innerText === 'ended: complete'")
+    assert "one t" in page.text("#answer")
+    text = page.text("#passed")
+    assert "chat.completion.chunk" in text
+    assert "message_stop" in text
+    assert page.value("document.getElementById('passed').scrollTop") == 0  # one begins to read at the beginning
+    page.press("Escape")
+    assert page.value("document.activeElement.innerText") == one.id
+
+
+@needs_chromium
+def test_an_ended_exchange_that_was_no_stream_says_what_is_known(page, gateway):
+    id = new_id()
+    gateway.request("POST", PATHS["chat"], {"model": "nobody's", "messages": []}, {"x-request-id": id})
+    page.until(f"{ended(id)}")
+    page.value(f"{ended(id)}.querySelector('button').click()")
+    page.until("document.getElementById('opened-state').innerText === 'ended: refused'")
+    assert "nobody's" in page.text("#facts")
+    assert "no stream" in page.text("#passed")
+
+
+@needs_chromium
+def test_a_stream_opened_late_shows_its_beginning(page, gateway, by_hand):
+    with call(gateway, by_hand, BYTE) as one:
+        one.up.send(said("chat").half)
+        one.client.read_until(b"one t")
+        page.until(f"{row(one.id)}")
+        page.value(f"{row(one.id)}.querySelector('button').click()")
+        page.until("document.getElementById('answer').innerText.includes('one t')")
+        assert "as it came" in page.text("#passed")
+        one.leave("FIN")
+        page.until(f"!{row(one.id)}")
+
+
+@needs_chromium
+def test_tokens_are_told_by_client_and_model(page, gateway, by_hand):
+    with call(gateway, by_hand, HUB) as one:
+        one.up.send(SSE + chunks(*said("chat").opening, said("chat").first, *said("chat").rest) + b"0\r\n\r\n")
+        one.client.read_until(b"message_stop")
+    page.until(f"{ended(one.id)}")
+    tokens = int(page.value(f"{ended(one.id)}.cells[6].innerText").replace("≈", ""))
+    page.value("location.hash = '#tokens'")
+    target = line(gateway, one.id)["target"]
+    rows = (
+        "[...document.querySelectorAll('#tokens-table tbody tr')].map(row => [...row.cells].map(one => one.innerText))"
+    )
+    cells = page.until(f"{rows}.find(cells => cells[1] === {target!r})")
+    assert int(cells[2]) >= 1
+    assert int(cells[5].replace(",", "")) >= tokens > 0
+    assert page.value("document.getElementById('view-live').hidden")
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_page_of_models_says_how_each_is_reached(page, width):
+    page.look(width=width)
+    page.value("location.hash = '#models'")
+    page.until("document.querySelectorAll('#models-table tbody tr').length > 2")
+    text = page.text("#models-table")
+    assert "on-messages" in text
+    assert "hub: translated to messages" in text
+    assert "/v1/messages" in text
+    assert page.value("document.documentElement.scrollWidth <= window.innerWidth")
+    page.value("location.hash = ''")
 
 
 @needs_chromium

@@ -1,0 +1,65 @@
+// Events of the three APIs: what each says, and what it is called.
+
+/** The events in `text`, each {raw, name, data}; `data` is null where it is no JSON, or was cut. */
+export function events(text) {
+  return text.split(/(?<=\r?\n\r?\n)/).filter(raw => raw.trim()).map(raw => {
+    const lines = raw.split(/\r?\n/);
+    const named = field => lines.filter(line => line.startsWith(`${field}:`)).map(line => line.slice(field.length + 1).trimStart());
+    const body = named("data").join("\n") || (raw.trimStart().startsWith("{") ? raw : "");
+    let data = null;
+    try { data = JSON.parse(body); } catch { /* a comment, [DONE], or what was too long to be shown whole */ }
+    return {raw, name: named("event")[0] ?? "", body, data: data !== null && typeof data === "object" ? data : null};
+  });
+}
+
+const some = (kind, text) => typeof text === "string" && text ? [{kind, text}] : [];
+
+function chat(data) {
+  return (data.choices ?? []).flatMap(choice => {
+    const said = choice?.delta ?? choice?.message ?? {};
+    const calls = (said.tool_calls ?? []).flatMap(call => [
+      ...some("call", call?.function?.name ?? call?.custom?.name), ...some("arguments", call?.function?.arguments ?? call?.custom?.input)]);
+    return [...some("thinking", said.reasoning_content ?? said.reasoning), ...some("text", said.content), ...some("refusal", said.refusal), ...calls];
+  });
+}
+
+const BLOCKS = {
+  text: block => some("text", block.text), thinking: block => some("thinking", block.thinking),
+  tool_use: block => some("call", block.name), server_tool_use: block => some("call", block.name), mcp_tool_use: block => some("call", block.name),
+};
+const DELTAS = {
+  text_delta: delta => some("text", delta.text), thinking_delta: delta => some("thinking", delta.thinking),
+  input_json_delta: delta => some("arguments", delta.partial_json),
+};
+const NAMED = {  // by the type of the event: Messages, then Responses
+  content_block_start: data => BLOCKS[data.content_block?.type]?.(data.content_block) ?? [],
+  content_block_delta: data => DELTAS[data.delta?.type]?.(data.delta) ?? [],
+  "response.output_text.delta": data => some("text", data.delta),
+  "response.refusal.delta": data => some("refusal", data.delta),
+  "response.reasoning_text.delta": data => some("thinking", data.delta),
+  "response.reasoning_summary_text.delta": data => some("thinking", data.delta),
+  "response.function_call_arguments.delta": data => some("arguments", data.delta),
+  "response.custom_tool_call_input.delta": data => some("arguments", data.delta),
+  "response.output_item.added": data => some("call", data.item?.name),
+};
+
+/** What an event says, in pieces {kind, text}. */
+export function said({name, data}) {
+  if (data === null) return [];
+  const failed = data.error ?? data.response?.error;
+  if (failed) return some("error", failed.message ?? JSON.stringify(failed));
+  return (NAMED[data.type ?? name] ?? chat)(data).filter(one => one.text);
+}
+
+/** What an event is called where it says nothing. */
+export function called({raw, name, body, data}) {
+  if (data === null) return name || body.slice(0, 40) || raw.trim().slice(0, 40);
+  const reason = data.choices?.[0]?.finish_reason;
+  if (Array.isArray(data.choices)) return reason ? `finish_reason: ${reason}` : data.usage ? "usage" : "chunk";
+  return data.type ?? (name || "event");
+}
+
+/** The same for events that differ in nothing but what they say. */
+export function shape(event, pieces) {
+  return [event.name, event.data?.type ?? event.data?.object ?? called(event), ...pieces.map(one => one.kind)].join(" ");
+}
