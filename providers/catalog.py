@@ -48,10 +48,7 @@ ROUTER = Quirks(short_call_ids=False, billing_line=False)
 _BEDROCK_QUIRKS = Quirks(billing_line=False, deferred_tools="found", short_call_ids=False)
 _BEDROCK = {"auth": BEARER, "quirks": _BEDROCK_QUIRKS, "known": _BEDROCK_QUIRKS}
 
-LOCAL = (
-    "A server of your own, here unless `base_url` says where. What is new enough speaks Messages and Responses too: "
-    "`speaks: [chat, messages, responses]`."
-)
+LOCAL = "On this machine, unless `base_url` says where. New versions speak more: `speaks: [chat, messages, responses]`."
 
 COMPATIBLE_ENDPOINT_NOTE = (
     "Chat and Responses clients are sent to Anthropic's OpenAI-compatible endpoint, which loses thinking, prompt "
@@ -137,6 +134,8 @@ _ROWS = (
             "gpt-5", "gpt-5-mini", "gpt-5-nano", "o3", "gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini",
         ),
         families=OPENAI_FAMILIES, key_env="OPENAI_API_KEY", keeps_responses=True,
+        about="GPT-5.2 and later are asked in Responses for Messages clients, `…-codex` and `…-pro` for all: "
+        "[speaks](configuration.md#speaks).",
     ),
     Provider(
         "anthropic", "Anthropic", "https://api.anthropic.com", speaks=CHAT_AND_MESSAGES, quirks=Quirks(),
@@ -147,6 +146,8 @@ _ROWS = (
             "claude-sonnet-5", "claude-sonnet-4-6", "claude-sonnet-4-5", "claude-haiku-5-5", "claude-haiku-4-5",
         ),
         families=("claude-*",), key_env="ANTHROPIC_API_KEY", note=COMPATIBLE_ENDPOINT_NOTE,
+        about="`speaks: [messages]` keeps thinking, prompt caching and PDFs for Chat and Responses clients: "
+        "[speaks](configuration.md#speaks).",
     ),
     Provider(
         "gemini", "Google", "https://generativelanguage.googleapis.com", prefix="/v1beta/openai",
@@ -243,7 +244,7 @@ _ROWS = (
         "chatgpt", "ChatGPT", "https://chatgpt.com", prefix="/backend-api/codex", speaks=ONLY_RESPONSES,
         paths={"responses": "/responses"},
         quirks=Quirks(refused_fields=("max_output_tokens", "temperature")), key_required=False,
-        families=OPENAI_FAMILIES,
+        families=OPENAI_FAMILIES, about="The backend of subscriptions: `passthrough_auth: true`.",
     ),
     Provider(
         "vercel", "Vercel AI Gateway", "https://ai-gateway.vercel.sh", speaks=ALL_THREE, quirks=ROUTER,

@@ -1,0 +1,70 @@
+"""Providers whose address says which API is there, and local servers: asked on real sockets as their entries say."""
+
+from collections.abc import Iterator
+
+import pytest
+from harness import Gateway, config, free_port, provider, running
+from upstreams import PATHS, Script, render
+
+VERTEX = "/v1/projects/p/locations/global/endpoints/openapi"
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    entries = [
+        provider("azure_openai/gpt-6.1-sol", f"{upstream.url}/openai/v1"),
+        provider("amazon_bedrock/openai.gpt-6-luna", f"{upstream.url}/openai/v1"),
+        provider("amazon_bedrock/anthropic.claude-opus-5-5", f"{upstream.url}/anthropic/v1"),
+        provider("vertex/google/gemini-3.8-flash", upstream.url + VERTEX),
+        {"model": "ollama/*", "base_url": upstream.url},
+        provider("anthropic/*", upstream.url, ["messages"]),
+        provider("openai/*", upstream.url),
+        {"model": "amazon_bedrock/nova", "base_url": upstream.url},
+    ]
+    port = free_port()
+    with running(config(entries, port), port) as process:
+        yield process
+
+
+@pytest.mark.parametrize(
+    ("model", "client", "path", "credential"),
+    [
+        ("azure_openai/gpt-6.1-sol", "chat", "/openai/v1/chat/completions", ("api-key", "sk-upstream")),
+        ("azure_openai/gpt-6.1-sol", "messages", "/openai/v1/responses", ("api-key", "sk-upstream")),
+        ("amazon_bedrock/openai.gpt-6-luna", "chat", "/openai/v1/chat/completions",
+         ("authorization", "Bearer sk-upstream")),
+        ("amazon_bedrock/openai.gpt-6-luna", "responses", "/openai/v1/responses",
+         ("authorization", "Bearer sk-upstream")),
+        ("amazon_bedrock/anthropic.claude-opus-5-5", "messages", "/anthropic/v1/messages",
+         ("authorization", "Bearer sk-upstream")),
+        ("amazon_bedrock/anthropic.claude-opus-5-5", "chat", "/anthropic/v1/messages",
+         ("authorization", "Bearer sk-upstream")),
+        ("vertex/google/gemini-3.8-flash", "messages", f"{VERTEX}/chat/completions",
+         ("authorization", "Bearer sk-upstream")),
+        ("ollama/llama3.2:3b", "messages", "/v1/chat/completions", None),
+        ("claude-opus-9[1m]", "messages", "/v1/messages", ("x-api-key", "sk-upstream")),
+        ("claude-sonnet-5-5-20270101", "responses", "/v1/messages", ("x-api-key", "sk-upstream")),
+        ("gpt-6.1-sol-2026-11-11", "messages", "/v1/responses", ("authorization", "Bearer sk-upstream")),
+        ("gpt-5.3-codex", "chat", "/v1/responses", ("authorization", "Bearer sk-upstream")),
+        ("gpt-7", "chat", "/v1/chat/completions", ("authorization", "Bearer sk-upstream")),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_an_entry_is_asked_where_its_address_says(gateway, upstream, model, client, path, credential, stream):
+    named = next(api for api, end in PATHS.items() if path.endswith(end.removeprefix("/v1")))
+    upstream.script(render(Script(text="fine"), named, {"model": model, "stream": stream}))
+    asked = {"input": "hi"} if client == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
+    limit = {"max_tokens": 50} if client == "messages" else {}
+    reply = gateway.request("POST", PATHS[client], {"model": model, "stream": stream, **limit, **asked})
+    assert reply.status == 200, reply.body
+    (seen,) = upstream.seen
+    assert seen.path == path
+    assert seen.json["model"] == (model.partition("/")[2] or model).removesuffix("[1m]")
+    known = {name: value for name, value in seen.headers if name in ("api-key", "authorization", "x-api-key")}
+    assert known == (dict([credential]) if credential else {})
+
+
+def test_what_cannot_be_spoken_to_is_told_when_it_starts_and_when_it_is_asked(gateway):
+    assert any("Amazon Bedrock's own API is not spoken here yet" in line for line in gateway.log)
+    body = {"model": "nova", "messages": [{"role": "user", "content": "hi"}]}
+    assert gateway.request("POST", PATHS["chat"], body).status == 501
