@@ -77,6 +77,8 @@ ALIVE = ("/healthz", "/health", "/health/liveliness", "/health/liveness")
 READY = ("/readyz", "/health/readiness")
 """Whether the process runs, and whether it takes requests; the longer ones are what probes of LiteLLM ask for. None of
 them asks a provider."""
+ROOT = ("/", "/api/hello")
+"""What Claude Code asks for (HEAD) before anything else: 2.1.197 the shorter one, 2.1.329 the longer."""
 
 SWEEP = 60.0
 """Seconds between two looks for what is past its time."""
@@ -416,7 +418,7 @@ def _add_health(app: QuartTrio, lifecycle: Lifecycle, page: str | None) -> None:
     async def ready() -> Response:
         return _json({"status": "draining"}, 503) if lifecycle.draining else _json({"status": "ready"})
 
-    async def root() -> Response:  # Claude Code asks HEAD / before anything else
+    async def root() -> Response:
         if page is not None and "text/html" in request.headers.get("accept", ""):
             return respond(b"", 303, (("location", page), ("vary", "accept"), *_ids()))
         return _json({"service": "trigate", "apis": list(ROUTES), "models": "/v1/models"})
@@ -425,7 +427,8 @@ def _add_health(app: QuartTrio, lifecycle: Lifecycle, page: str | None) -> None:
         app.add_url_rule(path, "alive", alive, methods=["GET"])
     for path in READY:
         app.add_url_rule(path, "ready", ready, methods=["GET"])
-    app.add_url_rule("/", "root", root, methods=["GET"])
+    for path in ROOT:
+        app.add_url_rule(path, "root", root, methods=["GET"])
 
 
 # Errors outside an exchange

@@ -241,10 +241,11 @@ def test_where_anthropic_was_to_search_all_tools_are_sent(gateway, upstream, mod
 # The door, discovery
 
 
+@pytest.mark.parametrize("path", ["/", "/api/hello"])
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
-def test_the_first_thing_that_it_asks_is_answered_without_a_key(gateway, method):
+def test_the_first_thing_that_it_asks_is_answered_without_a_key(gateway, method, path):
     """(SaladDay/cc-switch-cli#170)"""
-    assert gateway.request(method, "/").status == 200
+    assert gateway.request(method, path).status == 200
 
 
 @pytest.mark.parametrize(

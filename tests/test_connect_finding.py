@@ -194,21 +194,31 @@ def test_claudes_own_names_are_left_alone_where_they_are_served():
 def test_smart_and_fast_are_for_the_large_and_the_small_where_no_claude_is_served():
     assert for_claude(offer([*LOCAL, WILD[1]], model_aliases=ALIASES)) == {
         "fable": "smart", "opus": "smart", "sonnet": "smart", "haiku": "fast", "pinned": "smart",
+        "claude_window": "128000",
     }  # fmt: skip
 
 
 def test_without_aliases_it_is_the_default():
     entries = [LOCAL[0], {**LOCAL[1], "default": True}]
-    assert set(for_claude(offer(entries)).values()) == {"vllm/small"}
-    assert set(for_claude(offer(LOCAL)).values()) == {"vllm/large"}
+    assert set(for_claude(offer(entries)).values()) == {"vllm/small", "128000"}
+    assert set(for_claude(offer(LOCAL)).values()) == {"vllm/large", "128000"}
 
 
 def test_single_claude_models_stand_for_the_tiers_that_they_are_nearest_to():
     entries = [*LOCAL, provider("anthropic/claude-sonnet-4-5", NOWHERE), provider("router/claude-haiku-4.5", NOWHERE)]
     assert for_claude(offer(entries, model_aliases=ALIASES)) == {
         "fable": "claude-sonnet-4-5", "opus": "claude-sonnet-4-5", "sonnet": "claude-sonnet-4-5",
-        "haiku": "router/claude-haiku-4.5", "pinned": "claude-sonnet-4-5",
+        "haiku": "router/claude-haiku-4.5", "pinned": "claude-sonnet-4-5", "claude_window": "200000",
     }  # fmt: skip
+
+
+def test_claude_code_is_told_how_much_the_least_takes_of_the_models_that_it_does_not_know():
+    """It would take them for models of a million tokens."""
+    entries = [provider("openai/gpt-5.1", NOWHERE), provider("openai/gpt-4o", NOWHERE)]
+    aliases = {"smart": {"target": "openai/gpt-5.1"}, "fast": {"target": "openai/gpt-4o"}}
+    assert for_claude(offer(entries, model_aliases=aliases))["claude_window"] == "128000"
+    assert for_claude(offer(entries[:1]))["claude_window"] == "272000"
+    assert "claude_window" not in for_claude(offer([provider("anthropic/claude-opus-4-8", NOWHERE)]))
 
 
 def test_codex_gets_a_model_that_it_knows():

@@ -6,7 +6,7 @@ aliases that ``trigate init`` writes, or the gateway's default.
 """
 
 import fnmatch
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -75,7 +75,7 @@ def _beginning(names: Sequence[str]) -> tuple[str, str]:
 def for_claude(offer: Offer) -> Words:
     """A model for each tier of which Claude Code's own names are not served; ``pinned`` is the one to start with."""
     found = {tier: name for tier in TIERS if (name := _tier(offer, tier)) is not None}
-    return {**found, **({"pinned": found["opus"]} if "opus" in found else {})}
+    return {**found, **({"pinned": found["opus"]} if "opus" in found else {}), **told_claude(found.values(), offer)}
 
 
 def _tier(offer: Offer, tier: str) -> str | None:
@@ -105,10 +105,20 @@ def for_codex(offer: Offer) -> Words:
 
 def told_codex(name: str, model: str) -> Words:
     """What Codex has to be told of ``model``, whose provider's own name is ``name``: nothing where it knows it."""
-    if _codex_knows(model):
-        return {}
+    return {} if _codex_knows(model) else {"window": _window(name)}
+
+
+def told_claude(models: Iterable[str], offer: Offer | None) -> Words:
+    """What Claude Code has to be told of ``models``: it takes those that it does not know for ones of a million tokens,
+    and would not summarize a conversation before that. One figure is for all of them."""
+    unknown = {model for model in models if model and not model.startswith("claude-")}
+    windows = [_window(offer.model(model) if offer is not None else model) for model in unknown]
+    return {"claude_window": str(min(windows))} if windows else {}
+
+
+def _window(name: str) -> int:
     plain = plain_name(name)
-    return {"window": next(size for pattern, size in WINDOWS.items() if fnmatch.fnmatchcase(plain, pattern))}
+    return next(size for pattern, size in WINDOWS.items() if fnmatch.fnmatchcase(plain, pattern))
 
 
 def _codex_knows(model: str) -> bool:
@@ -127,7 +137,8 @@ def named(model: str, small: str | None, offer: Offer | None) -> Words:
     """What the person said, for every program. ``offer`` is for what is known of the model, None if that is nothing."""
     name = offer.model(model) if offer is not None else model
     tiers = {tier: small or model if tier == "haiku" else model for tier in TIERS}
-    return {"model": model, "small": small or model, "pinned": model, **tiers, **told_codex(name, model)}
+    words = {"model": model, "small": small or model, "pinned": model, **tiers}
+    return {**words, **told_codex(name, model), **told_claude(tiers.values(), offer)}
 
 
 CHOICES: Mapping[str, Callable[[Offer], Words]] = MappingProxyType(

@@ -142,6 +142,7 @@ _CLAUDE = {
     "ANTHROPIC_DEFAULT_OPUS_MODEL": "{opus}",
     "ANTHROPIC_DEFAULT_SONNET_MODEL": "{sonnet}",
     "ANTHROPIC_DEFAULT_HAIKU_MODEL": "{haiku}",
+    "CLAUDE_CODE_MAX_CONTEXT_TOKENS": "{claude_window}",
 }
 _ENV_FILE_NOTE = (
     "`--write` merges the variables into `.env` in the current directory. The SDK itself reads the environment alone: "
@@ -220,6 +221,8 @@ _ROWS = (
             "Else each of them is a Claude model that is served, or `smart` for the large ones and `fast` for Haiku, "
             "which also writes titles and summaries, where the config has these aliases, or its default. `--model` "
             "names the large ones, `--small` Haiku.",
+            "A model that Claude Code does not know is one of a million tokens to it, so it is told how many there are "
+            "(`CLAUDE_CODE_MAX_CONTEXT_TOKENS`). For models of your own that is a guess: correct it.",
             "An `ANTHROPIC_API_KEY` in your environment is sent beside the token, and two different keys are refused: "
             "unset it. Started by trigate, Claude Code does not see it.",
             "The `env` of a settings file outranks the environment that Claude Code is started in. Started by trigate "

@@ -24,6 +24,7 @@ DEMO = Place(
     {
         **dict.fromkeys(("model", "small", "pinned", "fable", "opus", "sonnet", "haiku"), "demo"),
         "window": 128_000,
+        "claude_window": "128000",
     },
 )
 
