@@ -116,6 +116,7 @@ def open_service(
     """What the exchanges of a process share. What of it outlives ``config`` is made here, and nowhere else. Raises as
     ``create_app`` does."""
     ledger = Ledger(readable)
+    ledger.mask.follow(config)
     recorder = None
     if record is not None:
         from gateway.observing.recording import Recorder  # who does not ask for it does not pay for it
@@ -152,6 +153,7 @@ def next_service(config: Config, service: Service) -> Service:
     """The service for another configuration of the same process."""
     router, door = Router(config), Door(config)  # first what may fail: then all stays as it was
     service.upstream.bound(config.limits.upstream_connections)
+    service.ledger.mask.follow(config)
     if service.metrics is not None:
         service.metrics.know(config)
     if service.recorder is not None:

@@ -4,7 +4,6 @@ The app is whole, but its server is somebody else's: draining, the write timeout
 ``trigate serve`` are not there.
 """
 
-import logging
 import os
 from pathlib import Path
 
@@ -13,17 +12,17 @@ from quart_trio import QuartTrio
 
 from gateway.app import create_app
 from gateway.config.loading import discover, load
+from gateway.observing.logs import Log
 from gateway.serving.install import install
 from gateway.state.opening import open_store
-
-log = logging.getLogger("trigate.asgi")
 
 
 def application() -> QuartTrio:
     """The app for the config that ``trigate serve`` would find. Raises ``ConfigError``."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    log = Log()
     install()
     config = load(discover(Path.cwd(), os.environ), os.environ)
-    for text in (*config.warnings, *config.notes):
-        log.warning(text)
+    log.follow(config)
+    for kind, text in config.remarks:
+        log.say(kind, text)
     return create_app(config, store=trio.run(open_store, config))

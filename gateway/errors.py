@@ -43,11 +43,12 @@ def secrets_of(target: Target, given: str | None) -> Secrets:
 
 
 def secrets_in(config: Config) -> Secrets:
-    """All that ``config`` holds: what no line of the log and no recording may repeat. Of clients' keys only digests are
-    known; they are never logged in the first place."""
+    """All that ``config`` holds: what no line of the log and no recording may repeat. A client may have put its key
+    where a model's name belongs; of keys that the file has by their digest alone only the log can tell."""
     found = [
         text for entry in config.entries for text in (entry.key or "", *_credentials(entry.headers), *_in_url(entry))
     ]
+    found += [key.key for key in config.client_keys if key.key]
     storage = config.state_storage
     if storage is not None and storage.connection_string:
         found.append(storage.connection_string)

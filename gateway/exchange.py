@@ -140,7 +140,7 @@ class Exchange:
         if door is not None:
             credential = self._asked.credential
             door.check(self._asked.client, target.asked, target.entry, target.model, credential)
-        record.target, record.model = target.name, target.model
+        record.target, record.model, record.provider_api = target.name, target.model, target.api
         return target
 
     def call(self, incoming: Incoming, target: Target, prepared: Prepared | None = None) -> Calling:

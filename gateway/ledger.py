@@ -11,18 +11,21 @@ import attrs
 import msgspec
 
 from gateway.observing.buckets import Buckets
+from gateway.observing.masking import Mask
+from gateway.observing.terminal import EXCHANGES, Terminal
 from streams.events import Api, Failed, Usage
 
 if TYPE_CHECKING:
     from gateway.observing.tracing import Trace
 
 CHARACTERS_PER_TOKEN = 4  # of English prose, about
+LONGEST = 1000  # characters of a name or a message in a line
 
 Ended: TypeAlias = Literal[
     "complete", "refused", "upstream_error", "client_disconnected", "shutdown", "internal_error"
 ]  # fmt: skip
 
-log = logging.getLogger("trigate")
+log = logging.getLogger(EXCHANGES)
 
 
 @attrs.define(eq=False)
@@ -36,6 +39,7 @@ class Record:
     asked: str | None = None  # the model's name in the client's words
     target: str | None = None  # provider/model
     model: str | None = None  # the upstream's name for it
+    provider_api: Api | None = None
     lane: str | None = None
     stream: bool = False
     status: int | None = None
@@ -123,11 +127,14 @@ class Observer(Protocol):
 
 
 class Ledger:
-    """Settles records. One line per exchange: JSON, or ``key=value`` on a terminal. ``open_records`` are those of the
-    exchanges that are going on."""
+    """Settles records. One line per exchange: JSON, or for people where it is ``readable``, by default if standard
+    error is a terminal. ``open_records`` are those of the exchanges that are going on; ``mask`` knows what no line may
+    hold."""
 
     def __init__(self, readable: bool | None = None) -> None:
-        self._readable = sys.stderr.isatty() if readable is None else readable
+        readable = sys.stderr.isatty() if readable is None else readable
+        self._screen = Terminal.of(sys.stderr) if readable else None
+        self.mask = Mask()
         self.count = 0
         self.open_records: set[Record] = set()
         self.observers: list[Observer] = []
@@ -154,7 +161,7 @@ class Ledger:
         self.open_records.discard(record)
         self.count += 1
         line = self.line(record, disconnected)
-        log.info(readable(line) if self._readable else msgspec.json.encode(line).decode())
+        log.info(msgspec.json.encode(line).decode() if self._screen is None else self._screen.exchange(line, self.mask))
         for observer in self.observers:
             observer.settled(record, line)
 
@@ -168,8 +175,9 @@ class Ledger:
             "request_id": record.id,
             "client": record.client,
             "api": record.api if record.served else "none",
-            "model": _short(record.asked),
+            "model": self._short(record.asked),
             "target": record.target,
+            "provider_api": record.provider_api,
             "lane": record.lane,
             "stream": record.stream,
             "status": _status(record.status, ended),
@@ -185,17 +193,16 @@ class Ledger:
             "attempts": record.attempts,
             # Whether a client that does not read was still told of the end is chance.
             "error": "overloaded" if ended == "shutdown" else failed and failed.kind,
-            "message": failed and _short(failed.message),
+            "message": failed and self._short(failed.message),
             "upstream_request_id": record.upstream_id,
             "dropped": ",".join(record.dropped) or None,
             "adapted": ",".join(record.adapted) or None,
         }
         return {name: value for name, value in fields.items() if value is not None}
 
-
-def readable(line: Mapping[str, Any]) -> str:
-    """The same line for a person at a terminal."""
-    return " ".join(f"{name}={_quoted(value)}" for name, value in line.items() if name != "event")
+    def _short(self, text: str | None) -> str | None:
+        """What a client or a provider has written, fit for a line. Keys are taken out first: half of one is missed."""
+        return text if text is None or len(text) <= LONGEST else self.mask(text)[:LONGEST] + "…"
 
 
 @lru_cache(maxsize=1)
@@ -208,16 +215,6 @@ def _status(sent: int | None, ended: Ended) -> int:
     if ended == "client_disconnected":
         return 499  # nginx's number
     return sent or (503 if ended == "shutdown" else 500)
-
-
-def _quoted(value: Any) -> str:
-    plain = isinstance(value, str) and value.isprintable() and not set(value) & set(' "=')
-    return str(value) if plain else msgspec.json.encode(value).decode()
-
-
-def _short(text: str | None, limit: int = 1000) -> str | None:
-    """What a client or a provider has written, fit for a line."""
-    return text if text is None or len(text) <= limit else text[:limit] + "…"
 
 
 def _ms(seconds: float | None) -> float | None:

@@ -40,6 +40,33 @@ HINTS = (
 )
 
 
+# What is behind a path that does not say it itself, for whoever reads a log.
+WORDS = {
+    "*cache_control": "cache mark",
+    "*prompt_cache_breakpoint": "cache mark",
+    "prompt_cache_*": "prompt caching",
+    "user": "the end user's id",
+    "safety_identifier": "the end user's id",
+    "metadata.user_id": "the end user's id",
+    "client_metadata*": "the client's own notes",
+    "diagnostics*": "the client's diagnostics",
+    "*.$schema": "the schema's dialect",
+    "*.eager_input_streaming": "tool input as it is written",
+    "*.input_examples": "examples of a tool's input",
+    "messages[].name": "the speaker's name",
+    "*.defer_loading": "when a tool is loaded",
+    "anthropic-beta*": "a beta of Anthropic's",
+    "system": "billing line",
+    "system[]": "billing line",
+}
+
+
+def in_words(path: str) -> str:
+    """A path of the drop report, and what is there where it does not say so: ``system[]: billing line``."""
+    words = next((words for hint, words in WORDS.items() if fnmatch.fnmatchcase(path, _literal(hint))), None)
+    return path if words is None else f"{path}: {words}"
+
+
 def losses(dropped: Iterable[str]) -> tuple[str, ...]:
     """Those of the ``dropped`` paths that may have changed the answer."""
     return tuple(path for path in dropped if not any(fnmatch.fnmatchcase(path, _literal(hint)) for hint in HINTS))

@@ -1,6 +1,7 @@
 """``trigate check`` as a person meets it: settings without effect, files of other gateways, and a terminal's width."""
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -83,8 +84,15 @@ def test_strict_and_diff_are_not_for_one_call(folder):
 
 
 def test_serve_says_it_at_the_start(folder):
-    with started("serve", "--port", "0", cwd=folder) as process:
+    with started("serve", "--port", "0", "--log-format", "text", cwd=folder) as process:
         assert [line for line in process.log if WARNING in line]
+
+
+def test_serve_says_it_in_json_where_the_log_is(folder):
+    with started("serve", "--port", "0", cwd=folder) as process:
+        said = [json.loads(line) for line in process.log]
+    (line,) = [line for line in said if "no effect" in line["message"]]
+    assert (line["level"], f"WARNING: {line['message']}".startswith(WARNING)) == ("warning", True)
 
 
 @pytest.mark.parametrize("command", ["check", "serve"])

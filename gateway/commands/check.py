@@ -40,22 +40,23 @@ def check(path: Path | None, no_env: bool, strict: bool = False) -> int:
     if strict and config.ineffective:
         say(ConfigError(config.ineffective).told("settings that have no effect"))
         return 1
-    for kind, texts in (("warning", config.warnings), ("note", config.notes)):
-        for text in texts:
-            say(sentence(f"{kind}: {text}"))
+    for kind, text in config.remarks:
+        say(sentence(f"{kind}: {text}"))
     models = len(Router(config).models())
     click.echo(f"{config.path}: good ({_counted(len(config.entries), 'provider')}, {_counted(models, 'model name')})")
-    warn_of_no_effect(config)
+    if (idle := no_effect(config)) is not None:
+        say(f"WARNING: {idle}", fg="red", bold=True)
     return 0
 
 
-def warn_of_no_effect(config: Config) -> None:
-    """Say in one line that stands out which settings change nothing, if there are any."""
+def no_effect(config: Config) -> str | None:
+    """A sentence on the settings that change nothing, if there are any."""
     names = tuple(dict.fromkeys(generic(setting.path) for setting in config.ineffective))
-    if names:
-        which = f"{_counted(len(names), 'setting')} in {config.path} {'has' if len(names) == 1 else 'have'} no effect"
-        hint = "trigate check says why, and trigate check --strict refuses the file"
-        say(f"WARNING: {which}: {', '.join(names)} ({hint}).", fg="red", bold=True)
+    if not names:
+        return None
+    which = f"{_counted(len(names), 'setting')} in {config.path} {'has' if len(names) == 1 else 'have'} no effect"
+    hint = "trigate check says why, and trigate check --strict refuses the file"
+    return f"{which}: {', '.join(names)} ({hint})."
 
 
 def check_difference(old: Path, new: Path | None, no_env: bool) -> int:

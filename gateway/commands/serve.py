@@ -19,9 +19,11 @@ import trio
 
 import gateway
 from gateway.app import create_app, open_service
-from gateway.commands.check import load_or_explain, warn_of_no_effect
+from gateway.commands.check import load_or_explain, no_effect
+from gateway.commands.terminal import say
+from gateway.config.document import sentence
 from gateway.config.loading import Config, ConfigError, from_mapping, load
-from gateway.config.settings import LogLevel
+from gateway.config.settings import LogLevel, Remark
 from gateway.observing.logs import Log, LogFormat
 from gateway.observing.metrics import tell_reload
 from gateway.observing.shared_metrics import shared_metrics
@@ -82,22 +84,22 @@ def run(
         click.echo(f"{config.path}: serve reads it again on SIGHUP: give the path of a file, not a pipe", err=True)
         return 1
     log.follow(config)
-    for kind, texts in (("warning", config.warnings), ("note", config.notes)):
-        for text in texts:
-            click.echo(f"{kind}: {text}", err=True)
+    for kind, text in config.remarks:
+        _say(log, kind, text)
     try:
         sockets = _bind(config, host, port)
     except BindFailed as error:
         return _refused(error)
-    warn_of_no_effect(config)
-    _warn_if_open(config, sockets)
-    _warn_if_apart(config, workers)
+    if (idle := no_effect(config)) is not None:
+        _warn_loudly(log, idle)
+    _warn_if_open(config, sockets, log)
+    _warn_if_apart(config, workers, log)
     announce = partial(_announce, config, sockets)
     try:
         if workers == 1:
             _run(_serve, config, sockets, announce, options, log)
             return 0
-        return _supervise(config, sockets, workers, announce, options)
+        return _supervise(config, sockets, workers, announce, options, log)
     except ConfigError as error:  # of the store, which has been tried only now
         click.echo(str(error), err=True)
         return 1
@@ -207,7 +209,7 @@ async def _serve(
     service = open_service(config, lifecycle, store, options.check_streams, options.record, log.readable)
     if service.board is not None:
         service.board.alone = alone
-    served = Served(config, service)
+    served = Served(config, service, alone=alone)
 
     def following() -> Config:
         config = read_anew()
@@ -233,7 +235,12 @@ async def _serve(
 
 
 def _supervise(
-    config: Config, sockets: Sequence[socket.socket], workers: int, announce: Callable[[], None], options: Options
+    config: Config,
+    sockets: Sequence[socket.socket],
+    workers: int,
+    announce: Callable[[], None],
+    options: Options,
+    log: Log,
 ) -> int:
     """The exit status. Raises ``ConfigError`` as ``_serve`` does."""
     assert config.path is not None
@@ -242,7 +249,7 @@ def _supervise(
         settle()
         drain = config.drain + config.drain_delay
         command = [*_worker(config, options), "--copies", str(copies.folder)]
-        original = Original(config, config.path, copies, os.environ)
+        original = Original(config, config.path, copies, os.environ, log.follow)
 
         def reload() -> bool:
             good = original.reload()
@@ -329,20 +336,32 @@ def _place(sock: socket.socket) -> str:
     return f"{click.style(_url(sock), fg='cyan')}{everywhere}"
 
 
-def _warn_if_open(config: Config, sockets: Sequence[socket.socket]) -> None:
+def _say(log: Log, kind: Remark, text: str, **style: Any) -> None:
+    """What somebody who starts the gateway should know: a line of the log where programs read that."""
+    if log.readable:
+        say(sentence(f"{'WARNING' if style else kind}: {text}"), **style)
+    else:
+        log.say(kind, text)
+
+
+def _warn_loudly(log: Log, text: str) -> None:
+    _say(log, "warning", text, fg="red", bold=True)
+
+
+def _warn_if_open(config: Config, sockets: Sequence[socket.socket], log: Log) -> None:
     if config.client_keys or all(_address(sock).is_loopback for sock in sockets):
         return
-    text = (
-        "WARNING: there are no client_keys: every machine that can connect here can use the keys in this config. "
-        "Set client_keys, or listen on 127.0.0.1 only."
+    _warn_loudly(
+        log,
+        "there are no client_keys: every machine that can connect here can use the keys in this config. "
+        "Set client_keys, or listen on 127.0.0.1 only.",
     )
-    click.secho(text, fg="red", bold=True, err=True, color=False if os.environ.get("NO_COLOR") else None)
 
 
-def _warn_if_apart(config: Config, workers: int) -> None:
+def _warn_if_apart(config: Config, workers: int, log: Log) -> None:
     if workers > 1 and config.state_storage is not None and config.state_storage.type == "memory":
         text = "state_storage.type memory: each worker has its own, and does not know what another has stored"
-        click.echo(f"warning: {text}; sqlite and postgres are shared", err=True)
+        _say(log, "warning", f"{text}; sqlite and postgres are shared")
 
 
 # The demo

@@ -59,7 +59,7 @@ def _client_key(raw: RawClientKey, path: Path, findings: Findings) -> ClientKey 
     else:
         findings.wrong((*path, "key"), "an empty key", "give one that nobody can guess: `openssl rand -hex 32`")
         return None
-    return ClientKey(raw.name, digest, raw.models)
+    return ClientKey(raw.name, digest, raw.models, raw.key)
 
 
 def _check_models(

@@ -24,6 +24,7 @@ Keeper: TypeAlias = Literal["ours", "upstream"]
 """Who keeps the responses that a client goes on from: trigate, or the provider."""
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+Remark: TypeAlias = Literal["warning", "note"]
 
 Counting: TypeAlias = Literal["counted", "as_asked"]
 """Whether the token counts of a streamed Chat answer are asked for though the client does not, or the request is left
@@ -93,11 +94,12 @@ class Tracing:
 @attrs.frozen
 class ClientKey:
     """Who may come in: a name for the log and the SHA-256 digest of the key. ``models`` are the names of models that it
-    may use, ``None`` for all."""
+    may use, ``None`` for all. ``key`` is the key itself where the file has it, for the log to leave it out."""
 
     name: str
     digest: bytes = attrs.field(repr=False)
     models: tuple[str, ...] | None = None
+    key: str | None = attrs.field(default=None, repr=False, eq=False)
 
 
 @attrs.frozen
@@ -210,3 +212,8 @@ class Config:
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     path: Path | None = None
+
+    @property
+    def remarks(self) -> tuple[tuple[Remark, str], ...]:
+        """What was found that is no mistake."""
+        return (*(("warning", text) for text in self.warnings), *(("note", text) for text in self.notes))

@@ -10,8 +10,9 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from gateway.config.settings import Config, LogLevel
-from gateway.errors import Secrets, findable, redact, secrets_in
+from gateway.config.settings import Config, LogLevel, Remark
+from gateway.observing.masking import Mask, escaped_json, escaped_lines
+from gateway.observing.terminal import EXCHANGES, Terminal
 
 LogFormat: TypeAlias = Literal["auto", "json", "text"]
 
@@ -20,34 +21,33 @@ _TALKATIVE: Final = ("httpx2", "httpcore2", "hpack", "asyncio")
 
 
 class _Lines(logging.Formatter):
-    """``readable``: for people. Else every line is one JSON object; exchanges come as such already."""
+    """For people where there is a ``screen``. Else every line is one JSON object; exchanges come as such already."""
 
-    def __init__(self, readable: bool) -> None:
+    def __init__(self, screen: Terminal | None) -> None:
         super().__init__("%(message)s")
-        self._readable = readable
-        self._secrets: Secrets = ()
-
-    def hide(self, secrets: Secrets) -> None:
-        """Replace these from now on, too, also where they are written as JSON writes them."""
-        self._secrets = findable((*self._secrets, *secrets))
+        self._screen = screen
+        self.mask = Mask()
 
     def format(self, record: logging.LogRecord) -> str:
-        text = self._text(record) if self._readable else self._json(record)
-        return redact(text.encode("utf-8", "backslashreplace"), self._secrets).decode()
+        if record.name == EXCHANGES:
+            text = record.getMessage()
+        elif self._screen is not None:
+            text = self._text(self._screen, record)
+        else:
+            text = self._json(record)
+        text = self.mask(text.encode("utf-8", "backslashreplace").decode())
+        return text if self._screen is not None else escaped_json(text)
 
-    def _text(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        return text if text.startswith("at=") else f"at={_at(record)} level={record.levelname.lower()} {text}"
+    def _text(self, screen: Terminal, record: logging.LogRecord) -> str:
+        text = screen.message(record.created, record.levelname.lower(), record.getMessage())
+        return f"{text}\n{escaped_lines(self.formatException(record.exc_info))}" if record.exc_info else text
 
     def _json(self, record: logging.LogRecord) -> str:
-        text = record.getMessage()
-        if text.startswith('{"event":'):
-            return text
         line = {
             "event": "log",
             "at": _at(record),
             "level": record.levelname.lower(),
-            "message": text,
+            "message": record.getMessage(),
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
@@ -56,6 +56,9 @@ class _Lines(logging.Formatter):
 
 def _at(record: logging.LogRecord) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
+
+
+_STARTING: Final = logging.getLogger("trigate.start")
 
 
 def _leave_out_what_no_line_has() -> None:
@@ -71,15 +74,20 @@ class Log:
     def __init__(self, level: LogLevel | None = None, form: LogFormat = "auto") -> None:
         self.readable = sys.stderr.isatty() if form == "auto" else form == "text"
         self._level = level
-        self._lines = _Lines(self.readable)
+        self._lines = _Lines(Terminal.of(sys.stderr) if self.readable else None)
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(self._lines)
         _leave_out_what_no_line_has()
         logging.basicConfig(level=(level or "info").upper(), handlers=[handler])
+        _STARTING.setLevel(logging.INFO)
         for name in _TALKATIVE:
             logging.getLogger(name).setLevel(logging.INFO)
 
+    def say(self, kind: Remark, text: str) -> None:
+        """What somebody who starts the process should know, whatever level is logged."""
+        _STARTING.log(logging.WARNING if kind == "warning" else logging.INFO, "%s", text)
+
     def follow(self, config: Config) -> None:
         """Hide the credentials of ``config``, and log what it wants logged."""
-        self._lines.hide(secrets_in(config))
+        self._lines.mask.follow(config)
         logging.getLogger().setLevel((self._level or config.log_level).upper())

@@ -28,9 +28,11 @@ UNCHANGED: Final = "the configuration is not reloaded, all stays as it was"
 class Served:
     """The ASGI app that a server is given. Used from the trio thread only."""
 
-    def __init__(self, config: Config, service: Service) -> None:
+    def __init__(self, config: Config, service: Service, *, alone: bool = True) -> None:
+        """``alone``: there is no supervisor, which says for all its workers what is different."""
         self._config = config
         self._service = service
+        self._alone = alone
         self._app: Any = whole_app(config, service)
         self._first = self._app
 
@@ -52,22 +54,30 @@ class Served:
         """``change`` to what ``read`` gives. It never raises: what is wrong is said in the log, and changes nothing."""
         try:
             config = read()
-            tell(self.change(config), config)
+            found = self.change(config)
         except (ConfigError, OSError) as error:
-            log.error("%s: %s", UNCHANGED, error)
+            tell_refused(error)
             return False
         except Exception:  # the border: our own mistake must not end the streams of a process that works
             log.exception(UNCHANGED)
             return False
+        if self._alone:
+            tell(found, config)
         return True
 
 
 def tell(found: tuple[Change, ...], config: Config) -> None:
     """One line on what is different now, and one for each warning."""
     words = "; ".join(str(change) for change in found) or "nothing is different"
-    log.warning("the configuration is reloaded: %s", words)
+    log.info("the configuration is reloaded: %s", words)
     for warning in config.warnings:
         log.warning("%s", warning)
+
+
+def tell_refused(error: ConfigError | OSError) -> None:
+    """A record of the log for each line, so that none is without its time and level."""
+    for part in f"{UNCHANGED}: {error}".splitlines():
+        log.error("%s", part.strip())
 
 
 # Workers
@@ -112,10 +122,13 @@ class Copies:
 
 
 class Original:
-    """The real file, which a supervisor judges before any worker hears of it."""
+    """The real file, which a supervisor judges before any worker hears of it. Its own log is to ``follow``."""
 
-    def __init__(self, config: Config, path: Path, copies: Copies, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, config: Config, path: Path, copies: Copies, env: Mapping[str, str], follow: Callable[[Config], object]
+    ) -> None:
         self._config = config
+        self._follow = follow
         self._path = path
         self._copies = copies
         self._env = env
@@ -127,8 +140,9 @@ class Original:
             config = load(self._path, self._env, data)
             self._copies.write(data)
         except (ConfigError, OSError) as error:
-            log.error("%s: %s", UNCHANGED, error)
+            tell_refused(error)
             return False
+        self._follow(config)
         tell(changes(self._config, config), config)
         self._config = kept(self._config, config)
         return True

@@ -1,6 +1,7 @@
 """The door on real sockets: keys, models that a key may use, what the provider gets to see, browsers, connections."""
 
 import contextlib
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -291,8 +292,27 @@ def opened(*args: str, **more: Any) -> Iterator[Gateway]:
         yield process
 
 
+@pytest.mark.parametrize("given", ["key", "sha256"])
+def test_a_key_in_the_wrong_place_is_in_no_line_of_the_log(given):
+    """As the name of the model, as the request's id, in the path, the query and the user agent, right or wrong."""
+    key, foreign = "key-of-the-team-0815", "sk-somebody-elses-key"
+    shown = {"key": key, "sha256": hashlib.sha256(key.encode()).hexdigest()}[given]
+    with opened(client_keys=[{"name": "team", given: shown}]) as gateway:
+        for one in (key, foreign):
+            for headers in ({"x-api-key": key}, {}):
+                more = {**headers, "x-request-id": one, "user-agent": one}
+                gateway.request("POST", f"{PATHS['chat']}?key={one}", {**body("chat"), "model": one}, more)
+                gateway.request("POST", f"/v1/{one}?key={one}", {}, more)
+                gateway.request("GET", f"/v1/models/{one}", None, more)
+        eventually(lambda: sum('"exchange"' in line for line in gateway.log) >= 8, what="their lines")
+        said = "\n".join(gateway.log)
+    assert "[redacted]" in said
+    assert key not in said
+    assert foreign not in said
+
+
 def warnings(gateway: Gateway) -> list[str]:
-    return [text for text in gateway.log if "WARNING" in text and "client_keys" in text]
+    return [text for text in gateway.log if '"level":"warning"' in text and "client_keys" in text]
 
 
 def test_an_open_door_to_other_machines_is_a_loud_warning():

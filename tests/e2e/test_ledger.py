@@ -12,7 +12,7 @@ from upstreams import PATHS, Raw, Script, Tokens, render
 
 from gateway.config.loading import from_mapping
 from gateway.exchange import Asked, Exchange, Service
-from gateway.ledger import Ledger, Record, readable
+from gateway.ledger import Ledger, Record
 from gateway.routing import Router
 from gateway.serving.scope import Scope
 from gateway.serving.server import Lifecycle
@@ -336,11 +336,3 @@ def test_an_exchange_that_crashed_is_our_mistake_and_not_the_clients():
     record = Record("req_1", "chat", attempts=1)
     line = Ledger(readable=False).line(record, disconnected=False)
     assert (line["ended"], line["status"]) == ("internal_error", 500)
-
-
-def test_a_terminal_gets_no_control_characters_from_a_client():
-    shown = readable({"event": "exchange", "model": "a\x1b[31mred", "message": "x\nrequest_id=forged", "status": 404})
-    assert "\x1b" not in shown
-    assert "\n" not in shown
-    assert shown.endswith("status=404")
-    assert " request_id=forged" not in shown.replace('"x\\nrequest_id=forged"', "")

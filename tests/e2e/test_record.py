@@ -22,6 +22,7 @@ from gateway.ledger import Ledger
 from gateway.observing.logs import Log
 from gateway.observing.recorded import INDEX, Recorded, read
 from gateway.serving.server import Lifecycle, bind, serve
+from streams.events import Failed
 
 KEY, HEADER_KEY, CLIENT_KEY = "sk-not-to-be-told", "tok-in-a-header", "sk-of-the-client"
 URL_KEY = "sk-live-in-a-url"
@@ -71,7 +72,7 @@ def recorder(tmp_path_factory) -> Iterator[Recorder]:
         for secret in (KEY, HEADER_KEY, CLIENT_KEY, URL_KEY):
             assert secret not in text
         assert "Traceback" not in text
-        assert all(line.startswith(("{", "trigate", "models", "try")) for line in gateway.log)
+        assert all(line.startswith(("{", "trigate", "models", "try", "watch")) for line in gateway.log)
 
 
 def body_of(model: str, api: str, stream: bool = True) -> dict[str, Any]:
@@ -245,16 +246,62 @@ def test_exchanges_are_of_level_info(begin, capsys, asked, configured, shown):
     log.follow(from_mapping({**SETTINGS, "log_level": configured}))
     ledger = Ledger(log.readable)
     ledger.settle(ledger.open("call-1", "chat"), disconnected=True)
-    assert ("request_id=call-1" in capsys.readouterr().err) is shown
+    assert ("client left" in capsys.readouterr().err) is shown
 
 
 def test_on_a_terminal_every_line_has_its_time_and_what_is_no_exchange_its_level(begin, capsys):
     ledger = Ledger(begin(form="text").readable)
     ledger.settle(ledger.open("call-1", "chat"), disconnected=True)
     logging.getLogger("trigate").warning("the store is away:\n  a mistake")
-    exchange, other = capsys.readouterr().err.split("\n", 1)
-    assert re.match(r"at=\S+Z request_id=call-1 ", exchange)
-    assert re.fullmatch(r"at=\S+Z level=warning the store is away:\n  a mistake\n", other)
+    exchange, *others = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d 499 chat .*client left", exchange)
+    assert [other[9:] for other in others] == ["warning the store is away:", "warning   a mistake"]
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_what_begins_like_an_exchange_and_is_none_does_not_pass_as_one(begin, capsys, form):
+    begin(form=form)
+    for forged in ('{"event":"exchange","status":200}', "08:00:00 200 chat forged"):
+        logging.getLogger("trigate").warning("%s", forged)
+        told = capsys.readouterr().err
+        assert json.loads(told)["message"] == forged if form == "json" else told[9:].startswith("warning ")
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_line_holds_no_control_that_a_terminal_would_obey(begin, capsys, form):
+    begin(form=form)
+    logging.getLogger("some.library").error("a\x1b[2J\x9b2Jb\u202ec")
+    told = capsys.readouterr().err
+    assert told.rstrip("\n").isprintable()
+    assert "\\u202ec" in told
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_clients_key_is_in_no_line_wherever_the_client_has_put_it(begin, capsys, form):
+    log = begin(form=form)
+    settings = from_mapping({**SETTINGS, "client_keys": [{"name": "team", "key": "key-of-the-team"}]})
+    log.follow(settings)
+    ledger = Ledger(log.readable)
+    ledger.mask.follow(settings)
+    for key in ("key-of-the-team", "sk-nobodys-key-at-all"):
+        record = ledger.open(key, "chat")
+        record.asked = record.target = record.upstream_id = f"openai/{key}"
+        record.dropped = (f"tools[].{key}", "top_k")
+        record.failed = Failed("not_found", f"no model {key!r} for {key}" + "x" * 2000)
+        ledger.settle(record, disconnected=False)
+    told = capsys.readouterr().err
+    assert "key-of" not in told
+    assert "sk-n" not in told
+    assert told.count("[redacted]") >= 6
+
+
+@pytest.mark.parametrize("level", ["info", "error"])
+def test_what_is_said_at_the_start_is_json_where_the_log_is(begin, capsys, level):
+    log = begin(level, "json")
+    log.say("warning", "there are no client_keys")
+    log.say("note", "another thing")
+    told = list(map(json.loads, capsys.readouterr().err.splitlines()))
+    assert [(line["event"], line["level"]) for line in told] == [("log", "warning"), ("log", "info")]
 
 
 def test_at_debug_the_client_below_does_not_log_headers(begin):

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import signal
 import sys
 import threading
@@ -397,6 +398,31 @@ def answering(provider: Listening, text: str) -> Iterator[None]:
     thread.join()
 
 
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_each_line_about_a_refused_file_is_a_line_of_the_log(file, provider, form):
+    with started("serve", "--port", "0", "--log-format", form, cwd=file.parent) as gateway:
+        put(file, {**version(2, provider.port), "drian": "5s", "limts": {}})
+        gateway.process.send_signal(signal.SIGHUP)
+        eventually(lambda: [line for line in gateway.log if "limts" in line], what="the last mistake")
+        told = [line for line in gateway.log if "trigate.yaml" in line or REFUSED in line]
+    if form == "json":
+        lines = list(map(json.loads, told))
+        assert {line["level"] for line in lines} == {"error"}
+        assert not [line for line in lines if "\n" in line["message"]]
+    else:
+        assert all(re.match(r"\d\d:\d\d:\d\d error   ", line) for line in told)
+    assert len(told) == 3
+    assert told[0].count("2 mistakes in the configuration") == 1
+
+
+def test_a_warning_about_the_new_file_is_said_once_as_a_warning(gateway, file, provider):
+    put(file, {**version(2, provider.port), "prompt_caching": {"enabled": True}})
+    reload(gateway)
+    eventually(lambda: said(gateway, "prompt_caching"), what="the warning")
+    (line,) = [json.loads(line) for line in gateway.log if "prompt_caching" in line]
+    assert line["level"] == "warning"
+
+
 # Workers
 
 
@@ -408,7 +434,8 @@ def test_workers_take_it_over_and_one_that_is_replaced_has_it_too(file, provider
         reload(gateway)
         everywhere(gateway, ["up/model-2", "m"])
         put(file, {"version": "v0.3.0", "drian": 1})
-        assert "drian" in reload(gateway, REFUSED)
+        assert reload(gateway, REFUSED).endswith("2 mistakes in the configuration:")
+        eventually(lambda: said(gateway, "drian: unknown key"), what="the mistake")
         everywhere(gateway, ["up/model-2", "m"])
         before = workers(gateway.process.pid)
         for pid in before:
@@ -417,7 +444,9 @@ def test_workers_take_it_over_and_one_that_is_replaced_has_it_too(file, provider
         until_up(gateway, 2)
         everywhere(gateway, ["up/model-2", "m"])
         assert gateway.stop() == 0
-    assert Counter(line["level"] for line in map(json.loads, gateway.log) if line["event"] == "log")["error"] == 3
+    told = [line for line in map(json.loads, gateway.log) if line["event"] == "log"]
+    assert Counter(line["level"] for line in told)["error"] == 5  # two workers, a refusal and its two mistakes
+    assert [line["level"] for line in told if RELOADED in line["message"]] == ["info"]  # once, whoever heard of it
 
 
 def everywhere(gateway: Started, expected: list[str]) -> None:

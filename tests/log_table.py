@@ -1,0 +1,39 @@
+"""The tables in ``docs/log.md``, from the rows that say what each field means.
+
+``python tests/log_table.py`` writes them; ``tests/test_log_page.py`` keeps them true.
+"""
+
+import re
+from pathlib import Path
+
+from gateway.observing.log_fields import ENDED, EXCHANGE, OTHER, Field
+
+PAGE = Path(__file__).parent.parent / "docs/log.md"
+
+
+def tables() -> dict[str, str]:
+    """The table under each heading."""
+    ended = [f"| `{word}` | {shown} | {meaning} |" for word, (shown, meaning) in ENDED.items()]
+    return {
+        "Exchanges": _fields(EXCHANGE),
+        "How it ended": "\n".join(("| `ended` | on a terminal | |", "|---|---|---|", *ended)),
+        "Everything else": _fields(OTHER),
+    }
+
+
+def _fields(rows: tuple[Field, ...]) -> str:
+    lines = [f"| `{row.name}` | {row.unit} | {row.when} | {row.meaning} |" for row in rows]
+    return "\n".join(("| field | unit | there when | meaning |", "|---|---|---|---|", *lines))
+
+
+def page(text: str) -> str:
+    """``text`` with its tables as they should be, each at the end of its section."""
+    for heading, table in tables().items():
+        found = re.search(rf"^## {heading}\n(?:(?!## |\|).*\n)*?\n?((?:\|.*\n)*)(?=\n*(?:## |\Z))", text, re.M)
+        assert found is not None, f"docs/log.md has no heading {heading}"
+        text = f"{text[: found.start(1)].rstrip()}\n\n{table}\n\n{text[found.end(1) :].lstrip()}"
+    return text
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text()))

@@ -1,0 +1,211 @@
+"""The log for people: a line for each exchange, a second one only for trouble."""
+
+import io
+import pty
+import re
+import unicodedata
+from typing import Any
+
+import pytest
+
+from gateway.observing.masking import Mask
+from gateway.observing.terminal import NARROWEST, WIDEST, Terminal
+
+GOOD: dict[str, Any] = {
+    "event": "exchange", "at": "2026-11-21T08:56:23Z", "request_id": "req_1", "api": "messages", "model": "fast",
+    "target": "openai/gpt-4o-mini", "provider_api": "chat", "lane": "hub", "stream": True, "status": 200,
+    "ended": "complete", "reason": "stop", "first_byte_ms": 3.0, "duration_ms": 2314.2, "input_tokens": 1234,
+    "output_tokens": 567, "usage_complete": True, "attempts": 1,
+}  # fmt: skip
+LIMITED = {**GOOD, "ended": "upstream_error", "status": 429, "error": "rate_limited", "message": "slow\n down, please"}
+CUT = {**GOOD, "ended": "upstream_error", "error": "upstream", "message": "it broke", "usage_estimated": True}
+LEFT = {**GOOD, "ended": "client_disconnected", "status": 499}
+CRASHED = {**GOOD, "ended": "internal_error", "status": 500, "error": "internal", "message": "a mistake"}
+SHUT_DOWN = {**GOOD, "ended": "shutdown", "status": 503, "error": "overloaded"}
+REFUSED = {
+    name: value
+    for name, value in {**GOOD, "ended": "refused", "status": 404, "error": "not_found", "message": "no fsat"}.items()
+    if name not in ("target", "provider_api", "lane", "input_tokens", "output_tokens", "reason")
+}
+UNKNOWN = {**{name: value for name, value in REFUSED.items() if name != "model"}, "api": "none"}
+ALL = [GOOD, LIMITED, CUT, LEFT, CRASHED, SHUT_DOWN, REFUSED, UNKNOWN]
+LONG = {
+    **GOOD, "api": "responses", "provider_api": "messages", "model": "a-name-of-a-model-that-is-long-" * 5,
+    "target": "provider/" + "another-long-name-" * 9, "ended": "upstream_error", "input_tokens": 1234567,
+    "output_tokens": 123456, "usage_estimated": True, "duration_ms": 1234567.0, "status": 502, "message": "x",
+    "error": "upstream",
+}  # fmt: skip
+ESCAPE = re.compile(r"\x1b\[\d*m")
+
+
+@pytest.fixture(autouse=True)
+def _in_utc(monkeypatch):
+    """Lines show the local time."""
+    import time
+
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def shown(line: dict[str, Any], columns: int | None = 100, colour: bool = False, mask: Mask | None = None) -> list[str]:
+    return Terminal(colour, lambda: columns).exchange(line, mask or Mask()).split("\n")
+
+
+def width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text)
+
+
+def test_all_that_is_read_at_a_glance_is_in_one_line():
+    (line,) = shown(GOOD)
+    expected = ["08:56:23", "200", "messages→chat", "fast", "→", "openai/gpt-4o-mini", "1234→567", "2.31s", "stop"]
+    assert line.split() == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (LIMITED, "provider failed"), (CUT, "cut off"), (LEFT, "client left"), (CRASHED, "internal error"),
+        (SHUT_DOWN, "shutdown"), (REFUSED, "refused"),
+    ],
+)  # fmt: skip
+def test_how_it_ended_is_said_in_words(line, words):
+    assert shown(line)[0].endswith(f"s {words}")
+
+
+@pytest.mark.parametrize("columns", [None, 20, 60, 80, 100, 250])
+@pytest.mark.parametrize("line", [*ALL, LONG], ids=lambda line: line["ended"])
+def test_the_line_fits_the_terminal_and_has_at_most_a_hundred_columns(line, columns):
+    first = shown(line, columns)[0]
+    assert width(first) <= min(max(columns or WIDEST, NARROWEST), WIDEST)
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+def test_wide_characters_are_counted_as_a_terminal_shows_them(columns):
+    line = {**GOOD, "model": "模型" * 40, "target": "up/" + "大" * 50}
+    assert width(shown(line, columns)[0]) <= columns
+
+
+def test_what_is_of_ordinary_length_stands_in_columns():
+    ends = {line[0].rindex("s ") for line in map(shown, (GOOD, CUT, SHUT_DOWN, REFUSED))}
+    assert len(ends) == 1
+
+
+def test_a_name_that_is_too_long_keeps_both_ends():
+    line = {**GOOD, "model": None, "target": "anthropic/" + "x" * 90 + "-20250929"}
+    del line["model"]
+    assert re.search(r" anthropic/x+…x*-20250929 ", shown(line)[0])
+
+
+def test_a_model_that_was_asked_for_by_its_own_name_is_named_once():
+    for asked in ("gpt-4o-mini", "openai/gpt-4o-mini"):
+        assert "→ openai" not in shown({**GOOD, "model": asked})[0]
+
+
+def test_the_same_api_on_both_sides_is_named_once():
+    assert " chat fast" in shown({**GOOD, "api": "chat"})[0]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "text"),
+    [
+        ((0, 0), "0→0"), ((9999, 1), "9999→1"), ((12_345, 0), "12.3k→0"), ((456_789, 0), "456k→0"),
+        ((2_345_678, 0), "2.3M→0"),
+    ],
+)  # fmt: skip
+def test_tokens_are_short(tokens, text):
+    assert f" {text} " in shown({**GOOD, "input_tokens": tokens[0], "output_tokens": tokens[1]})[0]
+
+
+def test_estimated_tokens_are_marked():
+    assert " ~1234→567 " in shown(CUT)[0]
+
+
+@pytest.mark.parametrize("line", [GOOD, LEFT, SHUT_DOWN, {**GOOD, "dropped": "system[],tools[].cache_control"}])
+def test_without_trouble_there_is_no_second_line(line):
+    assert len(shown(line)) == 1
+
+
+def test_an_error_has_a_line_of_its_own():
+    assert shown(LIMITED)[1:] == ["         rate_limited: slow down, please"]
+
+
+@pytest.mark.parametrize(
+    ("line", "id"),
+    [({**LIMITED, "upstream_request_id": "up_1"}, "[up_1]"), (CRASHED, "[req_1]")],
+    ids=["theirs", "ours"],
+)  # fmt: skip
+def test_an_error_names_the_id_under_which_more_is_found(line, id):
+    assert shown(line)[1].endswith(id)
+
+
+def test_losses_are_named_in_words_and_hints_behind_them():
+    second = shown({**GOOD, "dropped": "system[],top_k,tools[].cache_control"}, columns=None)[1]
+    assert second.split("; ") == [
+        "         not carried to the provider: top_k",
+        "hints: system[]: billing line, tools[].cache_control: cache mark",
+    ]
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+def test_a_long_message_is_folded_below_itself_on_a_terminal_alone(columns):
+    line = {**LIMITED, "message": "word " * 60}
+    folded = shown(line, columns)[1:]
+    assert all(part.startswith(" " * 9) and len(part) <= columns for part in folded)
+    assert len(shown(line, None)) == 2
+
+
+def test_colours_are_those_of_the_end_and_none_without_a_terminal(monkeypatch):
+    assert "\x1b[32m200\x1b[0m" in shown(GOOD, colour=True)[0]
+    assert "\x1b[33m404\x1b[0m" in shown(REFUSED, colour=True)[0]
+    assert "\x1b[31m200\x1b[0m" in shown(CUT, colour=True)[0]
+    for line in ALL:
+        assert ESCAPE.sub("", "\n".join(shown(line, colour=True))) == "\n".join(shown(line))
+
+
+@pytest.mark.parametrize(
+    ("env", "colour"), [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)]
+)
+def test_a_terminal_has_colours_unless_somebody_minds(monkeypatch, env, colour):
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    mine, theirs = pty.openpty()
+    with open(mine), open(theirs, "w") as stream:
+        assert Terminal.of(stream).colour is colour
+    assert not Terminal.of(io.StringIO()).colour
+
+
+def test_other_lines_have_time_and_level_each():
+    text = Terminal().message(1795251383.0, "warning", "the store is away:\n  a mistake")
+    assert text.split("\n") == ["08:56:23 warning the store is away:", "08:56:23 warning   a mistake"]
+
+
+# What must not be shown
+
+
+@pytest.mark.parametrize(
+    "odd", ["\x1b[31m", "\n", "\r", "\x07", "\x9b31m", "\u202e", "\u2066", "\u061c", "\x7f", "\u2028"]
+)
+@pytest.mark.parametrize("name", ["model", "target", "message", "upstream_request_id", "dropped"])
+def test_no_control_character_of_a_client_or_provider_gets_to_a_terminal(name, odd):
+    line = {**LIMITED, "upstream_request_id": "up", "dropped": "top_k", name: f"a{odd}b"}
+    text = "\n".join(shown(line, columns=None))
+    assert odd not in text.replace("\n", "", 1) or odd == "\n"
+    assert len(text.split("\n")) == 2
+
+
+def test_a_forged_line_stays_within_its_own():
+    line = {**REFUSED, "model": "x\n08:00:00 200 chat forged", "message": "y\n08:00:00 200 chat forged"}
+    assert not [part for part in shown(line, columns=None) if part.startswith("08:00")]
+
+
+def test_a_key_is_looked_for_before_a_name_is_shortened():
+    key = "sk-" + "k" * 200
+    for mask in (Mask(), Mask([key])):
+        text = "\n".join(shown({**REFUSED, "model": f"openai/{key}"}, mask=mask))
+        assert "kkk" not in text
+        assert "[redacted]" in text
