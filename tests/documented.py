@@ -24,8 +24,8 @@ NOTED: Final = re.compile(r"^# +(?:\S.*:)?  +(\S.*)$", re.M)
 SHELL: Final = ("sh", "bash", "shell")
 PROGRAMS: Final = set(
     """
-    aider claude codex cp curl docker git helm hypercorn just kill kubectl llm node npm npx opencode pip pytest python
-    python3 sqlite3 systemctl trigate uv
+    aider claude codex cp curl docker git helm hypercorn just kill kubectl llm node npm npx opencode pip pipx pytest
+    python python3 sqlite3 systemctl trigate uv uvx
     """.split()  # noqa: SIM905  # a list of so many is harder to read
 )
 """Code within a sentence is a command if it begins with one of these or with a program of this repository, and goes on:

@@ -161,8 +161,9 @@ def checked_by_ci(found: re.Match[str]) -> None:
     ci = (ROOT / ".ci/run").read_text()
     assert "test_command=$(section Test)" in ci
     assert 'bash -c "$test_command"' in ci
-    for step in ("-m venv ", 'pip" install -q --require-hashes -r requirements.txt', 'pip" install -q --no-deps '):
-        assert step in ci
+    assert "python3 .ci/package.py\n" in ci
+    package = (ROOT / ".ci/package.py").read_text()
+    assert all(step in package for step in ('"--require-hashes", "-r", str(ROOT / "requirements.txt")', '"--no-deps"'))
     assert all((ROOT / file).is_file() for file in re.findall(r"-r (\S+)", found[0]))
 
 
@@ -170,6 +171,12 @@ def is_run_by_hosted_ci(found: re.Match[str]) -> None:
     """The command, or what the recipe of that name consists of."""
     recipes = dict(re.findall(r"^(\w+)[^\n]*:\n    (.*?)(?: \{\{ARGS\}\})?$", (ROOT / "justfile").read_text(), re.M))
     assert recipes.get(found[1] or "", found[0]) in (ROOT / ".github/workflows/ci.yml").read_text()
+
+
+def is_a_script_of_the_package(found: re.Match[str]) -> None:
+    """And starts as it stands: the rest of the line is tried behind the program's own name."""
+    assert found[1] in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert re.fullmatch(r".* trigate serve --demo", found[0])
 
 
 def locks_all(found: re.Match[str]) -> None:
@@ -264,6 +271,7 @@ INIT = "would change the machine; tests/test_deploy.py has systemd judge the uni
 FOREIGN = (
     Foreign(r"python3 -m venv \.venv|pip install -q .*|pytest -q -n auto .*", "is run by .ci/run", checked_by_ci),
     Foreign(r"just (quick)|\.ci/lint|pytest -q --pure .*", "is run by hosted CI", is_run_by_hosted_ci),
+    Foreign(r"(?:uvx --from|pipx run --spec) \. (trigate) .*", NETWORK, is_a_script_of_the_package),
     Foreign("just (lock)", NETWORK, locks_all),
     Foreign(r"(?:pip install )?aider-install", NETWORK, is_on_a_clients_page),
     Foreign(r"pip install (.*)", NETWORK, installs_what_is_tried),
