@@ -11,7 +11,7 @@ from command_line import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.commands.importing import imported, lines, summary
+from gateway.commands.importing import NO_DOOR, imported, lines, summary
 from gateway.commands.litellm import ORIGINS, REASONS, Group
 from gateway.commands.litellm_keys import tokens
 from gateway.config.loading import Config, ConfigError, from_mapping
@@ -85,6 +85,13 @@ def test_a_key_in_the_file_is_not_repeated():
     assert "put it into LITELLM_MASTER_API_KEY" in text
 
 
+def test_a_file_without_a_master_key_says_that_the_door_is_open():
+    _, text, _ = converted(item("m", "openai/m"))
+    assert f"# {NO_DOOR}" in text
+    _, text, _ = converted(item("m", "openai/m"), general_settings={"master_key": "os.environ/A"})
+    assert NO_DOOR not in text
+
+
 def test_a_master_key_from_the_environment_opens_the_door():
     content = converted(item("m", "openai/m"), general_settings={"master_key": "os.environ/LITELLM_MASTER_KEY"})[2]
     assert content["client_keys"] == [{"name": "master", "key": "$LITELLM_MASTER_KEY"}]
@@ -114,6 +121,9 @@ LOST = [
     ({"model_list": [item("r", "openai/x", temperature=0)]}, "temperature of r: what requests do not say"),
     ({"router_settings": {"fallbacks": [{"m": ["n"]}]}}, "router_settings.fallbacks: fallbacks are not here yet"),
     ({"router_settings": {"model_group_alias": {"x": "nope"}}}, "the alias x: its model is not above"),
+    ({"model_list": [item("e", "mistral/mistral-embed")]}, "e (mistral/mistral-embed): it is no model for conver"),
+    ({"model_list": [item("e", "dall-e-3")]}, "e (dall-e-3): it is no model for conversation"),
+    ({"model_list": [item("e", "text-completion-openai/x")]}, "e (text-completion-openai/x): plain completions"),
     ({"model_list": [item("w", "watsonx/x")]}, "w (watsonx/x): the provider watsonx is not known"),
     ({"litellm_settings": {"callbacks": ["otel", "x"]}}, "litellm_settings.callbacks (x): the log is JSON"),
     ({"litellm_settings": {"novel": 1}}, "litellm_settings.novel: look it up"),
@@ -149,7 +159,7 @@ def test_what_has_no_counterpart_is_named(sections, says):
 def test_what_asks_for_what_happens_here_is_no_loss(settings):
     result = imported({"model_list": [item("m", "openai/m")], "litellm_settings": settings})
     assert result.losses == []
-    assert list(summary(result)) == ["Carried over: 1 of 1 model.", "Nothing is lost."]
+    assert list(summary(result)) == ["Carried over: 1 of 1 model.", NO_DOOR, "Nothing is lost."]
 
 
 GROUPS = [
@@ -390,7 +400,7 @@ def test_the_command_prints_what_check_finds_good(file):
     found = run("import", "litellm.yaml", cwd=file.parent)
     assert found.returncode == 3, found.stderr
     assert found.stderr == (
-        "Carried over: 1 of 1 model.\nNot carried, and named in comments:\n  protection (1): rpm of m.\n"
+        f"Carried over: 1 of 1 model.\n{NO_DOOR}\nNot carried, and named in comments:\n  protection (1): rpm of m.\n"
     )
     (file.parent / "trigate.yaml").write_text(found.stdout)
     assert run("check", cwd=file.parent, env={"OPENAI_API_KEY": "k"}).returncode == 0
@@ -415,7 +425,7 @@ def test_the_command_writes_a_file_and_never_over_one(file):
 def test_the_exit_status_says_whether_it_matters(file, params, status, says):
     file.write_text(yaml.safe_dump({"model_list": [item("m", "openai/m", **params)]}))
     found = run("import", "litellm.yaml", cwd=file.parent)
-    assert (found.returncode, found.stderr.splitlines()[1]) == (status, says)
+    assert (found.returncode, found.stderr.splitlines()[2]) == (status, says)
 
 
 def test_the_command_names_an_export_that_is_not_there_or_is_none(file):

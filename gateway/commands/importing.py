@@ -5,6 +5,7 @@ by what its loss means. Keys of providers that stand in the file are not copied:
 of them into. ``litellm`` has the tables, ``litellm_keys`` the keys of clients.
 """
 
+import fnmatch
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from gateway.commands.litellm import (
     COMPATIBLE,
     GUARDS,
     HERE_ANYWAY,
+    NO_CONVERSATION,
     NO_COUNTERPART,
     NO_KEYS,
     NO_MATTER,
@@ -47,6 +49,11 @@ NOTHING: Final = 1
 """The exit status where there is no configuration: nothing of the file can be had here, or it cannot be read."""
 LOST: Final = 3
 """The exit status where names, protection or money are lost. (2 is that of a wrong command line.)"""
+
+NO_DOOR: Final = (
+    "Everybody who can connect may come in: the file has no master_key. If LITELLM_MASTER_KEY was set beside it, list "
+    "it under client_keys."
+)
 
 _ENVIRONMENT = "os.environ/"
 _SPOKEN = ("chat", "completion", "responses")
@@ -217,6 +224,9 @@ def _entry(name: str, params: dict[str, Any], info: dict[str, Any], result: Resu
     mode = info.get("mode")
     if mode is not None and mode not in _SPOKEN:
         raise _NotHere(f"{mode} is not served here")
+    bare = params["model"].rpartition("/")[2].lower()
+    if mode is None and any(fnmatch.fnmatchcase(bare, pattern) for pattern in NO_CONVERSATION):
+        raise _NotHere("it is no model for conversation, which is what is served here")
     prefix, rest = _split(params["model"])
     base = _text(params.get("api_base") or params.get("base_url"))
     if prefix in NOT_SPOKEN:
@@ -487,6 +497,8 @@ def lines(result: Result, source: str) -> Iterator[str]:
     if result.client_keys:
         yield from ("", "client_keys:")
         yield from (f"  - {_yaml(key)}" for key in result.client_keys)
+    else:
+        yield from ("", f"# {NO_DOOR}")
     if result.timeouts:
         yield from ("", f"timeouts: {_yaml(result.timeouts)}")
     if result.limits:
@@ -507,6 +519,8 @@ def summary(result: Result) -> Iterator[str]:
     counts += [_counted(len(result.client_keys), "client key")] if result.client_keys else []
     last = counts.pop()
     yield f"Carried over: {' and '.join(filter(None, (', '.join(counts), last)))}."
+    if not result.client_keys:
+        yield NO_DOOR
     if result.no_longer_good:
         yield f"Keys that were no longer good are left out: {', '.join(map(_one_line, result.no_longer_good))}."
     if not result.losses:

@@ -90,6 +90,7 @@ ORIGINS: Final[Mapping[str, Origin]] = {
 COMPATIBLE: Final = "compatible"
 """What ``openai/`` with somebody else's address becomes: OpenAI's own takes more than most servers know."""
 
+_COMPLETIONS = "plain completions (/v1/completions) are not served here"
 _CLOUD = "own API is not spoken here; its OpenAI-compatible endpoint is, by an entry with a base_url and a key"
 NOT_SPOKEN: Final[Mapping[str, str]] = {
     "bedrock": f"Bedrock's {_CLOUD}",
@@ -100,7 +101,15 @@ NOT_SPOKEN: Final[Mapping[str, str]] = {
     "azure_ai": f"Azure AI's {_CLOUD}",
     "cohere": f"Cohere's {_CLOUD}",
     "cohere_chat": f"Cohere's {_CLOUD}",
+    "text-completion-openai": _COMPLETIONS,
+    "text-completion-codestral": _COMPLETIONS,
 }
+NO_CONVERSATION: Final = (
+    "*embed*", "dall-e-*", "gpt-image-*", "imagen-*", "sora-*", "veo-*", "whisper-*", "tts-*", "*-tts", "*-transcribe",
+    "omni-moderation-*", "text-moderation-*", "rerank-*",
+)  # fmt: skip
+"""Patterns of models whose mode LiteLLM knows without being told."""
+
 NOT_KNOWN: Final = (
     "the provider {} is not known here; if it speaks OpenAI's Chat, write an entry of that name with its base_url"
 )
@@ -218,7 +227,7 @@ _ROWS: Final = (
     (Group.TRIFLES, "set them where trigate is started", "environment_variables"),
     (Group.TRIFLES, "providers' certificates are always checked: overrides.upstream_tls_ca_path names others",
      "ssl_verify ssl_certificate ssl_security_level ssl_cert_path"),
-    (Group.TRIFLES, "what a model takes is known of it, or said in `quirks`", "model_info"),
+    (Group.TRIFLES, "nothing here reads it: what a model takes is known of it, or said in `quirks`", "model_info"),
     (Group.TRIFLES, "headers of clients pass in the same API, but for credentials",
      "forward_client_headers_to_llm_api forward_openai_org_id add_user_information_to_llm_headers"),
     (Group.TRIFLES, "what clients see is the provider's own", "default_in_memory_ttl expose_model_info "
