@@ -117,12 +117,12 @@ class Draft:
     @property
     def dropped(self) -> tuple[str, ...]:
         """The paths of what was lost, each once."""
-        return Drops(edit.path for edit in self._edits if edit.lost).paths()
+        return Drops(edit.path for edit in self._edits if edit.lost).paths() if self._edits else ()
 
     @property
     def adapted(self) -> tuple[str, ...]:
         """What goes out in another form, and in which."""
-        return tuple(dict.fromkeys(edit.path + edit.form for edit in self._edits if edit.form))
+        return tuple(dict.fromkeys(edit.path + edit.form for edit in self._edits if edit.form)) if self._edits else ()
 
 
 def _decoded(raw: msgspec.Raw) -> Any:
