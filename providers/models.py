@@ -22,12 +22,28 @@ from providers.quirks import Quirks
 
 # OpenAI's reasoning models refuse the older name of the token limit, wherever they are served.
 _NEW_LIMIT = {"max_tokens_field": "max_completion_tokens", "takes_max_tokens": False}
+_AT_WILL = {"thinking_off": "disabled", "forced_tools": True}
+
+
+def _dated(*models: str) -> tuple[str, ...]:
+    """Patterns of ``models`` with the ends that platforms put behind them, which are no later version."""
+    return tuple(f"{model}{end}" for model in models for end in ("", "-20*", "-v[0-9]*", "@*"))
+
+
 _BUDGET_THINKER = {"adaptive_thinking": False, "efforts": (), "sampling": "unless_thinking"}
 
 ROWS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     # Anthropic
     ("claude-*", {"default_max_tokens": 64000, "adaptive_thinking": True, "sampling": "never",
-                  "efforts": ("low", "medium", "high", "xhigh", "max")}),
+                  "efforts": ("low", "medium", "high", "xhigh", "max"),
+                  "thinking_off": "lowest_effort", "forced_tools": False}),
+    # Opus 5.5, Sonnet 5.5, Fable 5.1 and Mythos 5.1 refuse to be made to call a tool (vercel/ai#21364,
+    # can1357/oh-my-pi#12939); Opus and Fable always think, Sonnet is told `between_tools`. Those before them and Haiku
+    # take both words.
+    ("claude-sonnet-5-5*", {"thinking_off": "between_tools"}),
+    *((pattern, {"forced_tools": True}) for pattern in _dated("claude-fable-5", "claude-mythos-5")),
+    *((pattern, _AT_WILL) for pattern in _dated("claude-opus-5", "claude-sonnet-5")),
+    *((pattern, _AT_WILL) for pattern in ("claude-3*", "claude-*-4-*", "claude-*-4@*", "claude-haiku-5-5*")),
     ("claude-*-4-6*", {"sampling": "unless_thinking", "efforts": ("low", "medium", "high", "max")}),
     ("claude-*-4-5*", {**_BUDGET_THINKER, "one_of_temperature_top_p": True}),
     ("claude-opus-4-1*", {**_BUDGET_THINKER, "default_max_tokens": 32000, "one_of_temperature_top_p": True}),
@@ -74,6 +90,15 @@ ROWS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     # Chat models think as much as they do, and the first of them not at all (anomalyco/models.dev#2351).
     ("gpt-5*-chat*", {"sampling": "never", "efforts": ("medium",), "asked_in_responses": "by_responses_clients"}),
     ("gpt-5-chat*", {"sampling": "free", "efforts": ()}),
+    ("gpt-oss*", {"efforts": ("low", "medium", "high")}),
+    # Google (harbor-framework/terminal-bench#569, HKUDS/DeepTutor#809)
+    ("gemini-2.5*", {"efforts": ("minimal", "low", "medium", "high")}),
+    ("gemini-2.5-flash*", {"efforts": ("none", "minimal", "low", "medium", "high")}),
+    ("gemini-[3-9]*", {"efforts": ("minimal", "low", "medium", "high")}),
+    # xAI (theopenco/llmgateway#3046 and #3669, farion1231/cc-switch#7584)
+    ("grok-4.3*", {"efforts": ("none", "low", "medium", "high")}),
+    ("grok-4.5*", {"efforts": ("low", "medium", "high")}),
+    ("grok-4.[6-9]*", {"efforts": ("low", "medium", "high", "xhigh")}),
     # DeepSeek: once one assistant message has its reasoning, every later one must have the field
     # (anomalyco/opencode#24722).
     ("deepseek-*", {"reasoning_replay": "every_message"}),

@@ -50,6 +50,12 @@ class Quirks:
     """Messages: the model takes ``thinking: adaptive`` with ``output_config.effort`` (Claude 4.6 and later) instead of
     ``enabled`` with a token budget."""
 
+    thinking_off: Literal["disabled", "between_tools", "lowest_effort"] = "disabled"
+    """Messages: how a model is told not to think; ``lowest_effort`` where it always does."""
+
+    forced_tools: bool = True
+    """Messages: false where ``tool_choice`` may not be ``any`` or a tool's name; ``auto`` goes out, and is named."""
+
     short_call_ids: bool = True
     """Chat and Responses: ids of calls have 64 characters at most (openclaw/openclaw#875); longer ones are shortened.
     Others' own ids may be longer, and have to come back to them as they were."""

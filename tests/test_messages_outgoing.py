@@ -199,6 +199,34 @@ def test_a_forced_tool_keeps_the_effort_of_an_adaptive_model():
     assert (body["tool_choice"], dropped) == ({"type": "tool", "name": "f"}, ("effort",))
 
 
+ALWAYS = {"adaptive_thinking": True, "efforts": ("low", "high"), "thinking_off": "lowest_effort"}
+
+
+def test_a_model_that_always_thinks_is_told_to_as_little_as_it_can():
+    """(platform.claude.com, migration guide of Claude Opus 5.5)"""
+    body, dropped = write(chat(reasoning=Reasoning("disabled", "none", at="reasoning_effort")), **ALWAYS)
+    assert (body.get("thinking"), body["output_config"]) == (None, {"effort": "low"})
+    assert dropped == ("reasoning_effort",)
+    between = write(chat(reasoning=Reasoning("disabled")), adaptive_thinking=True, thinking_off="between_tools")
+    assert (between[0]["thinking"], between[1]) == ({"type": "between_tools"}, ())
+
+
+def test_a_model_that_may_not_be_forced_chooses_itself_and_that_is_named():
+    """(vercel/ai#21364, can1357/oh-my-pi#12939)"""
+    for choice in (ToolChoice("required", at="tool_choice"), ToolChoice("tool", "f", at="tool_choice")):
+        call = chat(tools=(Tool("f"),), tool_choice=choice, reasoning=Reasoning(effort="high"))
+        body, dropped = write(call, **ALWAYS, forced_tools=False)
+        assert (body["tool_choice"], dropped) == ({"type": "auto"}, ("tool_choice",))
+        assert (body["thinking"], body["output_config"]) == ({"type": "adaptive"}, {"effort": "high"})
+
+
+def test_a_model_that_always_thinks_goes_on_where_a_tool_is_forced():
+    call = chat(tools=(Tool("f"),), tool_choice=ToolChoice("tool", "f"), reasoning=Reasoning(effort="high"))
+    body, dropped = write(call, **ALWAYS)
+    assert (body["thinking"], body["tool_choice"]) == ({"type": "adaptive"}, {"type": "tool", "name": "f"})
+    assert dropped == ()
+
+
 def test_a_budget_is_never_below_the_least():
     assert write(chat(reasoning=Reasoning(budget=500)))[0]["thinking"]["budget_tokens"] == 1024
 

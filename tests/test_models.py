@@ -1,5 +1,7 @@
 """What is known of models, and effort between levels and budgets."""
 
+import re
+
 import pytest
 
 from providers.call import Reasoning
@@ -27,6 +29,41 @@ from providers.quirks import Quirks
 def test_claude_by_generation(model, adaptive, sampling, limit):
     quirks = quirks_of(Quirks(), model)
     assert (quirks.adaptive_thinking, quirks.sampling, quirks.default_max_tokens) == (adaptive, sampling, limit)
+
+
+@pytest.mark.parametrize(
+    ("models", "thinking_off", "forced_tools"),
+    [
+        (("claude-opus-4-8", "claude-3-5-haiku-latest", "claude-sonnet-4@20250514"), "disabled", True),
+        (("claude-opus-5", "claude-sonnet-5", "claude-opus-5-20260701", "claude-sonnet-5@20260630"), "disabled", True),
+        (("us.anthropic.claude-opus-5-v1:0", "claude-haiku-5-5"), "disabled", True),
+        (("claude-fable-5", "claude-mythos-5"), "lowest_effort", True),
+        (("claude-opus-5-5", "claude-fable-5-1", "claude-fable-5-2", "claude-mythos-5-1"), "lowest_effort", False),
+        (("claude-sonnet-5-5", "anthropic/claude-sonnet-5.5"), "between_tools", False),
+        (("claude-opus-6", "claude-saga-7"), "lowest_effort", False),
+    ],
+)
+def test_claude_that_always_thinks_and_is_not_to_be_forced(models, thinking_off, forced_tools):
+    for model in models:
+        quirks = quirks_of(Quirks(), model)
+        assert (quirks.thinking_off, quirks.forced_tools) == (thinking_off, forced_tools), model
+
+
+@pytest.mark.parametrize(
+    ("model", "efforts"),
+    [
+        ("gemini-3.8-flash", ("minimal", "low", "medium", "high")),
+        ("google/gemini-4-argon", ("minimal", "low", "medium", "high")),
+        ("gemini-2.5-flash-lite", ("none", "minimal", "low", "medium", "high")),
+        ("gemini-2.0-flash", ()),
+        ("grok-4.7", ("low", "medium", "high", "xhigh")),
+        ("grok-4.3", ("none", "low", "medium", "high")),
+        ("openai/gpt-oss-120b", ("low", "medium", "high")),
+        ("gpt-oss:20b", ("low", "medium", "high")),
+    ],
+)
+def test_efforts_of_others(model, efforts):
+    assert quirks_of(Quirks(), model).efforts == efforts
 
 
 @pytest.mark.parametrize(
@@ -62,10 +99,11 @@ def test_a_model_that_no_row_knows_keeps_its_providers_quirks():
 
 def test_every_row_can_match_and_changes_quirks_that_exist():
     for pattern, changes in ROWS:
-        name = pattern.replace("[1-9]", "3").replace("[6-9]", "6").replace("[1-4]", "2").replace("*", "x")
+        name = re.sub(r"\[(.)[^\]]*\]", r"\1", pattern).replace("*", "x")
         known = quirks_of(Quirks(), name)
         assert set(changes) <= set(Quirks.__slots__), pattern
         assert known != Quirks() or pattern == "gpt-5-chat*", pattern
+        assert any(getattr(known, key) == value for key, value in changes.items()), pattern
 
 
 def test_names_lose_what_routers_put_before_them():

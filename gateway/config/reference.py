@@ -317,6 +317,15 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "Messages: whether thinking is `adaptive` with an effort, in place of `enabled` with a budget.",
             "by the model",
         ),
+        "thinking_off": Key(
+            "Messages: how a model is told not to think; `lowest_effort` where it always does.",
+            "by the model",
+        ),
+        "forced_tools": Key(
+            "Messages: whether `tool_choice` may force a tool; else `auto` goes out, and `tool_choice` is named in "
+            "`x-trigate-dropped`.",
+            "by the model",
+        ),
         "structured_output": Key(
             "Messages: whether `output_config.format` is known; else the schema is told in words.",
             "`true`",

@@ -12,6 +12,7 @@ from providers.fields import Drops, join
 from providers.messages.blocks import Block, Breakpoints, Prompt, cache_control, plain
 from providers.messages.incoming import OWN_FIELDS, TOOL_MARKS
 from providers.messages.settings import format_hint, max_tokens, write_format, write_reasoning, write_settings
+from providers.quirks import Quirks
 
 # What `POST /v1/messages/count_tokens` takes of a request.
 COUNT_FIELDS = (
@@ -58,7 +59,7 @@ def _write(call: Call, to: Recipient) -> tuple[dict[str, Any], Drops]:
     body["messages"] = prompt.messages
     if tools:
         body["tools"] = tools
-    if choice := _tool_choice(call, tools, drops):
+    if choice := _tool_choice(call, tools, to.quirks, drops):
         body["tool_choice"] = choice
     write_reasoning(call, to.quirks, body, drops)
     write_format(call.format, to.quirks, body)
@@ -122,7 +123,7 @@ def _schema(schema: Any) -> Any:
     return schema if "type" in schema else {"type": "object", **schema}
 
 
-def _tool_choice(call: Call, tools: list[Block], drops: Drops) -> Block | None:
+def _tool_choice(call: Call, tools: list[Block], quirks: Quirks, drops: Drops) -> Block | None:
     choice, parallel = call.tool_choice, call.parallel_tools
     serial = parallel is not None and parallel.value is False
     if not tools:
@@ -134,6 +135,9 @@ def _tool_choice(call: Call, tools: list[Block], drops: Drops) -> Block | None:
     choice = choice or ToolChoice("auto")
     if choice.mode == "tool" and not any(tool.get("name") == choice.name for tool in tools):
         drops.add(choice.at)  # a server-side tool of another API, gone with its definition
+        choice = ToolChoice("auto")
+    if choice.mode in ("required", "tool") and not quirks.forced_tools:
+        drops.add(choice.at)
         choice = ToolChoice("auto")
     block: Block = {"type": _CHOICES[choice.mode]}
     if choice.mode == "tool":

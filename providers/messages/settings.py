@@ -52,15 +52,15 @@ def write_reasoning(call: Call, quirks: Quirks, body: Body, drops: Drops) -> Non
     if reasoning is None or body["max_tokens"] == 0:  # nothing is said, so nothing is thought
         return
     if reasoning.mode == "disabled" or reasoning.effort == "none":
-        _turn_off(call, quirks, body)
+        _turn_off(call, quirks, body, drops)
         return
     if quirks.adaptive_thinking:
         _write_effort(reasoning, quirks, body, drops)
-    if body.get("tool_choice", {}).get("type") in ("any", "tool"):
+    if quirks.thinking_off == "disabled" and body.get("tool_choice", {}).get("type") in ("any", "tool"):
         # "Thinking may not be enabled when tool_choice forces tool use": a missing call breaks programs, missing
         # thoughts do not (pydantic/pydantic-ai#6957).
         drops.add(reasoning.at)
-        _turn_off(call, quirks, body)
+        _turn_off(call, quirks, body, drops)
     elif quirks.adaptive_thinking:
         if not _effort_alone(call):
             body["thinking"] = _shown({"type": "adaptive"}, reasoning)
@@ -75,10 +75,16 @@ def _effort_alone(call: Call) -> bool:
     return call.api == "messages" and call.source.get("thinking") is None
 
 
-def _turn_off(call: Call, quirks: Quirks, body: Body) -> None:
-    """Adaptive models may think unasked; the others do not, and not every compatible server knows the word."""
-    if quirks.adaptive_thinking or call.api == "messages":
-        body["thinking"] = {"type": "disabled"}
+def _turn_off(call: Call, quirks: Quirks, body: Body, drops: Drops) -> None:
+    """Adaptive models may think unasked; the others do not, and not every compatible server knows the word. A model
+    that always thinks is told to do so as little as it can."""
+    if quirks.thinking_off == "lowest_effort":
+        if call.reasoning is not None:
+            drops.add(call.reasoning.at)
+        if quirks.efforts:
+            body["output_config"] = {"effort": quirks.efforts[0]}
+    elif quirks.adaptive_thinking or call.api == "messages":
+        body["thinking"] = {"type": quirks.thinking_off}
 
 
 def _write_effort(reasoning: Reasoning, quirks: Quirks, body: Body, drops: Drops) -> None:
