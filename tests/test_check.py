@@ -11,7 +11,7 @@ import termios
 
 import pytest
 from command_line import COMMAND, environment, run, started
-from harness import START_SECONDS
+from harness import START_SECONDS, eventually
 
 UNENFORCED = """version: v0.3.0
 listeners: [{type: model, port: 12000, max_retries: 2}]
@@ -85,14 +85,15 @@ def test_strict_and_diff_are_not_for_one_call(folder):
 
 def test_serve_says_it_at_the_start(folder):
     with started("serve", "--port", "0", "--log-format", "text", cwd=folder) as process:
-        assert [line for line in process.log if WARNING in line]
+        eventually(lambda: [line for line in process.log if f"WARNING: {WARNING}" in line], what="the warning")
 
 
 def test_serve_says_it_in_json_where_the_log_is(folder):
     with started("serve", "--port", "0", cwd=folder) as process:
-        said = [json.loads(line) for line in process.log]
-    (line,) = [line for line in said if "no effect" in line["message"]]
-    assert (line["level"], f"WARNING: {line['message']}".startswith(WARNING)) == ("warning", True)
+        (line,) = eventually(lambda: [line for line in process.log if "no effect" in line], what="the warning")
+    told = json.loads(line)
+    assert told["level"] == "warning"
+    assert told["message"].startswith(WARNING)
 
 
 @pytest.mark.parametrize("command", ["check", "serve"])
