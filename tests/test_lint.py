@@ -121,3 +121,20 @@ def test_a_dash_is_standard_input(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(GOOD)))
     assert run("-", None, False, False) == 0
     assert capsys.readouterr().out.startswith("standard input: a chat stream")
+
+
+@pytest.mark.parametrize("api", [None, "chat", "messages", "responses"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"\xff\xfe\x00\x9b", b"[" * 100_000, b'data: {"a":' * 9000 + b"\n\n", GOOD[:70], GOOD[:-20],
+        b"data: 1e999\n\n",
+        b'data: {"id": "\\ud800"}\n\n', b'data: {"type": 5, "choices": {}}\n\n', b"event: \xff\ndata: \xff\n\n",
+    ],
+)  # fmt: skip
+def test_a_damaged_file_is_judged_or_told_and_never_a_traceback(lint, api, body):
+    for as_json in (True, False):
+        status, out, err = lint(body, api, as_json=as_json)
+        assert status in (1, 2)
+        assert bool(out) == (status == 1)
+        assert bool(err) == (status == 2)

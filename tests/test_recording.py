@@ -1,5 +1,6 @@
 """Exchanges written down: what is gathered, what stands on disk, what is replayed of it, and what no file repeats."""
 
+import contextlib
 import json
 import os
 import resource
@@ -13,9 +14,11 @@ import attrs
 import pytest
 import trio
 import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
 from recordings import ABSENT, recordings
 
-from gateway.commands.replay import Unreadable, _address, _asking
+from gateway.commands.replay import Unreadable, _address, _asking, run, run_server
 from gateway.config.loading import from_mapping
 from gateway.errors import SHORTEST, findable, secrets_in
 from gateway.ledger import Ledger, Record
@@ -232,6 +235,50 @@ def test_what_is_no_recording_is_refused(tmp_path):
     (tmp_path / "y.meta.json").write_text("{")
     with pytest.raises(Unreadable, match=r"y\.meta\.json"):
         read(tmp_path / "y.meta.json")
+
+
+DAMAGED = {
+    "half": b'{"api": "openai_chat", "sta', "bytes": b"\xff\xfe\x00", "array": b"[]", "deep": b'{"a":' * 9000,
+    "status": b'{"status": "20"}', "no_status": b'{"status": 99}', "huge_status": b'{"status": 1e400}',
+    "api": b'{"api": ["openai_chat"]}', "type": b'{"content_type": "text/event-stream\\nx: y"}',
+    "headers": b'{"response_headers": []}', "name": b'{"response_headers": {"a b": "c"}}',
+    "value": b'{"response_headers": {"a": "b\\r\\nc: d"}}', "null": b'{"response_headers": {"a": null}}',
+    "surrogate": b'{"content_type": "\\ud800"}',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("meta", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_recording_is_told_and_nothing_is_sent_or_served(tmp_path, capsys, meta):
+    folder = tmp_path / "openai_chat"
+    folder.mkdir()
+    for suffix, data in ((".meta.json", meta), (".request.json", b"{}"), (".response.sse", STREAM)):
+        (folder / f"x{suffix}").write_bytes(data)
+    file = folder / "x.meta.json"
+    assert run(file, "http://127.0.0.1:1", None, None) == 2
+    assert run_server(file, 1, 0) == 2
+    told = capsys.readouterr().err
+    assert told.count("x.meta.json: the recording is damaged: ") == 2
+    assert "Traceback" not in told
+
+
+@given(st.binary(max_size=60))
+def test_whatever_stands_in_its_file_a_recording_is_read_or_told(tmp_path_factory, data):
+    file = tmp_path_factory.mktemp("openai_chat").parent / "y.meta.json"
+    file.write_bytes(data)
+    with contextlib.suppress(Unreadable):
+        read(file)
+
+
+@pytest.mark.parametrize("request_body", [b"", b"[" * 100_000, b'{"a":' * 100_000, b"\xff", b'{"model": "x"'])
+def test_the_model_of_a_damaged_request_is_not_replaced(request_body):
+    with pytest.raises(Unreadable, match="--model"):
+        _asking(request_body, "other")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://[::1", "http://a:b", "http://:80", "ftp://host"])
+def test_what_is_no_address_is_refused(url):
+    with pytest.raises(Unreadable, match="--to"):
+        _address(url, "chat")
 
 
 @pytest.mark.parametrize(

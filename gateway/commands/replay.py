@@ -62,7 +62,7 @@ def _asking(request: bytes, model: str) -> bytes:
     """The same request for another model. Raises ``Unreadable``."""
     try:
         members = msgspec.json.decode(request, type=dict[str, msgspec.Raw])
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise Unreadable("--model: the recorded request is no JSON object, and names none") from None
     members["model"] = msgspec.Raw(msgspec.json.encode(model))
     return msgspec.json.encode(members)
@@ -70,8 +70,12 @@ def _asking(request: bytes, model: str) -> bytes:
 
 def _address(url: str, api: Api) -> str:
     """``url`` with the path of ``api``, whichever part of it is there already. Raises ``Unreadable``."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # an address or a port that is none
+        good = False
+    if not good:
         raise Unreadable(f"--to {url}: this must be a URL such as {HERE}")
     base, path = url.rstrip("/"), PATHS[api]
     if base.endswith(path.removeprefix("/v1")):

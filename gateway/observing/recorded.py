@@ -13,7 +13,7 @@ import secrets as random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import attrs
 import msgspec
@@ -253,21 +253,44 @@ def read(file: Path) -> Recorded:
     parts = {suffix: _bytes(Path(f"{stem}{suffix}")) for suffix in _SUFFIXES}
     if not any(parts.values()):
         raise Unreadable(f"{file}: no recording: none of {stem.name}{{{','.join(_SUFFIXES)}}} is there")
-    try:
-        meta = msgspec.json.decode(parts[META] or b"{}", type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Unreadable(f"{stem}{META}: {error}") from None
+    meta = _read_meta(Path(f"{stem}{META}"), parts[META] or b"{}")
     streamed = parts[STREAM] is not None
-    headers = meta.get("response_headers")
     return Recorded(
         name=stem.name,
-        api=_api(meta.get("api") or stem.parent.name, file),
+        api=_api(meta.api or stem.parent.name, file),
         request=parts[REQUEST],
         response=parts[STREAM] if streamed else parts[WHOLE],
-        status=int(meta.get("status") or 200),
-        content_type=str(meta.get("content_type") or ("text/event-stream" if streamed else "application/json")),
-        headers=tuple((str(k), str(v)) for k, v in headers.items()) if isinstance(headers, dict) else (),
+        status=meta.status or 200,
+        content_type=meta.content_type or ("text/event-stream" if streamed else "application/json"),
+        headers=tuple((meta.response_headers or {}).items()),
     )
+
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+
+class _Meta(msgspec.Struct):
+    """What is read of a meta file."""
+
+    api: str | None = None
+    status: Annotated[int, msgspec.Meta(ge=200, le=599)] | None = None
+    content_type: str | None = None
+    response_headers: dict[str, str] | None = None
+
+
+def _read_meta(file: Path, data: bytes) -> _Meta:
+    """Raises ``Unreadable`` for a file that is damaged, or holds what no answer can have."""
+    try:
+        meta = msgspec.json.decode(data, type=_Meta)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Unreadable(f"{file}: the recording is damaged: {error}") from None
+    except RecursionError:
+        raise Unreadable(f"{file}: the recording is damaged: nested too deeply") from None
+    for name, value in (("content-type", meta.content_type or ""), *(meta.response_headers or {}).items()):
+        if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
+            raise Unreadable(f"{file}: the recording is damaged: {name[:100]!a} is no header with this value")
+    return meta
 
 
 def _bytes(file: Path) -> bytes | None:
