@@ -91,7 +91,8 @@ COMPATIBLE: Final = "compatible"
 """What ``openai/`` with somebody else's address becomes: OpenAI's own takes more than most servers know."""
 
 _COMPLETIONS = "plain completions (/v1/completions) are not served here"
-_CLOUD = "own API is not spoken here; its OpenAI-compatible endpoint is, by an entry with a base_url and a key"
+_CLOUD = "own API is not spoken here; docs/providers.md has the entry for the part of it that is"
+_COMPATIBLE = "own API is not spoken here; its OpenAI-compatible endpoint is, by an entry with a base_url and a key"
 NOT_SPOKEN: Final[Mapping[str, str]] = {
     "bedrock": f"Bedrock's {_CLOUD}",
     "sagemaker": "SageMaker's endpoints are not spoken to",
@@ -99,8 +100,8 @@ NOT_SPOKEN: Final[Mapping[str, str]] = {
     "vertex_ai": f"Vertex AI's {_CLOUD}",
     "vertex_ai_beta": f"Vertex AI's {_CLOUD}",
     "azure_ai": f"Azure AI's {_CLOUD}",
-    "cohere": f"Cohere's {_CLOUD}",
-    "cohere_chat": f"Cohere's {_CLOUD}",
+    "cohere": f"Cohere's {_COMPATIBLE}",
+    "cohere_chat": f"Cohere's {_COMPATIBLE}",
     "text-completion-openai": _COMPLETIONS,
     "text-completion-codestral": _COMPLETIONS,
 }
