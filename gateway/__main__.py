@@ -281,9 +281,9 @@ def connect(ctx: click.Context, /, client: str | None, listing: bool, write: boo
 def mock(host: str, port: int, pace: float, faults: bool) -> None:
     """Run a stand-in provider that speaks all three APIs.
 
-    It streams text word by word, calls the first tool of a request that offers tools, and thinks when it is asked
-    to. It takes every model name and needs no key: a config points at it with base_url: http://localhost:51001.
-    Models named fault/… fail on request, each in its own way.
+    It streams text word by word, thinks when it is asked to, fills JSON schemas, and calls a tool once, if one is
+    offered that changes nothing, or if tool_choice says so. It takes every model name and needs no key: a config
+    points at it with base_url: http://localhost:51001. Models named fault/… fail on request, each in its own way.
     """
     if faults:
         from gateway.mock.faults import listed
@@ -337,7 +337,7 @@ def replay(file: Path, port: int | None, pace: float, **options: Any) -> None:
 @click.option("--output", type=int, metavar="TOKENS", help="The longest answer to ask for; default: 1024.")
 @click.option("--tools", type=int, metavar="N", help="Offer N tools.")
 @click.option(
-    "--key-env", metavar="NAME", help="The variable with the key; default: OPENAI_API_KEY, ANTHROPIC_API_KEY."
+    "--key-env", metavar="NAME", help="The variable with the key; without, a provider's own host gets that provider's."
 )
 @click.option("--strict", is_flag=True, default=None, help="Judge without waiving what providers are known to do.")
 @click.option("--json", type=click.Path(path_type=Path), metavar="FILE", help="Write the report as JSON; - prints it.")

@@ -98,4 +98,4 @@ async def load(url: str, requests: Sequence[dict[str, Any]] = ({"model": "m"},),
 
 async def prepared(plan: Scenario) -> Running:
     (target,) = plan.targets
-    return Running(plan, target, await place_of(plan, target), {"chat": "sk-secret"}, judge)
+    return Running(plan, target, await place_of(plan, target), "sk-secret", judge)

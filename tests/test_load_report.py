@@ -275,7 +275,16 @@ def test_the_command_measures_writes_and_fails_by_its_conditions(mock, tmp_path,
         "--fail-if",
         "ttft.p50>1us",
     )
-    found = run("load", f"one={mock}", f"two={mock}/v1", *plan, *files, env={"OPENAI_API_KEY": "sk-never-shown"})
+    found = run(
+        "load",
+        f"one={mock}",
+        f"two={mock}/v1",
+        *plan,
+        *files,
+        "--key-env",
+        "OPENAI_API_KEY",
+        env={"OPENAI_API_KEY": "sk-never-shown"},
+    )
     assert found.returncode == 1, found.stderr
     assert "10 requests begun, 10 whole answers, 0 errors" in found.stdout
     assert "failed: one: ttft.p50>1us: it is " in found.stderr

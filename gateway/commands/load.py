@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import click
@@ -14,17 +14,18 @@ import trio
 
 from gateway.config.document import ConfigError, Document, Mistake
 from gateway.load import report, scenario, text
-from gateway.load.bodies import KEYS, api_of
+from gateway.load.bodies import api_of
 from gateway.load.fail_if import Condition, NoCondition, parse
 from gateway.load.judging import judging
+from gateway.load.keys import Credential, advice, credential, told
 from gateway.load.live import Lines, Screen, Terminal
 from gateway.load.overhead import SelfTest, self_test
 from gateway.load.report import NoReport, Run
 from gateway.load.running import Running, Unreachable, place_of
 from gateway.load.scenario import Scenario, shown
 from gateway.load.wire import raise_file_limit
-from streams.events import Api
 
+REFUSED: Final = "status 401"  # as a tally calls it
 GOOD, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
 _TARGET = re.compile(r"(?:([\w.-]+)=)?(https?://.+)")
@@ -65,7 +66,11 @@ def run(wish: Wish) -> int:
     except (ConfigError, NoReport, Unreachable) as error:
         click.echo(_said(error), err=True)
         return UNUSABLE
-    return INTERRUPTED if runs is None else _finish(runs, wish, conditions)
+    if runs is None:
+        return INTERRUPTED
+    status = _finish(runs, wish, conditions)
+    _advise(runs, plan, keys)
+    return status
 
 
 def _said(error: Exception) -> str:
@@ -173,16 +178,15 @@ def _targets(words: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _keys(plan: Scenario) -> dict[Api, str]:
-    """The key of each API, from the environment. Raises ``ConfigError``."""
-    if plan.key_env is not None and not os.environ.get(plan.key_env):
+def _keys(plan: Scenario) -> dict[str, Credential]:
+    """The key of each target. Raises ``ConfigError``."""
+    found = {target: credential(url, plan, os.environ) for target, url in plan.targets.items()}
+    if plan.key_env is not None and not all(key.value for key in found.values()):
         raise _wrong("key_env", f"the environment variable {plan.key_env} is not set", f"set {plan.key_env}")
-    names = {asked.api: plan.key_env or KEYS[asked.api] for asked in plan.requests}
-    found = {api: key for api, name in names.items() if (key := os.environ.get(name, "").strip())}
-    if any(not key.isprintable() or not key.isascii() for key in found.values()):
+    if any(key.value and not (key.value.isprintable() and key.value.isascii()) for key in found.values()):
         raise _wrong("key_env", "the key holds characters that no header can carry", "correct the variable")
-    for name in sorted({names[api] for api in found}):
-        click.echo(f"the key is that of ${name}", err=True)
+    for target, key in found.items():
+        click.echo(told(plan.targets[target], key, plan), err=True)
     return found
 
 
@@ -196,7 +200,7 @@ def _check_writable(wish: Wish) -> None:
 # Doing it
 
 
-def _loaded(plan: Scenario, keys: Mapping[Api, str]) -> tuple[Run, ...] | None:
+def _loaded(plan: Scenario, keys: Mapping[str, Credential]) -> tuple[Run, ...] | None:
     """The runs; ``None`` if it was to end at once. Raises ``Unreachable``."""
     runs: tuple[Run, ...] | None = None
     try:
@@ -206,14 +210,14 @@ def _loaded(plan: Scenario, keys: Mapping[Api, str]) -> tuple[Run, ...] | None:
     return runs
 
 
-async def _load(plan: Scenario, keys: Mapping[Api, str], screen: Screen) -> tuple[Run, ...]:
+async def _load(plan: Scenario, keys: Mapping[str, Credential], screen: Screen) -> tuple[Run, ...]:
     raise_file_limit()
     found: list[Run] = []
     places = {target: await place_of(plan, target) for target in plan.targets}
     async with judging(plan.strict) as judge:
         test = await self_test()
         for target, place in places.items():
-            running = Running(plan, target, place, keys, judge)
+            running = Running(plan, target, place, keys[target].value, judge)
             found.append(await _watched(running, screen, test))
             if running.interrupted:
                 break
@@ -261,6 +265,13 @@ def _finish(runs: Sequence[Run], wish: Wish, conditions: Sequence[Condition]) ->
     if any(single.interrupted for single in runs) and wish.compare is None:
         return INTERRUPTED
     return FAILED if failures else GOOD
+
+
+def _advise(runs: Sequence[Run], plan: Scenario, keys: Mapping[str, Credential]) -> None:
+    """What to do about keys that were refused."""
+    for single in runs:
+        if any(failure.kind == REFUSED for failure in single.tally.failures):
+            click.echo(f"{REFUSED}: {single.name}: {advice(keys[single.target], plan)}", err=True)
 
 
 def _write(runs: Sequence[Run], wish: Wish, failures: Sequence[str]) -> None:

@@ -15,13 +15,6 @@ from streams.events import Api
 
 Body: TypeAlias = dict[str, Any]
 
-KEYS: Mapping[Api, str] = {
-    "chat": "OPENAI_API_KEY",
-    "messages": "ANTHROPIC_API_KEY",
-    "responses": "OPENAI_API_KEY",
-}
-"""The variables in which the official SDKs look for their key."""
-
 _VERSION = "2023-06-01"
 _WORDS = "the quick answer of a model depends on what it was asked and how long it may think about it before it speaks"
 _SCHEMA = {"type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]}

@@ -3,7 +3,6 @@
 import random
 import ssl
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -22,7 +21,6 @@ from gateway.load.scenario import Asked, Scenario, secrets, shown
 from gateway.load.tally import End, Tally, ended
 from gateway.load.timeline import Timeline
 from gateway.load.wire import Broken, Place
-from streams.events import Api
 
 LOOK = 0.1  # seconds between two looks at how many are under way
 SECRET = 8  # characters from which on a word of a header or a URL may be a credential: Bearer is none
@@ -56,9 +54,9 @@ class Kind:
 class Running:
     """A run under way; all of it may be looked at while it goes on.
 
-    ``keys`` has the key of each API that has one. ``progress`` is 0 to 1."""
+    ``key`` is the target's. ``progress`` is 0 to 1."""
 
-    def __init__(self, scenario: Scenario, target: str, place: Place, keys: Mapping[Api, str], judge: Judging) -> None:
+    def __init__(self, scenario: Scenario, target: str, place: Place, key: str | None, judge: Judging) -> None:
         self.scenario = scenario
         self.target = target
         self.url = shown(scenario.targets[target])
@@ -71,13 +69,11 @@ class Running:
         self.interrupted = False
         self.judging = 0  # answers that wait for their verdict
         self._judge = judge
-        values = [*keys.values(), *(value for _, value in scenario.headers), *secrets(scenario.targets[target])]
+        values = [key or "", *(value for _, value in scenario.headers), *secrets(scenario.targets[target])]
         words = {word for value in values for word in value.split() if len(word) >= SECRET}
         self._secrets = sorted(words, key=len, reverse=True)
         self._kinds = [
-            Kind(
-                asked, scenario.targets[target], place, bodies.headers(asked.api, keys.get(asked.api), scenario.headers)
-            )
+            Kind(asked, scenario.targets[target], place, bodies.headers(asked.api, key, scenario.headers))
             for asked in scenario.requests
         ]
         self._weights = [asked.weight for asked in scenario.requests]
