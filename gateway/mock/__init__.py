@@ -1,5 +1,6 @@
 """The stand-in provider of ``trigate serve --demo`` and ``trigate mock``: it speaks all three APIs, knows nothing, and
 says so.
 
-One concept a module: ``server`` (what is served), ``script`` (what it says), ``faults`` (what can go wrong on request).
+One concept a module: ``server`` (what is served), ``script`` (which answer), ``words`` (what it says), ``tools`` (which
+tool it calls, and with what), ``schemas`` and ``filling`` (a JSON Schema's meaning, and a value for it), ``faults``.
 """

@@ -52,10 +52,10 @@ def create_mock(pace: float = 0.03, traffic: Traffic | None = None) -> QuartTrio
                 call = codec.read_request(expect(_decode(body), dict, "the request body"))
                 name, fault, number = fault_of(call.model) or NO_FAULT
                 _refuse(fault, (codec.api, name), refused)
+                events = fault.events(script(call, codec.api), number)
             except GatewayError as error:
                 return _error(codec, error.failed)
             reply = Reply(call, ISSUER, int(time.time()), max(1, len(body) // 4))
-            events = fault.events(script(call, codec.api), number)
             return await _send(fault.answer(_answer(codec, reply, events), number), pace, reset)
 
         return answer

@@ -28,7 +28,19 @@ THINKING = {
     "messages": {"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 4000},
     "responses": {"reasoning": {"effort": "low", "summary": "auto"}},
 }
-SAID, THOUGHT, CALLED = "You said: “Hello”", "The person wants a short answer", {"city": "mock"}
+ANSWER = {
+    "type": "object",
+    "properties": {"title": {"type": "string"}, "kind": {"enum": ["good", "bad"]}, "score": {"type": "integer"}},
+    "required": ["title", "kind", "score"],
+    "additionalProperties": False,
+}
+FORMATS = {
+    "chat": {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": ANSWER}}},
+    "messages": {"output_config": {"format": {"type": "json_schema", "schema": ANSWER}}},
+    "responses": {"text": {"format": {"type": "json_schema", "name": "answer", "schema": ANSWER}}},
+}
+FILLED = {"title": "Hello", "kind": "good", "score": 1}
+SAID, THOUGHT, CALLED = "You said: “Hello”", "Here a real model would think", {"city": "Paris"}
 ENDED = "stand-in model"
 
 
@@ -101,7 +113,7 @@ def streamed(api: str, reply: Reply) -> dict[str, object]:
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("api", APIS)
-def test_text_tools_and_thinking(served, api, model, stream):
+def test_text_tools_thinking_and_json(served, api, model, stream):
     tell = streamed if stream else lambda api, reply: read(api, reply.json)
 
     text = tell(api, ask(served, api, model, stream=stream))
@@ -114,6 +126,17 @@ def test_text_tools_and_thinking(served, api, model, stream):
     thought = tell(api, ask(served, api, model, stream=stream, **THINKING[api]))
     assert thought["thinking"].startswith(THOUGHT)
     assert SAID in thought["text"]
+
+    assert json.loads(tell(api, ask(served, api, model, stream=stream, **FORMATS[api]))["text"]) == FILLED
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_schema_that_nothing_fits_is_refused(served, api):
+    impossible = json.dumps(FORMATS[api]).replace('"title": {"type": "string"}', '"title": {"enum": []}')
+    own = {"input": "Hello"} if api == "responses" else {"messages": [{"role": "user", "content": "Hello"}]}
+    reply = request(served.url, "POST", PATHS[api], {"model": "demo", "max_tokens": 9, **own, **json.loads(impossible)})
+    assert reply.status == 400
+    assert "no value for this schema" in reply.json["error"]["message"]
 
 
 @pytest.mark.parametrize("model", MODELS[1:])

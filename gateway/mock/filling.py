@@ -1,0 +1,279 @@
+"""A value for a JSON Schema, as plain as the schema allows.
+
+It is built by type and bounds, not guessed. Left out is what schemas of tools and of structured outputs hardly use:
+``not``, ``if``, dependencies of members on each other, and that no second alternative of ``oneOf`` may fit.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from itertools import count
+from typing import Any, Final, TypeAlias
+
+from gateway.mock.schemas import DEEP, Flat, GivenUp, Meanings, Path, listed, matches, members, number, place, same
+
+Say: TypeAlias = Callable[[str], str]
+"""The text of a string, by the name of the member that it is for."""
+
+LONGEST: Final = 100_000  # characters of a string
+
+
+class Unfillable(Exception):
+    """There is no value, or none was found."""
+
+
+def fill(schema: object, say: Say, *, complete: bool = True) -> Any:
+    """A value for ``schema``; if it is to be ``complete``, with members and items that may be left out too.
+
+    Raises ``Unfillable``."""
+    try:  # a keyword may have any value, also one that means nothing
+        return _Filling(Meanings(schema), say, complete).value(schema, "", 0, ())
+    except (
+        GivenUp,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ):  # the latter two: keywords with values that they cannot have
+        raise Unfillable from None
+
+
+class _Filling:
+    """One value under way. Where several have to differ, ``nth`` is which it is; ``name`` is the member's."""
+
+    def __init__(self, meanings: Meanings, say: Say, complete: bool) -> None:
+        self._meanings = meanings
+        self._say = say
+        self._complete = complete
+
+    def value(self, schema: object, name: str, nth: int, path: Path) -> Any:
+        for flat, inside in self._meanings.of(schema, path):
+            for make in _makers(flat):
+                try:
+                    return make(self, flat, name, nth, inside)
+                except Unfillable:
+                    continue
+        raise Unfillable
+
+    def _spares(self, path: Path) -> bool:
+        """Whether to leave out what may be left out."""
+        return not self._complete or len(path) >= DEEP
+
+    # By type
+
+    def fixed(self, flat: Flat, name: str, nth: int, path: Path) -> Any:
+        """One of the values that the schema lists."""
+        values = [flat["const"]] if "const" in flat else listed(flat, "enum")
+        fitting = [value for value in values if _allowed(flat, value)]
+        if not fitting:
+            raise Unfillable
+        return fitting[nth % len(fitting)]
+
+    def object(self, flat: Flat, name: str, nth: int, path: Path) -> dict[str, Any]:
+        known, least = members(flat, "properties"), number(flat, "minProperties", 0)
+        needed = [one for one in listed(flat, "required") if isinstance(one, str)]
+        found = {one: self.value(_member(flat, one), one, nth, path) for one in needed}
+        wanted = least if self._spares(path) else number(flat, "maxProperties", math.inf)
+        for one in known:
+            if one not in found and len(found) < wanted:
+                self._add(found, flat, one, nth, path)
+        for extra in count(1):
+            if len(found) >= least:
+                break
+            found[f"key{extra}"] = self.value(_member(flat, f"key{extra}"), "", nth, path)
+        return {one: found[one] for one in dict.fromkeys((*known, *found)) if one in found}
+
+    def _add(self, found: dict[str, Any], flat: Flat, name: str, nth: int, path: Path) -> None:
+        """A member that may be left out, if there is a value for it."""
+        try:
+            found[name] = self.value(_member(flat, name), name, nth, path)
+        except Unfillable:
+            return
+
+    def array(self, flat: Flat, name: str, nth: int, path: Path) -> list[Any]:
+        least, most = number(flat, "minItems", 0), number(flat, "maxItems", math.inf)
+        least = max(least, 1 if "contains" in flat else 0)
+        wanted = least if self._spares(path) else min(most, max(least, len(listed(flat, "prefixItems")), 1))
+        found: list[Any] = []
+        while len(found) < wanted:
+            try:
+                found.append(self._item(flat, found, name, nth, path))
+            except Unfillable:
+                break
+        if len(found) < least:
+            raise Unfillable
+        return found
+
+    def _item(self, flat: Flat, found: list[Any], name: str, nth: int, path: Path) -> Any:
+        """The item behind ``found``, and unlike those where the schema wants that."""
+        index = len(found)
+        schema = place(flat, index)
+        if not found and "contains" in flat:
+            schema = {"allOf": [schema, flat["contains"]]}
+        first = nth if index < len(listed(flat, "prefixItems")) else nth + index
+        for other in range(first, nth + 2 * index + 1):
+            value = self.value(schema, name, other, path)
+            if not flat.get("uniqueItems") or not any(same(value, one) for one in found):
+                return value
+        raise Unfillable
+
+    def string(self, flat: Flat, name: str, nth: int, path: Path) -> str:
+        least, most = number(flat, "minLength", 0), min(number(flat, "maxLength", LONGEST), LONGEST)
+        template = FORMATS.get(str(flat.get("format")))
+        if template is not None:
+            own = template.format(nth % 28 + 1)
+        else:
+            plain = f"{self._say(name)} {nth + 1}" if nth else self._say(name)
+            own = (plain + "." * min(int(least) - len(plain), LONGEST))[: int(most)]
+        samples = SAMPLES if "pattern" in flat else ()
+        candidates = (*_offered(flat, nth), own, *samples)
+        fitting = (text for text in candidates if isinstance(text, str) and least <= len(text) <= most)
+        text = next((text for text in fitting if matches(flat.get("pattern"), text)), None)
+        if text is None and (template is not None or not least <= len(own) <= most):
+            raise Unfillable
+        return own if text is None else text
+
+    def integer(self, flat: Flat, name: str, nth: int, path: Path) -> int:
+        return int(self.number({**flat, "multipleOf": _whole(flat.get("multipleOf"))}, name, nth, path))
+
+    def number(self, flat: Flat, name: str, nth: int, path: Path) -> float:
+        low, above = _limit(flat, "minimum", "exclusiveMinimum", -math.inf, max)
+        high, below = _limit(flat, "maximum", "exclusiveMaximum", math.inf, min)
+        step = number(flat, "multipleOf", 0)
+        grid = step or 1
+        start = 1 if low < 1 < high and grid == 1 else math.floor(max(low, min(high, 0)) / grid) * grid
+        candidates = [*_offered(flat, nth), *(start + grid * (nth + n) for n in (0, 1, 2))]
+        candidates += [start - grid * (nth + n) for n in (0, 1, 2)]
+        if math.isfinite(high - low):
+            candidates.append(low + (high - low) * (nth % 7 + 1) / 8)
+        for value in candidates:
+            if type(value) not in (int, float) or not low <= value <= high or (step and value % step):
+                continue
+            if not (above and value == low) and not (below and value == high):
+                return _plain(value)
+        raise Unfillable
+
+    def boolean(self, flat: Flat, name: str, nth: int, path: Path) -> bool:
+        return (flat.get("default") is True) != bool(nth % 2)
+
+    def null(self, flat: Flat, name: str, nth: int, path: Path) -> None:
+        return None
+
+
+Make: TypeAlias = Callable[[_Filling, Flat, str, int, Path], Any]
+
+MAKERS: Final[Mapping[str, Make]] = {
+    "object": _Filling.object, "array": _Filling.array, "string": _Filling.string, "integer": _Filling.integer,
+    "number": _Filling.number, "boolean": _Filling.boolean, "null": _Filling.null,
+}  # fmt: skip
+
+
+# Types
+
+_PYTHON: Final[Mapping[str, tuple[type, ...]]] = {
+    "object": (dict,), "array": (list,), "string": (str,), "integer": (int,), "number": (int, float),
+    "boolean": (bool,), "null": (type(None),),
+}  # fmt: skip
+
+_SIGNS: Final[Mapping[str, tuple[str, ...]]] = {
+    "object": ("properties", "required", "additionalProperties", "patternProperties", "minProperties"),
+    "array": ("items", "prefixItems", "minItems", "contains"),
+    "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+}
+"""The keywords of which a schema without a type has one: what it is about. Else that is a string."""
+
+
+def _makers(flat: Flat) -> list[Make]:
+    """What may make a value, null as the last resort."""
+    if "const" in flat or "enum" in flat:
+        return [_Filling.fixed]
+    return [MAKERS[one] for one in sorted(_types(flat), key="null".__eq__) if one in MAKERS]
+
+
+def _types(flat: Flat) -> list[str]:
+    given = flat.get("type")
+    if given is None:
+        return [next((type for type, signs in _SIGNS.items() if any(sign in flat for sign in signs)), "string")]
+    return [one for one in (given if isinstance(given, list) else [given]) if isinstance(one, str)]
+
+
+def _allowed(flat: Flat, value: object) -> bool:
+    """Whether a listed value is of the type that the schema wants, and in its other list too."""
+    if "enum" in flat and not any(same(value, one) for one in listed(flat, "enum")):
+        return False
+    if "type" not in flat or (value is None and flat.get("nullable") is True):
+        return True
+    return type(value) in {kind for one in _types(flat) for kind in _PYTHON.get(one, ())}
+
+
+def _offered(flat: Flat, nth: int) -> list[Any]:
+    """What the schema itself proposes."""
+    return [] if nth else [flat.get("default"), *listed(flat, "examples")]
+
+
+# Members and items
+
+
+def _member(flat: Flat, name: str) -> object:
+    """The schema of a member."""
+    own = members(flat, "properties")
+    found = [own[name]] if name in own else []
+    found += [schema for pattern, schema in members(flat, "patternProperties").items() if matches(pattern, name)]
+    return {"allOf": found} if found else flat.get("additionalProperties", {})
+
+
+# Strings
+
+FORMATS: Final[Mapping[str, str]] = {
+    "date": "2026-01-{:02}",
+    "date-time": "2026-01-{:02}T12:00:00Z",
+    "time": "12:{:02}:00Z",
+    "duration": "P{}D",
+    "email": "someone{}@example.com",
+    "idn-email": "someone{}@example.com",
+    "hostname": "host{}.example.com",
+    "idn-hostname": "host{}.example.com",
+    "ipv4": "192.0.2.{}",
+    "ipv6": "2001:db8::{}",
+    "uri": "https://example.com/{}",
+    "url": "https://example.com/{}",
+    "iri": "https://example.com/{}",
+    "uri-reference": "/{}",
+    "iri-reference": "/{}",
+    "uri-template": "/{}",
+    "uuid": "00000000-0000-4000-8000-{:012}",
+    "json-pointer": "/{}",
+    "relative-json-pointer": "{}",
+    "regex": "example{}",
+}
+"""A string of each format, with a place for a number that makes it another one."""
+
+SAMPLES: Final = (
+    "example", "Example", "EXAMPLE", "example-1", "example_1", "example.com", "someone@example.com",
+    "https://example.com", "/example", "1", "12", "123", "1234", "12345", "1.0", "1.0.0", "A1", "AB", "ABC", "AB12",
+    "AB-123", "a", "2026-01-01", "2026-01-01T12:00:00Z", "12:00", "12:00:00", "+15550100", "#112233", "en", "en-US",
+    "00000000-0000-4000-8000-000000000001", "00000000", "112233445566", "USD 1.00", "",
+)  # fmt: skip
+"""Strings for patterns: the first that matches is taken. Where none does the pattern is not kept."""
+
+
+# Numbers
+
+
+def _limit(
+    flat: Flat, key: str, excluding: str, default: float, tighter: Callable[[float, float], float]
+) -> tuple[float, bool]:
+    """A bound, and whether it is outside itself, which draft 4 says by a boolean."""
+    inner, outer = number(flat, key, default), number(flat, excluding, default)
+    limit = tighter(inner, outer)
+    return limit, flat.get(excluding) is True or (math.isfinite(outer) and limit == outer)
+
+
+def _whole(step: object) -> float:
+    """The smallest whole multiple of ``step``, if one is near."""
+    if not isinstance(step, int | float) or isinstance(step, bool) or step <= 0:
+        return 1
+    return next((int(step * times) for times in range(1, 1001) if step * times % 1 == 0), 1)
+
+
+def _plain(value: float) -> float:
+    """Without a point where it has no fraction."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

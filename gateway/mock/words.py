@@ -1,0 +1,133 @@
+"""The words of the stand-in: what it says of itself, what stands for things in JSON, and what the person said."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from providers.call import Call, ResultPart, TextPart, Turn
+
+WHO: Final = "This is the stand-in model of trigate."
+GREETING: Final = "Hello from the stand-in model of trigate"
+POINT: Final = "Point a provider of your configuration at a real address and this very client will talk to it."
+ANSWER: Final = (
+    f"{WHO} It got your request and answers it word by word, as a real model would, so that you can see a stream "
+    f"arrive; it understands nothing of it. You said: “{{said}}”. {POINT}"
+)
+CALLED: Final = (
+    f"{WHO} You said: “{{said}}”. It understands nothing of that, but it can show a call of a tool: your program ran "
+    f"{{tool}} with `{{input}}`, {{told}}\n\n{POINT}"
+)
+NOT_CALLED: Final = (
+    f"{WHO} It was offered {{tools}}, and by itself it calls only what looks and changes nothing; `tool_choice` makes "
+    f"it call one all the same. You said: “{{said}}”. {POINT}"
+)
+THINKING: Final = (
+    "Here a real model would think. A stand-in has no thoughts; these words show where you would see them."
+)
+
+EXAMPLES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("answer", "result", "response", "text", "summary", "message", "content", "reply", "output"), WHO),
+    **dict.fromkeys(("reason", "reasoning", "explanation", "justification", "thought"), "A stand-in has no reasons."),
+    **dict.fromkeys(("city", "location", "place", "destination"), "Paris"),
+    "country": "France",
+    "address": "1 Example Street, Paris",
+    **dict.fromkeys(("email", "mail"), "someone@example.com"),
+    **dict.fromkeys(("url", "uri", "link", "website"), "https://example.com"),
+    "date": "2026-01-01",
+    "time": "12:00",
+    "language": "English",
+    "currency": "EUR",
+    "phone": "+15550100",
+    **dict.fromkeys(("author", "person", "user", "username"), "Ada"),
+}
+"""What stands in JSON for things that many ask for, by the last word of a member's name."""
+
+SAID: Final = 80  # characters shown of what the person said
+TITLE: Final = 50  # characters of a title
+TOLD: Final = 600  # characters shown of a tool's result
+
+_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_ASIDE: Final = re.compile(r"<([a-z]+[-_][a-z_-]+)\b[^>]*>.*?</\1>", re.S)  # <system-reminder>, <environment_context>
+_QUOTE: Final = re.compile(r"<(task|user_query|session|user_message|conversation)>(.*?)</\1>", re.S)
+_TITLE: Final = re.compile(
+    r"\btitle generator\b|\b(?:generate|write|create|suggest|come up with)\b[^.\n]{0,60}\btitle\b", re.I
+)
+
+
+# Names
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a name, however it is put together: ``getWeather``, ``get_weather``, ``get-weather``."""
+    return [word.lower() for word in _WORD.findall(name)]
+
+
+def last_of(name: str) -> str:
+    """The last word of a name, which mostly says what it is."""
+    return next(reversed(words_of(name)), "")
+
+
+def text_for(name: str, call: Call) -> str:
+    """A text for the member ``name`` of the JSON that ``call`` asks for."""
+    match last_of(name):
+        case "title" | "topic" | "subject" | "headline":
+            return title(call)
+        case "query" | "question" | "prompt":
+            return said(call) or GREETING
+        case last:
+            return EXAMPLES.get(last) or " ".join(["example", *words_of(name)])
+
+
+# The person
+
+
+def said(call: Call) -> str:
+    """The person's last words, without what a program puts around them."""
+    return next(filter(None, (said_in(turn) for turn in reversed(call.turns) if turn.role == "user")), "")
+
+
+def said_in(turn: Turn) -> str:
+    """The person's last words in a turn; what they should not see stands before them."""
+    texts = [spoken(part.text) for part in turn.parts if isinstance(part, TextPart)]
+    return next(filter(None, reversed(texts)), "")
+
+
+def spoken(text: str) -> str:
+    """What the person said of a text that a program sends in their name."""
+    quote = _QUOTE.search(text)
+    return _ASIDE.sub("", quote[2] if quote else text).strip().strip('"')
+
+
+def shown(text: str, most: int = SAID) -> str:
+    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
+
+
+def title(call: Call) -> str:
+    """A title for what the person said."""
+    first = next(iter(said(call).splitlines()), "").rstrip(" .?!:")
+    return shown(first[:1].upper() + first[1:], TITLE) or "A talk with the stand-in"
+
+
+def wants_title(call: Call) -> bool:
+    """Whether a program asks for the title of a conversation, and for nothing else."""
+    told = (part.text for turn in call.turns for part in turn.parts if isinstance(part, TextPart))
+    return not call.tools and any(map(_TITLE.search, told))
+
+
+# Its tools
+
+
+def told(result: ResultPart) -> str:
+    """What a tool gave back, as it is repeated."""
+    text = "\n".join(part.text for part in result.parts if isinstance(part, TextPart))
+    text = f"{text}\n".rpartition("\nOutput:\n")[2].strip()  # what Codex reports of the command stands before it
+    if not text:
+        return "which gave back nothing."
+    how = "which failed" if result.is_error else "which gave back"
+    return f"{how}:\n\n```\n{shown(text, TOLD)}\n```"
+
+
+def names(tools: Sequence[str]) -> str:
+    """The names of tools, the first few of many."""
+    more = f" and {len(tools) - 3} more" if len(tools) > 3 else ""
+    return ", ".join(f"`{name}`" for name in tools[:3]) + more

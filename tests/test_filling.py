@@ -1,0 +1,291 @@
+"""The stand-in provider's values for JSON Schemas: each is held against its schema by the library ``jsonschema``."""
+
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.mock.filling import FORMATS, SAMPLES, Unfillable, fill
+
+
+def say(name: str) -> str:
+    return f"example {name}".strip()
+
+
+def judge(schema: Any, value: Any) -> None:
+    validator = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+    validator(schema, format_checker=validator.FORMAT_CHECKER).validate(value)
+
+
+def filled(schema: Any, *, complete: bool = True) -> Any:
+    value = fill(schema, say, complete=complete)
+    judge(schema, value)
+    return value
+
+
+# Examples
+
+TREE = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string"},
+        "children": {"type": "array", "items": {"$ref": "#/$defs/tree"}},
+        "parent": {"anyOf": [{"$ref": "#/$defs/tree"}, {"type": "null"}]},
+    },
+    "required": ["name", "children", "parent"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"type": "object", "properties": {"city": {"type": "string"}}}, {"city": "example city"}),
+        ({"type": ["null", "string"]}, "example"),
+        ({"type": "string", "nullable": True}, "example"),
+        ({"enum": ["low", "high"]}, "low"),
+        ({"type": "string", "enum": [None, "low"]}, "low"),
+        ({"const": 7}, 7),
+        ({"type": "integer", "minimum": 5}, 5),
+        ({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}, 0.125),
+        ({"type": "integer", "exclusiveMinimum": -10, "maximum": -9}, -9),
+        ({"type": "number", "multipleOf": 0.5, "minimum": 1.2}, 1.5),
+        ({"type": "boolean"}, False),
+        ({"type": "string", "maxLength": 3}, "exa"),
+        ({"type": "string", "minLength": 10}, "example..."),
+        ({"type": "string", "pattern": "^[A-Z]{3}$"}, "ABC"),
+        ({"type": "string", "format": "date-time"}, "2026-01-01T12:00:00Z"),
+        ({"type": "string", "examples": ["no", "yes"], "minLength": 3}, "yes"),
+        ({"type": "array", "items": {"type": "string"}, "minItems": 2, "uniqueItems": True}, ["example", "example 2"]),
+        ({"type": "array", "prefixItems": [{"type": "integer"}, {"type": "boolean"}]}, [1, False]),
+        ({"$schema": "http://json-schema.org/draft-07/schema#", "items": [{"const": "x"}, {"minimum": 2}]}, ["x", 2]),
+        ({"allOf": [{"items": {"type": "integer"}}, {"prefixItems": [{"minimum": 3}, {}]}]}, [3, 1]),
+        ({"type": "array", "contains": {"const": "x"}}, ["x"]),
+        ({"type": "object", "additionalProperties": {"type": "integer"}, "minProperties": 2}, {"key1": 1, "key2": 1}),
+        ({"allOf": [{"type": "number", "minimum": 2}, {"type": "integer", "maximum": 2}]}, 2),
+        ({"oneOf": [{"type": "string", "enum": []}, {"type": "integer"}]}, 1),
+        ({"$ref": "#/definitions/a~1b", "definitions": {"a/b": {"const": "there"}}}, "there"),
+        (
+            {"$ref": "#/$defs/tree", "$defs": {"tree": TREE}},
+            {"name": "example name", "children": [{"name": "example name", "children": [], "parent": None}],
+             "parent": {"name": "example name", "children": [], "parent": None}},
+        ),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_value_is_the_plainest_that_fits(schema, value):
+    assert filled(schema) == value
+
+
+def test_what_may_be_left_out_is_where_that_is_asked_for():
+    schema = {
+        "type": "object", "required": ["city"],
+        "properties": {"city": {"type": "string"}, "days": {"type": "integer"}, "tags": {"type": "array"}},
+    }  # fmt: skip
+    assert filled(schema, complete=False) == {"city": "example city"}
+    assert filled(schema) == {"city": "example city", "days": 1, "tags": ["example tags"]}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        False,
+        {"type": "string", "minLength": 3, "maxLength": 2},
+        {"allOf": [{"type": "string"}, {"type": "integer"}]},
+        {"allOf": [{"enum": [1, 2]}, {"enum": [3]}]},
+        {"type": "integer", "minimum": 1, "maximum": 0},
+        {"type": "array", "items": False, "minItems": 1},
+        {"type": "array", "items": {"enum": [1, 2]}, "minItems": 3, "uniqueItems": True},
+        {"type": "object", "required": ["a"], "additionalProperties": False},
+        {"type": "object", "properties": {"self": {"$ref": "#"}}, "required": ["self"]},
+        {"$ref": "https://example.com/schema"},
+        {"type": "array", "minItems": 10**9},
+    ],
+    ids=str,
+)
+def test_what_nothing_fits_is_unfillable(schema):
+    with pytest.raises(Unfillable):
+        fill(schema, say)
+
+
+def test_schemas_that_lead_to_each_other_are_given_up_soon():
+    names = "abcdefghij"
+    refs = {name: {"$ref": f"#/$defs/{name}"} for name in names}
+    defs = {name: {"type": "object", "properties": refs, "required": list(names)} for name in names}
+    with pytest.raises(Unfillable):
+        fill({"$ref": "#/$defs/a", "$defs": defs}, say)
+    defs = {name: {"type": "object", "properties": refs} for name in names}
+    assert set(filled({"$ref": "#/$defs/a", "$defs": defs})) == set(names)
+
+
+# Schemas that something fits
+
+NAMES = st.sampled_from(["city", "name", "note", "tags", "kind", "people", "next"])
+SCALARS = st.none() | st.booleans() | st.integers(-5, 5) | st.sampled_from(["a", "b", "c"])
+
+
+def without_none(**members: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Dictionaries with any of ``members``."""
+    return st.fixed_dictionaries({}, optional=members)
+
+
+@st.composite
+def numbers(draw: st.DrawFn) -> dict[str, Any]:
+    kind = draw(st.sampled_from(["integer", "number"]))
+    low = draw(st.none() | st.integers(-1000, 1000))
+    high = draw(st.none() | st.integers(0, 100).map(lambda more: (low or 0) + more))
+    step = draw(st.sampled_from([None, None, 1, 2, 5, 0.5])) if low is None or high is None else None
+    bounds = {"minimum": low, "maximum": high, "multipleOf": step}
+    if low is not None and (high is None or high - low > 1):
+        bounds[draw(st.sampled_from(["minimum", "exclusiveMinimum"]))] = bounds.pop("minimum")
+    return {"type": kind, **{key: value for key, value in bounds.items() if value is not None}}
+
+
+@st.composite
+def strings(draw: st.DrawFn) -> dict[str, Any]:
+    if draw(st.booleans()):
+        return {"type": "string", "format": draw(st.sampled_from(sorted(FORMATS)))}
+    if draw(st.booleans()):
+        sample = draw(st.sampled_from([sample for sample in SAMPLES if sample]))
+        return {"type": "string", "pattern": draw(st.sampled_from([f"^{jsonschema_escape(sample)}$", "^.+$", "[a-z]"]))}
+    least = draw(st.integers(0, 40))
+    more = draw(without_none(minLength=st.just(least), maxLength=st.integers(least, 50)))
+    return {"type": "string", **more}
+
+
+def jsonschema_escape(text: str) -> str:
+    return "".join(f"\\{char}" if not char.isalnum() and char not in "-_ #@:/" else char for char in text)
+
+
+LEAVES = (
+    numbers()
+    | strings()
+    | st.just({"type": "boolean"})
+    | st.just({"type": "null"})
+    | st.just({})
+    | st.just(True)
+    | st.lists(SCALARS, min_size=1, max_size=4).map(lambda values: {"enum": values})
+    | SCALARS.map(lambda value: {"const": value})
+)
+
+
+def nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return objects(inner) | arrays(inner) | alternatives(inner) | merged(inner) | inner.map(nullable)
+
+
+@st.composite
+def objects(draw: st.DrawFn, inner: st.SearchStrategy[Any]) -> dict[str, Any]:
+    properties = draw(st.dictionaries(NAMES, inner, max_size=4))
+    required = draw(st.lists(st.sampled_from(sorted(properties)), unique=True)) if properties else []
+    more = draw(st.sampled_from([{}, {"additionalProperties": False}, {"additionalProperties": {"type": "integer"}}]))
+    closed = more.get("additionalProperties") is False
+    if not closed:
+        more |= draw(
+            without_none(minProperties=st.integers(0, 5), patternProperties=st.just({"^x-": {"type": "null"}}))
+        )
+    return {"type": "object", "properties": properties, "required": required, **more}
+
+
+@st.composite
+def arrays(draw: st.DrawFn, inner: st.SearchStrategy[Any]) -> dict[str, Any]:
+    least = draw(st.integers(0, 3))
+    more = draw(without_none(minItems=st.just(least), maxItems=st.integers(least, 5), items=inner))
+    if draw(st.booleans()):
+        more["prefixItems"] = draw(st.lists(inner, min_size=1, max_size=3))
+    if draw(st.booleans()):
+        more |= {"items": {"type": draw(st.sampled_from(["integer", "string"]))}, "uniqueItems": True}
+        more.pop("prefixItems", None)
+    return {"type": "array", **more}
+
+
+def alternatives(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(inner, min_size=1, max_size=3).map(lambda choices: {"anyOf": choices})
+
+
+@st.composite
+def merged(draw: st.DrawFn, inner: st.SearchStrategy[Any]) -> dict[str, Any]:
+    """An object in two parts, of which neither knows the other's members."""
+    first = {"properties": {"city": draw(inner)}, "required": ["city"]}
+    second = {"type": "object", "properties": {"name": draw(inner)}, "required": ["name"]}
+    return {"allOf": [first, second], **draw(without_none(description=st.just("both")))}
+
+
+def nullable(schema: Any) -> Any:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+SCHEMAS = st.recursive(LEAVES, nested, max_leaves=12)
+
+
+@settings(max_examples=200)
+@given(SCHEMAS, st.booleans())
+def test_a_value_is_found_and_fits(schema, complete):
+    filled(schema, complete=complete)
+
+
+@settings(max_examples=150)
+@given(st.lists(SCHEMAS, min_size=2, max_size=3), st.sampled_from(["allOf", "oneOf"]))
+def test_where_parts_may_contradict_each_other_a_value_fits_or_none_is_made(parts, how):
+    schema = {how: parts}
+    try:
+        value = fill(schema, say)
+    except Unfillable:
+        return
+    if how == "oneOf":  # that another alternative fits too is not looked at
+        schema = {"anyOf": parts}
+    if "pattern" not in str(schema):  # two patterns at once may be more than the samples know
+        judge(schema, value)
+
+
+@st.composite
+def referring(draw: st.DrawFn) -> dict[str, Any]:
+    """Somewhere in it is one of the schemas again, in a member or in an item."""
+    ref = {"$ref": draw(st.sampled_from(["#", "#/$defs/a", "#/$defs/b"]))}
+    return draw(st.sampled_from([
+        {"type": "object", "properties": {"next": ref, "name": {"type": "string"}}},
+        {"type": "object", "properties": {"next": ref}, "required": ["next"]},
+        {"type": "object", "properties": {"next": {"anyOf": [ref, {"type": "null"}]}}, "required": ["next"]},
+        {"type": "object", "additionalProperties": ref},
+        {"type": "array", "items": ref},
+        {"type": "array", "items": ref, "minItems": 2},
+        {"type": "array", "prefixItems": [{"type": "integer"}, ref]},
+    ]))  # fmt: skip
+
+
+RECURSIVE = st.recursive(LEAVES | referring(), nested, max_leaves=6)
+
+
+@settings(max_examples=150)
+@given(RECURSIVE, RECURSIVE, RECURSIVE)
+def test_references_end_where_they_lead_back_to_themselves(root, one, other):
+    schema = {"$defs": {"a": one, "b": other}, "allOf": [root]}
+    try:
+        filled(schema)
+    except Unfillable:
+        with pytest.raises(Unfillable):  # nothing that is left out helps
+            fill(schema, say, complete=False)
+
+
+KEYWORDS = (
+    "type", "properties", "required", "items", "enum", "const", "anyOf", "allOf", "$ref", "minimum", "maximum",
+    "multipleOf", "minItems", "uniqueItems", "pattern", "format", "minLength", "additionalProperties",
+    "patternProperties", "prefixItems", "examples", "exclusiveMinimum",
+)  # fmt: skip
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+    | st.sampled_from(["object", "array", "string", "integer", "#", "#/properties/a"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYWORDS), inner, max_size=4),
+    max_leaves=10,
+)  # fmt: skip
+
+
+@settings(max_examples=150)
+@given(ANYTHING)
+def test_what_is_no_schema_is_a_value_or_unfillable(schema):
+    try:
+        json.dumps(fill(schema, say))
+    except Unfillable:
+        return
