@@ -64,7 +64,7 @@ class Quirks:
     """Messages: ``output_config.format`` is known; else the schema is told in words."""
 
     sampling: Literal["free", "unless_thinking", "only_effort_none", "never"] = "free"
-    """When the model takes temperature, top_p and top_k."""
+    """When the model takes temperature, top_p and top_k, and Chat's penalties."""
 
     one_of_temperature_top_p: bool = False
     """The model refuses temperature and top_p together; top_p goes."""

@@ -21,8 +21,11 @@ PARAMS: dict[str, Any] = {
 }
 # SDK arguments that travel as headers, or that the SDK itself uses up.
 NOT_IN_BODY = {"messages": {"betas", "user_profile_id", "workspace_id"}, "chat": set(), "responses": set()}
-# Members that the 2023-06-01 version has and the types no longer list.
-UNLISTED: dict[str, dict[str, Any]] = {"messages": {"temperature": float, "top_p": float, "top_k": int}}
+# Members that the types do not list: those that the 2023-06-01 version has still, and those that Open Responses adds.
+UNLISTED: dict[str, dict[str, Any]] = {
+    "messages": {"temperature": float, "top_p": float, "top_k": int},
+    "responses": {"frequency_penalty": float, "presence_penalty": float},
+}
 
 NO_PARAMETERS = {"type": "object", "properties": {}}
 DEPTH = 6  # of objects within objects; deeper ones are schemas and the like, which are carried whole

@@ -250,12 +250,24 @@ def test_an_effort_that_the_model_lacks_becomes_the_nearest_lower_one_and_is_nam
 )
 def test_sampling_goes_only_to_models_that_take_it(sampling, effort, kept):
     """juspay/neurolink#1706, truefoundry/models#2122, Soju06/codex-lb#538."""
-    call = asked(temperature=0.5, top_p=0.9, logprobs=True, top_logprobs=2, seed=3, reasoning_effort=effort)
+    penalties = {"presence_penalty": 0.5, "frequency_penalty": -1}
+    asks = {"temperature": 0.5, "top_p": 0.9, "logprobs": True, "top_logprobs": 2, **penalties}
+    call = asked(**asks, seed=3, reasoning_effort=effort)
     body, dropped = sent(call, sampling=sampling)
-    names = {"temperature", "top_p", "logprobs", "top_logprobs"}
+    names = asks.keys()
     assert names & body.keys() == (names if kept else set())
     assert set(dropped) == (set() if kept else names)
     assert body["seed"] == 3
+
+
+def test_penalties_of_a_responses_client_are_carried():
+    """Open Responses has them as Chat does; Messages has none."""
+    penalties = {"presence_penalty": 0.5, "frequency_penalty": -1}
+    call = RESPONSES.read_request({"model": "m", "input": "x", **penalties})
+    body, dropped = sent(call)
+    assert ({name: body[name] for name in penalties}, dropped) == (penalties, ())
+    outgoing = MESSAGES.write_request(call, Recipient("m", OWN))
+    assert set(outgoing.dropped) == penalties.keys()
 
 
 def test_how_many_log_probabilities_means_nothing_where_none_are_asked_for():

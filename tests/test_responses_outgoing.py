@@ -305,6 +305,18 @@ def test_what_only_chat_has_is_named() -> None:
     assert set(send(call)[1].dropped) == set(only)
 
 
+def test_penalties_go_to_whom_their_client_knows() -> None:
+    """OpenAI's API does not document them; other servers of this API do (openai/openai-python#3040)."""
+    penalties = {"presence_penalty": 0.5, "frequency_penalty": 0}
+    body, outgoing = send(RESPONSES.read_request({"model": "m", "input": "x", **penalties}))
+    assert {name: body[name] for name in penalties} == penalties
+    assert outgoing.dropped == ()
+    call = CHAT.read_request({"model": "m", "messages": [{"role": "user", "content": "x"}], **penalties})
+    body, outgoing = send(call)
+    assert not body.keys() & penalties.keys()
+    assert outgoing.dropped == ("presence_penalty",)
+
+
 @pytest.mark.parametrize(
     ("schema", "fits"),
     [

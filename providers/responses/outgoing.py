@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from providers.call import Call, Format, Reasoning, TextPart, Turn
+from providers.call import Call, Control, Format, Reasoning, TextPart, Turn
 from providers.codec import Outgoing, Recipient
 from providers.controls import BY_NAME, write_controls
 from providers.effort import asked_level, known_level
@@ -27,7 +27,8 @@ Object: TypeAlias = dict[str, Any]
 MINIMUM_TOKENS = 16  # the least that `max_output_tokens` may be
 CONTINUES = ("previous_response_id", "conversation", "prompt")  # any of them may stand for `input`
 PHASES = ("input[].phase", "previous.input[].phase")
-SAMPLING = ("temperature", "top_p", "logprobs", "top_logprobs")
+PENALTIES = ("frequency_penalty", "presence_penalty")
+SAMPLING = ("temperature", "top_p", "logprobs", "top_logprobs", *PENALTIES)
 
 # Settings that are not one scalar here, or that not every model takes.
 BY_HAND = (*SAMPLING, "max_tokens", "verbosity", "store", "include", "web_search_options", "prompt_cache_options")
@@ -126,6 +127,8 @@ def _write_sampling(call: Call, quirks: Quirks, level: str | None, body: Object,
     """Returns whether log probabilities are asked for. What the model refuses is named, unless it says no more than
     the default does (truefoundry/models#2122)."""
     controls = {name: control for name in SAMPLING if (control := call.controls.get(name)) is not None}
+    if call.api != "responses":
+        _drop_penalties(controls, drops)
     if not takes_sampling(quirks, level):
         drops.add(*(c.at for name, c in controls.items() if c.value != BY_NAME[name].default))
         return False
@@ -134,6 +137,13 @@ def _write_sampling(call: Call, quirks: Quirks, level: str | None, body: Object,
     logprobs = controls.pop("logprobs", None)
     body.update({name: control.value for name, control in controls.items()})
     return logprobs is not None and bool(logprobs.value)
+
+
+def _drop_penalties(controls: dict[str, Control], drops: Drops) -> None:
+    """Open Responses has them, OpenAI's API does not (openai/openai-python#3040): whether its provider takes them, only
+    a client that speaks this API can know."""
+    penalties = {name: controls.pop(name) for name in PENALTIES if name in controls}
+    drops.add(*(control.at for name, control in penalties.items() if control.value != BY_NAME[name].default))
 
 
 # State and form
