@@ -27,7 +27,7 @@ from providers.call import (
     Turn,
 )
 from providers.codec import Recipient
-from providers.responses import RESPONSES
+from providers.responses import RESPONSES, read_continued
 from providers.seal import Seal, seal
 from streams.errors import GatewayError
 
@@ -312,3 +312,66 @@ def test_no_request_makes_anything_but_a_400(body: dict[str, Any]) -> None:
     assert status == 400
     restored, _ = RESPONSES.restore(body, US)
     assert restored == {}
+
+
+CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
+OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "x"}
+
+
+@pytest.mark.parametrize(
+    ("input", "place", "said"),
+    [
+        ([OUTPUT], 0, "No tool call found for function call output with call_id c1"),
+        ([CALL, {**OUTPUT, "call_id": "c2"}], 1, "with call_id c2"),
+        ([OUTPUT, CALL], 0, "call_id c1"),  # no provider takes it before its call
+        ([CALL, {**OUTPUT, "call_id": "c3", "type": "custom_tool_call_output"}], 1, "custom tool call output with"),
+        ([{"type": "item_reference", "id": "fc_1"}, OUTPUT], 1, "does not stand for it"),
+    ],
+)
+def test_an_output_that_answers_no_call_is_refused(input: list[Any], place: int, said: str) -> None:
+    """OpenAI refuses it with these words (continuedev/continue#10092)."""
+    error = refused(input=input)
+    assert (error.failed.param, error.failed.status) == (f"input[{place}].call_id", 400)
+    assert said in error.failed.message
+    assert "previous_response_id" in error.failed.message
+
+
+@pytest.mark.parametrize("call", [
+    CALL,
+    {"type": "custom_tool_call", "call_id": "c1", "name": "f", "input": "x"},
+    {"type": "local_shell_call", "call_id": "c1", "action": {}, "status": "completed"},
+    {"type": "local_shell_call", "call_id": None, "id": "c1", "action": {}, "status": "completed"},
+    {"type": "some_call_of_next_year", "call_id": "c1"},
+])  # fmt: skip
+@pytest.mark.parametrize("type", ["function_call_output", "custom_tool_call_output"])
+def test_an_output_may_answer_a_call_of_any_kind(call: dict[str, Any], type: str) -> None:
+    """Codex answers shell calls with outputs of functions."""
+    (*_, turn) = turns(call, {**OUTPUT, "type": type})
+    assert turn.parts[0].call_id == "c1"
+
+
+@pytest.mark.parametrize("elsewhere", [
+    {"previous_response_id": "resp_1"}, {"conversation": "conv_1"}, {"prompt": {"id": "pmpt_1"}},
+])  # fmt: skip
+def test_a_call_may_stand_where_only_the_provider_sees_it(elsewhere: dict[str, Any]) -> None:
+    assert read(input=[OUTPUT], **elsewhere).turns[-1].parts[0].call_id == "c1"
+
+
+def test_a_call_may_be_in_a_compaction() -> None:
+    assert turns({"type": "compaction", "encrypted_content": "gAAA"}, OUTPUT)[-1].parts[0].call_id == "c1"
+
+
+def test_a_call_of_an_earlier_turn_counts_and_what_is_stored_is_not_judged() -> None:
+    """What stands in a stored conversation cannot be mended by who goes on with it."""
+    call = read_continued({"model": "m", "input": [OUTPUT]}, [CALL])
+    assert call.turns[-1].parts[0].call_id == "c1"
+    call = read_continued({"model": "m", "input": "go on"}, [OUTPUT])
+    assert call.turns[0].parts[0].call_id == "c1"
+
+
+def test_penalties_are_read() -> None:
+    """Members of Open Responses that OpenAI's own API has not."""
+    call = read(presence_penalty=0.5, frequency_penalty=-1)
+    assert {name: control.value for name, control in call.controls.items()} == {
+        "presence_penalty": 0.5, "frequency_penalty": -1,
+    }  # fmt: skip

@@ -36,7 +36,7 @@ from providers.responses.settings import read_format, read_reasoning, read_tools
 from providers.responses.tools import flat_name
 from providers.responses.values import reasoning_text
 from providers.seal import PREFIX, unseal
-from streams.errors import invalid
+from streams.errors import GatewayError, invalid
 from streams.events import ToolKind
 
 ROLES: Mapping[str, Role] = {
@@ -49,6 +49,7 @@ ANSWER_MARKS = ("annotations", "logprobs")  # what only texts of earlier answers
 CONTINUES = ("previous_response_id", "conversation", "prompt")  # any of them may stand for `input`
 ITEM_BOOKKEEPING = ("type", "id", "status", "created_by")  # says nothing to a model
 EARLIER = "previous.input"  # where an error or a loss is that the client has not sent with this request
+_SHOWN = 100  # characters of an id in an error
 DIRECT = {"type": "direct"}  # the caller of nearly all calls: the model itself
 
 
@@ -61,6 +62,8 @@ class History:
         self.format: Format | None = None
         self._drops = drops
         self._turns: list[tuple[Role, list[Part], str]] = []
+        self._calls: set[str] = set()  # by which outputs may name them
+        self._sees_all = False  # whether a call that is not among them is nowhere
 
     def turns(self) -> tuple[Turn, ...]:
         return tuple(Turn(role, tuple(parts), at) for role, parts, at in self._turns if parts)
@@ -71,6 +74,7 @@ class History:
             self._add("system", "instructions", TextPart(instructions, "instructions"))
         for i, before in enumerate(earlier):
             self._item(Fields(before, join(EARLIER, i)))
+        self._sees_all = not any(fields.data.get(name) for name in CONTINUES)
         value = fields.any("input")
         if isinstance(value, str):
             self._add("user", "input", TextPart(value, "input"))
@@ -94,6 +98,8 @@ class History:
         type = item_type(item.data, item.string("type"))
         if type is None:
             raise invalid(f"{item.at} needs a type, or a role and content", item.at)
+        if not type.endswith("_output"):  # Codex names shell calls without a call_id by their id
+            self._calls.update(id for name in ("call_id", "id") if isinstance(id := item.data.get(name), str))
         reader = _ITEMS.get(type)
         if reader is None:
             role: Role = "user" if type.endswith("_output") or type == "mcp_approval_response" else "assistant"
@@ -140,8 +146,11 @@ class History:
 
     def _output(self, item: Fields, kind: ToolKind) -> None:
         item.ignore("name", "namespace")  # the call has them
+        call_id = item.need("call_id", str)
+        if self._sees_all and call_id not in self._calls:
+            raise _answers_nothing(item, call_id)
         parts = tuple(_result_parts(item, self._drops))
-        self._add("user", item.at, ResultPart(item.need("call_id", str), parts, kind=kind, at=item.at))
+        self._add("user", item.at, ResultPart(call_id, parts, kind=kind, at=item.at))
 
     def _reasoning(self, item: Fields) -> None:
         sealed = item.string("encrypted_content")
@@ -164,7 +173,8 @@ class History:
             self._drops.add(parts.pop().at)
 
     def _compaction(self, item: Fields) -> None:
-        """One of ours is read as what it says; only its own provider can read any other."""
+        """One of ours is read as what it says; only its own provider can read any other. It may stand for calls."""
+        self._sees_all = False
         if not compaction.is_own(item.data):
             item.ignore(*item.data)
             self._add("assistant", item.at, NativePart("responses", "compaction", item.data, item.at))
@@ -188,6 +198,17 @@ class History:
         if (text := item.object("text")) is not None:
             self.format = read_format(text, self._drops) or self.format
             self._drops.rest(text)
+
+
+def _answers_nothing(item: Fields, call_id: str) -> GatewayError:
+    """OpenAI refuses it too, and clients know its words (continuedev/continue#10092)."""
+    kind = item.need("type", str).replace("_", " ")
+    return invalid(
+        f"No tool call found for {kind} with call_id {call_id[:_SHOWN]}: send the call before its output (a reference "
+        "to an item that is not stored here does not stand for it), or continue from the response that made it with "
+        "previous_response_id",
+        item.path("call_id"),
+    )
 
 
 def item_type(item: Mapping[str, Any], said: str | None) -> str | None:
