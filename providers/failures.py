@@ -10,6 +10,7 @@ from typing import Any, assert_never
 
 import msgspec
 
+from providers.echo import ECHO, NOT_DONE
 from providers.overflow import overflowed, overflows
 from streams import sse
 from streams.events import STATUS, Api, Begin, Failed, Kind
@@ -277,19 +278,14 @@ def _response_event(word: str, begin: Begin, sequence: int, error: Mapping[str, 
         "object": "response",
         "created_at": begin.created or 0,
         "status": "in_progress" if error is None else "failed",
+        "completed_at": None,
         "error": error,
         "incomplete_details": None,
-        "instructions": None,
-        "metadata": {},
         "model": begin.model,
         "output": [],
-        "parallel_tool_calls": True,
-        "temperature": None,
-        "text": {"format": {"type": "text"}},
-        "tool_choice": "auto",
-        "tools": [],
-        "top_p": None,
         "usage": None,
+        **ECHO,
+        **NOT_DONE,
     }
     name = f"response.{word}"
     return sse.event(name, {"type": name, "sequence_number": sequence, "response": response})

@@ -217,6 +217,8 @@ def plain(answer: dict) -> dict:
     for choice in answer["choices"]:
         message = choice["message"] = {name: one for name, one in choice["message"].items() if one is not None}
         message.pop("parsed", None)
+        if not message.get("annotations"):  # a stream has a delta only for those that there are
+            message.pop("annotations", None)
         for call in message.get("tool_calls", ()):
             call.pop("index", None)
             if call["type"] == "function":

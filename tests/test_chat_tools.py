@@ -51,6 +51,7 @@ def test_who_asks_with_functions_is_answered_with_function_call():
         "role": "assistant",
         "content": None,
         "refusal": None,
+        "annotations": [],
         "function_call": {"name": "f", "arguments": '{"x":1}'},
     }
     assert choice["finish_reason"] == "function_call"

@@ -178,6 +178,7 @@ def test_a_whole_answer_has_every_key():
         "role": "assistant",
         "content": "Let me see.",
         "refusal": None,
+        "annotations": [],
         "reasoning_content": "hm",
         "tool_calls": [
             {"id": "toolu_1", "type": "function", "function": {"name": "look", "arguments": '{"a":1}'}},

@@ -72,7 +72,7 @@ def stop(index: int) -> dict[str, Any]:
     return {"type": "content_block_stop", "index": index}
 
 
-TOOL = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}
+TOOL = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}, "caller": {"type": "direct"}}
 MESSAGES: Events = [
     {"type": "message_start", "message": MESSAGE},
     {"type": "ping"},
@@ -80,7 +80,7 @@ MESSAGES: Events = [
     delta(0, "thinking_delta", thinking="hm"),
     delta(0, "signature_delta", signature="s1"),
     stop(0),
-    start(1, type="text", text=""),
+    start(1, type="text", text="", citations=[]),
     delta(1, "text_delta", text="Hi"),
     stop(1),
     start(2, **TOOL),
@@ -96,8 +96,8 @@ MESSAGES: Events = [
 ]
 THINKING = {"type": "thinking", "thinking": "hm", "signature": "s1"}
 MESSAGES_WHOLE = {
-    **MESSAGE, "content": [THINKING, {"type": "text", "text": "Hi"}, {**TOOL, "input": {"a": 1}}],
-    "stop_reason": "tool_use",
+    **MESSAGE, "stop_reason": "tool_use",
+    "content": [THINKING, {"type": "text", "text": "Hi", "citations": []}, {**TOOL, "input": {"a": 1}}],
 }  # fmt: skip
 MESSAGES_ERROR = {"type": "error", "error": {"type": "api_error", "message": "no"}, "request_id": "r1"}
 
@@ -136,7 +136,7 @@ CHAT_WHOLE = {
     "id": "chatcmpl-1", "object": "chat.completion", "created": 5, "model": "m", "usage": COUNTS,
     "choices": [{
         "index": 0, "finish_reason": "tool_calls", "logprobs": None,
-        "message": {"role": "assistant", "content": None, "refusal": None, "tool_calls": [
+        "message": {"role": "assistant", "content": None, "refusal": None, "annotations": [], "tool_calls": [
             {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}},
         ]},
     }],
@@ -160,12 +160,20 @@ CALLED = {
 }  # fmt: skip
 
 
+TOLD_TOOL = {"type": "function", "name": "f", "description": None, "parameters": None, "strict": False}
+TOLD_FORMAT = {"type": "json_schema", "name": "out", "description": None, "schema": {}, "strict": True}
+
+
 def response(status: str, output: Any = (), usage: Any = None) -> dict[str, Any]:
     return {
         "id": "resp_1", "object": "response", "created_at": 5, "status": status, "model": "m", "output": list(output),
-        "usage": usage, "parallel_tool_calls": True, "tool_choice": "auto", "tools": [], "error": None,
-        "incomplete_details": None, "instructions": None, "metadata": {}, "temperature": None, "top_p": None,
-        "text": {"format": {"type": "text"}},
+        "usage": usage, "parallel_tool_calls": True, "tools": [TOLD_TOOL], "error": None, "incomplete_details": None,
+        "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "f"}]},
+        "instructions": None, "metadata": {}, "temperature": 1.0, "top_p": 1.0, "text": {"format": TOLD_FORMAT},
+        "presence_penalty": 0.0, "frequency_penalty": 0.0, "top_logprobs": 0, "truncation": "disabled",
+        "reasoning": {"effort": None, "summary": None}, "max_output_tokens": None, "max_tool_calls": None,
+        "store": False, "background": False, "service_tier": "auto", "previous_response_id": None,
+        "safety_identifier": None, "prompt_cache_key": None, "completed_at": 5 if status == "completed" else None,
     }  # fmt: skip
 
 
@@ -340,6 +348,8 @@ STREAM_CHANGES: dict[str, list[tuple[str, Change]]] = {
         ("messages.reason.sequence", put(13, "delta", "stop_reason", "stop_sequence")),
         ("messages.block.known", put(6, "content_block", "type", "song")),
         ("messages.block.shape", drop(9, "content_block", "name")),
+        ("messages.block.members", drop(6, "content_block", "citations")),
+        ("messages.block.members", drop(9, "content_block", "caller")),
         ("messages.block.empty", put(9, "content_block", "input", {"a": 1})),
         ("messages.block.empty", put(6, "content_block", "text", "H")),
         ("messages.block.empty", drop(2, "content_block", "signature")),
@@ -427,6 +437,11 @@ STREAM_CHANGES: dict[str, list[tuple[str, Change]]] = {
         ("responses.response.shape", drop(19, "response", "output")),
         ("responses.response.members", drop(19, "response", "tools")),
         ("responses.response.members", put(0, "response", "text", {})),
+        ("responses.response.open", drop(0, "response", "presence_penalty")),
+        ("responses.response.open", put(1, "response", "temperature", None)),
+        ("responses.response.open", drop(0, "response", "tools", 0, "description")),
+        ("responses.response.open", drop(1, "response", "text", "format", "description")),
+        ("responses.response.open", drop(19, "response", "tool_choice", "mode")),
         ("responses.response.id", put(19, "response", "id", "resp_2")),
         ("responses.response.prefix", put(0, "response", "id", "gen-1")),
         ("responses.response.status", put(1, "response", "status", "completed_")),
@@ -497,6 +512,7 @@ WHOLE_CHANGES: dict[str, list[tuple[str, Change]]] = {
         ("chat.whole.object", put("object", "text_completion")),
         ("chat.whole.keys", drop("choices", 0, "logprobs")),
         ("chat.whole.keys", drop("choices", 0, "message", "content")),
+        ("chat.whole.keys", drop("choices", 0, "message", "annotations")),
         ("chat.whole.calls", put("choices", 0, "message", "tool_calls", [])),
         ("chat.finish.calls", put("choices", 0, "finish_reason", "stop")),
         ("chat.tool.json", put("choices", 0, "message", "tool_calls", 0, "function", "arguments", "")),

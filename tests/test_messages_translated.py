@@ -185,5 +185,5 @@ def test_a_hosted_search_of_openai_leaves_its_words_and_no_call():
     }
     folded = fold(CODECS["responses"].read_answer(json.dumps(answer).encode()))
     message = json.loads(MESSAGES.write_answer(folded, reply()))
-    assert message["content"] == [{"type": "text", "text": "found"}]
+    assert message["content"] == [{"type": "text", "text": "found", "citations": []}]
     assert message["stop_reason"] == "end_turn"

@@ -332,7 +332,9 @@ def test_a_call_with_its_arguments_at_once_has_them_in_deltas():
     """Tools ran with empty input (BerriAI/litellm#24355, vllm-project/vllm#34887, braintrustdata/lingua#318)."""
     arguments = '{"path": "/tmp/é", "n": 1.0}'
     out = write([Begin(), ToolBegin(0, "a", "f"), ToolInput(0, arguments), BlockEnd(0), End("tool_calls")])
-    assert frames(out)[1][1]["content_block"] == {"type": "tool_use", "id": "a", "name": "f", "input": {}}
+    assert frames(out)[1][1]["content_block"] == {
+        "type": "tool_use", "id": "a", "name": "f", "input": {}, "caller": {"type": "direct"},
+    }  # fmt: skip
     pieces = [value["delta"]["partial_json"] for name, value in frames(out) if name == "content_block_delta"]
     assert "".join(pieces) == arguments
 
@@ -351,9 +353,9 @@ def test_a_second_beginning_starts_no_second_message():
 def test_citations_of_other_apis_cannot_be_said(cited):
     """A web citation needs Anthropic's `encrypted_index`, which nobody else can give (types of the anthropic SDK)."""
     events = [Begin(), Text(0, "a"), cited, BlockEnd(0), End("stop")]
-    assert accumulated(write(events)).content[0].citations is None
+    assert accumulated(write(events)).content[0].citations == []
     whole = json.loads(MESSAGES.write_answer(fold(events), reply()))
-    assert whole["content"] == [{"type": "text", "text": "a"}]  # a null is refused by the AI SDK
+    assert whole["content"] == [{"type": "text", "text": "a", "citations": []}]  # a null is refused by the AI SDK
 
 
 @pytest.mark.parametrize("kind", ["overloaded", "rate_limited", "upstream", "timeout"])

@@ -277,7 +277,7 @@ def test_whatever_a_message_is_its_bytes_stay(first, second, system):
         body = b'{"model":"m","messages":[%b],"thread":%b}' % (b",".join(second), json.dumps(behind(id)).encode())
         return (await recalled(store, body)).incoming.body
 
-    said = b'{"role":"assistant","content":[{"type":"text","text":"done"}]}'
+    said = b'{"role":"assistant","content":[{"type":"text","text":"done","citations":[]}]}'
     remembered = b'"system":%b,' % system if system != b"null" else b""
     whole = b'{%b"model":"m","messages":[%b]}' % (remembered, b",".join([*first, said, *second]))
     assert trio.run(both) == whole
@@ -418,7 +418,7 @@ async def test_a_provider_that_answers_whole_is_heard_once():
     out = await passing(kept_by(turn), lane.feed(TEXT_BODY), lane.seen)
     out += await passing(kept_by(turn), lane.end(), lane.seen)
     found = await recalled(store, asked(HELLO, thread=behind(accumulated(out).id)))
-    assert conversation(found)[1]["content"] == [{"type": "text", "text": "done"}]
+    assert conversation(found)[1]["content"] == [{"type": "text", "text": "done", "citations": []}]
 
 
 @pytest.mark.parametrize("how", ["client", "provider"])

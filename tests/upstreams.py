@@ -251,7 +251,11 @@ def responses_answer(script: Script, model: str) -> dict[str, Any]:
         "status": "completed" if whole else "incomplete", "error": None,
         "incomplete_details": None if whole else {"reason": word}, "instructions": None, "metadata": {},
         "output": responses_items(script), "parallel_tool_calls": True, "temperature": 1.0, "tool_choice": "auto",
-        "tools": [], "top_p": 1.0, "text": {"format": {"type": "text"}},
+        "tools": [], "top_p": 1.0, "text": {"format": {"type": "text"}}, "presence_penalty": 0.0,
+        "frequency_penalty": 0.0, "top_logprobs": 0, "truncation": "disabled", "reasoning": {"effort": None,
+        "summary": None}, "max_output_tokens": None, "max_tool_calls": None, "store": True, "background": False,
+        "service_tier": "default", "previous_response_id": None, "safety_identifier": None, "prompt_cache_key": None,
+        "completed_at": None,
         "usage": {
             "input_tokens": tokens.prompt,
             "input_tokens_details": {

@@ -219,11 +219,11 @@ def _message(answer: Answer, reply: Reply, tools: ToolWriter) -> dict[str, Any]:
         "role": "assistant",
         "content": None if not content and (answer.called or refusal) else content,
         "refusal": refusal or None,
+        "annotations": annotations_of(texts),
     }
     more: dict[str, Any] = {
         "reasoning_content": "".join(block.text for block in thoughts),
         "reasoning_details": seals.details(),
-        "annotations": annotations_of(texts),
         **tools.whole(block for block in answer.blocks if isinstance(block, ToolBlock)),
     }
     return message | {name: value for name, value in more.items() if value}

@@ -120,7 +120,8 @@ WHOLE: Shape = {
     "id": "string", "object": "string", "created": "number", "model": "string",
     "choices": [{"index": "int", "finish_reason": "string", "message": {"role": one_of("assistant")}}],
 }  # fmt: skip
-WHOLE_KEYS: Shape = {"choices": [{"logprobs": "any", "message": {"content": "string|null", "refusal": "string|null"}}]}
+WHOLE_MESSAGE: Shape = {"content": "string|null", "refusal": "string|null", "annotations": "array"}
+WHOLE_KEYS: Shape = {"choices": [{"logprobs": "any", "message": WHOLE_MESSAGE}]}
 
 
 class Call:

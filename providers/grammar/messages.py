@@ -54,6 +54,8 @@ RULES: Mapping[str, Rule] = table(
     # Blocks
     Rule("messages.block.known", "the block's type is one of the API's", TYPES, "Anthropic: new ones come unannounced"),
     Rule("messages.block.shape", "the block has the members that its type needs", TYPES),
+    Rule("messages.block.members", "a text has citations, a call its caller", TYPES,
+         "Anthropic: texts without citations have none; calls had no caller before 2026"),
     Rule("messages.block.empty", "text, thinking, signature and input are there and empty when a block starts", SPEC,
          "Anthropic, programmatic tool calling; thinking of 2025 starts without signature"),
     Rule("messages.text.said", "a text block says something", "agentjido/req_llm#763", OTHERS),
@@ -160,6 +162,11 @@ BLOCKS: Mapping[str, Shape] = {
     "compaction": {},
     "fallback": {"from": "any", "to": "any"},
     "mcp_tool_listing": {"mcp_server_name": "string", "tools": "array"},
+}
+# What is required beyond that, but not said by all.
+MEMBERS: Mapping[str, Shape] = {
+    "text": {"citations": "array|null"},
+    "tool_use": {"caller": {"type": "text"}},
 }
 CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
 BLANK: Mapping[str, Shape] = {
@@ -288,6 +295,8 @@ def _block(block: Any, ids: set[str]) -> Iterator[Finding]:
     if wrong := misfit(block, BLOCKS[kind], kind):
         yield "messages.block.shape", wrong
         return
+    if wrong := misfit(block, MEMBERS.get(kind, "any"), kind):
+        yield "messages.block.members", wrong
     if kind in CALLS:
         if not _ID.fullmatch(block["id"]):
             yield "messages.tool.id", f"id {show(block['id'])}"

@@ -11,9 +11,11 @@ from providers.grammar.frames import DONE, FRAME_RULES, NO_ID
 from providers.grammar.responses_fields import (
     EVENTS,
     ITEMS,
+    OPEN_MEMBERS,
     PART,
     PARTS,
     PREFIXES,
+    REPEATED,
     RESPONSE,
     RESPONSE_MEMBERS,
     STATUS,
@@ -54,6 +56,8 @@ RULES: Mapping[str, Rule] = table(
     Rule("responses.response.shape", "a response has id, object, status and output", TYPES),
     Rule("responses.response.members", "a response has all its members, as null if need be",
          "Oaklight/llm-rosetta#56", OTHERS),
+    Rule("responses.response.open", "a response has what Open Responses wants beyond that", "openresponses.org",
+         "OpenAI of before 2026, other servers"),
     Rule("responses.response.id", "all events name the same response", SPEC),
     Rule("responses.response.prefix", "the id begins with resp_ and has at most 64 characters", SPEC, OTHERS),
     Rule("responses.response.status", "the status is the event's own", SPEC),
@@ -227,11 +231,24 @@ def _response(response: Any) -> Iterator[Finding]:
         return
     if wrong := misfit(response, RESPONSE_MEMBERS, "response"):
         yield "responses.response.members", wrong
+    elif wrong := misfit(response, OPEN_MEMBERS, "response") or _misfit_repeated(response):
+        yield "responses.response.open", wrong
     if not response["id"].startswith("resp_") or len(response["id"]) > _LONGEST_ID:
         yield "responses.response.prefix", f"id {show(response['id'])}"
     if wrong := misfit(response, WHY.get(response["status"], "any"), "response"):
         yield "responses.response.why", wrong
     yield from _usage(response.get("usage"), response["status"])
+
+
+def _misfit_repeated(response: Mapping[str, Any]) -> str | None:
+    """What is wrong with what a response repeats of its request."""
+    choice = response["tool_choice"]
+    repeated = {f"tools[{i}]": tool for i, tool in enumerate(response["tools"])} | {
+        "text.format": response["text"]["format"],
+        "tool_choice": choice if members(choice).get("type") == "allowed_tools" else None,
+    }
+    found = (misfit(one, REPEATED.get(strings(members(one).get("type")), "any"), at) for at, one in repeated.items())
+    return next(filter(None, found), None)
 
 
 def _usage(usage: Any, status: str) -> Iterator[Finding]:

@@ -151,6 +151,21 @@ RESPONSE_MEMBERS: Shape = {
     "incomplete_details": "object|null", "instructions": "any", "metadata": "object|null",
     "temperature": "number|null", "top_p": "number|null",
 }  # fmt: skip
+# What Open Responses wants beyond the types of the package (openresponses.org, 2026-04-24).
+OPEN_MEMBERS: Shape = {
+    **dict.fromkeys(("frequency_penalty", "presence_penalty", "temperature", "top_p"), "number"),
+    **dict.fromkeys(("completed_at", "max_output_tokens", "max_tool_calls"), "int|null"),
+    **dict.fromkeys(("instructions", "previous_response_id", "prompt_cache_key", "safety_identifier"), "string|null"),
+    "created_at": "int", "top_logprobs": "int", "background": "boolean", "store": "boolean", "service_tier": "string",
+    "truncation": one_of("auto", "disabled"), "metadata": "object", "usage": "object|null",
+    "reasoning": {"effort": "string|null", "summary": "string|null"},
+}  # fmt: skip
+# Members of the tools, formats and choices that a response repeats, by their type.
+REPEATED: Mapping[str, Shape] = {
+    "function": {"name": "text", "description": "string|null", "parameters": "object|null", "strict": "boolean|null"},
+    "json_schema": {"name": "text", "description": "string|null", "schema": "any", "strict": "boolean"},
+    "allowed_tools": {"tools": [{"type": "text"}], "mode": "text"},
+}
 STATUS: Mapping[str, frozenset[str]] = {
     "response.created": one_of("in_progress", "queued"),
     "response.queued": one_of("queued"),

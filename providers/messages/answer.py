@@ -11,6 +11,7 @@ import msgspec
 from providers.codec import Reply, new_id, settled_reason
 from providers.failures import read_event_failure
 from providers.messages.blocks import call_input, tool_id
+from providers.messages.incoming import DIRECT
 from providers.seal import Issuer, seal
 from streams.errors import GatewayError
 from streams.events import (
@@ -275,6 +276,17 @@ def message_begun(begin: Begin, id: str, model: str, usage: Usage) -> dict[str, 
     }
 
 
+def text_block(text: str = "", citations: Sequence[Any] = ()) -> dict[str, Any]:
+    """``citations`` are required, as an array or null. Null, which the AI SDK refuses (CherryHQ/cherry-studio#13769),
+    is never said: Anthropic itself begins a text with an empty array where there may be some."""
+    return {"type": "text", "text": text, "citations": list(citations)}
+
+
+def call_block(id: str, name: str, input: Any) -> dict[str, Any]:
+    """``caller`` is required; programs that call tools run at Anthropic only, so that here it is the model itself."""
+    return {"type": "tool_use", "id": tool_id(id), "name": name, "input": input, "caller": DIRECT}
+
+
 def write_answer(answer: Answer, reply: Reply) -> bytes:
     """See ``Codec.write_answer``."""
     usage = answer.usage or Usage(input=reply.input_estimate)
@@ -293,16 +305,14 @@ def write_content(blocks: Sequence[Block], issuer: Issuer) -> list[Any]:
 def _write_block(block: Block, issuer: Issuer) -> list[Any]:
     match block:
         case TextBlock(text=text, citations=citations):
-            cited = [item.item for item in citations if item.api == "messages"]
-            # The AI SDK refuses a null here, and the provider's own answers have none.
-            return [{"type": "text", "text": text, **({"citations": cited} if cited else {})}] if text else []
+            return [text_block(text, [item.item for item in citations if item.api == "messages"])] if text else []
         case RefusalBlock(text=text):
-            return [{"type": "text", "text": text}] if text else []
+            return [text_block(text)] if text else []
         case ThoughtBlock(text="", sealed=sealed):
             return [] if sealed is None else [wordless(issuer, sealed)]
         case ThoughtBlock(text=text, sealed=sealed):
             return [{"type": "thinking", "thinking": text, "signature": signature(issuer, sealed)}]
         case ToolBlock(id=id, name=name, input=text, kind=kind):
-            return [{"type": "tool_use", "id": tool_id(id), "name": name, "input": call_input(text, kind)}]
+            return [call_block(id, name, call_input(text, kind))]
         case NativeBlock(api=api, item=item):
             return [item] if api == "messages" else []

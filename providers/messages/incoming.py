@@ -54,7 +54,7 @@ OWN_FIELDS = (
 
 _ROLES: Mapping[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
 _CHOICES: Mapping[str, Any] = {"auto": "auto", "any": "required", "tool": "tool", "none": "none"}
-_DIRECT = {"type": "direct"}  # the caller of nearly all calls, said of each of them: the model itself, as without it
+DIRECT = {"type": "direct"}  # the caller of nearly all calls, said of each of them: the model itself, as without it
 _USER_ID_LENGTH = 64  # what OpenAI takes
 
 
@@ -155,7 +155,9 @@ def _marks(fields: Fields, names: tuple[str, ...]) -> Mapping[str, Any]:
 
 
 def _text(fields: Fields, drops: Drops) -> Iterator[Part]:
-    yield TextPart(fields.need("text", str), fields.at, _marks(fields, TEXT_MARKS))
+    fields.ignore("citations")
+    known = (mark for mark in TEXT_MARKS if fields.data.get(mark) != [])  # no citations, of an answer that comes back
+    yield TextPart(fields.need("text", str), fields.at, _marks(fields, tuple(known)))
 
 
 def _image(fields: Fields, drops: Drops) -> Iterator[Part]:
@@ -257,7 +259,7 @@ def _tool_use(fields: Fields, drops: Drops) -> Iterator[Part]:
     value = fields.any("input")
     text = msgspec.json.encode({} if value is None else value).decode()
     fields.ignore("caller")
-    known = (mark for mark in CALL_MARKS if fields.data.get(mark) != _DIRECT)
+    known = (mark for mark in CALL_MARKS if fields.data.get(mark) != DIRECT)
     name, marks = fields.need("name", str), _marks(fields, tuple(known))
     yield CallPart(fields.need("id", str), name, text, at=fields.at, marks=marks)
 

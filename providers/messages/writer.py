@@ -13,13 +13,15 @@ import msgspec
 from providers.codec import Reply
 from providers.failures import messages_error
 from providers.messages.answer import (
+    call_block,
     message_begun,
     signature,
+    text_block,
     usage_delta,
     wordless,
     write_end,
 )
-from providers.messages.blocks import call_input, tool_id
+from providers.messages.blocks import call_input
 from streams import sse
 from streams.events import (
     Begin,
@@ -154,7 +156,7 @@ class MessagesWriter:
     def _write(self, event: _BlockEvent) -> bytes:
         match event:
             case Text(block=block, text=text) | Refusal(block=block, text=text):
-                return self._piece(block, text, "text_delta", "text", {"type": "text", "text": ""})
+                return self._piece(block, text, "text_delta", "text", text_block())
             case Thought(block=block, text=text):
                 start = {"type": "thinking", "thinking": "", "signature": ""}
                 return self._piece(block, text, "thinking_delta", "thinking", start)
@@ -190,7 +192,7 @@ class MessagesWriter:
     def _tool(self, event: ToolBegin) -> bytes:
         self._called = True
         self._gathered, self._kind = ([""] if event.kind == "custom" else []), event.kind  # free text may be empty
-        item = {"type": "tool_use", "id": tool_id(event.id), "name": event.name, "input": {}}
+        item = call_block(event.id, event.name, {})
         return self._start(event.block, item, ("input_json_delta", "partial_json"))
 
     def _input(self, text: str) -> bytes:

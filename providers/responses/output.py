@@ -11,6 +11,7 @@ import attrs
 import msgspec
 
 from providers.codec import Reply
+from providers.echo import ECHO, NOT_DONE
 from providers.failures import OPENAI_CODE
 from providers.responses.ids import own_id
 from providers.responses.tools import Declared
@@ -25,6 +26,7 @@ INCOMPLETE: Mapping[Reason, str] = {
     "context_exceeded": "max_output_tokens",
     "refusal": "content_filter",
 }
+UNNAMED = "output"  # a format whose client gave it no name
 NO_ARGUMENTS = "{}"  # of a call that was made without any: clients parse what they get (su-kaka/gcli2api#406)
 
 # Reasons that only this API has: they go back as they came.
@@ -33,28 +35,7 @@ INCOMPLETE_WORDS = ("max_messages", "steered")
 # `response.error.code` knows fewer words than the error of a status (`ResponseError` of the openai package).
 CODE_OF_KIND: Mapping[Kind, str] = {"rate_limited": "rate_limit_exceeded", "invalid_request": "invalid_prompt"}
 
-# What holds, whatever was asked for, where nothing is kept: nothing can then be asked for by its id later.
-NOT_DONE: Mapping[str, Any] = {"background": False, "previous_response_id": None, "store": False}
-
 BROKEN_OFF = Failed("upstream", "the answer broke off before it was whole")
-
-# What a response repeats of the request, with what stands there when the client did not say.
-ECHO: Mapping[str, Any] = {
-    "instructions": None,
-    "max_output_tokens": None,
-    "max_tool_calls": None,
-    "metadata": {},
-    "parallel_tool_calls": True,
-    "prompt_cache_key": None,
-    "safety_identifier": None,
-    "service_tier": "auto",
-    "temperature": None,
-    "tool_choice": "auto",
-    "top_logprobs": 0,
-    "top_p": None,
-    "truncation": "disabled",
-    "user": None,
-}
 
 
 @attrs.frozen
@@ -123,20 +104,37 @@ def outcome(end: End) -> tuple[str, str | None]:
 def _echo(reply: Reply) -> Object:
     source = reply.call.source if reply.call.api == "responses" else {}
     echo = {name: default if source.get(name) is None else source[name] for name, default in ECHO.items()}
-    echo["reasoning"] = {"effort": None, "summary": None, **(source.get("reasoning") or {})}
-    text = source.get("text") or {}
-    echo["text"] = {**text, "format": text.get("format") or {"type": "text"}}
-    echo["tools"] = [_tool(tool) for tool in source.get("tools") or ()]
+    echo["reasoning"] = ECHO["reasoning"] | echo["reasoning"]
+    echo["text"] = _text(echo["text"])
+    echo["tool_choice"] = _choice(echo["tool_choice"])
+    echo["tools"] = [_tool(tool) for tool in echo["tools"]]
     echo |= {**NOT_DONE, **reply.state}
     # Instructions and tools may be long and stand in three events: they are encoded once.
     return {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in echo.items()}
 
 
 def _tool(tool: Object) -> Object:
-    """The types require members of a function that a client may leave out."""
+    """The types, and Open Responses, require members of a function that a client may leave out."""
     if tool.get("type") != "function":
         return tool
-    return {**tool, "parameters": tool.get("parameters"), "strict": bool(tool.get("strict"))}
+    return {"description": None, "parameters": None, **tool, "strict": bool(tool.get("strict"))}
+
+
+def _text(text: Object) -> Object:
+    """As ``_tool``."""
+    said = {name: value for name, value in text.items() if value is not None}
+    format = said.get("format") or ECHO["text"]["format"]
+    if format.get("type") == "json_schema":
+        name = format.get("name") or UNNAMED
+        format = {"description": None, **format, "name": name, "strict": bool(format.get("strict"))}
+    return {**said, "format": format}
+
+
+def _choice(choice: Any) -> Any:
+    """As ``_tool``."""
+    if not isinstance(choice, dict) or choice.get("type") != "allowed_tools":
+        return choice
+    return {**choice, "mode": choice.get("mode") or "auto"}
 
 
 def count_body(tokens: int) -> Object:

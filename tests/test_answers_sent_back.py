@@ -1,0 +1,70 @@
+"""What a client was answered it sends again with its next turn, as it came or through its SDK: nothing of it is
+reported as lost, whichever API the provider speaks, and nothing that only answers have goes to a provider."""
+
+import json
+from typing import Any
+
+import anthropic
+import openai
+import pytest
+
+from providers.apis import CODECS
+from providers.call import Call
+from providers.codec import Recipient, Reply
+from providers.seal import Issuer
+from streams.events import APIS, Begin, BlockEnd, End, Event, Text, ToolBegin, ToolInput, Usage
+from streams.fold import fold
+
+ISSUER = Issuer("p", "")
+SAID: list[Event] = [
+    Begin(), Text(0, "Let me see."), BlockEnd(0), ToolBegin(1, "call_1", "f"), ToolInput(1, '{"a":1}'), BlockEnd(1),
+    Usage(input=3, output=5), End("tool_calls"),
+]  # fmt: skip
+HELLO = {"role": "user", "content": "hi"}
+OF_ANSWERS = ("citations", "caller", "annotations", "refusal")
+
+
+def answered(api: str) -> Any:
+    return json.loads(CODECS[api].write_answer(fold(SAID), Reply(Call(api, "m", ()), ISSUER, created=5)))
+
+
+def dumped(model: Any) -> Any:
+    return model.model_dump(mode="json", exclude_unset=True)
+
+
+def chat(answer: Any) -> dict[str, Any]:
+    message = answer["choices"][0]["message"]
+    return {"messages": [HELLO, message, {"role": "tool", "tool_call_id": "call_1", "content": "x"}]}
+
+
+def messages(answer: Any) -> dict[str, Any]:
+    result = {"type": "tool_result", "tool_use_id": "call_1", "content": "x"}
+    turns = [HELLO, {"role": "assistant", "content": answer["content"]}, {"role": "user", "content": [result]}]
+    return {"max_tokens": 10, "messages": turns}
+
+
+def responses(answer: Any) -> dict[str, Any]:
+    output = {"type": "function_call_output", "call_id": "call_1", "output": "x"}
+    return {"input": [{"type": "message", **HELLO}, *answer["output"], output]}
+
+
+NEXT = {"chat": chat, "messages": messages, "responses": responses}
+SDKS: dict[str, Any] = {
+    "chat": openai.types.chat.ChatCompletion,
+    "messages": anthropic.types.Message,
+    "responses": openai.types.responses.Response,
+}
+
+
+@pytest.mark.parametrize("by_sdk", [False, True], ids=["as it came", "by its SDK"])
+@pytest.mark.parametrize("target", APIS)
+@pytest.mark.parametrize("api", APIS)
+def test_an_answer_that_comes_back_loses_nothing(api, target, by_sdk):
+    answer = answered(api)
+    if by_sdk:
+        answer = dumped(SDKS[api].model_validate(answer))
+    call = CODECS[api].read_request({"model": "m", **NEXT[api](answer)})
+    outgoing = CODECS[target].write_request(call, Recipient("m", ISSUER))
+    assert outgoing.dropped == ()
+    held = [name for name in OF_ANSWERS if f'"{name}"'.encode() in outgoing.body]
+    assert held == (["annotations"] if target == "responses" else []), "Responses wants it of each text of an answer"
