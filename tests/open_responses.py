@@ -1,0 +1,72 @@
+"""The schemas of Open Responses (openresponses.org), out of the OpenAPI document that the package llm-comply brings."""
+
+import importlib.resources
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+import jsonschema
+import referencing
+import referencing.jsonschema
+
+_URI = "urn:open-responses"
+
+# Where the document refuses what the specification and every client need: a path in it, and what stands there instead.
+DEPARTURES: Mapping[tuple[str, ...], Any] = {
+    # Only null could be repeated of the schema that an answer was asked to have.
+    ("JsonSchemaResponseFormat", "properties", "schema"): {"type": "object"},
+    # `minimal` is described among the efforts, and left out of those that are allowed.
+    ("ReasoningEffortEnum", "enum"): ["none", "minimal", "low", "medium", "high", "xhigh"],
+}
+
+
+@cache
+def _document() -> dict[str, Any]:
+    text = importlib.resources.files("llm_comply").joinpath("specs/openresponses.json").read_text("utf-8")
+    document: dict[str, Any] = json.loads(text)
+    for (*way, last), value in DEPARTURES.items():
+        inner = document["components"]["schemas"]
+        for step in way:
+            inner = inner[step]
+        assert last in inner, f"{last} is not where the document had it: look whether it is mended"
+        inner[last] = value
+    return document
+
+
+@cache
+def _validator(name: str) -> jsonschema.Draft202012Validator:
+    specification = referencing.jsonschema.DRAFT202012
+    resource = referencing.Resource(contents=_document(), specification=specification)
+    registry: referencing.Registry[Any] = referencing.Registry().with_resource(_URI, resource)
+    return jsonschema.Draft202012Validator({"$ref": f"{_URI}#/components/schemas/{name}"}, registry=registry)
+
+
+@cache
+def _events() -> Mapping[str, str]:
+    """The names of the schemas of a stream's events, by their type."""
+    schemas = _document()["components"]["schemas"]
+    return {
+        schema["properties"]["type"]["enum"][0]: name
+        for name, schema in schemas.items()
+        if name.endswith("StreamingEvent")
+    }
+
+
+def misfits(value: Any, name: str = "ResponseResource") -> list[str]:
+    """What is wrong with ``value`` as the schema ``name``."""
+    return [
+        f"{name} {error.json_path}: {cause.message[:200]}"
+        for error in _validator(name).iter_errors(value)
+        for cause in (jsonschema.exceptions.best_match([error]),)
+    ]
+
+
+def misfits_of_stream(events: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What is wrong with the events of a stream."""
+    known = _events()
+    return [
+        wrong
+        for event in events
+        for wrong in (misfits(event, known[event["type"]]) if event["type"] in known else [f"unknown: {event['type']}"])
+    ]
