@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from open_responses import misfits
 
 from gateway.websocket.envelopes import Envelope, Frames, body_of, error_frame, is_processed, read_envelope
 from gateway.websocket.prewarm import Prewarmed
@@ -106,9 +107,10 @@ def test_an_error_response_keeps_its_headers():
     body = b'{"error": {"message": "m", "type": "t", "code": null}}'
     told = error_frame(429, body, (("Content-Type", "application/json"), ("Retry-After", "3")), "lane")
     assert json.loads(told) == {
-        "type": "error", "status": 429, "error": {"message": "m", "type": "t", "code": None},
+        "type": "error", "status": 429, "error": {"message": "m", "type": "t", "code": "t"},
         "headers": {"retry-after": "3"}, "stream_id": "lane",
     }  # fmt: skip
+    assert misfits(json.loads(told), "WebSocketErrorEvent") == []
 
 
 # Prewarms

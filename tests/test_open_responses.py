@@ -15,6 +15,7 @@ from providers.codec import Reply
 from providers.failures import last_event
 from providers.responses import RESPONSES, compacted, compaction_item
 from providers.responses.ids import own_id
+from providers.responses.kept import replay
 from streams.events import (
     Begin,
     BlockEnd,
@@ -132,6 +133,25 @@ def test_the_failure_of_another_ones_stream_is_valid(sequence):
     events = [json.loads(found[1]) for raw in Splitter().feed(data) if (found := parse(raw))]
     assert misfits_of_stream(events) == []
     assert [event["type"] for event in events] == ["response.created", "response.failed"][sequence > 0 :]
+
+
+@pytest.mark.parametrize("answer", [*ANSWERS.values(), *FAILURES.values()], ids=[*ANSWERS, *FAILURES])
+def test_an_answer_that_was_stored_is_told_again_validly(answer):
+    told = written(answer, asked_with(ASKED["tools"]))[-1]["response"]
+    events = [json.loads(found[1]) for raw in Splitter().feed(replay(told)) if (found := parse(raw))]
+    assert misfits_of_stream(events) == []
+    assert events[-1]["response"] == told
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+def test_every_item_has_an_id_a_type_and_a_status(answer):
+    """The specification wants them of all items, though its schema of reasoning has no status."""
+    for event in written(answer):
+        if event["type"] in ("response.output_item.added", "response.output_item.done"):
+            item = event["item"]
+            assert item["id"]
+            assert item["type"]
+            assert (item["status"] == "in_progress") is event["type"].endswith("added")
 
 
 def test_a_compaction_is_valid():

@@ -134,7 +134,8 @@ def test_what_is_open_is_cut_and_a_call_that_is_not_whole_is_left_out() -> None:
     found = plain(writer.interrupted("cancelled"))
     assert (found["status"], found["error"], found["usage"]) == ("cancelled", None, None)
     assert [(item["type"], item.get("status")) for item in found["output"]] == [
-        ("reasoning", None), ("message", "completed"), ("function_call", "incomplete"), ("message", "incomplete"),
+        ("reasoning", "completed"), ("message", "completed"),
+        ("function_call", "incomplete"), ("message", "incomplete"),
     ]  # fmt: skip
     assert found["output"][2]["call_id"] == "c2"
     assert [part["text"] for part in found["output"][1]["content"]] == ["a", "b"]

@@ -102,7 +102,7 @@ def test_the_item_that_was_being_made_when_the_answer_was_cut_is_incomplete(kind
         found = written(events, to)
         whole = json.loads(RESPONSES.write_answer(fold(events), to))["output"]
         said = [event["item"] for event in found if event["type"] == "response.output_item.done"]
-        last = "incomplete" if reason == "length" else None if kind == "thought" else "completed"
+        last = "incomplete" if reason == "length" else "completed"
         for output in (found[-1]["response"]["output"], whole, said):
             assert [item.get("status") for item in output] == ["completed", last]
 

@@ -101,8 +101,15 @@ def _member(members: Members, name: str, type: Any, kind: str) -> Any:
 def error_frame(status: int, body: bytes, headers: Headers, stream_id: str | None) -> str:
     """The frame for an error response. Codex reads the ``headers`` as those of the response."""
     named = {name.lower(): value for name, value in headers if name.lower() not in _ABOUT_CONNECTION}
-    error = msgspec.json.decode(body, type=_Error).error
+    error = _coded(msgspec.json.decode(body, type=_Error).error)
     return _frame({"type": "error", "status": status, "error": error, "headers": named}, stream_id)
+
+
+def _coded(error: Any) -> Any:
+    """``error`` with a code, which Open Responses requires in a frame though not in the body of an HTTP response."""
+    if not isinstance(error, dict) or isinstance(error.get("code"), str):
+        return error
+    return {**error, "code": error.get("type") or "server_error"}
 
 
 def _frame(members: dict[str, Any], stream_id: str | None) -> str:
@@ -152,5 +159,5 @@ class Frames:
             raise GatewayError("internal", "the stream ended without an end")
         told = _ERROR.decode(self._error)
         error = told.error or {"type": "server_error", "code": told.code, "message": told.message, "param": told.param}
-        members = {"type": "error", "status": status, "error": error, "sequence_number": told.sequence_number}
+        members = {"type": "error", "status": status, "error": _coded(error), "sequence_number": told.sequence_number}
         return _frame(members, self._stream_id)

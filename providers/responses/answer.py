@@ -77,7 +77,7 @@ def _item(block: Block, reply: Reply, tools: Mapping[str, Declared], status: str
             if native is not None:
                 return native
             own = None if sealed is None else sealed_text(reply.issuer, sealed)
-            return reasoning_item(own_id("rs_"), text, own, None if status == "completed" else status)
+            return reasoning_item(own_id("rs_"), text, own, status)
         case ToolBlock():
             tool, wrapped = called_tool(block, tools)
             text = custom.unwrapped(block.input) if wrapped else block.input

@@ -187,11 +187,10 @@ def summary_part(text: str = "") -> Object:
     return {"type": "summary_text", "text": text}
 
 
-def reasoning_item(id: str, text: str = "", sealed: str | None = None, status: str | None = None) -> Object:
-    """``status``: only where it is not whole."""
-    item: Object = {"id": id, "type": "reasoning", "summary": [summary_part(text)] if text else []}
-    if status is not None:
-        item["status"] = status
+def reasoning_item(id: str, text: str = "", sealed: str | None = None, status: str = "completed") -> Object:
+    """``status``: OpenAI's have none, Open Responses wants one of every item."""
+    summary = [summary_part(text)] if text else []
+    item: Object = {"id": id, "type": "reasoning", "status": status, "summary": summary}
     if sealed is not None:
         item["encrypted_content"] = sealed
     return item

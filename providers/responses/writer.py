@@ -181,7 +181,7 @@ class _Reasoning:
 
     def open(self, native: Object | None) -> bytes:
         self._item = native
-        return self._out.added(self.index, reasoning_item(self._id) if native is None else native)
+        return self._out.added(self.index, reasoning_item(self._id, status="in_progress") if native is None else native)
 
     def write(self, text: str) -> bytes:
         data = b""
@@ -208,7 +208,7 @@ class _Reasoning:
         if self._item is not None:
             return self._item
         text = "" if self._deltas is None else self._deltas.text()
-        return reasoning_item(self._id, text, self._sealed, None if status == "completed" else status)
+        return reasoning_item(self._id, text, self._sealed, status)
 
     def cut(self) -> tuple[int, Any]:
         return self.index, self.item("incomplete")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from command_line import Started, demo
-from harness import Gateway, Reply, config, free_port, provider, running
+from harness import Gateway, Reply, config, eventually, free_port, provider, running
 from harness import request as ask
 from open_responses import misfits, misfits_of_stream
 from upstreams import Script, Tokens, ToolCall
@@ -76,6 +76,22 @@ def test_a_stream_that_fails_ends_validly(served, entry, fault):
     reply = ask(served.url, "POST", PATH, body)
     told = check(reply, "failed")
     assert told["error"]["message"]
+
+
+@pytest.mark.parametrize("model", DEMO)
+def test_an_answer_in_the_background_is_valid_at_all_times(served, model):
+    told = ask(served.url, "POST", PATH, {"model": model, "input": "Hello", "background": True}).json
+    assert (misfits(told), told["background"]) == ([], True)
+    assert told["status"] in ("queued", "in_progress", "completed")
+
+    def found() -> dict[str, Any]:
+        found: dict[str, Any] = ask(served.url, "GET", f"{PATH}/{told['id']}").json
+        assert misfits(found) == []
+        return found
+
+    eventually(lambda: found()["status"] == "completed", what="the end of the answer")
+    again = ask(served.url, "GET", f"{PATH}/{told['id']}?stream=true")
+    assert check(again, "completed") == found()
 
 
 @pytest.fixture(scope="module")
