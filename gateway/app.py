@@ -125,7 +125,7 @@ def open_service(
         ledger.observers.append(recorder)
     lifecycle.on_flush(ledger.flush)
     metrics = open_metrics(config)
-    tracing = open_tracing(config, metrics)
+    tracing = open_tracing(config, metrics, ledger.mask)
     ledger.observers += [observer for observer in (metrics, tracing) if observer is not None]
     return Service(
         Router(config),

@@ -212,7 +212,7 @@ class Exchange:
         for event in events:
             event = calling.told(event) if isinstance(event, Failed) else event
             folded.add(restored(event, calling.prepared.names))
-        self.record.usage = folded.usage
+        self.record.opening, self.record.usage = folded.begin, folded.usage
         if streamed:
             self._changes_form(calling)
         calling.hear(response)

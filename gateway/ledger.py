@@ -13,7 +13,7 @@ import msgspec
 from gateway.observing.buckets import Buckets
 from gateway.observing.masking import Mask
 from gateway.observing.terminal import EXCHANGES, Terminal
-from streams.events import Api, Failed, Usage
+from streams.events import Api, Begin, Failed, Usage
 
 if TYPE_CHECKING:
     from gateway.observing.tracing import Trace
@@ -49,6 +49,7 @@ class Record:
     last_write: float = 0.0  # when the last one had been taken
     trace: "Trace | None" = None  # its spans, where exchanges are traced
     gaps: Buckets | None = None  # between writes, of all streams together
+    opening: Begin | None = None  # the answer's id and model, in the provider's words
     usage: Usage | None = None
     asked_size: int = 0  # bytes of the request
     said: int = 0  # characters of the answer that have come

@@ -6,7 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
+import msgspec
+
 from gateway.ledger import Record
+from streams.events import Begin
 
 Attributes: TypeAlias = dict[str, Any]
 
@@ -15,6 +18,24 @@ PROVIDERS: Final[Mapping[str, str]] = {
     "xai": "x_ai",
 }  # fmt: skip
 """Providers whose name there is another than here."""
+
+LIMITS: Final[Mapping[str, tuple[str, type[int] | type[float]]]] = {
+    "max_tokens": ("gen_ai.request.max_tokens", int),
+    "max_completion_tokens": ("gen_ai.request.max_tokens", int),
+    "max_output_tokens": ("gen_ai.request.max_tokens", int),
+    "temperature": ("gen_ai.request.temperature", float),
+    "top_p": ("gen_ai.request.top_p", float),
+    "top_k": ("gen_ai.request.top_k", float),
+    "frequency_penalty": ("gen_ai.request.frequency_penalty", float),
+    "presence_penalty": ("gen_ai.request.presence_penalty", float),
+    "seed": ("gen_ai.request.seed", int),
+    "n": ("gen_ai.request.choice.count", int),
+}
+"""Members of a request to a provider, of whichever API, that are numbers. What is text may be said in confidence."""
+
+_MEMBERS: Final = msgspec.json.Decoder(msgspec.defstruct("_Limits", [(name, Any, None) for name in LIMITS]))
+_LARGEST: Final = 2**63  # an attribute's integers have 64 bits: one that is larger would cost the whole batch
+_LONGEST: Final = 256  # characters of an id or a name that a provider has given
 
 _OF_THE_LINE: Final = ("request_id", "client", "target", "lane", "ended", "attempts", "upstream_request_id")
 
@@ -68,15 +89,31 @@ def exchange_attributes(record: Record, line: Mapping[str, Any]) -> Attributes:
     )
 
 
+def request_attributes(body: bytes) -> Attributes:
+    """Of a request as the provider gets it: its limits."""
+    try:
+        members = _MEMBERS.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return {}
+    found: Attributes = {}
+    for name, (attribute, kind) in LIMITS.items():
+        value = getattr(members, name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST:
+            found[attribute] = kind(value)
+    return found
+
+
 def call_attributes(record: Record, attempts: Sequence[Attempt]) -> Attributes:
     """Of the call to the provider, with all its attempts."""
     provider = (record.target or "").partition("/")[0]
     usage, estimated = record.counted()
-    where = urlsplit(attempts[-1].url)
+    where, opening = urlsplit(attempts[-1].url), record.opening or Begin()
     tokens = {} if usage is None else {
         "gen_ai.usage.input_tokens": usage.prompt,
         "gen_ai.usage.output_tokens": usage.output,
         "gen_ai.usage.cache_read.input_tokens": usage.cache_read,
+        "gen_ai.usage.cache_write.input_tokens": usage.cache_write,
+        # Its name before open-telemetry/semantic-conventions-genai#440, for dashboards that ask for it.
         "gen_ai.usage.cache_creation.input_tokens": usage.cache_write,
         "gen_ai.usage.reasoning.output_tokens": usage.reasoning,
     }  # fmt: skip
@@ -86,7 +123,9 @@ def call_attributes(record: Record, attempts: Sequence[Attempt]) -> Attributes:
             "gen_ai.provider.name": PROVIDERS.get(provider, provider),
             "gen_ai.request.model": record.model,
             "gen_ai.request.stream": record.stream,
-            "gen_ai.response.finish_reasons": None if record.reason is None else (record.reason,),
+            "gen_ai.response.id": opening.id[:_LONGEST] or None,
+            "gen_ai.response.model": opening.model[:_LONGEST] or None,
+            "gen_ai.response.finish_reasons": _finish_reasons(record, attempts[-1]),
             "gen_ai.response.time_to_first_chunk": record.first_write,
             **tokens,
             "trigate.usage_estimated": estimated or None,
@@ -95,6 +134,14 @@ def call_attributes(record: Record, attempts: Sequence[Attempt]) -> Attributes:
             "http.response.status_code": attempts[-1].status,
         }
     )
+
+
+def _finish_reasons(record: Record, attempt: Attempt) -> tuple[str, ...] | None:
+    """``error`` for an answer that had begun, by its status, and was not brought to its end."""
+    if record.reason is not None:
+        return (record.reason,)
+    begun = attempt.status is not None and attempt.status < 300
+    return ("error",) if begun and record.failed is not None else None
 
 
 def _given(attributes: Attributes) -> Attributes:

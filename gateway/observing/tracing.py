@@ -19,8 +19,9 @@ from gateway.config.loading import Config
 from gateway.config.settings import Tracing as Settings
 from gateway.headers import Headers
 from gateway.ledger import Record
+from gateway.observing.masking import Mask
 from gateway.observing.metrics import SPANS, Metrics
-from gateway.observing.spans import Attempt, call_attributes, exchange_attributes
+from gateway.observing.spans import Attempt, Attributes, call_attributes, exchange_attributes, request_attributes
 from gateway.upstream.client import UpstreamRequest
 
 if TYPE_CHECKING:  # 5 MiB and 0.1 s that only traces are worth
@@ -41,7 +42,7 @@ _EXPORTER: Final = "OTEL_EXPORTER_OTLP_"
 
 
 class Trace:
-    """One exchange's. Its methods are called in the exchange's way and only look at the clock."""
+    """One exchange's. Its methods are called in the exchange's way and do little more than look at the clock."""
 
     def __init__(self, tracing: "Tracing", span: "Span", record: Record) -> None:
         self._tracing = tracing
@@ -49,11 +50,15 @@ class Trace:
         self._record = record
         self._call: Span | None = None
         self._attempts: list[Attempt] = []
+        self._asked: Attributes = {}  # of the last request that went out
 
     def calls(self, request: UpstreamRequest) -> UpstreamRequest:
         """``request`` as it goes out now: the provider's spans, if it has any, are children of this call."""
         if self._call is None:
-            self._call = self._tracing.child(self._span, f"chat {self._record.model}", client=True)
+            name = self._tracing.mask(f"chat {self._record.model}")
+            self._call = self._tracing.child(self._span, name, client=True)
+        if self._span.is_recording():
+            self._asked = request_attributes(request.body)
         attempt = Attempt(request.url)
         self._attempts.append(attempt)
         headers = tuple(pair for pair in request.headers if pair[0].lower() not in _CONTEXT)
@@ -79,13 +84,13 @@ class Trace:
 
     def _tell(self, line: Mapping[str, Any], ended: float) -> None:
         record = self._record
-        self._span.set_attributes(exchange_attributes(record, line))
+        self._span.set_attributes(self._masked(exchange_attributes(record, line)))
         _judge(self._span, record, line["ended"])
         begun = self._attempts[0].began if self._attempts else ended
         self._phase(self._span, "prepare", record.began, begun)
         if self._call is None:
             return
-        self._call.set_attributes(call_attributes(record, self._attempts))
+        self._call.set_attributes({**self._asked, **self._masked(call_attributes(record, self._attempts))})
         _judge(self._call, record, line["ended"])
         if record.first_write is not None:
             self._call.add_event("first token", timestamp=_moment(record.began + record.first_write))
@@ -94,14 +99,27 @@ class Trace:
             for name, since, until in attempt.phases(end):
                 self._phase(self._call, name, since, until)
 
+    def _masked(self, attributes: Attributes) -> Attributes:
+        """Clients mix keys up with names, here as in the log."""
+        mask = self._tracing.mask
+        return {
+            name: mask(value)
+            if isinstance(value, str)
+            else tuple(map(mask, value))
+            if isinstance(value, tuple)
+            else value
+            for name, value in attributes.items()
+        }
+
     def _phase(self, parent: "Span", name: str, since: float, until: float) -> None:
         self._tracing.child(parent, name, since).end(_moment(until))
 
 
 class Tracing:
-    """The traces of one process, and an ``Observer`` of its ledger."""
+    """The traces of one process, and an ``Observer`` of its ledger. ``mask`` takes keys out of what a span says."""
 
-    def __init__(self, settings: Settings, dropped: Callable[[int], object]) -> None:
+    def __init__(self, settings: Settings, dropped: Callable[[int], object], mask: Mask) -> None:
+        self.mask = mask
         self._provider = _provider(settings, dropped)
         self._tracer = self._provider.get_tracer("trigate", gateway.__version__)
 
@@ -138,7 +156,7 @@ class Tracing:
             await trio.to_thread.run_sync(self._provider.shutdown, abandon_on_cancel=True)
 
 
-def open_tracing(config: Config, metrics: Metrics | None) -> Tracing | None:
+def open_tracing(config: Config, metrics: Metrics | None, mask: Mask) -> Tracing | None:
     """The traces of this process: where ``tracing`` says so, else where the environment names a collector."""
     settings = config.tracing
     if settings is None and not any(os.environ.get(f"{_EXPORTER}{name}ENDPOINT") for name in ("", "TRACES_")):
@@ -152,7 +170,7 @@ def open_tracing(config: Config, metrics: Metrics | None) -> Tracing | None:
             metrics.add(SPANS, by=count)
 
     try:
-        return Tracing(settings, dropped)
+        return Tracing(settings, dropped, mask)
     except ImportError:
         log.warning("no traces are sent, the SDK is missing: pip install 'trigate[otel]'")
         return None
