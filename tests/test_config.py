@@ -424,8 +424,10 @@ def test_a_variable_of_state_storage_is_not_needed_to_check(read, refused):
 
 
 def test_a_place_that_the_type_has_no_use_for_is_said():
-    (warning,) = from_mapping(minimal(state_storage={"type": "memory", "connection_string": "x"})).warnings
+    config = from_mapping(minimal(state_storage={"type": "memory", "connection_string": "x"}))
+    (warning,) = config.warnings
     assert warning == "state_storage.connection_string: memory has no use for it, ignored"
+    assert [one.path for one in config.ineffective] == ["state_storage.connection_string"]
 
 
 @pytest.mark.parametrize(

@@ -2,5 +2,6 @@
 (which keys there are), ``kinds`` (of values) and ``converter``, into ``settings`` (what the rest of the gateway reads).
 
 A module builds each part: ``listening``, ``timeouts``, ``entries``, ``client_keys``, ``state_storage``; what they find
-wrong or odd goes into ``findings``, in the ``wording`` of all messages. ``reference`` says what each key means,
+wrong or odd goes into ``findings``, in the ``wording`` of all messages. ``unknown`` has what is said of keys that
+people try and that are none, ``foreign`` the files of other gateways. ``reference`` says what each key means,
 ``changes`` what another file would change."""

@@ -27,7 +27,7 @@ def build_state_storage(raw: RawStateStorage | None, findings: Findings) -> Stat
             found = f"{raw.type} needs a {key}" if not there else "empty"
             findings.wrong(("state_storage", key), found, f"give it one, such as {_PLACES_SUCH_AS[kind]}")
         elif raw.type != kind and there:
-            findings.warn(f"state_storage.{key}: {raw.type} has no use for it, ignored")
+            findings.no_effect(("state_storage", key), f"{raw.type} has no use for it, ignored")
     text = raw.connection_string
     if raw.type == "postgres" and text and not isinstance(text, Unresolved) and not _is_connection_string(text):
         advice = "write postgresql://USER:PASSWORD@HOST:5432/DATABASE, with special characters as %40 and so on"
