@@ -7,7 +7,7 @@ import tomllib
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gateway.commands.clients import CLIENTS, KEY_VARIABLE
@@ -259,12 +259,13 @@ PATHS = st.tuples(NAMES, NAMES) | st.tuples(NAMES) | st.tuples(NAMES, NAMES, NAM
 
 
 def undoes(form, text, settings):
-    """What was merged comes out again, whatever else is there."""
+    """What was merged comes out again, whatever else is there. No client has a setting within another."""
+    paths = [path for path, _ in settings]
+    assume(not any(path[:depth] in paths for path in paths for depth in range(1, len(path))))
     try:
         after = merged(form, text, settings)
     except Unmergeable:
         return
-    paths = [path for path, _ in settings]
     stood = standing(form, text, paths)
     holders = {path[:depth] for path in paths for depth in range(1, len(path))}
     new = holders - set(standing(form, text, holders))
