@@ -28,6 +28,10 @@ state *ARGS:
 clients *ARGS:
     .venv/bin/python tests/clients/run.py {{ARGS}}
 
+# every tier of Claude Code and Codex, by variables, by connect and by what it writes
+tiers:
+    .venv/bin/python tests/clients/tiers.py
+
 # what a request and a stream cost, e.g. `just bench --growth --html growth.html`, `just bench --crowd`, `just bench --workers`
 bench *ARGS:
     .venv/bin/python bench/run.py {{ARGS}}

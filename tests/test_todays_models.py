@@ -13,8 +13,10 @@ from openai.types import AllModels, ChatModel
 from gateway.config.loading import from_mapping
 from gateway.routing import Router
 
-# Claude Code 2.1.197: the ids behind its tiers (fable, opus, sonnet, haiku) by generation, and the forms it takes.
+# Claude Code 2.1.329: the ids behind its tiers (fable, opus, sonnet, haiku) by generation, and the forms it takes.
 CLAUDE_CODE = (
+    "claude-fable-5-2", "claude-fable-5-1", "claude-opus-5-5", "claude-opus-5", "claude-sonnet-5-5", "claude-haiku-5-5",
+    "claude-mythos-5-2", "claude-mythos-5-1",
     "claude-fable-5", "claude-opus-4-8", "claude-opus-4-7", "claude-opus-4-6", "claude-opus-4-5-20251101",
     "claude-opus-4-1-20250805", "claude-opus-4-20250514", "claude-opus-4-0", "claude-sonnet-5", "claude-sonnet-4-6",
     "claude-sonnet-4-5-20250929", "claude-sonnet-4-20250514", "claude-sonnet-4-0", "claude-3-7-sonnet-20250219",

@@ -212,6 +212,11 @@ def is_the_file_that_connect_writes(found: re.Match[str]) -> None:
     assert any(row.file is not None and row.file.name == found[1] for row in CLIENTS.values())
 
 
+def is_a_recipe(found: re.Match[str]) -> None:
+    name = found[0].removeprefix("just ")
+    assert re.search(rf"^{name}:\n    \.venv/bin/python (\S+)$", (ROOT / "justfile").read_text(), re.M)
+
+
 def is_for_the_matrix(found: re.Match[str]) -> None:
     told = subprocess.run(
         [sys.executable, "tests/clients/run.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -279,6 +284,7 @@ FOREIGN = (
     Foreign(r"(claude|codex|opencode|aider|llm|node [^-]).*", OTHERS, is_on_a_clients_page),
     Foreign(r"(?:node|uv run) --env-file[= ](\S+)", OTHERS, is_the_file_that_connect_writes),
     Foreign(r"just clients (.*)", NETWORK, is_for_the_matrix),
+    Foreign(r"just tiers", NETWORK, is_a_recipe),
     Foreign(r"docker (?:build|run) .*", DAEMON, image_is_as_it_says),
     Foreign(r"docker stop (.*)", DAEMON, docker_has_the_option),
     Foreign(r"docker compose -f (\S+) (.*)", DAEMON, compose_has_it),
