@@ -644,6 +644,14 @@ def test_a_bad_file_is_refused_with_its_place(refused, text, mistakes):
         ("{model: openai/m, speaks: []}", "[0].speaks: an empty list; name at least one of chat"),
         ("{model: openai/m, speaks: {chat: all}}", "[0].speaks.chat: 'all'; one of chat, messages, responses"),
         ("{model: azure_openai/m, base_url: 'http://h', speaks: [messages]}", "cannot be asked in messages here"),
+        (
+            "{model: azure/m, base_url: 'http://h', speaks: [responses]}",
+            "in responses here; it speaks chat, and more where base_url ends with /openai/v1",
+        ),
+        (
+            "{model: bedrock/m, base_url: 'http://h', speaks: [chat]}",
+            "cannot be asked in chat here; give it a base_url",
+        ),
         ("{model: openai/m, quirks: {max_token_field: x}}", ".max_token_field: unknown key; did you mean max_tokens_f"),
         ("{model: openai/m, quirks: {max_tokens_field: tokens}}", ": 'tokens'; did you mean max_tokens?"),
         ("{model: openai/m, quirks: {developer_role: 3}}", ".developer_role: 3; this must be true or false"),

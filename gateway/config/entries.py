@@ -191,7 +191,9 @@ def _speaks(raw: RawEntry, path: Path, provider: Provider, findings: Findings) -
     for upstream in dict.fromkeys((raw.speaks or {}).values()):
         if upstream not in provider.paths:
             found = f"{provider.display_name} cannot be asked in {upstream} here"
-            findings.wrong((*path, "speaks"), found, f"it speaks {', '.join(provider.paths) or 'no API that we know'}")
+            other = f", and more where base_url ends with {' or '.join(provider.by_path)}" if provider.by_path else ""
+            knows = f"it speaks {', '.join(provider.paths)}{other}" if provider.paths else provider.today
+            findings.wrong((*path, "speaks"), found, knows)
     speaks = {**provider.speaks, **(raw.speaks or {})}
     return {api: speaks[api] for api in APIS if api in speaks}
 
