@@ -59,7 +59,8 @@ CLAUDE_CODE = (
 CODEX = (
     needing("exec_command", cmd="string"), needing("write_stdin", session_id="number"), "request_user_input",
     needing("view_image", path="string"), "multi_agent_v1__spawn_agent", "multi_agent_v1__wait_agent", "get_goal",
-    needing("create_goal", objective="string"), "update_plan", Tool("apply_patch", kind="custom", format={"type": "x"}),
+    needing("create_goal", objective="string"), "update_plan",
+    Tool("apply_patch", kind="custom", format={"type": "grammar"}),
 )  # fmt: skip
 OPENCODE = (
     needing("bash", command="string"), "edit", needing("glob", pattern="string"), needing("grep", pattern="string"),
@@ -184,6 +185,19 @@ def test_a_tool_that_takes_text_gets_what_it_can_run(name, input):
     pick = choose(asked(Tool(name, kind="custom")))
     assert pick is not None
     assert pick.input.startswith(input)
+
+
+def test_codex_in_its_code_mode_runs_the_command_in_a_script():
+    about = "Run JavaScript; nested tools are functions, for example `await tools.exec_command(...)`"
+    script = Tool("functions__exec", about, kind="custom", format={"type": "grammar"})
+    pick = choose(asked("functions__wait", script, "collaboration__spawn_agent"))
+    assert pick is not None
+    assert pick.input == 'text((await tools.exec_command({cmd: "ls"})).output)'
+
+
+def test_a_grammar_that_is_not_known_is_left_alone():
+    assert choose(asked(Tool("notes", kind="custom", format={"type": "grammar"}))) is None
+    assert choose(asked(Tool("notes", kind="custom", format={"type": "text"}))) is not None
 
 
 def test_a_call_whose_input_no_value_fits_is_made_only_if_it_must_be():

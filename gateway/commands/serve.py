@@ -23,7 +23,7 @@ from gateway.commands.check import load_or_explain, no_effect
 from gateway.commands.terminal import say
 from gateway.config.document import sentence
 from gateway.config.loading import Config, ConfigError, from_mapping, load
-from gateway.config.settings import LogLevel, Remark
+from gateway.config.settings import Entry, LogLevel, Remark
 from gateway.observing.logs import Log, LogFormat
 from gateway.observing.metrics import tell_reload
 from gateway.observing.shared_metrics import shared_metrics
@@ -32,11 +32,13 @@ from gateway.serving.garbage import settle
 from gateway.serving.reload import Copies, Original, Served
 from gateway.serving.server import BindFailed, Lifecycle, adopt, bind, serve, supervise
 from gateway.state.opening import open_store, shared_by_workers
+from providers.catalog import CATALOG
 
 T = TypeVar("T")
 
 LOCAL = "127.0.0.1"
 PORT = 12000
+STAND_IN = "stand-in"  # the demo's provider of models that it does not list
 SHOWN = 12  # models that the banner lists
 LOOK = 1.0  # seconds between a worker's looks for its supervisor
 
@@ -369,11 +371,12 @@ def _warn_if_apart(config: Config, workers: int, log: Log) -> None:
 
 def demo_config(upstream: str) -> Config:
     """A provider for each API, all of them the mock at ``upstream``: every pair of APIs can be tried, and every fault
-    of the mock as ``fault/NAME``, or as ``fault-chat/NAME`` and so on where only that API is spoken."""
+    of the mock as ``fault/NAME``, or as ``fault-chat/NAME`` and so on where only that API is spoken. A program that
+    knows only its maker's names (Claude Code without settings but the address) is answered by the stand-in, too."""
     # A key that no answer holds: it is masked wherever it is seen.
     provider = {"provider_interface": "openai", "base_url": f"{upstream}/v1", "access_key": "unneeded-by-a-stand-in"}
     apis = ["chat", "messages", "responses"]
-    return from_mapping(
+    config = from_mapping(
         {
             "version": "v0.3.0",
             "listeners": [{"type": "model", "name": "demo", "port": PORT}],
@@ -383,11 +386,21 @@ def demo_config(upstream: str) -> Config:
                 {**provider, "model": "chat-only/mock-large", "name": "demo-chat", "speaks": ["chat"]},
                 {**provider, "model": "messages-only/mock-large", "name": "demo-messages", "speaks": ["messages"]},
                 {**provider, "model": "responses-only/mock-large", "name": "demo-responses", "speaks": ["responses"]},
+                {**provider, "model": f"{STAND_IN}/*", "speaks": apis},
                 {**provider, "model": "fault/*", "speaks": apis},
                 *({**provider, "model": f"fault-{api}/*", "speaks": [api]} for api in apis),
             ],
         }
     )  # fmt: skip
+    families = tuple(dict.fromkeys(family for row in CATALOG.values() for family in row.families))
+    return attrs.evolve(config, entries=tuple(_of_all(entry, families) for entry in config.entries))
+
+
+def _of_all(entry: Entry, families: tuple[str, ...]) -> Entry:
+    """The stand-in's own entry takes every name that a known family has."""
+    if entry.provider.id != STAND_IN:
+        return entry
+    return attrs.evolve(entry, provider=attrs.evolve(entry.provider, families=families))
 
 
 async def _demo(

@@ -59,10 +59,12 @@ HARMLESS: Final[Mapping[str, str]] = {
 """What goes into a call, by the last word of the member's name."""
 
 CUSTOM: Final = (
-    (frozenset(("bash", "shell", "sh", "zsh", "powershell", "terminal")), "ls"),
-    (frozenset(("exec", "python", "code", "javascript", "js", "repl", "interpreter")), "1 + 1"),
+    # Codex' code mode: its tools are functions of a script.
+    (frozenset(("exec",)), "tools.exec_command", 'text((await tools.exec_command({cmd: "ls"})).output)'),
+    (frozenset(("bash", "shell", "sh", "zsh", "powershell", "terminal")), "", "ls"),
+    (frozenset(("exec", "python", "code", "javascript", "js", "repl", "interpreter")), "", "1 + 1"),
 )
-"""What goes into a tool that takes text, by a word in its name."""
+"""What goes into a tool that takes text, by a word in its name and what its description speaks of."""
 
 
 @attrs.frozen
@@ -118,13 +120,14 @@ NEVER: Final = 100
 def rank(tool: Tool) -> int:
     """The smaller, the sooner it is called; ``NEVER`` without being told to."""
     words, needed = _words(tool), _needed(tool)
-    if words & AVOIDED or _is_final(tool) or isinstance(tool.format, dict):
+    script = _script(tool) if tool.kind == "custom" else None
+    if words & AVOIDED or _is_final(tool) or (script is None and _has_grammar(tool)):
         return NEVER
     lists = "ls" in words or ("list" in words and not words.isdisjoint(("files", "dir", "directory")))
     reaches = bool(needed & PLACE)
     order = (
         lists and not needed,
-        bool(words & SHELL and needed & COMMAND) or (tool.kind == "custom" and _text(tool) != GREETING),
+        bool(words & SHELL and needed & COMMAND) or script is not None,
         lists or "glob" in words,
         bool(words & LOOKS) and not reaches,
         not words & CHANGES and not reaches,
@@ -168,14 +171,20 @@ def _first(tools: Iterable[Tool], call: Call, forced: bool = False) -> Pick | No
 def _input(tool: Tool, call: Call) -> str:
     """Raises ``Unfillable``."""
     if tool.kind == "custom":
-        return _text(tool)
+        return _script(tool) or GREETING
     schema = tool.schema if isinstance(tool.schema, Mapping) else {}
     found = fill({"type": "object", **schema}, partial(_say, tool, call), complete=_is_final(tool))
     return json.dumps(found, ensure_ascii=False)
 
 
-def _text(tool: Tool) -> str:
-    return next((text for words, text in CUSTOM if words & _words(tool)), GREETING)
+def _script(tool: Tool) -> str | None:
+    """What a tool that takes text can run."""
+    about = tool.description or ""
+    return next((text for words, mark, text in CUSTOM if words & _words(tool) and mark in about), None)
+
+
+def _has_grammar(tool: Tool) -> bool:
+    return isinstance(tool.format, Mapping) and tool.format.get("type") == "grammar"
 
 
 def _say(tool: Tool, call: Call, name: str) -> str:

@@ -152,6 +152,24 @@ def test_no_model_and_no_key_are_needed(served):
     assert (reply.status, reply.headers["x-trigate-target"]) == (200, "demo/mock-large")
 
 
+@pytest.mark.parametrize(
+    ("api", "model"),
+    [("messages", "claude-opus-4-8"), ("messages", "claude-haiku-4-5-20251001"), ("responses", "gpt-5.4"),
+     ("chat", "gemini-2.5-pro"), ("chat", "stand-in/whatever")],
+)  # fmt: skip
+def test_names_of_real_models_are_answered_by_the_stand_in(served, api, model):
+    reply = ask(served, api, model)
+    assert reply.headers["x-trigate-target"] == f"stand-in/{model.removeprefix('stand-in/')}"
+    assert ENDED in read(api, reply.json)["text"]
+
+
+def test_another_name_is_a_404_that_says_what_works(served):
+    asked = {"model": "mine", "messages": [{"role": "user", "content": "Hello"}]}
+    reply = request(served.url, "POST", PATHS["chat"], asked)
+    assert reply.status == 404
+    assert "stand-in/mine" in reply.json["error"]["message"]
+
+
 def test_nothing_that_the_demo_says_is_masked_as_its_key(served):
     said = [ask(served, "messages", model, stream=stream).body for model in MODELS for stream in (False, True)]
     keys = secrets_in(demo_config("http://127.0.0.1"))
