@@ -19,7 +19,7 @@ from gateway.state.opening import open_store
 
 def application() -> QuartTrio:
     """The app for the config that ``trigate serve`` would find. Raises ``ConfigError``."""
-    log = Log()
+    log = Log(alone=False)  # Hypercorn's lines name its process
     install()
     config = load(discover(Path.cwd(), os.environ), os.environ)
     log.follow(config)

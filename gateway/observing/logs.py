@@ -71,13 +71,15 @@ def _leave_out_what_no_line_has() -> None:
 class Log:
     """Where the process's lines go, from the moment it is made. ``level`` outranks that of the configuration."""
 
-    def __init__(self, level: LogLevel | None = None, form: LogFormat = "auto") -> None:
+    def __init__(self, level: LogLevel | None = None, form: LogFormat = "auto", *, alone: bool = True) -> None:
+        """``alone``: nobody else in the process has log lines of a form of its own."""
         self.readable = sys.stderr.isatty() if form == "auto" else form == "text"
         self._level = level
         self._lines = _Lines(Terminal.of(sys.stderr) if self.readable else None)
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(self._lines)
-        _leave_out_what_no_line_has()
+        if alone:
+            _leave_out_what_no_line_has()
         logging.basicConfig(level=(level or "info").upper(), handlers=[handler])
         _STARTING.setLevel(logging.INFO)
         for name in _TALKATIVE:

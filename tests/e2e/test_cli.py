@@ -450,6 +450,11 @@ def test_hypercorn_serves_the_factory(folder):
         eventually(lambda: answers(port), START_SECONDS, "an answer from hypercorn")
         listed = request(f"http://127.0.0.1:{port}", "GET", "/v1/models").json["data"]
         assert [model["id"] for model in listed] == ["openai/gpt-4o-mini", "anthropic/claude-sonnet-4-5"]
+        asked = {"model": "openai/sk-somebodys-key", "messages": []}
+        request(f"http://127.0.0.1:{port}", "POST", "/v1/chat/completions", asked)
     finally:
         process.terminate()
-        process.communicate(timeout=STOP_SECONDS)
+        said, _ = process.communicate(timeout=STOP_SECONDS)
+    assert "Logging error" not in said
+    assert "sk-somebodys-key" not in said
+    assert '"model":"openai/[redacted]"' in said
