@@ -240,14 +240,10 @@ class ThenArguments(click.Command):
 @click.option("--list", "listing", is_flag=True, help="List the clients, and do nothing else.")
 @click.option("--write", is_flag=True, help="Merge the settings into the client's own file, after a backup.")
 @click.option("--undo", is_flag=True, help="Take out of that file what --write has put there.")
-@click.option(
-    "--model", metavar="MODEL", help="The model to ask for; default: the client's own, smart, or the config's."
-)
+@click.option("--model", metavar="MODEL", help="The model to ask for; default: the client's own, or the config's.")
 @click.option("--small", metavar="MODEL", help="The model for small tasks, such as titles; default: fast, or the same.")
 @click.option("--url", metavar="URL", help="Where the gateway is; default: as the config says, or 127.0.0.1:12000.")
-@click.option(
-    "--config", type=click.Path(path_type=Path), metavar="CONFIG", help="Take CONFIG's word, and ask no gateway."
-)
+@click.option("--config", type=click.Path(path_type=Path), metavar="CONFIG", help="Read CONFIG, and ask no gateway.")
 @click.pass_context
 def connect(ctx: click.Context, /, client: str | None, listing: bool, write: bool, undo: bool, **options: Any) -> None:
     """Print the settings that point CLIENT at the gateway, from any folder.

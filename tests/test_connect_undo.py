@@ -228,6 +228,7 @@ def test_no_key_is_copied_or_shown(home, capsys, monkeypatch):
     assert undo("claude") == 0
     out, err = capsys.readouterr()
     assert "sk-" not in out + err
+    assert '"CLAUDE_CODE_MAX_CONTEXT_TOKENS": "128000"' in out  # is none
 
 
 def test_a_book_that_cannot_be_written_or_read_is_said_and_stops_nothing(home, capsys, monkeypatch):

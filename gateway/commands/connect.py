@@ -64,8 +64,8 @@ def _client(name: str) -> Client:
     if name in CLIENTS:
         return CLIENTS[name]
     near = difflib.get_close_matches(name, CLIENTS, n=1)
-    advice = f"did you mean {near[0]}?" if near else "trigate connect --list shows those that are"
-    raise Refused(f"{name!r} is no client that is known here; {advice} openai-compatible is for any other", 2)
+    advice = f"did you mean {near[0]}?" if near else "trigate connect --list shows those that are;"
+    raise Refused(f"{name!r} is no client that is known here: {advice} openai-compatible is for any other", 2)
 
 
 def _with_key(place: Place) -> Place:
@@ -277,7 +277,7 @@ def _back_up(path: Path) -> Path:
     return Path(shutil.copy2(path, backup))
 
 
-_SECRET = re.compile(r'(?i)((?:key|token|secret|password|authorization)\w*["\']?\s*[:=]\s*["\']?)([^"\',\s]+)')
+_SECRET = re.compile(r'(?i)((?:key|token(?!s)|secret|password|authorization)\w*["\']?\s*[:=]\s*["\']?)([^"\',\s]+)')
 _NO_SECRETS = {OPEN_KEY, KEY_VARIABLE, "{env:" + KEY_VARIABLE + "}"}
 
 

@@ -15,9 +15,11 @@ import attrs
 from gateway.commands.choosing import CHOICES, Words, named
 from gateway.commands.clients import KEY_VARIABLE, Place
 from gateway.commands.offers import Configured, KeyWanted, Offer, Running, Silent
+from gateway.config.document import sentence
 from gateway.config.loading import FILE_NAMES, FILE_VARIABLE, Config, ConfigError, discover, load, users_file
 
 LOCAL = "127.0.0.1"
+SHOWN = 12  # models that a message lists
 USUAL = f"http://{LOCAL}:12000"
 DEMO = Place(
     USUAL,
@@ -137,7 +139,7 @@ def _demo(wish: Wish, root: str, reason: str, key: str | None) -> Found:
 def _words(wish: Wish, chooses: str, offer: Offer, config: Config | None) -> Words:
     for asked in (wish.model, wish.small):
         if asked is not None and (problem := offer.problem(asked)):
-            raise Refused(problem.replace("GET /v1/models", "trigate connect --model MODEL; /v1/models"), 2)
+            raise Refused(f"{sentence(problem)}\nIt has {_some(offer.names)}", 2)
     if wish.model is not None:
         return named(wish.model, wish.small, offer)
     words = CHOICES[chooses](offer)
@@ -147,6 +149,11 @@ def _words(wish: Wish, chooses: str, offer: Offer, config: Config | None) -> Wor
         who = config.path if config is not None else "the gateway"
         raise Refused(f"{who} lists no model by name: name one with --model", 2)
     return words
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}" if names else "no models that are listed"
 
 
 # The config, and where it says that the gateway listens
