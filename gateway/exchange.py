@@ -31,6 +31,7 @@ from gateway.relay import Relay
 from gateway.routing import Target
 from gateway.service import Service
 from gateway.serving.scope import ChannelBody, IteratedBody, Scope, respond
+from gateway.tools_in_chat import where_tools_are_taken
 from gateway.turns.background import Run
 from gateway.turns.keeping import Keeping, Memory
 from gateway.turns.kept import ForeignTurn, KeptTurn
@@ -135,7 +136,7 @@ class Exchange:
         record.asked, record.stream = incoming.model, incoming.stream
         door = self._service.door
         may = None if door is None else partial(door.may_ask, self._asked.client)
-        target = self._service.router.resolve(incoming.model, self._api, may)
+        target = where_tools_are_taken(incoming, self._service.router.resolve(incoming.model, self._api, may))
         record.asked = target.asked
         if door is not None:
             credential = self._asked.credential

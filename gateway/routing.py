@@ -172,6 +172,12 @@ def _target(found: Found, asked: str | None, api: Api) -> Target:
     )
 
 
+def asked_in(api: Api, target: Target) -> Target:
+    """``target`` asked in another API than the client's."""
+    url = url_for(target.entry.base_url, target.entry.provider, api, target.model)
+    return attrs.evolve(target, api=api, lane="hub", url=url)
+
+
 def _recipient(entry: Entry, model: str) -> Recipient:
     known = entry.known_of(model)
     counts = entry.usage == "counted" and known.stream_usage

@@ -134,8 +134,8 @@ _ROWS = (
             "gpt-5", "gpt-5-mini", "gpt-5-nano", "o3", "gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini",
         ),
         families=OPENAI_FAMILIES, key_env="OPENAI_API_KEY", keeps_responses=True,
-        about="GPT-5.2 and later are asked in Responses for Messages clients, `…-codex` and `…-pro` for all: "
-        "[speaks](configuration.md#speaks).",
+        about="GPT-5.2 and later are asked in Responses for Messages clients and for tools, `…-codex` and `…-pro` "
+        "always: [speaks](configuration.md#speaks).",
     ),
     Provider(
         "anthropic", "Anthropic", "https://api.anthropic.com", speaks=CHAT_AND_MESSAGES, quirks=Quirks(),

@@ -71,9 +71,9 @@ ROWS: tuple[tuple[str, Mapping[str, Any]], ...] = (
                         "efforts": ("none", "low", "medium", "high", "xhigh", "max")}),
     # In Chat these refuse tools beside an effort, from 5.6 on beside the one that they take by themselves
     # (openai/openai-openapi#541, BerriAI/litellm#34569, onyx-dot-app/onyx#15008).
-    ("gpt-5.[2-9]*", {"asked_in_responses": "unless_chat"}),
-    ("gpt-[6-9]*", {"asked_in_responses": "unless_chat"}),
-    ("gpt-daybreak-*", {"asked_in_responses": "unless_chat"}),
+    ("gpt-5.[2-9]*", {"asked_in_responses": "with_tools"}),
+    ("gpt-[6-9]*", {"asked_in_responses": "with_tools"}),
+    ("gpt-daybreak-*", {"asked_in_responses": "with_tools"}),
     # And these are not in Chat at all (SillyTavern/SillyTavern#5212, Portkey-AI/gateway#1445).
     ("gpt-5*-codex*", {"asked_in_responses": "always"}),
     ("gpt-5*-pro*", {"asked_in_responses": "always"}),

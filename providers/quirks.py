@@ -26,10 +26,10 @@ class Quirks:
     developer_role: bool = True
     """Chat: false where role ``developer`` is refused; ``system`` is sent instead."""
 
-    asked_in_responses: Literal["by_responses_clients", "unless_chat", "always"] = "by_responses_clients"
+    asked_in_responses: Literal["by_responses_clients", "with_tools", "always"] = "by_responses_clients"
     """Which clients' requests go to the Responses API, where the provider has it too: newer models of OpenAI refuse
-    tools beside reasoning in Chat (``unless_chat``: a client of Chat itself may not use them), some are in Responses
-    alone (``always``). The ``speaks`` of an entry comes first."""
+    tools beside reasoning in Chat (``with_tools``: what is translated anyway, and a Chat client's request that has
+    tools while the model thinks), some are in Responses alone (``always``). The ``speaks`` of an entry comes first."""
 
     stream_usage: bool = True
     """Chat: false where ``stream_options`` is refused; usage is then unknown unless the server sends it unasked."""

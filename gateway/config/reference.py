@@ -295,8 +295,9 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "`true`; `false` for all but OpenAI",
         ),
         "asked_in_responses": Key(
-            "Which clients' requests go to Responses, where the provider has that API: newer models of OpenAI refuse "
-            "tools beside reasoning in Chat, some are in Responses alone. `speaks` comes first.",
+            "Which clients' requests go to Responses, where the provider has that API. `with_tools`: what is "
+            "translated anyway, and a Chat client's request with tools while the model thinks, which newer models of "
+            "OpenAI refuse in Chat. `always`: the model is in Responses alone. `speaks` comes first.",
             "by the model",
         ),
         "stream_usage": Key("Chat: whether `stream_options` is known; else usage may stay unknown.", "`true`"),

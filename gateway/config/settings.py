@@ -150,15 +150,19 @@ class Entry:
     def api_for(self, client: Api, model: str) -> Api | None:
         """The API in which ``model`` is asked for a client of ``client``; None where none is spoken yet."""
         spoken = self.speaks.get(client)
-        if client in self.pinned or self.speaks.get("responses") != "responses":
+        if not self.may_ask_in_responses(client):
             return spoken
         match self.quirks_of(model).asked_in_responses:
             case "always":
                 return "responses"
-            case "unless_chat" if client != "chat" and spoken == "chat":
+            case "with_tools" if client != "chat" and spoken == "chat":
                 return "responses"
             case _:
                 return spoken
+
+    def may_ask_in_responses(self, client: Api) -> bool:
+        """Whether requests of ``client`` can go to Responses where their model wants that."""
+        return client not in self.pinned and self.speaks.get("responses") == "responses"
 
     def quirks_of(self, model: str) -> Quirks:
         """How ``model`` (an id of the provider) is to be spoken to: the provider's row, what is known of the model laid

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from harness import Gateway, config, free_port, provider, running
-from upstreams import PATHS, Script, render
+from upstreams import PATHS, Script, ToolCall, render
 
 VERTEX = "/v1/projects/p/locations/global/endpoints/openapi"
 
@@ -20,6 +20,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         provider("anthropic/*", upstream.url, ["messages"]),
         provider("openai/*", upstream.url),
         {"model": "amazon_bedrock/nova", "base_url": upstream.url},
+        provider("openai/gpt-6-sol", upstream.url, speaks=["chat"], name="pinned"),
     ]
     port = free_port()
     with running(config(entries, port), port) as process:
@@ -62,6 +63,38 @@ def test_an_entry_is_asked_where_its_address_says(gateway, upstream, model, clie
     assert seen.json["model"] == (model.partition("/")[2] or model).removesuffix("[1m]")
     known = {name: value for name, value in seen.headers if name in ("api-key", "authorization", "x-api-key")}
     assert known == (dict([credential]) if credential else {})
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "path"),
+    [
+        ("gpt-6.1-terra", {}, "/v1/responses"),
+        ("gpt-6.1-terra", {"reasoning_effort": "high"}, "/v1/responses"),
+        ("gpt-6.1-terra", {"reasoning_effort": "none"}, "/v1/chat/completions"),
+        ("gpt-6.1-terra", {"tools": []}, "/v1/chat/completions"),
+        ("gpt-6.1-terra", {"tools": None}, "/v1/chat/completions"),
+        ("gpt-5.4", {}, "/v1/chat/completions"),
+        ("gpt-5.4", {"reasoning_effort": "low"}, "/v1/responses"),
+        ("gpt-4o", {}, "/v1/chat/completions"),
+        ("openai/gpt-5.4-nano", {"reasoning_effort": 7}, "/v1/chat/completions"),
+        ("pinned", {}, "/v1/chat/completions"),
+        ("azure_openai/gpt-6.1-sol", {}, "/openai/v1/responses"),
+        ("ollama/gpt-6-sol", {}, "/v1/chat/completions"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_a_chat_clients_tools_go_where_the_model_takes_them(gateway, upstream, model, more, path, stream):
+    """(openai/openai-openapi#541, BerriAI/litellm#34569, danny-avila/LibreChat#14355)"""
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
+    named = "responses" if path.endswith("responses") else "chat"
+    call = Script(calls=(ToolCall("call_1", "look", "{}"),), stop="tool_calls")
+    upstream.script(render(call, named, {"model": model, "stream": stream}))
+    body = {"model": model, "stream": stream, "messages": [{"role": "user", "content": "hi"}], "tools": [tool]}
+    reply = gateway.request("POST", PATHS["chat"], {**body, **more})
+    assert reply.status == 200, reply.body
+    assert reply.headers["x-trigate-lane"] == ("hub" if named == "responses" else "byte")
+    assert b"look" in reply.body
+    assert upstream.seen[0].path == path
 
 
 def test_what_cannot_be_spoken_to_is_told_when_it_starts_and_when_it_is_asked(gateway):
