@@ -20,6 +20,7 @@ from gateway.upstream.client import Upstream
 
 if TYPE_CHECKING:
     from gateway.observing.recording import Recorder
+    from gateway.ui.workers import OtherWorkers
 
 
 @attrs.frozen
@@ -30,7 +31,8 @@ class Service:
     ``keep_alive`` is the longest silence towards a client, in seconds; ``check_streams`` holds every stream that
     goes out against its API's grammar; without a ``store`` nothing is kept from one request to the next; ``learned`` is
     what providers have refused in requests; ``replaced`` is set once another configuration's service takes over;
-    ``board`` is what the live view looks at, and ``recorder`` what writes exchanges down, if there are such."""
+    ``board`` is what the live view looks at, ``others`` are workers that it shows too, and ``recorder`` is what writes
+    exchanges down, if there are such."""
 
     router: Router
     upstream: Upstream
@@ -45,6 +47,7 @@ class Service:
     learned: Learned = attrs.field(factory=Learned)
     ledger: Ledger = attrs.field(factory=Ledger)
     board: Board | None = None
+    others: "OtherWorkers | None" = None
     recorder: "Recorder | None" = None
     metrics: Metrics | None = None
     tracing: Tracing | None = None

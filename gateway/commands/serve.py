@@ -32,6 +32,7 @@ from gateway.serving.garbage import settle
 from gateway.serving.reload import Copies, Original, Served
 from gateway.serving.server import BindFailed, Lifecycle, adopt, bind, serve, supervise
 from gateway.state.opening import open_store, shared_by_workers
+from gateway.ui.workers import OtherWorkers
 from providers.catalog import CATALOG
 
 T = TypeVar("T")
@@ -77,7 +78,7 @@ def run(
     log = options.log()
     if path is not None and copies is not None:  # a worker: the supervisor has bound, tried and said everything
         read = partial(Copies(copies).read, path, os.environ)
-        _run(_work, read, [adopt(fd) for fd in fds], options, log)
+        _run(_work, read, [adopt(fd) for fd in fds], options, log, OtherWorkers(copies))
         return 0
     config = load_or_explain(path)
     if config is None or not _can_record(options.record):
@@ -174,14 +175,16 @@ def _bind(config: Config, host: str | None, port: int | None) -> list[socket.soc
     return [bind(*place, write_timeout=config.write_timeout) for place in dict.fromkeys(places)]
 
 
-async def _work(read: Callable[[], Config], sockets: Sequence[socket.socket], options: Options, log: Log) -> None:
+async def _work(
+    read: Callable[[], Config], sockets: Sequence[socket.socket], options: Options, log: Log, others: OtherWorkers
+) -> None:
     """Serve as a worker, as long as there is somebody who would replace and stop it."""
     lifecycle = Lifecycle()
     config = read()
     log.follow(config)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_stop_without_supervisor, lifecycle)
-        await _serve(config, sockets, None, options, log, lifecycle, read)
+        await _serve(config, sockets, None, options, log, lifecycle, read, others)
         nursery.cancel_scope.cancel()
 
 
@@ -201,17 +204,16 @@ async def _serve(
     log: Log,
     lifecycle: Lifecycle | None = None,
     read: Callable[[], Config] | None = None,
+    others: OtherWorkers | None = None,
 ) -> None:
-    """``read`` is for the next configuration, by default from the file. Raises ``ConfigError`` for a store that cannot
-    be used."""
+    """``read`` is for the next configuration, by default from the file. ``others`` serve the same sockets. Raises
+    ``ConfigError`` for a store that cannot be used."""
     assert config.path is not None
     read_anew = read or partial(load, config.path, os.environ)
     store, alone = await open_store(config), lifecycle is None
     lifecycle = lifecycle or Lifecycle()
     service = open_service(config, lifecycle, store, options.check_streams, options.record, log.readable)
-    if service.board is not None:
-        service.board.alone = alone
-    served = Served(config, service, alone=alone)
+    served = Served(config, attrs.evolve(service, others=others), alone=alone)
 
     def following() -> Config:
         config = read_anew()
@@ -224,16 +226,20 @@ async def _serve(
             service.metrics.reloaded(good)
 
     settle()
-    await serve(
-        served,
-        sockets,
-        state=lifecycle,
-        drain=config.drain,
-        drain_delay=config.drain_delay,
-        write_timeout=config.write_timeout,
-        ready=announce,
-        reload=reload,
-    )
+    async with trio.open_nursery() as nursery:
+        if others is not None:
+            nursery.start_soon(others.answer, lambda: served.current)
+        await serve(
+            served,
+            sockets,
+            state=lifecycle,
+            drain=config.drain,
+            drain_delay=config.drain_delay,
+            write_timeout=config.write_timeout,
+            ready=announce,
+            reload=reload,
+        )
+        nursery.cancel_scope.cancel()
 
 
 def _supervise(

@@ -290,7 +290,6 @@ class Board:
         self._looked = -FRESH
         self._transcripts = Transcripts()
         self._keeps = True
-        self.alone = True  # no other worker serves the same sockets
         self.viewers = 0
 
     # The ledger's observer
@@ -499,7 +498,7 @@ class View:
         rows = self._rows()
         self._told = {row[0]: row for row in rows}
         return {
-            **self._common(), "client": self._client, "alone": self._board.alone, "step": STEP, "steps": STEPS,
+            **self._common(), "client": self._client, "step": STEP, "steps": STEPS,
             "columns": (*COLUMNS, "age", "began"), "streams": [_aged(row) for row in rows], **self._ended(),
         }  # fmt: skip
 

@@ -40,6 +40,10 @@ class Served:
         app = self._first if scope["type"] == "lifespan" else self._app
         await app(scope, receive, send)
 
+    @property
+    def current(self) -> tuple[Config, Service]:
+        return self._config, self._service
+
     def change(self, config: Config) -> tuple[Change, ...]:
         """Answer from now on by ``config``, but for what only a restart changes; what is different now."""
         found = changes(self._config, config)

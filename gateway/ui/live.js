@@ -109,8 +109,7 @@ function renderAbout() {
   const who = workers.size > 1 ? `${workers.size} workers` : `process ${process}`;
   found("about").textContent = `version ${version}, ${who}${client ? `, exchanges of ${client}` : ""}`;
   const draining = each().filter(worker => worker.about.draining).length;
-  const text = !one.about.alone && workers.size === 1 ? "Several workers serve this address: this page shows one of them. Reload it to see another."
-    : !draining ? "" : draining === workers.size ? "The gateway is draining: it takes no new requests."
+  const text = !draining ? "" : draining === workers.size ? "The gateway is draining: it takes no new requests."
     : `${draining} of ${workers.size} workers are draining: they take no new requests.`;
   if (found("notice").textContent !== text) found("notice").textContent = text;
   found("notice").hidden = !text;

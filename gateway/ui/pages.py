@@ -1,42 +1,35 @@
 """The routes of the live view. All are read-only, and none is an exchange: the ledger knows nothing of them."""
 
+import os
 from collections.abc import Awaitable, Callable
 from functools import cache, partial
 from importlib.resources import files
-from itertools import islice
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import msgspec
 import trio
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from gateway import __version__
 from gateway.config.loading import Config
 from gateway.door import Door
-from gateway.errors import Secrets, findable, redact, secrets_in
+from gateway.errors import findable, redact, secrets_in
 from gateway.headers import Headers
-from gateway.observing.watching import Board, Passed, Tap, View
+from gateway.observing.watching import Board
 from gateway.routing import Router
 from gateway.service import Service
 from gateway.serving.scope import ChannelBody, current_scope, respond
 from gateway.stored.answers import client_headers
 from gateway.ui.models import names, reached
+from gateway.ui.telling import Say, Send, saying, tell_news, tell_stream
 from gateway.ui.visitors import Visitor, admit
-from streams import sse
 from streams.errors import GatewayError
 
 PREFIX: Final = "ui."
 """What the names of its endpoints begin with: the door is its own."""
 
-TICK: Final = 0.5
-"""Seconds between two pieces of news."""
-
 MOST_VIEWERS: Final = 16
 """Of a process, opened streams included: a page takes one, and one more for a stream that is opened."""
-
-BATCH: Final = 32
-"""Events of an opened stream that are sent at once."""
 
 _FILES: Final = {
     "/ui": ("index.html", "text/html; charset=utf-8"),
@@ -68,10 +61,6 @@ _FULL: Final = f"{MOST_VIEWERS} viewers look already: close one of their pages"
 _NO_STREAM: Final = "there is no such stream in flight, nor among the last that ended"
 
 
-Say: TypeAlias = Callable[[str, Any], bytes]
-"""Makes an event, of its name and its data."""
-
-
 def add_ui(app: QuartTrio, service: Service, config: Config, door: Door) -> None:
     """Serve the live view of ``service.board``, if there is one."""
     board = service.board
@@ -92,11 +81,11 @@ def add_ui(app: QuartTrio, service: Service, config: Config, door: Door) -> None
 
     for path, (name, kind) in _FILES.items():
         app.add_url_rule(path, PREFIX + name, guarded(partial(_file, name, kind)), methods=["GET"])
-    say = partial(_said, findable(secrets_in(config)))
-    app.add_url_rule("/ui/events", PREFIX + "events", guarded(partial(_news, board, service, say)), methods=["GET"])
+    say = saying(config)
+    app.add_url_rule("/ui/events", PREFIX + "events", guarded(partial(_news, service, board, say)), methods=["GET"])
     models = guarded(partial(_models, config, service.router, door))
     app.add_url_rule("/ui/models", PREFIX + "models", models, methods=["GET"])
-    stream = guarded(partial(_stream, board, say))
+    stream = guarded(partial(_stream, service, board, say))
     app.add_url_rule("/ui/streams/<int:number>", PREFIX + "stream", stream, methods=["GET"])
 
 
@@ -116,70 +105,33 @@ async def _models(config: Config, router: Router, door: Door, visitor: Visitor) 
     return respond(redact(msgspec.json.encode(found), findable(secrets_in(config))), 200, _JSON)
 
 
-async def _news(board: Board, service: Service, say: Say, visitor: Visitor) -> Response:
-    """Everything once, then what is different, every ``TICK`` seconds; to the end of the drain, or until there is a new
-    configuration, which may have other keys."""
-    view = View(board, visitor.client)
+async def _news(service: Service, board: Board, say: Say, visitor: Visitor) -> Response:
+    """What this worker has to tell, and what the others have."""
 
-    async def tell(to: trio.MemorySendChannel[bytes]) -> None:
-        await board.look()
-        await to.send(say("all", {"version": __version__, **view.first()}))
-        while not service.replaced.is_set():
-            await trio.sleep(TICK)
-            await board.look()
-            draining = service.lifecycle.draining
-            await to.send(say("news", {"draining": draining, **view.next()}))
-            if draining and not board.in_flight:
-                return
+    async def tell(send: Send) -> None:
+        async with trio.open_nursery() as nursery:
+            if service.others is not None:
+                nursery.start_soon(service.others.tell_news, visitor.client, send)
+            await tell_news(service, board, say, visitor.client, send)
+            nursery.cancel_scope.cancel()
 
     return _told(board, tell)
 
 
-async def _stream(board: Board, say: Say, visitor: Visitor, number: int) -> Response:
-    """What has passed in one stream and what passes, and how it ended."""
+async def _stream(service: Service, board: Board, say: Say, visitor: Visitor, number: int) -> Response:
+    """What has passed in one stream and what passes, and how it ended. ``worker`` says whose it is."""
+    worker = request.args.get("worker", "")
+    if service.others is not None and worker not in ("", str(os.getpid())):
+        return _told(board, partial(service.others.tell_stream, worker, number, visitor.client))
     found = board.tap(number, visitor.client)
     if found is None:
         raise GatewayError("not_found", _NO_STREAM)
     tap, off = found
     current_scope().on_close(lambda _: off())
-
-    async def tell(to: trio.MemorySendChannel[bytes]) -> None:
-        await to.send(say("opened", {"kept": tap.kept}))
-        while before := tuple(islice(tap.before, BATCH)):
-            await to.send(say("passed", [_spelled(one) for one in before]))
-        while passed := await _batch(tap):
-            await to.send(say("passed", [_spelled(one) for one in passed]))
-        await to.send(say("ended", {"lost": tap.lost, "line": tap.line}))
-
-    return _told(board, tell)
+    return _told(board, partial(tell_stream, tap, say))
 
 
-def _said(secrets: Secrets, name: str, value: Any) -> bytes:
-    """An event for a viewer, with none of the configuration's credentials in it, wherever they come from."""
-    return redact(sse.event(name, value), secrets)
-
-
-async def _batch(tap: Tap) -> list[Passed]:
-    """What waits, at least one; nothing at the end."""
-    found: list[Passed] = []
-    try:
-        found.append(await tap.events.receive())
-        while len(found) < BATCH:
-            found.append(tap.events.receive_nowait())
-    except (trio.WouldBlock, trio.EndOfChannel):
-        pass
-    return found
-
-
-def _spelled(passed: Passed) -> dict[str, Any]:
-    came, went = passed.sizes
-    return {
-        "at": round(passed.at, 3), "came": passed.came, "went": passed.went, "note": passed.note, "lost": passed.lost,
-        "left_out": passed.left_out, "came_bytes": came, "went_bytes": went,
-    }  # fmt: skip
-
-
-def _told(board: Board, tell: Callable[[trio.MemorySendChannel[bytes]], Awaitable[None]]) -> Response:
+def _told(board: Board, tell: Callable[[Send], Awaitable[None]]) -> Response:
     """A stream that ``tell`` sends. Each waits for its own viewer alone: no exchange ever does. Raises ``GatewayError``
     (503) if there are too many."""
     if board.viewers >= MOST_VIEWERS:
@@ -193,9 +145,9 @@ def _told(board: Board, tell: Callable[[trio.MemorySendChannel[bytes]], Awaitabl
     async def run() -> None:
         with to:
             try:
-                await tell(to)
-            except trio.BrokenResourceError:  # the viewer has left
-                return
+                await tell(to.send)
+            except* trio.BrokenResourceError:  # the viewer has left
+                pass
 
     scope.on_close(left)
     to, body = trio.open_memory_channel[bytes](1)

@@ -1,0 +1,205 @@
+"""The live view with several workers: whichever answers shows the streams of all."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from browser import browsing, needs_chromium
+from calls import settings
+from harness import PATIENCE, START_SECONDS, Gateway, Wire, eventually, free_port, post, request, running
+from processes import peers, workers
+from upstreams import PATHS
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in Linux's /proc")
+
+CLIENTS = [{"name": name, "key": f"of-{name}"} for name in ("me", "them")]
+ASKED = {"model": "on-chat", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+
+
+@pytest.fixture(scope="module")
+def supervisor(by_hand) -> Iterator[Gateway]:
+    port = free_port()
+    with running(settings(by_hand, port), port, "--workers", "2") as process:
+        yield process
+        assert "Traceback" not in "\n".join(process.log)
+
+
+@pytest.fixture
+def crew(supervisor) -> Gateway:
+    eventually(lambda: len(folder_of(supervisor)) == 2, START_SECONDS, "both workers' sockets")
+    return supervisor
+
+
+def folder_of(process: Gateway) -> set[Path]:
+    """The workers' sockets, in the directory that their command names."""
+    found = set()
+    for pid in workers(process.pid):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            path = Path(words[words.index("--copies") + 1]) / f"{pid}.view"
+            found |= {path} if path.exists() else set()
+    return found
+
+
+@attrs.frozen
+class Viewer:
+    """One that looks, and hears events until one is as wanted."""
+
+    response: http.client.HTTPResponse
+
+    def hear(self, wanted: Any) -> Any:
+        name = ""
+        for line in iter(self.response.readline, b""):
+            field, _, value = line.decode().strip().partition(": ")
+            if field == "event":
+                name = value
+            if field == "data" and (found := wanted(name, json.loads(value))):
+                return found
+        raise AssertionError("the view has ended")
+
+
+@contextlib.contextmanager
+def viewing(process: Gateway, path: str = "/ui/events", key: str | None = None) -> Iterator[Viewer]:
+    connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=PATIENCE)
+    connection.request("GET", path, headers={"authorization": f"Bearer {key}"} if key else {})
+    try:
+        yield Viewer(connection.getresponse())
+    finally:
+        connection.close()
+
+
+def rows(data: dict[str, Any]) -> list[dict[str, Any]]:
+    return [dict(zip(data["columns"], row, strict=True)) for row in data["streams"]]
+
+
+@contextlib.contextmanager
+def a_stream_in_each(process: Gateway, keys: tuple[str, ...] = ("",)) -> Iterator[dict[int, Wire]]:
+    """A request in flight in either worker, by its process id; with several ``keys`` one of each."""
+    held: dict[int, Wire] = {}
+    with contextlib.ExitStack() as stack:
+
+        def ask(key: str) -> bool:
+            wire = stack.enter_context(Wire.connect(process.port))
+            headers = {"authorization": f"Bearer {key}"} if key else {}
+            wire.send(post(PATHS["chat"], ASKED, headers))
+            port = wire.sock.getsockname()[1]
+            pid = eventually(
+                lambda: next((pid for pid in workers(process.pid) if port in peers(pid, process.port)), None)
+            )
+            held[pid] = wire
+            return len(held) == 2
+
+        for key in keys:
+            held.clear()
+            eventually(lambda key=key: ask(key), START_SECONDS, "a stream in each worker")
+        yield held
+
+
+def both_at_first(viewer: Viewer) -> dict[int, dict[str, Any]]:
+    """What each worker tells first."""
+    found: dict[int, dict[str, Any]] = {}
+
+    def note(name: str, data: dict[str, Any]) -> Any:
+        if name == "all":
+            found[data["process"]] = data
+        return found if len(found) == 2 else None
+
+    viewer.hear(note)
+    return found
+
+
+def test_one_view_has_the_streams_of_all_workers(crew):
+    with a_stream_in_each(crew) as streams, viewing(crew) as viewer:
+        found = both_at_first(viewer)
+        assert set(found) == set(streams) == workers(crew.pid)
+        assert all(rows(data) for data in found.values())
+
+
+def test_a_worker_that_dies_is_gone_and_the_next_one_appears(crew):
+    with a_stream_in_each(crew), viewing(crew) as viewer:
+        mine = viewer.hear(lambda name, data: data["process"] if name == "all" else None)
+        other = viewer.hear(lambda name, data: data["process"] if name == "all" else None)
+        os.kill(other, signal.SIGKILL)
+        assert viewer.hear(lambda name, data: data["process"] if name == "gone" else None) == other
+        new = viewer.hear(lambda name, data: data["process"] if name == "all" else None)
+        assert new not in (mine, other)
+        assert {int(path.stem) for path in folder_of(crew)} == {mine, new}
+
+
+def test_a_stream_of_another_worker_can_be_opened_and_seen_to_end(crew):
+    with a_stream_in_each(crew) as streams:
+        numbers = {}
+        with viewing(crew) as viewer:
+            for pid, data in both_at_first(viewer).items():
+                numbers[pid] = rows(data)[0]["n"]
+        for pid, number in numbers.items():
+            with viewing(crew, f"/ui/streams/{number}?worker={pid}") as viewer:
+                assert viewer.hear(lambda name, data: data if name == "opened" else None) == {"kept": "kept"}
+                streams[pid].sock.close()
+                line = viewer.hear(lambda name, data: data["line"] if name == "ended" else None)
+                assert line["ended"] == "client_disconnected"
+    for wrong in ("1?worker=1", "1?worker=../1", "4711?worker=0"):
+        with viewing(crew, f"/ui/streams/{wrong}") as viewer:
+            assert viewer.response.read() == b""
+
+
+def test_a_client_sees_its_own_streams_alone_also_those_of_other_workers(by_hand):
+    port = free_port()
+    with running(settings(by_hand, port, client_keys=CLIENTS), port, "--workers", "2") as process:
+        eventually(lambda: len(folder_of(process)) == 2, START_SECONDS, "both workers' sockets")
+        with a_stream_in_each(process, ("of-me", "of-them")):
+            theirs = {}
+            with viewing(process, key="of-them") as viewer:
+                for pid, data in both_at_first(viewer).items():
+                    assert {row["client"] for row in rows(data)} == {"them"}
+                    theirs[pid] = rows(data)[0]["n"]
+            for pid, number in theirs.items():
+                with viewing(process, f"/ui/streams/{number}?worker={pid}", key="of-me") as viewer:
+                    assert b"opened" not in viewer.response.read()
+
+
+def test_nobody_else_can_ask_a_worker_and_nonsense_does_it_no_harm(crew):
+    sockets = folder_of(crew)
+    assert {stat.S_IMODE(path.parent.stat().st_mode) for path in sockets} == {0o700}
+    for path in sockets:
+        for question in (b"nonsense\n", b"[]\n", b"x" * 100_000, b'{"client": 1}\n', b""):
+            with socket.socket(socket.AF_UNIX) as wire:
+                wire.settimeout(PATIENCE)
+                wire.connect(str(path))
+                with contextlib.suppress(ConnectionError):
+                    wire.sendall(question)
+                    wire.shutdown(socket.SHUT_WR)
+                    assert wire.recv(100) == b""
+    with viewing(crew) as viewer:
+        assert len(both_at_first(viewer)) == 2
+    assert request(crew.url, "GET", "/readyz").status == 200
+
+
+@needs_chromium
+def test_the_page_adds_the_workers_up(crew):
+    with a_stream_in_each(crew), browsing() as page:
+        page.look()
+        page.open(f"{crew.url}/ui")
+        page.until("document.getElementById('about').innerText.includes('2 workers')")
+        page.until("document.querySelectorAll('#streams tbody tr').length >= 2")
+        count = page.value("document.querySelectorAll('#streams tbody tr').length")
+        assert page.text("#tile-flight") == str(count)
+        keys = page.value(
+            "[...document.querySelectorAll('#streams tbody tr')].map(row => row.dataset.key.split('/')[0])"
+        )
+        assert set(map(int, keys)) == workers(crew.pid)
+        assert page.complaints == []
+        victim = int(keys[0])
+        os.kill(victim, signal.SIGKILL)
+        page.until(
+            f"![...document.querySelectorAll('#streams tbody tr')].some(row => row.dataset.key.startsWith('{victim}/'))"
+        )
