@@ -7,7 +7,7 @@ import pytest
 from pure import TESTS, is_pure
 
 
-@pytest.mark.parametrize("name", ["test_sse.py", "test_grammar.py", "test_routing.py", "test_chat_round_trips.py"])
+@pytest.mark.parametrize("name", ["test_sse.py", "test_grammar.py", "test_routing.py", "test_corpus_requests.py"])
 def test_what_only_computes_is_pure(name):
     assert is_pure(TESTS / name)
 
