@@ -29,12 +29,13 @@ _REPEATED, _OFFERED = 100, 3
 """Characters of a name that is told in other forms too, and how many of those are told."""
 
 
-_MARK = re.compile(r"(?:\[\d+[km]\])+$", re.IGNORECASE)
+_MARK = re.compile(r"(?:\[[0-9]{1,4}[km]\])+$", re.IGNORECASE)
+_MARKED = 32  # characters at the end of a name in which marks are looked for: a name may be megabytes
 
 
 def unmarked(name: str) -> str:
     """``name`` without the marks for a window of tokens at its end."""
-    return _MARK.sub("", name)
+    return name[:-_MARKED] + _MARK.sub("", name[-_MARKED:]) if name.endswith("]") else name
 
 
 @attrs.frozen

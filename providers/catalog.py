@@ -18,6 +18,8 @@ from streams.events import APIS, Api
 Auth: TypeAlias = Literal["bearer", "x-api-key", "api-key"]
 Speaks: TypeAlias = Mapping[Api, Api]
 
+_LONGEST = 200  # characters of a model's id; what a client asks for may be megabytes
+
 STANDARD_PATHS: Mapping[Api, str] = MappingProxyType(
     {"chat": "/chat/completions", "messages": "/messages", "responses": "/responses"}
 )
@@ -112,6 +114,8 @@ class Provider:
 
         An id with a slash is a router's, and one with a colon a tag of a local server (``deepseek-r1:70b``): they
         belong to a family only where its pattern has that character too."""
+        if len(model) > _LONGEST:
+            return False
         name = model.lower()
         return any(
             fnmatch.fnmatchcase(name, family) and all(mark in family or mark not in name for mark in "/:")

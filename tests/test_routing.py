@@ -82,6 +82,7 @@ def test_an_id_on_two_providers_is_not_guessed():
         ("claude-opus-9", "anthropic/claude-opus-9"),
         ("claude-opus-4-1-20250805", "anthropic/claude-opus-4-1-20250805"),
         ("claude-3-7-sonnet-latest", "anthropic/claude-3-7-sonnet-latest"),
+        ("claude-opus-4-5@20251101", "anthropic/claude-opus-4-5@20251101"),
         ("gpt-7", "openai/gpt-7"),
         ("gpt-5.5-2026-04-23", "openai/gpt-5.5-2026-04-23"),
         ("o5-mini", "openai/o5-mini"),
@@ -237,7 +238,12 @@ def test_an_unknown_model_is_named_with_its_neighbours_only():
     assert "claude" not in failed.message
 
 
-@pytest.mark.parametrize("asked", ["openai/*", "openai/", "/", "*", "x" * 100_000, "a\r\nb", "\ud800", "groq/x"])
+LONG = ["x" * 100_000, "[1m]" * 200_000 + "]", "[1m]" * 200_000, "claude-" * 200_000 + "[1m]", "[" * 500_000 + "]"]
+
+
+@pytest.mark.parametrize(
+    "asked", ["openai/*", "openai/", "/", "*", *LONG, "a\r\nb", "\ud800", "groq/x", "[1m]", "openai/[1m]"]
+)
 def test_odd_names_are_unknown_models(asked):
     failed = failure(router({"model": "openai/*"}).resolve, asked, "chat")
     assert failed.status == 404
