@@ -5,12 +5,14 @@
 
 from pathlib import Path
 
+import attrs
+
 from gateway.commands.clients import CLIENTS, KEY_VARIABLE, Client, Place, SettingsFile
 from gateway.commands.edits import written
-from gateway.commands.finding import DEMO
+from gateway.commands.finding import USUAL, demo
 
 FOLDER = Path(__file__).parent.parent / "docs/clients"
-KEYED = Place(DEMO.root, DEMO.models, f"${KEY_VARIABLE}")
+KEY = f"${KEY_VARIABLE}"
 HIGHLIGHT = {"yaml": "yml", "yaml_list": "yml", "env": "sh"}  # "yaml" is for configurations of the gateway
 
 
@@ -29,7 +31,7 @@ trigate connect claude -- -p "Hello"
 ```
 
 **Where the gateway is.** At `--url`; else where the config says that it listens, which is the one that `trigate serve`
-would take in this folder, your own (`~/.config/trigate/trigate.yaml`) too; else at `{DEMO.root}`. The gateway
+would take in this folder, your own (`~/.config/trigate/trigate.yaml`) too; else at `{USUAL}`. The gateway
 that runs there is asked what it serves, for that is what the client will get, whatever a file says. If none answers it
 is the config's word, and without a config the settings are for `trigate serve --demo`. A line says which of these it
 was. `--config FILE` takes the file's word and asks nobody.
@@ -78,23 +80,24 @@ def _path(file: SettingsFile) -> str:
 
 
 def page(client: Client) -> str:
+    place = demo(client.chooses)
     parts = [f"# {client.title}", f"It speaks {client.speaks} to the gateway."]
     if client.install:
         parts.append(_fenced("sh", client.install))
-    parts += _file(client)
+    parts += _file(client, place)
     if client.snippet:
-        parts.append(_fenced(client.language, DEMO.fill(client.snippet)))
+        parts.append(_fenced(client.language, place.fill(client.snippet)))
     if client.environment is not None:
         arguments = "ARGS" if client.program else "PROGRAM ARGS"
         starts = "it" if client.program else "a program"
-        plain = client.environment or (client.file is not None and tuple(DEMO.settings(client.file.settings)))
+        plain = client.environment or (client.file is not None and tuple(place.settings(client.file.settings)))
         given = "these settings" if plain else "that key, if there is one"
         parts.append(f"This starts {starts} with {given}, and changes no file:")
         parts.append(_fenced("sh", f"trigate connect {client.name} -- {arguments}"))
     if client.then:
-        parts += ["Then:", _fenced("sh", "\n".join(map(DEMO.fill, client.then)))]
+        parts += ["Then:", _fenced("sh", "\n".join(map(place.fill, client.then)))]
     if client.notes:
-        parts.append("\n".join(f"- {DEMO.fill(note)}" for note in client.notes))
+        parts.append("\n".join(f"- {place.fill(note)}" for note in client.notes))
     if client.troubles:
         lines = ["| what is wrong | what it says | what it does first |", "|---|---|---|"]
         lines += [f"| {cause} | {words} | {first} |" for cause, words, first in client.troubles]
@@ -102,12 +105,12 @@ def page(client: Client) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _file(client: Client) -> list[str]:
+def _file(client: Client, place: Place) -> list[str]:
     """The file, and what is else in it where the gateway asks for a key."""
     file = client.file
     if file is None:
         return []
-    plain, keyed = (tuple(place.settings(file.settings)) for place in (DEMO, KEYED))
+    plain, keyed = (tuple(one.settings(file.settings)) for one in (place, attrs.evolve(place, key=KEY)))
     parts = []
     if plain:
         variable = f" (in `${file.variable}`, where that is set)" if file.variable else ""
@@ -121,7 +124,7 @@ def _file(client: Client) -> list[str]:
 
 
 def _told(value: object) -> str:
-    return "is that key" if value == KEYED.key else f"is `{value}`"
+    return "is that key" if value == KEY else f"is `{value}`"
 
 
 def _fenced(language: str, text: str) -> str:

@@ -76,10 +76,11 @@ def test_the_programs_are_valid(name, key):
 
 
 def test_without_a_config_it_is_the_demo(home, capsys):
-    assert connect("claude", Wish()) == 0
-    out, err = capsys.readouterr()
-    assert '"ANTHROPIC_MODEL": "demo"' in out
-    assert "trigate serve --demo" in err
+    for name, says in (("llm", "model_name: demo"), ("codex", 'model = "gpt-6.1-sol"'), ("claude", ROOT)):
+        assert connect(name, Wish()) == 0
+        out, err = capsys.readouterr()
+        assert says in out
+        assert "trigate serve --demo" in err
 
 
 def test_the_config_says_address_and_model_without_the_keys_of_providers(home, capsys):

@@ -76,7 +76,7 @@ def test_the_gateway_that_runs_is_asked_from_a_folder_without_a_config(home, usu
 
 def test_the_demo_is_spoken_of_only_when_nothing_answers(home, usual_port, capsys):
     found, err = claude(capsys)
-    assert found["ANTHROPIC_MODEL"] == "demo"
+    assert found == {"ANTHROPIC_BASE_URL": f"http://127.0.0.1:{usual_port}"}
     assert "trigate serve --demo" in err
 
 

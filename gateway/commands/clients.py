@@ -216,11 +216,12 @@ _ROWS = (
         environment=_CLAUDE, without=_CLAUDE_WITHOUT, whole="--settings", chooses="claude",
         then=('claude -p "Hello"',),
         notes=(
-            "Where the gateway serves Claude's models under their own names, as with an entry `anthropic/*`, only the "
-            "first two are set: Fable, Opus, Sonnet and Haiku are those of Anthropic, also next year's.",
-            "Else each of them is a Claude model that is served, or `smart` for the large ones and `fast` for Haiku, "
-            "which also writes titles and summaries, where the config has these aliases, or its default. `--model` "
-            "names the large ones, `--small` Haiku.",
+            "That is all where the gateway serves Claude's models under their own names, as the demo does, and as an "
+            "entry `anthropic/*` does: Fable, Opus, Sonnet and Haiku are those of Anthropic, also next year's.",
+            "Else `ANTHROPIC_DEFAULT_FABLE_MODEL`, `…_OPUS_MODEL`, `…_SONNET_MODEL` and `…_HAIKU_MODEL` are set: each "
+            "to a Claude model that is served, or to `smart`, for Haiku to `fast`, where the config has these aliases, "
+            "or to its default. Haiku writes titles and summaries, too. `--model` names the large ones, `--small` "
+            "Haiku.",
             "A model that Claude Code does not know is one of a million tokens to it, so it is told how many there are "
             "(`CLAUDE_CODE_MAX_CONTEXT_TOKENS`). For models of your own that is a guess: correct it.",
             "An `ANTHROPIC_API_KEY` in your environment is sent beside the token, and two different keys are refused: "

@@ -21,14 +21,6 @@ from gateway.config.loading import FILE_NAMES, FILE_VARIABLE, Config, ConfigErro
 LOCAL = "127.0.0.1"
 SHOWN = 12  # models that a message lists
 USUAL = f"http://{LOCAL}:12000"
-DEMO = Place(
-    USUAL,
-    {
-        **dict.fromkeys(("model", "small", "pinned", "fable", "opus", "sonnet", "haiku"), "demo"),
-        "window": 128_000,
-        "claude_window": "128000",
-    },
-)
 
 
 @attrs.frozen
@@ -73,7 +65,7 @@ def find(wish: Wish, chooses: str) -> Found:
     if offer is not None and known is not None and config is not None and not config.client_keys:
         source += _differing(known, offer, config)
     if offer is None and known is None:
-        return _demo(wish, root, reason, key)
+        return _demo(wish, chooses, reason, key)
     if offer is None and config is not None:
         offer, key = known, key or ("" if config.client_keys else None)
         source = f"{reason}: this is from {config.path}." if reason else ""
@@ -126,14 +118,21 @@ def _differing(known: Configured, offer: Offer, config: Config) -> str:
     return f"\n{config.path} has other models: the gateway reads it again on SIGHUP, and when it starts."
 
 
-def _demo(wish: Wish, root: str, reason: str, key: str | None) -> Found:
+def _demo(wish: Wish, chooses: str, reason: str, key: str | None) -> Found:
     if wish.url is not None:
         raise Refused(f"{reason}: start it, or name the model to ask for: --model MODEL", 2)
-    place = attrs.evolve(DEMO, key=key)
+    place = attrs.evolve(demo(chooses), key=key)
     if wish.model is not None:
         place = attrs.evolve(place, models=named(wish.model, wish.small, None))
-    source = f"There is no configuration here, and no gateway on {root}: this is for trigate serve --demo."
+    source = f"There is no configuration here, and no gateway on {place.root}: this is for trigate serve --demo."
     return Found(place, source, demo=True)
+
+
+def demo(chooses: str) -> Place:
+    """What ``trigate serve --demo`` would be to a client that ``chooses`` so."""
+    from gateway.commands.serve import demo_config  # most of the gateway, which is seldom needed here
+
+    return Place(USUAL, CHOICES[chooses](Configured(demo_config(USUAL))))
 
 
 def _words(wish: Wish, chooses: str, offer: Offer, config: Config | None) -> Words:
