@@ -147,19 +147,28 @@ def test_a_client_that_does_not_read_is_seen_to_be_the_slow_one(gateway, by_hand
     line(gateway, one.id)
 
 
+def reloads(process: Gateway) -> int:
+    (count,) = re.findall(rb'^trigate_config_reloads_total\{result="accepted"\} (\S+)', metrics(process), re.M) or [b"0"]
+    return int(float(count))
+
+
+def metrics(process: Gateway) -> bytes:
+    return process.request("GET", "/metrics").body
+
+
 @pytest.fixture(scope="module")
 def configured(by_hand, tmp_path_factory) -> Iterator[tuple[Gateway, Callable[..., None]]]:
     """A gateway, and what gives it another configuration. It has a viewer when it is told to stop, which holds nothing
     up: ``running`` asserts that."""
     port, file = free_port(), tmp_path_factory.mktemp("ui") / "config.yaml"
-    file.write_text(yaml.safe_dump(settings(by_hand, port)))
+    file.write_text(yaml.safe_dump(settings(by_hand, port, metrics={"open": True})))
     with contextlib.ExitStack() as stack, running(file, port) as process:
 
         def change(**more: Any) -> None:
-            told = len(process.log)
-            file.write_text(yaml.safe_dump(settings(by_hand, port, **more)))
+            known = reloads(process)
+            file.write_text(yaml.safe_dump(settings(by_hand, port, metrics={"open": True}, **more)))
             os.kill(process.pid, signal.SIGHUP)
-            eventually(lambda: any("is reloaded" in line for line in process.log[told:]), what="the reload")
+            eventually(lambda: reloads(process) > known, what="the reload")
 
         yield process, change
         change()
@@ -185,7 +194,7 @@ def test_with_keys_one_is_asked_for_also_of_who_looks_already(configured):
 
 def settled(process: Gateway) -> int:
     """Exchanges that have been logged, if they are."""
-    counts = re.findall(rb"^trigate_exchanges_total\{.*\} (\S+)", process.request("GET", "/metrics").body, re.M)
+    counts = re.findall(rb"^trigate_exchanges_total\{.*\} (\S+)", metrics(process), re.M)
     return int(sum(map(float, counts)))
 
 
