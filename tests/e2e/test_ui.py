@@ -148,7 +148,9 @@ def test_a_client_that_does_not_read_is_seen_to_be_the_slow_one(gateway, by_hand
 
 
 def reloads(process: Gateway) -> int:
-    (count,) = re.findall(rb'^trigate_config_reloads_total\{result="accepted"\} (\S+)', metrics(process), re.M) or [b"0"]
+    (count,) = re.findall(rb'^trigate_config_reloads_total\{result="accepted"\} (\S+)', metrics(process), re.M) or [
+        b"0"
+    ]
     return int(float(count))
 
 
@@ -386,6 +388,10 @@ def test_tokens_are_told_by_client_and_model(page, gateway, by_hand):
     assert int(cells[2]) >= 1
     assert int(cells[5].replace(",", "")) >= tokens > 0
     assert page.value("document.getElementById('view-live').hidden")
+    page.look(width=400)
+    assert page.value(
+        "[...document.querySelectorAll('#view-tokens .scroll')].every(box => box.scrollWidth <= box.clientWidth)"
+    )
 
 
 @needs_chromium
@@ -469,6 +475,20 @@ def test_a_narrow_screen_is_not_scrolled_sideways(page, gateway, by_hand):
         one.up.send(said("chat").half)
         page.until("document.querySelectorAll('#passed .pair').length")
         assert page.value("document.documentElement.scrollWidth <= window.innerWidth")
+        one.leave("FIN")
+        page.until(f"!{row(one.id)}")
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [1280, 400])
+def test_no_table_is_scrolled_sideways(page, gateway, by_hand, width):
+    page.look(width=width, height=800)
+    gateway.request("POST", PATHS["chat"], {"model": "nobody's " * 12, "messages": []}, {"x-request-id": new_id()})
+    with call(gateway, by_hand, HUB) as one:
+        page.until(f"{row(one.id)} && document.querySelectorAll('#recent tbody tr').length")
+        boxes = "[...document.querySelectorAll('#view-live .scroll')].filter(box => box.offsetParent)"
+        assert page.value(f"{boxes}.length") == 2
+        assert page.value(f"{boxes}.filter(box => box.scrollWidth > box.clientWidth).map(box => box.innerText)") == []
         one.leave("FIN")
         page.until(f"!{row(one.id)}")
 
