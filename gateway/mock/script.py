@@ -35,9 +35,11 @@ def script(call: Call, api: Api) -> list[Event]:
 
 def _events(call: Call, api: Api) -> Iterator[Event]:
     yield Begin(new_id("mock-"), call.model)
-    block = 0
+    block, thought = 0, 0
     if call.reasoning is not None and call.reasoning.mode != "disabled" and call.reasoning.effort != "none":
-        yield from (Thought(block, word) for word in _tokens(words.THINKING))
+        thoughts = _tokens(words.THINKING)
+        thought = len(thoughts)
+        yield from (Thought(block, word) for word in thoughts)
         yield Sealed(block, api, _native_thinking(api))
         yield BlockEnd(block)
         block += 1
@@ -51,7 +53,8 @@ def _events(call: Call, api: Api) -> Iterator[Event]:
         yield from (Text(block, token) for token in said)
         yield BlockEnd(block)
         reason, tokens = "stop", len(said)
-    yield Usage(input=max(1, sum(len(str(turn.parts)) for turn in call.turns) // 4), output=tokens)
+    asked = max(1, sum(len(str(turn.parts)) for turn in call.turns) // 4)
+    yield Usage(input=asked, output=tokens + thought, reasoning=thought or None)
     yield End(reason)
 
 
