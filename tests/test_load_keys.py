@@ -95,7 +95,7 @@ def test_the_key_that_is_named_is_sent(upstream, api, header):
     found = run("load", upstream.url, "--api", api, "--key-env", "TRIGATE_API_KEY", *ONCE, env=KEYS)
     assert found.returncode == 0, found.stderr
     assert upstream.seen[0].header(header).removeprefix("Bearer ") == "sk-gateway"
-    assert f"{upstream.url}: the key is that of $TRIGATE_API_KEY\n" in found.stderr
+    assert f"{upstream.url}: the key is that of $TRIGATE_API_KEY.\n" in found.stderr
     assert "sk-gateway" not in found.stdout + found.stderr
 
 

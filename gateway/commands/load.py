@@ -12,7 +12,8 @@ import attrs
 import click
 import trio
 
-from gateway.config.document import ConfigError, Document, Mistake
+from gateway.commands.terminal import say
+from gateway.config.document import ConfigError, Document, Mistake, sentence
 from gateway.load import report, scenario, text
 from gateway.load.bodies import api_of
 from gateway.load.fail_if import Condition, NoCondition, parse
@@ -186,7 +187,7 @@ def _keys(plan: Scenario) -> dict[str, Credential]:
     if any(key.value and not (key.value.isprintable() and key.value.isascii()) for key in found.values()):
         raise _wrong("key_env", "the key holds characters that no header can carry", "correct the variable")
     for target, key in found.items():
-        click.echo(told(plan.targets[target], key, plan), err=True)
+        say(sentence(told(plan.targets[target], key, plan)))
     return found
 
 
@@ -271,7 +272,7 @@ def _advise(runs: Sequence[Run], plan: Scenario, keys: Mapping[str, Credential])
     """What to do about keys that were refused."""
     for single in runs:
         if any(failure.kind == REFUSED for failure in single.tally.failures):
-            click.echo(f"{REFUSED}: {single.name}: {advice(keys[single.target], plan)}", err=True)
+            say(sentence(f"{REFUSED}: {single.name}: {advice(keys[single.target], plan)}"))
 
 
 def _write(runs: Sequence[Run], wish: Wish, failures: Sequence[str]) -> None:
