@@ -9,7 +9,20 @@ from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any, Final, TypeAlias
 
-from gateway.mock.schemas import DEEP, Flat, GivenUp, Meanings, Path, listed, matches, members, number, place, same
+from gateway.mock.schemas import (
+    DEEP,
+    Flat,
+    GivenUp,
+    Meanings,
+    Path,
+    listed,
+    matches,
+    members,
+    number,
+    place,
+    same,
+    text_of,
+)
 
 Say: TypeAlias = Callable[[str], str]
 """The text of a string, by the name of the member that it is for."""
@@ -92,18 +105,19 @@ class _Filling:
         least, most = number(flat, "minItems", 0), number(flat, "maxItems", math.inf)
         least = max(least, 1 if "contains" in flat else 0)
         wanted = least if self._spares(path) else min(most, max(least, len(listed(flat, "prefixItems")), 1))
-        found: list[Any] = []
+        found: dict[str, Any] = {}
         while len(found) < wanted:
             try:
-                found.append(self._item(flat, found, name, nth, path))
+                key, value = self._item(flat, found, name, nth, path)
+                found[key] = value
             except Unfillable:
                 break
         if len(found) < least:
             raise Unfillable
-        return found
+        return list(found.values())
 
-    def _item(self, flat: Flat, found: list[Any], name: str, nth: int, path: Path) -> Any:
-        """The item behind ``found``, and unlike those where the schema wants that."""
+    def _item(self, flat: Flat, found: Mapping[str, Any], name: str, nth: int, path: Path) -> tuple[str, Any]:
+        """The item behind those of ``found``, and a key that no other has: itself as JSON, if items have to differ."""
         index = len(found)
         schema = place(flat, index)
         if not found and "contains" in flat:
@@ -111,8 +125,9 @@ class _Filling:
         first = nth if index < len(listed(flat, "prefixItems")) else nth + index
         for other in range(first, nth + 2 * index + 1):
             value = self.value(schema, name, other, path)
-            if not flat.get("uniqueItems") or not any(same(value, one) for one in found):
-                return value
+            key = text_of(value) if flat.get("uniqueItems") else str(index)
+            if key not in found:
+                return key, value
         raise Unfillable
 
     def string(self, flat: Flat, name: str, nth: int, path: Path) -> str:
@@ -124,9 +139,9 @@ class _Filling:
             plain = f"{self._say(name)} {nth + 1}" if nth else self._say(name)
             own = (plain + "." * min(int(least) - len(plain), LONGEST))[: int(most)]
         samples = SAMPLES if "pattern" in flat else ()
-        candidates = (*_offered(flat, nth), own, *samples)
-        fitting = (text for text in candidates if isinstance(text, str) and least <= len(text) <= most)
-        text = next((text for text in fitting if matches(flat.get("pattern"), text)), None)
+        offered = _offered(flat, nth) if template is None else ()
+        candidates = (*offered, own, *samples)
+        text = next((text for text in candidates if isinstance(text, str) and _is_text(flat, text)), None)
         if text is None and (template is not None or not least <= len(own) <= most):
             raise Unfillable
         return own if text is None else text
@@ -135,19 +150,15 @@ class _Filling:
         return int(self.number({**flat, "multipleOf": _whole(flat.get("multipleOf"))}, name, nth, path))
 
     def number(self, flat: Flat, name: str, nth: int, path: Path) -> float:
-        low, above = _limit(flat, "minimum", "exclusiveMinimum", -math.inf, max)
-        high, below = _limit(flat, "maximum", "exclusiveMaximum", math.inf, min)
-        step = number(flat, "multipleOf", 0)
-        grid = step or 1
+        (low, _), (high, _) = _limits(flat)
+        grid = number(flat, "multipleOf", 0) or 1
         start = 1 if low < 1 < high and grid == 1 else math.floor(max(low, min(high, 0)) / grid) * grid
         candidates = [*_offered(flat, nth), *(start + grid * (nth + n) for n in (0, 1, 2))]
         candidates += [start - grid * (nth + n) for n in (0, 1, 2)]
         if math.isfinite(high - low):
             candidates.append(low + (high - low) * (nth % 7 + 1) / 8)
         for value in candidates:
-            if type(value) not in (int, float) or not low <= value <= high or (step and value % step):
-                continue
-            if not (above and value == low) and not (below and value == high):
+            if type(value) in (int, float) and _is_number(flat, value):
                 return _plain(value)
         raise Unfillable
 
@@ -199,14 +210,16 @@ def _allowed(flat: Flat, value: object) -> bool:
     """Whether a listed value is of the type that the schema wants, and in its other list too."""
     if "enum" in flat and not any(same(value, one) for one in listed(flat, "enum")):
         return False
-    if "type" not in flat or (value is None and flat.get("nullable") is True):
+    if value is None and flat.get("nullable") is True:
         return True
-    return type(value) in {kind for one in _types(flat) for kind in _PYTHON.get(one, ())}
+    if "type" in flat and type(value) not in {kind for one in _types(flat) for kind in _PYTHON.get(one, ())}:
+        return False
+    return _is_text(flat, value) if isinstance(value, str) else type(value) is bool or _is_number(flat, value)
 
 
 def _offered(flat: Flat, nth: int) -> list[Any]:
-    """What the schema itself proposes."""
-    return [] if nth else [flat.get("default"), *listed(flat, "examples")]
+    """What the schema itself proposes, if it is something."""
+    return [] if nth else list(filter(None, (flat.get("default"), *listed(flat, "examples"))))
 
 
 # Members and items
@@ -255,13 +268,35 @@ SAMPLES: Final = (
 """Strings for patterns: the first that matches is taken. Where none does the pattern is not kept."""
 
 
+def _is_text(flat: Flat, text: str) -> bool:
+    """Whether a string has the length and the pattern."""
+    least, most = number(flat, "minLength", 0), number(flat, "maxLength", LONGEST)
+    return least <= len(text) <= most and matches(flat.get("pattern"), text)
+
+
 # Numbers
+
+
+def _is_number(flat: Flat, value: object) -> bool:
+    """Whether a number is within the bounds and a multiple; what is none has none."""
+    if not isinstance(value, int | float):
+        return True
+    (low, above), (high, below) = _limits(flat)
+    step = number(flat, "multipleOf", 0)
+    within = low < value < high or (value == low and not above) or (value == high and not below)
+    return low <= value <= high and within and not (step and value % step)
+
+
+def _limits(flat: Flat) -> tuple[tuple[float, bool], tuple[float, bool]]:
+    """The smallest and the largest value, and whether each is outside itself."""
+    low = _limit(flat, "minimum", "exclusiveMinimum", -math.inf, max)
+    return low, _limit(flat, "maximum", "exclusiveMaximum", math.inf, min)
 
 
 def _limit(
     flat: Flat, key: str, excluding: str, default: float, tighter: Callable[[float, float], float]
 ) -> tuple[float, bool]:
-    """A bound, and whether it is outside itself, which draft 4 says by a boolean."""
+    """Draft 4 says by a boolean that a bound is outside."""
     inner, outer = number(flat, key, default), number(flat, excluding, default)
     limit = tighter(inner, outer)
     return limit, flat.get(excluding) is True or (math.isfinite(outer) and limit == outer)

@@ -100,9 +100,14 @@ def number(schema: Mapping[str, Any], key: str, default: float) -> float:
     return found if isinstance(found, int | float) and not isinstance(found, bool) else default
 
 
+def text_of(value: object) -> str:
+    """A value as JSON, the same for the same value; Python takes 1 for true."""
+    return json.dumps(value, sort_keys=True)
+
+
 def same(one: object, other: object) -> bool:
-    """Whether two values are the same JSON; Python takes 1 for true."""
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    """Whether two values are the same JSON."""
+    return text_of(one) == text_of(other)
 
 
 def matches(pattern: object, text: str) -> bool:
