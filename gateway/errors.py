@@ -13,6 +13,7 @@ from gateway.headers import Headers
 from gateway.routing import Target
 from providers.overflow import in_words_of, is_native
 from streams.events import Api, Failed
+from streams.surrogates import NOT_JSON
 
 REDACTED = b"[redacted]"
 
@@ -105,7 +106,7 @@ def passes(body: bytes, api: Api, target: Target, secrets: Secrets) -> bytes | N
         return None
     try:
         value = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except NOT_JSON:
         return None
     if not isinstance(value, dict) or not isinstance(value.get("error"), dict):
         return None

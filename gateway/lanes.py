@@ -8,21 +8,15 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeAlias, assert_never
 
-import msgspec
-
 from providers.codec import Codec, Reader, Writer
 from providers.failures import last_event
 from providers.names import restored
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import CONTENT, Api, Begin, End, Event, Failed, Refusal, Text, Thought, ToolInput, Usage
-from streams.surrogates import reading
-
-_any = reading(msgspec.json.Decoder().decode)
+from streams.surrogates import NOT_JSON, any_json
 
 _GOOD_ENDS = ("message_stop", "response.completed", "response.incomplete")
-
-_NOT_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
 
 _SAID = (Text, Thought, ToolInput, Refusal)
 """What nearly all events are; each is content, or follows it."""
@@ -94,6 +88,10 @@ class Lane(Protocol):
         is not whole. An answer that is whole by its API's own word stays so, whatever became of the connection."""
         ...
 
+    def rest(self) -> bytes:
+        """The upstream has ended the body behind a whole answer: what is left of it."""
+        ...
+
     def ping(self) -> bytes:
         """A keep-alive, or nothing where one would do harm."""
         ...
@@ -129,6 +127,9 @@ class HubLane:
         if failed is not None:  # says more than the reader, which knows only that something is missing
             events = [*(event for event in events if not isinstance(event, Failed)), failed]
         return b"".join([*out, *map(self._write, events)])
+
+    def rest(self) -> bytes:
+        return b""
 
     def ping(self) -> bytes:
         return b"" if self.seen.over else self._writer.ping()
@@ -213,6 +214,11 @@ class ByteLane:
         self._ended = True
         return out if failed is None or self.seen.over else out + self._tell(failed)
 
+    def rest(self) -> bytes:
+        """Line ends, such as the LF of a CRLF whose CR was the end of the last event."""
+        rest = self._splitter.close()
+        return b"" if rest.strip() or self.seen.failed is not None else rest
+
     def ping(self) -> bytes:
         if self.seen.over:
             return b""
@@ -282,8 +288,8 @@ def _is_known_error(api: Api, raw: bytes, name: str, data: bytes) -> bool:
 
 def _member(data: bytes, name: str) -> Any:
     try:
-        value = _any(data)
-    except _NOT_JSON:
+        value = any_json(data)
+    except NOT_JSON:
         return None
     return value.get(name) if isinstance(value, dict) else None
 
@@ -296,8 +302,8 @@ def _malformed(data: bytes) -> bool:
     if data == b"[DONE]":
         return False
     try:
-        _any(data)
-    except _NOT_JSON:
+        any_json(data)
+    except NOT_JSON:
         return True
     return False
 

@@ -261,13 +261,15 @@ class Relay:
             record.reason, record.whole = seen.end.reason, True
 
     async def _linger(self) -> None:
-        """Let the upstream end its body, forwarding what still comes, so that its connection goes back to the pool."""
+        """Let the upstream end its body, forwarding what still comes, so that its connection goes back to the pool. Last
+        go the bytes behind the last event, such as the LF of a CRLF."""
         if self._grace is None:
             self._grace = trio.current_time() + END_GRACE
         with trio.CancelScope(deadline=self._grace), contextlib.suppress(trio.EndOfChannel):
             self._give(self._translated(*await receive_batch(self._chunks)))
             return
         self._ended = True
+        self._give(self.lane.rest())
 
 
 def _wake(into: trio.MemorySendChannel[bytes | Failed]) -> None:

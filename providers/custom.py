@@ -11,6 +11,7 @@ import msgspec
 
 from providers.call import Tool
 from providers.fields import Drops, join
+from streams.surrogates import NOT_JSON
 
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
@@ -32,7 +33,7 @@ def unwrapped(arguments: str) -> str:
     """The free text in a function's arguments; models also leave the wrapping out or name it otherwise."""
     try:
         value = msgspec.json.decode(arguments)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except NOT_JSON:
         return arguments
     if isinstance(value, dict):
         value = next((value[name] for name in _WRAPPERS if name in value), None)

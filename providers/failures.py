@@ -8,13 +8,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, assert_never
 
-import msgspec
-
 from providers.echo import ECHO, NOT_DONE
 from providers.overflow import overflowed, overflows
 from streams import sse
 from streams.events import STATUS, Api, Begin, Failed, Kind
-from streams.surrogates import reading
+from streams.surrogates import NOT_JSON, any_json
 
 # By HTTP status of an upstream. 401 and 403 stay what they are here: whose credential it was, the gateway knows.
 KIND_OF_STATUS: Mapping[int, Kind] = {
@@ -107,8 +105,6 @@ _REASONING_WORDS = re.compile(
     r"|`?(thinking|redacted_thinking)`? .*cannot be modified"
 )
 
-_NOT_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
-
 _LONGEST = 2000
 """Bytes of a text that is taken for a message. Nothing is cut off: half a credential would not be found in it."""
 
@@ -116,15 +112,12 @@ _LONGEST = 2000
 TELLING_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
 
 
-_any = reading(msgspec.json.Decoder().decode)
-
-
 def read_failure(status: int, body: bytes, headers: tuple[tuple[str, str], ...] = ()) -> Failed:
     """What an upstream's error response says. Never raises; a body without a readable message is described instead."""
     kind = KIND_OF_STATUS.get(status) or ("invalid_request" if 400 <= status < 500 else "upstream")
     try:
-        error = error_object(_any(body))
-    except _NOT_JSON:
+        error = error_object(any_json(body))
+    except NOT_JSON:
         error = _plain(body, headers)
     message = _text(error.get("message")) or f"the provider answered with status {status} and no readable error"
     if status < 400 or status == 500:  # inside a stream, or a status that says nothing
@@ -156,8 +149,8 @@ def read_event_failure(value: Any) -> Failed:
 def array_failure(data: bytes) -> Failed | None:
     """The error in ``data``, an event or a body, if it is an array with one (Google; langroid/langroid#988)."""
     try:
-        value = msgspec.json.decode(data)
-    except _NOT_JSON:
+        value = any_json(data)
+    except NOT_JSON:
         return None
     told = isinstance(value, list) and _text(error_object(value).get("message"))
     return read_event_failure(value) if told else None

@@ -3,7 +3,7 @@ r"""JSON in which a string has half of a surrogate pair, such as "\ud83d": its g
 
 import re
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -44,3 +44,10 @@ def reading(decode: Callable[[bytes], T]) -> Callable[[bytes], T]:
             return decode(mended)
 
     return read
+
+
+any_json: Callable[[bytes], Any] = reading(msgspec.json.Decoder().decode)
+"""JSON of any shape as Python values. Raises one of ``NOT_JSON``."""
+
+NOT_JSON: Final = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What decoding raises for bytes that are no JSON, no UTF-8, or nested too deeply."""

@@ -18,6 +18,7 @@ from providers.quirks import Quirks
 from providers.seal import Issuer
 from streams.errors import GatewayError
 from streams.events import Api
+from streams.surrogates import NOT_JSON
 
 
 def run(file: str, source: Api, target: Api, model: str | None, provider: str | None, strict: bool) -> int:
@@ -29,7 +30,7 @@ def run(file: str, source: Api, target: Api, model: str | None, provider: str | 
     except OSError as error:
         click.echo(f"{name}: {(error.strerror or 'unreadable').lower()}", err=True)
         return 2
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except NOT_JSON as error:
         click.echo(f"{name}: this is not JSON: {error}", err=True)
         return 2
     row = catalog.find(provider) if provider is not None else None

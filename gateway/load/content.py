@@ -9,6 +9,7 @@ import msgspec
 
 from streams import sse
 from streams.events import Api
+from streams.surrogates import NOT_JSON
 
 _DELTAS = ("content", "reasoning_content", "reasoning", "refusal", "tool_calls")
 _PIECES = ("text", "thinking", "partial_json")
@@ -38,7 +39,7 @@ def told_by(api: Api, data: bytes) -> Told:
     """What the JSON in ``data`` says; nothing if it is none."""
     try:
         value = msgspec.json.decode(data)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except NOT_JSON:
         return NOTHING
     return _TELLERS[api](value) if isinstance(value, dict) else NOTHING
 
@@ -47,7 +48,7 @@ def complaint(data: bytes) -> str:
     """What an error body says, in one line; its first words if it is no JSON."""
     try:
         value = msgspec.json.decode(data)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except NOT_JSON:
         value = None
     error = _member(value, "error")
     message = error if isinstance(error, str) else _member(error, "message")

@@ -25,6 +25,7 @@ from providers.seal import Issuer
 from streams.errors import GatewayError
 from streams.events import Api, Event, Failed, Text, Thought, ToolInput
 from streams.fold import fold
+from streams.surrogates import NOT_JSON
 
 MODELS = ("mock-small", "mock-large")
 ISSUER = Issuer("mock", "")
@@ -69,7 +70,7 @@ def create_mock(pace: float = 0.03, traffic: Traffic | None = None) -> QuartTrio
 def _decode(body: bytes) -> object:
     try:
         return msgspec.json.decode(body)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except NOT_JSON:
         return None
 
 

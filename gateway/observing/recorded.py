@@ -22,6 +22,7 @@ from gateway import __version__
 from gateway.errors import REDACTED, Secrets, redact
 from gateway.headers import Headers
 from streams.events import Api
+from streams.surrogates import NOT_JSON
 
 TOTAL: Final = 2**30
 """Bytes of all recordings of ours in a folder; beyond it the oldest are removed."""
@@ -200,7 +201,7 @@ def _model(request: bytes) -> str | None:
     try:
         model = msgspec.json.decode(request, type=dict[str, msgspec.Raw]).get("model")
         return None if model is None else msgspec.json.decode(model, type=str)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except NOT_JSON:
         return None
 
 

@@ -37,6 +37,9 @@ class Transcribed:
             self._transcript.add(b"", out)
         return out
 
+    def rest(self) -> bytes:
+        return self.lane.rest()
+
     def ping(self) -> bytes:
         if out := self.lane.ping():
             self._transcript.add(b"", out)
@@ -76,6 +79,9 @@ class Tapped:
         if rest or out or failed is not None:
             self._tell(rest, out, "" if failed is None else failed.message)
         return out
+
+    def rest(self) -> bytes:
+        return self.lane.rest()
 
     def ping(self) -> bytes:
         if out := self.lane.ping():

@@ -31,7 +31,7 @@ from streams.events import (
     ToolInput,
     Usage,
 )
-from streams.surrogates import reading
+from streams.surrogates import NOT_JSON, any_json, reading
 
 REASONS: Mapping[str, Reason] = {
     "stop": "stop",
@@ -63,7 +63,6 @@ FAILURES = frozenset(
 
 LONG = 16 * 1024  # bytes of a whole answer whose text is worth leaving alone
 EARLY = "the upstream ended the stream early"
-_NOT_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
 _Piece: TypeAlias = type[Text] | type[Refusal] | type[Thought]
 
 
@@ -132,15 +131,14 @@ class _UnreadChunk(_Chunk):
 
 _chunk = reading(msgspec.json.Decoder(_Chunk).decode)
 _unread_chunk = reading(msgspec.json.Decoder(_UnreadChunk).decode)
-_any = reading(msgspec.json.Decoder().decode)
 
 
 def _decode(data: bytes) -> _Chunk:
-    """One chunk. Raises one of ``_NOT_JSON`` if it is none."""
+    """One chunk. Raises one of ``NOT_JSON`` if it is none."""
     try:
         return _chunk(data)
     except msgspec.ValidationError:
-        return msgspec.convert(_pruned(_any(data)), _Chunk)
+        return msgspec.convert(_pruned(any_json(data)), _Chunk)
 
 
 def _decode_unread(body: bytes) -> _Chunk:
@@ -153,7 +151,7 @@ def _decode_unread(body: bytes) -> _Chunk:
     for choice in chunk.choices or ():
         for said in filter(None, (choice.message, choice.delta)):
             text = bytes(memoryview(said.content)[:1])
-            said.content = "" if text == b'"' else _any(said.content) if text else None
+            said.content = "" if text == b'"' else any_json(said.content) if text else None
     return chunk
 
 
@@ -199,10 +197,10 @@ class ChatReader:
             return self._end() if whole else self._fail(Failed("upstream", EARLY))
         try:
             chunk = _decode(data)
-        except _NOT_JSON:
+        except NOT_JSON:
             return self._malformed(event, data)
         if event == "error" or chunk.failure:
-            return self._fail(read_event_failure(_any(data)))
+            return self._fail(read_event_failure(any_json(data)))
         return self._read(chunk, data)
 
     def close(self) -> Sequence[Event]:
@@ -414,12 +412,12 @@ def read_answer(body: bytes, texts: bool = True) -> Sequence[Event]:
     """See ``providers.codec.Codec.read_answer``."""
     try:
         chunk = _decode(body) if texts or len(body) < LONG else _decode_unread(body)
-    except _NOT_JSON:
+    except NOT_JSON:
         if (failed := array_failure(body)) is not None:
             return (failed,)
         raise GatewayError("upstream", "the provider's answer is not a JSON object") from None
     if chunk.failure:
-        return (read_event_failure(_any(body)),)
+        return (read_event_failure(any_json(body)),)
     if not any(choice.index in (0, None) for choice in chunk.choices or ()):
         raise GatewayError("upstream", "the provider's answer has no choices")
     return ChatReader().whole(chunk, body)

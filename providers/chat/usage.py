@@ -8,9 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from streams.events import Usage
+from streams.surrogates import NOT_JSON, any_json
 
 
 def read_usage(usage: Mapping[str, Any]) -> Usage:
@@ -44,8 +43,8 @@ def is_usage_alone(data: bytes) -> bool:
     if _NO_CHOICE.search(data) is None or b'"usage"' not in data:
         return False
     try:
-        chunk = msgspec.json.decode(data)
-    except (msgspec.MsgspecError, RecursionError):
+        chunk = any_json(data)
+    except NOT_JSON:
         return False
     return isinstance(chunk, dict) and chunk.get("choices") == [] and isinstance(chunk.get("usage"), dict)
 

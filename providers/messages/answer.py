@@ -30,7 +30,7 @@ from streams.events import (
     Usage,
 )
 from streams.fold import Answer, Block, NativeBlock, RefusalBlock, TextBlock, ThoughtBlock, ToolBlock
-from streams.surrogates import reading
+from streams.surrogates import NOT_JSON, any_json
 
 REASONS: Mapping[str, Reason] = {
     "end_turn": "stop",
@@ -43,10 +43,6 @@ REASONS: Mapping[str, Reason] = {
 }
 _WORDS: Mapping[Reason, str] = {reason: word for word, reason in REASONS.items()}
 _OWN_WORDS = ("compaction",)  # a reason that only this API has: given back as it was
-
-_any = reading(msgspec.json.Decoder().decode)
-
-MALFORMED = (msgspec.MsgspecError, ValueError, RecursionError)  # ValueError: UTF-8 that is none
 
 
 def read_reason(word: str | None) -> Reason:
@@ -225,8 +221,8 @@ def input_text(value: Any) -> str:
 def read_answer(body: bytes) -> Sequence[Event]:
     """See ``Codec.read_answer``."""
     try:
-        value = _any(body)
-    except MALFORMED:
+        value = any_json(body)
+    except NOT_JSON:
         raise GatewayError("upstream", "the provider's answer is not valid JSON") from None
     if isinstance(value, dict) and (value.get("type") == "error" or value.get("error")):
         return [read_event_failure(value)]

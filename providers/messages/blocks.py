@@ -35,6 +35,7 @@ from providers.messages.incoming import CALL_MARKS, DOCUMENT_MARKS, IMAGE_MARKS,
 from providers.seal import Issuer, Seal
 from streams.errors import invalid
 from streams.events import ToolKind
+from streams.surrogates import NOT_JSON
 
 Block: TypeAlias = dict[str, Any]
 
@@ -247,7 +248,7 @@ def call_input(text: str, kind: ToolKind) -> msgspec.Raw | dict[str, Any]:
         return _EMPTY_OBJECT
     try:
         msgspec.json.decode(text, type=dict[str, Any])
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except NOT_JSON:
         return {"_raw": text}
     return msgspec.Raw(text.encode())
 

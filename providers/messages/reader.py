@@ -9,9 +9,8 @@ from typing import Any
 
 import msgspec
 
-from providers.failures import read_event_failure
+from providers.failures import array_failure, read_event_failure
 from providers.messages.answer import (
-    MALFORMED,
     Counts,
     block_events,
     input_text,
@@ -21,7 +20,7 @@ from providers.messages.answer import (
     tool_begin,
 )
 from streams.events import Begin, BlockEnd, Cited, Event, Failed, Text, Thought, ToolInput
-from streams.surrogates import reading
+from streams.surrogates import NOT_JSON, any_json, reading
 
 
 class _Delta(msgspec.Struct):
@@ -40,7 +39,6 @@ class _BlockDelta(msgspec.Struct):
 
 
 _delta = reading(msgspec.json.Decoder(_BlockDelta).decode)
-_any = reading(msgspec.json.Decoder().decode)
 
 _KIND_OF_DELTA = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta": "thinking"}
 
@@ -79,11 +77,12 @@ class MessagesReader:
         if event == "content_block_delta" and (events := self._quick(data)) is not None:
             return events
         try:
-            value = _any(data)
-        except MALFORMED:
+            value = any_json(data)
+        except NOT_JSON:
             return () if data.strip() == b"[DONE]" else self._fail(_malformed(data))
         if not isinstance(value, dict):
-            return ()
+            failed = array_failure(data)
+            return () if failed is None else self._fail(failed)
         kind = text_of(value.get("type")) or event
         if kind == "error" or (kind not in _TAKE and value.get("error")):
             return self._fail(read_event_failure(value))
@@ -102,7 +101,7 @@ class MessagesReader:
         then sorts out."""
         try:
             value = _delta(data)
-        except MALFORMED:
+        except NOT_JSON:
             return None
         block, delta = self._blocks.get(value.index), value.delta
         if block is None or delta is None or block.number is None or value.type != "content_block_delta":
@@ -295,8 +294,8 @@ def _index(value: Mapping[str, Any]) -> int:
 
 def _parsed(text: str, default: Any) -> Any:
     try:
-        return _any(text.encode())
-    except MALFORMED:
+        return any_json(text.encode())
+    except NOT_JSON:
         return default
 
 

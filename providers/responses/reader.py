@@ -12,7 +12,7 @@ import attrs
 import msgspec
 
 from providers.codec import new_id
-from providers.failures import read_event_failure
+from providers.failures import array_failure, read_event_failure
 from providers.responses.tools import custom_names, flat_name
 from providers.responses.values import (
     Json,
@@ -43,6 +43,7 @@ from streams.events import (
     ToolInput,
     ToolKind,
 )
+from streams.surrogates import NOT_JSON
 
 EARLY = Failed("upstream", "the upstream ended the stream early")
 UNREADABLE = "the upstream sent an event that is not JSON"
@@ -105,7 +106,9 @@ class ResponsesReader:
             return ()
         try:
             wire = decode(data)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        except NOT_JSON as error:
+            if (failed := array_failure(data)) is not None:
+                return self._fail(failed)
             if isinstance(error, msgspec.ValidationError) and not data.lstrip().startswith(b"{"):
                 return ()  # JSON, but no object; `[DONE]`, which some servers send, looks like one
             return self._fail(Failed("upstream", UNREADABLE))

@@ -4,21 +4,16 @@ nothing, never as an error."""
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-import msgspec
-
 from streams.events import Usage
-from streams.surrogates import reading
+from streams.surrogates import NOT_JSON, any_json
 
 Json: TypeAlias = Mapping[str, Any]
 
 
-_any = reading(msgspec.json.Decoder().decode)
-
-
 def load(data: bytes) -> Any:
     try:
-        return _any(data)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return any_json(data)
+    except NOT_JSON:
         return None
 
 

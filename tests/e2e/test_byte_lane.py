@@ -123,6 +123,16 @@ def test_a_request_that_names_the_providers_model_passes_as_it_is(gateway, upstr
     assert upstream.seen[0].body == body
 
 
+@pytest.mark.parametrize("more", [b"", b"\r\n"], ids=["", "and_a_blank_line"])
+@pytest.mark.parametrize("api", APIS)
+def test_the_last_bytes_reach_the_client_too(gateway, upstream, api, more):
+    """An event is whole with the CR of its last line end: the LF behind it comes after the end of the answer."""
+    whole = b"".join(EVENTS[api]).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n") + more
+    upstream.script(Raw(200, SSE, tuple(whole[i : i + 1] for i in range(len(whole))), "chunked"))
+    body = streaming(REQUESTS[api]).replace(b"MODEL", f"asked-{api}".encode())
+    assert gateway.request("POST", PATHS[api], body).body == whole
+
+
 @pytest.mark.parametrize("cut", ["as_sent", "joined", "every_7_bytes"])
 @pytest.mark.parametrize("api", APIS)
 def test_events_reach_the_client_unchanged(gateway, upstream, api, cut):

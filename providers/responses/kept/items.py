@@ -13,6 +13,7 @@ from providers.responses.history import item_type
 from providers.responses.ids import own_id
 from providers.responses.output import Object, text_part
 from providers.responses.values import as_string
+from streams.surrogates import NOT_JSON
 
 UNUSABLE = ("failed", "cancelled", "queued", "in_progress")
 """Statuses of responses that no other can go on from: there is no answer to go on from."""
@@ -142,7 +143,7 @@ def previous(chain: Iterable[bytes], own: Any = None) -> Items:
 def _decoded(body: bytes) -> _Turn:
     try:
         return msgspec.json.decode(body, type=_Turn)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except NOT_JSON as error:
         raise ValueError(f"a kept turn is damaged: {error}") from None
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from streams import sse
+from streams.surrogates import NOT_JSON
 
 BLOCK = 2**16  # bytes of events, before they are compressed
 
@@ -90,6 +91,6 @@ def _number_of(raw: bytes) -> int:
     parsed = sse.parse(raw)
     try:
         number = None if parsed is None else _number(parsed[1]).sequence_number
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except NOT_JSON:
         number = None
     return -1 if number is None else number
