@@ -261,7 +261,7 @@ class Relay:
             record.reason, record.whole = seen.end.reason, True
 
     async def _linger(self) -> None:
-        """Let the upstream end its body, forwarding what still comes, so that its connection goes back to the pool. Last
+        """Let the upstream end its body, forwarding what still comes, so that its connection is kept. Last
         go the bytes behind the last event, such as the LF of a CRLF."""
         if self._grace is None:
             self._grace = trio.current_time() + END_GRACE

@@ -25,7 +25,7 @@ THOUGHT = "I cannot know what is in a box without a look."
 TITLE = "What two boxes hold"
 
 ENTRIES = {
-    "chat": "openai/gpt-5.1-chat",
+    "chat": "openai/gpt-5.1-2025-11-13",
     "messages": "anthropic/claude-sonnet-4-5",
     "responses": "openai/gpt-5.1",
 }

@@ -35,7 +35,7 @@ def store():
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    return [json.loads(record.message) for record in caplog.records if record.name == "trigate"]
+    return [json.loads(record.message) for record in caplog.records if record.name.startswith("trigate")]
 
 
 def not_found(id: str) -> dict[str, Any]:

@@ -315,7 +315,7 @@ class Sweep:
 
     def line(self) -> dict[str, Any] | None:
         """The ledger's line of the exchange: there is one, unless the request was not even looked at."""
-        records = [record.getMessage() for record in self._caplog.records if record.name == "trigate"]
+        records = [record.getMessage() for record in self._caplog.records if record.name.startswith("trigate")]
         lines = [json.loads(text) for text in records if text.startswith("{")]
         lines = [line for line in lines if line["request_id"] == self.client.name]
         looked_at = self.client.status or len(self.provider.answers) < len(self.case.answers)
