@@ -41,7 +41,7 @@ their pages say more. All others get the config's default, or the alias `smart`,
 where it exists. `--model` and `--small` name others.
 
 **Keys.** Where a config has [`client_keys`](../configuration.md#client_keys), clients show the key in
-`${KEY_VARIABLE}`, and `connect` asks with it.
+`${KEY_VARIABLE}`, and `connect` asks with it, on this machine and at `--url`.
 
 **Undo.** `--undo` makes the file what it was; where you have changed it since, it takes out what was put in, and names
 what you have given another value, which stays. What was written is remembered in

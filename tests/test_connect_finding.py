@@ -167,6 +167,20 @@ def test_a_config_in_the_folder_serves_where_the_key_is_not_at_hand(home, capsys
     assert f"asks for a key ({KEY_VARIABLE}): this is from " in err
 
 
+def test_the_key_is_not_shown_to_an_address_elsewhere_that_a_folder_names(home, capsys, monkeypatch):
+    """A config comes with a clone. (The address 0 is this machine, and does not look like it.)"""
+    port, keys = free_port(), [{"name": "me", "key": "gw-key"}]
+    put(home / "project/trigate.yaml", LOCAL, port, client_keys=keys, listener={"address": "0"})
+    monkeypatch.setenv(KEY_VARIABLE, "gw-key")
+    with running(config(WILD, port, client_keys=keys), port):
+        assert connect("codex", Wish()) == 0
+        out, err = capsys.readouterr()
+        assert 'model = "vllm/large"' in out
+        assert f"The gateway on http://0:{port} asks for a key" in err
+        assert connect("codex", Wish(url=f"http://0:{port}")) == 0
+        assert 'model = "gpt-6.1-sol"' in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("command", [("check",), ("explain", "vllm/large"), ("doctor", "--timeout", "1")])
 def test_every_command_finds_a_persons_own_config_and_says_so(home, command):
     put(home / "own/trigate/trigate.yaml", LOCAL, 1)

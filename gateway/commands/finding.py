@@ -14,6 +14,7 @@ import attrs
 
 from gateway.commands.choosing import CHOICES, Words, named
 from gateway.commands.clients import KEY_VARIABLE, Place
+from gateway.commands.local_servers import is_loopback
 from gateway.commands.offers import Configured, KeyWanted, Offer, Running, Silent
 from gateway.config.document import sentence
 from gateway.config.loading import FILE_NAMES, FILE_VARIABLE, Config, ConfigError, discover, load, users_file
@@ -80,18 +81,21 @@ def _counted(models: int) -> str:
 def _asked(
     wish: Wish, config: Config | None, known: Configured | None, key: str | None
 ) -> tuple[str, Offer | None, str]:
-    """The address, what the gateway there offers, and why that is not known where it is None."""
+    """The address, what the gateway there offers, and why that is not known where it is None.
+
+    The key is shown to this machine, and to where the command line says: a config in a folder may be anybody's."""
     roots = [_root(wish.url)] if wish.url is not None else _roots(config)
     if wish.config is not None:
         return roots[0], None, ""
     reasons = []
     for root in roots:
+        shown = key if wish.url is not None or is_loopback(urlsplit(root).hostname or "") else None
         try:
-            return root, Running(root, key, known), ""
+            return root, Running(root, shown, known), ""
         except Silent as silent:
             reasons.append(f"No gateway answers on {root} ({silent})")
         except KeyWanted:
-            if known is not None and key is None:
+            if known is not None and shown is None:
                 return root, None, f"The gateway on {root} asks for a key ({KEY_VARIABLE})"
             raise Refused(_key_wanted(root, key), 2) from None
     return roots[0], None, reasons[0]

@@ -33,7 +33,7 @@ async def what_to_do(provider: str, url: str) -> str:
     "" otherwise."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    if not _is_loopback(parts.hostname or "") or await _listens(parts.hostname or "", port):
+    if not is_loopback(parts.hostname or "") or await _listens(parts.hostname or "", port):
         return ""
     row = _row(provider, port)
     start = f"start {row.title}: {row.start.format(port=port)}" if row is not None else "start the server"
@@ -47,7 +47,8 @@ def _row(provider: str, port: int) -> LocalServer | None:
     return named or next((row for row in _ROWS if row.port == port), None)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether ``host``, as it stands in a URL, is this machine for sure."""
     if host == "localhost":
         return True
     try:
