@@ -47,7 +47,7 @@ def take(page: Page, url: str, into: Path, seconds: float) -> None:
     page.open(f"{url}/ui")
     page.until(f"performance.now() > {seconds * 1000} && {ROW}", seconds + 60)
     page.value(f"{ROW}.querySelector('button').click()")
-    page.until("document.querySelectorAll('#passed .pair').length > 6")
+    page.until("document.querySelectorAll('#passed .pair').length > 24")
     page.value("scrollTo(0, 0)")
     for scheme in ("light", "dark"):
         page.look(scheme, height=HEIGHT)

@@ -27,7 +27,7 @@ export function renderTokens(counted) {
   const rows = [...sums].map(([key, counts]) => [...JSON.parse(key), ...counts]).sort((a, b) => b[3] + b[5] - a[3] - a[5]);
   const all = [0, 1, 2, 3, 4].map(i => rows.reduce((sum, one) => sum + one[i + 2], 0));
   const line = ([client, model, exchanges, input, cached, output, estimated], kind) => row([
-    [client ?? "–", `name client ${kind}`], [model ?? "–", `name model ${kind}`],
+    [client ?? "–", `name client ${client === null ? "none" : ""} ${kind}`], [model ?? "–", `name model ${kind}`],
     ...Object.entries({exchanges, in: input, cached, out: output}).map(([name, count]) => [plain(count), `number ${name} ${kind}`]),
     [estimated ? plain(estimated) : "–", `number more ${kind}`]]);
   tokens.replaceChildren(...rows.map(one => line(one, "")), ...rows.length > 1 ? [line(["all", "", ...all], "sum")] : []);
