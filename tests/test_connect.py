@@ -9,9 +9,11 @@ import pytest
 import yaml
 from client_pages import FOLDER, pages
 from command_line import run
+from harness import refusing_port
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.commands import finding
 from gateway.commands.clients import CLIENTS, KEY_VARIABLE, Place
 from gateway.commands.connect import run as connect
 from gateway.commands.edits import FORMATS, Unmergeable, merged, written
@@ -75,12 +77,14 @@ def test_the_programs_are_valid(name, key):
     compile(Place(ROOT, MODELS, key).fill(CLIENTS[name].snippet), name, "exec")
 
 
-def test_without_a_config_it_is_the_demo(home, capsys):
-    for name, says in (("llm", "model_name: demo"), ("codex", 'model = "gpt-6.1-sol"'), ("claude", ROOT)):
-        assert connect(name, Wish()) == 0
-        out, err = capsys.readouterr()
-        assert says in out
-        assert "trigate serve --demo" in err
+def test_without_a_config_it_is_the_demo(home, capsys, monkeypatch):
+    with refusing_port() as port:
+        monkeypatch.setattr(finding, "USUAL", root := f"http://127.0.0.1:{port}")
+        for name, says in (("llm", "model_name: demo"), ("codex", 'model = "gpt-6.1-sol"'), ("claude", root)):
+            assert connect(name, Wish()) == 0
+            out, err = capsys.readouterr()
+            assert says in out
+            assert "trigate serve --demo" in err
 
 
 def test_the_config_says_address_and_model_without_the_keys_of_providers(home, capsys):
