@@ -176,7 +176,7 @@ def is_run_by_hosted_ci(found: re.Match[str]) -> None:
 def is_a_script_of_the_package(found: re.Match[str]) -> None:
     """And starts as it stands: the rest of the line is tried behind the program's own name."""
     assert found[1] in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-    assert re.fullmatch(r".* trigate serve --demo", found[0])
+    assert re.fullmatch(r".* trigate (serve --demo|--version)", found[0])
 
 
 def locks_all(found: re.Match[str]) -> None:
