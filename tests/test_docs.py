@@ -42,3 +42,13 @@ def test_the_index_has_every_page(page):
 def test_the_index_is_linked_from_the_readme_with_how_to_get_help_and_the_licence():
     linked = {file for page, file, _ in LINKS if page == ROOT / "README.md"}
     assert {"docs/README.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "CHANGELOG.md"} <= linked
+
+
+def test_what_contributors_are_told_to_run_and_to_change_is_there():
+    rows = re.findall(r"^\|.*\|$", (ROOT / "CONTRIBUTING.md").read_text(), re.M)
+    named = re.findall(r"`((?:tests|gateway|streams|providers)/[\w/*.]+|test_\w+\.py)`", "\n".join(rows))
+    assert len(named) > 30
+    there = [*ROOT.glob("tests/e2e/*.py"), *ROOT.glob("tests/*.py")]
+    for name in named:
+        found = any(file.name == name for file in there) if "/" not in name else any(ROOT.glob(name))
+        assert found or name == "tests/test_", name

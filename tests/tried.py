@@ -277,6 +277,7 @@ FOREIGN = (
     Foreign(r"python3 -m venv \.venv|pip install -q .*|pytest -q -n auto .*", "is run by .ci/run", checked_by_ci),
     Foreign(r"just (quick)|\.ci/lint|pytest -q --pure .*", "is run by hosted CI", is_run_by_hosted_ci),
     Foreign(r"(?:uvx --from|pipx run --spec) \. (trigate) .*", NETWORK, is_a_script_of_the_package),
+    Foreign(r"python3 \.ci/package\.py", "is run by .ci/run", checked_by_ci),
     Foreign("just (lock)", NETWORK, locks_all),
     Foreign(r"(?:pip install )?aider-install", NETWORK, is_on_a_clients_page),
     Foreign(r"pip install (.*)", NETWORK, installs_what_is_tried),
