@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import pytest
 from browser import browsing, needs_chromium
-from calls import settings
+from calls import new_id, settings
 from harness import PATIENCE, START_SECONDS, Gateway, Wire, eventually, free_port, post, request, running
 from processes import peers, workers
 from upstreams import PATHS
@@ -82,20 +82,21 @@ def rows(data: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def a_stream_in_each(process: Gateway, keys: tuple[str, ...] = ("",)) -> Iterator[dict[int, Wire]]:
-    """A request in flight in either worker, by its process id; with several ``keys`` one of each."""
-    held: dict[int, Wire] = {}
+def a_stream_in_each(process: Gateway, keys: tuple[str, ...] = ("",)) -> Iterator[dict[int, tuple[str, Wire]]]:
+    """A request in flight in either worker, with its id, by the worker's process id; with several ``keys`` of each."""
+    held: dict[int, tuple[str, Wire]] = {}
     with contextlib.ExitStack() as stack:
 
         def ask(key: str) -> bool:
             wire = stack.enter_context(Wire.connect(process.port))
+            id = new_id()
             headers = {"authorization": f"Bearer {key}"} if key else {}
-            wire.send(post(PATHS["chat"], ASKED, headers))
+            wire.send(post(PATHS["chat"], ASKED, {"x-request-id": id, **headers}))
             port = wire.sock.getsockname()[1]
             pid = eventually(
                 lambda: next((pid for pid in workers(process.pid) if port in peers(pid, process.port)), None)
             )
-            held[pid] = wire
+            held[pid] = id, wire
             return len(held) == 2
 
         for key in keys:
@@ -117,11 +118,22 @@ def both_at_first(viewer: Viewer) -> dict[int, dict[str, Any]]:
     return found
 
 
+def in_flight(process: Gateway, key: str | None = None) -> dict[tuple[int, str], dict[str, Any]]:
+    """The rows that one viewer is told first, by process and id."""
+    with viewing(process, key=key) as viewer:
+        return {(pid, row["id"]): row for pid, data in both_at_first(viewer).items() for row in rows(data)}
+
+
+def numbers_of(process: Gateway, streams: dict[int, tuple[str, Wire]], key: str | None = None) -> dict[int, int]:
+    """What names the streams in their workers, once all have been read."""
+    wanted = {(pid, id) for pid, (id, _) in streams.items()}
+    found = eventually(lambda: (found := in_flight(process, key)).keys() >= wanted and found, what="all streams")
+    return {pid: found[pid, id]["n"] for pid, id in wanted}
+
+
 def test_one_view_has_the_streams_of_all_workers(crew):
-    with a_stream_in_each(crew) as streams, viewing(crew) as viewer:
-        found = both_at_first(viewer)
-        assert set(found) == set(streams) == workers(crew.pid)
-        assert all(rows(data) for data in found.values())
+    with a_stream_in_each(crew) as streams:
+        assert set(numbers_of(crew, streams)) == workers(crew.pid)
 
 
 def test_a_worker_that_dies_is_gone_and_the_next_one_appears(crew):
@@ -137,14 +149,10 @@ def test_a_worker_that_dies_is_gone_and_the_next_one_appears(crew):
 
 def test_a_stream_of_another_worker_can_be_opened_and_seen_to_end(crew):
     with a_stream_in_each(crew) as streams:
-        numbers = {}
-        with viewing(crew) as viewer:
-            for pid, data in both_at_first(viewer).items():
-                numbers[pid] = rows(data)[0]["n"]
-        for pid, number in numbers.items():
+        for pid, number in numbers_of(crew, streams).items():
             with viewing(crew, f"/ui/streams/{number}?worker={pid}") as viewer:
                 assert viewer.hear(lambda name, data: data if name == "opened" else None) == {"kept": "kept"}
-                streams[pid].sock.close()
+                streams[pid][1].sock.close()
                 line = viewer.hear(lambda name, data: data["line"] if name == "ended" else None)
                 assert line["ended"] == "client_disconnected"
     for wrong in ("1?worker=1", "1?worker=../1", "4711?worker=0"):
@@ -156,13 +164,10 @@ def test_a_client_sees_its_own_streams_alone_also_those_of_other_workers(by_hand
     port = free_port()
     with running(settings(by_hand, port, client_keys=CLIENTS), port, "--workers", "2") as process:
         eventually(lambda: len(folder_of(process)) == 2, START_SECONDS, "both workers' sockets")
-        with a_stream_in_each(process, ("of-me", "of-them")):
-            theirs = {}
-            with viewing(process, key="of-them") as viewer:
-                for pid, data in both_at_first(viewer).items():
-                    assert {row["client"] for row in rows(data)} == {"them"}
-                    theirs[pid] = rows(data)[0]["n"]
-            for pid, number in theirs.items():
+        with a_stream_in_each(process, ("of-me", "of-them")) as theirs:
+            numbers = numbers_of(process, theirs, "of-them")
+            assert {row["client"] for row in in_flight(process, "of-them").values()} == {"them"}
+            for pid, number in numbers.items():
                 with viewing(process, f"/ui/streams/{number}?worker={pid}", key="of-me") as viewer:
                     assert b"opened" not in viewer.response.read()
 
