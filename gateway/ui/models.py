@@ -18,9 +18,10 @@ def names(config: Config, router: Router) -> Mapping[str, str]:
     return {**{model.id: model.id for model in router.models()}, **wildcards}
 
 
-def reached(router: Router, name: str, asked: str) -> dict[str, Any]:
+def reached(router: Router, name: str, asked: str, *, urls: bool) -> dict[str, Any]:
     """For the page of models: the name, its target, why that one, and the ways of requests. Clients of several APIs
-    whose requests go the same way are told together; of a URL everything that may be secret is masked."""
+    whose requests go the same way are told together; of a URL everything that may be secret is masked, and without
+    ``urls`` there is none: where an operator's servers are is not for every client to know."""
     found: list[tuple[str, Explanation]] = []
     for api in APIS:
         try:
@@ -29,7 +30,7 @@ def reached(router: Router, name: str, asked: str) -> dict[str, Any]:
             return {"name": name, "target": "", "why": error.failed.message, "ways": [_no_way()]}
     ways: dict[tuple[str, str, str], list[str]] = {}
     for client, one in found:
-        ways.setdefault((one.lane, one.target.api, one.url), []).append(client)
+        ways.setdefault((one.lane, one.target.api, one.url if urls else ""), []).append(client)
     _, first = found[0]
     told = [{"clients": clients, "lane": lane, "api": to, "url": url} for (lane, to, url), clients in ways.items()]
     return {"name": name, "target": first.target.name, "why": first.why, "ways": told}

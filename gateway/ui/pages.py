@@ -101,7 +101,8 @@ def _content(name: str) -> bytes:
 async def _models(config: Config, router: Router, door: Door, visitor: Visitor) -> Response:
     """Every name that the visitor may ask for, and how a request of each API would go."""
     wished = names(config, router).items()
-    found = [reached(router, name, asked) for name, asked in wished if door.may_ask(visitor.client, asked)]
+    may_see = [(name, asked) for name, asked in wished if door.may_ask(visitor.client, asked)]
+    found = [reached(router, name, asked, urls=visitor.client is None) for name, asked in may_see]
     return respond(redact(msgspec.json.encode(found), findable(secrets_in(config))), 200, _JSON)
 
 
