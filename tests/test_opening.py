@@ -89,7 +89,7 @@ async def test_a_file_that_cannot_be_used_is_a_mistake_that_names_it(tmp_path, n
     with pytest.raises(ConfigError) as caught:
         await open_store(config(type="sqlite", path=str(path)))
     assert str(caught.value).startswith(f"state_storage.path: {path} cannot be used: ")
-    assert str(caught.value).endswith("give a file in a directory that can be written")
+    assert str(caught.value).endswith("give a file in a directory that can be written.")
 
 
 async def test_a_server_that_is_down_at_the_start_is_a_warning(caplog, tmp_path):
@@ -137,4 +137,4 @@ async def test_a_package_that_is_missing_is_named(monkeypatch, storage, package,
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ConfigError) as caught:
         await open_store(config(**storage))
-    assert str(caught.value) == words
+    assert str(caught.value) == f"{words}."
