@@ -50,7 +50,7 @@ def _rename_limit(draft: Draft, known: Quirks) -> None:
 
 def _rename_role(draft: Draft, known: Quirks) -> None:
     """``system`` is what ``developer`` was called before OpenAI's reasoning models."""
-    if not draft.mentions(b"developer"):
+    if not draft.mentions(b'"developer"'):
         return
     changed = {
         index: {**message, "role": "system"}
