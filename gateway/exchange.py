@@ -207,9 +207,9 @@ class Exchange:
         folded = Fold()
         codec = CODECS[calling.target.api]
         events = whole_events(codec, body, streamed, texts)
-        if not texts and not any(isinstance(event, Usage) for event in events):
-            events = whole_events(codec, body, streamed)  # what nobody has counted is estimated by what was said
-        self.record.said = sum(map(spoken, events))
+        if not any(isinstance(event, Usage) and event.prompt for event in events):
+            events = events if texts else whole_events(codec, body, streamed)
+            self.record.said = sum(map(spoken, events))  # what nobody has counted is estimated by that
         for event in events:
             event = calling.told(event) if isinstance(event, Failed) else event
             folded.add(restored(event, calling.prepared.names))
