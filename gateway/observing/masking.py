@@ -18,7 +18,8 @@ _MARKS: Final[Mapping[str, str]] = {
     "AIza": r"[A-Za-z0-9_-]{30,}",
     "AKIA": r"[A-Z0-9]{16}",
     "ya29.": _REST,
-    "eyJ": r"[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",  # a JSON Web Token
+    # A JSON Web Token. It is looked for once in a word: at every hyphen of a long one would take quadratic time.
+    "eyJ": r"(?<!-eyJ)[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
     **dict.fromkeys(
         ("sk_", "pk-", "rk-", "csk-", "gsk_", "hf_", "r8_", "fw_", "ghp_", "gho_", "github_pat_", "xai-", "pplx-",
          "nvapi-", "tgp_v1_"),
@@ -31,6 +32,7 @@ _LOOKS_LIKE_A_KEY = re.compile(
 )
 _WORDS = re.compile(r"[A-Za-z0-9_.~+/=-]{8,}")
 _SEPARATORS = re.compile("[/=]")
+_KEPT: Final = 200  # characters of a word whose digest is kept: a client may send megabytes
 
 _CONTROLS: Final = (
     *range(0x20), 0x7F, *range(0x80, 0xA0),
@@ -39,7 +41,7 @@ _CONTROLS: Final = (
 """C0, DEL and C1; the marks that turn the direction of writing around (https://trojansource.codes), and Unicode's own
 ends of lines."""
 _ESCAPED: Final = {code: f"\\u{code:04x}" for code in _CONTROLS}
-_SHORT_ESCAPES: Final = {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
+_ESCAPED_IN_LINES: Final = {**_ESCAPED, ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
 
 
 class Mask:
@@ -75,20 +77,21 @@ class Mask:
         return word
 
     def _is_key(self, word: str) -> bool:
-        return _digest(word) in self._digests
+        return (_kept_digest if len(word) <= _KEPT else _digest)(word) in self._digests
 
 
-@lru_cache(maxsize=512)
 def _digest(word: str) -> bytes:
-    """Most words are the same in all lines."""
     return hashlib.sha256(word.encode()).digest()
+
+
+_kept_digest = lru_cache(maxsize=512)(_digest)  # most words are the same in all lines
 
 
 def escaped(text: str) -> str:
     """``text`` on one line, for a terminal: what is no printable character is written as JSON writes it."""
     if text.isascii() and text.isprintable():
         return text
-    return text.translate(_ESCAPED | _SHORT_ESCAPES)
+    return text.translate(_ESCAPED_IN_LINES)
 
 
 def escaped_lines(text: str) -> str:
