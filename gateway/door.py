@@ -13,7 +13,7 @@ import attrs
 
 from gateway.config.settings import ClientKey, Config, Entry
 from gateway.headers import Headers
-from gateway.names import Names, unmarked
+from gateway.names import Names
 from streams.errors import GatewayError
 
 OWN_HEADER = "x-trigate-key"
@@ -112,10 +112,8 @@ class Door:
         """Whether ``client`` may use ``model`` of ``entry`` under the name ``asked``."""
         if client is None or (grants := self._by_name[client].grants) is None:
             return True
-        name = unmarked(asked)
         return (
-            asked in grants
-            or name in grants
+            self._names.configured(asked) in grants
             or (entry.name, model) in grants
             or (entry.wildcard and entry.name in grants)
         )

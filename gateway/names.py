@@ -95,7 +95,7 @@ class Names:
             if self._default is None:
                 raise invalid("model is required: the configuration names no default", "model")
             return _found(self._default, self._default.model, f"default {self._default.name}")
-        alias = unmarked(asked) if asked not in self.aliases and not self._is_exact(asked) else asked
+        alias = self.configured(asked)
         if (target := self.aliases.get(alias)) is not None:
             if (found := self.direct(target, may)) is not None:
                 long = found.long_context or (alias != asked and _long(asked))
@@ -111,6 +111,10 @@ class Names:
             return self._direct(name, may)
         found = self._direct(plain, may)
         return None if found is None else attrs.evolve(found, long_context=found.long_context or _long(name))
+
+    def configured(self, asked: str) -> str:
+        """``asked`` without marks, unless the configuration has a name with them."""
+        return asked if asked in self.aliases or self._is_exact(asked) else unmarked(asked)
 
     def _is_exact(self, name: str) -> bool:
         return name in self._by_name or name in self._full or name in self._bare

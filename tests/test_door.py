@@ -156,6 +156,13 @@ def test_a_list_of_models_allows_these_and_no_others(models, good, bad):
     assert [asked for asked in bad if may(models, asked)] == []
 
 
+def test_a_name_that_ends_in_a_mark_is_another_one_than_that_without_it():
+    aliases = {"fast": {"target": "gpt-4o-mini"}, "fast[1m]": {"target": "gpt-4o"}}
+    settings = config({"name": "alice", "key": ALICE, "models": ["fast"]}, model_aliases=aliases)
+    assert Door(settings).may_ask("alice", "fast")
+    assert not Door(settings).may_ask("alice", "fast[1m]")
+
+
 def test_the_models_that_are_listed_for_a_key_are_those_that_it_may_use():
     settings = config({"name": "alice", "key": ALICE, "models": ["fast", "gpt-4o"]}, {"name": "bob", "key": BOB})
     names = [model.id for model in Router(settings).models()]
