@@ -60,10 +60,11 @@ class Draft:
         return {name: self.value(name) for name in self._members}
 
     def items(self, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        """The objects in the array ``name`` with their indices, their members as ``msgspec.Raw``."""
+        """The objects in the array ``name`` with their indices, their members as ``msgspec.Raw``. Raises as ``value``
+        does."""
         for index, item in enumerate(self._array(name)):
             if bytes(memoryview(item)[:1]) == b"{":
-                yield index, msgspec.json.decode(item, type=dict[str, msgspec.Raw])
+                yield index, _decoded(item, dict[str, msgspec.Raw])
 
     def put_items(self, name: str, changed: Mapping[int, Mapping[str, Any]]) -> None:
         """The array ``name`` with other objects at the indices of ``changed``; the rest keeps its bytes."""
@@ -73,7 +74,7 @@ class Draft:
     def _array(self, name: str) -> list[Any]:
         value = self._members.get(name)
         raw = value if isinstance(value, msgspec.Raw) else msgspec.json.encode(value)
-        return msgspec.json.decode(raw, type=list[msgspec.Raw]) if bytes(memoryview(raw)[:1]) == b"[" else []
+        return _decoded(raw, list[msgspec.Raw]) if bytes(memoryview(raw)[:1]) == b"[" else []
 
     def put(self, name: str, value: Any) -> None:
         """The member ``name``, at its place if there is one. ``None``: it goes."""
@@ -84,11 +85,13 @@ class Draft:
         self.changed = True
 
     def rename(self, name: str, other: str) -> None:
-        """The member ``name`` goes out as ``other``, at the same place; it is dropped where ``other`` is there too."""
-        if other in self._members:
+        """The member ``name`` goes out as ``other``, at the same place; it is dropped where ``other`` is there too, and
+        not null."""
+        if self.value(other) is not None:
             self.drop(name)
             return
-        self._members = {other if key == name else key: value for key, value in self._members.items()}
+        others = ((key, value) for key, value in self._members.items() if key != other)
+        self._members = {other if key == name else key: value for key, value in others}
         self.note(Edit(name, lost=False, form=f"->{other}"))
         self.changed = True
 
@@ -125,9 +128,9 @@ class Draft:
         return tuple(dict.fromkeys(edit.path + edit.form for edit in self._edits if edit.form)) if self._edits else ()
 
 
-def _decoded(raw: msgspec.Raw) -> Any:
+def _decoded(raw: msgspec.Raw | bytes, kind: Any = Any) -> Any:
     try:
-        return msgspec.json.decode(raw)
+        return msgspec.json.decode(raw, type=kind)
     except RecursionError:
         raise invalid("the request body is nested too deeply") from None
     except msgspec.MsgspecError as error:

@@ -96,6 +96,14 @@ def test_both_names_at_once_are_one():
     assert (outgoing.dropped, outgoing.adapted) == (("max_tokens",), ())
 
 
+@pytest.mark.parametrize(("model", "asked", "goes"), [("openai/o3", *LIMITS), ("mistral/m", *reversed(LIMITS))])
+def test_a_limit_is_not_lost_to_a_null_under_the_other_name(model, asked, goes):
+    for members in ({asked: 100, goes: None}, {goes: None, asked: 100}):
+        body, outgoing = chat(model, **members)
+        assert body == {goes: 100}
+        assert (outgoing.dropped, outgoing.adapted) == ((), (f"{asked}->{goes}",))
+
+
 def test_sampling_that_a_reasoning_model_refuses_is_left_out_and_named():
     sampling = {"temperature": 0.2, "top_p": 0.9, "presence_penalty": 1, "frequency_penalty": 0.5, "logprobs": True}
     body, outgoing = chat("openai/o3", **sampling, seed=7)
@@ -167,7 +175,9 @@ def test_what_the_configuration_says_is_known():
     body = json.loads(outgoing.body)
     assert body["messages"][0]["role"] == "system"
     assert "store" not in body
-    assert outgoing.dropped == ("store", "max_tokens")
+    assert (body.get("max_tokens"), body["max_completion_tokens"]) == (None, 6)
+    assert outgoing.dropped == ("store",)
+    assert "max_tokens->max_completion_tokens" in outgoing.adapted
 
 
 # Usage of a stream
