@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.observing.buckets import Buckets
 from gateway.observing.masking import Mask
-from gateway.observing.terminal import EXCHANGES, Terminal
+from gateway.observing.terminal import EXCHANGES, Printer
 from streams.events import Api, Begin, Failed, Usage
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Ledger:
 
     def __init__(self, readable: bool | None = None) -> None:
         readable = sys.stderr.isatty() if readable is None else readable
-        self._screen = Terminal.of(sys.stderr) if readable else None
+        self._screen = Printer.of(sys.stderr) if readable else None
         self.mask = Mask()
         self.count = 0
         self.open_records: set[Record] = set()

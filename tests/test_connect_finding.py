@@ -14,7 +14,7 @@ from gateway.commands.choosing import CODEX_KNOWS, for_claude, for_codex, usual
 from gateway.commands.clients import KEY_VARIABLE
 from gateway.commands.connect import run as connect
 from gateway.commands.finding import Wish
-from gateway.commands.offers import Configured, Running
+from gateway.commands.offers import Configured, RunningGateway
 from gateway.config.loading import from_mapping
 
 NOWHERE = "http://127.0.0.1:9"
@@ -270,7 +270,7 @@ def test_the_gateway_and_its_config_offer_the_same():
     entries, port = [*WILD, *LOCAL], free_port()
     known = offer(entries, model_aliases=ALIASES)
     with running(config(entries, port, model_aliases=ALIASES), port):
-        asked = Running(f"http://127.0.0.1:{port}", None, known)
+        asked = RunningGateway(f"http://127.0.0.1:{port}", None, known)
         assert asked.names == known.names
         for name in ("smart", "claude-opus-9", "anthropic/x y", "vllm/large", "none", "vllm"):
             assert asked.problem(name) == known.problem(name)

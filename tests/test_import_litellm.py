@@ -341,7 +341,9 @@ def test_an_export_may_be_in_any_form(text):
     assert (first.name, first.digest, first.models[0]) == ("team", HASH, "a")
 
 
-@pytest.mark.parametrize("text", [b"", b"\xff", b"[]", b"[1]", b'[{"a": 1}]', b"a,b\n1,2\n", b"sk-secret", b'{"a": '])
+@pytest.mark.parametrize(
+    "text", [b"", b"\xff", b"[]", b"[1]", b'[{"a": 1}]', b"a,b\n1,2\n", b"sk-secret", b'{"a": ', b"[" * 50_000]
+)
 def test_an_export_that_is_none_is_refused_and_not_repeated(text):
     with pytest.raises(ConfigError, match="LiteLLM's table of keys") as caught:
         tokens(text, "keys.csv")

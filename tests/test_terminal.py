@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.observing.masking import Mask
-from gateway.observing.terminal import NARROWEST, WIDEST, Terminal
+from gateway.observing.terminal import NARROWEST, WIDEST, Printer
 
 GOOD: dict[str, Any] = {
     "event": "exchange", "at": "2026-11-21T08:56:23Z", "request_id": "req_1", "api": "messages", "model": "fast",
@@ -51,7 +51,7 @@ def _in_utc(monkeypatch):
 
 
 def shown(line: dict[str, Any], columns: int | None = 100, colour: bool = False, mask: Mask | None = None) -> list[str]:
-    return Terminal(colour, lambda: columns).exchange(line, mask or Mask()).split("\n")
+    return Printer(colour, lambda: columns).exchange(line, mask or Mask()).split("\n")
 
 
 def width(text: str) -> int:
@@ -175,12 +175,12 @@ def test_a_terminal_has_colours_unless_somebody_minds(monkeypatch, env, colour):
         monkeypatch.setenv(name, value)
     mine, theirs = pty.openpty()
     with open(mine), open(theirs, "w") as stream:
-        assert Terminal.of(stream).colour is colour
-    assert not Terminal.of(io.StringIO()).colour
+        assert Printer.of(stream).colour is colour
+    assert not Printer.of(io.StringIO()).colour
 
 
 def test_other_lines_have_time_and_level_each():
-    text = Terminal().message(1795251383.0, "warning", "the store is away:\n  a mistake")
+    text = Printer().message(1795251383.0, "warning", "the store is away:\n  a mistake")
     assert text.split("\n") == ["08:56:23 warning the store is away:", "08:56:23 warning   a mistake"]
 
 

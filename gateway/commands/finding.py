@@ -15,7 +15,7 @@ import attrs
 from gateway.commands.choosing import CHOICES, Words, named
 from gateway.commands.clients import KEY_VARIABLE, Place
 from gateway.commands.local_servers import is_loopback
-from gateway.commands.offers import Configured, KeyWanted, Offer, Running, Silent
+from gateway.commands.offers import Configured, KeyWanted, Offer, RunningGateway, Silent
 from gateway.config.document import sentence
 from gateway.config.loading import FILE_NAMES, FILE_VARIABLE, Config, ConfigError, discover, load, users_file
 
@@ -45,20 +45,20 @@ class Refused(Exception):
 
 
 @attrs.frozen
-class Found:
-    """``source`` says in a line where the settings are from, "" where the command line says all of it; ``demo``: the
-    person should know that they are for the demo, whatever is done with them."""
+class Destination:
+    """The gateway and the models that a client is pointed at. ``source`` says in a line where that is known from, ""
+    where the command line says all of it; ``demo``: the person should know that it is the demo, whatever is done."""
 
     place: Place
     source: str = ""
     demo: bool = False
 
 
-def find(wish: Wish, chooses: str) -> Found:
+def find(wish: Wish, chooses: str) -> Destination:
     """The gateway, and its models for a client that ``chooses`` so. Raises ``Refused``."""
     key = os.environ.get(KEY_VARIABLE)
     if wish.url is not None and wish.model is not None:
-        return Found(Place(_root(wish.url), named(wish.model, wish.small, None), key))
+        return Destination(Place(_root(wish.url), named(wish.model, wish.small, None), key))
     config = _config(wish.config)
     known = Configured(config) if config is not None else None
     root, offer, reason = _asked(wish, config, known, key)
@@ -71,7 +71,7 @@ def find(wish: Wish, chooses: str) -> Found:
         offer, key = known, key or ("" if config.client_keys else None)
         source = f"{reason}: this is from {config.path}." if reason else ""
     assert offer is not None
-    return Found(Place(root, _words(wish, chooses, offer, config), key), source)
+    return Destination(Place(root, _words(wish, chooses, offer, config), key), source)
 
 
 def _counted(models: int) -> str:
@@ -91,7 +91,7 @@ def _asked(
     for root in roots:
         shown = key if wish.url is not None or is_loopback(urlsplit(root).hostname or "") else None
         try:
-            return root, Running(root, shown, known), ""
+            return root, RunningGateway(root, shown, known), ""
         except Silent as silent:
             reasons.append(f"No gateway answers on {root} ({silent})")
         except KeyWanted:
@@ -122,14 +122,14 @@ def _differing(known: Configured, offer: Offer, config: Config) -> str:
     return f"\n{config.path} has other models: the gateway reads it again on SIGHUP, and when it starts."
 
 
-def _demo(wish: Wish, chooses: str, reason: str, key: str | None) -> Found:
+def _demo(wish: Wish, chooses: str, reason: str, key: str | None) -> Destination:
     if wish.url is not None:
         raise Refused(f"{reason}: start it, or name the model to ask for: --model MODEL", 2)
     place = attrs.evolve(demo(chooses), key=key)
     if wish.model is not None:
         place = attrs.evolve(place, models=named(wish.model, wish.small, None))
     source = f"There is no configuration here, and no gateway on {place.root}: this is for trigate serve --demo."
-    return Found(place, source, demo=True)
+    return Destination(place, source, demo=True)
 
 
 def demo(chooses: str) -> Place:

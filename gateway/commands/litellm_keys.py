@@ -10,6 +10,7 @@ import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime
+from itertools import chain, count
 from typing import Any, Final
 
 import attrs
@@ -17,6 +18,7 @@ import msgspec
 
 from gateway.commands.litellm import Group, Loss
 from gateway.config.document import ConfigError, Mistake
+from streams.surrogates import NOT_JSON
 
 _LISTS: Final = ("keys", "data", "tokens")
 """Where an answer of LiteLLM's API has them."""
@@ -77,7 +79,7 @@ def tokens(data: bytes, file: str) -> tuple[Token, ...]:
     try:
         text = data.decode("utf-8-sig").strip()
         rows = tuple(_rows(text))
-    except (UnicodeDecodeError, msgspec.DecodeError, csv.Error):
+    except (*NOT_JSON, csv.Error):
         raise _unreadable(file, "neither CSV nor JSON") from None
     if not rows or not all(isinstance(row.get("token"), str) and row["token"].strip() for row in rows):
         raise _unreadable(file, "no column `token`" if rows else "no keys")
@@ -90,7 +92,7 @@ def _unreadable(file: str, found: str) -> ConfigError:
 
 
 def _rows(text: str) -> Iterator[dict[str, Any]]:
-    """Raises ``ValueError`` of the decoders."""
+    """Raises what the decoders raise."""
     if text[:1] not in ("[", "{"):
         yield from csv.DictReader(io.StringIO(text, newline=""))
         return
@@ -147,7 +149,7 @@ def _list(value: Any) -> tuple[str, ...]:
     if isinstance(value, str) and value.strip()[:1] == "[":
         try:
             value = msgspec.json.decode(value)
-        except msgspec.DecodeError:
+        except NOT_JSON:
             return ()
     if isinstance(value, str):
         inner = value.strip().removeprefix("{").removesuffix("}")
@@ -203,7 +205,7 @@ def _refused(key: Token, now: datetime) -> str | None:
 
 
 def _unique(name: str, taken: Set[str]) -> str:
-    return next(one for one in (name, *(f"{name}-{i}" for i in range(2, len(taken) + 3))) if one not in taken)
+    return next(one for one in chain([name], (f"{name}-{i}" for i in count(2))) if one not in taken)
 
 
 def _models(

@@ -55,7 +55,7 @@ class Configured:
         return self._router.resolve(name, "chat").model
 
 
-class Running:
+class RunningGateway:
     """What the gateway at ``root`` offers to whoever shows ``key``. Made by asking it; raises ``Silent`` and
     ``KeyWanted``. ``known`` is its configuration, as far as that is known here: what it says is asked, too."""
 
@@ -108,6 +108,6 @@ class Running:
             raise Silent(reason.lower()) from None
         try:
             body = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             body = None
         return status, body if isinstance(body, dict) else {}

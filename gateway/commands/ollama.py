@@ -9,6 +9,7 @@ import attrs
 import msgspec
 
 from providers.catalog import CATALOG
+from streams.surrogates import NOT_JSON
 
 VARIABLE = "OLLAMA_HOST"
 """Ollama's own variable for its address; it may leave out scheme, host or port."""
@@ -61,7 +62,7 @@ def local(env: Mapping[str, str]) -> Local | None:
         return None
     try:
         tags = msgspec.json.decode(_listed(*address), type=_Tags)
-    except (OSError, http.client.HTTPException, msgspec.MsgspecError, UnicodeDecodeError):
+    except (OSError, http.client.HTTPException, *NOT_JSON):
         return None
     found = [tag for tag in tags.models if tag.talks]
     if not found:

@@ -21,6 +21,7 @@ from gateway.serving.scope import ChannelBody, configure, current_scope, respond
 from gateway.serving.server import BindFailed, Lifecycle, bind, serve
 from streams import sse
 from streams.events import Api
+from streams.surrogates import NOT_JSON
 
 HERE: Final = "http://127.0.0.1:12000"
 KEY: Final = "TRIGATE_API_KEY"
@@ -62,7 +63,7 @@ def _asking(request: bytes, model: str) -> bytes:
     """The same request for another model. Raises ``Unreadable``."""
     try:
         members = msgspec.json.decode(request, type=dict[str, msgspec.Raw])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except NOT_JSON:
         raise Unreadable("--model: the recorded request is no JSON object, and names none") from None
     members["model"] = msgspec.Raw(msgspec.json.encode(model))
     return msgspec.json.encode(members)

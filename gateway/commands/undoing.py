@@ -15,12 +15,13 @@ import msgspec
 
 from gateway.commands.clients import Format
 from gateway.commands.edits import MISSING, Settings, paths_of, reverted, standing
+from streams.surrogates import NOT_JSON
 
 Way: TypeAlias = tuple[str, ...]
 
 
 @attrs.frozen
-class Change:
+class Replacement:
     """One setting: a digest of what was written, and what had been ``there``, if anything had."""
 
     path: Way
@@ -40,7 +41,7 @@ class Written:
     of its text. ``alone``: nobody else has changed it from the first write to the last."""
 
     format: Format
-    changes: tuple[Change, ...]
+    changes: tuple[Replacement, ...]
     holders: tuple[Way, ...]
     after: str
     original: str
@@ -59,7 +60,7 @@ def noted(
     changes = {**first}
     for path in paths:
         if path not in first or first[path].wrote != _digest(stood.get(path)):
-            changes[path] = Change(path, "", path in stood, stood.get(path))
+            changes[path] = Replacement(path, "", path in stood, stood.get(path))
         changes[path] = attrs.evolve(changes[path], wrote=_digest(stands[path]))
     makers = {path[:depth] for path in paths for depth in range(1, len(path))}
     made = makers - set(standing(form, before or "", makers))
@@ -96,7 +97,7 @@ def undone(written: Written, text: str) -> tuple[str, list[Way]]:
     return reverted(written.format, text, ours, written.holders), left
 
 
-def _ours(written: Written, text: str, changes: Sequence[Change]) -> dict[Way, Any]:
+def _ours(written: Written, text: str, changes: Sequence[Replacement]) -> dict[Way, Any]:
     """What to put back where ``text`` still has what was written."""
     stands = standing(written.format, text, [change.path for change in changes])
     return {
@@ -129,7 +130,7 @@ def remembered() -> dict[str, Written]:
     """By the path of the file. A book that cannot be read is an empty one."""
     try:
         return msgspec.json.decode(book().read_bytes(), type=dict[str, Written])
-    except (OSError, msgspec.MsgspecError, ValueError):
+    except (OSError, *NOT_JSON):
         return {}
 
 

@@ -40,12 +40,7 @@ def fill(schema: object, say: Say, *, complete: bool = True) -> Any:
     Raises ``Unfillable``."""
     try:  # a keyword may have any value, also one that means nothing
         return _Filling(Meanings(schema), say, complete).value(schema, "", 0, ())
-    except (
-        GivenUp,
-        RecursionError,
-        TypeError,
-        ValueError,
-    ):  # the latter two: keywords with values that they cannot have
+    except (GivenUp, RecursionError, TypeError, ValueError):  # the last two: values that a keyword cannot have
         raise Unfillable from None
 
 

@@ -128,9 +128,7 @@ async def _play(
             case "silence":
                 await trio.sleep_forever()
             case "reset":
-                for _ in range(
-                    2
-                ):  # the first may be taken together with the last word, the second when that is written
+                for _ in range(2):  # the first may be taken with the last word, the second when that is written
                     await send.send(b"")
                 body.cut()
                 reset()

@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.config.settings import Config, LogLevel, Remark
 from gateway.observing.masking import Mask, escaped_json, escaped_lines
-from gateway.observing.terminal import EXCHANGES, Terminal
+from gateway.observing.terminal import EXCHANGES, Printer
 
 LogFormat: TypeAlias = Literal["auto", "json", "text"]
 
@@ -23,7 +23,7 @@ _TALKATIVE: Final = ("httpx2", "httpcore2", "hpack", "asyncio")
 class _Lines(logging.Formatter):
     """For people where there is a ``screen``. Else every line is one JSON object; exchanges come as such already."""
 
-    def __init__(self, screen: Terminal | None) -> None:
+    def __init__(self, screen: Printer | None) -> None:
         super().__init__("%(message)s")
         self._screen = screen
         self.mask = Mask()
@@ -38,7 +38,7 @@ class _Lines(logging.Formatter):
         text = self.mask(text.encode("utf-8", "backslashreplace").decode())
         return text if self._screen is not None else escaped_json(text)
 
-    def _text(self, screen: Terminal, record: logging.LogRecord) -> str:
+    def _text(self, screen: Printer, record: logging.LogRecord) -> str:
         text = screen.message(record.created, record.levelname.lower(), record.getMessage())
         return f"{text}\n{escaped_lines(self.formatException(record.exc_info))}" if record.exc_info else text
 
@@ -75,7 +75,7 @@ class Log:
         """``alone``: nobody else in the process has log lines of a form of its own."""
         self.readable = sys.stderr.isatty() if form == "auto" else form == "text"
         self._level = level
-        self._lines = _Lines(Terminal.of(sys.stderr) if self.readable else None)
+        self._lines = _Lines(Printer.of(sys.stderr) if self.readable else None)
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(self._lines)
         if alone:

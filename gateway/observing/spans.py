@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.ledger import Record
 from streams.events import Begin
+from streams.surrogates import NOT_JSON
 
 Attributes: TypeAlias = dict[str, Any]
 
@@ -93,7 +94,7 @@ def request_attributes(body: bytes) -> Attributes:
     """Of a request as the provider gets it: its limits."""
     try:
         members = _MEMBERS.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except NOT_JSON:
         return {}
     found: Attributes = {}
     for name, (attribute, kind) in LIMITS.items():

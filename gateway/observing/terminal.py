@@ -42,7 +42,7 @@ _LEVELS: Final[Mapping[str, str]] = {"warning": _YELLOW, "error": _RED, "critica
 
 
 @attrs.frozen
-class Terminal:
+class Printer:
     """How lines are written for people: in ``colour`` or not; ``columns`` gives those of the terminal, ``None`` where
     there is none and nothing is folded."""
 
@@ -50,7 +50,7 @@ class Terminal:
     columns: Callable[[], int | None] = lambda: None
 
     @classmethod
-    def of(cls, stream: TextIO) -> "Terminal":
+    def of(cls, stream: TextIO) -> "Printer":
         """Without colours for ``NO_COLOR`` (https://no-color.org), a dumb terminal, and what is no terminal."""
         if not stream.isatty():
             return cls()

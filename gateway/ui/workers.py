@@ -24,6 +24,7 @@ from gateway.config.loading import Config
 from gateway.service import Service
 from gateway.ui.telling import Send, saying, tell_news, tell_stream
 from streams import sse
+from streams.surrogates import NOT_JSON
 
 log = logging.getLogger("trigate")
 
@@ -168,7 +169,7 @@ async def _question(stream: trio.SocketStream) -> Question | None:
             line += data
     try:
         return msgspec.json.decode(line, type=Question)
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return None
 
 
