@@ -1,6 +1,7 @@
 """Which module may know which: the arrows point one way, ``streams <- providers <- gateway``."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,16 @@ def test_streams_and_providers_do_no_io(module):
         assert tops(module) & ASYNC_LIBRARIES <= {"trio"}
     else:
         assert not tops(module) & (ASYNC_LIBRARIES | {"socket", "ssl", "http", "subprocess", "threading"})
+
+
+def test_every_module_is_named_by_the_architecture_or_its_package(module):
+    if module.name == "__init__.py":
+        return
+    texts = (ROOT / "ARCHITECTURE.md", module.parent / "__init__.py")
+    assert any(re.search(rf"\b{module.stem}\b", text.read_text()) for text in texts)
+
+
+def test_every_module_that_the_architecture_names_is_there():
+    named = re.findall(r"\b(\w+\.py)\b", (ROOT / "ARCHITECTURE.md").read_text())
+    there = {path.name for folder in (*PACKAGES, "tests", ".ci") for path in (ROOT / folder).rglob("*.py")}
+    assert set(named) <= there
