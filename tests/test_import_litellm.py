@@ -11,7 +11,8 @@ from command_line import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.commands.importing import NO_DOOR, imported, lines, summary
+from gateway.commands.imported import NO_DOOR, lines, summary
+from gateway.commands.importing import imported
 from gateway.commands.litellm import ORIGINS, REASONS, Group
 from gateway.commands.litellm_keys import tokens
 from gateway.config.loading import Config, ConfigError, from_mapping

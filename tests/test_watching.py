@@ -21,9 +21,10 @@ from gateway.errors import redact
 from gateway.lanes import ByteLane, HubLane, Lane, WholeLane
 from gateway.ledger import Ledger, Record
 from gateway.observing import watching
+from gateway.observing.charts import OTHERS
 from gateway.observing.tapping import LARGEST, Tapped, change_lane, listen, unlisten
 from gateway.observing.transcripts import EACH, PIECE
-from gateway.observing.watching import COLUMNS, OTHERS, QUEUED, RECENT, SHOWN, Passing, View, board_of
+from gateway.observing.watching import COLUMNS, QUEUED, RECENT, SHOWN, Passing, View, board_of
 from gateway.relay import Relay
 from gateway.ui.visitors import admit
 from providers.apis import CODECS

@@ -1,7 +1,7 @@
-"""The command line, a module each: ``check`` (and ``explain``), ``doctor``, ``importing``, ``init``, ``lint``, ``load``,
-``replay``, ``schema``, ``serve`` (and ``mock``), ``translate``; ``terminal`` folds what they say.
+"""The command line, a module each: ``check`` (and ``explain``), ``doctor``, ``importing``, ``init``, ``lint``,
+``load``, ``replay``, ``schema``, ``serve`` (and ``mock``), ``translate``; ``terminal`` folds what they say.
 
-``connect`` is made of ``finding`` (where the gateway is),
-``offers`` (what it serves), ``choosing`` (which of its models), ``clients`` (whose settings), ``edits`` (put into a
-file) and ``undoing`` (taken out again); ``probing`` is what ``doctor`` asks, ``local_servers`` how servers on this machine are started, ``ollama`` what one of
-them has. ``litellm`` and ``litellm_keys`` are the rows and the keys that ``importing`` reads."""
+``connect`` is made of ``finding`` (where the gateway is), ``offers`` (what it serves), ``choosing`` (which of its
+models), ``clients`` (whose settings), ``edits`` (put into a file) and ``undoing`` (taken out again); ``probing`` is
+what ``doctor`` asks, ``local_servers`` how servers on this machine are started, ``ollama`` what one of them has.
+``litellm`` and ``litellm_keys`` are the rows and the keys that ``importing`` reads, ``imported`` is what it writes."""

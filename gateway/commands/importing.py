@@ -2,19 +2,19 @@
 
 What has a counterpart here is carried over; everything else is named in a comment where it stood, and in the summary
 by what its loss means. Keys of providers that stand in the file are not copied: the result names a variable to put each
-of them into. ``litellm`` has the tables, ``litellm_keys`` the keys of clients.
+of them into. ``litellm`` has the tables, ``litellm_keys`` the keys of clients, ``imported`` the result and its text.
 """
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import attrs
 import click
 import yaml
 
+from gateway.commands.imported import VERSION, Result, lines, literal, summary
 from gateway.commands.litellm import (
     CARRIED,
     COMPATIBLE,
@@ -31,18 +31,12 @@ from gateway.commands.litellm import (
     REASONS,
     SERIOUS,
     Group,
-    Loss,
 )
 from gateway.commands.litellm_keys import Token, taken_over, tokens
 from gateway.commands.terminal import say
 from gateway.config import document
 from gateway.config.loading import ConfigError, from_mapping
-from gateway.names import Names
 from providers import catalog
-from streams.errors import GatewayError
-
-VERSION = "v0.4.0"
-PORT = 4000  # LiteLLM's
 
 GOOD: Final = 0
 NOTHING: Final = 1
@@ -50,62 +44,8 @@ NOTHING: Final = 1
 LOST: Final = 3
 """The exit status where names, protection or money are lost. (2 is that of a wrong command line.)"""
 
-NO_DOOR: Final = (
-    "Everybody who can connect may come in: the file has no master_key. If LITELLM_MASTER_KEY was set beside it, list "
-    "it under client_keys."
-)
-
 _ENVIRONMENT = "os.environ/"
 _SPOKEN = ("chat", "completion", "responses")
-_SHOWN = 6  # of what is lost in a group, in the summary
-
-
-@attrs.define
-class Result:
-    """The sections of the new file, and what of the old one they do not hold."""
-
-    entries: list[tuple[list[str], dict[str, Any]]] = attrs.field(factory=list)
-    aliases: dict[str, Any] = attrs.field(factory=dict)
-    client_keys: list[dict[str, Any]] = attrs.field(factory=list)
-    timeouts: dict[str, str] = attrs.field(factory=dict)
-    limits: dict[str, Any] = attrs.field(factory=dict)
-    access_groups: dict[str, list[str]] = attrs.field(factory=dict)
-    models: int = 0
-    """Items in the old ``model_list``."""
-    losses: list[Loss] = attrs.field(factory=list)
-    knows_keys: bool = False
-    """Whether somebody has exported those of its database."""
-    no_longer_good: tuple[str, ...] = ()
-    """Keys that LiteLLM would refuse, too."""
-    remarks: list[str] = attrs.field(factory=list)
-    """What stands at the end: settings that were left out."""
-
-    @property
-    def lost(self) -> int:
-        return len(self.losses)
-
-    @property
-    def names(self) -> set[str]:
-        """Those of entries, as they are written in the new file."""
-        return {entry.get("name", entry["model"]) for _, entry in self.entries}
-
-    def known(self) -> Callable[[str], bool]:
-        """Whether a model can be asked for by a name, which it takes as the new file would write it."""
-        content = {"version": VERSION, "model_providers": [entry for _, entry in self.entries]}
-        direct, written = Names(from_mapping(content).entries, {}).direct, {*self.names, *self.aliases}
-
-        def known(name: str) -> bool:
-            try:
-                return name in written or direct(name) is not None
-            except GatewayError:  # it means several
-                return False
-
-        return known
-
-    def leave_out(self, what: str, reason: tuple[Group, str]) -> str:
-        loss = Loss(reason[0], what, reason[1])
-        self.losses.append(loss)
-        return str(loss)
 
 
 def run(file: Path, write: Path | None, keys: Path | None = None) -> int:
@@ -132,7 +72,8 @@ def run(file: Path, write: Path | None, keys: Path | None = None) -> int:
 
 
 def imported(content: Any, keys: Sequence[Token] | None = None) -> Result:
-    """``keys`` are those of its database, ``None`` where nobody has exported them.
+    """What ``content``, a configuration of LiteLLM's, becomes here. ``keys`` are those of its database, ``None`` where
+    nobody has exported them.
 
     Raises ``ConfigError`` for what is no configuration of LiteLLM's with at least one model that can be had here."""
     if not isinstance(content, dict) or not isinstance(content.get("model_list"), list):
@@ -279,9 +220,9 @@ def _called(name: str, rest: str, provider: str, result: Result) -> tuple[list[s
     """Remarks, the model and the entry's name. Of patterns there are ``prefix/*``, and a provider's own family, such as
     ``claude-*``, which is in the wildcard of that provider. Raises ``_NotHere`` for any other."""
     if "*" not in name + rest:
-        return [], rest, _literal(name)
+        return [], rest, literal(name)
     if rest == "*" and name.endswith("/*") and name.count("*") == 1:
-        return [], rest, _literal(name)
+        return [], rest, literal(name)
     row = catalog.find(provider)
     known = row is not None and row.id == provider
     if known and row is not None and name == rest and name.count("*") == 1 and row.has(name.replace("*", "x")):
@@ -361,11 +302,7 @@ def _text(value: Any) -> str | None:
     if not isinstance(value, str | int | float) or isinstance(value, bool) or value == "":
         return None
     text = str(value)
-    return f"${text.removeprefix(_ENVIRONMENT)}" if text.startswith(_ENVIRONMENT) else _literal(text)
-
-
-def _literal(text: str) -> str:
-    return text.replace("$", "$$")
+    return f"${text.removeprefix(_ENVIRONMENT)}" if text.startswith(_ENVIRONMENT) else literal(text)
 
 
 # The rest
@@ -378,8 +315,8 @@ def _aliases(content: dict[str, Any], result: Result) -> None:
         given = settings.get(setting) if isinstance(settings, dict) else None
         for alias, target in given.items() if isinstance(given, dict) else ():
             model = target.get("model") if isinstance(target, dict) else target
-            if isinstance(model, str) and known(_literal(model)) and str(alias) not in result.names:
-                result.aliases[str(alias)] = {"target": _literal(model)}
+            if isinstance(model, str) and known(literal(model)) and str(alias) not in result.names:
+                result.aliases[str(alias)] = {"target": literal(model)}
             else:
                 reason = (Group.NAMES, "its model is not above, or has its name")
                 result.remarks.append(result.leave_out(f"the alias {alias}", reason))
@@ -396,7 +333,7 @@ def _client_keys(general: Any, keys: Sequence[Token] | None, result: Result) -> 
     if keys is not None:
         known = result.known()
         taken = {one["name"] for one in result.client_keys}
-        found = taken_over(keys, lambda name: known(_literal(name)), result.access_groups, taken)
+        found = taken_over(keys, lambda name: known(literal(name)), result.access_groups, taken)
         result.client_keys += [_written(one) for one in found.items]
         result.remarks += [result.leave_out(loss.what, (loss.group, loss.why)) for loss in found.losses]
         result.no_longer_good = found.no_longer_good
@@ -408,8 +345,8 @@ def _client_keys(general: Any, keys: Sequence[Token] | None, result: Result) -> 
 
 def _written(item: Mapping[str, Any]) -> dict[str, Any]:
     """An item of ``client_keys`` as the file has it."""
-    models = {"models": [_literal(model) for model in item["models"]]} if "models" in item else {}
-    return {**item, "name": _literal(item["name"]), **models}
+    models = {"models": [literal(model) for model in item["models"]]} if "models" in item else {}
+    return {**item, "name": literal(item["name"]), **models}
 
 
 def _setting(what: str, name: str, value: Any, result: Result) -> None:
@@ -470,83 +407,3 @@ def _callbacks(what: str, name: str, value: Any, result: Result) -> None:
         why = REASONS["guardrails"][1] if group is Group.PROTECTION else REASONS[name][1]
         if those:
             result.remarks.append(result.leave_out(f"{what} ({', '.join(those)})", (group, why)))
-
-
-# The text
-
-
-def lines(result: Result, source: str) -> Iterator[str]:
-    """The lines of the new file."""
-    yield f"# From {_one_line(source)} by trigate import. Try it: trigate check"
-    if counts := ", ".join(f"{group.value} {len(losses)}" for group, losses in _grouped(result.losses)):
-        yield f"# Not carried, and named below: {counts}"
-    yield f"version: {VERSION}"
-    yield ""
-    yield "listeners:"
-    yield f"  # {PORT} is LiteLLM's port; it listens on all addresses of its machine, which is `address: 0.0.0.0`"
-    yield f"  - {{type: model, name: models, address: 127.0.0.1, port: {PORT}}}"
-    yield ""
-    yield "model_providers:"
-    for remarks, entry in result.entries:
-        yield from (f"  # {_one_line(remark)}" for remark in remarks)
-        for number, (key, value) in enumerate(entry.items()):
-            yield f"  {' ' if number else '-'} {key}: {_yaml(value)}"
-    if result.aliases:
-        yield from ("", "model_aliases:")
-        yield from (f"  {_yaml(alias)}: {_yaml(target)}" for alias, target in result.aliases.items())
-    if result.client_keys:
-        yield from ("", "client_keys:")
-        yield from (f"  - {_yaml(key)}" for key in result.client_keys)
-    else:
-        yield from ("", f"# {NO_DOOR}")
-    if result.timeouts:
-        yield from ("", f"timeouts: {_yaml(result.timeouts)}")
-    if result.limits:
-        yield ""
-        if "in_flight" in result.limits:
-            yield "# in_flight is for each worker"
-        yield f"limits: {_yaml(result.limits)}"
-    if result.remarks:
-        yield ""
-        yield from (f"# {_one_line(remark)}" for remark in result.remarks)
-
-
-def summary(result: Result) -> Iterator[str]:
-    """What is carried over and what is lost, by what the loss means."""
-    counts = [_counted(result.models, "model")]
-    counts[0] = f"{len(result.entries)} of {counts[0]}"
-    counts += [_counted(len(result.aliases), "alias", "es")] if result.aliases else []
-    counts += [_counted(len(result.client_keys), "client key")] if result.client_keys else []
-    last = counts.pop()
-    yield f"Carried over: {' and '.join(filter(None, (', '.join(counts), last)))}."
-    if not result.client_keys:
-        yield NO_DOOR
-    if result.no_longer_good:
-        yield f"Keys that were no longer good are left out: {', '.join(map(_one_line, result.no_longer_good))}."
-    if not result.losses:
-        yield "Nothing is lost."
-        return
-    trifles = all(loss.group is Group.TRIFLES for loss in result.losses)
-    yield "Not carried are trifles alone, named in comments:" if trifles else "Not carried, and named in comments:"
-    for group, losses in _grouped(result.losses):
-        shown = [_one_line(loss.what) for loss in losses[:_SHOWN]]
-        more = [f"{len(losses) - _SHOWN} more"] if len(losses) > _SHOWN else []
-        yield f"  {group.value} ({len(losses)}): {', '.join((*shown, *more))}."
-
-
-def _counted(number: int, noun: str, plural: str = "s") -> str:
-    return f"{number} {noun}{'' if number == 1 else plural}"
-
-
-def _grouped(losses: Sequence[Loss]) -> Iterator[tuple[Group, list[Loss]]]:
-    for group in Group:
-        if found := [loss for loss in losses if loss.group is group]:
-            yield group, found
-
-
-def _yaml(value: Any) -> str:
-    return yaml.safe_dump([value], default_flow_style=True, width=10**9, allow_unicode=True, sort_keys=False)[1:-2]
-
-
-def _one_line(text: str) -> str:
-    return re.sub(r"[^\x20-\x7e\xa0-\ud7ff]+", " ", text)

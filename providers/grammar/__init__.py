@@ -1,10 +1,10 @@
 """The grammars of the three APIs, executable: is this stream, or this whole answer, well formed?
 
-They share no code with the codecs, so that a mistake there cannot excuse itself here. Each API is one module of tables (``chat``,
-``messages``, ``responses`` with ``responses_fields``), ``rules``, ``shapes`` and ``frames`` are what tables are made of:
-``RULES`` (every rule with its id, its sentence and where it comes from), ``STATES`` (which event may come where, the
-state machine to print) and the shapes of its events. What binds is what the gateway writes and what clients need;
-``tolerant`` waives the rules that real providers' own streams are known to break, each named in its row.
+They share no code with the codecs, so that a mistake there cannot excuse itself here. Each API is one module of tables
+(``chat``, ``messages``, ``responses`` with ``responses_fields``), ``rules``, ``shapes`` and ``frames`` are what tables
+are made of: ``RULES`` (every rule with its id, its sentence and where it comes from), ``STATES`` (which event may come
+where, the state machine to print) and the shapes of its events. What binds is what the gateway writes and what clients
+need; ``tolerant`` waives the rules that real providers' own streams are known to break, each named in its row.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,0 +1,125 @@
+"""What the live view adds up: exchanges in steps of time, and tokens by client and model."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+
+STEP: Final = 2.0
+STEPS: Final = 150
+"""Seconds of a step, and how many there are: five minutes."""
+SAMPLES: Final = 256
+"""First bytes that a step's percentiles are taken from, the first ones of the step."""
+MOST_SUMS: Final = 500
+"""Pairs of client and model whose tokens are added up; clients make up names of models where a wildcard lets them."""
+OTHERS: Final = "(others)"
+"""The model under which all further ones of a client are."""
+
+
+@attrs.define
+class Step:
+    """What began and ended in one step of a chart; ``first`` are seconds to the first byte."""
+
+    index: int
+    begun: int = 0
+    complete: int = 0
+    left: int = 0
+    failed: int = 0
+    first: list[float] = attrs.field(factory=list)
+
+    def point(self) -> list[Any]:
+        """As the page takes it, milliseconds for the percentiles."""
+        found = sorted(self.first)
+        middle, high = (round(found[int(len(found) * at)] * 1000, 1) if found else None for at in (0.5, 0.95))
+        return [self.index, self.begun, self.complete, self.left, self.failed, middle, high, len(found)]
+
+
+class Timeline:
+    """The steps of the last five minutes in which something happened."""
+
+    def __init__(self) -> None:
+        self._steps: dict[int, Step] = {}
+
+    def begun(self) -> None:
+        self._step(current_step()).begun += 1
+
+    def came(self, began: float, first_byte: float) -> None:
+        """An exchange that ``began`` then (``time.perf_counter``) had its first byte so many seconds later."""
+        index = int((began + first_byte) / STEP)
+        if index > current_step() - STEPS and len(first := self._step(index).first) < SAMPLES:
+            first.append(first_byte)
+
+    def ended(self, how: str) -> None:
+        step = self._step(current_step())
+        match how:
+            case "complete":
+                step.complete += 1
+            case "client_disconnected":
+                step.left += 1
+            case _:
+                step.failed += 1
+
+    def points(self, since: int = 0) -> list[list[Any]]:
+        """The steps from number ``since`` on in which something happened."""
+        least = max(since, current_step() - STEPS + 1)
+        return [self._steps[index].point() for index in sorted(self._steps) if index >= least]
+
+    def _step(self, index: int) -> Step:
+        step = self._steps.get(index)
+        if step is None:
+            step = self._steps[index] = Step(index)
+            if len(self._steps) > STEPS:
+                del self._steps[min(self._steps)]
+        return step
+
+
+def current_step() -> int:
+    """Its number: all processes of a machine count alike."""
+    return int(time.perf_counter() / STEP)
+
+
+# Tokens
+
+
+@attrs.define
+class Sum:
+    """What a client's exchanges with one model have used. ``order`` is that of the last one that was added."""
+
+    order: int = 0
+    exchanges: int = 0
+    input: int = 0
+    cached: int = 0
+    output: int = 0
+    estimated: int = 0
+
+    def add(self, line: Mapping[str, Any], order: int) -> None:
+        self.order = order
+        self.exchanges += 1
+        self.input += line["input_tokens"]
+        self.cached += line.get("cached_tokens", 0)
+        self.output += line["output_tokens"]
+        self.estimated += "usage_estimated" in line
+
+
+class Sums:
+    """Tokens by client and model, of the exchanges that have ended."""
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[str | None, str], Sum] = {}
+
+    def ended(self, line: Mapping[str, Any], order: int) -> None:
+        if "output_tokens" not in line:
+            return
+        key = line.get("client"), line.get("target", OTHERS)
+        if key not in self._sums and len(self._sums) >= MOST_SUMS:
+            key = key[0], OTHERS
+        self._sums.setdefault(key, Sum()).add(line, order)
+
+    def rows(self, client: str | None, since: int = 0) -> list[list[Any]]:
+        """Client, model and sums of those that have grown behind number ``since`` of the ended."""
+        return [
+            [*key, one.exchanges, one.input, one.cached, one.output, one.estimated]
+            for key, one in self._sums.items()
+            if one.order > since and client in (None, key[0])
+        ]
