@@ -20,7 +20,7 @@ from gateway.door import Door
 from gateway.errors import redact
 from gateway.lanes import ByteLane, HubLane, Lane, WholeLane
 from gateway.ledger import Ledger, Record
-from gateway.observing import watching
+from gateway.observing import charts, watching
 from gateway.observing.charts import OTHERS
 from gateway.observing.tapping import LARGEST, Tapped, change_lane, listen, unlisten
 from gateway.observing.transcripts import EACH, PIECE
@@ -405,8 +405,8 @@ def firsts(stage, client: str | None) -> int:
 def test_a_first_byte_stands_where_it_came_also_if_nobody_looked_until_the_end(stage, monkeypatch):
     record = stage.begin()
     record.answered(200)
-    came = watching.current_step()
-    monkeypatch.setattr(watching, "current_step", lambda: came + 10)
+    came = charts.current_step()
+    monkeypatch.setattr(charts, "current_step", lambda: came + 10)
     stage.end(record)
     found = {point[0]: point[5] for point in stage.board.timeline(None).points()}
     assert found[came + 10] is None
@@ -416,16 +416,16 @@ def test_a_first_byte_stands_where_it_came_also_if_nobody_looked_until_the_end(s
 def test_a_first_byte_that_is_long_past_is_on_no_chart(stage, monkeypatch):
     record = stage.begin()
     record.answered(200)
-    later = watching.current_step() + watching.STEPS + 1
-    monkeypatch.setattr(watching, "current_step", lambda: later)
+    later = charts.current_step() + charts.STEPS + 1
+    monkeypatch.setattr(charts, "current_step", lambda: later)
     stage.end(record)
     assert [point[:2] + point[5:] for point in stage.board.timeline(None).points()] == [[later, 0, None, None, 0]]
 
 
 def test_steps_that_are_long_past_are_not_told(stage, monkeypatch):
     stage.end(stage.begin())
-    later = watching.current_step() + watching.STEPS + 1
-    monkeypatch.setattr(watching, "current_step", lambda: later)
+    later = charts.current_step() + charts.STEPS + 1
+    monkeypatch.setattr(charts, "current_step", lambda: later)
     assert stage.board.timeline(None).points() == []
 
 
@@ -690,7 +690,7 @@ def test_tokens_are_added_up_by_client_and_model(stage):
 
 
 def test_models_that_clients_make_up_are_added_up_as_one(stage, monkeypatch):
-    monkeypatch.setattr(watching, "MOST_SUMS", 2)
+    monkeypatch.setattr(charts, "MOST_SUMS", 2)
     for number in range(5):
         used(stage, "me", f"openai/{number}")
     rows = stage.board.sums.rows(None)
