@@ -124,7 +124,7 @@ def open_service(
         recorder = Recorder(record, secrets_in(config))
         ledger.observers.append(recorder)
     lifecycle.on_flush(ledger.flush)
-    metrics = open_metrics(config)
+    metrics = open_metrics(config, ledger.mask)
     tracing = open_tracing(config, metrics, ledger.mask)
     ledger.observers += [observer for observer in (metrics, tracing) if observer is not None]
     return Service(

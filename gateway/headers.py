@@ -89,10 +89,14 @@ def says_close(pairs: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def paths_header(paths: tuple[str, ...], limit: int = 2000) -> str:
-    """The value of ``x-trigate-dropped`` or ``x-trigate-adapted``: at most 2 kB, then how many more."""
-    text = ",".join(paths)
-    if len(text) <= limit:
-        return header_safe(text)
+    """The value of ``x-trigate-dropped`` or ``x-trigate-adapted``, within ``limit``."""
+    return header_safe(",".join(first_paths(paths, limit)))
+
+
+def first_paths(paths: tuple[str, ...], limit: int = 2000) -> tuple[str, ...]:
+    """As many of ``paths`` as fit into 2 kB, then how many more (``+3``): clients choose names and number."""
+    if sum(map(len, paths)) + len(paths) - 1 <= limit:
+        return paths
     kept: list[str] = []
     size = 0
     for path in paths:
@@ -100,7 +104,7 @@ def paths_header(paths: tuple[str, ...], limit: int = 2000) -> str:
             break
         kept.append(path)
         size += len(path) + 1
-    return header_safe(",".join([*kept, f"+{len(paths) - len(kept)}"]))
+    return (*kept, f"+{len(paths) - len(kept)}")
 
 
 def header_safe(text: str) -> str:

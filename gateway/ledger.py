@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 import attrs
 import msgspec
 
+from gateway.headers import first_paths
 from gateway.observing.buckets import Buckets
 from gateway.observing.masking import Mask
 from gateway.observing.terminal import EXCHANGES, Printer
@@ -177,7 +178,7 @@ class Ledger:
             "client": record.client,
             "api": record.api if record.served else "none",
             "model": self._short(record.asked),
-            "target": record.target,
+            "target": self._short(record.target),
             "provider_api": record.provider_api,
             "lane": record.lane,
             "stream": record.stream,
@@ -196,8 +197,8 @@ class Ledger:
             "error": "overloaded" if ended == "shutdown" else failed and failed.kind,
             "message": failed and self._short(failed.message),
             "upstream_request_id": record.upstream_id,
-            "dropped": ",".join(record.dropped) or None,
-            "adapted": ",".join(record.adapted) or None,
+            "dropped": ",".join(first_paths(record.dropped)) or None,
+            "adapted": ",".join(first_paths(record.adapted)) or None,
         }
         return {name: value for name, value in fields.items() if value is not None}
 

@@ -1,5 +1,6 @@
 """``GET /metrics``: each number from what a real gateway does, its labels from closed sets, for several workers too."""
 
+import hashlib
 import json
 import os
 import re
@@ -44,6 +45,7 @@ from gateway.state.memory import MemoryStore
 from gateway.state.sqlite import SqliteStore
 from gateway.state.store import Node, Size, Unavailable
 
+CLIENT_KEY, PROVIDER_KEY = "alices-key-0123456789", "providers-key-0123456789"
 ANSWER = Script(text="one two three", tokens=Tokens(prompt=20, cache_read=5, output=9, reasoning=4))
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 BUSY = Raw(429, (("content-type", "application/json"),), (b'{"error": {"message": "slow down"}}',))
@@ -154,6 +156,25 @@ def test_what_clients_make_up_is_bounded():
     assert metrics.where("groq/" + "x" * 200) == metrics.where("groq/a\nb") == ("groq", "other")
     assert metrics.where(f"groq/m{MOST_MET - 1}") == ("groq", f"m{MOST_MET - 1}")
     assert metrics.where(f"groq/m{MOST_MET}") == ("groq", "other")
+
+
+@pytest.mark.parametrize("name", [CLIENT_KEY, PROVIDER_KEY, "sk-ant-somebodys-0123456789"])
+def test_a_key_that_was_sent_as_a_model_is_no_label(name):
+    config_ = from_mapping(
+        config([provider("groq/*", "http://x", key=PROVIDER_KEY)], 1)
+        | {"client_keys": [{"name": "alice", "sha256": hashlib.sha256(CLIENT_KEY.encode()).hexdigest()}]}
+    )
+    ledger = Ledger(readable=False)
+    ledger.mask.follow(config_)
+    metrics = open_metrics(config_, ledger.mask)
+    assert metrics is not None
+    ledger.observers.append(metrics)
+    record = ledger.open("id", "chat")
+    record.target, record.lane, record.attempts, record.whole = f"groq/{name}", "byte", 1, True
+    ledger.settle(record, disconnected=False)
+    page = metrics.page().decode()
+    assert name not in page
+    assert 'model="other",provider="groq"' in page
 
 
 def test_what_fails_is_counted_by_provider_and_kind(gateway, upstream):

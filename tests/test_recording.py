@@ -85,6 +85,13 @@ def test_the_meta_has_the_members_of_the_corpus(tmp_path):
     assert index.read_text().splitlines()[0].split("\t") == list(COLUMNS)
 
 
+def test_a_model_of_a_million_letters_takes_no_such_row(tmp_path):
+    side = attrs.evolve(SIDE, request=b'{"model":"%b"}' % (b"m" * 1_000_000))
+    Folder(tmp_path).write([side], LINE, ())
+    (row,) = rows(tmp_path)
+    assert row["model"] == "m" * 1000
+
+
 def test_errors_stand_apart(tmp_path):
     (meta,) = Folder(tmp_path).write([attrs.evolve(SIDE, status=429)], LINE, ())
     assert meta.parent.name == "error_responses"

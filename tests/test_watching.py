@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from harness import config, provider
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from upstreams import Script, ToolCall, render
@@ -22,10 +24,12 @@ from gateway.lanes import ByteLane, HubLane, Lane, WholeLane
 from gateway.ledger import Ledger, Record
 from gateway.observing import charts, watching
 from gateway.observing.charts import OTHERS
+from gateway.observing.masking import Mask
 from gateway.observing.tapping import LARGEST, Tapped, change_lane, listen, unlisten
 from gateway.observing.transcripts import EACH, PIECE
 from gateway.observing.watching import COLUMNS, QUEUED, RECENT, SHOWN, Passing, View, board_of
 from gateway.relay import Relay
+from gateway.ui.telling import saying
 from gateway.ui.visitors import admit
 from providers.apis import CODECS
 from providers.codec import Reply
@@ -493,6 +497,21 @@ async def test_no_credential_is_shown_not_even_half_of_one(stage):
     assert KEY[:6] not in "".join(one.came + one.went + one.note for one in passed)
     assert passed[0].sizes[0] > SHOWN >= len(passed[0].came)
     assert "refused [redacted]" in passed[-1].note
+
+
+def test_rows_and_lines_show_no_key_that_the_log_hides():
+    digest = hashlib.sha256(b"alices-key-0123456789").hexdigest()
+    keys = config([provider("groq/*", "http://x")], 1, client_keys=[{"name": "alice", "sha256": digest}])
+    mask = Mask()
+    mask.follow(from_mapping(keys))
+    say = saying(from_mapping(keys), mask)
+    line = {"model": "groq/alices-key-0123456789", "target": "groq/sk-ant-somebodys-0123456789"}
+    for name in ("all", "news", "ended"):
+        told = say(name, {"recent": [line]})
+        assert json.loads(told.partition(b"data: ")[2]) == {
+            "recent": [{"model": "groq/[redacted]", "target": "groq/[redacted]"}]
+        }
+    assert b"sk-learn-is-a-package" in say("passed", [{"came": "sk-learn-is-a-package"}])  # what was said stays
 
 
 async def test_closing_one_view_of_a_stream_leaves_the_other(stage):

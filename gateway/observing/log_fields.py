@@ -74,11 +74,12 @@ EXCHANGE: Final = (
     Field("upstream_request_id", "text", "the provider says one", "The provider's own id, for its support."),
     Field(
         "dropped", "paths, comma-separated", "something was",
-        "What of the request the provider's API has no place for, hints included (`x-trigate-dropped`).",
+        "What of the request the provider's API has no place for, hints included (`x-trigate-dropped`); at most "
+        "2 kB, then how many more (`+3`).",
     ),
     Field(
         "adapted", "paths, comma-separated", "something was",
-        "What was said to the provider in other words of the same API (`x-trigate-adapted`).",
+        "What was said to the provider in other words of the same API (`x-trigate-adapted`); at most 2 kB.",
     ),
 )  # fmt: skip
 

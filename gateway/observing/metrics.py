@@ -21,6 +21,7 @@ import gateway
 from gateway.config.loading import Config
 from gateway.ledger import Record
 from gateway.observing.buckets import GAPS, Buckets
+from gateway.observing.masking import Mask
 from gateway.observing.shared_metrics import FOLDER, Crew, add_to_file
 from gateway.upstream.pool import PoolStats
 from streams.events import APIS
@@ -140,7 +141,7 @@ LABELS: Final[Mapping[str, str]] = {
     "api": "the client's API: `chat`, `messages`, `responses`; `none` for a path that is not served",
     "provider": "the provider's id, as in the configuration; `none` for what was refused before there was one",
     "model": "a model that the configuration names, or one of a wildcard entry that has answered (the first 100 of a "
-    "process; a name of up to 100 characters); `other` for the rest, `none` as above",
+    "process; a name of up to 100 characters that is no key); `other` for the rest, `none` as above",
     "lane": "`byte`: passed untouched, `hub`: translated; `none` as above",
     "status": "the class of the client's status: `2xx`, `4xx`, `5xx`; a client that left counts as `4xx` (499)",
     "ended": "`complete`, `refused`, `upstream_error`, `client_disconnected`, `shutdown`, `internal_error`",
@@ -157,12 +158,14 @@ LABELS: Final[Mapping[str, str]] = {
 
 class Metrics:
     """The numbers of one process, and an ``Observer`` of its ledger. ``folder`` is where workers share them, if they
-    do: the environment variable ``FOLDER`` must say so too, and have said so when the process started."""
+    do: the environment variable ``FOLDER`` must say so too, and have said so when the process started. ``mask`` knows
+    keys, which clients mix up with names."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, mask: Mask | None = None) -> None:
         from prometheus_client import CollectorRegistry
 
         self._folder = folder
+        self._mask = mask or Mask()
         self._registry = CollectorRegistry()
         self._made = {row: _made(row, self._registry) for row in ROWS}
         self._children: dict[tuple[str, ...], Any] = {}  # by row and labels, whose values are of closed sets
@@ -257,8 +260,8 @@ class Metrics:
             self.see(FIRST_TOKEN, record.first_write, *labels)
 
     def _meet(self, target: str | None) -> None:
-        """A model has answered: its name is a value of labels, as long as there are not too many."""
-        if target is None or target in self._models or len(target) > LONGEST_NAME:
+        """A model has answered: its name is a value of labels, as long as there are not too many, and it is no key."""
+        if target is None or target in self._models or len(target) > LONGEST_NAME or self._mask(target) != target:
             return
         if len(self._met) < MOST_MET and target.partition("/")[0] in self._providers and target.isprintable():
             self._met.add(target)
@@ -347,11 +350,11 @@ def tell_reload(folder: Path, good: bool) -> None:
     add_to_file(folder, "counter_supervisor.db", {key: 1})
 
 
-def open_metrics(config: Config) -> Metrics | None:
+def open_metrics(config: Config, mask: Mask | None = None) -> Metrics | None:
     """The numbers of this process, ``None`` where they are switched off."""
     if config.metrics == "off":
         return None
     folder = os.environ.get(FOLDER)
-    metrics = Metrics(Path(folder) if folder else None)
+    metrics = Metrics(Path(folder) if folder else None, mask)
     metrics.know(config)
     return metrics

@@ -40,6 +40,8 @@ PATHS: Final[Mapping[Api, str]] = {
 """Where a client asks."""
 ERRORS: Final = "error_responses"
 INDEX: Final = "INDEX.tsv"
+LONGEST: Final = 1000
+"""Characters of a cell of the index: a client may ask for a model by a name of megabytes."""
 COLUMNS: Final = (
     "name", "api", "stream", "status", "provider", "model", "provenance", "framing", "features", "source", "licence",
 )  # fmt: skip
@@ -212,7 +214,7 @@ def _row(name: str, meta: Mapping[str, Any]) -> str:
 
 def _cell(value: Any) -> str:
     text = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    return re.sub(r"[\x00-\x1f]+", " ", text)
+    return re.sub(r"[\x00-\x1f]+", " ", text[:LONGEST])
 
 
 def _slug(text: str) -> str:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from gateway.headers import first_paths
 from gateway.ledger import Record
 from streams.events import Begin
 from streams.surrogates import NOT_JSON
@@ -85,7 +86,7 @@ def exchange_attributes(record: Record, line: Mapping[str, Any]) -> Attributes:
             **own,
             "http.response.status_code": line["status"],
             "trigate.model": line.get("model"),
-            "trigate.dropped": record.dropped or None,
+            "trigate.dropped": first_paths(record.dropped) or None,
         }
     )
 

@@ -16,6 +16,7 @@ import attrs
 import trio
 
 from gateway.errors import Secrets, redact
+from gateway.headers import first_paths
 from gateway.ledger import CHARACTERS_PER_TOKEN, Ledger, Record
 from gateway.observing.charts import STEP, STEPS, Sums, Timeline, current_step
 from gateway.observing.tapping import listen, transcribe, unlisten
@@ -325,7 +326,8 @@ def _row(one: Watched) -> Row:
         one.number, record.id, phase(one), record.client, record.api, record.asked and record.asked[:NAME],
         record.target and record.target[:NAME], record.lane, record.stream, record.attempts,
         None if record.first_byte is None else round(record.first_byte * 1000, 1),
-        max(counted, -(-one.said // CHARACTERS_PER_TOKEN)), round(one.rate, 1), record.dropped, record.began,
+        max(counted, -(-one.said // CHARACTERS_PER_TOKEN)), round(one.rate, 1), first_paths(record.dropped),
+        record.began,
     )  # fmt: skip
 
 

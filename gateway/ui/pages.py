@@ -81,7 +81,7 @@ def add_ui(app: QuartTrio, service: Service, config: Config, door: Door) -> None
 
     for path, (name, kind) in _FILES.items():
         app.add_url_rule(path, PREFIX + name, guarded(partial(_file, name, kind)), methods=["GET"])
-    say = saying(config)
+    say = saying(config, service.ledger.mask)
     app.add_url_rule("/ui/events", PREFIX + "events", guarded(partial(_news, service, board, say)), methods=["GET"])
     models = guarded(partial(_models, config, service.router, door))
     app.add_url_rule("/ui/models", PREFIX + "models", models, methods=["GET"])

@@ -10,6 +10,7 @@ import trio
 from gateway import __version__
 from gateway.config.loading import Config
 from gateway.errors import Secrets, findable, redact, secrets_in
+from gateway.observing.masking import Mask
 from gateway.observing.watching import Board, Passed, Tap, View
 from gateway.service import Service
 from streams import sse
@@ -27,13 +28,20 @@ Send: TypeAlias = Callable[[bytes], Awaitable[None]]
 """Sends an event to a viewer, as soon as that one takes it."""
 
 
-def saying(config: Config) -> Say:
-    """Makes events with none of the credentials of ``config`` in them, wherever they come from."""
-    return partial(_said, findable(secrets_in(config)))
+_LISTS: Final = frozenset({"all", "news", "ended"})
+"""Events of names and log lines alone, which have no key that the log does not have. What was said in a stream may
+have something that only looks like one."""
 
 
-def _said(secrets: Secrets, name: str, value: Any) -> bytes:
-    return redact(sse.event(name, value), secrets)
+def saying(config: Config, mask: Mask) -> Say:
+    """Makes events with none of the credentials of ``config`` in them, wherever they come from; in rows and lines with
+    none of the keys that ``mask`` finds in the log."""
+    return partial(_said, findable(secrets_in(config)), mask)
+
+
+def _said(secrets: Secrets, mask: Mask, name: str, value: Any) -> bytes:
+    data = redact(sse.event(name, value), secrets)
+    return mask(data.decode()).encode() if name in _LISTS else data
 
 
 async def tell_news(service: Service, board: Board, say: Say, client: str | None, send: Send) -> None:

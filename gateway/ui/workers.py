@@ -138,14 +138,15 @@ async def _tell(question: Question, config: Config, service: Service, send: Send
     board = service.board
     if board is None:
         return
+    say = saying(config, service.ledger.mask)
     if question.number is None:
-        await tell_news(service, board, saying(config), question.client, send)
+        await tell_news(service, board, say, question.client, send)
         return
     found = board.tap(question.number, question.client)
     if found is not None:
         tap, off = found
         try:
-            await tell_stream(tap, saying(config), send)
+            await tell_stream(tap, say, send)
         finally:
             off()
 

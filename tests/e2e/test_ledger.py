@@ -224,6 +224,15 @@ def test_long_names_and_messages_are_cut_short(called, upstream):
     assert len(json.dumps(called.line())) < 5000
 
 
+def test_what_clients_name_makes_no_line_of_megabytes():
+    record = Record("a", "messages", target="openai/" + "x" * 1_000_000)
+    record.dropped = record.adapted = ("top_k", *(f"field{n}" for n in range(20_000)))
+    line = Ledger(readable=False).line(record, disconnected=False)
+    assert len(json.dumps(line)) < 8000
+    assert line["dropped"].startswith("top_k,field0,")
+    assert 19_000 < int(line["dropped"].rpartition(",+")[2]) < 20_000
+
+
 # Secrets
 
 ECHO = '{{"error":{{"message":"the key {key} is spent","type":"t","code":null,"details":{{"key":"{key}"}}}}}}'
