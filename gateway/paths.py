@@ -41,7 +41,8 @@ def canonical(path: str) -> str:
 
 
 def api_of(path: str, headers: Headers) -> Api:
-    """Whose error shape ``path`` gets, known or not. ``headers`` are the client's, names in lower case."""
+    """The API in whose shape an error about ``path`` is told, a known path or not. ``headers`` are the client's, with
+    names in lower case."""
     anthropic = _is_anthropic(headers)
     if (wrong := _misplaced(path, anthropic)) is not None:
         return wrong[0]
@@ -64,7 +65,7 @@ def advice(path: str, headers: Headers, origin: str) -> str | None:
 
 
 def base_urls(path: str, origin: str) -> str:
-    """Which base URLs there are, to go on with a sentence about ``path``; nothing where that begins as it should."""
+    """The end of a sentence about an unknown ``path``: which base URLs there are; "" where it begins with one."""
     if path.startswith(V1 + "/"):
         return ""
     return f"; the base URL is {origin}{V1} for OpenAI's clients, and {origin} for Anthropic's"
@@ -75,7 +76,7 @@ def _is_anthropic(headers: Headers) -> bool:
 
 
 def _misplaced(path: str, anthropic: bool) -> tuple[Api, str] | None:
-    """The API of a known path that stands behind something which does not belong there, and what that is."""
+    """Of a known path with something in front of it that does not belong there: its API, and what is in front."""
     patterns = (_ANTHROPIC, _OPENAI) if anthropic or "/messages" in path else (_OPENAI,)
     for pattern in patterns:
         found = pattern.fullmatch(path)

@@ -13,7 +13,7 @@ from providers.sampling import takes_sampling
 
 
 def where_tools_are_taken(incoming: Incoming, target: Target) -> Target:
-    """``target``, or the same model in Responses."""
+    """``target``, or the same model asked in Responses, where only that API takes the request's tools."""
     if target.lane != "byte" or target.api != "chat":
         return target
     entry, quirks = target.entry, target.recipient.quirks

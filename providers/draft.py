@@ -77,7 +77,7 @@ class Draft:
         return _decoded(raw, list[msgspec.Raw]) if bytes(memoryview(raw)[:1]) == b"[" else []
 
     def put(self, name: str, value: Any) -> None:
-        """The member ``name``, at its place if there is one. ``None``: it goes."""
+        """Set the member ``name``, in its place if it is there; ``None`` takes it out."""
         if value is not None:
             self._members[name] = value
         elif name in self._members:
@@ -96,14 +96,14 @@ class Draft:
         self.changed = True
 
     def drop(self, *names: str) -> None:
-        """Members that do not go out, and are named."""
+        """Take members out, and list that they are lost."""
         for name in names:
             if name in self._members:
                 self.put(name, None)
                 self.note(Edit(name))
 
     def replace(self, changes: Mapping[str, Any], lost: Iterable[str] = ()) -> None:
-        """Several members at once, and the paths of what that loses."""
+        """``put`` several members; ``lost`` are the paths of what that loses."""
         for name, value in changes.items():
             self.put(name, value)
         for path in lost:

@@ -45,7 +45,8 @@ def fill(schema: object, say: Say, *, complete: bool = True) -> Any:
 
 
 class _Filling:
-    """One value under way. Where several have to differ, ``nth`` is which it is; ``name`` is the member's."""
+    """Builds one value, a method for each type. ``name`` is the member that a value is for, and ``nth`` the number of
+    those that have to differ."""
 
     def __init__(self, meanings: Meanings, say: Say, complete: bool) -> None:
         self._meanings = meanings

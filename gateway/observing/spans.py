@@ -92,7 +92,7 @@ def exchange_attributes(record: Record, line: Mapping[str, Any]) -> Attributes:
 
 
 def request_attributes(body: bytes) -> Attributes:
-    """Of a request as the provider gets it: its limits."""
+    """The limits of a request, as the provider gets it."""
     try:
         members = _MEMBERS.decode(body)
     except NOT_JSON:

@@ -35,12 +35,12 @@ class Transcripts:
         self._ended: deque[Transcript] = deque()
 
     def ended(self, transcript: "Transcript") -> None:
-        """Nothing more is added to it, and it makes room for others when there is none."""
+        """Nothing more is added to ``transcript``: it may be let go when others need the room."""
         transcript.close()
         self._ended.append(transcript)
 
     def forget(self, transcript: "Transcript") -> None:
-        """Nobody asks for it any more. They are forgotten in the order in which they ended."""
+        """Let go of ``transcript``, for which nobody can ask any more. The oldest ended one comes first."""
         transcript.clear()
         if self._ended and self._ended[0] is transcript:
             self._ended.popleft()

@@ -216,7 +216,7 @@ class Board:
         return [self._all] if record.client is None else [self._all, self._of.setdefault(record.client, Timeline())]
 
     def keep(self, wanted: bool) -> None:
-        """Whether there are transcripts, from now on; without, those that there are go."""
+        """Keep both sides of streams from now on, if that is ``wanted``; else let go of what is kept."""
         self._keeps = wanted
         if not wanted:
             holders: tuple[Past | Watched, ...] = (*self._recent, *self._open.values())

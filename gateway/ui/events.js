@@ -12,12 +12,13 @@ export function events(text) {
   });
 }
 
+const list = value => Array.isArray(value) ? value : [];  // a provider may send anything
 const some = (kind, text) => typeof text === "string" && text ? [{kind, text}] : [];
 
 function chat(data) {
-  return (data.choices ?? []).flatMap(choice => {
+  return list(data.choices).flatMap(choice => {
     const said = choice?.delta ?? choice?.message ?? {};
-    const calls = (said.tool_calls ?? []).flatMap(call => [
+    const calls = list(said.tool_calls).flatMap(call => [
       ...some("call", call?.function?.name ?? call?.custom?.name), ...some("arguments", call?.function?.arguments ?? call?.custom?.input)]);
     return [...some("thinking", said.reasoning_content ?? said.reasoning), ...some("text", said.content), ...some("refusal", said.refusal), ...calls];
   });

@@ -181,7 +181,7 @@ async def _wait_for_end(stream: trio.SocketStream, scope: trio.CancelScope) -> N
 
 
 async def _received(stream: trio.SocketStream) -> bytes:
-    """Nothing at the end, also where it broke off."""
+    """What comes next; nothing at the end, also where the connection broke off."""
     try:
         return bytes(await stream.receive_some(CHUNK))
     except trio.BrokenResourceError:
