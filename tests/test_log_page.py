@@ -5,11 +5,12 @@ import logging
 from typing import Any, get_args
 
 import attrs
+import pytest
 from log_table import PAGE, page
 
 from gateway.ledger import Ended, Ledger, Record
 from gateway.observing.log_fields import ENDED, EXCHANGE, OTHER
-from gateway.observing.logs import Log
+from gateway.observing.logs import Log, LogFormat
 from streams.events import Failed, Usage
 
 
@@ -42,15 +43,29 @@ def test_every_way_to_end_has_its_row():
     assert set(ENDED) == set(get_args(Ended))
 
 
-def test_every_field_of_any_other_line_has_its_row(capsys):
+def crashed(message: str, form: LogFormat) -> None:
+    """Log a crash with ``message``, in that form."""
     root = logging.getLogger()
     handlers, root.handlers[:] = root.handlers[:], []
     try:
-        Log(form="json")
+        Log(form=form)
         try:
-            raise ValueError("a crash")
+            raise ValueError(message)
         except ValueError:
-            logging.getLogger("any").exception("it crashed")
+            logging.getLogger("any").exception("it crashed: %s", message)
     finally:
         root.handlers[:] = handlers
+
+
+def test_every_field_of_any_other_line_has_its_row(capsys):
+    crashed("a crash", "json")
     assert list(json.loads(capsys.readouterr().err)) == [row.name for row in OTHER]
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_byte_of_a_name_that_is_no_text_is_spelled_out(capsys, form):
+    crashed("caf\udce9.yaml sk-proj-Ab12Cd34Ef56", form)
+    told = capsys.readouterr().err
+    assert "caf\\udce9.yaml" in (json.loads(told)["message"] if form == "json" else told)
+    assert "Logging error" not in told
+    assert "sk-proj" not in told

@@ -35,7 +35,7 @@ class _Lines(logging.Formatter):
             text = self._text(self._screen, record)
         else:
             text = self._json(record)
-        text = self.mask(text.encode("utf-8", "backslashreplace").decode())
+        text = self.mask(_whole(text))
         return text if self._screen is not None else escaped_json(text)
 
     def _text(self, screen: Printer, record: logging.LogRecord) -> str:
@@ -47,11 +47,16 @@ class _Lines(logging.Formatter):
             "event": "log",
             "at": _at(record),
             "level": record.levelname.lower(),
-            "message": record.getMessage(),
+            "message": _whole(record.getMessage()),
         }
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+            line["traceback"] = _whole(self.formatException(record.exc_info))
         return msgspec.json.encode(line).decode()
+
+
+def _whole(text: str) -> str:
+    """``text`` with what is no character, such as half of one or a byte of a file's name, spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _at(record: logging.LogRecord) -> str:
