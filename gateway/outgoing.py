@@ -148,7 +148,7 @@ def _leave_out(draft: Draft, paths: Iterable[Path]) -> None:
 
 
 def with_betas(asked: Asked, betas: Collection[str]) -> Asked:
-    """``asked`` with ``betas`` in its ``anthropic-beta`` too."""
+    """``asked`` with ``betas`` added to its ``anthropic-beta``."""
     given = [beta.strip() for name, value in asked.headers if name == BETA for beta in value.split(",")]
     if all(beta in given for beta in betas):
         return asked

@@ -73,13 +73,14 @@ def _beginning(names: Sequence[str]) -> tuple[str, str]:
 
 
 def for_claude(offer: Offer) -> Words:
-    """A model for each tier of which Claude Code's own names are not served; ``pinned`` is the one to start with."""
+    """A model for each of Claude Code's tiers whose own names the gateway does not serve; ``pinned`` is the one to
+    start with."""
     found = {tier: name for tier in TIERS if (name := _tier(offer, tier)) is not None}
     return {**found, **({"pinned": found["opus"]} if "opus" in found else {}), **told_claude(found.values(), offer)}
 
 
 def _tier(offer: Offer, tier: str) -> str | None:
-    """None where whatever Claude Code asks for in this tier is served: this year's names, and those of the next."""
+    """The model for one tier; None where the gateway serves all names that Claude Code has for it, next year's too."""
     if _has(offer, f"claude-{tier}-0"):
         return None
     for other in TIERS[tier]:
@@ -122,7 +123,7 @@ def _window(name: str) -> int:
 
 
 def _codex_knows(model: str) -> bool:
-    """As it looks for a model itself: by the beginning of its name, behind one prefix at most."""
+    """Whether Codex knows ``model``. It looks by the beginning of a name, behind one prefix at most."""
     return model.count("/") <= 1 and model.rpartition("/")[2].startswith(CODEX_KNOWS)
 
 
@@ -134,7 +135,7 @@ def _has(offer: Offer, name: str) -> bool:
 
 
 def named(model: str, small: str | None, offer: Offer | None) -> Words:
-    """What the person said, for every program. ``offer`` is for what is known of the model, None if that is nothing."""
+    """The models that the command line names, for any program. ``offer`` says what is known of them, None: nothing."""
     name = offer.model(model) if offer is not None else model
     tiers = {tier: small or model if tier == "haiku" else model for tier in TIERS}
     words = {"model": model, "small": small or model, "pinned": model, **tiers}

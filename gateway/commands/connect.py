@@ -209,7 +209,7 @@ def _by_hand(written: Written) -> str:
 
 
 def _original(written: Written, path: Path, otherwise: str) -> str:
-    """The text before the first write; ``otherwise`` where its copy is gone."""
+    """The file's text before the first write, from its copy; ``otherwise`` where that is gone."""
     if not written.original:
         return ""
     try:
@@ -219,7 +219,7 @@ def _original(written: Written, path: Path, otherwise: str) -> str:
 
 
 def _put_back(path: Path, shown: str, text: str, written: Written) -> None:
-    """The file without the settings; one that was made for them, and has nothing else, goes."""
+    """Write ``text``, the file without the settings; remove a file that was made for them and has nothing else."""
     if not written.original and text.strip() in ("", "{}", "[]"):
         path.unlink(missing_ok=True)
         click.echo(f"removed {shown}, which trigate connect had made")

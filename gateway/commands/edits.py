@@ -61,7 +61,7 @@ def standing(form: Format, text: str, paths: Iterable[Path]) -> dict[Path, Any]:
 
 
 def paths_of(form: Format, settings: Settings) -> list[Path]:
-    """Under which paths ``standing`` and ``reverted`` know ``settings``: in a list the whole item is one."""
+    """The paths of ``settings`` for ``standing`` and ``reverted``, to which a whole item of a list is one setting."""
     return [(str(settings[0][1]),)] if form == "yaml_list" else [path for path, _ in settings]
 
 
@@ -87,7 +87,7 @@ def reverted(form: Format, text: str, changes: Mapping[Path, Any], holders: Sequ
 
 
 def _wanted(before: Any, changes: Mapping[Path, Any], holders: Sequence[Path]) -> tuple[Any, list[tuple[Path, Any]]]:
-    """The content that is to come out, and what has to be done for it."""
+    """The content that the file is to have, and the steps that lead there."""
     after, steps = copy.deepcopy(before), []
     for path, value in (*changes.items(), *((path, {}) for path in sorted(holders, key=len, reverse=True))):
         holder, there = _at(after, path[:-1]), _at(after, path)
@@ -257,7 +257,7 @@ def _has_comma(gap: str) -> bool:
 
 
 def _remove_json(text: str, path: Path) -> str:
-    """Without the member at ``path`` and its comma; comments stay."""
+    """``text`` without the member at ``path`` and its comma; comments stay."""
     plain = _blanked(text)
     place = _skipped(plain, 0)
     for name in path[:-1]:
@@ -280,7 +280,7 @@ def _comma_behind(text: str, place: int) -> int | None:
 
 
 def _cut(text: str, start: int, end: int) -> str:
-    """Without ``start`` to ``end``, and without a line of which nothing is left."""
+    """``text`` without ``start`` to ``end``, and without a line of which nothing is left."""
     left, right = text[:start].rstrip(" \t"), text[end:].lstrip(" \t")
     if left.endswith("\n") and right.startswith("\n"):
         return left + right[1:]
@@ -353,7 +353,7 @@ def _toml_comment(line: str) -> str:
 
 
 def _remove_toml(text: str, path: Path) -> str:
-    """Without the line of a value, or without the header of an empty table."""
+    """``text`` without the line of a value, or without the header of an empty table."""
     lines = text.splitlines()
     section = _toml_section(lines, path[:-1])
     for number in section or ():
@@ -427,7 +427,7 @@ def _edit_yaml_list(text: str, settings: Settings) -> str:
 
 
 def _with_block(text: str, place: int, block: str) -> str:
-    """``block`` where the lines of the item at ``place`` stand."""
+    """``text`` with ``block`` in the place of the item with the number ``place``."""
     lines = text.splitlines()
     nodes = getattr(yaml.compose(text), "value", ())
     start = nodes[place].start_mark.line

@@ -55,7 +55,7 @@ class Destination:
 
 
 def find(wish: Wish, chooses: str) -> Destination:
-    """The gateway, and its models for a client that ``chooses`` so. Raises ``Refused``."""
+    """The gateway, with the models that a client gets whose row says ``chooses``. Raises ``Refused``."""
     key = os.environ.get(KEY_VARIABLE)
     if wish.url is not None and wish.model is not None:
         return Destination(Place(_root(wish.url), named(wish.model, wish.small, None), key))
@@ -133,7 +133,7 @@ def _demo(wish: Wish, chooses: str, reason: str, key: str | None) -> Destination
 
 
 def demo(chooses: str) -> Place:
-    """What ``trigate serve --demo`` would be to a client that ``chooses`` so."""
+    """``trigate serve --demo``, for a client whose row says ``chooses``."""
     from gateway.commands.serve import demo_config  # most of the gateway, which is seldom needed here
 
     return Place(USUAL, CHOICES[chooses](Configured(demo_config(USUAL))))

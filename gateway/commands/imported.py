@@ -37,9 +37,9 @@ class Result:
     """Items in the old ``model_list``."""
     losses: list[Loss] = attrs.field(factory=list)
     knows_keys: bool = False
-    """Whether somebody has exported those of its database."""
+    """Whether the clients' keys in LiteLLM's database have been exported."""
     no_longer_good: tuple[str, ...] = ()
-    """Keys that LiteLLM would refuse, too."""
+    """Clients' keys that are blocked or have expired."""
     remarks: list[str] = attrs.field(factory=list)
     """What stands at the end: settings that were left out."""
 
@@ -49,11 +49,11 @@ class Result:
 
     @property
     def names(self) -> set[str]:
-        """Those of entries, as they are written in the new file."""
+        """The names of entries, as they are written in the new file."""
         return {entry.get("name", entry["model"]) for _, entry in self.entries}
 
     def known(self) -> Callable[[str], bool]:
-        """Whether a model can be asked for by a name, which it takes as the new file would write it."""
+        """A function that says whether a model can be asked for by a name, written as in the new file."""
         content = {"version": VERSION, "model_providers": [entry for _, entry in self.entries]}
         direct, written = Names(from_mapping(content).entries, {}).direct, {*self.names, *self.aliases}
 

@@ -49,7 +49,7 @@ _SPOKEN = ("chat", "completion", "responses")
 
 
 def run(file: Path, write: Path | None, keys: Path | None = None) -> int:
-    """The exit status."""
+    """Convert ``file``; the exit status."""
     try:
         read = document.read(file.read_bytes(), str(file))
         result = imported(read.content, None if keys is None else tokens(keys.read_bytes(), str(keys)))
@@ -106,7 +106,7 @@ def _mistake(found: str, expected: str) -> ConfigError:
 
 
 def _credentials(given: Any) -> Mapping[str, dict[str, Any]]:
-    """Of ``credential_list``, by name: what the models that name one have in common."""
+    """The values of each item of ``credential_list``, by its name: models that name it have them in common."""
     found = (item for item in given if isinstance(item, dict)) if isinstance(given, list) else ()
     return {
         item["credential_name"]: values

@@ -38,7 +38,7 @@ _LIMITS: Final[Mapping[Group, tuple[str, ...]]] = {
     Group.MONEY: ("max_budget", "soft_budget", "model_max_budget", "budget_id"),
     Group.NAMES: ("aliases",),
 }  # fmt: skip
-"""Columns that hold a key's holder to something, or give him something, that nothing here does."""
+"""Columns with limits and names of a single key, which do not exist here."""
 
 _WHY: Final[Mapping[Group, str]] = {
     Group.PROTECTION: "there are no such limits for a client yet",
@@ -58,7 +58,7 @@ class Token:
     blocked: bool
     expires: datetime | None
     unreadable: str | None
-    """What of it cannot be understood, and might forbid its use."""
+    """What cannot be understood of the row, and might say that the key is no longer good."""
     row: Mapping[str, Any] = attrs.field(repr=False)
 
 
@@ -211,7 +211,7 @@ def _unique(name: str, taken: Set[str]) -> str:
 def _models(
     key: Token, known: Callable[[str], bool], groups: Mapping[str, Sequence[str]]
 ) -> tuple[tuple[str, ...] | None, list[str]]:
-    """What it may use, ``None`` for all, and those of its models that are not there."""
+    """The models that ``key`` may use, ``None`` for all, and those of them that do not exist here."""
     if not key.models or _ALL & set(key.models) or key.models == (_OF_THE_TEAM,):
         return None, []
     wanted = [model for one in key.models for model in groups.get(one, (one,)) if one not in (_NONE, _OF_THE_TEAM)]

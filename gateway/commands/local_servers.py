@@ -41,7 +41,7 @@ async def what_to_do(provider: str, url: str) -> str:
 
 
 def _row(provider: str, port: int) -> LocalServer | None:
-    """By the name of the entry, or else by the port."""
+    """The row of a server, by the name of its provider or else by its port."""
     plain = "".join(filter(str.isalnum, provider.lower()))
     named = next((row for row in _ROWS if plain in row.ids), None)
     return named or next((row for row in _ROWS if row.port == port), None)

@@ -15,8 +15,8 @@ LARGEST = 4 * 2**20  # bytes of an answer that are read
 
 
 class Offer(Protocol):
-    """``names`` are those that ``GET /v1/models`` lists, in that order; ``default`` is the model for requests that name
-    none, where that is known."""
+    """What clients can ask of a gateway. ``names`` are those that ``GET /v1/models`` lists, in that order; ``default``
+    is the model for requests that name none, where that is known."""
 
     names: Sequence[str]
     default: str | None

@@ -100,7 +100,7 @@ class Trace:
                 self._phase(self._call, name, since, until)
 
     def _masked(self, attributes: Attributes) -> Attributes:
-        """Clients mix keys up with names, here as in the log."""
+        """``attributes`` without keys, which clients mix up with names."""
         mask = self._tracing.mask
         return {
             name: mask(value)

@@ -53,15 +53,16 @@ class Transcripts:
 
 
 class Transcript:
-    """One stream's. ``add`` stands in the way of every event, and calls nothing but the clock and for the sizes."""
+    """Both sides of one stream. ``add`` stands in the way of every event, and calls nothing but the clock and for the
+    sizes."""
 
     def __init__(self, room: Transcripts) -> None:
         self.note = ""
-        """How the provider's side broke off."""
+        """How the provider's side broke off, "" if it did not."""
         self.left_out = 0
         """Bytes that passed and are not here, both sides together."""
         self.cleared = False
-        """It had to make room for others."""
+        """Whether it was let go, for others' sake."""
         self._room = room
         self._full = self.over = False
         self._size = 0
@@ -83,7 +84,8 @@ class Transcript:
             self._pieces += (perf_counter(), came, None if same else went)
 
     def _make_room(self, size: int, went: bytes) -> None:
-        """For a piece that has been counted already; without room it is left out, and all that follow."""
+        """Make room for a piece that has been counted already; where there is none it is left out, and all that
+        follow."""
         if self._size <= EACH and self._room.make_room():
             return
         self._full = True
@@ -97,8 +99,8 @@ class Transcript:
             self._last = perf_counter(), went
 
     def close(self) -> None:
-        """It has ended. What the client got last is cut where an event begins: half of one might begin with half of a
-        credential, which nobody could find."""
+        """Take note that the stream has ended. What the client got last is cut where an event begins: half of one might
+        begin with half of a credential, which nobody could find."""
         at, went = self._last
         if len(went) > LAST:
             went = went[-LAST:].partition(_END_OF_EVENT)[2]

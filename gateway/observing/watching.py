@@ -305,7 +305,8 @@ class Board:
 
 
 def _measure(one: Watched, seconds: float) -> None:
-    """The mean of a stream that has just begun is of what has been measured, not of the nothing before it."""
+    """Bring the rate of a stream up to date. Of one that has just begun it is the mean of what has been measured, not
+    of the nothing before."""
     if one.passing is None:
         return
     said = one.passing.relay.lane.seen.said
@@ -416,8 +417,8 @@ class View:
 
 
 def _aged(row: Row) -> Row:
-    """The clocks of two machines differ: the age is told, and counted on by the page. When it began is for the order,
-    also among workers: all processes of a machine have this clock."""
+    """``row`` with its age: the clocks of two machines differ, so the age is told, and counted on by the page. When it
+    began is for the order, also among workers: all processes of a machine have this clock."""
     return (*row[:-1], round(time.perf_counter() - row[-1], 2), row[-1])
 
 

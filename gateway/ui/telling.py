@@ -70,7 +70,7 @@ async def tell_stream(tap: Tap, say: Say, send: Send) -> None:
 
 
 async def _batch(tap: Tap) -> list[Passed]:
-    """What waits, at least one; nothing at the end."""
+    """The events that wait, at least one; none at the end."""
     found: list[Passed] = []
     try:
         found.append(await tap.events.receive())

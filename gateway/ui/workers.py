@@ -81,7 +81,7 @@ class OtherWorkers:
             await self._ask(worker, Question(client, number), send)
 
     def _names(self) -> set[str]:
-        """Process ids."""
+        """The process ids of workers that answer."""
         return {path.stem for path in self.folder.glob(_NAME.format("*")) if path.stem.isdecimal()}
 
     async def _ask(self, worker: str, question: Question, send: Send) -> None:

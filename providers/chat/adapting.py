@@ -32,7 +32,7 @@ def adapt(draft: Draft, to: Recipient) -> None:
 
 @lru_cache(maxsize=256)
 def _steps(known: Quirks) -> tuple[_Step, ...]:
-    """What there may be to do; mostly nothing."""
+    """The edits that a request may need for what is ``known``; mostly none."""
     steps: tuple[tuple[bool, _Step], ...] = (
         (known.max_tokens_field == "max_tokens" or not known.takes_max_tokens, _rename_limit),
         (not known.developer_role, _rename_role),
@@ -49,7 +49,7 @@ def _rename_limit(draft: Draft, known: Quirks) -> None:
 
 
 def _rename_role(draft: Draft, known: Quirks) -> None:
-    """``system`` is what ``developer`` was called before OpenAI's reasoning models."""
+    """Send role ``developer`` as ``system``, its name before OpenAI's reasoning models."""
     if not draft.mentions(b'"developer"'):
         return
     changed = {
@@ -73,7 +73,7 @@ def _lower_effort(draft: Draft, known: Quirks) -> None:
 
 
 def _drop_sampling(draft: Draft, known: Quirks) -> None:
-    """A value that is the default is taken everywhere: it stays."""
+    """Leave out what the model refuses. A value that is the default is taken everywhere, and stays."""
     if takes_sampling(known, draft.value("reasoning_effort")):
         if known.one_of_temperature_top_p and draft.value("temperature") is not None and _is_set(draft, "top_p"):
             draft.drop("top_p")

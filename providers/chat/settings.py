@@ -90,7 +90,7 @@ def _limit(limit: Control) -> int:
 
 
 def _write_sampling(controls: Mapping[str, Control], quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
-    """Where the model takes them."""
+    """The settings of sampling, where the model takes them."""
     taken = takes_sampling(quirks, body.get("reasoning_effort"))
     for name in SAMPLING:
         control = controls.get(name)

@@ -273,13 +273,15 @@ def message_begun(begin: Begin, id: str, model: str, usage: Usage) -> dict[str, 
 
 
 def text_block(text: str = "", citations: Sequence[Any] = ()) -> dict[str, Any]:
-    """``citations`` are required, as an array or null. Null, which the AI SDK refuses (CherryHQ/cherry-studio#13769),
-    is never said: Anthropic itself begins a text with an empty array where there may be some."""
+    """A text block. ``citations`` are required, as an array or null. Null, which the AI SDK refuses
+    (CherryHQ/cherry-studio#13769), is never said: Anthropic itself begins a text with an empty array where there may be
+    some."""
     return {"type": "text", "text": text, "citations": list(citations)}
 
 
 def call_block(id: str, name: str, input: Any) -> dict[str, Any]:
-    """``caller`` is required; programs that call tools run at Anthropic only, so that here it is the model itself."""
+    """A block that calls a tool. ``caller`` is required; programs that call tools run at Anthropic only, so that here
+    it is the model itself."""
     return {"type": "tool_use", "id": tool_id(id), "name": name, "input": input, "caller": DIRECT}
 
 

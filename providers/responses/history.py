@@ -201,7 +201,7 @@ class History:
 
 
 def _answers_nothing(item: Fields, call_id: str) -> GatewayError:
-    """OpenAI refuses it too, and clients know its words (continuedev/continue#10092)."""
+    """The 400 for an output that answers no call: OpenAI's words, which clients know (continuedev/continue#10092)."""
     kind = item.need("type", str).replace("_", " ")
     return invalid(
         f"No tool call found for {kind} with call_id {call_id[:_SHOWN]}: send the call before its output (a reference "

@@ -140,8 +140,8 @@ def _write_sampling(call: Call, quirks: Quirks, level: str | None, body: Object,
 
 
 def _drop_penalties(controls: dict[str, Control], drops: Drops) -> None:
-    """Open Responses has them, OpenAI's API does not (openai/openai-python#3040): whether its provider takes them, only
-    a client that speaks this API can know."""
+    """Take penalties out. Open Responses has them, OpenAI's API does not (openai/openai-python#3040): whether its
+    provider takes them, only a client that speaks this API can know."""
     penalties = {name: controls.pop(name) for name in PENALTIES if name in controls}
     drops.add(*(control.at for name, control in penalties.items() if control.value != BY_NAME[name].default))
 

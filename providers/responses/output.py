@@ -114,14 +114,14 @@ def _echo(reply: Reply) -> Object:
 
 
 def _tool(tool: Object) -> Object:
-    """The types, and Open Responses, require members of a function that a client may leave out."""
+    """A tool of the request with the members that the types and Open Responses require, and a client may leave out."""
     if tool.get("type") != "function":
         return tool
     return {"description": None, "parameters": None, **tool, "strict": bool(tool.get("strict"))}
 
 
 def _text(text: Object) -> Object:
-    """As ``_tool``."""
+    """``text`` of the request with the members of its format that are required."""
     said = {name: value for name, value in text.items() if value is not None}
     format = said.get("format") or ECHO["text"]["format"]
     if format.get("type") == "json_schema":
@@ -131,7 +131,7 @@ def _text(text: Object) -> Object:
 
 
 def _choice(choice: Any) -> Any:
-    """As ``_tool``."""
+    """``tool_choice`` of the request with the ``mode`` that a list of allowed tools requires."""
     if not isinstance(choice, dict) or choice.get("type") != "allowed_tools":
         return choice
     return {**choice, "mode": choice.get("mode") or "auto"}
@@ -188,7 +188,7 @@ def summary_part(text: str = "") -> Object:
 
 
 def reasoning_item(id: str, text: str = "", sealed: str | None = None, status: str = "completed") -> Object:
-    """``status``: OpenAI's have none, Open Responses wants one of every item."""
+    """A reasoning item. OpenAI's have no ``status``, but Open Responses wants one of every item."""
     summary = [summary_part(text)] if text else []
     item: Object = {"id": id, "type": "reasoning", "status": status, "summary": summary}
     if sealed is not None:
