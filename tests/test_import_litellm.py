@@ -306,6 +306,11 @@ def test_a_key_that_nobody_can_vouch_for_is_lost(columns, group, what):
     assert [(loss.group, loss.what) for loss in result.losses] == [(group, what)]
 
 
+def test_a_key_for_no_model_of_its_own_is_told_so():
+    (loss,) = exported(models=["no-default-models"]).losses
+    assert loss.why == "it may use no model of its own"
+
+
 @pytest.mark.parametrize(
     ("columns", "group", "what"),
     [

@@ -145,6 +145,7 @@ def gateway(collector, upstream, by_hand) -> Iterator[Gateway]:
             provider("openai/on-chat", upstream.url, ["chat"]),
             provider("anthropic/on-messages", upstream.url, ["messages"]),
             provider("mistral/by-hand", by_hand.url, ["chat"]),
+            provider("groq/*", f"{upstream.url}/v1", ["chat"]),
             provider("deepseek/gone", f"http://127.0.0.1:{refused}", ["chat"]),
         ]
         port = free_port()
@@ -405,6 +406,15 @@ def test_a_key_in_the_wrong_place_is_in_no_span(gateway, collector):
     ask(gateway, key, f"key-{key}", {"x-api-key": "any"})
     eventually(lambda: any(span.attributes.get("trigate.model") == "[redacted]" for span in collector.spans))
     assert key not in repr(collector.spans)
+
+
+def test_a_models_name_of_a_megabyte_is_cut_in_every_span(gateway, upstream, collector):
+    upstream.script(ANSWER)
+    assert ask(gateway, "groq/" + "x" * 1_000_000, "long-name") == 200
+    eventually(lambda: any(span.name.startswith("chat xxx") for span in collector.spans))
+    (call,) = (span for span in collector.spans if span.name.startswith("chat xxx"))
+    assert max(len(call.name), *(len(str(value)) for value in call.attributes.values())) <= 1000
+    assert max(len(str(span.attributes.get("trigate.model", ""))) for span in collector.spans) < 1100
 
 
 def test_a_collector_that_does_not_answer_delays_nothing_and_what_it_misses_is_counted(upstream, collector):

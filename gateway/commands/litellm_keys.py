@@ -186,7 +186,7 @@ def taken_over(
             continue
         allowed, unknown = _models(key, known, groups)
         if allowed == ():
-            losses.append(Loss(Group.NAMES, f"the key {name}", f"of its models none is above: {', '.join(unknown)}"))
+            losses.append(Loss(Group.NAMES, f"the key {name}", _none_left(unknown)))
             continue
         if unknown:
             losses.append(Loss(Group.NAMES, f"models of the key {name}: {', '.join(unknown)}", "they are not above"))
@@ -217,6 +217,10 @@ def _models(
     wanted = [model for one in key.models for model in groups.get(one, (one,)) if one not in (_NONE, _OF_THE_TEAM)]
     each = tuple(dict.fromkeys(wanted))
     return tuple(one for one in each if known(one)), [one for one in each if not known(one)]
+
+
+def _none_left(unknown: Sequence[str]) -> str:
+    return f"of its models none is above: {', '.join(unknown)}" if unknown else "it may use no model of its own"
 
 
 def _without_limits(held: Sequence[Token], items: Mapping[str, dict[str, Any]]) -> Iterator[Loss]:

@@ -37,6 +37,7 @@ LIMITS: Final[Mapping[str, tuple[str, type[int] | type[float]]]] = {
 
 _MEMBERS: Final = msgspec.json.Decoder(msgspec.defstruct("_Limits", [(name, Any, None) for name in LIMITS]))
 _LARGEST: Final = 2**63  # an attribute's integers have 64 bits: one that is larger would cost the whole batch
+LONGEST_NAME: Final = 1000  # characters of a model's, which a client may choose
 _LONGEST: Final = 256  # characters of an id or a name that a provider has given
 
 _OF_THE_LINE: Final = ("request_id", "client", "target", "lane", "ended", "attempts", "upstream_request_id")
@@ -123,7 +124,7 @@ def call_attributes(record: Record, attempts: Sequence[Attempt]) -> Attributes:
         {
             "gen_ai.operation.name": "chat",
             "gen_ai.provider.name": PROVIDERS.get(provider, provider),
-            "gen_ai.request.model": record.model,
+            "gen_ai.request.model": record.model and record.model[:LONGEST_NAME],
             "gen_ai.request.stream": record.stream,
             "gen_ai.response.id": opening.id[:_LONGEST] or None,
             "gen_ai.response.model": opening.model[:_LONGEST] or None,

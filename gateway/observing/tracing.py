@@ -21,7 +21,14 @@ from gateway.headers import Headers
 from gateway.ledger import Record
 from gateway.observing.masking import Mask
 from gateway.observing.metrics import SPANS, Metrics
-from gateway.observing.spans import Attempt, Attributes, call_attributes, exchange_attributes, request_attributes
+from gateway.observing.spans import (
+    LONGEST_NAME,
+    Attempt,
+    Attributes,
+    call_attributes,
+    exchange_attributes,
+    request_attributes,
+)
 from gateway.upstream.client import UpstreamRequest
 
 if TYPE_CHECKING:  # 5 MiB and 0.1 s that only traces are worth
@@ -55,7 +62,7 @@ class Trace:
     def calls(self, request: UpstreamRequest) -> UpstreamRequest:
         """``request`` as it goes out now: the provider's spans, if it has any, are children of this call."""
         if self._call is None:
-            name = self._tracing.mask(f"chat {self._record.model}")
+            name = self._tracing.mask(f"chat {self._record.model}")[:LONGEST_NAME]
             self._call = self._tracing.child(self._span, name, client=True)
         if self._span.is_recording():
             self._asked = request_attributes(request.body)

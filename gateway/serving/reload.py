@@ -80,7 +80,8 @@ def tell(found: tuple[Change, ...], config: Config) -> None:
 
 def tell_refused(error: ConfigError | OSError) -> None:
     """A record of the log for each line, so that none is without its time and level."""
-    for part in f"{UNCHANGED}: {error}".splitlines():
+    found = f"{error.filename}: {(error.strerror or 'unreadable').lower()}" if isinstance(error, OSError) else error
+    for part in f"{UNCHANGED}: {found}".splitlines():
         log.error("%s", part.strip())
 
 

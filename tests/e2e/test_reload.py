@@ -302,7 +302,7 @@ def test_a_bad_file_changes_nothing_and_the_log_says_why(gateway, file, provider
     put(file, "version: [")
     assert "not valid YAML" in reload(gateway, REFUSED)
     file.unlink()
-    assert "trigate.yaml" in reload(gateway, REFUSED)
+    assert "trigate.yaml: no such file or directory" in reload(gateway, REFUSED)
     assert models(gateway) == ["up/model-0", "m"]
     put(file, version(2, provider.port))
     reload(gateway)
