@@ -302,7 +302,7 @@ def test_a_bad_file_changes_nothing_and_the_log_says_why(gateway, file, provider
     put(file, "version: [")
     assert "not valid YAML" in reload(gateway, REFUSED)
     file.unlink()
-    assert "trigate.yaml: no such file or directory" in reload(gateway, REFUSED)
+    assert "trigate.yaml: cannot be read: no such file or directory" in reload(gateway, REFUSED)
     assert models(gateway) == ["up/model-0", "m"]
     put(file, version(2, provider.port))
     reload(gateway)
@@ -435,6 +435,10 @@ def test_workers_take_it_over_and_one_that_is_replaced_has_it_too(file, provider
         everywhere(gateway, ["up/model-2", "m"])
         put(file, {"version": "v0.3.0", "drian": 1})
         assert reload(gateway, REFUSED).endswith("2 mistakes in the configuration:")
+        text = file.read_bytes()
+        file.unlink()
+        assert reload(gateway, REFUSED).endswith("trigate.yaml: no such file or directory")
+        file.write_bytes(text)
         eventually(lambda: said(gateway, "drian: unknown key"), what="the mistake")
         everywhere(gateway, ["up/model-2", "m"])
         before = workers(gateway.process.pid)
@@ -445,7 +449,7 @@ def test_workers_take_it_over_and_one_that_is_replaced_has_it_too(file, provider
         everywhere(gateway, ["up/model-2", "m"])
         assert gateway.stop() == 0
     told = [line for line in map(json.loads, gateway.log) if line["event"] == "log"]
-    assert Counter(line["level"] for line in told)["error"] == 5  # two workers, a refusal and its two mistakes
+    assert Counter(line["level"] for line in told)["error"] == 6  # two workers, two refusals, two mistakes
     assert [line["level"] for line in told if RELOADED in line["message"]] == ["info"]  # once, whoever heard of it
 
 
