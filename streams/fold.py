@@ -165,7 +165,7 @@ class Fold:
         if self.failed is not None:
             raise GatewayError.of(self.failed)
         if self._end is None:
-            raise GatewayError("upstream", "the upstream ended its answer early")
+            raise GatewayError("upstream", "the provider ended its answer early")
         return Answer(self.begin, self.blocks(), self._usage, self._end)
 
 

@@ -46,25 +46,25 @@ FAILURES = {
         ("invalid_request", "too long"),
     ),
     "a bare JSON error": (b'{"error":{"message":"quota","code":429}}\n\n', ("rate_limited", "quota")),
-    "an early close": (chunk({"content": "a"}), ("upstream", "the upstream ended the stream early")),
-    "an empty stream": (b"", ("upstream", "the upstream ended the stream early")),
+    "an early close": (chunk({"content": "a"}), ("upstream", "the provider ended the stream early")),
+    "an empty stream": (b"", ("upstream", "the provider ended the stream early")),
     # Agents ran such a call with half of its arguments.
     "the done marker after half a call": (
         calls(fragment("f", "{}", index=0, id="a")) + calls(fragment("g", '{"path": "/tmp/', index=1, id="b")) + DONE,
-        ("upstream", "the upstream ended the stream early"),
+        ("upstream", "the provider ended the stream early"),
     ),
     "the done marker in the middle of a string": (
         calls(fragment("g", '{"path": "a}\\', index=0, id="b")) + calls(fragment(None, '"}', index=0)) + DONE,
-        ("upstream", "the upstream ended the stream early"),
+        ("upstream", "the provider ended the stream early"),
     ),
-    "nothing but the done marker": (DONE, ("upstream", "the upstream ended the stream early")),
+    "nothing but the done marker": (DONE, ("upstream", "the provider ended the stream early")),
     "an event that is no JSON": (
         chunk({"content": "a"}) + b"data: {oops\n\n",
-        ("upstream", "the upstream sent an event that is not a JSON object"),
+        ("upstream", "the provider sent an event that is not a JSON object"),
     ),
     "an event that is a list": (
         b"data: [1]\n\n",
-        ("upstream", "the upstream sent an event that is not a JSON object"),
+        ("upstream", "the provider sent an event that is not a JSON object"),
     ),
     # Google (FuzzAnything/PromptFuzz#42, langroid/langroid#988)
     "an error in a list": (sse.data([{"error": {"message": "quota", "code": 429}}]), ("rate_limited", "quota")),

@@ -191,7 +191,7 @@ def test_a_stream_that_ends_after_its_stop_reason_is_whole():
 def test_a_stream_that_ends_without_a_stop_reason_has_failed():
     """Never an invented `end_turn` (icebear0828/codex-proxy#108)."""
     last = taken(message_start(), *TEXT)[-1]
-    assert (last.kind, last.message) == ("upstream", "the upstream ended the stream early")
+    assert (last.kind, last.message) == ("upstream", "the provider ended the stream early")
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_a_bare_json_error_in_mid_stream_is_an_error():
 def test_malformed_json_fails_the_stream():
     for data in (b'event: content_block_delta\ndata: {"type":\n\n', b"event: ping\ndata: \xff{\n\n"):
         last = read(raw(message_start(), *TEXT) + data)[-1]
-        assert (last.kind, last.message) == ("upstream", "the upstream sent an event that is not valid JSON")
+        assert (last.kind, last.message) == ("upstream", "the provider sent an event that is not valid JSON")
 
 
 def test_what_is_unknown_or_odd_never_fails_a_stream():

@@ -62,7 +62,7 @@ FAILURES = frozenset(
 """Reasons that say that there is no answer."""
 
 LONG = 16 * 1024  # bytes of a whole answer whose text is worth leaving alone
-EARLY = "the upstream ended the stream early"
+EARLY = "the provider ended the stream early"
 _Piece: TypeAlias = type[Text] | type[Refusal] | type[Thought]
 
 
@@ -405,7 +405,7 @@ class ChatReader:
             return self._fail(failed or read_event_failure(None))
         if self._finish:  # the answer is whole; what was cut is at most its usage
             return self._end()
-        return self._fail(Failed("upstream", "the upstream sent an event that is not a JSON object"))
+        return self._fail(Failed("upstream", "the provider sent an event that is not a JSON object"))
 
 
 def read_answer(body: bytes, texts: bool = True) -> Sequence[Event]:

@@ -94,7 +94,7 @@ class MessagesReader:
             return ()
         if self._reason is not None:  # all that matters was said, only the last event is missing
             return self._end()
-        return self._fail(Failed("upstream", "the upstream ended the stream early"))
+        return self._fail(Failed("upstream", "the provider ended the stream early"))
 
     def _quick(self, data: bytes) -> Sequence[Event] | None:
         """A delta of text, thinking or input in a block that is open; ``None`` for everything else, which the slow way
@@ -300,4 +300,4 @@ def _parsed(text: str, default: Any) -> Any:
 
 
 def _malformed(data: bytes) -> Failed:
-    return Failed("upstream", "the upstream sent an event that is not valid JSON")
+    return Failed("upstream", "the provider sent an event that is not valid JSON")

@@ -45,8 +45,8 @@ from streams.events import (
 )
 from streams.surrogates import NOT_JSON
 
-EARLY = Failed("upstream", "the upstream ended the stream early")
-UNREADABLE = "the upstream sent an event that is not JSON"
+EARLY = Failed("upstream", "the provider ended the stream early")
+UNREADABLE = "the provider sent an event that is not JSON"
 
 # What stays unknown (`max_messages`, `steered`, what comes next) is an answer cut short as well.
 REASON_OF_INCOMPLETE: Mapping[str, Reason] = {"max_output_tokens": "length", "content_filter": "refusal"}
@@ -508,4 +508,4 @@ def read_answer(body: bytes) -> Sequence[Event]:
         return ResponsesReader().whole(value)
     if isinstance(value, dict) and value.get("error"):
         return (read_event_failure(value),)
-    raise GatewayError("upstream", "the upstream's answer is no JSON of the Responses API")
+    raise GatewayError("upstream", "the provider's answer is not a JSON object of the Responses API")
