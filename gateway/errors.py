@@ -79,7 +79,7 @@ def told(failed: Failed, api: Api, target: Target, secrets: Secrets) -> Failed:
     if failed.kind in _OURS and not target.entry.passthrough_auth:
         return Failed(
             "upstream",
-            f"the credential for provider {target.entry.name} was refused by it: the gateway's configuration is wrong",
+            f"the provider refused the gateway's credential: check access_key of {target.entry.name} in the config",
             headers=(("x-should-retry", "false"),),
         )
     status = failed.status

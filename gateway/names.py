@@ -151,14 +151,22 @@ class Names:
 
     def _advice(self, asked: str, may: May | None) -> str:
         """What to ask for instead, or what to add to the configuration."""
+        prefix, slash, model = asked.partition("/")
+        if slash and model in ("", "*") and prefix in self._wild:
+            return f"put a model's name behind {prefix}/"
         if len(asked) <= _LONGEST:
-            names = dict.fromkeys((*self.aliases, *self._by_name, *self._full, *self._bare, *self._known))
+            known = self._known_forms() if slash and find(prefix) is None else ()
+            names = dict.fromkeys((*self.aliases, *self._by_name, *self._full, *self._bare, *self._known, *known))
             if near := difflib.get_close_matches(asked, [name for name in names if may is None or may(name)], n=3):
                 return f"did you mean {' or '.join(near)}?"
         forms, made = self._forms(asked, may), _maker(asked)
         theirs = "" if made is None else f"{made.display_name}'s models need an entry such as {made.id}/*"
         ask = f"ask for {' or '.join(forms)}, {'if that' if len(forms) == 1 else 'whichever'} provider has it"
         return ", or ".join(filter(None, (theirs, ask if forms else ""))) or "GET /v1/models lists the models"
+
+    def _known_forms(self) -> tuple[str, ...]:
+        """The well-known ids with their provider before them: what somebody means who misspells a provider."""
+        return tuple(_form(entry, model) for model, entries in self._known.items() for entry in entries)
 
     def _forms(self, asked: str, may: May | None) -> list[str]:
         """Names under which a wildcard would take ``asked``: not those of makers of other models."""

@@ -231,3 +231,15 @@ def test_the_page_shows_what_the_demo_says():
         reply = request(served.url, "POST", PATHS["chat"], {"model": "fault-messages/cut-after-3", **asked})
     assert reply.body.splitlines()[-2].decode() in page
     assert page.count('"delta":{"content":') == len(reply.events()) - 2
+
+
+@pytest.mark.parametrize(
+    ("base", "api"), [("/v1beta/openai", "chat"), ("/api/paas/v4", "chat"), ("/anthropic/v1", "messages")]
+)
+def test_it_answers_at_the_paths_of_every_provider(base, api):
+    """A ``base_url`` that points any provider at the stand-in keeps that provider's own path."""
+    asked = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
+    with started("mock", "--port", "0", "--pace", "0") as mock:
+        here = request(mock.url, "POST", base + PATHS[api].removeprefix("/v1"), asked)
+        usual = request(mock.url, "POST", PATHS[api], asked)
+    assert (here.status, set(here.json)) == (200, set(usual.json))

@@ -156,6 +156,9 @@ def test_a_family_on_two_wildcards_is_not_guessed_and_the_error_names_what_works
         ),
         (["groq"], "gpt-oss:20b", "did you mean openai/gpt-oss-20b"),
         (["anthropic"], "claud-opus-4-8", "did you mean claude-opus-4-8"),
+        (["openai", "anthropic"], "openia/gpt-4o", "did you mean openai/gpt-4o"),
+        (["openai"], "openai/*", "put a model's name behind openai/"),
+        (["openai"], "openai/", "put a model's name behind openai/"),
     ],
 )
 def test_an_unknown_name_is_told_with_the_form_that_works(wildcards, asked, advice):

@@ -83,8 +83,8 @@ def explain(model: str, api: Api, path: Path | None, no_env: bool) -> int:
     try:
         found = router.explain(model, api)
     except GatewayError as error:
-        click.echo(error.failed.message, err=True)
-        click.echo(f"{config.path} has: {', '.join(known.id for known in router.models())}", err=True)
+        say(error.failed.message)
+        say(f"{config.path} has: {', '.join((*(entry.name for entry in config.entries), *config.aliases))}")
         return 2
     rows = {
         "asked": f"{model} by a {api} client",
@@ -109,6 +109,7 @@ def _outgoing_headers(found: Explanation) -> list[tuple[str, str]]:
 
 
 _LANES = {
-    "byte": "byte: the provider speaks {api} too; the request passes as it is but for the model's name",
+    "byte": "byte: the provider speaks {api} too; the request passes as it is,"
+    " but for the model's name and what the provider is known to refuse",
     "hub": "hub: translated to {api}",
 }

@@ -20,7 +20,7 @@ import trio
 import gateway
 from gateway.app import create_app, open_service
 from gateway.commands.check import load_or_explain, no_effect
-from gateway.commands.terminal import say
+from gateway.commands.terminal import columns, fold, say
 from gateway.config.document import sentence
 from gateway.config.loading import Config, ConfigError, from_mapping, load
 from gateway.config.settings import Entry, LogLevel, Remark
@@ -314,9 +314,12 @@ def _banner(
     (``| head -1``): it serves all the same."""
     body = {"model": model, "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    models = f"models  {', '.join(names[:SHOWN])}{more}"
+    if (width := columns(sys.stdout)) is not None:
+        models = fold(models, width, " " * len("models  "))
     lines = [
         f"{click.style(who, bold=True)} is listening on {', '.join(_place(sock) for sock in sockets)}",
-        f"{click.style('models', dim=True)}  {', '.join(names[:SHOWN])}{more}",
+        models.replace("models", click.style("models", dim=True), 1),
         f"{click.style('try', dim=True)}     curl -N {_url(sockets[0])}/v1/chat/completions -d "
         f"{shlex.quote(json.dumps(body))}",
         *([f"{click.style('watch', dim=True)}   {watch}"] if watch else []),

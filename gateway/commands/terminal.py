@@ -3,7 +3,7 @@
 import os
 import sys
 import textwrap
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import click
 
@@ -15,23 +15,23 @@ _HANGING: Final = "    "
 
 def say(text: str, **style: Any) -> None:
     """Print ``text`` on standard error, in the ``style`` of ``click.style``. Programs that read it get whole lines."""
-    width = _width()
+    width = columns(sys.stderr)
     shown = text if width is None else "\n".join(fold(line, width) for line in text.splitlines())
     click.secho(shown, err=True, color=False if os.environ.get("NO_COLOR") else None, **style)
 
 
-def fold(line: str, width: int) -> str:
-    """``line`` in as many lines as it needs, those after the first indented further. Words stay whole, for they are to
-    be copied."""
+def fold(line: str, width: int, hanging: str = _HANGING) -> str:
+    """``line`` in as many lines as it needs, those after the first indented further, by ``hanging``. Words stay whole,
+    for they are to be copied."""
     indent = line[: len(line) - len(line.lstrip(" "))]
     return textwrap.fill(
-        line, width, subsequent_indent=indent + _HANGING, break_long_words=False, break_on_hyphens=False
+        line, width, subsequent_indent=indent + hanging, break_long_words=False, break_on_hyphens=False
     )
 
 
-def _width() -> int | None:
-    """``None`` where no terminal reads."""
+def columns(stream: TextIO) -> int | None:
+    """How wide text on ``stream`` may be; ``None`` where no terminal reads."""
     try:
-        return min(WIDTH, os.get_terminal_size(sys.stderr.fileno()).columns) or WIDTH
+        return min(WIDTH, os.get_terminal_size(stream.fileno()).columns) or WIDTH
     except (OSError, ValueError):  # a pipe, a file; closed
         return None

@@ -16,6 +16,7 @@ from gateway.app import ROUTES
 from gateway.exchange import JSON_HEADERS, STREAM_HEADERS
 from gateway.mock.faults import Answer, Fault, Piece, fault_of, listed
 from gateway.mock.script import script
+from gateway.paths import V1
 from gateway.serving.connections import Traffic
 from gateway.serving.scope import ChannelBody, configure, current_scope, read_body, respond
 from providers.apis import CODECS
@@ -46,8 +47,8 @@ def create_mock(pace: float = 0.03, traffic: Traffic | None = None) -> QuartTrio
         ]
         return respond(msgspec.json.encode({"object": "list", "data": data}), 200, JSON_HEADERS)
 
-    def view(codec: Codec) -> Callable[[], Awaitable[Response]]:
-        async def answer() -> Response:
+    def view(codec: Codec) -> Callable[..., Awaitable[Response]]:
+        async def answer(_base: str = "") -> Response:
             try:
                 body = await read_body()
                 call = codec.read_request(expect(_decode(body), dict, "the request body"))
@@ -63,7 +64,10 @@ def create_mock(pace: float = 0.03, traffic: Traffic | None = None) -> QuartTrio
 
     app.add_url_rule("/v1/models", "models", models, methods=["GET"])
     for path, api in ROUTES.items():
-        app.add_url_rule(path, api, view(CODECS[api]), methods=["POST"])
+        answer = view(CODECS[api])
+        app.add_url_rule(path, api, answer, methods=["POST"])
+        elsewhere = "/<path:_base>" + path.removeprefix(V1)  # /v1beta/openai/chat/completions, as Google has it
+        app.add_url_rule(elsewhere, f"{api} elsewhere", answer, methods=["POST"])
     return app
 
 
