@@ -149,6 +149,12 @@ def test_losses_are_named_in_words_and_hints_behind_them():
     ]
 
 
+def test_of_thousands_of_losses_the_first_are_named():
+    dropped = ",".join([*(f"field{n}" for n in range(400)), "+2578"])
+    second = shown({**GOOD, "dropped": dropped}, columns=None)[1]
+    assert second.endswith("field10, field11, …")
+
+
 @pytest.mark.parametrize("columns", [80, 100])
 def test_a_long_message_is_folded_below_itself_on_a_terminal_alone(columns):
     line = {**LIMITED, "message": "word " * 60}

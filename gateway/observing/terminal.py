@@ -10,7 +10,7 @@ import os
 import textwrap
 import time
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, Final, TextIO
 
@@ -25,6 +25,9 @@ EXCHANGES: Final = "trigate.exchange"
 WIDEST: Final = 100
 NARROWEST: Final = 72
 """Columns of an exchange's line; between the two it has those of the terminal."""
+
+LISTED: Final = 12
+"""Losses that are named, and as many hints: the JSON log has more."""
 
 _INDENT: Final = " " * 9  # below what stands behind the time
 _ENDED_WIDTH: Final = 15  # columns that are kept for how it ended, so that those before it stay in line
@@ -168,8 +171,14 @@ def _lost(line: Mapping[str, Any]) -> str:
     if not (lost := losses(filter(None, dropped))):
         return ""
     hints = [path for path in dropped if path not in lost]
-    and_hints = f"; hints: {', '.join(map(in_words, hints))}" if hints else ""
-    return f"not carried to the provider: {', '.join(map(in_words, lost))}{and_hints}"
+    and_hints = f"; hints: {_listed(hints)}" if hints else ""
+    return f"not carried to the provider: {_listed(lost)}{and_hints}"
+
+
+def _listed(paths: Sequence[str]) -> str:
+    """The first of them, in words: a client may send thousands of members that nobody knows."""
+    more = ("…",) if len(paths) > LISTED else ()
+    return ", ".join((*map(in_words, paths[:LISTED]), *more))
 
 
 # Columns
