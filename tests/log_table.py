@@ -3,8 +3,9 @@
 ``python tests/log_table.py`` writes them; ``tests/test_log_page.py`` keeps them true.
 """
 
-import re
 from pathlib import Path
+
+from tables import with_tables
 
 from gateway.observing.log_fields import ENDED, EXCHANGE, OTHER, Field
 
@@ -27,12 +28,8 @@ def _fields(rows: tuple[Field, ...]) -> str:
 
 
 def page(text: str) -> str:
-    """``text`` with its tables as they should be, each at the end of its section."""
-    for heading, table in tables().items():
-        found = re.search(rf"^## {heading}\n(?:(?!## |\|).*\n)*?\n?((?:\|.*\n)*)(?=\n*(?:## |\Z))", text, re.M)
-        assert found is not None, f"docs/log.md has no heading {heading}"
-        text = f"{text[: found.start(1)].rstrip()}\n\n{table}\n\n{text[found.end(1) :].lstrip()}"
-    return text
+    """``text`` with its tables as they should be."""
+    return with_tables(text, tables())
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 ``python tests/metrics_table.py`` writes them; ``tests/test_metrics.py`` keeps them true.
 """
 
-import re
 from pathlib import Path
+
+from tables import with_tables
 
 from gateway.observing.metrics import LABELS, ROWS
 
@@ -27,11 +28,7 @@ def tables() -> dict[str, str]:
 
 def page(text: str) -> str:
     """``text`` with its tables as they should be."""
-    for heading, table in tables().items():
-        found = re.search(rf"^## {heading}\n(?:(?!## |\|).*\n)*((?:\|.*\n)*)", text, re.M)
-        assert found is not None, f"docs/metrics.md has no heading {heading}"
-        text = f"{text[: found.start(1)]}{table}\n{text[found.end(1) :]}"
-    return text
+    return with_tables(text, tables())
 
 
 if __name__ == "__main__":
