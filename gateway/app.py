@@ -24,7 +24,6 @@ from gateway.door import Door
 from gateway.errors import FULL, MISTAKE, secrets_in
 from gateway.exchange import JSON_HEADERS, Exchange
 from gateway.headers import Headers
-from gateway.incoming import too_deep
 from gateway.ledger import Ledger
 from gateway.observing.metrics import open_metrics
 from gateway.observing.scraping import add_metrics, watch
@@ -54,6 +53,7 @@ from gateway.ui.pages import PREFIX, add_ui
 from gateway.upstream.client import Upstream
 from gateway.websocket.connection import add_websocket
 from providers.apis import CODECS
+from providers.fields import too_deep
 from streams.errors import GatewayError
 from streams.events import Api, Failed
 

@@ -2,19 +2,17 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import msgspec
 
 from providers.apis import CODECS
 from providers.call import Call
+from providers.fields import malformed, parsed
 from providers.responses import read_continued
-from streams.errors import GatewayError, invalid
+from streams.errors import invalid
 from streams.events import Api
-from streams.surrogates import lone
-
-T = TypeVar("T")
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _BOOL = msgspec.json.Decoder(bool | None)
@@ -52,7 +50,7 @@ class Incoming:
         try:
             value = msgspec.json.decode(self.body)
         except (msgspec.MsgspecError, RecursionError) as error:
-            raise _malformed(error) from None
+            raise malformed(error) from None
         if self.earlier:
             return read_continued(value, self.earlier)
         return CODECS[self.api].read_request(value)
@@ -68,7 +66,7 @@ def read_incoming(api: Api, body: bytes) -> Incoming:
     except msgspec.ValidationError:
         raise invalid("the request body must be a JSON object") from None
     except (msgspec.DecodeError, RecursionError) as error:
-        raise _malformed(error, body) from None
+        raise malformed(error, body) from None
     model = _member(members, "model", _STRING, "a string")
     stream = _member(members, "stream", _BOOL, "a boolean")
     name, starts, kind, optional = _CONVERSATION[api]
@@ -91,28 +89,6 @@ def _member(members: Mapping[str, msgspec.Raw], name: str, decoder: msgspec.json
         raise invalid(f"{name} must be {kind}", name) from None
 
 
-def too_deep() -> GatewayError:
-    """How deep is too deep depends on how deep in the program a body is read: every border has to expect it."""
-    return invalid("the request body is nested too deeply")
-
-
-def _malformed(error: Exception, body: bytes = b"") -> GatewayError:
-    if isinstance(error, RecursionError):
-        return too_deep()
-    if (place := lone(body)) is not None:
-        half = body[place : place + 6].decode("ascii")
-        return invalid(f"the request body has half of a surrogate pair ({half} at byte {place}), which is no text")
-    return invalid(f"the request body is not valid JSON: {error}")
-
-
 def decoded(incoming: Incoming) -> dict[str, Any]:
     """The body as Python values. Raises ``GatewayError`` (400) for what is no JSON."""
     return parsed(incoming.body, dict[str, Any])
-
-
-def parsed(data: bytes | msgspec.Raw, kind: type[T]) -> T:
-    """JSON of a client's request as Python values. Raises ``GatewayError`` (400) for what is none."""
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise _malformed(error) from None

@@ -5,10 +5,11 @@ from typing import Any
 
 import attrs
 
-from gateway.incoming import Incoming, parsed
+from gateway.incoming import Incoming
 from gateway.outgoing import Asked, Left, Prepared, again, without_betas
 from gateway.routing import Target
 from providers.failures import refuses_reasoning
+from providers.fields import parsed
 from providers.refused import BETA, Path, may_go, refused, remove
 from streams.events import Failed
 

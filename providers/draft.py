@@ -10,8 +10,7 @@ from typing import Any, Self
 import attrs
 import msgspec
 
-from providers.fields import Drops, generic
-from streams.errors import invalid
+from providers.fields import Drops, generic, parsed
 
 
 @attrs.frozen
@@ -53,7 +52,7 @@ class Draft:
         """The member as Python values, ``None`` if it is not there. Raises ``GatewayError`` (400) for what is no text
         or nested too deeply."""
         value = self._members.get(name)
-        return _decoded(value) if isinstance(value, msgspec.Raw) else value
+        return parsed(value, Any) if isinstance(value, msgspec.Raw) else value
 
     def values(self) -> dict[str, Any]:
         """All members as Python values. Raises as ``value`` does."""
@@ -64,7 +63,7 @@ class Draft:
         does."""
         for index, item in enumerate(self._array(name)):
             if bytes(memoryview(item)[:1]) == b"{":
-                yield index, _decoded(item, dict[str, msgspec.Raw])
+                yield index, parsed(item, dict[str, msgspec.Raw])
 
     def put_items(self, name: str, changed: Mapping[int, Mapping[str, Any]]) -> None:
         """The array ``name`` with other objects at the indices of ``changed``; the rest keeps its bytes."""
@@ -74,7 +73,7 @@ class Draft:
     def _array(self, name: str) -> list[Any]:
         value = self._members.get(name)
         raw = value if isinstance(value, msgspec.Raw) else msgspec.json.encode(value)
-        return _decoded(raw, list[msgspec.Raw]) if bytes(memoryview(raw)[:1]) == b"[" else []
+        return parsed(raw, list[msgspec.Raw]) if bytes(memoryview(raw)[:1]) == b"[" else []
 
     def put(self, name: str, value: Any) -> None:
         """Set the member ``name``, in its place if it is there; ``None`` takes it out."""
@@ -126,12 +125,3 @@ class Draft:
     def adapted(self) -> tuple[str, ...]:
         """What goes out in another form, and in which."""
         return tuple(dict.fromkeys(edit.path + edit.form for edit in self._edits if edit.form)) if self._edits else ()
-
-
-def _decoded(raw: msgspec.Raw | bytes, kind: Any = Any) -> Any:
-    try:
-        return msgspec.json.decode(raw, type=kind)
-    except RecursionError:
-        raise invalid("the request body is nested too deeply") from None
-    except msgspec.MsgspecError as error:
-        raise invalid(f"the request body is not valid JSON: {error}") from None

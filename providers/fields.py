@@ -8,7 +8,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from streams.errors import invalid
+import msgspec
+
+from streams.errors import GatewayError, invalid
+from streams.surrogates import lone
 
 T = TypeVar("T")
 
@@ -134,3 +137,26 @@ _INDEX = re.compile(r"\[\d+\]")
 def generic(path: str) -> str:
     """``messages[2].content[0]`` as ``messages[].content[]``: the form of the report."""
     return _INDEX.sub("[]", path) if "[" in path else path
+
+
+def too_deep() -> GatewayError:
+    """How deep is too deep depends on how deep in the program a body is read: every border has to expect it."""
+    return invalid("the request body is nested too deeply")
+
+
+def malformed(error: Exception, body: bytes = b"") -> GatewayError:
+    """What ``error``, of decoding a request, is told as. ``body``: where half of a surrogate pair is looked for."""
+    if isinstance(error, RecursionError):
+        return too_deep()
+    if (place := lone(body)) is not None:
+        half = body[place : place + 6].decode("ascii")
+        return invalid(f"the request body has half of a surrogate pair ({half} at byte {place}), which is no text")
+    return invalid(f"the request body is not valid JSON: {error}")
+
+
+def parsed(data: bytes | msgspec.Raw, kind: type[T]) -> T:
+    """JSON of a client's request as Python values. Raises ``GatewayError`` (400) for what is none."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise malformed(error) from None

@@ -14,14 +14,13 @@ from werkzeug.exceptions import NotFound
 from gateway.decompress import decompress, read_coding
 from gateway.exchange import JSON_HEADERS, own_headers
 from gateway.headers import Headers, as_text
-from gateway.incoming import too_deep
 from gateway.ledger import Ledger, Record
 from gateway.outgoing import Asked
 from gateway.serving.scope import Scope, current_scope, read_body, respond
 from gateway.state.store import Store, Unavailable
 from gateway.turns.keeping import unavailable
 from providers.apis import CODECS
-from providers.fields import Fields
+from providers.fields import Fields, too_deep
 from providers.responses.ids import is_ours
 from streams.errors import GatewayError, invalid
 from streams.events import Api, Failed

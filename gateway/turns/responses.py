@@ -12,13 +12,14 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
-from gateway.incoming import Incoming, parsed
+from gateway.incoming import Incoming
 from gateway.routing import Target
 from gateway.state import conversations
 from gateway.state.bodies import read_turn, unpacked
 from gateway.state.store import Node, Store, Unavailable
 from gateway.turns.keeping import Memory, Recalled, Wish, patience
 from gateway.turns.kept import ForeignTurn, KeptTurn
+from providers.fields import parsed
 from providers.responses.ids import is_ours
 from providers.responses.kept import UNUSABLE, previous, references, resolved
 from streams.errors import GatewayError, invalid

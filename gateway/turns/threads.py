@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from gateway.incoming import Incoming, parsed
+from gateway.incoming import Incoming
 from gateway.lanes import Seen
 from gateway.routing import Target
 from gateway.state.bodies import packed, unpacked
@@ -19,7 +19,7 @@ from gateway.state.store import Node, Store, Unavailable
 from gateway.turns.keeping import Memory, Recalled, patience
 from providers.codec import Reply, Writer, new_id
 from providers.failures import last_event
-from providers.fields import Fields
+from providers.fields import Fields, parsed
 from providers.messages.answer import write_content
 from providers.messages.incoming import thread_unsupported
 from providers.messages.writer import MESSAGE_STOP

@@ -22,7 +22,6 @@ from gateway.cors import Cors
 from gateway.errors import FULL, MISTAKE
 from gateway.exchange import JSON_HEADERS, STREAM_HEADERS, Exchange, own_headers
 from gateway.headers import Headers, as_text
-from gateway.incoming import too_deep
 from gateway.ledger import Ledger, Record
 from gateway.outgoing import Asked
 from gateway.service import Service
@@ -31,6 +30,7 @@ from gateway.turns.keeping import Memory
 from gateway.websocket.envelopes import Envelope, Frames, Members, body_of, error_frame, is_processed, read_envelope
 from gateway.websocket.prewarm import Prewarmed, prewarm
 from providers.apis import CODECS
+from providers.fields import too_deep
 from providers.responses.ids import own_id
 from streams.errors import GatewayError, invalid
 
