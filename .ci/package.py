@@ -99,7 +99,7 @@ def look_into(names: set[str], kind: str, wanted: set[str]) -> None:
     """All of our files are there, and no tests."""
     assert not wanted - names, f"not in the {kind}: {sorted(wanted - names)}"
     assert {f"{package}/py.typed" for package in OURS} <= names
-    assert any(name.startswith("gateway/ui/") and name.endswith(".html") for name in names)
+    assert any(name.startswith("gateway/endpoints/ui/") and name.endswith(".html") for name in names)
     foreign = {name for name in names if name.split("/")[0] in ("tests", "bench", "docs", ".ci", ".github")}
     assert not foreign, f"in the {kind}: {sorted(foreign)}"
 

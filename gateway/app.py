@@ -16,44 +16,45 @@ from quart import Response, g, has_request_context, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
-from gateway.compacting import compact
+from gateway.access.authentication import Door
+from gateway.access.cors import Cors
 from gateway.config.loading import Config
-from gateway.cors import Cors
-from gateway.counting import count
-from gateway.door import Door
-from gateway.errors import FULL, MISTAKE, secrets_in
-from gateway.exchange import JSON_HEADERS, Exchange
-from gateway.headers import Headers
-from gateway.ledger import Ledger
-from gateway.observing.metrics import open_metrics
-from gateway.observing.scraping import add_metrics, watch
-from gateway.observing.tracing import open_tracing
-from gateway.observing.watching import board_of
-from gateway.outgoing import Asked
-from gateway.paths import advice, api_of, base_urls, origin_of, shown
-from gateway.routing import Model, Router
-from gateway.service import Service
-from gateway.serving.scope import Answering, Arrival, Routed, bypass, configure, current_scope, respond
-from gateway.serving.server import Lifecycle
-from gateway.state.layered import Layered
-from gateway.state.memory import MemoryStore
-from gateway.state.store import Store, Unavailable
-from gateway.stored.answers import (
+from gateway.config.redaction import secrets_in
+from gateway.conversations.background import Background
+from gateway.conversations.recorder import Memory
+from gateway.endpoints.answers import (
     client_headers,
     decompressed,
     open_record,
     refused,
 )
-from gateway.stored.conversations import add_conversations
-from gateway.stored.elsewhere import Elsewhere
-from gateway.stored.responses import add_stored
-from gateway.turns.background import Background
-from gateway.turns.keeping import Memory
-from gateway.ui.pages import PREFIX, add_ui
+from gateway.endpoints.compact import compact
+from gateway.endpoints.conversations import add_conversations
+from gateway.endpoints.count_tokens import count
+from gateway.endpoints.metrics import add_metrics, watch
+from gateway.endpoints.provider_kept import Elsewhere
+from gateway.endpoints.responses import add_stored
+from gateway.endpoints.ui.pages import PREFIX, add_ui
+from gateway.endpoints.websocket.connection import add_websocket
+from gateway.exchange.exchange import JSON_HEADERS, Exchange
+from gateway.exchange.service import Service
+from gateway.http.headers import Headers
+from gateway.http.paths import advice, api_of, base_urls, origin_of, shown
+from gateway.ledger.ledger import Ledger
+from gateway.request.prepare import Asked
+from gateway.request.public_errors import FULL, MISTAKE
+from gateway.routing.router import Model, Router
+from gateway.serving.scope import Answering, Arrival, Routed, bypass, configure, current_scope, respond
+from gateway.serving.server import Lifecycle
+from gateway.stores.memory import MemoryStore
+from gateway.stores.overlay import Layered
+from gateway.stores.store import Store, Unavailable
+from gateway.telemetry.live import board_of
+from gateway.telemetry.metrics import open_metrics
+from gateway.telemetry.tracing import open_tracing
 from gateway.upstream.client import Upstream
-from gateway.websocket.connection import add_websocket
 from providers.apis import CODECS
-from providers.fields import too_deep
+from providers.neutral.fields import too_deep
 from streams.errors import GatewayError
 from streams.events import Api, Failed
 
@@ -119,7 +120,7 @@ def open_service(
     ledger.mask.follow(config)
     recorder = None
     if record is not None:
-        from gateway.observing.recording import Recorder  # who does not ask for it does not pay for it
+        from gateway.telemetry.recording import Recorder  # who does not ask for it does not pay for it
 
         recorder = Recorder(record, secrets_in(config))
         ledger.observers.append(recorder)

@@ -12,9 +12,9 @@ from quart_trio import QuartTrio
 
 from gateway.app import create_app
 from gateway.config.loading import discover, load
-from gateway.observing.logs import Log
+from gateway.logs.setup import Log
+from gateway.open_store import open_store
 from gateway.serving.install import install
-from gateway.state.opening import open_store
 
 
 def application() -> QuartTrio:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from providers.chat import CHAT
-from providers.codec import Codec
 from providers.messages import MESSAGES
+from providers.neutral.codec import Codec
 from providers.responses import RESPONSES
 from streams.events import Api
 

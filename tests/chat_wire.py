@@ -10,15 +10,15 @@ import attrs
 import pytest
 from hypothesis import strategies as st
 
-from providers.call import (
+from providers.chat import CHAT
+from providers.neutral.codec import Recipient, Reply
+from providers.neutral.quirks import Quirks
+from providers.neutral.request import (
     Call,
     TextPart,
     Turn,
 )
-from providers.chat import CHAT
-from providers.codec import Recipient, Reply
-from providers.quirks import Quirks
-from providers.seal import Issuer, seal
+from providers.neutral.seal import Issuer, seal
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import (

@@ -15,7 +15,7 @@ import attrs
 from gateway.config import kinds, schema
 from gateway.config.reference import KEYS
 from gateway.config.unknown import ABSENT
-from providers.quirks import Quirks
+from providers.neutral.quirks import Quirks
 
 PAGE = Path(__file__).parent.parent / "docs/configuration.md"
 README = Path(__file__).parent.parent / "README.md"

@@ -11,28 +11,28 @@ import trio
 from quart import Response, g, request
 from quart_trio import QuartTrio
 
+from gateway.access.authentication import Door
 from gateway.config.loading import from_mapping
 from gateway.config.settings import Limits
-from gateway.door import Door
-from gateway.ledger import Ledger
-from gateway.routing import Router
-from gateway.service import Service
+from gateway.conversations.background import Background, Run
+from gateway.conversations.bodies import head_body, head_id, turn_body
+from gateway.conversations.recorder import Wish
+from gateway.conversations.turns import KeptTurn
+from gateway.endpoints.answers import Elsewhere
+from gateway.endpoints.conversations import add_conversations
+from gateway.endpoints.responses import add_stored
+from gateway.exchange.service import Service
+from gateway.ledger.ledger import Ledger
+from gateway.routing.router import Router
 from gateway.serving.scope import ChannelBody, Scope, configure
 from gateway.serving.server import Lifecycle, bind, serve
-from gateway.state.bodies import head_body, head_id, turn_body
-from gateway.state.store import Node, Store, Unavailable
-from gateway.stored.answers import Elsewhere
-from gateway.stored.conversations import add_conversations
-from gateway.stored.responses import add_stored
-from gateway.turns.background import Background, Run
-from gateway.turns.keeping import Wish
-from gateway.turns.kept import KeptTurn
+from gateway.stores.store import Node, Store, Unavailable
 from gateway.upstream.client import Upstream
 from providers.apis import CODECS
-from providers.codec import Reply
+from providers.neutral.codec import Reply
+from providers.neutral.seal import Issuer
 from providers.responses.ids import own_id
 from providers.responses.output import Head
-from providers.seal import Issuer
 from streams import sse
 
 ALICE, BOB = "sk-gw-alice-0123456789", "sk-gw-bob-0123456789"

@@ -10,10 +10,10 @@ import msgspec
 import trio
 
 from gateway.config.document import Document
-from gateway.load.judging import Answer, Judged, judged
-from gateway.load.report import Run
-from gateway.load.running import Running, place_of
-from gateway.load.scenario import Scenario, build
+from gateway.loadtest.judging import Answer, Judged, judged
+from gateway.loadtest.report import Run
+from gateway.loadtest.running import Running, place_of
+from gateway.loadtest.scenario import Scenario, build
 from streams import sse
 
 Serving = Callable[[trio.abc.Stream, bytes], Awaitable[bool | None]]

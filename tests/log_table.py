@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tables import with_tables
 
-from gateway.observing.log_fields import ENDED, EXCHANGE, OTHER, Field
+from gateway.logs.fields import ENDED, EXCHANGE, OTHER, Field
 
 PAGE = Path(__file__).parent.parent / "docs/log.md"
 

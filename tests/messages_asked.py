@@ -6,11 +6,11 @@ from pathlib import Path
 import attrs
 import pytest
 
-from providers.call import Call, Control, TextPart, Turn
-from providers.codec import Recipient
 from providers.messages import MESSAGES
-from providers.quirks import Quirks
-from providers.seal import Issuer
+from providers.neutral.codec import Recipient
+from providers.neutral.quirks import Quirks
+from providers.neutral.request import Call, Control, TextPart, Turn
+from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 
 SHARED = Path(__file__).parent.parent.parent / "shared"

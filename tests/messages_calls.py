@@ -4,7 +4,7 @@ import attrs
 import msgspec
 from hypothesis import strategies as st
 
-from providers.call import (
+from providers.neutral.request import (
     Call,
     CallPart,
     Control,

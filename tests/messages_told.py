@@ -7,10 +7,10 @@ from anthropic.lib.streaming._messages import accumulate_event
 from anthropic.types import RawMessageStreamEvent
 from pydantic import TypeAdapter
 
-from providers.call import Call
-from providers.codec import Reply
 from providers.messages import MESSAGES
-from providers.seal import Issuer
+from providers.neutral.codec import Reply
+from providers.neutral.request import Call
+from providers.neutral.seal import Issuer
 from streams import sse
 from streams.events import Begin, BlockEnd, Cited, End, Failed, Native, Refusal, Text, Thought, ToolBegin, ToolInput
 

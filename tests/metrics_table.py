@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tables import with_tables
 
-from gateway.observing.metrics import LABELS, ROWS
+from gateway.telemetry.metrics import LABELS, ROWS
 
 PAGE = Path(__file__).parent.parent / "docs/metrics.md"
 TYPES = {"counter": "counter", "histogram": "histogram", "sum": "gauge", "greatest": "gauge"}

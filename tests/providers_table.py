@@ -6,7 +6,7 @@
 import re
 from pathlib import Path
 
-from providers.catalog import ALIASES, CATALOG, Provider
+from providers.catalog.providers import ALIASES, CATALOG, Provider
 from streams.events import APIS
 
 PAGE = Path(__file__).parent.parent / "docs/providers.md"

@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from providers.call import (
+from providers.neutral.codec import Outgoing, Recipient
+from providers.neutral.request import (
     Call,
     Part,
     Turn,
 )
-from providers.codec import Outgoing, Recipient
+from providers.neutral.seal import Issuer
 from providers.responses import RESPONSES
-from providers.seal import Issuer
 from streams.errors import GatewayError
 
 SHARED = Path(__file__).parents[2] / "shared"

@@ -11,10 +11,10 @@ from openai._types import omit
 from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import ResponseStreamEvent
 
-from providers.call import Call
-from providers.codec import Reply
+from providers.neutral.codec import Reply
+from providers.neutral.request import Call
+from providers.neutral.seal import Issuer
 from providers.responses import RESPONSES
-from providers.seal import Issuer
 from streams import sse
 from streams.events import (
     Begin,

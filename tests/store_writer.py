@@ -5,8 +5,8 @@ from pathlib import Path
 
 import trio
 
-from gateway.state.sqlite import SqliteStore
-from gateway.state.store import Node, Store
+from gateway.stores.sqlite import SqliteStore
+from gateway.stores.store import Node, Store
 
 LENGTH = 20
 """Nodes in a chain."""
@@ -33,7 +33,7 @@ async def main(kind: str, place: str, prefix: str) -> None:
     if kind == "sqlite":
         store: Store = SqliteStore(Path(place), 1e9, None)
     else:
-        from gateway.state.postgres import PostgresStore
+        from gateway.stores.postgres import PostgresStore
 
         store = PostgresStore(place, 1e9, None)
     await write(store, prefix)

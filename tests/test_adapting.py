@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 from recordings import ABSENT, Recording, answers
 
 from gateway.config.loading import from_mapping
-from gateway.incoming import read_incoming
-from gateway.outgoing import prepare
-from gateway.routing import Router
-from providers import catalog
+from gateway.request.parse import read_incoming
+from gateway.request.prepare import prepare
+from gateway.routing.router import Router
 from providers.apis import CODECS
-from providers.catalog import CATALOG
-from providers.codec import Outgoing, Recipient
-from providers.draft import Draft
-from providers.models import quirks_of
-from providers.quirks import Quirks
-from providers.seal import Issuer
+from providers.catalog import providers as catalog
+from providers.catalog.models import quirks_of
+from providers.catalog.providers import CATALOG
+from providers.neutral.codec import Outgoing, Recipient
+from providers.neutral.draft import Draft
+from providers.neutral.quirks import Quirks
+from providers.neutral.seal import Issuer
 from streams.events import Api
 
 LIMITS = ("max_tokens", "max_completion_tokens")

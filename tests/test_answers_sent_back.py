@@ -9,9 +9,9 @@ import openai
 import pytest
 
 from providers.apis import CODECS
-from providers.call import Call
-from providers.codec import Recipient, Reply
-from providers.seal import Issuer
+from providers.neutral.codec import Recipient, Reply
+from providers.neutral.request import Call
+from providers.neutral.seal import Issuer
 from streams.events import APIS, Begin, BlockEnd, End, Event, Text, ToolBegin, ToolInput, Usage
 from streams.fold import fold
 

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 import attrs
 import pytest
 
-from providers.catalog import ALIASES, CATALOG, STANDARD_PATHS, find, generic, maker, url_for
+from providers.catalog.providers import ALIASES, CATALOG, STANDARD_PATHS, find, generic, maker, url_for
 from streams.events import APIS
 
 

@@ -4,7 +4,7 @@ import attrs
 import pytest
 from chat_wire import asked, refused
 
-from providers.call import (
+from providers.neutral.request import (
     AudioPart,
     CallPart,
     Control,

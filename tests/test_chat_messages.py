@@ -5,7 +5,8 @@ import json
 import pytest
 from chat_wire import USER, asked, assistant, messages, sent, user
 
-from providers.call import (
+from providers.messages import MESSAGES
+from providers.neutral.request import (
     Call,
     CallPart,
     Control,
@@ -19,7 +20,6 @@ from providers.call import (
     Tool,
     Turn,
 )
-from providers.messages import MESSAGES
 from providers.responses import RESPONSES
 from streams.errors import GatewayError
 

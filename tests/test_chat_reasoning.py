@@ -21,17 +21,17 @@ from chat_wire import (
 )
 
 from providers.apis import CODECS
-from providers.call import (
+from providers.chat import CHAT
+from providers.neutral.codec import Recipient, Reply
+from providers.neutral.request import (
     Call,
     CallPart,
     ResultPart,
     TextPart,
     ThinkingPart,
 )
-from providers.chat import CHAT
-from providers.codec import Recipient, Reply
+from providers.neutral.seal import Issuer, Seal, seal, unseal
 from providers.responses import RESPONSES
-from providers.seal import Issuer, Seal, seal, unseal
 from streams.events import BlockEnd, End, Sealed, Text, Thought
 from streams.fold import fold
 

@@ -12,7 +12,12 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from providers.apis import CODECS
-from providers.call import (
+from providers.chat import CHAT
+from providers.grammar import judge
+from providers.neutral.codec import Recipient
+from providers.neutral.parameters import ROWS
+from providers.neutral.quirks import Quirks
+from providers.neutral.request import (
     AudioPart,
     Call,
     CallPart,
@@ -31,11 +36,6 @@ from providers.call import (
     ToolChoice,
     Turn,
 )  # fmt: skip
-from providers.chat import CHAT
-from providers.codec import Recipient
-from providers.controls import ROWS
-from providers.grammar import judge
-from providers.quirks import Quirks
 from streams import sse
 from streams.events import Event, Failed
 from streams.fold import fold

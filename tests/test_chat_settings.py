@@ -7,7 +7,10 @@ import msgspec
 import pytest
 from chat_wire import OWN, REQUESTS, USER, asked, refused, sent
 
-from providers.call import (
+from providers.chat import CHAT
+from providers.messages import MESSAGES
+from providers.neutral.codec import Recipient
+from providers.neutral.request import (
     Call,
     Control,
     Format,
@@ -15,9 +18,6 @@ from providers.call import (
     Tool,
     ToolChoice,
 )
-from providers.chat import CHAT
-from providers.codec import Recipient
-from providers.messages import MESSAGES
 from providers.responses import RESPONSES
 from streams.errors import GatewayError
 

@@ -7,15 +7,15 @@ from chat_wire import USER, asked, assistant, deltas, sent, user
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.call import Call, CallPart, ImagePart, ResultPart, Source, TextPart, Tool, ToolChoice
 from providers.chat import CHAT
 from providers.chat.calls import Nesting
-from providers.codec import Reply
-from providers.custom import unwrapped, wrapped
 from providers.messages import MESSAGES
-from providers.names import short_call_id
+from providers.neutral.codec import Reply
+from providers.neutral.custom_tools import unwrapped, wrapped
+from providers.neutral.request import Call, CallPart, ImagePart, ResultPart, Source, TextPart, Tool, ToolChoice
+from providers.neutral.seal import Issuer
+from providers.neutral.tool_names import short_call_id
 from providers.responses import RESPONSES
-from providers.seal import Issuer
 from streams.events import BlockEnd, End, ToolBegin, ToolInput
 from streams.fold import fold
 

@@ -7,7 +7,7 @@ from chat_wire import DONE, ISSUER, chunks, deltas, reply, write
 from openai.types.chat import ChatCompletion
 
 from providers.chat import CHAT
-from providers.seal import unseal
+from providers.neutral.seal import unseal
 from streams.events import (
     Begin,
     BlockEnd,

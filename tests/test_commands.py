@@ -26,8 +26,8 @@ from documented import Command, commands, fenced
 from harness import ROOT, START_SECONDS, STOP_SECONDS, eventually, free_port, request
 from tried import FOREIGN, RUNS, SERVES, Foreign, Row, Server, row_of, to_run
 
-from gateway.state.sqlite import SqliteStore
-from gateway.state.store import Node
+from gateway.stores.sqlite import SqliteStore
+from gateway.stores.store import Node
 
 README = (ROOT / "README.md").read_text()
 FOUND = commands()

@@ -13,7 +13,7 @@ from gateway.config.loading import Config, ConfigError, Limits, Listener, Timeou
 from gateway.config.schema import RawConfig, RawEntry
 from gateway.config.settings import StateStorage
 from gateway.config.unknown import ADVICE, advice
-from gateway.routing import Router
+from gateway.routing.router import Router
 
 ROOT = Path(__file__).parent.parent
 HEAD = "version: v0.3.0\nlisteners: [{type: model, name: llm, port: 12000}]\n"

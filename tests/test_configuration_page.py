@@ -10,7 +10,7 @@ from configuration_table import PAGE, PLACES, README, WITHOUT_EFFECT, defaults, 
 from gateway.config import schema
 from gateway.config.loading import from_mapping
 from gateway.config.reference import KEYS
-from providers.quirks import Quirks
+from providers.neutral.quirks import Quirks
 
 BARE = {"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o"}]}
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from providers.call import Call, Control
-from providers.controls import BY_NAME, ROWS, read_controls, write_controls
-from providers.fields import Drops, Fields
+from providers.neutral.fields import Drops, Fields
+from providers.neutral.parameters import BY_NAME, ROWS, read_controls, write_controls
+from providers.neutral.request import Call, Control
 from streams.errors import GatewayError
 from streams.events import APIS
 

@@ -9,12 +9,12 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.state import conversations
-from gateway.state.bodies import StoredConversation
-from gateway.state.memory import MemoryStore
-from gateway.state.store import Changed, Node
-from gateway.stored.conversations import read_items
-from providers.fields import Fields
+from gateway.conversations import items as conversations
+from gateway.conversations.bodies import StoredConversation
+from gateway.endpoints.conversations import read_items
+from gateway.stores.memory import MemoryStore
+from gateway.stores.store import Changed, Node
+from providers.neutral.fields import Fields
 from streams.errors import GatewayError
 from tests.kept_state import ALICE, BOB, MAX_BODY, Down, keep, message, serving
 

@@ -16,12 +16,12 @@ import pytest
 from recordings import ABSENT, SHARED, recordings
 
 from providers.apis import CODECS
-from providers.catalog import COMPATIBLE
-from providers.codec import Outgoing, Recipient
-from providers.models import quirks_of
-from providers.names import shortened
-from providers.quirks import Quirks
-from providers.seal import Issuer
+from providers.catalog.models import quirks_of
+from providers.catalog.providers import COMPATIBLE
+from providers.neutral.codec import Outgoing, Recipient
+from providers.neutral.quirks import Quirks
+from providers.neutral.seal import Issuer
+from providers.neutral.tool_names import shortened
 from streams.errors import GatewayError
 from streams.events import APIS, Api
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recordings import ABSENT, Recording, answers
 
-from gateway.lanes import ByteLane
+from gateway.streaming.lanes import ByteLane
 from providers.apis import CODECS
 from streams import sse
 from streams.events import Event, Failed, ToolBegin

@@ -12,15 +12,15 @@ from harness import PATIENCE
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.access.authentication import Door
+from gateway.access.cors import Cors
 from gateway.app import app_of
 from gateway.config.loading import Config, ConfigError, from_mapping, load
-from gateway.cors import Cors
-from gateway.decompress import DECODERS, decompress, read_coding
-from gateway.door import Door
-from gateway.headers import upstream_headers
-from gateway.outgoing import Asked
-from gateway.routing import Router
-from gateway.service import Service
+from gateway.exchange.service import Service
+from gateway.http.headers import upstream_headers
+from gateway.request.decompress import DECODERS, decompress, read_coding
+from gateway.request.prepare import Asked
+from gateway.routing.router import Router
 from gateway.serving.server import Lifecycle, bind, serve
 from gateway.upstream.client import Upstream
 from streams.errors import GatewayError

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from open_responses import misfits
 
-from gateway.websocket.envelopes import Envelope, Frames, body_of, error_frame, is_processed, read_envelope
-from gateway.websocket.prewarm import Prewarmed
+from gateway.endpoints.websocket.envelopes import Envelope, Frames, body_of, error_frame, is_processed, read_envelope
+from gateway.endpoints.websocket.prewarm import Prewarmed
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import Failed

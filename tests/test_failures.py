@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.failures import (
+from providers.errors.failures import (
     KIND_OF_STATUS,
     MESSAGES_TYPE,
     OPENAI_TYPE,

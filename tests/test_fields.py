@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.fields import Drops, Fields, expect, generic, join
+from providers.neutral.fields import Drops, Fields, expect, generic, join
 from streams.errors import GatewayError
 
 

@@ -13,19 +13,19 @@ from quart import websocket
 from quart_trio import QuartTrio
 from ws import Client, handshake
 
+from gateway.access.cors import Cors
 from gateway.config.loading import from_mapping
 from gateway.config.settings import Limits
-from gateway.cors import Cors
-from gateway.ledger import Ledger
-from gateway.routing import Router
-from gateway.service import Service
+from gateway.conversations.recorder import Memory
+from gateway.endpoints.websocket.connection import add_websocket
+from gateway.exchange.service import Service
+from gateway.ledger.ledger import Ledger
+from gateway.routing.router import Router
 from gateway.serving.connections import ServerConfig
 from gateway.serving.scope import configure, websocket_scope
 from gateway.serving.server import Lifecycle, bind, serve
-from gateway.state.memory import MemoryStore
-from gateway.turns.keeping import Memory
+from gateway.stores.memory import MemoryStore
 from gateway.upstream.client import Upstream
-from gateway.websocket.connection import add_websocket
 
 CONFIG = from_mapping({"version": "v0.3.0", "model_providers": [{"model": "groq/up", "access_key": "k"}]})
 

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from providers.apis import CODECS
-from providers.call import Call
-from providers.codec import Reply
-from providers.failures import last_event
+from providers.errors.failures import last_event
 from providers.grammar import GRAMMARS, Judge, detect, judge, rules
-from providers.seal import Issuer
+from providers.neutral.codec import Reply
+from providers.neutral.request import Call
+from providers.neutral.seal import Issuer
 from streams import sse
 from streams.events import (
     APIS,

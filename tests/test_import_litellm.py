@@ -16,8 +16,8 @@ from gateway.commands.importing import imported
 from gateway.commands.litellm import ORIGINS, REASONS, Group
 from gateway.commands.litellm_keys import tokens
 from gateway.config.loading import Config, ConfigError, from_mapping
-from gateway.routing import Router
-from providers import catalog
+from gateway.routing.router import Router
+from providers.catalog import providers as catalog
 
 
 def item(name: str, model: str, **params: Any) -> dict[str, Any]:

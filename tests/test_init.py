@@ -18,8 +18,8 @@ from harness import START_SECONDS
 from gateway.commands.init import SHARED_KEYS, STARTS, configuration, start_of
 from gateway.commands.ollama import local
 from gateway.config.loading import load
-from gateway.routing import Router
-from providers.catalog import CATALOG
+from gateway.routing.router import Router
+from providers.catalog.providers import CATALOG
 
 USABLE = [row for row in CATALOG.values() if row.key_env and row.base_url and row.speaks]
 KEYED = {row.key_env: f"sk-secret-{row.id}" for row in CATALOG.values() if row.key_env}

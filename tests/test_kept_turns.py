@@ -9,17 +9,17 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from gateway.lanes import ByteLane, HubLane
-from gateway.ledger import Record
-from gateway.relay import Relay
-from gateway.state.bodies import head_id, read_head, read_turn
-from gateway.state.memory import MemoryStore
-from gateway.turns.keeping import Wish
-from gateway.turns.kept import LARGE, ForeignTurn, KeptTurn
+from gateway.conversations.bodies import head_id, read_head, read_turn
+from gateway.conversations.recorder import Wish
+from gateway.conversations.turns import LARGE, ForeignTurn, KeptTurn
+from gateway.exchange.delivery import Relay
+from gateway.ledger.record import Record
+from gateway.stores.memory import MemoryStore
+from gateway.streaming.lanes import ByteLane, HubLane
 from providers.apis import CODECS
-from providers.codec import Reply
+from providers.neutral.codec import Reply
+from providers.neutral.seal import Issuer
 from providers.responses.kept import EventLog, after
-from providers.seal import Issuer
 from streams.events import Begin, End, Failed, Usage
 from streams.fold import Answer
 from streams.pipe import PIECES_QUEUED

@@ -10,11 +10,11 @@ import attrs
 import pytest
 from upstreams import Script, ToolCall, render
 
-from gateway.errors import REDACTED
-from gateway.lanes import ByteLane, HubLane, Lane, WholeLane
+from gateway.config.redaction import REDACTED
+from gateway.streaming.lanes import ByteLane, HubLane, Lane, WholeLane
 from providers.apis import CODECS
-from providers.codec import Reply
-from providers.seal import Issuer
+from providers.neutral.codec import Reply
+from providers.neutral.seal import Issuer
 from streams.events import APIS, Failed
 from streams.sse import COMMENT_PING, EventTooLarge
 

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from gateway.state.layered import Layered
-from gateway.state.memory import MemoryStore
-from gateway.state.store import Node
+from gateway.stores.memory import MemoryStore
+from gateway.stores.overlay import Layered
+from gateway.stores.store import Node
 
 
 def node(id: str, parent: str | None = None, owner: str = "alice", body: bytes = b"{}") -> Node:

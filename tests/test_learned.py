@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.loading import from_mapping
-from gateway.incoming import read_incoming
-from gateway.learned import DIGEST, LIFETIME, MOST_KEYS, MOST_PATHS, Learned, Spoken
-from gateway.outgoing import Asked, Left, prepare, without_betas
-from gateway.routing import Router, Target
-from providers.failures import read_failure
-from providers.refused import BETA, may_go, path_of, refused, remove
+from gateway.request.parse import read_incoming
+from gateway.request.prepare import Asked, Left, prepare, without_betas
+from gateway.request.rejections import DIGEST, LIFETIME, MOST_KEYS, MOST_PATHS, Learned, Spoken
+from gateway.routing.router import Router
+from gateway.routing.target import Target
+from providers.errors.failures import read_failure
+from providers.errors.rejected import BETA, may_go, path_of, refused, remove
 from streams.errors import GatewayError
 from streams.events import Failed
 

@@ -9,10 +9,10 @@ import pytest
 import trio
 from harness import PATIENCE, Late, given_attempts
 
-from gateway.state import sqlite
-from gateway.state.links import Links
-from gateway.state.sqlite import SqliteStore
-from gateway.state.store import Changed, Node, Unavailable
+from gateway.stores import sqlite
+from gateway.stores.pool import Links
+from gateway.stores.sqlite import SqliteStore
+from gateway.stores.store import Changed, Node, Unavailable
 
 
 class Wire:

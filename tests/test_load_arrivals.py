@@ -8,7 +8,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.load.arrivals import Step, arrivals, evenly, paced, poisson
+from gateway.loadtest.arrivals import Step, arrivals, evenly, paced, poisson
 
 RATES = st.just(0) | st.floats(0.001, 200)
 STEPS = st.lists(st.builds(Step, RATES, st.floats(0.01, 5), st.none() | RATES), max_size=4)

@@ -5,11 +5,11 @@ import random
 import msgspec
 import pytest
 
-from gateway.load.bodies import Bodies, address, api_of, headers
-from gateway.load.content import NOTHING, Told, complaint, told, told_by
-from gateway.load.scenario import Asked
+from gateway.loadtest.bodies import Bodies, address, api_of, headers
+from gateway.loadtest.content import NOTHING, Told, complaint, told, told_by
+from gateway.loadtest.scenario import Asked
 from providers.apis import CODECS
-from providers.call import Tool
+from providers.neutral.request import Tool
 from streams.events import APIS
 
 LIMIT = {"chat": "max_completion_tokens", "messages": "max_tokens", "responses": "max_output_tokens"}

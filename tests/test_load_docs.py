@@ -7,9 +7,9 @@ import pytest
 from harness import ROOT
 
 from gateway.config.document import read
-from gateway.load.fail_if import parse
-from gateway.load.scenario import Asked, RawScenario, build
-from gateway.load.tally import COUNTS, MEASURES
+from gateway.loadtest.fail_if import parse
+from gateway.loadtest.scenario import Asked, RawScenario, build
+from gateway.loadtest.tally import COUNTS, MEASURES
 
 PAGE = (ROOT / "docs" / "load.md").read_text()
 

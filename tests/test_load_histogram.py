@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.load.histogram import UNIT, Histogram, bucket_of, highest_in
+from gateway.loadtest.histogram import UNIT, Histogram, bucket_of, highest_in
 
 VALUES = st.floats(0, 1e5)
 MANY = st.lists(VALUES, min_size=1, max_size=200)

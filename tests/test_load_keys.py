@@ -8,8 +8,8 @@ from command_line import run
 from load_servers import scenario
 from upstreams import Raw, Script
 
-from gateway.load.keys import OWN_KEYS, advice, credential, told
-from providers.catalog import CATALOG
+from gateway.loadtest.keys import OWN_KEYS, advice, credential, told
+from providers.catalog.providers import CATALOG
 
 ENVIRONMENT = {row.key_env: f"sk-of-{row.id}" for row in CATALOG.values() if row.key_env} | {"MINE": " sk-mine\n"}
 REFUSAL = Raw(401, (("content-type", "application/json"),), (b'{"error": {"message": "no such key"}}',))

@@ -16,12 +16,12 @@ from load_servers import HEAD, answer, chunk, events, load, prepared, scenario, 
 from rich.console import Console
 
 from gateway.__main__ import main
-from gateway.load import live, report, text
-from gateway.load.fail_if import NoCondition, parse
-from gateway.load.judging import Answer, Judged, judging
-from gateway.load.overhead import self_test
-from gateway.load.page import page
-from gateway.load.report import NoReport
+from gateway.loadtest import live, report, text
+from gateway.loadtest.fail_if import NoCondition, parse
+from gateway.loadtest.judging import Answer, Judged, judging
+from gateway.loadtest.overhead import self_test
+from gateway.loadtest.page import page
+from gateway.loadtest.report import NoReport
 
 
 async def sometimes(stream, head):

@@ -9,8 +9,8 @@ import pytest
 import trio
 from load_servers import HEAD, answer, chunk, events, load, prepared, scenario, serving
 
-from gateway.load import report, text
-from gateway.load.page import page
+from gateway.loadtest import report, text
+from gateway.loadtest.page import page
 
 
 async def quick(stream, head):

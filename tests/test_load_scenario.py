@@ -3,8 +3,8 @@
 import pytest
 
 from gateway.config.document import ConfigError, read
-from gateway.load.arrivals import Step
-from gateway.load.scenario import Cancelling, build
+from gateway.loadtest.arrivals import Step
+from gateway.loadtest.scenario import Cancelling, build
 
 GOOD = """
 targets: {one: "http://127.0.0.1:1", other: "http://127.0.0.1:2"}

@@ -8,7 +8,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.load.wire import Broken, Chunked, Connection, Head
+from gateway.loadtest.wire import Broken, Chunked, Connection, Head
 
 
 def in_pieces(data: bytes, cuts: list[int]) -> list[bytes]:

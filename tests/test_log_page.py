@@ -8,9 +8,10 @@ import attrs
 import pytest
 from log_table import PAGE, page
 
-from gateway.ledger import Ended, Ledger, Record
-from gateway.observing.log_fields import ENDED, EXCHANGE, OTHER
-from gateway.observing.logs import Log, LogFormat
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.record import Ended, Record
+from gateway.logs.fields import ENDED, EXCHANGE, OTHER
+from gateway.logs.setup import Log, LogFormat
 from streams.events import Failed, Usage
 
 

@@ -9,7 +9,7 @@ import pytest
 from harness import config, provider
 
 from gateway.config.loading import from_mapping
-from gateway.observing.masking import Mask, escaped, escaped_json
+from gateway.logs.masking import Mask, escaped, escaped_json
 
 KEY = "key-of-the-team-0815"
 

@@ -5,10 +5,10 @@ import json
 import pytest
 from messages_asked import HELLO, OURS, chat, controls, user
 
-from providers.call import Format, Reasoning, Tool, ToolChoice
-from providers.codec import Recipient
 from providers.messages import read_count_request, write_count_request
-from providers.quirks import Quirks
+from providers.neutral.codec import Recipient
+from providers.neutral.quirks import Quirks
+from providers.neutral.request import Format, Reasoning, Tool, ToolChoice
 from streams.errors import GatewayError
 
 

@@ -15,7 +15,8 @@ from messages_asked import (
 )
 
 from providers.apis import CODECS
-from providers.call import (
+from providers.neutral.codec import Recipient
+from providers.neutral.request import (
     CallPart,
     Control,
     FilePart,
@@ -29,8 +30,7 @@ from providers.call import (
     ToolChoice,
     Turn,
 )
-from providers.codec import Recipient
-from providers.seal import Seal, seal
+from providers.neutral.seal import Seal, seal
 
 
 def test_a_plain_request_is_read():

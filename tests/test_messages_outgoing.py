@@ -6,7 +6,7 @@ import attrs
 import pytest
 from messages_asked import OURS, THOUGHT, assistant, chat, controls, user, write
 
-from providers.call import (
+from providers.neutral.request import (
     CallPart,
     Control,
     Format,
@@ -17,7 +17,7 @@ from providers.call import (
     Tool,
     ToolChoice,
 )
-from providers.seal import Seal
+from providers.neutral.seal import Seal
 from streams.errors import GatewayError
 
 

@@ -19,10 +19,10 @@ from messages_told import (
     write,
 )
 
-from providers.call import Call, Control, Reasoning, TextPart, Turn
-from providers.codec import Recipient
 from providers.messages import MESSAGES
-from providers.quirks import Quirks
+from providers.neutral.codec import Recipient
+from providers.neutral.quirks import Quirks
+from providers.neutral.request import Call, Control, Reasoning, TextPart, Turn
 from streams.events import (
     Begin,
     BlockEnd,

@@ -6,7 +6,7 @@ import pytest
 from messages_asked import HELLO, OTHER, OURS, THOUGHT
 
 from providers.messages import MESSAGES
-from providers.seal import seal
+from providers.neutral.seal import seal
 from streams.events import Failed
 
 

@@ -5,7 +5,9 @@ import msgspec
 import pytest
 from messages_asked import HELLO, OTHER, OURS, THOUGHT, assistant, chat, messages, user, write
 
-from providers.call import (
+from providers.messages import MESSAGES
+from providers.neutral.codec import Recipient
+from providers.neutral.request import (
     AudioPart,
     CallPart,
     FilePart,
@@ -19,9 +21,7 @@ from providers.call import (
     Tool,
     Turn,
 )
-from providers.codec import Recipient
-from providers.messages import MESSAGES
-from providers.seal import Seal
+from providers.neutral.seal import Seal
 from streams.errors import GatewayError
 
 

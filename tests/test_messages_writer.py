@@ -15,7 +15,7 @@ from messages_told import (
 )
 
 from providers.messages import MESSAGES
-from providers.seal import Seal, unseal
+from providers.neutral.seal import Seal, unseal
 from streams.events import (
     Begin,
     BlockEnd,

@@ -35,15 +35,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from upstreams import PATHS, Raw, Script, Tokens
 
 from gateway.config.loading import ConfigError, from_mapping
-from gateway.ledger import Ledger
-from gateway.observing.buckets import Buckets
-from gateway.observing.lag import watch_lag
-from gateway.observing.metrics import MOST_MET, ROWS, Metrics, open_metrics
-from gateway.observing.scraping import watch_store
-from gateway.observing.shared_metrics import Crew, bury, whole
-from gateway.state.memory import MemoryStore
-from gateway.state.sqlite import SqliteStore
-from gateway.state.store import Node, Size, Unavailable
+from gateway.endpoints.metrics import watch_store
+from gateway.ledger.buckets import Buckets
+from gateway.ledger.ledger import Ledger
+from gateway.stores.memory import MemoryStore
+from gateway.stores.sqlite import SqliteStore
+from gateway.stores.store import Node, Size, Unavailable
+from gateway.telemetry.lag import watch_lag
+from gateway.telemetry.metrics import MOST_MET, ROWS, Metrics, open_metrics
+from gateway.telemetry.shared_metrics import Crew, bury, whole
 
 CLIENT_KEY, PROVIDER_KEY = "alices-key-0123456789", "providers-key-0123456789"
 ANSWER = Script(text="one two three", tokens=Tokens(prompt=20, cache_read=5, output=9, reasoning=4))
@@ -417,7 +417,7 @@ def test_the_dead_are_added_up_in_one_file_for_each_kind(tmp_path):
 
 
 def test_nobody_is_buried_while_somebody_counts(tmp_path):
-    burying = "import sys, pathlib; from gateway.observing.shared_metrics import bury; print(flush=True); "
+    burying = "import sys, pathlib; from gateway.telemetry.shared_metrics import bury; print(flush=True); "
     burying += "bury(pathlib.Path(sys.argv[1]), 1)"
     (tmp_path / "gauge_livesum_1.db").write_bytes(b"")
     with whole(tmp_path):

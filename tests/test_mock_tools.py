@@ -15,7 +15,7 @@ from gateway.mock.script import script
 from gateway.mock.tools import AVOIDED, Pick, choose
 from gateway.mock.words import words_of
 from providers.apis import CODECS
-from providers.call import Call, CallPart, Format, Part, ResultPart, TextPart, Tool, ToolChoice, Turn
+from providers.neutral.request import Call, CallPart, Format, Part, ResultPart, TextPart, Tool, ToolChoice, Turn
 from streams.errors import GatewayError
 from streams.events import Text
 

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from providers.call import Reasoning
-from providers.effort import LEVELS, asked_level, budget_of, known_level, level_of
-from providers.models import ROWS, plain_name, quirks_of
-from providers.quirks import Quirks
+from providers.catalog.effort import LEVELS, asked_level, budget_of, known_level, level_of
+from providers.catalog.models import ROWS, plain_name, quirks_of
+from providers.neutral.quirks import Quirks
+from providers.neutral.request import Reasoning
 
 
 @pytest.mark.parametrize(

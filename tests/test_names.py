@@ -5,8 +5,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.call import Call, CallPart, NativeTool, TextPart, Tool, ToolChoice, Turn
-from providers.names import restored, short_call_id, short_name, shortened
+from providers.neutral.request import Call, CallPart, NativeTool, TextPart, Tool, ToolChoice, Turn
+from providers.neutral.tool_names import restored, short_call_id, short_name, shortened
 from streams.events import Text, ToolBegin
 
 LONG = "mcp__a_server_with_a_long_name__" + "tool." * 20

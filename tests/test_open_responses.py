@@ -10,9 +10,9 @@ import pytest
 from open_responses import misfits, misfits_of_stream
 from responses_told import HELLO, ISSUER, reply, written
 
-from providers.call import Call
-from providers.codec import Reply
-from providers.failures import last_event
+from providers.errors.failures import last_event
+from providers.neutral.codec import Reply
+from providers.neutral.request import Call
 from providers.responses import RESPONSES, compacted, compaction_item
 from providers.responses.ids import own_id
 from providers.responses.kept import replay

@@ -11,11 +11,11 @@ import postgres
 import pytest
 
 from gateway.config.loading import Config, ConfigError, from_mapping
-from gateway.state.memory import MemoryStore
-from gateway.state.opening import WORKERS_FILE, open_store, shared_by_workers
-from gateway.state.sealed import Sealed
-from gateway.state.sqlite import SqliteStore
-from gateway.state.store import Node, Unavailable
+from gateway.open_store import WORKERS_FILE, open_store, shared_by_workers
+from gateway.stores.encrypted import Sealed
+from gateway.stores.memory import MemoryStore
+from gateway.stores.sqlite import SqliteStore
+from gateway.stores.store import Node, Unavailable
 
 KEY = base64.b64encode(bytes(32)).decode()
 NODE = Node("r1", "", "response", b"{}")
@@ -126,7 +126,7 @@ async def test_a_server_that_is_there_is_used(server):
 async def test_a_package_that_is_missing_is_named(monkeypatch, storage, package, module, words):
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delitem(sys.modules, f"gateway.state.{module}", raising=False)
+    monkeypatch.delitem(sys.modules, f"gateway.stores.{module}", raising=False)
     true_import = builtins.__import__
 
     def without(name: str, *rest):

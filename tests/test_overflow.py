@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from providers.failures import messages_error, openai_error, read_event_failure, read_failure
-from providers.overflow import in_words_of, is_native
+from providers.errors.failures import messages_error, openai_error, read_event_failure, read_failure
+from providers.errors.overflow import in_words_of, is_native
 from streams.events import Failed
 
 CORPUS = Path(__file__).parent.parent.parent / "shared" / "corpus" / "error_responses"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.paths import advice, api_of, base_urls, canonical, origin_of
+from gateway.http.paths import advice, api_of, base_urls, canonical, origin_of
 
 ORIGIN = "http://gw:12000"
 ANTHROPIC = (("anthropic-version", "2023-06-01"),)

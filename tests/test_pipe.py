@@ -6,8 +6,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from gateway.ledger import Record
-from gateway.relay import END_GRACE, Relay
+from gateway.exchange.delivery import END_GRACE, Relay
+from gateway.ledger.record import Record
 from gateway.serving.scope import ChannelBody
 from streams import sse
 from streams.errors import GatewayError

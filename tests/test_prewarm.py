@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.websocket.envelopes import read_envelope
-from gateway.websocket.prewarm import MOST, Prewarmed
+from gateway.endpoints.websocket.envelopes import read_envelope
+from gateway.endpoints.websocket.prewarm import MOST, Prewarmed
 from streams.errors import GatewayError
 
 MEGABYTE = 2**20

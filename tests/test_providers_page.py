@@ -7,7 +7,7 @@ import yaml
 from providers_table import PAGE, page
 
 from gateway.config.loading import from_mapping
-from gateway.routing import Router
+from gateway.routing.router import Router
 from streams.events import APIS
 
 # Of each example: where Chat, Messages and Responses clients are sent, by the API and the path of the address.

@@ -20,12 +20,13 @@ from recordings import ABSENT, recordings
 
 from gateway.commands.replay import Unreadable, _address, _asking, run, run_server
 from gateway.config.loading import from_mapping
-from gateway.errors import SHORTEST, findable, secrets_in
-from gateway.ledger import Ledger, Record
-from gateway.observing import recorded, recording
-from gateway.observing.recorded import COLUMNS, INDEX, Folder, Side, read
-from gateway.observing.recording import Recorder
-from gateway.outgoing import Asked
+from gateway.config.redaction import SHORTEST, findable, secrets_in
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.record import Record
+from gateway.request.prepare import Asked
+from gateway.telemetry import recorded, recording
+from gateway.telemetry.recorded import COLUMNS, INDEX, Folder, Side, read
+from gateway.telemetry.recording import Recorder
 from gateway.upstream.client import UpstreamRequest
 
 KEY = 'sk-"very"-secret'

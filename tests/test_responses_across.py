@@ -9,12 +9,12 @@ from responses_told import accumulated, added, check_grammar, created, done, end
 from responses_told import read as heard
 
 from providers.chat import CHAT
-from providers.codec import Codec, Recipient, Reply
 from providers.messages import MESSAGES
-from providers.quirks import Quirks
+from providers.neutral.codec import Codec, Recipient, Reply
+from providers.neutral.quirks import Quirks
+from providers.neutral.seal import seal
 from providers.responses import RESPONSES, read_continued
 from providers.responses.kept import previous
-from providers.seal import seal
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import (

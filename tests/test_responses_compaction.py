@@ -11,11 +11,11 @@ from responses_asked import US, read, send
 from responses_told import ISSUER, accumulated, raw_events
 from test_responses_round_trips import legal_events
 
-from providers.call import CallPart, NativePart, TextPart
 from providers.chat import CHAT
-from providers.codec import Recipient, Reply
 from providers.grammar import judge
 from providers.messages import MESSAGES
+from providers.neutral.codec import Recipient, Reply
+from providers.neutral.request import CallPart, NativePart, TextPart
 from providers.responses import (
     RESPONSES,
     compacted,

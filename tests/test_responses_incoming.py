@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from responses_asked import OTHER, US, read, refused, turns
 
-from providers.call import (
+from providers.neutral.codec import Recipient
+from providers.neutral.request import (
     AudioPart,
     CallPart,
     Control,
@@ -26,9 +27,8 @@ from providers.call import (
     ToolChoice,
     Turn,
 )
-from providers.codec import Recipient
+from providers.neutral.seal import Seal, seal
 from providers.responses import RESPONSES, read_continued
-from providers.seal import Seal, seal
 from streams.errors import GatewayError
 
 

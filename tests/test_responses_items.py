@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from responses_asked import ITEM, OTHER, US, assistant, foreign, items, read, send, user
 
-from providers.call import (
+from providers.chat import CHAT
+from providers.neutral.quirks import Quirks
+from providers.neutral.request import (
     AudioPart,
     CallPart,
     FilePart,
@@ -16,12 +18,10 @@ from providers.call import (
     ThinkingPart,
     Turn,
 )
-from providers.chat import CHAT
-from providers.names import short_call_id
-from providers.quirks import Quirks
+from providers.neutral.seal import Seal, seal
+from providers.neutral.tool_names import short_call_id
 from providers.responses import RESPONSES
 from providers.responses.ids import own_id
-from providers.seal import Seal, seal
 from streams.errors import GatewayError
 
 

@@ -6,7 +6,11 @@ import attrs
 import pytest
 from responses_asked import ITEM, US, foreign, read, send, user
 
-from providers.call import (
+from providers.catalog.strict import fits_strict
+from providers.chat import CHAT
+from providers.neutral.codec import Recipient
+from providers.neutral.quirks import Quirks
+from providers.neutral.request import (
     Control,
     Format,
     NativeTool,
@@ -15,11 +19,7 @@ from providers.call import (
     Tool,
     ToolChoice,
 )
-from providers.chat import CHAT
-from providers.codec import Recipient
-from providers.quirks import Quirks
 from providers.responses import RESPONSES
-from providers.strict import fits_strict
 from streams.errors import GatewayError
 
 LOGPROBS = "message.output_text.logprobs"

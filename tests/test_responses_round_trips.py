@@ -28,7 +28,10 @@ from responses_told import (
     written,
 )
 
-from providers.call import (
+from providers.chat import CHAT
+from providers.messages import MESSAGES
+from providers.neutral.codec import Recipient, Reply
+from providers.neutral.request import (
     Call,
     CallPart,
     Control,
@@ -47,11 +50,8 @@ from providers.call import (
     ToolChoice,
     Turn,
 )
-from providers.chat import CHAT
-from providers.codec import Recipient, Reply
-from providers.messages import MESSAGES
+from providers.neutral.seal import unseal
 from providers.responses import RESPONSES
-from providers.seal import unseal
 from streams import sse
 from streams.events import (
     Begin,

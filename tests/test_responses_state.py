@@ -16,11 +16,12 @@ from responses_told import ANSWERS, HELLO, accumulated, needs_corpus, raw_events
 from test_responses_incoming import VALUE
 from test_responses_round_trips import TOOLS, accumulate, legal_events, spoken
 
-from providers.call import CallPart, ResultPart, TextPart, ThinkingPart
 from providers.chat import CHAT
-from providers.codec import Recipient
 from providers.grammar import judge
 from providers.messages import MESSAGES
+from providers.neutral.codec import Recipient
+from providers.neutral.request import CallPart, ResultPart, TextPart, ThinkingPart
+from providers.neutral.seal import seal
 from providers.responses import RESPONSES, compaction_item, read_continued, whole_answer
 from providers.responses.ids import is_ours
 from providers.responses.kept import (
@@ -34,7 +35,6 @@ from providers.responses.kept import (
     stored_input,
 )
 from providers.responses.output import count_body
-from providers.seal import seal
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import (

@@ -16,10 +16,10 @@ from responses_told import (
     written,
 )
 
-from providers.call import CallPart, Tool
-from providers.codec import Reply
+from providers.neutral.codec import Reply
+from providers.neutral.request import CallPart, Tool
+from providers.neutral.seal import unseal
 from providers.responses import RESPONSES
-from providers.seal import unseal
 from streams.events import (
     Begin,
     BlockEnd,

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.config.loading import from_mapping
-from gateway.routing import Model, Router
+from gateway.routing.router import Model, Router
 from streams.errors import GatewayError
 
 OPENAI = {"model": "openai/gpt-4o", "access_key": "sk-openai"}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.seal import PREFIX, Issuer, Seal, seal, unseal
+from providers.neutral.seal import PREFIX, Issuer, Seal, seal, unseal
 from streams.events import APIS
 
 ISSUER = Issuer("claude", "a1b2c3")

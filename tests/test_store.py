@@ -23,11 +23,11 @@ import store_writer
 import trio
 from harness import PATIENCE, ROOT, START_SECONDS, Late, eventually, given_attempts
 
-from gateway.state.memory import MemoryStore
-from gateway.state.nodes import size_of
-from gateway.state.sealed import Sealed
-from gateway.state.sqlite import SqliteStore
-from gateway.state.store import Changed, Node, Store, Unavailable
+from gateway.stores.encrypted import Sealed
+from gateway.stores.memory import MemoryStore
+from gateway.stores.nodes import size_of
+from gateway.stores.sqlite import SqliteStore
+from gateway.stores.store import Changed, Node, Store, Unavailable
 
 KEY = bytes(range(32))
 SHARED = ("sqlite", "postgres")
@@ -83,7 +83,7 @@ class Place:
             return MemoryStore(ttl, max_bytes, self.clock)
         if self.kind == "sqlite":
             return SqliteStore(Path(self.location), ttl, max_bytes, self.clock)
-        from gateway.state.postgres import PostgresStore
+        from gateway.stores.postgres import PostgresStore
 
         return PostgresStore(self.location, ttl, max_bytes, self.clock)
 
@@ -799,7 +799,7 @@ async def _refused(store: Store, server: postgres.Server) -> None:
 
 
 async def test_a_server_that_is_down_is_unavailable_and_comes_back(own_server):
-    from gateway.state.postgres import PostgresStore
+    from gateway.stores.postgres import PostgresStore
 
     store = PostgresStore(own_server.url, 100, None, limit=3)
     async with trio.open_nursery() as nursery:
@@ -826,7 +826,7 @@ async def test_a_server_that_is_down_is_unavailable_and_comes_back(own_server):
 async def test_a_lock_that_is_held_too_long_is_unavailable(server, database):
     import psycopg
 
-    from gateway.state.postgres import PostgresStore
+    from gateway.stores.postgres import PostgresStore
 
     store = PostgresStore(database, 100, None, limit=1.5)
     try:
@@ -844,7 +844,7 @@ async def test_a_lock_that_is_held_too_long_is_unavailable(server, database):
 
 
 async def test_tables_that_only_others_may_use_are_unavailable(server, database):
-    from gateway.state.postgres import PostgresStore
+    from gateway.stores.postgres import PostgresStore
 
     store = PostgresStore(database.replace("someone:", "guest:"), 100, None)
     server.sql("DROP ROLE IF EXISTS guest", "CREATE ROLE guest LOGIN")

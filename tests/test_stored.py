@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from quart import Response
 from trio.testing import wait_all_tasks_blocked
 
-from gateway.state.bodies import head_id, turn_body
-from gateway.state.memory import MemoryStore
-from gateway.state.store import Node
+from gateway.conversations.bodies import head_id, turn_body
+from gateway.stores.memory import MemoryStore
+from gateway.stores.store import Node
 from gateway.turns import keeping
 from providers.responses.ids import own_id
 from providers.responses.kept import after, replay

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.state.bodies import (
+from gateway.conversations.bodies import (
     LONG,
     StoredConversation,
     StoredHead,
@@ -19,7 +19,7 @@ from gateway.state.bodies import (
     read_turn,
     turn_body,
 )
-from gateway.state.store import Unavailable
+from gateway.stores.store import Unavailable
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 values = st.recursive(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.incoming import read_incoming
+from gateway.request.parse import read_incoming
 from providers.apis import CODECS
 from streams.errors import GatewayError
 from streams.events import Text

@@ -15,19 +15,20 @@ from turns import passing
 from upstreams import Script, ToolCall, render
 
 from gateway.config.loading import from_mapping
-from gateway.incoming import Incoming, read_incoming
-from gateway.lanes import HubLane, Seen, WholeLane
-from gateway.routing import Router, Target
-from gateway.state.memory import MemoryStore
-from gateway.state.store import Node, Store, Unavailable
-from gateway.turns.keeping import STORE_SECONDS, Keeping, Memory, Recalled
-from gateway.turns.threads import recall_thread
+from gateway.conversations.recorder import STORE_SECONDS, Keeping, Memory, Recalled
+from gateway.conversations.threads import recall_thread
+from gateway.request.parse import Incoming, read_incoming
+from gateway.routing.router import Router
+from gateway.routing.target import Target
+from gateway.stores.memory import MemoryStore
+from gateway.stores.store import Node, Store, Unavailable
+from gateway.streaming.lanes import HubLane, Seen, WholeLane
 from providers.apis import CODECS
-from providers.call import Call
-from providers.codec import Reply
 from providers.grammar import Judge
 from providers.messages import MESSAGES
-from providers.seal import Issuer
+from providers.neutral.codec import Reply
+from providers.neutral.request import Call
+from providers.neutral.seal import Issuer
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import APIS, Failed

@@ -11,7 +11,7 @@ from anthropic.types import Model
 from openai.types import AllModels, ChatModel
 
 from gateway.config.loading import from_mapping
-from gateway.routing import Router
+from gateway.routing.router import Router
 
 # Claude Code 2.1.329: the ids behind its tiers (fable, opus, sonnet, haiku) by generation, and the forms it takes.
 CLAUDE_CODE = (

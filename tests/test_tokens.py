@@ -7,8 +7,8 @@ from statistics import median
 import pytest
 
 from providers.apis import CODECS
-from providers.call import Call, ImagePart, Source, TextPart, Tool, Turn
-from providers.tokens import estimate
+from providers.neutral.request import Call, ImagePart, Source, TextPart, Tool, Turn
+from providers.neutral.tokens import estimate
 from streams import sse
 from streams.events import Usage
 

@@ -30,8 +30,8 @@ from test_metrics import HEAD, chunk, numbers, reaching
 from upstreams import PATHS, Raw, Script, Tokens, render
 
 from gateway.config.loading import ConfigError, from_mapping
-from gateway.observing import tracing
-from gateway.observing.spans import request_attributes
+from gateway.telemetry import tracing
+from gateway.telemetry.spans import request_attributes
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 UNTRACED = "0af7651916cd43dd8448eb211c80319c"

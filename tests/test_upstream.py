@@ -16,8 +16,8 @@ import trio.testing
 from harness import PATIENCE, refusing_port
 
 from gateway.upstream.client import Upstream, UpstreamError, UpstreamRequest, UpstreamResponse
-from gateway.upstream.places import Places
 from gateway.upstream.pool import PoolStats
+from gateway.upstream.slots import Places
 
 MIB = 1024 * 1024
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"

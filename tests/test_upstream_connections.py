@@ -17,10 +17,10 @@ from upstreams import PATHS
 
 from gateway.app import open_service
 from gateway.config.loading import Config, from_mapping
-from gateway.observing.watching import COLUMNS, View
-from gateway.service import Service
-from gateway.serving.reload import Served
+from gateway.exchange.service import Service
+from gateway.reload import Served
 from gateway.serving.server import Lifecycle, bind, serve
+from gateway.telemetry.live import COLUMNS, View
 from gateway.upstream.client import Upstream
 
 APIS = ("chat", "messages", "responses")

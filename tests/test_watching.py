@@ -16,24 +16,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from upstreams import Script, ToolCall, render
 
+from gateway.access.authentication import Door
 from gateway.config.changes import changes
 from gateway.config.loading import ConfigError, from_mapping
-from gateway.door import Door
-from gateway.errors import redact
-from gateway.lanes import ByteLane, HubLane, Lane, WholeLane
-from gateway.ledger import Ledger, Record
-from gateway.observing import charts, watching
-from gateway.observing.charts import OTHERS
-from gateway.observing.masking import Mask
-from gateway.observing.tapping import LARGEST, Tapped, change_lane, listen, unlisten
-from gateway.observing.transcripts import EACH, PIECE
-from gateway.observing.watching import COLUMNS, QUEUED, RECENT, SHOWN, Passing, View, board_of
-from gateway.relay import Relay
-from gateway.ui.telling import saying
-from gateway.ui.visitors import admit
+from gateway.config.redaction import redact
+from gateway.endpoints.ui.telling import saying
+from gateway.endpoints.ui.visitors import admit
+from gateway.exchange.delivery import Relay
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.record import Record
+from gateway.logs.masking import Mask
+from gateway.streaming.lanes import ByteLane, HubLane, Lane, WholeLane
+from gateway.telemetry import charts, watching
+from gateway.telemetry.charts import OTHERS
+from gateway.telemetry.live import COLUMNS, QUEUED, RECENT, SHOWN, Passing, View, board_of
+from gateway.telemetry.tap import LARGEST, Tapped, change_lane, listen, unlisten
+from gateway.telemetry.transcripts import EACH, PIECE
 from providers.apis import CODECS
-from providers.codec import Reply
-from providers.seal import Issuer
+from providers.neutral.codec import Reply
+from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from streams.events import APIS, Api, Failed, Usage
 from streams.sse import EventTooLarge

@@ -12,9 +12,9 @@ import msgspec
 from sdk_fields import PARAMS, Sample, samples
 
 from providers.apis import CODECS
-from providers.codec import Outgoing, Recipient
-from providers.fields import generic
-from providers.seal import Issuer
+from providers.neutral.codec import Outgoing, Recipient
+from providers.neutral.fields import generic
+from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from streams.events import APIS, Api
 
@@ -182,7 +182,7 @@ translated and nothing is lost: the bytes pass.
 - **mapped in part**: the rest is named in `x-trigate-dropped`.
 - **dropped**: the other API has no place for it; named in `x-trigate-dropped`. With `strict: true` in the config or
   `x-trigate-strict: 1` on the request such a loss is a 400, unless it is a hint that cannot change the answer
-  (`providers/hints.py`).
+  (`providers/neutral/hints.py`).
 - **refused**: a 400 that names the field, because leaving it out would change what the answer is.
 - **no effect**: it says what holds anyway.
 

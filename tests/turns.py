@@ -12,8 +12,8 @@ from calls import SSE, chunks, said
 from harness import Gateway, Listening, Reply, Wire, eventually, post, provider
 from upstreams import Upstream
 
-from gateway.lanes import Seen
-from gateway.turns.keeping import Keeping
+from gateway.conversations.recorder import Keeping
+from gateway.streaming.lanes import Seen
 from providers.grammar import judge
 from streams.sse import COMMENT_PING
 

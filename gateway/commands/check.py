@@ -9,8 +9,8 @@ from gateway.commands.terminal import say
 from gateway.config.changes import changes
 from gateway.config.document import sentence
 from gateway.config.loading import Config, ConfigError, discover, load, users_file
-from gateway.routing import Explanation, Router
-from providers.fields import generic
+from gateway.routing.router import Explanation, Router
+from providers.neutral.fields import generic
 from streams.errors import GatewayError
 from streams.events import Api
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from gateway.commands.init import start_of
 from gateway.commands.offers import Offer
-from providers.catalog import find
-from providers.models import plain_name
+from providers.catalog.models import plain_name
+from providers.catalog.providers import find
 
 SMART, FAST = "smart", "fast"
 

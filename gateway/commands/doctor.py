@@ -25,7 +25,7 @@ from gateway.commands.probing import COUNT, FEATURES, Asked, Checkup, Outcome, P
 from gateway.config.document import sentence
 from gateway.config.loading import Config
 from gateway.config.settings import Entry
-from gateway.routing import Router
+from gateway.routing.router import Router
 from gateway.serving.server import Lifecycle, bind, serve
 from gateway.upstream.client import Upstream
 from streams.errors import GatewayError

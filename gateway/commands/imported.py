@@ -10,7 +10,7 @@ import yaml
 
 from gateway.commands.litellm import Group, Loss
 from gateway.config.loading import from_mapping
-from gateway.names import Names
+from gateway.config.names import Names
 from streams.errors import GatewayError
 
 VERSION = "v0.4.0"

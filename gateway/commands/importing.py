@@ -36,7 +36,7 @@ from gateway.commands.litellm_keys import Token, taken_over, tokens
 from gateway.commands.terminal import say
 from gateway.config import document
 from gateway.config.loading import ConfigError, from_mapping
-from providers import catalog
+from providers.catalog import providers as catalog
 
 GOOD: Final = 0
 NOTHING: Final = 1

@@ -11,7 +11,7 @@ import click
 
 from gateway.commands.ollama import Local, local
 from gateway.config.loading import ConfigError, load
-from providers.catalog import CATALOG, Provider
+from providers.catalog.providers import CATALOG, Provider
 
 FILE = Path("trigate.yaml")
 

@@ -14,17 +14,17 @@ import trio
 
 from gateway.commands.terminal import say
 from gateway.config.document import ConfigError, Document, Mistake, sentence
-from gateway.load import report, scenario, text
-from gateway.load.bodies import api_of
-from gateway.load.fail_if import Condition, NoCondition, parse
-from gateway.load.judging import judging
-from gateway.load.keys import Credential, advice, credential, told
-from gateway.load.live import Lines, Screen, Terminal
-from gateway.load.overhead import SelfTest, self_test
-from gateway.load.report import NoReport, Run
-from gateway.load.running import Running, Unreachable, place_of
-from gateway.load.scenario import Scenario, shown
-from gateway.load.wire import raise_file_limit
+from gateway.loadtest import report, scenario, text
+from gateway.loadtest.bodies import api_of
+from gateway.loadtest.fail_if import Condition, NoCondition, parse
+from gateway.loadtest.judging import judging
+from gateway.loadtest.keys import Credential, advice, credential, told
+from gateway.loadtest.live import Lines, Screen, Terminal
+from gateway.loadtest.overhead import SelfTest, self_test
+from gateway.loadtest.report import NoReport, Run
+from gateway.loadtest.running import Running, Unreachable, place_of
+from gateway.loadtest.scenario import Scenario, shown
+from gateway.loadtest.wire import raise_file_limit
 
 REFUSED: Final = "status 401"  # as a tally calls it
 GOOD, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
@@ -281,6 +281,6 @@ def _write(runs: Sequence[Run], wish: Wish, failures: Sequence[str]) -> None:
     elif wish.json is not None:
         wish.json.write_bytes(report.dump(runs))
     if wish.html is not None:
-        from gateway.load.page import page
+        from gateway.loadtest.page import page
 
         wish.html.write_text(page(runs, failures), encoding="utf-8")

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
 from gateway.config.settings import Config
-from gateway.routing import Router
+from gateway.routing.router import Router
 from streams.errors import GatewayError
 
 PATIENCE = 3.0  # seconds for one answer of a gateway that runs

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import attrs
 import msgspec
 
-from providers.catalog import CATALOG
+from providers.catalog.providers import CATALOG
 from streams.surrogates import NOT_JSON
 
 VARIABLE = "OLLAMA_HOST"

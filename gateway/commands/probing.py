@@ -10,13 +10,13 @@ import trio
 
 from gateway.app import ROUTES
 from gateway.commands.local_servers import what_to_do
-from gateway.routing import Target
+from gateway.routing.target import Target
 from gateway.upstream.client import Upstream, UpstreamRequest, UpstreamResponse
 from providers.apis import CODECS
-from providers.call import Call, Control, Format, Reasoning, TextPart, Tool, ToolChoice, Turn
-from providers.codec import Recipient
-from providers.failures import read_failure
-from providers.seal import Issuer
+from providers.errors.failures import read_failure
+from providers.neutral.codec import Recipient
+from providers.neutral.request import Call, Control, Format, Reasoning, TextPart, Tool, ToolChoice, Turn
+from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from streams.events import CONTENT, Api, Event
 from streams.fold import Answer, TextBlock, ThoughtBlock, ToolBlock, fold

@@ -15,10 +15,10 @@ import trio
 from quart import Response
 from quart_trio import QuartTrio
 
-from gateway.observing.logs import Log
-from gateway.observing.recorded import PATHS, Recorded, Unreadable, read
+from gateway.logs.setup import Log
 from gateway.serving.scope import ChannelBody, configure, current_scope, respond
 from gateway.serving.server import BindFailed, Lifecycle, bind, serve
+from gateway.telemetry.recorded import PATHS, Recorded, Unreadable, read
 from streams import sse
 from streams.events import Api
 from streams.surrogates import NOT_JSON

@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.config import kinds, schema
 from gateway.config.reference import KEYS
-from providers.quirks import Quirks
+from providers.neutral.quirks import Quirks
 from streams.events import APIS
 
 Shape: TypeAlias = dict[str, Any]

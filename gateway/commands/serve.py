@@ -24,16 +24,16 @@ from gateway.commands.terminal import columns, fold, say
 from gateway.config.document import sentence
 from gateway.config.loading import Config, ConfigError, from_mapping, load
 from gateway.config.settings import Entry, LogLevel, Remark
-from gateway.observing.logs import Log, LogFormat
-from gateway.observing.metrics import tell_reload
-from gateway.observing.shared_metrics import shared_metrics
-from gateway.routing import Router
+from gateway.endpoints.ui.workers import OtherWorkers
+from gateway.logs.setup import Log, LogFormat
+from gateway.open_store import open_store, shared_by_workers
+from gateway.reload import Copies, Original, Served
+from gateway.routing.router import Router
 from gateway.serving.garbage import settle
-from gateway.serving.reload import Copies, Original, Served
 from gateway.serving.server import BindFailed, Lifecycle, adopt, bind, serve, supervise
-from gateway.state.opening import open_store, shared_by_workers
-from gateway.ui.workers import OtherWorkers
-from providers.catalog import CATALOG
+from gateway.telemetry.metrics import tell_reload
+from gateway.telemetry.shared_metrics import shared_metrics
+from providers.catalog.providers import CATALOG
 
 T = TypeVar("T")
 
@@ -160,7 +160,7 @@ def _can_record(folder: Path | None) -> bool:
     """Whether exchanges can be written there, if they are to be; if not it is said why."""
     if folder is None:
         return True
-    from gateway.observing.recorded import Folder
+    from gateway.telemetry.recorded import Folder
 
     try:
         Folder(folder)

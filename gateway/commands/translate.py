@@ -7,15 +7,15 @@ from typing import Any
 import click
 import msgspec
 
-from providers import catalog
 from providers.apis import CODECS
-from providers.codec import Outgoing, Recipient
-from providers.fields import expect
-from providers.hints import losses
-from providers.models import quirks_of
-from providers.names import shortened
-from providers.quirks import Quirks
-from providers.seal import Issuer
+from providers.catalog import providers as catalog
+from providers.catalog.models import quirks_of
+from providers.neutral.codec import Outgoing, Recipient
+from providers.neutral.fields import expect
+from providers.neutral.hints import losses
+from providers.neutral.quirks import Quirks
+from providers.neutral.seal import Issuer
+from providers.neutral.tool_names import shortened
 from streams.errors import GatewayError
 from streams.events import Api
 from streams.surrogates import NOT_JSON

@@ -15,7 +15,7 @@ from gateway.config.schema import ACCEPTED, RawClientKey, RawLegacyListeners, Ra
 from gateway.config.unknown import about, advice
 from gateway.config.variables import Unresolved
 from gateway.config.wording import Wrong, describe, nearest, one_of
-from providers.quirks import Quirks
+from providers.neutral.quirks import Quirks
 from streams.events import APIS, Api
 
 T = TypeVar("T")

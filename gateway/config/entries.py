@@ -6,14 +6,14 @@ import attrs
 
 from gateway.config.document import Path
 from gateway.config.findings import Findings
+from gateway.config.names import Names
 from gateway.config.schema import RawConfig, RawEntry
 from gateway.config.settings import Entry, Keeper
 from gateway.config.timeouts import changed
 from gateway.config.variables import Unresolved
 from gateway.config.wording import describe, nearest, one_of
-from gateway.names import Names
-from providers import catalog
-from providers.catalog import Provider, Speaks
+from providers.catalog import providers as catalog
+from providers.catalog.providers import Provider, Speaks
 from streams.errors import GatewayError
 from streams.events import APIS
 from streams.pipe import Timeouts

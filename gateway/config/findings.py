@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from gateway.config.document import Document, Mistake, Path, spell
-from providers.fields import generic
+from providers.neutral.fields import generic
 
 
 class Findings:

@@ -13,6 +13,7 @@ import attrs
 
 from gateway.config import document
 from gateway.config.client_keys import build_client_keys, build_ui_key
+from gateway.config.collector import collector
 from gateway.config.converter import Fault, structure
 from gateway.config.document import ConfigError, Document, Mistake
 from gateway.config.entries import build_aliases, build_entries
@@ -25,7 +26,6 @@ from gateway.config.state_storage import build_state_storage
 from gateway.config.timeouts import build_timeouts
 from gateway.config.variables import Variables
 from gateway.config.wording import describe, nearest
-from gateway.observing.collector import collector
 from streams.pipe import Timeouts
 
 __all__ = [

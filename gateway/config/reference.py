@@ -22,7 +22,7 @@ from gateway.config.schema import (
     RawTracing,
     RawTraffic,
 )
-from providers.quirks import Quirks
+from providers.neutral.quirks import Quirks
 
 
 @attrs.frozen

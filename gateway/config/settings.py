@@ -9,10 +9,10 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 from gateway.config.document import Mistake
-from providers.catalog import Provider, Speaks
-from providers.models import quirks_of
-from providers.quirks import Quirks
-from providers.seal import Issuer
+from providers.catalog.models import quirks_of
+from providers.catalog.providers import Provider, Speaks
+from providers.neutral.quirks import Quirks
+from providers.neutral.seal import Issuer
 from streams.events import Api
 from streams.pipe import Timeouts
 

@@ -23,7 +23,7 @@ from gateway.config.schema import (
     RawTimeouts,
     RawTracing,
 )
-from providers.quirks import Quirks
+from providers.neutral.quirks import Quirks
 
 ROOT, ENTRY, ALIAS, CLIENT, LISTENER = RawConfig, RawEntry, RawAlias, RawClientKey, RawListener
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 import msgspec
 
-from gateway.headers import Headers
+from gateway.http.headers import Headers
 from streams.errors import GatewayError
 from streams.events import APIS, Api, BlockEnd, End, Event, Failed, Text, Thought, ToolInput, Usage
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from gateway.mock import words
 from gateway.mock.filling import Unfillable, fill
 from gateway.mock.tools import Pick, choose, offered
-from providers.call import Call, CallPart, Format, ResultPart
-from providers.codec import new_id
+from providers.neutral.codec import new_id
+from providers.neutral.request import Call, CallPart, Format, ResultPart
 from streams.errors import GatewayError
 from streams.events import (
     Api,

@@ -13,16 +13,16 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from gateway.app import ROUTES
-from gateway.exchange import JSON_HEADERS, STREAM_HEADERS
+from gateway.exchange.exchange import JSON_HEADERS, STREAM_HEADERS
+from gateway.http.paths import V1
 from gateway.mock.faults import Answer, Fault, Piece, fault_of, listed
 from gateway.mock.script import script
-from gateway.paths import V1
 from gateway.serving.connections import Traffic
 from gateway.serving.scope import ChannelBody, configure, current_scope, read_body, respond
 from providers.apis import CODECS
-from providers.codec import Codec, Reply
-from providers.fields import expect
-from providers.seal import Issuer
+from providers.neutral.codec import Codec, Reply
+from providers.neutral.fields import expect
+from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from streams.events import Api, Event, Failed, Text, Thought, ToolInput
 from streams.fold import fold

@@ -9,7 +9,7 @@ import attrs
 
 from gateway.mock.filling import Unfillable, fill
 from gateway.mock.words import GREETING, last_of, text_for, words_of
-from providers.call import Call, CallPart, ResultPart, Tool
+from providers.neutral.request import Call, CallPart, ResultPart, Tool
 
 AVOIDED: Final = frozenset((
     # Other agents are put to work.

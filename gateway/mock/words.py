@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from providers.call import Call, ResultPart, TextPart, Turn
+from providers.neutral.request import Call, ResultPart, TextPart, Turn
 
 WHO: Final = "This is the stand-in model of trigate."
 GREETING: Final = "Hello from the stand-in model of trigate"

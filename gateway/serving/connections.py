@@ -22,12 +22,12 @@ from hypercorn.protocol.http_stream import ASGIHTTPState
 from hypercorn.typing import ASGISendEvent
 from hypercorn.utils import suppress_body
 
+from gateway.http.sockets import Data, receive, send
 from gateway.serving.frames import PING_SECONDS
 from gateway.serving.http2 import WRITE_TIMEOUT
 from gateway.serving.idle import Idle
 from gateway.serving.refusals import error_answer, full
 from gateway.serving.scope import LEFT, ON_LEAVING
-from gateway.serving.sockets import Data, receive, send
 
 log = logging.getLogger("trigate.connections")
 _hypercorn = logging.getLogger("trigate.hypercorn")

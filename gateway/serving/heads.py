@@ -12,7 +12,7 @@ from wsgiref.handlers import format_date_time
 
 import attrs
 
-from gateway.headers import says_close
+from gateway.http.headers import says_close
 
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 

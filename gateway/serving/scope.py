@@ -26,8 +26,8 @@ from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
-from gateway.headers import as_text
-from gateway.paths import canonical
+from gateway.http.headers import as_text
+from gateway.http.paths import canonical
 from streams.errors import GatewayError
 
 log = logging.getLogger("trigate.scope")

@@ -26,11 +26,11 @@ import trio
 from httpx2._decoders import SUPPORTED_DECODERS, MultiDecoder
 from httpx2._utils import URLPattern, get_environment_proxies
 
-from gateway.headers import as_text
+from gateway.http.headers import as_text
 from gateway.upstream.http11 import Answer, Readable, Request
 from gateway.upstream.network import Backend, Refusal, StaleConnection, TlsFailure, UnknownHost
-from gateway.upstream.places import Place, Places
 from gateway.upstream.pool import IDLE_SECONDS, MAX_IDLE, Pool, PoolStats
+from gateway.upstream.slots import Place, Places
 from streams.errors import GatewayError
 from streams.events import Kind
 

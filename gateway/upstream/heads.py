@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from gateway.headers import says_close
+from gateway.http.headers import says_close
 
 MAX_HEAD: Final = 100 * 1024
 

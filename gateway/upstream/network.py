@@ -8,7 +8,7 @@ import httpcore2
 import trio
 from httpcore2._backends.trio import TrioStream
 
-from gateway.serving.sockets import receive, send
+from gateway.http.sockets import receive, send
 
 # A model may think for minutes without a byte. Probes keep the way through NAT open, and find a peer that vanished
 # without a word after about a minute. The names of the intervals differ by platform; what is missing is left alone.

@@ -11,7 +11,7 @@ import httpcore2
 import trio
 
 from gateway.upstream.http11 import Answer, Connection, Request
-from gateway.upstream.places import Places
+from gateway.upstream.slots import Places
 
 # Load balancers in front of providers drop idle connections after a minute or less.
 MAX_IDLE: Final = 64

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import msgspec
 
-from providers.call import Call
 from providers.chat.adapting import adapt
 from providers.chat.incoming import read_request
 from providers.chat.outgoing import write_request
@@ -18,17 +17,18 @@ from providers.chat.reader import ChatReader, read_answer
 from providers.chat.turns import TYPED_FIELD, native_members
 from providers.chat.usage import is_usage_alone
 from providers.chat.writer import ChatWriter, write_answer
-from providers.codec import Outgoing, Recipient, Reply
-from providers.draft import Draft
-from providers.failures import openai_error
-from providers.fields import Drops
-from providers.seal import PREFIX, Issuer, unseal
+from providers.errors.failures import openai_error
+from providers.neutral.codec import Outgoing, Recipient, Reply
+from providers.neutral.draft import Draft
+from providers.neutral.fields import Drops
+from providers.neutral.request import Call
+from providers.neutral.seal import PREFIX, Issuer, unseal
 from streams.events import Event, Failed
 from streams.fold import Answer
 
 
 class Chat:
-    """See ``providers.codec.Codec``."""
+    """See ``providers.neutral.codec.Codec``."""
 
     @property
     def api(self) -> Literal["chat"]:
@@ -74,7 +74,7 @@ CHAT = Chat()
 
 
 def restore(body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """``messages`` with every seal in their ``reasoning_details`` resolved; see ``providers.codec.Codec.restore``."""
+    """``messages`` with every seal in their ``reasoning_details`` resolved, as ``Codec.restore`` says."""
     messages = body.get("messages")
     if not isinstance(messages, list):
         return {}, ()

@@ -1,27 +1,27 @@
 """A Chat client's own request for another maker's Chat, or another model than the client thinks: what is known to be
 refused there is renamed, set to what is known, or left out.
 
-Only what a row of ``providers/catalog.py`` or ``providers/models.py`` or the configuration says; where nothing is
-known, nothing is touched.
+Only what a row of the catalogue (its ``providers`` and ``models``) or the configuration says; where nothing is known,
+nothing is touched.
 """
 
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeAlias
 
+from providers.catalog.effort import known_level
+from providers.catalog.sampling import takes_sampling
 from providers.chat.settings import SAMPLING
-from providers.codec import Recipient
-from providers.controls import BY_NAME
-from providers.draft import Draft, Edit
-from providers.effort import known_level
-from providers.quirks import Quirks
-from providers.sampling import takes_sampling
+from providers.neutral.codec import Recipient
+from providers.neutral.draft import Draft, Edit
+from providers.neutral.parameters import BY_NAME
+from providers.neutral.quirks import Quirks
 
 _Step: TypeAlias = Callable[[Draft, Quirks], None]
 
 
 def adapt(draft: Draft, to: Recipient) -> None:
-    """See ``providers.codec.Codec.adapt``."""
+    """See ``providers.neutral.codec.Codec.adapt``."""
     for step in _steps(to.known):
         step(draft, to.known)
     if not to.quirks.stream_usage:

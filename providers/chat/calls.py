@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from providers.codec import new_id
+from providers.neutral.codec import new_id
 from streams.events import ToolKind
 
 _STRUCTURE = re.compile(r"""\\.|["\\{}\[\]]""", re.DOTALL)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from providers.chat.turns import USUAL_FIELD
-from providers.seal import Issuer, seal
+from providers.neutral.seal import Issuer, seal
 from streams.events import Api, Cited, Sealed
 from streams.fold import TextBlock
 

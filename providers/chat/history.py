@@ -8,7 +8,9 @@ from urllib.parse import unquote_to_bytes
 
 import attrs
 
-from providers.call import (
+from providers.neutral.fields import Drops, Fields, join
+from providers.neutral.media import file_type
+from providers.neutral.request import (
     AudioPart,
     CallPart,
     FilePart,
@@ -22,9 +24,7 @@ from providers.call import (
     ThinkingPart,
     Turn,
 )
-from providers.fields import Drops, Fields, join
-from providers.media import file_type
-from providers.seal import PREFIX, Seal, unseal
+from providers.neutral.seal import PREFIX, Seal, unseal
 from streams.errors import invalid
 from streams.events import ToolKind
 

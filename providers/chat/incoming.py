@@ -6,15 +6,15 @@ Source: the parameter types of the openai package (``openai/types/chat``).
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from providers.call import Call, Control, Format, NativeTool, Reasoning, Tool, ToolChoice
 from providers.chat.history import read_marks, read_messages
-from providers.controls import read_controls
-from providers.fields import Drops, Fields, expect, join
+from providers.neutral.fields import Drops, Fields, expect, join
+from providers.neutral.parameters import read_controls
+from providers.neutral.request import Call, Control, Format, NativeTool, Reasoning, Tool, ToolChoice
 from streams.errors import invalid
 
 
 def read_request(body: Mapping[str, Any]) -> Call:
-    """See ``providers.codec.Codec.read_request``."""
+    """See ``providers.neutral.codec.Codec.read_request``."""
     fields, drops = Fields(body), Drops()
     members: dict[str, Any] = {
         "model": fields.string("model") or "",

@@ -9,19 +9,19 @@ from typing import Any, assert_never
 
 import msgspec
 
-from providers import custom
-from providers.call import Call, Format, NativeTool, Tool, ToolChoice
+from providers.catalog.strict import fits_strict, told_strict
 from providers.chat.settings import OWN, write_settings
 from providers.chat.turns import takes_custom_tools, write_messages
-from providers.codec import Outgoing, Recipient
-from providers.controls import write_controls
-from providers.fields import Drops, join
-from providers.strict import fits_strict, told_strict
+from providers.neutral import custom_tools as custom
+from providers.neutral.codec import Outgoing, Recipient
+from providers.neutral.fields import Drops, join
+from providers.neutral.parameters import write_controls
+from providers.neutral.request import Call, Format, NativeTool, Tool, ToolChoice
 from streams.events import Api, ToolKind
 
 
 def write_request(call: Call, to: Recipient) -> Outgoing:
-    """See ``providers.codec.Codec.write_request``."""
+    """See ``providers.neutral.codec.Codec.write_request``."""
     drops = Drops(call.dropped)
     body: dict[str, Any] = {"model": to.model, "messages": write_messages(call, to, drops)}
     _write_tools(call, body, drops)

@@ -12,8 +12,8 @@ import msgspec
 from providers.chat.calls import Call, Calls, Details, name_and_text, readable, text_of
 from providers.chat.turns import TYPED_FIELD
 from providers.chat.usage import read_usage
-from providers.codec import settled_reason
-from providers.failures import array_failure, read_event_failure
+from providers.errors.failures import array_failure, read_event_failure
+from providers.neutral.codec import settled_reason
 from streams.errors import GatewayError
 from streams.events import (
     Begin,
@@ -169,7 +169,7 @@ def _pruned(value: Any) -> Any:
 
 
 class ChatReader:
-    """A provider's Chat stream. See ``providers.codec.Reader``.
+    """A provider's Chat stream. See ``providers.neutral.codec.Reader``.
 
     ``End`` is held back until ``[DONE]`` or the end of the stream, because usage comes after ``finish_reason``."""
 
@@ -409,7 +409,7 @@ class ChatReader:
 
 
 def read_answer(body: bytes, texts: bool = True) -> Sequence[Event]:
-    """See ``providers.codec.Codec.read_answer``."""
+    """See ``providers.neutral.codec.Codec.read_answer``."""
     try:
         chunk = _decode(body) if texts or len(body) < LONG else _decode_unread(body)
     except NOT_JSON:

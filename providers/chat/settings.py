@@ -4,13 +4,13 @@ probabilities, limits, tiers."""
 from collections.abc import Mapping
 from typing import Any
 
-from providers.call import Call, Control, Reasoning
-from providers.codec import Recipient
-from providers.controls import BY_NAME
-from providers.effort import asked_level, known_level
-from providers.fields import Drops, join
-from providers.quirks import Quirks
-from providers.sampling import takes_sampling
+from providers.catalog.effort import asked_level, known_level
+from providers.catalog.sampling import takes_sampling
+from providers.neutral.codec import Recipient
+from providers.neutral.fields import Drops, join
+from providers.neutral.parameters import BY_NAME
+from providers.neutral.quirks import Quirks
+from providers.neutral.request import Call, Control, Reasoning
 from streams.errors import invalid
 from streams.events import Api
 

@@ -9,8 +9,8 @@ are left out.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from providers.call import Call, Tool
-from providers.custom import unwrapped
+from providers.neutral.custom_tools import unwrapped
+from providers.neutral.request import Call, Tool
 from streams.events import ToolBegin
 from streams.fold import ToolBlock
 

@@ -4,7 +4,10 @@ import mimetypes
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, assert_never
 
-from providers.call import (
+from providers.neutral.codec import Recipient
+from providers.neutral.custom_tools import wrapped
+from providers.neutral.fields import Drops
+from providers.neutral.request import (
     AudioPart,
     Call,
     CallPart,
@@ -19,10 +22,7 @@ from providers.call import (
     ThinkingPart,
     Turn,
 )
-from providers.codec import Recipient
-from providers.custom import wrapped
-from providers.fields import Drops
-from providers.names import short_call_id
+from providers.neutral.tool_names import short_call_id
 from streams.errors import invalid
 
 USUAL_FIELD = "reasoning_content"

@@ -11,8 +11,8 @@ import msgspec
 from providers.chat.extras import Citations, Seals, annotations_of
 from providers.chat.tools import ToolWriter
 from providers.chat.usage import write_usage
-from providers.codec import Reply, new_id
-from providers.failures import openai_error
+from providers.errors.failures import openai_error
+from providers.neutral.codec import Reply, new_id
 from streams import sse
 from streams.events import (
     Begin,
@@ -51,7 +51,7 @@ _UNFINISHED = b',"finish_reason":null}]}\n\n'
 
 
 class ChatWriter:
-    """A client's Chat stream. See ``providers.codec.Writer``.
+    """A client's Chat stream. See ``providers.neutral.codec.Writer``.
 
     Everything of a chunk but its delta is the same all along, so it is encoded once."""
 
@@ -185,8 +185,7 @@ def estimate(input: int, characters: int) -> Usage:
 
 
 def write_answer(answer: Answer, reply: Reply) -> bytes:
-    """See ``providers.codec.Codec.write_answer``. All members that Node's types require are there, as ``null`` if need
-    be."""
+    """As ``Codec.write_answer``. All members that Node's types require are there, as ``null`` if need be."""
     tools = ToolWriter(reply.call)
     tokens = [token for block in answer.blocks if isinstance(block, TextBlock) for token in block.logprobs]
     choice = {

@@ -10,11 +10,7 @@ from typing import Any
 
 import msgspec
 
-from providers.call import Call
-from providers.codec import Outgoing, Reader, Recipient, Reply, Writer
-from providers.draft import Draft
-from providers.failures import messages_error
-from providers.fields import generic, join
+from providers.errors.failures import messages_error
 from providers.messages.adapting import adapt
 from providers.messages.answer import read_answer, write_answer
 from providers.messages.blocks import restored
@@ -22,7 +18,11 @@ from providers.messages.incoming import read_count_request, read_request
 from providers.messages.outgoing import write_count_request, write_request
 from providers.messages.reader import MessagesReader
 from providers.messages.writer import MessagesWriter
-from providers.seal import PREFIX, Issuer, unseal
+from providers.neutral.codec import Outgoing, Reader, Recipient, Reply, Writer
+from providers.neutral.draft import Draft
+from providers.neutral.fields import generic, join
+from providers.neutral.request import Call
+from providers.neutral.seal import PREFIX, Issuer, unseal
 from streams.events import Api, Event, Failed
 from streams.fold import Answer
 
@@ -32,7 +32,7 @@ _OPAQUE = {"thinking": "signature", "redacted_thinking": "data"}  # where a bloc
 
 
 class Messages:
-    """See ``providers.codec.Codec``."""
+    """See ``providers.neutral.codec.Codec``."""
 
     api: Api = "messages"
 

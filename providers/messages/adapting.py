@@ -2,17 +2,17 @@
 known to be refused there is left out, lowered or told in other words.
 
 Sampling stays: what is known of it for Claude is in part a guess about models that are still to come, good for requests
-that we write. A refusal of the client's own is learned (``providers/refused.py``).
+that we write. A refusal of the client's own is learned (``providers/errors/rejected.py``).
 """
 
-from providers.codec import Recipient
-from providers.draft import Draft
-from providers.effort import lower_effort
+from providers.catalog.effort import lower_effort
 from providers.messages import elsewhere
+from providers.neutral.codec import Recipient
+from providers.neutral.draft import Draft
 
 
 def adapt(draft: Draft, to: Recipient) -> None:
-    """See ``providers.codec.Codec.adapt``."""
+    """See ``providers.neutral.codec.Codec.adapt``."""
     if any(map(draft.mentions, elsewhere.MARKS)):
         draft.replace(*elsewhere.adapted(draft.values(), to.quirks))
     lower_effort(draft, "output_config", to.known.efforts)

@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 
-from providers.codec import Reply, new_id, settled_reason
-from providers.failures import read_event_failure
+from providers.errors.failures import read_event_failure
 from providers.messages.blocks import call_input, tool_id
 from providers.messages.incoming import DIRECT
-from providers.seal import Issuer, seal
+from providers.neutral.codec import Reply, new_id, settled_reason
+from providers.neutral.seal import Issuer, seal
 from streams.errors import GatewayError
 from streams.events import (
     Begin,

@@ -15,7 +15,9 @@ from typing import Any, TypeAlias, assert_never
 
 import msgspec
 
-from providers.call import (
+from providers.messages.incoming import CALL_MARKS, DOCUMENT_MARKS, IMAGE_MARKS, RESULT_MARKS, TEXT_MARKS
+from providers.neutral.fields import Drops, join
+from providers.neutral.request import (
     AudioPart,
     Call,
     CallPart,
@@ -30,9 +32,7 @@ from providers.call import (
     ThinkingPart,
     Turn,
 )
-from providers.fields import Drops, join
-from providers.messages.incoming import CALL_MARKS, DOCUMENT_MARKS, IMAGE_MARKS, RESULT_MARKS, TEXT_MARKS
-from providers.seal import Issuer, Seal
+from providers.neutral.seal import Issuer, Seal
 from streams.errors import invalid
 from streams.events import ToolKind
 from streams.surrogates import NOT_JSON
@@ -240,7 +240,7 @@ def tool_id(id: str) -> str:
 def call_input(text: str, kind: ToolKind) -> msgspec.Raw | dict[str, Any]:
     """The ``input`` of a call whose arguments are ``text``: bytes as they are if they are an object (key order and
     numbers keep their spelling), an empty one for none, else wrapped, because a call that is left out orphans its
-    result. Free text is the member that ``providers.custom`` declares."""
+    result. Free text is the member that ``providers.neutral.custom_tools`` declares."""
     if kind == "custom":
         return {"input": text}
     text = text.strip()

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-from providers.quirks import Quirks
+from providers.neutral.quirks import Quirks
 
 Object: TypeAlias = Mapping[str, Any]
 Changes: TypeAlias = tuple[Mapping[str, Any], tuple[str, ...]]

@@ -11,7 +11,10 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
-from providers.call import (
+from providers.messages.elsewhere import found_tools, reference_text, searched_there, unbilled
+from providers.neutral.fields import Drops, Fields, expect, join
+from providers.neutral.parameters import read_controls
+from providers.neutral.request import (
     NO_MARKS,
     Call,
     CallPart,
@@ -32,10 +35,7 @@ from providers.call import (
     ToolChoice,
     Turn,
 )
-from providers.controls import read_controls
-from providers.fields import Drops, Fields, expect, join
-from providers.messages.elsewhere import found_tools, reference_text, searched_there, unbilled
-from providers.seal import PREFIX, unseal
+from providers.neutral.seal import PREFIX, unseal
 from streams.errors import GatewayError, invalid
 
 # The marks of each kind of block: they mean nothing to other APIs, and their own gets them back.

@@ -5,14 +5,14 @@ from typing import Any
 
 import msgspec
 
-from providers import custom
-from providers.call import NO_MARKS, Call, NativeTool, Tool, ToolChoice
-from providers.codec import Outgoing, Recipient
-from providers.fields import Drops, join
 from providers.messages.blocks import Block, Breakpoints, Prompt, cache_control, plain
 from providers.messages.incoming import OWN_FIELDS, TOOL_MARKS
 from providers.messages.settings import format_hint, max_tokens, write_format, write_reasoning, write_settings
-from providers.quirks import Quirks
+from providers.neutral import custom_tools as custom
+from providers.neutral.codec import Outgoing, Recipient
+from providers.neutral.fields import Drops, join
+from providers.neutral.quirks import Quirks
+from providers.neutral.request import NO_MARKS, Call, NativeTool, Tool, ToolChoice
 
 # What `POST /v1/messages/count_tokens` takes of a request.
 COUNT_FIELDS = (

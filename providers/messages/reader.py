@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from providers.failures import array_failure, read_event_failure
+from providers.errors.failures import array_failure, read_event_failure
 from providers.messages.answer import (
     Counts,
     block_events,
@@ -58,7 +58,7 @@ class _Reading:
 
 
 class MessagesReader:
-    """See ``providers.codec.Reader``. Blocks that say nothing (an empty text) open no block of ours."""
+    """See ``providers.neutral.codec.Reader``. Blocks that say nothing (an empty text) open no block of ours."""
 
     def __init__(self) -> None:
         self._blocks: dict[int, _Reading] = {}

@@ -9,12 +9,12 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from providers.call import Call, Format, Reasoning
-from providers.controls import BY_NAME, write_controls
-from providers.effort import asked_level, budget_of, known_level
-from providers.fields import Drops
-from providers.quirks import Quirks
-from providers.sampling import takes_sampling
+from providers.catalog.effort import asked_level, budget_of, known_level
+from providers.catalog.sampling import takes_sampling
+from providers.neutral.fields import Drops
+from providers.neutral.parameters import BY_NAME, write_controls
+from providers.neutral.quirks import Quirks
+from providers.neutral.request import Call, Format, Reasoning
 
 Body: TypeAlias = dict[str, Any]
 

@@ -10,8 +10,7 @@ from typing import Any, TypeAlias, assert_never
 
 import msgspec
 
-from providers.codec import Reply
-from providers.failures import messages_error
+from providers.errors.failures import messages_error
 from providers.messages.answer import (
     call_block,
     message_begun,
@@ -22,6 +21,7 @@ from providers.messages.answer import (
     write_end,
 )
 from providers.messages.blocks import call_input
+from providers.neutral.codec import Reply
 from streams import sse
 from streams.events import (
     Begin,
@@ -73,7 +73,7 @@ class _Writing:
 
 
 class MessagesWriter:
-    """See ``providers.codec.Writer``. Blocks go out strictly one after the other: what comes for a later block is held
+    """A ``Writer`` of the Messages API. Blocks go out strictly one after the other: what comes for a later block is held
     back until the open one has ended, because clients put deltas of interleaved calls together (QwenLM/Qwen-Agent#943).
     """
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import msgspec
 
-from providers.call import Call
-from providers.codec import Outgoing, Reader, Recipient, Reply
-from providers.draft import Draft
-from providers.failures import openai_error
+from providers.errors.failures import openai_error
+from providers.neutral.codec import Outgoing, Reader, Recipient, Reply
+from providers.neutral.draft import Draft
+from providers.neutral.request import Call
+from providers.neutral.seal import PREFIX, Issuer, unseal
 from providers.responses import compaction
 from providers.responses.adapting import adapt
 from providers.responses.answer import whole_answer, write_answer
@@ -29,7 +30,6 @@ from providers.responses.outgoing import write_request
 from providers.responses.output import count_body
 from providers.responses.reader import ResponsesReader, read_answer
 from providers.responses.writer import ResponsesWriter, TurnWriter
-from providers.seal import PREFIX, Issuer, unseal
 from streams.events import Api, Event, Failed
 from streams.fold import Answer
 

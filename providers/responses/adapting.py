@@ -2,17 +2,17 @@
 model refuses is left out, an effort that it does not know is lowered.
 """
 
-from providers.codec import Recipient
-from providers.controls import BY_NAME
-from providers.draft import Draft
-from providers.effort import lower_effort
-from providers.sampling import takes_sampling
+from providers.catalog.effort import lower_effort
+from providers.catalog.sampling import takes_sampling
+from providers.neutral.codec import Recipient
+from providers.neutral.draft import Draft
+from providers.neutral.parameters import BY_NAME
 
 _SAMPLING = ("temperature", "top_p", "top_logprobs")
 
 
 def adapt(draft: Draft, to: Recipient) -> None:
-    """See ``providers.codec.Codec.adapt``."""
+    """See ``providers.neutral.codec.Codec.adapt``."""
     known = to.known
     effort = lower_effort(draft, "reasoning", known.efforts)
     if not takes_sampling(known, effort):

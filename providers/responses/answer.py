@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from providers import custom
-from providers.codec import Reply
+from providers.neutral import custom_tools as custom
+from providers.neutral.codec import Reply
 from providers.responses.compacted import compacted_answer
 from providers.responses.compaction import is_compaction
 from providers.responses.ids import own_id

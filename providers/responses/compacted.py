@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from providers.codec import Reply
+from providers.neutral.codec import Reply
 from providers.responses.compaction import compaction_item
 from providers.responses.ids import own_id
 from providers.responses.output import Head, Object, usage_object

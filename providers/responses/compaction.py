@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from providers.call import Call, TextPart, Tool, ToolChoice, Turn
+from providers.neutral.request import Call, TextPart, Tool, ToolChoice, Turn
+from providers.neutral.seal import PREFIX, Issuer, seal, unseal
 from providers.responses.ids import own_id
-from providers.seal import PREFIX, Issuer, seal, unseal
 
 Object: TypeAlias = dict[str, Any]
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import attrs
 
-from providers.call import (
+from providers.neutral.fields import Drops, Fields, expect, join
+from providers.neutral.media import file_type
+from providers.neutral.request import (
     NO_MARKS,
     AudioPart,
     CallPart,
@@ -29,13 +31,11 @@ from providers.call import (
     Tool,
     Turn,
 )
-from providers.fields import Drops, Fields, expect, join
-from providers.media import file_type
+from providers.neutral.seal import PREFIX, unseal
 from providers.responses import compaction
 from providers.responses.settings import read_format, read_reasoning, read_tools
 from providers.responses.tools import flat_name
 from providers.responses.values import reasoning_text
-from providers.seal import PREFIX, unseal
 from streams.errors import GatewayError, invalid
 from streams.events import ToolKind
 

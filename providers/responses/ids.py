@@ -4,8 +4,8 @@ are looked through: no provider knows them, and one that meets an id it does not
 
 from typing import Any
 
-from providers.codec import new_id
-from providers.seal import PREFIX
+from providers.neutral.codec import new_id
+from providers.neutral.seal import PREFIX
 
 
 def own_id(prefix: str) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 import attrs
 
-from providers.call import Call, Control
-from providers.fields import Drops, Fields
+from providers.neutral.fields import Drops, Fields
+from providers.neutral.request import Call, Control
 from providers.responses.compaction import compaction_request, is_compaction
 from providers.responses.history import History
 from providers.responses.settings import read_format, read_reasoning, read_settings, read_tool_choice, read_tools

@@ -7,7 +7,9 @@ Ids are sent only with items that the provider itself made: an id that it does n
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias, assert_never
 
-from providers.call import (
+from providers.neutral.codec import Recipient
+from providers.neutral.fields import Drops
+from providers.neutral.request import (
     AudioPart,
     Call,
     CallPart,
@@ -22,12 +24,10 @@ from providers.call import (
     ThinkingPart,
     Turn,
 )
-from providers.codec import Recipient
-from providers.fields import Drops
-from providers.names import short_call_id
+from providers.neutral.seal import Issuer, Seal
+from providers.neutral.tool_names import short_call_id
 from providers.responses.history import ANSWER_MARKS
 from providers.responses.ids import is_ours
-from providers.seal import Issuer, Seal
 from streams.errors import invalid
 from streams.events import ToolKind
 

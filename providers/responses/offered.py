@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from providers.call import Call, NativeTool, Tool, ToolChoice
-from providers.fields import Drops
-from providers.strict import told_strict
+from providers.catalog.strict import told_strict
+from providers.neutral.fields import Drops
+from providers.neutral.request import Call, NativeTool, Tool, ToolChoice
 from streams.events import ToolKind
 
 Object: TypeAlias = dict[str, Any]

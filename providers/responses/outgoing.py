@@ -9,17 +9,17 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from providers.call import Call, Control, Format, Reasoning, TextPart, Turn
-from providers.codec import Outgoing, Recipient
-from providers.controls import BY_NAME, write_controls
-from providers.effort import asked_level, known_level
-from providers.fields import Drops
-from providers.quirks import Quirks
+from providers.catalog.effort import asked_level, known_level
+from providers.catalog.sampling import takes_sampling
+from providers.catalog.strict import fits_strict
+from providers.neutral.codec import Outgoing, Recipient
+from providers.neutral.fields import Drops
+from providers.neutral.parameters import BY_NAME, write_controls
+from providers.neutral.quirks import Quirks
+from providers.neutral.request import Call, Control, Format, Reasoning, TextPart, Turn
 from providers.responses.items import leading_texts, write_items
 from providers.responses.offered import write_tools
 from providers.responses.settings import ENCRYPTED, LOGPROBS
-from providers.sampling import takes_sampling
-from providers.strict import fits_strict
 from streams.errors import invalid
 
 Object: TypeAlias = dict[str, Any]

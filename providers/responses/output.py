@@ -10,12 +10,12 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
-from providers.codec import Reply
-from providers.echo import ECHO, NOT_DONE
-from providers.failures import OPENAI_CODE
+from providers.errors.failures import OPENAI_CODE
+from providers.neutral.codec import Reply
+from providers.neutral.echo import ECHO, NOT_DONE
+from providers.neutral.seal import Issuer, seal
 from providers.responses.ids import own_id
 from providers.responses.tools import Declared
-from providers.seal import Issuer, seal
 from streams.events import Cited, End, Failed, Kind, Reason, Sealed, ToolBegin, Usage
 from streams.fold import ToolBlock
 

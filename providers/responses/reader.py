@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
-from providers.codec import new_id
-from providers.failures import array_failure, read_event_failure
+from providers.errors.failures import array_failure, read_event_failure
+from providers.neutral.codec import new_id
 from providers.responses.tools import custom_names, flat_name
 from providers.responses.values import (
     Json,
@@ -82,7 +82,7 @@ _Speech: TypeAlias = type[Text] | type[Refusal] | type[Thought]
 
 
 class ResponsesReader:
-    """A ``Reader`` (see ``providers/codec.py``) of one Responses stream. Its memory grows with the number of items,
+    """A ``Reader`` of one Responses stream. Its memory grows with the number of items,
     never with their length."""
 
     def __init__(self) -> None:

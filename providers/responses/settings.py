@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from providers.call import Control, Format, NativeTool, Reasoning, Tool, ToolChoice
-from providers.controls import read_controls
-from providers.fields import Drops, Fields
+from providers.neutral.fields import Drops, Fields
+from providers.neutral.parameters import read_controls
+from providers.neutral.request import Control, Format, NativeTool, Reasoning, Tool, ToolChoice
 from providers.responses.tools import flat_name
 from streams.errors import invalid
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from providers.call import Call, Tool
+from providers.neutral.request import Call, Tool
 from streams.events import ToolKind
 
 

@@ -7,8 +7,9 @@ the order in which they open (OpenAI's API reference, streaming events).
 
 from typing import Any, Literal, Protocol, TypeAlias, assert_never, runtime_checkable
 
-from providers import custom
-from providers.codec import Reply, Writer
+from providers.neutral import custom_tools as custom
+from providers.neutral.codec import Reply, Writer
+from providers.neutral.seal import Issuer
 from providers.responses.ids import own_id
 from providers.responses.output import (
     NO_ARGUMENTS,
@@ -30,7 +31,6 @@ from providers.responses.output import (
 from providers.responses.told import Deltas, Out, in_order
 from providers.responses.tools import Declared, declared_tools
 from providers.responses.values import load
-from providers.seal import Issuer
 from streams import sse
 from streams.events import (
     Begin,

@@ -36,8 +36,8 @@ from turns import (
 )
 from upstreams import Raw, Script
 
-from gateway.state.bodies import read_turn
-from gateway.state.memory import MemoryStore
+from gateway.conversations.bodies import read_turn
+from gateway.stores.memory import MemoryStore
 from gateway.turns import background
 from streams.pipe import WRITES_QUEUED
 

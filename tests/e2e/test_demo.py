@@ -12,7 +12,7 @@ from command_line import Started, demo, started
 from harness import Reply, request
 
 from gateway.commands.serve import demo_config
-from gateway.errors import secrets_in
+from gateway.config.redaction import secrets_in
 
 APIS = ("chat", "messages", "responses")
 MODELS = ("demo", "demo-chat", "demo-messages", "demo-responses")

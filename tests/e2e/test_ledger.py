@@ -11,9 +11,10 @@ from harness import Gateway, Wire, config, eventually, free_port, post, provider
 from upstreams import PATHS, Raw, Script, Tokens, render
 
 from gateway.config.loading import from_mapping
-from gateway.exchange import Asked, Exchange, Service
-from gateway.ledger import Ledger, Record
-from gateway.routing import Router
+from gateway.exchange.exchange import Asked, Exchange, Service
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.record import Record
+from gateway.routing.router import Router
 from gateway.serving.scope import Scope
 from gateway.serving.server import Lifecycle
 from streams.events import Failed

@@ -18,10 +18,10 @@ from upstreams import PATHS, Raw, Script, Upstream, fake_upstream, render
 
 from gateway.commands.replay import create_replay, run
 from gateway.config.loading import from_mapping
-from gateway.ledger import Ledger
-from gateway.observing.logs import Log
-from gateway.observing.recorded import INDEX, Recorded, read
+from gateway.ledger.ledger import Ledger
+from gateway.logs.setup import Log
 from gateway.serving.server import Lifecycle, bind, serve
+from gateway.telemetry.recorded import INDEX, Recorded, read
 from streams.events import Failed
 
 KEY, HEADER_KEY, CLIENT_KEY = "sk-not-to-be-told", "tok-in-a-header", "sk-of-the-client"

@@ -8,7 +8,7 @@ from command_line import Started, started
 from harness import START_SECONDS, config, eventually, free_port, provider
 from processes import workers
 
-from gateway.state.opening import WORKERS_FILE
+from gateway.open_store import WORKERS_FILE
 
 MEMORY = "each worker has its own"
 

@@ -27,15 +27,15 @@ from turns import (
 )
 from upstreams import Script
 
-from gateway.lanes import Seen
-from gateway.state.bodies import read_turn
-from gateway.state.memory import MemoryStore
+from gateway.conversations.bodies import read_turn
+from gateway.conversations.recorder import Wish
+from gateway.conversations.turns import KeptTurn
+from gateway.stores.memory import MemoryStore
+from gateway.streaming.lanes import Seen
 from gateway.turns import keeping
-from gateway.turns.keeping import Wish
-from gateway.turns.kept import KeptTurn
 from providers.apis import CODECS
-from providers.codec import Reply
-from providers.seal import Issuer
+from providers.neutral.codec import Reply
+from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from streams.events import Begin, BlockEnd, End, Text
 

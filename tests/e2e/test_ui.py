@@ -20,7 +20,7 @@ from page import Cell
 from ui_picture import pictures
 from upstreams import PATHS
 
-from gateway.ui.pages import MOST_VIEWERS
+from gateway.endpoints.ui.pages import MOST_VIEWERS
 
 HUB = Cell("messages", "chat", True, "", "", "")
 BYTE = Cell("chat", "chat", True, "", "", "")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-from providers.failures import OPENAI_CODE
+from providers.errors.failures import OPENAI_CODE
 from providers.responses.output import BROKEN_OFF, Object, refusal_part, summary_part, text_part
 from providers.responses.told import Out
 from providers.responses.values import as_objects, as_string

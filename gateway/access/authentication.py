@@ -1,0 +1,146 @@
+"""The door: which clients may come in, and which models each of them may use.
+
+A client shows its key as ``Authorization: Bearer`` or ``x-api-key``, or in both, as SDKs for different APIs do. With
+``x-trigate-key`` those two are left for the provider's own key, which ``passthrough_auth`` sends on.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+import attrs
+
+from gateway.config.names import Names
+from gateway.config.settings import ClientKey, Config, Entry
+from gateway.http.headers import Headers
+from streams.errors import GatewayError
+
+OWN_HEADER = "x-trigate-key"
+
+# Claude Code repeats a 401 for minutes without the first; RFC 9110, section 11.6.1, requires the second.
+_HEADERS = (("x-should-retry", "false"), ("www-authenticate", "Bearer"))
+
+_MISSING = "a key of this gateway is required: send it as Authorization: Bearer, as x-api-key or as x-trigate-key"
+_AMBIGUOUS = "the request holds different keys: send the gateway's key only, or send it as x-trigate-key"
+_UNKNOWN = "the key is none of this gateway's: check it for spaces and missing characters, or ask who runs the gateway"
+_WRONG_PLACE = (
+    "this model takes the provider's own key in authorization or x-api-key: send the gateway's key as x-trigate-key"
+)
+_LIMITED = "the key {!r} is for some models only: this shows what all clients do, and needs a key without `models`"
+
+_Grant: TypeAlias = str | tuple[str, str]
+"""An alias or a wildcard entry by its name, or one model of an entry."""
+
+
+@attrs.frozen
+class _Holder:
+    """A client of the configuration. ``grants`` is ``None`` where it may use everything."""
+
+    key: ClientKey
+    grants: frozenset[_Grant] | None
+
+
+class Door:
+    """Who may come in by one configuration. Without ``client_keys`` everybody may. Has no state; safe to share."""
+
+    def __init__(self, config: Config) -> None:
+        self._names = Names(config.entries, config.aliases)
+        wild = {entry.name for entry in config.entries if entry.wildcard}
+        self._holders = tuple(_Holder(key, self._grants(key, wild)) for key in config.client_keys)
+        self._by_name: Mapping[str, _Holder] = {holder.key.name: holder for holder in self._holders}
+
+    def _grants(self, key: ClientKey, wild: set[str]) -> frozenset[_Grant] | None:
+        if key.models is None:
+            return None
+        return frozenset(self._grant(name, name in wild) for name in key.models)
+
+    def _grant(self, name: str, wild: bool) -> _Grant:
+        if wild or name in self._names.aliases:
+            return name
+        found = self._names.find(name)
+        return found.entry.name, found.model
+
+    def admit(self, headers: Headers) -> str | None:
+        """The name of the client whose key ``headers`` hold, ``None`` where the door is open to all.
+
+        Raises ``GatewayError`` (401), which never repeats the key."""
+        if not self._holders:
+            return None
+        shown = _keys(headers)
+        if not shown:
+            raise _unauthorized(_MISSING)
+        if len(shown) > 1:
+            raise _unauthorized(_AMBIGUOUS)
+        holder = self._holder(shown.pop())
+        if holder is None:
+            raise _unauthorized(_UNKNOWN)
+        return holder.key.name
+
+    def check_all(self, client: str | None) -> None:
+        """Whether ``client`` may see what concerns every client. Raises ``GatewayError`` (403) for one whose models
+        are limited."""
+        if client is not None and self._by_name[client].grants is not None:
+            raise GatewayError("permission", _LIMITED.format(client), headers=(("x-should-retry", "false"),))
+
+    def _holder(self, key: str) -> _Holder | None:
+        """Takes the same time for every key: digests are compared, whose bytes nobody can choose, and all of them."""
+        digest = hashlib.sha256(key.encode("latin-1", "replace")).digest()
+        found = None
+        for holder in self._holders:
+            if hmac.compare_digest(digest, holder.key.digest):
+                found = holder
+        return found
+
+    def check(self, client: str | None, asked: str, entry: Entry, model: str, credential: str | None) -> None:
+        """Whether the request of ``client`` (a name from ``admit``) for ``model`` of ``entry`` may go out, where the
+        entry passes ``credential`` on.
+
+        Raises ``GatewayError``: 403 for a model that is not the client's, 401 where a key of this gateway would go to
+        a provider."""
+        if not self.allows(client, asked, entry, model):
+            message = f"the key {client!r} may not use model {asked!r}; GET /v1/models lists those that it may"
+            raise GatewayError("permission", message, param="model", headers=(("x-should-retry", "false"),))
+        self.check_credential(entry, credential)
+
+    def check_credential(self, entry: Entry, credential: str | None) -> None:
+        """Raises ``GatewayError`` (401) where ``entry`` would pass a key of this gateway on to its provider."""
+        if entry.passthrough_auth and credential and self._holder(credential) is not None:
+            raise _unauthorized(_WRONG_PLACE)
+
+    def allows(self, client: str | None, asked: str, entry: Entry, model: str) -> bool:
+        """Whether ``client`` may use ``model`` of ``entry`` under the name ``asked``."""
+        if client is None or (grants := self._by_name[client].grants) is None:
+            return True
+        return (
+            self._names.configured(asked) in grants
+            or (entry.name, model) in grants
+            or (entry.wildcard and entry.name in grants)
+        )
+
+    def allowed(self, client: str | None, names: Iterable[str]) -> frozenset[str]:
+        """Those of ``names`` (configured models) that ``client`` may ask for."""
+        return frozenset(name for name in names if self.may_ask(client, name))
+
+    def may_ask(self, client: str | None, name: str) -> bool:
+        """Whether ``client`` may ask for a model by ``name``, one of the configuration's."""
+        if client is None or self._by_name[client].grants is None:
+            return True
+        try:
+            found = self._names.find(name)
+        except GatewayError:  # two entries offer it: nobody gets it under this name
+            return False
+        return self.allows(client, name, found.entry, found.model)
+
+
+def _keys(headers: Headers) -> set[str]:
+    """The different keys that a request shows; of a proxy's ``Authorization: Basic`` nothing is to be said here."""
+    if own := {value.strip() for name, value in headers if name == OWN_HEADER}:
+        return own
+    bearers = (value[7:] for name, value in headers if name == "authorization" and value[:7].lower() == "bearer ")
+    plain = (value for name, value in headers if name == "x-api-key")
+    return {key for value in (*bearers, *plain) if (key := value.strip())}
+
+
+def _unauthorized(message: str) -> GatewayError:
+    return GatewayError("authentication", message, headers=_HEADERS)

@@ -1,0 +1,199 @@
+"""Which configured entry a model name means.
+
+The order is: alias, the entry's name, ``provider/id``, the bare id, ``provider/*``, then the well-known ids of
+wildcard providers, and last the families of ids that they have (``claude-*``). Exact names come first because ids hold
+slashes, colons and spaces of their own.
+
+Claude Code marks a name with ``[1m]`` where it wants the window of a million tokens. It takes the mark off and sends a
+beta in its place, but other programs and older settings send the mark (Wei-Shaw/sub2api#4505, decolua/9router#2531),
+and no provider knows it: it is taken off here too, unless an entry has it in its name.
+"""
+
+import difflib
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+import attrs
+
+from gateway.config.settings import Entry
+from providers.catalog.providers import Provider, find, maker
+from streams.errors import GatewayError, invalid
+
+May: TypeAlias = Callable[[str], bool]
+"""Whether a client may ask for a model by this name."""
+
+_LONGEST = 200  # characters of an unknown name that are worth comparing and repeating
+_REPEATED, _OFFERED = 100, 3
+"""Characters of a name that is told in other forms too, and how many of those are told."""
+
+
+_MARK = re.compile(r"(?:\[[0-9]{1,4}[km]\])+$", re.IGNORECASE)
+_MARKED = 32  # characters at the end of a name in which marks are looked for: a name may be megabytes
+
+
+def unmarked(name: str) -> str:
+    """``name`` without the marks for a window of tokens at its end."""
+    return name[:-_MARKED] + _MARK.sub("", name[-_MARKED:]) if name.endswith("]") else name
+
+
+@attrs.frozen
+class Found:
+    """An entry, the provider's own id of the model, and in words why it is that. ``long_context``: the name was marked
+    for the window of a million tokens."""
+
+    entry: Entry
+    model: str
+    why: str
+    long_context: bool = False
+
+
+def _found(entry: Entry, model: str, why: str) -> Found:
+    """``model`` of ``entry``, without marks that its provider cannot know: an id that the file gives for a server of
+    one's own may end with one (anthropics/claude-code#70419)."""
+    plain = unmarked(model)
+    if plain == model or not (entry.wildcard or entry.provider.has(model)):
+        return Found(entry, model, why)
+    return Found(entry, plain, why, _long(model))
+
+
+def _long(name: str) -> bool:
+    return "[1m]" in name[len(unmarked(name)) :].lower()
+
+
+class Names:
+    """The index over all entries and aliases."""
+
+    def __init__(self, entries: Sequence[Entry], aliases: Mapping[str, str]) -> None:
+        self.aliases = aliases
+        self._default = next((entry for entry in entries if entry.default), None)
+        self._by_name = {entry.name: entry for entry in entries if not entry.wildcard}
+        self._full: defaultdict[str, list[Entry]] = defaultdict(list)
+        self._bare: defaultdict[str, list[Entry]] = defaultdict(list)
+        self._wild: defaultdict[str, list[Entry]] = defaultdict(list)
+        self._known: defaultdict[str, list[Entry]] = defaultdict(list)
+        self._wildcards = tuple(entry for entry in entries if entry.wildcard)
+        for entry in entries:
+            (self._add_wildcard if entry.wildcard else self._add)(entry)
+
+    def _add(self, entry: Entry) -> None:
+        self._bare[entry.model].append(entry)
+        for prefix in entry.prefixes:
+            self._full[f"{prefix}/{entry.model}"].append(entry)
+
+    def _add_wildcard(self, entry: Entry) -> None:
+        for prefix in entry.prefixes:
+            self._wild[prefix].append(entry)
+        for model in entry.provider.models:
+            self._known[model].append(entry)
+
+    def find(self, asked: str | None, may: May | None = None) -> Found:
+        """What ``asked`` means, the default if it is empty. Raises ``GatewayError``: 400 where a model is required or
+        the name means several entries, 404 where it means none. ``may`` says which names an error may tell."""
+        if not asked:
+            if self._default is None:
+                raise invalid("model is required: the configuration names no default", "model")
+            return _found(self._default, self._default.model, f"default {self._default.name}")
+        alias = self.configured(asked)
+        if (target := self.aliases.get(alias)) is not None:
+            if (found := self.direct(target, may)) is not None:
+                long = found.long_context or (alias != asked and _long(asked))
+                return attrs.evolve(found, why=f"alias {alias} → {target}", long_context=long)
+        elif (found := self.direct(asked, may)) is not None:
+            return found
+        raise self._unknown(asked, may)
+
+    def direct(self, name: str, may: May | None = None) -> Found | None:
+        """What ``name`` means without aliases. Raises a 400 where it means several entries."""
+        plain = unmarked(name)
+        if plain == name or self._is_exact(name):
+            return self._direct(name, may)
+        found = self._direct(plain, may)
+        return None if found is None else attrs.evolve(found, long_context=found.long_context or _long(name))
+
+    def configured(self, asked: str) -> str:
+        """``asked`` without marks, unless the configuration has a name with them."""
+        return asked if asked in self.aliases or self._is_exact(asked) else unmarked(asked)
+
+    def _is_exact(self, name: str) -> bool:
+        return name in self._by_name or name in self._full or name in self._bare
+
+    def _direct(self, name: str, may: May | None) -> Found | None:
+        if (entry := self._by_name.get(name)) is not None:
+            return _found(entry, entry.model, f"name {name}")
+        if name in self._full:
+            entry = _only(self._full[name], name, may)
+            return _found(entry, entry.model, f"provider and id {name}")
+        if name in self._bare:
+            entry = _only(self._bare[name], name, may)
+            return _found(entry, entry.model, f"id {name} → {entry.name}")
+        prefix, slash, model = name.partition("/")
+        if slash and model not in ("", "*") and prefix in self._wild:
+            entry = _only(self._wild[prefix], model, may)
+            return _found(entry, model, f"wildcard {entry.name}")
+        if name in self._known:
+            entry = _only(self._known[name], name, may)
+            return _found(entry, name, f"well-known id {name} → wildcard {entry.name}")
+        if relatives := [entry for entry in self._wildcards if entry.provider.has(name)]:
+            entry = _only(relatives, name, may)
+            return _found(entry, name, f"family of {entry.provider.display_name} → wildcard {entry.name}")
+        return None
+
+    def _unknown(self, asked: str, may: May | None) -> GatewayError:
+        shown = asked if len(asked) <= _LONGEST else asked[:_LONGEST] + "…"
+        return GatewayError(
+            "not_found",
+            f"model {shown!r} is not configured here; {self._advice(asked, may)}",
+            code="model_not_found",
+            param="model",
+        )
+
+    def _advice(self, asked: str, may: May | None) -> str:
+        """What to ask for instead, or what to add to the configuration."""
+        prefix, slash, model = asked.partition("/")
+        if slash and model in ("", "*") and prefix in self._wild:
+            return f"put a model's name behind {prefix}/"
+        if len(asked) <= _LONGEST:
+            known = self._known_forms() if slash and find(prefix) is None else ()
+            names = dict.fromkeys((*self.aliases, *self._by_name, *self._full, *self._bare, *self._known, *known))
+            if near := difflib.get_close_matches(asked, [name for name in names if may is None or may(name)], n=3):
+                return f"did you mean {' or '.join(near)}?"
+        forms, made = self._forms(asked, may), _maker(asked)
+        theirs = "" if made is None else f"{made.display_name}'s models need an entry such as {made.id}/*"
+        ask = f"ask for {' or '.join(forms)}, {'if that' if len(forms) == 1 else 'whichever'} provider has it"
+        return ", or ".join(filter(None, (theirs, ask if forms else ""))) or "GET /v1/models lists the models"
+
+    def _known_forms(self) -> tuple[str, ...]:
+        """The well-known ids with their provider before them: what somebody means who misspells a provider."""
+        return tuple(_form(entry, model) for model, entries in self._known.items() for entry in entries)
+
+    def _forms(self, asked: str, may: May | None) -> list[str]:
+        """Names under which a wildcard would take ``asked``: not those of makers of other models."""
+        prefix, slash, model = asked.partition("/")
+        if not asked.isprintable() or "*" in asked or len(asked) > _REPEATED or (slash and not (prefix and model)):
+            return []
+        other = _maker(asked) is not None
+        forms = [_form(entry, asked) for entry in self._wildcards if not (other and entry.provider.families)]
+        return [form for form in forms if may is None or may(form)][:_OFFERED]
+
+
+def _maker(asked: str) -> Provider | None:
+    """The provider that ``asked`` names or whose family it is of."""
+    prefix, slash, _ = asked.partition("/")
+    return find(prefix) if slash else maker(asked)
+
+
+def _form(entry: Entry, model: str) -> str:
+    """The name that means ``entry`` where several offer ``model``."""
+    return f"{entry.prefixes[0]}/{model}" if entry.wildcard else entry.name
+
+
+def _only(entries: Sequence[Entry], model: str, may: May | None) -> Entry:
+    """The one entry that offers ``model``, or a 400 that names them all, as far as it may."""
+    if len(entries) == 1:
+        return entries[0]
+    forms = (_form(entry, model) for entry in entries)
+    offers = " and ".join(form for form in forms if may is None or may(form))
+    advice = f"ask for it by one of these names: {offers}" if offers else "GET /v1/models lists the names"
+    raise invalid(f"model {model!r} is offered by several entries; {advice}", "model")

@@ -1,0 +1,288 @@
+"""Turns that run without their client: ``background: true`` of the Responses API.
+
+Such a turn is stored when it begins, lives in a nursery of the process and is stored again when it ends, so that its
+client may come back for it, to any worker. A worker that runs one leaves a mark in the store every few seconds: a turn
+without a fresh mark has lost its worker, and is told as failed.
+"""
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import attrs
+import msgspec
+import trio
+from quart import Response
+
+from gateway.conversations.bodies import StoredHead, StoredTurn, head_body, head_id, read_head, read_turn, turn_body
+from gateway.conversations.recorder import patience
+from gateway.conversations.turns import KeptTurn
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.record import Record
+from gateway.request.public_errors import MISTAKE
+from gateway.serving.scope import ChannelBody, IteratedBody, Scope
+from gateway.stores.store import Changed, Node, Store, Unavailable
+from providers.responses.kept import after, replay
+from providers.responses.output import Head
+from streams import sse
+from streams.errors import GatewayError
+from streams.pipe import WRITES_QUEUED
+
+log = logging.getLogger("trigate")
+
+BEAT = 2.0
+"""Seconds between two marks; as long it may take until a turn hears that it is cancelled by another worker."""
+
+STALE = 15.0
+"""Seconds after which a turn without a new mark has lost its worker."""
+
+RUNNING = ("queued", "in_progress")
+
+_LAST = tuple(b"event: response.%b\n" % word for word in (b"completed", b"failed", b"incomplete"))
+_LOST = {"code": "server_error", "message": "the gateway stopped before the answer was complete"}
+
+
+@attrs.frozen
+class Run:
+    """What is to run: ``answer`` begins the exchange in a scope of its own. ``head`` is that of its response."""
+
+    owner: str
+    turn: KeptTurn
+    head: Head
+    record: Record
+    answer: Callable[[Scope], Awaitable[Response]]
+
+    def response(self, status: str, error: dict[str, Any] | None = None) -> Mapping[str, Any]:
+        """The response while there is nothing of the answer, or if there never will be."""
+        return self.head.response(status, error=error)
+
+
+class Live:
+    """A turn that is running here. ``events`` are those of its stream so far, in memory until it ends."""
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+        self.events: list[bytes] = []
+        self.over = False
+        self._splitter = sse.Splitter(limit=sys.maxsize)  # what goes out has been limited already
+        self._changed = trio.Event()
+
+    def add(self, data: bytes) -> None:
+        """``data`` may end in the midst of an event: a large one comes in several writes. Keep-alives are left out."""
+        self.events += [raw for raw in self._splitter.feed(data) if not raw.startswith(b":")]
+        self._wake()
+
+    @property
+    def told(self) -> bool:
+        """Whether the stream has come to its end."""
+        return bool(self.events) and self.events[-1].startswith(_LAST)
+
+    def end(self) -> None:
+        self.over = True
+        self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def changed(self) -> None:
+        """Until there is more, or the end."""
+        await self._changed.wait()
+
+
+class Background:
+    """The turns that run in this process. ``nursery`` must be set before one is started, and be cancelled only after
+    ``finish``."""
+
+    def __init__(self, store: Store, ledger: Ledger) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._live: dict[tuple[str, str], Live] = {}
+        self._idle = trio.Event()
+        self._idle.set()
+        self.nursery: trio.Nursery | None = None
+
+    @property
+    def running(self) -> int:
+        """How many turns run here."""
+        return len(self._live)
+
+    async def start(self, run: Run) -> bytes:
+        """Begin a turn, and go on without it: its response as it is now. Raises ``GatewayError`` (503) if the turn
+        cannot be stored: nobody could come back for it."""
+        assert self.nursery is not None
+        with patience("store the response"):
+            nodes, _ = await run.turn.nodes(run.response("in_progress"), b"")
+            await self._store.put([*nodes, _mark(run)])
+        live = self._live[run.owner, run.turn.id] = Live()
+        self._idle = trio.Event() if self._idle.is_set() else self._idle
+        self.nursery.start_soon(self._run, run, live)
+        return msgspec.json.encode(run.response("queued"))
+
+    async def finish(self) -> None:
+        """Until every turn has ended: by itself, or cut off with its pump at the end of the drain."""
+        await self._idle.wait()
+
+    # One turn
+
+    async def _run(self, run: Run, live: Live) -> None:
+        """Never raises: its nursery holds every other turn as well."""
+        try:
+            with live.scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._beat, run, live)
+                    await self._read(live, await run.answer(Scope(nursery, run.record.id)))
+                    nursery.cancel_scope.cancel()
+        except Exception:  # the border: a mistake of ours ends this turn alone
+            log.exception("response %s failed in the background", run.turn.id)
+            run.record.failed = MISTAKE
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._end(run, live)
+
+    async def _read(self, live: Live, response: Response) -> None:
+        """In the client's place."""
+        if isinstance(response.response, ChannelBody | IteratedBody):
+            async with response.response as body:
+                async for data in body:
+                    live.add(data)
+
+    async def _beat(self, run: Run, live: Live) -> None:
+        while True:
+            await trio.sleep(BEAT)
+            try:
+                await self._store.put([_mark(run)])
+                if await self._store.get(run.owner, _cancel_id(run.turn.id)) is not None:
+                    live.scope.cancel()
+            except Unavailable as error:
+                log.warning("response %s: no sign of life in the store: %s", run.turn.id, error)
+
+    async def _end(self, run: Run, live: Live) -> None:
+        if not run.turn.kept:
+            await self._put(run, _broken_off(run, live))
+        if not live.told:
+            live.add(await self._untold(run, len(live.events)))
+        live.end()
+        del self._live[run.owner, run.turn.id]
+        self._ledger.settle(run.record, disconnected=live.scope.cancelled_caught)
+        if not self._live:
+            self._idle.set()
+
+    async def _untold(self, run: Run, count: int) -> bytes:
+        """The stored stream behind its first ``count`` events: all of a turn that was not asked for as a stream, the
+        end of one that was cancelled."""
+        owner, id = run.owner, run.turn.id
+        try:
+            with patience("read the response's end"):
+                node, head = await self._store.get(owner, id), await self._store.get(owner, head_id(id))
+                if node is None or head is None:  # deleted
+                    return b""
+                return after(log_of(read_turn(node.body), read_head(head.body)), count - 1)
+        except (GatewayError, ValueError) as error:
+            log.warning("response %s: its followers are not told its end: %s", id, error)
+            return b""
+
+    async def _put(self, run: Run, response: Mapping[str, Any]) -> None:
+        try:
+            with patience("store the response"):
+                nodes, _ = await run.turn.nodes(response, b"")
+                await self._store.put(nodes)
+        except GatewayError as error:
+            log.error("%s is not stored: %s", run.turn.id, error.failed.message)
+
+    # For clients that come back
+
+    def follow(
+        self, owner: str, id: str, starting_after: int, nursery: trio.Nursery, keep_alive: float
+    ) -> ChannelBody | None:
+        """The stream of a turn that runs here, from the event behind number ``starting_after`` (-1: all) to its end;
+        ``None`` if there is none. The task that feeds it lives in ``nursery``."""
+        live = self._live.get((owner, id))
+        if live is None:
+            return None
+        to, body = trio.open_memory_channel[bytes](WRITES_QUEUED)
+        nursery.start_soon(self._feed, live, starting_after, to, keep_alive)
+        return ChannelBody(body)
+
+    async def _feed(
+        self, live: Live, starting_after: int, to: trio.MemorySendChannel[bytes], keep_alive: float
+    ) -> None:
+        seen, wanted, told = 0, starting_after < 0, trio.current_time()
+        with contextlib.suppress(trio.BrokenResourceError), to:  # its client has left; the turn goes on
+            while True:
+                data, seen, over = b"".join(live.events[seen:]), len(live.events), live.over
+                if not wanted:
+                    data = after(data, starting_after)
+                    wanted = bool(data)
+                if data:
+                    await to.send(data)
+                    told = trio.current_time()
+                if over:
+                    return
+                if seen == len(live.events) and not live.over:  # both may have changed while it was sent
+                    with trio.CancelScope(deadline=told + keep_alive) as silence:
+                        await live.changed()
+                    if silence.cancelled_caught:
+                        told = trio.current_time()
+                        if not to.statistics().current_buffer_used:
+                            to.send_nowait(sse.COMMENT_PING)
+
+    async def cancel(self, owner: str, id: str) -> None:
+        """Cancel a running turn, here or on another worker, and wait until it has ended, ``STALE`` seconds at most."""
+        if (live := self._live.get((owner, id))) is not None:
+            live.scope.cancel()
+            while not live.over:
+                await live.changed()
+            return
+        await self._store.put([Node(_cancel_id(id), owner, "mark", b"", id)])
+        with trio.move_on_after(STALE):
+            while await self._runs(owner, id):  # noqa: ASYNC110  # on another worker
+                await trio.sleep(BEAT / 4)
+
+    async def _runs(self, owner: str, id: str) -> bool:
+        node = await self._store.get(owner, id)
+        return node is not None and read_turn(node.body).status in RUNNING
+
+    async def revise(self, owner: str, id: str) -> None:
+        """A turn that is said to be running may have lost its worker: then it is stored as failed."""
+        if (owner, id) in self._live:
+            return
+        mark = await self._store.get(owner, _mark_id(id))
+        if mark is not None and time.time() - float(mark.body) < STALE:
+            return
+        node, head = await self._store.get(owner, id), await self._store.get(owner, head_id(id))
+        if node is None or head is None or (turn := read_turn(node.body)).status not in RUNNING:
+            return
+        response = {**read_head(head.body).response, "status": "failed", "error": _LOST}
+        body = turn_body("failed", turn.input, turn.output)
+        with contextlib.suppress(Changed):  # it has come to its own end
+            failed = [attrs.evolve(node, body=body), attrs.evolve(head, body=head_body(response, b""))]
+            await self._store.put(failed, expect=node)
+
+
+def log_of(turn: StoredTurn, head: StoredHead) -> bytes:
+    """The events of a stored response, as they were or as they would have been. Raises ``ValueError`` for one that is
+    still being made."""
+    return head.log or replay({**head.response, "status": turn.status, "output": turn.output})
+
+
+def _mark_id(id: str) -> str:
+    return f"{id}/alive"
+
+
+def _cancel_id(id: str) -> str:
+    return f"{id}/cancel"
+
+
+def _mark(run: Run) -> Node:
+    return Node(_mark_id(run.turn.id), run.owner, "mark", str(time.time()).encode(), run.turn.id)
+
+
+def _broken_off(run: Run, live: Live) -> Mapping[str, Any]:
+    if live.scope.cancelled_caught and run.record.failed is None:
+        return run.response("cancelled")
+    failed = run.record.failed or MISTAKE
+    return run.response("failed", {"code": failed.code or "server_error", "message": failed.message})

@@ -1,0 +1,170 @@
+"""Conversations in a store: a node of its own, root of the tree of what was put into it, newest last.
+
+Several may write to one at once, on several workers. Every write expects what it has read and begins again where
+somebody else was first, so nothing is lost and nothing is there twice.
+"""
+
+import random
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
+
+import attrs
+import trio
+
+from gateway.conversations.bodies import (
+    Object,
+    StoredConversation,
+    conversation_body,
+    items_body,
+    read_conversation,
+    read_turn,
+)
+from gateway.stores.store import Changed, Node, Store
+from providers.responses.ids import own_id
+from providers.responses.kept import resolved
+from streams.errors import GatewayError, invalid
+
+T = TypeVar("T")
+
+ATTEMPTS = 64
+STEP, LONGEST = 0.001, 0.05  # seconds by which the wait before another attempt grows, and its end
+
+
+async def create(store: Store, owner: str, conversation: StoredConversation, items: Sequence[Object]) -> str:
+    """Store a new conversation that holds ``items`` (which have ids). Its id."""
+    id = own_id("conv_")
+    first = [_items_node(owner, items, id)] if items else []
+    begun = attrs.evolve(conversation, head=first[0].id if first else None)
+    await store.put([Node(id, owner, "conversation", conversation_body(begun)), *first])
+    return id
+
+
+async def read(store: Store, owner: str, id: str) -> StoredConversation:
+    """Raises ``GatewayError`` (404) where ``owner`` has no such conversation."""
+    return read_conversation((await _root(store, owner, id)).body)
+
+
+async def items_of(store: Store, owner: str, id: str) -> list[Object]:
+    """All items of the conversation, the oldest first. Raises ``GatewayError`` (404)."""
+    return [item for node in await _nodes(store, owner, id) for item in read_turn(node.body).items]
+
+
+async def append(store: Store, owner: str, id: str, items: Sequence[Object], *more_nodes: Node) -> None:
+    """Put ``items`` (which have ids) at the end of the conversation, and ``more_nodes`` into the store: all or nothing.
+
+    Raises ``GatewayError``: 404 where there is no such conversation (anymore), 409 where others keep writing to it."""
+
+    async def write() -> None:
+        root = await _root(store, owner, id)
+        conversation = read_conversation(root.body)
+        added = [_items_node(owner, items, conversation.head or id)] if items else []
+        grown = attrs.evolve(conversation, head=added[0].id if added else conversation.head)
+        await store.put([*added, _rewritten(root, grown), *more_nodes], expect=root)
+
+    await _insist(write)
+
+
+async def set_metadata(store: Store, owner: str, id: str, metadata: Object) -> StoredConversation:
+    """The conversation with ``metadata`` in place of what it had. Raises ``GatewayError`` as ``append`` does."""
+
+    async def write() -> StoredConversation:
+        root = await _root(store, owner, id)
+        changed = attrs.evolve(read_conversation(root.body), metadata=metadata)
+        await store.put([_rewritten(root, changed)], expect=root)
+        return changed
+
+    return await _insist(write)
+
+
+async def remove_item(store: Store, owner: str, id: str, item_id: str) -> None:
+    """Take the item out of the conversation. Raises ``GatewayError`` as ``append`` does, also 404 for the item."""
+
+    async def write() -> None:
+        node = next((node for node in await _nodes(store, owner, id) if item_id in node.items), None)
+        if node is None:
+            raise missing_item(item_id)
+        kept = [item for item in read_turn(node.body).items if item["id"] != item_id]
+        await store.put([attrs.evolve(node, body=items_body(kept), items=_ids(kept))], expect=node)
+
+    await _insist(write)
+
+
+async def remove(store: Store, owner: str, id: str) -> None:
+    """Forget the conversation and what was put into it, which nobody could reach anymore. Responses that were made in
+    it have their own items and stay. Raises ``GatewayError`` (404)."""
+    nodes = await _nodes(store, owner, id)
+    if not await store.delete(owner, [id, *(node.id for node in nodes)]):
+        raise missing(id)
+
+
+async def own_items(store: Store, owner: str, items: Sequence[Object]) -> list[Object]:
+    """``items`` as a conversation can hold them: what they refer to in place of references, and new ids for those whose
+    ids are stored already, or come twice. An id names one item of one conversation, and lists are paged by it.
+
+    Raises ``GatewayError`` (400) for references to what is not there."""
+    nodes = await store.find(owner, [item["id"] for item in items])
+    stored = {item["id"]: item for node in nodes.values() for item in read_turn(node.body).items if item["id"] in nodes}
+    found, unknown = resolved(items, stored)
+    if unknown:
+        raise invalid(f"items refers to what is not stored here: {', '.join(unknown)[:200]}", "items")
+    taken = set(nodes)
+    return [_with_free_id(item, taken) for item in found]
+
+
+def missing(id: str) -> GatewayError:
+    """What OpenAI says of an id that it does not know; another key's is one of those."""
+    return GatewayError("not_found", f"Conversation with id '{id[:100]}' not found.")
+
+
+def missing_item(id: str) -> GatewayError:
+    return GatewayError("not_found", f"Item with id '{id[:100]}' not found.")
+
+
+async def _root(store: Store, owner: str, id: str) -> Node:
+    node = await store.get(owner, id)
+    if node is None or node.kind != "conversation":
+        raise missing(id)
+    return node
+
+
+async def _nodes(store: Store, owner: str, id: str) -> tuple[Node, ...]:
+    """The nodes with the conversation's items, the oldest first."""
+    conversation = await read(store, owner, id)
+    if conversation.head is None:
+        return ()
+    root, *nodes = await store.chain(owner, conversation.head) or (None,)
+    if root is None:  # deleted in between
+        raise missing(id)
+    return tuple(nodes)
+
+
+async def _insist(write: Callable[[], Awaitable[T]]) -> T:
+    """``write``, again as long as it meets ``Changed``, which says that another one has come through."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return await write()
+        except Changed:
+            await trio.sleep(random.uniform(0, min(attempt * STEP, LONGEST)))
+    message = "others keep writing to this conversation: send your requests to it one after another"
+    headers = (("retry-after", "1"),)
+    raise GatewayError("invalid_request", message, status=409, code="conversation_locked", headers=headers)
+
+
+def _rewritten(root: Node, conversation: StoredConversation) -> Node:
+    return attrs.evolve(root, body=conversation_body(conversation))
+
+
+def _items_node(owner: str, items: Sequence[Object], parent: str) -> Node:
+    return Node(own_id("items_"), owner, "items", items_body(items), parent, _ids(items))
+
+
+def _ids(items: Iterable[Object]) -> tuple[str, ...]:
+    return tuple(item["id"] for item in items)
+
+
+def _with_free_id(item: Object, taken: set[str]) -> Object:
+    id: str = item["id"]
+    if id in taken:
+        item = {**item, "id": own_id(id.partition("_")[0] + "_")}
+    taken.add(item["id"])
+    return item

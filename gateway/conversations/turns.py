@@ -1,0 +1,229 @@
+"""What is written down of a turn of the Responses API: by us, whole; of a provider's own, whose it is."""
+
+import logging
+from collections.abc import Mapping
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import attrs
+import msgspec
+import trio
+
+from gateway.conversations import items as conversations
+from gateway.conversations.bodies import head_body, head_id, turn_body
+from gateway.conversations.recorder import Wish, patience
+from gateway.stores.store import Node, Store
+from gateway.streaming.lanes import Seen
+from providers.errors.failures import last_event
+from providers.neutral.codec import Reply, Writer
+from providers.responses.ids import own_id
+from providers.responses.kept import EventLog, after, stored_input
+from streams import sse
+from streams.errors import GatewayError
+from streams.events import Begin, Failed
+from streams.fold import Answer
+
+if TYPE_CHECKING:
+    from providers.responses import TurnWriter
+
+log = logging.getLogger("trigate")
+
+Object: TypeAlias = Mapping[str, Any]
+
+LARGE = 256 * 1024
+"""Bytes of a turn that are encoded and compressed in a thread: from a few milliseconds on, others would wait for it."""
+
+
+class KeptTurn:
+    """A ``Keeping`` of one turn. ``store`` is ``None`` where nothing is to be kept; ``parent`` is what it stands on,
+    ``input`` the JSON of the client's own, references resolved.
+
+    An answer that broke off is kept as far as it came, with a ``status`` that says so; it cannot be continued."""
+
+    def __init__(self, store: Store | None, owner: str, wish: Wish, parent: str | None, input: bytes | None) -> None:
+        self.id = own_id("resp_")
+        self._store = store
+        self._owner = owner
+        self._wish = wish
+        self._parent = parent
+        self._input = input
+        self._log = EventLog()
+        self._writer: TurnWriter | None = None
+        self._told = wish.background  # the client knows the id
+        self.kept = False
+        """It is stored as it ended."""
+
+    @property
+    def background(self) -> bool:
+        """Whether it goes on without its client."""
+        return self._wish.background
+
+    def reply(self, reply: Reply) -> Reply:
+        wish = self._wish
+        state = {
+            "store": wish.stores and self._store is not None,
+            "previous_response_id": wish.previous,
+            "conversation": None if wish.conversation is None else {"id": wish.conversation},
+            "background": wish.background,
+        }
+        return attrs.evolve(reply, id=self.id, state=state)
+
+    def writer(self, writer: Writer) -> Writer:
+        self._writer = cast("TurnWriter", writer)  # the codec of this API has no other
+        return self._writer
+
+    def passes(self, data: bytes, seen: Seen) -> bool:
+        self._told = self._told or seen.committed
+        if self._store is None:
+            return True
+        self._log.add(data)
+        return not (seen.over and self._told) or self._writer is None or self._writer.response is None
+
+    async def keep(self, data: bytes, seen: Seen) -> bytes:
+        assert self._writer is not None, "it has said that there is something to be kept"
+        assert self._writer.response is not None, "the answer is over"
+        try:
+            await self._keep(self._writer.left or self._writer.response, self._log.close())
+        except GatewayError as error:
+            if seen.failed is not None:  # worse has happened
+                log.warning("response %s: %s", self.id, error.failed.message)
+            elif self._wish.matters:
+                seen.take_back(error.failed)
+                return _in_place_of_last(data, partial(self._failing, error.failed))
+            else:
+                log.warning("response %s is not stored: %s", self.id, error.failed.message)
+                return _in_place_of_last(data, _not_stored)
+        return data
+
+    async def broken_off(self) -> None:
+        if self._store is None or not self._told or self._writer is None or self._writer.response is not None:
+            return
+        response = self._writer.interrupted("cancelled")
+        self._log.add(_cancelled(response, after(self._log.close()).count(b"\n\n")))
+        try:
+            await self._keep(response, self._log.close())
+        except GatewayError as error:
+            log.warning("response %s is not stored: %s", self.id, error.failed.message)
+
+    async def whole(self, body: bytes, answer: Answer) -> bytes:
+        if self._store is None:
+            return body
+        response = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        known = {name: msgspec.json.decode(response[name]) for name in ("output", "status")}
+        try:
+            await self._keep({**response, **known}, b"")
+        except GatewayError as error:
+            if self._wish.matters:
+                raise
+            log.warning("response %s is not stored: %s", self.id, error.failed.message)
+            return msgspec.json.encode({**response, "store": False})
+        return body
+
+    async def _keep(self, response: Object, events: bytes) -> None:
+        """Raises ``GatewayError`` (503). A client that leaves while its turn is being stored does not undo it."""
+        if self._store is None:
+            return
+        with patience("store the response", shield=True):
+            nodes, items = await self.nodes(response, events)
+            if self._wish.conversation is None:
+                await self._store.put(nodes)
+            else:
+                stored = nodes if self._wish.stores else []
+                await conversations.append(self._store, self._owner, self._wish.conversation, items, *stored)
+        self.kept = True
+
+    @cached_property
+    def _own_items(self) -> list[dict[str, Any]]:
+        """The client's input. A turn that is stored twice has its items under the same ids."""
+        return stored_input(None if self._input is None else msgspec.json.decode(self._input))
+
+    async def nodes(self, response: Object, events: bytes) -> tuple[list[Node], list[Any]]:
+        """What is stored of ``response``, and the items that it adds to its conversation. Cancellation waits for it."""
+        if self._is_large(response, events):
+            return await trio.to_thread.run_sync(self._nodes, response, events)
+        return self._nodes(response, events)
+
+    def _is_large(self, response: Object, events: bytes) -> bool:
+        """By what is known without encoding it: the input, the stream's log, and what is repeated of the request."""
+        echo = sum(len(value) for value in response.values() if isinstance(value, msgspec.Raw))
+        return len(self._input or b"") + len(events) + echo > LARGE
+
+    def _nodes(self, response: Object, events: bytes) -> tuple[list[Node], list[Any]]:
+        input, output, status = self._own_items, response["output"], response["status"]
+        ids = tuple(item["id"] for item in (*input, *output) if isinstance(item.get("id"), str))
+        turn = Node(self.id, self._owner, "response", turn_body(status, input, output), self._parent, ids)
+        head = Node(head_id(self.id), self._owner, "head", head_body(response, events), self.id)
+        return [turn, head], [*input, *output] if status in ("completed", "incomplete") else []
+
+    def _failing(self, failed: Failed, event: Object) -> bytes:
+        """The turn has failed because it cannot be stored: the event that says so."""
+        response = event["response"]
+        begin = Begin(self.id, response["model"], response["created_at"])
+        return last_event("responses", failed, begin, event["sequence_number"])
+
+
+def _cancelled(response: Object, number: int) -> bytes:
+    """The end of a stream that was not told to its end: the API has no event for an answer that was cancelled."""
+    error = {"code": "server_error", "message": "the response was cancelled"}
+    members = {"sequence_number": number, "response": {**response, "status": "failed", "error": error}}
+    return sse.event("response.failed", {"type": "response.failed", **members})
+
+
+def _not_stored(event: Object) -> bytes:
+    response = {**event["response"], "store": False}
+    return sse.event(event["type"], {**event, "response": response})
+
+
+def _in_place_of_last(data: bytes, write: Any) -> bytes:
+    """Whole events ``data`` with another for the last of them, which is given to ``write`` as it was."""
+    start = data.rfind(b"\n\n", 0, len(data) - 2)
+    start = 0 if start < 0 else start + 2
+    parsed = sse.parse(data[start:])
+    assert parsed is not None, "the last event of a stream has data"
+    replaced: bytes = write(msgspec.json.decode(parsed[1]))
+    return data[:start] + replaced
+
+
+class ForeignTurn:
+    """A ``Keeping`` of whose response a provider keeps. One ``in_background`` is noted as soon as its client may know
+    its id, for the client may lose its connection and come back."""
+
+    def __init__(self, store: Store, owner: str, entry: str, in_background: bool = False) -> None:
+        self._store = store
+        self._owner = owner
+        self._entry = entry
+        self._in_background = in_background
+        self._noted = False
+
+    def reply(self, reply: Reply) -> Reply:
+        return reply
+
+    def writer(self, writer: Writer) -> Writer:
+        return writer
+
+    def passes(self, data: bytes, seen: Seen) -> bool:
+        due = seen.committed and (seen.over or self._in_background)
+        return self._noted or not due
+
+    async def keep(self, data: bytes, seen: Seen) -> bytes:
+        self._noted = True
+        await self.note(seen.begin.id)
+        return data
+
+    async def broken_off(self) -> None:
+        return
+
+    async def whole(self, body: bytes, answer: Answer) -> bytes:
+        await self.note(answer.begin.id)
+        return body
+
+    async def note(self, id: str) -> None:
+        """Write down whose response ``id`` is."""
+        if not id:
+            return
+        body = msgspec.json.encode({"entry": self._entry})
+        try:
+            with patience("note whose response it is"):
+                await self._store.put([Node(id, self._owner, "foreign", body)])
+        except GatewayError as error:
+            log.warning("response %s cannot be continued: %s", id, error.failed.message)

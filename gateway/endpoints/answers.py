@@ -1,0 +1,167 @@
+"""Answers that are no exchange with a provider: refusals, and all about what is stored. Of these only the failing ones
+get a line in the ledger."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Any, TypeAlias
+
+import msgspec
+import trio
+from quart import Response, g, request
+from quart_trio import QuartTrio
+from werkzeug.exceptions import NotFound
+
+from gateway.conversations.recorder import unavailable
+from gateway.exchange.exchange import JSON_HEADERS, own_headers
+from gateway.http.headers import Headers, as_text
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.record import Record
+from gateway.request.decompress import decompress, read_coding
+from gateway.request.prepare import Asked
+from gateway.serving.scope import Scope, current_scope, read_body, respond
+from gateway.stores.store import Store, Unavailable
+from providers.apis import CODECS
+from providers.neutral.fields import Fields, too_deep
+from providers.responses.ids import is_ours
+from streams.errors import GatewayError, invalid
+from streams.events import Api, Failed
+
+_OFF = "this gateway keeps no state (state_storage: {type: none} in its configuration): nothing is stored here"
+
+Elsewhere: TypeAlias = Callable[[str], Awaitable[Response | None]]
+"""The answer of the provider that keeps what has this id, ``None`` where none does. The request is Quart's current one;
+``GatewayError`` may be raised."""
+
+View: TypeAlias = Callable[..., Awaitable[Response]]
+"""Called with the variables of its route by name."""
+
+Route: TypeAlias = tuple[str, View, str]
+"""The path behind an id, what answers there, and to which method."""
+
+
+def answering(view: View, ledger: Ledger) -> View:
+    """``view``, its failures answered as OpenAI does: ``GatewayError``, and ``Unavailable`` with a 503."""
+
+    async def answer(**variables: str) -> Response:
+        try:
+            return await view(**variables)
+        except GatewayError as error:
+            return refused(error.failed, "responses", ledger)
+        except Unavailable as error:
+            return refused(unavailable(str(error)).failed, "responses", ledger)
+        except RecursionError:
+            return refused(too_deep().failed, "responses", ledger)
+
+    return answer
+
+
+def about(view: View, ledger: Ledger, elsewhere: Elsewhere | None) -> View:
+    """The same for a view of what has an ``id``, which is answered where that is kept."""
+
+    async def answer(id: str, **variables: str) -> Response:
+        if elsewhere is not None and not is_ours(id) and (response := await elsewhere(id)) is not None:
+            return response
+        return await view(id=id, **variables)
+
+    return answering(answer, ledger)
+
+
+def add_routes(
+    app: QuartTrio, place: str, routes: Iterable[Route], ledger: Ledger, elsewhere: Elsewhere | None
+) -> None:
+    """Add views of what has an ``id``, which stands in the path behind ``place``."""
+    name = place.rpartition("/")[2]
+    for path, view, method in routes:
+        answer = about(view, ledger, elsewhere)
+        app.add_url_rule(f"{place}/<id>{path}", f"{name}.{view.__name__}", answer, methods=[method])
+
+
+def kept(value: Any) -> Response:
+    """``value``, with status 200."""
+    return respond(msgspec.json.encode(value), 200, (*JSON_HEADERS, ("x-request-id", current_scope().id)))
+
+
+def refused(failed: Failed, api: Api, ledger: Ledger) -> Response:
+    """``failed`` on record, in the shape of ``api``, which is that of the path."""
+    record = record_of(api, ledger)
+    record.failed = failed
+    record.answered(failed.status)
+    body = CODECS[record.api].write_error(failed, record.id)
+    return respond(body, failed.status, (*JSON_HEADERS, *failed.headers, *own_headers(record)))
+
+
+def record_of(api: Api, ledger: Ledger) -> Record:
+    """The one record of the request that is being handled, settled when its last task has ended."""
+    record: Record | None = g.get("record")
+    if record is None:
+        served = not isinstance(request.routing_exception, NotFound)
+        record = g.record = open_record(api, ledger, current_scope(), served=served)
+        record.client = g.get("client")
+    return record
+
+
+def open_record(api: Api, ledger: Ledger, scope: Scope, *, served: bool = True) -> Record:
+    """A new record of the request with ``scope``, settled when its last task has ended."""
+    record = ledger.open(scope.id, api, served=served)
+    scope.on_close(partial(_settle, ledger, record))
+    return record
+
+
+def _settle(ledger: Ledger, record: Record, left: bool) -> None:
+    if not record.outlives:
+        ledger.settle(record, left)
+
+
+# What a view needs
+
+
+def client_headers() -> Headers:
+    """The headers of the request that is being handled, names in lower case."""
+    return as_text(request.scope["headers"])
+
+
+def asked_by_client() -> Asked:
+    """What the request that is being handled says beside its body."""
+    return Asked(client_headers(), request.query_string.decode("latin-1"), g.get("client"))
+
+
+def owner() -> str:
+    """Under whose name the client's things are stored."""
+    return g.get("client") or ""
+
+
+def there(store: Store | None) -> Store:
+    """``store``. Raises ``GatewayError`` (400) where state is switched off."""
+    if store is None:
+        raise invalid(_OFF)
+    return store
+
+
+async def read_members(limit: int) -> Fields:
+    """The members of the request's JSON body of at most ``limit`` bytes; without a body there are none.
+
+    Raises ``GatewayError`` (400, 408, 413, 415)."""
+    body = await plain_body(limit)
+    try:
+        return Fields(msgspec.json.decode(body or b"{}", type=dict[str, Any]))
+    except msgspec.ValidationError:
+        raise invalid("the request body must be a JSON object") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise invalid(f"the request body is not valid JSON: {error}") from None
+    except RecursionError:
+        raise too_deep() from None
+
+
+async def plain_body(limit: int) -> bytes:
+    """The request's body, decompressed. Raises ``GatewayError``."""
+    return await decompressed(request.headers.getlist("content-encoding"), read_body, limit)
+
+
+async def decompressed(codings: Iterable[str], read: Callable[[], Awaitable[bytes]], limit: int) -> bytes:
+    """The body that ``read`` gives, decompressed. ``codings`` are the values of its ``content-encoding``. Raises
+    ``GatewayError`` and what ``read`` raises."""
+    coding = read_coding(",".join(codings))
+    body = await read()
+    if coding is None:
+        return body
+    return await trio.to_thread.run_sync(decompress, body, coding, limit)

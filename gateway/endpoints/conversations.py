@@ -1,0 +1,172 @@
+"""Conversations: ``/v1/conversations`` and what is below it, as OpenAI's API has them."""
+
+import time
+from typing import Any
+
+import attrs
+from quart import Response
+from quart_trio import QuartTrio
+
+from gateway.conversations import items as stored
+from gateway.conversations.bodies import Object, StoredConversation
+from gateway.conversations.recorder import patience
+from gateway.endpoints.answers import Elsewhere, Route, add_routes, answering, kept, owner, read_members, there
+from gateway.endpoints.listing import listed
+from gateway.exchange.service import Service
+from gateway.ledger.ledger import Ledger
+from gateway.stores.store import Store
+from providers.apis import CODECS
+from providers.neutral.fields import Fields, expect
+from providers.responses import kept as formats
+from streams.errors import GatewayError, invalid
+from streams.events import Failed
+
+MOST_ITEMS = 20  # in one request
+MOST_PAIRS, LONGEST_KEY, LONGEST_VALUE = 16, 64, 512
+
+
+def add_conversations(app: QuartTrio, service: Service, ledger: Ledger, elsewhere: Elsewhere | None = None) -> None:
+    """Add the routes. ``elsewhere`` is asked first about every id that is not one of ours; a new conversation is always
+    ours, for nothing in the request says whose models will speak in it."""
+    views = Conversations(service.store, service.limits.request_body)
+    app.add_url_rule("/v1/conversations", "conversations.create", answering(views.create, ledger), methods=["POST"])
+    routes: tuple[Route, ...] = (
+        ("", views.retrieve, "GET"),
+        ("", views.update, "POST"),
+        ("", views.delete, "DELETE"),
+        ("/items", views.add_items, "POST"),
+        ("/items", views.items, "GET"),
+        ("/items/<item_id>", views.item, "GET"),
+        ("/items/<item_id>", views.delete_item, "DELETE"),
+    )
+    add_routes(app, "/v1/conversations", routes, ledger, elsewhere)
+
+
+@attrs.frozen
+class Conversations:
+    """The views. Each raises ``GatewayError``: 404 for what the client has not stored, 400 for a wrong request, 409
+    where too many write to one conversation at once. ``limit`` is for a request's body, in bytes."""
+
+    _store: Store | None
+    _limit: int
+
+    async def create(self) -> Response:
+        store, members = there(self._store), await read_members(self._limit)
+        metadata, items = _metadata(members), read_items(members)
+        _refuse_rest(members)
+        conversation = StoredConversation(int(time.time()), metadata)
+        with patience("reach the conversation"):
+            items = await stored.own_items(store, owner(), items)
+            id = await stored.create(store, owner(), conversation, items)
+        return _told(id, conversation)
+
+    async def retrieve(self, id: str) -> Response:
+        with patience("reach the conversation"):
+            conversation = await stored.read(there(self._store), owner(), id)
+        return _told(id, conversation)
+
+    async def update(self, id: str) -> Response:
+        """Other metadata in place of what there was."""
+        store, members = there(self._store), await read_members(self._limit)
+        if "metadata" not in members.data:
+            raise invalid("metadata is required", "metadata")
+        metadata = _metadata(members)
+        _refuse_rest(members)
+        with patience("reach the conversation"):
+            conversation = await stored.set_metadata(store, owner(), id, metadata)
+        return _told(id, conversation)
+
+    async def delete(self, id: str) -> Response:
+        with patience("reach the conversation"):
+            await stored.remove(there(self._store), owner(), id)
+        return kept({"id": id, "object": "conversation.deleted", "deleted": True})
+
+    # Items
+
+    async def add_items(self, id: str) -> Response:
+        """The items that were added, in their order."""
+        store, members = there(self._store), await read_members(self._limit)
+        members.need("items", list)
+        items = read_items(members)
+        _refuse_rest(members)
+        if not items:
+            raise invalid("items must hold at least one item", "items")
+        with patience("reach the conversation"):
+            items = await stored.own_items(store, owner(), items)
+            await stored.append(store, owner(), id, items)
+        return kept(formats.page(items, limit=len(items), order="asc"))
+
+    async def items(self, id: str) -> Response:
+        return kept(listed(await self._items(id)))
+
+    async def item(self, id: str, item_id: str) -> Response:
+        found = next((item for item in await self._items(id) if item.get("id") == item_id), None)
+        if found is None:
+            raise stored.missing_item(item_id)
+        return kept(found)
+
+    async def delete_item(self, id: str, item_id: str) -> Response:
+        """The conversation that it was in."""
+        with patience("reach the conversation"):
+            await stored.remove_item(there(self._store), owner(), id, item_id)
+        return await self.retrieve(id)
+
+    async def _items(self, id: str) -> list[Object]:
+        with patience("reach the conversation"):
+            return await stored.items_of(there(self._store), owner(), id)
+
+
+def _told(id: str, conversation: StoredConversation) -> Response:
+    """The conversation as the API shows it."""
+    return kept(
+        {
+            "id": id,
+            "object": "conversation",
+            "created_at": conversation.created_at,
+            "metadata": conversation.metadata,
+        }
+    )
+
+
+# What a client sends
+
+
+def read_items(members: Fields) -> list[Object]:
+    """The items in a request's ``items``, each with an id. Raises ``GatewayError`` (400)."""
+    given = members.array("items") or []
+    if len(given) > MOST_ITEMS:
+        raise invalid(f"items may hold {MOST_ITEMS} items at most, not {len(given)}: add the rest afterwards", "items")
+    try:
+        CODECS["responses"].read_request({"model": "", "input": given})
+    except GatewayError as error:  # no turn could be made from it later
+        raise GatewayError.of(_about_items(error.failed)) from None
+    return formats.stored_input(given)
+
+
+def _about_items(failed: Failed) -> Failed:
+    """A mistake in ``input`` where the same items are called ``items``."""
+    message, param = (
+        "items" + text.removeprefix("input") if text.startswith("input[") else text
+        for text in (failed.message, failed.param or "items")
+    )
+    return attrs.evolve(failed, message=message, param=param)
+
+
+def _metadata(members: Fields) -> dict[str, Any]:
+    given = members.object("metadata")
+    if given is None:
+        return {}
+    if len(given.data) > MOST_PAIRS:
+        raise invalid(f"metadata may hold {MOST_PAIRS} pairs at most, not {len(given.data)}", "metadata")
+    for key, value in given.data.items():
+        if len(key) > LONGEST_KEY:
+            raise invalid(f"metadata has a key of more than {LONGEST_KEY} characters", "metadata")
+        if len(expect(value, str, given.path(key))) > LONGEST_VALUE:
+            raise invalid(f"{given.path(key)} is longer than {LONGEST_VALUE} characters", given.path(key))
+    return dict(given.data)
+
+
+def _refuse_rest(members: Fields) -> None:
+    """A word that is not known is a mistake: there is no answer that could go without it."""
+    if unknown := members.unread():
+        raise invalid(f"{unknown[0][:100]} is not known here", unknown[0][:100])

@@ -1,0 +1,73 @@
+"""``GET /metrics``, and what has to be looked at for it now and then."""
+
+import contextlib
+from functools import partial
+from typing import Final
+
+import trio
+from quart import Response, g
+from quart_trio import QuartTrio
+
+from gateway.endpoints.answers import refused
+from gateway.exchange.service import Service
+from gateway.ledger.ledger import Ledger
+from gateway.serving.scope import current_scope, respond
+from gateway.stores.store import Store, Unavailable
+from gateway.telemetry.lag import watch_lag
+from gateway.telemetry.metrics import CONTENT_TYPE, LAG, STORE_BYTES, STORE_ENTRIES, STORE_LIMIT, Metrics
+from streams.errors import GatewayError
+
+STORE_EVERY: Final = 10.0
+"""Seconds between two looks at the store, which may be another machine's."""
+
+
+def add_metrics(app: QuartTrio, service: Service, ledger: Ledger) -> None:
+    """The route, where metrics are not switched off."""
+    metrics = service.metrics
+    if metrics is None:
+        return
+
+    async def page() -> Response:
+        try:
+            if service.door is not None:
+                service.door.check_all(g.get("client"))
+        except GatewayError as error:
+            return refused(error.failed, "chat", ledger)
+        _look(service, metrics)
+        body = await trio.to_thread.run_sync(metrics.page)  # with many models it takes a while
+        return respond(body, 200, (("content-type", CONTENT_TYPE), ("x-request-id", current_scope().id)))
+
+    app.add_url_rule("/metrics", "metrics", page, methods=["GET"])
+
+
+async def watch(service: Service) -> None:
+    """Measure the event loop and take stock, until cancelled."""
+    metrics = service.metrics
+    if metrics is None:
+        return
+    async with trio.open_nursery() as nursery:
+        if service.store is not None:
+            nursery.start_soon(watch_store, service.store, metrics)
+        await watch_lag(partial(_late, service, metrics))
+
+
+async def watch_store(store: Store, metrics: Metrics, every: float = STORE_EVERY) -> None:
+    """Take down how much is kept, until cancelled. While the store does not answer the last numbers stay."""
+    while True:
+        with contextlib.suppress(Unavailable):  # whoever needs it is told so
+            size = await store.size()
+            metrics.set(STORE_ENTRIES, size.nodes)
+            metrics.set(STORE_BYTES, size.bytes)
+            metrics.set(STORE_LIMIT, size.limit or 0)
+        await trio.sleep(every)
+
+
+def _late(service: Service, metrics: Metrics, seconds: float) -> None:
+    metrics.see(LAG, seconds)
+    _look(service, metrics)
+
+
+def _look(service: Service, metrics: Metrics) -> None:
+    lifecycle, background = service.lifecycle, service.background
+    running = 0 if background is None else background.running
+    metrics.look(service.upstream.stats(), len(lifecycle.connections), running, lifecycle.draining)

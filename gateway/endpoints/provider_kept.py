@@ -1,0 +1,115 @@
+"""What a provider keeps itself: calls about it pass to that provider and back as they are.
+
+Without keys at the door every provider that keeps its responses is asked in turn, for nothing in an id says whose it
+is. With keys only what was written down when the response was made is asked for: the providers know one account, not
+its clients.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from urllib.parse import quote
+
+import attrs
+import msgspec
+from quart import Response, request
+
+from gateway.conversations.recorder import patience
+from gateway.endpoints.answers import asked_by_client, owner, plain_body, record_of
+from gateway.exchange.attempt import Calling
+from gateway.exchange.exchange import JSON_HEADERS, Exchange
+from gateway.exchange.service import Service
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.record import Record
+from gateway.request.parse import Incoming
+from gateway.request.prepare import Prepared
+from gateway.routing.router import Router
+from gateway.routing.target import Target
+from gateway.serving.scope import current_scope
+from providers.neutral.codec import Outgoing
+from streams.errors import GatewayError
+
+_RESPONSES = "/responses"  # how the address of a provider's Responses API ends, before its query
+
+
+class Elsewhere:
+    """Answers for what the configured providers keep; see ``gateway.endpoints.answers.Elsewhere``."""
+
+    def __init__(self, service: Service, ledger: Ledger) -> None:
+        self._service = service
+        self._ledger = ledger
+        self._keepers = tuple(_keepers(service.router))
+
+    async def __call__(self, id: str) -> Response | None:
+        """The first good answer, else the first failure that is not a 404: a provider that is down does not hide what
+        another one has. Raises ``GatewayError`` for the client's own mistakes alone."""
+        keepers = await self._asked(id)
+        if not keepers:
+            return None
+        body = await plain_body(self._service.limits.request_body)
+        refusal: Callable[[], Response] | None = None
+        for target in keepers:
+            exchange, incoming, calling = self._prepared(target, body)
+            try:
+                return await self._ask(exchange, incoming, calling)
+            except GatewayError as error:
+                if error.failed.status != 404 and refusal is None:
+                    refusal = partial(exchange.refuse, error.failed)
+        return None if refusal is None else refusal()
+
+    async def _asked(self, id: str) -> tuple[Target, ...]:
+        if not owner():
+            # A client's own key is for one provider: which one, nothing says where there are several.
+            return tuple(one for one in self._keepers if len(self._keepers) == 1 or not one.entry.passthrough_auth)
+        if self._service.store is None:  # nobody knows whose it is
+            return ()
+        with patience("look up whose it is"):
+            node = await self._service.store.get(owner(), id)
+        if node is None or node.kind != "foreign":
+            return ()
+        entry = msgspec.json.decode(node.body)["entry"]
+        return tuple(target for target in self._keepers if target.entry.name == entry)
+
+    def _prepared(self, target: Target, body: bytes) -> tuple[Exchange, Incoming, Calling]:
+        """The same request to ``target``, its body as it is."""
+        asked = asked_by_client()
+        if self._service.door is not None:
+            self._service.door.check_credential(target.entry, asked.credential)
+        exchange = Exchange(self._service, "responses", asked, current_scope(), self._record(target))
+        incoming = Incoming("responses", body, {}, target.model, request.args.get("stream") == "true")
+        calling = exchange.call(incoming, attrs.evolve(target, url=_address(target)), Prepared(Outgoing(body)))
+        calling.method, calling.once = request.method, True
+        return exchange, incoming, calling
+
+    async def _ask(self, exchange: Exchange, incoming: Incoming, calling: Calling) -> Response:
+        """Raises ``GatewayError``."""
+        if incoming.stream:
+            return await exchange.answer_to(calling)
+        response, answer = await calling.fetch()
+        calling.hear(response)
+        exchange.record.whole = True
+        return exchange.respond(calling.redact(answer), response.status, (*JSON_HEADERS, *calling.passed))
+
+    def _record(self, target: Target) -> Record:
+        record = record_of("responses", self._ledger)
+        record.target = target.entry.provider.id
+        return record
+
+
+def _keepers(router: Router) -> Iterator[Target]:
+    """One target for each account whose provider keeps its responses."""
+    seen = set()
+    for target in router.keepers():
+        account = (target.url, target.entry.key)
+        if account not in seen:
+            seen.add(account)
+            yield target
+
+
+def _address(target: Target) -> str:
+    """Where ``target``'s provider has what the request is about: the same path below the provider's own prefix."""
+    base, mark, query = target.url.partition("?")
+    steps = request.path.split("/")[2:]  # behind /v1
+    if any(step in ("", ".", "..") for step in steps):
+        raise GatewayError("not_found", f"there is no {request.path}")
+    path = "/".join(quote(step, safe="") for step in steps)
+    return f"{base.removesuffix(_RESPONSES)}/{path}{mark}{query}"

@@ -1,0 +1,155 @@
+"""Stored responses: ``/v1/responses/{id}`` and what is below it, as OpenAI's API has them."""
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import attrs
+from quart import Response
+from quart.wrappers.response import ResponseBody
+from quart_trio import QuartTrio
+
+from gateway.conversations.background import RUNNING, Background, log_of
+from gateway.conversations.bodies import Object, StoredHead, StoredTurn, head_id, read_head, read_turn
+from gateway.conversations.recorder import patience, unavailable
+from gateway.endpoints.answers import Elsewhere, Route, add_routes, kept, owner, there
+from gateway.endpoints.listing import listed, read_flag, read_number
+from gateway.exchange.exchange import STREAM_HEADERS
+from gateway.exchange.service import Service
+from gateway.ledger.ledger import Ledger
+from gateway.serving.scope import current_scope, respond
+from gateway.stores.store import Node, Store
+from providers.responses import kept as formats
+from streams.errors import GatewayError, invalid
+
+_ENDED: Mapping[str, str] = {"completed": "a completed", "failed": "a failed", "incomplete": "an incomplete"}
+_TORN = 3  # how often a response is read whose two nodes do not fit, because it was being written
+
+Read: TypeAlias = tuple[StoredTurn, StoredHead]
+
+
+def add_stored(
+    app: QuartTrio,
+    service: Service,
+    ledger: Ledger,
+    elsewhere: Elsewhere | None = None,
+) -> None:
+    """Add the routes. ``elsewhere`` is asked first about every id that is not one of ours."""
+    stored = StoredResponses(service.store, service.background, service.keep_alive)
+    routes: tuple[Route, ...] = (
+        ("", stored.retrieve, "GET"),
+        ("", stored.delete, "DELETE"),
+        ("/input_items", stored.input_items, "GET"),
+        ("/cancel", stored.cancel, "POST"),
+    )
+    add_routes(app, "/v1/responses", routes, ledger, elsewhere)
+
+
+@attrs.frozen
+class StoredResponses:
+    """The views. Each raises ``GatewayError``: 404 for what the client has not stored, 400 for a wrong query."""
+
+    _store: Store | None
+    _background: Background | None
+    _keep_alive: float
+
+    async def retrieve(self, id: str) -> Response:
+        """The response as its last event had it or, with ``stream=true``, its events after ``starting_after``."""
+        starting_after = read_number("starting_after")
+        if read_flag("stream"):
+            return await self._replay(id, -1 if starting_after is None else starting_after)
+        if starting_after is not None:
+            raise invalid("starting_after says where a stream begins: it needs stream=true", "starting_after")
+        return kept(_response(*await self._read(id)))
+
+    async def _replay(self, id: str, starting_after: int) -> Response:
+        if self._background is not None:
+            nursery = current_scope().nursery
+            running = self._background.follow(owner(), id, starting_after, nursery, self._keep_alive)
+            if running is not None:
+                return _stream(running)
+        turn, head = await self._read(id)
+        if turn.status in RUNNING:
+            message = "another worker of the gateway is still making the response: ask again, or without stream"
+            raise GatewayError("invalid_request", message, status=409, param="stream")
+        try:
+            return _stream(formats.after(log_of(turn, head), starting_after))
+        except ValueError as error:
+            raise unavailable(f"could not read the stream again: {error}") from None
+
+    async def delete(self, id: str) -> Response:
+        """Forget the response. One that is still being made is cancelled: it would come back at its end."""
+        turn, _ = await self._read(id)
+        if turn.status in RUNNING and self._background is not None:
+            await self._background.cancel(owner(), id)
+        with patience("delete the response"):
+            if not await there(self._store).delete(owner(), (id, head_id(id))):
+                raise missing(id)
+        return kept({"id": id, "object": "response.deleted", "deleted": True})
+
+    async def input_items(self, id: str) -> Response:
+        """A page of the items that the response was made from, earlier turns' included: the reference calls them "items
+        used to generate this response", of all kinds that an answer can have, and servers that follow it list the
+        earlier turns as well. Where an earlier turn has been deleted, the turn's own input is all there is."""
+        with patience("read the conversation"):
+            chain = await there(self._store).chain(owner(), id) or (await self._node(id),)
+        if chain[-1].kind != "response":
+            raise missing(id)
+        *earlier, own = [read_turn(node.body) for node in chain if node.kind in ("response", "items")]
+        return kept(listed([*(item for turn in earlier for item in turn.items), *own.input]))
+
+    async def cancel(self, id: str) -> Response:
+        """End a turn that runs in the background; the response as it then is.
+
+        One that is cancelled already is given again, any other end is a 400 as is a response that was never in the
+        background: so does OpenAI (vllm-project/vllm#57999, sgl-project/sglang#38002)."""
+        turn, head = await self._read(id)
+        if head.response.get("background") is not True:
+            raise invalid("Cannot cancel a synchronous response.", "response_id")
+        if turn.status in _ENDED:
+            raise invalid(f"Cannot cancel {_ENDED[turn.status]} response.", "response_id")
+        if turn.status in RUNNING and self._background is not None:
+            await self._background.cancel(owner(), id)
+            turn, head = await self._read(id)
+        return kept(_response(turn, head))
+
+    async def _read(self, id: str) -> Read:
+        """Both nodes of the response, from one write as far as can be told."""
+        with patience("read the response"):
+            turn, head = await self._nodes(id)
+            if turn.status in RUNNING and self._background is not None:
+                await self._background.revise(owner(), id)
+                turn, head = await self._nodes(id)
+        return turn, head
+
+    async def _nodes(self, id: str) -> Read:
+        for _ in range(_TORN):
+            turn = await self._turn(id)
+            node = await there(self._store).get(owner(), head_id(id))
+            if node is None:
+                raise missing(id)
+            head = read_head(node.body)
+            if head.response.get("status") == turn.status:
+                break
+        return turn, head
+
+    async def _turn(self, id: str) -> StoredTurn:
+        return read_turn((await self._node(id)).body)
+
+    async def _node(self, id: str) -> Node:
+        node = await there(self._store).get(owner(), id)
+        if node is None or node.kind != "response":
+            raise missing(id)
+        return node
+
+
+def missing(id: str) -> GatewayError:
+    """What OpenAI says of an id that it does not know; another key's is one of those."""
+    return GatewayError("not_found", f"Response with id '{id[:100]}' not found.")
+
+
+def _response(turn: StoredTurn, head: StoredHead) -> Object:
+    return {**head.response, "status": turn.status, "output": turn.output}
+
+
+def _stream(body: bytes | ResponseBody) -> Response:
+    return respond(body, 200, (*STREAM_HEADERS, ("x-request-id", current_scope().id)))

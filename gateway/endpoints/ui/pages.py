@@ -1,0 +1,156 @@
+"""The routes of the live view. All are read-only, and none is an exchange: the ledger knows nothing of them."""
+
+import os
+from collections.abc import Awaitable, Callable
+from functools import cache, partial
+from importlib.resources import files
+from typing import Any, Final
+
+import msgspec
+import trio
+from quart import Response, request
+from quart_trio import QuartTrio
+
+from gateway.access.authentication import Door
+from gateway.config.loading import Config
+from gateway.config.redaction import findable, redact, secrets_in
+from gateway.endpoints.answers import client_headers
+from gateway.endpoints.ui.models import names, reached
+from gateway.endpoints.ui.telling import Say, Send, saying, tell_news, tell_stream
+from gateway.endpoints.ui.visitors import Visitor, admit
+from gateway.exchange.service import Service
+from gateway.http.headers import Headers
+from gateway.routing.router import Router
+from gateway.serving.scope import ChannelBody, current_scope, respond
+from gateway.telemetry.live import Board
+from streams.errors import GatewayError
+
+PREFIX: Final = "ui."
+"""What the names of its endpoints begin with: the door is its own."""
+
+MOST_VIEWERS: Final = 16
+"""Of a process, opened streams included: a page takes one, and one more for a stream that is opened."""
+
+_FILES: Final = {
+    "/ui": ("index.html", "text/html; charset=utf-8"),
+    "/ui/style.css": ("style.css", "text/css; charset=utf-8"),
+    "/ui/live.js": ("live.js", "text/javascript; charset=utf-8"),
+    "/ui/charts.js": ("charts.js", "text/javascript; charset=utf-8"),
+    "/ui/opened.js": ("opened.js", "text/javascript; charset=utf-8"),
+    "/ui/events.js": ("events.js", "text/javascript; charset=utf-8"),
+    "/ui/tables.js": ("tables.js", "text/javascript; charset=utf-8"),
+}
+
+_GUARDED: Headers = (
+    (
+        "content-security-policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    ("cache-control", "no-store"),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-resource-policy", "same-origin"),
+)
+_EVENTS: Headers = (("content-type", "text/event-stream; charset=utf-8"), ("x-accel-buffering", "no"), *_GUARDED)
+_JSON: Headers = (("content-type", "application/json"), *_GUARDED)
+_TEXT: Headers = (("content-type", "text/plain; charset=utf-8"), *_GUARDED)
+
+_FULL: Final = f"{MOST_VIEWERS} viewers look already: close one of their pages"
+_NO_STREAM: Final = "there is no such stream in flight, nor among the last that ended"
+
+
+def add_ui(app: QuartTrio, service: Service, config: Config, door: Door) -> None:
+    """Serve the live view of ``service.board``, if there is one."""
+    board = service.board
+    if board is None:
+        return
+    keys = bool(config.client_keys)
+
+    def guarded(view: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
+        async def answer(**variables: Any) -> Response:
+            try:
+                visitor = admit(request.scope, client_headers(), door, config.ui_key, keys)
+                return await view(visitor, **variables)
+            except GatewayError as error:
+                failed = error.failed
+                return respond(f"{failed.message}\n".encode(), failed.status, (*failed.headers, *_TEXT))
+
+        return answer
+
+    for path, (name, kind) in _FILES.items():
+        app.add_url_rule(path, PREFIX + name, guarded(partial(_file, name, kind)), methods=["GET"])
+    say = saying(config, service.ledger.mask)
+    app.add_url_rule("/ui/events", PREFIX + "events", guarded(partial(_news, service, board, say)), methods=["GET"])
+    models = guarded(partial(_models, config, service.router, door))
+    app.add_url_rule("/ui/models", PREFIX + "models", models, methods=["GET"])
+    stream = guarded(partial(_stream, service, board, say))
+    app.add_url_rule("/ui/streams/<int:number>", PREFIX + "stream", stream, methods=["GET"])
+
+
+async def _file(name: str, kind: str, visitor: Visitor) -> Response:
+    return respond(_content(name), 200, (("content-type", kind), *_GUARDED))
+
+
+@cache
+def _content(name: str) -> bytes:
+    return files("gateway.endpoints.ui").joinpath(name).read_bytes()
+
+
+async def _models(config: Config, router: Router, door: Door, visitor: Visitor) -> Response:
+    """Every name that the visitor may ask for, and how a request of each API would go."""
+    wished = names(config, router).items()
+    may_see = [(name, asked) for name, asked in wished if door.may_ask(visitor.client, asked)]
+    found = [reached(router, name, asked, urls=visitor.client is None) for name, asked in may_see]
+    return respond(redact(msgspec.json.encode(found), findable(secrets_in(config))), 200, _JSON)
+
+
+async def _news(service: Service, board: Board, say: Say, visitor: Visitor) -> Response:
+    """What this worker has to tell, and what the others have."""
+
+    async def tell(send: Send) -> None:
+        async with trio.open_nursery() as nursery:
+            if service.others is not None:
+                nursery.start_soon(service.others.tell_news, visitor.client, send)
+            await tell_news(service, board, say, visitor.client, send)
+            nursery.cancel_scope.cancel()
+
+    return _told(board, tell)
+
+
+async def _stream(service: Service, board: Board, say: Say, visitor: Visitor, number: int) -> Response:
+    """What has passed in one stream and what passes, and how it ended. ``worker`` says whose it is."""
+    worker = request.args.get("worker", "")
+    if service.others is not None and worker not in ("", str(os.getpid())):
+        return _told(board, partial(service.others.tell_stream, worker, number, visitor.client))
+    found = board.tap(number, visitor.client)
+    if found is None:
+        raise GatewayError("not_found", _NO_STREAM)
+    tap, off = found
+    current_scope().on_close(lambda _: off())
+    return _told(board, partial(tell_stream, tap, say))
+
+
+def _told(board: Board, tell: Callable[[Send], Awaitable[None]]) -> Response:
+    """A stream that ``tell`` sends. Each waits for its own viewer alone: no exchange ever does. Raises ``GatewayError``
+    (503) if there are too many."""
+    if board.viewers >= MOST_VIEWERS:
+        raise GatewayError("overloaded", _FULL)
+    scope = current_scope()
+    board.viewers += 1
+
+    def left(_: bool) -> None:
+        board.viewers -= 1
+
+    async def run() -> None:
+        with to:
+            try:
+                await tell(to.send)
+            except* trio.BrokenResourceError:  # the viewer has left
+                pass
+
+    scope.on_close(left)
+    to, body = trio.open_memory_channel[bytes](1)
+    scope.nursery.start_soon(run)
+    return respond(ChannelBody(body), 200, _EVENTS)

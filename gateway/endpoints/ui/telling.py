@@ -1,0 +1,89 @@
+"""What a viewer is told, as server-sent events, whether it looks at this process or by way of another worker."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from itertools import islice
+from typing import Any, Final, TypeAlias
+
+import trio
+
+from gateway import __version__
+from gateway.config.loading import Config
+from gateway.config.redaction import Secrets, findable, redact, secrets_in
+from gateway.exchange.service import Service
+from gateway.logs.masking import Mask
+from gateway.telemetry.live import Board, Passed, Tap, View
+from streams import sse
+
+TICK: Final = 0.5
+"""Seconds between two pieces of news."""
+
+BATCH: Final = 32
+"""Events of an opened stream that are sent at once."""
+
+Say: TypeAlias = Callable[[str, Any], bytes]
+"""Makes an event, of its name and its data."""
+
+Send: TypeAlias = Callable[[bytes], Awaitable[None]]
+"""Sends an event to a viewer, as soon as that one takes it."""
+
+
+_LISTS: Final = frozenset({"all", "news", "ended"})
+"""Events of names and log lines alone, which have no key that the log does not have. What was said in a stream may
+have something that only looks like one."""
+
+
+def saying(config: Config, mask: Mask) -> Say:
+    """Makes events with none of the credentials of ``config`` in them, wherever they come from; in rows and lines with
+    none of the keys that ``mask`` finds in the log."""
+    return partial(_said, findable(secrets_in(config)), mask)
+
+
+def _said(secrets: Secrets, mask: Mask, name: str, value: Any) -> bytes:
+    data = redact(sse.event(name, value), secrets)
+    return mask(data.decode()).encode() if name in _LISTS else data
+
+
+async def tell_news(service: Service, board: Board, say: Say, client: str | None, send: Send) -> None:
+    """Everything once, then what is different, every ``TICK`` seconds; to the end of the drain, or until there is a new
+    configuration, which may have other keys. Of the exchanges of ``client`` alone, if there is one."""
+    view = View(board, client)
+    await board.look()
+    await send(say("all", {"version": __version__, **view.first()}))
+    while not service.replaced.is_set():
+        await trio.sleep(TICK)
+        await board.look()
+        draining = service.lifecycle.draining
+        await send(say("news", {"draining": draining, **view.next()}))
+        if draining and not board.in_flight:
+            return
+
+
+async def tell_stream(tap: Tap, say: Say, send: Send) -> None:
+    """What has passed, what passes, and how it ended."""
+    await send(say("opened", {"kept": tap.kept}))
+    while before := tuple(islice(tap.before, BATCH)):
+        await send(say("passed", [_spelled(one) for one in before]))
+    while passed := await _batch(tap):
+        await send(say("passed", [_spelled(one) for one in passed]))
+    await send(say("ended", {"lost": tap.lost, "line": tap.line}))
+
+
+async def _batch(tap: Tap) -> list[Passed]:
+    """The events that wait, at least one; none at the end."""
+    found: list[Passed] = []
+    try:
+        found.append(await tap.events.receive())
+        while len(found) < BATCH:
+            found.append(tap.events.receive_nowait())
+    except (trio.WouldBlock, trio.EndOfChannel):
+        pass
+    return found
+
+
+def _spelled(passed: Passed) -> dict[str, Any]:
+    came, went = passed.sizes
+    return {
+        "at": round(passed.at, 3), "came": passed.came, "went": passed.went, "note": passed.note, "lost": passed.lost,
+        "left_out": passed.left_out, "came_bytes": came, "went_bytes": went,
+    }  # fmt: skip

@@ -1,0 +1,236 @@
+"""Responses over a WebSocket: ``GET /v1/responses`` with an upgrade, as Codex and OpenAI's SDKs speak it
+(https://developers.openai.com/api/docs/guides/websocket-mode, experientiallabs/experiential#706).
+
+A text frame ``response.create`` holds the body of a POST, and is an exchange of its own: a nursery, an id, a line in
+the ledger. Its answer comes as the events of the stream, one a frame, up to the terminal one; what fails before that is
+a frame ``error`` with the status that a POST would have got, and the connection stays usable. Frames that come while an
+answer is under way wait for its end, as those of one lane do at OpenAI. What is not stored can be continued as long as
+the connection lives.
+"""
+
+import logging
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Final, TypeAlias
+
+import trio
+from quart import Response, websocket
+from quart_trio import QuartTrio
+
+from gateway.access.cors import Cors
+from gateway.conversations.recorder import Memory
+from gateway.endpoints.websocket.envelopes import (
+    Envelope,
+    Frames,
+    Members,
+    body_of,
+    error_frame,
+    is_processed,
+    read_envelope,
+)
+from gateway.endpoints.websocket.prewarm import Prewarmed, prewarm
+from gateway.exchange.exchange import JSON_HEADERS, STREAM_HEADERS, Exchange, own_headers
+from gateway.exchange.service import Service
+from gateway.http.headers import Headers, as_text
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.record import Record
+from gateway.request.prepare import Asked
+from gateway.request.public_errors import FULL, MISTAKE
+from gateway.serving.scope import Scope, respond, websocket_scope
+from providers.apis import CODECS
+from providers.neutral.fields import too_deep
+from providers.responses.ids import own_id
+from streams.errors import GatewayError, invalid
+
+log = logging.getLogger("trigate")
+
+WAITING: Final = 32
+"""Frames that may wait for the end of the answer under way; beyond it, or beyond ``limits.request_body`` bytes of them,
+the connection is closed: whoever does not wait for answers must not fill our memory."""
+
+GOING_AWAY: Final = (1001, "the gateway is shutting down: connect again")
+REPLACED: Final = (1001, "the gateway has a new configuration: connect again")
+TOO_MANY: Final = (1008, "too many requests wait for the answer under way")
+OUR_MISTAKE: Final = (1011, MISTAKE.message)  # 1000 would say that all is well
+
+_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
+
+Remembering: TypeAlias = Callable[[str], Memory]
+"""Makes the memory of one connection, for the client with that name ("" where the door is open to all)."""
+
+
+def add_websocket(app: QuartTrio, service: Service, ledger: Ledger, cors: Cors, remembering: Remembering) -> None:
+    """Serve ``GET /v1/responses`` with an upgrade."""
+
+    async def view() -> Response | None:
+        scope = websocket_scope()
+        headers = _handshake()
+        try:
+            client = None if service.door is None else service.door.admit(headers)
+            _check_key(headers)
+            cors.admit(headers)  # a browser asks nobody before it opens a websocket (RFC 6455, section 10.2)
+        except GatewayError as error:
+            return _refused(error, ledger, scope)
+        await websocket.accept({"x-request-id": scope.id})
+        asked = Asked(_without_beta(headers), websocket.query_string.decode("latin-1"), client)
+        closing = OUR_MISTAKE
+        try:
+            memory = remembering(client or "")
+            closing = await _Connection(service, ledger, asked, memory, scope).run()
+        except* Exception:  # the border where our own mistake becomes the client's close
+            log.exception("websocket %s: failed, and is closed", scope.id)
+        await websocket.close(*closing)
+        return None
+
+    app.add_websocket("/v1/responses", "websocket", view)
+
+
+# The handshake
+
+
+def _handshake() -> Headers:
+    return as_text(websocket.scope["headers"])
+
+
+def _check_key(headers: Headers) -> None:
+    """Raises ``GatewayError`` (400) for a key that RFC 6455, section 4.2.1, forbids; HTTP/2 has none."""
+    key = dict(headers).get("sec-websocket-key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise invalid("sec-websocket-key must be 16 bytes in base64")
+
+
+def _without_beta(headers: Headers) -> Headers:
+    """``headers`` as a POST would have them, without the mark of this transport."""
+    return tuple((name, value) for name, value in headers if not (name == "openai-beta" and "websocket" in value))
+
+
+def _refused(error: GatewayError, ledger: Ledger, scope: Scope) -> Response:
+    record = _opened(ledger, scope)
+    record.failed = failed = error.failed
+    record.answered(failed.status)
+    body = CODECS["responses"].write_error(failed, record.id)
+    headers = (*JSON_HEADERS, *failed.headers, *own_headers(record), ("connection", "close"))
+    return respond(body, failed.status, headers)
+
+
+def _opened(ledger: Ledger, scope: Scope, client: str | None = None) -> Record:
+    record = ledger.open(scope.id, "responses")
+    record.client = client
+    scope.on_close(partial(ledger.settle, record))
+    return record
+
+
+# The connection
+
+
+class _Connection:
+    """One client's websocket from the upgrade on."""
+
+    def __init__(self, service: Service, ledger: Ledger, asked: Asked, memory: Memory, scope: Scope) -> None:
+        self._service = service
+        self._ledger = ledger
+        self._asked = asked
+        self._memory = memory
+        self._scope = scope
+        self._prewarmed = Prewarmed(service.limits.request_body)
+        self._count = 0
+        self._waiting_size = 0
+        self._put, self._waiting = trio.open_memory_channel[str | bytes | None](WAITING)
+
+    async def run(self) -> tuple[int, str]:
+        """Answer one frame after the other, until the gateway shuts down or the client asks for too much: the code and
+        the reason to close with. The client leaving cancels it."""
+        closing = TOO_MANY
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._listen, nursery.cancel_scope)
+            nursery.start_soon(self._stop, self._service.lifecycle.closing)
+            nursery.start_soon(self._stop, self._service.replaced)
+            async for frame in self._waiting:
+                self._waiting_size -= len(frame or b"")
+                await self._answer(frame)
+            closing = REPLACED if self._service.replaced.is_set() else GOING_AWAY
+            nursery.cancel_scope.cancel()
+        return closing
+
+    async def _listen(self, scope: trio.CancelScope) -> None:
+        """Always receives: a disconnect is not seen behind frames that nobody has taken."""
+        while True:
+            frame: str | bytes | None = await websocket.receive()
+            if is_processed(frame):
+                continue
+            self._waiting_size += len(frame or b"")
+            try:
+                if self._waiting_size > self._service.limits.request_body:
+                    raise trio.WouldBlock
+                self._put.send_nowait(frame)
+            except trio.WouldBlock:
+                self._scope.left = True
+                scope.cancel()
+            except trio.ClosedResourceError:  # shutting down: what waits is still answered, nothing more
+                self._waiting_size -= len(frame or b"")
+
+    async def _stop(self, event: trio.Event) -> None:
+        await event.wait()
+        self._put.close()
+
+    async def _answer(self, frame: str | bytes | None) -> None:
+        """One exchange, from its frame to its line in the ledger."""
+        self._count += 1
+        lifecycle = self._service.lifecycle
+        lifecycle.in_flight += 1
+        try:
+            async with self._scope.part(f"{self._scope.id}-{self._count}") as scope:
+                record = _opened(self._ledger, scope, self._asked.client)
+                if self._service.tracing is not None:
+                    self._service.tracing.begin(record, self._asked.headers, "/v1/responses")
+                exchange = Exchange(self._service, "responses", self._asked, scope, record, self._memory)
+                envelope = Envelope({})
+                try:
+                    envelope = read_envelope(frame)
+                    response = await self._response(exchange, envelope)
+                except GatewayError as error:
+                    response = exchange.refuse(error.failed)
+                except RecursionError:
+                    response = exchange.refuse(too_deep().failed)
+                await _tell(response, envelope.stream_id, record)
+        finally:
+            lifecycle.in_flight -= 1
+
+    async def _response(self, exchange: Exchange, envelope: Envelope) -> Response:
+        """Raises ``GatewayError``."""
+        if self._service.full:
+            raise GatewayError.of(FULL)
+        members = self._prewarmed.continued(envelope.members)
+        body = body_of(members)
+        if envelope.generate:
+            return await exchange.answer(body)
+        return await self._prewarm(exchange, members, body)
+
+    async def _prewarm(self, exchange: Exchange, members: Members, body: bytes) -> Response:
+        incoming, target = await exchange.read(body)
+        id = own_id("resp_")
+        told = prewarm(id, incoming, target)
+        self._prewarmed.remember(id, members)
+        exchange.record.whole = True
+        return exchange.respond(told, 200, STREAM_HEADERS)
+
+
+# The answer
+
+
+async def _tell(response: Response, stream_id: str | None, record: Record) -> None:
+    """The response as frames. A client that does not read holds up its own stream only."""
+    headers = tuple(response.headers.items())
+    body = response.response
+    if response.status_code >= 400:
+        data = await response.get_data(as_text=False)
+        await websocket.send(error_frame(response.status_code, data, headers, stream_id))
+        return
+    frames = Frames(headers, stream_id)
+    async with body as pieces:
+        async for piece in pieces:
+            for frame in frames.take(piece):
+                await websocket.send(frame)
+    if (last := frames.end(record.failed.status if record.failed is not None else 500)) is not None:
+        await websocket.send(last)

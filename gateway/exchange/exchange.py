@@ -1,0 +1,405 @@
+"""One request from its body to its settlement: resolve, recall, call the provider, and answer in the client's API.
+
+Every task of an exchange lives in the request's nursery (``scope.nursery``): the client leaving cancels that nursery,
+which closes the upstream connection. Until the commit point (the first content of the upstream's answer) a failure is
+an honest HTTP status; after it, one error event.
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+from quart import Response
+
+from gateway.conversations.background import Run
+from gateway.conversations.history import recall
+from gateway.conversations.recorder import Keeping, Memory
+from gateway.conversations.turns import ForeignTurn, KeptTurn
+from gateway.exchange.attempt import Calling, is_shut_down, is_stream
+from gateway.exchange.delivery import Relay
+from gateway.exchange.disconnect import PATIENCE, discard, outliving
+from gateway.exchange.service import Service
+from gateway.http.headers import Headers, header_safe, paths_header
+from gateway.ledger.record import Record
+from gateway.request.parse import Incoming, read_incoming
+from gateway.request.prepare import Asked, Left, Prepared, prepare, refuse_losses
+from gateway.request.public_errors import MISTAKE, secrets_of
+from gateway.request.rejections import Spoken
+from gateway.request.tools_in_chat import where_tools_are_taken
+from gateway.routing.target import Target
+from gateway.serving.scope import ChannelBody, IteratedBody, Scope, respond
+from gateway.streaming.lanes import ByteLane, HubLane, Lane, WholeLane, spoken
+from gateway.telemetry.live import Passing
+from gateway.telemetry.tap import change_lane, listen
+from gateway.upstream.client import UpstreamResponse
+from providers.apis import CODECS
+from providers.neutral.codec import Codec, Reply, Writer
+from providers.neutral.tool_names import restored
+from providers.responses.output import Head
+from streams import sse
+from streams.errors import GatewayError, invalid
+from streams.events import Api, Event, Failed, Usage
+from streams.fold import Fold
+from streams.pipe import PIECES_QUEUED, WRITES_QUEUED, Watch, pump
+
+if TYPE_CHECKING:
+    from gateway.telemetry.recording import Recording
+
+log = logging.getLogger("trigate")
+
+STREAM_HEADERS: Headers = (
+    ("content-type", "text/event-stream; charset=utf-8"),
+    ("cache-control", "no-cache"),
+    ("x-accel-buffering", "no"),
+)
+JSON_HEADERS: Headers = (("content-type", "application/json"),)
+
+_chunks_channel = trio.open_memory_channel[bytes | Failed]  # the brackets take as long as what they are for
+
+GRACE = 1.0  # seconds by which the pump's own total limit comes first, and says so
+
+
+class Exchange:
+    """One request. ``answer`` is called once, in a task of the request's nursery. ``memory`` is where it is remembered,
+    if not in the service's store under the client's name."""
+
+    def __init__(
+        self, service: Service, api: Api, asked: Asked, scope: Scope, record: Record, memory: Memory | None = None
+    ) -> None:
+        self._service = service
+        self._codec = CODECS[api]
+        self._asked = asked
+        self._scope = scope
+        self.record = record
+        self._api = api
+        self._memory = memory or Memory(asked.client or "", service.store)
+        self._calling: Calling | None = None
+        self._keeping: Keeping | None = None
+        self._recording: Recording | None = None
+        self._headers: Headers = ()  # about what was not done as asked for
+
+    async def answer(self, body: bytes) -> Response:
+        """The response to ``body``; for a stream its beginning, the rest follows from the nursery's tasks.
+
+        Cancellation (the client has left) closes the upstream connection and passes on."""
+        if self._service.recorder is not None:
+            self._recording = self._service.recorder.begin(self.record, self._asked, body)
+        try:
+            incoming, target = await self.read(body)
+            calling = self.call(incoming, target)
+            if isinstance(self._keeping, KeptTurn) and self._keeping.background:
+                return await self._leave(calling, self._keeping)
+            return await self.answer_to(calling)
+        except GatewayError as error:
+            return self.refuse(error.failed)
+
+    async def answer_to(self, calling: Calling) -> Response:
+        """The response to what is asked for with ``calling``. Raises ``GatewayError``."""
+        return await (self._stream if calling.incoming.stream else self._whole)(calling)
+
+    async def _leave(self, calling: Calling, turn: KeptTurn) -> Response:
+        """The beginning of a turn that goes on in the background, in a scope of its own."""
+
+        async def go_on(scope: Scope) -> Response:
+            self._scope = scope
+            try:
+                return await self.answer_to(calling)
+            except GatewayError as error:
+                return self.refuse(error.failed)
+
+        background = self._service.background
+        assert background is not None, "a turn is kept in the background only where there is a store"
+        nursery, owner = self._scope.nursery, self._memory.owner
+        begun = await background.start(Run(owner, turn, Head.of(self._reply(calling)), self.record, go_on))
+        self.record.outlives = True
+        if not calling.incoming.stream:
+            return self.respond(begun, 200, (*JSON_HEADERS, *self._headers))
+        body = background.follow(owner, turn.id, -1, nursery, self._service.keep_alive)
+        assert body is not None, "it has just begun"
+        return self.respond(body, 200, (*STREAM_HEADERS, *self._headers))
+
+    async def read(self, body: bytes) -> tuple[Incoming, Target]:
+        """The request with all that it refers to, and where it goes. Raises ``GatewayError``."""
+        incoming = read_incoming(self._api, body)
+        recalled = await recall(self._memory, incoming, self._resolve(incoming))
+        self._keeping, self._headers = recalled.keeping, recalled.headers
+        return recalled.incoming, recalled.target
+
+    def _resolve(self, incoming: Incoming) -> Target:
+        """Raises ``GatewayError``, also for a client that may not go there."""
+        record = self.record
+        record.asked, record.stream = incoming.model, incoming.stream
+        door = self._service.door
+        may = None if door is None else partial(door.may_ask, self._asked.client)
+        target = where_tools_are_taken(incoming, self._service.router.resolve(incoming.model, self._api, may))
+        record.asked = target.asked
+        if door is not None:
+            credential = self._asked.credential
+            door.check(self._asked.client, target.asked, target.entry, target.model, credential)
+        record.target, record.model, record.provider_api = target.name, target.model, target.api
+        return target
+
+    def call(self, incoming: Incoming, target: Target, prepared: Prepared | None = None) -> Calling:
+        """The call to ``target`` that is to be made, with ``prepared`` in place of what ``incoming`` says. Raises
+        ``GatewayError`` (400) for what the provider cannot honour or, in strict mode, cannot be told."""
+        self.record.asked_size, self.record.lane = incoming.size, target.lane
+        if prepared is None:
+            prepared = prepare(incoming, target, self.learned(target))
+        wish = self._asked.header("x-trigate-strict")
+        strict = self._service.strict if wish is None else wish in ("1", "true")
+        self._calling = Calling(self._service, self._asked, self.record, incoming, target, prepared, strict)
+        self._calling.recording = self._recording
+        if strict:
+            refuse_losses(prepared.outgoing, target)
+        return self._calling
+
+    def learned(self, target: Target) -> Left:
+        """What is to be left out of a request to ``target``, because it has refused it before."""
+        return Left(paths=self._service.learned.of(Spoken.to(target, self._asked)))
+
+    def refuse(self, failed: Failed) -> Response:
+        """An error response in the client's shape; the upstream's own body where it fits as it is."""
+        self.record.failed = failed
+        told_as, body = self._calling.passing if self._calling is not None else (None, b"")
+        if told_as != failed:
+            body = self._codec.write_error(failed, self.record.id)
+        return self.respond(body, failed.status, (*failed.headers, *JSON_HEADERS))
+
+    def respond(self, body: bytes | ChannelBody | IteratedBody, status: int, headers: Headers) -> Response:
+        """The response, with the headers that every answer of an exchange has."""
+        self.record.answered(status)
+        if self._recording is not None:
+            self._recording.answers(status, headers, body if isinstance(body, bytes) else None)
+        return respond(body, status, (*headers, *own_headers(self.record)))
+
+    # Whole answers
+
+    async def _whole(self, calling: Calling) -> Response:
+        with self._outliving(calling.target, self._abandon):
+            response, body = await calling.fetch()
+            return await self._told(calling, response, body)
+
+    async def _told(self, calling: Calling, response: UpstreamResponse, body: bytes) -> Response:
+        """The client's answer for the provider's, once it is kept."""
+        folded = self.fold(calling, response, body, texts=self.record.lane != "byte")
+        headers = (*JSON_HEADERS, *calling.passed, *self._headers)
+        if self.record.lane == "byte" and folded.failed is not None and folded.failed.native:
+            self.record.failed = folded.failed
+            if isinstance(self._keeping, ForeignTurn):
+                await self._keeping.note(folded.begin.id)  # one in the background: its client will ask for it again
+            return self.respond(calling.redact(body), 200, headers)
+        answer = folded.answer()
+        if self.record.lane == "hub":
+            body = self._codec.write_answer(answer, self._reply(calling))
+        if self._keeping is not None:
+            body = await self._keeping.whole(body, answer)
+        self.record.reason, self.record.whole = answer.end.reason, True
+        return self.respond(body, 200, headers)
+
+    def fold(self, calling: Calling, response: UpstreamResponse, body: bytes, *, texts: bool = True) -> Fold:
+        """What the provider has answered; without ``texts`` perhaps without what it has said."""
+        streamed = is_stream(response)
+        folded = Fold()
+        codec = CODECS[calling.target.api]
+        events = whole_events(codec, body, streamed, texts)
+        if not any(isinstance(event, Usage) and event.prompt for event in events):
+            events = events if texts else whole_events(codec, body, streamed)
+            self.record.said = sum(map(spoken, events))  # what nobody has counted is estimated by that
+        for event in events:
+            event = calling.told(event) if isinstance(event, Failed) else event
+            folded.add(restored(event, calling.prepared.names))
+        self.record.opening, self.record.usage = folded.begin, folded.usage
+        if streamed:
+            self._changes_form(calling)
+        calling.hear(response)
+        return folded
+
+    # Streams
+
+    async def _stream(self, calling: Calling) -> Response:
+        into, chunks = _chunks_channel(PIECES_QUEUED)
+        check = self._checker(calling.target) if self._service.check_streams else None
+        relay = Relay(
+            self._lane(calling), into, chunks, self.record, self._service.keep_alive,
+            check=check, keeping=self._keeping,
+        )  # fmt: skip
+
+        if self._service.board is not None:
+            secrets = partial(secrets_of, calling.target, self._asked.credential)
+            self._service.board.stream(self.record, Passing(relay, secrets, into))
+        if self._recording is not None:
+            listen(relay, self._recording)
+
+        def opened(response: UpstreamResponse) -> None:
+            if not is_stream(response):
+                if calling.once:
+                    raise GatewayError("upstream", "the provider gave no stream: ask for it without stream=true")
+                change_lane(relay, self._whole_lane(calling))
+            calling.hear(response)
+            calling.let_go()
+
+        def start(nursery: trio.Nursery) -> None:
+            if self._keeping is not None:
+                nursery.start_soon(relay.guard, self._keeping)
+            nursery.start_soon(self._pump, calling, into, opened, relay.take)
+
+        body = self._body(calling.target, relay, start)
+        await (relay.opened.wait() if isinstance(body, ChannelBody) else relay.open())
+        if relay.refused is not None:
+            raise GatewayError.of(relay.refused)
+        return self.respond(body, 200, (*STREAM_HEADERS, *calling.passed, *self._headers))
+
+    def _body(self, target: Target, relay: Relay, start: Callable[[trio.Nursery], None]) -> ChannelBody | IteratedBody:
+        """What the client reads: the relay itself, or a channel where the stream goes on without the client. Its tasks
+        are started."""
+        nursery = self._scope.nursery
+        if not self._finishes(target):
+            start(nursery)
+            return IteratedBody(relay, relay.attach)
+        to_client, writes = trio.open_memory_channel[bytes](WRITES_QUEUED)
+
+        def start_apart(nursery: trio.Nursery) -> None:
+            start(nursery)
+            nursery.start_soon(relay.forward, to_client)
+
+        nursery.start_soon(self._finish, target, relay, start_apart, writes.clone())
+        return ChannelBody(writes)
+
+    async def _pump(
+        self,
+        calling: Calling,
+        into: trio.MemorySendChannel[bytes | Failed],
+        opened: Callable[[UpstreamResponse], None],
+        take: Callable[[bytes], bool],
+    ) -> None:
+        """Never raises but for cancellation: whatever ends the pump is told to the relay."""
+        watch = Watch(calling.target.entry.timeouts)
+        with into, self._service.lifecycle.pump(watch.scope):
+            try:
+                await pump(calling.send, opened, into.clone(), watch, take)
+            except Exception:  # a closed channel would be taken for a good end
+                log.exception("request %s: the pump failed", self.record.id)
+                with contextlib.suppress(trio.BrokenResourceError):
+                    await into.send(MISTAKE)
+            finally:  # cancelled, too: a client that does not read never takes the failure from the channel
+                self.record.shut_down = is_shut_down(watch)
+
+    def _checker(self, target: Target) -> Callable[[bytes], None]:
+        """Holds what goes to the client against its API's grammar; a provider's own stream in a tolerant way."""
+        from providers.grammar import Judge  # who does not ask for it does not pay for it
+
+        judge, splitter = Judge(self._api, tolerant=target.lane == "byte"), sse.Splitter(self._service.limits.event)
+
+        def check(data: bytes) -> None:
+            for raw in splitter.feed(data):
+                if (broken := judge.feed(raw)) is not None:
+                    log.warning("request %s: the stream breaks %s: %s", self.record.id, broken.rule, broken.found)
+
+        return check
+
+    def _lane(self, calling: Calling) -> Lane:
+        limit, target = self._service.limits.event, calling.target
+        if target.lane == "byte":
+            hides_usage = calling.prepared.outgoing.asks_usage
+            return ByteLane(self._codec, calling.told, calling.redact, limit, hides_usage=hides_usage)
+        writer, most = self._writer(calling), None
+        if self._api == "responses" or self._keeping is not None:
+            most = self._service.limits.answer  # such a stream is held until its end, which repeats it
+        return HubLane(CODECS[target.api].reader(), writer, calling.told, limit, calling.prepared.names, most)
+
+    def _whole_lane(self, calling: Calling) -> Lane:
+        """For a provider that answers whole though a stream was asked for."""
+        self._changes_form(calling)
+        writer, limit = self._writer(calling), self._service.limits.answer
+        return WholeLane(CODECS[calling.target.api], writer, calling.told, limit, calling.prepared.names)
+
+    def _changes_form(self, calling: Calling) -> None:
+        """The provider answers whole for a stream or the other way round, so that its answer is translated. Raises
+        ``GatewayError`` (400) for a client that has asked for several choices: it would get one of them."""
+        self.record.lane = "hub"
+        n = calling.incoming.call.controls.get("n")
+        if n is not None and n.value > 1:
+            other = "whole, not as a stream" if calling.incoming.stream else "with a stream, not whole"
+            raise invalid(f"{n.at} must be 1: the provider answers {other}, and one choice is translated", n.at)
+
+    def _writer(self, calling: Calling) -> Writer:
+        writer = self._codec.writer(self._reply(calling))
+        return writer if self._keeping is None else self._keeping.writer(writer)
+
+    def _reply(self, calling: Calling) -> Reply:
+        call = attrs.evolve(calling.incoming.call, model=calling.target.asked)
+        estimate = max(1, calling.incoming.size // 4)
+        reply = Reply(call, calling.target.recipient.issuer, int(time.time()), estimate)
+        return reply if self._keeping is None else self._keeping.reply(reply)
+
+    # The client leaves
+
+    def _outliving(self, target: Target, left: Callable[[], object]) -> contextlib.AbstractContextManager[None]:
+        """A block that goes on for a while without the client, where the provider's ``on_disconnect`` wants that."""
+        if not self._finishes(target):
+            return contextlib.nullcontext()
+        total = target.entry.timeouts.total
+        return outliving(self._scope.nursery, PATIENCE if total is None else total + GRACE, left)
+
+    def _finishes(self, target: Target) -> bool:
+        """Whether the answer is read to its end though nobody reads it. A turn in the background has no client that
+        could leave: what cancels it means it."""
+        return target.entry.on_disconnect == "finish" and not self.record.outlives
+
+    def _abandon(self) -> None:
+        self.record.abandoned = True
+
+    async def _finish(
+        self,
+        target: Target,
+        relay: Relay,
+        start: Callable[[trio.Nursery], None],
+        unread: trio.MemoryReceiveChannel[bytes],
+    ) -> None:
+        """Run the tasks of a stream, and when the client has left read it in the client's place."""
+        gone = trio.Event()
+
+        def left() -> None:
+            gone.set()
+            if self._scope.left or not relay.lane.seen.over:
+                self._abandon()
+
+        with self._outliving(target, left):
+            async with trio.open_nursery() as nursery:
+                start(nursery)
+                await gone.wait()
+                await discard(unread, self._service.limits.answer)
+                nursery.cancel_scope.cancel()
+
+
+def whole_events(codec: Codec, body: bytes, streamed: bool, texts: bool = True) -> list[Event]:
+    """The events of a whole body, also of one that came as a stream though it was not asked for."""
+    if not streamed:
+        return list(codec.read_answer(body, texts))
+    splitter, reader = sse.Splitter(len(body) + 1), codec.reader()
+    events: list[Event] = []
+    for raw in (*splitter.feed(body), splitter.close()):
+        if (parsed := sse.parse(raw)) is not None:
+            events.extend(reader.take(*parsed))
+    return [*events, *reader.close()]
+
+
+def own_headers(record: Record) -> Headers:
+    """The headers that trigate adds to every answer of an exchange."""
+    own = {
+        "x-request-id": record.id,
+        "request-id": record.id if record.api == "messages" else None,
+        "x-trigate-lane": record.lane,
+        "x-trigate-target": record.target,
+        "x-trigate-model": record.model,
+        "x-trigate-attempts": str(record.attempts),
+        "x-trigate-upstream-request-id": record.upstream_id,
+        "x-trigate-dropped": paths_header(record.dropped) or None,
+        "x-trigate-adapted": paths_header(record.adapted) or None,
+    }
+    return tuple((name, header_safe(value)) for name, value in own.items() if value is not None)

@@ -1,0 +1,61 @@
+"""What all exchanges of a process share."""
+
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from gateway.access.authentication import Door
+from gateway.config.settings import Limits
+from gateway.conversations.background import Background
+from gateway.ledger.ledger import Ledger
+from gateway.request.rejections import Learned
+from gateway.routing.router import Router
+from gateway.serving.server import Lifecycle
+from gateway.stores.store import Store
+from gateway.telemetry.live import Board, OtherLiveViews
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.tracing import Tracing
+from gateway.upstream.client import Upstream
+
+if TYPE_CHECKING:
+    from gateway.telemetry.recording import Recorder
+
+
+@attrs.frozen
+class Service:
+    """By one configuration: another one's service has a router, a door and settings of its own and all that lasts in
+    common with this.
+
+    ``keep_alive`` is the longest silence towards a client, in seconds; ``check_streams`` holds every stream that
+    goes out against its API's grammar; without a ``store`` nothing is kept from one request to the next; ``learned`` is
+    what providers have refused in requests; ``replaced`` is set once another configuration's service takes over;
+    ``board`` is what the live view looks at, ``others`` are workers that it shows too, and ``recorder`` is what writes
+    exchanges down, if there are such."""
+
+    router: Router
+    upstream: Upstream
+    lifecycle: Lifecycle
+    limits: Limits
+    keep_alive: float
+    strict: bool = False
+    check_streams: bool = False
+    door: Door | None = None
+    store: Store | None = None
+    background: Background | None = None
+    learned: Learned = attrs.field(factory=Learned)
+    ledger: Ledger = attrs.field(factory=Ledger)
+    board: Board | None = None
+    others: OtherLiveViews | None = None
+    recorder: "Recorder | None" = None
+    metrics: Metrics | None = None
+    tracing: Tracing | None = None
+    replaced: trio.Event = attrs.field(factory=trio.Event)
+
+    @property
+    def full(self) -> bool:
+        """Whether one request more than ``limits.in_flight`` is here, turns in the background included, and those who
+        watch the live view not, who have a limit of their own."""
+        behind = 0 if self.background is None else self.background.running
+        watching = 0 if self.board is None else self.board.viewers
+        return self.lifecycle.in_flight + behind - watching > self.limits.in_flight

@@ -1,0 +1,1 @@
+"""HTTP's own: ``headers``, ``paths``, ``sockets``. Knows no other room."""

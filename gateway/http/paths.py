@@ -1,0 +1,103 @@
+"""Paths as clients write them: which route is meant, and what to tell a client whose base URL is wrong.
+
+OpenAI's clients append ``/chat/completions`` to a base URL that ends in ``/v1``, Anthropic's append ``/v1/messages`` to
+one that does not. Given the other's base URL they leave ``/v1`` out, or write it twice: which route is meant is plain.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from gateway.http.headers import Headers
+from streams.events import Api
+
+V1: Final = "/v1"
+
+_SLASHES = re.compile("/{2,}")
+_PREFIX = re.compile(r"(?:/v1)*(?=/(?:chat/completions|messages|responses|models|conversations)(?:/|$))")
+
+_OPENAI = re.compile(
+    r"(?P<base>/.+)/(?:chat/completions|responses(?:/[^/]+){0,2}|models(?:/[^/]+)?|conversations(?:/[^/]+){0,3})/?"
+)
+_ANTHROPIC = re.compile(r"(?P<base>/.+)/v1/(?:messages(?:/count_tokens)?|models(?:/[^/]+)?)/?")
+_AZURE: Final = "/openai/deployments/"
+
+# The first of these in a path says whose error shape its client reads.
+_SPOKEN: Final[Mapping[str, Api]] = {
+    "chat": "chat", "messages": "messages", "responses": "responses", "conversations": "responses",
+}  # fmt: skip
+
+_SHOWN: Final = 200  # characters of a path
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?")
+_UNKNOWN_ORIGIN: Final = "http://HOST:PORT"
+
+
+def canonical(path: str) -> str:
+    """``path`` as the routes have it: with one ``/v1`` where it was left out or written twice, without empty steps."""
+    if "//" in path:
+        path = _SLASHES.sub("/", path)
+    found = _PREFIX.match(path)
+    return path if found is None else V1 + path[found.end() :]
+
+
+def api_of(path: str, headers: Headers) -> Api:
+    """The API in whose shape an error about ``path`` is told, a known path or not. ``headers`` are the client's, with
+    names in lower case."""
+    anthropic = _is_anthropic(headers)
+    if (wrong := _misplaced(path, anthropic)) is not None:
+        return wrong[0]
+    for step in path.split("/"):
+        if step in _SPOKEN:
+            return _SPOKEN[step]
+    return "messages" if anthropic else "chat"
+
+
+def advice(path: str, headers: Headers, origin: str) -> str | None:
+    """What to do about the base URL of a client that asks for ``path``, a known one behind something that does not
+    belong there; ``None`` for any other. ``origin`` is where the client reaches the gateway."""
+    wrong = _misplaced(path, _is_anthropic(headers))
+    if wrong is None:
+        return None
+    api, base = wrong
+    right = f"{origin}, without /v1" if api == "messages" else f"{origin}{V1}"
+    azure = ", and use the SDK's class for OpenAI, not that for Azure" if _AZURE in path else ""
+    return f"the client's base URL ends in {shown(base)}: set it to {right}{azure}"
+
+
+def base_urls(path: str, origin: str) -> str:
+    """The end of a sentence about an unknown ``path``: which base URLs there are; "" where it begins with one."""
+    if path.startswith(V1 + "/"):
+        return ""
+    return f"; the base URL is {origin}{V1} for OpenAI's clients, and {origin} for Anthropic's"
+
+
+def _is_anthropic(headers: Headers) -> bool:
+    return any(name == "anthropic-version" for name, _ in headers)
+
+
+def _misplaced(path: str, anthropic: bool) -> tuple[Api, str] | None:
+    """Of a known path with something in front of it that does not belong there: its API, and what is in front."""
+    patterns = (_ANTHROPIC, _OPENAI) if anthropic or "/messages" in path else (_OPENAI,)
+    for pattern in patterns:
+        found = pattern.fullmatch(path)
+        if found is not None and found["base"] != V1:
+            if pattern is _ANTHROPIC:
+                return "messages", found["base"]
+            tail = path[len(found["base"]) :].lstrip("/")
+            return _SPOKEN.get(tail.split("/")[0], "chat"), found["base"]
+    return None
+
+
+def shown(path: str) -> str:
+    """``path`` for a message: a client may have put kilobytes there."""
+    return path if len(path) <= _SHOWN else path[:_SHOWN] + "…"
+
+
+def origin_of(scope: Mapping[str, Any], headers: Headers) -> str:
+    """Where the client reaches the gateway, as far as its ASGI request says: its own ``host``, if that is one."""
+    named = dict(headers)
+    host = named.get("host", "")
+    if _HOST.fullmatch(host) is None:
+        return _UNKNOWN_ORIGIN
+    secure = "https" in (scope.get("scheme"), named.get("x-forwarded-proto"))
+    return f"{'https' if secure else 'http'}://{host}"

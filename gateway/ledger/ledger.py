@@ -1,0 +1,127 @@
+"""What each exchange used and how it ended, settled exactly once, and the log line that says so."""
+
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Protocol
+
+import msgspec
+
+from gateway.http.headers import first_paths
+from gateway.ledger.record import Ended, Record
+from gateway.logs.masking import Mask
+from gateway.logs.terminal import EXCHANGES, Printer
+from streams.events import Api
+
+LONGEST = 1000  # characters of a name or a message in a line
+
+
+log = logging.getLogger(EXCHANGES)
+
+
+class Observer(Protocol):
+    """Whoever wants to know of every exchange: metrics, traces, the live view. Both are called synchronously, in the
+    way of the exchange: they must be cheap, and never raise."""
+
+    def opened(self, record: Record) -> None: ...
+
+    def settled(self, record: Record, line: Mapping[str, Any]) -> None:
+        """``line`` are the fields of its log line."""
+        ...
+
+
+class Ledger:
+    """Settles records. One line per exchange: JSON, or for people where it is ``readable``, by default if standard
+    error is a terminal. ``open_records`` are those of the exchanges that are going on; ``mask`` knows what no line may
+    hold."""
+
+    def __init__(self, readable: bool | None = None) -> None:
+        readable = sys.stderr.isatty() if readable is None else readable
+        self._screen = Printer.of(sys.stderr) if readable else None
+        self.mask = Mask()
+        self.count = 0
+        self.open_records: set[Record] = set()
+        self.observers: list[Observer] = []
+
+    def open(self, id: str, api: Api, *, served: bool = True) -> Record:
+        """The record of a new exchange, which ``settle`` closes. ``served``: there is such a path."""
+        record = Record(id, api, served=served)
+        self.open_records.add(record)
+        for observer in self.observers:
+            observer.opened(record)
+        return record
+
+    def flush(self) -> None:
+        """Settle what is still open, because the process is about to exit."""
+        for record in tuple(self.open_records):
+            record.shut_down = True
+            self.settle(record, disconnected=True)
+
+    def settle(self, record: Record, disconnected: bool) -> None:
+        """Write ``record`` off, once; called in the one place that runs whatever ended the request."""
+        if record.settled:
+            return
+        record.settled = True
+        self.open_records.discard(record)
+        self.count += 1
+        line = self.line(record, disconnected)
+        log.info(msgspec.json.encode(line).decode() if self._screen is None else self._screen.exchange(line, self.mask))
+        for observer in self.observers:
+            observer.settled(record, line)
+
+    def line(self, record: Record, disconnected: bool) -> dict[str, Any]:
+        """The fields of the log line, those without a value left out."""
+        failed, ended = record.failed, record.ended(disconnected)
+        usage, estimated = record.counted()
+        fields = {
+            "event": "exchange",
+            "at": _at(int(time.time())),
+            "request_id": record.id,
+            "client": record.client,
+            "api": record.api if record.served else "none",
+            "model": self._short(record.asked),
+            "target": self._short(record.target),
+            "provider_api": record.provider_api,
+            "lane": record.lane,
+            "stream": record.stream,
+            "status": _status(record.status, ended),
+            "ended": ended,
+            "reason": record.reason,
+            "first_byte_ms": _ms(record.first_byte),
+            "duration_ms": _ms(time.perf_counter() - record.began),
+            "input_tokens": usage and usage.prompt,
+            "cached_tokens": usage and usage.cache_read,
+            "output_tokens": usage and usage.output,
+            "usage_complete": record.usage is not None and record.whole and not estimated if record.attempts else None,
+            "usage_estimated": estimated or None,
+            "attempts": record.attempts,
+            # Whether a client that does not read was still told of the end is chance.
+            "error": "overloaded" if ended == "shutdown" else failed and failed.kind,
+            "message": failed and self._short(failed.message),
+            "upstream_request_id": record.upstream_id,
+            "dropped": ",".join(first_paths(record.dropped)) or None,
+            "adapted": ",".join(first_paths(record.adapted)) or None,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+    def _short(self, text: str | None) -> str | None:
+        """What a client or a provider has written, fit for a line. Keys are taken out first: half of one is missed."""
+        return text if text is None or len(text) <= LONGEST else self.mask(text)[:LONGEST] + "…"
+
+
+@lru_cache(maxsize=1)
+def _at(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
+
+
+def _status(sent: int | None, ended: Ended) -> int:
+    """What the client was sent, or what it would have been."""
+    if ended == "client_disconnected":
+        return 499  # nginx's number
+    return sent or (503 if ended == "shutdown" else 500)
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 2)

@@ -1,0 +1,127 @@
+"""The record of one exchange, from its arrival to its settlement."""
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+import attrs
+
+from gateway.ledger.buckets import Buckets
+from streams.events import Api, Begin, Failed, Usage
+
+if TYPE_CHECKING:
+    from gateway.upstream.client import UpstreamRequest
+
+CHARACTERS_PER_TOKEN = 4  # of English prose, about
+
+Ended: TypeAlias = Literal[
+    "complete", "refused", "upstream_error", "client_disconnected", "shutdown", "internal_error"
+]  # fmt: skip
+
+
+class CallTrace(Protocol):
+    """The spans of one exchange, told of its calls to providers as they happen."""
+
+    def calls(self, request: "UpstreamRequest") -> "UpstreamRequest":
+        """``request`` as it goes out now: with the headers that make the provider's spans children of this call."""
+        ...
+
+    def goes_out(self, waited: bool) -> None:
+        """The request has its slot, for which it may have ``waited``."""
+        ...
+
+    def answers(self, status: int) -> None:
+        """The head of the provider's answer is there."""
+        ...
+
+    def end(self, line: Mapping[str, Any]) -> None:
+        """The exchange has ended, with this line in the ledger."""
+        ...
+
+
+@attrs.define(eq=False)
+class Record:
+    """One exchange while it runs. Only the tasks of its own request write to it."""
+
+    id: str
+    api: Api
+    served: bool = True  # there is such a path; else ``api`` is only whose shape the error has
+    began: float = attrs.field(factory=time.perf_counter)
+    asked: str | None = None  # the model's name in the client's words
+    target: str | None = None  # provider/model
+    model: str | None = None  # the upstream's name for it
+    provider_api: Api | None = None
+    lane: str | None = None
+    stream: bool = False
+    status: int | None = None
+    attempts: int = 0
+    first_byte: float | None = None  # seconds from the request to the first byte for the client
+    first_write: float | None = None  # the same to the first write of a stream's own events
+    last_write: float = 0.0  # when the last one had been taken
+    trace: "CallTrace | None" = None  # its spans, where exchanges are traced
+    gaps: Buckets | None = None  # between writes, of all streams together
+    opening: Begin | None = None  # the answer's id and model, in the provider's words
+    usage: Usage | None = None
+    asked_size: int = 0  # bytes of the request
+    said: int = 0  # characters of the answer that have come
+    reason: str | None = None  # why the answer ended
+    failed: Failed | None = None
+    whole: bool = False  # the answer has ended well
+    client: str | None = None  # whose key let it in
+    abandoned: bool = False  # the client left, and the answer was read on without it
+    shut_down: bool = False  # the end of the process has cut the provider's answer off
+    upstream_id: str | None = None
+    dropped: tuple[str, ...] = ()
+    adapted: tuple[str, ...] = ()
+    outlives: bool = False  # goes on without its request, and is settled when it ends
+    settled: bool = False
+
+    def counted(self) -> tuple[Usage | None, bool]:
+        """The tokens, and whether they are an estimate: an answer that breaks off has been paid for as far as it came,
+        and most providers count only at its end (BerriAI/litellm#33736); some count never."""
+        counted = self.usage is not None and bool(self.usage.prompt or self.usage.output)
+        if not self.said or (self.whole and counted):
+            return self.usage, False
+        known = self.usage if self.usage is not None and self.usage.prompt else self._asked_usage()
+        output = -(-self.said // CHARACTERS_PER_TOKEN)
+        estimated = not counted or known.output < output
+        return attrs.evolve(known, output=max(known.output, output)), estimated
+
+    def _asked_usage(self) -> Usage:
+        """What the request has cost, estimated."""
+        return attrs.evolve(self.usage or Usage(), input=max(1, self.asked_size // CHARACTERS_PER_TOKEN))
+
+    def answered(self, status: int) -> None:
+        """The first byte goes to the client."""
+        self.status = status
+        if self.first_byte is None:
+            self.first_byte = time.perf_counter() - self.began
+
+    def writes(self) -> None:
+        """Events of a stream go to the client."""
+        now = time.perf_counter()
+        if self.first_write is None:
+            self.first_write = now - self.began
+        elif self.gaps is not None:
+            self.gaps.add(now - self.last_write)
+
+    def wrote(self) -> None:
+        """They have been taken: the time until then was the client's."""
+        self.last_write = time.perf_counter()
+
+    def ended(self, disconnected: bool) -> Ended:
+        """How the exchange ended; what the upstream or we did wrong outranks what the client did about it, but not what
+        it had done before."""
+        if self.failed is not None and self.failed.kind == "internal":
+            return "internal_error"
+        if self.abandoned:
+            return "client_disconnected"
+        # What had failed before the process came to its end keeps its own reason; "overloaded" is what is said then.
+        if self.shut_down and not self.whole and (self.failed is None or self.failed.kind == "overloaded"):
+            return "shutdown"
+        if self.failed is not None:
+            return "upstream_error" if self.attempts else "refused"
+        if self.whole:
+            return "complete"
+        # Neither told of a failure nor whole, and the client still there: a task of ours has crashed.
+        return "client_disconnected" if disconnected else "internal_error"

@@ -1,0 +1,118 @@
+"""What is sent: the URL, the headers and the bodies of the three APIs' requests."""
+
+import random
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+import attrs
+import msgspec
+
+from gateway.loadtest.scenario import TOKENS, Asked
+from providers.catalog.providers import STANDARD_AUTH, STANDARD_PATHS
+from streams.events import Api
+
+Body: TypeAlias = dict[str, Any]
+
+_VERSION = "2023-06-01"
+_WORDS = "the quick answer of a model depends on what it was asked and how long it may think about it before it speaks"
+_SCHEMA = {"type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]}
+_MARK = "\N{SYMBOL FOR SUBSTITUTE}"
+
+
+def address(url: str, api: Api) -> str:
+    """The URL to post to: that of the server, or of its API up to and with the version, or the whole one."""
+    parts, path = urlsplit(url), STANDARD_PATHS[api]
+    base = parts.path.rstrip("/")
+    if not base.endswith(path):
+        base += path if re.search(r"/v\d\w*$", base) else f"/v1{path}"
+    return parts._replace(path=base).geturl()
+
+
+def api_of(url: str) -> Api | None:
+    """The API whose whole URL this is."""
+    path = urlsplit(url).path.rstrip("/")
+    return next((api for api, ending in STANDARD_PATHS.items() if path.endswith(ending)), None)
+
+
+def headers(api: Api, key: str | None, extra: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """All but those of HTTP's own. ``extra`` win."""
+    found = {"content-type": "application/json", "user-agent": "trigate-load"}
+    if api == "messages":
+        found["anthropic-version"] = _VERSION
+    if key:
+        name, value = ("x-api-key", key) if STANDARD_AUTH[api] == "x-api-key" else ("authorization", f"Bearer {key}")
+        found[name] = value
+    return tuple((found | {name.lower(): value for name, value in extra}).items())
+
+
+@attrs.frozen
+class Bodies:
+    """The bodies of one kind of request, each with a prompt of its own, so that no cache of prompts serves them.
+
+    They are put together from ready-made JSON, which costs a microsecond."""
+
+    before: bytes
+    after: bytes
+    text: str
+    least: int
+    most: int
+
+    @classmethod
+    def of(cls, asked: Asked) -> "Bodies":
+        whole = msgspec.json.encode(_WRITERS[asked.api](asked, _MARK) | asked.extra)
+        before, _, after = whole.partition(_MARK.encode())
+        least, most = (size * TOKENS for size in asked.prompt)
+        return cls(before, after, (f"{_WORDS} " * (most // len(_WORDS) + 1))[:most], least, most)
+
+    def next(self, number: int, chance: random.Random) -> bytes:
+        """The body of the request ``number``."""
+        start = f"Request {number}: "
+        size = max(0, chance.randint(self.least, self.most) - len(start))
+        return b"".join((self.before, (start + self.text[:size]).encode(), self.after))
+
+
+def _chat(asked: Asked, prompt: str) -> Body:
+    functions = [{"type": "function", "function": tool} for tool in _tools(asked, "parameters")]
+    return {
+        "model": asked.model,
+        "messages": [{"role": "user", "content": prompt}],
+        "max_completion_tokens": asked.output,
+        "stream": asked.stream,
+        **({"stream_options": {"include_usage": True}} if asked.stream and asked.usage else {}),
+        **({"tools": functions} if functions else {}),
+    }
+
+
+def _messages(asked: Asked, prompt: str) -> Body:
+    tools = _tools(asked, "input_schema")
+    return {
+        "model": asked.model,
+        "max_tokens": asked.output,
+        "messages": [{"role": "user", "content": prompt}],
+        "stream": asked.stream,
+        **({"tools": tools} if tools else {}),
+    }
+
+
+def _responses(asked: Asked, prompt: str) -> Body:
+    functions: list[Body] = [{"type": "function", "strict": False, **tool} for tool in _tools(asked, "parameters")]
+    return {
+        "model": asked.model,
+        "input": prompt,
+        "max_output_tokens": asked.output,
+        "stream": asked.stream,
+        "store": False,  # thousands of answers that nobody will ask for
+        **({"tools": functions} if functions else {}),
+    }
+
+
+def _tools(asked: Asked, schema: str) -> list[Body]:
+    return [
+        {"name": f"look_up_{number}", "description": "Look up a place.", schema: _SCHEMA}
+        for number in range(1, asked.tools + 1)
+    ]
+
+
+_WRITERS: Mapping[Api, Callable[[Asked, str], Body]] = {"chat": _chat, "messages": _messages, "responses": _responses}

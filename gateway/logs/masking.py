@@ -1,0 +1,104 @@
+"""What no line of the log may hold: keys, wherever a client, a provider or a library has put them, and characters that
+make a terminal show something else than what was logged."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Final
+
+from gateway.config.redaction import REDACTED, findable, secrets_in
+from gateway.config.settings import Config
+
+MASKED: Final = REDACTED.decode()
+
+_REST: Final = r"[A-Za-z0-9_-]{16,}"
+_MARKS: Final[Mapping[str, str]] = {
+    "sk-": r"[A-Za-z0-9_*-]{4,}",  # half a key is one too: a provider repeats it as sk-****abcd
+    "AIza": r"[A-Za-z0-9_-]{30,}",
+    "AKIA": r"[A-Z0-9]{16}",
+    "ya29.": _REST,
+    # A JSON Web Token. It is looked for once in a word: at every hyphen of a long one would take quadratic time.
+    "eyJ": r"(?<!-eyJ)[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
+    **dict.fromkeys(
+        ("sk_", "pk-", "rk-", "csk-", "gsk_", "hf_", "r8_", "fw_", "ghp_", "gho_", "github_pat_", "xai-", "pplx-",
+         "nvapi-", "tgp_v1_"),
+        _REST,
+    ),
+}  # fmt: skip
+"""How keys begin that providers give, and what follows."""
+_LOOKS_LIKE_A_KEY = re.compile(
+    "(?<![A-Za-z0-9_])(?:" + "|".join(re.escape(mark) + rest for mark, rest in _MARKS.items()) + ")"
+)
+_WORDS = re.compile(r"[A-Za-z0-9_.~+/=-]{8,}")
+_SEPARATORS = re.compile("[/=]")
+_KEPT: Final = 200  # characters of a word whose digest is kept: a client may send megabytes
+
+_CONTROLS: Final = (
+    *range(0x20), 0x7F, *range(0x80, 0xA0),
+    0x61C, 0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A),
+)  # fmt: skip
+"""C0, DEL and C1; the marks that turn the direction of writing around (https://trojansource.codes), and Unicode's own
+ends of lines."""
+_ESCAPED: Final = {code: f"\\u{code:04x}" for code in _CONTROLS}
+_ESCAPED_IN_LINES: Final = {**_ESCAPED, ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
+
+
+class Mask:
+    """Takes keys out of texts: ``secrets``, keys that are known by their SHA-256 only, and what looks like one."""
+
+    def __init__(self, secrets: Iterable[str] = (), digests: Iterable[bytes] = ()) -> None:
+        self._secrets = findable(secrets)
+        self._digests = frozenset(digests)
+
+    def follow(self, config: Config) -> None:
+        """Hide the keys of ``config`` from now on, and go on to hide those of earlier ones."""
+        self._secrets = findable((*self._secrets, *secrets_in(config)))
+        self._digests |= {key.digest for key in config.client_keys if key.key is None}
+
+    def __call__(self, text: str) -> str:
+        for secret in self._secrets:
+            if secret in text:
+                text = text.replace(secret, MASKED)
+        if self._digests:
+            text = _WORDS.sub(self._known, text)
+        for mark in _MARKS:  # nearly no line has any, and this is a twentieth of what it costs to look closely
+            if mark in text:
+                return _LOOKS_LIKE_A_KEY.sub(MASKED, text)
+        return text
+
+    def _known(self, found: re.Match[str]) -> str:
+        word = found[0]
+        if self._is_key(word):
+            return MASKED
+        for part in _SEPARATORS.split(word):
+            if part != word and self._is_key(part):
+                word = word.replace(part, MASKED)
+        return word
+
+    def _is_key(self, word: str) -> bool:
+        return (_kept_digest if len(word) <= _KEPT else _digest)(word) in self._digests
+
+
+def _digest(word: str) -> bytes:
+    return hashlib.sha256(word.encode()).digest()
+
+
+_kept_digest = lru_cache(maxsize=512)(_digest)  # most words are the same in all lines
+
+
+def escaped(text: str) -> str:
+    """``text`` on one line, for a terminal: what is no printable character is written as JSON writes it."""
+    if text.isascii() and text.isprintable():
+        return text
+    return text.translate(_ESCAPED_IN_LINES)
+
+
+def escaped_lines(text: str) -> str:
+    """``escaped``, of each line of ``text``."""
+    return "\n".join(map(escaped, text.splitlines()))
+
+
+def escaped_json(text: str) -> str:
+    """A line of JSON with the same characters escaped. JSON itself asks for C0 only, which have been."""
+    return text if text.isascii() and "\x7f" not in text else text.translate(_ESCAPED)

@@ -1,0 +1,100 @@
+"""The process's log on standard error: for people on a terminal, JSON elsewhere, and nowhere a credential.
+
+Every line passes one redactor, whoever wrote it: exchanges, our own warnings, tracebacks, the libraries below us.
+"""
+
+import logging
+import sys
+import time
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+from gateway.config.settings import Config, LogLevel, Remark
+from gateway.logs.masking import Mask, escaped_json, escaped_lines
+from gateway.logs.terminal import EXCHANGES, Printer
+
+LogFormat: TypeAlias = Literal["auto", "json", "text"]
+
+_TALKATIVE: Final = ("httpx2", "httpcore2", "hpack", "asyncio")
+"""At ``debug`` these log the headers of requests, and with them keys that only clients know."""
+
+
+class _Lines(logging.Formatter):
+    """For people where there is a ``screen``. Else every line is one JSON object; exchanges come as such already."""
+
+    def __init__(self, screen: Printer | None) -> None:
+        super().__init__("%(message)s")
+        self._screen = screen
+        self.mask = Mask()
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.name == EXCHANGES:
+            text = record.getMessage()
+        elif self._screen is not None:
+            text = self._text(self._screen, record)
+        else:
+            text = self._json(record)
+        text = self.mask(_whole(text))
+        return text if self._screen is not None else escaped_json(text)
+
+    def _text(self, screen: Printer, record: logging.LogRecord) -> str:
+        text = screen.message(record.created, record.levelname.lower(), record.getMessage())
+        return f"{text}\n{escaped_lines(self.formatException(record.exc_info))}" if record.exc_info else text
+
+    def _json(self, record: logging.LogRecord) -> str:
+        line = {
+            "event": "log",
+            "at": _at(record),
+            "level": record.levelname.lower(),
+            "message": _whole(record.getMessage()),
+        }
+        if record.exc_info:
+            line["traceback"] = _whole(self.formatException(record.exc_info))
+        return msgspec.json.encode(line).decode()
+
+
+def _whole(text: str) -> str:
+    """``text`` with what is no character, such as half of one or a byte of a file's name, spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _at(record: logging.LogRecord) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
+
+
+_STARTING: Final = logging.getLogger("trigate.start")
+
+
+def _leave_out_what_no_line_has() -> None:
+    """Where in the code a line was written, and by which thread and process (Python's "Logging HOWTO", Optimization):
+    a third of what a line costs."""
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
+
+class Log:
+    """Where the process's lines go, from the moment it is made. ``level`` outranks that of the configuration."""
+
+    def __init__(self, level: LogLevel | None = None, form: LogFormat = "auto", *, alone: bool = True) -> None:
+        """``alone``: nobody else in the process has log lines of a form of its own."""
+        self.readable = sys.stderr.isatty() if form == "auto" else form == "text"
+        self._level = level
+        self._lines = _Lines(Printer.of(sys.stderr) if self.readable else None)
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(self._lines)
+        if alone:
+            _leave_out_what_no_line_has()
+        logging.basicConfig(level=(level or "info").upper(), handlers=[handler])
+        _STARTING.setLevel(logging.INFO)
+        for name in _TALKATIVE:
+            logging.getLogger(name).setLevel(logging.INFO)
+
+    def say(self, kind: Remark, text: str) -> None:
+        """What somebody who starts the process should know, whatever level is logged."""
+        _STARTING.log(logging.WARNING if kind == "warning" else logging.INFO, "%s", text)
+
+    def follow(self, config: Config) -> None:
+        """Hide the credentials of ``config``, and log what it wants logged."""
+        self._lines.mask.follow(config)
+        logging.getLogger().setLevel((self._level or config.log_level).upper())

@@ -1,0 +1,113 @@
+"""The store that a configuration asks for."""
+
+import contextlib
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final, NoReturn, assert_never
+
+from gateway.config.loading import Config, ConfigError, Mistake
+from gateway.config.settings import StateStorage
+from gateway.stores.memory import MemoryStore
+from gateway.stores.store import Store, Unavailable
+
+log = logging.getLogger("trigate.state")
+
+WORKERS_FILE: Final = "TRIGATE_WORKERS_FILE"
+"""The environment variable by which a supervisor names the file that its workers share."""
+
+
+async def open_store(config: Config) -> Store | None:
+    """The store of this process, ``None`` where state is switched off; ``aclose`` it at the end.
+
+    Raises ``ConfigError`` for what waiting does not cure: a file that cannot be used, a package that is missing. A
+    server that cannot be reached is a warning: it may come back."""
+    kept = config.state_storage or _default(os.environ)
+    store = await _store(config, kept)
+    if store is None or kept.encryption_key is None:
+        return store
+    return await _sealed(config, store, kept.encryption_key)
+
+
+def _default(env: Mapping[str, str]) -> StateStorage:
+    """Without ``state_storage`` state ends with the process, or with its supervisor."""
+    file = env.get(WORKERS_FILE)
+    return StateStorage() if file is None else StateStorage("sqlite", path=Path(file))
+
+
+async def _store(config: Config, kept: StateStorage) -> Store | None:
+    match kept.type:
+        case "memory":
+            assert kept.max_bytes is not None
+            return MemoryStore(kept.ttl, kept.max_bytes)
+        case "sqlite":
+            return await _sqlite(config, kept)
+        case "postgres":
+            return await _postgres(config, kept)
+        case "none":
+            return None
+    assert_never(kept.type)
+
+
+async def _sqlite(config: Config, kept: StateStorage) -> Store:
+    from gateway.stores.sqlite import SqliteStore  # a megabyte of memory that most have no use for
+
+    assert kept.path is not None
+    store = SqliteStore(kept.path, kept.ttl, kept.max_bytes)
+    try:
+        await store.open()
+    except Unavailable as error:
+        await store.aclose()
+        _wrong(config, "path", f"{kept.path} cannot be used: {error}", "give a file in a directory that can be written")
+    return store
+
+
+async def _postgres(config: Config, kept: StateStorage) -> Store:
+    assert kept.connection_string is not None
+    try:
+        from gateway.stores.postgres import PostgresStore
+    except ImportError:
+        _wrong(config, "type", "postgres needs a package", "pip install 'trigate[postgres]'")
+    store = PostgresStore(kept.connection_string, kept.ttl, kept.max_bytes)
+    try:
+        await store.open()
+    except Unavailable as error:
+        log.warning("%s: %s", error, _cause(error))
+    return store
+
+
+def _cause(error: Unavailable) -> str:
+    """For the operator's log: the driver's words, which may name the server but hold no password."""
+    return " ".join(str(error.__cause__ or "it will be tried again").split())
+
+
+async def _sealed(config: Config, store: Store, key: bytes) -> Store:
+    try:
+        from gateway.stores.encrypted import Sealed
+    except ImportError:
+        await store.aclose()
+        _wrong(config, "encryption_key", "encryption needs a package", "pip install 'trigate[encryption]'")
+    return Sealed(store, key)
+
+
+def _wrong(config: Config, key: str, found: str, expected: str) -> NoReturn:
+    raise ConfigError((Mistake(str(config.path or ""), f"state_storage.{key}", found, expected),)) from None
+
+
+@contextlib.contextmanager
+def shared_by_workers(config: Config) -> Iterator[Mapping[str, str]]:
+    """What a supervisor adds to its workers' environment: the name of a file in a directory that nobody else can look
+    into and that goes when the workers have gone. Nothing where the configuration says where state is kept."""
+    if config.state_storage is not None:
+        yield {}
+        return
+    try:
+        directory = tempfile.TemporaryDirectory(prefix="trigate-", ignore_cleanup_errors=True)
+    except OSError as error:  # a container whose file system is read-only
+        log.warning("no temporary directory (%s): each worker keeps its own state; set state_storage", error.strerror)
+        yield {}
+        return
+    with directory as path:
+        yield {WORKERS_FILE: str(Path(path) / "state.sqlite")}

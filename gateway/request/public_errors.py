@@ -1,0 +1,78 @@
+"""A provider's errors as the client may see them (their shapes are in ``providers/errors/failures.py``)."""
+
+import attrs
+import msgspec
+
+from gateway.config.redaction import Secrets, credentials_among, findable, redact, redact_json
+from gateway.config.urls import credentials_in
+from gateway.routing.target import Target
+from providers.errors.overflow import in_words_of, is_native
+from streams.events import Api, Failed
+from streams.surrogates import NOT_JSON
+
+MISTAKE = Failed("internal", "the gateway has made a mistake; its log says more")
+"""For exceptions that nobody expects."""
+
+FULL = Failed(
+    "overloaded", "the gateway serves as many requests as its limits.in_flight allows", headers=(("retry-after", "1"),)
+)
+
+# 401 and 403 with our own key say that the provider refused *us*: the client's key is fine, and repeating is useless
+# (Claude Code repeats a 502 for minutes without the header).
+_OURS = ("authentication", "permission")
+
+
+def secrets_of(target: Target, given: str | None) -> Secrets:
+    """What must come back from ``target`` to nobody, the log included, as far as it can be looked for; ``given`` is the
+    client's own credential."""
+    return findable((*credentials_among(target.headers(given)), *credentials_in(target.entry.base_url or "")))
+
+
+def told(failed: Failed, api: Api, target: Target, secrets: Secrets) -> Failed:
+    """What the client of ``api`` is told of an upstream's failure, credentials removed. Told twice it is the same."""
+    if failed.kind in _OURS and not target.entry.passthrough_auth:
+        return Failed(
+            "upstream",
+            f"the provider refused the gateway's credential: check access_key of {target.entry.name} in the config",
+            headers=(("x-should-retry", "false"),),
+        )
+    status = failed.status
+    if 300 <= status < 400:
+        return Failed("upstream", f"the provider answered with a redirect ({status})")
+    if status == 408:
+        status = 504
+    if status == 529 and api != "messages":
+        status = 503
+    failed = in_words_of(api, failed)
+    return attrs.evolve(
+        failed,
+        status=status,
+        message=redact(failed.message.encode(), secrets).decode(),
+        details=redact_json(failed.details, secrets),
+        headers=with_wait(failed.headers, status),
+    )
+
+
+def passes(body: bytes, api: Api, target: Target, secrets: Secrets) -> bytes | None:
+    """The body of an upstream's error response where it can go to the client as it is, credentials removed: the API is
+    the client's own, and the body has its shape and the words that its clients act on."""
+    if target.lane != "byte":
+        return None
+    try:
+        value = msgspec.json.decode(body)
+    except NOT_JSON:
+        return None
+    if not isinstance(value, dict) or not isinstance(value.get("error"), dict):
+        return None
+    if not isinstance(value["error"].get("message"), str) or (api == "messages" and value.get("type") != "error"):
+        return None
+    if not is_native(api, value["error"]):
+        return None
+    return redact(body, secrets)
+
+
+def with_wait(headers: tuple[tuple[str, str], ...], status: int) -> tuple[tuple[str, str], ...]:
+    """A 429 or a translated 529 never goes without a wait: Codex gives up at once where there is none."""
+    if status in (429, 503) and not any(name in ("retry-after", "retry-after-ms") for name, _ in headers):
+        return (*headers, ("retry-after", "1"))
+    return headers

@@ -1,0 +1,33 @@
+"""A Chat client's tools for a model that takes them beside reasoning in the Responses API alone.
+
+OpenAI's models from GPT-5.2 on answer 400 in Chat: "Function tools with reasoning_effort are not supported …, use
+/v1/responses" (openai/openai-openapi#541, BerriAI/litellm#34569, danny-avila/LibreChat#14355). Such a request is
+translated; every other one of the same client and model passes as it is.
+"""
+
+import msgspec
+
+from gateway.request.parse import Incoming
+from gateway.routing.target import Target, asked_in
+from providers.catalog.sampling import takes_sampling
+
+
+def where_tools_are_taken(incoming: Incoming, target: Target) -> Target:
+    """``target``, or the same model asked in Responses, where only that API takes the request's tools."""
+    if target.lane != "byte" or target.api != "chat":
+        return target
+    entry, quirks = target.entry, target.recipient.quirks
+    if quirks.asked_in_responses == "by_responses_clients" or not entry.may_ask_in_responses("chat"):
+        return target
+    tools = incoming.members.get("tools")
+    if tools is None or bytes(tools) in (b"null", b"[]"):
+        return target
+    # It takes sampling when it does not think, and then it takes tools too.
+    return target if takes_sampling(quirks, _effort(incoming)) else asked_in("responses", target)
+
+
+def _effort(incoming: Incoming) -> str | None:
+    try:
+        return msgspec.json.decode(incoming.members.get("reasoning_effort", b"null"), type=str | None)
+    except msgspec.MsgspecError:
+        return None

@@ -1,0 +1,131 @@
+"""From a model name and the client's API to a target: which provider, in which API, where, and with what credential."""
+
+import contextlib
+from functools import lru_cache
+
+import attrs
+
+from gateway.config.names import Found, May, Names
+from gateway.config.settings import Config, Entry
+from gateway.config.urls import MASK, masked
+from gateway.routing.target import Headers, Lane, Target
+from providers.catalog.models import is_claude
+from providers.catalog.providers import url_for
+from providers.errors.rejected import BETA
+from providers.neutral.codec import Recipient
+from streams.errors import GatewayError
+from streams.events import Api
+
+LONG_CONTEXT = "context-1m-2025-08-07"
+"""The beta that Claude Code sends in place of ``[1m]``; newer models have that window without it, and take it."""
+
+REMEMBERED, SHORT = 512, 256
+"""Of how many names that clients have asked for, and of up to how many characters, the targets are at hand."""
+
+
+@attrs.frozen
+class Model:
+    """One line of ``GET /v1/models``."""
+
+    id: str
+    owned_by: str
+
+
+@attrs.frozen
+class Explanation:
+    """What would be done with a request, and why; fit to be shown: what may be secret in headers and URL is masked."""
+
+    target: Target
+    why: str
+    lane: Lane
+    url: str
+    headers: Headers
+
+
+class Router:
+    """Resolves model names against one configuration; safe to share."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._names = Names(config.entries, config.aliases)
+        self._known = lru_cache(REMEMBERED)(self._resolved)  # what does not raise is the same for every client
+
+    def resolve(self, model: str | None, api: Api, may: May | None = None) -> Target:
+        """The target for a client that speaks ``api`` and asks for ``model``. ``may`` says which names an error may
+        tell the client.
+
+        Raises ``GatewayError``: 400 for no model or an ambiguous one, 404 for an unknown one, 501 for a provider whose
+        API no codec speaks yet."""
+        if model is None or len(model) <= SHORT:
+            with contextlib.suppress(GatewayError):  # it is raised below, in words for this client
+                return self._known(model, api)
+        return self._resolved(model, api, may)
+
+    def _resolved(self, model: str | None, api: Api, may: May | None = None) -> Target:
+        return _target(self._names.find(model, may), model, api)
+
+    def explain(self, model: str | None, api: Api) -> Explanation:
+        """``resolve`` with its reasons. Raises the same errors."""
+        found = self._names.find(model)
+        target = _target(found, model, api)
+        betas = ((BETA, ",".join(target.betas)),) if target.betas else ()
+        return Explanation(target, found.why, target.lane, masked(target.url), (*betas, *_masked(target)))
+
+    def keepers(self) -> tuple[Target, ...]:
+        """Where responses are that providers keep themselves: a target for each such entry."""
+        return tuple(
+            _target(Found(entry, entry.model, ""), None, "responses")
+            for entry in self._config.entries
+            if entry.speaks.get("responses") == "responses" and not entry.keeps_own
+        )
+
+    def models(self) -> tuple[Model, ...]:
+        """What can be asked for by name, in the order of the configuration: entries, of wildcards what the catalogue
+        lists, then aliases."""
+        owners: dict[str, str] = {}
+        for entry in self._config.entries:
+            for name in _listed(entry):
+                owners.setdefault(name, entry.provider.display_name)
+        for alias in self._config.aliases:
+            owners[alias] = self._names.find(alias).entry.provider.display_name
+        return tuple(Model(name, owner) for name, owner in owners.items())
+
+
+def _masked(target: Target) -> Headers:
+    entry = target.entry
+    shown = attrs.evolve(entry, key=entry.key and MASK, headers=tuple((name, MASK) for name, _ in entry.headers))
+    return attrs.evolve(target, entry=shown).headers(MASK)
+
+
+def _listed(entry: Entry) -> tuple[str, ...]:
+    if not entry.wildcard:
+        return (entry.name,)
+    return tuple(f"{entry.prefixes[0]}/{model}" for model in entry.provider.models)
+
+
+def _target(found: Found, asked: str | None, api: Api) -> Target:
+    entry = found.entry
+    upstream = entry.api_for(api, found.model)
+    if upstream is None:
+        raise GatewayError(
+            "unsupported",
+            f"{entry.provider.display_name} is configured, but its API cannot be spoken yet: "
+            f"use another provider's model in place of {entry.name}",
+            param="model",
+        )
+    return Target(
+        entry=entry,
+        model=found.model,
+        api=upstream,
+        lane="byte" if upstream == api else "hub",
+        url=url_for(entry.base_url, entry.provider, upstream, found.model),
+        asked=asked or entry.name,
+        recipient=_recipient(entry, found.model),
+        betas=(LONG_CONTEXT,) if found.long_context and upstream == "messages" and is_claude(found.model) else (),
+    )
+
+
+def _recipient(entry: Entry, model: str) -> Recipient:
+    known = entry.known_of(model)
+    counts = entry.usage == "counted" and known.stream_usage
+    return Recipient(model, entry.issuer, entry.quirks_of(model), known, counts)

@@ -1,0 +1,167 @@
+"""State in this process's memory: it ends with the process, and another worker does not see it."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+
+import attrs
+import trio
+
+from gateway.stores.nodes import Key, batch_of, hangs_on, key_of, lineage, size_of, too_large, tops
+from gateway.stores.store import Changed, Node, Size
+
+
+@attrs.define(eq=False)
+class _Tree:
+    """``used`` is when it was last written to; ``keys`` are of its nodes."""
+
+    used: float = 0.0
+    bytes: int = 0
+    keys: set[Key] = attrs.field(factory=set)
+
+
+@attrs.frozen
+class _Kept:
+    node: Node
+    tree: _Tree
+    size: int
+
+
+class MemoryStore:
+    """At most ``max_bytes``; what has not been written to for ``ttl`` seconds of ``clock`` is not there. Nothing waits,
+    so that a method is done or cancelled before it has begun."""
+
+    def __init__(self, ttl: float, max_bytes: int, clock: Callable[[], float] = time.time) -> None:
+        self._ttl = ttl
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._bytes = 0
+        self._nodes: dict[Key, _Kept] = {}
+        self._items: dict[
+            Key, dict[Key, None]
+        ] = {}  # (owner, item) -> the nodes that it is in, in the order of writing
+        self._trees: OrderedDict[_Tree, None] = OrderedDict()  # the least recently written first
+
+    async def put(self, nodes: Sequence[Node], expect: Node | None = None) -> None:
+        await trio.lowlevel.checkpoint()
+        batch = batch_of(nodes)
+        self._expire()
+        if expect is not None:
+            there = self._live(key_of(expect))
+            if there is None or there.body != expect.body:
+                raise Changed
+        homes = self._homes(batch)
+        self._refuse_what_cannot_fit(batch, set(homes.values()))
+        for key, node in batch.items():
+            self._remove(key)
+            self._add(node, homes[key])
+        for tree in homes.values():
+            tree.used = self._clock()
+            self._trees[tree] = None
+            self._trees.move_to_end(tree)
+        while self._bytes > self._max_bytes:
+            self._forget(next(iter(self._trees)))
+
+    async def get(self, owner: str, id: str) -> Node | None:
+        await trio.lowlevel.checkpoint()
+        return self._live((owner, id))
+
+    async def chain(self, owner: str, id: str) -> tuple[Node, ...]:
+        await trio.lowlevel.checkpoint()
+        way: dict[str, Node] = {}
+        before: str | None = id
+        while before is not None and before not in way and (node := self._live((owner, before))) is not None:
+            way[before] = node
+            before = node.parent
+        return lineage(way.values(), id)
+
+    async def find(self, owner: str, items: Sequence[str]) -> Mapping[str, Node]:
+        await trio.lowlevel.checkpoint()
+        return {item: node for item in items if (node := self._latest((owner, item))) is not None}
+
+    async def delete(self, owner: str, ids: Sequence[str]) -> int:
+        await trio.lowlevel.checkpoint()
+        keys = [(owner, id) for id in dict.fromkeys(ids)]
+        there = [key for key in keys if self._live(key) is not None]
+        for key in there:
+            self._remove(key)
+        return len(there)
+
+    async def sweep(self) -> int:
+        await trio.lowlevel.checkpoint()
+        return self._expire()
+
+    async def size(self) -> Size:
+        await trio.lowlevel.checkpoint()
+        return Size(len(self._nodes), self._bytes, self._max_bytes)
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    # What is there
+
+    def _live(self, key: Key) -> Node | None:
+        kept = self._nodes.get(key)
+        return None if kept is None or self._is_over(kept.tree) else kept.node
+
+    def _latest(self, item: Key) -> Node | None:
+        return next((node for key in reversed(self._items.get(item, {})) if (node := self._live(key))), None)
+
+    def _is_over(self, tree: _Tree) -> bool:
+        return tree.used + self._ttl <= self._clock()
+
+    # What changes it
+
+    def _homes(self, batch: Mapping[Key, Node]) -> dict[Key, _Tree]:
+        """The tree of each node of a write, all of them live; a new one where it hangs on nothing."""
+        found: dict[Key, _Tree] = {}
+        homes: dict[Key, _Tree] = {}
+        for key, top in tops(batch).items():
+            if (own := key_of(top)) not in found:
+                there = (self._nodes[place].tree for place in hangs_on(top) if self._live(place) is not None)
+                found[own] = next(there, None) or _Tree()
+            homes[key] = found[own]
+        return homes
+
+    def _refuse_what_cannot_fit(self, batch: Mapping[Key, Node], homes: set[_Tree]) -> None:
+        """Every other tree may go to make room, but not those that are written to."""
+        replaced = (kept.size for key in batch if (kept := self._nodes.get(key)) is not None and kept.tree in homes)
+        left = sum(tree.bytes for tree in homes) - sum(replaced) + sum(map(size_of, batch.values()))
+        if left > self._max_bytes:
+            raise too_large(self._max_bytes)
+
+    def _add(self, node: Node, tree: _Tree) -> None:
+        key, size = key_of(node), size_of(node)
+        self._nodes[key] = _Kept(node, tree, size)
+        tree.keys.add(key)
+        tree.bytes += size
+        self._bytes += size
+        for item in node.items:
+            self._items.setdefault((node.owner, item), {})[key] = None
+
+    def _remove(self, key: Key) -> None:
+        kept = self._nodes.pop(key, None)
+        if kept is None:
+            return
+        kept.tree.keys.remove(key)
+        kept.tree.bytes -= kept.size
+        self._bytes -= kept.size
+        if not kept.tree.keys:
+            del self._trees[kept.tree]
+        for item in dict.fromkeys(kept.node.items):
+            holders = self._items[kept.node.owner, item]
+            del holders[key]
+            if not holders:
+                del self._items[kept.node.owner, item]
+
+    def _forget(self, tree: _Tree) -> int:
+        gone = len(tree.keys)
+        for key in tuple(tree.keys):
+            self._remove(key)
+        return gone
+
+    def _expire(self) -> int:
+        gone = 0
+        while self._trees and self._is_over(oldest := next(iter(self._trees))):
+            gone += self._forget(oldest)
+        return gone

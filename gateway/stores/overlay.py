@@ -1,0 +1,66 @@
+"""What lives only as long as one connection, over what outlives it."""
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from gateway.stores.store import Node, Size, Store
+
+
+@attrs.frozen
+class Layered:
+    """A ``Store`` that writes to ``local`` alone and finds what is in either; a chain may go from one to the other and
+    back. ``shared`` belongs to somebody else: it is never written to, swept or closed here."""
+
+    local: Store
+    shared: Store | None = None
+
+    async def put(self, nodes: Sequence[Node], expect: Node | None = None) -> None:
+        await self.local.put(nodes, expect)
+
+    async def get(self, owner: str, id: str) -> Node | None:
+        node = await self.local.get(owner, id)
+        if node is None and self.shared is not None:
+            return await self.shared.get(owner, id)
+        return node
+
+    async def chain(self, owner: str, id: str) -> tuple[Node, ...]:
+        """A query of ``shared`` for all that is left as soon as the chain gets there, and one for every node only where
+        a stored turn follows one that is local."""
+        later: list[Node] = []
+        next_id: str | None = id
+        entering = True
+        while next_id is not None:
+            node = await self.local.get(owner, next_id)
+            if node is not None:
+                entering = True
+            elif self.shared is not None:
+                if entering and (rest := await self.shared.chain(owner, next_id)):
+                    return (*rest, *reversed(later))
+                entering = False
+                node = await self.shared.get(owner, next_id)
+            if node is None:
+                return ()
+            later.append(node)
+            next_id = node.parent
+        return tuple(reversed(later))
+
+    async def find(self, owner: str, items: Sequence[str]) -> Mapping[str, Node]:
+        """Of an item in both the local node: this connection wrote it."""
+        found = await self.local.find(owner, items)
+        missing = [item for item in items if item not in found]
+        if self.shared is None or not missing:
+            return found
+        return {**await self.shared.find(owner, missing), **found}
+
+    async def delete(self, owner: str, ids: Sequence[str]) -> int:
+        return await self.local.delete(owner, ids)
+
+    async def sweep(self) -> int:
+        return await self.local.sweep()
+
+    async def size(self) -> Size:
+        return await self.local.size()
+
+    async def aclose(self) -> None:
+        await self.local.aclose()

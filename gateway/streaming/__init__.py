@@ -1,0 +1,1 @@
+"""Provider bytes to client bytes, pure."""

@@ -1,0 +1,444 @@
+"""What an operator can look at: the exchanges in flight, how the last ones ended, and both sides of one stream.
+
+A row is made of a record when somebody looks, and not when something happens. In a stream's way are only its
+transcript, which holds what passes as it is, and whoever has opened it.
+"""
+
+import itertools
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any, Final, Protocol, TypeAlias
+
+import attrs
+import trio
+
+from gateway.config.redaction import Secrets, redact
+from gateway.http.headers import first_paths
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.record import CHARACTERS_PER_TOKEN, Record
+from gateway.telemetry.charts import STEP, STEPS, Sums, Timeline, current_step
+from gateway.telemetry.tap import HasLane, listen, transcribe, unlisten
+from gateway.telemetry.transcripts import Passage, Transcript, Transcripts
+from streams.events import Failed
+
+RECENT: Final = 300
+"""Ended exchanges that are remembered."""
+FRESH: Final = 0.25
+"""Seconds for which rows that were made for one viewer do for another."""
+MOST_ROWS: Final = 2000
+"""Exchanges in flight that one viewer is shown, the oldest."""
+QUEUED: Final = 256
+"""Events of an opened stream that wait for its viewer; more are dropped and counted."""
+SHOWN: Final = 8 * 1024
+"""Bytes of an event that are shown."""
+NAME: Final = 120
+"""Characters that are shown of a name which a client has chosen."""
+
+_RATE_OVER: Final = 3.0
+"""Seconds over which the rate of a stream is the mean, those long past weighing less: a slow one says nothing between
+most looks, and something in a few."""
+
+SLICE: Final = 50
+"""Rows that are made at once."""
+
+Row: TypeAlias = tuple[Any, ...]
+"""Values in the order of ``COLUMNS``, and behind them when the exchange began."""
+
+COLUMNS: Final = (
+    "n", "id", "phase", "client", "api", "model", "target", "lane", "stream", "attempts", "first_byte_ms", "tokens",
+    "rate", "dropped",
+)  # fmt: skip
+
+Line: TypeAlias = dict[str, Any]
+
+
+@attrs.define(eq=False)
+class Watched:
+    """An exchange in flight. ``number`` names it: clients choose request ids themselves, the same for several."""
+
+    number: int
+    record: Record
+    passing: "Passing | None" = None
+    transcript: Transcript | None = None
+    answered: bool = False  # its first byte is on the charts
+    said: int = 0
+    measured: float = 0.0  # seconds
+    mean: float = 0.0  # tokens a second, towards which ``rate`` goes as time passes
+    rate: float = 0.0
+    row: Row = ()
+
+
+class OtherLiveViews(Protocol):
+    """The live views of the other workers of one supervisor. Each ``send`` gets server-sent events."""
+
+    async def tell_news(self, client: str | None, send: Callable[[bytes], Awaitable[None]]) -> None:
+        """What every other worker has to tell ``client`` (``None``: all of it), until cancelled."""
+        ...
+
+    async def tell_stream(
+        self, worker: str, number: int, client: str | None, send: Callable[[bytes], Awaitable[None]]
+    ) -> None:
+        """One stream of ``worker``, which is a process id."""
+        ...
+
+
+@attrs.frozen(eq=False)
+class Passing:
+    """A stream under way, what finds the credentials that nobody may see in it, and the pump's channel, which is full
+    where the client is the slow one. ``secrets`` outlives the stream: it holds nothing of the request."""
+
+    relay: HasLane
+    secrets: Callable[[], Secrets]
+    into: trio.MemorySendChannel[bytes | Failed]
+
+
+@attrs.frozen(eq=False)
+class Past:
+    """An exchange that has ended: its log line, when it began, and of a stream both sides."""
+
+    line: Line
+    began: float
+    transcript: Transcript | None = None
+    secrets: Callable[[], Secrets] = tuple
+
+
+@attrs.frozen
+class Passed:
+    """What has passed at once. ``at`` is seconds since the exchange began; ``lost`` is how many of these were dropped
+    before this one because the viewer did not keep up, ``left_out`` how many bytes because there was no room."""
+
+    at: float
+    came: str
+    went: str
+    note: str
+    lost: int
+    left_out: int
+    sizes: tuple[int, int]
+
+
+class Tap:
+    """One viewer's ear on one stream. ``before`` is what has passed already; ``events`` is a bounded channel that drops
+    what does not fit, and counts it, and ends with the stream; ``line`` is then its log line."""
+
+    def __init__(self, began: float, secrets: Secrets, transcript: Transcript | None) -> None:
+        self._began = began
+        self._secrets = secrets
+        self._to, self.events = trio.open_memory_channel[Passed](QUEUED)
+        self._lost = 0
+        self.kept = "not kept" if transcript is None else "let go" if transcript.cleared else "kept"
+        self.before = iter(()) if transcript is None else self._told(transcript, transcript.passages())
+        self.line: Mapping[str, Any] | None = None
+
+    def _told(self, transcript: Transcript, passages: Iterator[Passage]) -> Iterator[Passed]:
+        at = self._began
+        for at, came, went in passages:
+            left_out = 0 if came or went else transcript.left_out
+            yield self._passed(at, came, went, left_out=left_out)
+        if transcript.over and transcript.note:
+            yield self._passed(at, b"", b"", transcript.note)
+
+    def passed(self, came: bytes, went: bytes, note: str = "") -> None:
+        try:
+            self._to.send_nowait(self._passed(time.perf_counter(), came, went, note, lost=self._lost))
+        except trio.WouldBlock:
+            self._lost += 1
+        else:
+            self._lost = 0
+
+    def _passed(
+        self, at: float, came: bytes, went: bytes, note: str = "", *, lost: int = 0, left_out: int = 0
+    ) -> Passed:
+        shown = (self._shown(came), self._shown(went), self._shown(note.encode()))
+        return Passed(at - self._began, *shown, lost, left_out, (len(came), len(went)))
+
+    @property
+    def lost(self) -> int:
+        """How many were dropped since the last one that was told."""
+        return self._lost
+
+    def close(self, line: Mapping[str, Any] | None = None) -> None:
+        self.line = line
+        self._to.close()
+
+    def _shown(self, data: bytes) -> str:
+        """Credentials are looked for in all of it: cut first, half of one would pass."""
+        return redact(data, self._secrets)[:SHOWN].decode("utf-8", "replace")
+
+
+# The board
+
+
+class Board:
+    """All that can be looked at in this process. An observer of the ledger; used from the trio thread only."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._open: dict[Record, Watched] = {}
+        self._taps: dict[int, list[Tap]] = {}
+        self._recent: deque[Past] = deque()
+        self._ended = 0
+        self.sums = Sums()
+        self._all = Timeline()
+        self._of: dict[str, Timeline] = {}
+        self._looked = -FRESH
+        self._transcripts = Transcripts()
+        self._keeps = True
+        self.viewers = 0
+
+    # The ledger's observer
+
+    def opened(self, record: Record) -> None:
+        self._open[record] = Watched(next(self._numbers), record)
+        self._all.begun()
+
+    def settled(self, record: Record, line: Mapping[str, Any]) -> None:
+        watched = self._open.pop(record, None)
+        if watched is None:  # it began before anybody watched
+            return
+        self._ended += 1
+        self._remember(watched, {"n": watched.number, "order": self._ended, **line})
+        self.sums.ended(line, self._ended)
+        self._first_byte(watched)
+        for timeline in self._timelines(record):
+            timeline.ended(line["ended"])
+        if record.client is not None:
+            self._of[record.client].begun()  # nobody knew whose it was when it began
+        for tap in self._taps.pop(watched.number, ()):
+            tap.close(line)
+
+    def _remember(self, watched: Watched, line: Line) -> None:
+        past = Past(line, watched.record.began)
+        if watched.passing is not None and watched.transcript is not None:
+            self._transcripts.ended(watched.transcript)
+            past = Past(line, watched.record.began, watched.transcript, watched.passing.secrets)
+        self._recent.append(past)
+        if len(self._recent) > RECENT and (oldest := self._recent.popleft()).transcript is not None:
+            self._transcripts.forget(oldest.transcript)
+
+    def _first_byte(self, one: Watched) -> None:
+        """Once it is there, which is long before the end of a stream; on the charts it stands where it came."""
+        if one.record.first_byte is None or one.answered:
+            return
+        one.answered = True
+        for timeline in self._timelines(one.record):
+            timeline.came(one.record.began, one.record.first_byte)
+
+    def _timelines(self, record: Record) -> list[Timeline]:
+        return [self._all] if record.client is None else [self._all, self._of.setdefault(record.client, Timeline())]
+
+    def keep(self, wanted: bool) -> None:
+        """Keep both sides of streams from now on, if that is ``wanted``; else let go of what is kept."""
+        self._keeps = wanted
+        if not wanted:
+            holders: tuple[Past | Watched, ...] = (*self._recent, *self._open.values())
+            for transcript in filter(None, (one.transcript for one in holders)):
+                self._transcripts.forget(transcript)
+
+    # The exchange
+
+    def stream(self, record: Record, passing: Passing) -> None:
+        """The exchange of ``record`` streams."""
+        if (watched := self._open.get(record)) is None:
+            return
+        watched.passing = passing
+        if self._keeps:
+            watched.transcript = Transcript(self._transcripts)
+            transcribe(passing.relay, watched.transcript)
+
+    # Viewers. ``client`` is whose exchanges they may see, ``None`` for all.
+
+    @property
+    def in_flight(self) -> int:
+        """How many exchanges of all clients."""
+        return len(self._open)
+
+    def rows(self, client: str | None) -> list[Row]:
+        """One for each exchange in flight as it was at the last look, the oldest first. The same object as before says
+        that nothing is different."""
+        found = [one for one in self._open.values() if client in (None, one.record.client)]
+        for one in found:
+            one.row = one.row or _row(one)  # it has begun since
+        return [one.row for one in found]
+
+    def recent(self, client: str | None, since: int = 0) -> list[Line]:
+        """The lines of the last that ended, in their order, those behind number ``since`` of that order."""
+        lines = (past.line for past in self._recent)
+        return [line for line in lines if line["order"] > since and client in (None, line.get("client"))]
+
+    def timeline(self, client: str | None) -> Timeline:
+        return self._all if client is None else self._of.get(client) or Timeline()
+
+    def tap(self, number: int, client: str | None) -> tuple[Tap, Callable[[], None]] | None:
+        """An ear on a stream, and what takes it off again; ``None`` if there is no such stream to be seen. One that has
+        ended is heard to its end at once, and of an exchange that was no stream there is nothing but that end."""
+        watched = next((one for one in self._open.values() if one.number == number), None)
+        if watched is None or client not in (None, watched.record.client):
+            return self._past(number, client)
+        if watched.passing is None:
+            return None
+        passing = watched.passing
+        tap = Tap(watched.record.began, passing.secrets(), watched.transcript)
+        listen(passing.relay, tap)
+        self._taps.setdefault(number, []).append(tap)
+
+        def off() -> None:
+            unlisten(passing.relay, tap)
+            tap.close()
+            if tap in (taps := self._taps.get(number, [])):
+                taps.remove(tap)
+                if not taps:
+                    del self._taps[number]
+
+        return tap, off
+
+    def _past(self, number: int, client: str | None) -> tuple[Tap, Callable[[], None]] | None:
+        past = next((one for one in self._recent if one.line["n"] == number), None)
+        if past is None or client not in (None, past.line.get("client")):
+            return None
+        tap = Tap(past.began, past.secrets(), past.transcript)
+        tap.close(past.line)
+        return tap, tap.close
+
+    async def look(self) -> None:
+        """Bring the rows up to date, if they are not, and let the streams go on meanwhile."""
+        now = time.perf_counter()
+        if now < self._looked + FRESH:
+            return
+        seconds, self._looked = now - self._looked, now
+        for i, one in enumerate(tuple(self._open.values()), 1):
+            _measure(one, seconds)
+            self._first_byte(one)
+            row = _row(one)
+            if row != one.row:
+                one.row = row
+            if i % SLICE == 0:
+                await trio.lowlevel.checkpoint()
+
+
+def _measure(one: Watched, seconds: float) -> None:
+    """Bring the rate of a stream up to date. Of one that has just begun it is the mean of what has been measured, not
+    of the nothing before."""
+    if one.passing is None:
+        return
+    said = one.passing.relay.lane.seen.said
+    if one.row and seconds > 0:  # else it is unknown since when
+        newest = (said - one.said) / CHARACTERS_PER_TOKEN / seconds
+        one.mean += (newest - one.mean) * -math.expm1(-seconds / _RATE_OVER)
+        one.measured += seconds
+        one.rate = one.mean / -math.expm1(-one.measured / _RATE_OVER)
+        one.rate = one.rate if one.rate >= 0.05 else 0.0
+    one.said = said
+
+
+def _row(one: Watched) -> Row:
+    record = one.record
+    seen = None if one.passing is None else one.passing.relay.lane.seen
+    counted = seen.usage.output if seen is not None and seen.usage is not None else 0
+    return (
+        one.number, record.id, phase(one), record.client, record.api, record.asked and record.asked[:NAME],
+        record.target and record.target[:NAME], record.lane, record.stream, record.attempts,
+        None if record.first_byte is None else round(record.first_byte * 1000, 1),
+        max(counted, -(-one.said // CHARACTERS_PER_TOKEN)), round(one.rate, 1), first_paths(record.dropped),
+        record.began,
+    )  # fmt: skip
+
+
+def phase(one: Watched) -> str:
+    """``reading`` the request, ``waiting`` for the provider's first content, ``streaming``, held up by a ``slow
+    client``, or ``ending``."""
+    record, passing = one.record, one.passing
+    if not record.attempts and passing is None:  # a stream's may wait for its place
+        return "reading" if record.status is None else "ending"
+    if passing is None:
+        return "waiting" if record.status is None else "ending"
+    seen = passing.relay.lane.seen
+    if seen.over:
+        return "ending"
+    if passing.into.statistics().tasks_waiting_send:
+        return "slow client"
+    return "streaming" if seen.committed else "waiting"
+
+
+def board_of(ledger: Ledger, wanted: bool, board: Board | None = None, *, keep: bool = True) -> Board | None:
+    """The board of the process if one is ``wanted``, by the configuration that holds from now on. ``keep``: both sides
+    of streams are kept, as far as there is room."""
+    if not wanted:
+        if board in ledger.observers:
+            ledger.observers.remove(board)
+        return None
+    if board is None:
+        board = Board()
+        ledger.observers.append(board)
+    board.keep(keep)
+    return board
+
+
+# What a viewer is sent
+
+
+class View:
+    """One viewer's news: everything first, then what is different from what was told before. A viewer that is slow is
+    told less often, and never more at once than there is."""
+
+    def __init__(self, board: Board, client: str | None) -> None:
+        self._board = board
+        self._client = client
+        self._told: dict[int, Row] = {}
+        self._count = 0
+        self._order = 0  # of the last ended one that was told
+        self._step = 0  # the last that was told
+
+    def first(self) -> dict[str, Any]:
+        """All that there is."""
+        rows = self._rows()
+        self._told = {row[0]: row for row in rows}
+        return {
+            **self._common(), "client": self._client, "step": STEP, "steps": STEPS,
+            "columns": (*COLUMNS, "age", "began"), "streams": [_aged(row) for row in rows], **self._ended(),
+        }  # fmt: skip
+
+    def next(self) -> dict[str, Any]:
+        """What is different since the last."""
+        rows = self._rows()
+        told, self._told = self._told, {row[0]: row for row in rows}
+        return {
+            **self._common(),
+            "new": [_aged(row) for row in rows if row[0] not in told],
+            "changed": list(_changed(told, rows)),
+            "gone": [number for number in told if number not in self._told],
+            **self._ended(),
+        }
+
+    def _rows(self) -> list[Row]:
+        rows = self._board.rows(self._client)
+        self._count = len(rows)
+        return rows[:MOST_ROWS]
+
+    def _common(self) -> dict[str, Any]:
+        return {"process": os.getpid(), "in_flight": self._count, "now": current_step()}
+
+    def _ended(self) -> dict[str, Any]:
+        """Those that ended since, and the steps from the last that was told on, which may have grown."""
+        recent = self._board.recent(self._client, self._order)
+        tokens = self._board.sums.rows(self._client, self._order)
+        points = self._board.timeline(self._client).points(self._step)
+        self._order = recent[-1]["order"] if recent else self._order
+        self._step = points[-1][0] if points else self._step
+        return {"recent": recent, "points": points, "tokens": tokens}
+
+
+def _aged(row: Row) -> Row:
+    """``row`` with its age: the clocks of two machines differ, so the age is told, and counted on by the page. When it
+    began is for the order, also among workers: all processes of a machine have this clock."""
+    return (*row[:-1], round(time.perf_counter() - row[-1], 2), row[-1])
+
+
+def _changed(told: Mapping[int, Row], rows: list[Row]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The number of each row that is different, and its new values by their columns."""
+    for row in rows:
+        before = told.get(row[0])
+        if before is not None and before is not row:
+            yield row[0], {name: new for name, old, new in zip(COLUMNS, before, row, strict=False) if new != old}

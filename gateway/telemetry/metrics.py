@@ -1,0 +1,360 @@
+"""What is counted, for ``GET /metrics``: Prometheus reads it there.
+
+Labels have values from bounded sets only: those of the code, those that the configuration names, and of the models of
+wildcard entries the first that have answered. What a client makes up never becomes a series. ``ROWS`` is all there is;
+``docs/metrics.md``, the dashboard and the alert rules are held to it by tests.
+
+Workers of one supervisor add theirs up: ``gateway/telemetry/shared_metrics.py``.
+"""
+
+import contextlib
+import os
+import resource
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
+
+import attrs
+
+import gateway
+from gateway.config.loading import Config
+from gateway.ledger.buckets import GAPS, Buckets
+from gateway.ledger.record import Record
+from gateway.logs.masking import Mask
+from gateway.telemetry.shared_metrics import FOLDER, Crew, add_to_file
+from gateway.upstream.pool import PoolStats
+from streams.events import APIS
+from streams.events import Kind as ErrorKind
+
+if TYPE_CHECKING:  # imported where it is used: who switches metrics off does not pay for it
+    from prometheus_client import CollectorRegistry
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+MOST_MET: Final = 100  # models of wildcard entries with names of their own
+LONGEST_NAME: Final = 100  # characters of "provider/model"
+NONE: Final = "none"
+OTHER: Final = "other"
+
+Kind: TypeAlias = Literal["counter", "histogram", "sum", "greatest"]
+"""The last two are gauges, by what becomes of the numbers of several workers."""
+
+_WAITS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+_LONG: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+_LAGS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+
+
+@attrs.frozen
+class Row:
+    """One metric. ``bounds`` are those of a histogram's buckets."""
+
+    name: str
+    kind: Kind
+    meaning: str
+    labels: tuple[str, ...] = ()
+    bounds: tuple[float, ...] = ()
+
+
+_WHERE: Final = ("provider", "model")
+
+EXCHANGES = Row(
+    "trigate_exchanges_total", "counter", "Exchanges that have ended, also those that were refused.",
+    ("api", *_WHERE, "lane", "status", "ended", "client"),
+)  # fmt: skip
+IN_FLIGHT = Row("trigate_exchanges_in_flight", "sum", "Exchanges that are going on.", ("api",))
+FIRST_BYTE = Row(
+    "trigate_first_byte_seconds", "histogram", "From the request to the first byte of its answer, or keep-alive.",
+    (*_WHERE, "lane"), _WAITS,
+)  # fmt: skip
+FIRST_TOKEN = Row(
+    "trigate_first_token_seconds", "histogram", "From the request to the first content of its stream.",
+    (*_WHERE, "lane"), _WAITS,
+)  # fmt: skip
+DURATION = Row(
+    "trigate_duration_seconds", "histogram", "From the request to the end of its answer.", (*_WHERE, "lane"), _LONG
+)
+SILENCE = Row(
+    "trigate_write_gap_seconds", "histogram",
+    "Between two writes of a stream, less the time that its client took to read.", bounds=GAPS,
+)  # fmt: skip
+TOKENS = Row(
+    "trigate_tokens_total", "counter", "Tokens, of answers that broke off as far as they came.",
+    (*_WHERE, "client", "kind"),
+)  # fmt: skip
+ESTIMATED = Row(
+    "trigate_usage_estimated_total", "counter",
+    "Exchanges whose tokens are estimated: the answer broke off, or nobody counted.", ("provider",),
+)  # fmt: skip
+DROPS = Row(
+    "trigate_dropped_total", "counter", "Requests of which something could not be carried to the provider.",
+    ("api", "provider"),
+)  # fmt: skip
+UPSTREAM_ERRORS = Row(
+    "trigate_upstream_errors_total", "counter", "Exchanges that a provider, or the way to it, has failed.",
+    (*_WHERE, "error"),
+)  # fmt: skip
+DISCONNECTS = Row(
+    "trigate_disconnects_total", "counter", "Clients that left before the end of their answer.", ("api", "phase")
+)
+ATTEMPTS = Row("trigate_upstream_attempts_total", "counter", "Requests that were sent to providers.", ("provider",))
+RETRIES = Row(
+    "trigate_upstream_retries_total",
+    "counter",
+    "Those of them that were not the first of their exchange.",
+    ("provider",),
+)
+POOL = Row("trigate_upstream_connections", "sum", "Connections to providers.", ("state",))
+QUEUED = Row("trigate_upstream_queued", "sum", "Requests that wait for a connection to a provider.")
+CONNECTIONS = Row("trigate_client_connections", "sum", "Clients' connections, idle ones included.")
+BACKGROUND = Row("trigate_background_turns", "sum", "Responses that are being made in the background.")
+STORE_ENTRIES = Row(
+    "trigate_store_entries", "greatest",
+    "What is kept in `state_storage`: turns, what belongs to them, and conversations.",
+)  # fmt: skip
+STORE_BYTES = Row("trigate_store_bytes", "greatest", "What that takes, as `max_bytes` counts it.")
+STORE_LIMIT = Row("trigate_store_limit_bytes", "greatest", "`max_bytes`; 0 where there is none.")
+LAG = Row(
+    "trigate_event_loop_lag_seconds",
+    "histogram",
+    "How late a task runs that has asked for half a second.",
+    bounds=_LAGS,
+)
+MEMORY = Row("trigate_memory_bytes", "sum", "Resident memory of the workers.")
+CPU = Row("trigate_cpu_seconds_total", "counter", "Processor time of the workers.")
+WORKERS = Row("trigate_workers", "sum", "Worker processes.")
+DRAINING = Row("trigate_draining", "sum", "Those of them that take no more requests and finish what they have.")
+RELOADS = Row(
+    "trigate_config_reloads_total", "counter", "Configurations taken over, or refused, since the start.", ("result",)
+)
+SPANS = Row(
+    "trigate_spans_dropped_total", "counter", "Spans that were not exported: the queue was full, or nobody took them."
+)
+BUILD = Row("trigate_build_info", "greatest", "1, with the version.", ("version",))
+
+ROWS: Final = (
+    EXCHANGES, IN_FLIGHT, FIRST_BYTE, FIRST_TOKEN, SILENCE, DURATION, TOKENS, ESTIMATED, DROPS, UPSTREAM_ERRORS,
+    DISCONNECTS, ATTEMPTS, RETRIES, POOL, QUEUED, CONNECTIONS, BACKGROUND, STORE_ENTRIES, STORE_BYTES, STORE_LIMIT, LAG,
+    MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS, BUILD,
+)  # fmt: skip
+
+LABELS: Final[Mapping[str, str]] = {
+    "api": "the client's API: `chat`, `messages`, `responses`; `none` for a path that is not served",
+    "provider": "the provider's id, as in the configuration; `none` for what was refused before there was one",
+    "model": "a model that the configuration names, or one of a wildcard entry that has answered (the first 100 of a "
+    "process; a name of up to 100 characters that is no key); `other` for the rest, `none` as above",
+    "lane": "`byte`: passed untouched, `hub`: translated; `none` as above",
+    "status": "the class of the client's status: `2xx`, `4xx`, `5xx`; a client that left counts as `4xx` (499)",
+    "ended": "`complete`, `refused`, `upstream_error`, `client_disconnected`, `shutdown`, `internal_error`",
+    "client": "the name of one of `client_keys`; `none` without them",
+    "kind": "`input` (neither read from nor written to a cache), `cache_read`, `cache_write`, `output` (with the "
+    "reasoning), `reasoning`",
+    "error": "what was wrong: " + ", ".join(f"`{kind}`" for kind in get_args(ErrorKind)),
+    "phase": "`waiting`: before the first byte, `answering`: after it",
+    "state": "`active`, `idle`",
+    "result": "`accepted`, `refused`: all stays as it was, and the log says why",
+    "version": "trigate's",
+}
+
+
+class Metrics:
+    """The numbers of one process, and an ``Observer`` of its ledger. ``folder`` is where workers share them, if they
+    do: the environment variable ``FOLDER`` must say so too, and have said so when the process started. ``mask`` knows
+    keys, which clients mix up with names."""
+
+    def __init__(self, folder: Path | None = None, mask: Mask | None = None) -> None:
+        from prometheus_client import CollectorRegistry
+
+        self._folder = folder
+        self._mask = mask or Mask()
+        self._registry = CollectorRegistry()
+        self._made = {row: _made(row, self._registry) for row in ROWS}
+        self._children: dict[tuple[str, ...], Any] = {}  # by row and labels, whose values are of closed sets
+        self._providers: set[str] = set()
+        self._models: set[str] = set()
+        self._met: set[str] = set()  # those of them that no entry names: of wildcard entries
+        self._cpu = 0.0
+        self.gaps = Buckets(GAPS)
+        self.set(WORKERS, 1)
+        self.set(BUILD, 1, gateway.__version__)
+        for good in (True, False):
+            self.add(RELOADS, _result(good), by=0)
+
+    def know(self, config: Config) -> None:
+        """The names in ``config`` are values of labels from now on."""
+        self._providers.update(entry.provider.id for entry in config.entries)
+        self._models.update(f"{entry.provider.id}/{entry.model}" for entry in config.entries if not entry.wildcard)
+        # A counter that begins with its first event hides it: Prometheus sees no rise from nothing to one.
+        for row in (ATTEMPTS, RETRIES, ESTIMATED):
+            for provider in self._providers:
+                self.add(row, provider, by=0)
+        self._made[IN_FLIGHT].labels(NONE)
+        for api in APIS:
+            self._made[IN_FLIGHT].labels(api)
+            for provider in self._providers:
+                self.add(DROPS, api, provider, by=0)
+            for phase in ("waiting", "answering"):
+                self.add(DISCONNECTS, api, phase, by=0)
+
+    def reloaded(self, good: bool) -> None:
+        """The configuration was read anew."""
+        self.add(RELOADS, _result(good))
+
+    def add(self, row: Row, *labels: str, by: float = 1) -> None:
+        """``row`` is a counter."""
+        self._of(row, labels).inc(by)
+
+    def set(self, row: Row, value: float, *labels: str) -> None:
+        """``row`` is a gauge."""
+        self._of(row, labels).set(value)
+
+    def see(self, row: Row, value: float, *labels: str) -> None:
+        """``row`` is a histogram."""
+        self._of(row, labels).observe(value)
+
+    def _of(self, row: Row, labels: tuple[str, ...]) -> Any:
+        key = (row.name, *labels)
+        if (one := self._children.get(key)) is None:
+            made = self._made[row]
+            one = self._children[key] = made.labels(*labels) if labels else made
+        return one
+
+    # What becomes of exchanges
+
+    def opened(self, record: Record) -> None:
+        record.gaps = self.gaps
+        self._of(IN_FLIGHT, (record.api if record.served else NONE,)).inc()
+
+    def settled(self, record: Record, line: Mapping[str, Any]) -> None:
+        if record.whole:
+            self._meet(record.target)
+        provider, model = self.where(record.target)
+        lane, client, ended, api = record.lane or NONE, record.client or NONE, line["ended"], line["api"]
+        self._of(IN_FLIGHT, (api,)).dec()
+        self.add(EXCHANGES, api, provider, model, lane, f"{line['status'] // 100}xx", ended, client)
+        if record.dropped:
+            self.add(DROPS, api, provider)
+        if ended == "client_disconnected":
+            self.add(DISCONNECTS, api, "waiting" if record.first_byte is None else "answering")
+        if record.attempts:
+            self._called(record, provider, model, line)
+            self._timed(record, line["duration_ms"] / 1000, (provider, model, lane))
+
+    def _called(self, record: Record, provider: str, model: str, line: Mapping[str, Any]) -> None:
+        self.add(ATTEMPTS, provider, by=record.attempts)
+        if record.attempts > 1:
+            self.add(RETRIES, provider, by=record.attempts - 1)
+        if line["ended"] == "upstream_error" and record.failed is not None:
+            self.add(UPSTREAM_ERRORS, provider, model, record.failed.kind)
+        usage, estimated = record.counted()
+        if estimated:
+            self.add(ESTIMATED, provider)
+        for kind in ("input", "cache_read", "cache_write", "output", "reasoning"):
+            if number := getattr(usage, kind, None):
+                self.add(TOKENS, provider, model, record.client or NONE, kind, by=number)
+
+    def _timed(self, record: Record, duration: float, labels: tuple[str, ...]) -> None:
+        self.see(DURATION, duration, *labels)
+        if record.first_byte is not None:
+            self.see(FIRST_BYTE, record.first_byte, *labels)
+        if record.first_write is not None and (record.said or record.whole):  # else it was an error that was written
+            self.see(FIRST_TOKEN, record.first_write, *labels)
+
+    def _meet(self, target: str | None) -> None:
+        """A model has answered: its name is a value of labels, as long as there are not too many, and it is no key."""
+        if target is None or target in self._models or len(target) > LONGEST_NAME or self._mask(target) != target:
+            return
+        if len(self._met) < MOST_MET and target.partition("/")[0] in self._providers and target.isprintable():
+            self._met.add(target)
+            self._models.add(target)
+
+    def where(self, target: str | None) -> tuple[str, str]:
+        """The labels for a record's target, as far as the configuration names it."""
+        if target is None:
+            return NONE, NONE
+        provider, _, model = target.partition("/")
+        return provider if provider in self._providers else OTHER, model if target in self._models else OTHER
+
+    # What there is at a moment
+
+    def look(self, pool: PoolStats, connections: int, background: int, draining: bool) -> None:
+        """What nobody tells of when it changes."""
+        self.set(POOL, pool.active, "active")
+        self.set(POOL, pool.idle, "idle")
+        self.set(QUEUED, pool.queued)
+        self.set(CONNECTIONS, connections)
+        self.set(BACKGROUND, background)
+        self.set(DRAINING, draining)
+        self.set(MEMORY, resident())
+        spent = sum(os.times()[:2])
+        self.add(CPU, by=spent - self._cpu)
+        self._cpu = spent
+        self._made[SILENCE].add(*self.gaps.taken())
+
+    def page(self) -> bytes:
+        """What Prometheus is shown: of all workers that share ``folder``. Reads files; may be called in a thread."""
+        from prometheus_client import CollectorRegistry, generate_latest
+
+        if self._folder is None:
+            return generate_latest(self._registry)
+        registry = CollectorRegistry()
+        registry.register(Crew(self._folder))
+        return generate_latest(registry)
+
+
+def _made(row: Row, registry: "CollectorRegistry") -> Any:
+    import prometheus_client
+
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each
+    match row.kind:
+        case "counter":
+            return prometheus_client.Counter(row.name, row.meaning, row.labels, registry=registry)
+        case "histogram":
+            return _filled_in_bulk()(row.name, row.meaning, row.labels, registry=registry, buckets=row.bounds)
+        case "sum" | "greatest":
+            mode: Any = "livesum" if row.kind == "sum" else "livemax"
+            return prometheus_client.Gauge(row.name, row.meaning, row.labels, registry=registry, multiprocess_mode=mode)
+
+
+def _filled_in_bulk() -> Any:
+    from prometheus_client import Histogram
+
+    class Filled(Histogram):
+        def add(self, counts: list[int], total: float) -> None:
+            """Many measurements at once, as a ``Buckets`` has them."""
+            self._sum.inc(total)
+            for bucket, count in zip(self._buckets, counts, strict=True):
+                if count:
+                    bucket.inc(count)
+
+    return Filled
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds; where the system does not say, the most that it ever held."""
+    with contextlib.suppress(OSError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def _result(good: bool) -> str:
+    return "accepted" if good else "refused"
+
+
+def tell_reload(folder: Path, good: bool) -> None:
+    """``Metrics.reloaded`` of a supervisor, which judges for its workers and has no numbers of its own."""
+    from prometheus_client.mmap_dict import mmap_key
+
+    name, labels = RELOADS.name, list(RELOADS.labels)
+    key = mmap_key(name.removesuffix("_total"), name, labels, [_result(good)], RELOADS.meaning)
+    add_to_file(folder, "counter_supervisor.db", {key: 1})
+
+
+def open_metrics(config: Config, mask: Mask | None = None) -> Metrics | None:
+    """The numbers of this process, ``None`` where they are switched off."""
+    if config.metrics == "off":
+        return None
+    folder = os.environ.get(FOLDER)
+    metrics = Metrics(Path(folder) if folder else None, mask)
+    metrics.know(config)
+    return metrics

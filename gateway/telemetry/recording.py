@@ -1,0 +1,225 @@
+"""Writing exchanges down, for ``trigate serve --record``.
+
+Both sides' bytes are gathered while an exchange runs, and written when it has ended, by a thread that no exchange waits
+for. What cannot be written in time is not written, and counted."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
+
+import attrs
+import trio
+
+from gateway.config.redaction import Secrets, findable
+from gateway.http.headers import Headers, telling_headers
+from gateway.ledger.record import Record
+from gateway.request.prepare import Asked
+from gateway.telemetry.recorded import PATHS, Folder, Side
+from gateway.upstream.client import UpstreamRequest, UpstreamResponse
+from streams.events import Api
+
+log = logging.getLogger("trigate")
+
+MOST: Final = 4 * 2**20
+"""Bytes of a body that are kept; a longer one is cut, and its meta file says so."""
+HELD: Final = 64 * 2**20
+"""Bytes of all exchanges that are not written yet; beyond it an exchange is given up."""
+QUEUED: Final = 256
+
+_TOLD = frozenset(("anthropic-version", "anthropic-beta", "openai-beta"))
+_CREDENTIALS = frozenset(("authorization", "x-api-key", "api-key", "x-trigate-key", "cookie"))
+
+
+@attrs.define
+class Body:
+    """The first ``MOST`` bytes of one."""
+
+    parts: list[bytes] = attrs.field(factory=list)
+    size: int = 0
+    cut: bool = False
+
+    def add(self, data: bytes) -> int:
+        """How much of it was kept."""
+        kept = data[: MOST - self.size]
+        self.cut = self.cut or len(kept) < len(data)
+        if kept:
+            self.parts.append(kept)
+            self.size += len(kept)
+        return len(kept)
+
+
+@attrs.define
+class Half:
+    """One side of an exchange: what was asked there and what was answered."""
+
+    api: Api
+    path: str
+    request: Body = attrs.field(factory=Body)
+    response: Body = attrs.field(factory=Body)
+    request_headers: Headers = ()
+    response_headers: Headers = ()
+    status: int | None = None
+    content_type: str | None = None
+
+
+class Recording:
+    """One exchange while it runs; hears its stream as a ``Listener``. Nothing here waits, or raises."""
+
+    def __init__(self, recorder: "Recorder", api: Api, asked: Asked, body: bytes) -> None:
+        self._recorder = recorder
+        self._done = False
+        self.client = Half(api, PATHS[api], request_headers=_telling(asked.headers))
+        self.provider: Half | None = None
+        self.provider_name: str | None = None
+        self.secrets: Secrets = tuple(_credentials(asked.headers))
+        self.held = 0
+        self.given_up = False
+        self._add(self.client.request, body)
+
+    # The client's side
+
+    def answers(self, status: int, headers: Headers, body: bytes | None) -> None:
+        """``None`` for a stream, which is heard."""
+        if self._done:  # a turn in the background has answered its client long ago
+            return
+        self.client.status, self.client.content_type = status, dict(headers).get("content-type")
+        self.client.response_headers = telling_headers(headers)
+        if body is not None:
+            self._done = True
+            self.client.response = Body()  # openings of a stream that never went out
+            self._add(self.client.response, body)
+
+    # The provider's side
+
+    def calls(self, request: UpstreamRequest, api: Api, provider: str, secrets: Secrets) -> None:
+        """Another request goes to the provider; the one before is forgotten."""
+        self.secrets = tuple(dict.fromkeys((*self.secrets, *secrets)))
+        self.provider_name = provider
+        path = urlsplit(request.url).path  # what stands in a query may be a credential
+        self.provider = Half(api, path, request_headers=_telling(request.headers))
+        self._add(self.provider.request, request.body)
+
+    def hears(self, response: UpstreamResponse) -> None:
+        if self.provider is not None:
+            self.provider.status, self.provider.content_type = response.status, response.header("content-type")
+            self.provider.response_headers = telling_headers(response.headers)
+
+    def came(self, body: bytes) -> None:
+        if self.provider is not None:
+            self._add(self.provider.response, body)
+
+    # Both
+
+    def passed(self, came: bytes, went: bytes, note: str = "") -> None:
+        self.came(came)
+        if not self._done:
+            self._add(self.client.response, went)
+
+    def _add(self, body: Body, data: bytes) -> None:
+        if self.given_up:
+            return
+        kept = body.add(data)
+        self.held += kept
+        self._recorder.held += kept
+        if self._recorder.held > HELD:
+            self.given_up = True
+            self._recorder.free(self)
+
+    def sides(self) -> list[tuple[Literal["client", "provider"], Half]]:
+        provider: list[tuple[Literal["client", "provider"], Half]] = []
+        if self.provider is not None:
+            provider.append(("provider", self.provider))
+        return [*provider, ("client", self.client)]
+
+
+class Recorder:
+    """Writes to ``folder``. An observer of the ledger; used from the trio thread only. ``run`` must run for anything to
+    be written; ``finish`` ends it once all is."""
+
+    def __init__(self, folder: Path, secrets: Secrets = ()) -> None:
+        self._folder = Folder(folder)
+        self.secrets = secrets  # of the configuration
+        self.held = 0
+        self._lost = 0
+        self._open: dict[Record, Recording] = {}
+        self._to, self._queue = trio.open_memory_channel[tuple[Recording, Mapping[str, Any]]](QUEUED)
+        self._over = trio.Event()
+        self._running = False
+
+    def begin(self, record: Record, asked: Asked, body: bytes) -> Recording:
+        """The recording of the exchange of ``record``, with the client's request."""
+        recording = self._open[record] = Recording(self, record.api, asked, body)
+        return recording
+
+    def opened(self, record: Record) -> None:
+        pass
+
+    def settled(self, record: Record, line: Mapping[str, Any]) -> None:
+        recording = self._open.pop(record, None)
+        if recording is None:
+            return
+        try:
+            if recording.given_up:
+                raise trio.WouldBlock
+            self._to.send_nowait((recording, line))
+        except (trio.WouldBlock, trio.ClosedResourceError, trio.BrokenResourceError):
+            self._lost += 1
+            self.free(recording)
+
+    def free(self, recording: Recording) -> None:
+        """Forget its bodies."""
+        self.held -= recording.held
+        recording.held = 0
+        for _, half in recording.sides():
+            half.request, half.response = Body(), Body()
+
+    async def run(self) -> None:
+        """Write what ends, until ``finish``. Raises nothing but for cancellation."""
+        self._running = True
+        try:
+            async with self._queue:
+                async for recording, line in self._queue:
+                    await self._write(recording, line)
+        finally:
+            self._over.set()
+
+    async def finish(self) -> None:
+        self._to.close()
+        if self._running:
+            await self._over.wait()
+        else:
+            self._queue.close()
+
+    async def _write(self, recording: Recording, line: Mapping[str, Any]) -> None:
+        secrets = findable((*recording.secrets, *self.secrets))
+        sides = [_side(name, half, recording.provider_name) for name, half in recording.sides()]
+        try:
+            await trio.to_thread.run_sync(self._folder.write, sides, line, secrets)
+        except OSError as error:
+            self._lost += 1
+            log.warning("an exchange could not be recorded: %s", error)
+        else:
+            if self._lost:
+                log.warning("%d exchanges were not recorded: there was no time or room for them", self._lost)
+                self._lost = 0
+        self.free(recording)
+
+
+def _side(name: Literal["client", "provider"], half: Half, provider: str | None) -> Side:
+    notes = [f"the {what} was cut at {MOST} bytes" for what, body in
+             (("request", half.request), ("response", half.response)) if body.cut]  # fmt: skip
+    return Side(
+        name, half.api, half.path, b"".join(half.request.parts), b"".join(half.response.parts), half.status,
+        half.content_type, half.request_headers, half.response_headers, provider, tuple(notes),
+    )  # fmt: skip
+
+
+def _telling(headers: Headers) -> Headers:
+    return tuple((name, value) for name, value in headers if name in _TOLD)
+
+
+def _credentials(headers: Headers) -> list[str]:
+    values = (value.partition(" ")[2] or value for name, value in headers if name in _CREDENTIALS)
+    return [text for value in values if (text := value.strip())]

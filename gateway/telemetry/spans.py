@@ -1,0 +1,151 @@
+"""What the spans of an exchange say of it, in the words of OpenTelemetry's semantic conventions for generative AI, and
+in words of our own (``trigate.``) where those have none."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
+
+import msgspec
+
+from gateway.http.headers import first_paths
+from gateway.ledger.record import Record
+from streams.events import Begin
+from streams.surrogates import NOT_JSON
+
+Attributes: TypeAlias = dict[str, Any]
+
+PROVIDERS: Final[Mapping[str, str]] = {
+    "amazon_bedrock": "aws.bedrock", "azure_openai": "azure.ai.openai", "gemini": "gcp.gemini", "mistral": "mistral_ai",
+    "xai": "x_ai",
+}  # fmt: skip
+"""Providers whose name there is another than here."""
+
+LIMITS: Final[Mapping[str, tuple[str, type[int] | type[float]]]] = {
+    "max_tokens": ("gen_ai.request.max_tokens", int),
+    "max_completion_tokens": ("gen_ai.request.max_tokens", int),
+    "max_output_tokens": ("gen_ai.request.max_tokens", int),
+    "temperature": ("gen_ai.request.temperature", float),
+    "top_p": ("gen_ai.request.top_p", float),
+    "top_k": ("gen_ai.request.top_k", float),
+    "frequency_penalty": ("gen_ai.request.frequency_penalty", float),
+    "presence_penalty": ("gen_ai.request.presence_penalty", float),
+    "seed": ("gen_ai.request.seed", int),
+    "n": ("gen_ai.request.choice.count", int),
+}
+"""Members of a request to a provider, of whichever API, that are numbers. What is text may be said in confidence."""
+
+_MEMBERS: Final = msgspec.json.Decoder(msgspec.defstruct("_Limits", [(name, Any, None) for name in LIMITS]))
+_LARGEST: Final = 2**63  # an attribute's integers have 64 bits: one that is larger would cost the whole batch
+LONGEST_NAME: Final = 1000  # characters of a model's, which a client may choose
+_LONGEST: Final = 256  # characters of an id or a name that a provider has given
+
+_OF_THE_LINE: Final = ("request_id", "client", "target", "lane", "ended", "attempts", "upstream_request_id")
+
+
+class Attempt:
+    """One request to the provider, by the moments (``time.perf_counter``) of its life."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.began = time.perf_counter()
+        self.placed: float | None = None
+        self.connected: float | None = None
+        self.answered: float | None = None
+        self.status: int | None = None
+
+    def goes_out(self, waited: bool) -> None:
+        """It has its place among those under way, for which it may have waited."""
+        self.placed = time.perf_counter() if waited else self.began
+
+    def connects(self) -> None:
+        """There is a connection, made for this."""
+        self.connected = time.perf_counter()
+
+    def answers(self, status: int) -> None:
+        self.answered, self.status = time.perf_counter(), status
+
+    def phases(self, end: float) -> Iterator[tuple[str, float, float]]:
+        """Name, beginning and end of each part, up to ``end``."""
+        if self.placed != self.began:
+            yield "queue", self.began, self.placed or end
+        if self.placed is None:
+            return
+        if self.connected is not None:
+            yield "connect", self.placed, self.connected
+        sent = self.connected or self.placed
+        yield "wait for the first byte", sent, self.answered or end
+        if self.answered is not None:
+            yield "stream", self.answered, end
+
+
+def exchange_attributes(record: Record, line: Mapping[str, Any]) -> Attributes:
+    """Of the client's request and its answer."""
+    own = {f"trigate.{name}": line.get(name) for name in _OF_THE_LINE}
+    return _given(
+        {
+            **own,
+            "http.response.status_code": line["status"],
+            "trigate.model": line.get("model"),
+            "trigate.dropped": first_paths(record.dropped) or None,
+        }
+    )
+
+
+def request_attributes(body: bytes) -> Attributes:
+    """The limits of a request, as the provider gets it."""
+    try:
+        members = _MEMBERS.decode(body)
+    except NOT_JSON:
+        return {}
+    found: Attributes = {}
+    for name, (attribute, kind) in LIMITS.items():
+        value = getattr(members, name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST:
+            found[attribute] = kind(value)
+    return found
+
+
+def call_attributes(record: Record, attempts: Sequence[Attempt]) -> Attributes:
+    """Of the call to the provider, with all its attempts."""
+    provider = (record.target or "").partition("/")[0]
+    usage, estimated = record.counted()
+    where, opening = urlsplit(attempts[-1].url), record.opening or Begin()
+    tokens = {} if usage is None else {
+        "gen_ai.usage.input_tokens": usage.prompt,
+        "gen_ai.usage.output_tokens": usage.output,
+        "gen_ai.usage.cache_read.input_tokens": usage.cache_read,
+        "gen_ai.usage.cache_write.input_tokens": usage.cache_write,
+        # Its name before open-telemetry/semantic-conventions-genai#440, for dashboards that ask for it.
+        "gen_ai.usage.cache_creation.input_tokens": usage.cache_write,
+        "gen_ai.usage.reasoning.output_tokens": usage.reasoning,
+    }  # fmt: skip
+    return _given(
+        {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.provider.name": PROVIDERS.get(provider, provider),
+            "gen_ai.request.model": record.model and record.model[:LONGEST_NAME],
+            "gen_ai.request.stream": record.stream,
+            "gen_ai.response.id": opening.id[:_LONGEST] or None,
+            "gen_ai.response.model": opening.model[:_LONGEST] or None,
+            "gen_ai.response.finish_reasons": _finish_reasons(record, attempts[-1]),
+            "gen_ai.response.time_to_first_chunk": record.first_write,
+            **tokens,
+            "trigate.usage_estimated": estimated or None,
+            "server.address": where.hostname,
+            "server.port": where.port or {"https": 443, "http": 80}[where.scheme],
+            "http.response.status_code": attempts[-1].status,
+        }
+    )
+
+
+def _finish_reasons(record: Record, attempt: Attempt) -> tuple[str, ...] | None:
+    """``error`` for an answer that had begun, by its status, and was not brought to its end."""
+    if record.reason is not None:
+        return (record.reason,)
+    begun = attempt.status is not None and attempt.status < 300
+    return ("error",) if begun and record.failed is not None else None
+
+
+def _given(attributes: Attributes) -> Attributes:
+    return {name: value for name, value in attributes.items() if value is not None}

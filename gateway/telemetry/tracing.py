@@ -1,0 +1,267 @@
+"""Traces: spans of each exchange, for OpenTelemetry's official SDK to send to a collector.
+
+While an exchange runs only moments are noted; its spans are made when it has ended, but for the two whose ids others
+have to know. A thread sends them, from a queue that is bounded: what finds it full, or is not taken, is counted and
+gone. No exchange ever waits for it, and nothing that is said in one is in a span.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import trio
+
+import gateway
+from gateway.config.loading import Config
+from gateway.config.settings import Tracing as Settings
+from gateway.http.headers import Headers
+from gateway.ledger.record import Record
+from gateway.logs.masking import Mask
+from gateway.telemetry.metrics import SPANS, Metrics
+from gateway.telemetry.spans import (
+    LONGEST_NAME,
+    Attempt,
+    Attributes,
+    call_attributes,
+    exchange_attributes,
+    request_attributes,
+)
+from gateway.upstream.client import UpstreamRequest
+
+if TYPE_CHECKING:  # 5 MiB and 0.1 s that only traces are worth
+    from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+    from opentelemetry.trace import Span
+
+log = logging.getLogger("trigate.tracing")
+
+QUEUED: Final = 4096
+"""Spans that wait to be sent."""
+BATCH: Final = 512
+LAST: Final = 3.0
+"""Seconds for what is left at the end of the process."""
+
+_CONTEXT: Final = ("traceparent", "tracestate")
+_EXPORTER: Final = "OTEL_EXPORTER_OTLP_"
+
+
+class Trace:
+    """One exchange's. Its methods are called in the exchange's way and do little more than look at the clock."""
+
+    def __init__(self, tracing: "Tracing", span: "Span", record: Record) -> None:
+        self._tracing = tracing
+        self._span = span
+        self._record = record
+        self._call: Span | None = None
+        self._attempts: list[Attempt] = []
+        self._asked: Attributes = {}  # of the last request that went out
+
+    def calls(self, request: UpstreamRequest) -> UpstreamRequest:
+        """``request`` as it goes out now: the provider's spans, if it has any, are children of this call."""
+        if self._call is None:
+            name = self._tracing.mask(f"chat {self._record.model}")[:LONGEST_NAME]
+            self._call = self._tracing.child(self._span, name, client=True)
+        if self._span.is_recording():
+            self._asked = request_attributes(request.body)
+        attempt = Attempt(request.url)
+        self._attempts.append(attempt)
+        headers = tuple(pair for pair in request.headers if pair[0].lower() not in _CONTEXT)
+        return attrs.evolve(request, headers=(*headers, *_carried(self._call)), connected=attempt.connects)
+
+    def goes_out(self, waited: bool) -> None:
+        """The request has its place among those under way, for which it may have waited."""
+        self._attempts[-1].goes_out(waited)
+
+    def answers(self, status: int) -> None:
+        """The head of the provider's answer is there."""
+        self._attempts[-1].answers(status)
+
+    def end(self, line: Mapping[str, Any]) -> None:
+        """The exchange has ended, with this line in the ledger."""
+        record, ended = self._record, time.perf_counter()
+        if self._span.is_recording():
+            self._tell(line, ended)
+        if self._call is not None:
+            self._call.end(_moment(ended))
+        self._span.end(_moment(ended))
+        record.trace = None
+
+    def _tell(self, line: Mapping[str, Any], ended: float) -> None:
+        record = self._record
+        self._span.set_attributes(self._masked(exchange_attributes(record, line)))
+        _judge(self._span, record, line["ended"])
+        begun = self._attempts[0].began if self._attempts else ended
+        self._phase(self._span, "prepare", record.began, begun)
+        if self._call is None:
+            return
+        self._call.set_attributes({**self._asked, **self._masked(call_attributes(record, self._attempts))})
+        _judge(self._call, record, line["ended"])
+        if record.first_write is not None:
+            self._call.add_event("first token", timestamp=_moment(record.began + record.first_write))
+        ends = [*(attempt.began for attempt in self._attempts[1:]), ended]
+        for attempt, end in zip(self._attempts, ends, strict=True):
+            for name, since, until in attempt.phases(end):
+                self._phase(self._call, name, since, until)
+
+    def _masked(self, attributes: Attributes) -> Attributes:
+        """``attributes`` without keys, which clients mix up with names."""
+        mask = self._tracing.mask
+        return {
+            name: mask(value)
+            if isinstance(value, str)
+            else tuple(map(mask, value))
+            if isinstance(value, tuple)
+            else value
+            for name, value in attributes.items()
+        }
+
+    def _phase(self, parent: "Span", name: str, since: float, until: float) -> None:
+        self._tracing.child(parent, name, since).end(_moment(until))
+
+
+class Tracing:
+    """The traces of one process, and an ``Observer`` of its ledger. ``mask`` takes keys out of what a span says."""
+
+    def __init__(self, settings: Settings, dropped: Callable[[int], object], mask: Mask) -> None:
+        self.mask = mask
+        self._provider = _provider(settings, dropped)
+        self._tracer = self._provider.get_tracer("trigate", gateway.__version__)
+
+    def begin(self, record: Record, headers: Headers, path: str) -> None:
+        """``record``'s exchange is traced from now, as part of what its client says in ``headers`` that it is."""
+        from opentelemetry.trace import SpanKind
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        parent = TraceContextTextMapPropagator().extract({name: value for name, value in headers if name in _CONTEXT})
+        asked = {"http.request.method": "POST", "url.path": path, "http.route": path}
+        span = self._tracer.start_span(
+            f"POST {path}", parent, SpanKind.SERVER, asked, start_time=_moment(record.began)
+        )  # fmt: skip
+        record.trace = Trace(self, span, record)
+
+    def child(self, parent: "Span", name: str, since: float | None = None, *, client: bool = False) -> "Span":
+        """A span within ``parent`` that began at ``since`` (``time.perf_counter``), or begins now."""
+        from opentelemetry.trace import SpanKind, set_span_in_context
+
+        kind = SpanKind.CLIENT if client else SpanKind.INTERNAL
+        start = None if since is None else _moment(since)
+        return self._tracer.start_span(name, set_span_in_context(parent), kind, start_time=start)
+
+    def opened(self, record: Record) -> None:
+        """Nothing: its request's headers are needed."""
+
+    def settled(self, record: Record, line: Mapping[str, Any]) -> None:
+        if record.trace is not None:
+            record.trace.end(line)
+
+    async def aclose(self) -> None:
+        """Send what is left, if that does not take long."""
+        with trio.move_on_after(LAST):
+            await trio.to_thread.run_sync(self._provider.shutdown, abandon_on_cancel=True)
+
+
+def open_tracing(config: Config, metrics: Metrics | None, mask: Mask) -> Tracing | None:
+    """The traces of this process: where ``tracing`` says so, else where the environment names a collector."""
+    settings = config.tracing
+    if settings is None and not any(os.environ.get(f"{_EXPORTER}{name}ENDPOINT") for name in ("", "TRACES_")):
+        return None
+    settings = settings or Settings()
+    if settings.sampling == 0:
+        return None
+
+    def dropped(count: int) -> None:
+        if metrics is not None:
+            metrics.add(SPANS, by=count)
+
+    try:
+        return Tracing(settings, dropped, mask)
+    except ImportError:
+        log.warning("no traces are sent, the SDK is missing: pip install 'trigate[otel]'")
+        return None
+
+
+def _provider(settings: Settings, dropped: Callable[[int], object]) -> "TracerProvider":
+    """Raises ``ImportError`` where the extra is not installed."""
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+
+    named = Resource({"service.name": "trigate", "service.version": gateway.__version__})
+    share = settings.sampling
+    sampler = None if share is None else ParentBased(TraceIdRatioBased(share))  # else as the environment says
+    provider = TracerProvider(sampler, named.merge(OTELResourceDetector().detect()), shutdown_on_exit=False)
+    url = None if settings.endpoint is None else f"{settings.endpoint.rstrip('/')}/v1/traces"
+    provider.add_span_processor(bounded(OTLPSpanExporter(url), dropped))
+    for noisy in ("opentelemetry.exporter", "opentelemetry.sdk"):  # a line for every batch of a collector that is away
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    return provider
+
+
+def bounded(exporter: "SpanExporter", dropped: Callable[[int], object]) -> Any:
+    """A processor of spans that gives them to ``exporter`` in its own thread; ``dropped`` hears, in either thread, how
+    many have gone unsent."""
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+    class Counted(SpanExporter):
+        """Called by the queue's thread alone."""
+
+        taken = 0
+        away = False
+
+        def export(self, spans: "Sequence[ReadableSpan]") -> "SpanExportResult":
+            Counted.taken += len(spans)
+            result = exporter.export(spans)
+            lost = result is not SpanExportResult.SUCCESS
+            if lost:
+                dropped(len(spans))
+            if lost != self.away:
+                self.away = lost
+                log.warning("traces are %s", "lost: the collector does not take them" if lost else "taken again")
+            return result
+
+        def shutdown(self) -> None:
+            exporter.shutdown()
+
+    class Queue(BatchSpanProcessor):
+        """The SDK's own drops the oldest without a count, and with a line in the log for each."""
+
+        given = 0
+
+        def on_end(self, span: "ReadableSpan") -> None:
+            if self.given - Counted.taken >= QUEUED:
+                dropped(1)
+            elif span.context is not None and span.context.trace_flags.sampled:
+                self.given += 1
+                super().on_end(span)
+
+    return Queue(Counted(), max_queue_size=QUEUED + BATCH, max_export_batch_size=BATCH)
+
+
+def _judge(span: "Span", record: Record, ended: str) -> None:
+    from opentelemetry.trace import StatusCode
+
+    if record.failed is not None and ended != "complete":
+        span.set_status(StatusCode.ERROR, record.failed.kind)
+        span.set_attribute("error.type", record.failed.kind)
+
+
+def _carried(span: "Span") -> Headers:
+    """The headers that tell the other side of ``span``."""
+    from opentelemetry.trace import set_span_in_context
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    carrier: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(carrier, set_span_in_context(span))
+    return tuple(carrier.items())
+
+
+_EPOCH: Final = time.time_ns() - time.perf_counter_ns()
+
+
+def _moment(seconds: float) -> int:
+    """A moment of ``time.perf_counter`` in nanoseconds since 1970, which is what spans have."""
+    return _EPOCH + int(seconds * 1e9)

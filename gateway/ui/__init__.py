@@ -1,4 +1,0 @@
-"""The live view: ``gateway/observing/watching.py`` as a page in a browser.
-
-``pages`` are its routes, ``visitors`` who may look, ``telling`` what they are told, ``workers`` what other processes
-have to tell, ``models`` how each model is reached."""

@@ -1,0 +1,67 @@
+"""How much a model should think, between those who say it in levels and those who say it in tokens."""
+
+from collections.abc import Mapping
+
+from providers.neutral.draft import Draft, Edit
+from providers.neutral.request import Reasoning
+
+LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""All levels of effort that any API knows, the lowest first."""
+
+# One table for every direction: the largest budget of thinking tokens that a level stands for.
+_LEVEL_OF_BUDGET = ((2048, "low"), (8192, "medium"), (24000, "high"))
+_LARGEST = "xhigh"
+
+_BUDGET_OF_LEVEL: Mapping[str, int] = {
+    "minimal": 2048, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768, "max": 32768,
+}  # fmt: skip
+_USUAL_LEVEL = "high"  # what Messages itself takes when it is told to think and not how much
+
+
+def level_of(budget: int) -> str:
+    """The level that a budget of ``budget`` tokens comes to."""
+    return next((level for most, level in _LEVEL_OF_BUDGET if budget <= most), _LARGEST)
+
+
+def asked_level(reasoning: Reasoning) -> str | None:
+    """The level that the client asked for, by name or by budget; ``None`` where it left it to the model.
+
+    Who turns thinking off without naming a level gets ``None`` too: not every model knows ``none``."""
+    if reasoning.effort is not None:
+        return reasoning.effort
+    if reasoning.mode != "enabled" or reasoning.budget is None:
+        return None
+    return level_of(reasoning.budget)
+
+
+def known_level(level: str, known: tuple[str, ...]) -> str | None:
+    """``level`` if the model knows it, else the nearest lower one that it knows, else its lowest. An empty ``known``
+    means that nothing is known of the model: the level as it is. ``None`` for ``none`` where that is not known."""
+    if not known or level in known or level not in LEVELS:
+        return level
+    if level == "none":
+        return None
+    below = [one for one in LEVELS[: LEVELS.index(level)] if one in known and one != "none"]
+    above = [one for one in LEVELS[LEVELS.index(level) :] if one in known]
+    return below[-1] if below else next(iter(above), None)
+
+
+def budget_of(reasoning: Reasoning) -> int:
+    """The thinking tokens that the client asked for, by number or by level."""
+    if reasoning.budget is not None:
+        return reasoning.budget
+    return _BUDGET_OF_LEVEL.get(reasoning.effort or _USUAL_LEVEL, _BUDGET_OF_LEVEL[_USUAL_LEVEL])
+
+
+def lower_effort(draft: Draft, member: str, known: tuple[str, ...]) -> str | None:
+    """Set ``effort`` inside of ``member`` to what ``known_level`` says. Returns it, ``None`` where none goes out."""
+    holder = draft.value(member)
+    asked = holder.get("effort") if isinstance(holder, dict) else None
+    if not isinstance(holder, dict) or not isinstance(asked, str):
+        return None
+    level = known_level(asked, known)
+    if level != asked:
+        rest = {name: value for name, value in holder.items() if name != "effort"}
+        draft.put(member, rest | ({} if level is None else {"effort": level}) or None)
+        draft.note(Edit(f"{member}.effort", form="" if level is None else f"={level}"))
+    return level

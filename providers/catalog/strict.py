@@ -1,0 +1,74 @@
+"""Whether a JSON Schema fits the subset that OpenAI enforces under ``strict``, in Chat and Responses alike.
+
+Source: OpenAI's guide to structured outputs ("Supported schemas"). What is not listed there does not fit: a request
+without ``strict`` is answered, one with ``strict`` and a keyword that is not known is refused.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from providers.neutral.fields import Drops
+from providers.neutral.request import Tool
+from streams.events import Api
+
+MAX_DEPTH = 10
+
+_TYPES = frozenset(("string", "number", "integer", "boolean", "null", "object", "array"))
+_SCHEMAS_BY_NAME = ("properties", "$defs", "definitions")
+_KEYWORDS = frozenset(
+    (
+        "$schema", "$ref", "title", "description", "type", "enum", "const", "pattern", "format", "multipleOf",
+        "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minItems", "maxItems", "required",
+        "additionalProperties", "items", "anyOf", *_SCHEMAS_BY_NAME,
+    )
+)  # fmt: skip
+
+
+def told_strict(tool: Tool, api: Api, drops: Drops) -> bool | None:
+    """What a provider of OpenAI's APIs can be told for the ``strict`` of a tool that a client of ``api`` offers.
+    Anthropic's strict tools may have optional parameters, OpenAI's may not: theirs is then reported as dropped."""
+    if tool.strict and api == "messages" and not fits_strict(tool.schema):
+        drops.add(f"{tool.at}.strict")
+        return None
+    return tool.strict
+
+
+def fits_strict(schema: Any) -> bool:
+    """Whether ``schema`` may go out with ``strict: true`` as it is: an object at the root, every object closed and all
+    its properties required."""
+    if not isinstance(schema, dict) or schema.get("type") != "object" or "anyOf" in schema:
+        return False
+    level: list[Any] = [schema]
+    for _ in range(MAX_DEPTH + 1):
+        if not all(isinstance(one, dict) and _fits(one) for one in level):
+            return False
+        level = [inner for one in level for inner in _inside(one)]
+        if not level:
+            return True
+    return False
+
+
+def _fits(schema: Mapping[str, Any]) -> bool:
+    kinds = schema.get("type", [])
+    kinds = kinds if isinstance(kinds, list) else [kinds]
+    if not (schema.keys() <= _KEYWORDS and all(isinstance(kind, str) and kind in _TYPES for kind in kinds)):
+        return False
+    return _is_closed(schema) if "object" in kinds or "properties" in schema else True
+
+
+def _is_closed(schema: Mapping[str, Any]) -> bool:
+    properties, required = schema.get("properties", {}), schema.get("required", [])
+    if schema.get("additionalProperties") is not False or not isinstance(properties, dict):
+        return False
+    return isinstance(required, list) and all(name in required for name in properties)
+
+
+def _inside(schema: Mapping[str, Any]) -> Iterator[Any]:
+    """The schemas directly in ``schema``; what is not where a schema belongs is given too, and is none."""
+    for name in _SCHEMAS_BY_NAME:
+        inner = schema.get(name, {})
+        yield from inner.values() if isinstance(inner, dict) else [inner]
+    if "items" in schema:
+        yield schema["items"]
+    several = schema.get("anyOf", [])
+    yield from several if isinstance(several, list) else [several]

@@ -1,0 +1,1 @@
+"""Errors: ``failures`` in the words of each API, prompts that ``overflow``, members that are ``rejected``."""

@@ -1,0 +1,284 @@
+"""Errors in the words of the APIs: what upstreams send read into ``Failed``, and ``Failed`` written for clients.
+
+Reading is one tolerant function for all APIs, because what answers is not always the API that was called (a proxy's
+HTML, a router's own shape). Writing is a table per shape.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, assert_never
+
+from providers.errors.overflow import overflowed, overflows
+from providers.neutral.echo import ECHO, NOT_DONE
+from streams import sse
+from streams.events import STATUS, Api, Begin, Failed, Kind
+from streams.surrogates import NOT_JSON, any_json
+
+# By HTTP status of an upstream. 401 and 403 stay what they are here: whose credential it was, the gateway knows.
+KIND_OF_STATUS: Mapping[int, Kind] = {
+    400: "invalid_request",
+    401: "authentication",
+    402: "billing",
+    403: "permission",
+    404: "not_found",
+    408: "timeout",
+    413: "too_large",
+    415: "invalid_request",
+    422: "invalid_request",
+    429: "rate_limited",
+    500: "upstream",
+    501: "unsupported",
+    502: "upstream",
+    503: "overloaded",
+    504: "timeout",
+    529: "overloaded",
+}
+
+# By the words in the body: `type` or `code` of either vendor. They say more than the status of a stream, which is 200.
+KIND_OF_WORD: Mapping[str, Kind] = {
+    "invalid_request_error": "invalid_request",
+    "invalid_prompt": "invalid_request",
+    "context_length_exceeded": "invalid_request",
+    "authentication_error": "authentication",
+    "invalid_api_key": "authentication",
+    "billing_error": "billing",
+    "insufficient_quota": "rate_limited",
+    "permission_error": "permission",
+    "not_found_error": "not_found",
+    "model_not_found": "not_found",
+    "request_too_large": "too_large",
+    "rate_limit_error": "rate_limited",
+    "rate_limit_exceeded": "rate_limited",
+    "overloaded_error": "overloaded",
+    "overloaded": "overloaded",
+    "timeout_error": "timeout",
+    "api_error": "upstream",
+    "server_error": "upstream",
+    "internal_server_error": "upstream",
+}
+
+MESSAGES_TYPE: Mapping[Kind, str] = {
+    "invalid_request": "invalid_request_error",
+    "authentication": "authentication_error",
+    "billing": "billing_error",
+    "permission": "permission_error",
+    "not_found": "not_found_error",
+    "too_large": "request_too_large",
+    "rate_limited": "rate_limit_error",
+    "overloaded": "overloaded_error",
+    "upstream": "api_error",
+    "timeout": "timeout_error",
+    "unsupported": "invalid_request_error",
+    "internal": "api_error",
+}
+
+OPENAI_TYPE: Mapping[Kind, str] = {
+    "invalid_request": "invalid_request_error",
+    "authentication": "invalid_request_error",
+    "billing": "billing_error",
+    "permission": "permission_error",
+    "not_found": "invalid_request_error",
+    "too_large": "invalid_request_error",
+    "rate_limited": "rate_limit_error",
+    "overloaded": "server_error",
+    "upstream": "server_error",
+    "timeout": "server_error",
+    "unsupported": "invalid_request_error",
+    "internal": "server_error",
+}
+
+# Where the openai SDKs or Codex look at `code` and the upstream gave none.
+OPENAI_CODE: Mapping[Kind, str] = {
+    "authentication": "invalid_api_key",
+    "overloaded": "overloaded",
+    "rate_limited": "rate_limit_exceeded",
+    "upstream": "server_error",
+    "timeout": "server_error",
+    "internal": "server_error",
+}
+
+# How providers say that they cannot take reasoning of an earlier turn (anymore): OpenAI by a code, or only in words,
+# Anthropic in words (maximhq/bifrost#5892, anthropics/anthropic-sdk-python#1598).
+_REASONING_CODES = frozenset(("invalid_encrypted_content",))
+_REASONING_WORDS = re.compile(
+    r"encrypted content .*could not be (verified|decrypted)|Invalid `?signature`? in `?thinking`? block"
+    r"|`?(thinking|redacted_thinking)`? .*cannot be modified"
+)
+
+_LONGEST = 2000
+"""Bytes of a text that is taken for a message. Nothing is cut off: half a credential would not be found in it."""
+
+# The headers of an upstream's error that the client acts on (api7/aisix#144).
+TELLING_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
+
+
+def read_failure(status: int, body: bytes, headers: tuple[tuple[str, str], ...] = ()) -> Failed:
+    """What an upstream's error response says. Never raises; a body without a readable message is described instead."""
+    kind = KIND_OF_STATUS.get(status) or ("invalid_request" if 400 <= status < 500 else "upstream")
+    try:
+        error = error_object(any_json(body))
+    except NOT_JSON:
+        error = _plain(body, headers)
+    message = _text(error.get("message")) or f"the provider answered with status {status} and no readable error"
+    if status < 400 or status == 500:  # inside a stream, or a status that says nothing
+        kind = kind_of(error, kind)
+    failed = Failed(
+        kind,
+        message,
+        status=status if status >= 400 else STATUS[kind],
+        code=_word(error.get("code")),
+        param=_text(error.get("param")),
+        headers=tuple((name, text) for name, text in headers if name in TELLING_HEADERS),
+        details=error.get("details"),
+    )
+    return overflowed(failed) if overflows(error, status) else failed
+
+
+def read_event_failure(value: Any) -> Failed:
+    """The error in an event of a stream that began with 200: ``value`` is the event's JSON, which holds an error in any
+    of the shapes that ``error_object`` knows."""
+    error = error_object(value)
+    kind = kind_of(error, "upstream")
+    message = _text(error.get("message")) or "the provider broke the stream off with an error"
+    failed = Failed(
+        kind, message, code=_word(error.get("code")), param=_text(error.get("param")), details=error.get("details"),
+    )  # fmt: skip
+    return overflowed(failed) if overflows(error, 200) else failed
+
+
+def array_failure(data: bytes) -> Failed | None:
+    """The error in ``data``, an event or a body, if it is an array with one (Google; langroid/langroid#988)."""
+    try:
+        value = any_json(data)
+    except NOT_JSON:
+        return None
+    told = isinstance(value, list) and _text(error_object(value).get("message"))
+    return read_event_failure(value) if told else None
+
+
+def error_object(value: Any) -> Mapping[str, Any]:
+    """The members of an error wherever they are: under ``error``, at the top level, or as a bare string (xAI). Of
+    several in an array the first."""
+    value = _first(value)
+    if not isinstance(value, dict):
+        return {}
+    several = value.get("errors")
+    inner = _first(value.get("error")) or (_first(several) if isinstance(several, list) else None)
+    if isinstance(inner, dict):
+        return inner
+    if isinstance(inner, str):
+        return {"message": inner, "code": value.get("code")}
+    for holder in (value, value.get("message")):  # FastAPI servers; Mistral has it one level down
+        if isinstance(holder, dict) and (message := _detail(holder.get("detail"))):
+            return {"message": message}
+    return value
+
+
+def _first(value: Any) -> Any:
+    """What an array says first; anything else itself."""
+    return next((item for item in value if item), None) if isinstance(value, list) else value
+
+
+def _plain(body: bytes, headers: Iterable[tuple[str, str]]) -> Mapping[str, Any]:
+    """A short text as an error: what proxies say, and servers in front of which nothing writes JSON. A page is none."""
+    kind = next((value for name, value in headers if name == "content-type"), "")
+    if not kind.lower().startswith("text/plain") or len(body) > _LONGEST:
+        return {}
+    text = body.decode("utf-8", "replace").strip()
+    return {} if text.startswith("<") else {"message": text}
+
+
+def _detail(detail: Any) -> str | None:
+    """FastAPI's ``detail``: a text, or a list of mistakes, each with the path to it and what is wrong there."""
+    if not isinstance(detail, list):
+        return _text(detail)
+    found = [item for item in detail if isinstance(item, dict) and isinstance(item.get("loc"), list)]
+    return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item.get('msg')}" for item in found) or None
+
+
+def kind_of(error: Mapping[str, Any], default: Kind) -> Kind:
+    """The kind that ``code`` or ``type`` name, else that of a status in ``code``, else ``default``."""
+    for word in (error.get("code"), error.get("type")):
+        if isinstance(word, str) and word in KIND_OF_WORD:
+            return KIND_OF_WORD[word]
+        if isinstance(word, int) and word in KIND_OF_STATUS:
+            return KIND_OF_STATUS[word]
+    return default
+
+
+def refuses_reasoning(failed: Failed) -> bool:
+    """Whether a provider has refused a request for the reasoning in it, so that it may be asked again without."""
+    if failed.status != 400:
+        return False
+    return failed.code in _REASONING_CODES or _REASONING_WORDS.search(failed.message) is not None
+
+
+def openai_error(failed: Failed) -> dict[str, Any]:
+    """The ``error`` member of Chat and Responses. ``code`` is never a status as a string
+    (anthropics/claude-code#51700)."""
+    return {
+        "message": failed.message,
+        "type": OPENAI_TYPE[failed.kind],
+        "param": failed.param,
+        "code": failed.code or OPENAI_CODE.get(failed.kind),
+    }
+
+
+def messages_error(failed: Failed) -> dict[str, Any]:
+    """The ``error`` member of Messages."""
+    error: dict[str, Any] = {"type": MESSAGES_TYPE[failed.kind], "message": failed.message}
+    if failed.details is not None:
+        error["details"] = failed.details
+    return error
+
+
+def _text(value: Any) -> str | None:
+    """A string that says something."""
+    return value if isinstance(value, str) and value else None
+
+
+def _word(value: Any) -> str | None:
+    """A code that is a word: a status as a number (OpenRouter) or as a string is not taken over."""
+    text = _text(value)
+    return None if text is None or text.isdigit() else text
+
+
+def last_event(api: Api, failed: Failed, begin: Begin, sequence: int) -> bytes:
+    """The error event that ends a stream which someone else wrote (the byte lane).
+
+    ``begin`` and ``sequence`` matter to Responses only: what its stream has shown of the response, and the number that
+    its next event would bear; a stream that has shown nothing begins first. Nothing may follow, least of all a success
+    terminator.
+    """
+    match api:
+        case "chat":
+            return sse.data({"error": openai_error(failed)})
+        case "messages":
+            return sse.event("error", {"type": "error", "error": messages_error(failed)})
+        case "responses":
+            error = {"code": failed.code or OPENAI_CODE.get(failed.kind, "server_error"), "message": failed.message}
+            if sequence:
+                return _response_event("failed", begin, sequence, error)
+            return _response_event("created", begin, 0, None) + _response_event("failed", begin, 1, error)
+        case _:
+            assert_never(api)
+
+
+def _response_event(word: str, begin: Begin, sequence: int, error: Mapping[str, str] | None) -> bytes:
+    """An event with a response object that has every member clients ask for, though little is known of it."""
+    response = {
+        "id": begin.id or "resp_unknown",
+        "object": "response",
+        "created_at": begin.created or 0,
+        "status": "in_progress" if error is None else "failed",
+        "completed_at": None,
+        "error": error,
+        "incomplete_details": None,
+        "model": begin.model,
+        "output": [],
+        "usage": None,
+        **ECHO,
+        **NOT_DONE,
+    }
+    name = f"response.{word}"
+    return sse.event(name, {"type": name, "sequence_number": sequence, "response": response})

@@ -1,0 +1,151 @@
+"""Members of a request, and betas, that a provider says it does not know: read out of its refusal, and taken out of the
+request.
+
+A path is a tuple of names as the provider wrote them, ``[]`` for any index: ``("tools", "[]", "custom",
+"defer_loading")``. It may hold tags that stand in no request (``custom``), which say what sort of element is meant.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+from providers.neutral.fields import join
+from streams.events import Failed
+
+Path: TypeAlias = tuple[str, ...]
+
+BETA = "anthropic-beta"
+"""The first name of a path that is no member of the body but a value of this header; alone it is all of them."""
+
+INDEX = "[]"
+
+_STATUSES = (400, 422)
+_LONGEST = 4000  # characters of a message that are looked at
+_LONGEST_PATH = 200
+_CODES = ("unsupported_parameter", "unknown_parameter")  # OpenAI, with the path in `param`
+
+# What a request is about, and the form of its answer: without it the client would get something else than it asked for,
+# so that the refusal is what it must see.
+_ESSENTIAL = frozenset(
+    (
+        "model", "messages", "input", "system", "instructions", "prompt", "n", "stream", "background", "thread",
+        "previous_response_id", "conversation", "tools", "functions", "tool_choice", "function_call",
+        "max_tokens", "max_completion_tokens", "max_output_tokens",
+        "response_format", "text.format", "output_format", "output_config.format",
+    )
+)  # fmt: skip
+
+# Inside the conversation and the tools only what is beside the point may go.
+_TALK = ("messages", "input", "system", "tools")
+_BESIDES = frozenset(
+    (
+        "cache_control", "scope", "ttl", "prompt_cache_breakpoint", "defer_loading", "allowed_callers", "caller",
+        "toolset_name", "input_examples", "eager_input_streaming", "strict", "citations", "annotations", "logprobs",
+        "transformations", "reasoning", "reasoning_content", "reasoning_details", "phase", "status",
+    )
+)  # fmt: skip
+
+_NAME = r"[\w\-]+(?:[.\[\]]+[\w\-]+)*"
+_QUOTED = rf"""[`'"]?{_NAME}[`'"]?"""
+
+_Read: TypeAlias = Callable[[re.Match[str]], Iterator[Path]]
+
+
+def _listed(found: re.Match[str]) -> Iterator[Path]:
+    for name in re.findall(_NAME, found[1]):
+        yield path_of(name)
+
+
+def _beneath(found: re.Match[str]) -> Iterator[Path]:
+    yield (*path_of(found["at"] or ""), *path_of(found["name"]))
+
+
+def _betas(found: re.Match[str]) -> Iterator[Path]:
+    for name in re.findall(r"[\w\-]+", found[1]):
+        yield (BETA, name)
+
+
+def _all_betas(found: re.Match[str]) -> Iterator[Path]:
+    yield (BETA,)
+
+
+_WORDS: tuple[tuple[re.Pattern[str], _Read], ...] = (
+    # Anthropic, Vertex AI, FastAPI (anthropics/claude-code#51700, #33180)
+    (re.compile(rf"({_NAME}): Extra inputs are not permitted"), _listed),
+    # OpenAI and Azure (Gitlawb/openclaude#739)
+    (
+        re.compile(
+            r"(?:Unsupported|Unknown|Unrecognized) (?:request )?(?:parameter|argument|field)s?(?: supplied)?: "
+            rf"({_QUOTED}(?:, {_QUOTED})*)"
+        ),
+        _listed,
+    ),
+    # Groq
+    (re.compile(rf"(?:'(?P<at>{_NAME})' ?: )?property '(?P<name>{_NAME})' is unsupported"), _beneath),
+    # Gemini
+    (re.compile(rf"""Unknown name "(?P<name>{_NAME})"(?: at '(?P<at>{_NAME}\]?)')?: Cannot find field"""), _beneath),
+    # Bedrock
+    (re.compile(r"#(?P<at>[/\w]*): extraneous key \[(?P<name>\w+)\] is not permitted"), _beneath),
+    # Servers in Rust
+    (re.compile(rf"unknown field ({_QUOTED})"), _listed),
+    # Vertex AI and other gateways (anthropics/claude-code#21767, QuantumNous/new-api#2975), Bedrock, which names none
+    # (quarkiverse/quarkus-langchain4j#2132)
+    (re.compile(r"Unexpected value\(s\) ([\w\-`'\", ]{1,500}) for the [`'\"]?anthropic-beta[`'\"]? header"), _betas),
+    (re.compile(r"invalid beta flag"), _all_betas),
+)
+
+
+def path_of(text: str) -> Path:
+    """``tools.0.custom.x``, ``tools[0].x``, ``tools[].x`` and ``/tools/0/x`` as a path. A ``body`` in front, where
+    FastAPI begins, says nothing."""
+    names = re.findall(r"\[\]|[\w\-]+", text)
+    return tuple(INDEX if name.isdecimal() else name for name in (names[1:] if names[:1] == ["body"] else names))
+
+
+def refused(failed: Failed) -> tuple[Path, ...]:
+    """What a provider refuses because it does not know it, as far as its error says; empty for any other error."""
+    if failed.status not in _STATUSES:
+        return ()
+    found = [path_of(failed.param)] if failed.code in _CODES and failed.param else []
+    text = failed.message[:_LONGEST]
+    for pattern, read in _WORDS:
+        for match in pattern.finditer(text):
+            found.extend(read(match))
+    return tuple(dict.fromkeys(path for path in found if path and sum(map(len, path)) <= _LONGEST_PATH))
+
+
+def may_go(at: str, body: Mapping[str, Any]) -> bool:
+    """Whether ``body`` may be sent without its member ``at`` (a place that ``remove`` has named)."""
+    top, last = re.split(r"[.\[]", at, maxsplit=1)[0], at.rpartition(".")[2]
+    if top in _TALK and top != at:
+        return last in _BESIDES
+    if any(at == name or at.startswith(f"{name}.") for name in _ESSENTIAL):
+        return False
+    member = body.get(at)
+    return not isinstance(member, dict) or not any(f"{at}.{name}" in _ESSENTIAL for name in member)
+
+
+def remove(value: Any, path: Path, at: str = "") -> set[str]:
+    """Take what ``path`` means out of ``value``, in place. Returns where it stood (``tools[].defer_loading``), nothing
+    if it is not there."""
+    if not path:
+        return set()
+    name, rest = path[0], path[1:]
+    if name == INDEX:
+        items = value if isinstance(value, list) else []
+        return {place for item in items for place in remove(item, rest, at + INDEX)}
+    if not isinstance(value, dict):
+        return set()
+    if not rest and name in value:
+        del value[name]
+        return {join(at, name)}
+    if isinstance(value.get(name), dict | list):  # a text block has a text of its own beside the tag
+        return remove(value[name], rest, join(at, name))
+    return remove(value, rest, at) if rest and at and _is_sort(name, value) else set()
+
+
+def _is_sort(tag: str, value: Mapping[str, Any]) -> bool:
+    """Whether ``value`` is of the sort that the provider calls ``tag``: a refusal that is about blocks of one type says
+    nothing about the same member in others."""
+    sorts = [value[name] for name in ("type", "role") if name in value]
+    return tag in sorts or not sorts

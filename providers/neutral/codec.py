@@ -1,0 +1,155 @@
+"""What a wire API must be able to do. One module per API implements ``Codec`` and plays both roles: with clients
+(``read_request``, ``writer``, ``write_answer``, ``write_error``) and with providers (``write_request``, ``reader``,
+``read_answer``). There is no module for a pair of APIs.
+
+All of it is pure: bytes and values in, bytes and values out, no I/O and no clock but ``Reply.created``.
+"""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import attrs
+
+from providers.neutral.draft import Draft
+from providers.neutral.quirks import Quirks
+from providers.neutral.request import Call
+from providers.neutral.seal import Issuer
+from streams.events import Api, Event, Failed, Reason
+from streams.fold import Answer
+
+
+@attrs.frozen
+class Outgoing:
+    """A request as it goes to a provider. ``dropped`` are the client's paths that could not be carried."""
+
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+    dropped: tuple[str, ...] = ()
+    adapted: tuple[str, ...] = ()
+    """What of a client's own request goes out in another form, and in which: ``max_tokens->max_completion_tokens``."""
+    asks_usage: bool = False
+    """The provider is asked for token counts of a stream that the client has not asked for."""
+
+
+@attrs.frozen
+class Recipient:
+    """What a codec needs to know of the provider it writes for."""
+
+    model: str  # the provider's own name for the model
+    issuer: Issuer
+    quirks: Quirks = attrs.field(factory=Quirks)
+    known: Quirks = attrs.field(factory=Quirks)
+    """``quirks`` without what is only guessed: nobody's own request is edited by that."""
+    counts_usage: bool = False
+    """Whether the token counts of streams are asked for where the client does not."""
+
+
+@attrs.frozen
+class Reply:
+    """What a writer needs to know to answer ``call``. It keeps of it what it needs and not the request, which may be
+    megabytes and is of no more use once the answer has begun."""
+
+    call: Call
+    issuer: Issuer  # who makes the answer: seals name it
+    created: int  # Unix seconds
+    input_estimate: int = 1  # tokens, > 0: for APIs that state the input before the provider has counted it
+    id: str = ""  # that the answer must have, "" where the codec makes one
+    state: Mapping[str, Any] = attrs.field(factory=dict)
+    """Members of the answer's object that only the gateway knows, in place of what stands there where nothing is kept.
+    Responses: ``store``, ``previous_response_id``, ``conversation`` (``{"id": …}`` or None), ``background``."""
+
+
+class Reader(Protocol):
+    """The provider's stream, event by event.
+
+    Keeps the order that ``streams/events.py`` promises: tolerant of whatever real providers send (unknown events and
+    members are ignored, ``null`` where a string should be, missing ids), never raises for what an upstream sent, and
+    never says ``End`` for an answer that did not end well.
+    """
+
+    def take(self, event: str, data: bytes) -> Sequence[Event]:
+        """One server-sent event: its ``event:`` name ("" if none) and its data."""
+        ...
+
+    def close(self) -> Sequence[Event]:
+        """The upstream has ended the stream: ``Failed`` unless the answer is already whole."""
+        ...
+
+
+class Writer(Protocol):
+    """The client's stream. Whatever valid sequence of events comes in, what goes out obeys the API's grammar."""
+
+    def send(self, event: Event) -> bytes:
+        """The bytes that tell the client of ``event``: zero or more whole server-sent events."""
+        ...
+
+    def ping(self) -> bytes:
+        """A keep-alive in the API's own form, allowed at any time."""
+        ...
+
+
+class Codec(Protocol):
+    """One wire API, both roles."""
+
+    @property
+    def api(self) -> Api: ...
+
+    def read_request(self, body: Mapping[str, Any]) -> Call:
+        """A client's request. Raises ``GatewayError`` (400, with ``param``) for what the API does not allow."""
+        ...
+
+    def write_request(self, call: Call, to: Recipient) -> Outgoing:
+        """``call`` for a provider, whichever API the client speaks. Raises ``GatewayError`` (400) for what the
+        provider cannot honour and must not be left out (see ``docs/translation.md``)."""
+        ...
+
+    def adapt(self, draft: Draft, to: Recipient) -> None:
+        """Edit the byte lane's request: what the provider or the model is known to refuse. Where nothing is known,
+        nothing is touched. Raises ``GatewayError`` (400) for a member that is no JSON of text."""
+        ...
+
+    def restore(self, body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+        """The byte lane's request with every seal resolved: ours become the native item again, all others are removed.
+        Returns the members that changed (only those) and the paths that were dropped."""
+        ...
+
+    def without_reasoning(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+        """The byte lane's request without the reasoning of earlier turns, for a provider that has refused it. Returns
+        as ``restore`` does."""
+        ...
+
+    def reader(self) -> Reader: ...
+
+    def is_usage_alone(self, data: bytes) -> bool:
+        """Whether a stream's event is there for ``Outgoing.asks_usage`` alone: token counts, and nothing else."""
+        ...
+
+    def read_answer(self, body: bytes, texts: bool = True) -> Sequence[Event]:
+        """A whole answer as the events that a stream of it would have been, ``Failed`` last if it is an error. Without
+        ``texts`` nobody asks what was said, and it may be left out. Raises ``GatewayError`` (502) if it is not JSON or
+        no answer of this API."""
+        ...
+
+    def writer(self, reply: Reply) -> Writer: ...
+
+    def write_answer(self, answer: Answer, reply: Reply) -> bytes:
+        """A whole answer as the client's API says it."""
+        ...
+
+    def write_error(self, failed: Failed, request_id: str) -> bytes:
+        """The JSON body of an error response."""
+        ...
+
+
+def new_id(prefix: str) -> str:
+    """An id that the gateway makes: ``prefix`` + 24 random characters."""
+    return prefix + secrets.token_hex(12)
+
+
+def settled_reason(reason: Reason, called: bool) -> Reason:
+    """``reason`` in accord with what was said: whoever called a tool ended because of it, and nobody else did
+    (agent loops stop silently otherwise; vercel/ai#12218, strands-agents/harness-sdk#1827)."""
+    if called and reason in ("stop", "stop_sequence"):
+        return "tool_calls"
+    return "stop" if reason == "tool_calls" and not called else reason

@@ -1,0 +1,103 @@
+"""Scalar settings of the three APIs as one table: neutral name, what each API calls it, its JSON type.
+
+Only members whose value means the same in each API stand here; what differs in shape (tools, reasoning, formats) is
+the codecs' business. ``""`` means that an API has no such field: it is then dropped there, by name.
+Source: the parameter types of the openai and anthropic packages.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from providers.neutral.fields import Drops, Fields, expect
+from providers.neutral.request import Call, Control
+from streams.errors import invalid
+from streams.events import Api
+
+
+@attrs.frozen
+class Row:
+    name: str
+    kind: type
+    chat: str = ""
+    messages: str = ""
+    responses: str = ""
+    default: Any = None  # a value that means the same as leaving the field out: not reported where it is left out
+    single: bool = False  # a bare string is taken for a list of one, as Chat's `stop` allows
+    must: bool = False  # changes what the answer is: where it cannot be honoured the request is refused, never altered
+
+    def field(self, api: Api) -> str:
+        """The field's name in ``api``, "" if it has none."""
+        return {"chat": self.chat, "messages": self.messages, "responses": self.responses}[api]
+
+
+ROWS: tuple[Row, ...] = (
+    Row("max_tokens", int, "max_completion_tokens", "max_tokens", "max_output_tokens"),
+    Row("temperature", float, "temperature", "temperature", "temperature", 1),
+    Row("top_p", float, "top_p", "top_p", "top_p", 1),
+    Row("top_k", int, "", "top_k", ""),
+    Row("stop", list, "stop", "stop_sequences", "", single=True),
+    Row("seed", int, "seed"),
+    Row("n", int, "n", default=1, must=True),
+    Row("frequency_penalty", float, "frequency_penalty", "", "frequency_penalty", 0),
+    Row("presence_penalty", float, "presence_penalty", "", "presence_penalty", 0),
+    Row("logit_bias", dict, "logit_bias"),
+    Row("logprobs", bool, "logprobs", default=False),
+    Row("top_logprobs", int, "top_logprobs", "", "top_logprobs"),
+    Row("modalities", list, "modalities", default=["text"]),
+    Row("prediction", dict, "prediction"),
+    Row("audio", dict, "audio"),
+    Row("web_search_options", dict, "web_search_options"),
+    Row("verbosity", str, "verbosity"),  # Responses: text.verbosity, the codec's business
+    Row("metadata", dict, "metadata", "", "metadata"),
+    Row("moderation", dict, "moderation", "", "moderation"),
+    Row("prompt_cache_key", str, "prompt_cache_key", "", "prompt_cache_key"),
+    Row("prompt_cache_options", dict, "prompt_cache_options", "", "prompt_cache_options"),
+    Row("prompt_cache_retention", str, "prompt_cache_retention", "", "prompt_cache_retention"),
+    Row("safety_identifier", str, "safety_identifier", "", "safety_identifier"),
+    Row("service_tier", str, "service_tier", "service_tier", "service_tier", "auto"),
+    Row("store", bool, "store", "", "store"),
+    Row("user", str, "user", "", "user"),
+    Row("previous_response_id", str, "", "", "previous_response_id", must=True),
+    Row("conversation", object, "", "", "conversation", must=True),
+    Row("background", bool, "", "", "background", False, must=True),
+    Row("prompt", dict, "", "", "prompt", must=True),
+    Row("include", list, "", "", "include", []),
+    Row("truncation", str, "", "", "truncation", "disabled"),
+    Row("max_tool_calls", int, "", "", "max_tool_calls"),
+    Row("context_management", list, "", "", "context_management"),
+)
+
+BY_NAME: Mapping[str, Row] = {row.name: row for row in ROWS}
+
+
+def read_controls(fields: Fields, api: Api) -> dict[str, Control]:
+    """The settings that ``fields`` holds, by neutral name. Raises a 400 for a wrong type."""
+    found = {}
+    for row in ROWS:
+        name = row.field(api)
+        if name and (value := fields.any(name)) is not None:
+            path = fields.path(name)
+            if row.single and isinstance(value, str):
+                value = [value]
+            found[row.name] = Control(value if row.kind is object else expect(value, row.kind, path), path)
+    return found
+
+
+def write_controls(call: Call, api: Api, body: dict[str, Any], drops: Drops, skip: tuple[str, ...] = ()) -> None:
+    """Put the settings of ``call`` into ``body`` under ``api``'s names and report those it has no field for.
+
+    ``skip`` names settings that the codec writes itself. Raises a 400 for one that must be honoured and cannot be."""
+    for name, control in call.controls.items():
+        row = BY_NAME[name]
+        if name in skip:
+            continue
+        if field := row.field(api):
+            body[field] = control.value
+        elif control.value == row.default:
+            continue
+        elif row.must:
+            raise invalid(f"{control.at} cannot be honoured by this model's provider: leave it out", control.at)
+        else:
+            drops.add(control.at)

@@ -1,0 +1,90 @@
+"""An offline estimate of a request's input tokens, for models whose provider does not count.
+
+It errs high on purpose: a client that compacts its context a little early is well, one that learns too late that it is
+full is not (BerriAI/litellm#37102), and a count of 0 switches compaction off (Wei-Shaw/sub2api#657).
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from providers.neutral.request import (
+    AudioPart,
+    Call,
+    CallPart,
+    FilePart,
+    ImagePart,
+    NativePart,
+    NativeTool,
+    Part,
+    RefusalPart,
+    ResultPart,
+    TextPart,
+    ThinkingPart,
+    Tool,
+)
+
+BYTES_PER_TOKEN = 2.7  # of UTF-8; English prose has about 4.2 and JSON about 3, and no vendor's tokenizer is here
+TURN = 6  # tokens around each message
+TOOL = 24  # around each tool
+TOOLS = 500  # the instructions that providers put before the first tool
+IMAGE = 1600  # Anthropic's most for one image; OpenAI's high detail is of that order
+PAGE_BYTES = 4000  # of a PDF, for which a page of text and its picture are counted
+PAGE = 2500
+CITED = 600  # what a provider says about citations, for each document or search result that wants them
+AUDIO_BYTES_PER_TOKEN = 600
+BASE = 80  # some models have instructions of their own before ours (gpt-oss: about 70)
+FORMAT = 200  # what providers say about a schema
+
+
+def estimate(call: Call) -> int:
+    """Input tokens of ``call``: its texts, tools, images and documents. Always above 0."""
+    size = sum(_part(part) for turn in call.turns for part in turn.parts) + _tools(call.tools)
+    if call.format is not None and call.format.schema is not None:
+        size += FORMAT + _json(call.format.schema)
+    return round(BASE + TURN * len(call.turns) + size)
+
+
+def _part(part: Part) -> float:
+    return _plain(part) + (CITED if "citations" in getattr(part, "marks", ()) else 0)
+
+
+def _plain(part: Part) -> float:
+    match part:
+        case TextPart(text=text) | RefusalPart(text=text):
+            return _text(text)
+        case ThinkingPart(text=text, native=native, seal=seal):
+            return _text(text) or _json(native if native is not None else seal and seal.item)
+        case ImagePart():
+            return IMAGE
+        case FilePart(source=source):
+            if source.kind == "text":
+                return _text(source.value)
+            return PAGE * max(1, len(source.value) * 0.75 / PAGE_BYTES) if source.kind == "base64" else PAGE
+        case AudioPart(data=data):
+            return len(data) * 0.75 / AUDIO_BYTES_PER_TOKEN
+        case CallPart(name=name, input=text, id=id):
+            return _text(name) + _text(text) + _text(id) + TURN
+        case ResultPart(parts=parts, call_id=id):
+            return sum(map(_part, parts)) + _text(id) + TURN
+        case NativePart(item=item):
+            return _json(item)
+
+
+def _tools(tools: Iterable[Tool | NativeTool]) -> float:
+    size = 0.0
+    for tool in tools:
+        if isinstance(tool, NativeTool):
+            size += 2000  # a server tool brings instructions of its own
+        else:
+            size += TOOL + _text(tool.name) + _text(tool.description or "") + _json(tool.schema)
+    return size + TOOLS if size else 0
+
+
+def _text(text: str) -> float:
+    return len(text.encode("utf-8", "surrogatepass")) / BYTES_PER_TOKEN
+
+
+def _json(value: Any) -> float:
+    return 0.0 if value is None else len(msgspec.json.encode(value)) / BYTES_PER_TOKEN

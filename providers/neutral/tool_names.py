@@ -1,0 +1,83 @@
+"""Tool names that every API takes, and the way back; ids of calls that OpenAI's take.
+
+Names longer than 64 characters or with other characters than letters, digits, ``_`` and ``-`` are shortened before a
+request is written, in its tools, its history and its tool choice alike, and restored in the answer's events. Codecs
+never see it.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+
+import attrs
+
+from providers.neutral.request import Call, CallPart, Part, Tool, ToolChoice, Turn
+from streams.events import Event, ToolBegin
+
+_GOOD = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_OTHER = re.compile(r"[^A-Za-z0-9_-]")
+_LONGEST_ID = 64  # characters (openclaw/openclaw#875, RooCodeInc/Roo-Code#10763)
+_KEPT = 55  # characters of the name before "_" and 8 of its hash
+
+
+def short_name(name: str) -> str:
+    """``name`` if every API takes it, else a name made of it that is always the same for the same ``name``."""
+    if _GOOD.fullmatch(name):
+        return name
+    mark = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{_OTHER.sub('_', name)[:_KEPT]}_{mark}"
+
+
+def short_call_id(id: str) -> str:
+    """``id`` of a tool call if OpenAI takes it, which wants 64 characters at most, else always the same one made from
+    it, for the call and for its result (openclaw/openclaw#875)."""
+    if len(id) <= _LONGEST_ID:
+        return id
+    return "call_" + hashlib.sha256(id.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
+
+def shortened(call: Call) -> tuple[Call, Mapping[str, str]]:
+    """``call`` with tool names that every API takes, and from those that changed back to the client's own."""
+    own = {name: short for name in _names(call) if (short := short_name(name)) != name}
+    if not own:
+        return call, {}
+    changed = attrs.evolve(
+        call,
+        tools=tuple(attrs.evolve(tool, name=own.get(tool.name, tool.name)) if isinstance(tool, Tool) else tool
+                    for tool in call.tools),
+        turns=tuple(_turn(turn, own) for turn in call.turns),
+        tool_choice=_choice(call.tool_choice, own),
+    )  # fmt: skip
+    return changed, {short: name for name, short in own.items()}
+
+
+def restored(event: Event, names: Mapping[str, str]) -> Event:
+    """``event`` with the client's own name of a tool."""
+    if isinstance(event, ToolBegin) and event.name in names:
+        return attrs.evolve(event, name=names[event.name])
+    return event
+
+
+def _names(call: Call) -> Iterable[str]:
+    for tool in call.tools:
+        if isinstance(tool, Tool):
+            yield tool.name
+    for turn in call.turns:
+        for part in turn.parts:
+            if isinstance(part, CallPart):
+                yield part.name
+
+
+def _turn(turn: Turn, own: Mapping[str, str]) -> Turn:
+    return attrs.evolve(turn, parts=tuple(_part(part, own) for part in turn.parts))
+
+
+def _part(part: Part, own: Mapping[str, str]) -> Part:
+    return attrs.evolve(part, name=own[part.name]) if isinstance(part, CallPart) and part.name in own else part
+
+
+def _choice(choice: ToolChoice | None, own: Mapping[str, str]) -> ToolChoice | None:
+    if choice is None:
+        return None
+    allowed = None if choice.allowed is None else tuple(own.get(name, name) for name in choice.allowed)
+    return attrs.evolve(choice, name=own.get(choice.name or "", choice.name), allowed=allowed)
