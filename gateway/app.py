@@ -16,12 +16,12 @@ from quart import Response, g, has_request_context, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
-from gateway.access.authentication import Door
+from gateway.access.authentication import Authenticator
 from gateway.access.cors import Cors
 from gateway.config.loading import Config
 from gateway.config.redaction import secrets_in
 from gateway.conversations.background import Background
-from gateway.conversations.recorder import Memory
+from gateway.conversations.recorder import StateScope
 from gateway.endpoints.answers import (
     client_headers,
     decompressed,
@@ -41,22 +41,22 @@ from gateway.exchange.service import Service
 from gateway.http.headers import Headers
 from gateway.http.paths import advice, api_of, base_urls, origin_of, shown
 from gateway.ledger.ledger import Ledger
-from gateway.request.prepare import Asked
+from gateway.request.prepare import ClientRequest
 from gateway.request.public_errors import FULL, MISTAKE
 from gateway.routing.router import Model, Router
 from gateway.serving.scope import Answering, Arrival, Routed, bypass, configure, current_scope, respond
 from gateway.serving.server import Lifecycle
 from gateway.stores.memory import MemoryStore
-from gateway.stores.overlay import Layered
+from gateway.stores.overlay import OverlayStore
 from gateway.stores.store import Store, Unavailable
-from gateway.telemetry.live import board_of
+from gateway.telemetry.live import open_live_view
 from gateway.telemetry.metrics import open_metrics
 from gateway.telemetry.tracing import open_tracing
 from gateway.upstream.client import Upstream
 from providers.apis import CODECS
 from providers.neutral.fields import too_deep
 from streams.errors import GatewayError
-from streams.events import Api, Failed
+from streams.events import Api, ErrorInfo
 
 log = logging.getLogger("trigate")
 
@@ -139,11 +139,11 @@ def open_service(
         config.keep_alive,
         config.strict,
         check_streams=check_streams,
-        door=Door(config),
+        door=Authenticator(config),
         store=store,
         background=None if store is None else Background(store, ledger),
         ledger=ledger,
-        board=board_of(ledger, config.ui, keep=config.ui_keep),
+        board=open_live_view(ledger, config.ui, keep=config.ui_keep),
         recorder=recorder,
         metrics=metrics,
         tracing=tracing,
@@ -152,7 +152,7 @@ def open_service(
 
 def next_service(config: Config, service: Service) -> Service:
     """The service for another configuration of the same process."""
-    router, door = Router(config), Door(config)  # first what may fail: then all stays as it was
+    router, door = Router(config), Authenticator(config)  # first what may fail: then all stays as it was
     service.upstream.bound(config.limits.upstream_connections)
     service.ledger.mask.follow(config)
     if service.metrics is not None:
@@ -162,7 +162,7 @@ def next_service(config: Config, service: Service) -> Service:
     return attrs.evolve(
         service, router=router, door=door, limits=config.limits, keep_alive=config.keep_alive,
         strict=config.strict, replaced=trio.Event(),
-        board=board_of(service.ledger, config.ui, service.board, keep=config.ui_keep),
+        board=open_live_view(service.ledger, config.ui, service.board, keep=config.ui_keep),
     )  # fmt: skip
 
 
@@ -179,7 +179,12 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     app.url_map.strict_slashes = False
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     configure(app, config.limits.request_body)
-    router, door, ledger, lifecycle = service.router, service.door or Door(config), service.ledger, service.lifecycle
+    router, door, ledger, lifecycle = (
+        service.router,
+        service.door or Authenticator(config),
+        service.ledger,
+        service.lifecycle,
+    )
     cors = Cors(config.cors)
     _add_cors(app, cors)
     exchanges = {
@@ -205,11 +210,11 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     return app
 
 
-def _memory(service: Service, owner: str) -> Memory:
+def _memory(service: Service, owner: str) -> StateScope:
     """What one websocket connection remembers of its turns: also those that are not to be stored. Codex goes on from
     nothing else."""
     local = MemoryStore(math.inf, service.limits.request_body)
-    return Memory(owner, service.store, Layered(local, service.store))
+    return StateScope(owner, service.store, OverlayStore(local, service.store))
 
 
 def _add_life(app: QuartTrio, service: Service) -> None:
@@ -262,7 +267,7 @@ async def _sweep(store: Store) -> None:
 def _exchange(
     service: Service,
     ledger: Ledger,
-    door: Door,
+    door: Authenticator,
     cors: Cors,
     api: Api,
     path: str,
@@ -272,7 +277,7 @@ def _exchange(
 
     async def serve(arrival: Arrival) -> Response:
         record = open_record(api, ledger, arrival.scope)
-        asked = Asked(arrival.headers, arrival.query)
+        asked = ClientRequest(arrival.headers, arrival.query)
         if service.tracing is not None:
             service.tracing.begin(record, asked.headers, path)
         exchange = Exchange(service, api, asked, arrival.scope, record)
@@ -347,7 +352,7 @@ def _add_cors(app: QuartTrio, cors: Cors) -> None:
     app.after_request(share)
 
 
-def _add_door(app: QuartTrio, door: Door, ledger: Ledger, open: Collection[str]) -> None:
+def _add_door(app: QuartTrio, door: Authenticator, ledger: Ledger, open: Collection[str]) -> None:
     async def knock() -> Response | None:
         if request.endpoint in open or (request.endpoint or "").startswith(PREFIX):
             return None
@@ -363,7 +368,7 @@ def _add_door(app: QuartTrio, door: Door, ledger: Ledger, open: Collection[str])
 # Models
 
 
-def _add_models(app: QuartTrio, router: Router, door: Door) -> None:
+def _add_models(app: QuartTrio, router: Router, door: Authenticator) -> None:
     started = int(time.time())
     known = router.models()
 
@@ -387,7 +392,7 @@ def _add_models(app: QuartTrio, router: Router, door: Door) -> None:
     async def single(model_id: str) -> Response:
         anthropic = _is_anthropic()
         try:
-            target = router.resolve(model_id, "messages" if anthropic else "chat", partial(door.may_ask, g.client))
+            target = router.resolve(model_id, "messages" if anthropic else "chat", partial(door.can_use, g.client))
             door.check(g.client, model_id, target.entry, target.model, None)
         except GatewayError as error:
             codec = CODECS["messages" if anthropic else "chat"]
@@ -445,7 +450,7 @@ def _add_errors(app: QuartTrio, ledger: Ledger, *, websocket: bool) -> None:
 
     async def upgrade() -> Response:
         # Codex falls back to HTTP on a 426 and on nothing else (openai/codex#43353).
-        failed = Failed("invalid_request", "WebSocket is not served here: use POST /v1/responses", status=426)
+        failed = ErrorInfo("invalid_request", "WebSocket is not served here: use POST /v1/responses", status=426)
         body = CODECS["responses"].write_error(failed, "")
         return respond(body, 426, (*JSON_HEADERS, ("connection", "close")))
 
@@ -459,21 +464,21 @@ def _add_errors(app: QuartTrio, ledger: Ledger, *, websocket: bool) -> None:
         app.add_websocket("/v1/responses", "upgrade", upgrade)
 
 
-def _http_failed(error: HTTPException) -> Failed:
+def _http_failed(error: HTTPException) -> ErrorInfo:
     status = error.code or 500
     if status in (404, 405):
         return _misdirected(status, ", ".join(sorted(getattr(error, "valid_methods", None) or ())))
     message = error.description or "the request could not be handled"
-    return Failed("invalid_request" if status < 500 else "internal", message, status=status)
+    return ErrorInfo("invalid_request" if status < 500 else "internal", message, status=status)
 
 
-def _misdirected(status: int, allowed: str) -> Failed:
+def _misdirected(status: int, allowed: str) -> ErrorInfo:
     """A path that is not served, or not to this method; ``allowed`` are those that it is served to."""
     path, headers = shown(request.path), client_headers()
     origin = origin_of(request.scope, headers)
     help = advice(request.path, headers, origin)
     if status == 405:
         message = f"{request.method} is not allowed on {path}; {help or f'use {allowed}'}"
-        return Failed("invalid_request", message, status=405, headers=(("allow", allowed),))
+        return ErrorInfo("invalid_request", message, status=405, headers=(("allow", allowed),))
     help = help or f"served are {', '.join(ROUTES)} and /v1/models{base_urls(request.path, origin)}"
-    return Failed("not_found", f"there is no {request.method} {path} here; {help}", status=404)
+    return ErrorInfo("not_found", f"there is no {request.method} {path} here; {help}", status=404)

@@ -85,11 +85,11 @@ def _cause(error: Unavailable) -> str:
 
 async def _sealed(config: Config, store: Store, key: bytes) -> Store:
     try:
-        from gateway.stores.encrypted import Sealed
+        from gateway.stores.encrypted import EncryptedStore
     except ImportError:
         await store.aclose()
         _wrong(config, "encryption_key", "encryption needs a package", "pip install 'trigate[encryption]'")
-    return Sealed(store, key)
+    return EncryptedStore(store, key)
 
 
 def _wrong(config: Config, key: str, found: str, expected: str) -> NoReturn:

@@ -1,8 +1,8 @@
-"""The one exception family. Whatever goes wrong on purpose is a ``GatewayError`` around a ``Failed``."""
+"""The one exception family. Whatever goes wrong on purpose is a ``GatewayError`` around a ``ErrorInfo``."""
 
 from typing import Any
 
-from streams.events import Failed, Kind
+from streams.events import ErrorInfo, Kind
 
 
 class GatewayError(Exception):
@@ -14,10 +14,10 @@ class GatewayError(Exception):
 
     def __init__(self, kind: Kind, message: str, **fields: Any) -> None:
         super().__init__(message)
-        self.failed = Failed(kind, message, **fields)
+        self.failed = ErrorInfo(kind, message, **fields)
 
     @classmethod
-    def of(cls, failed: Failed) -> "GatewayError":
+    def of(cls, failed: ErrorInfo) -> "GatewayError":
         """The exception that carries ``failed`` as it is."""
         error = cls(failed.kind, failed.message)
         error.failed = failed

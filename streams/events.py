@@ -2,12 +2,12 @@
 
 A reader turns a provider's bytes into these, a writer turns them into the client's. The order is:
 ``Begin``, then any number of block events, at most one ``Usage`` that counts (the last one wins), then exactly one
-of ``End`` and ``Failed``, which is the last event.
+of ``End`` and ``ErrorInfo``, which is the last event.
 
 Blocks are numbered by the reader, in the order in which they open: 0, 1, 2, … A block opens with its first event
-(``Text``, ``Thought``, ``Refusal``, ``Sealed`` or ``ToolBegin`` with an unseen number) and never opens again after its
-``BlockEnd``. At most one block that is not a tool call is open at a time; tool calls may interleave (Chat does that).
-A reader closes every block before ``End``; after ``Failed`` blocks may be left open.
+(``TextDelta``, ``ReasoningDelta``, ``RefusalDelta``, ``ReasoningState`` or ``ToolCallStart`` with an unseen number) and
+never opens again after its ``BlockEnd``. At most one block that is not a tool call is open at a time; tool calls may
+interleave (Chat does that). A reader closes every block before ``End``; after ``ErrorInfo`` blocks may be left open.
 """
 
 from typing import Any, Literal, TypeAlias
@@ -54,7 +54,7 @@ class Begin:
 
 
 @attrs.frozen
-class Text:
+class TextDelta:
     """A piece of visible text. Never empty. ``logprobs`` are its tokens' log probabilities where they were asked for:
     a list of objects ``{token, logprob, bytes, top_logprobs}``, the same in Chat and Responses. ``phase`` stands in the
     first piece of a block: what the message that holds it is (``commentary``, ``final_answer``), which only Responses
@@ -67,7 +67,7 @@ class Text:
 
 
 @attrs.frozen
-class Refusal:
+class RefusalDelta:
     """A piece of the model's refusal (``message.refusal``, a ``refusal`` part). Never empty."""
 
     block: int
@@ -75,7 +75,7 @@ class Refusal:
 
 
 @attrs.frozen
-class Thought:
+class ReasoningDelta:
     """A piece of visible reasoning. Never empty."""
 
     block: int
@@ -83,13 +83,13 @@ class Thought:
 
 
 @attrs.frozen
-class Sealed:
+class ReasoningState:
     """What the provider needs back with this reasoning block on the next turn, whole, in its own API's words.
 
     ``item`` is a JSON value: a Messages ``thinking`` or ``redacted_thinking`` block, a Responses ``reasoning`` item, or
     for Chat ``{"reasoning_details": [...]}`` or ``{"field": NAME}``, where NAME is the member in which the text came
-    (``reasoning_content``, ``reasoning``, ``content``) and the text itself is in the ``Thought`` events. Comes at most
-    once in a block, after its ``Thought`` events and before its ``BlockEnd``.
+    (``reasoning_content``, ``reasoning``, ``content``) and the text itself is in the ``ReasoningDelta`` events. Comes
+    at most once in a block, after its ``ReasoningDelta`` events and before its ``BlockEnd``.
     """
 
     block: int
@@ -98,7 +98,7 @@ class Sealed:
 
 
 @attrs.frozen
-class Cited:
+class Citation:
     """A citation of the text block that is open, in the words of ``api`` (a JSON object)."""
 
     block: int
@@ -107,7 +107,7 @@ class Cited:
 
 
 @attrs.frozen
-class ToolBegin:
+class ToolCallStart:
     """A call of one of the client's own tools begins. ``id`` is never empty and unique in the answer."""
 
     block: int
@@ -117,7 +117,7 @@ class ToolBegin:
 
 
 @attrs.frozen
-class ToolInput:
+class ToolCallDelta:
     """A piece of the call's arguments, as text; the pieces of a block put together are what the model wrote."""
 
     block: int
@@ -174,7 +174,7 @@ class End:
 
 
 @attrs.frozen
-class Failed:
+class ErrorInfo:
     """The answer did not become whole, or never began. Also what every ``GatewayError`` carries.
 
     ``headers`` are those the client needs beside the status (``retry-after``, ``x-should-retry``), ``details`` a JSON
@@ -193,9 +193,21 @@ class Failed:
 
 
 Event: TypeAlias = (
-    Begin | Text | Refusal | Thought | Sealed | Cited | ToolBegin | ToolInput | Native | BlockEnd | Usage | End | Failed
+    Begin
+    | TextDelta
+    | RefusalDelta
+    | ReasoningDelta
+    | ReasoningState
+    | Citation
+    | ToolCallStart
+    | ToolCallDelta
+    | Native
+    | BlockEnd
+    | Usage
+    | End
+    | ErrorInfo
 )
 
-CONTENT = (Text, Refusal, Thought, Sealed, ToolBegin, Native, End)
+CONTENT = (TextDelta, RefusalDelta, ReasoningDelta, ReasoningState, ToolCallStart, Native, End)
 """Events that commit an exchange: from the first of them on the client has seen an answer, and there is no second
 start. A whole answer without any content commits by its ``End``."""

@@ -11,17 +11,17 @@ from streams.events import (
     Api,
     Begin,
     BlockEnd,
-    Cited,
+    Citation,
     End,
+    ErrorInfo,
     Event,
-    Failed,
     Native,
-    Refusal,
-    Sealed,
-    Text,
-    Thought,
-    ToolBegin,
-    ToolInput,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
     ToolKind,
     Usage,
 )
@@ -30,7 +30,7 @@ from streams.events import (
 @attrs.frozen
 class TextBlock:
     text: str
-    citations: tuple[Cited, ...] = ()
+    citations: tuple[Citation, ...] = ()
     logprobs: tuple[Any, ...] = ()  # of all its tokens, where they were asked for
     phase: str | None = None
 
@@ -45,7 +45,7 @@ class ThoughtBlock:
     """Reasoning: its readable text ("" if there is none) and what the provider wants back."""
 
     text: str
-    sealed: Sealed | None = None
+    sealed: ReasoningState | None = None
 
 
 @attrs.frozen
@@ -81,7 +81,7 @@ class Answer:
         return any(isinstance(block, ToolBlock) for block in self.blocks)
 
 
-class _Open:
+class _OpenBlock:
     """A block while its pieces come in."""
 
     __slots__ = ("citations", "first", "logprobs", "pieces", "sealed")
@@ -89,23 +89,23 @@ class _Open:
     def __init__(self, first: Event) -> None:
         self.first = first
         self.pieces: list[str] = []
-        self.sealed: Sealed | None = None
-        self.citations: list[Cited] = []
+        self.sealed: ReasoningState | None = None
+        self.citations: list[Citation] = []
         self.logprobs: list[Any] = []
 
     def block(self) -> Block:
         text = "".join(self.pieces)
         match self.first:
-            case ToolBegin(id=id, name=name, kind=kind):
+            case ToolCallStart(id=id, name=name, kind=kind):
                 return ToolBlock(id, name, text, kind)
             case Native(api=api, kind=what, item=item):
                 return NativeBlock(api, what, item)
-            case Refusal():
+            case RefusalDelta():
                 return RefusalBlock(text)
-            case Thought() | Sealed():
+            case ReasoningDelta() | ReasoningState():
                 return ThoughtBlock(text, self.sealed)
             case first:
-                phase = first.phase if isinstance(first, Text) else None
+                phase = first.phase if isinstance(first, TextDelta) else None
                 return TextBlock(text, tuple(self.citations), tuple(self.logprobs), phase)
 
 
@@ -114,26 +114,26 @@ class Fold:
 
     def __init__(self) -> None:
         self.begin = Begin()
-        self._blocks: dict[int, _Open] = {}
+        self._blocks: dict[int, _OpenBlock] = {}
         self._usage: Usage | None = None
         self._end: End | None = None
-        self.failed: Failed | None = None
+        self.failed: ErrorInfo | None = None
 
     def add(self, event: Event) -> None:
         match event:
-            case Text(block=block, text=text, logprobs=logprobs):
+            case TextDelta(block=block, text=text, logprobs=logprobs):
                 opened = self._open(block, event)
                 opened.pieces.append(text)
                 opened.logprobs.extend(logprobs or ())
-            case Refusal(block=block, text=text) | Thought(block=block, text=text):
+            case RefusalDelta(block=block, text=text) | ReasoningDelta(block=block, text=text):
                 self._open(block, event).pieces.append(text)
-            case ToolInput(block=block, text=text):
+            case ToolCallDelta(block=block, text=text):
                 self._blocks[block].pieces.append(text)
-            case ToolBegin(block=block) | Native(block=block):
+            case ToolCallStart(block=block) | Native(block=block):
                 self._open(block, event)
-            case Sealed(block=block):
+            case ReasoningState(block=block):
                 self._open(block, event).sealed = event
-            case Cited(block=block):
+            case Citation(block=block):
                 self._open(block, event).citations.append(event)
             case Begin():
                 self.begin = event
@@ -141,15 +141,15 @@ class Fold:
                 self._usage = event
             case End():
                 self._end = event
-            case Failed():
+            case ErrorInfo():
                 self.failed = event
             case BlockEnd():
                 pass
 
-    def _open(self, block: int, event: Event) -> _Open:
+    def _open(self, block: int, event: Event) -> _OpenBlock:
         found = self._blocks.get(block)
         if found is None:
-            found = self._blocks[block] = _Open(event)
+            found = self._blocks[block] = _OpenBlock(event)
         return found
 
     def blocks(self) -> tuple[Block, ...]:

@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from streams.errors import GatewayError
-from streams.events import Failed
+from streams.events import ErrorInfo
 
 PIECE: Final = 4096  # bytes; larger reads are queued in pieces, so that the number of items bounds their size
 PIECES_QUEUED: Final = 64  # an upstream that writes each event on its own still gives many at once
@@ -65,22 +65,22 @@ class Watch:
         if not self.scope.cancel_called:
             self.scope.deadline = self._end
 
-    def failed(self) -> Failed:
+    def failed(self) -> ErrorInfo:
         """Why the scope was cancelled. Only after ``scope.cancelled_caught``."""
         if trio.current_time() < self.scope.deadline:
-            return Failed("overloaded", "the gateway is shutting down", headers=(("retry-after", "1"),))
+            return ErrorInfo("overloaded", "the gateway is shutting down", headers=(("retry-after", "1"),))
         if trio.current_time() >= self._end:
-            return Failed("timeout", f"the provider did not finish within {self._timeouts.total:g} s")
+            return ErrorInfo("timeout", f"the provider did not finish within {self._timeouts.total:g} s")
         if self.reading:
-            return Failed("timeout", f"the provider went silent for {self._timeouts.idle:g} s in mid-answer")
-        return Failed("timeout", f"the provider did not answer within {self._timeouts.first_byte:g} s")
+            return ErrorInfo("timeout", f"the provider went silent for {self._timeouts.idle:g} s in mid-answer")
+        return ErrorInfo("timeout", f"the provider did not answer within {self._timeouts.first_byte:g} s")
 
 
 def _seconds(limit: float | None) -> float:
     return float("inf") if limit is None else limit
 
 
-class Source(Protocol):
+class ByteSource(Protocol):
     """An upstream's response body."""
 
     def chunks(self) -> AsyncIterator[bytes]:
@@ -92,24 +92,24 @@ class Source(Protocol):
         ...
 
 
-S = TypeVar("S", bound=Source)
+S = TypeVar("S", bound=ByteSource)
 
 
 async def pump(
     connect: Callable[[], Awaitable[S]],
     opened: Callable[[S], object],
-    into: trio.MemorySendChannel[bytes | Failed],
+    into: trio.MemorySendChannel[bytes | ErrorInfo],
     watch: Watch,
     take: Callable[[bytes], bool] = lambda _: False,
 ) -> None:
     """Connect, give the source to ``opened``, send every chunk ``into`` the channel, then close it. A chunk for which
     ``take`` returns true has been dealt with on the spot, without a hop to another task.
 
-    The channel is closed without a ``Failed`` before only when the body ended well as HTTP; whether the *answer* is
+    The channel is closed without a ``ErrorInfo`` before only when the body ended well as HTTP; whether the *answer* is
     whole only its API can say. Raises no ``GatewayError``, whether ``connect``, ``opened`` or the source does: the
     request's nursery would take it for the end of the request.
     """
-    failed: Failed | None = None
+    failed: ErrorInfo | None = None
     with into:
         with watch.scope:
             failed = await _run(connect, opened, into, watch, take)
@@ -123,10 +123,10 @@ async def pump(
 async def _run(
     connect: Callable[[], Awaitable[S]],
     opened: Callable[[S], object],
-    into: trio.MemorySendChannel[bytes | Failed],
+    into: trio.MemorySendChannel[bytes | ErrorInfo],
     watch: Watch,
     take: Callable[[bytes], bool],
-) -> Failed | None:
+) -> ErrorInfo | None:
     try:
         source = await connect()
         try:
@@ -144,7 +144,7 @@ async def _run(
 
 async def _forward(
     chunks: AsyncIterator[bytes],
-    into: trio.MemorySendChannel[bytes | Failed],
+    into: trio.MemorySendChannel[bytes | ErrorInfo],
     watch: Watch,
     take: Callable[[bytes], bool],
 ) -> None:
@@ -154,7 +154,7 @@ async def _forward(
         watch.heard()
 
 
-async def _queue(chunk: bytes, into: trio.MemorySendChannel[bytes | Failed], watch: Watch) -> None:
+async def _queue(chunk: bytes, into: trio.MemorySendChannel[bytes | ErrorInfo], watch: Watch) -> None:
     for piece in _pieces(chunk):
         try:
             into.send_nowait(piece)
@@ -169,7 +169,7 @@ def _pieces(chunk: bytes) -> Iterable[bytes]:
     return (chunk[start : start + PIECE] for start in range(0, len(chunk), PIECE))
 
 
-async def receive_batch(channel: trio.MemoryReceiveChannel[bytes | Failed]) -> tuple[bytes, Failed | None]:
+async def receive_batch(channel: trio.MemoryReceiveChannel[bytes | ErrorInfo]) -> tuple[bytes, ErrorInfo | None]:
     """What is queued, as one piece of up to ``BATCH_BYTES``, and the failure behind it: batching that regulates itself
     and adds no latency. Waits for the first item only. Raises ``trio.EndOfChannel`` once the pump has closed the
     channel and all is taken.
@@ -177,7 +177,7 @@ async def receive_batch(channel: trio.MemoryReceiveChannel[bytes | Failed]) -> t
     item = await channel.receive()
     parts: list[bytes] = []
     size = 0
-    while not isinstance(item, Failed):
+    while not isinstance(item, ErrorInfo):
         parts.append(item)
         size += len(item)
         if size >= BATCH_BYTES:
@@ -186,4 +186,4 @@ async def receive_batch(channel: trio.MemoryReceiveChannel[bytes | Failed]) -> t
             item = channel.receive_nowait()
         except (trio.WouldBlock, trio.EndOfChannel):
             break
-    return b"".join(parts), item if isinstance(item, Failed) else None
+    return b"".join(parts), item if isinstance(item, ErrorInfo) else None

@@ -14,9 +14,9 @@ from providers.chat import CHAT
 from providers.neutral.codec import Recipient, Reply
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import (
-    Call,
+    Message,
+    Request,
     TextPart,
-    Turn,
 )
 from providers.neutral.seal import Issuer, seal
 from streams import sse
@@ -24,23 +24,23 @@ from streams.errors import GatewayError
 from streams.events import (
     Begin,
     BlockEnd,
-    Cited,
+    Citation,
     End,
+    ErrorInfo,
     Event,
-    Failed,
     Native,
-    Refusal,
-    Sealed,
-    Text,
-    Thought,
-    ToolBegin,
-    ToolInput,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
     Usage,
 )
 from streams.fold import Answer, RefusalBlock, TextBlock, ThoughtBlock, ToolBlock
 
 OWN, OTHER = Issuer("deepseek", "aaa"), Issuer("anthropic", "bbb")
-USER = Turn("user", (TextPart("hi", "messages[0].content"),), "messages[0]")
+USER = Message("user", (TextPart("hi", "messages[0].content"),), "messages[0]")
 ISSUER = Issuer("anthropic", "abc123")
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus" / "openai_chat"
 RECORDED = sorted(CORPUS.glob("*.response.sse"))
@@ -50,28 +50,28 @@ needs_corpus = pytest.mark.skipif(not RECORDED, reason="the recorded provider tr
 DONE = b"data: [DONE]\n\n"
 
 
-def asked(*messages: dict, **fields) -> Call:
+def asked(*messages: dict, **fields) -> Request:
     return CHAT.read_request(
         {"model": "m", "messages": list(messages) or [{"role": "user", "content": "hi"}], **fields}
     )
 
 
-def sent(call: Call, **quirks) -> tuple[dict, tuple[str, ...]]:
+def sent(request: Request, **quirks) -> tuple[dict, tuple[str, ...]]:
     """The body as it goes out, and what was dropped."""
-    out = CHAT.write_request(call, Recipient("gpt", OWN, Quirks(**quirks)))
+    out = CHAT.write_request(request, Recipient("gpt", OWN, Quirks(**quirks)))
     return json.loads(out.body), out.dropped
 
 
-def messages(*turns: Turn, api="messages", **quirks) -> list[dict]:
-    return sent(Call(api, "m", turns), **quirks)[0]["messages"]
+def messages(*turns: Message, api="messages", **quirks) -> list[dict]:
+    return sent(Request(api, "m", turns), **quirks)[0]["messages"]
 
 
-def user(*parts) -> Turn:
-    return Turn("user", parts)
+def user(*parts) -> Message:
+    return Message("user", parts)
 
 
-def assistant(*parts) -> Turn:
-    return Turn("assistant", parts)
+def assistant(*parts) -> Message:
+    return Message("assistant", parts)
 
 
 def refused(body: dict) -> str:
@@ -87,7 +87,7 @@ def sealed(issuer: Issuer, api: str, item) -> dict:
 
 
 def reply(**fields) -> Reply:
-    call = Call("chat", "my-model", (), stream=True, **{"include_usage": True} | fields)
+    call = Request("chat", "my-model", (), stream=True, **{"include_usage": True} | fields)
     return Reply(call, ISSUER, 1_700_000_000, input_estimate=7)
 
 
@@ -144,7 +144,7 @@ def same_ids(events: Iterable[Event]) -> list[Event]:
     """Events with the ids that the reader made up replaced by the block's number."""
     return [
         attrs.evolve(event, id=str(event.block))
-        if isinstance(event, ToolBegin) and re.fullmatch("call_[0-9a-f]{24}", event.id)
+        if isinstance(event, ToolCallStart) and re.fullmatch("call_[0-9a-f]{24}", event.id)
         else event
         for event in events
     ]
@@ -165,14 +165,16 @@ def assert_order(events: Sequence[Event]) -> None:
         elif block is not None:
             assert block not in closed
             if block not in opened:
-                assert isinstance(event, Text | Thought | Refusal | Sealed | ToolBegin | Native)
+                assert isinstance(
+                    event, TextDelta | ReasoningDelta | RefusalDelta | ReasoningState | ToolCallStart | Native
+                )
                 opened.append(block)
-            if isinstance(event, ToolBegin):
+            if isinstance(event, ToolCallStart):
                 tools.add(event.block)
             assert len(set(opened) - closed - tools) <= 1
     assert opened == list(range(len(opened)))
-    assert sum(isinstance(event, End | Failed) for event in events) == 1
-    assert isinstance(events[-1], End | Failed)
+    assert sum(isinstance(event, End | ErrorInfo) for event in events) == 1
+    assert isinstance(events[-1], End | ErrorInfo)
     if isinstance(events[-1], End):
         assert closed == set(opened)
 
@@ -215,23 +217,25 @@ STOP = st.just("stop")
 def answers(draw, reasons=STOP) -> list[Event]:
     """A valid sequence of events, with tool calls that interleave."""
     events: list[Event] = [Begin("x", "y")]
-    kinds = draw(st.lists(st.sampled_from([Text, Thought, Refusal, ToolBegin, Native]), max_size=6))
-    tools: list[ToolBegin] = []
+    kinds = draw(
+        st.lists(st.sampled_from([TextDelta, ReasoningDelta, RefusalDelta, ToolCallStart, Native]), max_size=6)
+    )
+    tools: list[ToolCallStart] = []
     for block, kind in enumerate(kinds):
         if kind is Native:
             events += [Native(block, "messages", "server_tool_use", {}), BlockEnd(block)]
-        elif kind is ToolBegin:
-            tools.append(ToolBegin(block, f"call_{block}", "f", draw(st.sampled_from(["function", "custom"]))))
-            events += [tools[-1], ToolInput(block, '{"x":"')]
+        elif kind is ToolCallStart:
+            tools.append(ToolCallStart(block, f"call_{block}", "f", draw(st.sampled_from(["function", "custom"]))))
+            events += [tools[-1], ToolCallDelta(block, '{"x":"')]
         else:
             events += [*draw(spoken(kind, block)), BlockEnd(block)]
         for text in draw(block_texts) if tools else ():
             tool = draw(st.sampled_from(tools))
-            events.append(ToolInput(tool.block, json.dumps(text)[1:-1]))
-    events += [event for tool in tools for event in (ToolInput(tool.block, '"}'), BlockEnd(tool.block))]
+            events.append(ToolCallDelta(tool.block, json.dumps(text)[1:-1]))
+    events += [event for tool in tools for event in (ToolCallDelta(tool.block, '"}'), BlockEnd(tool.block))]
     if draw(st.booleans()):
         silent = len(kinds)
-        events += [ToolBegin(silent, f"call_{silent}", "g"), BlockEnd(silent)]
+        events += [ToolCallStart(silent, f"call_{silent}", "g"), BlockEnd(silent)]
     events.append(Usage(input=1, cache_read=2, cache_write=3, output=5, reasoning=draw(st.integers(0, 5))))
     return [*events, End(draw(reasons))]
 
@@ -240,10 +244,10 @@ def answers(draw, reasons=STOP) -> list[Event]:
 def spoken(draw, kind, block: int) -> list[Event]:
     """The pieces of a block that is no call, and what belongs to them."""
     pieces = draw(block_texts)
-    if kind is Refusal:
-        return [Refusal(block, piece) for piece in pieces]
-    if kind is Thought:
-        seals = [Sealed(block, *draw(st.sampled_from(SEALED)))] if draw(st.booleans()) else []
-        return [*(Thought(block, piece) for piece in pieces), *seals]
+    if kind is RefusalDelta:
+        return [RefusalDelta(block, piece) for piece in pieces]
+    if kind is ReasoningDelta:
+        seals = [ReasoningState(block, *draw(st.sampled_from(SEALED)))] if draw(st.booleans()) else []
+        return [*(ReasoningDelta(block, piece) for piece in pieces), *seals]
     cited = draw(st.lists(st.sampled_from(CITED), max_size=2))
-    return [*(Text(block, piece, draw(logprobs)) for piece in pieces), *(Cited(block, *one) for one in cited)]
+    return [*(TextDelta(block, piece, draw(logprobs)) for piece in pieces), *(Citation(block, *one) for one in cited)]

@@ -11,13 +11,13 @@ import trio
 from quart import Response, g, request
 from quart_trio import QuartTrio
 
-from gateway.access.authentication import Door
+from gateway.access.authentication import Authenticator
 from gateway.config.loading import from_mapping
 from gateway.config.settings import Limits
-from gateway.conversations.background import Background, Run
+from gateway.conversations.background import Background, BackgroundTurn
 from gateway.conversations.bodies import head_body, head_id, turn_body
-from gateway.conversations.recorder import Wish
-from gateway.conversations.turns import KeptTurn
+from gateway.conversations.recorder import StateOptions
+from gateway.conversations.turns import LocalTurn
 from gateway.endpoints.answers import Elsewhere
 from gateway.endpoints.conversations import add_conversations
 from gateway.endpoints.responses import add_stored
@@ -32,7 +32,7 @@ from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer
 from providers.responses.ids import own_id
-from providers.responses.output import Head
+from providers.responses.output import ResponseTemplate
 from streams import sse
 
 ALICE, BOB = "sk-gw-alice-0123456789", "sk-gw-bob-0123456789"
@@ -75,7 +75,7 @@ LEDGER = Ledger(readable=False)
 def make_app(store: Store | None, background: Background | None, elsewhere: Elsewhere | None) -> QuartTrio:
     app = QuartTrio(__name__)
     configure(app, MAX_BODY)
-    door, upstream = Door(CONFIG), Upstream()
+    door, upstream = Authenticator(CONFIG), Upstream()
     limits = Limits(request_body=MAX_BODY)
     service = Service(
         Router(CONFIG), upstream, Lifecycle(), limits, 15.0, door=door, store=store, background=background
@@ -123,7 +123,7 @@ class Turn:
     """A turn that runs until it is cancelled, and says what it is told to."""
 
     def __init__(self, store: Store) -> None:
-        self.kept = KeptTurn(store, "alice", Wish(background=True), None, b'"Hi"')
+        self.kept = LocalTurn(store, "alice", StateOptions(background=True), None, b'"Hi"')
         self.id = self.kept.id
         self._feed, self._body = trio.open_memory_channel[bytes](100)
 
@@ -148,8 +148,8 @@ async def running(store: Store) -> AsyncIterator[tuple[Background, Turn]]:
     with trio.fail_after(PATIENCE), contextlib.closing(turn):
         async with trio.open_nursery() as turns.nursery:
             reply = Reply(call, Issuer("provider", ""), 1_700_000_000)
-            head = Head.of(turn.kept.reply(reply))
-            await turns.start(Run("alice", turn.kept, head, record, turn.answer))
+            head = ResponseTemplate.of(turn.kept.reply(reply))
+            await turns.start(BackgroundTurn("alice", turn.kept, head, record, turn.answer))
             yield turns, turn
             turns.nursery.cancel_scope.cancel()
 

@@ -9,7 +9,7 @@ import pytest
 from providers.messages import MESSAGES
 from providers.neutral.codec import Recipient
 from providers.neutral.quirks import Quirks
-from providers.neutral.request import Call, Control, TextPart, Turn
+from providers.neutral.request import Message, Parameter, Request, TextPart
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 
@@ -33,7 +33,7 @@ def refused(**members):
 
 def blocks(*content, role="user"):
     """The parts that the blocks of one message become."""
-    return read(messages=[{"role": role, "content": list(content)}]).turns[0].parts
+    return read(messages=[{"role": role, "content": list(content)}]).messages[0].parts
 
 
 def write(call, **quirks):
@@ -42,7 +42,7 @@ def write(call, **quirks):
 
 
 def user(*parts):
-    return Turn("user", tuple(TextPart(part) if isinstance(part, str) else part for part in parts), "messages[1]")
+    return Message("user", tuple(TextPart(part) if isinstance(part, str) else part for part in parts), "messages[1]")
 
 
 def assistant(*parts):
@@ -50,12 +50,12 @@ def assistant(*parts):
 
 
 def chat(*turns, **fields):
-    return Call("chat", "m", turns or (user("hello"),), **fields)
+    return Request("chat", "m", turns or (user("hello"),), **fields)
 
 
 def messages(*turns, **fields):
     return write(chat(*turns, **fields))[0]["messages"]
 
 
-def controls(**values):
-    return {name: Control(value, name) for name, value in values.items()}
+def parameters(**values):
+    return {name: Parameter(value, name) for name, value in values.items()}

@@ -5,22 +5,22 @@ import msgspec
 from hypothesis import strategies as st
 
 from providers.neutral.request import (
-    Call,
-    CallPart,
-    Control,
     FilePart,
     Format,
     ImagePart,
+    MediaSource,
+    Message,
     NativePart,
     NativeTool,
+    Parameter,
     Reasoning,
-    ResultPart,
-    Source,
+    ReasoningPart,
+    Request,
     TextPart,
-    ThinkingPart,
     Tool,
+    ToolCallPart,
     ToolChoice,
-    Turn,
+    ToolResultPart,
 )
 
 WORDS = st.text(min_size=1, max_size=12).filter(str.strip)
@@ -43,31 +43,31 @@ LABELLED = st.sampled_from([
 ])  # fmt: skip
 IMAGES = st.builds(
     ImagePart,
-    LABELLED.map(lambda image: Source("base64", *image))
-    | st.builds(Source, st.sampled_from(["url", "file_id"]), st.just("https://a.example/x.png")),
+    LABELLED.map(lambda image: MediaSource("base64", *image))
+    | st.builds(MediaSource, st.sampled_from(["url", "file_id"]), st.just("https://a.example/x.png")),
     marks=MARKS,
 )
 FILES = st.builds(
     FilePart,
-    st.builds(Source, st.just("base64"), BASE64, st.just("application/pdf"))
-    | st.builds(Source, st.just("text"), WORDS, st.just("text/plain"))
-    | st.builds(Source, st.just("url"), st.just("https://a.example/x.pdf")),
+    st.builds(MediaSource, st.just("base64"), BASE64, st.just("application/pdf"))
+    | st.builds(MediaSource, st.just("text"), WORDS, st.just("text/plain"))
+    | st.builds(MediaSource, st.just("url"), st.just("https://a.example/x.pdf")),
     st.none() | WORDS,
     marks=MARKS | st.just({"citations": {"enabled": True}, "context": "c"}),
 )
 RESULTS = st.builds(
-    ResultPart,
+    ToolResultPart,
     NAMES,
     st.lists(TEXTS | IMAGES | FILES, max_size=3).map(tuple),
     is_error=st.booleans(),
     marks=MARKS,
 )
 THOUGHTS = st.builds(
-    lambda text, opaque: ThinkingPart(text, native={"type": "thinking", "thinking": text, "signature": opaque}),
+    lambda text, opaque: ReasoningPart(text, native={"type": "thinking", "thinking": text, "signature": opaque}),
     st.text(max_size=8), st.sampled_from(["c2ln", "EqQB+/=="]),
-) | st.just(ThinkingPart("", native={"type": "redacted_thinking", "data": "b3Bh"}))  # fmt: skip
+) | st.just(ReasoningPart("", native={"type": "redacted_thinking", "data": "b3Bh"}))  # fmt: skip
 CALLS = st.builds(
-    CallPart, NAMES, WORDS, OBJECTS.map(lambda value: msgspec.json.encode(value).decode()),
+    ToolCallPart, NAMES, WORDS, OBJECTS.map(lambda value: msgspec.json.encode(value).decode()),
     marks=MARKS | st.just({"caller": {"type": "code_execution_20250825", "tool_id": "s"}}),
 )  # fmt: skip
 NATIVES = st.just(NativePart("messages", "server_tool_use", {"type": "server_tool_use", "id": "s", "input": {}}))
@@ -92,15 +92,15 @@ SETTINGS = st.fixed_dictionaries(
 @st.composite
 def turns(draw):
     """Instructions, if any, then user and assistant in turn, each with at least one part."""
-    found = [Turn("system", tuple(draw(st.lists(TEXTS, min_size=1, max_size=2))))] if draw(st.booleans()) else []
+    found = [Message("system", tuple(draw(st.lists(TEXTS, min_size=1, max_size=2))))] if draw(st.booleans()) else []
     for i in range(draw(st.integers(1, 4))):
         if i % 2 == 0:
             results = draw(st.lists(RESULTS, max_size=2))
             parts = results + draw(st.lists(TEXTS | IMAGES | FILES, min_size=0 if results else 1, max_size=3))
-            found.append(Turn("user", tuple(parts)))
+            found.append(Message("user", tuple(parts)))
         else:
             parts = draw(st.lists(THOUGHTS | TEXTS | CALLS | NATIVES, min_size=1, max_size=4))
-            found.append(Turn("assistant", tuple(parts)))
+            found.append(Message("assistant", tuple(parts)))
     return tuple(found)
 
 
@@ -112,7 +112,7 @@ def choices(draw, tools):
     choice = draw(st.none() | st.builds(ToolChoice, st.sampled_from(["auto", "none", "required"]))
                   | st.builds(ToolChoice, st.just("tool"), st.sampled_from(names)))  # fmt: skip
     serial = choice is not None and choice.mode != "none" and draw(st.booleans())
-    return choice, Control(False, "") if serial else None
+    return choice, Parameter(False, "") if serial else None
 
 
 REASONING = st.sampled_from([
@@ -128,11 +128,11 @@ def calls(draw):
     choice, parallel = draw(choices([tool for tool in tools if isinstance(tool, Tool)]))
     forced = choice is not None and choice.mode in ("required", "tool")
     reasoning = None if forced else draw(REASONING)
-    call = Call(
+    call = Request(
         "messages", "claude", draw(turns()), draw(st.booleans()), tools=tools, tool_choice=choice,
         parallel_tools=parallel, reasoning=reasoning,
         format=draw(st.none() | st.builds(Format, st.just("json_schema"), schema=SCHEMAS)),
-        controls={name: Control(value, "") for name, value in draw(SETTINGS).items()},
+        parameters={name: Parameter(value, "") for name, value in draw(SETTINGS).items()},
         source={"thinking": {}} if reasoning is not None else {},
     )  # fmt: skip
     return few_marks(call)
@@ -168,7 +168,7 @@ def bare(value):
         return value
     changes = {
         field.name: {"at": "", "source": {}, "dropped": ()}.get(field.name)
-        if field.name in ("at", "dropped") or (field.name == "source" and isinstance(value, Call))
+        if field.name in ("at", "dropped") or (field.name == "source" and isinstance(value, Request))
         else bare(getattr(value, field.name))
         for field in attrs.fields(type(value))
     }

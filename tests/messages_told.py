@@ -9,10 +9,22 @@ from pydantic import TypeAdapter
 
 from providers.messages import MESSAGES
 from providers.neutral.codec import Reply
-from providers.neutral.request import Call
+from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
 from streams import sse
-from streams.events import Begin, BlockEnd, Cited, End, Failed, Native, Refusal, Text, Thought, ToolBegin, ToolInput
+from streams.events import (
+    Begin,
+    BlockEnd,
+    Citation,
+    End,
+    ErrorInfo,
+    Native,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+)
 
 OURS = Issuer("deepseek", "a1")
 START = {
@@ -22,7 +34,7 @@ START = {
 
 
 def reply(**fields):
-    return Reply(Call("messages", "my-alias", ()), OURS, 0, **({"input_estimate": 77} | fields))
+    return Reply(Request("messages", "my-alias", ()), OURS, 0, **({"input_estimate": 77} | fields))
 
 
 def raw(*events):
@@ -92,26 +104,26 @@ def frames(data):
 
 def check_order(events):
     """The promises of ``streams/events.py`` for what a reader says."""
-    assert isinstance(events[-1], End | Failed)
-    assert sum(isinstance(event, End | Failed) for event in events) == 1
+    assert isinstance(events[-1], End | ErrorInfo)
+    assert sum(isinstance(event, End | ErrorInfo) for event in events) == 1
     assert sum(isinstance(event, Begin) for event in events) <= 1
     seen, open_blocks = [], {}
     for i, event in enumerate(events):
         if isinstance(event, Begin):
             assert i == 0
-        if isinstance(event, Text | Thought | Refusal | ToolInput):
+        if isinstance(event, TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta):
             assert event.text
         number = getattr(event, "block", None)
         if number is None:
             continue
         if number not in open_blocks:
-            assert not isinstance(event, BlockEnd | ToolInput | Cited)
+            assert not isinstance(event, BlockEnd | ToolCallDelta | Citation)
             assert number == len(seen), "blocks are numbered as they open and never open twice"
-            if not isinstance(event, ToolBegin):
+            if not isinstance(event, ToolCallStart):
                 assert set(open_blocks.values()) <= {"tool"}
             seen.append(number)
             if not isinstance(event, Native):
-                open_blocks[number] = "tool" if isinstance(event, ToolBegin) else "words"
+                open_blocks[number] = "tool" if isinstance(event, ToolCallStart) else "words"
         elif isinstance(event, BlockEnd):
             del open_blocks[number]
     if isinstance(events[-1], End):

@@ -9,9 +9,9 @@ import pytest
 
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.request import (
-    Call,
+    Message,
     Part,
-    Turn,
+    Request,
 )
 from providers.neutral.seal import Issuer
 from providers.responses import RESPONSES
@@ -46,12 +46,12 @@ OTHER = Issuer("claude", "b2")
 ITEM = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"}
 
 
-def read(**members: Any) -> Call:
+def read(**members: Any) -> Request:
     return RESPONSES.read_request({"model": "m", "input": "hi", **members})
 
 
-def turns(*items: Any) -> tuple[Turn, ...]:
-    return read(input=list(items)).turns
+def turns(*items: Any) -> tuple[Message, ...]:
+    return read(input=list(items)).messages
 
 
 def refused(**members: Any) -> GatewayError:
@@ -61,26 +61,26 @@ def refused(**members: Any) -> GatewayError:
     return caught.value
 
 
-def send(call: Call, **to: Any) -> tuple[dict[str, Any], Outgoing]:
-    outgoing = RESPONSES.write_request(call, Recipient("up", US, **to))
+def send(request: Request, **to: Any) -> tuple[dict[str, Any], Outgoing]:
+    outgoing = RESPONSES.write_request(request, Recipient("up", US, **to))
     body: dict[str, Any] = json.loads(outgoing.body)
     return body, outgoing
 
 
-def foreign(*turns: Turn, **members: Any) -> Call:
+def foreign(*turns: Message, **members: Any) -> Request:
     """The call of a Messages client."""
-    return Call(**{"api": "messages", "model": "m", "turns": turns, **members})
+    return Request(**{"api": "messages", "model": "m", "turns": turns, **members})
 
 
-def user(*parts: Part) -> Turn:
-    return Turn("user", parts, "messages[0]")
+def user(*parts: Part) -> Message:
+    return Message("user", parts, "messages[0]")
 
 
-def assistant(*parts: Part) -> Turn:
-    return Turn("assistant", parts, "messages[1]")
+def assistant(*parts: Part) -> Message:
+    return Message("assistant", parts, "messages[1]")
 
 
-def items(*turns: Turn, **members: Any) -> list[dict[str, Any]]:
+def items(*turns: Message, **members: Any) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = send(foreign(*turns, **members))[0]["input"]
     return found
 

@@ -12,7 +12,7 @@ from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import ResponseStreamEvent
 
 from providers.neutral.codec import Reply
-from providers.neutral.request import Call
+from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
 from providers.responses import RESPONSES
 from streams import sse
@@ -20,14 +20,14 @@ from streams.events import (
     Begin,
     BlockEnd,
     End,
+    ErrorInfo,
     Event,
-    Failed,
     Native,
-    Refusal,
-    Sealed,
-    Text,
-    Thought,
-    ToolBegin,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallStart,
     Usage,
 )
 from streams.fold import Answer, NativeBlock, TextBlock, ThoughtBlock
@@ -108,12 +108,12 @@ def function(arguments: str, id: str = "fc_1", call_id: str = "call_1", name: st
 def check_order(events: Sequence[Event]) -> None:
     """The promise of ``streams/events.py``, checked for whatever a reader says."""
     *body, last = events
-    assert isinstance(last, End | Failed)
-    assert isinstance(events[0], Begin | Failed)
+    assert isinstance(last, End | ErrorInfo)
+    assert isinstance(events[0], Begin | ErrorInfo)
     opened: dict[int, bool] = {}  # block: is it a tool call
     live: set[int] = set()
     for event in body:
-        assert not isinstance(event, End | Failed)
+        assert not isinstance(event, End | ErrorInfo)
         block = getattr(event, "block", None)
         if block is None:
             continue
@@ -124,16 +124,16 @@ def check_order(events: Sequence[Event]) -> None:
             opened[block] = False
         elif block in opened:
             assert block in live
-            assert not isinstance(event, ToolBegin)
+            assert not isinstance(event, ToolCallStart)
         else:
             assert block == len(opened)
-            assert isinstance(event, Text | Refusal | Thought | Sealed | ToolBegin)
-            opened[block] = isinstance(event, ToolBegin)
+            assert isinstance(event, TextDelta | RefusalDelta | ReasoningDelta | ReasoningState | ToolCallStart)
+            opened[block] = isinstance(event, ToolCallStart)
             live.add(block)
-        if isinstance(event, Text | Refusal | Thought):
+        if isinstance(event, TextDelta | RefusalDelta | ReasoningDelta):
             assert event.text
         assert sum(not opened[one] for one in live) <= 1
-    assert not live or isinstance(last, Failed)
+    assert not live or isinstance(last, ErrorInfo)
 
 
 TERMINAL = ("response.completed", "response.incomplete", "response.failed")
@@ -166,7 +166,7 @@ def shape(answer: Answer) -> Any:
 
 
 def reply(**members: Any) -> Reply:
-    call = Call(**{"api": "responses", "model": "my-model", "turns": (), **members})
+    call = Request(**{"api": "responses", "model": "my-model", "turns": (), **members})
     return Reply(call, ISSUER, created=1_700_000_000)
 
 
@@ -290,7 +290,13 @@ def accumulated(events: Sequence[dict[str, Any]]) -> Any:
     return final
 
 
-HELLO = [Begin("x", "up"), Text(0, "Hel"), Text(0, "lo\u2028\x85"), BlockEnd(0), Usage(3, 2, 1, output=5, reasoning=4)]
+HELLO = [
+    Begin("x", "up"),
+    TextDelta(0, "Hel"),
+    TextDelta(0, "lo\u2028\x85"),
+    BlockEnd(0),
+    Usage(3, 2, 1, output=5, reasoning=4),
+]
 
 
 def dumped(event: dict[str, Any]) -> bytes:

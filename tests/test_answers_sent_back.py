@@ -10,14 +10,15 @@ import pytest
 
 from providers.apis import CODECS
 from providers.neutral.codec import Recipient, Reply
-from providers.neutral.request import Call
+from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
-from streams.events import APIS, Begin, BlockEnd, End, Event, Text, ToolBegin, ToolInput, Usage
+from streams.events import APIS, Begin, BlockEnd, End, Event, TextDelta, ToolCallDelta, ToolCallStart, Usage
 from streams.fold import fold
 
 ISSUER = Issuer("p", "")
 SAID: list[Event] = [
-    Begin(), Text(0, "Let me see."), BlockEnd(0), ToolBegin(1, "call_1", "f"), ToolInput(1, '{"a":1}'), BlockEnd(1),
+    Begin(), TextDelta(0, "Let me see."), BlockEnd(0), ToolCallStart(1, "call_1", "f"), ToolCallDelta(1, '{"a":1}'),
+    BlockEnd(1),
     Usage(input=3, output=5), End("tool_calls"),
 ]  # fmt: skip
 HELLO = {"role": "user", "content": "hi"}
@@ -25,7 +26,7 @@ OF_ANSWERS = ("citations", "caller", "annotations", "refusal")
 
 
 def answered(api: str) -> Any:
-    return json.loads(CODECS[api].write_answer(fold(SAID), Reply(Call(api, "m", ()), ISSUER, created=5)))
+    return json.loads(CODECS[api].write_answer(fold(SAID), Reply(Request(api, "m", ()), ISSUER, created=5)))
 
 
 def dumped(model: Any) -> Any:

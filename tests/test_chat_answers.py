@@ -12,9 +12,9 @@ from providers.chat.reader import LONG
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import (
-    Cited,
+    Citation,
     End,
-    Failed,
+    ErrorInfo,
     Usage,
 )
 from streams.fold import RefusalBlock, TextBlock, ToolBlock, fold
@@ -82,7 +82,7 @@ def test_a_stream_that_does_not_end_well_fails(name):
     Portkey-AI/gateway#1797, icebear0828/codex-proxy#108)."""
     stream, expected = FAILURES[name]
     events = read([stream])
-    assert isinstance(events[-1], Failed)
+    assert isinstance(events[-1], ErrorInfo)
     assert (events[-1].kind, events[-1].message) == expected
     assert_order(events)
 
@@ -90,7 +90,7 @@ def test_a_stream_that_does_not_end_well_fails(name):
 def test_usage_is_told_even_if_the_stream_fails():
     usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
     events = read([chunk({"content": "a"}, usage=usage)])
-    assert [type(event) for event in events[-2:]] == [Usage, Failed]
+    assert [type(event) for event in events[-2:]] == [Usage, ErrorInfo]
     assert events[-2] == Usage(input=5, output=2)
 
 
@@ -145,7 +145,7 @@ def test_citations_of_a_whole_answer_belong_to_its_text_whatever_follows():
     call = {"id": "x", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     body = whole({"content": "a", "refusal": "no", "annotations": [item], "tool_calls": [call]})
     blocks = fold(CHAT.read_answer(body)).blocks
-    assert blocks[0] == TextBlock("a", (Cited(0, "chat", item),))
+    assert blocks[0] == TextBlock("a", (Citation(0, "chat", item),))
     assert [type(block) for block in blocks[1:]] == [RefusalBlock, ToolBlock]
 
 
@@ -167,7 +167,7 @@ def test_cached_tokens_are_told_in_streams_and_whole():
 def test_citations_before_their_text_wait_for_it():
     item = {"type": "url_citation", "url_citation": {"url": "https://a", "title": "A"}}
     stream = chunk({"content": "", "annotations": [item]}) + chunk({"content": "a"}) + chunk({}, "stop") + DONE
-    assert fold(read([stream])).blocks == (TextBlock("a", (Cited(0, "chat", item),)),)
+    assert fold(read([stream])).blocks == (TextBlock("a", (Citation(0, "chat", item),)),)
 
 
 @pytest.mark.parametrize(

@@ -6,19 +6,19 @@ from chat_wire import asked, refused
 
 from providers.neutral.request import (
     AudioPart,
-    CallPart,
-    Control,
     FilePart,
     Format,
     ImagePart,
+    MediaSource,
+    Message,
     NativeTool,
+    Parameter,
     Reasoning,
     RefusalPart,
-    Source,
     TextPart,
     Tool,
+    ToolCallPart,
     ToolChoice,
-    Turn,
 )
 
 
@@ -29,11 +29,11 @@ def test_each_role_becomes_a_turn_where_it_stands():
         {"role": "developer", "content": [{"type": "text", "text": "C"}]},
         {"role": "assistant", "content": None, "refusal": "no"},
     )
-    assert call.turns == (
-        Turn("system", (TextPart("A", "messages[0].content"),), "messages[0]"),
-        Turn("user", (TextPart("B", "messages[1].content"),), "messages[1]", "ann"),
-        Turn("developer", (TextPart("C", "messages[2].content[0]"),), "messages[2]"),
-        Turn("assistant", (RefusalPart("no", "messages[3].refusal"),), "messages[3]"),
+    assert call.messages == (
+        Message("system", (TextPart("A", "messages[0].content"),), "messages[0]"),
+        Message("user", (TextPart("B", "messages[1].content"),), "messages[1]", "ann"),
+        Message("developer", (TextPart("C", "messages[2].content[0]"),), "messages[2]"),
+        Message("assistant", (RefusalPart("no", "messages[3].refusal"),), "messages[3]"),
     )
     assert call.dropped == ()
 
@@ -49,16 +49,16 @@ def test_parts_of_a_user_message_are_read():
         {"type": "file", "file": {"file_data": "QUJD", "filename": "notes.txt"}},
         {"type": "file", "file": {"file_id": "file-1"}},
     ]
-    parts = asked({"role": "user", "content": content}).turns[0].parts
+    parts = asked({"role": "user", "content": content}).messages[0].parts
     assert [attrs.evolve(part, at="") for part in parts] == [
         TextPart("t", marks={"cache_control": {"type": "ephemeral"}}),
-        ImagePart(Source("url", "https://a/b.png"), "low"),
-        ImagePart(Source("base64", "QUJD", "image/png")),
-        ImagePart(Source("base64", "PHN2Zz4=", "image/svg+xml")),
+        ImagePart(MediaSource("url", "https://a/b.png"), "low"),
+        ImagePart(MediaSource("base64", "QUJD", "image/png")),
+        ImagePart(MediaSource("base64", "PHN2Zz4=", "image/svg+xml")),
         AudioPart("QUJD", "wav"),
-        FilePart(Source("base64", "QUJD", "application/pdf"), "a.pdf"),
-        FilePart(Source("base64", "QUJD", "text/plain"), "notes.txt"),
-        FilePart(Source("file_id", "file-1")),
+        FilePart(MediaSource("base64", "QUJD", "application/pdf"), "a.pdf"),
+        FilePart(MediaSource("base64", "QUJD", "text/plain"), "notes.txt"),
+        FilePart(MediaSource("file_id", "file-1")),
     ]
     assert [part.at for part in parts] == [f"messages[0].content[{i}]" for i in range(len(content))]
 
@@ -76,13 +76,13 @@ def test_calls_and_results_keep_their_kind():
         {"role": "tool", "tool_call_id": "b", "content": [{"type": "text", "text": "B"}]},
         {"role": "tool", "tool_call_id": "a", "content": "A"},
     )
-    assert call.turns[0].parts[1:] == (
-        CallPart("a", "f", "{}", at="messages[0].tool_calls[0]"),
-        CallPart("b", "g", "raw", "custom", at="messages[0].tool_calls[1]"),
+    assert call.messages[0].parts[1:] == (
+        ToolCallPart("a", "f", "{}", at="messages[0].tool_calls[0]"),
+        ToolCallPart("b", "g", "raw", "custom", at="messages[0].tool_calls[1]"),
     )
-    assert [turn.parts[0].kind for turn in call.turns[1:]] == ["custom", "function"]
-    assert call.turns[1].parts[0].parts == (TextPart("B", "messages[1].content[0]"),)
-    assert {turn.role for turn in call.turns[1:]} == {"user"}
+    assert [turn.parts[0].kind for turn in call.messages[1:]] == ["custom", "function"]
+    assert call.messages[1].parts[0].parts == (TextPart("B", "messages[1].content[0]"),)
+    assert {turn.role for turn in call.messages[1:]} == {"user"}
 
 
 def test_legacy_functions_are_paired_by_name():
@@ -94,8 +94,8 @@ def test_legacy_functions_are_paired_by_name():
         functions=[{"name": "f", "parameters": {"type": "object"}}],
         function_call={"name": "f"},
     )
-    ids = [call.turns[i].parts[0].id for i in (0, 2)]
-    assert [call.turns[i].parts[0].call_id for i in (1, 3)] == ids
+    ids = [call.messages[i].parts[0].id for i in (0, 2)]
+    assert [call.messages[i].parts[0].call_id for i in (1, 3)] == ids
     assert len(set(ids)) == 2
     assert call.tools == (Tool("f", schema={"type": "object"}, at="functions[0]"),)
     assert call.tool_choice == ToolChoice("tool", "f", at="function_call")
@@ -105,7 +105,7 @@ def test_legacy_functions_are_paired_by_name():
 def test_a_mark_beside_the_role_counts_for_the_last_part():
     mark = {"type": "ephemeral"}
     call = asked({"role": "system", "content": [{"type": "text", "text": "A"}] * 2, "cache_control": mark})
-    assert [part.marks for part in call.turns[0].parts] == [{}, {"cache_control": mark}]
+    assert [part.marks for part in call.messages[0].parts] == [{}, {"cache_control": mark}]
     assert call.dropped == ()
 
 
@@ -192,17 +192,17 @@ def test_settings_are_read_by_their_neutral_names():
         top_k=3,
         seed=None,
     )
-    assert {name: control.value for name, control in call.controls.items()} == {
+    assert {name: control.value for name, control in call.parameters.items()} == {
         "max_tokens": 7,
         "stop": ["END"],
         "temperature": 1.0,
         "verbosity": "low",
     }
-    assert call.parallel_tools == Control(False, "parallel_tool_calls")
+    assert call.parallel_tools == Parameter(False, "parallel_tool_calls")
     assert (call.stream, call.include_usage) == (True, True)
     assert call.format == Format("json_schema", "n", {}, True, at="response_format")
     assert call.dropped == ("stream_options.new", "top_k")
-    assert asked(max_tokens=5).controls["max_tokens"] == Control(5, "max_tokens")
+    assert asked(max_tokens=5).parameters["max_tokens"] == Parameter(5, "max_tokens")
     assert asked(response_format={"type": "text"}).format is None
 
 

@@ -7,18 +7,18 @@ from chat_wire import USER, asked, assistant, messages, sent, user
 
 from providers.messages import MESSAGES
 from providers.neutral.request import (
-    Call,
-    CallPart,
-    Control,
     FilePart,
     ImagePart,
+    MediaSource,
+    Message,
     NativePart,
     NativeTool,
-    ResultPart,
-    Source,
+    Parameter,
+    Request,
     TextPart,
     Tool,
-    Turn,
+    ToolCallPart,
+    ToolResultPart,
 )
 from providers.responses import RESPONSES
 from streams.errors import GatewayError
@@ -26,11 +26,11 @@ from streams.errors import GatewayError
 
 def test_results_follow_their_calls_in_order_before_anything_else():
     turns = (
-        assistant(TextPart("calling"), CallPart("a", "f", "")),
-        assistant(CallPart("b", "g", "{}")),
-        user(TextPart("first"), ResultPart("b", (TextPart("B"),))),
-        user(ResultPart("a", (TextPart("A"),)), TextPart("second")),
-        user(ResultPart("z", (TextPart("orphan"),))),
+        assistant(TextPart("calling"), ToolCallPart("a", "f", "")),
+        assistant(ToolCallPart("b", "g", "{}")),
+        user(TextPart("first"), ToolResultPart("b", (TextPart("B"),))),
+        user(ToolResultPart("a", (TextPart("A"),)), TextPart("second")),
+        user(ToolResultPart("z", (TextPart("orphan"),))),
     )
     assert messages(*turns) == [
         {
@@ -50,10 +50,10 @@ def test_results_follow_their_calls_in_order_before_anything_else():
 
 
 def test_images_of_results_come_in_one_message_after_all_results():
-    image = ImagePart(Source("base64", "QUJD", "image/png"))
+    image = ImagePart(MediaSource("base64", "QUJD", "image/png"))
     turns = (
-        assistant(CallPart("a", "f", "{}"), CallPart("b", "f", "{}")),
-        user(ResultPart("a", (TextPart("see"), image)), ResultPart("b", (image,)), TextPart("and?")),
+        assistant(ToolCallPart("a", "f", "{}"), ToolCallPart("b", "f", "{}")),
+        user(ToolResultPart("a", (TextPart("see"), image)), ToolResultPart("b", (image,)), TextPart("and?")),
     )
     url = {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}}
     assert messages(*turns)[1:] == [
@@ -81,13 +81,13 @@ def test_images_of_results_come_in_one_message_after_all_results():
     ],
 )
 def test_a_failed_tool_says_so_in_words(parts, expected):
-    turns = (assistant(CallPart("a", "f", "{}")), user(ResultPart("a", parts, is_error=True)))
+    turns = (assistant(ToolCallPart("a", "f", "{}")), user(ToolResultPart("a", parts, is_error=True)))
     assert messages(*turns)[1]["content"] == expected
 
 
 def test_empty_parts_and_turns_are_left_out():
     turns = (
-        Turn("system", (TextPart(""),)),
+        Message("system", (TextPart(""),)),
         user(TextPart(""), TextPart("hi")),
         assistant(TextPart("")),
         assistant(),
@@ -98,7 +98,7 @@ def test_empty_parts_and_turns_are_left_out():
 
 @pytest.mark.parametrize(("knows", "role"), [(True, "developer"), (False, "system")])
 def test_developer_is_system_where_the_role_is_unknown(knows, role):
-    turns = (Turn("system", (TextPart("A"),)), Turn("developer", (TextPart("B"),)), USER)
+    turns = (Message("system", (TextPart("A"),)), Message("developer", (TextPart("B"),)), USER)
     assert [one["role"] for one in messages(*turns, developer_role=knows)] == ["system", role, "user"]
 
 
@@ -108,12 +108,12 @@ def test_what_only_other_apis_know_is_dropped_by_name():
         user(TextPart("a", "messages[0].content[0]", mark)),
         assistant(NativePart("messages", "server_tool_use", {}, "messages[1].content[0]"), TextPart("b")),
     )
-    call = Call(
+    call = Request(
         "messages",
         "m",
         turns,
         tools=(Tool("f", at="tools[0]", marks=mark), NativeTool("messages", "bash", {}, "tools[1]")),
-        controls={"top_k": Control(3, "top_k"), "service_tier": Control("standard_only", "service_tier")},
+        parameters={"top_k": Parameter(3, "top_k"), "service_tier": Parameter("standard_only", "service_tier")},
         dropped=("speed",),
     )
     body, dropped = sent(call)
@@ -130,9 +130,9 @@ def test_what_only_other_apis_know_is_dropped_by_name():
 @pytest.mark.parametrize(
     "part",
     [
-        FilePart(Source("url", "https://a/b.pdf"), at="messages[0].content[0]"),
-        FilePart(Source("file_id", "file_1"), at="messages[0].content[0]"),
-        ImagePart(Source("file_id", "file_1"), at="messages[0].content[0]"),
+        FilePart(MediaSource("url", "https://a/b.pdf"), at="messages[0].content[0]"),
+        FilePart(MediaSource("file_id", "file_1"), at="messages[0].content[0]"),
+        ImagePart(MediaSource("file_id", "file_1"), at="messages[0].content[0]"),
     ],
 )
 def test_what_chat_cannot_say_and_must_not_be_lost_is_a_400(part):
@@ -142,8 +142,8 @@ def test_what_chat_cannot_say_and_must_not_be_lost_is_a_400(part):
 
 
 def test_documents_are_files_and_plain_ones_are_text():
-    pdf = FilePart(Source("base64", "QUJD", "application/pdf"))
-    assert messages(user(pdf, FilePart(Source("text", "plain"))))[0]["content"] == [
+    pdf = FilePart(MediaSource("base64", "QUJD", "application/pdf"))
+    assert messages(user(pdf, FilePart(MediaSource("text", "plain"))))[0]["content"] == [
         {"type": "file", "file": {"filename": "document.pdf", "file_data": "data:application/pdf;base64,QUJD"}},
         {"type": "text", "text": "plain"},
     ]
@@ -220,13 +220,18 @@ def test_arguments_go_through_unparsed():
     """A dropped or changed call orphans its result (su-kaka/gcli2api#406)."""
     for arguments in ('{"b": 1.0, "a": 123456789012345678901234567890}', "not json", "{"):
         assert (
-            messages(assistant(CallPart("a", "f", arguments)))[0]["tool_calls"][0]["function"]["arguments"] == arguments
+            messages(assistant(ToolCallPart("a", "f", arguments)))[0]["tool_calls"][0]["function"]["arguments"]
+            == arguments
         )
 
 
 def test_an_interrupted_turn_is_forwarded_as_it_is():
     """Repairing a history is for the config to ask for (querymt/querymt#944)."""
-    turns = (assistant(CallPart("a", "f", "{}")), user(TextPart("go on")), user(ResultPart("z", (TextPart("Z"),))))
+    turns = (
+        assistant(ToolCallPart("a", "f", "{}")),
+        user(TextPart("go on")),
+        user(ToolResultPart("z", (TextPart("Z"),))),
+    )
     assert [one["role"] for one in messages(*turns)] == ["assistant", "tool", "user"]
 
 
@@ -247,17 +252,17 @@ OWN_MARK = {"prompt_cache_breakpoint": {"mode": "explicit", "ttl": "30m"}}
 @pytest.mark.parametrize(
     "turn",
     [
-        lambda marks: Turn("system", (TextPart("a", "x", marks),)),
+        lambda marks: Message("system", (TextPart("a", "x", marks),)),
         lambda marks: user(TextPart("a", "x", marks)),
         lambda marks: assistant(TextPart("a", "x", marks)),
-        lambda marks: user(ImagePart(Source("url", "https://a"), at="x", marks=marks)),
-        lambda marks: user(ResultPart("a", (TextPart("a", "x", marks),))),
-        lambda marks: user(ResultPart("a", (TextPart("a"), TextPart("b")), at="x", marks=marks)),
+        lambda marks: user(ImagePart(MediaSource("url", "https://a"), at="x", marks=marks)),
+        lambda marks: user(ToolResultPart("a", (TextPart("a", "x", marks),))),
+        lambda marks: user(ToolResultPart("a", (TextPart("a"), TextPart("b")), at="x", marks=marks)),
     ],
 )
 def test_cache_marks_become_breakpoints_where_the_model_has_them(turn, marks, expected):
     """CaddyGlow/ccproxy-api#61, Portkey-AI/gateway#1140, garrytan/gbrain#2442."""
-    call = Call("messages", "m", (turn(marks),))
+    call = Request("messages", "m", (turn(marks),))
     body, dropped = sent(call, cache_breakpoints=True)
     assert body["messages"][0]["content"][-1]["prompt_cache_breakpoint"] == expected
     assert dropped == ()
@@ -280,15 +285,15 @@ def test_a_cache_mark_beside_the_role_stands_on_the_last_part():
 def test_cache_marks_with_nothing_to_stand_on_are_named():
     turns = (
         user(TextPart("", "a", EPHEMERAL), TextPart("hi")),
-        assistant(CallPart("x", "f", "{}", at="b", marks=EPHEMERAL)),
-        user(ResultPart("x", (), at="c", marks=EPHEMERAL)),
+        assistant(ToolCallPart("x", "f", "{}", at="b", marks=EPHEMERAL)),
+        user(ToolResultPart("x", (), at="c", marks=EPHEMERAL)),
     )
-    call = Call("messages", "m", turns, tools=(Tool("f", at="d", marks=EPHEMERAL),))
+    call = Request("messages", "m", turns, tools=(Tool("f", at="d", marks=EPHEMERAL),))
     assert set(sent(call, cache_breakpoints=True)[1]) == {f"{at}.cache_control" for at in "abcd"}
-    odd = Call("messages", "m", (user(TextPart("a", "x", {"cache_control": 3})),))
+    odd = Request("messages", "m", (user(TextPart("a", "x", {"cache_control": 3})),))
     assert sent(odd, cache_breakpoints=True)[1] == ("x.cache_control",)
 
 
 def test_a_plain_document_keeps_its_title():
-    part = FilePart(Source("text", "plain"), "notes.txt")
+    part = FilePart(MediaSource("text", "plain"), "notes.txt")
     assert messages(user(part))[0]["content"] == "notes.txt\nplain"

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from streams import sse
 from streams.events import (
     End,
-    Failed,
-    Sealed,
+    ErrorInfo,
+    ReasoningState,
 )
 from streams.fold import RefusalBlock, TextBlock, ThoughtBlock, ToolBlock, fold
 
@@ -21,7 +21,7 @@ def weighed(text: str, *tokens: dict) -> bytes:
     return sse.data({"choices": [{"index": 0, "delta": {"content": text}, "logprobs": logprobs}]})
 
 
-STREAMS: dict[str, tuple[bytes, tuple, End | Failed]] = {
+STREAMS: dict[str, tuple[bytes, tuple, End | ErrorInfo]] = {
     # Portkey-AI/gateway#1000, BerriAI/litellm#32357: one beginning, however often the upstream begins
     "text with the role in every delta": (
         b"".join(chunk({"role": "assistant", "content": text}) for text in ("", "Hel", "lo"))
@@ -71,7 +71,7 @@ STREAMS: dict[str, tuple[bytes, tuple, End | Failed]] = {
         (
             ThoughtBlock(
                 "tu",
-                Sealed(
+                ReasoningState(
                     0,
                     "chat",
                     {"reasoning_details": [{"type": "reasoning.text", "text": "tu", "index": 0, "signature": "s"}]},
@@ -87,14 +87,16 @@ STREAMS: dict[str, tuple[bytes, tuple, End | Failed]] = {
         + chunk({"content": "a"}, "stop")
         + DONE,
         (
-            ThoughtBlock("t", Sealed(0, "chat", {"reasoning_details": [{"type": "reasoning.text", "text": "t"}]})),
+            ThoughtBlock(
+                "t", ReasoningState(0, "chat", {"reasoning_details": [{"type": "reasoning.text", "text": "t"}]})
+            ),
             TextBlock("a"),
         ),
         End("stop", "stop"),
     ),
     "reasoning under two names": (
         chunk({"reasoning_content": "t", "reasoning": "t"}) + chunk({"content": "a"}, "stop") + DONE,
-        (ThoughtBlock("t", Sealed(0, "chat", {"field": "reasoning_content"})), TextBlock("a")),
+        (ThoughtBlock("t", ReasoningState(0, "chat", {"field": "reasoning_content"})), TextBlock("a")),
         End("stop", "stop"),
     ),
     # what OpenRouter wants back of models that show no reasoning
@@ -103,7 +105,9 @@ STREAMS: dict[str, tuple[bytes, tuple, End | Failed]] = {
         + chunk({"content": "a"}, "stop")
         + DONE,
         (
-            ThoughtBlock("", Sealed(0, "chat", {"reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]})),
+            ThoughtBlock(
+                "", ReasoningState(0, "chat", {"reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]})
+            ),
             TextBlock("a"),
         ),
         End("stop", "stop"),
@@ -114,13 +118,13 @@ STREAMS: dict[str, tuple[bytes, tuple, End | Failed]] = {
         + chunk({"content": [{"type": "thinking", "thinking": "u"}, {"type": "text", "text": "a"}, {"type": "new"}]})
         + chunk({"content": "b"}, "stop")
         + DONE,
-        (ThoughtBlock("tu", Sealed(0, "chat", {"field": "content"})), TextBlock("ab")),
+        (ThoughtBlock("tu", ReasoningState(0, "chat", {"field": "content"})), TextBlock("ab")),
         End("stop", "stop"),
     ),
     # ollama/ollama#17101, Wei-Shaw/sub2api#4286: each block is opened once and closed once
     "text, then reasoning, then text": (
         chunk({"content": "a"}) + chunk({"reasoning": "t"}) + chunk({"content": "b"}, "stop") + DONE,
-        (TextBlock("a"), ThoughtBlock("t", Sealed(1, "chat", {"field": "reasoning"})), TextBlock("b")),
+        (TextBlock("a"), ThoughtBlock("t", ReasoningState(1, "chat", {"field": "reasoning"})), TextBlock("b")),
         End("stop", "stop"),
     ),
     # QwenLM/Qwen-Agent#943, mcowger/plexus#691
@@ -239,7 +243,7 @@ STREAMS: dict[str, tuple[bytes, tuple, End | Failed]] = {
         + chunk({"reasoning_content": "u", "content": "a"})
         + chunk({"content": "b"}, "stop")
         + DONE,
-        (ThoughtBlock("tu", Sealed(0, "chat", {"field": "reasoning_content"})), TextBlock("ab")),
+        (ThoughtBlock("tu", ReasoningState(0, "chat", {"field": "reasoning_content"})), TextBlock("ab")),
         End("stop", "stop"),
     ),
     "text, a call and the end in one chunk": (

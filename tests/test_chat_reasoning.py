@@ -24,15 +24,15 @@ from providers.apis import CODECS
 from providers.chat import CHAT
 from providers.neutral.codec import Recipient, Reply
 from providers.neutral.request import (
-    Call,
-    CallPart,
-    ResultPart,
+    ReasoningPart,
+    Request,
     TextPart,
-    ThinkingPart,
+    ToolCallPart,
+    ToolResultPart,
 )
 from providers.neutral.seal import Issuer, Seal, seal, unseal
 from providers.responses import RESPONSES
-from streams.events import BlockEnd, End, Sealed, Text, Thought
+from streams.events import BlockEnd, End, ReasoningDelta, ReasoningState, TextDelta
 from streams.fold import fold
 
 
@@ -45,16 +45,16 @@ def test_reasoning_that_comes_back_is_a_seal_or_native():
         {"role": "assistant", "content": "c", "reasoning": "hm", "reasoning_details": [{"type": "reasoning.text"}]},
         {"role": "assistant", "content": "d", "reasoning_details": [{"data": "tg1.broken!"}]},
     )
-    thoughts = [[part for part in turn.parts if isinstance(part, ThinkingPart)] for turn in call.turns]
+    thoughts = [[part for part in message.parts if isinstance(part, ReasoningPart)] for message in call.messages]
     place = "messages[0].reasoning_details[0]"
     assert thoughts == [
         [
-            ThinkingPart("hm", Seal(OTHER, "messages", thinking[0]), at=place),
-            ThinkingPart("", Seal(OTHER, "messages", thinking[1]), at=place),
+            ReasoningPart("hm", Seal(OTHER, "messages", thinking[0]), at=place),
+            ReasoningPart("", Seal(OTHER, "messages", thinking[1]), at=place),
         ],
-        [ThinkingPart("hm", native={"reasoning_content": "hm"}, at="messages[1].reasoning_content")],
+        [ReasoningPart("hm", native={"reasoning_content": "hm"}, at="messages[1].reasoning_content")],
         [
-            ThinkingPart(
+            ReasoningPart(
                 "hm",
                 native={"reasoning": "hm", "reasoning_details": [{"type": "reasoning.text"}]},
                 at="messages[2].reasoning",
@@ -69,19 +69,19 @@ def test_reasoning_that_comes_back_is_a_seal_or_native():
 def test_reasoning_goes_back_only_to_who_issued_it():
     field, details = {"field": "reasoning_content"}, [{"type": "reasoning.text", "text": "t"}]
     turns = (
-        assistant(ThinkingPart("hm", Seal(OWN, "chat", field), at="messages[0].content[0]"), TextPart("a")),
+        assistant(ReasoningPart("hm", Seal(OWN, "chat", field), at="messages[0].content[0]"), TextPart("a")),
         USER,
-        assistant(ThinkingPart("", Seal(OWN, "chat", {"reasoning_details": details})), TextPart("b")),
+        assistant(ReasoningPart("", Seal(OWN, "chat", {"reasoning_details": details})), TextPart("b")),
         USER,
-        assistant(ThinkingPart("hm", Seal(OTHER, "chat", field), at="messages[4].content[0]"), TextPart("c")),
+        assistant(ReasoningPart("hm", Seal(OTHER, "chat", field), at="messages[4].content[0]"), TextPart("c")),
         USER,
-        assistant(ThinkingPart("hm", Seal(OWN, "messages", {}), at="messages[6].content[0]"), TextPart("d")),
+        assistant(ReasoningPart("hm", Seal(OWN, "messages", {}), at="messages[6].content[0]"), TextPart("d")),
         USER,
-        assistant(ThinkingPart("hm", native={"reasoning_content": "x"}, at="input[0]"), TextPart("e")),
+        assistant(ReasoningPart("hm", native={"reasoning_content": "x"}, at="input[0]"), TextPart("e")),
         USER,
-        assistant(ThinkingPart("hm", Seal(OWN, "chat", {"field": "role"}), at="output[0]"), TextPart("f")),
+        assistant(ReasoningPart("hm", Seal(OWN, "chat", {"field": "role"}), at="output[0]"), TextPart("f")),
     )
-    body, dropped = sent(Call("messages", "m", turns))
+    body, dropped = sent(Request("messages", "m", turns))
     assert [one for one in body["messages"] if one["role"] == "assistant"] == [
         {"role": "assistant", "content": "a", "reasoning_content": "hm"},
         {"role": "assistant", "content": "b", "reasoning_details": details},
@@ -94,13 +94,13 @@ def test_reasoning_goes_back_only_to_who_issued_it():
 
 
 def test_no_reasoning_field_is_invented():
-    turns = (assistant(ThinkingPart("hm", native={}, at="x"), TextPart("a")), USER, assistant(TextPart("b")))
+    turns = (assistant(ReasoningPart("hm", native={}, at="x"), TextPart("a")), USER, assistant(TextPart("b")))
     assert all("reasoning_content" not in one for one in messages(*turns))
 
 
 def test_a_message_of_nothing_but_reasoning_is_left_out():
-    thought = ThinkingPart("hm", Seal(OWN, "chat", {"field": "reasoning"}), at="messages[0].content[0]")
-    body, dropped = sent(Call("messages", "m", (USER, assistant(thought))))
+    thought = ReasoningPart("hm", Seal(OWN, "chat", {"field": "reasoning"}), at="messages[0].content[0]")
+    body, dropped = sent(Request("messages", "m", (USER, assistant(thought))))
     assert [one["role"] for one in body["messages"]] == ["user"]
     assert dropped == ("messages[].content[]",)
 
@@ -155,19 +155,19 @@ def test_where_every_message_must_have_reasoning_the_later_ones_get_an_empty_one
     turns = (
         assistant(TextPart("a")),
         USER,
-        assistant(ThinkingPart("hm", Seal(OWN, "chat", {"field": "reasoning_content"})), TextPart("b")),
+        assistant(ReasoningPart("hm", Seal(OWN, "chat", {"field": "reasoning_content"})), TextPart("b")),
         USER,
-        assistant(CallPart("x", "f", "{}")),
-        user(ResultPart("x", (TextPart("X"),))),
-        assistant(ThinkingPart("so", Seal(OWN, "chat", {"field": "reasoning"})), TextPart("c")),
+        assistant(ToolCallPart("x", "f", "{}")),
+        user(ToolResultPart("x", (TextPart("X"),))),
+        assistant(ReasoningPart("so", Seal(OWN, "chat", {"field": "reasoning"})), TextPart("c")),
     )
-    body, _ = sent(Call("messages", "m", turns), reasoning_replay="every_message")
+    body, _ = sent(Request("messages", "m", turns), reasoning_replay="every_message")
     said = [one for one in body["messages"] if one["role"] == "assistant"]
     found = [(one.get("reasoning_content"), one.get("reasoning")) for one in said]
     assert found == [(None, None), ("hm", None), ("", None), (None, "so")]
-    body, _ = sent(Call("messages", "m", turns), reasoning_replay="every_message", reasoning_field="reasoning")
+    body, _ = sent(Request("messages", "m", turns), reasoning_replay="every_message", reasoning_field="reasoning")
     assert body["messages"][4]["reasoning"] == ""
-    body, _ = sent(Call("messages", "m", turns))
+    body, _ = sent(Request("messages", "m", turns))
     assert "reasoning_content" not in body["messages"][4]
 
 
@@ -211,7 +211,7 @@ PROVIDERS = {
 }  # fmt: skip
 
 
-def replayed(api: str, answer: bytes, issuer: Issuer) -> Call:
+def replayed(api: str, answer: bytes, issuer: Issuer) -> Request:
     """The next request of a client of ``api`` that got ``answer`` and gives it back as it came."""
     codec = CODECS[api]
     place = "input" if api == "responses" else "messages"
@@ -250,7 +250,15 @@ def test_reasoning_of_another_provider_is_removed_and_named(api):
 def test_only_what_the_text_does_not_say_is_sealed_for_chat_clients():
     """One item without text, and none where the text under its usual name is all that goes back."""
     for field, sealed_too in (("reasoning_content", False), ("reasoning", True), ("content", True)):
-        answer = fold([Thought(0, "t"), Sealed(0, "chat", {"field": field}), BlockEnd(0), Text(1, "a"), End("stop")])
+        answer = fold(
+            [
+                ReasoningDelta(0, "t"),
+                ReasoningState(0, "chat", {"field": field}),
+                BlockEnd(0),
+                TextDelta(1, "a"),
+                End("stop"),
+            ]
+        )
         message = json.loads(CHAT.write_answer(answer, reply()))["choices"][0]["message"]
         assert message["reasoning_content"] == "t"
         assert ("reasoning_details" in message) == sealed_too
@@ -282,7 +290,12 @@ def test_the_byte_lane_puts_typed_reasoning_back_before_the_content():
 
 def test_native_details_go_out_as_they_are():
     details = [{"type": "reasoning.text", "text": "t", "signature": "s", "index": 0}]
-    events = [Thought(0, "t"), Sealed(0, "chat", {"reasoning_details": details}), BlockEnd(0), End("stop")]
+    events = [
+        ReasoningDelta(0, "t"),
+        ReasoningState(0, "chat", {"reasoning_details": details}),
+        BlockEnd(0),
+        End("stop"),
+    ]
     assert deltas(write(events))[-2] == {"reasoning_details": details}
 
 
@@ -291,7 +304,11 @@ def test_details_of_several_blocks_come_once_and_are_not_merged_by_their_number(
     events = []
     for block in (0, 1):
         details = [{"type": "reasoning.text", "text": str(block), "index": 0}]
-        events += [Thought(block, "t"), Sealed(block, "chat", {"reasoning_details": details}), BlockEnd(block)]
+        events += [
+            ReasoningDelta(block, "t"),
+            ReasoningState(block, "chat", {"reasoning_details": details}),
+            BlockEnd(block),
+        ]
     found = [one["reasoning_details"] for one in deltas(write([*events, End("stop")])) if "reasoning_details" in one]
     assert [[(item["index"], item["text"]) for item in details] for details in found] == [[(0, "0"), (1, "1")]]
 
@@ -299,7 +316,7 @@ def test_details_of_several_blocks_come_once_and_are_not_merged_by_their_number(
 def test_a_reasoning_item_of_responses_comes_back_through_a_chat_client():
     """Every member of it, unchanged (lidge-jun/opencodex#2229, openai/codex#8145)."""
     item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA", "status": None}
-    answer = fold([Sealed(0, "responses", item), BlockEnd(0), Text(1, "a"), BlockEnd(1), End("stop")])
+    answer = fold([ReasoningState(0, "responses", item), BlockEnd(0), TextDelta(1, "a"), BlockEnd(1), End("stop")])
     message = json.loads(CHAT.write_answer(answer, reply()))["choices"][0]["message"]
     call = CHAT.read_request({"model": "m", "messages": [{"role": "user", "content": "hi"}, message]})
     out = RESPONSES.write_request(call, Recipient("gpt", ISSUER))

@@ -10,11 +10,11 @@ from providers.chat import CHAT
 from streams import sse
 from streams.events import (
     End,
-    Failed,
-    Text,
-    Thought,
-    ToolBegin,
-    ToolInput,
+    ErrorInfo,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
 )
 from streams.fold import fold
 
@@ -60,22 +60,22 @@ def test_recorded_streams_reach_a_client_whole(path):
     stream = path.read_bytes()
     events = read([stream])
     assert_order(events)
-    assert "".join(event.text for event in events if isinstance(event, Text)) == recorded_texts(stream)
+    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == recorded_texts(stream)
     written = write(events)
     text, thought, tools = accumulated(written) if isinstance(events[-1], End) else accumulated(write(events[:-1]))
     assert text == recorded_texts(stream)
-    assert thought == "".join(event.text for event in events if isinstance(event, Thought))
-    assert [tool[:2] for tool in tools] == [(e.id, e.name) for e in events if isinstance(e, ToolBegin)]
+    assert thought == "".join(event.text for event in events if isinstance(event, ReasoningDelta))
+    assert [tool[:2] for tool in tools] == [(e.id, e.name) for e in events if isinstance(e, ToolCallStart)]
     assert "".join(tool[2] for tool in tools) == "".join(
-        event.text for tool in events if isinstance(tool, ToolBegin)
-        for event in events if isinstance(event, ToolInput) and event.block == tool.block
+        event.text for tool in events if isinstance(tool, ToolCallStart)
+        for event in events if isinstance(event, ToolCallDelta) and event.block == tool.block
     )  # fmt: skip
     assert written.endswith(DONE) == isinstance(events[-1], End)
 
 
 @needs_corpus
 def test_recorded_streams_fail_only_where_the_provider_did():
-    failed = [path.name for path in RECORDED if isinstance(read([path.read_bytes()])[-1], Failed)]
+    failed = [path.name for path in RECORDED if isinstance(read([path.read_bytes()])[-1], ErrorInfo)]
     assert ["tool-use-failed-error-streaming.53b444" in name for name in failed] == [True]
 
 

@@ -19,25 +19,25 @@ from providers.neutral.parameters import ROWS
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import (
     AudioPart,
-    Call,
-    CallPart,
-    Control,
     FilePart,
     Format,
     ImagePart,
+    MediaSource,
+    Message,
     NativeTool,
+    Parameter,
     Reasoning,
+    ReasoningPart,
     RefusalPart,
-    ResultPart,
-    Source,
+    Request,
     TextPart,
-    ThinkingPart,
     Tool,
+    ToolCallPart,
     ToolChoice,
-    Turn,
+    ToolResultPart,
 )  # fmt: skip
 from streams import sse
-from streams.events import Event, Failed
+from streams.events import ErrorInfo, Event
 from streams.fold import fold
 
 # Requests
@@ -49,33 +49,35 @@ breakpoints = st.sampled_from([{}, {"prompt_cache_breakpoint": {"mode": "explici
 data = st.binary(min_size=1, max_size=4).map(lambda value: value.hex() + "==")
 
 text_parts = st.builds(TextPart, texts, marks=breakpoints)
-image_sources = st.builds(Source, st.just("url"), texts.map("https://{}".format)) | st.builds(
-    Source, st.just("base64"), data, st.sampled_from(["image/png", "image/webp"])
+image_sources = st.builds(MediaSource, st.just("url"), texts.map("https://{}".format)) | st.builds(
+    MediaSource, st.just("base64"), data, st.sampled_from(["image/png", "image/webp"])
 )
 image_parts = st.builds(ImagePart, image_sources, st.sampled_from([None, "low", "high"]), marks=breakpoints)
 audio_parts = st.builds(AudioPart, data, st.sampled_from(["wav", "mp3"]), marks=breakpoints)
 file_parts = st.builds(
-    FilePart, st.builds(Source, st.just("base64"), data, st.just("application/pdf")), texts, marks=breakpoints
-) | st.builds(FilePart, st.builds(Source, st.just("file_id"), texts))
+    FilePart, st.builds(MediaSource, st.just("base64"), data, st.just("application/pdf")), texts, marks=breakpoints
+) | st.builds(FilePart, st.builds(MediaSource, st.just("file_id"), texts))
 user_parts = st.lists(text_parts | image_parts | audio_parts | file_parts, min_size=1, max_size=3).map(tuple)
 instructions = st.lists(text_parts, min_size=1, max_size=2).map(tuple)
-other_turns = st.builds(Turn, st.just("user"), user_parts, name=st.none() | texts) | st.builds(
-    Turn, st.sampled_from(["system", "developer"]), instructions
+other_turns = st.builds(Message, st.just("user"), user_parts, name=st.none() | texts) | st.builds(
+    Message, st.sampled_from(["system", "developer"]), instructions
 )
-thoughts = texts.map(lambda text: ThinkingPart(text, native={"reasoning_content": text}))
+thoughts = texts.map(lambda text: ReasoningPart(text, native={"reasoning_content": text}))
 
 
 @st.composite
-def rounds(draw, number: int) -> list[Turn]:
+def rounds(draw, number: int) -> list[Message]:
     """What the assistant said, the results of its calls in their order, and what others said then."""
     kinds = draw(st.lists(st.sampled_from(["function", "custom"]), max_size=2))
-    calls = [CallPart(f"call_{number}_{i}", draw(names), draw(texts.filter(str.strip)), kind)
+    calls = [ToolCallPart(f"call_{number}_{i}", draw(names), draw(texts.filter(str.strip)), kind)
              for i, kind in enumerate(kinds)]  # fmt: skip
     said = [*draw(st.lists(text_parts, max_size=2)), *draw(st.lists(st.builds(RefusalPart, texts), max_size=1))]
     if not (said or calls):
         said = [TextPart("a")]
-    assistant = Turn("assistant", (*draw(st.lists(thoughts, max_size=1)), *said, *calls), name=draw(st.none() | texts))
-    results = [Turn("user", (ResultPart(call.id, draw(instructions), kind=call.kind),)) for call in calls]
+    assistant = Message(
+        "assistant", (*draw(st.lists(thoughts, max_size=1)), *said, *calls), name=draw(st.none() | texts)
+    )
+    results = [Message("user", (ToolResultPart(call.id, draw(instructions), kind=call.kind),)) for call in calls]
     return [assistant, *results, *draw(st.lists(other_turns, min_size=1, max_size=2))]
 
 
@@ -136,7 +138,7 @@ formats = st.just(Format("json_object")) | st.builds(
 
 
 @st.composite
-def requests(draw) -> Call:
+def requests(draw) -> Request:
     """A request that says nothing but what Chat can say, in the one way in which we say it."""
     turns = draw(st.lists(other_turns, min_size=1, max_size=2))
     for number in range(draw(st.integers(0, 2))):
@@ -146,13 +148,13 @@ def requests(draw) -> Call:
     given = draw(settings)
     if "logprobs" in given and draw(st.booleans()):
         given["top_logprobs"] = draw(st.integers(0, 20))
-    controls = {row.name: Control(given[row.name], "") for row in ROWS if row.name in given}
+    controls = {row.name: Parameter(given[row.name], "") for row in ROWS if row.name in given}
     stream = draw(st.booleans())
-    return Call(
+    return Request(
         "chat", "m", tuple(turns), stream, include_usage=stream, tools=(*tools, *native),
         tool_choice=draw(choices(tools)) if tools else None,
-        parallel_tools=draw(st.none() | st.builds(Control, st.booleans(), st.just(""))) if tools else None,
-        reasoning=draw(st.none() | reasonings), format=draw(st.none() | formats), controls=controls,
+        parallel_tools=draw(st.none() | st.builds(Parameter, st.booleans(), st.just(""))) if tools else None,
+        reasoning=draw(st.none() | reasonings), format=draw(st.none() | formats), parameters=controls,
     )  # fmt: skip
 
 
@@ -163,7 +165,7 @@ def bare(value):
     if isinstance(value, dict):
         return {name: bare(one) for name, one in value.items()}
     if attrs.has(type(value)):
-        empty = {"at": "", **({"source": {}} if isinstance(value, Call) else {})}
+        empty = {"at": "", **({"source": {}} if isinstance(value, Request) else {})}
         members = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}
         return type(value)(**{name: empty.get(name, bare(one)) for name, one in members.items()})
     return value
@@ -255,7 +257,7 @@ RECORDED = sorted(path for folder in FOLDERS for path in (CORPUS.parent / folder
 def test_recorded_answers_of_every_api_are_the_same_streamed_and_whole(path):
     codec, body = CODECS[FOLDERS[path.parent.name]], path.read_bytes()
     told = list(codec.read_answer(body)) if path.suffix == ".json" else streamed(codec, body)
-    if isinstance(told[-1], Failed):
+    if isinstance(told[-1], ErrorInfo):
         stream = write(told)
         assert b'data: {"error":' in stream
         assert b"[DONE]" not in stream

@@ -11,10 +11,10 @@ from providers.chat import CHAT
 from providers.messages import MESSAGES
 from providers.neutral.codec import Recipient
 from providers.neutral.request import (
-    Call,
-    Control,
     Format,
+    Parameter,
     Reasoning,
+    Request,
     Tool,
     ToolChoice,
 )
@@ -118,14 +118,14 @@ def test_the_members_come_in_a_sensible_order():
     ],
 )
 def test_tool_choice_names_only_tools_that_are_there(choice, expected, dropped):
-    call = Call("messages", "m", (USER,), tools=(Tool("f"), Tool("g", kind="custom")), tool_choice=choice)
+    call = Request("messages", "m", (USER,), tools=(Tool("f"), Tool("g", kind="custom")), tool_choice=choice)
     body, lost = sent(call)
     assert body.get("tool_choice") == expected
     assert lost == dropped
 
 
 def test_nothing_is_said_about_tools_when_there_are_none():
-    call = Call("chat", "m", (USER,), tool_choice=ToolChoice("auto"), parallel_tools=Control(True, "p"))
+    call = Request("chat", "m", (USER,), tool_choice=ToolChoice("auto"), parallel_tools=Parameter(True, "p"))
     assert sent(call)[0].keys() == {"model", "messages"}
 
 
@@ -146,7 +146,7 @@ def test_nothing_is_said_about_tools_when_there_are_none():
     ],
 )
 def test_a_budget_comes_to_an_effort(reasoning, expected):
-    call = Call("messages", "m", (USER,), reasoning=attrs.evolve(reasoning, at="thinking"))
+    call = Request("messages", "m", (USER,), reasoning=attrs.evolve(reasoning, at="thinking"))
     body, dropped = sent(call)
     assert body.get("reasoning_effort") == expected
     assert dropped == (("thinking",) if reasoning == Reasoning("disabled") else ())
@@ -157,7 +157,7 @@ def test_a_budget_comes_to_an_effort(reasoning, expected):
 
 
 def test_a_format_without_a_name_gets_one():
-    call = Call("messages", "m", (USER,), format=Format("json_schema", schema={"type": "object"}))
+    call = Request("messages", "m", (USER,), format=Format("json_schema", schema={"type": "object"}))
     assert sent(call)[0]["response_format"] == {
         "type": "json_schema",
         "json_schema": {"name": "output", "schema": {"type": "object"}},
@@ -177,7 +177,7 @@ def test_quirks_decide_the_names_and_what_is_left_out():
 @pytest.mark.parametrize(("name", "value"), [("n", 2), ("max_tokens", 0)])
 def test_what_would_be_another_answer_is_a_400(name, value):
     with pytest.raises(GatewayError) as caught:
-        sent(Call("messages", "m", (USER,), controls={name: Control(value, name)}))
+        sent(Request("messages", "m", (USER,), parameters={name: Parameter(value, name)}))
     assert (caught.value.failed.status, caught.value.failed.param) == (400, name)
 
 
@@ -227,7 +227,7 @@ LEVELS = ("none", "low", "medium", "high")
 )
 def test_an_effort_that_the_model_lacks_becomes_the_nearest_lower_one_and_is_named(reasoning, efforts, expected, named):
     """theopenco/llmgateway#2753, docker/docker-agent#2563, maximhq/bifrost#1479."""
-    call = Call("messages", "m", (USER,), reasoning=attrs.evolve(reasoning, at="thinking"))
+    call = Request("messages", "m", (USER,), reasoning=attrs.evolve(reasoning, at="thinking"))
     body, dropped = sent(call, efforts=efforts)
     assert body.get("reasoning_effort") == expected
     assert dropped[:1] == (("thinking",) if named else ())

@@ -12,11 +12,20 @@ from providers.chat.calls import Nesting
 from providers.messages import MESSAGES
 from providers.neutral.codec import Reply
 from providers.neutral.custom_tools import unwrapped, wrapped
-from providers.neutral.request import Call, CallPart, ImagePart, ResultPart, Source, TextPart, Tool, ToolChoice
+from providers.neutral.request import (
+    ImagePart,
+    MediaSource,
+    Request,
+    TextPart,
+    Tool,
+    ToolCallPart,
+    ToolChoice,
+    ToolResultPart,
+)
 from providers.neutral.seal import Issuer
 from providers.neutral.tool_names import short_call_id
 from providers.responses import RESPONSES
-from streams.events import BlockEnd, End, ToolBegin, ToolInput
+from streams.events import BlockEnd, End, ToolCallDelta, ToolCallStart
 from streams.fold import fold
 
 LEGACY = {
@@ -25,13 +34,13 @@ LEGACY = {
     "functions": [{"name": "f", "parameters": {"type": "object"}}],
 }
 ONE_CALL = [
-    ToolBegin(0, "a", "f"), ToolInput(0, '{"x":'), ToolInput(0, "1}"), BlockEnd(0), End("tool_calls"),
+    ToolCallStart(0, "a", "f"), ToolCallDelta(0, '{"x":'), ToolCallDelta(0, "1}"), BlockEnd(0), End("tool_calls"),
 ]  # fmt: skip
 
 
-def answered(call: Call, events: list) -> tuple[list[dict], dict]:
-    """The deltas of the stream and the choice of the whole answer that the client of ``call`` gets."""
-    reply = Reply(call, Issuer("p", ""), 1)
+def answered(request: Request, events: list) -> tuple[list[dict], dict]:
+    """The deltas of the stream and the choice of the whole answer that the client of ``request`` gets."""
+    reply = Reply(request, Issuer("p", ""), 1)
     writer = CHAT.writer(reply)
     stream = b"".join(map(writer.send, events))
     return deltas(stream), json.loads(CHAT.write_answer(fold(events), reply))["choices"][0]
@@ -60,7 +69,7 @@ def test_who_asks_with_functions_is_answered_with_function_call():
 def test_a_legacy_client_has_room_for_one_call_and_gets_the_first():
     call = CHAT.read_request(LEGACY)
     assert sent(call)[0]["parallel_tool_calls"] is False
-    events = [*ONE_CALL[:-1], ToolBegin(1, "b", "g"), ToolInput(1, "{}"), BlockEnd(1), End("tool_calls")]
+    events = [*ONE_CALL[:-1], ToolCallStart(1, "b", "g"), ToolCallDelta(1, "{}"), BlockEnd(1), End("tool_calls")]
     parts, choice = answered(call, events)
     assert parts == answered(call, ONE_CALL)[0]
     assert choice["message"]["function_call"]["name"] == "f"
@@ -89,8 +98,8 @@ def test_a_legacy_client_may_say_itself_how_many_calls():
 def test_a_custom_tool_gets_its_text_from_a_provider_that_knows_functions_only(arguments, text):
     """Models wrap the text, wrap it under another name, or forget to (router-for-me/CLIProxyAPI#5753)."""
     call = asked(tools=[{"type": "custom", "custom": {"name": "patch"}}])
-    pieces = [ToolInput(0, arguments[i : i + 7]) for i in range(0, len(arguments), 7)]
-    events = [ToolBegin(0, "a", "patch"), *pieces, BlockEnd(0), End("tool_calls")]
+    pieces = [ToolCallDelta(0, arguments[i : i + 7]) for i in range(0, len(arguments), 7)]
+    events = [ToolCallStart(0, "a", "patch"), *pieces, BlockEnd(0), End("tool_calls")]
     parts, choice = answered(call, events)
     opening = {"tool_calls": [{"index": 0, "id": "a", "type": "custom", "custom": {"name": "patch", "input": ""}}]}
     rest = [{"tool_calls": [{"index": 0, "custom": {"input": text}}]}] if text else []
@@ -104,13 +113,13 @@ def test_custom_tools_of_other_apis_go_out_as_functions():
     """Most servers know functions only; Codex's apply_patch must work there (BerriAI/litellm#31571,
     decolua/9router#1371, MetaFARS/codex-relay#37)."""
     grammar = {"type": "grammar", "syntax": "lark", "definition": "start: /x/"}
-    call = Call(
+    call = Request(
         "responses",
         "m",
         (
             USER,
-            assistant(CallPart("a", "patch", 'say "hi"\n', "custom")),
-            user(ResultPart("a", (TextPart("done"),), kind="custom")),
+            assistant(ToolCallPart("a", "patch", 'say "hi"\n', "custom")),
+            user(ToolResultPart("a", (TextPart("done"),), kind="custom")),
         ),
         tools=(Tool("patch", "Edits.", kind="custom", format=grammar, at="tools[0]"), Tool("g", kind="custom")),
         tool_choice=ToolChoice("tool", "patch", "custom"),
@@ -133,7 +142,8 @@ def test_a_custom_call_from_a_chat_provider_reaches_a_responses_client_as_text()
     body = {"model": "m", "input": "hi", "tools": [{"type": "custom", "name": "apply_patch"}]}
     call = RESPONSES.read_request(body)
     events = [
-        ToolBegin(0, "call_1", "apply_patch"), ToolInput(0, wrapped("*** Begin")), BlockEnd(0), End("tool_calls"),
+        ToolCallStart(0, "call_1", "apply_patch"), ToolCallDelta(0, wrapped("*** Begin")), BlockEnd(0),
+        End("tool_calls"),
     ]  # fmt: skip
     answer = json.loads(RESPONSES.write_answer(fold(events), Reply(call, Issuer("p", ""), 1)))
     (item,) = answer["output"]
@@ -166,9 +176,11 @@ def test_a_strict_tool_of_an_openai_client_is_its_own_business():
 def test_an_id_that_is_too_long_for_openai_is_shortened_in_call_and_result_alike(kind):
     """ "Expected a string with maximum length 64" (openclaw/openclaw#875, RooCodeInc/Roo-Code#10763)."""
     ids = ["x" * 99 + "a", "x" * 99 + "b", "y" * 64]
-    picture = ImagePart(Source("url", "https://a"))
-    calls = assistant(*(CallPart(id, "f", "{}", kind) for id in ids))
-    body, dropped = sent(Call("messages", "m", (calls, user(*(ResultPart(id, (picture,), kind=kind) for id in ids)))))
+    picture = ImagePart(MediaSource("url", "https://a"))
+    calls = assistant(*(ToolCallPart(id, "f", "{}", kind) for id in ids))
+    body, dropped = sent(
+        Request("messages", "m", (calls, user(*(ToolResultPart(id, (picture,), kind=kind) for id in ids))))
+    )
     said, *results, media = body["messages"]
     written = [call["id"] for call in said["tool_calls"]]
     assert written == [result["tool_call_id"] for result in results]
@@ -180,8 +192,8 @@ def test_an_id_that_is_too_long_for_openai_is_shortened_in_call_and_result_alike
 def test_a_server_of_its_own_kind_gets_its_ids_back_whole():
     """Gateways keep a thought's signature in them."""
     id = "call_" + "x" * 300
-    turns = (assistant(CallPart(id, "f", "{}")), user(ResultPart(id, (TextPart("ok"),))))
-    body, _ = sent(Call("messages", "m", turns), short_call_ids=False)
+    turns = (assistant(ToolCallPart(id, "f", "{}")), user(ToolResultPart(id, (TextPart("ok"),))))
+    body, _ = sent(Request("messages", "m", turns), short_call_ids=False)
     assert body["messages"][0]["tool_calls"][0]["id"] == body["messages"][1]["tool_call_id"] == id
 
 

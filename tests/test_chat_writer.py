@@ -11,33 +11,33 @@ from providers.neutral.seal import unseal
 from streams.events import (
     Begin,
     BlockEnd,
-    Cited,
+    Citation,
     End,
-    Failed,
+    ErrorInfo,
     Native,
-    Refusal,
-    Sealed,
-    Text,
-    Thought,
-    ToolBegin,
-    ToolInput,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
     Usage,
 )
 from streams.fold import fold
 
 CALLED = [
     Begin("msg_1", "claude"),
-    Thought(0, "hm"),
-    Sealed(0, "messages", {"type": "thinking", "thinking": "hm", "signature": "s"}),
+    ReasoningDelta(0, "hm"),
+    ReasoningState(0, "messages", {"type": "thinking", "thinking": "hm", "signature": "s"}),
     BlockEnd(0),
-    Text(1, "Let me "),
-    Text(1, "see."),
+    TextDelta(1, "Let me "),
+    TextDelta(1, "see."),
     BlockEnd(1),
-    ToolBegin(2, "toolu_1", "look"),
-    ToolBegin(3, "toolu_2", "patch", "custom"),
-    ToolInput(2, '{"a":'),
-    ToolInput(3, "raw"),
-    ToolInput(2, "1}"),
+    ToolCallStart(2, "toolu_1", "look"),
+    ToolCallStart(3, "toolu_2", "patch", "custom"),
+    ToolCallDelta(2, '{"a":'),
+    ToolCallDelta(3, "raw"),
+    ToolCallDelta(2, "1}"),
     BlockEnd(2),
     BlockEnd(3),
     Usage(input=3, cache_read=10, cache_write=2, output=6, reasoning=4),
@@ -96,25 +96,25 @@ def test_usage_is_written_when_asked_for_and_not_otherwise():
 
 def test_unknown_usage_is_estimated_in_integers():
     """A null among them is a validation error (openai/openai-agents-python#760, BerriAI/litellm#12924)."""
-    stream = write([Begin(), Text(0, "twelve chars"), BlockEnd(0), End("stop")])
+    stream = write([Begin(), TextDelta(0, "twelve chars"), BlockEnd(0), End("stop")])
     usage = chunks(stream)[-1]["usage"]
     assert (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]) == (7, 3, 10)
     assert usage["completion_tokens_details"] == {"reasoning_tokens": 0}
 
 
-@pytest.mark.parametrize("end", [End("stop"), Failed("upstream", "gone")])
+@pytest.mark.parametrize("end", [End("stop"), ErrorInfo("upstream", "gone")])
 def test_nothing_follows_the_end(end):
     writer = CHAT.writer(reply())
     last = writer.send(end)
     assert last.endswith(DONE) == isinstance(end, End)
     assert last.count(b"[DONE]") == isinstance(end, End)
-    for event in (Text(0, "more"), End("stop"), Failed("internal", "x"), Usage()):
+    for event in (TextDelta(0, "more"), End("stop"), ErrorInfo("internal", "x"), Usage()):
         assert writer.send(event) == b""
 
 
 def test_a_failure_is_one_error_chunk_without_done():
     """BerriAI/litellm#40578, #2180, maximhq/bifrost#5546, Portkey-AI/gateway#1797."""
-    stream = write([Begin(), Text(0, "a"), Failed("overloaded", "busy", param="p"), End("stop")])
+    stream = write([Begin(), TextDelta(0, "a"), ErrorInfo("overloaded", "busy", param="p"), End("stop")])
     assert stream.endswith(
         b'data: {"error":{"message":"busy","type":"server_error","param":"p","code":"overloaded"}}\n\n'
     )
@@ -139,7 +139,7 @@ def test_a_failure_is_one_error_chunk_without_done():
 )
 def test_finish_reasons_agree_with_what_was_said(reason, called, expected):
     """vercel/ai#12218, strands-agents/harness-sdk#1827, jasonxu114514/opencode2api#27."""
-    events = [Begin(), *([ToolBegin(0, "a", "f"), BlockEnd(0)] if called else []), Usage(), End(reason)]
+    events = [Begin(), *([ToolCallStart(0, "a", "f"), BlockEnd(0)] if called else []), Usage(), End(reason)]
     streamed = [one["choices"][0]["finish_reason"] for one in chunks(write(events)) if one["choices"]]
     assert streamed[-1] == expected
     assert json.loads(CHAT.write_answer(fold(events), reply()))["choices"][0]["finish_reason"] == expected
@@ -148,9 +148,9 @@ def test_finish_reasons_agree_with_what_was_said(reason, called, expected):
 def test_what_no_chat_client_knows_is_left_out():
     """Tools that the provider runs itself are no calls: the client would be asked to run a tool that it has not."""
     events = [
-        Text(0, "a"), Cited(0, "messages", {"type": "char_location"}), BlockEnd(0),
+        TextDelta(0, "a"), Citation(0, "messages", {"type": "char_location"}), BlockEnd(0),
         Native(1, "messages", "server_tool_use", {}),
-        BlockEnd(1), Refusal(2, "no"), BlockEnd(2), End("stop"),
+        BlockEnd(1), RefusalDelta(2, "no"), BlockEnd(2), End("stop"),
     ]  # fmt: skip
     assert deltas(write(events)) == [
         {"role": "assistant", "content": ""}, {"content": "a"}, {"refusal": "no"}, {},
@@ -158,7 +158,7 @@ def test_what_no_chat_client_knows_is_left_out():
 
 
 def test_separators_that_clients_split_on_are_escaped():
-    stream = write([Begin(), Text(0, "a\u2028b\u2029c\x85d"), BlockEnd(0), End("stop")])
+    stream = write([Begin(), TextDelta(0, "a\u2028b\u2029c\x85d"), BlockEnd(0), End("stop")])
     assert len(stream.decode().splitlines()) == stream.count(b"\n")
     assert {"content": "a\u2028b\u2029c\x85d"} in deltas(stream)
 
@@ -192,8 +192,8 @@ def test_a_whole_answer_has_every_key():
 @pytest.mark.parametrize(
     ("block", "content"),
     [
-        ([ToolBegin(0, "a", "f"), BlockEnd(0)], None),
-        ([Refusal(0, "no"), BlockEnd(0)], None),
+        ([ToolCallStart(0, "a", "f"), BlockEnd(0)], None),
+        ([RefusalDelta(0, "no"), BlockEnd(0)], None),
         ([], ""),
     ],
 )
@@ -201,15 +201,15 @@ def test_content_is_null_beside_calls_and_refusals(block, content):
     message = json.loads(CHAT.write_answer(fold([*block, End("stop")]), reply()))["choices"][0]["message"]
     assert message["content"] == content
     assert "content" in message
-    assert ("tool_calls" in message) == any(isinstance(event, ToolBegin) for event in block)
+    assert ("tool_calls" in message) == any(isinstance(event, ToolCallStart) for event in block)
 
 
 def test_citations_with_a_url_become_annotations_of_a_whole_answer():
     events = [
-        Text(0, "One. "), BlockEnd(0), Text(1, "Two."),
-        Cited(1, "messages", {"type": "web_search_result_location", "url": "https://a", "title": "A"}),
-        Cited(1, "responses", {"type": "url_citation", "url": "https://b", "start_index": 1, "end_index": 3}),
-        Cited(1, "messages", {"type": "char_location", "document_index": 0}),
+        TextDelta(0, "One. "), BlockEnd(0), TextDelta(1, "Two."),
+        Citation(1, "messages", {"type": "web_search_result_location", "url": "https://a", "title": "A"}),
+        Citation(1, "responses", {"type": "url_citation", "url": "https://b", "start_index": 1, "end_index": 3}),
+        Citation(1, "messages", {"type": "char_location", "document_index": 0}),
         BlockEnd(1), End("stop"),
     ]  # fmt: skip
     message = json.loads(CHAT.write_answer(fold(events), reply()))["choices"][0]["message"]
@@ -220,7 +220,7 @@ def test_citations_with_a_url_become_annotations_of_a_whole_answer():
 
 
 def test_an_error_body_has_chats_shape():
-    body = json.loads(CHAT.write_error(Failed("not_found", "no such model", code="model_not_found"), "req_1"))
+    body = json.loads(CHAT.write_error(ErrorInfo("not_found", "no such model", code="model_not_found"), "req_1"))
     assert body == {
         "error": {
             "message": "no such model",
@@ -236,7 +236,13 @@ TOKEN = {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
 
 def test_log_probabilities_stand_beside_their_text():
     """OpenAI's own client puts them together from the chunks."""
-    events = [Text(0, "a", [TOKEN]), Text(0, "b"), Text(0, "c", [TOKEN, TOKEN]), BlockEnd(0), End("stop")]
+    events = [
+        TextDelta(0, "a", [TOKEN]),
+        TextDelta(0, "b"),
+        TextDelta(0, "c", [TOKEN, TOKEN]),
+        BlockEnd(0),
+        End("stop"),
+    ]
     found = [one["choices"][0] for one in chunks(write(events)) if one["choices"]]
     told = {"content": [TOKEN], "refusal": None}
     assert [(one["delta"].get("content"), one["logprobs"]) for one in found] == [
@@ -248,11 +254,12 @@ def test_log_probabilities_stand_beside_their_text():
 
 def test_citations_come_once_in_a_stream_as_in_the_whole_answer():
     """openai Python fails on a second list of them."""
+    titled = {"url": "https://b", "title": None, "end_index": 9}
     events = [
-        Text(0, "One. "), Cited(0, "messages", {"url": "https://a"}), BlockEnd(0),
-        ToolBegin(1, "x", "f"), Text(2, "Two."),
-        Cited(2, "chat", {"type": "url_citation", "url_citation": {"url": "https://b", "title": None, "end_index": 9}}),
-        Cited(2, "chat", {"type": "url_citation", "url_citation": None}), BlockEnd(1), BlockEnd(2), End("stop"),
+        TextDelta(0, "One. "), Citation(0, "messages", {"url": "https://a"}), BlockEnd(0),
+        ToolCallStart(1, "x", "f"), TextDelta(2, "Two."),
+        Citation(2, "chat", {"type": "url_citation", "url_citation": titled}),
+        Citation(2, "chat", {"type": "url_citation", "url_citation": None}), BlockEnd(1), BlockEnd(2), End("stop"),
     ]  # fmt: skip
     annotations = [one["annotations"] for one in deltas(write(events)) if "annotations" in one]
     assert [[one["url_citation"] for one in several] for several in annotations] == [
@@ -268,11 +275,11 @@ def test_citations_come_once_in_a_stream_as_in_the_whole_answer():
 @pytest.mark.parametrize(
     ("events", "contents"),
     [
-        ([Text(0, "a"), BlockEnd(0)], ["", "a"]),
-        ([Refusal(0, "no"), BlockEnd(0)], [None]),
-        ([ToolBegin(0, "a", "f"), BlockEnd(0)], [None]),
-        ([Thought(0, "hm"), BlockEnd(0), Text(1, "a"), BlockEnd(1)], [None, "a"]),
-        ([Thought(0, "hm"), BlockEnd(0)], [None, ""]),
+        ([TextDelta(0, "a"), BlockEnd(0)], ["", "a"]),
+        ([RefusalDelta(0, "no"), BlockEnd(0)], [None]),
+        ([ToolCallStart(0, "a", "f"), BlockEnd(0)], [None]),
+        ([ReasoningDelta(0, "hm"), BlockEnd(0), TextDelta(1, "a"), BlockEnd(1)], [None, "a"]),
+        ([ReasoningDelta(0, "hm"), BlockEnd(0)], [None, ""]),
         ([Native(0, "messages", "x", {}), BlockEnd(0)], [""]),
         ([], [""]),
     ],
@@ -287,8 +294,9 @@ def test_the_first_chunk_has_the_role_and_no_other(events, contents):
 def test_a_call_without_arguments_has_an_empty_object():
     """Clients parse the arguments, and nothing at all is no JSON (BerriAI/litellm#31561)."""
     events = [
-        ToolBegin(0, "a", "f"), BlockEnd(0), ToolBegin(1, "b", "g", "custom"), BlockEnd(1), ToolBegin(2, "c", "h"),
-        ToolInput(2, "{}"), BlockEnd(2), End("tool_calls"),
+        ToolCallStart(0, "a", "f"), BlockEnd(0), ToolCallStart(1, "b", "g", "custom"), BlockEnd(1),
+        ToolCallStart(2, "c", "h"),
+        ToolCallDelta(2, "{}"), BlockEnd(2), End("tool_calls"),
     ]  # fmt: skip
     message = json.loads(CHAT.write_answer(fold(events), reply()))["choices"][0]["message"]
     assert [call[call["type"]].get("arguments") for call in message["tool_calls"]] == ["{}", None, "{}"]

@@ -3,8 +3,8 @@
 import pytest
 
 from providers.neutral.fields import Drops, Fields
-from providers.neutral.parameters import BY_NAME, ROWS, read_controls, write_controls
-from providers.neutral.request import Call, Control
+from providers.neutral.parameters import BY_NAME, ROWS, read_parameters, write_parameters
+from providers.neutral.request import Parameter, Request
 from streams.errors import GatewayError
 from streams.events import APIS
 
@@ -12,9 +12,9 @@ SAMPLE = {int: 7, float: 0.5, str: "x", bool: True, list: ["x"], dict: {"a": "b"
 
 
 def translate(api, body, to, skip=()):
-    call = Call(api, "m", (), controls=read_controls(Fields(body), api))
+    call = Request(api, "m", (), parameters=read_parameters(Fields(body), api))
     out, drops = {}, Drops()
-    write_controls(call, to, out, drops, skip)
+    write_parameters(call, to, out, drops, skip)
     return out, drops.paths()
 
 
@@ -32,7 +32,7 @@ def test_names_are_unique_and_every_row_belongs_somewhere():
 def test_a_setting_comes_back_to_its_own_api_as_it_was(row, api):
     field = row.field(api)
     if not field:
-        assert row.name not in read_controls(Fields({row.name: SAMPLE[row.kind]}), api)
+        assert row.name not in read_parameters(Fields({row.name: SAMPLE[row.kind]}), api)
         return
     body = {field: SAMPLE[row.kind]}
     assert translate(api, body, api) == (body, ())
@@ -61,7 +61,7 @@ def test_a_default_that_is_left_out_is_not_reported():
 
 
 def test_null_is_as_good_as_absent():
-    assert read_controls(Fields({"temperature": None, "seed": None}), "chat") == {}
+    assert read_parameters(Fields({"temperature": None, "seed": None}), "chat") == {}
 
 
 def test_numbers_keep_their_spelling():
@@ -72,7 +72,7 @@ def test_numbers_keep_their_spelling():
 @pytest.mark.parametrize(("field", "value"), [("temperature", "hot"), ("max_tokens", 1.5), ("top_k", True)])
 def test_a_wrong_type_is_a_400_that_names_the_field(field, value):
     with pytest.raises(GatewayError) as raised:
-        read_controls(Fields({field: value}), "messages")
+        read_parameters(Fields({field: value}), "messages")
     assert raised.value.failed.param == field
 
 
@@ -81,8 +81,8 @@ def test_the_codec_can_keep_a_setting_for_itself():
 
 
 def test_a_control_knows_the_clients_own_name():
-    found = read_controls(Fields({"max_completion_tokens": 9}), "chat")
-    assert found == {"max_tokens": Control(9, "max_completion_tokens")}
+    found = read_parameters(Fields({"max_completion_tokens": 9}), "chat")
+    assert found == {"max_tokens": Parameter(9, "max_completion_tokens")}
 
 
 @pytest.mark.parametrize("stop", ["END", ["END", "STOP"]])

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recordings import ABSENT, Recording, answers
 
-from gateway.streaming.lanes import ByteLane
+from gateway.streaming.lanes import Passthrough
 from providers.apis import CODECS
 from streams import sse
-from streams.events import Event, Failed, ToolBegin
+from streams.events import ErrorInfo, Event, ToolCallStart
 
 STREAMS = tuple(one for one in answers() if one.streamed)
 SMALL = 2_000
@@ -39,7 +39,7 @@ def read(recording: Recording, pieces: Iterable[bytes]) -> list[Event]:
 
 
 def plain(event: Event, body: bytes) -> Event:
-    if isinstance(event, ToolBegin) and event.id.encode() not in body:
+    if isinstance(event, ToolCallStart) and event.id.encode() not in body:
         return attrs.evolve(event, id="made")
     return event
 
@@ -53,7 +53,7 @@ def whole(recording: Recording) -> list[Event]:
 
 def forwarded(recording: Recording, pieces: Iterable[bytes]) -> bytes:
     """What the byte lane sends for ``pieces``, its end included."""
-    lane = ByteLane(CODECS[recording.api], lambda failed: failed, lambda raw: raw, 2**24)
+    lane = Passthrough(CODECS[recording.api], lambda failed: failed, lambda raw: raw, 2**24)
     return b"".join([*map(lane.feed, pieces), lane.end()])
 
 
@@ -90,7 +90,7 @@ def test_cuts_at_random_give_the_same_events_and_bytes(recording: Recording, cut
 def test_the_byte_lane_forwards_every_byte_however_it_comes(recording: Recording) -> None:
     """An event that lacks its blank line at the end gets it."""
     body = recording.body
-    broken = any(isinstance(event, Failed) for event in read(recording, [body]))
+    broken = any(isinstance(event, ErrorInfo) for event in read(recording, [body]))
     for pieces in ([body], crumbs(body)):
         sent = forwarded(recording, pieces)
         assert sent.startswith(body)

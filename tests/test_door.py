@@ -12,14 +12,14 @@ from harness import PATIENCE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.access.authentication import Door
+from gateway.access.authentication import Authenticator
 from gateway.access.cors import Cors
 from gateway.app import app_of
 from gateway.config.loading import Config, ConfigError, from_mapping, load
 from gateway.exchange.service import Service
 from gateway.http.headers import upstream_headers
 from gateway.request.decompress import DECODERS, decompress, read_coding
-from gateway.request.prepare import Asked
+from gateway.request.prepare import ClientRequest
 from gateway.routing.router import Router
 from gateway.serving.server import Lifecycle, bind, serve
 from gateway.upstream.client import Upstream
@@ -46,12 +46,12 @@ def config(*keys: dict, **more) -> Config:
     )
 
 
-KEYED = Door(
+KEYED = Authenticator(
     config({"name": "alice", "key": ALICE}, {"name": "bob", "sha256": hashlib.sha256(BOB.encode()).hexdigest().upper()})
 )
 
 
-def refusal(door: Door, *headers: tuple[str, str]) -> str:
+def refusal(door: Authenticator, *headers: tuple[str, str]) -> str:
     with pytest.raises(GatewayError) as caught:
         door.admit(headers)
     failed = caught.value.failed
@@ -112,8 +112,8 @@ def test_a_wrong_own_header_is_not_rescued_by_another():
 
 
 def test_without_client_keys_everybody_comes_in():
-    assert Door(config()).admit(()) is None
-    assert Door(config()).admit((("x-api-key", "anything"),)) is None
+    assert Authenticator(config()).admit(()) is None
+    assert Authenticator(config()).admit((("x-api-key", "anything"),)) is None
 
 
 def test_the_digest_does_not_show_in_a_printed_config():
@@ -129,7 +129,7 @@ def test_the_digest_does_not_show_in_a_printed_config():
 def may(models: list[str], asked: str) -> bool:
     settings = config({"name": "alice", "key": ALICE, "models": models})
     target = Router(settings).resolve(asked, "chat")
-    door = Door(settings)
+    door = Authenticator(settings)
     if door.allows("alice", target.asked, target.entry, target.model):
         door.check("alice", target.asked, target.entry, target.model, None)
         return True
@@ -159,16 +159,16 @@ def test_a_list_of_models_allows_these_and_no_others(models, good, bad):
 def test_a_name_that_ends_in_a_mark_is_another_one_than_that_without_it():
     aliases = {"fast": {"target": "gpt-4o-mini"}, "fast[1m]": {"target": "gpt-4o"}}
     settings = config({"name": "alice", "key": ALICE, "models": ["fast"]}, model_aliases=aliases)
-    assert Door(settings).may_ask("alice", "fast")
-    assert not Door(settings).may_ask("alice", "fast[1m]")
+    assert Authenticator(settings).can_use("alice", "fast")
+    assert not Authenticator(settings).can_use("alice", "fast[1m]")
 
 
 def test_the_models_that_are_listed_for_a_key_are_those_that_it_may_use():
     settings = config({"name": "alice", "key": ALICE, "models": ["fast", "gpt-4o"]}, {"name": "bob", "key": BOB})
     names = [model.id for model in Router(settings).models()]
-    assert Door(settings).allowed("alice", names) == {"fast", "openai/gpt-4o"}
-    assert Door(settings).allowed("bob", names) == set(names)
-    assert Door(config()).allowed(None, names) == set(names)
+    assert Authenticator(settings).allowed("alice", names) == {"fast", "openai/gpt-4o"}
+    assert Authenticator(settings).allowed("bob", names) == set(names)
+    assert Authenticator(config()).allowed(None, names) == set(names)
 
 
 # The key and the provider
@@ -178,7 +178,7 @@ def test_the_models_that_are_listed_for_a_key_are_those_that_it_may_use():
     "headers", [[("authorization", f"Bearer {ALICE}")], [("x-api-key", BOB)], [("authorization", ALICE)]]
 )
 def test_a_gateway_key_is_never_passed_on_as_a_providers(headers):
-    asked = Asked((*headers, ("x-trigate-key", ALICE)), "", "alice")
+    asked = ClientRequest((*headers, ("x-trigate-key", ALICE)), "", "alice")
     target = Router(config()).resolve("own", "chat")
     with pytest.raises(GatewayError) as caught:
         KEYED.check("alice", "own", target.entry, target.model, asked.credential)
@@ -187,7 +187,7 @@ def test_a_gateway_key_is_never_passed_on_as_a_providers(headers):
 
 
 def test_a_providers_key_is_passed_on():
-    asked = Asked((("authorization", "Bearer sk-mine"), ("x-trigate-key", ALICE)), "", "alice")
+    asked = ClientRequest((("authorization", "Bearer sk-mine"), ("x-trigate-key", ALICE)), "", "alice")
     target = Router(config()).resolve("own", "chat")
     KEYED.check("alice", "own", target.entry, target.model, asked.credential)
     assert target.headers(asked.credential) == (("authorization", "Bearer sk-mine"),)
@@ -260,8 +260,8 @@ def test_keys_come_from_the_environment(tmp_path):
         "client_keys: [{name: a, key: $A, models: [gpt-4o]}, {name: b, sha256: $B}]\n"
     )
     read = load(path, {"A": f"{ALICE}\n", "B": hashlib.sha256(BOB.encode()).hexdigest()})
-    assert Door(read).admit((("x-api-key", ALICE),)) == "a"
-    assert Door(read).admit((("x-api-key", BOB),)) == "b"
+    assert Authenticator(read).admit((("x-api-key", ALICE),)) == "a"
+    assert Authenticator(read).admit((("x-api-key", BOB),)) == "b"
     assert read.entries[0].on_disconnect == "finish"
     assert [key.name for key in load(path, None).client_keys] == ["a", "b"]
     with pytest.raises(ConfigError, match="the environment variable B is not set"):

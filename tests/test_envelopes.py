@@ -14,7 +14,7 @@ from gateway.endpoints.websocket.envelopes import Envelope, Frames, body_of, err
 from gateway.endpoints.websocket.prewarm import Prewarmed
 from streams import sse
 from streams.errors import GatewayError
-from streams.events import Failed
+from streams.events import ErrorInfo
 
 EVENTS = [
     {"type": "response.created", "response": {"id": "resp_1"}},
@@ -54,7 +54,7 @@ def test_any_frame_is_read_or_refused(frame):
 def test_any_object_is_read_or_refused_in_words(members, generate, lane):
     frame = json.dumps({**members, "type": "response.create", "generate": generate, "stream_id": lane})
     read = outcome(lambda: json.loads(body_of(read_envelope(frame).members)))
-    if isinstance(read, Failed):
+    if isinstance(read, ErrorInfo):
         assert (read.status, read.param in ("generate", "stream_id", "background")) == (400, True)
     else:
         own = {

@@ -18,7 +18,7 @@ from providers.errors.failures import (
     read_event_failure,
     read_failure,
 )
-from streams.events import STATUS, Failed
+from streams.events import STATUS, ErrorInfo
 
 CORPUS = Path(__file__).parent.parent.parent / "shared" / "corpus" / "error_responses"
 RECORDED = [
@@ -189,19 +189,19 @@ def test_every_kind_can_be_written():
     ("failed", "error"),
     [
         (
-            Failed("invalid_request", "m", param="messages[0]"),
+            ErrorInfo("invalid_request", "m", param="messages[0]"),
             {"message": "m", "type": "invalid_request_error", "param": "messages[0]", "code": None},
         ),
         (
-            Failed("authentication", "m"),
+            ErrorInfo("authentication", "m"),
             {"message": "m", "type": "invalid_request_error", "param": None, "code": "invalid_api_key"},
         ),
         (
-            Failed("rate_limited", "m", code="insufficient_quota"),
+            ErrorInfo("rate_limited", "m", code="insufficient_quota"),
             {"message": "m", "type": "rate_limit_error", "param": None, "code": "insufficient_quota"},
         ),
         (
-            Failed("overloaded", "m", status=529),
+            ErrorInfo("overloaded", "m", status=529),
             {"message": "m", "type": "server_error", "param": None, "code": "overloaded"},
         ),
     ],
@@ -211,8 +211,8 @@ def test_openai_errors_have_all_four_members(failed, error):
 
 
 def test_messages_errors_keep_details_only_where_there_are_any():
-    assert messages_error(Failed("not_found", "m")) == {"type": "not_found_error", "message": "m"}
-    assert messages_error(Failed("invalid_request", "m", details={"error_code": "x"})) == {
+    assert messages_error(ErrorInfo("not_found", "m")) == {"type": "not_found_error", "message": "m"}
+    assert messages_error(ErrorInfo("invalid_request", "m", details={"error_code": "x"})) == {
         "type": "invalid_request_error",
         "message": "m",
         "details": {"error_code": "x"},
@@ -229,4 +229,4 @@ def test_messages_errors_keep_details_only_where_there_are_any():
     ],
 )  # fmt: skip
 def test_messages_types_are_those_of_the_sdk(kind, word):
-    assert messages_error(Failed(kind, "m"))["type"] == word
+    assert messages_error(ErrorInfo(kind, "m"))["type"] == word

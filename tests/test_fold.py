@@ -6,23 +6,23 @@ from streams.errors import GatewayError
 from streams.events import (
     Begin,
     BlockEnd,
-    Cited,
+    Citation,
     End,
-    Failed,
+    ErrorInfo,
     Native,
-    Refusal,
-    Sealed,
-    Text,
-    Thought,
-    ToolBegin,
-    ToolInput,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
     Usage,
 )
 from streams.fold import Fold, NativeBlock, RefusalBlock, TextBlock, ThoughtBlock, ToolBlock, fold
 
 
 def test_pieces_of_a_block_come_together_in_order():
-    answer = fold([Begin("id", "m", 7), Text(0, "a"), Text(0, "b"), BlockEnd(0), End("stop", "end_turn")])
+    answer = fold([Begin("id", "m", 7), TextDelta(0, "a"), TextDelta(0, "b"), BlockEnd(0), End("stop", "end_turn")])
     assert answer.begin == Begin("id", "m", 7)
     assert answer.blocks == (TextBlock("ab"),)
     assert answer.end == End("stop", "end_turn")
@@ -34,12 +34,12 @@ def test_interleaved_tool_calls_keep_their_own_arguments():
     answer = fold(
         [
             Begin(),
-            ToolBegin(0, "c0", "f"),
-            ToolBegin(1, "c1", "g", "custom"),
-            ToolInput(0, '{"a"'),
-            ToolInput(1, "free "),
-            ToolInput(0, ":1}"),
-            ToolInput(1, "text"),
+            ToolCallStart(0, "c0", "f"),
+            ToolCallStart(1, "c1", "g", "custom"),
+            ToolCallDelta(0, '{"a"'),
+            ToolCallDelta(1, "free "),
+            ToolCallDelta(0, ":1}"),
+            ToolCallDelta(1, "text"),
             BlockEnd(0),
             BlockEnd(1),
             End("tool_calls"),
@@ -50,33 +50,35 @@ def test_interleaved_tool_calls_keep_their_own_arguments():
 
 
 def test_a_call_without_arguments_has_empty_input():
-    assert fold([ToolBegin(0, "c", "f"), BlockEnd(0), End("tool_calls")]).blocks == (ToolBlock("c", "f", ""),)
+    assert fold([ToolCallStart(0, "c", "f"), BlockEnd(0), End("tool_calls")]).blocks == (ToolBlock("c", "f", ""),)
 
 
 def test_reasoning_carries_its_seal():
-    sealed = Sealed(0, "messages", {"type": "thinking", "signature": "s"})
-    answer = fold([Thought(0, "hm"), sealed, BlockEnd(0), Text(1, "x"), BlockEnd(1), End("stop")])
+    sealed = ReasoningState(0, "messages", {"type": "thinking", "signature": "s"})
+    answer = fold([ReasoningDelta(0, "hm"), sealed, BlockEnd(0), TextDelta(1, "x"), BlockEnd(1), End("stop")])
     assert answer.blocks == (ThoughtBlock("hm", sealed), TextBlock("x"))
 
 
 def test_a_seal_without_readable_reasoning_is_a_block_of_its_own():
-    sealed = Sealed(0, "messages", {"type": "redacted_thinking", "data": "d"})
+    sealed = ReasoningState(0, "messages", {"type": "redacted_thinking", "data": "d"})
     assert fold([sealed, BlockEnd(0), End("stop")]).blocks == (ThoughtBlock("", sealed),)
 
 
 def test_citations_stay_with_their_text():
-    first, second = Cited(0, "messages", {"n": 1}), Cited(0, "messages", {"n": 2})
-    assert fold([Text(0, "a"), first, Text(0, "b"), second, End("stop")]).blocks == (TextBlock("ab", (first, second)),)
+    first, second = Citation(0, "messages", {"n": 1}), Citation(0, "messages", {"n": 2})
+    assert fold([TextDelta(0, "a"), first, TextDelta(0, "b"), second, End("stop")]).blocks == (
+        TextBlock("ab", (first, second)),
+    )
 
 
 def test_refusals_and_native_items_keep_their_place():
     native = Native(1, "messages", "server_tool_use", {"id": "srv"})
-    answer = fold([Refusal(0, "no"), Refusal(0, "!"), BlockEnd(0), native, End("refusal")])
+    answer = fold([RefusalDelta(0, "no"), RefusalDelta(0, "!"), BlockEnd(0), native, End("refusal")])
     assert answer.blocks == (RefusalBlock("no!"), NativeBlock("messages", "server_tool_use", {"id": "srv"}))
 
 
 def test_blocks_are_in_order_of_opening_not_of_closing():
-    answer = fold([ToolBegin(0, "a", "f"), ToolBegin(1, "b", "g"), BlockEnd(1), BlockEnd(0), End("tool_calls")])
+    answer = fold([ToolCallStart(0, "a", "f"), ToolCallStart(1, "b", "g"), BlockEnd(1), BlockEnd(0), End("tool_calls")])
     assert [block.id for block in answer.blocks if isinstance(block, ToolBlock)] == ["a", "b"]
 
 
@@ -89,27 +91,33 @@ def test_prompt_counts_every_kind_of_input_once():
 
 
 def test_a_failed_answer_raises_what_failed():
-    failed = Failed("overloaded", "busy", status=529, headers=(("retry-after", "3"),))
+    failed = ErrorInfo("overloaded", "busy", status=529, headers=(("retry-after", "3"),))
     with pytest.raises(GatewayError) as raised:
-        fold([Begin(), Text(0, "half"), failed])
+        fold([Begin(), TextDelta(0, "half"), failed])
     assert raised.value.failed is failed
 
 
 def test_an_answer_without_an_end_is_an_upstream_failure():
     with pytest.raises(GatewayError) as raised:
-        fold([Begin(), Text(0, "half"), BlockEnd(0)])
+        fold([Begin(), TextDelta(0, "half"), BlockEnd(0)])
     assert raised.value.failed.kind == "upstream"
     assert raised.value.failed.status == 502
 
 
 def test_a_failure_wins_over_an_end():
     with pytest.raises(GatewayError, match="broke"):
-        fold([Text(0, "x"), End("stop"), Failed("upstream", "broke")])
+        fold([TextDelta(0, "x"), End("stop"), ErrorInfo("upstream", "broke")])
 
 
 def test_unfinished_blocks_can_be_looked_at():
     folded = Fold()
-    for event in (Text(0, "ha"), BlockEnd(0), ToolBegin(1, "c", "f"), ToolInput(1, '{"a'), Usage(output=4)):
+    for event in (
+        TextDelta(0, "ha"),
+        BlockEnd(0),
+        ToolCallStart(1, "c", "f"),
+        ToolCallDelta(1, '{"a'),
+        Usage(output=4),
+    ):
         folded.add(event)
     assert folded.blocks() == (TextBlock("ha"), ToolBlock("c", "f", '{"a'))
     assert folded.usage == Usage(output=4)

@@ -16,7 +16,7 @@ from ws import Client, handshake
 from gateway.access.cors import Cors
 from gateway.config.loading import from_mapping
 from gateway.config.settings import Limits
-from gateway.conversations.recorder import Memory
+from gateway.conversations.recorder import StateScope
 from gateway.endpoints.websocket.connection import add_websocket
 from gateway.exchange.service import Service
 from gateway.ledger.ledger import Ledger
@@ -67,7 +67,7 @@ def listening(app: QuartTrio, lifecycle: Lifecycle) -> None:
     app.add_websocket("/v1/responses", "view", view)
 
 
-def answering(remembering: Callable[[str], Memory]) -> Callable[[QuartTrio, Lifecycle], None]:
+def answering(remembering: Callable[[str], StateScope]) -> Callable[[QuartTrio, Lifecycle], None]:
     def add(app: QuartTrio, lifecycle: Lifecycle) -> None:
         service = Service(Router(CONFIG), Upstream(), lifecycle, Limits(), 15.0)
         add_websocket(app, service, Ledger(readable=False), Cors(()), remembering)
@@ -84,9 +84,9 @@ def ask(port: int) -> int:
 async def test_a_mistake_of_ours_closes_with_1011_and_says_so_in_the_log(caplog):
     caplog.set_level(logging.INFO, "trigate")
 
-    def remembering(owner: str) -> Memory:
+    def remembering(owner: str) -> StateScope:
         store = Broken(60, 1000)
-        return Memory(owner, store, store)
+        return StateScope(owner, store, store)
 
     async with serving(answering(remembering)) as (port, lifecycle):
         assert await trio.to_thread.run_sync(ask, port) == 1011
@@ -98,7 +98,7 @@ async def test_a_mistake_of_ours_closes_with_1011_and_says_so_in_the_log(caplog)
 
 
 async def test_a_mistake_before_the_first_request_closes_with_1011():
-    def remembering(owner: str) -> Memory:
+    def remembering(owner: str) -> StateScope:
         raise ValueError("a mistake")
 
     def connect(port: int) -> int:

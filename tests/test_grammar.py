@@ -16,23 +16,23 @@ from providers.apis import CODECS
 from providers.errors.failures import last_event
 from providers.grammar import GRAMMARS, Judge, detect, judge, rules
 from providers.neutral.codec import Reply
-from providers.neutral.request import Call
+from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
 from streams import sse
 from streams.events import (
     APIS,
     Begin,
     BlockEnd,
-    Cited,
+    Citation,
     End,
-    Failed,
+    ErrorInfo,
     Native,
-    Refusal,
-    Sealed,
-    Text,
-    Thought,
-    ToolBegin,
-    ToolInput,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
     Usage,
 )
 from streams.fold import fold
@@ -812,15 +812,19 @@ CITATION = {"type": "url_citation", "url": "https://e.org", "title": "t", "start
 
 
 def tool(block: int, *pieces: str, kind: Any = "function") -> list[Any]:
-    return [ToolBegin(block, f"call_{block}", "f", kind), *(ToolInput(block, text) for text in pieces), BlockEnd(block)]
+    return [
+        ToolCallStart(block, f"call_{block}", "f", kind),
+        *(ToolCallDelta(block, text) for text in pieces),
+        BlockEnd(block),
+    ]
 
 
 def text(block: int, *pieces: str) -> list[Any]:
-    return [*(Text(block, one) for one in pieces), BlockEnd(block)]
+    return [*(TextDelta(block, one) for one in pieces), BlockEnd(block)]
 
 
 def thought(block: int, *pieces: str) -> list[Any]:
-    return [*(Thought(block, one) for one in pieces), BlockEnd(block)]
+    return [*(ReasoningDelta(block, one) for one in pieces), BlockEnd(block)]
 
 
 STOP = [COUNTED, End("stop")]
@@ -834,36 +838,41 @@ SCRIPTS: dict[str, list[Any]] = {
     "one call": [*tool(0, '{"a":', "1}"), COUNTED, End("tool_calls")],
     "text and a call": [*text(0, "hi"), *tool(1, "{}"), COUNTED, End("stop")],
     "two calls, interleaved": [
-        ToolBegin(0, "a", "f"), ToolBegin(1, "b", "g"), ToolInput(0, '{"x"'), ToolInput(1, "{}"), ToolInput(0, ":1}"),
+        ToolCallStart(0, "a", "f"), ToolCallStart(1, "b", "g"), ToolCallDelta(0, '{"x"'), ToolCallDelta(1, "{}"),
+        ToolCallDelta(0, ":1}"),
         BlockEnd(0), BlockEnd(1), COUNTED, End("tool_calls"),
     ],
     "custom call": [*tool(0, "*** Begin", " Patch", kind="custom"), COUNTED, End("tool_calls")],
     "call cut short": [*tool(0, '{"a":'), COUNTED, End("length")],
     "length": [*text(0, "hi"), COUNTED, End("length")],
     "stop sequence": [*text(0, "hi"), COUNTED, End("stop_sequence", "stop_sequence", "END")],
-    "refusal": [Refusal(0, "no"), BlockEnd(0), COUNTED, End("refusal")],
+    "refusal": [RefusalDelta(0, "no"), BlockEnd(0), COUNTED, End("refusal")],
     "pause": [*text(0, "hi"), COUNTED, End("pause")],
     "context": [*text(0, "hi"), COUNTED, End("context_exceeded")],
     "sealed thoughts": [
-        Thought(0, "hm"), Sealed(0, "chat", {"field": "reasoning_content"}), BlockEnd(0), *text(1, "hi"), *STOP,
+        ReasoningDelta(0, "hm"), ReasoningState(0, "chat", {"field": "reasoning_content"}), BlockEnd(0),
+        *text(1, "hi"), *STOP,
     ],
-    "sealed without words": [Sealed(0, "responses", REASONING), BlockEnd(0), *text(1, "hi"), *STOP],
-    "signed thoughts": [Thought(0, "hm"), Sealed(0, "messages", THINKING), BlockEnd(0), *text(1, "hi"), *STOP],
+    "sealed without words": [ReasoningState(0, "responses", REASONING), BlockEnd(0), *text(1, "hi"), *STOP],
+    "signed thoughts": [ReasoningDelta(0, "hm"), ReasoningState(0, "messages", THINKING), BlockEnd(0), *text(1, "hi"),
+    *STOP],
     "a provider's own reasoning": [
-        Sealed(0, "responses", {**REASONING, "id": "x", "encrypted_content": "e"}), BlockEnd(0), *text(1, "hi"), *STOP,
+        ReasoningState(0, "responses", {**REASONING, "id": "x", "encrypted_content": "e"}), BlockEnd(0),
+        *text(1, "hi"), *STOP,
     ],
-    "redacted": [Sealed(0, "messages", {"type": "redacted_thinking", "data": "x"}), BlockEnd(0), *text(1, "a"), *STOP],
-    "cited": [Text(0, "hi"), Cited(0, "responses", CITATION), BlockEnd(0), *STOP],
+    "redacted": [ReasoningState(0, "messages", {"type": "redacted_thinking", "data": "x"}), BlockEnd(0),
+    *text(1, "a"), *STOP],
+    "cited": [TextDelta(0, "hi"), Citation(0, "responses", CITATION), BlockEnd(0), *STOP],
     "served": [*text(0, "a"), Native(1, "responses", "web_search_call", NATIVE),
                Native(2, "messages", "server_tool_use", SEARCH), *text(3, "b"), *STOP],
-    "failed": [*text(0, "hi"), Text(1, "b"), Failed("upstream", "gone")],
-    "failed at once": [Failed("overloaded", "busy")],
-    "failed in a call": [ToolBegin(0, "a", "f"), ToolInput(0, "{"), Failed("timeout", "late", code="x")],
+    "failed": [*text(0, "hi"), TextDelta(1, "b"), ErrorInfo("upstream", "gone")],
+    "failed at once": [ErrorInfo("overloaded", "busy")],
+    "failed in a call": [ToolCallStart(0, "a", "f"), ToolCallDelta(0, "{"), ErrorInfo("timeout", "late", code="x")],
 }  # fmt: skip
 
 
 def reply(api: str, **fields: Any) -> Reply:
-    return Reply(Call(api, "m", (), **fields), ISSUER, 1_700_000_000, input_estimate=7)
+    return Reply(Request(api, "m", (), **fields), ISSUER, 1_700_000_000, input_estimate=7)
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -890,7 +899,7 @@ def test_our_whole_answers_keep_every_rule(api, script):
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("kind", ["invalid_request", "billing", "overloaded", "upstream", "timeout", "internal"])
 def test_our_error_bodies_keep_every_rule(api, kind):
-    verdict = judge(api, CODECS[api].write_error(Failed(kind, "no", param="model"), "r1"))
+    verdict = judge(api, CODECS[api].write_error(ErrorInfo(kind, "no", param="model"), "r1"))
     assert verdict.broken is None
     assert verdict.outcome == "failed"
 
@@ -898,7 +907,7 @@ def test_our_error_bodies_keep_every_rule(api, kind):
 @pytest.mark.parametrize("api", APIS)
 def test_a_provider_stream_that_we_end_is_a_well_formed_failure(api):
     start = frames(api, STREAMS[api])[:4]
-    body = b"".join([*start, last_event(api, Failed("upstream", "gone"), Begin("resp_1", "m", 1), len(start))])
+    body = b"".join([*start, last_event(api, ErrorInfo("upstream", "gone"), Begin("resp_1", "m", 1), len(start))])
     verdict = judge(api, body, tolerant=True)
     assert verdict.broken is None
     assert verdict.outcome == "failed"

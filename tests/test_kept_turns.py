@@ -10,17 +10,17 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from gateway.conversations.bodies import head_id, read_head, read_turn
-from gateway.conversations.recorder import Wish
-from gateway.conversations.turns import LARGE, ForeignTurn, KeptTurn
+from gateway.conversations.recorder import StateOptions
+from gateway.conversations.turns import LARGE, LocalTurn, ProviderTurn
 from gateway.exchange.delivery import Relay
 from gateway.ledger.record import Record
 from gateway.stores.memory import MemoryStore
-from gateway.streaming.lanes import ByteLane, HubLane
+from gateway.streaming.lanes import Passthrough, Translation
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer
 from providers.responses.kept import EventLog, after
-from streams.events import Begin, End, Failed, Usage
+from streams.events import Begin, End, ErrorInfo, Usage
 from streams.fold import Answer
 from streams.pipe import PIECES_QUEUED
 from tests.test_lanes import SCRIPTS, events_of
@@ -45,8 +45,8 @@ def response(**more: Any) -> Seen:
     return Seen(told | {name: msgspec.Raw(json.dumps(value).encode()) for name, value in more.items()})
 
 
-def kept(store: MemoryStore | None, input: str, wish: Wish | None = None) -> KeptTurn:
-    return KeptTurn(store, "alice", wish or Wish(), None, json.dumps(input).encode())
+def kept(store: MemoryStore | None, input: str, wish: StateOptions | None = None) -> LocalTurn:
+    return LocalTurn(store, "alice", wish or StateOptions(), None, json.dumps(input).encode())
 
 
 def log_of(*events: bytes) -> bytes:
@@ -118,8 +118,8 @@ class Talk:
         self.turn = kept(self.store, "hi")
         call = CODECS["responses"].read_request({"model": "m", "input": "hi"})
         writer = self.turn.writer(CODECS["responses"].writer(self.turn.reply(Reply(call, Issuer("p", ""), 1))))
-        self.into, chunks = trio.open_memory_channel[bytes | Failed](PIECES_QUEUED)
-        lane = HubLane(CODECS["chat"].reader(), writer, lambda failed: failed, 2**20)
+        self.into, chunks = trio.open_memory_channel[bytes | ErrorInfo](PIECES_QUEUED)
+        lane = Translation(CODECS["chat"].reader(), writer, lambda failed: failed, 2**20)
         self.relay = Relay(lane, self.into, chunks, Record("id", "responses"), 15.0, keeping=self.turn)
         self.got: list[bytes] = []
 
@@ -187,9 +187,9 @@ async def test_whose_turn_it_is_is_noted_without_a_keep_alive_in_between(mock_cl
     events = events_of("responses", SCRIPTS["text"])
     first = next(i for i, event in enumerate(events) if b"output_text.delta" in event) + 1
     store, got = MemoryStore(60, 2**20), []
-    into, chunks = trio.open_memory_channel[bytes | Failed](PIECES_QUEUED)
-    lane = ByteLane(CODECS["responses"], lambda failed: failed, lambda data: data, 2**20)
-    turn = ForeignTurn(store, "alice", "openai/m", in_background=True)
+    into, chunks = trio.open_memory_channel[bytes | ErrorInfo](PIECES_QUEUED)
+    lane = Passthrough(CODECS["responses"], lambda failed: failed, lambda data: data, 2**20)
+    turn = ProviderTurn(store, "alice", "openai/m", in_background=True)
     relay = Relay(lane, into, chunks, Record("id", "responses"), 15.0, keeping=turn)
 
     async def read() -> None:

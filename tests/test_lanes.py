@@ -11,14 +11,14 @@ import pytest
 from upstreams import Script, ToolCall, render
 
 from gateway.config.redaction import REDACTED
-from gateway.streaming.lanes import ByteLane, HubLane, Lane, WholeLane
+from gateway.streaming.lanes import Lane, Passthrough, Translation, WholeAnswerTranslation
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer
-from streams.events import APIS, Failed
+from streams.events import APIS, ErrorInfo
 from streams.sse import COMMENT_PING, EventTooLarge
 
-CUT = Failed("upstream", "the provider's connection broke")
+CUT = ErrorInfo("upstream", "the provider's connection broke")
 KEY = "sk-very-secret"
 
 SCRIPTS = {
@@ -58,7 +58,7 @@ def reply_for(api: str) -> Reply:
     return Reply(CODECS[api].read_request(body), Issuer("openai", "account"), 1700000000)
 
 
-def told(failed: Failed) -> Failed:
+def told(failed: ErrorInfo) -> ErrorInfo:
     return attrs.evolve(failed, message=failed.message.replace(KEY, REDACTED.decode()))
 
 
@@ -66,16 +66,16 @@ def clean(data: bytes) -> bytes:
     return data.replace(KEY.encode(), REDACTED)
 
 
-def byte_lane(api: str, limit: int = 2**20) -> ByteLane:
-    return ByteLane(CODECS[api], told, clean, limit)
+def byte_lane(api: str, limit: int = 2**20) -> Passthrough:
+    return Passthrough(CODECS[api], told, clean, limit)
 
 
-def hub_lane(source: str, client: str, limit: int = 2**20) -> HubLane:
-    return HubLane(CODECS[source].reader(), CODECS[client].writer(reply_for(client)), told, limit)
+def hub_lane(source: str, client: str, limit: int = 2**20) -> Translation:
+    return Translation(CODECS[source].reader(), CODECS[client].writer(reply_for(client)), told, limit)
 
 
-def whole_lane(source: str, client: str, limit: int = 2**20) -> WholeLane:
-    return WholeLane(CODECS[source], CODECS[client].writer(reply_for(client)), told, limit)
+def whole_lane(source: str, client: str, limit: int = 2**20) -> WholeAnswerTranslation:
+    return WholeAnswerTranslation(CODECS[source], CODECS[client].writer(reply_for(client)), told, limit)
 
 
 @attrs.frozen
@@ -110,7 +110,7 @@ def splits(data: bytes) -> Iterator[tuple[bytes, ...]]:
     yield single_bytes(data)
 
 
-def run(lane: Lane, parts: Iterable[bytes], end: Failed | None = None) -> bytes:
+def run(lane: Lane, parts: Iterable[bytes], end: ErrorInfo | None = None) -> bytes:
     """The client's bytes for ``parts`` and then the end of the body, a good one or not."""
     out = b"".join(map(lane.feed, parts))
     return out + lane.end(end)
@@ -456,7 +456,7 @@ def test_a_whole_answer_becomes_a_stream(source, client):
 def test_an_answer_that_is_held_until_its_end_is_cut_at_the_limit():
     """A Responses stream repeats the whole answer in its last event."""
     writer = CODECS["responses"].writer(reply_for("responses"))
-    lane = HubLane(CODECS["chat"].reader(), writer, told, 2**20, most=100)
+    lane = Translation(CODECS["chat"].reader(), writer, told, 2**20, most=100)
     piece = b'data: {"choices":[{"index":0,"delta":{"content":"0123456789"}}]}\n\n'
     out = b"".join(lane.feed(piece) for _ in range(50))
     assert lane.seen.failed is not None

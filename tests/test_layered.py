@@ -5,7 +5,7 @@ import math
 import pytest
 
 from gateway.stores.memory import MemoryStore
-from gateway.stores.overlay import Layered
+from gateway.stores.overlay import OverlayStore
 from gateway.stores.store import Node
 
 
@@ -19,8 +19,8 @@ def shared() -> MemoryStore:
 
 
 @pytest.fixture
-def layered(shared) -> Layered:
-    return Layered(MemoryStore(math.inf, 10**6), shared)
+def layered(shared) -> OverlayStore:
+    return OverlayStore(MemoryStore(math.inf, 10**6), shared)
 
 
 async def test_what_is_written_stays_local(layered, shared):
@@ -73,7 +73,7 @@ async def test_the_shared_store_is_neither_emptied_nor_closed(layered, shared):
 
 
 async def test_without_a_shared_store_it_is_the_local_one():
-    layered = Layered(MemoryStore(math.inf, 10**6))
+    layered = OverlayStore(MemoryStore(math.inf, 10**6))
     await layered.put([node("a"), node("b", "a")])
     assert await layered.chain("alice", "b") == (node("a"), node("b", "a"))
     assert await layered.chain("alice", "c") == ()

@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 
 from gateway.config.loading import from_mapping
 from gateway.request.parse import read_incoming
-from gateway.request.prepare import Asked, Left, prepare, without_betas
-from gateway.request.rejections import DIGEST, LIFETIME, MOST_KEYS, MOST_PATHS, Learned, Spoken
+from gateway.request.prepare import ClientRequest, Omissions, prepare, without_betas
+from gateway.request.rejections import DIGEST, LIFETIME, MOST_KEYS, MOST_PATHS, RejectionCache, RejectionKey
 from gateway.routing.router import Router
 from gateway.routing.target import Target
 from providers.errors.failures import read_failure
 from providers.errors.rejected import BETA, may_go, path_of, refused, remove
 from streams.errors import GatewayError
-from streams.events import Failed
+from streams.events import ErrorInfo
 
 
 def said(message: str, status: int = 400, **more: str) -> tuple[str, ...]:
-    return tuple(".".join(path) for path in refused(Failed("invalid_request", message, status=status, **more)))
+    return tuple(".".join(path) for path in refused(ErrorInfo("invalid_request", message, status=status, **more)))
 
 
 @pytest.mark.parametrize(
@@ -193,15 +193,15 @@ def test_nothing_else_is_touched(value, path):
 @given(st.text(max_size=80) | st.sampled_from(["'", "[", "`"]).map(lambda char: char * 5000))
 def test_no_words_of_a_provider_raise(text):
     for status in (400, 422):
-        for path in refused(Failed("invalid_request", text, status=status)):
+        for path in refused(ErrorInfo("invalid_request", text, status=status)):
             assert path
 
 
 # Betas
 
 
-def asked(beta: str) -> Asked:
-    return Asked((("x", "1"), (BETA, beta), ("y", "2")), "")
+def asked(beta: str) -> ClientRequest:
+    return ClientRequest((("x", "1"), (BETA, beta), ("y", "2")), "")
 
 
 @pytest.mark.parametrize(
@@ -225,11 +225,11 @@ def test_refused_betas_are_taken_out_and_named(paths, kept, dropped):
 
 def test_what_was_learned_is_of_one_model_in_one_version_and_does_not_last():
     now = 0.0
-    learned = Learned(lambda: now)
-    old, new = Spoken("http://a", "m", "2023-06-01"), Spoken("http://a", "m", "2026-10-21")
+    learned = RejectionCache(lambda: now)
+    old, new = RejectionKey("http://a", "m", "2023-06-01"), RejectionKey("http://a", "m", "2026-10-21")
     learned.add(new, [("temperature",), ("top_p",)])
     assert learned.of(new) == (("temperature",), ("top_p",))
-    assert learned.of(old) == learned.of(Spoken("http://a", "other", "2026-10-21")) == ()
+    assert learned.of(old) == learned.of(RejectionKey("http://a", "other", "2026-10-21")) == ()
     now = LIFETIME / 2
     learned.add(new, [("temperature",)])
     now = LIFETIME
@@ -239,27 +239,27 @@ def test_what_was_learned_is_of_one_model_in_one_version_and_does_not_last():
 
 
 def test_what_was_learned_is_bounded():
-    learned = Learned()
-    one = Spoken("http://a", "m")
+    learned = RejectionCache()
+    one = RejectionKey("http://a", "m")
     learned.add(one, [(f"field{i}",) for i in range(MOST_PATHS + 5)])
     assert len(learned.of(one)) == MOST_PATHS
     assert learned.of(one)[0] == ("field5",)
     for i in range(MOST_KEYS):
-        learned.add(Spoken("http://a", str(i)), [("x",)])
+        learned.add(RejectionKey("http://a", str(i)), [("x",)])
     assert learned.of(one) == ()
-    assert learned.of(Spoken("http://a", "0")) == (("x",),)
+    assert learned.of(RejectionKey("http://a", "0")) == (("x",),)
 
 
-def spoken(name: str, key: str | None, header: str = "x-api-key", **entry: object) -> Spoken:
+def spoken(name: str, key: str | None, header: str = "x-api-key", **entry: object) -> RejectionKey:
     config = {"model": "anthropic/claude-x", "name": name, **entry}
     router = Router(from_mapping({"version": "v0.3.0", "model_providers": [config]}))
     headers = () if key is None else ((header, key),)
-    return Spoken.to(router.resolve(name, "messages"), Asked(headers, ""))
+    return RejectionKey.to(router.resolve(name, "messages"), ClientRequest(headers, ""))
 
 
 def test_what_one_account_is_refused_another_may_say():
     rich, poor = (spoken("a", key, passthrough_auth=True) for key in ("sk-rich", "sk-poor"))
-    learned = Learned()
+    learned = RejectionCache()
     learned.add(poor, [("service_tier",)])
     assert learned.of(rich) == learned.of(spoken("a", None, passthrough_auth=True)) == ()
     assert learned.of(spoken("a", "Bearer sk-poor", "authorization", passthrough_auth=True)) == (("service_tier",),)
@@ -293,7 +293,7 @@ def test_all_that_stays_keeps_its_bytes_and_its_place():
         b'"messages":[{"role":"user","content":"caf\\u00e9"}]}'
     )
     paths = (("tools", "[]", "strict"), ("z",), ("gone",))
-    prepared = prepare(read_incoming("messages", body), target(), Left(paths=paths))
+    prepared = prepare(read_incoming("messages", body), target(), Omissions(paths=paths))
     assert prepared.outgoing.dropped == ("tools[].strict", "z")
     assert prepared.outgoing.body == (
         b'{"model":"claude-x","tools":[{"name":"f"}],"max_tokens":9,"a":{"b" : 1e2},'
@@ -304,5 +304,5 @@ def test_all_that_stays_keeps_its_bytes_and_its_place():
 def test_a_body_that_is_too_deep_to_be_looked_into_is_the_clients_mistake():
     deep = b'{"model":"claude-x","max_tokens":9,"messages":' + b"[" * 20_000 + b"]" * 20_000 + b"}"
     with pytest.raises(GatewayError) as caught:
-        prepare(read_incoming("messages", deep), target(), Left(paths=(("messages", "[]", "cache_control"),)))
+        prepare(read_incoming("messages", deep), target(), Omissions(paths=(("messages", "[]", "cache_control"),)))
     assert caught.value.failed.status == 400

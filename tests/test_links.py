@@ -10,7 +10,7 @@ import trio
 from harness import PATIENCE, Late, given_attempts
 
 from gateway.stores import sqlite
-from gateway.stores.pool import Links
+from gateway.stores.pool import BlockingPool
 from gateway.stores.sqlite import SqliteStore
 from gateway.stores.store import Changed, Node, Unavailable
 
@@ -54,7 +54,7 @@ class Gate:
 
 
 async def test_who_waits_for_a_connection_can_be_cancelled():
-    links, gate, done = Links(Wire, 1, PATIENCE), Gate(), []
+    links, gate, done = BlockingPool(Wire, 1, PATIENCE), Gate(), []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(links.run, gate)
         await gate.begun()
@@ -72,7 +72,7 @@ async def test_who_waits_for_a_connection_can_be_cancelled():
 
 
 async def test_who_waits_for_a_connection_too_long_is_told_so_and_nothing_is_done():
-    links, gate, done = Links(Wire, 1, PATIENCE), Gate(), []
+    links, gate, done = BlockingPool(Wire, 1, PATIENCE), Gate(), []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(links.run, gate)
         await gate.begun()
@@ -86,7 +86,7 @@ async def test_who_waits_for_a_connection_too_long_is_told_so_and_nothing_is_don
 
 
 async def test_what_has_begun_is_not_cancelled():
-    links, gate, ended = Links(Wire, 1, PATIENCE), Gate(), []
+    links, gate, ended = BlockingPool(Wire, 1, PATIENCE), Gate(), []
 
     async def work() -> None:
         ended.append(await links.run(gate))
@@ -101,7 +101,7 @@ async def test_what_has_begun_is_not_cancelled():
 
 async def test_what_is_given_up_while_its_connection_is_made_is_not_done_later():
     gate, done = Gate(), []
-    links = Links(gate, 1, 0.05)
+    links = BlockingPool(gate, 1, 0.05)
     try:
         with pytest.raises(Unavailable, match="does not answer"):
             await links.run(done.append)
@@ -113,7 +113,7 @@ async def test_what_is_given_up_while_its_connection_is_made_is_not_done_later()
 
 
 async def test_a_connection_that_was_given_up_is_cut_and_not_used_again():
-    links, wires = Links(Wire, 1, PATIENCE), []
+    links, wires = BlockingPool(Wire, 1, PATIENCE), []
 
     def waits(wire: Wire) -> None:
         wires.append(wire)
@@ -126,7 +126,7 @@ async def test_a_connection_that_was_given_up_is_cut_and_not_used_again():
 
 
 async def test_a_connection_is_used_again_after_its_own_refusal_and_not_after_a_failure():
-    links, wires = Links(Wire, 1, PATIENCE), []
+    links, wires = BlockingPool(Wire, 1, PATIENCE), []
 
     def failing(error: Exception):
         def work(wire: Wire) -> None:

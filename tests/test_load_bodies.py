@@ -24,7 +24,7 @@ def test_each_body_is_a_good_request_of_its_size(api):
         call = CODECS[api].read_request(value)
         assert (call.model, call.stream, value[LIMIT[api]]) == ("m", api != "chat", 77)
         assert [tool.name for tool in call.tools if isinstance(tool, Tool)] == ["look_up_1", "look_up_2"]
-        (part,) = call.turns[-1].parts
+        (part,) = call.messages[-1].parts
         assert part.text.startswith(f"Request {number}: ")
         assert 400 <= len(part.text) <= 800
 

@@ -12,7 +12,7 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Ended, Record
 from gateway.logs.fields import ENDED, EXCHANGE, OTHER
 from gateway.logs.setup import Log, LogFormat
-from streams.events import Failed, Usage
+from streams.events import ErrorInfo, Usage
 
 
 def test_the_tables_are_those_of_the_code():
@@ -22,7 +22,7 @@ def test_the_tables_are_those_of_the_code():
 def full() -> Record:
     """A record with a value for everything."""
     given: dict[str, Any] = {
-        "id": "req_1", "api": "chat", "usage": Usage(1, 2, 3, output=4), "failed": Failed("upstream", "broke"),
+        "id": "req_1", "api": "chat", "usage": Usage(1, 2, 3, output=4), "failed": ErrorInfo("upstream", "broke"),
         "first_byte": 0.1, "first_write": 0.1, "said": 99, "attempts": 1, "status": 200, "asked_size": 9,
         "dropped": ("a",), "adapted": ("b",),
     }  # fmt: skip

@@ -20,7 +20,7 @@ def count(call, **quirks):
 def test_a_count_needs_no_limit():
     """Claude Code sends none, and pays for an answer where the count is refused (Wei-Shaw/sub2api#657)."""
     call = read_count_request({"model": "m", "messages": HELLO, "tools": []})
-    assert (call.model, len(call.turns), call.tools, call.controls, call.dropped) == ("m", 1, (), {}, ())
+    assert (call.model, len(call.messages), call.tools, call.parameters, call.dropped) == ("m", 1, (), {}, ())
 
 
 @pytest.mark.parametrize("body", [{}, {"messages": []}, {"messages": [{"role": "user"}]}])
@@ -35,7 +35,7 @@ def test_only_what_is_counted_is_asked():
     call = chat(
         user("hello"), tools=(Tool("f"),), tool_choice=ToolChoice("auto"), stream=True,
         format=Format("json_schema", schema={"type": "string"}), reasoning=Reasoning(effort="low"),
-        controls=controls(max_tokens=5, temperature=0.5, stop=["x"], user="u"),
+        parameters=controls(max_tokens=5, temperature=0.5, stop=["x"], user="u"),
     )  # fmt: skip
     body, outgoing = count(call, adaptive_thinking=True)
     assert body == {

@@ -17,18 +17,18 @@ from messages_asked import (
 from providers.apis import CODECS
 from providers.neutral.codec import Recipient
 from providers.neutral.request import (
-    CallPart,
-    Control,
     FilePart,
     ImagePart,
+    MediaSource,
+    Message,
     NativePart,
     NativeTool,
+    Parameter,
     Reasoning,
-    Source,
     TextPart,
     Tool,
+    ToolCallPart,
     ToolChoice,
-    Turn,
 )
 from providers.neutral.seal import Seal, seal
 
@@ -36,11 +36,11 @@ from providers.neutral.seal import Seal, seal
 def test_a_plain_request_is_read():
     call = read(system="Be brief.", stream=True, temperature=0.5, stop_sequences=["###"])
     assert (call.api, call.model, call.stream) == ("messages", "m", True)
-    assert call.turns == (
-        Turn("system", (TextPart("Be brief.", "system"),), "system"),
-        Turn("user", (TextPart("hello", "messages[0].content"),), "messages[0]"),
+    assert call.messages == (
+        Message("system", (TextPart("Be brief.", "system"),), "system"),
+        Message("user", (TextPart("hello", "messages[0].content"),), "messages[0]"),
     )
-    assert {name: control.value for name, control in call.controls.items()} == {
+    assert {name: control.value for name, control in call.parameters.items()} == {
         "max_tokens": 10, "temperature": 0.5, "stop": ["###"],
     }  # fmt: skip
     assert call.dropped == ()
@@ -93,19 +93,21 @@ def test_the_billing_block_is_removed_and_named():
     ]
     call = read(system=system)
     marks = {"cache_control": {"type": "ephemeral"}}
-    assert call.turns[0].parts == (TextPart("You are an agent.", "system[1]", marks),)
+    assert call.messages[0].parts == (TextPart("You are an agent.", "system[1]", marks),)
     assert call.dropped == ("system[]",)
 
 
 def test_the_billing_line_of_a_string_goes_alone():
-    assert read(system="x-anthropic-billing-header: a;\nBe brief.").turns[0].parts == (TextPart("Be brief.", "system"),)
-    assert [turn.role for turn in read(system="x-anthropic-billing-header: a;").turns] == ["user"]
+    assert read(system="x-anthropic-billing-header: a;\nBe brief.").messages[0].parts == (
+        TextPart("Be brief.", "system"),
+    )
+    assert [message.role for message in read(system="x-anthropic-billing-header: a;").messages] == ["user"]
 
 
 def test_system_messages_in_the_middle_stay_there():
     """Claude Code sends them for models that it does not know (recorded)."""
     call = read(messages=[*HELLO, {"role": "system", "content": "Agents: none"}, *HELLO])
-    assert [turn.role for turn in call.turns] == ["user", "system", "user"]
+    assert [message.role for message in call.messages] == ["user", "system", "user"]
 
 
 def test_media_are_read_from_every_source():
@@ -120,11 +122,11 @@ def test_media_are_read_from_every_source():
     text = {"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": "a"}, linked]}}
     at = "messages[0].content"
     assert blocks(image, linked, pdf, text) == (
-        ImagePart(Source("base64", "iVBO", "image/png"), at=f"{at}[0]"),
-        ImagePart(Source("url", "https://a.example/x.png"), at=f"{at}[1]"),
-        FilePart(Source("file_id", "file_1"), "T", f"{at}[2]", {"citations": {"enabled": 1}}),
-        FilePart(Source("text", "a", "text/plain"), None, f"{at}[3]"),
-        ImagePart(Source("url", "https://a.example/x.png"), at=f"{at}[3].source.content[1]"),
+        ImagePart(MediaSource("base64", "iVBO", "image/png"), at=f"{at}[0]"),
+        ImagePart(MediaSource("url", "https://a.example/x.png"), at=f"{at}[1]"),
+        FilePart(MediaSource("file_id", "file_1"), "T", f"{at}[2]", {"citations": {"enabled": 1}}),
+        FilePart(MediaSource("text", "a", "text/plain"), None, f"{at}[3]"),
+        ImagePart(MediaSource("url", "https://a.example/x.png"), at=f"{at}[3].source.content[1]"),
     )
 
 
@@ -165,7 +167,7 @@ def test_thinking_is_native_unless_we_sealed_it():
 def test_a_broken_seal_is_removed_and_named():
     content = [{"type": "thinking", "thinking": "hm", "signature": "tg1.broken"}, {"type": "text", "text": "a"}]
     call = read(messages=[*HELLO, {"role": "assistant", "content": content}])
-    assert [part.text for part in call.turns[1].parts] == ["a"]
+    assert [part.text for part in call.messages[1].parts] == ["a"]
     assert call.dropped == ("messages[].content[]",)
 
 
@@ -178,7 +180,7 @@ def test_calls_and_results_are_read():
         "toolset_name": "s",
     }
     assert blocks(call, role="assistant") == (
-        CallPart("toolu_1", "f", '{"z":1.0,"a":[]}', at="messages[0].content[0]", marks={"toolset_name": "s"}),
+        ToolCallPart("toolu_1", "f", '{"z":1.0,"a":[]}', at="messages[0].content[0]", marks={"toolset_name": "s"}),
     )
     plain, failed, many = blocks(
         {"type": "tool_result", "tool_use_id": "a"},
@@ -286,9 +288,9 @@ def test_structured_output_is_read_in_both_places(place):
 def test_a_long_user_id_becomes_a_stable_hash():
     """Claude Code sends JSON, and OpenAI takes 64 characters (maximhq/bifrost#1000)."""
     long = '{"device_id":"0"}'
-    assert read(metadata={"user_id": long}).controls["user"].value == hashlib.sha256(long.encode()).hexdigest()
-    assert read(metadata={"user_id": "u-1"}).controls["user"] == Control("u-1", "metadata.user_id")
-    assert len(read(metadata={"user_id": "x" * 65}).controls["user"].value) == 64
+    assert read(metadata={"user_id": long}).parameters["user"].value == hashlib.sha256(long.encode()).hexdigest()
+    assert read(metadata={"user_id": "u-1"}).parameters["user"] == Parameter("u-1", "metadata.user_id")
+    assert len(read(metadata={"user_id": "x" * 65}).parameters["user"].value) == 64
 
 
 def test_what_only_this_api_has_is_named():
@@ -302,8 +304,8 @@ def test_what_only_this_api_has_is_named():
         "container", "context_management", "mcp_servers", "service_tier", "cache_control", "output_config.task_budget",
         "messages[].content[].new", "messages[].clear_at",
     }  # fmt: skip
-    assert "service_tier" not in call.controls
-    assert read(service_tier="auto").controls["service_tier"].value == "auto"
+    assert "service_tier" not in call.parameters
+    assert read(service_tier="auto").parameters["service_tier"].value == "auto"
 
 
 def test_fields_of_this_api_alone_go_back_to_a_provider_of_it():

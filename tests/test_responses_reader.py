@@ -13,15 +13,15 @@ from streams.errors import GatewayError
 from streams.events import (
     Begin,
     BlockEnd,
-    Cited,
+    Citation,
     End,
+    ErrorInfo,
     Event,
-    Failed,
     Native,
     Reason,
-    Sealed,
-    Text,
-    ToolBegin,
+    ReasoningState,
+    TextDelta,
+    ToolCallStart,
     Usage,
 )
 from streams.fold import NativeBlock, RefusalBlock, TextBlock, ThoughtBlock, ToolBlock, fold
@@ -41,8 +41,8 @@ TEXT_STREAM = stream(
 def test_text_is_told_once_although_it_comes_four_times() -> None:
     assert read(TEXT_STREAM) == [
         Begin("resp_1", "gpt-5", 17),
-        Text(0, "Grüße,\u2028 "),
-        Text(0, "Welt 🌍"),
+        TextDelta(0, "Grüße,\u2028 "),
+        TextDelta(0, "Welt 🌍"),
         BlockEnd(0),
         Usage(input=9, output=3),
         End("stop", "completed"),
@@ -150,7 +150,7 @@ def test_calls_without_an_id_or_with_a_repeated_one_get_one_of_their_own() -> No
     events = read(
         stream(created(), done(0, **item), done(1, **item, call_id="c"), done(2, **item, call_id="c"), ended())
     )
-    ids = [event.id for event in events if isinstance(event, ToolBegin)]
+    ids = [event.id for event in events if isinstance(event, ToolCallStart)]
     assert len(set(ids)) == 3
     assert all(ids)
 
@@ -191,7 +191,7 @@ def test_summaries_are_one_block_and_the_item_goes_back_whole() -> None:
     )
     check_order(streamed)
     blocks = fold(streamed).blocks
-    assert blocks == (ThoughtBlock("one\n\ntwo", Sealed(0, "responses", item)), TextBlock("hi"))
+    assert blocks == (ThoughtBlock("one\n\ntwo", ReasoningState(0, "responses", item)), TextBlock("hi"))
     assert fold(read(stream(created(), ended("completed", item, message("hi"))))).blocks == blocks
 
 
@@ -207,7 +207,7 @@ def test_summaries_are_one_block_and_the_item_goes_back_whole() -> None:
 def test_reasoning_is_kept_if_the_provider_has_a_use_for_it(item: dict[str, Any], store: bool, kept: bool) -> None:
     reasoning = {"type": "reasoning", "id": "rs_1", "summary": [], **item}
     events = read(stream(created(store=store), done(0, **reasoning), ended()))
-    assert any(isinstance(event, Sealed) for event in events) == kept
+    assert any(isinstance(event, ReasoningState) for event in events) == kept
 
 
 def test_annotations_and_refusals_keep_their_place() -> None:
@@ -219,7 +219,7 @@ def test_annotations_and_refusals_keep_their_place() -> None:
     for told in ([annotation], [part_done], [annotation, part_done]):
         events = read(stream(created(), said(0, "hi"), *told, said(0, "no", 1, "refusal"), done(0, **whole), ended()))
         check_order(events)
-        assert fold(events).blocks == (TextBlock("hi", (Cited(0, "responses", note),)), RefusalBlock("no"))
+        assert fold(events).blocks == (TextBlock("hi", (Citation(0, "responses", note),)), RefusalBlock("no"))
     assert fold(read(stream(created(), ended("completed", whole)))).blocks == fold(events).blocks
 
 
@@ -263,16 +263,16 @@ FAILED = ended("failed", error={"code": "rate_limit_exceeded", "message": "slow 
 def test_an_error_is_told_once(told: list[dict[str, Any]]) -> None:
     """OpenAI sends the nested form, its types have the flat one, and ``response.failed`` may follow either."""
     events = read(stream(created(), *told))
-    assert [event for event in events if isinstance(event, Failed | End)] == [events[-1]]
+    assert [event for event in events if isinstance(event, ErrorInfo | End)] == [events[-1]]
     failed = events[-1]
-    assert isinstance(failed, Failed)
+    assert isinstance(failed, ErrorInfo)
     assert (failed.kind, failed.message, failed.status) == ("rate_limited", "slow down", 429)
 
 
 @pytest.mark.parametrize("data", [b'{"error":{"message":"boom"}}\n\n', b'error: {"error":{"message":"boom"}}\n\n'])
 def test_an_error_that_is_no_event_ends_the_stream(data: bytes) -> None:
     failed = read(stream(created(), said(0, "hi")) + data)[-1]
-    assert isinstance(failed, Failed)
+    assert isinstance(failed, ErrorInfo)
     assert failed.message == "boom"
 
 
@@ -280,16 +280,16 @@ def test_an_early_end_is_a_failure_and_done_marks_are_no_end() -> None:
     """icebear0828/codex-proxy#108: an end that only the connection tells is none."""
     data = stream(created(), said(0, "hi"))
     for tail in (b"", b"data: [DONE]\n\n"):
-        assert read(data + tail)[-1] == Failed("upstream", "the provider ended the stream early")
+        assert read(data + tail)[-1] == ErrorInfo("upstream", "the provider ended the stream early")
     assert isinstance(read(TEXT_STREAM + b"data: [DONE]\n\n")[-1], End)
 
 
 def test_malformed_json_is_a_failure_and_a_completed_that_says_failed_is_no_end() -> None:
     cut = read(stream(created()) + b'data: {"type": "response.output\n\n')[-1]
-    assert isinstance(cut, Failed)
+    assert isinstance(cut, ErrorInfo)
     assert "not JSON" in cut.message
     lie = {"type": "response.completed", "response": {"status": "failed", "error": {"message": "x"}}}
-    assert isinstance(read(stream(created(), lie))[-1], Failed)
+    assert isinstance(read(stream(created(), lie))[-1], ErrorInfo)
 
 
 @pytest.mark.parametrize(
@@ -330,11 +330,11 @@ def test_whole_answers_fail_by_their_status() -> None:
     error = RESPONSES.read_answer(b'{"error":{"message":"no","code":"invalid_prompt"}}')[-1]
     failed = RESPONSES.read_answer(sse.dump(FAILED["response"]))[-1]
     queued = RESPONSES.read_answer(sse.dump({"object": "response", "status": "queued", "output": []}))[-1]
-    assert isinstance(error, Failed)
+    assert isinstance(error, ErrorInfo)
     assert error.kind == "invalid_request"
-    assert isinstance(failed, Failed)
+    assert isinstance(failed, ErrorInfo)
     assert failed.kind == "rate_limited"
-    assert isinstance(queued, Failed)
+    assert isinstance(queued, ErrorInfo)
 
 
 LEAF = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.lists(st.integers(), max_size=2)
@@ -410,4 +410,4 @@ def test_log_probabilities_come_with_the_text_wherever_it_stands() -> None:
 @pytest.mark.parametrize("logprobs", [None, [], "x", {"a": 1}, [1]])
 def test_what_are_no_log_probabilities_is_left_alone(logprobs: Any) -> None:
     events = read(stream(created(), {**said(0, "hi"), "logprobs": logprobs}, ended()))
-    assert events[1] == Text(0, "hi")
+    assert events[1] == TextDelta(0, "hi")

@@ -25,7 +25,7 @@ from providers.responses import RESPONSES
 from streams import sse
 from streams.events import (
     End,
-    Failed,
+    ErrorInfo,
 )
 from streams.fold import TextBlock, ToolBlock, fold
 
@@ -50,7 +50,7 @@ def test_recorded_streams_say_what_their_last_event_says(path: Path) -> None:
     check_order(events)
     assert read(data, 1021) == events
     terminal = [e for raw in raw_events(data) if (e := as_json(raw)).get("type") in TERMINAL]
-    if isinstance(events[-1], Failed):
+    if isinstance(events[-1], ErrorInfo):
         assert terminal[-1]["type"] == "response.failed"
         return
     whole = RESPONSES.read_answer(sse.dump(terminal[-1]["response"]))
@@ -63,7 +63,7 @@ def test_recorded_answers_lose_no_text_and_no_call(path: Path) -> None:
     body = json.loads(path.read_bytes())
     events = RESPONSES.read_answer(path.read_bytes())
     if body["status"] == "queued":
-        assert isinstance(events[-1], Failed)
+        assert isinstance(events[-1], ErrorInfo)
         return
     check_order(events)
     answer = fold(events)

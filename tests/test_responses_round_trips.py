@@ -32,23 +32,23 @@ from providers.chat import CHAT
 from providers.messages import MESSAGES
 from providers.neutral.codec import Recipient, Reply
 from providers.neutral.request import (
-    Call,
-    CallPart,
-    Control,
     FilePart,
     Format,
     ImagePart,
+    MediaSource,
+    Message,
     NativePart,
     NativeTool,
+    Parameter,
     Reasoning,
+    ReasoningPart,
     RefusalPart,
-    ResultPart,
-    Source,
+    Request,
     TextPart,
-    ThinkingPart,
     Tool,
+    ToolCallPart,
     ToolChoice,
-    Turn,
+    ToolResultPart,
 )
 from providers.neutral.seal import unseal
 from providers.responses import RESPONSES
@@ -56,17 +56,17 @@ from streams import sse
 from streams.events import (
     Begin,
     BlockEnd,
-    Cited,
+    Citation,
     End,
+    ErrorInfo,
     Event,
-    Failed,
     Native,
-    Refusal,
-    Sealed,
-    Text,
-    Thought,
-    ToolBegin,
-    ToolInput,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
     Usage,
 )
 from streams.fold import Answer, NativeBlock, TextBlock, ThoughtBlock, ToolBlock, fold
@@ -82,14 +82,14 @@ def draw_block(draw: st.DrawFn, kind: str, block: int) -> list[Event]:
         api = draw(st.sampled_from(["responses", "messages"]))
         return [Native(block, api, "web_search_call", {"type": "web_search_call", "id": f"ws_{block}"})]  # type: ignore[arg-type]
     pieces = draw(st.lists(words, min_size=kind != "thought", max_size=3))
-    speech: Any = {"text": Text, "refusal": Refusal, "thought": Thought}[kind]
+    speech: Any = {"text": TextDelta, "refusal": RefusalDelta, "thought": ReasoningDelta}[kind]
     events: list[Event] = [speech(block, piece) for piece in pieces]
     if kind == "text" and draw(st.booleans()):
-        events.append(Cited(block, "responses", {"type": "file_citation", "file_id": "f", "index": 0}))
+        events.append(Citation(block, "responses", {"type": "file_citation", "file_id": "f", "index": 0}))
     if kind == "thought" and (not pieces or draw(st.booleans())):
         summary = [{"type": "summary_text", "text": "".join(pieces)}] if pieces else []
         item = {"type": "reasoning", "id": f"rs_{block}", "summary": summary, "encrypted_content": "e"}
-        events.append(Sealed(block, draw(st.sampled_from(["responses", "messages", "chat"])), item))
+        events.append(ReasoningState(block, draw(st.sampled_from(["responses", "messages", "chat"])), item))
     return [*events, BlockEnd(block)]
 
 
@@ -104,14 +104,14 @@ def legal_events(draw: st.DrawFn) -> list[Event]:
         if kind in ("input", "end"):
             if open_calls:
                 block = draw(st.sampled_from(sorted(open_calls)))
-                events.append(ToolInput(block, draw(words)) if kind == "input" else BlockEnd(block))
+                events.append(ToolCallDelta(block, draw(words)) if kind == "input" else BlockEnd(block))
                 if kind == "end":
                     del open_calls[block]
             continue
         block, blocks = blocks, blocks + 1
         if kind == "call":
             name, form = draw(st.sampled_from([("f", "function"), ("own", "function"), ("own", "custom")]))
-            events.append(ToolBegin(block, f"call_{block}", name, form))  # type: ignore[arg-type]
+            events.append(ToolCallStart(block, f"call_{block}", name, form))  # type: ignore[arg-type]
             open_calls[block] = None
         else:
             events += draw_block(draw, kind, block)
@@ -119,7 +119,7 @@ def legal_events(draw: st.DrawFn) -> list[Event]:
     if draw(st.booleans()):
         events.append(Usage(1, 2, 3, output=4, reasoning=draw(st.none() | st.integers(0, 4))))
     reason = draw(st.sampled_from(["stop", "length", "refusal", "tool_calls", "pause"]))
-    return [*events, draw(st.just(End(reason)) | st.just(Failed("upstream", "gone")))]  # type: ignore[arg-type]
+    return [*events, draw(st.just(End(reason)) | st.just(ErrorInfo("upstream", "gone")))]  # type: ignore[arg-type]
 
 
 def essence(answer: Answer) -> Any:
@@ -153,8 +153,8 @@ def test_any_answer_survives_the_writer_and_our_own_reader(events: list[Event]) 
     accumulated(found)
     again = read(b"".join(map(dumped, found)))
     check_order(again)
-    if isinstance(events[-1], Failed):
-        assert isinstance(again[-1], Failed)
+    if isinstance(events[-1], ErrorInfo):
+        assert isinstance(again[-1], ErrorInfo)
         return
     answer = fold(events)
     assert zero(essence(fold(again))) == zero(essence(answer))
@@ -174,45 +174,46 @@ TEXTS = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=
 SCHEMAS = st.sampled_from([{"type": "object", "properties": {"a": {"type": "number"}}, "required": ["a"]}, {}])
 MARKS = st.just({}) | st.just({"prompt_cache_breakpoint": {"mode": "explicit"}})
 MEDIA = st.sampled_from([
-    Source("url", "https://x.test/a"), Source("base64", "QUJD", "image/png"), Source("file_id", "file_1"),
+    MediaSource("url", "https://x.test/a"), MediaSource("base64", "QUJD", "image/png"),
+    MediaSource("file_id", "file_1"),
 ])  # fmt: skip
 GIVEN_TEXT = st.builds(TextPart, TEXTS, st.just(""), MARKS)
 GIVEN = (
     GIVEN_TEXT
     | st.builds(ImagePart, MEDIA, st.sampled_from(["auto", "low"]), st.just(""), MARKS)
-    | st.builds(FilePart, st.just(Source("base64", "QUJD", "application/pdf")), TEXTS, st.just(""), MARKS)
-    | st.builds(FilePart, st.sampled_from([Source("url", "https://x.test/f"), Source("file_id", "f")]))
+    | st.builds(FilePart, st.just(MediaSource("base64", "QUJD", "application/pdf")), TEXTS, st.just(""), MARKS)
+    | st.builds(FilePart, st.sampled_from([MediaSource("url", "https://x.test/f"), MediaSource("file_id", "f")]))
 )
 SAID = (
     st.builds(TextPart, TEXTS, st.just(""), st.just({}) | st.just({"annotations": [NOTE]}),
               st.none() | st.just("commentary"))
     | st.builds(RefusalPart, TEXTS)
-    | st.builds(CallPart, st.uuids().map(str), NAMES, st.sampled_from(["{}", '{"a": 1.0}']))
-    | st.builds(CallPart, st.uuids().map(str), NAMES, TEXTS, st.just("custom"))
+    | st.builds(ToolCallPart, st.uuids().map(str), NAMES, st.sampled_from(["{}", '{"a": 1.0}']))
+    | st.builds(ToolCallPart, st.uuids().map(str), NAMES, TEXTS, st.just("custom"))
     | st.builds(NativePart, st.just("responses"), st.just("web_search_call"),
                 st.just({"type": "web_search_call", "id": "ws_1", "status": "completed"}))
 )  # fmt: skip
 
 
 @st.composite
-def conversations(draw: st.DrawFn) -> tuple[Turn, ...]:
+def conversations(draw: st.DrawFn) -> tuple[Message, ...]:
     """Turns as this API has them: what the model says in one go is one turn, every call has its result."""
-    turns: list[Turn] = []
+    turns: list[Message] = []
     if draw(st.booleans()):
-        turns.append(Turn("system", (TextPart(draw(TEXTS), "instructions"),), "instructions"))
+        turns.append(Message("system", (TextPart(draw(TEXTS), "instructions"),), "instructions"))
     for _ in range(draw(st.integers(1, 3))):
         role = draw(st.sampled_from(["user", "developer", "system"]))
         content = GIVEN if role == "user" else GIVEN_TEXT
-        turns.append(Turn(role, tuple(draw(st.lists(content, min_size=1, max_size=3)))))
+        turns.append(Message(role, tuple(draw(st.lists(content, min_size=1, max_size=3)))))
         parts: list[Any] = draw(st.lists(SAID, min_size=1, max_size=4))
         if draw(st.booleans()):
             item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"}
-            parts.insert(draw(st.integers(0, len(parts) - 1)), ThinkingPart("", native=item))
-        turns.append(Turn("assistant", tuple(parts)))
+            parts.insert(draw(st.integers(0, len(parts) - 1)), ReasoningPart("", native=item))
+        turns.append(Message("assistant", tuple(parts)))
         for part in parts:
-            if isinstance(part, CallPart):
+            if isinstance(part, ToolCallPart):
                 output = tuple(draw(st.just([TextPart("done")]) | st.lists(GIVEN, min_size=1, max_size=2)))
-                turns.append(Turn("user", (ResultPart(part.id, output, kind=part.kind),)))
+                turns.append(Message("user", (ToolResultPart(part.id, output, kind=part.kind),)))
     return tuple(turns)
 
 
@@ -248,7 +249,7 @@ CONTROLS: dict[str, st.SearchStrategy[Any]] = {
 
 
 @st.composite
-def calls(draw: st.DrawFn) -> Call:
+def calls(draw: st.DrawFn) -> Request:
     names = draw(st.lists(st.sampled_from(sorted(CONTROLS)), unique=True, max_size=6))
     if "top_logprobs" in names:  # nothing else asks for them
         names.append("logprobs")
@@ -257,17 +258,17 @@ def calls(draw: st.DrawFn) -> Call:
     choices = [ToolChoice("auto"), ToolChoice("none"), ToolChoice("required")] if tools else []
     choices += [ToolChoice("tool", tool.name, tool.kind) for tool in own]
     choices += [ToolChoice("required", allowed=tuple(tool.name for tool in own))] if own else []
-    return Call(
+    return Request(
         api="responses",
         model="up",
-        turns=draw(conversations()),
+        messages=draw(conversations()),
         stream=draw(st.booleans()),
         tools=tools,
         tool_choice=draw(st.sampled_from(choices)) if choices and draw(st.booleans()) else None,
-        parallel_tools=Control(draw(st.booleans()), "") if tools and draw(st.booleans()) else None,
+        parallel_tools=Parameter(draw(st.booleans()), "") if tools and draw(st.booleans()) else None,
         reasoning=draw(REASONING),
         format=draw(FORMAT),
-        controls={name: Control(draw(CONTROLS[name]), "") for name in names},
+        parameters={name: Parameter(draw(CONTROLS[name]), "") for name in names},
     )
 
 
@@ -283,12 +284,12 @@ def placeless(value: Any) -> Any:
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(calls())
-def test_any_request_of_this_api_is_the_same_when_it_is_read_again(call: Call) -> None:
-    outgoing = RESPONSES.write_request(call, Recipient("up", ISSUER))
+def test_any_request_of_this_api_is_the_same_when_it_is_read_again(request: Request) -> None:
+    outgoing = RESPONSES.write_request(request, Recipient("up", ISSUER))
     assert outgoing.dropped == ()
     again = RESPONSES.read_request(json.loads(outgoing.body))
     assert set(again.dropped) <= {"input[].phase"}  # for whoever speaks another API
-    assert placeless(attrs.evolve(again, dropped=())) == placeless(call)
+    assert placeless(attrs.evolve(again, dropped=())) == placeless(request)
 
 
 # What the SDK makes of it
@@ -368,7 +369,7 @@ def recorded_events(path: Path) -> Sequence[Event]:
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: f"{path.parent.name[:8]}-{path.name[-40:]}")
 def test_the_sdk_rebuilds_every_recorded_answer_of_all_three_apis(path: Path) -> None:
     events = list(recorded_events(path))
-    if isinstance(events[-1], Failed):
+    if isinstance(events[-1], ErrorInfo):
         assert written(events)[-1]["type"] == "response.failed"
         return
     check_accumulated(events, reply(source={"store": False}))

@@ -20,7 +20,7 @@ from providers.chat import CHAT
 from providers.grammar import judge
 from providers.messages import MESSAGES
 from providers.neutral.codec import Recipient
-from providers.neutral.request import CallPart, ResultPart, TextPart, ThinkingPart
+from providers.neutral.request import ReasoningPart, TextPart, ToolCallPart, ToolResultPart
 from providers.neutral.seal import seal
 from providers.responses import RESPONSES, compaction_item, read_continued, whole_answer
 from providers.responses.ids import is_ours
@@ -40,16 +40,16 @@ from streams.errors import GatewayError
 from streams.events import (
     Begin,
     BlockEnd,
-    Cited,
+    Citation,
     End,
+    ErrorInfo,
     Event,
-    Failed,
     Native,
-    Sealed,
-    Text,
-    Thought,
-    ToolBegin,
-    ToolInput,
+    ReasoningDelta,
+    ReasoningState,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
 )
 from streams.fold import fold
 
@@ -109,7 +109,7 @@ def test_a_message_has_the_id_that_it_is_told() -> None:
     assert json.loads(MESSAGES.write_answer(answer, reply(api="messages")))["id"] == "msg_upstream"
 
 
-@pytest.mark.parametrize("last", [End("stop"), End("length"), Failed("upstream", "gone")])
+@pytest.mark.parametrize("last", [End("stop"), End("length"), ErrorInfo("upstream", "gone")])
 def test_the_response_is_there_once_the_terminal_event_is(last: Event) -> None:
     writer = RESPONSES.writer(reply())
     for event in HELLO:
@@ -126,9 +126,11 @@ def test_the_response_is_there_once_the_terminal_event_is(last: Event) -> None:
 def test_what_is_open_is_cut_and_a_call_that_is_not_whole_is_left_out() -> None:
     """Nobody could answer it (katanemo/plano#791)."""
     writer = RESPONSES.writer(reply(tools=TOOLS))
-    events = [Begin(), Thought(0, "hm"), BlockEnd(0), Text(1, "a"), BlockEnd(1), Text(2, "b"), BlockEnd(2),
-              ToolBegin(3, "c1", "f"), ToolInput(3, '{"a":'), ToolBegin(4, "c2", "f"), ToolInput(4, "{}"),
-              ToolBegin(5, "c3", "own", "custom"), ToolInput(5, "{}"), Text(6, "and")]  # fmt: skip
+    events = [Begin(), ReasoningDelta(0, "hm"), BlockEnd(0), TextDelta(1, "a"), BlockEnd(1), TextDelta(2, "b"),
+              BlockEnd(2),
+              ToolCallStart(3, "c1", "f"), ToolCallDelta(3, '{"a":'), ToolCallStart(4, "c2", "f"),
+              ToolCallDelta(4, "{}"),
+              ToolCallStart(5, "c3", "own", "custom"), ToolCallDelta(5, "{}"), TextDelta(6, "and")]  # fmt: skip
     for event in events:
         writer.send(event)
     found = plain(writer.interrupted("cancelled"))
@@ -143,10 +145,10 @@ def test_what_is_open_is_cut_and_a_call_that_is_not_whole_is_left_out() -> None:
 
 def test_a_custom_call_that_came_wrapped_shows_when_it_is_whole() -> None:
     writer = RESPONSES.writer(reply(tools=TOOLS))
-    writer.send(ToolBegin(0, "c1", "own", "function"))
-    writer.send(ToolInput(0, '{"input":"SELECT'))
+    writer.send(ToolCallStart(0, "c1", "own", "function"))
+    writer.send(ToolCallDelta(0, '{"input":"SELECT'))
     assert writer.interrupted("failed")["output"] == []
-    writer.send(ToolInput(0, ' 1"}'))
+    writer.send(ToolCallDelta(0, ' 1"}'))
     (item,) = writer.interrupted("failed")["output"]
     assert (item["type"], item["input"]) == ("custom_tool_call", "SELECT 1")
 
@@ -154,7 +156,13 @@ def test_a_custom_call_that_came_wrapped_shows_when_it_is_whole() -> None:
 def test_reasoning_is_cut_with_what_the_provider_wants_back() -> None:
     native = {"type": "reasoning", "id": "rs_up", "summary": [], "encrypted_content": "gAAA"}
     writer = RESPONSES.writer(reply())
-    for event in (Begin(), Sealed(0, "responses", native), BlockEnd(0), Thought(1, "hm"), Sealed(1, "chat", {})):
+    for event in (
+        Begin(),
+        ReasoningState(0, "responses", native),
+        BlockEnd(0),
+        ReasoningDelta(1, "hm"),
+        ReasoningState(1, "chat", {}),
+    ):
         writer.send(event)
     first, second = writer.interrupted("incomplete")["output"]
     assert first == native
@@ -164,7 +172,7 @@ def test_reasoning_is_cut_with_what_the_provider_wants_back() -> None:
 
 def test_a_failure_says_what_went_wrong() -> None:
     writer = RESPONSES.writer(reply())
-    error = writer.interrupted("failed", Failed("rate_limited", "slow down"))["error"]
+    error = writer.interrupted("failed", ErrorInfo("rate_limited", "slow down"))["error"]
     assert error == {"code": "rate_limit_exceeded", "message": "slow down"}
     assert "broke off" in writer.interrupted("failed")["error"]["message"]
 
@@ -174,7 +182,7 @@ def real(event: Event) -> Event:
     match event:
         case Native(block=block):
             return attrs.evolve(event, item={**WEB, "id": f"ws_{block}"})
-        case Cited(item=item):
+        case Citation(item=item):
             return attrs.evolve(event, item={**item, "filename": "a.pdf"})
         case _:
             return event
@@ -353,7 +361,7 @@ def test_paths_of_the_client_stay_its_own() -> None:
     earlier = [USER, {**SAID, "content": [{"type": "output_text", "text": "ok", "odd": 1}]}]
     body = {"model": "m", "input": [{"role": "user", "content": "x", "strange": 2}]}
     call = read_continued(body, earlier)
-    assert [turn.at for turn in call.turns] == ["previous.input[0]", "previous.input[1]", "input[0]"]
+    assert [message.at for message in call.messages] == ["previous.input[0]", "previous.input[1]", "input[0]"]
     assert call.dropped == ("previous.input[].content[].odd", "input[].strange")
     with pytest.raises(GatewayError) as caught:
         read_continued({"model": "m", "input": [USER, {"role": "robot", "content": ""}]}, earlier)
@@ -365,18 +373,18 @@ def test_paths_of_the_client_stay_its_own() -> None:
 
 def test_what_the_model_said_across_the_seam_is_one_turn() -> None:
     call = read_continued({"model": "m", "input": [{"role": "assistant", "content": "more"}, USER]}, [USER, SAID])
-    assert [turn.role for turn in call.turns] == ["user", "assistant", "user"]
-    assert [part.text for part in call.turns[1].parts if isinstance(part, TextPart)] == ["ok", "more"]
+    assert [message.role for message in call.messages] == ["user", "assistant", "user"]
+    assert [part.text for part in call.messages[1].parts if isinstance(part, TextPart)] == ["ok", "more"]
 
 
 def test_what_was_referred_to_need_not_be_honoured_again() -> None:
     """The provider would refuse what the gateway has done already; instructions are those of the request."""
     body = {"model": "m", "input": "x", "conversation": "conv_1", "previous_response_id": "resp_1", "store": True}
     call = read_continued(body, [USER])
-    assert set(call.controls) == {"store"}
+    assert set(call.parameters) == {"store"}
     assert call.source["input"] == [USER, {"role": "user", "content": "x"}]
     assert json.loads(CHAT.write_request(call, Recipient("up", US)).body)["messages"][-1]["content"] == "x"
-    assert len(read_continued({"model": "m", "previous_response_id": "resp_1"}, [USER]).turns) == 1
+    assert len(read_continued({"model": "m", "previous_response_id": "resp_1"}, [USER]).messages) == 1
 
 
 def test_reasoning_goes_back_to_its_issuer_and_to_nobody_else() -> None:
@@ -384,8 +392,8 @@ def test_reasoning_goes_back_to_its_issuer_and_to_nobody_else() -> None:
     sealed = {"type": "reasoning", "id": "rs_tg1.1", "summary": [], "encrypted_content": seal(OTHER, "messages", item)}
     body = {"model": "m", "input": [OUTPUT], "max_output_tokens": 10}
     call = read_continued(body, previous([kept(input=[USER], output=[sealed, CALL])], body["input"]))
-    assert [type(part) for part in call.turns[1].parts] == [ThinkingPart, CallPart]
-    assert isinstance(call.turns[2].parts[0], ResultPart)
+    assert [type(part) for part in call.messages[1].parts] == [ReasoningPart, ToolCallPart]
+    assert isinstance(call.messages[2].parts[0], ToolResultPart)
     back = json.loads(MESSAGES.write_request(call, Recipient("up", OTHER)).body)
     assert back["messages"][1]["content"][0] == item
     other = MESSAGES.write_request(call, Recipient("up", US))
@@ -398,7 +406,7 @@ def test_tools_of_earlier_namespaces_keep_their_names() -> None:
     tools = [{"type": "namespace", "name": "ns", "tools": [{"type": "function", "name": "g"}]}]
     earlier = [{"type": "additional_tools", "role": "developer", "tools": tools}, USER]
     call = read_continued({"model": "m", "input": "x"}, earlier)
-    events: list[Event] = [Begin(), ToolBegin(0, "c", "ns__g"), BlockEnd(0), End("tool_calls")]
+    events: list[Event] = [Begin(), ToolCallStart(0, "c", "ns__g"), BlockEnd(0), End("tool_calls")]
     (item,) = whole_answer(fold(events), attrs.evolve(reply(), call=call))["output"]
     assert (item["namespace"], item["name"]) == ("ns", "g")
 
@@ -489,7 +497,7 @@ def test_a_kept_response_is_told_in_full_grammar(events: list[Event]) -> None:
 def test_a_cancelled_response_ends_in_a_failure_that_says_so() -> None:
     """There is no event for it, and a bare close makes clients ask again (router-for-me/CLIProxyAPI#1407)."""
     writer = RESPONSES.writer(reply())
-    writer.send(Text(0, "a"))
+    writer.send(TextDelta(0, "a"))
     for status, words in (("cancelled", "was cancelled"), ("incomplete", "broke off")):
         last = values(replay(plain(writer.interrupted(status))))[-1]  # type: ignore[arg-type]
         assert last["type"] == "response.failed"
@@ -531,7 +539,7 @@ def test_recorded_answers_are_told_in_grammar_and_their_input_is_stored() -> Non
 def told(text: str, size: int = 400) -> bytes:
     """A whole stream with keep-alives."""
     writer = RESPONSES.writer(reply())
-    events: list[Event] = [Begin(), *(Text(0, text) for _ in range(size)), BlockEnd(0), End("stop")]
+    events: list[Event] = [Begin(), *(TextDelta(0, text) for _ in range(size)), BlockEnd(0), End("stop")]
     return b"".join(writer.send(event) + writer.ping() for event in events)
 
 

@@ -17,23 +17,23 @@ from responses_told import (
 )
 
 from providers.neutral.codec import Reply
-from providers.neutral.request import CallPart, Tool
+from providers.neutral.request import Tool, ToolCallPart
 from providers.neutral.seal import unseal
 from providers.responses import RESPONSES
 from streams.events import (
     Begin,
     BlockEnd,
-    Cited,
+    Citation,
     End,
+    ErrorInfo,
     Event,
-    Failed,
     Native,
-    Refusal,
-    Sealed,
-    Text,
-    Thought,
-    ToolBegin,
-    ToolInput,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
     Usage,
 )
 from streams.fold import RefusalBlock, TextBlock, fold
@@ -62,7 +62,7 @@ def test_text_is_told_in_full_grammar() -> None:
 
 def test_line_separators_in_text_are_escaped() -> None:
     """modelcontextprotocol/typescript-sdk#1926."""
-    data = RESPONSES.writer(reply()).send(Text(0, "a\u2028b\u2029c\x85"))
+    data = RESPONSES.writer(reply()).send(TextDelta(0, "a\u2028b\u2029c\x85"))
     assert b"a\\u2028b\\u2029c\\u0085" in data
 
 
@@ -89,12 +89,12 @@ def test_the_terminal_event_tells_how_it_ended(end: End, status: str, details: A
 def test_the_item_that_was_being_made_when_the_answer_was_cut_is_incomplete(kind: str) -> None:
     """``ResponseFunctionToolCall.status`` of the openai package; a client that runs a call of which half is missing
     runs another one (katanemo/plano#791)."""
-    calls = [ToolBegin(0, "c0", "f"), ToolInput(0, "{}"), BlockEnd(0)]
+    calls = [ToolCallStart(0, "c0", "f"), ToolCallDelta(0, "{}"), BlockEnd(0)]
     cut: dict[str, list[Event]] = {
-        "text": [Text(1, "hal")],
-        "call": [ToolBegin(1, "c1", "f"), ToolInput(1, '{"a":')],
-        "custom": [ToolBegin(1, "c1", "own", "custom"), ToolInput(1, "SELE")],
-        "thought": [Thought(1, "hm")],
+        "text": [TextDelta(1, "hal")],
+        "call": [ToolCallStart(1, "c1", "f"), ToolCallDelta(1, '{"a":')],
+        "custom": [ToolCallStart(1, "c1", "own", "custom"), ToolCallDelta(1, "SELE")],
+        "thought": [ReasoningDelta(1, "hm")],
     }
     to = reply(tools=(Tool("f"), Tool("own", kind="custom")))
     for reason in ("length", "stop"):
@@ -109,9 +109,13 @@ def test_the_item_that_was_being_made_when_the_answer_was_cut_is_incomplete(kind
 
 def test_a_call_that_something_follows_was_whole() -> None:
     """Also where the client does not see what follows."""
-    call = [Begin(), ToolBegin(0, "c0", "f"), ToolInput(0, "{}"), BlockEnd(0)]
+    call = [Begin(), ToolCallStart(0, "c0", "f"), ToolCallDelta(0, "{}"), BlockEnd(0)]
     search = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
-    for after in ([Text(1, "b"), BlockEnd(1)], [Native(1, "messages", "x", {})], [Native(1, "responses", "x", search)]):
+    for after in (
+        [TextDelta(1, "b"), BlockEnd(1)],
+        [Native(1, "messages", "x", {})],
+        [Native(1, "responses", "x", search)],
+    ):
         events = [*call, *after, End("length")]
         whole = json.loads(RESPONSES.write_answer(fold(events), reply()))["output"]
         for output in (written(events)[-1]["response"]["output"], whole):
@@ -120,33 +124,33 @@ def test_a_call_that_something_follows_was_whole() -> None:
     for event in call:
         writer.send(event)
     assert [item["status"] for item in writer.interrupted("cancelled")["output"]] == ["completed"]
-    failed = written([*call, Failed("upstream", "gone")])
+    failed = written([*call, ErrorInfo("upstream", "gone")])
     assert [item["status"] for item in failed[-1]["response"]["output"]] == ["completed"]
 
 
 def test_a_failure_is_response_failed_also_as_the_first_event() -> None:
     """Codex reconnects five times after a bare close (router-for-me/CLIProxyAPI#1407, farion1231/cc-switch#2750)."""
-    failed = Failed("rate_limited", "slow down")
-    for events in ([failed], [*HELLO, failed], [Begin(), Text(0, "hal"), failed, End("stop")]):
+    failed = ErrorInfo("rate_limited", "slow down")
+    for events in ([failed], [*HELLO, failed], [Begin(), TextDelta(0, "hal"), failed, End("stop")]):
         last = written(events)[-1]
         assert last["type"] == "response.failed"
         assert last["response"]["error"] == {"code": "rate_limit_exceeded", "message": "slow down"}
-    own = written([Failed("invalid_request", "too long", code="context_length_exceeded")])[-1]
+    own = written([ErrorInfo("invalid_request", "too long", code="context_length_exceeded")])[-1]
     assert own["response"]["error"]["code"] == "context_length_exceeded"
 
 
 def test_text_blocks_that_follow_each_other_are_parts_of_one_message() -> None:
-    cited = Cited(1, "messages", {"type": "web_search_result_location", "url": "https://x.test", "title": "X"})
-    lost = Cited(1, "messages", {"type": "char_location", "cited_text": "c"})
+    cited = Citation(1, "messages", {"type": "web_search_result_location", "url": "https://x.test", "title": "X"})
+    lost = Citation(1, "messages", {"type": "char_location", "cited_text": "c"})
     events = [
         Begin(),
-        Text(0, "a"),
+        TextDelta(0, "a"),
         BlockEnd(0),
-        Text(1, "bcd"),
+        TextDelta(1, "bcd"),
         cited,
         lost,
         BlockEnd(1),
-        Refusal(2, "no"),
+        RefusalDelta(2, "no"),
         BlockEnd(2),
     ]
     found = written([*events, End("stop")])
@@ -155,13 +159,20 @@ def test_text_blocks_that_follow_each_other_are_parts_of_one_message() -> None:
     assert [part.get("annotations") for part in item["content"]] == [[], [note], None]
     assert [event["annotation"] for event in found if "annotation" in event] == [note]
     assert list(fold(read(b"".join(map(dumped, found)))).blocks) == [
-        TextBlock("a"), TextBlock("bcd", (Cited(1, "responses", note),)), RefusalBlock("no"),
+        TextBlock("a"), TextBlock("bcd", (Citation(1, "responses", note),)), RefusalBlock("no"),
     ]  # fmt: skip
 
 
 def test_reasoning_comes_before_text_with_one_id() -> None:
     item = {"type": "thinking", "thinking": "hm", "signature": "S"}
-    events = [Begin(), Thought(0, "h"), Thought(0, "m"), Sealed(0, "messages", item), BlockEnd(0), Text(1, "hi")]
+    events = [
+        Begin(),
+        ReasoningDelta(0, "h"),
+        ReasoningDelta(0, "m"),
+        ReasoningState(0, "messages", item),
+        BlockEnd(0),
+        TextDelta(1, "hi"),
+    ]
     found = written([*events, BlockEnd(1), End("stop")])
     reasoning, text = found[-1]["response"]["output"]
     assert reasoning["summary"] == [{"type": "summary_text", "text": "hm"}]
@@ -174,21 +185,27 @@ def test_reasoning_comes_before_text_with_one_id() -> None:
 
 def test_encrypted_reasoning_of_this_api_goes_through_as_it_came() -> None:
     item = {"type": "reasoning", "id": "rs_up", "summary": [], "encrypted_content": "gAAA"}
-    found = written([Begin(), Sealed(0, "responses", item), BlockEnd(0), End("stop")])
+    found = written([Begin(), ReasoningState(0, "responses", item), BlockEnd(0), End("stop")])
     assert found[-1]["response"]["output"] == [item]
 
 
 def test_reasoning_that_went_out_under_an_id_of_ours_comes_back_as_the_item_it_was() -> None:
     item = {"type": "reasoning", "id": "rs_up", "summary": [], "encrypted_content": "gAAA"}
-    found = written([Begin(), Thought(0, "hm"), Sealed(0, "responses", item), BlockEnd(0), End("stop")])
+    found = written([Begin(), ReasoningDelta(0, "hm"), ReasoningState(0, "responses", item), BlockEnd(0), End("stop")])
     output = found[-1]["response"]["output"]
     restored, dropped = RESPONSES.restore({"input": output}, ISSUER)
     assert (restored, dropped) == ({"input": [item]}, ())
 
 
 def test_interleaved_calls_are_items_of_their_own() -> None:
-    calls = [Begin(), ToolBegin(0, "c1", "f"), ToolBegin(1, "c2", "g"), ToolInput(0, '{"a"'), ToolInput(1, "{}")]
-    found = written([*calls, ToolInput(0, ":1}"), BlockEnd(1), BlockEnd(0), End("tool_calls")])
+    calls = [
+        Begin(),
+        ToolCallStart(0, "c1", "f"),
+        ToolCallStart(1, "c2", "g"),
+        ToolCallDelta(0, '{"a"'),
+        ToolCallDelta(1, "{}"),
+    ]
+    found = written([*calls, ToolCallDelta(0, ":1}"), BlockEnd(1), BlockEnd(0), End("tool_calls")])
     output = found[-1]["response"]["output"]
     assert [(item["call_id"], item["name"], item["arguments"]) for item in output] == [
         ("c1", "f", '{"a":1}'),
@@ -212,7 +229,12 @@ def test_interleaved_calls_are_items_of_their_own() -> None:
 def test_a_custom_tool_that_was_called_as_a_function_gets_its_bare_text(pieces: list[str], text: str) -> None:
     """BerriAI/litellm#31571, Anionex/agent-vision-toolkit#6: models wrap it in several ways, or not at all."""
     tools = (Tool("apply_patch", kind="custom"),)
-    events = [Begin(), ToolBegin(0, "c", "apply_patch"), *(ToolInput(0, piece) for piece in pieces), BlockEnd(0)]
+    events = [
+        Begin(),
+        ToolCallStart(0, "c", "apply_patch"),
+        *(ToolCallDelta(0, piece) for piece in pieces),
+        BlockEnd(0),
+    ]
     found = written([*events, End("tool_calls")], reply(tools=tools))
     (item,) = found[-1]["response"]["output"]
     assert (item["type"], item["input"], item["id"][:4]) == ("custom_tool_call", text, "ctc_")
@@ -222,7 +244,7 @@ def test_a_custom_tool_that_was_called_as_a_function_gets_its_bare_text(pieces: 
 
 def test_custom_input_streams_when_the_provider_has_custom_tools() -> None:
     found = written(
-        [Begin(), ToolBegin(0, "c", "sql", "custom"), ToolInput(0, '{"input":1}'), BlockEnd(0), End("stop")]
+        [Begin(), ToolCallStart(0, "c", "sql", "custom"), ToolCallDelta(0, '{"input":1}'), BlockEnd(0), End("stop")]
     )
     assert [e["delta"] for e in found if "delta" in e] == ['{"input":1}']
     assert found[-1]["response"]["output"][0]["input"] == '{"input":1}'
@@ -234,7 +256,7 @@ def test_a_flat_name_is_a_name_in_its_namespace_again() -> None:
         "tools": [{"type": "namespace", "name": "ns", "tools": [{"type": "function", "name": "f"}]}],
     }  # fmt: skip
     to = Reply(RESPONSES.read_request(body), ISSUER, 1)
-    events = [Begin(), ToolBegin(0, "c", "ns__f"), BlockEnd(0), ToolBegin(1, "d", "other__f"), BlockEnd(1)]
+    events = [Begin(), ToolCallStart(0, "c", "ns__f"), BlockEnd(0), ToolCallStart(1, "d", "other__f"), BlockEnd(1)]
     found = written([*events, End("tool_calls")], to)
     names = [(item["name"], item.get("namespace")) for item in found[-1]["response"]["output"]]
     assert names == [("f", "ns"), ("other__f", None)]
@@ -271,11 +293,11 @@ def test_pings_are_comments_and_nothing_follows_the_end() -> None:
     writer = RESPONSES.writer(reply())
     assert writer.ping() == b": ping\n\n"
     assert writer.send(End("stop"))
-    assert writer.send(Text(0, "late")) == writer.send(Failed("upstream", "late")) == b""
+    assert writer.send(TextDelta(0, "late")) == writer.send(ErrorInfo("upstream", "late")) == b""
 
 
 def test_errors_have_the_shape_of_the_api() -> None:
-    body = json.loads(RESPONSES.write_error(Failed("not_found", "no such model", code="model_not_found"), "req_1"))
+    body = json.loads(RESPONSES.write_error(ErrorInfo("not_found", "no such model", code="model_not_found"), "req_1"))
     assert body == {
         "error": {
             "message": "no such model",
@@ -291,7 +313,15 @@ def test_errors_have_the_shape_of_the_api() -> None:
 
 def test_reasoning_then_text_are_items_one_after_the_other() -> None:
     """BerriAI/litellm#32777: one id for the reasoning, and its end before the message begins."""
-    events = [Begin(), Thought(0, "h"), Thought(0, "m"), BlockEnd(0), Text(1, "hi"), BlockEnd(1), End("stop")]
+    events = [
+        Begin(),
+        ReasoningDelta(0, "h"),
+        ReasoningDelta(0, "m"),
+        BlockEnd(0),
+        TextDelta(1, "hi"),
+        BlockEnd(1),
+        End("stop"),
+    ]
     found = written(events)
     assert [event["type"].removeprefix("response.") for event in found] == [
         "created", "in_progress", "output_item.added", "reasoning_summary_part.added", "reasoning_summary_text.delta",
@@ -307,7 +337,14 @@ def test_reasoning_then_text_are_items_one_after_the_other() -> None:
 
 def test_a_call_is_told_in_full_grammar_with_its_name_at_the_end() -> None:
     """BerriAI/litellm#20711; openai Node's types want the name there."""
-    events = [Begin(), ToolBegin(0, "c", "f"), ToolInput(0, '{"a"'), ToolInput(0, ":1}"), BlockEnd(0), End("stop")]
+    events = [
+        Begin(),
+        ToolCallStart(0, "c", "f"),
+        ToolCallDelta(0, '{"a"'),
+        ToolCallDelta(0, ":1}"),
+        BlockEnd(0),
+        End("stop"),
+    ]
     found = written(events)
     assert [event["type"].removeprefix("response.") for event in found[2:-1]] == [
         "output_item.added", "function_call_arguments.delta", "function_call_arguments.delta",
@@ -317,7 +354,7 @@ def test_a_call_is_told_in_full_grammar_with_its_name_at_the_end() -> None:
 
 
 def test_a_refusal_is_no_text() -> None:
-    found = written([Begin(), Refusal(0, "I "), Refusal(0, "won't"), BlockEnd(0), End("refusal")])
+    found = written([Begin(), RefusalDelta(0, "I "), RefusalDelta(0, "won't"), BlockEnd(0), End("refusal")])
     assert [event["type"].removeprefix("response.") for event in found[2:]] == [
         "output_item.added", "content_part.added", "refusal.delta", "refusal.delta", "refusal.done",
         "content_part.done", "output_item.done", "incomplete",
@@ -332,7 +369,14 @@ def test_log_probabilities_stand_in_every_place_that_has_the_text() -> None:
          "top_logprobs": [{"token": "p", "logprob": -2.0, "bytes": None}]},
     ]  # fmt: skip
     whole = [tokens[0], {**tokens[1], "bytes": [], "top_logprobs": [{"token": "p", "logprob": -2.0, "bytes": []}]}]
-    events = [Begin(), Text(0, "Hel", tokens[:1]), Text(0, "lo", tokens[1:]), Text(0, "!"), BlockEnd(0), End("stop")]
+    events = [
+        Begin(),
+        TextDelta(0, "Hel", tokens[:1]),
+        TextDelta(0, "lo", tokens[1:]),
+        TextDelta(0, "!"),
+        BlockEnd(0),
+        End("stop"),
+    ]
     found = written(events)
     deltas = [event["logprobs"] for event in found if event["type"] == "response.output_text.delta"]
     assert deltas == [whole[:1], whole[1:], []]
@@ -349,18 +393,18 @@ def test_log_probabilities_stand_in_every_place_that_has_the_text() -> None:
 @pytest.mark.parametrize(
     ("failed", "code"),
     [
-        (Failed("rate_limited", "m"), "rate_limit_exceeded"),
-        (Failed("invalid_request", "m"), "invalid_prompt"),
-        (Failed("overloaded", "m"), "server_error"),
-        (Failed("timeout", "m"), "server_error"),
-        (Failed("upstream", "m"), "server_error"),
-        (Failed("internal", "m"), "server_error"),
-        (Failed("rate_limited", "m", code="insufficient_quota"), "insufficient_quota"),
+        (ErrorInfo("rate_limited", "m"), "rate_limit_exceeded"),
+        (ErrorInfo("invalid_request", "m"), "invalid_prompt"),
+        (ErrorInfo("overloaded", "m"), "server_error"),
+        (ErrorInfo("timeout", "m"), "server_error"),
+        (ErrorInfo("upstream", "m"), "server_error"),
+        (ErrorInfo("internal", "m"), "server_error"),
+        (ErrorInfo("rate_limited", "m", code="insufficient_quota"), "insufficient_quota"),
     ],
 )
-def test_a_failure_has_a_code_that_the_sdk_knows_unless_the_provider_said_one(failed: Failed, code: str) -> None:
+def test_a_failure_has_a_code_that_the_sdk_knows_unless_the_provider_said_one(failed: ErrorInfo, code: str) -> None:
     """router-for-me/CLIProxyAPI#1407, farion1231/cc-switch#2750: never a bare close."""
-    last = written([Begin(), Text(0, "x"), failed])[-1]
+    last = written([Begin(), TextDelta(0, "x"), failed])[-1]
     assert (last["type"], last["response"]["status"]) == ("response.failed", "failed")
     assert last["response"]["error"] == {"code": code, "message": "m"}
     known = get_args(ResponseError.model_fields["code"].annotation)
@@ -376,8 +420,9 @@ def test_nothing_that_is_not_kept_is_promised() -> None:
 def test_the_same_item_stands_in_all_three_places_and_no_two_share_an_id() -> None:
     """openai Python: "Completed output item identity changed."."""
     events = [
-        Begin(), Thought(0, "hm"), BlockEnd(0), Text(1, "a"), BlockEnd(1), ToolBegin(2, "c1", "f"), BlockEnd(2),
-        ToolBegin(3, "c2", "f", "custom"), BlockEnd(3), End("tool_calls"),
+        Begin(), ReasoningDelta(0, "hm"), BlockEnd(0), TextDelta(1, "a"), BlockEnd(1), ToolCallStart(2, "c1", "f"),
+        BlockEnd(2),
+        ToolCallStart(3, "c2", "f", "custom"), BlockEnd(3), End("tool_calls"),
     ]  # fmt: skip
     found = written(events)
     output = found[-1]["response"]["output"]
@@ -400,12 +445,16 @@ def test_phases_are_never_invented() -> None:
 
 def test_items_come_back_without_an_error() -> None:
     """A client that sends the items back unchanged is understood: it is the ``call_id`` that pairs."""
-    events = [Begin(), Text(0, "a"), BlockEnd(0), ToolBegin(1, "c1", "f"), ToolInput(1, "{}"), BlockEnd(1)]
+    events = [Begin(), TextDelta(0, "a"), BlockEnd(0), ToolCallStart(1, "c1", "f"), ToolCallDelta(1, "{}"), BlockEnd(1)]
     output = written([*events, End("tool_calls")])[-1]["response"]["output"]
     call = RESPONSES.read_request(
         {"model": "m", "input": [*output, {"type": "function_call_output", "call_id": "c1", "output": "ok"}]}
     )
-    assert [type(part).__name__ for turn in call.turns for part in turn.parts] == ["TextPart", "CallPart", "ResultPart"]
+    assert [type(part).__name__ for message in call.messages for part in message.parts] == [
+        "TextPart",
+        "ToolCallPart",
+        "ResultPart",
+    ]
     assert call.dropped == ()
 
 
@@ -417,14 +466,14 @@ def test_cached_tokens_are_in_the_stream_as_in_the_whole_answer() -> None:
 
 
 def test_a_provider_without_usage_leaves_ints() -> None:
-    response = written([Begin(), Text(0, "x"), BlockEnd(0), End("stop")])[-1]["response"]
+    response = written([Begin(), TextDelta(0, "x"), BlockEnd(0), End("stop")])[-1]["response"]
     assert response["usage"]["total_tokens"] == 0
     assert response["usage"]["output_tokens_details"] == {"reasoning_tokens": 0}
 
 
 def test_a_call_without_arguments_has_an_empty_object() -> None:
     """su-kaka/gcli2api#406: clients parse what they get."""
-    events = [Begin(), ToolBegin(0, "c", "f"), BlockEnd(0), ToolBegin(1, "d", "sql", "custom"), BlockEnd(1)]
+    events = [Begin(), ToolCallStart(0, "c", "f"), BlockEnd(0), ToolCallStart(1, "d", "sql", "custom"), BlockEnd(1)]
     found = written([*events, End("tool_calls")])
     call, custom = found[-1]["response"]["output"]
     assert (call["arguments"], custom["input"]) == ("{}", "")
@@ -436,12 +485,12 @@ def test_a_call_without_arguments_has_an_empty_object() -> None:
 @pytest.mark.parametrize("blank", ["", " ", " \n\t"])
 def test_arguments_that_are_blank_are_an_empty_object_streamed_or_not(blank: str) -> None:
     """Clients parse what they get, put together (su-kaka/gcli2api#406), and so do providers what comes back."""
-    pieces = [ToolInput(0, piece) for piece in blank]
-    events = [Begin(), ToolBegin(0, "c", "f"), *pieces, BlockEnd(0), End("tool_calls")]
+    pieces = [ToolCallDelta(0, piece) for piece in blank]
+    events = [Begin(), ToolCallStart(0, "c", "f"), *pieces, BlockEnd(0), End("tool_calls")]
     found = written(events)
     whole = json.loads(RESPONSES.write_answer(fold(events), reply()))["output"][0]["arguments"]
     streamed = found[-1]["response"]["output"][0]["arguments"]
     assert json.loads(streamed) == json.loads(whole) == {}
     assert "".join(event["delta"] for event in found if "delta" in event) == streamed
-    (call,) = items(assistant(CallPart("c", "f", blank)))
+    (call,) = items(assistant(ToolCallPart("c", "f", blank)))
     assert call["arguments"] == "{}"

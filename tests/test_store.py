@@ -23,7 +23,7 @@ import store_writer
 import trio
 from harness import PATIENCE, ROOT, START_SECONDS, Late, eventually, given_attempts
 
-from gateway.stores.encrypted import Sealed
+from gateway.stores.encrypted import EncryptedStore
 from gateway.stores.memory import MemoryStore
 from gateway.stores.nodes import size_of
 from gateway.stores.sqlite import SqliteStore
@@ -76,7 +76,7 @@ class Place:
     def store(self, ttl: float = 1e9, max_bytes: int = 2**30) -> Store:
         store = self._store(ttl, max_bytes)
         self.opened.append(store)
-        return Sealed(store, KEY) if self.sealed else store
+        return EncryptedStore(store, KEY) if self.sealed else store
 
     def _store(self, ttl: float, max_bytes: int) -> Store:
         if self.kind == "memory":
@@ -870,8 +870,8 @@ async def test_nothing_that_was_said_can_be_read_from_the_disk(tmp_path):
 
 async def test_another_key_does_not_open_what_was_stored():
     inner = MemoryStore(100, 10**6)
-    await Sealed(inner, KEY).put([node("r1", items=("i",)), node("r2", "r1")])
-    for other in (Sealed(inner, bytes(32)), Sealed(inner, KEY[::-1])):
+    await EncryptedStore(inner, KEY).put([node("r1", items=("i",)), node("r2", "r1")])
+    for other in (EncryptedStore(inner, bytes(32)), EncryptedStore(inner, KEY[::-1])):
         for attempt in (
             other.get("alice", "r1"), other.chain("alice", "r2"), other.find("alice", ["i"]),
             other.put([node("r3")], expect=node("r1")),
@@ -879,7 +879,7 @@ async def test_another_key_does_not_open_what_was_stored():
             with pytest.raises(Unavailable, match="another encryption_key"):
                 await attempt
         assert await other.get("alice", "none") is None
-    assert await Sealed(inner, KEY).get("alice", "r1") == node("r1", items=("i",))
+    assert await EncryptedStore(inner, KEY).get("alice", "r1") == node("r1", items=("i",))
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"\x01", b"\x01short", b"\x02" + bytes(40), b"\x01" + bytes(40)])
@@ -887,13 +887,13 @@ async def test_what_was_not_encrypted_is_not_taken_for_it(body):
     inner = MemoryStore(100, 10**6)
     await inner.put([node("r1", body=body)])
     with pytest.raises(Unavailable, match="or without one"):
-        await Sealed(inner, KEY).get("alice", "r1")
+        await EncryptedStore(inner, KEY).get("alice", "r1")
 
 
 @pytest.mark.parametrize("change", [{"id": "r2"}, {"owner": "bob"}, {"kind": "items"}])
 async def test_a_body_in_another_place_is_not_opened(change):
     inner = MemoryStore(100, 10**6)
-    store = Sealed(inner, KEY)
+    store = EncryptedStore(inner, KEY)
     await store.put([node("r1", body=b"mine")])
     moved = attrs.evolve(await inner.get("alice", "r1"), **change)
     await inner.put([moved])
@@ -903,7 +903,7 @@ async def test_a_body_in_another_place_is_not_opened(change):
 
 async def test_one_body_is_never_sealed_twice_to_the_same_bytes():
     inner = MemoryStore(100, 10**6)
-    store = Sealed(inner, KEY)
+    store = EncryptedStore(inner, KEY)
     seen = set()
     for _ in range(5):
         await store.put([node("r1")])

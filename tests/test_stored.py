@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from quart import Response
 from trio.testing import wait_all_tasks_blocked
 
+from gateway.conversations import recorder as keeping
 from gateway.conversations.bodies import head_id, turn_body
 from gateway.stores.memory import MemoryStore
 from gateway.stores.store import Node
-from gateway.turns import keeping
 from providers.responses.ids import own_id
 from providers.responses.kept import after, replay
 from streams import sse

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway.request.parse import read_incoming
 from providers.apis import CODECS
 from streams.errors import GatewayError
-from streams.events import Text
+from streams.events import TextDelta
 from streams.surrogates import lone, paired, reading
 
 decode = reading(msgspec.json.Decoder().decode)
@@ -80,8 +80,8 @@ def test_a_provider_that_cuts_an_emoji_in_two_ends_no_answer(api):
     name, delta = DELTA[api]
     told = [*BEFORE[api], *((name, delta % half) for half in HALVES)]
     events = [event for name, data in told for event in reader.take(name, data)]
-    assert "".join(event.text for event in events if isinstance(event, Text)) == "x�� y"
-    assert [event.text for event in CODECS[api].read_answer(WHOLE[api]) if isinstance(event, Text)] == ["x� y"]
+    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "x�� y"
+    assert [event.text for event in CODECS[api].read_answer(WHOLE[api]) if isinstance(event, TextDelta)] == ["x� y"]
 
 
 @pytest.mark.parametrize(("api", "member"), [("chat", b"messages"), ("messages", b"messages"), ("responses", b"input")])

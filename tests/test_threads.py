@@ -15,23 +15,23 @@ from turns import passing
 from upstreams import Script, ToolCall, render
 
 from gateway.config.loading import from_mapping
-from gateway.conversations.recorder import STORE_SECONDS, Keeping, Memory, Recalled
+from gateway.conversations.recorder import STORE_SECONDS, Recalled, StateScope, TurnRecorder
 from gateway.conversations.threads import recall_thread
 from gateway.request.parse import Incoming, read_incoming
 from gateway.routing.router import Router
 from gateway.routing.target import Target
 from gateway.stores.memory import MemoryStore
 from gateway.stores.store import Node, Store, Unavailable
-from gateway.streaming.lanes import HubLane, Seen, WholeLane
+from gateway.streaming.lanes import StreamProgress, Translation, WholeAnswerTranslation
 from providers.apis import CODECS
 from providers.grammar import Judge
 from providers.messages import MESSAGES
 from providers.neutral.codec import Reply
-from providers.neutral.request import Call
+from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
 from streams import sse
 from streams.errors import GatewayError
-from streams.events import APIS, Failed
+from streams.events import APIS, ErrorInfo
 from streams.fold import fold
 
 ROUTER = Router(
@@ -55,7 +55,7 @@ FULL = Script(
     calls=(ToolCall("call_1", "f", '{"a": 1.0}'), ToolCall("call:2", "f", "{}")), stop="tool_calls",
 )  # fmt: skip
 TEXT_BODY = b"".join(render(Script(text="done"), "chat", {"model": "up"}).pieces)
-REPLY = Reply(Call("messages", "m", ()), Issuer("openai", "a"), 1700000000)
+REPLY = Reply(Request("messages", "m", ()), Issuer("openai", "a"), 1700000000)
 DOWN = Unavailable("the disk is full")
 
 
@@ -102,10 +102,10 @@ def behind(id: str) -> dict[str, str]:
 async def recalled(
     store: Store | None, body: Mapping[str, Any] | bytes, *, owner: str = "me", target: Target | None = None
 ) -> Recalled:
-    return await recall_thread(Memory(owner, store), incoming(body), target or resolved())
+    return await recall_thread(StateScope(owner, store), incoming(body), target or resolved())
 
 
-async def refusal(store: Store | None, body: Mapping[str, Any], **where: Any) -> Failed:
+async def refusal(store: Store | None, body: Mapping[str, Any], **where: Any) -> ErrorInfo:
     with pytest.raises(GatewayError) as caught:
         await recalled(store, body, **where)
     return caught.value.failed
@@ -117,23 +117,23 @@ class Told:
 
     data: bytes
     last: bytes
-    seen: Seen
+    seen: StreamProgress
 
     @property
     def message(self) -> Any:
         return accumulated(self.data)
 
 
-def lane_for(turn: Recalled, api: str = "chat", whole: bool = False) -> HubLane:
+def lane_for(turn: Recalled, api: str = "chat", whole: bool = False) -> Translation:
     keeping = kept_by(turn)
-    reply = keeping.reply(Reply(turn.incoming.call, turn.target.recipient.issuer, 1700000000))
+    reply = keeping.reply(Reply(turn.incoming.request, turn.target.recipient.issuer, 1700000000))
     writer = keeping.writer(MESSAGES.writer(reply))
     if whole:
-        return WholeLane(CODECS[api], writer, lambda failed: failed, 2**20)
-    return HubLane(CODECS[api].reader(), writer, lambda failed: failed, 2**20)
+        return WholeAnswerTranslation(CODECS[api], writer, lambda failed: failed, 2**20)
+    return Translation(CODECS[api].reader(), writer, lambda failed: failed, 2**20)
 
 
-def kept_by(turn: Recalled) -> Keeping:
+def kept_by(turn: Recalled) -> TurnRecorder:
     assert turn.keeping is not None
     return turn.keeping
 
@@ -151,7 +151,7 @@ async def answer(turn: Recalled, script: Script, api: str = "chat") -> Any:
     keeping = kept_by(turn)
     body = b"".join(render(script, api, {"model": "up"}).pieces)
     whole = fold(CODECS[api].read_answer(body))
-    reply = keeping.reply(Reply(turn.incoming.call, turn.target.recipient.issuer, 1700000000))
+    reply = keeping.reply(Reply(turn.incoming.request, turn.target.recipient.issuer, 1700000000))
     return json.loads(await keeping.whole(MESSAGES.write_answer(whole, reply), whole))
 
 
@@ -173,7 +173,7 @@ async def test_a_request_without_a_thread_stays_as_it_is(members):
     came = incoming({"model": "m", "max_tokens": 1, "messages": [HELLO], **members})
     for store in (shelf(), None):
         target = resolved()
-        found = await recall_thread(Memory("me", store), came, target)
+        found = await recall_thread(StateScope("me", store), came, target)
         assert found.incoming is came
         assert found.target is target
         assert found.keeping is None
@@ -313,7 +313,7 @@ async def test_a_paused_answer_goes_on_with_nothing_new():
     store = shelf()
     id = (await answer(await recalled(store, asked(HELLO)), Script(text="so far")))["id"]
     found = await recalled(store, asked(thread=behind(id)))
-    assert [turn.role for turn in found.incoming.call.turns] == ["user", "assistant"]
+    assert [message.role for message in found.incoming.request.messages] == ["user", "assistant"]
 
 
 async def test_an_answer_that_said_nothing_leaves_no_message():
@@ -393,7 +393,7 @@ async def test_thinking_goes_back_to_who_thought_it(api):
     result = {"type": "tool_result", "tool_use_id": "call_1", "content": "1"}
     body = asked({"role": "user", "content": [result]}, thread=behind(id), tools=[TOOL])
     found = await recalled(store, body, target=target)
-    out = CODECS[api].write_request(found.incoming.call, target.recipient).body
+    out = CODECS[api].write_request(found.incoming.request, target.recipient).body
     assert (b"let me see" if api == "chat" else b"c2VhbA==") in out
 
 
@@ -433,7 +433,7 @@ async def test_a_turn_that_broke_off_is_not_kept(how):
     if how == "client":
         await keeping.broken_off()
     else:
-        await passing(keeping, lane.end(Failed("upstream", "the connection broke")), lane.seen)
+        await passing(keeping, lane.end(ErrorInfo("upstream", "the connection broke")), lane.seen)
     failed = await refusal(store, asked(HELLO, thread=behind(frames(out)[0][1]["message"]["id"])))
     assert failed.details == {"error_code": "thread_not_found"}
 

@@ -7,7 +7,7 @@ from statistics import median
 import pytest
 
 from providers.apis import CODECS
-from providers.neutral.request import Call, ImagePart, Source, TextPart, Tool, Turn
+from providers.neutral.request import ImagePart, MediaSource, Message, Request, TextPart, Tool
 from providers.neutral.tokens import estimate
 from streams import sse
 from streams.events import Usage
@@ -60,15 +60,15 @@ def test_the_estimate_errs_high_on_recorded_requests(api, least, usual):
 def test_a_long_prompt_is_not_overestimated_beyond_what_prose_needs():
     prose = "The quick brown fox jumps over the lazy dog, and nobody minds it at all. " * 2000
     tokens = len(prose) / 4.2  # what common tokenizers make of English
-    assert tokens < estimate(Call("chat", "m", (Turn("user", (TextPart(prose),)),))) < 1.8 * tokens
+    assert tokens < estimate(Request("chat", "m", (Message("user", (TextPart(prose),)),))) < 1.8 * tokens
 
 
 def test_everything_that_is_sent_counts():
     def count(*parts, tools=()):
-        return estimate(Call("chat", "m", (Turn("user", parts),), tools=tools))
+        return estimate(Request("chat", "m", (Message("user", parts),), tools=tools))
 
     nothing = count()
     assert nothing > 0  # a 0 switches a client's compaction off (Wei-Shaw/sub2api#657)
     assert count(TextPart("日本語" * 100)) - nothing > 300
-    assert count(ImagePart(Source("url", "https://x.example/y.png"))) - nothing > 1000
+    assert count(ImagePart(MediaSource("url", "https://x.example/y.png"))) - nothing > 1000
     assert count(tools=(Tool("f", "does it", {"type": "object", "properties": {}}),)) - nothing > 300

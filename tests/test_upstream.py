@@ -17,7 +17,7 @@ from harness import PATIENCE, refusing_port
 
 from gateway.upstream.client import Upstream, UpstreamError, UpstreamRequest, UpstreamResponse
 from gateway.upstream.pool import PoolStats
-from gateway.upstream.slots import Places
+from gateway.upstream.slots import ConcurrencyLimit
 
 MIB = 1024 * 1024
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -395,7 +395,7 @@ async def test_a_full_pool_is_an_overload(serve):
 
 
 async def test_without_a_bound_nobody_waits():
-    places = Places(0, patience=0)
+    places = ConcurrencyLimit(0, patience=0)
     taken = [await places.take() for _ in range(5000)]
     assert (places.taken, places.most) == (5000, math.inf)
     assert not any(place.waited for place in taken)

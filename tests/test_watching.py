@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from upstreams import Script, ToolCall, render
 
-from gateway.access.authentication import Door
+from gateway.access.authentication import Authenticator
 from gateway.config.changes import changes
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.config.redaction import redact
@@ -26,17 +26,17 @@ from gateway.exchange.delivery import Relay
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.logs.masking import Mask
-from gateway.streaming.lanes import ByteLane, HubLane, Lane, WholeLane
+from gateway.streaming.lanes import Lane, Passthrough, Translation, WholeAnswerTranslation
 from gateway.telemetry import charts, watching
 from gateway.telemetry.charts import OTHERS
-from gateway.telemetry.live import COLUMNS, QUEUED, RECENT, SHOWN, Passing, View, board_of
-from gateway.telemetry.tap import LARGEST, Tapped, change_lane, listen, unlisten
+from gateway.telemetry.live import COLUMNS, QUEUED, RECENT, SHOWN, LiveStream, View, open_live_view
+from gateway.telemetry.tap import LARGEST, ObservedLane, change_lane, listen, unlisten
 from gateway.telemetry.transcripts import EACH, PIECE
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
-from streams.events import APIS, Api, Failed, Usage
+from streams.events import APIS, Api, ErrorInfo, Usage
 from streams.sse import EventTooLarge
 
 KEY = "sk-very-secret-0123"
@@ -44,7 +44,7 @@ SCRIPT = Script(text="one two three", calls=(ToolCall("call_1", "f", '{"a": 1}')
 PAIRS = [(api, client) for api in APIS for client in APIS]
 
 
-def told(failed: Failed) -> Failed:
+def told(failed: ErrorInfo) -> ErrorInfo:
     return failed
 
 
@@ -65,8 +65,8 @@ def reply_for(api: Api) -> Reply:
 
 def lane_of(api: Api, client: Api, limit: int = 2**20) -> Lane:
     if api == client:
-        return ByteLane(CODECS[api], told, hide, limit)
-    return HubLane(CODECS[api].reader(), CODECS[client].writer(reply_for(client)), told, limit)
+        return Passthrough(CODECS[api], told, hide, limit)
+    return Translation(CODECS[api].reader(), CODECS[client].writer(reply_for(client)), told, limit)
 
 
 class Heard:
@@ -87,8 +87,8 @@ class Heard:
         return b"".join(went for _, went, _ in self.all)
 
 
-def relay_of(lane: Lane, record: Record | None = None) -> tuple[Relay, trio.MemorySendChannel[bytes | Failed]]:
-    into, chunks = trio.open_memory_channel[bytes | Failed](1)
+def relay_of(lane: Lane, record: Record | None = None) -> tuple[Relay, trio.MemorySendChannel[bytes | ErrorInfo]]:
+    into, chunks = trio.open_memory_channel[bytes | ErrorInfo](1)
     return Relay(lane, into, chunks, record or Record("id", "chat"), 15.0), into
 
 
@@ -130,7 +130,7 @@ async def test_a_stream_that_is_listened_to_has_the_same_bytes(api, client, plac
 
 @pytest.mark.parametrize(("api", "client"), PAIRS)
 def test_both_sides_are_told_event_by_event(api, client):
-    heard, tapped = Heard(), Tapped(lane_of(api, client))
+    heard, tapped = Heard(), ObservedLane(lane_of(api, client))
     tapped.listeners.append(heard)
     out = tapped.feed(stream_of(api))
     assert [came.count(b"\n\n") for came, _, _ in heard.all] == [1] * len(heard.all)
@@ -158,7 +158,7 @@ async def test_whoever_stops_listening_leaves_the_stream_as_it_was():
 
 def test_an_event_too_large_to_be_told_as_one_passes_all_the_same():
     event = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * (LARGEST + 10) + b'"}}]}\n\n'
-    heard, tapped = Heard(), Tapped(lane_of("chat", "chat", 4 * LARGEST))
+    heard, tapped = Heard(), ObservedLane(lane_of("chat", "chat", 4 * LARGEST))
     tapped.listeners.append(heard)
     out = b"".join(tapped.feed(event[i : i + 4096]) for i in range(0, len(event), 4096))
     out += tapped.feed(b"data: [DONE]\n\n") + tapped.end()
@@ -167,11 +167,11 @@ def test_an_event_too_large_to_be_told_as_one_passes_all_the_same():
 
 
 def test_the_limit_of_an_event_stays_that_of_the_lane():
-    tapped = Tapped(lane_of("chat", "chat", 1000))
+    tapped = ObservedLane(lane_of("chat", "chat", 1000))
     tapped.listeners.append(Heard())
     with pytest.raises(EventTooLarge):
         tapped.feed(b"data: " + b"x" * 2000)
-    assert b"too large" in tapped.end(Failed("upstream", "too large"))
+    assert b"too large" in tapped.end(ErrorInfo("upstream", "too large"))
 
 
 def test_a_listener_that_fails_ends_no_stream(caplog):
@@ -179,7 +179,7 @@ def test_a_listener_that_fails_ends_no_stream(caplog):
         def passed(self, came: bytes, went: bytes, note: str = "") -> None:
             raise RuntimeError("a viewer's mistake")
 
-    tapped = Tapped(lane_of("chat", "chat"))
+    tapped = ObservedLane(lane_of("chat", "chat"))
     tapped.listeners.append(Broken())
     assert run(tapped, [stream_of("chat")]) == stream_of("chat")
     assert tapped.listeners == []
@@ -190,7 +190,7 @@ async def test_who_listens_goes_on_when_the_provider_answers_whole():
     relay, into = relay_of(lane_of("chat", "chat"))
     heard = Heard()
     listen(relay, heard)
-    change_lane(relay, WholeLane(CODECS["chat"], CODECS["chat"].writer(reply_for("chat")), told, 2**20))
+    change_lane(relay, WholeAnswerTranslation(CODECS["chat"], CODECS["chat"].writer(reply_for("chat")), told, 2**20))
     body = b"".join(render(SCRIPT, "chat", {"model": "up"}).pieces)
     out = run(relay.lane, [body])
     into.close()
@@ -200,10 +200,10 @@ async def test_who_listens_goes_on_when_the_provider_answers_whole():
 
 
 def test_how_the_provider_broke_off_is_told():
-    heard, tapped = Heard(), Tapped(lane_of("messages", "chat"))
+    heard, tapped = Heard(), ObservedLane(lane_of("messages", "chat"))
     tapped.listeners.append(heard)
     tapped.feed(stream_of("messages")[:200])
-    out = tapped.end(Failed("upstream", "the connection broke"))
+    out = tapped.end(ErrorInfo("upstream", "the connection broke"))
     assert heard.all[-1][1:] == (out, "the connection broke")
 
 
@@ -215,10 +215,10 @@ class Stage:
 
     def __init__(self) -> None:
         self.ledger = Ledger(readable=False)
-        board = board_of(self.ledger, wanted=True)
+        board = open_live_view(self.ledger, wanted=True)
         assert board is not None
         self.board = board
-        self.channels: list[trio.MemorySendChannel[bytes | Failed]] = []
+        self.channels: list[trio.MemorySendChannel[bytes | ErrorInfo]] = []
 
     def begin(self, id: str = "call", client: str | None = None, api: Api = "chat") -> Record:
         record = self.ledger.open(id, api)
@@ -229,7 +229,7 @@ class Stage:
         record.stream, record.attempts, record.target = True, 1, "openai/up"
         relay, into = relay_of(lane_of(api, record.api), record)
         self.channels.append(into)
-        self.board.stream(record, Passing(relay, lambda: (KEY,), into))
+        self.board.stream(record, LiveStream(relay, lambda: (KEY,), into))
         return relay
 
     def end(self, record: Record) -> None:
@@ -381,7 +381,7 @@ def test_the_charts_count_what_began_and_how_it_ended(stage):
     good, left, failed = stage.begin(), stage.begin(), stage.begin()
     good.whole = True
     good.answered(200)
-    failed.failed = Failed("upstream", "broken")
+    failed.failed = ErrorInfo("upstream", "broken")
     for record in (good, left, failed):
         stage.end(record)
     points = stage.board.timeline(None).points()
@@ -436,18 +436,18 @@ def test_steps_that_are_long_past_are_not_told(stage, monkeypatch):
 
 def test_a_configuration_may_switch_it_off_and_on():
     ledger = Ledger(readable=False)
-    assert board_of(ledger, wanted=False) is None
-    board = board_of(ledger, wanted=True)
-    assert board_of(ledger, wanted=True, board=board) is board
+    assert open_live_view(ledger, wanted=False) is None
+    board = open_live_view(ledger, wanted=True)
+    assert open_live_view(ledger, wanted=True, board=board) is board
     assert ledger.observers == [board]
-    assert board_of(ledger, wanted=False, board=board) is None
+    assert open_live_view(ledger, wanted=False, board=board) is None
     assert ledger.observers == []
 
 
 def test_an_exchange_that_began_before_anybody_watched_is_let_go():
     ledger = Ledger(readable=False)
     record = ledger.open("early", "chat")
-    board = board_of(ledger, wanted=True)
+    board = open_live_view(ledger, wanted=True)
     ledger.settle(record, disconnected=False)
     assert board is not None
     assert board.recent(None) == []
@@ -492,7 +492,7 @@ async def test_no_credential_is_shown_not_even_half_of_one(stage):
     relay = stage.stream(stage.begin())
     tap, off = stage.board.tap(1, None)
     relay.lane.feed(b": " + b"x" * (SHOWN - 10) + KEY.encode() + b"\n\n")
-    relay.lane.end(Failed("upstream", f"refused {KEY}"))
+    relay.lane.end(ErrorInfo("upstream", f"refused {KEY}"))
     off()
     passed = [one async for one in tap.events]
     assert KEY[:6] not in "".join(one.came + one.went + one.note for one in passed)
@@ -584,7 +584,7 @@ async def test_how_a_stream_broke_off_is_told_afterwards_too(stage):
     record = stage.begin()
     relay = stage.stream(record)
     relay.lane.feed(stream_of("chat")[:400])
-    relay.lane.end(Failed("upstream", f"broke, with {KEY}"))
+    relay.lane.end(ErrorInfo("upstream", f"broke, with {KEY}"))
     stage.end(record)
     rows = list(stage.board.tap(1, None)[0].before)
     assert rows[-1].note == "broke, with [redacted]"
@@ -672,7 +672,7 @@ async def test_a_client_opens_its_own_ended_streams_alone(stage):
 async def test_nothing_is_kept_where_it_is_switched_off(stage):
     early, late = stage.begin(), stage.begin()
     stage.stream(early).lane.feed(b": x\n\n")
-    board_of(stage.ledger, wanted=True, board=stage.board, keep=False)
+    open_live_view(stage.ledger, wanted=True, board=stage.board, keep=False)
     relay = stage.stream(late)
     relay.lane.feed(b": x\n\n")
     for record in (early, late):
@@ -736,8 +736,8 @@ def test_an_empty_key_is_a_mistake_and_no_key_is_repeated():
 
 HERE = {"client": ("127.0.0.1", 5000), "server": ("127.0.0.1", 12000)}
 AT_HOME = (("host", "localhost:12000"),)
-OPEN_DOOR = Door(from_mapping(BARE))
-KEYED_DOOR = Door(from_mapping({**BARE, "client_keys": [{"name": "me", "key": "of-the-client"}]}))
+OPEN_DOOR = Authenticator(from_mapping(BARE))
+KEYED_DOOR = Authenticator(from_mapping({**BARE, "client_keys": [{"name": "me", "key": "of-the-client"}]}))
 UI_KEY = hashlib.sha256(b"of-the-operator").digest()
 
 

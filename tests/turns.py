@@ -12,8 +12,8 @@ from calls import SSE, chunks, said
 from harness import Gateway, Listening, Reply, Wire, eventually, post, provider
 from upstreams import Upstream
 
-from gateway.conversations.recorder import Keeping
-from gateway.streaming.lanes import Seen
+from gateway.conversations.recorder import TurnRecorder
+from gateway.streaming.lanes import StreamProgress
 from providers.grammar import judge
 from streams.sse import COMMENT_PING
 
@@ -23,7 +23,7 @@ each_api = pytest.mark.parametrize("api", APIS)
 both_ways = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 
 
-async def passing(keeping: Keeping, data: bytes, seen: Seen) -> bytes:
+async def passing(keeping: TurnRecorder, data: bytes, seen: StreamProgress) -> bytes:
     """What goes to the client for ``data``, once it has been kept if it has to be."""
     return data if keeping.passes(data, seen) else await keeping.keep(data, seen)
 

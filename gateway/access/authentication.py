@@ -12,7 +12,7 @@ from typing import TypeAlias
 import attrs
 
 from gateway.config.names import Names
-from gateway.config.settings import ClientKey, Config, Entry
+from gateway.config.settings import ClientKey, Config, ModelEntry
 from gateway.http.headers import Headers
 from streams.errors import GatewayError
 
@@ -41,7 +41,7 @@ class _Holder:
     grants: frozenset[_Grant] | None
 
 
-class Door:
+class Authenticator:
     """Who may come in by one configuration. Without ``client_keys`` everybody may. Has no state; safe to share."""
 
     def __init__(self, config: Config) -> None:
@@ -77,7 +77,7 @@ class Door:
             raise _unauthorized(_UNKNOWN)
         return holder.key.name
 
-    def check_all(self, client: str | None) -> None:
+    def require_unrestricted(self, client: str | None) -> None:
         """Whether ``client`` may see what concerns every client. Raises ``GatewayError`` (403) for one whose models
         are limited."""
         if client is not None and self._by_name[client].grants is not None:
@@ -92,7 +92,7 @@ class Door:
                 found = holder
         return found
 
-    def check(self, client: str | None, asked: str, entry: Entry, model: str, credential: str | None) -> None:
+    def check(self, client: str | None, asked: str, entry: ModelEntry, model: str, credential: str | None) -> None:
         """Whether the request of ``client`` (a name from ``admit``) for ``model`` of ``entry`` may go out, where the
         entry passes ``credential`` on.
 
@@ -103,12 +103,12 @@ class Door:
             raise GatewayError("permission", message, param="model", headers=(("x-should-retry", "false"),))
         self.check_credential(entry, credential)
 
-    def check_credential(self, entry: Entry, credential: str | None) -> None:
+    def check_credential(self, entry: ModelEntry, credential: str | None) -> None:
         """Raises ``GatewayError`` (401) where ``entry`` would pass a key of this gateway on to its provider."""
         if entry.passthrough_auth and credential and self._holder(credential) is not None:
             raise _unauthorized(_WRONG_PLACE)
 
-    def allows(self, client: str | None, asked: str, entry: Entry, model: str) -> bool:
+    def allows(self, client: str | None, asked: str, entry: ModelEntry, model: str) -> bool:
         """Whether ``client`` may use ``model`` of ``entry`` under the name ``asked``."""
         if client is None or (grants := self._by_name[client].grants) is None:
             return True
@@ -120,9 +120,9 @@ class Door:
 
     def allowed(self, client: str | None, names: Iterable[str]) -> frozenset[str]:
         """Those of ``names`` (configured models) that ``client`` may ask for."""
-        return frozenset(name for name in names if self.may_ask(client, name))
+        return frozenset(name for name in names if self.can_use(client, name))
 
-    def may_ask(self, client: str | None, name: str) -> bool:
+    def can_use(self, client: str | None, name: str) -> bool:
         """Whether ``client`` may ask for a model by ``name``, one of the configuration's."""
         if client is None or self._by_name[client].grants is None:
             return True

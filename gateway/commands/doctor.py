@@ -24,7 +24,7 @@ from gateway.commands.check import load_or_explain
 from gateway.commands.probing import COUNT, FEATURES, Asked, Checkup, Outcome, Patient, State
 from gateway.config.document import sentence
 from gateway.config.loading import Config
-from gateway.config.settings import Entry
+from gateway.config.settings import ModelEntry
 from gateway.routing.router import Router
 from gateway.serving.server import Lifecycle, bind, serve
 from gateway.upstream.client import Upstream
@@ -70,7 +70,7 @@ def _asked(config: Config, models: Sequence[str], apis: Sequence[Api]) -> list[A
     return [Asked(name, api, router.resolve(name, api)) for name in names for api in apis or (_own(router, name),)]
 
 
-def _names(entry: Entry) -> tuple[str, ...]:
+def _names(entry: ModelEntry) -> tuple[str, ...]:
     """An entry for all models of a provider is tried with one that is known: the last, which costs least."""
     known = tuple(f"{entry.prefixes[0]}/{model}" for model in entry.provider.models[-1:])
     return known if entry.wildcard else (entry.name,)

@@ -15,7 +15,7 @@ from gateway.upstream.client import Upstream, UpstreamRequest, UpstreamResponse
 from providers.apis import CODECS
 from providers.errors.failures import read_failure
 from providers.neutral.codec import Recipient
-from providers.neutral.request import Call, Control, Format, Reasoning, TextPart, Tool, ToolChoice, Turn
+from providers.neutral.request import Format, Message, Parameter, Reasoning, Request, TextPart, Tool, ToolChoice
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from streams.events import CONTENT, Api, Event
@@ -133,25 +133,25 @@ COUNT = "count"
 FEATURES = (*PROBES, COUNT)
 
 # Where nothing else is said, OpenAI keeps what was asked in Responses.
-_CONTROLS: Mapping[Api, Mapping[str, Control]] = {
+_CONTROLS: Mapping[Api, Mapping[str, Parameter]] = {
     "chat": {},
     "messages": {},
-    "responses": {"store": Control(False, "store")},
+    "responses": {"store": Parameter(False, "store")},
 }
 
 
-def _call(probe: Probe, api: Api, model: str) -> Call:
-    return Call(
+def _call(probe: Probe, api: Api, model: str) -> Request:
+    return Request(
         api,
         model,
-        (Turn("user", (TextPart(probe.says),)),),
+        (Message("user", (TextPart(probe.says),)),),
         stream=probe.stream,
         include_usage=probe.stream,
         tools=probe.tools,
         tool_choice=ToolChoice("auto") if probe.tools else None,
         reasoning=probe.reasoning,
         format=probe.format,
-        controls={**_CONTROLS[api], "max_tokens": Control(probe.max_tokens, "max_tokens")},
+        parameters={**_CONTROLS[api], "max_tokens": Parameter(probe.max_tokens, "max_tokens")},
     )
 
 

@@ -23,7 +23,7 @@ from gateway.commands.check import load_or_explain, no_effect
 from gateway.commands.terminal import columns, fold, say
 from gateway.config.document import sentence
 from gateway.config.loading import Config, ConfigError, from_mapping, load
-from gateway.config.settings import Entry, LogLevel, Remark
+from gateway.config.settings import LogLevel, ModelEntry, Remark
 from gateway.endpoints.ui.workers import OtherWorkers
 from gateway.logs.setup import Log, LogFormat
 from gateway.open_store import open_store, shared_by_workers
@@ -405,7 +405,7 @@ def demo_config(upstream: str) -> Config:
     return attrs.evolve(config, entries=tuple(_of_all(entry, families) for entry in config.entries))
 
 
-def _of_all(entry: Entry, families: tuple[str, ...]) -> Entry:
+def _of_all(entry: ModelEntry, families: tuple[str, ...]) -> ModelEntry:
     """The stand-in's own entry takes every name that a known family has."""
     if entry.provider.id != STAND_IN:
         return entry

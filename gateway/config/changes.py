@@ -6,7 +6,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
-from gateway.config.settings import ClientKey, Config, Entry, Listener, StateStorage
+from gateway.config.settings import ClientKey, Config, Listener, ModelEntry, StateStorage
 
 FIXED: Final = ("listeners", "state_storage", "metrics", "tracing", "ca_path", "write_timeout", "drain", "drain_delay")
 """Settings of a ``Config`` that a running process keeps as they were when it started."""
@@ -66,7 +66,7 @@ def _named(what: str, old: Mapping[str, Any], new: Mapping[str, Any], difference
 
 
 def _about(item: Any) -> str:
-    if isinstance(item, Entry):
+    if isinstance(item, ModelEntry):
         return f" ({item.written})" if item.written != item.name else ""
     return f" → {item}" if isinstance(item, str) else ""
 
@@ -76,7 +76,7 @@ def _plain(old: str, new: str) -> Iterator[str]:
         yield f"{old} → {new}"
 
 
-def _entry(old: Entry, new: Entry) -> Iterator[str]:
+def _entry(old: ModelEntry, new: ModelEntry) -> Iterator[str]:
     yield from _members(old, new, without=(*_DERIVED, "default"))
     if old.pinned != new.pinned and old.speaks == new.speaks:
         yield f"speaks is the {'file' if new.pinned else 'provider'}'s own now"

@@ -5,13 +5,13 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.config.schema import RawTracing
-from gateway.config.settings import Tracing
+from gateway.config.settings import TracingSettings
 
 GRPC_PORT: Final = 4317
 HTTP_PORT: Final = 4318
 
 
-def collector(raw: RawTracing | None, warn: Callable[[str], object]) -> Tracing | None:
+def collector(raw: RawTracing | None, warn: Callable[[str], object]) -> TracingSettings | None:
     """What holds for traces; ``warn`` gets a sentence where that is not what the file says."""
     if raw is None:
         return None
@@ -24,4 +24,4 @@ def collector(raw: RawTracing | None, warn: Callable[[str], object]) -> Tracing 
         warn(
             f"tracing.opentracing_grpc_endpoint: traces go over HTTP, not gRPC, to port {port} there; endpoint chooses"
         )
-    return Tracing(share, endpoint)
+    return TracingSettings(share, endpoint)

@@ -152,7 +152,7 @@ def _unknown(kind: type, key: str) -> Wrong:
 
 
 @attrs.frozen
-class Fault:
+class ConversionFault:
     """A ``Wrong`` with its place."""
 
     path: Path
@@ -160,7 +160,7 @@ class Fault:
     missing: bool = False  # something required is not there
 
 
-def structure(content: Any, kind: type[T]) -> T | tuple[Fault, ...]:
+def structure(content: Any, kind: type[T]) -> T | tuple[ConversionFault, ...]:
     """``content`` as a ``kind``, or everything that keeps it from being one."""
     try:
         return converter.structure(content, kind)
@@ -168,7 +168,7 @@ def structure(content: Any, kind: type[T]) -> T | tuple[Fault, ...]:
         return tuple(_faults(error, ()))
 
 
-def _faults(error: Exception, path: Path) -> Iterator[Fault]:
+def _faults(error: Exception, path: Path) -> Iterator[ConversionFault]:
     if isinstance(error, ClassValidationError | IterableValidationError):
         noted, others = error.group_exceptions()
         for inner, note in noted:
@@ -177,10 +177,10 @@ def _faults(error: Exception, path: Path) -> Iterator[Fault]:
             yield from _faults(inner, path)
     elif isinstance(error, ForbiddenExtraKeysError):
         for key in sorted(error.extra_fields):
-            yield Fault((*path, key), _unknown(error.cl, key))
+            yield ConversionFault((*path, key), _unknown(error.cl, key))
     elif isinstance(error, Wrong):
-        yield Fault(path, error)
+        yield ConversionFault(path, error)
     elif isinstance(error, KeyError):
-        yield Fault(path, Wrong("missing", "this is required"), missing=True)
+        yield ConversionFault(path, Wrong("missing", "this is required"), missing=True)
     else:
         raise error

@@ -122,7 +122,7 @@ def read(data: bytes, file: str) -> Document:
         text = _untabbed(data.decode("utf-8-sig"))
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
-        return Document(file, None) if node is None else _Tree(loader, file).document(node)
+        return Document(file, None) if node is None else _Document(loader, file).document(node)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise _refused(file, "not UTF-8 text", "save the file as UTF-8", line) from None
@@ -157,7 +157,7 @@ def _syntax_error(file: str, error: yaml.MarkedYAMLError) -> ConfigError:
     return _refused(file, f"not valid YAML: {found}", "correct the syntax here or just above", line, column)
 
 
-class _Tree:
+class _Document:
     """The conversion of one node graph; collects what is wrong on the way."""
 
     def __init__(self, loader: yaml.SafeLoader, file: str) -> None:

@@ -8,7 +8,7 @@ from gateway.config.document import Path
 from gateway.config.findings import Findings
 from gateway.config.names import Names
 from gateway.config.schema import RawConfig, RawEntry
-from gateway.config.settings import Entry, Keeper
+from gateway.config.settings import Keeper, ModelEntry
 from gateway.config.timeouts import changed
 from gateway.config.variables import Unresolved
 from gateway.config.wording import describe, nearest, one_of
@@ -34,14 +34,14 @@ _NOT_TO_SET = {"connection", "content-length", "host", "keep-alive", "te", "trai
 class Entries:
     """The entries that could be made. Where they are not ``complete``, a name that is none of theirs may be good."""
 
-    made: tuple[Entry, ...]
+    made: tuple[ModelEntry, ...]
     names: Names
     complete: bool
 
 
 def build_entries(raw: RawConfig, timeouts: Timeouts, findings: Findings) -> Entries:
     key, items = _items(raw, findings)
-    entries: dict[str, Entry] = {}
+    entries: dict[str, ModelEntry] = {}
     complete = True
     default = None
     for i, item in enumerate(items):
@@ -91,7 +91,7 @@ def _items(raw: RawConfig, findings: Findings) -> tuple[str, tuple[RawEntry | No
     return key, items
 
 
-def _entry(raw: RawEntry, path: Path, timeouts: Timeouts, findings: Findings) -> Entry | None:
+def _entry(raw: RawEntry, path: Path, timeouts: Timeouts, findings: Findings) -> ModelEntry | None:
     prefix, slash, model = raw.model.partition("/")
     if not (prefix and slash and model):
         if not isinstance(raw.model, Unresolved):
@@ -107,7 +107,7 @@ def _entry(raw: RawEntry, path: Path, timeouts: Timeouts, findings: Findings) ->
     name = raw.name or raw.model
     speaks = _speaks(raw, path, provider, findings)
     _note(name, raw, provider, findings)
-    return Entry(
+    return ModelEntry(
         name=name,
         provider=provider,
         model=model,

@@ -14,14 +14,14 @@ import attrs
 from gateway.config import document
 from gateway.config.client_keys import build_client_keys, build_ui_key
 from gateway.config.collector import collector
-from gateway.config.converter import Fault, structure
+from gateway.config.converter import ConversionFault, structure
 from gateway.config.document import ConfigError, Document, Mistake
 from gateway.config.entries import build_aliases, build_entries
 from gateway.config.findings import Findings
 from gateway.config.foreign import recognised
 from gateway.config.listening import build_listeners
 from gateway.config.schema import SCRAPING, WITHOUT_EFFECT, RawConfig, RawOverrides, given, without_effect
-from gateway.config.settings import Config, Entry, Limits, Listener
+from gateway.config.settings import Config, Limits, Listener, ModelEntry
 from gateway.config.state_storage import build_state_storage
 from gateway.config.timeouts import build_timeouts
 from gateway.config.variables import Variables
@@ -29,7 +29,16 @@ from gateway.config.wording import describe, nearest
 from streams.pipe import Timeouts
 
 __all__ = [
-    "Config", "ConfigError", "Entry", "Limits", "Listener", "Mistake", "Timeouts", "discover", "from_mapping", "load",
+    "Config",
+    "ConfigError",
+    "Limits",
+    "Listener",
+    "Mistake",
+    "ModelEntry",
+    "Timeouts",
+    "discover",
+    "from_mapping",
+    "load",
     "users_file",
 ]  # fmt: skip
 
@@ -111,7 +120,7 @@ def _place(mistake: Mistake) -> tuple[int, int]:
 # Structure
 
 
-def _structured(content: Any) -> tuple[RawConfig, tuple[Fault, ...]]:
+def _structured(content: Any) -> tuple[RawConfig, tuple[ConversionFault, ...]]:
     """The filled classes and what was wrong; what was wrong is left out of them, so that the rest can be checked."""
     result = structure(content, RawConfig)
     faults = result if isinstance(result, tuple) else ()
@@ -122,7 +131,7 @@ def _structured(content: Any) -> tuple[RawConfig, tuple[Fault, ...]]:
     return result, faults
 
 
-def _prune(content: Any, fault: Fault) -> None:
+def _prune(content: Any, fault: ConversionFault) -> None:
     """Take out what the fault is about: a key, or else what holds it."""
     path = fault.path[:-1] if fault.missing else fault.path
     while path:

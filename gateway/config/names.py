@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import attrs
 
-from gateway.config.settings import Entry
+from gateway.config.settings import ModelEntry
 from providers.catalog.providers import Provider, find, maker
 from streams.errors import GatewayError, invalid
 
@@ -43,13 +43,13 @@ class Found:
     """An entry, the provider's own id of the model, and in words why it is that. ``long_context``: the name was marked
     for the window of a million tokens."""
 
-    entry: Entry
+    entry: ModelEntry
     model: str
     why: str
     long_context: bool = False
 
 
-def _found(entry: Entry, model: str, why: str) -> Found:
+def _found(entry: ModelEntry, model: str, why: str) -> Found:
     """``model`` of ``entry``, without marks that its provider cannot know: an id that the file gives for a server of
     one's own may end with one (anthropics/claude-code#70419)."""
     plain = unmarked(model)
@@ -65,24 +65,24 @@ def _long(name: str) -> bool:
 class Names:
     """The index over all entries and aliases."""
 
-    def __init__(self, entries: Sequence[Entry], aliases: Mapping[str, str]) -> None:
+    def __init__(self, entries: Sequence[ModelEntry], aliases: Mapping[str, str]) -> None:
         self.aliases = aliases
         self._default = next((entry for entry in entries if entry.default), None)
         self._by_name = {entry.name: entry for entry in entries if not entry.wildcard}
-        self._full: defaultdict[str, list[Entry]] = defaultdict(list)
-        self._bare: defaultdict[str, list[Entry]] = defaultdict(list)
-        self._wild: defaultdict[str, list[Entry]] = defaultdict(list)
-        self._known: defaultdict[str, list[Entry]] = defaultdict(list)
+        self._full: defaultdict[str, list[ModelEntry]] = defaultdict(list)
+        self._bare: defaultdict[str, list[ModelEntry]] = defaultdict(list)
+        self._wild: defaultdict[str, list[ModelEntry]] = defaultdict(list)
+        self._known: defaultdict[str, list[ModelEntry]] = defaultdict(list)
         self._wildcards = tuple(entry for entry in entries if entry.wildcard)
         for entry in entries:
             (self._add_wildcard if entry.wildcard else self._add)(entry)
 
-    def _add(self, entry: Entry) -> None:
+    def _add(self, entry: ModelEntry) -> None:
         self._bare[entry.model].append(entry)
         for prefix in entry.prefixes:
             self._full[f"{prefix}/{entry.model}"].append(entry)
 
-    def _add_wildcard(self, entry: Entry) -> None:
+    def _add_wildcard(self, entry: ModelEntry) -> None:
         for prefix in entry.prefixes:
             self._wild[prefix].append(entry)
         for model in entry.provider.models:
@@ -184,12 +184,12 @@ def _maker(asked: str) -> Provider | None:
     return find(prefix) if slash else maker(asked)
 
 
-def _form(entry: Entry, model: str) -> str:
+def _form(entry: ModelEntry, model: str) -> str:
     """The name that means ``entry`` where several offer ``model``."""
     return f"{entry.prefixes[0]}/{model}" if entry.wildcard else entry.name
 
 
-def _only(entries: Sequence[Entry], model: str, may: May | None) -> Entry:
+def _only(entries: Sequence[ModelEntry], model: str, may: May | None) -> ModelEntry:
     """The one entry that offers ``model``, or a 400 that names them all, as far as it may."""
     if len(entries) == 1:
         return entries[0]

@@ -80,7 +80,7 @@ STORAGE: Mapping[StorageType, StateStorage] = {
 
 
 @attrs.frozen
-class Tracing:
+class TracingSettings:
     """Which exchanges are traced, of those whose clients do not say: a share of 0 to 1. ``endpoint`` is where a
     collector takes OTLP over HTTP. ``None``: as OpenTelemetry's variables in the environment say."""
 
@@ -103,7 +103,7 @@ class ClientKey:
 
 
 @attrs.frozen
-class Entry:
+class ModelEntry:
     """One item of ``model_providers``: a model of a provider (``*`` for all of them) and how to reach it.
 
     ``written`` is the item's ``model`` as it stands in the file. ``speaks`` and ``timeouts`` are what holds in the end:
@@ -191,7 +191,7 @@ class Config:
 
     version: str
     listeners: tuple[Listener, ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[ModelEntry, ...]
     aliases: Mapping[str, str] = attrs.field(factory=dict)
     limits: Limits = attrs.field(factory=Limits)
     timeouts: Timeouts = attrs.field(factory=Timeouts)
@@ -211,7 +211,7 @@ class Config:
     ca_path: Path | None = None
     state_storage: StateStorage | None = None
     metrics: Scraping = "keyed"
-    tracing: Tracing | None = None
+    tracing: TracingSettings | None = None
     ineffective: tuple[Mistake, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

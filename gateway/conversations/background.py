@@ -19,14 +19,14 @@ from quart import Response
 
 from gateway.conversations.bodies import StoredHead, StoredTurn, head_body, head_id, read_head, read_turn, turn_body
 from gateway.conversations.recorder import patience
-from gateway.conversations.turns import KeptTurn
+from gateway.conversations.turns import LocalTurn
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.public_errors import MISTAKE
 from gateway.serving.scope import ChannelBody, IteratedBody, Scope
 from gateway.stores.store import Changed, Node, Store, Unavailable
 from providers.responses.kept import after, replay
-from providers.responses.output import Head
+from providers.responses.output import ResponseTemplate
 from streams import sse
 from streams.errors import GatewayError
 from streams.pipe import WRITES_QUEUED
@@ -46,12 +46,12 @@ _LOST = {"code": "server_error", "message": "the gateway stopped before the answ
 
 
 @attrs.frozen
-class Run:
+class BackgroundTurn:
     """What is to run: ``answer`` begins the exchange in a scope of its own. ``head`` is that of its response."""
 
     owner: str
-    turn: KeptTurn
-    head: Head
+    turn: LocalTurn
+    head: ResponseTemplate
     record: Record
     answer: Callable[[Scope], Awaitable[Response]]
 
@@ -110,7 +110,7 @@ class Background:
         """How many turns run here."""
         return len(self._live)
 
-    async def start(self, run: Run) -> bytes:
+    async def start(self, run: BackgroundTurn) -> bytes:
         """Begin a turn, and go on without it: its response as it is now. Raises ``GatewayError`` (503) if the turn
         cannot be stored: nobody could come back for it."""
         assert self.nursery is not None
@@ -128,7 +128,7 @@ class Background:
 
     # One turn
 
-    async def _run(self, run: Run, live: Live) -> None:
+    async def _run(self, run: BackgroundTurn, live: Live) -> None:
         """Never raises: its nursery holds every other turn as well."""
         try:
             with live.scope:
@@ -150,7 +150,7 @@ class Background:
                 async for data in body:
                     live.add(data)
 
-    async def _beat(self, run: Run, live: Live) -> None:
+    async def _beat(self, run: BackgroundTurn, live: Live) -> None:
         while True:
             await trio.sleep(BEAT)
             try:
@@ -160,7 +160,7 @@ class Background:
             except Unavailable as error:
                 log.warning("response %s: no sign of life in the store: %s", run.turn.id, error)
 
-    async def _end(self, run: Run, live: Live) -> None:
+    async def _end(self, run: BackgroundTurn, live: Live) -> None:
         if not run.turn.kept:
             await self._put(run, _broken_off(run, live))
         if not live.told:
@@ -171,7 +171,7 @@ class Background:
         if not self._live:
             self._idle.set()
 
-    async def _untold(self, run: Run, count: int) -> bytes:
+    async def _untold(self, run: BackgroundTurn, count: int) -> bytes:
         """The stored stream behind its first ``count`` events: all of a turn that was not asked for as a stream, the
         end of one that was cancelled."""
         owner, id = run.owner, run.turn.id
@@ -185,7 +185,7 @@ class Background:
             log.warning("response %s: its followers are not told its end: %s", id, error)
             return b""
 
-    async def _put(self, run: Run, response: Mapping[str, Any]) -> None:
+    async def _put(self, run: BackgroundTurn, response: Mapping[str, Any]) -> None:
         try:
             with patience("store the response"):
                 nodes, _ = await run.turn.nodes(response, b"")
@@ -277,11 +277,11 @@ def _cancel_id(id: str) -> str:
     return f"{id}/cancel"
 
 
-def _mark(run: Run) -> Node:
+def _mark(run: BackgroundTurn) -> Node:
     return Node(_mark_id(run.turn.id), run.owner, "mark", str(time.time()).encode(), run.turn.id)
 
 
-def _broken_off(run: Run, live: Live) -> Mapping[str, Any]:
+def _broken_off(run: BackgroundTurn, live: Live) -> Mapping[str, Any]:
     if live.scope.cancelled_caught and run.record.failed is None:
         return run.response("cancelled")
     failed = run.record.failed or MISTAKE

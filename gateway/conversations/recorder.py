@@ -11,7 +11,7 @@ from gateway.http.headers import Headers
 from gateway.request.parse import Incoming
 from gateway.routing.target import Target
 from gateway.stores.store import Store, Unavailable
-from gateway.streaming.lanes import Seen
+from gateway.streaming.lanes import StreamProgress
 from providers.neutral.codec import Reply, Writer
 from streams.errors import GatewayError
 from streams.fold import Answer
@@ -21,7 +21,7 @@ STORE_SECONDS = 10.0
 
 
 @attrs.frozen
-class Memory:
+class StateScope:
     """Where a client's turns are kept: under ``owner``'s name in ``store``, none if nothing is. What the client wants
     not to be stored is still remembered in ``local``, as long as the connection lives that has one."""
 
@@ -31,7 +31,7 @@ class Memory:
 
 
 @attrs.frozen
-class Wish:
+class StateOptions:
     """What a request says of state. ``store`` is ``None`` where it says nothing, which is yes. ``refers``: it may refer
     to items of earlier turns; ``compacts``: it may ask for a compaction, which only providers that keep state know."""
 
@@ -54,7 +54,7 @@ class Wish:
         return self.stores and (self.store is True or self.previous is not None or self.background)
 
 
-class Keeping(Protocol):
+class TurnRecorder(Protocol):
     """One turn of a conversation that is kept here. It goes through the hub lane, because its answer needs an id of
     ours: a provider's may come twice.
 
@@ -69,12 +69,12 @@ class Keeping(Protocol):
         """The stream's ``writer``, or one that reads along."""
         ...
 
-    def passes(self, data: bytes, seen: Seen) -> bool:
+    def passes(self, data: bytes, seen: StreamProgress) -> bool:
         """Whole events on their way to the client, every one in turn; ``seen`` tells whether they are the last. False:
         they do not go before ``keep`` has been called with them."""
         ...
 
-    async def keep(self, data: bytes, seen: Seen) -> bytes:
+    async def keep(self, data: bytes, seen: StreamProgress) -> bytes:
         """Keep the turn. What goes to the client then: ``data``, or where that fails and matters other events in its
         place."""
         ...
@@ -95,7 +95,7 @@ class Recalled:
 
     incoming: Incoming
     target: Target
-    keeping: Keeping | None = None
+    keeping: TurnRecorder | None = None
     headers: Headers = ()
 
 

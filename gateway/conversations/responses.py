@@ -14,8 +14,8 @@ import msgspec
 
 from gateway.conversations import items as conversations
 from gateway.conversations.bodies import read_turn, unpacked
-from gateway.conversations.recorder import Memory, Recalled, Wish, patience
-from gateway.conversations.turns import ForeignTurn, KeptTurn
+from gateway.conversations.recorder import Recalled, StateOptions, StateScope, patience
+from gateway.conversations.turns import LocalTurn, ProviderTurn
 from gateway.request.parse import Incoming
 from gateway.routing.target import Target
 from gateway.stores.store import Node, Store, Unavailable
@@ -37,7 +37,7 @@ _NO_STORE = "this gateway keeps no state (state_storage: {type: none}): send the
 _NOT_STORED = (("warning", '199 trigate "store: this gateway keeps no state, the response is not stored"'),)
 
 
-def read_wish(incoming: Incoming) -> Wish:
+def read_wish(incoming: Incoming) -> StateOptions:
     """Raises ``GatewayError`` (400)."""
     given = {name: _decoded(incoming, name) for name in _OWN_MEMBERS}
     if isinstance(conversation := given["conversation"], dict):
@@ -51,7 +51,7 @@ def read_wish(incoming: Incoming) -> Wish:
     if given["background"] and store is False:
         raise invalid("background needs store: without it nobody could come back for the response", "background")
     refers, compacts = (word in incoming.body for word in (b'"item_reference"', b'"compaction_trigger"'))
-    return Wish(previous or None, conversation or None, store, bool(given["background"]), refers, compacts)
+    return StateOptions(previous or None, conversation or None, store, bool(given["background"]), refers, compacts)
 
 
 def _decoded(incoming: Incoming, name: str) -> Any:
@@ -59,7 +59,7 @@ def _decoded(incoming: Incoming, name: str) -> Any:
     return None if raw is None else parsed(raw, Any)
 
 
-async def recall_turn(memory: Memory, incoming: Incoming, target: Target) -> Recalled:
+async def recall_turn(memory: StateScope, incoming: Incoming, target: Target) -> Recalled:
     """``incoming`` with the earlier turns it refers to, and what is to be kept of its answer.
 
     Raises ``GatewayError``: 400 for what is not there or cannot be continued, 503 where the store cannot say."""
@@ -80,19 +80,19 @@ async def recall_turn(memory: Memory, incoming: Incoming, target: Target) -> Rec
     recalled = _continued(incoming, target, own, earlier)
     # A turn that is not to be stored lives on where only this connection sees it, if anywhere. A conversation does not.
     place = memory.store if wish.stores or wish.conversation else memory.local
-    turn = KeptTurn(place, memory.owner, wish, parent, recalled.members.get("input"))
+    turn = LocalTurn(place, memory.owner, wish, parent, recalled.members.get("input"))
     headers = _NOT_STORED if wish.store and place is None else ()
     return Recalled(recalled, attrs.evolve(target, lane="hub"), turn, headers)
 
 
-async def _is_local(memory: Memory, wish: Wish) -> bool:
+async def _is_local(memory: StateScope, wish: StateOptions) -> bool:
     """Whether the turn goes on from one that only this connection remembers."""
     if wish.previous is None or memory.store is None:
         return False
     return await memory.store.get(memory.owner, wish.previous) is None
 
 
-def _is_kept_here(memory: Memory, incoming: Incoming, target: Target, wish: Wish) -> bool:
+def _is_kept_here(memory: StateScope, incoming: Incoming, target: Target, wish: StateOptions) -> bool:
     if target.lane == "hub" or target.entry.keeps_own:
         return True
     if is_ours(wish.previous) or is_ours(wish.conversation):
@@ -102,7 +102,7 @@ def _is_kept_here(memory: Memory, incoming: Incoming, target: Target, wish: Wish
     return memory.local is not None and not wish.stores  # over HTTP no provider continues what it does not store
 
 
-def _refuse_without_store(wish: Wish) -> None:
+def _refuse_without_store(wish: StateOptions) -> None:
     if wish.previous is not None:
         raise invalid(f"previous_response_id cannot be honoured: {_NO_STORE}", "previous_response_id")
     if wish.conversation is not None:
@@ -126,7 +126,7 @@ def _continued(incoming: Incoming, target: Target, own: Items | None, earlier: I
 # What there is
 
 
-async def _earlier(store: Store, owner: str, wish: Wish, incoming: Incoming) -> tuple[str | None, Items]:
+async def _earlier(store: Store, owner: str, wish: StateOptions, incoming: Incoming) -> tuple[str | None, Items]:
     """The id that the turn is to stand on, and the items before it."""
     if wish.conversation is not None:
         conversation = await conversations.read(store, owner, wish.conversation)
@@ -175,7 +175,7 @@ async def _own_input(store: Store, owner: str, incoming: Incoming, earlier: Item
     return items
 
 
-async def _kept_elsewhere(memory: Memory, incoming: Incoming, target: Target, wish: Wish) -> Recalled:
+async def _kept_elsewhere(memory: StateScope, incoming: Incoming, target: Target, wish: StateOptions) -> Recalled:
     """The provider keeps its turns. With keys at the door one client's are still not another's: whose they are is
     written down here, and where nothing is, nobody is taken for their owner."""
     if not memory.owner:
@@ -192,4 +192,4 @@ async def _kept_elsewhere(memory: Memory, incoming: Incoming, target: Target, wi
         raise conversations.missing(wish.conversation)
     if not wish.stores:
         return Recalled(incoming, target)
-    return Recalled(incoming, target, ForeignTurn(memory.store, memory.owner, target.entry.name, wish.background))
+    return Recalled(incoming, target, ProviderTurn(memory.store, memory.owner, target.entry.name, wish.background))

@@ -12,11 +12,11 @@ import attrs
 import msgspec
 
 from gateway.conversations.bodies import packed, unpacked
-from gateway.conversations.recorder import Memory, Recalled, patience
+from gateway.conversations.recorder import Recalled, StateScope, patience
 from gateway.request.parse import Incoming
 from gateway.routing.target import Target
 from gateway.stores.store import Node, Store, Unavailable
-from gateway.streaming.lanes import Seen
+from gateway.streaming.lanes import StreamProgress
 from providers.errors.failures import last_event
 from providers.messages.answer import write_content
 from providers.messages.incoming import thread_unsupported
@@ -37,7 +37,7 @@ _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
 _NOTHING = msgspec.Raw(b"null")
 
 
-async def recall_thread(memory: Memory, incoming: Incoming, target: Target) -> Recalled:
+async def recall_thread(memory: StateScope, incoming: Incoming, target: Target) -> Recalled:
     """A Messages request with its whole conversation in place of ``thread``, every value's bytes as the client sent
     them. Without ``thread``, and where the provider keeps threads itself, the request stays as it is.
 
@@ -85,7 +85,7 @@ def _is_null(raw: msgspec.Raw) -> bool:
 
 
 def _continued(incoming: Incoming, turns: "Sequence[_Turn]", given: Mapping[str, msgspec.Raw]) -> Incoming:
-    """``incoming`` behind ``turns``. What it has ``given`` itself goes before what the thread remembers."""
+    """``incoming`` behind ``messages``. What it has ``given`` itself goes before what the thread remembers."""
     messages = [message for turn in turns for message in turn.messages]
     messages.extend(_ELEMENTS.decode(given["messages"]))
     members: dict[str, msgspec.Raw] = {}
@@ -168,13 +168,13 @@ class ThreadTurn:
         self._heard = Fold()
         return _Hearing(writer, self._heard)
 
-    def passes(self, data: bytes, seen: Seen) -> bool:
+    def passes(self, data: bytes, seen: StreamProgress) -> bool:
         if seen.end is None or self._over:
             self._told = seen.committed
             return True
         return False
 
-    async def keep(self, data: bytes, seen: Seen) -> bytes:
+    async def keep(self, data: bytes, seen: StreamProgress) -> bytes:
         self._over = True
         try:
             await self._keep(self._heard.blocks())

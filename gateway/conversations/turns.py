@@ -11,16 +11,16 @@ import trio
 
 from gateway.conversations import items as conversations
 from gateway.conversations.bodies import head_body, head_id, turn_body
-from gateway.conversations.recorder import Wish, patience
+from gateway.conversations.recorder import StateOptions, patience
 from gateway.stores.store import Node, Store
-from gateway.streaming.lanes import Seen
+from gateway.streaming.lanes import StreamProgress
 from providers.errors.failures import last_event
 from providers.neutral.codec import Reply, Writer
 from providers.responses.ids import own_id
 from providers.responses.kept import EventLog, after, stored_input
 from streams import sse
 from streams.errors import GatewayError
-from streams.events import Begin, Failed
+from streams.events import Begin, ErrorInfo
 from streams.fold import Answer
 
 if TYPE_CHECKING:
@@ -34,13 +34,15 @@ LARGE = 256 * 1024
 """Bytes of a turn that are encoded and compressed in a thread: from a few milliseconds on, others would wait for it."""
 
 
-class KeptTurn:
+class LocalTurn:
     """A ``Keeping`` of one turn. ``store`` is ``None`` where nothing is to be kept; ``parent`` is what it stands on,
     ``input`` the JSON of the client's own, references resolved.
 
     An answer that broke off is kept as far as it came, with a ``status`` that says so; it cannot be continued."""
 
-    def __init__(self, store: Store | None, owner: str, wish: Wish, parent: str | None, input: bytes | None) -> None:
+    def __init__(
+        self, store: Store | None, owner: str, wish: StateOptions, parent: str | None, input: bytes | None
+    ) -> None:
         self.id = own_id("resp_")
         self._store = store
         self._owner = owner
@@ -72,14 +74,14 @@ class KeptTurn:
         self._writer = cast("TurnWriter", writer)  # the codec of this API has no other
         return self._writer
 
-    def passes(self, data: bytes, seen: Seen) -> bool:
+    def passes(self, data: bytes, seen: StreamProgress) -> bool:
         self._told = self._told or seen.committed
         if self._store is None:
             return True
         self._log.add(data)
         return not (seen.over and self._told) or self._writer is None or self._writer.response is None
 
-    async def keep(self, data: bytes, seen: Seen) -> bytes:
+    async def keep(self, data: bytes, seen: StreamProgress) -> bytes:
         assert self._writer is not None, "it has said that there is something to be kept"
         assert self._writer.response is not None, "the answer is over"
         try:
@@ -155,7 +157,7 @@ class KeptTurn:
         head = Node(head_id(self.id), self._owner, "head", head_body(response, events), self.id)
         return [turn, head], [*input, *output] if status in ("completed", "incomplete") else []
 
-    def _failing(self, failed: Failed, event: Object) -> bytes:
+    def _failing(self, failed: ErrorInfo, event: Object) -> bytes:
         """The turn has failed because it cannot be stored: the event that says so."""
         response = event["response"]
         begin = Begin(self.id, response["model"], response["created_at"])
@@ -184,7 +186,7 @@ def _in_place_of_last(data: bytes, write: Any) -> bytes:
     return data[:start] + replaced
 
 
-class ForeignTurn:
+class ProviderTurn:
     """A ``Keeping`` of whose response a provider keeps. One ``in_background`` is noted as soon as its client may know
     its id, for the client may lose its connection and come back."""
 
@@ -201,11 +203,11 @@ class ForeignTurn:
     def writer(self, writer: Writer) -> Writer:
         return writer
 
-    def passes(self, data: bytes, seen: Seen) -> bool:
+    def passes(self, data: bytes, seen: StreamProgress) -> bool:
         due = seen.committed and (seen.over or self._in_background)
         return self._noted or not due
 
-    async def keep(self, data: bytes, seen: Seen) -> bytes:
+    async def keep(self, data: bytes, seen: StreamProgress) -> bytes:
         self._noted = True
         await self.note(seen.begin.id)
         return data

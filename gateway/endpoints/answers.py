@@ -17,14 +17,14 @@ from gateway.http.headers import Headers, as_text
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.decompress import decompress, read_coding
-from gateway.request.prepare import Asked
+from gateway.request.prepare import ClientRequest
 from gateway.serving.scope import Scope, current_scope, read_body, respond
 from gateway.stores.store import Store, Unavailable
 from providers.apis import CODECS
 from providers.neutral.fields import Fields, too_deep
 from providers.responses.ids import is_ours
 from streams.errors import GatewayError, invalid
-from streams.events import Api, Failed
+from streams.events import Api, ErrorInfo
 
 _OFF = "this gateway keeps no state (state_storage: {type: none} in its configuration): nothing is stored here"
 
@@ -81,7 +81,7 @@ def kept(value: Any) -> Response:
     return respond(msgspec.json.encode(value), 200, (*JSON_HEADERS, ("x-request-id", current_scope().id)))
 
 
-def refused(failed: Failed, api: Api, ledger: Ledger) -> Response:
+def refused(failed: ErrorInfo, api: Api, ledger: Ledger) -> Response:
     """``failed`` on record, in the shape of ``api``, which is that of the path."""
     record = record_of(api, ledger)
     record.failed = failed
@@ -120,9 +120,9 @@ def client_headers() -> Headers:
     return as_text(request.scope["headers"])
 
 
-def asked_by_client() -> Asked:
+def asked_by_client() -> ClientRequest:
     """What the request that is being handled says beside its body."""
-    return Asked(client_headers(), request.query_string.decode("latin-1"), g.get("client"))
+    return ClientRequest(client_headers(), request.query_string.decode("latin-1"), g.get("client"))
 
 
 def owner() -> str:

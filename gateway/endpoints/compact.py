@@ -53,7 +53,7 @@ def _refers(incoming: Incoming) -> bool:
 async def _summarised(exchange: Exchange, incoming: Incoming, target: Target) -> Response:
     """Raises ``GatewayError``: 502 if the model gives no whole summary."""
     target = attrs.evolve(target, lane="hub")
-    prepared = translated(compaction_request(incoming.call), target, exchange.learned(target))
+    prepared = translated(compaction_request(incoming.request), target, exchange.learned(target))
     calling = exchange.call(incoming, target, prepared)
     answer = exchange.fold(calling, *await calling.fetch()).answer()
     told = compacted(own_id("resp_"), int(time.time()), compaction_of(answer), answer.usage)

@@ -19,7 +19,7 @@ from providers.apis import CODECS
 from providers.neutral.fields import Fields, expect
 from providers.responses import kept as formats
 from streams.errors import GatewayError, invalid
-from streams.events import Failed
+from streams.events import ErrorInfo
 
 MOST_ITEMS = 20  # in one request
 MOST_PAIRS, LONGEST_KEY, LONGEST_VALUE = 16, 64, 512
@@ -143,7 +143,7 @@ def read_items(members: Fields) -> list[Object]:
     return formats.stored_input(given)
 
 
-def _about_items(failed: Failed) -> Failed:
+def _about_items(failed: ErrorInfo) -> ErrorInfo:
     """A mistake in ``input`` where the same items are called ``items``."""
     message, param = (
         "items" + text.removeprefix("input") if text.startswith("input[") else text

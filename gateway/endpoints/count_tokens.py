@@ -15,7 +15,7 @@ from gateway.request.prepare import Prepared, translated
 from gateway.routing.target import Target
 from providers.messages import read_count_request, write_count_request
 from providers.neutral.codec import Outgoing
-from providers.neutral.request import Call
+from providers.neutral.request import Request
 from providers.neutral.tokens import estimate
 from providers.responses import count_body
 from streams.errors import GatewayError
@@ -27,9 +27,9 @@ _COUNTED = (
 """What OpenAI's count of tokens takes of a request."""
 
 _PATHS: Mapping[Api, str] = {"messages": "/count_tokens", "responses": "/input_tokens"}
-_CALLS: Mapping[Api, Callable[[Incoming], Call]] = {
+_CALLS: Mapping[Api, Callable[[Incoming], Request]] = {
     "messages": lambda incoming: read_count_request(decoded(incoming)),
-    "responses": lambda incoming: incoming.call,
+    "responses": lambda incoming: incoming.request,
 }
 _ANSWERS: Mapping[Api, Callable[[int], Mapping[str, Any]]] = {
     "messages": lambda tokens: {"input_tokens": tokens},
@@ -53,15 +53,15 @@ async def count(exchange: Exchange, body: bytes) -> Response:
     return exchange.respond(msgspec.json.encode(answer), 200, headers)
 
 
-async def _counted(exchange: Exchange, incoming: Incoming, target: Target, call: Call) -> int | None:
+async def _counted(exchange: Exchange, incoming: Incoming, target: Target, request: Request) -> int | None:
     """The provider's count, ``None`` if it does not count."""
     exchange.record.lane = target.lane
     if target.lane == "byte":
         calling = exchange.call(incoming, target)
     elif target.api == "messages":
-        calling = exchange.call(incoming, target, Prepared(write_count_request(call, target.recipient)))
+        calling = exchange.call(incoming, target, Prepared(write_count_request(request, target.recipient)))
     elif target.api == incoming.api:  # its turns are kept here
-        whole = translated(call, target)
+        whole = translated(request, target)
         alone = attrs.evolve(whole, outgoing=_counted_alone(whole.outgoing))
         calling = exchange.call(incoming, target, alone)
     else:

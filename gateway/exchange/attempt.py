@@ -7,13 +7,13 @@ import attrs
 
 from gateway.config.redaction import Secrets, redact
 from gateway.exchange.service import Service
-from gateway.http.headers import Headers, downstream_headers, telling_headers, upstream_id
+from gateway.http.headers import Headers, passthrough_headers, translated_headers, upstream_id
 from gateway.ledger.record import Record
 from gateway.request.parse import Incoming
-from gateway.request.prepare import Asked, Prepared, upstream_request, with_betas, without_betas
-from gateway.request.public_errors import passes, secrets_of, told
-from gateway.request.rejections import Spoken
-from gateway.request.retry_without import MOST, second_try
+from gateway.request.prepare import ClientRequest, Prepared, upstream_request, with_betas, without_betas
+from gateway.request.public_errors import passthrough_error, public_error, secrets_of
+from gateway.request.rejections import RejectionKey
+from gateway.request.retry_without import MOST, retry_without
 from gateway.routing.target import Target
 from gateway.streaming.lanes import too_large
 from gateway.upstream.client import UpstreamRequest, UpstreamResponse
@@ -21,7 +21,7 @@ from providers.errors.failures import read_failure
 from providers.errors.rejected import BETA
 from providers.neutral.hints import losses
 from streams.errors import GatewayError
-from streams.events import Failed
+from streams.events import ErrorInfo
 from streams.pipe import Watch
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Calling:
     def __init__(
         self,
         service: Service,
-        asked: Asked,
+        asked: ClientRequest,
         record: Record,
         incoming: Incoming,
         target: Target,
@@ -59,7 +59,7 @@ class Calling:
         self.once = False
         """The request goes as it is, or not at all: there is no second try, and no other form of its answer."""
         self.recording: Recording | None = None
-        self.passing: tuple[Failed | None, bytes] = (None, b"")
+        self.passing: tuple[ErrorInfo | None, bytes] = (None, b"")
         """The provider's error as it was told, and its body as it can go out."""
         self._put(prepared)
 
@@ -91,12 +91,12 @@ class Calling:
                 if self.once or tries > MOST or not self._put_again(error.failed):
                     raise
         if more := self.prepared.left.paths[len(known) :]:
-            self._service.learned.add(Spoken.to(self.target, self._asked), more)
+            self._service.learned.add(RejectionKey.to(self.target, self._asked), more)
         return response
 
-    def _put_again(self, failed: Failed) -> bool:
+    def _put_again(self, failed: ErrorInfo) -> bool:
         """Whether there is another request to be made after ``failed``."""
-        other = second_try(self.prepared, self._sent, self.incoming, self.target, failed)
+        other = retry_without(self.prepared, self._sent, self.incoming, self.target, failed)
         if other is None or (self._strict and set(losses(other.outgoing.dropped)) - set(self._record.dropped)):
             return False
         self._put(other)
@@ -127,8 +127,10 @@ class Calling:
             await response.aclose()
         if self.recording is not None:
             self.recording.came(body)
-        failed = self.told(read_failure(response.status, body, response.headers))
-        passing = passes(body, incoming.api, target, self.secrets) if failed.status == response.status else None
+        failed = self.public_error(read_failure(response.status, body, response.headers))
+        passing = (
+            passthrough_error(body, incoming.api, target, self.secrets) if failed.status == response.status else None
+        )
         if passing is not None:
             self.passing = (failed, passing)
         raise GatewayError.of(failed)
@@ -141,22 +143,23 @@ class Calling:
         if self.recording is not None:
             self.recording.calls(request, self.target.api, self.target.entry.provider.id, self.secrets)
 
-    def told(self, failed: Failed) -> Failed:
+    def public_error(self, failed: ErrorInfo) -> ErrorInfo:
         """``failed`` as the client may hear of it."""
-        return told(failed, self.incoming.api, self.target, self.secrets)
+        return public_error(failed, self.incoming.api, self.target, self.secrets)
 
     def redact(self, data: bytes) -> bytes:
         return redact(data, self.secrets)
 
     def hear(self, response: UpstreamResponse) -> None:
         """Keep the headers of the provider's answer that are for the client."""
-        self.passed = (downstream_headers if self._record.lane == "byte" else telling_headers)(response.headers)
+        self.passed = (passthrough_headers if self._record.lane == "byte" else translated_headers)(response.headers)
 
     def let_go(self) -> None:
         """The provider has begun to answer: nobody asks again, and the request's text, which may be megabytes, does not
         stay for as long as the answer takes."""
         self.incoming = attrs.evolve(self.incoming, body=b"", members={}, earlier=())
-        self.prepared = attrs.evolve(self.prepared, outgoing=attrs.evolve(self.prepared.outgoing, body=b""), call=None)
+        outgoing = attrs.evolve(self.prepared.outgoing, body=b"")
+        self.prepared = attrs.evolve(self.prepared, outgoing=outgoing, request=None)
 
     # Whole answers
 

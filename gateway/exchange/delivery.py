@@ -7,12 +7,12 @@ from typing import Self
 
 import trio
 
-from gateway.conversations.recorder import STORE_SECONDS, Keeping
+from gateway.conversations.recorder import STORE_SECONDS, TurnRecorder
 from gateway.ledger.record import Record
 from gateway.request.public_errors import MISTAKE
 from gateway.streaming.lanes import Lane
 from streams import sse
-from streams.events import Failed
+from streams.events import ErrorInfo
 from streams.pipe import receive_batch
 
 log = logging.getLogger("trigate")
@@ -46,13 +46,13 @@ class Relay:
     def __init__(
         self,
         lane: Lane,
-        into: trio.MemorySendChannel[bytes | Failed],
-        chunks: trio.MemoryReceiveChannel[bytes | Failed],
+        into: trio.MemorySendChannel[bytes | ErrorInfo],
+        chunks: trio.MemoryReceiveChannel[bytes | ErrorInfo],
         record: Record,
         keep_alive: float,
         *,
         check: Callable[[bytes], None] | None = None,
-        keeping: Keeping | None = None,
+        keeping: TurnRecorder | None = None,
     ) -> None:
         """``into`` and ``chunks`` are the two ends of the pump's channel. With ``keeping`` somebody has to ``guard``
         it, too."""
@@ -75,9 +75,9 @@ class Relay:
         self._ended = False
         self._shown = False  # ``opened`` has been set with the first event: every further one would set it again
         self.opened = trio.Event()
-        self.refused: Failed | None = None
+        self.refused: ErrorInfo | None = None
 
-    async def guard(self, keeping: Keeping) -> None:
+    async def guard(self, keeping: TurnRecorder) -> None:
         """Until cancelled; then the turn that ``keeping`` keeps is kept as far as it came, if it has not ended. Raises
         nothing of its own."""
         try:
@@ -86,7 +86,7 @@ class Relay:
             with trio.move_on_after(2 * STORE_SECONDS, shield=True):  # it is bounded itself
                 await self._break_off(keeping)
 
-    async def _break_off(self, keeping: Keeping) -> None:
+    async def _break_off(self, keeping: TurnRecorder) -> None:
         if (data := self._unkept) is not None:
             self._unkept = None
             await keeping.keep(data, self.lane.seen)
@@ -180,7 +180,7 @@ class Relay:
         queue = self._chunks.statistics()
         return not (queue.current_buffer_used or queue.tasks_waiting_send)
 
-    def _translated(self, data: bytes, failed: Failed | None) -> bytes:
+    def _translated(self, data: bytes, failed: ErrorInfo | None) -> bytes:
         """The client's bytes for a step of the lane, an error event where it fails."""
         try:
             out = self.lane.feed(data) if data else b""
@@ -188,7 +188,7 @@ class Relay:
             out = self._broken(error)
         return out if failed is None else out + self._finished(failed)
 
-    def _finished(self, failed: Failed | None = None) -> bytes:
+    def _finished(self, failed: ErrorInfo | None = None) -> bytes:
         """The client's last bytes."""
         try:
             return self.lane.end(failed)
@@ -197,7 +197,7 @@ class Relay:
 
     def _broken(self, error: Exception) -> bytes:
         if isinstance(error, sse.EventTooLarge):
-            return self.lane.end(Failed("upstream", "the provider sent an event larger than limits.event allows"))
+            return self.lane.end(ErrorInfo("upstream", "the provider sent an event larger than limits.event allows"))
         log.error("request %s: translation failed", self._record.id, exc_info=error)
         return self.lane.end(MISTAKE)
 
@@ -272,7 +272,7 @@ class Relay:
         self._give(self.lane.rest())
 
 
-def _wake(into: trio.MemorySendChannel[bytes | Failed]) -> None:
+def _wake(into: trio.MemorySendChannel[bytes | ErrorInfo]) -> None:
     """Make the relay look what is to be done, by a chunk without bytes. Where chunks wait it looks anyhow, and the
     client has something to read; where the channel is closed, the pump has ended."""
     with contextlib.suppress(trio.ClosedResourceError, trio.BrokenResourceError):

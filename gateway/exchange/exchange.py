@@ -16,10 +16,10 @@ import attrs
 import trio
 from quart import Response
 
-from gateway.conversations.background import Run
-from gateway.conversations.history import recall
-from gateway.conversations.recorder import Keeping, Memory
-from gateway.conversations.turns import ForeignTurn, KeptTurn
+from gateway.conversations.background import BackgroundTurn
+from gateway.conversations.history import load_history
+from gateway.conversations.recorder import StateScope, TurnRecorder
+from gateway.conversations.turns import LocalTurn, ProviderTurn
 from gateway.exchange.attempt import Calling, is_shut_down, is_stream
 from gateway.exchange.delivery import Relay
 from gateway.exchange.disconnect import PATIENCE, discard, outliving
@@ -27,23 +27,23 @@ from gateway.exchange.service import Service
 from gateway.http.headers import Headers, header_safe, paths_header
 from gateway.ledger.record import Record
 from gateway.request.parse import Incoming, read_incoming
-from gateway.request.prepare import Asked, Left, Prepared, prepare, refuse_losses
+from gateway.request.prepare import ClientRequest, Omissions, Prepared, prepare, refuse_losses
 from gateway.request.public_errors import MISTAKE, secrets_of
-from gateway.request.rejections import Spoken
+from gateway.request.rejections import RejectionKey
 from gateway.request.tools_in_chat import where_tools_are_taken
 from gateway.routing.target import Target
 from gateway.serving.scope import ChannelBody, IteratedBody, Scope, respond
-from gateway.streaming.lanes import ByteLane, HubLane, Lane, WholeLane, spoken
-from gateway.telemetry.live import Passing
+from gateway.streaming.lanes import Lane, Passthrough, Translation, WholeAnswerTranslation, spoken
+from gateway.telemetry.live import LiveStream
 from gateway.telemetry.tap import change_lane, listen
 from gateway.upstream.client import UpstreamResponse
 from providers.apis import CODECS
 from providers.neutral.codec import Codec, Reply, Writer
 from providers.neutral.tool_names import restored
-from providers.responses.output import Head
+from providers.responses.output import ResponseTemplate
 from streams import sse
 from streams.errors import GatewayError, invalid
-from streams.events import Api, Event, Failed, Usage
+from streams.events import Api, ErrorInfo, Event, Usage
 from streams.fold import Fold
 from streams.pipe import PIECES_QUEUED, WRITES_QUEUED, Watch, pump
 
@@ -59,7 +59,7 @@ STREAM_HEADERS: Headers = (
 )
 JSON_HEADERS: Headers = (("content-type", "application/json"),)
 
-_chunks_channel = trio.open_memory_channel[bytes | Failed]  # the brackets take as long as what they are for
+_chunks_channel = trio.open_memory_channel[bytes | ErrorInfo]  # the brackets take as long as what they are for
 
 GRACE = 1.0  # seconds by which the pump's own total limit comes first, and says so
 
@@ -69,7 +69,13 @@ class Exchange:
     if not in the service's store under the client's name."""
 
     def __init__(
-        self, service: Service, api: Api, asked: Asked, scope: Scope, record: Record, memory: Memory | None = None
+        self,
+        service: Service,
+        api: Api,
+        asked: ClientRequest,
+        scope: Scope,
+        record: Record,
+        memory: StateScope | None = None,
     ) -> None:
         self._service = service
         self._codec = CODECS[api]
@@ -77,9 +83,9 @@ class Exchange:
         self._scope = scope
         self.record = record
         self._api = api
-        self._memory = memory or Memory(asked.client or "", service.store)
+        self._memory = memory or StateScope(asked.client or "", service.store)
         self._calling: Calling | None = None
-        self._keeping: Keeping | None = None
+        self._keeping: TurnRecorder | None = None
         self._recording: Recording | None = None
         self._headers: Headers = ()  # about what was not done as asked for
 
@@ -92,7 +98,7 @@ class Exchange:
         try:
             incoming, target = await self.read(body)
             calling = self.call(incoming, target)
-            if isinstance(self._keeping, KeptTurn) and self._keeping.background:
+            if isinstance(self._keeping, LocalTurn) and self._keeping.background:
                 return await self._leave(calling, self._keeping)
             return await self.answer_to(calling)
         except GatewayError as error:
@@ -102,7 +108,7 @@ class Exchange:
         """The response to what is asked for with ``calling``. Raises ``GatewayError``."""
         return await (self._stream if calling.incoming.stream else self._whole)(calling)
 
-    async def _leave(self, calling: Calling, turn: KeptTurn) -> Response:
+    async def _leave(self, calling: Calling, turn: LocalTurn) -> Response:
         """The beginning of a turn that goes on in the background, in a scope of its own."""
 
         async def go_on(scope: Scope) -> Response:
@@ -115,7 +121,9 @@ class Exchange:
         background = self._service.background
         assert background is not None, "a turn is kept in the background only where there is a store"
         nursery, owner = self._scope.nursery, self._memory.owner
-        begun = await background.start(Run(owner, turn, Head.of(self._reply(calling)), self.record, go_on))
+        begun = await background.start(
+            BackgroundTurn(owner, turn, ResponseTemplate.of(self._reply(calling)), self.record, go_on)
+        )
         self.record.outlives = True
         if not calling.incoming.stream:
             return self.respond(begun, 200, (*JSON_HEADERS, *self._headers))
@@ -126,7 +134,7 @@ class Exchange:
     async def read(self, body: bytes) -> tuple[Incoming, Target]:
         """The request with all that it refers to, and where it goes. Raises ``GatewayError``."""
         incoming = read_incoming(self._api, body)
-        recalled = await recall(self._memory, incoming, self._resolve(incoming))
+        recalled = await load_history(self._memory, incoming, self._resolve(incoming))
         self._keeping, self._headers = recalled.keeping, recalled.headers
         return recalled.incoming, recalled.target
 
@@ -135,7 +143,7 @@ class Exchange:
         record = self.record
         record.asked, record.stream = incoming.model, incoming.stream
         door = self._service.door
-        may = None if door is None else partial(door.may_ask, self._asked.client)
+        may = None if door is None else partial(door.can_use, self._asked.client)
         target = where_tools_are_taken(incoming, self._service.router.resolve(incoming.model, self._api, may))
         record.asked = target.asked
         if door is not None:
@@ -158,11 +166,11 @@ class Exchange:
             refuse_losses(prepared.outgoing, target)
         return self._calling
 
-    def learned(self, target: Target) -> Left:
+    def learned(self, target: Target) -> Omissions:
         """What is to be left out of a request to ``target``, because it has refused it before."""
-        return Left(paths=self._service.learned.of(Spoken.to(target, self._asked)))
+        return Omissions(paths=self._service.learned.of(RejectionKey.to(target, self._asked)))
 
-    def refuse(self, failed: Failed) -> Response:
+    def refuse(self, failed: ErrorInfo) -> Response:
         """An error response in the client's shape; the upstream's own body where it fits as it is."""
         self.record.failed = failed
         told_as, body = self._calling.passing if self._calling is not None else (None, b"")
@@ -190,7 +198,7 @@ class Exchange:
         headers = (*JSON_HEADERS, *calling.passed, *self._headers)
         if self.record.lane == "byte" and folded.failed is not None and folded.failed.native:
             self.record.failed = folded.failed
-            if isinstance(self._keeping, ForeignTurn):
+            if isinstance(self._keeping, ProviderTurn):
                 await self._keeping.note(folded.begin.id)  # one in the background: its client will ask for it again
             return self.respond(calling.redact(body), 200, headers)
         answer = folded.answer()
@@ -211,7 +219,7 @@ class Exchange:
             events = events if texts else whole_events(codec, body, streamed)
             self.record.said = sum(map(spoken, events))  # what nobody has counted is estimated by that
         for event in events:
-            event = calling.told(event) if isinstance(event, Failed) else event
+            event = calling.public_error(event) if isinstance(event, ErrorInfo) else event
             folded.add(restored(event, calling.prepared.names))
         self.record.opening, self.record.usage = folded.begin, folded.usage
         if streamed:
@@ -231,7 +239,7 @@ class Exchange:
 
         if self._service.board is not None:
             secrets = partial(secrets_of, calling.target, self._asked.credential)
-            self._service.board.stream(self.record, Passing(relay, secrets, into))
+            self._service.board.stream(self.record, LiveStream(relay, secrets, into))
         if self._recording is not None:
             listen(relay, self._recording)
 
@@ -273,7 +281,7 @@ class Exchange:
     async def _pump(
         self,
         calling: Calling,
-        into: trio.MemorySendChannel[bytes | Failed],
+        into: trio.MemorySendChannel[bytes | ErrorInfo],
         opened: Callable[[UpstreamResponse], None],
         take: Callable[[bytes], bool],
     ) -> None:
@@ -306,23 +314,27 @@ class Exchange:
         limit, target = self._service.limits.event, calling.target
         if target.lane == "byte":
             hides_usage = calling.prepared.outgoing.asks_usage
-            return ByteLane(self._codec, calling.told, calling.redact, limit, hides_usage=hides_usage)
+            return Passthrough(self._codec, calling.public_error, calling.redact, limit, hides_usage=hides_usage)
         writer, most = self._writer(calling), None
         if self._api == "responses" or self._keeping is not None:
             most = self._service.limits.answer  # such a stream is held until its end, which repeats it
-        return HubLane(CODECS[target.api].reader(), writer, calling.told, limit, calling.prepared.names, most)
+        return Translation(
+            CODECS[target.api].reader(), writer, calling.public_error, limit, calling.prepared.names, most
+        )
 
     def _whole_lane(self, calling: Calling) -> Lane:
         """For a provider that answers whole though a stream was asked for."""
         self._changes_form(calling)
         writer, limit = self._writer(calling), self._service.limits.answer
-        return WholeLane(CODECS[calling.target.api], writer, calling.told, limit, calling.prepared.names)
+        return WholeAnswerTranslation(
+            CODECS[calling.target.api], writer, calling.public_error, limit, calling.prepared.names
+        )
 
     def _changes_form(self, calling: Calling) -> None:
         """The provider answers whole for a stream or the other way round, so that its answer is translated. Raises
         ``GatewayError`` (400) for a client that has asked for several choices: it would get one of them."""
         self.record.lane = "hub"
-        n = calling.incoming.call.controls.get("n")
+        n = calling.incoming.request.parameters.get("n")
         if n is not None and n.value > 1:
             other = "whole, not as a stream" if calling.incoming.stream else "with a stream, not whole"
             raise invalid(f"{n.at} must be 1: the provider answers {other}, and one choice is translated", n.at)
@@ -332,7 +344,7 @@ class Exchange:
         return writer if self._keeping is None else self._keeping.writer(writer)
 
     def _reply(self, calling: Calling) -> Reply:
-        call = attrs.evolve(calling.incoming.call, model=calling.target.asked)
+        call = attrs.evolve(calling.incoming.request, model=calling.target.asked)
         estimate = max(1, calling.incoming.size // 4)
         reply = Reply(call, calling.target.recipient.issuer, int(time.time()), estimate)
         return reply if self._keeping is None else self._keeping.reply(reply)

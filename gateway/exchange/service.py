@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from gateway.access.authentication import Door
+from gateway.access.authentication import Authenticator
 from gateway.config.settings import Limits
 from gateway.conversations.background import Background
 from gateway.ledger.ledger import Ledger
-from gateway.request.rejections import Learned
+from gateway.request.rejections import RejectionCache
 from gateway.routing.router import Router
 from gateway.serving.server import Lifecycle
 from gateway.stores.store import Store
-from gateway.telemetry.live import Board, OtherLiveViews
+from gateway.telemetry.live import LiveView, OtherLiveViews
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tracing import Tracing
 from gateway.upstream.client import Upstream
@@ -40,12 +40,12 @@ class Service:
     keep_alive: float
     strict: bool = False
     check_streams: bool = False
-    door: Door | None = None
+    door: Authenticator | None = None
     store: Store | None = None
     background: Background | None = None
-    learned: Learned = attrs.field(factory=Learned)
+    learned: RejectionCache = attrs.field(factory=RejectionCache)
     ledger: Ledger = attrs.field(factory=Ledger)
-    board: Board | None = None
+    board: LiveView | None = None
     others: OtherLiveViews | None = None
     recorder: "Recorder | None" = None
     metrics: Metrics | None = None

@@ -51,7 +51,7 @@ def upstream_query(client: str, messages: bool) -> str:
     return "&".join(pair for pair in client.split("&") if pair.partition("=")[0] != "beta")
 
 
-def downstream_headers(upstream: Headers) -> Headers:
+def passthrough_headers(upstream: Headers) -> Headers:
     """The upstream's headers for a client of its own API (the byte lane)."""
     named = _named(upstream)
     return tuple(
@@ -66,7 +66,7 @@ def _named(headers: Headers) -> set[str]:
     return {token.strip().lower() for name, value in headers if name == "connection" for token in value.split(",")}
 
 
-def telling_headers(upstream: Headers) -> Headers:
+def translated_headers(upstream: Headers) -> Headers:
     """What a client of another API still needs to know: waits and limits."""
     return tuple((name, value) for name, value in upstream if name in _TELLING or name.startswith(_TELLING_PREFIXES))
 

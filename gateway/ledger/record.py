@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 import attrs
 
 from gateway.ledger.buckets import Buckets
-from streams.events import Api, Begin, Failed, Usage
+from streams.events import Api, Begin, ErrorInfo, Usage
 
 if TYPE_CHECKING:
     from gateway.upstream.client import UpstreamRequest
@@ -65,7 +65,7 @@ class Record:
     asked_size: int = 0  # bytes of the request
     said: int = 0  # characters of the answer that have come
     reason: str | None = None  # why the answer ended
-    failed: Failed | None = None
+    failed: ErrorInfo | None = None
     whole: bool = False  # the answer has ended well
     client: str | None = None  # whose key let it in
     abandoned: bool = False  # the client left, and the answer was read on without it

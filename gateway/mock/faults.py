@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.http.headers import Headers
 from streams.errors import GatewayError
-from streams.events import APIS, Api, BlockEnd, End, Event, Failed, Text, Thought, ToolInput, Usage
+from streams.events import APIS, Api, BlockEnd, End, ErrorInfo, Event, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 
 PREFIX: Final = "fault/"
 WORDS: Final = 3  # pieces of content before a fault in mid-answer
@@ -31,7 +31,7 @@ class Piece:
 
 
 @attrs.frozen
-class Answer:
+class ScriptedAnswer:
     """What is sent: the head after ``wait`` seconds, the pieces, the end. ``stream`` is false for a whole answer, which
     is one piece."""
 
@@ -43,7 +43,7 @@ class Answer:
 
 
 Events: TypeAlias = Callable[[Sequence[Event], int], Sequence[Event]]
-Change: TypeAlias = Callable[[Answer, int], Answer]
+Change: TypeAlias = Callable[[ScriptedAnswer, int], ScriptedAnswer]
 
 
 @attrs.frozen
@@ -55,7 +55,7 @@ class Fault:
     number: int | None = None
     events: Events = lambda events, _: events
     answer: Change = lambda answer, _: answer
-    refusals: Mapping[Api, Failed] = attrs.field(factory=dict)
+    refusals: Mapping[Api, ErrorInfo] = attrs.field(factory=dict)
     once: bool = False
 
 
@@ -88,19 +88,21 @@ def listed() -> dict[str, str]:
 
 def _failing(events: Sequence[Event], words: int) -> list[Event]:
     """The events as far as ``words`` pieces of content, then an error."""
-    said = [i for i, event in enumerate(events) if isinstance(event, Text | Thought | ToolInput)][:words]
-    return [*events[: said[-1] + 1 if said else 0], Failed("upstream", "the stand-in provider fails on request")]
+    said = [i for i, event in enumerate(events) if isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta)][
+        :words
+    ]
+    return [*events[: said[-1] + 1 if said else 0], ErrorInfo("upstream", "the stand-in provider fails on request")]
 
 
 def _large(events: Sequence[Event], mebibytes: int) -> list[Event]:
     first = next(iter(events))
-    return [first, Text(0, "x" * (mebibytes * 2**20)), BlockEnd(0), Usage(input=1, output=1), End("stop")]
+    return [first, TextDelta(0, "x" * (mebibytes * 2**20)), BlockEnd(0), Usage(input=1, output=1), End("stop")]
 
 
 # Other bytes
 
 
-def _begun(answer: Answer, words: int) -> int:
+def _begun(answer: ScriptedAnswer, words: int) -> int:
     """How many pieces it takes to ``words`` pieces of content."""
     said = [i for i, piece in enumerate(answer.pieces) if piece.content][:words]
     return said[-1] + 1 if said else 0
@@ -109,7 +111,7 @@ def _begun(answer: Answer, words: int) -> int:
 def _stopping(end: Ending) -> Change:
     """As far as that many pieces of content, or half of a whole answer, then ``end``."""
 
-    def stop(answer: Answer, words: int) -> Answer:
+    def stop(answer: ScriptedAnswer, words: int) -> ScriptedAnswer:
         if answer.stream:
             return attrs.evolve(answer, pieces=answer.pieces[: _begun(answer, words)], end=end)
         return attrs.evolve(answer, pieces=(_half(answer.pieces[0]),), end=end)
@@ -121,55 +123,55 @@ def _half(piece: Piece) -> Piece:
     return Piece(piece.data[: len(piece.data) // 2])
 
 
-def _next(answer: Answer) -> int:
+def _next(answer: ScriptedAnswer) -> int:
     """The first piece behind ``WORDS`` pieces of content; of a whole answer the only one."""
     at = _begun(answer, WORDS)
     return next(i for i, piece in enumerate(answer.pieces) if i >= at and piece.data)
 
 
-def _stall(answer: Answer, _: int) -> Answer:
+def _stall(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
     return _stopping("silence")(answer, WORDS)
 
 
-def _half_an_event(answer: Answer, _: int) -> Answer:
+def _half_an_event(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
     at = _next(answer)
     return attrs.evolve(answer, pieces=(*answer.pieces[:at], _half(answer.pieces[at])))
 
 
-def _garbage(answer: Answer, _: int) -> Answer:
+def _garbage(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
     at = _next(answer)
     broken = answer.pieces[at].data.rstrip()[:-1] + b"\n\n"  # its last brace is missing
     return attrs.evolve(answer, pieces=(*answer.pieces[:at], Piece(broken), *answer.pieces[at + 1 :]))
 
 
-def _unfinished(answer: Answer, _: int) -> Answer:
+def _unfinished(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
     """A stream as far as its last word."""
     pieces = answer.pieces[: _begun(answer, len(answer.pieces))] if answer.stream else answer.pieces
     return attrs.evolve(answer, pieces=pieces)
 
 
-def _later(answer: Answer, seconds: int) -> Answer:
+def _later(answer: ScriptedAnswer, seconds: int) -> ScriptedAnswer:
     return attrs.evolve(answer, wait=seconds)
 
 
-def _never(answer: Answer, _: int) -> Answer:
+def _never(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
     return attrs.evolve(answer, wait=math.inf)
 
 
-def _html(answer: Answer, _: int) -> Answer:
+def _html(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
     page = b"<!doctype html><title>Sign in</title><p>Please sign in to the network."
     return attrs.evolve(answer, stream=False, pieces=(Piece(page),), headers=(("content-type", "text/html"),))
 
 
-def _empty(answer: Answer, _: int) -> Answer:
+def _empty(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
     return attrs.evolve(answer, pieces=())
 
 
-def _as_text(answer: Answer, _: int) -> Answer:
+def _as_text(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
     return attrs.evolve(answer, headers=(("content-type", "text/plain; charset=utf-8"),))
 
 
-def _gzip(answer: Answer, _: int) -> Answer:
+def _gzip(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
     packer = zlib.compressobj(wbits=31)
     pieces = [
         attrs.evolve(piece, data=packer.compress(piece.data) + packer.flush(zlib.Z_SYNC_FLUSH))
@@ -182,7 +184,7 @@ def _gzip(answer: Answer, _: int) -> Answer:
 def _each(change: Callable[[bytes], bytes]) -> Change:
     """``change`` made to every event of a stream; a whole answer stays as it is."""
 
-    def changed(answer: Answer, _: int) -> Answer:
+    def changed(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
         if not answer.stream:
             return answer
         pieces = tuple(attrs.evolve(piece, data=change(piece.data)) for piece in answer.pieces)
@@ -199,7 +201,7 @@ def _crlf(data: bytes) -> bytes:
     return data.replace(b"\n", b"\r\n")
 
 
-def _uncounted(answer: Answer, _: int) -> Answer:
+def _uncounted(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
     pieces = (attrs.evolve(piece, data=_without_usage(piece.data)) for piece in answer.pieces)
     return attrs.evolve(answer, pieces=tuple(pieces))
 
@@ -225,12 +227,12 @@ def _pop_usage(data: bytes) -> bytes:
 # Refusals
 
 
-def _refuse(failed: Failed) -> dict[Api, Failed]:
+def _refuse(failed: ErrorInfo) -> dict[Api, ErrorInfo]:
     return dict.fromkeys(APIS, failed)
 
 
-_OVERLOADED = _refuse(Failed("overloaded", "Overloaded", status=529))
-_TOO_LONG = Failed(
+_OVERLOADED = _refuse(ErrorInfo("overloaded", "Overloaded", status=529))
+_TOO_LONG = ErrorInfo(
     "invalid_request",
     "This model's maximum context length is 128000 tokens. However, your messages resulted in 150000 tokens.",
     code="context_length_exceeded",
@@ -256,17 +258,17 @@ FAULTS: Final[Mapping[str, Fault]] = {
     ),
     "429": Fault(
         "status 429 with retry-after: 2",
-        refusals=_refuse(Failed("rate_limited", "Rate limit reached", headers=(("retry-after", "2"),))),
+        refusals=_refuse(ErrorInfo("rate_limited", "Rate limit reached", headers=(("retry-after", "2"),))),
     ),
-    "500": Fault("status 500", refusals=_refuse(Failed("upstream", "Internal server error", status=500))),
-    "503": Fault("status 503", refusals=_refuse(Failed("overloaded", "Service unavailable"))),
+    "500": Fault("status 500", refusals=_refuse(ErrorInfo("upstream", "Internal server error", status=500))),
+    "503": Fault("status 503", refusals=_refuse(ErrorInfo("overloaded", "Service unavailable"))),
     "529": Fault("status 529", refusals=_OVERLOADED),
     "529-then-ok": Fault("status 529, for the first of every two requests", refusals=_OVERLOADED, once=True),
-    "401": Fault("status 401", refusals=_refuse(Failed("authentication", "Invalid API key"))),
+    "401": Fault("status 401", refusals=_refuse(ErrorInfo("authentication", "Invalid API key"))),
     "context-overflow": Fault(
         "status 400, in the words for a prompt that is too long",
         refusals=_refuse(_TOO_LONG)
-        | {"messages": Failed("invalid_request", "prompt is too long: 210000 tokens > 200000 maximum")},
+        | {"messages": ErrorInfo("invalid_request", "prompt is too long: 210000 tokens > 200000 maximum")},
     ),
     "gzip": Fault("a good answer, compressed though nobody asked for that", answer=_gzip),
     "big-event": Fault("a good answer with one event of N MiB", 8, events=_large),

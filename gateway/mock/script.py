@@ -7,7 +7,7 @@ from gateway.mock import words
 from gateway.mock.filling import Unfillable, fill
 from gateway.mock.tools import Pick, choose, offered
 from providers.neutral.codec import new_id
-from providers.neutral.request import Call, CallPart, Format, ResultPart
+from providers.neutral.request import Format, Request, ToolCallPart, ToolResultPart
 from streams.errors import GatewayError
 from streams.events import (
     Api,
@@ -16,85 +16,89 @@ from streams.events import (
     End,
     Event,
     Reason,
-    Sealed,
-    Text,
-    Thought,
-    ToolBegin,
-    ToolInput,
+    ReasoningDelta,
+    ReasoningState,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
     Usage,
 )
 
 
-def script(call: Call, api: Api) -> list[Event]:
-    """The answer to ``call``, as events: thinking if it is asked for, then a call of a tool if there is one to make,
+def script(request: Request, api: Api) -> list[Event]:
+    """The answer to ``request``, as events: thinking if it is asked for, then a call of a tool if there is one to make,
     else words, or JSON in the format that is asked for.
 
     Raises ``GatewayError`` (400) for a format that nothing fits."""
-    return list(_events(call, api))
+    return list(_events(request, api))
 
 
-def _events(call: Call, api: Api) -> Iterator[Event]:
-    yield Begin(new_id("mock-"), call.model)
+def _events(request: Request, api: Api) -> Iterator[Event]:
+    yield Begin(new_id("mock-"), request.model)
     block, thought = 0, 0
-    if call.reasoning is not None and call.reasoning.mode != "disabled" and call.reasoning.effort != "none":
+    if request.reasoning is not None and request.reasoning.mode != "disabled" and request.reasoning.effort != "none":
         thoughts = _tokens(words.THINKING)
         thought = len(thoughts)
-        yield from (Thought(block, word) for word in thoughts)
-        yield Sealed(block, api, _native_thinking(api))
+        yield from (ReasoningDelta(block, word) for word in thoughts)
+        yield ReasoningState(block, api, _native_thinking(api))
         yield BlockEnd(block)
         block += 1
-    pick = choose(call)
+    pick = choose(request)
     reason: Reason
     if pick is not None:
         yield from _call_events(block, pick)
         reason, tokens = "tool_calls", 12
     else:
-        said = _tokens(_text(call))
-        yield from (Text(block, token) for token in said)
+        said = _tokens(_text(request))
+        yield from (TextDelta(block, token) for token in said)
         yield BlockEnd(block)
         reason, tokens = "stop", len(said)
-    asked = max(1, sum(len(str(turn.parts)) for turn in call.turns) // 4)
+    asked = max(1, sum(len(str(message.parts)) for message in request.messages) // 4)
     yield Usage(input=asked, output=tokens + thought, reasoning=thought or None)
     yield End(reason)
 
 
 def _call_events(block: int, pick: Pick) -> Iterator[Event]:
-    yield ToolBegin(block, new_id("call_"), pick.tool.name, pick.tool.kind)
+    yield ToolCallStart(block, new_id("call_"), pick.tool.name, pick.tool.kind)
     half = len(pick.input) // 2
-    yield from (ToolInput(block, piece) for piece in (pick.input[:half], pick.input[half:]) if piece)
+    yield from (ToolCallDelta(block, piece) for piece in (pick.input[:half], pick.input[half:]) if piece)
     yield BlockEnd(block)
 
 
-def _text(call: Call) -> str:
-    if call.format is not None:
-        return _json(call, call.format)
-    if words.wants_title(call):
-        return words.title(call)
-    said = words.shown(words.said(call))
-    if (told := _told(call)) is not None:
+def _text(request: Request) -> str:
+    if request.format is not None:
+        return _json(request, request.format)
+    if words.wants_title(request):
+        return words.title(request)
+    said = words.shown(words.said(request))
+    if (told := _told(request)) is not None:
         asked, result = told
         return words.CALLED.format(said=said, tool=asked.name, input=words.shown(asked.input), told=words.told(result))
-    mode, tools = offered(call)
-    if mode == "auto" and tools and not any(isinstance(part, ResultPart) for turn in call.turns for part in turn.parts):
+    mode, tools = offered(request)
+    if (
+        mode == "auto"
+        and tools
+        and not any(isinstance(part, ToolResultPart) for message in request.messages for part in message.parts)
+    ):
         return words.NOT_CALLED.format(said=said, tools=words.names([tool.name for tool in tools]))
     return words.ANSWER.format(said=said)
 
 
-def _json(call: Call, format: Format) -> str:
+def _json(request: Request, format: Format) -> str:
     schema = format.schema if format.kind == "json_schema" else {"properties": {"answer": {"type": "string"}}}
     try:
-        found = fill(schema, lambda name: words.text_for(name, call))
+        found = fill(schema, lambda name: words.text_for(name, request))
     except Unfillable:
         raise GatewayError("invalid_request", "the stand-in finds no value for this schema", param=format.at) from None
     return json.dumps(found, ensure_ascii=False)
 
 
-def _told(call: Call) -> tuple[CallPart, ResultPart] | None:
+def _told(request: Request) -> tuple[ToolCallPart, ToolResultPart] | None:
     """The call whose result is the last that was said, and that."""
-    for turn in reversed(call.turns):
-        results = [part for part in turn.parts if isinstance(part, ResultPart)]
+    for turn in reversed(request.messages):
+        results = [part for part in turn.parts if isinstance(part, ToolResultPart)]
         if results:
-            calls = (part for turn in call.turns for part in turn.parts if isinstance(part, CallPart))
+            calls = (part for message in request.messages for part in message.parts if isinstance(part, ToolCallPart))
             return next(((part, results[-1]) for part in calls if part.id == results[-1].call_id), None)
         if turn.role == "user" and words.said_in(turn):
             return None

@@ -15,7 +15,7 @@ from quart_trio import QuartTrio
 from gateway.app import ROUTES
 from gateway.exchange.exchange import JSON_HEADERS, STREAM_HEADERS
 from gateway.http.paths import V1
-from gateway.mock.faults import Answer, Fault, Piece, fault_of, listed
+from gateway.mock.faults import Fault, Piece, ScriptedAnswer, fault_of, listed
 from gateway.mock.script import script
 from gateway.serving.connections import Traffic
 from gateway.serving.scope import ChannelBody, configure, current_scope, read_body, respond
@@ -24,7 +24,7 @@ from providers.neutral.codec import Codec, Reply
 from providers.neutral.fields import expect
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
-from streams.events import Api, Event, Failed, Text, Thought, ToolInput
+from streams.events import Api, ErrorInfo, Event, ReasoningDelta, TextDelta, ToolCallDelta
 from streams.fold import fold
 from streams.surrogates import NOT_JSON
 
@@ -78,7 +78,7 @@ def _decode(body: bytes) -> object:
         return None
 
 
-def _error(codec: Codec, failed: Failed) -> Response:
+def _error(codec: Codec, failed: ErrorInfo) -> Response:
     body = codec.write_error(failed, current_scope().id)
     return respond(body, failed.status, (*failed.headers, *JSON_HEADERS))
 
@@ -96,20 +96,22 @@ def _refuse(fault: Fault, key: tuple[Api, str], refused: set[tuple[Api, str]]) -
     raise GatewayError.of(failed)
 
 
-def _answer(codec: Codec, reply: Reply, events: Iterable[Event]) -> Answer:
+def _answer(codec: Codec, reply: Reply, events: Iterable[Event]) -> ScriptedAnswer:
     """The answer as it goes out if nothing is done to it."""
-    if reply.call.stream:
+    if reply.request.stream:
         writer = codec.writer(reply)
-        pieces = tuple(Piece(writer.send(event), isinstance(event, Text | Thought | ToolInput)) for event in events)
-        return Answer(True, pieces, STREAM_HEADERS)
+        pieces = tuple(
+            Piece(writer.send(event), isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta)) for event in events
+        )
+        return ScriptedAnswer(True, pieces, STREAM_HEADERS)
     try:
         body = codec.write_answer(fold(events), reply)
     except GatewayError as error:
         body = codec.write_error(error.failed, current_scope().id)
-    return Answer(False, (Piece(body),), JSON_HEADERS)
+    return ScriptedAnswer(False, (Piece(body),), JSON_HEADERS)
 
 
-async def _send(answer: Answer, pace: float, reset: Callable[[], None]) -> Response:
+async def _send(answer: ScriptedAnswer, pace: float, reset: Callable[[], None]) -> Response:
     await trio.sleep(answer.wait)
     if answer.end == "well" and not answer.stream:
         return respond(b"".join(piece.data for piece in answer.pieces), 200, answer.headers)
@@ -120,7 +122,11 @@ async def _send(answer: Answer, pace: float, reset: Callable[[], None]) -> Respo
 
 
 async def _play(
-    answer: Answer, pace: float, send: trio.MemorySendChannel[bytes], body: ChannelBody, reset: Callable[[], None]
+    answer: ScriptedAnswer,
+    pace: float,
+    send: trio.MemorySendChannel[bytes],
+    body: ChannelBody,
+    reset: Callable[[], None],
 ) -> None:
     with send:
         for piece in answer.pieces:

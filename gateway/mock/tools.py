@@ -9,7 +9,7 @@ import attrs
 
 from gateway.mock.filling import Unfillable, fill
 from gateway.mock.words import GREETING, last_of, text_for, words_of
-from providers.neutral.request import Call, CallPart, ResultPart, Tool
+from providers.neutral.request import Request, Tool, ToolCallPart, ToolResultPart
 
 AVOIDED: Final = frozenset((
     # Other agents are put to work.
@@ -75,27 +75,27 @@ class Pick:
     input: str
 
 
-def choose(call: Call) -> Pick | None:
-    """The call that answers ``call``; ``None`` if words do."""
-    mode, tools = offered(call)
+def choose(request: Request) -> Pick | None:
+    """The call that answers ``request``; ``None`` if words do."""
+    mode, tools = offered(request)
     if mode == "none":
         return None
     if mode == "tool":
-        return _first(tools, call, forced=True)
-    called = {part.name for turn in call.turns for part in turn.parts if isinstance(part, CallPart)}
+        return _first(tools, request, forced=True)
+    called = {part.name for message in request.messages for part in message.parts if isinstance(part, ToolCallPart)}
     fresh = [tool for tool in tools if tool.name not in called]
-    looking = [] if _goes_on(call, mode) else [tool for tool in fresh if rank(tool) < NEVER]
+    looking = [] if _goes_on(request, mode) else [tool for tool in fresh if rank(tool) < NEVER]
     answering = [tool for tool in fresh if _is_final(tool)]
-    found = _first([*sorted(looking, key=rank), *answering], call)
+    found = _first([*sorted(looking, key=rank), *answering], request)
     if found is None and mode == "required":
-        return _first(sorted(fresh or tools, key=rank), call, forced=True)
+        return _first(sorted(fresh or tools, key=rank), request, forced=True)
     return found
 
 
-def offered(call: Call) -> tuple[str, list[Tool]]:
+def offered(request: Request) -> tuple[str, list[Tool]]:
     """How free the choice is, in the words of ``ToolChoice.mode``, and between which tools."""
-    tools = [tool for tool in call.tools if isinstance(tool, Tool)]
-    choice = call.tool_choice
+    tools = [tool for tool in request.tools if isinstance(tool, Tool)]
+    choice = request.tool_choice
     if choice is None:
         return "auto", tools
     if choice.mode == "tool":
@@ -103,13 +103,15 @@ def offered(call: Call) -> tuple[str, list[Tool]]:
     return choice.mode, [tool for tool in tools if choice.allowed is None or tool.name in choice.allowed]
 
 
-def _goes_on(call: Call, mode: str) -> bool:
+def _goes_on(request: Request, mode: str) -> bool:
     """Whether a tool has been called before, by whatever question: a program's own words may stand behind the result,
     and it would be asked for the same call for ever. One that wants nothing but calls may tell results as the person's
     words."""
-    if mode == "required" and any(turn.role == "assistant" for turn in call.turns):
+    if mode == "required" and any(message.role == "assistant" for message in request.messages):
         return True
-    return any(isinstance(part, CallPart | ResultPart) for turn in call.turns for part in turn.parts)
+    return any(
+        isinstance(part, ToolCallPart | ToolResultPart) for message in request.messages for part in message.parts
+    )
 
 
 # Which
@@ -157,23 +159,23 @@ def _needed(tool: Tool) -> set[str]:
 # With what
 
 
-def _first(tools: Iterable[Tool], call: Call, forced: bool = False) -> Pick | None:
+def _first(tools: Iterable[Tool], request: Request, forced: bool = False) -> Pick | None:
     """A call of the first of ``tools`` for which there is an input; a call that is ``forced`` needs none."""
     for tool in tools:
         try:
-            return Pick(tool, _input(tool, call))
+            return Pick(tool, _input(tool, request))
         except Unfillable:
             if forced:
                 return Pick(tool, "{}")
     return None
 
 
-def _input(tool: Tool, call: Call) -> str:
+def _input(tool: Tool, request: Request) -> str:
     """Raises ``Unfillable``."""
     if tool.kind == "custom":
         return _script(tool) or GREETING
     schema = tool.schema if isinstance(tool.schema, Mapping) else {}
-    found = fill({"type": "object", **schema}, partial(_say, tool, call), complete=_is_final(tool))
+    found = fill({"type": "object", **schema}, partial(_say, tool, request), complete=_is_final(tool))
     return json.dumps(found, ensure_ascii=False)
 
 
@@ -187,8 +189,8 @@ def _has_grammar(tool: Tool) -> bool:
     return isinstance(tool.format, Mapping) and tool.format.get("type") == "grammar"
 
 
-def _say(tool: Tool, call: Call, name: str) -> str:
+def _say(tool: Tool, request: Request, name: str) -> str:
     last = last_of(name)
     if last == "pattern":
         return "*" if "glob" in _words(tool) else "example"
-    return HARMLESS.get(last) or text_for(name, call)
+    return HARMLESS.get(last) or text_for(name, request)

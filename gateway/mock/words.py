@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from providers.neutral.request import Call, ResultPart, TextPart, Turn
+from providers.neutral.request import Message, Request, TextPart, ToolResultPart
 
 WHO: Final = "This is the stand-in model of trigate."
 GREETING: Final = "Hello from the stand-in model of trigate"
@@ -67,13 +67,13 @@ def last_of(name: str) -> str:
     return next(reversed(words_of(name)), "")
 
 
-def text_for(name: str, call: Call) -> str:
-    """A text for the member ``name`` of the JSON that ``call`` asks for."""
+def text_for(name: str, request: Request) -> str:
+    """A text for the member ``name`` of the JSON that ``request`` asks for."""
     match last_of(name):
         case "title" | "topic" | "subject" | "headline":
-            return title(call)
+            return title(request)
         case "query" | "question" | "prompt":
-            return said(call) or GREETING
+            return said(request) or GREETING
         case last:
             return EXAMPLES.get(last) or " ".join(["example", *words_of(name)])
 
@@ -81,14 +81,16 @@ def text_for(name: str, call: Call) -> str:
 # The person
 
 
-def said(call: Call) -> str:
+def said(request: Request) -> str:
     """The person's last words, without what a program puts around them."""
-    return next(filter(None, (said_in(turn) for turn in reversed(call.turns) if turn.role == "user")), "")
+    return next(
+        filter(None, (said_in(message) for message in reversed(request.messages) if message.role == "user")), ""
+    )
 
 
-def said_in(turn: Turn) -> str:
+def said_in(message: Message) -> str:
     """The person's last words in a turn; what they should not see stands before them."""
-    texts = [spoken(part.text) for part in turn.parts if isinstance(part, TextPart)]
+    texts = [spoken(part.text) for part in message.parts if isinstance(part, TextPart)]
     return next(filter(None, reversed(texts)), "")
 
 
@@ -102,22 +104,22 @@ def shown(text: str, most: int = SAID) -> str:
     return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
 
 
-def title(call: Call) -> str:
+def title(request: Request) -> str:
     """A title for what the person said."""
-    first = next(iter(said(call).splitlines()), "").rstrip(" .?!:")
+    first = next(iter(said(request).splitlines()), "").rstrip(" .?!:")
     return shown(first[:1].upper() + first[1:], TITLE) or "A talk with the stand-in"
 
 
-def wants_title(call: Call) -> bool:
+def wants_title(request: Request) -> bool:
     """Whether a program asks for the title of a conversation, and for nothing else."""
-    told = (part.text for turn in call.turns for part in turn.parts if isinstance(part, TextPart))
-    return not call.tools and any(map(_TITLE.search, told))
+    told = (part.text for message in request.messages for part in message.parts if isinstance(part, TextPart))
+    return not request.tools and any(map(_TITLE.search, told))
 
 
 # Its tools
 
 
-def told(result: ResultPart) -> str:
+def told(result: ToolResultPart) -> str:
     """What a tool gave back, as it is repeated."""
     text = "\n".join(part.text for part in result.parts if isinstance(part, TextPart))
     text = f"{text}\n".rpartition("\nOutput:\n")[2].strip()  # what Codex reports of the command stands before it

@@ -9,7 +9,7 @@ import msgspec
 
 from providers.apis import CODECS
 from providers.neutral.fields import malformed, parsed
-from providers.neutral.request import Call
+from providers.neutral.request import Request
 from providers.responses import read_continued
 from streams.errors import invalid
 from streams.events import Api
@@ -45,7 +45,7 @@ class Incoming:
         return len(self.body) + (len(msgspec.json.encode(self.earlier)) if self.earlier else 0)
 
     @cached_property
-    def call(self) -> Call:
+    def request(self) -> Request:
         """The request in neutral words. Raises ``GatewayError`` (400) with the path of a mistake."""
         try:
             value = msgspec.json.decode(self.body)

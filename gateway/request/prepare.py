@@ -16,14 +16,14 @@ from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
 from providers.neutral.fields import Drops
 from providers.neutral.hints import losses
-from providers.neutral.request import Call, ThinkingPart
+from providers.neutral.request import ReasoningPart, Request
 from providers.neutral.seal import PREFIX
 from providers.neutral.tool_names import shortened
 from streams.errors import invalid
 
 
 @attrs.frozen
-class Asked:
+class ClientRequest:
     """The HTTP side of a client's request: lower-case header names, the query string without its ``?``, and the name of
     the client whose key let it in."""
 
@@ -45,7 +45,7 @@ class Asked:
 
 
 @attrs.frozen
-class Left:
+class Omissions:
     """What a request leaves out because its provider has refused it: the reasoning of earlier turns, and members and
     betas by their paths (``providers/errors/rejected.py``)."""
 
@@ -53,7 +53,7 @@ class Left:
     paths: tuple[Path, ...] = ()
 
 
-NOTHING = Left()
+NOTHING = Omissions()
 
 _SEAL = PREFIX.encode()
 _USAGE = "stream_options"  # where a Chat stream's token counts are asked for
@@ -61,34 +61,34 @@ _USAGE = "stream_options"  # where a Chat stream's token counts are asked for
 
 @attrs.frozen
 class Prepared:
-    """``names``: from tool names that were shortened for the provider to the client's own. ``call`` is what it was
+    """``names``: from tool names that were shortened for the provider to the client's own. ``request`` is what it was
     written from; ``None`` where the client's own bytes were edited."""
 
     outgoing: Outgoing
     names: Mapping[str, str] = attrs.field(factory=dict)
-    call: Call | None = None
-    left: Left = NOTHING
+    request: Request | None = None
+    left: Omissions = NOTHING
 
 
-def prepare(incoming: Incoming, target: Target, left: Left = NOTHING) -> Prepared:
+def prepare(incoming: Incoming, target: Target, left: Omissions = NOTHING) -> Prepared:
     """Raises ``GatewayError`` (400) for what the provider cannot honour."""
     if target.lane == "byte":
         return _edited(incoming, target, left)
-    return translated(incoming.call, target, left)
+    return translated(incoming.request, target, left)
 
 
-def translated(call: Call, target: Target, left: Left = NOTHING) -> Prepared:
-    """``call`` for the provider. Raises as ``prepare`` does."""
+def translated(request: Request, target: Target, left: Omissions = NOTHING) -> Prepared:
+    """``request`` for the provider. Raises as ``prepare`` does."""
     quirks = target.recipient.quirks
-    told = _unreasoned(call) if left.reasoning else call
+    told = _unreasoned(request) if left.reasoning else request
     if told.deferred and quirks.deferred_tools == "all":
         told = attrs.evolve(told, tools=(*told.tools, *told.deferred), deferred=())
     told, names = shortened(told)
     outgoing = CODECS[target.api].write_request(told, target.recipient)
-    return Prepared(_without(outgoing, target, left), names, call, left)
+    return Prepared(_without(outgoing, target, left), names, request, left)
 
 
-def _without(outgoing: Outgoing, target: Target, left: Left) -> Outgoing:
+def _without(outgoing: Outgoing, target: Target, left: Omissions) -> Outgoing:
     """``outgoing`` without what was refused. Whole members that a row names are left out by the codecs already."""
     rows = (path_of(name) for name in target.recipient.quirks.refused_fields)
     if not (paths := (*(path for path in rows if len(path) > 1), *left.paths)):
@@ -98,14 +98,14 @@ def _without(outgoing: Outgoing, target: Target, left: Left) -> Outgoing:
     return attrs.evolve(outgoing, body=draft.encode(), dropped=Drops((*outgoing.dropped, *draft.dropped)).paths())
 
 
-def again(prepared: Prepared, incoming: Incoming, target: Target, left: Left) -> Prepared:
+def prepare_without(prepared: Prepared, incoming: Incoming, target: Target, left: Omissions) -> Prepared:
     """``prepared`` once more, without what ``left`` says. Raises as ``prepare`` does."""
-    if prepared.call is None:
+    if prepared.request is None:
         return _edited(incoming, target, left)
-    return translated(prepared.call, target, left)
+    return translated(prepared.request, target, left)
 
 
-def _edited(incoming: Incoming, target: Target, left: Left) -> Prepared:
+def _edited(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
     """The byte lane: ``model`` replaced where it must be, seals resolved; what the provider or the model is known to
     refuse, or has refused, is changed or left out.
 
@@ -127,14 +127,14 @@ def _edited(incoming: Incoming, target: Target, left: Left) -> Prepared:
     return Prepared(outgoing, left=left)
 
 
-def _unreasoned(call: Call) -> Call:
-    thoughts = [part for turn in call.turns for part in turn.parts if isinstance(part, ThinkingPart)]
+def _unreasoned(request: Request) -> Request:
+    thoughts = [part for message in request.messages for part in message.parts if isinstance(part, ReasoningPart)]
     places = (place for part in thoughts for place in part.places)
     turns = tuple(
-        attrs.evolve(turn, parts=tuple(part for part in turn.parts if not isinstance(part, ThinkingPart)))
-        for turn in call.turns
+        attrs.evolve(message, parts=tuple(part for part in message.parts if not isinstance(part, ReasoningPart)))
+        for message in request.messages
     )
-    return attrs.evolve(call, turns=turns, dropped=(*call.dropped, *places))
+    return attrs.evolve(request, messages=turns, dropped=(*request.dropped, *places))
 
 
 def _leave_out(draft: Draft, paths: Iterable[Path]) -> None:
@@ -147,7 +147,7 @@ def _leave_out(draft: Draft, paths: Iterable[Path]) -> None:
             draft.replace({path[0]: held.get(path[0])}, sorted(lost))
 
 
-def with_betas(asked: Asked, betas: Collection[str]) -> Asked:
+def with_betas(asked: ClientRequest, betas: Collection[str]) -> ClientRequest:
     """``asked`` with ``betas`` added to its ``anthropic-beta``."""
     given = [beta.strip() for name, value in asked.headers if name == BETA for beta in value.split(",")]
     if all(beta in given for beta in betas):
@@ -157,7 +157,7 @@ def with_betas(asked: Asked, betas: Collection[str]) -> Asked:
     return attrs.evolve(asked, headers=(*others, (BETA, value)))
 
 
-def without_betas(asked: Asked, paths: Iterable[Path]) -> tuple[Asked, tuple[str, ...]]:
+def without_betas(asked: ClientRequest, paths: Iterable[Path]) -> tuple[ClientRequest, tuple[str, ...]]:
     """``asked`` without the values of ``anthropic-beta`` that ``paths`` mean (shell patterns), and their places."""
     patterns = [path[1] if len(path) > 1 else "*" for path in paths if path[0] == BETA]
     if not patterns:
@@ -186,7 +186,7 @@ def refuse_losses(outgoing: Outgoing, target: Target) -> None:
 
 
 def upstream_request(
-    outgoing: Outgoing, target: Target, asked: Asked, stream: bool, suffix: str = "", *, method: str = "POST"
+    outgoing: Outgoing, target: Target, asked: ClientRequest, stream: bool, suffix: str = "", *, method: str = "POST"
 ) -> UpstreamRequest:
     """The HTTP request. In the byte lane the client's headers and query go along (less credentials and what is about
     its own connection), in the hub lane only what the codec writes and the betas that the model's name wants.

@@ -7,13 +7,13 @@ from gateway.config.redaction import Secrets, credentials_among, findable, redac
 from gateway.config.urls import credentials_in
 from gateway.routing.target import Target
 from providers.errors.overflow import in_words_of, is_native
-from streams.events import Api, Failed
+from streams.events import Api, ErrorInfo
 from streams.surrogates import NOT_JSON
 
-MISTAKE = Failed("internal", "the gateway has made a mistake; its log says more")
+MISTAKE = ErrorInfo("internal", "the gateway has made a mistake; its log says more")
 """For exceptions that nobody expects."""
 
-FULL = Failed(
+FULL = ErrorInfo(
     "overloaded", "the gateway serves as many requests as its limits.in_flight allows", headers=(("retry-after", "1"),)
 )
 
@@ -28,17 +28,17 @@ def secrets_of(target: Target, given: str | None) -> Secrets:
     return findable((*credentials_among(target.headers(given)), *credentials_in(target.entry.base_url or "")))
 
 
-def told(failed: Failed, api: Api, target: Target, secrets: Secrets) -> Failed:
+def public_error(failed: ErrorInfo, api: Api, target: Target, secrets: Secrets) -> ErrorInfo:
     """What the client of ``api`` is told of an upstream's failure, credentials removed. Told twice it is the same."""
     if failed.kind in _OURS and not target.entry.passthrough_auth:
-        return Failed(
+        return ErrorInfo(
             "upstream",
             f"the provider refused the gateway's credential: check access_key of {target.entry.name} in the config",
             headers=(("x-should-retry", "false"),),
         )
     status = failed.status
     if 300 <= status < 400:
-        return Failed("upstream", f"the provider answered with a redirect ({status})")
+        return ErrorInfo("upstream", f"the provider answered with a redirect ({status})")
     if status == 408:
         status = 504
     if status == 529 and api != "messages":
@@ -53,7 +53,7 @@ def told(failed: Failed, api: Api, target: Target, secrets: Secrets) -> Failed:
     )
 
 
-def passes(body: bytes, api: Api, target: Target, secrets: Secrets) -> bytes | None:
+def passthrough_error(body: bytes, api: Api, target: Target, secrets: Secrets) -> bytes | None:
     """The body of an upstream's error response where it can go to the client as it is, credentials removed: the API is
     the client's own, and the body has its shape and the words that its clients act on."""
     if target.lane != "byte":

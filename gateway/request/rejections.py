@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
-from gateway.request.prepare import Asked
+from gateway.request.prepare import ClientRequest
 from gateway.routing.target import Target
 from providers.errors.rejected import Path
 
@@ -18,7 +18,7 @@ DIGEST = 16  # characters of the digest of a credential
 
 
 @attrs.frozen
-class Spoken:
+class RejectionKey:
     """To whom, how, and on whose account: one model at one address, in one version of its API, by one entry. What one
     account may not say another may."""
 
@@ -30,7 +30,7 @@ class Spoken:
     """Tells the clients' own credentials apart where those are passed on; they cannot be had from it."""
 
     @classmethod
-    def to(cls, target: Target, asked: Asked) -> "Spoken":
+    def to(cls, target: Target, asked: ClientRequest) -> "RejectionKey":
         """A Messages client says itself which version it speaks: what one refuses another may take."""
         version = asked.header("anthropic-version") if target.lane == "byte" else None
         account = _digest(asked.credential) if target.entry.passthrough_auth else None
@@ -43,14 +43,14 @@ def _digest(credential: str | None) -> str | None:
     return hashlib.sha256(credential.encode(errors="surrogatepass")).hexdigest()[:DIGEST]
 
 
-class Learned:
+class RejectionCache:
     """Paths by whom they were refused by. Bounded: the oldest go first. ``clock`` gives seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._found: OrderedDict[Spoken, OrderedDict[Path, float]] = OrderedDict()
+        self._found: OrderedDict[RejectionKey, OrderedDict[Path, float]] = OrderedDict()
 
-    def of(self, spoken: Spoken) -> tuple[Path, ...]:
+    def of(self, spoken: RejectionKey) -> tuple[Path, ...]:
         """What is to be left out of a request, in the order in which it was learned."""
         paths = self._found.get(spoken)
         if paths is None:
@@ -62,7 +62,7 @@ class Learned:
             del self._found[spoken]
         return tuple(paths)
 
-    def add(self, spoken: Spoken, paths: Iterable[Path]) -> None:
+    def add(self, spoken: RejectionKey, paths: Iterable[Path]) -> None:
         until = self._clock() + LIFETIME
         known = self._found.setdefault(spoken, OrderedDict())
         self._found.move_to_end(spoken)

@@ -6,9 +6,9 @@ from functools import lru_cache
 import attrs
 
 from gateway.config.names import Found, May, Names
-from gateway.config.settings import Config, Entry
+from gateway.config.settings import Config, ModelEntry
 from gateway.config.urls import MASK, masked
-from gateway.routing.target import Headers, Lane, Target
+from gateway.routing.target import Headers, LaneName, Target
 from providers.catalog.models import is_claude
 from providers.catalog.providers import url_for
 from providers.errors.rejected import BETA
@@ -37,7 +37,7 @@ class Explanation:
 
     target: Target
     why: str
-    lane: Lane
+    lane: LaneName
     url: str
     headers: Headers
 
@@ -97,7 +97,7 @@ def _masked(target: Target) -> Headers:
     return attrs.evolve(target, entry=shown).headers(MASK)
 
 
-def _listed(entry: Entry) -> tuple[str, ...]:
+def _listed(entry: ModelEntry) -> tuple[str, ...]:
     if not entry.wildcard:
         return (entry.name,)
     return tuple(f"{entry.prefixes[0]}/{model}" for model in entry.provider.models)
@@ -125,7 +125,7 @@ def _target(found: Found, asked: str | None, api: Api) -> Target:
     )
 
 
-def _recipient(entry: Entry, model: str) -> Recipient:
+def _recipient(entry: ModelEntry, model: str) -> Recipient:
     known = entry.known_of(model)
     counts = entry.usage == "counted" and known.stream_usage
     return Recipient(model, entry.issuer, entry.quirks_of(model), known, counts)

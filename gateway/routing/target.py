@@ -5,14 +5,14 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from gateway.config.settings import Entry
+from gateway.config.settings import ModelEntry
 from providers.catalog.providers import Auth, url_for
 from providers.neutral.codec import Recipient
 from streams.events import Api
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
-Lane: TypeAlias = Literal["byte", "hub"]
+LaneName: TypeAlias = Literal["byte", "hub"]
 
 
 @attrs.frozen
@@ -21,10 +21,10 @@ class Target:
     provider's own, ``api`` the API that the provider is asked in. ``betas`` are wanted by the name, beside the
     client's own."""
 
-    entry: Entry
+    entry: ModelEntry
     model: str
     api: Api
-    lane: Lane
+    lane: LaneName
     url: str
     asked: str
     recipient: Recipient

@@ -15,7 +15,7 @@ FORM: Final = b"\x01"  # the first byte: how the rest is to be read
 NONCE: Final = 12
 
 
-class Sealed:
+class EncryptedStore:
     """``store`` with bodies in AES-256-GCM under ``key`` (32 bytes), each bound to its node's owner, id and kind: none
     can be put in another's place. Ids, owners and the order of turns stay readable."""
 

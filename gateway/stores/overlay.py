@@ -8,7 +8,7 @@ from gateway.stores.store import Node, Size, Store
 
 
 @attrs.frozen
-class Layered:
+class OverlayStore:
     """A ``Store`` that writes to ``local`` alone and finds what is in either; a chain may go from one to the other and
     back. ``shared`` belongs to somebody else: it is never written to, swept or closed here."""
 

@@ -13,7 +13,7 @@ SILENT: Final = "the state storage does not answer"
 BUSY: Final = "the state storage has too much to do"
 
 
-class Link(Protocol):
+class BlockingConnection(Protocol):
     """A connection, from a thread's point of view."""
 
     def prepare(self) -> None:
@@ -28,7 +28,7 @@ class Link(Protocol):
     def close(self) -> None: ...
 
 
-L = TypeVar("L", bound=Link)
+L = TypeVar("L", bound=BlockingConnection)
 T = TypeVar("T")
 
 
@@ -77,7 +77,7 @@ class _Turn:
         self.limiter.release_on_behalf_of(borrower)
 
 
-class Links(Generic[L]):
+class BlockingPool(Generic[L]):
     """At most ``most`` connections that ``open`` makes, kept for the next use; one on which something failed is not.
 
     ``limit`` is how many seconds work may take in all, with the wait for a free connection."""

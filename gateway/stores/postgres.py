@@ -27,7 +27,7 @@ from gateway.stores.nodes import (
     too_large,
     tops,
 )
-from gateway.stores.pool import Links
+from gateway.stores.pool import BlockingPool
 from gateway.stores.store import Changed, Kind, Node, Size, Unavailable
 
 T = TypeVar("T")
@@ -106,7 +106,7 @@ class PostgresStore:
         self._clock = clock
         # A statement ends before its connection is cut: the server then says why, and has not gone on without us.
         self._begin = BEGIN.format(milliseconds=int(limit * 800))
-        self._links = Links(partial(_Session, connection_string, self._begin), CONNECTIONS, limit)
+        self._links = BlockingPool(partial(_Session, connection_string, self._begin), CONNECTIONS, limit)
 
     async def open(self) -> None:
         """Find out whether the server can be used. Raises ``Unavailable``."""

@@ -24,7 +24,7 @@ from gateway.stores.nodes import (
     too_large,
     tops,
 )
-from gateway.stores.pool import SILENT, Links
+from gateway.stores.pool import SILENT, BlockingPool
 from gateway.stores.store import Changed, Kind, Node, Size, Unavailable
 
 T = TypeVar("T")
@@ -84,8 +84,8 @@ class SqliteStore:
         self._max_bytes = max_bytes
         self._clock = clock
         # SQLite has one writer at a time: the others wait here, not in its lock.
-        self._writer = Links(partial(_File, path), 1, LIMIT)
-        self._readers = Links(partial(_File, path), READERS, LIMIT)
+        self._writer = BlockingPool(partial(_File, path), 1, LIMIT)
+        self._readers = BlockingPool(partial(_File, path), READERS, LIMIT)
 
     async def open(self) -> None:
         """Find out whether the file can be used. Raises ``Unavailable``."""
@@ -128,7 +128,9 @@ class SqliteStore:
     async def _read(self, work: "Callable[[_Database], T]") -> T:
         return await self._run(self._readers, work)
 
-    async def _run(self, links: "Links[_File]", work: "Callable[[_Database], T]", limit: float | None = None) -> T:
+    async def _run(
+        self, links: "BlockingPool[_File]", work: "Callable[[_Database], T]", limit: float | None = None
+    ) -> T:
         until = time.monotonic() + BUSY
         try:
             return await links.run(lambda file: work(file.waiting(until)), limit)

@@ -13,15 +13,27 @@ from providers.neutral.codec import Codec, Reader, Writer
 from providers.neutral.tool_names import restored
 from streams import sse
 from streams.errors import GatewayError
-from streams.events import CONTENT, Api, Begin, End, Event, Failed, Refusal, Text, Thought, ToolInput, Usage
+from streams.events import (
+    CONTENT,
+    Api,
+    Begin,
+    End,
+    ErrorInfo,
+    Event,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
 from streams.surrogates import NOT_JSON, any_json
 
 _GOOD_ENDS = ("message_stop", "response.completed", "response.incomplete")
 
-_SAID = (Text, Thought, ToolInput, Refusal)
+_SAID = (TextDelta, ReasoningDelta, ToolCallDelta, RefusalDelta)
 """What nearly all events are; each is content, or follows it."""
 
-Told: TypeAlias = Callable[[Failed], Failed]
+MapError: TypeAlias = Callable[[ErrorInfo], ErrorInfo]
 """What the client is told of a failure: credentials removed, the status mapped."""
 
 NO_NAMES: Mapping[str, str] = {}
@@ -30,9 +42,9 @@ Redact: TypeAlias = Callable[[bytes], bytes]
 """An upstream's bytes without credentials."""
 
 
-def too_large(limit: int) -> Failed:
+def too_large(limit: int) -> ErrorInfo:
     """A whole answer is larger than ``limit`` bytes."""
-    return Failed("upstream", f"the provider's answer is larger than limits.answer allows ({limit} bytes)")
+    return ErrorInfo("upstream", f"the provider's answer is larger than limits.answer allows ({limit} bytes)")
 
 
 def spoken(event: Event) -> int:
@@ -40,7 +52,7 @@ def spoken(event: Event) -> int:
     return len(event.text) if isinstance(event, _SAID) else 0
 
 
-class Seen:
+class StreamProgress:
     """What a stream has said so far, the same for both lanes."""
 
     __slots__ = ("begin", "committed", "end", "failed", "over", "said", "usage")
@@ -51,7 +63,7 @@ class Seen:
         self.said = 0  # characters of text, thoughts and arguments
         self.usage: Usage | None = None
         self.end: End | None = None
-        self.failed: Failed | None = None
+        self.failed: ErrorInfo | None = None
         self.over = False  # it has ended, well or not
 
     def see(self, event: Event) -> None:
@@ -66,10 +78,10 @@ class Seen:
             self.usage = event
         elif isinstance(event, Begin):
             self.begin = event
-        elif isinstance(event, Failed):
+        elif isinstance(event, ErrorInfo):
             self.failed, self.over = event, True
 
-    def take_back(self, failed: Failed) -> None:
+    def take_back(self, failed: ErrorInfo) -> None:
         """The answer is whole, but the client cannot be told so."""
         self.end, self.failed = None, failed
 
@@ -77,13 +89,13 @@ class Seen:
 class Lane(Protocol):
     """One stream's way through the gateway. ``feed`` raises ``EventTooLarge``."""
 
-    seen: Seen
+    seen: StreamProgress
 
     def feed(self, data: bytes) -> bytes:
         """The upstream has sent ``data``: what goes to the client for it."""
         ...
 
-    def end(self, failed: Failed | None = None) -> bytes:
+    def end(self, failed: ErrorInfo | None = None) -> bytes:
         """The upstream has ended the body, or ``failed``: what goes to the client last, an error event if the answer
         is not whole. An answer that is whole by its API's own word stays so, whatever became of the connection."""
         ...
@@ -97,20 +109,20 @@ class Lane(Protocol):
         ...
 
 
-class HubLane:
+class Translation:
     """The APIs differ, or the form does: read, then written anew."""
 
     def __init__(
         self,
         reader: Reader,
         writer: Writer,
-        told: Told,
+        told: MapError,
         event_limit: int,
         names: Mapping[str, str] = NO_NAMES,
         most: int | None = None,
     ) -> None:
         """``most``: characters that the answer may have, ``None`` where nobody holds it."""
-        self.seen = Seen()
+        self.seen = StreamProgress()
         self._most = math.inf if most is None else most
         self._names = names
         self._splitter = sse.Splitter(event_limit)
@@ -121,11 +133,11 @@ class HubLane:
     def feed(self, data: bytes) -> bytes:
         return b"".join(map(self._take, self._splitter.feed(data)))
 
-    def end(self, failed: Failed | None = None) -> bytes:
+    def end(self, failed: ErrorInfo | None = None) -> bytes:
         out = [self._take(_unfinished(self._splitter))]
         events = self._reader.close()
         if failed is not None:  # says more than the reader, which knows only that something is missing
-            events = [*(event for event in events if not isinstance(event, Failed)), failed]
+            events = [*(event for event in events if not isinstance(event, ErrorInfo)), failed]
         return b"".join([*out, *map(self._write, events)])
 
     def rest(self) -> bytes:
@@ -143,7 +155,7 @@ class HubLane:
     def _write(self, event: Event) -> bytes:
         if self.seen.over:
             return b""
-        if isinstance(event, Failed):
+        if isinstance(event, ErrorInfo):
             event = self._told(event)
         data = self._writer.send(restored(event, self._names) if self._names else event)
         self.seen.see(event)
@@ -152,11 +164,11 @@ class HubLane:
         return data
 
 
-class WholeLane(HubLane):
+class WholeAnswerTranslation(Translation):
     """The client asked for a stream and the provider answers whole: a stream is made of the finished answer."""
 
     def __init__(
-        self, codec: Codec, writer: Writer, told: Told, answer_limit: int, names: Mapping[str, str] = NO_NAMES
+        self, codec: Codec, writer: Writer, told: MapError, answer_limit: int, names: Mapping[str, str] = NO_NAMES
     ) -> None:
         super().__init__(codec.reader(), writer, told, answer_limit, names)
         self._codec = codec
@@ -172,7 +184,7 @@ class WholeLane(HubLane):
             return self._write(too_large(self._limit))
         return b""
 
-    def end(self, failed: Failed | None = None) -> bytes:
+    def end(self, failed: ErrorInfo | None = None) -> bytes:
         if failed is not None:
             return self._write(failed)
         try:
@@ -182,15 +194,15 @@ class WholeLane(HubLane):
         return b"".join(map(self._write, events))
 
 
-class ByteLane:
+class Passthrough:
     """The APIs agree: events pass as they are. The provider's reader reads along for the ledger and the end."""
 
     def __init__(
-        self, codec: Codec, told: Told, redact: Redact, event_limit: int, *, hides_usage: bool = False
+        self, codec: Codec, told: MapError, redact: Redact, event_limit: int, *, hides_usage: bool = False
     ) -> None:
         """``hides_usage``: the client has not asked for the event that holds nothing but token counts."""
         self._hides_usage = hides_usage
-        self.seen = Seen()
+        self.seen = StreamProgress()
         self._codec = codec
         self._told = told
         self._redact = redact
@@ -203,11 +215,11 @@ class ByteLane:
     def feed(self, data: bytes) -> bytes:
         return b"".join(map(self._pass, self._splitter.feed(data)))
 
-    def end(self, failed: Failed | None = None) -> bytes:
+    def end(self, failed: ErrorInfo | None = None) -> bytes:
         rest = _unfinished(self._splitter)
         out = self._pass(rest + b"\n\n") if rest.strip() else rest
         for event in self._reader.close():
-            if not isinstance(event, Failed):
+            if not isinstance(event, ErrorInfo):
                 self.seen.see(event)
             elif failed is None:
                 failed = event
@@ -239,12 +251,12 @@ class ByteLane:
             self._plain = self._plain and sse.is_plain(raw)
         self._events += 1
         for event in self._reader.take(name, data):
-            if isinstance(event, Failed):
+            if isinstance(event, ErrorInfo):
                 return self._failed(event, raw, name, data)
             self.seen.see(event)
         return b"" if self._hides_usage and self._codec.is_usage_alone(data) else raw
 
-    def _failed(self, failed: Failed, raw: bytes, name: str, data: bytes) -> bytes:
+    def _failed(self, failed: ErrorInfo, raw: bytes, name: str, data: bytes) -> bytes:
         """The reader finds that the answer ends in failure with this event."""
         if _malformed(data) or _is_array(data) or _is_good_end(name, data):  # no error to its parser, or what hides one
             return self._tell(failed)
@@ -254,7 +266,7 @@ class ByteLane:
             return raw
         return raw + self._tell(failed)
 
-    def _tell(self, failed: Failed) -> bytes:
+    def _tell(self, failed: ErrorInfo) -> bytes:
         self.seen.see(told := self._told(failed))
         return last_event(self._codec.api, told, self.seen.begin, self._events)
 

@@ -2,6 +2,6 @@
 ``Observer`` or as a ``tap``, and none is in the way.
 
 ``metrics`` are counted in the ledger's buckets and added up over workers by ``shared_metrics``; one is ``lag``.
-``tracing`` sends ``spans`` to a collector. ``recording`` writes exchanges down, ``recorded`` reads them. ``live`` is the
+``tracing`` sends ``spans`` out. ``recording`` writes exchanges down, ``recorded`` reads them. ``live`` is the
 live view: ``charts`` and sums, ``transcripts`` of streams.
 """

@@ -22,7 +22,7 @@ from gateway.ledger.record import CHARACTERS_PER_TOKEN, Record
 from gateway.telemetry.charts import STEP, STEPS, Sums, Timeline, current_step
 from gateway.telemetry.tap import HasLane, listen, transcribe, unlisten
 from gateway.telemetry.transcripts import Passage, Transcript, Transcripts
-from streams.events import Failed
+from streams.events import ErrorInfo
 
 RECENT: Final = 300
 """Ended exchanges that are remembered."""
@@ -56,12 +56,12 @@ Line: TypeAlias = dict[str, Any]
 
 
 @attrs.define(eq=False)
-class Watched:
+class LiveExchange:
     """An exchange in flight. ``number`` names it: clients choose request ids themselves, the same for several."""
 
     number: int
     record: Record
-    passing: "Passing | None" = None
+    passing: "LiveStream | None" = None
     transcript: Transcript | None = None
     answered: bool = False  # its first byte is on the charts
     said: int = 0
@@ -86,13 +86,13 @@ class OtherLiveViews(Protocol):
 
 
 @attrs.frozen(eq=False)
-class Passing:
+class LiveStream:
     """A stream under way, what finds the credentials that nobody may see in it, and the pump's channel, which is full
     where the client is the slow one. ``secrets`` outlives the stream: it holds nothing of the request."""
 
     relay: HasLane
     secrets: Callable[[], Secrets]
-    into: trio.MemorySendChannel[bytes | Failed]
+    into: trio.MemorySendChannel[bytes | ErrorInfo]
 
 
 @attrs.frozen(eq=False)
@@ -106,7 +106,7 @@ class Past:
 
 
 @attrs.frozen
-class Passed:
+class LiveEvent:
     """What has passed at once. ``at`` is seconds since the exchange began; ``lost`` is how many of these were dropped
     before this one because the viewer did not keep up, ``left_out`` how many bytes because there was no room."""
 
@@ -119,20 +119,20 @@ class Passed:
     sizes: tuple[int, int]
 
 
-class Tap:
+class Subscription:
     """One viewer's ear on one stream. ``before`` is what has passed already; ``events`` is a bounded channel that drops
     what does not fit, and counts it, and ends with the stream; ``line`` is then its log line."""
 
     def __init__(self, began: float, secrets: Secrets, transcript: Transcript | None) -> None:
         self._began = began
         self._secrets = secrets
-        self._to, self.events = trio.open_memory_channel[Passed](QUEUED)
+        self._to, self.events = trio.open_memory_channel[LiveEvent](QUEUED)
         self._lost = 0
         self.kept = "not kept" if transcript is None else "let go" if transcript.cleared else "kept"
         self.before = iter(()) if transcript is None else self._told(transcript, transcript.passages())
         self.line: Mapping[str, Any] | None = None
 
-    def _told(self, transcript: Transcript, passages: Iterator[Passage]) -> Iterator[Passed]:
+    def _told(self, transcript: Transcript, passages: Iterator[Passage]) -> Iterator[LiveEvent]:
         at = self._began
         for at, came, went in passages:
             left_out = 0 if came or went else transcript.left_out
@@ -150,9 +150,9 @@ class Tap:
 
     def _passed(
         self, at: float, came: bytes, went: bytes, note: str = "", *, lost: int = 0, left_out: int = 0
-    ) -> Passed:
+    ) -> LiveEvent:
         shown = (self._shown(came), self._shown(went), self._shown(note.encode()))
-        return Passed(at - self._began, *shown, lost, left_out, (len(came), len(went)))
+        return LiveEvent(at - self._began, *shown, lost, left_out, (len(came), len(went)))
 
     @property
     def lost(self) -> int:
@@ -171,13 +171,13 @@ class Tap:
 # The board
 
 
-class Board:
+class LiveView:
     """All that can be looked at in this process. An observer of the ledger; used from the trio thread only."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
-        self._open: dict[Record, Watched] = {}
-        self._taps: dict[int, list[Tap]] = {}
+        self._open: dict[Record, LiveExchange] = {}
+        self._taps: dict[int, list[Subscription]] = {}
         self._recent: deque[Past] = deque()
         self._ended = 0
         self.sums = Sums()
@@ -191,7 +191,7 @@ class Board:
     # The ledger's observer
 
     def opened(self, record: Record) -> None:
-        self._open[record] = Watched(next(self._numbers), record)
+        self._open[record] = LiveExchange(next(self._numbers), record)
         self._all.begun()
 
     def settled(self, record: Record, line: Mapping[str, Any]) -> None:
@@ -209,7 +209,7 @@ class Board:
         for tap in self._taps.pop(watched.number, ()):
             tap.close(line)
 
-    def _remember(self, watched: Watched, line: Line) -> None:
+    def _remember(self, watched: LiveExchange, line: Line) -> None:
         past = Past(line, watched.record.began)
         if watched.passing is not None and watched.transcript is not None:
             self._transcripts.ended(watched.transcript)
@@ -218,7 +218,7 @@ class Board:
         if len(self._recent) > RECENT and (oldest := self._recent.popleft()).transcript is not None:
             self._transcripts.forget(oldest.transcript)
 
-    def _first_byte(self, one: Watched) -> None:
+    def _first_byte(self, one: LiveExchange) -> None:
         """Once it is there, which is long before the end of a stream; on the charts it stands where it came."""
         if one.record.first_byte is None or one.answered:
             return
@@ -233,13 +233,13 @@ class Board:
         """Keep both sides of streams from now on, if that is ``wanted``; else let go of what is kept."""
         self._keeps = wanted
         if not wanted:
-            holders: tuple[Past | Watched, ...] = (*self._recent, *self._open.values())
+            holders: tuple[Past | LiveExchange, ...] = (*self._recent, *self._open.values())
             for transcript in filter(None, (one.transcript for one in holders)):
                 self._transcripts.forget(transcript)
 
     # The exchange
 
-    def stream(self, record: Record, passing: Passing) -> None:
+    def stream(self, record: Record, passing: LiveStream) -> None:
         """The exchange of ``record`` streams."""
         if (watched := self._open.get(record)) is None:
             return
@@ -271,7 +271,7 @@ class Board:
     def timeline(self, client: str | None) -> Timeline:
         return self._all if client is None else self._of.get(client) or Timeline()
 
-    def tap(self, number: int, client: str | None) -> tuple[Tap, Callable[[], None]] | None:
+    def tap(self, number: int, client: str | None) -> tuple[Subscription, Callable[[], None]] | None:
         """An ear on a stream, and what takes it off again; ``None`` if there is no such stream to be seen. One that has
         ended is heard to its end at once, and of an exchange that was no stream there is nothing but that end."""
         watched = next((one for one in self._open.values() if one.number == number), None)
@@ -280,7 +280,7 @@ class Board:
         if watched.passing is None:
             return None
         passing = watched.passing
-        tap = Tap(watched.record.began, passing.secrets(), watched.transcript)
+        tap = Subscription(watched.record.began, passing.secrets(), watched.transcript)
         listen(passing.relay, tap)
         self._taps.setdefault(number, []).append(tap)
 
@@ -294,11 +294,11 @@ class Board:
 
         return tap, off
 
-    def _past(self, number: int, client: str | None) -> tuple[Tap, Callable[[], None]] | None:
+    def _past(self, number: int, client: str | None) -> tuple[Subscription, Callable[[], None]] | None:
         past = next((one for one in self._recent if one.line["n"] == number), None)
         if past is None or client not in (None, past.line.get("client")):
             return None
-        tap = Tap(past.began, past.secrets(), past.transcript)
+        tap = Subscription(past.began, past.secrets(), past.transcript)
         tap.close(past.line)
         return tap, tap.close
 
@@ -318,7 +318,7 @@ class Board:
                 await trio.lowlevel.checkpoint()
 
 
-def _measure(one: Watched, seconds: float) -> None:
+def _measure(one: LiveExchange, seconds: float) -> None:
     """Bring the rate of a stream up to date. Of one that has just begun it is the mean of what has been measured, not
     of the nothing before."""
     if one.passing is None:
@@ -333,7 +333,7 @@ def _measure(one: Watched, seconds: float) -> None:
     one.said = said
 
 
-def _row(one: Watched) -> Row:
+def _row(one: LiveExchange) -> Row:
     record = one.record
     seen = None if one.passing is None else one.passing.relay.lane.seen
     counted = seen.usage.output if seen is not None and seen.usage is not None else 0
@@ -346,7 +346,7 @@ def _row(one: Watched) -> Row:
     )  # fmt: skip
 
 
-def phase(one: Watched) -> str:
+def phase(one: LiveExchange) -> str:
     """``reading`` the request, ``waiting`` for the provider's first content, ``streaming``, held up by a ``slow
     client``, or ``ending``."""
     record, passing = one.record, one.passing
@@ -362,7 +362,9 @@ def phase(one: Watched) -> str:
     return "streaming" if seen.committed else "waiting"
 
 
-def board_of(ledger: Ledger, wanted: bool, board: Board | None = None, *, keep: bool = True) -> Board | None:
+def open_live_view(
+    ledger: Ledger, wanted: bool, board: LiveView | None = None, *, keep: bool = True
+) -> LiveView | None:
     """The board of the process if one is ``wanted``, by the configuration that holds from now on. ``keep``: both sides
     of streams are kept, as far as there is room."""
     if not wanted:
@@ -370,7 +372,7 @@ def board_of(ledger: Ledger, wanted: bool, board: Board | None = None, *, keep: 
             ledger.observers.remove(board)
         return None
     if board is None:
-        board = Board()
+        board = LiveView()
         ledger.observers.append(board)
     board.keep(keep)
     return board
@@ -383,7 +385,7 @@ class View:
     """One viewer's news: everything first, then what is different from what was told before. A viewer that is slow is
     told less often, and never more at once than there is."""
 
-    def __init__(self, board: Board, client: str | None) -> None:
+    def __init__(self, board: LiveView, client: str | None) -> None:
         self._board = board
         self._client = client
         self._told: dict[int, Row] = {}

@@ -45,7 +45,7 @@ _LAGS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 
 @attrs.frozen
-class Row:
+class MetricRow:
     """One metric. ``bounds`` are those of a histogram's buckets."""
 
     name: str
@@ -57,79 +57,81 @@ class Row:
 
 _WHERE: Final = ("provider", "model")
 
-EXCHANGES = Row(
+EXCHANGES = MetricRow(
     "trigate_exchanges_total", "counter", "Exchanges that have ended, also those that were refused.",
     ("api", *_WHERE, "lane", "status", "ended", "client"),
 )  # fmt: skip
-IN_FLIGHT = Row("trigate_exchanges_in_flight", "sum", "Exchanges that are going on.", ("api",))
-FIRST_BYTE = Row(
+IN_FLIGHT = MetricRow("trigate_exchanges_in_flight", "sum", "Exchanges that are going on.", ("api",))
+FIRST_BYTE = MetricRow(
     "trigate_first_byte_seconds", "histogram", "From the request to the first byte of its answer, or keep-alive.",
     (*_WHERE, "lane"), _WAITS,
 )  # fmt: skip
-FIRST_TOKEN = Row(
+FIRST_TOKEN = MetricRow(
     "trigate_first_token_seconds", "histogram", "From the request to the first content of its stream.",
     (*_WHERE, "lane"), _WAITS,
 )  # fmt: skip
-DURATION = Row(
+DURATION = MetricRow(
     "trigate_duration_seconds", "histogram", "From the request to the end of its answer.", (*_WHERE, "lane"), _LONG
 )
-SILENCE = Row(
+SILENCE = MetricRow(
     "trigate_write_gap_seconds", "histogram",
     "Between two writes of a stream, less the time that its client took to read.", bounds=GAPS,
 )  # fmt: skip
-TOKENS = Row(
+TOKENS = MetricRow(
     "trigate_tokens_total", "counter", "Tokens, of answers that broke off as far as they came.",
     (*_WHERE, "client", "kind"),
 )  # fmt: skip
-ESTIMATED = Row(
+ESTIMATED = MetricRow(
     "trigate_usage_estimated_total", "counter",
     "Exchanges whose tokens are estimated: the answer broke off, or nobody counted.", ("provider",),
 )  # fmt: skip
-DROPS = Row(
+DROPS = MetricRow(
     "trigate_dropped_total", "counter", "Requests of which something could not be carried to the provider.",
     ("api", "provider"),
 )  # fmt: skip
-UPSTREAM_ERRORS = Row(
+UPSTREAM_ERRORS = MetricRow(
     "trigate_upstream_errors_total", "counter", "Exchanges that a provider, or the way to it, has failed.",
     (*_WHERE, "error"),
 )  # fmt: skip
-DISCONNECTS = Row(
+DISCONNECTS = MetricRow(
     "trigate_disconnects_total", "counter", "Clients that left before the end of their answer.", ("api", "phase")
 )
-ATTEMPTS = Row("trigate_upstream_attempts_total", "counter", "Requests that were sent to providers.", ("provider",))
-RETRIES = Row(
+ATTEMPTS = MetricRow(
+    "trigate_upstream_attempts_total", "counter", "Requests that were sent to providers.", ("provider",)
+)
+RETRIES = MetricRow(
     "trigate_upstream_retries_total",
     "counter",
     "Those of them that were not the first of their exchange.",
     ("provider",),
 )
-POOL = Row("trigate_upstream_connections", "sum", "Connections to providers.", ("state",))
-QUEUED = Row("trigate_upstream_queued", "sum", "Requests that wait for a connection to a provider.")
-CONNECTIONS = Row("trigate_client_connections", "sum", "Clients' connections, idle ones included.")
-BACKGROUND = Row("trigate_background_turns", "sum", "Responses that are being made in the background.")
-STORE_ENTRIES = Row(
+POOL = MetricRow("trigate_upstream_connections", "sum", "Connections to providers.", ("state",))
+QUEUED = MetricRow("trigate_upstream_queued", "sum", "Requests that wait for a connection to a provider.")
+CONNECTIONS = MetricRow("trigate_client_connections", "sum", "Clients' connections, idle ones included.")
+BACKGROUND = MetricRow("trigate_background_turns", "sum", "Responses that are being made in the background.")
+STORE_ENTRIES = MetricRow(
     "trigate_store_entries", "greatest",
     "What is kept in `state_storage`: turns, what belongs to them, and conversations.",
 )  # fmt: skip
-STORE_BYTES = Row("trigate_store_bytes", "greatest", "What that takes, as `max_bytes` counts it.")
-STORE_LIMIT = Row("trigate_store_limit_bytes", "greatest", "`max_bytes`; 0 where there is none.")
-LAG = Row(
+STORE_BYTES = MetricRow("trigate_store_bytes", "greatest", "What that takes, as `max_bytes` counts it.")
+STORE_LIMIT = MetricRow("trigate_store_limit_bytes", "greatest", "`max_bytes`; 0 where there is none.")
+LAG = MetricRow(
     "trigate_event_loop_lag_seconds",
     "histogram",
     "How late a task runs that has asked for half a second.",
     bounds=_LAGS,
 )
-MEMORY = Row("trigate_memory_bytes", "sum", "Resident memory of the workers.")
-CPU = Row("trigate_cpu_seconds_total", "counter", "Processor time of the workers.")
-WORKERS = Row("trigate_workers", "sum", "Worker processes.")
-DRAINING = Row("trigate_draining", "sum", "Those of them that take no more requests and finish what they have.")
-RELOADS = Row(
+MEMORY = MetricRow("trigate_memory_bytes", "sum", "Resident memory of the workers.")
+CPU = MetricRow("trigate_cpu_seconds_total", "counter", "Processor time of the workers.")
+WORKERS = MetricRow("trigate_workers", "sum", "Worker processes.")
+DRAINING = MetricRow("trigate_draining", "sum", "Those of them that take no more requests and finish what they have.")
+RELOADS = MetricRow(
     "trigate_config_reloads_total", "counter", "Configurations taken over, or refused, since the start.", ("result",)
 )
-SPANS = Row(
+SPANS = MetricRow(
     "trigate_spans_dropped_total", "counter", "Spans that were not exported: the queue was full, or nobody took them."
 )
-BUILD = Row("trigate_build_info", "greatest", "1, with the version.", ("version",))
+BUILD = MetricRow("trigate_build_info", "greatest", "1, with the version.", ("version",))
 
 ROWS: Final = (
     EXCHANGES, IN_FLIGHT, FIRST_BYTE, FIRST_TOKEN, SILENCE, DURATION, TOKENS, ESTIMATED, DROPS, UPSTREAM_ERRORS,
@@ -199,19 +201,19 @@ class Metrics:
         """The configuration was read anew."""
         self.add(RELOADS, _result(good))
 
-    def add(self, row: Row, *labels: str, by: float = 1) -> None:
+    def add(self, row: MetricRow, *labels: str, by: float = 1) -> None:
         """``row`` is a counter."""
         self._of(row, labels).inc(by)
 
-    def set(self, row: Row, value: float, *labels: str) -> None:
+    def set(self, row: MetricRow, value: float, *labels: str) -> None:
         """``row`` is a gauge."""
         self._of(row, labels).set(value)
 
-    def see(self, row: Row, value: float, *labels: str) -> None:
+    def see(self, row: MetricRow, value: float, *labels: str) -> None:
         """``row`` is a histogram."""
         self._of(row, labels).observe(value)
 
-    def _of(self, row: Row, labels: tuple[str, ...]) -> Any:
+    def _of(self, row: MetricRow, labels: tuple[str, ...]) -> Any:
         key = (row.name, *labels)
         if (one := self._children.get(key)) is None:
             made = self._made[row]
@@ -301,7 +303,7 @@ class Metrics:
         return generate_latest(registry)
 
 
-def _made(row: Row, registry: "CollectorRegistry") -> Any:
+def _made(row: MetricRow, registry: "CollectorRegistry") -> Any:
     import prometheus_client
 
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each

@@ -13,9 +13,9 @@ import attrs
 import trio
 
 from gateway.config.redaction import Secrets, findable
-from gateway.http.headers import Headers, telling_headers
+from gateway.http.headers import Headers, translated_headers
 from gateway.ledger.record import Record
-from gateway.request.prepare import Asked
+from gateway.request.prepare import ClientRequest
 from gateway.telemetry.recorded import PATHS, Folder, Side
 from gateway.upstream.client import UpstreamRequest, UpstreamResponse
 from streams.events import Api
@@ -33,7 +33,7 @@ _CREDENTIALS = frozenset(("authorization", "x-api-key", "api-key", "x-trigate-ke
 
 
 @attrs.define
-class Body:
+class RecordedBody:
     """The first ``MOST`` bytes of one."""
 
     parts: list[bytes] = attrs.field(factory=list)
@@ -56,8 +56,8 @@ class Half:
 
     api: Api
     path: str
-    request: Body = attrs.field(factory=Body)
-    response: Body = attrs.field(factory=Body)
+    request: RecordedBody = attrs.field(factory=RecordedBody)
+    response: RecordedBody = attrs.field(factory=RecordedBody)
     request_headers: Headers = ()
     response_headers: Headers = ()
     status: int | None = None
@@ -67,7 +67,7 @@ class Half:
 class Recording:
     """One exchange while it runs; hears its stream as a ``Listener``. Nothing here waits, or raises."""
 
-    def __init__(self, recorder: "Recorder", api: Api, asked: Asked, body: bytes) -> None:
+    def __init__(self, recorder: "Recorder", api: Api, asked: ClientRequest, body: bytes) -> None:
         self._recorder = recorder
         self._done = False
         self.client = Half(api, PATHS[api], request_headers=_telling(asked.headers))
@@ -85,10 +85,10 @@ class Recording:
         if self._done:  # a turn in the background has answered its client long ago
             return
         self.client.status, self.client.content_type = status, dict(headers).get("content-type")
-        self.client.response_headers = telling_headers(headers)
+        self.client.response_headers = translated_headers(headers)
         if body is not None:
             self._done = True
-            self.client.response = Body()  # openings of a stream that never went out
+            self.client.response = RecordedBody()  # openings of a stream that never went out
             self._add(self.client.response, body)
 
     # The provider's side
@@ -104,7 +104,7 @@ class Recording:
     def hears(self, response: UpstreamResponse) -> None:
         if self.provider is not None:
             self.provider.status, self.provider.content_type = response.status, response.header("content-type")
-            self.provider.response_headers = telling_headers(response.headers)
+            self.provider.response_headers = translated_headers(response.headers)
 
     def came(self, body: bytes) -> None:
         if self.provider is not None:
@@ -117,7 +117,7 @@ class Recording:
         if not self._done:
             self._add(self.client.response, went)
 
-    def _add(self, body: Body, data: bytes) -> None:
+    def _add(self, body: RecordedBody, data: bytes) -> None:
         if self.given_up:
             return
         kept = body.add(data)
@@ -148,7 +148,7 @@ class Recorder:
         self._over = trio.Event()
         self._running = False
 
-    def begin(self, record: Record, asked: Asked, body: bytes) -> Recording:
+    def begin(self, record: Record, asked: ClientRequest, body: bytes) -> Recording:
         """The recording of the exchange of ``record``, with the client's request."""
         recording = self._open[record] = Recording(self, record.api, asked, body)
         return recording
@@ -173,7 +173,7 @@ class Recorder:
         self.held -= recording.held
         recording.held = 0
         for _, half in recording.sides():
-            half.request, half.response = Body(), Body()
+            half.request, half.response = RecordedBody(), RecordedBody()
 
     async def run(self) -> None:
         """Write what ends, until ``finish``. Raises nothing but for cancellation."""

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from gateway.streaming.lanes import Lane
 from gateway.telemetry.transcripts import Transcript
 from streams import sse
-from streams.events import Failed
+from streams.events import ErrorInfo
 
 log = logging.getLogger("trigate")
 
@@ -35,7 +35,7 @@ class Transcribed:
         self._transcript.add(data, out)
         return out
 
-    def end(self, failed: Failed | None = None) -> bytes:
+    def end(self, failed: ErrorInfo | None = None) -> bytes:
         out = self.lane.end(failed)
         self._transcript.note = "" if failed is None else failed.message
         if out:
@@ -55,7 +55,7 @@ class Transcribed:
         self.lane, self.seen = lane, lane.seen
 
 
-class Listener(Protocol):
+class StreamListener(Protocol):
     """Hears what passes. Called in the stream's way: it must be quick, and never wait."""
 
     def passed(self, came: bytes, went: bytes, note: str = "") -> None:
@@ -64,20 +64,20 @@ class Listener(Protocol):
         ...
 
 
-class Tapped:
+class ObservedLane:
     """A lane whose stream is listened to. The stream's bytes are those of the lane inside, whatever listeners do."""
 
     def __init__(self, lane: Lane) -> None:
         self.lane = lane
         self.seen = lane.seen
-        self.listeners: list[Listener] = []
+        self.listeners: list[StreamListener] = []
         self._splitter = sse.Splitter(LARGEST)
         self._held = 0  # bytes of an event that the lane has already and the splitter waits with
 
     def feed(self, data: bytes) -> bytes:
         return b"".join([self._fed(part, came) for part, came in self._parts(data)])
 
-    def end(self, failed: Failed | None = None) -> bytes:
+    def end(self, failed: ErrorInfo | None = None) -> bytes:
         rest = self._splitter.close()
         self._held = 0
         out = self.lane.end(failed)
@@ -130,17 +130,17 @@ class Tapped:
                 self.listeners.remove(listener)
 
 
-def listen(stream: HasLane, listener: Listener) -> None:
+def listen(stream: HasLane, listener: StreamListener) -> None:
     """Tell ``listener`` all that passes from now on."""
-    if not isinstance(stream.lane, Tapped):
-        stream.lane = Tapped(stream.lane)
+    if not isinstance(stream.lane, ObservedLane):
+        stream.lane = ObservedLane(stream.lane)
     stream.lane.listeners.append(listener)
 
 
-def unlisten(stream: HasLane, listener: Listener) -> None:
+def unlisten(stream: HasLane, listener: StreamListener) -> None:
     """Tell it no more. The stream goes on as if nobody had listened."""
     tapped = stream.lane
-    if isinstance(tapped, Tapped) and listener in tapped.listeners:
+    if isinstance(tapped, ObservedLane) and listener in tapped.listeners:
         tapped.listeners.remove(listener)
         if not tapped.listeners:
             stream.lane = tapped.lane
@@ -158,7 +158,7 @@ def change_lane(stream: HasLane, lane: Lane) -> None:
 
 def _carried(around: Lane, lane: Lane) -> Lane:
     """``lane`` with what is around that other one."""
-    if isinstance(around, Tapped | Transcribed):
+    if isinstance(around, ObservedLane | Transcribed):
         around.carry(lane)
         return around
     return lane

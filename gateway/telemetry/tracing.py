@@ -16,7 +16,7 @@ import trio
 
 import gateway
 from gateway.config.loading import Config
-from gateway.config.settings import Tracing as Settings
+from gateway.config.settings import TracingSettings as Settings
 from gateway.http.headers import Headers
 from gateway.ledger.record import Record
 from gateway.logs.masking import Mask

@@ -30,7 +30,7 @@ from gateway.http.headers import as_text
 from gateway.upstream.http11 import Answer, Readable, Request
 from gateway.upstream.network import Backend, Refusal, StaleConnection, TlsFailure, UnknownHost
 from gateway.upstream.pool import IDLE_SECONDS, MAX_IDLE, Pool, PoolStats
-from gateway.upstream.slots import Place, Places
+from gateway.upstream.slots import ConcurrencyLimit, Slot
 from streams.errors import GatewayError
 from streams.events import Kind
 
@@ -82,7 +82,7 @@ class UpstreamResponse(trio.abc.AsyncResource):
     place among those under way. The end of the body, a failure and a cancellation while reading close it too.
     """
 
-    def __init__(self, answer: Answer, attempts: int, place: Place) -> None:
+    def __init__(self, answer: Answer, attempts: int, place: Slot) -> None:
         self._closed = self._whole = False
         self._place = place
         self._body = answer.body
@@ -176,7 +176,7 @@ class Upstream(trio.abc.AsyncResource):
         ca_path: str | None = None,
         trust_env: bool = True,
     ) -> None:
-        self._places = Places(max_connections, pool_timeout)
+        self._places = ConcurrencyLimit(max_connections, pool_timeout)
         self._ca_path = ca_path
         self._trust_env = trust_env
         proxies = get_environment_proxies() if trust_env else {}
@@ -203,7 +203,7 @@ class Upstream(trio.abc.AsyncResource):
         except TRANSPORT_ERRORS as error:
             raise _failure(error) from error
 
-    async def _answer(self, request: UpstreamRequest, place: Place) -> UpstreamResponse:
+    async def _answer(self, request: UpstreamRequest, place: Slot) -> UpstreamResponse:
         address = _address(request.url)
         headers = _wire_headers(request, address.host)
         wire = Request(address.origin, request.method.encode("ascii"), address.url, headers, request.body)

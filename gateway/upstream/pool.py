@@ -11,7 +11,7 @@ import httpcore2
 import trio
 
 from gateway.upstream.http11 import Answer, Connection, Request
-from gateway.upstream.slots import Places
+from gateway.upstream.slots import ConcurrencyLimit
 
 # Load balancers in front of providers drop idle connections after a minute or less.
 MAX_IDLE: Final = 64
@@ -31,7 +31,9 @@ class PoolStats:
 class Pool:
     """Its connections, idle ones included, are no more than ``places`` has: who asks has one of them."""
 
-    def __init__(self, backend: httpcore2.AsyncNetworkBackend, roots: ssl.SSLContext | None, places: Places) -> None:
+    def __init__(
+        self, backend: httpcore2.AsyncNetworkBackend, roots: ssl.SSLContext | None, places: ConcurrencyLimit
+    ) -> None:
         self._backend = backend
         self._roots = roots
         self._places = places

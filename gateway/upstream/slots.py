@@ -8,7 +8,7 @@ import trio
 
 
 @attrs.define(eq=False)
-class Place:
+class Slot:
     """One request's. ``waited`` says whether there was none when it came."""
 
     _limiter: trio.CapacityLimiter
@@ -19,7 +19,7 @@ class Place:
         self._limiter.release_on_behalf_of(self)
 
 
-class Places:
+class ConcurrencyLimit:
     """``most`` at once, 0 for any number; every further request waits, ``patience`` seconds at most."""
 
     def __init__(self, most: int, patience: float) -> None:
@@ -43,9 +43,9 @@ class Places:
     def waiting(self) -> int:
         return self._limiter.statistics().tasks_waiting
 
-    async def take(self) -> Place:
+    async def take(self) -> Slot:
         """The next one. Raises ``httpcore2.PoolTimeout``; cancelled, it has taken none."""
-        place = Place(self._limiter)
+        place = Slot(self._limiter)
         try:
             self._limiter.acquire_on_behalf_of_nowait(place)
         except trio.WouldBlock:

@@ -1,8 +1,8 @@
 """OpenAI Chat Completions, both roles.
 
-The pieces: ``incoming`` and ``history`` read a client's request; ``outgoing``, ``turns`` and ``settings`` write one for
-a provider; ``adapting`` edits a client's own; ``reader``, ``calls`` and ``usage`` read answers; ``writer``, ``tools``
-and ``extras`` write them.
+The pieces: ``incoming`` and ``history`` read a client's request; ``outgoing``, ``messages`` and ``settings`` write one
+for a provider; ``adapting`` edits a client's own; ``reader``, ``calls`` and ``usage`` read answers; ``writer``,
+``tools`` and ``extras`` write them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,18 +12,18 @@ import msgspec
 
 from providers.chat.adapting import adapt
 from providers.chat.incoming import read_request
+from providers.chat.messages import TYPED_FIELD, native_members
 from providers.chat.outgoing import write_request
 from providers.chat.reader import ChatReader, read_answer
-from providers.chat.turns import TYPED_FIELD, native_members
 from providers.chat.usage import is_usage_alone
 from providers.chat.writer import ChatWriter, write_answer
 from providers.errors.failures import openai_error
 from providers.neutral.codec import Outgoing, Recipient, Reply
 from providers.neutral.draft import Draft
 from providers.neutral.fields import Drops
-from providers.neutral.request import Call
+from providers.neutral.request import Request
 from providers.neutral.seal import PREFIX, Issuer, unseal
-from streams.events import Event, Failed
+from streams.events import ErrorInfo, Event
 from streams.fold import Answer
 
 
@@ -34,11 +34,11 @@ class Chat:
     def api(self) -> Literal["chat"]:
         return "chat"
 
-    def read_request(self, body: Mapping[str, Any]) -> Call:
+    def read_request(self, body: Mapping[str, Any]) -> Request:
         return read_request(body)
 
-    def write_request(self, call: Call, to: Recipient) -> Outgoing:
-        return write_request(call, to)
+    def write_request(self, request: Request, to: Recipient) -> Outgoing:
+        return write_request(request, to)
 
     def adapt(self, draft: Draft, to: Recipient) -> None:
         adapt(draft, to)
@@ -65,7 +65,7 @@ class Chat:
     def write_answer(self, answer: Answer, reply: Reply) -> bytes:
         return write_answer(answer, reply)
 
-    def write_error(self, failed: Failed, request_id: str) -> bytes:
+    def write_error(self, failed: ErrorInfo, request_id: str) -> bytes:
         """The id stands in a header only: Chat's body has no place for it."""
         return msgspec.json.encode({"error": openai_error(failed)})
 

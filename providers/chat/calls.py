@@ -51,7 +51,7 @@ class Nesting:
         return self._begun and not self.half
 
 
-class Call:
+class ToolCall:
     """One tool call while its fragments come in. ``block`` is None until its name is known."""
 
     __slots__ = ("arguments", "block", "given", "id", "kind", "name", "pieces")
@@ -75,28 +75,28 @@ class Calls:
     """The tool calls of one answer."""
 
     def __init__(self) -> None:
-        self._by_index: dict[int, Call] = {}
-        self._by_id: dict[str, Call] = {}
-        self._last: Call | None = None
+        self._by_index: dict[int, ToolCall] = {}
+        self._by_id: dict[str, ToolCall] = {}
+        self._last: ToolCall | None = None
 
     @property
     def half(self) -> bool:
         """Whether a call is cut off."""
         return any(call.half for call in self._by_id.values())
 
-    def find(self, fragment: Mapping[str, Any], name: str, text: str) -> Call:
+    def find(self, fragment: Mapping[str, Any], name: str, text: str) -> ToolCall:
         """The call that ``fragment`` continues, or a new one."""
         index, given = fragment.get("index"), text_of(fragment.get("id"))
         found = self._known(index, given, name)
         if found is None or _begins(found, given, name, text):
-            found = Call(given, given if given and given not in self._by_id else new_id("call_"))
+            found = ToolCall(given, given if given and given not in self._by_id else new_id("call_"))
             self._by_id[found.id] = found
         if isinstance(index, int):
             self._by_index[index] = found
         self._last = found
         return found
 
-    def _known(self, index: Any, given: str, name: str) -> Call | None:
+    def _known(self, index: Any, given: str, name: str) -> ToolCall | None:
         if isinstance(index, int):
             return self._by_index.get(index)
         if given:
@@ -104,7 +104,7 @@ class Calls:
         return None if name else self._last
 
 
-def _begins(found: Call, given: str, name: str, text: str) -> bool:
+def _begins(found: ToolCall, given: str, name: str, text: str) -> bool:
     """Whether a fragment under a known number is nevertheless another call."""
     if given and found.given:
         return given != found.given

@@ -8,9 +8,9 @@ its elements, and it merges numbered elements by their place (``openai/lib/strea
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from providers.chat.turns import USUAL_FIELD
+from providers.chat.messages import USUAL_FIELD
 from providers.neutral.seal import Issuer, seal
-from streams.events import Api, Cited, Sealed
+from streams.events import Api, Citation, ReasoningState
 from streams.fold import TextBlock
 
 
@@ -22,7 +22,7 @@ class Seals:
         self._native: list[Any] = []
         self._foreign: dict[Api, list[Any]] = {}
 
-    def add(self, sealed: Sealed) -> None:
+    def add(self, sealed: ReasoningState) -> None:
         details = sealed.item.get("reasoning_details") if sealed.api == "chat" else None
         if isinstance(details, list):
             self._native.extend(details)
@@ -52,11 +52,11 @@ class Citations:
     A stream tells of a citation before the length of its text is known, so they wait for the end of their block."""
 
     def __init__(self) -> None:
-        self._waiting: list[Cited] = []
+        self._waiting: list[Citation] = []
         self._start = 0  # of the open text in the content
         self.annotations: list[Any] = []
 
-    def add(self, cited: Cited) -> None:
+    def add(self, cited: Citation) -> None:
         self._waiting.append(cited)
 
     def close(self, end: int) -> None:
@@ -79,7 +79,7 @@ def annotations_of(texts: Iterable[TextBlock]) -> list[Any]:
     return citations.annotations
 
 
-def _annotation(cited: Cited, start: int, length: int) -> Any:
+def _annotation(cited: Citation, start: int, length: int) -> Any:
     """A citation in Chat's words, None where it has no URL: Chat knows no other (a passage of a document)."""
     link = cited.item.get("url_citation") if cited.api == "chat" else cited.item
     if not isinstance(link, dict) or not isinstance(link.get("url"), str):

@@ -12,17 +12,17 @@ from providers.neutral.fields import Drops, Fields, join
 from providers.neutral.media import file_type
 from providers.neutral.request import (
     AudioPart,
-    CallPart,
     FilePart,
     ImagePart,
+    MediaSource,
+    Message,
     Part,
+    ReasoningPart,
     RefusalPart,
-    ResultPart,
     Role,
-    Source,
     TextPart,
-    ThinkingPart,
-    Turn,
+    ToolCallPart,
+    ToolResultPart,
 )
 from providers.neutral.seal import PREFIX, Seal, unseal
 from streams.errors import invalid
@@ -46,7 +46,7 @@ class _Seen:
     given: int = 0
 
 
-def read_messages(fields: Fields, drops: Drops) -> tuple[Turn, ...]:
+def read_messages(fields: Fields, drops: Drops) -> tuple[Message, ...]:
     """The turns. Raises a 400 if there are none or one is malformed."""
     if not fields.need("messages", list):
         raise invalid("messages must not be empty", "messages")
@@ -54,7 +54,7 @@ def read_messages(fields: Fields, drops: Drops) -> tuple[Turn, ...]:
     return tuple(_turn(message, seen) for message in fields.objects("messages"))
 
 
-def _turn(message: Fields, seen: _Seen) -> Turn:
+def _turn(message: Fields, seen: _Seen) -> Message:
     role = message.need("role", str)
     if role not in _READERS:
         at = message.path("role")
@@ -63,16 +63,16 @@ def _turn(message: Fields, seen: _Seen) -> Turn:
     name = None if role == "function" else message.string("name")
     parts = _marked(tuple(read(message, seen)), read_marks(message), message.at)
     seen.drops.rest(message)
-    return Turn(turn_role, parts, at=message.at, name=name)
+    return Message(turn_role, parts, at=message.at, name=name)
 
 
 def _marked(parts: tuple[Part, ...], marks: Mapping[str, Any], at: str) -> tuple[Part, ...]:
     """A mark beside ``role`` (OpenCode puts it there) counts as one on the message's last part, and is reported, where
     it must be, as one of the message. That part's own place then matters only if it cannot be carried."""
     last = parts[-1] if parts else None
-    if not marks or not isinstance(last, TextPart | ImagePart | FilePart | AudioPart | CallPart | ResultPart):
+    if not marks or not isinstance(last, TextPart | ImagePart | FilePart | AudioPart | ToolCallPart | ToolResultPart):
         return parts
-    place = at if isinstance(last, TextPart | CallPart | ResultPart) else last.at
+    place = at if isinstance(last, TextPart | ToolCallPart | ToolResultPart) else last.at
     return (*parts[:-1], attrs.evolve(last, at=place, marks={**last.marks, **marks}))
 
 
@@ -98,11 +98,11 @@ def _assistant(message: Fields, seen: _Seen) -> Iterator[Part]:
         name = function.need("name", str)
         seen.given += 1  # counted, not random: prompt caches want the same prefix each turn
         id = seen.functions[name] = f"call_function_{seen.given}"
-        yield CallPart(id, name, function.string("arguments") or "", at=function.at)
+        yield ToolCallPart(id, name, function.string("arguments") or "", at=function.at)
         seen.drops.rest(function)
 
 
-def _call(call: Fields, seen: _Seen) -> CallPart:
+def _call(call: Fields, seen: _Seen) -> ToolCallPart:
     kind = call.string("type") or ("custom" if "custom" in call.data else "function")
     if kind not in ("function", "custom"):
         raise invalid(f"{call.path('type')} must be function or custom, not {kind!r}", call.path("type"))
@@ -113,10 +113,10 @@ def _call(call: Fields, seen: _Seen) -> CallPart:
     marks = read_marks(call)
     if kind == "custom":
         seen.kinds[id] = "custom"
-        part = CallPart(id, name, inner.string("input") or "", "custom", at=call.at, marks=marks)
+        part = ToolCallPart(id, name, inner.string("input") or "", "custom", at=call.at, marks=marks)
     else:
         seen.kinds[id] = "function"
-        part = CallPart(id, name, inner.string("arguments") or "", at=call.at, marks=marks)
+        part = ToolCallPart(id, name, inner.string("arguments") or "", at=call.at, marks=marks)
     seen.drops.rest(call)
     seen.drops.rest(inner)
     return part
@@ -124,13 +124,13 @@ def _call(call: Fields, seen: _Seen) -> CallPart:
 
 def _tool(message: Fields, seen: _Seen) -> Iterator[Part]:
     id = message.need("tool_call_id", str)
-    yield ResultPart(id, _result(message, seen), kind=seen.kinds.get(id, "function"), at=message.at)
+    yield ToolResultPart(id, _result(message, seen), kind=seen.kinds.get(id, "function"), at=message.at)
 
 
 def _function(message: Fields, seen: _Seen) -> Iterator[Part]:
     """The result of a legacy call, which is paired by name."""
     name = message.need("name", str)
-    yield ResultPart(seen.functions.get(name, f"call_{name}"), _result(message, seen), at=message.at)
+    yield ToolResultPart(seen.functions.get(name, f"call_{name}"), _result(message, seen), at=message.at)
 
 
 def _result(message: Fields, seen: _Seen) -> tuple[TextPart | ImagePart | FilePart, ...]:
@@ -177,13 +177,13 @@ def _refusal(part: Fields, drops: Drops) -> RefusalPart:
     return RefusalPart(part.need("refusal", str), part.at)
 
 
-def _thinking(part: Fields, drops: Drops) -> ThinkingPart:
+def _thinking(part: Fields, drops: Drops) -> ReasoningPart:
     """Mistral's reasoning, which stands among the content."""
     pieces = part.any("thinking")
     texts = [piece.get("text") for piece in pieces if isinstance(piece, dict)] if isinstance(pieces, list) else [pieces]
     part.ignore("closed")
     text = "".join(text for text in texts if isinstance(text, str))
-    return ThinkingPart(text, native={"content": [part.data]}, at=part.at)
+    return ReasoningPart(text, native={"content": [part.data]}, at=part.at)
 
 
 def _image(part: Fields, drops: Drops) -> ImagePart:
@@ -208,7 +208,7 @@ def _file(part: Fields, drops: Drops) -> FilePart:
     if data is not None:
         source = _file_source(data, name, inner.path("file_data"))
     elif id is not None:
-        source = Source("file_id", id)
+        source = MediaSource("file_id", id)
     else:
         raise invalid(f"{inner.at} needs file_data or file_id", inner.at)
     drops.rest(inner)
@@ -223,33 +223,33 @@ _ASSISTANT_PARTS: _PartReaders = {"text": _text, "refusal": _refusal, "thinking"
 _DATA_URL = re.compile(r"data:([^;,]*)((?:;[^,]*)?),", re.IGNORECASE)
 
 
-def _source(url: str, at: str) -> Source:
+def _source(url: str, at: str) -> MediaSource:
     """A ``data:`` URL taken apart (RFC 2397), any other as it is."""
     if url[:5].lower() != "data:":
-        return Source("url", url)
+        return MediaSource("url", url)
     match = _DATA_URL.match(url)
     if match is None:
         raise invalid(f"{at} is not a valid data: URL", at)
     media_type, data = match[1].lower() or None, url[match.end() :]
     if not match[2].lower().endswith(";base64"):
         data = base64.b64encode(unquote_to_bytes(data)).decode("ascii")
-    return Source("base64", data, media_type)
+    return MediaSource("base64", data, media_type)
 
 
-def _file_source(data: str, name: str | None, at: str) -> Source:
+def _file_source(data: str, name: str | None, at: str) -> MediaSource:
     """``file_data``: a ``data:`` URL, or bare base64 whose sort the file name tells."""
     if data[:5].lower() == "data:":
         return _source(data, at)
-    return Source("base64", data, file_type(name))
+    return MediaSource("base64", data, file_type(name))
 
 
-def _reasoning(message: Fields, drops: Drops) -> Iterator[ThinkingPart]:
+def _reasoning(message: Fields, drops: Drops) -> Iterator[ReasoningPart]:
     """What the client gives back of the model's reasoning: seals of ours, the rest as native to Chat."""
     texts = {name: text for name in ("reasoning_content", "reasoning") if (text := message.string(name))}
     text = next(iter(texts.values()), "")
     details = message.array("reasoning_details") or []
     at = message.path("reasoning_details")
-    sealed: list[ThinkingPart] = []
+    sealed: list[ReasoningPart] = []
     native: list[Any] = []
     for i, detail in enumerate(details):
         data = detail.get("data") if isinstance(detail, dict) else None
@@ -258,7 +258,7 @@ def _reasoning(message: Fields, drops: Drops) -> Iterator[ThinkingPart]:
         elif (seal := unseal(data)) is None:
             drops.add(join(at, i))
         else:
-            sealed.extend(ThinkingPart("", one, at=join(at, i)) for one in _opened(seal))
+            sealed.extend(ReasoningPart("", one, at=join(at, i)) for one in _opened(seal))
     if sealed:  # the readable text is that of the sealed item
         yield attrs.evolve(sealed[0], text=text)
         yield from sealed[1:]
@@ -267,7 +267,7 @@ def _reasoning(message: Fields, drops: Drops) -> Iterator[ThinkingPart]:
         members["reasoning_details"] = native
     if members:
         place, *beside = map(message.path, members)
-        yield ThinkingPart("" if sealed else text, native=members, at=place, beside=tuple(beside))
+        yield ReasoningPart("" if sealed else text, native=members, at=place, beside=tuple(beside))
 
 
 def _opened(seal: Seal) -> Iterator[Seal]:

@@ -1,4 +1,4 @@
-"""A Chat Completions client's request, read into a ``Call``. Messages are in ``history``.
+"""A Chat Completions client's request, read into a ``Request``. Messages are in ``history``.
 
 Source: the parameter types of the openai package (``openai/types/chat``).
 """
@@ -8,12 +8,12 @@ from typing import Any
 
 from providers.chat.history import read_marks, read_messages
 from providers.neutral.fields import Drops, Fields, expect, join
-from providers.neutral.parameters import read_controls
-from providers.neutral.request import Call, Control, Format, NativeTool, Reasoning, Tool, ToolChoice
+from providers.neutral.parameters import read_parameters
+from providers.neutral.request import Format, NativeTool, Parameter, Reasoning, Request, Tool, ToolChoice
 from streams.errors import invalid
 
 
-def read_request(body: Mapping[str, Any]) -> Call:
+def read_request(body: Mapping[str, Any]) -> Request:
     """See ``providers.neutral.codec.Codec.read_request``."""
     fields, drops = Fields(body), Drops()
     members: dict[str, Any] = {
@@ -29,7 +29,7 @@ def read_request(body: Mapping[str, Any]) -> Call:
         "controls": _controls(fields),
     }
     drops.rest(fields)
-    return Call(api="chat", source=body, dropped=drops.paths(), **members)
+    return Request(api="chat", source=body, dropped=drops.paths(), **members)
 
 
 def _include_usage(fields: Fields, drops: Drops) -> bool:
@@ -42,21 +42,21 @@ def _include_usage(fields: Fields, drops: Drops) -> bool:
     return asked
 
 
-def _controls(fields: Fields) -> dict[str, Control]:
+def _controls(fields: Fields) -> dict[str, Parameter]:
     """The settings; ``max_tokens`` is the older name of ``max_completion_tokens``, which wins."""
     older = fields.integer("max_tokens")
-    controls = read_controls(fields, "chat")
+    controls = read_parameters(fields, "chat")
     if older is not None:
-        controls.setdefault("max_tokens", Control(older, "max_tokens"))
+        controls.setdefault("max_tokens", Parameter(older, "max_tokens"))
     return controls
 
 
-def _parallel(fields: Fields) -> Control | None:
+def _parallel(fields: Fields) -> Parameter | None:
     """The older form of an answer has room for one call, so its clients ask for no more."""
     parallel = fields.boolean("parallel_tool_calls")
     if parallel is None and fields.data.get("functions") and not fields.data.get("tools"):
-        return Control(False, "functions")
-    return None if parallel is None else Control(parallel, "parallel_tool_calls")
+        return Parameter(False, "functions")
+    return None if parallel is None else Parameter(parallel, "parallel_tool_calls")
 
 
 def _tools(fields: Fields, drops: Drops) -> Iterator[Tool | NativeTool]:

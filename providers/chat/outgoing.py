@@ -1,5 +1,5 @@
-"""A ``Call`` written as a Chat Completions request, whichever API the client speaks. Messages are in ``turns``, what is
-more than a renaming among the settings in ``settings``.
+"""A ``Request`` written as a Chat Completions request, whichever API the client speaks. Messages are in ``messages``,
+what is more than a renaming among the settings in ``settings``.
 
 Source: the parameter types of the openai package (``openai/types/chat/completion_create_params.py``).
 """
@@ -10,26 +10,26 @@ from typing import Any, assert_never
 import msgspec
 
 from providers.catalog.strict import fits_strict, told_strict
+from providers.chat.messages import takes_custom_tools, write_messages
 from providers.chat.settings import OWN, write_settings
-from providers.chat.turns import takes_custom_tools, write_messages
-from providers.neutral import custom_tools as custom
+from providers.neutral import custom_tools
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.fields import Drops, join
-from providers.neutral.parameters import write_controls
-from providers.neutral.request import Call, Format, NativeTool, Tool, ToolChoice
+from providers.neutral.parameters import write_parameters
+from providers.neutral.request import Format, NativeTool, Request, Tool, ToolChoice
 from streams.events import Api, ToolKind
 
 
-def write_request(call: Call, to: Recipient) -> Outgoing:
+def write_request(request: Request, to: Recipient) -> Outgoing:
     """See ``providers.neutral.codec.Codec.write_request``."""
-    drops = Drops(call.dropped)
-    body: dict[str, Any] = {"model": to.model, "messages": write_messages(call, to, drops)}
-    _write_tools(call, body, drops)
-    if call.format is not None:
-        body["response_format"] = _format(call.format, invented=call.api == "messages")
-    write_settings(call, to, body, drops)
-    write_controls(call, "chat", body, drops, OWN)
-    if call.stream:
+    drops = Drops(request.dropped)
+    body: dict[str, Any] = {"model": to.model, "messages": write_messages(request, to, drops)}
+    _write_tools(request, body, drops)
+    if request.format is not None:
+        body["response_format"] = _format(request.format, invented=request.api == "messages")
+    write_settings(request, to, body, drops)
+    write_parameters(request, "chat", body, drops, OWN)
+    if request.stream:
         body["stream"] = True
         if to.quirks.stream_usage:
             body["stream_options"] = {"include_usage": True}
@@ -39,23 +39,23 @@ def write_request(call: Call, to: Recipient) -> Outgoing:
     return Outgoing(msgspec.json.encode(body), dropped=drops.paths())
 
 
-def _write_tools(call: Call, body: dict[str, Any], drops: Drops) -> None:
+def _write_tools(request: Request, body: dict[str, Any], drops: Drops) -> None:
     """Tools and what is said about them. Without tools nothing may be said: OpenAI refuses it."""
-    custom = takes_custom_tools(call)
-    tools = [item for tool in call.tools if (item := _tool(tool, call.api, custom, drops)) is not None]
+    custom = takes_custom_tools(request)
+    tools = [item for tool in request.tools if (item := _tool(tool, request.api, custom, drops)) is not None]
     if tools:
         body["tools"] = tools
-    choice = call.tool_choice
+    choice = request.tool_choice
     kinds: dict[str, ToolKind] = {
-        tool.name: tool.kind if custom else "function" for tool in call.tools if isinstance(tool, Tool)
+        tool.name: tool.kind if custom else "function" for tool in request.tools if isinstance(tool, Tool)
     }
     written = None if choice is None else _tool_choice(choice, kinds)
     if tools and written is not None:
         body["tool_choice"] = written
-    elif choice is not None and call.tools and (choice.mode in ("required", "tool") or choice.allowed is not None):
+    elif choice is not None and request.tools and (choice.mode in ("required", "tool") or choice.allowed is not None):
         drops.add(choice.at)  # what it names went with the tools that are dropped
-    if tools and call.parallel_tools is not None:
-        body["parallel_tool_calls"] = call.parallel_tools.value
+    if tools and request.parallel_tools is not None:
+        body["parallel_tool_calls"] = request.parallel_tools.value
 
 
 def _tool(tool: Tool | NativeTool, api: Api, custom: bool, drops: Drops) -> dict[str, Any] | None:
@@ -86,9 +86,9 @@ def _custom_tool(tool: Tool, about: dict[str, Any]) -> dict[str, Any]:
 
 
 def _wrapped_tool(tool: Tool, about: dict[str, Any], drops: Drops) -> dict[str, Any]:
-    if (description := custom.description(tool, drops)) is not None:
+    if (description := custom_tools.description(tool, drops)) is not None:
         about["description"] = description
-    return {"type": "function", "function": {**about, "parameters": custom.SCHEMA}}
+    return {"type": "function", "function": {**about, "parameters": custom_tools.SCHEMA}}
 
 
 def _tool_choice(choice: ToolChoice, kinds: Mapping[str, ToolKind]) -> Any:

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from providers.chat.calls import Call, Calls, Details, name_and_text, readable, text_of
-from providers.chat.turns import TYPED_FIELD
+from providers.chat.calls import Calls, Details, ToolCall, name_and_text, readable, text_of
+from providers.chat.messages import TYPED_FIELD
 from providers.chat.usage import read_usage
 from providers.errors.failures import array_failure, read_event_failure
 from providers.neutral.codec import settled_reason
@@ -18,17 +18,17 @@ from streams.errors import GatewayError
 from streams.events import (
     Begin,
     BlockEnd,
-    Cited,
+    Citation,
     End,
+    ErrorInfo,
     Event,
-    Failed,
     Reason,
-    Refusal,
-    Sealed,
-    Text,
-    Thought,
-    ToolBegin,
-    ToolInput,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
     Usage,
 )
 from streams.surrogates import NOT_JSON, any_json, reading
@@ -63,7 +63,7 @@ FAILURES = frozenset(
 
 LONG = 16 * 1024  # bytes of a whole answer whose text is worth leaving alone
 EARLY = "the provider ended the stream early"
-_Piece: TypeAlias = type[Text] | type[Refusal] | type[Thought]
+_Piece: TypeAlias = type[TextDelta] | type[RefusalDelta] | type[ReasoningDelta]
 
 
 class _Delta(msgspec.Struct):
@@ -178,7 +178,7 @@ class ChatReader:
         self._begun = False
         self._blocks = 0
         self._open: int | None = None  # the open block that is not a tool call
-        self._piece: _Piece = Text  # what it consists of
+        self._piece: _Piece = TextDelta  # what it consists of
         self._field = ""  # the member in which its reasoning came
         self._details = Details()
         self._cited: list[Any] = []  # citations that came before their text
@@ -194,7 +194,7 @@ class ChatReader:
             return ()
         if data.startswith(b"[DONE]"):
             whole = self._finish or (self._begun and not self._calls.half)
-            return self._end() if whole else self._fail(Failed("upstream", EARLY))
+            return self._end() if whole else self._fail(ErrorInfo("upstream", EARLY))
         try:
             chunk = _decode(data)
         except NOT_JSON:
@@ -206,7 +206,7 @@ class ChatReader:
     def close(self) -> Sequence[Event]:
         if self._over:
             return ()
-        return self._end() if self._finish else self._fail(Failed("upstream", EARLY))
+        return self._end() if self._finish else self._fail(ErrorInfo("upstream", EARLY))
 
     def whole(self, chunk: _Chunk, raw: bytes) -> Sequence[Event]:
         """All the events of an answer that came in one piece."""
@@ -228,7 +228,7 @@ class ChatReader:
                     return [*out, *self._fail(read_event_failure({"error": choice.error}))]
         if self._finish and self._finish.lower() in FAILURES:
             message = f"the provider could not finish its answer: {self._finish}"
-            return [*out, *self._fail(Failed("upstream", message))]
+            return [*out, *self._fail(ErrorInfo("upstream", message))]
         return out
 
     def _begin(self, chunk: _Chunk, out: list[Event]) -> None:
@@ -248,7 +248,7 @@ class ChatReader:
                 if choice.logprobs:
                     self._weigh(choice.logprobs)
                 if content:
-                    self._say(Text, content, out)
+                    self._say(TextDelta, content, out)
             elif content is not None:
                 self._typed(content, out)
             if delta.audio:
@@ -256,7 +256,7 @@ class ChatReader:
             if delta.annotations:  # while the text is open
                 self._cite(delta.annotations, out)
             if delta.refusal and type(delta.refusal) is str:
-                self._say(Refusal, delta.refusal, out)
+                self._say(RefusalDelta, delta.refusal, out)
             if delta.tool_calls or delta.function_call:
                 self._call_fragments(delta, out)
         if choice.finish_reason and type(choice.finish_reason) is str:
@@ -271,12 +271,12 @@ class ChatReader:
             self._shift(out)
             block = self._open = self._new()
             self._piece, new = piece, True
-        if piece is Text and self._logprobs:
-            out.append(Text(block, text, self._logprobs))
+        if piece is TextDelta and self._logprobs:
+            out.append(TextDelta(block, text, self._logprobs))
             self._logprobs = []
         else:
             out.append(piece(block, text))
-        if new and self._cited and piece is Text:
+        if new and self._cited and piece is TextDelta:
             self._cite((), out)
 
     def _weigh(self, logprobs: Any) -> None:
@@ -287,7 +287,7 @@ class ChatReader:
     def _spoken(self, audio: Any, out: list[Event]) -> None:
         """What a model said aloud, as far as it can be read."""
         if isinstance(audio, dict) and (text := text_of(audio.get("transcript"))):
-            self._say(Text, text, out)
+            self._say(TextDelta, text, out)
 
     def _reasoning(self, delta: _Delta, out: list[Event]) -> None:
         """Reasoning under whichever name, once if it came under two, together or after each other
@@ -299,7 +299,7 @@ class ChatReader:
             ("", "" if self._field else "".join(map(readable, details))),
         ):
             if text and type(text) is str:
-                self._say(Thought, text, out)
+                self._say(ReasoningDelta, text, out)
                 self._field = field
                 break
         for detail in details:  # after the text: they are given back with the block that it has opened
@@ -310,9 +310,9 @@ class ChatReader:
         for part in _objects(content):
             match part.get("type"):
                 case "text" if text := text_of(part.get("text")):
-                    self._say(Text, text, out)
+                    self._say(TextDelta, text, out)
                 case "thinking" if text := _thinking(part.get("thinking")):
-                    self._say(Thought, text, out)
+                    self._say(ReasoningDelta, text, out)
                     self._field = TYPED_FIELD
                 case _:
                     pass
@@ -320,9 +320,9 @@ class ChatReader:
     def _cite(self, annotations: Any, out: list[Event]) -> None:
         """Citations of the open text; those that come before it wait (OpenRouter sends them first)."""
         self._cited.extend(item for item in _objects(annotations) if item.get("type") == "url_citation")
-        if self._open is not None and self._piece is Text:
+        if self._open is not None and self._piece is TextDelta:
             block = self._open
-            out.extend(Cited(block, "chat", item) for item in self._cited)
+            out.extend(Citation(block, "chat", item) for item in self._cited)
             self._cited.clear()
 
     def _call_fragments(self, delta: _Delta, out: list[Event]) -> None:
@@ -340,17 +340,17 @@ class ChatReader:
             self._shift(out)
             call.name, call.kind, call.block = name, kind, self._new()
             self._tools.append(call.block)
-            out.append(ToolBegin(call.block, call.id, name, kind))
-            out.extend(ToolInput(call.block, piece) for piece in call.pieces)
+            out.append(ToolCallStart(call.block, call.id, name, kind))
+            out.extend(ToolCallDelta(call.block, piece) for piece in call.pieces)
         if text:
             self._arguments(call, text, out)
 
-    def _arguments(self, call: Call, text: str, out: list[Event]) -> None:
+    def _arguments(self, call: ToolCall, text: str, out: list[Event]) -> None:
         call.arguments.add(text)
         if call.block is None:
             call.pieces.append(text)
         else:
-            out.append(ToolInput(call.block, text))
+            out.append(ToolCallDelta(call.block, text))
 
     def _new(self) -> int:
         self._blocks += 1
@@ -359,17 +359,17 @@ class ChatReader:
     def _shift(self, out: list[Event]) -> None:
         """Close the open block that is not a tool call, with what its reasoning needs back. Details that came without
         readable reasoning make a block of their own."""
-        if self._details and (self._open is None or self._piece is not Thought):
+        if self._details and (self._open is None or self._piece is not ReasoningDelta):
             if self._open is not None:
                 out.append(BlockEnd(self._open))
-            self._open, self._piece = self._new(), Thought
+            self._open, self._piece = self._new(), ReasoningDelta
         if self._open is None:
             return
-        if self._piece is Thought:
+        if self._piece is ReasoningDelta:
             if self._details:
-                out.append(Sealed(self._open, "chat", {"reasoning_details": self._details.take()}))
+                out.append(ReasoningState(self._open, "chat", {"reasoning_details": self._details.take()}))
             elif self._field:
-                out.append(Sealed(self._open, "chat", {"field": self._field}))
+                out.append(ReasoningState(self._open, "chat", {"field": self._field}))
         out.append(BlockEnd(self._open))
         self._open = None
 
@@ -395,7 +395,7 @@ class ChatReader:
             return End("stop_sequence", self._finish, self._stopped_by)
         return End(reason, self._finish)
 
-    def _fail(self, failed: Failed) -> Sequence[Event]:
+    def _fail(self, failed: ErrorInfo) -> Sequence[Event]:
         self._over = True
         return (failed,) if self._usage is None else (self._usage, failed)
 
@@ -405,7 +405,7 @@ class ChatReader:
             return self._fail(failed or read_event_failure(None))
         if self._finish:  # the answer is whole; what was cut is at most its usage
             return self._end()
-        return self._fail(Failed("upstream", "the provider sent an event that is not a JSON object"))
+        return self._fail(ErrorInfo("upstream", "the provider sent an event that is not a JSON object"))
 
 
 def read_answer(body: bytes, texts: bool = True) -> Sequence[Event]:

@@ -10,7 +10,7 @@ from providers.neutral.codec import Recipient
 from providers.neutral.fields import Drops, join
 from providers.neutral.parameters import BY_NAME
 from providers.neutral.quirks import Quirks
-from providers.neutral.request import Call, Control, Reasoning
+from providers.neutral.request import Parameter, Reasoning, Request
 from streams.errors import invalid
 from streams.events import Api
 
@@ -36,19 +36,21 @@ _SUMMARY: Mapping[Api, str] = {"responses": "reasoning.summary", "messages": "th
 _RESPONSES_CACHE_OPTIONS = ("comparison_response_id",)  # members that Chat's options lack
 
 
-def write_settings(call: Call, to: Recipient, body: dict[str, Any], drops: Drops) -> None:
+def write_settings(request: Request, to: Recipient, body: dict[str, Any], drops: Drops) -> None:
     """Put the settings of ``OWN`` and the effort into ``body``. Raises a 400 for those that must be honoured."""
-    if call.reasoning is not None:
-        _write_reasoning(call, call.reasoning, to.quirks, body, drops)
-    _write_limits(call, to.quirks, body, drops)
-    _write_sampling(call.controls, to.quirks, body, drops)
-    _write_logprobs(call.controls, to.quirks, body, drops)
-    _write_service(call, body, drops)
-    _write_cache_options(call.controls.get("prompt_cache_options"), body, drops)
-    _drop_audio(call.controls, drops)
+    if request.reasoning is not None:
+        _write_reasoning(request, request.reasoning, to.quirks, body, drops)
+    _write_limits(request, to.quirks, body, drops)
+    _write_sampling(request.parameters, to.quirks, body, drops)
+    _write_logprobs(request.parameters, to.quirks, body, drops)
+    _write_service(request, body, drops)
+    _write_cache_options(request.parameters.get("prompt_cache_options"), body, drops)
+    _drop_audio(request.parameters, drops)
 
 
-def _write_reasoning(call: Call, reasoning: Reasoning, quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
+def _write_reasoning(
+    request: Request, reasoning: Reasoning, quirks: Quirks, body: dict[str, Any], drops: Drops
+) -> None:
     asked = asked_level(reasoning)
     if asked is None and reasoning.mode == "disabled" and "none" in quirks.efforts:
         asked = "none"
@@ -56,22 +58,22 @@ def _write_reasoning(call: Call, reasoning: Reasoning, quirks: Quirks, body: dic
     if level is not None:
         body["reasoning_effort"] = level
     if level != asked:
-        drops.add(*_effort_places(call, reasoning))
+        drops.add(*_effort_places(request, reasoning))
     elif asked is None and reasoning.mode == "disabled":
         drops.add(reasoning.at)
-    if reasoning.summary is not None and (place := _SUMMARY.get(call.api)):
+    if reasoning.summary is not None and (place := _SUMMARY.get(request.api)):
         drops.add(place)
 
 
-def _effort_places(call: Call, reasoning: Reasoning) -> tuple[str, ...]:
+def _effort_places(request: Request, reasoning: Reasoning) -> tuple[str, ...]:
     """Where the client says how much to think: Messages has a place for thinking and another for the effort."""
-    if call.api == "messages" and reasoning.effort is not None:
+    if request.api == "messages" and reasoning.effort is not None:
         return reasoning.at, "output_config.effort"
     return (reasoning.at,)
 
 
-def _write_limits(call: Call, quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
-    controls = call.controls
+def _write_limits(request: Request, quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
+    controls = request.parameters
     if (limit := controls.get("max_tokens")) is not None:
         body[quirks.max_tokens_field] = _limit(limit)
     if (n := controls.get("n")) is not None and n.value != 1:
@@ -82,14 +84,14 @@ def _write_limits(call: Call, quirks: Quirks, body: dict[str, Any], drops: Drops
             drops.add(stop.at)
 
 
-def _limit(limit: Control) -> int:
+def _limit(limit: Parameter) -> int:
     """A limit of 0 asks Messages to warm its cache only; a paid answer is no substitute."""
     if limit.value == 0:
         raise invalid(f"{limit.at} must be at least 1: this model's provider cannot warm a cache alone", limit.at)
     return int(limit.value)
 
 
-def _write_sampling(controls: Mapping[str, Control], quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
+def _write_sampling(controls: Mapping[str, Parameter], quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
     """The settings of sampling, where the model takes them."""
     taken = takes_sampling(quirks, body.get("reasoning_effort"))
     for name in SAMPLING:
@@ -102,7 +104,7 @@ def _write_sampling(controls: Mapping[str, Control], quirks: Quirks, body: dict[
             drops.add(control.at)
 
 
-def _write_logprobs(controls: Mapping[str, Control], quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
+def _write_logprobs(controls: Mapping[str, Parameter], quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
     """``top_logprobs`` means nothing, and is refused, without ``logprobs``."""
     asked, top = controls.get("logprobs"), controls.get("top_logprobs")
     if asked is not None and asked.value and takes_sampling(quirks, body.get("reasoning_effort")):
@@ -113,17 +115,17 @@ def _write_logprobs(controls: Mapping[str, Control], quirks: Quirks, body: dict[
         drops.add(*(control.at for control in (asked, top) if control is not None and control.value))
 
 
-def _write_service(call: Call, body: dict[str, Any], drops: Drops) -> None:
-    tier = call.controls.get("service_tier")
+def _write_service(request: Request, body: dict[str, Any], drops: Drops) -> None:
+    tier = request.parameters.get("service_tier")
     if tier is None:
         return
-    if call.api == "chat" or tier.value in SERVICE_TIERS:
+    if request.api == "chat" or tier.value in SERVICE_TIERS:
         body["service_tier"] = tier.value
     else:
         drops.add(tier.at)
 
 
-def _write_cache_options(options: Control | None, body: dict[str, Any], drops: Drops) -> None:
+def _write_cache_options(options: Parameter | None, body: dict[str, Any], drops: Drops) -> None:
     """``prompt_cache_options`` with what Chat knows of them; the lifetime of 12 h is known to Responses only."""
     if options is None:
         return
@@ -138,7 +140,7 @@ def _write_cache_options(options: Control | None, body: dict[str, Any], drops: D
         body["prompt_cache_options"] = kept
 
 
-def _drop_audio(controls: Mapping[str, Control], drops: Drops) -> None:
+def _drop_audio(controls: Mapping[str, Parameter], drops: Drops) -> None:
     """A translated answer is text: spoken output cannot be carried, so it is not asked for."""
     if (modalities := controls.get("modalities")) is not None and modalities.value != BY_NAME["modalities"].default:
         drops.add(modalities.at)

@@ -10,17 +10,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from providers.neutral.custom_tools import unwrapped
-from providers.neutral.request import Call, Tool
-from streams.events import ToolBegin
+from providers.neutral.request import Request, Tool
+from streams.events import ToolCallStart
 from streams.fold import ToolBlock
 
 _TEXT = {"function": "arguments", "custom": "input"}
 _NO_ARGUMENTS = "{}"  # clients parse them, and "" is no JSON
 
 
-def is_legacy(call: Call) -> bool:
+def is_legacy(request: Request) -> bool:
     """Whether the client asked with ``functions``, as it was done before there were several kinds of tools."""
-    return call.api == "chat" and bool(call.source.get("functions")) and not call.source.get("tools")
+    return request.api == "chat" and bool(request.source.get("functions")) and not request.source.get("tools")
 
 
 class _Begun:
@@ -38,9 +38,9 @@ class _Begun:
 class ToolWriter:
     """Calls as the members of a chunk's ``delta``; an empty one means that there is nothing to write."""
 
-    def __init__(self, call: Call) -> None:
-        self._custom = {tool.name for tool in call.tools if isinstance(tool, Tool) and tool.kind == "custom"}
-        self._legacy = is_legacy(call)
+    def __init__(self, request: Request) -> None:
+        self._custom = {tool.name for tool in request.tools if isinstance(tool, Tool) and tool.kind == "custom"}
+        self._legacy = is_legacy(request)
         self._begun: dict[int, _Begun] = {}
 
     @property
@@ -56,7 +56,7 @@ class ToolWriter:
         """Whether ``block`` is a call."""
         return block in self._begun
 
-    def begin(self, event: ToolBegin) -> Mapping[str, Any]:
+    def begin(self, event: ToolCallStart) -> Mapping[str, Any]:
         """The first piece: the only one with id and name, for clients put strings together
         (langchain-ai/langchain#35281)."""
         unwrap = self._unwraps(event)
@@ -90,7 +90,7 @@ class ToolWriter:
             return {}
         return {"function_call": calls[0]["function"]} if self._legacy else {"tool_calls": calls}
 
-    def _unwraps(self, tool: ToolBegin | ToolBlock) -> bool:
+    def _unwraps(self, tool: ToolCallStart | ToolBlock) -> bool:
         return tool.kind == "function" and tool.name in self._custom
 
     def _piece(self, begun: _Begun, text: str) -> Mapping[str, Any]:

@@ -17,18 +17,18 @@ from streams import sse
 from streams.events import (
     Begin,
     BlockEnd,
-    Cited,
+    Citation,
     End,
+    ErrorInfo,
     Event,
-    Failed,
     Native,
     Reason,
-    Refusal,
-    Sealed,
-    Text,
-    Thought,
-    ToolBegin,
-    ToolInput,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
     Usage,
 )
 from streams.fold import Answer, Block, RefusalBlock, TextBlock, ThoughtBlock, ToolBlock
@@ -56,13 +56,13 @@ class ChatWriter:
     Everything of a chunk but its delta is the same all along, so it is encoded once."""
 
     def __init__(self, reply: Reply) -> None:
-        self._tells_usage = reply.call.include_usage
+        self._tells_usage = reply.request.include_usage
         self._estimate = reply.input_estimate
         head = {
             "id": new_id("chatcmpl-"),
             "object": "chat.completion.chunk",
             "created": reply.created,
-            "model": reply.call.model,
+            "model": reply.request.model,
         }
         self._head = b"data: " + sse.dump(head)[:-1] + b',"choices":['
         self._before = self._head + b'{"index":0,"delta":'
@@ -71,7 +71,7 @@ class ChatWriter:
         self._opened = False
         self._settled = False  # whether `content` has text, or may be null for what stands beside it
         self._over = False
-        self._tools = ToolWriter(reply.call)
+        self._tools = ToolWriter(reply.request)
         self._seals = Seals(reply.issuer)
         self._citations = Citations()
         self._usage: Usage | None = None
@@ -81,7 +81,7 @@ class ChatWriter:
     def send(self, event: Event) -> bytes:
         if self._over:
             return b""
-        if type(event) is Text and self._content and event.logprobs is None:  # by far the most frequent
+        if type(event) is TextDelta and self._content and event.logprobs is None:  # by far the most frequent
             self._content += len(event.text)
             return b"%b%b}%b" % (self._text, sse.dump(event.text), self._after)
         return self._send(event)
@@ -91,40 +91,40 @@ class ChatWriter:
 
     def _send(self, event: Event) -> bytes:
         match event:
-            case Text(text=text):
+            case TextDelta(text=text):
                 self._content += len(text)
                 self._settled = True
                 return self._role("") + self._chunk({"content": text}, event.logprobs)
-            case Thought(text=text):
+            case ReasoningDelta(text=text):
                 self._others += len(text)
                 return self._role(None) + self._chunk({"reasoning_content": text})
-            case Refusal(text=text):
+            case RefusalDelta(text=text):
                 self._others += len(text)
                 self._settled = True
                 return self._role(None) + self._chunk({"refusal": text})
-            case ToolBegin():
+            case ToolCallStart():
                 self._settled = True
                 return self._role(None) + self._delta(self._tools.begin(event))
-            case ToolInput(block=block, text=text):
+            case ToolCallDelta(block=block, text=text):
                 self._others += len(text)
                 return self._delta(self._tools.input(block, text))
             case BlockEnd(block=block):
                 if not self._tools.knows(block):
                     self._citations.close(self._content)
                 return self._delta(self._tools.end(block))
-            case End() | Failed():
+            case End() | ErrorInfo():
                 self._over = True
                 return b"".join(self._ending(event)) if isinstance(event, End) else _error(event)
             case _:
                 self._note(event)
                 return b""
 
-    def _note(self, event: Sealed | Cited | Usage | Begin | Native) -> None:
+    def _note(self, event: ReasoningState | Citation | Usage | Begin | Native) -> None:
         """What is not written at once, or not at all."""
         match event:
-            case Sealed():
+            case ReasoningState():
                 self._seals.add(event)
-            case Cited():
+            case Citation():
                 self._citations.add(event)
             case Usage():
                 self._usage = event
@@ -163,7 +163,7 @@ class ChatWriter:
         yield _DONE
 
 
-def _error(failed: Failed) -> bytes:
+def _error(failed: ErrorInfo) -> bytes:
     """Without ``[DONE]``: a client that looks for nothing else must not take the answer for whole
     (BerriAI/litellm#40578)."""
     return sse.data({"error": openai_error(failed)})
@@ -186,7 +186,7 @@ def estimate(input: int, characters: int) -> Usage:
 
 def write_answer(answer: Answer, reply: Reply) -> bytes:
     """As ``Codec.write_answer``. All members that Node's types require are there, as ``null`` if need be."""
-    tools = ToolWriter(reply.call)
+    tools = ToolWriter(reply.request)
     tokens = [token for block in answer.blocks if isinstance(block, TextBlock) for token in block.logprobs]
     choice = {
         "index": 0,
@@ -198,7 +198,7 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
         "id": new_id("chatcmpl-"),
         "object": "chat.completion",
         "created": reply.created,
-        "model": reply.call.model,
+        "model": reply.request.model,
         "choices": [choice],
         "usage": write_usage(answer.usage or estimate(reply.input_estimate, sum(map(_length, answer.blocks)))),
     }

@@ -1,4 +1,4 @@
-"""Errors in the words of the APIs: what upstreams send read into ``Failed``, and ``Failed`` written for clients.
+"""Errors in the words of the APIs: what upstreams send read into ``ErrorInfo``, and ``ErrorInfo`` written for clients.
 
 Reading is one tolerant function for all APIs, because what answers is not always the API that was called (a proxy's
 HTML, a router's own shape). Writing is a table per shape.
@@ -11,7 +11,7 @@ from typing import Any, assert_never
 from providers.errors.overflow import overflowed, overflows
 from providers.neutral.echo import ECHO, NOT_DONE
 from streams import sse
-from streams.events import STATUS, Api, Begin, Failed, Kind
+from streams.events import STATUS, Api, Begin, ErrorInfo, Kind
 from streams.surrogates import NOT_JSON, any_json
 
 # By HTTP status of an upstream. 401 and 403 stay what they are here: whose credential it was, the gateway knows.
@@ -112,7 +112,7 @@ _LONGEST = 2000
 TELLING_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
 
 
-def read_failure(status: int, body: bytes, headers: tuple[tuple[str, str], ...] = ()) -> Failed:
+def read_failure(status: int, body: bytes, headers: tuple[tuple[str, str], ...] = ()) -> ErrorInfo:
     """What an upstream's error response says. Never raises; a body without a readable message is described instead."""
     kind = KIND_OF_STATUS.get(status) or ("invalid_request" if 400 <= status < 500 else "upstream")
     try:
@@ -122,7 +122,7 @@ def read_failure(status: int, body: bytes, headers: tuple[tuple[str, str], ...] 
     message = _text(error.get("message")) or f"the provider answered with status {status} and no readable error"
     if status < 400 or status == 500:  # inside a stream, or a status that says nothing
         kind = kind_of(error, kind)
-    failed = Failed(
+    failed = ErrorInfo(
         kind,
         message,
         status=status if status >= 400 else STATUS[kind],
@@ -134,19 +134,19 @@ def read_failure(status: int, body: bytes, headers: tuple[tuple[str, str], ...] 
     return overflowed(failed) if overflows(error, status) else failed
 
 
-def read_event_failure(value: Any) -> Failed:
+def read_event_failure(value: Any) -> ErrorInfo:
     """The error in an event of a stream that began with 200: ``value`` is the event's JSON, which holds an error in any
     of the shapes that ``error_object`` knows."""
     error = error_object(value)
     kind = kind_of(error, "upstream")
     message = _text(error.get("message")) or "the provider broke the stream off with an error"
-    failed = Failed(
+    failed = ErrorInfo(
         kind, message, code=_word(error.get("code")), param=_text(error.get("param")), details=error.get("details"),
     )  # fmt: skip
     return overflowed(failed) if overflows(error, 200) else failed
 
 
-def array_failure(data: bytes) -> Failed | None:
+def array_failure(data: bytes) -> ErrorInfo | None:
     """The error in ``data``, an event or a body, if it is an array with one (Google; langroid/langroid#988)."""
     try:
         value = any_json(data)
@@ -206,14 +206,14 @@ def kind_of(error: Mapping[str, Any], default: Kind) -> Kind:
     return default
 
 
-def refuses_reasoning(failed: Failed) -> bool:
+def refuses_reasoning(failed: ErrorInfo) -> bool:
     """Whether a provider has refused a request for the reasoning in it, so that it may be asked again without."""
     if failed.status != 400:
         return False
     return failed.code in _REASONING_CODES or _REASONING_WORDS.search(failed.message) is not None
 
 
-def openai_error(failed: Failed) -> dict[str, Any]:
+def openai_error(failed: ErrorInfo) -> dict[str, Any]:
     """The ``error`` member of Chat and Responses. ``code`` is never a status as a string
     (anthropics/claude-code#51700)."""
     return {
@@ -224,7 +224,7 @@ def openai_error(failed: Failed) -> dict[str, Any]:
     }
 
 
-def messages_error(failed: Failed) -> dict[str, Any]:
+def messages_error(failed: ErrorInfo) -> dict[str, Any]:
     """The ``error`` member of Messages."""
     error: dict[str, Any] = {"type": MESSAGES_TYPE[failed.kind], "message": failed.message}
     if failed.details is not None:
@@ -243,7 +243,7 @@ def _word(value: Any) -> str | None:
     return None if text is None or text.isdigit() else text
 
 
-def last_event(api: Api, failed: Failed, begin: Begin, sequence: int) -> bytes:
+def last_event(api: Api, failed: ErrorInfo, begin: Begin, sequence: int) -> bytes:
     """The error event that ends a stream which someone else wrote (the byte lane).
 
     ``begin`` and ``sequence`` matter to Responses only: what its stream has shown of the response, and the number that

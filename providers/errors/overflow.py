@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from streams.events import Api, Failed
+from streams.events import Api, ErrorInfo
 
 CODE = "context_length_exceeded"
 
@@ -90,12 +90,12 @@ def overflows(error: Mapping[str, Any], status: int) -> bool:
     return isinstance(message, str) and (status in _STATUSES or status < 300) and _match(message) is not None
 
 
-def overflowed(failed: Failed) -> Failed:
+def overflowed(failed: ErrorInfo) -> ErrorInfo:
     """``failed`` as the client's mistake that it is, whatever the provider took it for."""
     return attrs.evolve(failed, kind="invalid_request", status=400, code=CODE)
 
 
-def in_words_of(api: Api, failed: Failed) -> Failed:
+def in_words_of(api: Api, failed: ErrorInfo) -> ErrorInfo:
     """``failed`` in the words on which clients of ``api`` act. Anything but an overflow stays as it is."""
     if failed.code != CODE or api != "messages" or _OWN_WORDS.search(failed.message):
         return failed

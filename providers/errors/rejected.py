@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from providers.neutral.fields import join
-from streams.events import Failed
+from streams.events import ErrorInfo
 
 Path: TypeAlias = tuple[str, ...]
 
@@ -102,7 +102,7 @@ def path_of(text: str) -> Path:
     return tuple(INDEX if name.isdecimal() else name for name in (names[1:] if names[:1] == ["body"] else names))
 
 
-def refused(failed: Failed) -> tuple[Path, ...]:
+def refused(failed: ErrorInfo) -> tuple[Path, ...]:
     """What a provider refuses because it does not know it, as far as its error says; empty for any other error."""
     if failed.status not in _STATUSES:
         return ()

@@ -124,7 +124,7 @@ WHOLE_MESSAGE: Shape = {"content": "string|null", "refusal": "string|null", "ann
 WHOLE_KEYS: Shape = {"choices": [{"logprobs": "any", "message": WHOLE_MESSAGE}]}
 
 
-class Call:
+class CallState:
     """One tool call while its fragments come in."""
 
     def __init__(self, id: str, kind: str) -> None:
@@ -138,7 +138,7 @@ class Choice:
 
     def __init__(self) -> None:
         self.position = "new"
-        self.calls: list[Call] = []
+        self.calls: list[CallState] = []
 
 
 class ChatStream:
@@ -269,14 +269,14 @@ def _fragment(state: Choice, fragment: Mapping[str, Any]) -> Iterator[Finding]:
         if not id and not inner.get("name") and state.calls:
             call = state.calls[-1]
         else:
-            call = Call(id, kind)
+            call = CallState(id, kind)
             yield from _beginning(state, fragment, call)
             state.calls.append(call)
     if isinstance(text, str):
         call.pieces.append(text)
 
 
-def _beginning(state: Choice, fragment: Mapping[str, Any], call: Call) -> Iterator[Finding]:
+def _beginning(state: Choice, fragment: Mapping[str, Any], call: CallState) -> Iterator[Finding]:
     if not call.id or call.id in [other.id for other in state.calls]:
         yield "chat.tool.id", f"id {show(fragment.get('id'))}"
     if wrong := misfit(fragment, {"type": one_of(call.kind)}, "tool_call"):

@@ -21,9 +21,9 @@ from providers.messages.writer import MessagesWriter
 from providers.neutral.codec import Outgoing, Reader, Recipient, Reply, Writer
 from providers.neutral.draft import Draft
 from providers.neutral.fields import generic, join
-from providers.neutral.request import Call
+from providers.neutral.request import Request
 from providers.neutral.seal import PREFIX, Issuer, unseal
-from streams.events import Api, Event, Failed
+from streams.events import Api, ErrorInfo, Event
 from streams.fold import Answer
 
 __all__ = ["MESSAGES", "Messages", "read_count_request", "write_count_request"]
@@ -36,11 +36,11 @@ class Messages:
 
     api: Api = "messages"
 
-    def read_request(self, body: Mapping[str, Any]) -> Call:
+    def read_request(self, body: Mapping[str, Any]) -> Request:
         return read_request(body)
 
-    def write_request(self, call: Call, to: Recipient) -> Outgoing:
-        return write_request(call, to)
+    def write_request(self, request: Request, to: Recipient) -> Outgoing:
+        return write_request(request, to)
 
     def adapt(self, draft: Draft, to: Recipient) -> None:
         adapt(draft, to)
@@ -85,7 +85,7 @@ class Messages:
     def write_answer(self, answer: Answer, reply: Reply) -> bytes:
         return write_answer(answer, reply)
 
-    def write_error(self, failed: Failed, request_id: str) -> bytes:
+    def write_error(self, failed: ErrorInfo, request_id: str) -> bytes:
         return msgspec.json.encode({"type": "error", "error": messages_error(failed), "request_id": request_id})
 
 

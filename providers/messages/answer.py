@@ -17,16 +17,16 @@ from streams.errors import GatewayError
 from streams.events import (
     Begin,
     BlockEnd,
-    Cited,
+    Citation,
     End,
     Event,
     Native,
     Reason,
-    Sealed,
-    Text,
-    Thought,
-    ToolBegin,
-    ToolInput,
+    ReasoningDelta,
+    ReasoningState,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
     Usage,
 )
 from streams.fold import Answer, Block, NativeBlock, RefusalBlock, TextBlock, ThoughtBlock, ToolBlock
@@ -145,7 +145,7 @@ def _lifetimes(usage: Usage) -> dict[str, int] | None:
 # Seals
 
 
-def signature(issuer: Issuer, sealed: Sealed | None) -> str:
+def signature(issuer: Issuer, sealed: ReasoningState | None) -> str:
     """The ``signature`` of a thinking block: the provider's own if the block is one of this API's, else our seal.
 
     Clients want a signature in every block. Where there is nothing to give back (``sealed`` is ``None``) the seal holds
@@ -157,7 +157,7 @@ def signature(issuer: Issuer, sealed: Sealed | None) -> str:
     return seal(issuer, sealed.api, sealed.item)
 
 
-def wordless(issuer: Issuer, sealed: Sealed) -> dict[str, Any]:
+def wordless(issuer: Issuer, sealed: ReasoningState) -> dict[str, Any]:
     """The block for reasoning without text: the provider's own, or a redacted one that holds our seal."""
     if sealed.api == "messages" and isinstance(sealed.item, dict):
         return sealed.item
@@ -181,36 +181,36 @@ def block_events(number: int, item: Mapping[str, Any], ids: set[str]) -> list[Ev
     if kind == "thinking":
         return thought_events(number, text_of(item.get("thinking")), item)
     if kind == "redacted_thinking":
-        return [Sealed(number, "messages", item), BlockEnd(number)]
+        return [ReasoningState(number, "messages", item), BlockEnd(number)]
     if kind == "tool_use":
         text = input_text(item.get("input"))
         begin = tool_begin(number, item, ids)
-        return [begin, *([ToolInput(number, text)] if text else []), BlockEnd(number)]
+        return [begin, *([ToolCallDelta(number, text)] if text else []), BlockEnd(number)]
     return [Native(number, "messages", kind, item)]
 
 
 def _text_events(number: int, text: str, citations: Any) -> list[Event]:
     if not text:
         return []
-    cited = [Cited(number, "messages", item) for item in citations] if isinstance(citations, list) else []
-    return [Text(number, text), *cited, BlockEnd(number)]
+    cited = [Citation(number, "messages", item) for item in citations] if isinstance(citations, list) else []
+    return [TextDelta(number, text), *cited, BlockEnd(number)]
 
 
 def thought_events(number: int, text: str, item: Mapping[str, Any]) -> list[Event]:
     """A whole thinking block; what the provider wants back is the block itself, if it is signed."""
-    events: list[Event] = [Thought(number, text)] if text else []
+    events: list[Event] = [ReasoningDelta(number, text)] if text else []
     if text_of(item.get("signature")):
-        events.append(Sealed(number, "messages", item))
+        events.append(ReasoningState(number, "messages", item))
     return [*events, BlockEnd(number)] if events else []
 
 
-def tool_begin(number: int, item: Mapping[str, Any], ids: set[str]) -> ToolBegin:
+def tool_begin(number: int, item: Mapping[str, Any], ids: set[str]) -> ToolCallStart:
     """The beginning of a call, with an id of ours where the provider gives none or one that it has given before."""
     id = text_of(item.get("id"))
     if not id or id in ids:
         id = new_id("toolu_")
     ids.add(id)
-    return ToolBegin(number, id, text_of(item.get("name")))
+    return ToolCallStart(number, id, text_of(item.get("name")))
 
 
 def input_text(value: Any) -> str:
@@ -288,7 +288,7 @@ def call_block(id: str, name: str, input: Any) -> dict[str, Any]:
 def write_answer(answer: Answer, reply: Reply) -> bytes:
     """See ``Codec.write_answer``."""
     usage = answer.usage or Usage(input=reply.input_estimate)
-    message = message_begun(answer.begin, reply.id, reply.call.model, usage) | {
+    message = message_begun(answer.begin, reply.id, reply.request.model, usage) | {
         "content": write_content(answer.blocks, reply.issuer),
         **write_end(answer.end, answer.called),
     }

@@ -1,4 +1,4 @@
-"""Turns of a ``Call`` as the ``system`` and ``messages`` of a Messages provider.
+"""Turns of a ``Request`` as the ``system`` and ``messages`` of a Messages provider.
 
 What the API wants and others do not: system text apart, roles in turn, tool results first in the user message that
 follows their calls, no empty text, ids of a narrow alphabet, at most four cache breakpoints.
@@ -19,18 +19,18 @@ from providers.messages.incoming import CALL_MARKS, DOCUMENT_MARKS, IMAGE_MARKS,
 from providers.neutral.fields import Drops, join
 from providers.neutral.request import (
     AudioPart,
-    Call,
-    CallPart,
     FilePart,
     ImagePart,
+    MediaSource,
+    Message,
     NativePart,
     Part,
+    ReasoningPart,
     RefusalPart,
-    ResultPart,
-    Source,
+    Request,
     TextPart,
-    ThinkingPart,
-    Turn,
+    ToolCallPart,
+    ToolResultPart,
 )
 from providers.neutral.seal import Issuer, Seal
 from streams.errors import invalid
@@ -80,17 +80,17 @@ class Breakpoints:
 class Prompt:
     """The turns of one call, written. ``system`` and ``messages`` are there once ``write`` has run."""
 
-    def __init__(self, call: Call, issuer: Issuer, drops: Drops, breakpoints: Breakpoints) -> None:
+    def __init__(self, request: Request, issuer: Issuer, drops: Drops, breakpoints: Breakpoints) -> None:
         self.system: list[Block] = []
         self.messages: list[dict[str, Any]] = []
-        self._call = call
+        self._call = request
         self._issuer = issuer
         self._drops = drops
         self._breakpoints = breakpoints
 
     def write(self) -> None:
         """Raises ``GatewayError`` (400) with the path of a part that the API cannot hold."""
-        turns = self._call.turns
+        turns = self._call.messages
         leading = list(takewhile(lambda turn: turn.role in _INSTRUCTIONS, turns))
         for turn in leading:
             self._write_parts(self.system, turn)
@@ -103,23 +103,23 @@ class Prompt:
         for message in self.messages:
             message["content"] = _settled(message)
 
-    def _write_turn(self, turn: Turn) -> None:
-        role = "assistant" if turn.role == "assistant" else "user"
-        if turn.name is not None:
-            self._drops.add(join(turn.at, "name"))
+    def _write_turn(self, message: Message) -> None:
+        role = "assistant" if message.role == "assistant" else "user"
+        if message.name is not None:
+            self._drops.add(join(message.at, "name"))
         if not self.messages or self.messages[-1]["role"] != role:
             self.messages.append({"role": role, "content": []})
         content: list[Block] = self.messages[-1]["content"]
         before = len(content)
-        self._write_parts(content, turn)
-        if turn.role in _INSTRUCTIONS:
+        self._write_parts(content, message)
+        if message.role in _INSTRUCTIONS:
             # In place, not hoisted: a changed `system` would lose the whole cached prefix.
             _instructing(content[before:])
 
-    def _write_parts(self, content: list[Block], turn: Turn) -> None:
-        for part in turn.parts:
-            if turn.role not in _INSTRUCTIONS or isinstance(part, TextPart):
-                content.extend(self._blocks(part, turn.role == "assistant", content))
+    def _write_parts(self, content: list[Block], message: Message) -> None:
+        for part in message.parts:
+            if message.role not in _INSTRUCTIONS or isinstance(part, TextPart):
+                content.extend(self._blocks(part, message.role == "assistant", content))
             elif isinstance(part, NativePart):
                 self._drops.add(part.at)
             else:
@@ -131,13 +131,13 @@ class Prompt:
                 return self._text(part, TEXT_MARKS if assistant else TEXT_MARKS[:1], before)
             case RefusalPart(text=text):
                 return [{"type": "text", "text": text}] if text.strip() else []
-            case ThinkingPart():
+            case ReasoningPart():
                 return self._thinking(part)
-            case CallPart():
+            case ToolCallPart():
                 value = call_input(part.input, part.kind)
                 block = {"type": "tool_use", "id": tool_id(part.id), "name": part.name, "input": value}
                 return [self._marked(block, part, CALL_MARKS)]
-            case ResultPart():
+            case ToolResultPart():
                 return [self._result(part)]
             case ImagePart() | FilePart():
                 return self._media(part, assistant)
@@ -174,7 +174,7 @@ class Prompt:
                 self._drops.add(join(part.at, name))
         return block
 
-    def _thinking(self, part: ThinkingPart) -> list[Block]:
+    def _thinking(self, part: ReasoningPart) -> list[Block]:
         blocks = restored(part.seal, self._issuer) if part.seal is not None else None
         if part.seal is None and part.native is not None and self._call.api == "messages":
             blocks = [part.native]
@@ -182,7 +182,7 @@ class Prompt:
             self._drops.add(*part.places)
         return blocks or []
 
-    def _result(self, part: ResultPart) -> Block:
+    def _result(self, part: ToolResultPart) -> Block:
         block: Block = {"type": "tool_result", "tool_use_id": tool_id(part.call_id)}
         match part.parts:
             case ():
@@ -280,7 +280,7 @@ def plain(content: list[Block]) -> list[Block] | str:
 # Media
 
 
-def _source(source: Source, image: bool, at: str, native: bool) -> Block:
+def _source(source: MediaSource, image: bool, at: str, native: bool) -> Block:
     if source.kind == "url" and source.value.startswith("data:"):
         source = _data_url(source.value, at)
     match source.kind:
@@ -297,15 +297,15 @@ def _source(source: Source, image: bool, at: str, native: bool) -> Block:
             raise invalid(message, at)
 
 
-def _data_url(url: str, at: str) -> Source:
+def _data_url(url: str, at: str) -> MediaSource:
     head, comma, data = url[len("data:") :].partition(",")
     media_type, _, encoding = head.partition(";")
     if not comma or not encoding.endswith("base64"):
         raise invalid(f"{at} must be a data URL with base64 content", at)
-    return Source("base64", data, media_type or None)
+    return MediaSource("base64", data, media_type or None)
 
 
-def _base64_source(source: Source, image: bool, at: str) -> Block:
+def _base64_source(source: MediaSource, image: bool, at: str) -> Block:
     media_type = source.media_type
     if image:
         return {"type": "base64", "media_type": _image_type(source), "data": source.value}
@@ -318,7 +318,7 @@ def _base64_source(source: Source, image: bool, at: str) -> Block:
     return {"type": "text", "media_type": "text/plain", "data": text}
 
 
-def _image_type(source: Source) -> str:
+def _image_type(source: MediaSource) -> str:
     """What an image is. The bytes come before the label, because the API refuses one that does not fit them
     (home-assistant/core#167208)."""
     label = (source.media_type or "image/png").lower()

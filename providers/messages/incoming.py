@@ -1,4 +1,4 @@
-"""A client's Messages request read into a ``Call``.
+"""A client's Messages request read into a ``Request``.
 
 Source: the parameter types of the anthropic package (``MessageCreateParams`` and its beta twin) and what Claude Code
 sends. Only translated requests come here; those for a Messages provider pass as they are.
@@ -13,27 +13,27 @@ import msgspec
 
 from providers.messages.elsewhere import found_tools, reference_text, searched_there, unbilled
 from providers.neutral.fields import Drops, Fields, expect, join
-from providers.neutral.parameters import read_controls
+from providers.neutral.parameters import read_parameters
 from providers.neutral.request import (
     NO_MARKS,
-    Call,
-    CallPart,
-    Control,
     FilePart,
     Format,
     ImagePart,
+    MediaSource,
+    Message,
     NativePart,
     NativeTool,
+    Parameter,
     Part,
     Reasoning,
-    ResultPart,
+    ReasoningPart,
+    Request,
     Role,
-    Source,
     TextPart,
-    ThinkingPart,
     Tool,
+    ToolCallPart,
     ToolChoice,
-    Turn,
+    ToolResultPart,
 )
 from providers.neutral.seal import PREFIX, unseal
 from streams.errors import GatewayError, invalid
@@ -58,14 +58,14 @@ DIRECT = {"type": "direct"}  # the caller of nearly all calls, said of each of t
 _USER_ID_LENGTH = 64  # what OpenAI takes
 
 
-def read_request(body: Mapping[str, Any]) -> Call:
+def read_request(body: Mapping[str, Any]) -> Request:
     """``body`` in neutral words. Raises ``GatewayError`` (400, with ``param``) for what the API does not allow and for
     ``thread``, which is resolved before if anybody keeps it, and ``compaction``, which only Anthropic can serve."""
     Fields(body).need("max_tokens", int)
     return read_count_request(body)
 
 
-def read_count_request(body: Mapping[str, Any]) -> Call:
+def read_count_request(body: Mapping[str, Any]) -> Request:
     """``body`` of ``POST /v1/messages/count_tokens``: a request that need not say how long its answer may be. Raises as
     ``read_request`` does."""
     fields = Fields(body)
@@ -83,9 +83,9 @@ def read_count_request(body: Mapping[str, Any]) -> Call:
     controls = _read_settings(fields, drops)
     model, stream = fields.string("model") or "", fields.boolean("stream") or False
     drops.rest(fields)
-    return Call(
+    return Request(
         "messages", model, turns, stream, tools=tools, tool_choice=choice, parallel_tools=parallel,
-        reasoning=reasoning, format=format, controls=controls, source=body, dropped=drops.paths(), deferred=deferred,
+        reasoning=reasoning, format=format, parameters=controls, source=body, dropped=drops.paths(), deferred=deferred,
     )  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def _refuse_server_state(fields: Fields) -> None:
 # Turns
 
 
-def _read_system(fields: Fields, drops: Drops) -> tuple[Turn, ...]:
+def _read_system(fields: Fields, drops: Drops) -> tuple[Message, ...]:
     value = fields.any("system")
     if value is None:
         return ()
@@ -116,10 +116,10 @@ def _read_system(fields: Fields, drops: Drops) -> tuple[Turn, ...]:
     if parts and isinstance(first := parts[0], TextPart) and (rest := unbilled(first.text)) is not None:
         drops.add("system" if isinstance(value, str) else "system[]")
         parts[:1] = [attrs.evolve(first, text=rest)] if rest else []
-    return (Turn("system", tuple(parts), "system"),) if parts else ()
+    return (Message("system", tuple(parts), "system"),) if parts else ()
 
 
-def _read_turns(fields: Fields, drops: Drops) -> Iterator[Turn]:
+def _read_turns(fields: Fields, drops: Drops) -> Iterator[Message]:
     if not fields.need("messages", list):
         raise invalid("messages must hold at least one message", "messages")
     for message in fields.objects("messages"):
@@ -132,7 +132,7 @@ def _read_turns(fields: Fields, drops: Drops) -> Iterator[Turn]:
             raise invalid(f"{at} is required", at)
         parts = [TextPart(content, at)] if isinstance(content, str) else _read_blocks(content, at, _BLOCKS, drops)
         drops.rest(message)
-        yield Turn(_ROLES[role], tuple(parts), message.at)
+        yield Message(_ROLES[role], tuple(parts), message.at)
 
 
 def _read_blocks(value: Any, at: str, known: "Mapping[str, _ReadBlock]", drops: Drops) -> list[Part]:
@@ -178,21 +178,21 @@ def _document(fields: Fields, drops: Drops) -> Iterator[Part]:
         raise _bad_source(source)
     parts = _content(source, drops)
     text = "\n\n".join(_texts(parts, drops))
-    yield FilePart(Source("text", text, "text/plain"), title, fields.at, marks)
+    yield FilePart(MediaSource("text", text, "text/plain"), title, fields.at, marks)
     yield from (part for part in parts if not isinstance(part, TextPart))
 
 
-def _media(source: Fields) -> Source | None:
+def _media(source: Fields) -> MediaSource | None:
     """The source of an image or document in any of the forms that are one value; ``None`` for others."""
     match source.need("type", str):
         case "base64":
-            return Source("base64", source.need("data", str), source.string("media_type"))
+            return MediaSource("base64", source.need("data", str), source.string("media_type"))
         case "text":
-            return Source("text", source.need("data", str), source.string("media_type"))
+            return MediaSource("text", source.need("data", str), source.string("media_type"))
         case "url":
-            return Source("url", source.need("url", str))
+            return MediaSource("url", source.need("url", str))
         case "file":
-            return Source("file_id", source.need("file_id", str))
+            return MediaSource("file_id", source.need("file_id", str))
     return None
 
 
@@ -248,9 +248,9 @@ def _redacted_thinking(fields: Fields, drops: Drops) -> Iterator[Part]:
 
 def _reasoning_part(fields: Fields, text: str, opaque: str, drops: Drops) -> Iterator[Part]:
     if not opaque.startswith(PREFIX):
-        yield ThinkingPart(text, native=fields.data, at=fields.at)
+        yield ReasoningPart(text, native=fields.data, at=fields.at)
     elif (found := unseal(opaque)) is not None:
-        yield ThinkingPart(text, found, at=fields.at)
+        yield ReasoningPart(text, found, at=fields.at)
     else:  # a seal that was cut or changed on its way is nobody's
         drops.add(fields.at)
 
@@ -261,11 +261,11 @@ def _tool_use(fields: Fields, drops: Drops) -> Iterator[Part]:
     fields.ignore("caller")
     known = (mark for mark in CALL_MARKS if fields.data.get(mark) != DIRECT)
     name, marks = fields.need("name", str), _marks(fields, tuple(known))
-    yield CallPart(fields.need("id", str), name, text, at=fields.at, marks=marks)
+    yield ToolCallPart(fields.need("id", str), name, text, at=fields.at, marks=marks)
 
 
 def _tool_result(fields: Fields, drops: Drops) -> Iterator[Part]:
-    yield ResultPart(
+    yield ToolResultPart(
         fields.need("tool_use_id", str), tuple(_content(fields, drops)), fields.boolean("is_error") or False,
         at=fields.at, marks=_marks(fields, RESULT_MARKS),
     )  # fmt: skip
@@ -317,7 +317,7 @@ def _loaded(
     return sent, tuple(tool for tool in tools if isinstance(tool, Tool) and tool.name in later)
 
 
-def _read_choice(fields: Fields, drops: Drops) -> tuple[ToolChoice | None, Control | None]:
+def _read_choice(fields: Fields, drops: Drops) -> tuple[ToolChoice | None, Parameter | None]:
     choice = fields.object("tool_choice")
     if choice is None:
         return None, None
@@ -327,7 +327,7 @@ def _read_choice(fields: Fields, drops: Drops) -> tuple[ToolChoice | None, Contr
         raise invalid(f'{at} must be auto, any, tool or none, not "{kind}"', at)
     name = choice.need("name", str) if kind == "tool" else None
     serial = choice.boolean("disable_parallel_tool_use")
-    parallel = Control(False, choice.path("disable_parallel_tool_use")) if serial else None
+    parallel = Parameter(False, choice.path("disable_parallel_tool_use")) if serial else None
     drops.rest(choice)
     return ToolChoice(_CHOICES[kind], name, at=choice.at), parallel
 
@@ -368,15 +368,15 @@ def _read_format(fields: Fields, config: Fields | None, drops: Drops) -> Format 
     return Format("json_schema", schema=schema, at=format.at)
 
 
-def _read_settings(fields: Fields, drops: Drops) -> dict[str, Control]:
-    controls = read_controls(fields, "messages")
+def _read_settings(fields: Fields, drops: Drops) -> dict[str, Parameter]:
+    controls = read_parameters(fields, "messages")
     tier = controls.get("service_tier")
     if tier is not None and tier.value != "auto":  # `standard_only` has no twin
         del controls["service_tier"]
         drops.add(tier.at)
     if (metadata := fields.object("metadata")) is not None:
         if user := metadata.string("user_id"):
-            controls["user"] = Control(_user(user), metadata.path("user_id"))
+            controls["user"] = Parameter(_user(user), metadata.path("user_id"))
         drops.rest(metadata)
     return controls
 

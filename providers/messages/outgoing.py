@@ -1,4 +1,4 @@
-"""A ``Call`` written as the request of a Messages provider, whichever API its client speaks."""
+"""A ``Request`` written as the request of a Messages provider, whichever API its client speaks."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,11 +8,11 @@ import msgspec
 from providers.messages.blocks import Block, Breakpoints, Prompt, cache_control, plain
 from providers.messages.incoming import OWN_FIELDS, TOOL_MARKS
 from providers.messages.settings import format_hint, max_tokens, write_format, write_reasoning, write_settings
-from providers.neutral import custom_tools as custom
+from providers.neutral import custom_tools
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.fields import Drops, join
 from providers.neutral.quirks import Quirks
-from providers.neutral.request import NO_MARKS, Call, NativeTool, Tool, ToolChoice
+from providers.neutral.request import NO_MARKS, NativeTool, Request, Tool, ToolChoice
 
 # What `POST /v1/messages/count_tokens` takes of a request.
 COUNT_FIELDS = (
@@ -22,18 +22,18 @@ COUNT_FIELDS = (
 _CHOICES: Mapping[str, str] = {"auto": "auto", "none": "none", "required": "any", "tool": "tool"}
 
 
-def write_request(call: Call, to: Recipient) -> Outgoing:
+def write_request(request: Request, to: Recipient) -> Outgoing:
     """Raises ``GatewayError`` (400) for what a Messages provider cannot honour and must not be left out."""
-    body, drops = _write(call, to)
+    body, drops = _write(request, to)
     return _outgoing(body, to, drops)
 
 
-def write_count_request(call: Call, to: Recipient) -> Outgoing:
-    """``call`` as a question for its size, for ``/v1/messages/count_tokens``: the same prompt and nothing else.
+def write_count_request(request: Request, to: Recipient) -> Outgoing:
+    """``request`` as a question for its size, for ``/v1/messages/count_tokens``: the same prompt and nothing else.
     Raises as ``write_request`` does."""
-    body, drops = _write(call, to)
+    body, drops = _write(request, to)
     asked = {name: value for name, value in body.items() if name in COUNT_FIELDS}
-    drops.add(*(name for name in _own_fields(call) if name not in asked))
+    drops.add(*(name for name in _own_fields(request) if name not in asked))
     return _outgoing(asked, to, drops)
 
 
@@ -42,30 +42,30 @@ def _outgoing(body: dict[str, Any], to: Recipient, drops: Drops) -> Outgoing:
     return Outgoing(msgspec.json.encode(body), headers, drops.paths())
 
 
-def _write(call: Call, to: Recipient) -> tuple[dict[str, Any], Drops]:
-    own = _own_fields(call)
-    drops = Drops(path for path in call.dropped if path.partition(".")[0] not in own)
+def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
+    own = _own_fields(request)
+    drops = Drops(path for path in request.dropped if path.partition(".")[0] not in own)
     breakpoints = Breakpoints()
-    tools = _tools(call, drops, breakpoints)
-    prompt = Prompt(call, to.issuer, drops, breakpoints)
+    tools = _tools(request, drops, breakpoints)
+    prompt = Prompt(request, to.issuer, drops, breakpoints)
     prompt.write()
     breakpoints.limit(drops)
-    if hint := format_hint(call.format, to.quirks, drops):
+    if hint := format_hint(request.format, to.quirks, drops):
         prompt.system.append({"type": "text", "text": hint})
 
-    body: dict[str, Any] = {"model": to.model, "max_tokens": max_tokens(call, to.quirks)}
+    body: dict[str, Any] = {"model": to.model, "max_tokens": max_tokens(request, to.quirks)}
     if prompt.system:
         body["system"] = plain(prompt.system)
     body["messages"] = prompt.messages
     if tools:
         body["tools"] = tools
-    if choice := _tool_choice(call, tools, to.quirks, drops):
+    if choice := _tool_choice(request, tools, to.quirks, drops):
         body["tool_choice"] = choice
-    write_reasoning(call, to.quirks, body, drops)
-    write_format(call.format, to.quirks, body)
-    write_settings(call, to.quirks, body, drops)
+    write_reasoning(request, to.quirks, body, drops)
+    write_format(request.format, to.quirks, body)
+    write_settings(request, to.quirks, body, drops)
     body |= own
-    if call.stream:
+    if request.stream:
         body["stream"] = True
     for name in to.quirks.refused_fields:
         if body.pop(name, None) is not None:
@@ -73,23 +73,23 @@ def _write(call: Call, to: Recipient) -> tuple[dict[str, Any], Drops]:
     return body, drops
 
 
-def _own_fields(call: Call) -> dict[str, Any]:
+def _own_fields(request: Request) -> dict[str, Any]:
     """The members of a Messages client's request that no other API has, for a provider of the same API."""
-    if call.api != "messages":
+    if request.api != "messages":
         return {}
-    return {name: value for name in OWN_FIELDS if (value := call.source.get(name)) is not None}
+    return {name: value for name in OWN_FIELDS if (value := request.source.get(name)) is not None}
 
 
 # Tools
 
 
-def _tools(call: Call, drops: Drops, breakpoints: Breakpoints) -> list[Block]:
+def _tools(request: Request, drops: Drops, breakpoints: Breakpoints) -> list[Block]:
     """The tools. Hosted tools of other APIs are left out, and reported: their results could not be given back on the
     next turn, and neither every server nor every account has Anthropic's own."""
-    allowed = call.tool_choice.allowed if call.tool_choice is not None else None
-    known = TOOL_MARKS if call.api == "messages" else ()
+    allowed = request.tool_choice.allowed if request.tool_choice is not None else None
+    known = TOOL_MARKS if request.api == "messages" else ()
     tools: list[Block] = []
-    for tool in call.tools:
+    for tool in request.tools:
         if isinstance(tool, NativeTool):
             if tool.api == "messages":
                 tools.append(breakpoints.native(tool.item, tool.at))
@@ -102,9 +102,9 @@ def _tools(call: Call, drops: Drops, breakpoints: Breakpoints) -> list[Block]:
 
 def _tool(tool: Tool, known: tuple[str, ...], drops: Drops, breakpoints: Breakpoints) -> Block:
     block: Block = {"name": tool.name}
-    if description := custom.description(tool, drops) if tool.kind == "custom" else tool.description:
+    if description := custom_tools.description(tool, drops) if tool.kind == "custom" else tool.description:
         block["description"] = description
-    block["input_schema"] = custom.SCHEMA if tool.kind == "custom" else _schema(tool.schema)
+    block["input_schema"] = custom_tools.SCHEMA if tool.kind == "custom" else _schema(tool.schema)
     if tool.strict:
         block["strict"] = True
     for name, value in (tool.marks or NO_MARKS).items():
@@ -123,11 +123,11 @@ def _schema(schema: Any) -> Any:
     return schema if "type" in schema else {"type": "object", **schema}
 
 
-def _tool_choice(call: Call, tools: list[Block], quirks: Quirks, drops: Drops) -> Block | None:
-    choice, parallel = call.tool_choice, call.parallel_tools
+def _tool_choice(request: Request, tools: list[Block], quirks: Quirks, drops: Drops) -> Block | None:
+    choice, parallel = request.tool_choice, request.parallel_tools
     serial = parallel is not None and parallel.value is False
     if not tools:
-        if call.tools and choice is not None and choice.mode in ("required", "tool"):
+        if request.tools and choice is not None and choice.mode in ("required", "tool"):
             drops.add(choice.at)  # the tools that it forces went with those that are dropped
         return None
     if choice is None and not serial:

@@ -19,7 +19,7 @@ from providers.messages.answer import (
     thought_events,
     tool_begin,
 )
-from streams.events import Begin, BlockEnd, Cited, Event, Failed, Text, Thought, ToolInput
+from streams.events import Begin, BlockEnd, Citation, ErrorInfo, Event, ReasoningDelta, TextDelta, ToolCallDelta
 from streams.surrogates import NOT_JSON, any_json, reading
 
 
@@ -94,7 +94,7 @@ class MessagesReader:
             return ()
         if self._reason is not None:  # all that matters was said, only the last event is missing
             return self._end()
-        return self._fail(Failed("upstream", "the provider ended the stream early"))
+        return self._fail(ErrorInfo("upstream", "the provider ended the stream early"))
 
     def _quick(self, data: bytes) -> Sequence[Event] | None:
         """A delta of text, thinking or input in a block that is open; ``None`` for everything else, which the slow way
@@ -107,13 +107,13 @@ class MessagesReader:
         if block is None or delta is None or block.number is None or value.type != "content_block_delta":
             return None
         if delta.type == "text_delta" and block.kind == "text":
-            return (Text(block.number, delta.text),) if delta.text else ()
+            return (TextDelta(block.number, delta.text),) if delta.text else ()
         if delta.type == "input_json_delta" and block.kind == "tool_use" and delta.partial_json:
             block.pieces.append(delta.partial_json)
-            return (ToolInput(block.number, delta.partial_json),)
+            return (ToolCallDelta(block.number, delta.partial_json),)
         if delta.type == "thinking_delta" and block.kind == "thinking" and delta.thinking:
             block.pieces.append(delta.thinking)
-            return (Thought(block.number, delta.thinking),)
+            return (ReasoningDelta(block.number, delta.thinking),)
         return None
 
     def _begin(self, events: list[Event]) -> list[Event]:
@@ -184,7 +184,7 @@ class MessagesReader:
             case "tool_use", "input_json_delta":
                 if piece := text_of(delta.get("partial_json")):
                     block.pieces.append(piece)
-                    events.append(ToolInput(self._number(block), piece))
+                    events.append(ToolCallDelta(self._number(block), piece))
             case _, "input_json_delta":
                 block.pieces.append(text_of(delta.get("partial_json")))
             case "compaction", "compaction_delta":
@@ -215,7 +215,7 @@ class MessagesReader:
         events.append(read_end(self._reason, self._stop_sequence, self._details))
         return self._begin(events)
 
-    def _fail(self, failed: Failed) -> list[Event]:
+    def _fail(self, failed: ErrorInfo) -> list[Event]:
         self._over = True
         return [failed]
 
@@ -231,22 +231,22 @@ class MessagesReader:
         if not text:
             return []
         number = self._number(block)
-        cited = [Cited(number, "messages", item) for item in block.citations]
+        cited = [Citation(number, "messages", item) for item in block.citations]
         block.citations.clear()
-        return [Text(number, text), *cited]
+        return [TextDelta(number, text), *cited]
 
     def _cite(self, block: _Reading, citation: Any) -> list[Event]:
         """A citation comes before the text that it is for; ours follow the text, which opens the block."""
         if block.number is None:
             block.citations.append(citation)
             return []
-        return [Cited(block.number, "messages", citation)]
+        return [Citation(block.number, "messages", citation)]
 
     def _thought(self, block: _Reading, text: str) -> list[Event]:
         if not text:
             return []
         block.pieces.append(text)
-        return [Thought(self._number(block), text)]
+        return [ReasoningDelta(self._number(block), text)]
 
     def _close_words(self) -> list[Event]:
         """End every block but tool calls: a server that forgets its stops has only one of them open."""
@@ -263,7 +263,7 @@ class MessagesReader:
             case "tool_use":
                 number = self._number(block)
                 text = "" if block.pieces else input_text(block.item.get("input"))  # whole in its start, no deltas
-                return [ToolInput(number, text), BlockEnd(number)] if text else [BlockEnd(number)]
+                return [ToolCallDelta(number, text), BlockEnd(number)] if text else [BlockEnd(number)]
         if block.pieces:
             block.item["input"] = _parsed("".join(block.pieces), block.item.get("input"))
         return block_events(self._number(block), block.item, self._ids)
@@ -299,5 +299,5 @@ def _parsed(text: str, default: Any) -> Any:
         return default
 
 
-def _malformed(data: bytes) -> Failed:
-    return Failed("upstream", "the provider sent an event that is not valid JSON")
+def _malformed(data: bytes) -> ErrorInfo:
+    return ErrorInfo("upstream", "the provider sent an event that is not valid JSON")

@@ -12,9 +12,9 @@ import msgspec
 from providers.catalog.effort import asked_level, budget_of, known_level
 from providers.catalog.sampling import takes_sampling
 from providers.neutral.fields import Drops
-from providers.neutral.parameters import BY_NAME, write_controls
+from providers.neutral.parameters import BY_NAME, write_parameters
 from providers.neutral.quirks import Quirks
-from providers.neutral.request import Call, Format, Reasoning
+from providers.neutral.request import Format, Reasoning, Request
 
 Body: TypeAlias = dict[str, Any]
 
@@ -34,25 +34,25 @@ _SCHEMA_HINT = (
 _PERSONAL = re.compile(r"[^@\s]+@[^@\s]+\.\w+|\+?[\d\s().-]{7,20}")
 
 
-def max_tokens(call: Call, quirks: Quirks) -> int:
+def max_tokens(request: Request, quirks: Quirks) -> int:
     """``max_tokens``, which the API requires: the model's maximum where the client set no limit."""
-    options = call.controls.get("prompt_cache_options")
+    options = request.parameters.get("prompt_cache_options")
     if options is not None and options.value.get("prewarm"):
         return 0  # both mean: fill the cache and answer nothing
-    limit = call.controls.get("max_tokens")
+    limit = request.parameters.get("max_tokens")
     return quirks.default_max_tokens if limit is None else int(limit.value)
 
 
 # Reasoning
 
 
-def write_reasoning(call: Call, quirks: Quirks, body: Body, drops: Drops) -> None:
+def write_reasoning(request: Request, quirks: Quirks, body: Body, drops: Drops) -> None:
     """``thinking`` and ``output_config.effort``. Comes after ``max_tokens``, ``messages`` and ``tool_choice``."""
-    reasoning = call.reasoning
+    reasoning = request.reasoning
     if reasoning is None or body["max_tokens"] == 0:  # nothing is said, so nothing is thought
         return
     if reasoning.mode == "disabled" or reasoning.effort == "none":
-        _turn_off(call, quirks, body, drops)
+        _turn_off(request, quirks, body, drops)
         return
     if quirks.adaptive_thinking:
         _write_effort(reasoning, quirks, body, drops)
@@ -60,9 +60,9 @@ def write_reasoning(call: Call, quirks: Quirks, body: Body, drops: Drops) -> Non
         # "Thinking may not be enabled when tool_choice forces tool use": a missing call breaks programs, missing
         # thoughts do not (pydantic/pydantic-ai#6957).
         drops.add(reasoning.at)
-        _turn_off(call, quirks, body, drops)
+        _turn_off(request, quirks, body, drops)
     elif quirks.adaptive_thinking:
-        if not _effort_alone(call):
+        if not _effort_alone(request):
             body["thinking"] = _shown({"type": "adaptive"}, reasoning)
     elif _acts_unthinking(body["messages"]):
         drops.add(reasoning.at)
@@ -70,20 +70,20 @@ def write_reasoning(call: Call, quirks: Quirks, body: Body, drops: Drops) -> Non
         _write_budget(reasoning, quirks, body, drops)
 
 
-def _effort_alone(call: Call) -> bool:
+def _effort_alone(request: Request) -> bool:
     """Whether a Messages client named an effort and left it to the model whether to think."""
-    return call.api == "messages" and call.source.get("thinking") is None
+    return request.api == "messages" and request.source.get("thinking") is None
 
 
-def _turn_off(call: Call, quirks: Quirks, body: Body, drops: Drops) -> None:
+def _turn_off(request: Request, quirks: Quirks, body: Body, drops: Drops) -> None:
     """Adaptive models may think unasked; the others do not, and not every compatible server knows the word. A model
     that always thinks is told to do so as little as it can."""
     if quirks.thinking_off == "lowest_effort":
-        if call.reasoning is not None:
-            drops.add(call.reasoning.at)
+        if request.reasoning is not None:
+            drops.add(request.reasoning.at)
         if quirks.efforts:
             body["output_config"] = {"effort": quirks.efforts[0]}
-    elif quirks.adaptive_thinking or call.api == "messages":
+    elif quirks.adaptive_thinking or request.api == "messages":
         body["thinking"] = {"type": quirks.thinking_off}
 
 
@@ -130,25 +130,25 @@ def _acts_unthinking(messages: list[Body]) -> bool:
 # Scalars
 
 
-def write_settings(call: Call, quirks: Quirks, body: Body, drops: Drops) -> None:
+def write_settings(request: Request, quirks: Quirks, body: Body, drops: Drops) -> None:
     """Everything that is one value. Comes after ``write_reasoning``, because who thinks takes no sampling."""
-    controls = call.controls
-    write_controls(call, "messages", body, drops, skip=_BY_HAND)
+    controls = request.parameters
+    write_parameters(request, "messages", body, drops, skip=_BY_HAND)
     options = controls.get("prompt_cache_options")
     if options is not None and not options.value.get("prewarm"):
         drops.add(options.at)
     tier = controls.get("service_tier")
     if tier is not None and tier.value != "auto":  # the other tiers are each vendor's own
         drops.add(tier.at)
-    if call.api != "messages":  # whose own `metadata` goes out as it came
-        _write_user(call, body, drops)
-    _write_stop(call, body, drops)
-    _write_sampling(call, quirks, body, drops)
+    if request.api != "messages":  # whose own `metadata` goes out as it came
+        _write_user(request, body, drops)
+    _write_stop(request, body, drops)
+    _write_sampling(request, quirks, body, drops)
 
 
-def _write_user(call: Call, body: Body, drops: Drops) -> None:
+def _write_user(request: Request, body: Body, drops: Drops) -> None:
     for name in ("user", "safety_identifier"):
-        control = call.controls.get(name)
+        control = request.parameters.get(name)
         if control is None:
             continue
         if "metadata" in body or _PERSONAL.fullmatch(control.value):
@@ -157,8 +157,8 @@ def _write_user(call: Call, body: Body, drops: Drops) -> None:
             body["metadata"] = {"user_id": control.value}
 
 
-def _write_stop(call: Call, body: Body, drops: Drops) -> None:
-    control = call.controls.get("stop")
+def _write_stop(request: Request, body: Body, drops: Drops) -> None:
+    control = request.parameters.get("stop")
     if control is None:
         return
     stops = [text for text in control.value if isinstance(text, str) and text.strip()]  # white space alone is a 400
@@ -168,10 +168,10 @@ def _write_stop(call: Call, body: Body, drops: Drops) -> None:
         drops.add(control.at)
 
 
-def _write_sampling(call: Call, quirks: Quirks, body: Body, drops: Drops) -> None:
-    taken = _takes_sampling(call.reasoning, quirks, body)
+def _write_sampling(request: Request, quirks: Quirks, body: Body, drops: Drops) -> None:
+    taken = _takes_sampling(request.reasoning, quirks, body)
     for name in _SAMPLING:
-        control = call.controls.get(name)
+        control = request.parameters.get(name)
         if control is None:
             continue
         second = name == "top_p" and "temperature" in body and quirks.one_of_temperature_top_p

@@ -26,22 +26,32 @@ from streams import sse
 from streams.events import (
     Begin,
     BlockEnd,
-    Cited,
+    Citation,
     End,
+    ErrorInfo,
     Event,
-    Failed,
     Native,
-    Refusal,
-    Sealed,
-    Text,
-    Thought,
-    ToolBegin,
-    ToolInput,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
     ToolKind,
     Usage,
 )
 
-_BlockEvent: TypeAlias = Text | Refusal | Thought | Sealed | Cited | ToolBegin | ToolInput | Native | BlockEnd
+_BlockEvent: TypeAlias = (
+    TextDelta
+    | RefusalDelta
+    | ReasoningDelta
+    | ReasoningState
+    | Citation
+    | ToolCallStart
+    | ToolCallDelta
+    | Native
+    | BlockEnd
+)
 
 _PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
@@ -73,17 +83,18 @@ class _Writing:
 
 
 class MessagesWriter:
-    """A ``Writer`` of the Messages API. Blocks go out strictly one after the other: what comes for a later block is held
-    back until the open one has ended, because clients put deltas of interleaved calls together (QwenLM/Qwen-Agent#943).
+    """A ``Writer`` of the Messages API. Blocks go out strictly one after the other: what comes for a later block is
+    held back until the open one has ended, because clients put deltas of interleaved calls together
+    (QwenLM/Qwen-Agent#943).
     """
 
     def __init__(self, reply: Reply) -> None:
-        self._id, self._model, self._issuer = reply.id, reply.call.model, reply.issuer
+        self._id, self._model, self._issuer = reply.id, reply.request.model, reply.issuer
         self._estimate = Usage(input=reply.input_estimate)
         self._index = 0
         self._current: int | None = None  # the reader's number of the block that is open
         self._open: _Writing | None = None
-        self._thought: Sealed | None = None
+        self._thought: ReasoningState | None = None
         self._gathered: list[str] | None = None  # arguments that cannot go out before all of them are known
         self._kind: ToolKind = "function"  # of the call that they are of
         self._held: dict[int, list[_BlockEvent]] = {}
@@ -94,7 +105,7 @@ class MessagesWriter:
         self._called = False
 
     def send(self, event: Event) -> bytes:
-        if isinstance(event, Text) and self._open is not None and event.block == self._current:
+        if isinstance(event, TextDelta) and self._open is not None and event.block == self._current:
             return b"%b%b%b" % (self._open.prefix, sse.dump(event.text), _END_OF_DELTA)
         if self._over:
             return b""
@@ -107,7 +118,7 @@ class MessagesWriter:
                 return b""
             case End():
                 return self._end(event)
-            case Failed():
+            case ErrorInfo():
                 self._over = True
                 self._open = None
                 return sse.event("error", {"type": "error", "error": messages_error(event)})
@@ -155,18 +166,18 @@ class MessagesWriter:
 
     def _write(self, event: _BlockEvent) -> bytes:
         match event:
-            case Text(block=block, text=text) | Refusal(block=block, text=text):
+            case TextDelta(block=block, text=text) | RefusalDelta(block=block, text=text):
                 return self._piece(block, text, "text_delta", "text", text_block())
-            case Thought(block=block, text=text):
+            case ReasoningDelta(block=block, text=text):
                 start = {"type": "thinking", "thinking": "", "signature": ""}
                 return self._piece(block, text, "thinking_delta", "thinking", start)
-            case ToolInput(text=text):
+            case ToolCallDelta(text=text):
                 return self._input(text)
-            case ToolBegin():
+            case ToolCallStart():
                 return self._tool(event)
-            case Sealed():
+            case ReasoningState():
                 return self._sealed(event)
-            case Cited(api=api, item=item):
+            case Citation(api=api, item=item):
                 if api == "messages" and self._open is not None and self._open.kind == "text":
                     return self._open.delta(type="citations_delta", citation=item)
                 return b""
@@ -189,7 +200,7 @@ class MessagesWriter:
         assert self._open is not None
         return b"%b%b%b%b" % (start, self._open.prefix, sse.dump(text), _END_OF_DELTA)
 
-    def _tool(self, event: ToolBegin) -> bytes:
+    def _tool(self, event: ToolCallStart) -> bytes:
         self._called = True
         self._gathered, self._kind = ([""] if event.kind == "custom" else []), event.kind  # free text may be empty
         item = call_block(event.id, event.name, {})
@@ -215,7 +226,7 @@ class MessagesWriter:
             self._gathered.append(text)
         return ""
 
-    def _sealed(self, event: Sealed) -> bytes:
+    def _sealed(self, event: ReasoningState) -> bytes:
         if self._open is not None:  # after its thoughts; the signature is the last delta of the block
             self._thought = event
             return b""

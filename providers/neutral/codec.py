@@ -13,9 +13,9 @@ import attrs
 
 from providers.neutral.draft import Draft
 from providers.neutral.quirks import Quirks
-from providers.neutral.request import Call
+from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
-from streams.events import Api, Event, Failed, Reason
+from streams.events import Api, ErrorInfo, Event, Reason
 from streams.fold import Answer
 
 
@@ -47,10 +47,10 @@ class Recipient:
 
 @attrs.frozen
 class Reply:
-    """What a writer needs to know to answer ``call``. It keeps of it what it needs and not the request, which may be
+    """What a writer needs to know to answer ``request``. It keeps of it what it needs and not the request, which may be
     megabytes and is of no more use once the answer has begun."""
 
-    call: Call
+    request: Request
     issuer: Issuer  # who makes the answer: seals name it
     created: int  # Unix seconds
     input_estimate: int = 1  # tokens, > 0: for APIs that state the input before the provider has counted it
@@ -73,7 +73,7 @@ class Reader(Protocol):
         ...
 
     def close(self) -> Sequence[Event]:
-        """The upstream has ended the stream: ``Failed`` unless the answer is already whole."""
+        """The upstream has ended the stream: ``ErrorInfo`` unless the answer is already whole."""
         ...
 
 
@@ -95,12 +95,12 @@ class Codec(Protocol):
     @property
     def api(self) -> Api: ...
 
-    def read_request(self, body: Mapping[str, Any]) -> Call:
+    def read_request(self, body: Mapping[str, Any]) -> Request:
         """A client's request. Raises ``GatewayError`` (400, with ``param``) for what the API does not allow."""
         ...
 
-    def write_request(self, call: Call, to: Recipient) -> Outgoing:
-        """``call`` for a provider, whichever API the client speaks. Raises ``GatewayError`` (400) for what the
+    def write_request(self, request: Request, to: Recipient) -> Outgoing:
+        """``request`` for a provider, whichever API the client speaks. Raises ``GatewayError`` (400) for what the
         provider cannot honour and must not be left out (see ``docs/translation.md``)."""
         ...
 
@@ -126,9 +126,9 @@ class Codec(Protocol):
         ...
 
     def read_answer(self, body: bytes, texts: bool = True) -> Sequence[Event]:
-        """A whole answer as the events that a stream of it would have been, ``Failed`` last if it is an error. Without
-        ``texts`` nobody asks what was said, and it may be left out. Raises ``GatewayError`` (502) if it is not JSON or
-        no answer of this API."""
+        """A whole answer as the events that a stream of it would have been, ``ErrorInfo`` last if it is an error.
+        Without ``texts`` nobody asks what was said, and it may be left out. Raises ``GatewayError`` (502) if it is not
+        JSON or no answer of this API."""
         ...
 
     def writer(self, reply: Reply) -> Writer: ...
@@ -137,7 +137,7 @@ class Codec(Protocol):
         """A whole answer as the client's API says it."""
         ...
 
-    def write_error(self, failed: Failed, request_id: str) -> bytes:
+    def write_error(self, failed: ErrorInfo, request_id: str) -> bytes:
         """The JSON body of an error response."""
         ...
 

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from providers.neutral.fields import Drops, Fields, expect
-from providers.neutral.request import Call, Control
+from providers.neutral.request import Parameter, Request
 from streams.errors import invalid
 from streams.events import Api
 
@@ -72,7 +72,7 @@ ROWS: tuple[Row, ...] = (
 BY_NAME: Mapping[str, Row] = {row.name: row for row in ROWS}
 
 
-def read_controls(fields: Fields, api: Api) -> dict[str, Control]:
+def read_parameters(fields: Fields, api: Api) -> dict[str, Parameter]:
     """The settings that ``fields`` holds, by neutral name. Raises a 400 for a wrong type."""
     found = {}
     for row in ROWS:
@@ -81,15 +81,17 @@ def read_controls(fields: Fields, api: Api) -> dict[str, Control]:
             path = fields.path(name)
             if row.single and isinstance(value, str):
                 value = [value]
-            found[row.name] = Control(value if row.kind is object else expect(value, row.kind, path), path)
+            found[row.name] = Parameter(value if row.kind is object else expect(value, row.kind, path), path)
     return found
 
 
-def write_controls(call: Call, api: Api, body: dict[str, Any], drops: Drops, skip: tuple[str, ...] = ()) -> None:
-    """Put the settings of ``call`` into ``body`` under ``api``'s names and report those it has no field for.
+def write_parameters(
+    request: Request, api: Api, body: dict[str, Any], drops: Drops, skip: tuple[str, ...] = ()
+) -> None:
+    """Put the settings of ``request`` into ``body`` under ``api``'s names and report those it has no field for.
 
     ``skip`` names settings that the codec writes itself. Raises a 400 for one that must be honoured and cannot be."""
-    for name, control in call.controls.items():
+    for name, control in request.parameters.items():
         row = BY_NAME[name]
         if name in skip:
             continue

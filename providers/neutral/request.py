@@ -1,9 +1,10 @@
 """The neutral request: what a client asked for, said in no API's words. Everything is a frozen value.
 
-A codec reads its API's JSON into a ``Call`` and writes a ``Call`` as its API's JSON. Nothing here knows a provider.
-``at`` on every part is the client's own path to it (``messages[2].content[1]``), for errors and for the drop report;
-``marks`` are the client's hints on a part that only some APIs know (``cache_control``, ``prompt_cache_breakpoint``,
-``citations``, ``context``), by their own names: a writer carries those that its API has and reports the others.
+A codec reads its API's JSON into a ``Request`` and writes a ``Request`` as its API's JSON. Nothing here knows a
+provider. ``at`` on every part is the client's own path to it (``messages[2].content[1]``), for errors and for the drop
+report; ``marks`` are the client's hints on a part that only some APIs know (``cache_control``,
+``prompt_cache_breakpoint``, ``citations``, ``context``), by their own names: a writer carries those that its API has
+and reports the others.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ NO_MARKS: Mapping[str, Any] = {}
 
 
 @attrs.frozen
-class Source:
+class MediaSource:
     """Where an image or a file is. ``value`` is a URL, base64 data, a provider's file id or plain text."""
 
     kind: Literal["url", "base64", "file_id", "text"]
@@ -29,8 +30,8 @@ class Source:
 
 @attrs.frozen
 class TextPart:
-    """``phase`` is that of the earlier answer's message which holds the text: only ``Call.api`` knows it, and a reader
-    that fills it has named it, by the message's path, among what it dropped."""
+    """``phase`` is that of the earlier answer's message which holds the text: only ``Request.api`` knows it, and a
+    reader that fills it has named it, by the message's path, among what it dropped."""
 
     text: str
     at: str = ""
@@ -40,7 +41,7 @@ class TextPart:
 
 @attrs.frozen
 class ImagePart:
-    source: Source
+    source: MediaSource
     detail: str | None = None
     at: str = ""
     marks: Mapping[str, Any] = NO_MARKS
@@ -50,7 +51,7 @@ class ImagePart:
 class FilePart:
     """A document: PDF, plain text."""
 
-    source: Source
+    source: MediaSource
     filename: str | None = None
     at: str = ""
     marks: Mapping[str, Any] = NO_MARKS
@@ -73,10 +74,10 @@ class RefusalPart:
 
 
 @attrs.frozen
-class ThinkingPart:
+class ReasoningPart:
     """Reasoning of an earlier turn. Either ``seal`` is set (trigate wrapped it), or ``native`` is the item as the
-    client's own API (``Call.api``) knows it. ``text`` is the readable part, "" when there is none. ``beside`` are the
-    places of other members that say the same."""
+    client's own API (``Request.api``) knows it. ``text`` is the readable part, "" when there is none. ``beside`` are
+    the places of other members that say the same."""
 
     text: str
     seal: Seal | None = None
@@ -91,7 +92,7 @@ class ThinkingPart:
 
 
 @attrs.frozen
-class CallPart:
+class ToolCallPart:
     """A tool call of an earlier turn. ``input`` is JSON text for a function, free text for a custom tool. ``namespace``
     is that of a lone tool, which its name says already: only its own API wants it back."""
 
@@ -105,7 +106,7 @@ class CallPart:
 
 
 @attrs.frozen
-class ResultPart:
+class ToolResultPart:
     """What the client's tool gave back. ``parts`` may be empty. Stands in a ``user`` turn."""
 
     call_id: str
@@ -127,12 +128,20 @@ class NativePart:
 
 
 Part: TypeAlias = (
-    TextPart | ImagePart | FilePart | AudioPart | RefusalPart | ThinkingPart | CallPart | ResultPart | NativePart
+    TextPart
+    | ImagePart
+    | FilePart
+    | AudioPart
+    | RefusalPart
+    | ReasoningPart
+    | ToolCallPart
+    | ToolResultPart
+    | NativePart
 )
 
 
 @attrs.frozen
-class Turn:
+class Message:
     """One message. Instructions are turns too, with role ``system`` or ``developer``, wherever the client put them.
     Consecutive turns of one role are kept apart as they were sent; a writer merges where its API wants that."""
 
@@ -168,8 +177,9 @@ class NativeTool:
 
 @attrs.frozen
 class ToolChoice:
-    """``hosted`` are tools that are chosen or allowed too, in the words of Responses: only ``Call.api`` knows them, and
-    a reader that fills it has named them among what it dropped. Without ``allowed`` it is the one that is chosen."""
+    """``hosted`` are tools that are chosen or allowed too, in the words of Responses: only ``Request.api`` knows them,
+    and a reader that fills it has named them among what it dropped. Without ``allowed`` it is the one that is
+    chosen."""
 
     mode: Literal["auto", "none", "required", "tool"]
     name: str | None = None  # for mode "tool"
@@ -203,7 +213,7 @@ class Format:
 
 
 @attrs.frozen
-class Control:
+class Parameter:
     """A scalar setting by its neutral name (see ``providers/neutral/parameters.py``) with the client's path to it."""
 
     value: Any
@@ -211,22 +221,22 @@ class Control:
 
 
 @attrs.frozen
-class Call:
+class Request:
     """One request. ``source`` is the client's JSON as decoded, for APIs whose answers echo it; ``dropped`` are the
     paths that reading found nobody to carry, or nobody but the API itself, whose writer takes them out again;
     ``deferred`` are tools that wait until the client's search finds them."""
 
     api: Api
     model: str
-    turns: tuple[Turn, ...]
+    messages: tuple[Message, ...]
     stream: bool = False
     include_usage: bool = False  # Chat: the client asked for the usage chunk
     tools: tuple[Tool | NativeTool, ...] = ()
     deferred: tuple[Tool, ...] = ()
     tool_choice: ToolChoice | None = None
-    parallel_tools: Control | None = None
+    parallel_tools: Parameter | None = None
     reasoning: Reasoning | None = None
     format: Format | None = None
-    controls: Mapping[str, Control] = attrs.field(factory=dict)
+    parameters: Mapping[str, Parameter] = attrs.field(factory=dict)
     source: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     dropped: tuple[str, ...] = ()

@@ -11,18 +11,18 @@ import msgspec
 
 from providers.neutral.request import (
     AudioPart,
-    Call,
-    CallPart,
     FilePart,
     ImagePart,
     NativePart,
     NativeTool,
     Part,
+    ReasoningPart,
     RefusalPart,
-    ResultPart,
+    Request,
     TextPart,
-    ThinkingPart,
     Tool,
+    ToolCallPart,
+    ToolResultPart,
 )
 
 BYTES_PER_TOKEN = 2.7  # of UTF-8; English prose has about 4.2 and JSON about 3, and no vendor's tokenizer is here
@@ -38,12 +38,12 @@ BASE = 80  # some models have instructions of their own before ours (gpt-oss: ab
 FORMAT = 200  # what providers say about a schema
 
 
-def estimate(call: Call) -> int:
-    """Input tokens of ``call``: its texts, tools, images and documents. Always above 0."""
-    size = sum(_part(part) for turn in call.turns for part in turn.parts) + _tools(call.tools)
-    if call.format is not None and call.format.schema is not None:
-        size += FORMAT + _json(call.format.schema)
-    return round(BASE + TURN * len(call.turns) + size)
+def estimate(request: Request) -> int:
+    """Input tokens of ``request``: its texts, tools, images and documents. Always above 0."""
+    size = sum(_part(part) for message in request.messages for part in message.parts) + _tools(request.tools)
+    if request.format is not None and request.format.schema is not None:
+        size += FORMAT + _json(request.format.schema)
+    return round(BASE + TURN * len(request.messages) + size)
 
 
 def _part(part: Part) -> float:
@@ -54,7 +54,7 @@ def _plain(part: Part) -> float:
     match part:
         case TextPart(text=text) | RefusalPart(text=text):
             return _text(text)
-        case ThinkingPart(text=text, native=native, seal=seal):
+        case ReasoningPart(text=text, native=native, seal=seal):
             return _text(text) or _json(native if native is not None else seal and seal.item)
         case ImagePart():
             return IMAGE
@@ -64,9 +64,9 @@ def _plain(part: Part) -> float:
             return PAGE * max(1, len(source.value) * 0.75 / PAGE_BYTES) if source.kind == "base64" else PAGE
         case AudioPart(data=data):
             return len(data) * 0.75 / AUDIO_BYTES_PER_TOKEN
-        case CallPart(name=name, input=text, id=id):
+        case ToolCallPart(name=name, input=text, id=id):
             return _text(name) + _text(text) + _text(id) + TURN
-        case ResultPart(parts=parts, call_id=id):
+        case ToolResultPart(parts=parts, call_id=id):
             return sum(map(_part, parts)) + _text(id) + TURN
         case NativePart(item=item):
             return _json(item)

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
-from providers.neutral.request import Call, CallPart, Part, Tool, ToolChoice, Turn
-from streams.events import Event, ToolBegin
+from providers.neutral.request import Message, Part, Request, Tool, ToolCallPart, ToolChoice
+from streams.events import Event, ToolCallStart
 
 _GOOD = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _OTHER = re.compile(r"[^A-Za-z0-9_-]")
@@ -36,44 +36,44 @@ def short_call_id(id: str) -> str:
     return "call_" + hashlib.sha256(id.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
-def shortened(call: Call) -> tuple[Call, Mapping[str, str]]:
-    """``call`` with tool names that every API takes, and from those that changed back to the client's own."""
-    own = {name: short for name in _names(call) if (short := short_name(name)) != name}
+def shortened(request: Request) -> tuple[Request, Mapping[str, str]]:
+    """``request`` with tool names that every API takes, and from those that changed back to the client's own."""
+    own = {name: short for name in _names(request) if (short := short_name(name)) != name}
     if not own:
-        return call, {}
+        return request, {}
     changed = attrs.evolve(
-        call,
+        request,
         tools=tuple(attrs.evolve(tool, name=own.get(tool.name, tool.name)) if isinstance(tool, Tool) else tool
-                    for tool in call.tools),
-        turns=tuple(_turn(turn, own) for turn in call.turns),
-        tool_choice=_choice(call.tool_choice, own),
+                    for tool in request.tools),
+        messages=tuple(_turn(message, own) for message in request.messages),
+        tool_choice=_choice(request.tool_choice, own),
     )  # fmt: skip
     return changed, {short: name for name, short in own.items()}
 
 
 def restored(event: Event, names: Mapping[str, str]) -> Event:
     """``event`` with the client's own name of a tool."""
-    if isinstance(event, ToolBegin) and event.name in names:
+    if isinstance(event, ToolCallStart) and event.name in names:
         return attrs.evolve(event, name=names[event.name])
     return event
 
 
-def _names(call: Call) -> Iterable[str]:
-    for tool in call.tools:
+def _names(request: Request) -> Iterable[str]:
+    for tool in request.tools:
         if isinstance(tool, Tool):
             yield tool.name
-    for turn in call.turns:
+    for turn in request.messages:
         for part in turn.parts:
-            if isinstance(part, CallPart):
+            if isinstance(part, ToolCallPart):
                 yield part.name
 
 
-def _turn(turn: Turn, own: Mapping[str, str]) -> Turn:
-    return attrs.evolve(turn, parts=tuple(_part(part, own) for part in turn.parts))
+def _turn(message: Message, own: Mapping[str, str]) -> Message:
+    return attrs.evolve(message, parts=tuple(_part(part, own) for part in message.parts))
 
 
 def _part(part: Part, own: Mapping[str, str]) -> Part:
-    return attrs.evolve(part, name=own[part.name]) if isinstance(part, CallPart) and part.name in own else part
+    return attrs.evolve(part, name=own[part.name]) if isinstance(part, ToolCallPart) and part.name in own else part
 
 
 def _choice(choice: ToolChoice | None, own: Mapping[str, str]) -> ToolChoice | None:

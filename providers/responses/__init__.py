@@ -16,7 +16,7 @@ import msgspec
 from providers.errors.failures import openai_error
 from providers.neutral.codec import Outgoing, Reader, Recipient, Reply
 from providers.neutral.draft import Draft
-from providers.neutral.request import Call
+from providers.neutral.request import Request
 from providers.neutral.seal import PREFIX, Issuer, unseal
 from providers.responses import compaction
 from providers.responses.adapting import adapt
@@ -30,7 +30,7 @@ from providers.responses.outgoing import write_request
 from providers.responses.output import count_body
 from providers.responses.reader import ResponsesReader, read_answer
 from providers.responses.writer import ResponsesWriter, TurnWriter
-from streams.events import Api, Event, Failed
+from streams.events import Api, ErrorInfo, Event
 from streams.fold import Answer
 
 __all__ = [
@@ -56,11 +56,11 @@ class Responses:
     def api(self) -> Api:
         return "responses"
 
-    def read_request(self, body: Mapping[str, Any]) -> Call:
+    def read_request(self, body: Mapping[str, Any]) -> Request:
         return read_request(body)
 
-    def write_request(self, call: Call, to: Recipient) -> Outgoing:
-        return write_request(call, to)
+    def write_request(self, request: Request, to: Recipient) -> Outgoing:
+        return write_request(request, to)
 
     def adapt(self, draft: Draft, to: Recipient) -> None:
         adapt(draft, to)
@@ -92,12 +92,12 @@ class Responses:
         return read_answer(body)
 
     def writer(self, reply: Reply) -> TurnWriter:
-        return CompactionWriter(reply) if is_compaction(reply.call.source) else ResponsesWriter(reply)
+        return CompactionWriter(reply) if is_compaction(reply.request.source) else ResponsesWriter(reply)
 
     def write_answer(self, answer: Answer, reply: Reply) -> bytes:
         return write_answer(answer, reply)
 
-    def write_error(self, failed: Failed, request_id: str) -> bytes:
+    def write_error(self, failed: ErrorInfo, request_id: str) -> bytes:
         return msgspec.json.encode({"error": openai_error(failed)})
 
 

@@ -5,15 +5,15 @@ from typing import Any
 
 import msgspec
 
-from providers.neutral import custom_tools as custom
+from providers.neutral import custom_tools
 from providers.neutral.codec import Reply
 from providers.responses.compacted import compacted_answer
 from providers.responses.compaction import is_compaction
 from providers.responses.ids import own_id
 from providers.responses.output import (
     NO_ARGUMENTS,
-    Head,
     Object,
+    ResponseTemplate,
     annotations,
     call_item,
     called_tool,
@@ -38,10 +38,10 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
 def whole_answer(answer: Answer, reply: Reply) -> Object:
     """The response object of a whole answer, ready for ``msgspec.json.encode``. Raises a 502 ``GatewayError`` where a
     summary was asked for and none was given."""
-    if is_compaction(reply.call.source):
+    if is_compaction(reply.request.source):
         return compacted_answer(answer, reply)
-    head = Head.of(reply)
-    tools = declared_tools(reply.call)
+    head = ResponseTemplate.of(reply)
+    tools = declared_tools(reply.request)
     status, _ = outcome(answer.end)
     output: list[Any] = []
     parts: list[Object] = []  # of the message at the end of `output`
@@ -80,7 +80,7 @@ def _item(block: Block, reply: Reply, tools: Mapping[str, Declared], status: str
             return reasoning_item(own_id("rs_"), text, own, status)
         case ToolBlock():
             tool, wrapped = called_tool(block, tools)
-            text = custom.unwrapped(block.input) if wrapped else block.input
+            text = custom_tools.unwrapped(block.input) if wrapped else block.input
             if tool.kind == "function" and not text.strip():
                 text = NO_ARGUMENTS
             return call_item(own_id("ctc_" if tool.kind == "custom" else "fc_"), block.id, tool, text, status)

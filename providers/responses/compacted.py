@@ -6,15 +6,15 @@ from typing import Any
 from providers.neutral.codec import Reply
 from providers.responses.compaction import compaction_item
 from providers.responses.ids import own_id
-from providers.responses.output import Head, Object, usage_object
+from providers.responses.output import Object, ResponseTemplate, usage_object
 from providers.responses.told import Out
 from providers.responses.writer import Interruption
 from streams import sse
 from streams.errors import GatewayError
-from streams.events import End, Event, Failed, Native, Text, Usage
+from streams.events import End, ErrorInfo, Event, Native, TextDelta, Usage
 from streams.fold import Answer, Block, NativeBlock, TextBlock
 
-NOT_GIVEN = Failed("upstream", "the model gave no summary of the conversation: ask again, or go on without")
+NOT_GIVEN = ErrorInfo("upstream", "the model gave no summary of the conversation: ask again, or go on without")
 
 
 def compacted(id: str, created: int, item: Object, usage: Usage | None) -> Object:
@@ -41,7 +41,7 @@ def compaction_of(answer: Answer) -> Object:
 
 def compacted_answer(answer: Answer, reply: Reply) -> Object:
     """The response object of such an answer. Raises as ``compaction_of`` does."""
-    return Head.of(reply).ended(End("stop"), [compaction_of(answer)], answer.usage)
+    return ResponseTemplate.of(reply).ended(End("stop"), [compaction_of(answer)], answer.usage)
 
 
 def _native(blocks: Iterable[Block]) -> Object | None:
@@ -58,7 +58,7 @@ class CompactionWriter:
     it is whole; until then the client is told that something is being written."""
 
     def __init__(self, reply: Reply) -> None:
-        self._head = Head.of(reply)
+        self._head = ResponseTemplate.of(reply)
         self._out = Out()
         self._id = own_id("cmp_")
         self._texts: list[str] = []
@@ -77,7 +77,7 @@ class CompactionWriter:
         data = b"" if self._begun else self._out.begin(self._head.response("in_progress"))
         self._begun = True
         match event:
-            case Text(text=text):
+            case TextDelta(text=text):
                 return data + self._write(text)
             case Native() if _is_item(event):
                 self._native = event.item
@@ -85,12 +85,12 @@ class CompactionWriter:
                 self._usage = event
             case End():
                 return data + self._end(event)
-            case Failed():
+            case ErrorInfo():
                 self.left = self.interrupted("failed", event)
                 return data + self._fail(event)
         return data
 
-    def interrupted(self, status: Interruption, error: Failed | None = None) -> Object:
+    def interrupted(self, status: Interruption, error: ErrorInfo | None = None) -> Object:
         if self.response is not None:
             return self.response
         return self._head.interrupted(status, error, self._out.output(), self._usage)
@@ -118,6 +118,6 @@ class CompactionWriter:
         self.response = self._head.ended(End("stop"), self._out.output(), self._usage)
         return data + self._out.end(self.response)
 
-    def _fail(self, failed: Failed) -> bytes:
+    def _fail(self, failed: ErrorInfo) -> bytes:
         self.response = self._head.failed(failed, self._out.output(), self._usage)
         return self._out.end(self.response)

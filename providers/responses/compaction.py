@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from providers.neutral.request import Call, TextPart, Tool, ToolChoice, Turn
+from providers.neutral.request import Message, Request, TextPart, Tool, ToolChoice
 from providers.neutral.seal import PREFIX, Issuer, seal, unseal
 from providers.responses.ids import own_id
 
@@ -41,7 +41,7 @@ The conversation so far was cut to save room. These are the notes on it, written
 
 """
 
-_ASKED = Turn("user", (TextPart(ASK, "input"),), "input")
+_ASKED = Message("user", (TextPart(ASK, "input"),), "input")
 
 
 def is_compaction(body: Mapping[str, Any]) -> bool:
@@ -51,21 +51,21 @@ def is_compaction(body: Mapping[str, Any]) -> bool:
     return isinstance(last, dict) and last.get("type") == "compaction_trigger"
 
 
-def compaction_request(call: Call) -> Call:
-    """``call`` as one that asks for the summary of all its turns. Asking twice is asking once.
+def compaction_request(request: Request) -> Request:
+    """``request`` as one that asks for the summary of all its turns. Asking twice is asking once.
 
     The tools stay, because they are the beginning of the prefix that providers cache and Anthropic wants them beside
     calls in the history; that none may be called is said in ``tool_choice``."""
-    if call.turns[-1:] == (_ASKED,):
-        return call
-    own = any(isinstance(tool, Tool) for tool in call.tools)
+    if request.messages[-1:] == (_ASKED,):
+        return request
+    own = any(isinstance(tool, Tool) for tool in request.tools)
     return attrs.evolve(
-        call,
-        turns=(*call.turns, _ASKED),
+        request,
+        messages=(*request.messages, _ASKED),
         tool_choice=ToolChoice("none") if own else None,
         parallel_tools=None,
         format=None,
-        controls={name: control for name, control in call.controls.items() if name not in OF_THE_ANSWER},
+        parameters={name: control for name, control in request.parameters.items() if name not in OF_THE_ANSWER},
     )
 
 

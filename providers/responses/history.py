@@ -14,22 +14,22 @@ from providers.neutral.media import file_type
 from providers.neutral.request import (
     NO_MARKS,
     AudioPart,
-    CallPart,
     FilePart,
     Format,
     ImagePart,
+    MediaSource,
+    Message,
     NativePart,
     NativeTool,
     Part,
     Reasoning,
+    ReasoningPart,
     RefusalPart,
-    ResultPart,
     Role,
-    Source,
     TextPart,
-    ThinkingPart,
     Tool,
-    Turn,
+    ToolCallPart,
+    ToolResultPart,
 )
 from providers.neutral.seal import PREFIX, unseal
 from providers.responses import compaction
@@ -65,8 +65,8 @@ class History:
         self._calls: set[str] = set()  # by which outputs may name them
         self._sees_all = False  # whether a call that is not among them is nowhere
 
-    def turns(self) -> tuple[Turn, ...]:
-        return tuple(Turn(role, tuple(parts), at) for role, parts, at in self._turns if parts)
+    def messages(self) -> tuple[Message, ...]:
+        return tuple(Message(role, tuple(parts), at) for role, parts, at in self._turns if parts)
 
     def read(self, fields: Fields, earlier: Sequence[Mapping[str, Any]] = ()) -> None:
         """``earlier``: the items of the conversation that are not in the request."""
@@ -132,7 +132,7 @@ class History:
 
     def _call(self, item: Fields, kind: ToolKind, member: str) -> None:
         namespace, name = item.string("namespace"), item.need("name", str)
-        part = CallPart(
+        part = ToolCallPart(
             item.need("call_id", str), flat_name(namespace, name), item.string(member) or "", kind, item.at,
             namespace=namespace if namespace == name else None,
         )  # fmt: skip
@@ -150,7 +150,7 @@ class History:
         if self._sees_all and call_id not in self._calls:
             raise _answers_nothing(item, call_id)
         parts = tuple(_result_parts(item, self._drops))
-        self._add("user", item.at, ResultPart(call_id, parts, kind=kind, at=item.at))
+        self._add("user", item.at, ToolResultPart(call_id, parts, kind=kind, at=item.at))
 
     def _reasoning(self, item: Fields) -> None:
         sealed = item.string("encrypted_content")
@@ -158,9 +158,9 @@ class History:
         text = reasoning_text(item.data)
         if sealed is None or not sealed.startswith(PREFIX):
             item.ignore(*item.data)
-            self._add("assistant", item.at, ThinkingPart(text, native=item.data, at=item.at))
+            self._add("assistant", item.at, ReasoningPart(text, native=item.data, at=item.at))
         elif (seal := unseal(sealed)) is not None:
-            self._add("assistant", item.at, ThinkingPart(text, seal=seal, at=item.at))
+            self._add("assistant", item.at, ReasoningPart(text, seal=seal, at=item.at))
         else:
             self._drops.add(item.at)
 
@@ -169,7 +169,7 @@ class History:
         Reasoning goes with what it led to: OpenAI refuses it without (maximhq/bifrost#5892)."""
         self._drops.add(item.at)
         parts = self._turns[-1][1] if self._turns and self._turns[-1][0] == "assistant" else []
-        while parts and isinstance(parts[-1], ThinkingPart):
+        while parts and isinstance(parts[-1], ReasoningPart):
             self._drops.add(parts.pop().at)
 
     def _compaction(self, item: Fields) -> None:
@@ -273,7 +273,7 @@ def _image(part: Fields, marks: Mapping[str, Any]) -> Part:
     if url is not None:
         source = _url_source(url, part.path("image_url"))
     elif file_id is not None:
-        source = Source("file_id", file_id)
+        source = MediaSource("file_id", file_id)
     else:
         raise invalid(f"{part.at} needs image_url or file_id", part.at)
     return ImagePart(source, part.string("detail"), part.at, marks)
@@ -287,11 +287,11 @@ def _file(part: Fields, marks: Mapping[str, Any]) -> Part:
     if data is not None:
         at = part.path("file_data")
         # Bare base64 is taken as well.
-        source = _url_source(data, at) if data.startswith("data:") else Source("base64", data, file_type(name))
+        source = _url_source(data, at) if data.startswith("data:") else MediaSource("base64", data, file_type(name))
     elif url is not None:
-        source = Source("url", url)
+        source = MediaSource("url", url)
     elif file_id is not None:
-        source = Source("file_id", file_id)
+        source = MediaSource("file_id", file_id)
     else:
         raise invalid(f"{part.at} needs file_data, file_url or file_id", part.at)
     return FilePart(source, name, part.at, marks)
@@ -317,12 +317,12 @@ _PARTS: Mapping[str, Callable[[Fields, Mapping[str, Any]], Part]] = {
 }
 
 
-def _url_source(url: str, at: str) -> Source:
+def _url_source(url: str, at: str) -> MediaSource:
     """A URL, or what a ``data:`` URL holds (RFC 2397, base64 only)."""
     if not url.startswith("data:"):
-        return Source("url", url)
+        return MediaSource("url", url)
     head, comma, data = url[5:].partition(",")
     media_type, *parameters = head.split(";")
     if not comma or "base64" not in parameters:
         raise invalid(f"{at} must be a data: URL with base64 data, or a link", at)
-    return Source("base64", data, media_type or None)
+    return MediaSource("base64", data, media_type or None)

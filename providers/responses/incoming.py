@@ -1,4 +1,4 @@
-"""A Responses client's request as a ``Call``.
+"""A Responses client's request as a ``Request``.
 
 Source: the parameter types of the openai package (``openai/types/responses/response_create_params.py``).
 """
@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from providers.neutral.fields import Drops, Fields
-from providers.neutral.request import Call, Control
+from providers.neutral.request import Parameter, Request
 from providers.responses.compaction import compaction_request, is_compaction
 from providers.responses.history import History
 from providers.responses.settings import read_format, read_reasoning, read_settings, read_tool_choice, read_tools
@@ -17,14 +17,14 @@ from providers.responses.settings import read_format, read_reasoning, read_setti
 HONOURED = ("previous_response_id", "conversation")  # by whoever knows the earlier items
 
 
-def read_request(body: Mapping[str, Any]) -> Call:
+def read_request(body: Mapping[str, Any]) -> Request:
     """Raises a 400 ``GatewayError`` that names the place for what the API does not allow. A request that asks for a
     compaction is one for a summary."""
     call = _read(body, ())
     return compaction_request(call) if is_compaction(body) else call
 
 
-def read_continued(body: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> Call:
+def read_continued(body: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> Request:
     """As ``read_request``, for a request that goes on where the ``earlier`` items end: what ``previous_response_id`` or
     ``conversation`` stand for is in them, so that nobody has to honour these any more.
 
@@ -35,12 +35,12 @@ def read_continued(body: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]
     if isinstance(own, str):
         own = [{"role": "user", "content": own}]
     source = {**body, "input": [*earlier, *(own or ())]}
-    controls = {name: control for name, control in call.controls.items() if name not in HONOURED}
-    call = attrs.evolve(call, source=source, controls=controls)
+    controls = {name: control for name, control in call.parameters.items() if name not in HONOURED}
+    call = attrs.evolve(call, source=source, parameters=controls)
     return compaction_request(call) if is_compaction(body) else call
 
 
-def _read(body: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> Call:
+def _read(body: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> Request:
     fields = Fields(body)
     drops = Drops()
     _read_stream_options(fields, drops)
@@ -52,24 +52,24 @@ def _read(body: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> Call
     if (text := fields.object("text")) is not None:
         format = read_format(text, drops)
         if (verbosity := text.string("verbosity")) is not None:
-            controls["verbosity"] = Control(verbosity, text.path("verbosity"))
+            controls["verbosity"] = Parameter(verbosity, text.path("verbosity"))
         drops.rest(text)
     reasoning = read_reasoning(fields, drops)
     parallel = fields.boolean("parallel_tool_calls")
     model, stream = fields.string("model") or "", fields.boolean("stream") or False
     choice = read_tool_choice(fields, drops)
     drops.rest(fields)
-    return Call(
+    return Request(
         api="responses",
         model=model,
-        turns=history.turns(),
+        messages=history.messages(),
         stream=stream,
         tools=tools,
         tool_choice=choice,
-        parallel_tools=None if parallel is None else Control(parallel, "parallel_tool_calls"),
+        parallel_tools=None if parallel is None else Parameter(parallel, "parallel_tool_calls"),
         reasoning=history.reasoning or reasoning,
         format=history.format or format,
-        controls=controls,
+        parameters=controls,
         source=body,
         dropped=drops.paths(),
     )

@@ -11,18 +11,18 @@ from providers.neutral.codec import Recipient
 from providers.neutral.fields import Drops
 from providers.neutral.request import (
     AudioPart,
-    Call,
-    CallPart,
     FilePart,
     ImagePart,
+    MediaSource,
+    Message,
     NativePart,
     Part,
+    ReasoningPart,
     RefusalPart,
-    ResultPart,
-    Source,
+    Request,
     TextPart,
-    ThinkingPart,
-    Turn,
+    ToolCallPart,
+    ToolResultPart,
 )
 from providers.neutral.seal import Issuer, Seal
 from providers.neutral.tool_names import short_call_id
@@ -48,19 +48,19 @@ def returned(seal: Seal, issuer: Issuer) -> list[Object]:
     return [item for item in items if isinstance(item, dict)]
 
 
-def leading_texts(call: Call, to: Recipient) -> int:
+def leading_texts(request: Request, to: Recipient) -> int:
     """How many turns go into ``instructions``: the texts with which a Chat or Messages client begins, and of a
     Responses client only what it had there. A text with a cache mark stays an item, which alone can bear one, and where
     nothing else is said the last does: OpenAI wants input beside instructions (pydantic/pydantic-ai#3470)."""
     count = 0
-    for turn in call.turns:
+    for turn in request.messages:
         plain = turn.role == "system" and all(isinstance(part, TextPart) for part in turn.parts)
-        if not plain or (call.api == "responses" and turn.at != "instructions"):
+        if not plain or (request.api == "responses" and turn.at != "instructions"):
             break
         if any(breakpoint_of(part.marks, to) for part in turn.parts if isinstance(part, TextPart)):
             return 0
         count += 1
-    return count if call.api == "responses" else min(count, max(len(call.turns) - 1, 0))
+    return count if request.api == "responses" else min(count, max(len(request.messages) - 1, 0))
 
 
 def breakpoint_of(marks: Mapping[str, Any], to: Recipient) -> Mapping[str, Any] | None:
@@ -74,9 +74,9 @@ def breakpoint_of(marks: Mapping[str, Any], to: Recipient) -> Mapping[str, Any] 
     return {"mode": "explicit", **_LIFETIME.get(control.get("ttl"), {})}
 
 
-def write_items(call: Call, turns: Iterable[Turn], to: Recipient, drops: Drops) -> list[Object]:
-    """``turns`` as items. What they cannot carry goes into ``drops``; a part that must not be lost raises a 400."""
-    writing = _Writing(call, to, drops)
+def write_items(request: Request, turns: Iterable[Message], to: Recipient, drops: Drops) -> list[Object]:
+    """``messages`` as items. What they cannot carry goes into ``drops``; a part that must not be lost raises a 400."""
+    writing = _Writing(request, to, drops)
     for turn in turns:
         writing.turn(turn)
     return writing.items()
@@ -85,22 +85,27 @@ def write_items(call: Call, turns: Iterable[Turn], to: Recipient, drops: Drops) 
 class _Writing:
     """The items so far, each with the path it came from."""
 
-    def __init__(self, call: Call, to: Recipient, drops: Drops) -> None:
-        self._native = call.api == "responses"
+    def __init__(self, request: Request, to: Recipient, drops: Drops) -> None:
+        self._native = request.api == "responses"
         self._to = to
         self._drops = drops
         self._id: Callable[[str], str] = short_call_id if to.quirks.short_call_ids else str
-        self._kinds = {part.id: part.kind for turn in call.turns for part in turn.parts if isinstance(part, CallPart)}
+        self._kinds = {
+            part.id: part.kind
+            for message in request.messages
+            for part in message.parts
+            if isinstance(part, ToolCallPart)
+        }
         self._items: list[tuple[Object, str]] = []
         self._content: list[Object] = []  # of the message that is being written
         self._phase: Any = None
 
-    def turn(self, turn: Turn) -> None:
-        if turn.name is not None:
-            self._drops.add(f"{turn.at}.name")
-        for part in turn.parts:
-            self._part(part, turn)
-        self._end_message(turn)
+    def turn(self, message: Message) -> None:
+        if message.name is not None:
+            self._drops.add(f"{message.at}.name")
+        for part in message.parts:
+            self._part(part, message)
+        self._end_message(message)
 
     def items(self) -> list[Object]:
         """Without reasoning that is not followed by what it led to: OpenAI refuses it (maximhq/bifrost#5892)."""
@@ -112,31 +117,31 @@ class _Writing:
                 kept.append(item)
         return kept[::-1]
 
-    def _part(self, part: Part, turn: Turn) -> None:
+    def _part(self, part: Part, message: Message) -> None:
         match part:
             case TextPart() | ImagePart() | FilePart() | AudioPart() | RefusalPart():
-                self._say(part, turn)
-            case CallPart():
+                self._say(part, message)
+            case ToolCallPart():
                 own = {"namespace": part.namespace} if self._native and part.namespace else {}
-                self._item(_call(part, self._id(part.id)) | own, part.at, turn)
+                self._item(_call(part, self._id(part.id)) | own, part.at, message)
                 self._drops.add(*(f"{part.at}.{name}" for name in part.marks))
-            case ResultPart():
-                self._item(self._result(part), part.at, turn)
-            case ThinkingPart():
-                self._thinking(part, turn)
+            case ToolResultPart():
+                self._item(self._result(part), part.at, message)
+            case ReasoningPart():
+                self._thinking(part, message)
             case NativePart(api=api, item=item):
                 if api == "responses" and self._native:
-                    self._item(without_own_id(item), part.at, turn)
+                    self._item(without_own_id(item), part.at, message)
                 else:
                     self._drops.add(part.at)
             case _:
                 assert_never(part)
 
-    def _item(self, item: Object, at: str, turn: Turn) -> None:
-        self._end_message(turn)
+    def _item(self, item: Object, at: str, message: Message) -> None:
+        self._end_message(message)
         self._items.append((item, at))
 
-    def _end_message(self, turn: Turn) -> None:
+    def _end_message(self, turn: Message) -> None:
         if self._content:
             message: Object = {"type": "message", "role": turn.role, "content": self._content}
             if self._phase is not None:
@@ -146,24 +151,24 @@ class _Writing:
 
     # Content
 
-    def _say(self, part: TextPart | ImagePart | FilePart | AudioPart | RefusalPart, turn: Turn) -> None:
-        if turn.role != "assistant":
+    def _say(self, part: TextPart | ImagePart | FilePart | AudioPart | RefusalPart, message: Message) -> None:
+        if message.role != "assistant":
             self._content += self._given(part)
         elif isinstance(part, TextPart):
-            self._say_text(part, turn)
+            self._say_text(part, message)
         elif isinstance(part, RefusalPart):
             self._content += [{"type": "refusal", "refusal": part.text}] if part.text else []
         else:
             raise _refused(part.at)
 
-    def _say_text(self, part: TextPart, turn: Turn) -> None:
+    def _say_text(self, part: TextPart, message: Message) -> None:
         phase = part.phase if self._native else None
         known = ANSWER_MARKS if self._native else ()
         self._drops.add(*(f"{part.at}.{name}" for name in part.marks if name not in known))
         if not part.text:
             return
         if phase != self._phase:  # commentary and the final answer are messages of their own
-            self._end_message(turn)
+            self._end_message(message)
         self._phase = phase
         own = {name: part.marks[name] for name in ANSWER_MARKS if name in part.marks} if self._native else {}
         self._content.append({"type": "output_text", "text": part.text, "annotations": [], **own})
@@ -204,7 +209,7 @@ class _Writing:
 
     # Results and reasoning
 
-    def _result(self, part: ResultPart) -> Object:
+    def _result(self, part: ToolResultPart) -> Object:
         content = [each for piece in part.parts for each in self._given(piece)]
         if part.is_error:  # there is no mark for it: it is said in words
             content = _as_error(content)
@@ -223,13 +228,13 @@ class _Writing:
             return "\n".join(part["text"] for part in content)
         return content
 
-    def _thinking(self, part: ThinkingPart, turn: Turn) -> None:
+    def _thinking(self, part: ReasoningPart, message: Message) -> None:
         items = returned(part.seal, self._to.issuer) if part.seal is not None else []
         native = part.native
         if part.seal is None and self._native and isinstance(native, dict):
             items = [] if is_ours(native.get("id")) else [native]  # ours, unsealed: words that nobody wants back
         for item in items:
-            self._item(item, part.at, turn)
+            self._item(item, part.at, message)
         if not items:
             self._drops.add(*part.places)
 
@@ -249,7 +254,7 @@ def _is_said_by_model(item: Object) -> bool:
     return not str(item.get("type")).endswith("_output")
 
 
-def _call(part: CallPart, id: str) -> Object:
+def _call(part: ToolCallPart, id: str) -> Object:
     if part.kind == "custom":
         return {"type": "custom_tool_call", "call_id": id, "name": part.name, "input": part.input}
     arguments = part.input if part.input.strip() else "{}"
@@ -262,7 +267,7 @@ def _as_error(content: list[Object]) -> list[Object]:
     return [{"type": "input_text", "text": "Error: "}, *content]
 
 
-def _image(source: Source, part: ImagePart) -> Object:
+def _image(source: MediaSource, part: ImagePart) -> Object:
     item: Object = {"type": "input_image", "detail": part.detail or "auto"}
     match source.kind:
         case "url":
@@ -278,7 +283,7 @@ def _image(source: Source, part: ImagePart) -> Object:
     return item
 
 
-def _file(source: Source, part: FilePart) -> Object:
+def _file(source: MediaSource, part: FilePart) -> Object:
     item: Object = {"type": "input_file"}
     match source.kind:
         case "text":
@@ -295,5 +300,5 @@ def _file(source: Source, part: FilePart) -> Object:
             assert_never(source.kind)
 
 
-def _data_url(source: Source, default: str) -> str:
+def _data_url(source: MediaSource, default: str) -> str:
     return f"data:{source.media_type or default};base64,{source.value}"

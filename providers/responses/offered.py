@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 from providers.catalog.strict import told_strict
 from providers.neutral.fields import Drops
-from providers.neutral.request import Call, NativeTool, Tool, ToolChoice
+from providers.neutral.request import NativeTool, Request, Tool, ToolChoice
 from streams.events import ToolKind
 
 Object: TypeAlias = dict[str, Any]
@@ -16,27 +16,27 @@ NO_SCHEMA: Mapping[str, Any] = {"type": "object", "properties": {}}
 WEB_SEARCHES = ("web_search_20250305", "web_search_20260209", "web_search_20260318")
 
 
-def write_tools(call: Call, body: Object, drops: Drops) -> None:
+def write_tools(request: Request, body: Object, drops: Drops) -> None:
     """Without tools the members about them are left out: they would be refused."""
-    tools = [item for tool in call.tools if (item := _tool(tool, call, drops)) is not None]
-    if (options := call.controls.get("web_search_options")) is not None:
+    tools = [item for tool in request.tools if (item := _tool(tool, request, drops)) is not None]
+    if (options := request.parameters.get("web_search_options")) is not None:
         tools.append(_chat_search(options.value, options.at, drops))
     choice = None
-    if call.tool_choice is not None:
-        choice = _tool_choice(call.tool_choice, call, tools)
-        forces = call.tools and call.tool_choice.mode in ("required", "tool")
-        if choice is None and (forces or call.tool_choice.hosted):
-            drops.add(call.tool_choice.at)  # what it names went with the tools that are dropped
+    if request.tool_choice is not None:
+        choice = _tool_choice(request.tool_choice, request, tools)
+        forces = request.tools and request.tool_choice.mode in ("required", "tool")
+        if choice is None and (forces or request.tool_choice.hosted):
+            drops.add(request.tool_choice.at)  # what it names went with the tools that are dropped
     if not tools:
         return
     body["tools"] = tools
     if choice is not None:
         body["tool_choice"] = choice
-    if call.parallel_tools is not None:
-        body["parallel_tool_calls"] = call.parallel_tools.value
+    if request.parallel_tools is not None:
+        body["parallel_tool_calls"] = request.parallel_tools.value
 
 
-def _tool(tool: Tool | NativeTool, call: Call, drops: Drops) -> Object | None:
+def _tool(tool: Tool | NativeTool, request: Request, drops: Drops) -> Object | None:
     if isinstance(tool, NativeTool):
         return _native(tool, drops)
     item: Object = {"type": tool.kind, "name": tool.name}
@@ -47,10 +47,10 @@ def _tool(tool: Tool | NativeTool, call: Call, drops: Drops) -> Object | None:
             item["format"] = tool.format
     else:
         item["parameters"] = NO_SCHEMA if tool.schema is None else tool.schema
-        if tool.strict is not None or call.api != "responses":
+        if tool.strict is not None or request.api != "responses":
             # Where nothing is said it is false: this API takes silence for true, the others do not.
-            item["strict"] = bool(told_strict(tool, call.api, drops))
-    if call.api == "responses":
+            item["strict"] = bool(told_strict(tool, request.api, drops))
+    if request.api == "responses":
         return {**item, **tool.marks}
     drops.add(*(f"{tool.at}.{mark}" for mark in tool.marks))
     return item
@@ -89,11 +89,11 @@ def _chat_search(options: Mapping[str, Any], at: str, drops: Drops) -> Object:
     return item
 
 
-def _tool_choice(choice: ToolChoice, call: Call, tools: list[Object]) -> str | Object | None:
+def _tool_choice(choice: ToolChoice, request: Request, tools: list[Object]) -> str | Object | None:
     """``None`` where it names only tools that are not there."""
     if not tools:
         return None
-    kinds: dict[str, ToolKind] = {tool.name: tool.kind for tool in call.tools if isinstance(tool, Tool)}
+    kinds: dict[str, ToolKind] = {tool.name: tool.kind for tool in request.tools if isinstance(tool, Tool)}
     hosted = [dict(tool) for tool in choice.hosted]
     if choice.mode == "tool":
         return _forced(choice.name or "", kinds, tools)

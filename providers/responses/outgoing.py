@@ -1,4 +1,4 @@
-"""A ``Call`` as the body of a Responses request, whichever API its client speaks. Items are in ``items``, tools in
+"""A ``Request`` as the body of a Responses request, whichever API its client speaks. Items are in ``items``, tools in
 ``offered``.
 
 Source: the parameter types of the openai package (``openai/types/responses/response_create_params.py``).
@@ -14,9 +14,9 @@ from providers.catalog.sampling import takes_sampling
 from providers.catalog.strict import fits_strict
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.fields import Drops
-from providers.neutral.parameters import BY_NAME, write_controls
+from providers.neutral.parameters import BY_NAME, write_parameters
 from providers.neutral.quirks import Quirks
-from providers.neutral.request import Call, Control, Format, Reasoning, TextPart, Turn
+from providers.neutral.request import Format, Message, Parameter, Reasoning, Request, TextPart
 from providers.responses.items import leading_texts, write_items
 from providers.responses.offered import write_tools
 from providers.responses.settings import ENCRYPTED, LOGPROBS
@@ -34,35 +34,35 @@ SAMPLING = ("temperature", "top_p", "logprobs", "top_logprobs", *PENALTIES)
 BY_HAND = (*SAMPLING, "max_tokens", "verbosity", "store", "include", "web_search_options", "prompt_cache_options")
 
 
-def write_request(call: Call, to: Recipient) -> Outgoing:
+def write_request(request: Request, to: Recipient) -> Outgoing:
     """Raises a 400 ``GatewayError`` for what the provider cannot honour and must not be left out."""
-    drops = Drops(_lost(call))
-    count = leading_texts(call, to)
+    drops = Drops(_lost(request))
+    count = leading_texts(request, to)
     body: Object = {"model": to.model}
-    if instructions := _instructions(call.turns[:count], drops):
+    if instructions := _instructions(request.messages[:count], drops):
         body["instructions"] = instructions
-    items = write_items(call, call.turns[count:], to, drops)
-    if items or not any(name in call.controls for name in CONTINUES):
+    items = write_items(request, request.messages[count:], to, drops)
+    if items or not any(name in request.parameters for name in CONTINUES):
         body["input"] = items
-    write_tools(call, body, drops)
-    _write_settings(call, to.quirks, body, drops)
-    body["stream"] = call.stream
+    write_tools(request, body, drops)
+    _write_settings(request, to.quirks, body, drops)
+    body["stream"] = request.stream
     for name in to.quirks.refused_fields:
         if body.pop(name, None) is not None:
             drops.add(name)
     return Outgoing(msgspec.json.encode(body), dropped=drops.paths())
 
 
-def _lost(call: Call) -> Iterator[str]:
+def _lost(request: Request) -> Iterator[str]:
     """What reading the request has lost, but for what this API alone carries: the hosted tools that a choice names,
     and the phases of earlier answers."""
-    hosted = call.tool_choice is not None and bool(call.tool_choice.hosted)
-    for path in call.dropped:
+    hosted = request.tool_choice is not None and bool(request.tool_choice.hosted)
+    for path in request.dropped:
         if not (path in PHASES or (hosted and path.partition(".")[0] == "tool_choice")):
             yield path
 
 
-def _instructions(turns: tuple[Turn, ...], drops: Drops) -> str:
+def _instructions(turns: tuple[Message, ...], drops: Drops) -> str:
     texts = []
     for turn in turns:
         if turn.name is not None:
@@ -74,22 +74,22 @@ def _instructions(turns: tuple[Turn, ...], drops: Drops) -> str:
     return "\n\n".join(texts)
 
 
-def _write_settings(call: Call, quirks: Quirks, body: Object, drops: Drops) -> None:
-    write_controls(call, "responses", body, drops, skip=BY_HAND)
-    level = _write_reasoning(call.reasoning, quirks, body, drops)
-    logprobs = _write_sampling(call, quirks, level, body, drops)
-    _write_limit(call, quirks, body)
-    text = {} if call.format is None else {"format": _format(call.format, call)}
-    if (verbosity := call.controls.get("verbosity")) is not None:
+def _write_settings(request: Request, quirks: Quirks, body: Object, drops: Drops) -> None:
+    write_parameters(request, "responses", body, drops, skip=BY_HAND)
+    level = _write_reasoning(request.reasoning, quirks, body, drops)
+    logprobs = _write_sampling(request, quirks, level, body, drops)
+    _write_limit(request, quirks, body)
+    text = {} if request.format is None else {"format": _format(request.format, request)}
+    if (verbosity := request.parameters.get("verbosity")) is not None:
         text["verbosity"] = verbosity.value
     if text:
         body["text"] = text
-    _write_state(call, quirks, logprobs, body)
+    _write_state(request, quirks, logprobs, body)
 
 
-def _write_limit(call: Call, quirks: Quirks, body: Object) -> None:
+def _write_limit(request: Request, quirks: Quirks, body: Object) -> None:
     """Messages' limit of 0 asks for nothing but a warm cache; a paid answer is no substitute."""
-    limit, options = call.controls.get("max_tokens"), call.controls.get("prompt_cache_options")
+    limit, options = request.parameters.get("max_tokens"), request.parameters.get("prompt_cache_options")
     if options is not None:
         body["prompt_cache_options"] = options.value
     if limit is None:
@@ -123,11 +123,11 @@ def _write_reasoning(reasoning: Reasoning | None, quirks: Quirks, body: Object, 
     return level
 
 
-def _write_sampling(call: Call, quirks: Quirks, level: str | None, body: Object, drops: Drops) -> bool:
+def _write_sampling(request: Request, quirks: Quirks, level: str | None, body: Object, drops: Drops) -> bool:
     """Returns whether log probabilities are asked for. What the model refuses is named, unless it says no more than
     the default does (truefoundry/models#2122)."""
-    controls = {name: control for name in SAMPLING if (control := call.controls.get(name)) is not None}
-    if call.api != "responses":
+    controls = {name: control for name in SAMPLING if (control := request.parameters.get(name)) is not None}
+    if request.api != "responses":
         _drop_penalties(controls, drops)
     if not takes_sampling(quirks, level):
         drops.add(*(c.at for name, c in controls.items() if c.value != BY_NAME[name].default))
@@ -139,7 +139,7 @@ def _write_sampling(call: Call, quirks: Quirks, level: str | None, body: Object,
     return logprobs is not None and bool(logprobs.value)
 
 
-def _drop_penalties(controls: dict[str, Control], drops: Drops) -> None:
+def _drop_penalties(controls: dict[str, Parameter], drops: Drops) -> None:
     """Take penalties out. Open Responses has them, OpenAI's API does not (openai/openai-python#3040): whether its
     provider takes them, only a client that speaks this API can know."""
     penalties = {name: controls.pop(name) for name in PENALTIES if name in controls}
@@ -149,15 +149,15 @@ def _drop_penalties(controls: dict[str, Control], drops: Drops) -> None:
 # State and form
 
 
-def _write_state(call: Call, quirks: Quirks, logprobs: bool, body: Object) -> None:
+def _write_state(request: Request, quirks: Quirks, logprobs: bool, body: Object) -> None:
     """What the provider keeps. For other APIs' clients nothing, unless they say so: they send the whole conversation
     each time, and reasoning then survives only as ``encrypted_content``."""
-    store = call.controls.get("store")
-    if store is not None or call.api != "responses":
+    store = request.parameters.get("store")
+    if store is not None or request.api != "responses":
         body["store"] = store is not None and store.value
-    asked = call.controls.get("include")
+    asked = request.parameters.get("include")
     include = list(asked.value) if asked is not None else []
-    if _wants_encrypted(call, quirks):
+    if _wants_encrypted(request, quirks):
         include.append(ENCRYPTED)
     if logprobs:
         include.append(LOGPROBS)
@@ -165,19 +165,19 @@ def _write_state(call: Call, quirks: Quirks, logprobs: bool, body: Object) -> No
         body["include"] = include
 
 
-def _wants_encrypted(call: Call, quirks: Quirks) -> bool:
+def _wants_encrypted(request: Request, quirks: Quirks) -> bool:
     """A model that does not reason refuses to be asked. A Responses client that goes on from what is kept here need not
     have asked: it counts on a provider that keeps the reasoning, and this one is told not to."""
-    if call.api == "responses" and ENCRYPTED in (call.source.get("include") or ()):
+    if request.api == "responses" and ENCRYPTED in (request.source.get("include") or ()):
         return True
-    if call.api == "responses" and call.source.get("store") is not False:
+    if request.api == "responses" and request.source.get("store") is not False:
         return False
-    if call.reasoning is None:
+    if request.reasoning is None:
         return bool(quirks.efforts)
-    return call.reasoning.mode != "disabled"
+    return request.reasoning.mode != "disabled"
 
 
-def _format(format: Format, call: Call) -> Object:
+def _format(format: Format, request: Request) -> Object:
     """Messages knows no ``strict``: its formats always bind, and so do those here that the model can be bound to."""
     if format.kind == "json_object":
         return {"type": "json_object"}
@@ -185,7 +185,7 @@ def _format(format: Format, call: Call) -> Object:
     if format.description is not None:
         item["description"] = format.description
     strict = format.strict
-    if strict is None and call.api == "messages" and fits_strict(format.schema):
+    if strict is None and request.api == "messages" and fits_strict(format.schema):
         strict = True
     if strict is not None:
         item["strict"] = strict

@@ -16,7 +16,7 @@ from providers.neutral.echo import ECHO, NOT_DONE
 from providers.neutral.seal import Issuer, seal
 from providers.responses.ids import own_id
 from providers.responses.tools import Declared
-from streams.events import Cited, End, Failed, Kind, Reason, Sealed, ToolBegin, Usage
+from streams.events import Citation, End, ErrorInfo, Kind, Reason, ReasoningState, ToolCallStart, Usage
 from streams.fold import ToolBlock
 
 Object: TypeAlias = dict[str, Any]
@@ -35,11 +35,11 @@ INCOMPLETE_WORDS = ("max_messages", "steered")
 # `response.error.code` knows fewer words than the error of a status (`ResponseError` of the openai package).
 CODE_OF_KIND: Mapping[Kind, str] = {"rate_limited": "rate_limit_exceeded", "invalid_request": "invalid_prompt"}
 
-BROKEN_OFF = Failed("upstream", "the answer broke off before it was whole")
+BROKEN_OFF = ErrorInfo("upstream", "the answer broke off before it was whole")
 
 
 @attrs.frozen
-class Head:
+class ResponseTemplate:
     """What stays the same in every response object of one answer."""
 
     id: str
@@ -48,8 +48,8 @@ class Head:
     echo: Mapping[str, Any]
 
     @classmethod
-    def of(cls, reply: Reply) -> "Head":
-        return cls(reply.id or own_id("resp_"), reply.created, reply.call.model, _echo(reply))
+    def of(cls, reply: Reply) -> "ResponseTemplate":
+        return cls(reply.id or own_id("resp_"), reply.created, reply.request.model, _echo(reply))
 
     def response(
         self,
@@ -80,12 +80,12 @@ class Head:
         status, word = outcome(end)
         return self.response(status, output, usage or Usage(), incomplete=word)
 
-    def failed(self, failed: Failed, output: Sequence[Any], usage: Usage | None) -> Object:
+    def failed(self, failed: ErrorInfo, output: Sequence[Any], usage: Usage | None) -> Object:
         """The response object of an answer that broke off."""
         code = failed.code or CODE_OF_KIND.get(failed.kind) or OPENAI_CODE["upstream"]
         return self.response("failed", output, usage, error={"code": code, "message": failed.message})
 
-    def interrupted(self, status: str, error: Failed | None, output: Sequence[Any], usage: Usage | None) -> Object:
+    def interrupted(self, status: str, error: ErrorInfo | None, output: Sequence[Any], usage: Usage | None) -> Object:
         """The response object of an answer that nobody waited for or could finish. No reason that the API knows fits
         one that is incomplete."""
         if status == "failed":
@@ -102,7 +102,7 @@ def outcome(end: End) -> tuple[str, str | None]:
 
 
 def _echo(reply: Reply) -> Object:
-    source = reply.call.source if reply.call.api == "responses" else {}
+    source = reply.request.source if reply.request.api == "responses" else {}
     echo = {name: default if source.get(name) is None else source[name] for name, default in ECHO.items()}
     echo["reasoning"] = ECHO["reasoning"] | echo["reasoning"]
     echo["text"] = _text(echo["text"])
@@ -196,12 +196,12 @@ def reasoning_item(id: str, text: str = "", sealed: str | None = None, status: s
     return item
 
 
-def sealed_text(issuer: Issuer, sealed: Sealed) -> str:
+def sealed_text(issuer: Issuer, sealed: ReasoningState) -> str:
     """The provider's reasoning as ``encrypted_content``."""
     return seal(issuer, sealed.api, sealed.item)
 
 
-def native_reasoning(sealed: Sealed | None, *, kept: bool) -> Object | None:
+def native_reasoning(sealed: ReasoningState | None, *, kept: bool) -> Object | None:
     """The item itself, if it is one of this API: it then goes to the client as it came, id and all. The provider checks
     ``encrypted_content`` when it comes back, and what does not verify ends the conversation (openai/codex#8145 shows
     the error): so nothing around it is changed either.
@@ -224,7 +224,7 @@ def call_item(id: str, call_id: str, tool: Declared, input: str = "", status: st
     return item
 
 
-def annotation(cited: Cited, length: int) -> Object | None:
+def annotation(cited: Citation, length: int) -> Object | None:
     """A citation of a text of ``length`` characters in this API's words, ``None`` if it cannot say it."""
     item = cited.item
     if not isinstance(item, dict) or cited.api == "responses":
@@ -242,11 +242,11 @@ def annotation(cited: Cited, length: int) -> Object | None:
     }
 
 
-def called_tool(begin: ToolBegin | ToolBlock, tools: Mapping[str, Declared]) -> tuple[Declared, bool]:
+def called_tool(begin: ToolCallStart | ToolBlock, tools: Mapping[str, Declared]) -> tuple[Declared, bool]:
     """The tool that is called, as the client declared it, and whether its input is wrapped in JSON."""
     tool = tools.get(begin.name) or Declared(begin.name, kind=begin.kind)
     return tool, tool.kind == "custom" and begin.kind == "function"
 
 
-def annotations(cited: Sequence[Cited], length: int) -> list[Object]:
+def annotations(cited: Sequence[Citation], length: int) -> list[Object]:
     return [note for one in cited if (note := annotation(one, length)) is not None]

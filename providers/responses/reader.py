@@ -29,23 +29,23 @@ from streams.errors import GatewayError
 from streams.events import (
     Begin,
     BlockEnd,
-    Cited,
+    Citation,
     End,
+    ErrorInfo,
     Event,
-    Failed,
     Native,
     Reason,
-    Refusal,
-    Sealed,
-    Text,
-    Thought,
-    ToolBegin,
-    ToolInput,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
     ToolKind,
 )
 from streams.surrogates import NOT_JSON
 
-EARLY = Failed("upstream", "the provider ended the stream early")
+EARLY = ErrorInfo("upstream", "the provider ended the stream early")
 UNREADABLE = "the provider sent an event that is not JSON"
 
 # What stays unknown (`max_messages`, `steered`, what comes next) is an answer cut short as well.
@@ -78,7 +78,7 @@ class _Item:
         self.input_said = False
 
 
-_Speech: TypeAlias = type[Text] | type[Refusal] | type[Thought]
+_Speech: TypeAlias = type[TextDelta] | type[RefusalDelta] | type[ReasoningDelta]
 
 
 class ResponsesReader:
@@ -111,7 +111,7 @@ class ResponsesReader:
                 return self._fail(failed)
             if isinstance(error, msgspec.ValidationError) and not data.lstrip().startswith(b"{"):
                 return ()  # JSON, but no object; `[DONE]`, which some servers send, looks like one
-            return self._fail(Failed("upstream", UNREADABLE))
+            return self._fail(ErrorInfo("upstream", UNREADABLE))
         name = wire.type if isinstance(wire.type, str) else event
         taker = _TAKERS.get(name)
         if taker is not None:
@@ -131,7 +131,7 @@ class ResponsesReader:
         status = response.get("status")
         return self._end(response, status if isinstance(status, str) else "completed")
 
-    def _fail(self, failed: Failed) -> Sequence[Event]:
+    def _fail(self, failed: ErrorInfo) -> Sequence[Event]:
         self._ended = True
         return (failed,)
 
@@ -159,10 +159,10 @@ class ResponsesReader:
     # Text, refusals and reasoning
 
     def _take_text(self, wire: Wire) -> Sequence[Event]:
-        return self._say(wire, Text, wire.content_index, wire.delta, wire.logprobs)
+        return self._say(wire, TextDelta, wire.content_index, wire.delta, wire.logprobs)
 
     def _take_refusal(self, wire: Wire) -> Sequence[Event]:
-        return self._say(wire, Refusal, wire.content_index, wire.delta)
+        return self._say(wire, RefusalDelta, wire.content_index, wire.delta)
 
     def _say(self, wire: Wire, speech: _Speech, part: Any, text: Any, logprobs: Any = None) -> Sequence[Event]:
         if not isinstance(text, str) or not text:
@@ -181,8 +181,8 @@ class ResponsesReader:
 
     def _words(self, speech: _Speech, text: str, logprobs: Any, phase: str | None = None) -> Event:
         """A piece of the block that is open, with its tokens' log probabilities where they were asked for."""
-        if speech is Text and (logprobs or phase):
-            return Text(self._block, text, as_objects(logprobs) or None, phase)
+        if speech is TextDelta and (logprobs or phase):
+            return TextDelta(self._block, text, as_objects(logprobs) or None, phase)
         return speech(self._block, text)
 
     def _open(self, item: _Item, speech: _Speech, part: Any) -> list[Event]:
@@ -205,10 +205,10 @@ class ResponsesReader:
         return self._blocks - 1
 
     def _take_text_done(self, wire: Wire) -> Sequence[Event]:
-        return self._late(wire, Text, wire.text, wire.logprobs)
+        return self._late(wire, TextDelta, wire.text, wire.logprobs)
 
     def _take_refusal_done(self, wire: Wire) -> Sequence[Event]:
-        return self._late(wire, Refusal, wire.refusal)
+        return self._late(wire, RefusalDelta, wire.refusal)
 
     def _late(self, wire: Wire, speech: _Speech, text: Any, logprobs: Any = None) -> Sequence[Event]:
         """Of a part that is now told whole what no delta told: all of it, or its end."""
@@ -228,7 +228,7 @@ class ResponsesReader:
             return ()
         events = list(self._late(wire, speech, part.get(member), part.get("logprobs")))
         item = self._item(wire, "message")
-        if self._place == (item, Text, wire.content_index) and not item.cited:
+        if self._place == (item, TextDelta, wire.content_index) and not item.cited:
             events += self._citations(part)
         return events
 
@@ -237,10 +237,10 @@ class ResponsesReader:
         if self._place is None or self._place[0] is not item or not isinstance(wire.annotation, dict):
             return ()
         item.cited = True
-        return (Cited(self._block, "responses", wire.annotation),)
+        return (Citation(self._block, "responses", wire.annotation),)
 
     def _citations(self, part: Json) -> list[Event]:
-        return [Cited(self._block, "responses", note) for note in as_objects(part.get("annotations"))]
+        return [Citation(self._block, "responses", note) for note in as_objects(part.get("annotations"))]
 
     def _take_summary(self, wire: Wire) -> Sequence[Event]:
         return self._think(wire, "summary", wire.summary_index, wire.delta)
@@ -255,14 +255,14 @@ class ResponsesReader:
         if not isinstance(text, str) or not text or item.done or (item.voice or voice) != voice:
             return ()
         item.voice = voice
-        if self._place != (item, Thought, None):
-            events = self._open(item, Thought, None)
+        if self._place != (item, ReasoningDelta, None):
+            events = self._open(item, ReasoningDelta, None)
         else:
             events = []
             if part != item.part:
                 text = "\n\n" + text
         item.part = part
-        return [*events, Thought(self._block, text)]
+        return [*events, ReasoningDelta(self._block, text)]
 
     # Items
 
@@ -363,12 +363,12 @@ class ResponsesReader:
         text = reasoning_text(value)
         heard = item.said
         if not heard and text:
-            events += [*self._open(item, Thought, None), Thought(self._block, text)]
+            events += [*self._open(item, ReasoningDelta, None), ReasoningDelta(self._block, text)]
         open_here = self._place is not None and self._place[0] is item
         if self._is_worth_returning(value, late=heard and not open_here):
             if not open_here:
-                events += self._open(item, Thought, None)
-            events.append(Sealed(self._block, "responses", value))
+                events += self._open(item, ReasoningDelta, None)
+            events.append(ReasoningState(self._block, "responses", value))
             open_here = True
         return events + (self._shut() if open_here else [])
 
@@ -389,7 +389,7 @@ class ResponsesReader:
         item.block = self._next_block()
         self._called = True
         kind = CALLS[item.type][0]
-        events.append(ToolBegin(item.block, self._call_id(value), flat_name(value.get("namespace"), name), kind))
+        events.append(ToolCallStart(item.block, self._call_id(value), flat_name(value.get("namespace"), name), kind))
         return events
 
     def _call_id(self, value: Json) -> str:
@@ -415,13 +415,13 @@ class ResponsesReader:
         if item.block is None or not isinstance(text, str) or not text:
             return ()
         item.input_said = True
-        return (ToolInput(item.block, text),)
+        return (ToolCallDelta(item.block, text),)
 
     def _finish_call(self, item: _Item, value: Json) -> list[Event]:
         events = self._begin_call(item, value)
         text = value.get(CALLS[item.type][1])
         if item.block is not None and not item.input_said and isinstance(text, str) and text:
-            events.append(ToolInput(item.block, text))
+            events.append(ToolCallDelta(item.block, text))
         return events + self._end_call(item)
 
     def _end_call(self, item: _Item) -> list[Event]:
@@ -449,7 +449,7 @@ class ResponsesReader:
             return [*begin, *usage, attrs.evolve(read_event_failure(response), native=True)]
         if status in UNFINISHED:  # a background response: there is no answer yet
             message = f"the provider's answer is not finished: its status is {status!r}"
-            return [*begin, *usage, Failed("upstream", message, native=True)]
+            return [*begin, *usage, ErrorInfo("upstream", message, native=True)]
         return [*begin, *self._rest(response), *usage, self._reason(response, status)]
 
     def _rest(self, response: Json) -> list[Event]:
@@ -476,7 +476,10 @@ class ResponsesReader:
         return End("tool_calls" if self._called else "stop", status)
 
 
-_PARTS: Mapping[str, tuple[_Speech | None, str]] = {"output_text": (Text, "text"), "refusal": (Refusal, "refusal")}
+_PARTS: Mapping[str, tuple[_Speech | None, str]] = {
+    "output_text": (TextDelta, "text"),
+    "refusal": (RefusalDelta, "refusal"),
+}
 
 _TAKERS: Mapping[str, Callable[[ResponsesReader, Wire], Sequence[Event]]] = {
     "response.output_text.delta": ResponsesReader._take_text,

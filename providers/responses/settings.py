@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from providers.neutral.fields import Drops, Fields
-from providers.neutral.parameters import read_controls
-from providers.neutral.request import Control, Format, NativeTool, Reasoning, Tool, ToolChoice
+from providers.neutral.parameters import read_parameters
+from providers.neutral.request import Format, NativeTool, Parameter, Reasoning, Tool, ToolChoice
 from providers.responses.tools import flat_name
 from streams.errors import invalid
 
@@ -98,18 +98,18 @@ def _allowed(choice: Fields, drops: Drops) -> ToolChoice:
 # Settings
 
 
-def read_settings(fields: Fields) -> dict[str, Control]:
+def read_settings(fields: Fields) -> dict[str, Parameter]:
     """The scalar settings. What ``include`` asks for and every answer has, or what has a name of its own, is taken out
     of it: encrypted reasoning is always given back, log probabilities are ``logprobs``."""
-    controls = read_controls(fields, "responses")
+    controls = read_parameters(fields, "responses")
     include = controls.pop("include", None)
     asked: list[Any] = [] if include is None else include.value
     if rest := [what for what in asked if what not in (ENCRYPTED, LOGPROBS)]:
-        controls["include"] = Control(rest, "include")
+        controls["include"] = Parameter(rest, "include")
     if LOGPROBS in asked:
-        controls["logprobs"] = Control(True, "include")
+        controls["logprobs"] = Parameter(True, "include")
     elif (top := controls.get("top_logprobs")) is not None and top.value:
-        controls["logprobs"] = Control(True, top.at)
+        controls["logprobs"] = Parameter(True, top.at)
     return controls
 
 

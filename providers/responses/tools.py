@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from providers.neutral.request import Call, Tool
+from providers.neutral.request import Request, Tool
 from streams.events import ToolKind
 
 
@@ -27,11 +27,11 @@ def flat_name(namespace: Any, name: str) -> str:
     return f"{namespace}__{name}"
 
 
-def declared_tools(call: Call) -> Mapping[str, Declared]:
+def declared_tools(request: Request) -> Mapping[str, Declared]:
     """The client's own tools by their flat names."""
-    found = {tool.name: Declared(tool.name, kind=tool.kind) for tool in call.tools if isinstance(tool, Tool)}
-    if call.api == "responses":
-        for namespace, name in _namespaced(call.source):
+    found = {tool.name: Declared(tool.name, kind=tool.kind) for tool in request.tools if isinstance(tool, Tool)}
+    if request.api == "responses":
+        for namespace, name in _namespaced(request.source):
             flat = flat_name(namespace, name)
             if flat in found:
                 found[flat] = Declared(name, namespace, found[flat].kind)

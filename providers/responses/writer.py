@@ -7,14 +7,14 @@ the order in which they open (OpenAI's API reference, streaming events).
 
 from typing import Any, Literal, Protocol, TypeAlias, assert_never, runtime_checkable
 
-from providers.neutral import custom_tools as custom
+from providers.neutral import custom_tools
 from providers.neutral.codec import Reply, Writer
 from providers.neutral.seal import Issuer
 from providers.responses.ids import own_id
 from providers.responses.output import (
     NO_ARGUMENTS,
-    Head,
     Object,
+    ResponseTemplate,
     annotations,
     call_item,
     called_tool,
@@ -35,17 +35,17 @@ from streams import sse
 from streams.events import (
     Begin,
     BlockEnd,
-    Cited,
+    Citation,
     End,
+    ErrorInfo,
     Event,
-    Failed,
     Native,
-    Refusal,
-    Sealed,
-    Text,
-    Thought,
-    ToolBegin,
-    ToolInput,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
     Usage,
 )
 
@@ -68,7 +68,7 @@ class TurnWriter(Writer, Protocol):
         items alone. ``None`` for one that has not failed."""
         ...
 
-    def interrupted(self, status: Interruption, error: Failed | None = None) -> Object:
+    def interrupted(self, status: Interruption, error: ErrorInfo | None = None) -> Object:
         """The response object if the stream ends here. It holds the items that are finished, and those that are open
         as far as they came, with status ``incomplete``; a call whose input is not whole, which nobody could answer, is
         left out. ``error`` is for ``failed``. Changes nothing; once the answer has ended this is ``response``."""
@@ -117,7 +117,7 @@ class _Part:
         self._out = out
         self._where = {"item_id": message.id, "output_index": message.index, "content_index": len(message.parts)}
         self._refusal = refusal
-        self._cited: list[Cited] = []
+        self._cited: list[Citation] = []
         self._logprobs: list[Object] = []
         name = "response.refusal.delta" if refusal else "response.output_text.delta"
         self._deltas = Deltas(out, name, self._where, b"}" if refusal else b',"logprobs":[]}')
@@ -136,7 +136,7 @@ class _Part:
         self._logprobs += tokens
         return self._deltas.write(text, b',"logprobs":%b}\n\n' % sse.dump(tokens))
 
-    def cite(self, cited: Cited) -> None:
+    def cite(self, cited: Citation) -> None:
         self._cited.append(cited)
 
     def close(self) -> bytes:
@@ -191,7 +191,7 @@ class _Reasoning:
             self._deltas = Deltas(self._out, "response.reasoning_summary_text.delta", self._where)
         return data + self._deltas.write(text)
 
-    def seal(self, sealed: Sealed) -> None:
+    def seal(self, sealed: ReasoningState) -> None:
         """What the provider wants back. An item of this API whose text has already gone out under an id of ours is
         sealed whole as well: under that id the provider would not know it."""
         self._sealed = sealed_text(self._issuer, sealed)
@@ -218,7 +218,7 @@ class _Call:
     """A tool call. ``wrapped``: the client's tool takes free text and the provider calls it with JSON around it, which
     comes off only when it is whole (BerriAI/litellm#31571)."""
 
-    def __init__(self, out: Out, begin: ToolBegin, tool: Declared, wrapped: bool) -> None:
+    def __init__(self, out: Out, begin: ToolCallStart, tool: Declared, wrapped: bool) -> None:
         custom = tool.kind == "custom"
         self._out = out
         self.index = out.index()
@@ -242,7 +242,7 @@ class _Call:
 
     def close(self) -> bytes:
         data = b""
-        if self._wrapped and (text := custom.unwrapped("".join(self._held))):
+        if self._wrapped and (text := custom_tools.unwrapped("".join(self._held))):
             data += self._deltas.write(text)
         if self._tool.kind == "function" and not self._deltas.text().strip():
             data += self._deltas.write(NO_ARGUMENTS)
@@ -260,7 +260,7 @@ class _Call:
         text = "".join(self._held) if self._wrapped else self._deltas.text()
         if not isinstance(load(text.encode()), dict) or (self._tool.kind == "custom" and not self._wrapped):
             return None
-        text = custom.unwrapped(text) if self._wrapped else text
+        text = custom_tools.unwrapped(text) if self._wrapped else text
         return self.index, call_item(self._id, self._call_id, self._tool, text, "incomplete")
 
 
@@ -270,8 +270,8 @@ class ResponsesWriter:
     def __init__(self, reply: Reply) -> None:
         self._issuer = reply.issuer
         self._kept = bool(reply.id)
-        self._head = Head.of(reply)
-        self._tools = declared_tools(reply.call)
+        self._head = ResponseTemplate.of(reply)
+        self._tools = declared_tools(reply.request)
         self._out = Out()
         self._open: dict[int, _Open] = {}
         self._message: _Message | None = None
@@ -285,30 +285,30 @@ class ResponsesWriter:
         return sse.COMMENT_PING
 
     def send(self, event: Event) -> bytes:
-        if type(event) is Text and event.block in self._open and not event.logprobs:  # by far the most frequent
+        if type(event) is TextDelta and event.block in self._open and not event.logprobs:  # by far the most frequent
             return self._open[event.block].write(event.text)
         if self.response is not None:
             return b""
         if self._begun and self._last is None:
             return self._told(event)
         data = b"" if self._begun else self._begin()
-        if not isinstance(event, ToolInput | BlockEnd | Usage | End):  # of what is open beside it, or no content
+        if not isinstance(event, ToolCallDelta | BlockEnd | Usage | End):  # of what is open beside it, or no content
             data += self._finish_last()
         return data + self._told(event)
 
     def _told(self, event: Event) -> bytes:
         match event:
-            case Text() | Refusal():
+            case TextDelta() | RefusalDelta():
                 return self._speak(event)
-            case ToolInput(block=block, text=text):
+            case ToolCallDelta(block=block, text=text):
                 return self._open[block].write(text) if block in self._open else b""
-            case Thought(block=block, text=text):
+            case ReasoningDelta(block=block, text=text):
                 return self._think(block, text)
-            case ToolBegin():
+            case ToolCallStart():
                 return self._call(event)
-            case Sealed():
+            case ReasoningState():
                 return self._seal(event)
-            case Cited():
+            case Citation():
                 return self._cite(event)
             case Native():
                 return self._native(event)
@@ -316,7 +316,7 @@ class ResponsesWriter:
                 return self._close(block)
             case End():
                 return self._end(event)
-            case Failed():
+            case ErrorInfo():
                 return self._fail(event)
             case Begin() | Usage():
                 self._usage = event if isinstance(event, Usage) else self._usage
@@ -328,16 +328,16 @@ class ResponsesWriter:
         self._begun = True
         return self._out.begin(self._head.response("in_progress"))
 
-    def _speak(self, event: Text | Refusal) -> bytes:
+    def _speak(self, event: TextDelta | RefusalDelta) -> bytes:
         block = event.block
         if block in self._open:
             data = b""
-        elif isinstance(event, Text):
+        elif isinstance(event, TextDelta):
             data = self._leave_phase(event.phase) + self._open_part(block, phase=event.phase)
         else:
             data = self._open_part(block, refusal=True)
         part = self._open[block]
-        if isinstance(event, Text) and event.logprobs and isinstance(part, _Part):
+        if isinstance(event, TextDelta) and event.logprobs and isinstance(part, _Part):
             return data + part.write_scored(event.text, event.logprobs)
         return data + part.write(event.text)
 
@@ -355,7 +355,7 @@ class ResponsesWriter:
         part = self._open[block] = _Part(self._out, self._message, refusal)
         return data + part.open()
 
-    def _cite(self, event: Cited) -> bytes:
+    def _cite(self, event: Citation) -> bytes:
         data = b"" if event.block in self._open else self._open_part(event.block)
         part = self._open[event.block]
         if isinstance(part, _Part):
@@ -371,7 +371,7 @@ class ResponsesWriter:
         item = self._open[block] = _Reasoning(self._out, self._issuer)
         return data + item.open(native)
 
-    def _seal(self, event: Sealed) -> bytes:
+    def _seal(self, event: ReasoningState) -> bytes:
         if event.block not in self._open:
             native = native_reasoning(event, kept=self._kept)
             data = self._open_reasoning(event.block, native)
@@ -384,7 +384,7 @@ class ResponsesWriter:
             item.seal(event)
         return data
 
-    def _call(self, event: ToolBegin) -> bytes:
+    def _call(self, event: ToolCallStart) -> bytes:
         tool, wrapped = called_tool(event, self._tools)
         data = self._leave_message()
         call = self._open[event.block] = _Call(self._out, event, tool, wrapped)
@@ -437,7 +437,7 @@ class ResponsesWriter:
         self.response = self._head.ended(event, self._out.output(), self._usage)
         return data + self._out.end(self.response)
 
-    def _fail(self, event: Failed) -> bytes:
+    def _fail(self, event: ErrorInfo) -> bytes:
         self.left = self.interrupted("failed", event)
         self._open.clear()
         self.response = self._head.failed(event, self._out.output(), self._usage)
@@ -445,7 +445,7 @@ class ResponsesWriter:
 
     # Broken off
 
-    def interrupted(self, status: Interruption, error: Failed | None = None) -> Object:
+    def interrupted(self, status: Interruption, error: ErrorInfo | None = None) -> Object:
         if self.response is not None:
             return self.response
         items = dict(self._out.done)

@@ -36,9 +36,9 @@ from turns import (
 )
 from upstreams import Raw, Script
 
+from gateway.conversations import background
 from gateway.conversations.bodies import read_turn
 from gateway.stores.memory import MemoryStore
-from gateway.turns import background
 from streams.pipe import WRITES_QUEUED
 
 RUNNING = ("queued", "in_progress")

@@ -17,7 +17,7 @@ from gateway.ledger.record import Record
 from gateway.routing.router import Router
 from gateway.serving.scope import Scope
 from gateway.serving.server import Lifecycle
-from streams.events import Failed
+from streams.events import ErrorInfo
 
 APIS = ("chat", "messages", "responses")
 PAIRS = [(client, api) for client in APIS for api in APIS]
@@ -322,8 +322,8 @@ def test_an_exchange_that_the_end_of_the_process_cuts_is_nobody_elses_doing(sent
     [
         ({"whole": True}, "complete"),
         ({"abandoned": True}, "client_disconnected"),
-        ({"failed": Failed("upstream", "broke")}, "upstream_error"),
-        ({"failed": Failed("internal", "a mistake")}, "internal_error"),
+        ({"failed": ErrorInfo("upstream", "broke")}, "upstream_error"),
+        ({"failed": ErrorInfo("internal", "a mistake")}, "internal_error"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -22,7 +22,7 @@ from gateway.ledger.ledger import Ledger
 from gateway.logs.setup import Log
 from gateway.serving.server import Lifecycle, bind, serve
 from gateway.telemetry.recorded import INDEX, Recorded, read
-from streams.events import Failed
+from streams.events import ErrorInfo
 
 KEY, HEADER_KEY, CLIENT_KEY = "sk-not-to-be-told", "tok-in-a-header", "sk-of-the-client"
 URL_KEY = "sk-live-in-a-url"
@@ -287,7 +287,7 @@ def test_a_clients_key_is_in_no_line_wherever_the_client_has_put_it(begin, capsy
         record = ledger.open(key, "chat")
         record.asked = record.target = record.upstream_id = f"openai/{key}"
         record.dropped = (f"tools[].{key}", "top_k")
-        record.failed = Failed("not_found", f"no model {key!r} for {key}" + "x" * 2000)
+        record.failed = ErrorInfo("not_found", f"no model {key!r} for {key}" + "x" * 2000)
         ledger.settle(record, disconnected=False)
     told = capsys.readouterr().err
     assert "key-of" not in told

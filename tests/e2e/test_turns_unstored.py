@@ -27,17 +27,17 @@ from turns import (
 )
 from upstreams import Script
 
+from gateway.conversations import recorder as keeping
 from gateway.conversations.bodies import read_turn
-from gateway.conversations.recorder import Wish
-from gateway.conversations.turns import KeptTurn
+from gateway.conversations.recorder import StateOptions
+from gateway.conversations.turns import LocalTurn
 from gateway.stores.memory import MemoryStore
-from gateway.streaming.lanes import Seen
-from gateway.turns import keeping
+from gateway.streaming.lanes import StreamProgress
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
-from streams.events import Begin, BlockEnd, End, Text
+from streams.events import Begin, BlockEnd, End, TextDelta
 
 RESPONSE = {"id": "x", "status": "completed", "output": []}
 
@@ -208,11 +208,11 @@ class Slow(MemoryStore):
 @both_ways
 async def test_a_client_that_leaves_while_its_turn_is_being_stored_does_not_undo_it(stream):
     store = Slow()
-    own = KeptTurn(store, "", Wish(), None, b'"hi"')
+    own = LocalTurn(store, "", StateOptions(), None, b'"hi"')
     call = CODECS["responses"].read_request({"model": "m", "input": "hi"})
     writer = own.writer(CODECS["responses"].writer(own.reply(Reply(call, Issuer("p", ""), 1))))
-    seen, data = Seen(), b""
-    for said_of_it in (Begin("x", "m", 1), Text(0, "It is 7."), BlockEnd(0), End("stop")):
+    seen, data = StreamProgress(), b""
+    for said_of_it in (Begin("x", "m", 1), TextDelta(0, "It is 7."), BlockEnd(0), End("stop")):
         data += writer.send(said_of_it)
         seen.see(said_of_it)
 
@@ -248,9 +248,9 @@ class Hanging:
         pass
 
 
-@pytest.mark.parametrize("wish", [Wish(store=True), Wish()], ids=["matters", "does not"])
+@pytest.mark.parametrize("wish", [StateOptions(store=True), StateOptions()], ids=["matters", "does not"])
 async def test_a_store_that_hangs_is_waited_for_ten_seconds_and_no_longer(autojump_clock, wish):
-    own = KeptTurn(Hanging(), "", wish, None, b'"hi"')
+    own = LocalTurn(Hanging(), "", wish, None, b'"hi"')
     body = json.dumps(RESPONSE).encode()
     began = trio.current_time()
     if wish.matters:

@@ -11,7 +11,7 @@ import trio
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from gateway.access.authentication import Door
+from gateway.access.authentication import Authenticator
 from gateway.config.loading import Config
 from gateway.config.redaction import findable, redact, secrets_in
 from gateway.endpoints.answers import client_headers
@@ -22,7 +22,7 @@ from gateway.exchange.service import Service
 from gateway.http.headers import Headers
 from gateway.routing.router import Router
 from gateway.serving.scope import ChannelBody, current_scope, respond
-from gateway.telemetry.live import Board
+from gateway.telemetry.live import LiveView
 from streams.errors import GatewayError
 
 PREFIX: Final = "ui."
@@ -61,7 +61,7 @@ _FULL: Final = f"{MOST_VIEWERS} viewers look already: close one of their pages"
 _NO_STREAM: Final = "there is no such stream in flight, nor among the last that ended"
 
 
-def add_ui(app: QuartTrio, service: Service, config: Config, door: Door) -> None:
+def add_ui(app: QuartTrio, service: Service, config: Config, door: Authenticator) -> None:
     """Serve the live view of ``service.board``, if there is one."""
     board = service.board
     if board is None:
@@ -98,15 +98,15 @@ def _content(name: str) -> bytes:
     return files("gateway.endpoints.ui").joinpath(name).read_bytes()
 
 
-async def _models(config: Config, router: Router, door: Door, visitor: Visitor) -> Response:
+async def _models(config: Config, router: Router, door: Authenticator, visitor: Visitor) -> Response:
     """Every name that the visitor may ask for, and how a request of each API would go."""
     wished = names(config, router).items()
-    may_see = [(name, asked) for name, asked in wished if door.may_ask(visitor.client, asked)]
+    may_see = [(name, asked) for name, asked in wished if door.can_use(visitor.client, asked)]
     found = [reached(router, name, asked, urls=visitor.client is None) for name, asked in may_see]
     return respond(redact(msgspec.json.encode(found), findable(secrets_in(config))), 200, _JSON)
 
 
-async def _news(service: Service, board: Board, say: Say, visitor: Visitor) -> Response:
+async def _news(service: Service, board: LiveView, say: Say, visitor: Visitor) -> Response:
     """What this worker has to tell, and what the others have."""
 
     async def tell(send: Send) -> None:
@@ -119,7 +119,7 @@ async def _news(service: Service, board: Board, say: Say, visitor: Visitor) -> R
     return _told(board, tell)
 
 
-async def _stream(service: Service, board: Board, say: Say, visitor: Visitor, number: int) -> Response:
+async def _stream(service: Service, board: LiveView, say: Say, visitor: Visitor, number: int) -> Response:
     """What has passed in one stream and what passes, and how it ended. ``worker`` says whose it is."""
     worker = request.args.get("worker", "")
     if service.others is not None and worker not in ("", str(os.getpid())):
@@ -132,7 +132,7 @@ async def _stream(service: Service, board: Board, say: Say, visitor: Visitor, nu
     return _told(board, partial(tell_stream, tap, say))
 
 
-def _told(board: Board, tell: Callable[[Send], Awaitable[None]]) -> Response:
+def _told(board: LiveView, tell: Callable[[Send], Awaitable[None]]) -> Response:
     """A stream that ``tell`` sends. Each waits for its own viewer alone: no exchange ever does. Raises ``GatewayError``
     (503) if there are too many."""
     if board.viewers >= MOST_VIEWERS:

@@ -12,7 +12,7 @@ from gateway.config.loading import Config
 from gateway.config.redaction import Secrets, findable, redact, secrets_in
 from gateway.exchange.service import Service
 from gateway.logs.masking import Mask
-from gateway.telemetry.live import Board, Passed, Tap, View
+from gateway.telemetry.live import LiveEvent, LiveView, Subscription, View
 from streams import sse
 
 TICK: Final = 0.5
@@ -44,7 +44,7 @@ def _said(secrets: Secrets, mask: Mask, name: str, value: Any) -> bytes:
     return mask(data.decode()).encode() if name in _LISTS else data
 
 
-async def tell_news(service: Service, board: Board, say: Say, client: str | None, send: Send) -> None:
+async def tell_news(service: Service, board: LiveView, say: Say, client: str | None, send: Send) -> None:
     """Everything once, then what is different, every ``TICK`` seconds; to the end of the drain, or until there is a new
     configuration, which may have other keys. Of the exchanges of ``client`` alone, if there is one."""
     view = View(board, client)
@@ -59,7 +59,7 @@ async def tell_news(service: Service, board: Board, say: Say, client: str | None
             return
 
 
-async def tell_stream(tap: Tap, say: Say, send: Send) -> None:
+async def tell_stream(tap: Subscription, say: Say, send: Send) -> None:
     """What has passed, what passes, and how it ended."""
     await send(say("opened", {"kept": tap.kept}))
     while before := tuple(islice(tap.before, BATCH)):
@@ -69,9 +69,9 @@ async def tell_stream(tap: Tap, say: Say, send: Send) -> None:
     await send(say("ended", {"lost": tap.lost, "line": tap.line}))
 
 
-async def _batch(tap: Tap) -> list[Passed]:
+async def _batch(tap: Subscription) -> list[LiveEvent]:
     """The events that wait, at least one; none at the end."""
-    found: list[Passed] = []
+    found: list[LiveEvent] = []
     try:
         found.append(await tap.events.receive())
         while len(found) < BATCH:
@@ -81,7 +81,7 @@ async def _batch(tap: Tap) -> list[Passed]:
     return found
 
 
-def _spelled(passed: Passed) -> dict[str, Any]:
+def _spelled(passed: LiveEvent) -> dict[str, Any]:
     came, went = passed.sizes
     return {
         "at": round(passed.at, 3), "came": passed.came, "went": passed.went, "note": passed.note, "lost": passed.lost,

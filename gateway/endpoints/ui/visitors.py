@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import attrs
 
-from gateway.access.authentication import Door
+from gateway.access.authentication import Authenticator
 from gateway.http.headers import Headers
 from streams.errors import GatewayError
 
@@ -31,7 +31,7 @@ class Visitor:
     client: str | None = None
 
 
-def admit(scope: Mapping[str, Any], headers: Headers, door: Door, ui_key: bytes | None, keys: bool) -> Visitor:
+def admit(scope: Mapping[str, Any], headers: Headers, door: Authenticator, ui_key: bytes | None, keys: bool) -> Visitor:
     """The visitor of an ASGI request. ``ui_key`` is the digest of the key for everything; ``keys`` says that there are
     client keys, whose holders see their own exchanges.
 
@@ -46,7 +46,7 @@ def admit(scope: Mapping[str, Any], headers: Headers, door: Door, ui_key: bytes 
     return Visitor()
 
 
-def _holder(headers: Headers, door: Door, ui_key: bytes | None, keys: bool) -> Visitor:
+def _holder(headers: Headers, door: Authenticator, ui_key: bytes | None, keys: bool) -> Visitor:
     shown = tuple(_as_bearer(name, value) for name, value in headers)
     given = [value[7:].strip() for name, value in shown if name == "authorization" and value[:7].lower() == "bearer "]
     for key in given:

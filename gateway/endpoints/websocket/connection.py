@@ -19,7 +19,7 @@ from quart import Response, websocket
 from quart_trio import QuartTrio
 
 from gateway.access.cors import Cors
-from gateway.conversations.recorder import Memory
+from gateway.conversations.recorder import StateScope
 from gateway.endpoints.websocket.envelopes import (
     Envelope,
     Frames,
@@ -35,7 +35,7 @@ from gateway.exchange.service import Service
 from gateway.http.headers import Headers, as_text
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
-from gateway.request.prepare import Asked
+from gateway.request.prepare import ClientRequest
 from gateway.request.public_errors import FULL, MISTAKE
 from gateway.serving.scope import Scope, respond, websocket_scope
 from providers.apis import CODECS
@@ -56,7 +56,7 @@ OUR_MISTAKE: Final = (1011, MISTAKE.message)  # 1000 would say that all is well
 
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 
-Remembering: TypeAlias = Callable[[str], Memory]
+Remembering: TypeAlias = Callable[[str], StateScope]
 """Makes the memory of one connection, for the client with that name ("" where the door is open to all)."""
 
 
@@ -73,7 +73,7 @@ def add_websocket(app: QuartTrio, service: Service, ledger: Ledger, cors: Cors, 
         except GatewayError as error:
             return _refused(error, ledger, scope)
         await websocket.accept({"x-request-id": scope.id})
-        asked = Asked(_without_beta(headers), websocket.query_string.decode("latin-1"), client)
+        asked = ClientRequest(_without_beta(headers), websocket.query_string.decode("latin-1"), client)
         closing = OUR_MISTAKE
         try:
             memory = remembering(client or "")
@@ -127,7 +127,9 @@ def _opened(ledger: Ledger, scope: Scope, client: str | None = None) -> Record:
 class _Connection:
     """One client's websocket from the upgrade on."""
 
-    def __init__(self, service: Service, ledger: Ledger, asked: Asked, memory: Memory, scope: Scope) -> None:
+    def __init__(
+        self, service: Service, ledger: Ledger, asked: ClientRequest, memory: StateScope, scope: Scope
+    ) -> None:
         self._service = service
         self._ledger = ledger
         self._asked = asked

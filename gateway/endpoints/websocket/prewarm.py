@@ -97,7 +97,7 @@ def _items(members: Members) -> tuple[msgspec.Raw, ...]:
 def prewarm(id: str, incoming: Incoming, target: Target) -> bytes:
     """The events of a response without output, which nobody was asked for and which costs nothing. Raises
     ``GatewayError`` (400)."""
-    call = attrs.evolve(incoming.call, model=target.asked)
+    call = attrs.evolve(incoming.request, model=target.asked)
     writer = CODECS["responses"].writer(Reply(call, target.recipient.issuer, int(time.time()), id=id))
     events: tuple[Event, ...] = (Begin(), Usage(), End("stop"))
     return b"".join(map(writer.send, events))

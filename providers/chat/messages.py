@@ -9,18 +9,18 @@ from providers.neutral.custom_tools import wrapped
 from providers.neutral.fields import Drops
 from providers.neutral.request import (
     AudioPart,
-    Call,
-    CallPart,
     FilePart,
     ImagePart,
+    MediaSource,
+    Message,
     NativePart,
     Part,
+    ReasoningPart,
     RefusalPart,
-    ResultPart,
-    Source,
+    Request,
     TextPart,
-    ThinkingPart,
-    Turn,
+    ToolCallPart,
+    ToolResultPart,
 )
 from providers.neutral.tool_names import short_call_id
 from streams.errors import invalid
@@ -39,27 +39,27 @@ _ERROR = "Error: "
 _NO_ARGUMENTS = "{}"
 
 
-def write_messages(call: Call, to: Recipient, drops: Drops) -> list[dict[str, Any]]:
+def write_messages(request: Request, to: Recipient, drops: Drops) -> list[dict[str, Any]]:
     """The messages. What they cannot carry goes into ``drops``; a part that must not be lost raises a 400."""
-    writing = _Writing(call, to, drops)
+    writing = _Writing(request, to, drops)
     messages: list[dict[str, Any]] = []
-    for assistant, others in _rounds(call.turns):
+    for assistant, others in _rounds(request.messages):
         messages.extend(writing.round(assistant, others))
     if to.quirks.reasoning_replay == "every_message":
         _complete_reasoning(messages, to.quirks.reasoning_field)
     return messages
 
 
-def takes_custom_tools(call: Call) -> bool:
+def takes_custom_tools(request: Request) -> bool:
     """Whether custom tools go out as such. A Chat client that declares some knows its provider; those of others go out
     as functions, which every server takes, most of them nothing else."""
-    return call.api == "chat"
+    return request.api == "chat"
 
 
-def _rounds(turns: Iterable[Turn]) -> Iterator[tuple[list[Turn], list[Turn]]]:
+def _rounds(turns: Iterable[Message]) -> Iterator[tuple[list[Message], list[Message]]]:
     """What the assistant said in a row, and what was answered before it spoke again."""
-    assistant: list[Turn] = []
-    others: list[Turn] = []
+    assistant: list[Message] = []
+    others: list[Message] = []
     for turn in turns:
         if turn.role != "assistant":
             others.append(turn)
@@ -86,20 +86,20 @@ def _complete_reasoning(messages: Iterable[dict[str, Any]], field: str) -> None:
 class _Writing:
     """One request being written."""
 
-    def __init__(self, call: Call, to: Recipient, drops: Drops) -> None:
-        self._call = call
+    def __init__(self, request: Request, to: Recipient, drops: Drops) -> None:
+        self._call = request
         self._to = to
         self._drops = drops
         self._id: Callable[[str], str] = short_call_id if to.quirks.short_call_ids else str
 
-    def round(self, assistant: Sequence[Turn], others: Sequence[Turn]) -> Iterator[dict[str, Any]]:
+    def round(self, assistant: Sequence[Message], others: Sequence[Message]) -> Iterator[dict[str, Any]]:
         """Results stand directly after the calls, in the calls' order, before anything else
         (diegosouzapw/OmniRoute#4882)."""
         parts = [part for turn in assistant for part in turn.parts]
         name = next((turn.name for turn in assistant if turn.name), None)
         yield from self._assistant(parts, name)
-        place = {part.id: i for i, part in enumerate(p for p in parts if isinstance(p, CallPart))}
-        results = [part for turn in others for part in turn.parts if isinstance(part, ResultPart)]
+        place = {part.id: i for i, part in enumerate(p for p in parts if isinstance(p, ToolCallPart))}
+        results = [part for turn in others for part in turn.parts if isinstance(part, ToolResultPart)]
         results.sort(key=lambda part: place.get(part.call_id, len(place)))
         yield from map(self._result, results)
         if media := [piece for part in results for piece in self._media(part)]:
@@ -107,19 +107,19 @@ class _Writing:
         for turn in others:
             yield from self._message(turn)
 
-    def _message(self, turn: Turn) -> Iterator[dict[str, Any]]:
+    def _message(self, message: Message) -> Iterator[dict[str, Any]]:
         """A turn of the user or of instructions, without the results in it."""
-        role: str = turn.role
+        role: str = message.role
         if role == "developer" and not self._to.quirks.developer_role:
             role = "system"
-        pieces = [piece for part in turn.parts for piece in self._piece(part, turn.role)]
+        pieces = [piece for part in message.parts for piece in self._piece(part, message.role)]
         if pieces:
-            yield {"role": role, "content": _content(pieces), **({"name": turn.name} if turn.name else {})}
+            yield {"role": role, "content": _content(pieces), **({"name": message.name} if message.name else {})}
 
     def _piece(self, part: Part, role: str) -> Iterator[dict[str, Any]]:
         """The content parts, none or one, for a part of a message that is not the assistant's."""
         match part:
-            case ResultPart():
+            case ToolResultPart():
                 pass  # already written
             case TextPart(text=text):
                 if text:
@@ -130,9 +130,9 @@ class _Writing:
                 if role != "user":
                     raise invalid(f"{part.at}: only text can be an instruction for this model", part.at)
                 yield self._medium(part) | self._marks(part)
-            case ThinkingPart():
+            case ReasoningPart():
                 self._drops.add(*part.places)
-            case NativePart() | RefusalPart() | CallPart():
+            case NativePart() | RefusalPart() | ToolCallPart():
                 self._drops.add(part.at)
             case _:
                 assert_never(part)
@@ -141,21 +141,21 @@ class _Writing:
         pieces: list[dict[str, Any]] = []
         refusals: list[str] = []
         calls: list[dict[str, Any]] = []
-        thoughts: list[ThinkingPart] = []
+        thoughts: list[ReasoningPart] = []
         for part in parts:
             match part:
                 case TextPart():
                     pieces.extend(self._piece(part, "assistant"))
                 case RefusalPart(text=text):
                     refusals.append(text)
-                case CallPart():
+                case ToolCallPart():
                     calls.append(_tool_call(part, self._id(part.id), takes_custom_tools(self._call)))
                     self._lose_marks(part)
-                case ThinkingPart():
+                case ReasoningPart():
                     thoughts.append(part)
                 case NativePart():
                     self._drops.add(part.at)
-                case ImagePart() | FilePart() | AudioPart() | ResultPart():
+                case ImagePart() | FilePart() | AudioPart() | ToolResultPart():
                     raise invalid(f"{part.at} cannot stand in an assistant message for this model", part.at)
                 case _:
                     assert_never(part)
@@ -176,7 +176,7 @@ class _Writing:
             message["tool_calls"] = calls
         yield message
 
-    def _reasoning(self, thoughts: Iterable[ThinkingPart]) -> dict[str, Any]:
+    def _reasoning(self, thoughts: Iterable[ReasoningPart]) -> dict[str, Any]:
         """The members that give reasoning back; what this provider did not issue is left out
         (anomalyco/opencode#24722, openclaw/openclaw#92201)."""
         members: dict[str, Any] = {}
@@ -188,7 +188,7 @@ class _Writing:
                 members[field] = members[field] + value if field in members else value
         return members
 
-    def _native(self, part: ThinkingPart) -> dict[str, Any]:
+    def _native(self, part: ReasoningPart) -> dict[str, Any]:
         """The reasoning in the members of a Chat message; empty where it is not this provider's."""
         if part.seal is not None:
             seal = part.seal
@@ -202,7 +202,7 @@ class _Writing:
             native[field] = native.pop(USUAL_FIELD)
         return native
 
-    def _result(self, part: ResultPart) -> dict[str, Any]:
+    def _result(self, part: ToolResultPart) -> dict[str, Any]:
         """A tool's result. Only text can stand here; an error has no mark of its own and says so in words."""
         pieces: list[dict[str, Any]] = []
         for piece in part.parts:
@@ -221,7 +221,7 @@ class _Writing:
             "content": _content(pieces) if pieces else "",
         }
 
-    def _media(self, part: ResultPart) -> Iterator[dict[str, Any]]:
+    def _media(self, part: ToolResultPart) -> Iterator[dict[str, Any]]:
         """A result's images and files, for the user message after all results (Zoo-Code-Org/Zoo-Code#1705)."""
         for piece in part.parts:
             if isinstance(piece, ImagePart | FilePart):
@@ -241,7 +241,7 @@ class _Writing:
             case _:
                 assert_never(part)
 
-    def _file(self, part: FilePart, source: Source) -> dict[str, Any]:
+    def _file(self, part: FilePart, source: MediaSource) -> dict[str, Any]:
         match source.kind:
             case "text":
                 title = f"{part.filename}\n" if part.filename else ""
@@ -262,7 +262,7 @@ class _Writing:
             case _:
                 assert_never(source.kind)
 
-    def _marks(self, part: TextPart | ImagePart | FilePart | AudioPart | ResultPart) -> dict[str, Any]:
+    def _marks(self, part: TextPart | ImagePart | FilePart | AudioPart | ToolResultPart) -> dict[str, Any]:
         """The end of a cached prefix, where the model lets it be marked; all other marks are reported."""
         found: dict[str, Any] = {}
         for name, value in part.marks.items():
@@ -273,7 +273,7 @@ class _Writing:
                 found = {_BREAKPOINT: breakpoint}
         return found
 
-    def _lose_marks(self, part: TextPart | CallPart | ResultPart) -> None:
+    def _lose_marks(self, part: TextPart | ToolCallPart | ToolResultPart) -> None:
         self._drops.add(*(f"{part.at}.{name}" for name in part.marks))
 
 
@@ -307,7 +307,7 @@ def _content(pieces: Sequence[dict[str, Any]]) -> str | list[dict[str, Any]]:
     return list(pieces)
 
 
-def _tool_call(part: CallPart, id: str, custom: bool) -> dict[str, Any]:
+def _tool_call(part: ToolCallPart, id: str, custom: bool) -> dict[str, Any]:
     """``custom``: custom calls go out as such, not as functions."""
     if part.kind == "custom" and custom:
         return {"id": id, "type": "custom", "custom": {"name": part.name, "input": part.input}}
@@ -318,7 +318,7 @@ def _tool_call(part: CallPart, id: str, custom: bool) -> dict[str, Any]:
     return {"id": id, "type": "function", "function": {"name": part.name, "arguments": arguments}}
 
 
-def _url(source: Source, at: str) -> str:
+def _url(source: MediaSource, at: str) -> str:
     match source.kind:
         case "url":
             return source.value
