@@ -57,5 +57,5 @@ def messages(*turns, **fields):
     return write(chat(*turns, **fields))[0]["messages"]
 
 
-def parameters(**values):
+def controls(**values):
     return {name: Parameter(value, name) for name, value in values.items()}

@@ -147,7 +147,7 @@ def few_marks(call):
             return tuple(map(kept, value))
         if not attrs.has(type(value)):
             return value
-        names = [name for name in ("turns", "tools", "parts") if hasattr(value, name)]
+        names = [name for name in ("messages", "tools", "parts") if hasattr(value, name)]
         marks = getattr(value, "marks", None)
         if marks and "cache_control" in marks:
             left[0] -= 1

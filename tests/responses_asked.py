@@ -69,7 +69,7 @@ def send(request: Request, **to: Any) -> tuple[dict[str, Any], Outgoing]:
 
 def foreign(*turns: Message, **members: Any) -> Request:
     """The call of a Messages client."""
-    return Request(**{"api": "messages", "model": "m", "turns": turns, **members})
+    return Request(**{"api": "messages", "model": "m", "messages": turns, **members})
 
 
 def user(*parts: Part) -> Message:

@@ -166,7 +166,7 @@ def shape(answer: Answer) -> Any:
 
 
 def reply(**members: Any) -> Reply:
-    call = Request(**{"api": "responses", "model": "my-model", "turns": (), **members})
+    call = Request(**{"api": "responses", "model": "my-model", "messages": (), **members})
     return Reply(call, ISSUER, created=1_700_000_000)
 
 

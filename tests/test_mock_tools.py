@@ -35,7 +35,7 @@ def asked(
 ) -> Request:
     """A request that offers ``tools``; one that is a name alone needs no arguments."""
     offered = tuple(tool if isinstance(tool, Tool) else needing(tool) for tool in tools)
-    turns = more.pop("turns", (Message("user", (TextPart(said),)),))
+    turns = more.pop("messages", (Message("user", (TextPart(said),)),))
     return Request("chat", "m", turns, tools=offered, tool_choice=ToolChoice(mode, name), **more)
 
 

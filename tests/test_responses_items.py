@@ -88,7 +88,7 @@ def test_media_is_written_with_what_the_api_requires() -> None:
 
 
 @pytest.mark.parametrize(
-    "turn",
+    "message",
     [
         user(AudioPart("CC", "wav", "messages[0].content[0]")),
         user(ImagePart(MediaSource("file_id", "f"), None, "messages[0].content[0]")),

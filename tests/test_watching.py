@@ -27,7 +27,8 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.logs.masking import Mask
 from gateway.streaming.lanes import Lane, Passthrough, Translation, WholeAnswerTranslation
-from gateway.telemetry import charts, watching
+from gateway.telemetry import charts
+from gateway.telemetry import live as watching
 from gateway.telemetry.charts import OTHERS
 from gateway.telemetry.live import COLUMNS, QUEUED, RECENT, SHOWN, LiveStream, View, open_live_view
 from gateway.telemetry.tap import LARGEST, ObservedLane, change_lane, listen, unlisten

@@ -18,7 +18,7 @@ def read_request(body: Mapping[str, Any]) -> Request:
     fields, drops = Fields(body), Drops()
     members: dict[str, Any] = {
         "model": fields.string("model") or "",
-        "turns": read_messages(fields, drops),
+        "messages": read_messages(fields, drops),
         "stream": fields.boolean("stream") or False,
         "include_usage": _include_usage(fields, drops),
         "tools": tuple(_tools(fields, drops)),
@@ -26,7 +26,7 @@ def read_request(body: Mapping[str, Any]) -> Request:
         "parallel_tools": _parallel(fields),
         "reasoning": _reasoning(fields, drops),
         "format": _format(fields, drops),
-        "controls": _controls(fields),
+        "parameters": _parameters(fields),
     }
     drops.rest(fields)
     return Request(api="chat", source=body, dropped=drops.paths(), **members)
@@ -42,7 +42,7 @@ def _include_usage(fields: Fields, drops: Drops) -> bool:
     return asked
 
 
-def _controls(fields: Fields) -> dict[str, Parameter]:
+def _parameters(fields: Fields) -> dict[str, Parameter]:
     """The settings; ``max_tokens`` is the older name of ``max_completion_tokens``, which wins."""
     older = fields.integer("max_tokens")
     controls = read_parameters(fields, "chat")

@@ -11,9 +11,10 @@ from harness import Gateway, Wire, config, eventually, free_port, post, provider
 from upstreams import PATHS, Raw, Script, Tokens, render
 
 from gateway.config.loading import from_mapping
-from gateway.exchange.exchange import Asked, Exchange, Service
+from gateway.exchange.exchange import Exchange, Service
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
+from gateway.request.prepare import ClientRequest
 from gateway.routing.router import Router
 from gateway.serving.scope import Scope
 from gateway.serving.server import Lifecycle
@@ -288,7 +289,7 @@ async def test_a_mistake_of_ours_is_told_as_that_and_ends_no_other_task(caplog, 
     service = Service(Router(settings), Unsound(), Lifecycle(), settings.limits, keep_alive)  # type: ignore[arg-type]
     record = Record("req_1", api)
     async with trio.open_nursery() as nursery:
-        exchange = Exchange(service, api, Asked((), ""), Scope(nursery, "req_1"), record)
+        exchange = Exchange(service, api, ClientRequest((), ""), Scope(nursery, "req_1"), record)
         response = await exchange.answer(json.dumps(body(api, "up", stream=True)).encode())
         text = b"".join([data async for data in response.response])
         nursery.cancel_scope.cancel()
