@@ -1,9 +1,12 @@
-"""Which module may know which: the arrows point one way, ``streams <- providers <- gateway``."""
+"""Which module may know which: the arrows point one way, ``streams <- providers <- gateway``, and within the last two
+from room to room along a table. A room is a package, or a module beside them."""
 
 import ast
 import re
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -12,6 +15,56 @@ PACKAGES = ("streams", "providers", "gateway")
 ALLOWED = {"streams": {"streams"}, "providers": {"streams", "providers"}, "gateway": set(PACKAGES)}
 ASYNC_LIBRARIES = {"trio", "anyio", "asyncio", "quart", "quart_trio", "hypercorn", "trio_websocket"}
 HTTP_CLIENTS = {"httpx", "httpcore", "httpx2", "httpcore2", "requests", "urllib3", "aiohttp"}
+
+ARROWS: Final = {
+    "providers.grammar": "",
+    "providers.neutral": "",
+    "providers.catalog": "providers.neutral",
+    "providers.errors": "providers.neutral",
+    "providers.chat": "providers.catalog providers.errors providers.neutral",
+    "providers.messages": "providers.catalog providers.errors providers.neutral",
+    "providers.responses": "providers.catalog providers.errors providers.neutral",
+    "providers.apis": "providers.chat providers.messages providers.neutral providers.responses",
+    "gateway.stores": "",
+    "gateway.http": "",
+    "gateway.serving": "http",
+    "gateway.upstream": "http",
+    "gateway.config": "http providers.catalog providers.neutral",
+    "gateway.streaming": "providers.errors providers.neutral",
+    "gateway.access": "config http",
+    "gateway.loadtest": "config providers.catalog providers.grammar",
+    "gateway.logs": "config providers.neutral",
+    "gateway.open_store": "config stores",
+    "gateway.routing": "config providers.catalog providers.errors providers.neutral",
+    "gateway.ledger": "http logs upstream",
+    "gateway.request": """
+        config http providers.apis providers.catalog providers.errors providers.neutral providers.responses routing
+        upstream""",
+    "gateway.conversations": """
+        http ledger providers.errors providers.messages providers.neutral providers.responses request routing serving
+        stores streaming""",
+    "gateway.telemetry": "config http ledger logs request streaming upstream",
+    "gateway.exchange": """
+        access config conversations http ledger providers.apis providers.errors providers.grammar providers.neutral
+        providers.responses request routing serving stores streaming telemetry upstream""",
+    "gateway.endpoints": """
+        access config conversations exchange http ledger logs providers.apis providers.messages providers.neutral
+        providers.responses request routing serving stores telemetry""",
+    "gateway.app": """
+        access config conversations endpoints exchange http ledger providers.apis providers.neutral request routing
+        serving stores telemetry upstream""",
+    "gateway.asgi": "app config logs open_store serving",
+    "gateway.mock": "app exchange http providers.apis providers.neutral serving",
+    "gateway.reload": "app config exchange",
+    "gateway.commands": """
+        app config endpoints loadtest logs mock open_store providers.apis providers.catalog providers.errors
+        providers.grammar providers.neutral reload routing serving telemetry upstream""",
+    "gateway.__main__": "commands mock",
+}
+"""What each room may import, beside ``streams`` and the version that ``gateway`` states; lower rooms come first, and
+names without a package are rooms of ``gateway``. Imports for types alone and deferred ones count: who reads a room has
+to know what it names. Adding an arrow is a decision about the structure: ask first whether what is wanted belongs
+lower."""
 
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
@@ -26,7 +79,32 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path.name}:{node.lineno} imports relatively, which hides the arrow"
             found.add(node.module or "")
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
     return found
+
+
+def room(module: str) -> str:
+    """The room of a dotted name: ``gateway.config`` for ``gateway.config.settings``."""
+    return ".".join(module.split(".")[:2]) if module.startswith(("providers.", "gateway.")) else module.split(".")[0]
+
+
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+@cache
+def arrows() -> dict[str, set[str]]:
+    """The rooms that each room imports."""
+    modules = {dotted(path) for path in MODULES}
+    found: dict[str, set[str]] = {}
+    for path in MODULES:
+        here = found.setdefault(room(dotted(path)), set())
+        here.update(room(name) for name in imported(path) if name in modules)
+    return {name: others - {name, "streams", "gateway"} for name, others in found.items()}
+
+
+def allowed(name: str) -> set[str]:
+    return {other if other.startswith("providers.") else f"gateway.{other}" for other in ARROWS[name].split()}
 
 
 def tops(path: Path) -> set[str]:
@@ -49,6 +127,25 @@ def test_there_are_modules_to_look_at():
 def test_imports_point_one_way(module):
     package = module.relative_to(ROOT).parts[0]
     assert tops(module) & set(PACKAGES) <= ALLOWED[package]
+
+
+@pytest.mark.parametrize("name", ARROWS)
+def test_a_room_imports_those_that_it_may(name):
+    assert arrows()[name] <= allowed(name)
+
+
+@pytest.mark.parametrize("name", ARROWS)
+def test_the_table_allows_nothing_that_no_room_needs(name):
+    """Else an arrow that was cut could come back unseen."""
+    assert allowed(name) <= arrows()[name]
+
+
+def test_every_room_is_in_the_table():
+    assert set(arrows()) - {"streams", "providers", "gateway"} == set(ARROWS)
+
+
+def test_no_rooms_import_one_another_in_a_circle():
+    assert list(TopologicalSorter(arrows()).static_order())  # it raises ``CycleError``, which names the circle
 
 
 def test_nothing_imports_the_tests(module):

@@ -5,4 +5,7 @@ of the gateway reads).
 A module builds each part: ``listening``, ``timeouts``, ``entries``, ``client_keys``, ``state_storage``; what they find
 wrong or odd goes into ``findings``, in the ``wording`` of all messages. ``unknown`` has what is said of keys that
 people try and that are none, ``foreign`` the files of other gateways. ``reference`` says what each key means,
-``changes`` what another file would change."""
+``changes`` what another file would change.
+
+``names`` finds an entry by a model's name, ``redaction`` the credentials of a configuration in texts; ``collector`` are
+settings of the traces' receiver."""

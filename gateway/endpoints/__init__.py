@@ -1,1 +1,6 @@
-"""What each path answers. ``answers`` holds what they share."""
+"""What each path answers.
+
+``answers`` is what they share, ``listing`` pages of lists. ``count_tokens`` and ``compact`` ask a provider for less
+than an answer; ``responses`` and ``conversations`` are what is stored, ``provider_kept`` what a provider keeps itself;
+``metrics`` serves the figures.
+"""

@@ -1,1 +1,3 @@
-"""HTTP's own: ``headers``, ``paths``, ``sockets``. Knows no other room."""
+"""HTTP's own words, of no room in particular: ``headers`` that cross the gateway, ``paths`` as clients write them, and
+``sockets``.
+"""

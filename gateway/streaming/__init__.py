@@ -1,1 +1,1 @@
-"""Provider bytes to client bytes, pure."""
+"""Provider bytes to client bytes, pure: ``lanes``."""

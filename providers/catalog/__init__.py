@@ -1,1 +1,3 @@
-"""What is known: ``providers`` as rows, ``models``, who takes ``sampling``, ``effort`` levels, ``strict`` schemas."""
+"""What is known beforehand, as rows: ``providers`` and ``models``; of models who takes ``sampling``, which levels of
+``effort`` there are, and which JSON Schemas are ``strict``.
+"""
