@@ -14,13 +14,11 @@ from gateway.app import create_app
 from gateway.config.loading import discover, load
 from gateway.logs.setup import Log
 from gateway.open_store import open_store
-from gateway.serving.install import install
 
 
 def application() -> QuartTrio:
     """The app for the config that ``trigate serve`` would find. Raises ``ConfigError``."""
     log = Log(alone=False)  # Hypercorn's lines name its process
-    install()
     config = load(discover(Path.cwd(), os.environ), os.environ)
     log.follow(config)
     for kind, text in config.remarks:

@@ -21,9 +21,9 @@ from gateway.endpoints.websocket.connection import add_websocket
 from gateway.exchange.service import Service
 from gateway.ledger.ledger import Ledger
 from gateway.routing.router import Router
-from gateway.serving.connections import ServerConfig
 from gateway.serving.scope import configure, websocket_scope
 from gateway.serving.server import Lifecycle, bind, serve
+from gateway.serving.server_config import ServerConfig
 from gateway.stores.memory import MemoryStore
 from gateway.upstream.client import Upstream
 

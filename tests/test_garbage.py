@@ -10,8 +10,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from gateway.serving import garbage
-from gateway.serving.connections import Traffic
 from gateway.serving.garbage import EVERY, tidy
+from gateway.serving.registry import ConnectionRegistry
 
 
 class Knot:
@@ -38,22 +38,22 @@ def by_hand() -> Iterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def tidied(traffic: Traffic):
+async def tidied(registry: ConnectionRegistry):
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(tidy, traffic)
+        nursery.start_soon(tidy, registry)
         await wait_all_tasks_blocked()
         yield
         nursery.cancel_scope.cancel()
 
 
 async def test_all_is_collected_when_nobody_waits(autojump_clock):
-    traffic = Traffic()
-    traffic.in_flight = 1
-    async with tidied(traffic):
+    registry = ConnectionRegistry()
+    registry.in_flight = 1
+    async with tidied(registry):
         left = knot()
         await trio.sleep(3 * EVERY)
         assert left() is not None
-        traffic.in_flight = 0
+        registry.in_flight = 0
         await trio.sleep(EVERY + 1)
         assert left() is None
 
@@ -61,9 +61,9 @@ async def test_all_is_collected_when_nobody_waits(autojump_clock):
 async def test_all_is_collected_when_memory_has_doubled(autojump_clock, monkeypatch):
     held = 100
     monkeypatch.setattr(garbage, "_most_memory", lambda: held)
-    traffic = Traffic()
-    traffic.in_flight = 1
-    async with tidied(traffic):
+    registry = ConnectionRegistry()
+    registry.in_flight = 1
+    async with tidied(registry):
         left = knot()
         held = 200
         await trio.sleep(EVERY + 1)
@@ -76,7 +76,7 @@ async def test_all_is_collected_when_memory_has_doubled(autojump_clock, monkeypa
 async def test_where_nothing_has_been_made_nothing_is_looked_at(autojump_clock, monkeypatch):
     looked: list[str] = []
     gc.collect()
-    async with tidied(Traffic()):
+    async with tidied(ConnectionRegistry()):
         gc.callbacks.append(lambda phase, info: looked.append(phase))
         try:
             await trio.sleep(3 * EVERY)

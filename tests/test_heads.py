@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.serving.heads import UNKNOWN, Answer, Asked
+from gateway.serving.heads import UNKNOWN, Answer, RequestLine
 
 JSON = (b"content-type", b"application/json")
-GET = Asked(b"GET", b"1.1", closes=False)
+GET = RequestLine(b"GET", b"1.1", closes=False)
 
 
 def sized(length: int) -> tuple[bytes, bytes]:
@@ -46,7 +46,7 @@ def test_a_body_of_known_length_goes_as_it_is(pieces):
     assert b"transfer-encoding" not in dict(head.headers)
 
 
-@pytest.mark.parametrize("asked", [Asked(b"GET", b"1.0", closes=True), UNKNOWN])
+@pytest.mark.parametrize("asked", [RequestLine(b"GET", b"1.0", closes=True), UNKNOWN])
 def test_whoever_does_not_know_chunks_gets_the_body_up_to_the_end_of_the_connection(asked):
     head, body, _ = read(Answer(asked, 200, [JSON]), b"a", b"b")
     assert body == b"ab"
@@ -55,7 +55,7 @@ def test_whoever_does_not_know_chunks_gets_the_body_up_to_the_end_of_the_connect
 
 @pytest.mark.parametrize("headers", [[JSON], [JSON, sized(5)]])
 def test_a_head_request_is_told_the_framing_and_no_body(headers):
-    answer = Answer(Asked(b"HEAD", b"1.1", closes=False), 200, headers)
+    answer = Answer(RequestLine(b"HEAD", b"1.1", closes=False), 200, headers)
     head, body, state = read(answer, b"hello", method="HEAD")
     assert (body, state) == (b"", h11.DONE)
     assert {b"content-length", b"transfer-encoding"} & set(dict(head.headers))
@@ -76,7 +76,7 @@ def test_answers_without_a_body_have_none(status):
     ],
 )  # fmt: skip
 def test_the_connection_ends_where_the_client_wants_it_or_knows_no_better(version, connection, closes):
-    asked = Asked.of(b"GET", version, [] if connection is None else [(b"connection", connection)])
+    asked = RequestLine.of(b"GET", version, [] if connection is None else [(b"connection", connection)])
     head, _, _ = read(Answer(asked, 200, [sized(1)]), b"x")
     assert (dict(head.headers).get(b"connection") == b"close") == closes
 

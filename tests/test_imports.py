@@ -53,7 +53,7 @@ ARROWS: Final = {
     "gateway.app": """
         access config conversations endpoints exchange http ledger providers.apis providers.neutral request routing
         serving stores telemetry upstream""",
-    "gateway.asgi": "app config logs open_store serving",
+    "gateway.asgi": "app config logs open_store",
     "gateway.mock": "app exchange http providers.apis providers.neutral serving",
     "gateway.reload": "app config exchange",
     "gateway.commands": """

@@ -13,23 +13,15 @@ from pathlib import Path
 import h2.config
 import h2.connection
 import h2.events
-import hypercorn.protocol
-import hypercorn.protocol.h2
-import hypercorn.protocol.h11
-import hypercorn.trio.run
 import pytest
-import quart_trio.asgi
 import trio
 import trio.testing
 from h2.errors import ErrorCodes
 from harness import given_attempts
 
 from gateway.serving import connections, http1
-from gateway.serving.frames import WSStream
-from gateway.serving.http1 import H11Protocol
-from gateway.serving.http2 import WRITE_TIMEOUT, H2Protocol
-from gateway.serving.install import install
 from gateway.serving.server import BindFailed, Lifecycle, bind
+from gateway.serving.server_config import WRITE_TIMEOUT
 from tests.asgi import PATIENCE, Client, Server, eventually, serving, within
 
 ROOT = Path(__file__).parent.parent
@@ -73,18 +65,6 @@ def test_the_ipv6_wildcard_takes_ipv4_too():
         raise
     with sock, socket.create_connection(("127.0.0.1", sock.getsockname()[1])):
         assert sock.family == socket.AF_INET6
-
-
-def test_the_pieces_of_hypercorn_and_quart_that_are_replaced_are_still_there():
-    install()
-    assert hypercorn.trio.run.TCPServer is connections.TCPServer
-    wrapper = hypercorn.protocol.ProtocolWrapper
-    assert wrapper.__init__.__globals__["H11Protocol"] is H11Protocol
-    assert wrapper.__init__.__globals__["H2Protocol"] is H2Protocol
-    for protocol in (hypercorn.protocol.h11.H11Protocol, hypercorn.protocol.h2.H2Protocol):
-        assert protocol._create_stream.__globals__["HTTPStream"] is connections.HTTPStream
-        assert protocol._create_stream.__globals__["WSStream"] is WSStream
-    assert {"handle_messages", "handle_request", "_send_response"} <= set(dir(quart_trio.asgi.TrioASGIHTTPConnection))
 
 
 # Keep-alive
@@ -164,7 +144,7 @@ async def test_a_flood_behind_a_request_is_not_read_without_end():
             )
             await trio.testing.wait_all_tasks_blocked(0.05)
             (connection,) = server.lifecycle.connections
-            kept = len(connection.protocol.protocol.connection.trailing_data[0])
+            kept = len(connection.protocol.reader.trailing_data[0])
             assert kept <= http1.KEPT + 65536
             server.witness.feed.close()
             await client.until(END)
@@ -264,14 +244,14 @@ async def test_a_connection_that_fails_leaves_the_others_alone(monkeypatch, capl
         await streaming.get("/stream")
         await streaming.until(b"first;")
 
-        async def fail(_) -> None:
-            raise RuntimeError("a mistake in Hypercorn")
+        def fail(*_) -> None:
+            raise RuntimeError("a mistake of ours")
 
         with monkeypatch.context() as patch:
-            patch.setattr(hypercorn.protocol.ProtocolWrapper, "initiate", fail)
+            patch.setattr(connections, "ConnectionContext", fail)
             async with server.connect() as client:
                 assert await client.rest() == b""
-        await eventually(lambda: "a mistake in Hypercorn" in caplog.text)
+        await eventually(lambda: "a mistake of ours" in caplog.text)
         await server.witness.feed.send(b"alive;")
         await streaming.until(b"alive;")
         assert b"whole" in await server.get("/whole")
@@ -374,8 +354,7 @@ async def test_connections_that_are_turned_away_leave_nothing_behind():
         server.lifecycle.most_connections = 1
         for _ in range(3):
             assert b"503" in await server.get("/whole")
-        (connection,) = server.lifecycle.connections
-        assert len(connection.context.terminated.told) == 1
+        assert len(server.lifecycle.connections) == 1
 
 
 async def test_requests_are_taken_during_the_delay_before_the_drain():

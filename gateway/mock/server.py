@@ -1,8 +1,5 @@
 """The stand-in provider as an ASGI app: all three APIs, answers at a settable pace, and a model for each fault."""
 
-import contextlib
-import socket
-import struct
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
@@ -17,7 +14,7 @@ from gateway.exchange.exchange import JSON_HEADERS, STREAM_HEADERS
 from gateway.http.paths import V1
 from gateway.mock.faults import Fault, Piece, ScriptedAnswer, fault_of, listed
 from gateway.mock.script import script
-from gateway.serving.connections import Traffic
+from gateway.serving.registry import ConnectionRegistry
 from gateway.serving.scope import ChannelBody, configure, current_scope, read_body, respond
 from providers.apis import CODECS
 from providers.neutral.codec import Codec, Reply
@@ -33,13 +30,13 @@ ISSUER = Issuer("mock", "")
 NO_FAULT = ("", Fault("a good answer"), 0)
 
 
-def create_mock(pace: float = 0.03, traffic: Traffic | None = None) -> QuartTrio:
-    """The ASGI app. ``pace`` is the pause between two words of a stream, in seconds. ``traffic`` is that of the server,
-    which alone can reset a connection: without it ``fault/reset-after-3`` closes like ``fault/cut-after-3``."""
+def create_mock(pace: float = 0.03, registry: ConnectionRegistry | None = None) -> QuartTrio:
+    """The ASGI app. ``pace`` is the pause between two words of a stream, in seconds. ``registry`` has the server's
+    connections: without it ``fault/reset-after-3``, which resets one, closes like ``fault/cut-after-3``."""
     app = QuartTrio("trigate-mock", static_folder=None)
     configure(app)
     refused: set[tuple[Api, str]] = set()  # faults whose next request is answered well
-    reset = partial(_reset, traffic or Traffic())
+    reset = partial(_reset, registry or ConnectionRegistry())
 
     async def models() -> Response:
         data = [
@@ -146,12 +143,8 @@ async def _play(
                 body.cut()
 
 
-def _reset(traffic: Traffic) -> None:
+def _reset(registry: ConnectionRegistry) -> None:
     """Close the connection of the request that is being handled with an RST."""
-    for connection in traffic.connections:
-        sock: socket.socket = connection.stream.socket
-        with contextlib.suppress(OSError):  # one that is closed already
-            if sock.getpeername()[:2] == request.scope["client"]:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                connection.cut()
-                return
+    for connection in tuple(registry.connections):
+        if connection.client == request.scope["client"]:
+            connection.reset()

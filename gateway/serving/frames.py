@@ -1,102 +1,238 @@
-"""The frames of a websocket. Every private or subclassed piece of Hypercorn's websockets lives here."""
+"""One websocket, as ASGI messages: the same over HTTP/1.1 and HTTP/2 (RFC 6455, RFC 8441)."""
 
 import math
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterable
+from enum import Enum, auto
+from typing import Any, Final, cast
+from urllib.parse import unquote
 
-import hypercorn.protocol.ws_stream
 import trio
-from hypercorn.protocol.events import Body, Data, EndBody, Response, StreamClosed
-from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError
-from hypercorn.typing import ASGISendEvent, WebsocketAcceptEvent
-from wsproto.events import CloseConnection, Message, Ping
+from hypercorn.protocol.events import Body, Data, EndBody, EndData, Event, Response, StreamClosed
+from hypercorn.protocol.ws_stream import FrameTooLargeError, Handshake, WebsocketBuffer
+from hypercorn.typing import ASGISendEvent, WebsocketScope
+from hypercorn.utils import UnexpectedMessageError, build_and_validate_headers, suppress_body
+from wsproto.connection import Connection
+from wsproto.events import BytesMessage, CloseConnection, Message, Ping, TextMessage
+from wsproto.events import Event as Frame
 from wsproto.frame_protocol import CloseReason
+from wsproto.utilities import LocalProtocolError
 
+from gateway.serving.connections import ConnectionContext
+from gateway.serving.http_stream import Send
 from gateway.serving.refusals import error_answer
 
-PING_SECONDS: Final = 15.0  # between two pings: balancers drop a connection that is silent for a minute
 CLOSE_SECONDS: Final = 1.0  # that a client gets to answer our close
 
 
-class WSStream(hypercorn.protocol.ws_stream.WSStream):
-    """A websocket."""
+class WebSocketState(Enum):
+    """The stages of a websocket."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._over = trio.Event()
+    HANDSHAKE = auto()
+    CONNECTED = auto()
+    CLOSING = auto()
+    """Our close is sent; the client's has not come."""
+    REFUSING = auto()
+    """The app answers with an HTTP response in place of a websocket; its head is sent."""
+    REFUSED = auto()
+    """That answer, or an error, is sent whole."""
 
-    async def handle(self, event: StreamEvent) -> None:
-        if isinstance(event, Body | Data) and not self.handshake.accepted:
-            await self._refuse_early()
-        else:
-            await super().handle(event)
+
+_ACCEPTED: Final = (WebSocketState.CONNECTED, WebSocketState.CLOSING)
+
+
+class WebSocketStream:
+    """One websocket."""
+
+    scope: WebsocketScope
+    _handshake: Handshake
+    _frames: Connection
+
+    def __init__(self, connection: ConnectionContext, stream_id: int, send: Send) -> None:
+        self._connection = connection
+        self._id = stream_id
+        self._send = send
+        self._state = WebSocketState.HANDSHAKE
+        self._over = trio.Event()  # the client has left, or the app's part is done
+        self._message = WebsocketBuffer(connection.server.registry.largest_message)
+        self._refusal: Any = None  # the app's "websocket.http.response.start"
+        self._put: Callable[[Any], Awaitable[None]] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """True once nothing more is to come, for Hypercorn's HTTP/2: a connection with only such streams is idle."""
+        return self._state in (WebSocketState.CLOSING, WebSocketState.REFUSED)
+
+    async def begin(self, version: str, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Start the app on a handshake, or refuse one that is not valid."""
+        server, headers = self._connection.server, list(headers)
+        self._handshake = Handshake(headers, version)
+        path, _, query = target.partition(b"?")
+        self.scope = {
+            "type": "websocket",
+            "asgi": {"spec_version": "2.3", "version": "3.0"},
+            "scheme": "ws",
+            "http_version": version,
+            "path": unquote(path.decode("ascii")),
+            "raw_path": path,
+            "query_string": query,
+            "root_path": "",
+            "headers": headers,
+            "client": self._connection.client,
+            "server": self._connection.local,
+            "state": cast("Any", {}),
+            "subprotocols": self._handshake.subprotocols or [],
+            "extensions": {"websocket.http.response": {}},
+        }
+        if not self._handshake.is_valid():
+            await self._refuse(400)
+            await self._send(StreamClosed(stream_id=self._id))
+            return
+        self._put = await self._connection.tasks.spawn_app(server.app, server.config, self.scope, self.app_send)
+        await self._put({"type": "websocket.connect"})
+
+    # What comes from the client
+
+    async def handle(self, event: Event) -> None:
+        """Pass on what comes behind the handshake."""
+        if self._over.is_set():
+            return
         if isinstance(event, StreamClosed):
-            self._over.set()
+            normal = self._state in (WebSocketState.CLOSING, WebSocketState.REFUSED)
+            await self._leave(CloseReason.NORMAL_CLOSURE if normal else CloseReason.ABNORMAL_CLOSURE)
+        elif isinstance(event, Body | Data) and self._state in _ACCEPTED:
+            self._frames.receive_data(event.data)
+            await self._handle_frames()
+        elif isinstance(event, Body | Data) and self._state is WebSocketState.HANDSHAKE:
+            # Bytes behind an upgrade that is not accepted yet: the app must not be answering too.
+            await self._leave(CloseReason.ABNORMAL_CLOSURE)
+            await self._refuse(400)
+            await self._send(StreamClosed(stream_id=self._id))
+
+    async def _leave(self, code: CloseReason) -> None:
+        self._over.set()
+        if self._put is not None:
+            await self._put({"type": "websocket.disconnect", "code": code.value})
+
+    async def _handle_frames(self) -> None:
+        for frame in self._frames.events():
+            if isinstance(frame, Message):
+                await self._receive(frame)
+            elif isinstance(frame, Ping):
+                await self._send_frame(frame.response())
+            elif isinstance(frame, CloseConnection):  # the client's, or what is to be said about a frame that is none
+                await self._send_frame(frame.response())
+                await self._send(StreamClosed(stream_id=self._id))
+
+    async def _receive(self, frame: Message[Any]) -> None:
+        if self._state is not WebSocketState.CONNECTED or self._put is None:
+            return
+        try:
+            self._message.extend(frame)
+        except FrameTooLargeError:
+            self._message.clear()
+            self._state = WebSocketState.CLOSING
+            reason = f"a message is larger than the limit of {self._message.max_length} bytes"
+            await self._send_frame(CloseConnection(CloseReason.MESSAGE_TOO_BIG, reason))
+            await self._put({"type": "websocket.disconnect", "code": CloseReason.MESSAGE_TOO_BIG.value})
+            return
+        if frame.message_finished:
+            await self._put(self._message.to_message())
+            self._message.clear()
+
+    # What comes from the app
 
     async def app_send(self, message: ASGISendEvent | None) -> None:
-        if self.state is ASGIWebsocketState.CLOSED and not self.closed:
-            if message is not None:  # the app has not heard yet that its message was too large
-                return
+        """Send what the app says; ``None`` once the app and all its tasks have ended."""
+        if self._over.is_set():
+            return
+        if message is None:
+            await self._end_app()
+        elif self._state is not WebSocketState.CLOSING:  # else the app has not heard yet that it is
+            kind = cast("str", message["type"])
+            if (act := _ACTS.get((self._state, kind))) is None:
+                raise UnexpectedMessageError(self._state, kind)
+            await act(self, message)
+
+    async def _end_app(self) -> None:
+        if self._state is WebSocketState.CLOSING:
             # RFC 6455, section 7.1.1: the client's close comes first. With something unread the end would be a reset,
             # which may cost the client what it was told last.
             with trio.move_on_after(CLOSE_SECONDS):
                 await self._over.wait()
-        await super().app_send(message)
+            if self._over.is_set():
+                return
+        elif self._state is WebSocketState.HANDSHAKE:
+            await self._refuse(500)
+        elif self._state is WebSocketState.CONNECTED:
+            await self._send_frame(CloseConnection(CloseReason.INTERNAL_ERROR))
+        await self._send(StreamClosed(stream_id=self._id))
 
-    async def _accept(self, message: WebsocketAcceptEvent) -> None:
-        self.handshake.extensions = None  # no compression: 64 KiB could blow up to 64 MiB before any limit is seen
-        await super()._accept(message)
+    async def _accept(self, message: Any) -> None:
+        self._handshake.extensions = None  # no compression: 64 KiB could blow up to 64 MiB before any limit is seen
+        self._state = WebSocketState.CONNECTED
+        accepted = self._handshake.accept(message.get("subprotocol"), message.get("headers", []))
+        status, headers, self._frames = accepted
+        await self._send(Response(stream_id=self._id, status_code=status, headers=headers))
+        self._connection.tasks.spawn(self._send_pings)
 
-    async def _handle_events(self) -> None:
-        for event in self.connection.events():
-            if isinstance(event, Message):
-                await self._receive(event)
-            elif isinstance(event, Ping):
-                await self._send_wsproto_event(event.response())
-            elif isinstance(event, CloseConnection):  # the client's, or what is to be said about a frame that is none
-                await self._send_wsproto_event(event.response())
-                await self.send(StreamClosed(stream_id=self.stream_id))
+    async def _send_message(self, message: Any) -> None:
+        data, text = message.get("bytes"), message.get("text")
+        await self._send_frame(TextMessage(data=text) if data is None else BytesMessage(data=data))
 
-    async def _receive(self, event: Message[Any]) -> None:
-        """Hypercorn goes on with a message that is too large, and the app never hears of it."""
-        if self.state is not ASGIWebsocketState.CONNECTED:
-            return
-        assert self.app_put is not None
+    async def _close(self, message: Any) -> None:
+        self._state = WebSocketState.CLOSING
+        code = int(message.get("code", CloseReason.NORMAL_CLOSURE))
+        await self._send_frame(CloseConnection(code=code, reason=message.get("reason")))
+        await self._send(EndData(stream_id=self._id))
+
+    async def _send_frame(self, frame: Frame) -> None:
         try:
-            self.buffer.extend(event)
-        except FrameTooLargeError:
-            self.buffer.clear()
-            self.state = ASGIWebsocketState.CLOSED
-            reason = f"a message is larger than the limit of {self.buffer.max_length} bytes"
-            await self._send_wsproto_event(CloseConnection(CloseReason.MESSAGE_TOO_BIG, reason))
-            await self.app_put({"type": "websocket.disconnect", "code": CloseReason.MESSAGE_TOO_BIG.value})
+            data = self._frames.send(frame)
+        except LocalProtocolError:  # the websocket is closing: nothing goes out any more
             return
-        if event.message_finished:
-            await self.app_put(self.buffer.to_message())
-            self.buffer.clear()
+        await self._send(Data(stream_id=self._id, data=data))
 
     async def _send_pings(self) -> None:
-        """Hypercorn's holds the connection's end up for a whole interval."""
-        while not self.closed:
-            with trio.move_on_after(self.config.websocket_ping_interval or math.inf):
+        while not self._over.is_set():
+            with trio.move_on_after(self._connection.server.config.websocket_ping_interval or math.inf):
                 await self._over.wait()
-            if not self.closed:
-                await self._send_wsproto_event(Ping())
+            if not self._over.is_set():
+                await self._send_frame(Ping())
 
-    async def _send_error_response(self, status_code: int) -> None:
-        """Hypercorn's has no body."""
-        headers, body = error_answer(status_code)
-        await self.send(Response(stream_id=self.stream_id, status_code=status_code, headers=headers))
-        await self.send(Body(stream_id=self.stream_id, data=body))
-        await self.send(EndBody(stream_id=self.stream_id))
+    # No websocket after all
 
-    async def _refuse_early(self) -> None:
-        """Bytes behind an upgrade that is not accepted yet. Hypercorn answers while the app may be answering too, which
-        fails, here or in the app, and does not close the connection."""
-        if self.closed or self.state is not ASGIWebsocketState.HANDSHAKE:
-            return
-        self.closed = True
-        await self._send_error_response(400)
-        if self.app_put is not None:
-            await self.app_put({"type": "websocket.disconnect", "code": 1006})
-        await self.send(StreamClosed(stream_id=self.stream_id))
+    async def _forbid(self, _: Any) -> None:
+        await self._refuse(403)
+
+    async def _refuse(self, status: int) -> None:
+        self._state = WebSocketState.REFUSED
+        headers, body = error_answer(status)
+        await self._send(Response(stream_id=self._id, status_code=status, headers=headers))
+        await self._send(Body(stream_id=self._id, data=body))
+        await self._send(EndBody(stream_id=self._id))
+
+    async def _start_refusal(self, message: Any) -> None:
+        self._refusal = message
+
+    async def _send_refusal(self, message: Any) -> None:
+        status = int(self._refusal["status"])
+        if self._state is WebSocketState.HANDSHAKE:
+            headers = build_and_validate_headers(self._refusal["headers"])
+            await self._send(Response(stream_id=self._id, status_code=status, headers=headers))
+            self._state = WebSocketState.REFUSING
+        if not suppress_body("GET", status):
+            await self._send(Body(stream_id=self._id, data=bytes(message.get("body", b""))))
+        if not message.get("more_body", False):
+            self._state = WebSocketState.REFUSED
+            await self._send(EndBody(stream_id=self._id))
+
+
+_ACTS: Final[dict[tuple[WebSocketState, str], Callable[[WebSocketStream, Any], Awaitable[None]]]] = {
+    (WebSocketState.HANDSHAKE, "websocket.accept"): WebSocketStream._accept,
+    (WebSocketState.HANDSHAKE, "websocket.close"): WebSocketStream._forbid,
+    (WebSocketState.HANDSHAKE, "websocket.http.response.start"): WebSocketStream._start_refusal,
+    (WebSocketState.HANDSHAKE, "websocket.http.response.body"): WebSocketStream._send_refusal,
+    (WebSocketState.REFUSING, "websocket.http.response.body"): WebSocketStream._send_refusal,
+    (WebSocketState.CONNECTED, "websocket.send"): WebSocketStream._send_message,
+    (WebSocketState.CONNECTED, "websocket.close"): WebSocketStream._close,
+}

@@ -10,7 +10,7 @@ from typing import Final
 
 import trio
 
-from gateway.serving.connections import Traffic
+from gateway.serving.registry import ConnectionRegistry
 
 YOUNG: Final = 10_000  # objects more than there were: these are looked at, in a millisecond or two
 NEVER: Final = 2**30
@@ -41,13 +41,13 @@ def _keep_pages() -> None:
         setting(_TRIM, 4 * _MIB)
 
 
-async def tidy(traffic: Traffic) -> None:
+async def tidy(registry: ConnectionRegistry) -> None:
     """Collect everything when no request is being served, or when memory has doubled all the same; until cancelled."""
     most = _most_memory()
     while True:
         await trio.sleep(EVERY)
         _, looks, _ = gc.get_count()
-        if looks and (not traffic.in_flight or _most_memory() > 2 * most):
+        if looks and (not registry.in_flight or _most_memory() > 2 * most):
             gc.collect()
             most = _most_memory()
 

@@ -23,19 +23,19 @@ _PHRASES: Final = {status.value: status.phrase.encode() for status in HTTPStatus
 
 
 @attrs.frozen
-class Asked:
-    """What of a request the form of its answer depends on."""
+class RequestLine:
+    """The parts of a request that decide the form of its answer."""
 
     method: bytes
     version: bytes  # b"1.1"
     closes: bool  # the client wants the connection closed
 
     @classmethod
-    def of(cls, method: bytes, version: bytes, headers: Iterable[tuple[bytes, bytes]]) -> "Asked":
+    def of(cls, method: bytes, version: bytes, headers: Iterable[tuple[bytes, bytes]]) -> "RequestLine":
         return cls(method, version, version < b"1.1" or says_close(headers))
 
 
-UNKNOWN: Final = Asked(b"", b"1.0", closes=True)
+UNKNOWN: Final = RequestLine(b"", b"1.0", closes=True)
 """A request that could not be read."""
 
 
@@ -45,14 +45,14 @@ class Answer:
 
     __slots__ = ("_bare", "_left", "chunks", "closes", "ended", "head")
 
-    def __init__(self, asked: Asked, status: int, headers: Headers) -> None:
+    def __init__(self, line: RequestLine, status: int, headers: Headers) -> None:
         """Raises ``ValueError`` for a header that would break the head."""
         length = next((int(value) for name, value in headers if name == b"content-length"), None)
         never = status in (204, 304)  # whatever the headers say
         sized = never or length is not None
-        self.chunks = not sized and asked.version >= b"1.1"
-        self.closes = asked.closes or not (sized or self.chunks) or says_close(headers)
-        self._bare = never or asked.method == b"HEAD"
+        self.chunks = not sized and line.version >= b"1.1"
+        self.closes = line.closes or not (sized or self.chunks) or says_close(headers)
+        self._bare = never or line.method == b"HEAD"
         self._left = 0 if self._bare else length
         self.ended = False
         lines = [

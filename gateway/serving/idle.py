@@ -1,79 +1,66 @@
-"""How long a client's connection may be idle, without a task that waits for it: Hypercorn has one for each connection,
-a tenth of what it takes in memory, and starts and ends it with every request."""
+"""The idle timeout of a client's connection, without a task of its own.
+
+Hypercorn runs one task per connection for this, a tenth of what a connection takes in memory, and starts and ends it
+with every request.
+"""
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import TypeAlias
 
 import trio
-from hypercorn.trio.worker_context import EventWrapper, WorkerContext
 
 WRITING = 0.25  # seconds that an idle connection gets to write what it has to, once the server stops
 
 
-class Stopping(EventWrapper):
-    """The server stops. ``told`` are called then, synchronously."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.told: set[Callable[[], object]] = set()
-
-    async def set(self) -> None:
-        await super().set()
-        for tell in tuple(self.told):
-            tell()
+Spawn: TypeAlias = Callable[[Callable[[], Awaitable[None]]], None]
+"""Starts a task of the connection."""
 
 
-class Worker(WorkerContext):
-    """What Hypercorn's connections know of their server."""
-
-    def __init__(self, max_requests: int | None) -> None:
-        super().__init__(max_requests)
-        self.terminated = Stopping()
-
-
-def _nothing() -> None:
+def _nothing(*_: object) -> None:
     pass
 
 
-class Idle:
-    """Ends a connection's wait for its client once nothing has been asked for ``seconds``, or the server stops while
-    nothing is. ``restart`` and ``stop`` are as Hypercorn calls them; ``close`` must be called in the end.
+class IdleTimer:
+    """Ends the wait for a client that has asked for nothing for ``seconds``, or that is idle when the server stops.
 
-    A client that takes nothing of what is written to it, such as answers to its pings, is no matter of its idleness:
-    TCP_USER_TIMEOUT ends it. Only when the server stops it is cut, with ``cut()``: nobody shall wait for that."""
+    ``close`` must be called in the end. A client that takes nothing of what is written to it, such as answers to its
+    pings, is no matter of its idleness: TCP_USER_TIMEOUT ends it. Only when the server stops it is cut, with ``cut()``:
+    nobody shall wait for that."""
 
-    def __init__(self, seconds: float, context: WorkerContext, cut: Callable[[], object]) -> None:
+    def __init__(
+        self, seconds: float, is_stopping: Callable[[], bool], spawn: Spawn, cut: Callable[[], object]
+    ) -> None:
         self._seconds = seconds
-        self._stopping = cast("Stopping", context.terminated)
+        self._is_stopping = is_stopping
+        self._spawn = spawn
         self._cut = cut
         self._deadline = math.inf
         self._wait = trio.CancelScope()
         self._waiting = False
-        self._over = False
-        self._task_group: Any = None
 
-    async def restart(self, task_group: Any, _: object) -> None:
-        """The connection is idle from now on."""
-        if self._over:
-            return
-        self._task_group = task_group
-        self._stopping.told.add(self._stop)
-        self._until(-math.inf if self._stopping.is_set() else trio.current_time() + self._seconds)
+    def start(self) -> None:
+        """Begin to count: the connection is idle from now on."""
+        self._until(-math.inf if self._is_stopping() else trio.current_time() + self._seconds)
 
-    async def stop(self) -> None:
-        """It is busy."""
+    def stop(self) -> None:
+        """Stop counting: the connection is busy."""
         self._until(math.inf)
 
+    def end(self) -> None:
+        """End the wait of an idle connection: the server stops."""
+        if self._deadline < math.inf:
+            self._until(-math.inf)
+            if not self._waiting:
+                self._spawn(self._end_writing)
+
     def close(self) -> None:
-        """Nobody waits for the client any more. May be called again, to no effect."""
-        self._over = True
-        self._stopping.told.discard(self._stop)
-        self._cut, self._task_group = _nothing, None  # the connection refers to this: a cycle for the collector
+        """Let go of the connection, whose client nobody waits for any more. May be called again, to no effect."""
+        self._cut = self._spawn = _nothing  # the connection refers to this: a cycle for the collector
 
     async def wait(self, receive: Callable[[], Awaitable[bytes]]) -> bytes | None:
-        """What ``receive`` returns; ``None`` if the connection is to end before. Cancelled, ``receive`` must have taken
-        nothing."""
+        """Return what ``receive`` returns; ``None`` if the connection is to end before. Cancelled, ``receive`` must
+        have taken nothing."""
         while trio.current_time() < self._deadline:  # it may have become busy in the turn in which its time was up
             with trio.CancelScope(deadline=self._deadline) as self._wait:
                 self._waiting = True
@@ -82,12 +69,6 @@ class Idle:
                 finally:
                     self._waiting = False
         return None
-
-    def _stop(self) -> None:
-        if self._deadline < math.inf:
-            self._until(-math.inf)
-            if not self._waiting:
-                self._task_group.spawn(self._end_writing)
 
     async def _end_writing(self) -> None:
         await trio.sleep(WRITING)

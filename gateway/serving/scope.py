@@ -28,34 +28,19 @@ from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
 from gateway.http.headers import as_text
 from gateway.http.paths import canonical
+from gateway.serving.asgi_extensions import LEFT, ON_LEAVING, WRITE_NOW, OnLeaving, WriteNow
 from streams.errors import GatewayError
 
 log = logging.getLogger("trigate.scope")
 
 KEY: Final = "trigate"
 """Where a route finds its ``Scope``: ``quart.request.scope[KEY]``, ``quart.websocket.scope[KEY]``."""
-LEFT: Final = "trigate.left"
-"""Set in the ASGI scope by the server when it lost the client before the response was wholly written."""
-
 MAX_WRITE: Final = 256 * 1024
 MAX_HEADER: Final = 4096
 MAX_BODY: Final = 64 * 2**20
 BODY_SECONDS: Final = 60
 
 _OWN_ID = re.compile(rb"[!-~]{1,128}")
-
-
-WriteNow: TypeAlias = Callable[[bytes], bool]
-"""Writes a piece of the body if that is possible without waiting, and says whether it was."""
-
-WRITE_NOW: Final = "trigate.write_now"
-"""Where the server puts its ``WriteNow``, if it has one, into the extensions of the ASGI scope."""
-
-OnLeaving: TypeAlias = Callable[[Callable[[], object]], object]
-"""Takes what is to be called, synchronously, as soon as the client is gone or its answer complete."""
-
-ON_LEAVING: Final = "trigate.on_leaving"
-"""Where the server puts its ``OnLeaving``, if it has one. Else a task of the request waits for ASGI's message."""
 
 
 class Scope:

@@ -13,19 +13,15 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from functools import partial
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
-import hypercorn.trio.run
 import trio
-from hypercorn.config import Sockets
-from hypercorn.typing import Framework
-from hypercorn.utils import wrap_app
+from hypercorn.typing import ASGIFramework
 
-from gateway.serving.connections import ServerConfig, Traffic
 from gateway.serving.garbage import tidy
-from gateway.serving.http2 import WRITE_TIMEOUT
-from gateway.serving.install import install
+from gateway.serving.registry import ConnectionRegistry
+from gateway.serving.server_config import WRITE_TIMEOUT, ServerConfig
+from gateway.serving.worker import accept_until
 
 log = logging.getLogger("trigate.server")
 
@@ -97,7 +93,7 @@ def adopt(fd: int) -> socket.socket:
 # The life of the process
 
 
-class Lifecycle(Traffic):
+class Lifecycle(ConnectionRegistry):
     """How far a server is in stopping, and what it has in flight. One per process, used from the trio thread only."""
 
     def __init__(self) -> None:
@@ -150,7 +146,7 @@ class Lifecycle(Traffic):
 
 
 async def serve(
-    app: Framework,
+    app: ASGIFramework,
     sockets: Sequence[socket.socket],
     *,
     state: Lifecycle,
@@ -169,43 +165,23 @@ async def serve(
     ``reload``, SIGHUP (main thread only). The app's failure to start is raised in an exception group. Cancelling cuts
     every connection.
     """
-    install()
     config = ServerConfig()
-    config.traffic = state
     config.write_timeout = write_timeout
     config.keep_alive_timeout = keep_alive
-    # Hypercorn's own end, which a blocked write outlives, comes behind ours.
+    # The accept loop's own end, which a blocked write outlives, comes behind ours.
     config.graceful_timeout = drain + CUT_AFTER + 1
     config.shutdown_timeout = drain + CUT_AFTER + KILL_AFTER  # turns in the background end with the drain, too
     close = trio.Event()
-    run = partial(
-        hypercorn.trio.run.worker_serve,
-        wrap_app(app, config.wsgi_max_body_size, "asgi"),
-        config,
-        sockets=Sockets([], list(sockets), []),
-        shutdown_trigger=close.wait,
-    )
-
-    def again() -> None:
-        if reload is not None:
-            reload()
-        config.websocket_max_message_size = state.largest_message
-
-    config.websocket_max_message_size = state.largest_message
     async with trio.open_nursery() as nursery:
         if signals:
-            await nursery.start(_watch_signals, state, None if reload is None else again)
+            await nursery.start(_watch_signals, state, reload)
         nursery.start_soon(_stop_in_order, state, close, drain_delay, drain)
         nursery.start_soon(tidy, state)
-        await _run_until_done(run, ready)
+        async with trio.open_nursery() as serving:
+            await serving.start(accept_until, close, app, sockets, config, state)
+            if ready is not None:
+                ready()
         nursery.cancel_scope.cancel()
-
-
-async def _run_until_done(run: Callable[..., Any], ready: Callable[[], object] | None) -> None:
-    async with trio.open_nursery() as nursery:
-        await nursery.start(run)
-        if ready is not None:
-            ready()
 
 
 async def _stop_in_order(state: Lifecycle, close: trio.Event, delay: float, drain: float) -> None:

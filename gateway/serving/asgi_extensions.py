@@ -1,0 +1,19 @@
+"""Extensions of ASGI that our server offers and our app uses; either works without the other's."""
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+LEFT: Final = "trigate.left"
+"""Member of the ASGI scope, true when the server lost the client before the response was wholly written."""
+
+WriteNow: TypeAlias = Callable[[bytes], bool]
+"""Writes a piece of the body if that is possible without waiting, and returns true if it did."""
+
+WRITE_NOW: Final = "trigate.write_now"
+"""The ASGI extension that is the server's ``WriteNow``, where it has one."""
+
+OnLeaving: TypeAlias = Callable[[Callable[[], object]], object]
+"""Takes a callback, which is called synchronously as soon as the client is gone or its answer complete."""
+
+ON_LEAVING: Final = "trigate.on_leaving"
+"""The ASGI extension that is the server's ``OnLeaving``. Without it a task of the request waits for ASGI's message."""

@@ -1,0 +1,161 @@
+"""One HTTP request and its response, as ASGI messages: the same over HTTP/1.1 and HTTP/2."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from enum import Enum, auto
+from typing import Any, Final, TypeAlias, cast
+from urllib.parse import unquote
+
+from hypercorn.protocol.events import Body, EndBody, Event, Response, StreamClosed
+from hypercorn.typing import ASGISendEvent, HTTPResponseBodyEvent, HTTPResponseStartEvent, HTTPScope
+from hypercorn.utils import UnexpectedMessageError, build_and_validate_headers, suppress_body
+
+from gateway.serving.asgi_extensions import LEFT, ON_LEAVING, WRITE_NOW, WriteNow
+from gateway.serving.connections import ConnectionContext
+from gateway.serving.refusals import error_answer
+
+Send: TypeAlias = Callable[[Event], Awaitable[None]]
+Give: TypeAlias = Callable[[bytes], Awaitable[None]]
+
+STREAM_ID: Final = 1
+"""The only stream of an HTTP/1.1 connection."""
+
+
+class AnswerState(Enum):
+    """The parts of an answer that the app has sent."""
+
+    UNSENT = auto()
+    BODY = auto()
+    NO_BODY = auto()
+    """The head, of an answer that has no body: whatever the app sends of one is dropped."""
+    ENDED = auto()
+
+
+class HttpStream:
+    """One request and its answer."""
+
+    idle = False  # for Hypercorn's HTTP/2: a connection with such a stream is busy
+    _put: Callable[[Any], Awaitable[None]]
+
+    def __init__(
+        self,
+        connection: ConnectionContext,
+        stream_id: int,
+        send: Send,
+        give: Give | None = None,
+        write_now: WriteNow | None = None,
+    ) -> None:
+        """``send`` takes the events of the answer, ``give`` the pieces of its body if there is a shorter way for them,
+        and ``write_now`` those that can be written without waiting."""
+        self._connection = connection
+        self._registry = connection.server.registry
+        self._id = stream_id
+        self._send = send
+        self._give = give or self._send_body
+        self._write_now = write_now
+        self._state = AnswerState.UNSENT
+        self._closed = False  # the client has left, or has its answer
+        self._counted = False  # among the registry's requests under way
+        self._on_left: Callable[[], object] | None = None
+
+    async def begin(self, method: str, version: str, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Start the app on a request whose head has come."""
+        server = self._connection.server
+        path, _, query = target.partition(b"?")
+        extensions: dict[str, Any] = {ON_LEAVING: self._on_leaving}
+        if self._write_now is not None:
+            extensions[WRITE_NOW] = self._write_now
+        self.scope: HTTPScope = {
+            "type": "http",
+            "http_version": version,
+            "asgi": {"spec_version": "2.1", "version": "3.0"},
+            "method": method,
+            "scheme": "http",
+            "path": unquote(path.decode("ascii")),
+            "raw_path": path,
+            "query_string": query,
+            "root_path": "",
+            "headers": headers,
+            "client": self._connection.client,
+            "server": self._connection.local,
+            "state": cast("Any", {}),
+            "extensions": extensions,
+        }
+        self._counted = True
+        self._registry.in_flight += 1
+        self._put = await self._connection.tasks.spawn_app(server.app, server.config, self.scope, self.app_send)
+
+    async def handle(self, event: Event) -> None:
+        """Pass on what comes behind the head."""
+        if self._closed:
+            return
+        if isinstance(event, Body):
+            await self._put({"type": "http.request", "body": bytes(event.data), "more_body": True})
+        elif isinstance(event, EndBody):
+            await self._put({"type": "http.request", "body": b"", "more_body": False})
+        elif isinstance(event, StreamClosed):
+            self._closed = True
+            self.scope[LEFT] = self._state is not AnswerState.ENDED  # type: ignore[typeddict-unknown-key]
+            if self._on_left is not None:
+                self._on_left()
+            await self._put({"type": "http.disconnect"})
+
+    def _on_leaving(self, callback: Callable[[], object]) -> None:
+        """An ``OnLeaving``."""
+        self._on_left = callback
+        if self._closed:
+            callback()
+
+    # The answer
+
+    async def app_send(self, message: ASGISendEvent | None) -> None:
+        """Send what the app says; ``None`` once the app and all its tasks have ended."""
+        if message is None:
+            await self._end_app()
+        elif self._state is AnswerState.BODY and message.get("more_body"):  # by far the most frequent
+            if data := message.get("body"):
+                await self._give(cast("bytes", data))
+        elif message["type"] == "http.response.start" and self._state is AnswerState.UNSENT:
+            await self._start(message)
+        elif message["type"] == "http.response.body" and self._state in (AnswerState.BODY, AnswerState.NO_BODY):
+            await self._body(message)
+        else:
+            raise UnexpectedMessageError(self._state, message["type"])
+
+    async def _start(self, message: HTTPResponseStartEvent) -> None:
+        status, headers = int(message["status"]), build_and_validate_headers(message.get("headers", []))
+        await self._send(Response(stream_id=self._id, headers=headers, status_code=status))
+        self._state = AnswerState.NO_BODY if suppress_body(self.scope["method"], status) else AnswerState.BODY
+
+    async def _body(self, message: HTTPResponseBodyEvent) -> None:
+        if self._state is AnswerState.BODY and (data := message.get("body")):
+            await self._send_body(data)
+        if not message.get("more_body", False):
+            await self._end()
+
+    async def _send_body(self, data: bytes) -> None:
+        await self._send(Body(stream_id=self._id, data=data))
+
+    async def _end(self) -> None:
+        await self._send(EndBody(stream_id=self._id))
+        self._state = AnswerState.ENDED
+        self._settle()  # before the client, who has it all, can ask again on this connection
+        await self._send(StreamClosed(stream_id=self._id))
+
+    async def _end_app(self) -> None:
+        self._settle()
+        self.scope["extensions"].clear()  # which refer to this: a cycle for the collector otherwise
+        self._on_left = None
+        if self._closed:
+            return
+        if self._state is AnswerState.UNSENT:
+            headers, body = error_answer(500)
+            await self._send(Response(stream_id=self._id, headers=headers, status_code=500))
+            await self._send_body(body)
+            await self._send(EndBody(stream_id=self._id))
+            self._state = AnswerState.ENDED
+        await self._send(StreamClosed(stream_id=self._id))
+
+    def _settle(self) -> None:
+        if self._counted:
+            self._counted = False
+            self._registry.in_flight -= 1
