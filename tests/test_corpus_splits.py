@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recordings import ABSENT, Recording, answers
 
-from gateway.streaming.lanes import Passthrough
+from gateway.streaming.passthrough import Passthrough
 from providers.apis import CODECS
 from streams import sse
 from streams.events import ErrorInfo, Event, ToolCallStart

@@ -15,7 +15,8 @@ from gateway.conversations.turns import LARGE, LocalTurn, ProviderTurn
 from gateway.exchange.delivery import Relay
 from gateway.ledger.record import Record
 from gateway.stores.memory import MemoryStore
-from gateway.streaming.lanes import Passthrough, Translation
+from gateway.streaming.passthrough import Passthrough
+from gateway.streaming.translation import Translation
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer

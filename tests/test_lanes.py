@@ -11,7 +11,9 @@ import pytest
 from upstreams import Script, ToolCall, render
 
 from gateway.config.redaction import REDACTED
-from gateway.streaming.lanes import Lane, Passthrough, Translation, WholeAnswerTranslation
+from gateway.streaming.lane import Lane
+from gateway.streaming.passthrough import Passthrough
+from gateway.streaming.translation import Translation, WholeAnswerTranslation
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer

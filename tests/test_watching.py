@@ -26,7 +26,9 @@ from gateway.exchange.delivery import Relay
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.logs.masking import Mask
-from gateway.streaming.lanes import Lane, Passthrough, Translation, WholeAnswerTranslation
+from gateway.streaming.lane import Lane
+from gateway.streaming.passthrough import Passthrough
+from gateway.streaming.translation import Translation, WholeAnswerTranslation
 from gateway.telemetry import charts
 from gateway.telemetry import live as watching
 from gateway.telemetry.charts import OTHERS

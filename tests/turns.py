@@ -13,7 +13,7 @@ from harness import Gateway, Listening, Reply, Wire, eventually, post, provider
 from upstreams import Upstream
 
 from gateway.conversations.recorder import TurnRecorder
-from gateway.streaming.lanes import StreamProgress
+from gateway.streaming.progress import StreamProgress
 from providers.grammar import judge
 from streams.sse import COMMENT_PING
 

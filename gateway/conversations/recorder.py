@@ -11,7 +11,7 @@ from gateway.http.headers import Headers
 from gateway.request.parse import Incoming
 from gateway.routing.target import Target
 from gateway.stores.store import Store, Unavailable
-from gateway.streaming.lanes import StreamProgress
+from gateway.streaming.progress import StreamProgress
 from providers.neutral.codec import Reply, Writer
 from streams.errors import GatewayError
 from streams.fold import Answer

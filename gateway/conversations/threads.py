@@ -16,7 +16,7 @@ from gateway.conversations.recorder import Recalled, StateScope, patience
 from gateway.request.parse import Incoming
 from gateway.routing.target import Target
 from gateway.stores.store import Node, Store, Unavailable
-from gateway.streaming.lanes import StreamProgress
+from gateway.streaming.progress import StreamProgress
 from providers.errors.failures import last_event
 from providers.messages.answer import write_content
 from providers.messages.incoming import thread_unsupported

@@ -13,7 +13,7 @@ from gateway.conversations import items as conversations
 from gateway.conversations.bodies import head_body, head_id, turn_body
 from gateway.conversations.recorder import StateOptions, patience
 from gateway.stores.store import Node, Store
-from gateway.streaming.lanes import StreamProgress
+from gateway.streaming.progress import StreamProgress
 from providers.errors.failures import last_event
 from providers.neutral.codec import Reply, Writer
 from providers.responses.ids import own_id

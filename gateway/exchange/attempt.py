@@ -15,7 +15,7 @@ from gateway.request.public_errors import passthrough_error, public_error, secre
 from gateway.request.rejections import RejectionKey
 from gateway.request.retry_without import MOST, retry_without
 from gateway.routing.target import Target
-from gateway.streaming.lanes import too_large
+from gateway.streaming.lane import too_large
 from gateway.upstream.client import UpstreamRequest, UpstreamResponse
 from providers.errors.failures import read_failure
 from providers.errors.rejected import BETA

@@ -10,7 +10,7 @@ import trio
 from gateway.conversations.recorder import STORE_SECONDS, TurnRecorder
 from gateway.ledger.record import Record
 from gateway.request.public_errors import MISTAKE
-from gateway.streaming.lanes import Lane
+from gateway.streaming.lane import Lane
 from streams import sse
 from streams.events import ErrorInfo
 from streams.pipe import receive_batch

@@ -33,7 +33,10 @@ from gateway.request.rejections import RejectionKey
 from gateway.request.tools_in_chat import where_tools_are_taken
 from gateway.routing.target import Target
 from gateway.serving.scope import ChannelBody, IteratedBody, Scope, respond
-from gateway.streaming.lanes import Lane, Passthrough, Translation, WholeAnswerTranslation, spoken
+from gateway.streaming.lane import Lane
+from gateway.streaming.passthrough import Passthrough
+from gateway.streaming.progress import spoken
+from gateway.streaming.translation import Translation, WholeAnswerTranslation
 from gateway.telemetry.live import LiveStream
 from gateway.telemetry.tap import change_lane, listen
 from gateway.upstream.client import UpstreamResponse

@@ -1,1 +1,2 @@
-"""Provider bytes to client bytes, pure: ``lanes``."""
+"""Provider bytes to client bytes, pure: ``passthrough`` and ``translation`` are the two lanes, ``lane`` what they
+have in common, ``progress`` how far a stream is."""

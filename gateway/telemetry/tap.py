@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterator
 from typing import Final, Protocol
 
-from gateway.streaming.lanes import Lane
+from gateway.streaming.lane import Lane
 from gateway.telemetry.transcripts import Transcript
 from streams import sse
 from streams.events import ErrorInfo

@@ -32,7 +32,7 @@ from gateway.conversations.bodies import read_turn
 from gateway.conversations.recorder import StateOptions
 from gateway.conversations.turns import LocalTurn
 from gateway.stores.memory import MemoryStore
-from gateway.streaming.lanes import StreamProgress
+from gateway.streaming.progress import StreamProgress
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer

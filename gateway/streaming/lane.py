@@ -1,0 +1,65 @@
+"""One stream's way through the gateway, pure: provider bytes in, client bytes out.
+
+The byte lane (``passthrough``) forwards the provider's events untouched and reads along; the hub lane (``translation``)
+reads them and writes the client's. Both hand out whole events only, so pings and error events always fall on an event
+boundary.
+"""
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+from gateway.streaming.progress import StreamProgress
+from streams import sse
+from streams.events import ErrorInfo
+from streams.surrogates import NOT_JSON, any_json
+
+MapError: TypeAlias = Callable[[ErrorInfo], ErrorInfo]
+"""A failure as the client may hear of it: credentials removed, the status mapped."""
+
+
+def too_large(limit: int) -> ErrorInfo:
+    """The error for a whole answer larger than ``limit`` bytes."""
+    return ErrorInfo("upstream", f"the provider's answer is larger than limits.answer allows ({limit} bytes)")
+
+
+class Lane(Protocol):
+    """One stream's way through the gateway. ``feed`` raises ``EventTooLarge``."""
+
+    seen: StreamProgress
+
+    def feed(self, data: bytes) -> bytes:
+        """The upstream has sent ``data``: what goes to the client for it."""
+        ...
+
+    def end(self, failed: ErrorInfo | None = None) -> bytes:
+        """The upstream has ended the body, or ``failed``: what goes to the client last, an error event if the answer
+        is not whole. An answer that is whole by its API's own word stays so, whatever became of the connection."""
+        ...
+
+    def rest(self) -> bytes:
+        """The upstream has ended the body behind a whole answer: what is left of it."""
+        ...
+
+    def ping(self) -> bytes:
+        """A keep-alive, or nothing where one would do harm."""
+        ...
+
+
+def malformed(data: bytes) -> bool:
+    """Whether the data of an event are neither JSON nor Chat's last word."""
+    if data == b"[DONE]":
+        return False
+    try:
+        any_json(data)
+    except NOT_JSON:
+        return True
+    return False
+
+
+def unfinished(splitter: sse.Splitter) -> bytes:
+    """An event at the end of the stream that lacks nothing but its blank line, or what is left of one (the LF of a CRLF
+    that came in two reads); nothing if it is only half there."""
+    rest = splitter.close()
+    parsed = sse.parse(rest)
+    whole = not malformed(parsed[1]) if parsed is not None else not rest.strip()
+    return rest if whole else b""

@@ -1,0 +1,56 @@
+"""A stream's progress: its beginning, its usage and its end, by the events that have passed."""
+
+from streams.events import (
+    CONTENT,
+    Begin,
+    End,
+    ErrorInfo,
+    Event,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
+
+_SAID = (TextDelta, ReasoningDelta, ToolCallDelta, RefusalDelta)
+"""What nearly all events are; each is content, or follows it."""
+
+
+def spoken(event: Event) -> int:
+    """Characters of text, thoughts and arguments in ``event``."""
+    return len(event.text) if isinstance(event, _SAID) else 0
+
+
+class StreamProgress:
+    """What a stream has said so far, the same for both lanes."""
+
+    __slots__ = ("begin", "committed", "end", "failed", "over", "said", "usage")
+
+    def __init__(self) -> None:
+        self.begin = Begin()
+        self.committed = False
+        self.said = 0  # characters of text, thoughts and arguments
+        self.usage: Usage | None = None
+        self.end: End | None = None
+        self.failed: ErrorInfo | None = None
+        self.over = False  # it has ended, well or not
+
+    def see(self, event: Event) -> None:
+        if isinstance(event, _SAID):
+            self.said += len(event.text)
+            self.committed = True
+        elif isinstance(event, CONTENT):
+            self.committed = True
+            if isinstance(event, End):
+                self.end, self.over = event, True
+        elif isinstance(event, Usage):
+            self.usage = event
+        elif isinstance(event, Begin):
+            self.begin = event
+        elif isinstance(event, ErrorInfo):
+            self.failed, self.over = event, True
+
+    def take_back(self, failed: ErrorInfo) -> None:
+        """The answer is whole, but the client cannot be told so."""
+        self.end, self.failed = None, failed

@@ -1,0 +1,99 @@
+"""The hub lane: the provider's answer read as events, and written in the client's API."""
+
+import math
+from collections.abc import Mapping
+
+from gateway.streaming.lane import MapError, too_large, unfinished
+from gateway.streaming.progress import StreamProgress
+from providers.neutral.codec import Codec, Reader, Writer
+from providers.neutral.tool_names import restored
+from streams import sse
+from streams.errors import GatewayError
+from streams.events import ErrorInfo, Event
+
+NO_NAMES: Mapping[str, str] = {}
+
+
+class Translation:
+    """The APIs differ, or the form does: read, then written anew."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        writer: Writer,
+        map_error: MapError,
+        event_limit: int,
+        names: Mapping[str, str] = NO_NAMES,
+        most: int | None = None,
+    ) -> None:
+        """``most``: characters that the answer may have, ``None`` where nobody holds it."""
+        self.seen = StreamProgress()
+        self._most = math.inf if most is None else most
+        self._names = names
+        self._splitter = sse.Splitter(event_limit)
+        self._reader = reader
+        self._writer = writer
+        self._map_error = map_error
+
+    def feed(self, data: bytes) -> bytes:
+        return b"".join(map(self._take, self._splitter.feed(data)))
+
+    def end(self, failed: ErrorInfo | None = None) -> bytes:
+        out = [self._take(unfinished(self._splitter))]
+        events = self._reader.close()
+        if failed is not None:  # says more than the reader, which knows only that something is missing
+            events = [*(event for event in events if not isinstance(event, ErrorInfo)), failed]
+        return b"".join([*out, *map(self._write, events)])
+
+    def rest(self) -> bytes:
+        return b""
+
+    def ping(self) -> bytes:
+        return b"" if self.seen.over else self._writer.ping()
+
+    def _take(self, raw: bytes) -> bytes:
+        if (parsed := sse.parse(raw)) is None:
+            return b""
+        events = self._reader.take(*parsed)
+        return self._write(events[0]) if len(events) == 1 else b"".join(map(self._write, events))
+
+    def _write(self, event: Event) -> bytes:
+        if self.seen.over:
+            return b""
+        if isinstance(event, ErrorInfo):
+            event = self._map_error(event)
+        data = self._writer.send(restored(event, self._names) if self._names else event)
+        self.seen.see(event)
+        if self.seen.said > self._most and not self.seen.over:
+            return data + self._write(too_large(int(self._most)))
+        return data
+
+
+class WholeAnswerTranslation(Translation):
+    """The client asked for a stream and the provider answers whole: a stream is made of the finished answer."""
+
+    def __init__(
+        self, codec: Codec, writer: Writer, map_error: MapError, answer_limit: int, names: Mapping[str, str] = NO_NAMES
+    ) -> None:
+        super().__init__(codec.reader(), writer, map_error, answer_limit, names)
+        self._codec = codec
+        self._limit = answer_limit
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> bytes:
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size > self._limit:
+            self._parts.clear()
+            return self._write(too_large(self._limit))
+        return b""
+
+    def end(self, failed: ErrorInfo | None = None) -> bytes:
+        if failed is not None:
+            return self._write(failed)
+        try:
+            events = self._codec.read_answer(b"".join(self._parts))
+        except GatewayError as error:
+            return self._write(error.failed)
+        return b"".join(map(self._write, events))
