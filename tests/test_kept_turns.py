@@ -94,7 +94,7 @@ async def test_an_answer_that_is_whole_is_stored_before_it_is_told(input):
     store = MemoryStore(100, 2**30)
     turn = kept(store, input)
     body = json.dumps(response()).encode()
-    assert await turn.whole(body, Answer(Begin(), (), Usage(), End("stop"))) == body
+    assert await turn.persist_whole(body, Answer(Begin(), (), Usage(), End("stop"))) == body
     node, head = await store.get("alice", turn.id), await store.get("alice", head_id(turn.id))
     assert node is not None
     assert head is not None
@@ -121,12 +121,12 @@ class Talk:
         writer = self.turn.writer(CODECS["responses"].writer(self.turn.reply(Reply(call, Issuer("p", ""), 1))))
         self.into, chunks = trio.open_memory_channel[bytes | ErrorInfo](PIECES_QUEUED)
         lane = Translation(CODECS["chat"].reader(), writer, lambda failed: failed, 2**20)
-        self.relay = Relay(lane, self.into, chunks, Record("id", "responses"), 15.0, keeping=self.turn)
+        self.relay = Relay(lane, self.into, chunks, Record("id", "responses"), 15.0, turn=self.turn)
         self.got: list[bytes] = []
 
     async def begin(self, nursery: trio.Nursery) -> None:
         """Up to where the body waits for more than the answer's first content."""
-        nursery.start_soon(self.relay.guard, self.turn)
+        nursery.start_soon(self.relay.guard)
         await self.into.send(BEGUN)
         await self.relay.open()
         self.relay.attach(lambda data: not self.got.append(data))
@@ -191,7 +191,7 @@ async def test_whose_turn_it_is_is_noted_without_a_keep_alive_in_between(mock_cl
     into, chunks = trio.open_memory_channel[bytes | ErrorInfo](PIECES_QUEUED)
     lane = Passthrough(CODECS["responses"], lambda failed: failed, lambda data: data, 2**20)
     turn = ProviderTurn(store, "alice", "openai/m", in_background=True)
-    relay = Relay(lane, into, chunks, Record("id", "responses"), 15.0, keeping=turn)
+    relay = Relay(lane, into, chunks, Record("id", "responses"), 15.0, turn=turn)
 
     async def read() -> None:
         async for data in relay:

@@ -15,7 +15,7 @@ from turns import passing
 from upstreams import Script, ToolCall, render
 
 from gateway.config.loading import from_mapping
-from gateway.conversations.recorder import STORE_SECONDS, Recalled, StateScope, TurnRecorder
+from gateway.conversations.recorder import STORE_SECONDS, UNRECORDED, ResolvedRequest, StateScope
 from gateway.conversations.threads import recall_thread
 from gateway.request.parse import Incoming, read_incoming
 from gateway.routing.router import Router
@@ -102,7 +102,7 @@ def behind(id: str) -> dict[str, str]:
 
 async def recalled(
     store: Store | None, body: Mapping[str, Any] | bytes, *, owner: str = "me", target: Target | None = None
-) -> Recalled:
+) -> ResolvedRequest:
     return await recall_thread(StateScope(owner, store), incoming(body), target or resolved())
 
 
@@ -125,35 +125,30 @@ class Told:
         return accumulated(self.data)
 
 
-def lane_for(turn: Recalled, api: str = "chat", whole: bool = False) -> Translation:
-    keeping = kept_by(turn)
-    reply = keeping.reply(Reply(turn.incoming.request, turn.target.recipient.issuer, 1700000000))
-    writer = keeping.writer(MESSAGES.writer(reply))
+def lane_for(found: ResolvedRequest, api: str = "chat", whole: bool = False) -> Translation:
+    turn = found.turn
+    reply = turn.reply(Reply(found.incoming.request, found.target.recipient.issuer, 1700000000))
+    writer = turn.writer(MESSAGES.writer(reply))
     if whole:
         return WholeAnswerTranslation(CODECS[api], writer, lambda failed: failed, 2**20)
     return Translation(CODECS[api].reader(), writer, lambda failed: failed, 2**20)
 
 
-def kept_by(turn: Recalled) -> TurnRecorder:
-    assert turn.keeping is not None
-    return turn.keeping
-
-
-async def stream(turn: Recalled, script: Script, api: str = "chat", at_once: bool = False) -> Told:
-    lane, keeping = lane_for(turn, api), kept_by(turn)
+async def stream(found: ResolvedRequest, script: Script, api: str = "chat", at_once: bool = False) -> Told:
+    lane, turn = lane_for(found, api), found.turn
     pieces = render(script, api, {"stream": True, "model": "up"}).pieces
     sent = [b"".join(pieces)] if at_once else pieces
-    out = [await passing(keeping, lane.feed(piece), lane.seen) for piece in sent]
-    out.append(await passing(keeping, lane.end(), lane.seen))
+    out = [await passing(turn, lane.feed(piece), lane.seen) for piece in sent]
+    out.append(await passing(turn, lane.end(), lane.seen))
     return Told(b"".join(out), next(data for data in reversed(out) if data), lane.seen)
 
 
-async def answer(turn: Recalled, script: Script, api: str = "chat") -> Any:
-    keeping = kept_by(turn)
+async def answer(found: ResolvedRequest, script: Script, api: str = "chat") -> Any:
+    turn = found.turn
     body = b"".join(render(script, api, {"model": "up"}).pieces)
     whole = fold(CODECS[api].read_answer(body))
-    reply = keeping.reply(Reply(turn.incoming.request, turn.target.recipient.issuer, 1700000000))
-    return json.loads(await keeping.whole(MESSAGES.write_answer(whole, reply), whole))
+    reply = turn.reply(Reply(found.incoming.request, found.target.recipient.issuer, 1700000000))
+    return json.loads(await turn.persist_whole(MESSAGES.write_answer(whole, reply), whole))
 
 
 async def kept(store: Store, id: str) -> Node:
@@ -162,8 +157,8 @@ async def kept(store: Store, id: str) -> Node:
     return node
 
 
-def conversation(turn: Recalled) -> Any:
-    return json.loads(turn.incoming.body)["messages"]
+def conversation(found: ResolvedRequest) -> Any:
+    return json.loads(found.incoming.body)["messages"]
 
 
 # Who keeps it
@@ -177,21 +172,21 @@ async def test_a_request_without_a_thread_stays_as_it_is(members):
         found = await recall_thread(StateScope("me", store), came, target)
         assert found.incoming is came
         assert found.target is target
-        assert found.keeping is None
+        assert found.turn is UNRECORDED
 
 
 @pytest.mark.parametrize("thread", [CREATE, behind("msg_1"), {"type": "of a later version"}])
 async def test_a_thread_of_the_providers_own_passes_as_it_is(thread):
     for state in (None, "upstream"):
         found = await recalled(shelf(), asked(HELLO, thread=thread), target=resolved("claude", state))
-        assert found.keeping is None
+        assert found.turn is UNRECORDED
         assert found.target.lane == "byte"
         assert found.incoming.body == json.dumps(asked(HELLO, thread=thread)).encode()
 
 
 async def test_a_provider_that_could_keep_it_need_not():
     found = await recalled(shelf(), asked(HELLO), target=resolved("claude", "ours"))
-    assert found.keeping is not None
+    assert found.turn.records
     assert found.target.lane == "hub"
 
 
@@ -274,8 +269,8 @@ def test_whatever_a_message_is_its_bytes_stay(first, second, system):
         store = shelf()
         head = b'{"model":"m","messages":[%b],"thread":' % b" , ".join(first)
         created = await recalled(store, head + b'{"type":"create"},"system":%b}' % system)
-        id = kept_by(created).reply(REPLY).id
-        await kept_by(created).whole(b"", fold(CODECS["chat"].read_answer(TEXT_BODY)))
+        id = created.turn.reply(REPLY).id
+        await created.turn.persist_whole(b"", fold(CODECS["chat"].read_answer(TEXT_BODY)))
         body = b'{"model":"m","messages":[%b],"thread":%b}' % (b",".join(second), json.dumps(behind(id)).encode())
         return (await recalled(store, body)).incoming.body
 
@@ -365,12 +360,12 @@ async def test_a_damaged_message_is_no_empty_one(body):
 async def test_the_answer_is_kept_as_the_client_saw_it(api, streamed):
     """Thinking with its signature or our seal, text and calls, in order; under the id that the client was told."""
     store = shelf()
-    turn = await recalled(store, asked(HELLO), target=resolved(f"on-{api}"))
+    found = await recalled(store, asked(HELLO), target=resolved(f"on-{api}"))
     if streamed:
-        told = (await stream(turn, FULL, api)).message
+        told = (await stream(found, FULL, api)).message
         id, content = told.id, [block.to_dict() for block in told.content]
     else:
-        body = await answer(turn, FULL, api)
+        body = await answer(found, FULL, api)
         id, content = body["id"], body["content"]
     assert [block["type"] for block in content] == ["thinking", "text", "tool_use", "tool_use"]
     assert id.startswith("msg_")
@@ -400,12 +395,12 @@ async def test_thinking_goes_back_to_who_thought_it(api):
 
 async def test_the_turn_is_there_before_the_client_knows_that_it_is_whole():
     store = shelf()
-    turn = await recalled(store, asked(HELLO))
-    lane, keeping = lane_for(turn), kept_by(turn)
-    id = keeping.reply(REPLY).id
+    found = await recalled(store, asked(HELLO))
+    lane, turn = lane_for(found), found.turn
+    id = turn.reply(REPLY).id
     for piece in render(FULL, "chat", {"stream": True, "model": "up"}).pieces:
         assert (await store.get("me", id) is not None) == lane.seen.over
-        data = await passing(keeping, lane.feed(piece), lane.seen)
+        data = await passing(turn, lane.feed(piece), lane.seen)
         assert (await store.get("me", id) is not None) == lane.seen.over
         assert lane.seen.over or b"message_delta" not in data
     assert lane.seen.over
@@ -414,11 +409,11 @@ async def test_the_turn_is_there_before_the_client_knows_that_it_is_whole():
 async def test_a_provider_that_answers_whole_is_heard_once():
     """The lane is changed when the provider's answer turns out to be no stream."""
     store = shelf()
-    turn = await recalled(store, asked(HELLO))
-    lane_for(turn).feed(b"")
-    lane = lane_for(turn, whole=True)
-    out = await passing(kept_by(turn), lane.feed(TEXT_BODY), lane.seen)
-    out += await passing(kept_by(turn), lane.end(), lane.seen)
+    found = await recalled(store, asked(HELLO))
+    lane_for(found).feed(b"")
+    lane = lane_for(found, whole=True)
+    out = await passing(found.turn, lane.feed(TEXT_BODY), lane.seen)
+    out += await passing(found.turn, lane.end(), lane.seen)
     found = await recalled(store, asked(HELLO, thread=behind(accumulated(out).id)))
     assert conversation(found)[1]["content"] == [{"type": "text", "text": "done", "citations": []}]
 
@@ -426,15 +421,15 @@ async def test_a_provider_that_answers_whole_is_heard_once():
 @pytest.mark.parametrize("how", ["client", "provider"])
 async def test_a_turn_that_broke_off_is_not_kept(how):
     store = shelf()
-    turn = await recalled(store, asked(HELLO))
-    lane, keeping = lane_for(turn), kept_by(turn)
+    found = await recalled(store, asked(HELLO))
+    lane, turn = lane_for(found), found.turn
     pieces = render(Script(text="one two three"), "chat", {"stream": True, "model": "up"}).pieces
-    out = b"".join([await passing(keeping, lane.feed(piece), lane.seen) for piece in pieces[:3]])
+    out = b"".join([await passing(turn, lane.feed(piece), lane.seen) for piece in pieces[:3]])
     assert b"text_delta" in out
     if how == "client":
-        await keeping.broken_off()
+        await turn.persist_partial()
     else:
-        await passing(keeping, lane.end(ErrorInfo("upstream", "the connection broke")), lane.seen)
+        await passing(turn, lane.end(ErrorInfo("upstream", "the connection broke")), lane.seen)
     failed = await refusal(store, asked(HELLO, thread=behind(frames(out)[0][1]["message"]["id"])))
     assert failed.details == {"error_code": "thread_not_found"}
 
@@ -473,7 +468,7 @@ async def test_before_the_first_content_it_is_still_an_honest_status():
 
 @pytest.mark.parametrize("error", [DOWN, None], ids=["down", "hanging"])
 async def test_a_whole_answer_that_cannot_be_kept_is_a_503(error, autojump_clock):
-    turn = await recalled(Broken(error), asked(HELLO))
+    found = await recalled(Broken(error), asked(HELLO))
     with pytest.raises(GatewayError, match="keep the thread") as caught:
-        await answer(turn, FULL)
+        await answer(found, FULL)
     assert caught.value.failed.status == 503

@@ -23,9 +23,9 @@ each_api = pytest.mark.parametrize("api", APIS)
 both_ways = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 
 
-async def passing(keeping: TurnRecorder, data: bytes, seen: StreamProgress) -> bytes:
+async def passing(turn: TurnRecorder, data: bytes, seen: StreamProgress) -> bytes:
     """What goes to the client for ``data``, once it has been kept if it has to be."""
-    return data if keeping.passes(data, seen) else await keeping.keep(data, seen)
+    return data if turn.may_pass(data, seen) else await turn.persist(data, seen)
 
 
 def entries(upstream: Upstream, by_hand: Listening | None = None, **more: Any) -> list[dict[str, Any]]:

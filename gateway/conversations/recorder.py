@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 import trio
@@ -55,11 +55,15 @@ class StateOptions:
 
 
 class TurnRecorder(Protocol):
-    """One turn of a conversation that is kept here. It goes through the hub lane, because its answer needs an id of
-    ours: a provider's may come twice.
+    """Stores one turn of a conversation, as its answer goes to the client.
 
-    Nothing is kept before the client has been told an id by which it could ask for it. Raises nothing of its own but
-    where it says so; cancelled, it has kept the turn wholly or not at all."""
+    Nothing is stored before the client knows an id by which it could ask for it. Methods raise nothing of their own but
+    where they say so; a method that is cancelled has stored the turn wholly or not at all."""
+
+    @property
+    def records(self) -> bool:
+        """Anything may be stored. Without this only ``reply`` and ``writer`` need to be called."""
+        ...
 
     def reply(self, reply: Reply) -> Reply:
         """``reply`` with what only the gateway knows: the answer's id, what is kept of it."""
@@ -69,33 +73,69 @@ class TurnRecorder(Protocol):
         """The stream's ``writer``, or one that reads along."""
         ...
 
-    def passes(self, data: bytes, seen: StreamProgress) -> bool:
-        """Whole events on their way to the client, every one in turn; ``seen`` tells whether they are the last. False:
-        they do not go before ``keep`` has been called with them."""
+    def may_pass(self, data: bytes, seen: StreamProgress) -> bool:
+        """Look at whole events on their way to the client, every one in turn; ``seen`` includes them. False: they must
+        not go before ``persist`` has been called with them."""
         ...
 
-    async def keep(self, data: bytes, seen: StreamProgress) -> bytes:
-        """Keep the turn. What goes to the client then: ``data``, or where that fails and matters other events in its
-        place."""
+    async def persist(self, data: bytes, seen: StreamProgress) -> bytes:
+        """Store the turn, and return what goes to the client: ``data``, or where that fails and matters other events in
+        its place."""
         ...
 
-    async def broken_off(self) -> None:
-        """The client has left in mid-stream. Called in a shielded scope; bounded."""
+    async def persist_partial(self) -> None:
+        """Store what there is of a stream whose client has left. Called in a shielded scope; bounded."""
         ...
 
-    async def whole(self, body: bytes, answer: Answer) -> bytes:
-        """The same for an answer that is not streamed: ``body`` is what the client is to get, and what it gets is
-        returned. Raises ``GatewayError``."""
+    async def persist_whole(self, body: bytes, answer: Answer) -> bytes:
+        """Store an answer that is not streamed, and return what goes to the client, which without this would be
+        ``body``. Raises ``GatewayError``."""
         ...
+
+    async def persist_failure(self, id: str) -> None:
+        """Store what has to be known of a provider's response ``id`` that failed and goes to the client, not streamed,
+        in the provider's own words."""
+        ...
+
+
+class UnrecordedTurn:
+    """The ``TurnRecorder`` of a turn of which nothing is stored."""
+
+    records = False
+
+    def reply(self, reply: Reply) -> Reply:
+        return reply
+
+    def writer(self, writer: Writer) -> Writer:
+        return writer
+
+    def may_pass(self, data: bytes, seen: StreamProgress) -> bool:
+        return True
+
+    async def persist(self, data: bytes, seen: StreamProgress) -> bytes:
+        return data
+
+    async def persist_partial(self) -> None:
+        return
+
+    async def persist_whole(self, body: bytes, answer: Answer) -> bytes:
+        return body
+
+    async def persist_failure(self, id: str) -> None:
+        return
+
+
+UNRECORDED: Final = UnrecordedTurn()
 
 
 @attrs.frozen
-class Recalled:
-    """A request with all it refers to. ``headers`` tell the client what could not be done as it wished."""
+class ResolvedRequest:
+    """A request with all it refers to, and the recorder of its turn. ``headers`` tell the client what could not be done
+    as it wished."""
 
     incoming: Incoming
     target: Target
-    keeping: TurnRecorder | None = None
+    turn: TurnRecorder = UNRECORDED
     headers: Headers = ()
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.conversations import items as conversations
 from gateway.conversations.bodies import read_turn, unpacked
-from gateway.conversations.recorder import Recalled, StateOptions, StateScope, patience
+from gateway.conversations.recorder import ResolvedRequest, StateOptions, StateScope, patience
 from gateway.conversations.turns import LocalTurn, ProviderTurn
 from gateway.request.parse import Incoming
 from gateway.routing.target import Target
@@ -59,19 +59,19 @@ def _decoded(incoming: Incoming, name: str) -> Any:
     return None if raw is None else parsed(raw, Any)
 
 
-async def recall_turn(memory: StateScope, incoming: Incoming, target: Target) -> Recalled:
+async def recall_turn(memory: StateScope, incoming: Incoming, target: Target) -> ResolvedRequest:
     """``incoming`` with the earlier turns it refers to, and what is to be kept of its answer.
 
     Raises ``GatewayError``: 400 for what is not there or cannot be continued, 503 where the store cannot say."""
     wish = read_wish(incoming)
     if not _is_kept_here(memory, incoming, target, wish):
-        return await _kept_elsewhere(memory, incoming, target, wish)
+        return await _kept_by_provider(memory, incoming, target, wish)
     store = memory.local or memory.store
     if store is None:
         _refuse_without_store(wish)
-        return Recalled(incoming, target, headers=_NOT_STORED if wish.store else ())
+        return ResolvedRequest(incoming, target, headers=_NOT_STORED if wish.store else ())
     if not (wish.stores or wish.previous or wish.conversation or wish.refers or memory.local):
-        return Recalled(incoming, attrs.evolve(target, lane="hub") if wish.compacts else target)
+        return ResolvedRequest(incoming, attrs.evolve(target, lane="hub") if wish.compacts else target)
     with patience("recall the conversation"):
         parent, earlier = await _earlier(store, memory.owner, wish, incoming)
         own = await _own_input(store, memory.owner, incoming, earlier) if wish.refers else None
@@ -82,7 +82,7 @@ async def recall_turn(memory: StateScope, incoming: Incoming, target: Target) ->
     place = memory.store if wish.stores or wish.conversation else memory.local
     turn = LocalTurn(place, memory.owner, wish, parent, recalled.members.get("input"))
     headers = _NOT_STORED if wish.store and place is None else ()
-    return Recalled(recalled, attrs.evolve(target, lane="hub"), turn, headers)
+    return ResolvedRequest(recalled, attrs.evolve(target, lane="hub"), turn, headers)
 
 
 async def _is_local(memory: StateScope, wish: StateOptions) -> bool:
@@ -175,14 +175,16 @@ async def _own_input(store: Store, owner: str, incoming: Incoming, earlier: Item
     return items
 
 
-async def _kept_elsewhere(memory: StateScope, incoming: Incoming, target: Target, wish: StateOptions) -> Recalled:
+async def _kept_by_provider(
+    memory: StateScope, incoming: Incoming, target: Target, wish: StateOptions
+) -> ResolvedRequest:
     """The provider keeps its turns. With keys at the door one client's are still not another's: whose they are is
     written down here, and where nothing is, nobody is taken for their owner."""
     if not memory.owner:
-        return Recalled(incoming, target)
+        return ResolvedRequest(incoming, target)
     if memory.store is None:
         _refuse_without_store(wish)
-        return Recalled(incoming, target)
+        return ResolvedRequest(incoming, target)
     if wish.previous is not None:
         with patience("look the previous response up"):
             node = await memory.store.get(memory.owner, wish.previous)
@@ -191,5 +193,7 @@ async def _kept_elsewhere(memory: StateScope, incoming: Incoming, target: Target
     if wish.conversation is not None:  # what is made with a key is made here
         raise conversations.missing(wish.conversation)
     if not wish.stores:
-        return Recalled(incoming, target)
-    return Recalled(incoming, target, ProviderTurn(memory.store, memory.owner, target.entry.name, wish.background))
+        return ResolvedRequest(incoming, target)
+    return ResolvedRequest(
+        incoming, target, ProviderTurn(memory.store, memory.owner, target.entry.name, wish.background)
+    )

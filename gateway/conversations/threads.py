@@ -12,7 +12,7 @@ import attrs
 import msgspec
 
 from gateway.conversations.bodies import packed, unpacked
-from gateway.conversations.recorder import Recalled, StateScope, patience
+from gateway.conversations.recorder import ResolvedRequest, StateScope, patience
 from gateway.request.parse import Incoming
 from gateway.routing.target import Target
 from gateway.stores.store import Node, Store, Unavailable
@@ -37,7 +37,7 @@ _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
 _NOTHING = msgspec.Raw(b"null")
 
 
-async def recall_thread(memory: StateScope, incoming: Incoming, target: Target) -> Recalled:
+async def recall_thread(memory: StateScope, incoming: Incoming, target: Target) -> ResolvedRequest:
     """A Messages request with its whole conversation in place of ``thread``, every value's bytes as the client sent
     them. Without ``thread``, and where the provider keeps threads itself, the request stays as it is.
 
@@ -45,15 +45,15 @@ async def recall_thread(memory: StateScope, incoming: Incoming, target: Target) 
     SDK goes on without; 404 for a message that is not (or no longer) there; 503 for a store that cannot be reached."""
     thread = _thread(incoming)
     if thread is None or _keeps_threads(target):
-        return Recalled(incoming, target)
+        return ResolvedRequest(incoming, target)
     if memory.store is None or target.entry.state == "upstream":
         raise thread_unsupported()
     previous = _previous(thread)
     turns = () if previous is None else await _turns(memory.store, memory.owner, previous)
     given = {name: raw for name, raw in incoming.members.items() if name != "thread" and not _is_null(raw)}
     whole = _continued(incoming, turns, given)
-    keeping = ThreadTurn(memory.store, memory.owner, previous, given, target.recipient.issuer)
-    return Recalled(whole, attrs.evolve(target, lane="hub"), keeping)
+    turn = ThreadTurn(memory.store, memory.owner, previous, given, target.recipient.issuer)
+    return ResolvedRequest(whole, attrs.evolve(target, lane="hub"), turn)
 
 
 def _keeps_threads(target: Target) -> bool:
@@ -142,12 +142,14 @@ def _turn_body(given: Mapping[str, msgspec.Raw], answer: Sequence[Any]) -> bytes
 
 
 class ThreadTurn:
-    """See ``gateway.conversations.recorder.Keeping``. Only a turn with a whole answer is kept: a client that has not
-    seen ``message_stop`` has nothing to go on from, and sends the whole conversation next.
+    """The ``TurnRecorder`` of a Messages thread. Only a turn with a whole answer is kept: a client that has not seen
+    ``message_stop`` has nothing to go on from, and sends the whole conversation next.
 
     Several turns may go on from one message. Anthropic refuses all but the first (``thread_already_continued``), and
     its SDK then sends everything again; here each is a branch of its own, so that a request which is repeated because
     its answer was lost on the way simply works."""
+
+    records = True
 
     def __init__(
         self, store: Store, owner: str, previous: str | None, given: Mapping[str, msgspec.Raw], issuer: Issuer
@@ -168,13 +170,13 @@ class ThreadTurn:
         self._heard = Fold()
         return _Hearing(writer, self._heard)
 
-    def passes(self, data: bytes, seen: StreamProgress) -> bool:
+    def may_pass(self, data: bytes, seen: StreamProgress) -> bool:
         if seen.end is None or self._over:
             self._told = seen.committed
             return True
         return False
 
-    async def keep(self, data: bytes, seen: StreamProgress) -> bytes:
+    async def persist(self, data: bytes, seen: StreamProgress) -> bytes:
         self._over = True
         try:
             await self._keep(self._heard.blocks())
@@ -183,12 +185,15 @@ class ThreadTurn:
             return data.removesuffix(MESSAGE_STOP) + last_event("messages", error.failed, seen.begin, 0)
         return data
 
-    async def broken_off(self) -> None:
+    async def persist_partial(self) -> None:
         return
 
-    async def whole(self, body: bytes, answer: Answer) -> bytes:
+    async def persist_whole(self, body: bytes, answer: Answer) -> bytes:
         await self._keep(answer.blocks)
         return body
+
+    async def persist_failure(self, id: str) -> None:
+        return
 
     async def _keep(self, blocks: Sequence[Block]) -> None:
         """Raises ``GatewayError`` (503)."""

@@ -35,8 +35,8 @@ LARGE = 256 * 1024
 
 
 class LocalTurn:
-    """A ``Keeping`` of one turn. ``store`` is ``None`` where nothing is to be kept; ``parent`` is what it stands on,
-    ``input`` the JSON of the client's own, references resolved.
+    """The ``TurnRecorder`` of a turn that is kept here. ``store`` is ``None`` where nothing is to be kept; ``parent``
+    is what it stands on, ``input`` the JSON of the client's own, references resolved.
 
     An answer that broke off is kept as far as it came, with a ``status`` that says so; it cannot be continued."""
 
@@ -54,6 +54,10 @@ class LocalTurn:
         self._told = wish.background  # the client knows the id
         self.kept = False
         """It is stored as it ended."""
+
+    @property
+    def records(self) -> bool:
+        return self._store is not None
 
     @property
     def background(self) -> bool:
@@ -74,14 +78,14 @@ class LocalTurn:
         self._writer = cast("TurnWriter", writer)  # the codec of this API has no other
         return self._writer
 
-    def passes(self, data: bytes, seen: StreamProgress) -> bool:
+    def may_pass(self, data: bytes, seen: StreamProgress) -> bool:
         self._told = self._told or seen.committed
         if self._store is None:
             return True
         self._log.add(data)
         return not (seen.over and self._told) or self._writer is None or self._writer.response is None
 
-    async def keep(self, data: bytes, seen: StreamProgress) -> bytes:
+    async def persist(self, data: bytes, seen: StreamProgress) -> bytes:
         assert self._writer is not None, "it has said that there is something to be kept"
         assert self._writer.response is not None, "the answer is over"
         try:
@@ -97,7 +101,7 @@ class LocalTurn:
                 return _in_place_of_last(data, _not_stored)
         return data
 
-    async def broken_off(self) -> None:
+    async def persist_partial(self) -> None:
         if self._store is None or not self._told or self._writer is None or self._writer.response is not None:
             return
         response = self._writer.interrupted("cancelled")
@@ -107,7 +111,7 @@ class LocalTurn:
         except GatewayError as error:
             log.warning("response %s is not stored: %s", self.id, error.failed.message)
 
-    async def whole(self, body: bytes, answer: Answer) -> bytes:
+    async def persist_whole(self, body: bytes, answer: Answer) -> bytes:
         if self._store is None:
             return body
         response = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
@@ -120,6 +124,9 @@ class LocalTurn:
             log.warning("response %s is not stored: %s", self.id, error.failed.message)
             return msgspec.json.encode({**response, "store": False})
         return body
+
+    async def persist_failure(self, id: str) -> None:
+        return
 
     async def _keep(self, response: Object, events: bytes) -> None:
         """Raises ``GatewayError`` (503). A client that leaves while its turn is being stored does not undo it."""
@@ -187,8 +194,10 @@ def _in_place_of_last(data: bytes, write: Any) -> bytes:
 
 
 class ProviderTurn:
-    """A ``Keeping`` of whose response a provider keeps. One ``in_background`` is noted as soon as its client may know
-    its id, for the client may lose its connection and come back."""
+    """The ``TurnRecorder`` of a turn that a provider keeps: its owner is stored here. That of one ``in_background`` is
+    stored as soon as its client may know its id, for the client may lose its connection and come back."""
+
+    records = True
 
     def __init__(self, store: Store, owner: str, entry: str, in_background: bool = False) -> None:
         self._store = store
@@ -203,23 +212,26 @@ class ProviderTurn:
     def writer(self, writer: Writer) -> Writer:
         return writer
 
-    def passes(self, data: bytes, seen: StreamProgress) -> bool:
+    def may_pass(self, data: bytes, seen: StreamProgress) -> bool:
         due = seen.committed and (seen.over or self._in_background)
         return self._noted or not due
 
-    async def keep(self, data: bytes, seen: StreamProgress) -> bytes:
+    async def persist(self, data: bytes, seen: StreamProgress) -> bytes:
         self._noted = True
-        await self.note(seen.begin.id)
+        await self._note(seen.begin.id)
         return data
 
-    async def broken_off(self) -> None:
+    async def persist_partial(self) -> None:
         return
 
-    async def whole(self, body: bytes, answer: Answer) -> bytes:
-        await self.note(answer.begin.id)
+    async def persist_whole(self, body: bytes, answer: Answer) -> bytes:
+        await self._note(answer.begin.id)
         return body
 
-    async def note(self, id: str) -> None:
+    async def persist_failure(self, id: str) -> None:
+        await self._note(id)  # the client of one in the background will ask for it again
+
+    async def _note(self, id: str) -> None:
         """Write down whose response ``id`` is."""
         if not id:
             return

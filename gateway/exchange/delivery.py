@@ -7,7 +7,7 @@ from typing import Self
 
 import trio
 
-from gateway.conversations.recorder import STORE_SECONDS, TurnRecorder
+from gateway.conversations.recorder import STORE_SECONDS, UNRECORDED, TurnRecorder
 from gateway.ledger.record import Record
 from gateway.request.public_errors import MISTAKE
 from gateway.streaming.lane import Lane
@@ -52,16 +52,16 @@ class Relay:
         keep_alive: float,
         *,
         check: Callable[[bytes], None] | None = None,
-        keeping: TurnRecorder | None = None,
+        turn: TurnRecorder = UNRECORDED,
     ) -> None:
-        """``into`` and ``chunks`` are the two ends of the pump's channel. With ``keeping`` somebody has to ``guard``
-        it, too."""
+        """``into`` and ``chunks`` are the two ends of the pump's channel. If ``turn`` records, somebody has to
+        ``guard`` it, too."""
         self.lane = lane
         self._into = into
         self._chunks = chunks
         self._record = record
         self._check = check
-        self._keeping = keeping
+        self._turn = turn
         self._keep_alive = keep_alive
         self._told = trio.current_time()  # when the client was last given something
         self._held: list[bytes] = []
@@ -77,21 +77,21 @@ class Relay:
         self.opened = trio.Event()
         self.refused: ErrorInfo | None = None
 
-    async def guard(self, keeping: TurnRecorder) -> None:
-        """Until cancelled; then the turn that ``keeping`` keeps is kept as far as it came, if it has not ended. Raises
-        nothing of its own."""
+    async def guard(self) -> None:
+        """Until cancelled; then the turn is stored as far as it came, if it has not ended. Raises nothing of its
+        own."""
         try:
             await trio.sleep_forever()
         finally:
             with trio.move_on_after(2 * STORE_SECONDS, shield=True):  # it is bounded itself
-                await self._break_off(keeping)
+                await self._break_off()
 
-    async def _break_off(self, keeping: TurnRecorder) -> None:
+    async def _break_off(self) -> None:
         if (data := self._unkept) is not None:
             self._unkept = None
-            await keeping.keep(data, self.lane.seen)
+            await self._turn.persist(data, self.lane.seen)
         elif not self.lane.seen.over:
-            await keeping.broken_off()
+            await self._turn.persist_partial()
 
     async def open(self) -> None:
         """Until the stream is ``opened``, or ``refused``."""
@@ -138,9 +138,9 @@ class Relay:
 
     async def _step(self) -> None:
         """Keep what is to be kept, or wait for the pump and translate what it has sent."""
-        if self._unkept is not None and self._keeping is not None:
+        if self._unkept is not None:
             data, self._unkept = self._unkept, None
-            out = await self._keeping.keep(data, self.lane.seen)
+            out = await self._turn.persist(data, self.lane.seen)
             self._settle()
             self._give(out)
             return
@@ -166,7 +166,7 @@ class Relay:
         self._settle()
         if self._unkept is not None:  # behind what waits
             self._unkept += data
-        elif self._keeping is None or self._keeping.passes(data, self.lane.seen):
+        elif not self._turn.records or self._turn.may_pass(data, self.lane.seen):
             self._give(data)
         else:
             self._unkept = data

@@ -18,8 +18,8 @@ from quart import Response
 
 from gateway.conversations.background import BackgroundTurn
 from gateway.conversations.history import load_history
-from gateway.conversations.recorder import StateScope, TurnRecorder
-from gateway.conversations.turns import LocalTurn, ProviderTurn
+from gateway.conversations.recorder import UNRECORDED, StateScope, TurnRecorder
+from gateway.conversations.turns import LocalTurn
 from gateway.exchange.attempt import Calling, is_shut_down, is_stream
 from gateway.exchange.delivery import Relay
 from gateway.exchange.disconnect import PATIENCE, discard, outliving
@@ -88,7 +88,7 @@ class Exchange:
         self._api = api
         self._memory = memory or StateScope(asked.client or "", service.store)
         self._calling: Calling | None = None
-        self._keeping: TurnRecorder | None = None
+        self._turn: TurnRecorder = UNRECORDED
         self._recording: Recording | None = None
         self._headers: Headers = ()  # about what was not done as asked for
 
@@ -101,8 +101,8 @@ class Exchange:
         try:
             incoming, target = await self.read(body)
             calling = self.call(incoming, target)
-            if isinstance(self._keeping, LocalTurn) and self._keeping.background:
-                return await self._leave(calling, self._keeping)
+            if isinstance(self._turn, LocalTurn) and self._turn.background:
+                return await self._leave(calling, self._turn)
             return await self.answer_to(calling)
         except GatewayError as error:
             return self.refuse(error.failed)
@@ -137,9 +137,9 @@ class Exchange:
     async def read(self, body: bytes) -> tuple[Incoming, Target]:
         """The request with all that it refers to, and where it goes. Raises ``GatewayError``."""
         incoming = read_incoming(self._api, body)
-        recalled = await load_history(self._memory, incoming, self._resolve(incoming))
-        self._keeping, self._headers = recalled.keeping, recalled.headers
-        return recalled.incoming, recalled.target
+        resolved = await load_history(self._memory, incoming, self._resolve(incoming))
+        self._turn, self._headers = resolved.turn, resolved.headers
+        return resolved.incoming, resolved.target
 
     def _resolve(self, incoming: Incoming) -> Target:
         """Raises ``GatewayError``, also for a client that may not go there."""
@@ -201,14 +201,12 @@ class Exchange:
         headers = (*JSON_HEADERS, *calling.passed, *self._headers)
         if self.record.lane == "byte" and folded.failed is not None and folded.failed.native:
             self.record.failed = folded.failed
-            if isinstance(self._keeping, ProviderTurn):
-                await self._keeping.note(folded.begin.id)  # one in the background: its client will ask for it again
+            await self._turn.persist_failure(folded.begin.id)
             return self.respond(calling.redact(body), 200, headers)
         answer = folded.answer()
         if self.record.lane == "hub":
             body = self._codec.write_answer(answer, self._reply(calling))
-        if self._keeping is not None:
-            body = await self._keeping.whole(body, answer)
+        body = await self._turn.persist_whole(body, answer)
         self.record.reason, self.record.whole = answer.end.reason, True
         return self.respond(body, 200, headers)
 
@@ -237,7 +235,7 @@ class Exchange:
         check = self._checker(calling.target) if self._service.check_streams else None
         relay = Relay(
             self._lane(calling), into, chunks, self.record, self._service.keep_alive,
-            check=check, keeping=self._keeping,
+            check=check, turn=self._turn,
         )  # fmt: skip
 
         if self._service.board is not None:
@@ -255,8 +253,8 @@ class Exchange:
             calling.let_go()
 
         def start(nursery: trio.Nursery) -> None:
-            if self._keeping is not None:
-                nursery.start_soon(relay.guard, self._keeping)
+            if self._turn.records:
+                nursery.start_soon(relay.guard)
             nursery.start_soon(self._pump, calling, into, opened, relay.take)
 
         body = self._body(calling.target, relay, start)
@@ -319,7 +317,7 @@ class Exchange:
             hides_usage = calling.prepared.outgoing.asks_usage
             return Passthrough(self._codec, calling.public_error, calling.redact, limit, hides_usage=hides_usage)
         writer, most = self._writer(calling), None
-        if self._api == "responses" or self._keeping is not None:
+        if self._api == "responses" or self._turn.records:
             most = self._service.limits.answer  # such a stream is held until its end, which repeats it
         return Translation(
             CODECS[target.api].reader(), writer, calling.public_error, limit, calling.prepared.names, most
@@ -343,14 +341,12 @@ class Exchange:
             raise invalid(f"{n.at} must be 1: the provider answers {other}, and one choice is translated", n.at)
 
     def _writer(self, calling: Calling) -> Writer:
-        writer = self._codec.writer(self._reply(calling))
-        return writer if self._keeping is None else self._keeping.writer(writer)
+        return self._turn.writer(self._codec.writer(self._reply(calling)))
 
     def _reply(self, calling: Calling) -> Reply:
         call = attrs.evolve(calling.incoming.request, model=calling.target.asked)
         estimate = max(1, calling.incoming.size // 4)
-        reply = Reply(call, calling.target.recipient.issuer, int(time.time()), estimate)
-        return reply if self._keeping is None else self._keeping.reply(reply)
+        return self._turn.reply(Reply(call, calling.target.recipient.issuer, int(time.time()), estimate))
 
     # The client leaves
 

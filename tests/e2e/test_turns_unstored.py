@@ -220,7 +220,7 @@ async def test_a_client_that_leaves_while_its_turn_is_being_stored_does_not_undo
         if stream:
             await passing(own, data, seen)
         else:
-            await own.whole(json.dumps({**RESPONSE, "id": own.id}).encode(), None)
+            await own.persist_whole(json.dumps({**RESPONSE, "id": own.id}).encode(), None)
 
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
@@ -255,10 +255,10 @@ async def test_a_store_that_hangs_is_waited_for_ten_seconds_and_no_longer(autoju
     began = trio.current_time()
     if wish.matters:
         with pytest.raises(GatewayError, match="did not answer within 10 s") as failed:
-            await own.whole(body, None)
+            await own.persist_whole(body, None)
         assert (failed.value.failed.status, dict(failed.value.failed.headers)) == (503, {"retry-after": "5"})
     else:
-        assert json.loads(await own.whole(body, None)) == {**RESPONSE, "store": False}
+        assert json.loads(await own.persist_whole(body, None)) == {**RESPONSE, "store": False}
     assert trio.current_time() - began == pytest.approx(keeping.STORE_SECONDS)
 
 
