@@ -160,7 +160,7 @@ def test_only_the_upstream_modules_know_the_http_client(module):
 def test_streams_and_providers_do_no_io(module):
     if module.relative_to(ROOT).parts[0] == "gateway":
         assert "asyncio" not in tops(module), "everything here runs on trio"
-    elif module_id(module) == "streams/pipe.py":
+    elif module_id(module) in ("streams/handoff.py", "streams/pipe.py"):
         assert tops(module) & ASYNC_LIBRARIES <= {"trio"}
     else:
         assert not tops(module) & (ASYNC_LIBRARIES | {"socket", "ssl", "http", "subprocess", "threading"})
