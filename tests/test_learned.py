@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from gateway.config.loading import from_mapping
 from gateway.request.parse import read_incoming
-from gateway.request.prepare import ClientRequest, Omissions, prepare, without_betas
+from gateway.request.prepare import ClientRequest, prepare, without_betas
 from gateway.request.rejections import DIGEST, LIFETIME, MOST_KEYS, MOST_PATHS, RejectionCache, RejectionKey
+from gateway.routing.omissions import Omissions
 from gateway.routing.router import Router
 from gateway.routing.target import Target
 from providers.errors.failures import read_failure

@@ -27,10 +27,11 @@ from gateway.exchange.service import Service
 from gateway.http.headers import Headers, header_safe, paths_header
 from gateway.ledger.record import Record
 from gateway.request.parse import Incoming, read_incoming
-from gateway.request.prepare import ClientRequest, Omissions, Prepared, prepare, refuse_losses
+from gateway.request.prepare import ClientRequest, Prepared, prepare, refuse_losses
 from gateway.request.public_errors import MISTAKE, secrets_of
 from gateway.request.rejections import RejectionKey
 from gateway.request.tools_in_chat import where_tools_are_taken
+from gateway.routing.omissions import Omissions
 from gateway.routing.target import Target
 from gateway.serving.scope import ChannelBody, IteratedBody, Scope, respond
 from gateway.streaming.lane import Lane

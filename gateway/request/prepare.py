@@ -8,6 +8,7 @@ import attrs
 
 from gateway.http.headers import Headers, upstream_headers, upstream_query
 from gateway.request.parse import Incoming
+from gateway.routing.omissions import NOTHING, Omissions
 from gateway.routing.target import Target
 from gateway.upstream.client import UpstreamRequest
 from providers.apis import CODECS
@@ -43,17 +44,6 @@ class ClientRequest:
             return bearer[7:].strip() or None
         return bearer or self.header("x-api-key") or None
 
-
-@attrs.frozen
-class Omissions:
-    """What a request leaves out because its provider has refused it: the reasoning of earlier turns, and members and
-    betas by their paths (``providers/errors/rejected.py``)."""
-
-    reasoning: bool = False
-    paths: tuple[Path, ...] = ()
-
-
-NOTHING = Omissions()
 
 _SEAL = PREFIX.encode()
 _USAGE = "stream_options"  # where a Chat stream's token counts are asked for

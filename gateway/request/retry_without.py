@@ -6,7 +6,8 @@ from typing import Any
 import attrs
 
 from gateway.request.parse import Incoming
-from gateway.request.prepare import ClientRequest, Omissions, Prepared, prepare_without, without_betas
+from gateway.request.prepare import ClientRequest, Prepared, prepare_without, without_betas
+from gateway.routing.omissions import Omissions
 from gateway.routing.target import Target
 from providers.errors.failures import refuses_reasoning
 from providers.errors.rejected import BETA, Path, may_go, refused, remove

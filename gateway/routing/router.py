@@ -1,4 +1,4 @@
-"""From a model name and the client's API to a target: which provider, in which API, where, and with what credential."""
+"""From a model name and the client's API to a plan: which provider, in which API, where, and with what credential."""
 
 import contextlib
 from functools import lru_cache
@@ -8,6 +8,10 @@ import attrs
 from gateway.config.names import Found, May, Names
 from gateway.config.settings import Config, ModelEntry
 from gateway.config.urls import MASK, masked
+from gateway.routing.in_order import InOrder
+from gateway.routing.once import ONCE
+from gateway.routing.plan import Plan, Policy
+from gateway.routing.retry_without import RetryWithout
 from gateway.routing.target import Headers, LaneName, Target
 from providers.catalog.models import is_claude
 from providers.catalog.providers import url_for
@@ -20,7 +24,10 @@ LONG_CONTEXT = "context-1m-2025-08-07"
 """The beta that Claude Code sends in place of ``[1m]``; newer models have that window without it, and take it."""
 
 REMEMBERED, SHORT = 512, 256
-"""Of how many names that clients have asked for, and of up to how many characters, the targets are at hand."""
+"""Of how many names that clients have asked for, and of up to how many characters, the plans are at hand."""
+
+POLICY: Policy = InOrder((RetryWithout(),), ONCE)
+"""How the attempts of every plan follow one another."""
 
 
 @attrs.frozen
@@ -33,13 +40,20 @@ class Model:
 
 @attrs.frozen
 class Explanation:
-    """What would be done with a request, and why; fit to be shown: what may be secret in headers and URL is masked."""
+    """A plan, and why it begins where it does; fit to be shown: what may be secret in headers and URL is masked."""
 
-    target: Target
+    plan: Plan
     why: str
-    lane: LaneName
     url: str
     headers: Headers
+
+    @property
+    def target(self) -> Target:
+        return self.plan.targets[0]
+
+    @property
+    def lane(self) -> LaneName:
+        return self.target.lane
 
 
 class Router:
@@ -48,10 +62,10 @@ class Router:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._names = Names(config.entries, config.aliases)
-        self._known = lru_cache(REMEMBERED)(self._resolved)  # what does not raise is the same for every client
+        self._known = lru_cache(REMEMBERED)(self._planned)  # what does not raise is the same for every client
 
-    def resolve(self, model: str | None, api: Api, may: May | None = None) -> Target:
-        """The target for a client that speaks ``api`` and asks for ``model``. ``may`` says which names an error may
+    def plan(self, model: str | None, api: Api, may: May | None = None) -> Plan:
+        """The plan for a client that speaks ``api`` and asks for ``model``. ``may`` says which names an error may
         tell the client.
 
         Raises ``GatewayError``: 400 for no model or an ambiguous one, 404 for an unknown one, 501 for a provider whose
@@ -59,17 +73,22 @@ class Router:
         if model is None or len(model) <= SHORT:
             with contextlib.suppress(GatewayError):  # it is raised below, in words for this client
                 return self._known(model, api)
-        return self._resolved(model, api, may)
+        return self._planned(model, api, may)
 
-    def _resolved(self, model: str | None, api: Api, may: May | None = None) -> Target:
-        return _target(self._names.find(model, may), model, api)
+    def resolve(self, model: str | None, api: Api, may: May | None = None) -> Target:
+        """The first target of ``plan``. Raises the same errors."""
+        return self.plan(model, api, may).targets[0]
+
+    def _planned(self, model: str | None, api: Api, may: May | None = None) -> Plan:
+        return _plan(self._names.find(model, may), model, api)
 
     def explain(self, model: str | None, api: Api) -> Explanation:
-        """``resolve`` with its reasons. Raises the same errors."""
+        """``plan`` with its reasons. Raises the same errors."""
         found = self._names.find(model)
-        target = _target(found, model, api)
+        plan = _plan(found, model, api)
+        target = plan.targets[0]
         betas = ((BETA, ",".join(target.betas)),) if target.betas else ()
-        return Explanation(target, found.why, target.lane, masked(target.url), (*betas, *_masked(target)))
+        return Explanation(plan, found.why, masked(target.url), (*betas, *_masked(target)))
 
     def keepers(self) -> tuple[Target, ...]:
         """Where responses are that providers keep themselves: a target for each such entry."""
@@ -101,6 +120,10 @@ def _listed(entry: ModelEntry) -> tuple[str, ...]:
     if not entry.wildcard:
         return (entry.name,)
     return tuple(f"{entry.prefixes[0]}/{model}" for model in entry.provider.models)
+
+
+def _plan(found: Found, asked: str | None, api: Api) -> Plan:
+    return Plan((_target(found, asked, api),), POLICY)
 
 
 def _target(found: Found, asked: str | None, api: Api) -> Target:

@@ -1,0 +1,21 @@
+"""Several rules as one policy."""
+
+from collections.abc import Sequence
+
+import attrs
+
+from gateway.routing.plan import Outcome, Plan, Policy, Rule, Step
+
+
+@attrs.frozen
+class InOrder:
+    """Asks ``rules`` in turn, and takes the first step that one of them says; ``otherwise`` decides where none does."""
+
+    rules: tuple[Rule, ...]
+    otherwise: Policy
+
+    def next(self, plan: Plan, outcomes: Sequence[Outcome]) -> Step:
+        for rule in self.rules:
+            if (step := rule.next(plan, outcomes)) is not None:
+                return step
+        return self.otherwise.next(plan, outcomes)

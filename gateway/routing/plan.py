@@ -1,0 +1,83 @@
+"""A plan for one request: the targets that may answer it, and the policy that decides on each next attempt.
+
+All of it is pure: a policy sees a plan and the outcomes of the attempts so far, and says what is done next. Who walks
+the plan sends, waits and commits (``gateway/exchange/walk.py``).
+"""
+
+import enum
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias
+
+import attrs
+
+from gateway.routing.omissions import NOTHING, Omissions
+from gateway.routing.target import Target
+from streams.events import ErrorInfo
+
+
+class Stage(enum.Enum):
+    """The furthest point that a failed attempt had come to."""
+
+    PREPARING = "preparing"
+    """No request was sent: it could not be written for the target."""
+    SENDING = "sending"
+    """No good status had come."""
+    ANSWERING = "answering"
+    """The provider had begun to answer, and nothing of that had gone to the client."""
+
+
+@attrs.frozen
+class Outcome:
+    """A failed attempt. ``failed`` is fit for the client. ``omissions`` are those of its step, ``refused`` is what the
+    provider has named as its reason, where it stood in the request and may be left out."""
+
+    target: Target
+    failed: ErrorInfo
+    stage: Stage = Stage.SENDING
+    omissions: Omissions = NOTHING
+    refused: Omissions = NOTHING
+
+
+@attrs.frozen
+class Send:
+    """The step that sends the request to ``target``, without ``omissions``."""
+
+    target: Target
+    omissions: Omissions = NOTHING
+
+
+@attrs.frozen
+class GiveUp:
+    """The step that ends the plan: ``failed`` is the client's answer."""
+
+    failed: ErrorInfo
+
+
+Step: TypeAlias = Send | GiveUp
+
+
+class Policy(Protocol):
+    """Decides on every step of a plan."""
+
+    def next(self, plan: "Plan", outcomes: Sequence[Outcome]) -> Step:
+        """The step after ``outcomes``, which are in order and empty at the beginning. The same arguments give the same
+        step; sooner or later it is ``GiveUp``."""
+        ...
+
+
+class Rule(Protocol):
+    """Decides on those steps of a plan that it has to do with."""
+
+    def next(self, plan: "Plan", outcomes: Sequence[Outcome]) -> Step | None:
+        """As a policy's, or ``None`` where the rule has nothing to say."""
+        ...
+
+
+@attrs.frozen
+class Plan:
+    """``targets`` in the order of preference, at least one. ``deadline`` is the moment of trio's clock by which an
+    attempt has to commit, for policies that ask again; ``None`` is no limit."""
+
+    targets: tuple[Target, ...]
+    policy: Policy
+    deadline: float | None = None

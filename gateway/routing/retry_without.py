@@ -1,0 +1,25 @@
+"""The rule that asks the same target once more, without what its provider has refused."""
+
+from collections.abc import Sequence
+
+import attrs
+
+from gateway.routing.plan import Outcome, Plan, Send, Stage
+
+MOST = 5
+"""Further attempts at one target. Providers name one member at a time (anthropics/claude-code#21612)."""
+
+
+class RetryWithout:
+    """Leaves out what the last outcome says that was ``refused``: reasoning before anything else, because providers
+    that refuse it say so in words that may be taken for a member."""
+
+    def next(self, plan: Plan, outcomes: Sequence[Outcome]) -> Send | None:
+        if not outcomes:
+            return None
+        last = outcomes[-1]
+        tried = [outcome for outcome in outcomes if outcome.target is last.target]
+        if last.stage is Stage.PREPARING or not last.refused or len(tried) > MOST:
+            return None
+        refused = attrs.evolve(last.refused, paths=()) if last.refused.reasoning else last.refused
+        return Send(last.target, last.omissions.union(refused))

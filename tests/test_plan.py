@@ -1,0 +1,137 @@
+"""Policies as tables: the outcomes so far, and the step that comes next."""
+
+import attrs
+import pytest
+
+from gateway.config.loading import from_mapping
+from gateway.routing.in_order import InOrder
+from gateway.routing.omissions import NOTHING, Omissions
+from gateway.routing.once import ONCE
+from gateway.routing.plan import GiveUp, Outcome, Plan, Rule, Send, Stage
+from gateway.routing.retry_without import MOST, RetryWithout
+from gateway.routing.router import POLICY, Router
+from streams.events import ErrorInfo
+
+CONFIG = {
+    "version": "v0.3.0",
+    "model_providers": [{"model": f"openai/{name}", "access_key": "k"} for name in ("first", "second")],
+}
+ROUTER = Router(from_mapping(CONFIG))
+FIRST, SECOND = (ROUTER.resolve(name, "chat") for name in ("first", "second"))
+
+REFUSED = ErrorInfo("invalid_request", "Unsupported parameter: user", status=400)
+DOWN = ErrorInfo("overloaded", "try later", status=503)
+LOSSY = ErrorInfo("invalid_request", "strict mode: openai/first cannot be given seed")
+
+USER, SEED = ("user",), ("seed",)
+WITHOUT_USER = Omissions(paths=(USER,))
+WITHOUT_BOTH = Omissions(paths=(USER, SEED))
+REASONING = Omissions(reasoning=True)
+
+
+def failed(failure: ErrorInfo = REFUSED, **fields: object) -> Outcome:
+    return Outcome(FIRST, failure, **fields)  # type: ignore[arg-type]
+
+
+def step(policy: Rule, *outcomes: Outcome) -> object:
+    return policy.next(Plan((FIRST, SECOND), ONCE), outcomes)
+
+
+UNSENT = failed(LOSSY, stage=Stage.PREPARING, omissions=WITHOUT_USER)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        ((), Send(FIRST)),
+        ((failed(DOWN),), GiveUp(DOWN)),
+        ((failed(REFUSED), failed(DOWN)), GiveUp(DOWN)),
+        ((failed(DOWN, stage=Stage.ANSWERING),), GiveUp(DOWN)),
+        ((failed(LOSSY, stage=Stage.PREPARING),), GiveUp(LOSSY)),
+        ((failed(REFUSED), UNSENT), GiveUp(REFUSED)),
+        ((failed(LOSSY, stage=Stage.PREPARING), failed(DOWN), UNSENT), GiveUp(DOWN)),
+    ],
+    ids=["begins", "fails", "fails-again", "broke-off", "unsent", "second-unsent", "all-kinds"],
+)
+def test_once_sends_once_and_gives_up_with_the_providers_last_word(outcomes, expected):
+    assert step(ONCE, *outcomes) == expected
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        ((), None),
+        ((failed(DOWN),), None),
+        ((failed(refused=WITHOUT_USER),), Send(FIRST, WITHOUT_USER)),
+        (
+            (failed(refused=WITHOUT_USER), failed(omissions=WITHOUT_USER, refused=Omissions(paths=(SEED,)))),
+            Send(FIRST, WITHOUT_BOTH),
+        ),
+        ((failed(refused=WITHOUT_USER), failed(DOWN, omissions=WITHOUT_USER)), None),
+        ((failed(refused=REASONING),), Send(FIRST, REASONING)),
+        ((failed(refused=Omissions(True, (USER,))),), Send(FIRST, REASONING)),
+        ((failed(omissions=REASONING, refused=WITHOUT_USER),), Send(FIRST, Omissions(True, (USER,)))),
+        ((failed(refused=WITHOUT_USER), UNSENT), None),
+    ],
+    ids=["begins", "down", "named", "named-next", "then-down", "reasoning", "reasoning-first", "then-named", "unsent"],
+)
+def test_a_refused_request_goes_once_more_without_what_was_refused(outcomes, expected):
+    assert step(RetryWithout(), *outcomes) == expected
+
+
+def test_it_is_tried_without_something_more_only_so_often():
+    refused = [failed(refused=Omissions(paths=((f"member{number}",),))) for number in range(MOST + 1)]
+    assert isinstance(step(RetryWithout(), *refused[:MOST]), Send)
+    assert step(RetryWithout(), *refused) is None
+
+
+def test_attempts_at_one_target_do_not_count_for_another():
+    others = [attrs.evolve(failed(refused=WITHOUT_USER), target=SECOND) for _ in range(MOST + 1)]
+    assert step(RetryWithout(), *others, failed(refused=WITHOUT_USER)) == Send(FIRST, WITHOUT_USER)
+
+
+@attrs.frozen
+class Says:
+    """A rule that has one thing to say, or nothing."""
+
+    step: Send | GiveUp | None
+
+    def next(self, plan: object, outcomes: object) -> Send | GiveUp | None:
+        return self.step
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ((), Send(FIRST)),
+        ((Says(None), Says(None)), Send(FIRST)),
+        ((Says(None), Says(Send(SECOND))), Send(SECOND)),
+        ((Says(GiveUp(DOWN)), Says(Send(SECOND))), GiveUp(DOWN)),
+    ],
+    ids=["none", "silent", "second", "first-wins"],
+)
+def test_rules_are_asked_in_order(rules, expected):
+    assert step(InOrder(rules, ONCE)) == expected
+
+
+def test_the_router_plans_one_target_with_the_usual_policy():
+    assert ROUTER.plan("second", "chat") == Plan((SECOND,), POLICY, deadline=None)
+
+
+def test_what_is_explained_is_the_plan():
+    explained = ROUTER.explain("second", "messages")
+    assert explained.plan == ROUTER.plan("second", "messages")
+    assert (explained.target, explained.lane) == (explained.plan.targets[0], "hub")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [
+        (NOTHING, NOTHING, NOTHING),
+        (NOTHING, WITHOUT_USER, WITHOUT_USER),
+        (WITHOUT_USER, Omissions(True, (SEED, USER)), Omissions(True, (USER, SEED))),
+    ],
+)
+def test_omissions_add_up(one, other, both):
+    assert one.union(other) == both
+    assert bool(both) == (both != NOTHING)
