@@ -4,7 +4,7 @@
 setup:
     python3 -m venv .venv && .venv/bin/pip install -q --require-hashes -r requirements-dev.txt && .venv/bin/pip install -q --no-deps -e .
 
-# run the tests, e.g. `just test tests/test_sse.py`
+# run the tests, e.g. `just test tests/streams/test_sse.py`
 test *ARGS:
     .venv/bin/pytest {{ARGS}}
 
@@ -22,7 +22,7 @@ soak *ARGS:
 
 # what it costs that turns are kept, for each store and several lengths of a conversation, e.g. `just state --turns 200`
 state *ARGS:
-    .venv/bin/python tests/state_bench.py {{ARGS}}
+    .venv/bin/python -m tests.state_bench {{ARGS}}
 
 # real programs through the gateway to each upstream API, e.g. `just clients claude codex`
 clients *ARGS:

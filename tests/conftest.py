@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import Listening
 from hypothesis import HealthCheck, settings
-from pure import is_pure, stop_what_is_not
-from upstreams import Upstream, fake_upstream
+
+from tests.support.harness import Listening
+from tests.support.pure import is_pure, stop_what_is_not
+from tests.support.upstreams import Upstream, fake_upstream
 
 # How fast examples are made says something about the machine, not about the code; and a run that finds what the last
 # did not find should be one that was asked to look: `pytest --hypothesis-profile=explore`.

@@ -26,14 +26,13 @@ from pathlib import Path
 import attrs
 import trio
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]  # as a command
+sys.path.insert(0, str(Path(__file__).parents[1]))  # as a command
 
-from harness import Gateway, config, free_port, provider, running  # noqa: E402
-from processes import is_running, peers, stop, workers  # noqa: E402
-from traffic import GAP, MODELS, PATIENCE, PATIENT, Clients, Provider, Tally  # noqa: E402
-from upstreams import PATHS  # noqa: E402
-
-from gateway.serving.server import CUT_AFTER  # noqa: E402
+from gateway.serving.server import CUT_AFTER
+from tests.support.harness import Gateway, config, free_port, provider, running
+from tests.support.processes import is_running, peers, stop, workers
+from tests.support.traffic import GAP, MODELS, PATIENCE, PATIENT, Clients, Provider, Tally
+from tests.support.upstreams import PATHS
 
 SILENCE = 1.0  # seconds of the provider's silence that the gateway bears here, at least
 STARTS = 125  # paced streams that begin in a second

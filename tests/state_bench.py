@@ -1,7 +1,7 @@
 """What it costs that turns are kept: latency and CPU per turn for each store and several lengths of a conversation, set
 against ``store: false`` with the same conversation in the request; and what is stored.
 
-    python tests/state_bench.py [--turns 100] [--lengths 1 10 100]
+    python -m tests.state_bench [--turns 100] [--lengths 1 10 100]
 """
 
 import argparse
@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import postgres
-from harness import Gateway, config, free_port, provider, running
-from upstreams import Raw, Script, Seen, Upstream, fake_upstream, render
+
+from tests.support import postgres
+from tests.support.harness import Gateway, config, free_port, provider, running
+from tests.support.upstreams import Raw, Script, Seen, Upstream, fake_upstream, render
 
 ASKED = "What comes next, and why does it? " * 6  # about 200 bytes
 SAID = Script(text="It is what follows from all that was said before. " * 8)  # about 400 bytes

@@ -7,9 +7,9 @@ import sys
 from xml.etree import ElementTree
 
 import pytest
-from harness import ROOT
 
 from bench.plots import Line
+from tests.support.harness import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the benchmark reads Linux's /proc")
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import yaml
-from harness import ROOT
 from jsonschema import Draft202012Validator
 
 from gateway.app import create_app
@@ -17,6 +16,7 @@ from gateway.commands.schema import json_schema
 from gateway.config.loading import Config, load
 from gateway.config.settings import Limits
 from gateway.serving.server import CUT_AFTER, KILL_AFTER
+from tests.support.harness import ROOT
 
 DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "trigate.service"

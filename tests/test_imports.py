@@ -10,7 +10,8 @@ from typing import Final
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.support.repository import ROOT
+
 PACKAGES = ("streams", "providers", "gateway")
 ALLOWED = {"streams": {"streams"}, "providers": {"streams", "providers"}, "gateway": set(PACKAGES)}
 ASYNC_LIBRARIES = {"trio", "anyio", "asyncio", "quart", "quart_trio", "hypercorn", "trio_websocket"}

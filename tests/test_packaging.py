@@ -6,10 +6,10 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 import yaml
-from documented import fenced
-from harness import ROOT
 
 from gateway import __version__
+from tests.support.doc_blocks import fenced
+from tests.support.harness import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PYTHONS = [found[1] for one in PROJECT["classifiers"] if (found := re.fullmatch(r".* :: (3\.\d+)", one))]

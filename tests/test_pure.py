@@ -4,10 +4,21 @@ import subprocess
 import sys
 
 import pytest
-from pure import TESTS, is_pure
+
+from tests.support import pure
+from tests.support.pure import TESTS, is_pure
+from tests.support.repository import ROOT
 
 
-@pytest.mark.parametrize("name", ["test_sse.py", "test_grammar.py", "test_routing.py", "test_corpus_requests.py"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "streams/test_sse.py",
+        "providers/grammar/test_grammar.py",
+        "gateway/routing/test_router.py",
+        "providers/test_recorded_requests.py",
+    ],
+)
 def test_what_only_computes_is_pure(name):
     assert is_pure(TESTS / name)
 
@@ -15,9 +26,9 @@ def test_what_only_computes_is_pure(name):
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("test_server.py", "imports socket"),
-        ("test_import_litellm.py", "imports a module of tests that starts processes"),
-        ("test_stored.py", "imports an SDK, whose client connects"),
+        ("gateway/serving/test_server.py", "imports socket"),
+        ("gateway/commands/test_litellm.py", "imports a module of tests that starts processes"),
+        ("gateway/endpoints/test_responses.py", "imports an SDK, whose client connects"),
         ("test_pure.py", "imports subprocess"),
         ("e2e/test_state.py", "drives the real thing"),
     ],
@@ -27,7 +38,7 @@ def test_what_does_more_is_not(name, why):
 
 
 def written(folder, monkeypatch, text):
-    monkeypatch.setattr("pure.TESTS", folder)
+    monkeypatch.setattr(pure, "TESTS", folder)
     (folder / "conftest.py").write_text("import pytest\n\n\n@pytest.fixture\ndef served(): ...\n")
     file = folder / "test_it.py"
     file.write_text(text)
@@ -35,7 +46,6 @@ def written(folder, monkeypatch, text):
 
 
 def test_who_asks_for_a_server_is_not_pure(tmp_path, monkeypatch):
-    pure = sys.modules["pure"]
     pure._servers.cache_clear()
     try:
         assert not is_pure(written(tmp_path, monkeypatch, "def test_it(served): ...\n"))
@@ -55,8 +65,8 @@ def test_who_asks_for_a_server_is_not_pure(tmp_path, monkeypatch):
     ],
 )
 def test_what_reaches_out_all_the_same_is_stopped(deed):
-    program = f"import os, pure, socket, subprocess; pure.stop_what_is_not(); {deed}"
-    done = subprocess.run([sys.executable, "-c", program], cwd=TESTS, capture_output=True, text=True, check=False)
+    program = f"import os, socket, subprocess; from tests.support import pure; pure.stop_what_is_not(); {deed}"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "NotPure" in done.stderr
-    assert "tests/pure.py" in done.stderr
+    assert "tests/support/pure.py" in done.stderr

@@ -3,7 +3,7 @@
 In texts and values ``{root}`` stands for the gateway's address, ``{base}`` for the same with ``/v1``, ``{model}`` and
 ``{small}`` for the model and the one for small tasks, ``{key}`` for a key of the gateway; ``choosing`` has more words
 for some programs. A setting that is nothing but a word that stands for nothing here is left out. ``docs/clients`` has a
-page for each row, written from it by ``tests/client_pages.py``.
+page for each row, written from it by ``tests/pages/clients.py``.
 """
 
 import re

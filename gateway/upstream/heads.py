@@ -1,7 +1,7 @@
 """The head of an HTTP/1.1 answer, read (RFC 9112, sections 4 to 6). Pure.
 
-It takes what h11 takes and refuses what h11 refuses, in a fifth of the steps; ``tests/test_answer_heads.py`` holds the
-two against each other.
+It takes what h11 takes and refuses what h11 refuses, in a fifth of the steps;
+``tests/gateway/upstream/test_heads.py`` holds the two against each other.
 """
 
 import re

@@ -1,7 +1,6 @@
-"""Imported first, it makes the project and the tools of its tests importable for what runs in this folder."""
+"""Imported first, it makes the project and its tests importable for what runs in this folder."""
 
 import sys
 from pathlib import Path
 
-TESTS = Path(__file__).parent.parent
-sys.path[:0] = [str(TESTS), str(TESTS.parent)]
+sys.path.insert(0, str(Path(__file__).parents[2]))

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import attrs
-import install
-from harness import ROOT
-from stand_in import AGAIN, OPEN_BOXES, PLEASE, WORDS
+
+from tests.clients import install
+from tests.support.harness import ROOT
+from tests.support.stand_in import AGAIN, OPEN_BOXES, PLEASE, WORDS
 
 PATIENCE = 150.0  # seconds for one run of a program
 NOWHERE = "http://127.0.0.1:9"  # what programs ask of other hosts ends here

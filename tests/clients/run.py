@@ -16,14 +16,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import attrs
-import install
 import paths  # noqa: F401  # makes the next ones importable
-import table
-from harness import Gateway, running
-from recorder import Recorder, recording
-from rows import ROWS, Failed, Place, Row, Told
-from stand_in import ENTRIES, WORDS, StandIn
-from upstreams import served
+
+from tests.clients import install, table
+from tests.clients.recorder import Recorder, recording
+from tests.clients.rows import ROWS, Failed, Place, Row, Told
+from tests.support.harness import Gateway, running
+from tests.support.stand_in import ENTRIES, WORDS, StandIn
+from tests.support.upstreams import served
 
 
 @attrs.frozen

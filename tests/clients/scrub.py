@@ -1,7 +1,8 @@
 """Makes test data of recorded sessions: ``python tests/clients/scrub.py RECORDED`` writes ``tests/sessions``.
 
 What programs say to their models at length is other people's text, and ids, dates and paths are this machine's: what
-stays is the structure of their requests, with all names, types and flags. ``tests/replays.py`` says how to read it.
+stays is the structure of their requests, with all names, types and flags.
+``tests/support/session_replay.py`` says how to read it.
 """
 
 import json
@@ -13,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import paths  # noqa: F401  # makes the next ones importable
-from harness import running
-from replays import FOLDER, Replay, given_out, recorded
-from rows import ROWS
-from stand_in import AGAIN, ENTRIES, OPEN_BOXES, PLEASE, WORDS, StandIn
-from upstreams import served
+
+from tests.clients.rows import ROWS
+from tests.support.harness import running
+from tests.support.session_replay import FOLDER, Replay, given_out, recorded
+from tests.support.stand_in import AGAIN, ENTRIES, OPEN_BOXES, PLEASE, WORDS, StandIn
+from tests.support.upstreams import served
 
 SOURCE = {"chat": "messages", "messages": "responses", "responses": "messages"}
 """Before which upstream a client is recorded: one whose thinking comes back sealed."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-import install
-from rows import Row
+from tests.clients import install
+from tests.clients.rows import Row
 
 APIS = {"chat": "Chat", "messages": "Messages", "responses": "Responses"}
 

@@ -14,14 +14,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
-import install
 import paths  # noqa: F401  # makes the next ones importable
 import yaml
-from command_line import started
-from harness import ROOT, Gateway, config, free_port, provider, running
-from rows import Failed, Place
 
 from gateway.commands.choosing import CODEX_KNOWS
+from tests.clients import install
+from tests.clients.rows import Failed, Place
+from tests.support.command_line import started
+from tests.support.harness import ROOT, Gateway, config, free_port, provider, running
 
 CONNECT = (sys.executable, "-m", "gateway", "connect")
 QUIET = {"DISABLE_AUTOUPDATER": "1", "DISABLE_TELEMETRY": "1", "PYTHONPATH": str(ROOT)}

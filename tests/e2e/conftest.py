@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import openai
-import postgres
 import pytest
-from talks import openai_client
+
+from tests.support import postgres
+from tests.support.sdk_conversation import openai_client
 
 SCHEMAS = itertools.count()
 

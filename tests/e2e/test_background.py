@@ -11,15 +11,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import kept_state
 import pytest
 import trio
 import trio.testing
-from calls import END, check_log, chunks, has_ended, line, lines, said, whole
-from command_line import started
-from harness import Gateway, Listening, Wire, complaint, config, eventually, free_port, post, running
-from processes import peers, workers
-from turns import (
+
+from gateway.conversations import background
+from gateway.conversations.bodies import read_turn
+from gateway.stores.memory import MemoryStore
+from streams.pipe import WRITES_QUEUED
+from tests.support import state_endpoints as kept_state
+from tests.support.command_line import started
+from tests.support.harness import Gateway, Listening, Wire, complaint, config, eventually, free_port, post, running
+from tests.support.processes import peers, workers
+from tests.support.raw_call import END, check_log, chunks, has_ended, line, lines, said, whole
+from tests.support.responses_api import (
     becomes,
     both_ways,
     check_stream,
@@ -34,12 +39,7 @@ from turns import (
     text_of,
     turn,
 )
-from upstreams import Raw, Script
-
-from gateway.conversations import background
-from gateway.conversations.bodies import read_turn
-from gateway.stores.memory import MemoryStore
-from streams.pipe import WRITES_QUEUED
+from tests.support.upstreams import Raw, Script
 
 RUNNING = ("queued", "in_progress")
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from harness import Gateway, Reply, complaint, config, eventually, free_port, provider, running
-from upstreams import PATHS, Script
+
+from tests.support.harness import Gateway, Reply, complaint, config, eventually, free_port, provider, running
+from tests.support.upstreams import PATHS, Script
 
 LIMIT = 100_000
 ASKED = b'{"model": "up", "max_tokens": 9, "messages": [{"role": "user", "content": "h\xc3\xa9llo"}]}'

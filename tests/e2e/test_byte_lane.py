@@ -4,8 +4,9 @@ byte for byte."""
 from collections.abc import Iterator
 
 import pytest
-from harness import Gateway, config, free_port, provider, running
-from upstreams import PATHS, Raw, Script, Upstream
+
+from tests.support.harness import Gateway, config, free_port, provider, running
+from tests.support.upstreams import PATHS, Raw, Script, Upstream
 
 APIS = ("chat", "messages", "responses")
 SSE = (("content-type", "text/event-stream"),)

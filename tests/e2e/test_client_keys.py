@@ -10,8 +10,9 @@ from typing import Any
 import anthropic
 import openai
 import pytest
-from harness import Gateway, Reply, Wire, config, eventually, free_port, post, provider, running
-from upstreams import PATHS, Script
+
+from tests.support.harness import Gateway, Reply, Wire, config, eventually, free_port, post, provider, running
+from tests.support.upstreams import PATHS, Script
 
 ALICE, BOB = "sk-gw-alice-0123456789", "sk-gw-bob-0123456789"
 APIS = tuple(PATHS)

@@ -6,12 +6,23 @@ from typing import Any
 
 import openai
 import pytest
-from calls import check_log
-from harness import Gateway, Reply, complaint, config, free_port, provider, running
-from turns import APIS, both_ways, check_stream, each_api, entries, final, refusal, stored, text_of, turn
-from upstreams import PATHS, Raw, Script, Seen, ToolCall, Upstream, fake_upstream, render
 
 from providers.responses.ids import is_ours
+from tests.support.harness import Gateway, Reply, complaint, config, free_port, provider, running
+from tests.support.raw_call import check_log
+from tests.support.responses_api import (
+    APIS,
+    both_ways,
+    check_stream,
+    each_api,
+    entries,
+    final,
+    refusal,
+    stored,
+    text_of,
+    turn,
+)
+from tests.support.upstreams import PATHS, Raw, Script, Seen, ToolCall, Upstream, fake_upstream, render
 
 TRIGGER = {"type": "compaction_trigger"}
 NOTES = "The word is xylophone; next: say it."

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from command_line import Started, demo, environment, started
-from harness import START_SECONDS, Gateway, config, free_port, provider, running
+
+from tests.support.command_line import Started, demo, environment, started
+from tests.support.harness import START_SECONDS, Gateway, config, free_port, provider, running
 
 MODELS = ("demo", "demo-chat", "demo-messages", "demo-responses")
 FORMATS: Mapping[str, tuple[str, ...]] = {

@@ -22,14 +22,14 @@ import openai.types.responses
 import pydantic
 import pytest
 from anthropic.lib.streaming._messages import accumulate_event
-from harness import Reply, complaint, config, free_port, provider, running
 from openai._models import construct_type
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.lib.streaming.responses._responses import ResponseStreamState
-from recordings import ABSENT, Call, Recording, Said, answers, errors, events, said, spoken
-from upstreams import PATHS
 
 from providers.grammar import judge
+from tests.support.harness import Reply, complaint, config, free_port, provider, running
+from tests.support.recordings import ABSENT, Call, Recording, Said, answers, errors, events, said, spoken
+from tests.support.upstreams import PATHS
 
 APIS = ("chat", "messages", "responses")
 pytestmark = pytest.mark.skipif(not answers(), reason=ABSENT)

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 import anthropic
 import openai
 import pytest
-from command_line import Started, demo, started
-from harness import Reply, request
 
 from gateway.commands.serve import demo_config
 from gateway.config.redaction import secrets_in
+from tests.support.command_line import Started, demo, started
+from tests.support.harness import Reply, request
 
 APIS = ("chat", "messages", "responses")
 MODELS = ("demo", "demo-chat", "demo-messages", "demo-responses")

@@ -9,10 +9,26 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from calls import H2, SSE, SUCCESS, Call, asked, call, check_log, chunks, line, lines, new_id, said, settings, whole
-from harness import Gateway, Listening, Wire, eventually, free_port, given_attempts, post, running
-from page import APIS, TRANSLATED, Cell, shows
-from upstreams import PATHS
+
+from tests.support.harness import Gateway, Listening, Wire, eventually, free_port, given_attempts, post, running
+from tests.support.raw_call import (
+    H2,
+    SSE,
+    SUCCESS,
+    Call,
+    asked,
+    call,
+    check_log,
+    chunks,
+    line,
+    lines,
+    new_id,
+    said,
+    settings,
+    whole,
+)
+from tests.support.streams_page import APIS, TRANSLATED, Cell, shows
+from tests.support.upstreams import PATHS
 
 CUT = "closed by trigate"
 

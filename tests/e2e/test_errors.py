@@ -5,8 +5,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from harness import Gateway, Reply, Wire, complaint, config, free_port, post, provider, refusing_port, running
-from upstreams import PATHS, Raw, Script, ToolCall, Upstream, render
+
+from tests.support.harness import (
+    Gateway,
+    Reply,
+    Wire,
+    complaint,
+    config,
+    free_port,
+    post,
+    provider,
+    refusing_port,
+    running,
+)
+from tests.support.upstreams import PATHS, Raw, Script, ToolCall, Upstream, render
 
 APIS = ("chat", "messages", "responses")
 MODELS = {"chat": "good-chat", "messages": "good-messages", "responses": "good-responses"}

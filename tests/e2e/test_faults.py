@@ -15,7 +15,14 @@ import attrs
 import openai
 import pytest
 import trio
-from harness import (
+from quart import request as upstream_request
+
+from gateway.mock.faults import FAULTS, fault_of
+from gateway.mock.server import create_mock
+from gateway.serving.scope import current_scope
+from gateway.serving.server import Lifecycle, bind, serve
+from providers.grammar import judge
+from tests.support.harness import (
     ROOT,
     STOP_SECONDS,
     Gateway,
@@ -28,15 +35,8 @@ from harness import (
     request,
     running,
 )
-from page import APIS, PAGE, ROWS, shown, table
-from quart import request as upstream_request
-from upstreams import PATHS
-
-from gateway.mock.faults import FAULTS, fault_of
-from gateway.mock.server import create_mock
-from gateway.serving.scope import current_scope
-from gateway.serving.server import Lifecycle, bind, serve
-from providers.grammar import judge
+from tests.support.streams_page import APIS, PAGE, ROWS, shown, table
+from tests.support.upstreams import PATHS
 
 # The provider
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from harness import Gateway, complaint, config, eventually, free_port, provider, running
-from upstreams import PATHS, Raw, Script, ToolCall
+
+from tests.support.harness import Gateway, complaint, config, eventually, free_port, provider, running
+from tests.support.upstreams import PATHS, Raw, Script, ToolCall
 
 APIS = ("chat", "messages", "responses")
 MODELS = {api: f"only-{api}" for api in APIS}

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 import trio
-from asgi import Client, eventually
-from harness import Gateway, Wire, config, free_port, post, provider, running
-from upstreams import PATHS, Script, render
 
 from gateway.app import create_app
 from gateway.config.loading import from_mapping
 from gateway.serving import scope
 from gateway.serving.server import Lifecycle, bind, serve
+from tests.support.asgi_app import Client, eventually
+from tests.support.harness import Gateway, Wire, config, free_port, post, provider, running
+from tests.support.upstreams import PATHS, Script, render
 
 APIS = ("chat", "messages", "responses")
 SUCCESS = {"chat": b"[DONE]", "messages": b"message_stop", "responses": b"response.completed"}

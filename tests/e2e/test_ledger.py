@@ -7,8 +7,6 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from harness import Gateway, Wire, config, eventually, free_port, post, provider, running
-from upstreams import PATHS, Raw, Script, Tokens, render
 
 from gateway.config.loading import from_mapping
 from gateway.exchange.exchange import Exchange, Service
@@ -19,6 +17,8 @@ from gateway.routing.router import Router
 from gateway.serving.scope import Scope
 from gateway.serving.server import Lifecycle
 from streams.events import ErrorInfo
+from tests.support.harness import Gateway, Wire, config, eventually, free_port, post, provider, running
+from tests.support.upstreams import PATHS, Raw, Script, Tokens, render
 
 APIS = ("chat", "messages", "responses")
 PAIRS = [(client, api) for client in APIS for api in APIS]

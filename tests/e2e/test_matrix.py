@@ -9,9 +9,10 @@ import anthropic
 import attrs
 import openai
 import pytest
-from harness import config, free_port, provider, running
-from heard import heard
-from upstreams import PATHS, STOP_WORDS, Script, Tokens, ToolCall, Upstream
+
+from tests.support.harness import config, free_port, provider, running
+from tests.support.upstreams import PATHS, STOP_WORDS, Script, Tokens, ToolCall, Upstream
+from tests.support.wire_transcript import heard
 
 APIS = ("chat", "messages", "responses")
 MODELS = {"chat": "up-chat", "messages": "up-messages", "responses": "up-responses"}

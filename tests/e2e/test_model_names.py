@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from harness import Gateway, complaint, config, free_port, provider, refusing_port, running
-from upstreams import PATHS, Script, Upstream
+
+from tests.support.harness import Gateway, complaint, config, free_port, provider, refusing_port, running
+from tests.support.upstreams import PATHS, Script, Upstream
 
 APIS = ("chat", "messages", "responses")
 FULL, SHARED = "gw-full", "gw-shared"

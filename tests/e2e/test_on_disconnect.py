@@ -11,7 +11,10 @@ from typing import Any
 
 import attrs
 import pytest
-from calls import (
+
+from gateway.serving.server import CUT_AFTER
+from tests.support.harness import Gateway, Listening, eventually, free_port, running
+from tests.support.raw_call import (
     END,
     SSE,
     SUCCESS,
@@ -27,10 +30,7 @@ from calls import (
     settings,
     whole,
 )
-from harness import Gateway, Listening, eventually, free_port, running
-from page import Cell, cells, shows
-
-from gateway.serving.server import CUT_AFTER
+from tests.support.streams_page import Cell, cells, shows
 
 HOWS = ("FIN", "RST")
 FINISH = {"on_disconnect": "finish"}

@@ -9,8 +9,20 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness import ROOT, START_SECONDS, STOP_SECONDS, Wire, config, eventually, free_port, post, provider, request
-from upstreams import PATHS, Raw, fake_upstream
+
+from tests.support.harness import (
+    ROOT,
+    START_SECONDS,
+    STOP_SECONDS,
+    Wire,
+    config,
+    eventually,
+    free_port,
+    post,
+    provider,
+    request,
+)
+from tests.support.upstreams import PATHS, Raw, fake_upstream
 
 
 def may_unshare() -> bool:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
-from calls import SSE, check_log, chunks
-from harness import Gateway, Wire, config, free_port, post, provider, running
-from upstreams import PATHS, Raw, Script, render
+
+from tests.support.harness import Gateway, Wire, config, free_port, post, provider, running
+from tests.support.raw_call import SSE, check_log, chunks
+from tests.support.upstreams import PATHS, Raw, Script, render
 
 REAL = "sk-not-to-be-told"
 KEYS = {"none": "none", "ollama": "ollama", "EMPTY": "EMPTY", "real": REAL}

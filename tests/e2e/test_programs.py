@@ -7,10 +7,11 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from command_line import environment
-from harness import PATIENCE, ROOT, Gateway, running
-from stand_in import AGAIN, FOUND, PLEASE, REPEATED, WORDS, StandIn
-from upstreams import served
+
+from tests.support.command_line import environment
+from tests.support.harness import PATIENCE, ROOT, Gateway, running
+from tests.support.stand_in import AGAIN, FOUND, PLEASE, REPEATED, WORDS, StandIn
+from tests.support.upstreams import served
 
 PROGRAMS = ROOT / "tests/clients/programs"
 

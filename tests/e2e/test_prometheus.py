@@ -12,11 +12,11 @@ from urllib.parse import urlencode
 
 import pytest
 import yaml
-from harness import ROOT, Gateway, Wire, config, eventually, free_port, post, provider, request, running
-from processes import workers
-from upstreams import PATHS, Raw, Script, Tokens, Upstream, data
 
 from streams.events import STATUS
+from tests.support.harness import ROOT, Gateway, Wire, config, eventually, free_port, post, provider, request, running
+from tests.support.processes import workers
+from tests.support.upstreams import PATHS, Raw, Script, Tokens, Upstream, data
 
 BOARD = ROOT / "deploy/grafana/trigate.json"
 RULES = ROOT / "deploy/prometheus/alerts.yaml"

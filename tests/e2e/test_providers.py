@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from harness import Gateway, config, free_port, provider, running
-from upstreams import PATHS, Script, ToolCall, render
+
+from tests.support.harness import Gateway, config, free_port, provider, running
+from tests.support.upstreams import PATHS, Script, ToolCall, render
 
 VERTEX = "/v1/projects/p/locations/global/endpoints/openapi"
 

@@ -12,9 +12,6 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from calls import SSE, chunks, line, lines, new_id, said
-from harness import Gateway, Listening, Reply, Wire, config, eventually, free_port, post, provider, request, running
-from upstreams import PATHS, Raw, Script, Upstream, fake_upstream, render
 
 from gateway.commands.replay import create_replay, run
 from gateway.config.loading import from_mapping
@@ -23,6 +20,21 @@ from gateway.logs.setup import Log
 from gateway.serving.server import Lifecycle, bind, serve
 from gateway.telemetry.recorded import INDEX, Recorded, read
 from streams.events import ErrorInfo
+from tests.support.harness import (
+    Gateway,
+    Listening,
+    Reply,
+    Wire,
+    config,
+    eventually,
+    free_port,
+    post,
+    provider,
+    request,
+    running,
+)
+from tests.support.raw_call import SSE, chunks, line, lines, new_id, said
+from tests.support.upstreams import PATHS, Raw, Script, Upstream, fake_upstream, render
 
 KEY, HEADER_KEY, CLIENT_KEY = "sk-not-to-be-told", "tok-in-a-header", "sk-of-the-client"
 URL_KEY = "sk-live-in-a-url"

@@ -17,10 +17,11 @@ import attrs
 import pytest
 import trio
 import yaml
-from command_line import COMMAND, Started, environment, started
-from harness import START_SECONDS, STOP_SECONDS, Listening, Wire, eventually, post, request
-from processes import workers
-from ws import Client
+
+from tests.support.command_line import COMMAND, Started, environment, started
+from tests.support.harness import START_SECONDS, STOP_SECONDS, Listening, Wire, eventually, post, request
+from tests.support.processes import workers
+from tests.support.websocket_client import Client
 
 REQUESTS = int(os.environ.get("TRIGATE_RELOAD_REQUESTS", "600"))
 """How many requests the test under load sends; 10000 takes a minute or two."""

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from command_line import Started, started
-from harness import START_SECONDS, config, eventually, free_port, provider
-from processes import workers
 
 from gateway.open_store import WORKERS_FILE
+from tests.support.command_line import Started, started
+from tests.support.harness import START_SECONDS, config, eventually, free_port, provider
+from tests.support.processes import workers
 
 MEMORY = "each worker has its own"
 

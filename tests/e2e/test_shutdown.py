@@ -9,7 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 import pytest
-from calls import (
+
+from gateway.serving.server import CUT_AFTER
+from tests.support.harness import Gateway, Listening, Reply, Wire, complaint, eventually, free_port, post, running
+from tests.support.raw_call import (
     END,
     SUCCESS,
     Call,
@@ -26,11 +29,8 @@ from calls import (
     settings,
     whole,
 )
-from harness import Gateway, Listening, Reply, Wire, complaint, eventually, free_port, post, running
-from page import cells, shows
-from upstreams import PATHS
-
-from gateway.serving.server import CUT_AFTER
+from tests.support.streams_page import cells, shows
+from tests.support.upstreams import PATHS
 
 DRAIN = 0.5
 ERRORS = {

@@ -1,7 +1,7 @@
 """The soak in small: what `tests/soak.py` does for minutes, for seconds."""
 
-from soak import Signals, Soak
-from traffic import MANNERS
+from tests.soak import Signals, Soak
+from tests.support.traffic import MANNERS
 
 
 def test_mixed_streams_leave_nothing_behind():

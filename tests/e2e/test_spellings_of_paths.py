@@ -6,10 +6,11 @@ from collections.abc import Iterator
 import anthropic
 import openai
 import pytest
-import ws
-from harness import Gateway, Wire, complaint, config, eventually, free_port, provider, running
-from test_metrics import numbers
-from upstreams import Script, Tokens
+
+from tests.gateway.telemetry.test_metrics import numbers
+from tests.support import websocket_client as ws
+from tests.support.harness import Gateway, Wire, complaint, config, eventually, free_port, provider, running
+from tests.support.upstreams import Script, Tokens
 
 APIS = ("chat", "messages", "responses")
 ANSWER = Script(text="one two three", tokens=Tokens(prompt=20, output=9))

@@ -16,7 +16,22 @@ from functools import partial
 import attrs
 import pytest
 import trio
-from calls import (
+
+from gateway.app import create_app
+from gateway.config.loading import from_mapping
+from gateway.serving.server import Lifecycle, bind, serve
+from tests.support.harness import (
+    STOP_SECONDS,
+    Gateway,
+    Late,
+    Listening,
+    Wire,
+    eventually,
+    free_port,
+    given_attempts,
+    running,
+)
+from tests.support.raw_call import (
     END,
     FLOOD,
     H2,
@@ -32,12 +47,7 @@ from calls import (
     said,
     settings,
 )
-from harness import STOP_SECONDS, Gateway, Late, Listening, Wire, eventually, free_port, given_attempts, running
-from page import Cell, cells, shows
-
-from gateway.app import create_app
-from gateway.config.loading import from_mapping
-from gateway.serving.server import Lifecycle, bind, serve
+from tests.support.streams_page import Cell, cells, shows
 
 WRITE_TIMEOUT = 1.0
 HOWS = ("FIN", "RST")

@@ -5,10 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import openai
 import pytest
-from harness import Gateway, free_port, running
-from talks import APIS, PIXEL, TURNS, Talk, as_heard, settings, told, tool_names
-from turns import both_ways, each_api
-from upstreams import PATHS, Raw, Script, Seen, render
+
+from tests.support.harness import Gateway, free_port, running
+from tests.support.responses_api import both_ways, each_api
+from tests.support.sdk_conversation import APIS, PIXEL, TURNS, Talk, as_heard, settings, told, tool_names
+from tests.support.upstreams import PATHS, Raw, Script, Seen, render
 
 STORES = ("memory", "sqlite", "postgres")
 

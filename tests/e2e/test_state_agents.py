@@ -10,11 +10,12 @@ import httpx2
 import openai
 import pytest
 from agents.models.openai_responses import OpenAIResponsesModel
-from harness import Gateway, free_port, running
-from heard import heard
-from talks import settings
-from turns import both_ways
-from upstreams import Script, ToolCall, Upstream
+
+from tests.support.harness import Gateway, free_port, running
+from tests.support.responses_api import both_ways
+from tests.support.sdk_conversation import settings
+from tests.support.upstreams import Script, ToolCall, Upstream
+from tests.support.wire_transcript import heard
 
 EACH_API = pytest.mark.parametrize("api", ["chat", "messages"])
 

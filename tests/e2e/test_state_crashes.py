@@ -1,7 +1,8 @@
 """A gateway that is killed at any moment loses no turn that it has answered, and leaves none half-written."""
 
 import pytest
-from crashes import ANSWERED, crashes
+
+from tests.support.crashes import ANSWERED, crashes
 
 ROUNDS = {"sqlite": 3, "postgres": 2}
 

@@ -11,11 +11,12 @@ import httpx2
 import openai
 import pytest
 import yaml
-from command_line import started
-from harness import Wire, eventually, free_port, post, running
-from processes import peers, stop, workers
-from talks import APIS, TURNS, Talk, as_heard, openai_client, settings, told
-from upstreams import Raw, Upstream
+
+from tests.support.command_line import started
+from tests.support.harness import Wire, eventually, free_port, post, running
+from tests.support.processes import peers, stop, workers
+from tests.support.sdk_conversation import APIS, TURNS, Talk, as_heard, openai_client, settings, told
+from tests.support.upstreams import Raw, Upstream
 
 SHARED = ("sqlite encrypted", "postgres")
 KEY = base64.b64encode(bytes(range(32))).decode()

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import openai
 import pytest
-from harness import Gateway, eventually, free_port, provider, running
 from openai.types.responses import Response
-from talks import APIS, TURNS, Talk, as_heard, settings, told
-from turns import both_ways, each_api
-from upstreams import Raw, Script, render
+
+from tests.support.harness import Gateway, eventually, free_port, provider, running
+from tests.support.responses_api import both_ways, each_api
+from tests.support.sdk_conversation import APIS, TURNS, Talk, as_heard, settings, told
+from tests.support.upstreams import Raw, Script, render
 
 
 @pytest.fixture(scope="module")

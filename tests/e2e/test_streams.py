@@ -18,7 +18,9 @@ from typing import Any
 
 import attrs
 import pytest
-from harness import (
+
+from gateway.serving.server import CUT_AFTER
+from tests.support.harness import (
     PATIENCE,
     Gateway,
     Late,
@@ -33,9 +35,7 @@ from harness import (
     provider,
     running,
 )
-from upstreams import PATHS, Script, render
-
-from gateway.serving.server import CUT_AFTER
+from tests.support.upstreams import PATHS, Script, render
 
 APIS = ("chat", "messages", "responses")
 PAIRS = [(client, api) for client in APIS for api in APIS]

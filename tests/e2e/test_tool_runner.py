@@ -7,9 +7,10 @@ from typing import Any
 import anthropic
 import pytest
 from anthropic import beta_tool
-from harness import START_SECONDS, Gateway, complaint, config, free_port, provider, running
-from heard import heard
-from upstreams import PATHS, Raw, Script, ToolCall, Upstream, render
+
+from tests.support.harness import START_SECONDS, Gateway, complaint, config, free_port, provider, running
+from tests.support.upstreams import PATHS, Raw, Script, ToolCall, Upstream, render
+from tests.support.wire_transcript import heard
 
 APIS = ("chat", "messages", "responses")
 ENTRIES = {"chat": "openai/on-chat", "messages": "vercel/on-messages", "responses": "openai/on-responses"}

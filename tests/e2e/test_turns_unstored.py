@@ -6,12 +6,24 @@ from collections.abc import Iterator
 from functools import partial
 
 import attrs
-import postgres
 import pytest
 import trio
-from calls import END, chunks, said
-from harness import Gateway, complaint, config, eventually, free_port, running
-from turns import (
+
+from gateway.conversations import recorder as keeping
+from gateway.conversations.bodies import read_turn
+from gateway.conversations.recorder import StateOptions
+from gateway.conversations.turns import LocalTurn
+from gateway.stores.memory import MemoryStore
+from gateway.streaming.progress import StreamProgress
+from providers.apis import CODECS
+from providers.neutral.codec import Reply
+from providers.neutral.seal import Issuer
+from streams.errors import GatewayError
+from streams.events import Begin, BlockEnd, End, TextDelta
+from tests.support import postgres
+from tests.support.harness import Gateway, complaint, config, eventually, free_port, running
+from tests.support.raw_call import END, chunks, said
+from tests.support.responses_api import (
     both_ways,
     check_stream,
     chunked,
@@ -25,19 +37,7 @@ from turns import (
     text_of,
     turn,
 )
-from upstreams import Script
-
-from gateway.conversations import recorder as keeping
-from gateway.conversations.bodies import read_turn
-from gateway.conversations.recorder import StateOptions
-from gateway.conversations.turns import LocalTurn
-from gateway.stores.memory import MemoryStore
-from gateway.streaming.progress import StreamProgress
-from providers.apis import CODECS
-from providers.neutral.codec import Reply
-from providers.neutral.seal import Issuer
-from streams.errors import GatewayError
-from streams.events import Begin, BlockEnd, End, TextDelta
+from tests.support.upstreams import Script
 
 RESPONSE = {"id": "x", "status": "completed", "output": []}
 

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 import yaml
-from browser import Page, browsing, needs_chromium
-from calls import SSE, Call, call, chunks, fill, line, lines, narrow, new_id, said, settings
-from harness import ROOT, Gateway, Listening, Wire, eventually, free_port, post, running
-from page import Cell
-from ui_picture import pictures
-from upstreams import PATHS
 
 from gateway.endpoints.ui.pages import MOST_VIEWERS
+from tests.pages.ui_picture import pictures
+from tests.support.browser import Page, browsing, needs_chromium
+from tests.support.harness import ROOT, Gateway, Listening, Wire, eventually, free_port, post, running
+from tests.support.raw_call import SSE, Call, call, chunks, fill, line, lines, narrow, new_id, said, settings
+from tests.support.streams_page import Cell
+from tests.support.upstreams import PATHS
 
 HUB = Cell("messages", "chat", True, "", "", "")
 BYTE = Cell("chat", "chat", True, "", "", "")

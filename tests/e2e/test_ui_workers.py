@@ -13,11 +13,12 @@ from typing import Any
 
 import attrs
 import pytest
-from browser import browsing, needs_chromium
-from calls import new_id, settings
-from harness import PATIENCE, START_SECONDS, Gateway, Wire, eventually, free_port, post, request, running
-from processes import peers, workers
-from upstreams import PATHS
+
+from tests.support.browser import browsing, needs_chromium
+from tests.support.harness import PATIENCE, START_SECONDS, Gateway, Wire, eventually, free_port, post, request, running
+from tests.support.processes import peers, workers
+from tests.support.raw_call import new_id, settings
+from tests.support.upstreams import PATHS
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in Linux's /proc")
 

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from calls import line
-from harness import Gateway, Reply, config, free_port, provider, running
 from openai import OpenAI
-from upstreams import Raw, Script, Tokens
+
+from tests.support.harness import Gateway, Reply, config, free_port, provider, running
+from tests.support.raw_call import line
+from tests.support.upstreams import Raw, Script, Tokens
 
 ANSWER = Script(text="one two three", tokens=Tokens(prompt=20, cache_read=5, output=9))
 JSON = (("content-type", "application/json"),)

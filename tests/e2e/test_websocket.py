@@ -9,12 +9,22 @@ from os import kill
 from typing import Any
 
 import pytest
-from calls import LIMIT, SSE, chunks, has_ended, said
-from harness import Gateway, Listening, Wire, config, eventually, free_port, given_attempts, provider, running
-from upstreams import Raw, Script, ToolCall, Upstream
-from ws import Client, handshake, lines
 
 from providers.responses.ids import is_ours
+from tests.support.harness import (
+    Gateway,
+    Listening,
+    Wire,
+    config,
+    eventually,
+    free_port,
+    given_attempts,
+    provider,
+    running,
+)
+from tests.support.raw_call import LIMIT, SSE, chunks, has_ended, said
+from tests.support.upstreams import Raw, Script, ToolCall, Upstream
+from tests.support.websocket_client import Client, handshake, lines
 
 APIS = ["chat", "messages", "responses"]
 TOOL = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}, "strict": False}

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
-from command_line import Started, started
-from harness import START_SECONDS, STOP_SECONDS, Wire, eventually, post, request
-from processes import is_running, peers, workers
 from pytest_httpserver import HTTPServer
 from werkzeug.wrappers import Response
 
 from gateway.serving.server import bind, supervise
+from tests.support.command_line import Started, started
+from tests.support.harness import START_SECONDS, STOP_SECONDS, Wire, eventually, post, request
+from tests.support.processes import is_running, peers, workers
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in Linux's /proc")
 

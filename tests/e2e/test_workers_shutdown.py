@@ -14,13 +14,13 @@ from pathlib import Path
 import attrs
 import pytest
 import yaml
-from calls import flood
-from command_line import Started, started
-from harness import START_SECONDS, STOP_SECONDS, Listening, Wire, config, eventually, post, provider
-from processes import is_running, peers, pending, state, stop, workers
-from upstreams import PATHS, Script, render
 
 from gateway.serving.server import CUT_AFTER
+from tests.support.command_line import Started, started
+from tests.support.harness import START_SECONDS, STOP_SECONDS, Listening, Wire, config, eventually, post, provider
+from tests.support.processes import is_running, peers, pending, state, stop, workers
+from tests.support.raw_call import flood
+from tests.support.upstreams import PATHS, Script, render
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at processes in Linux's /proc")
 

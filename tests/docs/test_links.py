@@ -1,0 +1,55 @@
+"""The pages as a whole: each can be found from the index, and what they link to is there, headings too."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.doc_blocks import FENCED, PAGES, SPAN
+from tests.support.harness import ROOT
+
+DOCS = ROOT / "docs"
+LINK = re.compile(r"""(?:\]\(|\bsrc(?:set)?=")(?!https?:)([^)#"]*)(?:#([^)"]+))?[)"]""")
+LINKS = [(page, *found) for page in PAGES for found in LINK.findall(FENCED.sub("", page.read_text()))]
+
+
+def anchors(page: Path) -> set[str]:
+    """What links to the headings of ``page`` are written with: letters, digits and ``-`` for a space, in lower case."""
+    headings = re.findall(r"^#+ +(.+?) *$", FENCED.sub("", page.read_text()), re.M)
+    plain = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", SPAN.sub(r"\1", one)) for one in headings]
+    return {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in plain}
+
+
+@pytest.mark.parametrize(("page", "file", "heading"), LINKS, ids=lambda value: getattr(value, "name", value))
+def test_a_link_leads_to_a_file_and_to_a_heading_in_it(page, file, heading):
+    target = (page.parent / file).resolve() if file else page
+    assert target.exists()
+    assert target.is_relative_to(ROOT)
+    if heading and target.suffix == ".md":
+        assert heading in anchors(target)
+
+
+INDEXED = [page for page in sorted(DOCS.rglob("*.md")) if page != DOCS / "README.md"]
+
+
+@pytest.mark.parametrize("page", INDEXED, ids=lambda page: page.name)
+def test_the_index_has_every_page(page):
+    """Those of clients by way of their own index."""
+    indexes = [DOCS / "README.md", *([page.parent / "README.md"] if page.parent != DOCS else [])]
+    linked = {(index.parent / file).resolve() for index, file, _ in LINKS if index in indexes}
+    assert page in linked
+
+
+def test_the_index_is_linked_from_the_readme_with_how_to_get_help_and_the_licence():
+    linked = {file for page, file, _ in LINKS if page == ROOT / "README.md"}
+    assert {"docs/README.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "CHANGELOG.md"} <= linked
+
+
+def test_what_contributors_are_told_to_run_and_to_change_is_there():
+    rows = re.findall(r"^\|.*\|$", (ROOT / "CONTRIBUTING.md").read_text(), re.M)
+    named = re.findall(r"`((?:tests|gateway|streams|providers)/[\w/*.]+|test_\w+\.py)`", "\n".join(rows))
+    assert len(named) > 30
+    there = [*ROOT.glob("tests/e2e/**/*.py")]
+    for name in named:
+        found = any(file.name == name for file in there) if "/" not in name else any(ROOT.glob(name))
+        assert found or name == "tests/gateway/commands/test_", name

@@ -1,0 +1,72 @@
+"""The page on the log has every field that a line may have, and no other."""
+
+import json
+import logging
+from typing import Any, get_args
+
+import attrs
+import pytest
+
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.record import Ended, Record
+from gateway.logs.fields import ENDED, EXCHANGE, OTHER
+from gateway.logs.setup import Log, LogFormat
+from streams.events import ErrorInfo, Usage
+from tests.pages.log import PAGE, page
+
+
+def test_the_tables_are_those_of_the_code():
+    assert PAGE.read_text() == page(PAGE.read_text()), "run: python -m tests.pages.log"
+
+
+def full() -> Record:
+    """A record with a value for everything."""
+    given: dict[str, Any] = {
+        "id": "req_1", "api": "chat", "usage": Usage(1, 2, 3, output=4), "failed": ErrorInfo("upstream", "broke"),
+        "first_byte": 0.1, "first_write": 0.1, "said": 99, "attempts": 1, "status": 200, "asked_size": 9,
+        "dropped": ("a",), "adapted": ("b",),
+    }  # fmt: skip
+    texts = [field.name for field in attrs.fields(Record) if field.default is None and field.name not in given]
+    return Record(**given, **dict.fromkeys(texts, "text"))
+
+
+def test_every_field_of_an_exchange_has_its_row_in_the_order_of_the_line():
+    line = Ledger(readable=False).line(full(), disconnected=False)
+    assert list(line) == [row.name for row in EXCHANGE]
+
+
+def test_a_field_that_is_always_there_is():
+    line = Ledger(readable=False).line(Record("req_1", "chat"), disconnected=True)
+    assert set(line) == {row.name for row in EXCHANGE if row.when == "always"}
+
+
+def test_every_way_to_end_has_its_row():
+    assert set(ENDED) == set(get_args(Ended))
+
+
+def crashed(message: str, form: LogFormat) -> None:
+    """Log a crash with ``message``, in that form."""
+    root = logging.getLogger()
+    handlers, root.handlers[:] = root.handlers[:], []
+    try:
+        Log(form=form)
+        try:
+            raise ValueError(message)
+        except ValueError:
+            logging.getLogger("any").exception("it crashed: %s", message)
+    finally:
+        root.handlers[:] = handlers
+
+
+def test_every_field_of_any_other_line_has_its_row(capsys):
+    crashed("a crash", "json")
+    assert list(json.loads(capsys.readouterr().err)) == [row.name for row in OTHER]
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_byte_of_a_name_that_is_no_text_is_spelled_out(capsys, form):
+    crashed("caf\udce9.yaml sk-proj-Ab12Cd34Ef56", form)
+    told = capsys.readouterr().err
+    assert "caf\\udce9.yaml" in (json.loads(told)["message"] if form == "json" else told)
+    assert "Logging error" not in told
+    assert "sk-proj" not in told

@@ -1,0 +1,53 @@
+"""The page of providers: its table is the catalogue's, and each of its entries loads and is asked where it says."""
+
+import re
+
+import pytest
+import yaml
+
+from gateway.config.loading import from_mapping
+from gateway.routing.router import Router
+from streams.events import APIS
+from tests.pages.providers import PAGE, page
+
+# Of each example: where Chat, Messages and Responses clients are sent, by the API and the path of the address.
+ASKED = {
+    "gpu/Qwen/Qwen3.8-27B": ("/v1/chat/completions", "/v1/messages", "/v1/chat/completions"),
+    "ollama/*": ("/v1/chat/completions",) * 3,
+    "azure_openai/gpt-6.1-sol": ("/openai/v1/chat/completions", "/openai/v1/responses", "/openai/v1/responses"),
+    "azure_openai/gpt-4o": ("/openai/deployments/gpt-4o/chat/completions?api-version=2025-01-01-preview",) * 3,
+    "anthropic/claude-opus-5-5": ("/anthropic/v1/messages",) * 3,
+    "amazon_bedrock/openai.gpt-6.1-sol": (
+        "/openai/v1/chat/completions", "/openai/v1/responses", "/openai/v1/responses",
+    ),
+    "amazon_bedrock/openai.gpt-oss-120b": ("/v1/chat/completions", "/v1/chat/completions", "/v1/responses"),
+    "amazon_bedrock/anthropic.claude-opus-5-5": ("/anthropic/v1/messages",) * 3,
+    "vertex/google/gemini-3.8-flash": (
+        "/v1/projects/PROJECT/locations/global/endpoints/openapi/chat/completions",
+    ) * 3,
+}  # fmt: skip
+EXAMPLES = [
+    entry
+    for block in re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(), re.M | re.S)
+    for entry in yaml.safe_load(block)["model_providers"]
+]
+
+
+def test_the_table_is_the_catalogues():
+    assert PAGE.read_text() == page(PAGE.read_text()), "run: python -m tests.pages.providers"
+
+
+def test_every_example_is_tried():
+    assert [entry["model"] for entry in EXAMPLES] == list(ASKED)
+
+
+@pytest.mark.parametrize("entry", EXAMPLES, ids=lambda entry: entry["model"])
+def test_an_example_is_asked_where_it_should_be(entry):
+    config = from_mapping({"version": "v0.3.0", "model_providers": [entry]})
+    assert (config.warnings, config.notes) == ((), ())
+    name = entry["model"].replace("*", "m")
+    targets = [Router(config).resolve(name, api) for api in APIS]
+    base = entry.get("base_url", "http://localhost:11434")
+    host = re.match("https?://[^/]+", base)[0]
+    assert [target.url.removeprefix(host) for target in targets] == list(ASKED[entry["model"]])
+    assert {target.model for target in targets} == {name.partition("/")[2]}

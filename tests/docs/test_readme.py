@@ -1,0 +1,185 @@
+"""The README and the pages of docs: what they tell a reader to do works."""
+
+import contextlib
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import anthropic
+import openai
+import pytest
+
+from gateway.config.loading import load
+from tests.support.command_line import Started, demo, run
+from tests.support.doc_blocks import fenced
+from tests.support.harness import ROOT
+
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def section(text: str, heading: str) -> str:
+    """What stands under ``## heading``, up to the next heading of that level."""
+    found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+    assert found, f"no section {heading}"
+    return found[1]
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Started]:
+    with demo() as process:
+        yield process
+
+
+def here(command: str, served: Started) -> str:
+    return command.replace("http://127.0.0.1:12000", served.url)
+
+
+# Run and Test
+
+
+@pytest.mark.parametrize(
+    ("heading", "end"), [("Run", "trigate serve --demo"), ("Test", "pytest -q -n auto --dist loadfile")]
+)
+def test_a_section_begins_with_one_line_that_suffices(heading, end):
+    text = section(README, heading).lstrip("\n")
+    assert text.startswith("```sh\n"), f"the first thing under {heading} is its command"
+    line = fenced(text, "sh")[0]
+    assert line.count("\n") == 1
+    assert line.startswith("python3 -m venv .venv && ")
+    assert line.rstrip().endswith(end)
+    assert "--require-hashes" in line
+
+
+@pytest.mark.parametrize("heading", ["Run", "Test"])
+def test_the_commands_name_files_that_are_there(heading):
+    line = fenced(section(README, heading), "sh")[0]
+    for file in re.findall(r"-r (\S+)", line):
+        assert (ROOT / file).is_file()
+
+
+def test_the_block_after_run_shows_a_stream():
+    assert fenced(section(README, "Run"), "sh")[1].startswith("curl -N ")
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_locked_requirements_have_hashes_and_name_no_host(name):
+    text = (ROOT / name).read_text()
+    pinned = re.findall(r"^[a-z0-9._-]+(?:\[[a-z,]+\])?==.*?(?=^\S|\Z)", text, re.M | re.S)
+    assert len(pinned) > 10
+    assert all("--hash=sha256:" in one for one in pinned)
+    assert not re.search(r"://|--index-url|--find-links", text)
+
+
+# Every program; tests/docs/test_commands.py has the commands
+
+
+def test_there_is_a_curl_for_each_api():
+    assert set(re.findall(r"^curl -N \S+12000(/v1/\S+)", README, re.M)) == {
+        "/v1/chat/completions",
+        "/v1/messages",
+        "/v1/responses",
+    }
+
+
+def test_the_python_snippets_run(served, monkeypatch, capsys):
+    snippets = fenced(README, "python")
+    assert snippets
+    for snippet in snippets:
+        with contextlib.ExitStack() as stack:
+            for module in (openai.OpenAI, anthropic.Anthropic):
+                close_later(monkeypatch, module, stack)
+            exec(here(snippet, served), {})
+        assert "stand-in model" in capsys.readouterr().out
+
+
+def close_later(monkeypatch, client, stack):
+    """A program that ends closes its client; the snippet's is closed here."""
+    original = client.__init__
+
+    def init(self, **options):
+        original(self, **options)
+        stack.callback(self.close)
+
+    monkeypatch.setattr(client, "__init__", init)
+
+
+LINK = re.compile(r"""(?:\]\(|\bsrc(?:set)?=")(?!https?:)([^)#"]+)""")
+LINKS = [(page, link) for page in PAGES for link in LINK.findall(page.read_text())]
+
+
+@pytest.mark.parametrize(("page", "link"), LINKS, ids=lambda value: value.name if isinstance(value, Path) else value)
+def test_links_lead_somewhere(page, link):
+    assert (page.parent / link).exists()
+
+
+# What it costs
+
+
+def table(text: str) -> dict[str, list[str]]:
+    """The rows of the first table of ``text``, by their first cell; emphasis and what is in brackets is left out."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in re.findall(r"^\|.*\|$", text, re.M)]
+    return {first: [re.sub(r"\*|\s*\([\d.]+\)", "", cell) for cell in cells] for first, *cells in rows}
+
+
+def without_unit(cell: str) -> str:
+    return re.sub(r" (ms|MiB|s)$", "", cell)
+
+
+def test_what_it_costs_is_what_the_page_of_costs_says():
+    shown = table(section(README, "What it costs"))
+    measured = table(section((ROOT / "docs/performance.md").read_text(), "Measured"))
+    assert shown[""] == measured["case"]
+    for name, case in {
+        "a small request with its answer": "unary: a small answer",
+        "the same, Messages from Chat": "unary, Messages from Chat",
+        "memory, idle – at most": "resident memory, idle and at most, MiB",
+        "from the start to the first answer": "from the start to the first good answer, s",
+    }.items():
+        assert [without_unit(cell) for cell in shown[name]] == measured[case]
+    streams = measured["paced: an event every 20 ms, 20 streams"]
+    assert [without_unit(cell) for cell in shown["an event of a stream"]] == [
+        f"{float(ms) / 104:.2f}" for ms in streams
+    ]
+
+
+# Every configuration
+
+
+CONFIGS = [(f"{page.name}-{i}", body) for page in PAGES for i, body in enumerate(fenced(page.read_text(), "yaml"))]
+
+
+@pytest.mark.parametrize("text", [body for _, body in CONFIGS], ids=[name for name, _ in CONFIGS])
+def test_each_configuration_is_good(tmp_path, text):
+    file = tmp_path / "trigate.yaml"
+    file.write_text(text)
+    assert load(file, None).entries
+
+
+@pytest.fixture
+def configured(tmp_path):
+    """A directory with the README's configuration."""
+    (tmp_path / "trigate.yaml").write_text(fenced(README, "yaml")[0])
+    return tmp_path
+
+
+def test_the_readmes_configuration_passes_check(configured):
+    found = run("check", "--no-env", cwd=configured)
+    assert found.returncode == 0, found.stderr
+    assert "good" in found.stdout
+
+
+def test_explain_says_what_the_readme_shows(configured):
+    assert run("explain", "fast", "--api", "messages", "--no-env", cwd=configured).stdout in fenced(README, "")
+
+
+def test_check_says_what_the_readme_shows(configured):
+    file = configured / "trigate.yaml"
+    file.write_text(file.read_text().replace("access_key: $ANTHROPIC", "acces_key: $ANTHROPIC"))
+    assert run("check", cwd=configured, env={"ANTHROPIC_API_KEY": "sk"}).stderr in fenced(README, "")
+
+
+def test_python_is_as_new_as_the_readme_says():
+    least = re.search(r'requires-python = ">=3\.(\d+)"', (ROOT / "pyproject.toml").read_text())
+    assert f"Python {sys.version_info.major}.{least[1]}" in README

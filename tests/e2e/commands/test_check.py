@@ -1,0 +1,133 @@
+"""``trigate check`` as a person meets it: settings without effect, files of other gateways, and a terminal's width."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+
+import pytest
+
+from tests.support.command_line import COMMAND, environment, run, started
+from tests.support.harness import START_SECONDS, eventually
+
+UNENFORCED = """version: v0.3.0
+listeners: [{type: model, port: 12000, max_retries: 2}]
+ratelimits: [{model: gpt-4o}]
+model_providers:
+  - {model: openai/gpt-4o, access_key: k, speaks: [chat, responses]}
+"""
+WARNING = "2 settings in trigate.yaml have no effect: listeners[].max_retries, ratelimits"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "trigate.yaml").write_text(UNENFORCED)
+    return tmp_path
+
+
+def on_a_terminal(*words: str, cwd, columns: int = 80) -> tuple[int, list[str]]:
+    """The exit status of a command, and the lines that a terminal shows of it."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen([*COMMAND, *words], cwd=cwd, env=environment(), stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            chunk = os.read(ours, 65536)
+        except OSError:  # Linux says so when the last writer has closed
+            break
+        if not chunk:
+            break
+        seen += chunk
+    os.close(ours)
+    return process.wait(START_SECONDS), seen.decode().splitlines()
+
+
+def plain(line: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", line)
+
+
+def test_a_setting_without_effect_stands_out_in_a_good_file(folder):
+    found = run("check", cwd=folder)
+    assert (found.returncode, found.stdout) == (0, "trigate.yaml: good (1 provider, 1 model name)\n")
+    warning, other, last = found.stderr.splitlines()
+    assert warning == "warning: ratelimits: accepted, not enforced yet: nobody is limited."
+    assert other.startswith("warning: listeners[].max_retries: accepted, not enforced yet: a request that failed")
+    assert last == f"WARNING: {WARNING} (trigate check says why, and trigate check --strict refuses the file)."
+
+
+def test_strict_makes_a_mistake_of_it(folder):
+    found = run("check", "--strict", cwd=folder)
+    assert (found.returncode, found.stdout) == (1, "")
+    assert found.stderr.splitlines() == [
+        "2 settings that have no effect:",
+        "  trigate.yaml:2:40: listeners[0].max_retries: accepted, not enforced yet: a request that failed is not "
+        "repeated.",
+        "  trigate.yaml:3:1: ratelimits: accepted, not enforced yet: nobody is limited.",
+    ]
+
+
+def test_strict_likes_a_file_in_which_all_has_its_effect(folder):
+    (folder / "trigate.yaml").write_text(re.sub(r"(?m), max_retries: 2|^ratelimits.*\n", "", UNENFORCED))
+    found = run("check", "--strict", cwd=folder)
+    assert (found.returncode, found.stderr) == (0, "")
+
+
+def test_strict_and_diff_are_not_for_one_call(folder):
+    found = run("check", "--strict", "--diff", "trigate.yaml", cwd=folder)
+    assert found.returncode == 2
+    assert "leave out one" in found.stderr
+
+
+def test_serve_says_it_at_the_start(folder):
+    with started("serve", "--port", "0", "--log-format", "text", cwd=folder) as process:
+        eventually(lambda: [line for line in process.log if f"WARNING: {WARNING}" in line], what="the warning")
+
+
+def test_serve_says_it_in_json_where_the_log_is(folder):
+    with started("serve", "--port", "0", cwd=folder) as process:
+        (line,) = eventually(lambda: [line for line in process.log if "no effect" in line], what="the warning")
+    told = json.loads(line)
+    assert told["level"] == "warning"
+    assert told["message"].startswith(WARNING)
+
+
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_the_file_of_another_gateway_is_recognised(tmp_path, command):
+    (tmp_path / "config.yaml").write_text("model_list:\n  - {model_name: a, litellm_params: {model: openai/a}}\n")
+    found = run(command, cwd=tmp_path)
+    assert found.returncode == 1
+    assert found.stderr == (
+        "config.yaml: this is a configuration of LiteLLM's proxy; "
+        "convert it: `trigate import config.yaml --write trigate.yaml`.\n"
+    )
+
+
+BAD = UNENFORCED + "fallbacks: [a]\nzzz: 1\nguardrails: {a: b}\ndrian: 5s\n"
+
+
+def test_a_terminal_gets_lines_that_fit_and_hang(folder):
+    (folder / "trigate.yaml").write_text(BAD)
+    status, lines = on_a_terminal("check", cwd=folder)
+    assert status == 1
+    assert max(map(len, lines)) <= 80
+    assert lines[1:4] == [
+        "  trigate.yaml:6:1: fallbacks: unknown key; fallbacks and load balancing are not",
+        "      here (yet): a request goes to the one provider that its model's name",
+        "      stands for.",
+    ]
+    assert "The keys at the root are version, listeners, model_providers, llm_providers," in lines
+    unfolded = [line for line in run("check", cwd=folder).stderr.splitlines() if len(line) > 80]
+    assert unfolded, "a program gets whole lines"
+
+
+def test_a_terminal_shows_what_has_no_effect_in_red(folder):
+    _, lines = on_a_terminal("check", cwd=folder, columns=200)
+    at = next(i for i, line in enumerate(lines) if "WARNING" in line)
+    assert lines[at].startswith("\x1b[31m\x1b[1mWARNING: 2 settings in trigate.yaml have no effect")
+    assert max(len(plain(line)) for line in lines) <= 80

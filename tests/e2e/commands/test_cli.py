@@ -1,0 +1,472 @@
+"""The commands: what they print, where, and with which exit status."""
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gateway import __version__
+from tests.support.command_line import COMMAND, demo, environment, run, started
+from tests.support.harness import (
+    PATIENCE,
+    ROOT,
+    START_SECONDS,
+    STOP_SECONDS,
+    Wire,
+    eventually,
+    free_port,
+    post,
+    request,
+)
+
+GOOD = """\
+version: v0.3.0
+model_providers:
+  - model: openai/gpt-4o-mini
+    access_key: $KEY_OF_OPENAI
+  - model: anthropic/claude-sonnet-4-5
+    access_key: sk-literal
+    speaks: [messages]
+  - model: vllm/*
+    base_url: http://localhost:8000/v1
+    headers: {x-tenant: secret-tenant}
+"""
+ENV = {"KEY_OF_OPENAI": "sk-from-the-environment"}
+COMMANDS = ["serve", "check", "explain", "translate", "lint", "mock"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An empty directory with a good configuration."""
+    (tmp_path / "trigate.yaml").write_text(GOOD)
+    return tmp_path
+
+
+# Help
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "120"])
+def test_help_lists_the_commands_in_order_and_cuts_no_sentence(columns):
+    found = run("--help", env={"COLUMNS": columns})
+    assert found.returncode == 0
+    listed = re.findall(r"^  ([a-z]+)  ", found.stdout.partition("Commands:")[2], re.M)
+    assert [name for name in listed if name in COMMANDS] == COMMANDS
+    assert "..." not in found.stdout.partition("\n")[2]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_explains_itself(command):
+    found = run(command, "-h")
+    assert found.returncode == 0
+    assert found.stdout.startswith(f"Usage: trigate {command} ")
+    assert "..." not in found.stdout
+
+
+def test_the_installed_command_and_the_module_are_the_same():
+    script = os.path.join(os.path.dirname(sys.executable), "trigate")
+    if not os.path.exists(script):
+        pytest.skip("the package is not installed in this environment")
+    found = subprocess.run([script, "--help"], env=environment(), text=True, capture_output=True, timeout=START_SECONDS)
+    assert found.stdout == run("--help").stdout
+
+
+def test_version():
+    assert run("--version").stdout == f"trigate, version {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["serve", "--demo", "trigate.yaml"], "leave out CONFIG or --demo"),
+        (["serve", "--demo", "--workers", "2"], "leave out --workers"),
+        (["serve", "--pace", "1"], "add --demo"),
+        (["serve", "--demo", "--pace", "-1"], "x>=0"),
+        (["serve", "--port", "70000"], "65535"),
+        (["serve", "--prot", "1"], "No such option"),
+        (["explain", "m", "--api", "grpc"], "'responses'"),
+        (["sevre"], "No such command"),
+    ],
+)
+def test_a_wrong_command_line_is_a_2_and_says_why(arguments, says):
+    found = run(*arguments)
+    assert found.returncode == 2
+    assert says in found.stderr
+    assert found.stdout == ""
+
+
+# Finding the configuration
+
+
+def test_configurations_are_found_in_this_order(tmp_path):
+    def checked(*args: str, **env: str) -> str:
+        return run("check", *args, cwd=tmp_path, env={**ENV, **env}).stdout.partition(":")[0]
+
+    for name in ("plano_config.yaml", "config.yaml", "trigate.yaml", "other.yaml", "fifth.yaml"):
+        (tmp_path / name).write_text(GOOD)
+        if name in ("plano_config.yaml", "config.yaml", "trigate.yaml"):
+            assert checked() == name
+    assert checked(TRIGATE_CONFIG="other.yaml") == "other.yaml"
+    assert checked("fifth.yaml", TRIGATE_CONFIG="other.yaml") == "fifth.yaml"
+
+
+@pytest.mark.parametrize("command", [["check"], ["serve"], ["explain", "m"]], ids=lambda words: words[0])
+def test_no_configuration_says_what_was_looked_for(tmp_path, command):
+    found = run(*command, cwd=tmp_path)
+    assert found.returncode == 1
+    for words in ("$TRIGATE_CONFIG", "trigate.yaml, config.yaml, plano_config.yaml", "trigate serve --demo"):
+        assert words in found.stderr
+
+
+def test_a_file_that_is_not_there_is_not_replaced_by_another(folder):
+    by_argument = run("check", "gone.yaml", cwd=folder)
+    by_variable = run("check", cwd=folder, env={"TRIGATE_CONFIG": "gone.yaml"})
+    assert (by_argument.returncode, by_variable.returncode) == (1, 1)
+    assert "gone.yaml: no such file (named by the command line)" in by_argument.stderr
+    assert "gone.yaml: no such file (named by $TRIGATE_CONFIG)" in by_variable.stderr
+
+
+def test_a_config_may_come_from_a_pipe_where_it_is_read_once(folder):
+    def through_a_pipe(*words: str) -> "subprocess.CompletedProcess[str]":
+        read, write = os.pipe()
+        os.write(write, GOOD.replace("gpt-4o-mini", "gpt-4o").encode())
+        os.close(write)
+        command = [*COMMAND, *words, f"/dev/fd/{read}"]
+        try:
+            return subprocess.run(command, cwd=folder, env=environment(ENV), pass_fds=[read], text=True,
+                                  capture_output=True, timeout=START_SECONDS)  # fmt: skip
+        finally:
+            os.close(read)
+
+    assert through_a_pipe("check").returncode == 0
+    assert "gpt-4o-mini" in through_a_pipe("check", "trigate.yaml", "--diff").stdout
+    served = through_a_pipe("serve")
+    assert served.returncode == 1
+    assert "give the path of a file, not a pipe" in served.stderr
+
+
+# check
+
+
+def test_check_shows_every_mistake_with_its_line_and_a_suggestion(folder):
+    (folder / "trigate.yaml").write_text(
+        "version: v0.3.0\ndrain: soon\nlistners: []\nmodel_providers:\n"
+        "  - modle: openai/gpt-4o\n  - model: openai/gpt-4o-mini\n    access_key: $NOT_SET\n"
+    )
+    found = run("check", cwd=folder)
+    assert found.returncode == 1
+    assert found.stdout == ""
+    head, *lines = found.stderr.splitlines()
+    assert head == f"{len(lines)} mistakes in the configuration:"
+    for line, says in (
+        (2, "drain: 'soon'; this must be a duration"),
+        (3, "listners: unknown key; did you mean listeners?"),
+        (5, "model_providers[0].modle: unknown key; did you mean model?"),
+        (5, "model_providers[0].model: missing"),
+        (7, "model_providers[1].access_key: the environment variable NOT_SET is not set"),
+    ):
+        assert any(one.startswith(f"  trigate.yaml:{line}:") and says in one for one in lines), (line, says)
+
+
+def test_check_asks_for_variables_unless_it_is_told_not_to(folder):
+    assert run("check", cwd=folder).returncode == 1
+    found = run("check", "--no-env", cwd=folder)
+    assert (found.returncode, found.stdout) == (0, "trigate.yaml: good (3 providers, 2 model names)\n")
+
+
+def test_check_warns_of_keys_without_effect_and_of_defaults_that_surprise(folder):
+    unspoken = GOOD.replace("    speaks: [messages]\n", "")
+    (folder / "trigate.yaml").write_text(unspoken + "prompt_caching: {enabled: true}\n")
+    found = run("check", "--no-env", cwd=folder)
+    assert found.returncode == 0
+    assert "warning: prompt_caching: accepted, not enforced yet: only clients mark what is to be" in found.stderr
+    assert "note: anthropic: Chat and Responses clients" in found.stderr
+
+
+# explain
+
+
+@pytest.mark.parametrize(
+    ("model", "api", "rows"),
+    [
+        ("gpt-4o-mini", "chat", {"lane     byte", "url      POST https://api.openai.com/v1/chat/completions",
+                                 "authorization: Bearer ***", "target   openai/gpt-4o-mini (id gpt-4o-mini"}),
+        ("gpt-4o-mini", "messages", {"lane     hub: translated to chat"}),
+        ("gpt-4o-mini", "responses", {"lane     byte", "url      POST https://api.openai.com/v1/responses"}),
+        ("claude-sonnet-4-5", "chat", {"lane     hub: translated to messages", "x-api-key: ***",
+                                       "anthropic-version: 20", "url      POST https://api.anthropic.com/v1/messages"}),
+        ("vllm/anything", "chat", {"url      POST http://localhost:8000/v1/chat/completions", "x-tenant: ***"}),
+    ],
+)  # fmt: skip
+def test_explain_shows_where_a_request_goes_and_no_secret(folder, model, api, rows):
+    found = run("explain", model, "--api", api, cwd=folder, env=ENV)
+    assert found.returncode == 0, found.stderr
+    for row in rows:
+        assert row in found.stdout
+    for secret in (*ENV.values(), "sk-literal", "secret-tenant"):
+        assert secret not in found.stdout + found.stderr
+
+
+def test_explain_of_an_unknown_model_says_which_there_are(folder):
+    found = run("explain", "gpt-5", cwd=folder, env=ENV)
+    assert (found.returncode, found.stdout) == (2, "")
+    assert "'gpt-5' is not configured here" in found.stderr
+    assert "openai/gpt-4o-mini, anthropic/claude-sonnet-4-5" in found.stderr
+
+
+def test_explain_without_keys(folder):
+    assert run("explain", "gpt-4o-mini", cwd=folder).returncode == 1
+    found = run("explain", "gpt-4o-mini", "--no-env", cwd=folder)
+    assert found.returncode == 0
+    assert "authorization: Bearer ***" in found.stdout
+
+
+# translate and lint
+
+
+def test_translate_reads_a_request_and_names_what_is_lost(tmp_path):
+    body = {"model": "m", "seed": 7, "messages": [{"role": "user", "content": "Hello"}]}
+    (tmp_path / "request.json").write_text(json.dumps(body))
+    found = run("translate", "request.json", "--from", "chat", "--to", "messages", cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert json.loads(found.stdout)["messages"] == [{"role": "user", "content": "Hello"}]
+    assert "seed" in found.stderr
+    assert "seed" not in found.stdout
+
+
+def test_lint_judges_a_stream(tmp_path):
+    chunk = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    deltas = [({"role": "assistant", "content": "Hi"}, None), ({}, "stop")]
+    chunks = [{**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]} for delta, reason in deltas]
+    good = "".join(f"data: {json.dumps(one)}\n\n" for one in chunks) + "data: [DONE]\n\n"
+    files = {"good": good, "cut": good.partition("data: [DONE]")[0], "bad": good.replace('"m"', "1"), "none": "hello"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    found = {name: run("lint", name, cwd=tmp_path) for name in (*files, "missing")}
+    assert {name: one.returncode for name, one in found.items()} == {
+        "good": 0, "cut": 1, "bad": 1, "none": 2, "missing": 2,
+    }, found  # fmt: skip
+
+
+# serve
+
+
+def test_serve_says_where_it_listens_what_it_has_and_what_to_try(folder):
+    with started("serve", "--port", "0", cwd=folder, env=ENV) as process:
+        lines = process.banner.splitlines()
+        assert re.fullmatch(r"trigate \S+ is listening on http://127\.0\.0\.1:\d+", lines[0])
+        assert lines[1] == "models  openai/gpt-4o-mini, anthropic/claude-sonnet-4-5"
+        assert lines[2].startswith(f'try     curl -N {process.url}/v1/chat/completions -d \'{{"model"')
+        assert process.process.stdout.readline() == f"watch   {process.url}/ui\n"
+        assert "\x1b" not in process.banner
+        assert {model["id"] for model in request(process.url, "GET", "/v1/models").json["data"]} == {
+            "openai/gpt-4o-mini",
+            "anthropic/claude-sonnet-4-5",
+        }
+        assert process.stop() == 0
+
+
+def test_serve_on_all_addresses_shows_one_that_can_be_asked_and_warns(folder):
+    with started("serve", "--host", "0.0.0.0", "--port", "0", cwd=folder, env=ENV) as process:
+        assert process.url.startswith("http://127.0.0.1:")
+        assert "all other addresses of this machine" in process.banner
+        assert f"curl -N {process.url}/" in process.banner
+        assert request(process.url, "GET", "/healthz").status == 200
+        eventually(lambda: any("can use the keys" in line for line in process.log))
+
+
+def test_the_config_says_where_to_listen_and_a_flag_outranks_it(folder):
+    one, two, three = free_port(), free_port(), free_port()
+    listeners = f"listeners: [{{port: {one}}}, {{name: b, port: {two}, address: localhost}}]\n"
+    (folder / "trigate.yaml").write_text(GOOD + listeners)
+    with started("serve", cwd=folder, env=ENV) as process:
+        for port in (one, two):
+            assert f":{port}" in process.banner
+            assert request(f"http://127.0.0.1:{port}", "GET", "/readyz").status == 200
+    with started("serve", "--port", str(three), "--host", "127.0.0.1", cwd=folder, env=ENV) as process:
+        assert process.url == f"http://127.0.0.1:{three}"
+        assert process.banner.splitlines()[0].count("http://") == 1
+
+
+@pytest.mark.parametrize("command", [["serve"], ["serve", "--demo"], ["mock"]], ids=" ".join)
+def test_a_taken_port_is_said_in_one_line(folder, command):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        found = run(*command, "--port", str(taken.getsockname()[1]), cwd=folder, env=ENV)
+    assert found.returncode == 1
+    *_, line = found.stderr.splitlines()
+    assert re.fullmatch(r"cannot listen on 127\.0\.0\.1:\d+: .*another process listens there.* \(--host and .*\)", line)
+    assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize("command", [["serve"], ["serve", "--workers", "2"]], ids=" ".join)
+def test_serve_with_mistakes_says_them_and_serves_nothing(folder, command):
+    found = run(*command, cwd=folder)
+    assert found.returncode == 1
+    assert "the environment variable KEY_OF_OPENAI is not set" in found.stderr
+    assert found.stdout == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_ends_it_with_0_and_a_running_stream_whole(number):
+    with started("serve", "--demo", "--port", "0", "--pace", "0.002") as process:
+        body = {"model": "demo-messages", "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
+        with Wire.connect(int(process.url.rpartition(":")[2])) as client:
+            client.send(post("/v1/chat/completions", body, {"connection": "close"}))
+            client.read_until(b"data: ")
+            assert process.stop(number) == 0
+            assert b"data: [DONE]" in client.read_to_end()
+        eventually(lambda: any("draining" in line for line in process.log))
+
+
+def test_a_signal_before_it_serves_ends_it_without_a_traceback():
+    command = [*COMMAND, "serve", "--demo", "--port", "0"]
+    with subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE) as process:
+        maps = Path(f"/proc/{process.pid}/maps")
+        eventually(lambda: "libssl" in maps.read_text(), what="the middle of its imports")
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=STOP_SECONDS)[1]
+    assert b"Traceback" not in said
+    ends = {1: "in its imports", -signal.SIGINT: "there, too", 128 + signal.SIGINT: "behind them", 0: "it has drained"}
+    assert process.returncode in ends
+
+
+def test_a_signal_behind_the_drain_ends_it_without_a_traceback():
+    """A worker's tasks are in a nursery of its own, and what ends them is in a group then."""
+    script = """
+import signal, trio
+from gateway.commands.serve import _run
+
+async def end():
+    signal.raise_signal(signal.SIGINT)
+    await trio.sleep_forever()
+
+async def main():
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(end)
+
+_run(main)
+"""
+    command = [sys.executable, "-c", script]
+    found = subprocess.run(command, env=environment(), capture_output=True, timeout=START_SECONDS)
+    assert (found.returncode, found.stderr) == (128 + signal.SIGINT, b"")
+
+
+def test_a_second_signal_ends_it_at_once():
+    with started("serve", "--demo", "--port", "0", "--pace", "60") as process:
+        body = {"model": "demo", "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
+        with Wire.connect(int(process.url.rpartition(":")[2])) as client:
+            client.send(post("/v1/chat/completions", body))
+            eventually(lambda: request(process.url, "GET", "/readyz").status == 200)
+            process.process.send_signal(signal.SIGINT)
+            eventually(lambda: any("draining" in line for line in process.log))
+            assert process.stop(signal.SIGINT) == 128 + signal.SIGINT
+
+
+# Where the output goes
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full 2>/dev/full", "| true"])
+def test_it_serves_whatever_becomes_of_its_output(redirection):
+    port = free_port()
+    words = f"{' '.join(COMMAND)} serve --demo --pace 0 --port {port} {redirection} & echo $!; wait"
+    shell = subprocess.Popen(["bash", "-c", words], cwd=ROOT, env=environment(), stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, text=True, start_new_session=True)  # fmt: skip
+    try:
+        eventually(lambda: answers(port), START_SECONDS, "an answer")
+        body = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}]}
+        for _ in range(2):  # the first one's log line has nowhere to go
+            assert request(f"http://127.0.0.1:{port}", "POST", "/v1/chat/completions", body).status == 200
+    finally:
+        os.killpg(shell.pid, signal.SIGTERM)  # the session of this shell alone
+        _, complaints = shell.communicate(timeout=STOP_SECONDS)
+    assert "Traceback" not in complaints
+
+
+def answers(port: int) -> bool:
+    try:
+        return request(f"http://127.0.0.1:{port}", "GET", "/healthz", timeout=5).status == 200
+    except OSError:
+        return False
+
+
+def test_a_pipe_gets_structured_lines_only():
+    with demo() as process:
+        body = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}]}
+        request(process.url, "POST", "/v1/chat/completions", body)
+        assert process.stop() == 0
+    lines = [line for line in process.log if line]
+    assert lines
+    assert all(line.startswith('{"event":') and line.endswith("}") for line in lines), lines
+    assert sum('"event":"exchange"' in line for line in lines) == 1
+
+
+def test_a_terminal_gets_colour_and_readable_lines():
+    shown = on_a_terminal({})
+    assert "\x1b[1mtrigate" in shown
+    assert "\x1b[32m200\x1b[0m chat demo → demo/mock-large " in shown
+    assert '{"event"' not in shown
+
+
+def test_a_terminal_without_colour():
+    assert "\x1b[" not in on_a_terminal({"NO_COLOR": "1"})
+
+
+def on_a_terminal(env: dict[str, str]) -> str:
+    """What the demo shows on a terminal, from its start over one exchange to its end by Ctrl-C."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([*COMMAND, "serve", "--demo", "--port", "0", "--pace", "0"], cwd=ROOT,
+                               env=environment({"TERM": "xterm", **env}), stdin=theirs, stdout=theirs, stderr=theirs,
+                               start_new_session=True)  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    try:
+        shown = read_until(ours, rb"listening on \S*?(http://127[0-9.:]+).*Hello", shown)
+        url = re.search(rb"(http://127[0-9.:]+)", shown)[1].decode()
+        request(url, "POST", "/v1/chat/completions", {"messages": [{"role": "user", "content": "Hello"}]})
+        shown = read_until(ours, rb"[0-9]s stop", shown)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(STOP_SECONDS) == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        os.close(ours)
+    return shown.decode()
+
+
+def read_until(fd: int, pattern: bytes, shown: bytes) -> bytes:
+    deadline = time.monotonic() + PATIENCE
+    while not re.search(pattern, shown, re.S):
+        assert select.select([fd], [], [], max(0, deadline - time.monotonic()))[0], shown
+        shown += os.read(fd, 65536)
+    return shown
+
+
+# The ASGI factory
+
+
+def test_hypercorn_serves_the_factory(folder):
+    port = free_port()
+    command = [sys.executable, "-m", "hypercorn", "-k", "trio", "-b", f"127.0.0.1:{port}", "gateway.asgi:application()"]
+    process = subprocess.Popen(command, cwd=folder, env=environment(ENV), stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)  # fmt: skip
+    try:
+        eventually(lambda: answers(port), START_SECONDS, "an answer from hypercorn")
+        listed = request(f"http://127.0.0.1:{port}", "GET", "/v1/models").json["data"]
+        assert [model["id"] for model in listed] == ["openai/gpt-4o-mini", "anthropic/claude-sonnet-4-5"]
+        asked = {"model": "openai/sk-somebodys-key", "messages": []}
+        request(f"http://127.0.0.1:{port}", "POST", "/v1/chat/completions", asked)
+    finally:
+        process.terminate()
+        said, _ = process.communicate(timeout=STOP_SECONDS)
+    assert "Logging error" not in said
+    assert "sk-somebodys-key" not in said
+    assert '"model":"openai/[redacted]"' in said

@@ -1,0 +1,86 @@
+"""Everything that can go wrong with a provider, as the load tester tells it."""
+
+from functools import partial
+
+import pytest
+import trio
+
+from streams.events import APIS
+from tests.support.command_line import started
+from tests.support.load_servers import load
+
+WHOLE = None
+FAULTS = {
+    "mock-small": WHOLE,
+    "fault/cut-after-3": ("closed", "stream"),
+    "fault/reset-after-3": ("reset", "stream"),
+    "fault/half-an-event": ("cut", "stream"),
+    "fault/no-finish": ("cut", "stream"),
+    "fault/garbage": ("grammar: frame.json", "stream"),
+    "fault/error-event": ("error event", "stream"),
+    "fault/error-first": ("error event", "first token"),
+    "fault/html": ("no stream", "first token"),
+    "fault/empty-stream": ("no stream", "first token"),
+    "fault/stall": ("timeout", "stream"),
+    "fault/silent": ("timeout", "first byte"),
+    "fault/429": ("status 429", "first byte"),
+    "fault/529": ("status 529", "first byte"),
+    "fault/wrong-content-type": WHOLE,
+    "fault/gzip": WHOLE,
+    "fault/crlf": WHOLE,
+    "fault/comments": WHOLE,
+}
+UNCOUNTED = {
+    "chat": WHOLE,
+    "messages": "grammar: messages.message.shape",
+    "responses": "grammar: responses.usage.there",
+}
+PATIENCE = {"fault/stall": "2s", "fault/silent": "300ms"}
+
+
+@pytest.fixture(scope="module")
+def mock():
+    with started("mock", "--port", "0", "--pace", "0") as process:
+        yield process.url
+
+
+async def test_each_fault_has_its_kind_and_phase(mock):
+    expected = {(api, model): end for api in APIS for model, end in FAULTS.items()}
+    expected |= {(api, "fault/no-usage"): rule and (rule, "stream") for api, rule in UNCOUNTED.items()}
+    found = {}
+
+    async def tell(api, model):
+        run = await load(mock, [{"model": model, "api": api}], rate=10, seconds=0.1, timeout=PATIENCE.get(model, "60s"))
+        rows = [(kind(row.kind), row.phase) for row in run.tally.failures]
+        found[api, model] = rows[0] if rows else WHOLE
+        assert run.tally.counts["started"] == 1
+        assert run.tally.counts["whole"] == (not rows)
+
+    async with trio.open_nursery() as nursery:
+        for api, model in expected:
+            nursery.start_soon(tell, api, model)
+    assert found == expected
+
+
+def kind(name: str) -> str:
+    """The type of an error event differs by API."""
+    return "error event" if name.startswith("error event: ") else name
+
+
+@pytest.mark.parametrize("api", APIS)
+async def test_whole_answers_are_judged_too(mock, api):
+    ask = partial(load, mock, rate=10, seconds=0.1)
+    good = await ask([{"model": "mock-small", "api": api, "stream": False}])
+    assert good.tally.counts["whole"] == 1
+    assert good.tally.tokens > 10
+    assert good.tally.measures["ttft"].count == 0
+    cut = await ask([{"model": "fault/cut-after-3", "api": api, "stream": False}])
+    assert [(row.kind, row.phase) for row in cut.tally.failures] == [("closed", "first token")]
+    assert cut.tally.counts["not_whole"] == 0
+
+
+@pytest.mark.parametrize("api", APIS)
+async def test_tools_are_offered_and_their_calls_are_tokens(mock, api):
+    run = await load(mock, [{"model": "mock-small", "api": api, "tools": 2, "prompt": [50, 500]}], rate=10, seconds=0.1)
+    assert run.tally.counts["whole"] == 1
+    assert run.tally.events > 0

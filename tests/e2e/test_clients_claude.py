@@ -1,0 +1,297 @@
+"""What Claude Code sends and needs, in front of every sort of provider. Its requests, models and recovery are those of
+version 2.1; the threads beside the tests are where a gateway broke it."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.harness import Gateway, config, free_port, provider, running
+from tests.support.upstreams import PATHS, Script, ToolCall
+
+APIS = ("chat", "messages", "responses")
+OTHERS = ("chat", "responses", "compatible")
+FINE = Script(text="fine")
+KEY = "gw-claude-key"
+BETAS = "claude-code-20250219,interleaved-thinking-2025-05-14,context-management-2025-06-27"
+BILLING = "x-anthropic-billing-header: cc_version=2.1.197.b5f; cc_entrypoint=sdk-cli; cch={};"
+SYSTEM = {"type": "text", "text": "You are Claude Code.", "cache_control": {"type": "ephemeral"}}
+SCHEMA = {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object", "properties": {}}
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    entries = [
+        provider("anthropic/claude-opus-4-7", upstream.url, ["messages"], name="messages"),
+        provider("openai/gpt-4o", upstream.url, ["chat"], name="chat"),
+        provider("openai/gpt-5.1", upstream.url, ["responses"], name="responses"),
+        provider("vllm/qwen", upstream.url, ["messages"], name="compatible", provider_interface="anthropic"),
+        provider("openai/eager", upstream.url, ["chat"], name="eager", quirks={"deferred_tools": "all"}),
+        provider("vllm/eager", upstream.url, ["messages"], name="eager-compatible", provider_interface="anthropic",
+                 quirks={"deferred_tools": "all"}),
+    ]  # fmt: skip
+    keys = [{"name": "claude", "key": KEY}]
+    port = free_port()
+    aliases = {"claude-via-gpt": {"target": "chat"}, "anthropic-local": {"target": "compatible"}}
+    with running(config(entries, port, client_keys=keys, model_aliases=aliases), port) as process:
+        yield process
+
+
+def body(model: str, **more: Any) -> dict[str, Any]:
+    """A request of the main loop, less its length."""
+    return {
+        "model": model,
+        "max_tokens": 32000,
+        "system": [{"type": "text", "text": BILLING.format("00")}, SYSTEM],
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}],
+        "tools": [{"name": "Bash", "description": "run", "input_schema": SCHEMA}],
+        "metadata": {"user_id": json.dumps({"device_id": "d", "account_uuid": "a", "session_id": "s"})},
+        **more,
+    }
+
+
+def ask(gateway: Gateway, sent: dict[str, Any], query: str = "?beta=true", **headers: str):
+    own = {"authorization": f"Bearer {KEY}", "anthropic-version": "2023-06-01", "anthropic-beta": BETAS}
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return gateway.request("POST", PATHS["messages"] + query, sent, own | named)
+
+
+def said(reply: Any, stream: bool) -> str:
+    assert reply.status == 200, reply.body
+    if not stream:
+        return "".join(block["text"] for block in reply.json["content"] if block["type"] == "text")
+    deltas = [event["delta"] for name, event in reply.events() if name == "content_block_delta"]
+    assert reply.events()[-1][0] == "message_stop"
+    return "".join(delta.get("text", "") for delta in deltas)
+
+
+# Betas, versions, the billing line
+
+
+@pytest.mark.parametrize("version", ["2023-06-01", "2026-10-21", "tomorrow"])
+def test_version_betas_and_query_reach_anthropic_as_they_came(gateway, upstream, version):
+    """(anthropics/claude-code#21612, #49548)"""
+    sent = body("messages", context_management={"edits": []}, thinking={"type": "adaptive"}, speed="fast")
+    upstream.script(FINE)
+    reply = ask(gateway, sent, anthropic_version=version, x_claude_code_session_id="5e55")
+    assert reply.status == 200
+    assert "x-trigate-dropped" not in reply.headers
+    (seen,) = upstream.seen
+    assert (seen.header("anthropic-version"), seen.header("anthropic-beta")) == (version, BETAS)
+    assert (seen.query, seen.header("x-claude-code-session-id")) == ("beta=true", "5e55")
+    assert seen.json == {**sent, "model": "claude-opus-4-7"}
+
+
+def test_the_billing_line_goes_to_anthropic_as_it_is(gateway, upstream):
+    upstream.script(FINE)
+    ask(gateway, body("messages"))
+    assert upstream.seen[0].json["system"][0]["text"] == BILLING.format("00")
+
+
+@pytest.mark.parametrize("shape", ["blocks", "text"])
+@pytest.mark.parametrize("model", OTHERS)
+def test_two_turns_share_their_prefix_with_every_other_provider(gateway, upstream, model, shape):
+    """The billing line changes with each request, and no cache would ever be hit: 50 s in place of 4
+    (anthropics/claude-code#68900, vllm-project/vllm#36829, waybarrios/vllm-mlx#277)."""
+    systems = [[{"type": "text", "text": BILLING.format(turn)}, SYSTEM] for turn in "12"]
+    texts = [f"{BILLING.format(turn)}\nYou are Claude Code." for turn in "12"]
+    upstream.script(FINE, FINE)
+    for system in systems if shape == "blocks" else texts:
+        reply = ask(gateway, body(model, system=system))
+        assert ("system[]" if shape == "blocks" else "system") in reply.headers["x-trigate-dropped"].split(",")
+    first, second = (seen.body for seen in upstream.seen)
+    assert first == second
+    assert b"billing" not in first
+    assert b"You are Claude Code." in first
+
+
+@pytest.mark.parametrize("model", OTHERS)
+def test_a_system_of_nothing_but_the_billing_line_is_none(gateway, upstream, model):
+    for system in ([{"type": "text", "text": BILLING.format("1")}], BILLING.format("1")):
+        upstream.script(FINE)
+        assert ask(gateway, body(model, system=system)).status == 200
+        assert not upstream.seen[0].json.get("system")
+        assert b"billing" not in upstream.seen[0].body
+
+
+def test_betas_and_versions_stay_away_from_other_apis(gateway, upstream):
+    for model in ("chat", "responses"):
+        upstream.script(FINE)
+        ask(gateway, body(model))
+        (seen,) = upstream.seen
+        assert (seen.header("anthropic-beta"), seen.header("anthropic-version"), seen.query) == (None, None, "")
+
+
+# Its other requests
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("model", [*APIS, "compatible"])
+def test_a_turn_with_tools_thinking_and_context_management_works_everywhere(gateway, upstream, model, stream):
+    sent = body(
+        model, stream=stream, thinking={"type": "enabled", "budget_tokens": 31999},
+        context_management={"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
+    )  # fmt: skip
+    upstream.script(Script(text="ok", calls=(ToolCall("call_1", "Bash", '{"command":"ls"}'),), stop="tool_calls"))
+    assert said(ask(gateway, sent), stream) == "ok"
+
+
+@pytest.mark.parametrize("model", APIS)
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_same_body_is_answered_whole_after_a_stream_was_cut(gateway, upstream, model, stream):
+    """It asks again at once without ``stream``, and it is ``stream`` alone that decides, never ``accept``."""
+    upstream.script(FINE, FINE)
+    sent = body(model, stream=stream)
+    for accept in ("application/json", "text/event-stream"):
+        assert said(ask(gateway, sent, accept=accept), stream) == "fine"
+    assert [bool(seen.json.get("stream")) for seen in upstream.seen] == [stream, stream]
+
+
+@pytest.mark.parametrize("model", ["chat", "responses"])
+def test_an_empty_list_of_tools_is_no_list(gateway, upstream, model):
+    """The request for a title; OpenAI refuses an empty ``tools``."""
+    sent = body(model, tools=[], thinking={"type": "disabled"}, temperature=1)
+    upstream.script(FINE)
+    assert ask(gateway, sent).status == 200
+    assert "tools" not in upstream.seen[0].json
+    assert "tool_choice" not in upstream.seen[0].json
+
+
+@pytest.mark.parametrize("model", ["chat", "responses"])
+def test_instructions_in_mid_conversation_keep_their_place(gateway, upstream, model):
+    """For names of models that it does not know it sends ``role: system`` among the messages."""
+    talk = [
+        {"role": "user", "content": "one"}, {"role": "assistant", "content": "two"},
+        {"role": "system", "content": "a reminder"}, {"role": "user", "content": "three"},
+    ]  # fmt: skip
+    upstream.script(FINE)
+    assert ask(gateway, body(model, messages=talk)).status == 200
+    texts = json.dumps(upstream.seen[0].json.get("messages") or upstream.seen[0].json["input"])
+    places = [texts.index(text) for text in ("one", "two", "a reminder", "three")]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("model", ["chat", "responses"])
+def test_a_count_never_is_a_404_nor_a_zero(gateway, upstream, model):
+    """A 404 makes each of its counts a paid request, a 0 turns its compaction off (Wei-Shaw/sub2api#657,
+    BerriAI/litellm#37102, router-for-me/CLIProxyAPI#679)."""
+    upstream.script()
+    asked = {"model": model, "messages": [{"role": "user", "content": "x"}], "tools": []}
+    reply = gateway.request("POST", "/v1/messages/count_tokens?beta=true", asked, {"x-api-key": KEY})
+    assert reply.status == 200
+    assert reply.json["input_tokens"] > 0
+    assert reply.headers["x-trigate-estimated"] == "1"
+    assert upstream.seen == []
+
+
+# Tool search (anthropics/claude-code#89211, router-for-me/CLIProxyAPI#1725, #1892, BerriAI/litellm#22878)
+
+LATER = [{"name": name, "input_schema": SCHEMA, "defer_loading": True} for name in ("mcp__a", "mcp__b")]
+SEARCH = {"name": "ToolSearch", "input_schema": SCHEMA}
+FOUND = [
+    {"role": "user", "content": "find a"},
+    {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "ToolSearch", "input": {}}]},
+    {"role": "user", "content": [
+        {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "tool_reference", "tool_name": "mcp__a"}]},
+    ]},
+]  # fmt: skip
+
+
+def offered(seen: Any) -> list[str]:
+    return [tool.get("function", tool)["name"] for tool in seen.json.get("tools", ())]
+
+
+def test_anthropic_searches_deferred_tools_itself(gateway, upstream):
+    sent = body("messages", tools=[SEARCH, *LATER], messages=FOUND)
+    upstream.script(FINE)
+    assert "x-trigate-dropped" not in ask(gateway, sent).headers
+    assert upstream.seen[0].json == {**sent, "model": "claude-opus-4-7"}
+
+
+@pytest.mark.parametrize("model", OTHERS)
+def test_deferred_tools_reach_others_once_they_were_found(gateway, upstream, model):
+    upstream.script(FINE, FINE)
+    ask(gateway, body(model, tools=[SEARCH, *LATER]))
+    ask(gateway, body(model, tools=[SEARCH, *LATER], messages=FOUND))
+    before, after = upstream.seen
+    assert offered(before) == ["ToolSearch"]
+    assert offered(after) == ["ToolSearch", "mcp__a"]
+    for word in (b"defer_loading", b"tool_reference"):
+        assert word not in before.body + after.body
+    assert b"mcp__a is available" in after.body
+
+
+@pytest.mark.parametrize("model", ["eager", "eager-compatible"])
+def test_deferred_tools_are_all_sent_where_the_config_says_so(gateway, upstream, model):
+    upstream.script(FINE)
+    ask(gateway, body(model, tools=[SEARCH, *LATER]))
+    assert sorted(offered(upstream.seen[0])) == ["ToolSearch", "mcp__a", "mcp__b"]
+    assert b"defer_loading" not in upstream.seen[0].body
+
+
+@pytest.mark.parametrize("model", OTHERS)
+def test_where_anthropic_was_to_search_all_tools_are_sent(gateway, upstream, model):
+    native = {"type": "tool_search_tool_bm25_20251119", "name": "tool_search_tool_bm25"}
+    upstream.script(FINE)
+    reply = ask(gateway, body(model, tools=[native, *LATER]))
+    assert offered(upstream.seen[0]) == ["mcp__a", "mcp__b"]
+    assert "tools[]" in reply.headers["x-trigate-dropped"]
+
+
+# The door, discovery
+
+
+@pytest.mark.parametrize("path", ["/", "/api/hello"])
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+def test_the_first_thing_that_it_asks_is_answered_without_a_key(gateway, method, path):
+    """(SaladDay/cc-switch-cli#170)"""
+    assert gateway.request(method, path).status == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"x-api-key": KEY}, {"authorization": f"Bearer {KEY}"}, {"x-api-key": KEY, "authorization": f"Bearer {KEY}"}],
+    ids=["api_key", "token", "both"],
+)
+def test_its_key_is_taken_from_either_header_or_both(gateway, upstream, headers):
+    upstream.script(FINE)
+    own = {"anthropic-version": "2023-06-01", **headers}
+    assert gateway.request("POST", PATHS["messages"], body("chat"), own).status == 200
+
+
+def test_a_refused_key_is_not_to_be_tried_for_minutes(gateway):
+    reply = gateway.request("POST", PATHS["messages"], body("chat"), {"x-api-key": "wrong"})
+    assert reply.status == 401
+    assert reply.headers["x-should-retry"] == "false"
+    assert reply.json["error"]["type"] == "authentication_error"
+
+
+@pytest.mark.parametrize("model", ["chat", "messages"])
+def test_unknown_query_parameters_and_its_session_header_are_no_trouble(gateway, upstream, model):
+    upstream.script(FINE)
+    reply = ask(gateway, body(model), "?beta=true&future=1&x", x_claude_code_session_id="5e55", x_app="cli")
+    assert reply.status == 200
+
+
+def test_its_picker_gets_every_model_at_once_and_aliases_for_those_of_others(gateway):
+    """It shows names that hold ``claude`` or ``anthropic`` (raine/claude-code-proxy#60, agentgateway/agentgateway#2235,
+    theopenco/llmgateway#3310)."""
+    own = {"x-api-key": KEY, "anthropic-version": "2023-06-01"}
+    reply = gateway.request("GET", "/v1/models?limit=1000", None, own)  # does not follow redirects
+    assert reply.status == 200
+    ids = [entry["id"] for entry in reply.json["data"]]
+    assert {"claude-via-gpt", "anthropic-local", "messages"} <= set(ids)
+    assert (reply.json["has_more"], reply.json["first_id"], reply.json["last_id"]) == (False, ids[0], ids[-1])
+    for entry in reply.json["data"]:
+        assert set(entry) >= {"type", "id", "display_name", "created_at"}
+        assert entry["lifecycle"] == "active"
+
+
+@pytest.mark.parametrize(("alias", "model"), [("claude-via-gpt", "gpt-4o"), ("anthropic-local", "qwen")])
+def test_an_alias_from_the_picker_is_answered_by_the_model_behind_it(gateway, upstream, alias, model):
+    upstream.script(FINE)
+    reply = ask(gateway, body(alias))
+    assert reply.status == 200
+    assert upstream.seen[0].json["model"] == model
+    assert reply.headers["x-trigate-model"] == model

@@ -1,0 +1,180 @@
+"""What Codex sends and needs, in front of every sort of provider: its requests are those of version 0.169.
+
+Its WebSocket, its compaction and its compressed bodies have files of their own."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.harness import Gateway, Reply, complaint, config, free_port, provider, running
+from tests.support.upstreams import PATHS, Raw, Script, ToolCall
+
+APIS = ("chat", "messages", "responses")
+JSON = (("content-type", "application/json"),)
+SSE = (("content-type", "text/event-stream"),)
+EXEC = ToolCall("call_LxvMaeyCHxhRc4XSMnxGsMPh", "exec_command", '{"cmd": "cat one.txt"}')
+SCHEMA = {"type": "object", "properties": {"cmd": {"type": "string"}}, "required": ["cmd"]}
+WORDS = [{"type": "input_text", "text": "Run the command."}]
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    entries = [
+        provider("openai/gpt-4o", upstream.url, ["chat"], name="chat"),
+        provider("anthropic/claude-sonnet-4-5", upstream.url, ["messages"], name="messages"),
+        provider("openai/gpt-5.1", upstream.url, ["responses"], name="responses"),
+    ]
+    port = free_port()
+    with running(config(entries, port), port) as process:
+        yield process
+
+
+def turn(model: str, *more: Any, **members: Any) -> dict[str, Any]:
+    """A request of ``codex exec``, less its length."""
+    return {
+        "model": model,
+        "stream": True,
+        "input": [
+            {"type": "message", "id": "msg_e3476123", "role": "developer", "content": WORDS},
+            {"type": "message", "id": "msg_01a1f7bf", "role": "user", "content": WORDS},
+            *more,
+        ],
+        "tools": [
+            {"type": "function", "name": "exec_command", "description": "d", "strict": False, "parameters": SCHEMA},
+            {"type": "custom", "name": "apply_patch", "description": "d", "format": {"type": "text"}},
+            {"type": "namespace", "name": "agents", "description": "d", "tools": [
+                {"type": "function", "name": "close", "description": "d", "strict": False, "parameters": SCHEMA},
+            ]},
+            {"type": "web_search", "external_web_access": False},
+        ],
+        "tool_choice": "auto",
+        "parallel_tool_calls": True,
+        "reasoning": {"summary": "auto"},
+        "store": False,
+        "include": ["reasoning.encrypted_content"],
+        "prompt_cache_key": "01a1f7bf-edbf-70a2-a724-b379b2cd6374",
+        "client_metadata": {"thread_id": "01a1f7bf", "x-codex-turn-metadata": '{"turn_id": "01a1"}'},
+        "service_tier": "auto",
+        **members,
+    }  # fmt: skip
+
+
+def ask(gateway: Gateway, sent: dict[str, Any]) -> Reply:
+    own = {"accept": "text/event-stream", "authorization": "Bearer any", "originator": "codex_exec",
+           "session-id": "01a1f7bf", "x-codex-beta-features": "remote_compaction_v2"}  # fmt: skip
+    return gateway.request("POST", PATHS["responses"], sent, own)
+
+
+def items(reply: Reply) -> list[dict[str, Any]]:
+    """What Codex takes from a stream: finished items, and the word that it is whole."""
+    assert reply.status == 200, reply.body
+    names = [name for name, _ in reply.events()]
+    assert names[0] == "response.created"
+    assert names[-1] == "response.completed"
+    assert reply.events()[-1][1]["response"]["id"]
+    return [event["item"] for name, event in reply.events() if name == "response.output_item.done"]
+
+
+@pytest.mark.parametrize("model", APIS)
+def test_its_usual_request_works_with_every_provider(gateway, upstream, model):
+    """(awsl-project/maxx#682)"""
+    upstream.script(Script(text="Let me look.", calls=(EXEC,), stop="tool_calls"))
+    done = items(ask(gateway, turn(model)))
+    assert [item["type"] for item in done] == ["message", "function_call"]
+    assert (done[1]["call_id"], done[1]["name"], done[1]["arguments"]) == (EXEC.id, EXEC.name, EXEC.arguments)
+
+
+@pytest.mark.parametrize("model", ["chat", "messages"])
+def test_what_the_provider_has_no_room_for_is_named_and_nothing_else(gateway, upstream, model):
+    upstream.script(Script(text="ok"))
+    dropped = ask(gateway, turn(model)).headers["x-trigate-dropped"].split(",")
+    assert set(dropped) <= {
+        "client_metadata", "prompt_cache_key", "store", "reasoning.summary", "tools[]", "tools[].format",
+    }  # fmt: skip
+    names = [tool.get("function", tool)["name"] for tool in upstream.seen[0].json["tools"]]
+    assert names == ["exec_command", "apply_patch", "agents__close"]
+
+
+@pytest.mark.parametrize("model", ["chat", "messages"])
+def test_strict_mode_fails_for_the_hosted_search_alone(gateway, upstream, model):
+    upstream.script(Script(text="ok"))
+    sent = turn(model)
+    sent["tools"] = sent["tools"][:1]
+    reply = gateway.request("POST", PATHS["responses"], sent, {"x-trigate-strict": "1"})
+    assert reply.status == 200, reply.body
+
+
+@pytest.mark.parametrize("model", APIS)
+def test_its_second_turn_comes_back_to_the_provider_whole(gateway, upstream, model):
+    """It replays items with ids, ``content: null`` in reasoning, and results as plain strings."""
+    upstream.script(Script(thinking="hm", seal="c2ln", text="Let me look.", calls=(EXEC,), stop="tool_calls"))
+    said = [
+        {**item, "content": None} if item["type"] == "reasoning" else item
+        for item in items(ask(gateway, turn(model, reasoning={"effort": "low", "summary": "auto"})))
+    ]
+    result = {"type": "function_call_output", "id": "fco_1", "call_id": EXEC.id, "output": "swordfish"}
+    upstream.script(Script(text="It is swordfish."))
+    done = items(ask(gateway, turn(model, *said, result, reasoning={"effort": "low", "summary": "auto"})))
+    assert [item["content"][0]["text"] for item in done if item["type"] == "message"] == ["It is swordfish."]
+    sent = upstream.seen[0].body
+    for piece in (b"Let me look.", b"swordfish", EXEC.id.encode()):
+        assert piece in sent
+    assert (b"c2ln" in sent) == (model != "chat"), "what the provider sealed it gets back; Chat has no seal"
+
+
+@pytest.mark.parametrize("model", ["chat", "messages"])
+def test_its_patches_are_custom_calls_with_every_provider(gateway, upstream, model):
+    patch = ToolCall("call_p", "apply_patch", json.dumps({"input": "*** Begin Patch"}))
+    upstream.script(Script(calls=(patch,), stop="tool_calls"))
+    (call,) = items(ask(gateway, turn(model)))
+    assert (call["type"], call["name"], call["input"]) == ("custom_tool_call", "apply_patch", "*** Begin Patch")
+    result = {"type": "custom_tool_call_output", "call_id": call["call_id"], "output": "Done!"}
+    upstream.script(Script(text="ok"))
+    assert items(ask(gateway, turn(model, call, result)))
+    assert b"*** Begin Patch" in upstream.seen[0].body
+    assert b"Done!" in upstream.seen[0].body
+
+
+@pytest.mark.parametrize("model", ["chat", "messages"])
+def test_a_tool_of_a_namespace_comes_back_with_it(gateway, upstream, model):
+    upstream.script(Script(calls=(ToolCall("call_c", "agents__close", '{"cmd":"x"}'),), stop="tool_calls"))
+    (call,) = items(ask(gateway, turn(model)))
+    assert (call["namespace"], call["name"]) == ("agents", "close")
+
+
+@pytest.mark.parametrize("model", APIS)
+@pytest.mark.parametrize("end", ["cut", "reset"])
+def test_a_cut_answer_is_never_told_as_complete(gateway, upstream, model, end):
+    """It asks again upon a failure, and believes what looks complete."""
+    pieces = {
+        "chat": b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":'
+                b'[{"index":0,"delta":{"role":"assistant","content":"half"}}]}\n\n',
+        "messages": b'event: content_block_start\ndata: {"type":"content_block_start","index":0,"content_block":'
+                    b'{"type":"text","text":"half"}}\n\n',
+        "responses": b'event: response.created\ndata: {"type":"response.created","sequence_number":0,"response":'
+                     b'{"id":"resp_1","object":"response","status":"in_progress","model":"m","output":[]}}\n\n'
+                     b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta",'
+                     b'"sequence_number":1,"item_id":"m","output_index":0,"content_index":0,"delta":"half"}\n\n',
+    }  # fmt: skip
+    upstream.script(Raw(200, SSE, (pieces[model],), end))
+    names = [name for name, _ in ask(gateway, turn(model)).events()]
+    assert names[-1] == "response.failed"
+    assert "response.completed" not in names
+
+
+@pytest.mark.parametrize("model", APIS)
+def test_a_rate_limit_comes_with_a_wait_without_which_it_gives_up(gateway, upstream, model):
+    upstream.script(Raw(429, JSON, (b'{"error":{"message":"slow down","type":"rate_limit_error","code":null}}',)))
+    reply = ask(gateway, turn(model))
+    assert reply.headers["retry-after"] == "1"
+    assert complaint("responses", reply, 429, passed=True)["message"] == "slow down"
+
+
+def test_its_question_for_models_is_answered_in_both_shapes(gateway):
+    """Without ``models`` it cannot decode the answer, and one incomplete entry there loses all of them
+    (openai/codex#37122, #35758, BigPizzaV3/CodexPlusPlus#2118)."""
+    listed = gateway.request("GET", "/v1/models?client_version=0.169.0").json
+    assert (listed["object"], listed["models"]) == ("list", [])
+    assert [entry["id"] for entry in listed["data"]] == ["chat", "messages", "responses"]

@@ -1,0 +1,283 @@
+"""What SDK helpers and agent frameworks are strict about, on every route: the helpers run unmodified, and the members
+that they read are there."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import anthropic
+import openai
+import pydantic
+import pytest
+
+from tests.support.harness import Gateway, Reply, config, free_port, provider, running
+from tests.support.upstreams import PATHS, Raw, Script, Tokens, ToolCall, Upstream
+
+APIS = ("chat", "messages", "responses")
+CALLS = (ToolCall("call_1", "get", '{"a": 1}'), ToolCall("call_2", "get", '{"a": 2}'))
+ANSWER = Script(text="Two calls.", calls=CALLS, stop="tool_calls", tokens=Tokens(prompt=30, cache_read=10, output=7))
+SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
+to_each = pytest.mark.parametrize("model", APIS)
+
+
+class City(pydantic.BaseModel):
+    name: str
+    people: int
+
+
+PARIS = Script(text='{"name": "Paris", "people": 2000000}')
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    entries = [
+        provider("openai/gpt-4o", upstream.url, ["chat"], name="chat"),
+        provider("anthropic/claude-sonnet-4-5", upstream.url, ["messages"], name="messages"),
+        provider("openai/gpt-4.1", upstream.url, ["responses"], name="responses"),
+    ]
+    port = free_port()
+    with running(config(entries, port), port) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def openai_sdk(gateway) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(api_key="any", base_url=f"{gateway.url}/v1", max_retries=0, timeout=20) as sdk:
+        yield sdk
+
+
+@pytest.fixture(scope="module")
+def anthropic_sdk(gateway) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(api_key="any", base_url=gateway.url, max_retries=0, timeout=20) as sdk:
+        yield sdk
+
+
+def asked(api: str, model: str, **more: Any) -> dict[str, Any]:
+    own: dict[str, Any] = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
+    function = {"name": "get", "parameters": SCHEMA, "strict": True}
+    match api:
+        case "chat":
+            tools: list[Any] = [{"type": "function", "function": function}]
+        case "messages":
+            tools = [{"name": "get", "input_schema": SCHEMA}]
+        case _:
+            tools = [{"type": "function", **function}]
+    return {"model": model, **own, "tools": tools, **({"max_tokens": 500} if api == "messages" else {}), **more}
+
+
+def ask(gateway: Gateway, upstream: Upstream, api: str, model: str, script: Script, **more: Any) -> Reply:
+    upstream.script(script)
+    reply = gateway.request("POST", PATHS[api], asked(api, model, **more))
+    assert reply.status == 200, reply.body
+    return reply
+
+
+# Helpers see the same in a stream as in a whole answer
+
+
+@to_each
+def test_the_messages_helper_sees_what_the_whole_answer_says(anthropic_sdk, upstream, model):
+    upstream.script(ANSWER, ANSWER)
+    with anthropic_sdk.messages.stream(**asked("messages", model)) as stream:
+        final = stream.get_final_message()
+    whole = anthropic_sdk.messages.create(**asked("messages", model))
+    assert [block.type for block in final.content] == ["text", "tool_use", "tool_use"]
+    for told in (final, whole):
+        assert told.content[0].text == "Two calls."
+        assert [(block.id, block.name, block.input) for block in told.content[1:]] == [
+            ("call_1", "get", {"a": 1}), ("call_2", "get", {"a": 2}),
+        ]  # fmt: skip
+        assert told.stop_reason == "tool_use"
+        assert (told.usage.input_tokens, told.usage.cache_read_input_tokens, told.usage.output_tokens) == (20, 10, 7)
+
+
+@to_each
+def test_the_chat_helper_sees_what_the_whole_answer_says(openai_sdk, upstream, model):
+    upstream.script(ANSWER, ANSWER)
+    given = asked("chat", model)
+    with openai_sdk.chat.completions.stream(**given, stream_options={"include_usage": True}) as stream:
+        final = stream.get_final_completion()
+    whole = openai_sdk.chat.completions.create(**given)
+    for told in (final, whole):
+        message = told.choices[0].message
+        assert (message.role, message.content) == ("assistant", "Two calls.")
+        assert [(c.id, c.function.name, json.loads(c.function.arguments)) for c in message.tool_calls] == [
+            ("call_1", "get", {"a": 1}), ("call_2", "get", {"a": 2}),
+        ]  # fmt: skip
+        assert told.choices[0].finish_reason == "tool_calls"
+        usage = told.usage
+        assert (usage.prompt_tokens, usage.prompt_tokens_details.cached_tokens, usage.total_tokens) == (30, 10, 37)
+
+
+@to_each
+def test_the_responses_helper_sees_what_the_whole_answer_says(openai_sdk, upstream, model):
+    upstream.script(ANSWER, ANSWER)
+    given = asked("responses", model, store=False)
+    with openai_sdk.responses.stream(**given) as stream:
+        final = stream.get_final_response()
+    whole = openai_sdk.responses.create(**given)
+    for told in (final, whole):
+        assert told.output_text == "Two calls."
+        calls = [item for item in told.output if item.type == "function_call"]
+        assert [(c.call_id, c.name, json.loads(c.arguments)) for c in calls] == [
+            ("call_1", "get", {"a": 1}), ("call_2", "get", {"a": 2}),
+        ]  # fmt: skip
+        usage = told.usage
+        assert (usage.input_tokens, usage.input_tokens_details.cached_tokens, usage.total_tokens) == (30, 10, 37)
+
+
+@to_each
+def test_parsed_answers_of_both_openai_apis(openai_sdk, upstream, model):
+    upstream.script(PARIS, PARIS)
+    talk = [{"role": "user", "content": "hi"}]
+    chat = openai_sdk.chat.completions.parse(model=model, messages=talk, response_format=City)
+    responses = openai_sdk.responses.parse(model=model, input="hi", text_format=City, store=False)
+    assert chat.choices[0].message.parsed == responses.output_parsed == City(name="Paris", people=2000000)
+    schemas = [json.dumps(seen.json) for seen in upstream.seen]
+    assert all('"people"' in schema for schema in schemas)
+
+
+@to_each
+def test_a_response_that_is_not_whole_raises_as_it_does_with_openai(openai_sdk, upstream, model):
+    """The helper has no final response then, against OpenAI too; the event before has all of it."""
+    upstream.script(Script(text="half an ans", stop="length"))
+    with openai_sdk.responses.stream(model=model, input="hi", store=False) as stream:
+        events = list(stream)
+        with pytest.raises(RuntimeError, match=r"response\.completed"):
+            stream.get_final_response()
+    assert events[-1].type == "response.incomplete"
+    assert events[-1].response.output_text == "half an ans"
+
+
+# What frameworks read of an answer
+
+
+@to_each
+def test_every_chunk_has_choices_and_every_call_its_id_type_and_name_at_once(gateway, upstream, model):
+    """Vercel's SDK and OpenCode (anomalyco/opencode#1298, #30580, vercel/ai#7417, #9579)."""
+    reply = ask(gateway, upstream, "chat", model, ANSWER, stream=True)
+    chunks = [data for _, data in reply.events()[:-1]]
+    assert reply.events()[-1][1] == "[DONE]"
+    assert all(isinstance(chunk["choices"], list) for chunk in chunks)
+    assert chunks[0]["choices"][0]["delta"]["role"] == "assistant"
+    fragments = [f for c in chunks for choice in c["choices"] for f in choice["delta"].get("tool_calls") or ()]
+    firsts = {}
+    for fragment in fragments:
+        firsts.setdefault(fragment["index"], fragment)
+    assert sorted(firsts) == [0, 1]
+    assert [(f["id"], f["type"], f["function"]["name"]) for f in firsts.values()] == [
+        ("call_1", "function", "get"), ("call_2", "function", "get"),
+    ]  # fmt: skip
+    finishes = [choice["finish_reason"] for c in chunks for choice in c["choices"] if choice["finish_reason"]]
+    assert finishes == ["tool_calls"]
+
+
+@to_each
+def test_a_chat_client_gets_chunks_whatever_api_the_model_has(gateway, upstream, model):
+    reply = ask(gateway, upstream, "chat", model, Script(text="hello"), stream=True)
+    chunks = [data for _, data in reply.events()[:-1]]
+    assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
+
+
+@to_each
+def test_items_of_a_response_keep_their_ids_and_places(gateway, upstream, model):
+    events = [data for _, data in ask(gateway, upstream, "responses", model, ANSWER, stream=True, store=False).events()]
+    opened = {e["output_index"]: e["item"]["id"] for e in events if e["type"] == "response.output_item.added"}
+    closed = {e["output_index"]: e["item"]["id"] for e in events if e["type"] == "response.output_item.done"}
+    assert opened == closed
+    assert len(set(opened.values())) == len(opened) == 3
+    for event in events:
+        if "item_id" in event:
+            assert event["item_id"] == opened[event["output_index"]]
+
+
+def whole_numbers(usage: Any) -> bool:
+    if isinstance(usage, dict):
+        return all(whole_numbers(value) for value in usage.values())
+    return isinstance(usage, int) and not isinstance(usage, bool)
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@to_each
+def test_all_usage_is_whole_numbers(gateway, upstream, model, stream):
+    """(openai/openai-agents-python#760, #2190)"""
+    chat = ask(gateway, upstream, "chat", model, ANSWER, stream=stream, **(
+        {"stream_options": {"include_usage": True}} if stream else {}))  # fmt: skip
+    usage = next(d["usage"] for _, d in chat.events() if d != "[DONE]" and d.get("usage")) if stream else (
+        chat.json["usage"])  # fmt: skip
+    assert whole_numbers(usage)
+    responses = ask(gateway, upstream, "responses", model, ANSWER, stream=stream, store=False)
+    answer = responses.events()[-1][1]["response"] if stream else responses.json
+    assert whole_numbers(answer["usage"])
+    assert {"cached_tokens"} <= set(answer["usage"]["input_tokens_details"])
+    assert {"reasoning_tokens"} <= set(answer["usage"]["output_tokens_details"])
+
+
+@to_each
+def test_content_is_null_beside_calls_and_calls_are_absent_where_there_are_none(gateway, upstream, model):
+    """(langchain-ai/langchain#34807)"""
+    called = Script(calls=CALLS[:1], stop="tool_calls")
+    message = ask(gateway, upstream, "chat", model, called).json["choices"][0]["message"]
+    assert message["content"] is None
+    assert "content" in message
+    message = ask(gateway, upstream, "chat", model, Script(text="no calls")).json["choices"][0]["message"]
+    assert "tool_calls" not in message
+
+
+@to_each
+def test_the_start_and_the_end_of_a_message_both_count_its_input(gateway, upstream, model):
+    """langchain-anthropic reads the end alone, others the start."""
+    events = [data for _, data in ask(gateway, upstream, "messages", model, ANSWER, stream=True).events()]
+    start = next(event for event in events if event["type"] == "message_start")["message"]["usage"]
+    end = next(event for event in events if event["type"] == "message_delta")["usage"]
+    assert start["input_tokens"] > 0
+    assert (end["input_tokens"], end["output_tokens"]) == (20, 7)
+
+
+@to_each
+@pytest.mark.parametrize("api", APIS)
+def test_an_errors_message_is_a_text_in_the_clients_shape(gateway, upstream, api, model):
+    """Whatever the provider's own shape was: a code that is a number, an error that is a text."""
+    upstream.script(Raw(400, (("content-type", "application/json"),), (b'{"error":"no such thing","code":400}',)))
+    reply = gateway.request("POST", PATHS[api], asked(api, model))
+    assert reply.status == 400
+    error = reply.json["error"]
+    assert error["message"] == "no such thing"
+    assert error["type"] == "invalid_request_error"
+    assert error.get("code") is None
+
+
+# OpenCode
+
+
+def test_cache_marks_on_chat_messages_are_left_out_for_who_refuses_them(gateway, upstream):
+    """OpenCode puts them there for names that hold ``claude``, and OpenAI does not know them."""
+    marked = {"role": "user", "content": "hi", "cache_control": {"type": "ephemeral"}}
+    body = asked("chat", "chat", messages=[{"role": "system", "content": "s", "cache_control": {}}, marked])
+    refusal = {"message": "Unknown parameter: 'messages[0].cache_control'.", "type": "invalid_request_error",
+               "param": "messages[0].cache_control", "code": "unknown_parameter"}  # fmt: skip
+    json_type = (("content-type", "application/json"),)
+    upstream.script(Raw(400, json_type, (json.dumps({"error": refusal}).encode(),)), Script(text="ok"))
+    reply = gateway.request("POST", PATHS["chat"], body)
+    assert (reply.status, reply.headers["x-trigate-dropped"]) == (200, "messages[].cache_control")
+    assert [set(message) for message in upstream.seen[1].json["messages"]] == [{"role", "content"}] * 2
+
+
+@to_each
+@pytest.mark.parametrize("api", APIS)
+def test_the_largest_exact_integer_of_a_schema_stays_what_it_is(gateway, upstream, api, model):
+    largest = {"type": "object", "properties": {"limit": {"type": "integer", "maximum": 9007199254740991}}}
+    body = json.loads(json.dumps(asked(api, model)).replace(json.dumps(SCHEMA), json.dumps(largest)))
+    upstream.script(Script(text="ok"))
+    assert gateway.request("POST", PATHS[api], body).status == 200
+    assert "9007199254740991" in json.dumps(upstream.seen[0].json["tools"])
+
+
+@to_each
+def test_two_messages_of_the_user_in_a_row_are_both_heard(gateway, upstream, model):
+    """Its request for a title."""
+    talk = [{"role": "user", "content": "Generate a title:"}, {"role": "user", "content": "the talk"}]
+    upstream.script(Script(text="ok"))
+    assert gateway.request("POST", PATHS["chat"], {"model": model, "messages": talk}).status == 200
+    told = upstream.seen[0].body.decode()
+    assert told.index("Generate a title:") < told.index("the talk")

@@ -1,0 +1,165 @@
+"""The first day of three users, from the command line as they know it: the first config, a project's folder that is not
+the config's, and a LiteLLM file."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from anthropic import Anthropic
+from openai import OpenAI
+
+from tests.support.command_line import run, started
+from tests.support.harness import free_port, request
+from tests.support.upstreams import PATHS, Raw, Script, Seen, Upstream, fake_upstream, render
+
+KEYS = {"OPENAI_API_KEY": "sk-openai-0123456789", "ANTHROPIC_API_KEY": "sk-anthropic-0123456789"}
+CLAUDE = ("claude-opus-4-8", "claude-opus-4-8[1m]", "claude-sonnet-4-6", "claude-haiku-5-5")
+OPENAI = ("gpt-5.4", "gpt-5.1-codex", "gpt-4o-2024-08-06", "o4-mini")
+
+
+@pytest.fixture
+def answering() -> Iterator[Upstream]:
+    """A provider of all three APIs that always has an answer."""
+    with fake_upstream() as upstream:
+
+        def answer(seen: Seen) -> Raw:
+            upstream.seen.append(seen)
+            api = next((api for api, path in PATHS.items() if path == seen.path), None)
+            return render(Script(text="fine"), api, seen.json) if api else Raw(404)
+
+        upstream.answer = answer  # type: ignore[method-assign]
+        yield upstream
+
+
+def pointed(config: str, upstream: Upstream) -> str:
+    """``config`` with the test's provider in place of the real ones, on a free port."""
+    settings = yaml.safe_load(config)
+    settings["listeners"] = [{"type": "model", "name": "models", "port": free_port()}]
+    for entry in settings["model_providers"]:
+        entry["base_url"] = upstream.url
+    return yaml.safe_dump(settings, sort_keys=False)
+
+
+def answers(url: str, model: str) -> str:
+    """What ``model`` says to a client of its maker's own SDK."""
+    if "claude" in model:
+        message = Anthropic(base_url=url, api_key="any", max_retries=0).messages.create(
+            model=model, max_tokens=100, messages=[{"role": "user", "content": "Hi"}]
+        )
+        return message.content[0].text
+    chat = OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0).chat.completions.create(
+        model=model, messages=[{"role": "user", "content": "Hi"}]
+    )
+    return chat.choices[0].message.content
+
+
+def test_what_init_writes_answers_to_the_names_that_programs_send(tmp_path, answering):
+    assert run("init", "--yes", cwd=tmp_path, env=KEYS).returncode == 0
+    file = tmp_path / "trigate.yaml"
+    assert run("check", cwd=tmp_path, env=KEYS).returncode == 0
+    file.write_text(pointed(file.read_text(), answering))
+    with started("serve", cwd=tmp_path, env=KEYS) as served:
+        for model in (*CLAUDE, *OPENAI, "smart", "fast"):
+            assert answers(served.url, model) == "fine", model
+        unknown = request(served.url, "POST", "/v1/messages", {"model": "opus", "max_tokens": 9, "messages": []})
+        assert unknown.status == 404
+        assert "anthropic/opus" in unknown.json["error"]["message"]
+        assert served.stop() == 0
+    keys = {seen.header("authorization") or seen.header("x-api-key") for seen in answering.seen}
+    assert keys == {f"Bearer {KEYS['OPENAI_API_KEY']}", KEYS["ANTHROPIC_API_KEY"]}
+
+
+def test_a_project_folder_that_is_not_the_configs(tmp_path, answering):
+    """The config is the person's own; every command finds it from any folder, and clients are told of the gateway that
+    runs."""
+    home, project = tmp_path / "config", tmp_path / "project"
+    (home / "trigate").mkdir(parents=True)
+    project.mkdir()
+    env = {**KEYS, "XDG_CONFIG_HOME": str(home), "HOME": str(tmp_path)}
+    assert run("init", "--yes", str(home / "trigate" / "trigate.yaml"), cwd=project, env=env).returncode == 0
+    file = home / "trigate" / "trigate.yaml"
+    file.write_text(pointed(file.read_text(), answering))
+    checked = run("check", cwd=project, env=env)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    with started("serve", cwd=project, env=env) as served:
+        claude = run("connect", "claude", cwd=project, env=env)
+        assert claude.returncode == 0, claude.stderr
+        assert served.url in claude.stdout
+        assert "ANTHROPIC_MODEL" not in claude.stdout, "Anthropic is configured: Claude's own names work"
+        codex = run("connect", "codex", "--write", cwd=project, env=env)
+        assert codex.returncode == 0, codex.stderr
+        written = tmp_path / ".codex" / "config.toml"
+        assert f'base_url = "{served.url}/v1"' in written.read_text()
+        assert run("connect", "codex", "--undo", cwd=project, env=env).returncode == 0
+        assert not written.exists() or served.url not in written.read_text()
+        assert answers(served.url, CLAUDE[0]) == "fine"
+    assert list(project.iterdir()) == []
+
+
+LITELLM = """
+model_list:
+  - model_name: gpt-4o
+    litellm_params: {model: openai/gpt-4o, api_key: os.environ/OPENAI_API_KEY, rpm: 500}
+  - model_name: gpt-4o-mini
+    litellm_params: {model: gpt-4o-mini, api_key: os.environ/OPENAI_API_KEY}
+  - model_name: reasoning
+    litellm_params: {model: openai/o3, api_key: os.environ/OPENAI_API_KEY, temperature: 1}
+  - model_name: claude-sonnet
+    litellm_params: {model: anthropic/claude-sonnet-4-5, api_key: os.environ/ANTHROPIC_API_KEY}
+  - model_name: claude-sonnet
+    litellm_params: {model: bedrock/anthropic.claude-sonnet-4-5-v1:0, aws_region_name: eu-west-1}
+  - model_name: "anthropic/*"
+    litellm_params: {model: "anthropic/*", api_key: os.environ/ANTHROPIC_API_KEY}
+  - model_name: fast
+    litellm_params: {model: groq/llama-3.1-8b-instant, api_key: os.environ/GROQ_API_KEY}
+  - model_name: local
+    litellm_params: {model: ollama_chat/llama3.2, api_base: "http://localhost:11434"}
+  - model_name: house-model
+    litellm_params: {model: openai/house, api_base: "http://localhost:8000/v1", api_key: none}
+  - model_name: embed
+    litellm_params: {model: openai/text-embedding-3-small, api_key: os.environ/OPENAI_API_KEY}
+litellm_settings:
+  drop_params: true
+  request_timeout: 120
+  fallbacks: [{gpt-4o: [claude-sonnet]}]
+  success_callback: [langfuse]
+general_settings:
+  master_key: os.environ/LITELLM_MASTER_KEY
+  max_parallel_requests: 100
+  database_url: os.environ/DATABASE_URL
+  alerting: [slack]
+router_settings:
+  num_retries: 2
+  model_group_alias: {gpt-4: gpt-4o}
+"""
+
+
+def test_a_litellm_file_of_ten_models(tmp_path, answering):
+    (tmp_path / "litellm.yaml").write_text(LITELLM)
+    env = {**KEYS, "GROQ_API_KEY": "gsk-0123456789", "LITELLM_MASTER_KEY": "sk-master-0123456789"}
+    recognised = run("check", "litellm.yaml", cwd=tmp_path, env=env)
+    assert recognised.returncode == 1
+    assert "trigate import litellm.yaml" in recognised.stdout + recognised.stderr
+    imported = run("import", "litellm.yaml", "--write", "trigate.yaml", cwd=tmp_path, env=env)
+    assert imported.returncode == 3, "names, protection or money are lost, and that is said"
+    assert "fallbacks" in imported.stderr
+    checked = run("check", cwd=tmp_path, env=env)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    file = tmp_path / "trigate.yaml"
+    settings = yaml.safe_load(pointed(file.read_text(), answering))
+    file.write_text(yaml.safe_dump(settings, sort_keys=False))
+    master = {"authorization": f"Bearer {env['LITELLM_MASTER_KEY']}"}
+    with started("serve", cwd=tmp_path, env=env) as served:
+        for model in ("gpt-4o", "gpt-4o-mini", "reasoning", "claude-sonnet", "local", "house-model", "gpt-4"):
+            body = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
+            assert request(served.url, "POST", "/v1/chat/completions", body).status == 401
+            reply = request(served.url, "POST", "/chat/completions", body, master)
+            assert reply.status == 200, (model, reply.body)
+            assert reply.json["choices"][0]["message"]["content"] == "fine"
+        names = {model["id"] for model in request(served.url, "GET", "/v1/models", None, master).json["data"]}
+        assert {"gpt-4o", "reasoning", "claude-sonnet", "local"} <= names
+        assert request(served.url, "GET", "/health/liveliness").status == 200
+    assert "sk-master" not in json.dumps(served.log)
+    assert Path(file).read_text().count("sk-") == 0

@@ -1,0 +1,106 @@
+"""A LiteLLM proxy's file of ten models and its keys: imported, checked, served, and asked by its clients."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import Started, run, started
+from tests.support.harness import ROOT, request
+
+ENV = {
+    "OPENAI_API_KEY": "sk-upstream-openai", "OPENAI_ORG": "org-1", "OPENAI_RESEARCH_KEY": "sk-upstream-research",
+    "ANTHROPIC_API_KEY": "sk-upstream-anthropic", "GROQ_API_KEY": "sk-upstream-groq", "FAST_API_KEY": "sk-upstream-go",
+    "LITELLM_MASTER_KEY": "sk-the-master",
+}  # fmt: skip
+HELLO = {"messages": [{"role": "user", "content": "Hello"}]}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("litellm")
+    for name in ("config.yaml", "keys.csv"):
+        shutil.copy(ROOT / "tests/data/litellm" / name, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def gateway(folder: Path) -> Iterator[Started]:
+    """The imported file, served; its providers are the stand-in."""
+    done = run("import", "config.yaml", "--keys", "keys.csv", "--write", "trigate.yaml", cwd=folder)
+    assert done.returncode == 3, done.stderr
+    with started("mock", "--port", "0", "--pace", "0") as mock:
+        env = {**ENV, **dict.fromkeys(("OPENAI_BASE", "ANTHROPIC_BASE", "LOCAL_BASE"), mock.url)}
+        checked = run("check", "--strict", "trigate.yaml", cwd=folder, env=env)
+        assert checked.returncode == 0, checked.stderr
+        with started("serve", "trigate.yaml", "--port", "0", cwd=folder, env=env) as process:
+            yield process
+
+
+def test_the_summary_says_what_is_lost_by_what_it_means(folder):
+    found = run("import", "config.yaml", "--keys", "keys.csv", cwd=folder)
+    assert found.returncode == 3
+    lines = found.stderr.splitlines()
+    assert lines[0] == "Carried over: 7 of 10 models, 2 aliases and 6 client keys."
+    assert lines[1].endswith("left out: blocked-one (blocked), expired-one (expired 2025-03-01).")
+    assert [line.split(" (")[0].strip() for line in lines[3:]] == [
+        "names that clients ask for",
+        "protection",
+        "money",
+        "trifles",
+        "settings that trigate import does not know",
+    ]
+    for lost in ("embed (openai/text-embedding-3-small)", "sonnet-on-bedrock", "the key bedrock-only"):
+        assert lost in lines[3]
+    for secret in ("AIza", "pk-written"):
+        assert secret not in found.stdout + found.stderr
+
+
+@pytest.mark.parametrize(
+    ("key", "model", "status"),
+    [
+        ("sk-the-master", "gpt-4o", 200),
+        ("sk-team-a", "gpt-4o", 200),
+        ("sk-team-a", "claude-sonnet", 200),
+        ("sk-team-a", "local", 403),
+        ("sk-team-b", "claude-sonnet", 200),
+        ("sk-everything", "local", 200),
+        ("sk-everything", "thinker", 200),
+        ("sk-everything", "gpt-4", 200),
+        ("sk-everything", "claude-haiku-4-5", 200),
+        ("sk-everything", "embed", 404),
+        ("sk-coding", "claude-sonnet", 200),
+        ("sk-blocked", "gpt-4o", 401),
+        ("sk-expired", "gpt-4o", 401),
+        ("sk-bedrock", "gpt-4o", 401),
+        ("sk-visit", "gpt-4o", 401),
+        ("sk-nobodys", "gpt-4o", 401),
+    ],
+)
+def test_clients_come_in_with_the_keys_that_they_have(gateway, key, model, status):
+    body = {"model": model, **HELLO}
+    reply = request(gateway.url, "POST", "/v1/chat/completions", body, {"authorization": f"Bearer {key}"})
+    assert reply.status == status, reply.body
+    if status == 200:
+        assert reply.json["choices"][0]["message"]["content"]
+
+
+def test_the_file_holds_hashes_and_no_key(folder, gateway):
+    text = (folder / "trigate.yaml").read_text()
+    assert text.count("sha256: ") == 5
+    assert "sk-team" not in text
+    lines = "\n".join(gateway.log)
+    assert "sk-team" not in lines
+
+
+def test_each_key_sees_its_own_models(gateway):
+    named = {"gpt-4o", "claude-sonnet", "local", "thinker", "fast", "gpt-4", "haiku"}
+
+    def models(key: str) -> set[str]:
+        reply = request(gateway.url, "GET", "/v1/models", headers={"x-api-key": key})
+        return {model["id"] for model in reply.json["data"]} & named
+
+    assert models("sk-team-a") == {"gpt-4o", "gpt-4", "claude-sonnet"}
+    assert models("sk-coding") == {"claude-sonnet"}
+    assert models("sk-everything") == named

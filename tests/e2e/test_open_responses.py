@@ -1,0 +1,151 @@
+"""Open Responses through a real gateway: answers of providers of each API, and of the demo, hold to its schemas."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.command_line import Started, demo
+from tests.support.harness import Gateway, Reply, config, eventually, free_port, provider, running
+from tests.support.harness import request as ask
+from tests.support.open_responses import misfits, misfits_of_stream
+from tests.support.upstreams import Script, Tokens, ToolCall
+
+PATH = "/v1/responses"
+DEMO = ("demo", "demo-chat", "demo-messages", "demo-responses")
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+TOOL = {"type": "function", "name": "weather", "parameters": SCHEMA}
+FORMAT = {"type": "json_schema", "name": "out", "schema": SCHEMA}
+WEATHER = ToolCall("call_w1", "weather", '{"city": "Zürich"}')
+
+ASKED: dict[str, dict[str, Any]] = {
+    "text": {},
+    "tool": {"tools": [TOOL]},
+    "format": {"text": {"format": FORMAT}, "presence_penalty": 0.5},
+    "reasoning": {"reasoning": {"effort": "low", "summary": "auto"}},
+}
+SAID: dict[str, tuple[Script, str]] = {
+    "text": (Script(text="Hello"), "completed"),
+    "call": (Script(text="I look.", calls=(WEATHER,), stop="tool_calls"), "completed"),
+    "reasoning": (Script(text="x", thinking="hm", seal="c2VhbA==", tokens=Tokens(reasoning=5)), "completed"),
+    "cut": (Script(text="Hel", stop="length"), "incomplete"),
+    "refused": (Script(text="I", stop="content_filter"), "incomplete"),
+}
+
+
+def check(reply: Reply, status: str) -> dict[str, Any]:
+    """The response object of an answer whose every event is valid."""
+    assert reply.status == 200, reply.body
+    if reply.headers["content-type"] == "application/json":
+        told = reply.json
+    else:
+        events = [event for _, event in reply.events()]
+        assert misfits_of_stream(events) == []
+        assert [event["type"] for event in events[:2]] == ["response.created", "response.in_progress"]
+        told = events[-1]["response"]
+    assert misfits(told) == []
+    assert told["status"] == status
+    return told  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Started]:
+    with demo() as process:
+        yield process
+
+
+@pytest.fixture(params=[True, False], ids=["stream", "whole"])
+def stream(request) -> bool:
+    return request.param
+
+
+@pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
+@pytest.mark.parametrize("store", [True, False], ids=["stored", "unstored"])
+@pytest.mark.parametrize("model", DEMO)
+def test_the_demo_is_valid(served, model, store, asked, stream):
+    body = {"model": model, "input": "Hello", "stream": stream, "store": store, **asked}
+    told = check(ask(served.url, "POST", PATH, body), "completed")
+    if store:
+        found = ask(served.url, "GET", f"{PATH}/{told['id']}").json
+        assert (misfits(found), found["output"]) == ([], told["output"])
+
+
+@pytest.mark.parametrize("entry", ["fault", "fault-chat", "fault-messages", "fault-responses"])
+@pytest.mark.parametrize("fault", ["error-event", "no-finish", "cut-after-3", "half-an-event"])
+def test_a_stream_that_fails_ends_validly(served, entry, fault):
+    body = {"model": f"{entry}/{fault}", "input": "Hello", "stream": True}
+    reply = ask(served.url, "POST", PATH, body)
+    told = check(reply, "failed")
+    assert told["error"]["message"]
+
+
+@pytest.mark.parametrize("model", DEMO)
+def test_an_answer_in_the_background_is_valid_at_all_times(served, model):
+    told = ask(served.url, "POST", PATH, {"model": model, "input": "Hello", "background": True}).json
+    assert (misfits(told), told["background"]) == ([], True)
+    assert told["status"] in ("queued", "in_progress", "completed")
+
+    def found() -> dict[str, Any]:
+        found: dict[str, Any] = ask(served.url, "GET", f"{PATH}/{told['id']}").json
+        assert misfits(found) == []
+        return found
+
+    eventually(lambda: found()["status"] == "completed", what="the end of the answer")
+    again = ask(served.url, "GET", f"{PATH}/{told['id']}?stream=true")
+    assert check(again, "completed") == found()
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    port = free_port()
+    apis = ("chat", "messages", "responses")
+    entries = [provider(f"openai/up-{api}", upstream.url, [api], name=f"on-{api}", state="ours") for api in apis]
+    with running(config(entries, port), port) as found:
+        yield found
+
+
+@pytest.mark.parametrize("said", SAID.values(), ids=SAID)
+@pytest.mark.parametrize("api", ["chat", "messages", "responses"])
+def test_translated_answers_are_valid(gateway, upstream, api, said, stream):
+    script, status = said
+    upstream.script(script)
+    reply = gateway.request("POST", PATH, {"model": f"on-{api}", "input": "Hello", "stream": stream, "tools": [TOOL]})
+    assert reply.headers["x-trigate-lane"] == "hub"
+    told = check(reply, status)
+    assert told["incomplete_details"] == (
+        None if status == "completed" else {"reason": {"length": "max_output_tokens"}.get(script.stop, script.stop)}
+    )
+    assert told["tools"] == [{**TOOL, "description": None, "strict": False}]
+
+
+@pytest.mark.parametrize("api", ["chat", "messages", "responses"])
+def test_penalties_reach_providers_that_have_them(gateway, upstream, api):
+    penalties = {"presence_penalty": 0.5, "frequency_penalty": -0.5}
+    upstream.script(Script(text="Hello"))
+    reply = gateway.request("POST", PATH, {"model": f"on-{api}", "input": "Hello", **penalties})
+    told = check(reply, "completed")
+    assert {name: told[name] for name in penalties} == penalties
+    lost = set(filter(None, reply.headers.get("x-trigate-dropped", "").split(",")))
+    sent = upstream.seen[0].json
+    assert {name: sent[name] for name in penalties if name in sent} == ({} if api == "messages" else penalties)
+    assert lost == (penalties.keys() if api == "messages" else set())
+
+
+def test_an_output_without_its_call_is_refused_before_the_provider_is_asked(gateway, upstream):
+    output = {"type": "function_call_output", "call_id": "call_w1", "output": "27 °C"}
+    upstream.script(Script(calls=(WEATHER,), stop="tool_calls"), Script(text="Warm."))
+    body = {"model": "on-chat", "input": [output], "tools": [TOOL]}
+    refused = gateway.request("POST", PATH, body)
+    assert (refused.status, refused.json["error"]["param"]) == (400, "input[0].call_id")
+    assert upstream.seen == []
+    asked = gateway.request("POST", PATH, {**body, "input": "How warm is it?"}).json
+    told = check(gateway.request("POST", PATH, {**body, "previous_response_id": asked["id"]}), "completed")
+    assert told["output"][0]["content"][0]["text"] == "Warm."
+
+
+def test_whose_output_it_is_a_provider_of_this_api_says_itself(served):
+    """The stand-in refuses in the provider's place; the gateway passes the request untouched."""
+    output = {"type": "function_call_output", "call_id": "call_w1", "output": "27 °C"}
+    body = {"model": "demo-responses", "input": [output], "store": False}
+    reply = ask(served.url, "POST", PATH, body)
+    assert (reply.status, reply.headers["x-trigate-lane"]) == (400, "byte")

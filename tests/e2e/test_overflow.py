@@ -1,0 +1,100 @@
+"""A conversation that is too long, through the gateway: the same true status and the words that each client acts on, in
+every lane, from error responses and from streams (musistudio/claude-code-router#1799, raine/claude-code-proxy#29)."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.harness import Gateway, complaint, config, free_port, provider, running
+from tests.support.upstreams import PATHS, Raw, data, event
+
+APIS = ("chat", "messages", "responses")
+JSON = (("content-type", "application/json"),)
+SSE = (("content-type", "text/event-stream"),)
+WORDS = "This model's maximum context length is 1000 tokens. However, your messages resulted in 1200 tokens."
+SENTENCE = "prompt is too long: 1200 tokens > 1000 maximum"
+CODE = "context_length_exceeded"
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    entries = [provider(f"own/{api}", upstream.url, [api], name=api, provider_interface="openai")
+               for api in ("chat", "responses")]  # fmt: skip
+    entries.append(
+        provider("own/messages", upstream.url, ["messages"], name="messages", provider_interface="anthropic")
+    )
+    port = free_port()
+    with running(config(entries, port), port) as process:
+        yield process
+
+
+def body(api: str, model: str, **more: object) -> dict[str, object]:
+    asked = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
+    return {"model": model, **asked, **({"max_tokens": 100} if api == "messages" else {}), **more}
+
+
+def refusal(words: str) -> bytes:
+    return json.dumps({"type": "error", "error": {"type": "BadRequestError", "message": words, "code": 400}}).encode()
+
+
+def opened(api: str) -> tuple[bytes, ...]:
+    """A stream that begins well and then says that the prompt is too long, before any content."""
+    error = {"type": "invalid_request_error", "code": CODE, "message": WORDS}
+    match api:
+        case "chat":
+            chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m",
+                     "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}  # fmt: skip
+            return data(chunk), data({"error": {**error, "code": 400}})
+        case "messages":
+            message = {"id": "msg_1", "type": "message", "role": "assistant", "content": [], "model": "m",
+                       "stop_reason": None, "usage": {"input_tokens": 1, "output_tokens": 1}}  # fmt: skip
+            start = event("message_start", {"type": "message_start", "message": message})
+            return start, event("error", {"type": "error", "error": {"type": "api_error", "message": WORDS}})
+        case _:
+            response = {"id": "resp_1", "object": "response", "status": "in_progress", "model": "m", "output": []}
+            failed = {**response, "status": "failed", "error": {"code": CODE, "message": WORDS}}
+            return (
+                event("response.created", {"type": "response.created", "sequence_number": 0, "response": response}),
+                event("response.failed", {"type": "response.failed", "sequence_number": 1, "response": failed}),
+            )
+
+
+def is_told(api: str, reply) -> None:
+    error = complaint(api, reply, 400, passed=False)
+    if api == "messages":
+        assert error["message"] == SENTENCE
+    else:
+        assert (error["message"], error["code"]) == (WORDS, CODE)
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("status", [400, 413, 500])
+@pytest.mark.parametrize("model", APIS)
+@pytest.mark.parametrize("api", APIS)
+def test_an_overflow_is_a_400_in_the_clients_words(gateway, upstream, api, model, status, stream):
+    upstream.script(Raw(status, JSON, (refusal(WORDS),)))
+    is_told(api, gateway.request("POST", PATHS[api], body(api, model, stream=stream)))
+    assert len(upstream.seen) == 1
+
+
+@pytest.mark.parametrize("model", APIS)
+@pytest.mark.parametrize("api", APIS)
+def test_an_overflow_inside_a_stream_before_content_is_the_same_400(gateway, upstream, api, model):
+    upstream.script(Raw(200, SSE, opened(model), end="chunked"))
+    is_told(api, gateway.request("POST", PATHS[api], body(api, model, stream=True)))
+
+
+def test_anthropics_own_refusal_passes_byte_for_byte(gateway, upstream):
+    own = refusal("prompt is too long: 3333404 tokens > 200000 maximum")
+    upstream.script(Raw(400, JSON, (own,)))
+    reply = gateway.request("POST", PATHS["messages"], body("messages", "messages"))
+    assert (reply.status, reply.body) == (400, own)
+
+
+def test_a_compatible_servers_own_words_are_told_as_anthropic_would(gateway, upstream):
+    """Bedrock and others answer Messages clients in words that Claude Code does not know."""
+    upstream.script(Raw(400, JSON, (refusal("Input is too long for requested model."),)))
+    reply = gateway.request("POST", PATHS["messages"], body("messages", "messages"))
+    message = complaint("messages", reply, 400)["message"]
+    assert message == "prompt is too long: Input is too long for requested model."

@@ -1,0 +1,228 @@
+"""Members and betas that a provider refuses: left out by its row or once it has said so, named, and asked once more
+(anthropics/claude-code#21612, #39589, #49548, #51700, BerriAI/litellm#26240, decolua/9router#1468)."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.harness import Gateway, complaint, config, free_port, provider, running
+from tests.support.upstreams import PATHS, Raw, Script
+
+JSON = (("content-type", "application/json"),)
+FINE = Script(text="fine")
+BETAS = "claude-code-20250219,prompt-caching-scope-2026-01-05"
+
+
+def refusing(message: str, status: int = 400) -> Raw:
+    error = {"type": "error", "error": {"type": "invalid_request_error", "message": message}}
+    return Raw(status, JSON, (json.dumps(error).encode(),))
+
+
+def extra(path: str) -> Raw:
+    return refusing(f"{path}: Extra inputs are not permitted")
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    rows = {"refused_fields": ["context_management", "tools[].input_examples"], "refused_betas": ["prompt-caching-*"]}
+    entries = [
+        provider("anthropic/*", upstream.url, ["messages"]),
+        provider("openai/*", upstream.url, ["chat"]),
+        provider("vertex/*", upstream.url, ["messages"], provider_interface="anthropic", quirks=rows),
+    ]
+    port = free_port()
+    with running(config(entries, port), port) as process:
+        yield process
+
+
+@pytest.fixture
+def model(request) -> str:
+    """One of its own for each test: what is learned of a model stays."""
+    return f"anthropic/claude-{request.node.name.translate({91: '-', 93: None})}"
+
+
+def asked(model: str, **more: object) -> dict[str, object]:
+    return {"model": model, "max_tokens": 50, "messages": [{"role": "user", "content": "hi"}], **more}
+
+
+def ask(gateway: Gateway, body: object, api: str = "messages", **headers: str):
+    named = {"anthropic-version": "2023-06-01", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    return gateway.request("POST", PATHS[api], body, named)
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+def test_a_refused_member_is_left_out_asked_once_more_and_remembered(gateway, upstream, model, stream):
+    body = asked(model, context_management={"edits": []}, stream=stream, metadata={"a": 1.50})
+    upstream.script(extra("context_management"), FINE)
+    reply = ask(gateway, body)
+    assert reply.status == 200
+    assert (reply.headers["x-trigate-attempts"], reply.headers["x-trigate-dropped"]) == ("2", "context_management")
+    first, second = (seen.json for seen in upstream.seen)
+    assert first.pop("context_management") == {"edits": []}
+    assert first == second
+    upstream.script(FINE)
+    again = ask(gateway, body)
+    assert (again.status, again.headers["x-trigate-attempts"]) == (200, "1")
+    assert again.headers["x-trigate-dropped"] == "context_management"
+    assert "context_management" not in upstream.seen[0].json
+
+
+def test_it_is_remembered_for_that_model_and_version_alone(gateway, upstream, model):
+    body = asked(model, temperature=0.5)
+    upstream.script(extra("temperature"), FINE)
+    assert ask(gateway, body, anthropic_version="2026-10-21").headers["x-trigate-dropped"] == "temperature"
+    upstream.script(FINE, FINE, FINE)
+    assert "x-trigate-dropped" not in ask(gateway, body, anthropic_version="2023-06-01").headers
+    assert (
+        "x-trigate-dropped"
+        not in ask(gateway, {**body, "model": model + "-other"}, anthropic_version="2026-10-21").headers
+    )
+    assert ask(gateway, body, anthropic_version="2026-10-21").headers["x-trigate-dropped"] == "temperature"
+
+
+def test_nested_members_go_from_every_tool_and_block(gateway, upstream, model):
+    marked = [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "scope": "global"}}]
+    tools = [{"name": name, "input_schema": {"type": "object"}, "eager_input_streaming": True} for name in "ab"]
+    upstream.script(extra("system.0.cache_control.scope"), extra("tools.0.custom.eager_input_streaming"), FINE)
+    reply = ask(gateway, asked(model, system=marked, tools=tools))
+    assert (reply.status, reply.headers["x-trigate-attempts"]) == (200, "3")
+    assert reply.headers["x-trigate-dropped"] == "system[].cache_control.scope,tools[].eager_input_streaming"
+    sent = upstream.seen[-1].json
+    assert sent["system"][0]["cache_control"] == {"type": "ephemeral"}
+    assert all(set(tool) == {"name", "input_schema"} for tool in sent["tools"])
+
+
+def test_the_same_refusal_again_is_told_to_the_client(gateway, upstream, model):
+    upstream.script(*[extra("speed")] * 4)
+    reply = ask(gateway, asked(model, speed="fast"))
+    assert "speed: Extra inputs" in complaint("messages", reply, 400, passed=True)["message"]
+    assert len(upstream.seen) == 2
+    upstream.script(FINE)
+    assert "x-trigate-dropped" not in ask(gateway, asked(model, speed="fast")).headers, (
+        "it did not help: nothing is learned"
+    )
+
+
+@pytest.mark.parametrize(
+    "path", ["messages", "tools.0.input_schema.x", "output_config", "nothing.at_all", "max_tokens"]
+)
+def test_what_the_request_is_about_is_never_left_out(gateway, upstream, model, path):
+    body = asked(
+        model,
+        tools=[{"name": "f", "input_schema": {"type": "object", "x": 1}}],
+        output_config={"format": {"type": "json_schema", "schema": {}}},
+    )
+    upstream.script(extra(path))
+    complaint("messages", ask(gateway, body), 400, passed=True)
+    assert len(upstream.seen) == 1
+
+
+def test_strict_mode_passes_the_refusal_on_unless_it_is_of_a_hint(gateway, upstream, model):
+    upstream.script(extra("temperature"))
+    complaint("messages", ask(gateway, asked(model, temperature=0.5), x_trigate_strict="1"), 400, passed=True)
+    assert len(upstream.seen) == 1
+    upstream.script(extra("metadata"), FINE)
+    assert ask(gateway, asked(model, metadata={"user_id": "u"}), x_trigate_strict="1").status == 200
+
+
+def test_what_others_have_taught_is_refused_in_strict_mode_by_name(gateway, upstream, model):
+    upstream.script(extra("temperature"), FINE)
+    assert ask(gateway, asked(model, temperature=0.5)).status == 200
+    upstream.script()
+    error = complaint("messages", ask(gateway, asked(model, temperature=0.5), x_trigate_strict="1"), 400)
+    assert "temperature" in error["message"]
+    assert upstream.seen == []
+
+
+def test_a_refused_beta_goes_alone_and_is_remembered(gateway, upstream, model):
+    """(anthropics/claude-code#21767, QuantumNous/new-api#2975)"""
+    words = "Unexpected value(s) `prompt-caching-scope-2026-01-05` for the `anthropic-beta` header. Please consult …"
+    upstream.script(refusing(words), FINE)
+    reply = ask(gateway, asked(model), anthropic_beta=BETAS)
+    assert (reply.status, reply.headers["x-trigate-attempts"]) == (200, "2")
+    assert reply.headers["x-trigate-dropped"] == "anthropic-beta.prompt-caching-scope-2026-01-05"
+    assert [seen.header("anthropic-beta") for seen in upstream.seen] == [BETAS, "claude-code-20250219"]
+    upstream.script(FINE)
+    assert ask(gateway, asked(model), anthropic_beta=BETAS).headers["x-trigate-attempts"] == "1"
+    assert upstream.seen[0].header("anthropic-beta") == "claude-code-20250219"
+
+
+WINDOW = "context-1m-2025-08-07"
+
+
+@pytest.mark.parametrize("api", ["messages", "chat"])
+def test_a_mark_for_the_window_goes_out_as_a_beta(gateway, upstream, api):
+    """(Wei-Shaw/sub2api#4505, decolua/9router#2531)"""
+    upstream.script(FINE)
+    body = asked("anthropic/claude-opus-4-8[1m]")
+    reply = ask(gateway, body, api, **({"anthropic_beta": BETAS} if api == "messages" else {}))
+    assert (reply.status, reply.headers["x-trigate-model"]) == (200, "claude-opus-4-8")
+    assert upstream.seen[0].json["model"] == "claude-opus-4-8"
+    assert upstream.seen[0].header("anthropic-beta") == (f"{BETAS},{WINDOW}" if api == "messages" else WINDOW)
+
+
+def test_the_beta_of_a_marked_name_stands_once_and_can_be_refused_like_any(gateway, upstream):
+    upstream.script(FINE, refusing(f"Unexpected value(s) `{WINDOW}` for the `anthropic-beta` header."), FINE)
+    assert ask(gateway, asked("anthropic/claude-marked[1m]"), anthropic_beta=WINDOW).status == 200
+    reply = ask(gateway, asked("anthropic/claude-marked[1m]"))
+    assert (reply.status, reply.headers["x-trigate-attempts"]) == (200, "2")
+    assert reply.headers["x-trigate-dropped"] == f"anthropic-beta.{WINDOW}"
+    assert [seen.header("anthropic-beta") for seen in upstream.seen] == [WINDOW, WINDOW, None]
+
+
+def test_a_server_that_names_no_beta_gets_none(gateway, upstream, model):
+    """Bedrock (quarkiverse/quarkus-langchain4j#2132)."""
+    upstream.script(refusing("invalid beta flag"), FINE)
+    assert ask(gateway, asked(model), anthropic_beta=BETAS).status == 200
+    assert upstream.seen[1].header("anthropic-beta") is None
+
+
+def test_a_row_takes_members_and_betas_out_before_anybody_refuses_them(gateway, upstream):
+    tools = [{"name": "f", "input_schema": {"type": "object"}, "input_examples": [{}]}]
+    upstream.script(FINE)
+    reply = ask(gateway, asked("vertex/claude-z", context_management={}, tools=tools), anthropic_beta=BETAS)
+    assert (reply.status, reply.headers["x-trigate-attempts"]) == (200, "1")
+    assert reply.headers["x-trigate-dropped"] == (
+        "context_management,tools[].input_examples,anthropic-beta.prompt-caching-scope-2026-01-05"
+    )
+    (seen,) = upstream.seen
+    assert seen.header("anthropic-beta") == "claude-code-20250219"
+    assert seen.json == {**asked("claude-z"), "tools": [{"name": "f", "input_schema": {"type": "object"}}]}
+
+
+def test_a_translated_request_learns_too(gateway, upstream):
+    """Claude Code asks every model to think, and not every model can."""
+    refusal = {"message": "Unrecognized request argument supplied: reasoning_effort", "type": "invalid_request_error"}
+    upstream.script(Raw(400, JSON, (json.dumps({"error": refusal}).encode(),)), FINE)
+    body = asked("openai/o", thinking={"type": "enabled", "budget_tokens": 4000}, max_tokens=8000)
+    reply = ask(gateway, body)
+    assert (reply.status, reply.headers["x-trigate-attempts"]) == (200, "2")
+    assert reply.headers["x-trigate-dropped"] == "reasoning_effort"
+    assert "reasoning_effort" in upstream.seen[0].json
+    upstream.script(FINE)
+    assert ask(gateway, body).headers["x-trigate-attempts"] == "1"
+    assert "reasoning_effort" not in upstream.seen[0].json
+
+
+def test_refused_reasoning_and_a_refused_member_are_two_causes(gateway, upstream, model):
+    thought = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
+    turns = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": [thought, {"type": "text", "text": "ho"}]},
+        {"role": "user", "content": "again"},
+    ]
+    upstream.script(refusing("messages.1.content.0: Invalid `signature` in `thinking` block"), extra("speed"), FINE)
+    reply = ask(gateway, asked(model, messages=turns, speed="fast"))
+    assert (reply.status, reply.headers["x-trigate-attempts"]) == (200, "3")
+    assert reply.headers["x-trigate-dropped"] == "messages[].content[],speed"
+    assert "speed" not in upstream.seen[-1].json
+    assert "c2ln" not in upstream.seen[-1].body.decode()
+
+
+def test_a_provider_that_never_stops_refusing_is_asked_six_times_at_most(gateway, upstream, model):
+    names = [f"field{i}" for i in range(9)]
+    upstream.script(*[extra(name) for name in names])
+    reply = ask(gateway, asked(model, **dict.fromkeys(names, 1)))
+    assert "field5" in complaint("messages", reply, 400, passed=True)["message"]
+    assert len(upstream.seen) == 6

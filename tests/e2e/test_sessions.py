@@ -1,0 +1,72 @@
+"""Whole sessions of real programs, said again before a provider of each API: a tool call, its result, streamed text,
+and a second session that continues the first. ``tests/clients`` records them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.harness import Gateway, running
+from tests.support.session_replay import Replay, clients, recorded
+from tests.support.stand_in import ENTRIES, FOUND, REPEATED, StandIn
+from tests.support.upstreams import served
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[StandIn]:
+    with served(StandIn) as provider:
+        yield provider
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    settings, port = upstream.settings()
+    with running(settings, port, "--check-streams") as process:
+        yield process
+
+
+def wanted(request: dict[str, Any], api: str) -> tuple[int, set[str] | None]:
+    """Its status, and what of it a provider of ``api`` has no place for."""
+    if "messages" in request:
+        return 101, None
+    return request["status"], set(request["dropped"][api])
+
+
+def test_there_are_sessions_of_clients_of_every_api():
+    paths = {request["path"].partition("?")[0] for client in clients() for request in recorded(client)}
+    assert paths >= {"/v1/chat/completions", "/v1/messages", "/v1/responses"}
+
+
+@pytest.mark.parametrize("api", ENTRIES)
+@pytest.mark.parametrize("client", clients())
+def test_a_session_of_a_real_program_goes_to_its_end(gateway, upstream, client, api):
+    upstream.said.clear()
+    upstream.refused.clear()
+    logged, session = len(gateway.log), recorded(client)
+    for answer in Replay(gateway, f"on-{api}").run(session):
+        assert (answer.status, answer.dropped) == wanted(session[int(answer.name) - 1], api), answer.said[:500]
+        if answer.verdict is not None:
+            assert answer.verdict.broken is None
+            assert answer.verdict.outcome == "complete"
+    assert upstream.refused == []
+    assert {FOUND, REPEATED} <= set(upstream.said)  # its last words need all that was said before
+    assert [line for line in gateway.log[logged:] if '"level":"warning"' in line] == []
+
+
+@pytest.mark.parametrize("client", clients())
+def test_a_session_holds_no_words_of_others_and_nothing_of_the_machine_it_was_recorded_on(client):
+    texts = [text for request in recorded(client) for text in strings(request)]
+    assert [text for text in texts if len(text) > 300 and not text.startswith('{"')] == []
+    assert [text for text in texts if "/tmp" in text or "/root" in text or "sk-" in text] == []
+
+
+def strings(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case dict():
+            for item in value.values():
+                yield from strings(item)
+        case list():
+            for item in value:
+                yield from strings(item)

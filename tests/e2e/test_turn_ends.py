@@ -1,0 +1,283 @@
+"""How a turn ends, and what is left of it: the rows of the table in ``docs/state.md``."""
+
+import json
+import os
+import select
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from providers.responses.ids import is_ours
+from tests.support.command_line import started
+from tests.support.harness import Gateway, Wire, config, eventually, free_port, post, provider, running
+from tests.support.raw_call import END, chunks, has_ended, lines, said, whole
+from tests.support.responses_api import (
+    APIS,
+    becomes,
+    both_ways,
+    check_stream,
+    chunked,
+    each_api,
+    entries,
+    final,
+    kept,
+    opening,
+    refusal,
+    sent,
+    speaking,
+    sqlite_at,
+    stored,
+    text_of,
+    turn,
+)
+from tests.support.upstreams import Raw, Script, ToolCall, event
+
+NOT_FOUND = "previous_response_not_found"
+LOOK = ToolCall("call_1", "look", '{"where": "here"}')
+TOOL = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}, "strict": False}
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("turns") / "state.sqlite"
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream, by_hand, file) -> Iterator[Gateway]:
+    port = free_port()
+    finishing = [
+        provider(f"openai/finish-{api}", by_hand.url, [api], state="ours", on_disconnect="finish") for api in APIS
+    ]
+    settings = config([*entries(upstream, by_hand), *finishing], port, state_storage=sqlite_at(file))
+    with running(settings, port) as process:
+        yield process
+    assert not any("Traceback" in text for text in process.log)
+
+
+def check_unusable(gateway: Gateway, id: str, status: str) -> None:
+    """Nothing can go on from it, and the answer says why."""
+    error = refusal(turn(gateway, "on-chat", previous_response_id=id))
+    assert (error["code"], error["param"]) == (NOT_FOUND, "previous_response_id")
+    assert id in error["message"]
+    assert status in error["message"]
+
+
+# Ends well, or is cut at the model's limit
+
+
+@both_ways
+@each_api
+def test_a_turn_that_ends_well_is_stored_before_its_client_knows_that(gateway, upstream, api, stream):
+    upstream.script(Script(text="It is 7."), Script(text="Yes."))
+    first = final(turn(gateway, f"on-{api}", "What is it?", stream=stream))
+    assert (first["status"], first["store"], is_ours(first["id"])) == ("completed", True, True)
+    assert stored(gateway, first["id"]).json == first
+    second = final(turn(gateway, f"on-{api}", "Sure?", stream=stream, previous_response_id=first["id"]))
+    assert second["previous_response_id"] == first["id"]
+    told = json.dumps(sent(upstream)[1])
+    assert told.index("What is it?") < told.index("It is 7.") < told.index("Sure?")
+    assert "resp_" not in told
+
+
+@both_ways
+@each_api
+@pytest.mark.parametrize(("stop", "reason"), [("length", "max_output_tokens"), ("content_filter", "content_filter")])
+def test_a_turn_that_was_cut_is_incomplete_and_goes_on_without_its_open_calls(
+    gateway, upstream, api, stream, stop, reason
+):
+    calls = (LOOK,) if stop == "length" else ()
+    upstream.script(Script(text="It is", calls=calls, stop=stop), Script(text="7."))
+    first = final(turn(gateway, f"on-{api}", stream=stream, tools=[TOOL]))
+    assert (first["status"], first["incomplete_details"]) == ("incomplete", {"reason": reason})
+    assert stored(gateway, first["id"]).json == first
+    assert final(turn(gateway, f"on-{api}", "Go on", previous_response_id=first["id"]))["status"] == "completed"
+    told = json.dumps(sent(upstream)[1])
+    assert "It is" in told
+    assert LOOK.id not in told
+
+
+# Fails in mid-answer
+
+ERRORS = {
+    "chat": b'data: {"error": {"message": "it broke", "type": "server_error", "code": "boom"}}\n\n',
+    "messages": event("error", {"type": "error", "error": {"type": "api_error", "message": "it broke"}}),
+    "responses": event("error", {"type": "error", "code": "boom", "message": "it broke", "sequence_number": 5}),
+}
+
+
+@pytest.mark.parametrize("how", ["FIN", "RST", "end", "error event"])
+@each_api
+def test_a_turn_whose_provider_breaks_off_is_stored_as_failed(gateway, by_hand, api, how):
+    with speaking(gateway, by_hand, api) as (client, up, id):
+        match how:
+            case "FIN":
+                up.close()
+            case "RST":
+                up.reset()
+            case "end":
+                up.send(END)
+            case "error event":
+                up.send(chunks(ERRORS[api]) + END)
+        body = chunked(client.read_to_end())
+    check_stream(body)
+    assert b"event: response.failed" in body
+    found = stored(gateway, id).json
+    assert (found["status"], text_of(found)) == ("failed", "one t")
+    assert found["error"]["message"]
+    check_unusable(gateway, id, "failed")
+    again = stored(gateway, id, "?stream=true")
+    assert again.body == body
+
+
+@each_api
+def test_an_answer_that_is_not_streamed_and_breaks_off_leaves_nothing(gateway, by_hand, file, api):
+    before = kept(file)
+    with Wire.connect(gateway.port) as client:
+        client.send(post("/v1/responses", {"model": f"hand-{api}", "input": "hi", "store": True}))
+        with by_hand.accept() as up:
+            up.read_request()
+            up.send(whole(api)[:-20])
+            up.close()
+        assert b" 502 " in client.read_until(b"\r\n\r\n")
+    assert kept(file) == before
+
+
+def test_a_turn_that_the_drain_cuts_is_stored_as_failed(by_hand, upstream, tmp_path):
+    path = tmp_path / "state.sqlite"
+    port = free_port()
+    settings = config(entries(upstream, by_hand), port, state_storage=sqlite_at(path), drain="100ms")
+    ids = []
+    with running(settings, port) as own:
+        with (
+            speaking(own, by_hand, "chat") as one,
+            speaking(own, by_hand, "messages") as two,
+            speaking(own, by_hand, "responses") as three,
+        ):
+            os.kill(own.pid, signal.SIGTERM)
+            for client, _, id in (one, two, three):
+                body = chunked(client.read_to_end())
+                check_stream(body)
+                assert b"event: response.failed" in body
+                ids.append(id)
+        eventually(lambda: has_ended(own.pid), what="the exit")
+    with running(settings, port) as own:  # what was stored outlives the process
+        for id in ids:
+            found = stored(own, id).json
+            assert (found["status"], text_of(found)) == ("failed", "one t")
+            check_unusable(own, id, "failed")
+
+
+# Dies with its process
+
+
+def test_a_turn_whose_process_is_killed_leaves_nothing_and_one_that_was_answered_is_there(by_hand, upstream, tmp_path):
+    path, file, port = tmp_path / "state.sqlite", tmp_path / "trigate.yaml", free_port()
+    file.write_text(json.dumps(config(entries(upstream, by_hand), port, state_storage=sqlite_at(path))))
+    with started("serve", str(file)) as process:
+        own = Gateway(port, process.process.pid, process.log)
+        upstream.script(Script(text="It is 7."))
+        answered = final(turn(own, "on-chat", stream=True))
+        with speaking(own, by_hand, "chat") as (client, _, id):
+            process.process.kill()
+            client.read_to_end()
+        process.process.wait()
+    with started("serve", str(file)) as process:
+        own = Gateway(port, process.process.pid, process.log)
+        assert stored(own, answered["id"]).json == answered
+        assert refusal(stored(own, id), 404)
+        assert refusal(turn(own, "on-chat", previous_response_id=id))["code"] == NOT_FOUND
+        assert process.stop() == 0
+    assert kept(path) == {answered["id"], f"{answered['id']}/head"}
+
+
+# Loses its client
+
+
+@pytest.mark.parametrize("how", ["FIN", "RST"])
+@each_api
+def test_a_turn_whose_client_leaves_is_stored_as_cancelled_with_what_was_said(gateway, by_hand, api, how):
+    with speaking(gateway, by_hand, api) as (client, up, id):
+        client.reset() if how == "RST" else client.close()
+        up.closed_after(time.perf_counter(), 5)
+        found = becomes(gateway, id, "cancelled")
+    assert text_of(found) == "one t"
+    assert [item["content"][0]["text"] for item in stored(gateway, id, "/input_items").json["data"]] == ["hi"]
+    check_unusable(gateway, id, "cancelled")
+    again = stored(gateway, id, "?stream=true")
+    assert again.events()[-1][0] == "response.failed"  # the API has no event for it, and a stream must have an end
+    check_stream(again.body)
+    behind = stored(gateway, id, f"?stream=true&starting_after={len(again.events()) - 2}")
+    assert behind.events() == again.events()[-1:]
+
+
+def test_a_client_that_leaves_an_answer_that_is_not_streamed_leaves_nothing(gateway, by_hand, file):
+    before = kept(file)
+    with Wire.connect(gateway.port) as client:
+        client.send(post("/v1/responses", {"model": "hand-chat", "input": "hi"}, {"x-request-id": "left-whole"}))
+        with by_hand.accept() as up:
+            up.read_request()
+            up.send(whole("chat")[:-20])
+            client.close()
+            up.closed_after(time.perf_counter(), 5)
+    eventually(lambda: lines(gateway, "left-whole"))
+    assert kept(file) == before
+
+
+@both_ways
+@each_api
+def test_a_turn_that_is_finished_without_its_client_is_stored_as_it_ended(gateway, by_hand, file, api, stream):
+    before = kept(file)
+    with Wire.connect(gateway.port) as client:
+        asked = {"model": f"finish-{api}", "input": "hi", "stream": stream}
+        client.send(post("/v1/responses", asked))
+        with by_hand.accept() as up:
+            up.read_request()
+            if stream:
+                up.send(said(api).half)
+                client.read_until(b"one t")
+                client.close()
+                up.send(chunks(*said(api).rest) + END)
+            else:
+                client.close()
+                assert not select.select([up.sock], [], [], 0.1)[0]
+                up.send(whole(api))
+            (id,) = eventually(lambda: {id for id in kept(file) - before if id.startswith("resp_") and "/" not in id})
+    found = stored(gateway, id).json
+    assert (found["status"], text_of(found)) == ("completed", "one two three")
+
+
+# Is refused before its first content
+
+
+@pytest.mark.parametrize("how", ["refused", "broken off", "left"])
+@each_api
+def test_a_turn_that_ends_before_its_first_content_leaves_nothing(gateway, by_hand, file, api, how):
+    before = kept(file)
+    with Wire.connect(gateway.port) as client:
+        asked = {"model": f"hand-{api}", "input": "hi", "stream": True, "store": True}
+        id = f"before-{api}-{how.replace(' ', '-')}"
+        client.send(post("/v1/responses", asked, {"x-request-id": id}))
+        with by_hand.accept() as up:
+            up.read_request()
+            if how == "refused":
+                up.send(b"HTTP/1.1 429 Slow\r\ncontent-length: 2\r\n\r\n{}")
+                assert b" 429 " in client.read_until(b"\r\n\r\n")
+            elif how == "broken off":
+                up.send(opening(api))
+                up.close()
+                assert b" 502 " in client.read_until(b"\r\n\r\n")
+            else:
+                up.send(opening(api))
+                client.close()
+        eventually(lambda: lines(gateway, id))
+    assert kept(file) == before
+
+
+def test_a_refused_turn_is_not_stored_even_where_the_provider_answers_in_error(gateway, upstream, file):
+    before = kept(file)
+    upstream.script(Raw(500, (), (b'{"error": {"message": "no"}}',)))
+    assert turn(gateway, "on-chat", store=True).status in (500, 502)
+    assert kept(file) == before

@@ -1,0 +1,438 @@
+"""Who may come in: keys, the models that a key may use, the web pages that may call, bodies that come compressed."""
+
+import contextlib
+import gzip
+import hashlib
+import http.client
+import zlib
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.access.authentication import Authenticator
+from gateway.access.cors import Cors
+from gateway.app import app_of
+from gateway.config.loading import Config, ConfigError, from_mapping, load
+from gateway.exchange.service import Service
+from gateway.http.headers import upstream_headers
+from gateway.request.decompress import DECODERS, decompress, read_coding
+from gateway.request.prepare import ClientRequest
+from gateway.routing.router import Router
+from gateway.serving.server import Lifecycle, bind, serve
+from gateway.upstream.client import Upstream
+from streams.errors import GatewayError
+from tests.support.harness import PATIENCE
+
+ALICE, BOB = "sk-gw-alice-0123456789", "sk-gw-bob-0123456789"
+PROVIDERS = [
+    {"model": "openai/gpt-4o", "access_key": "k"},
+    {"model": "openai/gpt-4o-mini", "access_key": "k"},
+    {"model": "groq/*", "access_key": "k"},
+    {"model": "openai/gpt-5", "name": "own", "passthrough_auth": True},
+]
+
+
+def config(*keys: dict, **more) -> Config:
+    return from_mapping(
+        {
+            "version": "v0.3.0",
+            "model_providers": PROVIDERS,
+            "model_aliases": {"fast": {"target": "gpt-4o-mini"}},
+            **({"client_keys": list(keys)} if keys else {}),
+            **more,
+        }
+    )
+
+
+KEYED = Authenticator(
+    config({"name": "alice", "key": ALICE}, {"name": "bob", "sha256": hashlib.sha256(BOB.encode()).hexdigest().upper()})
+)
+
+
+def refusal(door: Authenticator, *headers: tuple[str, str]) -> str:
+    with pytest.raises(GatewayError) as caught:
+        door.admit(headers)
+    failed = caught.value.failed
+    assert (failed.kind, failed.status) == ("authentication", 401)
+    assert ("x-should-retry", "false") in failed.headers
+    for _, value in headers:
+        assert not (key := value.removeprefix("Bearer ").strip()) or key not in failed.message
+    return failed.message
+
+
+# Keys
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("authorization", f"Bearer {ALICE}")],
+        [("authorization", f"bearer  {ALICE} ")],
+        [("x-api-key", ALICE)],
+        [("authorization", f"Bearer {ALICE}"), ("x-api-key", ALICE)],
+        [("authorization", "Basic dXNlcjpwYXNz"), ("x-api-key", ALICE)],
+        [("authorization", f"Bearer {ALICE}"), ("x-api-key", "")],
+        [("x-trigate-key", ALICE)],
+        [("x-trigate-key", ALICE), ("authorization", "Bearer sk-provider"), ("x-api-key", "sk-other")],
+    ],
+)
+def test_a_key_is_taken_from_where_sdks_put_it(headers):
+    assert KEYED.admit(tuple(headers)) == "alice"
+
+
+def test_a_key_that_is_given_as_its_digest():
+    assert KEYED.admit((("x-api-key", BOB),)) == "bob"
+
+
+def test_no_key_is_refused():
+    assert "required" in refusal(KEYED)
+    assert "required" in refusal(KEYED, ("authorization", f"Basic {ALICE}"))
+    assert "required" in refusal(KEYED, ("x-api-key", " "))
+
+
+@pytest.mark.parametrize(
+    "wrong", [ALICE[:-1], ALICE + "0", ALICE.upper(), "\xff\xfe", hashlib.sha256(BOB.encode()).hexdigest()]
+)
+def test_a_wrong_key_is_refused_and_not_repeated(wrong):
+    assert "none of this gateway's" in refusal(KEYED, ("x-api-key", wrong))
+    assert "none of this gateway's" in refusal(KEYED, ("authorization", f"Bearer {wrong}"))
+
+
+def test_two_different_keys_are_refused_even_if_both_are_right():
+    assert "different" in refusal(KEYED, ("authorization", f"Bearer {ALICE}"), ("x-api-key", BOB))
+    assert "different" in refusal(KEYED, ("x-api-key", ALICE), ("x-api-key", "other"))
+    assert "different" in refusal(KEYED, ("x-trigate-key", ALICE), ("x-trigate-key", "other"))
+
+
+def test_a_wrong_own_header_is_not_rescued_by_another():
+    assert "none of" in refusal(KEYED, ("x-trigate-key", "wrong"), ("authorization", f"Bearer {ALICE}"))
+    assert "none of" in refusal(KEYED, ("x-trigate-key", ""), ("authorization", f"Bearer {ALICE}"))
+
+
+def test_without_client_keys_everybody_comes_in():
+    assert Authenticator(config()).admit(()) is None
+    assert Authenticator(config()).admit((("x-api-key", "anything"),)) is None
+
+
+def test_the_digest_does_not_show_in_a_printed_config():
+    shown = repr(config({"name": "alice", "key": ALICE}))
+    assert "alice" in shown
+    assert ALICE not in shown
+    assert repr(hashlib.sha256(ALICE.encode()).digest()) not in shown
+
+
+# Models
+
+
+def may(models: list[str], asked: str) -> bool:
+    settings = config({"name": "alice", "key": ALICE, "models": models})
+    target = Router(settings).resolve(asked, "chat")
+    door = Authenticator(settings)
+    if door.allows("alice", target.asked, target.entry, target.model):
+        door.check("alice", target.asked, target.entry, target.model, None)
+        return True
+    with pytest.raises(GatewayError) as caught:
+        door.check("alice", target.asked, target.entry, target.model, None)
+    failed = caught.value.failed
+    assert (failed.kind, failed.status, failed.param) == ("permission", 403, "model")
+    return False
+
+
+@pytest.mark.parametrize(
+    ("models", "good", "bad"),
+    [
+        (["gpt-4o"], ["gpt-4o", "openai/gpt-4o"], ["gpt-4o-mini", "fast", "own", "groq/llama-3.3-70b-versatile"]),
+        (["openai/gpt-4o-mini"], ["gpt-4o-mini", "fast"], ["gpt-4o"]),
+        (["fast"], ["fast", "fast[1m]"], ["gpt-4o-mini", "openai/gpt-4o-mini", "gpt-4o-mini[1m]"]),
+        (["groq/*"], ["groq/llama-3.3-70b-versatile", "groq/anything"], ["gpt-4o", "own"]),
+        (["groq/one"], ["groq/one"], ["groq/two", "groq/one/more"]),
+        (["own"], ["own", "gpt-5"], ["gpt-4o"]),
+    ],
+)
+def test_a_list_of_models_allows_these_and_no_others(models, good, bad):
+    assert [asked for asked in good if not may(models, asked)] == []
+    assert [asked for asked in bad if may(models, asked)] == []
+
+
+def test_a_name_that_ends_in_a_mark_is_another_one_than_that_without_it():
+    aliases = {"fast": {"target": "gpt-4o-mini"}, "fast[1m]": {"target": "gpt-4o"}}
+    settings = config({"name": "alice", "key": ALICE, "models": ["fast"]}, model_aliases=aliases)
+    assert Authenticator(settings).can_use("alice", "fast")
+    assert not Authenticator(settings).can_use("alice", "fast[1m]")
+
+
+def test_the_models_that_are_listed_for_a_key_are_those_that_it_may_use():
+    settings = config({"name": "alice", "key": ALICE, "models": ["fast", "gpt-4o"]}, {"name": "bob", "key": BOB})
+    names = [model.id for model in Router(settings).models()]
+    assert Authenticator(settings).allowed("alice", names) == {"fast", "openai/gpt-4o"}
+    assert Authenticator(settings).allowed("bob", names) == set(names)
+    assert Authenticator(config()).allowed(None, names) == set(names)
+
+
+# The key and the provider
+
+
+@pytest.mark.parametrize(
+    "headers", [[("authorization", f"Bearer {ALICE}")], [("x-api-key", BOB)], [("authorization", ALICE)]]
+)
+def test_a_gateway_key_is_never_passed_on_as_a_providers(headers):
+    asked = ClientRequest((*headers, ("x-trigate-key", ALICE)), "", "alice")
+    target = Router(config()).resolve("own", "chat")
+    with pytest.raises(GatewayError) as caught:
+        KEYED.check("alice", "own", target.entry, target.model, asked.credential)
+    assert caught.value.failed.status == 401
+    assert "x-trigate-key" in caught.value.failed.message
+
+
+def test_a_providers_key_is_passed_on():
+    asked = ClientRequest((("authorization", "Bearer sk-mine"), ("x-trigate-key", ALICE)), "", "alice")
+    target = Router(config()).resolve("own", "chat")
+    KEYED.check("alice", "own", target.entry, target.model, asked.credential)
+    assert target.headers(asked.credential) == (("authorization", "Bearer sk-mine"),)
+
+
+def test_neither_keys_nor_what_a_browser_adds_goes_to_the_provider():
+    held_back = [
+        "authorization",
+        "x-api-key",
+        "x-trigate-key",
+        "origin",
+        "referer",
+        "sec-fetch-mode",
+        "access-control-x",
+    ]
+    headers = [(name, "v") for name in held_back]
+    assert upstream_headers([*headers, ("x-kept", "v")], messages=True) == (("x-kept", "v"),)
+
+
+# The configuration
+
+
+def mistakes(**root) -> str:
+    with pytest.raises(ConfigError) as caught:
+        from_mapping({"version": "v0.3.0", "model_providers": PROVIDERS, **root})
+    assert "sk-secret" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ([], "an empty list"),
+        ([None], "an empty item"),
+        ([{"key": "sk-secret"}], "client_keys[0].name: missing"),
+        ([{"name": "", "key": "sk-secret"}], "an empty name"),
+        ([{"name": "a"}], "neither key nor sha256"),
+        ([{"name": "a", "key": ""}], "an empty key"),
+        ([{"name": "a", "key": "sk-secret", "sha256": "0" * 64}], "key and sha256"),
+        ([{"name": "a", "sha256": "sk-secret"}], "64 hexadecimal digits"),
+        ([{"name": "a", "key": "sk-secret\nx"}], "one line of printable ASCII"),
+        ([{"name": "a", "key": "sk-secret"}, {"name": "a", "key": "x"}], "the name a is taken already"),
+        ([{"name": "a", "key": "sk-secret"}, {"name": "b", "key": "sk-secret"}], "the same key as a's"),
+        ([{"name": "a", "key": "sk-secret", "models": []}], "client_keys[0].models: an empty list"),
+        ([{"name": "a", "key": "sk-secret", "models": ["gpt-9"]}], "models[0]: 'gpt-9' is no configured model"),
+        ([{"name": "a", "key": "sk-secret", "models": [""]}], "'' is no configured model"),
+        ([{"name": "a", "key": "sk-secret", "modles": []}], "did you mean models?"),
+        ("sk-secret", "this must be a list"),
+        (["sk-secret"], "this must be a mapping"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_client_keys_is_named_and_the_key_is_not(keys, words):
+    assert words in mistakes(client_keys=keys)
+
+
+@pytest.mark.parametrize("origin", ["app.example", "https://app.example/", "https://", "*.example", "null", ""])
+def test_what_is_no_origin_is_a_mistake(origin):
+    assert "this must be an origin" in mistakes(cors=[origin])
+
+
+def test_a_bad_policy_for_disconnects_is_a_mistake():
+    text = mistakes(llm_providers=None, model_providers=[{**PROVIDERS[0], "on_disconnect": "finnish"}])
+    assert "did you mean finish?" in text
+
+
+def test_keys_come_from_the_environment(tmp_path):
+    path = tmp_path / "trigate.yaml"
+    path.write_text(
+        "version: v0.3.0\nmodel_providers: [{model: openai/gpt-4o, access_key: k, on_disconnect: finish}]\n"
+        "client_keys: [{name: a, key: $A, models: [gpt-4o]}, {name: b, sha256: $B}]\n"
+    )
+    read = load(path, {"A": f"{ALICE}\n", "B": hashlib.sha256(BOB.encode()).hexdigest()})
+    assert Authenticator(read).admit((("x-api-key", ALICE),)) == "a"
+    assert Authenticator(read).admit((("x-api-key", BOB),)) == "b"
+    assert read.entries[0].on_disconnect == "finish"
+    assert [key.name for key in load(path, None).client_keys] == ["a", "b"]
+    with pytest.raises(ConfigError, match="the environment variable B is not set"):
+        load(path, {"A": ALICE})
+
+
+# Web pages
+
+
+def test_a_preflight_is_told_what_may_be_sent():
+    headers = dict(
+        Cors(["https://App.example"]).preflight("https://app.example", "X-Stainless-OS, authorization, X-Evil")
+    )
+    assert headers["access-control-allow-origin"] == "https://app.example"
+    assert headers["vary"] == "Origin"
+    allowed = headers["access-control-allow-headers"].split(", ")
+    assert {"authorization", "content-type", "x-api-key", "anthropic-version", "anthropic-beta"} <= set(allowed)
+    assert "x-stainless-os" in allowed
+    assert "x-evil" not in allowed
+    assert {"GET", "POST"} <= set(headers["access-control-allow-methods"].split(", "))
+
+
+@pytest.mark.parametrize("type", ["text/plain", "text/plain;charset=UTF-8", "application/x-www-form-urlencoded", None])
+def test_a_page_spends_nothing_by_what_its_browser_sends_unasked(type):
+    def headers(**more: str) -> tuple[tuple[str, str], ...]:
+        given = {"host": "localhost:12000", "content-type": type, **more}
+        return tuple((name, value) for name, value in given.items() if value is not None)
+
+    cors = Cors(["https://app.example"])
+    for origin in ("https://evil.example", "null", "http://localhost:3000"):
+        with pytest.raises(GatewayError, match="may not connect") as refused:
+            cors.admit_unasked(headers(origin=origin))
+        assert refused.value.failed.status == 403
+        cors.admit_unasked((*headers(origin=origin)[:1], ("origin", origin), ("content-type", "application/json")))
+    for allowed in ({"origin": "https://app.example"}, {"origin": "http://localhost:12000"}, {}):
+        cors.admit_unasked(headers(**allowed))
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://other.example", "https://app.example.evil", "http://app.example", "null", None]
+)
+def test_another_origin_gets_nothing_but_the_word_for_caches(origin):
+    cors = Cors(["https://app.example"])
+    assert cors.preflight(origin, "authorization") == (("vary", "Origin"),)
+    assert cors.answered(origin, ["x-request-id"]) == (("vary", "Origin"),)
+
+
+def test_an_answer_shows_all_of_its_headers():
+    headers = dict(Cors(["*"]).answered("https://any.example", ["Content-Type", "x-request-id", "x-request-id"]))
+    assert headers == {
+        "access-control-allow-origin": "*", "access-control-expose-headers": "content-type, x-request-id",
+    }  # fmt: skip
+
+
+def test_off_is_off():
+    assert not Cors(())
+    assert Cors(()).answered("https://any.example", ["x"]) == ()
+
+
+# Compressed bodies
+
+
+def raw_deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(data) + packer.flush()
+
+
+PACKERS = {
+    "gzip": ("gzip", gzip.compress), "x-gzip": ("x-gzip", gzip.compress), "zlib": ("deflate", zlib.compress),
+    "raw": ("deflate", raw_deflate),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+@given(data=st.binary(max_size=300))
+def test_what_was_compressed_comes_out_as_it_was(packer, data):
+    coding, pack = PACKERS[packer]
+    assert decompress(pack(data), coding, max(1, len(data))) == data
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_a_body_cut_anywhere_or_with_more_behind_it_is_refused(packer):
+    coding, pack = PACKERS[packer]
+    whole = pack(b'{"model": "m", "messages": []}')
+    for damaged in (*(whole[:end] for end in range(len(whole))), whole + b"\0", whole + whole):
+        with pytest.raises(GatewayError) as caught:
+            decompress(damaged, coding, 1000)
+        assert (caught.value.failed.status, caught.value.failed.kind) == (400, "invalid_request")
+
+
+@given(body=st.binary(max_size=100), coding=st.sampled_from(sorted(DECODERS)))
+def test_no_body_is_too_odd_to_be_answered(body, coding):
+    try:
+        status = 200 if len(decompress(body, coding, 50)) <= 50 else 500
+    except GatewayError as error:
+        status = error.failed.status
+    assert status in (200, 400, 413)
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_a_bomb_is_refused_and_never_unpacked(packer):
+    import tracemalloc
+
+    coding, pack = PACKERS[packer]
+    bomb = pack(bytes(64 * 2**20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(GatewayError) as caught:
+            decompress(bomb, coding, 2**20)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (caught.value.failed.status, caught.value.failed.kind) == (413, "too_large")
+    assert peak < 8 * 2**20
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_the_limit_itself_is_allowed(packer):
+    coding, pack = PACKERS[packer]
+    assert decompress(pack(bytes(1000)), coding, 1000) == bytes(1000)
+    with pytest.raises(GatewayError, match="1000"):
+        decompress(pack(bytes(1001)), coding, 1000)
+
+
+@pytest.mark.parametrize("value", ["", "identity", " Identity , ", "identity,identity"])
+def test_no_coding(value):
+    assert read_coding(value) is None
+
+
+@pytest.mark.parametrize(("value", "coding"), [("gzip", "gzip"), (" GZip", "gzip"), ("identity, deflate", "deflate")])
+def test_one_coding(value, coding):
+    assert read_coding(value) == coding
+
+
+@pytest.mark.parametrize("value", ["br", "gzip, gzip", "gzip,deflate", "compress", "x" * 10_000, "\xff"])
+def test_another_coding_is_a_415_that_says_what_can_be_read(value):
+    with pytest.raises(GatewayError) as caught:
+        read_coding(value)
+    failed = caught.value.failed
+    assert (failed.status, failed.kind) == (415, "invalid_request")
+    assert "gzip" in dict(failed.headers)["accept-encoding"]
+    assert len(failed.message) < 300
+
+
+# A frame of zstd 1.5 with b'{"model": "m"}' in it.
+ZSTD = bytes.fromhex("28b52ffd200e7100007b226d6f64656c223a20226d227d")
+
+
+def test_zstd_is_read_where_python_can_and_else_refused():
+    if "zstd" in DECODERS:
+        assert decompress(ZSTD, "zstd", 100) == b'{"model": "m"}'
+        for damaged in (ZSTD[:-1], ZSTD + b"\0", b"", b"x"):
+            with pytest.raises(GatewayError):
+                decompress(damaged, "zstd", 100)
+    else:
+        with pytest.raises(GatewayError) as caught:
+            read_coding("zstd")
+        assert caught.value.failed.status == 415
+
+
+async def test_the_door_is_the_configurations_where_the_service_brings_none():
+    guarded = config({"name": "alice", "key": ALICE})
+    state, listener = Lifecycle(), bind("127.0.0.1", 0)
+    app = app_of(guarded, Service(Router(guarded), Upstream(), state, guarded.limits, 15.0))
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: serve(app, [listener], state=state, signals=False))
+            port = listener.getsockname()[1]
+            for path in ("/v1/chat/completions", "/v1/messages/count_tokens", "/v1/models"):
+                method = "GET" if path.endswith("models") else "POST"
+                with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as asking:
+                    await trio.to_thread.run_sync(asking.request, method, path, b"{}")
+                    assert (await trio.to_thread.run_sync(asking.getresponse)).status == 401, path
+            state.stop()

@@ -1,0 +1,452 @@
+"""``trigate connect``: what it prints, what it does to files that are not ours, and how it starts a client."""
+
+import json
+import os
+import stat
+import tomllib
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.commands import finding
+from gateway.commands.clients import CLIENTS, KEY_VARIABLE, Place
+from gateway.commands.connect import run as connect
+from gateway.commands.edits import FORMATS, Unmergeable, merged, written
+from gateway.commands.finding import Wish, address
+from gateway.config.loading import from_mapping
+from tests.pages.clients import FOLDER, pages
+from tests.support.command_line import run
+from tests.support.harness import refusing_port
+
+ROOT = "http://127.0.0.1:12000"
+MODELS = {
+    **dict.fromkeys(("model", "pinned", "fable", "opus", "sonnet"), "m-large"),
+    "small": "m-small",
+    "haiku": "m-small",
+}
+PLACE = Place(ROOT, MODELS)
+CONFIG = """\
+version: v0.3.0
+listeners: [{address: 0.0.0.0, port: 4100}]
+model_providers:
+  - {model: openai/gpt-5-mini, access_key: $NOT_SET_HERE}
+  - {model: openai/gpt-5.1, access_key: $NOT_SET_HERE, default: true}
+"""
+KEYS = "client_keys: [{name: me, key: $ALSO_NOT_SET}]\n"
+
+
+@pytest.fixture
+def home(tmp_path, tmp_path_factory, monkeypatch):
+    """An empty home directory, which is also the current one."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "LLM_USER_PATH", "TRIGATE_CONFIG", KEY_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# Printing
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_each_client_gets_the_address_and_the_model(home, capsys, name):
+    assert connect(name, Wish(url=f"{ROOT}/v1/", model="m-large")) == 0
+    printed = capsys.readouterr().out
+    assert ROOT in printed
+    assert "m-large" in printed
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_no_placeholder_is_left_over(name):
+    for place in (PLACE, Place(ROOT, MODELS, "k")):
+        row = CLIENTS[name]
+        texts = [place.fill(text) for text in (row.snippet, *row.then, *(row.environment or {}).values())]
+        texts += [str(value) for _, value in place.settings(row.file.settings)] if row.file else []
+        for text in texts:
+            assert not any(word in text for word in ("{root}", "{base}", "{model}", "{small}", "{key}", "_key}"))
+
+
+@pytest.mark.parametrize("name", [name for name, row in CLIENTS.items() if row.language == "python"])
+@pytest.mark.parametrize("key", [None, "k"])
+def test_the_programs_are_valid(name, key):
+    compile(Place(ROOT, MODELS, key).fill(CLIENTS[name].snippet), name, "exec")
+
+
+def test_without_a_config_it_is_the_demo(home, capsys, monkeypatch):
+    with refusing_port() as port:
+        monkeypatch.setattr(finding, "USUAL", root := f"http://127.0.0.1:{port}")
+        for name, says in (("llm", "model_name: demo"), ("codex", 'model = "gpt-6.1-sol"'), ("claude", root)):
+            assert connect(name, Wish()) == 0
+            out, err = capsys.readouterr()
+            assert says in out
+            assert "trigate serve --demo" in err
+
+
+def test_the_config_says_address_and_model_without_the_keys_of_providers(home, capsys):
+    (home / "trigate.yaml").write_text(CONFIG)
+    assert connect("codex", Wish()) == 0
+    out = capsys.readouterr().out
+    assert 'base_url = "http://127.0.0.1:4100/v1"' in out
+    assert 'model = "openai/gpt-5.1"' in out
+    assert "env_key" not in out
+
+
+def test_a_gateway_with_client_keys_is_shown_a_key(home, capsys, monkeypatch):
+    (home / "trigate.yaml").write_text(CONFIG + KEYS)
+    monkeypatch.setenv(KEY_VARIABLE, "sk-very-secret")
+    for name in CLIENTS:
+        assert connect(name, Wish()) == 0
+    out, err = capsys.readouterr()
+    assert 'env_key = "TRIGATE_API_KEY"' in out
+    assert '"ANTHROPIC_AUTH_TOKEN": "$TRIGATE_API_KEY"' in out
+    assert "sk-very-secret" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("name", "wish", "status", "says"),
+    [
+        ("cluade", Wish(), 2, "did you mean claude?"),
+        ("claude", Wish(model="gpt-7"), 2, "'gpt-7' is not configured here"),
+        ("claude", Wish(url="127.0.0.1:12000"), 2, "http://HOST:PORT"),
+        ("openai-compatible", Wish(write=True), 2, "no file that trigate knows"),
+        ("llm", Wish(arguments=()), 2, "--write"),
+        ("openai-python", Wish(arguments=()), 2, "name the program"),
+    ],
+)
+def test_what_cannot_be_is_said(home, capsys, name, wish, status, says):
+    (home / "trigate.yaml").write_text(CONFIG)
+    assert connect(name, wish) == status
+    out, err = capsys.readouterr()
+    assert says in err
+    assert out == ""
+
+
+def test_a_bad_config_is_not_taken_for_none(home, capsys):
+    (home / "trigate.yaml").write_text("version: v0.3.0\nmodel_providers: []\n")
+    assert connect("claude", Wish()) == 1
+    assert "no providers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("listener", "url"), [("0.0.0.0", ROOT), ("::1", "http://[::1]:12000"), ("gw.example", "http://gw.example:12000")]
+)
+def test_an_address_that_can_be_asked(listener, url):
+    content = {
+        "version": "v0.3.0",
+        "listeners": [{"address": listener}],
+        "model_providers": [{"model": "openai/x", "access_key": "k"}],
+    }
+    assert address(from_mapping(content)) == url
+
+
+def test_the_pages_of_docs_are_the_rows():
+    wanted = pages()
+    found = {path.name: path.read_text() for path in FOLDER.glob("*.md")}
+    assert found == wanted, "write them with: python -m tests.pages.clients"
+
+
+# Writing
+
+
+PARSERS = {"json": json.loads, "toml": tomllib.loads, "yaml": yaml.safe_load, "yaml_list": yaml.safe_load}
+
+
+@pytest.mark.parametrize("name", [name for name, row in CLIENTS.items() if row.file and name != "vercel-ai-sdk"])
+def test_written_once_it_is_there_and_nothing_changes_again(home, capsys, name):
+    assert connect(name, Wish(url=ROOT, model="a/b", write=True)) == 0
+    assert f"wrote {'.env' if CLIENTS[name].file.folder == '.' else '~/'}" in capsys.readouterr().out
+    files = [path for path in home.rglob("*") if path.is_file()]
+    assert [path.name for path in files] == [CLIENTS[name].file.name]
+    text = files[0].read_text()
+    if (parse := PARSERS.get(CLIENTS[name].file.format)) is not None:
+        assert parse(text)
+    assert connect(name, Wish(url=ROOT, model="a/b", write=True)) == 0
+    assert "already" in capsys.readouterr().out
+    assert [path for path in home.rglob("*") if path.is_file()] == files
+    assert files[0].read_text() == text
+
+
+def test_what_was_there_is_kept_and_backed_up(home, capsys):
+    folder = home / ".claude"
+    folder.mkdir()
+    before = '{\n    // mine\n    "hooks": {"x": [1, 2]},\n    "env": {\n        "FOO": "1", // foo\n    },\n}\n'
+    (folder / "settings.json").write_text(before)
+    os.chmod(folder / "settings.json", 0o600)
+    assert connect("claude", Wish(url=ROOT, model="m", write=True)) == 0
+    after = (folder / "settings.json").read_text()
+    assert "    // mine\n" in after
+    assert '        "FOO": "1", // foo\n        "ANTHROPIC_BASE_URL": "http://127.0.0.1:12000",\n' in after
+    assert '    "hooks": {"x": [1, 2]},\n' in after
+    assert (folder / "settings.json.before-trigate-1").read_text() == before
+    assert stat.S_IMODE((folder / "settings.json").stat().st_mode) == 0o600
+    out = capsys.readouterr().out
+    assert '+        "ANTHROPIC_MODEL": "m",' in out
+    assert connect("claude", Wish(url=ROOT, model="other", write=True)) == 0
+    assert (folder / "settings.json.before-trigate-2").read_text() == after
+    assert (folder / "settings.json").read_text().replace('"other"', '"m"') == after
+
+
+def test_codex_keeps_other_providers_and_comments(home):
+    folder = home / ".codex"
+    folder.mkdir()
+    before = (
+        '# my settings\nmodel = "gpt-5" # the old one\napproval_policy = "never"\n\n'
+        '[model_providers.other]\nname = "Other" # keep\nbase_url = "http://other"\n\n'
+        '[model_providers.trigate] # ours\nbase_url = "http://old/v1"\nquery_params = {a = "b"}\n\n[tui]\ntheme = "x"\n'
+    )
+    (folder / "config.toml").write_text(before)
+    assert connect("codex", Wish(url=ROOT, model="m", write=True)) == 0
+    after = (folder / "config.toml").read_text()
+    assert after.startswith(
+        '# my settings\nmodel = "m" # the old one\napproval_policy = "never"\nmodel_context_window = 128000\n'
+        'model_provider = "trigate"\n'
+    )
+    assert 'name = "Other" # keep\n' in after
+    assert "[model_providers.trigate] # ours\n" in after
+    found = tomllib.loads(after)
+    assert found["model_providers"]["trigate"]["query_params"] == {"a": "b"}
+    assert found["model_providers"]["trigate"]["base_url"] == f"{ROOT}/v1"
+    assert found["tui"] == {"theme": "x"}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "client", "says"),
+    [
+        (".claude/settings.json", "{not json", "claude", "mistake"),
+        (".claude/settings.json", "[]", "claude", "where keys should be"),
+        (".claude/settings.json", '{"env": "x"}', "claude", "env holds a str"),
+        (".claude/settings.json", b"\xff\xfe", "claude", "UTF-8"),
+        (".codex/config.toml", 'model_providers = {trigate = {name = "x"}}\n', "codex", "cannot be edited safely"),
+        (".codex/config.toml", "model = \n", "codex", "mistake"),
+        (".aider.conf.yml", "- a\n", "aider", "where keys should be"),
+        (".aider.conf.yml", "model: >\n  folded\n", "aider", "cannot be edited safely"),
+        (".aider.conf.yml", "{model: x}\n", "aider", "cannot be edited safely"),
+        (".config/io.datasette.llm/extra-openai-models.yaml", "a: 1\n", "llm", "where a list should be"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_merged_is_left_as_it_is(home, capsys, file, text, client, says):
+    path = home / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = text if isinstance(text, bytes) else text.encode()
+    path.write_bytes(data)
+    assert connect(client, Wish(url=ROOT, model="m", write=True)) == 1
+    assert "is left as it is" in (err := capsys.readouterr().err)
+    assert says in err
+    assert path.read_bytes() == data
+    assert [one for one in path.parent.iterdir() if one.is_file()] == [path]
+
+
+def test_a_key_goes_into_a_file_for_its_owner_alone_and_is_never_shown(home, capsys, monkeypatch):
+    (home / "trigate.yaml").write_text(CONFIG + KEYS)
+    assert connect("claude", Wish(write=True)) == 2
+    assert f"set {KEY_VARIABLE}" in capsys.readouterr().err
+    monkeypatch.setenv(KEY_VARIABLE, "sk-very-secret")
+    assert connect("claude", Wish(write=True)) == 0
+    path = home / ".claude/settings.json"
+    assert json.loads(path.read_text())["env"]["ANTHROPIC_AUTH_TOKEN"] == "sk-very-secret"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    out, err = capsys.readouterr()
+    assert "sk-very-secret" not in out + err
+    assert '"ANTHROPIC_AUTH_TOKEN": "***"' in out
+
+
+def test_a_persons_own_secrets_are_not_shown_either(home, capsys):
+    (home / ".env").write_text("export OPENAI_API_KEY='sk-old-secret'\nOTHER_TOKEN=sk-mine\nX=1\n")
+    assert connect("openai-python", Wish(url=ROOT, model="m", write=True)) == 0
+    assert (home / ".env").read_text() == (
+        f"export OPENAI_API_KEY=any\nOTHER_TOKEN=sk-mine\nX=1\nOPENAI_BASE_URL={ROOT}/v1\n"
+    )
+    out = capsys.readouterr().out
+    assert "sk-" not in out
+    assert "+export OPENAI_API_KEY=any" in out
+
+
+def test_a_link_stays_a_link(home):
+    (home / "dotfiles").mkdir()
+    (home / "dotfiles/claude.json").write_text("{}")
+    (home / ".claude").mkdir()
+    (home / ".claude/settings.json").symlink_to(home / "dotfiles/claude.json")
+    assert connect("claude", Wish(url=ROOT, model="m", write=True)) == 0
+    assert (home / ".claude/settings.json").is_symlink()
+    assert "env" in json.loads((home / "dotfiles/claude.json").read_text())
+
+
+def test_llm_has_an_item_for_each_model(home):
+    for model in ("a", "b", "a"):
+        assert connect("llm", Wish(url=ROOT, model=model, write=True)) == 0
+    path = home / ".config/io.datasette.llm/extra-openai-models.yaml"
+    path.write_text("# mine\n" + path.read_text().replace("model_name: a\n", "model_name: a\n  headers: {x: y}\n"))
+    assert connect("llm", Wish(url="http://127.0.0.1:1", model="a", write=True)) == 0
+    assert path.read_text().startswith("# mine\n- model_id: trigate/a\n")
+    first, second = yaml.safe_load(path.read_text())
+    assert first["api_base"] == "http://127.0.0.1:1/v1"
+    assert first["headers"] == {"x": "y"}
+    assert second["api_base"] == f"{ROOT}/v1"
+
+
+@pytest.mark.parametrize("name", ["claude", "codex"])
+def test_the_clients_own_variable_says_where_its_file_is(home, monkeypatch, name):
+    monkeypatch.setenv(CLIENTS[name].file.variable, str(home / "elsewhere"))
+    assert connect(name, Wish(url=ROOT, model="m", write=True)) == 0
+    assert (home / "elsewhere" / CLIENTS[name].file.name).is_file()
+
+
+# Edits
+
+
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="{"), max_size=8)
+SCALARS = st.one_of(TEXTS, st.integers(2, 9), st.booleans())
+NAMES = st.text("abcxyz-_", min_size=1, max_size=4)
+TREES = st.recursive(
+    SCALARS, lambda inner: st.dictionaries(NAMES, inner, max_size=3) | st.lists(inner, max_size=2), max_leaves=8
+)
+PATHS = st.tuples(NAMES, NAMES) | st.tuples(NAMES) | st.tuples(NAMES, NAMES, NAMES)
+
+
+@given(st.dictionaries(NAMES, TREES, max_size=4), PATHS, SCALARS, st.sampled_from([None, 2, "\t"]), st.booleans())
+def test_json_gets_the_setting_and_loses_nothing(content, path, value, indent, commented):
+    text = json.dumps(content, indent=indent)
+    if commented:
+        text = text.replace("{", '{ /* "a": { */').replace("\n", " // , }\r\n")
+    try:
+        after = merged("json", text, [(path, value)])
+    except Unmergeable:
+        holder = content
+        for step in path[:-1]:
+            holder = holder.get(step, {})
+            if not isinstance(holder, dict):
+                return
+        raise
+    found = FORMATS["json"].parse(after)
+    holder = found
+    for step in path:
+        holder = holder[step]
+    assert holder == value
+    assert type(holder) is type(value)
+    assert merged("json", after, [(path, value)]) == after
+    if commented:
+        assert after.count("/*") == text.count("/*")
+
+
+@given(st.text("ab=[]\"#\n{}',.\\ 1", max_size=40), st.sampled_from(["toml", "yaml", "env", "json", "yaml_list"]))
+def test_any_text_is_merged_whole_or_refused(text, form):
+    settings = (
+        [(("a",), "new"), (("b",), "x")]
+        if form in ("yaml", "env", "yaml_list")
+        else [(("a",), "new"), (("b", "a"), True)]
+    )
+    notation = FORMATS[form]
+    try:
+        after = merged(form, text, settings)
+    except Unmergeable:
+        return
+    assert notation.parse(after) == notation.expect(notation.parse(text.replace("\r\n", "\n")), settings)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_line_ends_stay_those_of_the_file(form):
+    text = written(form, [(("a",), "1")]).replace("\n", "\r\n")
+    after = merged(form, text, [(("a",), "2"), (("b",), "3")])
+    assert after.count("\r\n") == after.count("\n")
+
+
+# Starting
+
+
+def script(folder, name: str, text: str) -> None:
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def started(home, *words: str, **env: str):
+    return run("connect", *words, cwd=home, env={"HOME": str(home), "PATH": f"{home}:{os.environ['PATH']}", **env})
+
+
+def test_the_client_is_started_and_its_status_passed_on(home):
+    words = 'echo "$ANTHROPIC_BASE_URL $ANTHROPIC_AUTH_TOKEN [$ANTHROPIC_API_KEY]"; shift 2; echo "$*"; exit 7'
+    script(home, "claude", words)
+    found = started(
+        home,
+        "claude",
+        "--url",
+        "http://gw.example",
+        "--model",
+        "m",
+        "--",
+        "-p",
+        "--write hi",
+        ANTHROPIC_API_KEY="sk-mine",
+    )
+    assert found.returncode == 7
+    assert found.stdout == "http://gw.example any []\n-p --write hi\n"
+    assert list(home.iterdir()) == [home / "claude"]
+
+
+def test_claude_gets_flags_that_outrank_its_file_and_hold_no_key(home):
+    script(home, "claude", 'echo "$ANTHROPIC_AUTH_TOKEN"; [ "$1" = --settings ] && echo "$2"')
+    found = started(home, "claude", "--url", "http://gw.example", "--model", "m", "--", **{KEY_VARIABLE: "sk-secret"})
+    token, _, settings = found.stdout.partition("\n")
+    assert token == "sk-secret"
+    assert json.loads(settings)["env"]["ANTHROPIC_BASE_URL"] == "http://gw.example"
+    assert "sk-secret" not in settings
+
+
+def test_dashes_alone_start_it_too_and_say_if_nothing_listens(home):
+    script(home, "claude", 'shift 2; echo "started with $# arguments"')
+    found = started(home, "claude", "--url", "http://127.0.0.1:1", "--model", "m", "--")
+    assert (found.returncode, found.stdout) == (0, "started with 0 arguments\n")
+    assert "nothing listens on http://127.0.0.1:1" in found.stderr
+
+
+def test_codex_is_told_by_flags(home):
+    script(home, "codex", 'for one in "$@"; do echo "$one"; done')
+    found = started(
+        home, "codex", "--url", "http://gw.example", "--model", "m", "--", "exec", "hi", **{KEY_VARIABLE: "k"}
+    )
+    words = found.stdout.splitlines()
+    assert words[-2:] == ["exec", "hi"]
+    assert words[0::2][:-1] == ["-c"] * (len(words) // 2 - 1)
+    assert {'model="m"', 'model_provider="trigate"', 'model_providers.trigate.env_key="TRIGATE_API_KEY"'} <= set(words)
+    for word in words[1:-2:2]:
+        tomllib.loads(word)
+
+
+def test_opencode_gets_its_whole_file_in_a_variable(home):
+    script(home, "opencode", 'echo "$OPENCODE_CONFIG_CONTENT"')
+    found = started(home, "opencode", "--url", "http://gw.example", "--model", "a/b", "--", "run")
+    assert json.loads(found.stdout)["provider"]["trigate"]["models"] == {"a/b": {}}
+
+
+def test_any_program_is_started_with_the_variables_of_an_sdk(home):
+    found = started(
+        home, "openai-python", "--url", "http://gw.example", "--model", "m", "--", "sh", "-c", "echo $OPENAI_BASE_URL"
+    )
+    assert found.stdout == "http://gw.example/v1\n"
+
+
+def test_a_program_that_is_not_there(home):
+    found = run("connect", "opencode", "--url", ROOT, "--model", "m", "--", cwd=home, env={"PATH": str(home)})
+    assert found.returncode == 127
+    assert "opencode is not installed; install it with: npm install -g opencode-ai" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [([], "--list"), (["claude", "--write", "--"], "leave out one"), (["claude", "hi"], "unexpected extra argument")],
+)
+def test_a_wrong_command_line(home, words, says):
+    found = started(home, *words)
+    assert found.returncode == 2
+    assert says in found.stderr
+
+
+def test_the_list_has_every_client(home):
+    found = started(home, "--list")
+    assert [line.split()[0] for line in found.stdout.splitlines()] == list(CLIENTS)
+    assert max(map(len, found.stdout.splitlines())) <= 80

@@ -1,0 +1,223 @@
+"""``trigate doctor``: what it says of providers that work, that lack something, and that are broken."""
+
+import json
+import logging
+import socket
+
+import pytest
+import trio
+import yaml
+
+from gateway.commands.doctor import run
+from gateway.commands.local_servers import what_to_do
+from gateway.commands.probing import FEATURES, PROBES
+from tests.support.harness import config, provider, refusing_port
+from tests.support.upstreams import Raw, Script, ToolCall, data, fake_upstream
+
+CITY = '{"city": "Oslo"}'
+TEXT = Script(text="Hello there")
+CALL = Script(calls=(ToolCall("call_1", "get_weather", CITY),), stop="tool_calls")
+THOUGHT = Script(thinking="9.9 is larger", seal="c2VhbA==", text="9.9")
+STRUCTURE = Script(text=CITY)
+GOOD = (TEXT, TEXT, CALL, THOUGHT, STRUCTURE)
+COUNT = Raw(200, (("content-type", "application/json"),), (b'{"input_tokens": 9}',))
+NO_COUNT = Raw(404, (), (b"",))
+APIS = ("chat", "messages", "responses")
+
+
+@pytest.fixture
+def upstream():
+    with fake_upstream() as found:
+        yield found
+
+
+@pytest.fixture
+def doctor(tmp_path, capsys, monkeypatch):
+    """Runs it on entries: the exit status, standard output, standard error."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(logging.getLogger("trigate"), "propagate", True)  # it silences the log, for good
+
+    def examine(entries, *models, apis=(), limit=15.0, as_json=True, **more):
+        path = tmp_path / "trigate.yaml"
+        path.write_text(yaml.safe_dump(config(entries, 1, **more)))
+        status = run(models, path, apis, limit, 4, as_json)
+        out, err = capsys.readouterr()
+        return status, json.loads(out) if as_json and out else out, err
+
+    return examine
+
+
+def states(found, number=0):
+    return {name: outcome["state"] for name, outcome in found["models"][number]["outcomes"].items()}
+
+
+@pytest.mark.parametrize("spoken", APIS)
+@pytest.mark.parametrize("api", APIS)
+def test_what_works_is_ok_for_every_pair_of_apis(upstream, doctor, api, spoken):
+    upstream.script(*GOOD, COUNT if spoken == "messages" else NO_COUNT)
+    status, found, err = doctor([provider("p/m", upstream.url, [spoken])], apis=[api])
+    assert (status, err) == (0, "")
+    assert states(found) == dict.fromkeys(FEATURES, "ok")
+    (model,) = found["models"]
+    assert (model["model"], model["api"], model["target"]) == ("p/m", api, "p/m")
+    assert model["lane"] == ("byte" if api == spoken else "hub")
+    assert model["outcomes"]["count"]["says"] == ("exact" if spoken == "messages" else "estimate")
+    assert 0 < model["outcomes"]["stream"]["first_byte_ms"] <= model["outcomes"]["stream"]["ms"]
+    assert [bool(seen.json.get("stream")) for seen in upstream.seen[:5]] == [probe.stream for probe in PROBES.values()]
+
+
+def test_the_api_is_by_default_the_richest_that_the_provider_speaks(upstream, doctor):
+    entries = [provider(f"p{i}/m", upstream.url, list(APIS[: i + 1])) for i in range(3)]
+    upstream.script(*[TEXT] * 30)
+    _, found, _ = doctor(entries)
+    assert [model["api"] for model in found["models"]] == list(APIS)
+
+
+def test_what_a_model_cannot_do_is_said_and_is_no_failure(upstream, doctor):
+    upstream.script(TEXT, TEXT, TEXT, TEXT, TEXT, NO_COUNT)
+    status, found, _ = doctor([provider("p/m", upstream.url)])
+    assert status == 0
+    assert states(found) == {
+        "chat": "ok",
+        "stream": "ok",
+        "tools": "absent",
+        "thinking": "absent",
+        "schema": "absent",
+        "count": "ok",
+    }
+    says = {name: outcome["says"] for name, outcome in found["models"][0]["outcomes"].items()}
+    assert says["tools"] == "the tool was not called"
+    assert says["schema"] == "the answer is not the JSON of the schema"
+
+
+ERROR = (
+    b'{"error": {"message": "tools are not supported by this model, key sk-upstream", "type": "invalid_request_error"}}'
+)
+HALF = data({"choices": [{"delta": {"content": "Hi"}}]})
+BROKEN = Raw(400, (("content-type", "application/json"),), (ERROR,))
+
+
+def test_an_error_is_shown_as_it_is_without_secrets(upstream, doctor):
+    upstream.script(TEXT, TEXT, BROKEN, THOUGHT, STRUCTURE, NO_COUNT)
+    status, out, err = doctor([provider("p/m", upstream.url)], as_json=False)
+    assert (status, err) == (0, "")
+    assert "p/m (chat), tools: 400 tools are not supported by this model" in out
+    assert "sk-upstream" not in out
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (Raw(401, (), (b'{"error": {"message": "bad key"}}',)), "credential: check access_key of p/m"),
+        (Raw(200, (("content-type", "text/html"),), (b"<html>",)), "502 "),
+        (Raw(200, (("content-type", "text/event-stream"),), (HALF,), "cut"), "502 "),
+        (Raw(200, (("content-type", "application/json"),), (), "hang"), "no whole answer within 0.5 s (--timeout)"),
+    ],
+    ids=["refused", "no API", "cut", "silent"],
+)  # fmt: skip
+def test_a_provider_that_does_not_answer_fails_and_is_asked_no_more(upstream, doctor, answer, says):
+    upstream.script(*[answer] * 6)
+    status, found, _ = doctor([provider("p/m", upstream.url)], limit=0.5)
+    assert status == 1
+    assert not found["good"]
+    assert states(found) == {"chat": "failed", "stream": "failed", **dict.fromkeys(FEATURES[2:], "skipped")}
+    assert says in found["models"][0]["outcomes"]["stream"]["says"]
+
+
+def test_one_that_is_down_does_not_hide_the_others(upstream, doctor):
+    upstream.script(*GOOD, NO_COUNT)
+    with refusing_port() as port:
+        status, found, _ = doctor([provider("down/m", f"http://127.0.0.1:{port}"), provider("p/m", upstream.url)])
+    assert status == 1
+    assert [model["good"] for model in found["models"]] == [False, True]
+    assert "refused the connection" in found["models"][0]["outcomes"]["chat"]["says"]
+
+
+@pytest.mark.parametrize(
+    ("model", "start"),
+    [
+        ("ollama/llama3.2", "start Ollama: ollama serve (or correct base_url)"),
+        ("lm-studio/qwen", "start LM Studio: lms server start,"),
+        ("llama_cpp/qwen", "start llama.cpp: llama-server -m MODEL.gguf --port {port} "),
+        ("vllm/qwen", "start vLLM: vllm serve MODEL --port {port} "),
+        ("mine/qwen", "start the server (or correct base_url)"),
+    ],
+)
+def test_a_local_server_that_is_not_running_is_told_with_its_command(doctor, model, start):
+    with refusing_port() as port:
+        _, found, _ = doctor([provider(model, f"http://localhost:{port}")])
+        _, table, _ = doctor([provider(model, f"http://127.0.0.1:{port}")], as_json=False)
+    says = found["models"][0]["outcomes"]["chat"]["says"]
+    assert f"nothing listens on localhost:{port}: {start.format(port=port)}" in says
+    assert table.count("nothing listens on") == 1
+
+
+def test_a_local_server_is_known_by_its_usual_port_too():
+    assert "ollama serve" in trio.run(what_to_do, "mine", "http://localhost:11434/v1/chat/completions")
+
+
+@pytest.mark.parametrize("url", ["https://api.example", "http://192.0.2.1:11434"])
+def test_of_a_server_elsewhere_nothing_is_known(url):
+    assert trio.run(what_to_do, "ollama", url) == ""
+
+
+def test_a_local_server_that_runs_is_not_to_be_started(upstream, doctor):
+    upstream.script(*[Raw(500, (), (b"",))] * 6)
+    _, found, _ = doctor([provider("ollama/m", upstream.url)])
+    assert "nothing listens" not in found["models"][0]["outcomes"]["chat"]["says"]
+
+
+def test_client_keys_and_the_configured_port_are_not_in_the_way(upstream, doctor):
+    upstream.script(*GOOD, NO_COUNT)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        status, found, _ = doctor(
+            [provider("p/m", upstream.url)], client_keys=[{"name": "a", "key": "k"}],
+            listener={"port": taken.getsockname()[1]},
+        )  # fmt: skip
+    assert (status, states(found)) == (0, dict.fromkeys(FEATURES, "ok"))
+
+
+def test_responses_are_not_to_be_stored(upstream, doctor):
+    upstream.script(*GOOD, NO_COUNT)
+    doctor([provider("p/m", upstream.url, ["responses"])])
+    assert [seen.json["store"] for seen in upstream.seen if seen.path == "/v1/responses"] == [False] * 5
+
+
+def test_an_entry_for_the_clients_own_keys_is_left_out(doctor):
+    status, found, _ = doctor([{"model": "openai/gpt-5", "passthrough_auth": True}])
+    assert (status, set(states(found).values())) == (0, {"skipped"})
+
+
+def test_models_are_taken_from_the_command_line_or_from_the_config(upstream, doctor):
+    entries = [provider("p/one", upstream.url), provider("groq/*", upstream.url)]
+    upstream.script(*[TEXT] * 12)
+    _, found, _ = doctor(entries)
+    assert [model["model"] for model in found["models"]] == ["p/one", "groq/llama-3.1-8b-instant"]
+    upstream.script(*[TEXT] * 6)
+    _, found, _ = doctor(entries, "groq/mine")
+    assert [model["target"] for model in found["models"]] == ["groq/mine"]
+    status, out, err = doctor(entries, "two")
+    assert (status, out) == (2, "")
+    assert "'two' is not configured here" in err
+    status, _, err = doctor([provider("mine/*", upstream.url)])
+    assert status == 2
+    assert "lists no model by name" in err
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_the_table_fits_the_terminal(upstream, doctor, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    upstream.script(*GOOD, NO_COUNT)
+    _, out, _ = doctor([provider("provider/a-model-with-a-long-name", upstream.url)], as_json=False)
+    assert max(map(len, out.splitlines())) <= max(columns, 72)
+    assert len(out.splitlines()) == (2 if columns == 120 else 3)
+    assert out.split() == [
+        *("api", *FEATURES, "first", "byte"), *(["provider/a-model-with-a-long-name"]),
+        *("chat", "ok", "ok", "ok", "ok", "ok", "estimate"), out.split()[-2], "ms",
+    ]  # fmt: skip
+
+
+def test_a_bad_config_is_a_1(doctor):
+    status, out, err = doctor([])
+    assert (status, out) == (1, "")
+    assert "no providers" in err

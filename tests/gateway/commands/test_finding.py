@@ -1,0 +1,278 @@
+"""Where ``trigate connect`` and the other commands find the gateway and its config, from whatever folder, and which
+models a client gets."""
+
+import json
+import tomllib
+
+import pytest
+import yaml
+
+from gateway.commands import finding
+from gateway.commands.choosing import CODEX_KNOWS, for_claude, for_codex, usual
+from gateway.commands.clients import KEY_VARIABLE
+from gateway.commands.connect import run as connect
+from gateway.commands.finding import Wish
+from gateway.commands.offers import Configured, RunningGateway
+from gateway.config.loading import from_mapping
+from tests.support.command_line import run as trigate
+from tests.support.harness import config, free_port, provider, refusing_port, running
+
+NOWHERE = "http://127.0.0.1:9"
+WILD = [
+    provider("anthropic/*", NOWHERE, ["messages"]),
+    provider("openai/*", NOWHERE, ["chat", "responses"]),
+]
+LOCAL = [provider("vllm/large", NOWHERE), provider("vllm/small", NOWHERE)]
+ALIASES = {"smart": {"target": "vllm/large"}, "fast": {"target": "vllm/small"}}
+CLAUDE = {"env": {"ANTHROPIC_AUTH_TOKEN": "any"}}
+
+
+@pytest.fixture
+def home(tmp_path, tmp_path_factory, monkeypatch):
+    """An empty home directory, and an empty project in it that is the current one."""
+    for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "TRIGATE_CONFIG", "XDG_CONFIG_HOME", KEY_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NO_COLOR", "1")
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    return tmp_path
+
+
+@pytest.fixture
+def usual_port(monkeypatch):
+    """Nobody listens where gateways usually are, in this process."""
+    port = free_port()
+    monkeypatch.setattr(finding, "USUAL", f"http://127.0.0.1:{port}")
+    return port
+
+
+def put(path, entries, port, **more):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(config(entries, port, **more)))
+
+
+def claude(capsys):
+    """What Claude Code's settings would be, less the token, and what was said."""
+    assert connect("claude", Wish()) == 0
+    out, err = capsys.readouterr()
+    environment = json.loads(out[out.index("{") : out.rindex("}") + 1])["env"]
+    assert environment.pop("ANTHROPIC_AUTH_TOKEN") == "any"
+    return environment, err
+
+
+# Where
+
+
+def test_the_gateway_that_runs_is_asked_from_a_folder_without_a_config(home, usual_port, capsys):
+    with running(config(LOCAL, usual_port, model_aliases=ALIASES), usual_port):
+        found, err = claude(capsys)
+    assert found["ANTHROPIC_BASE_URL"] == f"http://127.0.0.1:{usual_port}"
+    assert found["ANTHROPIC_DEFAULT_OPUS_MODEL"] == "smart"
+    assert f"The gateway on http://127.0.0.1:{usual_port} serves 4 models." in err
+    assert "demo" not in err
+
+
+def test_the_demo_is_spoken_of_only_when_nothing_answers(home, usual_port, capsys):
+    found, err = claude(capsys)
+    assert found == {"ANTHROPIC_BASE_URL": f"http://127.0.0.1:{usual_port}"}
+    assert "trigate serve --demo" in err
+
+
+def test_what_runs_is_asked_though_a_config_is_there(home, capsys):
+    """It may have been started with another, and it is what the client will get."""
+    port = free_port()
+    put(home / "project/trigate.yaml", LOCAL, port)
+    with running(config(WILD, port), port):
+        found, err = claude(capsys)
+    assert found == {"ANTHROPIC_BASE_URL": f"http://127.0.0.1:{port}"}
+    assert "trigate.yaml has other models" in err
+    found, err = claude(capsys)  # now it is gone
+    assert found["ANTHROPIC_MODEL"] == "vllm/large"
+    assert f"No gateway answers on http://127.0.0.1:{port} (nothing listens there): this is from " in err
+    assert "trigate.yaml" in err
+
+
+def test_a_config_that_is_named_is_taken_at_its_word(home, capsys):
+    port = free_port()
+    put(home / "mine.yaml", LOCAL, port)
+    with running(config(WILD, port), port):
+        assert connect("claude", Wish(config=home / "mine.yaml")) == 0
+    assert '"ANTHROPIC_MODEL": "vllm/large"' in capsys.readouterr().out
+
+
+def test_a_persons_own_config_is_for_every_folder(home, usual_port, capsys):
+    """Its gateway is asked first, then the one at the usual address, and if none runs it is the config."""
+    port = free_port()
+    put(home / ".config/trigate/trigate.yaml", LOCAL, port)
+    assert claude(capsys)[0]["ANTHROPIC_BASE_URL"] == f"http://127.0.0.1:{port}"
+    with running(config(WILD, usual_port), usual_port):
+        assert claude(capsys)[0] == {"ANTHROPIC_BASE_URL": f"http://127.0.0.1:{usual_port}"}
+        with running(config(LOCAL, port), port):
+            assert claude(capsys)[0]["ANTHROPIC_BASE_URL"] == f"http://127.0.0.1:{port}"
+
+
+def test_somebody_elses_config_yaml_is_no_config(home, usual_port, capsys):
+    (home / "project/config.yaml").write_text("title: my site\ntheme: dark\n")
+    assert "trigate serve --demo" in claude(capsys)[1]
+    with running(config(WILD, usual_port), usual_port):
+        assert claude(capsys)[0] == {"ANTHROPIC_BASE_URL": f"http://127.0.0.1:{usual_port}"}
+
+
+def test_a_gateway_elsewhere_is_asked_too(home, usual_port, capsys):
+    port = free_port()
+    with running(config(LOCAL, port), port):
+        assert connect("llm", Wish(url=f"http://127.0.0.1:{port}/v1")) == 0
+        assert "vllm/large" in capsys.readouterr().out
+        assert connect("llm", Wish(url=f"http://127.0.0.1:{port}", small="none")) == 2
+        assert "'none' is not configured here" in capsys.readouterr().err
+    assert connect("llm", Wish(url=f"http://127.0.0.1:{port}")) == 2
+    assert "nothing listens there" in (err := capsys.readouterr().err)
+    assert "--model MODEL" in err
+
+
+def test_what_answers_and_is_no_gateway(home, capsys):
+    with refusing_port() as port:
+        put(home / "project/trigate.yaml", LOCAL, port)
+        found, err = claude(capsys)
+    assert found["ANTHROPIC_MODEL"] == "vllm/large"
+    assert "No gateway answers" in err
+
+
+def test_a_gateway_that_wants_a_key_says_which_variable(home, usual_port, capsys, monkeypatch):
+    keys = [{"name": "me", "key": "gw-key"}, {"name": "limited", "key": "gw-limited", "models": ["vllm/small"]}]
+    with running(config(LOCAL, usual_port, client_keys=keys), usual_port):
+        assert connect("codex", Wish()) == 2
+        assert f"asks for a key: set {KEY_VARIABLE} to one of its client_keys" in capsys.readouterr().err
+        monkeypatch.setenv(KEY_VARIABLE, "gw-wrong")
+        assert connect("codex", Wish()) == 2
+        assert f"refuses the key in {KEY_VARIABLE}" in (err := capsys.readouterr().err)
+        assert "gw-wrong" not in err
+        for key, model in (("gw-key", "vllm/large"), ("gw-limited", "vllm/small")):
+            monkeypatch.setenv(KEY_VARIABLE, key)
+            assert connect("codex", Wish()) == 0
+            out = capsys.readouterr().out
+            assert f'model = "{model}"' in out
+            assert f'env_key = "{KEY_VARIABLE}"' in out
+
+
+def test_a_config_in_the_folder_serves_where_the_key_is_not_at_hand(home, capsys):
+    port, keys = free_port(), [{"name": "me", "key": "gw-key"}]
+    put(home / "project/trigate.yaml", LOCAL, port, client_keys=keys)
+    with running(config(LOCAL, port, client_keys=keys), port):
+        assert connect("codex", Wish()) == 0
+    out, err = capsys.readouterr()
+    assert 'model = "vllm/large"' in out
+    assert f"asks for a key ({KEY_VARIABLE}): this is from " in err
+
+
+def test_the_key_is_not_shown_to_an_address_elsewhere_that_a_folder_names(home, capsys, monkeypatch):
+    """A config comes with a clone. (The address 0 is this machine, and does not look like it.)"""
+    port, keys = free_port(), [{"name": "me", "key": "gw-key"}]
+    put(home / "project/trigate.yaml", LOCAL, port, client_keys=keys, listener={"address": "0"})
+    monkeypatch.setenv(KEY_VARIABLE, "gw-key")
+    with running(config(WILD, port, client_keys=keys), port):
+        assert connect("codex", Wish()) == 0
+        out, err = capsys.readouterr()
+        assert 'model = "vllm/large"' in out
+        assert f"The gateway on http://0:{port} asks for a key" in err
+        assert connect("codex", Wish(url=f"http://0:{port}")) == 0
+        assert 'model = "gpt-6.1-sol"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [("check",), ("explain", "vllm/large"), ("doctor", "--timeout", "1")])
+def test_every_command_finds_a_persons_own_config_and_says_so(home, command):
+    put(home / "own/trigate/trigate.yaml", LOCAL, 1)
+    variables = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / "own")}
+    found = trigate(*command, cwd=home / "project", env=variables)
+    said = f"There is no configuration in this folder: taking yours, {home}/own/trigate/trigate.yaml"
+    assert said in found.stderr
+    assert found.returncode == (1 if command[0] == "doctor" else 0)
+    named = trigate("check", str(home / "own/trigate/trigate.yaml"), cwd=home / "project", env=variables)
+    assert (named.returncode, named.stderr) == (0, "")
+
+
+# Which models
+
+
+def offer(entries, **more):
+    return Configured(from_mapping(config(entries, 1, **more)))
+
+
+def test_claudes_own_names_are_left_alone_where_they_are_served():
+    assert for_claude(offer(WILD)) == {}
+    assert for_claude(offer([*LOCAL, *WILD], model_aliases=ALIASES)) == {}
+
+
+def test_smart_and_fast_are_for_the_large_and_the_small_where_no_claude_is_served():
+    assert for_claude(offer([*LOCAL, WILD[1]], model_aliases=ALIASES)) == {
+        "fable": "smart", "opus": "smart", "sonnet": "smart", "haiku": "fast", "pinned": "smart",
+        "claude_window": "128000",
+    }  # fmt: skip
+
+
+def test_without_aliases_it_is_the_default():
+    entries = [LOCAL[0], {**LOCAL[1], "default": True}]
+    assert set(for_claude(offer(entries)).values()) == {"vllm/small", "128000"}
+    assert set(for_claude(offer(LOCAL)).values()) == {"vllm/large", "128000"}
+
+
+def test_single_claude_models_stand_for_the_tiers_that_they_are_nearest_to():
+    entries = [*LOCAL, provider("anthropic/claude-sonnet-4-5", NOWHERE), provider("router/claude-haiku-4.5", NOWHERE)]
+    assert for_claude(offer(entries, model_aliases=ALIASES)) == {
+        "fable": "claude-sonnet-4-5", "opus": "claude-sonnet-4-5", "sonnet": "claude-sonnet-4-5",
+        "haiku": "router/claude-haiku-4.5", "pinned": "claude-sonnet-4-5", "claude_window": "200000",
+    }  # fmt: skip
+
+
+def test_claude_code_is_told_how_much_the_least_takes_of_the_models_that_it_does_not_know():
+    """It would take them for models of a million tokens."""
+    entries = [provider("openai/gpt-5.1", NOWHERE), provider("openai/gpt-4o", NOWHERE)]
+    aliases = {"smart": {"target": "openai/gpt-5.1"}, "fast": {"target": "openai/gpt-4o"}}
+    assert for_claude(offer(entries, model_aliases=aliases))["claude_window"] == "128000"
+    assert for_claude(offer(entries[:1]))["claude_window"] == "272000"
+    assert "claude_window" not in for_claude(offer([provider("anthropic/claude-opus-4-8", NOWHERE)]))
+
+
+def test_codex_gets_a_model_that_it_knows():
+    assert for_codex(offer(WILD)) == {"model": CODEX_KNOWS[0]}
+    assert for_codex(offer([*LOCAL, provider("azure/gpt-5.5", NOWHERE)], model_aliases=ALIASES)) == {"model": "gpt-5.5"}
+    default = {**provider("openai/gpt-6-luna", NOWHERE), "default": True}
+    assert for_codex(offer([default, *WILD])) == {"model": "openai/gpt-6-luna"}
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens"),
+    [("openai/gpt-5.1", 272_000), ("x/Claude-Sonnet-4.5", 200_000), ("openai/gpt-4o", 128_000), ("vllm/mine", 128_000)],
+)
+def test_codex_is_told_how_much_a_model_takes_that_it_does_not_know(model, tokens):
+    assert for_codex(offer([provider(model, NOWHERE)])) == {"model": model, "window": tokens}
+    named = offer([provider(model, NOWHERE)], model_aliases={"smart": {"target": model}})
+    assert for_codex(named)["window"] == tokens
+
+
+def test_the_window_goes_into_codexs_file_as_a_number(home, capsys):
+    put(home / "project/trigate.yaml", LOCAL, free_port())
+    assert connect("codex", Wish(write=True)) == 0
+    found = tomllib.loads((home / ".codex/config.toml").read_text())
+    assert (found["model"], found["model_context_window"]) == ("vllm/large", 128_000)
+
+
+def test_other_clients_get_what_init_begins_with_and_fast_for_small_tasks():
+    assert usual(offer(WILD)) == {"model": "anthropic/claude-sonnet-5-5", "small": "anthropic/claude-haiku-5-5"}
+    assert usual(offer([*WILD, *LOCAL], model_aliases=ALIASES)) == {"model": "smart", "small": "fast"}
+    default = {**LOCAL[1], "default": True}
+    assert usual(offer([*WILD, LOCAL[0], default])) == {"model": "vllm/small", "small": "vllm/small"}
+
+
+def test_the_gateway_and_its_config_offer_the_same():
+    entries, port = [*WILD, *LOCAL], free_port()
+    known = offer(entries, model_aliases=ALIASES)
+    with running(config(entries, port, model_aliases=ALIASES), port):
+        asked = RunningGateway(f"http://127.0.0.1:{port}", None, known)
+        assert asked.names == known.names
+        for name in ("smart", "claude-opus-9", "anthropic/x y", "vllm/large", "none", "vllm"):
+            assert asked.problem(name) == known.problem(name)
+        assert for_codex(asked) == for_codex(known)
+        assert for_claude(asked) == for_claude(known)

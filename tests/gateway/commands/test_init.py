@@ -1,0 +1,214 @@
+"""``trigate init``: what it writes loads as it is, holds no key, and overwrites nothing."""
+
+import json
+import os
+import pty
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+
+from gateway.commands.init import SHARED_KEYS, STARTS, configuration, start_of
+from gateway.commands.ollama import local
+from gateway.config.loading import load
+from gateway.routing.router import Router
+from providers.catalog.providers import CATALOG
+from tests.support.command_line import COMMAND, environment, run
+from tests.support.harness import START_SECONDS
+
+USABLE = [row for row in CATALOG.values() if row.key_env and row.base_url and row.speaks]
+KEYED = {row.key_env: f"sk-secret-{row.id}" for row in CATALOG.values() if row.key_env}
+
+
+def loaded(tmp_path, text, env):
+    path = tmp_path / "trigate.yaml"
+    path.write_text(text)
+    return load(path, env)
+
+
+@pytest.mark.parametrize("row", USABLE, ids=lambda row: row.id)
+@pytest.mark.parametrize("keyed", [False, True])
+def test_every_provider_of_the_catalogue_gives_a_good_file(tmp_path, row, keyed):
+    start = start_of(row)
+    text = configuration([row], row if start else None, keyed=keyed)
+    config = loaded(tmp_path, text, {**KEYED, "TRIGATE_API_KEY": "k"})
+    assert not config.warnings
+    assert not config.notes
+    assert bool(config.client_keys) == keyed
+    if start:
+        router = Router(config)
+        assert router.resolve(None, "chat").name == f"{row.id}/{start.large}"
+        assert router.resolve("fast", "chat").name == f"{row.id}/{start.small}"
+        assert router.resolve(start.small, "chat").name == f"{row.id}/{start.small}"
+    assert Router(config).resolve(f"{row.id}/anything", "chat").model == "anything"
+
+
+def test_the_comments_are_good_settings_too(tmp_path):
+    """What is commented out in the file, apart from its sentences, loads once it is not."""
+    text = configuration([CATALOG["openai"]], CATALOG["openai"])
+    head, keys, state = text.partition("# client_keys:")
+    bare = "".join(
+        line.removeprefix("# ") for line in (keys + state).splitlines(True) if not line.startswith("# Where")
+    )
+    config = loaded(tmp_path, head + bare, {**KEYED, "TRIGATE_API_KEY": "k"})
+    assert [key.name for key in config.client_keys] == ["me"]
+    assert config.state_storage.type == "sqlite"
+
+
+def test_the_models_to_begin_with_are_known():
+    for name, start in STARTS.items():
+        assert start.small in CATALOG[name].models
+        assert start.large in CATALOG[name].models
+    assert {row.key_env for row in CATALOG.values()} >= SHARED_KEYS
+
+
+def test_it_takes_the_keys_that_are_set_and_writes_none_down(tmp_path):
+    env = {"OPENAI_API_KEY": "sk-1", "ANTHROPIC_API_KEY": "sk-2", "DASHSCOPE_API_KEY": "sk-3", "GITHUB_TOKEN": "sk-4"}
+    found = run("init", cwd=tmp_path, env=env)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.startswith("wrote trigate.yaml, with OpenAI, Anthropic\n")
+    text = (tmp_path / "trigate.yaml").read_text()
+    assert "sk-" not in text + found.stdout
+    assert "  # - model: qwen/MODEL\n  #   base_url: " in text
+    assert "  # - model: github/MODEL\n" in text
+    config = load(tmp_path / "trigate.yaml", env)
+    assert [entry.name for entry in config.entries] == ["openai/gpt-6.1-sol", "openai/*", "anthropic/*"]
+    assert config.entries[2].speaks == dict.fromkeys(("chat", "messages", "responses"), "messages")
+    checked = run("check", cwd=tmp_path, env=env)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_without_any_key_it_is_a_model_of_this_machine(tmp_path):
+    found = run("init", "--yes", "mine.yaml", cwd=tmp_path, env={"GITHUB_TOKEN": ""})
+    assert found.returncode == 0, found.stderr
+    assert "Ollama" in found.stdout
+    assert "trigate serve mine.yaml" in found.stdout
+    checked = run("check", "mine.yaml", cwd=tmp_path)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+# Ollama
+
+
+TAGS = {
+    "models": [
+        {"name": "qwen3:8b", "model": "qwen3:8b", "size": 5_200_000_000, "details": {"family": "qwen3"}},
+        {"name": "gpt-oss:20b", "size": 13_000_000_000, "details": {"family": "gptoss"}},
+        {"name": "nomic-embed-text:latest", "size": 274_000_000, "details": {"family": "nomic-bert"}},
+        {"name": "llama3.2:3b", "size": 2_000_000_000},
+    ]
+}
+PULLED = ("qwen3:8b", "gpt-oss:20b", "llama3.2:3b")
+
+
+@contextmanager
+def ollama(answer: bytes, status: int = 200) -> Iterator[str]:
+    """The address of a server that lists models as Ollama does."""
+
+    class Tags(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status if self.path == "/api/tags" else 404)
+            self.send_header("content-length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_):
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Tags) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+def test_what_a_local_ollama_has_pulled_is_written_down(tmp_path):
+    with ollama(json.dumps(TAGS).encode()) as address:
+        found = run("init", cwd=tmp_path, env={"OLLAMA_HOST": address})
+    assert found.returncode == 0, found.stderr
+    assert "with Ollama on this machine (3 models): no key" in found.stdout
+    config = load(tmp_path / "trigate.yaml", {})
+    assert [(entry.name, entry.default) for entry in config.entries] == [
+        ("ollama/qwen3:8b", True), ("ollama/gpt-oss:20b", False), ("ollama/llama3.2:3b", False),
+    ]  # fmt: skip
+    router = Router(config)
+    assert router.resolve(None, "chat").url == f"http://{address}/v1/chat/completions"
+    assert [router.resolve(name, "chat").model for name in ("smart", "fast")] == ["gpt-oss:20b", "llama3.2:3b"]
+
+
+def test_beside_a_key_the_key_has_the_default(tmp_path):
+    env = {"ANTHROPIC_API_KEY": "k"}
+    with ollama(json.dumps(TAGS).encode()) as address:
+        found = run("init", cwd=tmp_path, env={**env, "OLLAMA_HOST": f"http://{address}"})
+    assert found.stdout.startswith("wrote trigate.yaml, with Anthropic, Ollama on this machine (3 models)\n")
+    config = load(tmp_path / "trigate.yaml", env)
+    names = [entry.name for entry in config.entries]
+    assert names == ["anthropic/claude-sonnet-5-5", "anthropic/*", *(f"ollama/{name}" for name in PULLED)]
+    assert Router(config).resolve("smart", "chat").name == "anthropic/claude-sonnet-5-5"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [(b"nonsense", 200), (b"[]", 200), (b'{"models": [{"name": 5}]}', 200), (b'{"models": []}', 200), (b"\xff", 200),
+     (json.dumps(TAGS).encode(), 500), (b'{"models": [{"name": "a\\nb: {"}, {"name": "x-embed"}]}', 200)],
+)  # fmt: skip
+def test_an_ollama_that_lists_nothing_of_use_is_none(answer, status):
+    with ollama(answer, status) as address:
+        assert local({"OLLAMA_HOST": address}) is None
+
+
+def test_a_silent_ollama_does_not_hold_up():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        before = time.monotonic()
+        assert local({"OLLAMA_HOST": f"127.0.0.1:{server.getsockname()[1]}"}) is None
+        assert time.monotonic() - before < 5
+
+
+@pytest.mark.parametrize(
+    "host", ["ollama.example", "http://10.0.0.1:11434", "https://localhost", "a:b", "ftp://localhost"]
+)
+def test_another_machine_is_not_asked(host):
+    assert local({"OLLAMA_HOST": host}) is None
+
+
+def test_a_file_that_is_there_is_overwritten_by_force_alone(tmp_path):
+    (tmp_path / "trigate.yaml").write_text("mine")
+    found = run("init", cwd=tmp_path, env={"OPENAI_API_KEY": "k"})
+    assert (found.returncode, found.stdout) == (1, "")
+    assert "--force" in found.stderr
+    assert (tmp_path / "trigate.yaml").read_text() == "mine"
+    assert run("init", "--force", cwd=tmp_path, env={"OPENAI_API_KEY": "k"}).returncode == 0
+    assert "openai/*" in (tmp_path / "trigate.yaml").read_text()
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    found = run("init", "none/trigate.yaml", cwd=tmp_path, env={"OPENAI_API_KEY": "k"})
+    assert found.returncode == 1
+    assert found.stderr == "none/trigate.yaml cannot be written: no such file or directory\n"
+
+
+def test_on_a_terminal_it_asks(tmp_path):
+    ours, theirs = pty.openpty()
+    env = {"OPENAI_API_KEY": "a", "ANTHROPIC_API_KEY": "b", "GROQ_API_KEY": "c"}
+    try:
+        os.write(ours, b"\nn\ny\ngroq\ny\n")  # OpenAI: yes, Anthropic: no, Groq: yes and the default, keys: yes
+        found = subprocess.run(
+            [*COMMAND, "init"], cwd=tmp_path, env=environment(env), stdin=theirs, capture_output=True, text=True,
+            timeout=START_SECONDS,
+        )  # fmt: skip
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert found.returncode == 0, found.stderr
+    assert "OPENAI_API_KEY is set: use OpenAI? [Y/n]" in found.stdout
+    assert "TRIGATE_API_KEY" in found.stdout
+    config = load(tmp_path / "trigate.yaml", {**env, "TRIGATE_API_KEY": "k"})
+    assert [entry.provider.id for entry in config.entries] == ["openai", "groq", "groq"]
+    assert next(entry for entry in config.entries if entry.default).provider.id == "groq"
+    assert [key.name for key in config.client_keys] == ["me"]

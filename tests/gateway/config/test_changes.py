@@ -1,0 +1,151 @@
+"""What ``trigate check --diff`` and a reload say of two configurations."""
+
+import copy
+from typing import Any
+
+import attrs
+import pytest
+import yaml
+
+from gateway.config.changes import FIXED, changes, kept
+from gateway.config.loading import from_mapping
+from gateway.config.settings import Config
+from tests.support.command_line import run
+
+SECRETS = (
+    "sk-old",
+    "sk-new",
+    "door-old",
+    "door-new",
+    "hush-old",
+    "hush-new",
+    "db-old",
+    "db-new",
+    "query-old",
+    "query-new",
+)
+OLD: dict[str, Any] = {
+    "version": "v0.3.0",
+    "listeners": [{"type": "model", "port": 12000}],
+    "model_providers": [
+        {"model": "openai/gpt-4o", "access_key": "sk-old", "default": True},
+        {"model": "groq/*", "access_key": "sk-old", "headers": {"x-a": "hush-old"}},
+        {"model": "azure_openai/x", "base_url": "https://h.example/p?k=query-old", "access_key": "sk-old"},
+    ],
+    "model_aliases": {"fast": {"target": "gpt-4o"}},
+    "client_keys": [{"name": "alice", "key": "door-old"}, {"name": "bob", "key": "door-b", "models": ["gpt-4o"]}],
+}
+
+
+def said(change: Any, old: dict[str, Any] = OLD) -> list[str]:
+    """The lines for what ``change`` does to a copy of ``old``."""
+    new = copy.deepcopy(old)
+    change(new)
+    return [str(one) for one in changes(from_mapping(old), from_mapping(new))]
+
+
+def setting(path: str, value: Any) -> Any:
+    def change(content: dict[str, Any]) -> None:
+        *holders, last = (int(step) if step.isdecimal() else step for step in path.split("."))
+        for step in holders:
+            content = content.setdefault(step, {}) if isinstance(content, dict) else content[step]
+        content[last] = value
+
+    return change
+
+
+CHANGES = [
+    ("model_aliases.slow", {"target": "gpt-4o"}, ["+ alias slow → gpt-4o"]),
+    ("model_aliases", {}, ["- alias fast"]),
+    ("model_providers.0.access_key", "sk-new", ["~ model openai/gpt-4o: access_key changed"]),
+    ("model_providers.0.access_key", None, ["~ model openai/gpt-4o: access_key removed"]),
+    ("model_providers.0.timeouts", {"idle": "9s"}, ["~ model openai/gpt-4o: timeouts.idle 5m → 9s"]),
+    ("model_providers.0.default", False, ["~ default model: openai/gpt-4o → none"]),
+    ("model_providers.0.quirks", {"stream_usage": False},
+     ["~ model openai/gpt-4o: quirks {} → {stream_usage: false}"]),
+    ("model_providers.0.on_disconnect", "finish", ["~ model openai/gpt-4o: on_disconnect cancel → finish"]),
+    ("model_providers.0.speaks", {"messages": "chat"}, ["~ model openai/gpt-4o: speaks is the file's own now"]),
+    ("model_providers.1.headers", {"x-a": "hush-new"}, ["~ model groq/*: headers changed"]),
+    ("model_providers.1.base_url", "http://u.example/x", ["~ model groq/*: base_url the provider's own → http://u.example/x"]),
+    ("model_providers.2.base_url", "https://h.example/p?k=query-new", ["~ model azure_openai/x: base_url changed"]),
+    ("client_keys.0.key", "door-new", ["~ client key alice: another key"]),
+    ("client_keys.1.models", None, ["~ client key bob: models gpt-4o → all"]),
+    ("client_keys", None, ["- client key alice", "- client key bob", "~ client_keys: everybody may come in now"]),
+    ("listeners.0.port", 12001, ["~ listeners 127.0.0.1:12000 → 127.0.0.1:12001 (needs a restart)"]),
+    ("state_storage", {"type": "postgres", "connection_string": "postgresql://u:db-new@h/d"},
+     ["~ state_storage none → postgres (needs a restart)"]),
+    ("limits", {"in_flight": 5}, ["~ limits.in_flight 1024 → 5"]),
+    ("limits", {"upstream_connections": 9}, ["~ limits.upstream_connections 0 → 9"]),
+    ("strict", True, ["~ strict false → true"]),
+    ("drain", "1m", ["~ drain 25s → 1m (needs a restart)"]),
+    ("cors", ["https://a.example"], ["~ cors none → https://a.example"]),
+    ("overrides.upstream_tls_ca_path", "/ca", ["~ overrides.upstream_tls_ca_path none → /ca (needs a restart)"]),
+    ("version", "v0.4.0", []),
+    ("tracing", {"random_sampling": 1}, ["~ tracing none → on (needs a restart)"]),
+    ("metrics", False, ["~ metrics keyed → off (needs a restart)"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "value", "lines"), CHANGES, ids=[path for path, *_ in CHANGES])
+def test_each_change_has_its_words(path, value, lines):
+    assert said(setting(path, value)) == lines
+
+
+def test_a_model_that_is_added_and_one_that_is_removed_are_named():
+    def change(content):
+        content["model_providers"][1] = {"model": "anthropic/claude-x", "name": "claude", "access_key": "sk-new"}
+
+    assert said(change) == ["- model groq/*", "+ model claude (anthropic/claude-x)"]
+
+
+def test_the_parts_of_one_place_of_storage_are_named_one_by_one():
+    old = {**OLD, "state_storage": {"type": "postgres", "connection_string": "postgresql://u:db-old@h/d"}}
+
+    def change(content):
+        content["state_storage"] |= {"connection_string": "postgresql://u:db-new@h/d", "ttl": "1h"}
+
+    assert said(change, old) == [
+        "~ state_storage.ttl 30d → 1h (needs a restart)",
+        "~ state_storage.connection_string changed (needs a restart)",
+    ]
+
+
+def test_no_line_repeats_a_secret():
+    text = "\n".join(line for path, value, _ in CHANGES for line in said(setting(path, value)))
+    assert not [secret for secret in SECRETS if secret in text]
+
+
+def test_every_setting_that_a_process_keeps_is_one_and_is_kept():
+    assert set(FIXED) <= set(attrs.fields_dict(Config))
+    old = from_mapping(OLD)
+    new = attrs.evolve(from_mapping({**OLD, "drain": "1m", "strict": True}))
+    assert kept(old, new) == attrs.evolve(new, drain=old.drain)
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "old.yaml").write_text(yaml.safe_dump(OLD))
+    new = copy.deepcopy(OLD)
+    new["model_providers"][0]["access_key"] = "$NEW_KEY"
+    (tmp_path / "trigate.yaml").write_text(yaml.safe_dump(new))
+    return tmp_path
+
+
+@pytest.mark.parametrize("order", [("--diff", "old.yaml", "trigate.yaml"), ("trigate.yaml", "--diff", "old.yaml"),
+                                   ("--diff", "old.yaml")], ids=" ".join)  # fmt: skip
+def test_the_command_says_it_and_leaves_as_diff_does(files, order):
+    found = run("check", *order, cwd=files, env={"NEW_KEY": "sk-new"})
+    assert found.returncode == 1, found.stderr
+    assert found.stdout == "~ model openai/gpt-4o: access_key changed\n"
+
+
+def test_the_command_says_nothing_where_nothing_would_change(files):
+    found = run("check", "old.yaml", "--diff", "old.yaml", cwd=files)
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+
+
+def test_the_command_names_what_is_wrong_with_either_file(files):
+    found = run("check", "--diff", "old.yaml", cwd=files)
+    assert found.returncode == 2
+    assert "trigate.yaml" in found.stderr
+    assert "NEW_KEY is not set" in found.stderr

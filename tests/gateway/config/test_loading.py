@@ -1,0 +1,973 @@
+"""Configuration files: what loads, what is refused and in which words."""
+
+import re
+import sys
+from pathlib import Path
+
+import attrs
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from gateway.config.loading import Config, ConfigError, Limits, Listener, Timeouts, discover, from_mapping, load
+from gateway.config.schema import RawConfig, RawEntry
+from gateway.config.settings import StateStorage
+from gateway.config.unknown import ADVICE, advice
+from gateway.routing.router import Router
+from tests.support.repository import ROOT
+
+HEAD = "version: v0.3.0\nlisteners: [{type: model, name: llm, port: 12000}]\n"
+ENV = {"OPENAI_API_KEY": "sk-one", "ANTHROPIC_API_KEY": "sk-two", "GROQ_API_KEY": "sk-three"}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text: str | bytes, name: str = "trigate.yaml") -> Path:
+        path = tmp_path / name
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def read(write):
+    def read(text: str, env: dict[str, str] | None = ENV) -> Config:
+        return load(write(text), env)
+
+    return read
+
+
+@pytest.fixture
+def refused(write):
+    """The mistakes in a text, as lines without the file's name."""
+
+    def refused(text: str | bytes, env: dict[str, str] | None = ENV) -> list[str]:
+        path = write(text)
+        with pytest.raises(ConfigError) as caught:
+            load(path, env)
+        told = [line for line in str(caught.value).splitlines() if not line.startswith("The keys ")]
+        assert len(told) == len(caught.value.mistakes) + (len(caught.value.mistakes) > 1)
+        return [str(mistake).replace(f"{path}:", "").strip() for mistake in caught.value.mistakes]
+
+    return refused
+
+
+def minimal(**root):
+    return {"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o", "access_key": "k"}], **root}
+
+
+# What loads
+
+PLANO = {
+    "list form": """
+version: v0.3.0
+listeners:
+  - type: model
+    name: model_1
+    address: 0.0.0.0
+    port: 12000
+    timeout: 30s
+    max_retries: 0
+model_providers:
+  - access_key: $OPENAI_API_KEY
+    model: openai/gpt-4o-mini
+    default: true
+  - access_key: $ANTHROPIC_API_KEY
+    model: anthropic/claude-sonnet-4-5
+model_aliases:
+  arch.claude.code.small.fast:
+    target: gpt-4o-mini
+""",
+    "no port": """
+version: v0.3.0
+listeners: [{type: model, name: egress}]
+model_providers: [{model: openai/gpt-4o, access_key: $OPENAI_API_KEY, default: true}]
+""",
+    "legacy form": """
+version: v0.1.0
+listeners:
+  egress_traffic:
+    address: 0.0.0.0
+    port: 12000
+    message_format: openai
+    timeout: 30s
+llm_providers:
+  - access_key: $OPENAI_API_KEY
+    model: openai/gpt-4o
+    default: true
+""",
+    "wildcards and own servers": """
+version: v0.3.0
+listeners: []
+model_providers:
+  - {model: openai/*, access_key: $OPENAI_API_KEY}
+  - {model: groq/*, passthrough_auth: true}
+  - {model: my_llm/*, base_url: "http://10.0.0.1:8000/v1", provider_interface: openai}
+  - {model: ollama/llama3.1, base_url: "http://localhost:11434"}
+  - {model: azure_openai/gpt-4o, base_url: "https://me.openai.azure.com", access_key: $OPENAI_API_KEY}
+  - {model: vllm/qwen/Qwen3-8B, base_url: "http://localhost:8001", http_host: inner.example, headers: {x-team: a}}
+""",
+    "newest": """
+version: v0.4.0
+listeners: [{type: model, name: m, port: 12000, input_filters: [a], output_filters: [b]}]
+model_providers: [{model: openai/gpt-4o, access_key: $OPENAI_API_KEY}]
+routing_preferences: [{name: code, description: writing code, models: [openai/gpt-4o]}]
+model_metrics_sources: [{type: cost, provider: models.dev}]
+prompt_caching: {enabled: true}
+routing: {session_ttl_seconds: 600}
+state_storage: {type: postgres, connection_string: "postgresql://u:$OPENAI_API_KEY@h/db"}
+overrides: {upstream_connect_timeout: 3s, disable_signals: true, novel: 1}
+tracing: {random_sampling: 100}
+ratelimits: [{model: gpt-4o, selector: {key: a, value: b}, limit: {tokens: 1, unit: minute}}]
+""",
+    "agents beside the gateway": """
+version: v0.3.0
+agents: [{id: a, url: "http://localhost:1"}]
+filters: [{id: f, url: "http://localhost:2"}]
+endpoints: {app: {endpoint: "localhost:3", connect_timeout: 0.005s}}
+system_prompt: it costs $5
+prompt_targets: [{name: t, endpoint: {name: app, http_headers: {Authorization: "Bearer $NOT_READ"}}}]
+prompt_guards: {input_guards: {jailbreak: {on_exception: {message: no}}}}
+mode: prompt
+listeners:
+  - {type: model, name: m, port: 12000}
+  - {type: prompt, name: p, port: 10000}
+  - {type: agent, name: g, port: 8001, router: plano_orchestrator_v1, agents: [{id: a, description: d}]}
+model_providers:
+  - model: openai/gpt-4o
+    access_key: $OPENAI_API_KEY
+    routing_preferences: [{name: n, description: d}]
+""",
+}
+
+
+@pytest.mark.parametrize("name", PLANO)
+def test_configurations_of_plano_load_unchanged(read, name):
+    config = read(PLANO[name])
+    assert config.entries
+    assert Router(config).models() or name == "wildcards and own servers"
+
+
+def test_everything_is_read_into_values(read):
+    config = read("""
+version: v0.3.0
+listeners: [{type: model, name: llm, address: 0.0.0.0, port: 8080, timeout: 0.5s, max_retries: 2}]
+model_providers:
+  - name: best
+    model: anthropic/claude-sonnet-4-5
+    access_key: ${ANTHROPIC_API_KEY}
+    default: true
+    base_url: https://eu.example:8443/v1
+    http_host: inner
+    headers: {X-Team: "a$$b"}
+    speaks: [messages]
+    quirks: {default_max_tokens: 100, refused_fields: [store], max_tokens_field: max_tokens}
+    timeouts: {idle: 1m, total: 10m}
+model_aliases: {fast: {target: best}}
+limits: {request_body: 1MiB, event: 500kB, answer: 4096, in_flight: 7, upstream_connections: 5}
+timeouts: {connect: 2, first_byte: 0}
+overrides: {upstream_connect_timeout: 9s, upstream_tls_ca_path: /etc/ca.pem}
+drain: 1m
+drain_delay: 500ms
+keep_alive: 5s
+strict: true
+""")
+    (entry,) = config.entries
+    assert (entry.name, entry.provider.id, entry.model) == ("best", "anthropic", "claude-sonnet-4-5")
+    assert (entry.key, entry.base_url, entry.http_host) == ("sk-two", "https://eu.example:8443/v1", "inner")
+    assert entry.headers == (("X-Team", "a$b"),)
+    assert entry.speaks == {"chat": "messages", "messages": "messages", "responses": "messages"}
+    quirks = entry.quirks_of(entry.model)
+    assert (quirks.default_max_tokens, quirks.refused_fields) == (100, ("store",))
+    assert entry.timeouts == Timeouts(connect=2, first_byte=None, idle=60, total=600)
+    assert config.timeouts == Timeouts(connect=2, first_byte=None, idle=0.5, total=None)
+    assert config.limits == Limits(
+        request_body=2**20, event=500_000, answer=4096, in_flight=7, upstream_connections=5
+    )  # fmt: skip
+    assert config.listeners == (Listener("llm", "0.0.0.0", 8080),)
+    assert (config.drain, config.drain_delay, config.keep_alive, config.strict) == (60, 0.5, 5, True)
+    assert (config.ca_path, config.max_retries, config.aliases) == (Path("/etc/ca.pem"), 2, {"fast": "best"})
+    assert config.notes == ()
+    assert config.path is not None
+
+
+def test_what_is_left_out_has_defaults(read):
+    config = read("version: v0.3.0\nmodel_providers: [{model: openai/gpt-4o, access_key: $OPENAI_API_KEY}]\n")
+    assert config.listeners == (Listener("models", "127.0.0.1", 12000),)
+    assert (config.limits, config.timeouts) == (Limits(), Timeouts())
+    assert (config.drain, config.drain_delay) == (25, 0)
+    assert config.warnings == ()
+
+
+def test_several_model_listeners_are_allowed():
+    config = from_mapping(minimal(listeners=[{"name": "a", "port": 1}, {"name": "b", "port": 2, "timeout": "30s"}]))
+    assert [listener.port for listener in config.listeners] == [1, 2]
+    assert (config.timeouts.first_byte, config.timeouts.idle, config.timeouts.total) == (30, 30, None)
+
+
+def test_anchors_and_merge_keys_work(read):
+    config = read(
+        HEAD + "model_providers:\n"
+        "  - &base {model: openai/gpt-4o, access_key: $OPENAI_API_KEY, timeouts: {idle: 1s}}\n"
+        "  - {<<: *base, model: openai/gpt-5}\n"
+    )
+    assert [(entry.model, entry.key, entry.timeouts.idle) for entry in config.entries] == [
+        ("gpt-4o", "sk-one", 1),
+        ("gpt-5", "sk-one", 1),
+    ]
+
+
+def test_a_variable_cannot_change_the_structure(read):
+    config = read(HEAD + "model_providers: [{model: openai/m, access_key: $K}]\n", {"K": "a: b, default: true"})
+    assert (config.entries[0].key, config.entries[0].default) == ("a: b, default: true", False)
+
+
+def test_a_variable_may_hold_a_number(read):
+    text = "version: v0.3.0\nlisteners: [{port: $PORT}]\nmodel_providers: [{model: openai/m, passthrough_auth: true}]\n"
+    assert read(text, {"PORT": "8080"}).listeners[0].port == 8080
+
+
+def test_without_an_environment_variables_are_neither_expanded_nor_required(read):
+    config = read(
+        HEAD + "model_providers: [{model: openai/m, access_key: $K, base_url: $URL, timeouts: {idle: $I}}]\n", None
+    )
+    assert config.entries[0].timeouts.idle == Timeouts().idle
+
+
+def test_a_key_with_a_line_break_at_its_end_is_the_key_without_it(read):
+    config = read(HEAD + "model_providers: [{model: openai/m, access_key: $K}]\n", {"K": "sk\n"})
+    assert config.entries[0].key == "sk"
+
+
+def test_secrets_are_in_no_representation():
+    config = from_mapping(
+        minimal(model_providers=[{"model": "openai/m", "access_key": "sk-hidden", "headers": {"x-key": "hush"}}])
+    )
+    assert "sk-hidden" not in repr(config)
+    assert "hush" not in repr(config)
+
+
+def test_the_mock_configuration_serves_the_scenarios():
+    config = load(ROOT / "config_mock_llm.yaml", {})
+    routes = Router(config)
+    assert config.listeners == (Listener("models", "127.0.0.1", 12000),)
+    assert config.warnings == ()
+    urls = {
+        (model, api): routes.resolve(model, api).url.removeprefix("http://localhost:51001")
+        for model in ("gpt-4o-mini", "claude-sonnet-4-20250514")
+        for api in ("chat", "messages", "responses")
+    }
+    assert urls == {
+        ("gpt-4o-mini", "chat"): "/v1/chat/completions",
+        ("gpt-4o-mini", "messages"): "/v1/chat/completions",
+        ("gpt-4o-mini", "responses"): "/v1/responses",
+        ("claude-sonnet-4-20250514", "chat"): "/v1/chat/completions",
+        ("claude-sonnet-4-20250514", "messages"): "/v1/messages",
+        ("claude-sonnet-4-20250514", "responses"): "/v1/chat/completions",
+    }
+    assert routes.resolve(None, "chat").model == "gpt-4o-mini"
+
+
+# Warnings and notes
+
+
+def test_what_has_no_effect_is_said_once_each(read):
+    config = read(PLANO["agents beside the gateway"])
+    for key in ("agents", "filters", "endpoints", "system_prompt", "prompt_targets", "prompt_guards", "mode"):
+        assert [w for w in config.warnings if w.startswith(f"{key}:")] == [
+            f"{key}: no part of the model gateway, ignored"
+        ]
+    assert (
+        "model_providers[].routing_preferences: accepted, not enforced yet: requests go to the model that they name"
+        in config.warnings
+    )
+    assert "listeners[]: of type prompt, no part of the model gateway, ignored" in config.warnings
+    assert len(config.warnings) == len(set(config.warnings))
+
+
+def test_what_is_not_built_yet_is_said(read):
+    config = read(PLANO["newest"])
+    for key in ("routing", "routing_preferences", "ratelimits", "prompt_caching"):
+        assert any(w.startswith(f"{key}: accepted, not enforced yet: ") for w in config.warnings)
+    assert any(w.startswith("overrides.novel: unknown") for w in config.warnings)
+
+
+def test_a_setting_without_effect_is_kept_with_its_place(read):
+    config = read(
+        "version: v0.3.0\n"
+        "listeners: [{type: model, max_retries: 2}, {type: model, port: 12001, max_retries: 2}, {type: agent}]\n"
+        "ratelimits: []\n"
+        "model_providers: [{model: openai/m, access_key: k, routing_preferences: []}]\n"
+        "overrides: {novel: 1}\n"
+    )
+    places = [(mistake.line, mistake.path) for mistake in config.ineffective]
+    assert places == [
+        (2, "listeners[0].max_retries"),
+        (2, "listeners[1].max_retries"),
+        (2, "listeners[2]"),
+        (3, "ratelimits"),
+        (4, "model_providers[0].routing_preferences"),
+        (5, "overrides.novel"),
+    ]
+    assert [w for w in config.warnings if "max_retries" in w] == [
+        "listeners[].max_retries: accepted, not enforced yet: a request that failed is not repeated"
+    ]
+
+
+def test_a_setting_that_asks_for_what_happens_anyway_has_its_effect(read):
+    assert read(HEAD.replace("12000", "12000, max_retries: 0") + ONE).ineffective == ()
+
+
+# State
+
+DAY = 86400.0
+SEALING = "c3RhdGUgc3RvcmFnZSBpcyBzZWFsZWQgd2l0aCB0aGk="  # 32 bytes
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ({"type": "memory"}, StateStorage("memory", DAY, 16 * 2**20)),
+        ({"type": "none"}, StateStorage("none")),
+        ({"type": "sqlite", "path": "/s"}, StateStorage("sqlite", 30 * DAY, 2**30, Path("/s"))),
+        ({"type": "sqlite", "path": "s", "ttl": "7d", "max_bytes": "50MB"},
+         StateStorage("sqlite", 7 * DAY, 50_000_000, Path("s"))),
+        ({"type": "postgres", "connection_string": "postgresql://h/d"},
+         StateStorage("postgres", 30 * DAY, None, None, "postgresql://h/d")),
+        ({"type": "memory", "encryption_key": SEALING},
+         StateStorage("memory", encryption_key=b"state storage is sealed with thi")),
+        ({"type": "memory", "encryption_key": "-_" * 21 + "8="}, None),
+    ],
+)  # fmt: skip
+def test_state_is_kept_as_told(given, meant):
+    found = from_mapping(minimal(state_storage=given)).state_storage
+    assert found == meant or meant is None
+    assert from_mapping(minimal()).state_storage is None, "not the same as memory: workers share"
+
+
+def test_what_a_connection_string_and_a_key_hold_is_in_no_message(read, refused):
+    text = HEAD + "model_providers: [{model: openai/m, access_key: k}]\nstate_storage: "
+    storage = "{type: postgres, connection_string: 'postgresql://u:hunter2@h/d', encryption_key: " + SEALING + "}\n"
+    config = read(text + storage)
+    assert "hunter2" not in repr(config)
+    assert "sealed" not in repr(config)
+    (found,) = refused(text + "{type: memory, encryption_key: hunter2}\n")
+    assert found.startswith("4:")
+    assert "32 bytes in base64" in found
+    assert "hunter2" not in found
+
+
+@pytest.mark.parametrize(
+    ("storage", "words"),
+    [
+        ("{path: /s}", "state_storage.type: missing"),
+        ("{type: redis}", "one of memory, sqlite, postgres, none"),
+        ("{type: sqllite}", "did you mean sqlite?"),
+        (
+            "{type: sqlite}",
+            "state_storage.path: sqlite needs a path; give it one, such as /var/lib/trigate/state.sqlite",
+        ),
+        ("{type: sqlite, path: ''}", "state_storage.path: empty"),
+        ("{type: postgres}", "state_storage.connection_string: postgres needs a connection_string"),
+        ("{type: memory, ttl: 0}", "a duration above 0"),
+        ("{type: memory, max_bytes: lots}", "this must be a size"),
+        ("{type: memory, connectionstring: a}", "did you mean connection_string?"),
+        ("memory", "this must be a mapping"),
+    ],
+)
+def test_a_mistake_in_state_storage_names_its_line(refused, storage, words):
+    text = HEAD + "model_providers: [{model: openai/m, access_key: k}]\nstate_storage: " + storage + "\n"
+    (found,) = refused(text)
+    assert found.startswith("4:")
+    assert words in found
+
+
+NO_CONNECTION_STRINGS = [
+    "hunter2", "postgresq://u:hunter2@127.0.0.1:1/db", "postgresql://u:hunter2@[h/d", "host='hunter2",
+    "postgresql://u:hunter2%zz@h/d", "postgresq://u:hunter2@h/d?sslmode=require",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NO_CONNECTION_STRINGS)
+def test_what_is_no_connection_string_is_a_mistake_that_does_not_repeat_it(refused, text):
+    storage = f'{{type: postgres, connection_string: "{text}"}}'
+    (found,) = refused(HEAD + "model_providers: [{model: openai/m, access_key: k}]\nstate_storage: " + storage + "\n")
+    assert found.startswith("4:")
+    assert "state_storage.connection_string: no connection string; write postgresql://USER" in found
+    assert "hunter2" not in found
+
+
+@pytest.mark.parametrize("text", ["postgresql://u:p@h,h2/d", "postgres://h", "host=h dbname=d", " host = h "])
+def test_a_connection_string_is_a_url_or_parameters(text):
+    storage = {"type": "postgres", "connection_string": text}
+    assert from_mapping(minimal(state_storage=storage)).state_storage.connection_string == text.strip()
+
+
+def test_without_the_driver_a_connection_string_is_looked_at_all_the_same(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg.conninfo", None)
+    for text in ("postgresql://u:p@h/d", "host=h"):
+        assert from_mapping(minimal(state_storage={"type": "postgres", "connection_string": text})).state_storage
+    for text in NO_CONNECTION_STRINGS[:2]:
+        with pytest.raises(ConfigError, match="no connection string"):
+            from_mapping(minimal(state_storage={"type": "postgres", "connection_string": text}))
+
+
+def test_a_variable_of_state_storage_is_not_needed_to_check(read, refused):
+    storage = "{type: postgres, connection_string: $DATABASE, encryption_key: $SEALING}"
+    text = HEAD + "model_providers: [{model: openai/m, access_key: k}]\nstate_storage: " + storage + "\n"
+    assert read(text, None).state_storage is not None
+    assert len(refused(text)) == 2
+    config = read(text, {"DATABASE": "postgresql://h/d", "SEALING": SEALING + "\n"})
+    assert config.state_storage.connection_string == "postgresql://h/d"
+    assert len(config.state_storage.encryption_key) == 32
+
+
+def test_a_place_that_the_type_has_no_use_for_is_said():
+    config = from_mapping(minimal(state_storage={"type": "memory", "connection_string": "x"}))
+    (warning,) = config.warnings
+    assert warning == "state_storage.connection_string: memory has no use for it, ignored"
+    assert [one.path for one in config.ineffective] == ["state_storage.connection_string"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "ours"),
+    [
+        ({"model": "openai/m"}, False),
+        ({"model": "openai/m", "state": "ours"}, True),
+        ({"model": "openai/m", "speaks": ["chat"]}, True),
+        ({"model": "openai/m", "speaks": ["responses"], "state": "upstream"}, False),
+        ({"model": "azure_openai/m", "base_url": "https://h"}, True),  # asked in Chat
+        ({"model": "anthropic/m"}, True),
+        ({"model": "xai/m"}, True),
+        ({"model": "xai/m", "state": "upstream"}, False),
+        ({"model": "mine/m", "base_url": "http://h", "provider_interface": "openai"}, True),
+    ],
+)
+def test_a_provider_that_keeps_responses_is_left_to_it(entry, ours):
+    (found,) = from_mapping(minimal(model_providers=[{"access_key": "k", **entry}])).entries
+    assert found.keeps_own is ours
+
+
+def test_a_provider_that_is_not_asked_in_responses_keeps_no_state(refused):
+    text = HEAD + "model_providers:\n  - model: groq/m\n    access_key: k\n    state: upstream\n"
+    (found,) = refused(text)
+    assert found.startswith("6:")
+    assert "it is asked in chat for Responses clients, which keeps no state; write `ours`" in found
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"model": "openai/m", "passthrough_auth": True, "access_key": "k"}, "access_key is ignored"),
+        ({"model": "openai/m"}, "access_key: $OPENAI_API_KEY"),
+        ({"model": "openai/m", "access_key": ""}, "access_key is empty"),
+        ({"model": "amazon_bedrock/m", "base_url": "https://h", "access_key": "k"}, "501"),
+        ({"model": "openai/m", "access_key": "k", "base_url": "http://h/v1/chat/completions"}, "should end before"),
+        ({"model": "perplexity/m", "access_key": "k", "provider_interface": "openai"}, "provider_interface is ignored"),
+    ],
+)
+def test_a_doubtful_entry_loads_with_a_warning(entry, words):
+    warnings = from_mapping(minimal(model_providers=[entry])).warnings
+    assert any(words in warning for warning in warnings), warnings
+
+
+def test_a_provider_that_cannot_be_spoken_to_is_one_mistake_that_says_what_works(refused):
+    """However many entries it has, and with no word of what would not help either."""
+    text = HEAD + (
+        "model_providers:\n"
+        "  - {model: openai/m, access_key: k}\n"
+        "  - {model: bedrock/nova-lite, default: true}\n"
+        "  - {model: amazon_bedrock/nova-pro, headers: {x: y}}\n"
+        "model_aliases: {fast: {target: bedrock/nova-lite}}\n"
+    )
+    (found,) = refused(text)
+    assert found.startswith("5:")
+    assert "Amazon Bedrock's own API is not spoken here yet; give it a base_url" in found
+    assert "https://bedrock-runtime.us-east-1.amazonaws.com/openai/v1" in found
+    assert "https://bedrock-mantle.us-east-1.api.aws/anthropic/v1" in found
+
+
+def test_with_an_address_it_loads_and_check_says_once_that_it_has_no_effect():
+    at = "https://bedrock-runtime.us-east-1.amazonaws.com"
+    entries = [{"model": f"bedrock/{name}", "base_url": at, "access_key": "k"} for name in ("nova-lite", "nova-pro")]
+    config = from_mapping(minimal(model_providers=entries))
+    (warning,) = config.warnings
+    assert "requests for its models get 501; give it a base_url that it can be spoken to at" in warning
+    assert [mistake.path for mistake in config.ineffective] == ["model_providers[0].model"]
+    works = {"model": "bedrock/openai.gpt-6.1-sol", "base_url": f"{at}/openai/v1", "access_key": "k"}
+    good = from_mapping(minimal(model_providers=[works]))
+    assert (good.warnings, good.ineffective) == ((), ())
+    assert good.entries[0].speaks == {"chat": "chat", "messages": "chat", "responses": "responses"}
+    assert good.entries[0].api_for("messages", "openai.gpt-6.1-sol") == "responses"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("opnai", "openai"), ("antropic", "anthropic"), ("open-router", "openrouter"), ("together-ai", "together_ai")],
+)
+def test_a_name_next_to_a_providers_is_told_where_it_has_an_address_too(name, meant):
+    entries = [{"model": f"{name}/{model}", "base_url": "http://h", "access_key": "k"} for model in ("a", "b")]
+    (warning,) = from_mapping(minimal(model_providers=entries)).warnings
+    assert f"no provider is called {name}" in warning
+    assert f"did you mean {meant}?" in warning
+
+
+@pytest.mark.parametrize("name", ["my-openai", "openai-eu", "compatible", "corp", "llm", "litellm_proxy", "llamafile"])
+def test_a_name_of_ones_own_is_left_alone(name):
+    entry = {"model": f"{name}/m", "base_url": "http://h", "access_key": "k"}
+    assert from_mapping(minimal(model_providers=[entry])).warnings == ()
+
+
+def test_a_local_server_needs_no_address_and_may_speak_otherwise():
+    entries = [
+        {"model": "ollama/llama3.2"},
+        {"model": "vllm/m", "provider_interface": "anthropic"},
+        {"model": "lmstudio/m", "base_url": "http://gpu:1234", "speaks": ["chat", "messages"]},
+    ]
+    config = from_mapping(minimal(model_providers=entries))
+    assert config.warnings == ()
+    assert [entry.provider.base_url for entry in config.entries] == [
+        "http://localhost:11434", "http://localhost:8000", "http://localhost:1234",
+    ]  # fmt: skip
+    assert [entry.speaks["messages"] for entry in config.entries] == ["chat", "messages", "messages"]
+
+
+def test_the_loss_on_anthropics_compatible_endpoint_is_noted_once_unless_decided():
+    both = [{"model": "anthropic/a", "access_key": "k"}, {"model": "anthropic/b", "access_key": "k"}]
+    (note,) = from_mapping(minimal(model_providers=both)).notes
+    assert "speaks: [messages]" in note
+    decided = [{"model": "anthropic/a", "access_key": "k", "speaks": ["messages", "chat"]}]
+    assert from_mapping(minimal(model_providers=decided)).notes == ()
+
+
+# What is refused
+
+ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "mistakes"),
+    [
+        ("", ["empty; a configuration starts with `version: v0.3.0`"]),
+        ("# nothing\n", ["empty"]),
+        ("- a\n", ["1:1: a list where keys should be"]),
+        ("hello\n", ["1:1: 'hello' where keys should be"]),
+        ("version: v0.3.0\nversion: v0.3.0\n" + ONE, ["2:1: version: given twice, first in line 1; keep one of them"]),
+        ("version: v0.3.0\nlisteners:\n\t- a\n", ["3:1: a tab; YAML does not allow tabs here: indent with spaces"]),
+        ("version: [v0.3.0\n", ["2:1: not valid YAML"]),
+        ("version: v0.3.0\n---\nversion: v0.3.0\n", ["2:1: not valid YAML"]),
+        ("a: !!python/object:os.system {}\n", ["1:4: a: a tag that makes something else"]),
+        ("a: !!python/name:os.system x\n", ["1:4: a: a tag that makes something else"]),
+        ("a: !!bool x\n", ["1:4: a: a tag that makes something else"]),
+        ("a: *nowhere\n", ["1:4: not valid YAML: found undefined alias"]),
+        ("? [a]\n: b\n", ["1:3: a list or mapping as a key"]),
+        ("a: &x [*x]\n", ["an anchor that contains itself"]),
+        ("a: \x01\n", ["1: a control character"]),
+        ("a: 2026-99-99\n", ["1:4: a: a value that looks like a date and is none; put it in quotes"]),
+        ("a: " + "[" * 5000, ["nesting too deep"]),
+        (b"a: b\nc: \xff\n", ["2: not UTF-8 text"]),
+        (ONE, ["version: missing"]),
+        ("version: v0.3\n" + ONE, ["1:1: version: 'v0.3'; did you mean v0.3.0?"]),
+        ("version: 0.3\n" + ONE, ["1:1: version: 0.3; did you mean v0.3.0?"]),
+        ("version: v0.4\n" + ONE, ["did you mean v0.4.0?"]),
+        ("version: 7\n" + ONE, ["1:1: version: 7; one of v0.1, v0.1.0"]),
+        (HEAD, ["model_providers: no providers"]),
+        (HEAD + "model_providers: []\n", ["3:1: model_providers: no providers"]),
+        (HEAD + "model_providers: {}\n", ["3:1: model_providers: a mapping; this must be a list"]),
+        (HEAD + ONE + "llm" + ONE[5:], ["llm_providers: given beside model_providers"]),
+        (HEAD + ONE + "liseners: []\n", ["4:1: liseners: unknown key; did you mean listeners?"]),
+        (HEAD + ONE + "zzz: 1\n", ["4:1: zzz: unknown key."]),
+        (HEAD + ONE + "limits: {event: big}\n", ["4:10: limits.event: 'big'; this must be a size such as 64MiB"]),
+        (HEAD + ONE + "limits: {event: 0}\n", ["limits.event: 0; this must be a size"]),
+        (HEAD + ONE + f"drain: 0x{'f' * 5000}\n", ["drain: a huge number; this must be a duration"]),
+        (f"version: 0x{'f' * 5000}\n" + ONE, ["version: a huge number; one of"]),
+        (HEAD + ONE + "drain: 5x\n", ["4:1: drain: '5x'; this must be a duration such as 30s, 0.5s or 5m"]),
+        (HEAD + ONE + "drain: -5\n", ["drain: -5; this must be a duration"]),
+        (HEAD + ONE + "keep_alive: 0s\n", ["keep_alive: '0s'; this must be a duration above 0"]),
+        (HEAD + ONE + "strict: maybe\n", ["strict: 'maybe'; this must be true or false"]),
+        (HEAD + ONE + "timeouts: 5s\n", ["timeouts: '5s'; this must be a mapping"]),
+        (HEAD + ONE + "model_aliases: {f: {target: gpt-4}}\n", ["f.target: 'gpt-4' is no configured model"]),
+        (HEAD + ONE + "model_aliases: {f: gpt-4o}\n", ["f: 'gpt-4o'; this must be a mapping, such as {target: …}."]),
+        (HEAD + ONE + "model_aliases: {f: {traget: gpt-4o}}\n", ["f.target: missing", "f.traget: unknown key"]),
+        ("version: v0.3.0\nlisteners: [{type: modl}]\n" + ONE, ["listeners[0].type: 'modl'; did you mean model?"]),
+        ("version: v0.3.0\nlisteners: [{port: 0}]\n" + ONE, ["listeners[0].port: 0; this must be a port"]),
+        ("version: v0.3.0\nlisteners: [{}, {}]\n" + ONE, ["127.0.0.1:12000 is taken twice"] * 2),
+        (
+            "version: v0.3.0\nlisteners: [{port: 1, timeout: 1s}, {port: 2, timeout: 2s}]\n" + ONE,
+            ["listeners[1].timeout: differs from another listener's"],
+        ),
+        (
+            "version: v0.1\nlisteners: {egress_trafic: {}}\n" + ONE,
+            ["listeners.egress_trafic: unknown key; did you mean egress_traffic?"],
+        ),
+    ],
+)
+def test_a_bad_file_is_refused_with_its_place(refused, text, mistakes):
+    found = refused(text)
+    assert len(found) == len(mistakes), found
+    for line, expected in zip(found, mistakes, strict=True):
+        assert expected in line
+
+
+@pytest.mark.parametrize(
+    ("entry", "mistake"),
+    [
+        ("{name: a}", "[0].model: missing; this is required"),
+        ("{model: 5}", "[0].model: 5; this must be text (put it in quotes)"),
+        ("{model: gpt-4o}", "[0].model: 'gpt-4o' names no provider; write <provider>/<model id>"),
+        ("{model: /gpt}", "[0].model: '/gpt'; write <provider>/<model id>"),
+        ("{model: opnai/gpt}", "[0].model: unknown provider 'opnai'; did you mean openai?"),
+        ("{model: my-server/m}", "[0].model: unknown provider 'my-server'; give it a base_url"),
+        ("{model: OpenAi/gpt}", "[0].model: unknown provider 'OpenAi'; did you mean openai?"),
+        ("{model: my-openai/gpt}", "[0].model: unknown provider 'my-openai'; give it a base_url"),
+        ("{model: vertex_ai/gemini}", "[0].model: unknown provider 'vertex_ai'; Vertex AI can be asked at its Chat"),
+        ("{model: cohere/command}", "[0].model: unknown provider 'cohere'; give it a base_url"),
+        ("{model: qwen/m}", "[0]: qwen/m has no base_url; Alibaba Cloud has no address that is the same for all: give"),
+        ("{model: azure/m}", "give it yours, such as https://NAME.openai.azure.com/openai/v1"),
+        ("{model: bedrock/m}", "[0].model: Amazon Bedrock's own API is not spoken here yet; give it a base_url that"),
+        ("{model: openai/m, acces_key: k}", "[0].acces_key: unknown key; did you mean access_key?"),
+        ("{model: openai/m, access_key: 12345}", "[0].access_key: something that is no text"),
+        ('{model: openai/m, access_key: "a\\nb"}', "[0].access_key: characters that no header can carry"),
+        ("{model: openai/m, default: 1}", "[0].default: 1; this must be true or false"),
+        ("{model: openai/*, default: true}", "[0].default: openai/* is no single model"),
+        ("{model: openai/m, base_url: localhost}", "[0].base_url: 'localhost'; this must be a URL"),
+        ("{model: openai/m, base_url: 'ftp://h'}", "[0].base_url: 'ftp://h'; this must be a URL"),
+        ("{model: openai/m, base_url: 'http://h:99999'}", "[0].base_url: 'http://h:99999'; this must be a URL"),
+        ("{model: openai/m, base_url: 'http://[::1'}", "[0].base_url: 'http://[::1'; this must be a URL"),
+        ("{model: openai/m, base_url: 'http://me:pass@h'}", "[0].base_url: a URL with a user name; credentials"),
+        ("{model: openai/m, base_url: 'http://me:pass@h:x'}", "[0].base_url: a URL with a user name; credentials"),
+        ("{model: openai/m, base_url: 'me:pass@h'}", "[0].base_url: something that may hold a password; this must be"),
+        ("{model: openai/m, base_url: 'ttp://h/v1?k=sk'}", "[0].base_url: 'ttp://h/v1?…'; this must be a URL"),
+        ("{model: openai/m, base_url: 'http://h/v1#sk'}", "[0].base_url: 'http://h/v1#…'; this must be a URL"),
+        ("{model: x/m, base_url: 'http://h', provider_interface: opnai}", "'opnai'; did you mean openai?"),
+        ("{model: openai/m, speaks: [mesages]}", "[0].speaks[0]: 'mesages'; did you mean messages?"),
+        ("{model: openai/m, speaks: []}", "[0].speaks: an empty list; name at least one of chat"),
+        ("{model: openai/m, speaks: {chat: all}}", "[0].speaks.chat: 'all'; one of chat, messages, responses"),
+        ("{model: azure_openai/m, base_url: 'http://h', speaks: [messages]}", "cannot be asked in messages here"),
+        (
+            "{model: azure/m, base_url: 'http://h', speaks: [responses]}",
+            "in responses here; it speaks chat, and more where base_url ends with /openai/v1",
+        ),
+        (
+            "{model: bedrock/m, base_url: 'http://h', speaks: [chat]}",
+            "cannot be asked in chat here; give it a base_url",
+        ),
+        ("{model: openai/m, quirks: {max_token_field: x}}", ".max_token_field: unknown key; did you mean max_tokens_f"),
+        ("{model: openai/m, quirks: {max_tokens_field: tokens}}", ": 'tokens'; did you mean max_tokens?"),
+        ("{model: openai/m, quirks: {developer_role: 3}}", ".developer_role: 3; this must be true or false"),
+        ("{model: openai/m, quirks: {refused_fields: store}}", ".refused_fields: 'store'; this must be a list"),
+        ("{model: openai/m, timeouts: {first: 3s}}", "[0].timeouts.first: unknown key; write it as `first_byte`."),
+        ("{model: openai/m, headers: [a]}", "[0].headers: a list; this must be a mapping"),
+        ("{model: openai/m, headers: {'a b': c}}", "'a b' cannot be set"),
+        ("{model: openai/m, headers: {Host: c}}", "'Host' cannot be set; use http_host"),
+        ("{model: openai/m, headers: {Content-Length: '3'}}", "'Content-Length' cannot be set"),
+        ("{model: openai/m, headers: {a: 3}}", "[0].headers.a: something that is no text"),
+        ("", "[0]: an empty item"),
+        ("gpt", "[0]: 'gpt'; this must be a mapping"),
+    ],
+)
+def test_a_bad_entry_is_refused(refused, entry, mistake):
+    (found,) = refused(f"{HEAD}model_providers:\n  - {entry}\n")
+    assert re.match(r"4:\d+: model_providers\[0\]", found)
+    assert mistake in found
+
+
+@pytest.mark.parametrize(
+    ("entries", "mistake"),
+    [
+        ("[{model: openai/a, default: true}, {model: openai/b, default: true}]", "openai/a is the default already"),
+        ("[{model: openai/a}, {model: openai/a}]", "the name openai/a is taken already; give each a `name` of its own"),
+        ("[{model: openai/a, name: x}, {model: openai/b, name: x}]", "[1].name: the name x is taken already"),
+    ],
+)
+def test_entries_that_contradict_each_other_are_refused(refused, entries, mistake):
+    (found,) = refused(f"{HEAD}model_providers: {entries}\n")
+    assert mistake in found
+
+
+def test_an_alias_of_an_ambiguous_id_is_refused(refused):
+    entries = "[{model: openai/a}, {model: groq/a}]"
+    (found,) = refused(f"{HEAD}model_providers: {entries}\nmodel_aliases: {{f: {{target: a}}}}\n")
+    assert "openai/a and groq/a" in found
+
+
+def test_all_mistakes_are_shown_together_in_the_order_of_the_file(refused):
+    found = refused(
+        "version: v0.3\n"
+        "listener: []\n"
+        "model_providers:\n"
+        "  - model: openai/gpt-4o\n"
+        "    acces_key: x\n"
+        "  - model: gpt\n"
+        "  - model: openai/*\n"
+        "    default: true\n"
+        "    base_url: nowhere\n"
+        "drain: soon\n"
+    )
+    assert [line.partition(":")[0] for line in found] == ["1", "2", "5", "6", "8", "9", "10"]
+
+
+def test_every_missing_variable_is_named_with_its_place(refused):
+    found = refused(
+        HEAD + "model_providers:\n"
+        "  - {model: openai/a, access_key: $FIRST}\n"
+        "  - {model: openai/b, access_key: '${FIRST}', base_url: 'http://${SECOND}'}\n"
+        "  - {model: openai/c, access_key: '${THIRD:-x}'}\n",
+        {},
+    )
+    assert [line.partition(";")[0] for line in found] == [
+        "4:23: model_providers[0].access_key: the environment variable FIRST is not set",
+        "5:47: model_providers[1].base_url: the environment variable SECOND is not set",
+        "6:23: model_providers[2].access_key: ${THIRD:-x} names no variable",
+    ]
+
+
+def test_no_mistake_repeats_a_secret(refused):
+    found = refused(
+        HEAD + "model_providers:\n"
+        "  - {model: openai/a, acces_key: sk-secret, headers: {a: [sk-secret]}}\n"
+        "  - {model: openai/b, access_key: [sk-secret], base_url: $URL}\n"
+        "  - {model: openai/c, base_url: 'http://sk-secret@h'}\n",
+        {"URL": "sk-secret"},
+    )
+    assert len(found) == 5
+    assert not [line for line in found if "sk-secret" in line]
+    assert not [line for line in refused("access_key: *sk-secret\n") if "sk-secret" in line]
+
+
+def test_a_billion_laughs_are_refused_quickly(refused):
+    levels = ["a: &a0 [x]\n", *(f"b{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 12))]
+    (found,) = refused("".join(levels))
+    assert "once its anchors are expanded" in found
+    merges = ["a: &m0 {k: v}\n", *(f"b{i}: &m{i} {{<<: [{', '.join([f'*m{i - 1}'] * 10)}]}}\n" for i in range(1, 12))]
+    (found,) = refused("".join(merges))
+    assert "once its anchors are expanded" in found
+
+
+def test_a_file_that_cannot_be_read_is_a_mistake(tmp_path):
+    for path, words in ((tmp_path / "none.yaml", "no such file"), (tmp_path, "is a directory")):
+        with pytest.raises(ConfigError, match=words):
+            load(path, {})
+
+
+# Keys that are none
+
+BAD_KEYS = """version: v0.3.0
+fallbacks: []
+zzz: 1
+retires: 2
+listeners: [{type: model, host: 0.0.0.0}]
+model_providers:
+  - {model: openai/a, access_key: k, apiKey: k, xyzzy: 1}
+  - {model: openai/b, access_key: k, rpm: 5, plugh: 1, timeouts: {zzz: 1}}
+"""
+
+
+def test_each_unknown_key_is_a_line_and_the_known_ones_are_told_once_for_each_place(write):
+    with pytest.raises(ConfigError) as caught:
+        load(write(BAD_KEYS), {})
+    lines = [re.sub(r"^  \S*trigate\.yaml:", "", line) for line in str(caught.value).splitlines()]
+    assert lines[:-3] == [
+        "9 mistakes in the configuration:",
+        "2:1: fallbacks: unknown key; fallbacks and load balancing are not here (yet): a request goes to the one "
+        "provider that its model's name stands for.",
+        "3:1: zzz: unknown key.",
+        "4:1: retires: unknown key.",
+        "5:27: listeners[0].host: unknown key; write it as `address`.",
+        "7:38: model_providers[0].apiKey: unknown key; write it as `access_key`.",
+        "7:49: model_providers[0].xyzzy: unknown key.",
+        "8:38: model_providers[1].rpm: unknown key; rate limits are not here (yet): nobody is held to requests or "
+        "tokens a minute; `limits.in_flight` bounds what runs at once.",
+        "8:46: model_providers[1].plugh: unknown key.",
+        "8:67: model_providers[1].timeouts.zzz: unknown key.",
+    ]
+    assert [line[: line.index(",")] for line in lines[-3:]] == [
+        "The keys at the root are version",
+        "The keys of model_providers[] are model",
+        "The keys of model_providers[].timeouts are connect",
+    ]
+
+
+@pytest.mark.parametrize(("place", "key"), ADVICE, ids=lambda value: getattr(value, "__name__", value))
+def test_no_key_that_people_try_is_read(place, key):
+    assert key not in {field.name for field in attrs.fields(place)}, "it works now: take it out of unknown.py"
+
+
+@pytest.mark.parametrize("key", ["api-key", "apiKey", "API_KEY", "api_key"])
+def test_the_advice_knows_a_key_in_every_spelling(key):
+    assert advice(RawEntry, key) == "write it as `access_key`"
+    assert advice(RawConfig, key) != advice(RawEntry, key)
+    assert advice(RawEntry, key + "s_of_mine") is None
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [("fallbackModels", "fallbacks and load"), ("load_balancer", "fallbacks and load"), ("x_retry_s", "retries are"),
+     ("cost_per_token", "budgets and prices"), ("drain_delai", "did you mean drain_delay?")],
+)  # fmt: skip
+def test_a_word_says_what_a_key_is_about_that_nobody_has_foreseen(refused, key, says):
+    (found,) = refused(HEAD + ONE + f"{key}: 1\n")
+    assert f"{key}: unknown key; {says}" in found
+
+
+@pytest.mark.parametrize("key", ["fallbak_model", "reties", "budjets_usd", "cach", "tsl", "sheduler", "metadta"])
+def test_a_word_that_is_like_no_key_gets_no_suggestion(refused, key):
+    (found,) = refused(HEAD + ONE + f"{key}: 1\n")
+    assert "did you mean" not in found
+
+
+# Files of other gateways
+
+LITELLM = "model_list:\n  - {model_name: a, litellm_params: {model: openai/a}}\n"
+BIFROST = """{
+\t"$schema": "https://www.getbifrost.ai/schema",
+\t"client": {"enable_logging": true},
+\t"providers": {"openai": {"keys": [{"name": "k", "value": "env.OPENAI_API_KEY", "models": ["*"], "weight": 1.0}]}}
+}"""
+PORTKEY = '{"strategy": {"mode": "fallback"}, "targets": [{"provider": "openai", "virtual_key": "v-1"}]}'
+
+
+@pytest.mark.parametrize(
+    ("text", "owner", "then"),
+    [
+        (LITELLM, "LiteLLM's proxy", "convert it: `trigate import {file} --write trigate.yaml`"),
+        ("litellm_settings: {drop_params: true}\n", "LiteLLM's proxy", "trigate import"),
+        ("general_settings: {master_key: sk-secret}\n", "LiteLLM's proxy", "trigate import"),
+        (BIFROST, "Bifrost", "docs/migrating.md, section From Bifrost"),
+        ('{"providers": {"openai": {"keys": []}}}', "Bifrost", "From Bifrost"),
+        ('{"config_store": {"enabled": false}}', "Bifrost", "From Bifrost"),
+        (PORTKEY, "Portkey", "docs/migrating.md, section From Portkey"),
+        ('{"provider": "openai", "api_key": "sk-secret"}', "Portkey", "From Portkey"),
+        ('{"targets": [{"targets": [{"virtual_key": "v"}]}]}', "Portkey", "From Portkey"),
+        ("virtual_key: v-1\noverride_params: {temperature: 0}\n", "Portkey", "From Portkey"),
+    ],
+)
+def test_the_file_of_another_gateway_is_told_in_one_sentence(write, text, owner, then):
+    path = write(text, "other.yaml")
+    with pytest.raises(ConfigError) as caught:
+        load(path, {})
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{path}: this is a configuration of {owner}; ")
+    assert then.format(file=path) in line
+    assert "sk-secret" not in line
+
+
+def test_a_file_of_ours_with_a_key_of_another_gateway_is_told_its_mistakes(refused):
+    (found,) = refused(HEAD + ONE + "litellm_settings: {}\n")
+    assert "it belongs to LiteLLM" in found
+
+
+def test_the_pages_that_are_pointed_to_have_the_section():
+    text = (ROOT / "docs/migrating.md").read_text()
+    assert {"## From Bifrost", "## From Portkey", "## From LiteLLM"} <= set(text.splitlines())
+
+
+# Finding the file
+
+
+def test_the_file_is_found_in_order(write, tmp_path):
+    write("", "plano_config.yaml")
+    assert discover(tmp_path, {}).name == "plano_config.yaml"
+    write("", "config.yaml")
+    assert discover(tmp_path, {}).name == "config.yaml"
+    write("", "trigate.yaml")
+    assert discover(tmp_path, {}).name == "trigate.yaml"
+    other = write("", "other.yaml")
+    assert discover(tmp_path, {"TRIGATE_CONFIG": str(other)}) == other
+    assert discover(tmp_path, {"TRIGATE_CONFIG": str(other)}, Path("config.yaml")).name == "config.yaml"
+
+
+def test_a_named_file_that_is_not_there_is_never_replaced_by_another(write, tmp_path):
+    write("", "trigate.yaml")
+    with pytest.raises(ConfigError, match=r"missing\.yaml: no such file \(named by \$TRIGATE_CONFIG\)"):
+        discover(tmp_path, {"TRIGATE_CONFIG": "missing.yaml"})
+    with pytest.raises(ConfigError, match="named by the command line"):
+        discover(tmp_path, {}, Path("missing.yaml"))
+
+
+def test_a_persons_own_file_is_for_folders_that_have_none(write, tmp_path):
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for name, env in (("xdg", {"XDG_CONFIG_HOME": "xdg", "HOME": "home"}), ("home/.config", {"HOME": "home"})):
+        variables = {variable: str(tmp_path / value) for variable, value in env.items()}
+        with pytest.raises(ConfigError, match=re.escape(str(tmp_path / name / "trigate/trigate.yaml"))):
+            discover(folder, variables)
+        (tmp_path / name / "trigate").mkdir(parents=True)
+        own = write("", f"{name}/trigate/trigate.yaml")
+        assert discover(folder, variables) == own
+    here = write("", "project/config.yaml")
+    assert discover(folder, variables) == here
+
+
+def test_without_any_file_the_search_is_told_and_the_demo_offered(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        discover(tmp_path, {})
+    for word in ("TRIGATE_CONFIG", "trigate.yaml", "config.yaml", "plano_config.yaml", "trigate serve --demo"):
+        assert word in str(caught.value)
+
+
+# Whatever the text: a configuration or a ConfigError
+
+WORDS = st.sampled_from(
+    [
+        "version", "v0.3.0", "listeners", "type", "model", "name", "port", "12000", "timeout", "30s", "model_providers",
+        "openai/gpt-4o", "openai/*", "access_key", "$KEY", "${KEY}", "$$", "${", "default", "true", "base_url",
+        "http://h:1/v1", "http://[", "speaks", "chat", "messages", "quirks", "headers", "timeouts", "idle", "limits",
+        "model_aliases", "target", "egress_traffic", "overrides", "&a ", "*a", "<<", "!!int ", "!x ", "null", "~",
+        ": ", "- ", "\n", "\n  ", "\n    ", "[", "]", "{", "}", ",", "'", '"', "|", ">", "#", "?", "%", "---", "\t",
+        "0x", "1e999", "2026-01-01", "\x85", "\ufeff", "\U0001f600",
+    ]
+)  # fmt: skip
+YAMLISH = st.lists(WORDS | st.text(max_size=3), max_size=40).map("".join)
+
+KEYS = st.sampled_from(
+    [
+        "version", "listeners", "model_providers", "llm_providers", "model_aliases", "limits", "timeouts", "drain",
+        "overrides", "model", "name", "access_key", "default", "base_url", "speaks", "quirks", "headers", "port",
+        "idle", "target", "a", "unknown", "default_max_tokens", "refused_fields", "state_storage", "strict", "cors",
+    ]
+)  # fmt: skip
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["openai/m", "chat", "1s", "http://h"])
+)
+TREES = st.recursive(
+    SCALARS | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5),
+    max_leaves=20,
+)
+
+
+def mistakes_of(function, *arguments):
+    """The mistakes of a refusal, none for what is accepted; any other exception is the test's failure."""
+    try:
+        config = function(*arguments)
+    except ConfigError as error:
+        return error.mistakes
+    assert config.entries or arguments[-1] is None
+    return ()
+
+
+@settings(max_examples=300, deadline=None)
+@given(YAMLISH | st.binary(max_size=40))
+@example("a: &a {<<: *a}")
+@example("? - a\n: b")
+@example("!!binary x: 1")
+@example("a: !!int x")
+@example("a: !!timestamp x")
+@example("a: !!float x")
+@example("a: !!bool x")
+@example("a: !!null [1]")
+def test_no_text_is_too_odd_to_be_answered(tmp_path_factory, text):
+    path = tmp_path_factory.getbasetemp() / "odd.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
+    for env in (None, {"KEY": "v"}):
+        mistakes = mistakes_of(load, path, env)
+        assert all(mistake.file == str(path) and str(mistake) for mistake in mistakes)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.dictionaries(KEYS, TREES, max_size=6))
+def test_no_structure_is_too_odd_to_be_answered(content):
+    mistakes = mistakes_of(from_mapping, content)
+    assert len({str(mistake) for mistake in mistakes}) == len(mistakes), "each is said once"

@@ -1,0 +1,262 @@
+"""The JSON Schema of the configuration says of a file's shape what ``check`` says."""
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from gateway.commands.schema import json_schema
+from gateway.config import schema
+from gateway.config.converter import structure
+from gateway.config.document import Document, read
+from gateway.config.loading import ConfigError, _configure
+from gateway.config.variables import Variables
+from tests.support.command_line import run
+from tests.support.harness import ROOT
+
+SCHEMA = json_schema()
+VALIDATOR = Draft202012Validator(SCHEMA)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+CONFIGS = {"config_mock_llm.yaml": (ROOT / "config_mock_llm.yaml").read_text()} | {
+    f"{page.name}-{i}": body
+    for page in PAGES
+    for i, body in enumerate(re.findall(r"^```yaml\n(.*?)^```$", page.read_text(), re.M | re.S))
+    if re.search("^version:", body, re.M)  # not a client's own file
+}
+
+ENTRY = {
+    "model": "openai/gpt-4o",
+    "name": "four",
+    "access_key": "$KEY",
+    "default": True,
+    "base_url": "https://host.example:8443/v1?a=b",
+    "passthrough_auth": False,
+    "http_host": "other.example",
+    "provider_interface": "openai",
+    "headers": {"x-team": "search"},
+    "speaks": ["chat", "responses"],
+    "quirks": {"efforts": ["low"], "default_max_tokens": 100, "sampling": "never", "stream_usage": False},
+    "timeouts": {"connect": "2s", "first_byte": 30, "idle": 0.5, "total": "5m"},
+    "on_disconnect": "finish",
+    "state": "ours",
+}
+FULL: dict[str, Any] = {
+    "version": "v0.3.0",
+    "listeners": [{"type": "model", "name": "a", "port": 12000, "address": "::", "timeout": "30s", "max_retries": "2"}],
+    "model_providers": [ENTRY, {"model": "groq/*", "speaks": {"chat": "chat"}}],
+    "model_aliases": {"fast": {"target": "four"}},
+    "overrides": {"upstream_connect_timeout": "3s", "novel": 1},
+    "limits": {
+        "request_body": "1MiB",
+        "event": 500,
+        "answer": "0.5kB",
+        "in_flight": 10,
+        "connections": "0",
+        "upstream_connections": 0,
+    },
+    "timeouts": {"idle": "1h"},
+    "drain": "25",
+    "write_timeout": "250ms",
+    "keep_alive": 0.001,
+    "strict": True,
+    "websocket": False,
+    "client_keys": [{"name": "alice", "key": "$KEY", "models": ["fast"]}, {"name": "bob", "sha256": "ab" * 32}],
+    "cors": ["https://app.example", "*"],
+    "state_storage": {"type": "sqlite", "path": "/tmp/a", "ttl": "7d", "encryption_key": "A" * 43 + "="},
+    "tracing": {"random_sampling": 100, "endpoint": "http://localhost:4318"},
+    "metrics": {"open": True},
+}
+LEGACY: dict[str, Any] = {
+    "version": "0.1-beta",
+    "listeners": {"egress_traffic": {"port": 12000, "timeout": "30s", "message_format": "openai"}},
+    "llm_providers": [{"model": "openai/gpt-4o"}],
+}
+
+VALUES: list[Any] = [
+    None, True, False, 0, 1, -1, 5, 65535, 65536, 10**6, 10**6 + 1, 10**13, 0.5, 0.001, 0.0004, -0.5,
+    "", "x", "0", "00", "7", "007", "65535", "65536", "070000", "1000000", "1000001", "-1", "1.5", "0.0", "1e3", "12 ",
+    "30s", "0s", "0.5s", "0.001s", "0.0004s", "250ms", "0.5ms", "5m", "0m", "1h", "30d", "5 m", "5M", "MS", "5x", " 5s",
+    "64MiB", "500kB", "0.5kB", "0B", "1b", "0.5", "1TB",
+    "$X", "${X}", "a$X", "$$X", "$$", "$5", "text of ours: ü", "a\tb",
+    "openai/gpt-4o", "groq/*", "openai/", "/x", "nothing", "four", "gpt-4o",
+    "http://h", "https://h:8000/v1", "HTTP://H:1/", "http://[::1]:80", "http://h:0", "http://h:65536", "http://",
+    "http://:80", "ftp://h", "http://u@h", "http://u:p@h/x", "http://h/a b", "http://h#f", "http://h?q=1@2", "//h", "h",
+    "*", "https://app.example", "https://app.example/", "null",
+    "v0.3.0", "0.2.0", "v9", "model", "agent", "openai", "chat", "messages", "cancel", "finish", "ours", "upstream",
+    "sqlite", "postgres", "memory", "none", "never", "free", "reasoning", "ab" * 32, "ab" * 31, "AB" * 32,
+    " " + "ab" * 32, "A" * 43 + "=", "A" * 44, "A" * 22 + "==",
+    [], ["chat"], ["chat", "x"], [None], [1], [{}], {}, {"a": 1}, {"a": None}, {"chat": "messages"}, {"chat": "x"},
+    {"model": "openai/gpt-4o"}, [{"model": "openai/gpt-4o"}], {"target": "four"}, {"type": "sqlite"},
+    {"type": "postgres", "connection_string": "postgresql://h/d"}, {"type": "memory"}, [{"name": "a", "key": "k"}],
+    [{"name": "a"}], [{"name": "", "key": "k"}], [{"name": "a", "key": "k", "sha256": "ab" * 32}], {"x y": "z"},
+    {"idle": "5s"}, {"idle": None}, {"egress_traffic": {}}, {"egress_traffic": None}, {"port": 1}, [{"port": 1}],
+]  # fmt: skip
+"""What may get anywhere. No number such as 5.0 is among them: to JSON that is 5, to ``check`` it is no whole number."""
+
+CLASSES = [value for name, value in vars(schema).items() if name.startswith("Raw")]
+KEYS = sorted({field.name for kind in CLASSES for field in attrs.fields(kind)} | {"typo"})
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where something stands, and where something could be added."""
+    if path:
+        yield path
+    if isinstance(value, dict):
+        for key, member in value.items():
+            yield from places(member, (*path, key))
+        yield from ((*path, key) for key in KEYS if key not in value)
+    elif isinstance(value, list):
+        for i, member in enumerate(value):
+            yield from places(member, (*path, i))
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> dict[str, Any]:
+    """A good configuration with one to three things changed, added or taken out."""
+    content = copy.deepcopy(draw(st.sampled_from([FULL, LEGACY])))
+    for _ in range(draw(st.integers(1, 3))):
+        *holders, last = draw(st.sampled_from(list(places(content))))
+        holder = content
+        for step in holders:
+            holder = holder[step]
+        if isinstance(holder, dict) and last in holder and draw(st.integers(0, 3)) == 0:
+            del holder[last]
+            continue
+        holder[last] = copy.deepcopy(draw(st.sampled_from(VALUES)))
+    return content
+
+
+def refused_by_shape(content: dict[str, Any]) -> bool:
+    """Whether ``check --no-env`` finds a fault in the shape. A variable in the place of a word that has to be there is
+    none: what it holds is not known."""
+    expanded = Variables(None, schema.WITHOUT_EFFECT).expand(content, ())
+    found = structure(expanded, schema.RawConfig)
+    return isinstance(found, tuple) and any(not (fault.missing and stands(content, fault.path)) for fault in found)
+
+
+def stands(content: Any, path: tuple[Any, ...]) -> bool:
+    for step in path:
+        if not (isinstance(content, dict) and step in content) and not isinstance(content, list):
+            return False
+        content = content[step]
+    return content is not None
+
+
+def good(content: dict[str, Any]) -> bool:
+    """Whether ``check`` finds nothing, with $X and $KEY in the environment."""
+    try:
+        _configure(Document("", content), {"X": "5", "KEY": "k"})
+    except ConfigError:
+        return False
+    return True
+
+
+def test_it_is_a_schema_that_its_own_schema_takes():
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_the_command_prints_it():
+    found = run("schema")
+    assert found.returncode == 0, found.stderr
+    assert json.loads(found.stdout) == SCHEMA
+
+
+@pytest.mark.parametrize("text", CONFIGS.values(), ids=CONFIGS)
+def test_it_takes_every_configuration_in_the_docs(text):
+    VALIDATOR.validate(read(text.encode(), "x").content)
+
+
+@pytest.mark.parametrize("content", [FULL, LEGACY], ids=["full", "legacy"])
+def test_it_takes_a_configuration_with_every_kind_of_key(content):
+    assert good(content)
+    VALIDATOR.validate(content)
+
+
+@given(mutated())
+@example({**FULL, "drain": "0.0004"})
+@example({**FULL, "keep_alive": "0s"})
+@example({**FULL, "llm_providers": FULL["model_providers"]})
+@example({**FULL, "limits": {"connections": "1000001"}})
+@settings(deadline=None, max_examples=150)
+def test_what_check_refuses_of_a_shape_it_refuses_too(content):
+    if refused_by_shape(content):
+        assert not VALIDATOR.is_valid(content)
+
+
+@given(mutated())
+@settings(deadline=None, max_examples=150)
+def test_what_check_takes_it_takes_too(content):
+    if good(content):
+        VALIDATOR.validate(content)
+
+
+SINGLE = [
+    "version", "listeners", "listeners.0", "listeners.0.type", "listeners.0.port", "listeners.0.address",
+    "listeners.0.timeout", "listeners.0.max_retries", "model_providers", "model_providers.0", "model_providers.0.model",
+    "model_providers.0.access_key", "model_providers.0.default", "model_providers.0.base_url",
+    "model_providers.0.headers", "model_providers.0.headers.x-team", "model_providers.0.speaks",
+    "model_providers.0.quirks", "model_providers.0.quirks.efforts", "model_providers.0.quirks.default_max_tokens",
+    "model_providers.0.quirks.sampling", "model_providers.0.timeouts.connect", "model_aliases", "model_aliases.fast",
+    "model_aliases.fast.target", "overrides", "limits.request_body", "limits.in_flight",
+    "limits.upstream_connections", "client_keys",
+    "client_keys.0", "client_keys.0.key", "client_keys.0.models", "client_keys.1.sha256", "cors", "cors.0",
+    "state_storage", "state_storage.type", "state_storage.path", "state_storage.encryption_key", "tracing",
+    "tracing.random_sampling", "tracing.endpoint", "metrics", "metrics.open",
+]  # fmt: skip
+"""One key of each kind."""
+
+
+@pytest.mark.parametrize("place", SINGLE)
+def test_each_key_takes_the_values_that_check_takes(place):
+    """Every value of the list in its place; the schema may be stricter only where ``check`` refuses, too."""
+    path = [int(step) if step.isdecimal() else step for step in place.split(".")]
+    small = {key: FULL[key] for key in ("version", "model_providers", path[0])}
+    small["model_providers"] = [{"model": "openai/gpt-4o", "name": "four"}] if path[0] != "model_providers" else [ENTRY]
+    for value in VALUES:
+        content = copy.deepcopy(small)
+        holder: Any = content
+        for step in path[:-1]:
+            holder = holder[step]
+        holder[path[-1]] = value
+        valid = VALIDATOR.is_valid(content)
+        if refused_by_shape(content):
+            assert not valid, value
+        elif good(content):
+            assert valid, value
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"version": None}, "no version"),
+        ({"model_providers": []}, "no provider"),
+        ({"client_keys": []}, "an empty list of keys"),
+        ({"client_keys": [{"name": "a"}]}, "a client without a key"),
+        ({"state_storage": {"type": "sqlite"}}, "sqlite without a path"),
+        ({"state_storage": {"type": "postgres"}}, "postgres without an address"),
+        ({"model_providers": [{"model": "gpt-4o"}]}, "a model without a provider"),
+        ({"model_providers": [None]}, "an empty item"),
+        ({"llm_providers": [{"model": "openai/gpt-4o"}]}, "both names of one list"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_it_refuses_what_is_no_matter_of_types(change, what):
+    content = {**FULL, **change}
+    assert not VALIDATOR.is_valid(content), what
+    assert not good(content)
+
+
+def test_every_key_is_described_and_has_the_defaults_of_the_page():
+    assert SCHEMA["properties"]["drain"]["default"] == "25s"
+    assert SCHEMA["$defs"]["Limits"]["properties"]["in_flight"]["default"] == 1024
+    assert SCHEMA["properties"]["strict"]["default"] is False
+    for shape in (SCHEMA, *SCHEMA["$defs"].values()):
+        for name, member in shape.get("properties", {}).items():
+            assert "description" in member or name in ("port", "address"), name

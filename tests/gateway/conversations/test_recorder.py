@@ -1,0 +1,215 @@
+"""What is written down of a turn, and where: the work of a large one is done beside the event loop."""
+
+import json
+import threading
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from gateway.conversations.bodies import head_id, read_head, read_turn
+from gateway.conversations.recorder import StateOptions
+from gateway.conversations.turns import LARGE, LocalTurn, ProviderTurn
+from gateway.exchange.delivery import Relay
+from gateway.ledger.record import Record
+from gateway.stores.memory import MemoryStore
+from gateway.streaming.passthrough import Passthrough
+from gateway.streaming.translation import Translation
+from providers.apis import CODECS
+from providers.neutral.codec import Reply
+from providers.neutral.seal import Issuer
+from providers.responses.kept import EventLog, after
+from streams.events import Begin, End, ErrorInfo, Usage
+from streams.fold import Answer
+from streams.pipe import PIECES_QUEUED
+from tests.gateway.streaming.test_lanes import SCRIPTS, events_of
+
+SAID = [{"type": "message", "id": "msg_1", "role": "assistant", "content": [{"type": "output_text", "text": "yes"}]}]
+LONG = "x" * (LARGE + 1)
+
+
+class Seen(dict[str, Any]):
+    """A response that knows which thread has written it down."""
+
+    thread: int | None = None
+
+    def items(self) -> Any:
+        self.thread = threading.get_ident()
+        return super().items()
+
+
+def response(**more: Any) -> Seen:
+    """As the writers have it: what it repeats of the request is encoded already."""
+    told = {"id": "r", "status": "completed", "output": SAID, "usage": None}
+    return Seen(told | {name: msgspec.Raw(json.dumps(value).encode()) for name, value in more.items()})
+
+
+def kept(store: MemoryStore | None, input: str, wish: StateOptions | None = None) -> LocalTurn:
+    return LocalTurn(store, "alice", wish or StateOptions(), None, json.dumps(input).encode())
+
+
+def log_of(*events: bytes) -> bytes:
+    log = EventLog()
+    for event in events:
+        log.add(event)
+    return log.close()
+
+
+@pytest.mark.parametrize(
+    ("input", "echo", "elsewhere"),
+    [
+        ("hi", {}, False),
+        ("hi", {"instructions": "be brief", "tools": []}, False),
+        (LONG, {}, True),
+        ("hi", {"instructions": LONG}, True),
+        (LONG[: LARGE // 2], {"tools": [LONG[: LARGE // 2 + 1]]}, True),
+    ],
+    ids=["small", "some echo", "long input", "long echo", "both"],
+)
+async def test_a_large_turn_is_written_down_beside_the_event_loop(input, echo, elsewhere):
+    told = response(**echo)
+    turn = kept(MemoryStore(100, 2**30), input)
+    nodes, items = await turn.nodes(told, b"")
+    assert (told.thread != threading.get_ident()) is elsewhere
+    body = read_turn(nodes[0].body)
+    assert body.output == tuple(SAID)
+    assert body.input[0]["content"] in (input, [{"type": "input_text", "text": input}])
+    assert items == [*body.input, *body.output]
+    assert [node.id for node in nodes] == [turn.id, head_id(turn.id)]
+    head = read_head(nodes[1].body)
+    assert {name: head.response[name] for name in echo} == echo
+
+
+async def test_a_turn_that_is_written_down_twice_has_the_same_items():
+    turn = kept(MemoryStore(100, 2**30), LONG)
+    begun, _ = await turn.nodes(response() | {"status": "in_progress", "output": []}, b"")
+    ended, _ = await turn.nodes(response(), b"")
+    assert read_turn(begun[0].body).input == read_turn(ended[0].body).input
+
+
+@pytest.mark.parametrize("input", ["hi", LONG], ids=["small", "large"])
+async def test_an_answer_that_is_whole_is_stored_before_it_is_told(input):
+    store = MemoryStore(100, 2**30)
+    turn = kept(store, input)
+    body = json.dumps(response()).encode()
+    assert await turn.persist_whole(body, Answer(Begin(), (), Usage(), End("stop"))) == body
+    node, head = await store.get("alice", turn.id), await store.get("alice", head_id(turn.id))
+    assert node is not None
+    assert head is not None
+    assert read_turn(node.body).status == "completed"
+    assert turn.kept
+
+
+async def test_the_log_of_a_large_turn_is_kept_byte_for_byte():
+    events = [b'event: a\ndata: {"sequence_number":%d,"t":"%b"}\n\n' % (i, b"y" * 50_000) for i in range(20)]
+    nodes, _ = await kept(MemoryStore(100, 2**30), LONG).nodes(response(), log_of(*events))
+    assert after(read_head(nodes[1].body).log) == b"".join(events)
+
+
+# On its way to the client
+
+
+class Talk:
+    """A turn that is kept, between a provider that speaks Chat and a client that takes every write at once."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore(60, 2**20)
+        self.turn = kept(self.store, "hi")
+        call = CODECS["responses"].read_request({"model": "m", "input": "hi"})
+        writer = self.turn.writer(CODECS["responses"].writer(self.turn.reply(Reply(call, Issuer("p", ""), 1))))
+        self.into, chunks = trio.open_memory_channel[bytes | ErrorInfo](PIECES_QUEUED)
+        lane = Translation(CODECS["chat"].reader(), writer, lambda failed: failed, 2**20)
+        self.relay = Relay(lane, self.into, chunks, Record("id", "responses"), 15.0, turn=self.turn)
+        self.got: list[bytes] = []
+
+    async def begin(self, nursery: trio.Nursery) -> None:
+        """Up to where the body waits for more than the answer's first content."""
+        nursery.start_soon(self.relay.guard)
+        await self.into.send(BEGUN)
+        await self.relay.open()
+        self.relay.attach(lambda data: not self.got.append(data))
+        nursery.start_soon(self._read)
+        await wait_all_tasks_blocked()
+        assert b"output_text.delta" in b"".join(self.got)
+
+    async def _read(self) -> None:
+        async for data in self.relay:
+            self.got.append(data)
+
+    async def stored(self) -> str | None:
+        node = await self.store.get("alice", self.turn.id)
+        return None if node is None else read_turn(node.body).status
+
+
+EVENTS = events_of("chat", SCRIPTS["text"])
+BEGUN, REST = b"".join(EVENTS[:2]), b"".join(EVENTS[2:])
+
+
+@pytest.mark.parametrize("behind", [b": more\n\n", b'data: {"choices":[]}\n\n'])
+async def test_what_comes_behind_the_end_does_not_take_its_place(behind):
+    talk = Talk()
+    async with trio.open_nursery() as nursery:
+        await talk.begin(nursery)
+        assert talk.relay.take(REST)
+        assert b"response.completed" not in b"".join(talk.got)  # it is to be kept first
+        assert not talk.relay.take(behind)
+        talk.into.send_nowait(behind)
+        await wait_all_tasks_blocked()
+        assert b"response.completed" in b"".join(talk.got)
+        nursery.cancel_scope.cancel()
+    assert await talk.stored() == "completed"
+
+
+@pytest.mark.parametrize("left_first", [True, False])
+async def test_an_answer_that_ends_as_the_client_leaves_is_kept_whole(left_first):
+    """Both may happen in one turn of the loop."""
+    talk = Talk()
+    async with trio.open_nursery() as nursery:
+        await talk.begin(nursery)
+        if left_first:
+            nursery.cancel_scope.cancel()
+        assert talk.relay.take(REST)
+        nursery.cancel_scope.cancel()
+    assert await talk.stored() == "completed"
+
+
+async def test_a_client_that_leaves_in_the_midst_leaves_what_was_said():
+    talk = Talk()
+    async with trio.open_nursery() as nursery:
+        await talk.begin(nursery)
+        nursery.cancel_scope.cancel()
+    assert await talk.stored() == "cancelled"
+
+
+async def test_whose_turn_it_is_is_noted_without_a_keep_alive_in_between(mock_clock):
+    """The keep-alive has opened the stream, and the first content comes while its client waits for more."""
+    events = events_of("responses", SCRIPTS["text"])
+    first = next(i for i, event in enumerate(events) if b"output_text.delta" in event) + 1
+    store, got = MemoryStore(60, 2**20), []
+    into, chunks = trio.open_memory_channel[bytes | ErrorInfo](PIECES_QUEUED)
+    lane = Passthrough(CODECS["responses"], lambda failed: failed, lambda data: data, 2**20)
+    turn = ProviderTurn(store, "alice", "openai/m", in_background=True)
+    relay = Relay(lane, into, chunks, Record("id", "responses"), 15.0, turn=turn)
+
+    async def read() -> None:
+        async for data in relay:
+            got.append(data)  # noqa: PERF401  # each as soon as it is there
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(relay.open)
+        await wait_all_tasks_blocked()
+        mock_clock.jump(15)
+        await wait_all_tasks_blocked()
+        assert relay.opened.is_set()
+        relay.attach(lambda data: not got.append(data))
+        nursery.start_soon(read)
+        await wait_all_tasks_blocked()
+        assert len(got) == 1  # the keep-alive
+        for event in events[:first]:
+            assert relay.take(event)
+        await wait_all_tasks_blocked()
+        assert b"".join(got[1:]) == b"".join(events[:first])
+        assert await store.get("alice", lane.seen.begin.id) is not None
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,151 @@
+"""Frames around requests and answers, and what a prewarm leaves behind: bytes in, bytes out."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.endpoints.websocket.envelopes import Envelope, Frames, body_of, error_frame, is_processed, read_envelope
+from gateway.endpoints.websocket.prewarm import Prewarmed
+from streams import sse
+from streams.errors import GatewayError
+from streams.events import ErrorInfo
+from tests.support.open_responses import misfits
+
+EVENTS = [
+    {"type": "response.created", "response": {"id": "resp_1"}},
+    {"type": "response.output_text.delta", "delta": "a\u2028b ü"},
+    {"type": "response.completed", "response": {"id": "resp_1"}},
+]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+def frames_of(data: bytes, stream_id: str | None = None, *, size: int = 10**9, status: int = 500) -> list[Any]:
+    frames = Frames((("x-request-id", "r"), ("content-type", "text/event-stream")), stream_id)
+    told = [frame for at in range(0, len(data), size) for frame in frames.take(data[at : at + size])]
+    last = frames.end(status)
+    return [json.loads(frame) for frame in (*told, *([last] if last is not None else []))]
+
+
+def outcome(step: Callable[[], Any]) -> Any:
+    """What ``step`` returns, or the failure that it raises."""
+    try:
+        return step()
+    except GatewayError as error:
+        return error.failed
+
+
+@given(st.text() | st.binary() | st.none())
+def test_any_frame_is_read_or_refused(frame):
+    read = outcome(lambda: read_envelope(frame))
+    assert isinstance(read, Envelope) or read.status == 400
+    assert not is_processed(frame) or "response.processed" in str(frame)
+
+
+@given(st.dictionaries(st.text(), JSON), JSON, JSON)
+def test_any_object_is_read_or_refused_in_words(members, generate, lane):
+    frame = json.dumps({**members, "type": "response.create", "generate": generate, "stream_id": lane})
+    read = outcome(lambda: json.loads(body_of(read_envelope(frame).members)))
+    if isinstance(read, ErrorInfo):
+        assert (read.status, read.param in ("generate", "stream_id", "background")) == (400, True)
+    else:
+        own = {
+            name: value for name, value in members.items() if name not in ("type", "generate", "stream_id", "stream")
+        }
+        assert read == {**own, "stream": True}
+
+
+def test_values_keep_their_bytes():
+    frame = '{"type":"response.create", "temperature": 1.0e0, "input": [ {"a" :1} ], "seed": 12345678901234567890123}'
+    body = body_of(read_envelope(frame).members)
+    for part in (b"1.0e0", b'[ {"a" :1} ]', b"12345678901234567890123"):
+        assert part in body
+
+
+@given(st.integers(1, 200))
+def test_a_stream_is_the_same_frames_however_it_is_cut(size):
+    data = b": ping\n\n" + b"".join(sse.event(event["type"], event) for event in EVENTS) + b"data: [DONE]\n\n"
+    first, *rest = frames_of(data, "lane", size=size)
+    assert first == {**EVENTS[0], "stream_id": "lane", "headers": {"x-request-id": "r"}}
+    assert rest == [{**event, "stream_id": "lane"} for event in EVENTS[1:]]
+
+
+def test_nothing_comes_behind_the_terminal_event():
+    data = b"".join(sse.data(event) for event in [*EVENTS, EVENTS[1], {"type": "error", "message": "late"}])
+    assert [frame["type"] for frame in frames_of(data)] == [event["type"] for event in EVENTS]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"type": "error", "code": "c", "message": "m", "param": None, "sequence_number": 2},
+        {"error": {"type": "t", "code": "c", "message": "m", "param": None}},
+    ],
+)
+def test_an_error_of_the_stream_ends_it_with_a_status(error):
+    *_, last = frames_of(sse.data(EVENTS[0]) + sse.data(error), "lane", status=502)
+    assert (last["type"], last["status"], last["stream_id"]) == ("error", 502, "lane")
+    assert (last["error"]["code"], last["error"]["message"]) == ("c", "m")
+    assert last["error"]["type"]
+
+
+def test_a_stream_without_an_end_is_our_mistake():
+    with pytest.raises(GatewayError) as error:
+        frames_of(sse.data(EVENTS[0]))
+    assert error.value.failed.kind == "internal"
+
+
+def test_an_error_response_keeps_its_headers():
+    body = b'{"error": {"message": "m", "type": "t", "code": null}}'
+    told = error_frame(429, body, (("Content-Type", "application/json"), ("Retry-After", "3")), "lane")
+    assert json.loads(told) == {
+        "type": "error", "status": 429, "error": {"message": "m", "type": "t", "code": "t"},
+        "headers": {"retry-after": "3"}, "stream_id": "lane",
+    }  # fmt: skip
+    assert misfits(json.loads(told), "WebSocketErrorEvent") == []
+
+
+# Prewarms
+
+
+def members(**values: Any) -> dict[str, msgspec.Raw]:
+    return {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in values.items()}
+
+
+def plain(of: Any) -> Any:
+    return json.loads(msgspec.json.encode(of))
+
+
+def test_what_was_sent_ahead_comes_first_with_what_was_before_it():
+    warm = Prewarmed(1000)
+    warm.remember("w", members(input="ahead", previous_response_id="p", model="other"))
+    continued = plain(warm.continued(members(model="m", previous_response_id="w", input=[{"n": 1}])))
+    ahead = {"type": "message", "role": "user", "content": "ahead"}
+    assert continued == {"model": "m", "previous_response_id": "p", "input": [ahead, {"n": 1}]}
+
+
+@pytest.mark.parametrize("previous", ["unknown", None, 5])
+def test_other_requests_are_left_alone(previous):
+    warm = Prewarmed(1000)
+    warm.remember("w", members(input=[]))
+    asked = members(input="x", previous_response_id=previous)
+    assert warm.continued(asked) is asked
+
+
+def test_old_prewarms_go_when_there_is_no_room_and_the_newest_stays():
+    warm = Prewarmed(1000)
+    for name in ("a", "b", "c"):
+        warm.remember(name, members(input=["x" * 400]))
+    known = [name for name in ("a", "b", "c") if "x" in str(plain(warm.continued(members(previous_response_id=name))))]
+    assert known == ["b", "c"]
+    warm.remember("large", members(input=["x" * 4000]))
+    assert "x" in str(plain(warm.continued(members(previous_response_id="large"))))
+    assert "x" not in str(plain(warm.continued(members(previous_response_id="c"))))

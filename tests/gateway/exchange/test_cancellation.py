@@ -1,0 +1,401 @@
+"""The cancellation sweep: one exchange, struck at its first checkpoint, then at its second, and so on until it is over
+before the blow falls. Whatever the moment, no task, no file descriptor, no place in the pool is left, and the ledger
+has one line.
+
+The app runs without a server, driven as an ASGI server drives it; the provider is a bare socket in the same event loop.
+"""
+
+import contextlib
+import contextvars
+import json
+import logging
+import os
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from gateway.app import create_app
+from gateway.config.loading import from_mapping
+from gateway.serving.server import Lifecycle
+from gateway.upstream.client import Upstream
+from gateway.upstream.pool import PoolStats
+from tests.support.harness import PATIENCE, config, provider
+from tests.support.upstreams import PATHS, Script, render
+
+MARKED: contextvars.ContextVar[bool] = contextvars.ContextVar("marked")  # inherited by every task of an exchange
+STEPS = 2000  # no exchange takes as many; a sweep that gets here does not end
+SCRIPT = Script(text="one two three")
+LONG = Script(text="one t" + 600_000 * "." + "wo thr" + 600_000 * "." + "ree")  # more than all queues hold
+
+# The provider
+
+
+def sse(api: str, *, keep: int | None = None, end: bytes = b"0\r\n\r\n", script: Script = SCRIPT) -> tuple[bytes, ...]:
+    pieces = render(script, api, {"stream": True, "model": "up"}).pieces[:keep]
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    return (head, *(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces), end)
+
+
+def whole(body: bytes, status: bytes = b"200 OK") -> tuple[bytes, ...]:
+    head = b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % (status, len(body))
+    return (head, body[:20], body[20:])
+
+
+def answer(api: str) -> bytes:
+    return render(SCRIPT, api, {"model": "up"}).pieces[0]
+
+
+WAIT = b""
+"""In the place of a piece: nothing more before the client has been sent something."""
+
+HANG_UP = b"hang up"
+"""In the place of a piece: close the connection."""
+
+
+class Provider:
+    """Gives the answers of ``answers`` in turn, whatever is asked, each piece in a write of its own."""
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[bytes, ...]] = []
+        self.spoken_to = trio.Event()
+        self.connections = 0
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        self.connections += 1
+        try:
+            async with stream:
+                while await self._request(stream) and await self._play(stream):
+                    pass
+        except* (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            self.connections -= 1
+
+    async def _request(self, stream: trio.SocketStream) -> bool:
+        data = b""
+        while not whole_request(data):
+            more = await stream.receive_some()
+            if not more:
+                return False
+            data += more
+        return True
+
+    async def _play(self, stream: trio.SocketStream) -> bool:
+        """Whether the connection can be used again."""
+        good = False
+        async with trio.open_nursery() as nursery:
+
+            async def stop_when_left_alone() -> None:
+                await stream.receive_some()
+                nursery.cancel_scope.cancel()
+
+            async def speak() -> None:
+                nonlocal good
+                for piece in self.answers.pop(0):
+                    if piece == HANG_UP:
+                        break
+                    if piece == WAIT:
+                        await self.spoken_to.wait()
+                    for _ in range(4):  # let the gateway read each piece on its own
+                        await trio.lowlevel.checkpoint()
+                    await stream.send_all(piece)
+                else:
+                    good = True
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(stop_when_left_alone)
+            nursery.start_soon(speak)
+        return good
+
+
+def whole_request(data: bytes) -> bool:
+    head, blank, body = data.partition(b"\r\n\r\n")
+    lines = head.lower().split(b"\r\n")
+    return bool(blank) and len(body) == next(int(line[15:]) for line in lines if line.startswith(b"content-length:"))
+
+
+# The client
+
+
+class Client:
+    """One request as an ASGI server hands it to the app, and what the app sends back."""
+
+    def __init__(
+        self, path: str, body: dict[str, Any], name: str, on_bytes: Callable[[], object], read_time: float
+    ) -> None:
+        self._path, self._body, self.name = path, json.dumps(body).encode(), name
+        self._on_bytes, self._read_time = on_bytes, read_time
+        self._asked = False
+        self.status = 0
+        self.answer = b""
+        self.ended = False  # the answer has its end
+        self.gone = trio.Event()
+
+    async def run(self, app: Any) -> None:
+        headers = [(b"content-type", b"application/json"), (b"x-request-id", self.name.encode())]
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+            "path": self._path, "raw_path": self._path.encode(), "query_string": b"", "root_path": "",
+            "headers": headers, "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2), "state": {}, "extensions": {},
+        }  # fmt: skip
+        await app(scope, self._receive, self._send)
+
+    async def _receive(self) -> dict[str, Any]:
+        if not self._asked:
+            self._asked = True
+            await trio.lowlevel.checkpoint()
+            return {"type": "http.request", "body": self._body, "more_body": False}
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        await trio.sleep(self._read_time)
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        else:
+            self.answer += message["body"]
+            self.ended = not message.get("more_body", False)
+        if self.answer:
+            self._on_bytes()
+        if self.ended:
+            self.gone.set()  # as Hypercorn does
+
+
+# The blow
+
+
+class Strike(trio.abc.Instrument):
+    """Calls ``blow`` right after the ``at``-th step of the exchange's tasks, which ends at a checkpoint."""
+
+    def __init__(self, at: int, blow: Callable[[], object]) -> None:
+        self._left = at
+        self._blow = blow
+        self.fell = False
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        if MARKED in task.context and not self.fell:
+            self._left -= 1
+            if not self._left:
+                self.fell = True
+                self._blow()
+
+
+def marked_tasks() -> list[trio.lowlevel.Task]:
+    """The tasks of exchanges that are alive."""
+    found, waiting = [], [trio.lowlevel.current_root_task()]
+    while waiting:
+        task = waiting.pop()
+        if task is not None:
+            found += [task] if MARKED in task.context else []
+            waiting += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+    return found
+
+
+def open_fds() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+async def eventually(condition: Callable[[], bool], what: str) -> None:
+    with trio.move_on_after(PATIENCE):
+        while not condition():  # noqa: ASYNC110  # nobody tells when a socket of another task is closed
+            await trio.lowlevel.checkpoint()
+    assert condition(), what
+
+
+# The exchanges
+
+
+@attrs.frozen
+class Case:
+    """``answers`` of the provider; with ``warm`` a first request has left its connection in the pool. The client takes
+    ``read_time`` seconds for each write, and only every ``stride``-th step is tried."""
+
+    path: str
+    model: str
+    answers: tuple[tuple[bytes, ...], ...]
+    stream: bool = True
+    warm: bool = False
+    keep_alive: float = 15.0
+    read_time: float = 0.0
+    stride: int = 1
+    finish: bool = False  # the provider's answer is read to its end whatever the client does
+    good: bool = True  # left alone it ends well
+
+
+CASES = {
+    "byte_lane_streamed": Case(PATHS["chat"], "on-chat", (sse("chat"),)),
+    "byte_lane_whole": Case(PATHS["messages"], "on-messages", (whole(answer("messages")),), stream=False),
+    "hub_lane_streamed": Case(PATHS["messages"], "on-chat", (sse("chat"),)),
+    "hub_lane_whole": Case(PATHS["responses"], "on-messages", (whole(answer("messages")),), stream=False),
+    "kept_alive_before_the_head": Case(PATHS["chat"], "on-chat", ((WAIT, *sse("chat")),), keep_alive=0.003),
+    "kept_alive_before_content": Case(
+        PATHS["responses"], "on-chat", ((*sse("chat")[:2], WAIT, *sse("chat")[2:]),), keep_alive=0.003
+    ),
+    "stale_connection": Case(PATHS["messages"], "on-chat", ((HANG_UP,), sse("chat")), warm=True),
+    "reused_connection": Case(PATHS["chat"], "on-chat", (sse("chat"),), warm=True),
+    "streamed_whole": Case(PATHS["chat"], "on-chat", (whole(answer("chat")),)),
+    "refused": Case(PATHS["chat"], "on-chat", (whole(b'{"error":{"message":"no"}}', b"429 No"),), good=False),
+    "cut": Case(PATHS["messages"], "on-chat", (sse("chat", keep=2, end=HANG_UP),), good=False),
+    "slow_client": Case(PATHS["chat"], "on-chat", (sse("chat", script=LONG),), read_time=0.001, stride=3),
+    "slow_client_hub_lane": Case(PATHS["messages"], "on-chat", (sse("chat", script=LONG),), read_time=0.001, stride=3),
+    "finished": Case(PATHS["chat"], "on-chat", (sse("chat"),), finish=True),
+    "finished_whole": Case(PATHS["messages"], "on-chat", (whole(answer("chat")),), stream=False, finish=True),
+    "counted": Case(PATHS["messages"] + "/count_tokens", "on-messages", (whole(b'{"input_tokens":3}'),), stream=False),
+}
+
+
+class Sweep:
+    """One case, run again and again with a fresh app on one provider."""
+
+    def __init__(self, case: Case, provider: Provider, port: int, caplog: pytest.LogCaptureFixture) -> None:
+        self.case, self.provider, self._caplog = case, provider, caplog
+        url = f"http://127.0.0.1:{port}"
+        entries = [provider_entry(api, url, "finish" if case.finish else "cancel") for api in ("chat", "messages")]
+        self._config = attrs.evolve(from_mapping(config(entries, 12000)), keep_alive=case.keep_alive)
+
+    async def run(self, at: int, blow: Callable[["Sweep"], object]) -> bool:
+        """One exchange with the blow at step ``at``; whether it fell before the exchange was over."""
+        self.fds = open_fds()
+        self._caplog.clear()
+        self.lifecycle = Lifecycle()
+        app = create_app(self._config, self.lifecycle)
+        (self.upstream,) = (call.__self__ for call in app.after_serving_funcs if is_of(call, Upstream))
+        if self.case.warm:
+            self.provider.answers = [whole(answer("chat"))]
+            warming = self._client("warm")
+            await warming.run(app)
+            assert warming.status == 200
+        self.provider.answers = list(self.case.answers)
+        self.provider.spoken_to = trio.Event()
+        self.client = self._client(f"at-{at}")
+        strike = Strike(at, lambda: blow(self))
+        await self._exchange(app, strike)
+        await self._look_around()
+        return strike.fell
+
+    def _client(self, name: str) -> Client:
+        case = self.case
+        asked = (
+            {"input": "hi"} if case.path == PATHS["responses"] else {"messages": [{"role": "user", "content": "hi"}]}
+        )
+        body = {"model": case.model, **asked, "max_tokens": 9, **({"stream": True} if case.stream else {})}
+        if name == "warm":
+            body.pop("stream", None)
+        return Client(case.path, body, name, lambda: self.provider.spoken_to.set(), case.read_time)
+
+    async def _exchange(self, app: Any, strike: Strike) -> None:
+        async def marked() -> None:
+            MARKED.set(True)
+            with self.cancel_scope:
+                await self.client.run(app)
+
+        self.cancel_scope = trio.CancelScope()
+        trio.lowlevel.add_instrument(strike)
+        try:
+            with trio.fail_after(PATIENCE):
+                async with trio.open_nursery() as nursery:  # noqa: ASYNC112  # a task has a context of its own
+                    nursery.start_soon(marked)
+        finally:
+            trio.lowlevel.remove_instrument(strike)
+
+    async def _look_around(self) -> None:
+        """Nothing is left of the exchange but, at most, a connection that the next one can use."""
+        assert marked_tasks() == []
+        stats = self.upstream.stats()
+        assert stats == PoolStats(connections=stats.idle, idle=stats.idle), stats
+        await eventually(lambda: self.provider.connections == stats.idle, "the provider still has a connection")
+        assert open_fds() == self.fds + 2 * stats.idle  # both ends are in this process
+        await self.upstream.aclose()
+        await eventually(lambda: self.provider.connections == 0, "the provider still has a connection")
+        assert open_fds() == self.fds
+
+    def line(self) -> dict[str, Any] | None:
+        """The ledger's line of the exchange: there is one, unless the request was not even looked at."""
+        records = [record.getMessage() for record in self._caplog.records if record.name.startswith("trigate")]
+        lines = [json.loads(text) for text in records if text.startswith("{")]
+        lines = [line for line in lines if line["request_id"] == self.client.name]
+        looked_at = self.client.status or len(self.provider.answers) < len(self.case.answers)
+        assert len(lines) == 1 or not (lines or looked_at), lines
+        wrong = [record.getMessage() for record in self._caplog.records if record.levelno >= logging.ERROR]
+        assert wrong == []
+        return lines[0] if lines else None
+
+
+def provider_entry(api: str, url: str, on_disconnect: str) -> dict[str, Any]:
+    vendor = {"chat": "openai", "messages": "anthropic"}[api]
+    return provider(f"{vendor}/on-{api}", url, [api], on_disconnect=on_disconnect)
+
+
+def is_of(call: Any, kind: type) -> bool:
+    return isinstance(getattr(call, "__self__", None), kind)
+
+
+@pytest.fixture(params=CASES)
+async def sweep(request, caplog) -> AsyncIterator[Sweep]:
+    caplog.set_level(logging.INFO, "trigate")
+    played = Provider()
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, played.serve, 0, host="127.0.0.1"))
+        port = listener.socket.getsockname()[1]
+        yield Sweep(CASES[request.param], played, port, caplog)
+        nursery.cancel_scope.cancel()
+
+
+async def steps(sweep: Sweep, blow: Callable[[Sweep], object]) -> AsyncIterator[int]:
+    """Each step at which the blow has fallen, after it has."""
+    for at in range(1, STEPS, sweep.case.stride):
+        if not await sweep.run(at, blow):
+            assert at > 10, "the exchange was over before anything was tried"
+            return
+        yield at
+    raise AssertionError(f"the exchange goes on after {STEPS} steps")
+
+
+async def test_left_alone_it_ends_as_it_should(sweep):
+    assert not await sweep.run(STEPS, lambda _: None)
+    assert sweep.client.ended
+    line = sweep.line()
+    assert (line["ended"] == "complete") == sweep.case.good, line
+
+
+async def test_the_client_leaves_at_every_checkpoint_in_turn(sweep):
+    async with contextlib.aclosing(steps(sweep, lambda sweep: sweep.client.gone.set())) as struck:
+        async for at in struck:
+            line = sweep.line()
+            if line is not None and not sweep.client.ended:
+                expected = ("client_disconnected",) if sweep.case.good else ("client_disconnected", "upstream_error")
+                whole = line["ended"] == "complete"  # all was there, but not all was sent any more
+                assert whole or line["ended"] in expected, (at, line)
+
+
+async def test_the_request_is_cancelled_at_every_checkpoint_in_turn(sweep):
+    async with contextlib.aclosing(steps(sweep, lambda sweep: sweep.cancel_scope.cancel())) as struck:
+        async for at in struck:
+            line = sweep.line()
+            assert line is None or line["duration_ms"] >= 0, at
+
+
+# What a whole answer ends with. A chat answer is whole with its finish reason: `[DONE]` may be lost behind it.
+SUCCESS = (b"[DONE]", b'"finish_reason": "stop"', b'"finish_reason":"stop"', b"message_stop", b'"response.completed"')
+ERROR = (b'data: {"error"', b"event: error\n", b"event: response.failed\n")
+
+
+async def test_the_drain_ends_it_at_every_checkpoint_in_turn(sweep):
+    async with contextlib.aclosing(steps(sweep, lambda sweep: sweep.lifecycle.cancel_pumps())) as struck:
+        async for at in struck:
+            line, client = sweep.line(), sweep.client
+            assert client.ended, f"the client got no end at step {at}: {client.status} {client.answer!r}"
+            assert line is not None
+            complete = line["ended"] == "complete"
+            if not sweep.case.stream:
+                assert (json.loads(client.answer).get("error") is None) == complete == (client.status == 200), at
+            elif client.status == 200:
+                said = any(mark in client.answer for mark in SUCCESS)
+                errors = sum(client.answer.count(mark) for mark in ERROR)
+                assert (said, errors) == ((True, 0) if complete else (False, 1)), (at, line, client.answer)
+                assert not complete or all(part in client.answer for part in (b"one t", b"wo th", b"ree")), at
+            assert client.status in (200, 503, *(() if sweep.case.good else (429, 502))), (at, client.answer)

@@ -1,0 +1,369 @@
+"""What the load tester says of a run: conditions, files, comparisons, and the command line."""
+
+import io
+import json
+import re
+import signal
+import subprocess
+from html.parser import HTMLParser
+
+import attrs
+import pytest
+import trio
+from rich.console import Console
+
+from gateway.__main__ import main
+from gateway.loadtest import live, report, text
+from gateway.loadtest.fail_if import NoCondition, parse
+from gateway.loadtest.judging import Answer, Judged, judging
+from gateway.loadtest.overhead import self_test
+from gateway.loadtest.page import page
+from gateway.loadtest.report import NoReport
+from tests.support.command_line import COMMAND, environment, run, started
+from tests.support.harness import PATIENCE, ROOT, eventually
+from tests.support.load_servers import HEAD, answer, chunk, events, load, prepared, scenario, serving
+
+
+async def sometimes(stream, head):
+    if b"x-refused" in head:
+        await stream.send_all(b"HTTP/1.1 503 No\r\ncontent-length: 13\r\n\r\n<b>later</b> ")
+    else:
+        await answer(stream, "one", " two", " three", pause=0.01)
+
+
+async def made(**more):
+    async with serving(sometimes) as url:
+        return await load(url, rate=20, seconds=0.5, **more)
+
+
+@pytest.fixture(scope="module")
+def good():
+    return trio.run(made)
+
+
+@pytest.fixture(scope="module")
+def bad():
+    async def load_bad():
+        return await made(headers={"x-refused": "1"})
+
+    return trio.run(load_bad)
+
+
+# --fail-if
+
+
+@pytest.mark.parametrize("condition", ["ttft.p95<60s", "gap.max > 1ms", "errors<=0", "whole>=100%", "rate>19.5",
+                                       "throughput>1", "tokens_per_second.mean<1000", "duration.p99.9>=20ms",
+                                       "started < 11"])  # fmt: skip
+def test_a_condition_that_holds_fails_the_run(good, condition):
+    assert parse(condition).failure(good).startswith(f"{condition}: it is ")
+
+
+@pytest.mark.parametrize("condition", ["ttft.p95>60s", "errors>0", "not_whole>1%", "gap.min<0.000001us", "rate>21"])
+def test_a_condition_that_does_not_hold_lets_it_pass(good, condition):
+    assert parse(condition).failure(good) is None
+
+
+def test_what_was_not_measured_fails(bad):
+    assert parse("ttft.p95>60s").failure(bad) == "ttft.p95>60s: nothing was measured"
+    assert parse("errors>50%").failure(bad) == "errors>50%: it is 100 %"
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        ("", "this is no condition; write one such as ttft.p95>500ms"),
+        ("ttft.p95=500ms", "this is no condition"),
+        ("tftt.p95>1s", "tftt is not measured; did you mean ttft?"),
+        ("ttft>1s", "ttft has many values; say which, as in ttft.p95"),
+        ("ttft.p95>500", "no unit where a time should be; give ms, s or us"),
+        ("ttft.p95>500%", "% where a time should be"),
+        ("ttft.q95>5ms", "q95 is no statistic; there are min, mean, max"),
+        ("ttft.p101>5ms", "p101 is no statistic"),
+        ("errors.p95>1", "error is one number; leave .p95 out"),
+        ("errors>1ms", "ms behind a number"),
+        ("rate>1%", "% behind a number"),
+        ("tokens_per_second.p50<5s", "s where a plain number should be"),
+    ],
+)
+def test_a_wrong_condition_says_what_is_wrong(condition, said):
+    with pytest.raises(NoCondition) as caught:
+        parse(condition)
+    assert said in str(caught.value)
+
+
+# Files
+
+
+def test_a_report_is_read_as_it_was_written(good, tmp_path):
+    file = tmp_path / "good.json"
+    file.write_bytes(report.dump([good]))
+    (read,) = report.load(file)
+    assert report.dump([read]) == file.read_bytes()
+    assert text.summary(read) == text.summary(good)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"format": 1, "runs": [{}]}', b'{"format": 1, "runs": 3}'])
+def test_what_is_no_report_is_refused(tmp_path, content):
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(NoReport, match=r"x\.json: this is no report"):
+        report.load(tmp_path / "x.json")
+    with pytest.raises(NoReport, match=r"nowhere\.json: cannot be read: no such file"):
+        report.load(tmp_path / "nowhere.json")
+
+
+def test_two_reports_stand_side_by_side_with_their_ratio(good):
+    slower = attrs.evolve(good, seconds=good.seconds * 2)
+    lines = text.comparison(report.compared([good], [slower], ("before", "after"))).splitlines()
+    assert lines[0].split() == ["before", "after"]
+    assert lines[1].split() == ["requests", "begun", "a", "second", "20", "10", "×0.50"]
+    assert any(line.startswith("time to the first token, p99") and line.endswith("×1.00") for line in lines)
+
+
+def test_reports_of_several_targets_are_compared_target_by_target(good):
+    one, other = attrs.evolve(good, target="one"), attrs.evolve(good, target="other")
+    found = report.compared([one, other], [one, other], ("a", "b"))
+    assert [run.name for run in found] == ["one a", "one b", "other a", "other b"]
+    assert len({run.name for run in report.compared([good], [good], ("same", "same"))}) == 2
+
+
+class Elements(HTMLParser):
+    """The elements that are open, and all attributes."""
+
+    VOID = ("meta", "br", "path", "circle")
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.attributes, self.names = [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.names.append(tag)
+        self.attributes += attributes
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.names.append(tag)
+        self.attributes += attributes
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+
+def test_the_page_needs_nothing_from_elsewhere_and_is_well_formed(good, bad):
+    runs = report.compared([good], [bad], ("good", "bad"))
+    html = page(runs, ["bad: ttft.p95>1s: nothing was measured"])
+    found = Elements()
+    found.feed(html)
+    assert found.open == []
+    assert not {"script", "link", "img", "iframe", "object", "base"} & set(found.names)
+    assert not {"src", "href", "data", "action", "xlink:href"} & {name for name, _ in found.attributes}
+    assert not re.search(r"url\(|@import|@font-face", html)
+    assert found.names.count("figure") >= 8
+    assert "nan" not in re.sub(r"<details>.*?</details>", "", html, flags=re.S).lower()
+
+
+def test_a_target_keeps_its_colour_where_another_has_no_data(good, bad):
+    """The one without first tokens has no line, and does not leave its colour to the next."""
+    runs = [attrs.evolve(run, target=name) for name, run in (("gateway", bad), ("provider", good))]
+    figures = re.findall(r"<figure>.*?</figure>", page(runs).partition("<h2>")[0], flags=re.S)
+    colours = [re.findall(r'class="s(\d)" d="M0 4H24"/></svg>(\w+)<', figure) for figure in figures]
+    assert len(colours) == 4
+    assert all(found == [("1", "provider")] for found in colours)
+
+
+def test_the_page_says_what_failed_and_repeats_no_markup_of_a_server(bad):
+    html = page([bad], ["ttft.p95>1s: nothing was measured"])
+    assert 'role="alert">Failed: ttft.p95&gt;1s: nothing was measured' in html
+    assert "status 503" in html
+    assert "<b>later" not in html
+    assert "&lt;b&gt;later&lt;/b&gt;" in html
+
+
+def test_the_page_is_for_light_and_dark(good):
+    assert "prefers-color-scheme: dark" in page([good])
+
+
+def test_a_run_in_which_nothing_ended_can_be_shown(good):
+    empty = report.Run("", "http://x", good.started, good.scenario, 0, 0, True, type(good.tally)(), {}, [],
+                       good.overhead)  # fmt: skip
+    assert "Nothing was measured" in page([empty])
+    assert "nothing was measured" in text.summary(empty)
+    assert text.comparison([empty, good])
+
+
+# The loader itself
+
+
+async def test_its_own_cost_is_measured():
+    found = await self_test()
+    assert 0 < found.stream < 0.1
+    assert 0 < found.event < 0.01
+    assert 0 < found.delay_p50 <= found.delay_p99
+
+
+async def test_another_process_judges_and_if_it_dies_this_one_does():
+    async with judging(strict=True) as judge:
+        assert await judge(Answer("chat", True, None, b"")) == Judged(
+            "cut", "chat.end", "the stream ends in state open"
+        )
+        judge._process.kill()
+        await judge._process.wait()
+        for _ in range(3):
+            assert (await judge(Answer("chat", True, None, b""))).outcome == "cut"
+
+
+async def test_the_display_is_drawn_while_a_run_goes_on_and_leaves_nothing_behind():
+    screen = Console(width=100, height=40, force_terminal=True, file=io.StringIO())
+    async with serving(sometimes) as url, trio.open_nursery() as nursery:
+        running = await prepared(scenario(url, rate=20, seconds=1.3, headers={"x-refused": "1"}))
+        nursery.start_soon(live.Terminal(screen).watch, running)
+        await running.run()
+        nursery.cancel_scope.cancel()
+    drawn = screen.file.getvalue()
+    assert "0 of 1 s" in drawn
+    assert "× status 503, waiting for first byte" in drawn
+    assert "26 × status 503" in drawn_at_last(running)
+    assert drawn.rstrip().endswith("\x1b[2K")  # the last line is wiped
+
+
+async def never_ending(stream, head):
+    await stream.send_all(HEAD + chunk(b"".join(events("one")[:2])))
+    await trio.sleep_forever()
+
+
+async def test_the_first_tokens_of_answers_that_go_on_are_shown():
+    async with serving(never_ending) as url, trio.open_nursery() as nursery:
+        running = await prepared(scenario(url, concurrency=3, seconds=60))
+        nursery.start_soon(running.run)
+        with trio.fail_after(PATIENCE):
+            while not re.search(r"first token .* 3 ", shown := drawn_at_last(running)):  # noqa: ASYNC110  # a picture
+                await trio.sleep(0.02)
+        assert re.search(r"first byte .* 3 ", shown)
+        assert "3 under way, 0 ended" in shown
+        assert "first token p50" in live.status(running)
+        running.stop()
+
+
+def drawn_at_last(running) -> str:
+    console = Console(width=100, file=io.StringIO())
+    console.print(live.table(running))
+    return console.file.getvalue()
+
+
+# The command
+
+
+@pytest.fixture(scope="module")
+def mock():
+    with started("mock", "--port", "0", "--pace", "0") as process:
+        yield process.url
+
+
+def test_the_command_measures_writes_and_fails_by_its_conditions(mock, tmp_path, capsys):
+    files = ("--json", str(tmp_path / "a.json"), "--html", str(tmp_path / "a.html"))
+    plan = (
+        "--model",
+        "mock-small",
+        "--rate",
+        "10",
+        "--seconds",
+        "1",
+        "--fail-if",
+        "errors>0",
+        "--fail-if",
+        "ttft.p50>1us",
+    )
+    found = run(
+        "load",
+        f"one={mock}",
+        f"two={mock}/v1",
+        *plan,
+        *files,
+        "--key-env",
+        "OPENAI_API_KEY",
+        env={"OPENAI_API_KEY": "sk-never-shown"},
+    )
+    assert found.returncode == 1, found.stderr
+    assert "10 requests begun, 10 whole answers, 0 errors" in found.stdout
+    assert "failed: one: ttft.p50>1us: it is " in found.stderr
+    assert "errors>0" not in found.stderr
+    assert "the key is that of $OPENAI_API_KEY" in found.stderr
+    everything = found.stdout + found.stderr + "".join(file.read_text() for file in tmp_path.iterdir())
+    assert "sk-never-shown" not in everything
+    assert "\x1b[" not in everything  # no terminal, no colours
+    assert [one["target"] for one in json.loads((tmp_path / "a.json").read_text())["runs"]] == ["one", "two"]
+    compared = ["load", "--compare", str(tmp_path / "a.json"), str(tmp_path / "a.json"), "--fail-if"]
+    assert status_of(*compared, "errors>0") == 0
+    assert "×1.00" in capsys.readouterr().out
+    assert status_of(*compared, "ttft.p50>1us") == 1
+
+
+def status_of(*args: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(list(args))
+    return caught.value.code
+
+
+def test_ctrl_c_ends_it_early_with_a_report(mock, tmp_path):
+    file = tmp_path / "plan.yml"
+    file.write_text(f"url: {mock}\nrate: 20\nseconds: 10m\nrequests: [{{model: mock-small}}]\n")
+    command = [*COMMAND, "load", str(file), "--json", "-"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        said = []
+        eventually(lambda: said.append(process.stderr.readline()) or b"evenly spaced" in said[-1])
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    (only,) = json.loads(out)["runs"]
+    assert only["interrupted"]
+    assert only["seconds"] < 600
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ((), "nothing to load; give a URL"),
+        (("http://127.0.0.1:1",), "--model: missing; this is required"),
+        (("127.0.0.1:1", "--model", "m"), "127.0.0.1:1: a URL without http://; did you mean http://127.0.0.1:1?"),
+        (("127.0.0.1:1",), "127.0.0.1:1: a URL without http://; did you mean http://127.0.0.1:1?"),
+        (("localhost:1/v1", "--model", "m"), "did you mean http://localhost:1/v1?"),
+        (("host.example/v1", "--model", "m"), "did you mean http://host.example/v1?"),
+        (("one=127.0.0.1:1", "--model", "m"), "did you mean one=http://127.0.0.1:1?"),
+        (("ftp://x", "--model", "m"), "ftp://x: no URL that can be loaded; give one that begins with http:// or https://"),
+        (("a=ftp://u:p4ss@x",), "a=ftp://***@x: no URL that can be loaded"),
+        (("127.0.0.1:1?key=p4ss",), "did you mean http://127.0.0.1:1?key=***?"),
+        (("http://127.0.0.1:1", "--model", "m", "--rate", "1", "--concurrency", "1"), "give one of rate, steps and"),
+        (("http://127.0.0.1:1", "--model", "m", "--seconds", "soon"), "--seconds: 'soon'; this must be a duration"),
+        (("nowhere/plan.d/nowhere.yml",), "nowhere/plan.d/nowhere.yml: cannot be read"),
+        (("nowhere.yml",), "nowhere.yml: cannot be read: no such file"),
+        (("README.md", "--model", "m"), "README.md: options beside a scenario: model"),
+        (("http://127.0.0.1:1", "--model", "m", "--fail-if", "ttft"), "'ttft': this is no condition"),
+        (("http://127.0.0.1:1", "--model", "m", "--key-env", "NOT_SET"), "the environment variable NOT_SET is not set"),
+        (("http://127.0.0.1:1", "--model", "m", "--html", "/nowhere/x.html"), "/nowhere/x.html: cannot be written"),
+        (("a=http://127.0.0.1:1", "a=http://127.0.0.1:2", "--model", "m"), "a second target called a"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_run_says_why(args, said, capsys):
+    assert status_of("load", *args) == 2
+    found = capsys.readouterr().err
+    assert said in found
+    assert "p4ss" not in found
+
+
+def test_all_mistakes_in_options_and_scenario_are_told_at_once(tmp_path, capsys):
+    assert status_of("load", "http://127.0.0.1:1", "--seconds", "-3", "--fail-if", "ttft", "--fail-if", "foo>1",
+                     "--rate", "1", "--concurrency", "1") == 2  # fmt: skip
+    found = capsys.readouterr().err
+    assert found.startswith("5 mistakes:\n  --fail-if: 'ttft': this is no condition; write one such as")
+    for said in ("--fail-if: 'foo>1': foo is", "--seconds: '-3'", "--model: missing", "--concurrency: rate and"):
+        assert said in found
+    file = tmp_path / "plan.yml"
+    file.write_text("url: http://127.0.0.1:1\nrate: 1\nrequests: [{model: m}]\nfail_if: [ttft]\n")
+    assert status_of("load", str(file), "--fail-if", "foo>1") == 2
+    found = capsys.readouterr().err
+    assert "--fail-if: 'foo>1': foo is not measured" in found
+    assert f"{file}:4:11: fail_if[0]: 'ttft': this is no condition" in found

@@ -1,0 +1,245 @@
+"""The stand-in provider's faults: by name on all three APIs, listed, and on the wire what they say."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from gateway.mock.faults import FAULTS, fault_of, listed
+from gateway.mock.server import create_mock
+from gateway.serving.server import Lifecycle, bind, serve
+from streams.errors import GatewayError
+from tests.support.command_line import demo, run, started
+from tests.support.harness import PATIENCE, ROOT, request
+
+PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
+TOOLS = {
+    "chat": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
+    "messages": [{"name": "f", "input_schema": {"type": "object"}}],
+    "responses": [{"type": "function", "name": "f", "parameters": {"type": "object"}}],
+}
+
+
+@attrs.frozen
+class Mock:
+    """The mock on a port of its own, in this process."""
+
+    port: int
+    lifecycle: Lifecycle
+
+    async def ask(self, api: str, model: str, **more: Any) -> trio.SocketStream:
+        """The connection of a request that has been sent."""
+        own: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 100}
+        if api == "responses":
+            own = {"input": "hi"}
+        body = json.dumps({"model": model, **own, **more}).encode()
+        stream = await trio.open_tcp_stream("127.0.0.1", self.port)
+        head = f"POST {PATHS[api]} HTTP/1.1\r\nhost: mock\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n"
+        await stream.send_all(head.encode() + body)
+        return stream
+
+
+@contextlib.asynccontextmanager
+async def mock() -> AsyncIterator[Mock]:
+    sock, lifecycle = bind("127.0.0.1", 0), Lifecycle()
+    app = create_mock(0, lifecycle)
+    port = sock.getsockname()[1]
+    async with trio.open_nursery() as nursery:
+        ready = trio.Event()
+        run_it = partial(serve, app, [sock], state=lifecycle, drain=0, signals=False, ready=ready.set)
+        nursery.start_soon(run_it)  # noqa: ASYNC113  # `ready` is waited for
+        await ready.wait()
+        with trio.fail_after(4 * PATIENCE):
+            yield Mock(port, lifecycle)
+        lifecycle.stop()
+
+
+async def read(stream: trio.SocketStream) -> tuple[bytes, str]:
+    """All that comes, and how it ends: ``FIN`` or ``RST``."""
+    found = b""
+    async with stream:
+        try:
+            async for data in stream:
+                found += data
+        except trio.BrokenResourceError:
+            return found, "RST"
+    return found, "FIN"
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "number"),
+    [
+        ("fault/cut-after-3", "cut-after", 3),
+        ("fault/cut-after", "cut-after", 3),
+        ("fault/cut-after-0", "cut-after", 0),
+        ("cut-after-20", "cut-after", 20),  # as it comes from a gateway that takes `fault` for the provider
+        ("fault/slow-first-byte-20", "slow-first-byte", 20),
+        ("fault/429", "429", 0),
+        ("fault/529-then-ok", "529-then-ok", 0),
+        ("fault/stall", "stall", 0),
+    ],
+)
+def test_a_name_means_a_fault_and_its_number(model, name, number):
+    found = fault_of(model)
+    assert found is not None
+    assert (found[0], found[2]) == (name, number)
+
+
+@pytest.mark.parametrize("model", ["", "mock-small", "gpt-4o-mini", "claude-3", "other/429", "stall-7", "429-1"])
+def test_other_models_have_no_fault(model):
+    assert fault_of(model) is None
+
+
+@pytest.mark.parametrize(
+    "model", ["fault/", "fault/cut", "fault/stall-7", "fault/cut-after-x", "fault/cut-after-99999"]
+)
+def test_a_fault_that_there_is_not_is_a_404_that_names_those_there_are(model):
+    with pytest.raises(GatewayError, match=r"fault/cut-after-3, fault/reset-after-3") as raised:
+        fault_of(model)
+    assert raised.value.failed.status == 404
+
+
+def test_every_listed_name_means_its_own_row():
+    assert [fault_of(name)[1] for name in listed()] == list(FAULTS.values())
+
+
+# A good answer
+
+
+async def test_a_coding_agent_is_not_asked_for_the_same_call_for_ever():
+    """Its own words may stand behind the result of the call."""
+    history = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "found"}]},
+        {"role": "user", "content": "<system-reminder>be brief</system-reminder>"},
+    ]
+    async with mock() as served:
+        body, _ = await read(await served.ask("messages", "m", messages=history, tools=TOOLS["messages"]))
+    assert b'"stop_reason":"end_turn"' in body
+
+
+async def test_it_repeats_what_the_person_said_and_not_what_the_program_put_before_it():
+    parts = [{"type": "text", "text": text} for text in ("<system-reminder>be brief</system-reminder>", "Hello")]
+    async with mock() as served:
+        body, _ = await read(await served.ask("messages", "m", messages=[{"role": "user", "content": parts}]))
+    assert "You said: “Hello”." in body.decode()
+
+
+# On the wire
+
+
+async def test_a_cut_is_a_fin_after_the_words_without_the_last_chunk():
+    async with mock() as served:
+        body, end = await read(await served.ask("chat", "fault/cut-after-5", stream=True))
+    assert end == "FIN"
+    assert body.count(b'"content":"') == 1 + 5  # the first is empty
+    assert not body.endswith(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+async def test_a_reset_is_an_rst_after_all_that_was_said(stream):
+    async with mock() as served:
+        for _ in range(10):
+            body, end = await read(await served.ask("chat", "fault/reset-after-3", stream=stream))
+            assert end == "RST"
+            assert b" the" in body
+            assert b"stop" not in body
+        other = await served.ask("chat", "mock-small", stream=True)  # nobody else's connection is meant
+        await read(await served.ask("chat", "fault/reset-after-3", stream=stream))
+        assert (await read(other))[1] == "FIN"
+
+
+@pytest.mark.parametrize("model", ["fault/stall", "fault/silent"])
+async def test_silence_lasts_until_the_client_leaves(model):
+    async with mock() as served:
+        stream = await served.ask("messages", model, stream=True)
+        said = b""
+        while model == "fault/stall" and b" the" not in said:
+            said += await stream.receive_some()
+        with trio.move_on_after(0.1) as waited:
+            while await stream.receive_some():
+                pass  # the end of what was being said
+        assert waited.cancelled_caught
+        await stream.aclose()
+        while served.lifecycle.in_flight:  # noqa: ASYNC110  # polled, with the deadline of ``mock``
+            await trio.sleep(0.001)
+
+
+@pytest.mark.parametrize("tools", [False, True], ids=["text", "call"])
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("api", PATHS)
+async def test_every_fault_is_on_every_api(api, stream, tools, caplog):
+    quick = [name for name in listed() if not name.endswith(("stall", "silent", "-20", "-8"))]
+    more = {"tools": TOOLS[api]} if tools else {}
+    heads = {}
+    async with mock() as served:
+        for model in quick:
+            body, _ = await read(await served.ask(api, model, stream=stream, **more))
+            heads[model.removeprefix("fault/")] = body.split(b" ", 2)[1].decode()
+    statuses = {name: name[:3] for name in heads if name[:3].isdigit()} | {"context-overflow": "400"}
+    assert heads == dict.fromkeys(heads, "200") | statuses
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_a_refused_request_is_answered_when_it_is_asked_again():
+    async with mock() as served:
+        statuses = []
+        for api in ("chat", "messages", "chat", "messages", "chat"):
+            body, _ = await read(await served.ask(api, "fault/529-then-ok"))
+            statuses.append(body.split(b" ", 2)[1])
+    assert statuses == [b"529", b"529", b"200", b"200", b"529"]
+
+
+# For people
+
+
+def test_the_mock_lists_its_faults():
+    with started("mock", "--port", "0") as served:
+        models = [model["id"] for model in request(served.url, "GET", "/v1/models").json["data"]]
+        refused = request(served.url, "POST", PATHS["messages"], {
+            "model": "fault/429", "max_tokens": 1, "messages": [{"role": "user", "content": "hi"}]})  # fmt: skip
+    assert models[2:] == list(listed())
+    assert (refused.status, refused.headers["retry-after"]) == (429, "2")
+    assert refused.json["error"]["type"] == "rate_limit_error"
+    shown = run("mock", "--faults").stdout.splitlines()
+    assert [tuple(line.split(maxsplit=1)) for line in shown] == list(listed().items())
+
+
+def test_the_demo_has_them_in_both_lanes():
+    asked = {"messages": [{"role": "user", "content": "Hello"}], "stream": True}
+    with demo() as served:
+        for model, lane in (("fault/cut-after-3", "byte"), ("fault-messages/cut-after-3", "hub")):
+            reply = request(served.url, "POST", PATHS["chat"], {"model": model, **asked})
+            assert (reply.status, reply.headers["x-trigate-lane"]) == (200, lane)
+            assert reply.events()[-1][1]["error"]["message"]
+            assert b"[DONE]" not in reply.body
+
+
+def test_the_page_shows_what_the_demo_says():
+    page = (ROOT / "docs" / "streams.md").read_text()
+    with demo() as served:
+        asked = {"messages": [{"role": "user", "content": "Hello"}], "stream": True}
+        reply = request(served.url, "POST", PATHS["chat"], {"model": "fault-messages/cut-after-3", **asked})
+    assert reply.body.splitlines()[-2].decode() in page
+    assert page.count('"delta":{"content":') == len(reply.events()) - 2
+
+
+@pytest.mark.parametrize(
+    ("base", "api"), [("/v1beta/openai", "chat"), ("/api/paas/v4", "chat"), ("/anthropic/v1", "messages")]
+)
+def test_it_answers_at_the_paths_of_every_provider(base, api):
+    """A ``base_url`` that points any provider at the stand-in keeps that provider's own path."""
+    asked = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
+    with started("mock", "--port", "0", "--pace", "0") as mock:
+        here = request(mock.url, "POST", base + PATHS[api].removeprefix("/v1"), asked)
+        usual = request(mock.url, "POST", PATHS[api], asked)
+    assert (here.status, set(here.json)) == (200, set(usual.json))

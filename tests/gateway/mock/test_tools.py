@@ -1,0 +1,361 @@
+"""Which tools the stand-in provider calls, with what, and what it says, to programs of today and recorded requests."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import jsonschema
+import pytest
+
+from gateway.mock.script import script
+from gateway.mock.tools import AVOIDED, Pick, choose
+from gateway.mock.words import words_of
+from providers.apis import CODECS
+from providers.neutral.request import (
+    Format,
+    Message,
+    Part,
+    Request,
+    TextPart,
+    Tool,
+    ToolCallPart,
+    ToolChoice,
+    ToolResultPart,
+)
+from streams.errors import GatewayError
+from streams.events import TextDelta
+from tests.providers.test_recorded_requests import requests
+from tests.support.recordings import ABSENT
+
+
+def asked(
+    *tools: str | Tool, mode: Any = "auto", name: str | None = None, said: str = "What is in this folder?", **more: Any
+) -> Request:
+    """A request that offers ``tools``; one that is a name alone needs no arguments."""
+    offered = tuple(tool if isinstance(tool, Tool) else needing(tool) for tool in tools)
+    turns = more.pop("messages", (Message("user", (TextPart(said),)),))
+    return Request("chat", "m", turns, tools=offered, tool_choice=ToolChoice(mode, name), **more)
+
+
+def needing(name: str, **members: str) -> Tool:
+    """A tool that requires ``members``, which are of the types that they are given."""
+    properties = {member: {"type": kind} for member, kind in members.items()}
+    return Tool(name, schema={"type": "object", "properties": properties, "required": list(members)})
+
+
+def continued(request: Request, pick: Pick, result: str = "two files", is_error: bool = False) -> Request:
+    """The next request of the conversation: the tool has been called."""
+    back = ToolResultPart("call_1", (TextPart(result),), is_error)
+    made: tuple[Part, ...] = (ToolCallPart("call_1", pick.tool.name, pick.input),)
+    return attrs.evolve(request, messages=(*request.messages, Message("assistant", made), Message("user", (back,))))
+
+
+def text(request: Request) -> str:
+    return "".join(event.text for event in script(request, request.api) if isinstance(event, TextDelta))
+
+
+# Programs of today, with the tools that they offer
+
+SHELL = needing("Bash", command="string")
+CLAUDE_CODE = (
+    "Agent", SHELL, "CronCreate", "CronDelete", "CronList", "DesignSync", needing("Edit", file_path="string"),
+    "EnterWorktree", "ExitWorktree", "NotebookEdit", needing("Read", file_path="string"), "ReportFindings",
+    "ScheduleWakeup", needing("SendMessage", to="string"), needing("Skill", skill="string"), "TaskCreate", "TaskGet",
+    "TaskList", "TaskOutput", "TaskStop", "TaskUpdate", needing("WebFetch", url="string"), "Workflow",
+    needing("Write", file_path="string"), "AskUserQuestion", "EnterPlanMode", "ExitPlanMode", "Task", "TodoWrite",
+)  # fmt: skip
+CODEX = (
+    needing("exec_command", cmd="string"), needing("write_stdin", session_id="number"), "request_user_input",
+    needing("view_image", path="string"), "multi_agent_v1__spawn_agent", "multi_agent_v1__wait_agent", "get_goal",
+    needing("create_goal", objective="string"), "update_plan",
+    Tool("apply_patch", kind="custom", format={"type": "grammar"}),
+)  # fmt: skip
+OPENCODE = (
+    needing("bash", command="string"), "edit", needing("glob", pattern="string"), needing("grep", pattern="string"),
+    needing("read", filePath="string"), "skill", "task", "todowrite", needing("webfetch", url="string"), "write",
+)  # fmt: skip
+CLINE = (
+    needing("execute_command", command="string", requires_approval="boolean"), needing("read_file", path="string"),
+    "write_to_file", needing("list_files", path="string"), "ask_followup_question", "new_task", "plan_mode_respond",
+    needing("attempt_completion", result="string"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("tools", "name", "arguments"),
+    [
+        (CLAUDE_CODE, "Bash", {"command": "ls"}),
+        (CODEX, "exec_command", {"cmd": "ls"}),
+        (OPENCODE, "bash", {"command": "ls"}),
+        (CLINE, "execute_command", {"command": "ls", "requires_approval": False}),
+        ((*OPENCODE[1:],), "glob", {"pattern": "*"}),
+        ((needing("read_file", path="string"), needing("list_dir", path="string")), "list_dir", {"path": "."}),
+        ((needing("mcp__disk__list_directory", path="string"), SHELL), "Bash", {"command": "ls"}),
+        (("delete_order", needing("get_order", order_id="string")), "get_order", {"order_id": "example order id"}),
+        (("send_email", needing("get_weather", city="string")), "get_weather", {"city": "Paris"}),
+        ((needing("web_search", query="string"),), "web_search", {"query": "What is in this folder?"}),
+        ((needing("mcp__vault__lookup", key="string"),), "mcp__vault__lookup", {"key": "example key"}),
+        ((needing("add", a="integer", b="number"), "multiply"), "multiply", {}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_program_is_asked_for_what_harms_nothing_and_does_not_fail_and_then_answered(tools, name, arguments):
+    call = asked(*tools)
+    pick = choose(call)
+    assert pick is not None
+    assert (pick.tool.name, json.loads(pick.input)) == (name, arguments)
+    ended = continued(call, pick)
+    again = choose(ended)
+    assert again is None or "completion" in again.tool.name
+    assert "two files" in text(attrs.evolve(ended, tools=()))
+
+
+@pytest.mark.parametrize(
+    "tools",
+    [
+        ("Agent", "Task", "spawn_agent", "transfer_to_billing", "handoff", "delegate_work"),
+        ("AskUserQuestion", "ExitPlanMode", "EnterWorktree", "TodoWrite", "Skill", "get_goal", "TaskGet"),
+        ("send_email", "delete_file", needing("read_file", path="string"), needing("fetch", url="string")),
+        (needing("write_stdin", session_id="number"), needing("apply_patch", patch="string")),
+    ],
+    ids=["agents", "the program itself", "changes and places", "what has not begun"],
+)
+def test_nothing_else_is_called_and_the_answer_says_so(tools):
+    call = asked(*tools)
+    assert choose(call) is None
+    assert "tool_choice" in text(call)
+
+
+def test_what_the_answer_says_of_many_tools_is_short():
+    assert "`Agent`, `Task`, `handoff` and 2 more" in text(asked("Agent", "Task", "handoff", "TodoWrite", "Skill"))
+
+
+# What the request says of it
+
+
+def test_a_tool_that_is_asked_for_by_name_is_called_whatever_it_does():
+    pick = choose(asked("get_weather", needing("send_email", email="string"), mode="tool", name="send_email"))
+    assert pick is not None
+    assert (pick.tool.name, json.loads(pick.input)) == ("send_email", {"email": "someone@example.com"})
+
+
+def test_where_a_call_is_required_the_best_is_made_and_then_the_one_that_answers():
+    call = asked("final_answer", "get_secret", "Agent", mode="required")
+    first = choose(call)
+    assert first is not None
+    assert first.tool.name == "get_secret"
+    second = choose(continued(call, first))
+    assert second is not None
+    assert second.tool.name == "final_answer"
+
+
+def test_where_a_call_is_required_and_told_in_the_persons_words_the_answer_comes_next():
+    turns = (
+        Message("user", (TextPart("New task"),)),
+        Message("assistant", (TextPart("Calling get_secret"),)),
+        Message("user", (TextPart("Observation: sesame"),)),
+    )
+    pick = choose(asked("get_secret", "final_answer", mode="required", messages=turns))
+    assert pick is not None
+    assert pick.tool.name == "final_answer"
+
+
+def test_where_calls_are_required_none_is_made_twice_as_long_as_there_are_others():
+    call = asked("get_secret", "City", mode="required")
+    names = []
+    for _ in range(3):
+        pick = choose(call)
+        assert pick is not None
+        names.append(pick.tool.name)
+        call = continued(call, pick)
+    assert names[:2] == ["get_secret", "City"]
+
+
+def test_a_required_call_is_made_even_of_what_is_avoided():
+    pick = choose(asked("send_email", mode="required"))
+    assert pick is not None
+    assert pick.tool.name == "send_email"
+
+
+def test_nothing_is_called_where_that_is_forbidden():
+    assert choose(asked("get_weather", mode="none")) is None
+
+
+def test_only_allowed_tools_are_called():
+    allowed = ToolChoice("auto", allowed=("get_time",))
+    pick = choose(attrs.evolve(asked("get_weather", "get_time"), tool_choice=allowed))
+    assert pick is not None
+    assert pick.tool.name == "get_time"
+
+
+@pytest.mark.parametrize(("name", "input"), [("shell", "ls"), ("python_exec", "1 + 1"), ("note", "Hello from")])
+def test_a_tool_that_takes_text_gets_what_it_can_run(name, input):
+    pick = choose(asked(Tool(name, kind="custom")))
+    assert pick is not None
+    assert pick.input.startswith(input)
+
+
+def test_codex_in_its_code_mode_runs_the_command_in_a_script():
+    about = "Run JavaScript; nested tools are functions, for example `await tools.exec_command(...)`"
+    script = Tool("functions__exec", about, kind="custom", format={"type": "grammar"})
+    pick = choose(asked("functions__wait", script, "collaboration__spawn_agent"))
+    assert pick is not None
+    assert pick.input == 'text((await tools.exec_command({cmd: "ls"})).output)'
+
+
+def test_a_grammar_that_is_not_known_is_left_alone():
+    assert choose(asked(Tool("notes", kind="custom", format={"type": "grammar"}))) is None
+    assert choose(asked(Tool("notes", kind="custom", format={"type": "text"}))) is not None
+
+
+def test_a_call_whose_input_no_value_fits_is_made_only_if_it_must_be():
+    tool = Tool("get_nothing", schema={"type": "object", "properties": {"x": False}, "required": ["x"]})
+    assert choose(asked(tool)) is None
+    pick = choose(asked(tool, mode="required"))
+    assert pick is not None
+    assert pick.input == "{}"
+
+
+# What is said
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (["<system-reminder>be brief</system-reminder>", "Hello"], "Hello"),
+        (["Hello", "<system-reminder>be brief</system-reminder>"], "Hello"),
+        (["<environment_context><cwd>/</cwd></environment_context>"], ""),
+        (["<task>\nHello\n</task>\n<environment_details>long</environment_details>"], "Hello"),
+        (['"Hello"'], "Hello"),
+        (["Is <b>this</b> bold?"], "Is <b>this</b> bold?"),
+    ],
+    ids=["before", "behind", "alone", "wrapped", "quoted", "markup"],
+)
+def test_the_persons_words_are_repeated_without_those_of_the_program(texts, said):
+    call = asked(messages=(Message("user", tuple(map(TextPart, texts))),))
+    assert f"You said: “{said}”." in text(call)
+
+
+@pytest.mark.parametrize(
+    ("result", "is_error", "shown"),
+    [
+        ("a.txt\nb.txt", False, "which gave back:\n\n```\na.txt\nb.txt\n```"),
+        ("", False, "which gave back nothing."),
+        ("no such command", True, "which failed:\n\n```\nno such command\n```"),
+        ("Chunk ID: 1\nProcess exited with code 0\nOutput:\n", False, "which gave back nothing."),
+        ("x" * 5000, False, "xx…\n```"),
+    ],
+    ids=["text", "nothing", "failure", "codex", "long"],
+)
+def test_the_answer_to_a_result_says_what_was_called_and_what_came_of_it(result, is_error, shown):
+    call = asked(SHELL)
+    pick = choose(call)
+    assert pick is not None
+    answer = text(continued(call, pick, result, is_error))
+    assert 'your program ran Bash with `{"command": "ls"}`, ' in answer
+    assert shown in answer
+    assert "stand-in" in answer
+
+
+def test_a_new_question_is_answered_by_itself():
+    call = asked(SHELL)
+    pick = choose(call)
+    assert pick is not None
+    ended = continued(call, pick)
+    further = attrs.evolve(ended, messages=(*ended.messages, Message("user", (TextPart("And now?"),))))
+    assert choose(further) is None
+    assert "You said: “And now?”." in text(further)
+    assert "two files" not in text(further)
+
+
+@pytest.mark.parametrize(
+    ("instruction", "said", "title"),
+    [
+        ("You are a title generator. You output ONLY a title.", "what is in this folder?", "What is in this folder"),
+        ("Generate a concise title", "<session>\nfix the tests\n</session>\n\nIn English.", "Fix the tests"),
+        ("Generate a title for this conversation", "x" * 90, "X" + "x" * 48 + "…"),
+    ],
+    ids=["opencode", "claude", "long"],
+)  # fmt: skip
+def test_a_program_that_wants_a_title_gets_one_alone(instruction, said, title):
+    turns = (Message("system", (TextPart(instruction),)), Message("user", (TextPart(said),)))
+    assert text(asked(messages=turns)) == title
+
+
+def test_talk_of_titles_is_answered_like_other_talk():
+    assert "stand-in" in text(asked(said="Which title has that book?"))
+
+
+def test_a_schema_is_filled_with_words_that_say_what_they_are():
+    schema = {
+        "type": "object",
+        "properties": {"title": {"type": "string"}, "answer": {"type": "string"}, "city": {"type": "string"},
+                       "people": {"type": "integer", "minimum": 5}},
+        "required": ["title"], "additionalProperties": False,
+    }  # fmt: skip
+    assert json.loads(text(asked(format=Format("json_schema", "x", schema)))) == {
+        "title": "What is in this folder", "answer": "This is the stand-in model of trigate.", "city": "Paris",
+        "people": 5,
+    }  # fmt: skip
+
+
+def test_json_without_a_schema_is_an_object():
+    answer = json.loads(text(asked(format=Format("json_object"))))
+    assert answer == {"answer": "This is the stand-in model of trigate."}
+
+
+def test_a_schema_that_nothing_fits_is_refused_by_name():
+    schema = {"type": "object", "properties": {"x": False}, "required": ["x"]}
+    with pytest.raises(GatewayError, match="no value for this schema") as raised:
+        text(asked(format=Format("json_schema", "x", schema, at="response_format")))
+    assert (raised.value.failed.status, raised.value.failed.param) == (400, "response_format")
+
+
+# Recorded requests, those of real programs among them
+
+
+def readable() -> Iterator[tuple[str, Request]]:
+    for request in requests():
+        with contextlib.suppress(GatewayError):
+            yield request.key, CODECS[request.api].read_request(request.body)
+
+
+RECORDED = dict(readable())
+recorded = pytest.mark.skipif(not RECORDED, reason=ABSENT)
+
+
+def picks(request: Request) -> Iterator[Pick]:
+    """The calls of a conversation whose results come back, three at most."""
+    for _ in range(3):
+        pick = choose(request)
+        if pick is None:
+            return
+        yield pick
+        request = continued(request, pick)
+
+
+def judge(schema: Any, text: str) -> None:
+    jsonschema.validators.validator_for(schema, jsonschema.Draft202012Validator)(schema).validate(json.loads(text))
+
+
+@recorded
+@pytest.mark.parametrize("call", RECORDED.values(), ids=RECORDED)
+def test_recorded_programs_are_asked_for_one_harmless_call_at_most(call):
+    made = list(picks(call))
+    for pick in made:
+        if pick.tool.kind == "function":
+            judge(pick.tool.schema or {}, pick.input)
+    if call.tool_choice is None or call.tool_choice.mode == "auto":
+        assert len([pick for pick in made if "final" not in pick.tool.name]) <= 1
+        assert not AVOIDED & {word for pick in made for word in words_of(pick.tool.name.rpartition("__")[2])}
+
+
+FORMATS = {key: call for key, call in RECORDED.items() if call.format and call.format.kind == "json_schema"}
+
+
+@recorded
+@pytest.mark.parametrize("call", FORMATS.values(), ids=FORMATS)
+def test_recorded_formats_are_filled(call):
+    judge(call.format.schema, text(attrs.evolve(call, tools=())))

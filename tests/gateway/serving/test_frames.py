@@ -1,0 +1,181 @@
+"""Websockets between Hypercorn and a view, on a real socket in this process."""
+
+import contextlib
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+import trio
+from quart import websocket
+from quart_trio import QuartTrio
+
+from gateway.access.cors import Cors
+from gateway.config.loading import from_mapping
+from gateway.config.settings import Limits
+from gateway.conversations.recorder import StateScope
+from gateway.endpoints.websocket.connection import add_websocket
+from gateway.exchange.service import Service
+from gateway.ledger.ledger import Ledger
+from gateway.routing.router import Router
+from gateway.serving.scope import configure, websocket_scope
+from gateway.serving.server import Lifecycle, bind, serve
+from gateway.serving.server_config import ServerConfig
+from gateway.stores.memory import MemoryStore
+from gateway.upstream.client import Upstream
+from tests.support.harness import PATIENCE, Wire
+from tests.support.websocket_client import Client, handshake
+
+CONFIG = from_mapping({"version": "v0.3.0", "model_providers": [{"model": "groq/up", "access_key": "k"}]})
+
+
+class Broken(MemoryStore):
+    """A store that breaks its promise to raise ``Unavailable`` and nothing else."""
+
+    async def chain(self, owner, id):
+        raise ValueError("a mistake")
+
+
+@contextlib.asynccontextmanager
+async def serving(add: Callable[[QuartTrio, Lifecycle], None]) -> AsyncIterator[tuple[int, Lifecycle]]:
+    app, lifecycle, ready = QuartTrio(__name__), Lifecycle(), trio.Event()
+    configure(app)
+    add(app, lifecycle)
+    sock = bind("127.0.0.1", 0)
+    with trio.fail_after(2 * PATIENCE):
+        async with trio.open_nursery() as nursery:
+            port = sock.getsockname()[1]
+            nursery.start_soon(lambda: serve(app, [sock], state=lifecycle, ready=ready.set, signals=False, drain=0.1))
+            await ready.wait()
+            yield port, lifecycle
+            nursery.cancel_scope.cancel()
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    with trio.fail_after(PATIENCE):
+        while not condition():  # noqa: ASYNC110  # polled, with a deadline
+            await trio.sleep(0.005)
+
+
+def listening(app: QuartTrio, lifecycle: Lifecycle) -> None:
+    async def view() -> None:
+        await websocket.accept()
+        while True:
+            await websocket.receive()
+
+    app.add_websocket("/v1/responses", "view", view)
+
+
+def answering(remembering: Callable[[str], StateScope]) -> Callable[[QuartTrio, Lifecycle], None]:
+    def add(app: QuartTrio, lifecycle: Lifecycle) -> None:
+        service = Service(Router(CONFIG), Upstream(), lifecycle, Limits(), 15.0)
+        add_websocket(app, service, Ledger(readable=False), Cors(()), remembering)
+
+    return add
+
+
+def ask(port: int) -> int:
+    with Client.connect(port) as client:
+        client.create("up", previous_response_id="resp_tg1.x", store=False)
+        return client.closed()
+
+
+async def test_a_mistake_of_ours_closes_with_1011_and_says_so_in_the_log(caplog):
+    caplog.set_level(logging.INFO, "trigate")
+
+    def remembering(owner: str) -> StateScope:
+        store = Broken(60, 1000)
+        return StateScope(owner, store, store)
+
+    async with serving(answering(remembering)) as (port, lifecycle):
+        assert await trio.to_thread.run_sync(ask, port) == 1011
+        await eventually(lambda: not lifecycle.connections)
+        assert lifecycle.in_flight == 0
+    (line,) = [json.loads(record.message) for record in caplog.records if record.message.startswith('{"event"')]
+    assert (line["ended"], line["status"]) == ("internal_error", 500)
+    assert "a mistake" in caplog.text
+
+
+async def test_a_mistake_before_the_first_request_closes_with_1011():
+    def remembering(owner: str) -> StateScope:
+        raise ValueError("a mistake")
+
+    def connect(port: int) -> int:
+        with Client.connect(port) as client:
+            return client.closed()
+
+    async with serving(answering(remembering)) as (port, _):
+        assert await trio.to_thread.run_sync(connect, port) == 1011
+
+
+async def test_the_server_pings_and_a_ping_holds_nothing_up(monkeypatch):
+    monkeypatch.setattr(ServerConfig, "websocket_ping_interval", 0.02)
+
+    def pinged(port: int) -> None:
+        with Client.connect(port) as client:
+            while client.pings < 3:
+                client._received(client.wire.sock.recv(1000))
+
+    async with serving(listening) as (port, lifecycle):
+        await trio.to_thread.run_sync(pinged, port)
+        monkeypatch.setattr(ServerConfig, "websocket_ping_interval", 1000.0)
+        with await trio.to_thread.run_sync(Client.connect, port):
+            await eventually(lambda: len(lifecycle.connections) == 1)
+        await eventually(lambda: not lifecycle.connections)
+
+
+async def test_compression_is_not_taken_up():
+    def connect(port: int) -> str:
+        with Client.connect(port, {"sec-websocket-extensions": "permessage-deflate"}) as client:
+            return client.head
+
+    async with serving(listening) as (port, _):
+        assert "sec-websocket-extensions" not in await trio.to_thread.run_sync(connect, port)
+
+
+async def test_a_client_that_does_not_answer_our_close_is_cut_a_little_later(monkeypatch):
+    monkeypatch.setattr("gateway.serving.frames.CLOSE_SECONDS", 0.3)
+
+    def add(app: QuartTrio, lifecycle: Lifecycle) -> None:
+        async def view() -> None:
+            await websocket.accept()
+            await websocket.close(1001)
+
+        app.add_websocket("/v1/responses", "view", view)
+
+    def wait(port: int) -> float:
+        with Wire.connect(port) as wire:  # a ``Client`` would answer a close that comes with the head
+            wire.send(handshake())
+            wire.read_until(b"\r\n\r\n")
+            return wire.closed_after(time.perf_counter())
+
+    async with serving(add) as (port, lifecycle):
+        assert await trio.to_thread.run_sync(wait, port) > 0.15
+        await eventually(lambda: not lifecycle.connections)
+
+
+@pytest.mark.parametrize("how", ["close", "fin", "rst"])
+async def test_the_scope_is_settled_when_the_client_has_left(how):
+    left, ended = [], []
+
+    def add(app: QuartTrio, lifecycle: Lifecycle) -> None:
+        async def view() -> None:
+            scope = websocket_scope()
+            scope.on_close(left.append)
+            await websocket.accept()
+            async with scope.part("part") as part:
+                part.on_close(ended.append)
+                await trio.sleep_forever()
+
+        app.add_websocket("/v1/responses", "view", view)
+
+    def leave(port: int) -> None:
+        client = Client.connect(port)
+        client.close() if how == "close" else client.wire.reset() if how == "rst" else client.wire.close()
+        client.wire.sock.close()
+
+    async with serving(add) as (port, _):
+        await trio.to_thread.run_sync(leave, port)
+        await eventually(lambda: left)
+    assert (left, ended) == ([True], [True])

@@ -1,0 +1,212 @@
+"""A request's nursery, its end, and response bodies, over real sockets."""
+
+import json
+import logging
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from quart import Response
+from quart_trio import QuartTrio
+
+from gateway.serving.scope import MAX_WRITE, Arrival, ChannelBody, Scope, Truncated, bypass, configure
+from tests.support.asgi_app import eventually, serving, within
+from tests.support.harness import PATIENCE, given_attempts
+
+END = b"0\r\n\r\n"
+
+
+@pytest.fixture(params=["fin", "rst"])
+def how(request):
+    return request.param
+
+
+@pytest.mark.parametrize("path", ["/hang", "/stream", "/flood"])
+@given_attempts
+async def test_a_client_that_leaves_ends_every_task_of_its_request(path, how):
+    async with serving() as server:
+        witness = server.witness
+        async with server.connect() as client:
+            await client.get(path)
+            await witness.begun.wait()
+            if path != "/hang":
+                await client.until(b"\r\n\r\n")
+            with within(0.1):
+                client.leave(how)
+                await eventually(lambda: witness.closed)
+        assert len(witness.ended) == 1
+        assert witness.closed == [True]
+        assert not witness.scopes[0].complete
+        await eventually(lambda: not server.lifecycle.in_flight and not server.lifecycle.connections)
+
+
+async def test_a_client_that_shuts_its_sending_side_counts_as_gone():
+    async with serving() as server, server.connect() as client:
+        await client.get("/hang")
+        await server.witness.begun.wait()
+        client.sock.shutdown(trio.socket.SHUT_WR)
+        await eventually(lambda: server.witness.closed == [True])
+
+
+async def test_a_complete_answer_is_not_taken_for_a_client_that_left():
+    async with serving() as server, server.connect() as client:
+        witness = server.witness
+        await client.get("/whole")
+        await client.until(b"whole")
+        await client.get("/stream")
+        await client.until(b"first;")
+        witness.feed.close()
+        await client.until(END)
+        await eventually(lambda: len(witness.closed) == 2)
+        assert witness.closed == [False, False]
+        assert all(scope.complete for scope in witness.scopes)
+
+
+async def test_callbacks_run_after_every_task_and_survive_each_other(caplog):
+    async with serving() as server, server.connect() as client:
+        witness = server.witness
+        order = []
+        await client.get("/stream")
+        await client.until(b"first;")
+        scope = witness.scopes[0]
+
+        def fail(_):
+            order.append(len(witness.ended))
+            raise ValueError("settling failed")
+
+        scope.on_close(fail)
+        scope.on_close(lambda left: order.append(left))
+        witness.feed.close()
+        await client.until(END)
+        await eventually(lambda: len(order) == 2)
+        assert order == [1, False], "the task ended first, and the second callback ran"
+        assert "settling failed" in caplog.text
+        await client.get("/whole")
+        await client.until(b"whole")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [("my-id.1", "my-id.1"), ("a b", None), ("x" * 129, None), ("", None), ("\u00e9", None)]
+)
+async def test_the_request_is_named_by_the_client_if_it_names_it_well(given, expected):
+    async with serving() as server, server.connect() as client:
+        await client.send(f"POST /size HTTP/1.1\r\nhost: x\r\nx-request-id: {given}\r\ncontent-length: 2\r\n\r\nab")
+        head = await client.until(b"}")
+        answer = json.loads(head.partition(b"\r\n\r\n")[2])
+        assert answer["size"] == 2
+        assert answer["id"] == expected or (expected is None and answer["id"].startswith("req_"))
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+async def test_a_cut_answer_has_no_terminating_chunk(version):
+    async with serving() as server, server.connect() as client:
+        await client.send(f"GET /stream HTTP/{version}\r\nhost: x\r\n\r\n")
+        await client.until(b"first;")
+        witness = server.witness
+        await witness.feed.send(b"last;")
+        witness.body.cut()
+        witness.feed.close()
+        rest = await client.rest()
+        assert b"last;" in rest, "what was queued is still written"
+        assert END not in rest
+        await eventually(lambda: witness.closed)
+        assert witness.closed == [False]
+        assert not witness.scopes[0].complete
+
+
+async def test_an_answer_whose_producer_crashed_never_looks_complete(caplog):
+    caplog.set_level(logging.CRITICAL, "trigate.hypercorn")
+    async with serving() as server, server.connect() as client:
+        await client.get("/crash-in-stream")
+        await client.until(b"first;")
+        await trio.testing.wait_all_tasks_blocked()
+        server.witness.crash.set()
+        assert END not in await client.rest()
+        await eventually(lambda: server.witness.closed)
+        assert server.witness.closed == [False]
+
+
+async def test_a_crash_before_the_answer_is_a_500_with_a_body(caplog):
+    async with serving() as server:
+        head, _, body = (await server.get("/crash")).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 500")
+        assert json.loads(body)["error"]["type"] == "server_error"
+        await eventually(lambda: "a task of the request failed" in caplog.text)
+
+
+@pytest.mark.parametrize("target", ["?x=1", "http://[", "http://x", "*", "//", "/%ff%00", "/\x7e\x7e?%zz"])
+async def test_an_odd_target_is_a_404_and_not_a_500(target):
+    async with serving() as server:
+        assert (await server.get(target)).startswith(b"HTTP/1.1 404")
+
+
+async def test_one_write_takes_all_that_is_queued():
+    send, receive = trio.open_memory_channel[bytes](10)
+    body = ChannelBody(receive)
+    for part in (b"a", b"b", b"c"):
+        await send.send(part)
+    async with body as parts:
+        assert await anext(parts) == b"abc"
+        await send.send(b"d")
+        send.close()
+        assert [part async for part in parts] == [b"d"]
+
+
+async def test_a_write_is_bounded():
+    send, receive = trio.open_memory_channel[bytes](10)
+    for _ in range(10):
+        await send.send(b"x" * (MAX_WRITE // 4))
+    send.close()
+    assert [len(part) async for part in ChannelBody(receive)] == [MAX_WRITE, MAX_WRITE, MAX_WRITE // 2]
+
+
+async def test_a_body_that_is_cut_gives_what_is_queued_and_then_raises():
+    send, receive = trio.open_memory_channel[bytes](10)
+    body = ChannelBody(receive)
+    await send.send(b"a")
+    body.cut()
+    send.close()
+    assert await anext(body) == b"a"
+    with pytest.raises(Truncated):
+        await anext(body)
+
+
+async def test_the_producer_is_told_when_the_body_is_closed():
+    send, receive = trio.open_memory_channel[bytes](0)
+    async with ChannelBody(receive):
+        pass
+    with pytest.raises(trio.BrokenResourceError):
+        await send.send(b"a")
+
+
+@pytest.mark.parametrize("leaves", ["in the body", "behind the body"])
+async def test_a_server_that_is_not_ours_tells_by_message_that_the_client_has_left(leaves):
+    """``ON_LEAVING`` is an extension; ASGI has ``http.disconnect``."""
+    seen: list[Scope] = []
+
+    async def answer(arrival: Arrival) -> Response:
+        seen.append(arrival.scope)
+        await arrival.read()
+        await trio.sleep_forever()
+
+    app = QuartTrio(__name__)
+    configure(app)
+    bypass(app, "/x", answer)
+    part = {"type": "http.request", "body": b"half", "more_body": leaves == "in the body"}
+    messages = iter([part, {"type": "http.disconnect"}])
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        raise AssertionError("nobody is there")
+
+    asgi = {
+        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.1"}, "http_version": "1.1", "method": "POST",
+        "scheme": "http", "path": "/x", "raw_path": b"/x", "query_string": b"", "root_path": "", "headers": [],
+        "client": None, "server": None, "state": {}, "extensions": {},
+    }  # fmt: skip
+    with trio.fail_after(PATIENCE):
+        await app(asgi, receive, send)
+    assert seen[0].left

@@ -1,0 +1,204 @@
+"""Connections that threads use: who waits for one, who gives up, and what is then still done. And what that comes to
+for a SQLite file that another process holds."""
+
+import sqlite3
+import threading
+import time
+
+import pytest
+import trio
+
+from gateway.stores import sqlite
+from gateway.stores.pool import BlockingPool
+from gateway.stores.sqlite import SqliteStore
+from gateway.stores.store import Changed, Node, Unavailable
+from tests.support.harness import PATIENCE, Late, given_attempts
+
+
+class Wire:
+    """A connection on which nothing goes; ``told`` is what was done with it."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.ended = threading.Event()
+
+    def prepare(self) -> None: ...
+
+    def is_good(self) -> bool:
+        return True
+
+    def cut(self) -> None:
+        self.told.append("cut")
+        self.ended.set()
+
+    def close(self) -> None:
+        self.told.append("closed")
+
+
+class Gate:
+    """Work, or an ``open``, that is held up until ``open`` is called."""
+
+    def __init__(self) -> None:
+        self._begun, self._may = threading.Event(), threading.Event()
+
+    def __call__(self, wire: Wire | None = None) -> Wire:
+        self._begun.set()
+        assert self._may.wait(PATIENCE)
+        return wire or Wire()
+
+    async def begun(self) -> None:
+        assert await trio.to_thread.run_sync(self._begun.wait, PATIENCE)
+
+    def open(self) -> None:
+        self._may.set()
+
+
+async def test_who_waits_for_a_connection_can_be_cancelled():
+    links, gate, done = BlockingPool(Wire, 1, PATIENCE), Gate(), []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(links.run, gate)
+        await gate.begun()
+        try:
+            with trio.move_on_after(0) as scope:
+                await links.run(done.append)
+            assert scope.cancelled_caught
+            with trio.move_on_after(0.05) as scope:  # it waits already
+                await links.run(done.append)
+            assert scope.cancelled_caught
+        finally:
+            gate.open()
+    await links.run(lambda wire: None)
+    assert done == []
+
+
+async def test_who_waits_for_a_connection_too_long_is_told_so_and_nothing_is_done():
+    links, gate, done = BlockingPool(Wire, 1, PATIENCE), Gate(), []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(links.run, gate)
+        await gate.begun()
+        try:
+            with pytest.raises(Unavailable, match="too much to do"):
+                await links.run(done.append, 0.05)
+        finally:
+            gate.open()
+    await links.run(lambda wire: None)
+    assert done == []
+
+
+async def test_what_has_begun_is_not_cancelled():
+    links, gate, ended = BlockingPool(Wire, 1, PATIENCE), Gate(), []
+
+    async def work() -> None:
+        ended.append(await links.run(gate))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(work)
+        await gate.begun()
+        nursery.cancel_scope.cancel()
+        gate.open()
+    assert [wire.told for wire in ended] == [[]]
+
+
+async def test_what_is_given_up_while_its_connection_is_made_is_not_done_later():
+    gate, done = Gate(), []
+    links = BlockingPool(gate, 1, 0.05)
+    try:
+        with pytest.raises(Unavailable, match="does not answer"):
+            await links.run(done.append)
+    finally:
+        gate.open()
+    wire = await links.run(lambda wire: wire, PATIENCE)  # behind the other one: there is one connection
+    assert done == []
+    assert wire.told == []
+
+
+async def test_a_connection_that_was_given_up_is_cut_and_not_used_again():
+    links, wires = BlockingPool(Wire, 1, PATIENCE), []
+
+    def waits(wire: Wire) -> None:
+        wires.append(wire)
+        assert wire.ended.wait(PATIENCE)
+
+    with pytest.raises(Unavailable, match="does not answer"):
+        await links.run(waits, 1)
+    wires.append(await links.run(lambda wire: wire))
+    assert [wire.told for wire in wires] == [["cut", "closed"], []]
+
+
+async def test_a_connection_is_used_again_after_its_own_refusal_and_not_after_a_failure():
+    links, wires = BlockingPool(Wire, 1, PATIENCE), []
+
+    def failing(error: Exception):
+        def work(wire: Wire) -> None:
+            wires.append(wire)
+            raise error
+
+        return work
+
+    for error in (Changed(), Unavailable("full"), OSError("lost"), Changed()):
+        with pytest.raises(type(error)):
+            await links.run(failing(error))
+    first, second, third, fourth = wires
+    assert first is second is third is not fourth
+    assert first.told == ["closed"]
+
+
+# A SQLite file
+
+
+def _node(id: str) -> Node:
+    return Node(id, "alice", "response", b"{}")
+
+
+@given_attempts
+async def test_however_many_wait_for_another_process_each_has_its_answer_in_time(tmp_path_factory, monkeypatch):
+    monkeypatch.setattr(sqlite, "BUSY", 0.5)
+    path = tmp_path_factory.mktemp("state") / "state.sqlite"
+    store, told = SqliteStore(path, 100, None), []
+    await store.open()
+    other = sqlite3.connect(path, isolation_level=None)
+
+    async def put(i: int) -> None:
+        with pytest.raises(Unavailable, match="locked"):
+            await store.put([_node(f"n{i}")])
+        told.append(time.monotonic() - began)
+
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        async with trio.open_nursery() as nursery:
+            for i in range(12):  # one after the other they would take six seconds
+                nursery.start_soon(put, i)
+        other.execute("ROLLBACK")
+        await store.put([_node("after")])
+        assert [i for i in range(12) if await store.get("alice", f"n{i}")] == []
+        assert await store.get("alice", "after") is not None
+    finally:
+        other.close()
+        await store.aclose()
+    if max(told) > 3:
+        raise Late(f"the last of them was told after {max(told):.1f} s")
+
+
+async def test_a_write_that_was_given_up_is_not_committed_later(tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite, "LIMIT", 1.0)
+    held = Gate()
+    held.open()
+    gate = held
+
+    def clock() -> float:
+        gate()
+        return 1_000_000.0
+
+    store = SqliteStore(tmp_path / "state.sqlite", 100, None, clock)
+    await store.put([_node("before")])
+    gate = Gate()
+    try:
+        with pytest.raises(Unavailable, match="does not answer"):
+            await store.put([_node("given up")])
+    finally:
+        gate.open()
+    await store.put([_node("after")])
+    there = [id for id in ("before", "given up", "after") if await store.get("alice", id)]
+    assert there == ["before", "after"]
+    await store.aclose()

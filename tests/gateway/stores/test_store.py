@@ -1,0 +1,910 @@
+"""What every store does, the three of them and each under encryption: one suite for all."""
+
+import contextlib
+import itertools
+import os
+import random
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import attrs
+import pytest
+import trio
+
+from gateway.stores.encrypted import EncryptedStore
+from gateway.stores.memory import MemoryStore
+from gateway.stores.nodes import size_of
+from gateway.stores.sqlite import SqliteStore
+from gateway.stores.store import Changed, Node, Store, Unavailable
+from tests.support import postgres, store_writer
+from tests.support.harness import PATIENCE, ROOT, START_SECONDS, Late, eventually, given_attempts
+
+KEY = bytes(range(32))
+SHARED = ("sqlite", "postgres")
+KINDS = ("memory", *SHARED)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[postgres.Server]:
+    bin = postgres.binaries()
+    if bin is None:
+        pytest.skip(postgres.MISSING)
+    with postgres.running_server(bin) as running:
+        yield running
+
+
+SCHEMAS = itertools.count()
+
+
+@pytest.fixture
+def database(request) -> str:
+    """The connection string of an empty place on the server."""
+    name = f"t{next(SCHEMAS)}"
+    server = request.getfixturevalue("server")
+    server.sql(f"CREATE SCHEMA {name}")
+    return f"{server.url}&options=-csearch_path%3D{name}"
+
+
+@attrs.define
+class Place:
+    """Where stores of one kind meet; ``store`` opens one more."""
+
+    kind: str
+    location: str
+    clock: Clock
+    sealed: bool = False
+    opened: list[Store] = attrs.field(factory=list)
+
+    def store(self, ttl: float = 1e9, max_bytes: int = 2**30) -> Store:
+        store = self._store(ttl, max_bytes)
+        self.opened.append(store)
+        return EncryptedStore(store, KEY) if self.sealed else store
+
+    def _store(self, ttl: float, max_bytes: int) -> Store:
+        if self.kind == "memory":
+            return MemoryStore(ttl, max_bytes, self.clock)
+        if self.kind == "sqlite":
+            return SqliteStore(Path(self.location), ttl, max_bytes, self.clock)
+        from gateway.stores.postgres import PostgresStore
+
+        return PostgresStore(self.location, ttl, max_bytes, self.clock)
+
+
+def _place(request, kind: str) -> Place:
+    name, _, sealed = kind.partition(" ")
+    if name == "postgres":
+        location = request.getfixturevalue("database")
+    else:
+        location = str(request.getfixturevalue("tmp_path") / "state.sqlite")
+    return Place(name, location, Clock(), bool(sealed))
+
+
+@pytest.fixture(params=[*KINDS, "memory sealed", "sqlite sealed"])
+def any_place(request) -> Place:
+    return _place(request, request.param)  # here, because the reason of a skip gets lost in an async fixture
+
+
+@pytest.fixture(params=SHARED)
+def shared_place(request) -> Place:
+    return _place(request, request.param)
+
+
+@pytest.fixture
+async def place(any_place):
+    yield any_place
+    for store in any_place.opened:
+        await store.aclose()
+
+
+@pytest.fixture
+async def shared(shared_place):
+    """Of the kinds that several stores can share."""
+    yield shared_place
+    for store in shared_place.opened:
+        await store.aclose()
+
+
+@pytest.fixture
+def store(place) -> Store:
+    return place.store()
+
+
+def node(id: str, parent: str | None = None, body: bytes = b"{}", **more) -> Node:
+    return Node(**{"id": id, "owner": "alice", "kind": "response", "body": body, "parent": parent, **more})
+
+
+def chain_of(count: int, prefix: str = "n", body: bytes = b"{}") -> list[Node]:
+    return [node(f"{prefix}{i}", f"{prefix}{i - 1}" if i else None, body) for i in range(count)]
+
+
+def ids(nodes) -> list[str]:
+    return [node.id for node in nodes]
+
+
+# What is written is there
+
+
+async def test_a_node_is_read_as_it_was_written(store):
+    written = node("r1", "r0", b'{"a":1}', kind="message", items=("msg_2", "msg_1"))
+    await store.put([written])
+    assert await store.get("alice", "r1") == written
+    assert await store.get("alice", "r2") is None
+
+
+async def test_a_later_node_takes_the_place_of_an_earlier_one(store):
+    await store.put([node("r1", body=b"old", items=("i1", "i2"))])
+    await store.put([node("r1", body=b"new", kind="items", items=("i2", "i3"))])
+    assert await store.get("alice", "r1") == node("r1", body=b"new", kind="items", items=("i2", "i3"))
+    assert set(await store.find("alice", ["i1", "i2", "i3"])) == {"i2", "i3"}
+
+
+async def test_of_two_with_one_id_in_a_write_the_last_one_counts(store):
+    await store.put([node("r1", body=b"first"), node("r1", body=b"second")])
+    found = await store.get("alice", "r1")
+    assert found is not None
+    assert found.body == b"second"
+
+
+@pytest.mark.parametrize(
+    "text", ["ü", "💬" * 100, "'; DROP TABLE nodes; --", "%s %(a)s ? :a {}", '"\\\n\t', " ", "\x7f"]
+)
+async def test_ids_may_be_any_text(store, text):
+    written = node(text, text + "p", text.encode(), owner=text, items=(text,))
+    await store.put([written, node(text + "p", owner=text)])
+    assert await store.get(text, text) == written
+    assert ids(await store.chain(text, text)) == [text + "p", text]
+    assert await store.find(text, [text]) == {text: written}
+    assert await store.delete(text, [text]) == 1
+
+
+@pytest.mark.parametrize("text", ["\0", "a\0b", "\ud800", "x" * 5000])
+async def test_an_id_that_no_store_can_hold_is_not_there(store, text):
+    await store.put([node("r1", items=(text, "good"))])
+    assert (await store.get("alice", "r1")).items == ("good",)
+    assert await store.find("alice", [text, "good"]) == {"good": node("r1", items=("good",))}
+    assert await store.get("alice", text) is None
+    assert await store.chain("alice", text) == ()
+    assert await store.delete("alice", [text]) == 0
+    with pytest.raises(Unavailable, match="plain text"):
+        await store.put([node(text)])
+
+
+@pytest.mark.parametrize("body", [b"", b"\0\xff" * 10, bytes(range(256)) * 20_480], ids=["none", "binary", "5 MB"])
+async def test_bodies_are_bytes_of_any_size(store, body):
+    await store.put([node("r1", body=body)])
+    assert (await store.get("alice", "r1")).body == body
+
+
+async def test_nothing_asked_is_nothing_given(store):
+    await store.put([])
+    assert await store.find("alice", []) == {}
+    assert await store.delete("alice", []) == 0
+
+
+async def test_what_one_owner_has_another_has_not(store):
+    await store.put([node("r1", items=("i1",)), node("r2", "r1")])
+    await store.put([node("r2", "r1", b"mine", owner="bob"), node("r1", body=b"open", owner="")])
+    assert (await store.get("alice", "r2")).body == b"{}"
+    assert await store.get("bob", "r1") is None
+    assert await store.chain("bob", "r2") == ()
+    assert await store.find("bob", ["i1"]) == {}
+    assert await store.delete("bob", ["r1"]) == 0
+    assert ids(await store.chain("alice", "r2")) == ["r1", "r2"]
+    with pytest.raises(Changed):
+        await store.put([node("r3", owner="bob")], expect=node("r1", owner="bob"))
+
+
+# Chains
+
+
+async def test_a_chain_comes_first_turn_first_and_without_side_branches(store):
+    await store.put([node("a"), node("b", "a"), node("b/head", "b", kind="head")])
+    await store.put([node("c", "b")])
+    await store.put([node("c2", "b")])
+    assert ids(await store.chain("alice", "c")) == ["a", "b", "c"]
+    assert ids(await store.chain("alice", "c2")) == ["a", "b", "c2"]
+    assert ids(await store.chain("alice", "a")) == ["a"]
+    assert await store.chain("alice", "none") == ()
+
+
+async def test_a_chain_of_thousands_is_read_whole(store):
+    nodes = chain_of(2000, body=b"x" * 100)
+    for start in range(0, 2000, 500):
+        await store.put(list(reversed(nodes[start : start + 500])))  # in whatever order they come
+    assert await store.chain("alice", "n1999") == tuple(nodes)
+
+
+async def test_a_chain_with_a_gap_is_none(store):
+    await store.put(chain_of(5))
+    assert await store.delete("alice", ["n2"]) == 1
+    assert await store.chain("alice", "n4") == ()
+    assert ids(await store.chain("alice", "n1")) == ["n0", "n1"]
+    assert await store.get("alice", "n3") is not None
+    await store.put([node("orphan", "never")])
+    assert await store.chain("alice", "orphan") == ()
+
+
+async def test_a_circle_is_no_chain(store):
+    await store.put([node("a", "b"), node("b", "a")])
+    await store.put([node("c", "b"), node("self", "self")])
+    assert await store.chain("alice", "c") == ()
+    assert await store.chain("alice", "self") == ()
+
+
+# All or none
+
+
+async def test_a_write_that_is_refused_leaves_nothing(place):
+    store = place.store(max_bytes=20_000)
+    await store.put([node("r1", body=b"old")])
+    with pytest.raises(Unavailable, match="max_bytes"):
+        await store.put([node("r1", body=b"new"), node("r2"), node("r3", body=b"x" * 30_000)])
+    assert (await store.get("alice", "r1")).body == b"old"
+    assert await store.get("alice", "r2") is None
+    with pytest.raises(Unavailable):
+        await store.put([node("r4"), node("\0")])
+    assert await store.get("alice", "r4") is None
+
+
+async def test_what_was_expected_must_still_be_so(store):
+    first = node("conv", body=b"1", kind="conversation")
+    with pytest.raises(Changed):
+        await store.put([first], expect=first)
+    await store.put([first])
+    second = attrs.evolve(first, body=b"2")
+    await store.put([node("i1", "conv"), second], expect=first)
+    with pytest.raises(Changed):
+        await store.put([node("i2", "conv"), attrs.evolve(first, body=b"3")], expect=first)
+    assert await store.get("alice", "i2") is None
+    assert await store.get("alice", "conv") == second
+    await store.delete("alice", ["conv"])
+    with pytest.raises(Changed):
+        await store.put([first], expect=second)
+
+
+async def _increment(store: Store, times: int) -> None:
+    for _ in range(times):
+        while True:
+            there = await store.get("alice", "counter")
+            assert there is not None
+            more = attrs.evolve(there, body=b"%d" % (int(there.body) + 1))
+            try:
+                await store.put([node(f"step{more.body.decode()}", "counter"), more], expect=there)
+            except Changed:
+                continue
+            break
+
+
+async def test_of_those_who_write_at_once_each_sees_what_the_other_has_done(place):
+    stores = [place.store()] if place.kind == "memory" else [place.store(), place.store()]
+    await stores[0].put([node("counter", body=b"0", kind="conversation")])
+    async with trio.open_nursery() as nursery:
+        for i in range(6):
+            nursery.start_soon(_increment, stores[i % len(stores)], 5)
+    assert (await stores[-1].get("alice", "counter")).body == b"30"
+    assert [len(await stores[0].chain("alice", f"step{i}")) for i in range(1, 31)] == [2] * 30
+
+
+async def test_writers_of_the_same_and_of_other_trees_do_not_stand_in_each_others_way(place):
+    one = place.store(max_bytes=60_000)
+    other = one if place.kind == "memory" else place.store(max_bytes=60_000)
+
+    async def write(store: Store, name: int) -> None:
+        for i in range(8):
+            await store.put([node(f"same{i % 3}", f"same{(i + name) % 3}"), node(f"{name}.{i}", body=b"x" * 5000)])
+            await store.delete("alice", [f"same{i % 2}", f"{name}.{i - 1}"])
+            await store.sweep()
+
+    async with trio.open_nursery() as nursery:
+        for name in range(4):
+            nursery.start_soon(write, (one, other)[name % 2], name)
+    for name in range(4):
+        await one.put([node(f"{name}.last")])
+        assert await other.get("alice", f"{name}.last") is not None
+
+
+# Items
+
+
+async def test_an_item_is_found_in_the_node_that_was_written_last(store):
+    await store.put([node("r1", items=("i1", "i2")), node("r2", "r1", items=("i2",))])
+    found = await store.find("alice", ["i1", "i2", "i3", "i1"])
+    assert {item: node.id for item, node in found.items()} == {"i1": "r1", "i2": "r2"}
+    await store.put([node("r1", items=("i1", "i2", "i2"))])
+    assert {item: node.id for item, node in (await store.find("alice", ["i2"])).items()} == {"i2": "r1"}
+    await store.delete("alice", ["r1"])
+    assert {item: node.id for item, node in (await store.find("alice", ["i1", "i2"])).items()} == {"i2": "r2"}
+
+
+async def test_hundreds_of_items_are_found_at_once(store):
+    items = tuple(f"msg_{i}" for i in range(700))
+    await store.put([node("r1", items=items)])
+    assert (await store.get("alice", "r1")).items == items
+    assert set(await store.find("alice", items)) == set(items)
+
+
+async def test_deleted_nodes_are_counted_and_gone(store):
+    await store.put(chain_of(3))
+    assert await store.delete("alice", ["n0", "n2", "n2", "none"]) == 2
+    assert await store.delete("alice", ["n0"]) == 0
+    assert await store.get("alice", "n1") is not None
+
+
+# Time and room
+
+
+async def test_a_tree_ends_a_time_after_the_last_write_to_it(place):
+    store = place.store(ttl=100)
+    await store.put([node("a", items=("i",))])
+    await store.put([node("other", items=("j",))])
+    place.clock.now += 90
+    await store.put([node("b", "a")])
+    place.clock.now += 90  # a is 180 old, its tree 90
+    assert ids(await store.chain("alice", "b")) == ["a", "b"]
+    assert await store.get("alice", "other") is None
+    assert await store.find("alice", ["i", "j"]) == {"i": node("a", items=("i",))}
+    assert await store.delete("alice", ["other"]) == 0
+    assert await store.sweep() == 1
+    place.clock.now += 10
+    assert await store.get("alice", "a") is None
+    assert await store.chain("alice", "b") == ()
+    assert await store.find("alice", ["i"]) == {}
+    assert await store.sweep() == 2
+    assert await store.sweep() == 0
+
+
+async def test_to_replace_a_root_keeps_its_tree_together(place):
+    store = place.store(ttl=100)
+    await store.put([node("conv", kind="conversation"), node("i1", "conv", kind="items")])
+    place.clock.now += 90
+    await store.put([node("conv", kind="conversation", body=b"2")])
+    place.clock.now += 90
+    assert ids(await store.chain("alice", "i1")) == ["conv", "i1"]
+
+
+async def test_what_is_over_is_no_ground_to_go_on_from(place):
+    store = place.store(ttl=100)
+    await store.put([node("a")])
+    place.clock.now += 101
+    await store.put([node("b", "a")])
+    assert await store.chain("alice", "b") == ()
+    with pytest.raises(Changed):
+        await store.put([node("c")], expect=node("a"))
+    await store.put([node("a", body=b"again")])
+    assert [n.body for n in await store.chain("alice", "b")] == [b"again", b"{}"]
+    await store.sweep()
+    assert ids(await store.chain("alice", "b")) == ["a", "b"]
+
+
+async def test_a_sweep_takes_any_number_of_trees(place):
+    store = place.store(ttl=100)
+    for start in range(0, 200, 50):
+        await store.put([node(f"t{start + i}") for i in range(50)])
+    await store.put([node("gone")])
+    await store.delete("alice", ["gone"])
+    place.clock.now += 200
+    assert await store.sweep() == 200
+
+
+async def test_the_least_recently_written_tree_makes_room(place):
+    store = place.store(max_bytes=50_000)
+    for name in "abc":
+        await store.put([node(name, body=b"x" * 7_000, items=(name + "i",)), node(name + "2", name, b"x" * 7_000)])
+        place.clock.now += 1
+    await store.put([node("a3", "a2", b"x")])  # now b is the oldest
+    place.clock.now += 1
+    await store.put([node("d", body=b"x" * 7_000)])
+    assert await store.get("alice", "b") is None
+    assert await store.get("alice", "b2") is None
+    assert await store.find("alice", ["ai", "bi"]) == {"ai": node("a", body=b"x" * 7_000, items=("ai",))}
+    assert ids(await store.chain("alice", "a3")) == ["a", "a2", "a3"]
+    assert ids(await store.chain("alice", "c2")) == ["c", "c2"]
+
+
+async def test_no_more_is_kept_than_may_be(place):
+    limit = 100_000
+    store, random_ = place.store(max_bytes=limit), random.Random(7)
+    names = [f"{tree}.{i}" for tree in range(12) for i in range(4)]
+    for _ in range(150):
+        tree, i = random_.choice(names).split(".")
+        one = node(f"{tree}.{i}", f"{tree}.{int(i) - 1}" if i != "0" else None, b"x" * random_.randrange(12_000))
+        await store.put([one])
+        assert await store.get("alice", one.id) == one
+        if random_.random() < 0.2:
+            await store.delete("alice", [random_.choice(names)])
+        place.clock.now += 1
+    left = [found for name in names if (found := await store.get("alice", name)) is not None]
+    kept = sum(map(size_of, left))
+    assert limit / 2 < kept <= limit, "neither too much nor less than there is room for"
+    await place.store(max_bytes=limit).sweep()
+
+
+@pytest.mark.parametrize("limit", [30_000])
+async def test_a_tree_that_has_grown_too_large_is_refused_and_takes_no_other_with_it(place, limit):
+    store = place.store(max_bytes=limit)
+    await store.put([node("other")])
+    place.clock.now += 1
+    await store.put([node("a", body=b"x" * 20_000)])
+    with pytest.raises(Unavailable, match="max_bytes is 30000"):
+        await store.put([node("b", "a", b"x" * 15_000)])
+    assert await store.get("alice", "other") is not None
+    await store.put([node("b", body=b"x" * 15_000)])
+    assert await store.get("alice", "other") is None
+
+
+async def test_a_smaller_limit_holds_from_the_next_sweep_on(shared):
+    before = shared.store()
+    for i in range(10):
+        await before.put([node(f"t{i}", body=b"x" * 10_000)])
+        shared.clock.now += 1
+    after = shared.store(max_bytes=35_000)
+    assert await after.sweep() == 7
+    assert [i for i in range(10) if await after.get("alice", f"t{i}")] == [7, 8, 9]
+    assert await after.sweep() == 0
+
+
+# Cancellation
+
+
+async def test_the_size_is_that_of_what_is_kept(place):
+    store, big = place.store(ttl=100, max_bytes=200_000), b"x" * 50_000
+
+    async def size() -> tuple[int, int]:
+        found = await store.size()
+        assert found.limit == 200_000
+        return found.nodes, found.bytes
+
+    assert await size() == (0, 0)
+    await store.put([node("a", body=b"x" * 100, items=("one", "two")), node("b", "a")])
+    (nodes, all_bytes) = await size()
+    assert nodes == 2
+    await store.put([node("b", "a")])
+    assert await size() == (2, all_bytes), "what is replaced is not kept twice"
+    with pytest.raises(Unavailable):
+        await store.put([node("c"), node("d", body=big * 5)])
+    assert await size() == (2, all_bytes), "what is refused is not kept"
+    assert await store.delete("alice", ["b", "nobody's"]) == 1
+    assert (await size())[0] == 1
+    assert (await size())[1] < all_bytes
+    for i in range(5):
+        await store.put([node(f"big{i}", body=big)])
+    assert (await size())[0] == 3, "a and two more have made room"
+    assert 150_000 < (await size())[1] <= 200_000
+    place.clock.now += 200
+    assert await store.sweep() == 3
+    assert await size() == (0, 0)
+
+
+async def test_the_size_is_that_of_all_who_share_a_place(shared):
+    one, other = shared.store(), shared.store()
+    await one.put([node("a"), node("b", "a")])
+    await other.put([node("c")])
+    assert await one.size() == await other.size()
+    assert (await one.size()).nodes == 3
+
+
+async def test_a_write_that_is_cancelled_is_done_wholly_or_not_at_all(store):
+    began = 0
+    for i in range(25):
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(partial(store.put, [node(f"{i}a"), node(f"{i}b", f"{i}a"), node(f"{i}c", f"{i}b")]))
+                for _ in range(i % 5):
+                    await trio.lowlevel.checkpoint()
+                scope.cancel()
+        there = [await store.get("alice", f"{i}{letter}") is not None for letter in "abc"]
+        assert all(there) or not any(there)
+        began += all(there)
+    await store.put([node("after")])
+    assert await store.get("alice", "after") is not None
+    assert began <= 20, "one in five was cancelled before it had begun"
+
+
+# Several stores, several processes
+
+
+async def test_what_one_store_writes_another_reads(shared):
+    one, other = shared.store(), shared.store()
+    await one.put([node("a")])
+    await other.put([node("b", "a")])
+    assert ids(await one.chain("alice", "b")) == ["a", "b"]
+
+
+async def test_what_was_written_is_there_after_a_restart(shared):
+    first = shared.store()
+    await first.put([node("a", items=("i",)), node("b", "a")])
+    await first.aclose()
+    with pytest.raises(Unavailable, match="closed"):
+        await first.get("alice", "a")
+    second = shared.store()
+    assert ids(await second.chain("alice", "b")) == ["a", "b"]
+    assert set(await second.find("alice", ["i"])) == {"i"}
+
+
+async def test_many_may_open_a_new_place_at_once(shared):
+    async with trio.open_nursery() as nursery:
+        for i in range(8):
+            nursery.start_soon(shared.store().put, [node(f"r{i}")])
+    store = shared.store()
+    assert [i for i in range(8) if await store.get("alice", f"r{i}")] == list(range(8))
+
+
+@contextlib.contextmanager
+def writing(kind: str, location: str, prefix: str) -> Iterator[Callable[[], list[str]]]:
+    """A process that writes until it is killed, at the end at the latest; what it had acknowledged by then."""
+    process = subprocess.Popen(
+        [sys.executable, store_writer.__file__, kind, location, prefix],
+        stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    lines: list[str] = []
+    assert process.stdout is not None
+    reader = threading.Thread(target=_collect, args=(process.stdout, lines))
+    reader.start()
+    try:
+        yield lambda: [line.strip() for line in lines if line.endswith("\n")]
+    finally:
+        process.kill()
+        process.wait()
+        reader.join()
+        process.stdout.close()
+
+
+def _collect(stream: IO[str], lines: list[str]) -> None:
+    for line in stream:
+        lines.append(line)  # noqa: PERF402 - each as it comes
+
+
+async def _until(count: int, acknowledged: Callable[[], list[str]]) -> None:
+    await trio.to_thread.run_sync(
+        eventually, lambda: len(acknowledged()) >= count, START_SECONDS, f"{count} stored nodes"
+    )
+
+
+def accounts(place: Place) -> tuple[int, int, int]:
+    """What is stored against what should be: turns without their heads, bytes and nodes that were not counted."""
+    if place.kind == "sqlite":
+        with contextlib.closing(sqlite3.connect(place.location)) as db:
+            assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            kinds = dict(db.execute("SELECT kind, count(*) FROM nodes GROUP BY kind").fetchall())
+            query = "SELECT (SELECT sum(size) FROM nodes) - bytes, (SELECT count(*) FROM nodes) - nodes FROM total"
+            (bytes, nodes) = db.execute(query).fetchone()
+    else:
+        import psycopg
+
+        with psycopg.connect(place.location) as server:
+            kinds = dict(server.execute("SELECT kind, count(*) FROM trigate_nodes GROUP BY kind").fetchall())
+            query = """
+                SELECT (SELECT sum(size) FROM trigate_nodes) - sum(bytes),
+                (SELECT count(*) FROM trigate_nodes) - sum(nodes) FROM trigate_total
+            """
+            (bytes, nodes) = server.execute(query).fetchone()
+    return kinds["response"] - kinds["head"], int(bytes), int(nodes)
+
+
+async def test_a_process_that_is_killed_loses_nothing_it_had_acknowledged(shared):
+    chance = random.Random()
+    for life in range(3):
+        with writing(shared.kind, shared.location, f"{life}x") as acknowledged:
+            await _until(chance.randrange(3, 60), acknowledged)
+        told = acknowledged()
+        store = shared.store()
+        for id in told:
+            found = await store.get("o", id)
+            assert found is not None, f"{id} of {len(told)} was acknowledged and is lost"
+            assert found.body == store_writer.body_of(id)
+            assert (await store.get("o", f"{id}/head")).body == found.body[::-1]
+        last = told[-1]
+        assert len(await store.chain("o", last)) == int(last.rpartition(".")[2]) + 1
+        assert set(await store.find("o", [f"item{id}" for id in told])) == {f"item{id}" for id in told}
+        assert accounts(shared) == (0, 0, 0), "no half of a turn, and every byte and node is counted"
+
+
+async def test_two_processes_write_to_one_place(shared):
+    with writing(shared.kind, shared.location, "one") as one, writing(shared.kind, shared.location, "two") as two:
+        await _until(25, one)
+        await _until(25, two)
+    store = shared.store()
+    for told in (one(), two()):
+        for id in told:
+            assert await store.get("o", id) is not None
+    assert len(await store.chain("o", "one0.19")) == len(await store.chain("o", "two0.19")) == 20
+
+
+# A store that is down
+
+
+@pytest.fixture
+def as_nobody() -> Iterator[Callable[[], contextlib.AbstractContextManager[None]]]:
+    """Without root's privilege to write what may only be read."""
+
+    @contextlib.contextmanager
+    def without_privilege() -> Iterator[None]:
+        if os.geteuid() != 0:
+            yield
+            return
+        os.seteuid(65534)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+
+    return without_privilege
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """One that nobody's user may go into."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        inner = Path(name) / "state"
+        inner.mkdir(mode=0o777)
+        inner.chmod(0o777)
+        yield inner
+
+
+async def test_a_file_that_cannot_be_made_is_unavailable(tmp_path):
+    (tmp_path / "text").write_text("no database " * 1000)
+    for path, words in (
+        (tmp_path / "none" / "state.sqlite", "No such file or directory"),
+        (tmp_path / "text" / "state.sqlite", "Not a directory"),
+        (tmp_path, "unable to open"),
+        (tmp_path / "text", "not a database"),
+    ):
+        store = SqliteStore(path, 100, None)
+        for attempt in (store.open(), store.put([node("a")]), store.get("alice", "a"), store.sweep()):
+            with pytest.raises(Unavailable, match=words) as caught:
+                await attempt
+            assert str(tmp_path) not in str(caught.value)
+        await store.aclose()
+
+
+async def test_a_directory_that_goes_away_is_unavailable_until_it_is_back(directory):
+    store = SqliteStore(directory / "state.sqlite", 100, None)
+    await store.put([node("a")])
+    for path in directory.iterdir():
+        path.unlink()
+    directory.rmdir()
+    for attempt in (store.put([node("b")]), store.get("alice", "a")):
+        with pytest.raises(Unavailable, match="No such file"):
+            await attempt
+    directory.mkdir()
+    await store.put([node("b")])
+    assert await store.get("alice", "a") is None
+    assert await store.get("alice", "b") is not None
+    await store.aclose()
+
+
+async def test_a_directory_that_can_only_be_read_is_unavailable(directory, as_nobody):
+    with as_nobody():
+        directory.chmod(0o555) if os.geteuid() != 65534 else None
+        store = SqliteStore(directory / "none" / "state.sqlite", 100, None)
+        with pytest.raises(Unavailable):
+            await store.put([node("a")])
+        await store.aclose()
+    directory.chmod(0o555)
+    with as_nobody():
+        store = SqliteStore(directory / "state.sqlite", 100, None)
+        with pytest.raises(Unavailable, match="Permission denied"):
+            await store.put([node("a")])
+        await store.aclose()
+    directory.chmod(0o777)
+
+
+async def test_a_file_that_can_only_be_read_is_unavailable(directory, as_nobody):
+    path = directory / "state.sqlite"
+    store = SqliteStore(path, 100, None)
+    await store.put([node("a")])
+    await store.aclose()
+    path.chmod(0o444)
+    with as_nobody():
+        store = SqliteStore(path, 100, None)
+        with pytest.raises(Unavailable, match="readonly database"):
+            await store.put([node("b")])
+        await store.aclose()
+    path.chmod(0o644)
+
+
+async def test_nobody_else_can_read_the_file(tmp_path):
+    before = os.umask(0)
+    try:
+        store = SqliteStore(tmp_path / "state.sqlite", 100, None)
+        await store.put([node("a")])
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+        assert modes == dict.fromkeys(("state.sqlite", "state.sqlite-wal", "state.sqlite-shm"), 0o600)
+        await store.aclose()
+    finally:
+        os.umask(before)
+
+
+async def test_a_file_of_a_later_version_is_left_alone(tmp_path):
+    store = SqliteStore(tmp_path / "state.sqlite", 100, None)
+    await store.put([node("a")])
+    await store.aclose()
+    with contextlib.closing(sqlite3.connect(tmp_path / "state.sqlite")) as db:
+        db.execute("PRAGMA user_version = 99")
+    store = SqliteStore(tmp_path / "state.sqlite", 100, None)
+    with pytest.raises(Unavailable, match="newer version of trigate"):
+        await store.get("alice", "a")
+    await store.aclose()
+
+
+async def test_a_place_is_left_as_it_was_made(shared):
+    """Opened again, nothing is migrated twice."""
+    for i in range(3):
+        store = shared.store()
+        await store.put([node(f"r{i}")])
+        await store.aclose()
+    store = shared.store()
+    assert [i for i in range(3) if await store.get("alice", f"r{i}")] == [0, 1, 2]
+
+
+def _uncounted(place: Place) -> None:
+    """Back to the first version of the tables, which did not count nodes."""
+    if place.kind == "sqlite":
+        with contextlib.closing(sqlite3.connect(place.location)) as db:
+            db.executescript("ALTER TABLE total DROP COLUMN nodes; PRAGMA user_version = 1")
+        return
+    import psycopg
+
+    with psycopg.connect(place.location) as server:
+        server.execute("ALTER TABLE trigate_total DROP COLUMN nodes; UPDATE trigate_schema SET version = 1")
+
+
+async def test_what_the_first_version_kept_is_counted(shared):
+    store = shared.store()
+    await store.put([node("a"), node("b", "a")])
+    await store.put([node("c")])
+    found = await store.size()
+    await store.aclose()
+    _uncounted(shared)
+    store = shared.store()
+    assert await store.size() == found
+    assert found.nodes == 3
+    assert await store.delete("alice", ["a", "c"]) == 2
+    assert (await store.size()).nodes == 1
+
+
+@pytest.fixture
+def own_server() -> Iterator[postgres.Server]:
+    bin = postgres.binaries()
+    if bin is None:
+        pytest.skip(postgres.MISSING)
+    with postgres.running_server(bin) as running:
+        yield running
+
+
+async def _refused(store: Store, server: postgres.Server) -> None:
+    with trio.fail_after(PATIENCE), pytest.raises(Unavailable) as caught:
+        await store.put([node("while down")])
+    for secret in ("hunter2", "someone", str(server.directory), "5432"):
+        assert secret not in str(caught.value)
+
+
+async def test_a_server_that_is_down_is_unavailable_and_comes_back(own_server):
+    from gateway.stores.postgres import PostgresStore
+
+    store = PostgresStore(own_server.url, 100, None, limit=3)
+    async with trio.open_nursery() as nursery:
+        for i in range(8):  # so that there are several connections to lose
+            nursery.start_soon(store.put, [node(f"r{i}")])
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        await trio.to_thread.run_sync(own_server.stop, number)
+        await _refused(store, own_server)
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            await store.get("alice", "r1")
+        await trio.to_thread.run_sync(own_server.start)
+        assert await store.get("alice", "r1") is not None, "at once, whatever has been lost"
+        await store.put([node(f"after {number}")])
+    own_server.signal_all(signal.SIGSTOP)  # it takes connections, and says nothing
+    try:
+        await _refused(store, own_server)
+    finally:
+        own_server.signal_all(signal.SIGCONT)
+    assert await store.get("alice", "r1") is not None
+    await store.aclose()
+
+
+@given_attempts
+async def test_a_lock_that_is_held_too_long_is_unavailable(server, database):
+    import psycopg
+
+    from gateway.stores.postgres import PostgresStore
+
+    store = PostgresStore(database, 100, None, limit=1.5)
+    try:
+        await store.put([node("a")])
+        with psycopg.connect(database) as other:
+            other.execute("SELECT * FROM trigate_trees FOR UPDATE")
+            with pytest.raises(Unavailable) as caught:
+                await store.put([node("b", "a")])
+        if "too long" not in str(caught.value):
+            raise Late("the server's own limit, a fifth below the store's, was not heard of in time")
+        await store.put([node("b", "a")])
+        assert ids(await store.chain("alice", "b")) == ["a", "b"]
+    finally:
+        await store.aclose()
+
+
+async def test_tables_that_only_others_may_use_are_unavailable(server, database):
+    from gateway.stores.postgres import PostgresStore
+
+    store = PostgresStore(database.replace("someone:", "guest:"), 100, None)
+    server.sql("DROP ROLE IF EXISTS guest", "CREATE ROLE guest LOGIN")
+    with pytest.raises(Unavailable, match="permission"):
+        await store.put([node("a")])
+    await store.aclose()
+
+
+# Encryption
+
+
+async def test_nothing_that_was_said_can_be_read_from_the_disk(tmp_path):
+    place = Place("sqlite", str(tmp_path / "state.sqlite"), Clock(), sealed=True)
+    store = place.store()
+    await store.put([node("r1", body=b"the secret of the house" * 50)])
+    found = await store.get("alice", "r1")
+    assert found.body.startswith(b"the secret")
+    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"r1" in stored
+    assert b"secret" not in stored
+    await store.aclose()
+
+
+async def test_another_key_does_not_open_what_was_stored():
+    inner = MemoryStore(100, 10**6)
+    await EncryptedStore(inner, KEY).put([node("r1", items=("i",)), node("r2", "r1")])
+    for other in (EncryptedStore(inner, bytes(32)), EncryptedStore(inner, KEY[::-1])):
+        for attempt in (
+            other.get("alice", "r1"), other.chain("alice", "r2"), other.find("alice", ["i"]),
+            other.put([node("r3")], expect=node("r1")),
+        ):  # fmt: skip
+            with pytest.raises(Unavailable, match="another encryption_key"):
+                await attempt
+        assert await other.get("alice", "none") is None
+    assert await EncryptedStore(inner, KEY).get("alice", "r1") == node("r1", items=("i",))
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"\x01", b"\x01short", b"\x02" + bytes(40), b"\x01" + bytes(40)])
+async def test_what_was_not_encrypted_is_not_taken_for_it(body):
+    inner = MemoryStore(100, 10**6)
+    await inner.put([node("r1", body=body)])
+    with pytest.raises(Unavailable, match="or without one"):
+        await EncryptedStore(inner, KEY).get("alice", "r1")
+
+
+@pytest.mark.parametrize("change", [{"id": "r2"}, {"owner": "bob"}, {"kind": "items"}])
+async def test_a_body_in_another_place_is_not_opened(change):
+    inner = MemoryStore(100, 10**6)
+    store = EncryptedStore(inner, KEY)
+    await store.put([node("r1", body=b"mine")])
+    moved = attrs.evolve(await inner.get("alice", "r1"), **change)
+    await inner.put([moved])
+    with pytest.raises(Unavailable, match="cannot be decrypted"):
+        await store.get(moved.owner, moved.id)
+
+
+async def test_one_body_is_never_sealed_twice_to_the_same_bytes():
+    inner = MemoryStore(100, 10**6)
+    store = EncryptedStore(inner, KEY)
+    seen = set()
+    for _ in range(5):
+        await store.put([node("r1")])
+        seen.add((await inner.get("alice", "r1")).body)
+    assert len(seen) == 5

@@ -1,0 +1,488 @@
+"""The two lanes of a stream as pure functions: the provider's bytes in, split or cut anywhere, the client's out."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Any
+
+import attrs
+import pytest
+
+from gateway.config.redaction import REDACTED
+from gateway.streaming.lane import Lane
+from gateway.streaming.passthrough import Passthrough
+from gateway.streaming.translation import Translation, WholeAnswerTranslation
+from providers.apis import CODECS
+from providers.neutral.codec import Reply
+from providers.neutral.seal import Issuer
+from streams.events import APIS, ErrorInfo
+from streams.sse import COMMENT_PING, EventTooLarge
+from tests.support.upstreams import Script, ToolCall, render
+
+CUT = ErrorInfo("upstream", "the provider's connection broke")
+KEY = "sk-very-secret"
+
+SCRIPTS = {
+    "text": Script(text="one two three"),
+    "thinking": Script(thinking="let me see", seal="c2VhbA==", text="yes"),
+    "calls": Script(calls=(ToolCall("call_1", "f", '{"a": 1}'), ToolCall("call_2", "g", "{}")), stop="tool_calls"),
+    "cut_by_length": Script(text="ab", stop="length"),
+    "short": Script(text="ab"),
+    "short_call": Script(calls=(ToolCall("call_1", "f", "{}"),), stop="tool_calls"),
+}
+
+# What tells a client that the answer is whole, and with what an answer is whole already though more should come.
+SUCCESS = {
+    "chat": (b"[DONE]",),
+    "messages": (b"message_stop",),
+    "responses": (b"response.completed", b"response.incomplete"),
+}
+GOOD_END = {"chat": b'"finish_reason": "', "messages": b'"type": "message_delta"', "responses": b"sequence_number"}
+
+
+def events_of(api: str, script: Script) -> tuple[bytes, ...]:
+    request = {"stream": True, "model": "up", "stream_options": {"include_usage": True}}
+    return render(script, api, request).pieces
+
+
+def half(api: str) -> tuple[bytes, ...]:
+    """A stream up to and with its first content."""
+    pieces = events_of(api, SCRIPTS["text"])
+    return pieces[: next(i for i, piece in enumerate(pieces) if b'"one t' in piece) + 1]
+
+
+def reply_for(api: str) -> Reply:
+    asked = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
+    body: dict[str, Any] = {"model": "asked", **asked, "stream": True}
+    if api == "messages":
+        body["max_tokens"] = 100
+    return Reply(CODECS[api].read_request(body), Issuer("openai", "account"), 1700000000)
+
+
+def told(failed: ErrorInfo) -> ErrorInfo:
+    return attrs.evolve(failed, message=failed.message.replace(KEY, REDACTED.decode()))
+
+
+def clean(data: bytes) -> bytes:
+    return data.replace(KEY.encode(), REDACTED)
+
+
+def byte_lane(api: str, limit: int = 2**20) -> Passthrough:
+    return Passthrough(CODECS[api], told, clean, limit)
+
+
+def hub_lane(source: str, client: str, limit: int = 2**20) -> Translation:
+    return Translation(CODECS[source].reader(), CODECS[client].writer(reply_for(client)), told, limit)
+
+
+def whole_lane(source: str, client: str, limit: int = 2**20) -> WholeAnswerTranslation:
+    return WholeAnswerTranslation(CODECS[source], CODECS[client].writer(reply_for(client)), told, limit)
+
+
+@attrs.frozen
+class Way:
+    """From a provider's API to a client's."""
+
+    source: str
+    client: str
+    lane: str
+
+    def __str__(self) -> str:
+        return f"{self.source}_{self.lane}_{self.client}"
+
+    def open(self) -> Lane:
+        return byte_lane(self.client) if self.lane == "byte" else hub_lane(self.source, self.client)
+
+
+WAYS = [Way(api, api, "byte") for api in APIS] + [Way(up, api, "hub") for up in APIS for api in APIS if up != api]
+
+
+def two_pieces(data: bytes) -> Iterator[tuple[bytes, ...]]:
+    return ((data[:i], data[i:]) for i in range(len(data)))
+
+
+def single_bytes(data: bytes) -> tuple[bytes, ...]:
+    return tuple(data[i : i + 1] for i in range(len(data)))
+
+
+def splits(data: bytes) -> Iterator[tuple[bytes, ...]]:
+    """In two pieces at every byte, and byte by byte."""
+    yield from two_pieces(data)
+    yield single_bytes(data)
+
+
+def run(lane: Lane, parts: Iterable[bytes], end: ErrorInfo | None = None) -> bytes:
+    """The client's bytes for ``parts`` and then the end of the body, a good one or not."""
+    out = b"".join(map(lane.feed, parts))
+    return out + lane.end(end)
+
+
+def without_ids(data: bytes) -> bytes:
+    """The gateway's own ids are random."""
+    return re.sub(rb"[0-9a-f]{24}", b"*", data)
+
+
+def said(data: bytes) -> list[tuple[str, Any]]:
+    """The events in ``data``, which must consist of whole ones."""
+    assert not data or data.endswith(b"\n\n"), data[-200:]
+    found = []
+    for raw in data.decode().split("\n\n")[:-1]:
+        fields = [line.partition(":")[::2] for line in raw.strip("\n").split("\n")]
+        name = next((value.strip() for field, value in fields if field == "event"), "")
+        text = "\n".join(value.removeprefix(" ") for field, value in fields if field == "data")
+        if text:
+            found.append((name, text if text == "[DONE]" else json.loads(text)))
+    return found
+
+
+def errors(api: str, data: bytes) -> int:
+    """How many events of ``data`` an SDK of ``api`` raises for."""
+    match api:
+        case "chat":
+            return sum(value != "[DONE]" and bool(value.get("error")) for _, value in said(data))
+        case "messages":
+            return sum(name == "error" for name, _ in said(data))
+        case _:
+            return sum(value["type"] in ("error", "response.failed") for _, value in said(data) if value != "[DONE]")
+
+
+def looks_whole(api: str, data: bytes) -> bool:
+    return any(mark in data for mark in SUCCESS[api])
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("api", APIS)
+def test_the_byte_lane_gives_what_it_gets_however_it_is_split(api, name):
+    data = b"".join(events_of(api, SCRIPTS[name]))
+    for parts in (
+        splits(data) if name in ("short", "short_call") else [tuple(data[i : i + 1] for i in range(len(data)))]
+    ):
+        lane = byte_lane(api)
+        assert run(lane, parts) == data
+        assert lane.seen.end is not None
+        assert lane.seen.failed is None
+        assert lane.seen.usage is not None
+        assert (lane.seen.usage.prompt, lane.seen.usage.output) == (11, 7)
+
+
+def test_what_ends_a_good_answer_does_not_pass_in_front_of_its_error():
+    """An SDK reads no further than that: half a call would be taken for a whole one."""
+    call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a":'}}
+    chunk = b"data: " + json.dumps({"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]}).encode() + b"\n\n"
+    lane = byte_lane("chat")
+    out = run(lane, [chunk, b"data: [DONE]\n\n"])
+    assert out.startswith(chunk)
+    assert errors("chat", out) == 1
+    assert not looks_whole("chat", out)
+    assert lane.seen.failed is not None
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\r"], ids=["crlf", "cr"])
+def test_other_line_ends_pass_too_however_they_are_split(end):
+    data = b"".join(events_of("chat", SCRIPTS["short"])).replace(b"\n", end)
+    for parts in splits(data):
+        lane = byte_lane("chat")
+        assert run(lane, parts) == data
+        assert lane.seen.end is not None
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way.lane == "hub"], ids=str)
+def test_the_hub_lane_gives_the_same_however_it_is_split(way):
+    for script in SCRIPTS.values():
+        data = b"".join(events_of(way.source, script))
+        expected = without_ids(run(way.open(), [data]))
+        assert looks_whole(way.client, expected)
+        assert errors(way.client, expected) == 0
+        for parts in splits(data) if script is SCRIPTS["short"] else [events_of(way.source, script)]:
+            assert without_ids(run(way.open(), parts)) == expected
+
+
+def whole_from(api: str, script: Script) -> int:
+    """The offset in the stream from which on the answer is whole, though its last events may be missing."""
+    at = 0
+    for piece in events_of(api, script):
+        at += len(piece)
+        last = b'"type": "response.' + (b"incomplete" if script.stop == "length" else b"completed")
+        if (last if api == "responses" else GOOD_END[api]) in piece:
+            return at - 2  # the blank line may be missing
+    raise AssertionError("the stream has no end")
+
+
+@pytest.mark.parametrize(("name", "end"), [("short", None), ("short_call", CUT)], ids=["closed", "broken"])
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_a_stream_cut_anywhere_never_looks_complete(way, name, end):
+    data = b"".join(events_of(way.source, SCRIPTS[name]))
+    good = whole_from(way.source, SCRIPTS[name])
+    for cut in range(len(data)):
+        lane = way.open()
+        out = run(lane, [data[:cut]], end)
+        said(out)
+        if cut < good:
+            assert lane.seen.end is None, data[:cut][-100:]
+            assert lane.seen.failed is not None
+            assert not looks_whole(way.client, out)
+            assert errors(way.client, out) == 1
+        elif end is None or cut >= good + 2:
+            assert lane.seen.end is not None, data[:cut][-100:]
+            assert errors(way.client, out) == 0
+        assert lane.end(CUT) == b""  # told once, whatever comes
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_a_failure_leaves_whole_events_only(way):
+    data = b"".join(events_of(way.source, SCRIPTS["text"]))
+    for cut in range(0, len(data), 3):
+        lane = way.open()
+        said(lane.feed(data[:cut]))
+        said(lane.end(CUT))
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_the_message_of_a_failure_says_what_happened(way):
+    assert b"the provider's connection broke" in run(way.open(), half(way.source), CUT)
+    assert b"ended the stream early" in run(way.open(), half(way.source))
+    assert b"ended the stream early" in run(way.open(), [*half(way.source), b'data: {"type": "mess'])
+
+
+@pytest.mark.parametrize("blank", [b"\n\n", b"\r\n\r\n", b"\r\r"], ids=["lf", "crlf", "cr"])
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_the_last_event_may_lack_its_blank_line(way, blank):
+    data = b"".join(events_of(way.source, SCRIPTS["text"])).replace(b"\n", blank[: len(blank) // 2])
+    lane = way.open()
+    out = run(lane, [data[: -len(blank)]])
+    assert lane.seen.end is not None
+    assert looks_whole(way.client, out)
+    assert out.endswith(b"\n\n")
+
+
+MALFORMED = b'data: {"choices": [{"index": 0, "del\n\n'
+
+
+@pytest.mark.parametrize("script", [SCRIPTS["thinking"], SCRIPTS["calls"]], ids=["thinking", "calls"])
+@pytest.mark.parametrize("api", APIS)
+def test_a_malformed_event_ends_the_byte_lane_with_an_error(api, script):
+    """What came before it is delivered, and nothing after it: nobody can say any more that the answer is whole. (Behind
+    Chat's finish reason it can only be the usage, and the answer is whole.)"""
+    pieces = events_of(api, script)
+    for place in range(len(pieces)):
+        lane = byte_lane(api)
+        before = b"".join(map(lane.feed, pieces[:place]))
+        finished = lane.seen.end is not None or b'"finish_reason": "' in before
+        if not lane.seen.committed or finished:
+            continue
+        out = before + run(lane, [MALFORMED, *pieces[place:]])
+        assert out.startswith(before)
+        assert MALFORMED not in out
+        assert errors(api, out) == 1
+        assert not looks_whole(api, out)
+        assert lane.seen.failed is not None
+
+
+def test_an_error_in_an_array_is_told_once_and_as_the_clients_know_it():
+    """No SDK looks into an array (langroid/langroid#988)."""
+    out = run(byte_lane("chat"), [*half("chat"), b'data: [{"error":{"code":429,"message":"quota"}}]\n\n'])
+    assert said(out)[len(half("chat")) :] == [
+        ("", {"error": {"message": "quota", "type": "rate_limit_error", "param": None, "code": "rate_limit_exceeded"}})
+    ]
+
+
+def test_an_error_inside_a_choice_is_told_in_the_clients_words_too():
+    """OpenRouter's; no SDK looks there."""
+    error = b'{"choices":[{"index":0,"delta":{},"finish_reason":"error","error":{"code":429,"message":"quota"}}]}'
+    out = run(byte_lane("chat"), [*half("chat"), b"data: %b\n\n" % error])
+    _, told = said(out)[-1]
+    assert told["error"] == {
+        "message": "quota", "type": "rate_limit_error", "param": None, "code": "rate_limit_exceeded"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_malformed_event_before_content_is_a_failure(api):
+    lane = byte_lane(api)
+    lane.feed(events_of(api, SCRIPTS["text"])[0] + MALFORMED)
+    assert lane.seen.failed is not None
+    assert not lane.seen.committed
+
+
+@pytest.mark.parametrize("source", APIS)
+def test_a_malformed_event_ends_a_translated_stream_with_an_error(source):
+    rest = events_of(source, SCRIPTS["text"])[len(half(source)) :]
+    for client in APIS:
+        if client != source:
+            out = run(hub_lane(source, client), [*half(source), MALFORMED, *rest])
+            assert errors(client, out) == 1
+            assert not looks_whole(client, out)
+
+
+UPSTREAM_ERRORS = {
+    "chat": b'data: {"error":{"message":"spent %b","type":"insufficient_quota","code":null}}\n\n',
+    "messages": b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"spent %b"}}\n\n',
+    "responses": b'event: error\ndata: {"type":"error","sequence_number":9,"code":"x","message":"spent %b"}\n\n',
+}
+LAST = {
+    "chat": b"data: [DONE]\n\n",
+    "messages": b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
+    "responses": b'data: {"type":"response.completed","response":{"id":"resp_up1","status":"completed"}}\n\n',
+}
+
+
+@pytest.mark.parametrize("after", ["success", "done"])
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_what_follows_an_error_event_never_makes_it_a_success(way, after):
+    """vLLM sends [DONE] after its error (BerriAI/litellm#40578)."""
+    tail = LAST[way.source] if after == "success" else b"data: [DONE]\n\n"
+    data = b"".join([*half(way.source), UPSTREAM_ERRORS[way.source] % b"all", tail])
+    expected = None
+    for parts in two_pieces(data):
+        lane = way.open()
+        out = without_ids(run(lane, parts))
+        assert expected in (None, out)
+        expected = out
+        assert errors(way.client, out) == 1
+        assert not looks_whole(way.client, out)
+        assert b"[DONE]" not in out
+        assert b"spent all" in out
+    if way.lane == "byte":
+        assert expected == data[: -len(tail)]
+
+
+def test_openais_two_words_for_one_failure_both_pass():
+    """OpenAI sends ``error`` and then ``response.failed``; Codex waits for the second."""
+    failed = b'event: response.failed\ndata: {"type":"response.failed","response":{"id":"r","status":"failed"}}\n\n'
+    data = b"".join([*half("responses"), UPSTREAM_ERRORS["responses"] % b"all", failed])
+    for parts in two_pieces(data):
+        lane = byte_lane("responses")
+        assert run(lane, parts) == data
+    assert lane.seen.failed is not None
+    assert "spent all" in lane.seen.failed.message
+
+
+ODD_ERRORS = {
+    "finish_reason": ("chat", b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"MALFORMED_FUNCTION_CALL"}]}'),
+    "flat_object": ("chat", b'data: {"object":"error","message":"out of memory","code":500}'),
+    "no_event_field": ("chat", b'error: {"message":"out of memory"}'),
+    "bare_json": ("chat", b'{"error":{"message":"out of memory"}}'),
+    "unnamed": ("messages", b'data: {"error":{"message":"out of memory"}}'),
+    "nameless_type": ("messages", b'data: {"type":"error","error":{"message":"out of memory"}}'),
+    "cancelled": ("responses", b'data: {"type":"response.cancelled","response":{"id":"r","status":"cancelled"}}'),
+    "no_type": ("responses", b'{"error":{"message":"out of memory"}}'),
+}
+
+
+@pytest.mark.parametrize(("api", "odd"), ODD_ERRORS.values(), ids=ODD_ERRORS)
+def test_an_error_in_words_that_the_client_does_not_know_is_told_in_its_own_too(api, odd):
+    given = b"".join([*half(api), odd, b"\n\n"])
+    lane = byte_lane(api)
+    out = run(lane, [given])
+    assert lane.seen.failed is not None
+    assert out.startswith(given)
+    assert errors(api, out.removeprefix(given)) == 1
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_key_in_an_error_event_stays_here(api):
+    lane = byte_lane(api)
+    out = run(lane, [*half(api), UPSTREAM_ERRORS[api] % KEY.encode()])
+    assert KEY.encode() not in out
+    assert out == b"".join([*half(api), UPSTREAM_ERRORS[api] % REDACTED])
+    assert lane.seen.failed is not None
+    assert KEY not in lane.seen.failed.message
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_pings_fall_between_events_and_end_with_the_stream(way):
+    lane = way.open()
+    data = b"".join(events_of(way.source, SCRIPTS["text"]))
+    out = b""
+    for i in range(len(data)):
+        out += lane.feed(data[i : i + 1]) + lane.ping()
+    ping = lane.ping()
+    assert ping == b""
+    said(out)
+    assert errors(way.client, out) == 0
+    mark = b'event: ping\ndata: {"type":"ping"}\n\n' if way.client == "messages" else COMMENT_PING
+    assert out.count(mark) > 100
+    if way.lane == "byte":
+        assert out.replace(COMMENT_PING, b"").replace(mark, b"") == data
+
+
+@pytest.mark.parametrize("line", [b"id: 7", b"id:7", b"retry: 100"])
+@pytest.mark.parametrize("how", ["beside_data", "alone", "behind_a_comment"])
+def test_there_is_no_comment_behind_an_id_or_retry_line(line, how):
+    """The openai SDK takes every later comment for an event with empty data."""
+    first, *rest = events_of("chat", SCRIPTS["text"])[:4]
+    event = {"beside_data": line + b"\n" + first, "alone": line + b"\n\n" + first, "behind_a_comment": b": hi\n" + line}
+    lane = byte_lane("chat")
+    lane.feed(event[how] + b"\n\n")
+    for piece in rest:
+        lane.feed(piece)
+        assert lane.ping() == b""
+
+
+def test_an_id_inside_the_json_does_no_harm():
+    lane = byte_lane("chat")
+    first = b'data: {"id":"x","choices":[{"index":0,"delta":{"content":"\\nid: 1 retry: 2"}}]}\n\n'
+    assert lane.feed(first) == first
+    assert lane.ping() == COMMENT_PING
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_an_event_larger_than_the_limit_is_refused_in_any_split(way):
+    data = b"".join(events_of(way.source, SCRIPTS["text"]))
+    big = data + b'data: {"x": "' + b"y" * 2000 + b'"}\n\n'
+    for size in (100, 999):
+        lane = byte_lane(way.client, 1000) if way.lane == "byte" else hub_lane(way.source, way.client, 1000)
+        parts = [big[i : i + size] for i in range(0, len(big), size)]
+        with pytest.raises(EventTooLarge):
+            run(lane, parts)
+
+
+@pytest.mark.parametrize("client", APIS)
+@pytest.mark.parametrize("source", APIS)
+def test_a_whole_answer_becomes_a_stream(source, client):
+    (body,) = render(SCRIPTS["text"], source, {"model": "up"}).pieces
+    lane = whole_lane(source, client)
+    assert b"".join(map(lane.feed, single_bytes(body))) == b""
+    out = lane.end()
+    assert looks_whole(client, out)
+    assert b"three" in out
+    assert lane.seen.usage is not None
+    for cut in range(len(body)):
+        lane = whole_lane(source, client)
+        out = run(lane, [body[:cut]], CUT if cut % 9 == 0 else None)
+        assert errors(client, out) == 1
+        assert not looks_whole(client, out)
+
+
+def test_an_answer_that_is_held_until_its_end_is_cut_at_the_limit():
+    """A Responses stream repeats the whole answer in its last event."""
+    writer = CODECS["responses"].writer(reply_for("responses"))
+    lane = Translation(CODECS["chat"].reader(), writer, told, 2**20, most=100)
+    piece = b'data: {"choices":[{"index":0,"delta":{"content":"0123456789"}}]}\n\n'
+    out = b"".join(lane.feed(piece) for _ in range(50))
+    assert lane.seen.failed is not None
+    assert "limits.answer" in lane.seen.failed.message
+    assert out.count(b"response.output_text.delta\n") == 11
+    assert out.rstrip().rpartition(b"event: ")[2].startswith(b"response.failed")
+
+
+def test_a_whole_answer_above_the_limit_is_refused_once():
+    lane = whole_lane("chat", "messages", 1000)
+    out = b"".join(lane.feed(b"x" * 300) for _ in range(9))
+    assert errors("messages", out + lane.end()) == 1
+    assert "1000 bytes" in str(lane.seen.failed)
+
+
+def test_the_usage_that_came_before_a_failure_is_kept():
+    for lane in (byte_lane("messages"), hub_lane("messages", "chat")):
+        run(lane, half("messages"), CUT)
+        assert lane.seen.failed == CUT
+        assert lane.seen.usage is not None
+        assert lane.seen.usage.prompt == 11
+
+
+def test_numbers_of_the_last_responses_event_go_on():
+    out = run(byte_lane("responses"), half("responses"), CUT)
+    numbers = [value["sequence_number"] for _, value in said(out)]
+    assert all(b - a == 1 for a, b in pairwise(numbers))

@@ -1,0 +1,815 @@
+"""What can be looked at: the board, one viewer's news, and an ear on a stream that its bytes do not notice."""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.access.authentication import Authenticator
+from gateway.config.changes import changes
+from gateway.config.loading import ConfigError, from_mapping
+from gateway.config.redaction import redact
+from gateway.endpoints.ui.telling import saying
+from gateway.endpoints.ui.visitors import admit
+from gateway.exchange.delivery import Relay
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.record import Record
+from gateway.logs.masking import Mask
+from gateway.streaming.lane import Lane
+from gateway.streaming.passthrough import Passthrough
+from gateway.streaming.translation import Translation, WholeAnswerTranslation
+from gateway.telemetry import charts
+from gateway.telemetry import live as watching
+from gateway.telemetry.charts import OTHERS
+from gateway.telemetry.live import COLUMNS, QUEUED, RECENT, SHOWN, LiveStream, View, open_live_view
+from gateway.telemetry.tap import LARGEST, ObservedLane, change_lane, listen, unlisten
+from gateway.telemetry.transcripts import EACH, PIECE
+from providers.apis import CODECS
+from providers.neutral.codec import Reply
+from providers.neutral.seal import Issuer
+from streams.errors import GatewayError
+from streams.events import APIS, Api, ErrorInfo, Usage
+from streams.sse import EventTooLarge
+from tests.support.harness import config, provider
+from tests.support.upstreams import Script, ToolCall, render
+
+KEY = "sk-very-secret-0123"
+SCRIPT = Script(text="one two three", calls=(ToolCall("call_1", "f", '{"a": 1}'),), stop="tool_calls")
+PAIRS = [(api, client) for api in APIS for client in APIS]
+
+
+def told(failed: ErrorInfo) -> ErrorInfo:
+    return failed
+
+
+def hide(data: bytes) -> bytes:
+    return redact(data, (KEY,))
+
+
+def stream_of(api: Api) -> bytes:
+    request = {"stream": True, "model": "up", "stream_options": {"include_usage": True}}
+    return b"".join(render(SCRIPT, api, request).pieces)
+
+
+def reply_for(api: Api) -> Reply:
+    asked: dict[str, Any] = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
+    body = {"model": "asked", "stream": True, **asked, **({"max_tokens": 9} if api == "messages" else {})}
+    return Reply(CODECS[api].read_request(body), Issuer("openai", "account"), 1700000000)
+
+
+def lane_of(api: Api, client: Api, limit: int = 2**20) -> Lane:
+    if api == client:
+        return Passthrough(CODECS[api], told, hide, limit)
+    return Translation(CODECS[api].reader(), CODECS[client].writer(reply_for(client)), told, limit)
+
+
+class Heard:
+    """A listener that remembers."""
+
+    def __init__(self) -> None:
+        self.all: list[tuple[bytes, bytes, str]] = []
+
+    def passed(self, came: bytes, went: bytes, note: str = "") -> None:
+        self.all.append((came, went, note))
+
+    @property
+    def came(self) -> bytes:
+        return b"".join(came for came, _, _ in self.all)
+
+    @property
+    def went(self) -> bytes:
+        return b"".join(went for _, went, _ in self.all)
+
+
+def relay_of(lane: Lane, record: Record | None = None) -> tuple[Relay, trio.MemorySendChannel[bytes | ErrorInfo]]:
+    into, chunks = trio.open_memory_channel[bytes | ErrorInfo](1)
+    return Relay(lane, into, chunks, record or Record("id", "chat"), 15.0), into
+
+
+def split(data: bytes, places: Sequence[int]) -> list[bytes]:
+    cuts = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
+    return [data[a:b] for a, b in pairwise(cuts)]
+
+
+def run(lane: Lane, parts: Sequence[bytes]) -> bytes:
+    return b"".join([*(lane.feed(part) for part in parts), lane.end()])
+
+
+def same_ids(data: bytes) -> bytes:
+    """What a writer makes up itself differs from stream to stream."""
+    return re.sub(rb'"(id|item_id|call_id|signature|data|encrypted_content)":"[^"]*"', rb'"\1":""', data)
+
+
+# The ear
+
+
+@pytest.mark.parametrize(("api", "client"), PAIRS)
+@settings(max_examples=40)
+@given(places=st.lists(st.integers(min_value=0, max_value=10_000), max_size=12), ears=st.integers(0, 12))
+async def test_a_stream_that_is_listened_to_has_the_same_bytes(api, client, places, ears):
+    parts = split(stream_of(api), places)
+    plain = run(lane_of(api, client), parts)
+    relay, into = relay_of(lane_of(api, client))
+    heard, out = Heard(), []
+    for i, part in enumerate(parts):
+        if i == ears % len(parts):
+            listen(relay, heard)
+        out.append(relay.lane.feed(part))
+    out.append(relay.lane.end())
+    into.close()
+    assert same_ids(b"".join(out)) == same_ids(plain)
+    assert heard.came == b"".join(parts[ears % len(parts) :])
+    assert b"".join(out).endswith(heard.went)
+
+
+@pytest.mark.parametrize(("api", "client"), PAIRS)
+def test_both_sides_are_told_event_by_event(api, client):
+    heard, tapped = Heard(), ObservedLane(lane_of(api, client))
+    tapped.listeners.append(heard)
+    out = tapped.feed(stream_of(api))
+    assert [came.count(b"\n\n") for came, _, _ in heard.all] == [1] * len(heard.all)
+    assert heard.went == out
+
+
+async def test_whoever_stops_listening_leaves_the_stream_as_it_was():
+    lane = lane_of("chat", "messages")
+    relay, into = relay_of(lane)
+    first, second = Heard(), Heard()
+    listen(relay, first)
+    listen(relay, second)
+    data = stream_of("chat")
+    out = relay.lane.feed(data[:100])
+    unlisten(relay, first)
+    out += relay.lane.feed(data[100:])
+    unlisten(relay, second)
+    unlisten(relay, second)
+    into.close()
+    assert relay.lane is lane
+    out += relay.lane.end()
+    assert same_ids(out) == same_ids(run(lane_of("chat", "messages"), [data]))
+    assert len(first.came) < len(second.came)
+
+
+def test_an_event_too_large_to_be_told_as_one_passes_all_the_same():
+    event = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * (LARGEST + 10) + b'"}}]}\n\n'
+    heard, tapped = Heard(), ObservedLane(lane_of("chat", "chat", 4 * LARGEST))
+    tapped.listeners.append(heard)
+    out = b"".join(tapped.feed(event[i : i + 4096]) for i in range(0, len(event), 4096))
+    out += tapped.feed(b"data: [DONE]\n\n") + tapped.end()
+    assert out.startswith(event)
+    assert heard.came == event + b"data: [DONE]\n\n"
+
+
+def test_the_limit_of_an_event_stays_that_of_the_lane():
+    tapped = ObservedLane(lane_of("chat", "chat", 1000))
+    tapped.listeners.append(Heard())
+    with pytest.raises(EventTooLarge):
+        tapped.feed(b"data: " + b"x" * 2000)
+    assert b"too large" in tapped.end(ErrorInfo("upstream", "too large"))
+
+
+def test_a_listener_that_fails_ends_no_stream(caplog):
+    class Broken:
+        def passed(self, came: bytes, went: bytes, note: str = "") -> None:
+            raise RuntimeError("a viewer's mistake")
+
+    tapped = ObservedLane(lane_of("chat", "chat"))
+    tapped.listeners.append(Broken())
+    assert run(tapped, [stream_of("chat")]) == stream_of("chat")
+    assert tapped.listeners == []
+    assert "a listener failed" in caplog.text
+
+
+async def test_who_listens_goes_on_when_the_provider_answers_whole():
+    relay, into = relay_of(lane_of("chat", "chat"))
+    heard = Heard()
+    listen(relay, heard)
+    change_lane(relay, WholeAnswerTranslation(CODECS["chat"], CODECS["chat"].writer(reply_for("chat")), told, 2**20))
+    body = b"".join(render(SCRIPT, "chat", {"model": "up"}).pieces)
+    out = run(relay.lane, [body])
+    into.close()
+    assert heard.came == body
+    assert heard.went == out
+    assert relay.lane.seen.over
+
+
+def test_how_the_provider_broke_off_is_told():
+    heard, tapped = Heard(), ObservedLane(lane_of("messages", "chat"))
+    tapped.listeners.append(heard)
+    tapped.feed(stream_of("messages")[:200])
+    out = tapped.end(ErrorInfo("upstream", "the connection broke"))
+    assert heard.all[-1][1:] == (out, "the connection broke")
+
+
+# The board
+
+
+class Stage:
+    """A board over a ledger, and streams that are put on by hand."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger(readable=False)
+        board = open_live_view(self.ledger, wanted=True)
+        assert board is not None
+        self.board = board
+        self.channels: list[trio.MemorySendChannel[bytes | ErrorInfo]] = []
+
+    def begin(self, id: str = "call", client: str | None = None, api: Api = "chat") -> Record:
+        record = self.ledger.open(id, api)
+        record.client, record.asked = client, "model"
+        return record
+
+    def stream(self, record: Record, api: Api = "chat") -> Relay:
+        record.stream, record.attempts, record.target = True, 1, "openai/up"
+        relay, into = relay_of(lane_of(api, record.api), record)
+        self.channels.append(into)
+        self.board.stream(record, LiveStream(relay, lambda: (KEY,), into))
+        return relay
+
+    def end(self, record: Record) -> None:
+        self.ledger.settle(record, disconnected=not record.whole)
+
+    async def look(self, ago: float = 1.0) -> None:
+        """As if the last look had been ``ago`` seconds before."""
+        self.board._looked -= ago
+        await self.board.look()
+
+    async def row(self, client: str | None = None) -> dict[str, Any]:
+        await self.look()
+        (row,) = self.board.rows(client)
+        return dict(zip(COLUMNS, row, strict=False))
+
+
+@pytest.fixture
+def stage():
+    found = Stage()
+    yield found
+    for channel in found.channels:
+        channel.close()
+
+
+async def test_an_exchange_goes_through_its_phases(stage):
+    record = stage.begin()
+    assert (await stage.row())["phase"] == "reading"
+    relay = stage.stream(record)
+    assert (await stage.row())["phase"] == "waiting"
+    data = stream_of("chat")
+    relay.lane.feed(data[: data.index(b"wo")])
+    record.answered(200)
+    row = await stage.row()
+    assert (row["phase"], row["target"], row["stream"]) == ("streaming", "openai/up", True)
+    assert row["tokens"] > 0
+    into = stage.channels[0]
+    into.send_nowait(b"waits")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(into.send, b"waits longer")
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await stage.row())["phase"] == "slow client"
+        nursery.cancel_scope.cancel()
+    relay.lane.feed(data)
+    assert (await stage.row())["phase"] == "ending"
+    stage.end(record)
+    assert stage.board.rows(None) == []
+
+
+def test_what_begins_between_two_looks_is_seen_by_the_next_viewer_at_once(stage):
+    stage.begin("one")
+    View(stage.board, None).first()
+    stage.begin("two")
+    assert [row[1] for row in View(stage.board, None).first()["streams"]] == ["one", "two"]
+
+
+async def test_the_rate_follows_what_is_said(stage):
+    record = stage.begin()
+    relay = stage.stream(record)
+    (await stage.row())
+    seen = relay.lane.seen
+    seen.said = 400
+    assert (await stage.row())["rate"] > 20
+    for _ in range(20):  # nothing more is said
+        row = await stage.row()
+    assert row["rate"] == 0
+    seen.usage = Usage(input=1, output=777)
+    assert (await stage.row())["tokens"] == 777
+
+
+async def test_the_rate_of_a_slow_stream_does_not_jump(stage):
+    """It says 40 characters every two seconds, which is five tokens a second, and is looked at twice a second."""
+    relay = stage.stream(stage.begin())
+    await stage.row()
+    rates = []
+    for tick in range(40):
+        relay.lane.seen.said += 40 if tick % 4 == 0 else 0
+        await stage.look(0.5)
+        rates.append(dict(zip(COLUMNS, stage.board.rows(None)[0], strict=False))["rate"])
+    assert all(3 < rate < 7.5 for rate in rates[8:]), rates
+
+
+async def test_news_hold_what_is_different_and_nothing_else(stage):
+    first, second = stage.begin("one"), stage.begin("two")
+    view = View(stage.board, None)
+    everything = view.first()
+    assert [row[1] for row in everything["streams"]] == ["one", "two"]
+    assert everything["columns"] == (*COLUMNS, "age", "began")
+    assert all(len(row) == len(everything["columns"]) and row[-2] >= 0 for row in everything["streams"])
+    quiet = view.next()
+    assert (quiet["new"], quiet["changed"], quiet["gone"], quiet["recent"]) == ([], [], [], [])
+
+    third = stage.begin("three")
+    second.asked = "another"
+    second.lane = "byte"
+    stage.end(first)
+    await stage.look()
+    news = view.next()
+    assert [row[1] for row in news["new"]] == ["three"]
+    assert news["changed"] == [(2, {"model": "another", "lane": "byte"})]
+    assert news["gone"] == [1]
+    assert [(line["request_id"], line["n"]) for line in news["recent"]] == [("one", 1)]
+    assert news["in_flight"] == 2
+    third.asked = None
+    await stage.look()
+    assert view.next()["changed"] == [(3, {"model": None})]
+
+
+async def test_a_viewer_that_was_slow_is_told_no_more_than_what_is_left(stage):
+    view = View(stage.board, None)
+    view.first()
+    for number in range(RECENT + 50):
+        stage.end(stage.begin(f"call-{number}"))
+    await stage.look()
+    news = view.next()
+    assert (news["new"], news["gone"]) == ([], [])
+    assert len(news["recent"]) == RECENT
+    assert news["recent"][-1]["request_id"] == f"call-{RECENT + 49}"
+    assert view.next()["recent"] == []
+
+
+async def test_more_exchanges_than_are_shown_are_counted(stage, monkeypatch):
+    monkeypatch.setattr(watching, "MOST_ROWS", 3)
+    records = [stage.begin(f"call-{number}") for number in range(5)]
+    view = View(stage.board, None)
+    everything = view.first()
+    assert (len(everything["streams"]), everything["in_flight"]) == (3, 5)
+    stage.end(records[0])
+    await stage.look()
+    news = view.next()
+    assert [row[1] for row in news["new"]] == ["call-3"]
+
+
+async def test_a_client_sees_its_own_exchanges_alone(stage):
+    mine, other = stage.begin("mine", "me"), stage.begin("other", "them")
+    stage.stream(other)
+    view = View(stage.board, "me")
+    assert [row[1] for row in view.first()["streams"]] == ["mine"]
+    assert stage.board.tap(2, "me") is None
+    assert stage.board.tap(2, "them") is not None
+    stage.end(other)
+    stage.end(mine)
+    await stage.look()
+    news = view.next()
+    assert [line["request_id"] for line in news["recent"]] == ["mine"]
+    assert sum(point[4] for point in news["points"]) + sum(point[3] for point in news["points"]) == 1
+
+
+def test_the_charts_count_what_began_and_how_it_ended(stage):
+    good, left, failed = stage.begin(), stage.begin(), stage.begin()
+    good.whole = True
+    good.answered(200)
+    failed.failed = ErrorInfo("upstream", "broken")
+    for record in (good, left, failed):
+        stage.end(record)
+    points = stage.board.timeline(None).points()
+    assert [sum(point[i] for point in points) for i in (1, 2, 3, 4)] == [3, 1, 1, 1]
+    assert any(point[5] is not None for point in points)
+    assert stage.board.timeline(None).points(since=points[-1][0] + 1) == []
+
+
+async def test_a_first_byte_is_on_the_chart_when_it_comes_and_not_when_its_answer_ends(stage):
+    record = stage.begin(client="me")
+    stage.stream(record)
+    record.answered(200)
+    for _ in range(2):
+        await stage.look()
+    ends = stage.board.timeline(None).points()
+    assert [point[2] + point[3] + point[4] for point in ends] == [0] * len(ends)
+    assert firsts(stage, None) == firsts(stage, "me") == 1
+    stage.end(record)
+    assert firsts(stage, None) == firsts(stage, "me") == 1
+
+
+def firsts(stage, client: str | None) -> int:
+    return sum(len(step.first) for step in stage.board.timeline(client)._steps.values())
+
+
+def test_a_first_byte_stands_where_it_came_also_if_nobody_looked_until_the_end(stage, monkeypatch):
+    record = stage.begin()
+    record.answered(200)
+    came = charts.current_step()
+    monkeypatch.setattr(charts, "current_step", lambda: came + 10)
+    stage.end(record)
+    found = {point[0]: point[5] for point in stage.board.timeline(None).points()}
+    assert found[came + 10] is None
+    assert any(at is not None for step, at in found.items() if step <= came)
+
+
+def test_a_first_byte_that_is_long_past_is_on_no_chart(stage, monkeypatch):
+    record = stage.begin()
+    record.answered(200)
+    later = charts.current_step() + charts.STEPS + 1
+    monkeypatch.setattr(charts, "current_step", lambda: later)
+    stage.end(record)
+    assert [point[:2] + point[5:] for point in stage.board.timeline(None).points()] == [[later, 0, None, None, 0]]
+
+
+def test_steps_that_are_long_past_are_not_told(stage, monkeypatch):
+    stage.end(stage.begin())
+    later = charts.current_step() + charts.STEPS + 1
+    monkeypatch.setattr(charts, "current_step", lambda: later)
+    assert stage.board.timeline(None).points() == []
+
+
+def test_a_configuration_may_switch_it_off_and_on():
+    ledger = Ledger(readable=False)
+    assert open_live_view(ledger, wanted=False) is None
+    board = open_live_view(ledger, wanted=True)
+    assert open_live_view(ledger, wanted=True, board=board) is board
+    assert ledger.observers == [board]
+    assert open_live_view(ledger, wanted=False, board=board) is None
+    assert ledger.observers == []
+
+
+def test_an_exchange_that_began_before_anybody_watched_is_let_go():
+    ledger = Ledger(readable=False)
+    record = ledger.open("early", "chat")
+    board = open_live_view(ledger, wanted=True)
+    ledger.settle(record, disconnected=False)
+    assert board is not None
+    assert board.recent(None) == []
+
+
+# A stream opened
+
+
+async def test_an_opened_stream_tells_both_sides_and_its_end(stage):
+    record = stage.begin("call", api="messages")
+    relay = stage.stream(record, "chat")
+    found = stage.board.tap(1, None)
+    assert found is not None
+    tap, off = found
+    relay.lane.feed(stream_of("chat"))
+    record.whole = True
+    stage.end(record)
+    passed = [one async for one in tap.events]
+    assert "".join(one.came for one in passed) == stream_of("chat").decode()
+    assert "message_stop" in passed[-1].went or "message_stop" in "".join(one.went for one in passed)
+    assert tap.line is not None
+    assert tap.line["ended"] == "complete"
+    off()
+
+
+async def test_an_opened_stream_drops_what_its_viewer_does_not_take_and_says_so(stage):
+    relay = stage.stream(stage.begin())
+    tap, off = stage.board.tap(1, None)
+    comments = b": x\n\n" * (QUEUED + 40)
+    relay.lane.feed(comments)
+    assert tap.lost == 40
+    first = await tap.events.receive()
+    assert (first.came, first.lost) == (": x\n\n", 0)
+    relay.lane.feed(b": late\n\n")
+    assert tap.lost == 0
+    off()
+    told = [one async for one in tap.events]
+    assert (told[-1].came, told[-1].lost) == (": late\n\n", 40)
+
+
+async def test_no_credential_is_shown_not_even_half_of_one(stage):
+    relay = stage.stream(stage.begin())
+    tap, off = stage.board.tap(1, None)
+    relay.lane.feed(b": " + b"x" * (SHOWN - 10) + KEY.encode() + b"\n\n")
+    relay.lane.end(ErrorInfo("upstream", f"refused {KEY}"))
+    off()
+    passed = [one async for one in tap.events]
+    assert KEY[:6] not in "".join(one.came + one.went + one.note for one in passed)
+    assert passed[0].sizes[0] > SHOWN >= len(passed[0].came)
+    assert "refused [redacted]" in passed[-1].note
+
+
+def test_rows_and_lines_show_no_key_that_the_log_hides():
+    digest = hashlib.sha256(b"alices-key-0123456789").hexdigest()
+    keys = config([provider("groq/*", "http://x")], 1, client_keys=[{"name": "alice", "sha256": digest}])
+    mask = Mask()
+    mask.follow(from_mapping(keys))
+    say = saying(from_mapping(keys), mask)
+    line = {"model": "groq/alices-key-0123456789", "target": "groq/sk-ant-somebodys-0123456789"}
+    for name in ("all", "news", "ended"):
+        told = say(name, {"recent": [line]})
+        assert json.loads(told.partition(b"data: ")[2]) == {
+            "recent": [{"model": "groq/[redacted]", "target": "groq/[redacted]"}]
+        }
+    assert b"sk-learn-is-a-package" in say("passed", [{"came": "sk-learn-is-a-package"}])  # what was said stays
+
+
+async def test_closing_one_view_of_a_stream_leaves_the_other(stage):
+    record = stage.begin()
+    relay = stage.stream(record)
+    lane = relay.lane
+    (one, off_one), (two, off_two) = stage.board.tap(1, None), stage.board.tap(1, None)
+    off_one()
+    relay.lane.feed(b": ping\n\n")
+    stage.end(record)
+    assert [passed async for passed in one.events] == []
+    assert len([passed async for passed in two.events]) == 1
+    off_two()
+    assert relay.lane is lane
+
+
+async def test_what_is_no_stream_cannot_be_opened_before_it_has_ended(stage):
+    record = stage.begin()
+    assert stage.board.tap(1, None) is None
+    assert stage.board.tap(99, None) is None
+    stage.end(record)
+    tap, _ = stage.board.tap(1, None)
+    assert (tap.kept, list(tap.before), tap.line["request_id"]) == ("not kept", [], "call")
+
+
+# A stream that has ended
+
+
+def shown(tap) -> list[tuple[str, str]]:
+    return [(one.came, one.went) for one in tap.before]
+
+
+@pytest.mark.parametrize(("api", "client"), PAIRS)
+@settings(max_examples=20)
+@given(places=st.lists(st.integers(min_value=0, max_value=10_000), max_size=12), opened=st.integers(0, 12))
+async def test_both_sides_of_a_stream_can_be_seen_from_its_beginning(api, client, places, opened):
+    """Opened while it goes on, and again when it has ended."""
+    stage = Stage()
+    record = stage.begin(api=client)
+    relay = stage.stream(record, api)
+    out, early = [], None
+    for i, part in enumerate(parts := split(stream_of(api), places)):
+        if i == opened % len(parts):
+            early, _ = stage.board.tap(1, None)
+        out.append(relay.lane.feed(part))
+    out.append(relay.lane.end())
+    stage.end(record)
+    stage.channels[0].close()
+    late, _ = stage.board.tap(1, None)
+    went = b"".join(out).decode()
+    for tap in (early, late):
+        rows = [*shown(tap), *[(one.came, one.went) async for one in tap.events]]
+        assert "".join(text for _, text in rows) == went
+        assert (tap.line["request_id"], tap.kept) == ("call", "kept")
+    assert "".join(text for text, _ in shown(stage.board.tap(1, None)[0])) == stream_of(api).decode()
+
+
+async def test_events_that_came_together_are_told_one_by_one(stage):
+    record = stage.begin()
+    relay = stage.stream(record)
+    relay.lane.feed(stream_of("chat"))
+    stage.end(record)
+    rows = shown(stage.board.tap(1, None)[0])
+    assert len(rows) == stream_of("chat").count(b"\n\n")
+    assert all(came == went and came.endswith("\n\n") for came, went in rows)
+
+
+async def test_how_a_stream_broke_off_is_told_afterwards_too(stage):
+    record = stage.begin()
+    relay = stage.stream(record)
+    relay.lane.feed(stream_of("chat")[:400])
+    relay.lane.end(ErrorInfo("upstream", f"broke, with {KEY}"))
+    stage.end(record)
+    rows = list(stage.board.tap(1, None)[0].before)
+    assert rows[-1].note == "broke, with [redacted]"
+    assert "error" in rows[-2].went
+    assert rows[-2].came
+    assert "".join(one.came for one in rows) == stream_of("chat")[:400].decode()  # half an event, too
+
+
+async def test_no_credential_is_shown_of_what_was_kept(stage):
+    """It may have come in two pieces."""
+    record = stage.begin()
+    relay = stage.stream(record)
+    said = f": my key is {KEY}, {'x' * SHOWN}\n\n".encode()
+    relay.lane.feed(said[:20])
+    tap, off = stage.board.tap(1, None)
+    assert shown(tap) == []  # half an event
+    off()
+    relay.lane.feed(said[20:])
+    stage.end(record)
+    text = "".join(came + went for came, went in shown(stage.board.tap(1, None)[0]))
+    assert KEY[:6] not in text
+    assert text.count("my key is [redacted]") == 2
+
+
+async def test_of_a_long_stream_the_beginning_and_the_last_are_kept(stage):
+    record = stage.begin()
+    relay = stage.stream(record)
+    event = b": " + b"x" * 4000 + b"\n\n"
+    for _ in range(2 * EACH // len(event)):
+        relay.lane.feed(event)
+    relay.lane.feed(b": the last\n\n")
+    for tap in (stage.board.tap(1, None)[0], ended_tap(stage, record)):
+        rows = list(tap.before)
+        kept = sum(len(one.came.encode()) for one in rows)
+        (gap,) = [one for one in rows if one.left_out]
+        assert gap.left_out + kept == 2 * EACH // len(event) * len(event) + len(b": the last\n\n")
+    assert rows[-1].went == ": the last\n\n"
+
+
+def ended_tap(stage, record):
+    stage.end(record)
+    return stage.board.tap(1, None)[0]
+
+
+async def test_the_oldest_make_room_and_say_so(stage, monkeypatch):
+    monkeypatch.setattr(stage.board._transcripts, "most", 10_000)
+    for number in range(5):
+        record = stage.begin(f"call-{number}")
+        stage.stream(record).lane.feed(b": " + bytes([97 + number]) * 3000 + b"\n\n")
+        stage.end(record)
+        assert stage.board._transcripts.held <= 10_000
+    taps = [stage.board.tap(number, None)[0] for number in range(1, 6)]
+    assert [tap.kept for tap in taps] == ["let go", "let go", "kept", "kept", "kept"]
+    assert [bool(shown(tap)) for tap in taps] == [False, False, True, True, True]
+    assert all(tap.line is not None for tap in taps)
+
+
+async def test_streams_in_flight_are_bounded_together_too(stage, monkeypatch):
+    monkeypatch.setattr(stage.board._transcripts, "most", 10_000)
+    relays = [stage.stream(stage.begin()) for _ in range(5)]
+    for _ in range(4):
+        for relay in relays:
+            relay.lane.feed(b": " + b"x" * 1000 + b"\n\n")
+    assert stage.board._transcripts.held <= 10_000
+
+
+async def test_what_is_no_longer_listed_is_forgotten(stage):
+    for number in range(RECENT + 3):
+        record = stage.begin(f"call-{number}")
+        stage.stream(record).lane.feed(b": x\n\n")
+        stage.end(record)
+    assert stage.board.tap(3, None) is None
+    assert stage.board.tap(4, None) is not None
+    assert stage.board._transcripts.held == RECENT * (5 + PIECE)
+
+
+async def test_a_client_opens_its_own_ended_streams_alone(stage):
+    record = stage.begin(client="them")
+    stage.stream(record).lane.feed(b": x\n\n")
+    stage.end(record)
+    assert stage.board.tap(1, "me") is None
+    assert shown(stage.board.tap(1, "them")[0]) == [(": x\n\n", ": x\n\n")]
+
+
+async def test_nothing_is_kept_where_it_is_switched_off(stage):
+    early, late = stage.begin(), stage.begin()
+    stage.stream(early).lane.feed(b": x\n\n")
+    open_live_view(stage.ledger, wanted=True, board=stage.board, keep=False)
+    relay = stage.stream(late)
+    relay.lane.feed(b": x\n\n")
+    for record in (early, late):
+        stage.end(record)
+    assert [stage.board.tap(number, None)[0].kept for number in (1, 2)] == ["let go", "not kept"]
+    assert stage.board._transcripts.held == 0
+
+
+# Tokens
+
+
+def used(stage, client: str | None, target: str, *, input: int = 10, output: int = 5, whole: bool = True) -> None:
+    record = stage.begin(client=client)
+    record.target, record.usage, record.whole, record.said = target, Usage(input=input, output=output), whole, 400
+    stage.end(record)
+
+
+def test_tokens_are_added_up_by_client_and_model(stage):
+    for _ in range(2):
+        used(stage, "me", "openai/a")
+    used(stage, "me", "openai/b", whole=False)
+    used(stage, "them", "openai/a", input=1, output=2)
+    stage.end(stage.begin(client="me"))  # refused: it has used none
+    assert View(stage.board, None).first()["tokens"] == [
+        ["me", "openai/a", 2, 20, 0, 10, 0],
+        ["me", "openai/b", 1, 10, 0, 100, 1],
+        ["them", "openai/a", 1, 1, 0, 2, 0],
+    ]
+    view = View(stage.board, "me")
+    assert [row[:2] for row in view.first()["tokens"]] == [["me", "openai/a"], ["me", "openai/b"]]
+    assert view.next()["tokens"] == []
+    used(stage, "them", "openai/a")
+    used(stage, "me", "openai/a")
+    assert view.next()["tokens"] == [["me", "openai/a", 3, 30, 0, 15, 0]]
+
+
+def test_models_that_clients_make_up_are_added_up_as_one(stage, monkeypatch):
+    monkeypatch.setattr(charts, "MOST_SUMS", 2)
+    for number in range(5):
+        used(stage, "me", f"openai/{number}")
+    rows = stage.board.sums.rows(None)
+    assert [(row[1], row[2]) for row in rows] == [("openai/0", 1), ("openai/1", 1), (OTHERS, 3)]
+
+
+# What switches it
+
+
+BARE = {"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o"}]}
+
+
+def test_an_empty_key_is_a_mistake_and_no_key_is_repeated():
+    with pytest.raises(ConfigError, match="ui_key: an empty key"):
+        from_mapping({**BARE, "ui_key": ""})
+    old, new = (from_mapping({**BARE, "ui_key": key}) for key in ("of-the-operator", "of-another"))
+    assert "of-the-operator" not in repr(old)
+    assert [str(change) for change in changes(old, new)] == ["~ ui_key changed"]
+    assert [str(change) for change in changes(from_mapping(BARE), new)] == ["~ ui_key added"]
+
+
+# Who may look
+
+HERE = {"client": ("127.0.0.1", 5000), "server": ("127.0.0.1", 12000)}
+AT_HOME = (("host", "localhost:12000"),)
+OPEN_DOOR = Authenticator(from_mapping(BARE))
+KEYED_DOOR = Authenticator(from_mapping({**BARE, "client_keys": [{"name": "me", "key": "of-the-client"}]}))
+UI_KEY = hashlib.sha256(b"of-the-operator").digest()
+
+
+def basic(password: str) -> tuple[str, str]:
+    return "authorization", "Basic " + base64.b64encode(f"anybody:{password}".encode()).decode()
+
+
+def seen_by(headers, scope=HERE, ui_key=None, keys=False):
+    """Whose exchanges a visitor sees, or the status of the refusal."""
+    try:
+        return admit(scope, headers, KEYED_DOOR if keys else OPEN_DOOR, ui_key, keys).client
+    except GatewayError as error:
+        refused = error.failed
+    assert "of-the" not in refused.message
+    return refused.status
+
+
+@pytest.mark.parametrize(
+    ("host", "ends", "more", "status"),
+    [
+        ("localhost:12000", HERE, (), None),
+        ("127.0.0.1", HERE, (), None),
+        ("[::1]:12000", {"client": ("::1", 1), "server": ("::1", 2)}, (), None),
+        ("rebound.example:12000", HERE, (), 403),
+        ("", HERE, (), 403),
+        ("localhost", {**HERE, "client": ("10.0.0.7", 1)}, (), 403),
+        ("localhost", {**HERE, "server": ("10.0.0.8", 1)}, (), 403),
+        ("localhost", {"client": None, "server": None}, (), 403),
+        ("localhost", HERE, (("x-forwarded-for", "10.0.0.7"),), 403),
+        ("localhost", HERE, (("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "cors")), 403),
+        ("localhost", HERE, (("sec-fetch-site", "same-site"), ("sec-fetch-mode", "cors")), 403),
+        ("localhost", HERE, (("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")), None),
+        ("localhost", HERE, (("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "cors")), None),
+    ],
+)
+def test_without_keys_only_this_machine_may_look(host, ends, more, status):
+    assert seen_by((("host", host), *more), ends) == status
+
+
+@pytest.mark.parametrize(
+    ("headers", "ui_key", "keys", "seen"),
+    [
+        ((), UI_KEY, False, 401),
+        ((basic("of-the-operator"),), UI_KEY, False, None),
+        ((("authorization", "Bearer of-the-operator"),), UI_KEY, False, None),
+        ((basic("of-the-client"),), UI_KEY, False, 401),
+        ((("authorization", "Basic !!!"),), UI_KEY, False, 401),
+        ((), None, True, 401),
+        ((basic("of-the-client"),), None, True, "me"),
+        ((("x-api-key", "of-the-client"),), None, True, "me"),
+        ((basic("of-nobody"),), None, True, 401),
+        ((basic("of-the-operator"),), UI_KEY, True, None),
+        ((basic("of-the-client"),), UI_KEY, True, "me"),
+    ],
+)
+def test_with_keys_everybody_needs_one_and_clients_see_their_own(headers, ui_key, keys, seen):
+    assert seen_by((*AT_HOME, *headers), ui_key=ui_key, keys=keys) == seen
+
+
+def test_a_key_may_be_of_any_letters():
+    key = "schlüssel-Ж"
+    ui_key = hashlib.sha256(key.encode()).digest()
+    on_the_wire = key.encode().decode("latin-1")  # as the server hands over the bytes of a header
+    assert seen_by((*AT_HOME, ("authorization", f"Bearer {on_the_wire}")), ui_key=ui_key) is None
+    assert seen_by((*AT_HOME, basic(key)), ui_key=ui_key) is None
+    assert seen_by((*AT_HOME, basic(key + "x")), ui_key=ui_key) == 401
+
+
+def test_a_browser_is_asked_for_the_key():
+    with pytest.raises(GatewayError) as refused:
+        admit(HERE, AT_HOME, OPEN_DOOR, UI_KEY, False)
+    assert dict(refused.value.failed.headers)["www-authenticate"].startswith("Basic ")

@@ -1,0 +1,537 @@
+"""``GET /metrics``: each number from what a real gateway does, its labels from closed sets, for several workers too."""
+
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+import yaml
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.config.loading import ConfigError, from_mapping
+from gateway.endpoints.metrics import watch_store
+from gateway.ledger.buckets import Buckets
+from gateway.ledger.ledger import Ledger
+from gateway.stores.memory import MemoryStore
+from gateway.stores.sqlite import SqliteStore
+from gateway.stores.store import Node, Size, Unavailable
+from gateway.telemetry.lag import watch_lag
+from gateway.telemetry.metrics import MOST_MET, ROWS, Metrics, open_metrics
+from gateway.telemetry.shared_metrics import Crew, bury, whole
+from tests.pages import metrics as metrics_table
+from tests.support.harness import (
+    ROOT,
+    Gateway,
+    Wire,
+    config,
+    eventually,
+    free_port,
+    post,
+    provider,
+    refusing_port,
+    running,
+)
+from tests.support.processes import is_running, workers
+from tests.support.upstreams import PATHS, Raw, Script, Tokens
+
+CLIENT_KEY, PROVIDER_KEY = "alices-key-0123456789", "providers-key-0123456789"
+ANSWER = Script(text="one two three", tokens=Tokens(prompt=20, cache_read=5, output=9, reasoning=4))
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+BUSY = Raw(429, (("content-type", "application/json"),), (b'{"error": {"message": "slow down"}}',))
+
+
+class Numbers:
+    """A page of metrics."""
+
+    def __init__(self, text: str) -> None:
+        self._samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+    def __call__(self, name: str, **labels: str) -> float:
+        """The sum of all series of ``name`` with ``labels``."""
+        return sum(one.value for one in self._samples if one.name == name and labels.items() <= one.labels.items())
+
+    def labels(self, name: str) -> list[Mapping[str, str]]:
+        return [one.labels for one in self._samples if one.name == name]
+
+    @property
+    def counters(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+        """All that must never go backwards."""
+        ends = ("_total", "_bucket", "_count", "_sum")
+        return {
+            (one.name, frozenset(one.labels.items())): one.value for one in self._samples if one.name.endswith(ends)
+        }
+
+
+def numbers(gateway: Gateway, **headers: str) -> Numbers:
+    reply = gateway.request("GET", "/metrics", headers=headers)
+    assert reply.status == 200
+    assert reply.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    return Numbers(reply.body.decode())
+
+
+def reaching(gateway: Gateway, expected: float, name: str, **labels: str) -> Numbers:
+    """The page once ``name`` is ``expected``: an exchange is counted when its last task has ended."""
+
+    def there() -> Numbers | None:
+        return now if (now := numbers(gateway))(name, **labels) == expected else None
+
+    found: Numbers = eventually(there, what=f"{name} {labels} {expected}")
+    return found
+
+
+def ask(gateway: Gateway, api: str, model: str, stream: bool = False, **more: Any) -> int:
+    body = {"model": model, "stream": stream, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 50, **more}
+    return gateway.request("POST", PATHS[api], body).status
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream, by_hand) -> Iterator[Gateway]:
+    with refusing_port() as refused:
+        entries = [
+            provider("openai/on-chat", upstream.url, ["chat"]),
+            provider("anthropic/on-messages", upstream.url, ["messages"]),
+            provider("groq/*", f"{upstream.url}/v1", ["chat"]),
+            provider("mistral/by-hand", by_hand.url, ["chat"]),
+            provider("deepseek/gone", f"http://127.0.0.1:{refused}", ["chat"]),
+        ]
+        port = free_port()
+        with running(config(entries, port), port) as process:
+            yield process
+
+
+# What is counted
+
+
+@pytest.mark.parametrize(("model", "target", "lane"), [
+    ("on-chat", ("openai", "on-chat"), "byte"), ("on-messages", ("anthropic", "on-messages"), "hub"),
+])  # fmt: skip
+def test_an_exchange_is_counted_once_with_its_tokens_in_either_lane(gateway, upstream, model, target, lane):
+    upstream.script(ANSWER)
+    before = numbers(gateway)
+    assert ask(gateway, "chat", model, stream=True, stream_options={"include_usage": True}) == 200
+    where = dict(zip(("provider", "model"), target, strict=True))
+    row = {**where, "lane": lane, "api": "chat", "status": "2xx", "ended": "complete", "client": "none"}
+    after = reaching(gateway, before("trigate_exchanges_total", **row) + 1, "trigate_exchanges_total", **row)
+    tokens = {kind: after("trigate_tokens_total", kind=kind, **where) for kind in ("input", "cache_read", "output")}
+    assert tokens == {"input": 15, "cache_read": 5, "output": 9}
+    for name in ("first_byte", "first_token", "duration"):
+        assert after(f"trigate_{name}_seconds_count", lane=lane, **where) == 1
+    assert 0 < after("trigate_first_token_seconds_sum", **where) <= after("trigate_duration_seconds_sum", **where)
+    assert after("trigate_upstream_attempts_total", provider=target[0]) == 1
+
+
+def test_models_of_a_wildcard_have_names_of_their_own_once_they_have_answered(gateway, upstream):
+    for name, answer in (("own-1", ANSWER), ("own-2", ANSWER), ("made-up", BUSY), ("own-1", ANSWER)):
+        upstream.script(answer)
+        ask(gateway, "chat", f"groq/{name}")
+    ask(gateway, "chat", "nobody-has-this")
+    reaching(gateway, 2, "trigate_exchanges_total", provider="groq", model="own-1", ended="complete")
+    reaching(gateway, 1, "trigate_exchanges_total", provider="groq", model="own-2", ended="complete")
+    reaching(gateway, 1, "trigate_exchanges_total", provider="groq", model="other", ended="upstream_error")
+    reaching(gateway, 1, "trigate_exchanges_total", provider="none", model="none", ended="refused", status="4xx")
+    assert not re.search("made-up|nobody-has", gateway.request("GET", "/metrics").body.decode())
+
+
+def test_what_clients_make_up_is_bounded():
+    metrics = open_metrics(from_mapping(config([provider("groq/*", "http://x")], 1)))
+    assert metrics is not None
+    ledger = Ledger(readable=False)
+    ledger.observers.append(metrics)
+    for target in ("nobody/m", "groq/" + "x" * 200, "groq/a\nb", *(f"groq/m{i}" for i in range(MOST_MET + 50))):
+        record = ledger.open("id", "chat")
+        record.target, record.lane, record.attempts, record.whole = target, "byte", 1, True
+        ledger.settle(record, disconnected=False)
+    assert metrics.where("nobody/m") == ("other", "other")
+    assert metrics.where("groq/" + "x" * 200) == metrics.where("groq/a\nb") == ("groq", "other")
+    assert metrics.where(f"groq/m{MOST_MET - 1}") == ("groq", f"m{MOST_MET - 1}")
+    assert metrics.where(f"groq/m{MOST_MET}") == ("groq", "other")
+
+
+@pytest.mark.parametrize("name", [CLIENT_KEY, PROVIDER_KEY, "sk-ant-somebodys-0123456789"])
+def test_a_key_that_was_sent_as_a_model_is_no_label(name):
+    config_ = from_mapping(
+        config([provider("groq/*", "http://x", key=PROVIDER_KEY)], 1)
+        | {"client_keys": [{"name": "alice", "sha256": hashlib.sha256(CLIENT_KEY.encode()).hexdigest()}]}
+    )
+    ledger = Ledger(readable=False)
+    ledger.mask.follow(config_)
+    metrics = open_metrics(config_, ledger.mask)
+    assert metrics is not None
+    ledger.observers.append(metrics)
+    record = ledger.open("id", "chat")
+    record.target, record.lane, record.attempts, record.whole = f"groq/{name}", "byte", 1, True
+    ledger.settle(record, disconnected=False)
+    page = metrics.page().decode()
+    assert name not in page
+    assert 'model="other",provider="groq"' in page
+
+
+def test_what_fails_is_counted_by_provider_and_kind(gateway, upstream):
+    upstream.script(BUSY)
+    assert ask(gateway, "chat", "on-chat") == 429
+    assert ask(gateway, "chat", "gone") == 502
+    now = reaching(gateway, 1, "trigate_exchanges_total", provider="deepseek", ended="upstream_error", status="5xx")
+    assert now("trigate_upstream_errors_total", provider="openai", model="on-chat", error="rate_limited") == 1
+    assert now("trigate_upstream_errors_total", provider="deepseek", model="gone", error="upstream") == 1
+
+
+def test_a_request_that_is_not_carried_whole_is_counted(gateway, upstream):
+    upstream.script(ANSWER)
+    before = numbers(gateway)("trigate_dropped_total", api="chat", provider="anthropic")
+    assert ask(gateway, "chat", "on-messages", seed=1) == 200
+    reaching(gateway, before + 1, "trigate_dropped_total", api="chat", provider="anthropic")
+
+
+def chunk(text: str) -> bytes:
+    choice = {"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}
+    value = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "by-hand", "choices": [choice]}
+    data = b"data: " + json.dumps(value).encode() + b"\n\n"
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def test_a_stream_is_in_flight_until_its_client_leaves_and_each_gap_is_measured(gateway, by_hand):
+    before = numbers(gateway)
+    asked = {"model": "by-hand", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
+    with Wire.connect(gateway.port) as client:
+        client.send(post("/v1/chat/completions", asked))
+        with by_hand.accept() as peer:
+            peer.read_request()
+            peer.send(HEAD)
+            assert numbers(gateway)("trigate_exchanges_in_flight", api="chat") == 1
+            began = time.perf_counter()
+            for word in (b"un", b"deux", b"trois"):
+                peer.send(chunk(word.decode()))
+                client.read_until(word)
+            took = time.perf_counter() - began
+            now = numbers(gateway)
+            assert now("trigate_write_gap_seconds_count") - before("trigate_write_gap_seconds_count") == 2
+            assert 0 < now("trigate_write_gap_seconds_sum") - before("trigate_write_gap_seconds_sum") < took
+            assert now("trigate_upstream_connections", state="active") == 1
+            client.reset()
+            after = reaching(gateway, 0, "trigate_exchanges_in_flight")
+    left = "trigate_disconnects_total"
+    assert after(left, api="chat", phase="answering") == before(left, api="chat", phase="answering") + 1
+    assert after(left, phase="waiting") == before(left, phase="waiting")
+    assert after("trigate_usage_estimated_total", provider="mistral") == 1
+    assert after("trigate_tokens_total", provider="mistral", kind="output") > 0
+
+
+def test_a_client_that_leaves_before_its_answer_is_told_apart(gateway, by_hand):
+    before = numbers(gateway)("trigate_disconnects_total", phase="waiting")
+    with Wire.connect(gateway.port) as client:
+        client.send(post("/v1/chat/completions", {"model": "by-hand", "messages": []}))
+        with by_hand.accept() as peer:
+            peer.read_request()
+            client.reset()
+            reaching(gateway, before + 1, "trigate_disconnects_total", phase="waiting")
+
+
+def test_the_process_is_measured(gateway):
+    now = eventually(lambda: (now := numbers(gateway))("trigate_event_loop_lag_seconds_count") >= 2 and now)
+    assert 10 * 2**20 < now("trigate_memory_bytes") < 2**30
+    assert now("trigate_cpu_seconds_total") > 0.1
+    assert now("trigate_workers") == now("trigate_build_info") == 1
+    assert now("trigate_draining") == now("trigate_background_turns") == 0
+    assert now("trigate_client_connections") >= 1
+
+
+def test_labels_are_those_that_are_documented(gateway):
+    now = numbers(gateway)
+    for row in ROWS:
+        name = row.name + ("_bucket" if row.kind == "histogram" else "")
+        for labels in now.labels(name):
+            assert set(labels) - {"le"} == set(row.labels), name
+
+
+# Who may read it
+
+
+def test_it_takes_a_key_that_is_not_limited_where_there_are_keys(upstream):
+    port = free_port()
+    keys = [{"name": "ops", "key": "key-ops"}, {"name": "team", "key": "key-team", "models": ["m"]}]
+    with running(config([provider("openai/m", upstream.url, ["chat"])], port, client_keys=keys), port) as gateway:
+        assert gateway.request("GET", "/metrics").status == 401
+        limited = gateway.request("GET", "/metrics", headers={"x-api-key": "key-team"})
+        assert limited.status == 403
+        assert "models" in limited.json["error"]["message"]
+        upstream.script(ANSWER)
+        body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+        gateway.request("POST", "/v1/chat/completions", body, {"x-api-key": "key-team"})
+        eventually(lambda: numbers(gateway, **{"x-api-key": "key-ops"})("trigate_tokens_total", client="team") > 0)
+        now = numbers(gateway, **{"x-api-key": "key-ops"})
+        assert now("trigate_exchanges_total", client="team", ended="complete") == 1
+        assert now("trigate_tokens_total", client="team", kind="output") == 9
+
+
+def test_it_can_be_open_to_all(upstream):
+    port = free_port()
+    keys = [{"name": "ops", "key": "key-ops"}]
+    settings = config([provider("openai/m", upstream.url)], port, client_keys=keys, metrics={"open": True})
+    with running(settings, port) as gateway:
+        assert numbers(gateway)("trigate_workers") == 1
+        assert gateway.request("GET", "/v1/models").status == 401
+
+
+def test_it_can_be_switched_off(upstream):
+    port = free_port()
+    with running(config([provider("openai/m", upstream.url)], port, metrics=False), port) as gateway:
+        assert gateway.request("GET", "/metrics").status == 404
+
+
+@pytest.mark.parametrize(("given", "found"), [
+    (True, "keyed"), (False, "off"), ({}, "keyed"), ({"open": True}, "open"), ({"open": False}, "keyed"),
+])  # fmt: skip
+def test_who_may_read_it_is_configured(given, found):
+    assert from_mapping(config([provider("openai/m", "http://x")], 1, metrics=given)).metrics == found
+
+
+@pytest.mark.parametrize(("given", "said"), [("on", "true, false or a mapping"), ({"opn": True}, "did you mean open?")])
+def test_a_mistake_in_it_is_named(given, said):
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        from_mapping(config([provider("openai/m", "http://x")], 1, metrics=given))
+
+
+def test_a_new_configuration_brings_new_names(upstream):
+    old, new = (config([provider(f"openai/{name}", upstream.url)], 1) for name in ("old", "new"))
+    metrics = open_metrics(from_mapping(old))
+    assert metrics is not None
+    assert metrics.where("openai/new") == ("openai", "other")
+    metrics.know(from_mapping(new))
+    assert metrics.where("openai/new") == ("openai", "new")
+    assert metrics.where("openai/old") == ("openai", "old")
+    assert metrics.where(None) == ("none", "none")
+
+
+# Several workers
+
+
+def test_numbers_of_workers_add_up_and_outlive_them(upstream):
+    port = free_port()
+    settings = config([provider("openai/m", upstream.url, ["chat"])], port)
+    with running(settings, port, "--workers", "2") as gateway:
+        crew = eventually(lambda: len(found := workers(gateway.pid)) == 2 and found)
+        eventually(lambda: numbers(gateway)("trigate_workers") == 2)
+        upstream.script(*[ANSWER] * 30)
+        for _ in range(30):
+            assert ask(gateway, "chat", "m") == 200
+        reaching(gateway, 30, "trigate_exchanges_total", ended="complete")
+        pages = [numbers(gateway) for _ in range(10)]
+        assert {page("trigate_exchanges_total", ended="complete") for page in pages} == {30}
+        assert pages[-1]("trigate_tokens_total", kind="output") == 30 * 9
+        before = numbers(gateway).counters
+        for victim in crew:
+            os.kill(victim, signal.SIGKILL)
+        eventually(lambda: not any(is_running(pid) for pid in crew))
+        eventually(lambda: len(workers(gateway.pid)) == 2 and numbers(gateway)("trigate_workers") == 2)
+        after = numbers(gateway)
+        assert {
+            key: after.counters.get(key) for key, value in before.items() if (after.counters.get(key) or 0) < value
+        } == {}
+        assert after("trigate_exchanges_total", ended="complete") == 30
+        assert after("trigate_exchanges_in_flight") == 0
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_one_store_is_measured_once_however_many_workers_share_it(upstream, tmp_path, count):
+    file, port = tmp_path / "state.sqlite", free_port()
+    size = trio.run(_filled, file)
+    kept = {"type": "sqlite", "path": str(file), "max_bytes": 2_000_000}
+    settings = config([provider("openai/m", upstream.url, ["chat"])], port, state_storage=kept)
+    with running(settings, port, "--workers", count) as gateway:
+        eventually(lambda: numbers(gateway)("trigate_workers") == int(count))
+        now = reaching(gateway, 7, "trigate_store_entries")
+        eventually(lambda: numbers(gateway)("trigate_event_loop_lag_seconds_count") >= 2 * int(count))
+        assert numbers(gateway)("trigate_store_entries") == 7
+        assert now("trigate_store_bytes") == size.bytes
+        assert now("trigate_store_limit_bytes") == 2_000_000
+
+
+async def _filled(file: Path) -> Size:
+    store = SqliteStore(file, 3600, None)
+    await store.put([Node(f"n{i}", "", "response", b"{}") for i in range(7)])
+    size = await store.size()
+    await store.aclose()
+    return size
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_reloads_are_counted_once_whoever_reads_the_file(upstream, tmp_path, count):
+    port, file = free_port(), tmp_path / "trigate.yaml"
+    settings = config([provider("openai/m", upstream.url, ["chat"])], port)
+    file.write_text(yaml.safe_dump(settings))
+    with running(file, port, "--workers", count) as gateway:
+        assert numbers(gateway)("trigate_config_reloads_total") == 0
+        os.kill(gateway.pid, signal.SIGHUP)
+        reaching(gateway, 1, "trigate_config_reloads_total", result="accepted")
+        file.write_text("version: 7")
+        os.kill(gateway.pid, signal.SIGHUP)
+        now = reaching(gateway, 1, "trigate_config_reloads_total", result="refused")
+        assert now("trigate_config_reloads_total", result="accepted") == 1
+
+
+WORKER = """
+import os, sys
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+registry = CollectorRegistry()
+Counter("c_total", "c", ["a"], registry=registry).labels("x").inc(int(sys.argv[1]))
+Histogram("h", "h", registry=registry, buckets=(1, 2)).observe(float(sys.argv[1]))
+Gauge("g", "g", registry=registry, multiprocess_mode="livesum").set(1)
+print(os.getpid())
+"""
+
+
+def test_the_dead_are_added_up_in_one_file_for_each_kind(tmp_path):
+    def python(code: str, *args: str) -> str:
+        env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+        return subprocess.run(
+            [sys.executable, "-c", code, *args], env=env, check=True, capture_output=True, text=True
+        ).stdout
+
+    for count in (1, 2, 3):
+        bury(tmp_path, int(python(WORKER, str(count))))
+    bury(tmp_path, 999_999_999)  # one that has counted nothing
+    python(WORKER, "5")
+    for kind in ("counter", "gauge_livesum", "histogram"):  # one that was killed before it had begun, one that begins
+        (tmp_path / f"{kind}_7.db").touch()
+        (tmp_path / f"{kind}_8.db").touch()
+    bury(tmp_path, 7)
+    registry = CollectorRegistry()
+    registry.register(Crew(tmp_path))
+    now = Numbers(generate_latest(registry).decode())
+    assert now("c_total", a="x") == 11
+    assert (now("h_count"), now("h_sum")) == (4, 11)
+    assert now("h_bucket", le="2.0") == 2
+    assert now("g") == 1
+    assert len(list(tmp_path.glob("*.db"))) == 8  # of the dead two, of each of the living three
+
+
+def test_nobody_is_buried_while_somebody_counts(tmp_path):
+    burying = "import sys, pathlib; from gateway.telemetry.shared_metrics import bury; print(flush=True); "
+    burying += "bury(pathlib.Path(sys.argv[1]), 1)"
+    (tmp_path / "gauge_livesum_1.db").write_bytes(b"")
+    with whole(tmp_path):
+        process = subprocess.Popen([sys.executable, "-c", burying, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.3)
+        assert (tmp_path / "gauge_livesum_1.db").exists()
+    assert process.wait(30) == 0
+    process.stdout.close()
+    assert not (tmp_path / "gauge_livesum_1.db").exists()
+
+
+# The pieces
+
+
+def test_buckets_count_up_to_their_bounds_and_are_emptied():
+    buckets = Buckets((1.0, 2.0))
+    for value in (0.5, 1.0, 1.5, 2.5, 9.0):
+        buckets.add(value)
+    assert buckets.taken() == ([2, 1, 2], 14.5)
+    assert buckets.taken() == ([0, 0, 0], 0.0)
+
+
+async def test_lag_is_how_much_later_than_asked_for_a_task_runs(mock_clock):
+    seen: list[float] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch_lag, seen.append)
+        for jump in (0.5, 0.75, 2.0):
+            await trio.testing.wait_all_tasks_blocked()
+            mock_clock.jump(jump)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert seen == pytest.approx([0, 0.25, 1.5])
+
+
+def test_nothing_is_kept_where_state_is_switched_off(upstream):
+    port = free_port()
+    settings = config([provider("openai/m", upstream.url)], port, state_storage={"type": "none"})
+    with running(settings, port) as gateway:
+        now = eventually(lambda: (now := numbers(gateway))("trigate_event_loop_lag_seconds_count") >= 1 and now)
+        assert [now(f"trigate_store_{name}") for name in ("entries", "bytes", "limit_bytes")] == [0, 0, 0]
+
+
+async def test_the_store_is_looked_at_now_and_then_and_what_was_seen_stays_while_it_is_away(mock_clock):
+    class Away(MemoryStore):
+        away = False
+
+        async def size(self) -> Size:
+            if self.away:
+                raise Unavailable("the state storage does not answer")
+            return await super().size()
+
+    metrics, store = Metrics(), Away(3600, 10_000)
+    seen = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch_store, store, metrics, 10)
+        for turn, away in enumerate((False, False, True, False)):
+            await trio.testing.wait_all_tasks_blocked()
+            seen.append(Numbers(metrics.page().decode())("trigate_store_entries"))
+            await store.put([Node(f"n{turn}", "", "response", b"{}")])
+            store.away = away
+            mock_clock.jump(10)
+        await trio.testing.wait_all_tasks_blocked()
+        seen.append(Numbers(metrics.page().decode())("trigate_store_entries"))
+        nursery.cancel_scope.cancel()
+    assert seen == [0, 1, 2, 2, 4]
+
+
+# What is shipped
+
+
+FILES = [ROOT / "deploy/grafana/trigate.json", ROOT / "deploy/prometheus/alerts.yaml"]
+NAMES = {row.name: set(row.labels) for row in ROWS if row.kind != "histogram"}
+for row in ROWS:
+    if row.kind == "histogram":
+        NAMES |= {f"{row.name}_{part}": {*row.labels, "le"} for part in ("bucket", "sum", "count")}
+
+
+def queries(file: Path) -> list[str]:
+    if file.suffix == ".json":
+        board = json.loads(file.read_text())
+        asked = [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
+        return [*asked, *(one["definition"] for one in board["templating"]["list"] if "definition" in one)]
+    return [rule["expr"] for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_queries_ask_for_metrics_and_labels_that_there_are(file):
+    assert len(queries(file)) > 5
+    for query in queries(file):
+        found = re.findall(r"(trigate_\w+)(?:\{([^}]*)\})?", query)
+        assert found
+        known: set[str] = set()
+        for name, matchers in found:
+            assert name in NAMES, query
+            known |= NAMES[name]
+            assert set(re.findall(r"(\w+)\s*[=!]~?", matchers)) <= NAMES[name], query
+        grouped = {word.strip() for group in re.findall(r"\bby \(([^)]*)\)", query) for word in group.split(",")}
+        assert grouped <= known, query
+
+
+def test_every_alert_is_explained():
+    page = (ROOT / "docs/operating.md").read_text()
+    rules = [rule["alert"] for group in yaml.safe_load(FILES[1].read_text())["groups"] for rule in group["rules"]]
+    assert re.findall(r"^\| `(Trigate\w+)` \|", page, re.M) == rules
+
+
+def test_every_metric_is_on_the_dashboard():
+    shown = " ".join(queries(FILES[0]))
+    assert [row.name for row in ROWS if row.name not in shown and row.name != "trigate_build_info"] == []
+
+
+def test_the_page_of_metrics_is_that_of_the_code():
+    text = metrics_table.PAGE.read_text()
+    assert metrics_table.page(text) == text, "run: python -m tests.pages.metrics"

@@ -1,0 +1,458 @@
+"""Exchanges written down: what is gathered, what stands on disk, what is replayed of it, and what no file repeats."""
+
+import contextlib
+import json
+import os
+import resource
+import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.commands.replay import Unreadable, _address, _asking, run, run_server
+from gateway.config.loading import from_mapping
+from gateway.config.redaction import SHORTEST, findable, secrets_in
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.record import Record
+from gateway.request.prepare import ClientRequest
+from gateway.telemetry import recorded, recording
+from gateway.telemetry.recorded import COLUMNS, INDEX, Folder, Side, read
+from gateway.telemetry.recording import Recorder
+from gateway.upstream.client import UpstreamRequest
+from tests.support.recordings import ABSENT, recordings
+
+KEY = 'sk-"very"-secret'
+LINE = {"ended": "complete", "model": "fast model", "lane": "hub", "reason": "stop", "request_id": "call-1"}
+STREAM = b'data: {"choices":[]}\n\ndata: [DONE]\n\n'
+SIDE = Side(
+    "provider", "chat", "/v1/chat/completions", b'{"model":"gpt","messages":[]}', STREAM, 200,
+    "text/event-stream; charset=utf-8", (), (("x-ratelimit-remaining", "3"),), "openai",
+)  # fmt: skip
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    head, *lines = (folder / INDEX).read_text().splitlines()
+    assert head.split("\t") == list(COLUMNS)
+    return [dict(zip(COLUMNS, line.split("\t"), strict=True)) for line in lines]
+
+
+def contents(folder: Path) -> bytes:
+    return b"".join(file.name.encode() + file.read_bytes() for file in folder.rglob("*") if file.is_file())
+
+
+# On disk
+
+
+def test_a_recording_has_the_layout_of_the_corpus(tmp_path):
+    client = attrs.evolve(SIDE, side="client", api="messages", path="/v1/messages", response=b"{}",
+                          content_type="application/json")  # fmt: skip
+    provider_meta, client_meta = Folder(tmp_path / "new" / "records").write([SIDE, client], LINE, ())
+    folder = tmp_path / "new" / "records"
+    stem = provider_meta.name.removesuffix(".meta.json")
+    assert provider_meta.parent == folder / "openai_chat"
+    assert stem.startswith("trigate.")
+    assert (folder / "openai_chat" / f"{stem}.request.json").read_bytes() == SIDE.request
+    assert (folder / "openai_chat" / f"{stem}.response.sse").read_bytes() == STREAM
+    assert client_meta.parent == folder / "anthropic_messages"
+    assert client_meta.with_name(client_meta.name.replace(".meta.", ".response.")).read_bytes() == b"{}"
+    meta = json.loads(provider_meta.read_bytes())
+    assert meta["bytes_exact"] is True
+    assert (meta["api"], meta["status"], meta["stream"], meta["model"]) == ("openai_chat", 200, True, "gpt")
+    assert meta["response_headers"] == {"x-ratelimit-remaining": "3"}
+    assert meta["exchange"]["request_id"] == "call-1"
+    first, second = rows(folder)
+    assert (first["name"], first["api"], first["stream"], first["model"]) == (
+        f"openai_chat/{stem}", "openai_chat", "true", "gpt",
+    )  # fmt: skip
+    assert "side:client" in second["features"].split()
+
+
+def test_the_meta_has_the_members_of_the_corpus(tmp_path):
+    found = recordings()
+    if not found:
+        pytest.skip(ABSENT)
+    (meta,) = Folder(tmp_path).write([SIDE], LINE, ())
+    theirs = json.loads(Path(f"{found[0].file}.meta.json").read_bytes())
+    assert set(theirs) <= set(json.loads(meta.read_bytes()))
+    index = found[0].file.parent.parent / INDEX
+    assert index.read_text().splitlines()[0].split("\t") == list(COLUMNS)
+
+
+def test_a_model_of_a_million_letters_takes_no_such_row(tmp_path):
+    side = attrs.evolve(SIDE, request=b'{"model":"%b"}' % (b"m" * 1_000_000))
+    Folder(tmp_path).write([side], LINE, ())
+    (row,) = rows(tmp_path)
+    assert row["model"] == "m" * 1000
+
+
+def test_errors_stand_apart(tmp_path):
+    (meta,) = Folder(tmp_path).write([attrs.evolve(SIDE, status=429)], LINE, ())
+    assert meta.parent.name == "error_responses"
+    assert "status:429" in json.loads(meta.read_bytes())["features"]
+
+
+def test_what_is_there_is_whole(tmp_path):
+    """Somebody may look while it is written."""
+    folder, done = Folder(tmp_path), threading.Event()
+    seen: set[Path] = set()
+
+    def look() -> None:
+        while not done.is_set():
+            for path in set(tmp_path.rglob("*.meta.json")) - seen:
+                assert json.loads(path.read_bytes())["status"] == 200
+                seen.add(path)
+
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(look)
+        for _ in range(20):
+            folder.write([SIDE], {**LINE, "message": "x" * 10**6}, ())
+        done.set()
+        looking.result()
+    assert seen
+
+
+def test_a_full_disk_leaves_no_half_of_a_recording(tmp_path):
+    folder = Folder(tmp_path)
+    (meta,) = folder.write([SIDE], LINE, ())
+    files = set(tmp_path.rglob("*"))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            folder.write([attrs.evolve(SIDE, response=STREAM * 2**16)], LINE, ())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert set(tmp_path.rglob("*")) == files
+    assert len(rows(tmp_path)) == 1
+    assert read(meta).response == STREAM
+
+
+def test_a_full_disk_leaves_no_half_of_a_row(tmp_path):
+    folder = Folder(tmp_path)
+    for _ in range(10):
+        folder.write([SIDE], LINE, ())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / INDEX).stat().st_size + 30, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            folder.write([SIDE], LINE, ())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    folder.write([SIDE], LINE, ())
+    assert all((tmp_path / f"{row['name']}.meta.json").exists() for row in rows(tmp_path))
+    assert len(rows(tmp_path)) == 11
+
+
+def test_nobody_else_can_read_them(tmp_path):
+    old = os.umask(0)
+    try:
+        Folder(tmp_path / "records").write([SIDE], LINE, ())
+    finally:
+        os.umask(old)
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "records").rglob("*")}
+    assert stat.S_IMODE((tmp_path / "records").stat().st_mode) == 0o700
+    assert {mode for path, mode in modes.items() if path.is_dir()} == {0o700}
+    assert {mode for path, mode in modes.items() if path.is_file()} == {0o600}
+
+
+def test_no_file_repeats_a_credential(tmp_path):
+    spelled = json.dumps(KEY)[1:-1].encode()
+    side = attrs.evolve(
+        SIDE, request=b'{"model":"m","metadata":"' + spelled + b'"}', response=KEY.encode() + STREAM,
+        response_headers=(("x-ratelimit-note", KEY),),
+    )  # fmt: skip
+    line = {**LINE, "model": KEY, "message": f"refused {KEY}"}
+    (meta,) = Folder(tmp_path).write([side], line, findable((KEY,)))
+    for text in (KEY.encode(), spelled, b"very-secret"):
+        assert text not in contents(tmp_path)
+    assert "very" not in meta.name
+    told = json.loads(meta.read_bytes())
+    assert told["bytes_exact"] is False
+    assert any("credentials" in note for note in told["notes"])
+
+
+def test_the_oldest_are_removed_and_what_is_not_ours_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(recorded, "TOTAL", 20_000)
+    monkeypatch.setattr(recorded, "ROOM", 8_000)
+    folder = Folder(tmp_path)
+    stays = tmp_path / "openai_chat" / "somebody.else.abcdef.response.sse"
+    (tmp_path / "openai_chat").mkdir()
+    stays.write_bytes(b"x" * 50_000)
+    somebody = b"openai_chat/somebody.\xff\trow\n"
+    names = []
+    for number in range(30):
+        monkeypatch.setattr(recorded.time, "strftime", lambda *_, at=number: f"2026{at:04}")
+        (meta,) = folder.write([attrs.evolve(SIDE, response=STREAM * 10)], LINE, ())
+        names.append(meta)
+        if number == 0:
+            with (tmp_path / INDEX).open("ab") as index:
+                index.write(somebody)
+    left = [meta for meta in names if meta.exists()]
+    assert stays.exists()
+    assert left == names[-len(left) :]
+    assert 3 < len(left) < 25
+    ours = sum(file.stat().st_size for file in (tmp_path / "openai_chat").glob("trigate.*"))
+    assert ours <= 20_000
+    assert (tmp_path / INDEX).read_bytes().count(somebody) == 1
+    (tmp_path / INDEX).write_bytes((tmp_path / INDEX).read_bytes().replace(somebody, b""))
+    assert [row["name"] for row in rows(tmp_path)] == [f"openai_chat/{m.name.removesuffix('.meta.json')}" for m in left]
+
+
+def test_several_processes_may_write_to_one_folder(tmp_path):
+    first, second = Folder(tmp_path), Folder(tmp_path)
+    for folder in (first, second, first, second):
+        folder.write([SIDE], LINE, ())
+    assert len({row["name"] for row in rows(tmp_path)}) == 4
+
+
+# Reading
+
+
+def test_any_file_of_a_recording_stands_for_it(tmp_path):
+    (meta,) = Folder(tmp_path).write([SIDE], LINE, ())
+    stem = str(meta).removesuffix(".meta.json")
+    found = [read(Path(stem + suffix)) for suffix in (".meta.json", ".request.json", ".response.sse", "")]
+    assert all(one == found[0] for one in found)
+    assert (found[0].api, found[0].status, found[0].request, found[0].response) == ("chat", 200, SIDE.request, STREAM)
+    assert found[0].headers == SIDE.response_headers
+
+
+def test_the_corpus_can_be_read():
+    found = recordings()
+    if not found:
+        pytest.skip(ABSENT)
+    for one in found:
+        read_one = read(Path(f"{one.file}.meta.json"))
+        assert (read_one.api, read_one.response, read_one.request) == (one.api, one.body, one.request)
+
+
+def test_what_is_no_recording_is_refused(tmp_path):
+    with pytest.raises(Unreadable, match="no recording"):
+        read(tmp_path / "nothing.meta.json")
+    (tmp_path / "x.meta.json").write_text('{"api": "gemini"}')
+    with pytest.raises(Unreadable, match="'gemini' is none of the APIs"):
+        read(tmp_path / "x.meta.json")
+    (tmp_path / "y.meta.json").write_text("{")
+    with pytest.raises(Unreadable, match=r"y\.meta\.json"):
+        read(tmp_path / "y.meta.json")
+
+
+DAMAGED = {
+    "half": b'{"api": "openai_chat", "sta', "bytes": b"\xff\xfe\x00", "array": b"[]", "deep": b'{"a":' * 9000,
+    "status": b'{"status": "20"}', "no_status": b'{"status": 99}', "huge_status": b'{"status": 1e400}',
+    "api": b'{"api": ["openai_chat"]}', "type": b'{"content_type": "text/event-stream\\nx: y"}',
+    "headers": b'{"response_headers": []}', "name": b'{"response_headers": {"a b": "c"}}',
+    "value": b'{"response_headers": {"a": "b\\r\\nc: d"}}', "null": b'{"response_headers": {"a": null}}',
+    "surrogate": b'{"content_type": "\\ud800"}',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("meta", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_recording_is_told_and_nothing_is_sent_or_served(tmp_path, capsys, meta):
+    folder = tmp_path / "openai_chat"
+    folder.mkdir()
+    for suffix, data in ((".meta.json", meta), (".request.json", b"{}"), (".response.sse", STREAM)):
+        (folder / f"x{suffix}").write_bytes(data)
+    file = folder / "x.meta.json"
+    assert run(file, "http://127.0.0.1:1", None, None) == 2
+    assert run_server(file, 1, 0) == 2
+    told = capsys.readouterr().err
+    assert told.count("x.meta.json: the recording is damaged: ") == 2
+    assert "Traceback" not in told
+
+
+@given(st.binary(max_size=60))
+def test_whatever_stands_in_its_file_a_recording_is_read_or_told(tmp_path_factory, data):
+    file = tmp_path_factory.mktemp("openai_chat").parent / "y.meta.json"
+    file.write_bytes(data)
+    with contextlib.suppress(Unreadable):
+        read(file)
+
+
+@pytest.mark.parametrize("request_body", [b"", b"[" * 100_000, b'{"a":' * 100_000, b"\xff", b'{"model": "x"'])
+def test_the_model_of_a_damaged_request_is_not_replaced(request_body):
+    with pytest.raises(Unreadable, match="--model"):
+        _asking(request_body, "other")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://[::1", "http://a:b", "http://:80", "ftp://host"])
+def test_what_is_no_address_is_refused(url):
+    with pytest.raises(Unreadable, match="--to"):
+        _address(url, "chat")
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("http://127.0.0.1:12000", "http://127.0.0.1:12000/v1/messages"),
+        ("http://127.0.0.1:12000/", "http://127.0.0.1:12000/v1/messages"),
+        ("https://host/v1", "https://host/v1/messages"),
+        ("https://host/prefix/v1/messages", "https://host/prefix/v1/messages"),
+    ],
+)
+def test_a_server_is_named_with_or_without_the_path(url, address):
+    assert _address(url, "messages") == address
+
+
+def test_only_the_model_of_a_request_is_replaced():
+    assert _asking(b'{"a": 1.0, "model": "x", "b": [ ]}', "other") == b'{"a":1.0,"model":"other","b":[ ]}'
+    with pytest.raises(Unreadable, match="--model"):
+        _asking(b"[]", "other")
+    with pytest.raises(Unreadable, match="--to"):
+        _address("localhost:12000", "chat")
+
+
+# Gathering
+
+
+class Desk:
+    """A recorder over a ledger."""
+
+    def __init__(self, folder: Path, secrets: tuple[str, ...] = ()) -> None:
+        self.ledger = Ledger(readable=False)
+        self.recorder = Recorder(folder, secrets)
+        self.ledger.observers.append(self.recorder)
+
+    def begin(self, body: bytes = b'{"model":"x"}', **headers: str) -> tuple[Record, recording.Recording]:
+        record = self.ledger.open("call", "chat")
+        asked = ClientRequest(tuple(headers.items()), "", None)
+        return record, self.recorder.begin(record, asked, body)
+
+    def end(self, record: Record) -> None:
+        self.ledger.settle(record, disconnected=False)
+
+    async def written(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.recorder.run)
+            await trio.testing.wait_all_tasks_blocked()
+            await self.recorder.finish()
+
+
+def request(**headers: str) -> UpstreamRequest:
+    return UpstreamRequest("POST", "https://host/v1/chat/completions?key=in-the-query", tuple(headers.items()), b"{}")
+
+
+async def test_what_both_sides_said_is_written_once_it_is_over(tmp_path):
+    desk = Desk(tmp_path, ("of-the-config",))
+    record, one = desk.begin(b'{"model":"x","user":"of-the-client"}', **{"x-api-key": "of-the-client"})
+    one.calls(request(), "chat", "openai", ("of-the-provider",))
+    one.passed(b"came of-the-prov", b"went")
+    one.passed(b"ider of-the-config", b" on")
+    one.answers(200, (("content-type", "text/event-stream"),), None)
+    assert not list(tmp_path.rglob("*.meta.json"))
+    desk.end(record)
+    await desk.written()
+    assert desk.recorder.held == 0
+    text = contents(tmp_path)
+    assert b"went on" in text
+    assert b"came [redacted] [redacted]" in text  # a credential that came in two pieces, too
+    for secret in (b"of-the-client", b"of-the-provider", b"of-the-config", b"in-the-query"):
+        assert secret not in text
+
+
+async def test_only_the_last_of_several_calls_is_kept(tmp_path):
+    desk = Desk(tmp_path)
+    record, one = desk.begin()
+    one.calls(request(), "chat", "openai", ())
+    one.came(b"refused at first")
+    one.calls(request(), "chat", "openai", ())
+    one.came(b"answered then")
+    one.answers(200, (("content-type", "application/json"),), b"{}")
+    one.answers(200, (), b"a turn in the background, later")
+    desk.end(record)
+    await desk.written()
+    text = contents(tmp_path)
+    assert b"answered then" in text
+    assert b"refused at first" not in text
+    assert b"later" not in text
+
+
+async def test_a_long_body_is_cut_and_the_meta_file_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(recording, "MOST", 10)
+    desk = Desk(tmp_path)
+    record, one = desk.begin(b"0123456789abcdef")
+    one.answers(400, (("content-type", "application/json"),), b"short")
+    desk.end(record)
+    await desk.written()
+    (meta,) = (json.loads(file.read_bytes()) for file in tmp_path.rglob("*.meta.json"))
+    assert meta["notes"] == ["the request was cut at 10 bytes"]
+    assert meta["bytes_exact"] is False
+    (body,) = (file.read_bytes() for file in tmp_path.rglob("*.request.json"))
+    assert body == b"0123456789"
+
+
+async def test_an_exchange_too_many_is_given_up_and_counted(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(recording, "HELD", 50)
+    desk = Desk(tmp_path)
+    small, _ = desk.begin(b"s" * 20)
+    large, one = desk.begin(b"l" * 40)
+    assert one.given_up
+    assert desk.recorder.held == 20
+    one.passed(b"more", b"more")
+    desk.end(large)
+    desk.end(small)
+    await desk.written()
+    assert desk.recorder.held == 0
+    assert b"s" * 20 in contents(tmp_path)
+    assert b"lll" not in contents(tmp_path)
+    assert "1 exchanges were not recorded" in caplog.text
+
+
+async def test_a_queue_that_is_full_holds_nobody_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(recording, "QUEUED", 2)
+    desk = Desk(tmp_path)
+    for _ in range(5):  # and nobody writes yet
+        record, _one = desk.begin()
+        desk.end(record)
+    await desk.written()
+    assert len(list(tmp_path.rglob("*.meta.json"))) == 2
+    assert desk.recorder.held == 0
+
+
+async def test_a_full_disk_ends_no_exchange(tmp_path, caplog):
+    desk = Desk(tmp_path)
+    (tmp_path / "openai_chat").write_text("in the way")
+    record, _ = desk.begin()
+    desk.end(record)
+    await desk.written()
+    assert "could not be recorded" in caplog.text
+    assert desk.recorder.held == 0
+
+
+async def test_a_recorder_that_nobody_runs_can_be_finished(tmp_path):
+    desk = Desk(tmp_path)
+    record, _ = desk.begin()
+    desk.end(record)
+    await desk.recorder.finish()
+    assert not list(tmp_path.rglob("*.meta.json"))
+
+
+# Credentials
+
+
+def test_every_credential_of_a_configuration_is_known():
+    settings: dict[str, Any] = {
+        "version": "v0.3.0",
+        "model_providers": [
+            {"model": "openai/gpt-4o", "access_key": "key-of-openai"},
+            {"model": "groq/llama", "headers": {"X-Auth-Token": "Bearer tok-of-groq", "x-note": "no secret"}},
+            {"model": "vllm/m", "base_url": "http://h/v1?api_key=key%2Fin-a-url&api-version=2024-10-21&bare-in-a-url"},
+        ],
+        "state_storage": {"type": "postgres", "connection_string": "postgresql://me:pw-of-pg@db/trigate"},
+    }
+    found = secrets_in(from_mapping(settings))
+    assert {"key-of-openai", "tok-of-groq", "pw-of-pg", "key%2Fin-a-url", "key/in-a-url", "bare-in-a-url"} < set(found)
+    assert not {"no secret", "2024-10-21", "api_key"} & set(found)
+
+
+def test_what_is_short_is_no_credential_and_the_longest_comes_first():
+    assert findable(["none", "a" * (SHORTEST - 1)]) == ()
+    assert findable(["secret-1", "secret-12"]) == ("secret-12", "secret-1")

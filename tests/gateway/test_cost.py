@@ -1,0 +1,277 @@
+"""What the gateway does for one event and for one request, counted: calls of functions and turns of trio's loop.
+
+Seconds say nothing on a machine that others use, too. These numbers are the same everywhere but for what the versions
+of Python and of the libraries change, so a test fails when somebody adds steps to the way that every event takes.
+Whoever adds them for a reason raises the number; whoever takes some away lowers it.
+"""
+
+import contextlib
+import gc
+import json
+import socket
+import sys
+import threading
+import tracemalloc
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from gateway.app import create_app
+from gateway.config.loading import from_mapping
+from gateway.serving.server import Lifecycle, bind, serve
+from tests.support.asgi_app import eventually
+from tests.support.harness import PATIENCE
+
+EVENTS = 400
+"""Of a stream; the last half of them is counted."""
+
+SPARE = 1.15
+"""By how much a budget of calls may be exceeded."""
+
+SSE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+ANSWER = {
+    "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello."}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+}  # fmt: skip
+
+
+def delta(**members: Any) -> bytes:
+    choice = {"index": 0, "delta": members, "finish_reason": None}
+    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+    data = b"data: " + json.dumps(head).encode() + b"\n\n"
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+class Count(trio.abc.Instrument):
+    """Calls of functions, Python's and C's, in the thread that makes it, and turns of its loop. A coroutine that goes
+    on is a call for each function that it stands in."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.turns = 0
+
+    def start(self) -> None:
+        trio.lowlevel.add_instrument(self)
+        sys.setprofile(self._profile)
+
+    def stop(self) -> None:
+        sys.setprofile(None)
+        trio.lowlevel.remove_instrument(self)
+
+    def before_io_wait(self, timeout: float) -> None:
+        self.turns += 1
+
+    def _profile(self, frame: object, what: str, argument: object) -> None:
+        if what in ("call", "c_call"):
+            self.calls += 1
+
+
+@attrs.frozen
+class Cost:
+    calls: float
+    turns: float
+
+
+class Provider:
+    """A chat provider that sends an event when it is told to, so that none of them ever meets another."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.go_on = threading.Semaphore(0)
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    def _serve(self) -> None:
+        connection, _ = self._listener.accept()
+        with connection, connection.makefile("rb") as lines, contextlib.suppress(ConnectionError):  # at a test's end
+            while (streamed := _asks_for_stream(lines)) is not None:
+                if streamed:
+                    self._stream(connection)
+                else:
+                    body = json.dumps(ANSWER).encode()
+                    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+                    connection.sendall(head % len(body) + body)
+
+    def _stream(self, connection: socket.socket) -> None:
+        connection.sendall(SSE + delta(role="assistant", content=""))
+        for _ in range(EVENTS):
+            connection.sendall(delta(content="word "))
+            self.go_on.acquire()
+        end = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+        connection.sendall(b"%x\r\n%b\r\n0\r\n\r\n" % (len(end), end))
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+def _asks_for_stream(lines: Any) -> bool | None:
+    """Of the next request; ``None`` if there is none."""
+    length = 0
+    for line in iter(lines.readline, b""):
+        if line.lower().startswith(b"content-length:"):
+            length = int(line.split(b":")[1])
+        if line == b"\r\n":
+            return bool(json.loads(lines.read(length)).get("stream"))
+    return None
+
+
+class Client:
+    """One connection to the gateway, on a thread of its own."""
+
+    def __init__(self, port: int) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        self._seen = b""
+
+    def post(self, path: str, body: dict[str, Any]) -> None:
+        data = json.dumps(body).encode()
+        head = (
+            f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
+        )
+        self.sock.sendall(head.encode() + data)
+
+    def until(self, mark: bytes) -> bytes:
+        """Read until there is ``mark``, and take it."""
+        while (found := self._seen.find(mark)) < 0:
+            data = self.sock.recv(65536)
+            assert data, self._seen
+            self._seen += data
+        taken, self._seen = self._seen[: found + len(mark)], self._seen[found + len(mark) :]
+        return taken
+
+
+def body(path: str, stream: bool) -> dict[str, Any]:
+    asked: dict[str, Any] = {"model": "mistral/m", "stream": stream}
+    if path == "/v1/responses":
+        return {**asked, "input": "Hi", "store": False}
+    return {**asked, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 100}
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    provider = Provider()
+    yield provider
+    provider.close()
+
+
+@contextlib.asynccontextmanager
+async def served(provider: Provider) -> AsyncIterator[tuple[int, Lifecycle]]:
+    """A gateway in this process before ``provider``: its port, and what it has open."""
+    entry = {"model": "mistral/m", "access_key": "k", "base_url": f"http://127.0.0.1:{provider.port}"}
+    settings = {"version": "v0.3.0", "model_providers": [entry], "state_storage": {"type": "none"}}
+    state, listener = Lifecycle(), bind("127.0.0.1", 0)
+    app = create_app(from_mapping(settings), state)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: serve(app, [listener], state=state, signals=False))
+        yield listener.getsockname()[1], state
+        state.stop()
+
+
+async def measured(provider: Provider, talk: Any) -> Cost:
+    """What it costs the gateway to serve ``talk(port, start, stop)``, which runs on a thread, between the two."""
+    count = Count()
+
+    def start() -> None:
+        trio.from_thread.run_sync(count.start)
+
+    def stop() -> None:
+        trio.from_thread.run_sync(count.stop)
+
+    async with served(provider) as (port, _):
+        times = await trio.to_thread.run_sync(talk, port, start, stop)
+    return Cost(count.calls / times, count.turns / times)
+
+
+def within(cost: Cost, calls: float, turns: float) -> None:
+    assert cost.calls <= calls * SPARE, f"{cost.calls:.0f} calls, and the budget is {calls}"
+    assert cost.turns <= turns * 1.5, f"{cost.turns:.2f} turns of the loop, and the budget is {turns}"
+
+
+@pytest.mark.parametrize(
+    ("path", "calls"), [("/v1/chat/completions", 148), ("/v1/messages", 154), ("/v1/responses", 158)]
+)
+async def test_an_event_of_a_slow_stream(provider, path, calls):
+    def talk(port: int, start: Any, stop: Any) -> int:
+        client = Client(port)
+        client.post(path, body(path, stream=True))
+        for number in range(EVENTS):
+            if number == EVENTS // 2:
+                start()
+            client.until(b"word ")
+            provider.go_on.release()
+        stop()
+        client.sock.close()
+        return EVENTS // 2
+
+    within(await measured(provider, talk), calls, 1)
+
+
+async def test_a_small_request(provider):
+    def talk(port: int, start: Any, stop: Any) -> int:
+        client = Client(port)
+        for number in range(60):
+            if number == 20:
+                start()
+            client.post("/v1/chat/completions", body("/v1/chat/completions", stream=False))
+            client.until(b'"total_tokens": 5}}')
+        stop()
+        client.sock.close()
+        return 40
+
+    within(await measured(provider, talk), 2250, 7)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_connections_leave_no_cycles_behind(provider, stream):
+    """Else the collector has to look for them among all that is open, and every stream waits for it."""
+    path = "/v1/chat/completions"
+    provider.go_on.release(10**6)
+
+    def talk(port: int) -> None:
+        client = Client(port)
+        client.post(path, body(path, stream))
+        client.until(b"[DONE]" if stream else b'"total_tokens": 5}}')
+        client.sock.close()
+
+    async with served(provider) as (port, state):
+        gc.disable()
+        try:
+            for number in range(30):
+                if number == 10:
+                    gc.collect()
+                await trio.to_thread.run_sync(talk, port)
+                await eventually(lambda: not state.connections)
+            assert gc.collect() < 20 * 3
+        finally:
+            gc.enable()
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses"])
+async def test_a_stream_does_not_hold_its_request(provider, path):
+    """A conversation may be megabytes, an answer takes minutes, and once it has begun nobody needs the former."""
+    size = 2**20
+    request = body(path, stream=True)
+    turns = [{"role": role, "content": "x" * (size // 8)} for role in ("user", "assistant") * 4]
+    request["input" if path == "/v1/responses" else "messages"] = [*turns, {"role": "user", "content": "Hi"}]
+
+    def begin(port: int, request: dict[str, Any]) -> Client:
+        client = Client(port)
+        client.post(path, request)
+        client.until(b"word ")
+        return client
+
+    async with served(provider) as (port, state):
+        tracemalloc.start()
+        try:
+            client = await trio.to_thread.run_sync(begin, port, request)
+            gc.collect()
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert held < size / 2
+        client.sock.close()
+        await eventually(lambda: not state.connections)

@@ -1,0 +1,140 @@
+"""Which store a configuration opens, and what is said where it cannot be opened."""
+
+import base64
+import builtins
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.config.loading import Config, ConfigError, from_mapping
+from gateway.open_store import WORKERS_FILE, open_store, shared_by_workers
+from gateway.stores.encrypted import EncryptedStore
+from gateway.stores.memory import MemoryStore
+from gateway.stores.sqlite import SqliteStore
+from gateway.stores.store import Node, Unavailable
+from tests.support import postgres
+
+KEY = base64.b64encode(bytes(32)).decode()
+NODE = Node("r1", "", "response", b"{}")
+
+
+def config(**storage) -> Config:
+    more = {"state_storage": storage} if storage else {}
+    return from_mapping(
+        {"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o", "access_key": "k"}], **more}
+    )
+
+
+async def test_without_a_word_state_is_in_memory(monkeypatch):
+    monkeypatch.delenv(WORKERS_FILE, raising=False)
+    store = await open_store(config())
+    assert isinstance(store, MemoryStore)
+    await store.put([NODE])
+    assert await store.get("", "r1") == NODE
+    await store.aclose()
+
+
+async def test_state_can_be_switched_off():
+    assert await open_store(config(type="none")) is None
+
+
+async def test_workers_share_a_file_that_goes_with_them(monkeypatch):
+    with shared_by_workers(config()) as env:
+        path = Path(env[WORKERS_FILE])
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        monkeypatch.setenv(WORKERS_FILE, str(path))
+        one, other = await open_store(config()), await open_store(config())
+        assert isinstance(one, SqliteStore)
+        await one.put([NODE])
+        assert await other.get("", "r1") == NODE
+        assert isinstance(await open_store(config(type="memory")), MemoryStore), "what the file says counts"
+        await one.aclose()
+        await other.aclose()
+    assert not path.parent.exists()
+
+
+def test_workers_whose_state_is_configured_are_given_no_file():
+    with shared_by_workers(config(type="memory")) as env:
+        assert env == {}
+
+
+def test_workers_start_where_nothing_can_be_written(monkeypatch, caplog):
+    def refuse(**_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", refuse)
+    with shared_by_workers(config()) as env:
+        assert env == {}
+    assert "each worker keeps its own state; set state_storage" in caplog.text
+
+
+async def test_state_in_a_file_outlives_the_process(tmp_path):
+    storage = {"type": "sqlite", "path": str(tmp_path / "state.sqlite"), "encryption_key": KEY}
+    first = await open_store(config(**storage))
+    assert isinstance(first, EncryptedStore)
+    await first.put([NODE])
+    await first.aclose()
+    second = await open_store(config(**storage))
+    assert await second.get("", "r1") == NODE
+    await second.aclose()
+
+
+@pytest.mark.parametrize("name", ["none/state.sqlite", ".", "text"])
+async def test_a_file_that_cannot_be_used_is_a_mistake_that_names_it(tmp_path, name):
+    (tmp_path / "text").write_text("no database " * 1000)
+    path = tmp_path / name
+    with pytest.raises(ConfigError) as caught:
+        await open_store(config(type="sqlite", path=str(path)))
+    assert str(caught.value).startswith(f"state_storage.path: {path} cannot be used: ")
+    assert str(caught.value).endswith("give a file in a directory that can be written.")
+
+
+async def test_a_server_that_is_down_at_the_start_is_a_warning(caplog, tmp_path):
+    store = await open_store(config(type="postgres", connection_string=f"postgresql://u:hunter2@/d?host={tmp_path}"))
+    assert "the state storage cannot be reached" in caplog.text
+    assert "hunter2" not in caplog.text
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        await store.put([NODE])
+    await store.aclose()
+
+
+@pytest.fixture
+def server() -> Iterator[postgres.Server]:
+    with postgres.server_or_skip() as server:
+        yield server
+
+
+async def test_a_server_that_is_there_is_used(server):
+    store = await open_store(config(type="postgres", connection_string=server.url))
+    await store.put([NODE])
+    assert await store.get("", "r1") == NODE
+    await store.aclose()
+
+
+@pytest.mark.parametrize(
+    ("storage", "package", "module", "words"),
+    [
+        ({"type": "postgres", "connection_string": "postgresql://h/d"}, "psycopg", "postgres",
+         "state_storage.type: postgres needs a package; pip install 'trigate[postgres]'"),
+        ({"type": "memory", "encryption_key": KEY}, "cryptography", "sealed",
+         "state_storage.encryption_key: encryption needs a package; pip install 'trigate[encryption]'"),
+    ],
+)  # fmt: skip
+async def test_a_package_that_is_missing_is_named(monkeypatch, storage, package, module, words):
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, f"gateway.stores.{module}", raising=False)
+    true_import = builtins.__import__
+
+    def without(name: str, *rest):
+        if name.partition(".")[0] == package:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return true_import(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ConfigError) as caught:
+        await open_store(config(**storage))
+    assert str(caught.value) == f"{words}."

@@ -1,0 +1,981 @@
+"""The HTTP client towards providers, on real sockets: what it sends, how it fails, and that it leaves nothing open."""
+
+import gzip
+import math
+import random
+import re
+import socket
+import ssl
+import struct
+import zlib
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+import trio.testing
+
+from gateway.upstream.client import Upstream, UpstreamError, UpstreamRequest, UpstreamResponse
+from gateway.upstream.pool import PoolStats
+from gateway.upstream.slots import ConcurrencyLimit
+from tests.support.harness import PATIENCE, refusing_port
+
+MIB = 1024 * 1024
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+SSE_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+CHUNK = b"9\r\ndata: a\n\n\r\n"
+PROXY_NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+class Peer:
+    """The server's side of one connection."""
+
+    def __init__(self, stream: trio.abc.Stream, number: int) -> None:
+        self.stream = stream
+        self.number = number
+        self._buffer = b""
+
+    async def request(self) -> tuple[bytes, bytes]:
+        """Head and body of the next request; two empty strings at the end of the connection."""
+        while b"\r\n\r\n" not in self._buffer:
+            if not (data := await self.stream.receive_some()):
+                return b"", b""
+            self._buffer += data
+        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", head.lower())
+        size = int(length[1]) if length else 0
+        while len(self._buffer) < size:
+            if not (data := await self.stream.receive_some()):
+                return b"", b""
+            self._buffer += data
+        body, self._buffer = self._buffer[:size], self._buffer[size:]
+        return head, body
+
+    async def send(self, data: bytes) -> None:
+        await self.stream.send_all(data)
+
+    async def gone(self) -> None:
+        """Wait until the client has closed, by FIN or RST."""
+        try:
+            while await self.stream.receive_some():
+                pass
+        except trio.BrokenResourceError:
+            pass
+
+    def reset(self) -> None:
+        """Make the close that follows a RST."""
+        self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+class Server:
+    """A server on loopback that talks as ``talk`` does, counting its connections."""
+
+    def __init__(self, talk: Callable[[Peer], Awaitable[None]], port: int) -> None:
+        self._talk = talk
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}/v1/x"
+        self.accepted = 0
+        self.open = 0
+
+    async def handle(self, stream: trio.abc.Stream) -> None:
+        peer = Peer(stream, self.accepted)
+        self.accepted += 1
+        self.open += 1
+        try:
+            async with stream:
+                await self._talk(peer)
+        except trio.BrokenResourceError:
+            pass  # the client left, or did not like the certificate
+        finally:
+            self.open -= 1
+
+
+@pytest.fixture
+async def serve(nursery):
+    async def start(talk: Callable[[Peer], Awaitable[None]], tls: ssl.SSLContext | None = None) -> Server:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        server = Server(talk, listeners[0].socket.getsockname()[1])
+        if tls is not None:
+            server.url = f"https://localhost:{server.port}/v1/x"
+            listeners = [trio.SSLListener(listener, tls, https_compatible=True) for listener in listeners]
+        nursery.start_soon(trio.serve_listeners, server.handle, listeners)
+        return server
+
+    return start
+
+
+@pytest.fixture
+async def upstream():
+    client = Upstream(trust_env=False)
+    yield client
+    assert client.stats().active == 0, "a connection was left behind"
+    await client.aclose()
+
+
+@pytest.fixture
+def no_proxies(monkeypatch):
+    for name in PROXY_NAMES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+
+
+@pytest.fixture
+def tls(certificate) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate)
+    return context
+
+
+def post(url: str, **options) -> UpstreamRequest:
+    return UpstreamRequest("POST", url, **{"body": b"{}", **options})
+
+
+def once(answer: bytes) -> Callable[[Peer], Awaitable[None]]:
+    """Answer every request of a connection with the same bytes."""
+
+    async def talk(peer: Peer) -> None:
+        while (await peer.request())[0]:
+            await peer.send(answer)
+
+    return talk
+
+
+def then_close(answer: bytes, reset: bool = False) -> Callable[[Peer], Awaitable[None]]:
+    async def talk(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(answer)
+        if reset:
+            await trio.testing.wait_all_tasks_blocked(0.01)  # a RST overtakes what the client has not read yet
+            peer.reset()
+
+    return talk
+
+
+async def fetch(upstream: Upstream, request: UpstreamRequest, limit: int = MIB) -> bytes:
+    async with await upstream.send(request) as response:
+        return await response.read(limit)
+
+
+async def failure(upstream: Upstream, request: UpstreamRequest) -> UpstreamError:
+    with pytest.raises(UpstreamError) as caught:
+        await fetch(upstream, request)
+    return caught.value
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with trio.fail_after(PATIENCE):
+        while not condition():  # noqa: ASYNC110 -- what it waits for happens in the kernel
+            await trio.sleep(0.001)
+
+
+# --- what is sent and what comes back ---
+
+
+async def test_headers_go_out_and_come_back_in_order(serve, upstream):
+    seen = []
+
+    async def talk(peer: Peer) -> None:
+        seen.append(await peer.request())
+        await peer.send(b"HTTP/1.1 201 Created\r\nX-B: 1\r\nx-a: \xe9\r\nX-B: 2\r\nContent-Length: 0\r\n\r\n")
+
+    server = await serve(talk)
+    headers = (("Z-Last", "1"), ("accept-encoding", "identity"), ("A-First", "2"), ("Z-Last", "3"))
+    async with await upstream.send(post(server.url + "?beta=true", headers=headers, body=b'{"a":1}')) as response:
+        assert response.status == 201
+        assert response.headers == (("x-b", "1"), ("x-a", "é"), ("x-b", "2"), ("content-length", "0"))
+        assert response.header("x-b") == "1"
+        assert response.header("missing") is None
+        assert await response.read(10) == b""
+    head, body = seen[0]
+    assert head.decode().split("\r\n") == [
+        "POST /v1/x?beta=true HTTP/1.1",
+        f"host: 127.0.0.1:{server.port}",
+        "Z-Last: 1",
+        "accept-encoding: identity",
+        "A-First: 2",
+        "Z-Last: 3",
+        "content-length: 7",
+    ]
+    assert body == b'{"a":1}'
+
+
+async def test_framing_headers_follow_the_body_and_not_the_request(serve, upstream):
+    heads = []
+
+    async def talk(peer: Peer) -> None:
+        heads.append((await peer.request())[0].lower())
+        await peer.send(OK)
+
+    server = await serve(talk)
+    headers = (("Content-Length", "999"), ("Transfer-Encoding", "chunked"))
+    assert await fetch(upstream, post(server.url, headers=headers, body=b"abc")) == b"ok"
+    assert heads[0].count(b"content-length: 3") == 1
+    assert b"999" not in heads[0]
+    assert b"transfer-encoding" not in heads[0]
+
+
+async def test_cookies_are_never_replayed(serve, upstream):
+    heads = []
+
+    async def talk(peer: Peer) -> None:
+        while head := (await peer.request())[0]:
+            heads.append(head.lower())
+            await peer.send(b"HTTP/1.1 200 OK\r\nset-cookie: tenant=one; path=/\r\ncontent-length: 0\r\n\r\n")
+
+    server = await serve(talk)
+    for _ in range(2):
+        await fetch(upstream, post(server.url))
+    assert len(heads) == 2
+    assert not any(b"cookie" in head for head in heads)
+
+
+async def test_redirects_are_not_followed(serve, upstream):
+    server = await serve(once(b"HTTP/1.1 307 Moved\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n"))
+    async with await upstream.send(post(server.url)) as response:
+        assert (response.status, response.header("location")) == (307, "/elsewhere")
+
+
+async def test_chunks_come_as_they_are_sent(serve, upstream):
+    go_on = trio.Event()
+
+    async def talk(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(SSE_HEAD + CHUNK)
+        await go_on.wait()
+        await peer.send(CHUNK + b"0\r\n\r\n")
+        await peer.gone()
+
+    server = await serve(talk)
+    async with await upstream.send(post(server.url)) as response:
+        pieces = []
+        async for piece in response.chunks():
+            pieces.append(piece)
+            go_on.set()
+    assert pieces == [b"data: a\n\n"] * 2
+
+
+async def test_a_connection_is_used_again_after_a_whole_body(serve, upstream):
+    server = await serve(once(OK))
+    for _ in range(3):
+        assert await fetch(upstream, post(server.url)) == b"ok"
+    assert server.accepted == 1
+    assert upstream.stats() == PoolStats(connections=1, idle=1)
+
+
+async def test_a_body_without_length_ends_with_the_connection(serve, upstream):
+    server = await serve(then_close(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\ndata: a\n\nda"))
+    assert await fetch(upstream, post(server.url)) == b"data: a\n\nda"
+
+
+async def test_keepalive_probes_are_on(serve, upstream):
+    server = await serve(once(OK))
+    async with await upstream.send(post(server.url)) as response:
+        sock = response._body.connection.stream.get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+
+
+# --- compression ---
+
+ENCODED = {
+    "gzip": gzip.compress(b"hello " * 100),
+    "deflate": zlib.compress(b"hello " * 100),
+    "identity, GZIP": gzip.compress(b"hello " * 100),
+    "deflate, gzip": gzip.compress(zlib.compress(b"hello " * 100)),
+}
+
+
+def encoded(coding: str, body: bytes) -> bytes:
+    head = f"HTTP/1.1 200 OK\r\ncontent-encoding: {coding}\r\ncontent-length: {len(body)}\r\nx-a: 1\r\n\r\n"
+    return head.encode() + body
+
+
+@pytest.mark.parametrize("coding", ENCODED)
+async def test_a_body_compressed_unasked_is_decompressed(serve, upstream, coding):
+    server = await serve(once(encoded(coding, ENCODED[coding])))
+    async with await upstream.send(post(server.url)) as response:
+        assert response.headers == (("x-a", "1"),)
+        assert await response.read(MIB) == b"hello " * 100
+
+
+async def test_compressed_events_come_as_they_are_flushed(serve, upstream):
+    packer = zlib.compressobj(wbits=31)
+    go_on = trio.Event()
+
+    async def talk(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\nconnection: close\r\n\r\n")
+        await peer.send(packer.compress(b"data: a\n\n") + packer.flush(zlib.Z_SYNC_FLUSH))
+        await go_on.wait()
+        await peer.send(packer.compress(b"data: b\n\n") + packer.flush())
+
+    server = await serve(talk)
+    async with await upstream.send(post(server.url)) as response:
+        pieces = response.chunks()
+        assert await anext(pieces) == b"data: a\n\n"
+        go_on.set()
+        assert [piece async for piece in pieces] == [b"data: b\n\n"]
+
+
+async def test_a_bomb_comes_in_bounded_pieces(serve, upstream):
+    server = await serve(once(encoded("gzip", gzip.compress(bytes(16 * MIB)))))
+    async with await upstream.send(post(server.url)) as response:
+        sizes = [len(piece) async for piece in response.chunks()]
+    assert sum(sizes) == 16 * MIB
+    assert max(sizes) <= MIB
+
+
+async def test_a_bomb_meets_the_limit(serve, upstream):
+    server = await serve(once(encoded("gzip", gzip.compress(bytes(16 * MIB)))))
+    async with await upstream.send(post(server.url)) as response:
+        with pytest.raises(UpstreamError, match="larger than the limit of 1048576 bytes") as caught:
+            await response.read(MIB)
+    assert (caught.value.cause, caught.value.failed.status) == ("too_large", 502)
+
+
+@pytest.mark.parametrize(("coding", "body"), [("zork", b"zork"), ("gzip", b"no gzip"), (", ".join(["gzip"] * 6), b"")])
+async def test_a_body_that_cannot_be_decompressed_is_an_error_and_its_status_is_known(serve, upstream, coding, body):
+    server = await serve(once(encoded(coding, body)))
+    async with await upstream.send(post(server.url)) as response:
+        assert response.status == 200
+        with pytest.raises(UpstreamError) as caught:
+            await response.read(MIB)
+    assert (caught.value.cause, caught.value.failed.status) == ("encoding", 502)
+
+
+# --- failures ---
+
+
+async def test_a_refused_connection(upstream):
+    with refusing_port() as port:
+        error = await failure(upstream, post(f"http://127.0.0.1:{port}/"))
+    assert (error.failed.kind, error.failed.status, error.cause) == ("upstream", 502, "refused")
+    assert error.failed.message.startswith("could not connect to the provider")
+    assert error.__cause__ is not None
+
+
+@pytest.mark.parametrize("host", ["no-such-provider.invalid", "a..b"])
+async def test_a_host_without_address(upstream, host):
+    error = await failure(upstream, post(f"http://{host}/", connect_timeout=60))  # name servers may take their time
+    assert (error.failed.kind, error.failed.status) == ("upstream", 502)
+    assert error.cause == "dns"
+    assert host not in error.failed.message
+
+
+async def test_a_connect_timeout(upstream):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)  # never accepts: once the backlog is full, the kernel drops further SYNs
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        error = await failure(upstream, post(f"http://127.0.0.1:{listener.getsockname()[1]}/", connect_timeout=0.1))
+        for filler in fillers:
+            filler.close()
+    assert (error.failed.kind, error.failed.status, error.cause) == ("timeout", 504, "connect_timeout")
+
+
+async def test_a_tls_handshake_without_an_answer_is_a_connect_timeout(serve, upstream):
+    server = await serve(Peer.gone)
+    error = await failure(upstream, post(f"https://127.0.0.1:{server.port}/", connect_timeout=0.1))
+    assert (error.failed.kind, error.cause) == ("timeout", "connect_timeout")
+    await until(lambda: server.open == 0)
+
+
+async def test_a_full_pool_is_an_overload(serve):
+    upstream = Upstream(max_connections=1, pool_timeout=0.05, trust_env=False)
+    server = await serve(once(SSE_HEAD + CHUNK))
+    async with await upstream.send(post(server.url)):
+        error = await failure(upstream, post(server.url))
+        assert upstream.stats() == PoolStats(connections=1, active=1)
+    assert (error.failed.kind, error.failed.status, error.cause) == ("overloaded", 503, "pool_timeout")
+    assert error.failed.headers == (("retry-after", "1"),)
+    assert upstream.stats() == PoolStats()
+
+
+async def test_without_a_bound_nobody_waits():
+    places = ConcurrencyLimit(0, patience=0)
+    taken = [await places.take() for _ in range(5000)]
+    assert (places.taken, places.most) == (5000, math.inf)
+    assert not any(place.waited for place in taken)
+
+
+@pytest.mark.parametrize("through", ["a proxy", "TLS", "the same pool"])
+async def test_the_bound_holds_for_all_pools_together(serve, tls, certificate, monkeypatch, no_proxies, through):
+    plain = await serve(once(SSE_HEAD + CHUNK))
+    other = await serve(once(OK), tls if through == "TLS" else None)
+    url = other.url
+    if through == "a proxy":
+        url = "http://provider.invalid/v1/x"
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{other.port}")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    upstream = Upstream(max_connections=1, pool_timeout=0.05, ca_path=str(certificate[0]))
+    async with await upstream.send(post(plain.url)):
+        assert (await failure(upstream, post(url))).cause == "pool_timeout"
+        assert other.accepted == 0
+    assert await fetch(upstream, post(url)) == b"ok"
+    await upstream.aclose()
+
+
+@pytest.mark.parametrize("proxied", [False, True], ids=["straight", "through a proxy"])
+async def test_another_bound_lets_in_who_waits_and_puts_out_nobody(serve, nursery, monkeypatch, no_proxies, proxied):
+    server = await serve(endless)
+    if proxied:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{server.port}")
+    upstream = Upstream(max_connections=1)
+    held: list[UpstreamResponse] = []
+
+    async def hold() -> None:
+        held.append(await upstream.send(post(server.url)))
+
+    for _ in range(3):
+        nursery.start_soon(hold)
+    await until(lambda: len(held) == 1 and upstream.stats().queued == 2)
+    upstream.bound(2)
+    await until(lambda: len(held) == 2)
+    assert upstream.stats().queued == 1
+    upstream.bound(0)
+    await until(lambda: len(held) == 3)
+    upstream.bound(1)
+    for response in held:
+        assert await anext(response.chunks()) == b"data: a\n\n"
+    nursery.start_soon(hold)
+    await until(lambda: upstream.stats().queued == 1)
+    for response in held[:3]:
+        assert len(held) == 3
+        await response.aclose()
+    await until(lambda: len(held) == 4)
+    await held[3].aclose()
+    assert upstream.stats().active == 0
+    await upstream.aclose()
+
+
+async def test_who_has_a_place_is_told_whether_it_waited(serve, nursery):
+    upstream = Upstream(max_connections=1, trust_env=False)
+    server = await serve(once(OK))
+    told: list[tuple[int, bool]] = []
+    scopes = [trio.CancelScope() for _ in range(3)]
+
+    async def ask(number: int) -> None:
+        with scopes[number]:
+            await fetch(upstream, post(server.url, placed=lambda waited: told.append((number, waited))))
+
+    async with await upstream.send(post(server.url, placed=lambda waited: told.append((-1, waited)))) as response:
+        for number in range(3):
+            nursery.start_soon(ask, number)
+            await until(lambda number=number: upstream.stats().queued == number + 1)
+        scopes[1].cancel()
+        await until(lambda: upstream.stats().queued == 2)
+        assert told == [(-1, False)]
+        await response.read(10)
+    await until(lambda: len(told) == 3 and not upstream.stats().active)
+    assert told == [(-1, False), (0, True), (2, True)]
+    await upstream.aclose()
+
+
+async def test_an_idle_connection_makes_room_for_one_to_another_provider(serve):
+    upstream = Upstream(max_connections=2, trust_env=False)
+    first, second = await serve(once(OK)), await serve(once(OK))
+    held = [await upstream.send(post(first.url)) for _ in range(2)]
+    for response in held:
+        await response.read(10)
+    assert upstream.stats() == PoolStats(connections=2, idle=2)
+    async with await upstream.send(post(second.url)):
+        assert upstream.stats() == PoolStats(connections=2, idle=1, active=1)
+    await upstream.aclose()
+
+
+async def test_who_waits_for_a_place_is_counted_and_served_when_one_is_free(serve, nursery):
+    upstream = Upstream(max_connections=1, trust_env=False)
+    server = await serve(once(OK))
+    bodies = []
+
+    async def second() -> None:
+        bodies.append(await fetch(upstream, post(server.url)))
+
+    async with await upstream.send(post(server.url)) as response:
+        nursery.start_soon(second)
+        await until(lambda: upstream.stats().queued == 1)
+        bodies.append(await response.read(10))
+    await until(lambda: len(bodies) == 2)
+    assert bodies == [b"ok", b"ok"]
+    await upstream.aclose()
+
+
+CUTS = {
+    "chunked": (SSE_HEAD + CHUNK + b"9\r\ndata", False),
+    "chunked between chunks": (SSE_HEAD + CHUNK, False),
+    "content-length": (b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nhalf", False),
+    "reset": (SSE_HEAD + CHUNK, True),
+    "in the head": (b"HTTP/1.1 200 OK\r\nconte", False),
+    "no answer": (b"", False),
+    "no answer, reset": (b"", True),
+    "not HTTP": (b"SSH-2.0-OpenSSH_9.9\r\n\r\n", False),
+}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+async def test_a_broken_answer_is_an_upstream_error_and_is_not_tried_again(serve, upstream, cut):
+    server = await serve(then_close(*CUTS[cut]))
+    error = await failure(upstream, post(server.url))
+    assert (error.failed.kind, error.failed.status, error.cause) == ("upstream", 502, "cut")
+    assert "the provider's connection broke" in error.failed.message
+    assert server.accepted == 1
+
+
+async def test_what_came_before_a_cut_is_delivered(serve, upstream):
+    server = await serve(then_close(*CUTS["chunked"]))
+    async with await upstream.send(post(server.url)) as response:
+        delivered = []
+
+        async def read() -> None:
+            async for piece in response.chunks():
+                delivered.append(piece)  # noqa: PERF401 -- it ends with an error
+
+        with pytest.raises(UpstreamError):
+            await read()
+    assert b"".join(delivered) == b"data: a\n\ndata"
+
+
+@pytest.mark.parametrize("header", [("x-key", "sk-secret\n"), ("x-key", "sk-secret\u2019"), ("x key", "sk-secret")])
+async def test_a_header_that_http_forbids_is_named_without_its_value(serve, upstream, header):
+    server = await serve(once(OK))
+    error = await failure(upstream, post(server.url, headers=(header,)))
+    assert (error.failed.kind, error.failed.status, error.cause) == ("internal", 500, "config")
+    assert header[0] in error.failed.message
+    assert "secret" not in f"{error}{error.__cause__}{error.__context__}"
+    assert server.accepted == 0
+
+
+async def test_two_hosts_are_our_own_error(serve, upstream):
+    server = await serve(once(OK))
+    error = await failure(upstream, post(server.url, headers=(("host", "a"), ("Host", "b"))))
+    assert (error.failed.kind, error.cause) == ("internal", "config")
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://host/", "http:///path", "api.openai.com", "http://host:99999/", "http://host:port/"]
+)
+async def test_an_address_that_is_none_is_an_error_of_the_config(upstream, url):
+    error = await failure(upstream, post(url))
+    assert (error.failed.kind, error.cause) == ("internal", "config")
+    assert "base_url" in error.failed.message
+
+
+def test_credentials_are_not_in_the_repr_of_a_request():
+    assert "secret" not in repr(post("http://host/", headers=(("authorization", "secret"),), body=b"secret"))
+
+
+# --- stale connections ---
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_dead_pooled_connection_is_tried_once_more_on_a_fresh_one(serve, upstream, reset):
+    bodies = []
+
+    async def talk(peer: Peer) -> None:
+        bodies.append((await peer.request())[1])
+        await peer.send(OK)
+        bodies.append((await peer.request())[1])  # idle, then closed just when the next request comes
+        if reset:
+            peer.reset()
+
+    server = await serve(talk)
+    assert await fetch(upstream, post(server.url, body=b"1")) == b"ok"
+    async with await upstream.send(post(server.url, body=b"2")) as response:
+        assert response.attempts == 2
+        assert await response.read(10) == b"ok"
+    assert bodies[:3] == [b"1", b"2", b"2"]
+    assert server.accepted == 2
+
+
+async def test_the_second_attempt_does_not_meet_another_dead_connection(serve, upstream):
+    async def talk(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK)
+        if peer.number < 3:
+            await peer.stream.receive_some(1)
+        else:
+            await peer.request()
+
+    server = await serve(talk)
+    held = [await upstream.send(post(server.url)) for _ in range(3)]
+    for response in held:
+        await response.read(10)
+    assert upstream.stats() == PoolStats(connections=3, idle=3)
+    async with await upstream.send(post(server.url)) as response:
+        assert response.attempts == 2
+        await response.read(10)
+    assert server.accepted == 4
+
+
+async def test_a_connection_closed_while_idle_is_not_used_at_all(serve, upstream):
+    server = await serve(then_close(OK))
+    assert await fetch(upstream, post(server.url)) == b"ok"
+    await until(lambda: server.open == 0)
+    async with await upstream.send(post(server.url)) as response:
+        assert response.attempts == 1
+        await response.read(10)
+    assert server.accepted == 2
+
+
+async def test_after_one_byte_of_the_answer_there_is_no_second_attempt(serve, upstream):
+    async def talk(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK)
+        await peer.request()
+        await peer.send(b"H")
+
+    server = await serve(talk)
+    await fetch(upstream, post(server.url))
+    error = await failure(upstream, post(server.url))
+    assert error.cause == "cut"
+    assert server.accepted == 1
+
+
+# --- closing and cancelling ---
+
+
+async def silent(peer: Peer) -> None:
+    await peer.request()
+    await peer.gone()
+
+
+async def endless(peer: Peer) -> None:
+    await peer.request()
+    await peer.send(SSE_HEAD + CHUNK)
+    await peer.gone()
+
+
+async def dead_handshake(peer: Peer) -> None:
+    await peer.gone()
+
+
+@pytest.mark.parametrize(("talk", "scheme"), [(silent, "http"), (endless, "http"), (dead_handshake, "https")])
+async def test_cancelling_closes_the_socket_at_once(serve, upstream, talk, scheme):
+    server = await serve(talk)
+
+    async def read() -> None:
+        await fetch(upstream, post(f"{scheme}://127.0.0.1:{server.port}/"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await until(lambda: server.open == 1)
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        nursery.cancel_scope.cancel()
+    assert upstream.stats().active == 0
+    await until(lambda: server.open == 0)
+
+
+class CancelAfter(trio.abc.Instrument):
+    """Cancels the task that made it after its ``step``-th step from now."""
+
+    def __init__(self, scope: trio.CancelScope, step: int) -> None:
+        self._scope = scope
+        self._left = step
+        self._task = trio.lowlevel.current_task()
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        if task is self._task:
+            self._left -= 1
+            if self._left == 0:
+                self._scope.cancel()
+
+
+async def cancelled_at(step: int, upstream: Upstream, request: UpstreamRequest) -> bool:
+    with trio.CancelScope() as scope:
+        instrument = CancelAfter(scope, step)
+        trio.lowlevel.add_instrument(instrument)
+        try:
+            await fetch(upstream, request)
+        finally:
+            trio.lowlevel.remove_instrument(instrument)
+    return scope.cancelled_caught
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+async def test_a_cancellation_at_any_step_leaves_nothing(serve, tls, certificate, secure):
+    server = await serve(once(SSE_HEAD + CHUNK + b"0\r\n\r\n"), tls if secure else None)
+    step = 1
+    while True:
+        upstream = Upstream(ca_path=str(certificate[0]), trust_env=False)
+        cancelled = await cancelled_at(step, upstream, post(server.url))
+        assert upstream.stats().active == 0, f"left by a cancellation at step {step}"
+        await upstream.aclose()
+        if not cancelled:
+            break
+        step += 1
+    assert step > 3
+    await until(lambda: server.open == 0)
+
+
+async def test_two_hundred_cancellations_at_random_moments_leave_nothing(serve):
+    async def talk(peer: Peer) -> None:
+        while (await peer.request())[0]:
+            await peer.send(SSE_HEAD)
+            for _ in range(3):
+                await peer.send(CHUNK)
+                await trio.sleep(0.001)
+            await peer.send(b"0\r\n\r\n")
+
+    upstream = Upstream(max_connections=8, trust_env=False)
+    server = await serve(talk)
+    moments = random.Random(7)
+    outcomes = []
+
+    async def one(delay: float) -> None:
+        with trio.move_on_after(delay) as scope:
+            await fetch(upstream, post(server.url))
+        outcomes.append(scope.cancelled_caught)
+
+    for _ in range(10):
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(one, moments.choice([0, moments.uniform(0, 0.03), math.inf]))
+    assert len(outcomes) == 200
+    assert {True, False} == set(outcomes)
+    assert upstream.stats().active == upstream.stats().queued == 0
+    assert await fetch(upstream, post(server.url)) == b"data: a\n\n" * 3
+    await upstream.aclose()
+    await until(lambda: server.open == 0)
+
+
+async def test_a_failed_consumer_closes_the_connection(serve, upstream):
+    server = await serve(endless)
+
+    async def consume() -> None:
+        async with await upstream.send(post(server.url)) as response:
+            async for _ in response.chunks():
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await consume()
+    await until(lambda: server.open == 0)
+
+
+async def test_a_cancelled_read_gives_the_place_back_before_anyone_closes(serve, upstream):
+    server = await serve(endless)
+    response = await upstream.send(post(server.url))
+    await anext(response.chunks())
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await anext(response.chunks())
+    assert scope.cancelled_caught
+    assert upstream.stats() == PoolStats()
+    await until(lambda: server.open == 0)
+
+
+async def test_closing_works_under_cancellation_and_twice(serve, upstream):
+    server = await serve(endless)
+    response = await upstream.send(post(server.url))
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await response.aclose()
+        await response.aclose()
+    assert upstream.stats() == PoolStats()
+    await until(lambda: server.open == 0)
+
+
+async def test_a_closed_response_does_not_look_like_a_whole_one(serve, upstream):
+    server = await serve(endless)
+    response = await upstream.send(post(server.url))
+    assert await anext(response.chunks()) == b"data: a\n\n"
+    await response.aclose()
+    with pytest.raises(trio.ClosedResourceError):
+        await anext(response.chunks())
+
+
+async def test_a_whole_response_stays_at_its_end(serve, upstream):
+    server = await serve(once(OK))
+    async with await upstream.send(post(server.url)) as response:
+        assert await response.read(10) == b"ok"
+        assert await response.read(10) == b""
+
+
+async def test_a_forgotten_response_warns(serve):
+    upstream = Upstream(trust_env=False)
+    server = await serve(endless)
+    response = await upstream.send(post(server.url))
+    with pytest.warns(ResourceWarning, match="its place in the pool is lost"):
+        del response
+    await upstream.aclose()
+
+
+async def test_closing_everything_cuts_what_is_being_read(serve, nursery):
+    upstream = Upstream(trust_env=False)
+    server = await serve(endless)
+    response = await upstream.send(post(server.url))
+    await anext(response.chunks())
+    await upstream.aclose()
+    with pytest.raises(UpstreamError, match="connection broke"):
+        await anext(response.chunks())
+    assert upstream.stats() == PoolStats()
+
+
+# --- TLS ---
+
+
+async def test_tls_names_the_host_of_the_url_and_the_host_header_is_ours_to_set(serve, tls, certificate):
+    names, heads = [], []
+    tls.sni_callback = lambda _sock, name, _context: names.append(name)
+
+    async def talk(peer: Peer) -> None:
+        heads.append((await peer.request())[0])
+        await peer.send(OK)
+
+    server = await serve(talk, tls)
+    upstream = Upstream(ca_path=str(certificate[0]), trust_env=False)
+    request = post(server.url, headers=(("x-a", "1"), ("Host", "provider.example")))
+    assert await fetch(upstream, request) == b"ok"
+    await upstream.aclose()
+    assert names == ["localhost"]
+    assert b"\r\nHost: provider.example" in heads[0]
+    assert heads[0].lower().count(b"\r\nhost:") == 1
+
+
+async def test_a_certificate_that_is_not_trusted(serve, upstream, tls):
+    server = await serve(once(OK), tls)
+    error = await failure(upstream, post(server.url))
+    assert (error.failed.kind, error.failed.status, error.cause) == ("upstream", 502, "tls")
+    assert "CERTIFICATE_VERIFY_FAILED" in str(error.__cause__)
+    await until(lambda: server.open == 0)
+
+
+async def test_plain_http_where_tls_was_expected(serve, upstream):
+    async def talk(peer: Peer) -> None:
+        await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await peer.gone()
+
+    server = await serve(talk)
+    error = await failure(upstream, post(server.url.replace("http:", "https:")))
+    assert (error.failed.kind, error.cause) == ("upstream", "tls")
+
+
+async def test_roots_from_the_environment_are_used(serve, tls, certificate, monkeypatch, no_proxies):
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    server = await serve(once(OK), tls)
+    upstream = Upstream()
+    assert await fetch(upstream, post(server.url)) == b"ok"
+    await upstream.aclose()
+
+
+async def test_roots_of_the_config_win_over_the_environment(serve, tls, certificate, monkeypatch, no_proxies):
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
+    server = await serve(once(OK), tls)
+    upstream = Upstream(ca_path=str(certificate[0]))
+    assert await fetch(upstream, post(server.url)) == b"ok"
+    await upstream.aclose()
+
+
+async def test_roots_are_loaded_only_when_tls_is_spoken(serve, tls):
+    upstream = Upstream(ca_path="/nowhere.pem", trust_env=False)
+    plain, secure = await serve(once(OK)), await serve(once(OK), tls)
+    assert await fetch(upstream, post(plain.url)) == b"ok"
+    error = await failure(upstream, post(secure.url))
+    assert (error.failed.kind, error.cause) == ("internal", "config")
+    assert "upstream_tls_ca_path" in error.failed.message
+    await upstream.aclose()
+
+
+# --- proxies ---
+
+
+async def splice(source: trio.abc.Stream, target: trio.abc.Stream) -> None:
+    try:
+        async for data in source:
+            await target.send_all(data)
+        await trio.aclose_forcefully(target)
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        await trio.aclose_forcefully(target)
+
+
+def tunnel_to(port: int, heads: list[bytes]) -> Callable[[Peer], Awaitable[None]]:
+    """A CONNECT proxy, to whose every client the server at ``port`` answers."""
+
+    async def talk(peer: Peer) -> None:
+        heads.append((await peer.request())[0])
+        target = await trio.open_tcp_stream("127.0.0.1", port)
+        await peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        async with target, trio.open_nursery() as nursery:
+            nursery.start_soon(splice, peer.stream, target)
+            nursery.start_soon(splice, target, peer.stream)
+
+    return talk
+
+
+async def test_http_goes_through_the_proxy_in_absolute_form(serve, monkeypatch, no_proxies):
+    heads = []
+
+    async def talk(peer: Peer) -> None:
+        heads.append((await peer.request())[0])
+        await peer.send(OK)
+
+    proxy = await serve(talk)
+    monkeypatch.setenv("HTTP_PROXY", f"http://user:pa%40ss@127.0.0.1:{proxy.port}")
+    upstream = Upstream()
+    assert await fetch(upstream, post("http://provider.invalid/v1/x?a=1")) == b"ok"
+    await upstream.aclose()
+    assert heads[0].startswith(b"POST http://provider.invalid/v1/x?a=1 HTTP/1.1\r\n")
+    assert b"Proxy-Authorization: Basic dXNlcjpwYUBzcw==" in heads[0]  # user:pa@ss
+    assert b"\r\nhost: provider.invalid" in heads[0]
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+async def test_https_goes_through_a_tunnel(serve, tls, certificate, monkeypatch, no_proxies, variable):
+    heads = []
+    server = await serve(once(OK), tls)
+    proxy = await serve(tunnel_to(server.port, heads))
+    monkeypatch.setenv(variable, f"127.0.0.1:{proxy.port}")
+    upstream = Upstream(ca_path=str(certificate[0]))
+    for _ in range(2):
+        assert await fetch(upstream, post(f"https://localhost:{server.port}/")) == b"ok"
+    assert upstream.stats() == PoolStats(connections=1, idle=1)
+    await upstream.aclose()
+    assert [head.split(b"\r\n")[0] for head in heads] == [f"CONNECT localhost:{server.port} HTTP/1.1".encode()]
+    await until(lambda: proxy.open == server.open == 0)
+
+
+async def test_a_tunnel_whose_handshake_fails_leaves_nothing(serve, tls, monkeypatch, no_proxies):
+    server = await serve(once(OK), tls)
+    proxy = await serve(tunnel_to(server.port, []))
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+    upstream = Upstream()
+    error = await failure(upstream, post(f"https://localhost:{server.port}/"))
+    assert error.cause == "tls"
+    assert upstream.stats() == PoolStats()
+    await until(lambda: proxy.open == server.open == 0)
+
+
+async def test_a_proxy_that_refuses(serve, monkeypatch, no_proxies):
+    proxy = await serve(once(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n"))
+    monkeypatch.setenv("HTTPS_PROXY", f"http://user:secret@127.0.0.1:{proxy.port}")
+    upstream = Upstream()
+    error = await failure(upstream, post("https://provider.invalid/"))
+    assert (error.failed.kind, error.failed.status, error.cause) == ("upstream", 502, "proxy")
+    assert "secret" not in f"{error}{error.__cause__}"
+    assert upstream.stats() == PoolStats()
+
+
+@pytest.mark.parametrize("bypass", ["127.0.0.1", "127.0.0.0/8", "other.example, 127.0.0.1", "*"])
+async def test_no_proxy_goes_straight(serve, monkeypatch, no_proxies, bypass):
+    server = await serve(once(OK))
+    monkeypatch.setenv("NO_PROXY", bypass)
+    with refusing_port() as port:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
+        upstream = Upstream()
+        assert await fetch(upstream, post(server.url)) == b"ok"
+        await upstream.aclose()
+
+
+@pytest.mark.parametrize("url", ["socks5://user:secret@127.0.0.1:1080", "nonsense://secret"])
+async def test_a_proxy_that_cannot_be_used_fails_only_what_needs_it(serve, monkeypatch, no_proxies, url):
+    server = await serve(once(OK))
+    monkeypatch.setenv("ALL_PROXY", url)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    upstream = Upstream()
+    assert await fetch(upstream, post(server.url)) == b"ok"
+    error = await failure(upstream, post("https://provider.invalid/"))
+    assert (error.failed.kind, error.cause) == ("internal", "config")
+    assert "secret" not in f"{error}{error.__cause__}"
+    await upstream.aclose()

@@ -1,0 +1,136 @@
+"""The pages of ``docs/clients``, from the rows of ``gateway/commands/clients.py``.
+
+``python -m tests.pages.clients`` writes them; ``tests/gateway/commands/test_connect.py`` keeps them true.
+"""
+
+import attrs
+
+from gateway.commands.clients import CLIENTS, KEY_VARIABLE, Client, Place, SettingsFile
+from gateway.commands.edits import written
+from gateway.commands.finding import USUAL, demo
+from tests.support.repository import ROOT
+
+FOLDER = ROOT / "docs/clients"
+KEY = f"${KEY_VARIABLE}"
+HIGHLIGHT = {"yaml": "yml", "yaml_list": "yml", "env": "sh"}  # "yaml" is for configurations of the gateway
+
+
+def pages() -> dict[str, str]:
+    """Names of files and what is in them."""
+    return {"README.md": _index(), **{f"{row.name}.md": page(row) for row in CLIENTS.values()}}
+
+
+_INTRODUCTION = f"""\
+`trigate connect CLIENT` prints the settings that point a client at your gateway, from any folder. With `--write` they
+are merged into the client's own file, after a backup beside it and with all else in it kept; `--undo` takes them out
+again. With `--` the client is started with them, no file is changed, and its exit status is passed on:
+
+```sh
+trigate connect claude -- -p "Hello"
+```
+
+**Where the gateway is.** At `--url`; else where the config says that it listens, which is the one that `trigate serve`
+would take in this folder, your own (`~/.config/trigate/trigate.yaml`) too; else at `{USUAL}`. The gateway
+that runs there is asked what it serves, for that is what the client will get, whatever a file says. If none answers it
+is the config's word, and without a config the settings are for `trigate serve --demo`. A line says which of these it
+was. `--config FILE` takes the file's word and asks nobody.
+
+**Which models.** Claude Code is left with its own names where they are served, and Codex gets a model that it knows;
+their pages say more. All others get the config's default, or the alias `smart`, and for small tasks the alias `fast`
+where it exists. `--model` and `--small` name others.
+
+**Keys.** Where a config has [`client_keys`](../configuration.md#client_keys), clients show the key in
+`${KEY_VARIABLE}`, and `connect` asks with it, on this machine and at `--url`.
+
+**Undo.** `--undo` makes the file what it was; where you have changed it since, it takes out what was put in, and names
+what you have given another value, which stays. What was written is remembered in
+`~/.local/state/trigate/connect.json`, keys as digests.
+
+The pages show the settings for `trigate serve --demo`.
+
+[Real programs, tried](../clients.md) has the versions that have been driven through the gateway, before providers of
+each API.
+"""
+
+
+def _index() -> str:
+    lines = [
+        "# Clients",
+        "",
+        _INTRODUCTION,
+        "| client | speaks | its settings are in |",
+        "|---|---|---|",
+        *(f"| [{row.title}]({row.name}.md) | {row.speaks} | {_where(row)} |" for row in CLIENTS.values()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _where(client: Client) -> str:
+    file = client.file
+    if file is None or not any(row.when == "always" for row in file.settings):
+        return "the program" if client.environment is not None else "a form"
+    return f"`{_path(file)}`" if file.folder != "." else "the environment, or the program"
+
+
+def _path(file: SettingsFile) -> str:
+    if file.folder.startswith("app:"):
+        return file.name
+    return file.name if file.folder == "." else f"{file.folder}/{file.name}"
+
+
+def page(client: Client) -> str:
+    place = demo(client.chooses)
+    parts = [f"# {client.title}", f"It speaks {client.speaks} to the gateway."]
+    if client.install:
+        parts.append(_fenced("sh", client.install))
+    parts += _file(client, place)
+    if client.snippet:
+        parts.append(_fenced(client.language, place.fill(client.snippet)))
+    if client.environment is not None:
+        arguments = "ARGS" if client.program else "PROGRAM ARGS"
+        starts = "it" if client.program else "a program"
+        plain = client.environment or (client.file is not None and tuple(place.settings(client.file.settings)))
+        given = "these settings" if plain else "that key, if there is one"
+        parts.append(f"This starts {starts} with {given}, and changes no file:")
+        parts.append(_fenced("sh", f"trigate connect {client.name} -- {arguments}"))
+    if client.then:
+        parts += ["Then:", _fenced("sh", "\n".join(map(place.fill, client.then)))]
+    if client.notes:
+        parts.append("\n".join(f"- {place.fill(note)}" for note in client.notes))
+    if client.troubles:
+        lines = ["| what is wrong | what it says | what it does first |", "|---|---|---|"]
+        lines += [f"| {cause} | {words} | {first} |" for cause, words, first in client.troubles]
+        parts += ["## When something is wrong", "\n".join(lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _file(client: Client, place: Place) -> list[str]:
+    """The file, and what is else in it where the gateway asks for a key."""
+    file = client.file
+    if file is None:
+        return []
+    plain, keyed = (tuple(one.settings(file.settings)) for one in (place, attrs.evolve(place, key=KEY)))
+    parts = []
+    if plain:
+        variable = f" (in `${file.variable}`, where that is set)" if file.variable else ""
+        parts.append(f"`trigate connect {client.name} --write` puts this into `{_path(file)}`{variable}:")
+        parts.append(_fenced(HIGHLIGHT.get(file.format, file.format), written(file.format, plain)))
+        parts.append(f"`trigate connect {client.name} --undo` takes it out again.")
+    if more := [(path, value) for path, value in keyed if (path, value) not in plain]:
+        rows = ", ".join(f"`{'.'.join(path)}` {_told(value)}" for path, value in more)
+        parts.append(f"Where the gateway asks for a key, {rows}.")
+    return parts
+
+
+def _told(value: object) -> str:
+    return "is that key" if value == KEY else f"is `{value}`"
+
+
+def _fenced(language: str, text: str) -> str:
+    return f"```{language}\n{text.rstrip()}\n```"
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for name, text in pages().items():
+        (FOLDER / name).write_text(text)

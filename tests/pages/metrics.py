@@ -1,0 +1,33 @@
+"""The tables in ``docs/metrics.md``, from the rows that the metrics are made of.
+
+``python -m tests.pages.metrics`` writes them; ``tests/gateway/telemetry/test_metrics.py`` keeps them true.
+"""
+
+from gateway.telemetry.metrics import LABELS, ROWS
+from tests.pages.tables import with_tables
+from tests.support.repository import ROOT
+
+PAGE = ROOT / "docs/metrics.md"
+TYPES = {"counter": "counter", "histogram": "histogram", "sum": "gauge", "greatest": "gauge"}
+
+
+def tables() -> dict[str, str]:
+    """The table under each heading."""
+    metrics = [
+        f"| `{row.name}` | {TYPES[row.kind]} | {' '.join(f'`{name}`' for name in row.labels)} | {row.meaning} |"
+        for row in ROWS
+    ]
+    labels = [f"| `{name}` | {meaning} |" for name, meaning in LABELS.items()]
+    return {
+        "Each metric": "\n".join(("| metric | type | labels | meaning |", "|---|---|---|---|", *metrics)),
+        "Labels": "\n".join(("| label | values |", "|---|---|", *labels)),
+    }
+
+
+def page(text: str) -> str:
+    """``text`` with its tables as they should be."""
+    return with_tables(text, tables())
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text()))

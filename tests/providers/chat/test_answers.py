@@ -1,0 +1,328 @@
+"""Failures, usage and whole answers of Chat providers, read. All bytes; no sockets."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from providers.chat import CHAT
+from providers.chat.reader import LONG
+from streams import sse
+from streams.errors import GatewayError
+from streams.events import (
+    Citation,
+    End,
+    ErrorInfo,
+    Usage,
+)
+from streams.fold import RefusalBlock, TextBlock, ToolBlock, fold
+from tests.support.chat_wire import DONE, assert_order, calls, chunk, fragment, read, whole
+
+QUOTA = {"code": 429, "message": "quota"}
+
+FAILURES = {
+    "an error in the stream": (
+        chunk({"content": "a"}) + sse.data({"error": {"message": "busy", "code": "overloaded"}}) + DONE,
+        ("overloaded", "busy"),
+    ),
+    "an error event": (b'event: error\ndata: {"error":{"message":"busy"}}\n\n', ("upstream", "busy")),
+    "an error after the finish reason": (
+        chunk({"content": "a"}, "stop") + sse.data({"error": {"message": "busy", "type": "rate_limit_error"}}),
+        ("rate_limited", "busy"),
+    ),
+    "an error in a chunk with choices": (
+        chunk({"content": ""}, "error", error={"code": 502, "message": "gone"}),
+        ("upstream", "gone"),
+    ),
+    # OpenRouter (genkit-ai/genkit#6259)
+    "an error inside a choice": (
+        chunk({"content": "a"}) + sse.data({"choices": [{"delta": {}, "finish_reason": "error", "error": QUOTA}]}),
+        ("rate_limited", "quota"),
+    ),
+    "an error as a string": (sse.data({"error": "boom", "code": "server_error"}), ("upstream", "boom")),
+    "an error without an envelope": (
+        b'error: {"message":"too long","type":"invalid_request_error"}\n\n',
+        ("invalid_request", "too long"),
+    ),
+    "a bare JSON error": (b'{"error":{"message":"quota","code":429}}\n\n', ("rate_limited", "quota")),
+    "an early close": (chunk({"content": "a"}), ("upstream", "the provider ended the stream early")),
+    "an empty stream": (b"", ("upstream", "the provider ended the stream early")),
+    # Agents ran such a call with half of its arguments.
+    "the done marker after half a call": (
+        calls(fragment("f", "{}", index=0, id="a")) + calls(fragment("g", '{"path": "/tmp/', index=1, id="b")) + DONE,
+        ("upstream", "the provider ended the stream early"),
+    ),
+    "the done marker in the middle of a string": (
+        calls(fragment("g", '{"path": "a}\\', index=0, id="b")) + calls(fragment(None, '"}', index=0)) + DONE,
+        ("upstream", "the provider ended the stream early"),
+    ),
+    "nothing but the done marker": (DONE, ("upstream", "the provider ended the stream early")),
+    "an event that is no JSON": (
+        chunk({"content": "a"}) + b"data: {oops\n\n",
+        ("upstream", "the provider sent an event that is not a JSON object"),
+    ),
+    "an event that is a list": (
+        b"data: [1]\n\n",
+        ("upstream", "the provider sent an event that is not a JSON object"),
+    ),
+    # Google (FuzzAnything/PromptFuzz#42, langroid/langroid#988)
+    "an error in a list": (sse.data([{"error": {"message": "quota", "code": 429}}]), ("rate_limited", "quota")),
+    "a list of errors": (sse.data({"errors": [{"message": "quota", "code": 429}]}), ("rate_limited", "quota")),
+    "a finish reason that is a failure": (
+        chunk({}, "MALFORMED_FUNCTION_CALL"),
+        ("upstream", "the provider could not finish its answer: MALFORMED_FUNCTION_CALL"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_stream_that_does_not_end_well_fails(name):
+    """No invented end: an empty "success" hides the failure (BerriAI/litellm#40578, #2180, maximhq/bifrost#5546,
+    Portkey-AI/gateway#1797, icebear0828/codex-proxy#108)."""
+    stream, expected = FAILURES[name]
+    events = read([stream])
+    assert isinstance(events[-1], ErrorInfo)
+    assert (events[-1].kind, events[-1].message) == expected
+    assert_order(events)
+
+
+def test_usage_is_told_even_if_the_stream_fails():
+    usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+    events = read([chunk({"content": "a"}, usage=usage)])
+    assert [type(event) for event in events[-2:]] == [Usage, ErrorInfo]
+    assert events[-2] == Usage(input=5, output=2)
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        (
+            {"prompt_tokens": 12000, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 11008}},
+            Usage(input=992, cache_read=11008, output=5),
+        ),
+        (
+            {"prompt_tokens": 1220, "prompt_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 1217}},
+            Usage(input=3, cache_write=1217),
+        ),
+        (
+            {"prompt_tokens": 2168, "prompt_tokens_details": {"cached_tokens": 2161, "cache_write_tokens": 2161}},
+            Usage(cache_read=2161, cache_write=7),
+        ),
+        (
+            {"prompt_tokens": 5, "completion_tokens": None, "total_tokens": 5, "completion_tokens_details": None},
+            Usage(input=5),
+        ),
+        (
+            {"prompt_tokens": 9, "completion_tokens": 7, "completion_tokens_details": {"reasoning_tokens": 11}},
+            Usage(input=9, output=7, reasoning=7),
+        ),
+        (
+            {"prompt_tokens": 35, "completion_tokens": 12, "total_tokens": 109},
+            Usage(input=35, output=74),
+        ),
+        ({"prompt_tokens": 10, "prompt_cache_hit_tokens": 4}, Usage(input=6, cache_read=4)),
+        ({"prompt_tokens": "many", "completion_tokens": True, "prompt_tokens_details": 3}, Usage()),
+    ],
+)
+def test_usage_is_counted_in_parts_that_add_up(usage, expected):
+    """Clients add the parts up: a straight copy doubles the context (icebear0828/codex-proxy#587,
+    BerriAI/litellm#35127), and more reasoning than output is nonsense (BerriAI/litellm#10667: 1175 > 774)."""
+    running = chunk({"content": "a"}, usage={"prompt_tokens": 1, "completion_tokens": 1})
+    events = read([running + chunk({}, "stop", usage=usage) + DONE])
+    assert [event for event in events if isinstance(event, Usage)] == [expected]
+    assert isinstance(events[-1], End)
+
+
+def test_a_cut_off_call_with_a_finish_reason_is_an_end():
+    """`length` says itself that the arguments may be cut."""
+    events = read([calls(fragment("f", '{"a', index=0, id="a")) + chunk({}, "length") + DONE])
+    assert events[-1] == End("length", "length")
+
+
+def test_citations_of_a_whole_answer_belong_to_its_text_whatever_follows():
+    item = {"type": "url_citation", "url_citation": {"url": "https://a"}}
+    call = {"id": "x", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    body = whole({"content": "a", "refusal": "no", "annotations": [item], "tool_calls": [call]})
+    blocks = fold(CHAT.read_answer(body)).blocks
+    assert blocks[0] == TextBlock("a", (Citation(0, "chat", item),))
+    assert [type(block) for block in blocks[1:]] == [RefusalBlock, ToolBlock]
+
+
+def test_log_probabilities_of_a_whole_answer_are_those_of_its_text():
+    token = {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
+    choice = {"message": {"content": "a"}, "logprobs": {"content": [token], "refusal": None}, "finish_reason": "stop"}
+    answer = fold(CHAT.read_answer(json.dumps({"choices": [choice]}).encode()))
+    assert answer.blocks == (TextBlock("a", logprobs=(token,)),)
+
+
+def test_cached_tokens_are_told_in_streams_and_whole():
+    """2455 of 2459 tokens were billed in full when streaming (BerriAI/litellm#35127)."""
+    usage = {"prompt_tokens": 2459, "completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 2455}}
+    streamed = fold(read([chunk({"content": "a"}, "stop") + sse.data({"choices": [], "usage": usage}) + DONE]))
+    whole_one = fold(CHAT.read_answer(whole({"content": "a"}, usage=usage)))
+    assert streamed.usage == whole_one.usage == Usage(input=4, cache_read=2455, output=9)
+
+
+def test_citations_before_their_text_wait_for_it():
+    item = {"type": "url_citation", "url_citation": {"url": "https://a", "title": "A"}}
+    stream = chunk({"content": "", "annotations": [item]}) + chunk({"content": "a"}) + chunk({}, "stop") + DONE
+    assert fold(read([stream])).blocks == (TextBlock("a", (Citation(0, "chat", item),)),)
+
+
+@pytest.mark.parametrize(
+    ("message", "stream", "finish"),
+    [
+        ({"content": "Hello"}, [{"content": "Hel"}, {"content": "lo"}], "stop"),
+        (
+            {"content": "a", "reasoning_content": "tu"},
+            [{"reasoning_content": "t"}, {"reasoning_content": "u"}, {"content": "a"}],
+            "length",
+        ),
+        ({"content": None, "refusal": "no"}, [{"refusal": "n"}, {"refusal": "o"}], "stop"),
+        (
+            {
+                "content": None,
+                "tool_calls": [
+                    {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":1}'}},
+                    {"id": "b", "type": "custom", "custom": {"name": "g", "input": "raw"}},
+                ],
+            },
+            [
+                {"tool_calls": [{"index": 0, "id": "a", "type": "function", "function": {"name": "f"}}]},
+                {"tool_calls": [{"index": 0, "function": {"arguments": '{"x":1}'}}]},
+                {"tool_calls": [{"index": 1, "id": "b", "type": "custom", "custom": {"name": "g", "input": "raw"}}]},
+            ],
+            "tool_calls",
+        ),
+        (
+            {"content": "a", "reasoning_details": [{"type": "reasoning.text", "text": "tu"}]},
+            [
+                {"reasoning_details": [{"type": "reasoning.text", "text": "t"}]},
+                {"reasoning_details": [{"type": "reasoning.text", "text": "u"}]},
+                {"content": "a"},
+            ],
+            "stop",
+        ),
+    ],
+)
+def test_a_whole_answer_folds_as_its_stream_does(message, stream, finish):
+    usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+    streamed = b"".join(map(chunk, stream)) + chunk({}, finish, usage=usage) + DONE
+    events = CHAT.read_answer(whole(message, finish, usage=usage))
+    assert_order(events)
+    assert fold(events) == fold(read([streamed]))
+
+
+def test_a_stream_of_one_whole_answer_says_what_the_answer_says():
+    """Servers that cannot stream with tools put all of it into one event."""
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    body = whole({"content": "Hello", "tool_calls": [call]}, "tool_calls", usage={"prompt_tokens": 1})
+    events = read([b"data: %b\n\n" % body + DONE])
+    assert_order(events)
+    assert fold(events) == fold(CHAT.read_answer(body))
+
+
+@pytest.mark.parametrize("delta", [{}, {"delta": {}}, {"delta": {"content": "b"}}])
+def test_a_whole_message_beside_deltas_or_behind_them_is_not_said_again(delta):
+    """Perplexity repeats what it has said so far."""
+    last = {"index": 0, "message": {"content": "ab"}, "finish_reason": "stop", **delta}
+    said = "a" if delta.get("delta") else "ab"
+    answer = fold(read([chunk({"content": said}) + sse.data({"choices": [last]}) + DONE]))
+    assert answer.blocks == (TextBlock("ab"),)
+
+
+def test_empty_members_of_a_whole_answer_are_no_calls():
+    message = {"content": "a", "refusal": "", "function_call": {"name": "", "arguments": ""}, "tool_calls": None}
+    answer = fold(CHAT.read_answer(whole(message, "")))
+    assert answer.blocks == (TextBlock("a"),)
+    assert answer.end == End("stop")
+
+
+@pytest.mark.parametrize("body", [b'{"error":%b}', b'[{"error":%b}]', b'{"errors":[%b]}'])
+def test_an_error_inside_a_good_status_is_a_failure(body):
+    events = CHAT.read_answer(body % b'{"message":"no credit","code":402}')
+    assert [(event.kind, event.message) for event in events] == [("billing", "no credit")]
+
+
+@pytest.mark.parametrize("texts", [True, False])
+def test_an_error_inside_a_choice_is_told_as_what_it_is(texts):
+    choice = {"index": 0, "message": {"content": ""}, "finish_reason": "error", "error": QUOTA}
+    failed = CHAT.read_answer(json.dumps({"choices": [choice], "x": "x" * LONG}).encode(), texts)[-1]
+    assert (failed.kind, failed.status, failed.message) == ("rate_limited", 429, "quota")
+
+
+def test_an_error_beside_a_good_end_does_not_undo_it():
+    body = b'{"choices":[{"message":{"content":"a"},"finish_reason":"stop","error":{"message":"m"}}]}'
+    assert fold(CHAT.read_answer(body)).blocks == (TextBlock("a"),)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"choices":[]}', b'{"choices":null}', whole({})[:-4]])
+def test_a_body_that_is_no_answer_is_a_502(body):
+    with pytest.raises(GatewayError) as caught:
+        CHAT.read_answer(body)
+    assert caught.value.failed.status == 502
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+members = (
+    "content", "reasoning_content", "reasoning", "reasoning_details", "refusal", "tool_calls", "function_call",
+    "annotations",
+)  # fmt: skip
+
+
+odd_chunks = st.fixed_dictionaries(
+    {
+        "choices": st.lists(
+            st.fixed_dictionaries(
+                {"delta": st.dictionaries(st.sampled_from(members), json_values, max_size=3)},
+                optional=dict.fromkeys(("index", "finish_reason", "message", "error"), json_values),
+            ),
+            max_size=2,
+        )
+        | json_values
+    },
+    optional=dict.fromkeys(("usage", "error", "message", "id", "model", "created", "object"), json_values),
+)
+
+
+@given(st.lists(odd_chunks, max_size=4))
+def test_no_json_makes_the_reader_raise(values):
+    assert_order(read([b"".join(map(sse.data, values)) + DONE]))
+
+
+# What nobody reads
+
+WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40).map(lambda text: text * 500)
+TYPED = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm. " * 9000}]}, {"type": "text", "text": "Yes."}]
+
+
+@given(st.none() | WORDS | st.just(TYPED), st.none() | WORDS, st.booleans(), st.booleans())
+def test_a_long_answer_whose_text_is_not_read_is_the_same_otherwise(content, reasoning, called, escaped):
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    message = {"role": "assistant", "content": content, "reasoning_content": reasoning}
+    message |= {"tool_calls": [call]} if called else {}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if called else "stop"}
+    usage = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
+    padding = "x" * LONG
+    body = json.dumps({"id": "i", "choices": [choice], "usage": usage, "x": padding}, ensure_ascii=escaped).encode()
+    whole, unread = fold(CHAT.read_answer(body)), fold(CHAT.read_answer(body, texts=False))
+    assert (unread.begin, unread.usage, unread.end) == (whole.begin, whole.usage, whole.end)
+    if not isinstance(content, str):
+        assert unread == whole
+    elif content:
+        assert [block for block in whole.blocks if block not in unread.blocks] == [TextBlock(content)]
+
+
+@pytest.mark.parametrize("broken", [b"\xff", rb"\x", rb"\u12", b"\n", b'"'])
+def test_a_long_answer_that_is_no_json_is_found_though_its_text_is_not_read(broken):
+    body = b'{"choices":[{"message":{"content":"%b%b"},"finish_reason":"stop"}]}' % (b"x" * LONG, broken)
+    for texts in (True, False):
+        with pytest.raises(GatewayError, match="not a JSON object"):
+            CHAT.read_answer(body, texts)

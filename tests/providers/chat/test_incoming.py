@@ -1,0 +1,243 @@
+"""Chat requests as clients send them, read. Pure values."""
+
+import attrs
+import pytest
+
+from providers.neutral.request import (
+    AudioPart,
+    FilePart,
+    Format,
+    ImagePart,
+    MediaSource,
+    Message,
+    NativeTool,
+    Parameter,
+    Reasoning,
+    RefusalPart,
+    TextPart,
+    Tool,
+    ToolCallPart,
+    ToolChoice,
+)
+from tests.support.chat_wire import asked, refused
+
+
+def test_each_role_becomes_a_turn_where_it_stands():
+    call = asked(
+        {"role": "system", "content": "A"},
+        {"role": "user", "content": "B", "name": "ann"},
+        {"role": "developer", "content": [{"type": "text", "text": "C"}]},
+        {"role": "assistant", "content": None, "refusal": "no"},
+    )
+    assert call.messages == (
+        Message("system", (TextPart("A", "messages[0].content"),), "messages[0]"),
+        Message("user", (TextPart("B", "messages[1].content"),), "messages[1]", "ann"),
+        Message("developer", (TextPart("C", "messages[2].content[0]"),), "messages[2]"),
+        Message("assistant", (RefusalPart("no", "messages[3].refusal"),), "messages[3]"),
+    )
+    assert call.dropped == ()
+
+
+def test_parts_of_a_user_message_are_read():
+    content = [
+        {"type": "text", "text": "t", "cache_control": {"type": "ephemeral"}},
+        {"type": "image_url", "image_url": {"url": "https://a/b.png", "detail": "low"}},
+        {"type": "image_url", "image_url": {"url": "data:image/PNG;base64,QUJD"}},
+        {"type": "image_url", "image_url": "data:image/svg+xml;utf8,%3Csvg%3E"},
+        {"type": "input_audio", "input_audio": {"data": "QUJD", "format": "wav"}},
+        {"type": "file", "file": {"file_data": "data:application/pdf;base64,QUJD", "filename": "a.pdf"}},
+        {"type": "file", "file": {"file_data": "QUJD", "filename": "notes.txt"}},
+        {"type": "file", "file": {"file_id": "file-1"}},
+    ]
+    parts = asked({"role": "user", "content": content}).messages[0].parts
+    assert [attrs.evolve(part, at="") for part in parts] == [
+        TextPart("t", marks={"cache_control": {"type": "ephemeral"}}),
+        ImagePart(MediaSource("url", "https://a/b.png"), "low"),
+        ImagePart(MediaSource("base64", "QUJD", "image/png")),
+        ImagePart(MediaSource("base64", "PHN2Zz4=", "image/svg+xml")),
+        AudioPart("QUJD", "wav"),
+        FilePart(MediaSource("base64", "QUJD", "application/pdf"), "a.pdf"),
+        FilePart(MediaSource("base64", "QUJD", "text/plain"), "notes.txt"),
+        FilePart(MediaSource("file_id", "file-1")),
+    ]
+    assert [part.at for part in parts] == [f"messages[0].content[{i}]" for i in range(len(content))]
+
+
+def test_calls_and_results_keep_their_kind():
+    call = asked(
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [
+                {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+                {"id": "b", "type": "custom", "custom": {"name": "g", "input": "raw"}},
+            ],
+        },
+        {"role": "tool", "tool_call_id": "b", "content": [{"type": "text", "text": "B"}]},
+        {"role": "tool", "tool_call_id": "a", "content": "A"},
+    )
+    assert call.messages[0].parts[1:] == (
+        ToolCallPart("a", "f", "{}", at="messages[0].tool_calls[0]"),
+        ToolCallPart("b", "g", "raw", "custom", at="messages[0].tool_calls[1]"),
+    )
+    assert [turn.parts[0].kind for turn in call.messages[1:]] == ["custom", "function"]
+    assert call.messages[1].parts[0].parts == (TextPart("B", "messages[1].content[0]"),)
+    assert {turn.role for turn in call.messages[1:]} == {"user"}
+
+
+def test_legacy_functions_are_paired_by_name():
+    call = asked(
+        {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "1"}},
+        {"role": "function", "name": "f", "content": "one"},
+        {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "2"}},
+        {"role": "function", "name": "f", "content": "two"},
+        functions=[{"name": "f", "parameters": {"type": "object"}}],
+        function_call={"name": "f"},
+    )
+    ids = [call.messages[i].parts[0].id for i in (0, 2)]
+    assert [call.messages[i].parts[0].call_id for i in (1, 3)] == ids
+    assert len(set(ids)) == 2
+    assert call.tools == (Tool("f", schema={"type": "object"}, at="functions[0]"),)
+    assert call.tool_choice == ToolChoice("tool", "f", at="function_call")
+    assert call.dropped == ()
+
+
+def test_a_mark_beside_the_role_counts_for_the_last_part():
+    mark = {"type": "ephemeral"}
+    call = asked({"role": "system", "content": [{"type": "text", "text": "A"}] * 2, "cache_control": mark})
+    assert [part.marks for part in call.messages[0].parts] == [{}, {"cache_control": mark}]
+    assert call.dropped == ()
+
+
+def test_tools_of_every_form_are_read():
+    schema = {"type": "object", "properties": {"x": {"type": "string"}}}
+    grammar = {"type": "grammar", "grammar": {"syntax": "lark", "definition": "start: /x/"}}
+    call = asked(
+        tools=[
+            {"type": "function", "function": {"name": "f", "description": "d", "parameters": schema, "strict": True}},
+            {"type": "custom", "custom": {"name": "g", "format": grammar}},
+            {"type": "custom", "name": "h"},
+            {"type": "web_search", "depth": 2},
+            {"type": "function", "function": {"name": "i", "new": 1}, "cache_control": {"type": "ephemeral"}},
+        ]
+    )
+    assert call.tools == (
+        Tool("f", "d", schema, strict=True, at="tools[0]"),
+        Tool(
+            "g",
+            kind="custom",
+            format={"type": "grammar", "syntax": "lark", "definition": "start: /x/"},
+            at="tools[1]",
+        ),
+        Tool("h", kind="custom", at="tools[2]"),
+        NativeTool("chat", "web_search", {"type": "web_search", "depth": 2}, "tools[3]"),
+        Tool("i", at="tools[4]", marks={"cache_control": {"type": "ephemeral"}}),
+    )
+    assert call.dropped == ("tools[].function.new",)
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ("auto", ToolChoice("auto")),
+        ("none", ToolChoice("none")),
+        ("required", ToolChoice("required")),
+        ("any", ToolChoice("required")),
+        ({"type": "function", "function": {"name": "f"}}, ToolChoice("tool", "f")),
+        ({"function": {"name": "f"}}, ToolChoice("tool", "f")),
+        ({"type": "function", "name": "f"}, ToolChoice("tool", "f")),
+        ({"type": "custom", "custom": {"name": "g"}}, ToolChoice("tool", "g", "custom")),
+        (
+            {
+                "type": "allowed_tools",
+                "allowed_tools": {
+                    "mode": "required",
+                    "tools": [{"type": "function", "function": {"name": "f"}}, {"type": "custom", "name": "g"}],
+                },
+            },
+            ToolChoice("required", allowed=("f", "g")),
+        ),
+    ],
+)
+def test_tool_choice_of_every_form_is_read(choice, expected):
+    assert asked(tool_choice=choice).tool_choice == attrs.evolve(expected, at="tool_choice")
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"reasoning_effort": "high"}, Reasoning("enabled", "high", at="reasoning_effort")),
+        ({"reasoning_effort": "none"}, Reasoning("disabled", "none", at="reasoning_effort")),
+        ({"reasoning": {"effort": "low"}}, Reasoning("enabled", "low", at="reasoning.effort")),
+        ({"reasoning": {"max_tokens": 99}}, Reasoning("enabled", budget=99, at="reasoning")),
+        ({"reasoning": {"enabled": False}}, Reasoning("disabled", at="reasoning")),
+        ({"reasoning_effort": None}, None),
+    ],
+)
+def test_reasoning_of_every_form_is_read(fields, expected):
+    assert asked(**fields).reasoning == expected
+
+
+def test_settings_are_read_by_their_neutral_names():
+    call = asked(
+        max_tokens=5,
+        max_completion_tokens=7,
+        stop="END",
+        temperature=1.0,
+        verbosity="low",
+        parallel_tool_calls=False,
+        stream=True,
+        stream_options={"include_usage": True, "include_obfuscation": False, "new": 1},
+        response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": {}, "strict": True}},
+        top_k=3,
+        seed=None,
+    )
+    assert {name: control.value for name, control in call.parameters.items()} == {
+        "max_tokens": 7,
+        "stop": ["END"],
+        "temperature": 1.0,
+        "verbosity": "low",
+    }
+    assert call.parallel_tools == Parameter(False, "parallel_tool_calls")
+    assert (call.stream, call.include_usage) == (True, True)
+    assert call.format == Format("json_schema", "n", {}, True, at="response_format")
+    assert call.dropped == ("stream_options.new", "top_k")
+    assert asked(max_tokens=5).parameters["max_tokens"] == Parameter(5, "max_tokens")
+    assert asked(response_format={"type": "text"}).format is None
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({}, "messages"),
+        ({"messages": []}, "messages"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": ["hi"]}, "messages[0]"),
+        ({"messages": [{"content": "hi"}]}, "messages[0].role"),
+        ({"messages": [{"role": "god", "content": "hi"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": 3}]}, "messages[0].content"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {}]}]},
+            "messages[0].content[1].type",
+        ),
+        ({"messages": [{"role": "user", "content": [{"type": "video_url"}]}]}, "messages[0].content[0]"),
+        ({"messages": [{"role": "system", "content": [{"type": "image_url"}]}]}, "messages[0].content[0]"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:x"}}]}]},
+            "messages[0].content[0].image_url.url",
+        ),
+        ({"messages": [{"role": "user", "content": [{"type": "file", "file": {}}]}]}, "messages[0].content[0].file"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"id": "a"}]}]}, "messages[0].tool_calls[0].function"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"type": "x"}]}]}, "messages[0].tool_calls[0].type"),
+        ({"messages": [{"role": "user", "content": "a"}], "tools": [{"type": "function"}]}, "tools[0].name"),
+        ({"messages": [{"role": "user", "content": "a"}], "tool_choice": "maybe"}, "tool_choice"),
+        ({"messages": [{"role": "user", "content": "a"}], "tool_choice": {"type": "x"}}, "tool_choice.type"),
+        ({"messages": [{"role": "user", "content": "a"}], "max_tokens": "5"}, "max_tokens"),
+        ({"messages": [{"role": "user", "content": "a"}], "stream": 1}, "stream"),
+        ({"messages": [{"role": "user", "content": "a"}], "response_format": {"type": "xml"}}, "response_format.type"),
+    ],
+)
+def test_a_mistake_is_a_400_that_names_the_place(body, param):
+    assert refused(body) == param

@@ -1,0 +1,299 @@
+"""The messages of a Chat request, written for providers. Pure values."""
+
+import json
+
+import pytest
+
+from providers.messages import MESSAGES
+from providers.neutral.request import (
+    FilePart,
+    ImagePart,
+    MediaSource,
+    Message,
+    NativePart,
+    NativeTool,
+    Parameter,
+    Request,
+    TextPart,
+    Tool,
+    ToolCallPart,
+    ToolResultPart,
+)
+from providers.responses import RESPONSES
+from streams.errors import GatewayError
+from tests.support.chat_wire import USER, asked, assistant, messages, sent, user
+
+
+def test_results_follow_their_calls_in_order_before_anything_else():
+    turns = (
+        assistant(TextPart("calling"), ToolCallPart("a", "f", "")),
+        assistant(ToolCallPart("b", "g", "{}")),
+        user(TextPart("first"), ToolResultPart("b", (TextPart("B"),))),
+        user(ToolResultPart("a", (TextPart("A"),)), TextPart("second")),
+        user(ToolResultPart("z", (TextPart("orphan"),))),
+    )
+    assert messages(*turns) == [
+        {
+            "role": "assistant",
+            "content": "calling",
+            "tool_calls": [
+                {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+                {"id": "b", "type": "function", "function": {"name": "g", "arguments": "{}"}},
+            ],
+        },
+        {"role": "tool", "tool_call_id": "a", "content": "A"},
+        {"role": "tool", "tool_call_id": "b", "content": "B"},
+        {"role": "tool", "tool_call_id": "z", "content": "orphan"},
+        {"role": "user", "content": "first"},
+        {"role": "user", "content": "second"},
+    ]
+
+
+def test_images_of_results_come_in_one_message_after_all_results():
+    image = ImagePart(MediaSource("base64", "QUJD", "image/png"))
+    turns = (
+        assistant(ToolCallPart("a", "f", "{}"), ToolCallPart("b", "f", "{}")),
+        user(ToolResultPart("a", (TextPart("see"), image)), ToolResultPart("b", (image,)), TextPart("and?")),
+    )
+    url = {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}}
+    assert messages(*turns)[1:] == [
+        {"role": "tool", "tool_call_id": "a", "content": "see"},
+        {"role": "tool", "tool_call_id": "b", "content": ""},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "Image from tool a:"},
+                url,
+                {"type": "text", "text": "Image from tool b:"},
+                url,
+            ],
+        },
+        {"role": "user", "content": "and?"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ((TextPart("boom"),), "Error: boom"),
+        ((), "Error: "),
+        ((TextPart("a"), TextPart("b")), [{"type": "text", "text": "Error: a"}, {"type": "text", "text": "b"}]),
+    ],
+)
+def test_a_failed_tool_says_so_in_words(parts, expected):
+    turns = (assistant(ToolCallPart("a", "f", "{}")), user(ToolResultPart("a", parts, is_error=True)))
+    assert messages(*turns)[1]["content"] == expected
+
+
+def test_empty_parts_and_turns_are_left_out():
+    turns = (
+        Message("system", (TextPart(""),)),
+        user(TextPart(""), TextPart("hi")),
+        assistant(TextPart("")),
+        assistant(),
+        user(),
+    )
+    assert messages(*turns) == [{"role": "user", "content": "hi"}]
+
+
+@pytest.mark.parametrize(("knows", "role"), [(True, "developer"), (False, "system")])
+def test_developer_is_system_where_the_role_is_unknown(knows, role):
+    turns = (Message("system", (TextPart("A"),)), Message("developer", (TextPart("B"),)), USER)
+    assert [one["role"] for one in messages(*turns, developer_role=knows)] == ["system", role, "user"]
+
+
+def test_what_only_other_apis_know_is_dropped_by_name():
+    mark = {"cache_control": {"type": "ephemeral"}}
+    turns = (
+        user(TextPart("a", "messages[0].content[0]", mark)),
+        assistant(NativePart("messages", "server_tool_use", {}, "messages[1].content[0]"), TextPart("b")),
+    )
+    call = Request(
+        "messages",
+        "m",
+        turns,
+        tools=(Tool("f", at="tools[0]", marks=mark), NativeTool("messages", "bash", {}, "tools[1]")),
+        parameters={"top_k": Parameter(3, "top_k"), "service_tier": Parameter("standard_only", "service_tier")},
+        dropped=("speed",),
+    )
+    body, dropped = sent(call)
+    assert dropped == (
+        "speed", "messages[].content[].cache_control", "messages[].content[]", "tools[].cache_control", "tools[]",
+        "service_tier", "top_k",
+    )  # fmt: skip
+    assert body["messages"][0] == {"role": "user", "content": "a"}
+    assert body["tools"] == [
+        {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+    ]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        FilePart(MediaSource("url", "https://a/b.pdf"), at="messages[0].content[0]"),
+        FilePart(MediaSource("file_id", "file_1"), at="messages[0].content[0]"),
+        ImagePart(MediaSource("file_id", "file_1"), at="messages[0].content[0]"),
+    ],
+)
+def test_what_chat_cannot_say_and_must_not_be_lost_is_a_400(part):
+    with pytest.raises(GatewayError) as caught:
+        messages(user(part))
+    assert (caught.value.failed.status, caught.value.failed.param) == (400, "messages[0].content[0]")
+
+
+def test_documents_are_files_and_plain_ones_are_text():
+    pdf = FilePart(MediaSource("base64", "QUJD", "application/pdf"))
+    assert messages(user(pdf, FilePart(MediaSource("text", "plain"))))[0]["content"] == [
+        {"type": "file", "file": {"filename": "document.pdf", "file_data": "data:application/pdf;base64,QUJD"}},
+        {"type": "text", "text": "plain"},
+    ]
+
+
+def test_instructions_of_a_responses_client_come_before_its_developer_messages():
+    """Neither overwrites the other (MetaFARS/codex-relay#65, theopenco/llmgateway#1807, mnfst/llm-gateway#1900)."""
+    body = {
+        "model": "m",
+        "instructions": "A",
+        "input": [{"role": "developer", "content": "B"}, {"role": "user", "content": "C"}],
+    }
+    out, _ = sent(RESPONSES.read_request(body), developer_role=False)
+    assert [(one["role"], one["content"]) for one in out["messages"]] == [
+        ("system", "A"),
+        ("system", "B"),
+        ("user", "C"),
+    ]
+
+
+def test_the_system_text_of_a_messages_client_comes_first_and_others_stay_in_place():
+    body = {
+        "model": "m",
+        "max_tokens": 5,
+        "system": [{"type": "text", "text": "A"}, {"type": "text", "text": "B"}],
+        "messages": [
+            {"role": "user", "content": "C"},
+            {"role": "system", "content": "D"},
+            {"role": "user", "content": "E"},
+        ],
+    }
+    out, dropped = sent(MESSAGES.read_request(body))
+    texts = ["".join(part["text"] for part in one["content"]) if isinstance(one["content"], list) else one["content"]
+             for one in out["messages"]]  # fmt: skip
+    assert "".join(texts) == "ABCDE"
+    assert [one["role"] for one in out["messages"]][-3:] == ["user", "system", "user"]
+    assert out["messages"][0]["role"] == "system"
+    assert dropped == ()
+
+
+def test_what_tools_gave_a_messages_client_stands_behind_the_calls():
+    """Results and text mixed, over two user turns, one failed (diegosouzapw/OmniRoute#4882,
+    CommandCodeAI/command-code#850, agentgateway/agentgateway#909)."""
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "QUJD"}}
+    calls = [{"type": "tool_use", "id": id, "name": "f", "input": {}} for id in "abc"]
+    body = {
+        "model": "m",
+        "max_tokens": 5,
+        "messages": [
+            {"role": "assistant", "content": calls},
+            {"role": "user", "content": [
+                {"type": "tool_result", "tool_use_id": "b", "content": [{"type": "text", "text": "B"}, image]},
+                {"type": "text", "text": "so?"},
+            ]},
+            {"role": "user", "content": [
+                {"type": "tool_result", "tool_use_id": "c"},
+                {"type": "tool_result", "tool_use_id": "a", "content": "boom", "is_error": True},
+            ]},
+        ],
+    }  # fmt: skip
+    out, dropped = sent(MESSAGES.read_request(body))
+    url = {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}}
+    assert out["messages"][1:] == [
+        {"role": "tool", "tool_call_id": "a", "content": "Error: boom"},
+        {"role": "tool", "tool_call_id": "b", "content": "B"},
+        {"role": "tool", "tool_call_id": "c", "content": ""},
+        {"role": "user", "content": [{"type": "text", "text": "Image from tool b:"}, url]},
+        {"role": "user", "content": "so?"},
+    ]
+    assert dropped == ()
+
+
+def test_arguments_go_through_unparsed():
+    """A dropped or changed call orphans its result (su-kaka/gcli2api#406)."""
+    for arguments in ('{"b": 1.0, "a": 123456789012345678901234567890}', "not json", "{"):
+        assert (
+            messages(assistant(ToolCallPart("a", "f", arguments)))[0]["tool_calls"][0]["function"]["arguments"]
+            == arguments
+        )
+
+
+def test_an_interrupted_turn_is_forwarded_as_it_is():
+    """Repairing a history is for the config to ask for (querymt/querymt#944)."""
+    turns = (
+        assistant(ToolCallPart("a", "f", "{}")),
+        user(TextPart("go on")),
+        user(ToolResultPart("z", (TextPart("Z"),))),
+    )
+    assert [one["role"] for one in messages(*turns)] == ["assistant", "tool", "user"]
+
+
+EPHEMERAL = {"cache_control": {"type": "ephemeral"}}
+HOUR = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+OWN_MARK = {"prompt_cache_breakpoint": {"mode": "explicit", "ttl": "30m"}}
+
+
+@pytest.mark.parametrize(
+    ("marks", "expected"),
+    [
+        (EPHEMERAL, {"mode": "explicit"}),
+        ({"cache_control": {"type": "ephemeral", "ttl": "5m"}}, {"mode": "explicit"}),
+        (HOUR, {"mode": "explicit", "ttl": "12h"}),
+        (OWN_MARK, {"mode": "explicit", "ttl": "30m"}),
+    ],
+)
+@pytest.mark.parametrize(
+    "turn",
+    [
+        lambda marks: Message("system", (TextPart("a", "x", marks),)),
+        lambda marks: user(TextPart("a", "x", marks)),
+        lambda marks: assistant(TextPart("a", "x", marks)),
+        lambda marks: user(ImagePart(MediaSource("url", "https://a"), at="x", marks=marks)),
+        lambda marks: user(ToolResultPart("a", (TextPart("a", "x", marks),))),
+        lambda marks: user(ToolResultPart("a", (TextPart("a"), TextPart("b")), at="x", marks=marks)),
+    ],
+)
+def test_cache_marks_become_breakpoints_where_the_model_has_them(turn, marks, expected):
+    """CaddyGlow/ccproxy-api#61, Portkey-AI/gateway#1140, garrytan/gbrain#2442."""
+    call = Request("messages", "m", (turn(marks),))
+    body, dropped = sent(call, cache_breakpoints=True)
+    assert body["messages"][0]["content"][-1]["prompt_cache_breakpoint"] == expected
+    assert dropped == ()
+    body, dropped = sent(call)
+    assert "prompt_cache_breakpoint" not in json.dumps(body)
+    assert dropped == (f"x.{next(iter(marks))}",)
+
+
+def test_a_cache_mark_beside_the_role_stands_on_the_last_part():
+    """OpenCode puts it there."""
+    content = [{"type": "text", "text": "A"}, {"type": "text", "text": "B"}]
+    body, dropped = sent(asked({"role": "system", "content": content, **EPHEMERAL}), cache_breakpoints=True)
+    assert body["messages"][0]["content"] == [
+        content[0], {**content[1], "prompt_cache_breakpoint": {"mode": "explicit"}},
+    ]  # fmt: skip
+    assert dropped == ()
+    assert sent(asked({"role": "system", "content": "A", **EPHEMERAL}))[1] == ("messages[].cache_control",)
+
+
+def test_cache_marks_with_nothing_to_stand_on_are_named():
+    turns = (
+        user(TextPart("", "a", EPHEMERAL), TextPart("hi")),
+        assistant(ToolCallPart("x", "f", "{}", at="b", marks=EPHEMERAL)),
+        user(ToolResultPart("x", (), at="c", marks=EPHEMERAL)),
+    )
+    call = Request("messages", "m", turns, tools=(Tool("f", at="d", marks=EPHEMERAL),))
+    assert set(sent(call, cache_breakpoints=True)[1]) == {f"{at}.cache_control" for at in "abcd"}
+    odd = Request("messages", "m", (user(TextPart("a", "x", {"cache_control": 3})),))
+    assert sent(odd, cache_breakpoints=True)[1] == ("x.cache_control",)
+
+
+def test_a_plain_document_keeps_its_title():
+    part = FilePart(MediaSource("text", "plain"), "notes.txt")
+    assert messages(user(part))[0]["content"] == "notes.txt\nplain"

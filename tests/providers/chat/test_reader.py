@@ -1,0 +1,351 @@
+"""Streams of Chat providers, read: odd chunks in, right events out. All bytes; no sockets."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams import sse
+from streams.events import (
+    End,
+    ErrorInfo,
+    ReasoningState,
+)
+from streams.fold import RefusalBlock, TextBlock, ThoughtBlock, ToolBlock, fold
+from tests.support.chat_wire import DONE, assert_order, calls, chunk, fragment, pieces, read, same_ids
+
+A, B, C = ({"token": text, "logprob": -0.5, "bytes": None, "top_logprobs": []} for text in "abc")
+
+
+def weighed(text: str, *tokens: dict) -> bytes:
+    logprobs = {"content": list(tokens), "refusal": None}
+    return sse.data({"choices": [{"index": 0, "delta": {"content": text}, "logprobs": logprobs}]})
+
+
+STREAMS: dict[str, tuple[bytes, tuple, End | ErrorInfo]] = {
+    # Portkey-AI/gateway#1000, BerriAI/litellm#32357: one beginning, however often the upstream begins
+    "text with the role in every delta": (
+        b"".join(chunk({"role": "assistant", "content": text}) for text in ("", "Hel", "lo"))
+        + chunk({}, "stop")
+        + DONE,
+        (TextBlock("Hello"),),
+        End("stop", "stop"),
+    ),
+    # Perplexity and Hugging Face's router send no [DONE] (icebear0828/codex-proxy#108)
+    "no done marker": (chunk({"content": "a"}) + chunk({}, "stop"), (TextBlock("a"),), End("stop", "stop")),
+    # Snowflake sends nothing but [DONE]
+    "no finish reason": (chunk({"content": "a"}) + DONE, (TextBlock("a"),), End("stop")),
+    "no finish reason after a call": (
+        calls(fragment("f", "{}", index=0, id="a")) + DONE,
+        (ToolBlock("a", "f", "{}"),),
+        End("tool_calls"),
+    ),
+    # BerriAI/litellm#25212: what rides on the chunk that ends is not lost
+    "last text in the finish chunk": (
+        chunk({"content": "a"}) + chunk({"content": "b"}, "length") + DONE,
+        (TextBlock("ab"),),
+        End("length", "length"),
+    ),
+    # BerriAI/litellm#30761, #36553, #32519; usage without `choices`: vercel/ai#7417
+    "empty choices before, between and after": (
+        sse.data({"choices": [], "id": "", "model": "", "prompt_filter_results": []})
+        + chunk({"content": "a"}, usage=None)
+        + sse.data({"choices": [], "usage": None})
+        + chunk({}, "stop")
+        + sse.data({"usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}})
+        + DONE,
+        (TextBlock("a"),),
+        End("stop", "stop"),
+    ),
+    "a repeated finish reason and an empty chunk after it": (
+        chunk({"content": "a"}, "stop") + chunk({"content": ""}, "stop") + chunk({"content": ""}) + DONE,
+        (TextBlock("a"),),
+        End("stop", "stop"),
+    ),
+    # BerriAI/litellm#29600, Portkey-AI/gateway#1112: never doubled
+    "reasoning and its details with the same text": (
+        chunk({"reasoning": "t", "reasoning_details": [{"type": "reasoning.text", "text": "t", "index": 0}]})
+        + chunk({"reasoning": "u", "reasoning_details": [{"type": "reasoning.text", "text": "u", "index": 0}]})
+        + chunk({"reasoning_details": [{"type": "reasoning.text", "text": None, "signature": "s", "index": 0}]})
+        + chunk({"content": "a"}, "stop")
+        + DONE,
+        (
+            ThoughtBlock(
+                "tu",
+                ReasoningState(
+                    0,
+                    "chat",
+                    {"reasoning_details": [{"type": "reasoning.text", "text": "tu", "index": 0, "signature": "s"}]},
+                ),
+            ),
+            TextBlock("a"),
+        ),
+        End("stop", "stop"),
+    ),
+    "reasoning, and afterwards its details with the same text": (
+        chunk({"reasoning_content": "t"})
+        + chunk({"reasoning_details": [{"type": "reasoning.text", "text": "t"}]})
+        + chunk({"content": "a"}, "stop")
+        + DONE,
+        (
+            ThoughtBlock(
+                "t", ReasoningState(0, "chat", {"reasoning_details": [{"type": "reasoning.text", "text": "t"}]})
+            ),
+            TextBlock("a"),
+        ),
+        End("stop", "stop"),
+    ),
+    "reasoning under two names": (
+        chunk({"reasoning_content": "t", "reasoning": "t"}) + chunk({"content": "a"}, "stop") + DONE,
+        (ThoughtBlock("t", ReasoningState(0, "chat", {"field": "reasoning_content"})), TextBlock("a")),
+        End("stop", "stop"),
+    ),
+    # what OpenRouter wants back of models that show no reasoning
+    "encrypted details without text": (
+        chunk({"reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]})
+        + chunk({"content": "a"}, "stop")
+        + DONE,
+        (
+            ThoughtBlock(
+                "", ReasoningState(0, "chat", {"reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]})
+            ),
+            TextBlock("a"),
+        ),
+        End("stop", "stop"),
+    ),
+    # Mistral
+    "content as typed parts": (
+        chunk({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "t"}]}]})
+        + chunk({"content": [{"type": "thinking", "thinking": "u"}, {"type": "text", "text": "a"}, {"type": "new"}]})
+        + chunk({"content": "b"}, "stop")
+        + DONE,
+        (ThoughtBlock("tu", ReasoningState(0, "chat", {"field": "content"})), TextBlock("ab")),
+        End("stop", "stop"),
+    ),
+    # ollama/ollama#17101, Wei-Shaw/sub2api#4286: each block is opened once and closed once
+    "text, then reasoning, then text": (
+        chunk({"content": "a"}) + chunk({"reasoning": "t"}) + chunk({"content": "b"}, "stop") + DONE,
+        (TextBlock("a"), ThoughtBlock("t", ReasoningState(1, "chat", {"field": "reasoning"})), TextBlock("b")),
+        End("stop", "stop"),
+    ),
+    # QwenLM/Qwen-Agent#943, mcowger/plexus#691
+    "interleaved calls": (
+        calls(fragment("f", "", index=0, id="a", type="function"))
+        + calls(fragment("g", "", index=1, id="b", type="function"))
+        + calls(fragment(None, '{"x":', index=0))
+        + calls(fragment(None, '{"y":', index=1), fragment(None, "1}", index=0))
+        + calls(fragment(None, "2}", index=1))
+        + chunk({}, "tool_calls")
+        + DONE,
+        (ToolBlock("a", "f", '{"x":1}'), ToolBlock("b", "g", '{"y":2}')),
+        End("tool_calls", "tool_calls"),
+    ),
+    # Ollama: huggingface/smolagents#1569
+    "one index for calls of different ids": (
+        calls(fragment("f", '{"a":1}', index=0, id="a"), fragment("f", '{"a":2}', index=0, id="b"))
+        + chunk({}, "stop")
+        + DONE,
+        (ToolBlock("a", "f", '{"a":1}'), ToolBlock("b", "f", '{"a":2}')),
+        End("stop", "stop"),
+    ),
+    # Mistral; vllm-project/vllm#34887
+    "whole calls without an index, with the finish reason": (
+        calls(fragment("f", "{}", id="a"), fragment("g", "{}", id="b"), finish="tool_calls") + DONE,
+        (ToolBlock("a", "f", "{}"), ToolBlock("b", "g", "{}")),
+        End("tool_calls", "tool_calls"),
+    ),
+    # Google's and Alibaba's endpoints: su-kaka/gcli2api#406, langchain-ai/langchain#34807
+    "whole calls with one index and empty ids": (
+        calls(fragment("f", '{"a":1}', index=0, id="")) + calls(fragment("f", '{"a":2}', index=0, id="")) + DONE,
+        (ToolBlock("0", "f", '{"a":1}'), ToolBlock("1", "f", '{"a":2}')),
+        End("tool_calls"),
+    ),
+    # langchain-ai/langchain#35281
+    "a name on every fragment and no id": (
+        calls(fragment("f", '{"a"', index=0)) + calls(fragment("f", ":1}", index=0)) + chunk({}, "tool_calls") + DONE,
+        (ToolBlock("0", "f", '{"a":1}'),),
+        End("tool_calls", "tool_calls"),
+    ),
+    # BerriAI/litellm#24355, braintrustdata/lingua#318
+    "id and name on every fragment": (
+        calls(fragment("f", '{"a"', index=0, id="a"))
+        + calls(fragment("f", ":1}", index=0, id="a"))
+        + chunk({}, "tool_calls")
+        + DONE,
+        (ToolBlock("a", "f", '{"a":1}'),),
+        End("tool_calls", "tool_calls"),
+    ),
+    # ai-dynamo/dynamo#4723
+    "fragments without index and id continue the last call": (
+        calls(fragment("f", "", id="a")) + calls(fragment(None, "{}")) + chunk({}, "tool_calls") + DONE,
+        (ToolBlock("a", "f", "{}"),),
+        End("tool_calls", "tool_calls"),
+    ),
+    "arguments before the name": (
+        calls(fragment(None, '{"a"', index=0, id="a"))
+        + calls(fragment("f", ":1}", index=0))
+        + chunk({}, "tool_calls")
+        + DONE,
+        (ToolBlock("a", "f", '{"a":1}'),),
+        End("tool_calls", "tool_calls"),
+    ),
+    # an id must be unique in the answer: huggingface/smolagents#1958
+    "two calls of one id": (
+        calls(
+            fragment("f", "{}", index=0, id="call_1"), fragment("g", "{}", index=1, id="call_1"), finish="tool_calls"
+        ),
+        (ToolBlock("call_1", "f", "{}"), ToolBlock("1", "g", "{}")),
+        End("tool_calls", "tool_calls"),
+    ),
+    "a custom call": (
+        calls({"index": 0, "id": "a", "type": "custom", "custom": {"name": "patch", "input": ""}})
+        + calls({"index": 0, "custom": {"input": "*** Begin"}})
+        + chunk({}, "tool_calls")
+        + DONE,
+        (ToolBlock("a", "patch", "*** Begin", "custom"),),
+        End("tool_calls", "tool_calls"),
+    ),
+    "a legacy function call": (
+        chunk({"function_call": {"name": "f", "arguments": ""}})
+        + chunk({"function_call": {"arguments": "{}"}})
+        + chunk({}, "function_call")
+        + DONE,
+        (ToolBlock("0", "f", "{}"),),
+        End("tool_calls", "function_call"),
+    ),
+    "a refusal": (
+        chunk({"refusal": "I "}) + chunk({"refusal": "won't"}) + chunk({}, "stop") + DONE,
+        (RefusalBlock("I won't"),),
+        End("stop", "stop"),
+    ),
+    # BerriAI/litellm#20711: later fragments have `id: null`
+    "later fragments with a null id": (
+        calls({"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": ""}})
+        + calls({"index": 0, "id": None, "type": None, "function": {"name": None, "arguments": '{"a":'}})
+        + calls({"index": 0, "id": None, "function": {"name": None, "arguments": "1}"}})
+        + chunk({}, "tool_calls")
+        + DONE,
+        (ToolBlock("a", "f", '{"a":1}'),),
+        End("tool_calls", "tool_calls"),
+    ),
+    # BerriAI/litellm#31561, agentjido/req_llm#763: no empty text block before a call without arguments
+    "a call first, without arguments": (
+        chunk({"role": "assistant", "content": "", "tool_calls": [{"index": 0, **fragment("f", "", id="a")}]})
+        + calls(fragment("g", None, index=1, id="b"))
+        + chunk({"content": None}, "tool_calls")
+        + DONE,
+        (ToolBlock("a", "f", ""), ToolBlock("b", "g", "")),
+        End("tool_calls", "tool_calls"),
+    ),
+    # BerriAI/litellm#33224, #25212: reasoning first, and the chunk that changes the block carries text too
+    "reasoning and the first text in one chunk": (
+        chunk({"role": "assistant", "content": None, "reasoning_content": ""})
+        + chunk({"reasoning_content": "t", "content": ""})
+        + chunk({"reasoning_content": "u", "content": "a"})
+        + chunk({"content": "b"}, "stop")
+        + DONE,
+        (ThoughtBlock("tu", ReasoningState(0, "chat", {"field": "reasoning_content"})), TextBlock("ab")),
+        End("stop", "stop"),
+    ),
+    "text, a call and the end in one chunk": (
+        chunk({"role": "assistant", "content": "a", "tool_calls": [fragment("f", "{}", index=0, id="x")]}, "tool_calls")
+        + DONE,
+        (TextBlock("a"), ToolBlock("x", "f", "{}")),
+        End("tool_calls", "tool_calls"),
+    ),
+    "log probabilities beside their text": (
+        weighed("a", A) + weighed("", B) + weighed("b", C) + chunk({"content": "c"}) + chunk({}, "stop") + DONE,
+        (TextBlock("abc", logprobs=(A, B, C)),),
+        End("stop", "stop"),
+    ),
+    "log probabilities in no known form": (
+        sse.data({"choices": [{"index": 0, "delta": {"content": "a"}, "logprobs": {"tokens": ["a"]}}]})
+        + sse.data({"choices": [{"index": 0, "delta": {"content": "b"}, "logprobs": [0.1]}]})
+        + chunk({}, "stop"),
+        (TextBlock("ab"),),
+        End("stop", "stop"),
+    ),
+    "spoken output": (
+        chunk({"audio": {"id": "x", "transcript": "Hel"}})
+        + chunk({"audio": {"data": "QUJD", "transcript": "lo"}})
+        + chunk({"audio": {"expires_at": 5}}, "stop")
+        + DONE,
+        (TextBlock("Hello"),),
+        End("stop", "stop"),
+    ),
+    # vLLM names the string that matched
+    "a stop string": (
+        chunk({"content": "a"})
+        + sse.data({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "stop_reason": "END"}]})
+        + DONE,
+        (TextBlock("a"),),
+        End("stop_sequence", "stop", "END"),
+    ),
+    # Portkey-AI/gateway#857: the model's own words leak through routers
+    "reasons in other words": (
+        chunk({"content": "a"}, "SAFETY") + DONE,
+        (TextBlock("a"),),
+        End("refusal", "SAFETY"),
+    ),
+    # agent loops stop at a reason that nobody knows (can1357/oh-my-pi#12224)
+    "an unknown reason": (chunk({"content": "a"}, "bored") + DONE, (TextBlock("a"),), End("stop", "bored")),
+    "odd values where others should be": (
+        sse.data({"id": 7, "model": None, "created": "x", "choices": [None, {"index": 0, "delta": {"content": 3}}]})
+        + sse.data({"choices": {}, "usage": []})
+        + sse.data({"choices": [{"index": 0, "delta": "text", "finish_reason": 4}]})
+        + calls({"index": 0, "id": 9, "function": "f"})
+        + chunk({"content": "a", "tool_calls": {}, "annotations": 1, "reasoning_content": {}}, "stop")
+        + DONE,
+        (TextBlock("a"),),
+        End("stop", "stop"),
+    ),
+    "only the first choice": (
+        sse.data({"choices": [{"index": 1, "delta": {"content": "no"}}, {"index": 0, "delta": {"content": "yes"}}]})
+        + sse.data({"choices": [{"index": 1, "delta": {}, "finish_reason": "length"}]})
+        + chunk({}, "stop")
+        + DONE,
+        (TextBlock("yes"),),
+        End("stop", "stop"),
+    ),
+    "a last event without its blank line": (
+        (chunk({"content": "a"}) + chunk({}, "stop") + DONE).rstrip(b"\n"),
+        (TextBlock("a"),),
+        End("stop", "stop"),
+    ),
+    "an end of lines with carriage returns": (
+        (chunk({"content": "a"}) + chunk({}, "stop") + DONE).replace(b"\n", b"\r\n"),
+        (TextBlock("a"),),
+        End("stop", "stop"),
+    ),
+    "usage cut off after the finish reason": (
+        chunk({"content": "a"}, "stop") + b'data: {"choices":[],"usa',
+        (TextBlock("a"),),
+        End("stop", "stop"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_tells_its_blocks_and_its_end(name):
+    stream, blocks, end = STREAMS[name]
+    answer = fold(same_ids(read([stream])))
+    assert answer.blocks == blocks
+    assert answer.end == end
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_may_be_cut_anywhere(name):
+    stream = STREAMS[name][0]
+    expected = same_ids(read([stream]))
+    for cut in range(1, len(stream)):
+        assert same_ids(read(pieces(stream, [cut]))) == expected
+    assert same_ids(read(pieces(stream, range(1, len(stream))))) == expected
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_events_keep_the_order_that_is_promised(name):
+    assert_order(read([STREAMS[name][0]]))
+
+
+@given(st.lists(st.binary(max_size=30) | st.sampled_from([stream for stream, *_ in STREAMS.values()]), max_size=4))
+def test_no_bytes_make_the_reader_raise(reads):
+    assert_order(read(reads))

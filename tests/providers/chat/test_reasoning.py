@@ -1,0 +1,335 @@
+"""Reasoning of earlier turns on its way through Chat: seals, native items, replay. Pure values."""
+
+import json
+
+import pytest
+
+from providers.apis import CODECS
+from providers.chat import CHAT
+from providers.neutral.codec import Recipient, Reply
+from providers.neutral.request import (
+    ReasoningPart,
+    Request,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+from providers.neutral.seal import Issuer, Seal, seal, unseal
+from providers.responses import RESPONSES
+from streams.events import BlockEnd, End, ReasoningDelta, ReasoningState, TextDelta
+from streams.fold import fold
+from tests.support.chat_wire import (
+    ISSUER,
+    OTHER,
+    OWN,
+    USER,
+    asked,
+    assistant,
+    deltas,
+    messages,
+    reply,
+    sealed,
+    sent,
+    user,
+    whole,
+    write,
+)
+
+
+def test_reasoning_that_comes_back_is_a_seal_or_native():
+    thinking = [{"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "redacted_thinking", "data": "r"}]
+    sealed = {"type": "reasoning.encrypted", "data": seal(OTHER, "messages", thinking)}
+    call = asked(
+        {"role": "assistant", "content": "a", "reasoning_content": "hm", "reasoning_details": [sealed]},
+        {"role": "assistant", "content": "b", "reasoning_content": "hm"},
+        {"role": "assistant", "content": "c", "reasoning": "hm", "reasoning_details": [{"type": "reasoning.text"}]},
+        {"role": "assistant", "content": "d", "reasoning_details": [{"data": "tg1.broken!"}]},
+    )
+    thoughts = [[part for part in message.parts if isinstance(part, ReasoningPart)] for message in call.messages]
+    place = "messages[0].reasoning_details[0]"
+    assert thoughts == [
+        [
+            ReasoningPart("hm", Seal(OTHER, "messages", thinking[0]), at=place),
+            ReasoningPart("", Seal(OTHER, "messages", thinking[1]), at=place),
+        ],
+        [ReasoningPart("hm", native={"reasoning_content": "hm"}, at="messages[1].reasoning_content")],
+        [
+            ReasoningPart(
+                "hm",
+                native={"reasoning": "hm", "reasoning_details": [{"type": "reasoning.text"}]},
+                at="messages[2].reasoning",
+                beside=("messages[2].reasoning_details",),
+            )
+        ],
+        [],
+    ]
+    assert call.dropped == ("messages[].reasoning_details[]",)
+
+
+def test_reasoning_goes_back_only_to_who_issued_it():
+    field, details = {"field": "reasoning_content"}, [{"type": "reasoning.text", "text": "t"}]
+    turns = (
+        assistant(ReasoningPart("hm", Seal(OWN, "chat", field), at="messages[0].content[0]"), TextPart("a")),
+        USER,
+        assistant(ReasoningPart("", Seal(OWN, "chat", {"reasoning_details": details})), TextPart("b")),
+        USER,
+        assistant(ReasoningPart("hm", Seal(OTHER, "chat", field), at="messages[4].content[0]"), TextPart("c")),
+        USER,
+        assistant(ReasoningPart("hm", Seal(OWN, "messages", {}), at="messages[6].content[0]"), TextPart("d")),
+        USER,
+        assistant(ReasoningPart("hm", native={"reasoning_content": "x"}, at="input[0]"), TextPart("e")),
+        USER,
+        assistant(ReasoningPart("hm", Seal(OWN, "chat", {"field": "role"}), at="output[0]"), TextPart("f")),
+    )
+    body, dropped = sent(Request("messages", "m", turns))
+    assert [one for one in body["messages"] if one["role"] == "assistant"] == [
+        {"role": "assistant", "content": "a", "reasoning_content": "hm"},
+        {"role": "assistant", "content": "b", "reasoning_details": details},
+        {"role": "assistant", "content": "c"},
+        {"role": "assistant", "content": "d"},
+        {"role": "assistant", "content": "e"},
+        {"role": "assistant", "content": "f"},
+    ]
+    assert dropped == ("messages[].content[]", "input[]", "output[]")
+
+
+def test_no_reasoning_field_is_invented():
+    turns = (assistant(ReasoningPart("hm", native={}, at="x"), TextPart("a")), USER, assistant(TextPart("b")))
+    assert all("reasoning_content" not in one for one in messages(*turns))
+
+
+def test_a_message_of_nothing_but_reasoning_is_left_out():
+    thought = ReasoningPart("hm", Seal(OWN, "chat", {"field": "reasoning"}), at="messages[0].content[0]")
+    body, dropped = sent(Request("messages", "m", (USER, assistant(thought))))
+    assert [one["role"] for one in body["messages"]] == ["user"]
+    assert dropped == ("messages[].content[]",)
+
+
+def test_the_byte_lane_restores_its_own_seals_and_removes_the_others():
+    native = [{"type": "reasoning.text", "text": "t"}]
+    plain = {"role": "user", "content": "hi"}
+    body = {
+        "model": "m",
+        "messages": [
+            plain,
+            {"role": "assistant", "reasoning_details": [sealed(OWN, "chat", [{"reasoning_details": native}])]},
+            {
+                "role": "assistant",
+                "content": "a",
+                "reasoning_content": "hm",
+                "reasoning_details": [sealed(OTHER, "messages", [{"type": "thinking"}])],
+            },
+            {
+                "role": "assistant",
+                "reasoning_content": "hm",
+                "reasoning_details": [sealed(OWN, "chat", {"field": "reasoning"})],
+            },
+            {"role": "assistant", "reasoning_details": [*native, {"data": "tg1.broken"}, "odd"]},
+        ],
+    }
+    before = json.dumps(body)
+    changed, dropped = CHAT.restore(body, OWN)
+    assert changed == {
+        "messages": [
+            plain,
+            {"role": "assistant", "reasoning_details": native},
+            {"role": "assistant", "content": "a"},
+            {"role": "assistant", "reasoning": "hm"},
+            {"role": "assistant", "reasoning_details": [*native, "odd"]},
+        ]
+    }
+    assert dropped == ("messages[].reasoning_details[]", "messages[].reasoning_content")
+    assert json.dumps(body) == before
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"messages": 3}, {"messages": [None, {"reasoning_details": 1}, {"reasoning_details": [{"data": "gAAA"}]}]}],
+)
+def test_a_body_without_seals_stays_as_it_is(body):
+    assert CHAT.restore(body, OWN) == ({}, ())
+
+
+def test_where_every_message_must_have_reasoning_the_later_ones_get_an_empty_one():
+    """anomalyco/opencode#24722, #25000, RooCodeInc/Roo-Code#12195, SaladDay/cc-switch-cli#170."""
+    turns = (
+        assistant(TextPart("a")),
+        USER,
+        assistant(ReasoningPart("hm", Seal(OWN, "chat", {"field": "reasoning_content"})), TextPart("b")),
+        USER,
+        assistant(ToolCallPart("x", "f", "{}")),
+        user(ToolResultPart("x", (TextPart("X"),))),
+        assistant(ReasoningPart("so", Seal(OWN, "chat", {"field": "reasoning"})), TextPart("c")),
+    )
+    body, _ = sent(Request("messages", "m", turns), reasoning_replay="every_message")
+    said = [one for one in body["messages"] if one["role"] == "assistant"]
+    found = [(one.get("reasoning_content"), one.get("reasoning")) for one in said]
+    assert found == [(None, None), ("hm", None), ("", None), (None, "so")]
+    body, _ = sent(Request("messages", "m", turns), reasoning_replay="every_message", reasoning_field="reasoning")
+    assert body["messages"][4]["reasoning"] == ""
+    body, _ = sent(Request("messages", "m", turns))
+    assert "reasoning_content" not in body["messages"][4]
+
+
+def test_nothing_is_filled_in_before_there_was_any_reasoning():
+    turns = (assistant(TextPart("a")), USER, assistant(TextPart("b")))
+    assert all("reasoning_content" not in one for one in messages(*turns, reasoning_replay="every_message"))
+
+
+@pytest.mark.parametrize(
+    ("field", "members", "expected"),
+    [
+        ("reasoning_content", {"reasoning_content": "hm"}, {"reasoning_content": "hm"}),
+        ("reasoning", {"reasoning_content": "hm"}, {"reasoning": "hm"}),
+        ("reasoning_content", {"reasoning": "hm"}, {"reasoning": "hm"}),
+        ("reasoning", {"reasoning_content": "hm", "reasoning": "hm"}, {"reasoning_content": "hm", "reasoning": "hm"}),
+    ],
+)
+def test_reasoning_that_a_chat_client_gives_back_goes_under_the_providers_name(field, members, expected):
+    call = asked({"role": "assistant", "content": "a", **members})
+    (message,) = sent(call, reasoning_field=field)[0]["messages"]
+    assert message == {"role": "assistant", "content": "a", **expected}
+
+
+PROVIDERS = {
+    "reasoning_content": ({"reasoning_content": "hm", "content": "a"}, {"reasoning_content": "hm", "content": "a"}),
+    "reasoning": ({"reasoning": "hm", "content": "a"}, {"reasoning": "hm", "content": "a"}),
+    "details": (
+        {"content": "a", "reasoning_details": [{"type": "reasoning.text", "text": "hm", "signature": "s", "index": 0}]},
+        {"content": "a", "reasoning_details": [{"type": "reasoning.text", "text": "hm", "signature": "s", "index": 0}]},
+    ),
+    "encrypted details": (
+        {"content": "a", "reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]},
+        {"content": "a", "reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]},
+    ),
+    "Mistral": (
+        {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}], "closed": True},
+                     {"type": "text", "text": "a"}]},
+        {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+                     {"type": "text", "text": "a"}]},
+    ),
+}  # fmt: skip
+
+
+def replayed(api: str, answer: bytes, issuer: Issuer) -> Request:
+    """The next request of a client of ``api`` that got ``answer`` and gives it back as it came."""
+    codec = CODECS[api]
+    place = "input" if api == "responses" else "messages"
+    question = {"role": "user", "content": "hi"}
+    first = {"model": "m", place: [question], **({"max_tokens": 5} if api == "messages" else {})}
+    reply = Reply(codec.read_request(first), issuer, 1)
+    told = json.loads(codec.write_answer(fold(CHAT.read_answer(answer)), reply))
+    match api:
+        case "chat":
+            given = [told["choices"][0]["message"]]
+        case "messages":
+            given = [{"role": "assistant", "content": told["content"]}]
+        case _:
+            given = told["output"]
+    return codec.read_request({**first, place: [question, *given, {"role": "user", "content": "more"}]})
+
+
+@pytest.mark.parametrize("api", ["chat", "messages", "responses"])
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_reasoning_comes_back_to_its_provider_whichever_api_the_client_speaks(provider, api):
+    """In the member in which it came, word for word (alphaXiv/agents#61, anomalyco/opencode#24722)."""
+    message, expected = PROVIDERS[provider]
+    body, dropped = sent(replayed(api, whole(message), OWN))
+    assert body["messages"][1] == {"role": "assistant", **expected}
+    assert dropped == ()
+
+
+@pytest.mark.parametrize("api", ["messages", "responses"])
+def test_reasoning_of_another_provider_is_removed_and_named(api):
+    """openclaw/openclaw#92201, #88020, maximhq/bifrost#6342."""
+    body, dropped = sent(replayed(api, whole({"reasoning_content": "hm", "content": "a"}), OTHER))
+    assert body["messages"][1] == {"role": "assistant", "content": "a"}
+    assert len(dropped) == 1
+
+
+def test_only_what_the_text_does_not_say_is_sealed_for_chat_clients():
+    """One item without text, and none where the text under its usual name is all that goes back."""
+    for field, sealed_too in (("reasoning_content", False), ("reasoning", True), ("content", True)):
+        answer = fold(
+            [
+                ReasoningDelta(0, "t"),
+                ReasoningState(0, "chat", {"field": field}),
+                BlockEnd(0),
+                TextDelta(1, "a"),
+                End("stop"),
+            ]
+        )
+        message = json.loads(CHAT.write_answer(answer, reply()))["choices"][0]["message"]
+        assert message["reasoning_content"] == "t"
+        assert ("reasoning_details" in message) == sealed_too
+        if sealed_too:
+            (detail,) = message["reasoning_details"]
+            assert detail.keys() == {"type", "data"}
+            assert unseal(detail["data"]).item == [{"field": field}]
+
+
+def test_the_byte_lane_puts_typed_reasoning_back_before_the_content():
+    body = {
+        "messages": [
+            {
+                "role": "assistant",
+                "content": content,
+                "reasoning_content": "hm",
+                "reasoning_details": [sealed(OWN, "chat", [{"field": "content"}])],
+            }
+            for content in ("a", [{"type": "text", "text": "a"}], None)
+        ]
+    }
+    changed, dropped = CHAT.restore(body, OWN)
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+    text = {"type": "text", "text": "a"}
+    assert [one["content"] for one in changed["messages"]] == [[thinking, text], [thinking, text], [thinking]]
+    assert all(one.keys() == {"role", "content"} for one in changed["messages"])
+    assert dropped == ()
+
+
+def test_native_details_go_out_as_they_are():
+    details = [{"type": "reasoning.text", "text": "t", "signature": "s", "index": 0}]
+    events = [
+        ReasoningDelta(0, "t"),
+        ReasoningState(0, "chat", {"reasoning_details": details}),
+        BlockEnd(0),
+        End("stop"),
+    ]
+    assert deltas(write(events))[-2] == {"reasoning_details": details}
+
+
+def test_details_of_several_blocks_come_once_and_are_not_merged_by_their_number():
+    """openai Python fails on a second list without numbers and glues two elements of one number together."""
+    events = []
+    for block in (0, 1):
+        details = [{"type": "reasoning.text", "text": str(block), "index": 0}]
+        events += [
+            ReasoningDelta(block, "t"),
+            ReasoningState(block, "chat", {"reasoning_details": details}),
+            BlockEnd(block),
+        ]
+    found = [one["reasoning_details"] for one in deltas(write([*events, End("stop")])) if "reasoning_details" in one]
+    assert [[(item["index"], item["text"]) for item in details] for details in found] == [[(0, "0"), (1, "1")]]
+
+
+def test_a_reasoning_item_of_responses_comes_back_through_a_chat_client():
+    """Every member of it, unchanged (lidge-jun/opencodex#2229, openai/codex#8145)."""
+    item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA", "status": None}
+    answer = fold([ReasoningState(0, "responses", item), BlockEnd(0), TextDelta(1, "a"), BlockEnd(1), End("stop")])
+    message = json.loads(CHAT.write_answer(answer, reply()))["choices"][0]["message"]
+    call = CHAT.read_request({"model": "m", "messages": [{"role": "user", "content": "hi"}, message]})
+    out = RESPONSES.write_request(call, Recipient("gpt", ISSUER))
+    assert item in json.loads(out.body)["input"]
+    assert b"gAAA" not in RESPONSES.write_request(call, Recipient("gpt", OTHER_ACCOUNT)).body
+
+
+OTHER_ACCOUNT = Issuer(ISSUER.provider, "another")
+
+
+def test_reasoning_that_is_said_twice_is_named_twice_where_it_cannot_go():
+    talk = {"role": "assistant", "content": "a", "reasoning_content": "hm", "reasoning": "hm"}
+    call = asked(talk, {"role": "user", "content": "again"})
+    for api in ("messages", "responses"):
+        dropped = CODECS[api].write_request(call, Recipient("m", ISSUER)).dropped
+        assert {"messages[].reasoning_content", "messages[].reasoning"} <= set(dropped)

@@ -1,0 +1,272 @@
+"""What is written reads back the same: requests, streams and whole answers; and OpenAI's own client puts a stream
+together to what the whole answer says."""
+
+import json
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from providers.apis import CODECS
+from providers.chat import CHAT
+from providers.grammar import judge
+from providers.neutral.codec import Recipient
+from providers.neutral.parameters import ROWS
+from providers.neutral.quirks import Quirks
+from providers.neutral.request import (
+    AudioPart,
+    FilePart,
+    Format,
+    ImagePart,
+    MediaSource,
+    Message,
+    NativeTool,
+    Parameter,
+    Reasoning,
+    ReasoningPart,
+    RefusalPart,
+    Request,
+    TextPart,
+    Tool,
+    ToolCallPart,
+    ToolChoice,
+    ToolResultPart,
+)  # fmt: skip
+from streams import sse
+from streams.events import ErrorInfo, Event
+from streams.fold import fold
+from tests.support.chat_wire import CORPUS, OWN, answers, assert_order, chunks, content, read, reply, write
+
+# Requests
+
+texts = st.text(min_size=1, max_size=6)
+names = st.sampled_from(["f", "g", "h"])
+objects = st.dictionaries(texts, st.integers() | st.booleans() | texts, max_size=2)
+breakpoints = st.sampled_from([{}, {"prompt_cache_breakpoint": {"mode": "explicit"}}])
+data = st.binary(min_size=1, max_size=4).map(lambda value: value.hex() + "==")
+
+text_parts = st.builds(TextPart, texts, marks=breakpoints)
+image_sources = st.builds(MediaSource, st.just("url"), texts.map("https://{}".format)) | st.builds(
+    MediaSource, st.just("base64"), data, st.sampled_from(["image/png", "image/webp"])
+)
+image_parts = st.builds(ImagePart, image_sources, st.sampled_from([None, "low", "high"]), marks=breakpoints)
+audio_parts = st.builds(AudioPart, data, st.sampled_from(["wav", "mp3"]), marks=breakpoints)
+file_parts = st.builds(
+    FilePart, st.builds(MediaSource, st.just("base64"), data, st.just("application/pdf")), texts, marks=breakpoints
+) | st.builds(FilePart, st.builds(MediaSource, st.just("file_id"), texts))
+user_parts = st.lists(text_parts | image_parts | audio_parts | file_parts, min_size=1, max_size=3).map(tuple)
+instructions = st.lists(text_parts, min_size=1, max_size=2).map(tuple)
+other_turns = st.builds(Message, st.just("user"), user_parts, name=st.none() | texts) | st.builds(
+    Message, st.sampled_from(["system", "developer"]), instructions
+)
+thoughts = texts.map(lambda text: ReasoningPart(text, native={"reasoning_content": text}))
+
+
+@st.composite
+def rounds(draw, number: int) -> list[Message]:
+    """What the assistant said, the results of its calls in their order, and what others said then."""
+    kinds = draw(st.lists(st.sampled_from(["function", "custom"]), max_size=2))
+    calls = [ToolCallPart(f"call_{number}_{i}", draw(names), draw(texts.filter(str.strip)), kind)
+             for i, kind in enumerate(kinds)]  # fmt: skip
+    said = [*draw(st.lists(text_parts, max_size=2)), *draw(st.lists(st.builds(RefusalPart, texts), max_size=1))]
+    if not (said or calls):
+        said = [TextPart("a")]
+    assistant = Message(
+        "assistant", (*draw(st.lists(thoughts, max_size=1)), *said, *calls), name=draw(st.none() | texts)
+    )
+    results = [Message("user", (ToolResultPart(call.id, draw(instructions), kind=call.kind),)) for call in calls]
+    return [assistant, *results, *draw(st.lists(other_turns, min_size=1, max_size=2))]
+
+
+grammars = st.sampled_from([None, {"type": "text"}, {"type": "grammar", "syntax": "lark", "definition": "start: /x/"}])
+function_tools = st.builds(Tool, names, st.none() | texts, objects, strict=st.sampled_from([None, True, False]))
+custom_tools = st.builds(Tool, names, st.none() | texts, kind=st.just("custom"), format=grammars)
+own_tools = st.lists(function_tools | custom_tools, max_size=3, unique_by=lambda tool: tool.name)
+
+
+@st.composite
+def choices(draw, tools: list[Tool]) -> ToolChoice | None:
+    one = draw(st.sampled_from(tools))
+    several = tuple(draw(st.lists(st.sampled_from([tool.name for tool in tools]), min_size=1, unique=True)))
+    return draw(
+        st.sampled_from(
+            [
+                None,
+                *map(ToolChoice, ("auto", "none", "required")),
+                ToolChoice("tool", one.name, one.kind),
+                ToolChoice("auto", allowed=several),
+                ToolChoice("required", allowed=several),
+            ]
+        )
+    )
+
+
+settings = st.fixed_dictionaries(
+    {},
+    optional={
+        "max_tokens": st.integers(1, 9),
+        "temperature": st.floats(0, 2),
+        "top_p": st.floats(0, 1),
+        "stop": st.lists(texts, min_size=1, max_size=4),
+        "seed": st.integers(),
+        "frequency_penalty": st.floats(-2, 2),
+        "presence_penalty": st.floats(-2, 2),
+        "logit_bias": st.dictionaries(texts, st.integers(-100, 100), max_size=2),
+        "logprobs": st.just(True),
+        "prediction": st.just({"type": "content", "content": "x"}),
+        "web_search_options": st.just({"search_context_size": "low"}),
+        "verbosity": st.just("low"),
+        "metadata": st.dictionaries(texts, texts, max_size=2),
+        "moderation": st.just({"model": "x"}),
+        "prompt_cache_key": texts,
+        "prompt_cache_options": st.just({"mode": "explicit", "ttl": "30m"}),
+        "prompt_cache_retention": st.just("24h"),
+        "safety_identifier": texts,
+        "service_tier": st.sampled_from(["auto", "flex"]),
+        "store": st.booleans(),
+        "user": texts,
+    },
+)
+efforts = st.sampled_from(["none", "minimal", "low", "medium", "high", "xhigh", "max"])
+reasonings = efforts.map(lambda effort: Reasoning("disabled" if effort == "none" else "enabled", effort))
+formats = st.just(Format("json_object")) | st.builds(
+    Format, st.just("json_schema"), texts, objects, st.sampled_from([None, True, False]), st.none() | texts
+)
+
+
+@st.composite
+def requests(draw) -> Request:
+    """A request that says nothing but what Chat can say, in the one way in which we say it."""
+    turns = draw(st.lists(other_turns, min_size=1, max_size=2))
+    for number in range(draw(st.integers(0, 2))):
+        turns += draw(rounds(number))
+    tools = draw(own_tools)
+    native = draw(st.lists(st.just(NativeTool("chat", "browser", {"type": "browser", "x": 1})), max_size=1))
+    given = draw(settings)
+    if "logprobs" in given and draw(st.booleans()):
+        given["top_logprobs"] = draw(st.integers(0, 20))
+    controls = {row.name: Parameter(given[row.name], "") for row in ROWS if row.name in given}
+    stream = draw(st.booleans())
+    return Request(
+        "chat", "m", tuple(turns), stream, include_usage=stream, tools=(*tools, *native),
+        tool_choice=draw(choices(tools)) if tools else None,
+        parallel_tools=draw(st.none() | st.builds(Parameter, st.booleans(), st.just(""))) if tools else None,
+        reasoning=draw(st.none() | reasonings), format=draw(st.none() | formats), parameters=controls,
+    )  # fmt: skip
+
+
+def bare(value):
+    """``value`` without the places and the source, which differ from request to request."""
+    if isinstance(value, tuple):
+        return tuple(map(bare, value))
+    if isinstance(value, dict):
+        return {name: bare(one) for name, one in value.items()}
+    if attrs.has(type(value)):
+        empty = {"at": "", **({"source": {}} if isinstance(value, Request) else {})}
+        members = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}
+        return type(value)(**{name: empty.get(name, bare(one)) for name, one in members.items()})
+    return value
+
+
+@given(requests())
+def test_a_request_that_chat_can_say_is_the_same_after_the_way_through_it(call):
+    to = Recipient("m", OWN, Quirks(cache_breakpoints=True))
+    out = CHAT.write_request(call, to)
+    again = CHAT.read_request(json.loads(out.body))
+    assert out.dropped == ()
+    assert bare(again) == call
+    assert CHAT.write_request(again, to) == out
+
+
+# Answers
+
+
+@given(answers())
+def test_what_is_written_reads_back_the_same(events):
+    written = read([write(events)])
+    assert_order(written)
+    assert content(fold(written)) == content(fold(events))
+    whole_events = CHAT.read_answer(CHAT.write_answer(fold(events), reply()))
+    assert content(fold(whole_events)) == content(fold(events))
+
+
+@given(answers())
+def test_log_probabilities_read_back_the_same_streamed_and_whole(events):
+    def told(answer):
+        return [token for block in answer.blocks for token in getattr(block, "logprobs", ())]
+
+    assert told(fold(read([write(events)]))) == told(fold(events))
+    assert told(fold(CHAT.read_answer(CHAT.write_answer(fold(events), reply())))) == told(fold(events))
+
+
+reasons = st.sampled_from(["stop", "stop_sequence", "length", "tool_calls", "refusal", "pause", "context_exceeded"])
+
+
+def collected(stream: bytes) -> dict:
+    """What OpenAI's own client puts together from a stream."""
+    state = ChatCompletionStreamState()
+    for chunk in chunks(stream):
+        list(state.handle_chunk(ChatCompletionChunk.construct(**chunk)))
+    return plain(state.current_completion_snapshot.to_dict())
+
+
+def plain(answer: dict) -> dict:
+    """An answer without what differs from one to the next, and without what the client adds of its own."""
+    answer = {name: value for name, value in answer.items() if name != "id" and value is not None}
+    for choice in answer["choices"]:
+        message = choice["message"] = {name: one for name, one in choice["message"].items() if one is not None}
+        message.pop("parsed", None)
+        if not message.get("annotations"):  # a stream has a delta only for those that there are
+            message.pop("annotations", None)
+        for call in message.get("tool_calls", ()):
+            call.pop("index", None)
+            if call["type"] == "function":
+                call["function"].pop("parsed_arguments", None)
+            else:
+                call.pop("function", None)
+    return answer
+
+
+def assert_same_for_the_client(events: list[Event]) -> None:
+    body = CHAT.write_answer(fold(events), reply())
+    ChatCompletion.model_validate_json(body)
+    expected = plain(json.loads(body))
+    assert collected(write(events)) == expected
+    assert judge("chat", body).broken is None
+    for include_usage in (True, False):
+        stream = write(events, include_usage=include_usage)
+        assert judge("chat", stream, include_usage=include_usage).broken is None
+    without = {name: value for name, value in expected.items() if name != "usage"}
+    assert collected(stream) == without
+
+
+@given(answers(reasons))
+def test_openais_client_puts_a_stream_together_to_the_whole_answer(events):
+    assert_same_for_the_client(events)
+
+
+FOLDERS = {"openai_chat": "chat", "anthropic_messages": "messages", "openai_responses": "responses"}
+RECORDED = sorted(path for folder in FOLDERS for path in (CORPUS.parent / folder).glob("*.response.*"))
+
+
+@pytest.mark.skipif(not RECORDED, reason="the recorded provider traffic is not beside this checkout")
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name[-40:])
+def test_recorded_answers_of_every_api_are_the_same_streamed_and_whole(path):
+    codec, body = CODECS[FOLDERS[path.parent.name]], path.read_bytes()
+    told = list(codec.read_answer(body)) if path.suffix == ".json" else streamed(codec, body)
+    if isinstance(told[-1], ErrorInfo):
+        stream = write(told)
+        assert b'data: {"error":' in stream
+        assert b"[DONE]" not in stream
+    else:
+        assert_same_for_the_client(told)
+
+
+def streamed(codec, body: bytes) -> list[Event]:
+    splitter, reader = sse.Splitter(), codec.reader()
+    raws = [*splitter.feed(body), splitter.close()]
+    told = [event for raw in raws if (one := sse.parse(raw)) for event in reader.take(*one)]
+    return [*told, *reader.close()]

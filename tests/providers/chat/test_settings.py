@@ -1,0 +1,418 @@
+"""Tools, formats and settings of a Chat request, written for providers. Pure values."""
+
+import json
+
+import attrs
+import msgspec
+import pytest
+
+from providers.chat import CHAT
+from providers.messages import MESSAGES
+from providers.neutral.codec import Recipient
+from providers.neutral.request import (
+    Format,
+    Parameter,
+    Reasoning,
+    Request,
+    Tool,
+    ToolChoice,
+)
+from providers.responses import RESPONSES
+from streams.errors import GatewayError
+from tests.support.chat_wire import OWN, REQUESTS, USER, asked, refused, sent
+
+ROUND_TRIP = {
+    "model": "gpt",
+    "messages": [
+        {"role": "system", "content": "S"},
+        {"role": "developer", "content": "D"},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "t", "prompt_cache_breakpoint": {"mode": "explicit"}},
+                {"type": "image_url", "image_url": {"url": "https://a", "detail": "high"}},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}},
+                {"type": "input_audio", "input_audio": {"data": "QUJD", "format": "mp3"}},
+                {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,QUJD"}},
+            ],
+            "name": "ann",
+        },
+        {
+            "role": "assistant",
+            "content": None,
+            "reasoning_content": "hm",
+            "tool_calls": [
+                {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x": 1.0}'}},
+                {"id": "b", "type": "custom", "custom": {"name": "g", "input": "raw"}},
+            ],
+        },
+        {"role": "tool", "tool_call_id": "a", "content": "A"},
+        {"role": "tool", "tool_call_id": "b", "content": [{"type": "text", "text": t} for t in "XY"]},
+        {"role": "assistant", "content": "done"},
+        {"role": "assistant", "content": None, "refusal": "no"},
+        {"role": "user", "content": "more"},
+    ],
+    "tools": [
+        {"type": "function", "function": {"name": "f", "description": "d", "parameters": {}, "strict": False}},
+        {
+            "type": "custom",
+            "custom": {
+                "name": "g",
+                "format": {"type": "grammar", "grammar": {"syntax": "lark", "definition": "start: /x/"}},
+            },
+        },
+        {"type": "browser"},
+    ],
+    "tool_choice": {
+        "type": "allowed_tools",
+        "allowed_tools": {
+            "mode": "auto",
+            "tools": [{"type": "function", "function": {"name": "f"}}, {"type": "custom", "custom": {"name": "g"}}],
+        },
+    },
+    "parallel_tool_calls": False,
+    "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {}, "strict": True}},
+    "reasoning_effort": "xhigh",
+    "max_completion_tokens": 9,
+    "stop": ["a", "b"],
+    "temperature": 0.5,
+    "seed": 4,
+    "verbosity": "low",
+    "metadata": {"k": "v"},
+    "user": "u",
+    "service_tier": "flex",
+    "stream": True,
+    "stream_options": {"include_usage": True},
+}
+
+
+def test_what_a_chat_client_asks_reaches_a_chat_provider_as_it_was():
+    # Two assistant messages in a row become one, which every server takes; the rest is untouched.
+    body, dropped = sent(CHAT.read_request(ROUND_TRIP), cache_breakpoints=True)
+    merged = {"role": "assistant", "content": "done", "refusal": "no"}
+    assert body == ROUND_TRIP | {"messages": [*ROUND_TRIP["messages"][:6], merged, ROUND_TRIP["messages"][8]]}
+    assert dropped == ()
+
+
+def test_the_members_come_in_a_sensible_order():
+    body = CHAT.write_request(CHAT.read_request(ROUND_TRIP), Recipient("gpt", OWN)).body
+    assert list(msgspec.json.decode(body))[:4] == ["model", "messages", "tools", "tool_choice"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected", "dropped"),
+    [
+        (ToolChoice("auto", at="tool_choice"), "auto", ()),
+        (ToolChoice("tool", "f", at="tool_choice"), {"type": "function", "function": {"name": "f"}}, ()),
+        (ToolChoice("tool", "g", at="tool_choice"), {"type": "function", "function": {"name": "g"}}, ()),
+        (
+            ToolChoice("required", allowed=("g", "gone"), at="tool_choice"),
+            {
+                "type": "allowed_tools",
+                "allowed_tools": {"mode": "required", "tools": [{"type": "function", "function": {"name": "g"}}]},
+            },
+            (),
+        ),
+        (ToolChoice("auto", allowed=("gone",), at="tool_choice"), None, ("tool_choice",)),
+        (ToolChoice("tool", "gone", at="tool_choice"), None, ("tool_choice",)),
+    ],
+)
+def test_tool_choice_names_only_tools_that_are_there(choice, expected, dropped):
+    call = Request("messages", "m", (USER,), tools=(Tool("f"), Tool("g", kind="custom")), tool_choice=choice)
+    body, lost = sent(call)
+    assert body.get("tool_choice") == expected
+    assert lost == dropped
+
+
+def test_nothing_is_said_about_tools_when_there_are_none():
+    call = Request("chat", "m", (USER,), tool_choice=ToolChoice("auto"), parallel_tools=Parameter(True, "p"))
+    assert sent(call)[0].keys() == {"model", "messages"}
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "expected"),
+    [
+        (Reasoning(effort="max"), "max"),
+        (Reasoning(budget=2048), "low"),
+        (Reasoning(budget=2049), "medium"),
+        (Reasoning(budget=8192), "medium"),
+        (Reasoning(budget=24000), "high"),
+        (Reasoning(budget=24001), "xhigh"),
+        (Reasoning("disabled", "none"), "none"),
+        (Reasoning("disabled"), None),
+        (Reasoning("adaptive"), None),
+        (Reasoning("adaptive", "low"), "low"),
+        (Reasoning(), None),
+    ],
+)
+def test_a_budget_comes_to_an_effort(reasoning, expected):
+    call = Request("messages", "m", (USER,), reasoning=attrs.evolve(reasoning, at="thinking"))
+    body, dropped = sent(call)
+    assert body.get("reasoning_effort") == expected
+    assert dropped == (("thinking",) if reasoning == Reasoning("disabled") else ())
+    body, dropped = sent(call, reasoning_effort=False)
+    assert "reasoning_effort" not in body
+    named = expected or reasoning.mode == "disabled"
+    assert dropped == (("thinking",) if named else ()) + (("output_config.effort",) if reasoning.effort else ())
+
+
+def test_a_format_without_a_name_gets_one():
+    call = Request("messages", "m", (USER,), format=Format("json_schema", schema={"type": "object"}))
+    assert sent(call)[0]["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {"name": "output", "schema": {"type": "object"}},
+    }
+
+
+def test_quirks_decide_the_names_and_what_is_left_out():
+    call = attrs.evolve(asked(max_tokens=5, store=True, stream=True), stream=True)
+    assert sent(call)[0]["max_completion_tokens"] == 5
+    assert sent(call, max_tokens_field="max_tokens")[0]["max_tokens"] == 5
+    assert "stream_options" not in sent(call, stream_usage=False)[0]
+    body, dropped = sent(call, refused_fields=("store",))
+    assert "store" not in body
+    assert dropped == ("store",)
+
+
+@pytest.mark.parametrize(("name", "value"), [("n", 2), ("max_tokens", 0)])
+def test_what_would_be_another_answer_is_a_400(name, value):
+    with pytest.raises(GatewayError) as caught:
+        sent(Request("messages", "m", (USER,), parameters={name: Parameter(value, name)}))
+    assert (caught.value.failed.status, caught.value.failed.param) == (400, name)
+
+
+def test_spoken_output_is_not_asked_for_and_named():
+    """A translated answer is text. What was asked for beside it is dropped by name, and text is what is left."""
+    call = asked(n=1, modalities=["text", "audio"], audio={"voice": "x", "format": "wav"}, stop=[])
+    body, dropped = sent(call)
+    assert body.keys() == {"model", "messages"}
+    assert dropped == ("modalities", "audio")
+    assert sent(asked(modalities=["text"])) == sent(asked())
+
+
+@pytest.mark.skipif(not REQUESTS, reason="the recorded provider traffic is not beside this checkout")
+@pytest.mark.parametrize("path", REQUESTS, ids=lambda path: path.name[-40:])
+def test_recorded_requests_are_read_and_written(path):
+    source = json.loads(path.read_bytes())
+    if "file_url" in json.dumps(source):
+        assert refused(source) == "messages[0].content[1]"
+        return
+    if source.get("n", 1) > 1:
+        with pytest.raises(GatewayError, match="n must be 1"):
+            sent(CHAT.read_request(source))
+        return
+    body, _ = sent(CHAT.read_request(source))
+    assert [one["role"] for one in body["messages"]] == [one["role"] for one in source["messages"]]
+    assert len(body.get("tools", [])) == len(source.get("tools") or source.get("functions") or [])
+    assert body.get("temperature") == source.get("temperature")
+    assert body.get("response_format") == source.get("response_format")
+    assert body.get("stream", False) == (source.get("stream") or False)
+
+
+LEVELS = ("none", "low", "medium", "high")
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "efforts", "expected", "named"),
+    [
+        (Reasoning(effort="max"), LEVELS, "high", True),
+        (Reasoning(effort="high"), LEVELS, "high", False),
+        (Reasoning(effort="minimal"), LEVELS, "low", True),
+        (Reasoning(budget=50_000), LEVELS, "high", True),
+        (Reasoning("disabled", "none"), ("low", "high"), None, True),
+        (Reasoning("disabled"), LEVELS, "none", False),
+        (Reasoning("disabled"), ("low", "high"), None, True),
+        (Reasoning("adaptive"), LEVELS, None, False),
+    ],
+)
+def test_an_effort_that_the_model_lacks_becomes_the_nearest_lower_one_and_is_named(reasoning, efforts, expected, named):
+    """theopenco/llmgateway#2753, docker/docker-agent#2563, maximhq/bifrost#1479."""
+    call = Request("messages", "m", (USER,), reasoning=attrs.evolve(reasoning, at="thinking"))
+    body, dropped = sent(call, efforts=efforts)
+    assert body.get("reasoning_effort") == expected
+    assert dropped[:1] == (("thinking",) if named else ())
+    assert dropped[1:] == (("output_config.effort",) if named and reasoning.effort else ())
+
+
+@pytest.mark.parametrize(
+    ("sampling", "effort", "kept"),
+    [
+        ("free", "high", True),
+        ("never", None, False),
+        ("never", "none", False),
+        ("only_effort_none", None, False),
+        ("only_effort_none", "low", False),
+        ("only_effort_none", "none", True),
+        ("unless_thinking", None, True),
+        ("unless_thinking", "none", True),
+        ("unless_thinking", "low", False),
+    ],
+)
+def test_sampling_goes_only_to_models_that_take_it(sampling, effort, kept):
+    """juspay/neurolink#1706, truefoundry/models#2122, Soju06/codex-lb#538."""
+    penalties = {"presence_penalty": 0.5, "frequency_penalty": -1}
+    asks = {"temperature": 0.5, "top_p": 0.9, "logprobs": True, "top_logprobs": 2, **penalties}
+    call = asked(**asks, seed=3, reasoning_effort=effort)
+    body, dropped = sent(call, sampling=sampling)
+    names = asks.keys()
+    assert names & body.keys() == (names if kept else set())
+    assert set(dropped) == (set() if kept else names)
+    assert body["seed"] == 3
+
+
+def test_penalties_of_a_responses_client_are_carried():
+    """Open Responses has them as Chat does; Messages has none."""
+    penalties = {"presence_penalty": 0.5, "frequency_penalty": -1}
+    call = RESPONSES.read_request({"model": "m", "input": "x", **penalties})
+    body, dropped = sent(call)
+    assert ({name: body[name] for name in penalties}, dropped) == (penalties, ())
+    outgoing = MESSAGES.write_request(call, Recipient("m", OWN))
+    assert set(outgoing.dropped) == penalties.keys()
+
+
+def test_how_many_log_probabilities_means_nothing_where_none_are_asked_for():
+    assert sent(asked(top_logprobs=2, logprobs=False)) == (sent(asked())[0], ("top_logprobs",))
+
+
+def test_the_default_temperature_is_left_out_without_a_word():
+    """It counts as honoured (pydantic/pydantic-ai#6957)."""
+    assert sent(asked(temperature=1, top_p=1.0, logprobs=False), sampling="never") == sent(asked())
+
+
+def test_of_temperature_and_top_p_the_first_stays_where_both_are_refused():
+    """truefoundry/models#2122."""
+    both = asked(temperature=0.5, top_p=0.9)
+    body, dropped = sent(both, one_of_temperature_top_p=True)
+    assert (body["temperature"], "top_p" in body, dropped) == (0.5, False, ("top_p",))
+    assert sent(asked(top_p=0.9), one_of_temperature_top_p=True)[0]["top_p"] == 0.9
+    assert sent(asked(temperature=0.5, top_p=1), one_of_temperature_top_p=True)[1] == ()
+
+
+def test_more_than_four_stop_strings_are_cut_to_four_and_named():
+    """OpenAI's reference: up to four sequences."""
+    body, dropped = sent(asked(stop=list("abcde")))
+    assert (body["stop"], dropped) == (list("abcd"), ("stop",))
+    assert sent(asked(stop=list("abcd"))) == ({**sent(asked())[0], "stop": list("abcd")}, ())
+
+
+WITH_LOGPROBS = "message.output_text.logprobs"
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected", "dropped"),
+    [
+        ({"include": [WITH_LOGPROBS], "top_logprobs": 2}, {"logprobs": True, "top_logprobs": 2}, ()),
+        ({"include": [WITH_LOGPROBS]}, {"logprobs": True}, ()),
+        ({"top_logprobs": 2}, {"logprobs": True, "top_logprobs": 2}, ()),
+        ({"include": ["reasoning.encrypted_content"], "top_logprobs": 0}, {}, ()),
+        ({"include": [WITH_LOGPROBS, "file_search_call.results"]}, {"logprobs": True}, ("include",)),
+    ],
+)
+def test_a_responses_client_asks_for_log_probabilities_in_its_own_way(fields, expected, dropped):
+    """OpenAI's reference: `include` asks for them, `top_logprobs` says how many."""
+    body, lost = sent(RESPONSES.read_request({"model": "m", "input": "hi", **fields}))
+    assert {name: value for name, value in body.items() if "logprobs" in name} == expected
+    assert lost == dropped
+
+
+CLOSED = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
+
+
+@pytest.mark.parametrize(
+    ("schema", "strict"),
+    [
+        (CLOSED, True),
+        ({**CLOSED, "properties": {"a": {"type": "array", "items": CLOSED}}}, True),
+        ({**CLOSED, "properties": {"a": {"anyOf": [CLOSED, {"type": "null"}]}}}, True),
+        ({**CLOSED, "properties": {"a": {"$ref": "#/$defs/x"}}, "$defs": {"x": CLOSED}}, True),
+        ({"type": "object", "properties": {}, "additionalProperties": False}, True),
+        ({**CLOSED, "required": []}, False),
+        ({**CLOSED, "additionalProperties": True}, False),
+        ({"type": "object"}, False),
+        ({"anyOf": [CLOSED]}, False),
+        ({**CLOSED, "properties": {"a": {"type": ["object", "null"]}}}, False),
+        ({**CLOSED, "properties": {"a": {"allOf": [{"type": "string"}]}}}, False),
+        ({**CLOSED, "properties": {"a": {"type": "array", "items": {"type": "object"}}}}, False),
+        ({**CLOSED, "properties": {"a": 3}}, False),
+        ({**CLOSED, "required": 3}, False),
+    ],
+)
+def test_a_format_from_messages_is_strict_where_its_schema_allows_it(schema, strict):
+    """Messages' types have no `strict`; OpenAI refuses it for schemas outside of its subset."""
+    body = {
+        "model": "m",
+        "max_tokens": 5,
+        "messages": [{"role": "user", "content": "hi"}],
+        "output_config": {"format": {"type": "json_schema", "schema": schema}},
+    }
+    (format,) = [sent(MESSAGES.read_request(body))[0]["response_format"]["json_schema"]]
+    assert format == {"name": "output", "schema": schema, **({"strict": True} if strict else {})}
+
+
+def test_a_format_from_an_openai_api_is_strict_only_where_it_says_so():
+    own = asked(response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": CLOSED}})
+    assert "strict" not in sent(own)[0]["response_format"]["json_schema"]
+    text = {"format": {"type": "json_schema", "name": "n", "schema": CLOSED, "strict": False, "description": "d"}}
+    given = sent(RESPONSES.read_request({"model": "m", "input": "hi", "text": text}))[0]["response_format"]
+    assert given["json_schema"] == {"name": "n", "description": "d", "schema": CLOSED, "strict": False}
+
+
+@pytest.mark.parametrize("text", [None, {}, {"format": {"type": "text"}}, {"format": None}])
+def test_no_format_is_text(text):
+    """`text: null` is as good as none (BerriAI/litellm#28899)."""
+    assert "response_format" not in sent(RESPONSES.read_request({"model": "m", "input": "hi", "text": text}))[0]
+
+
+def test_what_chat_and_responses_call_the_same_is_carried():
+    """The parameter types of the openai package: same name, same meaning."""
+    same = {
+        "metadata": {"k": "v"}, "moderation": {"model": "x"}, "parallel_tool_calls": False, "prompt_cache_key": "k",
+        "prompt_cache_options": {"mode": "explicit", "ttl": "30m"}, "prompt_cache_retention": "24h",
+        "safety_identifier": "s", "service_tier": "flex", "store": False, "temperature": 0.5, "top_p": 0.9,
+        "user": "u",
+    }  # fmt: skip
+    tools = [{"type": "function", "name": "f", "parameters": {}}]
+    body = {"model": "m", "input": "hi", **same, "text": {"verbosity": "low"}, "max_output_tokens": 9, "tools": tools}
+    out, dropped = sent(RESPONSES.read_request(body | {"reasoning": {"effort": "low"}}))
+    renamed = {"verbosity": "low", "max_completion_tokens": 9, "reasoning_effort": "low"}
+    assert {name: out.get(name) for name in same | renamed} == same | renamed
+    assert dropped == ()
+
+
+def test_what_only_responses_knows_is_dropped_by_name():
+    body = {
+        "model": "m", "input": "hi", "service_tier": "ultrafast", "truncation": "auto", "max_tool_calls": 3,
+        "prompt_cache_options": {"ttl": "12h", "comparison_response_id": "resp_1", "mode": "implicit"},
+        "reasoning": {"effort": "low", "summary": "auto"},
+    }  # fmt: skip
+    out, dropped = sent(RESPONSES.read_request(body))
+    assert out["prompt_cache_options"] == {"mode": "implicit"}
+    assert "service_tier" not in out
+    assert set(dropped) == {
+        "service_tier", "truncation", "max_tool_calls", "prompt_cache_options.ttl", "reasoning.summary",
+        "prompt_cache_options.comparison_response_id",
+    }  # fmt: skip
+
+
+def test_a_paid_answer_is_no_substitute_for_a_warmed_cache():
+    """decolua/9router#560, anomalyco/opencode#37964."""
+    body = {"model": "m", "input": "hi", "prompt_cache_options": {"prewarm": True}}
+    with pytest.raises(GatewayError) as caught:
+        sent(RESPONSES.read_request(body))
+    assert (caught.value.failed.status, caught.value.failed.param) == (400, "prompt_cache_options.prewarm")
+
+
+def test_a_user_of_messages_is_a_user_of_chat_without_what_he_is_called():
+    """Claude Code sends some 150 characters of JSON, of which the provider gets a hash that is always the same
+    (maximhq/bifrost#1000, ujisati/claude-code-provider-proxy#11)."""
+    named = json.dumps({"device_id": "d" * 64, "account_uuid": "", "session_id": "s" * 36})
+    body = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
+    users = [sent(MESSAGES.read_request(body | {"metadata": {"user_id": id}}))[0]["user"] for id in (named, named, "u")]
+    assert users[0] == users[1] != users[2]
+    assert len(users[0]) == 64
+    assert "metadata" not in sent(MESSAGES.read_request(body | {"metadata": {"user_id": named}}))[0]
+
+
+def test_the_limit_of_the_newer_name_wins():
+    """decolua/9router#560, maximhq/bifrost#6457."""
+    assert sent(asked(max_tokens=5, max_completion_tokens=7), max_tokens_field="max_tokens")[0]["max_tokens"] == 7

@@ -1,0 +1,282 @@
+"""Tool calls between what providers make of them and what Chat clients asked with: custom tools, legacy functions."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from providers.chat import CHAT
+from providers.chat.calls import Nesting
+from providers.messages import MESSAGES
+from providers.neutral.codec import Reply
+from providers.neutral.custom_tools import unwrapped, wrapped
+from providers.neutral.request import (
+    ImagePart,
+    MediaSource,
+    Request,
+    TextPart,
+    Tool,
+    ToolCallPart,
+    ToolChoice,
+    ToolResultPart,
+)
+from providers.neutral.seal import Issuer
+from providers.neutral.tool_names import short_call_id
+from providers.responses import RESPONSES
+from streams.events import BlockEnd, End, ToolCallDelta, ToolCallStart
+from streams.fold import fold
+from tests.support.chat_wire import USER, asked, assistant, deltas, sent, user
+
+LEGACY = {
+    "model": "m",
+    "messages": [{"role": "user", "content": "hi"}],
+    "functions": [{"name": "f", "parameters": {"type": "object"}}],
+}
+ONE_CALL = [
+    ToolCallStart(0, "a", "f"), ToolCallDelta(0, '{"x":'), ToolCallDelta(0, "1}"), BlockEnd(0), End("tool_calls"),
+]  # fmt: skip
+
+
+def answered(request: Request, events: list) -> tuple[list[dict], dict]:
+    """The deltas of the stream and the choice of the whole answer that the client of ``request`` gets."""
+    reply = Reply(request, Issuer("p", ""), 1)
+    writer = CHAT.writer(reply)
+    stream = b"".join(map(writer.send, events))
+    return deltas(stream), json.loads(CHAT.write_answer(fold(events), reply))["choices"][0]
+
+
+def test_who_asks_with_functions_is_answered_with_function_call():
+    call = CHAT.read_request(LEGACY)
+    parts, choice = answered(call, ONE_CALL)
+    assert parts == [
+        {"role": "assistant", "content": None},
+        {"function_call": {"name": "f", "arguments": ""}},
+        {"function_call": {"arguments": '{"x":'}},
+        {"function_call": {"arguments": "1}"}},
+        {},
+    ]
+    assert choice["message"] == {
+        "role": "assistant",
+        "content": None,
+        "refusal": None,
+        "annotations": [],
+        "function_call": {"name": "f", "arguments": '{"x":1}'},
+    }
+    assert choice["finish_reason"] == "function_call"
+
+
+def test_a_legacy_client_has_room_for_one_call_and_gets_the_first():
+    call = CHAT.read_request(LEGACY)
+    assert sent(call)[0]["parallel_tool_calls"] is False
+    events = [*ONE_CALL[:-1], ToolCallStart(1, "b", "g"), ToolCallDelta(1, "{}"), BlockEnd(1), End("tool_calls")]
+    parts, choice = answered(call, events)
+    assert parts == answered(call, ONE_CALL)[0]
+    assert choice["message"]["function_call"]["name"] == "f"
+
+
+def test_a_legacy_client_may_say_itself_how_many_calls():
+    assert CHAT.read_request(LEGACY | {"parallel_tool_calls": True}).parallel_tools.value is True
+    assert (
+        CHAT.read_request(LEGACY | {"tools": [{"type": "function", "function": {"name": "f"}}]}).parallel_tools is None
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ('{"input":"*** Begin\\n"}', "*** Begin\n"),
+        ('{"patch":"*** Begin"}', "*** Begin"),
+        ('"quoted"', "quoted"),
+        ("bare text", "bare text"),
+        ('{"other":1}', '{"other":1}'),
+        ('{"input":3}', '{"input":3}'),
+        ("", ""),
+        ("[" * 5000, "[" * 5000),
+    ],
+)
+def test_a_custom_tool_gets_its_text_from_a_provider_that_knows_functions_only(arguments, text):
+    """Models wrap the text, wrap it under another name, or forget to (router-for-me/CLIProxyAPI#5753)."""
+    call = asked(tools=[{"type": "custom", "custom": {"name": "patch"}}])
+    pieces = [ToolCallDelta(0, arguments[i : i + 7]) for i in range(0, len(arguments), 7)]
+    events = [ToolCallStart(0, "a", "patch"), *pieces, BlockEnd(0), End("tool_calls")]
+    parts, choice = answered(call, events)
+    opening = {"tool_calls": [{"index": 0, "id": "a", "type": "custom", "custom": {"name": "patch", "input": ""}}]}
+    rest = [{"tool_calls": [{"index": 0, "custom": {"input": text}}]}] if text else []
+    assert parts == [{"role": "assistant", "content": None}, opening, *rest, {}]
+    assert choice["message"]["tool_calls"] == [
+        {"id": "a", "type": "custom", "custom": {"name": "patch", "input": text}}
+    ]
+
+
+def test_custom_tools_of_other_apis_go_out_as_functions():
+    """Most servers know functions only; Codex's apply_patch must work there (BerriAI/litellm#31571,
+    decolua/9router#1371, MetaFARS/codex-relay#37)."""
+    grammar = {"type": "grammar", "syntax": "lark", "definition": "start: /x/"}
+    call = Request(
+        "responses",
+        "m",
+        (
+            USER,
+            assistant(ToolCallPart("a", "patch", 'say "hi"\n', "custom")),
+            user(ToolResultPart("a", (TextPart("done"),), kind="custom")),
+        ),
+        tools=(Tool("patch", "Edits.", kind="custom", format=grammar, at="tools[0]"), Tool("g", kind="custom")),
+        tool_choice=ToolChoice("tool", "patch", "custom"),
+    )
+    body, dropped = sent(call)
+    about = body["tools"][0]["function"]
+    assert about["parameters"]["required"] == ["input"]
+    assert about["description"] == "Edits.\n\nThe input must follow this lark grammar:\nstart: /x/"
+    assert "description" not in body["tools"][1]["function"]
+    assert body["tool_choice"] == {"type": "function", "function": {"name": "patch"}}
+    (sent_call,) = body["messages"][1]["tool_calls"]
+    assert sent_call["type"] == "function"
+    assert json.loads(sent_call["function"]["arguments"]) == {"input": 'say "hi"\n'}
+    assert body["messages"][2] == {"role": "tool", "tool_call_id": "a", "content": "done"}
+    assert dropped == ("tools[].format",)
+
+
+def test_a_custom_call_from_a_chat_provider_reaches_a_responses_client_as_text():
+    """The way of an apply_patch call and back (router-for-me/CLIProxyAPI#5753, Anionex/agent-vision-toolkit#6)."""
+    body = {"model": "m", "input": "hi", "tools": [{"type": "custom", "name": "apply_patch"}]}
+    call = RESPONSES.read_request(body)
+    events = [
+        ToolCallStart(0, "call_1", "apply_patch"), ToolCallDelta(0, wrapped("*** Begin")), BlockEnd(0),
+        End("tool_calls"),
+    ]  # fmt: skip
+    answer = json.loads(RESPONSES.write_answer(fold(events), Reply(call, Issuer("p", ""), 1)))
+    (item,) = answer["output"]
+    assert (item["type"], item["input"]) == ("custom_tool_call", "*** Begin")
+    output = {"type": "custom_tool_call_output", "call_id": "call_1", "output": "ok"}
+    again = RESPONSES.read_request(body | {"input": [item, output]})
+    messages = sent(again)[0]["messages"]
+    assert json.loads(messages[0]["tool_calls"][0]["function"]["arguments"]) == {"input": "*** Begin"}
+    assert messages[1] == {"role": "tool", "tool_call_id": "call_1", "content": "ok"}
+
+
+@pytest.mark.parametrize(("required", "strict"), [(["a", "b"], True), (["a"], None)])
+def test_a_strict_tool_of_messages_is_strict_where_openai_can_hold_it(required, strict):
+    """Anthropic's may have optional parameters; OpenAI refuses the request (its guide to structured outputs)."""
+    schema = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}},
+              "required": required, "additionalProperties": False}  # fmt: skip
+    tool = {"name": "f", "input_schema": schema, "strict": True}
+    body = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}], "tools": [tool]}
+    out, dropped = sent(MESSAGES.read_request(body))
+    assert out["tools"][0]["function"].get("strict") is strict
+    assert dropped == (() if strict else ("tools[].strict",))
+
+
+def test_a_strict_tool_of_an_openai_client_is_its_own_business():
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}, "strict": True}}
+    assert sent(asked(tools=[tool])) == ({**sent(asked())[0], "tools": [tool]}, ())
+
+
+@pytest.mark.parametrize("kind", ["function", "custom"])
+def test_an_id_that_is_too_long_for_openai_is_shortened_in_call_and_result_alike(kind):
+    """ "Expected a string with maximum length 64" (openclaw/openclaw#875, RooCodeInc/Roo-Code#10763)."""
+    ids = ["x" * 99 + "a", "x" * 99 + "b", "y" * 64]
+    picture = ImagePart(MediaSource("url", "https://a"))
+    calls = assistant(*(ToolCallPart(id, "f", "{}", kind) for id in ids))
+    body, dropped = sent(
+        Request("messages", "m", (calls, user(*(ToolResultPart(id, (picture,), kind=kind) for id in ids))))
+    )
+    said, *results, media = body["messages"]
+    written = [call["id"] for call in said["tool_calls"]]
+    assert written == [result["tool_call_id"] for result in results]
+    assert written == [short_call_id(id) for id in ids]
+    assert [part["text"] for part in media["content"][::2]] == [f"Image from tool {id}:" for id in written]
+    assert dropped == ()
+
+
+def test_a_server_of_its_own_kind_gets_its_ids_back_whole():
+    """Gateways keep a thought's signature in them."""
+    id = "call_" + "x" * 300
+    turns = (assistant(ToolCallPart(id, "f", "{}")), user(ToolResultPart(id, (TextPart("ok"),))))
+    body, _ = sent(Request("messages", "m", turns), short_call_ids=False)
+    assert body["messages"][0]["tool_calls"][0]["id"] == body["messages"][1]["tool_call_id"] == id
+
+
+@given(st.text())
+def test_wrapping_is_undone_by_unwrapping(text):
+    assert unwrapped(wrapped(text)) == text
+
+
+def test_tools_keep_their_order_and_strict_only_where_it_was_given():
+    """The order of tools is part of the cached prefix, and hints of other APIs never get into the schema
+    (BerriAI/litellm#22878, router-for-me/CLIProxyAPI#1725)."""
+    schema = {"$schema": "https://json-schema.org/draft-07", "type": "object", "properties": {"z": {}, "a": {}}}
+    tools = [
+        {"name": "z", "input_schema": schema, "defer_loading": False, "input_examples": [{"z": 1}]},
+        {"name": "a", "input_schema": schema, "cache_control": {"type": "ephemeral"}, "strict": True},
+    ]
+    body = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}], "tools": tools}
+    out, dropped = sent(MESSAGES.read_request(body))
+    assert out["tools"] == [
+        {"type": "function", "function": {"name": "z", "parameters": schema}},
+        {"type": "function", "function": {"name": "a", "parameters": schema}},
+    ]
+    assert list(out["tools"][0]["function"]["parameters"]["properties"]) == ["z", "a"]
+    assert {"tools[].cache_control", "tools[].strict"} <= set(dropped)
+    responses = {"model": "m", "input": "hi", "tools": [{"type": "function", "name": "f", "parameters": {}}]}
+    assert "strict" not in sent(RESPONSES.read_request(responses))[0]["tools"][0]["function"]
+
+
+def test_server_tools_of_other_apis_are_dropped_with_the_choice_that_names_them():
+    """caozhiyuan/copilot-api#312, ding113/claude-code-hub#1328: function tools beside them stay."""
+    body = {
+        "model": "m",
+        "max_tokens": 5,
+        "messages": [{"role": "user", "content": "hi"}],
+        "tools": [{"type": "web_search_20250305", "name": "web_search"}, {"name": "f", "input_schema": {}}],
+        "tool_choice": {"type": "tool", "name": "web_search"},
+    }
+    out, dropped = sent(MESSAGES.read_request(body))
+    assert [tool["function"]["name"] for tool in out["tools"]] == ["f"]
+    assert "tool_choice" not in out
+    assert set(dropped) == {"tools[]", "tool_choice"}
+
+
+@pytest.mark.parametrize("choice", ["auto", "any", "none"])
+def test_serial_calls_are_asked_for_from_every_api(choice):
+    """theopenco/llmgateway#4149: disable_parallel_tool_use is parallel_tool_calls: false."""
+    body = {
+        "model": "m",
+        "max_tokens": 5,
+        "messages": [{"role": "user", "content": "hi"}],
+        "tools": [{"name": "f", "input_schema": {}}],
+        "tool_choice": {"type": choice, **({"disable_parallel_tool_use": True} if choice != "none" else {})},
+    }
+    out, _ = sent(MESSAGES.read_request(body))
+    assert out["tool_choice"] == {"auto": "auto", "any": "required", "none": "none"}[choice]
+    assert out.get("parallel_tool_calls") == (None if choice == "none" else False)
+
+
+objects = st.dictionaries(
+    st.text(max_size=4),
+    st.recursive(st.text(max_size=6) | st.integers() | st.none(), lambda inner: st.lists(inner, max_size=3)),
+    max_size=3,
+)
+
+
+@given(objects, st.data())
+def test_an_object_is_whole_at_its_last_brace_and_not_before(value, data):
+    text = json.dumps(value, ensure_ascii=data.draw(st.booleans()))
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(text) - 1), max_size=4)))
+    nesting = Nesting()
+    assert not nesting.half
+    assert not nesting.whole
+    for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
+        nesting.add(text[start:end])
+        assert nesting.whole == (end == len(text))
+        assert nesting.half == (end < len(text))
+
+
+def test_custom_tools_of_chat_clients_go_out_as_they_are():
+    """Who speaks Chat and declares a custom tool knows its provider; a flat one is accepted and nested
+    (BerriAI/litellm#34029)."""
+    call = asked(tools=[{"type": "custom", "name": "g"}], tool_choice={"type": "custom", "name": "g"})
+    body, dropped = sent(call)
+    assert body["tools"] == [{"type": "custom", "custom": {"name": "g"}}]
+    assert body["tool_choice"] == {"type": "custom", "custom": {"name": "g"}}
+    assert dropped == ()

@@ -1,0 +1,316 @@
+"""Answers written for Chat clients, streamed and whole. All bytes; no sockets."""
+
+import json
+
+import pytest
+from openai.types.chat import ChatCompletion
+
+from providers.chat import CHAT
+from providers.neutral.seal import unseal
+from streams.events import (
+    Begin,
+    BlockEnd,
+    Citation,
+    End,
+    ErrorInfo,
+    Native,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+    Usage,
+)
+from streams.fold import fold
+from tests.support.chat_wire import DONE, ISSUER, chunks, deltas, reply, write
+
+CALLED = [
+    Begin("msg_1", "claude"),
+    ReasoningDelta(0, "hm"),
+    ReasoningState(0, "messages", {"type": "thinking", "thinking": "hm", "signature": "s"}),
+    BlockEnd(0),
+    TextDelta(1, "Let me "),
+    TextDelta(1, "see."),
+    BlockEnd(1),
+    ToolCallStart(2, "toolu_1", "look"),
+    ToolCallStart(3, "toolu_2", "patch", "custom"),
+    ToolCallDelta(2, '{"a":'),
+    ToolCallDelta(3, "raw"),
+    ToolCallDelta(2, "1}"),
+    BlockEnd(2),
+    BlockEnd(3),
+    Usage(input=3, cache_read=10, cache_write=2, output=6, reasoning=4),
+    End("tool_calls", "tool_use"),
+]
+
+
+def test_a_stream_is_written_chunk_by_chunk():
+    stream = write(CALLED)
+    found = chunks(stream)
+    assert {(one["object"], one["created"], one["model"]) for one in found} == {
+        ("chat.completion.chunk", 1_700_000_000, "my-model")
+    }
+    assert len({one["id"] for one in found}) == 1
+    assert found[0]["id"].startswith("chatcmpl-")
+    parts = deltas(stream)
+    seal = parts[-2].pop("reasoning_details")
+    assert parts == [
+        {"role": "assistant", "content": None},
+        {"reasoning_content": "hm"},
+        {"content": "Let me "},
+        {"content": "see."},
+        {
+            "tool_calls": [
+                {"index": 0, "id": "toolu_1", "type": "function", "function": {"name": "look", "arguments": ""}}
+            ]
+        },
+        {"tool_calls": [{"index": 1, "id": "toolu_2", "type": "custom", "custom": {"name": "patch", "input": ""}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": '{"a":'}}]},
+        {"tool_calls": [{"index": 1, "custom": {"input": "raw"}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}]},
+        {},
+        {},
+    ]
+    assert [item["type"] for item in seal] == ["reasoning.encrypted"]
+    assert unseal(seal[0]["data"]).item == [CALLED[2].item]
+    assert unseal(seal[0]["data"]).issuer == ISSUER
+    reasons = [one["choices"][0]["finish_reason"] for one in found if one["choices"]]
+    assert reasons == [None] * (len(reasons) - 1) + ["tool_calls"]
+
+
+def test_usage_is_written_when_asked_for_and_not_otherwise():
+    """Clients index `choices[0]` (microsoft/foundry-local#905, awslabs/llmeter#34, digitalocean/langchain-gradient#27),
+    and the usage chunk has the array too (anomalyco/opencode#1298)."""
+    asked, unasked = write(CALLED), write(CALLED, include_usage=False)
+    assert [one for one in chunks(asked) if not one["choices"]] == chunks(asked)[-1:]
+    assert chunks(asked)[-1]["usage"] == {
+        "prompt_tokens": 15,
+        "completion_tokens": 6,
+        "total_tokens": 21,
+        "prompt_tokens_details": {"cached_tokens": 10, "cache_write_tokens": 2},
+        "completion_tokens_details": {"reasoning_tokens": 4},
+    }
+    assert all(one["choices"] and not one.get("usage") for one in chunks(unasked))
+
+
+def test_unknown_usage_is_estimated_in_integers():
+    """A null among them is a validation error (openai/openai-agents-python#760, BerriAI/litellm#12924)."""
+    stream = write([Begin(), TextDelta(0, "twelve chars"), BlockEnd(0), End("stop")])
+    usage = chunks(stream)[-1]["usage"]
+    assert (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]) == (7, 3, 10)
+    assert usage["completion_tokens_details"] == {"reasoning_tokens": 0}
+
+
+@pytest.mark.parametrize("end", [End("stop"), ErrorInfo("upstream", "gone")])
+def test_nothing_follows_the_end(end):
+    writer = CHAT.writer(reply())
+    last = writer.send(end)
+    assert last.endswith(DONE) == isinstance(end, End)
+    assert last.count(b"[DONE]") == isinstance(end, End)
+    for event in (TextDelta(0, "more"), End("stop"), ErrorInfo("internal", "x"), Usage()):
+        assert writer.send(event) == b""
+
+
+def test_a_failure_is_one_error_chunk_without_done():
+    """BerriAI/litellm#40578, #2180, maximhq/bifrost#5546, Portkey-AI/gateway#1797."""
+    stream = write([Begin(), TextDelta(0, "a"), ErrorInfo("overloaded", "busy", param="p"), End("stop")])
+    assert stream.endswith(
+        b'data: {"error":{"message":"busy","type":"server_error","param":"p","code":"overloaded"}}\n\n'
+    )
+    assert b"[DONE]" not in stream
+    assert b'"finish_reason":"' not in stream
+
+
+@pytest.mark.parametrize(
+    ("reason", "called", "expected"),
+    [
+        ("stop", False, "stop"),
+        ("stop", True, "tool_calls"),
+        ("tool_calls", False, "stop"),
+        ("stop_sequence", True, "tool_calls"),
+        ("pause", True, "tool_calls"),
+        ("stop_sequence", False, "stop"),
+        ("pause", False, "stop"),
+        ("length", True, "length"),
+        ("context_exceeded", False, "length"),
+        ("refusal", False, "content_filter"),
+    ],
+)
+def test_finish_reasons_agree_with_what_was_said(reason, called, expected):
+    """vercel/ai#12218, strands-agents/harness-sdk#1827, jasonxu114514/opencode2api#27."""
+    events = [Begin(), *([ToolCallStart(0, "a", "f"), BlockEnd(0)] if called else []), Usage(), End(reason)]
+    streamed = [one["choices"][0]["finish_reason"] for one in chunks(write(events)) if one["choices"]]
+    assert streamed[-1] == expected
+    assert json.loads(CHAT.write_answer(fold(events), reply()))["choices"][0]["finish_reason"] == expected
+
+
+def test_what_no_chat_client_knows_is_left_out():
+    """Tools that the provider runs itself are no calls: the client would be asked to run a tool that it has not."""
+    events = [
+        TextDelta(0, "a"), Citation(0, "messages", {"type": "char_location"}), BlockEnd(0),
+        Native(1, "messages", "server_tool_use", {}),
+        BlockEnd(1), RefusalDelta(2, "no"), BlockEnd(2), End("stop"),
+    ]  # fmt: skip
+    assert deltas(write(events)) == [
+        {"role": "assistant", "content": ""}, {"content": "a"}, {"refusal": "no"}, {},
+    ]  # fmt: skip
+
+
+def test_separators_that_clients_split_on_are_escaped():
+    stream = write([Begin(), TextDelta(0, "a\u2028b\u2029c\x85d"), BlockEnd(0), End("stop")])
+    assert len(stream.decode().splitlines()) == stream.count(b"\n")
+    assert {"content": "a\u2028b\u2029c\x85d"} in deltas(stream)
+
+
+def test_a_ping_is_a_comment():
+    assert CHAT.writer(reply()).ping() == b": ping\n\n"
+
+
+def test_a_whole_answer_has_every_key():
+    body = json.loads(CHAT.write_answer(fold(CALLED), reply()))
+    (choice,) = body["choices"]
+    assert body.keys() == {"id", "object", "created", "model", "choices", "usage"}
+    assert choice.keys() == {"index", "message", "logprobs", "finish_reason"}
+    (seal,) = choice["message"].pop("reasoning_details")
+    assert unseal(seal["data"]).item == [CALLED[2].item]
+    assert choice["message"] == {
+        "role": "assistant",
+        "content": "Let me see.",
+        "refusal": None,
+        "annotations": [],
+        "reasoning_content": "hm",
+        "tool_calls": [
+            {"id": "toolu_1", "type": "function", "function": {"name": "look", "arguments": '{"a":1}'}},
+            {"id": "toolu_2", "type": "custom", "custom": {"name": "patch", "input": "raw"}},
+        ],
+    }
+    assert body["usage"]["prompt_tokens"] == 15
+    ChatCompletion.model_validate(body)
+
+
+@pytest.mark.parametrize(
+    ("block", "content"),
+    [
+        ([ToolCallStart(0, "a", "f"), BlockEnd(0)], None),
+        ([RefusalDelta(0, "no"), BlockEnd(0)], None),
+        ([], ""),
+    ],
+)
+def test_content_is_null_beside_calls_and_refusals(block, content):
+    message = json.loads(CHAT.write_answer(fold([*block, End("stop")]), reply()))["choices"][0]["message"]
+    assert message["content"] == content
+    assert "content" in message
+    assert ("tool_calls" in message) == any(isinstance(event, ToolCallStart) for event in block)
+
+
+def test_citations_with_a_url_become_annotations_of_a_whole_answer():
+    events = [
+        TextDelta(0, "One. "), BlockEnd(0), TextDelta(1, "Two."),
+        Citation(1, "messages", {"type": "web_search_result_location", "url": "https://a", "title": "A"}),
+        Citation(1, "responses", {"type": "url_citation", "url": "https://b", "start_index": 1, "end_index": 3}),
+        Citation(1, "messages", {"type": "char_location", "document_index": 0}),
+        BlockEnd(1), End("stop"),
+    ]  # fmt: skip
+    message = json.loads(CHAT.write_answer(fold(events), reply()))["choices"][0]["message"]
+    assert [item["url_citation"] for item in message["annotations"]] == [
+        {"url": "https://a", "title": "A", "start_index": 5, "end_index": 9},
+        {"url": "https://b", "title": "", "start_index": 6, "end_index": 8},
+    ]
+
+
+def test_an_error_body_has_chats_shape():
+    body = json.loads(CHAT.write_error(ErrorInfo("not_found", "no such model", code="model_not_found"), "req_1"))
+    assert body == {
+        "error": {
+            "message": "no such model",
+            "type": "invalid_request_error",
+            "param": None,
+            "code": "model_not_found",
+        }
+    }
+
+
+TOKEN = {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
+
+
+def test_log_probabilities_stand_beside_their_text():
+    """OpenAI's own client puts them together from the chunks."""
+    events = [
+        TextDelta(0, "a", [TOKEN]),
+        TextDelta(0, "b"),
+        TextDelta(0, "c", [TOKEN, TOKEN]),
+        BlockEnd(0),
+        End("stop"),
+    ]
+    found = [one["choices"][0] for one in chunks(write(events)) if one["choices"]]
+    told = {"content": [TOKEN], "refusal": None}
+    assert [(one["delta"].get("content"), one["logprobs"]) for one in found] == [
+        ("", None), ("a", told), ("b", None), ("c", {"content": [TOKEN, TOKEN], "refusal": None}), (None, None),
+    ]  # fmt: skip
+    choice = json.loads(CHAT.write_answer(fold(events), reply()))["choices"][0]
+    assert choice["logprobs"] == {"content": [TOKEN] * 3, "refusal": None}
+
+
+def test_citations_come_once_in_a_stream_as_in_the_whole_answer():
+    """openai Python fails on a second list of them."""
+    titled = {"url": "https://b", "title": None, "end_index": 9}
+    events = [
+        TextDelta(0, "One. "), Citation(0, "messages", {"url": "https://a"}), BlockEnd(0),
+        ToolCallStart(1, "x", "f"), TextDelta(2, "Two."),
+        Citation(2, "chat", {"type": "url_citation", "url_citation": titled}),
+        Citation(2, "chat", {"type": "url_citation", "url_citation": None}), BlockEnd(1), BlockEnd(2), End("stop"),
+    ]  # fmt: skip
+    annotations = [one["annotations"] for one in deltas(write(events)) if "annotations" in one]
+    assert [[one["url_citation"] for one in several] for several in annotations] == [
+        [
+            {"url": "https://a", "title": "", "start_index": 0, "end_index": 5},
+            {"url": "https://b", "title": "", "start_index": 5, "end_index": 9},
+        ]
+    ]
+    message = json.loads(CHAT.write_answer(fold(events), reply()))["choices"][0]["message"]
+    assert [message["annotations"]] == annotations
+
+
+@pytest.mark.parametrize(
+    ("events", "contents"),
+    [
+        ([TextDelta(0, "a"), BlockEnd(0)], ["", "a"]),
+        ([RefusalDelta(0, "no"), BlockEnd(0)], [None]),
+        ([ToolCallStart(0, "a", "f"), BlockEnd(0)], [None]),
+        ([ReasoningDelta(0, "hm"), BlockEnd(0), TextDelta(1, "a"), BlockEnd(1)], [None, "a"]),
+        ([ReasoningDelta(0, "hm"), BlockEnd(0)], [None, ""]),
+        ([Native(0, "messages", "x", {}), BlockEnd(0)], [""]),
+        ([], [""]),
+    ],
+)
+def test_the_first_chunk_has_the_role_and_no_other(events, contents):
+    """Clients that see no role send the turn back without one (Portkey-AI/gateway#1399, #1000)."""
+    parts = deltas(write([Begin(), *events, Usage(), End("stop")]))
+    assert [one.get("role") for one in parts] == ["assistant"] + [None] * (len(parts) - 1)
+    assert [one["content"] for one in parts if "content" in one] == contents
+
+
+def test_a_call_without_arguments_has_an_empty_object():
+    """Clients parse the arguments, and nothing at all is no JSON (BerriAI/litellm#31561)."""
+    events = [
+        ToolCallStart(0, "a", "f"), BlockEnd(0), ToolCallStart(1, "b", "g", "custom"), BlockEnd(1),
+        ToolCallStart(2, "c", "h"),
+        ToolCallDelta(2, "{}"), BlockEnd(2), End("tool_calls"),
+    ]  # fmt: skip
+    message = json.loads(CHAT.write_answer(fold(events), reply()))["choices"][0]["message"]
+    assert [call[call["type"]].get("arguments") for call in message["tool_calls"]] == ["{}", None, "{}"]
+    pieces = [call for one in deltas(write(events)) for call in one.get("tool_calls", ())]
+    assert "".join(piece["function"]["arguments"] for piece in pieces if piece["index"] == 0) == "{}"
+    assert "".join(piece["function"]["arguments"] for piece in pieces if piece["index"] == 2) == "{}"
+    assert [piece["custom"]["input"] for piece in pieces if piece["index"] == 1] == [""]
+
+
+def test_names_and_ids_come_once():
+    """Clients put strings together: the name becomes `foofoo` (langchain-ai/langchain#35281)."""
+    pieces = [call for one in deltas(write(CALLED)) for call in one.get("tool_calls", ())]
+    for index in (0, 1):
+        first, *rest = [piece for piece in pieces if piece["index"] == index]
+        assert first.keys() >= {"index", "id", "type"}
+        assert all(piece.keys() == {"index", first["type"]} for piece in rest)
+        assert all("name" not in piece[first["type"]] for piece in rest)

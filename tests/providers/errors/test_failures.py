@@ -1,0 +1,232 @@
+"""Upstream errors read from whatever came, and errors written in the client's words."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from providers.errors.failures import (
+    KIND_OF_STATUS,
+    MESSAGES_TYPE,
+    OPENAI_TYPE,
+    error_object,
+    kind_of,
+    messages_error,
+    openai_error,
+    read_event_failure,
+    read_failure,
+)
+from streams.events import STATUS, ErrorInfo
+from tests.support.repository import SHARED
+
+CORPUS = SHARED / "corpus" / "error_responses"
+RECORDED = [
+    path for path in sorted(CORPUS.glob("*.meta.json")) if path.with_name(path.name[:-9] + "response.json").exists()
+]
+
+
+@pytest.mark.skipif(not RECORDED, reason="the recorded provider errors are not here")
+def test_recorded_errors_keep_their_status_and_their_message():
+    for path in RECORDED:
+        body = path.with_name(path.name[:-9] + "response.json").read_bytes()
+        status = json.loads(path.read_bytes())["status"]
+        failed = read_failure(status, body)
+        assert failed.status == status, path.name
+        assert "no readable error" not in failed.message, path.name
+        words = json.dumps(json.loads(body), ensure_ascii=False)
+        assert json.dumps(failed.message, ensure_ascii=False)[1:-1] in words, path.name
+
+
+@pytest.mark.parametrize(("status", "kind"), sorted(KIND_OF_STATUS.items()))
+def test_a_status_alone_gives_kind_and_status(status, kind):
+    failed = read_failure(status, b"")
+    assert (failed.kind, failed.status) == (kind, status)
+    assert str(status) in failed.message
+
+
+@pytest.mark.parametrize(("status", "kind"), [(418, "invalid_request"), (499, "invalid_request"), (599, "upstream")])
+def test_other_statuses_fall_to_their_class(status, kind):
+    assert read_failure(status, b"").kind == kind
+
+
+@pytest.mark.parametrize("status", [301, 302, 307])
+def test_a_redirect_is_a_502(status):
+    assert read_failure(status, b"").status == 502
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>502 Bad Gateway</html>", b"\xff\xfe", b"null", b"[]", b"3", b'"x"', b"{", b'{"error":null}',
+     b'{"error":{"message":null}}', b'{"error":{"message":{"a":1}}}', b'{"error":[]}', b"[" * 100_000],
+)  # fmt: skip
+def test_an_unreadable_body_is_described_and_never_raises(body):
+    failed = read_failure(502, body)
+    assert failed.message == "the provider answered with status 502 and no readable error"
+    assert failed.status == 502
+
+
+@pytest.mark.parametrize(
+    ("body", "message", "code"),
+    [
+        ({"error": {"message": "m", "type": "t", "param": "p", "code": "c"}}, "m", "c"),
+        ({"type": "error", "error": {"type": "overloaded_error", "message": "m"}}, "m", None),
+        ({"error": "m", "code": "The caller does not have permission"}, "m", "The caller does not have permission"),
+        ({"error": {"message": "m", "code": 402}}, "m", None),
+        ({"message": "m", "object": "error", "type": "x"}, "m", None),
+        ({"detail": "m"}, "m", None),
+        ([{"error": {"message": "m", "code": 400, "status": "INVALID_ARGUMENT"}}], "m", None),
+        ({"errors": [{"message": "m", "code": 10000}, {"message": "n"}]}, "m", None),
+        ({"errors": ["m"]}, "m", None),
+        ({"error": ["m", "n"]}, "m", None),
+        ({"error": [{"message": "m", "code": "c"}]}, "m", "c"),
+        ({"message": "m", "errors": []}, "m", None),
+        ({"message": "m", "errors": {"max_tokens": ["n"]}}, "m", None),
+    ],
+)
+def test_the_message_is_found_wherever_the_provider_put_it(body, message, code):
+    """Google's OpenAI endpoint answers with an array (FuzzAnything/PromptFuzz#42, langroid/langroid#988)."""
+    failed = read_failure(400, json.dumps(body).encode())
+    assert (failed.message, failed.code) == (message, code)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "Text/Plain; charset=utf-8"])
+def test_a_short_text_is_the_message(kind):
+    """Proxies and servers that have not come to their own errors say no more than that."""
+    failed = read_failure(503, b" no healthy upstream\n", (("content-type", kind),))
+    assert (failed.kind, failed.message) == ("overloaded", "no healthy upstream")
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"<html>502 Bad Gateway</html>", "text/plain"),
+        (b"\n<!DOCTYPE html>", "text/plain"),
+        (b"502 Bad Gateway", "text/html"),
+        (b"no healthy upstream", "application/octet-stream"),
+        (b"line\n" * 1000, "text/plain"),
+        (b" \n", "text/plain"),
+    ],
+)
+def test_pages_and_long_texts_are_no_message(body, kind):
+    failed = read_failure(502, body, (("content-type", kind),))
+    assert failed.message == "the provider answered with status 502 and no readable error"
+
+
+def test_only_telling_headers_are_kept():
+    headers = (("retry-after", "3"), ("set-cookie", "a=b"), ("x-should-retry", "false"), ("retry-after-ms", "9"))
+    assert dict(read_failure(429, b"", headers).headers) == {
+        "retry-after": "3",
+        "x-should-retry": "false",
+        "retry-after-ms": "9",
+    }
+
+
+def test_what_else_an_upstream_says_in_its_error_is_not_kept():
+    failed = read_failure(500, b'{"error":{"message":"m","inner":"sk-secret"}}')
+    assert failed.message == "m"
+    assert "sk-secret" not in repr(failed)
+
+
+def test_a_500_takes_its_kind_from_the_words():
+    body = b'{"type":"error","error":{"type":"overloaded_error","message":"m"}}'
+    assert read_failure(500, body).kind == "overloaded"
+    assert read_failure(400, body).kind == "invalid_request"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "status"),
+    [
+        ({"type": "overloaded_error", "message": "m"}, "overloaded", 503),
+        ({"code": "rate_limit_exceeded", "message": "m"}, "rate_limited", 429),
+        ({"type": "insufficient_quota", "code": "insufficient_quota", "message": "m"}, "rate_limited", 429),
+        ({"code": 503, "message": "m"}, "overloaded", 503),
+        ({"type": "nobody_knows", "message": "m"}, "upstream", 502),
+        ({"message": "m"}, "upstream", 502),
+    ],
+)
+def test_an_error_inside_a_stream_takes_its_status_from_its_words(error, kind, status):
+    failed = read_event_failure({"error": error})
+    assert (failed.kind, failed.status, failed.message) == (kind, status, "m")
+
+
+def test_code_says_more_than_type():
+    assert kind_of({"code": "model_not_found", "type": "invalid_request_error"}, "upstream") == "not_found"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["error", "errors", "message", "code", "type", "detail", "param", "x"]), inner, max_size=4
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@given(JSON, st.integers(300, 599))
+def test_no_upstream_error_raises_and_all_are_errors(value, status):
+    for failed in (read_failure(status, json.dumps(value).encode()), read_event_failure(value)):
+        assert failed.status >= 400
+        assert failed.message
+        json.dumps([openai_error(failed), messages_error(failed)])
+    assert hasattr(error_object(value), "get")
+
+
+@given(st.binary(), st.integers(300, 599))
+def test_any_bytes_are_an_error(body, status):
+    for headers in ((), (("content-type", "text/plain"),)):
+        assert read_failure(status, body, headers).message
+
+
+def test_every_kind_can_be_written():
+    assert set(MESSAGES_TYPE) == set(OPENAI_TYPE) == set(STATUS)
+
+
+@pytest.mark.parametrize(
+    ("failed", "error"),
+    [
+        (
+            ErrorInfo("invalid_request", "m", param="messages[0]"),
+            {"message": "m", "type": "invalid_request_error", "param": "messages[0]", "code": None},
+        ),
+        (
+            ErrorInfo("authentication", "m"),
+            {"message": "m", "type": "invalid_request_error", "param": None, "code": "invalid_api_key"},
+        ),
+        (
+            ErrorInfo("rate_limited", "m", code="insufficient_quota"),
+            {"message": "m", "type": "rate_limit_error", "param": None, "code": "insufficient_quota"},
+        ),
+        (
+            ErrorInfo("overloaded", "m", status=529),
+            {"message": "m", "type": "server_error", "param": None, "code": "overloaded"},
+        ),
+    ],
+)
+def test_openai_errors_have_all_four_members(failed, error):
+    assert openai_error(failed) == error
+
+
+def test_messages_errors_keep_details_only_where_there_are_any():
+    assert messages_error(ErrorInfo("not_found", "m")) == {"type": "not_found_error", "message": "m"}
+    assert messages_error(ErrorInfo("invalid_request", "m", details={"error_code": "x"})) == {
+        "type": "invalid_request_error",
+        "message": "m",
+        "details": {"error_code": "x"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [
+        ("invalid_request", "invalid_request_error"), ("authentication", "authentication_error"),
+        ("billing", "billing_error"), ("permission", "permission_error"), ("not_found", "not_found_error"),
+        ("too_large", "request_too_large"), ("rate_limited", "rate_limit_error"), ("overloaded", "overloaded_error"),
+        ("timeout", "timeout_error"), ("upstream", "api_error"), ("internal", "api_error"),
+    ],
+)  # fmt: skip
+def test_messages_types_are_those_of_the_sdk(kind, word):
+    assert messages_error(ErrorInfo(kind, "m"))["type"] == word

@@ -1,0 +1,64 @@
+"""Requests for the number of tokens: read without a limit, written without what is not counted."""
+
+import json
+
+import pytest
+
+from providers.messages import read_count_request, write_count_request
+from providers.neutral.codec import Recipient
+from providers.neutral.quirks import Quirks
+from providers.neutral.request import Format, Reasoning, Tool, ToolChoice
+from streams.errors import GatewayError
+from tests.support.messages_requests import HELLO, OURS, chat, controls, user
+
+
+def count(call, **quirks):
+    outgoing = write_count_request(call, Recipient("claude", OURS, Quirks(**quirks)))
+    return json.loads(outgoing.body), outgoing
+
+
+def test_a_count_needs_no_limit():
+    """Claude Code sends none, and pays for an answer where the count is refused (Wei-Shaw/sub2api#657)."""
+    call = read_count_request({"model": "m", "messages": HELLO, "tools": []})
+    assert (call.model, len(call.messages), call.tools, call.parameters, call.dropped) == ("m", 1, (), {}, ())
+
+
+@pytest.mark.parametrize("body", [{}, {"messages": []}, {"messages": [{"role": "user"}]}])
+def test_a_count_of_nothing_is_refused(body):
+    with pytest.raises(GatewayError) as raised:
+        read_count_request(body)
+    assert raised.value.failed.status == 400
+
+
+def test_only_what_is_counted_is_asked():
+    """Anything else is a 400 there (types of the anthropic SDK)."""
+    call = chat(
+        user("hello"), tools=(Tool("f"),), tool_choice=ToolChoice("auto"), stream=True,
+        format=Format("json_schema", schema={"type": "string"}), reasoning=Reasoning(effort="low"),
+        parameters=controls(max_tokens=5, temperature=0.5, stop=["x"], user="u"),
+    )  # fmt: skip
+    body, outgoing = count(call, adaptive_thinking=True)
+    assert body == {
+        "model": "claude",
+        "messages": [{"role": "user", "content": "hello"}],
+        "tools": [{"name": "f", "input_schema": {"type": "object", "properties": {}}}],
+        "tool_choice": {"type": "auto"},
+        "thinking": {"type": "adaptive"},
+        "output_config": {"effort": "low", "format": {"type": "json_schema", "schema": {"type": "string"}}},
+    }
+    assert outgoing.headers == (("anthropic-version", "2023-06-01"),)
+
+
+def test_a_messages_clients_own_prompt_is_counted_as_it_is():
+    """Rewritten it would be another number (router-for-me/CLIProxyAPI#679)."""
+    asked = {
+        "model": "claude",
+        "system": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}],
+        "messages": HELLO,
+        "tools": [{"name": "f", "input_schema": {"type": "object"}}],
+        "cache_control": {"type": "ephemeral"},
+        "speed": "fast",
+    }
+    body, outgoing = count(read_count_request(asked | {"context_management": {"edits": []}}))
+    assert body == asked
+    assert outgoing.dropped == ("context_management",)

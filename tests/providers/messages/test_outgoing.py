@@ -1,0 +1,451 @@
+"""Tools, reasoning, formats and settings, written for a Messages provider."""
+
+import json
+
+import attrs
+import pytest
+
+from providers.neutral.request import (
+    Format,
+    NativeTool,
+    Parameter,
+    Reasoning,
+    ReasoningPart,
+    Tool,
+    ToolCallPart,
+    ToolChoice,
+    ToolResultPart,
+)
+from providers.neutral.seal import Seal
+from streams.errors import GatewayError
+from tests.support.messages_requests import OURS, THOUGHT, assistant, chat, controls, user, write
+
+
+def test_tools_are_written_in_order_with_a_schema():
+    """Order is part of the cached prefix (BerriAI/litellm#22878, router-for-me/CLIProxyAPI#1725)."""
+    schema = {"type": "object", "properties": {"z": {}, "a": {}}}
+    tools = (Tool("f", "d", schema, strict=True), Tool("g"), NativeTool("responses", "mcp", {}, "tools[2]"))
+    body, dropped = write(chat(tools=tools))
+    assert body["tools"] == [
+        {"name": "f", "description": "d", "input_schema": schema, "strict": True},
+        {"name": "g", "input_schema": {"type": "object", "properties": {}}},
+    ]
+    assert dropped == ("tools[]",)
+
+
+@pytest.mark.parametrize(
+    ("choice", "serial", "written"),
+    [
+        (None, False, None),
+        (None, True, {"type": "auto", "disable_parallel_tool_use": True}),
+        (ToolChoice("auto"), False, {"type": "auto"}),
+        (ToolChoice("required"), True, {"type": "any", "disable_parallel_tool_use": True}),
+        (ToolChoice("tool", "f"), False, {"type": "tool", "name": "f"}),
+        (ToolChoice("none"), True, {"type": "none"}),
+        (ToolChoice("tool", "gone", at="tool_choice"), False, {"type": "auto"}),
+    ],
+)
+def test_tool_choice_is_written(choice, serial, written):
+    """The whole table, and no choice of what is gone (theopenco/llmgateway#4149)."""
+    parallel = Parameter(False, "parallel_tool_calls") if serial else None
+    body, _ = write(chat(tools=(Tool("f"),), tool_choice=choice, parallel_tools=parallel))
+    assert body.get("tool_choice") == written
+
+
+def test_a_choice_without_tools_is_left_out():
+    assert "tool_choice" not in write(chat(tool_choice=ToolChoice("auto")))[0]
+
+
+@pytest.mark.parametrize(
+    ("mode", "allowed", "names", "written"),
+    [
+        ("auto", ("g",), ["g"], {"type": "auto"}),
+        ("required", ("g", "f"), ["f", "g"], {"type": "any"}),
+        ("none", ("f",), ["f"], {"type": "none"}),
+        ("required", (), [], None),
+        ("required", ("gone",), [], None),
+    ],
+)
+def test_allowed_tools_filter_the_tools_and_keep_the_mode(mode, allowed, names, written):
+    """A choice without tools is a 400 (theopenco/llmgateway#4149)."""
+    body, _ = write(chat(tools=(Tool("f"), Tool("g")), tool_choice=ToolChoice(mode, allowed=allowed)))
+    assert [tool["name"] for tool in body.get("tools", ())] == names
+    assert body.get("tool_choice") == written
+
+
+def test_hosted_tools_of_other_apis_are_left_out_with_the_choice_that_names_them():
+    """Function tools beside them are untouched (caozhiyuan/copilot-api#312, ding113/claude-code-hub#1328)."""
+    hosted = NativeTool("responses", "web_search", {"type": "web_search"}, "tools[0]")
+    choice = ToolChoice("tool", "web_search", at="tool_choice")
+    body, dropped = write(chat(tools=(hosted, Tool("f")), tool_choice=choice))
+    assert [tool["name"] for tool in body["tools"]] == ["f"]
+    assert (body["tool_choice"], dropped) == ({"type": "auto"}, ("tools[]", "tool_choice"))
+
+
+@pytest.mark.parametrize(
+    ("mode", "dropped"),
+    [("required", ("tools[]", "tool_choice")), ("tool", ("tools[]", "tool_choice")), ("auto", ("tools[]",)),
+     ("none", ("tools[]",))],
+)  # fmt: skip
+def test_a_call_that_nobody_can_make_any_more_is_not_demanded_and_that_is_said(mode, dropped):
+    """A choice without tools is a 400; a client that forces a call must know that there will be none."""
+    hosted = NativeTool("responses", "web_search", {"type": "web_search"}, "tools[0]")
+    choice = ToolChoice(mode, "web_search" if mode == "tool" else None, at="tool_choice")
+    body, told = write(chat(tools=(hosted,), tool_choice=choice))
+    assert ("tools" in body, "tool_choice" in body, told) == (False, False, dropped)
+
+
+def test_a_custom_tool_is_chosen_by_its_name():
+    """(theopenco/llmgateway#4149)"""
+    body, _ = write(chat(tools=(Tool("patch", kind="custom"),), tool_choice=ToolChoice("tool", "patch", "custom")))
+    assert body["tool_choice"] == {"type": "tool", "name": "patch"}
+
+
+def test_what_other_apis_say_beside_a_schema_stays_out_of_the_tool():
+    """A deferred tool waits for a search that only its own provider makes (router-for-me/CLIProxyAPI#1725)."""
+    tool = Tool("f", schema={"type": "object"}, strict=False, at="tools[0]", marks={"defer_loading": True, "async": 1})
+    body, dropped = write(chat(tools=(tool,)))
+    assert body["tools"] == [{"name": "f", "input_schema": {"type": "object"}}]
+    assert dropped == ("tools[].defer_loading", "tools[].async")
+
+
+def test_allowed_tools_are_the_only_ones_sent():
+    body, _ = write(chat(tools=(Tool("f"), Tool("g")), tool_choice=ToolChoice("required", allowed=("g",))))
+    assert [tool["name"] for tool in body["tools"]] == ["g"]
+    assert body["tool_choice"] == {"type": "any"}
+
+
+# Reasoning, formats and settings
+
+
+@pytest.mark.parametrize(
+    ("effort", "budget"),
+    [("minimal", 2048), ("low", 2048), ("medium", 8192), ("high", 16384), ("xhigh", 32768), ("max", 32768),
+     (None, 16384)],
+)  # fmt: skip
+def test_effort_becomes_a_budget_below_max_tokens(effort, budget):
+    """`budget_tokens` must be smaller than `max_tokens` (tontinton/maki#331, maximhq/bifrost#1479)."""
+    call = chat(reasoning=Reasoning(effort=effort), parameters=controls(max_tokens=1000))
+    body, _ = write(call, default_max_tokens=64000)
+    assert body["thinking"] == {"type": "enabled", "budget_tokens": budget}
+    assert body["max_tokens"] == budget + 1000
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "effort"),
+    [
+        (Reasoning(effort="minimal"), "low"), (Reasoning(effort="xhigh"), "xhigh"), (Reasoning("adaptive"), None),
+        (Reasoning(budget=2048), "low"), (Reasoning(budget=8192), "medium"), (Reasoning(budget=24000), "high"),
+        (Reasoning(budget=31999), "xhigh"),
+    ],
+)  # fmt: skip
+def test_adaptive_models_get_an_effort(reasoning, effort):
+    """A budget is a 400 there (theopenco/llmgateway#2753, docker/docker-agent#2563)."""
+    body, _ = write(chat(reasoning=reasoning), adaptive_thinking=True)
+    assert body["thinking"] == {"type": "adaptive"}
+    assert body.get("output_config", {}).get("effort") == effort
+
+
+@pytest.mark.parametrize(
+    ("budget", "limit", "most", "written"),
+    [
+        (8192, 1000, 64000, (8192, 9192)),
+        (8192, 20000, 64000, (8192, 20000)),
+        (32768, 4000, 32000, (28000, 32000)),
+        (32768, 32000, 32000, (16000, 32000)),
+        (60000, 60000, 64000, (32000, 64000)),
+        (2048, 100, 512, (1948, 2048)),
+    ],
+)
+def test_a_budget_is_smaller_than_max_tokens_within_the_models_maximum(budget, limit, most, written):
+    """A `max_tokens` beyond what the model can say is a 400 as well (maximhq/bifrost#1479)."""
+    call = chat(reasoning=Reasoning(budget=budget, at="thinking"), parameters=controls(max_tokens=limit))
+    body, dropped = write(call, default_max_tokens=most)
+    assert (body["thinking"]["budget_tokens"], body["max_tokens"]) == written
+    assert dropped == (("thinking",) if written[0] < budget else ())
+
+
+@pytest.mark.parametrize(
+    ("asked", "known", "level", "named"),
+    [
+        ("xhigh", ("low", "medium", "high", "max"), "high", True),
+        ("max", ("low", "medium", "high"), "high", True),
+        ("max", (), "max", False),
+        ("minimal", ("low", "medium", "high"), "low", False),
+        ("low", ("medium", "high"), "medium", True),
+    ],
+)
+def test_an_effort_that_the_model_lacks_becomes_the_nearest_lower_one_and_is_named(asked, known, level, named):
+    """(docker/docker-agent#2563, liuw1535/antigravity2api-nodejs#149)"""
+    call = chat(reasoning=Reasoning(effort=asked, at="reasoning_effort"))
+    body, dropped = write(call, adaptive_thinking=True, efforts=known)
+    assert body["output_config"] == {"effort": level}
+    assert dropped == (("reasoning_effort",) if named else ())
+
+
+@pytest.mark.parametrize("reasoning", [Reasoning("disabled", "none"), Reasoning("disabled")])
+def test_thinking_is_turned_off_in_words_where_models_think_unasked(reasoning):
+    """Sonnet 5 thinks when nothing is said (recorded)."""
+    body, dropped = write(chat(reasoning=reasoning), adaptive_thinking=True)
+    assert body["thinking"] == {"type": "disabled"}
+    assert ("output_config" in body, dropped) == (False, ())
+
+
+def test_a_forced_tool_keeps_the_effort_of_an_adaptive_model():
+    """Only thinking and force exclude each other (pydantic/pydantic-ai#6957)."""
+    call = chat(tools=(Tool("f"),), tool_choice=ToolChoice("tool", "f"), reasoning=Reasoning(effort="low", at="effort"))
+    body, dropped = write(call, adaptive_thinking=True)
+    assert (body["thinking"], body["output_config"]) == ({"type": "disabled"}, {"effort": "low"})
+    assert (body["tool_choice"], dropped) == ({"type": "tool", "name": "f"}, ("effort",))
+
+
+ALWAYS = {"adaptive_thinking": True, "efforts": ("low", "high"), "thinking_off": "lowest_effort"}
+
+
+def test_a_model_that_always_thinks_is_told_to_as_little_as_it_can():
+    """(platform.claude.com, migration guide of Claude Opus 5.5)"""
+    body, dropped = write(chat(reasoning=Reasoning("disabled", "none", at="reasoning_effort")), **ALWAYS)
+    assert (body.get("thinking"), body["output_config"]) == (None, {"effort": "low"})
+    assert dropped == ("reasoning_effort",)
+    between = write(chat(reasoning=Reasoning("disabled")), adaptive_thinking=True, thinking_off="between_tools")
+    assert (between[0]["thinking"], between[1]) == ({"type": "between_tools"}, ())
+
+
+def test_a_model_that_may_not_be_forced_chooses_itself_and_that_is_named():
+    """(vercel/ai#21364, can1357/oh-my-pi#12939)"""
+    for choice in (ToolChoice("required", at="tool_choice"), ToolChoice("tool", "f", at="tool_choice")):
+        call = chat(tools=(Tool("f"),), tool_choice=choice, reasoning=Reasoning(effort="high"))
+        body, dropped = write(call, **ALWAYS, forced_tools=False)
+        assert (body["tool_choice"], dropped) == ({"type": "auto"}, ("tool_choice",))
+        assert (body["thinking"], body["output_config"]) == ({"type": "adaptive"}, {"effort": "high"})
+
+
+def test_a_model_that_always_thinks_goes_on_where_a_tool_is_forced():
+    call = chat(tools=(Tool("f"),), tool_choice=ToolChoice("tool", "f"), reasoning=Reasoning(effort="high"))
+    body, dropped = write(call, **ALWAYS)
+    assert (body["thinking"], body["tool_choice"]) == ({"type": "adaptive"}, {"type": "tool", "name": "f"})
+    assert dropped == ()
+
+
+def test_a_budget_is_never_below_the_least():
+    assert write(chat(reasoning=Reasoning(budget=500)))[0]["thinking"]["budget_tokens"] == 1024
+
+
+def test_a_summary_that_is_asked_for_is_shown():
+    assert write(chat(reasoning=Reasoning(effort="low", summary="auto")))[0]["thinking"]["display"] == "summarized"
+
+
+@pytest.mark.parametrize("reasoning", [None, Reasoning(effort="none"), Reasoning("disabled")])
+def test_no_effort_is_no_thinking(reasoning):
+    body, dropped = write(chat(reasoning=reasoning, parameters=controls(temperature=0.5)))
+    assert "thinking" not in body
+    assert body["temperature"] == 0.5
+    assert dropped == ()
+
+
+def test_a_forced_tool_turns_thinking_off():
+    """ "Thinking may not be enabled when tool_choice forces tool use" (pydantic/pydantic-ai#6957)."""
+    call = chat(tools=(Tool("f"),), tool_choice=ToolChoice("required"), reasoning=Reasoning(effort="high", at="effort"))
+    body, dropped = write(call)
+    assert "thinking" not in body
+    assert body["tool_choice"] == {"type": "any"}
+    assert dropped == ("effort",)
+
+
+def test_a_tool_loop_whose_thoughts_are_lost_goes_on_without_thinking():
+    turns = [user("go"), assistant(ToolCallPart("a", "f", "{}")), user(ToolResultPart("a", ()))]
+    body, dropped = write(chat(*turns, reasoning=Reasoning(effort="high", at="reasoning_effort")))
+    assert "thinking" not in body
+    assert dropped == ("reasoning_effort",)
+    kept = assistant(ReasoningPart("hm", Seal(OURS, "messages", THOUGHT)), *turns[1].parts)
+    body, dropped = write(chat(turns[0], kept, turns[2], reasoning=Reasoning(effort="high")))
+    assert "thinking" in body
+
+
+def test_sampling_is_left_out_while_thinking_and_named_unless_default():
+    settings = controls(temperature=1, top_p=0.9)
+    body, dropped = write(chat(reasoning=Reasoning(effort="low"), parameters=settings), sampling="unless_thinking")
+    assert not {"temperature", "top_p"} & set(body)
+    assert dropped == ("top_p",)
+
+
+def test_sampling_is_left_out_for_the_version_that_refuses_it():
+    """Even at its default (API migration page of Anthropic)."""
+    body, dropped = write(chat(parameters=controls(temperature=0.5)), anthropic_version="2026-10-21")
+    assert "temperature" not in body
+    assert dropped == ("temperature",)
+
+
+def test_a_temperature_above_one_becomes_one():
+    """(juspay/neurolink#1706)"""
+    body, dropped = write(chat(parameters=controls(temperature=1.7)))
+    assert (body["temperature"], dropped) == (1, ("temperature",))
+
+
+def test_temperature_and_top_p_go_together_unless_the_model_refuses_that():
+    """Claude 4.5 refuses the two together (Soju06/codex-lb#538, juspay/neurolink#1706)."""
+    both = chat(parameters=controls(temperature=0.3, top_p=0.9))
+    body, dropped = write(both, one_of_temperature_top_p=True)
+    assert (body["temperature"], "top_p" in body, dropped) == (0.3, False, ("top_p",))
+    body, dropped = write(both)
+    assert (body["temperature"], body["top_p"], dropped) == (0.3, 0.9, ())
+    assert write(chat(parameters=controls(top_p=0.9)), one_of_temperature_top_p=True)[0]["top_p"] == 0.9
+
+
+@pytest.mark.parametrize(
+    ("sampling", "reasoning", "taken"),
+    [
+        ("free", None, True), ("free", Reasoning(effort="low"), True),
+        ("unless_thinking", None, True), ("unless_thinking", Reasoning(effort="low"), False),
+        ("unless_thinking", Reasoning("disabled", "none"), True),
+        ("only_effort_none", None, False), ("only_effort_none", Reasoning("disabled", "none"), True),
+        ("never", None, False), ("never", Reasoning("disabled"), False),
+    ],
+)  # fmt: skip
+def test_sampling_goes_out_when_the_model_takes_it(sampling, reasoning, taken):
+    """Each removal is named, and a default value is none (truefoundry/models#2122, Soju06/codex-lb#538)."""
+    settings = controls(temperature=0.4, top_k=5, top_p=1)
+    body, dropped = write(chat(reasoning=reasoning, parameters=settings), sampling=sampling)
+    assert [name in body for name in ("temperature", "top_k", "top_p")] == [taken] * 3
+    assert dropped == (() if taken else ("temperature", "top_k"))
+
+
+def test_a_schema_becomes_native_structured_output_beside_the_users_tools():
+    """No invented tool is forced, and thinking stays on (BerriAI/litellm#8883, vercel/ai#7220)."""
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "object"}},
+        "$defs": {"b": {"anyOf": [{"type": "object"}]}},
+    }
+    call = chat(
+        tools=(Tool("f"),), format=Format("json_schema", "out", schema, True), reasoning=Reasoning(effort="low")
+    )
+    body, dropped = write(call, adaptive_thinking=True)
+    closed = {"type": "object", "additionalProperties": False}
+    assert body["output_config"] == {
+        "effort": "low",
+        "format": {"type": "json_schema", "schema": closed | {
+            "properties": {"a": closed}, "$defs": {"b": {"anyOf": [closed]}}}},
+    }  # fmt: skip
+    assert len(body["tools"]) == 1
+    assert body["thinking"] == {"type": "adaptive"}
+    assert dropped == ()
+
+
+def test_json_mode_is_asked_for_in_words():
+    """Nothing enforces it there, which is said (BerriAI/litellm#28899)."""
+    system = attrs.evolve(user("Be brief."), role="system")
+    call = chat(system, user("hello"), format=Format("json_object", at="response_format"))
+    body, dropped = write(call)
+    assert [block["text"].partition(" ")[0] for block in body["system"]] == ["Be", "Answer"], "the cached prefix stays"
+    assert "JSON" in body["system"][1]["text"]
+    assert dropped == ("response_format",)
+
+
+def test_a_schema_is_told_in_words_where_the_model_has_no_structured_output():
+    """Not by a hidden tool, which thinking forbids to force and clients would see (BerriAI/litellm#8883, #35637)."""
+    schema = {"type": "object", "properties": {"z": {"const": 1}, "a": {}}}
+    call = chat(format=Format("json_schema", "out", schema, True, at="response_format"), tools=(Tool("f"),),
+                reasoning=Reasoning(effort="low"))  # fmt: skip
+    body, dropped = write(call, structured_output=False)
+    assert '{"type":"object","properties":{"z":{"const":1},"a":{}}}' in body["system"]
+    assert ([tool["name"] for tool in body["tools"]], "tool_choice" in body) == (["f"], False)
+    assert (body["thinking"]["type"], "output_config" in body) == ("enabled", False)
+    assert dropped == ("response_format",)
+
+
+OPEN = {"type": "object"}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        OPEN,
+        {"type": "object", "properties": {"meta": OPEN}},
+        {"type": "object", "properties": {"type": {"anyOf": [{"type": "null"}, OPEN]}}},
+        {"type": "array", "items": {"type": "object", "properties": {}}},
+        {"type": "object", "additionalProperties": {"type": "string"}},
+    ],
+)
+def test_an_object_of_any_members_is_not_closed_unless_its_schema_is_strict(schema):
+    """Closed, as the API wants every object, it could only be empty. A strict schema says nothing else."""
+    format = Format("json_schema", "out", schema, at="response_format")
+    body, dropped = write(chat(format=format))
+    assert json.dumps(schema, separators=(",", ":")) in body["system"]
+    assert ("output_config" in body, dropped) == (False, ("response_format",))
+    body, dropped = write(chat(format=attrs.evolve(format, strict=True)))
+    assert (body["output_config"]["format"]["type"], dropped) == ("json_schema", ())
+
+
+def test_an_object_that_names_its_members_is_closed():
+    schema = {"type": "object", "properties": {"meta": {"type": "object", "properties": {"a": {}}}}}
+    body, dropped = write(chat(format=Format("json_schema", "out", schema)))
+    closed = {"type": "object", "properties": {"a": {}}, "additionalProperties": False}
+    assert body["output_config"]["format"]["schema"] == {
+        "type": "object", "properties": {"meta": closed}, "additionalProperties": False,
+    }  # fmt: skip
+    assert dropped == ()
+
+
+def test_the_description_of_a_format_is_carried_in_its_schema():
+    format = Format("json_schema", "out", {"type": "object"}, True, description="A person.")
+    written = write(chat(format=format))[0]["output_config"]["format"]
+    assert written == {"type": "json_schema", "schema": {
+        "description": "A person.", "type": "object", "additionalProperties": False}}  # fmt: skip
+
+
+def test_stop_strings_of_white_space_are_left_out():
+    """White space alone is a 400 (API reference of Anthropic)."""
+    body, dropped = write(chat(parameters=controls(stop=["\n", "###"])))
+    assert (body["stop_sequences"], dropped) == (["###"], ("stop",))
+    assert "stop_sequences" not in write(chat(parameters=controls(stop=["\n"])))[0]
+
+
+@pytest.mark.parametrize("value", ["bob@a.example", "+49 170 1234567"])
+def test_a_user_who_could_be_recognised_is_not_told(value):
+    """Addresses and numbers are no pseudonyms (BerriAI/litellm#10106)."""
+    body, dropped = write(chat(parameters=controls(user=value)))
+    assert ("metadata" in body, dropped) == (False, ("user",))
+
+
+@pytest.mark.parametrize("name", ["user", "safety_identifier"])
+def test_a_pseudonym_is_the_user_id(name):
+    assert write(chat(parameters=controls(**{name: "u_7f"})))[0]["metadata"] == {"user_id": "u_7f"}
+
+
+def test_settings_without_a_twin_are_named():
+    """Nothing disappears silently (chatboxai/chatbox#2627, truefoundry/models#2122)."""
+    settings = controls(seed=1, logprobs=True, frequency_penalty=0, service_tier="flex", metadata={"a": "b"}, n=1)
+    body, dropped = write(chat(parameters=settings))
+    assert set(dropped) == {"seed", "logprobs", "service_tier", "metadata"}
+    assert set(body) == {"model", "max_tokens", "messages"}
+
+
+def test_the_limit_is_the_clients_or_the_models_own():
+    """Messages wants one; a low one of ours would cut answers (anomalyco/opencode#37964, maximhq/bifrost#6457)."""
+    assert write(chat(parameters=controls(max_tokens=7)), default_max_tokens=64000)[0]["max_tokens"] == 7
+    assert write(chat(), default_max_tokens=64000)[0]["max_tokens"] == 64000
+    assert write(chat(parameters=controls(max_tokens=0)))[0]["max_tokens"] == 0
+
+
+def test_more_than_one_answer_is_refused():
+    with pytest.raises(GatewayError) as raised:
+        write(chat(parameters=controls(n=2)))
+    assert (raised.value.failed.status, raised.value.failed.param) == (400, "n")
+
+
+def test_warming_the_cache_is_never_a_paid_answer():
+    """Both APIs can say it (decolua/9router#560, anomalyco/opencode#37964)."""
+    body, dropped = write(chat(parameters=controls(prompt_cache_options={"prewarm": True}), reasoning=Reasoning()))
+    assert (body["max_tokens"], "thinking" in body, dropped) == (0, False, ())
+    assert write(chat(parameters=controls(prompt_cache_options={"mode": "implicit"})))[1] == ("prompt_cache_options",)
+
+
+def test_fields_that_the_server_refuses_are_removed_and_named():
+    """As the provider entry says (anthropics/claude-code#21612, decolua/9router#1468)."""
+    body, dropped = write(chat(parameters=controls(top_k=5)), refused_fields=("top_k", "metadata"))
+    assert ("top_k" in body, dropped) == (False, ("top_k",))
+
+
+def test_what_reading_has_dropped_is_named_too():
+    assert write(chat(dropped=("n[0].x",)))[1] == ("n[].x",)

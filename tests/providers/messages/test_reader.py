@@ -1,0 +1,338 @@
+"""Messages streams and whole answers, read into events."""
+
+import json
+
+import pytest
+
+from providers.messages import MESSAGES
+from streams.errors import GatewayError
+from streams.events import (
+    Begin,
+    BlockEnd,
+    End,
+    ErrorInfo,
+    ReasoningState,
+    TextDelta,
+    ToolCallStart,
+    Usage,
+)
+from streams.fold import NativeBlock, TextBlock, ThoughtBlock, ToolBlock, fold
+from tests.support.messages_streams import (
+    FIXTURES,
+    START,
+    STOP,
+    TEXT,
+    block_start,
+    block_stop,
+    check_order,
+    delta,
+    message_delta,
+    message_start,
+    raw,
+    read,
+    streamed,
+    taken,
+)
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+def test_events_are_the_same_however_the_bytes_are_cut(name):
+    data = raw(*FIXTURES[name])
+    whole = read(data)
+    check_order(whole)
+    assert isinstance(whole[-1], End)
+    for step in (1, 2, 7, 64):
+        assert read(data, step) == whole
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+def test_a_cut_anywhere_before_the_stop_reason_never_looks_complete(name):
+    data = raw(*FIXTURES[name][:-2])
+    for end in range(0, len(data), 13):
+        events = read(data[:end])
+        check_order(events)
+        assert isinstance(events[-1], ErrorInfo)
+
+
+def test_a_text_stream_is_told_piece_by_piece():
+    assert taken(*FIXTURES["text"]) == [
+        Begin("msg_1", "claude"),
+        Usage(15, 3, output=1),
+        TextDelta(0, "pi"),
+        TextDelta(0, "ng"),
+        BlockEnd(0),
+        Usage(15, 3, output=9),
+        End("stop", "end_turn"),
+    ]
+
+
+def test_a_signed_thinking_block_is_sealed_whole():
+    folded = fold(taken(*FIXTURES["thinking, text and a call"]))
+    text = "Hm, weiß\u2028nicht"
+    item = {"type": "thinking", "thinking": text, "signature": "c2ln"}
+    assert folded.blocks[0] == ThoughtBlock(text, ReasoningState(0, "messages", item))
+    assert folded.blocks[2] == ToolBlock("toolu_1", "f", '{"a":1.0}')
+    assert folded.end.reason == "tool_calls"
+
+
+def test_redacted_thinking_is_a_seal_without_text_and_server_tools_come_whole():
+    folded = fold(taken(*FIXTURES["redacted thinking and a server tool"]))
+    redacted, call, result, text = folded.blocks
+    assert redacted == ThoughtBlock(
+        "", ReasoningState(0, "messages", {"type": "redacted_thinking", "data": "b3BhcXVl"})
+    )
+    item = {"type": "server_tool_use", "id": "srv_1", "name": "web_search", "input": {"query": "x"}}
+    assert call == NativeBlock("messages", "server_tool_use", item)
+    assert result.kind == "web_search_tool_result"
+    assert text.text == "found"
+    assert text.citations[0].item["url"] == "https://a.example"
+
+
+def test_a_thinking_block_with_a_signature_and_no_text_is_kept():
+    events = taken(
+        message_start(),
+        block_start(0, type="thinking", thinking="", signature=""),
+        delta(0, type="signature_delta", signature="c2ln"),
+        block_stop(0),
+        message_delta(),
+    )
+    item = {"type": "thinking", "thinking": "", "signature": "c2ln"}
+    assert fold(events).blocks == (ThoughtBlock("", ReasoningState(0, "messages", item)),)
+
+
+def test_a_signature_in_the_start_of_the_block_counts():
+    start = block_start(0, type="thinking", thinking="all at once", signature="c2ln")
+    block = fold(taken(message_start(), start, block_stop(0), message_delta())).blocks[0]
+    assert block.text == "all at once"
+    assert block.sealed.item["signature"] == "c2ln"
+
+
+def test_a_call_that_has_its_input_in_the_start_is_told_as_if_streamed():
+    """Programmatic tool calling sends it so (recorded)."""
+    start = block_start(0, type="tool_use", id="toolu_1", name="f", input={"a": [1, 2]})
+    block = fold(taken(message_start(), start, block_stop(0), message_delta("tool_use"))).blocks[0]
+    assert block == ToolBlock("toolu_1", "f", '{"a":[1,2]}')
+
+
+def test_blocks_that_are_in_the_message_start_come_first():
+    begun = [{"type": "text", "text": "before"}, {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"a": 1}}]
+    folded = fold(taken(message_start(content=begun), *TEXT, message_delta("tool_use"), STOP))
+    assert folded.blocks == (TextBlock("before"), ToolBlock("toolu_1", "f", '{"a":1}'), TextBlock("ping"))
+
+
+def test_a_call_without_arguments_has_no_pieces():
+    start = block_start(0, type="tool_use", id="toolu_1", name="now", input={})
+    empty = delta(0, type="input_json_delta", partial_json="")
+    events = taken(message_start(), start, empty, block_stop(0), message_delta("tool_use"), STOP)
+    assert events[2:4] == [ToolCallStart(0, "toolu_1", "now"), BlockEnd(0)]
+
+
+@pytest.mark.parametrize("ids", [("", ""), (None, None), ("same", "same")])
+def test_calls_get_ids_of_their_own_where_the_provider_gives_none(ids):
+    """Results are paired with their calls by it (huggingface/smolagents#1958)."""
+    starts = [block_start(i, type="tool_use", id=id, name="f", input={}) for i, id in enumerate(ids)]
+    events = taken(message_start(), starts[0], block_stop(0), starts[1], block_stop(1), message_delta("tool_use"))
+    first, second = [event.id for event in events if isinstance(event, ToolCallStart)]
+    assert first
+    assert second
+    assert first != second
+
+
+def test_an_empty_text_block_opens_nothing():
+    empty = [block_start(0, type="text", text=""), block_stop(0)]
+    call = [block_start(1, type="tool_use", id="toolu_1", name="f", input={}), block_stop(1)]
+    events = taken(message_start(), *empty, *call, message_delta("tool_use"))
+    check_order(events)
+    assert ToolCallStart(0, "toolu_1", "f") in events
+
+
+@pytest.mark.parametrize(
+    ("last", "booked"),
+    [
+        ({"output_tokens": 9}, Usage(15, 3, output=9)),
+        ({"input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 9}, Usage(15, 3, output=9)),
+        ({"input_tokens": 20, "output_tokens": 9}, Usage(20, 3, output=9)),
+        ({"input_tokens": None, "output_tokens": "9"}, Usage(15, 3, output=1)),
+        (
+            {"output_tokens": 9, "output_tokens_details": {"thinking_tokens": 4}},
+            Usage(15, 3, output=9, reasoning=4),
+        ),
+        (
+            {"cache_creation_input_tokens": 5, "cache_creation": {"ephemeral_5m_input_tokens": 2,
+             "ephemeral_1h_input_tokens": 3}},
+            Usage(15, 3, 5, 2, 3, 1),
+        ),
+    ],
+)  # fmt: skip
+def test_later_usage_replaces_earlier_only_where_it_says_something(last, booked):
+    """Some servers end with `input_tokens: 0` (envoyproxy/ai-gateway#1631)."""
+    assert fold(taken(message_start(), *TEXT, message_delta(usage=last), STOP)).usage == booked
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("end_turn", "stop"), ("stop_sequence", "stop_sequence"), ("max_tokens", "length"), ("tool_use", "tool_calls"),
+        ("refusal", "refusal"), ("pause_turn", "pause"), ("model_context_window_exceeded", "context_exceeded"),
+        ("compaction", "stop"), ("something_new", "stop"),
+    ],
+)  # fmt: skip
+def test_every_stop_reason_has_a_neutral_word_and_keeps_its_own(word, reason):
+    assert taken(message_start(), *TEXT, message_delta(word), STOP)[-1] == End(reason, word)
+
+
+def test_the_stop_sequence_that_matched_is_told():
+    last = message_delta("stop_sequence", stop_sequence="###")
+    assert taken(message_start(), *TEXT, last, STOP)[-1] == End("stop_sequence", "stop_sequence", "###")
+
+
+def test_a_stream_that_ends_after_its_stop_reason_is_whole():
+    assert taken(message_start(), *TEXT, message_delta())[-1] == End("stop", "end_turn")
+
+
+def test_a_stream_that_ends_without_a_stop_reason_has_failed():
+    """Never an invented `end_turn` (icebear0828/codex-proxy#108)."""
+    last = taken(message_start(), *TEXT)[-1]
+    assert (last.kind, last.message) == ("upstream", "the provider ended the stream early")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [("overloaded_error", "overloaded"), ("rate_limit_error", "rate_limited"), ("api_error", "upstream")],
+)
+def test_an_error_event_fails_the_stream_and_ends_it(error, kind):
+    failure = {"type": "error", "error": {"type": error, "message": "no"}}
+    events = taken(message_start(), *TEXT, failure, message_delta(), STOP)
+    assert (events[-1].kind, events[-1].message) == (kind, "no")
+    assert not any(isinstance(event, End) for event in events)
+
+
+def test_a_bare_json_error_in_mid_stream_is_an_error():
+    data = raw(message_start(), *TEXT) + b'{"error":{"type":"overloaded_error","message":"busy"}}\n\n'
+    assert read(data)[-1].kind == "overloaded"
+
+
+def test_malformed_json_fails_the_stream():
+    for data in (b'event: content_block_delta\ndata: {"type":\n\n', b"event: ping\ndata: \xff{\n\n"):
+        last = read(raw(message_start(), *TEXT) + data)[-1]
+        assert (last.kind, last.message) == ("upstream", "the provider sent an event that is not valid JSON")
+
+
+def test_what_is_unknown_or_odd_never_fails_a_stream():
+    odd = [
+        {"type": "something_new", "index": "x"},
+        {"type": "content_block_start", "index": 0},
+        {"type": "content_block_start", "index": 4, "content_block": {"type": None}},
+        {"type": "content_block_stop", "index": 99},
+        {"type": "content_block_delta", "index": 7},
+        delta(8, type="new_delta", text="?"),
+        {"type": "message_delta", "delta": None, "usage": []},
+        {"type": "message_start", "message": None},
+    ]
+    events = taken(message_start(), message_start(), *odd, *TEXT, delta(0, type="text_delta", text=None),
+                   message_delta(), STOP)  # fmt: skip
+    check_order(events)
+    assert [block for block in fold(events).blocks if isinstance(block, TextBlock)] == [TextBlock("ping")]
+
+
+def test_deltas_with_odd_members_are_read_the_slow_way():
+    odd = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "!", "thinking": 7}}
+    assert fold(taken(message_start(), *TEXT[:-1], odd, TEXT[-1], message_delta())).blocks == (TextBlock("ping!"),)
+
+
+def test_a_server_that_forgets_starts_and_stops_is_still_understood():
+    events = taken(
+        delta(0, type="thinking_delta", thinking="hm"),
+        delta(1, type="text_delta", text="a"),
+        block_start(2, type="tool_use", id="toolu_1", name="f", input={}),
+        block_start(3, type="text", text=""),
+        delta(3, type="text_delta", text="b"),
+        STOP,
+    )
+    check_order(events)
+    assert fold(events).blocks == (ThoughtBlock("hm"), TextBlock("a"), ToolBlock("toolu_1", "f", ""), TextBlock("b"))
+
+
+def test_done_from_a_compatible_server_is_no_error():
+    assert read(raw(message_start(), *TEXT, message_delta()) + b"data: [DONE]\n\n")[-1] == End("stop", "end_turn")
+
+
+# Whole answers, read
+
+WHOLE = START | {
+    "content": [
+        {"type": "thinking", "thinking": "Hm", "signature": "c2ln"},
+        {"type": "text", "text": "Let me look", "citations": None},
+        {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"a": 1.0, "z": [], "b": None}},
+        {"type": "mcp_tool_use", "id": "mcp_1", "name": "x", "server_name": "s", "input": {}},
+    ],
+    "stop_reason": "tool_use",
+    "usage": {"input_tokens": 15, "cache_read_input_tokens": 3, "output_tokens": 9},
+}
+
+
+def test_a_whole_answer_says_the_same_events_as_its_stream():
+    events = MESSAGES.read_answer(json.dumps(WHOLE).encode())
+    check_order(events)
+    assert fold(events) == fold(read(streamed(WHOLE)))
+
+
+def test_an_error_in_place_of_an_answer_is_a_failure():
+    body = b'{"type":"error","error":{"type":"overloaded_error","message":"busy"}}'
+    (failed,) = MESSAGES.read_answer(body)
+    assert (failed.kind, failed.message) == ("overloaded", "busy")
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"", b"[]", b'{"choices":[]}', b"\xff", b'{"content":"x"}', b"[" * 5000])
+def test_what_is_no_answer_is_a_502(body):
+    with pytest.raises(GatewayError) as raised:
+        MESSAGES.read_answer(body)
+    assert raised.value.failed.status == 502
+
+
+# Refusals
+
+DETAILS = {"type": "refusal", "category": "cyber", "explanation": "No."}
+
+
+def test_why_an_answer_was_refused_is_kept():
+    """In a stream it comes with the reason, in a whole answer beside it (recorded)."""
+    last = taken(message_start(), *TEXT, message_delta("refusal", stop_details=DETAILS), STOP)[-1]
+    assert last == End("refusal", "refusal", None, DETAILS)
+    body = START | {"content": [], "stop_reason": "refusal", "stop_details": DETAILS}
+    assert MESSAGES.read_answer(json.dumps(body).encode())[-1] == last
+
+
+@pytest.mark.parametrize("odd", [None, "no", [], 7])
+def test_details_that_are_no_object_are_nothing(odd):
+    assert taken(message_start(), *TEXT, message_delta("refusal", stop_details=odd))[-1] == End("refusal", "refusal")
+
+
+# Usage
+
+
+def test_the_account_of_a_whole_answer_comes_first_as_in_a_stream():
+    """Clients read the input from the start or from the end (router-for-me/CLIProxyAPI#1700)."""
+    begin, usage, *_ = MESSAGES.read_answer(json.dumps(WHOLE).encode())
+    assert (begin, usage) == (Begin("msg_1", "claude"), Usage(15, 3, output=9))
+
+
+def test_lists_and_objects_in_usage_change_no_figure():
+    """`iterations` repeat what the totals hold, `server_tool_use` counts no tokens (API reference of Anthropic)."""
+    usage = {
+        "input_tokens": 20, "output_tokens": 9, "service_tier": "standard",
+        "iterations": [{"input_tokens": 500, "output_tokens": 99, "type": "compaction"}],
+        "server_tool_use": {"web_search_requests": 3}, "speed": None,
+    }  # fmt: skip
+    assert fold(taken(message_start(), *TEXT, message_delta(usage=usage), STOP)).usage == Usage(20, 3, output=9)
+
+
+@pytest.mark.parametrize("delta_type", ["new_delta", "compaction_delta", "citations_delta", "thinking_delta"])
+def test_deltas_that_do_not_belong_in_a_block_shift_no_index(delta_type):
+    """What comes later stays in its place (maximhq/bifrost#4890)."""
+    odd = [block_start(0, type="something_new", data=1), delta(0, type=delta_type, content="?", estimated_tokens=3),
+           block_stop(0)]  # fmt: skip
+    text = [block_start(1, type="text", text=""), delta(1, type="text_delta", text="a"), block_stop(1)]
+    events = taken(message_start(), *odd, *text, message_delta())
+    check_order(events)
+    assert TextDelta(1, "a") in events

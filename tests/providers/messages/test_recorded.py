@@ -1,0 +1,216 @@
+"""Recorded traffic of Messages clients and of providers of all three APIs, read and written again."""
+
+import json
+
+import anthropic.types as sdk
+import pytest
+
+from providers.apis import CODECS
+from providers.messages import MESSAGES
+from streams import sse
+from streams.errors import GatewayError
+from streams.events import End, ErrorInfo, Usage
+from streams.fold import TextBlock, ThoughtBlock, fold
+from tests.support.messages_requests import write
+from tests.support.messages_streams import accumulated, check_grammar, check_order, frames, read, reply, streamed
+from tests.support.messages_streams import write as tell
+from tests.support.repository import SHARED
+
+RECORDED = pytest.mark.skipif(not SHARED.is_dir(), reason="the recorded traffic (../shared) is not here")
+CORPUS = SHARED / "corpus" / "anthropic_messages"
+STREAMS = sorted(CORPUS.glob("*.response.sse"))
+ANSWERS = sorted(CORPUS.glob("*.response.json"))
+FOLDERS = {"chat": "openai_chat", "messages": "anthropic_messages", "responses": "openai_responses"}
+
+
+# Requests
+
+
+def recorded():
+    found = list(CORPUS.glob("*.request.json"))
+    found += (SHARED / "clients").glob("*/*.request.json")
+    for path in sorted(found):
+        value = json.loads(path.read_bytes())
+        if "clients" in path.parts:
+            value = value["body"] if value["path"].partition("?")[0] == "/v1/messages" else None
+        if value is not None:
+            yield path.name if "corpus" in path.parts else f"{path.parent.name}/{path.name}", value
+
+
+@RECORDED
+def test_every_recorded_request_is_read_and_can_be_written_again():
+    count = 0
+    for name, body in recorded():
+        if "thread" in body:
+            with pytest.raises(GatewayError):
+                MESSAGES.read_request(body)
+            continue
+        call = MESSAGES.read_request(body)
+        again, _ = write(call)
+        texts = [text for text in _texts(body["messages"]) if text.strip()]
+        written = "\n".join(_texts(again["messages"]))
+        assert all(text in written for text in texts), name
+        assert [message["role"] for message in again["messages"]] == _roles(body["messages"]), name
+        count += 1
+    assert count > 90
+
+
+@RECORDED
+def test_thinking_of_recorded_requests_goes_back_byte_for_byte():
+    """A block that was changed is refused: "Invalid `signature` in `thinking` block" (maximhq/bifrost#6342)."""
+    count = 0
+    for name, body in recorded():
+        if "thread" in body:
+            continue
+        given = _thinking(body["messages"])
+        assert _thinking(write(MESSAGES.read_request(body))[0]["messages"]) == given, name
+        count += len(given)
+    assert count > 10
+
+
+def _thinking(messages):
+    lists = [message["content"] for message in messages if isinstance(message["content"], list)]
+    return [json.dumps(block) for content in lists for block in content if "thinking" in block["type"]]
+
+
+def _texts(messages):
+    for message in messages:
+        content = message["content"]
+        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        yield from (part["text"] for part in parts if part["type"] == "text")
+
+
+def _roles(messages):
+    """The roles in turn, system messages counted as the user's."""
+    roles = ["assistant" if message["role"] == "assistant" else "user" for message in messages]
+    return [role for i, role in enumerate(roles) if i == 0 or role != roles[i - 1]]
+
+
+@RECORDED
+def test_two_requests_of_claude_code_share_their_system_text():
+    """Its billing line changes with every request: no two would share a prefix (anthropics/claude-code#68900)."""
+    paths = sorted((SHARED / "clients" / "claude-code").glob("*.request.json"))
+    bodies = [json.loads(path.read_bytes())["body"] for path in paths]
+    first, second = [write(MESSAGES.read_request(body))[0] for body in bodies if body][:2]
+    assert first["system"] == second["system"]
+    assert "billing" not in json.dumps(first["system"])
+
+
+# Answers
+
+
+@RECORDED
+def test_every_recorded_stream_is_read_whole_and_written_again():
+    for path in STREAMS:
+        data = path.read_bytes()
+        events = read(data)
+        check_order(events)
+        assert isinstance(events[-1], End), path.name
+        assert read(data, 1) == events
+        said = [value.get("delta", {}) for _, value in frames(data + b"\n\n")]
+        text = "".join(part.get("text", "") for part in said if part.get("type") == "text_delta")
+        thoughts = "".join(part.get("thinking", "") for part in said if part.get("type") == "thinking_delta")
+        blocks = fold(events).blocks
+        assert "".join(block.text for block in blocks if isinstance(block, TextBlock)) == text, path.name
+        assert "".join(block.text for block in blocks if isinstance(block, ThoughtBlock)) == thoughts, path.name
+        out = tell(events)
+        check_grammar(out)
+        again = fold(read(out))
+        assert (again.blocks, again.usage, again.end) == (blocks, fold(events).usage, fold(events).end), path.name
+
+
+@RECORDED
+def test_the_sdk_sees_in_our_stream_what_it_sees_in_the_recorded_one():
+    for path in STREAMS:
+        data = path.read_bytes()
+        if any(kind in data for kind in (b'"compaction"', b'"fallback"', b"mcp_", b"advisor_")):
+            continue  # beta blocks, which the plain types do not know
+        before, after = accumulated(data + b"\n\n", strict=False), accumulated(tell(read(data)))
+        given = [block.to_dict() for block in before.content if block.type != "text" or block.text]
+        assert [_plain(block.to_dict()) for block in after.content] == list(map(_plain, given)), path.name
+        assert (after.stop_reason, after.stop_sequence) == (before.stop_reason, before.stop_sequence)
+        assert after.stop_details == before.stop_details, path.name
+        assert after.usage.output_tokens == (before.usage.output_tokens or 1), "0 replaces nothing"
+        assert after.usage.input_tokens == before.usage.input_tokens
+        assert after.usage.cache_creation == before.usage.cache_creation, path.name
+
+
+def _plain(block):
+    """A block without what is optional in it."""
+    block = {name: value for name, value in block.items() if name not in ("caller", "parsed_output")}
+    return block if block.get("citations") else {name: block[name] for name in block if name != "citations"}
+
+
+@RECORDED
+def test_every_recorded_answer_says_what_its_stream_would_and_is_written_again():
+    for path in ANSWERS:
+        value = json.loads(path.read_bytes())
+        events = MESSAGES.read_answer(path.read_bytes())
+        check_order(events)
+        assert isinstance(events[-1], End), path.name
+        folded = fold(events)
+        assert folded == fold(read(streamed(value | {"stop_sequence": value.get("stop_sequence")}))), path.name
+        again = json.loads(MESSAGES.write_answer(folded, reply()))
+        given = [block for block in value["content"] if block["type"] != "text" or block["text"]]
+        assert list(map(_plain, again["content"])) == list(map(_plain, given)), path.name
+        called = any(block["type"] == "tool_use" for block in given)
+        word = "tool_use" if called and value["stop_reason"] == "end_turn" else value["stop_reason"]
+        assert again["stop_reason"] == word, path.name
+        check_grammar(tell(events))
+
+
+# All three APIs
+
+
+def answers(api):
+    """The recorded answers of an API that are whole, as their names and events."""
+    folder = SHARED / "corpus" / FOLDERS[api]
+    for path in sorted([*folder.glob("*.response.sse"), *folder.glob("*.response.json")]):
+        events = _events(api, path)
+        if not isinstance(events[-1], ErrorInfo):
+            yield path.name, events
+
+
+def _events(api, path):
+    codec = CODECS[api]
+    if path.suffix == ".json":
+        return list(codec.read_answer(path.read_bytes()))
+    splitter, reader, events = sse.Splitter(), codec.reader(), []
+    for raw in [*splitter.feed(path.read_bytes()), splitter.close()]:
+        if (parsed := sse.parse(raw)) is not None:
+            events.extend(reader.take(*parsed))
+    return [*events, *reader.close()]
+
+
+def settled(value):
+    """A message without its id and without members that say nothing."""
+    if isinstance(value, dict):
+        kept = {name: settled(item) for name, item in value.items() if item is not None}
+        return {name: item for name, item in kept.items() if name not in ("id", "parsed_output")} | (
+            {"id": value["id"]} if value.get("type") == "tool_use" else {}
+        )
+    return [settled(item) for item in value] if isinstance(value, list) else value
+
+
+BETA = ("compaction", "fallback", "mcp_tool_use", "mcp_tool_result", "mcp_tool_listing", "advisor_tool_result")
+
+
+@RECORDED
+@pytest.mark.parametrize("api", FOLDERS)
+def test_the_sdk_rebuilds_from_our_stream_exactly_our_whole_answer(api):
+    """Whatever API the provider spoke: what streams and what does not are the same message (agentjido/req_llm#763)."""
+    count = 0
+    for name, events in answers(api):
+        whole = json.loads(MESSAGES.write_answer(fold(events), reply()))
+        if any(block["type"] in BETA or "_raw" in str(block.get("input", "")) for block in whole["content"]):
+            continue  # blocks that the plain types do not know, arguments that were cut by a token limit
+        data = tell(events)
+        check_grammar(data)
+        told = settled(accumulated(data).to_dict())
+        counts = [event.cache_write for event in events if isinstance(event, Usage)]
+        if counts and counts[0] != counts[-1]:
+            told["usage"].pop("cache_creation")  # it grew after the start, and deltas do not say of what lifetime
+        assert told == settled(whole), name
+        assert sdk.Message.model_validate(whole).content or not whole["content"], name
+        count += 1
+    assert count > 70

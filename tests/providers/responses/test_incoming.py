@@ -1,0 +1,377 @@
+"""What a Responses client asks, read."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from providers.neutral.codec import Recipient
+from providers.neutral.request import (
+    AudioPart,
+    FilePart,
+    Format,
+    ImagePart,
+    MediaSource,
+    Message,
+    NativePart,
+    NativeTool,
+    Parameter,
+    Reasoning,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    Tool,
+    ToolCallPart,
+    ToolChoice,
+    ToolResultPart,
+)
+from providers.neutral.seal import Seal, seal
+from providers.responses import RESPONSES, read_continued
+from streams.errors import GatewayError
+from tests.support.responses_requests import OTHER, US, read, refused, turns
+
+
+def test_a_string_is_a_user_turn_and_instructions_lead() -> None:
+    assert read(instructions="A").messages == (
+        Message("system", (TextPart("A", "instructions"),), "instructions"),
+        Message("user", (TextPart("hi", "input"),), "input"),
+    )
+    assert read(instructions="").messages[0].role == "user"
+
+
+def test_roles_stay_in_place_and_content_may_be_a_string() -> None:
+    found = turns({"role": "developer", "content": "B"}, {"type": "message", "role": "user", "content": "C"})
+    assert found == (
+        Message("developer", (TextPart("B", "input[0].content"),), "input[0]"),
+        Message("user", (TextPart("C", "input[1].content"),), "input[1]"),
+    )
+
+
+def test_input_is_required_unless_something_stands_for_it() -> None:
+    with pytest.raises(GatewayError, match="input is required"):
+        RESPONSES.read_request({"model": "m"})
+    call = RESPONSES.read_request({"model": "m", "previous_response_id": "resp_1"})
+    assert call.messages == ()
+    assert call.parameters["previous_response_id"].value == "resp_1"
+
+
+def test_every_kind_of_content_is_read() -> None:
+    content = [
+        {"type": "input_text", "text": "t", "prompt_cache_breakpoint": {"mode": "explicit"}},
+        {"type": "input_image", "image_url": "data:image/png;base64,AAAA", "detail": "low"},
+        {"type": "input_image", "image_url": "https://x.test/i.png"},
+        {"type": "input_image", "file_id": "file_1", "detail": "auto"},
+        {"type": "input_file", "file_data": "data:application/pdf;base64,BBBB", "filename": "a.pdf"},
+        {"type": "input_file", "file_url": "https://x.test/a.pdf"},
+        {"type": "input_audio", "input_audio": {"data": "CC", "format": "wav"}},
+    ]
+    (turn,) = turns({"role": "user", "content": content})
+    at = [f"input[0].content[{i}]" for i in range(len(content))]
+    assert turn.parts == (
+        TextPart("t", at[0], {"prompt_cache_breakpoint": {"mode": "explicit"}}),
+        ImagePart(MediaSource("base64", "AAAA", "image/png"), "low", at[1]),
+        ImagePart(MediaSource("url", "https://x.test/i.png"), None, at[2]),
+        ImagePart(MediaSource("file_id", "file_1"), "auto", at[3]),
+        FilePart(MediaSource("base64", "BBBB", "application/pdf"), "a.pdf", at[4]),
+        FilePart(MediaSource("url", "https://x.test/a.pdf"), None, at[5]),
+        AudioPart("CC", "wav", at[6]),
+    )
+
+
+def test_what_the_model_said_is_one_turn_and_the_results_another() -> None:
+    reasoning = {
+        "type": "reasoning",
+        "id": "rs_1",
+        "summary": [{"type": "summary_text", "text": "hm"}],
+        "content": None,
+    }
+    found = turns(
+        reasoning,
+        {"role": "assistant", "content": [{"type": "output_text", "text": "ok", "annotations": []}]},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
+        {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "f", "arguments": "{}", "namespace": "ns"},
+        {"type": "custom_tool_call", "call_id": "c2", "name": "sql", "input": "SELECT"},
+        {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+        {"type": "function_call_output", "call_id": "c1", "output": "done"},
+        {"type": "custom_tool_call_output", "call_id": "c2", "output": [{"type": "input_text", "text": "x"}]},
+    )
+    assert [turn.role for turn in found] == ["assistant", "user", "user"]
+    assert found[0].parts == (
+        ReasoningPart("hm", native=reasoning, at="input[0]"),
+        TextPart("ok", "input[1].content[0]"),
+        RefusalPart("no", "input[2].content[0]"),
+        ToolCallPart("c1", "ns__f", "{}", at="input[3]"),
+        ToolCallPart("c2", "sql", "SELECT", "custom", "input[4]"),
+        NativePart("responses", "web_search_call", {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+                   "input[5]"),
+    )  # fmt: skip
+    assert found[1].parts == (ToolResultPart("c1", (TextPart("done", "input[6].output"),), at="input[6]"),)
+    assert found[2].parts[0] == ToolResultPart(
+        "c2", (TextPart("x", "input[7].output[0]"),), kind="custom", at="input[7]"
+    )  # fmt: skip
+
+
+def test_sealed_reasoning_is_opened_and_a_broken_seal_is_dropped() -> None:
+    item = {"type": "thinking", "thinking": "hm", "signature": "S"}
+    good = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": seal(OTHER, "messages", item)}
+    call = read(input=[good, {**good, "encrypted_content": "tg1.!!"}])
+    assert call.messages[0].parts == (ReasoningPart("", seal=Seal(OTHER, "messages", item), at="input[0]"),)
+    assert call.dropped == ("input[]",)
+
+
+def test_references_to_what_nobody_keeps_are_dropped_by_name() -> None:
+    """A 404 ends the AI SDK's turn."""
+    call = read(input=[{"type": "item_reference", "id": "msg_1"}, {"role": "user", "content": "x"}])
+    assert call.dropped == ("input[]",)
+    assert len(call.messages) == 1
+    for type in ({}, {"type": None}):  # which a reference need not say
+        call = read(input=[{**type, "id": "msg_1"}, {"role": "user", "content": "x"}])
+        assert call.dropped == ("input[]",)
+
+
+def test_tools_of_a_namespace_become_flat_and_hosted_ones_stay_native() -> None:
+    search = {"type": "web_search", "external_web_access": True}
+    call = read(
+        tools=[
+            {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": False, "defer_loading": True},
+            {"type": "custom", "name": "patch", "description": "d", "format": {"type": "text"}},
+            {"type": "namespace", "name": "ns", "description": "about", "tools": [{"type": "function", "name": "g"}]},
+            search,
+        ]
+    )
+    assert call.tools == (
+        Tool("f", None, {"type": "object"}, "function", False, None, "tools[0]", {"defer_loading": True}),
+        Tool("patch", "d", None, "custom", None, {"type": "text"}, "tools[1]"),
+        Tool("ns__g", "about", at="tools[2].tools[0]"),
+        NativeTool("responses", "web_search", search, "tools[3]"),
+    )
+    assert call.dropped == ()
+
+
+def test_additional_tools_and_configuration_updates_count() -> None:
+    call = read(
+        input=[
+            {"type": "additional_tools", "role": "developer", "tools": [{"type": "function", "name": "f"}]},
+            {"role": "user", "content": "x"},
+            {
+                "type": "configuration_update",
+                "reasoning": {"effort": "low"},
+                "text": {"format": {"type": "json_object"}},
+            },
+        ],
+        reasoning={"effort": "high"},
+    )
+    assert [tool.name for tool in call.tools if isinstance(tool, Tool)] == ["f"]
+    assert call.reasoning is not None
+    assert call.reasoning.effort == "low"
+    assert call.format is not None
+    assert call.dropped == ()
+
+
+def test_what_an_answer_said_of_itself_is_kept_for_its_own_api_and_named_elsewhere() -> None:
+    note = {"type": "url_citation", "url": "https://x.test", "title": "X", "start_index": 0, "end_index": 2}
+    text = {"type": "output_text", "text": "ok", "annotations": [note], "logprobs": []}
+    program = {"type": "program", "caller_id": "call_0"}
+    call = read(
+        input=[
+            {"role": "assistant", "content": [text]},
+            {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}", "caller": {"type": "direct"}},
+            {"type": "function_call", "call_id": "c2", "name": "f", "arguments": "{}", "caller": program},
+        ]
+    )
+    assert call.messages[0].parts[0] == TextPart("ok", "input[0].content[0]", {"annotations": [note]})
+    assert call.dropped == ("input[].caller",)
+
+
+@pytest.mark.parametrize(
+    ("options", "dropped"),
+    [(None, ()), ({}, ()), ({"include_obfuscation": False}, ()),
+     ({"include_obfuscation": True}, ("stream_options.include_obfuscation",)), ({"x": 1}, ("stream_options.x",))],
+)  # fmt: skip
+def test_padding_that_nobody_adds_is_named(options: Any, dropped: tuple[str, ...]) -> None:
+    assert read(stream_options=options).dropped == dropped
+
+
+AT = "tool_choice"
+
+
+@pytest.mark.parametrize(
+    ("value", "choice", "dropped"),
+    [
+        ("auto", ToolChoice("auto", at=AT), ()),
+        ("none", ToolChoice("none", at=AT), ()),
+        ("required", ToolChoice("required", at=AT), ()),
+        ({"type": "function", "name": "f"}, ToolChoice("tool", "f", at=AT), ()),
+        ({"type": "custom", "name": "c"}, ToolChoice("tool", "c", "custom", at=AT), ()),
+        (
+            {
+                "type": "allowed_tools",
+                "mode": "required",
+                "tools": [{"type": "function", "name": "f"}, {"type": "mcp"}],
+            },
+            ToolChoice("required", allowed=("f",), at=AT, hosted=({"type": "mcp"},)),
+            ("tool_choice.tools[]",),
+        ),
+        ({"type": "web_search"}, ToolChoice("auto", at=AT, hosted=({"type": "web_search"},)), ("tool_choice",)),
+        (None, None, ()),
+    ],
+)
+def test_every_tool_choice_is_read(value: Any, choice: ToolChoice | None, dropped: tuple[str, ...]) -> None:
+    """theopenco/llmgateway#4149; a hosted tool goes with its choice (ding113/claude-code-hub#1328)."""
+    call = read(tool_choice=value)
+    assert (call.tool_choice, call.dropped) == (choice, dropped)
+
+
+def test_settings_are_read() -> None:
+    call = read(
+        stream=True, parallel_tool_calls=False, max_output_tokens=50, store=False, client_metadata={"a": "b"},
+        include=["reasoning.encrypted_content"], stream_options={"include_obfuscation": False}, temperature=None,
+        reasoning={"effort": "low", "summary": "auto", "context": "all_turns"},
+        text={"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}, "strict": True},
+              "verbosity": "low"},
+    )  # fmt: skip
+    assert call.stream is True
+    assert call.parallel_tools == Parameter(False, "parallel_tool_calls")
+    assert call.reasoning == Reasoning("enabled", "low", None, "auto", "reasoning")
+    assert call.format == Format("json_schema", "n", {"type": "object"}, True, None, "text.format")
+    assert {name: control.value for name, control in call.parameters.items()} == {
+        "max_tokens": 50, "store": False, "verbosity": "low",
+    }  # fmt: skip
+    assert call.dropped == ("reasoning.context", "client_metadata")
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "want"),
+    [
+        ({"effort": "none"}, Reasoning("disabled", "none", at="reasoning")),
+        ({"summary": "auto"}, Reasoning("adaptive", None, None, "auto", "reasoning")),
+        ({"effort": None, "summary": None}, None),
+        ({}, None),
+    ],
+)
+def test_reasoning_says_no_more_than_the_client_did(reasoning: Any, want: Reasoning | None) -> None:
+    assert read(reasoning=reasoning).reasoning == want
+
+
+@pytest.mark.parametrize("text", [None, {}, {"format": None}, {"format": {"type": "text"}}])
+def test_text_without_a_format_is_text(text: Any) -> None:
+    """BerriAI/litellm#28899."""
+    assert read(text=text).format is None
+
+
+@pytest.mark.parametrize(
+    ("members", "param"),
+    [
+        ({"input": 3}, "input"),
+        ({"input": ["x"]}, "input[0]"),
+        ({"input": [{}]}, "input[0]"),
+        ({"input": [{"role": "robot", "content": "x"}]}, "input[0].role"),
+        ({"input": [{"role": "user", "content": [{"type": "video"}]}]}, "input[0].content[0]"),
+        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0]"),
+        ({"input": [{"type": "function_call", "name": "f"}]}, "input[0].call_id"),
+        ({"tools": [{"type": "function"}]}, "tools[0].name"),
+        ({"tool_choice": "maybe"}, "tool_choice"),
+        ({"text": {"format": {"type": "xml"}}}, "text.format"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"instructions": 1}, "instructions"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(members: dict[str, Any], param: str) -> None:
+    """openai/codex#41095: before anybody is called, with the path."""
+    assert refused(**members).failed.param == param
+
+
+VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["auto", "function", "message", "user", "x"]),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(
+        st.sampled_from(["type", "role", "content", "name", "tools", "call_id", "output", "text", "format", "summary",
+                         "encrypted_content", "effort", "image_url", "file_data", "namespace"]),
+        inner, max_size=4,
+    ),
+    max_leaves=12,
+)  # fmt: skip
+
+
+BODY = st.dictionaries(
+    st.sampled_from(["model", "input", "tools", "tool_choice", "reasoning", "text", "instructions", "stream", "x"]),
+    VALUE,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(BODY)
+def test_no_request_makes_anything_but_a_400(body: dict[str, Any]) -> None:
+    status = 400
+    try:
+        call = RESPONSES.read_request(body)
+        RESPONSES.write_request(call, Recipient("up", US))
+    except GatewayError as error:
+        status = error.failed.status
+    assert status == 400
+    restored, _ = RESPONSES.restore(body, US)
+    assert restored == {}
+
+
+CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
+OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "x"}
+
+
+@pytest.mark.parametrize(
+    ("input", "place", "said"),
+    [
+        ([OUTPUT], 0, "No tool call found for function call output with call_id c1"),
+        ([CALL, {**OUTPUT, "call_id": "c2"}], 1, "with call_id c2"),
+        ([OUTPUT, CALL], 0, "call_id c1"),  # no provider takes it before its call
+        ([CALL, {**OUTPUT, "call_id": "c3", "type": "custom_tool_call_output"}], 1, "custom tool call output with"),
+        ([{"type": "item_reference", "id": "fc_1"}, OUTPUT], 1, "does not stand for it"),
+    ],
+)
+def test_an_output_that_answers_no_call_is_refused(input: list[Any], place: int, said: str) -> None:
+    """OpenAI refuses it with these words (continuedev/continue#10092)."""
+    error = refused(input=input)
+    assert (error.failed.param, error.failed.status) == (f"input[{place}].call_id", 400)
+    assert said in error.failed.message
+    assert "previous_response_id" in error.failed.message
+
+
+@pytest.mark.parametrize("call", [
+    CALL,
+    {"type": "custom_tool_call", "call_id": "c1", "name": "f", "input": "x"},
+    {"type": "local_shell_call", "call_id": "c1", "action": {}, "status": "completed"},
+    {"type": "local_shell_call", "call_id": None, "id": "c1", "action": {}, "status": "completed"},
+    {"type": "some_call_of_next_year", "call_id": "c1"},
+])  # fmt: skip
+@pytest.mark.parametrize("type", ["function_call_output", "custom_tool_call_output"])
+def test_an_output_may_answer_a_call_of_any_kind(call: dict[str, Any], type: str) -> None:
+    """Codex answers shell calls with outputs of functions."""
+    (*_, turn) = turns(call, {**OUTPUT, "type": type})
+    assert turn.parts[0].call_id == "c1"
+
+
+@pytest.mark.parametrize("elsewhere", [
+    {"previous_response_id": "resp_1"}, {"conversation": "conv_1"}, {"prompt": {"id": "pmpt_1"}},
+])  # fmt: skip
+def test_a_call_may_stand_where_only_the_provider_sees_it(elsewhere: dict[str, Any]) -> None:
+    assert read(input=[OUTPUT], **elsewhere).messages[-1].parts[0].call_id == "c1"
+
+
+def test_a_call_may_be_in_a_compaction() -> None:
+    assert turns({"type": "compaction", "encrypted_content": "gAAA"}, OUTPUT)[-1].parts[0].call_id == "c1"
+
+
+def test_a_call_of_an_earlier_turn_counts_and_what_is_stored_is_not_judged() -> None:
+    """What stands in a stored conversation cannot be mended by who goes on with it."""
+    call = read_continued({"model": "m", "input": [OUTPUT]}, [CALL])
+    assert call.messages[-1].parts[0].call_id == "c1"
+    call = read_continued({"model": "m", "input": "go on"}, [OUTPUT])
+    assert call.messages[0].parts[0].call_id == "c1"
+
+
+def test_penalties_are_read() -> None:
+    """Members of Open Responses that OpenAI's own API has not."""
+    call = read(presence_penalty=0.5, frequency_penalty=-1)
+    assert {name: control.value for name, control in call.parameters.items()} == {
+        "presence_penalty": 0.5, "frequency_penalty": -1,
+    }  # fmt: skip

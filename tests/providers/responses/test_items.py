@@ -1,0 +1,275 @@
+"""The conversation, written for a Responses provider, and restored on the byte lane."""
+
+from typing import Any
+
+import pytest
+
+from providers.chat import CHAT
+from providers.neutral.quirks import Quirks
+from providers.neutral.request import (
+    AudioPart,
+    FilePart,
+    ImagePart,
+    MediaSource,
+    Message,
+    ReasoningPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+from providers.neutral.seal import Seal, seal
+from providers.neutral.tool_names import short_call_id
+from providers.responses import RESPONSES
+from providers.responses.ids import own_id
+from streams.errors import GatewayError
+from tests.support.responses_requests import ITEM, OTHER, US, assistant, foreign, items, read, send, user
+
+
+def test_leading_system_text_is_instructions_and_the_rest_stays_in_place() -> None:
+    """MetaFARS/codex-relay#65, theopenco/llmgateway#1807."""
+    lead = Message("system", (TextPart("A", "system[0]", {"cache_control": {}}), TextPart("B")), "system")
+    late = Message("system", (TextPart("C"),))
+    body, outgoing = send(foreign(lead, user(TextPart("x")), late))
+    assert body["instructions"] == "A\n\nB"
+    assert [item["role"] for item in body["input"]] == ["user", "system"]
+    assert outgoing.dropped == ("system[].cache_control",)
+    developer = Message("developer", (TextPart("D"),))
+    assert items(developer, user(TextPart("x")))[0]["role"] == "developer"
+
+
+def test_something_is_always_left_to_answer() -> None:
+    """Without ``input`` OpenAI refuses the request, whatever its instructions (pydantic/pydantic-ai#3470)."""
+    first, second = (Message("system", (TextPart(text),), f"messages[{i}]") for i, text in enumerate("AB"))
+    body, _ = send(foreign(first, second))
+    assert body["instructions"] == "A"
+    assert body["input"] == [
+        {"type": "message", "role": "system", "content": [{"type": "input_text", "text": "B"}]},
+    ]
+    body, _ = send(foreign(first))
+    assert "instructions" not in body
+    assert [item["role"] for item in body["input"]] == ["system"]
+    body, _ = send(read(input=[], instructions="A"))
+    assert (body["instructions"], body["input"]) == ("A", [])
+
+
+@pytest.mark.parametrize("kind", ["function", "custom"])
+def test_ids_of_calls_have_64_characters_at_most(kind: Any) -> None:
+    """OpenAI: "Expected a string with maximum length 64" (openclaw/openclaw#875, RooCodeInc/Roo-Code#10763)."""
+    for id, same in (("c" * 64, True), ("c" * 65, False), ("c" * 64 + "d", False)):
+        call, result = items(assistant(ToolCallPart(id, "f", "{}", kind)), user(ToolResultPart(id, (TextPart("ok"),))))
+        assert (call["call_id"] == id) is same
+        assert call["call_id"] == result["call_id"] == short_call_id(id)
+        assert len(call["call_id"]) <= 64
+        assert result["type"].startswith(kind)
+    assert short_call_id("c" * 65) != short_call_id("c" * 66)
+
+
+def test_media_is_written_with_what_the_api_requires() -> None:
+    """theopenco/llmgateway#4149; ``detail`` is required by the types."""
+    (message,) = items(
+        user(
+            TextPart("t"),
+            TextPart(""),
+            ImagePart(MediaSource("base64", "AA", "image/jpeg")),
+            ImagePart(MediaSource("url", "https://x.test/i"), "high"),
+            FilePart(MediaSource("base64", "BB", "application/pdf")),
+            FilePart(MediaSource("url", "https://x.test/f"), "f.pdf"),
+            FilePart(MediaSource("text", "plain")),
+        )
+    )
+    assert message["content"] == [
+        {"type": "input_text", "text": "t"},
+        {"type": "input_image", "detail": "auto", "image_url": "data:image/jpeg;base64,AA"},
+        {"type": "input_image", "detail": "high", "image_url": "https://x.test/i"},
+        {"type": "input_file", "filename": "document.pdf", "file_data": "data:application/pdf;base64,BB"},
+        {"type": "input_file", "file_url": "https://x.test/f"},
+        {"type": "input_text", "text": "plain"},
+    ]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        user(AudioPart("CC", "wav", "messages[0].content[0]")),
+        user(ImagePart(MediaSource("file_id", "f"), None, "messages[0].content[0]")),
+        assistant(ImagePart(MediaSource("url", "u"), None, "messages[0].content[0]")),
+    ],
+)
+def test_content_that_cannot_be_sent_is_refused_with_its_place(message: Message) -> None:
+    """miruamel/xuan#191, ferro-labs/ai-gateway#143: never skipped in silence."""
+    with pytest.raises(GatewayError) as caught:
+        send(foreign(message))
+    assert (caught.value.failed.status, caught.value.failed.param) == (400, "messages[0].content[0]")
+
+
+def test_calls_and_results_pair_by_call_id_and_empty_turns_vanish() -> None:
+    """An error says so in words (agentgateway/agentgateway#909); empty texts go (anthropics/claude-code#62396)."""
+    written = items(
+        user(TextPart("go")),
+        assistant(
+            TextPart(""), ToolCallPart("c1", "f", ""), TextPart("and"), ToolCallPart("c2", "sql", "SELECT", "custom")
+        ),
+        user(
+            ToolResultPart("c1", (TextPart("a"), TextPart("b")), is_error=True),
+            ToolResultPart("c2", ()),
+            TextPart("next"),
+        ),
+        assistant(TextPart("")),
+    )
+    assert written == [
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "go"}]},
+        {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
+        {"type": "message", "role": "assistant",
+         "content": [{"type": "output_text", "text": "and", "annotations": []}]},
+        {"type": "custom_tool_call", "call_id": "c2", "name": "sql", "input": "SELECT"},
+        {"type": "function_call_output", "call_id": "c1", "output": "Error: a\nb"},
+        {"type": "custom_tool_call_output", "call_id": "c2", "output": ""},
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "next"}]},
+    ]  # fmt: skip
+
+
+def test_an_image_in_a_result_stays_in_the_result() -> None:
+    """CommandCodeAI/command-code#850, Zoo-Code-Org/Zoo-Code#1705: never dropped, never base64 in a text."""
+    image = ImagePart(MediaSource("url", "https://x.test/i"))
+    result = ToolResultPart("c", (TextPart("see"), image), is_error=True)
+    assert items(user(result))[0]["output"] == [
+        {"type": "input_text", "text": "Error: see"},
+        {"type": "input_image", "detail": "auto", "image_url": "https://x.test/i"},
+    ]
+
+
+def test_reasoning_goes_back_whole_to_who_made_it_and_to_nobody_else() -> None:
+    """maximhq/bifrost#5892, openai/codex#8145, openclaw/openclaw#92201."""
+    ours = ReasoningPart("", Seal(US, "responses", [ITEM, {**ITEM, "id": "rs_2"}]), at="messages[1].content[0]")
+    theirs = ReasoningPart("", Seal(OTHER, "responses", ITEM), at="messages[1].content[1]")
+    chat = ReasoningPart("", Seal(US, "chat", {}), at="messages[1].content[2]")
+    own = ReasoningPart("hm", native={"type": "thinking"}, at="messages[1].content[3]")
+    body, outgoing = send(foreign(user(TextPart("x")), assistant(ours, theirs, chat, own, TextPart("ok"))))
+    assert [item.get("id") for item in body["input"]] == [None, "rs_1", "rs_2", None]
+    assert body["input"][1] == ITEM
+    assert outgoing.dropped == ("messages[].content[]",)
+
+
+def test_reasoning_is_never_left_last_or_alone() -> None:
+    """400: "reasoning was provided without its required following item" (experientiallabs/experiential#965)."""
+    ours = ReasoningPart("", Seal(US, "responses", ITEM), at="messages[1].content[0]")
+    for tail in ((), (user(TextPart("y")),), (user(ToolResultPart("c", ())),)):
+        body, outgoing = send(foreign(user(TextPart("x")), assistant(ours), *tail))
+        assert "reasoning" not in [item["type"] for item in body["input"]]
+        assert outgoing.dropped == ("messages[].content[]",)
+    body, _ = send(foreign(assistant(ours, ToolCallPart("c", "f", "{}"))))
+    assert [item["type"] for item in body["input"]] == ["reasoning", "function_call"]
+
+
+def test_seals_are_restored_or_removed_and_the_rest_is_untouched() -> None:
+    """maximhq/bifrost#5892: same bytes back to the same account, and to nobody else."""
+    sealed = {"type": "reasoning", "id": "rs_tg", "summary": [], "encrypted_content": seal(US, "responses", ITEM)}
+    other = {**sealed, "encrypted_content": seal(OTHER, "responses", ITEM)}
+    messages = {**sealed, "encrypted_content": seal(US, "messages", {"type": "thinking"})}
+    native = {"type": "reasoning", "id": "rs_2", "summary": [], "encrypted_content": "gBBB"}
+    text = {"role": "user", "content": "tg1.not a seal"}
+    body = {"model": "m", "input": [sealed, other, messages, native, text]}
+    assert RESPONSES.restore(body, US) == ({"input": [ITEM, native, text]}, ("input[]",))
+    assert RESPONSES.restore({"input": [sealed]}, US) == ({"input": [ITEM]}, ())
+    assert RESPONSES.restore({"input": [native, text]}, US) == ({}, ())
+    assert RESPONSES.restore({"input": "tg1.x"}, US) == ({}, ())
+
+
+# Cache marks
+
+MARKED = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+BREAKPOINT = {"mode": "explicit", "ttl": "12h"}
+BREAKS = Quirks(cache_breakpoints=True)
+
+
+def test_cache_marks_are_breakpoints_where_the_model_has_them() -> None:
+    """garrytan/gbrain#2442; five minutes are the default lifetime here."""
+    short = {"cache_control": {"type": "ephemeral", "ttl": "5m"}}
+    call = foreign(
+        Message("system", (TextPart("A", "system[0]"), TextPart("B", "system[1]", MARKED)), "system"),
+        user(ToolResultPart("c", (TextPart("done"), TextPart("so")), marks=short), TextPart("x", "at", short)),
+    )
+    body, outgoing = send(call, quirks=BREAKS)
+    assert outgoing.dropped == ()
+    assert "instructions" not in body
+    system, result, message = body["input"]
+    assert (system["role"], system["content"][1]) == (
+        "system", {"type": "input_text", "text": "B", "prompt_cache_breakpoint": BREAKPOINT},
+    )  # fmt: skip
+    assert [part.get("prompt_cache_breakpoint") for part in result["output"]] == [None, {"mode": "explicit"}]
+    assert message["content"][0]["prompt_cache_breakpoint"] == {"mode": "explicit"}
+
+
+def test_cache_marks_are_named_where_the_model_has_none() -> None:
+    call = foreign(
+        Message("system", (TextPart("A", "system[0]", MARKED),), "system"),
+        user(ToolResultPart("c", (TextPart("done"),), at="messages[0].content[0]", marks=MARKED)),
+        assistant(TextPart("ok", "messages[1].content[0]", MARKED)),
+    )
+    body, outgoing = send(call)
+    assert body["instructions"] == "A"
+    assert body["input"][0]["output"] == "done"
+    assert set(outgoing.dropped) == {"system[].cache_control", "messages[].content[].cache_control"}
+    assert b"cache" not in outgoing.body
+
+
+def test_a_clients_own_breakpoint_stays_where_it_is() -> None:
+    own = {"type": "input_text", "text": "x", "prompt_cache_breakpoint": {"mode": "explicit"}}
+    body, _ = send(read(input=[{"role": "user", "content": [own]}]))
+    assert body["input"][0]["content"] == [own]
+    chat = {"type": "text", "text": "x", "prompt_cache_breakpoint": {"mode": "explicit"}}
+    call = CHAT.read_request({"model": "m", "messages": [{"role": "user", "content": [chat]}]})
+    assert send(call)[0]["input"][0]["content"] == [own]
+
+
+# Ids and phases
+
+
+def test_ids_that_trigate_made_never_reach_a_provider() -> None:
+    """Kilo-Org/kilocode#10197: a provider refuses an id that it does not know, and keeps items without one."""
+    text = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "ok"}]}
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+    empty = {"type": "reasoning", "id": own_id("rs_"), "summary": [{"type": "summary_text", "text": "hm"}]}
+    reference = {"type": "item_reference", "id": own_id("msg_")}
+    given = [empty, {**text, "id": own_id("msg_")}, reference, {**call, "id": own_id("fc_")}, {**text, "id": "msg_up"}]
+    restored, dropped = RESPONSES.restore({"input": given}, US)
+    assert (restored, dropped) == ({"input": [text, call, {**text, "id": "msg_up"}]}, ("input[]",))
+    body, outgoing = send(read(input=[empty, *given[1:2], {"type": "reasoning", "id": "rs_up", "summary": []}, call]))
+    assert [item.get("id") for item in body["input"]] == [None, "rs_up", None]
+    assert outgoing.dropped == ("input[]",)
+
+
+def test_reasoning_goes_with_the_reference_that_it_led_to() -> None:
+    """maximhq/bifrost#5892: a reasoning item without the item that followed it is refused."""
+    reference = {"type": "item_reference", "id": "msg_1"}
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+    body, outgoing = send(read(input=[{"role": "user", "content": "x"}, ITEM, reference, call]))
+    assert [item["type"] for item in body["input"]] == ["message", "function_call"]
+    assert outgoing.dropped == ("input[]",)
+
+
+def test_messages_of_different_phases_stay_apart() -> None:
+    """openai Python parses no structured output from a message whose phase is not the final answer."""
+    given = [
+        {"type": "message", "role": "assistant", "phase": phase,
+         "content": [{"type": "output_text", "text": phase, "annotations": []}]}
+        for phase in ("commentary", "final_answer")
+    ]  # fmt: skip
+    body, _ = send(read(input=given))
+    assert body["input"] == given
+    call = foreign(assistant(TextPart("a"), TextPart("b")))
+    assert send(call)[0]["input"][0].keys() == {"type", "role", "content"}
+
+
+def test_a_named_text_document_keeps_its_name() -> None:
+    (message,) = items(user(FilePart(MediaSource("text", "1,2"), "a.csv")))
+    assert message["content"] == [{"type": "input_text", "text": "a.csv:\n1,2"}]
+
+
+def test_audio_and_file_detail_go_back_to_their_own_api() -> None:
+    content = [
+        {"type": "input_audio", "input_audio": {"data": "CC", "format": "wav"}},
+        {"type": "input_file", "file_url": "https://x.test/f", "detail": "low"},
+    ]
+    body, outgoing = send(read(input=[{"role": "user", "content": content}]))
+    assert (body["input"][0]["content"], outgoing.dropped) == (content, ())

@@ -1,0 +1,193 @@
+"""What Responses clients are told is valid by the schemas of Open Responses: the response object in every event that
+holds one, every other event, and whole answers. Pure in and out; through a real gateway in ``e2e``."""
+
+import json
+from typing import Any
+
+import attrs
+import msgspec
+import pytest
+
+from providers.errors.failures import last_event
+from providers.neutral.codec import Reply
+from providers.neutral.request import Request
+from providers.responses import RESPONSES, compacted, compaction_item
+from providers.responses.ids import own_id
+from providers.responses.kept import replay
+from streams.events import (
+    Begin,
+    BlockEnd,
+    Citation,
+    End,
+    ErrorInfo,
+    Event,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+    Usage,
+)
+from streams.fold import fold
+from streams.sse import Splitter, parse
+from tests.support.open_responses import misfits, misfits_of_stream
+from tests.support.responses_streams import HELLO, ISSUER, reply, written
+
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+TOKEN = {"token": "Hi", "logprob": -0.5, "bytes": None, "top_logprobs": [{"token": "Ho", "logprob": -2}]}
+LINK = {"url": "https://a.example", "title": None}
+
+# Requests, each with members that their client may leave out or send as null.
+ASKED: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "nulls": dict.fromkeys(
+        ("temperature", "top_p", "presence_penalty", "frequency_penalty", "tools", "tool_choice", "text", "reasoning",
+         "metadata", "instructions", "truncation", "service_tier", "top_logprobs", "parallel_tool_calls")
+    ),
+    "sampling": {"temperature": 0, "top_p": 0.5, "presence_penalty": -1, "frequency_penalty": 1.5, "top_logprobs": 2},
+    "tools": {"tools": [{"type": "function", "name": "f"}, {"type": "function", "name": "g", "parameters": SCHEMA}],
+              "tool_choice": {"type": "function", "name": "f"}, "parallel_tool_calls": False},
+    "allowed tools": {"tools": [{"type": "function", "name": "f"}],
+                      "tool_choice": {"type": "allowed_tools", "tools": [{"type": "function", "name": "f"}]}},
+    "format": {"text": {"format": {"type": "json_schema", "name": "out", "schema": SCHEMA}, "verbosity": None}},
+    "format without a name": {"text": {"format": {"type": "json_schema", "schema": SCHEMA, "strict": None}}},
+    "reasoning": {"reasoning": {"effort": "minimal"}, "include": ["reasoning.encrypted_content"]},
+    "limits": {"max_output_tokens": 16, "max_tool_calls": 2, "truncation": "auto", "instructions": "Be brief.",
+               "metadata": {"a": "b"}, "safety_identifier": "me", "prompt_cache_key": "k", "service_tier": "flex"},
+}  # fmt: skip
+
+ANSWERS: dict[str, list[Event]] = {
+    "text": [*HELLO, End("stop")],
+    "nothing": [Begin(), End("stop")],
+    "calls": [
+        Begin(), TextDelta(0, "Let me see."), BlockEnd(0), ToolCallStart(1, "call_1", "f"),
+        ToolCallStart(2, "call_2", "g"),
+        ToolCallDelta(1, '{"city":'), ToolCallDelta(2, "{}"), ToolCallDelta(1, '"Z"}'), BlockEnd(1), BlockEnd(2),
+        Usage(input=3, output=5), End("tool_calls"),
+    ],
+    "reasoning": [
+        Begin(), ReasoningDelta(0, "hm "), ReasoningDelta(0, "so"),
+        ReasoningState(0, "messages", {"type": "thinking"}), BlockEnd(0),
+        ReasoningState(1, "chat", {"field": "reasoning_content"}), BlockEnd(1), TextDelta(2, "x"), BlockEnd(2),
+        End("stop"),
+    ],
+    "phases": [
+        Begin(), TextDelta(0, "I look.", phase="commentary"), BlockEnd(0), TextDelta(1, "Four.", phase="final_answer"),
+        BlockEnd(1), End("stop"),
+    ],
+    "refusal": [Begin(), RefusalDelta(0, "I can "), RefusalDelta(0, "not."), BlockEnd(0), End("stop")],
+    "citation": [Begin(), TextDelta(0, "x"), Citation(0, "chat", {"url_citation": LINK}), BlockEnd(0), End("stop")],
+    "probabilities": [Begin(), TextDelta(0, "Hi", logprobs=[TOKEN]), BlockEnd(0), End("stop")],
+    "cut text": [Begin(), TextDelta(0, "x"), BlockEnd(0), Usage(output=16), End("length")],
+    "cut reasoning": [Begin(), ReasoningDelta(0, "hm"), BlockEnd(0), End("length")],
+    "cut call": [Begin(), ToolCallStart(0, "call_1", "f"), ToolCallDelta(0, '{"ci'), BlockEnd(0), End("length")],
+    "filtered": [Begin(), TextDelta(0, "x"), BlockEnd(0), End("refusal")],
+}  # fmt: skip
+FAILURES: dict[str, list[Event]] = {
+    "at once": [Begin(), ErrorInfo("overloaded", "too much", status=529)],
+    "in a text": [*HELLO[:2], ErrorInfo("upstream", "gone")],
+    "in a call": [
+        Begin(),
+        ToolCallStart(0, "call_1", "f"),
+        ToolCallDelta(0, '{"ci'),
+        ErrorInfo("rate_limited", "slowly"),
+    ],
+    "behind reasoning": [Begin(), ReasoningDelta(0, "hm"), BlockEnd(0), ErrorInfo("timeout", "silent")],
+}
+
+
+def asked_with(request: dict[str, Any]) -> Reply:
+    call = RESPONSES.read_request({"model": "my-model", "input": "hi", **request})
+    return attrs.evolve(reply(), call=call)
+
+
+@pytest.mark.parametrize("request_", ASKED.values(), ids=ASKED)
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+def test_an_answer_is_valid_streamed_and_whole(request_, answer):
+    to = asked_with(request_)
+    events = written(answer, to)
+    assert misfits_of_stream(events) == []
+    assert misfits(json.loads(RESPONSES.write_answer(fold(answer), to))) == []
+    assert [event["type"] for event in events[:2]] == ["response.created", "response.in_progress"]
+
+
+@pytest.mark.parametrize("request_", ASKED.values(), ids=ASKED)
+@pytest.mark.parametrize("answer", FAILURES.values(), ids=FAILURES)
+def test_a_failed_answer_is_valid(request_, answer):
+    events = written(answer, asked_with(request_))
+    assert misfits_of_stream(events) == []
+    assert events[-1]["type"] == "response.failed"
+
+
+@pytest.mark.parametrize("answer", [*ANSWERS.values(), *FAILURES.values()], ids=[*ANSWERS, *FAILURES])
+@pytest.mark.parametrize("status", ["cancelled", "failed", "incomplete"])
+def test_what_is_left_of_an_answer_is_valid_wherever_it_stops(answer, status):
+    writer = RESPONSES.writer(asked_with(ASKED["tools"]))
+    for event in answer:
+        writer.send(event)
+        assert misfits(plain(writer.interrupted(status))) == []
+
+
+def plain(told: Any) -> Any:
+    """What a client gets of it."""
+    return json.loads(msgspec.json.encode(told))
+
+
+@pytest.mark.parametrize("sequence", [0, 3])
+def test_the_failure_of_another_ones_stream_is_valid(sequence):
+    """What ends a provider's own stream that broke off, of which nearly nothing is known."""
+    data = last_event("responses", ErrorInfo("upstream", "it broke off"), Begin("resp_1", "m", 5), sequence)
+    events = [json.loads(found[1]) for raw in Splitter().feed(data) if (found := parse(raw))]
+    assert misfits_of_stream(events) == []
+    assert [event["type"] for event in events] == ["response.created", "response.failed"][sequence > 0 :]
+
+
+@pytest.mark.parametrize("answer", [*ANSWERS.values(), *FAILURES.values()], ids=[*ANSWERS, *FAILURES])
+def test_an_answer_that_was_stored_is_told_again_validly(answer):
+    told = written(answer, asked_with(ASKED["tools"]))[-1]["response"]
+    events = [json.loads(found[1]) for raw in Splitter().feed(replay(told)) if (found := parse(raw))]
+    assert misfits_of_stream(events) == []
+    assert events[-1]["response"] == told
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+def test_every_item_has_an_id_a_type_and_a_status(answer):
+    """The specification wants them of all items, though its schema of reasoning has no status."""
+    for event in written(answer):
+        if event["type"] in ("response.output_item.added", "response.output_item.done"):
+            item = event["item"]
+            assert item["id"]
+            assert item["type"]
+            assert (item["status"] == "in_progress") is event["type"].endswith("added")
+
+
+def test_a_compaction_is_valid():
+    told = compacted(own_id("resp_"), 5, compaction_item("We agreed on Tuesday."), Usage(input=3, output=4))
+    assert misfits(plain(told), "CompactResource") == []
+
+
+def test_what_the_client_said_is_repeated_and_the_rest_told_as_it_holds():
+    told = written(ANSWERS["text"], asked_with(ASKED["sampling"]))[0]["response"]
+    names = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
+    assert [told[name] for name in names] == [0, 0.5, -1, 1.5]
+    told = written(ANSWERS["text"], asked_with({}))[0]["response"]
+    assert [told[name] for name in names] == [1.0, 1.0, 0.0, 0.0]
+
+
+def test_what_may_be_null_is_there_as_null():
+    function, format = ASKED["tools"]["tools"][0], ASKED["format"]["text"]["format"]
+    for event in written(ANSWERS["calls"], asked_with({"tools": [function], "text": {"format": format}})):
+        if response := event.get("response"):
+            assert response["tools"] == [{**function, "description": None, "parameters": None, "strict": False}]
+            assert response["text"] == {"format": {**format, "description": None, "strict": False}}
+
+
+def test_tools_of_other_kinds_are_repeated_as_they_came():
+    tools = [{"type": "custom", "name": "patch"}, {"type": "web_search"}]
+    assert written(ANSWERS["text"], asked_with({"tools": tools}))[0]["response"]["tools"] == tools
+
+
+def test_an_answer_to_another_apis_request_is_valid():
+    to = Reply(Request("chat", "my-model", ()), ISSUER, created=5)
+    assert misfits_of_stream(written(ANSWERS["text"], to)) == []

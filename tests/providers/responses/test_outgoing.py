@@ -1,0 +1,448 @@
+"""Tools and settings, written for a Responses provider."""
+
+from typing import Any
+
+import attrs
+import pytest
+
+from providers.catalog.strict import fits_strict
+from providers.chat import CHAT
+from providers.neutral.codec import Recipient
+from providers.neutral.quirks import Quirks
+from providers.neutral.request import (
+    Format,
+    NativeTool,
+    Parameter,
+    Reasoning,
+    TextPart,
+    Tool,
+    ToolChoice,
+)
+from providers.responses import RESPONSES
+from streams.errors import GatewayError
+from tests.support.responses_requests import ITEM, US, foreign, read, send, user
+
+LOGPROBS = "message.output_text.logprobs"
+ENCRYPTED = "reasoning.encrypted_content"
+CLOSED = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
+
+
+def test_tools_are_flat_with_strict_and_parameters() -> None:
+    """BerriAI/litellm#22878, router-for-me/CLIProxyAPI#1725: no mark gets into the schema; keys keep their order."""
+    tools = (
+        Tool("f", "d", {"$schema": "x", "b": 1, "a": 2.0}, at="tools[0]", marks={"cache_control": {}}),
+        Tool("g", schema=CLOSED, strict=True),
+        Tool("c", kind="custom", format={"type": "text"}),
+        NativeTool("messages", "bash", {}, "tools[3]"),
+    )
+    choice = ToolChoice("auto", allowed=("f", "c"))
+    body, outgoing = send(foreign(user(TextPart("x")), tools=tools, tool_choice=choice))
+    assert body["tools"] == [
+        {"type": "function", "name": "f", "description": "d", "parameters": {"$schema": "x", "b": 1, "a": 2.0},
+         "strict": False},
+        {"type": "function", "name": "g", "parameters": CLOSED, "strict": True},
+        {"type": "custom", "name": "c", "format": {"type": "text"}},
+    ]  # fmt: skip
+    assert b'{"$schema":"x","b":1,"a":2.0}' in outgoing.body
+    assert body["tool_choice"] == {
+        "type": "allowed_tools", "mode": "auto",
+        "tools": [{"type": "function", "name": "f"}, {"type": "custom", "name": "c"}],
+    }  # fmt: skip
+    assert outgoing.dropped == ("tools[].cache_control", "tools[]")
+
+
+def test_without_tools_nothing_about_them_is_sent() -> None:
+    """theopenco/llmgateway#4149."""
+    native = (NativeTool("messages", "bash", {}, "tools[0]"),)
+    call = foreign(
+        user(TextPart("x")), tools=native, tool_choice=ToolChoice("tool", "bash"), parallel_tools=Parameter(False, "p")
+    )
+    body, _ = send(call)
+    assert not {"tools", "tool_choice", "parallel_tool_calls"} & set(body)
+    forced, _ = send(attrs.evolve(call, tools=(Tool("bash", kind="custom"),)))
+    assert forced["tool_choice"] == {"type": "custom", "name": "bash"}
+    assert forced["parallel_tool_calls"] is False
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "want"),
+    [
+        (Reasoning("enabled", budget=2048), {"effort": "low"}),
+        (Reasoning("enabled", budget=2049), {"effort": "medium"}),
+        (Reasoning("enabled", budget=24000), {"effort": "high"}),
+        (Reasoning("enabled", budget=31999), {"effort": "xhigh"}),
+        (Reasoning("adaptive", "high", summary="auto"), {"effort": "high", "summary": "auto"}),
+        (Reasoning("adaptive"), None),
+        (Reasoning("disabled"), None),
+    ],
+)
+def test_reasoning_is_an_effort(reasoning: Reasoning, want: Any) -> None:
+    body, _ = send(foreign(user(TextPart("x")), reasoning=reasoning))
+    assert body.get("reasoning") == want
+    assert body["store"] is False
+    assert body.get("include") == (None if reasoning.mode == "disabled" else ["reasoning.encrypted_content"])
+
+
+def test_settings_of_other_apis_are_carried_or_named() -> None:
+    """chatboxai/chatbox#2627; a limit below 16 is raised to it (anomalyco/opencode#37964)."""
+    controls = {
+        "max_tokens": Parameter(5, "max_tokens"),
+        "stop": Parameter(["x"], "stop"),
+        "top_k": Parameter(3, "top_k"),
+        "store": Parameter(True, "store"),
+        "logprobs": Parameter(True, "logprobs"),
+        "top_logprobs": Parameter(2, "top_logprobs"),
+        "service_tier": Parameter("flex", "service_tier"),
+        "verbosity": Parameter("low", "verbosity"),
+        "temperature": Parameter(0.5, "temperature"),
+        "n": Parameter(1, "n"),
+    }
+    form = Format("json_schema", schema={"type": "object"})
+    body, outgoing = send(foreign(user(TextPart("x")), parameters=controls, format=form, stream=True))
+    assert (body["max_output_tokens"], body["temperature"], body["stream"], body["store"]) == (16, 0.5, True, True)
+    schema = {"type": "json_schema", "name": "output", "schema": {"type": "object"}}
+    assert body["text"] == {"format": schema, "verbosity": "low"}
+    assert set(outgoing.dropped) == {"stop", "top_k"}
+    assert (body["service_tier"], body["top_logprobs"], body["include"]) == ("flex", 2, [LOGPROBS])
+
+
+@pytest.mark.parametrize("control", [{"n": Parameter(2, "n")}, {"max_tokens": Parameter(0, "max_tokens")}])
+def test_what_would_change_the_answer_is_refused(control: dict[str, Parameter]) -> None:
+    """decolua/9router#560: never one choice for two, never a paid answer for a warm cache."""
+    with pytest.raises(GatewayError) as caught:
+        send(foreign(user(TextPart("x")), parameters=control))
+    assert caught.value.failed.param in control
+
+
+def test_fields_that_the_provider_refuses_are_left_out_by_name() -> None:
+    """anthropics/claude-code#21612, decolua/9router#1468."""
+    body, outgoing = send(foreign(user(TextPart("x"))), quirks=Quirks(refused_fields=("store", "user")))
+    assert "store" not in body
+    assert outgoing.dropped == ("store",)
+
+
+def test_a_request_of_this_api_survives_reading_and_writing() -> None:
+    body = {
+        "model": "m",
+        "instructions": "A",
+        "input": [
+            {"type": "message", "role": "system", "content": [{"type": "input_text", "text": "S"}]},
+            {"type": "message", "role": "user", "content": [{"type": "input_image", "detail": "auto", "file_id": "f"}]},
+            ITEM,
+            {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+            {"type": "message", "role": "assistant", "phase": "commentary",
+             "content": [{"type": "output_text", "text": "ok", "annotations": []}]},
+            {"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"a": 1.0}'},
+            {"type": "function_call_output", "call_id": "c1", "output": "3"},
+            {"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAA"},
+        ],
+        "tools": [
+            {"type": "function", "name": "f", "parameters": {}, "strict": True, "defer_loading": True},
+            {"type": "web_search"},
+        ],
+        "tool_choice": "auto",
+        "parallel_tool_calls": True,
+        "max_output_tokens": 99,
+        "store": True,
+        "include": ["reasoning.encrypted_content"],
+        "truncation": "auto",
+        "reasoning": {"effort": "low", "summary": "auto"},
+        "text": {"format": {"type": "json_object"}, "verbosity": "low"},
+        "stream": True,
+    }  # fmt: skip
+    sent, outgoing = send(RESPONSES.read_request(body))
+    assert sent == {**body, "model": "up"}
+    assert outgoing.dropped == ()
+
+
+def test_a_continued_response_needs_no_input() -> None:
+    body, _ = send(RESPONSES.read_request({"model": "m", "previous_response_id": "resp_1"}))
+    assert body == {"model": "up", "previous_response_id": "resp_1", "stream": False}
+
+
+# Reasoning and sampling, by what is known of the model
+
+
+THINKER = Quirks(efforts=("minimal", "low", "medium", "high"), sampling="never")
+LATER = Quirks(efforts=("none", "low", "medium", "high", "xhigh"), sampling="only_effort_none")
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "quirks", "effort", "named"),
+    [
+        (Reasoning("enabled", "xhigh", at="r"), THINKER, "high", True),
+        (Reasoning("enabled", "max", at="r"), LATER, "xhigh", True),
+        (Reasoning("enabled", "minimal", at="r"), LATER, "low", True),
+        (Reasoning("enabled", "medium", at="r"), THINKER, "medium", False),
+        (Reasoning("enabled", budget=31999, at="r"), THINKER, "high", True),
+        (Reasoning("enabled", "max", at="r"), Quirks(), "max", False),
+        (Reasoning("disabled", at="r"), LATER, "none", False),
+        (Reasoning("disabled", at="r"), THINKER, None, True),
+        (Reasoning("disabled", at="r"), Quirks(), None, True),
+        (Reasoning("disabled", "none", at="r"), Quirks(), "none", False),
+        (Reasoning("disabled", "none", at="r"), THINKER, None, True),
+        (Reasoning("adaptive", at="r"), THINKER, None, False),
+    ],
+)
+def test_a_level_that_the_model_lacks_becomes_the_next_lower_one_by_name(
+    reasoning: Reasoning, quirks: Quirks, effort: str | None, named: bool
+) -> None:
+    """theopenco/llmgateway#2753, docker/docker-agent#2563."""
+    body, outgoing = send(foreign(user(TextPart("x")), reasoning=reasoning), quirks=quirks)
+    assert body.get("reasoning", {}).get("effort") == effort
+    assert outgoing.dropped == (("r",) if named else ())
+
+
+@pytest.mark.parametrize(
+    ("quirks", "reasoning", "taken"),
+    [
+        (Quirks(), None, True),
+        (THINKER, None, False),
+        (LATER, None, False),
+        (LATER, Reasoning("enabled", "low"), False),
+        (LATER, Reasoning("disabled", "none"), True),
+        (Quirks(sampling="unless_thinking"), None, True),
+        (Quirks(sampling="unless_thinking"), Reasoning("enabled", "low"), False),
+    ],
+)
+def test_sampling_goes_by_name_where_the_model_refuses_it(
+    quirks: Quirks, reasoning: Reasoning | None, taken: bool
+) -> None:
+    """truefoundry/models#2122, Soju06/codex-lb#538; a default value is not worth a word."""
+    controls = {name: Parameter(value, name) for name, value in (
+        ("temperature", 0.3), ("top_p", 1), ("logprobs", True), ("top_logprobs", 3),
+    )}  # fmt: skip
+    body, outgoing = send(foreign(user(TextPart("x")), parameters=controls, reasoning=reasoning), quirks=quirks)
+    assert {"temperature", "top_p", "top_logprobs"} & set(body) == (
+        {"temperature", "top_p", "top_logprobs"} if taken else set()
+    )
+    assert (LOGPROBS in body.get("include", ())) == taken
+    assert outgoing.dropped == (() if taken else ("temperature", "logprobs", "top_logprobs"))
+
+
+def test_of_temperature_and_top_p_only_one_goes_where_both_are_refused() -> None:
+    """juspay/neurolink#1706."""
+    controls = {"temperature": Parameter(0.3, "temperature"), "top_p": Parameter(0.5, "top_p")}
+    body, outgoing = send(
+        foreign(user(TextPart("x")), parameters=controls), quirks=Quirks(one_of_temperature_top_p=True)
+    )
+    assert (body["temperature"], "top_p" in body, outgoing.dropped) == (0.3, False, ("top_p",))
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "quirks", "asked"),
+    [
+        (None, Quirks(), False),
+        (None, THINKER, True),
+        (Reasoning("enabled", "low"), Quirks(), True),
+        (Reasoning("disabled", "none"), LATER, False),
+    ],
+)
+def test_encrypted_reasoning_is_asked_for_wherever_the_model_may_think(
+    reasoning: Reasoning | None, quirks: Quirks, asked: bool
+) -> None:
+    """Without it the next turn has no reasoning to give back; models that never think refuse to be asked."""
+    body, _ = send(foreign(user(TextPart("x")), reasoning=reasoning), quirks=quirks)
+    assert (ENCRYPTED in body.get("include", ())) == asked
+
+
+# Log probabilities, caches, the form of the answer
+
+
+def test_a_chat_clients_log_probabilities_are_asked_for_in_this_apis_words() -> None:
+    call = CHAT.read_request({
+        "model": "m", "messages": [{"role": "user", "content": "x"}], "logprobs": True, "top_logprobs": 2,
+    })  # fmt: skip
+    body, outgoing = send(call)
+    assert (body["top_logprobs"], body["include"], outgoing.dropped) == (2, [LOGPROBS], ())
+
+
+def test_what_a_client_includes_is_asked_for_again() -> None:
+    asked = ["web_search_call.action.sources", ENCRYPTED, LOGPROBS]
+    call = read(include=asked)
+    assert call.parameters["include"].value == asked[:1]
+    assert call.parameters["logprobs"].value is True
+    assert sorted(send(call)[0]["include"]) == sorted(asked)
+    assert read(include=[ENCRYPTED]).parameters == {}
+    assert send(read(top_logprobs=2))[0]["include"] == [LOGPROBS]
+
+
+def test_a_limit_of_nothing_warms_the_cache_where_the_model_can() -> None:
+    call = foreign(user(TextPart("x")), parameters={"max_tokens": Parameter(0, "max_tokens")})
+    body, _ = send(call, quirks=Quirks(cache_breakpoints=True))
+    assert body["prompt_cache_options"] == {"prewarm": True}
+    assert "max_output_tokens" not in body
+
+
+def test_what_chat_and_responses_share_keeps_its_name_and_value() -> None:
+    """CaddyGlow/ccproxy-api#61: a prompt cache key that is replaced caches nothing."""
+    same = {
+        "metadata": {"a": "b"}, "moderation": {"model": "m"}, "parallel_tool_calls": False, "prompt_cache_key": "k",
+        "prompt_cache_options": {"mode": "explicit", "ttl": "30m"}, "prompt_cache_retention": "24h",
+        "safety_identifier": "s", "service_tier": "flex", "store": True, "temperature": 0.2, "top_p": 0.4, "user": "u",
+    }  # fmt: skip
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    renamed = {"reasoning_effort": "low", "verbosity": "high", "max_completion_tokens": 99}
+    call = CHAT.read_request(
+        {"model": "m", "messages": [{"role": "user", "content": "x"}], "tools": tools, **same, **renamed}
+    )
+    body, outgoing = send(call)
+    assert {name: body[name] for name in same} == same
+    assert (body["reasoning"], body["text"], body["max_output_tokens"]) == (
+        {"effort": "low"},
+        {"verbosity": "high"},
+        99,
+    )
+    assert body["tools"][0]["strict"] is False
+    assert outgoing.dropped == ()
+
+
+def test_what_only_chat_has_is_named() -> None:
+    only = {
+        "frequency_penalty": 0.5, "presence_penalty": 0.5, "logit_bias": {"1": 2}, "seed": 7, "stop": "END",
+        "prediction": {"type": "content", "content": "x"}, "modalities": ["text", "audio"],
+        "audio": {"voice": "ash", "format": "wav"},
+    }  # fmt: skip
+    call = CHAT.read_request({"model": "m", "messages": [{"role": "user", "content": "x"}], **only})
+    assert set(send(call)[1].dropped) == set(only)
+
+
+def test_penalties_go_to_whom_their_client_knows() -> None:
+    """OpenAI's API does not document them; other servers of this API do (openai/openai-python#3040)."""
+    penalties = {"presence_penalty": 0.5, "frequency_penalty": 0}
+    body, outgoing = send(RESPONSES.read_request({"model": "m", "input": "x", **penalties}))
+    assert {name: body[name] for name in penalties} == penalties
+    assert outgoing.dropped == ()
+    call = CHAT.read_request({"model": "m", "messages": [{"role": "user", "content": "x"}], **penalties})
+    body, outgoing = send(call)
+    assert not body.keys() & penalties.keys()
+    assert outgoing.dropped == ("presence_penalty",)
+
+
+@pytest.mark.parametrize(
+    ("schema", "fits"),
+    [
+        (CLOSED, True),
+        ({**CLOSED, "properties": {"a": {"anyOf": [{"type": "string"}, {"type": "null"}]}}}, True),
+        ({**CLOSED, "properties": {"a": {"type": ["string", "null"]}}}, True),
+        ({**CLOSED, "properties": {"a": {"type": "array", "items": CLOSED}}}, True),
+        ({**CLOSED, "properties": {"a": {"$ref": "#/$defs/b"}}, "$defs": {"b": CLOSED}}, True),
+        ({**CLOSED, "additionalProperties": True}, False),
+        ({**CLOSED, "required": []}, False),
+        ({"type": "object", "properties": {"a": {}}, "required": ["a"]}, False),
+        ({**CLOSED, "properties": {"a": {"type": "object"}}}, False),
+        ({**CLOSED, "properties": {"a": {"oneOf": []}}}, False),
+        ({**CLOSED, "properties": {"a": {"anyOf": None}}}, False),
+        ({**CLOSED, "properties": {"a": {"type": "date"}}}, False),
+        ({**CLOSED, "properties": 1}, False),
+        ({"anyOf": [CLOSED]}, False),
+        (True, False),
+        (None, False),
+    ],
+)
+def test_formats_and_tools_of_messages_are_strict_where_the_schema_may_be(schema: Any, fits: bool) -> None:
+    """Messages' formats always bind; here only strict ones do, and not every schema may be strict."""
+    assert fits_strict(schema) == fits
+    form = Format("json_schema", schema=schema)
+    tools = (Tool("f", schema=schema, strict=True, at="tools[0]"),)
+    body, outgoing = send(foreign(user(TextPart("x")), format=form, tools=tools))
+    assert body["text"]["format"].get("strict") == (True if fits else None)
+    assert body["text"]["format"]["schema"] == schema
+    assert body["tools"][0]["strict"] == fits
+    assert outgoing.dropped == (() if fits else ("tools[].strict",))
+
+
+def test_strict_stays_as_other_clients_say_it() -> None:
+    form = Format("json_schema", schema={"type": "object"}, strict=True)
+    tools = (Tool("f", strict=True), Tool("g"))
+    body, _ = send(foreign(user(TextPart("x")), api="chat", format=form, tools=tools))
+    assert body["text"]["format"]["strict"] is True
+    assert [tool["strict"] for tool in body["tools"]] == [True, False]
+    assert "strict" not in send(read(tools=[{"type": "function", "name": "f"}]))[0]["tools"][0]
+
+
+def test_a_schema_nested_without_end_is_not_strict() -> None:
+    schema: Any = {"type": "string"}
+    for _ in range(2000):
+        schema = {**CLOSED, "properties": {"a": schema}}
+    assert not fits_strict(schema)
+
+
+# Hosted tools
+
+
+def test_anthropics_web_search_is_openais() -> None:
+    """caozhiyuan/copilot-api#312; what the other has no word for is named."""
+    place = {"type": "approximate", "city": "Bern"}
+    item = {
+        "type": "web_search_20250305", "name": "web_search", "allowed_domains": ["x.test"], "user_location": place,
+        "max_uses": 3, "cache_control": None,
+    }  # fmt: skip
+    tools = (NativeTool("messages", "web_search_20250305", item, "tools[0]"), Tool("f"))
+    call = foreign(user(TextPart("x")), tools=tools, tool_choice=ToolChoice("tool", "web_search", at="tool_choice"))
+    body, outgoing = send(call)
+    assert body["tools"][0] == {
+        "type": "web_search", "filters": {"allowed_domains": ["x.test"]}, "user_location": place,
+    }  # fmt: skip
+    assert body["tool_choice"] == {"type": "allowed_tools", "mode": "required", "tools": [{"type": "web_search"}]}
+    assert outgoing.dropped == ("tools[].max_uses",)
+
+
+def test_chats_web_search_is_a_tool() -> None:
+    options = {"search_context_size": "low", "user_location": {"type": "approximate", "approximate": {"city": "Bern"}}}
+    call = CHAT.read_request(
+        {"model": "m", "messages": [{"role": "user", "content": "x"}], "web_search_options": options}
+    )
+    body, outgoing = send(call)
+    assert body["tools"] == [
+        {"type": "web_search", "search_context_size": "low", "user_location": {"type": "approximate", "city": "Bern"}}
+    ]
+    assert outgoing.dropped == ()
+
+
+FILES = {"type": "file_search"}
+MIXED = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "f"}, FILES]}
+
+
+@pytest.mark.parametrize(
+    ("choice", "places"),
+    [
+        (FILES, {"tool_choice"}),
+        ({"type": "mcp", "server_label": "s", "name": "n"}, {"tool_choice"}),
+        ({"type": "allowed_tools", "mode": "auto", "tools": [FILES]}, {"tool_choice.tools[]", "tool_choice"}),
+        (MIXED, {"tool_choice.tools[]"}),
+    ],
+)
+def test_the_choice_of_a_hosted_tool_goes_where_the_tool_goes(choice: Any, places: set[str]) -> None:
+    """``ToolChoiceTypesParam``, ``ToolChoiceMcpParam`` and ``ToolChoiceAllowedParam`` of the openai package. To another
+    API neither goes, and both are named (ding113/claude-code-hub#1328)."""
+    tools = [{"type": "file_search", "vector_store_ids": ["vs_1"]}, {"type": "function", "name": "f"}]
+    call = RESPONSES.read_request({"model": "m", "input": "q", "tools": tools, "tool_choice": choice})
+    body, outgoing = send(call)
+    assert (body["tool_choice"], outgoing.dropped) == (choice, ())
+    other = CHAT.write_request(call, Recipient("up", US))
+    assert set(other.dropped) == {"tools[]", *places}
+    assert b"file_search" not in other.body
+    body, outgoing = send(RESPONSES.read_request({"model": "m", "input": "q", "tool_choice": choice}))
+    assert "tool_choice" not in body
+    assert outgoing.dropped == ("tool_choice",)
+
+
+def test_a_call_for_a_summary_forces_no_hosted_tool() -> None:
+    items = [{"role": "user", "content": "q"}, {"type": "compaction_trigger"}]
+    tools = [{"type": "web_search"}, {"type": "function", "name": "f"}]
+    body, _ = send(read(input=items, tools=tools, tool_choice={"type": "web_search"}))
+    assert body["tool_choice"] == "none"
+
+
+@pytest.mark.parametrize("mode", ["tool", "required"])
+def test_a_choice_goes_with_the_tools_that_it_names(mode: Any) -> None:
+    """ding113/claude-code-hub#1328."""
+    choice = ToolChoice(mode, "bash" if mode == "tool" else None, at="tool_choice")
+    tools = (NativeTool("messages", "bash_20250124", {"type": "bash_20250124", "name": "bash"}, "tools[0]"),)
+    body, outgoing = send(foreign(user(TextPart("x")), tools=tools, tool_choice=choice))
+    assert not {"tools", "tool_choice"} & set(body)
+    assert set(outgoing.dropped) == {"tools[]", "tool_choice"}
+    beside, outgoing = send(foreign(user(TextPart("x")), tools=(*tools, Tool("f")), tool_choice=choice))
+    assert beside.get("tool_choice") == (None if mode == "tool" else "required")
+    assert [tool["name"] for tool in beside["tools"]] == ["f"]

@@ -1,0 +1,424 @@
+"""What a Responses provider streams and answers, read."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from providers.responses import RESPONSES
+from streams import sse
+from streams.errors import GatewayError
+from streams.events import (
+    Begin,
+    BlockEnd,
+    Citation,
+    End,
+    ErrorInfo,
+    Event,
+    Native,
+    Reason,
+    ReasoningState,
+    TextDelta,
+    ToolCallStart,
+    Usage,
+)
+from streams.fold import NativeBlock, RefusalBlock, TextBlock, ThoughtBlock, ToolBlock, fold
+from tests.support.responses_streams import (
+    added,
+    check_order,
+    created,
+    done,
+    ended,
+    function,
+    message,
+    read,
+    said,
+    stream,
+)
+
+TEXT_STREAM = stream(
+    created(),
+    added(0, type="message", id="msg_1", content=[]),
+    {"type": "response.content_part.added", "output_index": 0, "content_index": 0, "part": {}},
+    said(0, "Grüße,\u2028 "),
+    said(0, "Welt 🌍"),
+    {"type": "response.output_text.done", "output_index": 0, "content_index": 0, "text": "Grüße,\u2028 Welt 🌍"},
+    done(0, **message("Grüße,\u2028 Welt 🌍")),
+    ended("completed", message("Grüße,\u2028 Welt 🌍"), usage={"input_tokens": 9, "output_tokens": 3}),
+)
+
+
+def test_text_is_told_once_although_it_comes_four_times() -> None:
+    assert read(TEXT_STREAM) == [
+        Begin("resp_1", "gpt-5", 17),
+        TextDelta(0, "Grüße,\u2028 "),
+        TextDelta(0, "Welt 🌍"),
+        BlockEnd(0),
+        Usage(input=9, output=3),
+        End("stop", "completed"),
+    ]
+
+
+def test_a_stream_reads_the_same_in_whatever_pieces_it_comes() -> None:
+    whole = read(TEXT_STREAM)
+    assert all(read(TEXT_STREAM, step) == whole for step in range(1, 60))
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_text_that_no_delta_told_is_taken_from_where_it_stands(named: bool) -> None:
+    text_done = {"type": "response.output_text.done", "output_index": 0, "content_index": 0, "text": "hi"}
+    part_done = {
+        "type": "response.content_part.done", "output_index": 0, "content_index": 0,
+        "part": {"type": "output_text", "text": "hi"},
+    }  # fmt: skip
+    for told in ([text_done], [part_done], [done(0, **message("hi"))], [], [text_done, part_done]):
+        events = read(stream(created(), *told, ended("completed", message("hi")), named=named))
+        check_order(events)
+        assert fold(events).blocks == (TextBlock("hi"),)
+
+
+def without(event: dict[str, Any], *names: str, **more: Any) -> dict[str, Any]:
+    return {name: value for name, value in event.items() if name not in names} | more
+
+
+@pytest.mark.parametrize("placed", [(), ("added",), ("done",), ("added", "done"), ("delta",)])
+@pytest.mark.parametrize("announced", [True, False])
+def test_text_is_told_once_whether_events_say_the_place_or_the_id(placed: tuple[str, ...], announced: bool) -> None:
+    """Servers leave ``output_index`` out, not all of them in all events."""
+    kinds = {
+        "added": added(0, type="message", id="msg_1", content=[]),
+        "delta": said(0, "ab") | {"item_id": "msg_1"},
+        "done": done(0, **message("ab")),
+    }
+    events = {kind: event if kind in placed else without(event, "output_index") for kind, event in kinds.items()}
+    told = [events["added"]] * announced + [events["delta"], events["done"]]
+    for after in (told, told[:-1]):
+        found = read(stream(created(), *after, ended("completed", message("ab"))))
+        check_order(found)
+        assert fold(found).blocks == (TextBlock("ab"),)
+
+
+def test_items_that_share_an_id_are_told_apart_by_their_places() -> None:
+    """huggingface/smolagents#1958."""
+    told = [event for i in range(2) for event in (added(i, type="message", id="x", content=[]), said(i, str(i)))]
+    output = [message(str(i), "x") for i in range(2)]
+    found = read(stream(created(), *told, *(done(i, **item) for i, item in enumerate(output)), ended()))
+    assert [block.text for block in fold(found).blocks if isinstance(block, TextBlock)] == ["0", "1"]
+
+
+def test_parts_that_only_the_whole_item_tells_are_told_too() -> None:
+    parts = [{"type": "output_text", "text": text, "annotations": []} for text in "abc"]
+    item = {**message(""), "content": parts}
+    for streamed in ([said(0, "a")], [said(0, "b", 1)], [said(0, "a"), said(0, "b", 1)]):
+        found = read(stream(created(), *streamed, done(0, **item), ended("completed", item)))
+        check_order(found)
+        assert sorted(block.text for block in fold(found).blocks if isinstance(block, TextBlock)) == ["a", "b", "c"]
+    found = read(stream(created(), said(0, "a", None), done(0, **item), ended()))  # type: ignore[arg-type]
+    assert fold(found).blocks == (TextBlock("a"),)
+    # Servers that count their parts otherwise in deltas have told them all the same.
+    for part in (1, None):
+        found = read(stream(created(), said(0, "a", part), done(0, **message("a")), ended()))  # type: ignore[arg-type]
+        assert fold(found).blocks == (TextBlock("a"),)
+
+
+@pytest.mark.parametrize("kind", ["output_text", "refusal"])
+def test_what_the_end_of_a_text_has_beyond_its_deltas_is_told(kind: str) -> None:
+    member = "text" if kind == "output_text" else kind
+    for whole, want in (("abcd", "abcd"), ("abc", "abc"), ("ab", "abc"), ("Xbyd and another text", "abc")):
+        end = {"type": f"response.{kind}.done", "output_index": 0, "content_index": 0, member: whole}
+        found = read(stream(created(), said(0, "ab", kind=kind), said(0, "c", kind=kind), end, end, ended()))
+        check_order(found)
+        (block,) = fold(found).blocks
+        assert isinstance(block, TextBlock | RefusalBlock)
+        assert block.text == want
+
+
+def test_arguments_come_as_deltas_or_whole_and_calls_may_interleave() -> None:
+    delta = {"type": "response.function_call_arguments.delta"}
+    events = read(
+        stream(
+            created(),
+            added(0, **function("")),
+            added(1, **function("", "fc_2", "call_2", "g")),
+            {**delta, "output_index": 0, "delta": '{"a"'},
+            {**delta, "item_id": "fc_x", "output_index": 0, "delta": ":1}"},
+            {"type": "response.function_call_arguments.done", "output_index": 1, "arguments": '{"b":2}'},
+            done(1, **function('{"b":2}', "fc_2", "call_2", "g")),
+            done(0, **function('{"a":1}')),
+            ended("completed", function('{"a":1}'), function('{"b":2}', "fc_2", "call_2", "g")),
+        )
+    )
+    check_order(events)
+    answer = fold(events)
+    assert answer.blocks == (ToolBlock("call_1", "f", '{"a":1}'), ToolBlock("call_2", "g", '{"b":2}'))
+    assert answer.end.reason == "tool_calls"
+
+
+def test_calls_without_an_id_or_with_a_repeated_one_get_one_of_their_own() -> None:
+    """huggingface/smolagents#1958."""
+    item = {"type": "function_call", "name": "f", "arguments": "{}"}
+    events = read(
+        stream(created(), done(0, **item), done(1, **item, call_id="c"), done(2, **item, call_id="c"), ended())
+    )
+    ids = [event.id for event in events if isinstance(event, ToolCallStart)]
+    assert len(set(ids)) == 3
+    assert all(ids)
+
+
+def test_a_call_in_a_namespace_has_the_flat_name() -> None:
+    answer = fold(read(stream(created(), done(0, **function("{}"), namespace="ns"), ended())))
+    assert answer.blocks == (ToolBlock("call_1", "ns__f", "{}"),)
+
+
+def test_custom_calls_are_the_clients_unless_the_provider_runs_them_itself() -> None:
+    call = {"type": "custom_tool_call", "id": "ctc_1", "call_id": "c", "name": "sql", "input": "SELECT 1"}
+    ours = [{"type": "custom", "name": "sql"}]
+    answer = fold(read(stream(created(tools=ours), done(0, **call), ended())))
+    assert answer.blocks == (ToolBlock("c", "sql", "SELECT 1", "custom"),)
+    hosted = fold(read(stream(created(tools=[{"type": "x_search"}]), done(0, **call), ended())))
+    assert hosted.blocks == (NativeBlock("responses", "custom_tool_call", call),)
+    assert hosted.end.reason == "stop"
+
+
+def test_summaries_are_one_block_and_the_item_goes_back_whole() -> None:
+    item = {
+        "type": "reasoning", "id": "rs_1", "encrypted_content": "gAAA",
+        "summary": [{"type": "summary_text", "text": "one"}, {"type": "summary_text", "text": "two"}],
+    }  # fmt: skip
+    delta = {"type": "response.reasoning_summary_text.delta", "output_index": 0}
+    streamed = read(
+        stream(
+            created(),
+            added(0, type="reasoning", id="rs_1", summary=[]),
+            {**delta, "summary_index": 0, "delta": "o"},
+            {**delta, "summary_index": 0, "delta": "ne"},
+            {**delta, "summary_index": 1, "delta": "two"},
+            {"type": "response.reasoning_text.delta", "output_index": 0, "content_index": 0, "delta": "said again"},
+            done(0, **item),
+            said(1, "hi"),
+            ended("completed", item, message("hi")),
+        )
+    )
+    check_order(streamed)
+    blocks = fold(streamed).blocks
+    assert blocks == (ThoughtBlock("one\n\ntwo", ReasoningState(0, "responses", item)), TextBlock("hi"))
+    assert fold(read(stream(created(), ended("completed", item, message("hi"))))).blocks == blocks
+
+
+@pytest.mark.parametrize(
+    ("item", "store", "kept"),
+    [
+        ({"encrypted_content": "gAAA"}, False, True),
+        ({"content": [{"type": "reasoning_text", "text": "hm"}]}, False, True),
+        ({}, True, True),
+        ({}, False, False),
+    ],
+)
+def test_reasoning_is_kept_if_the_provider_has_a_use_for_it(item: dict[str, Any], store: bool, kept: bool) -> None:
+    reasoning = {"type": "reasoning", "id": "rs_1", "summary": [], **item}
+    events = read(stream(created(store=store), done(0, **reasoning), ended()))
+    assert any(isinstance(event, ReasoningState) for event in events) == kept
+
+
+def test_annotations_and_refusals_keep_their_place() -> None:
+    note = {"type": "url_citation", "url": "https://x.test", "title": "X", "start_index": 0, "end_index": 2}
+    part = {"type": "output_text", "text": "hi", "annotations": [note]}
+    whole = {**message("hi"), "content": [part, {"type": "refusal", "refusal": "no"}]}
+    annotation = {"type": "response.output_text.annotation.added", "output_index": 0, "annotation": note}
+    part_done = {"type": "response.content_part.done", "output_index": 0, "content_index": 0, "part": part}
+    for told in ([annotation], [part_done], [annotation, part_done]):
+        events = read(stream(created(), said(0, "hi"), *told, said(0, "no", 1, "refusal"), done(0, **whole), ended()))
+        check_order(events)
+        assert fold(events).blocks == (TextBlock("hi", (Citation(0, "responses", note),)), RefusalBlock("no"))
+    assert fold(read(stream(created(), ended("completed", whole)))).blocks == fold(events).blocks
+
+
+def test_hosted_items_come_whole_and_their_progress_is_ignored() -> None:
+    """Events outside the SDK's types (``keepalive`` and others) are in real streams."""
+    item = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search"}}
+    events = read(
+        stream(
+            created(),
+            added(0, type="web_search_call", id="ws_1"),
+            {"type": "response.web_search_call.searching", "output_index": 0, "item_id": "ws_1"},
+            {"type": "keepalive"},
+            done(0, **item),
+            ended("completed", item),
+        )
+    )
+    assert events[1] == Native(0, "responses", "web_search_call", item)
+    assert len(events) == 3
+
+
+@pytest.mark.parametrize(
+    ("details", "reason"),
+    [({"reason": "max_output_tokens"}, "length"), ({"reason": "content_filter"}, "refusal"), (None, "length")],
+)
+def test_an_incomplete_answer_says_why(details: Any, reason: Reason) -> None:
+    end = read(stream(created(), said(0, "hi"), ended("incomplete", incomplete_details=details)))[-1]
+    assert isinstance(end, End)
+    assert end.reason == reason
+
+
+FLAT = {"type": "error", "code": "rate_limit_exceeded", "message": "slow down", "param": None}
+
+
+NESTED = {"type": "error", "error": {"type": "x", "code": "rate_limit_exceeded", "message": "slow down"}}
+
+
+FAILED = ended("failed", error={"code": "rate_limit_exceeded", "message": "slow down"})
+
+
+@pytest.mark.parametrize("told", [[FLAT], [NESTED], [FAILED], [NESTED, FAILED], [FLAT, FAILED, ended()]])
+def test_an_error_is_told_once(told: list[dict[str, Any]]) -> None:
+    """OpenAI sends the nested form, its types have the flat one, and ``response.failed`` may follow either."""
+    events = read(stream(created(), *told))
+    assert [event for event in events if isinstance(event, ErrorInfo | End)] == [events[-1]]
+    failed = events[-1]
+    assert isinstance(failed, ErrorInfo)
+    assert (failed.kind, failed.message, failed.status) == ("rate_limited", "slow down", 429)
+
+
+@pytest.mark.parametrize("data", [b'{"error":{"message":"boom"}}\n\n', b'error: {"error":{"message":"boom"}}\n\n'])
+def test_an_error_that_is_no_event_ends_the_stream(data: bytes) -> None:
+    failed = read(stream(created(), said(0, "hi")) + data)[-1]
+    assert isinstance(failed, ErrorInfo)
+    assert failed.message == "boom"
+
+
+def test_an_early_end_is_a_failure_and_done_marks_are_no_end() -> None:
+    """icebear0828/codex-proxy#108: an end that only the connection tells is none."""
+    data = stream(created(), said(0, "hi"))
+    for tail in (b"", b"data: [DONE]\n\n"):
+        assert read(data + tail)[-1] == ErrorInfo("upstream", "the provider ended the stream early")
+    assert isinstance(read(TEXT_STREAM + b"data: [DONE]\n\n")[-1], End)
+
+
+def test_malformed_json_is_a_failure_and_a_completed_that_says_failed_is_no_end() -> None:
+    cut = read(stream(created()) + b'data: {"type": "response.output\n\n')[-1]
+    assert isinstance(cut, ErrorInfo)
+    assert "not JSON" in cut.message
+    lie = {"type": "response.completed", "response": {"status": "failed", "error": {"message": "x"}}}
+    assert isinstance(read(stream(created(), lie))[-1], ErrorInfo)
+
+
+@pytest.mark.parametrize(
+    ("usage", "want"),
+    [
+        (
+            {"input_tokens": 12000, "output_tokens": 5, "input_tokens_details": {"cached_tokens": 11008}},
+            Usage(992, 11008, output=5),
+        ),
+        (
+            {"input_tokens": 1220, "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 1217}},
+            Usage(3, 0, 1217),
+        ),
+        (
+            {"input_tokens": 2168, "input_tokens_details": {"cached_tokens": 2161, "cache_write_tokens": 2161}},
+            Usage(0, 2161, 7),
+        ),
+        (
+            {"input_tokens": 1, "output_tokens": 9, "output_tokens_details": {"reasoning_tokens": 12}},
+            Usage(1, output=9, reasoning=9),
+        ),
+        ({"input_tokens": None, "output_tokens": "x", "input_tokens_details": None}, Usage()),
+    ],
+)
+def test_usage_counts_every_token_once(usage: Any, want: Usage) -> None:
+    """icebear0828/codex-proxy#587, BerriAI/litellm#35127: the cached part is in the sum, once."""
+    assert read(stream(created(), ended(usage=usage)))[-2] == want
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"a":1}', b'{"object":"list","data":[]}'])
+def test_what_is_no_response_object_is_a_502(body: bytes) -> None:
+    with pytest.raises(GatewayError) as caught:
+        RESPONSES.read_answer(body)
+    assert caught.value.failed.status == 502
+
+
+def test_whole_answers_fail_by_their_status() -> None:
+    error = RESPONSES.read_answer(b'{"error":{"message":"no","code":"invalid_prompt"}}')[-1]
+    failed = RESPONSES.read_answer(sse.dump(FAILED["response"]))[-1]
+    queued = RESPONSES.read_answer(sse.dump({"object": "response", "status": "queued", "output": []}))[-1]
+    assert isinstance(error, ErrorInfo)
+    assert error.kind == "invalid_request"
+    assert isinstance(failed, ErrorInfo)
+    assert failed.kind == "rate_limited"
+    assert isinstance(queued, ErrorInfo)
+
+
+LEAF = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.lists(st.integers(), max_size=2)
+
+
+MEMBERS = ("delta", "output_index", "content_index", "summary_index", "item_id", "text", "arguments", "part", "item",
+           "annotation", "response", "error", "input", "refusal")  # fmt: skip
+
+
+INNER = ("type", "id", "call_id", "name", "arguments", "content", "summary", "text", "output", "status", "usage",
+         "namespace", "encrypted_content", "tools", "annotations", "input", "created_at")  # fmt: skip
+
+
+TYPES = ("message", "reasoning", "function_call", "custom_tool_call", "web_search_call", "output_text", "refusal")
+
+
+INNER_OBJECT = st.recursive(
+    LEAF | st.sampled_from(TYPES),
+    lambda inner: st.dictionaries(st.sampled_from(INNER), inner, max_size=5) | st.lists(inner, max_size=3),
+    max_leaves=8,
+)
+
+
+EVENT_TYPES = (
+    "response.created", "response.output_item.added", "response.output_item.done", "response.content_part.done",
+    "response.output_text.delta", "response.output_text.done", "response.output_text.annotation.added",
+    "response.reasoning_summary_text.delta", "response.reasoning_text.delta", "response.refusal.delta",
+    "response.function_call_arguments.delta", "response.function_call_arguments.done",
+    "response.custom_tool_call_input.delta", "response.custom_tool_call_input.done", "response.completed",
+    "response.incomplete", "response.failed", "error", "new.thing",
+)  # fmt: skip
+
+
+WIRE = st.builds(
+    lambda type, members: {**members, "type": type},
+    st.sampled_from(EVENT_TYPES) | LEAF,
+    st.dictionaries(st.sampled_from(MEMBERS), LEAF | st.integers(0, 2) | INNER_OBJECT, max_size=5),
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.lists(WIRE, max_size=12))
+def test_no_upstream_makes_the_reader_raise_or_break_its_order(wires: list[dict[str, Any]]) -> None:
+    reader = RESPONSES.reader()
+    events: list[Event] = []
+    for wire in wires:
+        events += reader.take("", sse.dump(wire))
+    check_order([*events, *reader.close()])
+
+
+# Log probabilities
+
+TOKENS = [{"token": "hi", "logprob": -0.5, "bytes": [104, 105], "top_logprobs": []}]
+
+
+def test_log_probabilities_come_with_the_text_wherever_it_stands() -> None:
+    part = {"type": "output_text", "text": "hi", "annotations": [], "logprobs": TOKENS}
+    item = {**message("hi"), "content": [part]}
+    whole = {"type": "response.output_text.done", "output_index": 0, "content_index": 0, "text": "hi"}
+    part_done = {"type": "response.content_part.done", "output_index": 0, "content_index": 0, "part": part}
+    for told in (
+        [{**said(0, "hi"), "logprobs": TOKENS}, {**whole, "logprobs": TOKENS}, done(0, **item)],
+        [{**whole, "logprobs": TOKENS}],
+        [part_done],
+        [done(0, **item)],
+        [],
+    ):
+        events = read(stream(created(), *told, ended("completed", item)))
+        check_order(events)
+        assert fold(events).blocks == (TextBlock("hi", (), tuple(TOKENS)),)
+
+
+@pytest.mark.parametrize("logprobs", [None, [], "x", {"a": 1}, [1]])
+def test_what_are_no_log_probabilities_is_left_alone(logprobs: Any) -> None:
+    events = read(stream(created(), {**said(0, "hi"), "logprobs": logprobs}, ended()))
+    assert events[1] == TextDelta(0, "hi")

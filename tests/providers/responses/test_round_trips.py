@@ -1,0 +1,375 @@
+"""What is written is read again as it was, whatever it is."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import msgspec
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from openai._models import construct_type_unchecked
+from openai._types import omit
+from openai.lib.streaming.responses._responses import ResponseStreamState
+from openai.types.responses import ResponseStreamEvent
+
+from providers.chat import CHAT
+from providers.messages import MESSAGES
+from providers.neutral.codec import Recipient, Reply
+from providers.neutral.request import (
+    FilePart,
+    Format,
+    ImagePart,
+    MediaSource,
+    Message,
+    NativePart,
+    NativeTool,
+    Parameter,
+    Reasoning,
+    ReasoningPart,
+    RefusalPart,
+    Request,
+    TextPart,
+    Tool,
+    ToolCallPart,
+    ToolChoice,
+    ToolResultPart,
+)
+from providers.neutral.seal import unseal
+from providers.responses import RESPONSES
+from streams import sse
+from streams.events import (
+    Begin,
+    BlockEnd,
+    Citation,
+    End,
+    ErrorInfo,
+    Event,
+    Native,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+    Usage,
+)
+from streams.fold import Answer, NativeBlock, TextBlock, ThoughtBlock, ToolBlock, fold
+from tests.support.responses_streams import (
+    CORPUS,
+    ISSUER,
+    accumulated,
+    check_order,
+    dumped,
+    needs_corpus,
+    raw_events,
+    read,
+    reply,
+    written,
+)
+
+TOOLS = (Tool("own", kind="custom"), Tool("f"))
+
+
+words = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=6)
+
+
+def draw_block(draw: st.DrawFn, kind: str, block: int) -> list[Event]:
+    if kind == "native":
+        api = draw(st.sampled_from(["responses", "messages"]))
+        return [Native(block, api, "web_search_call", {"type": "web_search_call", "id": f"ws_{block}"})]  # type: ignore[arg-type]
+    pieces = draw(st.lists(words, min_size=kind != "thought", max_size=3))
+    speech: Any = {"text": TextDelta, "refusal": RefusalDelta, "thought": ReasoningDelta}[kind]
+    events: list[Event] = [speech(block, piece) for piece in pieces]
+    if kind == "text" and draw(st.booleans()):
+        events.append(Citation(block, "responses", {"type": "file_citation", "file_id": "f", "index": 0}))
+    if kind == "thought" and (not pieces or draw(st.booleans())):
+        summary = [{"type": "summary_text", "text": "".join(pieces)}] if pieces else []
+        item = {"type": "reasoning", "id": f"rs_{block}", "summary": summary, "encrypted_content": "e"}
+        events.append(ReasoningState(block, draw(st.sampled_from(["responses", "messages", "chat"])), item))
+    return [*events, BlockEnd(block)]
+
+
+@st.composite
+def legal_events(draw: st.DrawFn) -> list[Event]:
+    """Any sequence that ``streams/events.py`` allows."""
+    events: list[Event] = [Begin("id", "m")]
+    open_calls: dict[int, None] = {}
+    blocks = 0
+    for _ in range(draw(st.integers(0, 8))):
+        kind = draw(st.sampled_from(["text", "refusal", "thought", "call", "native", "input", "end"]))
+        if kind in ("input", "end"):
+            if open_calls:
+                block = draw(st.sampled_from(sorted(open_calls)))
+                events.append(ToolCallDelta(block, draw(words)) if kind == "input" else BlockEnd(block))
+                if kind == "end":
+                    del open_calls[block]
+            continue
+        block, blocks = blocks, blocks + 1
+        if kind == "call":
+            name, form = draw(st.sampled_from([("f", "function"), ("own", "function"), ("own", "custom")]))
+            events.append(ToolCallStart(block, f"call_{block}", name, form))  # type: ignore[arg-type]
+            open_calls[block] = None
+        else:
+            events += draw_block(draw, kind, block)
+    events += [BlockEnd(block) for block in open_calls]
+    if draw(st.booleans()):
+        events.append(Usage(1, 2, 3, output=4, reasoning=draw(st.none() | st.integers(0, 4))))
+    reason = draw(st.sampled_from(["stop", "length", "refusal", "tool_calls", "pause"]))
+    return [*events, draw(st.just(End(reason)) | st.just(ErrorInfo("upstream", "gone")))]  # type: ignore[arg-type]
+
+
+def essence(answer: Answer) -> Any:
+    """What must survive writing and reading again."""
+
+    def plain(block: Any) -> Any:
+        match block:
+            case ThoughtBlock(text=text, sealed=sealed):
+                return ("thought", text, sealed is not None)
+            case TextBlock(text=text, citations=citations):
+                return ("text", text, [cited.item for cited in citations])
+            case ToolBlock(id=id, name=name, input=input, kind=kind):
+                return ("call", id, name, input if name == "f" or kind == "custom" else None)
+            case _:
+                return attrs.evolve(block, kind="") if isinstance(block, NativeBlock) else block
+
+    blocks = [plain(b) for b in answer.blocks if not (isinstance(b, NativeBlock) and b.api != "responses")]
+    return [b[:3] if isinstance(b, tuple) and b[0] == "call" else b for b in blocks], answer.usage or Usage()
+
+
+def zero(value: Any) -> Any:
+    blocks, usage = value
+    return blocks, attrs.evolve(usage, reasoning=usage.reasoning or 0)
+
+
+@settings(max_examples=120, deadline=None)
+@given(legal_events())
+def test_any_answer_survives_the_writer_and_our_own_reader(events: list[Event]) -> None:
+    to = reply(tools=TOOLS, source={"store": False})
+    found = written(events, to)
+    accumulated(found)
+    again = read(b"".join(map(dumped, found)))
+    check_order(again)
+    if isinstance(events[-1], ErrorInfo):
+        assert isinstance(again[-1], ErrorInfo)
+        return
+    answer = fold(events)
+    assert zero(essence(fold(again))) == zero(essence(answer))
+    whole = msgspec.json.decode(RESPONSES.write_answer(answer, to))
+    assert set(whole) == set(found[-1]["response"])
+    assert whole["status"] == found[-1]["response"]["status"]
+    reread = fold(RESPONSES.read_answer(sse.dump(whole)))
+    assert zero(essence(reread)) == zero(essence(answer))
+
+
+# Requests
+
+
+NOTE = {"type": "url_citation", "url": "https://x.test", "title": "X", "start_index": 0, "end_index": 1}
+NAMES = st.sampled_from(["f", "g_1", "search-it"])
+TEXTS = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=6)
+SCHEMAS = st.sampled_from([{"type": "object", "properties": {"a": {"type": "number"}}, "required": ["a"]}, {}])
+MARKS = st.just({}) | st.just({"prompt_cache_breakpoint": {"mode": "explicit"}})
+MEDIA = st.sampled_from([
+    MediaSource("url", "https://x.test/a"), MediaSource("base64", "QUJD", "image/png"),
+    MediaSource("file_id", "file_1"),
+])  # fmt: skip
+GIVEN_TEXT = st.builds(TextPart, TEXTS, st.just(""), MARKS)
+GIVEN = (
+    GIVEN_TEXT
+    | st.builds(ImagePart, MEDIA, st.sampled_from(["auto", "low"]), st.just(""), MARKS)
+    | st.builds(FilePart, st.just(MediaSource("base64", "QUJD", "application/pdf")), TEXTS, st.just(""), MARKS)
+    | st.builds(FilePart, st.sampled_from([MediaSource("url", "https://x.test/f"), MediaSource("file_id", "f")]))
+)
+SAID = (
+    st.builds(TextPart, TEXTS, st.just(""), st.just({}) | st.just({"annotations": [NOTE]}),
+              st.none() | st.just("commentary"))
+    | st.builds(RefusalPart, TEXTS)
+    | st.builds(ToolCallPart, st.uuids().map(str), NAMES, st.sampled_from(["{}", '{"a": 1.0}']))
+    | st.builds(ToolCallPart, st.uuids().map(str), NAMES, TEXTS, st.just("custom"))
+    | st.builds(NativePart, st.just("responses"), st.just("web_search_call"),
+                st.just({"type": "web_search_call", "id": "ws_1", "status": "completed"}))
+)  # fmt: skip
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> tuple[Message, ...]:
+    """Turns as this API has them: what the model says in one go is one turn, every call has its result."""
+    turns: list[Message] = []
+    if draw(st.booleans()):
+        turns.append(Message("system", (TextPart(draw(TEXTS), "instructions"),), "instructions"))
+    for _ in range(draw(st.integers(1, 3))):
+        role = draw(st.sampled_from(["user", "developer", "system"]))
+        content = GIVEN if role == "user" else GIVEN_TEXT
+        turns.append(Message(role, tuple(draw(st.lists(content, min_size=1, max_size=3)))))
+        parts: list[Any] = draw(st.lists(SAID, min_size=1, max_size=4))
+        if draw(st.booleans()):
+            item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"}
+            parts.insert(draw(st.integers(0, len(parts) - 1)), ReasoningPart("", native=item))
+        turns.append(Message("assistant", tuple(parts)))
+        for part in parts:
+            if isinstance(part, ToolCallPart):
+                output = tuple(draw(st.just([TextPart("done")]) | st.lists(GIVEN, min_size=1, max_size=2)))
+                turns.append(Message("user", (ToolResultPart(part.id, output, kind=part.kind),)))
+    return tuple(turns)
+
+
+TOOL = st.builds(
+    Tool, NAMES, st.none() | TEXTS, SCHEMAS, st.just("function"), st.none() | st.booleans(), st.none(), st.just(""),
+    st.just({}) | st.just({"defer_loading": True}),
+) | st.builds(Tool, st.just("patch"), st.none() | TEXTS, st.none(), st.just("custom"),
+              format=st.none() | st.just({"type": "text"})) | st.just(
+    NativeTool("responses", "web_search", {"type": "web_search"})
+)  # fmt: skip
+LEVEL = st.sampled_from(["minimal", "low", "medium", "high", "xhigh", "max"])
+SUMMARY = st.none() | st.sampled_from(["auto", "concise", "detailed"])
+REASONING = (
+    st.none()
+    | st.builds(Reasoning, st.just("enabled"), LEVEL, st.none(), SUMMARY)
+    | st.builds(Reasoning, st.just("disabled"), st.just("none"))
+    | st.builds(Reasoning, st.just("adaptive"), summary=st.sampled_from(["auto", "detailed"]))
+)
+FORMAT = st.none() | st.just(Format("json_object")) | st.builds(
+    Format, st.just("json_schema"), NAMES, SCHEMAS, st.none() | st.booleans(), st.none() | TEXTS
+)  # fmt: skip
+CONTROLS: dict[str, st.SearchStrategy[Any]] = {
+    "max_tokens": st.integers(16, 9000), "temperature": st.floats(0, 2), "top_p": st.floats(0, 1),
+    "logprobs": st.just(True), "top_logprobs": st.integers(1, 20), "verbosity": st.sampled_from(["low", "high"]),
+    "metadata": st.dictionaries(NAMES, TEXTS), "prompt_cache_key": TEXTS, "safety_identifier": TEXTS, "user": TEXTS,
+    "prompt_cache_options": st.just({"mode": "explicit"}), "prompt_cache_retention": st.just("24h"),
+    "service_tier": st.sampled_from(["auto", "flex", "ultrafast"]), "store": st.booleans(),
+    "previous_response_id": st.just("resp_1"), "conversation": st.just({"id": "conv_1"}), "background": st.booleans(),
+    "prompt": st.just({"id": "pmpt_1"}), "include": st.just(["file_search_call.results"]),
+    "truncation": st.just("auto"), "max_tool_calls": st.integers(1, 9),
+    "context_management": st.just([{"type": "compaction"}]), "moderation": st.just({"model": "m"}),
+}  # fmt: skip
+
+
+@st.composite
+def calls(draw: st.DrawFn) -> Request:
+    names = draw(st.lists(st.sampled_from(sorted(CONTROLS)), unique=True, max_size=6))
+    if "top_logprobs" in names:  # nothing else asks for them
+        names.append("logprobs")
+    tools = tuple(draw(st.lists(TOOL, max_size=3, unique_by=lambda tool: getattr(tool, "name", ""))))
+    own = [tool for tool in tools if isinstance(tool, Tool)]
+    choices = [ToolChoice("auto"), ToolChoice("none"), ToolChoice("required")] if tools else []
+    choices += [ToolChoice("tool", tool.name, tool.kind) for tool in own]
+    choices += [ToolChoice("required", allowed=tuple(tool.name for tool in own))] if own else []
+    return Request(
+        api="responses",
+        model="up",
+        messages=draw(conversations()),
+        stream=draw(st.booleans()),
+        tools=tools,
+        tool_choice=draw(st.sampled_from(choices)) if choices and draw(st.booleans()) else None,
+        parallel_tools=Parameter(draw(st.booleans()), "") if tools and draw(st.booleans()) else None,
+        reasoning=draw(REASONING),
+        format=draw(FORMAT),
+        parameters={name: Parameter(draw(CONTROLS[name]), "") for name in names},
+    )
+
+
+def placeless(value: Any) -> Any:
+    """``value`` without the client's paths and its JSON, which are the one thing that two spellings may differ in."""
+    if attrs.has(type(value)):
+        fields = {one.name: getattr(value, one.name) for one in attrs.fields(type(value))}
+        return type(value).__name__, {name: placeless(v) for name, v in fields.items() if name not in ("at", "source")}
+    if isinstance(value, dict):
+        return {name: placeless(each) for name, each in value.items()}
+    return [placeless(each) for each in value] if isinstance(value, tuple | list) else value
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(calls())
+def test_any_request_of_this_api_is_the_same_when_it_is_read_again(request: Request) -> None:
+    outgoing = RESPONSES.write_request(request, Recipient("up", ISSUER))
+    assert outgoing.dropped == ()
+    again = RESPONSES.read_request(json.loads(outgoing.body))
+    assert set(again.dropped) <= {"input[].phase"}  # for whoever speaks another API
+    assert placeless(attrs.evolve(again, dropped=())) == placeless(request)
+
+
+# What the SDK makes of it
+
+
+NORMAL = re.compile(r'"(msg|rs|fc|ctc|resp)_tg1\.[0-9a-f]{24}"')
+
+
+def nameless(response: Any) -> Any:
+    """A response without the ids that are made anew each time. Reasoning whose words have gone out under an id of ours
+    bears the provider's own item sealed in the stream, and is that item in a whole answer."""
+    output = []
+    for item in response["output"]:
+        seal = unseal(item.get("encrypted_content") or "") if item["type"] == "reasoning" else None
+        output.append(seal.item if seal is not None and seal.api == "responses" else item)
+    text = json.dumps({**response, "output": output}, sort_keys=True)
+    return json.loads(NORMAL.sub(r'"\1"', text))
+
+
+def accumulate(found: Sequence[dict[str, Any]]) -> Any:
+    """The items that the openai SDK collects from the deltas alone, by index."""
+    state: Any = ResponseStreamState(input_tools=omit, text_format=omit)
+    for event in found[:-1]:
+        state.handle_event(construct_type_unchecked(type_=ResponseStreamEvent, value=event))  # type: ignore[arg-type]
+    return [state._output_items[index].to_dict(warnings=False) for index in sorted(state._output_items)]
+
+
+def check_accumulated(events: list[Event], to: Reply) -> None:
+    """The SDK rebuilds from the stream what ``write_answer`` tells whole."""
+    found = written(events, to)
+    whole = json.loads(RESPONSES.write_answer(fold(events), to))
+    assert nameless(found[-1]["response"]) == nameless(whole)
+    if found[-1]["type"] == "response.completed":
+        final = accumulated(found).to_dict(warnings=False)
+        assert [item["type"] for item in final["output"]] == [item["type"] for item in whole["output"]]
+        assert final["usage"] == whole["usage"]
+    for collected, item in zip(accumulate(found), whole["output"], strict=True):
+        assert collected["type"] == item["type"]
+        if item["type"] == "message":
+            assert [spoken(part) for part in collected["content"]] == [spoken(part) for part in item["content"]]
+        assert collected.get("arguments") == item.get("arguments")
+        assert collected.get("call_id") == item.get("call_id")
+
+
+def spoken(part: Mapping[str, Any]) -> tuple[str, str]:
+    """A part's text; the SDK does not collect the deltas of a refusal."""
+    return part["type"], part.get("text", "")
+
+
+@settings(max_examples=80, deadline=None)
+@given(legal_events())
+def test_the_sdk_rebuilds_any_answer_as_it_is_told_whole(events: list[Event]) -> None:
+    assume(isinstance(events[-1], End))
+    check_accumulated(events, reply(tools=TOOLS, source={"store": False}))
+
+
+CODECS = {"openai_chat": CHAT, "anthropic_messages": MESSAGES, "openai_responses": RESPONSES}
+RECORDED = sorted(
+    path for folder in CODECS for path in (CORPUS.parent / folder).glob("*.response.*")
+    if path.suffix in (".sse", ".json")
+)  # fmt: skip
+
+
+def recorded_events(path: Path) -> Sequence[Event]:
+    codec: Any = CODECS[path.parent.name]
+    if path.suffix == ".json":
+        events: Sequence[Event] = codec.read_answer(path.read_bytes())
+        return events
+    reader = codec.reader()
+    parsed = filter(None, map(sse.parse, raw_events(path.read_bytes())))
+    taken = [event for name, data in parsed for event in reader.take(name, data)]
+    return [*taken, *reader.close()]
+
+
+@needs_corpus
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # of xAI's items, which the SDK's types lack
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: f"{path.parent.name[:8]}-{path.name[-40:]}")
+def test_the_sdk_rebuilds_every_recorded_answer_of_all_three_apis(path: Path) -> None:
+    events = list(recorded_events(path))
+    if isinstance(events[-1], ErrorInfo):
+        assert written(events)[-1]["type"] == "response.failed"
+        return
+    check_accumulated(events, reply(source={"store": False}))

@@ -1,0 +1,496 @@
+"""What Responses clients are told."""
+
+import json
+from typing import Any, get_args
+
+import pytest
+from openai.types.responses import Response, ResponseError
+
+from providers.neutral.codec import Reply
+from providers.neutral.request import Tool, ToolCallPart
+from providers.neutral.seal import unseal
+from providers.responses import RESPONSES
+from streams.events import (
+    Begin,
+    BlockEnd,
+    Citation,
+    End,
+    ErrorInfo,
+    Event,
+    Native,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+    Usage,
+)
+from streams.fold import RefusalBlock, TextBlock, fold
+from tests.support.responses_requests import assistant, items
+from tests.support.responses_streams import (
+    HELLO,
+    ISSUER,
+    accumulated,
+    dumped,
+    read,
+    reply,
+    written,
+)
+
+
+def test_text_is_told_in_full_grammar() -> None:
+    """Codex: "OutputTextDelta without active item" (BerriAI/litellm#22102, Oaklight/llm-rosetta#56); every event
+    is numbered (BerriAI/litellm#28899), which ``written`` checks here and everywhere."""
+    events = written([*HELLO, End("stop")])
+    assert [event["type"].removeprefix("response.") for event in events] == [
+        "created", "in_progress", "output_item.added", "content_part.added", "output_text.delta", "output_text.delta",
+        "output_text.done", "content_part.done", "output_item.done", "completed",
+    ]  # fmt: skip
+    assert events[4]["logprobs"] == []
+    response = events[-1]["response"]
+    assert response["model"] == "my-model"
+    assert response["usage"] == {
+        "input_tokens": 6,
+        "input_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 1},
+        "output_tokens": 5,
+        "output_tokens_details": {"reasoning_tokens": 4},
+        "total_tokens": 11,
+    }
+    assert accumulated(events).output_text == "Hello\u2028\x85"
+
+
+def test_line_separators_in_text_are_escaped() -> None:
+    """modelcontextprotocol/typescript-sdk#1926."""
+    data = RESPONSES.writer(reply()).send(TextDelta(0, "a\u2028b\u2029c\x85"))
+    assert b"a\\u2028b\\u2029c\\u0085" in data
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "details"),
+    [
+        (End("stop"), "completed", None),
+        (End("pause"), "completed", None),
+        (End("stop_sequence", stop_sequence="x"), "completed", None),
+        (End("length"), "incomplete", {"reason": "max_output_tokens"}),
+        (End("context_exceeded"), "incomplete", {"reason": "max_output_tokens"}),
+        (End("refusal"), "incomplete", {"reason": "content_filter"}),
+        (End("length", "steered"), "incomplete", {"reason": "steered"}),
+    ],
+)
+def test_the_terminal_event_tells_how_it_ended(end: End, status: str, details: Any) -> None:
+    """router-for-me/CLIProxyAPI#2358, caidaoli/ccLoad#59: whatever happens, one terminal event."""
+    response = written([*HELLO, end])[-1]["response"]
+    assert (response["status"], response["incomplete_details"]) == (status, details)
+    assert response["output"][0]["status"] == status
+
+
+@pytest.mark.parametrize("kind", ["text", "call", "custom", "thought"])
+def test_the_item_that_was_being_made_when_the_answer_was_cut_is_incomplete(kind: str) -> None:
+    """``ResponseFunctionToolCall.status`` of the openai package; a client that runs a call of which half is missing
+    runs another one (katanemo/plano#791)."""
+    calls = [ToolCallStart(0, "c0", "f"), ToolCallDelta(0, "{}"), BlockEnd(0)]
+    cut: dict[str, list[Event]] = {
+        "text": [TextDelta(1, "hal")],
+        "call": [ToolCallStart(1, "c1", "f"), ToolCallDelta(1, '{"a":')],
+        "custom": [ToolCallStart(1, "c1", "own", "custom"), ToolCallDelta(1, "SELE")],
+        "thought": [ReasoningDelta(1, "hm")],
+    }
+    to = reply(tools=(Tool("f"), Tool("own", kind="custom")))
+    for reason in ("length", "stop"):
+        events = [Begin(), *calls, *cut[kind], BlockEnd(1), Usage(1, output=1), End(reason)]
+        found = written(events, to)
+        whole = json.loads(RESPONSES.write_answer(fold(events), to))["output"]
+        said = [event["item"] for event in found if event["type"] == "response.output_item.done"]
+        last = "incomplete" if reason == "length" else "completed"
+        for output in (found[-1]["response"]["output"], whole, said):
+            assert [item.get("status") for item in output] == ["completed", last]
+
+
+def test_a_call_that_something_follows_was_whole() -> None:
+    """Also where the client does not see what follows."""
+    call = [Begin(), ToolCallStart(0, "c0", "f"), ToolCallDelta(0, "{}"), BlockEnd(0)]
+    search = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
+    for after in (
+        [TextDelta(1, "b"), BlockEnd(1)],
+        [Native(1, "messages", "x", {})],
+        [Native(1, "responses", "x", search)],
+    ):
+        events = [*call, *after, End("length")]
+        whole = json.loads(RESPONSES.write_answer(fold(events), reply()))["output"]
+        for output in (written(events)[-1]["response"]["output"], whole):
+            assert output[0]["status"] == "completed"
+    writer = RESPONSES.writer(reply())
+    for event in call:
+        writer.send(event)
+    assert [item["status"] for item in writer.interrupted("cancelled")["output"]] == ["completed"]
+    failed = written([*call, ErrorInfo("upstream", "gone")])
+    assert [item["status"] for item in failed[-1]["response"]["output"]] == ["completed"]
+
+
+def test_a_failure_is_response_failed_also_as_the_first_event() -> None:
+    """Codex reconnects five times after a bare close (router-for-me/CLIProxyAPI#1407, farion1231/cc-switch#2750)."""
+    failed = ErrorInfo("rate_limited", "slow down")
+    for events in ([failed], [*HELLO, failed], [Begin(), TextDelta(0, "hal"), failed, End("stop")]):
+        last = written(events)[-1]
+        assert last["type"] == "response.failed"
+        assert last["response"]["error"] == {"code": "rate_limit_exceeded", "message": "slow down"}
+    own = written([ErrorInfo("invalid_request", "too long", code="context_length_exceeded")])[-1]
+    assert own["response"]["error"]["code"] == "context_length_exceeded"
+
+
+def test_text_blocks_that_follow_each_other_are_parts_of_one_message() -> None:
+    cited = Citation(1, "messages", {"type": "web_search_result_location", "url": "https://x.test", "title": "X"})
+    lost = Citation(1, "messages", {"type": "char_location", "cited_text": "c"})
+    events = [
+        Begin(),
+        TextDelta(0, "a"),
+        BlockEnd(0),
+        TextDelta(1, "bcd"),
+        cited,
+        lost,
+        BlockEnd(1),
+        RefusalDelta(2, "no"),
+        BlockEnd(2),
+    ]
+    found = written([*events, End("stop")])
+    (item,) = found[-1]["response"]["output"]
+    note = {"type": "url_citation", "url": "https://x.test", "title": "X", "start_index": 0, "end_index": 3}
+    assert [part.get("annotations") for part in item["content"]] == [[], [note], None]
+    assert [event["annotation"] for event in found if "annotation" in event] == [note]
+    assert list(fold(read(b"".join(map(dumped, found)))).blocks) == [
+        TextBlock("a"), TextBlock("bcd", (Citation(1, "responses", note),)), RefusalBlock("no"),
+    ]  # fmt: skip
+
+
+def test_reasoning_comes_before_text_with_one_id() -> None:
+    item = {"type": "thinking", "thinking": "hm", "signature": "S"}
+    events = [
+        Begin(),
+        ReasoningDelta(0, "h"),
+        ReasoningDelta(0, "m"),
+        ReasoningState(0, "messages", item),
+        BlockEnd(0),
+        TextDelta(1, "hi"),
+    ]
+    found = written([*events, BlockEnd(1), End("stop")])
+    reasoning, text = found[-1]["response"]["output"]
+    assert reasoning["summary"] == [{"type": "summary_text", "text": "hm"}]
+    assert reasoning["id"].startswith("rs_")
+    seal = unseal(reasoning["encrypted_content"])
+    assert seal is not None
+    assert (seal.issuer, seal.api, seal.item) == (ISSUER, "messages", item)
+    assert text["content"][0]["text"] == "hi"
+
+
+def test_encrypted_reasoning_of_this_api_goes_through_as_it_came() -> None:
+    item = {"type": "reasoning", "id": "rs_up", "summary": [], "encrypted_content": "gAAA"}
+    found = written([Begin(), ReasoningState(0, "responses", item), BlockEnd(0), End("stop")])
+    assert found[-1]["response"]["output"] == [item]
+
+
+def test_reasoning_that_went_out_under_an_id_of_ours_comes_back_as_the_item_it_was() -> None:
+    item = {"type": "reasoning", "id": "rs_up", "summary": [], "encrypted_content": "gAAA"}
+    found = written([Begin(), ReasoningDelta(0, "hm"), ReasoningState(0, "responses", item), BlockEnd(0), End("stop")])
+    output = found[-1]["response"]["output"]
+    restored, dropped = RESPONSES.restore({"input": output}, ISSUER)
+    assert (restored, dropped) == ({"input": [item]}, ())
+
+
+def test_interleaved_calls_are_items_of_their_own() -> None:
+    calls = [
+        Begin(),
+        ToolCallStart(0, "c1", "f"),
+        ToolCallStart(1, "c2", "g"),
+        ToolCallDelta(0, '{"a"'),
+        ToolCallDelta(1, "{}"),
+    ]
+    found = written([*calls, ToolCallDelta(0, ":1}"), BlockEnd(1), BlockEnd(0), End("tool_calls")])
+    output = found[-1]["response"]["output"]
+    assert [(item["call_id"], item["name"], item["arguments"]) for item in output] == [
+        ("c1", "f", '{"a":1}'),
+        ("c2", "g", "{}"),
+    ]
+    assert all(item["id"].startswith("fc_") for item in output)
+    assert [event["name"] for event in found if event["type"].endswith("arguments.done")] == ["g", "f"]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "text"),
+    [
+        (['{"inp', 'ut":"*** Begin\\n"}'], "*** Begin\n"),
+        (['{"patch":"p"}'], "p"),
+        (['"quoted"'], "quoted"),
+        (["*** Begin", " Patch"], "*** Begin Patch"),
+        (['{"other":1}'], '{"other":1}'),
+        ([], ""),
+    ],
+)
+def test_a_custom_tool_that_was_called_as_a_function_gets_its_bare_text(pieces: list[str], text: str) -> None:
+    """BerriAI/litellm#31571, Anionex/agent-vision-toolkit#6: models wrap it in several ways, or not at all."""
+    tools = (Tool("apply_patch", kind="custom"),)
+    events = [
+        Begin(),
+        ToolCallStart(0, "c", "apply_patch"),
+        *(ToolCallDelta(0, piece) for piece in pieces),
+        BlockEnd(0),
+    ]
+    found = written([*events, End("tool_calls")], reply(tools=tools))
+    (item,) = found[-1]["response"]["output"]
+    assert (item["type"], item["input"], item["id"][:4]) == ("custom_tool_call", text, "ctc_")
+    answer = json.loads(RESPONSES.write_answer(fold([*events, End("tool_calls")]), reply(tools=tools)))
+    assert answer["output"][0]["input"] == text
+
+
+def test_custom_input_streams_when_the_provider_has_custom_tools() -> None:
+    found = written(
+        [Begin(), ToolCallStart(0, "c", "sql", "custom"), ToolCallDelta(0, '{"input":1}'), BlockEnd(0), End("stop")]
+    )
+    assert [e["delta"] for e in found if "delta" in e] == ['{"input":1}']
+    assert found[-1]["response"]["output"][0]["input"] == '{"input":1}'
+
+
+def test_a_flat_name_is_a_name_in_its_namespace_again() -> None:
+    body = {
+        "model": "m", "input": "x",
+        "tools": [{"type": "namespace", "name": "ns", "tools": [{"type": "function", "name": "f"}]}],
+    }  # fmt: skip
+    to = Reply(RESPONSES.read_request(body), ISSUER, 1)
+    events = [Begin(), ToolCallStart(0, "c", "ns__f"), BlockEnd(0), ToolCallStart(1, "d", "other__f"), BlockEnd(1)]
+    found = written([*events, End("tool_calls")], to)
+    names = [(item["name"], item.get("namespace")) for item in found[-1]["response"]["output"]]
+    assert names == [("f", "ns"), ("other__f", None)]
+    added_names = [e["item"]["name"] for e in found if e["type"] == "response.output_item.added"]
+    assert added_names == ["f", "other__f"]
+
+
+def test_native_items_of_other_apis_are_left_out() -> None:
+    item = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {}}
+    events = [Begin(), Native(0, "messages", "server_tool_use", {}), Native(1, "responses", "web_search_call", item)]
+    found = written([*events, End("stop")])
+    assert found[-1]["response"]["output"] == [item]
+
+
+def test_the_response_repeats_the_request_and_parses_as_the_sdks_type() -> None:
+    """Clients read the answer from here: "missing field `format`" (Oaklight/llm-rosetta#56, BerriAI/litellm#28899)."""
+    body = {
+        "model": "m", "input": "x", "instructions": "Be\u2028brief.", "temperature": 0.5, "tool_choice": "required",
+        "tools": [{"type": "function", "name": "f", "parameters": {}}, {"type": "web_search"}],
+        "text": {"verbosity": "low"}, "reasoning": {"effort": "low"}, "metadata": {"a": "b"}, "max_output_tokens": 99,
+    }  # fmt: skip
+    to = Reply(RESPONSES.read_request(body), ISSUER, 1)
+    response = written([*HELLO, End("stop")], to)[-1]["response"]
+    typed = Response.model_validate(response)
+    assert typed.instructions == "Be\u2028brief."
+    assert (typed.temperature, typed.tool_choice, typed.max_output_tokens) == (0.5, "required", 99)
+    assert typed.metadata == {"a": "b"}
+    assert response["text"] == {"verbosity": "low", "format": {"type": "text"}}
+    assert response["tools"][0]["strict"] is False
+    Response.model_validate(written([*HELLO, End("stop")], reply(api="chat", source={"tools": "x"}))[-1]["response"])
+
+
+def test_pings_are_comments_and_nothing_follows_the_end() -> None:
+    writer = RESPONSES.writer(reply())
+    assert writer.ping() == b": ping\n\n"
+    assert writer.send(End("stop"))
+    assert writer.send(TextDelta(0, "late")) == writer.send(ErrorInfo("upstream", "late")) == b""
+
+
+def test_errors_have_the_shape_of_the_api() -> None:
+    body = json.loads(RESPONSES.write_error(ErrorInfo("not_found", "no such model", code="model_not_found"), "req_1"))
+    assert body == {
+        "error": {
+            "message": "no such model",
+            "type": "invalid_request_error",
+            "param": None,
+            "code": "model_not_found",
+        }
+    }
+
+
+# The grammar, entry by entry
+
+
+def test_reasoning_then_text_are_items_one_after_the_other() -> None:
+    """BerriAI/litellm#32777: one id for the reasoning, and its end before the message begins."""
+    events = [
+        Begin(),
+        ReasoningDelta(0, "h"),
+        ReasoningDelta(0, "m"),
+        BlockEnd(0),
+        TextDelta(1, "hi"),
+        BlockEnd(1),
+        End("stop"),
+    ]
+    found = written(events)
+    assert [event["type"].removeprefix("response.") for event in found] == [
+        "created", "in_progress", "output_item.added", "reasoning_summary_part.added", "reasoning_summary_text.delta",
+        "reasoning_summary_text.delta", "reasoning_summary_text.done", "reasoning_summary_part.done",
+        "output_item.done", "output_item.added", "content_part.added", "output_text.delta", "output_text.done",
+        "content_part.done", "output_item.done", "completed",
+    ]  # fmt: skip
+    reasoning = [event for event in found if event.get("output_index") == 0]
+    ids = {event.get("item_id") or event["item"]["id"] for event in reasoning}
+    assert len(ids) == 1
+    assert {event["summary_index"] for event in reasoning if "summary_index" in event} == {0}
+
+
+def test_a_call_is_told_in_full_grammar_with_its_name_at_the_end() -> None:
+    """BerriAI/litellm#20711; openai Node's types want the name there."""
+    events = [
+        Begin(),
+        ToolCallStart(0, "c", "f"),
+        ToolCallDelta(0, '{"a"'),
+        ToolCallDelta(0, ":1}"),
+        BlockEnd(0),
+        End("stop"),
+    ]
+    found = written(events)
+    assert [event["type"].removeprefix("response.") for event in found[2:-1]] == [
+        "output_item.added", "function_call_arguments.delta", "function_call_arguments.delta",
+        "function_call_arguments.done", "output_item.done",
+    ]  # fmt: skip
+    assert (found[5]["name"], found[5]["arguments"]) == ("f", '{"a":1}')
+
+
+def test_a_refusal_is_no_text() -> None:
+    found = written([Begin(), RefusalDelta(0, "I "), RefusalDelta(0, "won't"), BlockEnd(0), End("refusal")])
+    assert [event["type"].removeprefix("response.") for event in found[2:]] == [
+        "output_item.added", "content_part.added", "refusal.delta", "refusal.delta", "refusal.done",
+        "content_part.done", "output_item.done", "incomplete",
+    ]  # fmt: skip
+    assert found[-1]["response"]["output"][0]["content"] == [{"type": "refusal", "refusal": "I won't"}]
+
+
+def test_log_probabilities_stand_in_every_place_that_has_the_text() -> None:
+    tokens = [
+        {"token": "Hel", "logprob": -0.5, "bytes": [72, 101, 108], "top_logprobs": []},
+        {"token": "lo", "logprob": -0.25, "bytes": None,
+         "top_logprobs": [{"token": "p", "logprob": -2.0, "bytes": None}]},
+    ]  # fmt: skip
+    whole = [tokens[0], {**tokens[1], "bytes": [], "top_logprobs": [{"token": "p", "logprob": -2.0, "bytes": []}]}]
+    events = [
+        Begin(),
+        TextDelta(0, "Hel", tokens[:1]),
+        TextDelta(0, "lo", tokens[1:]),
+        TextDelta(0, "!"),
+        BlockEnd(0),
+        End("stop"),
+    ]
+    found = written(events)
+    deltas = [event["logprobs"] for event in found if event["type"] == "response.output_text.delta"]
+    assert deltas == [whole[:1], whole[1:], []]
+    done = next(event for event in found if event["type"] == "response.output_text.done")
+    part = next(event for event in found if event["type"] == "response.content_part.done")["part"]
+    final = found[-1]["response"]["output"][0]["content"][0]
+    assert done["logprobs"] == part["logprobs"] == final["logprobs"] == whole
+    told = json.loads(RESPONSES.write_answer(fold(events), reply()))["output"][0]["content"][0]
+    assert told["logprobs"] == whole
+    typed = accumulated(found).output[0].content[0].logprobs
+    assert [(one.token, one.logprob) for one in typed] == [("Hel", -0.5), ("lo", -0.25)]
+
+
+@pytest.mark.parametrize(
+    ("failed", "code"),
+    [
+        (ErrorInfo("rate_limited", "m"), "rate_limit_exceeded"),
+        (ErrorInfo("invalid_request", "m"), "invalid_prompt"),
+        (ErrorInfo("overloaded", "m"), "server_error"),
+        (ErrorInfo("timeout", "m"), "server_error"),
+        (ErrorInfo("upstream", "m"), "server_error"),
+        (ErrorInfo("internal", "m"), "server_error"),
+        (ErrorInfo("rate_limited", "m", code="insufficient_quota"), "insufficient_quota"),
+    ],
+)
+def test_a_failure_has_a_code_that_the_sdk_knows_unless_the_provider_said_one(failed: ErrorInfo, code: str) -> None:
+    """router-for-me/CLIProxyAPI#1407, farion1231/cc-switch#2750: never a bare close."""
+    last = written([Begin(), TextDelta(0, "x"), failed])[-1]
+    assert (last["type"], last["response"]["status"]) == ("response.failed", "failed")
+    assert last["response"]["error"] == {"code": code, "message": "m"}
+    known = get_args(ResponseError.model_fields["code"].annotation)
+    assert failed.code or code in known
+
+
+def test_nothing_that_is_not_kept_is_promised() -> None:
+    body = {"model": "m", "input": "x", "store": True, "previous_response_id": "resp_1", "background": True}
+    response = written([*HELLO, End("stop")], Reply(RESPONSES.read_request(body), ISSUER, 1))[-1]["response"]
+    assert (response["store"], response["previous_response_id"], response["background"]) == (False, None, False)
+
+
+def test_the_same_item_stands_in_all_three_places_and_no_two_share_an_id() -> None:
+    """openai Python: "Completed output item identity changed."."""
+    events = [
+        Begin(), ReasoningDelta(0, "hm"), BlockEnd(0), TextDelta(1, "a"), BlockEnd(1), ToolCallStart(2, "c1", "f"),
+        BlockEnd(2),
+        ToolCallStart(3, "c2", "f", "custom"), BlockEnd(3), End("tool_calls"),
+    ]  # fmt: skip
+    found = written(events)
+    output = found[-1]["response"]["output"]
+    for item in output:
+        told = [event["item"] for event in found if event.get("item", {}).get("id") == item["id"]]
+        assert [(one["type"], one.get("call_id")) for one in told] == [(item["type"], item.get("call_id"))] * 2
+    ids = [item["id"] for item in output]
+    assert [id.split("_")[0] for id in ids] == ["rs", "msg", "fc", "ctc"]
+    assert len(set(ids)) == 4
+    assert all(len(id) <= 64 for id in ids)
+    assert output[0]["summary"]
+    assert {"call_id", "name", "arguments", "status"} <= set(output[2])
+    assert {"call_id", "name", "input"} <= set(output[3])
+
+
+def test_phases_are_never_invented() -> None:
+    (item,) = written([*HELLO, End("stop")])[-1]["response"]["output"]
+    assert "phase" not in item
+
+
+def test_items_come_back_without_an_error() -> None:
+    """A client that sends the items back unchanged is understood: it is the ``call_id`` that pairs."""
+    events = [Begin(), TextDelta(0, "a"), BlockEnd(0), ToolCallStart(1, "c1", "f"), ToolCallDelta(1, "{}"), BlockEnd(1)]
+    output = written([*events, End("tool_calls")])[-1]["response"]["output"]
+    call = RESPONSES.read_request(
+        {"model": "m", "input": [*output, {"type": "function_call_output", "call_id": "c1", "output": "ok"}]}
+    )
+    assert [type(part).__name__ for message in call.messages for part in message.parts] == [
+        "TextPart",
+        "ToolCallPart",
+        "ResultPart",
+    ]
+    assert call.dropped == ()
+
+
+def test_cached_tokens_are_in_the_stream_as_in_the_whole_answer() -> None:
+    """langchain-ai/langchain-litellm#52, BerriAI/litellm#35127."""
+    whole = json.loads(RESPONSES.write_answer(fold([*HELLO, End("stop")]), reply()))
+    assert written([*HELLO, End("stop")])[-1]["response"]["usage"] == whole["usage"]
+    assert whole["usage"]["input_tokens_details"]["cached_tokens"] == 2
+
+
+def test_a_provider_without_usage_leaves_ints() -> None:
+    response = written([Begin(), TextDelta(0, "x"), BlockEnd(0), End("stop")])[-1]["response"]
+    assert response["usage"]["total_tokens"] == 0
+    assert response["usage"]["output_tokens_details"] == {"reasoning_tokens": 0}
+
+
+def test_a_call_without_arguments_has_an_empty_object() -> None:
+    """su-kaka/gcli2api#406: clients parse what they get."""
+    events = [Begin(), ToolCallStart(0, "c", "f"), BlockEnd(0), ToolCallStart(1, "d", "sql", "custom"), BlockEnd(1)]
+    found = written([*events, End("tool_calls")])
+    call, custom = found[-1]["response"]["output"]
+    assert (call["arguments"], custom["input"]) == ("{}", "")
+    assert [event["delta"] for event in found if "delta" in event] == ["{}"]
+    whole = json.loads(RESPONSES.write_answer(fold([*events, End("tool_calls")]), reply()))["output"]
+    assert (whole[0]["arguments"], whole[1]["input"]) == ("{}", "")
+
+
+@pytest.mark.parametrize("blank", ["", " ", " \n\t"])
+def test_arguments_that_are_blank_are_an_empty_object_streamed_or_not(blank: str) -> None:
+    """Clients parse what they get, put together (su-kaka/gcli2api#406), and so do providers what comes back."""
+    pieces = [ToolCallDelta(0, piece) for piece in blank]
+    events = [Begin(), ToolCallStart(0, "c", "f"), *pieces, BlockEnd(0), End("tool_calls")]
+    found = written(events)
+    whole = json.loads(RESPONSES.write_answer(fold(events), reply()))["output"][0]["arguments"]
+    streamed = found[-1]["response"]["output"][0]["arguments"]
+    assert json.loads(streamed) == json.loads(whole) == {}
+    assert "".join(event["delta"] for event in found if "delta" in event) == streamed
+    (call,) = items(assistant(ToolCallPart("c", "f", blank)))
+    assert call["arguments"] == "{}"

@@ -1,0 +1,252 @@
+"""A small app in a ``RequestScope``, served on a real socket, and a client that is nothing but a socket."""
+
+import contextlib
+import socket
+import struct
+from collections.abc import AsyncIterator, Iterator
+
+import trio
+from quart import Response, request
+from quart_trio import QuartTrio
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from gateway.serving.scope import KEY, ChannelBody, Scope, configure
+from gateway.serving.server import Lifecycle, bind, serve
+from tests.support.harness import PATIENCE, Late
+
+
+class Witness:
+    """What became of the requests of one test."""
+
+    def __init__(self) -> None:
+        self.lifecycle = Lifecycle()
+        self.begun = trio.Event()  # a request has a task in its nursery
+        self.crash = trio.Event()  # tells the producer of a stream to crash
+        self.ended: list[float] = []  # when such a task was ended
+        self.closed: list[bool] = []  # what on_close was told
+        self.scopes: list[Scope] = []
+        self.feed: trio.MemorySendChannel[bytes] | None = None
+        self.body: ChannelBody | None = None
+
+    def watch(self) -> Scope:
+        scope: Scope = request.scope[KEY]
+        self.scopes.append(scope)
+        scope.on_close(self.closed.append)
+        scope.nursery.start_soon(self._live)
+        return scope
+
+    async def _live(self) -> None:
+        self.begun.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.ended.append(trio.current_time())
+
+    def stream(self, capacity: float = 64) -> ChannelBody:
+        self.feed, receive = trio.open_memory_channel[bytes](capacity)
+        self.body = ChannelBody(receive)
+        return self.body
+
+
+def make_app(witness: Witness, max_body: int = 1000) -> QuartTrio:
+    app = QuartTrio(__name__)
+    configure(app, max_body)
+
+    @app.get("/whole")
+    async def whole():
+        witness.watch()
+        return "whole"
+
+    @app.post("/size")
+    async def size():
+        scope = witness.watch()
+        return {"size": len(await request.get_data()), "id": scope.id}
+
+    @app.get("/hang")
+    async def hang():
+        witness.watch()
+        await trio.sleep_forever()
+
+    @app.get("/stream")
+    async def stream():
+        witness.watch()
+        body = witness.stream()
+        await witness.feed.send(b"first;")
+        return Response(body)
+
+    @app.get("/flood")
+    async def flood():
+        scope = witness.watch()
+        body = witness.stream(2)
+        scope.nursery.start_soon(pour, witness.feed)
+        return Response(body)
+
+    @app.get("/pumped")
+    async def pumped():
+        scope = witness.watch()
+        body = witness.stream()
+        scope.nursery.start_soon(pump, witness, witness.feed)
+        return Response(body)
+
+    @app.get("/crash")
+    async def crash():
+        raise_in(witness.watch().nursery)
+        await trio.sleep_forever()
+
+    @app.post("/crash-slowly")
+    async def crash_slowly():
+        nursery = witness.watch().nursery
+        nursery.start_soon(leave_slowly)
+        raise_in(nursery)
+        await trio.sleep_forever()
+
+    @app.get("/crash-in-stream")
+    async def crash_in_stream():
+        scope = witness.watch()
+        body = witness.stream()
+        await witness.feed.send(b"first;")
+        scope.nursery.start_soon(crash_with, witness.feed, witness.crash)
+        return Response(body)
+
+    @app.errorhandler(RequestEntityTooLarge)
+    async def too_large(_):
+        return {"error": "too large"}, 413
+
+    return app
+
+
+async def pour(feed: trio.MemorySendChannel[bytes]) -> None:
+    while True:
+        await feed.send(b"x" * 65536)
+
+
+async def pump(witness: Witness, feed: trio.MemorySendChannel[bytes]) -> None:
+    """A stream that goes on until the drain ends it, and says so."""
+    scope = trio.CancelScope()
+    with witness.lifecycle.pump(scope), scope:
+        await feed.send(b"first;")
+        await trio.sleep_forever()
+    await feed.send(b"shutting down;")
+    feed.close()
+
+
+def raise_in(nursery: trio.Nursery) -> None:
+    async def fail() -> None:
+        raise RuntimeError("a task of the request failed")
+
+    nursery.start_soon(fail)
+
+
+async def leave_slowly() -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(0.05)
+
+
+async def crash_with(feed: trio.MemorySendChannel[bytes], when: trio.Event) -> None:
+    with feed:
+        await when.wait()
+        raise RuntimeError("the producer failed")
+
+
+class Server:
+    def __init__(self, port: int, witness: Witness | None = None) -> None:
+        """``witness``: of a server in this process."""
+        self.port = port
+        if witness is not None:
+            self.witness = witness
+            self.lifecycle = witness.lifecycle
+        self.over = trio.Event()
+
+    @contextlib.asynccontextmanager
+    async def connect(self, small: bool = False) -> AsyncIterator["Client"]:
+        """``small``: with a tiny receive buffer, so that it stalls early."""
+        with trio.socket.socket() as sock:
+            if small:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            await sock.connect(("127.0.0.1", self.port))
+            yield Client(sock)
+
+    async def get(self, path: str) -> bytes:
+        async with self.connect() as client:
+            await client.send(f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            return await client.rest()
+
+
+@contextlib.asynccontextmanager
+async def serving(max_body: int = 1000, **options: object) -> AsyncIterator[Server]:
+    """The app on a free port. Leaving the block cancels what still runs."""
+    witness = Witness()
+    sock = bind("127.0.0.1", 0)
+    server = Server(sock.getsockname()[1], witness)
+    ready = trio.Event()
+
+    async def run() -> None:
+        await serve(
+            make_app(witness, max_body),
+            [sock],
+            **{"state": witness.lifecycle, "ready": ready.set, "signals": False, **options},
+        )
+        server.over.set()
+
+    with trio.fail_after(4 * PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run)
+            await ready.wait()
+            yield server
+            nursery.cancel_scope.cancel()
+
+
+class Client:
+    def __init__(self, sock: trio.socket.SocketType) -> None:
+        self.sock = sock
+        self.buffer = b""
+
+    async def send(self, data: str | bytes) -> None:
+        data = data.encode() if isinstance(data, str) else data
+        while data:
+            data = data[await self.sock.send(data) :]
+
+    async def get(self, path: str) -> None:
+        await self.send(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")
+
+    async def until(self, mark: bytes) -> bytes:
+        """All that comes up to and with ``mark``."""
+        with trio.fail_after(PATIENCE):
+            while mark not in self.buffer:
+                data = await self.sock.recv(65536)
+                assert data, f"the connection ended before {mark!r}: {self.buffer!r}"
+                self.buffer += data
+        found, _, self.buffer = self.buffer.partition(mark)
+        return found + mark
+
+    async def rest(self) -> bytes:
+        """All that comes before the server closes, by FIN or RST."""
+        with trio.fail_after(PATIENCE), contextlib.suppress(ConnectionResetError):
+            while data := await self.sock.recv(65536):
+                self.buffer += data
+        found, self.buffer = self.buffer, b""
+        return found
+
+    def leave(self, how: str = "fin") -> None:
+        if how == "rst":
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+
+async def eventually(condition) -> None:
+    """Until ``condition()`` holds; polled, with a deadline."""
+    with trio.fail_after(PATIENCE):
+        while not condition():  # noqa: ASYNC110
+            await trio.sleep(0.002)
+
+
+@contextlib.contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Raises ``Late`` if the block takes longer; for tests that are ``given_attempts``."""
+    begun = trio.current_time()
+    yield
+    if (took := trio.current_time() - begun) >= seconds:
+        raise Late(f"it took {took:.3f} s")

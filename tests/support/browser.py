@@ -1,0 +1,144 @@
+"""Chromium without a window, driven over its DevTools protocol through a pair of pipes."""
+
+import base64
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.harness import PATIENCE
+
+COMMAND = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+needs_chromium = pytest.mark.skipif(COMMAND is None, reason="there is no chromium on this machine")
+
+_SLOW = 30.0  # a cold start on a machine that is busy
+
+
+class Page:
+    """One page. ``complaints`` are what its console and its security policy have said against it."""
+
+    def __init__(self, to: int, out: int) -> None:
+        self._to, self._out = to, out
+        self._rest = b""
+        self._number = 0
+        self._session: str | None = None
+        self.complaints: list[str] = []
+        target = self.send("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.send(f"{domain}.enable")
+
+    def send(self, method: str, **params: Any) -> dict[str, Any]:
+        """The result of a command."""
+        self._number += 1
+        message = {"id": self._number, "method": method, "params": params}
+        if self._session is not None:
+            message["sessionId"] = self._session
+        os.write(self._to, json.dumps(message).encode() + b"\0")
+        deadline = time.monotonic() + _SLOW
+        while (answer := self._receive(deadline)).get("id") != self._number:
+            self._note(answer)
+        assert "error" not in answer, (method, answer)
+        result: dict[str, Any] = answer["result"]
+        return result
+
+    def _receive(self, deadline: float) -> dict[str, Any]:
+        while b"\0" not in self._rest:
+            assert time.monotonic() < deadline, "the browser does not answer"
+            data = os.read(self._out, 1 << 16)
+            assert data, "the browser has ended"
+            self._rest += data
+        raw, _, self._rest = self._rest.partition(b"\0")
+        message: dict[str, Any] = json.loads(raw)
+        return message
+
+    def _note(self, message: Mapping[str, Any]) -> None:
+        params = message.get("params", {})
+        match message.get("method"):
+            case "Runtime.exceptionThrown":
+                self.complaints.append(json.dumps(params["exceptionDetails"]))
+            case "Log.entryAdded" if params["entry"]["level"] == "error":
+                self.complaints.append(params["entry"]["text"])
+
+    def open(self, url: str, headers: Mapping[str, str] | None = None) -> None:
+        """``headers`` go with every request of the page."""
+        self.send("Network.setExtraHTTPHeaders", headers=dict(headers or {}))
+        assert "errorText" not in (found := self.send("Page.navigate", url=url)), found
+        self.until("location.protocol !== 'about:' && document.readyState === 'complete'")
+
+    def value(self, script: str) -> Any:
+        """What a JavaScript expression comes to."""
+        found = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in found, (script, found)
+        return found["result"].get("value")
+
+    def text(self, selector: str) -> str:
+        """What is to be read in an element, nothing where there is none."""
+        return str(self.value(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''"))
+
+    def until(self, script: str, seconds: float = PATIENCE) -> Any:
+        """The first true value of an expression, ``True`` for an element; fails the test after ``seconds``."""
+        deadline = time.monotonic() + seconds
+        while not (value := self.value(f"(found => found instanceof Node || found)({script})")):
+            assert time.monotonic() < deadline, f"{script} did not come true; the page says {self.text('body')[:3000]}"
+            time.sleep(0.02)
+        return value
+
+    def click(self, selector: str) -> None:
+        self.value(f"document.querySelector({json.dumps(selector)}).click()")
+
+    def press(self, key: str) -> None:
+        """Press and release a key, named as in ``KeyboardEvent.key``."""
+        text = {"text": "\r"} if key == "Enter" else {}
+        codes = {"Enter": 13, "Escape": 27, "ArrowUp": 38, "ArrowDown": 40}
+        for kind in ("keyDown", "keyUp"):
+            pressed = {"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": codes[key]}
+            self.send("Input.dispatchKeyEvent", **pressed, **(text if kind == "keyDown" else {}))
+
+    def look(self, scheme: str = "light", width: int = 1280, height: int = 1000) -> None:
+        """How the page is shown."""
+        self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.send(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
+
+    def shoot(self, file: Path) -> None:
+        """A picture of what is shown, as PNG."""
+        file.write_bytes(base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"]))
+
+
+@contextlib.contextmanager
+def browsing() -> Iterator[Page]:
+    """A browser with a profile of its own, from its start to its end."""
+    assert COMMAND is not None
+    from_us, to = os.pipe()
+    out, from_it = os.pipe()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        flags = [
+            "--headless=new", "--remote-debugging-pipe", f"--user-data-dir={profile}", "--no-first-run", "--no-sandbox",
+            "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-extensions",
+            "--disable-component-update", "--no-proxy-server",
+        ]  # fmt: skip
+        # Pipes 3 and 4 are the protocol's; others are put there by a shell, whose process the browser's becomes.
+        script = f'exec 3<&{from_us} 4>&{from_it}; exec "$0" "$@"'
+        process = subprocess.Popen(
+            ["bash", "-c", script, COMMAND, *flags], pass_fds=(from_us, from_it),
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        os.close(from_us)
+        os.close(from_it)
+        try:
+            yield Page(to, out)
+        finally:
+            os.close(to)
+            process.terminate()
+            process.wait(PATIENCE)
+            os.close(out)

@@ -1,0 +1,253 @@
+"""What the tests of the Chat codec share: requests and streams made and taken apart, and valid events made up."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import attrs
+import pytest
+from hypothesis import strategies as st
+
+from providers.chat import CHAT
+from providers.neutral.codec import Recipient, Reply
+from providers.neutral.quirks import Quirks
+from providers.neutral.request import (
+    Message,
+    Request,
+    TextPart,
+)
+from providers.neutral.seal import Issuer, seal
+from streams import sse
+from streams.errors import GatewayError
+from streams.events import (
+    Begin,
+    BlockEnd,
+    Citation,
+    End,
+    ErrorInfo,
+    Event,
+    Native,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+    Usage,
+)
+from streams.fold import Answer, RefusalBlock, TextBlock, ThoughtBlock, ToolBlock
+from tests.support.repository import SHARED
+
+OWN, OTHER = Issuer("deepseek", "aaa"), Issuer("anthropic", "bbb")
+USER = Message("user", (TextPart("hi", "messages[0].content"),), "messages[0]")
+ISSUER = Issuer("anthropic", "abc123")
+CORPUS = SHARED / "corpus" / "openai_chat"
+RECORDED = sorted(CORPUS.glob("*.response.sse"))
+ANSWERS = sorted(CORPUS.glob("*.response.json"))
+REQUESTS = sorted(CORPUS.glob("*.request.json"))
+needs_corpus = pytest.mark.skipif(not RECORDED, reason="the recorded provider traffic is not beside this checkout")
+DONE = b"data: [DONE]\n\n"
+
+
+def asked(*messages: dict, **fields) -> Request:
+    return CHAT.read_request(
+        {"model": "m", "messages": list(messages) or [{"role": "user", "content": "hi"}], **fields}
+    )
+
+
+def sent(request: Request, **quirks) -> tuple[dict, tuple[str, ...]]:
+    """The body as it goes out, and what was dropped."""
+    out = CHAT.write_request(request, Recipient("gpt", OWN, Quirks(**quirks)))
+    return json.loads(out.body), out.dropped
+
+
+def messages(*turns: Message, api="messages", **quirks) -> list[dict]:
+    return sent(Request(api, "m", turns), **quirks)[0]["messages"]
+
+
+def user(*parts) -> Message:
+    return Message("user", parts)
+
+
+def assistant(*parts) -> Message:
+    return Message("assistant", parts)
+
+
+def refused(body: dict) -> str:
+    with pytest.raises(GatewayError) as caught:
+        CHAT.read_request({"model": "m"} | body)
+    assert caught.value.failed.status == 400
+    assert caught.value.failed.param in caught.value.failed.message
+    return caught.value.failed.param
+
+
+def sealed(issuer: Issuer, api: str, item) -> dict:
+    return {"type": "reasoning.encrypted", "data": seal(issuer, api, item)}
+
+
+def reply(**fields) -> Reply:
+    call = Request("chat", "my-model", (), stream=True, **{"include_usage": True} | fields)
+    return Reply(call, ISSUER, 1_700_000_000, input_estimate=7)
+
+
+def chunk(delta: dict | None = None, finish: str | None = None, **more) -> bytes:
+    choice = {"index": 0, "delta": delta or {}, "finish_reason": finish}
+    return sse.data({"id": "c1", "created": 5, "model": "m", "choices": [choice], **more})
+
+
+def calls(*fragments: dict, finish: str | None = None) -> bytes:
+    return chunk({"tool_calls": list(fragments)}, finish)
+
+
+def fragment(name: str | None = None, arguments: str | None = None, **more) -> dict:
+    function = {"name": name, "arguments": arguments}
+    return {**more, "function": {key: value for key, value in function.items() if value is not None}}
+
+
+def whole(message: dict, finish: str | None = "stop", **more) -> bytes:
+    choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish}
+    return json.dumps({"id": "c1", "created": 5, "model": "m", "choices": [choice], **more}).encode()
+
+
+def pieces(stream: bytes, cuts: Sequence[int]) -> list[bytes]:
+    edges = [0, *cuts, len(stream)]
+    return [stream[a:b] for a, b in pairwise(edges)]
+
+
+def read(reads: Iterable[bytes]) -> list[Event]:
+    """The events of a stream that arrived in ``reads``."""
+    splitter, reader = sse.Splitter(), CHAT.reader()
+    raws = [raw for data in reads for raw in splitter.feed(data)]
+    events = [event for raw in (*raws, splitter.close()) if (one := sse.parse(raw)) for event in reader.take(*one)]
+    events.extend(reader.close())
+    assert reader.close() == ()
+    assert reader.take("", b'{"choices":[{"delta":{"content":"late"}}]}') == ()
+    return events
+
+
+def write(events: Iterable[Event], **fields) -> bytes:
+    writer = CHAT.writer(reply(**fields))
+    return b"".join(writer.send(event) for event in events)
+
+
+def chunks(stream: bytes) -> list[dict]:
+    found = [sse.parse(raw) for raw in sse.Splitter().feed(stream)]
+    return [json.loads(one[1]) for one in found if one and one[1] != b"[DONE]"]
+
+
+def deltas(stream: bytes) -> list[dict]:
+    return [one["choices"][0]["delta"] for one in chunks(stream) if one.get("choices")]
+
+
+def same_ids(events: Iterable[Event]) -> list[Event]:
+    """Events with the ids that the reader made up replaced by the block's number."""
+    return [
+        attrs.evolve(event, id=str(event.block))
+        if isinstance(event, ToolCallStart) and re.fullmatch("call_[0-9a-f]{24}", event.id)
+        else event
+        for event in events
+    ]
+
+
+def assert_order(events: Sequence[Event]) -> None:
+    """Begin first, blocks numbered as they open, closed once and not used after, one end, last."""
+    opened: list[int] = []
+    closed: set[int] = set()
+    tools: set[int] = set()
+    assert [type(event) for event in events].count(Begin) <= 1
+    for event in events:
+        block = getattr(event, "block", None)
+        if isinstance(event, BlockEnd):
+            assert block in opened
+            assert block not in closed
+            closed.add(event.block)
+        elif block is not None:
+            assert block not in closed
+            if block not in opened:
+                assert isinstance(
+                    event, TextDelta | ReasoningDelta | RefusalDelta | ReasoningState | ToolCallStart | Native
+                )
+                opened.append(block)
+            if isinstance(event, ToolCallStart):
+                tools.add(event.block)
+            assert len(set(opened) - closed - tools) <= 1
+    assert opened == list(range(len(opened)))
+    assert sum(isinstance(event, End | ErrorInfo) for event in events) == 1
+    assert isinstance(events[-1], End | ErrorInfo)
+    if isinstance(events[-1], End):
+        assert closed == set(opened)
+
+
+def content(answer: Answer) -> tuple:
+    """What a translation of Chat into Chat must keep, whatever the pieces."""
+    text = "".join(block.text for block in answer.blocks if isinstance(block, TextBlock))
+    thought = "".join(block.text for block in answer.blocks if isinstance(block, ThoughtBlock))
+    refusal = "".join(block.text for block in answer.blocks if isinstance(block, RefusalBlock))
+    usage = attrs.evolve(answer.usage, reasoning=answer.usage.reasoning or 0) if answer.usage else None
+    calls = [block if block.input.strip() or block.kind == "custom" else attrs.evolve(block, input="{}")
+             for block in answer.blocks if isinstance(block, ToolBlock)]  # fmt: skip
+    return text, thought, refusal, calls, usage
+
+
+words = st.text(min_size=1, max_size=8)
+block_texts = st.lists(words, min_size=1, max_size=4)
+tokens = st.builds(lambda text: {"token": text, "logprob": -0.5, "bytes": None, "top_logprobs": []}, words)
+logprobs = st.none() | st.lists(tokens, min_size=1, max_size=2)
+SEALED = (
+    ("chat", {"field": "reasoning_content"}),
+    ("chat", {"field": "reasoning"}),
+    ("chat", {"reasoning_details": [{"type": "reasoning.text", "text": "t", "index": 0}]}),
+    ("chat", {"reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]}),
+    ("messages", {"type": "thinking", "thinking": "t", "signature": "s"}),
+    ("responses", {"type": "reasoning", "id": "rs_1", "summary": []}),
+)
+CITED = (
+    ("chat", {"type": "url_citation", "url_citation": {"url": "https://a", "title": "A", "start_index": 0}}),
+    ("messages", {"type": "web_search_result_location", "url": "https://b", "title": None}),
+    ("messages", {"type": "char_location", "document_index": 0}),
+    ("responses", {"type": "url_citation", "url": "https://c", "start_index": 1, "end_index": 2}),
+)
+
+
+STOP = st.just("stop")
+
+
+@st.composite
+def answers(draw, reasons=STOP) -> list[Event]:
+    """A valid sequence of events, with tool calls that interleave."""
+    events: list[Event] = [Begin("x", "y")]
+    kinds = draw(
+        st.lists(st.sampled_from([TextDelta, ReasoningDelta, RefusalDelta, ToolCallStart, Native]), max_size=6)
+    )
+    tools: list[ToolCallStart] = []
+    for block, kind in enumerate(kinds):
+        if kind is Native:
+            events += [Native(block, "messages", "server_tool_use", {}), BlockEnd(block)]
+        elif kind is ToolCallStart:
+            tools.append(ToolCallStart(block, f"call_{block}", "f", draw(st.sampled_from(["function", "custom"]))))
+            events += [tools[-1], ToolCallDelta(block, '{"x":"')]
+        else:
+            events += [*draw(spoken(kind, block)), BlockEnd(block)]
+        for text in draw(block_texts) if tools else ():
+            tool = draw(st.sampled_from(tools))
+            events.append(ToolCallDelta(tool.block, json.dumps(text)[1:-1]))
+    events += [event for tool in tools for event in (ToolCallDelta(tool.block, '"}'), BlockEnd(tool.block))]
+    if draw(st.booleans()):
+        silent = len(kinds)
+        events += [ToolCallStart(silent, f"call_{silent}", "g"), BlockEnd(silent)]
+    events.append(Usage(input=1, cache_read=2, cache_write=3, output=5, reasoning=draw(st.integers(0, 5))))
+    return [*events, End(draw(reasons))]
+
+
+@st.composite
+def spoken(draw, kind, block: int) -> list[Event]:
+    """The pieces of a block that is no call, and what belongs to them."""
+    pieces = draw(block_texts)
+    if kind is RefusalDelta:
+        return [RefusalDelta(block, piece) for piece in pieces]
+    if kind is ReasoningDelta:
+        seals = [ReasoningState(block, *draw(st.sampled_from(SEALED)))] if draw(st.booleans()) else []
+        return [*(ReasoningDelta(block, piece) for piece in pieces), *seals]
+    cited = draw(st.lists(st.sampled_from(CITED), max_size=2))
+    return [*(TextDelta(block, piece, draw(logprobs)) for piece in pieces), *(Citation(block, *one) for one in cited)]

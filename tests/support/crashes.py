@@ -1,0 +1,328 @@
+"""Gateways that are killed while clients talk to them, and what is left of the talks.
+
+``python -m tests.support.crashes --rounds 100 --store sqlite`` goes on for longer than the tests do. Every question
+names its place in its talk, and the provider answers with all the questions it has heard: so each answer shows its
+context.
+"""
+
+import argparse
+import contextlib
+import http.client
+import json
+import random
+import signal
+import sqlite3
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import attrs
+import httpx2
+import yaml
+
+from tests.support import postgres
+from tests.support.command_line import started
+from tests.support.harness import eventually, request
+from tests.support.sdk_conversation import settings
+from tests.support.upstreams import PATHS, Raw, Script, Seen, Upstream, fake_upstream, render
+from tests.support.wire_transcript import heard
+
+Questions: TypeAlias = tuple[str, ...]
+Query: TypeAlias = Callable[[str], Sequence[Sequence[Any]]]
+"""SQL about the table ``{nodes}``, behind the gateway's back."""
+
+CLIENTS = 6
+ANSWERED = (10, 40)  # turns before a gateway is killed
+LONGEST = 8  # turns of one talk
+LOOKED_AT_AGAIN = 30  # turns of earlier rounds
+
+# The provider
+
+
+def spoken(questions: Sequence[str]) -> str:
+    return "heard " + ", ".join(questions)
+
+
+def answer(seen: Seen) -> Raw:
+    """Refuses what is no whole talk: each question must stand there with the answer it got."""
+    api = next(api for api, path in PATHS.items() if path == seen.path)
+    lines = heard(api, seen.json)
+    questions = tuple(text for kind, text in lines if kind == "user")
+    talk = [pair for i, text in enumerate(questions) for pair in (("user", text), ("text", spoken(questions[: i + 1])))]
+    if lines != talk[:-1]:
+        return Raw(400, (), (f"no whole talk: {lines}".encode(),))
+    whole = render(Script(spoken(questions)), api, seen.json)
+    return attrs.evolve(whole, pieces=Paced(whole.pieces))
+
+
+class Paced(tuple[bytes, ...]):
+    """The pieces of an answer, with time between them to be killed in."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in super().__iter__():
+            time.sleep(random.expovariate(300))
+            yield piece
+
+
+# The clients
+
+
+@attrs.define
+class Known:
+    """What the clients know. ``whole``: of each answer that came whole its id and what it must have been made from;
+    ``torn``: the same of those of which only a part came; ``begun``: of those that run in the background."""
+
+    whole: dict[str, Questions] = attrs.field(factory=dict)
+    torn: dict[str, Questions] = attrs.field(factory=dict)
+    begun: dict[str, Questions] = attrs.field(factory=dict)
+    wrong: list[str] = attrs.field(factory=list)
+    counts: Counter[str] = attrs.field(factory=Counter)
+
+
+class Client:
+    """One talk after the other, by the responses' ids or in conversations. ``may_be``: what its talk may consist of,
+    which it does not know for sure after a turn in a conversation broke off."""
+
+    def __init__(self, number: int, known: Known) -> None:
+        self._name = f"c{number}"
+        self._in_conversations = number % 3 == 0
+        self._known = known
+        self._count = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self._previous: str | None = None
+        self._conversation: str | None = None
+        self._may_be: set[Questions] = {()}
+
+    def run(self, url: str, over: threading.Event) -> None:
+        while not over.is_set():
+            try:
+                self._step(url)
+            except (OSError, http.client.HTTPException):
+                return  # it has been killed
+            except Exception as error:
+                self._known.wrong.append(repr(error))
+                raise
+
+    def _step(self, url: str) -> None:
+        if max(map(len, self._may_be)) >= LONGEST:
+            self._forget()
+        if self._in_conversations and self._conversation is None:
+            reply = request(url, "POST", "/v1/conversations", {})
+            if reply.cut:
+                return
+            self._conversation = reply.json["id"]
+        self._turn(url, random.choice(("stream", "stream", "whole", "background")))
+
+    def _turn(self, url: str, how: str) -> None:
+        self._count += 1
+        question = f"{self._name} {self._count}"
+        body: dict[str, Any] = {"model": random.choice(("on-chat", "on-messages")), "input": question}
+        if self._in_conversations:
+            body["conversation"] = self._conversation
+        else:
+            body["previous_response_id"] = self._previous
+        if how == "background" and not self._in_conversations:
+            self._begin(url, {**body, "background": True}, question)
+            return
+        before = self._may_be
+        made_from = {(*talk, question) for talk in before}
+        if self._in_conversations:
+            self._may_be = before | made_from
+        reply = request(url, "POST", "/v1/responses", {**body, "stream": how == "stream"})
+        self._take(reply, made_from, how)
+
+    def _begin(self, url: str, body: Mapping[str, Any], question: str) -> None:
+        """Nothing goes on from it: nobody waits for its end."""
+        reply = request(url, "POST", "/v1/responses", body)
+        if not reply.cut:
+            (talk,) = self._may_be
+            self._known.begun[reply.json["id"]] = (*talk, question)
+            self._known.counts["background"] += 1
+
+    def _take(self, reply: Any, made_from: set[Questions], how: str) -> None:
+        response = last_response(reply.body) if how == "stream" else None if reply.cut else reply.json
+        if reply.status != 200 or (not reply.cut and response is None):
+            self._known.wrong.append(f"{how}: {reply.status} {reply.body[:300]!r}")
+        elif response is None or response["status"] == "in_progress":
+            if response is not None and len(made_from) == 1:
+                (self._known.torn[response["id"]],) = made_from
+            self._known.counts["torn"] += 1
+        else:
+            self._go_on(response, made_from)
+            self._known.counts[how] += 1
+
+    def _go_on(self, response: Any, made_from: set[Questions]) -> None:
+        text = text_of(response)
+        found = [talk for talk in made_from if spoken(talk) == text]
+        if response["status"] != "completed" or len(found) != 1:
+            self._known.wrong.append(f"{response['status']} {text!r} is made of none of {made_from}")
+            return
+        self._known.whole[response["id"]] = found[0]
+        self._previous, self._may_be = response["id"], set(found)
+
+
+def last_response(body: bytes) -> Any:
+    """Of the whole events that have come: the last that holds a response."""
+    found = None
+    for event in body[: body.rfind(b"\n\n") + 2].split(b"\n\n"):
+        data = event.partition(b"data: ")[2]
+        if b'"response":' in data:
+            found = json.loads(data)["response"]
+    return found
+
+
+def text_of(response: Any) -> str:
+    return "".join(part["text"] for item in response["output"] for part in item["content"])
+
+
+# The rounds
+
+
+@attrs.define
+class Crashes:
+    """``storage`` is ``state_storage``; ``query`` reads what is in it."""
+
+    upstream: Upstream
+    directory: Path
+    storage: Mapping[str, Any]
+    query: Query
+    known: Known = attrs.field(factory=Known)
+
+    def run(self, rounds: int) -> None:
+        """So many lives and deaths, and one more life to look at what is left."""
+        file = self.directory / "trigate.yaml"
+        file.write_text(yaml.safe_dump(settings(self.upstream, 1, state_storage=dict(self.storage))))
+        clients = [Client(number, self.known) for number in range(CLIENTS)]
+        seen: set[str] = set()
+        for round in range(rounds + 1):
+            with started("serve", str(file), "--port", "0") as process:
+                self._look(process.url, seen)
+                if round < rounds:
+                    self._live(process, clients)
+            self._look_inside()
+
+    def _live(self, process: Any, clients: Sequence[Client]) -> None:
+        over = threading.Event()
+        threads = [threading.Thread(target=client.run, args=(process.url, over)) for client in clients]
+        for thread in threads:
+            thread.start()
+        try:
+            enough = len(self.known.whole) + random.randint(*ANSWERED)
+            eventually(lambda: len(self.known.whole) >= enough or self.known.wrong, 60, f"{enough} answers")
+            time.sleep(random.uniform(0, 0.05))
+        finally:
+            process.process.send_signal(signal.SIGKILL)
+            process.process.wait()
+            over.set()
+            for thread in threads:
+                thread.join()
+
+    def _look(self, url: str, seen: set[str]) -> None:
+        """Through the API: what was whole is there and can be gone on from; what was torn is whole or nowhere."""
+        known = self.known
+        assert not known.wrong, known.wrong[:5]
+        with httpx2.Client(base_url=url, verify=False, trust_env=False, timeout=30) as http:
+            new = [id for id in known.whole if id not in seen]
+            for id in [*new, *random.sample(sorted(seen), min(LOOKED_AT_AGAIN, len(seen)))]:
+                found = http.get(f"/v1/responses/{id}")
+                assert found.status_code == 200, f"{id} was answered and is lost: {found.text}"
+                assert self._is_whole(found.json(), known.whole[id])
+            for id in new[-CLIENTS:]:
+                body = {"model": "on-chat", "input": "and", "previous_response_id": id, "store": False}
+                text = text_of(http.post("/v1/responses", json=body).json())
+                assert text == spoken((*known.whole[id], "and"))
+            for id, talk in known.torn.items():
+                found = http.get(f"/v1/responses/{id}")
+                assert found.status_code == 404 or self._is_whole(found.json(), talk), found.text
+                known.counts["torn, but there"] += found.status_code == 200
+            for id, talk in known.begun.items():
+                self._look_at_lost(http, id, talk)
+        seen |= known.whole.keys()
+        known.torn.clear()
+        known.begun.clear()
+
+    def _look_at_lost(self, http: httpx2.Client, id: str, talk: Questions) -> None:
+        """A turn in the background has come to its end or lost its worker."""
+        found = http.get(f"/v1/responses/{id}").json()
+        assert found["background"] is True
+        assert found["status"] == "failed" or self._is_whole(found, talk), found
+        self.known.counts[f"background, {found['status']}"] += 1
+
+    @staticmethod
+    def _is_whole(response: Any, talk: Questions) -> bool:
+        return response["status"] == "completed" and text_of(response) == spoken(talk)
+
+    def _look_inside(self) -> None:
+        """No turn without its other half, and none half-way that nobody could know of."""
+        nodes = {id: (kind, bytes(body)) for id, kind, body in self.query("SELECT id, kind, body FROM {nodes}")}
+        turns = {id: json.loads(body) for id, (kind, body) in nodes.items() if kind == "response"}
+        assert {f"{id}/head" for id in turns} == {id for id, (kind, _) in nodes.items() if kind == "head"}
+        for id, turn in turns.items():
+            running = turn["status"] in ("queued", "in_progress")
+            assert running <= (f"{id}/alive" in nodes), f"{id} is {turn['status']} for ever"
+            assert turn["status"] == "completed" or f"{id}/alive" in nodes, turn
+        for kind, body in nodes.values():
+            if kind == "conversation" and (head := json.loads(body)["head"]) is not None:
+                assert head in nodes
+        self.query("UPDATE {nodes} SET body = CAST('0' AS {bytes}) WHERE kind = 'mark'")  # a while goes by
+
+
+def look_into_sqlite(path: Path) -> Query:
+    def query(sql: str) -> Sequence[Sequence[Any]]:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+            assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+            total = db.execute("SELECT bytes = (SELECT coalesce(sum(size), 0) FROM nodes) FROM total").fetchall()
+            assert total == [(1,)]
+            return db.execute(sql.format(nodes="nodes", bytes="BLOB")).fetchall()
+
+    return query
+
+
+def look_into_postgres(url: str) -> Query:
+    def query(sql: str) -> Sequence[Sequence[Any]]:
+        import psycopg
+
+        with psycopg.connect(url) as db:
+            total = "SELECT (SELECT sum(bytes) FROM trigate_total) = (SELECT coalesce(sum(size), 0) FROM trigate_nodes)"
+            assert db.execute(total).fetchall() == [(True,)]
+            found = db.execute(sql.format(nodes="trigate_nodes", bytes="bytea"))
+            return found.fetchall() if found.description else ()
+
+    return query
+
+
+@contextlib.contextmanager
+def crashes(storage: Mapping[str, Any], directory: Path) -> Iterator[Crashes]:
+    query = look_into_sqlite(Path(storage["path"])) if storage["type"] == "sqlite" else None
+    query = query or look_into_postgres(storage["connection_string"])
+    with fake_upstream() as upstream:
+        upstream.answer = answer  # type: ignore[method-assign]
+        yield Crashes(upstream, directory, storage, query)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--store", choices=["sqlite", "postgres"], default="sqlite")
+    given = parser.parse_args()
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        storage = {"type": "sqlite", "path": str(directory / "state.sqlite")}
+        if given.store == "postgres":
+            bin = postgres.binaries()
+            assert bin is not None, postgres.MISSING
+            storage = {"type": "postgres", "connection_string": stack.enter_context(postgres.running_server(bin)).url}
+        under_way = stack.enter_context(crashes(storage, directory))
+        under_way.run(given.rounds)
+        print(dict(under_way.known.counts))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,379 @@
+"""The real gateway process and raw tools to look at it from outside."""
+
+import contextlib
+import functools
+import http.client
+import inspect
+import itertools
+import json
+import os
+import random
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+import yaml
+
+from tests.support.repository import ROOT
+
+START_SECONDS = 60.0
+STOP_SECONDS = 15.0  # below the 25 of a drain, which only what hangs uses up
+PATIENCE = 15.0
+"""Seconds after which a test gives up on what should happen at once. It costs only tests that fail."""
+ATTEMPTS = 5
+
+
+class Late(AssertionError):
+    """Something came, but not as soon as it must."""
+
+
+def given_attempts(test: Callable[..., Any]) -> Callable[..., Any]:
+    """A test of haste, which is run again while it is ``Late``, ``ATTEMPTS`` times in all: whoever shares the machine
+    can hold up some attempts, a gateway that waits for something holds up every one."""
+
+    @functools.wraps(test)
+    def attempted(*args: Any, **fixtures: Any) -> None:
+        for _ in range(ATTEMPTS - 1):
+            with contextlib.suppress(Late):
+                return test(*args, **fixtures)
+        return test(*args, **fixtures)
+
+    @functools.wraps(test)
+    async def attempted_async(*args: Any, **fixtures: Any) -> None:
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return await test(*args, **fixtures)
+            except* Late:  # through a nursery, it comes in a group
+                pass
+        return await test(*args, **fixtures)
+
+    return attempted_async if inspect.iscoroutinefunction(test) else attempted
+
+
+def _own_ports() -> Iterator[int]:
+    """Ports below those that systems give out to whoever asks for any, among them the near ends of connections: nobody
+    else gets one by chance while a gateway starts. Processes of a parallel run have ports of their own."""
+    place, step = os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:], os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
+    ports = range(20_000 + int(place), 32_768, int(step))
+    begin = random.SystemRandom().randrange(len(ports))  # there may be another run on the machine
+    return itertools.cycle([*ports[begin:], *ports[:begin]])
+
+
+_ports = _own_ports()
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on at this moment, and that is not given out again before long."""
+    return next(filter(port_is_free, _ports))
+
+
+@contextlib.contextmanager
+def refusing_port() -> Iterator[int]:
+    """A port of 127.0.0.1 that refuses connections, and that nobody else can get meanwhile."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield int(taken.getsockname()[1])
+
+
+def port_is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def eventually(condition: Callable[[], Any], seconds: float = PATIENCE, what: str = "the condition") -> Any:
+    """The first true value of ``condition``, looked at every 5 ms; fails the test after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"{what} did not come true within {seconds} s"
+        time.sleep(0.005)
+    return value
+
+
+def provider(model: str, url: str, speaks: Sequence[str] = (), key: str = "sk-upstream", **more: Any) -> dict[str, Any]:
+    """One entry of ``model_providers``."""
+    entry: dict[str, Any] = {"model": model, "access_key": key, "base_url": url, **more}
+    if speaks:
+        entry["speaks"] = list(speaks)
+    return entry
+
+
+def config(providers: Sequence[Mapping[str, Any]], port: int, **more: Any) -> dict[str, Any]:
+    """A whole configuration. ``listener`` among ``more`` adds keys to the listener."""
+    listener = {"type": "model", "name": "egress", "port": port, **more.pop("listener", {})}
+    return {"version": "v0.3.0", "listeners": [listener], "model_providers": list(providers), **more}
+
+
+@attrs.frozen
+class Gateway:
+    """A gateway that answers. ``log`` grows while it runs: its standard output and error, line by line."""
+
+    port: int
+    pid: int
+    log: list[str]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def request(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> "Reply":
+        """One request on its own connection. ``body``: bytes as they are, anything else as JSON."""
+        return request(self.url, method, path, body, headers)
+
+
+@attrs.frozen
+class Reply:
+    """A response read to its end. ``cut`` says that the body broke off; header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    cut: bool = False
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def events(self) -> list[tuple[str, Any]]:
+        """The server-sent events of the body: name and data, JSON decoded where it is JSON."""
+        found = []
+        for raw in self.body.decode().replace("\r\n", "\n").split("\n\n"):
+            lines = raw.split("\n")
+            name = next((line[6:].strip() for line in lines if line.startswith("event:")), "")
+            data = "\n".join(line[5:].removeprefix(" ") for line in lines if line.startswith("data:"))
+            if data:
+                found.append((name, json.loads(data) if data[0] in "{[" and data != "[DONE]" else data))
+        return found
+
+
+def request(
+    url: str, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None, timeout: float = 30
+) -> Reply:
+    parts = urlsplit(url)
+    data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+    sent = {"content-type": "application/json"} if data is not None else {}
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
+    try:
+        connection.request(method, path, data, {**sent, **(headers or {})})
+        response = connection.getresponse()
+        named = {name.lower(): value for name, value in response.getheaders()}
+        try:
+            return Reply(response.status, named, response.read())
+        except http.client.IncompleteRead as broken:
+            return Reply(response.status, named, broken.partial, cut=True)
+    finally:
+        connection.close()
+
+
+MESSAGES_TYPES = {
+    400: "invalid_request_error", 402: "billing_error", 404: "not_found_error", 405: "invalid_request_error",
+    413: "request_too_large", 422: "invalid_request_error", 426: "invalid_request_error", 429: "rate_limit_error",
+    500: "api_error", 502: "api_error", 503: "overloaded_error", 504: "timeout_error", 529: "overloaded_error",
+}  # fmt: skip
+
+
+def complaint(api: str, reply: Reply, status: int, passed: bool = False) -> dict[str, Any]:
+    """The error object of ``reply`` after a look at everything that the API's SDKs rely on.
+
+    ``passed``: the provider's own error body may have passed as it was, which need not be complete.
+    """
+    assert reply.status == status, reply.body[:500]
+    assert reply.headers["content-type"] == "application/json"
+    assert reply.headers["x-request-id"]
+    error: dict[str, Any] = reply.json["error"]
+    assert isinstance(error["message"], str)
+    assert error["message"]
+    if api == "messages":
+        assert reply.headers["request-id"] == reply.headers["x-request-id"]
+        assert reply.json["type"] == "error"
+        assert error["type"] == MESSAGES_TYPES[status]
+    if not passed and api == "messages":
+        assert reply.json["request_id"] == reply.headers["request-id"]
+    elif not passed:
+        assert set(reply.json) == {"error"}
+        assert set(error) == {"message", "type", "param", "code"}
+        assert not re.fullmatch(r"\d+", error["code"] or "")
+    return error
+
+
+@contextlib.contextmanager
+def running(settings: Mapping[str, Any] | Path, port: int, *args: str) -> Iterator[Gateway]:
+    """``python -m gateway serve`` with ``settings`` (a mapping or a file), from its first ready answer to its end.
+
+    Ends it with SIGTERM and asserts that it leaves with status 0.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = settings if isinstance(settings, Path) else Path(folder) / "config.yaml"
+        if not isinstance(settings, Path):
+            file.write_text(yaml.safe_dump(dict(settings), sort_keys=False))
+        command = [sys.executable, "-m", "gateway", "serve", str(file), *args]
+        env = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+        process = subprocess.Popen(
+            command, cwd=ROOT, env={**env, "PYTHONUNBUFFERED": "1"}, text=True, encoding="utf-8",
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        log: list[str] = []
+        reader = threading.Thread(target=_collect, args=(process, log))
+        reader.start()
+        try:
+            _wait_until_ready(process, port, log)
+            yield Gateway(port, process.pid, log)
+            status = _stop(process)
+            assert status == 0, f"the gateway left with status {status}:\n" + "\n".join(log[-40:])
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            reader.join()
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+def _collect(process: "subprocess.Popen[str]", log: list[str]) -> None:
+    for line in process.stdout or ():
+        log.append(line.rstrip("\n"))  # noqa: PERF401  # each line must be there as soon as it was said
+
+
+def _wait_until_ready(process: "subprocess.Popen[str]", port: int, log: list[str]) -> None:
+    def ready() -> bool:
+        assert process.poll() is None, "the gateway ended before it was ready:\n" + "\n".join(log[-40:])
+        try:
+            return request(f"http://127.0.0.1:{port}", "GET", "/readyz", timeout=5).status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    eventually(ready, START_SECONDS, "GET /readyz")
+
+
+def _stop(process: "subprocess.Popen[str]") -> int:
+    process.send_signal(signal.SIGTERM)
+    try:
+        return process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise AssertionError(f"the gateway was still there {STOP_SECONDS} s after SIGTERM") from None
+
+
+class Wire:
+    """A socket with a deadline on everything, from either side of a connection."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.settimeout(PATIENCE)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = sock
+        self.received = b""
+
+    @classmethod
+    def connect(cls, port: int) -> "Wire":
+        return cls(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
+
+    def send(self, data: bytes) -> None:
+        self.sock.sendall(data)
+
+    def read_until(self, mark: bytes) -> bytes:
+        """Everything received so far, once ``mark`` is in it."""
+        while mark not in self.received:
+            data = self.sock.recv(65536)
+            assert data, f"the peer closed before {mark!r}; it sent {self.received[-500:]!r}"
+            self.received += data
+        return self.received
+
+    def read_request(self) -> bytes:
+        """One whole request with a content-length: its body."""
+        head, _, body = self.read_until(b"\r\n\r\n").partition(b"\r\n\r\n")
+        fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
+        length = int(fields.get(b"content-length", b"0"))
+        while len(body) < length:
+            data = self.sock.recv(65536)
+            assert data, "the peer closed inside its request"
+            body += data
+        self.received = b""
+        return body
+
+    def read_to_end(self) -> bytes:
+        """Everything until the peer closes (a reset counts)."""
+        with contextlib.suppress(ConnectionResetError):
+            while data := self.sock.recv(65536):
+                self.received += data
+        return self.received
+
+    def closed_after(self, since: float, limit: float = PATIENCE) -> float:
+        """Seconds from ``since`` (``time.perf_counter``) until the peer's close or reset is seen here."""
+        self.sock.settimeout(limit)
+        try:
+            while self.sock.recv(65536):
+                pass
+        except ConnectionResetError:
+            pass
+        except TimeoutError:
+            raise AssertionError(f"the connection was still open after {limit} s") from None
+        return time.perf_counter() - since
+
+    def closes_within(self, seconds: float, since: float) -> None:
+        """Raises ``Late`` if the peer's close or reset is seen here later than that."""
+        if (took := self.closed_after(since)) >= seconds:
+            raise Late(f"the connection was closed {took:.3f} s later")
+
+    def close(self) -> None:
+        """A FIN."""
+        self.sock.close()
+
+    def reset(self) -> None:
+        """An RST."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+    def __enter__(self) -> "Wire":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.sock.close()
+
+
+class Listening:
+    """A bare listening socket that plays the provider by hand."""
+
+    def __init__(self) -> None:
+        self.sock = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.sock.settimeout(PATIENCE)
+        self.port = int(self.sock.getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def accept(self) -> Wire:
+        return Wire(self.sock.accept()[0])
+
+    def __enter__(self) -> "Listening":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.sock.close()
+
+
+def post(path: str, body: Any, headers: Mapping[str, str] | None = None) -> bytes:
+    """A POST as bytes for ``Wire.send``."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    fields = {
+        "host": "gateway",
+        "content-type": "application/json",
+        "content-length": str(len(data)),
+        **(headers or {}),
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + data

@@ -1,0 +1,132 @@
+"""A real PostgreSQL server of a test's own, from the distribution's binaries."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tests.support.harness import START_SECONDS, eventually
+
+PLACES = ("/usr/lib/postgresql/*/bin/initdb", "/usr/pgsql-*/bin/initdb", "/usr/local/pgsql/bin/initdb")
+MISSING = "needs PostgreSQL's server (apt-get install postgresql)"
+
+
+def binaries() -> Path | None:
+    """Where ``initdb`` and ``postgres`` are, the newest ones."""
+    found = [path for place in PLACES for path in Path("/").glob(place[1:])]
+    on_path = shutil.which("initdb")
+    every = [*sorted(found, key=lambda path: path.parts), *([Path(on_path)] if on_path else [])]
+    return next(
+        (path.resolve().parent for path in reversed(every) if (path.resolve().parent / "postgres").exists()), None
+    )
+
+
+def _other_user() -> dict[str, object]:
+    """The server refuses to run as root."""
+    if os.geteuid() != 0:
+        return {}
+    names = {entry.pw_name: entry for entry in pwd.getpwall()}
+    user = names.get("postgres") or names["nobody"]
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+@attrs.define
+class Server:
+    """One on a Unix socket alone, in ``directory``."""
+
+    bin: Path
+    directory: Path
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://someone:hunter2@/postgres?host={self.directory}"
+
+    def start(self) -> None:
+        options = (  # what it may lose in a power cut is of no interest here
+            f"-cunix_socket_directories={self.directory}", "-clisten_addresses=", "-cfsync=off", "-cmax_connections=60",
+            "-cshared_buffers=16MB",
+        )  # fmt: skip
+        log = (self.directory / "log").open("ab")
+        with log:
+            self.process = subprocess.Popen(
+                [self.bin / "postgres", "-D", self.directory / "data", *options],
+                stdout=log, stderr=log, **_other_user(),  # type: ignore[call-overload]
+            )  # fmt: skip
+        eventually(self._is_ready, START_SECONDS, "PostgreSQL")
+
+    def stop(self, number: int = signal.SIGQUIT) -> None:
+        """SIGQUIT: at once, as in a crash; SIGINT: in order, its clients' connections closed."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.send_signal(number)
+            self.process.wait(START_SECONDS)
+            self.process = None
+
+    def signal_all(self, number: int) -> None:
+        """To the server and all its processes, as when its machine stands still."""
+        assert self.process is not None
+        pid = self.process.pid
+        for file in Path(f"/proc/{pid}/task").glob("*/children"):
+            for child in file.read_text().split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(child), number)
+        os.kill(pid, number)
+
+    def sql(self, *statements: str) -> None:
+        import psycopg
+
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def _is_ready(self) -> bool:
+        import psycopg
+
+        assert self.process is not None
+        assert self.process.poll() is None, (self.directory / "log").read_text()
+        try:
+            psycopg.connect(self.url, connect_timeout=5).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
+@contextlib.contextmanager
+def server_or_skip() -> Iterator[Server]:
+    """A server that runs. Where there is none to run, what asks for it is skipped."""
+    bin = binaries()
+    if bin is None:
+        pytest.skip(MISSING)
+    with running_server(bin) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def running_server(bin: Path) -> Iterator[Server]:
+    # Short, as a socket's path has 107 characters, and where another user may go.
+    with tempfile.TemporaryDirectory(prefix="tg-pg-", dir="/tmp") as name:
+        directory = Path(name)
+        other = _other_user()
+        if other:
+            os.chown(directory, int(str(other["user"])), int(str(other["group"])))
+        options = ("-A", "trust", "-U", "someone", "-E", "UTF8", "--no-locale", "--no-sync")
+        made = subprocess.run(
+            [bin / "initdb", "-D", directory / "data", *options], cwd=directory, timeout=2 * START_SECONDS, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **other,  # type: ignore[call-overload]
+        )  # fmt: skip
+        assert made.returncode == 0, made.stdout
+        server = Server(bin, directory)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()

@@ -1,0 +1,253 @@
+"""Calls of which both ends are played by hand: a raw client, a raw provider, the real gateway between them, and the
+ledger's line about it."""
+
+import contextlib
+import json
+import select
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import h2.config
+import h2.connection
+import h2.events
+from h2.errors import ErrorCodes
+
+from tests.support.harness import Gateway, Listening, Wire, config, eventually, post, provider
+from tests.support.streams_page import APIS, Cell
+from tests.support.upstreams import PATHS, Script, Tokens, render
+
+LIMIT = 0.1  # seconds from the client's close to the provider's socket seeing it
+SSE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+END = b"0\r\n\r\n"
+SUCCESS = {"chat": b"[DONE]", "messages": b"message_stop", "responses": b"response.completed"}
+TOKENS = Tokens(prompt=31, output=17)
+FLOOD = 64 * 2**20  # bytes; the buffers on a stream's way hold a fraction of that
+NUMBERS = iter(range(1_000_000))
+
+
+def new_id() -> str:
+    return f"call-{next(NUMBERS)}"
+
+
+def settings(upstream: Listening, port: int, **more: Any) -> dict[str, Any]:
+    """One model for each API that the provider can be asked in: ``on-chat`` and so on. ``entry`` goes into each."""
+    entry = more.pop("entry", {})
+    entries = [provider(f"openai/on-{api}", upstream.url, [api], **entry) for api in APIS]
+    return config(entries, port, **more)
+
+
+def asked(cell: Cell) -> dict[str, Any]:
+    """The request's body."""
+    own = {"input": "hi"} if cell.api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
+    if cell.api == "messages":
+        own["max_tokens"] = 100
+    if cell.api == "chat" and cell.stream:
+        own["stream_options"] = {"include_usage": True}
+    return {"model": f"on-{cell.model_api}", "stream": cell.stream, **own}
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process of ours has exited, though nobody has asked for its status yet."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+# What the provider says
+
+
+def chunks(*parts: bytes) -> bytes:
+    return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
+
+
+@attrs.frozen
+class Said:
+    """A stream of the text "one two three", which comes as "one t", "wo th", "ree"."""
+
+    opening: tuple[bytes, ...]  # before the first content
+    first: bytes  # with "one t"
+    rest: tuple[bytes, ...]
+
+    @property
+    def half(self) -> bytes:
+        return SSE + chunks(*self.opening, self.first)
+
+    @property
+    def whole(self) -> bytes:
+        return SSE + chunks(*self.opening, self.first, *self.rest) + END
+
+
+def said(api: str) -> Said:
+    request = {"stream": True, "model": "up", "stream_options": {"include_usage": True}}
+    pieces = render(Script(text="one two three", tokens=TOKENS), api, request).pieces
+    at = next(i for i, piece in enumerate(pieces) if b'"one t' in piece)
+    return Said(pieces[:at], pieces[at], pieces[at + 1 :])
+
+
+def whole(api: str, text: str = "one two three") -> bytes:
+    """An answer that is not streamed, with its head."""
+    (body,) = render(Script(text=text, tokens=TOKENS), api, {"model": "up"}).pieces
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+
+
+# Calls
+
+
+def lines(gateway: Gateway, id: str) -> list[dict[str, Any]]:
+    """The ledger's lines about a request so far."""
+    return [json.loads(text) for text in list(gateway.log) if f'"{id}"' in text and text.startswith('{"event"')]
+
+
+def line(gateway: Gateway, id: str) -> dict[str, Any]:
+    """The one line about it, once it is there."""
+    (found,) = eventually(lambda: lines(gateway, id), what=f"the line of {id}")
+    return found
+
+
+def check_log(gateway: Gateway) -> None:
+    """Nothing went wrong inside, and no exchange has two lines; to be called when all is over."""
+    text = "\n".join(gateway.log)
+    assert "Traceback" not in text, text[-3000:]
+    ids = [json.loads(line)["request_id"] for line in gateway.log if line.startswith('{"event":"exchange"')]
+    assert len(ids) == len(set(ids))
+
+
+@attrs.frozen
+class Call:
+    """``client`` and ``up`` are the two ends; ``sent`` is what the provider was asked."""
+
+    gateway: Gateway
+    cell: Cell
+    id: str
+    client: Wire
+    up: Wire
+
+    def leave(self, how: str) -> float:
+        """The client goes, by ``FIN`` or ``RST``; when it did."""
+        if self.cell.gets == "nothing":
+            assert not select.select([self.client.sock], [], [], 0)[0]
+        left = time.perf_counter()
+        self.client.reset() if how == "RST" else self.client.close()
+        return left
+
+    def check_cut(self, left: float) -> dict[str, Any]:
+        """The provider's connection was closed at once, as the page says, and the line is as it says; the line.
+
+        Raises ``Late``: the test is to be ``given_attempts``."""
+        assert self.cell.sees == "closed by trigate"
+        self.up.closes_within(LIMIT, left)
+        return self.check_line()
+
+    def check_line(self) -> dict[str, Any]:
+        found = line(self.gateway, self.id)
+        self.cell.check_line(found)
+        assert (found["api"], found["stream"]) == (self.cell.api, self.cell.stream)
+        assert found["lane"] == ("byte" if self.cell.api == self.cell.model_api else "hub")
+        return found
+
+
+@contextlib.contextmanager
+def call(
+    gateway: Gateway, upstream: Listening, cell: Cell, connect: Callable[[int], Wire] = Wire.connect
+) -> Iterator[Call]:
+    """A call that has reached its provider."""
+    id = new_id()
+    with connect(gateway.port) as client:
+        client.send(post(PATHS[cell.api], asked(cell), {"x-request-id": id}))
+        with upstream.accept() as up:
+            up.read_request()
+            yield Call(gateway, cell, id, client, up)
+
+
+# Clients that do not read
+
+
+def narrow(port: int) -> Wire:
+    """A client's connection that takes little until it is read."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+    sock.connect(("127.0.0.1", port))
+    return Wire(sock)
+
+
+def fill(calls: Sequence[Call]) -> dict[str, int]:
+    """Let each provider talk, all at once, until none of them can go on, or one has said more than ``FLOOD`` bytes; how
+    many it was for each call."""
+    words = {one.up.sock: chunks(*[said(one.cell.model_api).first] * 500) for one in calls}
+    sent = flood(words, lambda: [one.gateway.request("GET", "/healthz") for one in calls[:1]])
+    return {one.id: sent[one.up.sock] for one in calls}
+
+
+def flood(words: Mapping[socket.socket, bytes], idle: Callable[[], object]) -> dict[socket.socket, int]:
+    """Send each socket's words again and again. ``idle`` returns once the gateway has had its turn: when nobody takes a
+    byte before and behind that, all is full. How many bytes each has taken."""
+    sent = dict.fromkeys(words, 0)
+    left = dict(words)
+    for sock in words:
+        sock.setblocking(False)
+    silences = 0
+    while left and silences < 2 and max(sent.values()) < FLOOD:
+        ready = select.select([], list(left), [], 0.2)[1]
+        silences = 0 if ready else silences + 1
+        for sock in ready:
+            try:
+                size = sock.send(left[sock])
+            except OSError:  # it has been closed already
+                del left[sock]
+            else:
+                left[sock] = left[sock][size:] or words[sock]
+                sent[sock] += size
+        if not ready:
+            idle()
+    return sent
+
+
+# HTTP/2
+
+
+class H2:
+    """A raw HTTP/2 client, by prior knowledge."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self.connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+        self.connection.initiate_connection()
+        self.events: list[h2.events.Event] = []
+
+    def ask(self, cell: Cell, id: str) -> int:
+        stream = self.connection.get_next_available_stream_id()
+        _, _, body = post(PATHS[cell.api], asked(cell)).partition(b"\r\n\r\n")
+        head = {":method": "POST", ":path": PATHS[cell.api], ":scheme": "http", ":authority": "gateway"}
+        fields = {**head, "content-type": "application/json", "x-request-id": id}
+        self.connection.send_headers(stream, list(fields.items()))
+        self.connection.send_data(stream, body, end_stream=True)
+        self.flush()
+        return stream
+
+    def reset(self, stream: int) -> None:
+        self.connection.reset_stream(stream, ErrorCodes.CANCEL)
+        self.flush()
+
+    def flush(self) -> None:
+        self.wire.send(self.connection.data_to_send())
+
+    def until(self, stream: int, mark: bytes) -> None:
+        """Read until ``mark`` has come on ``stream``."""
+        while mark not in self.body(stream):
+            data = self.wire.sock.recv(65536)
+            assert data, self.events
+            self.events += self.connection.receive_data(data)
+            self.flush()
+
+    def until_reset(self, stream: int) -> None:
+        """Read until ``stream`` is reset."""
+        while not any(isinstance(one, h2.events.StreamReset) and one.stream_id == stream for one in self.events):
+            data = self.wire.sock.recv(65536)
+            assert data, self.events
+            self.events += self.connection.receive_data(data)
+
+    def body(self, stream: int) -> bytes:
+        data = [event for event in self.events if isinstance(event, h2.events.DataReceived)]
+        return b"".join(event.data or b"" for event in data if event.stream_id == stream)

@@ -1,0 +1,446 @@
+"""Recorded provider traffic, and what a provider says in it, read by hand.
+
+The recordings are public test data of other projects, beside this repository (``../shared/corpus``, where they are
+there); each names its source and licence. Nothing here uses the gateway's readers: a mistake there must not excuse
+itself here.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import attrs
+
+from streams.events import Api
+from tests.support.repository import SHARED
+
+CORPUS = SHARED / "corpus"
+ABSENT = "the recorded provider traffic (../shared/corpus) is not beside this checkout"
+THREE: Mapping[str, Api] = {
+    "openai_chat": "chat", "anthropic_messages": "messages", "openai_responses": "responses",
+}  # fmt: skip
+
+Kind: TypeAlias = Literal["text", "refusal", "thinking", "call", "seal"]
+
+
+@attrs.frozen
+class Recording:
+    """One exchange with a provider. ``key`` is unique and fit for a model's id."""
+
+    name: str
+    key: str
+    api: Api
+    provider: str
+    streamed: bool
+    status: int
+    features: frozenset[str]
+    content_type: str
+
+    @property
+    def file(self) -> Path:
+        return CORPUS / self.name
+
+    @property
+    def body(self) -> bytes:
+        return _bytes(str(self.file), ".response.sse" if self.streamed else ".response.json")
+
+    @property
+    def request(self) -> bytes | None:
+        """The request as it was sent, ``None`` where the source kept only the answer."""
+        path = Path(f"{self.file}.request.json")
+        return path.read_bytes() if path.exists() else None
+
+
+@cache
+def _bytes(file: str, suffix: str) -> bytes:
+    return Path(file + suffix).read_bytes()
+
+
+@cache
+def recordings() -> tuple[Recording, ...]:
+    """All recordings of the three APIs, in the order of the index; none where the corpus is absent."""
+    index = CORPUS / "INDEX.tsv"
+    if not index.exists():
+        return ()
+    lines = index.read_text(encoding="utf-8").splitlines()
+    names = lines[0].split("\t")
+    rows = (dict(zip(names, line.split("\t"), strict=True)) for line in lines[1:])
+    return tuple(_recording(row) for row in rows if row["api"] in THREE)
+
+
+def _recording(row: Mapping[str, str]) -> Recording:
+    streamed = (CORPUS / f"{row['name']}.response.sse").exists()
+    plain = "text/event-stream" if streamed else "application/json"
+    return Recording(
+        name=row["name"],
+        key=row["name"].rpartition(".")[2],
+        api=THREE[row["api"]],
+        provider=row["provider"],
+        streamed=streamed,
+        status=int(row["status"] or 200),
+        features=frozenset(row["features"].split()),
+        content_type=plain,
+    )
+
+
+def answers() -> tuple[Recording, ...]:
+    return tuple(one for one in recordings() if one.status < 300)
+
+
+def errors() -> tuple[Recording, ...]:
+    return tuple(one for one in recordings() if one.status >= 300)
+
+
+# What was said
+
+
+@attrs.frozen
+class Call:
+    """A tool call. ``arguments`` is the JSON value, or the text where it is no JSON (an answer cut at its limit)."""
+
+    id: str
+    name: str
+    arguments: Any
+
+
+@attrs.frozen
+class Tokens:
+    """``prompt`` holds all input, ``output`` holds ``reasoning``."""
+
+    prompt: int
+    cache_read: int
+    cache_write: int
+    output: int
+    reasoning: int
+
+
+@attrs.frozen
+class Said:
+    """One answer. ``parts`` are text, refusals, reasoning, calls and seals (the opaque things that the provider wants
+    back) in their order, neighbouring texts made one. ``stop`` is the API's own word, ``None`` where there was none."""
+
+    parts: tuple[tuple[Kind, Any], ...]
+    stop: str | None
+    stop_sequence: str | None
+    tokens: Tokens | None
+    failed: bool = False
+    hosted: frozenset[str] = frozenset()
+
+    def all(self, kind: Kind) -> list[Any]:
+        return [value for one, value in self.parts if one == kind]
+
+    @property
+    def text(self) -> str:
+        return "".join(self.all("text"))
+
+    @property
+    def refusal(self) -> str:
+        return "".join(self.all("refusal"))
+
+    @property
+    def thinking(self) -> str:
+        return "".join(self.all("thinking"))
+
+    @property
+    def calls(self) -> list[Call]:
+        return self.all("call")
+
+    @property
+    def seals(self) -> list[Any]:
+        return self.all("seal")
+
+
+def said(recording: Recording) -> Said:
+    """What the provider says in ``recording``."""
+    if recording.streamed:
+        return spoken(recording.api, ASSEMBLE[recording.api](events(recording.body)))
+    return spoken(recording.api, json.loads(recording.body))
+
+
+def spoken(api: str, answer: Mapping[str, Any], hosted: frozenset[str] = frozenset()) -> Said:
+    """What a whole answer of ``api`` says. ``hosted`` are names under which the provider ran tools of its own."""
+    if answer.get("error") or answer.get("type") == "error":
+        return Said((), None, None, None, failed=True)
+    match api:
+        case "chat":
+            return _spoken_chat(answer)
+        case "messages":
+            return _spoken_messages(answer)
+        case _:
+            return _spoken_responses(answer, hosted)
+
+
+def events(body: bytes) -> list[tuple[str, Any]]:
+    """The events of a recorded stream: name and JSON. Its lines end with LF or CRLF, its data is on one line."""
+    found = []
+    for raw in body.decode().replace("\r\n", "\n").split("\n\n"):
+        fields = dict(line.split(":", 1) for line in raw.split("\n") if ":" in line[1:])
+        data = fields.get("data", "").removeprefix(" ")
+        if data and data != "[DONE]":
+            found.append((fields.get("event", "").strip(), json.loads(data)))
+    return found
+
+
+def joined(parts: Iterator[tuple[Kind, Any]]) -> tuple[tuple[Kind, Any], ...]:
+    """``parts`` without empty words, neighbouring texts (and refusals) put together."""
+    out: list[tuple[Kind, Any]] = []
+    for kind, value in parts:
+        if value in ("", None):
+            continue
+        if kind in ("text", "refusal") and out and out[-1][0] == kind:
+            out[-1] = (kind, out[-1][1] + value)
+        else:
+            out.append((kind, value))
+    return tuple(out)
+
+
+def arguments(text: Any) -> Any:
+    """The arguments of a call: ``{}`` for none, the text itself where it is no JSON."""
+    if not isinstance(text, str):
+        return text or {}
+    try:
+        return json.loads(text) if text.strip() else {}
+    except ValueError:
+        return text
+
+
+# Chat
+
+
+def _spoken_chat(answer: Mapping[str, Any]) -> Said:
+    choice = next(one for one in answer["choices"] if one.get("index", 0) == 0)
+    message = choice["message"]
+    usage = answer.get("usage")
+    return Said(
+        joined(_chat_parts(message)),
+        choice.get("finish_reason"),
+        None,
+        _chat_tokens(usage) if usage else None,
+    )
+
+
+def _chat_parts(message: Mapping[str, Any]) -> Iterator[tuple[Kind, Any]]:
+    details = message.get("reasoning_details") or []
+    readable = "".join(str(item.get("text") or item.get("summary") or "") for item in details)
+    yield "thinking", message.get("reasoning_content") or message.get("reasoning") or readable
+    for detail in details:
+        yield "seal", detail
+    content = message.get("content")
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
+    thinking = (one["text"] for part in parts if part["type"] == "thinking" for one in part["thinking"])
+    yield "thinking", "".join(thinking)
+    yield "text", "".join(part["text"] for part in parts if part["type"] == "text")
+    yield "text", (message.get("audio") or {}).get("transcript")
+    yield "refusal", message.get("refusal")
+    for call in message.get("tool_calls") or ():
+        if call.get("type") == "custom":
+            yield "call", Call(call["id"], call["custom"]["name"], {"input": call["custom"]["input"]})
+        else:
+            yield "call", Call(call["id"], call["function"]["name"], arguments(call["function"]["arguments"]))
+    if (old := message.get("function_call")) and old["name"]:  # Snowflake sends one without a name
+        yield "call", Call("", old["name"], arguments(old["arguments"]))
+
+
+def _chat_tokens(usage: Mapping[str, Any]) -> Tokens:
+    """``prompt_tokens`` holds the cached parts. Some servers leave reasoning out of ``completion_tokens`` though not
+    out of the total, and some say the cached part at the top."""
+    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or usage.get("prompt_cache_hit_tokens")
+    written = (usage.get("prompt_tokens_details") or {}).get("cache_write_tokens") or 0
+    reasoning = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens")
+    prompt = usage["prompt_tokens"]
+    output = max(usage.get("completion_tokens") or 0, (usage.get("total_tokens") or 0) - prompt)
+    read = min(cached or 0, prompt)
+    return Tokens(prompt, read, min(written, prompt - read), output, min(reasoning or 0, output))
+
+
+def assembled_chat(stream: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The whole answer that a recorded Chat stream makes (its first choice)."""
+    message: dict[str, Any] = {"content": [], "tool_calls": [], "reasoning_details": []}
+    whole: dict[str, Any] = {"choices": [{"index": 0, "message": message, "finish_reason": None}], "usage": None}
+    for name, chunk in stream:
+        if chunk.get("error") or name == "error":
+            return {"error": chunk}
+        whole["usage"] = chunk.get("usage") or whole["usage"]
+        for choice in chunk.get("choices") or ():
+            if choice["index"] == 0:
+                whole["choices"][0]["finish_reason"] = (
+                    choice.get("finish_reason") or whole["choices"][0]["finish_reason"]
+                )
+                _add_delta(message, choice.get("delta") or {})
+    return whole
+
+
+def _add_delta(message: dict[str, Any], delta: Mapping[str, Any]) -> None:
+    for name in ("reasoning_content", "reasoning", "refusal"):
+        if delta.get(name):
+            message[name] = message.get(name, "") + delta[name]
+    content = delta.get("content")
+    message["content"] += [{"type": "text", "text": content}] if isinstance(content, str) else content or ()
+    for detail in delta.get("reasoning_details") or ():
+        _add_detail(message["reasoning_details"], detail)
+    for fragment in delta.get("tool_calls") or ():
+        _add_fragment(message["tool_calls"], fragment)
+
+
+def _add_detail(details: list[dict[str, Any]], detail: Mapping[str, Any]) -> None:
+    """OpenRouter streams a detail in pieces of one type and index."""
+    last = details[-1] if details else {}
+    if detail["type"] == "reasoning.encrypted" or (last.get("type"), last.get("index")) != (
+        detail["type"], detail.get("index"),
+    ):  # fmt: skip
+        details.append(dict(detail))
+        return
+    for name, value in detail.items():
+        if name in ("text", "summary"):
+            last[name] = (last.get(name) or "") + (value or "")
+        elif value is not None:
+            last[name] = value
+
+
+def _add_fragment(calls: list[dict[str, Any]], fragment: Mapping[str, Any]) -> None:
+    """A fragment belongs to the call with its index; without one, or with another id, it begins a new call."""
+    index, function = fragment.get("index"), fragment["function"]
+    found = next((call for call in reversed(calls) if index is not None and call["index"] == index), None)
+    if found is None or (fragment.get("id") and fragment["id"] != found["id"]):
+        found = {
+            "index": index,
+            "id": fragment.get("id") or "",
+            "function": {"name": function["name"], "arguments": ""},
+        }
+        calls.append(found)
+    found["function"]["arguments"] += function.get("arguments") or ""
+
+
+# Messages
+
+
+def _spoken_messages(answer: Mapping[str, Any]) -> Said:
+    usage = answer["usage"]
+    return Said(
+        joined(_messages_parts(answer["content"])), answer.get("stop_reason"), answer.get("stop_sequence"),
+        Tokens(
+            usage["input_tokens"] + _count(usage, "cache_read_input_tokens")
+            + _count(usage, "cache_creation_input_tokens"),
+            _count(usage, "cache_read_input_tokens"),
+            _count(usage, "cache_creation_input_tokens"),
+            usage["output_tokens"],
+            _count(usage.get("output_tokens_details") or {}, "thinking_tokens"),
+        ),
+    )  # fmt: skip
+
+
+def _count(usage: Mapping[str, Any], name: str) -> int:
+    return usage.get(name) or 0
+
+
+def _messages_parts(content: list[Mapping[str, Any]]) -> Iterator[tuple[Kind, Any]]:
+    for block in content:
+        match block["type"]:
+            case "text":
+                yield "text", block["text"]
+            case "thinking":
+                yield "thinking", block["thinking"]
+                yield "seal", block["signature"]
+            case "redacted_thinking":
+                yield "seal", block["data"]
+            case "tool_use":
+                yield "call", Call(block["id"], block["name"], arguments(block["input"]))
+
+
+def assembled_messages(stream: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The message that a recorded Messages stream makes."""
+    message: dict[str, Any] = {}
+    inputs: dict[int, str] = {}
+    for _, event in stream:
+        match event["type"]:
+            case "message_start":
+                message = {**event["message"], "content": list(event["message"]["content"])}
+            case "content_block_start":
+                message["content"].append(dict(event["content_block"]))
+            case "content_block_delta":
+                _add_block_delta(message["content"][event["index"]], event["delta"], inputs, event["index"])
+            case "message_delta":
+                usage = {**message["usage"], **{name: n for name, n in event["usage"].items() if n}}
+                message |= {**event["delta"], "usage": usage}
+            case "error":
+                return dict(event)
+    for index, text in inputs.items():
+        message["content"][index]["input"] = arguments(text)
+    return message
+
+
+def _add_block_delta(block: dict[str, Any], delta: Mapping[str, Any], inputs: dict[int, str], index: int) -> None:
+    for name in ("text", "thinking", "signature"):
+        if delta["type"] == f"{name}_delta":
+            block[name] = block.get(name, "") + delta[name]
+    if delta["type"] == "input_json_delta" and delta["partial_json"]:
+        inputs[index] = inputs.get(index, "") + delta["partial_json"]
+
+
+# Responses
+
+
+def _spoken_responses(answer: Mapping[str, Any], hosted: frozenset[str]) -> Said:
+    status = answer.get("status")
+    if status in ("failed", "cancelled", "queued", "in_progress"):
+        return Said((), status, None, None, failed=True)
+    usage = answer.get("usage")
+    stop = answer["incomplete_details"]["reason"] if status == "incomplete" else "completed"
+    tokens = None
+    if usage:
+        given = usage.get("input_tokens_details") or {}
+        made = usage.get("output_tokens_details") or {}
+        tokens = Tokens(
+            usage["input_tokens"], _count(given, "cached_tokens"), _count(given, "cache_write_tokens"),
+            usage["output_tokens"], _count(made, "reasoning_tokens"),
+        )  # fmt: skip
+    hosted |= _hosted(answer)
+    return Said(joined(_responses_parts(answer, hosted)), stop, None, tokens, hosted=hosted)
+
+
+def _hosted(answer: Mapping[str, Any]) -> frozenset[str]:
+    """xAI says of its own search tools that they are custom ones, which no client has declared."""
+    declared = {tool.get("name") for tool in answer.get("tools") or () if tool["type"] == "custom"}
+    called = {item["name"] for item in answer["output"] if item["type"] == "custom_tool_call"}
+    return frozenset(called - declared) if answer.get("tools") else frozenset()
+
+
+def _responses_parts(answer: Mapping[str, Any], hosted: frozenset[str]) -> Iterator[tuple[Kind, Any]]:
+    for item in answer["output"]:
+        match item["type"]:
+            case "message":
+                for part in item["content"]:
+                    yield ("refusal", part["refusal"]) if part["type"] == "refusal" else ("text", part["text"])
+            case "reasoning":
+                words = item.get("summary") or item.get("content") or ()
+                yield "thinking", "\n\n".join(part["text"] for part in words)
+                yield "seal", item.get("encrypted_content")
+            case "function_call":
+                yield "call", Call(item["call_id"], _flat(item), arguments(item["arguments"]))
+            case "custom_tool_call" if item["name"] not in hosted:
+                yield "call", Call(item["call_id"], item["name"], {"input": item["input"]})
+
+
+def _flat(item: Mapping[str, Any]) -> str:
+    """A tool in a namespace has one name for clients that declared none; a lone tool's namespace is its own name."""
+    namespace = item.get("namespace")
+    return item["name"] if namespace in (None, "", item["name"]) else f"{namespace}__{item['name']}"
+
+
+def assembled_responses(stream: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The response of the last event with the items as their own events have them: the last event is at times without
+    any, and OpenAI seals reasoning anew there."""
+    done = [event for _, event in stream if event.get("type") == "response.output_item.done"]
+    items = [event["item"] for event in sorted(done, key=lambda event: event["output_index"])]
+    for _, event in reversed(stream):
+        if event["type"] in ("response.completed", "response.incomplete", "response.failed"):
+            response = dict(event["response"])
+            return {**response, "output": items or response.get("output")}
+    return {"error": "the stream has no end"}
+
+
+ASSEMBLE: Mapping[str, Any] = {
+    "chat": assembled_chat, "messages": assembled_messages, "responses": assembled_responses,
+}  # fmt: skip

@@ -1,0 +1,303 @@
+"""Responses streams in few words, for the tests of what providers say and what clients are told."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import pytest
+from openai._models import construct_type_unchecked
+from openai._types import omit
+from openai.lib.streaming.responses._responses import ResponseStreamState
+from openai.types.responses import ResponseStreamEvent
+
+from providers.neutral.codec import Reply
+from providers.neutral.request import Request
+from providers.neutral.seal import Issuer
+from providers.responses import RESPONSES
+from streams import sse
+from streams.events import (
+    Begin,
+    BlockEnd,
+    End,
+    ErrorInfo,
+    Event,
+    Native,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallStart,
+    Usage,
+)
+from streams.fold import Answer, NativeBlock, TextBlock, ThoughtBlock
+from tests.support.repository import SHARED
+
+CORPUS = SHARED / "corpus" / "openai_responses"
+
+
+STREAMS = sorted(CORPUS.glob("*.response.sse"))
+
+
+ANSWERS = sorted(CORPUS.glob("*.response.json"))
+
+
+needs_corpus = pytest.mark.skipif(not STREAMS, reason="the corpus of recorded traffic is not here")
+
+
+ISSUER = Issuer("openai", "a1b2")
+
+
+def raw_events(data: bytes, step: int | None = None) -> Iterator[bytes]:
+    splitter = sse.Splitter()
+    size = step or len(data) or 1
+    for i in range(0, len(data), size):
+        yield from splitter.feed(data[i : i + size])
+    yield splitter.close()
+
+
+def read(data: bytes, step: int | None = None) -> list[Event]:
+    reader = RESPONSES.reader()
+    events: list[Event] = []
+    if len(data) < 10_000:  # a byte at a time is no other stream
+        assert list(raw_events(data, 1)) == list(raw_events(data))
+    for raw in raw_events(data, step):
+        if (parsed := sse.parse(raw)) is not None:
+            events += reader.take(*parsed)
+    return [*events, *reader.close()]
+
+
+def stream(*events: dict[str, Any], named: bool = True) -> bytes:
+    """A provider's stream of ``events``, numbered."""
+    return b"".join(
+        sse.event(event["type"], {**event, "sequence_number": i}) if named else sse.data(event)
+        for i, event in enumerate(events)
+    )
+
+
+def created(**members: Any) -> dict[str, Any]:
+    response = {"id": "resp_1", "object": "response", "model": "gpt-5", "created_at": 17.0, "output": [], **members}
+    return {"type": "response.created", "response": response}
+
+
+def ended(kind: str = "completed", *output: Any, **members: Any) -> dict[str, Any]:
+    response = {"id": "resp_1", "object": "response", "status": kind, "output": list(output), **members}
+    return {"type": f"response.{kind}", "response": response}
+
+
+def added(index: int, **item: Any) -> dict[str, Any]:
+    return {"type": "response.output_item.added", "output_index": index, "item": item}
+
+
+def done(index: int, **item: Any) -> dict[str, Any]:
+    return {"type": "response.output_item.done", "output_index": index, "item": item}
+
+
+def said(index: int, delta: Any, part: int = 0, kind: str = "output_text") -> dict[str, Any]:
+    return {"type": f"response.{kind}.delta", "output_index": index, "content_index": part, "delta": delta}
+
+
+def message(text: str, id: str = "msg_1") -> dict[str, Any]:
+    part = {"type": "output_text", "text": text, "annotations": []}
+    return {"type": "message", "id": id, "role": "assistant", "status": "completed", "content": [part]}
+
+
+def function(arguments: str, id: str = "fc_1", call_id: str = "call_1", name: str = "f") -> dict[str, Any]:
+    return {"type": "function_call", "id": id, "call_id": call_id, "name": name, "arguments": arguments}
+
+
+def check_order(events: Sequence[Event]) -> None:
+    """The promise of ``streams/events.py``, checked for whatever a reader says."""
+    *body, last = events
+    assert isinstance(last, End | ErrorInfo)
+    assert isinstance(events[0], Begin | ErrorInfo)
+    opened: dict[int, bool] = {}  # block: is it a tool call
+    live: set[int] = set()
+    for event in body:
+        assert not isinstance(event, End | ErrorInfo)
+        block = getattr(event, "block", None)
+        if block is None:
+            continue
+        if isinstance(event, BlockEnd):
+            live.remove(block)
+        elif isinstance(event, Native):
+            assert block == len(opened)
+            opened[block] = False
+        elif block in opened:
+            assert block in live
+            assert not isinstance(event, ToolCallStart)
+        else:
+            assert block == len(opened)
+            assert isinstance(event, TextDelta | RefusalDelta | ReasoningDelta | ReasoningState | ToolCallStart)
+            opened[block] = isinstance(event, ToolCallStart)
+            live.add(block)
+        if isinstance(event, TextDelta | RefusalDelta | ReasoningDelta):
+            assert event.text
+        assert sum(not opened[one] for one in live) <= 1
+    assert not live or isinstance(last, ErrorInfo)
+
+
+TERMINAL = ("response.completed", "response.incomplete", "response.failed")
+
+
+def as_json(raw: bytes) -> dict[str, Any]:
+    parsed = sse.parse(raw)
+    if parsed is None or not parsed[1].startswith(b"{"):
+        return {}
+    value: dict[str, Any] = json.loads(parsed[1])
+    return value
+
+
+def shape(answer: Answer) -> Any:
+    """``answer`` without what providers themselves say differently in the terminal event: encrypted content is made
+    anew, results of hosted tools are left out, items are put in another order."""
+
+    def plain(block: Any) -> Any:
+        match block:
+            case ThoughtBlock(text=text):
+                return ("thought", text)
+            case NativeBlock(kind=kind, item=item):
+                return ("native", kind, item.get("id"))
+            case TextBlock(text=text, citations=citations):
+                return ("text", text, repr([cited.item for cited in citations]))
+            case _:
+                return block
+
+    return answer.begin, sorted(map(plain, answer.blocks), key=repr), answer.usage, answer.end
+
+
+def reply(**members: Any) -> Reply:
+    call = Request(**{"api": "responses", "model": "my-model", "messages": (), **members})
+    return Reply(call, ISSUER, created=1_700_000_000)
+
+
+def written(events: Iterable[Event], to: Reply | None = None) -> list[dict[str, Any]]:
+    writer = RESPONSES.writer(to or reply())
+    data = b"".join(map(writer.send, events))
+    assert b"[DONE]" not in data
+    found = []
+    for raw in raw_events(data):
+        if raw:
+            name, body = sse.parse(raw) or ("", b"")
+            event = json.loads(body)
+            assert raw.startswith(b"event: " + event["type"].encode() + b"\ndata: ")
+            assert name == event["type"]
+            found.append(event)
+    check_grammar(found)
+    return found
+
+
+PIECES = {  # delta event: (done event, its member)
+    "response.output_text.delta": ("response.output_text.done", "text"),
+    "response.refusal.delta": ("response.refusal.done", "refusal"),
+    "response.reasoning_summary_text.delta": ("response.reasoning_summary_text.done", "text"),
+    "response.function_call_arguments.delta": ("response.function_call_arguments.done", "arguments"),
+    "response.custom_tool_call_input.delta": ("response.custom_tool_call_input.done", "input"),
+}
+
+
+INNERMOST = {"response.content_part": "content_index", "response.reasoning_summary_part": "summary_index"}
+
+
+def check_grammar(events: Sequence[dict[str, Any]]) -> None:
+    """OpenAI's grammar of a stream, written down a second time."""
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    assert [event["type"] for event in events[:2]] == ["response.created", "response.in_progress"]
+    assert sum(event["type"] in TERMINAL for event in events) == 1
+    last = events[-1]
+    assert last["type"] in TERMINAL
+    items: dict[int, dict[str, Any]] = {}
+    finished: dict[int, dict[str, Any]] = {}
+    pieces: dict[Any, str] = {}
+    parts: dict[Any, bool] = {}  # is the part open
+    for event in events[2:-1]:
+        index = event["output_index"]
+        if event["type"] == "response.output_item.added":
+            assert index == len(items)
+            items[index] = event["item"]
+            continue
+        assert index in items
+        assert index not in finished
+        if event["type"] == "response.output_item.done":
+            assert same_identity(items[index], event["item"])
+            assert not any(open for key, open in parts.items() if key[0] == index)
+            finished[index] = event["item"]
+            continue
+        assert event["item_id"] == items[index]["id"]
+        check_part(event, pieces, parts)
+    assert list(finished) == sorted(finished) or last["type"] != "response.completed" or has_calls(items)
+    check_response(last, items, finished, events[0]["response"]["id"])
+
+
+def check_part(event: dict[str, Any], pieces: dict[Any, str], parts: dict[Any, bool]) -> None:
+    index, name = event["output_index"], event["type"]
+    part = (index, event.get("content_index"), event.get("summary_index"))
+    stem, _, verb = name.rpartition(".")
+    if stem in INNERMOST:
+        assert parts.get(part, False) == (verb == "done")
+        parts[part] = verb == "added"
+        return
+    if part[1:] != (None, None):
+        assert parts[part]
+    if name in PIECES:
+        assert event["delta"]
+        key = (PIECES[name][0], part)
+        pieces[key] = pieces.get(key, "") + event["delta"]
+        assert ("logprobs" in event) == (name == "response.output_text.delta")
+    for done_name, member in PIECES.values():
+        if name == done_name:
+            assert event[member] == pieces.get((name, part), "")
+
+
+def same_identity(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    return all(before.get(name) == after.get(name) for name in ("id", "type", "call_id", "name", "namespace"))
+
+
+def has_calls(items: dict[int, dict[str, Any]]) -> bool:
+    return any("call_id" in item for item in items.values())
+
+
+def check_response(last: dict[str, Any], items: dict[int, Any], finished: dict[int, Any], id: str) -> None:
+    response = last["response"]
+    assert response["id"] == id
+    assert last["type"] == f"response.{response['status']}"
+    assert response["output"] == [finished[index] for index in sorted(finished)]
+    if response["status"] != "failed":
+        assert set(finished) == set(items)
+        check_ints(response["usage"])
+    for name in ("error", "incomplete_details", "instructions", "metadata", "temperature", "top_p", "tools", "text"):
+        assert name in response
+    assert response["text"]["format"]["type"]
+
+
+def check_ints(usage: dict[str, Any]) -> None:
+    for value in usage.values():
+        if isinstance(value, dict):
+            check_ints(value)
+        else:
+            assert type(value) is int
+            assert value >= 0
+
+
+def accumulated(events: Sequence[dict[str, Any]]) -> Any:
+    """What the openai SDK makes of the stream; it raises where it finds a fault."""
+    state: Any = ResponseStreamState(input_tools=omit, text_format=omit)
+    final = None
+    for event in events:
+        typed: Any = construct_type_unchecked(type_=ResponseStreamEvent, value=event)  # type: ignore[arg-type]
+        for out in state.handle_event(typed):
+            if out.type in TERMINAL:
+                final = out.response
+    return final
+
+
+HELLO = [
+    Begin("x", "up"),
+    TextDelta(0, "Hel"),
+    TextDelta(0, "lo\u2028\x85"),
+    BlockEnd(0),
+    Usage(3, 2, 1, output=5, reasoning=4),
+]
+
+
+def dumped(event: dict[str, Any]) -> bytes:
+    return sse.event(event["type"], event)

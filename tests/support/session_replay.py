@@ -1,0 +1,156 @@
+"""Recorded sessions of real programs (``tests/sessions/CLIENT/NN.json``, a request each), said again to a gateway.
+
+In a recorded request ``<model>`` stands for the model, ``<text N>`` for N characters of text, ``<as in NN>`` for the
+same member of an earlier request, and ``<answer N KIND.KEY I>`` for what the gateway itself gave out in its Nth answer:
+the Ith value that objects of that kind had under that key. So a replay is a session of its own: ids and seals are those
+of the gateway that is asked. Where its answer has no such value, the object that would hold it is left out.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from providers.grammar import Judge, Verdict, judge
+from tests.support.harness import Gateway
+from tests.support.repository import ROOT
+from tests.support.websocket_client import Client
+
+FOLDER = ROOT / "tests/sessions"
+OWN = re.compile(r"<answer (\d+) (\S+) (\d+)>")
+TEXT = re.compile(r"<text (\d+)>")
+AS_IN = re.compile(r"<as in (\d+)>")
+GIVEN_OUT = ("id", "call_id", "signature", "encrypted_content", "data")
+"""Members by which a client hands back what it was given."""
+FILLER = "These words stand where a program had others, of the same length. "
+APIS = {"/v1/chat/completions": "chat", "/v1/messages": "messages", "/v1/responses": "responses"}
+
+
+@attrs.frozen
+class Answered:
+    """``verdict`` is ``None`` where nothing has a grammar, ``dropped`` over a websocket, where only the log has it."""
+
+    name: str
+    status: int
+    dropped: frozenset[str] | None
+    verdict: Verdict | None
+    said: bytes
+
+
+class Absent(LookupError):
+    """The gateway has given out no such value."""
+
+
+def recorded(client: str) -> list[dict[str, Any]]:
+    """The requests of a session, in their order."""
+    return [json.loads(file.read_text()) for file in sorted((FOLDER / client).glob("*.json"))]
+
+
+def clients() -> list[str]:
+    return sorted(folder.name for folder in FOLDER.iterdir() if folder.is_dir())
+
+
+def given_out(answer: Any) -> dict[str, list[str]]:
+    """What ``answer`` gives out, by kind and key, each value once, in the order in which it comes."""
+    found: dict[str, dict[str, None]] = {}
+    for item in _objects(answer):
+        kind = item.get("type") or item.get("object") or "object"
+        for key in GIVEN_OUT:
+            if isinstance(value := item.get(key), str) and value:
+                found.setdefault(f"{kind}.{key}", {})[value] = None
+    return {label: list(values) for label, values in found.items()}
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _objects(item)
+
+
+class Replay:
+    """One session, said to ``gateway`` for ``model``."""
+
+    def __init__(self, gateway: Gateway, model: str) -> None:
+        self._gateway = gateway
+        self._model = model
+        self._answers: list[dict[str, list[str]]] = []
+        self._bodies: list[Any] = []
+
+    def run(self, session: Sequence[Mapping[str, Any]]) -> Iterator[Answered]:
+        """Answer by answer."""
+        for number, request in enumerate(session, 1):
+            name = f"{number:02}"
+            if "messages" in request:
+                yield from self._websocket(name, request)
+            else:
+                yield self._http(name, request)
+
+    def _http(self, name: str, request: Mapping[str, Any]) -> Answered:
+        body = self._said(request["body"])
+        reply = self._gateway.request(request["method"], request["path"], body, request["headers"])
+        api = APIS.get(request["path"].partition("?")[0])
+        streamed = reply.headers.get("content-type", "").startswith("text/event-stream")
+        told = [data for _, data in reply.events()] if streamed else reply.json if reply.body else None
+        self._answers.append(given_out(told))
+        dropped = frozenset(reply.headers.get("x-trigate-dropped", "").split(",")) - {""}
+        usage = (body.get("stream_options") or {}).get("include_usage", False) if api == "chat" else None
+        passed = reply.headers.get("x-trigate-lane") == "byte"  # then it is the provider's own
+        verdict = judge(api, reply.body, streamed=streamed, tolerant=passed, include_usage=usage) if api else None
+        return Answered(name, reply.status, dropped, verdict, reply.body)
+
+    def _websocket(self, name: str, request: Mapping[str, Any]) -> Iterator[Answered]:
+        with Client.connect(self._gateway.port, request["headers"]) as client:
+            for message in request["messages"]:
+                client.send(self._said(message))
+                frames = client.answer()
+                self._answers.append(given_out(frames))
+                found = Judge("responses")
+                raw = [f"event: {frame['type']}\ndata: {json.dumps(frame)}\n\n".encode() for frame in frames]
+                for event in raw:
+                    found.feed(event)
+                yield Answered(name, 101, None, found.close(), b"".join(raw))
+
+    def _said(self, recorded: Any) -> Any:
+        """The body as this gateway's own client would send it."""
+        if isinstance(recorded, dict):
+            recorded = {key: self._earlier(key, value) for key, value in recorded.items()}
+        self._bodies.append(recorded)
+        return self._filled(recorded)
+
+    def _earlier(self, key: str, value: Any) -> Any:
+        found = AS_IN.fullmatch(value) if isinstance(value, str) else None
+        return self._bodies[int(found[1]) - 1][key] if found else value
+
+    def _filled(self, value: Any) -> Any:
+        match value:
+            case str():
+                return self._text(value)
+            case list():
+                return [item for item in map(self._or_absent, value) if item is not Absent]
+            case dict():
+                return {key: self._filled(item) for key, item in value.items()}
+            case _:
+                return value
+
+    def _or_absent(self, item: Any) -> Any:
+        try:
+            return self._filled(item)
+        except Absent:
+            return Absent
+
+    def _text(self, text: str) -> str:
+        if text == "<model>":
+            return self._model
+        if found := OWN.fullmatch(text):
+            values = self._answers[int(found[1]) - 1].get(found[2], [])
+            if int(found[3]) >= len(values):
+                raise Absent(text)
+            return values[int(found[3])]
+        return TEXT.sub(lambda found: filler(int(found[1])), text)
+
+
+def filler(length: int) -> str:
+    return (FILLER * (length // len(FILLER) + 1))[:length]

@@ -1,0 +1,96 @@
+"""The tables of ``docs/streams.md``, for the tests that hold them against what happens: each cell is a case."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import attrs
+import pytest
+
+from tests.support.harness import ROOT
+
+APIS = ("chat", "messages", "responses")
+TRANSLATED = {"chat": "messages", "messages": "responses", "responses": "chat"}
+"""The API of a provider whose answers are translated for a client of another one."""
+
+PAGE = (ROOT / "docs" / "streams.md").read_text()
+
+
+def table(heading: str) -> list[list[str]]:
+    """The cells of the table under ``heading``, without its head."""
+    text = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
+
+
+LEAVING, ENDING = "When the client goes", "When the process ends"
+
+
+@attrs.frozen
+class Row:
+    """One row of the tables about what a client or the process does. ``gets`` is in the order of ``APIS``."""
+
+    what: str
+    call: str
+    lane: str
+    gets: tuple[str, ...]
+    sees: str
+    ledger: str
+    shown_by: tuple[str, str]  # file and name of the test
+
+
+def rows(heading: str) -> Iterator[Row]:
+    for what, call, lane, *gets, sees, ledger, shown_by in table(heading):
+        named = re.fullmatch(r"`(test_\w+\.py)::(test_\w+)`", shown_by)
+        assert named, shown_by
+        gets = gets if len(gets) == len(APIS) else gets * len(APIS)
+        yield Row(what, call, lane, tuple(gets), sees, ledger, (named[1], named[2]))
+
+
+ROWS = {row.what: row for heading in (LEAVING, ENDING) for row in rows(heading)}
+
+
+@attrs.frozen
+class Cell:
+    """What a row says of one request: of a client of ``api`` to a provider that speaks ``model_api``."""
+
+    api: str
+    model_api: str
+    stream: bool
+    gets: str
+    sees: str
+    ledger: str
+
+    @property
+    def id(self) -> str:
+        lane = "byte" if self.api == self.model_api else "hub"
+        return f"{self.api}-{lane}-{'stream' if self.stream else 'whole'}"
+
+    def check_line(self, line: dict[str, Any]) -> None:
+        """Hold the ledger's line against the page: its status, ``ended``, and the kind of error if there is one."""
+        status, ended, *error = self.ledger.replace("`", "").split(", ")
+        assert str(line["status"]) in status.split(" or "), line
+        assert (line["ended"], line.get("error")) == (ended, error[0] if error else None), line
+
+
+def cells(what: str) -> list[Cell]:
+    """All that the row ``what`` speaks of. Where the lane or the call is "–", neither is known yet."""
+    row = ROWS[what]
+    lanes = {"both": ("byte", "hub"), "byte": ("byte",), "hub": ("hub",), "–": ("byte",)}[row.lane]
+    calls = {"both": (True, False), "stream": (True,), "whole": (False,), "–": (True,)}[row.call]
+    return [
+        Cell(api, api if lane == "byte" else TRANSLATED[api], stream, gets, row.sees, row.ledger)
+        for api, gets in zip(APIS, row.gets, strict=True)
+        for lane in lanes
+        for stream in calls
+    ]
+
+
+def shows(what: str) -> pytest.MarkDecorator:
+    """Run a test with the argument ``cell`` for each cell of the row ``what``, which names that test."""
+    return pytest.mark.parametrize("cell", cells(what), ids=lambda cell: cell.id)
+
+
+def shown(what: str, source: str) -> Sequence[str]:
+    """The names of the tests in ``source`` that ``shows(what)`` stands over."""
+    return re.findall(rf'^@shows\("{re.escape(what)}"\)\n(?:@.*\n)*(?:async )?def (\w+)\(', source, re.MULTILINE)

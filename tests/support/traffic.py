@@ -1,0 +1,428 @@
+"""The soak's traffic: clients that leave, stall and pipeline, and a provider that dies, stalls and errs.
+
+What the provider does is asked for in the request's text, so that the client knows what to expect.
+"""
+
+import json
+import random
+import re
+import socket
+import struct
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import attrs
+import trio
+
+from tests.support.harness import post
+from tests.support.upstreams import PATHS, Script, event, render
+
+MODELS = {"on-chat": "chat", "on-messages": "messages"}
+PATIENT = {"patient-chat": "chat", "patient-messages": "messages"}
+"""Models of the same provider whose silence the gateway bears."""
+SUCCESS = (
+    b"[DONE]",
+    b"message_stop",
+    b'"response.completed"',
+    b'"finish_reason": "stop"',
+    b'"stop_reason": "end_turn"',
+)
+"""Also the provider's own finish alone is an answer's end by its API's word, if what should follow it is lost."""
+FAILURE = (b'data: {"error":', b"event: error", b"event: response.failed")
+SSE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+TEXT = "one two three " * 50
+GAP = 0.5  # seconds between the events of a paced stream
+STAMP = re.compile(rb"@(\d+\.\d{6})@")
+STAMP_SIZE = 24  # bytes at most
+PATIENCE = 30.0
+MOMENT = 0.3
+
+# The provider
+
+
+class Provider:
+    """Does what the request's text says. A paced stream has so many ``events``."""
+
+    def __init__(self) -> None:
+        self.events = 0
+        self.connections = 0
+        self.played: Counter[str] = Counter()
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        self.connections += 1
+        try:
+            async with stream:
+                wire = Wire(stream)
+                while (request := await wire.request()) is not None and await self._play(stream, *request):
+                    pass
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            self.connections -= 1
+
+    async def _play(self, stream: trio.SocketStream, path: str, body: dict[str, Any]) -> bool:
+        """Whether the connection can be used again."""
+        api = next(api for api, known in PATHS.items() if known == path)
+        act = words(body)
+        self.played[act] += 1
+        if act in ("stall-early", "wait-early"):
+            await stream.receive_some()
+            return False
+        if act == "refuse":
+            await stream.send_all(b"HTTP/1.1 529 Busy\r\ncontent-length: 0\r\n\r\n")
+            return True
+        if act == "flood":
+            await self._flood(stream, api)
+        if not body.get("stream"):
+            (answer,) = render(Script(text=TEXT), api, {"model": "up"}).pieces
+            head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(answer)
+            return await self._say(stream, act, [head, answer[:100], answer[100:]], b"")
+        pieces = (
+            paced(api, self.events)
+            if act == "paced"
+            else render(Script(text=TEXT), api, {"stream": True, "model": "up"}).pieces
+        )
+        return await self._say(stream, act, [SSE, *pieces], b"0\r\n\r\n")
+
+    async def _flood(self, stream: trio.SocketStream, api: str) -> None:
+        """Without end, that is until the connection breaks."""
+        opening, piece, _ = parts(api)
+        large = piece.replace(b"AT", b"x" * 30_000)
+        await stream.send_all(SSE + b"".join(chunk(piece) for piece in opening))
+        while True:
+            await stream.send_all(chunk(large))
+
+    async def _say(self, stream: trio.SocketStream, act: str, pieces: list[bytes], end: bytes) -> bool:
+        head, *pieces = pieces
+        await stream.send_all(head)
+        keep = len(pieces) // 2 if act in ("cut", "reset", "stall", "wait") else len(pieces)
+        for piece in pieces[:keep]:
+            if act == "paced" and b"AT" in piece:
+                await trio.sleep(GAP)
+                piece = piece.replace(b"AT", b"@%.6f@" % time.monotonic())
+            elif act == "slow":
+                await trio.sleep(random.uniform(0, 0.05))
+            await stream.send_all(chunk(piece) if end else piece)
+        if act in ("stall", "wait"):
+            await stream.receive_some()
+        if act == "reset":
+            reset(stream.socket)
+        if keep < len(pieces):
+            return False
+        await stream.send_all(end)
+        return True
+
+
+def words(body: dict[str, Any]) -> str:
+    """The text of a request's only turn, in whatever API."""
+    said = (body.get("input") or body["messages"])[0]["content"]
+    return str(said if isinstance(said, str) else said[0]["text"])
+
+
+def paced(api: str, events: int) -> list[bytes]:
+    """A stream of ``events`` pieces of text, each with ``AT`` for the time at which it is sent."""
+    opening, piece, ending = parts(api)
+    return [*opening, *[piece] * events, *ending]
+
+
+def parts(api: str) -> tuple[list[bytes], bytes, list[bytes]]:
+    """Of a stream: what comes before the text, one piece of text, ``AT``, and what comes after it."""
+    said = list(render(Script(text="AT"), api, {"stream": True, "model": "up"}).pieces)
+    text = [any(mark in piece for mark in (b'"A"', b'"T"', b"AT")) for piece in said]
+    at = text.index(True)
+    piece = {"chat": chat_piece, "messages": messages_piece}[api]()
+    return said[:at], piece, said[text.index(False, at) :]
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def chat_piece() -> bytes:
+    chunk = {"id": "chatcmpl-up1", "object": "chat.completion.chunk", "created": 1700000000, "model": "up"}
+    return b"data: %b\n\n" % json.dumps({**chunk, "choices": [{"index": 0, "delta": {"content": "AT"}}]}).encode()
+
+
+def messages_piece() -> bytes:
+    delta = {"type": "text_delta", "text": "AT"}
+    return event("content_block_delta", {"type": "content_block_delta", "index": 0, "delta": delta})
+
+
+# The wire, from either side
+
+
+def reset(sock: Any) -> None:
+    """Close with an RST."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+class Cut(Exception):
+    """The other side closed inside a message."""
+
+
+class Wire:
+    """HTTP/1.1 messages out of a stream. ``heard`` is called with every read."""
+
+    def __init__(self, stream: trio.SocketStream, heard: Callable[[bytes], object] = lambda _: None) -> None:
+        self._stream = stream
+        self._heard = heard
+        self.buffer = bytearray()
+        self.body: list[bytes] = []
+        """Of the response that is being read, as far as it has come."""
+
+    async def more(self) -> None:
+        data = await self._stream.receive_some(65536)
+        if not data:
+            raise Cut
+        self._heard(data)
+        self.buffer += data
+
+    async def until(self, mark: bytes) -> bytes:
+        while (at := self.buffer.find(mark)) < 0:
+            await self.more()
+        return self.take(at + len(mark))
+
+    async def exactly(self, size: int) -> bytes:
+        while len(self.buffer) < size:
+            await self.more()
+        return self.take(size)
+
+    def take(self, size: int) -> bytes:
+        data = bytes(self.buffer[:size])
+        del self.buffer[:size]
+        return data
+
+    async def request(self) -> tuple[str, dict[str, Any]] | None:
+        """The next request's path and body; ``None`` at the end of the connection."""
+        try:
+            head = await self.until(b"\r\n\r\n")
+            body = await self.exactly(length(head) or 0)
+        except Cut:
+            return None
+        return head.split(b" ")[1].decode(), json.loads(body)
+
+    async def response(self) -> tuple[int, bytes]:
+        """The next response's status and body. Raises ``Cut``."""
+        self.body = []
+        head = await self.until(b"\r\n\r\n")
+        status = int(head.split(b" ")[1])
+        if (size := length(head)) is not None:
+            return status, await self.exactly(size)
+        while size := int(await self.until(b"\r\n"), 16):
+            self.body.append((await self.exactly(size + 2))[:-2])
+        await self.until(b"\r\n")
+        return status, b"".join(self.body)
+
+
+def length(head: bytes) -> int | None:
+    return next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), None)
+
+
+# The clients
+
+
+@attrs.frozen
+class Asked:
+    """A request. ``name`` is its id, ``act`` what the provider does."""
+
+    name: str
+    act: str
+    api: str
+    model: str
+    stream: bool
+
+    @property
+    def data(self) -> bytes:
+        turns = [{"role": "user", "content": self.act}]
+        body = {"model": self.model, "stream": self.stream, "input" if self.api == "responses" else "messages": turns}
+        body |= {"max_tokens": 100} if self.api == "messages" else {}
+        return post(PATHS[self.api], body, {"x-request-id": self.name})
+
+
+@attrs.define
+class Tally:
+    """What happened. ``wrong`` holds what must not have. Requests go by their names, connections by their clients'
+    ports."""
+
+    clients: Counter[str] = attrs.field(factory=Counter)
+    answers: Counter[str] = attrs.field(factory=Counter)
+    wrong: list[str] = attrs.field(factory=list)
+    sent: dict[str, tuple[int, float]] = attrs.field(factory=dict)  # on which connection, and when that was begun
+    answered: dict[str, float] = attrs.field(factory=dict)  # and when
+    late: list[float] = attrs.field(factory=list)
+    stalled: set[str] = attrs.field(factory=set)  # their clients do not read
+    kills: list[tuple[float, set[int]]] = attrs.field(factory=list)  # when, and which connections that worker had
+
+    def lost(self, name: str) -> bool:
+        """Whether a request was in the hands of a worker that was killed.
+
+        An exchange ends, and gets its line, just after its connection if the client closes that at once: what was
+        answered a moment before a kill may have been there, too."""
+        port, begun = self.sent[name]
+        answered = self.answered.get(name, float("inf"))
+        return any(begun < at and (port in ports or 0 < at - answered < MOMENT) for at, ports in self.kills)
+
+
+ACTS = {"good": 8, "slow": 3, "cut": 2, "reset": 1, "stall": 1, "stall-early": 1, "refuse": 2}
+WHOLE = ("good", "slow", "paced")
+MANNERS = {"complete": 8, "leave": 4, "leave_by_reset": 4, "read_no_more": 1, "pipeline": 2}
+
+
+class Clients:
+    """``stopping``: the gateway has been told to end, so that good answers may end badly and connections unanswered."""
+
+    def __init__(self, port: int, dice: random.Random) -> None:
+        self._port = port
+        self._dice = dice
+        self._begun: dict[int, float] = {}  # when a connection was, by its port
+        self.tally = Tally()
+        self.stopping = False
+
+    async def _connect(self) -> trio.SocketStream:
+        begun = time.monotonic()
+        stream = await trio.open_tcp_stream("127.0.0.1", self._port)
+        self._begun[stream.socket.getsockname()[1]] = begun
+        return stream
+
+    def _ask(self, stream: trio.SocketStream, act: str, api: str, model: str, streamed: bool) -> Asked:
+        """A new request, to be sent on ``stream``."""
+        asked = Asked(f"soak-{len(self.tally.sent)}", act, api, model, streamed)
+        port = stream.socket.getsockname()[1]
+        self.tally.sent[asked.name] = port, self._begun[port]
+        return asked
+
+    def _draw(self, stream: trio.SocketStream) -> Asked:
+        dice = self._dice
+        api, model = dice.choice(list(PATHS)), dice.choice(list(MODELS))
+        return self._ask(stream, drawn(dice, ACTS), api, model, dice.random() < 0.8)
+
+    async def mixed(self, until: float) -> None:
+        """One client after the other, each on a connection of its own, until then or until nobody listens any more."""
+        ways: dict[str, Callable[..., Awaitable[None]]] = {
+            "complete": self._complete,
+            "leave": self._leave,
+            "leave_by_reset": self._leave,
+            "read_no_more": self._read_no_more,
+            "pipeline": self._pipeline,
+        }
+        while trio.current_time() < until:
+            manner = drawn(self._dice, MANNERS)
+            with trio.fail_after(PATIENCE):
+                try:
+                    stream = await self._connect()
+                except OSError:
+                    if self.stopping:
+                        return
+                    raise
+                self.tally.clients[manner] += 1
+                try:
+                    await ways[manner](stream, manner)
+                except (Cut, trio.BrokenResourceError):
+                    self.tally.answers["connection closed"] += 1
+                finally:
+                    await trio.aclose_forcefully(stream)
+
+    async def _complete(self, stream: trio.SocketStream, _: str) -> None:
+        wire = Wire(stream)
+        for _ in range(self._dice.randint(1, 3)):
+            await self._hear(stream, wire, self._draw(stream), send=True)
+
+    async def _pipeline(self, stream: trio.SocketStream, _: str) -> None:
+        wire = Wire(stream)
+        requests = [self._draw(stream), self._draw(stream)]
+        await stream.send_all(b"".join(asked.data for asked in requests))
+        for asked in requests:
+            await self._hear(stream, wire, asked)
+
+    async def _leave(self, stream: trio.SocketStream, manner: str) -> None:
+        data = self._draw(stream).data
+        await stream.send_all(data[: self._dice.choice([len(data)] * 5 + [50, len(data) - 1])])
+        with trio.move_on_after(self._dice.choice([0, 0.002, 0.01, 0.05, 0.3])):
+            await Wire(stream).response()
+        if manner == "leave_by_reset":
+            reset(stream.socket)
+
+    async def _read_no_more(self, stream: trio.SocketStream, _: str) -> None:
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await stream.send_all(self._draw(stream).data)
+        await stream.receive_some(100)
+        await trio.sleep(0.5)
+
+    async def _hear(self, stream: trio.SocketStream, wire: Wire, asked: Asked, send: bool = False) -> None:
+        """The answer, whole; one that is cut must not look as if it were, and is somebody's fault."""
+        try:
+            if send:
+                await stream.send_all(asked.data)
+            status, body = await wire.response()
+        except (Cut, trio.BrokenResourceError):
+            if asked.act not in WHOLE and any(mark in b"".join(wire.body) for mark in SUCCESS):
+                self.tally.wrong.append(f"{asked}: looked complete until it was cut")
+            if not self.stopping and not self.tally.lost(asked.name):
+                self.tally.wrong.append(f"{asked}: cut in the midst of the work, after {wire.body[-1:]}")
+            raise
+        self._judge(asked, status, body)
+
+    def _judge(self, asked: Asked, status: int, body: bytes) -> None:
+        """Nothing that failed looks whole, nothing that was whole looks failed."""
+        self.tally.answered[asked.name] = time.monotonic()
+        self.tally.answers[f"{asked.act} {status}"] += 1
+        complete = status == 200 and (any(mark in body for mark in SUCCESS) if asked.stream else b"three" in body)
+        should = asked.act in WHOLE
+        told = complete or status != 200 or any(mark in body for mark in FAILURE)
+        if (complete != should and not (should and self.stopping)) or not told:
+            self.tally.wrong.append(f"{asked}: {status} {body[-300:]!r}")
+
+    async def paced(self, api: str, model: str, events: int) -> None:
+        """One stream of ``events``, each of which is looked at when it comes."""
+        came: dict[bytes, float] = {}  # when an event came, by the time at which it was sent
+        tail = b""
+
+        def heard(data: bytes) -> None:
+            nonlocal tail
+            now, tail = time.monotonic(), tail[-STAMP_SIZE:] + data
+            for stamp in STAMP.findall(tail):
+                came.setdefault(stamp, now)
+
+        async with await self._connect() as stream:
+            asked = self._ask(stream, "paced", api, model, True)
+            with trio.fail_after(PATIENCE + events * GAP):
+                await self._hear(stream, Wire(stream, heard), asked, send=True)
+        if len(came) != events:
+            self.tally.wrong.append(f"{asked}: {len(came)} of {events} paced events came")
+        self.tally.late.extend(now - float(stamp) for stamp, now in came.items())
+
+    # Those whom the end of the process finds under way
+
+    async def waiting(self, act: str, api: str, model: str, streamed: bool) -> None:
+        """Read what a provider that stalls has to say, until the gateway says that it ends."""
+        async with await self._connect() as stream:
+            asked = self._ask(stream, act, api, model, streamed)
+            try:
+                await self._hear(stream, Wire(stream), asked, send=True)
+            except (Cut, trio.BrokenResourceError):
+                self.tally.wrong.append(f"{asked}: was not told")
+
+    async def stalled(self, api: str, model: str, over: trio.Event) -> None:
+        """Take the beginning of an endless answer, then nothing until the gateway is gone."""
+        async with await self._connect() as stream:
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**17)  # a smaller one takes seconds to read out
+            asked = self._ask(stream, "flood", api, model, True)
+            await stream.send_all(asked.data)
+            await stream.receive_some(100)
+            self.tally.stalled.add(asked.name)
+            await over.wait()
+            wire = Wire(stream)
+            try:
+                while True:
+                    await wire.more()
+            except (Cut, trio.BrokenResourceError):
+                ended = wire.buffer.endswith(b"0\r\n\r\n") and not any(mark in wire.buffer for mark in FAILURE)
+                if ended or any(mark in wire.buffer for mark in SUCCESS):
+                    self.tally.wrong.append(f"{asked}: looked complete: {wire.buffer[-300:]!r}")
+
+
+def drawn(dice: random.Random, weights: dict[str, int]) -> str:
+    return dice.choices(list(weights), list(weights.values()))[0]
