@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from streams.events import ErrorInfo, Kind
+from streams.events import ErrorInfo, ErrorKind
 
 
 class GatewayError(Exception):
@@ -12,7 +12,7 @@ class GatewayError(Exception):
     credential or an internal address.
     """
 
-    def __init__(self, kind: Kind, message: str, **fields: Any) -> None:
+    def __init__(self, kind: ErrorKind, message: str, **fields: Any) -> None:
         super().__init__(message)
         self.failed = ErrorInfo(kind, message, **fields)
 

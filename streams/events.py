@@ -1,13 +1,14 @@
 """The closed union of events that one answer consists of, whatever API it was said in.
 
-A reader turns a provider's bytes into these, a writer turns them into the client's. The order is:
-``Begin``, then any number of block events, at most one ``Usage`` that counts (the last one wins), then exactly one
-of ``End`` and ``ErrorInfo``, which is the last event.
+A reader turns a provider's bytes into these, a writer turns them into the client's. The order is: ``AnswerStart``, then
+any number of block events, at most one ``Usage`` that counts (the last one wins), then exactly one of ``AnswerEnd`` and
+``ErrorInfo``, which is the last event.
 
 Blocks are numbered by the reader, in the order in which they open: 0, 1, 2, … A block opens with its first event
 (``TextDelta``, ``ReasoningDelta``, ``RefusalDelta``, ``ReasoningState`` or ``ToolCallStart`` with an unseen number) and
 never opens again after its ``BlockEnd``. At most one block that is not a tool call is open at a time; tool calls may
-interleave (Chat does that). A reader closes every block before ``End``; after ``ErrorInfo`` blocks may be left open.
+interleave (Chat does that). A reader closes every block before ``AnswerEnd``; after ``ErrorInfo`` blocks may be left
+open.
 """
 
 from typing import Any, Literal, TypeAlias
@@ -23,12 +24,12 @@ Reason: TypeAlias = Literal["stop", "stop_sequence", "length", "tool_calls", "re
 ToolKind: TypeAlias = Literal["function", "custom"]
 """``function`` takes a JSON object, ``custom`` takes free text (OpenAI's custom tools)."""
 
-Kind: TypeAlias = Literal[
+ErrorKind: TypeAlias = Literal[
     "invalid_request", "authentication", "billing", "permission", "not_found", "too_large", "rate_limited",
     "overloaded", "upstream", "timeout", "unsupported", "internal",
 ]  # fmt: skip
 
-STATUS: dict[Kind, int] = {
+STATUS: dict[ErrorKind, int] = {
     "invalid_request": 400,
     "authentication": 401,
     "billing": 402,
@@ -45,7 +46,7 @@ STATUS: dict[Kind, int] = {
 
 
 @attrs.frozen
-class Begin:
+class AnswerStart:
     """The answer has begun. ``id`` and ``model`` are the provider's words ("" where it says none)."""
 
     id: str = ""
@@ -125,7 +126,7 @@ class ToolCallDelta:
 
 
 @attrs.frozen
-class Native:
+class NativeItem:
     """An item that only its own API can express (server tools and their results), whole. Opens and closes its block."""
 
     block: int
@@ -163,7 +164,7 @@ class Usage:
 
 
 @attrs.frozen
-class End:
+class AnswerEnd:
     """The answer is whole. ``raw`` is the provider's own word for the reason; ``details`` are Messages'
     ``stop_details`` (a JSON object that says why an answer was refused)."""
 
@@ -182,7 +183,7 @@ class ErrorInfo:
     with status ``failed`` or ``queued``), and a client of the same API takes it as an answer.
     """
 
-    kind: Kind
+    kind: ErrorKind
     message: str
     status: int = attrs.field(default=attrs.Factory(lambda self: STATUS[self.kind], takes_self=True))
     code: str | None = None
@@ -193,7 +194,7 @@ class ErrorInfo:
 
 
 Event: TypeAlias = (
-    Begin
+    AnswerStart
     | TextDelta
     | RefusalDelta
     | ReasoningDelta
@@ -201,13 +202,13 @@ Event: TypeAlias = (
     | Citation
     | ToolCallStart
     | ToolCallDelta
-    | Native
+    | NativeItem
     | BlockEnd
     | Usage
-    | End
+    | AnswerEnd
     | ErrorInfo
 )
 
-CONTENT = (TextDelta, RefusalDelta, ReasoningDelta, ReasoningState, ToolCallStart, Native, End)
+CONTENT = (TextDelta, RefusalDelta, ReasoningDelta, ReasoningState, ToolCallStart, NativeItem, AnswerEnd)
 """Events that commit an exchange: from the first of them on the client has seen an answer, and there is no second
-start. A whole answer without any content commits by its ``End``."""
+start. A whole answer without any content commits by its ``AnswerEnd``."""

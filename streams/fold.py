@@ -8,14 +8,14 @@ import attrs
 
 from streams.errors import GatewayError
 from streams.events import (
+    AnswerEnd,
+    AnswerStart,
     Api,
-    Begin,
     BlockEnd,
     Citation,
-    End,
     ErrorInfo,
     Event,
-    Native,
+    NativeItem,
     ReasoningDelta,
     ReasoningState,
     RefusalDelta,
@@ -41,15 +41,15 @@ class RefusalBlock:
 
 
 @attrs.frozen
-class ThoughtBlock:
+class ReasoningBlock:
     """Reasoning: its readable text ("" if there is none) and what the provider wants back."""
 
     text: str
-    sealed: ReasoningState | None = None
+    state: ReasoningState | None = None
 
 
 @attrs.frozen
-class ToolBlock:
+class ToolCallBlock:
     id: str
     name: str
     input: str  # as the model wrote it
@@ -63,33 +63,33 @@ class NativeBlock:
     item: Any
 
 
-Block: TypeAlias = TextBlock | RefusalBlock | ThoughtBlock | ToolBlock | NativeBlock
+Block: TypeAlias = TextBlock | RefusalBlock | ReasoningBlock | ToolCallBlock | NativeBlock
 
 
 @attrs.frozen
 class Answer:
     """A whole answer; ``blocks`` in the order in which they opened."""
 
-    begin: Begin
+    start: AnswerStart
     blocks: tuple[Block, ...]
     usage: Usage | None
-    end: End
+    end: AnswerEnd
 
     @property
     def called(self) -> bool:
         """Whether a tool of the client's is called."""
-        return any(isinstance(block, ToolBlock) for block in self.blocks)
+        return any(isinstance(block, ToolCallBlock) for block in self.blocks)
 
 
 class _OpenBlock:
     """A block while its pieces come in."""
 
-    __slots__ = ("citations", "first", "logprobs", "pieces", "sealed")
+    __slots__ = ("citations", "first", "logprobs", "pieces", "state")
 
     def __init__(self, first: Event) -> None:
         self.first = first
         self.pieces: list[str] = []
-        self.sealed: ReasoningState | None = None
+        self.state: ReasoningState | None = None
         self.citations: list[Citation] = []
         self.logprobs: list[Any] = []
 
@@ -97,26 +97,26 @@ class _OpenBlock:
         text = "".join(self.pieces)
         match self.first:
             case ToolCallStart(id=id, name=name, kind=kind):
-                return ToolBlock(id, name, text, kind)
-            case Native(api=api, kind=what, item=item):
+                return ToolCallBlock(id, name, text, kind)
+            case NativeItem(api=api, kind=what, item=item):
                 return NativeBlock(api, what, item)
             case RefusalDelta():
                 return RefusalBlock(text)
             case ReasoningDelta() | ReasoningState():
-                return ThoughtBlock(text, self.sealed)
+                return ReasoningBlock(text, self.state)
             case first:
                 phase = first.phase if isinstance(first, TextDelta) else None
                 return TextBlock(text, tuple(self.citations), tuple(self.logprobs), phase)
 
 
 class Fold:
-    """Takes events in order; ``answer()`` once ``End`` has come. Memory is linear in the answer."""
+    """Takes events in order; ``answer()`` once ``AnswerEnd`` has come. Memory is linear in the answer."""
 
     def __init__(self) -> None:
-        self.begin = Begin()
+        self.start = AnswerStart()
         self._blocks: dict[int, _OpenBlock] = {}
         self._usage: Usage | None = None
-        self._end: End | None = None
+        self._end: AnswerEnd | None = None
         self.failed: ErrorInfo | None = None
 
     def add(self, event: Event) -> None:
@@ -129,17 +129,17 @@ class Fold:
                 self._open(block, event).pieces.append(text)
             case ToolCallDelta(block=block, text=text):
                 self._blocks[block].pieces.append(text)
-            case ToolCallStart(block=block) | Native(block=block):
+            case ToolCallStart(block=block) | NativeItem(block=block):
                 self._open(block, event)
             case ReasoningState(block=block):
-                self._open(block, event).sealed = event
+                self._open(block, event).state = event
             case Citation(block=block):
                 self._open(block, event).citations.append(event)
-            case Begin():
-                self.begin = event
+            case AnswerStart():
+                self.start = event
             case Usage():
                 self._usage = event
-            case End():
+            case AnswerEnd():
                 self._end = event
             case ErrorInfo():
                 self.failed = event
@@ -166,7 +166,7 @@ class Fold:
             raise GatewayError.of(self.failed)
         if self._end is None:
             raise GatewayError("upstream", "the provider ended its answer early")
-        return Answer(self.begin, self.blocks(), self._usage, self._end)
+        return Answer(self.start, self.blocks(), self._usage, self._end)
 
 
 def fold(events: Iterable[Event]) -> Answer:

@@ -19,7 +19,7 @@ from providers.neutral.request import Format, Message, Parameter, Reasoning, Req
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from streams.events import CONTENT, Api, Event
-from streams.fold import Answer, TextBlock, ThoughtBlock, ToolBlock, fold
+from streams.fold import Answer, ReasoningBlock, TextBlock, ToolCallBlock, fold
 from streams.sse import EventTooLarge, Splitter, parse
 
 LARGEST = 16 * 2**20  # bytes of an answer that are read
@@ -95,14 +95,14 @@ def _without_text(answer: Answer) -> str:
 
 
 def _without_call(answer: Answer) -> str:
-    calls = [block for block in answer.blocks if isinstance(block, ToolBlock)]
+    calls = [block for block in answer.blocks if isinstance(block, ToolCallBlock)]
     if not calls:
         return "the tool was not called"
     return "" if _has_city(calls[0].input) else "the tool was called without its argument"
 
 
 def _without_thinking(answer: Answer) -> str:
-    thought = any(isinstance(block, ThoughtBlock) for block in answer.blocks)
+    thought = any(isinstance(block, ReasoningBlock) for block in answer.blocks)
     return "" if thought or (answer.usage and answer.usage.reasoning) else "no thinking came with the answer"
 
 

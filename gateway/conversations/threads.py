@@ -182,7 +182,7 @@ class ThreadTurn:
             await self._keep(self._heard.blocks())
         except GatewayError as error:
             seen.end, seen.failed, seen.committed = None, error.failed, self._told
-            return data.removesuffix(MESSAGE_STOP) + last_event("messages", error.failed, seen.begin, 0)
+            return data.removesuffix(MESSAGE_STOP) + last_event("messages", error.failed, seen.start, 0)
         return data
 
     async def persist_partial(self) -> None:

@@ -20,7 +20,7 @@ from providers.responses.ids import own_id
 from providers.responses.kept import EventLog, after, stored_input
 from streams import sse
 from streams.errors import GatewayError
-from streams.events import Begin, ErrorInfo
+from streams.events import AnswerStart, ErrorInfo
 from streams.fold import Answer
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class LocalTurn:
     def _failing(self, failed: ErrorInfo, event: Object) -> bytes:
         """The turn has failed because it cannot be stored: the event that says so."""
         response = event["response"]
-        begin = Begin(self.id, response["model"], response["created_at"])
+        begin = AnswerStart(self.id, response["model"], response["created_at"])
         return last_event("responses", failed, begin, event["sequence_number"])
 
 
@@ -218,14 +218,14 @@ class ProviderTurn:
 
     async def persist(self, data: bytes, seen: StreamProgress) -> bytes:
         self._noted = True
-        await self._note(seen.begin.id)
+        await self._note(seen.start.id)
         return data
 
     async def persist_partial(self) -> None:
         return
 
     async def persist_whole(self, body: bytes, answer: Answer) -> bytes:
-        await self._note(answer.begin.id)
+        await self._note(answer.start.id)
         return body
 
     async def persist_failure(self, id: str) -> None:

@@ -255,7 +255,7 @@ class Relay:
 
     def _settle(self) -> None:
         seen, record = self.lane.seen, self._record
-        record.opening, record.usage, record.said = seen.begin, seen.usage, seen.said
+        record.opening, record.usage, record.said = seen.start, seen.usage, seen.said
         record.failed = seen.failed
         if seen.end is not None:
             record.reason, record.whole = seen.end.reason, True

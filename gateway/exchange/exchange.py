@@ -202,7 +202,7 @@ class Exchange:
         headers = (*JSON_HEADERS, *calling.passed, *self._headers)
         if self.record.lane == "byte" and folded.failed is not None and folded.failed.native:
             self.record.failed = folded.failed
-            await self._turn.persist_failure(folded.begin.id)
+            await self._turn.persist_failure(folded.start.id)
             return self.respond(calling.redact(body), 200, headers)
         answer = folded.answer()
         if self.record.lane == "hub":
@@ -223,7 +223,7 @@ class Exchange:
         for event in events:
             event = calling.public_error(event) if isinstance(event, ErrorInfo) else event
             folded.add(restored(event, calling.prepared.names))
-        self.record.opening, self.record.usage = folded.begin, folded.usage
+        self.record.opening, self.record.usage = folded.start, folded.usage
         if streamed:
             self._changes_form(calling)
         calling.hear(response)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 import attrs
 
 from gateway.ledger.buckets import Buckets
-from streams.events import Api, Begin, ErrorInfo, Usage
+from streams.events import AnswerStart, Api, ErrorInfo, Usage
 
 if TYPE_CHECKING:
     from gateway.upstream.client import UpstreamRequest
@@ -60,7 +60,7 @@ class Record:
     last_write: float = 0.0  # when the last one had been taken
     trace: "CallTrace | None" = None  # its spans, where exchanges are traced
     gaps: Buckets | None = None  # between writes, of all streams together
-    opening: Begin | None = None  # the answer's id and model, in the provider's words
+    opening: AnswerStart | None = None  # the answer's id and model, in the provider's words
     usage: Usage | None = None
     asked_size: int = 0  # bytes of the request
     said: int = 0  # characters of the answer that have come

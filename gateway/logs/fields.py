@@ -8,7 +8,7 @@ from typing import Final, get_args
 
 import attrs
 
-from streams.events import Kind, Reason
+from streams.events import ErrorKind, Reason
 
 ALWAYS: Final = "always"
 CALLED: Final = "a provider was asked"
@@ -68,7 +68,7 @@ EXCHANGE: Final = (
     Field("attempts", "requests", ALWAYS, "Requests that were made to the provider."),
     Field(
         "error", "word", "something failed",
-        "What was wrong: " + ", ".join(f"`{kind}`" for kind in get_args(Kind)) + ".",
+        "What was wrong: " + ", ".join(f"`{kind}`" for kind in get_args(ErrorKind)) + ".",
     ),
     Field("message", "text", "as `error`, but for the end of the process", "What the client was told."),
     Field("upstream_request_id", "text", "the provider says one", "The provider's own id, for its support."),

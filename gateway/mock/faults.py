@@ -12,7 +12,18 @@ import msgspec
 
 from gateway.http.headers import Headers
 from streams.errors import GatewayError
-from streams.events import APIS, Api, BlockEnd, End, ErrorInfo, Event, ReasoningDelta, TextDelta, ToolCallDelta, Usage
+from streams.events import (
+    APIS,
+    AnswerEnd,
+    Api,
+    BlockEnd,
+    ErrorInfo,
+    Event,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
 
 PREFIX: Final = "fault/"
 WORDS: Final = 3  # pieces of content before a fault in mid-answer
@@ -96,7 +107,7 @@ def _failing(events: Sequence[Event], words: int) -> list[Event]:
 
 def _large(events: Sequence[Event], mebibytes: int) -> list[Event]:
     first = next(iter(events))
-    return [first, TextDelta(0, "x" * (mebibytes * 2**20)), BlockEnd(0), Usage(input=1, output=1), End("stop")]
+    return [first, TextDelta(0, "x" * (mebibytes * 2**20)), BlockEnd(0), Usage(input=1, output=1), AnswerEnd("stop")]
 
 
 # Other bytes

@@ -10,10 +10,10 @@ from providers.neutral.codec import new_id
 from providers.neutral.request import Format, Request, ToolCallPart, ToolResultPart
 from streams.errors import GatewayError
 from streams.events import (
+    AnswerEnd,
+    AnswerStart,
     Api,
-    Begin,
     BlockEnd,
-    End,
     Event,
     Reason,
     ReasoningDelta,
@@ -34,7 +34,7 @@ def script(request: Request, api: Api) -> list[Event]:
 
 
 def _events(request: Request, api: Api) -> Iterator[Event]:
-    yield Begin(new_id("mock-"), request.model)
+    yield AnswerStart(new_id("mock-"), request.model)
     block, thought = 0, 0
     if request.reasoning is not None and request.reasoning.mode != "disabled" and request.reasoning.effort != "none":
         thoughts = _tokens(words.THINKING)
@@ -55,7 +55,7 @@ def _events(request: Request, api: Api) -> Iterator[Event]:
         reason, tokens = "stop", len(said)
     asked = max(1, sum(len(str(message.parts)) for message in request.messages) // 4)
     yield Usage(input=asked, output=tokens + thought, reasoning=thought or None)
-    yield End(reason)
+    yield AnswerEnd(reason)
 
 
 def _call_events(block: int, pick: Pick) -> Iterator[Event]:

@@ -92,7 +92,7 @@ class Passthrough:
     def _tell(self, failed: ErrorInfo) -> bytes:
         public = self._map_error(failed)
         self.seen.see(public)
-        return last_event(self._codec.api, public, self.seen.begin, self._events)
+        return last_event(self._codec.api, public, self.seen.start, self._events)
 
 
 def _is_good_end(name: str, data: bytes) -> bool:

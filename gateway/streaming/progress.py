@@ -2,8 +2,8 @@
 
 from streams.events import (
     CONTENT,
-    Begin,
-    End,
+    AnswerEnd,
+    AnswerStart,
     ErrorInfo,
     Event,
     ReasoningDelta,
@@ -25,14 +25,14 @@ def spoken(event: Event) -> int:
 class StreamProgress:
     """What a stream has said so far, the same for both lanes."""
 
-    __slots__ = ("begin", "committed", "end", "failed", "over", "said", "usage")
+    __slots__ = ("committed", "end", "failed", "over", "said", "start", "usage")
 
     def __init__(self) -> None:
-        self.begin = Begin()
+        self.start = AnswerStart()
         self.committed = False
         self.said = 0  # characters of text, thoughts and arguments
         self.usage: Usage | None = None
-        self.end: End | None = None
+        self.end: AnswerEnd | None = None
         self.failed: ErrorInfo | None = None
         self.over = False  # it has ended, well or not
 
@@ -42,12 +42,12 @@ class StreamProgress:
             self.committed = True
         elif isinstance(event, CONTENT):
             self.committed = True
-            if isinstance(event, End):
+            if isinstance(event, AnswerEnd):
                 self.end, self.over = event, True
         elif isinstance(event, Usage):
             self.usage = event
-        elif isinstance(event, Begin):
-            self.begin = event
+        elif isinstance(event, AnswerStart):
+            self.start = event
         elif isinstance(event, ErrorInfo):
             self.failed, self.over = event, True
 

@@ -25,7 +25,7 @@ from gateway.logs.masking import Mask
 from gateway.telemetry.shared_metrics import FOLDER, Crew, add_to_file
 from gateway.upstream.pool import PoolStats
 from streams.events import APIS
-from streams.events import Kind as ErrorKind
+from streams.events import ErrorKind as ErrorKind
 
 if TYPE_CHECKING:  # imported where it is used: who switches metrics off does not pay for it
     from prometheus_client import CollectorRegistry

@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.http.headers import first_paths
 from gateway.ledger.record import Record
-from streams.events import Begin
+from streams.events import AnswerStart
 from streams.surrogates import NOT_JSON
 
 Attributes: TypeAlias = dict[str, Any]
@@ -110,7 +110,7 @@ def call_attributes(record: Record, attempts: Sequence[Attempt]) -> Attributes:
     """Of the call to the provider, with all its attempts."""
     provider = (record.target or "").partition("/")[0]
     usage, estimated = record.counted()
-    where, opening = urlsplit(attempts[-1].url), record.opening or Begin()
+    where, opening = urlsplit(attempts[-1].url), record.opening or AnswerStart()
     tokens = {} if usage is None else {
         "gen_ai.usage.input_tokens": usage.prompt,
         "gen_ai.usage.output_tokens": usage.output,

@@ -32,7 +32,7 @@ from gateway.upstream.network import Backend, Refusal, StaleConnection, TlsFailu
 from gateway.upstream.pool import IDLE_SECONDS, MAX_IDLE, Pool, PoolStats
 from gateway.upstream.slots import ConcurrencyLimit, Slot
 from streams.errors import GatewayError
-from streams.events import Kind
+from streams.events import ErrorKind
 
 Cause: TypeAlias = Literal[
     "refused", "dns", "tls", "connect", "connect_timeout", "pool_timeout", "proxy", "cut", "encoding", "too_large",
@@ -50,7 +50,7 @@ class UpstreamError(GatewayError):
     ``__cause__`` is the client library's exception. It may name addresses, so it belongs in the log only.
     """
 
-    def __init__(self, kind: Kind, message: str, *, cause: Cause = "cut", **fields: Any) -> None:
+    def __init__(self, kind: ErrorKind, message: str, *, cause: Cause = "cut", **fields: Any) -> None:
         super().__init__(kind, message, **fields)
         self.cause: Cause = cause
 
@@ -425,7 +425,7 @@ ALL_IN_USE = "as many connections to providers are in use as the gateway's limit
 UNREADABLE_CODING = "the provider's answer is compressed with {!r}, which was not asked for and cannot be read"
 
 # The first row that fits; the messages are for the client, so they name no address.
-_FAILURES: tuple[tuple[type[Exception], Kind, Cause, str], ...] = (
+_FAILURES: tuple[tuple[type[Exception], ErrorKind, Cause, str], ...] = (
     (Refusal, "upstream", "refused", NO_CONNECTION + "it refused the connection"),
     (UnknownHost, "upstream", "dns", NO_CONNECTION + "its host name could not be resolved"),
     (TlsFailure, "upstream", "tls", NO_CONNECTION + "the TLS handshake failed or its certificate is not trusted"),

@@ -22,14 +22,14 @@ class Seals:
         self._native: list[Any] = []
         self._foreign: dict[Api, list[Any]] = {}
 
-    def add(self, sealed: ReasoningState) -> None:
-        details = sealed.item.get("reasoning_details") if sealed.api == "chat" else None
+    def add(self, state: ReasoningState) -> None:
+        details = state.item.get("reasoning_details") if state.api == "chat" else None
         if isinstance(details, list):
             self._native.extend(details)
-        elif sealed.item != {"field": USUAL_FIELD}:  # there the text itself is all that goes back, under our own name
-            items = self._foreign.setdefault(sealed.api, [])
-            if sealed.api != "chat" or sealed.item not in items:  # the name of a member: once for all blocks
-                items.append(sealed.item)
+        elif state.item != {"field": USUAL_FIELD}:  # there the text itself is all that goes back, under our own name
+            items = self._foreign.setdefault(state.api, [])
+            if state.api != "chat" or state.item not in items:  # the name of a member: once for all blocks
+                items.append(state.item)
 
     def details(self) -> list[Any]:
         sealed = [

@@ -41,7 +41,7 @@ _NO_ARGUMENTS = "{}"
 
 def write_messages(request: Request, to: Recipient, drops: Drops) -> list[dict[str, Any]]:
     """The messages. What they cannot carry goes into ``drops``; a part that must not be lost raises a 400."""
-    writing = _Writing(request, to, drops)
+    writing = _MessageWriter(request, to, drops)
     messages: list[dict[str, Any]] = []
     for assistant, others in _rounds(request.messages):
         messages.extend(writing.round(assistant, others))
@@ -83,7 +83,7 @@ def _complete_reasoning(messages: Iterable[dict[str, Any]], field: str) -> None:
                 message[field] = ""
 
 
-class _Writing:
+class _MessageWriter:
     """One request being written."""
 
     def __init__(self, request: Request, to: Recipient, drops: Drops) -> None:

@@ -16,10 +16,10 @@ from providers.errors.failures import array_failure, read_event_failure
 from providers.neutral.codec import settled_reason
 from streams.errors import GatewayError
 from streams.events import (
-    Begin,
+    AnswerEnd,
+    AnswerStart,
     BlockEnd,
     Citation,
-    End,
     ErrorInfo,
     Event,
     Reason,
@@ -171,7 +171,8 @@ def _pruned(value: Any) -> Any:
 class ChatReader:
     """A provider's Chat stream. See ``providers.neutral.codec.Reader``.
 
-    ``End`` is held back until ``[DONE]`` or the end of the stream, because usage comes after ``finish_reason``."""
+    ``AnswerEnd`` is held back until ``[DONE]`` or the end of the stream, because usage comes after
+    ``finish_reason``."""
 
     def __init__(self) -> None:
         self._over = False
@@ -232,10 +233,10 @@ class ChatReader:
         return out
 
     def _begin(self, chunk: _Chunk, out: list[Event]) -> None:
-        """``Begin`` from the first chunk with a choice: Azure's preamble has neither id nor model."""
+        """``AnswerStart`` from the first chunk with a choice: Azure's preamble has neither id nor model."""
         self._begun = True
         created = chunk.created if type(chunk.created) is int else None
-        out.append(Begin(text_of(chunk.id), text_of(chunk.model), created))
+        out.append(AnswerStart(text_of(chunk.id), text_of(chunk.model), created))
 
     def _choice(self, choice: _Choice, out: list[Event]) -> None:
         # A message is a whole answer in one event, or what was said once more.
@@ -387,13 +388,13 @@ class ChatReader:
         out.append(self._ending())
         return out
 
-    def _ending(self) -> End:
+    def _ending(self) -> AnswerEnd:
         if not self._finish:  # Snowflake ends with nothing but [DONE]
-            return End(settled_reason("stop", bool(self._tools)))
+            return AnswerEnd(settled_reason("stop", bool(self._tools)))
         reason = REASONS.get(self._finish.lower(), "stop")
         if reason == "stop" and self._stopped_by is not None:
-            return End("stop_sequence", self._finish, self._stopped_by)
-        return End(reason, self._finish)
+            return AnswerEnd("stop_sequence", self._finish, self._stopped_by)
+        return AnswerEnd(reason, self._finish)
 
     def _fail(self, failed: ErrorInfo) -> Sequence[Event]:
         self._over = True

@@ -12,7 +12,7 @@ from typing import Any
 from providers.neutral.custom_tools import unwrapped
 from providers.neutral.request import Request, Tool
 from streams.events import ToolCallStart
-from streams.fold import ToolBlock
+from streams.fold import ToolCallBlock
 
 _TEXT = {"function": "arguments", "custom": "input"}
 _NO_ARGUMENTS = "{}"  # clients parse them, and "" is no JSON
@@ -83,14 +83,14 @@ class ToolWriter:
             return self._piece(begun, unwrapped("".join(begun.held)))
         return self._piece(begun, "" if begun.said or begun.kind == "custom" else _NO_ARGUMENTS)
 
-    def whole(self, blocks: Iterable[ToolBlock]) -> Mapping[str, Any]:
+    def whole(self, blocks: Iterable[ToolCallBlock]) -> Mapping[str, Any]:
         """The members of a whole message."""
         calls = [self._call(block) for block in blocks]
         if not calls:
             return {}
         return {"function_call": calls[0]["function"]} if self._legacy else {"tool_calls": calls}
 
-    def _unwraps(self, tool: ToolCallStart | ToolBlock) -> bool:
+    def _unwraps(self, tool: ToolCallStart | ToolCallBlock) -> bool:
         return tool.kind == "function" and tool.name in self._custom
 
     def _piece(self, begun: _Begun, text: str) -> Mapping[str, Any]:
@@ -100,7 +100,7 @@ class ToolWriter:
             return _fragment({"index": begun.index, begun.kind: {_TEXT[begun.kind]: text}})
         return {} if begun.index else {"function_call": {"arguments": text}}
 
-    def _call(self, block: ToolBlock) -> dict[str, Any]:
+    def _call(self, block: ToolCallBlock) -> dict[str, Any]:
         if self._unwraps(block):
             return {"id": block.id, "type": "custom", "custom": {"name": block.name, "input": unwrapped(block.input)}}
         text = block.input if block.input.strip() or block.kind == "custom" else _NO_ARGUMENTS

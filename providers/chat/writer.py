@@ -15,13 +15,13 @@ from providers.errors.failures import openai_error
 from providers.neutral.codec import Reply, new_id
 from streams import sse
 from streams.events import (
-    Begin,
+    AnswerEnd,
+    AnswerStart,
     BlockEnd,
     Citation,
-    End,
     ErrorInfo,
     Event,
-    Native,
+    NativeItem,
     Reason,
     ReasoningDelta,
     ReasoningState,
@@ -31,7 +31,7 @@ from streams.events import (
     ToolCallStart,
     Usage,
 )
-from streams.fold import Answer, Block, RefusalBlock, TextBlock, ThoughtBlock, ToolBlock
+from streams.fold import Answer, Block, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
 
 FINISH: Mapping[Reason, str] = {
     "stop": "stop",
@@ -112,14 +112,14 @@ class ChatWriter:
                 if not self._tools.knows(block):
                     self._citations.close(self._content)
                 return self._delta(self._tools.end(block))
-            case End() | ErrorInfo():
+            case AnswerEnd() | ErrorInfo():
                 self._over = True
-                return b"".join(self._ending(event)) if isinstance(event, End) else _error(event)
+                return b"".join(self._ending(event)) if isinstance(event, AnswerEnd) else _error(event)
             case _:
                 self._note(event)
                 return b""
 
-    def _note(self, event: ReasoningState | Citation | Usage | Begin | Native) -> None:
+    def _note(self, event: ReasoningState | Citation | Usage | AnswerStart | NativeItem) -> None:
         """What is not written at once, or not at all."""
         match event:
             case ReasoningState():
@@ -128,7 +128,7 @@ class ChatWriter:
                 self._citations.add(event)
             case Usage():
                 self._usage = event
-            case Begin() | Native():
+            case AnswerStart() | NativeItem():
                 pass
             case _:
                 assert_never(event)
@@ -150,7 +150,7 @@ class ChatWriter:
         told = sse.dump(_logprobs(logprobs))
         return b'%b%b,"logprobs":%b%b' % (self._before, sse.dump(delta), told, _UNFINISHED)
 
-    def _ending(self, end: End) -> Iterator[bytes]:
+    def _ending(self, end: AnswerEnd) -> Iterator[bytes]:
         if not self._settled:
             yield self._role("") or self._chunk({"content": ""})
         extras = {"reasoning_details": self._seals.details(), "annotations": self._citations.annotations}
@@ -169,7 +169,7 @@ def _error(failed: ErrorInfo) -> bytes:
     return sse.data({"error": openai_error(failed)})
 
 
-def _finish(end: End, tools: ToolWriter, called: bool) -> str:
+def _finish(end: AnswerEnd, tools: ToolWriter, called: bool) -> str:
     reason = FINISH[end.reason]
     return tools.finish if called and reason == "stop" else reason
 
@@ -207,13 +207,13 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
 
 def _message(answer: Answer, reply: Reply, tools: ToolWriter) -> dict[str, Any]:
     texts = [block for block in answer.blocks if isinstance(block, TextBlock)]
-    thoughts = [block for block in answer.blocks if isinstance(block, ThoughtBlock)]
+    thoughts = [block for block in answer.blocks if isinstance(block, ReasoningBlock)]
     refusal = "".join(block.text for block in answer.blocks if isinstance(block, RefusalBlock))
     content = "".join(block.text for block in texts)
     seals = Seals(reply.issuer)
     for block in thoughts:
-        if block.sealed is not None:
-            seals.add(block.sealed)
+        if block.state is not None:
+            seals.add(block.state)
     message: dict[str, Any] = {
         "role": "assistant",
         "content": None if not content and (answer.called or refusal) else content,
@@ -223,7 +223,7 @@ def _message(answer: Answer, reply: Reply, tools: ToolWriter) -> dict[str, Any]:
     more: dict[str, Any] = {
         "reasoning_content": "".join(block.text for block in thoughts),
         "reasoning_details": seals.details(),
-        **tools.whole(block for block in answer.blocks if isinstance(block, ToolBlock)),
+        **tools.whole(block for block in answer.blocks if isinstance(block, ToolCallBlock)),
     }
     return message | {name: value for name, value in more.items() if value}
 
@@ -231,7 +231,7 @@ def _message(answer: Answer, reply: Reply, tools: ToolWriter) -> dict[str, Any]:
 def _length(block: Block) -> int:
     """The characters of what the model wrote."""
     match block:
-        case TextBlock(text=text) | ThoughtBlock(text=text) | RefusalBlock(text=text) | ToolBlock(input=text):
+        case TextBlock(text=text) | ReasoningBlock(text=text) | RefusalBlock(text=text) | ToolCallBlock(input=text):
             return len(text)
         case _:
             return 0

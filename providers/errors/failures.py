@@ -11,11 +11,11 @@ from typing import Any, assert_never
 from providers.errors.overflow import overflowed, overflows
 from providers.neutral.echo import ECHO, NOT_DONE
 from streams import sse
-from streams.events import STATUS, Api, Begin, ErrorInfo, Kind
+from streams.events import STATUS, AnswerStart, Api, ErrorInfo, ErrorKind
 from streams.surrogates import NOT_JSON, any_json
 
 # By HTTP status of an upstream. 401 and 403 stay what they are here: whose credential it was, the gateway knows.
-KIND_OF_STATUS: Mapping[int, Kind] = {
+KIND_OF_STATUS: Mapping[int, ErrorKind] = {
     400: "invalid_request",
     401: "authentication",
     402: "billing",
@@ -35,7 +35,7 @@ KIND_OF_STATUS: Mapping[int, Kind] = {
 }
 
 # By the words in the body: `type` or `code` of either vendor. They say more than the status of a stream, which is 200.
-KIND_OF_WORD: Mapping[str, Kind] = {
+KIND_OF_WORD: Mapping[str, ErrorKind] = {
     "invalid_request_error": "invalid_request",
     "invalid_prompt": "invalid_request",
     "context_length_exceeded": "invalid_request",
@@ -57,7 +57,7 @@ KIND_OF_WORD: Mapping[str, Kind] = {
     "internal_server_error": "upstream",
 }
 
-MESSAGES_TYPE: Mapping[Kind, str] = {
+MESSAGES_TYPE: Mapping[ErrorKind, str] = {
     "invalid_request": "invalid_request_error",
     "authentication": "authentication_error",
     "billing": "billing_error",
@@ -72,7 +72,7 @@ MESSAGES_TYPE: Mapping[Kind, str] = {
     "internal": "api_error",
 }
 
-OPENAI_TYPE: Mapping[Kind, str] = {
+OPENAI_TYPE: Mapping[ErrorKind, str] = {
     "invalid_request": "invalid_request_error",
     "authentication": "invalid_request_error",
     "billing": "billing_error",
@@ -88,7 +88,7 @@ OPENAI_TYPE: Mapping[Kind, str] = {
 }
 
 # Where the openai SDKs or Codex look at `code` and the upstream gave none.
-OPENAI_CODE: Mapping[Kind, str] = {
+OPENAI_CODE: Mapping[ErrorKind, str] = {
     "authentication": "invalid_api_key",
     "overloaded": "overloaded",
     "rate_limited": "rate_limit_exceeded",
@@ -196,7 +196,7 @@ def _detail(detail: Any) -> str | None:
     return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item.get('msg')}" for item in found) or None
 
 
-def kind_of(error: Mapping[str, Any], default: Kind) -> Kind:
+def kind_of(error: Mapping[str, Any], default: ErrorKind) -> ErrorKind:
     """The kind that ``code`` or ``type`` name, else that of a status in ``code``, else ``default``."""
     for word in (error.get("code"), error.get("type")):
         if isinstance(word, str) and word in KIND_OF_WORD:
@@ -243,7 +243,7 @@ def _word(value: Any) -> str | None:
     return None if text is None or text.isdigit() else text
 
 
-def last_event(api: Api, failed: ErrorInfo, begin: Begin, sequence: int) -> bytes:
+def last_event(api: Api, failed: ErrorInfo, begin: AnswerStart, sequence: int) -> bytes:
     """The error event that ends a stream which someone else wrote (the byte lane).
 
     ``begin`` and ``sequence`` matter to Responses only: what its stream has shown of the response, and the number that
@@ -264,7 +264,7 @@ def last_event(api: Api, failed: ErrorInfo, begin: Begin, sequence: int) -> byte
             assert_never(api)
 
 
-def _response_event(word: str, begin: Begin, sequence: int, error: Mapping[str, str] | None) -> bytes:
+def _response_event(word: str, begin: AnswerStart, sequence: int, error: Mapping[str, str] | None) -> bytes:
     """An event with a response object that has every member clients ask for, though little is known of it."""
     response = {
         "id": begin.id or "resp_unknown",

@@ -13,12 +13,12 @@ from typing import Any
 
 from providers.grammar import chat, messages, responses
 from providers.grammar.frames import DONE, Frame, check_frame
-from providers.grammar.rules import Broken, Finding, Grammar, Outcome, Rule, Verdict
+from providers.grammar.rules import Finding, Grammar, Outcome, Rule, Verdict, Violation
 from providers.grammar.shapes import members, parsed, strings
 from streams.events import Api
 from streams.sse import EventTooLarge, Splitter
 
-__all__ = ["GRAMMARS", "Broken", "Judge", "Outcome", "Rule", "Verdict", "detect", "judge", "rules"]
+__all__ = ["GRAMMARS", "Judge", "Outcome", "Rule", "Verdict", "Violation", "detect", "judge", "rules"]
 
 GRAMMARS: Mapping[Api, Grammar] = {
     "chat": chat,
@@ -69,10 +69,10 @@ class Judge:
         self._outcome: Outcome = "cut"
         self._events = 0
         self._offset = 0
-        self._broken: Broken | None = None
+        self._broken: Violation | None = None
         self._waived: dict[str, None] = {}
 
-    def feed(self, raw: bytes) -> Broken | None:
+    def feed(self, raw: bytes) -> Violation | None:
         """One raw event with the blank line that ends it (what ``streams.sse.Splitter`` gives). Returns the broken rule
         if this event is the first to break one; later events are only counted. Never raises."""
         self._events += 1
@@ -101,7 +101,7 @@ class Judge:
 
 def _first(
     api: Api, findings: Iterable[Finding], tolerant: bool, waived: dict[str, None], event: int = 0, offset: int = 0
-) -> Broken | None:
+) -> Violation | None:
     """The first finding that counts; those before it that do not are noted in ``waived``."""
     known = rules(api)
     try:
@@ -110,11 +110,11 @@ def _first(
             if rule is None:  # frame.id on Messages, whose clients do not mind
                 continue
             if not (tolerant and rule.waived):
-                return Broken(id, event, offset, found, rule.text, rule.source)
+                return Violation(id, event, offset, found, rule.text, rule.source)
             waived[id] = None
     except RecursionError:
         rule = known["frame.json" if event else f"{api}.whole.json"]
-        return Broken(rule.id, event, offset, "JSON that is nested too deep to look at", rule.text, rule.source)
+        return Violation(rule.id, event, offset, "JSON that is nested too deep to look at", rule.text, rule.source)
     return None
 
 

@@ -30,7 +30,7 @@ def table(*rules: Rule) -> Mapping[str, Rule]:
 
 
 @attrs.frozen
-class Broken:
+class Violation:
     """The first rule that an answer breaks. ``event`` counts the stream's events from 1, comments included (0: the
     answer is whole, no stream); ``offset`` is the event's first byte, or for what is missing at the end, the length."""
 
@@ -52,7 +52,7 @@ class Verdict:
     streamed: bool
     outcome: Outcome
     events: int
-    broken: Broken | None = None
+    broken: Violation | None = None
     waived: tuple[str, ...] = ()
 
     @property

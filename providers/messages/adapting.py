@@ -6,13 +6,13 @@ that we write. A refusal of the client's own is learned (``providers/errors/reje
 """
 
 from providers.catalog.effort import lower_effort
-from providers.messages import elsewhere
+from providers.messages import compatible_servers
 from providers.neutral.codec import Recipient
 from providers.neutral.draft import Draft
 
 
 def adapt(draft: Draft, to: Recipient) -> None:
     """See ``providers.neutral.codec.Codec.adapt``."""
-    if any(map(draft.mentions, elsewhere.MARKS)):
-        draft.replace(*elsewhere.adapted(draft.values(), to.quirks))
+    if any(map(draft.mentions, compatible_servers.MARKS)):
+        draft.replace(*compatible_servers.adapted(draft.values(), to.quirks))
     lower_effort(draft, "output_config", to.known.efforts)

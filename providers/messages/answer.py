@@ -15,12 +15,12 @@ from providers.neutral.codec import Reply, new_id, settled_reason
 from providers.neutral.seal import Issuer, seal
 from streams.errors import GatewayError
 from streams.events import (
-    Begin,
+    AnswerEnd,
+    AnswerStart,
     BlockEnd,
     Citation,
-    End,
     Event,
-    Native,
+    NativeItem,
     Reason,
     ReasoningDelta,
     ReasoningState,
@@ -29,7 +29,7 @@ from streams.events import (
     ToolCallStart,
     Usage,
 )
-from streams.fold import Answer, Block, NativeBlock, RefusalBlock, TextBlock, ThoughtBlock, ToolBlock
+from streams.fold import Answer, Block, NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
 from streams.surrogates import NOT_JSON, any_json
 
 REASONS: Mapping[str, Reason] = {
@@ -50,12 +50,12 @@ def read_reason(word: str | None) -> Reason:
     return REASONS.get(word or "", "stop")
 
 
-def read_end(word: str | None, stop_sequence: str | None, details: Any) -> End:
+def read_end(word: str | None, stop_sequence: str | None, details: Any) -> AnswerEnd:
     """The end of an answer. ``details`` say why it was refused, if it was."""
-    return End(read_reason(word), word, stop_sequence, details if isinstance(details, dict) else None)
+    return AnswerEnd(read_reason(word), word, stop_sequence, details if isinstance(details, dict) else None)
 
 
-def write_end(end: End, called: bool) -> dict[str, Any]:
+def write_end(end: AnswerEnd, called: bool) -> dict[str, Any]:
     """The members of a message, and of ``message_delta.delta``, that say why the answer ended; all are always there."""
     return {
         "stop_reason": write_reason(end, called),
@@ -65,7 +65,7 @@ def write_end(end: End, called: bool) -> dict[str, Any]:
     }
 
 
-def write_reason(end: End, called: bool) -> str:
+def write_reason(end: AnswerEnd, called: bool) -> str:
     """The API's word for why the answer ended."""
     if end.raw in _OWN_WORDS and not called:
         return end.raw or ""
@@ -145,23 +145,23 @@ def _lifetimes(usage: Usage) -> dict[str, int] | None:
 # Seals
 
 
-def signature(issuer: Issuer, sealed: ReasoningState | None) -> str:
+def signature(issuer: Issuer, state: ReasoningState | None) -> str:
     """The ``signature`` of a thinking block: the provider's own if the block is one of this API's, else our seal.
 
-    Clients want a signature in every block. Where there is nothing to give back (``sealed`` is ``None``) the seal holds
+    Clients want a signature in every block. Where there is nothing to give back (``state`` is ``None``) the seal holds
     no item, and nobody restores it."""
-    if sealed is None:
+    if state is None:
         return seal(issuer, "messages", None)
-    if sealed.api == "messages" and isinstance(sealed.item, dict) and isinstance(sealed.item.get("signature"), str):
-        return str(sealed.item["signature"])
-    return seal(issuer, sealed.api, sealed.item)
+    if state.api == "messages" and isinstance(state.item, dict) and isinstance(state.item.get("signature"), str):
+        return str(state.item["signature"])
+    return seal(issuer, state.api, state.item)
 
 
-def wordless(issuer: Issuer, sealed: ReasoningState) -> dict[str, Any]:
+def wordless(issuer: Issuer, state: ReasoningState) -> dict[str, Any]:
     """The block for reasoning without text: the provider's own, or a redacted one that holds our seal."""
-    if sealed.api == "messages" and isinstance(sealed.item, dict):
-        return sealed.item
-    return {"type": "redacted_thinking", "data": seal(issuer, sealed.api, sealed.item)}
+    if state.api == "messages" and isinstance(state.item, dict):
+        return state.item
+    return {"type": "redacted_thinking", "data": seal(issuer, state.api, state.item)}
 
 
 # Reading
@@ -186,7 +186,7 @@ def block_events(number: int, item: Mapping[str, Any], ids: set[str]) -> list[Ev
         text = input_text(item.get("input"))
         begin = tool_begin(number, item, ids)
         return [begin, *([ToolCallDelta(number, text)] if text else []), BlockEnd(number)]
-    return [Native(number, "messages", kind, item)]
+    return [NativeItem(number, "messages", kind, item)]
 
 
 def _text_events(number: int, text: str, citations: Any) -> list[Event]:
@@ -232,7 +232,7 @@ def read_answer(body: bytes) -> Sequence[Event]:
 
 
 def _answer_events(value: Mapping[str, Any]) -> list[Event]:
-    events: list[Event] = [Begin(text_of(value.get("id")), text_of(value.get("model")))]
+    events: list[Event] = [AnswerStart(text_of(value.get("id")), text_of(value.get("model")))]
     counts = Counts()
     counts.add(value.get("usage"))
     if (usage := counts.usage()) is not None:  # first, as in a stream, for a client whose stream begins with it
@@ -251,7 +251,7 @@ def _answer_events(value: Mapping[str, Any]) -> list[Event]:
 # Writing
 
 
-def message_begun(begin: Begin, id: str, model: str, usage: Usage) -> dict[str, Any]:
+def message_begun(begin: AnswerStart, id: str, model: str, usage: Usage) -> dict[str, Any]:
     """A message as ``message_start`` has it: with every member, and nothing said yet. The provider's id stays if it
     looks like one of this API's and no ``id`` is prescribed.
 
@@ -288,7 +288,7 @@ def call_block(id: str, name: str, input: Any) -> dict[str, Any]:
 def write_answer(answer: Answer, reply: Reply) -> bytes:
     """See ``Codec.write_answer``."""
     usage = answer.usage or Usage(input=reply.input_estimate)
-    message = message_begun(answer.begin, reply.id, reply.request.model, usage) | {
+    message = message_begun(answer.start, reply.id, reply.request.model, usage) | {
         "content": write_content(answer.blocks, reply.issuer),
         **write_end(answer.end, answer.called),
     }
@@ -306,11 +306,11 @@ def _write_block(block: Block, issuer: Issuer) -> list[Any]:
             return [text_block(text, [item.item for item in citations if item.api == "messages"])] if text else []
         case RefusalBlock(text=text):
             return [text_block(text)] if text else []
-        case ThoughtBlock(text="", sealed=sealed):
-            return [] if sealed is None else [wordless(issuer, sealed)]
-        case ThoughtBlock(text=text, sealed=sealed):
-            return [{"type": "thinking", "thinking": text, "signature": signature(issuer, sealed)}]
-        case ToolBlock(id=id, name=name, input=text, kind=kind):
+        case ReasoningBlock(text="", state=state):
+            return [] if state is None else [wordless(issuer, state)]
+        case ReasoningBlock(text=text, state=state):
+            return [{"type": "thinking", "thinking": text, "signature": signature(issuer, state)}]
+        case ToolCallBlock(id=id, name=name, input=text, kind=kind):
             return [call_block(id, name, call_input(text, kind))]
         case NativeBlock(api=api, item=item):
             return [item] if api == "messages" else []

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
-from providers.messages.elsewhere import found_tools, reference_text, searched_there, unbilled
+from providers.messages.compatible_servers import found_tools, reference_text, searched_there, unbilled
 from providers.neutral.fields import Drops, Fields, expect, join
 from providers.neutral.parameters import read_parameters
 from providers.neutral.request import (

@@ -19,7 +19,7 @@ from providers.messages.answer import (
     thought_events,
     tool_begin,
 )
-from streams.events import Begin, BlockEnd, Citation, ErrorInfo, Event, ReasoningDelta, TextDelta, ToolCallDelta
+from streams.events import AnswerStart, BlockEnd, Citation, ErrorInfo, Event, ReasoningDelta, TextDelta, ToolCallDelta
 from streams.surrogates import NOT_JSON, any_json, reading
 
 
@@ -117,10 +117,10 @@ class MessagesReader:
         return None
 
     def _begin(self, events: list[Event]) -> list[Event]:
-        """``events`` with a ``Begin`` before the first of them, for servers that forget ``message_start``."""
+        """``events`` with a ``AnswerStart`` before the first of them, for servers that forget ``message_start``."""
         if events and not self._begun:
             self._begun = True
-            events.insert(0, Begin())
+            events.insert(0, AnswerStart())
         return events
 
     def _message_start(self, value: Mapping[str, Any]) -> list[Event]:
@@ -131,7 +131,7 @@ class MessagesReader:
         if self._begun:  # said twice (BerriAI/litellm#32357): it begins no second answer
             return []
         self._begun = True
-        events: list[Event] = [Begin(text_of(message.get("id")), text_of(message.get("model")))]
+        events: list[Event] = [AnswerStart(text_of(message.get("id")), text_of(message.get("model")))]
         if (usage := self._counts.usage()) is not None:
             events.append(usage)
         content = message.get("content")

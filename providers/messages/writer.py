@@ -24,13 +24,13 @@ from providers.messages.blocks import call_input
 from providers.neutral.codec import Reply
 from streams import sse
 from streams.events import (
-    Begin,
+    AnswerEnd,
+    AnswerStart,
     BlockEnd,
     Citation,
-    End,
     ErrorInfo,
     Event,
-    Native,
+    NativeItem,
     ReasoningDelta,
     ReasoningState,
     RefusalDelta,
@@ -49,7 +49,7 @@ _BlockEvent: TypeAlias = (
     | Citation
     | ToolCallStart
     | ToolCallDelta
-    | Native
+    | NativeItem
     | BlockEnd
 )
 
@@ -64,7 +64,7 @@ def _delta_prefix(index: int, kind: str, member: str) -> bytes:
     return (text % (index, kind, member)).encode()
 
 
-class _Writing:
+class _BlockInProgress:
     """The one block that is open towards the client."""
 
     __slots__ = ("index", "kind", "prefix")
@@ -93,13 +93,13 @@ class MessagesWriter:
         self._estimate = Usage(input=reply.input_estimate)
         self._index = 0
         self._current: int | None = None  # the reader's number of the block that is open
-        self._open: _Writing | None = None
+        self._open: _BlockInProgress | None = None
         self._thought: ReasoningState | None = None
         self._gathered: list[str] | None = None  # arguments that cannot go out before all of them are known
         self._kind: ToolKind = "function"  # of the call that they are of
         self._held: dict[int, list[_BlockEvent]] = {}
         self._usage: Usage | None = None
-        self._opening = Begin()  # what the answer said of itself
+        self._opening = AnswerStart()  # what the answer said of itself
         self._begun = False
         self._over = False
         self._called = False
@@ -110,13 +110,13 @@ class MessagesWriter:
         if self._over:
             return b""
         match event:
-            case Begin():
+            case AnswerStart():
                 self._opening = event  # held back: the provider's first count may follow, and belongs into it
                 return b""
             case Usage():
                 self._usage = event
                 return b""
-            case End():
+            case AnswerEnd():
                 return self._end(event)
             case ErrorInfo():
                 self._over = True
@@ -138,7 +138,7 @@ class MessagesWriter:
         message = message_begun(self._opening, self._id, self._model, self._usage or self._estimate)
         return sse.event("message_start", {"type": "message_start", "message": message})
 
-    def _end(self, event: End) -> bytes:
+    def _end(self, event: AnswerEnd) -> bytes:
         out = [self._begin()]
         while self._current is not None or self._held:  # a reader has closed them all; the grammar holds without it
             out.append(self._block_end() if self._current is not None else self._next_held())
@@ -181,7 +181,7 @@ class MessagesWriter:
                 if api == "messages" and self._open is not None and self._open.kind == "text":
                     return self._open.delta(type="citations_delta", citation=item)
                 return b""
-            case Native(api=api, item=item):
+            case NativeItem(api=api, item=item):
                 return self._whole(item) if api == "messages" else b""
             case BlockEnd():
                 return self._block_end()
@@ -190,7 +190,7 @@ class MessagesWriter:
 
     def _start(self, block: int, item: Mapping[str, Any], prefix: tuple[str, str]) -> bytes:
         self._current = block
-        self._open = _Writing(self._index, item["type"], _delta_prefix(self._index, *prefix))
+        self._open = _BlockInProgress(self._index, item["type"], _delta_prefix(self._index, *prefix))
         self._index += 1
         value = {"type": "content_block_start", "index": self._open.index, "content_block": item}
         return sse.event("content_block_start", value)
@@ -243,7 +243,7 @@ class MessagesWriter:
         start = sse.event(
             "content_block_start", {"type": "content_block_start", "index": self._index, "content_block": item}
         )
-        stop = _Writing(self._index, "").stop()
+        stop = _BlockInProgress(self._index, "").stop()
         self._index += 1
         return start + stop
 

@@ -65,7 +65,7 @@ class Reader(Protocol):
 
     Keeps the order that ``streams/events.py`` promises: tolerant of whatever real providers send (unknown events and
     members are ignored, ``null`` where a string should be, missing ids), never raises for what an upstream sent, and
-    never says ``End`` for an answer that did not end well.
+    never says ``AnswerEnd`` for an answer that did not end well.
     """
 
     def take(self, event: str, data: bytes) -> Sequence[Event]:

@@ -1,10 +1,10 @@
 """OpenAI Responses (`/v1/responses`), both roles.
 
 Source: OpenAI's API reference and the types of the openai package. The parts: ``incoming`` with ``history`` and
-``settings`` (a client's request), ``outgoing`` with ``items`` and ``offered`` (a provider's request), ``adapting`` (a
+``settings`` (a client's request), ``outgoing`` with ``items`` and ``tools_out`` (a provider's request), ``adapting`` (a
 client's own), ``reader`` with ``wire`` (what a provider answers), ``writer`` and ``answer`` with ``output`` and
-``told`` (what a client is told). ``ids`` are ours, ``tools`` in all directions, ``values`` read with care. ``kept`` is
-what stays of a turn. ``compaction`` is the item that stands for a conversation, ``compacted`` the answer that holds
+``numbering`` (answers for a client). ``ids`` are ours, ``tools`` in all directions, ``values`` read with care. ``kept``
+is what stays of a turn. ``compaction`` is the item that stands for a conversation, ``compacted`` the answer that holds
 one.
 """
 

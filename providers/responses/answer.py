@@ -27,7 +27,7 @@ from providers.responses.output import (
     token_logprobs,
 )
 from providers.responses.tools import Declared, declared_tools
-from streams.fold import Answer, Block, NativeBlock, RefusalBlock, TextBlock, ThoughtBlock, ToolBlock
+from streams.fold import Answer, Block, NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
 
 
 def write_answer(answer: Answer, reply: Reply) -> bytes:
@@ -72,13 +72,13 @@ def _part(block: TextBlock | RefusalBlock) -> Object:
 
 def _item(block: Block, reply: Reply, tools: Mapping[str, Declared], status: str) -> Any:
     match block:
-        case ThoughtBlock(text=text, sealed=sealed):
-            native = native_reasoning(sealed, kept=bool(reply.id))
+        case ReasoningBlock(text=text, state=state):
+            native = native_reasoning(state, kept=bool(reply.id))
             if native is not None:
                 return native
-            own = None if sealed is None else sealed_text(reply.issuer, sealed)
+            own = None if state is None else sealed_text(reply.issuer, state)
             return reasoning_item(own_id("rs_"), text, own, status)
-        case ToolBlock():
+        case ToolCallBlock():
             tool, wrapped = called_tool(block, tools)
             text = custom_tools.unwrapped(block.input) if wrapped else block.input
             if tool.kind == "function" and not text.strip():

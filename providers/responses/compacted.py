@@ -6,12 +6,12 @@ from typing import Any
 from providers.neutral.codec import Reply
 from providers.responses.compaction import compaction_item
 from providers.responses.ids import own_id
+from providers.responses.numbering import EventSequence
 from providers.responses.output import Object, ResponseTemplate, usage_object
-from providers.responses.told import Out
 from providers.responses.writer import Interruption
 from streams import sse
 from streams.errors import GatewayError
-from streams.events import End, ErrorInfo, Event, Native, TextDelta, Usage
+from streams.events import AnswerEnd, ErrorInfo, Event, NativeItem, TextDelta, Usage
 from streams.fold import Answer, Block, NativeBlock, TextBlock
 
 NOT_GIVEN = ErrorInfo("upstream", "the model gave no summary of the conversation: ask again, or go on without")
@@ -41,7 +41,7 @@ def compaction_of(answer: Answer) -> Object:
 
 def compacted_answer(answer: Answer, reply: Reply) -> Object:
     """The response object of such an answer. Raises as ``compaction_of`` does."""
-    return ResponseTemplate.of(reply).ended(End("stop"), [compaction_of(answer)], answer.usage)
+    return ResponseTemplate.of(reply).ended(AnswerEnd("stop"), [compaction_of(answer)], answer.usage)
 
 
 def _native(blocks: Iterable[Block]) -> Object | None:
@@ -49,7 +49,7 @@ def _native(blocks: Iterable[Block]) -> Object | None:
     return found[-1] if found else None
 
 
-def _is_item(one: Native | NativeBlock) -> bool:
+def _is_item(one: NativeItem | NativeBlock) -> bool:
     return one.api == "responses" and one.kind == "compaction"
 
 
@@ -59,7 +59,7 @@ class CompactionWriter:
 
     def __init__(self, reply: Reply) -> None:
         self._head = ResponseTemplate.of(reply)
-        self._out = Out()
+        self._out = EventSequence()
         self._id = own_id("cmp_")
         self._texts: list[str] = []
         self._native: Any = None
@@ -79,11 +79,11 @@ class CompactionWriter:
         match event:
             case TextDelta(text=text):
                 return data + self._write(text)
-            case Native() if _is_item(event):
+            case NativeItem() if _is_item(event):
                 self._native = event.item
             case Usage():
                 self._usage = event
-            case End():
+            case AnswerEnd():
                 return data + self._end(event)
             case ErrorInfo():
                 self.left = self.interrupted("failed", event)
@@ -106,7 +106,7 @@ class CompactionWriter:
         where = {"item_id": self._id, "output_index": index}
         return self._out.added(index, empty) + self._out.event("response.compaction.compacting", where)
 
-    def _end(self, event: End) -> bytes:
+    def _end(self, event: AnswerEnd) -> bytes:
         text = "".join(self._texts).strip()
         if self._native is not None and not self._texts:
             index = self._out.index()
@@ -115,7 +115,7 @@ class CompactionWriter:
             data = self._out.finished(0, compaction_item(text, self._id))
         else:
             return self._fail(NOT_GIVEN)
-        self.response = self._head.ended(End("stop"), self._out.output(), self._usage)
+        self.response = self._head.ended(AnswerEnd("stop"), self._out.output(), self._usage)
         return data + self._out.end(self.response)
 
     def _fail(self, failed: ErrorInfo) -> bytes:

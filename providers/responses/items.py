@@ -76,13 +76,13 @@ def breakpoint_of(marks: Mapping[str, Any], to: Recipient) -> Mapping[str, Any] 
 
 def write_items(request: Request, turns: Iterable[Message], to: Recipient, drops: Drops) -> list[Object]:
     """``messages`` as items. What they cannot carry goes into ``drops``; a part that must not be lost raises a 400."""
-    writing = _Writing(request, to, drops)
+    writing = _InputWriter(request, to, drops)
     for turn in turns:
         writing.turn(turn)
     return writing.items()
 
 
-class _Writing:
+class _InputWriter:
     """The items so far, each with the path it came from."""
 
     def __init__(self, request: Request, to: Recipient, drops: Drops) -> None:

@@ -1,5 +1,5 @@
 """A ``Request`` as the body of a Responses request, whichever API its client speaks. Items are in ``items``, tools in
-``offered``.
+``tools_out``.
 
 Source: the parameter types of the openai package (``openai/types/responses/response_create_params.py``).
 """
@@ -18,8 +18,8 @@ from providers.neutral.parameters import BY_NAME, write_parameters
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Format, Message, Parameter, Reasoning, Request, TextPart
 from providers.responses.items import leading_texts, write_items
-from providers.responses.offered import write_tools
 from providers.responses.settings import ENCRYPTED, LOGPROBS
+from providers.responses.tools_out import write_tools
 from streams.errors import invalid
 
 Object: TypeAlias = dict[str, Any]

@@ -16,8 +16,8 @@ from providers.neutral.echo import ECHO, NOT_DONE
 from providers.neutral.seal import Issuer, seal
 from providers.responses.ids import own_id
 from providers.responses.tools import Declared
-from streams.events import Citation, End, ErrorInfo, Kind, Reason, ReasoningState, ToolCallStart, Usage
-from streams.fold import ToolBlock
+from streams.events import AnswerEnd, Citation, ErrorInfo, ErrorKind, Reason, ReasoningState, ToolCallStart, Usage
+from streams.fold import ToolCallBlock
 
 Object: TypeAlias = dict[str, Any]
 
@@ -33,7 +33,7 @@ NO_ARGUMENTS = "{}"  # of a call that was made without any: clients parse what t
 INCOMPLETE_WORDS = ("max_messages", "steered")
 
 # `response.error.code` knows fewer words than the error of a status (`ResponseError` of the openai package).
-CODE_OF_KIND: Mapping[Kind, str] = {"rate_limited": "rate_limit_exceeded", "invalid_request": "invalid_prompt"}
+CODE_OF_KIND: Mapping[ErrorKind, str] = {"rate_limited": "rate_limit_exceeded", "invalid_request": "invalid_prompt"}
 
 BROKEN_OFF = ErrorInfo("upstream", "the answer broke off before it was whole")
 
@@ -74,7 +74,7 @@ class ResponseTemplate:
             **self.echo,
         }
 
-    def ended(self, end: End, output: Sequence[Any], usage: Usage | None) -> Object:
+    def ended(self, end: AnswerEnd, output: Sequence[Any], usage: Usage | None) -> Object:
         """The response object of an answer that is whole. Clients without ``usage`` ask again for ever (OpenCode) or
         fail, so that zeros stand where the provider said nothing."""
         status, word = outcome(end)
@@ -93,7 +93,7 @@ class ResponseTemplate:
         return self.response(status, output, usage)
 
 
-def outcome(end: End) -> tuple[str, str | None]:
+def outcome(end: AnswerEnd) -> tuple[str, str | None]:
     """The status of an answer that ended so, and the reason if it is incomplete."""
     word = INCOMPLETE.get(end.reason)
     if word is None:
@@ -196,21 +196,21 @@ def reasoning_item(id: str, text: str = "", sealed: str | None = None, status: s
     return item
 
 
-def sealed_text(issuer: Issuer, sealed: ReasoningState) -> str:
+def sealed_text(issuer: Issuer, state: ReasoningState) -> str:
     """The provider's reasoning as ``encrypted_content``."""
-    return seal(issuer, sealed.api, sealed.item)
+    return seal(issuer, state.api, state.item)
 
 
-def native_reasoning(sealed: ReasoningState | None, *, kept: bool) -> Object | None:
+def native_reasoning(state: ReasoningState | None, *, kept: bool) -> Object | None:
     """The item itself, if it is one of this API: it then goes to the client as it came, id and all. The provider checks
     ``encrypted_content`` when it comes back, and what does not verify ends the conversation (openai/codex#8145 shows
     the error): so nothing around it is changed either.
 
     An answer that is ``kept``, which has an id of ours, has it sealed instead: the next turn may go to another
     provider, and no two stored items may have one id, which some servers give to all."""
-    if kept or sealed is None or sealed.api != "responses" or not isinstance(sealed.item, dict):
+    if kept or state is None or state.api != "responses" or not isinstance(state.item, dict):
         return None
-    return sealed.item if sealed.item.get("id") else None
+    return state.item if state.item.get("id") else None
 
 
 def call_item(id: str, call_id: str, tool: Declared, input: str = "", status: str = "completed") -> Object:
@@ -242,7 +242,7 @@ def annotation(cited: Citation, length: int) -> Object | None:
     }
 
 
-def called_tool(begin: ToolCallStart | ToolBlock, tools: Mapping[str, Declared]) -> tuple[Declared, bool]:
+def called_tool(begin: ToolCallStart | ToolCallBlock, tools: Mapping[str, Declared]) -> tuple[Declared, bool]:
     """The tool that is called, as the client declared it, and whether its input is wrapped in JSON."""
     tool = tools.get(begin.name) or Declared(begin.name, kind=begin.kind)
     return tool, tool.kind == "custom" and begin.kind == "function"

@@ -27,13 +27,13 @@ from providers.responses.values import (
 from providers.responses.wire import Wire, decode
 from streams.errors import GatewayError
 from streams.events import (
-    Begin,
+    AnswerEnd,
+    AnswerStart,
     BlockEnd,
     Citation,
-    End,
     ErrorInfo,
     Event,
-    Native,
+    NativeItem,
     Reason,
     ReasoningDelta,
     ReasoningState,
@@ -136,21 +136,21 @@ class ResponsesReader:
         return (failed,)
 
     def _led(self, events: Sequence[Event]) -> Sequence[Event]:
-        """``events`` with a ``Begin`` before the first of all, whatever the upstream left out."""
+        """``events`` with a ``AnswerStart`` before the first of all, whatever the upstream left out."""
         if not self._begun and events:
             self._begun = True
-            return events if isinstance(events[0], Begin) else (Begin(), *events)
+            return events if isinstance(events[0], AnswerStart) else (AnswerStart(), *events)
         return events
 
     def _take_created(self, wire: Wire) -> Sequence[Event]:
         return () if self._begun else (self._created(as_object(wire.response)),)
 
-    def _created(self, response: Json) -> Begin:
+    def _created(self, response: Json) -> AnswerStart:
         self._custom = custom_names(response.get("tools"))
         self._hosted_tools = bool(response.get("tools"))
         self._stored = response.get("store") is True
         created = response.get("created_at")
-        return Begin(
+        return AnswerStart(
             as_string(response.get("id")),
             as_string(response.get("model")),
             int(created) if isinstance(created, int | float) else None,
@@ -344,7 +344,7 @@ class ResponsesReader:
             return self._finish_message(item, value)
         if item.type == "reasoning":
             return self._finish_reasoning(item, value)
-        return [*self._shut(), Native(self._next_block(), "responses", as_string(value.get("type")), value)]
+        return [*self._shut(), NativeItem(self._next_block(), "responses", as_string(value.get("type")), value)]
 
     def _finish_message(self, item: _Item, value: Json) -> list[Event]:
         events: list[Event] = []
@@ -469,11 +469,11 @@ class ResponsesReader:
             events += self._end_call(item)
         return events
 
-    def _reason(self, response: Json, status: str) -> End:
+    def _reason(self, response: Json, status: str) -> AnswerEnd:
         if status == "incomplete":
             word = as_string(as_object(response.get("incomplete_details")).get("reason"))
-            return End(REASON_OF_INCOMPLETE.get(word, "length"), word or status)
-        return End("tool_calls" if self._called else "stop", status)
+            return AnswerEnd(REASON_OF_INCOMPLETE.get(word, "length"), word or status)
+        return AnswerEnd("tool_calls" if self._called else "stop", status)
 
 
 _PARTS: Mapping[str, tuple[_Speech | None, str]] = {

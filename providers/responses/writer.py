@@ -11,6 +11,7 @@ from providers.neutral import custom_tools
 from providers.neutral.codec import Reply, Writer
 from providers.neutral.seal import Issuer
 from providers.responses.ids import own_id
+from providers.responses.numbering import Deltas, EventSequence, in_order
 from providers.responses.output import (
     NO_ARGUMENTS,
     Object,
@@ -28,18 +29,17 @@ from providers.responses.output import (
     text_part,
     token_logprobs,
 )
-from providers.responses.told import Deltas, Out, in_order
 from providers.responses.tools import Declared, declared_tools
 from providers.responses.values import load
 from streams import sse
 from streams.events import (
-    Begin,
+    AnswerEnd,
+    AnswerStart,
     BlockEnd,
     Citation,
-    End,
     ErrorInfo,
     Event,
-    Native,
+    NativeItem,
     ReasoningDelta,
     ReasoningState,
     RefusalDelta,
@@ -90,7 +90,7 @@ class _Open(Protocol):
 class _Message:
     """A message item: holds the text and refusal blocks of one phase that follow each other, each as one part."""
 
-    def __init__(self, out: Out, phase: str | None) -> None:
+    def __init__(self, out: EventSequence, phase: str | None) -> None:
         self.id = own_id("msg_")
         self.phase = phase
         self.index = out.index()
@@ -112,7 +112,7 @@ class _Message:
 class _Part:
     """A content part: a text with its citations, or a refusal."""
 
-    def __init__(self, out: Out, message: _Message, refusal: bool) -> None:
+    def __init__(self, out: EventSequence, message: _Message, refusal: bool) -> None:
         self.message = message
         self._out = out
         self._where = {"item_id": message.id, "output_index": message.index, "content_index": len(message.parts)}
@@ -169,7 +169,7 @@ class _Part:
 class _Reasoning:
     """A reasoning item with at most one summary part."""
 
-    def __init__(self, out: Out, issuer: Issuer) -> None:
+    def __init__(self, out: EventSequence, issuer: Issuer) -> None:
         self._out = out
         self._issuer = issuer
         self.index = out.index()
@@ -218,7 +218,7 @@ class _Call:
     """A tool call. ``wrapped``: the client's tool takes free text and the provider calls it with JSON around it, which
     comes off only when it is whole (BerriAI/litellm#31571)."""
 
-    def __init__(self, out: Out, begin: ToolCallStart, tool: Declared, wrapped: bool) -> None:
+    def __init__(self, out: EventSequence, begin: ToolCallStart, tool: Declared, wrapped: bool) -> None:
         custom = tool.kind == "custom"
         self._out = out
         self.index = out.index()
@@ -272,7 +272,7 @@ class ResponsesWriter:
         self._kept = bool(reply.id)
         self._head = ResponseTemplate.of(reply)
         self._tools = declared_tools(reply.request)
-        self._out = Out()
+        self._out = EventSequence()
         self._open: dict[int, _Open] = {}
         self._message: _Message | None = None
         self._last: _Call | _Reasoning | None = None  # closed, but for the word on whether it is whole
@@ -292,7 +292,9 @@ class ResponsesWriter:
         if self._begun and self._last is None:
             return self._told(event)
         data = b"" if self._begun else self._begin()
-        if not isinstance(event, ToolCallDelta | BlockEnd | Usage | End):  # of what is open beside it, or no content
+        if not isinstance(
+            event, ToolCallDelta | BlockEnd | Usage | AnswerEnd
+        ):  # of what is open beside it, or no content
             data += self._finish_last()
         return data + self._told(event)
 
@@ -310,15 +312,15 @@ class ResponsesWriter:
                 return self._seal(event)
             case Citation():
                 return self._cite(event)
-            case Native():
+            case NativeItem():
                 return self._native(event)
             case BlockEnd(block=block):
                 return self._close(block)
-            case End():
+            case AnswerEnd():
                 return self._end(event)
             case ErrorInfo():
                 return self._fail(event)
-            case Begin() | Usage():
+            case AnswerStart() | Usage():
                 self._usage = event if isinstance(event, Usage) else self._usage
                 return b""
             case _:
@@ -390,7 +392,7 @@ class ResponsesWriter:
         call = self._open[event.block] = _Call(self._out, event, tool, wrapped)
         return data + call.open()
 
-    def _native(self, event: Native) -> bytes:
+    def _native(self, event: NativeItem) -> bytes:
         if event.api != "responses":
             return b""
         data = self._leave_message()
@@ -430,7 +432,7 @@ class ResponsesWriter:
         message, self._message = self._message, None
         return message.close(status)
 
-    def _end(self, event: End) -> bytes:
+    def _end(self, event: AnswerEnd) -> bytes:
         data = b"".join(self._close(block) for block in list(self._open))
         status, _ = outcome(event)
         data += self._finish_last(status) + self._close_message(status)

@@ -19,7 +19,7 @@ from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
-from streams.events import Begin, BlockEnd, End, TextDelta
+from streams.events import AnswerEnd, AnswerStart, BlockEnd, TextDelta
 from tests.support import postgres
 from tests.support.harness import Gateway, complaint, config, eventually, free_port, running
 from tests.support.raw_call import END, chunks, said
@@ -212,7 +212,7 @@ async def test_a_client_that_leaves_while_its_turn_is_being_stored_does_not_undo
     call = CODECS["responses"].read_request({"model": "m", "input": "hi"})
     writer = own.writer(CODECS["responses"].writer(own.reply(Reply(call, Issuer("p", ""), 1))))
     seen, data = StreamProgress(), b""
-    for said_of_it in (Begin("x", "m", 1), TextDelta(0, "It is 7."), BlockEnd(0), End("stop")):
+    for said_of_it in (AnswerStart("x", "m", 1), TextDelta(0, "It is 7."), BlockEnd(0), AnswerEnd("stop")):
         data += writer.send(said_of_it)
         seen.see(said_of_it)
 

@@ -12,14 +12,15 @@ from providers.apis import CODECS
 from providers.neutral.codec import Recipient, Reply
 from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
-from streams.events import APIS, Begin, BlockEnd, End, Event, TextDelta, ToolCallDelta, ToolCallStart, Usage
+from streams.events import APIS, AnswerEnd, AnswerStart, BlockEnd, Event, TextDelta, ToolCallDelta, ToolCallStart, Usage
 from streams.fold import fold
 
 ISSUER = Issuer("p", "")
 SAID: list[Event] = [
-    Begin(), TextDelta(0, "Let me see."), BlockEnd(0), ToolCallStart(1, "call_1", "f"), ToolCallDelta(1, '{"a":1}'),
+    AnswerStart(), TextDelta(0, "Let me see."), BlockEnd(0), ToolCallStart(1, "call_1", "f"),
+    ToolCallDelta(1, '{"a":1}'),
     BlockEnd(1),
-    Usage(input=3, output=5), End("tool_calls"),
+    Usage(input=3, output=5), AnswerEnd("tool_calls"),
 ]  # fmt: skip
 HELLO = {"role": "user", "content": "hi"}
 OF_ANSWERS = ("citations", "caller", "annotations", "refusal")

@@ -4,12 +4,12 @@ import pytest
 
 from streams.errors import GatewayError
 from streams.events import (
-    Begin,
+    AnswerEnd,
+    AnswerStart,
     BlockEnd,
     Citation,
-    End,
     ErrorInfo,
-    Native,
+    NativeItem,
     ReasoningDelta,
     ReasoningState,
     RefusalDelta,
@@ -18,14 +18,16 @@ from streams.events import (
     ToolCallStart,
     Usage,
 )
-from streams.fold import Fold, NativeBlock, RefusalBlock, TextBlock, ThoughtBlock, ToolBlock, fold
+from streams.fold import Fold, NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock, fold
 
 
 def test_pieces_of_a_block_come_together_in_order():
-    answer = fold([Begin("id", "m", 7), TextDelta(0, "a"), TextDelta(0, "b"), BlockEnd(0), End("stop", "end_turn")])
-    assert answer.begin == Begin("id", "m", 7)
+    answer = fold(
+        [AnswerStart("id", "m", 7), TextDelta(0, "a"), TextDelta(0, "b"), BlockEnd(0), AnswerEnd("stop", "end_turn")]
+    )
+    assert answer.start == AnswerStart("id", "m", 7)
     assert answer.blocks == (TextBlock("ab"),)
-    assert answer.end == End("stop", "end_turn")
+    assert answer.end == AnswerEnd("stop", "end_turn")
     assert answer.usage is None
     assert not answer.called
 
@@ -33,7 +35,7 @@ def test_pieces_of_a_block_come_together_in_order():
 def test_interleaved_tool_calls_keep_their_own_arguments():
     answer = fold(
         [
-            Begin(),
+            AnswerStart(),
             ToolCallStart(0, "c0", "f"),
             ToolCallStart(1, "c1", "g", "custom"),
             ToolCallDelta(0, '{"a"'),
@@ -42,48 +44,52 @@ def test_interleaved_tool_calls_keep_their_own_arguments():
             ToolCallDelta(1, "text"),
             BlockEnd(0),
             BlockEnd(1),
-            End("tool_calls"),
+            AnswerEnd("tool_calls"),
         ]
     )
-    assert answer.blocks == (ToolBlock("c0", "f", '{"a":1}'), ToolBlock("c1", "g", "free text", "custom"))
+    assert answer.blocks == (ToolCallBlock("c0", "f", '{"a":1}'), ToolCallBlock("c1", "g", "free text", "custom"))
     assert answer.called
 
 
 def test_a_call_without_arguments_has_empty_input():
-    assert fold([ToolCallStart(0, "c", "f"), BlockEnd(0), End("tool_calls")]).blocks == (ToolBlock("c", "f", ""),)
+    assert fold([ToolCallStart(0, "c", "f"), BlockEnd(0), AnswerEnd("tool_calls")]).blocks == (
+        ToolCallBlock("c", "f", ""),
+    )
 
 
 def test_reasoning_carries_its_seal():
     sealed = ReasoningState(0, "messages", {"type": "thinking", "signature": "s"})
-    answer = fold([ReasoningDelta(0, "hm"), sealed, BlockEnd(0), TextDelta(1, "x"), BlockEnd(1), End("stop")])
-    assert answer.blocks == (ThoughtBlock("hm", sealed), TextBlock("x"))
+    answer = fold([ReasoningDelta(0, "hm"), sealed, BlockEnd(0), TextDelta(1, "x"), BlockEnd(1), AnswerEnd("stop")])
+    assert answer.blocks == (ReasoningBlock("hm", sealed), TextBlock("x"))
 
 
 def test_a_seal_without_readable_reasoning_is_a_block_of_its_own():
     sealed = ReasoningState(0, "messages", {"type": "redacted_thinking", "data": "d"})
-    assert fold([sealed, BlockEnd(0), End("stop")]).blocks == (ThoughtBlock("", sealed),)
+    assert fold([sealed, BlockEnd(0), AnswerEnd("stop")]).blocks == (ReasoningBlock("", sealed),)
 
 
 def test_citations_stay_with_their_text():
     first, second = Citation(0, "messages", {"n": 1}), Citation(0, "messages", {"n": 2})
-    assert fold([TextDelta(0, "a"), first, TextDelta(0, "b"), second, End("stop")]).blocks == (
+    assert fold([TextDelta(0, "a"), first, TextDelta(0, "b"), second, AnswerEnd("stop")]).blocks == (
         TextBlock("ab", (first, second)),
     )
 
 
 def test_refusals_and_native_items_keep_their_place():
-    native = Native(1, "messages", "server_tool_use", {"id": "srv"})
-    answer = fold([RefusalDelta(0, "no"), RefusalDelta(0, "!"), BlockEnd(0), native, End("refusal")])
+    native = NativeItem(1, "messages", "server_tool_use", {"id": "srv"})
+    answer = fold([RefusalDelta(0, "no"), RefusalDelta(0, "!"), BlockEnd(0), native, AnswerEnd("refusal")])
     assert answer.blocks == (RefusalBlock("no!"), NativeBlock("messages", "server_tool_use", {"id": "srv"}))
 
 
 def test_blocks_are_in_order_of_opening_not_of_closing():
-    answer = fold([ToolCallStart(0, "a", "f"), ToolCallStart(1, "b", "g"), BlockEnd(1), BlockEnd(0), End("tool_calls")])
-    assert [block.id for block in answer.blocks if isinstance(block, ToolBlock)] == ["a", "b"]
+    answer = fold(
+        [ToolCallStart(0, "a", "f"), ToolCallStart(1, "b", "g"), BlockEnd(1), BlockEnd(0), AnswerEnd("tool_calls")]
+    )
+    assert [block.id for block in answer.blocks if isinstance(block, ToolCallBlock)] == ["a", "b"]
 
 
 def test_the_last_usage_counts():
-    assert fold([Usage(input=5), Usage(input=5, output=9), End("stop")]).usage == Usage(input=5, output=9)
+    assert fold([Usage(input=5), Usage(input=5, output=9), AnswerEnd("stop")]).usage == Usage(input=5, output=9)
 
 
 def test_prompt_counts_every_kind_of_input_once():
@@ -93,20 +99,20 @@ def test_prompt_counts_every_kind_of_input_once():
 def test_a_failed_answer_raises_what_failed():
     failed = ErrorInfo("overloaded", "busy", status=529, headers=(("retry-after", "3"),))
     with pytest.raises(GatewayError) as raised:
-        fold([Begin(), TextDelta(0, "half"), failed])
+        fold([AnswerStart(), TextDelta(0, "half"), failed])
     assert raised.value.failed is failed
 
 
 def test_an_answer_without_an_end_is_an_upstream_failure():
     with pytest.raises(GatewayError) as raised:
-        fold([Begin(), TextDelta(0, "half"), BlockEnd(0)])
+        fold([AnswerStart(), TextDelta(0, "half"), BlockEnd(0)])
     assert raised.value.failed.kind == "upstream"
     assert raised.value.failed.status == 502
 
 
 def test_a_failure_wins_over_an_end():
     with pytest.raises(GatewayError, match="broke"):
-        fold([TextDelta(0, "x"), End("stop"), ErrorInfo("upstream", "broke")])
+        fold([TextDelta(0, "x"), AnswerEnd("stop"), ErrorInfo("upstream", "broke")])
 
 
 def test_unfinished_blocks_can_be_looked_at():
@@ -119,5 +125,5 @@ def test_unfinished_blocks_can_be_looked_at():
         Usage(output=4),
     ):
         folded.add(event)
-    assert folded.blocks() == (TextBlock("ha"), ToolBlock("c", "f", '{"a'))
+    assert folded.blocks() == (TextBlock("ha"), ToolCallBlock("c", "f", '{"a'))
     assert folded.usage == Usage(output=4)

@@ -21,13 +21,13 @@ from providers.neutral.seal import Issuer, seal
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import (
-    Begin,
+    AnswerEnd,
+    AnswerStart,
     BlockEnd,
     Citation,
-    End,
     ErrorInfo,
     Event,
-    Native,
+    NativeItem,
     ReasoningDelta,
     ReasoningState,
     RefusalDelta,
@@ -36,7 +36,7 @@ from streams.events import (
     ToolCallStart,
     Usage,
 )
-from streams.fold import Answer, RefusalBlock, TextBlock, ThoughtBlock, ToolBlock
+from streams.fold import Answer, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
 from tests.support.repository import SHARED
 
 OWN, OTHER = Issuer("deepseek", "aaa"), Issuer("anthropic", "bbb")
@@ -155,7 +155,7 @@ def assert_order(events: Sequence[Event]) -> None:
     opened: list[int] = []
     closed: set[int] = set()
     tools: set[int] = set()
-    assert [type(event) for event in events].count(Begin) <= 1
+    assert [type(event) for event in events].count(AnswerStart) <= 1
     for event in events:
         block = getattr(event, "block", None)
         if isinstance(event, BlockEnd):
@@ -166,27 +166,27 @@ def assert_order(events: Sequence[Event]) -> None:
             assert block not in closed
             if block not in opened:
                 assert isinstance(
-                    event, TextDelta | ReasoningDelta | RefusalDelta | ReasoningState | ToolCallStart | Native
+                    event, TextDelta | ReasoningDelta | RefusalDelta | ReasoningState | ToolCallStart | NativeItem
                 )
                 opened.append(block)
             if isinstance(event, ToolCallStart):
                 tools.add(event.block)
             assert len(set(opened) - closed - tools) <= 1
     assert opened == list(range(len(opened)))
-    assert sum(isinstance(event, End | ErrorInfo) for event in events) == 1
-    assert isinstance(events[-1], End | ErrorInfo)
-    if isinstance(events[-1], End):
+    assert sum(isinstance(event, AnswerEnd | ErrorInfo) for event in events) == 1
+    assert isinstance(events[-1], AnswerEnd | ErrorInfo)
+    if isinstance(events[-1], AnswerEnd):
         assert closed == set(opened)
 
 
 def content(answer: Answer) -> tuple:
     """What a translation of Chat into Chat must keep, whatever the pieces."""
     text = "".join(block.text for block in answer.blocks if isinstance(block, TextBlock))
-    thought = "".join(block.text for block in answer.blocks if isinstance(block, ThoughtBlock))
+    thought = "".join(block.text for block in answer.blocks if isinstance(block, ReasoningBlock))
     refusal = "".join(block.text for block in answer.blocks if isinstance(block, RefusalBlock))
     usage = attrs.evolve(answer.usage, reasoning=answer.usage.reasoning or 0) if answer.usage else None
     calls = [block if block.input.strip() or block.kind == "custom" else attrs.evolve(block, input="{}")
-             for block in answer.blocks if isinstance(block, ToolBlock)]  # fmt: skip
+             for block in answer.blocks if isinstance(block, ToolCallBlock)]  # fmt: skip
     return text, thought, refusal, calls, usage
 
 
@@ -216,14 +216,14 @@ STOP = st.just("stop")
 @st.composite
 def answers(draw, reasons=STOP) -> list[Event]:
     """A valid sequence of events, with tool calls that interleave."""
-    events: list[Event] = [Begin("x", "y")]
+    events: list[Event] = [AnswerStart("x", "y")]
     kinds = draw(
-        st.lists(st.sampled_from([TextDelta, ReasoningDelta, RefusalDelta, ToolCallStart, Native]), max_size=6)
+        st.lists(st.sampled_from([TextDelta, ReasoningDelta, RefusalDelta, ToolCallStart, NativeItem]), max_size=6)
     )
     tools: list[ToolCallStart] = []
     for block, kind in enumerate(kinds):
-        if kind is Native:
-            events += [Native(block, "messages", "server_tool_use", {}), BlockEnd(block)]
+        if kind is NativeItem:
+            events += [NativeItem(block, "messages", "server_tool_use", {}), BlockEnd(block)]
         elif kind is ToolCallStart:
             tools.append(ToolCallStart(block, f"call_{block}", "f", draw(st.sampled_from(["function", "custom"]))))
             events += [tools[-1], ToolCallDelta(block, '{"x":"')]
@@ -237,7 +237,7 @@ def answers(draw, reasons=STOP) -> list[Event]:
         silent = len(kinds)
         events += [ToolCallStart(silent, f"call_{silent}", "g"), BlockEnd(silent)]
     events.append(Usage(input=1, cache_read=2, cache_write=3, output=5, reasoning=draw(st.integers(0, 5))))
-    return [*events, End(draw(reasons))]
+    return [*events, AnswerEnd(draw(reasons))]
 
 
 @st.composite

@@ -13,12 +13,12 @@ from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
 from streams import sse
 from streams.events import (
-    Begin,
+    AnswerEnd,
+    AnswerStart,
     BlockEnd,
     Citation,
-    End,
     ErrorInfo,
-    Native,
+    NativeItem,
     ReasoningDelta,
     RefusalDelta,
     TextDelta,
@@ -104,12 +104,12 @@ def frames(data):
 
 def check_order(events):
     """The promises of ``streams/events.py`` for what a reader says."""
-    assert isinstance(events[-1], End | ErrorInfo)
-    assert sum(isinstance(event, End | ErrorInfo) for event in events) == 1
-    assert sum(isinstance(event, Begin) for event in events) <= 1
+    assert isinstance(events[-1], AnswerEnd | ErrorInfo)
+    assert sum(isinstance(event, AnswerEnd | ErrorInfo) for event in events) == 1
+    assert sum(isinstance(event, AnswerStart) for event in events) <= 1
     seen, open_blocks = [], {}
     for i, event in enumerate(events):
-        if isinstance(event, Begin):
+        if isinstance(event, AnswerStart):
             assert i == 0
         if isinstance(event, TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta):
             assert event.text
@@ -122,11 +122,11 @@ def check_order(events):
             if not isinstance(event, ToolCallStart):
                 assert set(open_blocks.values()) <= {"tool"}
             seen.append(number)
-            if not isinstance(event, Native):
+            if not isinstance(event, NativeItem):
                 open_blocks[number] = "tool" if isinstance(event, ToolCallStart) else "words"
         elif isinstance(event, BlockEnd):
             del open_blocks[number]
-    if isinstance(events[-1], End):
+    if isinstance(events[-1], AnswerEnd):
         assert not open_blocks
 
 

@@ -16,12 +16,12 @@ from providers.neutral.seal import Issuer
 from providers.responses import RESPONSES
 from streams import sse
 from streams.events import (
-    Begin,
+    AnswerEnd,
+    AnswerStart,
     BlockEnd,
-    End,
     ErrorInfo,
     Event,
-    Native,
+    NativeItem,
     ReasoningDelta,
     ReasoningState,
     RefusalDelta,
@@ -29,7 +29,7 @@ from streams.events import (
     ToolCallStart,
     Usage,
 )
-from streams.fold import Answer, NativeBlock, TextBlock, ThoughtBlock
+from streams.fold import Answer, NativeBlock, ReasoningBlock, TextBlock
 from tests.support.repository import SHARED
 
 CORPUS = SHARED / "corpus" / "openai_responses"
@@ -108,18 +108,18 @@ def function(arguments: str, id: str = "fc_1", call_id: str = "call_1", name: st
 def check_order(events: Sequence[Event]) -> None:
     """The promise of ``streams/events.py``, checked for whatever a reader says."""
     *body, last = events
-    assert isinstance(last, End | ErrorInfo)
-    assert isinstance(events[0], Begin | ErrorInfo)
+    assert isinstance(last, AnswerEnd | ErrorInfo)
+    assert isinstance(events[0], AnswerStart | ErrorInfo)
     opened: dict[int, bool] = {}  # block: is it a tool call
     live: set[int] = set()
     for event in body:
-        assert not isinstance(event, End | ErrorInfo)
+        assert not isinstance(event, AnswerEnd | ErrorInfo)
         block = getattr(event, "block", None)
         if block is None:
             continue
         if isinstance(event, BlockEnd):
             live.remove(block)
-        elif isinstance(event, Native):
+        elif isinstance(event, NativeItem):
             assert block == len(opened)
             opened[block] = False
         elif block in opened:
@@ -153,7 +153,7 @@ def shape(answer: Answer) -> Any:
 
     def plain(block: Any) -> Any:
         match block:
-            case ThoughtBlock(text=text):
+            case ReasoningBlock(text=text):
                 return ("thought", text)
             case NativeBlock(kind=kind, item=item):
                 return ("native", kind, item.get("id"))
@@ -162,7 +162,7 @@ def shape(answer: Answer) -> Any:
             case _:
                 return block
 
-    return answer.begin, sorted(map(plain, answer.blocks), key=repr), answer.usage, answer.end
+    return answer.start, sorted(map(plain, answer.blocks), key=repr), answer.usage, answer.end
 
 
 def reply(**members: Any) -> Reply:
@@ -291,7 +291,7 @@ def accumulated(events: Sequence[dict[str, Any]]) -> Any:
 
 
 HELLO = [
-    Begin("x", "up"),
+    AnswerStart("x", "up"),
     TextDelta(0, "Hel"),
     TextDelta(0, "lo\u2028\x85"),
     BlockEnd(0),

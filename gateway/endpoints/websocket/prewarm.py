@@ -17,7 +17,7 @@ from gateway.routing.target import Target
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from streams.errors import invalid
-from streams.events import Begin, End, Event, Usage
+from streams.events import AnswerEnd, AnswerStart, Event, Usage
 
 _STRING = msgspec.json.Decoder(str | None)
 _INPUT = msgspec.json.Decoder(str | list[msgspec.Raw] | None)
@@ -99,5 +99,5 @@ def prewarm(id: str, incoming: Incoming, target: Target) -> bytes:
     ``GatewayError`` (400)."""
     call = attrs.evolve(incoming.request, model=target.asked)
     writer = CODECS["responses"].writer(Reply(call, target.recipient.issuer, int(time.time()), id=id))
-    events: tuple[Event, ...] = (Begin(), Usage(), End("stop"))
+    events: tuple[Event, ...] = (AnswerStart(), Usage(), AnswerEnd("stop"))
     return b"".join(map(writer.send, events))

@@ -35,7 +35,7 @@ _INSTRUCTIONS = ("system", "developer")
 _SETTINGS = ("additional_tools", "configuration_update")
 
 
-class _Turn(msgspec.Struct):
+class _KeptTurn(msgspec.Struct):
     status: str = "completed"
     input: Items = []
     output: Items = []
@@ -140,14 +140,14 @@ def previous(chain: Iterable[bytes], own: Any = None) -> Items:
     return _since_compaction(items)
 
 
-def _decoded(body: bytes) -> _Turn:
+def _decoded(body: bytes) -> _KeptTurn:
     try:
-        return msgspec.json.decode(body, type=_Turn)
+        return msgspec.json.decode(body, type=_KeptTurn)
     except NOT_JSON as error:
         raise ValueError(f"a kept turn is damaged: {error}") from None
 
 
-def _all_input(turns: Iterable[_Turn], own: Any) -> Iterator[Mapping[str, Any]]:
+def _all_input(turns: Iterable[_KeptTurn], own: Any) -> Iterator[Mapping[str, Any]]:
     for turn in turns:
         yield from turn.input
     yield from _items(own)

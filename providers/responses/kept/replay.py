@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from providers.errors.failures import OPENAI_CODE
+from providers.responses.numbering import EventSequence
 from providers.responses.output import BROKEN_OFF, Object, refusal_part, summary_part, text_part
-from providers.responses.told import Out
 from providers.responses.values import as_objects, as_string
 
 _UNSAID: Mapping[str, Any] = {
@@ -22,7 +22,7 @@ def replay(response: Mapping[str, Any]) -> bytes:
 
     The API has no event for an answer that was cancelled, or broke off for no reason of its own: such a stream ends in
     ``response.failed``, as the first one did for those who saw it."""
-    out = Out()
+    out = EventSequence()
     ending = _ending(response)
     data = [out.begin({**response, **_UNSAID})]
     for item in response["output"]:
@@ -51,7 +51,7 @@ def _failed(response: Mapping[str, Any], message: str) -> Object:
 # Items
 
 
-def _item(out: Out, item: Object) -> Iterator[bytes]:
+def _item(out: EventSequence, item: Object) -> Iterator[bytes]:
     type = as_string(item.get("type"))
     empty, tell = _TYPES.get(type, ({}, _nothing))
     index = out.index()
@@ -63,11 +63,11 @@ def _item(out: Out, item: Object) -> Iterator[bytes]:
     yield out.finished(index, item)
 
 
-def _nothing(out: Out, item: Object, where: Where) -> Iterator[bytes]:
+def _nothing(out: EventSequence, item: Object, where: Where) -> Iterator[bytes]:
     yield from ()
 
 
-def _message(out: Out, item: Object, where: Where) -> Iterator[bytes]:
+def _message(out: EventSequence, item: Object, where: Where) -> Iterator[bytes]:
     for i, part in enumerate(as_objects(item.get("content"))):
         here = {**where, "content_index": i}
         if part.get("type") == "refusal":
@@ -76,7 +76,7 @@ def _message(out: Out, item: Object, where: Where) -> Iterator[bytes]:
             yield from _text(out, part, here)
 
 
-def _text(out: Out, part: Mapping[str, Any], where: Where) -> Iterator[bytes]:
+def _text(out: EventSequence, part: Mapping[str, Any], where: Where) -> Iterator[bytes]:
     text, logprobs = as_string(part.get("text")), part.get("logprobs") or []
     yield out.event("response.content_part.added", {**where, "part": text_part()})
     if text:
@@ -88,7 +88,7 @@ def _text(out: Out, part: Mapping[str, Any], where: Where) -> Iterator[bytes]:
     yield out.event("response.content_part.done", {**where, "part": part})
 
 
-def _refusal(out: Out, part: Mapping[str, Any], where: Where) -> Iterator[bytes]:
+def _refusal(out: EventSequence, part: Mapping[str, Any], where: Where) -> Iterator[bytes]:
     text = as_string(part.get("refusal"))
     yield out.event("response.content_part.added", {**where, "part": refusal_part()})
     if text:
@@ -97,7 +97,7 @@ def _refusal(out: Out, part: Mapping[str, Any], where: Where) -> Iterator[bytes]
     yield out.event("response.content_part.done", {**where, "part": part})
 
 
-def _reasoning(out: Out, item: Object, where: Where) -> Iterator[bytes]:
+def _reasoning(out: EventSequence, item: Object, where: Where) -> Iterator[bytes]:
     for i, part in enumerate(as_objects(item.get("summary"))):
         here, text = {**where, "summary_index": i}, as_string(part.get("text"))
         yield out.event("response.reasoning_summary_part.added", {**here, "part": summary_part()})
@@ -107,14 +107,14 @@ def _reasoning(out: Out, item: Object, where: Where) -> Iterator[bytes]:
         yield out.event("response.reasoning_summary_part.done", {**here, "part": part})
 
 
-def _function_call(out: Out, item: Object, where: Where) -> Iterator[bytes]:
+def _function_call(out: EventSequence, item: Object, where: Where) -> Iterator[bytes]:
     text, name = as_string(item.get("arguments")), "response.function_call_arguments"
     if text:
         yield out.event(f"{name}.delta", {**where, "delta": text})
     yield out.event(f"{name}.done", {**where, "name": item.get("name"), "arguments": text})
 
 
-def _custom_call(out: Out, item: Object, where: Where) -> Iterator[bytes]:
+def _custom_call(out: EventSequence, item: Object, where: Where) -> Iterator[bytes]:
     text, name = as_string(item.get("input")), "response.custom_tool_call_input"
     if text:
         yield out.event(f"{name}.delta", {**where, "delta": text})
@@ -122,7 +122,7 @@ def _custom_call(out: Out, item: Object, where: Where) -> Iterator[bytes]:
 
 
 # By type of item: what it lacks when it is announced, and the events that tell it. Any other is told in one piece.
-_TYPES: Mapping[str, tuple[Mapping[str, Any], Callable[[Out, Object, Where], Iterator[bytes]]]] = {
+_TYPES: Mapping[str, tuple[Mapping[str, Any], Callable[[EventSequence, Object, Where], Iterator[bytes]]]] = {
     "message": ({"content": []}, _message),
     "reasoning": ({"summary": []}, _reasoning),
     "function_call": ({"arguments": ""}, _function_call),

@@ -21,7 +21,7 @@ from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer
 from providers.responses.kept import EventLog, after
-from streams.events import Begin, End, ErrorInfo, Usage
+from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Usage
 from streams.fold import Answer
 from streams.pipe import PIECES_QUEUED
 from tests.gateway.streaming.test_lanes import SCRIPTS, events_of
@@ -94,7 +94,7 @@ async def test_an_answer_that_is_whole_is_stored_before_it_is_told(input):
     store = MemoryStore(100, 2**30)
     turn = kept(store, input)
     body = json.dumps(response()).encode()
-    assert await turn.persist_whole(body, Answer(Begin(), (), Usage(), End("stop"))) == body
+    assert await turn.persist_whole(body, Answer(AnswerStart(), (), Usage(), AnswerEnd("stop"))) == body
     node, head = await store.get("alice", turn.id), await store.get("alice", head_id(turn.id))
     assert node is not None
     assert head is not None
@@ -211,5 +211,5 @@ async def test_whose_turn_it_is_is_noted_without_a_keep_alive_in_between(mock_cl
             assert relay.take(event)
         await wait_all_tasks_blocked()
         assert b"".join(got[1:]) == b"".join(events[:first])
-        assert await store.get("alice", lane.seen.begin.id) is not None
+        assert await store.get("alice", lane.seen.start.id) is not None
         nursery.cancel_scope.cancel()

@@ -11,12 +11,12 @@ from providers.chat.reader import LONG
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import (
+    AnswerEnd,
     Citation,
-    End,
     ErrorInfo,
     Usage,
 )
-from streams.fold import RefusalBlock, TextBlock, ToolBlock, fold
+from streams.fold import RefusalBlock, TextBlock, ToolCallBlock, fold
 from tests.support.chat_wire import DONE, assert_order, calls, chunk, fragment, read, whole
 
 QUOTA = {"code": 429, "message": "quota"}
@@ -131,13 +131,13 @@ def test_usage_is_counted_in_parts_that_add_up(usage, expected):
     running = chunk({"content": "a"}, usage={"prompt_tokens": 1, "completion_tokens": 1})
     events = read([running + chunk({}, "stop", usage=usage) + DONE])
     assert [event for event in events if isinstance(event, Usage)] == [expected]
-    assert isinstance(events[-1], End)
+    assert isinstance(events[-1], AnswerEnd)
 
 
 def test_a_cut_off_call_with_a_finish_reason_is_an_end():
     """`length` says itself that the arguments may be cut."""
     events = read([calls(fragment("f", '{"a', index=0, id="a")) + chunk({}, "length") + DONE])
-    assert events[-1] == End("length", "length")
+    assert events[-1] == AnswerEnd("length", "length")
 
 
 def test_citations_of_a_whole_answer_belong_to_its_text_whatever_follows():
@@ -146,7 +146,7 @@ def test_citations_of_a_whole_answer_belong_to_its_text_whatever_follows():
     body = whole({"content": "a", "refusal": "no", "annotations": [item], "tool_calls": [call]})
     blocks = fold(CHAT.read_answer(body)).blocks
     assert blocks[0] == TextBlock("a", (Citation(0, "chat", item),))
-    assert [type(block) for block in blocks[1:]] == [RefusalBlock, ToolBlock]
+    assert [type(block) for block in blocks[1:]] == [RefusalBlock, ToolCallBlock]
 
 
 def test_log_probabilities_of_a_whole_answer_are_those_of_its_text():
@@ -236,7 +236,7 @@ def test_empty_members_of_a_whole_answer_are_no_calls():
     message = {"content": "a", "refusal": "", "function_call": {"name": "", "arguments": ""}, "tool_calls": None}
     answer = fold(CHAT.read_answer(whole(message, "")))
     assert answer.blocks == (TextBlock("a"),)
-    assert answer.end == End("stop")
+    assert answer.end == AnswerEnd("stop")
 
 
 @pytest.mark.parametrize("body", [b'{"error":%b}', b'[{"error":%b}]', b'{"errors":[%b]}'])
@@ -313,7 +313,7 @@ def test_a_long_answer_whose_text_is_not_read_is_the_same_otherwise(content, rea
     padding = "x" * LONG
     body = json.dumps({"id": "i", "choices": [choice], "usage": usage, "x": padding}, ensure_ascii=escaped).encode()
     whole, unread = fold(CHAT.read_answer(body)), fold(CHAT.read_answer(body, texts=False))
-    assert (unread.begin, unread.usage, unread.end) == (whole.begin, whole.usage, whole.end)
+    assert (unread.start, unread.usage, unread.end) == (whole.start, whole.usage, whole.end)
     if not isinstance(content, str):
         assert unread == whole
     elif content:

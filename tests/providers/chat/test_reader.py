@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from streams import sse
 from streams.events import (
-    End,
+    AnswerEnd,
     ErrorInfo,
     ReasoningState,
 )
-from streams.fold import RefusalBlock, TextBlock, ThoughtBlock, ToolBlock, fold
+from streams.fold import ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock, fold
 from tests.support.chat_wire import DONE, assert_order, calls, chunk, fragment, pieces, read, same_ids
 
 A, B, C = ({"token": text, "logprob": -0.5, "bytes": None, "top_logprobs": []} for text in "abc")
@@ -21,29 +21,29 @@ def weighed(text: str, *tokens: dict) -> bytes:
     return sse.data({"choices": [{"index": 0, "delta": {"content": text}, "logprobs": logprobs}]})
 
 
-STREAMS: dict[str, tuple[bytes, tuple, End | ErrorInfo]] = {
+STREAMS: dict[str, tuple[bytes, tuple, AnswerEnd | ErrorInfo]] = {
     # Portkey-AI/gateway#1000, BerriAI/litellm#32357: one beginning, however often the upstream begins
     "text with the role in every delta": (
         b"".join(chunk({"role": "assistant", "content": text}) for text in ("", "Hel", "lo"))
         + chunk({}, "stop")
         + DONE,
         (TextBlock("Hello"),),
-        End("stop", "stop"),
+        AnswerEnd("stop", "stop"),
     ),
     # Perplexity and Hugging Face's router send no [DONE] (icebear0828/codex-proxy#108)
-    "no done marker": (chunk({"content": "a"}) + chunk({}, "stop"), (TextBlock("a"),), End("stop", "stop")),
+    "no done marker": (chunk({"content": "a"}) + chunk({}, "stop"), (TextBlock("a"),), AnswerEnd("stop", "stop")),
     # Snowflake sends nothing but [DONE]
-    "no finish reason": (chunk({"content": "a"}) + DONE, (TextBlock("a"),), End("stop")),
+    "no finish reason": (chunk({"content": "a"}) + DONE, (TextBlock("a"),), AnswerEnd("stop")),
     "no finish reason after a call": (
         calls(fragment("f", "{}", index=0, id="a")) + DONE,
-        (ToolBlock("a", "f", "{}"),),
-        End("tool_calls"),
+        (ToolCallBlock("a", "f", "{}"),),
+        AnswerEnd("tool_calls"),
     ),
     # BerriAI/litellm#25212: what rides on the chunk that ends is not lost
     "last text in the finish chunk": (
         chunk({"content": "a"}) + chunk({"content": "b"}, "length") + DONE,
         (TextBlock("ab"),),
-        End("length", "length"),
+        AnswerEnd("length", "length"),
     ),
     # BerriAI/litellm#30761, #36553, #32519; usage without `choices`: vercel/ai#7417
     "empty choices before, between and after": (
@@ -54,12 +54,12 @@ STREAMS: dict[str, tuple[bytes, tuple, End | ErrorInfo]] = {
         + sse.data({"usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}})
         + DONE,
         (TextBlock("a"),),
-        End("stop", "stop"),
+        AnswerEnd("stop", "stop"),
     ),
     "a repeated finish reason and an empty chunk after it": (
         chunk({"content": "a"}, "stop") + chunk({"content": ""}, "stop") + chunk({"content": ""}) + DONE,
         (TextBlock("a"),),
-        End("stop", "stop"),
+        AnswerEnd("stop", "stop"),
     ),
     # BerriAI/litellm#29600, Portkey-AI/gateway#1112: never doubled
     "reasoning and its details with the same text": (
@@ -69,7 +69,7 @@ STREAMS: dict[str, tuple[bytes, tuple, End | ErrorInfo]] = {
         + chunk({"content": "a"}, "stop")
         + DONE,
         (
-            ThoughtBlock(
+            ReasoningBlock(
                 "tu",
                 ReasoningState(
                     0,
@@ -79,7 +79,7 @@ STREAMS: dict[str, tuple[bytes, tuple, End | ErrorInfo]] = {
             ),
             TextBlock("a"),
         ),
-        End("stop", "stop"),
+        AnswerEnd("stop", "stop"),
     ),
     "reasoning, and afterwards its details with the same text": (
         chunk({"reasoning_content": "t"})
@@ -87,17 +87,17 @@ STREAMS: dict[str, tuple[bytes, tuple, End | ErrorInfo]] = {
         + chunk({"content": "a"}, "stop")
         + DONE,
         (
-            ThoughtBlock(
+            ReasoningBlock(
                 "t", ReasoningState(0, "chat", {"reasoning_details": [{"type": "reasoning.text", "text": "t"}]})
             ),
             TextBlock("a"),
         ),
-        End("stop", "stop"),
+        AnswerEnd("stop", "stop"),
     ),
     "reasoning under two names": (
         chunk({"reasoning_content": "t", "reasoning": "t"}) + chunk({"content": "a"}, "stop") + DONE,
-        (ThoughtBlock("t", ReasoningState(0, "chat", {"field": "reasoning_content"})), TextBlock("a")),
-        End("stop", "stop"),
+        (ReasoningBlock("t", ReasoningState(0, "chat", {"field": "reasoning_content"})), TextBlock("a")),
+        AnswerEnd("stop", "stop"),
     ),
     # what OpenRouter wants back of models that show no reasoning
     "encrypted details without text": (
@@ -105,12 +105,12 @@ STREAMS: dict[str, tuple[bytes, tuple, End | ErrorInfo]] = {
         + chunk({"content": "a"}, "stop")
         + DONE,
         (
-            ThoughtBlock(
+            ReasoningBlock(
                 "", ReasoningState(0, "chat", {"reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]})
             ),
             TextBlock("a"),
         ),
-        End("stop", "stop"),
+        AnswerEnd("stop", "stop"),
     ),
     # Mistral
     "content as typed parts": (
@@ -118,14 +118,14 @@ STREAMS: dict[str, tuple[bytes, tuple, End | ErrorInfo]] = {
         + chunk({"content": [{"type": "thinking", "thinking": "u"}, {"type": "text", "text": "a"}, {"type": "new"}]})
         + chunk({"content": "b"}, "stop")
         + DONE,
-        (ThoughtBlock("tu", ReasoningState(0, "chat", {"field": "content"})), TextBlock("ab")),
-        End("stop", "stop"),
+        (ReasoningBlock("tu", ReasoningState(0, "chat", {"field": "content"})), TextBlock("ab")),
+        AnswerEnd("stop", "stop"),
     ),
     # ollama/ollama#17101, Wei-Shaw/sub2api#4286: each block is opened once and closed once
     "text, then reasoning, then text": (
         chunk({"content": "a"}) + chunk({"reasoning": "t"}) + chunk({"content": "b"}, "stop") + DONE,
-        (TextBlock("a"), ThoughtBlock("t", ReasoningState(1, "chat", {"field": "reasoning"})), TextBlock("b")),
-        End("stop", "stop"),
+        (TextBlock("a"), ReasoningBlock("t", ReasoningState(1, "chat", {"field": "reasoning"})), TextBlock("b")),
+        AnswerEnd("stop", "stop"),
     ),
     # QwenLM/Qwen-Agent#943, mcowger/plexus#691
     "interleaved calls": (
@@ -136,34 +136,34 @@ STREAMS: dict[str, tuple[bytes, tuple, End | ErrorInfo]] = {
         + calls(fragment(None, "2}", index=1))
         + chunk({}, "tool_calls")
         + DONE,
-        (ToolBlock("a", "f", '{"x":1}'), ToolBlock("b", "g", '{"y":2}')),
-        End("tool_calls", "tool_calls"),
+        (ToolCallBlock("a", "f", '{"x":1}'), ToolCallBlock("b", "g", '{"y":2}')),
+        AnswerEnd("tool_calls", "tool_calls"),
     ),
     # Ollama: huggingface/smolagents#1569
     "one index for calls of different ids": (
         calls(fragment("f", '{"a":1}', index=0, id="a"), fragment("f", '{"a":2}', index=0, id="b"))
         + chunk({}, "stop")
         + DONE,
-        (ToolBlock("a", "f", '{"a":1}'), ToolBlock("b", "f", '{"a":2}')),
-        End("stop", "stop"),
+        (ToolCallBlock("a", "f", '{"a":1}'), ToolCallBlock("b", "f", '{"a":2}')),
+        AnswerEnd("stop", "stop"),
     ),
     # Mistral; vllm-project/vllm#34887
     "whole calls without an index, with the finish reason": (
         calls(fragment("f", "{}", id="a"), fragment("g", "{}", id="b"), finish="tool_calls") + DONE,
-        (ToolBlock("a", "f", "{}"), ToolBlock("b", "g", "{}")),
-        End("tool_calls", "tool_calls"),
+        (ToolCallBlock("a", "f", "{}"), ToolCallBlock("b", "g", "{}")),
+        AnswerEnd("tool_calls", "tool_calls"),
     ),
     # Google's and Alibaba's endpoints: su-kaka/gcli2api#406, langchain-ai/langchain#34807
     "whole calls with one index and empty ids": (
         calls(fragment("f", '{"a":1}', index=0, id="")) + calls(fragment("f", '{"a":2}', index=0, id="")) + DONE,
-        (ToolBlock("0", "f", '{"a":1}'), ToolBlock("1", "f", '{"a":2}')),
-        End("tool_calls"),
+        (ToolCallBlock("0", "f", '{"a":1}'), ToolCallBlock("1", "f", '{"a":2}')),
+        AnswerEnd("tool_calls"),
     ),
     # langchain-ai/langchain#35281
     "a name on every fragment and no id": (
         calls(fragment("f", '{"a"', index=0)) + calls(fragment("f", ":1}", index=0)) + chunk({}, "tool_calls") + DONE,
-        (ToolBlock("0", "f", '{"a":1}'),),
-        End("tool_calls", "tool_calls"),
+        (ToolCallBlock("0", "f", '{"a":1}'),),
+        AnswerEnd("tool_calls", "tool_calls"),
     ),
     # BerriAI/litellm#24355, braintrustdata/lingua#318
     "id and name on every fragment": (
@@ -171,51 +171,51 @@ STREAMS: dict[str, tuple[bytes, tuple, End | ErrorInfo]] = {
         + calls(fragment("f", ":1}", index=0, id="a"))
         + chunk({}, "tool_calls")
         + DONE,
-        (ToolBlock("a", "f", '{"a":1}'),),
-        End("tool_calls", "tool_calls"),
+        (ToolCallBlock("a", "f", '{"a":1}'),),
+        AnswerEnd("tool_calls", "tool_calls"),
     ),
     # ai-dynamo/dynamo#4723
     "fragments without index and id continue the last call": (
         calls(fragment("f", "", id="a")) + calls(fragment(None, "{}")) + chunk({}, "tool_calls") + DONE,
-        (ToolBlock("a", "f", "{}"),),
-        End("tool_calls", "tool_calls"),
+        (ToolCallBlock("a", "f", "{}"),),
+        AnswerEnd("tool_calls", "tool_calls"),
     ),
     "arguments before the name": (
         calls(fragment(None, '{"a"', index=0, id="a"))
         + calls(fragment("f", ":1}", index=0))
         + chunk({}, "tool_calls")
         + DONE,
-        (ToolBlock("a", "f", '{"a":1}'),),
-        End("tool_calls", "tool_calls"),
+        (ToolCallBlock("a", "f", '{"a":1}'),),
+        AnswerEnd("tool_calls", "tool_calls"),
     ),
     # an id must be unique in the answer: huggingface/smolagents#1958
     "two calls of one id": (
         calls(
             fragment("f", "{}", index=0, id="call_1"), fragment("g", "{}", index=1, id="call_1"), finish="tool_calls"
         ),
-        (ToolBlock("call_1", "f", "{}"), ToolBlock("1", "g", "{}")),
-        End("tool_calls", "tool_calls"),
+        (ToolCallBlock("call_1", "f", "{}"), ToolCallBlock("1", "g", "{}")),
+        AnswerEnd("tool_calls", "tool_calls"),
     ),
     "a custom call": (
         calls({"index": 0, "id": "a", "type": "custom", "custom": {"name": "patch", "input": ""}})
         + calls({"index": 0, "custom": {"input": "*** Begin"}})
         + chunk({}, "tool_calls")
         + DONE,
-        (ToolBlock("a", "patch", "*** Begin", "custom"),),
-        End("tool_calls", "tool_calls"),
+        (ToolCallBlock("a", "patch", "*** Begin", "custom"),),
+        AnswerEnd("tool_calls", "tool_calls"),
     ),
     "a legacy function call": (
         chunk({"function_call": {"name": "f", "arguments": ""}})
         + chunk({"function_call": {"arguments": "{}"}})
         + chunk({}, "function_call")
         + DONE,
-        (ToolBlock("0", "f", "{}"),),
-        End("tool_calls", "function_call"),
+        (ToolCallBlock("0", "f", "{}"),),
+        AnswerEnd("tool_calls", "function_call"),
     ),
     "a refusal": (
         chunk({"refusal": "I "}) + chunk({"refusal": "won't"}) + chunk({}, "stop") + DONE,
         (RefusalBlock("I won't"),),
-        End("stop", "stop"),
+        AnswerEnd("stop", "stop"),
     ),
     # BerriAI/litellm#20711: later fragments have `id: null`
     "later fragments with a null id": (
@@ -224,8 +224,8 @@ STREAMS: dict[str, tuple[bytes, tuple, End | ErrorInfo]] = {
         + calls({"index": 0, "id": None, "function": {"name": None, "arguments": "1}"}})
         + chunk({}, "tool_calls")
         + DONE,
-        (ToolBlock("a", "f", '{"a":1}'),),
-        End("tool_calls", "tool_calls"),
+        (ToolCallBlock("a", "f", '{"a":1}'),),
+        AnswerEnd("tool_calls", "tool_calls"),
     ),
     # BerriAI/litellm#31561, agentjido/req_llm#763: no empty text block before a call without arguments
     "a call first, without arguments": (
@@ -233,8 +233,8 @@ STREAMS: dict[str, tuple[bytes, tuple, End | ErrorInfo]] = {
         + calls(fragment("g", None, index=1, id="b"))
         + chunk({"content": None}, "tool_calls")
         + DONE,
-        (ToolBlock("a", "f", ""), ToolBlock("b", "g", "")),
-        End("tool_calls", "tool_calls"),
+        (ToolCallBlock("a", "f", ""), ToolCallBlock("b", "g", "")),
+        AnswerEnd("tool_calls", "tool_calls"),
     ),
     # BerriAI/litellm#33224, #25212: reasoning first, and the chunk that changes the block carries text too
     "reasoning and the first text in one chunk": (
@@ -243,26 +243,26 @@ STREAMS: dict[str, tuple[bytes, tuple, End | ErrorInfo]] = {
         + chunk({"reasoning_content": "u", "content": "a"})
         + chunk({"content": "b"}, "stop")
         + DONE,
-        (ThoughtBlock("tu", ReasoningState(0, "chat", {"field": "reasoning_content"})), TextBlock("ab")),
-        End("stop", "stop"),
+        (ReasoningBlock("tu", ReasoningState(0, "chat", {"field": "reasoning_content"})), TextBlock("ab")),
+        AnswerEnd("stop", "stop"),
     ),
     "text, a call and the end in one chunk": (
         chunk({"role": "assistant", "content": "a", "tool_calls": [fragment("f", "{}", index=0, id="x")]}, "tool_calls")
         + DONE,
-        (TextBlock("a"), ToolBlock("x", "f", "{}")),
-        End("tool_calls", "tool_calls"),
+        (TextBlock("a"), ToolCallBlock("x", "f", "{}")),
+        AnswerEnd("tool_calls", "tool_calls"),
     ),
     "log probabilities beside their text": (
         weighed("a", A) + weighed("", B) + weighed("b", C) + chunk({"content": "c"}) + chunk({}, "stop") + DONE,
         (TextBlock("abc", logprobs=(A, B, C)),),
-        End("stop", "stop"),
+        AnswerEnd("stop", "stop"),
     ),
     "log probabilities in no known form": (
         sse.data({"choices": [{"index": 0, "delta": {"content": "a"}, "logprobs": {"tokens": ["a"]}}]})
         + sse.data({"choices": [{"index": 0, "delta": {"content": "b"}, "logprobs": [0.1]}]})
         + chunk({}, "stop"),
         (TextBlock("ab"),),
-        End("stop", "stop"),
+        AnswerEnd("stop", "stop"),
     ),
     "spoken output": (
         chunk({"audio": {"id": "x", "transcript": "Hel"}})
@@ -270,7 +270,7 @@ STREAMS: dict[str, tuple[bytes, tuple, End | ErrorInfo]] = {
         + chunk({"audio": {"expires_at": 5}}, "stop")
         + DONE,
         (TextBlock("Hello"),),
-        End("stop", "stop"),
+        AnswerEnd("stop", "stop"),
     ),
     # vLLM names the string that matched
     "a stop string": (
@@ -278,16 +278,16 @@ STREAMS: dict[str, tuple[bytes, tuple, End | ErrorInfo]] = {
         + sse.data({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "stop_reason": "END"}]})
         + DONE,
         (TextBlock("a"),),
-        End("stop_sequence", "stop", "END"),
+        AnswerEnd("stop_sequence", "stop", "END"),
     ),
     # Portkey-AI/gateway#857: the model's own words leak through routers
     "reasons in other words": (
         chunk({"content": "a"}, "SAFETY") + DONE,
         (TextBlock("a"),),
-        End("refusal", "SAFETY"),
+        AnswerEnd("refusal", "SAFETY"),
     ),
     # agent loops stop at a reason that nobody knows (can1357/oh-my-pi#12224)
-    "an unknown reason": (chunk({"content": "a"}, "bored") + DONE, (TextBlock("a"),), End("stop", "bored")),
+    "an unknown reason": (chunk({"content": "a"}, "bored") + DONE, (TextBlock("a"),), AnswerEnd("stop", "bored")),
     "odd values where others should be": (
         sse.data({"id": 7, "model": None, "created": "x", "choices": [None, {"index": 0, "delta": {"content": 3}}]})
         + sse.data({"choices": {}, "usage": []})
@@ -296,7 +296,7 @@ STREAMS: dict[str, tuple[bytes, tuple, End | ErrorInfo]] = {
         + chunk({"content": "a", "tool_calls": {}, "annotations": 1, "reasoning_content": {}}, "stop")
         + DONE,
         (TextBlock("a"),),
-        End("stop", "stop"),
+        AnswerEnd("stop", "stop"),
     ),
     "only the first choice": (
         sse.data({"choices": [{"index": 1, "delta": {"content": "no"}}, {"index": 0, "delta": {"content": "yes"}}]})
@@ -304,22 +304,22 @@ STREAMS: dict[str, tuple[bytes, tuple, End | ErrorInfo]] = {
         + chunk({}, "stop")
         + DONE,
         (TextBlock("yes"),),
-        End("stop", "stop"),
+        AnswerEnd("stop", "stop"),
     ),
     "a last event without its blank line": (
         (chunk({"content": "a"}) + chunk({}, "stop") + DONE).rstrip(b"\n"),
         (TextBlock("a"),),
-        End("stop", "stop"),
+        AnswerEnd("stop", "stop"),
     ),
     "an end of lines with carriage returns": (
         (chunk({"content": "a"}) + chunk({}, "stop") + DONE).replace(b"\n", b"\r\n"),
         (TextBlock("a"),),
-        End("stop", "stop"),
+        AnswerEnd("stop", "stop"),
     ),
     "usage cut off after the finish reason": (
         chunk({"content": "a"}, "stop") + b'data: {"choices":[],"usa',
         (TextBlock("a"),),
-        End("stop", "stop"),
+        AnswerEnd("stop", "stop"),
     ),
 }
 

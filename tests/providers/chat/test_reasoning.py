@@ -16,7 +16,7 @@ from providers.neutral.request import (
 )
 from providers.neutral.seal import Issuer, Seal, seal, unseal
 from providers.responses import RESPONSES
-from streams.events import BlockEnd, End, ReasoningDelta, ReasoningState, TextDelta
+from streams.events import AnswerEnd, BlockEnd, ReasoningDelta, ReasoningState, TextDelta
 from streams.fold import fold
 from tests.support.chat_wire import (
     ISSUER,
@@ -256,7 +256,7 @@ def test_only_what_the_text_does_not_say_is_sealed_for_chat_clients():
                 ReasoningState(0, "chat", {"field": field}),
                 BlockEnd(0),
                 TextDelta(1, "a"),
-                End("stop"),
+                AnswerEnd("stop"),
             ]
         )
         message = json.loads(CHAT.write_answer(answer, reply()))["choices"][0]["message"]
@@ -294,7 +294,7 @@ def test_native_details_go_out_as_they_are():
         ReasoningDelta(0, "t"),
         ReasoningState(0, "chat", {"reasoning_details": details}),
         BlockEnd(0),
-        End("stop"),
+        AnswerEnd("stop"),
     ]
     assert deltas(write(events))[-2] == {"reasoning_details": details}
 
@@ -309,14 +309,18 @@ def test_details_of_several_blocks_come_once_and_are_not_merged_by_their_number(
             ReasoningState(block, "chat", {"reasoning_details": details}),
             BlockEnd(block),
         ]
-    found = [one["reasoning_details"] for one in deltas(write([*events, End("stop")])) if "reasoning_details" in one]
+    found = [
+        one["reasoning_details"] for one in deltas(write([*events, AnswerEnd("stop")])) if "reasoning_details" in one
+    ]
     assert [[(item["index"], item["text"]) for item in details] for details in found] == [[(0, "0"), (1, "1")]]
 
 
 def test_a_reasoning_item_of_responses_comes_back_through_a_chat_client():
     """Every member of it, unchanged (lidge-jun/opencodex#2229, openai/codex#8145)."""
     item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA", "status": None}
-    answer = fold([ReasoningState(0, "responses", item), BlockEnd(0), TextDelta(1, "a"), BlockEnd(1), End("stop")])
+    answer = fold(
+        [ReasoningState(0, "responses", item), BlockEnd(0), TextDelta(1, "a"), BlockEnd(1), AnswerEnd("stop")]
+    )
     message = json.loads(CHAT.write_answer(answer, reply()))["choices"][0]["message"]
     call = CHAT.read_request({"model": "m", "messages": [{"role": "user", "content": "hi"}, message]})
     out = RESPONSES.write_request(call, Recipient("gpt", ISSUER))

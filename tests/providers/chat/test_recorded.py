@@ -8,7 +8,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from providers.chat import CHAT
 from streams import sse
 from streams.events import (
-    End,
+    AnswerEnd,
     ErrorInfo,
     ReasoningDelta,
     TextDelta,
@@ -73,7 +73,9 @@ def test_recorded_streams_reach_a_client_whole(path):
     assert_order(events)
     assert "".join(event.text for event in events if isinstance(event, TextDelta)) == recorded_texts(stream)
     written = write(events)
-    text, thought, tools = accumulated(written) if isinstance(events[-1], End) else accumulated(write(events[:-1]))
+    text, thought, tools = (
+        accumulated(written) if isinstance(events[-1], AnswerEnd) else accumulated(write(events[:-1]))
+    )
     assert text == recorded_texts(stream)
     assert thought == "".join(event.text for event in events if isinstance(event, ReasoningDelta))
     assert [tool[:2] for tool in tools] == [(e.id, e.name) for e in events if isinstance(e, ToolCallStart)]
@@ -81,7 +83,7 @@ def test_recorded_streams_reach_a_client_whole(path):
         event.text for tool in events if isinstance(tool, ToolCallStart)
         for event in events if isinstance(event, ToolCallDelta) and event.block == tool.block
     )  # fmt: skip
-    assert written.endswith(DONE) == isinstance(events[-1], End)
+    assert written.endswith(DONE) == isinstance(events[-1], AnswerEnd)
 
 
 @needs_corpus

@@ -24,7 +24,7 @@ from providers.neutral.request import (
 from providers.neutral.seal import Issuer
 from providers.neutral.tool_names import short_call_id
 from providers.responses import RESPONSES
-from streams.events import BlockEnd, End, ToolCallDelta, ToolCallStart
+from streams.events import AnswerEnd, BlockEnd, ToolCallDelta, ToolCallStart
 from streams.fold import fold
 from tests.support.chat_wire import USER, asked, assistant, deltas, sent, user
 
@@ -34,7 +34,7 @@ LEGACY = {
     "functions": [{"name": "f", "parameters": {"type": "object"}}],
 }
 ONE_CALL = [
-    ToolCallStart(0, "a", "f"), ToolCallDelta(0, '{"x":'), ToolCallDelta(0, "1}"), BlockEnd(0), End("tool_calls"),
+    ToolCallStart(0, "a", "f"), ToolCallDelta(0, '{"x":'), ToolCallDelta(0, "1}"), BlockEnd(0), AnswerEnd("tool_calls"),
 ]  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def test_who_asks_with_functions_is_answered_with_function_call():
 def test_a_legacy_client_has_room_for_one_call_and_gets_the_first():
     call = CHAT.read_request(LEGACY)
     assert sent(call)[0]["parallel_tool_calls"] is False
-    events = [*ONE_CALL[:-1], ToolCallStart(1, "b", "g"), ToolCallDelta(1, "{}"), BlockEnd(1), End("tool_calls")]
+    events = [*ONE_CALL[:-1], ToolCallStart(1, "b", "g"), ToolCallDelta(1, "{}"), BlockEnd(1), AnswerEnd("tool_calls")]
     parts, choice = answered(call, events)
     assert parts == answered(call, ONE_CALL)[0]
     assert choice["message"]["function_call"]["name"] == "f"
@@ -99,7 +99,7 @@ def test_a_custom_tool_gets_its_text_from_a_provider_that_knows_functions_only(a
     """Models wrap the text, wrap it under another name, or forget to (router-for-me/CLIProxyAPI#5753)."""
     call = asked(tools=[{"type": "custom", "custom": {"name": "patch"}}])
     pieces = [ToolCallDelta(0, arguments[i : i + 7]) for i in range(0, len(arguments), 7)]
-    events = [ToolCallStart(0, "a", "patch"), *pieces, BlockEnd(0), End("tool_calls")]
+    events = [ToolCallStart(0, "a", "patch"), *pieces, BlockEnd(0), AnswerEnd("tool_calls")]
     parts, choice = answered(call, events)
     opening = {"tool_calls": [{"index": 0, "id": "a", "type": "custom", "custom": {"name": "patch", "input": ""}}]}
     rest = [{"tool_calls": [{"index": 0, "custom": {"input": text}}]}] if text else []
@@ -143,7 +143,7 @@ def test_a_custom_call_from_a_chat_provider_reaches_a_responses_client_as_text()
     call = RESPONSES.read_request(body)
     events = [
         ToolCallStart(0, "call_1", "apply_patch"), ToolCallDelta(0, wrapped("*** Begin")), BlockEnd(0),
-        End("tool_calls"),
+        AnswerEnd("tool_calls"),
     ]  # fmt: skip
     answer = json.loads(RESPONSES.write_answer(fold(events), Reply(call, Issuer("p", ""), 1)))
     (item,) = answer["output"]

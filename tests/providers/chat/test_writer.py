@@ -8,12 +8,12 @@ from openai.types.chat import ChatCompletion
 from providers.chat import CHAT
 from providers.neutral.seal import unseal
 from streams.events import (
-    Begin,
+    AnswerEnd,
+    AnswerStart,
     BlockEnd,
     Citation,
-    End,
     ErrorInfo,
-    Native,
+    NativeItem,
     ReasoningDelta,
     ReasoningState,
     RefusalDelta,
@@ -26,7 +26,7 @@ from streams.fold import fold
 from tests.support.chat_wire import DONE, ISSUER, chunks, deltas, reply, write
 
 CALLED = [
-    Begin("msg_1", "claude"),
+    AnswerStart("msg_1", "claude"),
     ReasoningDelta(0, "hm"),
     ReasoningState(0, "messages", {"type": "thinking", "thinking": "hm", "signature": "s"}),
     BlockEnd(0),
@@ -41,7 +41,7 @@ CALLED = [
     BlockEnd(2),
     BlockEnd(3),
     Usage(input=3, cache_read=10, cache_write=2, output=6, reasoning=4),
-    End("tool_calls", "tool_use"),
+    AnswerEnd("tool_calls", "tool_use"),
 ]
 
 
@@ -96,25 +96,25 @@ def test_usage_is_written_when_asked_for_and_not_otherwise():
 
 def test_unknown_usage_is_estimated_in_integers():
     """A null among them is a validation error (openai/openai-agents-python#760, BerriAI/litellm#12924)."""
-    stream = write([Begin(), TextDelta(0, "twelve chars"), BlockEnd(0), End("stop")])
+    stream = write([AnswerStart(), TextDelta(0, "twelve chars"), BlockEnd(0), AnswerEnd("stop")])
     usage = chunks(stream)[-1]["usage"]
     assert (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]) == (7, 3, 10)
     assert usage["completion_tokens_details"] == {"reasoning_tokens": 0}
 
 
-@pytest.mark.parametrize("end", [End("stop"), ErrorInfo("upstream", "gone")])
+@pytest.mark.parametrize("end", [AnswerEnd("stop"), ErrorInfo("upstream", "gone")])
 def test_nothing_follows_the_end(end):
     writer = CHAT.writer(reply())
     last = writer.send(end)
-    assert last.endswith(DONE) == isinstance(end, End)
-    assert last.count(b"[DONE]") == isinstance(end, End)
-    for event in (TextDelta(0, "more"), End("stop"), ErrorInfo("internal", "x"), Usage()):
+    assert last.endswith(DONE) == isinstance(end, AnswerEnd)
+    assert last.count(b"[DONE]") == isinstance(end, AnswerEnd)
+    for event in (TextDelta(0, "more"), AnswerEnd("stop"), ErrorInfo("internal", "x"), Usage()):
         assert writer.send(event) == b""
 
 
 def test_a_failure_is_one_error_chunk_without_done():
     """BerriAI/litellm#40578, #2180, maximhq/bifrost#5546, Portkey-AI/gateway#1797."""
-    stream = write([Begin(), TextDelta(0, "a"), ErrorInfo("overloaded", "busy", param="p"), End("stop")])
+    stream = write([AnswerStart(), TextDelta(0, "a"), ErrorInfo("overloaded", "busy", param="p"), AnswerEnd("stop")])
     assert stream.endswith(
         b'data: {"error":{"message":"busy","type":"server_error","param":"p","code":"overloaded"}}\n\n'
     )
@@ -139,7 +139,7 @@ def test_a_failure_is_one_error_chunk_without_done():
 )
 def test_finish_reasons_agree_with_what_was_said(reason, called, expected):
     """vercel/ai#12218, strands-agents/harness-sdk#1827, jasonxu114514/opencode2api#27."""
-    events = [Begin(), *([ToolCallStart(0, "a", "f"), BlockEnd(0)] if called else []), Usage(), End(reason)]
+    events = [AnswerStart(), *([ToolCallStart(0, "a", "f"), BlockEnd(0)] if called else []), Usage(), AnswerEnd(reason)]
     streamed = [one["choices"][0]["finish_reason"] for one in chunks(write(events)) if one["choices"]]
     assert streamed[-1] == expected
     assert json.loads(CHAT.write_answer(fold(events), reply()))["choices"][0]["finish_reason"] == expected
@@ -149,8 +149,8 @@ def test_what_no_chat_client_knows_is_left_out():
     """Tools that the provider runs itself are no calls: the client would be asked to run a tool that it has not."""
     events = [
         TextDelta(0, "a"), Citation(0, "messages", {"type": "char_location"}), BlockEnd(0),
-        Native(1, "messages", "server_tool_use", {}),
-        BlockEnd(1), RefusalDelta(2, "no"), BlockEnd(2), End("stop"),
+        NativeItem(1, "messages", "server_tool_use", {}),
+        BlockEnd(1), RefusalDelta(2, "no"), BlockEnd(2), AnswerEnd("stop"),
     ]  # fmt: skip
     assert deltas(write(events)) == [
         {"role": "assistant", "content": ""}, {"content": "a"}, {"refusal": "no"}, {},
@@ -158,7 +158,7 @@ def test_what_no_chat_client_knows_is_left_out():
 
 
 def test_separators_that_clients_split_on_are_escaped():
-    stream = write([Begin(), TextDelta(0, "a\u2028b\u2029c\x85d"), BlockEnd(0), End("stop")])
+    stream = write([AnswerStart(), TextDelta(0, "a\u2028b\u2029c\x85d"), BlockEnd(0), AnswerEnd("stop")])
     assert len(stream.decode().splitlines()) == stream.count(b"\n")
     assert {"content": "a\u2028b\u2029c\x85d"} in deltas(stream)
 
@@ -198,7 +198,7 @@ def test_a_whole_answer_has_every_key():
     ],
 )
 def test_content_is_null_beside_calls_and_refusals(block, content):
-    message = json.loads(CHAT.write_answer(fold([*block, End("stop")]), reply()))["choices"][0]["message"]
+    message = json.loads(CHAT.write_answer(fold([*block, AnswerEnd("stop")]), reply()))["choices"][0]["message"]
     assert message["content"] == content
     assert "content" in message
     assert ("tool_calls" in message) == any(isinstance(event, ToolCallStart) for event in block)
@@ -210,7 +210,7 @@ def test_citations_with_a_url_become_annotations_of_a_whole_answer():
         Citation(1, "messages", {"type": "web_search_result_location", "url": "https://a", "title": "A"}),
         Citation(1, "responses", {"type": "url_citation", "url": "https://b", "start_index": 1, "end_index": 3}),
         Citation(1, "messages", {"type": "char_location", "document_index": 0}),
-        BlockEnd(1), End("stop"),
+        BlockEnd(1), AnswerEnd("stop"),
     ]  # fmt: skip
     message = json.loads(CHAT.write_answer(fold(events), reply()))["choices"][0]["message"]
     assert [item["url_citation"] for item in message["annotations"]] == [
@@ -241,7 +241,7 @@ def test_log_probabilities_stand_beside_their_text():
         TextDelta(0, "b"),
         TextDelta(0, "c", [TOKEN, TOKEN]),
         BlockEnd(0),
-        End("stop"),
+        AnswerEnd("stop"),
     ]
     found = [one["choices"][0] for one in chunks(write(events)) if one["choices"]]
     told = {"content": [TOKEN], "refusal": None}
@@ -259,7 +259,8 @@ def test_citations_come_once_in_a_stream_as_in_the_whole_answer():
         TextDelta(0, "One. "), Citation(0, "messages", {"url": "https://a"}), BlockEnd(0),
         ToolCallStart(1, "x", "f"), TextDelta(2, "Two."),
         Citation(2, "chat", {"type": "url_citation", "url_citation": titled}),
-        Citation(2, "chat", {"type": "url_citation", "url_citation": None}), BlockEnd(1), BlockEnd(2), End("stop"),
+        Citation(2, "chat", {"type": "url_citation", "url_citation": None}), BlockEnd(1), BlockEnd(2),
+        AnswerEnd("stop"),
     ]  # fmt: skip
     annotations = [one["annotations"] for one in deltas(write(events)) if "annotations" in one]
     assert [[one["url_citation"] for one in several] for several in annotations] == [
@@ -280,13 +281,13 @@ def test_citations_come_once_in_a_stream_as_in_the_whole_answer():
         ([ToolCallStart(0, "a", "f"), BlockEnd(0)], [None]),
         ([ReasoningDelta(0, "hm"), BlockEnd(0), TextDelta(1, "a"), BlockEnd(1)], [None, "a"]),
         ([ReasoningDelta(0, "hm"), BlockEnd(0)], [None, ""]),
-        ([Native(0, "messages", "x", {}), BlockEnd(0)], [""]),
+        ([NativeItem(0, "messages", "x", {}), BlockEnd(0)], [""]),
         ([], [""]),
     ],
 )
 def test_the_first_chunk_has_the_role_and_no_other(events, contents):
     """Clients that see no role send the turn back without one (Portkey-AI/gateway#1399, #1000)."""
-    parts = deltas(write([Begin(), *events, Usage(), End("stop")]))
+    parts = deltas(write([AnswerStart(), *events, Usage(), AnswerEnd("stop")]))
     assert [one.get("role") for one in parts] == ["assistant"] + [None] * (len(parts) - 1)
     assert [one["content"] for one in parts if "content" in one] == contents
 
@@ -296,7 +297,7 @@ def test_a_call_without_arguments_has_an_empty_object():
     events = [
         ToolCallStart(0, "a", "f"), BlockEnd(0), ToolCallStart(1, "b", "g", "custom"), BlockEnd(1),
         ToolCallStart(2, "c", "h"),
-        ToolCallDelta(2, "{}"), BlockEnd(2), End("tool_calls"),
+        ToolCallDelta(2, "{}"), BlockEnd(2), AnswerEnd("tool_calls"),
     ]  # fmt: skip
     message = json.loads(CHAT.write_answer(fold(events), reply()))["choices"][0]["message"]
     assert [call[call["type"]].get("arguments") for call in message["tool_calls"]] == ["{}", None, "{}"]

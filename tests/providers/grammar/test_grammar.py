@@ -20,12 +20,12 @@ from providers.neutral.seal import Issuer
 from streams import sse
 from streams.events import (
     APIS,
-    Begin,
+    AnswerEnd,
+    AnswerStart,
     BlockEnd,
     Citation,
-    End,
     ErrorInfo,
-    Native,
+    NativeItem,
     ReasoningDelta,
     ReasoningState,
     RefusalDelta,
@@ -827,28 +827,28 @@ def thought(block: int, *pieces: str) -> list[Any]:
     return [*(ReasoningDelta(block, one) for one in pieces), BlockEnd(block)]
 
 
-STOP = [COUNTED, End("stop")]
+STOP = [COUNTED, AnswerEnd("stop")]
 SCRIPTS: dict[str, list[Any]] = {
     "text": [*text(0, "pi", "ng"), *STOP],
     "nothing": [*STOP],
-    "no usage": [*text(0, "hi"), End("stop")],
+    "no usage": [*text(0, "hi"), AnswerEnd("stop")],
     "thoughts and text": [*thought(0, "h", "m"), *text(1, "hi"), *STOP],
     "text, thoughts, text": [*text(0, "a"), *thought(1, "b"), *text(2, "c"), *STOP],
     "separators": [*text(0, "a\u2028b\u0085c"), *STOP],
-    "one call": [*tool(0, '{"a":', "1}"), COUNTED, End("tool_calls")],
-    "text and a call": [*text(0, "hi"), *tool(1, "{}"), COUNTED, End("stop")],
+    "one call": [*tool(0, '{"a":', "1}"), COUNTED, AnswerEnd("tool_calls")],
+    "text and a call": [*text(0, "hi"), *tool(1, "{}"), COUNTED, AnswerEnd("stop")],
     "two calls, interleaved": [
         ToolCallStart(0, "a", "f"), ToolCallStart(1, "b", "g"), ToolCallDelta(0, '{"x"'), ToolCallDelta(1, "{}"),
         ToolCallDelta(0, ":1}"),
-        BlockEnd(0), BlockEnd(1), COUNTED, End("tool_calls"),
+        BlockEnd(0), BlockEnd(1), COUNTED, AnswerEnd("tool_calls"),
     ],
-    "custom call": [*tool(0, "*** Begin", " Patch", kind="custom"), COUNTED, End("tool_calls")],
-    "call cut short": [*tool(0, '{"a":'), COUNTED, End("length")],
-    "length": [*text(0, "hi"), COUNTED, End("length")],
-    "stop sequence": [*text(0, "hi"), COUNTED, End("stop_sequence", "stop_sequence", "END")],
-    "refusal": [RefusalDelta(0, "no"), BlockEnd(0), COUNTED, End("refusal")],
-    "pause": [*text(0, "hi"), COUNTED, End("pause")],
-    "context": [*text(0, "hi"), COUNTED, End("context_exceeded")],
+    "custom call": [*tool(0, "*** Begin", " Patch", kind="custom"), COUNTED, AnswerEnd("tool_calls")],
+    "call cut short": [*tool(0, '{"a":'), COUNTED, AnswerEnd("length")],
+    "length": [*text(0, "hi"), COUNTED, AnswerEnd("length")],
+    "stop sequence": [*text(0, "hi"), COUNTED, AnswerEnd("stop_sequence", "stop_sequence", "END")],
+    "refusal": [RefusalDelta(0, "no"), BlockEnd(0), COUNTED, AnswerEnd("refusal")],
+    "pause": [*text(0, "hi"), COUNTED, AnswerEnd("pause")],
+    "context": [*text(0, "hi"), COUNTED, AnswerEnd("context_exceeded")],
     "sealed thoughts": [
         ReasoningDelta(0, "hm"), ReasoningState(0, "chat", {"field": "reasoning_content"}), BlockEnd(0),
         *text(1, "hi"), *STOP,
@@ -863,8 +863,8 @@ SCRIPTS: dict[str, list[Any]] = {
     "redacted": [ReasoningState(0, "messages", {"type": "redacted_thinking", "data": "x"}), BlockEnd(0),
     *text(1, "a"), *STOP],
     "cited": [TextDelta(0, "hi"), Citation(0, "responses", CITATION), BlockEnd(0), *STOP],
-    "served": [*text(0, "a"), Native(1, "responses", "web_search_call", NATIVE),
-               Native(2, "messages", "server_tool_use", SEARCH), *text(3, "b"), *STOP],
+    "served": [*text(0, "a"), NativeItem(1, "responses", "web_search_call", NATIVE),
+               NativeItem(2, "messages", "server_tool_use", SEARCH), *text(3, "b"), *STOP],
     "failed": [*text(0, "hi"), TextDelta(1, "b"), ErrorInfo("upstream", "gone")],
     "failed at once": [ErrorInfo("overloaded", "busy")],
     "failed in a call": [ToolCallStart(0, "a", "f"), ToolCallDelta(0, "{"), ErrorInfo("timeout", "late", code="x")],
@@ -880,7 +880,7 @@ def reply(api: str, **fields: Any) -> Reply:
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_our_streams_keep_every_rule(api, asked, script):
     writer = CODECS[api].writer(reply(api, include_usage=asked))
-    said = [writer.send(one) for one in [Begin("u1", "upstream", 5), *SCRIPTS[script]]]
+    said = [writer.send(one) for one in [AnswerStart("u1", "upstream", 5), *SCRIPTS[script]]]
     body = b"".join(part for one in said for part in (one, b"" if one is said[-1] else writer.ping()))
     verdict = judge(api, body, include_usage=None if script.startswith("failed") else asked)
     assert verdict.broken is None
@@ -890,7 +890,7 @@ def test_our_streams_keep_every_rule(api, asked, script):
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("script", [name for name in SCRIPTS if not name.startswith("failed")])
 def test_our_whole_answers_keep_every_rule(api, script):
-    body = CODECS[api].write_answer(fold([Begin("u1", "upstream", 5), *SCRIPTS[script]]), reply(api))
+    body = CODECS[api].write_answer(fold([AnswerStart("u1", "upstream", 5), *SCRIPTS[script]]), reply(api))
     verdict = judge(api, body)
     assert verdict.broken is None
     assert verdict.outcome == "complete"
@@ -907,7 +907,7 @@ def test_our_error_bodies_keep_every_rule(api, kind):
 @pytest.mark.parametrize("api", APIS)
 def test_a_provider_stream_that_we_end_is_a_well_formed_failure(api):
     start = frames(api, STREAMS[api])[:4]
-    body = b"".join([*start, last_event(api, ErrorInfo("upstream", "gone"), Begin("resp_1", "m", 1), len(start))])
+    body = b"".join([*start, last_event(api, ErrorInfo("upstream", "gone"), AnswerStart("resp_1", "m", 1), len(start))])
     verdict = judge(api, body, tolerant=True)
     assert verdict.broken is None
     assert verdict.outcome == "failed"

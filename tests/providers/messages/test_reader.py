@@ -7,16 +7,16 @@ import pytest
 from providers.messages import MESSAGES
 from streams.errors import GatewayError
 from streams.events import (
-    Begin,
+    AnswerEnd,
+    AnswerStart,
     BlockEnd,
-    End,
     ErrorInfo,
     ReasoningState,
     TextDelta,
     ToolCallStart,
     Usage,
 )
-from streams.fold import NativeBlock, TextBlock, ThoughtBlock, ToolBlock, fold
+from streams.fold import NativeBlock, ReasoningBlock, TextBlock, ToolCallBlock, fold
 from tests.support.messages_streams import (
     FIXTURES,
     START,
@@ -40,7 +40,7 @@ def test_events_are_the_same_however_the_bytes_are_cut(name):
     data = raw(*FIXTURES[name])
     whole = read(data)
     check_order(whole)
-    assert isinstance(whole[-1], End)
+    assert isinstance(whole[-1], AnswerEnd)
     for step in (1, 2, 7, 64):
         assert read(data, step) == whole
 
@@ -56,13 +56,13 @@ def test_a_cut_anywhere_before_the_stop_reason_never_looks_complete(name):
 
 def test_a_text_stream_is_told_piece_by_piece():
     assert taken(*FIXTURES["text"]) == [
-        Begin("msg_1", "claude"),
+        AnswerStart("msg_1", "claude"),
         Usage(15, 3, output=1),
         TextDelta(0, "pi"),
         TextDelta(0, "ng"),
         BlockEnd(0),
         Usage(15, 3, output=9),
-        End("stop", "end_turn"),
+        AnswerEnd("stop", "end_turn"),
     ]
 
 
@@ -70,15 +70,15 @@ def test_a_signed_thinking_block_is_sealed_whole():
     folded = fold(taken(*FIXTURES["thinking, text and a call"]))
     text = "Hm, weiß\u2028nicht"
     item = {"type": "thinking", "thinking": text, "signature": "c2ln"}
-    assert folded.blocks[0] == ThoughtBlock(text, ReasoningState(0, "messages", item))
-    assert folded.blocks[2] == ToolBlock("toolu_1", "f", '{"a":1.0}')
+    assert folded.blocks[0] == ReasoningBlock(text, ReasoningState(0, "messages", item))
+    assert folded.blocks[2] == ToolCallBlock("toolu_1", "f", '{"a":1.0}')
     assert folded.end.reason == "tool_calls"
 
 
 def test_redacted_thinking_is_a_seal_without_text_and_server_tools_come_whole():
     folded = fold(taken(*FIXTURES["redacted thinking and a server tool"]))
     redacted, call, result, text = folded.blocks
-    assert redacted == ThoughtBlock(
+    assert redacted == ReasoningBlock(
         "", ReasoningState(0, "messages", {"type": "redacted_thinking", "data": "b3BhcXVl"})
     )
     item = {"type": "server_tool_use", "id": "srv_1", "name": "web_search", "input": {"query": "x"}}
@@ -97,27 +97,27 @@ def test_a_thinking_block_with_a_signature_and_no_text_is_kept():
         message_delta(),
     )
     item = {"type": "thinking", "thinking": "", "signature": "c2ln"}
-    assert fold(events).blocks == (ThoughtBlock("", ReasoningState(0, "messages", item)),)
+    assert fold(events).blocks == (ReasoningBlock("", ReasoningState(0, "messages", item)),)
 
 
 def test_a_signature_in_the_start_of_the_block_counts():
     start = block_start(0, type="thinking", thinking="all at once", signature="c2ln")
     block = fold(taken(message_start(), start, block_stop(0), message_delta())).blocks[0]
     assert block.text == "all at once"
-    assert block.sealed.item["signature"] == "c2ln"
+    assert block.state.item["signature"] == "c2ln"
 
 
 def test_a_call_that_has_its_input_in_the_start_is_told_as_if_streamed():
     """Programmatic tool calling sends it so (recorded)."""
     start = block_start(0, type="tool_use", id="toolu_1", name="f", input={"a": [1, 2]})
     block = fold(taken(message_start(), start, block_stop(0), message_delta("tool_use"))).blocks[0]
-    assert block == ToolBlock("toolu_1", "f", '{"a":[1,2]}')
+    assert block == ToolCallBlock("toolu_1", "f", '{"a":[1,2]}')
 
 
 def test_blocks_that_are_in_the_message_start_come_first():
     begun = [{"type": "text", "text": "before"}, {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"a": 1}}]
     folded = fold(taken(message_start(content=begun), *TEXT, message_delta("tool_use"), STOP))
-    assert folded.blocks == (TextBlock("before"), ToolBlock("toolu_1", "f", '{"a":1}'), TextBlock("ping"))
+    assert folded.blocks == (TextBlock("before"), ToolCallBlock("toolu_1", "f", '{"a":1}'), TextBlock("ping"))
 
 
 def test_a_call_without_arguments_has_no_pieces():
@@ -178,16 +178,16 @@ def test_later_usage_replaces_earlier_only_where_it_says_something(last, booked)
     ],
 )  # fmt: skip
 def test_every_stop_reason_has_a_neutral_word_and_keeps_its_own(word, reason):
-    assert taken(message_start(), *TEXT, message_delta(word), STOP)[-1] == End(reason, word)
+    assert taken(message_start(), *TEXT, message_delta(word), STOP)[-1] == AnswerEnd(reason, word)
 
 
 def test_the_stop_sequence_that_matched_is_told():
     last = message_delta("stop_sequence", stop_sequence="###")
-    assert taken(message_start(), *TEXT, last, STOP)[-1] == End("stop_sequence", "stop_sequence", "###")
+    assert taken(message_start(), *TEXT, last, STOP)[-1] == AnswerEnd("stop_sequence", "stop_sequence", "###")
 
 
 def test_a_stream_that_ends_after_its_stop_reason_is_whole():
-    assert taken(message_start(), *TEXT, message_delta())[-1] == End("stop", "end_turn")
+    assert taken(message_start(), *TEXT, message_delta())[-1] == AnswerEnd("stop", "end_turn")
 
 
 def test_a_stream_that_ends_without_a_stop_reason_has_failed():
@@ -204,7 +204,7 @@ def test_an_error_event_fails_the_stream_and_ends_it(error, kind):
     failure = {"type": "error", "error": {"type": error, "message": "no"}}
     events = taken(message_start(), *TEXT, failure, message_delta(), STOP)
     assert (events[-1].kind, events[-1].message) == (kind, "no")
-    assert not any(isinstance(event, End) for event in events)
+    assert not any(isinstance(event, AnswerEnd) for event in events)
 
 
 def test_a_bare_json_error_in_mid_stream_is_an_error():
@@ -250,11 +250,16 @@ def test_a_server_that_forgets_starts_and_stops_is_still_understood():
         STOP,
     )
     check_order(events)
-    assert fold(events).blocks == (ThoughtBlock("hm"), TextBlock("a"), ToolBlock("toolu_1", "f", ""), TextBlock("b"))
+    assert fold(events).blocks == (
+        ReasoningBlock("hm"),
+        TextBlock("a"),
+        ToolCallBlock("toolu_1", "f", ""),
+        TextBlock("b"),
+    )
 
 
 def test_done_from_a_compatible_server_is_no_error():
-    assert read(raw(message_start(), *TEXT, message_delta()) + b"data: [DONE]\n\n")[-1] == End("stop", "end_turn")
+    assert read(raw(message_start(), *TEXT, message_delta()) + b"data: [DONE]\n\n")[-1] == AnswerEnd("stop", "end_turn")
 
 
 # Whole answers, read
@@ -298,14 +303,16 @@ DETAILS = {"type": "refusal", "category": "cyber", "explanation": "No."}
 def test_why_an_answer_was_refused_is_kept():
     """In a stream it comes with the reason, in a whole answer beside it (recorded)."""
     last = taken(message_start(), *TEXT, message_delta("refusal", stop_details=DETAILS), STOP)[-1]
-    assert last == End("refusal", "refusal", None, DETAILS)
+    assert last == AnswerEnd("refusal", "refusal", None, DETAILS)
     body = START | {"content": [], "stop_reason": "refusal", "stop_details": DETAILS}
     assert MESSAGES.read_answer(json.dumps(body).encode())[-1] == last
 
 
 @pytest.mark.parametrize("odd", [None, "no", [], 7])
 def test_details_that_are_no_object_are_nothing(odd):
-    assert taken(message_start(), *TEXT, message_delta("refusal", stop_details=odd))[-1] == End("refusal", "refusal")
+    assert taken(message_start(), *TEXT, message_delta("refusal", stop_details=odd))[-1] == AnswerEnd(
+        "refusal", "refusal"
+    )
 
 
 # Usage
@@ -314,7 +321,7 @@ def test_details_that_are_no_object_are_nothing(odd):
 def test_the_account_of_a_whole_answer_comes_first_as_in_a_stream():
     """Clients read the input from the start or from the end (router-for-me/CLIProxyAPI#1700)."""
     begin, usage, *_ = MESSAGES.read_answer(json.dumps(WHOLE).encode())
-    assert (begin, usage) == (Begin("msg_1", "claude"), Usage(15, 3, output=9))
+    assert (begin, usage) == (AnswerStart("msg_1", "claude"), Usage(15, 3, output=9))
 
 
 def test_lists_and_objects_in_usage_change_no_figure():

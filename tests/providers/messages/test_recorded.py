@@ -9,8 +9,8 @@ from providers.apis import CODECS
 from providers.messages import MESSAGES
 from streams import sse
 from streams.errors import GatewayError
-from streams.events import End, ErrorInfo, Usage
-from streams.fold import TextBlock, ThoughtBlock, fold
+from streams.events import AnswerEnd, ErrorInfo, Usage
+from streams.fold import ReasoningBlock, TextBlock, fold
 from tests.support.messages_requests import write
 from tests.support.messages_streams import accumulated, check_grammar, check_order, frames, read, reply, streamed
 from tests.support.messages_streams import write as tell
@@ -105,14 +105,14 @@ def test_every_recorded_stream_is_read_whole_and_written_again():
         data = path.read_bytes()
         events = read(data)
         check_order(events)
-        assert isinstance(events[-1], End), path.name
+        assert isinstance(events[-1], AnswerEnd), path.name
         assert read(data, 1) == events
         said = [value.get("delta", {}) for _, value in frames(data + b"\n\n")]
         text = "".join(part.get("text", "") for part in said if part.get("type") == "text_delta")
         thoughts = "".join(part.get("thinking", "") for part in said if part.get("type") == "thinking_delta")
         blocks = fold(events).blocks
         assert "".join(block.text for block in blocks if isinstance(block, TextBlock)) == text, path.name
-        assert "".join(block.text for block in blocks if isinstance(block, ThoughtBlock)) == thoughts, path.name
+        assert "".join(block.text for block in blocks if isinstance(block, ReasoningBlock)) == thoughts, path.name
         out = tell(events)
         check_grammar(out)
         again = fold(read(out))
@@ -147,7 +147,7 @@ def test_every_recorded_answer_says_what_its_stream_would_and_is_written_again()
         value = json.loads(path.read_bytes())
         events = MESSAGES.read_answer(path.read_bytes())
         check_order(events)
-        assert isinstance(events[-1], End), path.name
+        assert isinstance(events[-1], AnswerEnd), path.name
         folded = fold(events)
         assert folded == fold(read(streamed(value | {"stop_sequence": value.get("stop_sequence")}))), path.name
         again = json.loads(MESSAGES.write_answer(folded, reply()))

@@ -12,10 +12,10 @@ from providers.neutral.codec import Recipient
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Message, Parameter, Reasoning, Request, TextPart
 from streams.events import (
-    Begin,
+    AnswerEnd,
+    AnswerStart,
     BlockEnd,
-    End,
-    Native,
+    NativeItem,
     ReasoningDelta,
     ReasoningState,
     RefusalDelta,
@@ -24,7 +24,7 @@ from streams.events import (
     ToolCallStart,
     Usage,
 )
-from streams.fold import NativeBlock, TextBlock, ThoughtBlock, ToolBlock, fold
+from streams.fold import NativeBlock, ReasoningBlock, TextBlock, ToolCallBlock, fold
 from tests.support.messages_strategies import bare, calls
 from tests.support.messages_streams import (
     FIXTURES,
@@ -55,9 +55,9 @@ OPENINGS = {
     "refusal": lambda number, words: [RefusalDelta(number, words)],
     "sealed": lambda number, words: [ReasoningState(number, "responses", {"id": "rs"})],
     "native": lambda number, words: [
-        Native(number, "messages", "server_tool_use", {"type": "server_tool_use", "id": words, "name": "n"})
+        NativeItem(number, "messages", "server_tool_use", {"type": "server_tool_use", "id": words, "name": "n"})
     ],
-    "foreign": lambda number, words: [Native(number, "responses", "x", {"type": "x"})],
+    "foreign": lambda number, words: [NativeItem(number, "responses", "x", {"type": "x"})],
     "call": lambda number, words: [ToolCallStart(number, f"id_{number}", words)],
     "custom call": lambda number, words: [ToolCallStart(number, f"id_{number}", words, "custom")],
 }
@@ -79,7 +79,7 @@ def ending(draw, event):
 @st.composite
 def told(draw):
     """A legal sequence of events with interleaved calls."""
-    events = [Begin()]
+    events = [AnswerStart()]
     open_blocks = {}
     for number in range(draw(st.integers(0, 8))):
         (event,) = OPENINGS[draw(st.sampled_from(list(OPENINGS)))](number, draw(WORDS))
@@ -87,14 +87,14 @@ def told(draw):
             for other in [other for other in open_blocks.values() if not isinstance(other, ToolCallStart)]:
                 events += ending(draw, open_blocks.pop(other.block))
         events.append(event)
-        if not isinstance(event, Native):
+        if not isinstance(event, NativeItem):
             open_blocks[number] = event
         for _ in range(draw(st.integers(0, 4)) if open_blocks else 0):
             events += more(draw, draw(st.sampled_from(list(open_blocks.values()))))
         if open_blocks and draw(st.booleans()):
             events += ending(draw, open_blocks.pop(draw(st.sampled_from(list(open_blocks)))))
     events += [end for event in open_blocks.values() for end in ending(draw, event)]
-    return [*events, Usage(3, output=4), End(draw(st.sampled_from(["stop", "length", "tool_calls"])))]
+    return [*events, Usage(3, output=4), AnswerEnd(draw(st.sampled_from(["stop", "length", "tool_calls"])))]
 
 
 @given(told())
@@ -106,7 +106,7 @@ def test_every_legal_sequence_of_events_gives_a_grammatical_stream(events):
         not (isinstance(block, NativeBlock) and block.api != "messages") for block in fold(events).blocks
     )
     again = fold(read(out)).blocks
-    for kind in (TextBlock, ThoughtBlock):
+    for kind in (TextBlock, ReasoningBlock):
         texts = [block.text for block in again if isinstance(block, kind)]
         assert texts == [
             block.text for block in fold(events).blocks
@@ -114,7 +114,7 @@ def test_every_legal_sequence_of_events_gives_a_grammatical_stream(events):
         ]  # fmt: skip
     whole = json.loads(MESSAGES.write_answer(fold(events), reply()))["content"]
     items = [item for item in whole if item["type"] == "tool_use"]
-    told_calls, read_calls = ([b for b in all if isinstance(b, ToolBlock)] for all in (fold(events).blocks, again))
+    told_calls, read_calls = ([b for b in all if isinstance(b, ToolCallBlock)] for all in (fold(events).blocks, again))
     for call, block, item in zip(told_calls, read_calls, items, strict=True):
         assert (block.id, block.name) == (call.id, call.name)
         if call.kind == "function" and call.input.lstrip().startswith("{"):

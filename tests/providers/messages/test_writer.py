@@ -9,12 +9,12 @@ import pytest
 from providers.messages import MESSAGES
 from providers.neutral.seal import Seal, unseal
 from streams.events import (
-    Begin,
+    AnswerEnd,
+    AnswerStart,
     BlockEnd,
     Citation,
-    End,
     ErrorInfo,
-    Native,
+    NativeItem,
     ReasoningDelta,
     ReasoningState,
     RefusalDelta,
@@ -36,7 +36,15 @@ from tests.support.messages_streams import (
 
 def test_a_stream_obeys_the_grammar_and_says_who_was_asked():
     """The name that the client asked for, whoever answers; no `[DONE]` (BerriAI/litellm#32357)."""
-    out = write([Begin("chatcmpl-1", "gpt"), TextDelta(0, "ping"), BlockEnd(0), Usage(12, 3, 0, output=5), End("stop")])
+    out = write(
+        [
+            AnswerStart("chatcmpl-1", "gpt"),
+            TextDelta(0, "ping"),
+            BlockEnd(0),
+            Usage(12, 3, 0, output=5),
+            AnswerEnd("stop"),
+        ]
+    )
     check_grammar(out)
     first, last = frames(out)[0][1]["message"], frames(out)[-2][1]
     assert first["id"].startswith("msg_")
@@ -51,7 +59,7 @@ def test_a_stream_obeys_the_grammar_and_says_who_was_asked():
 
 def test_a_text_delta_is_written_as_clients_know_it():
     writer = MESSAGES.writer(reply())
-    writer.send(Begin())
+    writer.send(AnswerStart())
     writer.send(TextDelta(0, "a"))
     assert writer.send(TextDelta(0, 'é"\u2028')) == (
         b"event: content_block_delta\n"
@@ -60,17 +68,17 @@ def test_a_text_delta_is_written_as_clients_know_it():
 
 
 def test_an_own_id_of_the_api_is_kept():
-    assert frames(write([Begin("msg_9"), End("stop")]))[0][1]["message"]["id"] == "msg_9"
+    assert frames(write([AnswerStart("msg_9"), AnswerEnd("stop")]))[0][1]["message"]["id"] == "msg_9"
 
 
 def test_interleaved_calls_are_told_one_after_the_other():
     """Fragments were put together with the wrong call (QwenLM/Qwen-Agent#943, mcowger/plexus#691)."""
     out = write([
-        Begin(), ToolCallStart(0, "a", "f"), ToolCallStart(1, "b", "g"), ToolCallDelta(0, '{"x"'),
+        AnswerStart(), ToolCallStart(0, "a", "f"), ToolCallStart(1, "b", "g"), ToolCallDelta(0, '{"x"'),
         ToolCallDelta(1, '{"y"'),
         ToolCallDelta(0, ":1}"), BlockEnd(1), ToolCallStart(2, "c", "h"), BlockEnd(0), ToolCallDelta(2, "{}"),
         BlockEnd(2),
-        End("tool_calls"),
+        AnswerEnd("tool_calls"),
     ])  # fmt: skip
     check_grammar(out)
     blocks = accumulated(out).content
@@ -80,7 +88,7 @@ def test_interleaved_calls_are_told_one_after_the_other():
 
 def test_a_call_without_arguments_has_no_delta():
     """And no empty text block before it (BerriAI/litellm#31561, agentjido/req_llm#763)."""
-    out = write([Begin(), ToolCallStart(0, "a", "f"), BlockEnd(0), End("stop")])
+    out = write([AnswerStart(), ToolCallStart(0, "a", "f"), BlockEnd(0), AnswerEnd("stop")])
     assert [name for name, _ in frames(out)][1:3] == ["content_block_start", "content_block_stop"]
     assert accumulated(out).content[0].input == {}
 
@@ -102,11 +110,11 @@ def test_arguments_that_are_no_object_are_the_same_in_both_forms(arguments, inpu
     SDK parses what a block has had so far with every delta: what is no object was `None` or an error there."""
     for pieces in ([arguments], [*arguments], ["", arguments[:1], arguments[1:]]):
         events = [
-            Begin(),
+            AnswerStart(),
             ToolCallStart(0, "a", "f"),
             *(ToolCallDelta(0, piece) for piece in pieces),
             BlockEnd(0),
-            End("stop"),
+            AnswerEnd("stop"),
         ]
         out = write(events)
         check_grammar(out)
@@ -131,14 +139,16 @@ def test_the_free_text_of_a_custom_call_becomes_an_object():
         ToolCallDelta(0, "gin"),
         BlockEnd(0),
     ]
-    out = write([Begin(), *events, End("tool_calls")])
+    out = write([AnswerStart(), *events, AnswerEnd("tool_calls")])
     check_grammar(out)
     assert accumulated(out).content[0].input == {"input": '*** "Begin'}
 
 
 def test_ids_that_the_api_refuses_are_mapped_the_same_way_every_time():
     """The id that the client saw is the id that it sends back (huggingface/smolagents#1958)."""
-    calls = [accumulated(write([Begin(), ToolCallStart(0, "call|" + "x" * 80, "f"), BlockEnd(0), End("stop")]))] * 2
+    calls = [
+        accumulated(write([AnswerStart(), ToolCallStart(0, "call|" + "x" * 80, "f"), BlockEnd(0), AnswerEnd("stop")]))
+    ] * 2
     first, second = (call.content[0].id for call in calls)
     assert first == second
     assert len(first) <= 64
@@ -148,9 +158,10 @@ def test_ids_that_the_api_refuses_are_mapped_the_same_way_every_time():
 def test_reasoning_of_another_api_is_shown_with_a_seal_that_names_its_maker():
     """So that it can go back to its maker and to nobody else (alphaXiv/agents#61)."""
     item = {"field": "reasoning_content"}
-    out = write([Begin(), ReasoningDelta(0, "hm"), ReasoningState(0, "chat", item), BlockEnd(0), TextDelta(1, "a"),
+    out = write([AnswerStart(), ReasoningDelta(0, "hm"), ReasoningState(0, "chat", item), BlockEnd(0),
+                 TextDelta(1, "a"),
                  BlockEnd(1),
-                 End("stop")])  # fmt: skip
+                 AnswerEnd("stop")])  # fmt: skip
     check_grammar(out)
     block = accumulated(out).content[0]
     assert block.thinking == "hm"
@@ -158,7 +169,7 @@ def test_reasoning_of_another_api_is_shown_with_a_seal_that_names_its_maker():
 
 
 def test_reasoning_that_nobody_wants_back_is_signed_all_the_same():
-    out = write([Begin(), ReasoningDelta(0, "hm"), BlockEnd(0), End("stop")])
+    out = write([AnswerStart(), ReasoningDelta(0, "hm"), BlockEnd(0), AnswerEnd("stop")])
     check_grammar(out)
     assert unseal(accumulated(out).content[0].signature) == Seal(OURS, "messages", None)
 
@@ -166,7 +177,14 @@ def test_reasoning_that_nobody_wants_back_is_signed_all_the_same():
 def test_reasoning_without_text_is_redacted():
     item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"}
     out = write(
-        [Begin(), ReasoningState(0, "responses", item), BlockEnd(0), TextDelta(1, "a"), BlockEnd(1), End("stop")]
+        [
+            AnswerStart(),
+            ReasoningState(0, "responses", item),
+            BlockEnd(0),
+            TextDelta(1, "a"),
+            BlockEnd(1),
+            AnswerEnd("stop"),
+        ]
     )
     assert [block["type"] for block in check_grammar(out)] == ["redacted_thinking", "text"]
     assert unseal(accumulated(out).content[0].data) == Seal(OURS, "responses", item)
@@ -183,7 +201,7 @@ def test_reasoning_without_text_is_redacted():
 def test_reasoning_of_this_api_goes_through_as_it_is(item):
     """Else the next turn is refused: "Invalid `signature` in `thinking` block" (8monkey-ai/hebo-gateway#132)."""
     thoughts = [ReasoningDelta(0, item["thinking"])] if item.get("thinking") else []
-    events = [Begin(), *thoughts, ReasoningState(0, "messages", item), BlockEnd(0), End("stop")]
+    events = [AnswerStart(), *thoughts, ReasoningState(0, "messages", item), BlockEnd(0), AnswerEnd("stop")]
     out = write(events)
     check_grammar(out)
     assert accumulated(out).content[0].to_dict() == item
@@ -191,8 +209,10 @@ def test_reasoning_of_this_api_goes_through_as_it_is(item):
 
 
 def test_what_only_another_api_knows_takes_no_index():
-    foreign = [Native(0, "responses", "web_search_call", {"type": "web_search_call"})]
-    out = write([Begin(), *foreign, TextDelta(1, "a"), Citation(1, "chat", {"url": "x"}), BlockEnd(1), End("stop")])
+    foreign = [NativeItem(0, "responses", "web_search_call", {"type": "web_search_call"})]
+    out = write(
+        [AnswerStart(), *foreign, TextDelta(1, "a"), Citation(1, "chat", {"url": "x"}), BlockEnd(1), AnswerEnd("stop")]
+    )
     assert [block["type"] for block in check_grammar(out)] == ["text"]
     assert b"citations_delta" not in out
 
@@ -206,8 +226,9 @@ def test_server_tools_and_citations_of_this_api_are_kept():
         "cited_text": "a",
         "encrypted_index": "i",
     }
-    events = [Begin(), Native(0, "messages", item["type"], item), TextDelta(1, "a"), Citation(1, "messages", cited),
-              BlockEnd(1), End("stop")]  # fmt: skip
+    events = [AnswerStart(), NativeItem(0, "messages", item["type"], item), TextDelta(1, "a"),
+              Citation(1, "messages", cited),
+              BlockEnd(1), AnswerEnd("stop")]  # fmt: skip
     message = accumulated(write(events))
     assert message.content[0].type == "web_search_tool_result"
     assert message.content[1].citations[0].url == "https://a.example"
@@ -216,36 +237,38 @@ def test_server_tools_and_citations_of_this_api_are_kept():
 @pytest.mark.parametrize(
     ("end", "called", "word"),
     [
-        (End("stop"), False, "end_turn"), (End("stop"), True, "tool_use"), (End("tool_calls"), False, "end_turn"),
-        (End("length"), True, "max_tokens"), (End("refusal"), False, "refusal"), (End("pause"), False, "pause_turn"),
-        (End("context_exceeded"), False, "model_context_window_exceeded"),
-        (End("stop", "compaction"), False, "compaction"), (End("stop", "eos"), False, "end_turn"),
-        (End("stop_sequence", None, "###"), False, "stop_sequence"),
+        (AnswerEnd("stop"), False, "end_turn"), (AnswerEnd("stop"), True, "tool_use"),
+        (AnswerEnd("tool_calls"), False, "end_turn"),
+        (AnswerEnd("length"), True, "max_tokens"), (AnswerEnd("refusal"), False, "refusal"),
+        (AnswerEnd("pause"), False, "pause_turn"),
+        (AnswerEnd("context_exceeded"), False, "model_context_window_exceeded"),
+        (AnswerEnd("stop", "compaction"), False, "compaction"), (AnswerEnd("stop", "eos"), False, "end_turn"),
+        (AnswerEnd("stop_sequence", None, "###"), False, "stop_sequence"),
     ],
 )  # fmt: skip
 def test_stop_reasons_agree_with_what_was_said(end, called, word):
     """Agent loops stop silently (can1357/oh-my-pi#12224, vllm-project/agentic-api#296)."""
     said = [ToolCallStart(0, "a", "f"), BlockEnd(0)] if called else [RefusalDelta(0, "no"), BlockEnd(0)]
-    out = write([Begin(), *said, end])
+    out = write([AnswerStart(), *said, end])
     assert frames(out)[-2][1]["delta"]["stop_reason"] == word
     assert frames(out)[-2][1]["delta"]["stop_sequence"] == end.stop_sequence
-    assert json.loads(MESSAGES.write_answer(fold([Begin(), *said, end]), reply()))["stop_reason"] == word
+    assert json.loads(MESSAGES.write_answer(fold([AnswerStart(), *said, end]), reply()))["stop_reason"] == word
 
 
 def test_a_failure_is_the_last_event_and_nothing_pretends_success():
     """An empty success hides the failure (BerriAI/litellm#40578, maximhq/bifrost#5546, Portkey-AI/gateway#1797)."""
     writer = MESSAGES.writer(reply())
-    out = writer.send(Begin()) + writer.send(TextDelta(0, "a")) + writer.send(ErrorInfo("overloaded", "busy"))
+    out = writer.send(AnswerStart()) + writer.send(TextDelta(0, "a")) + writer.send(ErrorInfo("overloaded", "busy"))
     assert frames(out)[-1] == ("error", {"type": "error", "error": {"type": "overloaded_error", "message": "busy"}})
     assert b"message_stop" not in out
-    after = [writer.send(TextDelta(0, "b")), writer.send(BlockEnd(0)), writer.send(End("stop")), writer.ping()]
+    after = [writer.send(TextDelta(0, "b")), writer.send(BlockEnd(0)), writer.send(AnswerEnd("stop")), writer.ping()]
     assert after == [b""] * 4
 
 
 def test_pings_are_comments_until_the_message_has_started():
     writer = MESSAGES.writer(reply())
     assert writer.ping() == b": ping\n\n"
-    assert writer.send(Begin()) == b"", "it waits for what is known of the input"
+    assert writer.send(AnswerStart()) == b"", "it waits for what is known of the input"
     assert writer.ping() == b": ping\n\n"
     writer.send(TextDelta(0, "a"))
     assert frames(writer.ping()) == [("ping", {"type": "ping"})]
@@ -259,17 +282,17 @@ def test_usage_comes_with_all_that_is_known():
         "cache_creation": {"ephemeral_5m_input_tokens": 2, "ephemeral_1h_input_tokens": 3},
         "output_tokens_details": {"thinking_tokens": 20},
     }  # fmt: skip
-    events = [Begin(), TextDelta(0, "a"), BlockEnd(0), usage, End("stop")]
+    events = [AnswerStart(), TextDelta(0, "a"), BlockEnd(0), usage, AnswerEnd("stop")]
     assert frames(write(events))[-2][1]["usage"] == known
     whole = json.loads(MESSAGES.write_answer(fold(events), reply()))["usage"]
     assert whole == known | dict.fromkeys(("server_tool_use", "service_tier", "inference_geo", "speed"))
 
 
 def test_a_whole_answer_has_every_member():
-    events = [Begin("x"), TextDelta(0, "a"), BlockEnd(0), ToolCallStart(1, "t", "f"),
+    events = [AnswerStart("x"), TextDelta(0, "a"), BlockEnd(0), ToolCallStart(1, "t", "f"),
               ToolCallDelta(1, '{ "z": 1.0 }'), BlockEnd(1),
               ToolCallStart(2, "u", "f"), BlockEnd(2), ToolCallStart(3, "v", "f"), ToolCallDelta(3, "[1"), BlockEnd(3),
-              End("stop")]  # fmt: skip
+              AnswerEnd("stop")]  # fmt: skip
     body = MESSAGES.write_answer(fold(events), reply())
     assert b'{ "z": 1.0 }' in body, "the arguments keep their spelling"
     message = json.loads(body)
@@ -285,7 +308,16 @@ def test_a_whole_answer_has_every_member():
 def test_the_true_count_of_the_input_is_in_the_start_where_it_is_known():
     """Status bars read it there (router-for-me/CLIProxyAPI#1700, raine/claude-code-proxy#154)."""
     counted = Usage(15, 3, 4, 1, 3, output=1)
-    out = write([Begin("msg_1"), counted, TextDelta(0, "a"), BlockEnd(0), attrs.evolve(counted, output=9), End("stop")])
+    out = write(
+        [
+            AnswerStart("msg_1"),
+            counted,
+            TextDelta(0, "a"),
+            BlockEnd(0),
+            attrs.evolve(counted, output=9),
+            AnswerEnd("stop"),
+        ]
+    )
     start, last = frames(out)[0][1]["message"]["usage"], frames(out)[-2][1]["usage"]
     for usage in (start, last):
         assert (usage["input_tokens"], usage["cache_read_input_tokens"], usage["cache_creation_input_tokens"]) == (
@@ -299,7 +331,7 @@ def test_the_true_count_of_the_input_is_in_the_start_where_it_is_known():
 
 def test_without_usage_the_client_still_gets_integers():
     """(cline/cline#4346)"""
-    events = [Begin(), TextDelta(0, "a"), BlockEnd(0), End("stop")]
+    events = [AnswerStart(), TextDelta(0, "a"), BlockEnd(0), AnswerEnd("stop")]
     usage = frames(write(events))[-2][1]["usage"]
     assert usage == {"input_tokens": 77, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0,
                      "output_tokens": 0}  # fmt: skip
@@ -308,17 +340,19 @@ def test_without_usage_the_client_still_gets_integers():
 
 def test_thinking_tokens_are_never_more_than_the_output():
     """(BerriAI/litellm#10667)"""
-    usage = frames(write([Begin(), Usage(1, output=774, reasoning=1175), End("stop")]))[-2][1]["usage"]
+    usage = frames(write([AnswerStart(), Usage(1, output=774, reasoning=1175), AnswerEnd("stop")]))[-2][1]["usage"]
     assert (usage["output_tokens"], usage["output_tokens_details"]) == (774, {"thinking_tokens": 774})
 
 
 DETAILS = {"type": "refusal", "category": "bio", "explanation": None}
 
 
-@pytest.mark.parametrize("end", [End("refusal", "refusal", None, DETAILS), End("refusal", "content_filter")])
+@pytest.mark.parametrize(
+    "end", [AnswerEnd("refusal", "refusal", None, DETAILS), AnswerEnd("refusal", "content_filter")]
+)
 def test_why_an_answer_was_refused_is_told_where_it_is_known(end):
     """OpenAI says the refusal in words, which are the text of the answer; details are Anthropic's alone (recorded)."""
-    events = [Begin(), RefusalDelta(0, "I "), RefusalDelta(0, "won't."), BlockEnd(0), end]
+    events = [AnswerStart(), RefusalDelta(0, "I "), RefusalDelta(0, "won't."), BlockEnd(0), end]
     told, whole = accumulated(write(events)), json.loads(MESSAGES.write_answer(fold(events), reply()))
     assert (told.content[0].text, told.stop_reason) == ("I won't.", "refusal")
     assert frames(write(events))[-2][1]["delta"]["stop_details"] == whole["stop_details"] == end.details
@@ -328,10 +362,10 @@ def test_blocks_change_in_any_order_and_lose_nothing():
     """ "Content block not found", the first token of each block dropped (ollama/ollama#17101, BerriAI/litellm#25212,
     Wei-Shaw/sub2api#4286)."""
     out = write([
-        Begin(), TextDelta(0, "one"), BlockEnd(0), ReasoningDelta(1, "hm"), BlockEnd(1), TextDelta(2, "two"),
+        AnswerStart(), TextDelta(0, "one"), BlockEnd(0), ReasoningDelta(1, "hm"), BlockEnd(1), TextDelta(2, "two"),
         BlockEnd(2),
         ToolCallStart(3, "a", "f"), ToolCallDelta(3, '{"x":1}'), BlockEnd(3), ReasoningDelta(4, "so"), BlockEnd(4),
-        End("tool_calls"),
+        AnswerEnd("tool_calls"),
     ])  # fmt: skip
     check_grammar(out)
     said = [block.to_dict() for block in accumulated(out).content]
@@ -342,9 +376,9 @@ def test_blocks_change_in_any_order_and_lose_nothing():
 
 def test_the_first_block_is_what_comes_first():
     """Reasoning is never put into a text block (BerriAI/litellm#33224, #29600, #29441)."""
-    first = frames(write([Begin(), ReasoningDelta(0, "hm"), BlockEnd(0), TextDelta(1, "a"), BlockEnd(1), End("stop")]))[
-        1
-    ]
+    first = frames(
+        write([AnswerStart(), ReasoningDelta(0, "hm"), BlockEnd(0), TextDelta(1, "a"), BlockEnd(1), AnswerEnd("stop")])
+    )[1]
     assert first[1] == {"type": "content_block_start", "index": 0,
                         "content_block": {"type": "thinking", "thinking": "", "signature": ""}}  # fmt: skip
 
@@ -352,7 +386,9 @@ def test_the_first_block_is_what_comes_first():
 def test_a_call_with_its_arguments_at_once_has_them_in_deltas():
     """Tools ran with empty input (BerriAI/litellm#24355, vllm-project/vllm#34887, braintrustdata/lingua#318)."""
     arguments = '{"path": "/tmp/é", "n": 1.0}'
-    out = write([Begin(), ToolCallStart(0, "a", "f"), ToolCallDelta(0, arguments), BlockEnd(0), End("tool_calls")])
+    out = write(
+        [AnswerStart(), ToolCallStart(0, "a", "f"), ToolCallDelta(0, arguments), BlockEnd(0), AnswerEnd("tool_calls")]
+    )
     assert frames(out)[1][1]["content_block"] == {
         "type": "tool_use", "id": "a", "name": "f", "input": {}, "caller": {"type": "direct"},
     }  # fmt: skip
@@ -362,7 +398,16 @@ def test_a_call_with_its_arguments_at_once_has_them_in_deltas():
 
 def test_a_second_beginning_starts_no_second_message():
     """It empties what the SDK has collected (BerriAI/litellm#32357)."""
-    out = write([Begin("msg_1"), TextDelta(0, "a"), Begin("msg_1"), TextDelta(0, "b"), BlockEnd(0), End("stop")])
+    out = write(
+        [
+            AnswerStart("msg_1"),
+            TextDelta(0, "a"),
+            AnswerStart("msg_1"),
+            TextDelta(0, "b"),
+            BlockEnd(0),
+            AnswerEnd("stop"),
+        ]
+    )
     check_grammar(out)
     assert accumulated(out).content[0].text == "ab"
 
@@ -373,7 +418,7 @@ def test_a_second_beginning_starts_no_second_message():
 ])  # fmt: skip
 def test_citations_of_other_apis_cannot_be_said(cited):
     """A web citation needs Anthropic's `encrypted_index`, which nobody else can give (types of the anthropic SDK)."""
-    events = [Begin(), TextDelta(0, "a"), cited, BlockEnd(0), End("stop")]
+    events = [AnswerStart(), TextDelta(0, "a"), cited, BlockEnd(0), AnswerEnd("stop")]
     assert accumulated(write(events)).content[0].citations == []
     whole = json.loads(MESSAGES.write_answer(fold(events), reply()))
     assert whole["content"] == [{"type": "text", "text": "a", "citations": []}]  # a null is refused by the AI SDK
@@ -382,7 +427,7 @@ def test_citations_of_other_apis_cannot_be_said(cited):
 @pytest.mark.parametrize("kind", ["overloaded", "rate_limited", "upstream", "timeout"])
 def test_an_error_before_any_content_is_the_only_event(kind):
     """The SDK raises on it whatever came before (maximhq/bifrost#5546)."""
-    ((name, value),) = frames(write([Begin(), ErrorInfo(kind, "no")]))
+    ((name, value),) = frames(write([AnswerStart(), ErrorInfo(kind, "no")]))
     assert (name, value["error"]["message"]) == ("error", "no")
 
 
@@ -390,12 +435,12 @@ def test_every_event_is_named_and_nothing_follows_the_stop():
     """Both SDKs skip an event without a name (types of the anthropic SDK)."""
     out = write(
         [
-            Begin(),
+            AnswerStart(),
             TextDelta(0, "a"),
             BlockEnd(0),
-            End("stop"),
+            AnswerEnd("stop"),
             TextDelta(1, "late"),
-            End("stop"),
+            AnswerEnd("stop"),
             ErrorInfo("upstream", "x"),
         ]
     )

@@ -15,11 +15,11 @@ from providers.responses.kept import previous
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import (
-    Begin,
+    AnswerEnd,
+    AnswerStart,
     BlockEnd,
     Citation,
-    End,
-    Native,
+    NativeItem,
     ReasoningDelta,
     ReasoningState,
     RefusalDelta,
@@ -153,12 +153,12 @@ def test_a_custom_tool_works_all_the_way_with_a_provider_that_has_none() -> None
     assert sent["tools"][0]["input_schema"]["required"] == ["input"]
     assert sent["tool_choice"] == {"type": "tool", "name": "apply_patch"}
     answer = [
-        Begin(),
+        AnswerStart(),
         ToolCallStart(0, "toolu_1", "apply_patch"),
         ToolCallDelta(0, json.dumps({"input": PATCH})),
         BlockEnd(0),
     ]
-    found = written([*answer, End("tool_calls")], Reply(call, US, 1))
+    found = written([*answer, AnswerEnd("tool_calls")], Reply(call, US, 1))
     types = [event["type"] for event in found]
     assert "response.custom_tool_call_input.delta" in types
     assert "response.custom_tool_call_input.done" in types
@@ -185,7 +185,13 @@ def test_a_namespaced_tool_works_all_the_way() -> None:
     assert sent["tools"][0]["function"]["name"] == "agents__close"
     assert sent["tools"][0]["function"]["description"] == "Close it.\n\nAll about agents."
     assert sent["tool_choice"]["function"] == {"name": "agents__close"}
-    events = [Begin(), ToolCallStart(0, "c", "agents__close"), ToolCallDelta(0, "{}"), BlockEnd(0), End("tool_calls")]
+    events = [
+        AnswerStart(),
+        ToolCallStart(0, "c", "agents__close"),
+        ToolCallDelta(0, "{}"),
+        BlockEnd(0),
+        AnswerEnd("tool_calls"),
+    ]
     (item,) = written(events, Reply(call, US, 1))[-1]["response"]["output"]
     assert (item["name"], item["namespace"]) == ("close", "agents")
     again = read(tools=[namespace], input=[{"role": "user", "content": "x"}, item])
@@ -221,9 +227,9 @@ def test_a_lone_tools_namespace_goes_back_to_its_own_api_alone() -> None:
 def test_reasoning_comes_back_byte_for_byte_to_who_made_it(codec: Codec, api: Any, item: Any, quirks: Quirks) -> None:
     """anthropics/anthropic-sdk-python#1598, maximhq/bifrost#6342, openclaw/openclaw#92201."""
     text = [ReasoningDelta(0, "hm")] if item.get("thinking") else []
-    events = [Begin(), *text, ReasoningState(0, api, item), BlockEnd(0), ToolCallStart(1, "c", "f"),
+    events = [AnswerStart(), *text, ReasoningState(0, api, item), BlockEnd(0), ToolCallStart(1, "c", "f"),
               ToolCallDelta(1, "{}"),
-              BlockEnd(1), End("tool_calls")]  # fmt: skip
+              BlockEnd(1), AnswerEnd("tool_calls")]  # fmt: skip
     call = read(store=False)
     output = written(events, Reply(call, US, 1))[-1]["response"]["output"]
     result = {"type": "function_call_output", "call_id": "c", "output": "ok"}
@@ -243,7 +249,7 @@ def test_reasoning_comes_back_byte_for_byte_to_who_made_it(codec: Codec, api: An
 def test_usage_means_the_same_on_the_way_there_and_back() -> None:
     """genkit-ai/genkit#5412, BerriAI/litellm#35127: parts add up to the whole, streamed and not."""
     usage = Usage(3, 11008, 17, output=40, reasoning=12)
-    events = [Begin(), TextDelta(0, "x"), BlockEnd(0), usage, End("stop")]
+    events = [AnswerStart(), TextDelta(0, "x"), BlockEnd(0), usage, AnswerEnd("stop")]
     found = written(events)
     assert found[-1]["response"]["usage"] == {
         "input_tokens": 11028, "input_tokens_details": {"cached_tokens": 11008, "cache_write_tokens": 17},
@@ -254,7 +260,7 @@ def test_usage_means_the_same_on_the_way_there_and_back() -> None:
 
 def test_reasoning_tokens_never_exceed_the_output() -> None:
     """BerriAI/litellm#10667 shows 1175 of 774."""
-    found = written([Begin(), Usage(1, output=774, reasoning=1175), End("stop")])
+    found = written([AnswerStart(), Usage(1, output=774, reasoning=1175), AnswerEnd("stop")])
     assert found[-1]["response"]["usage"]["output_tokens_details"] == {"reasoning_tokens": 774}
 
 
@@ -300,8 +306,9 @@ def test_fragments_without_an_id_reach_the_call_that_their_index_names() -> None
 
 def test_reasoning_text_goes_back_into_the_field_it_came_from() -> None:
     """anomalyco/opencode#24722, RooCodeInc/Roo-Code#12195: DeepSeek refuses the turn without it."""
-    events = [Begin(), ReasoningDelta(0, "hm"), ReasoningState(0, "chat", {"field": "reasoning_content"}), BlockEnd(0),
-              ToolCallStart(1, "c", "f"), ToolCallDelta(1, "{}"), BlockEnd(1), End("tool_calls")]  # fmt: skip
+    events = [AnswerStart(), ReasoningDelta(0, "hm"), ReasoningState(0, "chat", {"field": "reasoning_content"}),
+              BlockEnd(0),
+              ToolCallStart(1, "c", "f"), ToolCallDelta(1, "{}"), BlockEnd(1), AnswerEnd("tool_calls")]  # fmt: skip
     output = written(events, Reply(read(), US, 1))[-1]["response"]["output"]
     result = {"type": "function_call_output", "call_id": "c", "output": "ok"}
     again = read(input=[{"role": "user", "content": "x"}, *output, result])
@@ -322,13 +329,13 @@ def test_a_hosted_tool_of_another_api_is_never_a_call_of_the_clients(tool: str, 
     """The client would be asked to run what it does not have; the text and its links stay."""
     link = {"type": "web_search_result_location", "url": "https://x.test", "title": "X", "cited_text": "c"}
     events = [
-        Begin(),
-        Native(0, "messages", tool, item),
+        AnswerStart(),
+        NativeItem(0, "messages", tool, item),
         TextDelta(1, "hi"),
         Citation(1, "messages", link),
         BlockEnd(1),
     ]
-    (message,) = written([*events, End("stop")])[-1]["response"]["output"]
+    (message,) = written([*events, AnswerEnd("stop")])[-1]["response"]["output"]
     note = {"type": "url_citation", "url": "https://x.test", "title": "X", "start_index": 0, "end_index": 2}
     assert message["content"][0]["annotations"] == [note]
 
@@ -366,7 +373,7 @@ def test_texts_of_one_phase_and_refusals_share_a_message() -> None:
     blocks = [TextDelta(0, "a", phase="commentary"), BlockEnd(0), RefusalDelta(1, "no"), BlockEnd(1),
               TextDelta(2, "b", phase="commentary"), BlockEnd(2),
               TextDelta(3, "c", phase="final_answer"), BlockEnd(3)]  # fmt: skip
-    events = [Begin(), *blocks, End("stop")]
+    events = [AnswerStart(), *blocks, AnswerEnd("stop")]
     whole = json.loads(RESPONSES.write_answer(fold(events), Reply(read(), US, created=1)))["output"]
     for output in (written(events)[-1]["response"]["output"], whole):
         assert [(item["phase"], len(item["content"])) for item in output] == [("commentary", 3), ("final_answer", 1)]

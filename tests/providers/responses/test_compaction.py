@@ -27,12 +27,12 @@ from providers.responses.ids import is_ours
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import (
-    Begin,
+    AnswerEnd,
+    AnswerStart,
     BlockEnd,
-    End,
     ErrorInfo,
     Event,
-    Native,
+    NativeItem,
     ReasoningDelta,
     TextDelta,
     ToolCallDelta,
@@ -52,7 +52,8 @@ TALK: list[dict[str, Any]] = [
     {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
     {"type": "function_call_output", "call_id": "c1", "output": "done"},
 ]
-NOTES: list[Event] = [Begin(), ReasoningDelta(0, "hm"), BlockEnd(0), TextDelta(1, "Asked: "), TextDelta(1, "fix it"),
+NOTES: list[Event] = [AnswerStart(), ReasoningDelta(0, "hm"), BlockEnd(0), TextDelta(1, "Asked: "),
+                      TextDelta(1, "fix it"),
                       BlockEnd(1),
                       Usage(7, output=3)]  # fmt: skip
 NATIVE = {"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAA"}
@@ -127,7 +128,7 @@ def test_the_notes_are_of_the_earlier_turns_as_well() -> None:
 
 def test_the_stream_tells_of_exactly_one_item() -> None:
     """ "expected exactly one compaction output item, got 0" (router-for-me/CLIProxyAPI#5857, openai/codex#38323)."""
-    events = stream([*NOTES, End("stop")])
+    events = stream([*NOTES, AnswerEnd("stop")])
     assert [event["type"].removeprefix("response.") for event in events] == [
         "created", "in_progress", "output_item.added", "compaction.compacting", "output_item.done", "completed",
     ]  # fmt: skip
@@ -142,11 +143,11 @@ def test_the_stream_tells_of_exactly_one_item() -> None:
 
 
 def test_the_whole_answer_is_the_same_response() -> None:
-    answer = fold([*NOTES, End("stop")])
+    answer = fold([*NOTES, AnswerEnd("stop")])
     body = RESPONSES.write_answer(answer, reply())
     assert judge("responses", body).broken is None
     Response.model_validate_json(body)
-    whole, streamed = json.loads(body), stream([*NOTES, End("stop")])[-1]["response"]
+    whole, streamed = json.loads(body), stream([*NOTES, AnswerEnd("stop")])[-1]["response"]
     assert [item["type"] for item in whole_answer(answer, reply())["output"]] == ["compaction"]
     for response in (whole, streamed):
         del response["output"][0]["id"]
@@ -156,11 +157,11 @@ def test_the_whole_answer_is_the_same_response() -> None:
 @pytest.mark.parametrize(
     "events",
     [
-        [Begin(), End("stop")],
-        [Begin(), TextDelta(0, "  "), BlockEnd(0), End("stop")],
-        [*NOTES, End("length")],
-        [*NOTES, End("refusal")],
-        [Begin(), ToolCallStart(0, "c", "f"), ToolCallDelta(0, "{}"), BlockEnd(0), End("tool_calls")],
+        [AnswerStart(), AnswerEnd("stop")],
+        [AnswerStart(), TextDelta(0, "  "), BlockEnd(0), AnswerEnd("stop")],
+        [*NOTES, AnswerEnd("length")],
+        [*NOTES, AnswerEnd("refusal")],
+        [AnswerStart(), ToolCallStart(0, "c", "f"), ToolCallDelta(0, "{}"), BlockEnd(0), AnswerEnd("tool_calls")],
     ],
 )
 def test_no_notes_or_half_of_them_are_a_failure(events: list[Event]) -> None:
@@ -176,13 +177,13 @@ def test_a_failure_stays_a_failure_and_nothing_follows_it() -> None:
     writer = RESPONSES.writer(reply())
     writer.send(NOTES[3])
     assert b"response.failed" in writer.send(ErrorInfo("overloaded", "later"))
-    assert writer.send(End("stop")) == b""
+    assert writer.send(AnswerEnd("stop")) == b""
     assert writer.response is not None
     assert writer.response == writer.interrupted("cancelled")
 
 
 def test_a_provider_that_can_do_it_itself_is_believed() -> None:
-    events: list[Event] = [Begin(), Native(0, "responses", "compaction", NATIVE), End("stop")]
+    events: list[Event] = [AnswerStart(), NativeItem(0, "responses", "compaction", NATIVE), AnswerEnd("stop")]
     assert stream(events)[-1]["response"]["output"] == [NATIVE]
     assert compaction_of(fold(events)) == NATIVE
 
@@ -206,7 +207,7 @@ def test_broken_off_there_is_no_item_yet() -> None:
 
 def test_the_answer_of_compact_is_what_the_sdk_reads() -> None:
     """Codex asks `/v1/responses/compact` (lidge-jun/opencodex#422)."""
-    body = compacted("resp_1", 17, compaction_of(fold([*NOTES, End("stop")])), Usage(3, output=2))
+    body = compacted("resp_1", 17, compaction_of(fold([*NOTES, AnswerEnd("stop")])), Usage(3, output=2))
     found = CompactedResponse.model_validate(body)
     assert (found.object, found.usage.total_tokens, [item.type for item in found.output]) == (
         "response.compaction", 5, ["compaction"],

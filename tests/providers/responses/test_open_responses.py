@@ -15,10 +15,10 @@ from providers.responses import RESPONSES, compacted, compaction_item
 from providers.responses.ids import own_id
 from providers.responses.kept import replay
 from streams.events import (
-    Begin,
+    AnswerEnd,
+    AnswerStart,
     BlockEnd,
     Citation,
-    End,
     ErrorInfo,
     Event,
     ReasoningDelta,
@@ -58,42 +58,45 @@ ASKED: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 ANSWERS: dict[str, list[Event]] = {
-    "text": [*HELLO, End("stop")],
-    "nothing": [Begin(), End("stop")],
+    "text": [*HELLO, AnswerEnd("stop")],
+    "nothing": [AnswerStart(), AnswerEnd("stop")],
     "calls": [
-        Begin(), TextDelta(0, "Let me see."), BlockEnd(0), ToolCallStart(1, "call_1", "f"),
+        AnswerStart(), TextDelta(0, "Let me see."), BlockEnd(0), ToolCallStart(1, "call_1", "f"),
         ToolCallStart(2, "call_2", "g"),
         ToolCallDelta(1, '{"city":'), ToolCallDelta(2, "{}"), ToolCallDelta(1, '"Z"}'), BlockEnd(1), BlockEnd(2),
-        Usage(input=3, output=5), End("tool_calls"),
+        Usage(input=3, output=5), AnswerEnd("tool_calls"),
     ],
     "reasoning": [
-        Begin(), ReasoningDelta(0, "hm "), ReasoningDelta(0, "so"),
+        AnswerStart(), ReasoningDelta(0, "hm "), ReasoningDelta(0, "so"),
         ReasoningState(0, "messages", {"type": "thinking"}), BlockEnd(0),
         ReasoningState(1, "chat", {"field": "reasoning_content"}), BlockEnd(1), TextDelta(2, "x"), BlockEnd(2),
-        End("stop"),
+        AnswerEnd("stop"),
     ],
     "phases": [
-        Begin(), TextDelta(0, "I look.", phase="commentary"), BlockEnd(0), TextDelta(1, "Four.", phase="final_answer"),
-        BlockEnd(1), End("stop"),
+        AnswerStart(), TextDelta(0, "I look.", phase="commentary"), BlockEnd(0),
+        TextDelta(1, "Four.", phase="final_answer"),
+        BlockEnd(1), AnswerEnd("stop"),
     ],
-    "refusal": [Begin(), RefusalDelta(0, "I can "), RefusalDelta(0, "not."), BlockEnd(0), End("stop")],
-    "citation": [Begin(), TextDelta(0, "x"), Citation(0, "chat", {"url_citation": LINK}), BlockEnd(0), End("stop")],
-    "probabilities": [Begin(), TextDelta(0, "Hi", logprobs=[TOKEN]), BlockEnd(0), End("stop")],
-    "cut text": [Begin(), TextDelta(0, "x"), BlockEnd(0), Usage(output=16), End("length")],
-    "cut reasoning": [Begin(), ReasoningDelta(0, "hm"), BlockEnd(0), End("length")],
-    "cut call": [Begin(), ToolCallStart(0, "call_1", "f"), ToolCallDelta(0, '{"ci'), BlockEnd(0), End("length")],
-    "filtered": [Begin(), TextDelta(0, "x"), BlockEnd(0), End("refusal")],
+    "refusal": [AnswerStart(), RefusalDelta(0, "I can "), RefusalDelta(0, "not."), BlockEnd(0), AnswerEnd("stop")],
+    "citation": [AnswerStart(), TextDelta(0, "x"), Citation(0, "chat", {"url_citation": LINK}), BlockEnd(0),
+    AnswerEnd("stop")],
+    "probabilities": [AnswerStart(), TextDelta(0, "Hi", logprobs=[TOKEN]), BlockEnd(0), AnswerEnd("stop")],
+    "cut text": [AnswerStart(), TextDelta(0, "x"), BlockEnd(0), Usage(output=16), AnswerEnd("length")],
+    "cut reasoning": [AnswerStart(), ReasoningDelta(0, "hm"), BlockEnd(0), AnswerEnd("length")],
+    "cut call": [AnswerStart(), ToolCallStart(0, "call_1", "f"), ToolCallDelta(0, '{"ci'), BlockEnd(0),
+    AnswerEnd("length")],
+    "filtered": [AnswerStart(), TextDelta(0, "x"), BlockEnd(0), AnswerEnd("refusal")],
 }  # fmt: skip
 FAILURES: dict[str, list[Event]] = {
-    "at once": [Begin(), ErrorInfo("overloaded", "too much", status=529)],
+    "at once": [AnswerStart(), ErrorInfo("overloaded", "too much", status=529)],
     "in a text": [*HELLO[:2], ErrorInfo("upstream", "gone")],
     "in a call": [
-        Begin(),
+        AnswerStart(),
         ToolCallStart(0, "call_1", "f"),
         ToolCallDelta(0, '{"ci'),
         ErrorInfo("rate_limited", "slowly"),
     ],
-    "behind reasoning": [Begin(), ReasoningDelta(0, "hm"), BlockEnd(0), ErrorInfo("timeout", "silent")],
+    "behind reasoning": [AnswerStart(), ReasoningDelta(0, "hm"), BlockEnd(0), ErrorInfo("timeout", "silent")],
 }
 
 
@@ -137,7 +140,7 @@ def plain(told: Any) -> Any:
 @pytest.mark.parametrize("sequence", [0, 3])
 def test_the_failure_of_another_ones_stream_is_valid(sequence):
     """What ends a provider's own stream that broke off, of which nearly nothing is known."""
-    data = last_event("responses", ErrorInfo("upstream", "it broke off"), Begin("resp_1", "m", 5), sequence)
+    data = last_event("responses", ErrorInfo("upstream", "it broke off"), AnswerStart("resp_1", "m", 5), sequence)
     events = [json.loads(found[1]) for raw in Splitter().feed(data) if (found := parse(raw))]
     assert misfits_of_stream(events) == []
     assert [event["type"] for event in events] == ["response.created", "response.failed"][sequence > 0 :]

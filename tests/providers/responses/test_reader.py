@@ -10,20 +10,20 @@ from providers.responses import RESPONSES
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import (
-    Begin,
+    AnswerEnd,
+    AnswerStart,
     BlockEnd,
     Citation,
-    End,
     ErrorInfo,
     Event,
-    Native,
+    NativeItem,
     Reason,
     ReasoningState,
     TextDelta,
     ToolCallStart,
     Usage,
 )
-from streams.fold import NativeBlock, RefusalBlock, TextBlock, ThoughtBlock, ToolBlock, fold
+from streams.fold import NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock, fold
 from tests.support.responses_streams import (
     added,
     check_order,
@@ -51,12 +51,12 @@ TEXT_STREAM = stream(
 
 def test_text_is_told_once_although_it_comes_four_times() -> None:
     assert read(TEXT_STREAM) == [
-        Begin("resp_1", "gpt-5", 17),
+        AnswerStart("resp_1", "gpt-5", 17),
         TextDelta(0, "Grüße,\u2028 "),
         TextDelta(0, "Welt 🌍"),
         BlockEnd(0),
         Usage(input=9, output=3),
-        End("stop", "completed"),
+        AnswerEnd("stop", "completed"),
     ]
 
 
@@ -151,7 +151,7 @@ def test_arguments_come_as_deltas_or_whole_and_calls_may_interleave() -> None:
     )
     check_order(events)
     answer = fold(events)
-    assert answer.blocks == (ToolBlock("call_1", "f", '{"a":1}'), ToolBlock("call_2", "g", '{"b":2}'))
+    assert answer.blocks == (ToolCallBlock("call_1", "f", '{"a":1}'), ToolCallBlock("call_2", "g", '{"b":2}'))
     assert answer.end.reason == "tool_calls"
 
 
@@ -168,14 +168,14 @@ def test_calls_without_an_id_or_with_a_repeated_one_get_one_of_their_own() -> No
 
 def test_a_call_in_a_namespace_has_the_flat_name() -> None:
     answer = fold(read(stream(created(), done(0, **function("{}"), namespace="ns"), ended())))
-    assert answer.blocks == (ToolBlock("call_1", "ns__f", "{}"),)
+    assert answer.blocks == (ToolCallBlock("call_1", "ns__f", "{}"),)
 
 
 def test_custom_calls_are_the_clients_unless_the_provider_runs_them_itself() -> None:
     call = {"type": "custom_tool_call", "id": "ctc_1", "call_id": "c", "name": "sql", "input": "SELECT 1"}
     ours = [{"type": "custom", "name": "sql"}]
     answer = fold(read(stream(created(tools=ours), done(0, **call), ended())))
-    assert answer.blocks == (ToolBlock("c", "sql", "SELECT 1", "custom"),)
+    assert answer.blocks == (ToolCallBlock("c", "sql", "SELECT 1", "custom"),)
     hosted = fold(read(stream(created(tools=[{"type": "x_search"}]), done(0, **call), ended())))
     assert hosted.blocks == (NativeBlock("responses", "custom_tool_call", call),)
     assert hosted.end.reason == "stop"
@@ -202,7 +202,7 @@ def test_summaries_are_one_block_and_the_item_goes_back_whole() -> None:
     )
     check_order(streamed)
     blocks = fold(streamed).blocks
-    assert blocks == (ThoughtBlock("one\n\ntwo", ReasoningState(0, "responses", item)), TextBlock("hi"))
+    assert blocks == (ReasoningBlock("one\n\ntwo", ReasoningState(0, "responses", item)), TextBlock("hi"))
     assert fold(read(stream(created(), ended("completed", item, message("hi"))))).blocks == blocks
 
 
@@ -247,7 +247,7 @@ def test_hosted_items_come_whole_and_their_progress_is_ignored() -> None:
             ended("completed", item),
         )
     )
-    assert events[1] == Native(0, "responses", "web_search_call", item)
+    assert events[1] == NativeItem(0, "responses", "web_search_call", item)
     assert len(events) == 3
 
 
@@ -257,7 +257,7 @@ def test_hosted_items_come_whole_and_their_progress_is_ignored() -> None:
 )
 def test_an_incomplete_answer_says_why(details: Any, reason: Reason) -> None:
     end = read(stream(created(), said(0, "hi"), ended("incomplete", incomplete_details=details)))[-1]
-    assert isinstance(end, End)
+    assert isinstance(end, AnswerEnd)
     assert end.reason == reason
 
 
@@ -274,7 +274,7 @@ FAILED = ended("failed", error={"code": "rate_limit_exceeded", "message": "slow 
 def test_an_error_is_told_once(told: list[dict[str, Any]]) -> None:
     """OpenAI sends the nested form, its types have the flat one, and ``response.failed`` may follow either."""
     events = read(stream(created(), *told))
-    assert [event for event in events if isinstance(event, ErrorInfo | End)] == [events[-1]]
+    assert [event for event in events if isinstance(event, ErrorInfo | AnswerEnd)] == [events[-1]]
     failed = events[-1]
     assert isinstance(failed, ErrorInfo)
     assert (failed.kind, failed.message, failed.status) == ("rate_limited", "slow down", 429)
@@ -292,7 +292,7 @@ def test_an_early_end_is_a_failure_and_done_marks_are_no_end() -> None:
     data = stream(created(), said(0, "hi"))
     for tail in (b"", b"data: [DONE]\n\n"):
         assert read(data + tail)[-1] == ErrorInfo("upstream", "the provider ended the stream early")
-    assert isinstance(read(TEXT_STREAM + b"data: [DONE]\n\n")[-1], End)
+    assert isinstance(read(TEXT_STREAM + b"data: [DONE]\n\n")[-1], AnswerEnd)
 
 
 def test_malformed_json_is_a_failure_and_a_completed_that_says_failed_is_no_end() -> None:

@@ -8,10 +8,10 @@ import pytest
 from providers.responses import RESPONSES
 from streams import sse
 from streams.events import (
-    End,
+    AnswerEnd,
     ErrorInfo,
 )
-from streams.fold import TextBlock, ToolBlock, fold
+from streams.fold import TextBlock, ToolCallBlock, fold
 from tests.support.responses_requests import RECORDED, SENT, needs_recordings, recorded, send, words
 from tests.support.responses_streams import (
     ANSWERS,
@@ -70,7 +70,7 @@ def test_recorded_answers_lose_no_text_and_no_call(path: Path) -> None:
     parts = [part for item in body["output"] if item["type"] == "message" for part in item["content"]]
     assert [b.text for b in answer.blocks if isinstance(b, TextBlock)] == [p["text"] for p in parts if "text" in p]
     calls = [item["call_id"] for item in body["output"] if item["type"] == "function_call"]
-    assert [b.id for b in answer.blocks if isinstance(b, ToolBlock)] == calls
+    assert [b.id for b in answer.blocks if isinstance(b, ToolCallBlock)] == calls
 
 
 @needs_corpus
@@ -82,7 +82,7 @@ def test_recorded_streams_can_be_told_again(path: Path) -> None:
     tools = [tool for tool in first["tools"] if tool["type"] != "x_search"] or [{"type": "web_search"}]
     found = written(events, reply(source={"tools": tools}))  # they say which tools are the client's
     accumulated(found)
-    if isinstance(events[-1], End):
+    if isinstance(events[-1], AnswerEnd):
         found[0]["response"]["store"] = first.get("store")  # trigate keeps nothing, and says so; the provider may have
         again = read(b"".join(map(dumped, found)))
         assert shape(fold(again))[1] == shape(fold(events))[1]

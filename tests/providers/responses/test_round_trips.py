@@ -42,13 +42,13 @@ from providers.neutral.seal import unseal
 from providers.responses import RESPONSES
 from streams import sse
 from streams.events import (
-    Begin,
+    AnswerEnd,
+    AnswerStart,
     BlockEnd,
     Citation,
-    End,
     ErrorInfo,
     Event,
-    Native,
+    NativeItem,
     ReasoningDelta,
     ReasoningState,
     RefusalDelta,
@@ -57,7 +57,7 @@ from streams.events import (
     ToolCallStart,
     Usage,
 )
-from streams.fold import Answer, NativeBlock, TextBlock, ThoughtBlock, ToolBlock, fold
+from streams.fold import Answer, NativeBlock, ReasoningBlock, TextBlock, ToolCallBlock, fold
 from tests.support.responses_streams import (
     CORPUS,
     ISSUER,
@@ -80,7 +80,7 @@ words = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=
 def draw_block(draw: st.DrawFn, kind: str, block: int) -> list[Event]:
     if kind == "native":
         api = draw(st.sampled_from(["responses", "messages"]))
-        return [Native(block, api, "web_search_call", {"type": "web_search_call", "id": f"ws_{block}"})]  # type: ignore[arg-type]
+        return [NativeItem(block, api, "web_search_call", {"type": "web_search_call", "id": f"ws_{block}"})]  # type: ignore[arg-type]
     pieces = draw(st.lists(words, min_size=kind != "thought", max_size=3))
     speech: Any = {"text": TextDelta, "refusal": RefusalDelta, "thought": ReasoningDelta}[kind]
     events: list[Event] = [speech(block, piece) for piece in pieces]
@@ -96,7 +96,7 @@ def draw_block(draw: st.DrawFn, kind: str, block: int) -> list[Event]:
 @st.composite
 def legal_events(draw: st.DrawFn) -> list[Event]:
     """Any sequence that ``streams/events.py`` allows."""
-    events: list[Event] = [Begin("id", "m")]
+    events: list[Event] = [AnswerStart("id", "m")]
     open_calls: dict[int, None] = {}
     blocks = 0
     for _ in range(draw(st.integers(0, 8))):
@@ -119,7 +119,7 @@ def legal_events(draw: st.DrawFn) -> list[Event]:
     if draw(st.booleans()):
         events.append(Usage(1, 2, 3, output=4, reasoning=draw(st.none() | st.integers(0, 4))))
     reason = draw(st.sampled_from(["stop", "length", "refusal", "tool_calls", "pause"]))
-    return [*events, draw(st.just(End(reason)) | st.just(ErrorInfo("upstream", "gone")))]  # type: ignore[arg-type]
+    return [*events, draw(st.just(AnswerEnd(reason)) | st.just(ErrorInfo("upstream", "gone")))]  # type: ignore[arg-type]
 
 
 def essence(answer: Answer) -> Any:
@@ -127,11 +127,11 @@ def essence(answer: Answer) -> Any:
 
     def plain(block: Any) -> Any:
         match block:
-            case ThoughtBlock(text=text, sealed=sealed):
-                return ("thought", text, sealed is not None)
+            case ReasoningBlock(text=text, state=state):
+                return ("thought", text, state is not None)
             case TextBlock(text=text, citations=citations):
                 return ("text", text, [cited.item for cited in citations])
-            case ToolBlock(id=id, name=name, input=input, kind=kind):
+            case ToolCallBlock(id=id, name=name, input=input, kind=kind):
                 return ("call", id, name, input if name == "f" or kind == "custom" else None)
             case _:
                 return attrs.evolve(block, kind="") if isinstance(block, NativeBlock) else block
@@ -342,7 +342,7 @@ def spoken(part: Mapping[str, Any]) -> tuple[str, str]:
 @settings(max_examples=80, deadline=None)
 @given(legal_events())
 def test_the_sdk_rebuilds_any_answer_as_it_is_told_whole(events: list[Event]) -> None:
-    assume(isinstance(events[-1], End))
+    assume(isinstance(events[-1], AnswerEnd))
     check_accumulated(events, reply(tools=TOOLS, source={"store": False}))
 
 

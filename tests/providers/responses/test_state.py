@@ -34,13 +34,13 @@ from providers.responses.output import count_body
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import (
-    Begin,
+    AnswerEnd,
+    AnswerStart,
     BlockEnd,
     Citation,
-    End,
     ErrorInfo,
     Event,
-    Native,
+    NativeItem,
     ReasoningDelta,
     ReasoningState,
     TextDelta,
@@ -86,16 +86,16 @@ def test_the_response_has_the_id_and_the_state_that_it_is_told() -> None:
     state = {"store": True, "previous_response_id": "resp_0", "conversation": {"id": "conv_1"}, "background": False}
     to = attrs.evolve(reply(), id="resp_tg1.mine", state=state)
     writer = RESPONSES.writer(to)
-    events = values(b"".join(map(writer.send, [*HELLO, End("stop")])))
+    events = values(b"".join(map(writer.send, [*HELLO, AnswerEnd("stop")])))
     for response in (events[0]["response"], events[-1]["response"], plain(writer.response)):
         assert response["id"] == "resp_tg1.mine"
         assert {name: response[name] for name in state} == state
-    whole = plain(whole_answer(fold([*HELLO, End("stop")]), to))
+    whole = plain(whole_answer(fold([*HELLO, AnswerEnd("stop")]), to))
     assert (whole["id"], whole["store"]) == ("resp_tg1.mine", True)
 
 
 def test_where_nothing_is_kept_the_response_says_so() -> None:
-    response = plain(whole_answer(fold([*HELLO, End("stop")]), reply()))
+    response = plain(whole_answer(fold([*HELLO, AnswerEnd("stop")]), reply()))
     assert is_ours(response["id"])
     assert (response["store"], response["previous_response_id"]) == (False, None)
     assert "conversation" not in response
@@ -103,13 +103,13 @@ def test_where_nothing_is_kept_the_response_says_so() -> None:
 
 def test_a_message_has_the_id_that_it_is_told() -> None:
     to = attrs.evolve(reply(api="messages"), id="msg_mine")
-    answer = fold([Begin("msg_upstream"), *HELLO[1:], End("stop")])
+    answer = fold([AnswerStart("msg_upstream"), *HELLO[1:], AnswerEnd("stop")])
     assert json.loads(MESSAGES.write_answer(answer, to))["id"] == "msg_mine"
     assert b'"id":"msg_mine"' in MESSAGES.writer(to).send(HELLO[0]) + MESSAGES.writer(to).send(HELLO[1])
     assert json.loads(MESSAGES.write_answer(answer, reply(api="messages")))["id"] == "msg_upstream"
 
 
-@pytest.mark.parametrize("last", [End("stop"), End("length"), ErrorInfo("upstream", "gone")])
+@pytest.mark.parametrize("last", [AnswerEnd("stop"), AnswerEnd("length"), ErrorInfo("upstream", "gone")])
 def test_the_response_is_there_once_the_terminal_event_is(last: Event) -> None:
     writer = RESPONSES.writer(reply())
     for event in HELLO:
@@ -126,7 +126,7 @@ def test_the_response_is_there_once_the_terminal_event_is(last: Event) -> None:
 def test_what_is_open_is_cut_and_a_call_that_is_not_whole_is_left_out() -> None:
     """Nobody could answer it (katanemo/plano#791)."""
     writer = RESPONSES.writer(reply(tools=TOOLS))
-    events = [Begin(), ReasoningDelta(0, "hm"), BlockEnd(0), TextDelta(1, "a"), BlockEnd(1), TextDelta(2, "b"),
+    events = [AnswerStart(), ReasoningDelta(0, "hm"), BlockEnd(0), TextDelta(1, "a"), BlockEnd(1), TextDelta(2, "b"),
               BlockEnd(2),
               ToolCallStart(3, "c1", "f"), ToolCallDelta(3, '{"a":'), ToolCallStart(4, "c2", "f"),
               ToolCallDelta(4, "{}"),
@@ -157,7 +157,7 @@ def test_reasoning_is_cut_with_what_the_provider_wants_back() -> None:
     native = {"type": "reasoning", "id": "rs_up", "summary": [], "encrypted_content": "gAAA"}
     writer = RESPONSES.writer(reply())
     for event in (
-        Begin(),
+        AnswerStart(),
         ReasoningState(0, "responses", native),
         BlockEnd(0),
         ReasoningDelta(1, "hm"),
@@ -180,7 +180,7 @@ def test_a_failure_says_what_went_wrong() -> None:
 def real(event: Event) -> Event:
     """``event`` with an item that has all its members."""
     match event:
-        case Native(block=block):
+        case NativeItem(block=block):
             return attrs.evolve(event, item={**WEB, "id": f"ws_{block}"})
         case Citation(item=item):
             return attrs.evolve(event, item={**item, "filename": "a.pdf"})
@@ -406,7 +406,7 @@ def test_tools_of_earlier_namespaces_keep_their_names() -> None:
     tools = [{"type": "namespace", "name": "ns", "tools": [{"type": "function", "name": "g"}]}]
     earlier = [{"type": "additional_tools", "role": "developer", "tools": tools}, USER]
     call = read_continued({"model": "m", "input": "x"}, earlier)
-    events: list[Event] = [Begin(), ToolCallStart(0, "c", "ns__g"), BlockEnd(0), End("tool_calls")]
+    events: list[Event] = [AnswerStart(), ToolCallStart(0, "c", "ns__g"), BlockEnd(0), AnswerEnd("tool_calls")]
     (item,) = whole_answer(fold(events), attrs.evolve(reply(), call=call))["output"]
     assert (item["namespace"], item["name"]) == ("ns", "g")
 
@@ -514,7 +514,7 @@ def test_a_response_that_is_not_over_cannot_be_told(status: str) -> None:
 def test_items_of_other_servers_are_told_too() -> None:
     thought = {"type": "reasoning", "id": "rs_1", "encrypted_content": "g",
                "summary": [{"type": "summary_text", "text": "a"}, {"type": "summary_text", "text": "b"}]}  # fmt: skip
-    response = plain(whole_answer(fold([*HELLO, End("stop")]), reply())) | {"output": [thought, WEB, SAID]}
+    response = plain(whole_answer(fold([*HELLO, AnswerEnd("stop")]), reply())) | {"output": [thought, WEB, SAID]}
     verdict = judge("responses", replay(response))
     assert verdict.broken is None, verdict.broken
 
@@ -539,7 +539,7 @@ def test_recorded_answers_are_told_in_grammar_and_their_input_is_stored() -> Non
 def told(text: str, size: int = 400) -> bytes:
     """A whole stream with keep-alives."""
     writer = RESPONSES.writer(reply())
-    events: list[Event] = [Begin(), *(TextDelta(0, text) for _ in range(size)), BlockEnd(0), End("stop")]
+    events: list[Event] = [AnswerStart(), *(TextDelta(0, text) for _ in range(size)), BlockEnd(0), AnswerEnd("stop")]
     return b"".join(writer.send(event) + writer.ping() for event in events)
 
 

@@ -11,13 +11,13 @@ from providers.neutral.request import Tool, ToolCallPart
 from providers.neutral.seal import unseal
 from providers.responses import RESPONSES
 from streams.events import (
-    Begin,
+    AnswerEnd,
+    AnswerStart,
     BlockEnd,
     Citation,
-    End,
     ErrorInfo,
     Event,
-    Native,
+    NativeItem,
     ReasoningDelta,
     ReasoningState,
     RefusalDelta,
@@ -42,7 +42,7 @@ from tests.support.responses_streams import (
 def test_text_is_told_in_full_grammar() -> None:
     """Codex: "OutputTextDelta without active item" (BerriAI/litellm#22102, Oaklight/llm-rosetta#56); every event
     is numbered (BerriAI/litellm#28899), which ``written`` checks here and everywhere."""
-    events = written([*HELLO, End("stop")])
+    events = written([*HELLO, AnswerEnd("stop")])
     assert [event["type"].removeprefix("response.") for event in events] == [
         "created", "in_progress", "output_item.added", "content_part.added", "output_text.delta", "output_text.delta",
         "output_text.done", "content_part.done", "output_item.done", "completed",
@@ -69,16 +69,16 @@ def test_line_separators_in_text_are_escaped() -> None:
 @pytest.mark.parametrize(
     ("end", "status", "details"),
     [
-        (End("stop"), "completed", None),
-        (End("pause"), "completed", None),
-        (End("stop_sequence", stop_sequence="x"), "completed", None),
-        (End("length"), "incomplete", {"reason": "max_output_tokens"}),
-        (End("context_exceeded"), "incomplete", {"reason": "max_output_tokens"}),
-        (End("refusal"), "incomplete", {"reason": "content_filter"}),
-        (End("length", "steered"), "incomplete", {"reason": "steered"}),
+        (AnswerEnd("stop"), "completed", None),
+        (AnswerEnd("pause"), "completed", None),
+        (AnswerEnd("stop_sequence", stop_sequence="x"), "completed", None),
+        (AnswerEnd("length"), "incomplete", {"reason": "max_output_tokens"}),
+        (AnswerEnd("context_exceeded"), "incomplete", {"reason": "max_output_tokens"}),
+        (AnswerEnd("refusal"), "incomplete", {"reason": "content_filter"}),
+        (AnswerEnd("length", "steered"), "incomplete", {"reason": "steered"}),
     ],
 )
-def test_the_terminal_event_tells_how_it_ended(end: End, status: str, details: Any) -> None:
+def test_the_terminal_event_tells_how_it_ended(end: AnswerEnd, status: str, details: Any) -> None:
     """router-for-me/CLIProxyAPI#2358, caidaoli/ccLoad#59: whatever happens, one terminal event."""
     response = written([*HELLO, end])[-1]["response"]
     assert (response["status"], response["incomplete_details"]) == (status, details)
@@ -98,7 +98,7 @@ def test_the_item_that_was_being_made_when_the_answer_was_cut_is_incomplete(kind
     }
     to = reply(tools=(Tool("f"), Tool("own", kind="custom")))
     for reason in ("length", "stop"):
-        events = [Begin(), *calls, *cut[kind], BlockEnd(1), Usage(1, output=1), End(reason)]
+        events = [AnswerStart(), *calls, *cut[kind], BlockEnd(1), Usage(1, output=1), AnswerEnd(reason)]
         found = written(events, to)
         whole = json.loads(RESPONSES.write_answer(fold(events), to))["output"]
         said = [event["item"] for event in found if event["type"] == "response.output_item.done"]
@@ -109,14 +109,14 @@ def test_the_item_that_was_being_made_when_the_answer_was_cut_is_incomplete(kind
 
 def test_a_call_that_something_follows_was_whole() -> None:
     """Also where the client does not see what follows."""
-    call = [Begin(), ToolCallStart(0, "c0", "f"), ToolCallDelta(0, "{}"), BlockEnd(0)]
+    call = [AnswerStart(), ToolCallStart(0, "c0", "f"), ToolCallDelta(0, "{}"), BlockEnd(0)]
     search = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
     for after in (
         [TextDelta(1, "b"), BlockEnd(1)],
-        [Native(1, "messages", "x", {})],
-        [Native(1, "responses", "x", search)],
+        [NativeItem(1, "messages", "x", {})],
+        [NativeItem(1, "responses", "x", search)],
     ):
-        events = [*call, *after, End("length")]
+        events = [*call, *after, AnswerEnd("length")]
         whole = json.loads(RESPONSES.write_answer(fold(events), reply()))["output"]
         for output in (written(events)[-1]["response"]["output"], whole):
             assert output[0]["status"] == "completed"
@@ -131,7 +131,7 @@ def test_a_call_that_something_follows_was_whole() -> None:
 def test_a_failure_is_response_failed_also_as_the_first_event() -> None:
     """Codex reconnects five times after a bare close (router-for-me/CLIProxyAPI#1407, farion1231/cc-switch#2750)."""
     failed = ErrorInfo("rate_limited", "slow down")
-    for events in ([failed], [*HELLO, failed], [Begin(), TextDelta(0, "hal"), failed, End("stop")]):
+    for events in ([failed], [*HELLO, failed], [AnswerStart(), TextDelta(0, "hal"), failed, AnswerEnd("stop")]):
         last = written(events)[-1]
         assert last["type"] == "response.failed"
         assert last["response"]["error"] == {"code": "rate_limit_exceeded", "message": "slow down"}
@@ -143,7 +143,7 @@ def test_text_blocks_that_follow_each_other_are_parts_of_one_message() -> None:
     cited = Citation(1, "messages", {"type": "web_search_result_location", "url": "https://x.test", "title": "X"})
     lost = Citation(1, "messages", {"type": "char_location", "cited_text": "c"})
     events = [
-        Begin(),
+        AnswerStart(),
         TextDelta(0, "a"),
         BlockEnd(0),
         TextDelta(1, "bcd"),
@@ -153,7 +153,7 @@ def test_text_blocks_that_follow_each_other_are_parts_of_one_message() -> None:
         RefusalDelta(2, "no"),
         BlockEnd(2),
     ]
-    found = written([*events, End("stop")])
+    found = written([*events, AnswerEnd("stop")])
     (item,) = found[-1]["response"]["output"]
     note = {"type": "url_citation", "url": "https://x.test", "title": "X", "start_index": 0, "end_index": 3}
     assert [part.get("annotations") for part in item["content"]] == [[], [note], None]
@@ -166,14 +166,14 @@ def test_text_blocks_that_follow_each_other_are_parts_of_one_message() -> None:
 def test_reasoning_comes_before_text_with_one_id() -> None:
     item = {"type": "thinking", "thinking": "hm", "signature": "S"}
     events = [
-        Begin(),
+        AnswerStart(),
         ReasoningDelta(0, "h"),
         ReasoningDelta(0, "m"),
         ReasoningState(0, "messages", item),
         BlockEnd(0),
         TextDelta(1, "hi"),
     ]
-    found = written([*events, BlockEnd(1), End("stop")])
+    found = written([*events, BlockEnd(1), AnswerEnd("stop")])
     reasoning, text = found[-1]["response"]["output"]
     assert reasoning["summary"] == [{"type": "summary_text", "text": "hm"}]
     assert reasoning["id"].startswith("rs_")
@@ -185,13 +185,15 @@ def test_reasoning_comes_before_text_with_one_id() -> None:
 
 def test_encrypted_reasoning_of_this_api_goes_through_as_it_came() -> None:
     item = {"type": "reasoning", "id": "rs_up", "summary": [], "encrypted_content": "gAAA"}
-    found = written([Begin(), ReasoningState(0, "responses", item), BlockEnd(0), End("stop")])
+    found = written([AnswerStart(), ReasoningState(0, "responses", item), BlockEnd(0), AnswerEnd("stop")])
     assert found[-1]["response"]["output"] == [item]
 
 
 def test_reasoning_that_went_out_under_an_id_of_ours_comes_back_as_the_item_it_was() -> None:
     item = {"type": "reasoning", "id": "rs_up", "summary": [], "encrypted_content": "gAAA"}
-    found = written([Begin(), ReasoningDelta(0, "hm"), ReasoningState(0, "responses", item), BlockEnd(0), End("stop")])
+    found = written(
+        [AnswerStart(), ReasoningDelta(0, "hm"), ReasoningState(0, "responses", item), BlockEnd(0), AnswerEnd("stop")]
+    )
     output = found[-1]["response"]["output"]
     restored, dropped = RESPONSES.restore({"input": output}, ISSUER)
     assert (restored, dropped) == ({"input": [item]}, ())
@@ -199,13 +201,13 @@ def test_reasoning_that_went_out_under_an_id_of_ours_comes_back_as_the_item_it_w
 
 def test_interleaved_calls_are_items_of_their_own() -> None:
     calls = [
-        Begin(),
+        AnswerStart(),
         ToolCallStart(0, "c1", "f"),
         ToolCallStart(1, "c2", "g"),
         ToolCallDelta(0, '{"a"'),
         ToolCallDelta(1, "{}"),
     ]
-    found = written([*calls, ToolCallDelta(0, ":1}"), BlockEnd(1), BlockEnd(0), End("tool_calls")])
+    found = written([*calls, ToolCallDelta(0, ":1}"), BlockEnd(1), BlockEnd(0), AnswerEnd("tool_calls")])
     output = found[-1]["response"]["output"]
     assert [(item["call_id"], item["name"], item["arguments"]) for item in output] == [
         ("c1", "f", '{"a":1}'),
@@ -230,21 +232,27 @@ def test_a_custom_tool_that_was_called_as_a_function_gets_its_bare_text(pieces: 
     """BerriAI/litellm#31571, Anionex/agent-vision-toolkit#6: models wrap it in several ways, or not at all."""
     tools = (Tool("apply_patch", kind="custom"),)
     events = [
-        Begin(),
+        AnswerStart(),
         ToolCallStart(0, "c", "apply_patch"),
         *(ToolCallDelta(0, piece) for piece in pieces),
         BlockEnd(0),
     ]
-    found = written([*events, End("tool_calls")], reply(tools=tools))
+    found = written([*events, AnswerEnd("tool_calls")], reply(tools=tools))
     (item,) = found[-1]["response"]["output"]
     assert (item["type"], item["input"], item["id"][:4]) == ("custom_tool_call", text, "ctc_")
-    answer = json.loads(RESPONSES.write_answer(fold([*events, End("tool_calls")]), reply(tools=tools)))
+    answer = json.loads(RESPONSES.write_answer(fold([*events, AnswerEnd("tool_calls")]), reply(tools=tools)))
     assert answer["output"][0]["input"] == text
 
 
 def test_custom_input_streams_when_the_provider_has_custom_tools() -> None:
     found = written(
-        [Begin(), ToolCallStart(0, "c", "sql", "custom"), ToolCallDelta(0, '{"input":1}'), BlockEnd(0), End("stop")]
+        [
+            AnswerStart(),
+            ToolCallStart(0, "c", "sql", "custom"),
+            ToolCallDelta(0, '{"input":1}'),
+            BlockEnd(0),
+            AnswerEnd("stop"),
+        ]
     )
     assert [e["delta"] for e in found if "delta" in e] == ['{"input":1}']
     assert found[-1]["response"]["output"][0]["input"] == '{"input":1}'
@@ -256,8 +264,14 @@ def test_a_flat_name_is_a_name_in_its_namespace_again() -> None:
         "tools": [{"type": "namespace", "name": "ns", "tools": [{"type": "function", "name": "f"}]}],
     }  # fmt: skip
     to = Reply(RESPONSES.read_request(body), ISSUER, 1)
-    events = [Begin(), ToolCallStart(0, "c", "ns__f"), BlockEnd(0), ToolCallStart(1, "d", "other__f"), BlockEnd(1)]
-    found = written([*events, End("tool_calls")], to)
+    events = [
+        AnswerStart(),
+        ToolCallStart(0, "c", "ns__f"),
+        BlockEnd(0),
+        ToolCallStart(1, "d", "other__f"),
+        BlockEnd(1),
+    ]
+    found = written([*events, AnswerEnd("tool_calls")], to)
     names = [(item["name"], item.get("namespace")) for item in found[-1]["response"]["output"]]
     assert names == [("f", "ns"), ("other__f", None)]
     added_names = [e["item"]["name"] for e in found if e["type"] == "response.output_item.added"]
@@ -266,8 +280,12 @@ def test_a_flat_name_is_a_name_in_its_namespace_again() -> None:
 
 def test_native_items_of_other_apis_are_left_out() -> None:
     item = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {}}
-    events = [Begin(), Native(0, "messages", "server_tool_use", {}), Native(1, "responses", "web_search_call", item)]
-    found = written([*events, End("stop")])
+    events = [
+        AnswerStart(),
+        NativeItem(0, "messages", "server_tool_use", {}),
+        NativeItem(1, "responses", "web_search_call", item),
+    ]
+    found = written([*events, AnswerEnd("stop")])
     assert found[-1]["response"]["output"] == [item]
 
 
@@ -279,20 +297,22 @@ def test_the_response_repeats_the_request_and_parses_as_the_sdks_type() -> None:
         "text": {"verbosity": "low"}, "reasoning": {"effort": "low"}, "metadata": {"a": "b"}, "max_output_tokens": 99,
     }  # fmt: skip
     to = Reply(RESPONSES.read_request(body), ISSUER, 1)
-    response = written([*HELLO, End("stop")], to)[-1]["response"]
+    response = written([*HELLO, AnswerEnd("stop")], to)[-1]["response"]
     typed = Response.model_validate(response)
     assert typed.instructions == "Be\u2028brief."
     assert (typed.temperature, typed.tool_choice, typed.max_output_tokens) == (0.5, "required", 99)
     assert typed.metadata == {"a": "b"}
     assert response["text"] == {"verbosity": "low", "format": {"type": "text"}}
     assert response["tools"][0]["strict"] is False
-    Response.model_validate(written([*HELLO, End("stop")], reply(api="chat", source={"tools": "x"}))[-1]["response"])
+    Response.model_validate(
+        written([*HELLO, AnswerEnd("stop")], reply(api="chat", source={"tools": "x"}))[-1]["response"]
+    )
 
 
 def test_pings_are_comments_and_nothing_follows_the_end() -> None:
     writer = RESPONSES.writer(reply())
     assert writer.ping() == b": ping\n\n"
-    assert writer.send(End("stop"))
+    assert writer.send(AnswerEnd("stop"))
     assert writer.send(TextDelta(0, "late")) == writer.send(ErrorInfo("upstream", "late")) == b""
 
 
@@ -314,13 +334,13 @@ def test_errors_have_the_shape_of_the_api() -> None:
 def test_reasoning_then_text_are_items_one_after_the_other() -> None:
     """BerriAI/litellm#32777: one id for the reasoning, and its end before the message begins."""
     events = [
-        Begin(),
+        AnswerStart(),
         ReasoningDelta(0, "h"),
         ReasoningDelta(0, "m"),
         BlockEnd(0),
         TextDelta(1, "hi"),
         BlockEnd(1),
-        End("stop"),
+        AnswerEnd("stop"),
     ]
     found = written(events)
     assert [event["type"].removeprefix("response.") for event in found] == [
@@ -338,12 +358,12 @@ def test_reasoning_then_text_are_items_one_after_the_other() -> None:
 def test_a_call_is_told_in_full_grammar_with_its_name_at_the_end() -> None:
     """BerriAI/litellm#20711; openai Node's types want the name there."""
     events = [
-        Begin(),
+        AnswerStart(),
         ToolCallStart(0, "c", "f"),
         ToolCallDelta(0, '{"a"'),
         ToolCallDelta(0, ":1}"),
         BlockEnd(0),
-        End("stop"),
+        AnswerEnd("stop"),
     ]
     found = written(events)
     assert [event["type"].removeprefix("response.") for event in found[2:-1]] == [
@@ -354,7 +374,7 @@ def test_a_call_is_told_in_full_grammar_with_its_name_at_the_end() -> None:
 
 
 def test_a_refusal_is_no_text() -> None:
-    found = written([Begin(), RefusalDelta(0, "I "), RefusalDelta(0, "won't"), BlockEnd(0), End("refusal")])
+    found = written([AnswerStart(), RefusalDelta(0, "I "), RefusalDelta(0, "won't"), BlockEnd(0), AnswerEnd("refusal")])
     assert [event["type"].removeprefix("response.") for event in found[2:]] == [
         "output_item.added", "content_part.added", "refusal.delta", "refusal.delta", "refusal.done",
         "content_part.done", "output_item.done", "incomplete",
@@ -370,12 +390,12 @@ def test_log_probabilities_stand_in_every_place_that_has_the_text() -> None:
     ]  # fmt: skip
     whole = [tokens[0], {**tokens[1], "bytes": [], "top_logprobs": [{"token": "p", "logprob": -2.0, "bytes": []}]}]
     events = [
-        Begin(),
+        AnswerStart(),
         TextDelta(0, "Hel", tokens[:1]),
         TextDelta(0, "lo", tokens[1:]),
         TextDelta(0, "!"),
         BlockEnd(0),
-        End("stop"),
+        AnswerEnd("stop"),
     ]
     found = written(events)
     deltas = [event["logprobs"] for event in found if event["type"] == "response.output_text.delta"]
@@ -404,7 +424,7 @@ def test_log_probabilities_stand_in_every_place_that_has_the_text() -> None:
 )
 def test_a_failure_has_a_code_that_the_sdk_knows_unless_the_provider_said_one(failed: ErrorInfo, code: str) -> None:
     """router-for-me/CLIProxyAPI#1407, farion1231/cc-switch#2750: never a bare close."""
-    last = written([Begin(), TextDelta(0, "x"), failed])[-1]
+    last = written([AnswerStart(), TextDelta(0, "x"), failed])[-1]
     assert (last["type"], last["response"]["status"]) == ("response.failed", "failed")
     assert last["response"]["error"] == {"code": code, "message": "m"}
     known = get_args(ResponseError.model_fields["code"].annotation)
@@ -413,16 +433,17 @@ def test_a_failure_has_a_code_that_the_sdk_knows_unless_the_provider_said_one(fa
 
 def test_nothing_that_is_not_kept_is_promised() -> None:
     body = {"model": "m", "input": "x", "store": True, "previous_response_id": "resp_1", "background": True}
-    response = written([*HELLO, End("stop")], Reply(RESPONSES.read_request(body), ISSUER, 1))[-1]["response"]
+    response = written([*HELLO, AnswerEnd("stop")], Reply(RESPONSES.read_request(body), ISSUER, 1))[-1]["response"]
     assert (response["store"], response["previous_response_id"], response["background"]) == (False, None, False)
 
 
 def test_the_same_item_stands_in_all_three_places_and_no_two_share_an_id() -> None:
     """openai Python: "Completed output item identity changed."."""
     events = [
-        Begin(), ReasoningDelta(0, "hm"), BlockEnd(0), TextDelta(1, "a"), BlockEnd(1), ToolCallStart(2, "c1", "f"),
+        AnswerStart(), ReasoningDelta(0, "hm"), BlockEnd(0), TextDelta(1, "a"), BlockEnd(1),
+        ToolCallStart(2, "c1", "f"),
         BlockEnd(2),
-        ToolCallStart(3, "c2", "f", "custom"), BlockEnd(3), End("tool_calls"),
+        ToolCallStart(3, "c2", "f", "custom"), BlockEnd(3), AnswerEnd("tool_calls"),
     ]  # fmt: skip
     found = written(events)
     output = found[-1]["response"]["output"]
@@ -439,14 +460,21 @@ def test_the_same_item_stands_in_all_three_places_and_no_two_share_an_id() -> No
 
 
 def test_phases_are_never_invented() -> None:
-    (item,) = written([*HELLO, End("stop")])[-1]["response"]["output"]
+    (item,) = written([*HELLO, AnswerEnd("stop")])[-1]["response"]["output"]
     assert "phase" not in item
 
 
 def test_items_come_back_without_an_error() -> None:
     """A client that sends the items back unchanged is understood: it is the ``call_id`` that pairs."""
-    events = [Begin(), TextDelta(0, "a"), BlockEnd(0), ToolCallStart(1, "c1", "f"), ToolCallDelta(1, "{}"), BlockEnd(1)]
-    output = written([*events, End("tool_calls")])[-1]["response"]["output"]
+    events = [
+        AnswerStart(),
+        TextDelta(0, "a"),
+        BlockEnd(0),
+        ToolCallStart(1, "c1", "f"),
+        ToolCallDelta(1, "{}"),
+        BlockEnd(1),
+    ]
+    output = written([*events, AnswerEnd("tool_calls")])[-1]["response"]["output"]
     call = RESPONSES.read_request(
         {"model": "m", "input": [*output, {"type": "function_call_output", "call_id": "c1", "output": "ok"}]}
     )
@@ -460,25 +488,31 @@ def test_items_come_back_without_an_error() -> None:
 
 def test_cached_tokens_are_in_the_stream_as_in_the_whole_answer() -> None:
     """langchain-ai/langchain-litellm#52, BerriAI/litellm#35127."""
-    whole = json.loads(RESPONSES.write_answer(fold([*HELLO, End("stop")]), reply()))
-    assert written([*HELLO, End("stop")])[-1]["response"]["usage"] == whole["usage"]
+    whole = json.loads(RESPONSES.write_answer(fold([*HELLO, AnswerEnd("stop")]), reply()))
+    assert written([*HELLO, AnswerEnd("stop")])[-1]["response"]["usage"] == whole["usage"]
     assert whole["usage"]["input_tokens_details"]["cached_tokens"] == 2
 
 
 def test_a_provider_without_usage_leaves_ints() -> None:
-    response = written([Begin(), TextDelta(0, "x"), BlockEnd(0), End("stop")])[-1]["response"]
+    response = written([AnswerStart(), TextDelta(0, "x"), BlockEnd(0), AnswerEnd("stop")])[-1]["response"]
     assert response["usage"]["total_tokens"] == 0
     assert response["usage"]["output_tokens_details"] == {"reasoning_tokens": 0}
 
 
 def test_a_call_without_arguments_has_an_empty_object() -> None:
     """su-kaka/gcli2api#406: clients parse what they get."""
-    events = [Begin(), ToolCallStart(0, "c", "f"), BlockEnd(0), ToolCallStart(1, "d", "sql", "custom"), BlockEnd(1)]
-    found = written([*events, End("tool_calls")])
+    events = [
+        AnswerStart(),
+        ToolCallStart(0, "c", "f"),
+        BlockEnd(0),
+        ToolCallStart(1, "d", "sql", "custom"),
+        BlockEnd(1),
+    ]
+    found = written([*events, AnswerEnd("tool_calls")])
     call, custom = found[-1]["response"]["output"]
     assert (call["arguments"], custom["input"]) == ("{}", "")
     assert [event["delta"] for event in found if "delta" in event] == ["{}"]
-    whole = json.loads(RESPONSES.write_answer(fold([*events, End("tool_calls")]), reply()))["output"]
+    whole = json.loads(RESPONSES.write_answer(fold([*events, AnswerEnd("tool_calls")]), reply()))["output"]
     assert (whole[0]["arguments"], whole[1]["input"]) == ("{}", "")
 
 
@@ -486,7 +520,7 @@ def test_a_call_without_arguments_has_an_empty_object() -> None:
 def test_arguments_that_are_blank_are_an_empty_object_streamed_or_not(blank: str) -> None:
     """Clients parse what they get, put together (su-kaka/gcli2api#406), and so do providers what comes back."""
     pieces = [ToolCallDelta(0, piece) for piece in blank]
-    events = [Begin(), ToolCallStart(0, "c", "f"), *pieces, BlockEnd(0), End("tool_calls")]
+    events = [AnswerStart(), ToolCallStart(0, "c", "f"), *pieces, BlockEnd(0), AnswerEnd("tool_calls")]
     found = written(events)
     whole = json.loads(RESPONSES.write_answer(fold(events), reply()))["output"][0]["arguments"]
     streamed = found[-1]["response"]["output"][0]["arguments"]

@@ -7,7 +7,7 @@ from providers.responses.output import Object
 from streams import sse
 
 
-class Out:
+class EventSequence:
     """The events that are going out: numbers them, and keeps the finished items by their index."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Deltas:
 
     __slots__ = ("_head", "_out", "_tail", "pieces")
 
-    def __init__(self, out: Out, name: str, where: Object, tail: bytes = b"}") -> None:
+    def __init__(self, out: EventSequence, name: str, where: Object, tail: bytes = b"}") -> None:
         members = sse.dump({"type": name, **where})[:-1]
         self._head = b'event: %b\ndata: %b,"sequence_number":' % (name.encode("ascii"), members)
         self._tail = tail + b"\n\n"
