@@ -44,8 +44,11 @@ from gateway.ledger.ledger import Ledger
 from gateway.request.prepare import ClientRequest
 from gateway.request.public_errors import FULL, MISTAKE
 from gateway.routing.router import Model, Router
-from gateway.serving.scope import Answering, Arrival, Routed, bypass, configure, current_scope, respond
-from gateway.serving.server import Lifecycle
+from gateway.serving.bodies import respond
+from gateway.serving.fast_route import FastRoute, IncomingRequest, QuartRequest, add_fast_route
+from gateway.serving.lifecycle import Lifecycle
+from gateway.serving.quart_connections import configure
+from gateway.serving.request_scope import current_scope
 from gateway.stores.memory import MemoryStore
 from gateway.stores.overlay import OverlayStore
 from gateway.stores.store import Store, Unavailable
@@ -97,7 +100,7 @@ def create_app(
     record: Path | None = None,
     readable: bool | None = None,
 ) -> QuartTrio:
-    """The ASGI app of one worker. Serve it with ``gateway.serving.server.serve``, or any trio ASGI server. It closes
+    """The ASGI app of one worker. Serve it with ``gateway.serving.worker.serve``, or any trio ASGI server. It closes
     ``store`` at its end; without one nothing is kept from one request to the next.
 
     ``check_streams`` warns in the log of every stream that breaks its API's grammar: for debugging, it costs CPU.
@@ -194,7 +197,7 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     for path, answer in exchanges.items():
         app.add_url_rule(path, path, _routed(answer), methods=["POST"])
         if not cors:  # its hooks are Quart's
-            bypass(app, path, answer)
+            add_fast_route(app, path, answer)
     elsewhere = Elsewhere(service, ledger)
     add_stored(app, service, ledger, elsewhere)
     add_conversations(app, service, ledger, elsewhere)
@@ -272,10 +275,10 @@ def _exchange(
     api: Api,
     path: str,
     answer: Callable[[Exchange, bytes], Awaitable[Response]],
-) -> Answering:
+) -> FastRoute:
     """What answers a request on ``path``, the door included. It raises nothing."""
 
-    async def serve(arrival: Arrival) -> Response:
+    async def serve(arrival: IncomingRequest) -> Response:
         record = open_record(api, ledger, arrival.scope)
         asked = ClientRequest(arrival.headers, arrival.query)
         if service.tracing is not None:
@@ -303,11 +306,11 @@ def _exchange(
     return serve
 
 
-def _routed(answer: Answering) -> Callable[[], Awaitable[Response]]:
+def _routed(answer: FastRoute) -> Callable[[], Awaitable[Response]]:
     """``answer`` as a view of Quart's."""
 
     async def view() -> Response:
-        return await answer(Routed())
+        return await answer(QuartRequest())
 
     return view
 

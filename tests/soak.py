@@ -28,7 +28,7 @@ import trio
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as a command
 
-from gateway.serving.server import CUT_AFTER
+from gateway.serving.lifecycle import CUT_AFTER
 from tests.support.harness import Gateway, config, free_port, provider, running
 from tests.support.processes import is_running, peers, stop, workers
 from tests.support.traffic import GAP, MODELS, PATIENCE, PATIENT, Clients, Provider, Tally

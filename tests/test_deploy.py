@@ -15,7 +15,7 @@ from gateway.app import create_app
 from gateway.commands.schema import json_schema
 from gateway.config.loading import Config, load
 from gateway.config.settings import Limits
-from gateway.serving.server import CUT_AFTER, KILL_AFTER
+from gateway.serving.lifecycle import CUT_AFTER, KILL_AFTER
 from tests.support.harness import ROOT
 
 DEPLOY = ROOT / "deploy"

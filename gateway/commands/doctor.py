@@ -26,7 +26,9 @@ from gateway.config.document import sentence
 from gateway.config.loading import Config
 from gateway.config.settings import ModelEntry
 from gateway.routing.router import Router
-from gateway.serving.server import Lifecycle, bind, serve
+from gateway.serving.lifecycle import Lifecycle
+from gateway.serving.listeners import bind
+from gateway.serving.worker import serve
 from gateway.upstream.client import Upstream
 from streams.errors import GatewayError
 from streams.events import APIS, Api

@@ -16,8 +16,12 @@ from quart import Response
 from quart_trio import QuartTrio
 
 from gateway.logs.setup import Log
-from gateway.serving.scope import ChannelBody, configure, current_scope, respond
-from gateway.serving.server import BindFailed, Lifecycle, bind, serve
+from gateway.serving.bodies import ChannelBody, respond
+from gateway.serving.lifecycle import Lifecycle
+from gateway.serving.listeners import BindFailed, bind
+from gateway.serving.quart_connections import configure
+from gateway.serving.request_scope import current_scope
+from gateway.serving.worker import serve
 from gateway.telemetry.recorded import PATHS, Recorded, Unreadable, read
 from streams import sse
 from streams.events import Api

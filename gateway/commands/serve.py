@@ -30,7 +30,10 @@ from gateway.open_store import open_store, shared_by_workers
 from gateway.reload import Copies, Original, Served
 from gateway.routing.router import Router
 from gateway.serving.garbage import settle
-from gateway.serving.server import BindFailed, Lifecycle, adopt, bind, serve, supervise
+from gateway.serving.lifecycle import Lifecycle
+from gateway.serving.listeners import BindFailed, adopt, bind
+from gateway.serving.supervisor import supervise
+from gateway.serving.worker import serve
 from gateway.telemetry.metrics import tell_reload
 from gateway.telemetry.shared_metrics import shared_metrics
 from providers.catalog.providers import CATALOG

@@ -23,7 +23,8 @@ from gateway.conversations.turns import LocalTurn
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.public_errors import MISTAKE
-from gateway.serving.scope import ChannelBody, IteratedBody, Scope
+from gateway.serving.bodies import ChannelBody, IteratedBody
+from gateway.serving.request_scope import RequestScope
 from gateway.stores.store import Changed, Node, Store, Unavailable
 from providers.responses.kept import after, replay
 from providers.responses.output import ResponseTemplate
@@ -53,7 +54,7 @@ class BackgroundTurn:
     turn: LocalTurn
     head: ResponseTemplate
     record: Record
-    answer: Callable[[Scope], Awaitable[Response]]
+    answer: Callable[[RequestScope], Awaitable[Response]]
 
     def response(self, status: str, error: dict[str, Any] | None = None) -> Mapping[str, Any]:
         """The response while there is nothing of the answer, or if there never will be."""
@@ -134,7 +135,7 @@ class Background:
             with live.scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._beat, run, live)
-                    await self._read(live, await run.answer(Scope(nursery, run.record.id)))
+                    await self._read(live, await run.answer(RequestScope(nursery, run.record.id)))
                     nursery.cancel_scope.cancel()
         except Exception:  # the border: a mistake of ours ends this turn alone
             log.exception("response %s failed in the background", run.turn.id)

@@ -18,7 +18,8 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.decompress import decompress, read_coding
 from gateway.request.prepare import ClientRequest
-from gateway.serving.scope import Scope, current_scope, read_body, respond
+from gateway.serving.bodies import read_body, respond
+from gateway.serving.request_scope import RequestScope, current_scope
 from gateway.stores.store import Store, Unavailable
 from providers.apis import CODECS
 from providers.neutral.fields import Fields, too_deep
@@ -100,7 +101,7 @@ def record_of(api: Api, ledger: Ledger) -> Record:
     return record
 
 
-def open_record(api: Api, ledger: Ledger, scope: Scope, *, served: bool = True) -> Record:
+def open_record(api: Api, ledger: Ledger, scope: RequestScope, *, served: bool = True) -> Record:
     """A new record of the request with ``scope``, settled when its last task has ended."""
     record = ledger.open(scope.id, api, served=served)
     scope.on_close(partial(_settle, ledger, record))

@@ -24,7 +24,7 @@ from gateway.request.parse import Incoming
 from gateway.request.prepare import Prepared
 from gateway.routing.router import Router
 from gateway.routing.target import Target
-from gateway.serving.scope import current_scope
+from gateway.serving.request_scope import current_scope
 from providers.neutral.codec import Outgoing
 from streams.errors import GatewayError
 

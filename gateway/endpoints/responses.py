@@ -16,7 +16,8 @@ from gateway.endpoints.listing import listed, read_flag, read_number
 from gateway.exchange.exchange import STREAM_HEADERS
 from gateway.exchange.service import Service
 from gateway.ledger.ledger import Ledger
-from gateway.serving.scope import current_scope, respond
+from gateway.serving.bodies import respond
+from gateway.serving.request_scope import current_scope
 from gateway.stores.store import Node, Store
 from providers.responses import kept as formats
 from streams.errors import GatewayError, invalid

@@ -33,7 +33,8 @@ from gateway.request.rejections import RejectionKey
 from gateway.request.tools_in_chat import where_tools_are_taken
 from gateway.routing.omissions import Omissions
 from gateway.routing.target import Target
-from gateway.serving.scope import ChannelBody, IteratedBody, Scope, respond
+from gateway.serving.bodies import ChannelBody, IteratedBody, respond
+from gateway.serving.request_scope import RequestScope
 from gateway.streaming.lane import Lane
 from gateway.streaming.passthrough import Passthrough
 from gateway.streaming.progress import spoken
@@ -77,7 +78,7 @@ class Exchange:
         service: Service,
         api: Api,
         asked: ClientRequest,
-        scope: Scope,
+        scope: RequestScope,
         record: Record,
         memory: StateScope | None = None,
     ) -> None:
@@ -115,7 +116,7 @@ class Exchange:
     async def _leave(self, calling: Calling, turn: LocalTurn) -> Response:
         """The beginning of a turn that goes on in the background, in a scope of its own."""
 
-        async def go_on(scope: Scope) -> Response:
+        async def go_on(scope: RequestScope) -> Response:
             self._scope = scope
             try:
                 return await self.answer_to(calling)

@@ -11,7 +11,7 @@ from gateway.conversations.background import Background
 from gateway.ledger.ledger import Ledger
 from gateway.request.rejections import RejectionCache
 from gateway.routing.router import Router
-from gateway.serving.server import Lifecycle
+from gateway.serving.lifecycle import Lifecycle
 from gateway.stores.store import Store
 from gateway.telemetry.live import LiveView, OtherLiveViews
 from gateway.telemetry.metrics import Metrics

@@ -14,8 +14,10 @@ from gateway.exchange.exchange import JSON_HEADERS, STREAM_HEADERS
 from gateway.http.paths import V1
 from gateway.mock.faults import Fault, Piece, ScriptedAnswer, fault_of, listed
 from gateway.mock.script import script
+from gateway.serving.bodies import ChannelBody, read_body, respond
+from gateway.serving.quart_connections import configure
 from gateway.serving.registry import ConnectionRegistry
-from gateway.serving.scope import ChannelBody, configure, current_scope, read_body, respond
+from gateway.serving.request_scope import current_scope
 from providers.apis import CODECS
 from providers.neutral.codec import Codec, Reply
 from providers.neutral.fields import expect

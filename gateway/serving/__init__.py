@@ -1,7 +1,9 @@
-"""The HTTP server, and the app's side of a request.
+"""The HTTP server, and requests and responses as the app sees them.
 
-On the wire: ``worker`` (the accept loop), ``connections``, ``http1``, ``http2`` and ``http1_websocket`` (one connection
-each), ``http_stream`` and ``frames`` (one request, one websocket), ``heads`` and ``refusals`` (what is answered),
-``idle`` (when a connection ends by itself), ``registry`` (what is open), ``server_config``. ``asgi_extensions`` stand
-between them and ``scope`` (requests). ``server`` is the process, with ``garbage``.
+The process: ``worker`` (lifespan, accept loop, drain), ``listeners`` (sockets), ``lifecycle`` and ``signals`` (how it
+ends), ``supervisor`` (several processes), ``garbage``. On the wire: ``connections``, ``http1``, ``http2`` and
+``http1_websocket`` (a connection each), ``http_stream`` and ``frames`` (one request, one websocket), ``heads`` and
+``refusals`` (what is answered), ``idle`` (when a connection ends by itself), ``registry`` (what is open),
+``server_config``. In the app: ``request_scope``, ``bodies``, ``fast_route`` (past Quart) and ``quart_connections``
+(into it). ``asgi_extensions`` stand between the two.
 """

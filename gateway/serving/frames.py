@@ -84,8 +84,7 @@ class WebSocketStream:
             "extensions": {"websocket.http.response": {}},
         }
         if not self._handshake.is_valid():
-            await self._refuse(400)
-            await self._send(StreamClosed(stream_id=self._id))
+            await self.refuse()
             return
         self._put = await self._connection.tasks.spawn_app(server.app, server.config, self.scope, self.app_send)
         await self._put({"type": "websocket.connect"})
@@ -105,8 +104,7 @@ class WebSocketStream:
         elif isinstance(event, Body | Data) and self._state is WebSocketState.HANDSHAKE:
             # Bytes behind an upgrade that is not accepted yet: the app must not be answering too.
             await self._leave(CloseReason.ABNORMAL_CLOSURE)
-            await self._refuse(400)
-            await self._send(StreamClosed(stream_id=self._id))
+            await self.refuse()
 
     async def _leave(self, code: CloseReason) -> None:
         self._over.set()
@@ -200,6 +198,11 @@ class WebSocketStream:
                 await self._send_frame(Ping())
 
     # No websocket after all
+
+    async def refuse(self) -> None:
+        """Answer a handshake that cannot be accepted, and end the connection."""
+        await self._refuse(400)
+        await self._send(StreamClosed(stream_id=self._id))
 
     async def _forbid(self, _: Any) -> None:
         await self._refuse(403)

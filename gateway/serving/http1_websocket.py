@@ -30,10 +30,11 @@ class WebSocketOverHttp1:
         self._stream = WebSocketStream(context, STREAM_ID, self._on_event)
 
     async def begin(self, request: h11.Request) -> None:
-        """Take up the request, and what came behind it."""
-        await self._stream.begin(request.http_version.decode(), request.target, list(request.headers))
-        if early := self._reader.trailing_data[0]:
-            await self.handle(RawData(data=early))
+        """Take up the request. A client that has sent more already, before it can know the answer, is refused."""
+        if self._reader.trailing_data[0]:
+            await self._stream.refuse()
+        else:
+            await self._stream.begin(request.http_version.decode(), request.target, list(request.headers))
 
     async def handle(self, event: Event) -> None:
         if isinstance(event, RawData):

@@ -1,8 +1,9 @@
-"""The accept loop of a process: the app's lifespan, the listeners, and our protocols on every connection."""
+"""A server process: the app's lifespan, the accept loop, our protocols on every connection, and the drain."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from socket import socket
+from typing import Final
 
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
@@ -10,23 +11,64 @@ from hypercorn.trio.lifespan import Lifespan
 from hypercorn.typing import ASGIFramework
 
 from gateway.serving.connections import ClientConnection, ServerContext
+from gateway.serving.garbage import tidy
 from gateway.serving.http1 import Http1
-from gateway.serving.registry import ConnectionRegistry
-from gateway.serving.server_config import ServerConfig
+from gateway.serving.lifecycle import CUT_AFTER, DRAIN, KILL_AFTER, Lifecycle
+from gateway.serving.server_config import WRITE_TIMEOUT, ServerConfig
+from gateway.serving.signals import watch_signals
+
+KEEP_ALIVE: Final = 75.0
 
 
-async def accept_until(
-    close: trio.Event,
+async def serve(
+    app: ASGIFramework,
+    sockets: Sequence[socket],
+    *,
+    state: Lifecycle,
+    drain: float = DRAIN,
+    drain_delay: float = 0,
+    keep_alive: float = KEEP_ALIVE,
+    write_timeout: float = WRITE_TIMEOUT,
+    ready: Callable[[], object] | None = None,
+    reload: Callable[[], object] | None = None,
+    signals: bool = True,
+) -> None:
+    """Serve ``app`` on listening ``sockets``, which it closes, until ``state.stop()`` or a signal; return when drained.
+
+    Times are in seconds. ``keep_alive`` limits idle connections and the arrival of a request's head. ``ready()`` is
+    called once connections are accepted, ``reload()`` on SIGHUP. ``signals`` takes SIGTERM, SIGINT and, with
+    ``reload``, SIGHUP (main thread only). The app's failure to start is raised in an exception group. Cancelling cuts
+    every connection.
+    """
+    config = ServerConfig()
+    config.write_timeout = write_timeout
+    config.keep_alive_timeout = keep_alive
+    # The accept loop's own end, which a blocked write outlives, comes behind that of ``stop_in_order``.
+    config.graceful_timeout = drain + CUT_AFTER + 1
+    config.shutdown_timeout = drain + CUT_AFTER + KILL_AFTER  # turns in the background end with the drain, too
+    async with trio.open_nursery() as nursery:
+        if signals:
+            await nursery.start(watch_signals, state, reload)
+        nursery.start_soon(state.stop_in_order, drain_delay, drain)
+        nursery.start_soon(tidy, state)
+        async with trio.open_nursery() as serving:
+            await serving.start(_accept_until_closing, app, sockets, config, state)
+            if ready is not None:
+                ready()
+        nursery.cancel_scope.cancel()
+
+
+async def _accept_until_closing(
     app: ASGIFramework,
     sockets: Sequence[socket],
     config: ServerConfig,
-    registry: ConnectionRegistry,
+    state: Lifecycle,
     *,
     task_status: trio.TaskStatus[None],
 ) -> None:
-    """Start the app, serve it on ``sockets``, which it closes, until ``close`` is set, and return when the connections
-    have ended and the app has, too. Both have as long as ``config`` says. The app's failure to start is raised."""
-    server = ServerContext(ASGIWrapper(app), config, registry)
+    """Start the app, accept connections until ``state.closing``, and return when these have ended and the app has, too.
+    Both have as long as ``config`` says."""
+    server = ServerContext(ASGIWrapper(app), config, state)
     lifespan = Lifespan(server.app, config, {})
     async with trio.open_nursery() as outer:
         await outer.start(lifespan.handle_lifespan)
@@ -37,10 +79,10 @@ async def accept_until(
             async with trio.open_nursery() as accepting:
                 accept = partial(trio.serve_listeners, handler_nursery=connections)
                 accepting.start_soon(accept, partial(_serve_client, server), listeners)
-                await close.wait()
+                await state.closing.wait()
                 accepting.cancel_scope.cancel()
             await server.worker.terminated.set()
-            registry.end_idle_connections()
+            state.end_idle_connections()
             connections.cancel_scope.deadline = trio.current_time() + config.graceful_timeout
         await lifespan.wait_for_shutdown()
         outer.cancel_scope.cancel()

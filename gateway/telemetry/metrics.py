@@ -22,7 +22,7 @@ from gateway.config.loading import Config
 from gateway.ledger.buckets import GAPS, Buckets
 from gateway.ledger.record import Record
 from gateway.logs.masking import Mask
-from gateway.telemetry.shared_metrics import FOLDER, Crew, add_to_file
+from gateway.telemetry.shared_metrics import FOLDER, WorkersCollector, add_to_file
 from gateway.upstream.pool import PoolStats
 from streams.events import APIS
 from streams.events import ErrorKind as ErrorKind
@@ -299,7 +299,7 @@ class Metrics:
         if self._folder is None:
             return generate_latest(self._registry)
         registry = CollectorRegistry()
-        registry.register(Crew(self._folder))
+        registry.register(WorkersCollector(self._folder))
         return generate_latest(registry)
 
 

@@ -55,14 +55,14 @@ def shared_metrics(config: Config) -> Iterator[Shared]:
 
 def _gone(folder: Path, pid: int) -> None:
     try:
-        bury(folder, pid)
+        merge_dead_worker(folder, pid)
     except (OSError, RuntimeError, ValueError) as error:  # the library's for a file that is not whole
         log.error("the numbers of worker %d stay in a file of their own: %s", pid, error)
 
 
-def bury(folder: Path, pid: int) -> None:
-    """Forget what a dead worker had at the moment, and add what it had counted to what the other dead have: else a crew
-    that dies again and again would leave more and more files to be read."""
+def merge_dead_worker(folder: Path, pid: int) -> None:
+    """Forget what a dead worker had at the moment, and add what it had counted to what the other dead have: else each
+    that dies would leave one more file to be read."""
     from prometheus_client.mmap_dict import MmapedDict
     from prometheus_client.multiprocess import mark_process_dead
 
@@ -101,7 +101,7 @@ def whole(folder: Path) -> Iterator[None]:
 
 
 @attrs.frozen
-class Crew:
+class WorkersCollector:
     """What all that share ``folder`` have counted, for a registry of the client library."""
 
     folder: Path
@@ -125,7 +125,7 @@ def _begun(file: Path) -> bool:
 
 @contextlib.contextmanager
 def _locked(folder: Path, how: int) -> Iterator[None]:
-    """Nobody adds up while somebody is being buried: what is in two files, or in none, would be wrong."""
+    """Nobody adds up while a dead worker is being merged: what is in two files, or in none, would be wrong."""
     with (folder / "lock").open("ab") as file:
         fcntl.flock(file, how)
         yield

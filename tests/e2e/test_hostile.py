@@ -15,8 +15,10 @@ import trio
 
 from gateway.app import create_app
 from gateway.config.loading import from_mapping
-from gateway.serving import scope
-from gateway.serving.server import Lifecycle, bind, serve
+from gateway.serving import quart_connections
+from gateway.serving.lifecycle import Lifecycle
+from gateway.serving.listeners import bind
+from gateway.serving.worker import serve
 from tests.support.asgi_app import Client, eventually
 from tests.support.harness import Gateway, Wire, config, free_port, post, provider, running
 from tests.support.upstreams import PATHS, Script, render
@@ -365,7 +367,7 @@ def test_the_process_is_as_good_as_new_afterwards(gateway, upstream):
 
 @contextlib.asynccontextmanager
 async def impatient(monkeypatch: pytest.MonkeyPatch, keep_alive: float = 75) -> Any:
-    monkeypatch.setattr(scope, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(quart_connections, "BODY_SECONDS", 0.3)
     app = create_app(from_mapping(config([provider("openai/on-chat", "http://127.0.0.1:9")], 12000)))
     state, ready, sock = Lifecycle(), trio.Event(), bind("127.0.0.1", 0)
     port = sock.getsockname()[1]

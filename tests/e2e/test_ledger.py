@@ -14,8 +14,8 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.prepare import ClientRequest
 from gateway.routing.router import Router
-from gateway.serving.scope import Scope
-from gateway.serving.server import Lifecycle
+from gateway.serving.lifecycle import Lifecycle
+from gateway.serving.request_scope import RequestScope
 from streams.events import ErrorInfo
 from tests.support.harness import Gateway, Wire, config, eventually, free_port, post, provider, running
 from tests.support.upstreams import PATHS, Raw, Script, Tokens, render
@@ -289,7 +289,7 @@ async def test_a_mistake_of_ours_is_told_as_that_and_ends_no_other_task(caplog, 
     service = Service(Router(settings), Unsound(), Lifecycle(), settings.limits, keep_alive)  # type: ignore[arg-type]
     record = Record("req_1", api)
     async with trio.open_nursery() as nursery:
-        exchange = Exchange(service, api, ClientRequest((), ""), Scope(nursery, "req_1"), record)
+        exchange = Exchange(service, api, ClientRequest((), ""), RequestScope(nursery, "req_1"), record)
         response = await exchange.answer(json.dumps(body(api, "up", stream=True)).encode())
         text = b"".join([data async for data in response.response])
         nursery.cancel_scope.cancel()

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway.serving.server import CUT_AFTER
+from gateway.serving.lifecycle import CUT_AFTER
 from tests.support.harness import Gateway, Listening, eventually, free_port, running
 from tests.support.raw_call import (
     END,

@@ -17,7 +17,9 @@ from gateway.commands.replay import create_replay, run
 from gateway.config.loading import from_mapping
 from gateway.ledger.ledger import Ledger
 from gateway.logs.setup import Log
-from gateway.serving.server import Lifecycle, bind, serve
+from gateway.serving.lifecycle import Lifecycle
+from gateway.serving.listeners import bind
+from gateway.serving.worker import serve
 from gateway.telemetry.recorded import INDEX, Recorded, read
 from streams.events import ErrorInfo
 from tests.support.harness import (

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import attrs
 import pytest
 
-from gateway.serving.server import CUT_AFTER
+from gateway.serving.lifecycle import CUT_AFTER
 from tests.support.harness import Gateway, Listening, Reply, Wire, complaint, eventually, free_port, post, running
 from tests.support.raw_call import (
     END,

@@ -19,7 +19,7 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway.serving.server import CUT_AFTER
+from gateway.serving.lifecycle import CUT_AFTER
 from tests.support.harness import (
     PATIENCE,
     Gateway,

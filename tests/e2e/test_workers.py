@@ -14,7 +14,8 @@ import trio.testing
 from pytest_httpserver import HTTPServer
 from werkzeug.wrappers import Response
 
-from gateway.serving.server import bind, supervise
+from gateway.serving.listeners import bind
+from gateway.serving.supervisor import supervise
 from tests.support.command_line import Started, started
 from tests.support.harness import START_SECONDS, STOP_SECONDS, Wire, eventually, post, request
 from tests.support.processes import is_running, peers, workers

@@ -15,7 +15,7 @@ import attrs
 import pytest
 import yaml
 
-from gateway.serving.server import CUT_AFTER
+from gateway.serving.lifecycle import CUT_AFTER
 from tests.support.command_line import Started, started
 from tests.support.harness import START_SECONDS, STOP_SECONDS, Listening, Wire, config, eventually, post, provider
 from tests.support.processes import is_running, peers, pending, state, stop, workers

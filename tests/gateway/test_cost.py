@@ -21,7 +21,9 @@ import trio
 
 from gateway.app import create_app
 from gateway.config.loading import from_mapping
-from gateway.serving.server import Lifecycle, bind, serve
+from gateway.serving.lifecycle import Lifecycle
+from gateway.serving.listeners import bind
+from gateway.serving.worker import serve
 from tests.support.asgi_app import eventually
 from tests.support.harness import PATIENCE
 

@@ -10,8 +10,12 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from gateway.serving.scope import KEY, ChannelBody, Scope, configure
-from gateway.serving.server import Lifecycle, bind, serve
+from gateway.serving.bodies import ChannelBody
+from gateway.serving.lifecycle import Lifecycle
+from gateway.serving.listeners import bind
+from gateway.serving.quart_connections import configure
+from gateway.serving.request_scope import KEY, RequestScope
+from gateway.serving.worker import serve
 from tests.support.harness import PATIENCE, Late
 
 
@@ -24,12 +28,12 @@ class Witness:
         self.crash = trio.Event()  # tells the producer of a stream to crash
         self.ended: list[float] = []  # when such a task was ended
         self.closed: list[bool] = []  # what on_close was told
-        self.scopes: list[Scope] = []
+        self.scopes: list[RequestScope] = []
         self.feed: trio.MemorySendChannel[bytes] | None = None
         self.body: ChannelBody | None = None
 
-    def watch(self) -> Scope:
-        scope: Scope = request.scope[KEY]
+    def watch(self) -> RequestScope:
+        scope: RequestScope = request.scope[KEY]
         self.scopes.append(scope)
         scope.on_close(self.closed.append)
         scope.nursery.start_soon(self._live)

@@ -24,8 +24,12 @@ from gateway.endpoints.responses import add_stored
 from gateway.exchange.service import Service
 from gateway.ledger.ledger import Ledger
 from gateway.routing.router import Router
-from gateway.serving.scope import ChannelBody, Scope, configure
-from gateway.serving.server import Lifecycle, bind, serve
+from gateway.serving.bodies import ChannelBody
+from gateway.serving.lifecycle import Lifecycle
+from gateway.serving.listeners import bind
+from gateway.serving.quart_connections import configure
+from gateway.serving.request_scope import RequestScope
+from gateway.serving.worker import serve
 from gateway.stores.store import Node, Store, Unavailable
 from gateway.upstream.client import Upstream
 from providers.apis import CODECS
@@ -132,7 +136,7 @@ class Turn:
             event = {"type": "response.output_text.delta", "sequence_number": number, "delta": "x"}
             self._feed.send_nowait(sse.event(event["type"], event))
 
-    async def answer(self, scope: Scope) -> Response:
+    async def answer(self, scope: RequestScope) -> Response:
         return Response(ChannelBody(self._body))
 
     def close(self) -> None:

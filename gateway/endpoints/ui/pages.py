@@ -21,7 +21,8 @@ from gateway.endpoints.ui.visitors import Visitor, admit
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
 from gateway.routing.router import Router
-from gateway.serving.scope import ChannelBody, current_scope, respond
+from gateway.serving.bodies import ChannelBody, respond
+from gateway.serving.request_scope import current_scope
 from gateway.telemetry.live import LiveView
 from streams.errors import GatewayError
 

@@ -37,7 +37,8 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.prepare import ClientRequest
 from gateway.request.public_errors import FULL, MISTAKE
-from gateway.serving.scope import Scope, respond, websocket_scope
+from gateway.serving.bodies import respond
+from gateway.serving.request_scope import RequestScope, websocket_scope
 from providers.apis import CODECS
 from providers.neutral.fields import too_deep
 from providers.responses.ids import own_id
@@ -105,7 +106,7 @@ def _without_beta(headers: Headers) -> Headers:
     return tuple((name, value) for name, value in headers if not (name == "openai-beta" and "websocket" in value))
 
 
-def _refused(error: GatewayError, ledger: Ledger, scope: Scope) -> Response:
+def _refused(error: GatewayError, ledger: Ledger, scope: RequestScope) -> Response:
     record = _opened(ledger, scope)
     record.failed = failed = error.failed
     record.answered(failed.status)
@@ -114,7 +115,7 @@ def _refused(error: GatewayError, ledger: Ledger, scope: Scope) -> Response:
     return respond(body, failed.status, headers)
 
 
-def _opened(ledger: Ledger, scope: Scope, client: str | None = None) -> Record:
+def _opened(ledger: Ledger, scope: RequestScope, client: str | None = None) -> Record:
     record = ledger.open(scope.id, "responses")
     record.client = client
     scope.on_close(partial(ledger.settle, record))
@@ -128,7 +129,7 @@ class _Connection:
     """One client's websocket from the upgrade on."""
 
     def __init__(
-        self, service: Service, ledger: Ledger, asked: ClientRequest, memory: StateScope, scope: Scope
+        self, service: Service, ledger: Ledger, asked: ClientRequest, memory: StateScope, scope: RequestScope
     ) -> None:
         self._service = service
         self._ledger = ledger

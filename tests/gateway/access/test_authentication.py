@@ -20,7 +20,9 @@ from gateway.http.headers import upstream_headers
 from gateway.request.decompress import DECODERS, decompress, read_coding
 from gateway.request.prepare import ClientRequest
 from gateway.routing.router import Router
-from gateway.serving.server import Lifecycle, bind, serve
+from gateway.serving.lifecycle import Lifecycle
+from gateway.serving.listeners import bind
+from gateway.serving.worker import serve
 from gateway.upstream.client import Upstream
 from streams.errors import GatewayError
 from tests.support.harness import PATIENCE

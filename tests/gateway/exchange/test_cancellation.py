@@ -20,7 +20,7 @@ import trio
 
 from gateway.app import create_app
 from gateway.config.loading import from_mapping
-from gateway.serving.server import Lifecycle
+from gateway.serving.lifecycle import Lifecycle
 from gateway.upstream.client import Upstream
 from gateway.upstream.pool import PoolStats
 from tests.support.harness import PATIENCE, config, provider

@@ -12,7 +12,9 @@ import trio
 
 from gateway.mock.faults import FAULTS, fault_of, listed
 from gateway.mock.server import create_mock
-from gateway.serving.server import Lifecycle, bind, serve
+from gateway.serving.lifecycle import Lifecycle
+from gateway.serving.listeners import bind
+from gateway.serving.worker import serve
 from streams.errors import GatewayError
 from tests.support.command_line import demo, run, started
 from tests.support.harness import PATIENCE, ROOT, request

@@ -19,9 +19,12 @@ from gateway.endpoints.websocket.connection import add_websocket
 from gateway.exchange.service import Service
 from gateway.ledger.ledger import Ledger
 from gateway.routing.router import Router
-from gateway.serving.scope import configure, websocket_scope
-from gateway.serving.server import Lifecycle, bind, serve
+from gateway.serving.lifecycle import Lifecycle
+from gateway.serving.listeners import bind
+from gateway.serving.quart_connections import configure
+from gateway.serving.request_scope import websocket_scope
 from gateway.serving.server_config import ServerConfig
+from gateway.serving.worker import serve
 from gateway.stores.memory import MemoryStore
 from gateway.upstream.client import Upstream
 from tests.support.harness import PATIENCE, Wire

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -10,9 +10,14 @@ import trio.testing
 from quart import Response
 from quart_trio import QuartTrio
 
-from gateway.serving.scope import MAX_WRITE, Arrival, ChannelBody, Scope, Truncated, bypass, configure
+from gateway.serving.bodies import MAX_WRITE, ChannelBody, Truncated
+from gateway.serving.fast_route import IncomingRequest, add_fast_route
+from gateway.serving.quart_connections import configure
 from tests.support.asgi_app import eventually, serving, within
 from tests.support.harness import PATIENCE, given_attempts
+
+if TYPE_CHECKING:
+    from gateway.serving.request_scope import RequestScope
 
 END = b"0\r\n\r\n"
 
@@ -183,16 +188,16 @@ async def test_the_producer_is_told_when_the_body_is_closed():
 @pytest.mark.parametrize("leaves", ["in the body", "behind the body"])
 async def test_a_server_that_is_not_ours_tells_by_message_that_the_client_has_left(leaves):
     """``ON_LEAVING`` is an extension; ASGI has ``http.disconnect``."""
-    seen: list[Scope] = []
+    seen: list[RequestScope] = []
 
-    async def answer(arrival: Arrival) -> Response:
-        seen.append(arrival.scope)
-        await arrival.read()
+    async def answer(request: IncomingRequest) -> Response:
+        seen.append(request.scope)
+        await request.read()
         await trio.sleep_forever()
 
     app = QuartTrio(__name__)
     configure(app)
-    bypass(app, "/x", answer)
+    add_fast_route(app, "/x", answer)
     part = {"type": "http.request", "body": b"half", "more_body": leaves == "in the body"}
     messages = iter([part, {"type": "http.disconnect"}])
 

@@ -18,7 +18,8 @@ import trio.testing
 from h2.errors import ErrorCodes
 
 from gateway.serving import connections, http1
-from gateway.serving.server import BindFailed, Lifecycle, bind
+from gateway.serving.lifecycle import Lifecycle
+from gateway.serving.listeners import BindFailed, bind
 from gateway.serving.server_config import WRITE_TIMEOUT
 from tests.support.asgi_app import PATIENCE, Client, Server, eventually, serving, within
 from tests.support.harness import given_attempts
@@ -223,6 +224,15 @@ UPGRADE = (
 )
 
 
+async def test_a_handshake_that_is_not_valid_ends_its_connection():
+    async with serving(keep_alive=60) as server, server.connect() as client:
+        await client.send(b"GET /whole HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+        answer = await client.rest()
+        assert answer.startswith(b"HTTP/1.1 400")
+        assert b"connection: close" in answer.lower()
+        await eventually(lambda: not server.lifecycle.connections)
+
+
 @pytest.mark.parametrize("pause", [False, True])
 async def test_bytes_right_behind_a_websocket_upgrade_are_refused(pause, caplog):
     async with serving() as server:
@@ -384,7 +394,7 @@ async def test_a_pump_that_starts_after_the_drain_is_cancelled_at_once():
 
 
 async def test_a_stalled_client_does_not_hold_the_shutdown(monkeypatch):
-    monkeypatch.setattr("gateway.serving.server.CUT_AFTER", 0.2)
+    monkeypatch.setattr("gateway.serving.lifecycle.CUT_AFTER", 0.2)
     async with serving(drain=0.2) as server, server.connect(small=True) as client:
         await client.get("/flood")
         await server.witness.begun.wait()
@@ -575,7 +585,9 @@ PROGRAM = f"""
 import os, sys
 sys.path[:0] = [{str(ROOT)!r}]
 import trio
-from gateway.serving.server import adopt, bind, serve, supervise
+from gateway.serving.listeners import adopt, bind
+from gateway.serving.supervisor import supervise
+from gateway.serving.worker import serve
 from tests.support.asgi_app import Witness, make_app
 
 role, options = sys.argv[1], sys.argv[2:]

@@ -28,7 +28,7 @@ from gateway.stores.sqlite import SqliteStore
 from gateway.stores.store import Node, Size, Unavailable
 from gateway.telemetry.lag import watch_lag
 from gateway.telemetry.metrics import MOST_MET, ROWS, Metrics, open_metrics
-from gateway.telemetry.shared_metrics import Crew, bury, whole
+from gateway.telemetry.shared_metrics import WorkersCollector, merge_dead_worker, whole
 from tests.pages import metrics as metrics_table
 from tests.support.harness import (
     ROOT,
@@ -399,15 +399,15 @@ def test_the_dead_are_added_up_in_one_file_for_each_kind(tmp_path):
         ).stdout
 
     for count in (1, 2, 3):
-        bury(tmp_path, int(python(WORKER, str(count))))
-    bury(tmp_path, 999_999_999)  # one that has counted nothing
+        merge_dead_worker(tmp_path, int(python(WORKER, str(count))))
+    merge_dead_worker(tmp_path, 999_999_999)  # one that has counted nothing
     python(WORKER, "5")
     for kind in ("counter", "gauge_livesum", "histogram"):  # one that was killed before it had begun, one that begins
         (tmp_path / f"{kind}_7.db").touch()
         (tmp_path / f"{kind}_8.db").touch()
-    bury(tmp_path, 7)
+    merge_dead_worker(tmp_path, 7)
     registry = CollectorRegistry()
-    registry.register(Crew(tmp_path))
+    registry.register(WorkersCollector(tmp_path))
     now = Numbers(generate_latest(registry).decode())
     assert now("c_total", a="x") == 11
     assert (now("h_count"), now("h_sum")) == (4, 11)
@@ -416,12 +416,12 @@ def test_the_dead_are_added_up_in_one_file_for_each_kind(tmp_path):
     assert len(list(tmp_path.glob("*.db"))) == 8  # of the dead two, of each of the living three
 
 
-def test_nobody_is_buried_while_somebody_counts(tmp_path):
-    burying = "import sys, pathlib; from gateway.telemetry.shared_metrics import bury; print(flush=True); "
-    burying += "bury(pathlib.Path(sys.argv[1]), 1)"
+def test_no_dead_worker_is_merged_while_somebody_counts(tmp_path):
+    merging = "import sys, pathlib; from gateway.telemetry.shared_metrics import merge_dead_worker; print(flush=True); "
+    merging += "merge_dead_worker(pathlib.Path(sys.argv[1]), 1)"
     (tmp_path / "gauge_livesum_1.db").write_bytes(b"")
     with whole(tmp_path):
-        process = subprocess.Popen([sys.executable, "-c", burying, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE)
+        process = subprocess.Popen([sys.executable, "-c", merging, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE)
         assert process.stdout is not None
         process.stdout.readline()
         with pytest.raises(subprocess.TimeoutExpired):

@@ -15,7 +15,9 @@ from gateway.app import open_service
 from gateway.config.loading import Config, from_mapping
 from gateway.exchange.service import Service
 from gateway.reload import Served
-from gateway.serving.server import Lifecycle, bind, serve
+from gateway.serving.lifecycle import Lifecycle
+from gateway.serving.listeners import bind
+from gateway.serving.worker import serve
 from gateway.telemetry.live import COLUMNS, View
 from gateway.upstream.client import Upstream
 from tests.gateway.telemetry.test_metrics import Numbers, chunk

@@ -1,0 +1,115 @@
+"""Routes that Quart does not see, and requests as either kind of route reads them.
+
+Quart's routing, contexts and hooks cost as much as all that is done for a small request; the paths that clients ask for
+most go past them.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol, TypeAlias, cast
+
+import quart
+import trio
+from hypercorn.typing import ASGIReceiveCallable, HTTPScope
+from quart import Quart, Response
+
+from gateway.http.headers import as_text
+from gateway.serving.asgi_extensions import ON_LEAVING, OnLeaving
+from gateway.serving.bodies import read_body, too_large, too_slow
+from gateway.serving.request_scope import KEY, RequestScope, current_scope
+
+
+class IncomingRequest(Protocol):
+    """A client's request, its header names in lower case."""
+
+    @property
+    def scope(self) -> RequestScope: ...
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]: ...
+
+    @property
+    def query(self) -> str: ...
+
+    async def read(self) -> bytes:
+        """Read the whole body. Raises ``GatewayError`` (413, 408). The client leaving cancels it."""
+        ...
+
+
+class QuartRequest:
+    """The ``IncomingRequest`` that Quart is handling."""
+
+    def __init__(self) -> None:
+        self.scope = current_scope()
+        self.headers = as_text(quart.request.scope["headers"])
+        self.query = quart.request.query_string.decode("latin-1")
+
+    async def read(self) -> bytes:
+        return await read_body()
+
+
+class AsgiRequest:
+    """The ``IncomingRequest`` of a fast route, straight from the server."""
+
+    def __init__(
+        self, scope: RequestScope, asgi: HTTPScope, receive: ASGIReceiveCallable, most: int, seconds: float
+    ) -> None:
+        self.scope = scope
+        self.headers = as_text(asgi["headers"])
+        self.query = asgi["query_string"].decode("latin-1")
+        self._receive = receive
+        self._most = most
+        self._seconds = seconds
+        on_leaving = asgi["extensions"].get(ON_LEAVING)
+        self._listening = on_leaving is not None
+        if on_leaving is not None:
+            cast("OnLeaving", on_leaving)(scope.leave)
+
+    async def read(self) -> bytes:
+        length = dict(self.headers).get("content-length", "")
+        if length.isdecimal() and int(length) > self._most:
+            raise too_large(self._most)
+        with trio.move_on_after(self._seconds):
+            body = await self._whole()
+            self.listen()
+            return body
+        raise too_slow()
+
+    async def _whole(self) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while (message := await self._receive())["type"] == "http.request":
+            part = message.get("body", b"")
+            size += len(part)
+            if size > self._most:
+                raise too_large(self._most)
+            parts.append(part)
+            if not message.get("more_body", False):
+                return b"".join(parts)
+        self.scope.leave()
+        return await trio.sleep_forever()
+
+    def listen(self) -> None:
+        """Let the client's leaving cancel the request from now on: ASGI's message for it comes behind the body."""
+        if not self._listening:
+            self._listening = True
+            self.scope.nursery.start_soon(self._listen)
+
+    async def _listen(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.scope.leave()
+
+
+FastRoute: TypeAlias = Callable[[IncomingRequest], Awaitable[Response]]
+
+
+def add_fast_route(app: Quart, path: str, answer: FastRoute) -> None:
+    """Answer ``POST path`` with ``answer``, without Quart's routing, contexts and hooks. It must raise nothing;
+    ``request`` and ``g`` are not there."""
+    app.extensions.setdefault(KEY, {})[path] = answer
+
+
+def fast_routes(app: Quart, method: str) -> Mapping[str, FastRoute]:
+    """The fast routes of ``app`` for a method, by path."""
+    found: Any = app.extensions.get(KEY, {}) if method == "POST" else {}
+    return cast("Mapping[str, FastRoute]", found)

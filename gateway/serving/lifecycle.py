@@ -1,0 +1,76 @@
+"""The life of a server process: serving, draining, and what is cut in the end."""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import trio
+
+from gateway.serving.registry import ConnectionRegistry
+
+log = logging.getLogger("trigate.server")
+
+DRAIN: Final = 25.0
+CUT_AFTER: Final = 2.0  # seconds between cancelling the pumps and cutting what is left
+KILL_AFTER: Final = 5.0  # seconds that a worker gets beyond that
+
+
+class Lifecycle(ConnectionRegistry):
+    """How far a server is in stopping, and what it has in flight. One per process, used from the trio thread only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.draining = False
+        """Readiness answers 503 from here on."""
+        self.stopping = trio.Event()
+        self.closing = trio.Event()
+        """Nobody new is let in from here on, and who is idle is sent away."""
+        self._pumps: set[trio.CancelScope] = set()
+        self._pumps_cancelled = False
+        self._flushes: list[Callable[[], object]] = []
+
+    def stop(self) -> None:
+        """Begin to drain; what the first signal does. May be called again, to no effect."""
+        self.draining = True
+        self.stopping.set()
+
+    @contextlib.contextmanager
+    def pump(self, scope: trio.CancelScope) -> Iterator[None]:
+        """Keep ``scope``, a live pump's own, among those that are cancelled at the end of the drain."""
+        if self._pumps_cancelled:
+            scope.cancel()
+        self._pumps.add(scope)
+        try:
+            yield
+        finally:
+            self._pumps.discard(scope)
+
+    def cancel_pumps(self) -> None:
+        """Cancel every live pump, and every one that starts from now on."""
+        self._pumps_cancelled = True
+        for scope in self._pumps:
+            scope.cancel()
+
+    def on_flush(self, callback: Callable[[], object]) -> None:
+        """Call ``callback()`` before the process exits on a second signal."""
+        self._flushes.append(callback)
+
+    def flush(self) -> None:
+        """Run the ``on_flush`` callbacks; what one raises is logged and does not stop the others."""
+        for callback in self._flushes:
+            try:
+                callback()
+            except Exception:  # the process is about to exit: what can still be saved is saved
+                log.exception("a flush failed before the exit")
+
+    async def stop_in_order(self, delay: float, drain: float) -> None:
+        """Wait for ``stop()``; then end what is served, the patient way first."""
+        await self.stopping.wait()
+        await trio.sleep(delay)  # readiness is off, balancers look elsewhere
+        self.closing.set()
+        await trio.sleep(drain)
+        self.cancel_pumps()
+        await trio.sleep(CUT_AFTER)
+        self.flush()  # before the cut, which would look like the clients' own leaving
+        self.cut_connections()

@@ -1,0 +1,62 @@
+"""Listening sockets."""
+
+import errno
+import socket
+from typing import Final
+
+from gateway.serving.server_config import WRITE_TIMEOUT
+
+BACKLOG: Final = 1024
+
+
+class BindFailed(OSError):
+    """An address cannot be listened on. The message says which, why, and what to do."""
+
+
+_ADVICE: Final = {
+    errno.EADDRINUSE: "another process listens there: stop it or choose another port",
+    errno.EACCES: "ports below 1024 need privileges: choose a higher port",
+    errno.EADDRNOTAVAIL: "this machine has no such address: use one of its own, or 0.0.0.0 for all",
+}
+
+
+def bind(host: str, port: int, *, write_timeout: float = WRITE_TIMEOUT) -> socket.socket:
+    """Listen on ``host`` (a name, IPv4 or IPv6; ``::`` takes IPv4 too) and ``port`` (0: any free one).
+
+    ``write_timeout`` is how many seconds a client may leave what it was sent unacknowledged before it is cut. Raises
+    ``BindFailed``.
+    """
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise BindFailed(f"cannot listen on {where}: {error.strerror}: check the host's spelling") from error
+    sock = socket.socket(family, kind, protocol)
+    try:
+        _set_options(sock, write_timeout)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        advice = _ADVICE.get(error.errno or 0, "choose another address")
+        raise BindFailed(f"cannot listen on {where}: {error.strerror}: {advice}") from error
+    return sock
+
+
+def _set_options(sock: socket.socket, write_timeout: float) -> None:
+    """Set options, all but the first of which accepted connections inherit."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        # Writes are shielded, so a client that stops reading defeats every timeout of ours.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(write_timeout * 1000))
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+
+
+def adopt(fd: int) -> socket.socket:
+    """Take over the listening socket that ``supervise`` handed over as file descriptor ``fd``."""
+    return socket.socket(fileno=fd)

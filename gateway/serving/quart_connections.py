@@ -1,0 +1,175 @@
+"""Requests and websockets on Quart, each in a ``RequestScope``; ``configure`` installs them in an app.
+
+quart-trio opens a nursery for each request and keeps it to itself. These publish it, and settle after it.
+"""
+
+import contextlib
+import logging
+from functools import partial
+from typing import Final, cast
+from urllib.parse import urlsplit
+
+import trio
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ASGISendEvent
+from quart import Request
+from quart.asgi import ASGIHTTPConnection, ASGIWebsocketConnection
+from quart.typing import ResponseTypes
+from quart.wrappers.response import DataBody
+from quart_trio import QuartTrio
+from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
+from werkzeug.datastructures import Headers
+
+from gateway.http.paths import canonical
+from gateway.serving.asgi_extensions import LEFT, WRITE_NOW, WriteNow
+from gateway.serving.bodies import ChannelBody, IteratedBody, Truncated
+from gateway.serving.fast_route import AsgiRequest, FastRoute, fast_routes
+from gateway.serving.request_scope import KEY, RequestScope, request_id
+
+log = logging.getLogger("trigate.scope")
+
+MAX_BODY: Final = 64 * 2**20
+BODY_SECONDS: Final = 60
+
+
+def configure(app: QuartTrio, max_body: int = MAX_BODY) -> None:
+    """Let ``app`` run requests and websockets in a ``RequestScope``, with bodies of at most ``max_body`` bytes and 60 s
+    for a whole upload, the guard against slow ones."""
+    app.asgi_http_class = QuartHttpConnection
+    app.asgi_websocket_class = QuartWebSocketConnection
+    app.config["MAX_CONTENT_LENGTH"] = max_body
+    app.config["BODY_TIMEOUT"] = BODY_SECONDS
+
+
+class QuartHttpConnection(TrioASGIHTTPConnection):
+    """One request, answered by a fast route or by Quart."""
+
+    # Replaces quart-trio's, which shows its nursery to nobody, and cuts long streams in silence (RESPONSE_TIMEOUT):
+    # timeouts belong to the exchange.
+    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        path = self.scope["path"]
+        routes = fast_routes(self.app, self.scope["method"])
+        if (answer := routes.get(path)) is None:
+            self.scope["path"] = path = canonical(_origin_path(path))
+            answer = routes.get(path)
+        published: RequestScope | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                published = RequestScope(nursery, request_id(self.scope["headers"]))
+                if answer is None:
+                    response = await self._ask_quart(published, receive, send)
+                else:
+                    response = await self._ask(answer, published, receive)
+                await self._respond(published, send, response)
+        finally:
+            # The one place that always runs, and after every task of the request: the response body's own
+            # `__aexit__` and generators' `finally` do not when the client leaves early.
+            if published is not None:
+                published.close()
+
+    async def _ask(self, answer: FastRoute, published: RequestScope, receive: ASGIReceiveCallable) -> ResponseTypes:
+        config = self.app.config
+        request = AsgiRequest(published, self.scope, receive, config["MAX_CONTENT_LENGTH"], config["BODY_TIMEOUT"])
+        response = await answer(request)
+        request.listen()
+        return response
+
+    async def _ask_quart(
+        self, published: RequestScope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> ResponseTypes:
+        request = self._create_request_from_scope(send)
+        request.scope[KEY] = published  # type: ignore[typeddict-unknown-key]
+        published.nursery.start_soon(self._receive, published, request, receive)
+        return await self.app.handle_request(request)
+
+    async def _receive(self, published: RequestScope, request: Request, receive: ASGIReceiveCallable) -> None:
+        """Feed the request's body until the client has left, or has its answer."""
+        await ASGIHTTPConnection.handle_messages(self, request, receive)
+        # The server sends its "disconnect" also after a complete answer, in the middle of the last send.
+        published.leave()
+
+    # The answer
+
+    async def _respond(self, published: RequestScope, send: ASGISendCallable, response: ResponseTypes) -> None:
+        """Send ``response``, and end the request."""
+        try:
+            await self._send_parts(partial(self._send, published, send), response)
+        except Truncated:
+            # To return without the last message is the ASGI way to cut: the server closes without the end chunk.
+            log.warning("request %s: the answer was cut, the connection closes without its end", published.id)
+        published.nursery.cancel_scope.cancel()
+
+    async def _send_parts(self, send: ASGISendCallable, response: ResponseTypes) -> None:
+        """Send a body that is at hand in one message with the end: Quart takes two, each a write and a wake-up."""
+        body = response.response
+        if not isinstance(body, DataBody | ChannelBody | IteratedBody):
+            await self._send_response(send, response)
+            return
+        status, headers = response.status_code, response.headers
+        await send({"type": "http.response.start", "status": status, "headers": _encoded(headers)})
+        last = b""
+        if isinstance(body, DataBody):
+            last = body.data[body.begin : body.end]
+        else:
+            write_now = self.scope["extensions"].get(WRITE_NOW)
+            if write_now is not None and isinstance(body, IteratedBody):
+                body.attach(cast("WriteNow", write_now))
+            async with body as pieces:
+                async for data in pieces:
+                    await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": last, "more_body": False})
+
+    async def _send(self, published: RequestScope, send: ASGISendCallable, message: ASGISendEvent) -> None:
+        if message["type"] != "http.response.body" or message.get("more_body", False):
+            await send(message)
+            return
+        # A task that crashes closes its channels on the way out, which looks like a good end to the body: the nursery
+        # is cancelled by then, and the shield below must not hide it.
+        await trio.lowlevel.checkpoint_if_cancelled()
+        published.ending = True
+        # The server answers the last message with a disconnect, which cancels this task: unless the send is shielded,
+        # the server does not get to start the idle timer again, and idle connections stay for ever.
+        with trio.CancelScope(shield=True):
+            await send(message)
+        published.left = published.left or bool(self.scope.get(LEFT, False))
+        published.complete = not published.left
+
+
+def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+
+class QuartWebSocketConnection(TrioASGIWebsocketConnection):
+    """One websocket on Quart.
+
+    The view must always be receiving: beyond ten messages that nobody has taken a disconnect is not seen."""
+
+    # Replaces quart-trio's, which shows its nursery to nobody.
+    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        self.scope["path"] = canonical(_origin_path(self.scope["path"]))
+        websocket = self._create_websocket_from_scope(send)
+        published: RequestScope | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                published = RequestScope(nursery, request_id(self.scope["headers"]))
+                self.scope[KEY] = published  # type: ignore[typeddict-unknown-key]
+                nursery.start_soon(self._receive, published, receive)
+                await ASGIWebsocketConnection.handle_websocket(self, websocket, send)
+                nursery.cancel_scope.cancel()
+        finally:
+            if published is not None:
+                published.close()
+
+    async def _receive(self, published: RequestScope, receive: ASGIReceiveCallable) -> None:
+        await self.handle_messages(published.nursery, receive)
+        # The nursery is cancelled already, but none of its tasks has run since.
+        if not self._closed:
+            published.left = True
+
+
+def _origin_path(path: str) -> str:
+    """``path`` with a leading slash. Quart fails with a 500 on an empty path and on an absolute one it cannot parse."""
+    if path.startswith("/"):
+        return path
+    with contextlib.suppress(ValueError):  # "http://[": no route has such a path, so this is a 404
+        path = urlsplit(path).path
+    return path if path.startswith("/") else "/" + path
