@@ -119,7 +119,7 @@ async def test_a_server_that_is_there_is_used(server):
     [
         ({"type": "postgres", "connection_string": "postgresql://h/d"}, "psycopg", "postgres",
          "state_storage.type: postgres needs a package; pip install 'trigate[postgres]'"),
-        ({"type": "memory", "encryption_key": KEY}, "cryptography", "sealed",
+        ({"type": "memory", "encryption_key": KEY}, "cryptography", "encrypted",
          "state_storage.encryption_key: encryption needs a package; pip install 'trigate[encryption]'"),
     ],
 )  # fmt: skip

@@ -1,0 +1,248 @@
+"""Trees of nodes in the tables of a database: one algorithm, over the statements of each database."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, LiteralString, Protocol, TypeVar, cast
+
+import attrs
+
+from gateway.stores.nodes import (
+    Key,
+    batch_of,
+    hangs_on,
+    keepable,
+    keepable_only,
+    key_of,
+    lineage,
+    size_of,
+    too_large,
+    tops,
+)
+from gateway.stores.store import Changed, Kind, Node, Size
+
+T = TypeVar("T")
+
+TREES_AT_ONCE: Final = 64
+"""Expired trees that one transaction of a sweep removes."""
+
+NODE: Final = "n.id, n.owner, n.kind, n.body, n.parent, n.items"
+"""What the statements select of a node."""
+
+
+@attrs.frozen(kw_only=True)
+class Dialect:
+    """The SQL of one database: statements with the parameters that each comment names, and what it gives. ``keys`` is a
+    list of (owner, id); a node is there as long as its tree was used after ``horizon``."""
+
+    get: LiteralString  # owner, id, horizon -> NODE
+    chain: LiteralString  # owner, id, horizon -> NODE of that and of those before it, in any order
+    latest: LiteralString  # owner, items, horizon -> item, number of the node that was written last of those with it
+    numbered: LiteralString  # numbers -> number, NODE
+    trees: LiteralString  # keys, horizon -> owner, id, tree, whether it is still there; nobody else may change it then
+    use: LiteralString  # trees, now
+    add: LiteralString  # tree, owner, id, kind, parent, size, items, body
+    add_items: LiteralString  # keys
+    remove: LiteralString  # keys; the condition of a deletion
+    remove_trees: LiteralString  # trees; the condition of a deletion
+    drop_trees: LiteralString  # trees
+    size_of_trees: LiteralString  # trees -> bytes
+    oldest: LiteralString  # keep -> the tree that was least recently used, of those that nobody is writing to
+    expired: LiteralString  # horizon, most -> trees
+    total: LiteralString  # -> nodes, bytes
+    add_to_total: LiteralString  # nodes, bytes; the last step, because others may wait for it from here on
+    read_items: Callable[[Any], tuple[str, ...]]  # a node's items, from what the column gives
+
+
+class Session(Protocol):
+    """A connection to the database, used by one thread."""
+
+    def rows(self, statement: LiteralString, **values: Any) -> list[tuple[Any, ...]]:
+        """Run the statement, and return the rows that it gives."""
+        ...
+
+    def run_many(self, statement: LiteralString, values: Sequence[Mapping[str, Any]]) -> None:
+        """Run the statement for each of ``values``."""
+        ...
+
+    def delete_nodes(self, condition: LiteralString, **values: Any) -> list[int]:
+        """Delete the nodes that meet the condition, and return their sizes."""
+        ...
+
+    def add_tree(self, now: float) -> int:
+        """Add an empty tree, and return its number."""
+        ...
+
+
+class SqlStore(ABC):
+    """The ``Store`` of a database. What has not been written to for ``ttl`` seconds of ``clock`` is not there; at most
+    ``max_bytes`` (None: no limit) are kept."""
+
+    def __init__(self, sql: Dialect, ttl: float, max_bytes: int | None, clock: Callable[[], float]) -> None:
+        self._sql = sql
+        self._ttl = ttl
+        self._max_bytes = max_bytes
+        self._clock = clock
+
+    @abstractmethod
+    async def _read(self, work: Callable[[Session], T]) -> T:
+        """Run ``work``, which only reads, in a thread."""
+
+    @abstractmethod
+    async def _write(self, work: Callable[[Session], T], *, limited: bool = True) -> T:
+        """Run ``work`` in a thread and in one transaction; not ``limited``, for as long as it takes."""
+
+    @abstractmethod
+    async def aclose(self) -> None: ...
+
+    async def open(self) -> None:
+        """Find out whether the database can be used. Raises ``Unavailable``."""
+        await self._read(lambda session: None)
+
+    async def put(self, nodes: Sequence[Node], expect: Node | None = None) -> None:
+        batch = batch_of(nodes)
+        if self._max_bytes is not None and sum(map(size_of, batch.values())) > self._max_bytes:
+            raise too_large(self._max_bytes)
+        await self._write(lambda session: self._put(session, batch, expect))
+
+    async def get(self, owner: str, id: str) -> Node | None:
+        return await self._read(lambda session: self._get(session, (owner, id))) if keepable(id) else None
+
+    async def chain(self, owner: str, id: str) -> tuple[Node, ...]:
+        if not keepable(id):
+            return ()
+        rows = await self._read(
+            lambda session: session.rows(self._sql.chain, owner=owner, id=id, horizon=self._horizon())
+        )
+        return lineage(map(self._node, rows), id)
+
+    async def find(self, owner: str, items: Sequence[str]) -> Mapping[str, Node]:
+        wanted = keepable_only(items)
+        return await self._read(lambda session: self._find(session, owner, wanted)) if wanted else {}
+
+    async def delete(self, owner: str, ids: Sequence[str]) -> int:
+        wanted = [(owner, id) for id in keepable_only(ids)]
+        return await self._write(lambda session: self._delete(session, wanted)) if wanted else 0
+
+    async def sweep(self) -> int:
+        gone = 0
+        for choose in (self._expired, self._beyond_limit):
+            some = partial(self._remove_some, choose)
+            while (
+                count := await self._write(some, limited=False)
+            ) is not None:  # a tree may be large, and nobody waits
+                gone += count
+        return gone
+
+    async def size(self) -> Size:
+        return Size(*await self._read(self._total), self._max_bytes)
+
+    def _horizon(self) -> float:
+        """When what is over now was last written to."""
+        return self._clock() - self._ttl
+
+    # Reading
+
+    def _get(self, session: Session, key: Key) -> Node | None:
+        rows = session.rows(self._sql.get, owner=key[0], id=key[1], horizon=self._horizon())
+        return self._node(rows[0]) if rows else None
+
+    def _find(self, session: Session, owner: str, items: list[str]) -> dict[str, Node]:
+        latest = dict(session.rows(self._sql.latest, owner=owner, items=items, horizon=self._horizon()))
+        rows = session.rows(self._sql.numbered, numbers=list(latest.values())) if latest else []
+        nodes = {number: self._node(row) for number, *row in rows}
+        return {item: nodes[number] for item, number in latest.items() if number in nodes}
+
+    def _total(self, session: Session) -> tuple[int, int]:
+        """Nodes and bytes, without a look at what is kept."""
+        return cast("tuple[int, int]", session.rows(self._sql.total)[0])
+
+    def _node(self, row: Sequence[Any]) -> Node:
+        id, owner, kind, body, parent, items = row
+        return Node(id, owner, cast("Kind", kind), body, parent, self._sql.read_items(items))
+
+    # Writing
+
+    def _put(self, session: Session, batch: Mapping[Key, Node], expect: Node | None) -> None:
+        first = tops(batch)
+        places = {*batch, *(place for top in first.values() for place in hangs_on(top))}
+        trees = self._live_trees(session, {*places, key_of(expect)} if expect is not None else places)
+        if expect is not None and ((there := self._get(session, key_of(expect))) is None or there.body != expect.body):
+            raise Changed
+        homes = self._homes(session, first, trees)
+        old = session.delete_nodes(self._sql.remove, keys=list(batch))
+        session.run_many(self._sql.add, [_columns(node, homes[key]) for key, node in batch.items()])
+        if holders := [key for key, node in batch.items() if node.items]:
+            session.rows(self._sql.add_items, keys=holders)
+        new = [size_of(node) for node in batch.values()]
+        freed = self._evict(session, sum(new) - sum(old), list(set(homes.values())))
+        self._count(session, new, [*old, *freed])
+
+    def _live_trees(self, session: Session, keys: Iterable[Key]) -> dict[Key, int]:
+        """The trees of those of ``keys`` that are there, which nobody else changes until the transaction ends."""
+        rows = session.rows(self._sql.trees, keys=list(keys), horizon=self._horizon())
+        return {(owner, id): tree for owner, id, tree, live in rows if live}
+
+    def _homes(self, session: Session, first: Mapping[Key, Node], trees: Mapping[Key, int]) -> dict[Key, int]:
+        """The tree of each node of a write, written to just now; a new one where it hangs on nothing."""
+        now, found = self._clock(), dict[Key, int]()
+        for top in first.values():
+            if (own := key_of(top)) not in found:
+                tree = next((trees[place] for place in hangs_on(top) if place in trees), None)
+                found[own] = session.add_tree(now) if tree is None else tree
+        session.rows(self._sql.use, trees=list(found.values()), now=now)
+        return {key: found[key_of(top)] for key, top in first.items()}
+
+    def _evict(self, session: Session, added: int, keep: list[int]) -> list[int]:
+        """Make room, and not by what is just being written. The sizes of the nodes that went."""
+        freed: list[int] = []
+        if self._max_bytes is None or (too_much := self._total(session)[1] + added - self._max_bytes) <= 0:
+            return freed
+        if session.rows(self._sql.size_of_trees, trees=keep)[0][0] > self._max_bytes:
+            raise too_large(self._max_bytes)  # before it goes through all the others for nothing
+        while sum(freed) < too_much and (oldest := self._oldest(session, keep)):
+            freed += self._remove_trees(session, oldest)
+        return freed
+
+    def _oldest(self, session: Session, keep: list[int]) -> list[int]:
+        return [tree for (tree,) in session.rows(self._sql.oldest, keep=keep)]
+
+    def _remove_trees(self, session: Session, trees: list[int]) -> list[int]:
+        """The sizes of the nodes that went with them."""
+        sizes = session.delete_nodes(self._sql.remove_trees, trees=trees)
+        session.rows(self._sql.drop_trees, trees=trees)
+        return sizes
+
+    def _delete(self, session: Session, keys: list[Key]) -> int:
+        """A tree that is left empty goes when its time is over."""
+        there = list(self._live_trees(session, keys))
+        sizes = session.delete_nodes(self._sql.remove, keys=there) if there else []
+        self._count(session, gone=sizes)
+        return len(sizes)
+
+    def _remove_some(self, choose: Callable[[Session], list[int]], session: Session) -> int | None:
+        """Remove the trees that ``choose`` gives. How many nodes went, ``None`` if there are no such trees."""
+        if not (trees := choose(session)):
+            return None
+        sizes = self._remove_trees(session, trees)
+        self._count(session, gone=sizes)
+        return len(sizes)
+
+    def _expired(self, session: Session) -> list[int]:
+        return [tree for (tree,) in session.rows(self._sql.expired, horizon=self._horizon(), most=TREES_AT_ONCE)]
+
+    def _beyond_limit(self, session: Session) -> list[int]:
+        full = self._max_bytes is not None and self._total(session)[1] > self._max_bytes
+        return self._oldest(session, []) if full else []
+
+    def _count(self, session: Session, come: Sequence[int] = (), gone: Sequence[int] = ()) -> None:
+        """Change the total by nodes of these sizes."""
+        if come or gone:
+            session.rows(self._sql.add_to_total, nodes=len(come) - len(gone), bytes=sum(come) - sum(gone))
+
+
+def _columns(node: Node, tree: int) -> dict[str, Any]:
+    return {
+        "tree": tree, "owner": node.owner, "id": node.id, "kind": node.kind, "parent": node.parent,
+        "size": size_of(node), "items": list(node.items), "body": node.body,
+    }  # fmt: skip
