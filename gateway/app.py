@@ -135,6 +135,7 @@ def open_service(
         Router(config),
         Upstream(
             max_connections=config.limits.upstream_connections,
+            max_chunk=config.limits.answer,
             ca_path=str(config.ca_path) if config.ca_path else None,
         ),
         lifecycle,
@@ -156,7 +157,7 @@ def open_service(
 def next_service(config: Config, service: Service) -> Service:
     """The service for another configuration of the same process."""
     router, door = Router(config), Authenticator(config)  # first what may fail: then all stays as it was
-    service.upstream.bound(config.limits.upstream_connections)
+    service.upstream.set_limits(config.limits.upstream_connections, config.limits.answer)
     service.ledger.mask.follow(config)
     if service.metrics is not None:
         service.metrics.know(config)

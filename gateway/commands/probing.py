@@ -11,7 +11,9 @@ import trio
 from gateway.app import ROUTES
 from gateway.commands.local_servers import what_to_do
 from gateway.routing.target import Target
-from gateway.upstream.client import Upstream, UpstreamRequest, UpstreamResponse
+from gateway.upstream.client import Upstream
+from gateway.upstream.request import UpstreamRequest
+from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
 from providers.errors.failures import read_failure
 from providers.neutral.codec import Recipient

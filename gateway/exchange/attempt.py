@@ -16,7 +16,8 @@ from gateway.request.rejections import RejectionKey
 from gateway.request.retry_without import MOST, retry_without
 from gateway.routing.target import Target
 from gateway.streaming.lane import too_large
-from gateway.upstream.client import UpstreamRequest, UpstreamResponse
+from gateway.upstream.request import UpstreamRequest
+from gateway.upstream.response import UpstreamResponse
 from providers.errors.failures import read_failure
 from providers.errors.rejected import BETA
 from providers.neutral.hints import losses

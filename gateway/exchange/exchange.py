@@ -41,7 +41,7 @@ from gateway.streaming.progress import spoken
 from gateway.streaming.translation import Translation, WholeAnswerTranslation
 from gateway.telemetry.live import LiveStream
 from gateway.telemetry.tap import change_lane, listen
-from gateway.upstream.client import UpstreamResponse
+from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
 from providers.neutral.codec import Codec, Reply, Writer
 from providers.neutral.tool_names import restored

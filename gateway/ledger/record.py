@@ -10,7 +10,7 @@ from gateway.ledger.buckets import Buckets
 from streams.events import AnswerStart, Api, ErrorInfo, Usage
 
 if TYPE_CHECKING:
-    from gateway.upstream.client import UpstreamRequest
+    from gateway.upstream.request import UpstreamRequest
 
 CHARACTERS_PER_TOKEN = 4  # of English prose, about
 

@@ -16,7 +16,7 @@ from gateway.logs.terminal import EXCHANGES, Printer
 
 LogFormat: TypeAlias = Literal["auto", "json", "text"]
 
-_TALKATIVE: Final = ("httpx2", "httpcore2", "hpack", "asyncio")
+_TALKATIVE: Final = ("hpack", "asyncio")
 """At ``debug`` these log the headers of requests, and with them keys that only clients know."""
 
 

@@ -10,7 +10,7 @@ from gateway.http.headers import Headers, upstream_headers, upstream_query
 from gateway.request.parse import Incoming
 from gateway.routing.omissions import NOTHING, Omissions
 from gateway.routing.target import Target
-from gateway.upstream.client import UpstreamRequest
+from gateway.upstream.request import UpstreamRequest
 from providers.apis import CODECS
 from providers.errors.rejected import BETA, Path, path_of, remove
 from providers.neutral.codec import Outgoing

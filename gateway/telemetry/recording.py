@@ -17,7 +17,8 @@ from gateway.http.headers import Headers, translated_headers
 from gateway.ledger.record import Record
 from gateway.request.prepare import ClientRequest
 from gateway.telemetry.recorded import PATHS, Folder, Side
-from gateway.upstream.client import UpstreamRequest, UpstreamResponse
+from gateway.upstream.request import UpstreamRequest
+from gateway.upstream.response import UpstreamResponse
 from streams.events import Api
 
 log = logging.getLogger("trigate")

@@ -29,7 +29,7 @@ from gateway.telemetry.spans import (
     exchange_attributes,
     request_attributes,
 )
-from gateway.upstream.client import UpstreamRequest
+from gateway.upstream.request import UpstreamRequest
 
 if TYPE_CHECKING:  # 5 MiB and 0.1 s that only traces are worth
     from opentelemetry.sdk.trace import ReadableSpan, TracerProvider

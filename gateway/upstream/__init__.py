@@ -1,4 +1,7 @@
-"""The side towards providers: the one place that knows httpx2 and httpcore2.
+"""The side towards providers: a pool of HTTP/1.1 connections, and what a request and its answer are on them.
 
-``client`` makes a request, on a connection of the ``pool`` when it has one of the ``slots``; ``network`` are sockets,
-``http11`` the protocol, with its ``heads`` and ``framing``."""
+``client`` sends a ``request`` and gives its ``response``, on a connection of the ``pool`` when it has one of the
+``slots``. Where to is an ``address``, which way a ``route``: straight, or through one of the ``proxies``.
+``connecting`` goes that way, with ``network`` for the sockets and ``roots`` for the certificates; ``http11`` is the
+protocol, with its ``heads`` and ``framing``. ``decoding`` reads what is compressed unasked; ``errors`` has what goes
+wrong."""

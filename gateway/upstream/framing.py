@@ -4,12 +4,22 @@ import re
 from functools import lru_cache
 from typing import Final, Protocol
 
+MAX_CHUNK: Final = 64 * 2**20  # bytes that a chunk may say it has, where nobody says otherwise
 MAX_LINE: Final = 16 * 1024  # bytes of a chunk's first line, and of all trailers
 SHORT: Final = 32  # bytes of one that is remembered: with extensions a provider could make it megabytes
 READ: Final = 64 * 1024  # bytes of one read
 LONG_READ: Final = 256 * 1024  # where it is known that so much comes
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;.*)?")
+_SIZE_BEGUN = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;.*)?\r?")
+
+
+class ChunkTooLarge(ValueError):
+    """A chunk says that it has more than ``most`` bytes."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"a chunk says that it has more than {most} bytes")
+        self.most = most
 
 
 class Framing(Protocol):
@@ -65,9 +75,15 @@ class UntilClosed:
 
 
 class Chunked:
-    """A body in chunks (RFC 9112, section 7.1), of which many may come in one read, and one in many. Linear."""
+    """A body in chunks (RFC 9112, section 7.1), of which many may come in one read, and one in many. Linear.
 
-    def __init__(self) -> None:
+    A chunk that says it has more than ``most`` bytes is refused as soon as it says so. The body itself may be longer:
+    chunks are a framing and no messages, and a stream has as many of them as it likes. But a sender has a chunk's bytes
+    before it can say how many they are, so that no honest one is larger than all that a whole answer may be.
+    """
+
+    def __init__(self, most: int = MAX_CHUNK) -> None:
+        self._most = most
         self._left = 0  # bytes of the open chunk that are still to come, with the line end behind it
         self._held = b""  # of a line that is not whole, or the trailers
         self._trailers = False
@@ -87,13 +103,14 @@ class Chunked:
             if self._left:
                 at = self._take(data, at, pieces)
             elif (line := data.find(b"\r\n", at)) < 0:
-                at = self._hold(data, at)
+                at = self._hold_line(data, at)
             elif (length := (_length if line - at <= SHORT else _long_length)(data[at:line])) > 0:
                 start, end = line + 2, line + 2 + length
                 if data[end : end + 2] == b"\r\n":  # all of it has come, as mostly
                     pieces.append(data[start:end])
                     at = end + 2
                 else:
+                    self._check(length)
                     self._left, at = length + 2, start
             else:
                 self._end(data[line:])
@@ -111,6 +128,18 @@ class Chunked:
             raise ValueError("a chunk is longer than it says")
         self._left = max(0, end - len(data))
         return min(end, len(data))
+
+    def _check(self, length: int) -> None:
+        if length > self._most:
+            raise ChunkTooLarge(self._most)
+
+    def _hold_line(self, data: bytes, at: int) -> int:
+        """The first line of a chunk has not come whole, but what has may tell that it is none."""
+        size = _SIZE_BEGUN.fullmatch(data, at)
+        if size is None:
+            raise ValueError("the length of a chunk cannot be read")
+        self._check(int(size[1], 16))
+        return self._hold(data, at)
 
     def _hold(self, data: bytes, at: int) -> int:
         self._held = data[at:]

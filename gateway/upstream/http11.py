@@ -1,61 +1,52 @@
 """One HTTP/1.1 connection to a provider.
 
-httpcore2's own has a lock, a scope or a generator around every step, and takes each chunk of a body through h11's
-state machine: more than half the cost of a streamed event.
+A general client has a lock, a scope or a generator around every step, and takes each chunk of a body through a state
+machine: more than half the cost of a streamed event.
 """
 
-import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import attrs
-import httpcore2
 import trio
 
-from gateway.upstream.framing import READ, Chunked, Framing, Sized, UntilClosed
+from gateway.upstream.errors import UpstreamError, failure
+from gateway.upstream.framing import READ, Chunked, ChunkTooLarge, Framing, Sized, UntilClosed
 from gateway.upstream.heads import Head, HeadReader
+from gateway.upstream.network import NetworkStream
+from gateway.upstream.route import Route
 
 CLOSE_SECONDS: Final = 5.0  # to close a connection that is of no more use
 
+TOO_LARGE_CHUNK = "the provider's answer has a chunk that is larger than limits.answer allows ({} bytes)"
+
 
 @attrs.frozen
-class Request:
-    """What goes to ``origin``, which is that of ``url``, ready to be written."""
+class WireRequest:
+    """A request ready to be written. ``max_chunk`` (bytes) bounds each chunk of its answer."""
 
-    origin: httpcore2.Origin
     method: bytes
-    url: httpcore2.URL
+    target: bytes
     headers: Sequence[tuple[bytes, bytes]]
     body: bytes
+    max_chunk: int
 
     def wire(self) -> bytes:
         head = [b"%b: %b\r\n" % pair for pair in self.headers]
-        return b"".join([b"%b %b HTTP/1.1\r\n" % (self.method, self.url.target), *head, b"\r\n", self.body])
+        return b"".join([b"%b %b HTTP/1.1\r\n" % (self.method, self.target), *head, b"\r\n", self.body])
 
 
 @attrs.frozen(eq=False)
-class Answer:
+class WireAnswer:
     """The head of an answer. Its ``body`` must be closed."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
-    body: "Readable"
+    body: "AnswerBody"
 
 
-class Readable(Protocol):
-    """A body as it comes."""
-
-    async def read(self) -> bytes:
-        """The next piece, ``b""`` at the end. Raises httpcore2's errors."""
-        ...
-
-    async def aclose(self) -> None:
-        """Give the connection back. It is closed unless it stands right behind a whole body. Cannot be cancelled."""
-        ...
-
-
-class Body:
-    """The body of an answer, ``Readable`` by one task at a time."""
+class AnswerBody:
+    """The body of an answer as it comes, for one task at a time."""
 
     def __init__(self, connection: "Connection", framing: Framing, first: bytes) -> None:
         self.connection = connection
@@ -65,24 +56,28 @@ class Body:
         self._closed = False
 
     async def read(self) -> bytes:
+        """The next piece, ``b""`` at the end. Raises ``UpstreamError``."""
         framing = self._framing
         data, self._first = self._first, b""
         while not framing.over:
             if data or (data := await self._read(framing.step)):
                 try:
                     piece = framing.feed(data)
+                except ChunkTooLarge as error:
+                    raise UpstreamError("upstream", TOO_LARGE_CHUNK.format(error.most), cause="too_large") from error
                 except ValueError as error:
-                    raise httpcore2.RemoteProtocolError(error) from error
+                    raise failure("cut") from error
                 if piece:
                     return piece
                 data = b""
             else:
                 framing.close()
                 if not framing.over:
-                    raise httpcore2.RemoteProtocolError("the connection ended before the body did")
+                    raise failure("cut") from EOFError("the connection ended before the body did")
         return b""
 
     async def aclose(self) -> None:
+        """Give the connection back. It is closed unless it stands right behind a whole body. Cannot be cancelled."""
         if not self._closed:
             self._closed = True
             framing = self._framing
@@ -94,54 +89,47 @@ class Connection:
     end of each; a request that fails or is cancelled closes the connection and releases it, too."""
 
     def __init__(
-        self,
-        origin: httpcore2.Origin,
-        stream: httpcore2.AsyncNetworkStream,
-        release: Callable[["Connection", bool], Awaitable[None]],
+        self, route: Route, stream: NetworkStream, release: Callable[["Connection", bool], Awaitable[None]]
     ) -> None:
-        self.origin = origin
+        self.route = route
         self.stream = stream
         self._release = release
         self._reusable = False
 
-    async def ask(self, request: Request) -> Answer:
-        """The answer to ``request``. Raises httpcore2's errors."""
+    async def ask(self, request: WireRequest) -> WireAnswer:
+        """The answer to ``request``. Raises ``UpstreamError``."""
         try:
-            with contextlib.suppress(httpcore2.WriteError):  # the provider may have said why before it closed
-                await self.stream.write(request.wire())
-            head = await self._head()
+            await self.stream.write(request.wire())
+            head = await read_head(self.stream)
         except BaseException:
             with trio.move_on_after(CLOSE_SECONDS, shield=True):
                 await self.release(whole=False)
             raise
         self._reusable = head.lasts
-        return Answer(head.status, head.headers, Body(self, _framing(head), head.rest))
-
-    async def _head(self) -> Head:
-        reader = HeadReader()
-        while data := await self.stream.read(READ):
-            try:
-                head = reader.feed(data)
-            except ValueError as error:
-                raise httpcore2.RemoteProtocolError(error) from error
-            if head is not None:
-                return head
-        raise httpcore2.RemoteProtocolError("the connection ended before the head of the answer did")
+        return WireAnswer(head.status, head.headers, AnswerBody(self, _framing(head, request.max_chunk), head.rest))
 
     async def release(self, whole: bool) -> None:
         """The answer has been read: ``whole``, so that the next can follow, or as far as anyone cared to."""
         await self._release(self, whole and self._reusable)
 
-    @property
-    def readable(self) -> bool:
-        """Whether there is something to read. An idle connection of which that is true has been closed."""
-        return bool(self.stream.get_extra_info("is_readable"))
+
+async def read_head(stream: NetworkStream) -> Head:
+    """The head of the next answer. Raises ``UpstreamError``."""
+    reader = HeadReader()
+    while data := await stream.read(READ):
+        try:
+            head = reader.feed(data)
+        except ValueError as error:
+            raise failure("cut") from error
+        if head is not None:
+            return head
+    raise failure("cut") from EOFError("the connection ended before the head of the answer did")
 
 
-def _framing(head: Head) -> Framing:
+def _framing(head: Head, max_chunk: int) -> Framing:
     """RFC 9112, section 6.3."""
     if head.status in (204, 304):
         return Sized(0)
     if head.chunked:
-        return Chunked()
+        return Chunked(max_chunk)
     return UntilClosed() if head.length is None else Sized(head.length)

@@ -1,16 +1,17 @@
-"""Connections to providers, one request on each at a time, kept for the next one."""
+"""A keep-alive pool of HTTP/1.1 connections to providers, one request on each at a time."""
 
-import ssl
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 import attrs
-import httpcore2
 import trio
 
-from gateway.upstream.http11 import Answer, Connection, Request
+from gateway.upstream.connecting import connect
+from gateway.upstream.http11 import Connection, WireAnswer, WireRequest
+from gateway.upstream.roots import TlsRoots
+from gateway.upstream.route import Route
 from gateway.upstream.slots import ConcurrencyLimit
 
 # Load balancers in front of providers drop idle connections after a minute or less.
@@ -29,54 +30,48 @@ class PoolStats:
 
 
 class Pool:
-    """Its connections, idle ones included, are no more than ``places`` has: who asks has one of them."""
+    """Its connections, idle ones included, are no more than ``slots`` has: who asks has one of them."""
 
-    def __init__(
-        self, backend: httpcore2.AsyncNetworkBackend, roots: ssl.SSLContext | None, places: ConcurrencyLimit
-    ) -> None:
-        self._backend = backend
+    def __init__(self, roots: TlsRoots, slots: ConcurrencyLimit) -> None:
         self._roots = roots
-        self._places = places
+        self._slots = slots
         self._active: set[Connection] = set()
         self._idle: deque[tuple[Connection, float]] = deque()  # and when it expires; the one used last is the last
-        if roots is not None:
-            roots.set_alpn_protocols(["http/1.1"])
 
     async def ask(
-        self, request: Request, connect_timeout: float, connected: Callable[[], object] | None = None
-    ) -> Answer:
+        self,
+        route: Route,
+        request: WireRequest,
+        connect_timeout: float,
+        connected: Callable[[], object] | None = None,
+    ) -> WireAnswer:
         """The answer to ``request``; closing its body gives the connection back. ``connected()`` is called once there
-        is a connection, if one is made for it. Raises httpcore2's errors. Cancelled, it has left nothing open."""
-        kept = await self._kept(request.origin)
-        connection = kept or await self._made(request.origin, connect_timeout)
+        is a connection, if one is made for it. Raises ``UpstreamError``. Cancelled, it has left nothing open."""
+        kept = await self._kept(route)
+        connection = kept or await self._made(route, connect_timeout)
         self._active.add(connection)
         if kept is None and connected is not None:
             connected()
         return await connection.ask(request)
 
-    async def _kept(self, origin: httpcore2.Origin) -> Connection | None:
-        """The connection to ``origin`` that was used last and is still good."""
+    async def _kept(self, route: Route) -> Connection | None:
+        """The connection along ``route`` that was used last and is still good."""
         for entry in reversed(self._idle):
-            if entry[0].origin == origin:
+            if entry[0].route == route:
                 break
         else:
             return None
         self._idle.remove(entry)
         connection, expires = entry
-        if time.monotonic() < expires and not connection.readable:
+        if time.monotonic() < expires and not connection.stream.readable:
             return connection
         await _close(connection)
-        return await self._kept(origin)
+        return await self._kept(route)
 
-    async def _made(self, origin: httpcore2.Origin, timeout: float) -> Connection:
-        while self._idle and len(self._idle) + self._places.taken > self._places.most:
+    async def _made(self, route: Route, timeout: float) -> Connection:
+        while self._idle and len(self._idle) + self._slots.taken > self._slots.most:
             await _close(self._idle.popleft()[0])
-        host = origin.host.decode("ascii")
-        stream = await self._backend.connect_tcp(host, origin.port, timeout)
-        if origin.scheme == b"https":
-            assert self._roots is not None
-            stream = await stream.start_tls(self._roots, host, timeout)
-        return Connection(origin, stream, self._release)
+        return Connection(route, await connect(route, self._roots, timeout), self._release)
 
     async def _release(self, connection: Connection, reusable: bool) -> None:
         self._active.discard(connection)
@@ -88,10 +83,10 @@ class Pool:
         else:
             await _close(connection)
 
-    async def close_idle(self, origin: httpcore2.Origin) -> None:
-        """Close all connections to ``origin`` that are not in use."""
-        kept = [entry for entry in self._idle if entry[0].origin != origin]
-        closing = [connection for connection, _ in self._idle if connection.origin == origin]
+    async def close_idle(self, route: Route) -> None:
+        """Close all connections along ``route`` that are not in use."""
+        kept = [entry for entry in self._idle if entry[0].route != route]
+        closing = [connection for connection, _ in self._idle if connection.route == route]
         self._idle = deque(kept)
         for connection in closing:
             await _close(connection)

@@ -1,15 +1,16 @@
-"""How many requests to providers may be under way at once, and the line of those that wait for their turn."""
+"""Limits concurrent upstream requests; excess requests queue."""
 
 import math
 
 import attrs
-import httpcore2
 import trio
+
+from gateway.upstream.errors import failure
 
 
 @attrs.define(eq=False)
 class Slot:
-    """One request's. ``waited`` says whether there was none when it came."""
+    """One request's share of the limit. ``waited`` says whether there was none when it came."""
 
     _limiter: trio.CapacityLimiter
     waited: bool = False
@@ -20,7 +21,7 @@ class Slot:
 
 
 class ConcurrencyLimit:
-    """``most`` at once, 0 for any number; every further request waits, ``patience`` seconds at most."""
+    """``most`` requests at once, 0 for any number; every further one waits, ``patience`` seconds at most."""
 
     def __init__(self, most: int, patience: float) -> None:
         self._limiter = trio.CapacityLimiter(most or math.inf)
@@ -31,28 +32,30 @@ class ConcurrencyLimit:
         """Infinite where any number may be under way."""
         return self._limiter.total_tokens
 
-    def bound(self, most: int) -> None:
+    def set_limit(self, most: int) -> None:
         """As many from now on: who waits is let in where there is room, and nobody is put out."""
         self._limiter.total_tokens = most or math.inf
 
     @property
     def taken(self) -> int:
+        """Requests under way."""
         return self._limiter.borrowed_tokens
 
     @property
     def waiting(self) -> int:
+        """Requests in the queue."""
         return self._limiter.statistics().tasks_waiting
 
     async def take(self) -> Slot:
-        """The next one. Raises ``httpcore2.PoolTimeout``; cancelled, it has taken none."""
-        place = Slot(self._limiter)
+        """The next slot. Raises ``UpstreamError``; cancelled, it has taken none."""
+        slot = Slot(self._limiter)
         try:
-            self._limiter.acquire_on_behalf_of_nowait(place)
+            self._limiter.acquire_on_behalf_of_nowait(slot)
         except trio.WouldBlock:
-            place.waited = True
+            slot.waited = True
         else:
-            return place
+            return slot
         with trio.move_on_after(self._patience):
-            await self._limiter.acquire_on_behalf_of(place)
-            return place
-        raise httpcore2.PoolTimeout("as many requests are under way as may be")
+            await self._limiter.acquire_on_behalf_of(slot)
+            return slot
+        raise failure("pool_timeout")

@@ -318,9 +318,9 @@ def test_what_is_said_at_the_start_is_json_where_the_log_is(begin, capsys, level
     assert [(line["event"], line["level"]) for line in told] == [("log", "warning"), ("log", "info")]
 
 
-def test_at_debug_the_client_below_does_not_log_headers(begin):
+def test_at_debug_the_libraries_below_do_not_log_headers(begin):
     begin("debug", "json")
-    assert not logging.getLogger("httpcore2.http11").isEnabledFor(logging.DEBUG)
+    assert not logging.getLogger("hpack.hpack").isEnabledFor(logging.DEBUG)
     assert logging.getLogger("trigate").isEnabledFor(logging.DEBUG)
 
 

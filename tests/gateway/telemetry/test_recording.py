@@ -26,7 +26,7 @@ from gateway.request.prepare import ClientRequest
 from gateway.telemetry import recorded, recording
 from gateway.telemetry.recorded import COLUMNS, INDEX, Folder, Side, read
 from gateway.telemetry.recording import Recorder
-from gateway.upstream.client import UpstreamRequest
+from gateway.upstream.request import UpstreamRequest
 from tests.support.recordings import ABSENT, recordings
 
 KEY = 'sk-"very"-secret'

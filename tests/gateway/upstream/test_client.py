@@ -14,8 +14,11 @@ import pytest
 import trio
 import trio.testing
 
-from gateway.upstream.client import Upstream, UpstreamError, UpstreamRequest, UpstreamResponse
+from gateway.upstream.client import Upstream
+from gateway.upstream.errors import UpstreamError
+from gateway.upstream.network import open_stream
 from gateway.upstream.pool import PoolStats
+from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.slots import ConcurrencyLimit
 from tests.support.harness import PATIENCE, refusing_port
 
@@ -268,11 +271,40 @@ async def test_a_body_without_length_ends_with_the_connection(serve, upstream):
     assert await fetch(upstream, post(server.url)) == b"data: a\n\nda"
 
 
-async def test_keepalive_probes_are_on(serve, upstream):
+async def test_keepalive_probes_are_on(serve):
     server = await serve(once(OK))
-    async with await upstream.send(post(server.url)) as response:
-        sock = response._body.connection.stream.get_extra_info("socket")
-        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    stream = await open_stream("127.0.0.1", server.port, PATIENCE)
+    assert stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    await stream.aclose()
+
+
+async def test_a_chunk_that_says_it_is_larger_than_an_answer_may_be_is_refused_before_its_bytes_come(serve):
+    go_on = trio.Event()
+
+    async def talk(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(SSE_HEAD + CHUNK)
+        await go_on.wait()
+        await peer.send(b"100001\r\n")
+        await peer.gone()
+
+    server = await serve(talk)
+    upstream = Upstream(max_chunk=MIB, trust_env=False)
+    with trio.fail_after(PATIENCE):
+        async with await upstream.send(post(server.url)) as response:
+            assert await anext(response.chunks()) == b"data: a\n\n"
+            go_on.set()
+            with pytest.raises(UpstreamError, match=r"limits\.answer") as caught:
+                await anext(response.chunks())
+        await until(lambda: server.open == 0)
+    assert (caught.value.cause, caught.value.failed.status) == ("too_large", 502)
+    await upstream.aclose()
+
+
+async def test_a_stream_may_be_longer_than_any_of_its_chunks(serve, upstream):
+    server = await serve(once(SSE_HEAD + (b"%x\r\n" % MIB + bytes(MIB) + b"\r\n") * 3 + b"0\r\n\r\n"))
+    upstream.set_limits(0, MIB)
+    assert await fetch(upstream, post(server.url), 4 * MIB) == bytes(3 * MIB)
 
 
 # --- compression ---
@@ -280,6 +312,7 @@ async def test_keepalive_probes_are_on(serve, upstream):
 ENCODED = {
     "gzip": gzip.compress(b"hello " * 100),
     "deflate": zlib.compress(b"hello " * 100),
+    "DEFLATE": zlib.compress(b"hello " * 100, wbits=-15),  # without its header, as some servers send it
     "identity, GZIP": gzip.compress(b"hello " * 100),
     "deflate, gzip": gzip.compress(zlib.compress(b"hello " * 100)),
 }
@@ -424,7 +457,7 @@ async def test_another_bound_lets_in_who_waits_and_puts_out_nobody(serve, nurser
     if proxied:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{server.port}")
     upstream = Upstream(max_connections=1)
-    held: list[UpstreamResponse] = []
+    held = []
 
     async def hold() -> None:
         held.append(await upstream.send(post(server.url)))
@@ -432,12 +465,12 @@ async def test_another_bound_lets_in_who_waits_and_puts_out_nobody(serve, nurser
     for _ in range(3):
         nursery.start_soon(hold)
     await until(lambda: len(held) == 1 and upstream.stats().queued == 2)
-    upstream.bound(2)
+    upstream.set_limits(2, MIB)
     await until(lambda: len(held) == 2)
     assert upstream.stats().queued == 1
-    upstream.bound(0)
+    upstream.set_limits(0, MIB)
     await until(lambda: len(held) == 3)
-    upstream.bound(1)
+    upstream.set_limits(1, MIB)
     for response in held:
         assert await anext(response.chunks()) == b"data: a\n\n"
     nursery.start_soon(hold)
@@ -694,12 +727,15 @@ async def cancelled_at(step: int, upstream: Upstream, request: UpstreamRequest) 
     return scope.cancelled_caught
 
 
-@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
-async def test_a_cancellation_at_any_step_leaves_nothing(serve, tls, certificate, secure):
-    server = await serve(once(SSE_HEAD + CHUNK + b"0\r\n\r\n"), tls if secure else None)
+@pytest.mark.parametrize("way", ["plain", "tls", "tunnel"])
+async def test_a_cancellation_at_any_step_leaves_nothing(serve, tls, certificate, monkeypatch, no_proxies, way):
+    server = await serve(once(SSE_HEAD + CHUNK + b"0\r\n\r\n"), None if way == "plain" else tls)
+    if way == "tunnel":
+        proxy = await serve(tunnel_to(server.port, []))
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
     step = 1
     while True:
-        upstream = Upstream(ca_path=str(certificate[0]), trust_env=False)
+        upstream = Upstream(ca_path=str(certificate[0]))
         cancelled = await cancelled_at(step, upstream, post(server.url))
         assert upstream.stats().active == 0, f"left by a cancellation at step {step}"
         await upstream.aclose()
@@ -797,7 +833,7 @@ async def test_a_forgotten_response_warns(serve):
     upstream = Upstream(trust_env=False)
     server = await serve(endless)
     response = await upstream.send(post(server.url))
-    with pytest.warns(ResourceWarning, match="its place in the pool is lost"):
+    with pytest.warns(ResourceWarning, match="its slot is lost"):
         del response
     await upstream.aclose()
 
@@ -945,6 +981,49 @@ async def test_a_tunnel_whose_handshake_fails_leaves_nothing(serve, tls, monkeyp
     assert error.cause == "tls"
     assert upstream.stats() == PoolStats()
     await until(lambda: proxy.open == server.open == 0)
+
+
+async def test_a_proxy_that_is_spoken_to_with_tls(serve, tls, certificate, monkeypatch, no_proxies):
+    heads = []
+    server = await serve(once(OK), tls)
+    proxy = await serve(tunnel_to(server.port, heads), tls)
+    monkeypatch.setenv("HTTPS_PROXY", f"https://localhost:{proxy.port}")
+    upstream = Upstream(ca_path=str(certificate[0]))
+    assert await fetch(upstream, post(f"https://localhost:{server.port}/")) == b"ok"
+    await upstream.aclose()
+    assert len(heads) == 1
+    await until(lambda: proxy.open == server.open == 0)
+
+
+async def test_a_dead_tunnel_is_made_anew(serve, tls, certificate, monkeypatch, no_proxies):
+    async def talk(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK)
+        await peer.request()  # and closes instead of an answer, where it is not the first connection
+
+    server = await serve(talk, tls)
+    proxy = await serve(tunnel_to(server.port, heads := []))
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+    upstream = Upstream(ca_path=str(certificate[0]))
+    url = f"https://localhost:{server.port}/"
+    assert await fetch(upstream, post(url)) == b"ok"
+    async with await upstream.send(post(url)) as response:
+        assert (await response.read(MIB), response.attempts) == (b"ok", 2)
+    assert len(heads) == 2
+    await upstream.aclose()
+
+
+async def test_a_proxy_without_an_answer_is_a_connect_timeout(serve, monkeypatch, no_proxies):
+    async def talk(peer: Peer) -> None:
+        await peer.request()
+        await peer.gone()
+
+    proxy = await serve(talk)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+    upstream = Upstream(ca_path=None)
+    error = await failure(upstream, post("https://provider.invalid/", connect_timeout=0.05))
+    assert (error.cause, error.failed.kind) == ("connect_timeout", "timeout")
+    await until(lambda: proxy.open == 0)
 
 
 async def test_a_proxy_that_refuses(serve, monkeypatch, no_proxies):

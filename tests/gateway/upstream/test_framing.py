@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstream.framing import LONG_READ, MAX_LINE, READ, Chunked, Framing, Sized, UntilClosed
+from gateway.upstream.framing import LONG_READ, MAX_LINE, READ, Chunked, ChunkTooLarge, Framing, Sized, UntilClosed
 
 PIECES = st.lists(st.binary(min_size=1, max_size=300), max_size=8)
 
@@ -60,6 +60,26 @@ def test_whatever_comes_is_read_or_refused(data, places):
 def test_what_is_no_chunk_is_refused(data):
     with pytest.raises(ValueError, match=r"chunk"):
         Chunked().feed(data)
+
+
+@pytest.mark.parametrize("declared", [b"3e9\r\n", b"3e9", b"fffffffff", b"ffffffffffffffff\r\n", b"3e9;a=b\r\nx"])
+def test_a_chunk_that_says_it_is_larger_than_an_answer_may_be_is_refused_before_its_bytes_come(declared):
+    with pytest.raises(ChunkTooLarge):
+        Chunked(1000).feed(declared)
+
+
+@pytest.mark.parametrize("begun", [b"f" * 17, b"xyz", b"5 5", b"0x", b"\r"])
+def test_what_cannot_become_the_length_of_a_chunk_is_refused_before_its_line_ends(begun):
+    with pytest.raises(ValueError, match="length of a chunk cannot be read"):
+        Chunked().feed(begun)
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_a_body_may_be_longer_than_any_of_its_chunks(size):
+    wire = chunked([bytes(1000)] * 5)
+    framing = Chunked(1000)
+    assert fed(framing, [wire[at : at + size] for at in range(0, len(wire), size)]) == bytes(5000)
+    assert framing.over
 
 
 def test_chunks_with_long_extensions_are_read_and_not_remembered():

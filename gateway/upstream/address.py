@@ -1,0 +1,84 @@
+"""The address of a provider: a URL taken apart for the connection and for the request on it."""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+import attrs
+
+from gateway.upstream.errors import misconfigured
+
+PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
+
+NO_ADDRESS = "the provider's address is not an http or https URL with a host; correct its base_url in the config"
+
+_HOST = re.compile(r"[!-~]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # of which urlsplit leaves some out without a word
+# What stands in a URL as it is, of the printable characters (https://url.spec.whatwg.org/#percent-encoded-bytes).
+_QUERY: Final = "".join(char for char in map(chr, range(0x21, 0x7F)) if char not in '"#<>')
+_PATH: Final = "".join(char for char in _QUERY if char not in "?`{}")
+
+
+@attrs.frozen
+class Origin:
+    """A server, as a connection needs it (RFC 6454). ``host`` is a name or an address, without brackets."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def secure(self) -> bool:
+        return self.scheme == "https"
+
+    @property
+    def authority(self) -> bytes:
+        """Host and port, as a ``CONNECT`` names them."""
+        return f"{self._bracketed}:{self.port}".encode("ascii")
+
+    @property
+    def host_header(self) -> bytes:
+        """The value of ``host``, which leaves out the scheme's own port."""
+        return self._bracketed.encode("ascii") if self.port == PORTS[self.scheme] else self.authority
+
+    @property
+    def _bracketed(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+
+@attrs.frozen
+class Address:
+    """A URL. ``target`` is its path with its query, which stands in the first line of a request."""
+
+    origin: Origin
+    target: bytes
+
+    @property
+    def absolute(self) -> bytes:
+        """The target as a proxy wants it (RFC 9112, section 3.2.2)."""
+        return b"%b://%b%b" % (self.origin.scheme.encode("ascii"), self.origin.host_header, self.target)
+
+
+@lru_cache(maxsize=256)
+def parse_address(url: str) -> Address:
+    """Raises ``UpstreamError``, which does not quote ``url``: there may be a password in it."""
+    origin = parse_origin(url)
+    if origin is None:
+        raise misconfigured(NO_ADDRESS)
+    parts = urlsplit(url)
+    target = quote(parts.path or "/", safe=_PATH) + (f"?{quote(parts.query, safe=_QUERY)}" if parts.query else "")
+    return Address(origin, target.encode("ascii"))
+
+
+def parse_origin(url: str) -> Origin | None:
+    """The server of an http or https URL, ``None`` where ``url`` is none."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in PORTS or not _HOST.fullmatch(host) or _CONTROL.search(url):
+        return None
+    return Origin(parts.scheme, host, PORTS[parts.scheme] if port is None else port)

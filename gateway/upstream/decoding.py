@@ -1,0 +1,176 @@
+"""Content codings taken off an answer piece by piece (RFC 9110, section 8.4).
+
+``identity`` is asked for, but some proxies and providers compress all the same.
+"""
+
+import importlib
+import zlib
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeAlias
+
+from gateway.upstream.errors import UpstreamError, failure
+
+PIECE: Final = 2**20  # bytes at most, so that a bomb meets the reader's limit and not our memory
+MOST: Final = 5  # codings on top of one another
+ZSTD_WINDOW_LOG: Final = 23  # 8 MiB, the most that RFC 9659 allows: a frame may ask for more memory than it fills
+
+UNREADABLE_CODING = "the provider's answer is compressed with {!r}, which was not asked for and cannot be read"
+
+
+class Readable(Protocol):
+    """A body as it comes; ``b""`` is its end."""
+
+    async def read(self) -> bytes: ...
+
+
+class Decoder(Protocol):
+    """Takes one coding off. Both methods raise ``ValueError`` for what is none."""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """What ``data`` completes, in pieces of ``PIECE`` bytes at most, none empty."""
+        ...
+
+    def finish(self) -> None:
+        """No more comes."""
+        ...
+
+
+def codings(headers: Iterable[tuple[str, str]]) -> list[str]:
+    """The content codings in the order in which they were applied; without any, nothing needs decoding."""
+    words = ",".join(value for name, value in headers if name == "content-encoding").lower().split(",")
+    return [word for word in map(str.strip, words) if word not in ("", "identity")]
+
+
+async def decoded(raw: Readable, applied: Sequence[str]) -> AsyncGenerator[bytes, None]:
+    """``raw`` without the codings ``applied``. Raises ``UpstreamError``."""
+    for coding in applied:
+        if coding not in DECODERS:
+            raise UpstreamError("upstream", UNREADABLE_CODING.format(coding[:20]), cause="encoding")
+    if len(applied) > MOST:
+        raise failure("encoding")
+    decoders = [DECODERS[coding]() for coding in reversed(applied)]
+    try:
+        while data := await raw.read():
+            for piece in _fed(decoders, data):
+                yield piece
+        for decoder in decoders:
+            decoder.finish()
+    except ValueError as error:
+        raise failure("encoding") from error
+
+
+def _fed(decoders: Sequence[Decoder], data: bytes) -> Iterator[bytes]:
+    if not decoders:
+        yield data
+        return
+    for piece in decoders[0].feed(data):
+        yield from _fed(decoders[1:], piece)
+
+
+class Inflater:
+    """gzip, or deflate in zlib's format or bare: RFC 9110 means the former, some servers send the latter."""
+
+    def __init__(self, window: int, bare: bool = False) -> None:
+        self._unpack = zlib.decompressobj(window)
+        self._bare = bare  # as long as it may turn out to be
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        try:
+            piece = self._unpack.decompress(data, PIECE)
+        except zlib.error as error:
+            if not self._bare:
+                raise ValueError(str(error)) from error
+            self._unpack = zlib.decompressobj(-zlib.MAX_WBITS)
+            piece = self._inflated(data)
+        self._bare = False
+        while piece:
+            yield piece
+            piece = self._inflated(self._unpack.unconsumed_tail)
+
+    def _inflated(self, data: bytes) -> bytes:
+        try:
+            return self._unpack.decompress(data, PIECE)
+        except zlib.error as error:
+            raise ValueError(str(error)) from error
+
+    def finish(self) -> None:
+        """A stream that ends early is not for this layer to judge: some servers never write the end."""
+
+
+class ZstdDecoder:
+    """zstd, of which several frames may follow one another (RFC 8878)."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+        self._frame = self._next_frame()
+        self._begun = False
+
+    def _next_frame(self) -> Any:
+        return self._module.ZstdDecompressor(
+            options={self._module.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG}
+        )
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        self._begun = True
+        while data or not (self._frame.eof or self._frame.needs_input):
+            if self._frame.eof:
+                self._frame = self._next_frame()
+            try:
+                piece = self._frame.decompress(data, PIECE)
+            except self._module.ZstdError as error:
+                raise ValueError(str(error)) from error
+            data = self._frame.unused_data if self._frame.eof else b""
+            if piece:
+                yield piece
+
+    def finish(self) -> None:
+        if self._begun and not self._frame.eof:
+            raise ValueError("the last frame is not whole")
+
+
+class BrotliDecoder:
+    """br, by the package of that name."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+        self._unpack = module.Decompressor()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        while piece := self._inflated(data):
+            yield piece
+            data = b""
+
+    def _inflated(self, data: bytes) -> bytes:
+        try:
+            # It may give nearly twice of what it is bounded to.
+            found: bytes = self._unpack.process(data, output_buffer_limit=PIECE // 2)
+        except self._module.error as error:
+            raise ValueError(str(error)) from error
+        return found
+
+    def finish(self) -> None:
+        """As with gzip."""
+
+
+Maker: TypeAlias = Callable[[], Decoder]
+
+
+def _decoders() -> Mapping[str, Maker]:
+    gzip, deflate = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS
+    found: dict[str, Maker] = {"gzip": lambda: Inflater(gzip), "deflate": lambda: Inflater(deflate, bare=True)}
+    # Python 3.14 has zstd; before, backports.zstd with the same interface. Brotli is there if somebody put it there.
+    for name, coding, maker in (
+        ("brotli", "br", BrotliDecoder),
+        ("backports.zstd", "zstd", ZstdDecoder),
+        ("compression.zstd", "zstd", ZstdDecoder),
+    ):
+        try:
+            module = importlib.import_module(name)
+        except ImportError:
+            continue
+        found[coding] = lambda maker=maker, module=module: maker(module)  # type: ignore[misc]
+    return found
+
+
+DECODERS: Mapping[str, Maker] = _decoders()
+"""Makes the decoder of each coding that can be read here."""

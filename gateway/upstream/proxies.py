@@ -1,0 +1,113 @@
+"""The proxies of the environment: ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``ALL_PROXY``, and ``NO_PROXY`` for what goes
+straight."""
+
+import base64
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import TypeAlias
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies
+
+import attrs
+
+from gateway.upstream.address import Origin, parse_origin
+from gateway.upstream.errors import misconfigured
+
+BAD_PROXY = "the proxy in the gateway's environment is not an http or https URL; correct HTTPS_PROXY or ALL_PROXY"
+
+_ENTRY = re.compile(r"(?:(?P<scheme>[a-z]+)://)?(?P<name>[^:/\[\]]*)(?::(?P<port>\d{1,5}))?")
+
+_Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@attrs.frozen
+class Proxy:
+    """An HTTP proxy, with the value of ``proxy-authorization`` for it if it wants one."""
+
+    origin: Origin
+    authorization: bytes | None = attrs.field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> "Proxy":
+        """Raises ``UpstreamError``, which does not quote ``url``: there may be a password in it."""
+        origin = parse_origin(url)
+        if origin is None:
+            raise misconfigured(BAD_PROXY)
+        parts = urlsplit(url)
+        if not parts.username:
+            return cls(origin)
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        return cls(origin, b"Basic " + base64.b64encode(pair.encode()))
+
+
+def proxy_headers(proxy: Proxy) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers that are for the proxy itself."""
+    return () if proxy.authorization is None else ((b"Proxy-Authorization", proxy.authorization),)
+
+
+@attrs.frozen
+class Exemption:
+    """One entry of ``NO_PROXY``: a network, or a name with all below it. What is empty or ``None`` fits everything."""
+
+    scheme: str
+    host: re.Pattern[str] | _Network | None
+    port: int | None
+
+    def fits(self, origin: Origin) -> bool:
+        return (
+            self.scheme in ("", "all", origin.scheme)
+            and self.port in (None, origin.port)
+            and (self.host is None or _is_in(origin.host, self.host))
+        )
+
+    @classmethod
+    def parse(cls, entry: str) -> "Exemption | None":
+        """An entry that is none of these is passed over, as curl and Go do."""
+        try:
+            return cls("", ipaddress.ip_network(entry.replace("[", "").replace("]", ""), strict=False), None)
+        except ValueError:
+            found = _ENTRY.fullmatch(entry.lower())
+        if found is None:
+            return None
+        name, port = found["name"], found["port"]
+        # .example.com and *.example.com are what is below example.com, which alone is that and itself.
+        below = r"(?:.+\.)" if name.startswith((".", "*.")) else r"(?:.+\.)?"
+        host = re.compile(below + re.escape(name.removeprefix("*").removeprefix(".")))
+        return cls(found["scheme"] or "", host if name else None, int(port) if port else None)
+
+
+def _is_in(host: str, where: re.Pattern[str] | _Network) -> bool:
+    if isinstance(where, re.Pattern):
+        return where.fullmatch(host) is not None
+    try:
+        return ipaddress.ip_address(host) in where
+    except ValueError:
+        return False
+
+
+class ProxyRules:
+    """Which proxy is between the gateway and a server.
+
+    ``variables`` are the proxies' URLs by scheme, and what goes straight under ``no``. A URL that cannot be used fails
+    only the requests that need it."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        entries = [entry.strip() for entry in variables.get("no", "").split(",")]
+        self._urls = {} if "*" in entries else {name: url for name, url in variables.items() if url and name != "no"}
+        self._exempt = [found for entry in entries if entry and (found := Exemption.parse(entry)) is not None]
+        self._parsed: dict[str, Proxy] = {}
+
+    @classmethod
+    def of_environment(cls) -> "ProxyRules":
+        """The variables in either case, and on macOS and Windows what the system has."""
+        return cls(getproxies())
+
+    def proxy_for(self, origin: Origin) -> Proxy | None:
+        """``None`` for what goes straight. Raises ``UpstreamError``."""
+        url = self._urls.get(origin.scheme) or self._urls.get("all")
+        if url is None or any(one.fits(origin) for one in self._exempt):
+            return None
+        if url not in self._parsed:
+            self._parsed[url] = Proxy.parse(url if "://" in url else f"http://{url}")
+        return self._parsed[url]

@@ -1,0 +1,57 @@
+"""A request to a provider, and its headers as they go out."""
+
+import re
+from collections.abc import Callable
+
+import attrs
+
+from gateway.upstream.errors import misconfigured
+
+BAD_HEADER = "the header {!r} holds characters that HTTP forbids, often a line break after a key; correct the config"
+TWO_HOSTS = "the request to the provider would have two host headers; correct the headers in the config"
+
+# RFC 9110 sections 5.1 and 5.5.
+_FIELD_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+_FIELD_VALUE = re.compile(r"(?:[!-~\x80-\xff]+(?:[ \t]+[!-~\x80-\xff]+)*)?")
+
+
+@attrs.frozen
+class UpstreamRequest:
+    """One request to a provider.
+
+    ``headers`` are sent in this order as they are, less the framing ones, which follow from ``body``. A ``host`` among
+    them wins over the host of ``url``; the TLS server name is always that of ``url``. ``connect_timeout`` (seconds)
+    holds for the name and the TCP connection together, and again for the TLS handshake and for a proxy's answer.
+    ``placed(waited)`` is called once it has its slot among those under way, with whether it had to wait for it;
+    ``connected()`` once there is a connection, if one is made for it.
+    """
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)  # credentials
+    body: bytes = attrs.field(default=b"", repr=False)
+    connect_timeout: float = 5.0
+    placed: Callable[[bool], object] | None = attrs.field(default=None, repr=False, eq=False)
+    connected: Callable[[], object] | None = attrs.field(default=None, repr=False, eq=False)
+
+
+def wire_headers(request: UpstreamRequest, host: bytes) -> list[tuple[bytes, bytes]]:
+    """``host`` is what the URL says. Raises ``UpstreamError``, which does not quote a value: it may be a credential."""
+    names = [name.lower() for name, _ in request.headers]
+    if names.count("host") > 1:
+        raise misconfigured(TWO_HOSTS)
+    headers = [] if "host" in names else [(b"host", host)]
+    for name, value in request.headers:
+        if not (_FIELD_NAME.fullmatch(name) and _is_value(value)):
+            raise misconfigured(BAD_HEADER.format(name))
+        if name.lower() not in ("content-length", "transfer-encoding"):
+            headers.append((name.encode("ascii"), value.encode("latin-1")))
+    if request.body or request.method == "POST":
+        headers.append((b"content-length", b"%d" % len(request.body)))
+    return headers
+
+
+def _is_value(text: str) -> bool:
+    if text.isascii() and text.isprintable() and text[:1] != " " != text[-1:]:  # as nearly all are
+        return True
+    return _FIELD_VALUE.fullmatch(text) is not None
