@@ -1,7 +1,7 @@
 """A new configuration for a running process: read and judged first, then taken over at once, or not at all.
 
 A request belongs to the configuration that holds when it begins, to its end: every configuration has an app of its own,
-and whatever outlives them is common to all (``gateway.app.open_service``). Websockets, which would go on for hours, are
+and whatever outlives them is common to all (``gateway.open_service``). Websockets, which would go on for hours, are
 closed once they have answered what they were asked, and their clients connect again.
 """
 
@@ -15,10 +15,11 @@ from typing import Any, Final
 import attrs
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
-from gateway.app import app_of, next_service, whole_app
+from gateway.app import app_of, whole_app
 from gateway.config.changes import Change, changes, kept
 from gateway.config.loading import Config, ConfigError, load
 from gateway.exchange.service import Service
+from gateway.open_service import next_service
 
 log = logging.getLogger("trigate.reload")
 

@@ -42,8 +42,8 @@ ARROWS: Final = {
         config http providers.apis providers.catalog providers.errors providers.neutral providers.responses routing
         upstream""",
     "gateway.conversations": """
-        http ledger providers.errors providers.messages providers.neutral providers.responses request routing serving
-        stores streaming""",
+        http ledger providers.errors providers.messages providers.neutral providers.responses request routing stores
+        streaming""",
     "gateway.telemetry": "config http ledger logs request streaming upstream",
     "gateway.exchange": """
         access config conversations http ledger providers.apis providers.errors providers.grammar providers.neutral
@@ -51,15 +51,15 @@ ARROWS: Final = {
     "gateway.endpoints": """
         access config conversations exchange http ledger logs providers.apis providers.messages providers.neutral
         providers.responses request routing serving stores telemetry""",
-    "gateway.app": """
-        access config conversations endpoints exchange http ledger providers.apis providers.neutral request routing
-        serving stores telemetry upstream""",
+    "gateway.open_service": "access config conversations exchange ledger routing serving stores telemetry upstream",
+    "gateway.lifespan": "endpoints exchange stores",
+    "gateway.mock": "endpoints exchange http providers.apis providers.neutral serving",
+    "gateway.app": "access config conversations endpoints exchange lifespan open_service serving stores",
     "gateway.asgi": "app config logs open_store",
-    "gateway.mock": "app exchange http providers.apis providers.neutral serving",
-    "gateway.reload": "app config exchange",
+    "gateway.reload": "app config exchange open_service",
     "gateway.commands": """
-        app config endpoints loadtest logs mock open_store providers.apis providers.catalog providers.errors
-        providers.grammar providers.neutral reload routing serving telemetry upstream""",
+        app config endpoints http loadtest logs mock open_service open_store providers.apis providers.catalog
+        providers.errors providers.grammar providers.neutral reload routing serving telemetry upstream""",
     "gateway.__main__": "commands mock",
 }
 """What each room may import, beside ``streams`` and the version that ``gateway`` states; lower rooms come first, and

@@ -61,7 +61,7 @@ class Authenticator:
         found = self._names.find(name)
         return found.entry.name, found.model
 
-    def admit(self, headers: Headers) -> str | None:
+    def authenticate(self, headers: Headers) -> str | None:
         """The name of the client whose key ``headers`` hold, ``None`` where the door is open to all.
 
         Raises ``GatewayError`` (401), which never repeats the key."""
@@ -93,8 +93,8 @@ class Authenticator:
         return found
 
     def check(self, client: str | None, asked: str, entry: ModelEntry, model: str, credential: str | None) -> None:
-        """Whether the request of ``client`` (a name from ``admit``) for ``model`` of ``entry`` may go out, where the
-        entry passes ``credential`` on.
+        """Whether the request of ``client`` (a name from ``authenticate``) for ``model`` of ``entry`` may go out, where
+        the entry passes ``credential`` on.
 
         Raises ``GatewayError``: 403 for a model that is not the client's, 401 where a key of this gateway would go to
         a provider."""

@@ -8,8 +8,8 @@ import attrs
 import msgspec
 import trio
 
-from gateway.app import ROUTES
 from gateway.commands.local_servers import what_to_do
+from gateway.endpoints.inference import ROUTES
 from gateway.routing.target import Target
 from gateway.upstream.client import Upstream
 from gateway.upstream.request import UpstreamRequest

@@ -12,14 +12,14 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 import trio
-from quart import Response
 from quart_trio import QuartTrio
 
+from gateway.http.response import ChannelBody, Response
 from gateway.logs.setup import Log
-from gateway.serving.bodies import ChannelBody, respond
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import BindFailed, bind
 from gateway.serving.quart_connections import configure
+from gateway.serving.quart_views import add_view
 from gateway.serving.request_scope import current_scope
 from gateway.serving.worker import serve
 from gateway.telemetry.recorded import PATHS, Recorded, Unreadable, read
@@ -163,10 +163,10 @@ def create_replay(recorded: Recorded, pace: float = 0.0) -> QuartTrio:
 
     async def answer(path: str) -> Response:
         if not recorded.content_type.startswith("text/event-stream"):
-            return respond(recorded.response or b"", recorded.status, headers)
+            return Response(recorded.status, headers, recorded.response or b"")
         to, body = trio.open_memory_channel[bytes](0)
         current_scope().nursery.start_soon(play, to)
-        return respond(ChannelBody(body), recorded.status, headers)
+        return Response(recorded.status, headers, ChannelBody(body))
 
-    app.add_url_rule("/<path:path>", "answer", answer, methods=["POST"])
+    add_view(app, "/<path:path>", "answer", answer, ["POST"])
     return app

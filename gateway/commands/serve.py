@@ -18,7 +18,7 @@ import click
 import trio
 
 import gateway
-from gateway.app import create_app, open_service
+from gateway.app import create_app
 from gateway.commands.check import load_or_explain, no_effect
 from gateway.commands.terminal import columns, fold, say
 from gateway.config.document import sentence
@@ -26,6 +26,7 @@ from gateway.config.loading import Config, ConfigError, from_mapping, load
 from gateway.config.settings import LogLevel, ModelEntry, Remark
 from gateway.endpoints.ui.workers import OtherWorkers
 from gateway.logs.setup import Log, LogFormat
+from gateway.open_service import open_service
 from gateway.open_store import open_store, shared_by_workers
 from gateway.reload import Copies, Original, Served
 from gateway.routing.router import Router

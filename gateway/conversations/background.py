@@ -15,16 +15,15 @@ from typing import Any
 import attrs
 import msgspec
 import trio
-from quart import Response
 
 from gateway.conversations.bodies import StoredHead, StoredTurn, head_body, head_id, read_head, read_turn, turn_body
 from gateway.conversations.recorder import patience
 from gateway.conversations.turns import LocalTurn
+from gateway.http.request_scope import RequestScope
+from gateway.http.response import ChannelBody, Response
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.public_errors import MISTAKE
-from gateway.serving.bodies import ChannelBody, IteratedBody
-from gateway.serving.request_scope import RequestScope
 from gateway.stores.store import Changed, Node, Store, Unavailable
 from providers.responses.kept import after, replay
 from providers.responses.output import ResponseTemplate
@@ -146,8 +145,8 @@ class Background:
 
     async def _read(self, live: Live, response: Response) -> None:
         """In the client's place."""
-        if isinstance(response.response, ChannelBody | IteratedBody):
-            async with response.response as body:
+        if not isinstance(response.body, bytes):
+            async with response.body as body:
                 async for data in body:
                     live.add(data)
 

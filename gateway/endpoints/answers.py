@@ -7,19 +7,22 @@ from typing import Any, TypeAlias
 
 import msgspec
 import trio
-from quart import Response, g, request
+from quart import g, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import NotFound
 
 from gateway.conversations.recorder import unavailable
 from gateway.exchange.exchange import JSON_HEADERS, own_headers
 from gateway.http.headers import Headers, as_text
+from gateway.http.request_scope import RequestScope
+from gateway.http.response import Response
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.decompress import decompress, read_coding
 from gateway.request.prepare import ClientRequest
-from gateway.serving.bodies import read_body, respond
-from gateway.serving.request_scope import RequestScope, current_scope
+from gateway.serving.bodies import read_body
+from gateway.serving.quart_views import View, add_view
+from gateway.serving.request_scope import current_scope
 from gateway.stores.store import Store, Unavailable
 from providers.apis import CODECS
 from providers.neutral.fields import Fields, too_deep
@@ -32,9 +35,6 @@ _OFF = "this gateway keeps no state (state_storage: {type: none} in its configur
 Elsewhere: TypeAlias = Callable[[str], Awaitable[Response | None]]
 """The answer of the provider that keeps what has this id, ``None`` where none does. The request is Quart's current one;
 ``GatewayError`` may be raised."""
-
-View: TypeAlias = Callable[..., Awaitable[Response]]
-"""Called with the variables of its route by name."""
 
 Route: TypeAlias = tuple[str, View, str]
 """The path behind an id, what answers there, and to which method."""
@@ -74,12 +74,12 @@ def add_routes(
     name = place.rpartition("/")[2]
     for path, view, method in routes:
         answer = about(view, ledger, elsewhere)
-        app.add_url_rule(f"{place}/<id>{path}", f"{name}.{view.__name__}", answer, methods=[method])
+        add_view(app, f"{place}/<id>{path}", f"{name}.{view.__name__}", answer, [method])
 
 
 def kept(value: Any) -> Response:
     """``value``, with status 200."""
-    return respond(msgspec.json.encode(value), 200, (*JSON_HEADERS, ("x-request-id", current_scope().id)))
+    return Response(200, (*JSON_HEADERS, ("x-request-id", current_scope().id)), msgspec.json.encode(value))
 
 
 def refused(failed: ErrorInfo, api: Api, ledger: Ledger) -> Response:
@@ -88,7 +88,7 @@ def refused(failed: ErrorInfo, api: Api, ledger: Ledger) -> Response:
     record.failed = failed
     record.answered(failed.status)
     body = CODECS[record.api].write_error(failed, record.id)
-    return respond(body, failed.status, (*JSON_HEADERS, *failed.headers, *own_headers(record)))
+    return Response(failed.status, (*JSON_HEADERS, *failed.headers, *own_headers(record)), body)
 
 
 def record_of(api: Api, ledger: Ledger) -> Record:
@@ -111,6 +111,22 @@ def open_record(api: Api, ledger: Ledger, scope: RequestScope, *, served: bool =
 def _settle(ledger: Ledger, record: Record, left: bool) -> None:
     if not record.outlives:
         ledger.settle(record, left)
+
+
+def json_answer(value: Any, status: int = 200) -> Response:
+    """``value`` as JSON, with the request's id."""
+    return Response(status, (*JSON_HEADERS, *ids()), msgspec.json.encode(value))
+
+
+def is_anthropic() -> bool:
+    """The request that is being handled comes from an Anthropic client."""
+    return "anthropic-version" in request.headers
+
+
+def ids() -> Headers:
+    """The request's id, for an Anthropic client also under the name that its SDK reads."""
+    own = current_scope().id
+    return (("x-request-id", own), ("request-id", own)) if is_anthropic() else (("x-request-id", own),)
 
 
 # What a view needs

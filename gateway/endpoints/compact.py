@@ -4,10 +4,10 @@ import time
 
 import attrs
 import msgspec
-from quart import Response
 
 from gateway.exchange.attempt import NO_SUCH_PATH
 from gateway.exchange.exchange import JSON_HEADERS, Exchange
+from gateway.http.response import Response
 from gateway.request.parse import Incoming
 from gateway.request.prepare import translated
 from gateway.routing.target import Target

@@ -4,7 +4,6 @@ import time
 from typing import Any
 
 import attrs
-from quart import Response
 from quart_trio import QuartTrio
 
 from gateway.conversations import items as stored
@@ -13,7 +12,9 @@ from gateway.conversations.recorder import patience
 from gateway.endpoints.answers import Elsewhere, Route, add_routes, answering, kept, owner, read_members, there
 from gateway.endpoints.listing import listed
 from gateway.exchange.service import Service
+from gateway.http.response import Response
 from gateway.ledger.ledger import Ledger
+from gateway.serving.quart_views import add_view
 from gateway.stores.store import Store
 from providers.apis import CODECS
 from providers.neutral.fields import Fields, expect
@@ -29,7 +30,7 @@ def add_conversations(app: QuartTrio, service: Service, ledger: Ledger, elsewher
     """Add the routes. ``elsewhere`` is asked first about every id that is not one of ours; a new conversation is always
     ours, for nothing in the request says whose models will speak in it."""
     views = Conversations(service.store, service.limits.request_body)
-    app.add_url_rule("/v1/conversations", "conversations.create", answering(views.create, ledger), methods=["POST"])
+    add_view(app, "/v1/conversations", "conversations.create", answering(views.create, ledger), ["POST"])
     routes: tuple[Route, ...] = (
         ("", views.retrieve, "GET"),
         ("", views.update, "POST"),

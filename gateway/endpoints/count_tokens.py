@@ -6,10 +6,10 @@ from typing import Any
 
 import attrs
 import msgspec
-from quart import Response
 
 from gateway.exchange.attempt import NO_SUCH_PATH
 from gateway.exchange.exchange import JSON_HEADERS, Exchange
+from gateway.http.response import Response
 from gateway.request.parse import Incoming, decoded
 from gateway.request.prepare import Prepared, translated
 from gateway.routing.target import Target

@@ -5,13 +5,14 @@ from functools import partial
 from typing import Final
 
 import trio
-from quart import Response, g
+from quart import g
 from quart_trio import QuartTrio
 
 from gateway.endpoints.answers import refused
 from gateway.exchange.service import Service
+from gateway.http.response import Response
 from gateway.ledger.ledger import Ledger
-from gateway.serving.bodies import respond
+from gateway.serving.quart_views import add_view
 from gateway.serving.request_scope import current_scope
 from gateway.stores.store import Store, Unavailable
 from gateway.telemetry.lag import watch_lag
@@ -36,9 +37,9 @@ def add_metrics(app: QuartTrio, service: Service, ledger: Ledger) -> None:
             return refused(error.failed, "chat", ledger)
         _look(service, metrics)
         body = await trio.to_thread.run_sync(metrics.page)  # with many models it takes a while
-        return respond(body, 200, (("content-type", CONTENT_TYPE), ("x-request-id", current_scope().id)))
+        return Response(200, (("content-type", CONTENT_TYPE), ("x-request-id", current_scope().id)), body)
 
-    app.add_url_rule("/metrics", "metrics", page, methods=["GET"])
+    add_view(app, "/metrics", "metrics", page, ["GET"])
 
 
 async def watch(service: Service) -> None:

@@ -11,13 +11,14 @@ from urllib.parse import quote
 
 import attrs
 import msgspec
-from quart import Response, request
+from quart import request
 
 from gateway.conversations.recorder import patience
 from gateway.endpoints.answers import asked_by_client, owner, plain_body, record_of
 from gateway.exchange.attempt import Calling
 from gateway.exchange.exchange import JSON_HEADERS, Exchange
 from gateway.exchange.service import Service
+from gateway.http.response import Response
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.parse import Incoming

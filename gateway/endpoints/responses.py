@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 import attrs
-from quart import Response
-from quart.wrappers.response import ResponseBody
 from quart_trio import QuartTrio
 
 from gateway.conversations.background import RUNNING, Background, log_of
@@ -15,8 +13,8 @@ from gateway.endpoints.answers import Elsewhere, Route, add_routes, kept, owner,
 from gateway.endpoints.listing import listed, read_flag, read_number
 from gateway.exchange.exchange import STREAM_HEADERS
 from gateway.exchange.service import Service
+from gateway.http.response import Body, Response
 from gateway.ledger.ledger import Ledger
-from gateway.serving.bodies import respond
 from gateway.serving.request_scope import current_scope
 from gateway.stores.store import Node, Store
 from providers.responses import kept as formats
@@ -152,5 +150,5 @@ def _response(turn: StoredTurn, head: StoredHead) -> Object:
     return {**head.response, "status": turn.status, "output": turn.output}
 
 
-def _stream(body: bytes | ResponseBody) -> Response:
-    return respond(body, 200, (*STREAM_HEADERS, ("x-request-id", current_scope().id)))
+def _stream(body: bytes | Body) -> Response:
+    return Response(200, (*STREAM_HEADERS, ("x-request-id", current_scope().id)), body)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import attrs
 import trio
-from quart import Response
 
 from gateway.conversations.background import BackgroundTurn
 from gateway.conversations.history import load_history
@@ -25,6 +24,8 @@ from gateway.exchange.delivery import Relay
 from gateway.exchange.disconnect import PATIENCE, discard, outliving
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers, header_safe, paths_header
+from gateway.http.request_scope import RequestScope
+from gateway.http.response import ChannelBody, IteratedBody, Response
 from gateway.ledger.record import Record
 from gateway.request.parse import Incoming, read_incoming
 from gateway.request.prepare import ClientRequest, Prepared, prepare, refuse_losses
@@ -33,8 +34,6 @@ from gateway.request.rejections import RejectionKey
 from gateway.request.tools_in_chat import where_tools_are_taken
 from gateway.routing.omissions import Omissions
 from gateway.routing.target import Target
-from gateway.serving.bodies import ChannelBody, IteratedBody, respond
-from gateway.serving.request_scope import RequestScope
 from gateway.streaming.lane import Lane
 from gateway.streaming.passthrough import Passthrough
 from gateway.streaming.progress import spoken
@@ -188,7 +187,7 @@ class Exchange:
         self.record.answered(status)
         if self._recording is not None:
             self._recording.answers(status, headers, body if isinstance(body, bytes) else None)
-        return respond(body, status, (*headers, *own_headers(self.record)))
+        return Response(status, (*headers, *own_headers(self.record)), body)
 
     # Whole answers
 

@@ -1,3 +1,3 @@
-"""HTTP's own words, of no room in particular: ``headers`` that cross the gateway, ``paths`` as clients write them, and
-``sockets``.
+"""HTTP's own words, of no room in particular: ``headers`` that cross the gateway, ``paths`` as clients write them, an
+answer (``response``) and the life of a request (``request_scope``), and ``sockets``.
 """

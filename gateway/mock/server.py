@@ -6,16 +6,18 @@ from functools import partial
 
 import msgspec
 import trio
-from quart import Response, request
+from quart import request
 from quart_trio import QuartTrio
 
-from gateway.app import ROUTES
+from gateway.endpoints.inference import ROUTES
 from gateway.exchange.exchange import JSON_HEADERS, STREAM_HEADERS
 from gateway.http.paths import V1
+from gateway.http.response import ChannelBody, Response
 from gateway.mock.faults import Fault, Piece, ScriptedAnswer, fault_of, listed
 from gateway.mock.script import script
-from gateway.serving.bodies import ChannelBody, read_body, respond
+from gateway.serving.bodies import read_body
 from gateway.serving.quart_connections import configure
+from gateway.serving.quart_views import add_view
 from gateway.serving.registry import ConnectionRegistry
 from gateway.serving.request_scope import current_scope
 from providers.apis import CODECS
@@ -44,7 +46,7 @@ def create_mock(pace: float = 0.03, registry: ConnectionRegistry | None = None) 
         data = [
             {"id": name, "object": "model", "created": 0, "owned_by": "trigate-mock"} for name in (*MODELS, *listed())
         ]
-        return respond(msgspec.json.encode({"object": "list", "data": data}), 200, JSON_HEADERS)
+        return Response(200, JSON_HEADERS, msgspec.json.encode({"object": "list", "data": data}))
 
     def view(codec: Codec) -> Callable[..., Awaitable[Response]]:
         async def answer(_base: str = "") -> Response:
@@ -61,12 +63,12 @@ def create_mock(pace: float = 0.03, registry: ConnectionRegistry | None = None) 
 
         return answer
 
-    app.add_url_rule("/v1/models", "models", models, methods=["GET"])
+    add_view(app, "/v1/models", "models", models, ["GET"])
     for path, api in ROUTES.items():
         answer = view(CODECS[api])
-        app.add_url_rule(path, api, answer, methods=["POST"])
+        add_view(app, path, api, answer, ["POST"])
         elsewhere = "/<path:_base>" + path.removeprefix(V1)  # /v1beta/openai/chat/completions, as Google has it
-        app.add_url_rule(elsewhere, f"{api} elsewhere", answer, methods=["POST"])
+        add_view(app, elsewhere, f"{api} elsewhere", answer, ["POST"])
     return app
 
 
@@ -79,7 +81,7 @@ def _decode(body: bytes) -> object:
 
 def _error(codec: Codec, failed: ErrorInfo) -> Response:
     body = codec.write_error(failed, current_scope().id)
-    return respond(body, failed.status, (*failed.headers, *JSON_HEADERS))
+    return Response(failed.status, (*failed.headers, *JSON_HEADERS), body)
 
 
 def _refuse(fault: Fault, key: tuple[Api, str], refused: set[tuple[Api, str]]) -> None:
@@ -113,11 +115,11 @@ def _answer(codec: Codec, reply: Reply, events: Iterable[Event]) -> ScriptedAnsw
 async def _send(answer: ScriptedAnswer, pace: float, reset: Callable[[], None]) -> Response:
     await trio.sleep(answer.wait)
     if answer.end == "well" and not answer.stream:
-        return respond(b"".join(piece.data for piece in answer.pieces), 200, answer.headers)
+        return Response(200, answer.headers, b"".join(piece.data for piece in answer.pieces))
     send, receive = trio.open_memory_channel[bytes](0)
     body = ChannelBody(receive)
     current_scope().nursery.start_soon(_play, answer, pace, send, body, reset)
-    return respond(body, 200, answer.headers)
+    return Response(200, answer.headers, body)
 
 
 async def _play(

@@ -6,9 +6,6 @@ from typing import Final, TypeAlias
 LEFT: Final = "trigate.left"
 """Member of the ASGI scope, true when the server lost the client before the response was wholly written."""
 
-WriteNow: TypeAlias = Callable[[bytes], bool]
-"""Writes a piece of the body if that is possible without waiting, and returns true if it did."""
-
 WRITE_NOW: Final = "trigate.write_now"
 """The ASGI extension that is the server's ``WriteNow``, where it has one."""
 

@@ -10,12 +10,14 @@ from typing import Any, Protocol, TypeAlias, cast
 import quart
 import trio
 from hypercorn.typing import ASGIReceiveCallable, HTTPScope
-from quart import Quart, Response
+from quart import Quart
 
 from gateway.http.headers import as_text
+from gateway.http.request_scope import RequestScope
+from gateway.http.response import Response
 from gateway.serving.asgi_extensions import ON_LEAVING, OnLeaving
 from gateway.serving.bodies import read_body, too_large, too_slow
-from gateway.serving.request_scope import KEY, RequestScope, current_scope
+from gateway.serving.request_scope import KEY, current_scope
 
 
 class IncomingRequest(Protocol):

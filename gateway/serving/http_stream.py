@@ -9,7 +9,8 @@ from hypercorn.protocol.events import Body, EndBody, Event, Response, StreamClos
 from hypercorn.typing import ASGISendEvent, HTTPResponseBodyEvent, HTTPResponseStartEvent, HTTPScope
 from hypercorn.utils import UnexpectedMessageError, build_and_validate_headers, suppress_body
 
-from gateway.serving.asgi_extensions import LEFT, ON_LEAVING, WRITE_NOW, WriteNow
+from gateway.http.response import WriteNow
+from gateway.serving.asgi_extensions import LEFT, ON_LEAVING, WRITE_NOW
 from gateway.serving.connections import ConnectionContext
 from gateway.serving.refusals import error_answer
 

@@ -5,6 +5,7 @@ quart-trio opens a nursery for each request and keeps it to itself. These publis
 
 import contextlib
 import logging
+from collections.abc import Iterable
 from functools import partial
 from typing import Final, cast
 from urllib.parse import urlsplit
@@ -14,16 +15,16 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ASGISendEven
 from quart import Request
 from quart.asgi import ASGIHTTPConnection, ASGIWebsocketConnection
 from quart.typing import ResponseTypes
-from quart.wrappers.response import DataBody
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
-from werkzeug.datastructures import Headers
 
 from gateway.http.paths import canonical
-from gateway.serving.asgi_extensions import LEFT, WRITE_NOW, WriteNow
-from gateway.serving.bodies import ChannelBody, IteratedBody, Truncated
+from gateway.http.request_scope import RequestScope
+from gateway.http.response import Response, Truncated, WriteNow
+from gateway.serving.asgi_extensions import LEFT, WRITE_NOW
 from gateway.serving.fast_route import AsgiRequest, FastRoute, fast_routes
-from gateway.serving.request_scope import KEY, RequestScope, request_id
+from gateway.serving.quart_views import out_of_quart
+from gateway.serving.request_scope import KEY, request_id
 
 log = logging.getLogger("trigate.scope")
 
@@ -55,6 +56,7 @@ class QuartHttpConnection(TrioASGIHTTPConnection):
         try:
             async with trio.open_nursery() as nursery:
                 published = RequestScope(nursery, request_id(self.scope["headers"]))
+                response: Response | ResponseTypes
                 if answer is None:
                     response = await self._ask_quart(published, receive, send)
                 else:
@@ -66,7 +68,7 @@ class QuartHttpConnection(TrioASGIHTTPConnection):
             if published is not None:
                 published.close()
 
-    async def _ask(self, answer: FastRoute, published: RequestScope, receive: ASGIReceiveCallable) -> ResponseTypes:
+    async def _ask(self, answer: FastRoute, published: RequestScope, receive: ASGIReceiveCallable) -> Response:
         config = self.app.config
         request = AsgiRequest(published, self.scope, receive, config["MAX_CONTENT_LENGTH"], config["BODY_TIMEOUT"])
         response = await answer(request)
@@ -89,7 +91,9 @@ class QuartHttpConnection(TrioASGIHTTPConnection):
 
     # The answer
 
-    async def _respond(self, published: RequestScope, send: ASGISendCallable, response: ResponseTypes) -> None:
+    async def _respond(
+        self, published: RequestScope, send: ASGISendCallable, response: Response | ResponseTypes
+    ) -> None:
         """Send ``response``, and end the request."""
         try:
             await self._send_parts(partial(self._send, published, send), response)
@@ -98,20 +102,22 @@ class QuartHttpConnection(TrioASGIHTTPConnection):
             log.warning("request %s: the answer was cut, the connection closes without its end", published.id)
         published.nursery.cancel_scope.cancel()
 
-    async def _send_parts(self, send: ASGISendCallable, response: ResponseTypes) -> None:
+    async def _send_parts(self, send: ASGISendCallable, response: Response | ResponseTypes) -> None:
         """Send a body that is at hand in one message with the end: Quart takes two, each a write and a wake-up."""
-        body = response.response
-        if not isinstance(body, DataBody | ChannelBody | IteratedBody):
-            await self._send_response(send, response)
-            return
-        status, headers = response.status_code, response.headers
-        await send({"type": "http.response.start", "status": status, "headers": _encoded(headers)})
+        if not isinstance(response, Response):
+            if (own := out_of_quart(response)) is None:
+                await self._send_response(send, response)
+                return
+            response = own
+        headers, body = _encoded(response.headers), response.body
         last = b""
-        if isinstance(body, DataBody):
-            last = body.data[body.begin : body.end]
-        else:
-            write_now = self.scope["extensions"].get(WRITE_NOW)
-            if write_now is not None and isinstance(body, IteratedBody):
+        if isinstance(body, bytes):
+            last = body
+            if response.status != 204 and not any(name == b"content-length" for name, _ in headers):
+                headers.append((b"content-length", b"%d" % len(body)))
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        if not isinstance(body, bytes):
+            if (write_now := self.scope["extensions"].get(WRITE_NOW)) is not None:
                 body.attach(cast("WriteNow", write_now))
             async with body as pieces:
                 async for data in pieces:
@@ -134,8 +140,8 @@ class QuartHttpConnection(TrioASGIHTTPConnection):
         published.complete = not published.left
 
 
-def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+def _encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in headers]
 
 
 class QuartWebSocketConnection(TrioASGIWebsocketConnection):

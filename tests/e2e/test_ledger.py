@@ -10,12 +10,13 @@ import trio
 
 from gateway.config.loading import from_mapping
 from gateway.exchange.exchange import Exchange, Service
+from gateway.http.request_scope import RequestScope
+from gateway.http.response import as_pieces
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.prepare import ClientRequest
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.request_scope import RequestScope
 from streams.events import ErrorInfo
 from tests.support.harness import Gateway, Wire, config, eventually, free_port, post, provider, running
 from tests.support.upstreams import PATHS, Raw, Script, Tokens, render
@@ -291,9 +292,10 @@ async def test_a_mistake_of_ours_is_told_as_that_and_ends_no_other_task(caplog, 
     async with trio.open_nursery() as nursery:
         exchange = Exchange(service, api, ClientRequest((), ""), RequestScope(nursery, "req_1"), record)
         response = await exchange.answer(json.dumps(body(api, "up", stream=True)).encode())
-        text = b"".join([data async for data in response.response])
+        async with as_pieces(response.body) as pieces:
+            text = b"".join([data async for data in pieces])
         nursery.cancel_scope.cancel()
-    assert response.status_code == (500 if keep_alive == 15 else 200)
+    assert response.status == (500 if keep_alive == 15 else 200)
     assert b"made a mistake" in text
     assert Ledger(readable=False).line(record, disconnected=False)["ended"] == "internal_error"
     assert "not even an UpstreamError" in caplog.text

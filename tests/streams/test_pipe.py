@@ -7,8 +7,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from gateway.exchange.delivery import END_GRACE, Relay
+from gateway.http.response import ChannelBody
 from gateway.ledger.record import Record
-from gateway.serving.bodies import ChannelBody
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo

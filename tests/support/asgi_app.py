@@ -6,17 +6,21 @@ import struct
 from collections.abc import AsyncIterator, Iterator
 
 import trio
-from quart import Response, request
+from quart import request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from gateway.serving.bodies import ChannelBody
+from gateway.http.request_scope import RequestScope
+from gateway.http.response import ChannelBody, Response
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.quart_connections import configure
-from gateway.serving.request_scope import KEY, RequestScope
+from gateway.serving.quart_views import through_quart
+from gateway.serving.request_scope import KEY
 from gateway.serving.worker import serve
 from tests.support.harness import PATIENCE, Late
+
+HTML = (("content-type", "text/html; charset=utf-8"),)
 
 
 class Witness:
@@ -76,21 +80,21 @@ def make_app(witness: Witness, max_body: int = 1000) -> QuartTrio:
         witness.watch()
         body = witness.stream()
         await witness.feed.send(b"first;")
-        return Response(body)
+        return through_quart(Response(200, HTML, body))
 
     @app.get("/flood")
     async def flood():
         scope = witness.watch()
         body = witness.stream(2)
         scope.nursery.start_soon(pour, witness.feed)
-        return Response(body)
+        return through_quart(Response(200, HTML, body))
 
     @app.get("/pumped")
     async def pumped():
         scope = witness.watch()
         body = witness.stream()
         scope.nursery.start_soon(pump, witness, witness.feed)
-        return Response(body)
+        return through_quart(Response(200, HTML, body))
 
     @app.get("/crash")
     async def crash():
@@ -110,7 +114,7 @@ def make_app(witness: Witness, max_body: int = 1000) -> QuartTrio:
         body = witness.stream()
         await witness.feed.send(b"first;")
         scope.nursery.start_soon(crash_with, witness.feed, witness.crash)
-        return Response(body)
+        return through_quart(Response(200, HTML, body))
 
     @app.errorhandler(RequestEntityTooLarge)
     async def too_large(_):

@@ -8,7 +8,7 @@ import attrs
 import httpx2
 import openai
 import trio
-from quart import Response, g, request
+from quart import g, request
 from quart_trio import QuartTrio
 
 from gateway.access.authentication import Authenticator
@@ -22,13 +22,13 @@ from gateway.endpoints.answers import Elsewhere
 from gateway.endpoints.conversations import add_conversations
 from gateway.endpoints.responses import add_stored
 from gateway.exchange.service import Service
+from gateway.http.request_scope import RequestScope
+from gateway.http.response import ChannelBody, Response
 from gateway.ledger.ledger import Ledger
 from gateway.routing.router import Router
-from gateway.serving.bodies import ChannelBody
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.quart_connections import configure
-from gateway.serving.request_scope import RequestScope
 from gateway.serving.worker import serve
 from gateway.stores.store import Node, Store, Unavailable
 from gateway.upstream.client import Upstream
@@ -87,7 +87,7 @@ def make_app(store: Store | None, background: Background | None, elsewhere: Else
 
     async def knock() -> None:
         raw = request.scope["headers"]
-        g.client = door.admit(tuple((name.decode().lower(), value.decode()) for name, value in raw))
+        g.client = door.authenticate(tuple((name.decode().lower(), value.decode()) for name, value in raw))
 
     app.before_request(knock)
     app.after_serving(upstream.aclose)
@@ -137,7 +137,7 @@ class Turn:
             self._feed.send_nowait(sse.event(event["type"], event))
 
     async def answer(self, scope: RequestScope) -> Response:
-        return Response(ChannelBody(self._body))
+        return Response(200, (), ChannelBody(self._body))
 
     def close(self) -> None:
         self._feed.close()

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 import trio
-from quart import Response, request
+from quart import request
 from quart_trio import QuartTrio
 
 from gateway.access.authentication import Authenticator
@@ -20,8 +20,9 @@ from gateway.endpoints.ui.telling import Say, Send, saying, tell_news, tell_stre
 from gateway.endpoints.ui.visitors import Visitor, admit
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
+from gateway.http.response import ChannelBody, Response
 from gateway.routing.router import Router
-from gateway.serving.bodies import ChannelBody, respond
+from gateway.serving.quart_views import add_view
 from gateway.serving.request_scope import current_scope
 from gateway.telemetry.live import LiveView
 from streams.errors import GatewayError
@@ -76,22 +77,22 @@ def add_ui(app: QuartTrio, service: Service, config: Config, door: Authenticator
                 return await view(visitor, **variables)
             except GatewayError as error:
                 failed = error.failed
-                return respond(f"{failed.message}\n".encode(), failed.status, (*failed.headers, *_TEXT))
+                return Response(failed.status, (*failed.headers, *_TEXT), f"{failed.message}\n".encode())
 
         return answer
 
     for path, (name, kind) in _FILES.items():
-        app.add_url_rule(path, PREFIX + name, guarded(partial(_file, name, kind)), methods=["GET"])
+        add_view(app, path, PREFIX + name, guarded(partial(_file, name, kind)), ["GET"])
     say = saying(config, service.ledger.mask)
-    app.add_url_rule("/ui/events", PREFIX + "events", guarded(partial(_news, service, board, say)), methods=["GET"])
+    add_view(app, "/ui/events", PREFIX + "events", guarded(partial(_news, service, board, say)), ["GET"])
     models = guarded(partial(_models, config, service.router, door))
-    app.add_url_rule("/ui/models", PREFIX + "models", models, methods=["GET"])
+    add_view(app, "/ui/models", PREFIX + "models", models, ["GET"])
     stream = guarded(partial(_stream, service, board, say))
-    app.add_url_rule("/ui/streams/<int:number>", PREFIX + "stream", stream, methods=["GET"])
+    add_view(app, "/ui/streams/<int:number>", PREFIX + "stream", stream, ["GET"])
 
 
 async def _file(name: str, kind: str, visitor: Visitor) -> Response:
-    return respond(_content(name), 200, (("content-type", kind), *_GUARDED))
+    return Response(200, (("content-type", kind), *_GUARDED), _content(name))
 
 
 @cache
@@ -104,7 +105,7 @@ async def _models(config: Config, router: Router, door: Authenticator, visitor: 
     wished = names(config, router).items()
     may_see = [(name, asked) for name, asked in wished if door.can_use(visitor.client, asked)]
     found = [reached(router, name, asked, urls=visitor.client is None) for name, asked in may_see]
-    return respond(redact(msgspec.json.encode(found), findable(secrets_in(config))), 200, _JSON)
+    return Response(200, _JSON, redact(msgspec.json.encode(found), findable(secrets_in(config))))
 
 
 async def _news(service: Service, board: LiveView, say: Say, visitor: Visitor) -> Response:
@@ -154,4 +155,4 @@ def _told(board: LiveView, tell: Callable[[Send], Awaitable[None]]) -> Response:
     scope.on_close(left)
     to, body = trio.open_memory_channel[bytes](1)
     scope.nursery.start_soon(run)
-    return respond(ChannelBody(body), 200, _EVENTS)
+    return Response(200, _EVENTS, ChannelBody(body))

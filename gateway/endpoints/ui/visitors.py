@@ -54,7 +54,7 @@ def _holder(headers: Headers, door: Authenticator, ui_key: bytes | None, keys: b
             return Visitor()
     if keys:
         try:
-            return Visitor(door.admit(shown))
+            return Visitor(door.authenticate(shown))
         except GatewayError as error:
             raise GatewayError("authentication", error.failed.message, headers=_ASK) from None
     raise GatewayError("authentication", _KEY_WANTED, headers=_ASK)

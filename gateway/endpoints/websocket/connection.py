@@ -15,7 +15,8 @@ from functools import partial
 from typing import Final, TypeAlias
 
 import trio
-from quart import Response, websocket
+from quart import Response as QuartResponse
+from quart import websocket
 from quart_trio import QuartTrio
 
 from gateway.access.cors import Cors
@@ -33,12 +34,14 @@ from gateway.endpoints.websocket.prewarm import Prewarmed, prewarm
 from gateway.exchange.exchange import JSON_HEADERS, STREAM_HEADERS, Exchange, own_headers
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers, as_text
+from gateway.http.request_scope import RequestScope
+from gateway.http.response import Response, as_pieces
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.prepare import ClientRequest
 from gateway.request.public_errors import FULL, MISTAKE
-from gateway.serving.bodies import respond
-from gateway.serving.request_scope import RequestScope, websocket_scope
+from gateway.serving.quart_views import through_quart
+from gateway.serving.request_scope import websocket_scope
 from providers.apis import CODECS
 from providers.neutral.fields import too_deep
 from providers.responses.ids import own_id
@@ -64,15 +67,15 @@ Remembering: TypeAlias = Callable[[str], StateScope]
 def add_websocket(app: QuartTrio, service: Service, ledger: Ledger, cors: Cors, remembering: Remembering) -> None:
     """Serve ``GET /v1/responses`` with an upgrade."""
 
-    async def view() -> Response | None:
+    async def view() -> QuartResponse | None:
         scope = websocket_scope()
         headers = _handshake()
         try:
-            client = None if service.door is None else service.door.admit(headers)
+            client = None if service.door is None else service.door.authenticate(headers)
             _check_key(headers)
             cors.admit(headers)  # a browser asks nobody before it opens a websocket (RFC 6455, section 10.2)
         except GatewayError as error:
-            return _refused(error, ledger, scope)
+            return through_quart(_refused(error, ledger, scope))
         await websocket.accept({"x-request-id": scope.id})
         asked = ClientRequest(_without_beta(headers), websocket.query_string.decode("latin-1"), client)
         closing = OUR_MISTAKE
@@ -112,7 +115,7 @@ def _refused(error: GatewayError, ledger: Ledger, scope: RequestScope) -> Respon
     record.answered(failed.status)
     body = CODECS["responses"].write_error(failed, record.id)
     headers = (*JSON_HEADERS, *failed.headers, *own_headers(record), ("connection", "close"))
-    return respond(body, failed.status, headers)
+    return Response(failed.status, headers, body)
 
 
 def _opened(ledger: Ledger, scope: RequestScope, client: str | None = None) -> Record:
@@ -224,14 +227,11 @@ class _Connection:
 
 async def _tell(response: Response, stream_id: str | None, record: Record) -> None:
     """The response as frames. A client that does not read holds up its own stream only."""
-    headers = tuple(response.headers.items())
-    body = response.response
-    if response.status_code >= 400:
-        data = await response.get_data(as_text=False)
-        await websocket.send(error_frame(response.status_code, data, headers, stream_id))
+    if response.status >= 400 and isinstance(response.body, bytes):
+        await websocket.send(error_frame(response.status, response.body, response.headers, stream_id))
         return
-    frames = Frames(headers, stream_id)
-    async with body as pieces:
+    frames = Frames(response.headers, stream_id)
+    async with as_pieces(response.body) as pieces:
         async for piece in pieces:
             for frame in frames.take(piece):
                 await websocket.send(frame)

@@ -55,7 +55,7 @@ KEYED = Authenticator(
 
 def refusal(door: Authenticator, *headers: tuple[str, str]) -> str:
     with pytest.raises(GatewayError) as caught:
-        door.admit(headers)
+        door.authenticate(headers)
     failed = caught.value.failed
     assert (failed.kind, failed.status) == ("authentication", 401)
     assert ("x-should-retry", "false") in failed.headers
@@ -81,11 +81,11 @@ def refusal(door: Authenticator, *headers: tuple[str, str]) -> str:
     ],
 )
 def test_a_key_is_taken_from_where_sdks_put_it(headers):
-    assert KEYED.admit(tuple(headers)) == "alice"
+    assert KEYED.authenticate(tuple(headers)) == "alice"
 
 
 def test_a_key_that_is_given_as_its_digest():
-    assert KEYED.admit((("x-api-key", BOB),)) == "bob"
+    assert KEYED.authenticate((("x-api-key", BOB),)) == "bob"
 
 
 def test_no_key_is_refused():
@@ -114,8 +114,8 @@ def test_a_wrong_own_header_is_not_rescued_by_another():
 
 
 def test_without_client_keys_everybody_comes_in():
-    assert Authenticator(config()).admit(()) is None
-    assert Authenticator(config()).admit((("x-api-key", "anything"),)) is None
+    assert Authenticator(config()).authenticate(()) is None
+    assert Authenticator(config()).authenticate((("x-api-key", "anything"),)) is None
 
 
 def test_the_digest_does_not_show_in_a_printed_config():
@@ -262,8 +262,8 @@ def test_keys_come_from_the_environment(tmp_path):
         "client_keys: [{name: a, key: $A, models: [gpt-4o]}, {name: b, sha256: $B}]\n"
     )
     read = load(path, {"A": f"{ALICE}\n", "B": hashlib.sha256(BOB.encode()).hexdigest()})
-    assert Authenticator(read).admit((("x-api-key", ALICE),)) == "a"
-    assert Authenticator(read).admit((("x-api-key", BOB),)) == "b"
+    assert Authenticator(read).authenticate((("x-api-key", ALICE),)) == "a"
+    assert Authenticator(read).authenticate((("x-api-key", BOB),)) == "b"
     assert read.entries[0].on_disconnect == "finish"
     assert [key.name for key in load(path, None).client_keys] == ["a", "b"]
     with pytest.raises(ConfigError, match="the environment variable B is not set"):

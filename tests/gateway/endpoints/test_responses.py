@@ -8,11 +8,12 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from quart import Response
 from trio.testing import wait_all_tasks_blocked
 
 from gateway.conversations import recorder as keeping
 from gateway.conversations.bodies import head_id, turn_body
+from gateway.exchange.exchange import JSON_HEADERS
+from gateway.http.response import Response
 from gateway.stores.memory import MemoryStore
 from gateway.stores.store import Node
 from providers.responses.ids import own_id
@@ -363,7 +364,7 @@ async def test_an_id_that_a_provider_keeps_is_asked_for_there(store):
 
     async def elsewhere(id: str) -> Response | None:
         asked.append(id)
-        return Response(b'{"theirs":true}', 200) if id == "resp_theirs" else None
+        return Response(200, JSON_HEADERS, b'{"theirs":true}') if id == "resp_theirs" else None
 
     ours = (await keep(store))["id"]
     async with serving(store, elsewhere=elsewhere) as served:

@@ -2,22 +2,18 @@
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
-from quart import Response
 from quart_trio import QuartTrio
 
-from gateway.serving.bodies import MAX_WRITE, ChannelBody, Truncated
+from gateway.http.response import MAX_WRITE, ChannelBody, Response, Truncated
 from gateway.serving.fast_route import IncomingRequest, add_fast_route
 from gateway.serving.quart_connections import configure
 from tests.support.asgi_app import eventually, serving, within
 from tests.support.harness import PATIENCE, given_attempts
-
-if TYPE_CHECKING:
-    from gateway.serving.request_scope import RequestScope
 
 END = b"0\r\n\r\n"
 
@@ -188,7 +184,7 @@ async def test_the_producer_is_told_when_the_body_is_closed():
 @pytest.mark.parametrize("leaves", ["in the body", "behind the body"])
 async def test_a_server_that_is_not_ours_tells_by_message_that_the_client_has_left(leaves):
     """``ON_LEAVING`` is an extension; ASGI has ``http.disconnect``."""
-    seen: list[RequestScope] = []
+    seen = []
 
     async def answer(request: IncomingRequest) -> Response:
         seen.append(request.scope)

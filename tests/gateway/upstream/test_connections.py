@@ -11,9 +11,9 @@ import attrs
 import pytest
 import trio
 
-from gateway.app import open_service
 from gateway.config.loading import Config, from_mapping
 from gateway.exchange.service import Service
+from gateway.open_service import open_service
 from gateway.reload import Served
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind

@@ -1,0 +1,56 @@
+"""Who may come in, asked before and after each request that Quart handles."""
+
+from collections.abc import Collection
+
+from quart import Response as QuartResponse
+from quart import g, request
+from quart_trio import QuartTrio
+
+from gateway.access.authentication import Authenticator
+from gateway.access.cors import Cors
+from gateway.endpoints.answers import client_headers, ids, refused
+from gateway.endpoints.ui.pages import PREFIX
+from gateway.http.paths import api_of
+from gateway.http.response import Response
+from gateway.ledger.ledger import Ledger
+from gateway.serving.quart_views import through_quart
+from streams.errors import GatewayError
+
+
+def add_cors(app: QuartTrio, cors: Cors) -> None:
+    """Let pages of the configured origins read what is answered below ``/v1/``."""
+    if not cors:
+        return
+
+    async def preflight() -> QuartResponse | None:
+        if request.method != "OPTIONS" or not request.path.startswith("/v1/"):
+            return None
+        wished = request.headers.get("access-control-request-headers", "")
+        response = through_quart(Response(204, (*cors.preflight(request.headers.get("origin"), wished), *ids())))
+        for name in ("content-type", "content-length"):  # RFC 9110, section 8.6: not with a 204
+            response.headers.pop(name, None)
+        return response
+
+    async def share(response: QuartResponse) -> QuartResponse:
+        if request.method != "OPTIONS" and request.path.startswith("/v1/"):
+            for name, value in cors.answered(request.headers.get("origin"), response.headers.keys()):
+                response.headers.add(name, value)
+        return response
+
+    app.before_request(preflight)
+    app.after_request(share)
+
+
+def add_door(app: QuartTrio, door: Authenticator, ledger: Ledger, open: Collection[str]) -> None:
+    """Ask for a client's key on every route but those with the names ``open`` and those of the live view."""
+
+    async def authenticate() -> QuartResponse | None:
+        if request.endpoint in open or (request.endpoint or "").startswith(PREFIX):
+            return None
+        try:
+            g.client = door.authenticate(client_headers())
+        except GatewayError as error:
+            return through_quart(refused(error.failed, api_of(request.path, client_headers()), ledger))
+        return None
+
+    app.before_request(authenticate)

@@ -1,0 +1,67 @@
+"""The life of one request: the nursery of its tasks, its id, and what is settled when it has ended.
+
+The client leaving cancels the nursery, and with it everything done on the client's behalf. A half-closed connection
+(the client has shut its sending side down and still reads) counts as left, because a server cannot tell the two apart:
+no LLM client does that.
+"""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+
+import trio
+
+log = logging.getLogger("trigate.scope")
+
+
+class RequestScope:
+    """The part of a request's life that a route needs.
+
+    ``nursery`` holds every task of the request; one that raises ends the request. ``id`` names the request in logs: the
+    client's own ``x-request-id`` where that is 1 to 128 printable ASCII characters, else a new one. ``left`` says that
+    the client went away before its answer was complete, ``complete`` that the answer was wholly given to the kernel.
+    Both are false for an answer that was cut on our side.
+    """
+
+    def __init__(self, nursery: trio.Nursery, request_id: str) -> None:
+        self.nursery = nursery
+        self.id = request_id
+        self.left = False
+        self.complete = False
+        self.ending = False
+        """The last of the answer is being given to the kernel: a disconnect that is reported now is no leaving."""
+        self._callbacks: list[Callable[[bool], object]] = []
+
+    def on_close(self, callback: Callable[[bool], object]) -> None:
+        """Call ``callback(left)`` exactly once, synchronously, after every task of the request has ended, however it
+        ended. What it raises is logged and does not keep the others from being called."""
+        self._callbacks.append(callback)
+
+    @contextlib.asynccontextmanager
+    async def part(self, request_id: str) -> AsyncIterator["RequestScope"]:
+        """Open the scope of one of several exchanges on a connection, whose scope this is. Its nursery ends with the
+        block: whatever is still running in it is cancelled. Its callbacks run then."""
+        part: RequestScope | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                part = RequestScope(nursery, request_id)
+                yield part
+                nursery.cancel_scope.cancel()
+        finally:
+            if part is not None:
+                part.left = self.left
+                part.close()
+
+    def leave(self) -> None:
+        """Note that the client has left, unless its answer is complete by now, and end the request."""
+        self.left = self.left or not self.ending
+        self.nursery.cancel_scope.cancel()
+
+    def close(self) -> None:
+        """Run the callbacks of ``on_close``; every task has ended."""
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            try:
+                callback(self.left)
+            except Exception:  # the border: a mistake in settling one request must not end the connection
+                log.exception("request %s: a callback failed while the request was closed", self.id)

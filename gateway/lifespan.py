@@ -1,0 +1,64 @@
+"""What lives as long as the app."""
+
+import logging
+import math
+from typing import Final
+
+import trio
+from quart_trio import QuartTrio
+
+from gateway.endpoints.metrics import watch
+from gateway.exchange.service import Service
+from gateway.stores.store import Store, Unavailable
+
+log = logging.getLogger("trigate")
+
+SWEEP: Final = 60.0
+"""Seconds between two looks for what is past its time."""
+
+
+def add_life(app: QuartTrio, service: Service) -> None:
+    """What lives as long as the app: turns in the background, the sweeping of the store, the watch for the metrics."""
+    app.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"] = math.inf  # turns end with their pumps, at the end of the drain
+    store, background, recorder = service.store, service.background, service.recorder
+    watching = trio.CancelScope()
+
+    async def observe() -> None:
+        with watching:
+            await watch(service)
+
+    async def begin() -> None:
+        app.nursery.start_soon(observe)
+        if recorder is not None:
+            app.nursery.start_soon(recorder.run)
+        if store is None or background is None:
+            return
+        background.nursery = app.nursery
+        app.nursery.start_soon(_sweep, store)
+
+    async def end() -> None:
+        watching.cancel()
+        if store is not None and background is not None:
+            await background.finish()
+        if recorder is not None:
+            await recorder.finish()
+        if service.tracing is not None:
+            await service.tracing.aclose()
+        if store is not None and background is not None:
+            app.nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                await store.aclose()
+
+    app.before_serving(begin)
+    app.after_serving(end)
+    app.after_serving(service.upstream.aclose)
+
+
+async def _sweep(store: Store) -> None:
+    """Remove what is past its time, now and then. Never raises: its nursery is the app's."""
+    while True:
+        await trio.sleep(SWEEP)
+        try:
+            await store.sweep()
+        except Unavailable as error:
+            log.warning("the store could not be swept: %s", error)

@@ -1,0 +1,81 @@
+"""What all exchanges of a process share, made from a configuration."""
+
+from pathlib import Path
+
+import attrs
+import trio
+
+from gateway.access.authentication import Authenticator
+from gateway.config.loading import Config
+from gateway.config.redaction import secrets_in
+from gateway.conversations.background import Background
+from gateway.exchange.service import Service
+from gateway.ledger.ledger import Ledger
+from gateway.routing.router import Router
+from gateway.serving.lifecycle import Lifecycle
+from gateway.stores.store import Store
+from gateway.telemetry.live import open_live_view
+from gateway.telemetry.metrics import open_metrics
+from gateway.telemetry.tracing import open_tracing
+from gateway.upstream.client import Upstream
+
+
+def open_service(
+    config: Config,
+    lifecycle: Lifecycle,
+    store: Store | None,
+    check_streams: bool,
+    record: Path | None = None,
+    readable: bool | None = None,
+) -> Service:
+    """What the exchanges of a process share. What of it outlives ``config`` is made here, and nowhere else. Raises as
+    ``create_app`` does."""
+    ledger = Ledger(readable)
+    ledger.mask.follow(config)
+    recorder = None
+    if record is not None:
+        from gateway.telemetry.recording import Recorder  # who does not ask for it does not pay for it
+
+        recorder = Recorder(record, secrets_in(config))
+        ledger.observers.append(recorder)
+    lifecycle.on_flush(ledger.flush)
+    metrics = open_metrics(config, ledger.mask)
+    tracing = open_tracing(config, metrics, ledger.mask)
+    ledger.observers += [observer for observer in (metrics, tracing) if observer is not None]
+    return Service(
+        Router(config),
+        Upstream(
+            max_connections=config.limits.upstream_connections,
+            max_chunk=config.limits.answer,
+            ca_path=str(config.ca_path) if config.ca_path else None,
+        ),
+        lifecycle,
+        config.limits,
+        config.keep_alive,
+        config.strict,
+        check_streams=check_streams,
+        door=Authenticator(config),
+        store=store,
+        background=None if store is None else Background(store, ledger),
+        ledger=ledger,
+        board=open_live_view(ledger, config.ui, keep=config.ui_keep),
+        recorder=recorder,
+        metrics=metrics,
+        tracing=tracing,
+    )
+
+
+def next_service(config: Config, service: Service) -> Service:
+    """The service for another configuration of the same process."""
+    router, door = Router(config), Authenticator(config)  # first what may fail: then all stays as it was
+    service.upstream.set_limits(config.limits.upstream_connections, config.limits.answer)
+    service.ledger.mask.follow(config)
+    if service.metrics is not None:
+        service.metrics.know(config)
+    if service.recorder is not None:
+        service.recorder.secrets = tuple(dict.fromkeys((*service.recorder.secrets, *secrets_in(config))))
+    return attrs.evolve(
+        service, router=router, door=door, limits=config.limits, keep_alive=config.keep_alive,
+        strict=config.strict, replaced=trio.Event(),
+        board=open_live_view(service.ledger, config.ui, service.board, keep=config.ui_keep),
+    )  # fmt: skip

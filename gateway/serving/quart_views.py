@@ -1,0 +1,55 @@
+"""Answers of our own on their way through Quart."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TypeAlias
+
+from quart import Quart
+from quart import Response as QuartResponse
+from quart.typing import ResponseTypes
+from quart.wrappers.response import DataBody, ResponseBody
+from werkzeug.datastructures import Headers
+
+from gateway.http.response import Body, Response
+
+View: TypeAlias = Callable[..., Awaitable[Response]]
+"""Called with the variables of its route by name."""
+
+
+def add_view(app: Quart, paths: str | Sequence[str], name: str, view: View, methods: Sequence[str]) -> None:
+    """Answer ``paths`` with ``view``. Quart handles the request: its hooks run, and ``request`` and ``g`` are there."""
+
+    async def answered(**variables: str) -> QuartResponse:
+        return through_quart(await view(**variables))
+
+    for path in (paths,) if isinstance(paths, str) else paths:
+        app.add_url_rule(path, name, answered, methods=list(methods))
+
+
+def through_quart(response: Response) -> QuartResponse:
+    """``response`` for a view or a hook of Quart's."""
+    body = response.body if isinstance(response.body, bytes) else _Carried(response.body)
+    return QuartResponse(body, response.status, Headers(response.headers))
+
+
+def out_of_quart(response: ResponseTypes) -> Response | None:
+    """``response`` as the app has left it, ``None`` where its body is one of Quart's own."""
+    body = response.response
+    if isinstance(body, DataBody):
+        return Response(response.status_code, response.headers.items(), body.data[body.begin : body.end])
+    return Response(response.status_code, response.headers.items(), body.body) if isinstance(body, _Carried) else None
+
+
+class _Carried(ResponseBody):
+    """A ``Body`` on its way through Quart. ``out_of_quart`` takes it out again, and nobody else reads it."""
+
+    def __init__(self, body: Body) -> None:
+        self.body = body
+
+    async def __aenter__(self) -> AsyncIterator[bytes]:
+        raise NotImplementedError
+
+    async def __aexit__(self, *_: object) -> None:
+        raise NotImplementedError
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        raise NotImplementedError
