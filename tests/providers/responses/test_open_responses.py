@@ -102,7 +102,7 @@ FAILURES: dict[str, list[Event]] = {
 
 def asked_with(request: dict[str, Any]) -> Reply:
     call = RESPONSES.read_request({"model": "my-model", "input": "hi", **request})
-    return attrs.evolve(reply(), call=call)
+    return attrs.evolve(reply(), request=call)
 
 
 @pytest.mark.parametrize("request_", ASKED.values(), ids=ASKED)

@@ -407,7 +407,7 @@ def test_tools_of_earlier_namespaces_keep_their_names() -> None:
     earlier = [{"type": "additional_tools", "role": "developer", "tools": tools}, USER]
     call = read_continued({"model": "m", "input": "x"}, earlier)
     events: list[Event] = [AnswerStart(), ToolCallStart(0, "c", "ns__g"), BlockEnd(0), AnswerEnd("tool_calls")]
-    (item,) = whole_answer(fold(events), attrs.evolve(reply(), call=call))["output"]
+    (item,) = whole_answer(fold(events), attrs.evolve(reply(), request=call))["output"]
     assert (item["namespace"], item["name"]) == ("ns", "g")
 
 
