@@ -75,9 +75,15 @@ def write_reason(end: AnswerEnd, called: bool) -> str:
 # Usage
 
 
+_INPUT_SIDE = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+
+
 class Counts:
-    """Usage as it comes in. Figures are cumulative, and a later one replaces an earlier one only when it is there and
-    not 0: some servers end with ``input_tokens: 0`` (envoyproxy/ai-gateway#1631)."""
+    """Token counts as they come in; a later figure takes the place of an earlier one.
+
+    A later input side that has any figure above 0 replaces the earlier one whole, zeros and gaps too: the last usage of
+    an answer that began with compaction counts its last step alone. One without leaves what stands, because some
+    servers end with ``input_tokens: 0`` (envoyproxy/ai-gateway#1631)."""
 
     __slots__ = ("_seen",)
 
@@ -85,15 +91,14 @@ class Counts:
         self._seen: dict[str, int] | None = None
 
     def add(self, usage: Any) -> None:
-        """Take what ``usage`` says, if it is an object."""
+        """Take the figures of ``usage``, if it is an object."""
         if not isinstance(usage, dict):
             return
+        figures = _figures(usage)
         seen = self._seen = self._seen or {}
-        for source in (usage, usage.get("cache_creation"), usage.get("output_tokens_details")):
-            if isinstance(source, dict):
-                for name, value in source.items():
-                    if isinstance(value, int) and not isinstance(value, bool) and (value > 0 or name not in seen):
-                        seen[name] = max(value, 0)
+        if any(figures.get(name) for name in _INPUT_SIDE):
+            seen.update(dict.fromkeys(_INPUT_SIDE, 0))
+        seen.update({name: figure for name, figure in figures.items() if figure or name not in seen})
 
     def usage(self) -> Usage | None:
         """The account so far, ``None`` if the provider has said nothing."""
@@ -108,6 +113,13 @@ class Counts:
             seen("input_tokens", 0), seen("cache_read_input_tokens", 0), write, short, long,
             seen("output_tokens", 0), seen("thinking_tokens"),
         )  # fmt: skip
+
+
+def _figures(usage: Mapping[str, Any]) -> dict[str, int]:
+    """The numbers in a ``usage`` object and in the two objects inside it, by name; none is below 0."""
+    sources = (usage, usage.get("cache_creation"), usage.get("output_tokens_details"))
+    pairs = (pair for source in sources if isinstance(source, dict) for pair in source.items())
+    return {name: max(figure, 0) for name, figure in pairs if type(figure) is int}
 
 
 def usage_delta(usage: Usage) -> dict[str, Any]:

@@ -335,6 +335,15 @@ def _count(usage: Mapping[str, Any], name: str) -> int:
     return usage.get(name) or 0
 
 
+INPUT_SIDE = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+
+
+def _later_usage(before: Mapping[str, Any], last: Mapping[str, Any]) -> dict[str, Any]:
+    """The last input side with a figure in it holds as a whole, of an answer with compaction the last step's."""
+    replaced = dict.fromkeys(INPUT_SIDE, 0) if any(map(last.get, INPUT_SIDE)) else {}
+    return {**before, **replaced, **{name: n for name, n in last.items() if n}}
+
+
 def _messages_parts(content: list[Mapping[str, Any]]) -> Iterator[tuple[Kind, Any]]:
     for block in content:
         match block["type"]:
@@ -362,8 +371,7 @@ def assembled_messages(stream: list[tuple[str, Any]]) -> dict[str, Any]:
             case "content_block_delta":
                 _add_block_delta(message["content"][event["index"]], event["delta"], inputs, event["index"])
             case "message_delta":
-                usage = {**message["usage"], **{name: n for name, n in event["usage"].items() if n}}
-                message |= {**event["delta"], "usage": usage}
+                message |= {**event["delta"], "usage": _later_usage(message["usage"], event["usage"])}
             case "error":
                 return dict(event)
     for index, text in inputs.items():

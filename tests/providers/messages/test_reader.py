@@ -151,7 +151,8 @@ def test_an_empty_text_block_opens_nothing():
     [
         ({"output_tokens": 9}, Usage(15, 3, output=9)),
         ({"input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 9}, Usage(15, 3, output=9)),
-        ({"input_tokens": 20, "output_tokens": 9}, Usage(20, 3, output=9)),
+        ({"input_tokens": 20, "output_tokens": 9}, Usage(20, output=9)),
+        ({"input_tokens": 0, "cache_read_input_tokens": 7}, Usage(0, 7, output=1)),
         ({"input_tokens": None, "output_tokens": "9"}, Usage(15, 3, output=1)),
         (
             {"output_tokens": 9, "output_tokens_details": {"thinking_tokens": 4}},
@@ -160,12 +161,12 @@ def test_an_empty_text_block_opens_nothing():
         (
             {"cache_creation_input_tokens": 5, "cache_creation": {"ephemeral_5m_input_tokens": 2,
              "ephemeral_1h_input_tokens": 3}},
-            Usage(15, 3, 5, 2, 3, 1),
+            Usage(0, 0, 5, 2, 3, 1),
         ),
     ],
 )  # fmt: skip
-def test_later_usage_replaces_earlier_only_where_it_says_something(last, booked):
-    """Some servers end with `input_tokens: 0` (envoyproxy/ai-gateway#1631)."""
+def test_a_later_input_side_with_a_figure_replaces_the_earlier_one_whole(last, booked):
+    """Some servers end with `input_tokens: 0` (envoyproxy/ai-gateway#1631): that one says nothing."""
     assert fold(taken(message_start(), *TEXT, message_delta(usage=last), STOP)).usage == booked
 
 
@@ -331,7 +332,7 @@ def test_lists_and_objects_in_usage_change_no_figure():
         "iterations": [{"input_tokens": 500, "output_tokens": 99, "type": "compaction"}],
         "server_tool_use": {"web_search_requests": 3}, "speed": None,
     }  # fmt: skip
-    assert fold(taken(message_start(), *TEXT, message_delta(usage=usage), STOP)).usage == Usage(20, 3, output=9)
+    assert fold(taken(message_start(), *TEXT, message_delta(usage=usage), STOP)).usage == Usage(20, output=9)
 
 
 @pytest.mark.parametrize("delta_type", ["new_delta", "compaction_delta", "citations_delta", "thinking_delta"])
