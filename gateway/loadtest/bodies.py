@@ -4,7 +4,7 @@ import random
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 import msgspec
@@ -27,7 +27,7 @@ def address(url: str, api: Api) -> str:
     base = parts.path.rstrip("/")
     if not base.endswith(path):
         base += path if re.search(r"/v\d\w*$", base) else f"/v1{path}"
-    return parts._replace(path=base).geturl()
+    return urlunsplit((*parts[:2], base, *parts[3:]))
 
 
 def api_of(url: str) -> Api | None:

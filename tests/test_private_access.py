@@ -1,0 +1,95 @@
+"""No module reaches into the private parts of a library: an upgrade may change those without a word.
+
+What serves is left out: its overrides of Hypercorn and Quart are told apart by what they replace, in its own tests.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.support.repository import ROOT
+
+BULK: Final = (
+    "many measurements at once; there is no public way to add to a histogram's buckets, so the minor is pinned"
+)
+
+EXCEPTIONS: Final = {
+    ("gateway/telemetry/metrics.py", "_sum"): BULK,
+    ("gateway/telemetry/metrics.py", "_buckets"): BULK,
+}
+"""A module and a name that it uses though it is private to a library, and why."""
+
+MODULES: Final = sorted(
+    path for package in ("streams", "providers", "gateway") for path in (ROOT / package).rglob("*.py")
+)
+
+
+def module_id(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def named(tree: ast.AST) -> set[str]:
+    """What a module gives a name itself: that is private to it, and no library's."""
+    found = {
+        node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    }
+    found |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return found | {node.name for node in ast.walk(tree) if isinstance(node, definitions)}
+
+
+def private_names(tree: ast.AST) -> Iterator[str]:
+    """The private names of others that a module imports or uses."""
+    own = named(tree)
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from (step for alias in names for step in alias.name.split(".") if is_private(step))
+            case ast.ImportFrom(module=module, names=names):
+                steps = [*(module or "").split("."), *(alias.name for alias in names)]
+                yield from filter(is_private, steps)
+            case ast.Attribute(attr=attr) if is_private(attr) and attr not in own:
+                yield attr
+            case ast.Call(
+                func=ast.Name(id="getattr" | "setattr" | "hasattr"), args=[_, ast.Constant(value=str(name)), *_]
+            ):
+                if is_private(name):
+                    yield name
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.parent.name != "serving"], ids=module_id)
+def test_what_is_private_to_a_library_is_left_alone(path):
+    found = {(module_id(path), name) for name in private_names(ast.parse(path.read_bytes()))}
+    assert found <= set(EXCEPTIONS), "a private part of a library, or of another module of ours"
+
+
+def test_every_exception_is_still_needed():
+    for place, name in EXCEPTIONS:
+        assert name in set(private_names(ast.parse((ROOT / place).read_bytes())))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import a._b",
+        "from a import _b",
+        "from a._b import c",
+        "a.b._c",
+        "getattr(a, '_b')",
+        "class A(a.B):\n  x = B._b",
+    ],
+)
+def test_private_access_is_seen(source):
+    assert set(private_names(ast.parse(source))) & {"_b", "_c"}
+
+
+def test_what_a_module_names_itself_is_its_own():
+    source = "class A:\n  def __init__(self):\n    self._b = 1\n  def c(self, other):\n    return self._b == other._b"
+    assert not set(private_names(ast.parse(source)))
