@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NoReturn, assert_never
 
+import attrs
+
 from gateway.config.loading import Config, ConfigError, Mistake
 from gateway.config.settings import StateStorage
 from gateway.stores.memory import MemoryStore
@@ -24,17 +26,19 @@ async def open_store(config: Config) -> Store | None:
 
     Raises ``ConfigError`` for what waiting does not cure: a file that cannot be used, a package that is missing. A
     server that cannot be reached is a warning: it may come back."""
-    kept = config.state_storage or _default(os.environ)
+    kept = _shared(config.state_storage or StateStorage(), os.environ)
     store = await _store(config, kept)
     if store is None or kept.encryption_key is None:
         return store
-    return await _sealed(config, store, kept.encryption_key)
+    return await _encrypted(config, store, kept.encryption_key)
 
 
-def _default(env: Mapping[str, str]) -> StateStorage:
-    """Without ``state_storage`` state ends with the process, or with its supervisor."""
+def _shared(storage: StateStorage, env: Mapping[str, str]) -> StateStorage:
+    """``storage``, in a file where workers share what would be in memory: it goes when their supervisor ends."""
     file = env.get(WORKERS_FILE)
-    return StateStorage() if file is None else StateStorage("sqlite", path=Path(file))
+    if file is None or storage.type != "memory":
+        return storage
+    return attrs.evolve(storage, type="sqlite", path=Path(file))
 
 
 async def _store(config: Config, kept: StateStorage) -> Store | None:
@@ -83,7 +87,7 @@ def _cause(error: Unavailable) -> str:
     return " ".join(str(error.__cause__ or "it will be tried again").split())
 
 
-async def _sealed(config: Config, store: Store, key: bytes) -> Store:
+async def _encrypted(config: Config, store: Store, key: bytes) -> Store:
     try:
         from gateway.stores.encrypted import EncryptedStore
     except ImportError:
@@ -98,15 +102,16 @@ def _wrong(config: Config, key: str, found: str, expected: str) -> NoReturn:
 
 @contextlib.contextmanager
 def shared_by_workers(config: Config) -> Iterator[Mapping[str, str]]:
-    """What a supervisor adds to its workers' environment: the name of a file in a directory that nobody else can look
-    into and that goes when the workers have gone. Nothing where the configuration says where state is kept."""
-    if config.state_storage is not None:
+    """The variable that a supervisor adds to its workers' environment: the name of a file in a directory that nobody
+    else can look into and that goes when the workers have gone. None where state is not to be kept in memory."""
+    if config.state_storage is not None and config.state_storage.type != "memory":
         yield {}
         return
     try:
         directory = tempfile.TemporaryDirectory(prefix="trigate-", ignore_cleanup_errors=True)
     except OSError as error:  # a container whose file system is read-only
-        log.warning("no temporary directory (%s): each worker keeps its own state; set state_storage", error.strerror)
+        words = "no temporary directory (%s): each worker keeps its own state; set state_storage to sqlite or postgres"
+        log.warning(words, error.strerror)
         yield {}
         return
     with directory as path:

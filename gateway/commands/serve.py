@@ -100,7 +100,6 @@ def run(
     if (idle := no_effect(config)) is not None:
         _warn_loudly(log, idle)
     _warn_if_open(config, sockets, log)
-    _warn_if_apart(config, workers, log)
     announce = partial(_announce, config, sockets)
     try:
         if workers == 1:
@@ -371,12 +370,6 @@ def _warn_if_open(config: Config, sockets: Sequence[socket.socket], log: Log) ->
         "there are no client_keys: every machine that can connect here can use the keys in this config. "
         "Set client_keys, or listen on 127.0.0.1 only.",
     )
-
-
-def _warn_if_apart(config: Config, workers: int, log: Log) -> None:
-    if workers > 1 and config.state_storage is not None and config.state_storage.type == "memory":
-        text = "state_storage.type memory: each worker has its own, and does not know what another has stored"
-        _say(log, "warning", f"{text}; sqlite and postgres are shared")
 
 
 # The demo

@@ -192,7 +192,7 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         ),
     },
     RawStateStorage: {
-        "type": Key("`none` keeps nothing.", "required"),
+        "type": Key("`memory` ends with the process, `none` keeps nothing.", "required"),
         "path": Key(
             "`sqlite`, required: the file, readable by its owner alone. Its directory must be there, on a disk of "
             "this machine.",
@@ -206,8 +206,7 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "`30d`; `memory`: `24h`",
         ),
         "max_bytes": Key(
-            "When there is more, the conversations that were least recently added to go. In `memory` for each "
-            "worker.",
+            "When there is more, the conversations that were least recently added to go.",
             "`memory`: `16MiB`; `sqlite`: `1GiB`; `postgres`: no limit",
         ),
         "encryption_key": Key(

@@ -1,4 +1,4 @@
-"""What workers share when no ``state_storage`` is given, as seen from outside."""
+"""The file in which workers share their state where it is to be in memory, as seen from outside."""
 
 import json
 from pathlib import Path
@@ -9,8 +9,6 @@ from gateway.open_store import WORKERS_FILE
 from tests.support.command_line import Started, started
 from tests.support.harness import START_SECONDS, config, eventually, free_port, provider
 from tests.support.processes import workers
-
-MEMORY = "each worker has its own"
 
 
 @pytest.fixture
@@ -36,8 +34,9 @@ def two_workers(supervisor: Started) -> set[int]:
     return pids
 
 
-def test_workers_share_a_private_file_that_goes_when_they_have_gone(written, tmp_path):
-    with started("serve", written(), "--workers", "2", env={"TMPDIR": str(tmp_path)}) as running:
+@pytest.mark.parametrize("more", [{}, {"state_storage": {"type": "memory"}}], ids=["default", "memory"])
+def test_workers_share_a_private_file_that_goes_when_they_have_gone(written, tmp_path, more):
+    with started("serve", written(**more), "--workers", "2", env={"TMPDIR": str(tmp_path)}) as running:
         pids = two_workers(running)
         (name,) = {shared_file(pid) for pid in pids}
         assert name is not None
@@ -46,20 +45,4 @@ def test_workers_share_a_private_file_that_goes_when_they_have_gone(written, tmp
         assert directory.stat().st_mode & 0o777 == 0o700
         assert running.stop() == 0
     assert not directory.exists()
-    assert not any(MEMORY in line for line in running.log)
-
-
-def test_workers_with_memory_of_their_own_are_warned_of(written, tmp_path):
-    path = written(state_storage={"type": "memory"})
-    with started("serve", path, "--workers", "2", env={"TMPDIR": str(tmp_path)}) as running:
-        pids = two_workers(running)
-        assert {shared_file(pid) for pid in pids} == {None}
-        eventually(lambda: any(MEMORY in line for line in list(running.log)), what="the warning")
-        assert running.stop() == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["trigate.yaml"]
-
-
-def test_one_worker_needs_no_warning(written):
-    with started("serve", written(state_storage={"type": "memory"})) as running:
-        assert running.stop() == 0
-    assert not any(MEMORY in line for line in running.log)
+    assert not any("memory" in line for line in running.log)

@@ -94,10 +94,10 @@ class Crew:
             os.kill(pid, signal.SIGCONT)
 
 
-@pytest.fixture
-def crew(upstream, tmp_path) -> Iterator[Crew]:
+@pytest.fixture(params=[{}, {"state_storage": {"type": "memory"}}], ids=["default", "memory"])
+def crew(request, upstream, tmp_path) -> Iterator[Crew]:
     file = tmp_path / "trigate.yaml"
-    file.write_text(yaml.safe_dump(settings(upstream, 1)))
+    file.write_text(yaml.safe_dump(settings(upstream, 1) | request.param))
     with started("serve", str(file), "--workers", "2", "--port", "0") as process:
         found = Crew(process.url, process.process.pid)
         with found.sdk:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import pytest
 
 from gateway.config.loading import Config, ConfigError, from_mapping
@@ -41,23 +42,37 @@ async def test_state_can_be_switched_off():
     assert await open_store(config(type="none")) is None
 
 
-async def test_workers_share_a_file_that_goes_with_them(monkeypatch):
-    with shared_by_workers(config()) as env:
+@pytest.mark.parametrize("storage", [{}, {"type": "memory"}], ids=["default", "memory"])
+async def test_workers_share_a_file_that_goes_with_them(monkeypatch, storage):
+    with shared_by_workers(config(**storage)) as env:
         path = Path(env[WORKERS_FILE])
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
         monkeypatch.setenv(WORKERS_FILE, str(path))
-        one, other = await open_store(config()), await open_store(config())
+        one, other = await open_store(config(**storage)), await open_store(config(**storage))
         assert isinstance(one, SqliteStore)
         await one.put([NODE])
         assert await other.get("", "r1") == NODE
-        assert isinstance(await open_store(config(type="memory")), MemoryStore), "what the file says counts"
         await one.aclose()
         await other.aclose()
     assert not path.parent.exists()
 
 
-def test_workers_whose_state_is_configured_are_given_no_file():
-    with shared_by_workers(config(type="memory")) as env:
+async def test_what_the_configuration_says_of_memory_holds_for_the_file_that_workers_share(monkeypatch):
+    storage = config(type="memory", max_bytes="4KiB", encryption_key=KEY)
+    with shared_by_workers(storage) as env:
+        monkeypatch.setenv(WORKERS_FILE, env[WORKERS_FILE])
+        store = await open_store(storage)
+        assert isinstance(store, EncryptedStore)
+        assert (await store.size()).limit == 4096
+        await store.put([attrs.evolve(NODE, body=b"what was said")])
+        await store.aclose()
+        assert b"what was said" not in Path(env[WORKERS_FILE]).read_bytes()  # noqa: ASYNC240
+
+
+@pytest.mark.parametrize("type", ["none", "sqlite", "postgres"])
+async def test_workers_whose_state_is_elsewhere_are_given_no_file(type, tmp_path):
+    places = {"sqlite": {"path": str(tmp_path / "s")}, "postgres": {"connection_string": "postgresql://h/d"}}
+    with shared_by_workers(config(type=type, **places.get(type, {}))) as env:
         assert env == {}
 
 
