@@ -10,6 +10,12 @@ from typing import Any
 
 import msgspec
 
+from streams.framing import EventTooLarge, Framing
+from streams.surrogates import NOT_JSON, any_json
+
+DONE = b"[DONE]"
+"""The data of the last event of OpenAI's streams, and of many others that end as those do."""
+
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 # Atomic groups: a CRLF must not be taken for two line ends on backtracking.
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
@@ -17,10 +23,6 @@ _SEAM = 3  # "\r\n\r": the most of a blank line that can be held back
 _BOM = b"\xef\xbb\xbf"
 
 COMMENT_PING = b": ping\n\n"
-
-
-class EventTooLarge(Exception):
-    """One event is larger than the limit: the stream cannot be forwarded in whole events."""
 
 
 class Splitter:
@@ -100,6 +102,30 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
     return (name, b"\n".join(data)) if any(data) else None
 
 
+def completed(rest: bytes) -> bytes:
+    """``rest``, what a splitter has left, as a whole event where it lacks nothing but its blank line; where it is what
+    is left of a blank line (the LF of a CRLF that came in two reads), that; nothing if the event is only half there."""
+    if (parsed := parse(rest)) is None:
+        return b"" if rest.strip() else rest
+    return b"" if is_malformed(parsed[1]) else rest + b"\n\n"
+
+
+def is_malformed(data: bytes) -> bool:
+    """Whether the data of an event are neither JSON nor the last word of a stream."""
+    if data == DONE:
+        return False
+    try:
+        any_json(data)
+    except NOT_JSON:
+        return True
+    return False
+
+
+def has_data(raw: bytes) -> bool:
+    """Whether the event has a line of data. Clients see no other, though some servers tell errors so."""
+    return any(line.startswith(b"data:") for line in raw.splitlines())
+
+
 def is_plain(raw: bytes) -> bool:
     """Whether the event has neither ``id:`` nor ``retry:`` (after one, the openai SDK takes comments for events)."""
     return not any(line.startswith((b"id:", b"retry:")) for line in _LINE_END.split(raw))
@@ -123,3 +149,16 @@ def event(name: str, value: Any) -> bytes:
 def data(value: Any) -> bytes:
     """An event without a name, as Chat has them."""
     return b"data: %b\n\n" % dump(value)
+
+
+SSE = Framing(
+    media_type="text/event-stream",
+    content_type="text/event-stream; charset=utf-8",
+    splitter=Splitter,
+    parse=parse,
+    completed=completed,
+    comment=COMMENT_PING,
+    marks=(b"id:", b"retry:"),
+    is_plain=is_plain,
+    is_seen=has_data,
+)

@@ -31,7 +31,7 @@ ARROWS: Final = {
     "gateway.serving": "http",
     "gateway.upstream": "http",
     "gateway.config": "http providers.catalog providers.neutral",
-    "gateway.streaming": "providers.errors providers.neutral",
+    "gateway.streaming": "providers.neutral",
     "gateway.access": "config http",
     "gateway.loadtest": "config providers.catalog providers.grammar",
     "gateway.logs": "config providers.neutral",
@@ -42,8 +42,7 @@ ARROWS: Final = {
         config http providers.apis providers.catalog providers.errors providers.neutral providers.responses routing
         upstream""",
     "gateway.conversations": """
-        http ledger providers.errors providers.messages providers.neutral providers.responses request routing stores
-        streaming""",
+        http ledger providers.messages providers.neutral providers.responses request routing stores streaming""",
     "gateway.telemetry": "config http ledger logs request streaming upstream",
     "gateway.exchange": """
         access config conversations http ledger providers.apis providers.errors providers.grammar providers.neutral

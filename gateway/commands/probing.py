@@ -22,7 +22,8 @@ from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from streams.events import CONTENT, Api, Event
 from streams.fold import Answer, ReasoningBlock, TextBlock, ToolCallBlock, fold
-from streams.sse import EventTooLarge, Splitter, parse
+from streams.framing import EventTooLarge
+from streams.sse import Splitter, parse
 
 LARGEST = 16 * 2**20  # bytes of an answer that are read
 

@@ -17,7 +17,7 @@ from gateway.request.parse import Incoming
 from gateway.routing.target import Target
 from gateway.stores.store import Node, Store, Unavailable
 from gateway.streaming.progress import StreamProgress
-from providers.errors.failures import last_event
+from providers.messages import MESSAGES
 from providers.messages.answer import write_content
 from providers.messages.incoming import thread_unsupported
 from providers.messages.writer import MESSAGE_STOP
@@ -182,7 +182,7 @@ class ThreadTurn:
             await self._keep(self._heard.blocks())
         except GatewayError as error:
             seen.end, seen.failed, seen.committed = None, error.failed, self._told
-            return data.removesuffix(MESSAGE_STOP) + last_event("messages", error.failed, seen.start, 0)
+            return data.removesuffix(MESSAGE_STOP) + MESSAGES.last_event(error.failed, seen.start, 0)
         return data
 
     async def persist_partial(self) -> None:

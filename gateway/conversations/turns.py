@@ -14,8 +14,8 @@ from gateway.conversations.bodies import head_body, head_id, turn_body
 from gateway.conversations.recorder import StateOptions, patience
 from gateway.stores.store import Node, Store
 from gateway.streaming.progress import StreamProgress
-from providers.errors.failures import last_event
 from providers.neutral.codec import Reply, Writer
+from providers.responses import RESPONSES
 from providers.responses.ids import own_id
 from providers.responses.kept import EventLog, after, stored_input
 from streams import sse
@@ -168,7 +168,7 @@ class LocalTurn:
         """The turn has failed because it cannot be stored: the event that says so."""
         response = event["response"]
         begin = AnswerStart(self.id, response["model"], response["created_at"])
-        return last_event("responses", failed, begin, event["sequence_number"])
+        return RESPONSES.last_event(failed, begin, event["sequence_number"])
 
 
 def _cancelled(response: Object, number: int) -> bytes:

@@ -18,6 +18,7 @@ from gateway.routing.target import Target
 from gateway.streaming.lane import too_large
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
+from providers.apis import CODECS
 from providers.errors.failures import read_failure
 from providers.errors.rejected import BETA
 from providers.neutral.hints import losses
@@ -198,6 +199,6 @@ def is_shut_down(watch: Watch) -> bool:
     return watch.scope.cancelled_caught and watch.failed().kind == "overloaded"
 
 
-def is_stream(response: UpstreamResponse) -> bool:
-    """Whether the upstream answers with server-sent events, whatever it was asked for."""
-    return (response.header("content-type") or "").lower().startswith("text/event-stream")
+def is_stream(target: Target, response: UpstreamResponse) -> bool:
+    """Whether the upstream answers with a stream of its API's events, whatever it was asked for."""
+    return CODECS[target.api].wire.framing.announced_by(response.header("content-type"))

@@ -11,8 +11,8 @@ from gateway.conversations.recorder import STORE_SECONDS, UNRECORDED, TurnRecord
 from gateway.ledger.record import Record
 from gateway.request.public_errors import MISTAKE
 from gateway.streaming.lane import Lane
-from streams import sse
 from streams.events import ErrorInfo
+from streams.framing import FramingError
 from streams.pipe import receive_batch
 
 log = logging.getLogger("trigate")
@@ -196,8 +196,8 @@ class Relay:
             return self._broken(error)
 
     def _broken(self, error: Exception) -> bytes:
-        if isinstance(error, sse.EventTooLarge):
-            return self.lane.end(ErrorInfo("upstream", "the provider sent an event larger than limits.event allows"))
+        if isinstance(error, FramingError):
+            return self.lane.end(ErrorInfo("upstream", str(error)))
         log.error("request %s: translation failed", self._record.id, exc_info=error)
         return self.lane.end(MISTAKE)
 
@@ -248,7 +248,7 @@ class Relay:
         self._told = now
         if self._has_more() or not self._is_idle():
             return
-        ping = self.lane.ping() if self.lane.seen.committed else sse.COMMENT_PING
+        ping = self.lane.ping()
         self.opened.set()
         if ping:
             self._ready.append(ping)

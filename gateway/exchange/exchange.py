@@ -49,6 +49,7 @@ from streams import sse
 from streams.errors import GatewayError, invalid
 from streams.events import Api, ErrorInfo, Event, Usage
 from streams.fold import Fold
+from streams.framing import Framing
 from streams.pipe import PIECES_QUEUED, WRITES_QUEUED, Watch, pump
 
 if TYPE_CHECKING:
@@ -56,11 +57,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("trigate")
 
-STREAM_HEADERS: Headers = (
-    ("content-type", "text/event-stream; charset=utf-8"),
-    ("cache-control", "no-cache"),
-    ("x-accel-buffering", "no"),
-)
+
+def stream_headers(framing: Framing) -> Headers:
+    """The headers of a streamed answer."""
+    return (("content-type", framing.content_type), ("cache-control", "no-cache"), ("x-accel-buffering", "no"))
+
+
+STREAM_HEADERS: Headers = stream_headers(sse.SSE)
 JSON_HEADERS: Headers = (("content-type", "application/json"),)
 
 _chunks_channel = trio.open_memory_channel[bytes | ErrorInfo]  # the brackets take as long as what they are for
@@ -213,7 +216,7 @@ class Exchange:
 
     def fold(self, calling: Calling, response: UpstreamResponse, body: bytes, *, texts: bool = True) -> Fold:
         """What the provider has answered; without ``texts`` perhaps without what it has said."""
-        streamed = is_stream(response)
+        streamed = is_stream(calling.target, response)
         folded = Fold()
         codec = CODECS[calling.target.api]
         events = whole_events(codec, body, streamed, texts)
@@ -246,7 +249,7 @@ class Exchange:
             listen(relay, self._recording)
 
         def opened(response: UpstreamResponse) -> None:
-            if not is_stream(response):
+            if not is_stream(calling.target, response):
                 if calling.once:
                     raise GatewayError("upstream", "the provider gave no stream: ask for it without stream=true")
                 change_lane(relay, self._whole_lane(calling))
@@ -262,7 +265,8 @@ class Exchange:
         await (relay.opened.wait() if isinstance(body, ChannelBody) else relay.open())
         if relay.refused is not None:
             raise GatewayError.of(relay.refused)
-        return self.respond(body, 200, (*STREAM_HEADERS, *calling.passed, *self._headers))
+        headers = stream_headers(self._codec.wire.framing)
+        return self.respond(body, 200, (*headers, *calling.passed, *self._headers))
 
     def _body(self, target: Target, relay: Relay, start: Callable[[trio.Nursery], None]) -> ChannelBody | IteratedBody:
         """What the client reads: the relay itself, or a channel where the stream goes on without the client. Its tasks
@@ -303,7 +307,8 @@ class Exchange:
         """Holds what goes to the client against its API's grammar; a provider's own stream in a tolerant way."""
         from providers.grammar import Judge  # who does not ask for it does not pay for it
 
-        judge, splitter = Judge(self._api, tolerant=target.lane == "byte"), sse.Splitter(self._service.limits.event)
+        judge = Judge(self._api, tolerant=target.lane == "byte")
+        splitter = self._codec.wire.framing.splitter(self._service.limits.event)
 
         def check(data: bytes) -> None:
             for raw in splitter.feed(data):
@@ -318,19 +323,21 @@ class Exchange:
             hides_usage = calling.prepared.outgoing.asks_usage
             return Passthrough(self._codec, calling.public_error, calling.redact, limit, hides_usage=hides_usage)
         writer, most = self._writer(calling), None
-        if self._api == "responses" or self._turn.records:
+        if self._codec.wire.repeats_answer or self._turn.records:
             most = self._service.limits.answer  # such a stream is held until its end, which repeats it
         return Translation(
-            CODECS[target.api].reader(), writer, calling.public_error, limit, calling.prepared.names, most
-        )
+            CODECS[target.api], writer, self._codec.wire.framing, calling.public_error, limit, calling.prepared.names,
+            most,
+        )  # fmt: skip
 
     def _whole_lane(self, calling: Calling) -> Lane:
         """For a provider that answers whole though a stream was asked for."""
         self._changes_form(calling)
         writer, limit = self._writer(calling), self._service.limits.answer
         return WholeAnswerTranslation(
-            CODECS[calling.target.api], writer, calling.public_error, limit, calling.prepared.names
-        )
+            CODECS[calling.target.api], writer, self._codec.wire.framing, calling.public_error, limit,
+            calling.prepared.names,
+        )  # fmt: skip
 
     def _changes_form(self, calling: Calling) -> None:
         """The provider answers whole for a stream or the other way round, so that its answer is translated. Raises
@@ -393,10 +400,11 @@ def whole_events(codec: Codec, body: bytes, streamed: bool, texts: bool = True) 
     """The events of a whole body, also of one that came as a stream though it was not asked for."""
     if not streamed:
         return list(codec.read_answer(body, texts))
-    splitter, reader = sse.Splitter(len(body) + 1), codec.reader()
+    framing, reader = codec.wire.framing, codec.reader()
+    splitter = framing.splitter(len(body) + 1)
     events: list[Event] = []
     for raw in (*splitter.feed(body), splitter.close()):
-        if (parsed := sse.parse(raw)) is not None:
+        if (parsed := framing.parse(raw)) is not None:
             events.extend(reader.take(*parsed))
     return [*events, *reader.close()]
 

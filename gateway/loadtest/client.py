@@ -9,7 +9,8 @@ import trio
 from gateway.loadtest.content import NOTHING, Told, complaint, told, told_by
 from gateway.loadtest.scenario import Asked
 from gateway.loadtest.wire import Broken, Connection, Idle, Place
-from streams.sse import EventTooLarge, Splitter
+from streams.framing import EventTooLarge
+from streams.sse import Splitter
 
 Phase: TypeAlias = Literal["connect", "send", "first byte", "first token", "stream"]
 """What was waited for when an exchange failed; ``stream`` is all behind the first token."""

@@ -6,7 +6,7 @@ import msgspec
 from gateway.config.redaction import Secrets, credentials_among, findable, redact, redact_json
 from gateway.config.urls import credentials_in
 from gateway.routing.target import Target
-from providers.errors.overflow import in_words_of, is_native
+from providers.apis import CODECS
 from streams.events import Api, ErrorInfo
 from streams.surrogates import NOT_JSON
 
@@ -16,6 +16,9 @@ MISTAKE = ErrorInfo("internal", "the gateway has made a mistake; its log says mo
 FULL = ErrorInfo(
     "overloaded", "the gateway serves as many requests as its limits.in_flight allows", headers=(("retry-after", "1"),)
 )
+
+OVERLOADED = 529
+"""A status of some vendors' that clients of other APIs do not know."""
 
 # 401 and 403 with our own key say that the provider refused *us*: the client's key is fine, and repeating is useless
 # (Claude Code repeats a 502 for minutes without the header).
@@ -41,9 +44,10 @@ def public_error(failed: ErrorInfo, api: Api, target: Target, secrets: Secrets) 
         return ErrorInfo("upstream", f"the provider answered with a redirect ({status})")
     if status == 408:
         status = 504
-    if status == 529 and api != "messages":
+    codec = CODECS[api]
+    if status == OVERLOADED and status not in codec.wire.own_statuses:
         status = 503
-    failed = in_words_of(api, failed)
+    failed = codec.phrase_error(failed)
     return attrs.evolve(
         failed,
         status=status,
@@ -62,11 +66,7 @@ def passthrough_error(body: bytes, api: Api, target: Target, secrets: Secrets) -
         value = msgspec.json.decode(body)
     except NOT_JSON:
         return None
-    if not isinstance(value, dict) or not isinstance(value.get("error"), dict):
-        return None
-    if not isinstance(value["error"].get("message"), str) or (api == "messages" and value.get("type") != "error"):
-        return None
-    if not is_native(api, value["error"]):
+    if not isinstance(value, dict) or not CODECS[api].is_own_error(value):
         return None
     return redact(body, secrets)
 

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 from gateway.streaming.progress import StreamProgress
-from streams import sse
 from streams.events import ErrorInfo
-from streams.surrogates import NOT_JSON, any_json
+from streams.framing import Framing
 
 MapError: TypeAlias = Callable[[ErrorInfo], ErrorInfo]
 """A failure as the client may hear of it: credentials removed, the status mapped."""
@@ -23,9 +22,14 @@ def too_large(limit: int) -> ErrorInfo:
 
 
 class Lane(Protocol):
-    """One stream's way through the gateway. ``feed`` raises ``EventTooLarge``."""
+    """One stream's way through the gateway. ``feed`` raises ``FramingError``."""
 
     seen: StreamProgress
+
+    @property
+    def source(self) -> Framing:
+        """The framing of what the provider sends."""
+        ...
 
     def feed(self, data: bytes) -> bytes:
         """The upstream has sent ``data``: what goes to the client for it."""
@@ -43,23 +47,3 @@ class Lane(Protocol):
     def ping(self) -> bytes:
         """A keep-alive, or nothing where one would do harm."""
         ...
-
-
-def malformed(data: bytes) -> bool:
-    """Whether the data of an event are neither JSON nor Chat's last word."""
-    if data == b"[DONE]":
-        return False
-    try:
-        any_json(data)
-    except NOT_JSON:
-        return True
-    return False
-
-
-def unfinished(splitter: sse.Splitter) -> bytes:
-    """An event at the end of the stream that lacks nothing but its blank line, or what is left of one (the LF of a CRLF
-    that came in two reads); nothing if it is only half there."""
-    rest = splitter.close()
-    parsed = sse.parse(rest)
-    whole = not malformed(parsed[1]) if parsed is not None else not rest.strip()
-    return rest if whole else b""

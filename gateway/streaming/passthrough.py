@@ -1,17 +1,12 @@
 """The byte lane: the provider's stream as it is, to a client of the same API."""
 
 from collections.abc import Callable
-from typing import Any, TypeAlias, assert_never
+from typing import TypeAlias
 
-from gateway.streaming.lane import MapError, malformed, unfinished
+from gateway.streaming.lane import MapError
 from gateway.streaming.progress import StreamProgress
-from providers.errors.failures import last_event
 from providers.neutral.codec import Codec
-from streams import sse
-from streams.events import Api, ErrorInfo
-from streams.surrogates import NOT_JSON, any_json
-
-_GOOD_ENDS = ("message_stop", "response.completed", "response.incomplete")
+from streams.events import ErrorInfo
 
 Redact: TypeAlias = Callable[[bytes], bytes]
 """An upstream's bytes without credentials."""
@@ -29,18 +24,21 @@ class Passthrough:
         self._codec = codec
         self._map_error = map_error
         self._redact = redact
-        self._splitter = sse.Splitter(event_limit)
+        self.source = framing = codec.wire.framing
+        self._splitter = framing.splitter(event_limit)
+        self._parse = framing.parse
+        self._marks = framing.marks
         self._reader = codec.reader()
         self._events = 0
-        self._plain = True  # no `id:` or `retry:` line yet: comments do no harm
+        self._plain = True  # nothing has come yet after which comments do harm
         self._ended = False
 
     def feed(self, data: bytes) -> bytes:
         return b"".join(map(self._pass, self._splitter.feed(data)))
 
     def end(self, failed: ErrorInfo | None = None) -> bytes:
-        rest = unfinished(self._splitter)
-        out = self._pass(rest + b"\n\n") if rest.strip() else rest
+        rest = self.source.completed(self._splitter.close())
+        out = self._pass(rest) if rest else b""
         for event in self._reader.close():
             if not isinstance(event, ErrorInfo):
                 self.seen.see(event)
@@ -57,21 +55,22 @@ class Passthrough:
     def ping(self) -> bytes:
         if self.seen.over:
             return b""
-        if self._codec.api == "messages":  # its SDKs skip events by name and have no trouble with comments either
-            return sse.event("ping", {"type": "ping"}) if self._events else sse.COMMENT_PING
-        return sse.COMMENT_PING if self._plain else b""
+        own = self._codec.wire.ping
+        if own and self._events and self.seen.committed:
+            return own
+        return self.source.comment if self._plain or own else b""  # who skips events skips comments, too
 
     def _pass(self, raw: bytes) -> bytes:
         """Read along; what goes to the client."""
-        parsed = sse.parse(raw)
+        parsed = self._parse(raw)
         if self._ended or self.seen.failed is not None:
-            return self._redact(raw) if not self._ended and _is_second_word(parsed) else b""
+            return self._after_error(raw, parsed)
+        for mark in self._marks:
+            if mark in raw:  # seldom, and then mostly inside the JSON
+                self._plain = self._plain and self.source.is_plain(raw)
         if parsed is None:
-            self._plain = self._plain and sse.is_plain(raw)
             return raw
         name, data = parsed
-        if b"id:" in raw or b"retry:" in raw:  # seldom, and then mostly inside the JSON
-            self._plain = self._plain and sse.is_plain(raw)
         self._events += 1
         for event in self._reader.take(name, data):
             if isinstance(event, ErrorInfo):
@@ -81,54 +80,22 @@ class Passthrough:
 
     def _failed(self, failed: ErrorInfo, raw: bytes, name: str, data: bytes) -> bytes:
         """The reader finds that the answer ends in failure with this event."""
-        if malformed(data) or _is_array(data) or _is_good_end(name, data):  # no error to its parser, or what hides one
+        words = self._codec.wire.words
+        if not words.may_hold_error(name, data):
             return self._tell(failed)
-        raw = self._redact(raw)
-        if _is_known_error(self._codec.api, raw, name, data):
+        out = self.source.changed(raw, self._redact)
+        if self.source.is_seen(raw) and words.is_error(name, data):
             self.seen.see(self._map_error(failed))
-            return raw
-        return raw + self._tell(failed)
+            return out
+        return out + self._tell(failed)
+
+    def _after_error(self, raw: bytes, parsed: tuple[str, bytes] | None) -> bytes:
+        """What passes of an event behind the error."""
+        if self._ended or parsed is None or not self._codec.wire.words.repeats_error(*parsed):
+            return b""
+        return self.source.changed(raw, self._redact)
 
     def _tell(self, failed: ErrorInfo) -> bytes:
         public = self._map_error(failed)
         self.seen.see(public)
-        return last_event(self._codec.api, public, self.seen.start, self._events)
-
-
-def _is_good_end(name: str, data: bytes) -> bool:
-    """Whether a client takes the event for the end of a good answer, and reads no further."""
-    return data.startswith(b"[DONE]") or (name or _member(data, "type")) in _GOOD_ENDS
-
-
-def _is_second_word(parsed: tuple[str, bytes] | None) -> bool:
-    """Whether an event behind an error says the same again: OpenAI sends ``error``, then the ``response.failed`` that
-    Codex waits for. Nothing else passes there: a failed answer never looks complete (vLLM sends ``[DONE]`` after its
-    error, BerriAI/litellm#40578)."""
-    return parsed is not None and (parsed[0] or _member(parsed[1], "type")) == "response.failed"
-
-
-def _is_known_error(api: Api, raw: bytes, name: str, data: bytes) -> bool:
-    """Whether the SDKs of ``api`` raise for this event. The readers know errors in more shapes than they do."""
-    if not any(line.startswith(b"data:") for line in raw.splitlines()):
-        return False
-    match api:
-        case "chat":
-            return bool(_member(data, "error"))
-        case "messages":
-            return name == "error"
-        case "responses":
-            return bool(_member(data, "error")) or _member(data, "type") in ("error", "response.failed")
-        case _:
-            assert_never(api)
-
-
-def _member(data: bytes, name: str) -> Any:
-    try:
-        value = any_json(data)
-    except NOT_JSON:
-        return None
-    return value.get(name) if isinstance(value, dict) else None
-
-
-def _is_array(data: bytes) -> bool:
-    return data.startswith(b"[") and not data.startswith(b"[DONE]")
+        return self._codec.last_event(public, self.seen.start, self._events)

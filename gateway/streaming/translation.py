@@ -3,13 +3,13 @@
 import math
 from collections.abc import Mapping
 
-from gateway.streaming.lane import MapError, too_large, unfinished
+from gateway.streaming.lane import MapError, too_large
 from gateway.streaming.progress import StreamProgress
-from providers.neutral.codec import Codec, Reader, Writer
+from providers.neutral.codec import Codec, Writer
 from providers.neutral.tool_names import restored
-from streams import sse
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Event
+from streams.framing import Framing
 
 NO_NAMES: Mapping[str, str] = {}
 
@@ -19,19 +19,24 @@ class Translation:
 
     def __init__(
         self,
-        reader: Reader,
+        source: Codec,
         writer: Writer,
+        client: Framing,
         map_error: MapError,
         event_limit: int,
         names: Mapping[str, str] = NO_NAMES,
         most: int | None = None,
     ) -> None:
-        """``most``: characters that the answer may have, ``None`` where nobody holds it."""
+        """``source`` is the provider's API, ``client`` the framing of what ``writer`` writes. ``most``: characters that
+        the answer may have, ``None`` where nobody holds it."""
+        self.source = source.wire.framing
         self.seen = StreamProgress()
         self._most = math.inf if most is None else most
         self._names = names
-        self._splitter = sse.Splitter(event_limit)
-        self._reader = reader
+        self._splitter = self.source.splitter(event_limit)
+        self._parse = self.source.parse
+        self._reader = source.reader()
+        self._client = client
         self._writer = writer
         self._map_error = map_error
 
@@ -39,7 +44,7 @@ class Translation:
         return b"".join(map(self._take, self._splitter.feed(data)))
 
     def end(self, failed: ErrorInfo | None = None) -> bytes:
-        out = [self._take(unfinished(self._splitter))]
+        out = [self._take(self.source.completed(self._splitter.close()))]
         events = self._reader.close()
         if failed is not None:  # says more than the reader, which knows only that something is missing
             events = [*(event for event in events if not isinstance(event, ErrorInfo)), failed]
@@ -49,10 +54,13 @@ class Translation:
         return b""
 
     def ping(self) -> bytes:
-        return b"" if self.seen.over else self._writer.ping()
+        """Before the answer's first content, which the openings wait for, only what is no event."""
+        if self.seen.over:
+            return b""
+        return self._writer.ping() if self.seen.committed else self._client.comment
 
     def _take(self, raw: bytes) -> bytes:
-        if (parsed := sse.parse(raw)) is None:
+        if (parsed := self._parse(raw)) is None:
             return b""
         events = self._reader.take(*parsed)
         return self._write(events[0]) if len(events) == 1 else b"".join(map(self._write, events))
@@ -73,10 +81,16 @@ class WholeAnswerTranslation(Translation):
     """The client asked for a stream and the provider answers whole: a stream is made of the finished answer."""
 
     def __init__(
-        self, codec: Codec, writer: Writer, map_error: MapError, answer_limit: int, names: Mapping[str, str] = NO_NAMES
+        self,
+        source: Codec,
+        writer: Writer,
+        client: Framing,
+        map_error: MapError,
+        answer_limit: int,
+        names: Mapping[str, str] = NO_NAMES,
     ) -> None:
-        super().__init__(codec.reader(), writer, map_error, answer_limit, names)
-        self._codec = codec
+        super().__init__(source, writer, client, map_error, answer_limit, names)
+        self._codec = source
         self._limit = answer_limit
         self._parts: list[bytes] = []
         self._size = 0

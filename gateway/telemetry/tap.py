@@ -7,8 +7,8 @@ from typing import Final, Protocol
 
 from gateway.streaming.lane import Lane
 from gateway.telemetry.transcripts import Transcript
-from streams import sse
 from streams.events import ErrorInfo
+from streams.framing import FramingError
 
 log = logging.getLogger("trigate")
 
@@ -28,6 +28,7 @@ class Transcribed:
     def __init__(self, lane: Lane, transcript: Transcript) -> None:
         self.lane = lane
         self.seen = lane.seen
+        self.source = lane.source
         self._transcript = transcript
 
     def feed(self, data: bytes) -> bytes:
@@ -52,7 +53,7 @@ class Transcribed:
 
     def carry(self, lane: Lane) -> None:
         """Take down ``lane`` in place of the one inside, of which nothing has been asked yet."""
-        self.lane, self.seen = lane, lane.seen
+        self.lane, self.seen, self.source = lane, lane.seen, lane.source
 
 
 class StreamListener(Protocol):
@@ -70,8 +71,9 @@ class ObservedLane:
     def __init__(self, lane: Lane) -> None:
         self.lane = lane
         self.seen = lane.seen
+        self.source = lane.source
         self.listeners: list[StreamListener] = []
-        self._splitter = sse.Splitter(LARGEST)
+        self._splitter = self.source.splitter(LARGEST)
         self._held = 0  # bytes of an event that the lane has already and the splitter waits with
 
     def feed(self, data: bytes) -> bytes:
@@ -95,7 +97,7 @@ class ObservedLane:
 
     def carry(self, lane: Lane) -> None:
         """Listen to ``lane`` in place of the one inside, of which nothing has been asked yet."""
-        self.lane, self.seen = _carried(self.lane, lane), lane.seen
+        self.lane, self.seen, self.source = _carried(self.lane, lane), lane.seen, lane.source
 
     def _fed(self, part: bytes, came: bytes) -> bytes:
         out = self.lane.feed(part)
@@ -108,8 +110,8 @@ class ObservedLane:
         which has limits of its own."""
         try:
             events = self._splitter.feed(data)
-        except sse.EventTooLarge:
-            rest, self._splitter, self._held = self._splitter.close(), sse.Splitter(LARGEST), 0
+        except FramingError:
+            rest, self._splitter, self._held = self._splitter.close(), self.source.splitter(LARGEST), 0
             yield data, rest + data
             return
         start = 0

@@ -6,7 +6,7 @@ for a provider; ``adapting`` edits a client's own; ``reader``, ``calls`` and ``u
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -17,22 +17,31 @@ from providers.chat.outgoing import write_request
 from providers.chat.reader import ChatReader, read_answer
 from providers.chat.usage import is_usage_alone
 from providers.chat.writer import ChatWriter, write_answer
-from providers.errors.failures import openai_error
+from providers.errors.failures import is_openai_error, openai_error
 from providers.neutral.codec import Outgoing, Recipient, Reply
 from providers.neutral.draft import Draft
 from providers.neutral.fields import Drops
 from providers.neutral.request import Request
 from providers.neutral.seal import PREFIX, Issuer, unseal
-from streams.events import ErrorInfo, Event
+from providers.neutral.wire_api import Conversation, StreamWords, WireApi
+from streams import sse
+from streams.events import AnswerStart, ErrorInfo, Event
 from streams.fold import Answer
+
+WIRE = WireApi(
+    "chat",
+    "openai_chat",
+    "/chat/completions",
+    Conversation("messages"),
+    words=StreamWords(error_member=True),
+)
 
 
 class Chat:
     """See ``providers.neutral.codec.Codec``."""
 
-    @property
-    def api(self) -> Literal["chat"]:
-        return "chat"
+    wire = WIRE
+    api = WIRE.name
 
     def read_request(self, body: Mapping[str, Any]) -> Request:
         return read_request(body)
@@ -68,6 +77,15 @@ class Chat:
     def write_error(self, failed: ErrorInfo, request_id: str) -> bytes:
         """The id stands in a header only: Chat's body has no place for it."""
         return msgspec.json.encode({"error": openai_error(failed)})
+
+    def last_event(self, failed: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
+        return sse.data({"error": openai_error(failed)})
+
+    def phrase_error(self, failed: ErrorInfo) -> ErrorInfo:
+        return failed
+
+    def is_own_error(self, body: Mapping[str, Any]) -> bool:
+        return is_openai_error(body)
 
 
 CHAT = Chat()

@@ -6,12 +6,10 @@ HTML, a router's own shape). Writing is a table per shape.
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, assert_never
+from typing import Any
 
-from providers.errors.overflow import overflowed, overflows
-from providers.neutral.echo import ECHO, NOT_DONE
-from streams import sse
-from streams.events import STATUS, AnswerStart, Api, ErrorInfo, ErrorKind
+from providers.errors.overflow import has_anthropic_words, has_openai_code, overflowed, overflows
+from streams.events import STATUS, ErrorInfo, ErrorKind
 from streams.surrogates import NOT_JSON, any_json
 
 # By HTTP status of an upstream. 401 and 403 stay what they are here: whose credential it was, the gateway knows.
@@ -232,6 +230,21 @@ def messages_error(failed: ErrorInfo) -> dict[str, Any]:
     return error
 
 
+def is_openai_error(body: Mapping[str, Any]) -> bool:
+    """Whether the JSON of an error response is in the shape of Chat and Responses, and in words that their clients act
+    on."""
+    error = body.get("error")
+    return isinstance(error, dict) and isinstance(error.get("message"), str) and has_openai_code(error)
+
+
+def is_messages_error(body: Mapping[str, Any]) -> bool:
+    """The same for Messages."""
+    error = body.get("error")
+    if body.get("type") != "error" or not isinstance(error, dict):
+        return False
+    return isinstance(error.get("message"), str) and has_anthropic_words(error)
+
+
 def _text(value: Any) -> str | None:
     """A string that says something."""
     return value if isinstance(value, str) and value else None
@@ -241,44 +254,3 @@ def _word(value: Any) -> str | None:
     """A code that is a word: a status as a number (OpenRouter) or as a string is not taken over."""
     text = _text(value)
     return None if text is None or text.isdigit() else text
-
-
-def last_event(api: Api, failed: ErrorInfo, begin: AnswerStart, sequence: int) -> bytes:
-    """The error event that ends a stream which someone else wrote (the byte lane).
-
-    ``begin`` and ``sequence`` matter to Responses only: what its stream has shown of the response, and the number that
-    its next event would bear; a stream that has shown nothing begins first. Nothing may follow, least of all a success
-    terminator.
-    """
-    match api:
-        case "chat":
-            return sse.data({"error": openai_error(failed)})
-        case "messages":
-            return sse.event("error", {"type": "error", "error": messages_error(failed)})
-        case "responses":
-            error = {"code": failed.code or OPENAI_CODE.get(failed.kind, "server_error"), "message": failed.message}
-            if sequence:
-                return _response_event("failed", begin, sequence, error)
-            return _response_event("created", begin, 0, None) + _response_event("failed", begin, 1, error)
-        case _:
-            assert_never(api)
-
-
-def _response_event(word: str, begin: AnswerStart, sequence: int, error: Mapping[str, str] | None) -> bytes:
-    """An event with a response object that has every member clients ask for, though little is known of it."""
-    response = {
-        "id": begin.id or "resp_unknown",
-        "object": "response",
-        "created_at": begin.created or 0,
-        "status": "in_progress" if error is None else "failed",
-        "completed_at": None,
-        "error": error,
-        "incomplete_details": None,
-        "model": begin.model,
-        "output": [],
-        "usage": None,
-        **ECHO,
-        **NOT_DONE,
-    }
-    name = f"response.{word}"
-    return sse.event(name, {"type": name, "sequence_number": sequence, "response": response})

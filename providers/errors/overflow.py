@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from streams.events import Api, ErrorInfo
+from streams.events import ErrorInfo
 
 CODE = "context_length_exceeded"
 
@@ -95,19 +95,22 @@ def overflowed(failed: ErrorInfo) -> ErrorInfo:
     return attrs.evolve(failed, kind="invalid_request", status=400, code=CODE)
 
 
-def in_words_of(api: Api, failed: ErrorInfo) -> ErrorInfo:
-    """``failed`` in the words on which clients of ``api`` act. Anything but an overflow stays as it is."""
-    if failed.code != CODE or api != "messages" or _OWN_WORDS.search(failed.message):
+def in_anthropic_words(failed: ErrorInfo) -> ErrorInfo:
+    """``failed`` in the words on which Anthropic's clients act. Anything but an overflow stays as it is."""
+    if failed.code != CODE or _OWN_WORDS.search(failed.message):
         return failed
     return attrs.evolve(failed, message=_sentence(failed.message))
 
 
-def is_native(api: Api, error: Mapping[str, Any]) -> bool:
-    """Whether clients of ``api`` understand the ``error`` of a provider of the same API as it is. What is no overflow
-    is not judged."""
-    if not overflows(error, 400):
-        return True
-    return bool(_OWN_WORDS.search(str(error.get("message")))) if api == "messages" else error.get("code") == CODE
+def has_anthropic_words(error: Mapping[str, Any]) -> bool:
+    """Whether Anthropic's clients understand the ``error`` of a provider as it is. What is no overflow is not
+    judged."""
+    return not overflows(error, 400) or bool(_OWN_WORDS.search(str(error.get("message"))))
+
+
+def has_openai_code(error: Mapping[str, Any]) -> bool:
+    """Whether OpenAI's clients understand the ``error`` of a provider as it is. What is no overflow is not judged."""
+    return not overflows(error, 400) or error.get("code") == CODE
 
 
 def _match(message: str) -> re.Match[str] | None:

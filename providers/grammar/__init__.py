@@ -16,7 +16,8 @@ from providers.grammar.frames import DONE, Frame, check_frame
 from providers.grammar.rules import Finding, Grammar, Outcome, Rule, Verdict, Violation
 from providers.grammar.shapes import members, parsed, strings
 from streams.events import Api
-from streams.sse import EventTooLarge, Splitter
+from streams.framing import EventTooLarge
+from streams.sse import Splitter
 
 __all__ = ["GRAMMARS", "Judge", "Outcome", "Rule", "Verdict", "Violation", "detect", "judge", "rules"]
 

@@ -10,7 +10,9 @@ from typing import Any
 
 import msgspec
 
-from providers.errors.failures import messages_error
+from providers.errors.failures import is_messages_error, messages_error
+from providers.errors.overflow import in_anthropic_words
+from providers.errors.rejected import BETA
 from providers.messages.adapting import adapt
 from providers.messages.answer import read_answer, write_answer
 from providers.messages.blocks import restored
@@ -23,7 +25,9 @@ from providers.neutral.draft import Draft
 from providers.neutral.fields import generic, join
 from providers.neutral.request import Request
 from providers.neutral.seal import PREFIX, Issuer, unseal
-from streams.events import Api, ErrorInfo, Event
+from providers.neutral.wire_api import Conversation, OperationPath, StreamWords, WireApi
+from streams import sse
+from streams.events import AnswerStart, ErrorInfo, Event
 from streams.fold import Answer
 
 __all__ = ["MESSAGES", "Messages", "read_count_request", "write_count_request"]
@@ -31,10 +35,30 @@ __all__ = ["MESSAGES", "Messages", "read_count_request", "write_count_request"]
 _OPAQUE = {"thinking": "signature", "redacted_thinking": "data"}  # where a block holds what the provider wants back
 
 
+WIRE = WireApi(
+    "messages",
+    "anthropic_messages",
+    "/messages",
+    Conversation("messages"),
+    operations={"answer": OperationPath(), "count": OperationPath("/count_tokens")},
+    words=StreamWords(ends=frozenset(("message_stop",)), error_names=frozenset(("error",))),
+    ping=sse.event("ping", {"type": "ping"}),
+    header_prefixes=("anthropic-",),
+    query_members=frozenset(("beta",)),
+    version_header="anthropic-version",
+    beta_header=BETA,
+    long_context_beta="context-1m-2025-08-07",
+    id_headers=("x-request-id", "request-id"),
+    own_statuses=frozenset((529,)),
+)
+"""Claude Code sends the beta in place of ``[1m]``; newer models have that window without it, and take it."""
+
+
 class Messages:
     """See ``providers.neutral.codec.Codec``."""
 
-    api: Api = "messages"
+    wire = WIRE
+    api = WIRE.name
 
     def read_request(self, body: Mapping[str, Any]) -> Request:
         return read_request(body)
@@ -87,6 +111,15 @@ class Messages:
 
     def write_error(self, failed: ErrorInfo, request_id: str) -> bytes:
         return msgspec.json.encode({"type": "error", "error": messages_error(failed), "request_id": request_id})
+
+    def last_event(self, failed: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
+        return sse.event("error", {"type": "error", "error": messages_error(failed)})
+
+    def phrase_error(self, failed: ErrorInfo) -> ErrorInfo:
+        return in_anthropic_words(failed)
+
+    def is_own_error(self, body: Mapping[str, Any]) -> bool:
+        return is_messages_error(body)
 
 
 def _unreasoned(message: Any, dropped: dict[str, None]) -> Any:

@@ -1,4 +1,4 @@
-"""What all wire APIs share: the neutral ``request`` and the ``codec`` protocol.
+"""What all wire APIs share: the neutral ``request``, the ``codec`` protocol, and ``wire_api``, an API as data.
 
 ``fields`` reads a client's JSON (places of mistakes, and what nobody has read), ``draft`` edits it in place;
 ``parameters`` are settings of all APIs, a row each; ``quirks`` are how a provider may depart from its API; ``hints``

@@ -15,7 +15,8 @@ from providers.neutral.draft import Draft
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
-from streams.events import Api, ErrorInfo, Event, Reason
+from providers.neutral.wire_api import WireApi
+from streams.events import AnswerStart, Api, ErrorInfo, Event, Reason
 from streams.fold import Answer
 
 
@@ -93,7 +94,14 @@ class Codec(Protocol):
     """One wire API, both roles."""
 
     @property
-    def api(self) -> Api: ...
+    def api(self) -> Api:
+        """Its name, that of ``wire``."""
+        ...
+
+    @property
+    def wire(self) -> WireApi:
+        """All that is to be known of the API beside what the codec does."""
+        ...
 
     def read_request(self, body: Mapping[str, Any]) -> Request:
         """A client's request. Raises ``GatewayError`` (400, with ``param``) for what the API does not allow."""
@@ -139,6 +147,19 @@ class Codec(Protocol):
 
     def write_error(self, failed: ErrorInfo, request_id: str) -> bytes:
         """The JSON body of an error response."""
+        ...
+
+    def last_event(self, failed: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
+        """The error event that ends a stream which someone else wrote (the byte lane). ``events`` have passed of it,
+        and ``begin`` is what they have said of the answer. Nothing may follow, least of all a success terminator."""
+        ...
+
+    def phrase_error(self, failed: ErrorInfo) -> ErrorInfo:
+        """``failed`` in the words on which the API's clients act. Phrased twice it is the same."""
+        ...
+
+    def is_own_error(self, body: Mapping[str, Any]) -> bool:
+        """Whether a provider's error response has the API's shape, and the words that its clients act on."""
         ...
 
 

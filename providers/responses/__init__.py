@@ -3,9 +3,9 @@
 Source: OpenAI's API reference and the types of the openai package. The parts: ``incoming`` with ``history`` and
 ``settings`` (a client's request), ``outgoing`` with ``items`` and ``tools_out`` (a provider's request), ``adapting`` (a
 client's own), ``reader`` with ``wire`` (what a provider answers), ``writer`` and ``answer`` with ``output`` and
-``numbering`` (answers for a client). ``ids`` are ours, ``tools`` in all directions, ``values`` read with care. ``kept``
-is what stays of a turn. ``compaction`` is the item that stands for a conversation, ``compacted`` the answer that holds
-one.
+``numbering`` (answers for a client), ``failed`` (the end of a broken stream). ``ids`` are ours, ``tools`` in all
+directions, ``values`` read with care. ``kept`` is what stays of a turn. ``compaction`` is the item that stands for a
+conversation, ``compacted`` the answer that holds one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,16 +13,18 @@ from typing import Any
 
 import msgspec
 
-from providers.errors.failures import openai_error
+from providers.errors.failures import is_openai_error, openai_error
 from providers.neutral.codec import Outgoing, Reader, Recipient, Reply
 from providers.neutral.draft import Draft
 from providers.neutral.request import Request
 from providers.neutral.seal import PREFIX, Issuer, unseal
+from providers.neutral.wire_api import Conversation, OperationPath, StreamWords, WireApi
 from providers.responses import compaction
 from providers.responses.adapting import adapt
 from providers.responses.answer import whole_answer, write_answer
 from providers.responses.compacted import CompactionWriter, compacted, compaction_of
 from providers.responses.compaction import compaction_item, compaction_request, is_compaction
+from providers.responses.failed import failed_events
 from providers.responses.ids import is_ours
 from providers.responses.incoming import read_continued, read_request
 from providers.responses.items import returned, without_own_id
@@ -30,7 +32,7 @@ from providers.responses.outgoing import write_request
 from providers.responses.output import count_body
 from providers.responses.reader import ResponsesReader, read_answer
 from providers.responses.writer import ResponsesWriter, TurnWriter
-from streams.events import Api, ErrorInfo, Event
+from streams.events import AnswerStart, ErrorInfo, Event
 from streams.fold import Answer
 
 __all__ = [
@@ -49,12 +51,29 @@ __all__ = [
 ]
 
 
+WIRE = WireApi(
+    "responses",
+    "openai_responses",
+    "/responses",
+    Conversation("input", (b"[", b'"'), "a string or an array", optional=True),  # a stored prompt may have it
+    operations={
+        "answer": OperationPath(), "count": OperationPath("/input_tokens"), "compact": OperationPath("/compact"),
+    },
+    words=StreamWords(
+        ends=frozenset(("response.completed", "response.incomplete")),
+        error_types=frozenset(("error", "response.failed")),
+        error_member=True,
+        after_error=frozenset(("response.failed",)),  # OpenAI sends `error` first, and Codex waits for this
+    ),
+    repeats_answer=True,
+)  # fmt: skip
+
+
 class Responses:
     """The ``Codec`` of OpenAI Responses."""
 
-    @property
-    def api(self) -> Api:
-        return "responses"
+    wire = WIRE
+    api = WIRE.name
 
     def read_request(self, body: Mapping[str, Any]) -> Request:
         return read_request(body)
@@ -99,6 +118,15 @@ class Responses:
 
     def write_error(self, failed: ErrorInfo, request_id: str) -> bytes:
         return msgspec.json.encode({"error": openai_error(failed)})
+
+    def last_event(self, failed: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
+        return failed_events(failed, begin, events)
+
+    def phrase_error(self, failed: ErrorInfo) -> ErrorInfo:
+        return failed
+
+    def is_own_error(self, body: Mapping[str, Any]) -> bool:
+        return is_openai_error(body)
 
 
 def _is_reasoning(item: Any) -> bool:

@@ -24,6 +24,7 @@ from providers.responses.kept import EventLog, after
 from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Usage
 from streams.fold import Answer
 from streams.pipe import PIECES_QUEUED
+from streams.sse import SSE
 from tests.gateway.streaming.test_lanes import SCRIPTS, events_of
 
 SAID = [{"type": "message", "id": "msg_1", "role": "assistant", "content": [{"type": "output_text", "text": "yes"}]}]
@@ -120,7 +121,7 @@ class Talk:
         call = CODECS["responses"].read_request({"model": "m", "input": "hi"})
         writer = self.turn.writer(CODECS["responses"].writer(self.turn.reply(Reply(call, Issuer("p", ""), 1))))
         self.into, chunks = trio.open_memory_channel[bytes | ErrorInfo](PIECES_QUEUED)
-        lane = Translation(CODECS["chat"].reader(), writer, lambda failed: failed, 2**20)
+        lane = Translation(CODECS["chat"], writer, SSE, lambda failed: failed, 2**20)
         self.relay = Relay(lane, self.into, chunks, Record("id", "responses"), 15.0, turn=self.turn)
         self.got: list[bytes] = []
 

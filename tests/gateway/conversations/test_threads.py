@@ -31,6 +31,7 @@ from streams import sse
 from streams.errors import GatewayError
 from streams.events import APIS, ErrorInfo
 from streams.fold import fold
+from streams.sse import SSE
 from tests.support.messages_streams import accumulated, frames
 from tests.support.responses_api import passing
 from tests.support.upstreams import Script, ToolCall, render
@@ -130,8 +131,8 @@ def lane_for(found: ResolvedRequest, api: str = "chat", whole: bool = False) -> 
     reply = turn.reply(Reply(found.incoming.request, found.target.recipient.issuer, 1700000000))
     writer = turn.writer(MESSAGES.writer(reply))
     if whole:
-        return WholeAnswerTranslation(CODECS[api], writer, lambda failed: failed, 2**20)
-    return Translation(CODECS[api].reader(), writer, lambda failed: failed, 2**20)
+        return WholeAnswerTranslation(CODECS[api], writer, SSE, lambda failed: failed, 2**20)
+    return Translation(CODECS[api], writer, SSE, lambda failed: failed, 2**20)
 
 
 async def stream(found: ResolvedRequest, script: Script, api: str = "chat", at_once: bool = False) -> Told:

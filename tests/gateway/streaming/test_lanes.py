@@ -17,7 +17,8 @@ from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer
 from streams.events import APIS, ErrorInfo
-from streams.sse import COMMENT_PING, EventTooLarge
+from streams.framing import EventTooLarge
+from streams.sse import COMMENT_PING, SSE
 from tests.support.upstreams import Script, ToolCall, render
 
 CUT = ErrorInfo("upstream", "the provider's connection broke")
@@ -73,11 +74,11 @@ def byte_lane(api: str, limit: int = 2**20) -> Passthrough:
 
 
 def hub_lane(source: str, client: str, limit: int = 2**20) -> Translation:
-    return Translation(CODECS[source].reader(), CODECS[client].writer(reply_for(client)), told, limit)
+    return Translation(CODECS[source], CODECS[client].writer(reply_for(client)), SSE, told, limit)
 
 
 def whole_lane(source: str, client: str, limit: int = 2**20) -> WholeAnswerTranslation:
-    return WholeAnswerTranslation(CODECS[source], CODECS[client].writer(reply_for(client)), told, limit)
+    return WholeAnswerTranslation(CODECS[source], CODECS[client].writer(reply_for(client)), SSE, told, limit)
 
 
 @attrs.frozen
@@ -458,7 +459,7 @@ def test_a_whole_answer_becomes_a_stream(source, client):
 def test_an_answer_that_is_held_until_its_end_is_cut_at_the_limit():
     """A Responses stream repeats the whole answer in its last event."""
     writer = CODECS["responses"].writer(reply_for("responses"))
-    lane = Translation(CODECS["chat"].reader(), writer, told, 2**20, most=100)
+    lane = Translation(CODECS["chat"], writer, SSE, told, 2**20, most=100)
     piece = b'data: {"choices":[{"index":0,"delta":{"content":"0123456789"}}]}\n\n'
     out = b"".join(lane.feed(piece) for _ in range(50))
     assert lane.seen.failed is not None

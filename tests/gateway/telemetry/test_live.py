@@ -38,7 +38,8 @@ from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from streams.events import APIS, Api, ErrorInfo, Usage
-from streams.sse import EventTooLarge
+from streams.framing import EventTooLarge
+from streams.sse import SSE
 from tests.support.harness import config, provider
 from tests.support.upstreams import Script, ToolCall, render
 
@@ -69,7 +70,7 @@ def reply_for(api: Api) -> Reply:
 def lane_of(api: Api, client: Api, limit: int = 2**20) -> Lane:
     if api == client:
         return Passthrough(CODECS[api], told, hide, limit)
-    return Translation(CODECS[api].reader(), CODECS[client].writer(reply_for(client)), told, limit)
+    return Translation(CODECS[api], CODECS[client].writer(reply_for(client)), SSE, told, limit)
 
 
 class Heard:
@@ -193,7 +194,9 @@ async def test_who_listens_goes_on_when_the_provider_answers_whole():
     relay, into = relay_of(lane_of("chat", "chat"))
     heard = Heard()
     listen(relay, heard)
-    change_lane(relay, WholeAnswerTranslation(CODECS["chat"], CODECS["chat"].writer(reply_for("chat")), told, 2**20))
+    change_lane(
+        relay, WholeAnswerTranslation(CODECS["chat"], CODECS["chat"].writer(reply_for("chat")), SSE, told, 2**20)
+    )
     body = b"".join(render(SCRIPT, "chat", {"model": "up"}).pieces)
     out = run(relay.lane, [body])
     into.close()

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from providers.apis import CODECS
 from providers.errors.failures import messages_error, openai_error, read_event_failure, read_failure
-from providers.errors.overflow import in_words_of, is_native
 from streams.events import ErrorInfo
 from tests.support.repository import SHARED
 
@@ -102,10 +102,10 @@ WITHOUT_FIGURES = [
 
 
 def told_to_messages(failed: ErrorInfo) -> str:
-    told = in_words_of("messages", failed)
+    told = CODECS["messages"].phrase_error(failed)
     error = messages_error(told)
     assert (told.status, error["type"]) == (400, "invalid_request_error")
-    assert in_words_of("messages", told) == told, "told twice it is the same"
+    assert CODECS["messages"].phrase_error(told) == told, "told twice it is the same"
     return str(error["message"])
 
 
@@ -136,7 +136,7 @@ def test_without_figures_the_sentence_goes_on_in_the_providers_words(words):
 @pytest.mark.parametrize("api", ["chat", "responses"])
 @pytest.mark.parametrize("words", [words for words, _ in WITH_FIGURES] + WITHOUT_FIGURES)
 def test_openai_clients_get_the_code_with_the_providers_words(api, words):
-    failed = in_words_of(api, read_failure(500, openai(words)))
+    failed = CODECS[api].phrase_error(read_failure(500, openai(words)))
     assert failed.status == 400
     assert openai_error(failed) == {
         "message": words, "type": "invalid_request_error", "param": None, "code": CODE
@@ -176,7 +176,7 @@ def test_what_only_sounds_alike_is_no_overflow(status, message):
     failed = read_failure(status, openai(message))
     assert failed.code != CODE
     assert failed.status == status
-    assert in_words_of("messages", failed) == failed
+    assert CODECS["messages"].phrase_error(failed) == failed
 
 
 @pytest.mark.parametrize("own", [prompt(7, 5), sum_of(188240, 21333, 200000)])
@@ -197,7 +197,7 @@ def test_anthropics_own_sentences_stay_as_they_are(own):
     ],
 )
 def test_an_error_passes_as_it_is_only_where_its_clients_understand_it(api, error, native):
-    assert is_native(api, error) is native
+    assert CODECS[api].is_own_error({"type": "error", "error": error}) is native
 
 
 RECORDED = {

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from providers.apis import CODECS
-from providers.errors.failures import last_event
 from providers.grammar import GRAMMARS, Judge, detect, judge, rules
 from providers.neutral.codec import Reply
 from providers.neutral.request import Request
@@ -842,7 +841,7 @@ SCRIPTS: dict[str, list[Any]] = {
         ToolCallDelta(0, ":1}"),
         BlockEnd(0), BlockEnd(1), COUNTED, AnswerEnd("tool_calls"),
     ],
-    "custom call": [*tool(0, "*** Begin", " Patch", kind="custom"), COUNTED, AnswerEnd("tool_calls")],
+    "custom call": [*tool(0, "*** AnswerStart", " Patch", kind="custom"), COUNTED, AnswerEnd("tool_calls")],
     "call cut short": [*tool(0, '{"a":'), COUNTED, AnswerEnd("length")],
     "length": [*text(0, "hi"), COUNTED, AnswerEnd("length")],
     "stop sequence": [*text(0, "hi"), COUNTED, AnswerEnd("stop_sequence", "stop_sequence", "END")],
@@ -907,7 +906,9 @@ def test_our_error_bodies_keep_every_rule(api, kind):
 @pytest.mark.parametrize("api", APIS)
 def test_a_provider_stream_that_we_end_is_a_well_formed_failure(api):
     start = frames(api, STREAMS[api])[:4]
-    body = b"".join([*start, last_event(api, ErrorInfo("upstream", "gone"), AnswerStart("resp_1", "m", 1), len(start))])
+    body = b"".join(
+        [*start, CODECS[api].last_event(ErrorInfo("upstream", "gone"), AnswerStart("resp_1", "m", 1), len(start))]
+    )
     verdict = judge(api, body, tolerant=True)
     assert verdict.broken is None
     assert verdict.outcome == "failed"

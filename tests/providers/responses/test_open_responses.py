@@ -8,7 +8,6 @@ import attrs
 import msgspec
 import pytest
 
-from providers.errors.failures import last_event
 from providers.neutral.codec import Reply
 from providers.neutral.request import Request
 from providers.responses import RESPONSES, compacted, compaction_item
@@ -140,7 +139,7 @@ def plain(told: Any) -> Any:
 @pytest.mark.parametrize("sequence", [0, 3])
 def test_the_failure_of_another_ones_stream_is_valid(sequence):
     """What ends a provider's own stream that broke off, of which nearly nothing is known."""
-    data = last_event("responses", ErrorInfo("upstream", "it broke off"), AnswerStart("resp_1", "m", 5), sequence)
+    data = RESPONSES.last_event(ErrorInfo("upstream", "it broke off"), AnswerStart("resp_1", "m", 5), sequence)
     events = [json.loads(found[1]) for raw in Splitter().feed(data) if (found := parse(raw))]
     assert misfits_of_stream(events) == []
     assert [event["type"] for event in events] == ["response.created", "response.failed"][sequence > 0 :]
