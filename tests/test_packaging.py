@@ -1,7 +1,10 @@
 """What surrounds the code fits it and itself: the package's description, image, hosted CI, templates, release."""
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -12,6 +15,7 @@ from tests.support.doc_blocks import fenced
 from tests.support.harness import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PACKAGES = {"streams", "providers", "gateway"}
 PYTHONS = [found[1] for one in PROJECT["classifiers"] if (found := re.fullmatch(r".* :: (3\.\d+)", one))]
 IMAGE = (ROOT / "Dockerfile").read_text()
 CI = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
@@ -43,6 +47,36 @@ def test_the_licence_is_named_as_tools_look_for_it_and_is_there():
     assert PROJECT["license"] == "Apache-2.0"
     (file,) = PROJECT["license-files"]
     assert re.search(r"^ +Apache License\n +Version 2\.0, January 2004$", (ROOT / file).read_text(), re.M)
+
+
+# Dependencies
+
+
+def third_party_modules() -> dict[str, str]:
+    """The modules that the product imports of other packages, deferred imports included, each with a place."""
+    found = {}
+    for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            found.update({name.partition(".")[0]: f"{path.relative_to(ROOT)}:{node.lineno}" for name in names})
+    return {name: place for name, place in found.items() if name not in {*sys.stdlib_module_names, *PACKAGES}}
+
+
+def test_every_third_party_module_that_is_imported_is_declared():
+    extras = [one for several in PROJECT["optional-dependencies"].values() for one in several]
+    declared = {normal(re.match(r"[\w.-]+", one)[0]) for one in (*PROJECT["dependencies"], *extras)}
+    shipped_by = packages_distributions()
+    undeclared = {
+        place: name
+        for name, place in third_party_modules().items()
+        if not {normal(one) for one in shipped_by.get(name, [name])} & declared
+    }
+    assert undeclared == {}
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 # Pythons

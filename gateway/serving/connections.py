@@ -80,7 +80,8 @@ class ClientConnection:
             else:
                 await self._serve()
         except* Exception:
-            # An exception here would end the whole server, with every stream in it.
+            # An exception here would end the whole server, with every stream in it, as a client's odd bytes have ended
+            # others': https://github.com/pgjones/hypercorn/issues/225.
             log.exception("a connection failed and was closed")
 
     async def _turn_away(self) -> None:
@@ -217,6 +218,7 @@ class ClientConnection:
             self.cut()
 
     async def _close(self) -> None:
-        with contextlib.suppress(trio.BrokenResourceError, trio.BusyResourceError, trio.ClosedResourceError):
+        # A plain OSError, too: what a route that is lost leaves behind (https://github.com/pgjones/hypercorn/issues/361).
+        with contextlib.suppress(OSError, trio.BrokenResourceError, trio.BusyResourceError, trio.ClosedResourceError):
             await self._stream.send_eof()
         await self._stream.aclose()

@@ -30,7 +30,8 @@ class SendBuffer:
     """The bytes that wait to be sent on one stream, as Hypercorn's sending task takes them.
 
     A writer that waits for room goes on when there is room. With Hypercorn's own buffer it also goes on when the
-    client's window lets little or nothing pass, and what waits for a client that does not read grows without end."""
+    client's window lets little or nothing pass, and what waits for a client that does not read grows without end. A
+    fork of Hypercorn has mended that: https://github.com/davidbrochart/anycorn/pull/61."""
 
     def __init__(self) -> None:
         self._data = bytearray()
@@ -98,8 +99,9 @@ class Http2(H2Protocol):
         self._write_timeout = server.config.write_timeout
         self._buffers = cast("dict[int, SendBuffer]", self.stream_buffers)
 
-    # Replaces Hypercorn's, which hands all events of a read on at once: two kinds would cost the whole connection, a
-    # reset is not seen as idleness, and writers that wait for room are not woken when the connection ends.
+    # Replaces Hypercorn's, which hands all events of a read on at once. Two kinds would cost the whole connection: a
+    # body behind its answer (https://github.com/pgjones/hypercorn/issues/329), and a request without a path. A reset is
+    # not seen as idleness, and writers that wait for room are not woken when the connection ends.
     async def handle(self, event: Event) -> None:
         if not isinstance(event, RawData):
             await super().handle(event)

@@ -1,0 +1,241 @@
+"""The parts of other people's libraries that are replaced or used although they are nobody's interface.
+
+Each has a fingerprint, a hash of its source. One that has changed with an upgrade is no mistake yet: it has to be read
+beside the code of ours that the row names. ``docs/upgrading.md`` says how.
+"""
+
+import ast
+import hashlib
+import importlib
+import inspect
+import pkgutil
+import sys
+import textwrap
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import attrs
+import pytest
+
+import gateway
+import providers
+import streams
+from tests.support.harness import ROOT
+
+OURS = {"gateway", "providers", "streams"}
+
+
+How = Literal["replaced", "extended", "used"]
+
+
+@attrs.frozen
+class Row:
+    ours: str
+    """The module that does it, where the reason stands."""
+    how: How
+    foreign: str
+    """``module:name`` of what it is done to, a class, a method or a function."""
+    fingerprint: str
+
+
+TABLE: dict[str, list[tuple[How, str, str]]] = {
+    "gateway/serving/http2.py": [
+        ("replaced", "hypercorn.protocol.h2:H2Protocol.handle", "4cadaba557f5"),
+        ("replaced", "hypercorn.protocol.h2:H2Protocol._create_stream", "159901b223bc"),
+        ("replaced", "hypercorn.protocol.h2:StreamBuffer", "63ce3e5dd531"),
+        ("extended", "hypercorn.protocol.h2:H2Protocol.__init__", "454c73f82798"),
+        ("used", "hypercorn.protocol.h2:H2Protocol._handle_events", "27be0fee6afe"),
+        ("used", "hypercorn.protocol.h2:H2Protocol._close_stream", "4a3fd24eebc0"),
+        ("used", "hypercorn.protocol.h2:H2Protocol._flush", "213e0a9da13e"),
+        ("used", "hypercorn.protocol.h2:H2Protocol._window_updated", "6068b5e5235a"),
+        ("used", "hypercorn.protocol.h2:H2Protocol.stream_send", "659e9b648a6a"),
+        ("used", "hypercorn.protocol.h2:H2Protocol.send_task", "eea7273f7496"),
+        ("used", "hypercorn.protocol.h2:H2Protocol._send_data", "5452567a535b"),
+    ],
+    "gateway/serving/http1.py": [
+        ("extended", "h11._connection:Connection.receive_data", "60237155e9a8"),
+        ("extended", "h11._connection:Connection.next_event", "375dc8b1c175"),
+    ],
+    "gateway/serving/frames.py": [
+        ("used", "hypercorn.protocol.ws_stream:Handshake", "f887ddb87021"),
+        ("used", "hypercorn.protocol.ws_stream:WebsocketBuffer", "117de42f7b00"),
+    ],
+    "gateway/serving/connections.py": [
+        ("used", "hypercorn.trio.task_group:TaskGroup", "fef28abdc428"),
+        ("used", "hypercorn.trio.task_group:_handle", "0b4acb3a06f0"),
+        ("used", "hypercorn.trio.worker_context:WorkerContext", "6e5e0fcfd521"),
+    ],
+    "gateway/serving/worker.py": [
+        ("used", "hypercorn.trio.lifespan:Lifespan", "76c8453a1027"),
+    ],
+    "gateway/serving/quart_connections.py": [
+        ("replaced", "quart_trio.asgi:TrioASGIHTTPConnection.__call__", "19a7c4c7488c"),
+        ("used", "quart.asgi:ASGIHTTPConnection.handle_messages", "4562fc77b8d7"),
+        ("used", "quart.asgi:ASGIHTTPConnection._create_request_from_scope", "0d88576c1364"),
+        ("used", "quart.asgi:ASGIHTTPConnection._send_response", "84c6dce57682"),
+        ("used", "quart.wrappers.response:DataBody", "294478c49421"),
+        ("replaced", "quart_trio.asgi:TrioASGIWebsocketConnection.__call__", "0c5b7d6751d7"),
+        ("used", "quart_trio.asgi:TrioASGIWebsocketConnection.handle_messages", "2a8dcaf0edb0"),
+        ("used", "quart_trio.asgi:TrioASGIWebsocketConnection._create_websocket_from_scope", "c183d4c33ba5"),
+        ("used", "quart.asgi:ASGIWebsocketConnection.handle_websocket", "e1120988303b"),
+        ("used", "quart.asgi:ASGIWebsocketConnection.close_connection", "6bfeb1d344b0"),
+    ],
+    "gateway/telemetry/metrics.py": [
+        ("used", "prometheus_client.metrics:Histogram._metric_init", "e4a11af4639d"),
+        ("used", "prometheus_client.mmap_dict:mmap_key", "7108b97141cf"),
+    ],
+    "gateway/telemetry/shared_metrics.py": [
+        ("used", "prometheus_client.mmap_dict:MmapedDict", "431df5e6f3ce"),
+        ("used", "prometheus_client.multiprocess:mark_process_dead", "d2bea3e78f16"),
+        ("used", "prometheus_client.multiprocess:MultiProcessCollector.merge", "c10b42cb9996"),
+    ],
+}
+
+ROWS = [Row(ours, *row) for ours, rows in TABLE.items() for row in rows]
+
+SETTINGS = {
+    "gateway/logs/setup.py": {
+        # What Python's Logging HOWTO ("Optimization") has one set.
+        "logging._srcfile", "logging.logThreads", "logging.logProcesses", "logging.logMultiprocessing",
+    },
+    "gateway/__main__.py": {"sys.name"},  # what stands for a standard stream that was closed
+}  # fmt: skip
+"""The assignments into a module that is not ours, all of which its documentation tells one to make."""
+
+
+def found(foreign: str) -> Any:
+    module, _, name = foreign.partition(":")
+    thing: Any = importlib.import_module(module)
+    for part in name.split("."):
+        thing = inspect.getattr_static(thing, part) if isinstance(thing, type) else getattr(thing, part)
+    return thing.__func__ if isinstance(thing, staticmethod | classmethod) else thing
+
+
+def fingerprint(thing: Any) -> str:
+    """A hash of the source, without indentation, empty lines and lines of comment."""
+    lines = (line.strip() for line in inspect.getsource(thing).splitlines())
+    return hashlib.sha256("\n".join(line for line in lines if line and line[0] != "#").encode()).hexdigest()[:12]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.foreign)
+def test_a_foreign_part_is_as_it_was_when_ours_was_written(row):
+    top = row.foreign.partition(":")[0].partition(".")[0]
+    name = packages_distributions()[top][0]
+    now = fingerprint(found(row.foreign))
+    assert now == row.fingerprint, (
+        f"{row.foreign} is not the same in {name} {version(name)}, and it is {row.how} by {row.ours}: read both, then "
+        f"write {now} into its row (docs/upgrading.md)"
+    )
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.foreign)
+def test_the_module_of_ours_is_there(row):
+    assert (ROOT / row.ours).is_file()
+
+
+# Nothing without a row
+
+
+@cache
+def modules() -> list[ModuleType]:
+    packages = (gateway, providers, streams)
+    names = [found.name for one in packages for found in pkgutil.walk_packages(one.__path__, f"{one.__name__}.")]
+    return [importlib.import_module(name) for name in names]
+
+
+def subclasses() -> Iterator[tuple[type, list[type]]]:
+    """The classes of ours over some of other packages (not Python's), with these."""
+    for module in modules():
+        for one in vars(module).values():
+            if isinstance(one, type) and one.__module__ == module.__name__:
+                foreign = [base for base in one.__mro__ if is_foreign(base.__module__)]
+                if foreign:
+                    yield one, foreign
+
+
+def is_foreign(module: str) -> bool:
+    top = module.partition(".")[0]
+    return top not in OURS and top not in sys.stdlib_module_names
+
+
+def where(base: type, name: str) -> str:
+    return f"{base.__module__}:{base.__qualname__}.{name}"
+
+
+def overrides() -> dict[str, str]:
+    """The methods of other packages' classes that one of ours has in their place, but for abstract ones and those of
+    click, which are made for it."""
+    taken = {}
+    for one, foreign in subclasses():
+        for name, value in vars(one).items():
+            base = next((base for base in foreign if name in vars(base)), None)
+            if base is None or not inspect.isfunction(value) or base.__module__.startswith("click."):
+                continue
+            if name != "__init__" and not getattr(vars(base)[name], "__isabstractmethod__", False):
+                taken[where(base, name)] = path_of(one)
+    return taken
+
+
+def private_uses() -> dict[str, str]:
+    """The private members of other packages' classes that a subclass of ours uses."""
+    taken = {}
+    for one, foreign in subclasses():
+        for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(one)))):
+            if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+                base = next((base for base in foreign if node.attr in vars(base)), None)
+                if base is not None and node.attr not in vars(one):
+                    taken[where(base, node.attr)] = path_of(one)
+    return taken
+
+
+def path_of(one: type) -> str:
+    return f"{one.__module__.replace('.', '/')}.py"
+
+
+def test_every_override_has_a_row_and_every_row_of_one_is_needed():
+    rows = {row.foreign: row.ours for row in ROWS if row.how != "used" and "." in row.foreign.partition(":")[2]}
+    assert {key: value for key, value in rows.items() if not key.endswith(".__init__")} == overrides()
+
+
+def test_every_private_member_that_is_used_has_a_row():
+    assert private_uses().items() <= {(row.foreign, row.ours) for row in ROWS}
+
+
+def test_nothing_is_assigned_into_a_module_or_class_of_others():
+    found = {}
+    for module in modules():
+        path = module.__file__ or ""
+        tree = ast.parse(Path(path).read_bytes())
+        imported = {
+            alias.asname or alias.name.partition(".")[0]
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for alias in node.names
+        }
+        targets = (target for node in ast.walk(tree) for target in assigned(node))
+        into = {ast.unparse(target) for target in targets if root(target) in imported - {"g"}}  # Quart's, for this
+        if into:
+            found[path.removeprefix(f"{ROOT}/")] = into
+    assert found == SETTINGS
+
+
+def assigned(node: ast.AST) -> list[ast.expr]:
+    """The targets of a statement that sets or deletes something."""
+    if isinstance(node, ast.Assign | ast.Delete):
+        several = [one.elts if isinstance(one, ast.Tuple | ast.List) else [one] for one in node.targets]
+        return [one for some in several for one in some if isinstance(one, ast.Attribute)]
+    if isinstance(node, ast.AugAssign | ast.AnnAssign):
+        return [node.target] if isinstance(node.target, ast.Attribute) else []
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "setattr":
+        return [ast.Attribute(node.args[0], ast.unparse(node.args[1]))]
+    return []
+
+
+def root(node: ast.expr) -> str:
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
