@@ -18,8 +18,8 @@ from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
+from gateway.request.client_request import ClientRequest
 from gateway.request.decompress import decompress, read_coding
-from gateway.request.prepare import ClientRequest
 from gateway.serving.bodies import read_body
 from gateway.serving.quart_views import View, add_view
 from gateway.serving.request_scope import current_scope

@@ -9,7 +9,7 @@ from gateway.exchange.attempt import NO_SUCH_PATH
 from gateway.exchange.exchange import JSON_HEADERS, Exchange
 from gateway.http.response import Response
 from gateway.request.parse import Incoming
-from gateway.request.prepare import translated
+from gateway.request.translate import translate
 from gateway.routing.target import Target
 from providers.responses import compacted, compaction_of, compaction_request
 from providers.responses.ids import own_id
@@ -53,7 +53,7 @@ def _refers(incoming: Incoming) -> bool:
 async def _summarised(exchange: Exchange, incoming: Incoming, target: Target) -> Response:
     """Raises ``GatewayError``: 502 if the model gives no whole summary."""
     target = attrs.evolve(target, lane="hub")
-    prepared = translated(compaction_request(incoming.request), target, exchange.learned(target))
+    prepared = translate(compaction_request(incoming.request), target, exchange.learned(target))
     calling = exchange.call(incoming, target, prepared)
     answer = exchange.fold(calling, *await calling.fetch()).answer()
     told = compacted(own_id("resp_"), int(time.time()), compaction_of(answer), answer.usage)

@@ -11,7 +11,8 @@ from gateway.exchange.attempt import NO_SUCH_PATH
 from gateway.exchange.exchange import JSON_HEADERS, Exchange
 from gateway.http.response import Response
 from gateway.request.parse import Incoming, decoded
-from gateway.request.prepare import Prepared, translated
+from gateway.request.prepared import Prepared
+from gateway.request.translate import translate
 from gateway.routing.target import Target
 from providers.messages import read_count_request, write_count_request
 from providers.neutral.codec import Outgoing
@@ -61,7 +62,7 @@ async def _counted(exchange: Exchange, incoming: Incoming, target: Target, reque
     elif target.api == "messages":
         calling = exchange.call(incoming, target, Prepared(write_count_request(request, target.recipient)))
     elif target.api == incoming.api:  # its turns are kept here
-        whole = translated(request, target)
+        whole = translate(request, target)
         alone = attrs.evolve(whole, outgoing=_counted_alone(whole.outgoing))
         calling = exchange.call(incoming, target, alone)
     else:

@@ -16,7 +16,7 @@ from gateway.exchange.exchange import Exchange
 from gateway.exchange.service import Service
 from gateway.http.response import Response
 from gateway.ledger.ledger import Ledger
-from gateway.request.prepare import ClientRequest
+from gateway.request.client_request import ClientRequest
 from gateway.request.public_errors import FULL, MISTAKE
 from gateway.serving.fast_route import FastRoute, IncomingRequest, QuartRequest, add_fast_route
 from gateway.serving.quart_views import add_view

@@ -22,7 +22,7 @@ from gateway.http.response import Response
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.parse import Incoming
-from gateway.request.prepare import Prepared
+from gateway.request.prepared import Prepared
 from gateway.routing.router import Router
 from gateway.routing.target import Target
 from gateway.serving.request_scope import current_scope

@@ -9,11 +9,13 @@ from gateway.config.redaction import Secrets, redact
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers, passthrough_headers, translated_headers, upstream_id
 from gateway.ledger.record import Record
+from gateway.request.client_request import ClientRequest, with_betas, without_betas
 from gateway.request.parse import Incoming
-from gateway.request.prepare import ClientRequest, Prepared, upstream_request, with_betas, without_betas
+from gateway.request.prepared import Prepared
 from gateway.request.public_errors import passthrough_error, public_error, secrets_of
 from gateway.request.rejections import RejectionKey
 from gateway.request.retry_without import MOST, retry_without
+from gateway.request.wire import upstream_request
 from gateway.routing.target import Target
 from gateway.streaming.lane import too_large
 from gateway.upstream.request import UpstreamRequest

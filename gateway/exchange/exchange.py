@@ -27,8 +27,10 @@ from gateway.http.headers import Headers, header_safe, paths_header
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import ChannelBody, IteratedBody, Response
 from gateway.ledger.record import Record
+from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming, read_incoming
-from gateway.request.prepare import ClientRequest, Prepared, prepare, refuse_losses
+from gateway.request.prepare import prepare, refuse_losses
+from gateway.request.prepared import Prepared
 from gateway.request.public_errors import MISTAKE, secrets_of
 from gateway.request.rejections import RejectionKey
 from gateway.request.tools_in_chat import where_tools_are_taken

@@ -1,6 +1,7 @@
-"""A client's request: ``parse`` reads it once, ``prepare`` makes of it what a provider gets.
+"""A client's request: read once, and prepared for each provider that is asked.
 
-``rejections`` remembers what providers have rejected, ``retry_without`` is the second try without it; ``tools_in_chat``
-tells whose tools are asked for in another API, ``decompress`` bodies, ``public_errors`` what a client may see of a
-provider's error.
+``client_request`` is its HTTP side, ``parse`` reads its body; ``prepare`` either edits it (``edit``, the byte lane) or
+translates it (``translate``, the hub lane) into what is ``prepared``, and ``wire`` makes the HTTP request of that.
+``rejections`` remembers what providers have rejected, ``retry_without`` leaves it out; ``tools_in_chat`` tells whose
+tools are asked for in another API, ``decompress`` bodies, ``public_errors`` a provider's errors as clients see them.
 """

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
-from gateway.request.prepare import ClientRequest
+from gateway.request.client_request import ClientRequest
 from gateway.routing.target import Target
 from providers.errors.rejected import Path
 

@@ -5,8 +5,10 @@ from typing import Any
 
 import attrs
 
+from gateway.request.client_request import ClientRequest, without_betas
 from gateway.request.parse import Incoming
-from gateway.request.prepare import ClientRequest, Prepared, prepare_without, without_betas
+from gateway.request.prepare import prepare_without
+from gateway.request.prepared import Prepared
 from gateway.routing.omissions import Omissions
 from gateway.routing.target import Target
 from providers.errors.failures import refuses_reasoning

@@ -15,7 +15,7 @@ import trio
 from gateway.config.redaction import Secrets, findable
 from gateway.http.headers import Headers, translated_headers
 from gateway.ledger.record import Record
-from gateway.request.prepare import ClientRequest
+from gateway.request.client_request import ClientRequest
 from gateway.telemetry.recorded import PATHS, Folder, Side
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse

@@ -14,7 +14,7 @@ from gateway.http.request_scope import RequestScope
 from gateway.http.response import as_pieces
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
-from gateway.request.prepare import ClientRequest
+from gateway.request.client_request import ClientRequest
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from streams.events import ErrorInfo

@@ -38,7 +38,7 @@ from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, as_pieces
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
-from gateway.request.prepare import ClientRequest
+from gateway.request.client_request import ClientRequest
 from gateway.request.public_errors import FULL, MISTAKE
 from gateway.serving.quart_views import through_quart
 from gateway.serving.request_scope import websocket_scope

@@ -17,8 +17,8 @@ from gateway.app import app_of
 from gateway.config.loading import Config, ConfigError, from_mapping, load
 from gateway.exchange.service import Service
 from gateway.http.headers import upstream_headers
+from gateway.request.client_request import ClientRequest
 from gateway.request.decompress import DECODERS, decompress, read_coding
-from gateway.request.prepare import ClientRequest
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.loading import from_mapping
+from gateway.request.client_request import ClientRequest, without_betas
 from gateway.request.parse import read_incoming
-from gateway.request.prepare import ClientRequest, prepare, without_betas
+from gateway.request.prepare import prepare
 from gateway.request.rejections import DIGEST, LIFETIME, MOST_KEYS, MOST_PATHS, RejectionCache, RejectionKey
 from gateway.routing.omissions import Omissions
 from gateway.routing.router import Router

@@ -22,7 +22,7 @@ from gateway.config.loading import from_mapping
 from gateway.config.redaction import SHORTEST, findable, secrets_in
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
-from gateway.request.prepare import ClientRequest
+from gateway.request.client_request import ClientRequest
 from gateway.telemetry import recorded, recording
 from gateway.telemetry.recorded import COLUMNS, INDEX, Folder, Side, read
 from gateway.telemetry.recording import Recorder

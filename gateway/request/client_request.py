@@ -1,0 +1,60 @@
+"""The HTTP side of a client's request, and the betas of its ``anthropic-beta``."""
+
+import fnmatch
+from collections.abc import Collection, Iterable
+
+import attrs
+
+from gateway.http.headers import Headers
+from providers.errors.rejected import BETA, Path
+
+
+@attrs.frozen
+class ClientRequest:
+    """The HTTP side of a client's request: lower-case header names, the query string without its ``?``, and the name of
+    the client whose key let it in."""
+
+    headers: Headers
+    query: str
+    client: str | None = None
+
+    def header(self, name: str) -> str | None:
+        """The last value of the header ``name`` (lower case)."""
+        return dict(self.headers).get(name)
+
+    @property
+    def credential(self) -> str | None:
+        """The client's key, from whichever header its SDK puts it in; for ``passthrough_auth`` only."""
+        bearer = self.header("authorization") or ""
+        if bearer[:7].lower() == "bearer ":
+            return bearer[7:].strip() or None
+        return bearer or self.header("x-api-key") or None
+
+
+def with_betas(asked: ClientRequest, betas: Collection[str]) -> ClientRequest:
+    """``asked`` with ``betas`` added to its ``anthropic-beta``."""
+    given = [beta.strip() for name, value in asked.headers if name == BETA for beta in value.split(",")]
+    if all(beta in given for beta in betas):
+        return asked
+    value = ",".join(dict.fromkeys((*given, *betas)))
+    others = tuple(pair for pair in asked.headers if pair[0] != BETA)
+    return attrs.evolve(asked, headers=(*others, (BETA, value)))
+
+
+def without_betas(asked: ClientRequest, paths: Iterable[Path]) -> tuple[ClientRequest, tuple[str, ...]]:
+    """``asked`` without the values of ``anthropic-beta`` that ``paths`` mean (shell patterns), and their places."""
+    patterns = [path[1] if len(path) > 1 else "*" for path in paths if path[0] == BETA]
+    if not patterns:
+        return asked, ()
+    headers: list[tuple[str, str]] = []
+    dropped: list[str] = []
+    for name, value in asked.headers:
+        if name == BETA:
+            betas = [beta.strip() for beta in value.split(",")]
+            gone = [beta for beta in betas if any(fnmatch.fnmatchcase(beta, pattern) for pattern in patterns)]
+            dropped.extend(f"{BETA}.{beta}" for beta in gone)
+            if gone:
+                value = ",".join(beta for beta in betas if beta not in gone)
+        if value or name != BETA:
+            headers.append((name, value))
+    return attrs.evolve(asked, headers=tuple(headers)), tuple(dropped)

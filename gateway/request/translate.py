@@ -1,0 +1,46 @@
+"""The hub lane's request: written anew in the API that the provider is asked in."""
+
+import attrs
+
+from gateway.request.edit import leave_out
+from gateway.request.prepared import Prepared
+from gateway.routing.omissions import NOTHING, Omissions
+from gateway.routing.target import Target
+from providers.apis import CODECS
+from providers.errors.rejected import path_of
+from providers.neutral.codec import Outgoing
+from providers.neutral.draft import Draft
+from providers.neutral.fields import Drops
+from providers.neutral.request import ReasoningPart, Request
+from providers.neutral.tool_names import shortened
+
+
+def translate(request: Request, target: Target, left: Omissions = NOTHING) -> Prepared:
+    """``request`` for the provider. Raises as ``prepare`` does."""
+    quirks = target.recipient.quirks
+    told = _unreasoned(request) if left.reasoning else request
+    if told.deferred and quirks.deferred_tools == "all":
+        told = attrs.evolve(told, tools=(*told.tools, *told.deferred), deferred=())
+    told, names = shortened(told)
+    outgoing = CODECS[target.api].write_request(told, target.recipient)
+    return Prepared(_without(outgoing, target, left), names, request, left)
+
+
+def _without(outgoing: Outgoing, target: Target, left: Omissions) -> Outgoing:
+    """``outgoing`` without what was refused. Whole members that a row names are left out by the codecs already."""
+    rows = (path_of(name) for name in target.recipient.quirks.refused_fields)
+    if not (paths := (*(path for path in rows if len(path) > 1), *left.paths)):
+        return outgoing
+    draft = Draft.of(outgoing.body)
+    leave_out(draft, paths)
+    return attrs.evolve(outgoing, body=draft.encode(), dropped=Drops((*outgoing.dropped, *draft.dropped)).paths())
+
+
+def _unreasoned(request: Request) -> Request:
+    thoughts = [part for message in request.messages for part in message.parts if isinstance(part, ReasoningPart)]
+    places = (place for part in thoughts for place in part.places)
+    turns = tuple(
+        attrs.evolve(message, parts=tuple(part for part in message.parts if not isinstance(part, ReasoningPart)))
+        for message in request.messages
+    )
+    return attrs.evolve(request, messages=turns, dropped=(*request.dropped, *places))
