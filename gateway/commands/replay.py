@@ -49,11 +49,11 @@ def run(file: Path, url: str | None, model: str | None, key_env: str | None) -> 
         recorded = read(file)
         if recorded.request is None:
             raise Unreadable(f"{recorded.name}: the recording holds no request")
-        body = recorded.request if model is None else _asking(recorded.request, model)
+        body = recorded.request if model is None else with_model(recorded.request, model)
         key = os.environ.get(key_env or KEY)
         if key_env is not None and not key:
             raise Unreadable(f"--key-env: the environment variable {key_env} is not set")
-        return _send(_address(url or HERE, recorded.api), recorded.api, body, key)
+        return _send(address_of(url or HERE, recorded.api), recorded.api, body, key)
     except Unreadable as error:
         click.echo(str(error), err=True)
     except (OSError, http.client.HTTPException) as error:
@@ -63,7 +63,7 @@ def run(file: Path, url: str | None, model: str | None, key_env: str | None) -> 
     return 2
 
 
-def _asking(request: bytes, model: str) -> bytes:
+def with_model(request: bytes, model: str) -> bytes:
     """The same request for another model. Raises ``Unreadable``."""
     try:
         members = msgspec.json.decode(request, type=dict[str, msgspec.Raw])
@@ -73,7 +73,7 @@ def _asking(request: bytes, model: str) -> bytes:
     return msgspec.json.encode(members)
 
 
-def _address(url: str, api: Api) -> str:
+def address_of(url: str, api: Api) -> str:
     """``url`` with the path of ``api``, whichever part of it is there already. Raises ``Unreadable``."""
     try:
         parts = urlsplit(url)

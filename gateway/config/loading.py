@@ -84,17 +84,18 @@ def load(path: Path, env: Mapping[str, str] | None, data: bytes | None = None) -
 
     Raises ``ConfigError`` with every mistake in the file, and nothing else."""
     read = document.read_file(path) if data is None else document.read(data, str(path))
-    return attrs.evolve(_configure(read, env), path=path)
+    return attrs.evolve(configure(read, env), path=path)
 
 
 def from_mapping(content: Mapping[str, Any]) -> Config:
     """The configuration that a file with ``content`` would give. Values are taken as they are: no variables.
 
     Raises ``ConfigError``."""
-    return _configure(Document("configuration", dict(content)), None)
+    return configure(Document("configuration", dict(content)), None)
 
 
-def _configure(read: Document, env: Mapping[str, str] | None) -> Config:
+def configure(read: Document, env: Mapping[str, str] | None) -> Config:
+    """A document checked and read, with the variables of ``env``. Raises ``ConfigError``."""
     if not isinstance(read.content, dict) or not read.content:
         found = "empty" if not read.content else f"{describe(read.content)} where keys should be"
         raise ConfigError((read.mistake((), found, "a configuration starts with `version: v0.3.0`"),))

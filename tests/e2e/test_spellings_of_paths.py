@@ -7,9 +7,9 @@ import anthropic
 import openai
 import pytest
 
-from tests.gateway.telemetry.test_metrics import numbers
 from tests.support import websocket_client as ws
 from tests.support.harness import Gateway, Wire, complaint, config, eventually, free_port, provider, running
+from tests.support.metrics_page import numbers
 from tests.support.upstreams import Script, Tokens
 
 APIS = ("chat", "messages", "responses")

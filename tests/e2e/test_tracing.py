@@ -18,7 +18,6 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.telemetry import tracing
 from gateway.telemetry.spans import request_attributes
-from tests.gateway.telemetry.test_metrics import HEAD, chunk, numbers, reaching
 from tests.support import websocket_client as ws
 from tests.support.harness import (
     Gateway,
@@ -31,6 +30,7 @@ from tests.support.harness import (
     refusing_port,
     running,
 )
+from tests.support.metrics_page import HEAD, chunk, numbers, reaching
 from tests.support.upstreams import PATHS, Raw, Script, Tokens, render
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

@@ -8,8 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import attrs
 import pytest
@@ -23,12 +22,9 @@ from providers.neutral.seal import Issuer
 from providers.neutral.tool_names import shortened
 from streams.errors import GatewayError
 from streams.events import APIS, Api
-from tests.support.recordings import ABSENT, recordings
-from tests.support.repository import SHARED
+from tests.support.recorded_requests import Json, Request, requests
+from tests.support.recordings import ABSENT
 
-PATHS: tuple[tuple[str, Api], ...] = (
-    ("/chat/completions", "chat"), ("/messages", "messages"), ("/responses", "responses"),
-)  # fmt: skip
 ISSUER = Issuer("provider", "account")
 BARE = attrs.evolve(COMPATIBLE, reasoning_effort=False, stream_usage=False)
 # Providers to write for: nothing known of the model, and the models that depart most from that.
@@ -43,35 +39,6 @@ RECIPIENTS: Mapping[Api, tuple[Recipient, ...]] = {
         "responses": (("some-model", Quirks()), ("gpt-5.6", Quirks()), ("o3", Quirks())),
     }.items()
 }  # fmt: skip
-Json: TypeAlias = Any
-
-
-@attrs.frozen
-class Request:
-    """What a program sent. ``key`` names the recording, or the program and the number of its request."""
-
-    key: str
-    api: Api
-    text: bytes = attrs.field(repr=False)
-
-    @property
-    def body(self) -> dict[str, Json]:
-        value: dict[str, Json] = json.loads(self.text)
-        return value
-
-
-@cache
-def requests() -> tuple[Request, ...]:
-    """The requests of the corpus, and those of programs seen at work. Bodies of other endpoints are not among them."""
-    recorded = [Request(one.key, one.api, one.request) for one in recordings() if one.request is not None]
-    for file in sorted(SHARED.glob("clients/*/*.request.json")):
-        seen = json.loads(file.read_text(encoding="utf-8"))
-        path = str(seen["path"]).partition("?")[0]
-        api = next((api for end, api in PATHS if path.endswith(end)), None)
-        if api is not None and seen["method"] == "POST":
-            key = f"{file.parent.name}/{file.name.partition('.')[0]}"
-            recorded.append(Request(key, api, json.dumps(seen["body"]).encode()))
-    return tuple(recorded)
 
 
 CELLS = [pytest.param(one, api, id=f"{one.key}-{one.api}-to_{api}") for one in requests() for api in APIS]

@@ -1,7 +1,7 @@
 """Responses streams in few words, for the tests of what providers say and what clients are told."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +11,9 @@ from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import ResponseStreamEvent
 
 from providers.neutral.codec import Reply
-from providers.neutral.request import Request
+from providers.neutral.request import (
+    Request,
+)
 from providers.neutral.seal import Issuer
 from providers.responses import RESPONSES
 from streams import sse
@@ -301,3 +303,16 @@ HELLO = [
 
 def dumped(event: dict[str, Any]) -> bytes:
     return sse.event(event["type"], event)
+
+
+def accumulate(found: Sequence[dict[str, Any]]) -> Any:
+    """The items that the openai SDK collects from the deltas alone, by index."""
+    state: Any = ResponseStreamState(input_tools=omit, text_format=omit)
+    for event in found[:-1]:
+        state.handle_event(construct_type_unchecked(type_=ResponseStreamEvent, value=event))  # type: ignore[arg-type]
+    return [state._output_items[index].to_dict(warnings=False) for index in sorted(state._output_items)]
+
+
+def spoken(part: Mapping[str, Any]) -> tuple[str, str]:
+    """A part's text; the SDK does not collect the deltas of a refusal."""
+    return part["type"], part.get("text", "")

@@ -16,7 +16,7 @@ from gateway.commands.schema import json_schema
 from gateway.config import schema
 from gateway.config.converter import structure
 from gateway.config.document import Document, read
-from gateway.config.loading import ConfigError, _configure
+from gateway.config.loading import ConfigError, configure
 from gateway.config.variables import Variables
 from tests.support.command_line import run
 from tests.support.harness import ROOT
@@ -152,7 +152,7 @@ def stands(content: Any, path: tuple[Any, ...]) -> bool:
 def good(content: dict[str, Any]) -> bool:
     """Whether ``check`` finds nothing, with $X and $KEY in the environment."""
     try:
-        _configure(Document("", content), {"X": "5", "KEY": "k"})
+        configure(Document("", content), {"X": "5", "KEY": "k"})
     except ConfigError:
         return False
     return True

@@ -25,7 +25,7 @@ from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Usage
 from streams.fold import Answer
 from streams.pipe import PIECES_QUEUED
 from streams.sse import SSE
-from tests.gateway.streaming.test_lanes import SCRIPTS, events_of
+from tests.support.lanes import SCRIPTS, events_of
 
 SAID = [{"type": "message", "id": "msg_1", "role": "assistant", "content": [{"type": "output_text", "text": "yes"}]}]
 LONG = "x" * (LARGE + 1)

@@ -26,7 +26,7 @@ from providers.neutral.request import (
 )
 from streams.errors import GatewayError
 from streams.events import TextDelta
-from tests.providers.test_recorded_requests import requests
+from tests.support.recorded_requests import requests
 from tests.support.recordings import ABSENT
 
 

@@ -11,27 +11,16 @@ import pytest
 
 from gateway.config.redaction import REDACTED
 from gateway.streaming.lane import Lane
-from gateway.streaming.passthrough import Passthrough
-from gateway.streaming.translation import Translation, WholeAnswerTranslation
+from gateway.streaming.translation import Translation
 from providers.apis import CODECS
-from providers.neutral.codec import Reply
-from providers.neutral.seal import Issuer
 from streams.events import APIS, ErrorInfo
 from streams.framing import EventTooLarge
 from streams.sse import COMMENT_PING, SSE
-from tests.support.upstreams import Script, ToolCall, render
+from tests.support.lanes import KEY, SCRIPTS, byte_lane, events_of, half, hub_lane, reply_for, told, whole_lane
+from tests.support.upstreams import Script, render
 
 CUT = ErrorInfo("upstream", "the provider's connection broke")
-KEY = "sk-very-secret"
 
-SCRIPTS = {
-    "text": Script(text="one two three"),
-    "thinking": Script(thinking="let me see", seal="c2VhbA==", text="yes"),
-    "calls": Script(calls=(ToolCall("call_1", "f", '{"a": 1}'), ToolCall("call_2", "g", "{}")), stop="tool_calls"),
-    "cut_by_length": Script(text="ab", stop="length"),
-    "short": Script(text="ab"),
-    "short_call": Script(calls=(ToolCall("call_1", "f", "{}"),), stop="tool_calls"),
-}
 
 # What tells a client that the answer is whole, and with what an answer is whole already though more should come.
 SUCCESS = {
@@ -40,45 +29,6 @@ SUCCESS = {
     "responses": (b"response.completed", b"response.incomplete"),
 }
 GOOD_END = {"chat": b'"finish_reason": "', "messages": b'"type": "message_delta"', "responses": b"sequence_number"}
-
-
-def events_of(api: str, script: Script) -> tuple[bytes, ...]:
-    request = {"stream": True, "model": "up", "stream_options": {"include_usage": True}}
-    return render(script, api, request).pieces
-
-
-def half(api: str) -> tuple[bytes, ...]:
-    """A stream up to and with its first content."""
-    pieces = events_of(api, SCRIPTS["text"])
-    return pieces[: next(i for i, piece in enumerate(pieces) if b'"one t' in piece) + 1]
-
-
-def reply_for(api: str) -> Reply:
-    asked = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
-    body: dict[str, Any] = {"model": "asked", **asked, "stream": True}
-    if api == "messages":
-        body["max_tokens"] = 100
-    return Reply(CODECS[api].read_request(body), Issuer("openai", "account"), 1700000000)
-
-
-def told(failed: ErrorInfo) -> ErrorInfo:
-    return attrs.evolve(failed, message=failed.message.replace(KEY, REDACTED.decode()))
-
-
-def clean(data: bytes) -> bytes:
-    return data.replace(KEY.encode(), REDACTED)
-
-
-def byte_lane(api: str, limit: int = 2**20) -> Passthrough:
-    return Passthrough(CODECS[api], told, clean, limit)
-
-
-def hub_lane(source: str, client: str, limit: int = 2**20) -> Translation:
-    return Translation(CODECS[source], CODECS[client].writer(reply_for(client)), SSE, told, limit)
-
-
-def whole_lane(source: str, client: str, limit: int = 2**20) -> WholeAnswerTranslation:
-    return WholeAnswerTranslation(CODECS[source], CODECS[client].writer(reply_for(client)), SSE, told, limit)
 
 
 @attrs.frozen

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ import trio
 import trio.testing
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.endpoints.metrics import watch_store
@@ -42,52 +41,13 @@ from tests.support.harness import (
     refusing_port,
     running,
 )
+from tests.support.metrics_page import HEAD, Numbers, chunk, numbers, reaching
 from tests.support.processes import is_running, workers
 from tests.support.upstreams import PATHS, Raw, Script, Tokens
 
 CLIENT_KEY, PROVIDER_KEY = "alices-key-0123456789", "providers-key-0123456789"
 ANSWER = Script(text="one two three", tokens=Tokens(prompt=20, cache_read=5, output=9, reasoning=4))
-HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 BUSY = Raw(429, (("content-type", "application/json"),), (b'{"error": {"message": "slow down"}}',))
-
-
-class Numbers:
-    """A page of metrics."""
-
-    def __init__(self, text: str) -> None:
-        self._samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-
-    def __call__(self, name: str, **labels: str) -> float:
-        """The sum of all series of ``name`` with ``labels``."""
-        return sum(one.value for one in self._samples if one.name == name and labels.items() <= one.labels.items())
-
-    def labels(self, name: str) -> list[Mapping[str, str]]:
-        return [one.labels for one in self._samples if one.name == name]
-
-    @property
-    def counters(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-        """All that must never go backwards."""
-        ends = ("_total", "_bucket", "_count", "_sum")
-        return {
-            (one.name, frozenset(one.labels.items())): one.value for one in self._samples if one.name.endswith(ends)
-        }
-
-
-def numbers(gateway: Gateway, **headers: str) -> Numbers:
-    reply = gateway.request("GET", "/metrics", headers=headers)
-    assert reply.status == 200
-    assert reply.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
-    return Numbers(reply.body.decode())
-
-
-def reaching(gateway: Gateway, expected: float, name: str, **labels: str) -> Numbers:
-    """The page once ``name`` is ``expected``: an exchange is counted when its last task has ended."""
-
-    def there() -> Numbers | None:
-        return now if (now := numbers(gateway))(name, **labels) == expected else None
-
-    found: Numbers = eventually(there, what=f"{name} {labels} {expected}")
-    return found
 
 
 def ask(gateway: Gateway, api: str, model: str, stream: bool = False, **more: Any) -> int:
@@ -191,13 +151,6 @@ def test_a_request_that_is_not_carried_whole_is_counted(gateway, upstream):
     before = numbers(gateway)("trigate_dropped_total", api="chat", provider="anthropic")
     assert ask(gateway, "chat", "on-messages", seed=1) == 200
     reaching(gateway, before + 1, "trigate_dropped_total", api="chat", provider="anthropic")
-
-
-def chunk(text: str) -> bytes:
-    choice = {"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}
-    value = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "by-hand", "choices": [choice]}
-    data = b"data: " + json.dumps(value).encode() + b"\n\n"
-    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def test_a_stream_is_in_flight_until_its_client_leaves_and_each_gap_is_measured(gateway, by_hand):

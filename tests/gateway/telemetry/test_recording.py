@@ -17,7 +17,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.commands.replay import Unreadable, _address, _asking, run, run_server
+from gateway.commands.replay import Unreadable, run, run_server
 from gateway.config.loading import from_mapping
 from gateway.config.redaction import SHORTEST, findable, secrets_in
 from gateway.ledger.ledger import Ledger
@@ -275,39 +275,6 @@ def test_whatever_stands_in_its_file_a_recording_is_read_or_told(tmp_path_factor
     file.write_bytes(data)
     with contextlib.suppress(Unreadable):
         read(file)
-
-
-@pytest.mark.parametrize("request_body", [b"", b"[" * 100_000, b'{"a":' * 100_000, b"\xff", b'{"model": "x"'])
-def test_the_model_of_a_damaged_request_is_not_replaced(request_body):
-    with pytest.raises(Unreadable, match="--model"):
-        _asking(request_body, "other")
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://[::1", "http://a:b", "http://:80", "ftp://host"])
-def test_what_is_no_address_is_refused(url):
-    with pytest.raises(Unreadable, match="--to"):
-        _address(url, "chat")
-
-
-@pytest.mark.parametrize(
-    ("url", "address"),
-    [
-        ("http://127.0.0.1:12000", "http://127.0.0.1:12000/v1/messages"),
-        ("http://127.0.0.1:12000/", "http://127.0.0.1:12000/v1/messages"),
-        ("https://host/v1", "https://host/v1/messages"),
-        ("https://host/prefix/v1/messages", "https://host/prefix/v1/messages"),
-    ],
-)
-def test_a_server_is_named_with_or_without_the_path(url, address):
-    assert _address(url, "messages") == address
-
-
-def test_only_the_model_of_a_request_is_replaced():
-    assert _asking(b'{"a": 1.0, "model": "x", "b": [ ]}', "other") == b'{"a":1.0,"model":"other","b":[ ]}'
-    with pytest.raises(Unreadable, match="--model"):
-        _asking(b"[]", "other")
-    with pytest.raises(Unreadable, match="--to"):
-        _address("localhost:12000", "chat")
 
 
 # Gathering

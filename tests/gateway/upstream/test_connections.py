@@ -20,8 +20,8 @@ from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from gateway.telemetry.live import COLUMNS, View
 from gateway.upstream.client import Upstream
-from tests.gateway.telemetry.test_metrics import Numbers, chunk
 from tests.support.harness import PATIENCE, Reply, Wire, complaint, config, post, provider, request
+from tests.support.metrics_page import Numbers, chunk
 from tests.support.raw_call import SSE
 from tests.support.upstreams import PATHS
 

@@ -40,8 +40,8 @@ from streams.events import (
     Usage,
 )
 from streams.fold import fold
-from tests.providers.responses.test_round_trips import legal_events
 from tests.support.responses_requests import US, read, send
+from tests.support.responses_strategies import legal_events
 from tests.support.responses_streams import ISSUER, accumulated, raw_events
 
 TRIGGER = {"type": "compaction_trigger"}

@@ -30,6 +30,7 @@ from providers.neutral.seal import Seal, seal
 from providers.responses import RESPONSES, read_continued
 from streams.errors import GatewayError
 from tests.support.responses_requests import OTHER, US, read, refused, turns
+from tests.support.responses_strategies import VALUE
 
 
 def test_a_string_is_a_user_turn_and_instructions_lead() -> None:
@@ -280,18 +281,6 @@ def test_text_without_a_format_is_text(text: Any) -> None:
 def test_a_mistake_is_named_with_its_place(members: dict[str, Any], param: str) -> None:
     """openai/codex#41095: before anybody is called, with the path."""
     assert refused(**members).failed.param == param
-
-
-VALUE = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["auto", "function", "message", "user", "x"]),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["type", "role", "content", "name", "tools", "call_id", "output", "text", "format", "summary",
-                         "encrypted_content", "effort", "image_url", "file_data", "namespace"]),
-        inner, max_size=4,
-    ),
-    max_leaves=12,
-)  # fmt: skip
 
 
 BODY = st.dictionaries(

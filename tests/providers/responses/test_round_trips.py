@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,6 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from openai._models import construct_type_unchecked
-from openai._types import omit
-from openai.lib.streaming.responses._responses import ResponseStreamState
-from openai.types.responses import ResponseStreamEvent
 
 from providers.chat import CHAT
 from providers.messages import MESSAGES
@@ -43,24 +39,16 @@ from providers.responses import RESPONSES
 from streams import sse
 from streams.events import (
     AnswerEnd,
-    AnswerStart,
-    BlockEnd,
-    Citation,
     ErrorInfo,
     Event,
-    NativeItem,
-    ReasoningDelta,
-    ReasoningState,
-    RefusalDelta,
-    TextDelta,
-    ToolCallDelta,
-    ToolCallStart,
     Usage,
 )
 from streams.fold import Answer, NativeBlock, ReasoningBlock, TextBlock, ToolCallBlock, fold
+from tests.support.responses_strategies import TOOLS, legal_events
 from tests.support.responses_streams import (
     CORPUS,
     ISSUER,
+    accumulate,
     accumulated,
     check_order,
     dumped,
@@ -68,58 +56,9 @@ from tests.support.responses_streams import (
     raw_events,
     read,
     reply,
+    spoken,
     written,
 )
-
-TOOLS = (Tool("own", kind="custom"), Tool("f"))
-
-
-words = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=6)
-
-
-def draw_block(draw: st.DrawFn, kind: str, block: int) -> list[Event]:
-    if kind == "native":
-        api = draw(st.sampled_from(["responses", "messages"]))
-        return [NativeItem(block, api, "web_search_call", {"type": "web_search_call", "id": f"ws_{block}"})]  # type: ignore[arg-type]
-    pieces = draw(st.lists(words, min_size=kind != "thought", max_size=3))
-    speech: Any = {"text": TextDelta, "refusal": RefusalDelta, "thought": ReasoningDelta}[kind]
-    events: list[Event] = [speech(block, piece) for piece in pieces]
-    if kind == "text" and draw(st.booleans()):
-        events.append(Citation(block, "responses", {"type": "file_citation", "file_id": "f", "index": 0}))
-    if kind == "thought" and (not pieces or draw(st.booleans())):
-        summary = [{"type": "summary_text", "text": "".join(pieces)}] if pieces else []
-        item = {"type": "reasoning", "id": f"rs_{block}", "summary": summary, "encrypted_content": "e"}
-        events.append(ReasoningState(block, draw(st.sampled_from(["responses", "messages", "chat"])), item))
-    return [*events, BlockEnd(block)]
-
-
-@st.composite
-def legal_events(draw: st.DrawFn) -> list[Event]:
-    """Any sequence that ``streams/events.py`` allows."""
-    events: list[Event] = [AnswerStart("id", "m")]
-    open_calls: dict[int, None] = {}
-    blocks = 0
-    for _ in range(draw(st.integers(0, 8))):
-        kind = draw(st.sampled_from(["text", "refusal", "thought", "call", "native", "input", "end"]))
-        if kind in ("input", "end"):
-            if open_calls:
-                block = draw(st.sampled_from(sorted(open_calls)))
-                events.append(ToolCallDelta(block, draw(words)) if kind == "input" else BlockEnd(block))
-                if kind == "end":
-                    del open_calls[block]
-            continue
-        block, blocks = blocks, blocks + 1
-        if kind == "call":
-            name, form = draw(st.sampled_from([("f", "function"), ("own", "function"), ("own", "custom")]))
-            events.append(ToolCallStart(block, f"call_{block}", name, form))  # type: ignore[arg-type]
-            open_calls[block] = None
-        else:
-            events += draw_block(draw, kind, block)
-    events += [BlockEnd(block) for block in open_calls]
-    if draw(st.booleans()):
-        events.append(Usage(1, 2, 3, output=4, reasoning=draw(st.none() | st.integers(0, 4))))
-    reason = draw(st.sampled_from(["stop", "length", "refusal", "tool_calls", "pause"]))
-    return [*events, draw(st.just(AnswerEnd(reason)) | st.just(ErrorInfo("upstream", "gone")))]  # type: ignore[arg-type]
 
 
 def essence(answer: Answer) -> Any:
@@ -309,14 +248,6 @@ def nameless(response: Any) -> Any:
     return json.loads(NORMAL.sub(r'"\1"', text))
 
 
-def accumulate(found: Sequence[dict[str, Any]]) -> Any:
-    """The items that the openai SDK collects from the deltas alone, by index."""
-    state: Any = ResponseStreamState(input_tools=omit, text_format=omit)
-    for event in found[:-1]:
-        state.handle_event(construct_type_unchecked(type_=ResponseStreamEvent, value=event))  # type: ignore[arg-type]
-    return [state._output_items[index].to_dict(warnings=False) for index in sorted(state._output_items)]
-
-
 def check_accumulated(events: list[Event], to: Reply) -> None:
     """The SDK rebuilds from the stream what ``write_answer`` tells whole."""
     found = written(events, to)
@@ -332,11 +263,6 @@ def check_accumulated(events: list[Event], to: Reply) -> None:
             assert [spoken(part) for part in collected["content"]] == [spoken(part) for part in item["content"]]
         assert collected.get("arguments") == item.get("arguments")
         assert collected.get("call_id") == item.get("call_id")
-
-
-def spoken(part: Mapping[str, Any]) -> tuple[str, str]:
-    """A part's text; the SDK does not collect the deltas of a refusal."""
-    return part["type"], part.get("text", "")
 
 
 @settings(max_examples=80, deadline=None)

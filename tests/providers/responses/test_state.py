@@ -48,10 +48,18 @@ from streams.events import (
     ToolCallStart,
 )
 from streams.fold import fold
-from tests.providers.responses.test_incoming import VALUE
-from tests.providers.responses.test_round_trips import TOOLS, accumulate, legal_events, spoken
 from tests.support.responses_requests import OTHER, US
-from tests.support.responses_streams import ANSWERS, HELLO, accumulated, needs_corpus, raw_events, reply
+from tests.support.responses_strategies import TOOLS, VALUE, legal_events
+from tests.support.responses_streams import (
+    ANSWERS,
+    HELLO,
+    accumulate,
+    accumulated,
+    needs_corpus,
+    raw_events,
+    reply,
+    spoken,
+)
 
 Item = dict[str, Any]
 

@@ -1,0 +1,66 @@
+"""Lanes of a stream, and what a provider would send through them."""
+
+from typing import Any
+
+import attrs
+
+from gateway.config.redaction import REDACTED
+from gateway.streaming.passthrough import Passthrough
+from gateway.streaming.translation import Translation, WholeAnswerTranslation
+from providers.apis import CODECS
+from providers.neutral.codec import Reply
+from providers.neutral.seal import Issuer
+from streams.events import ErrorInfo
+from streams.sse import SSE
+from tests.support.upstreams import Script, ToolCall, render
+
+KEY = "sk-very-secret"
+
+
+SCRIPTS = {
+    "text": Script(text="one two three"),
+    "thinking": Script(thinking="let me see", seal="c2VhbA==", text="yes"),
+    "calls": Script(calls=(ToolCall("call_1", "f", '{"a": 1}'), ToolCall("call_2", "g", "{}")), stop="tool_calls"),
+    "cut_by_length": Script(text="ab", stop="length"),
+    "short": Script(text="ab"),
+    "short_call": Script(calls=(ToolCall("call_1", "f", "{}"),), stop="tool_calls"),
+}
+
+
+def events_of(api: str, script: Script) -> tuple[bytes, ...]:
+    request = {"stream": True, "model": "up", "stream_options": {"include_usage": True}}
+    return render(script, api, request).pieces
+
+
+def half(api: str) -> tuple[bytes, ...]:
+    """A stream up to and with its first content."""
+    pieces = events_of(api, SCRIPTS["text"])
+    return pieces[: next(i for i, piece in enumerate(pieces) if b'"one t' in piece) + 1]
+
+
+def reply_for(api: str) -> Reply:
+    asked = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
+    body: dict[str, Any] = {"model": "asked", **asked, "stream": True}
+    if api == "messages":
+        body["max_tokens"] = 100
+    return Reply(CODECS[api].read_request(body), Issuer("openai", "account"), 1700000000)
+
+
+def told(failed: ErrorInfo) -> ErrorInfo:
+    return attrs.evolve(failed, message=failed.message.replace(KEY, REDACTED.decode()))
+
+
+def clean(data: bytes) -> bytes:
+    return data.replace(KEY.encode(), REDACTED)
+
+
+def byte_lane(api: str, limit: int = 2**20) -> Passthrough:
+    return Passthrough(CODECS[api], told, clean, limit)
+
+
+def hub_lane(source: str, client: str, limit: int = 2**20) -> Translation:
+    return Translation(CODECS[source], CODECS[client].writer(reply_for(client)), SSE, told, limit)
+
+
+def whole_lane(source: str, client: str, limit: int = 2**20) -> WholeAnswerTranslation:
+    return WholeAnswerTranslation(CODECS[source], CODECS[client].writer(reply_for(client)), SSE, told, limit)

@@ -1,0 +1,59 @@
+"""The page of metrics of a gateway, read."""
+
+import json
+from collections.abc import Mapping
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.harness import (
+    Gateway,
+    eventually,
+)
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+class Numbers:
+    """A page of metrics."""
+
+    def __init__(self, text: str) -> None:
+        self._samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+    def __call__(self, name: str, **labels: str) -> float:
+        """The sum of all series of ``name`` with ``labels``."""
+        return sum(one.value for one in self._samples if one.name == name and labels.items() <= one.labels.items())
+
+    def labels(self, name: str) -> list[Mapping[str, str]]:
+        return [one.labels for one in self._samples if one.name == name]
+
+    @property
+    def counters(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+        """All that must never go backwards."""
+        ends = ("_total", "_bucket", "_count", "_sum")
+        return {
+            (one.name, frozenset(one.labels.items())): one.value for one in self._samples if one.name.endswith(ends)
+        }
+
+
+def numbers(gateway: Gateway, **headers: str) -> Numbers:
+    reply = gateway.request("GET", "/metrics", headers=headers)
+    assert reply.status == 200
+    assert reply.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    return Numbers(reply.body.decode())
+
+
+def reaching(gateway: Gateway, expected: float, name: str, **labels: str) -> Numbers:
+    """The page once ``name`` is ``expected``: an exchange is counted when its last task has ended."""
+
+    def there() -> Numbers | None:
+        return now if (now := numbers(gateway))(name, **labels) == expected else None
+
+    found: Numbers = eventually(there, what=f"{name} {labels} {expected}")
+    return found
+
+
+def chunk(text: str) -> bytes:
+    choice = {"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}
+    value = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "by-hand", "choices": [choice]}
+    data = b"data: " + json.dumps(value).encode() + b"\n\n"
+    return b"%x\r\n%b\r\n" % (len(data), data)

@@ -1,0 +1,55 @@
+"""A source of a stream that follows a script, by the clock of trio."""
+
+from typing import TypeAlias
+
+import trio
+
+from streams.errors import GatewayError
+
+Step: TypeAlias = bytes | float | GatewayError
+"""What an upstream does next: send, be silent for so many seconds, or break off."""
+
+
+class Upstream:
+    """A source that follows its steps. ``given`` counts its bytes."""
+
+    def __init__(self, *steps: Step, head_after: float = 0.0) -> None:
+        self.steps = iter(steps)
+        self.head_after = head_after
+        self.given = 0
+        self.closed = False
+        self.opened: list[Upstream] = []
+
+    async def connect(self) -> "Upstream":
+        await trio.sleep(self.head_after)
+        return self
+
+    def chunks(self) -> "Upstream":
+        return self
+
+    def __aiter__(self) -> "Upstream":
+        return self
+
+    async def __anext__(self) -> bytes:
+        for step in self.steps:
+            if isinstance(step, GatewayError):
+                raise step
+            if isinstance(step, bytes):
+                await trio.lowlevel.checkpoint()
+                self.given += len(step)
+                return step
+            await trio.sleep(step)
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+MIB = 2**20
+
+
+def content(size: int) -> bytes:
+    return b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * size + b'"}}]}\n\n'
+
+
+BROKEN = GatewayError("upstream", "it broke")

@@ -1,0 +1,90 @@
+"""Tests lie as the code does, and what they share lies in ``tests/support``."""
+
+import ast
+import functools
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.support.repository import ROOT
+
+TESTS = ROOT / "tests"
+PACKAGES = ("streams", "providers", "gateway")
+OTHERS = {"clients", "data", "docs", "e2e", "pages", "recordings", "sessions", "support"}
+"""What does not mirror a package; ``tests/README.md`` says what each holds."""
+
+COMMANDS = {"soak.py", "state_bench.py"}
+CODE = sorted(path for path in TESTS.rglob("*.py") if "programs" not in path.parts)
+
+
+def module_id(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@functools.cache
+def imported(path: Path) -> tuple[tuple[str, str], ...]:
+    """What a module imports, anywhere in it: the module, and the name out of it or nothing."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, "") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}:{node.lineno} imports relatively"
+            found += [(node.module or "", alias.name) for alias in node.names]
+    return tuple(found)
+
+
+@pytest.fixture(params=CODE, ids=module_id)
+def module(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.param
+    return path
+
+
+def is_test(path: Path) -> bool:
+    return path.name.startswith("test_")
+
+
+def test_every_folder_mirrors_a_package_or_is_one_of_a_few():
+    folders = {path.parent.relative_to(TESTS) for path in CODE if is_test(path)} - {Path()}
+    mirrors = {folder for folder in folders if folder.parts[0] in PACKAGES}
+    assert [folder for folder in sorted(mirrors) if not (ROOT / folder / "__init__.py").is_file()] == []
+    tops = {path.name for path in TESTS.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert tops - set(PACKAGES) <= OTHERS
+    assert all(
+        (path / "__init__.py").is_file() for folder in folders for path in (TESTS / folder, TESTS / folder.parent)
+    )
+
+
+def test_tests_are_nowhere_but_in_their_folders(module):
+    top = module.relative_to(TESTS).parts[0]
+    if top in OTHERS - {"docs", "e2e"}:
+        assert not is_test(module)
+    elif top == module.name:
+        assert is_test(module) or module.name in COMMANDS | {"__init__.py", "conftest.py"}
+    else:
+        assert is_test(module) or module.name in {"__init__.py", "conftest.py"}, "what tests share is in tests/support"
+
+
+def test_no_test_imports_a_test(module):
+    assert [name for name, _ in imported(module) if name.rpartition(".")[2].startswith("test_")] == []
+    if module.name != "conftest.py":
+        assert [name for name, _ in imported(module) if name.endswith("conftest")] == []
+
+
+def test_helpers_have_one_way_to_be_imported(module):
+    helpers = {path.stem for path in (TESTS / "support").glob("*.py")} - {"recordings"}
+    if TESTS / "clients" not in module.parents:
+        assert {name for name, _ in imported(module)} & helpers - {"postgres", "processes"} == set()
+
+
+def test_no_two_helpers_have_one_name():
+    names = Counter(path.stem for folder in ("support", "clients") for path in (TESTS / folder).glob("*.py"))
+    assert [name for name, count in names.items() if count > 1 and name != "__init__"] == []
+
+
+def test_what_is_private_to_the_code_is_not_imported(module):
+    ours = [(name, what) for name, what in imported(module) if name.partition(".")[0] in PACKAGES]
+    assert [
+        pair for pair in ours if any(part.startswith("_") and part[:2] != "__" for part in ".".join(pair).split("."))
+    ] == []
