@@ -221,9 +221,9 @@ class Exchange:
         streamed = is_stream(calling.target, response)
         folded = Fold()
         codec = CODECS[calling.target.api]
-        events = whole_events(codec, body, streamed, texts)
+        events = whole_events(codec, body, streamed, texts, checked=texts)
         if not any(isinstance(event, Usage) and event.prompt for event in events):
-            events = events if texts else whole_events(codec, body, streamed)
+            events = events if texts else whole_events(codec, body, streamed, checked=False)
             self.record.said = sum(map(spoken, events))  # what nobody has counted is estimated by that
         for event in events:
             event = calling.public_error(event) if isinstance(event, ErrorInfo) else event
@@ -398,10 +398,10 @@ class Exchange:
                 nursery.cancel_scope.cancel()
 
 
-def whole_events(codec: Codec, body: bytes, streamed: bool, texts: bool = True) -> list[Event]:
+def whole_events(codec: Codec, body: bytes, streamed: bool, texts: bool = True, *, checked: bool = True) -> list[Event]:
     """The events of a whole body, also of one that came as a stream though it was not asked for."""
     if not streamed:
-        return list(codec.read_answer(body, texts))
+        return list(codec.read_answer(body, texts, checked))
     framing, reader = codec.wire.framing, codec.reader()
     splitter = framing.splitter(len(body) + 1)
     events: list[Event] = []

@@ -65,8 +65,8 @@ class Chat:
     def is_usage_alone(self, data: bytes) -> bool:
         return is_usage_alone(data)
 
-    def read_answer(self, body: bytes, texts: bool = True) -> Sequence[Event]:
-        return read_answer(body, texts)
+    def read_answer(self, body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
+        return read_answer(body, texts, checked)
 
     def writer(self, reply: Reply) -> ChatWriter:
         return ChatWriter(reply)

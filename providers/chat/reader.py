@@ -14,6 +14,7 @@ from providers.chat.messages import TYPED_FIELD
 from providers.chat.usage import read_usage
 from providers.errors.failures import array_failure, read_event_failure
 from providers.neutral.codec import settled_reason
+from providers.neutral.shapes import Shape, check_answer
 from streams.errors import GatewayError
 from streams.events import (
     AnswerEnd,
@@ -129,16 +130,40 @@ class _UnreadChunk(_Chunk):
     choices: list[_UnreadChoice] | None = None  # type: ignore[assignment]  # it is only read
 
 
+_MESSAGE: Shape = {
+    "content": (str, [{"type": str, "text": str}]),
+    "refusal": str,
+    "tool_calls": [{"function": {"name": str}, "custom": {"name": str, "input": str}}],
+    "function_call": {"name": str},
+}
+_ANSWER: Shape = {"choices": [{"message": _MESSAGE, "delta": _MESSAGE}], "usage": {}}
+
 _chunk = reading(msgspec.json.Decoder(_Chunk).decode)
 _unread_chunk = reading(msgspec.json.Decoder(_UnreadChunk).decode)
 
 
-def _decode(data: bytes) -> _Chunk:
-    """One chunk. Raises one of ``NOT_JSON`` if it is none."""
+def _decode(data: bytes, checked: bool = False) -> _Chunk:
+    """One chunk, or a whole answer. Raises one of ``NOT_JSON`` if it is none, and if it is ``checked`` a 502 for a
+    member of a wrong type."""
     try:
-        return _chunk(data)
+        chunk: _Chunk = _chunk(data)
     except msgspec.ValidationError:
-        return msgspec.convert(_pruned(any_json(data)), _Chunk)
+        value = any_json(data)
+        chunk = msgspec.convert(_pruned(value), _Chunk)
+        if checked and not chunk.failure:
+            check_answer(value, _ANSWER)
+    if checked and not chunk.failure:
+        _check(chunk)
+    return chunk
+
+
+def _check(chunk: _Chunk) -> None:
+    """``check_answer`` of the members that ``_Chunk`` leaves open."""
+    for i, choice in enumerate(chunk.choices or ()):
+        for name, said in (("message", choice.message), ("delta", choice.delta)):
+            if said is not None:
+                check_answer(msgspec.structs.asdict(said), _MESSAGE, f"choices[{i}].{name}")
+    check_answer(chunk.usage, {}, "usage")
 
 
 def _decode_unread(body: bytes) -> _Chunk:
@@ -160,7 +185,7 @@ def _pruned(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     choices = value.get("choices")
-    kept = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else None
+    kept = [dict(choice) for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else None
     for choice in kept or ():
         for name in ("delta", "message"):
             if not isinstance(choice.get(name), dict):
@@ -409,10 +434,10 @@ class ChatReader:
         return self._fail(ErrorInfo("upstream", "the provider sent an event that is not a JSON object"))
 
 
-def read_answer(body: bytes, texts: bool = True) -> Sequence[Event]:
-    """See ``providers.neutral.codec.Codec.read_answer``."""
+def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
+    """A whole completion as events. See ``providers.neutral.codec.Codec.read_answer``."""
     try:
-        chunk = _decode(body) if texts or len(body) < LONG else _decode_unread(body)
+        chunk = _decode(body, checked) if texts or len(body) < LONG else _decode_unread(body)
     except NOT_JSON:
         if (failed := array_failure(body)) is not None:
             return (failed,)

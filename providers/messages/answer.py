@@ -13,6 +13,7 @@ from providers.messages.blocks import call_input, tool_id
 from providers.messages.incoming import DIRECT
 from providers.neutral.codec import Reply, new_id, settled_reason
 from providers.neutral.seal import Issuer, seal
+from providers.neutral.shapes import ByType, Shape, check_answer
 from streams.errors import GatewayError
 from streams.events import (
     AnswerEnd,
@@ -230,14 +231,31 @@ def input_text(value: Any) -> str:
     return msgspec.json.encode(value).decode() if value else ""
 
 
-def read_answer(body: bytes) -> Sequence[Event]:
-    """See ``Codec.read_answer``."""
+_MESSAGE: Shape = {
+    "content": [
+        ByType(
+            {
+                "text": {"text": str},
+                "thinking": {"thinking": str, "signature": str},
+                "tool_use": {"id": str, "name": str},
+            }
+        )
+    ],
+    "stop_reason": str,
+    "usage": {},
+}
+
+
+def read_answer(body: bytes, checked: bool = True) -> Sequence[Event]:
+    """A whole message as events. See ``Codec.read_answer``."""
     try:
         value = any_json(body)
     except NOT_JSON:
         raise GatewayError("upstream", "the provider's answer is not valid JSON") from None
     if isinstance(value, dict) and (value.get("type") == "error" or value.get("error")):
         return [read_event_failure(value)]
+    if checked:
+        check_answer(value, _MESSAGE)
     if not isinstance(value, dict) or not isinstance(value.get("content"), list):
         raise GatewayError("upstream", "the provider's answer is no message of the Messages API")
     return _answer_events(value)

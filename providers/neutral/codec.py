@@ -133,10 +133,11 @@ class Codec(Protocol):
         """Whether a stream's event is there for ``Outgoing.asks_usage`` alone: token counts, and nothing else."""
         ...
 
-    def read_answer(self, body: bytes, texts: bool = True) -> Sequence[Event]:
+    def read_answer(self, body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
         """A whole answer as the events that a stream of it would have been, ``ErrorInfo`` last if it is an error.
         Without ``texts`` nobody asks what was said, and it may be left out. Raises ``GatewayError`` (502) if it is not
-        JSON or no answer of this API."""
+        JSON or no answer of this API, or if it is ``checked`` and a member is of a wrong type, which reads as nothing
+        otherwise: an answer that goes on as it came is not."""
         ...
 
     def writer(self, reply: Reply) -> Writer: ...

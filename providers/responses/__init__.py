@@ -107,8 +107,8 @@ class Responses:
     def is_usage_alone(self, data: bytes) -> bool:
         return False  # counts come unasked
 
-    def read_answer(self, body: bytes, texts: bool = True) -> Sequence[Event]:
-        return read_answer(body)
+    def read_answer(self, body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
+        return read_answer(body, checked)
 
     def writer(self, reply: Reply) -> TurnWriter:
         return CompactionWriter(reply) if is_compaction(reply.request.source) else ResponsesWriter(reply)

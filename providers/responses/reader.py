@@ -13,6 +13,7 @@ import msgspec
 
 from providers.errors.failures import array_failure, read_event_failure
 from providers.neutral.codec import new_id
+from providers.neutral.shapes import ByType, Shape, check_answer
 from providers.responses.tools import custom_names, flat_name
 from providers.responses.values import (
     Json,
@@ -504,10 +505,29 @@ _TAKERS: Mapping[str, Callable[[ResponsesReader, Wire], Sequence[Event]]] = {
 }
 
 
-def read_answer(body: bytes) -> Sequence[Event]:
+_PART = ByType({"output_text": {"text": str}, "refusal": {"refusal": str}})
+_RESPONSE: Shape = {
+    "status": str,
+    "output": [
+        ByType(
+            {
+                "message": {"content": [_PART]},
+                "reasoning": {"summary": [{}], "content": [{}]},
+                "function_call": {"name": str, "arguments": str},
+                "custom_tool_call": {"name": str, "input": str},
+            }
+        )
+    ],
+    "usage": {},
+}
+
+
+def read_answer(body: bytes, checked: bool = True) -> Sequence[Event]:
     """A whole response object as events. Raises a 502 ``GatewayError`` for anything else that is no error either."""
     value = load(body)
     if isinstance(value, dict) and (value.get("object") == "response" or isinstance(value.get("output"), list)):
+        if checked:
+            check_answer(value, _RESPONSE)
         return ResponsesReader().whole(value)
     if isinstance(value, dict) and value.get("error"):
         return (read_event_failure(value),)

@@ -292,6 +292,22 @@ FIRST_ERRORS = {
 }
 
 
+@pytest.mark.parametrize("upstream_api", APIS)
+def test_a_member_of_a_wrong_type_is_a_502_where_it_is_translated(gateway, upstream, api, upstream_api):
+    """Where client and provider speak the same API, the answer is the provider's, whatever is in it."""
+    answer = {
+        "chat": b'{"choices":[{"message":{"role":"assistant","content":{}},"finish_reason":"stop"}]}',
+        "messages": b'{"type":"message","content":[{"type":"text","text":{}}],"stop_reason":"end_turn"}',
+        "responses": b'{"object":"response","status":"completed","output":[{"type":"message","content":"x"}]}',
+    }[upstream_api]
+    upstream.script(Raw(200, JSON, (answer,)))
+    reply = ask(gateway, api, body(api, MODELS[upstream_api], stream=False))
+    if api == upstream_api:
+        assert (reply.status, reply.body) == (200, answer)
+    else:
+        assert "is malformed" in complaint(api, reply, 502)["message"]
+
+
 @pytest.mark.parametrize("opened", [True, False], ids=["after_the_opening", "at_once"])
 @pytest.mark.parametrize("upstream_api", APIS)
 def test_a_stream_that_fails_before_content_keeps_its_true_status(gateway, upstream, api, upstream_api, opened):
