@@ -92,7 +92,10 @@ class Handoff(Generic[T]):
         try:
             return await self._receiver.receive()
         finally:
-            self._consumer = Consumer.BUSY
+            self._consumer, self._take = (
+                Consumer.BUSY,
+                _wait_no_more,
+            )  # the handoff would hold its consumer, and it that
 
     def receive_nowait(self) -> T | None:
         """Return the next item if it is queued, else ``None``."""

@@ -1,26 +1,30 @@
 """The trio side of a stream: the pump that reads an upstream, and the watch over its silence.
 
-Each stream has two bounded memory channels, ``pump -> translator -> response body``. Their capacities and the most that
-a consumer takes at once bound the memory of a stream to 1 MiB and the largest event, whatever its length (a writer may
-hold its answer besides: that of Responses tells it once more at the end); a slow client fills them from the end and so
-slows its own upstream and nobody else's.
+The pump hands its chunks to the response body through one bounded channel. Its capacity and the most that the body
+takes at once bound the memory of a stream to 1 MiB and the largest event, whatever its length (a writer may hold its
+answer besides: that of Responses repeats it at the end); a slow client fills the channel and so slows its own upstream
+and nobody else's.
 """
 
 import contextlib
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 import attrs
 import trio
 
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
+from streams.handoff import Handoff
 
 PIECE: Final = 4096  # bytes; larger reads are queued in pieces, so that the number of items bounds their size
 PIECES_QUEUED: Final = 64  # an upstream that writes each event on its own still gives many at once
-BATCH_BYTES: Final = 64 * 1024  # what the translator takes in one go
-WRITES_QUEUED: Final = 2  # translated batches that wait for the client
+BATCH_BYTES: Final = 64 * 1024  # what the body takes in one go
+WRITES_QUEUED: Final = 2  # writes that wait for a client, where a stream may outlive it
+
+Chunk: TypeAlias = bytes | ErrorInfo
+"""An item on its way from the pump: bytes of the upstream's body, or last of all how it failed."""
 
 
 @attrs.frozen
@@ -96,43 +100,34 @@ S = TypeVar("S", bound=ByteSource)
 
 
 async def pump(
-    connect: Callable[[], Awaitable[S]],
-    opened: Callable[[S], object],
-    into: trio.MemorySendChannel[bytes | ErrorInfo],
-    watch: Watch,
-    take: Callable[[bytes], bool] = lambda _: False,
+    connect: Callable[[], Awaitable[S]], opened: Callable[[S], object], into: Handoff[Chunk], watch: Watch
 ) -> None:
-    """Connect, give the source to ``opened``, send every chunk ``into`` the channel, then close it. A chunk for which
-    ``take`` returns true has been dealt with on the spot, without a hop to another task.
+    """Connect, give the source to ``opened``, and hand every chunk on ``into`` the handoff, behind them how the
+    upstream failed, if it did. The caller closes the handoff.
 
-    The channel is closed without a ``ErrorInfo`` before only when the body ended well as HTTP; whether the *answer* is
-    whole only its API can say. Raises no ``GatewayError``, whether ``connect``, ``opened`` or the source does: the
-    request's nursery would take it for the end of the request.
+    Without a failure the body ended well as HTTP; whether the *answer* is whole only its API can say. Raises no
+    ``GatewayError``, whether ``connect``, ``opened`` or the source does: the request's nursery would take it for the
+    end of the request.
     """
     failed: ErrorInfo | None = None
-    with into:
-        with watch.scope:
-            failed = await _run(connect, opened, into, watch, take)
-        if watch.scope.cancelled_caught:
-            failed = watch.failed()
-        if failed is not None:
-            with contextlib.suppress(trio.BrokenResourceError):
-                await into.send(failed)
+    with watch.scope:
+        failed = await _run(connect, opened, into, watch)
+    if watch.scope.cancelled_caught:
+        failed = watch.failed()
+    if failed is not None:
+        with contextlib.suppress(trio.BrokenResourceError):
+            await into.send(failed)
 
 
 async def _run(
-    connect: Callable[[], Awaitable[S]],
-    opened: Callable[[S], object],
-    into: trio.MemorySendChannel[bytes | ErrorInfo],
-    watch: Watch,
-    take: Callable[[bytes], bool],
+    connect: Callable[[], Awaitable[S]], opened: Callable[[S], object], into: Handoff[Chunk], watch: Watch
 ) -> ErrorInfo | None:
     try:
         source = await connect()
         try:
             watch.heard()
             opened(source)
-            await _forward(source.chunks(), into, watch, take)
+            await _hand_on(source.chunks(), into, watch)
         finally:
             await source.aclose()
     except GatewayError as error:
@@ -142,19 +137,14 @@ async def _run(
     return None
 
 
-async def _forward(
-    chunks: AsyncIterator[bytes],
-    into: trio.MemorySendChannel[bytes | ErrorInfo],
-    watch: Watch,
-    take: Callable[[bytes], bool],
-) -> None:
+async def _hand_on(chunks: AsyncIterator[bytes], into: Handoff[Chunk], watch: Watch) -> None:
     async for chunk in chunks:
-        if not take(chunk):
+        if len(chunk) > BATCH_BYTES or not into.offer(chunk):  # a decompressed one may have any size
             await _queue(chunk, into, watch)
         watch.heard()
 
 
-async def _queue(chunk: bytes, into: trio.MemorySendChannel[bytes | ErrorInfo], watch: Watch) -> None:
+async def _queue(chunk: bytes, into: Handoff[Chunk], watch: Watch) -> None:
     for piece in _pieces(chunk):
         try:
             into.send_nowait(piece)
@@ -169,21 +159,20 @@ def _pieces(chunk: bytes) -> Iterable[bytes]:
     return (chunk[start : start + PIECE] for start in range(0, len(chunk), PIECE))
 
 
-async def receive_batch(channel: trio.MemoryReceiveChannel[bytes | ErrorInfo]) -> tuple[bytes, ErrorInfo | None]:
-    """What is queued, as one piece of up to ``BATCH_BYTES``, and the failure behind it: batching that regulates itself
-    and adds no latency. Waits for the first item only. Raises ``trio.EndOfChannel`` once the pump has closed the
-    channel and all is taken.
+async def receive_batch(
+    handoff: Handoff[Chunk], take: Callable[[Chunk], bool] | None = None
+) -> tuple[bytes, ErrorInfo | None]:
+    """Receive what is queued, as one piece of up to ``BATCH_BYTES``, and the failure behind it: batching that regulates
+    itself and adds no latency. Waits for the first item only, and returns nothing where ``take`` (see
+    ``Handoff.receive``) ends the waiting. Raises ``trio.EndOfChannel`` once the pump has ended and all is received.
     """
-    item = await channel.receive()
+    item = await handoff.receive(take)
     parts: list[bytes] = []
     size = 0
-    while not isinstance(item, ErrorInfo):
+    while isinstance(item, bytes):
         parts.append(item)
         size += len(item)
         if size >= BATCH_BYTES:
             break
-        try:
-            item = channel.receive_nowait()
-        except (trio.WouldBlock, trio.EndOfChannel):
-            break
+        item = handoff.receive_nowait()
     return b"".join(parts), item if isinstance(item, ErrorInfo) else None

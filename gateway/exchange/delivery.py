@@ -1,19 +1,23 @@
-"""The stream of one exchange between the pump and the client: translation, the commit point, keep-alives, the end."""
+"""The course of one stream to its client, pure: what has happened comes in, what is to be done goes out.
 
-import contextlib
+Nothing here waits and nothing is sent: ``body`` does both. ``TRANSITIONS`` is the whole of it as a table, which
+``docs/streams.md`` prints: by the state and what happens, what is done and the state after that.
+"""
+
 import logging
-from collections.abc import Callable
-from typing import Self
+from collections.abc import Callable, Mapping
+from enum import Enum, StrEnum, auto
+from typing import Final, TypeAlias
 
-import trio
+import attrs
 
-from gateway.conversations.recorder import STORE_SECONDS, UNRECORDED, TurnRecorder
+from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.ledger.record import Record
 from gateway.request.public_errors import MISTAKE
 from gateway.streaming.lane import Lane
+from gateway.telemetry.tap import carried
 from streams.events import ErrorInfo
 from streams.framing import FramingError
-from streams.pipe import receive_batch
 
 log = logging.getLogger("trigate")
 
@@ -24,172 +28,214 @@ HELD = 512 * 1024
 """Bytes of openings that wait for the first content. They are a few hundred at most, or what a large request's tools
 take in ``response.created``; beyond this the stream is opened, because the memory of a stream is bounded."""
 
-WRITE = 64 * 1024
-"""Bytes of one write to the client. A larger event goes out in several, so that it is not held once more by each stage
-that a slow client blocks."""
+
+class DeliveryState(StrEnum):
+    """How far a stream has come. The values are the words of the documentation."""
+
+    HELD = "held"
+    OPEN = "open"
+    STREAMING = "streaming"
+    STORING = "storing"
+    LINGERING = "lingering"
+    ENDED = "ended"
 
 
-class Relay:
-    """Takes chunks from the pump and gives whole events to the client's response body, which iterates over it: one
-    write at a time, translated in the task that writes it.
+class Trigger(StrEnum):
+    """All that can happen to a stream. The values are the words of the documentation."""
 
-    While the body waits for more and the client's socket has room, which is nearly always, a chunk does not go through
-    the pump's channel and the body's task: the pump itself gives it to ``take``, which writes it at once. The hop
-    between the two would cost as much as all the rest.
+    OPENING = "events before the first content"
+    OVERFLOW = "more of them than 512 KiB"
+    CONTENT = "content"
+    END = "the end of a whole answer"
+    REFUSAL = "a failure, and nothing has been sent"
+    FAILURE = "a failure"
+    STORE_FIRST = "events that may go only once the turn is stored"
+    TIME_UP = "its time is up"
+    UPSTREAM_END = "the provider ends its body"
 
-    Nothing reaches the client before the answer's first content: until ``opened`` the openings are held back and a
-    failure is in ``refused``, to be answered with its own status. After one keep-alive interval without content,
-    whether the upstream has answered or not, the stream is opened for comments only; a failure is an error event from
-    then on. ``lane`` may be changed as long as the pump has sent no chunk. ``record`` always says how far it came.
-    """
+
+class Reaction(StrEnum):
+    """All that can be done about it. The values are the words of the documentation."""
+
+    HOLD = "hold them back"
+    OPEN_WRITE = "open the response, and write what was held and this"
+    OPEN_WRITE_LAST = "open the response, and write all there is"
+    OPEN_PING = "open the response, and write a keep-alive"
+    WRITE = "write what was held and this"
+    WRITE_LAST = "write all there is"
+    WRITE_BEHIND = "write it, too"
+    PING = "write a keep-alive"
+    REFUSE = "answer with the error's own status"
+    STORE = "store the turn, and hold the events until then"
+    FINISH = "write the last bytes, and end the response"
+
+
+TRANSITIONS: Final[Mapping[DeliveryState, Mapping[Trigger, tuple[Reaction, DeliveryState]]]] = {
+    DeliveryState.HELD: {
+        Trigger.OPENING: (Reaction.HOLD, DeliveryState.HELD),
+        Trigger.OVERFLOW: (Reaction.OPEN_WRITE, DeliveryState.OPEN),
+        Trigger.CONTENT: (Reaction.OPEN_WRITE, DeliveryState.STREAMING),
+        Trigger.END: (Reaction.OPEN_WRITE_LAST, DeliveryState.LINGERING),
+        Trigger.REFUSAL: (Reaction.REFUSE, DeliveryState.ENDED),
+        Trigger.FAILURE: (Reaction.OPEN_WRITE_LAST, DeliveryState.LINGERING),
+        Trigger.STORE_FIRST: (Reaction.STORE, DeliveryState.STORING),
+        Trigger.TIME_UP: (Reaction.OPEN_PING, DeliveryState.OPEN),
+    },
+    DeliveryState.OPEN: {
+        Trigger.OPENING: (Reaction.HOLD, DeliveryState.OPEN),
+        Trigger.OVERFLOW: (Reaction.WRITE, DeliveryState.OPEN),
+        Trigger.CONTENT: (Reaction.WRITE, DeliveryState.STREAMING),
+        Trigger.END: (Reaction.WRITE_LAST, DeliveryState.LINGERING),
+        Trigger.FAILURE: (Reaction.WRITE_LAST, DeliveryState.LINGERING),
+        Trigger.STORE_FIRST: (Reaction.STORE, DeliveryState.STORING),
+        Trigger.TIME_UP: (Reaction.PING, DeliveryState.OPEN),
+    },
+    DeliveryState.STREAMING: {
+        Trigger.CONTENT: (Reaction.WRITE, DeliveryState.STREAMING),
+        Trigger.END: (Reaction.WRITE_LAST, DeliveryState.LINGERING),
+        Trigger.FAILURE: (Reaction.WRITE_LAST, DeliveryState.LINGERING),
+        Trigger.STORE_FIRST: (Reaction.STORE, DeliveryState.STORING),
+        Trigger.TIME_UP: (Reaction.PING, DeliveryState.STREAMING),
+    },
+    DeliveryState.STORING: {  # what had happened happens now that the turn is stored
+        Trigger.CONTENT: (Reaction.OPEN_WRITE, DeliveryState.STREAMING),
+        Trigger.END: (Reaction.OPEN_WRITE_LAST, DeliveryState.LINGERING),
+        Trigger.REFUSAL: (Reaction.REFUSE, DeliveryState.ENDED),
+        Trigger.FAILURE: (Reaction.OPEN_WRITE_LAST, DeliveryState.LINGERING),
+    },
+    DeliveryState.LINGERING: {  # such as Chat's ``[DONE]``, and the ``response.failed`` behind an ``error``
+        Trigger.END: (Reaction.WRITE_BEHIND, DeliveryState.LINGERING),
+        Trigger.FAILURE: (Reaction.WRITE_BEHIND, DeliveryState.LINGERING),
+        Trigger.TIME_UP: (Reaction.FINISH, DeliveryState.ENDED),
+        Trigger.UPSTREAM_END: (Reaction.FINISH, DeliveryState.ENDED),
+    },
+    DeliveryState.ENDED: {},
+}
+"""What is not in the table cannot happen in that state."""
+
+
+# What is to be done
+
+
+class Signal(Enum):
+    """An action of which there is nothing more to be said."""
+
+    OPEN = auto()
+    """Begin the response, if it has not begun."""
+    LINGER = auto()
+    """All has been written: call ``Delivery.linger``."""
+
+
+@attrs.frozen
+class Refuse:
+    """The action to answer with ``failed`` and its status, in place of a stream."""
+
+    failed: ErrorInfo
+
+
+@attrs.frozen
+class StoreTurn:
+    """The action to store the turn, of which ``data`` are the events that wait for it, and to call
+    ``Delivery.stored``."""
+
+    data: bytes
+    trigger: Trigger
+
+
+@attrs.frozen
+class Ping:
+    """The action to write a keep-alive, which is no part of the answer."""
+
+    data: bytes
+
+
+Action: TypeAlias = bytes | Signal | Refuse | StoreTurn | Ping
+"""A thing to do; bytes are whole events, to be written."""
+
+Actions: TypeAlias = tuple[Action, ...]
+"""Things to do in this order, each before the next, and all before anything else happens."""
+
+
+class Delivery:
+    """The state of one stream. Each method that says what has happened returns what is to be done about it.
+
+    Nothing reaches the client before the answer's first content: until then the openings are held and a failure is
+    refused with its own status. After one keep-alive interval without content, whether the upstream has answered or
+    not, the response is opened for comments only; a failure is an error event from then on. ``record`` always says how
+    far the answer has come."""
 
     def __init__(
         self,
         lane: Lane,
-        into: trio.MemorySendChannel[bytes | ErrorInfo],
-        chunks: trio.MemoryReceiveChannel[bytes | ErrorInfo],
         record: Record,
         keep_alive: float,
+        clock: Callable[[], float],
         *,
-        check: Callable[[bytes], None] | None = None,
         turn: TurnRecorder = UNRECORDED,
+        check: Callable[[bytes], None] | None = None,
     ) -> None:
-        """``into`` and ``chunks`` are the two ends of the pump's channel. If ``turn`` records, somebody has to
-        ``guard`` it, too."""
+        """``keep_alive`` is the longest silence towards the client, in seconds of ``clock``; ``check`` is given all
+        events that go to the client."""
+        self.state = DeliveryState.HELD
         self.lane = lane
-        self._into = into
-        self._chunks = chunks
+        self.deadline = clock() + keep_alive
+        """When ``time_up`` is to be called."""
         self._record = record
-        self._check = check
-        self._turn = turn
         self._keep_alive = keep_alive
-        self._told = trio.current_time()  # when the client was last given something
+        self._clock = clock
+        self._turn = turn
+        self._check = check
         self._held: list[bytes] = []
         self._held_size = 0
-        self._ready: list[bytes] = []  # writes that the body is to make
-        self._giving = False  # events have been given that the client has not taken yet
-        self._waiting = False  # the body, for the pump, with nothing on the way to it; only then ``take`` takes
-        self._write_now: Callable[[bytes], bool] | None = None
-        self._unkept: bytes | None = None  # events that go when the turn has been kept, which ``_step`` does first
-        self._grace: float | None = None
-        self._ended = False
-        self._shown = False  # ``opened`` has been set with the first event: every further one would set it again
-        self.opened = trio.Event()
-        self.refused: ErrorInfo | None = None
 
-    async def guard(self) -> None:
-        """Until cancelled; then the turn is stored as far as it came, if it has not ended. Raises nothing of its
-        own."""
-        try:
-            await trio.sleep_forever()
-        finally:
-            with trio.move_on_after(2 * STORE_SECONDS, shield=True):  # it is bounded itself
-                await self._break_off()
+    def carry(self, lane: Lane) -> None:
+        """Deliver the answer of ``lane`` in place of the one before, of which nothing but openings may have come: they
+        are forgotten. Whoever listens to the stream listens on."""
+        assert self.state in (DeliveryState.HELD, DeliveryState.OPEN), "the client has some of the answer before"
+        self._held.clear()
+        self._held_size = 0
+        self.lane = carried(self.lane, lane)
 
-    async def _break_off(self) -> None:
-        if (data := self._unkept) is not None:
-            self._unkept = None
-            await self._turn.persist(data, self.lane.seen)
-        elif not self.lane.seen.over:
-            await self._turn.persist_partial()
+    # What has happened
 
-    async def open(self) -> None:
-        """Until the stream is ``opened``, or ``refused``."""
-        while not self.opened.is_set():
-            await self._step()
-
-    def attach(self, write_now: Callable[[bytes], bool]) -> None:
-        """The body has begun. ``write_now(data)`` writes to the client what the iteration would have given, if that is
-        possible without waiting, and says whether it was."""
-        self._write_now = write_now
-
-    def take(self, data: bytes) -> bool:
-        """Deal with a chunk on the spot. False: it has to go through the channel."""
-        if not self._waiting or self._write_now is None:
-            self._waiting = False
-            return False
-        self._pass(self._translated(data, None))
-        if len(self._ready) == 1 and not self.lane.seen.over and self._write_now(self._ready[0]):
-            self._ready.clear()
-            self._taken()
-        elif self._has_more():
-            self._waiting = False
-            _wake(self._into)
-        return True
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if self._giving and not self._ready:
-            self._taken()
-        while not self._ready:
-            if self._ended:
-                raise StopAsyncIteration
-            await self._step()
-        return self._ready.pop(0)
-
-    async def forward(self, writes: trio.MemorySendChannel[bytes]) -> None:
-        """All writes into a channel, for a stream that may go on without its reader. Never raises but for cancellation:
-        its nursery is the request's."""
-        with contextlib.suppress(trio.BrokenResourceError), writes:  # the response body is closed: the client is gone
-            async for data in self:
-                await writes.send(data)
-
-    async def _step(self) -> None:
-        """Keep what is to be kept, or wait for the pump and translate what it has sent."""
-        if self._unkept is not None:
-            data, self._unkept = self._unkept, None
-            out = await self._turn.persist(data, self.lane.seen)
-            self._settle()
-            self._give(out)
-            return
-        if self.lane.seen.over:
-            await self._linger()
-            return
-        self._waiting = self._is_idle()  # else what is queued would be overtaken by what ``take`` writes
-        try:
-            with trio.CancelScope(deadline=self._told + self._keep_alive) as silence:
-                data, failed = await receive_batch(self._chunks)
-        except trio.EndOfChannel:
-            self._pass(self._finished())
-        else:
-            if silence.cancelled_caught:
-                self._break_silence()
-            elif data or failed is not None:
-                self._pass(self._translated(data, failed))
-        finally:
-            self._waiting = False
-
-    def _pass(self, data: bytes) -> None:
-        """Whole events on their way: to the client, or to be kept first."""
-        self._settle()
-        if self._unkept is not None:  # behind what waits
-            self._unkept += data
-        elif not self._turn.records or self._turn.may_pass(data, self.lane.seen):
-            self._give(data)
-        else:
-            self._unkept = data
-
-    def _has_more(self) -> bool:
-        """Whether there is something for the body to do that the pump has no part in."""
-        return bool(self._ready) or self._unkept is not None or self.lane.seen.over
-
-    def _is_idle(self) -> bool:
-        """Whether nothing is on the way from the pump."""
-        queue = self._chunks.statistics()
-        return not (queue.current_buffer_used or queue.tasks_waiting_send)
-
-    def _translated(self, data: bytes, failed: ErrorInfo | None) -> bytes:
-        """The client's bytes for a step of the lane, an error event where it fails."""
+    def receive(self, data: bytes, failed: ErrorInfo | None = None) -> Actions:
+        """The upstream has sent ``data``, and behind it has ``failed`` if it has."""
         try:
             out = self.lane.feed(data) if data else b""
         except Exception as error:  # the border where our own mistake becomes the client's error event
             out = self._broken(error)
-        return out if failed is None else out + self._finished(failed)
+        return self._advance(out if failed is None else out + self._ended(failed))
 
-    def _finished(self, failed: ErrorInfo | None = None) -> bytes:
-        """The client's last bytes."""
+    def upstream_ended(self) -> Actions:
+        """The upstream has ended its body."""
+        if self.state is DeliveryState.LINGERING:
+            return self._do(Trigger.UPSTREAM_END)
+        return self._advance(self._ended())
+
+    def time_up(self, *, more: bool = False) -> Actions:
+        """The ``deadline`` may have passed. ``more``: the client is given something next, anyhow."""
+        now = self._clock()
+        if now < self.deadline:
+            return ()
+        if more and self.state is not DeliveryState.LINGERING:  # where an upstream would never come to its end
+            self.deadline = now + self._keep_alive
+            return ()
+        return self._do(Trigger.TIME_UP)
+
+    def stored(self, store: StoreTurn, data: bytes) -> Actions:
+        """The turn is stored, or could not be; ``data`` goes to the client in place of ``store.data``."""
+        self._note()
+        ended, failed = store.trigger is Trigger.END, self.lane.seen.failed is not None
+        return self._do(Trigger.FAILURE if ended and failed else store.trigger, data)
+
+    def linger(self) -> None:
+        """The client has been given the whole answer: its time until it ends runs from now on."""
+        self.deadline = self._clock() + END_GRACE
+
+    # What that is
+
+    def _ended(self, failed: ErrorInfo | None = None) -> bytes:
+        """The last events for the client."""
         try:
             return self.lane.end(failed)
         except Exception as error:  # the same border
@@ -201,80 +247,97 @@ class Relay:
         log.error("request %s: translation failed", self._record.id, exc_info=error)
         return self.lane.end(MISTAKE)
 
-    def _give(self, data: bytes) -> None:
-        """Make ``data`` ready for the client, or hold it back."""
+    def _advance(self, data: bytes) -> Actions:
+        """Go on with ``data``, the events that the lane has given."""
         seen = self.lane.seen
-        if not seen.committed:
-            if seen.failed is not None and not self.opened.is_set():
-                self.refused, self._ended = seen.failed, True
-                self.opened.set()
-                return
-            self._held.append(data)
-            self._held_size += len(data)
-            if seen.failed is None and self._held_size <= HELD:
-                return
-            data = b""
-        if self._held:
-            data = b"".join([*self._held, data])
-            self._held.clear()
-            self._held_size = 0
-        if not self._shown:
-            self._shown = True
-            self.opened.set()
-        if data:
-            self._write(data)
-
-    def _write(self, data: bytes) -> None:
-        if self._check is not None:
-            self._check(data)
-        self._record.writes()
-        self._giving = True
-        if len(data) <= WRITE:
-            self._ready.append(data)
+        if seen.failed is not None:
+            trigger = Trigger.FAILURE if seen.committed or self.state is not DeliveryState.HELD else Trigger.REFUSAL
+        elif seen.over:
+            trigger = Trigger.END
+        elif seen.committed:
+            trigger = Trigger.CONTENT
         else:
-            self._ready.extend(data[start : start + WRITE] for start in range(0, len(data), WRITE))
-        self._told = trio.current_time()
+            trigger = Trigger.OPENING if self._held_size + len(data) <= HELD else Trigger.OVERFLOW
+        if self.state is not DeliveryState.LINGERING:
+            self._note()
+            if self._turn.records and not self._turn.may_pass(data, seen):
+                _, self.state = TRANSITIONS[self.state][Trigger.STORE_FIRST]
+                return (StoreTurn(data, trigger),)
+        return self._do(trigger, data)
 
-    def _taken(self) -> None:
-        """The client has been given what was ready."""
-        self._giving = False
-        self._record.wrote()
-
-    def _break_silence(self) -> None:
-        """A keep-alive is due, unless ``take`` has written in the meantime, or the pump has something by now."""
-        now = trio.current_time()
-        if now < self._told + self._keep_alive:
-            return
-        self._told = now
-        if self._has_more() or not self._is_idle():
-            return
-        ping = self.lane.ping()
-        self.opened.set()
-        if ping:
-            self._ready.append(ping)
-
-    def _settle(self) -> None:
+    def _note(self) -> None:
         seen, record = self.lane.seen, self._record
         record.opening, record.usage, record.said = seen.start, seen.usage, seen.said
         record.failed = seen.failed
         if seen.end is not None:
             record.reason, record.whole = seen.end.reason, True
 
-    async def _linger(self) -> None:
-        """Let the upstream end its body, forwarding what still comes, so that its connection is kept. Last
-        go the bytes behind the last event, such as the LF of a CRLF."""
-        if self._grace is None:
-            self._grace = trio.current_time() + END_GRACE
-        with trio.CancelScope(deadline=self._grace), contextlib.suppress(trio.EndOfChannel):
-            self._give(self._translated(*await receive_batch(self._chunks)))
-            return
-        self._ended = True
-        self._give(self.lane.rest())
+    # What is done
+
+    def _do(self, trigger: Trigger, data: bytes = b"") -> Actions:
+        reaction, self.state = TRANSITIONS[self.state][trigger]
+        return _REACTIONS[reaction](self, data)
+
+    def _hold(self, data: bytes) -> Actions:
+        self._held.append(data)
+        self._held_size += len(data)
+        return ()
+
+    def _write(self, data: bytes) -> Actions:
+        if self._held:
+            data = b"".join([*self._held, data])
+            self._held.clear()
+            self._held_size = 0
+        if not data:
+            return ()
+        self.deadline = self._clock() + self._keep_alive
+        self._record.writes()
+        if self._check is not None:
+            self._check(data)
+        return (data,)
+
+    def _write_behind(self, data: bytes) -> Actions:
+        """Without putting off the end."""
+        until, actions = self.deadline, self._write(data)
+        self.deadline = until
+        return actions
+
+    def _write_last(self, data: bytes) -> Actions:
+        return (*self._write(data), Signal.LINGER)
+
+    def _open_write(self, data: bytes) -> Actions:
+        return (Signal.OPEN, *self._write(data))
+
+    def _open_write_last(self, data: bytes) -> Actions:
+        return (Signal.OPEN, *self._write_last(data))
+
+    def _ping(self, _: bytes) -> Actions:
+        self.deadline = self._clock() + self._keep_alive
+        ping = self.lane.ping()
+        return (Ping(ping),) if ping else ()
+
+    def _open_ping(self, data: bytes) -> Actions:
+        return (Signal.OPEN, *self._ping(data))
+
+    def _refuse(self, _: bytes) -> Actions:
+        failed = self.lane.seen.failed
+        assert failed is not None, "that is what has happened"
+        return (Refuse(failed),)
+
+    def _finish(self, _: bytes) -> Actions:
+        """Such as the LF of a CRLF whose CR was the end of the last event."""
+        return self._write_behind(self.lane.rest())
 
 
-def _wake(into: trio.MemorySendChannel[bytes | ErrorInfo]) -> None:
-    """Make the relay look what is to be done, by a chunk without bytes. Where chunks wait it looks anyhow, and the
-    client has something to read; where the channel is closed, the pump has ended."""
-    with contextlib.suppress(trio.ClosedResourceError, trio.BrokenResourceError):
-        if not into.statistics().current_buffer_used:
-            into.send_nowait(b"")
+_REACTIONS: Final[Mapping[Reaction, Callable[[Delivery, bytes], Actions]]] = {
+    Reaction.HOLD: Delivery._hold,
+    Reaction.OPEN_WRITE: Delivery._open_write,
+    Reaction.OPEN_WRITE_LAST: Delivery._open_write_last,
+    Reaction.OPEN_PING: Delivery._open_ping,
+    Reaction.WRITE: Delivery._write,
+    Reaction.WRITE_LAST: Delivery._write_last,
+    Reaction.WRITE_BEHIND: Delivery._write_behind,
+    Reaction.PING: Delivery._ping,
+    Reaction.REFUSE: Delivery._refuse,
+    Reaction.FINISH: Delivery._finish,
+}

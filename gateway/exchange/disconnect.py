@@ -1,7 +1,7 @@
 """What goes on without the client: ``on_disconnect: finish`` reads the provider's answer to its end for the ledger."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import trio
 
@@ -35,11 +35,10 @@ async def _wait(shield: trio.CancelScope, done: trio.Event, seconds: float, left
             shield.shield = False
 
 
-async def discard(unread: trio.MemoryReceiveChannel[bytes], limit: int) -> None:
-    """Take what the client would have got, until the sender closes or ``limit`` bytes have been taken."""
+async def discard(unread: AsyncIterator[bytes], limit: int) -> None:
+    """Take what the client would have got, to its end or until ``limit`` bytes have been taken."""
     size = 0
-    with unread:
-        async for data in unread:
-            size += len(data)
-            if size > limit:
-                return
+    async for data in unread:
+        size += len(data)
+        if size > limit:
+            return

@@ -20,12 +20,13 @@ from gateway.conversations.history import load_history
 from gateway.conversations.recorder import UNRECORDED, StateScope, TurnRecorder
 from gateway.conversations.turns import LocalTurn
 from gateway.exchange.attempt import Calling, is_shut_down, is_stream
-from gateway.exchange.delivery import Relay
+from gateway.exchange.body import BufferedBody, StreamBody
+from gateway.exchange.delivery import Delivery, Refuse
 from gateway.exchange.disconnect import PATIENCE, discard, outliving
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers, header_safe, paths_header
 from gateway.http.request_scope import RequestScope
-from gateway.http.response import ChannelBody, IteratedBody, Response
+from gateway.http.response import Body, Response
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming, read_incoming
@@ -41,7 +42,7 @@ from gateway.streaming.passthrough import Passthrough
 from gateway.streaming.progress import spoken
 from gateway.streaming.translation import Translation, WholeAnswerTranslation
 from gateway.telemetry.live import LiveStream
-from gateway.telemetry.tap import change_lane, listen
+from gateway.telemetry.tap import listen
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
 from providers.neutral.codec import Codec, Reply, Writer
@@ -52,7 +53,8 @@ from streams.errors import GatewayError, invalid
 from streams.events import Api, ErrorInfo, Event, Usage
 from streams.fold import Fold
 from streams.framing import Framing
-from streams.pipe import PIECES_QUEUED, WRITES_QUEUED, Watch, pump
+from streams.handoff import Handoff
+from streams.pipe import PIECES_QUEUED, Chunk, Watch, pump
 
 if TYPE_CHECKING:
     from gateway.telemetry.recording import Recording
@@ -67,8 +69,6 @@ def stream_headers(framing: Framing) -> Headers:
 
 STREAM_HEADERS: Headers = stream_headers(sse.SSE)
 JSON_HEADERS: Headers = (("content-type", "application/json"),)
-
-_chunks_channel = trio.open_memory_channel[bytes | ErrorInfo]  # the brackets take as long as what they are for
 
 GRACE = 1.0  # seconds by which the pump's own total limit comes first, and says so
 
@@ -187,7 +187,7 @@ class Exchange:
             body = self._codec.write_error(failed, self.record.id)
         return self.respond(body, failed.status, (*failed.headers, *JSON_HEADERS))
 
-    def respond(self, body: bytes | ChannelBody | IteratedBody, status: int, headers: Headers) -> Response:
+    def respond(self, body: bytes | Body, status: int, headers: Headers) -> Response:
         """The response, with the headers that every answer of an exchange has."""
         self.record.answered(status)
         if self._recording is not None:
@@ -237,71 +237,66 @@ class Exchange:
     # Streams
 
     async def _stream(self, calling: Calling) -> Response:
-        into, chunks = _chunks_channel(PIECES_QUEUED)
+        chunks = Handoff[Chunk](PIECES_QUEUED)
         check = self._checker(calling.target) if self._service.check_streams else None
-        relay = Relay(
-            self._lane(calling), into, chunks, self.record, self._service.keep_alive,
-            check=check, turn=self._turn,
-        )  # fmt: skip
+        delivery = Delivery(
+            self._lane(calling), self.record, self._service.keep_alive, trio.current_time, turn=self._turn, check=check
+        )
+        stream = StreamBody(delivery, chunks, self.record, self._turn)
 
         if self._service.board is not None:
             secrets = partial(secrets_of, calling.target, self._asked.credential)
-            self._service.board.stream(self.record, LiveStream(relay, secrets, into))
+            self._service.board.stream(self.record, LiveStream(delivery, secrets, chunks))
         if self._recording is not None:
-            listen(relay, self._recording)
+            listen(delivery, self._recording)
 
         def opened(response: UpstreamResponse) -> None:
             if not is_stream(calling.target, response):
                 if calling.once:
                     raise GatewayError("upstream", "the provider gave no stream: ask for it without stream=true")
-                change_lane(relay, self._whole_lane(calling))
+                delivery.carry(self._whole_lane(calling))
             calling.hear(response)
             calling.let_go()
 
         def start(nursery: trio.Nursery) -> None:
             if self._turn.records:
-                nursery.start_soon(relay.guard)
-            nursery.start_soon(self._pump, calling, into, opened, relay.take)
+                nursery.start_soon(stream.store_on_cancel)
+            nursery.start_soon(self._pump, calling, chunks, opened)
 
-        body = self._body(calling.target, relay, start)
-        await (relay.opened.wait() if isinstance(body, ChannelBody) else relay.open())
-        if relay.refused is not None:
-            raise GatewayError.of(relay.refused)
+        body = self._body(calling.target, delivery, stream, start)
+        match await body.open():
+            case Refuse(failed):
+                raise GatewayError.of(failed)
         headers = stream_headers(self._codec.wire.framing)
         return self.respond(body, 200, (*headers, *calling.passed, *self._headers))
 
-    def _body(self, target: Target, relay: Relay, start: Callable[[trio.Nursery], None]) -> ChannelBody | IteratedBody:
-        """What the client reads: the relay itself, or a channel where the stream goes on without the client. Its tasks
-        are started."""
+    def _body(
+        self, target: Target, delivery: Delivery, stream: StreamBody, start: Callable[[trio.Nursery], None]
+    ) -> StreamBody | BufferedBody:
+        """What the client reads, with a buffer where the stream goes on without the client. Its tasks are started."""
         nursery = self._scope.nursery
         if not self._finishes(target):
             start(nursery)
-            return IteratedBody(relay, relay.attach)
-        to_client, writes = trio.open_memory_channel[bytes](WRITES_QUEUED)
+            return stream
+        buffered = BufferedBody(stream)
 
         def start_apart(nursery: trio.Nursery) -> None:
             start(nursery)
-            nursery.start_soon(relay.forward, to_client)
+            nursery.start_soon(buffered.run)
 
-        nursery.start_soon(self._finish, target, relay, start_apart, writes.clone())
-        return ChannelBody(writes)
+        nursery.start_soon(self._finish, target, delivery, start_apart, buffered)
+        return buffered
 
-    async def _pump(
-        self,
-        calling: Calling,
-        into: trio.MemorySendChannel[bytes | ErrorInfo],
-        opened: Callable[[UpstreamResponse], None],
-        take: Callable[[bytes], bool],
-    ) -> None:
-        """Never raises but for cancellation: whatever ends the pump is told to the relay."""
+    async def _pump(self, calling: Calling, chunks: Handoff[Chunk], opened: Callable[[UpstreamResponse], None]) -> None:
+        """Never raises but for cancellation: whatever ends the pump goes to the body."""
         watch = Watch(calling.target.entry.timeouts)
-        with into, self._service.lifecycle.pump(watch.scope):
+        with chunks, self._service.lifecycle.pump(watch.scope):
             try:
-                await pump(calling.send, opened, into.clone(), watch, take)
+                await pump(calling.send, opened, chunks, watch)
             except Exception:  # a closed channel would be taken for a good end
                 log.exception("request %s: the pump failed", self.record.id)
                 with contextlib.suppress(trio.BrokenResourceError):
-                    await into.send(MISTAKE)
+                    await chunks.send(MISTAKE)
             finally:  # cancelled, too: a client that does not read never takes the failure from the channel
                 self.record.shut_down = is_shut_down(watch)
 
@@ -378,16 +373,16 @@ class Exchange:
     async def _finish(
         self,
         target: Target,
-        relay: Relay,
+        delivery: Delivery,
         start: Callable[[trio.Nursery], None],
-        unread: trio.MemoryReceiveChannel[bytes],
+        unread: BufferedBody,
     ) -> None:
         """Run the tasks of a stream, and when the client has left read it in the client's place."""
         gone = trio.Event()
 
         def left() -> None:
             gone.set()
-            if self._scope.left or not relay.lane.seen.over:
+            if self._scope.left or not delivery.lane.seen.over:
                 self._abandon()
 
         with self._outliving(target, left):

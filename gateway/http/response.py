@@ -34,7 +34,7 @@ class Body(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def attach(self, write_now: WriteNow) -> None:
+    def set_writer(self, write_now: WriteNow) -> None:
         """Where the server can write without waiting this comes first, before the first piece is asked for."""
         ...
 
@@ -68,7 +68,7 @@ class ChannelBody:
         """The answer is not whole."""
         self._cut = True
 
-    def attach(self, write_now: WriteNow) -> None:
+    def set_writer(self, write_now: WriteNow) -> None:
         """What is in the channel is written by the task that takes it out."""
 
     async def __aenter__(self) -> Self:
@@ -98,24 +98,6 @@ class ChannelBody:
             parts.append(data)
             size += len(data)
         return b"".join(parts)
-
-
-class IteratedBody:
-    """A body out of an iterator, which runs in the task that writes. ``attach`` is what takes the way to write at
-    once."""
-
-    def __init__(self, pieces: AsyncIterator[bytes], attach: Callable[[WriteNow], None]) -> None:
-        self._pieces = pieces
-        self._attach = attach
-
-    def attach(self, write_now: WriteNow) -> None:
-        self._attach(write_now)
-
-    async def __aenter__(self) -> AsyncIterator[bytes]:
-        return self._pieces
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
 
 
 @asynccontextmanager

@@ -118,7 +118,7 @@ class QuartHttpConnection(TrioASGIHTTPConnection):
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         if not isinstance(body, bytes):
             if (write_now := self.scope["extensions"].get(WRITE_NOW)) is not None:
-                body.attach(cast("WriteNow", write_now))
+                body.set_writer(cast("WriteNow", write_now))
             async with body as pieces:
                 async for data in pieces:
                     await send({"type": "http.response.body", "body": data, "more_body": True})

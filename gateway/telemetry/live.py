@@ -22,7 +22,8 @@ from gateway.ledger.record import CHARACTERS_PER_TOKEN, Record
 from gateway.telemetry.charts import STEP, STEPS, Sums, Timeline, current_step
 from gateway.telemetry.tap import HasLane, listen, transcribe, unlisten
 from gateway.telemetry.transcripts import Passage, Transcript, Transcripts
-from streams.events import ErrorInfo
+from streams.handoff import Handoff
+from streams.pipe import Chunk
 
 RECENT: Final = 300
 """Ended exchanges that are remembered."""
@@ -87,12 +88,12 @@ class OtherLiveViews(Protocol):
 
 @attrs.frozen(eq=False)
 class LiveStream:
-    """A stream under way, what finds the credentials that nobody may see in it, and the pump's channel, which is full
-    where the client is the slow one. ``secrets`` outlives the stream: it holds nothing of the request."""
+    """A stream under way, what finds the credentials that nobody may see in it, and the pump's way to it, which is
+    blocked where the client is the slow one. ``secrets`` outlives the stream: it holds nothing of the request."""
 
-    relay: HasLane
+    delivery: HasLane
     secrets: Callable[[], Secrets]
-    into: trio.MemorySendChannel[bytes | ErrorInfo]
+    chunks: Handoff[Chunk]
 
 
 @attrs.frozen(eq=False)
@@ -246,7 +247,7 @@ class LiveView:
         watched.passing = passing
         if self._keeps:
             watched.transcript = Transcript(self._transcripts)
-            transcribe(passing.relay, watched.transcript)
+            transcribe(passing.delivery, watched.transcript)
 
     # Viewers. ``client`` is whose exchanges they may see, ``None`` for all.
 
@@ -281,11 +282,11 @@ class LiveView:
             return None
         passing = watched.passing
         tap = Subscription(watched.record.began, passing.secrets(), watched.transcript)
-        listen(passing.relay, tap)
+        listen(passing.delivery, tap)
         self._taps.setdefault(number, []).append(tap)
 
         def off() -> None:
-            unlisten(passing.relay, tap)
+            unlisten(passing.delivery, tap)
             tap.close()
             if tap in (taps := self._taps.get(number, [])):
                 taps.remove(tap)
@@ -323,7 +324,7 @@ def _measure(one: LiveExchange, seconds: float) -> None:
     of the nothing before."""
     if one.passing is None:
         return
-    said = one.passing.relay.lane.seen.said
+    said = one.passing.delivery.lane.seen.said
     if one.row and seconds > 0:  # else it is unknown since when
         newest = (said - one.said) / CHARACTERS_PER_TOKEN / seconds
         one.mean += (newest - one.mean) * -math.expm1(-seconds / _RATE_OVER)
@@ -335,7 +336,7 @@ def _measure(one: LiveExchange, seconds: float) -> None:
 
 def _row(one: LiveExchange) -> Row:
     record = one.record
-    seen = None if one.passing is None else one.passing.relay.lane.seen
+    seen = None if one.passing is None else one.passing.delivery.lane.seen
     counted = seen.usage.output if seen is not None and seen.usage is not None else 0
     return (
         one.number, record.id, phase(one), record.client, record.api, record.asked and record.asked[:NAME],
@@ -354,10 +355,10 @@ def phase(one: LiveExchange) -> str:
         return "reading" if record.status is None else "ending"
     if passing is None:
         return "waiting" if record.status is None else "ending"
-    seen = passing.relay.lane.seen
+    seen = passing.delivery.lane.seen
     if seen.over:
         return "ending"
-    if passing.into.statistics().tasks_waiting_send:
+    if passing.chunks.is_blocked:
         return "slow client"
     return "streaming" if seen.committed else "waiting"
 

@@ -97,7 +97,7 @@ class ObservedLane:
 
     def carry(self, lane: Lane) -> None:
         """Listen to ``lane`` in place of the one inside, of which nothing has been asked yet."""
-        self.lane, self.seen, self.source = _carried(self.lane, lane), lane.seen, lane.source
+        self.lane, self.seen, self.source = carried(self.lane, lane), lane.seen, lane.source
 
     def _fed(self, part: bytes, came: bytes) -> bytes:
         out = self.lane.feed(part)
@@ -153,13 +153,9 @@ def transcribe(stream: HasLane, transcript: Transcript) -> None:
     stream.lane = Transcribed(stream.lane, transcript)
 
 
-def change_lane(stream: HasLane, lane: Lane) -> None:
-    """Change the lane of ``stream``, which has not been fed yet, and keep whoever listens or takes down."""
-    stream.lane = _carried(stream.lane, lane)
-
-
-def _carried(around: Lane, lane: Lane) -> Lane:
-    """``lane`` with what is around that other one."""
+def carried(around: Lane, lane: Lane) -> Lane:
+    """Put ``lane``, which has not been fed yet, in place of the lane inside ``around``, and keep whoever listens or
+    takes down."""
     if isinstance(around, ObservedLane | Transcribed):
         around.carry(lane)
         return around

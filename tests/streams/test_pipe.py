@@ -1,5 +1,6 @@
-"""The pump and what watches over it, by a clock that jumps: limits on silence, back-pressure."""
+"""The pump and what watches over it, by a clock that jumps: limits on silence, back-pressure, the end."""
 
+import contextlib
 from typing import Any, TypeAlias
 
 import pytest
@@ -7,34 +8,33 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from streams.events import ErrorInfo
-from streams.pipe import (
-    BATCH_BYTES,
-    PIECE,
-    PIECES_QUEUED,
-    Timeouts,
-    Watch,
-    pump,
-    receive_batch,
-)
+from streams.handoff import Handoff
+from streams.pipe import BATCH_BYTES, PIECE, PIECES_QUEUED, Chunk, Timeouts, Watch, pump, receive_batch
 from tests.support.scripted_source import BROKEN, Upstream
 
-Items: TypeAlias = list[bytes | ErrorInfo]
+Items: TypeAlias = list[Chunk]
 
 
-async def take_all(channel: trio.MemoryReceiveChannel[bytes | ErrorInfo], pause: float = 0.0) -> Items:
+async def pump_into(handoff: Handoff[Chunk], connect: Any, opened: Any, watch: Watch) -> None:
+    with handoff:
+        await pump(connect, opened, handoff, watch)
+
+
+async def take_all(handoff: Handoff[Chunk], pause: float = 0.0) -> Items:
     items: Items = []
-    async for item in channel:
-        items.append(item)
-        await trio.sleep(pause)
+    with contextlib.suppress(trio.EndOfChannel):
+        while (item := await handoff.receive()) is not None:
+            items.append(item)
+            await trio.sleep(pause)
     return items
 
 
 async def pumped(upstream: Upstream, timeouts: Timeouts, pause: float = 0.0) -> Items:
     """All that a consumer gets who waits ``pause`` seconds after each item."""
-    into, out = trio.open_memory_channel[bytes | ErrorInfo](PIECES_QUEUED)
+    handoff = Handoff[Chunk](PIECES_QUEUED)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(pump, upstream.connect, upstream.opened.append, into, Watch(timeouts))
-        items = await take_all(out, pause)
+        nursery.start_soon(pump_into, handoff, upstream.connect, upstream.opened.append, Watch(timeouts))
+        items = await take_all(handoff, pause)
     assert upstream.closed == bool(upstream.opened)
     return items
 
@@ -81,9 +81,9 @@ async def test_a_failure_to_connect_or_to_open_is_sent_too():
 
     upstream = Upstream(b"a")
     for connect, opened in ((refuse, upstream.opened.append), (upstream.connect, refuse)):
-        into, out = trio.open_memory_channel[bytes | ErrorInfo](1)
-        await pump(connect, opened, into, Watch(LIMITS))
-        assert await take_all(out) == [BROKEN.failed]
+        handoff = Handoff[Chunk](1)
+        await pump_into(handoff, connect, opened, Watch(LIMITS))
+        assert await take_all(handoff) == [BROKEN.failed]
     assert upstream.closed
 
 
@@ -119,24 +119,24 @@ async def test_a_slow_client_does_not_put_off_the_total(autojump_clock):
 @pytest.mark.parametrize("capacity", [2, 5000], ids=["while_it_waits", "while_it_reads"])
 async def test_a_pump_that_nobody_reads_from_ends(autojump_clock, capacity):
     upstream = Upstream(*[b"a"] * 10, 1.0, *[b"a"] * 1000)
-    into, out = trio.open_memory_channel[bytes | ErrorInfo](capacity)
+    handoff = Handoff[Chunk](capacity)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(pump, upstream.connect, upstream.opened.append, into, Watch(LIMITS))
+        nursery.start_soon(pump_into, handoff, upstream.connect, upstream.opened.append, Watch(LIMITS))
         await wait_all_tasks_blocked()
-        out.close()
+        handoff.close_receiving()
     assert upstream.closed
     assert upstream.given < 20
 
 
 async def test_the_end_of_the_drain_is_told_as_that(autojump_clock):
-    into, out = trio.open_memory_channel[bytes | ErrorInfo](2)
+    handoff = Handoff[Chunk](2)
     watch = Watch(LIMITS)
     async with trio.open_nursery() as nursery:
         upstream = Upstream(b"a", 4.0, b"b")
-        nursery.start_soon(pump, upstream.connect, upstream.opened.append, into, watch)
+        nursery.start_soon(pump_into, handoff, upstream.connect, upstream.opened.append, watch)
         await wait_all_tasks_blocked()
         watch.scope.cancel()
-        items = await take_all(out)
+        items = await take_all(handoff)
     assert items[0] == b"a"
     assert isinstance(items[-1], ErrorInfo)
     assert (items[-1].kind, items[-1].status) == ("overloaded", 503)
@@ -157,18 +157,30 @@ async def test_a_word_that_comes_with_the_deadline_does_not_make_a_timeout_a_shu
     assert watch.failed().kind == "timeout"
 
 
-async def test_batches_take_what_is_queued_and_never_wait_for_more(autojump_clock):
-    send, receive = trio.open_memory_channel[bytes | ErrorInfo](100)
+async def test_batches_take_what_is_queued_and_never_wait_for_more():
+    handoff = Handoff[Chunk](100)
     for word in (b"a", b"b", b"c"):
-        send.send_nowait(word)
-    assert await receive_batch(receive) == (b"abc", None)
-    send.send_nowait(b"d")
-    send.send_nowait(BROKEN.failed)
-    assert await receive_batch(receive) == (b"d", BROKEN.failed)
+        handoff.send_nowait(word)
+    assert await receive_batch(handoff) == (b"abc", None)
+    handoff.send_nowait(b"d")
+    handoff.send_nowait(BROKEN.failed)
+    assert await receive_batch(handoff) == (b"d", BROKEN.failed)
     for _ in range(20):
-        send.send_nowait(b"x" * PIECE)
-    send.close()
-    sizes = [len((await receive_batch(receive))[0]) for _ in range(2)]
+        handoff.send_nowait(b"x" * PIECE)
+    handoff.close()
+    sizes = [len((await receive_batch(handoff))[0]) for _ in range(2)]
     assert sizes == [BATCH_BYTES, 4 * PIECE]
     with pytest.raises(trio.EndOfChannel):
-        await receive_batch(receive)
+        await receive_batch(handoff)
+
+
+async def test_a_batch_is_empty_where_what_was_taken_on_the_spot_ends_the_waiting():
+    handoff = Handoff[Chunk](1)
+    async with trio.open_nursery() as nursery:
+
+        async def read() -> None:
+            assert await receive_batch(handoff, lambda _: False) == (b"", None)
+
+        nursery.start_soon(read)
+        await wait_all_tasks_blocked()
+        assert handoff.offer(b"a")

@@ -12,7 +12,8 @@ from trio.testing import wait_all_tasks_blocked
 from gateway.conversations.bodies import head_id, read_head, read_turn
 from gateway.conversations.recorder import StateOptions
 from gateway.conversations.turns import LARGE, LocalTurn, ProviderTurn
-from gateway.exchange.delivery import Relay
+from gateway.exchange.body import StreamBody
+from gateway.exchange.delivery import Delivery
 from gateway.ledger.record import Record
 from gateway.stores.memory import MemoryStore
 from gateway.streaming.passthrough import Passthrough
@@ -21,9 +22,10 @@ from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer
 from providers.responses.kept import EventLog, after
-from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Usage
+from streams.events import AnswerEnd, AnswerStart, Usage
 from streams.fold import Answer
-from streams.pipe import PIECES_QUEUED
+from streams.handoff import Handoff
+from streams.pipe import PIECES_QUEUED, Chunk
 from streams.sse import SSE
 from tests.support.lanes import SCRIPTS, events_of
 
@@ -120,23 +122,25 @@ class Talk:
         self.turn = kept(self.store, "hi")
         call = CODECS["responses"].read_request({"model": "m", "input": "hi"})
         writer = self.turn.writer(CODECS["responses"].writer(self.turn.reply(Reply(call, Issuer("p", ""), 1))))
-        self.into, chunks = trio.open_memory_channel[bytes | ErrorInfo](PIECES_QUEUED)
+        self.chunks = Handoff[Chunk](PIECES_QUEUED)
         lane = Translation(CODECS["chat"], writer, SSE, lambda failed: failed, 2**20)
-        self.relay = Relay(lane, self.into, chunks, Record("id", "responses"), 15.0, turn=self.turn)
+        record = Record("id", "responses")
+        delivery = Delivery(lane, record, 15.0, trio.current_time, turn=self.turn)
+        self.body = StreamBody(delivery, self.chunks, record, self.turn)
         self.got: list[bytes] = []
 
     async def begin(self, nursery: trio.Nursery) -> None:
         """Up to where the body waits for more than the answer's first content."""
-        nursery.start_soon(self.relay.guard)
-        await self.into.send(BEGUN)
-        await self.relay.open()
-        self.relay.attach(lambda data: not self.got.append(data))
+        nursery.start_soon(self.body.store_on_cancel)
+        await self.chunks.send(BEGUN)
+        await self.body.open()
+        self.body.set_writer(lambda data: not self.got.append(data))
         nursery.start_soon(self._read)
         await wait_all_tasks_blocked()
         assert b"output_text.delta" in b"".join(self.got)
 
     async def _read(self) -> None:
-        async for data in self.relay:
+        async for data in self.body:
             self.got.append(data)
 
     async def stored(self) -> str | None:
@@ -153,10 +157,10 @@ async def test_what_comes_behind_the_end_does_not_take_its_place(behind):
     talk = Talk()
     async with trio.open_nursery() as nursery:
         await talk.begin(nursery)
-        assert talk.relay.take(REST)
+        assert talk.chunks.offer(REST)
         assert b"response.completed" not in b"".join(talk.got)  # it is to be kept first
-        assert not talk.relay.take(behind)
-        talk.into.send_nowait(behind)
+        assert not talk.chunks.offer(behind)
+        talk.chunks.send_nowait(behind)
         await wait_all_tasks_blocked()
         assert b"response.completed" in b"".join(talk.got)
         nursery.cancel_scope.cancel()
@@ -171,7 +175,7 @@ async def test_an_answer_that_ends_as_the_client_leaves_is_kept_whole(left_first
         await talk.begin(nursery)
         if left_first:
             nursery.cancel_scope.cancel()
-        assert talk.relay.take(REST)
+        assert talk.chunks.offer(REST)
         nursery.cancel_scope.cancel()
     assert await talk.stored() == "completed"
 
@@ -189,27 +193,27 @@ async def test_whose_turn_it_is_is_noted_without_a_keep_alive_in_between(mock_cl
     events = events_of("responses", SCRIPTS["text"])
     first = next(i for i, event in enumerate(events) if b"output_text.delta" in event) + 1
     store, got = MemoryStore(60, 2**20), []
-    into, chunks = trio.open_memory_channel[bytes | ErrorInfo](PIECES_QUEUED)
+    chunks = Handoff[Chunk](PIECES_QUEUED)
     lane = Passthrough(CODECS["responses"], lambda failed: failed, lambda data: data, 2**20)
     turn = ProviderTurn(store, "alice", "openai/m", in_background=True)
-    relay = Relay(lane, into, chunks, Record("id", "responses"), 15.0, turn=turn)
+    record = Record("id", "responses")
+    body = StreamBody(Delivery(lane, record, 15.0, trio.current_time, turn=turn), chunks, record, turn)
 
     async def read() -> None:
-        async for data in relay:
+        async for data in body:
             got.append(data)  # noqa: PERF401  # each as soon as it is there
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(relay.open)
-        await wait_all_tasks_blocked()
-        mock_clock.jump(15)
-        await wait_all_tasks_blocked()
-        assert relay.opened.is_set()
-        relay.attach(lambda data: not got.append(data))
+        async with trio.open_nursery() as opening:
+            opening.start_soon(body.open)
+            await wait_all_tasks_blocked()
+            mock_clock.jump(15)
+        body.set_writer(lambda data: not got.append(data))
         nursery.start_soon(read)
         await wait_all_tasks_blocked()
         assert len(got) == 1  # the keep-alive
         for event in events[:first]:
-            assert relay.take(event)
+            assert chunks.offer(event)
         await wait_all_tasks_blocked()
         assert b"".join(got[1:]) == b"".join(events[:first])
         assert await store.get("alice", lane.seen.start.id) is not None

@@ -20,7 +20,7 @@ from gateway.config.loading import ConfigError, from_mapping
 from gateway.config.redaction import redact
 from gateway.endpoints.ui.telling import saying
 from gateway.endpoints.ui.visitors import admit
-from gateway.exchange.delivery import Relay
+from gateway.exchange.delivery import Delivery
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.logs.masking import Mask
@@ -31,7 +31,7 @@ from gateway.telemetry import charts
 from gateway.telemetry import live as watching
 from gateway.telemetry.charts import OTHERS
 from gateway.telemetry.live import COLUMNS, QUEUED, RECENT, SHOWN, LiveStream, View, open_live_view
-from gateway.telemetry.tap import LARGEST, ObservedLane, change_lane, listen, unlisten
+from gateway.telemetry.tap import LARGEST, ObservedLane, listen, unlisten
 from gateway.telemetry.transcripts import EACH, PIECE
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
@@ -39,6 +39,8 @@ from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from streams.events import APIS, Api, ErrorInfo, Usage
 from streams.framing import EventTooLarge
+from streams.handoff import Handoff
+from streams.pipe import Chunk
 from streams.sse import SSE
 from tests.support.harness import config, provider
 from tests.support.upstreams import Script, ToolCall, render
@@ -91,9 +93,8 @@ class Heard:
         return b"".join(went for _, went, _ in self.all)
 
 
-def relay_of(lane: Lane, record: Record | None = None) -> tuple[Relay, trio.MemorySendChannel[bytes | ErrorInfo]]:
-    into, chunks = trio.open_memory_channel[bytes | ErrorInfo](1)
-    return Relay(lane, into, chunks, record or Record("id", "chat"), 15.0), into
+def delivery_of(lane: Lane, record: Record | None = None) -> Delivery:
+    return Delivery(lane, record or Record("id", "chat"), 15.0, trio.current_time)
 
 
 def split(data: bytes, places: Sequence[int]) -> list[bytes]:
@@ -119,14 +120,13 @@ def same_ids(data: bytes) -> bytes:
 async def test_a_stream_that_is_listened_to_has_the_same_bytes(api, client, places, ears):
     parts = split(stream_of(api), places)
     plain = run(lane_of(api, client), parts)
-    relay, into = relay_of(lane_of(api, client))
+    delivery = delivery_of(lane_of(api, client))
     heard, out = Heard(), []
     for i, part in enumerate(parts):
         if i == ears % len(parts):
-            listen(relay, heard)
-        out.append(relay.lane.feed(part))
-    out.append(relay.lane.end())
-    into.close()
+            listen(delivery, heard)
+        out.append(delivery.lane.feed(part))
+    out.append(delivery.lane.end())
     assert same_ids(b"".join(out)) == same_ids(plain)
     assert heard.came == b"".join(parts[ears % len(parts) :])
     assert b"".join(out).endswith(heard.went)
@@ -143,19 +143,18 @@ def test_both_sides_are_told_event_by_event(api, client):
 
 async def test_whoever_stops_listening_leaves_the_stream_as_it_was():
     lane = lane_of("chat", "messages")
-    relay, into = relay_of(lane)
+    delivery = delivery_of(lane)
     first, second = Heard(), Heard()
-    listen(relay, first)
-    listen(relay, second)
+    listen(delivery, first)
+    listen(delivery, second)
     data = stream_of("chat")
-    out = relay.lane.feed(data[:100])
-    unlisten(relay, first)
-    out += relay.lane.feed(data[100:])
-    unlisten(relay, second)
-    unlisten(relay, second)
-    into.close()
-    assert relay.lane is lane
-    out += relay.lane.end()
+    out = delivery.lane.feed(data[:100])
+    unlisten(delivery, first)
+    out += delivery.lane.feed(data[100:])
+    unlisten(delivery, second)
+    unlisten(delivery, second)
+    assert delivery.lane is lane
+    out += delivery.lane.end()
     assert same_ids(out) == same_ids(run(lane_of("chat", "messages"), [data]))
     assert len(first.came) < len(second.came)
 
@@ -191,18 +190,15 @@ def test_a_listener_that_fails_ends_no_stream(caplog):
 
 
 async def test_who_listens_goes_on_when_the_provider_answers_whole():
-    relay, into = relay_of(lane_of("chat", "chat"))
+    delivery = delivery_of(lane_of("chat", "chat"))
     heard = Heard()
-    listen(relay, heard)
-    change_lane(
-        relay, WholeAnswerTranslation(CODECS["chat"], CODECS["chat"].writer(reply_for("chat")), SSE, told, 2**20)
-    )
+    listen(delivery, heard)
+    delivery.carry(WholeAnswerTranslation(CODECS["chat"], CODECS["chat"].writer(reply_for("chat")), SSE, told, 2**20))
     body = b"".join(render(SCRIPT, "chat", {"model": "up"}).pieces)
-    out = run(relay.lane, [body])
-    into.close()
+    out = run(delivery.lane, [body])
     assert heard.came == body
     assert heard.went == out
-    assert relay.lane.seen.over
+    assert delivery.lane.seen.over
 
 
 def test_how_the_provider_broke_off_is_told():
@@ -224,19 +220,19 @@ class Stage:
         board = open_live_view(self.ledger, wanted=True)
         assert board is not None
         self.board = board
-        self.channels: list[trio.MemorySendChannel[bytes | ErrorInfo]] = []
+        self.handoffs: list[Handoff[Chunk]] = []
 
     def begin(self, id: str = "call", client: str | None = None, api: Api = "chat") -> Record:
         record = self.ledger.open(id, api)
         record.client, record.asked = client, "model"
         return record
 
-    def stream(self, record: Record, api: Api = "chat") -> Relay:
+    def stream(self, record: Record, api: Api = "chat") -> Delivery:
         record.stream, record.attempts, record.target = True, 1, "openai/up"
-        relay, into = relay_of(lane_of(api, record.api), record)
-        self.channels.append(into)
-        self.board.stream(record, LiveStream(relay, lambda: (KEY,), into))
-        return relay
+        delivery, chunks = delivery_of(lane_of(api, record.api), record), Handoff[Chunk](1)
+        self.handoffs.append(chunks)
+        self.board.stream(record, LiveStream(delivery, lambda: (KEY,), chunks))
+        return delivery
 
     def end(self, record: Record) -> None:
         self.ledger.settle(record, disconnected=not record.whole)
@@ -256,29 +252,29 @@ class Stage:
 def stage():
     found = Stage()
     yield found
-    for channel in found.channels:
-        channel.close()
+    for handoff in found.handoffs:
+        handoff.close()
 
 
 async def test_an_exchange_goes_through_its_phases(stage):
     record = stage.begin()
     assert (await stage.row())["phase"] == "reading"
-    relay = stage.stream(record)
+    delivery = stage.stream(record)
     assert (await stage.row())["phase"] == "waiting"
     data = stream_of("chat")
-    relay.lane.feed(data[: data.index(b"wo")])
+    delivery.lane.feed(data[: data.index(b"wo")])
     record.answered(200)
     row = await stage.row()
     assert (row["phase"], row["target"], row["stream"]) == ("streaming", "openai/up", True)
     assert row["tokens"] > 0
-    into = stage.channels[0]
-    into.send_nowait(b"waits")
+    chunks = stage.handoffs[0]
+    chunks.send_nowait(b"waits")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(into.send, b"waits longer")
+        nursery.start_soon(chunks.send, b"waits longer")
         await trio.testing.wait_all_tasks_blocked()
         assert (await stage.row())["phase"] == "slow client"
         nursery.cancel_scope.cancel()
-    relay.lane.feed(data)
+    delivery.lane.feed(data)
     assert (await stage.row())["phase"] == "ending"
     stage.end(record)
     assert stage.board.rows(None) == []
@@ -293,9 +289,9 @@ def test_what_begins_between_two_looks_is_seen_by_the_next_viewer_at_once(stage)
 
 async def test_the_rate_follows_what_is_said(stage):
     record = stage.begin()
-    relay = stage.stream(record)
+    delivery = stage.stream(record)
     (await stage.row())
-    seen = relay.lane.seen
+    seen = delivery.lane.seen
     seen.said = 400
     assert (await stage.row())["rate"] > 20
     for _ in range(20):  # nothing more is said
@@ -307,11 +303,11 @@ async def test_the_rate_follows_what_is_said(stage):
 
 async def test_the_rate_of_a_slow_stream_does_not_jump(stage):
     """It says 40 characters every two seconds, which is five tokens a second, and is looked at twice a second."""
-    relay = stage.stream(stage.begin())
+    delivery = stage.stream(stage.begin())
     await stage.row()
     rates = []
     for tick in range(40):
-        relay.lane.seen.said += 40 if tick % 4 == 0 else 0
+        delivery.lane.seen.said += 40 if tick % 4 == 0 else 0
         await stage.look(0.5)
         rates.append(dict(zip(COLUMNS, stage.board.rows(None)[0], strict=False))["rate"])
     assert all(3 < rate < 7.5 for rate in rates[8:]), rates
@@ -464,11 +460,11 @@ def test_an_exchange_that_began_before_anybody_watched_is_let_go():
 
 async def test_an_opened_stream_tells_both_sides_and_its_end(stage):
     record = stage.begin("call", api="messages")
-    relay = stage.stream(record, "chat")
+    delivery = stage.stream(record, "chat")
     found = stage.board.tap(1, None)
     assert found is not None
     tap, off = found
-    relay.lane.feed(stream_of("chat"))
+    delivery.lane.feed(stream_of("chat"))
     record.whole = True
     stage.end(record)
     passed = [one async for one in tap.events]
@@ -480,14 +476,14 @@ async def test_an_opened_stream_tells_both_sides_and_its_end(stage):
 
 
 async def test_an_opened_stream_drops_what_its_viewer_does_not_take_and_says_so(stage):
-    relay = stage.stream(stage.begin())
+    delivery = stage.stream(stage.begin())
     tap, off = stage.board.tap(1, None)
     comments = b": x\n\n" * (QUEUED + 40)
-    relay.lane.feed(comments)
+    delivery.lane.feed(comments)
     assert tap.lost == 40
     first = await tap.events.receive()
     assert (first.came, first.lost) == (": x\n\n", 0)
-    relay.lane.feed(b": late\n\n")
+    delivery.lane.feed(b": late\n\n")
     assert tap.lost == 0
     off()
     told = [one async for one in tap.events]
@@ -495,10 +491,10 @@ async def test_an_opened_stream_drops_what_its_viewer_does_not_take_and_says_so(
 
 
 async def test_no_credential_is_shown_not_even_half_of_one(stage):
-    relay = stage.stream(stage.begin())
+    delivery = stage.stream(stage.begin())
     tap, off = stage.board.tap(1, None)
-    relay.lane.feed(b": " + b"x" * (SHOWN - 10) + KEY.encode() + b"\n\n")
-    relay.lane.end(ErrorInfo("upstream", f"refused {KEY}"))
+    delivery.lane.feed(b": " + b"x" * (SHOWN - 10) + KEY.encode() + b"\n\n")
+    delivery.lane.end(ErrorInfo("upstream", f"refused {KEY}"))
     off()
     passed = [one async for one in tap.events]
     assert KEY[:6] not in "".join(one.came + one.went + one.note for one in passed)
@@ -523,16 +519,16 @@ def test_rows_and_lines_show_no_key_that_the_log_hides():
 
 async def test_closing_one_view_of_a_stream_leaves_the_other(stage):
     record = stage.begin()
-    relay = stage.stream(record)
-    lane = relay.lane
+    delivery = stage.stream(record)
+    lane = delivery.lane
     (one, off_one), (two, off_two) = stage.board.tap(1, None), stage.board.tap(1, None)
     off_one()
-    relay.lane.feed(b": ping\n\n")
+    delivery.lane.feed(b": ping\n\n")
     stage.end(record)
     assert [passed async for passed in one.events] == []
     assert len([passed async for passed in two.events]) == 1
     off_two()
-    assert relay.lane is lane
+    assert delivery.lane is lane
 
 
 async def test_what_is_no_stream_cannot_be_opened_before_it_has_ended(stage):
@@ -558,15 +554,15 @@ async def test_both_sides_of_a_stream_can_be_seen_from_its_beginning(api, client
     """Opened while it goes on, and again when it has ended."""
     stage = Stage()
     record = stage.begin(api=client)
-    relay = stage.stream(record, api)
+    delivery = stage.stream(record, api)
     out, early = [], None
     for i, part in enumerate(parts := split(stream_of(api), places)):
         if i == opened % len(parts):
             early, _ = stage.board.tap(1, None)
-        out.append(relay.lane.feed(part))
-    out.append(relay.lane.end())
+        out.append(delivery.lane.feed(part))
+    out.append(delivery.lane.end())
     stage.end(record)
-    stage.channels[0].close()
+    stage.handoffs[0].close()
     late, _ = stage.board.tap(1, None)
     went = b"".join(out).decode()
     for tap in (early, late):
@@ -578,8 +574,8 @@ async def test_both_sides_of_a_stream_can_be_seen_from_its_beginning(api, client
 
 async def test_events_that_came_together_are_told_one_by_one(stage):
     record = stage.begin()
-    relay = stage.stream(record)
-    relay.lane.feed(stream_of("chat"))
+    delivery = stage.stream(record)
+    delivery.lane.feed(stream_of("chat"))
     stage.end(record)
     rows = shown(stage.board.tap(1, None)[0])
     assert len(rows) == stream_of("chat").count(b"\n\n")
@@ -588,9 +584,9 @@ async def test_events_that_came_together_are_told_one_by_one(stage):
 
 async def test_how_a_stream_broke_off_is_told_afterwards_too(stage):
     record = stage.begin()
-    relay = stage.stream(record)
-    relay.lane.feed(stream_of("chat")[:400])
-    relay.lane.end(ErrorInfo("upstream", f"broke, with {KEY}"))
+    delivery = stage.stream(record)
+    delivery.lane.feed(stream_of("chat")[:400])
+    delivery.lane.end(ErrorInfo("upstream", f"broke, with {KEY}"))
     stage.end(record)
     rows = list(stage.board.tap(1, None)[0].before)
     assert rows[-1].note == "broke, with [redacted]"
@@ -602,13 +598,13 @@ async def test_how_a_stream_broke_off_is_told_afterwards_too(stage):
 async def test_no_credential_is_shown_of_what_was_kept(stage):
     """It may have come in two pieces."""
     record = stage.begin()
-    relay = stage.stream(record)
+    delivery = stage.stream(record)
     said = f": my key is {KEY}, {'x' * SHOWN}\n\n".encode()
-    relay.lane.feed(said[:20])
+    delivery.lane.feed(said[:20])
     tap, off = stage.board.tap(1, None)
     assert shown(tap) == []  # half an event
     off()
-    relay.lane.feed(said[20:])
+    delivery.lane.feed(said[20:])
     stage.end(record)
     text = "".join(came + went for came, went in shown(stage.board.tap(1, None)[0]))
     assert KEY[:6] not in text
@@ -617,11 +613,11 @@ async def test_no_credential_is_shown_of_what_was_kept(stage):
 
 async def test_of_a_long_stream_the_beginning_and_the_last_are_kept(stage):
     record = stage.begin()
-    relay = stage.stream(record)
+    delivery = stage.stream(record)
     event = b": " + b"x" * 4000 + b"\n\n"
     for _ in range(2 * EACH // len(event)):
-        relay.lane.feed(event)
-    relay.lane.feed(b": the last\n\n")
+        delivery.lane.feed(event)
+    delivery.lane.feed(b": the last\n\n")
     for tap in (stage.board.tap(1, None)[0], ended_tap(stage, record)):
         rows = list(tap.before)
         kept = sum(len(one.came.encode()) for one in rows)
@@ -650,10 +646,10 @@ async def test_the_oldest_make_room_and_say_so(stage, monkeypatch):
 
 async def test_streams_in_flight_are_bounded_together_too(stage, monkeypatch):
     monkeypatch.setattr(stage.board._transcripts, "most", 10_000)
-    relays = [stage.stream(stage.begin()) for _ in range(5)]
+    deliveries = [stage.stream(stage.begin()) for _ in range(5)]
     for _ in range(4):
-        for relay in relays:
-            relay.lane.feed(b": " + b"x" * 1000 + b"\n\n")
+        for delivery in deliveries:
+            delivery.lane.feed(b": " + b"x" * 1000 + b"\n\n")
     assert stage.board._transcripts.held <= 10_000
 
 
@@ -679,8 +675,8 @@ async def test_nothing_is_kept_where_it_is_switched_off(stage):
     early, late = stage.begin(), stage.begin()
     stage.stream(early).lane.feed(b": x\n\n")
     open_live_view(stage.ledger, wanted=True, board=stage.board, keep=False)
-    relay = stage.stream(late)
-    relay.lane.feed(b": x\n\n")
+    delivery = stage.stream(late)
+    delivery.lane.feed(b": x\n\n")
     for record in (early, late):
         stage.end(record)
     assert [stage.board.tap(number, None)[0].kept for number in (1, 2)] == ["let go", "not kept"]

@@ -1,4 +1,5 @@
-"""How a stream reaches its client, by a clock that jumps: opening, keep-alives, ends, memory."""
+"""A stream from its upstream to its client, by a clock that jumps: order, keep-alives, the end, and what memory holds,
+whoever writes."""
 
 from typing import Any
 
@@ -6,53 +7,48 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from gateway.exchange.delivery import END_GRACE, Relay
-from gateway.http.response import ChannelBody
+from gateway.exchange.body import BufferedBody, StreamBody
+from gateway.exchange.delivery import END_GRACE, Delivery, Refuse, Signal
 from gateway.ledger.record import Record
 from streams import sse
-from streams.events import Api, ErrorInfo
-from streams.pipe import (
-    PIECES_QUEUED,
-    WRITES_QUEUED,
-    Timeouts,
-    Watch,
-    pump,
-)
+from streams.events import Api
+from streams.handoff import Handoff
+from streams.pipe import PIECES_QUEUED, Chunk, Timeouts, Watch, pump
 from tests.support.lanes import SCRIPTS, byte_lane, events_of, half
 from tests.support.scripted_source import BROKEN, MIB, Step, Upstream, content
 
 
 class Stream:
-    """A relay between a scripted upstream and a client that reads when it is told to, in one of three ways: the
-    response body iterates over the relay, and the pump writes at once what it can (``at once``) or never (``in the
-    body``), or the relay has a task and a channel of its own (``apart``)."""
+    """A stream between a scripted upstream and a client that reads when it is told to, in one of three ways: the pump
+    writes through the body what it can (``through``) or never (``in the body``), or there is a buffer before the client
+    (``buffered``)."""
 
-    way = "apart"
+    way = "buffered"
 
     def __init__(self, *steps: Step, api: Api = "chat", keep_alive: float = 15, idle: float | None = None) -> None:
         self.upstream = Upstream(*steps)
         self.record = Record("req_1", api)
         self._timeouts = Timeouts(idle=idle)
-        self._into, chunks = trio.open_memory_channel[bytes | ErrorInfo](PIECES_QUEUED)
-        self._to_client, writes = trio.open_memory_channel[bytes](WRITES_QUEUED)
-        self.relay = Relay(byte_lane(api, 16 * MIB), self._into, chunks, self.record, keep_alive)
-        self.body = ChannelBody(writes) if self.way == "apart" else self.relay
+        self._chunks = Handoff[Chunk](PIECES_QUEUED)
+        lane = byte_lane(api, 16 * MIB)
+        self.delivery = Delivery(lane, self.record, keep_alive, trio.current_time)
+        self.stream = StreamBody(self.delivery, self._chunks, self.record)
+        self.body = BufferedBody(self.stream) if self.way == "buffered" else self.stream
         self._got: list[tuple[float, bytes]] = []
 
     def start(self, nursery: trio.Nursery) -> None:
-        watch = Watch(self._timeouts)
-        take = self.relay.take
-        nursery.start_soon(pump, self.upstream.connect, self.upstream.opened.append, self._into, watch, take)
-        if self.way == "apart":
-            nursery.start_soon(self.relay.forward, self._to_client)
+        nursery.start_soon(self._pump)
+        if isinstance(self.body, BufferedBody):
+            nursery.start_soon(self.body.run)
 
-    async def opened(self) -> None:
-        await (self.relay.opened.wait() if self.way == "apart" else self.relay.open())
+    async def _pump(self) -> None:
+        with self._chunks:
+            await pump(self.upstream.connect, self.upstream.opened.append, self._chunks, Watch(self._timeouts))
 
     async def read(self) -> list[tuple[float, bytes]]:
         """What the client gets to the end, and when."""
-        if self.way == "at once":
-            self.relay.attach(self._write_now)
+        if self.way == "through":
+            self.body.set_writer(self._write_now)
         async for write in self.body:
             self._got.append((trio.current_time(), write))
         return self._got
@@ -64,17 +60,18 @@ class Stream:
         return True
 
 
-@pytest.fixture(params=["at once", "in the body", "apart"])
+@pytest.fixture(params=["through", "in the body", "buffered"])
 def way(request, monkeypatch) -> None:
     monkeypatch.setattr(Stream, "way", request.param)
 
 
-async def relayed(*steps: Step, **more: Any) -> tuple[Stream, list[tuple[float, bytes]]]:
+async def delivered(*steps: Step, **more: Any) -> tuple[Stream, list[tuple[float, bytes]]]:
+    """A stream that was not refused, and what its client got."""
     stream = Stream(*steps, **more)
     async with trio.open_nursery() as nursery:
         stream.start(nursery)
-        await stream.opened()
-        writes = await stream.read() if stream.relay.refused is None else []
+        assert await stream.body.open() is Signal.OPEN
+        writes = await stream.read()
         nursery.cancel_scope.cancel()
     return stream, writes
 
@@ -85,23 +82,24 @@ OPENING, FIRST, *REST = events_of("chat", SCRIPTS["text"])
 @pytest.mark.usefixtures("way")
 async def test_nothing_goes_out_before_the_first_content(autojump_clock):
     begun = trio.current_time()
-    _, writes = await relayed(OPENING, 10.0, FIRST, 2.0, b"".join(REST))
+    _, writes = await delivered(OPENING, 10.0, FIRST, 2.0, b"".join(REST))
     assert [(round(at - begun, 3), data) for at, data in writes] == [(10, OPENING + FIRST), (12, b"".join(REST))]
 
 
 @pytest.mark.usefixtures("way")
 async def test_a_failure_before_the_first_interval_is_refused(autojump_clock):
-    stream, writes = await relayed(OPENING, 14.9, BROKEN)
-    assert writes == []
-    assert stream.relay.refused == BROKEN.failed
+    stream = Stream(OPENING, 14.9, BROKEN)
+    async with trio.open_nursery() as nursery:
+        stream.start(nursery)
+        assert await stream.body.open() == Refuse(BROKEN.failed)
+        assert await stream.read() == []
     assert stream.record.failed == BROKEN.failed
 
 
 @pytest.mark.usefixtures("way")
 async def test_silence_opens_the_stream_for_comments_and_a_failure_is_an_event_then(autojump_clock):
     begun = trio.current_time()
-    stream, writes = await relayed(OPENING, 31.0, BROKEN)
-    assert stream.relay.refused is None
+    stream, writes = await delivered(OPENING, 31.0, BROKEN)
     assert [(round(at - begun), data) for at, data in writes[:-1]] == [(15, sse.COMMENT_PING), (30, sse.COMMENT_PING)]
     assert writes[-1][1].startswith(OPENING + b'data: {"error"')
     assert stream.record.failed == BROKEN.failed
@@ -111,7 +109,7 @@ async def test_silence_opens_the_stream_for_comments_and_a_failure_is_an_event_t
 async def test_keep_alives_fill_silence_after_content_and_end_with_the_answer(autojump_clock):
     begun = trio.current_time()
     answer = b"".join(REST)
-    _, writes = await relayed(OPENING + FIRST, 40.0, answer[:-9], 20.0, answer[-9:], 1.0)
+    _, writes = await delivered(OPENING + FIRST, 40.0, answer[:-9], 20.0, answer[-9:], 1.0)
     times = [(round(at - begun, 3), data) for at, data in writes]
     ping = sse.COMMENT_PING
     cut = answer.index(b"data: [DONE]")
@@ -120,7 +118,7 @@ async def test_keep_alives_fill_silence_after_content_and_end_with_the_answer(au
 
 @pytest.mark.usefixtures("way")
 async def test_our_own_keep_alives_do_not_count_as_the_upstreams_word(autojump_clock):
-    stream, writes = await relayed(OPENING + FIRST, 1e4, keep_alive=2, idle=9)
+    stream, writes = await delivered(OPENING + FIRST, 1e4, keep_alive=2, idle=9)
     assert stream.record.failed is not None
     assert stream.record.failed.kind == "timeout"
     assert [data for _, data in writes[1:-1]] == [sse.COMMENT_PING] * 4
@@ -130,7 +128,7 @@ async def test_our_own_keep_alives_do_not_count_as_the_upstreams_word(autojump_c
 @pytest.mark.usefixtures("way")
 async def test_an_answer_ends_though_the_upstream_holds_its_connection(autojump_clock):
     begun = trio.current_time()
-    stream, writes = await relayed(OPENING + FIRST + b"".join(REST), 1e4)
+    stream, writes = await delivered(OPENING + FIRST + b"".join(REST), 1e4)
     assert stream.record.whole
     assert len(writes) == 1
     assert trio.current_time() - begun == pytest.approx(END_GRACE)
@@ -139,7 +137,7 @@ async def test_an_answer_ends_though_the_upstream_holds_its_connection(autojump_
 @pytest.mark.usefixtures("way")
 async def test_what_an_upstream_says_behind_its_answer_does_not_hold_the_client(autojump_clock):
     begun = trio.current_time()
-    stream, _ = await relayed(OPENING + FIRST + b"".join(REST), *[b": still here\n\n", 0.01] * 1000)
+    stream, _ = await delivered(OPENING + FIRST + b"".join(REST), *[b": still here\n\n", 0.01] * 1000)
     assert stream.record.whole
     assert trio.current_time() - begun < 2 * END_GRACE
 
@@ -148,7 +146,7 @@ async def test_what_an_upstream_says_behind_its_answer_does_not_hold_the_client(
 async def test_both_words_for_a_failure_arrive_though_there_is_time_between_them(autojump_clock):
     error = b'data: {"type":"error","error":{"code":"x","message":"spent"}}\n\n'
     failed = b'data: {"type":"response.failed","response":{"id":"r","status":"failed"}}\n\n'
-    _, writes = await relayed(*half("responses"), 1.0, error, 0.1, failed, 1e4, api="responses")
+    _, writes = await delivered(*half("responses"), 1.0, error, 0.1, failed, 1e4, api="responses")
     assert b"".join(data for _, data in writes).endswith(error + failed)
 
 
@@ -157,7 +155,7 @@ async def test_what_was_counted_is_kept_when_the_client_leaves():
     stream = Stream(*half("messages"), 1e4, api="messages")
     async with trio.open_nursery() as nursery:
         stream.start(nursery)
-        await stream.opened()
+        await stream.body.open()
         nursery.cancel_scope.cancel()
     assert (stream.record.whole, stream.record.failed) == (False, None)
     assert stream.record.usage is not None
@@ -170,8 +168,11 @@ async def test_events_keep_their_order_whoever_writes_them(turns):
     """The pump and the body take turns, each with some of what is on the way."""
     events = [content(10).replace(b"x", b"%d," % number) for number in range(300)]
     steps = [step for event in events for step in (event, *[0.0] * turns)]
-    _, writes = await relayed(OPENING, FIRST, *steps, *REST)
+    _, writes = await delivered(OPENING, FIRST, *steps, *REST)
     assert b"".join(data for _, data in writes) == OPENING + FIRST + b"".join(events) + b"".join(REST)
+
+
+# Memory
 
 
 @pytest.mark.usefixtures("way")
@@ -202,7 +203,7 @@ async def test_openings_without_end_do_not_gather():
     stream = Stream(*[b": waiting\n\n" * 5000] * 100)
     async with trio.open_nursery() as nursery:
         stream.start(nursery)
-        await stream.opened()
+        await stream.body.open()
         await wait_all_tasks_blocked(0.01)
         assert stream.upstream.given < MIB
         nursery.cancel_scope.cancel()

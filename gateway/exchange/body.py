@@ -1,0 +1,213 @@
+"""The response body of a stream: runs its delivery, between the pump's handoff and the server.
+
+``StreamBody`` is the one way for a stream's bytes to a client: the server iterates over it, and while it waits the pump
+writes through it. ``BufferedBody`` is the same with a buffer behind it, for a stream that may outlive its client.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from enum import Enum, auto
+from typing import Final, Literal, Self, TypeAlias
+
+import trio
+
+from gateway.conversations.recorder import STORE_SECONDS, UNRECORDED, TurnRecorder
+from gateway.exchange.delivery import Action, Actions, Delivery, DeliveryState, Ping, Refuse, Signal, StoreTurn
+from gateway.http.response import WriteNow
+from gateway.ledger.record import Record
+from streams.handoff import Handoff
+from streams.pipe import WRITES_QUEUED, Chunk, receive_batch
+
+WRITE: Final = 64 * 1024
+"""Bytes of one write to the client. A larger event goes out in several, so that it is not held once more by each stage
+that a slow client blocks."""
+
+Opening: TypeAlias = Literal[Signal.OPEN] | Refuse
+"""The beginning of a response, or the error that is answered in its place."""
+
+
+class _Mark(Enum):
+    TAKEN = auto()
+    """The client has taken all pieces of what it was given."""
+
+
+def _never(_: bytes) -> bool:
+    return False
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    return (data[start : start + WRITE] for start in range(0, len(data), WRITE))
+
+
+class StreamBody:
+    """Takes chunks from the pump and gives whole events to the server, which iterates over it: one write at a time,
+    translated in the task that writes it.
+
+    While it waits for more and the client's socket has room, which is nearly always, a chunk does not go through the
+    pump's channel and the body's task: the pump has it taken on the spot, translated and written. The hop between the
+    two tasks would cost as much as all the rest."""
+
+    def __init__(
+        self, delivery: Delivery, chunks: Handoff[Chunk], record: Record, turn: TurnRecorder = UNRECORDED
+    ) -> None:
+        """If ``turn`` records, a task has to ``store_on_cancel``, too."""
+        self._delivery = delivery
+        self._chunks = chunks
+        self._record = record
+        self._turn = turn
+        self._write_now: WriteNow = _never
+        self._todo: deque[Action | _Mark] = deque()
+
+    async def open(self) -> Opening:
+        """Wait until the response may begin, or is refused."""
+        while (action := await self._next()) is not Signal.OPEN:
+            if isinstance(action, Refuse):
+                return action
+        return Signal.OPEN
+
+    async def store_on_cancel(self) -> None:
+        """Sleep until cancelled; then store the turn as far as it has come, if it has not ended. Raises nothing of its
+        own."""
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.move_on_after(2 * STORE_SECONDS, shield=True):  # it is bounded itself
+                await self._store_rest()
+
+    async def _store_rest(self) -> None:
+        seen = self._delivery.lane.seen
+        if (due := next((action for action in self._todo if isinstance(action, StoreTurn)), None)) is not None:
+            self._todo.clear()
+            await self._turn.persist(due.data, seen)
+        elif not seen.over:
+            await self._turn.persist_partial()
+
+    # A response's body
+
+    def set_writer(self, write_now: WriteNow) -> None:
+        """Write through ``write_now`` from now on where that is possible."""
+        self._write_now = write_now
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while True:
+            action = await self._next()
+            if isinstance(action, bytes):
+                return action
+            if isinstance(action, Ping):
+                return action.data
+
+    # Doing what is to be done
+
+    def try_write_through(self, chunk: Chunk) -> bool:
+        """Take a chunk in the pump's task. False: there is more to be done than could be done on the spot."""
+        match chunk:
+            case bytes():
+                actions = self._delivery.receive(chunk)
+            case failed:
+                actions = self._delivery.receive(b"", failed)
+        match actions:
+            case ():
+                return True
+            case (bytes() as data,) if len(data) <= WRITE and self._write_now(data):
+                self._record.wrote()
+                return True
+        self._plan(actions)
+        return False
+
+    async def _next(self) -> Action:
+        """Wait for what comes next that is the server's to do, and do what comes before it. Raises
+        ``StopAsyncIteration`` at the end."""
+        while True:
+            while not self._todo:
+                if self._delivery.state is DeliveryState.ENDED:
+                    raise StopAsyncIteration
+                self._plan(await self._wait())
+            match self._todo.popleft():
+                case StoreTurn() as due:
+                    data = await self._turn.persist(due.data, self._delivery.lane.seen)
+                    self._plan(self._delivery.stored(due, data))
+                case _Mark.TAKEN:
+                    self._record.wrote()
+                case Signal.LINGER:
+                    self._delivery.linger()
+                case action:
+                    return action
+
+    async def _wait(self) -> Actions:
+        """Wait for the pump, or until the delivery's time is up."""
+        delivery = self._delivery
+        with trio.CancelScope(deadline=delivery.deadline) as waiting:
+            try:
+                data, failed = await receive_batch(self._chunks, self.try_write_through)
+            except trio.EndOfChannel:
+                return delivery.upstream_ended()
+            return delivery.receive(data, failed) if data or failed is not None else ()
+        assert waiting.cancelled_caught, "else it has returned"
+        return () if self._todo else delivery.time_up(more=not self._chunks.is_empty)
+
+    def _plan(self, actions: Actions) -> None:
+        for action in actions:
+            if isinstance(action, bytes):
+                self._todo.extend(_pieces(action))
+                self._todo.append(_Mark.TAKEN)
+            else:
+                self._todo.append(action)
+
+
+class BufferedBody:
+    """The body of a stream that goes on when its client has left: ``run`` reads it into a small buffer, out of which
+    the server writes."""
+
+    def __init__(self, stream: StreamBody) -> None:
+        self._stream = stream
+        self._to, self._buffer = trio.open_memory_channel[bytes | Opening](WRITES_QUEUED)
+
+    async def run(self) -> None:
+        """Read the stream to its end. Raises nothing but for cancellation: its nursery is the request's."""
+        with self._to as buffer:
+            await buffer.send(await self._stream.open())
+            self._stream.set_writer(self._write_now)
+            async for data in self._stream:
+                await buffer.send(data)
+
+    def _write_now(self, data: bytes) -> bool:
+        try:
+            self._to.send_nowait(data)
+        except trio.WouldBlock:
+            return False
+        return True
+
+    async def open(self) -> Opening:
+        """Wait until the response may begin, or is refused."""
+        opening = await self._buffer.receive()
+        assert not isinstance(opening, bytes), "it comes before everything else"
+        return opening
+
+    def set_writer(self, write_now: WriteNow) -> None:
+        """Do nothing: what is in the buffer is written by the task that takes it out."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            while not isinstance(data := await self._buffer.receive(), bytes):
+                pass  # the opening, of which nobody has heard
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+        return data
