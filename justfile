@@ -44,6 +44,11 @@ ci:
 demo:
     .venv/bin/trigate serve --demo
 
+# the parts of a dependency that are used beneath its surface, in another version, e.g. `just foreign hypercorn==0.18.0`
+foreign *REQUIREMENTS:
+    uv pip install -q --no-deps --target .foreign {{REQUIREMENTS}}
+    PYTHONPATH=.foreign .venv/bin/pytest -q tests/test_fingerprints.py
+
 # lock the dependencies again, with hashes and without naming a package host
 lock:
     uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.txt

@@ -1,7 +1,7 @@
 """For a server that wants an ASGI app: ``hypercorn -k trio 'gateway.asgi:application()'``.
 
-The app is whole, but its server is somebody else's: draining, the write timeout on stalled clients and the workers of
-``trigate serve`` are not there.
+The app is whole, but its server is somebody else's, and so are its connections: the drain, the workers, the limit on
+connections and the write timeout on stalled clients of ``trigate serve`` are not there.
 """
 
 import os

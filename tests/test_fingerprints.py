@@ -48,6 +48,7 @@ TABLE: dict[str, list[tuple[How, str, str]]] = {
         ("replaced", "hypercorn.protocol.h2:H2Protocol._create_stream", "159901b223bc"),
         ("replaced", "hypercorn.protocol.h2:StreamBuffer", "63ce3e5dd531"),
         ("extended", "hypercorn.protocol.h2:H2Protocol.__init__", "454c73f82798"),
+        ("used", "hypercorn.protocol.h2:H2Protocol.initiate", "cf97408a4a18"),
         ("used", "hypercorn.protocol.h2:H2Protocol._handle_events", "27be0fee6afe"),
         ("used", "hypercorn.protocol.h2:H2Protocol._close_stream", "4a3fd24eebc0"),
         ("used", "hypercorn.protocol.h2:H2Protocol._flush", "213e0a9da13e"),
@@ -77,12 +78,14 @@ TABLE: dict[str, list[tuple[How, str, str]]] = {
         ("used", "quart.asgi:ASGIHTTPConnection.handle_messages", "4562fc77b8d7"),
         ("used", "quart.asgi:ASGIHTTPConnection._create_request_from_scope", "0d88576c1364"),
         ("used", "quart.asgi:ASGIHTTPConnection._send_response", "84c6dce57682"),
-        ("used", "quart.wrappers.response:DataBody", "294478c49421"),
         ("replaced", "quart_trio.asgi:TrioASGIWebsocketConnection.__call__", "0c5b7d6751d7"),
         ("used", "quart_trio.asgi:TrioASGIWebsocketConnection.handle_messages", "2a8dcaf0edb0"),
         ("used", "quart_trio.asgi:TrioASGIWebsocketConnection._create_websocket_from_scope", "c183d4c33ba5"),
         ("used", "quart.asgi:ASGIWebsocketConnection.handle_websocket", "e1120988303b"),
         ("used", "quart.asgi:ASGIWebsocketConnection.close_connection", "6bfeb1d344b0"),
+    ],
+    "gateway/serving/quart_views.py": [
+        ("used", "quart.wrappers.response:DataBody", "294478c49421"),
     ],
     "gateway/telemetry/metrics.py": [
         ("used", "prometheus_client.metrics:Histogram._metric_init", "e4a11af4639d"),

@@ -218,6 +218,11 @@ def is_a_recipe(found: re.Match[str]) -> None:
     assert re.search(rf"^{name}:\n    \.venv/bin/python (\S+)$", (ROOT / "justfile").read_text(), re.M)
 
 
+def looks_at_a_dependency(found: re.Match[str]) -> None:
+    assert re.search(rf'^    "{found[1]}[~>]=', (ROOT / "pyproject.toml").read_text(), re.M)
+    assert "foreign *REQUIREMENTS:\n" in (ROOT / "justfile").read_text()
+
+
 def is_for_the_matrix(found: re.Match[str]) -> None:
     told = subprocess.run(
         [sys.executable, "tests/clients/run.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -287,6 +292,7 @@ FOREIGN = (
     Foreign(r"(?:node|uv run) --env-file[= ](\S+)", OTHERS, is_the_file_that_connect_writes),
     Foreign(r"just clients (.*)", NETWORK, is_for_the_matrix),
     Foreign(r"just tiers", NETWORK, is_a_recipe),
+    Foreign(r"just foreign ([\w-]+)==[\d.]+", NETWORK, looks_at_a_dependency),
     Foreign(r"docker (?:build|run) .*", DAEMON, image_is_as_it_says),
     Foreign(r"docker stop (.*)", DAEMON, docker_has_the_option),
     Foreign(r"docker compose -f (\S+) (.*)", DAEMON, compose_has_it),
