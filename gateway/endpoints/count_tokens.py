@@ -10,7 +10,7 @@ import msgspec
 from gateway.exchange.attempt import NO_SUCH_PATH
 from gateway.exchange.exchange import JSON_HEADERS, Exchange
 from gateway.http.response import Response
-from gateway.request.parse import Incoming, decoded
+from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.request.translate import translate
 from gateway.routing.target import Target
@@ -29,7 +29,7 @@ _COUNTED = (
 
 _PATHS: Mapping[Api, str] = {"messages": "/count_tokens", "responses": "/input_tokens"}
 _CALLS: Mapping[Api, Callable[[Incoming], Request]] = {
-    "messages": lambda incoming: read_count_request(decoded(incoming)),
+    "messages": lambda incoming: read_count_request(incoming.values()),
     "responses": lambda incoming: incoming.request,
 }
 _ANSWERS: Mapping[Api, Callable[[int], Mapping[str, Any]]] = {

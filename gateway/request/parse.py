@@ -8,10 +8,11 @@ import attrs
 import msgspec
 
 from providers.apis import CODECS
+from providers.neutral.body import Body
 from providers.neutral.fields import malformed, parsed
 from providers.neutral.request import Request
 from providers.responses import read_continued
-from streams.errors import invalid
+from streams.errors import GatewayError, invalid
 from streams.events import Api
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -47,13 +48,20 @@ class Incoming:
     @cached_property
     def request(self) -> Request:
         """The request in neutral words. Raises ``GatewayError`` (400) with the path of a mistake."""
+        value = self.values()
+        return read_continued(value, self.earlier) if self.earlier else CODECS[self.api].read_request(value)
+
+    @cached_property
+    def json(self) -> Body:
+        """Its members, each decoded once."""
+        return Body(self.body, self.members)
+
+    def values(self) -> dict[str, Any]:
+        """All members as Python values. Raises ``GatewayError`` (400) for what is no JSON of text, and says where."""
         try:
-            value = msgspec.json.decode(self.body)
-        except (msgspec.MsgspecError, RecursionError) as error:
-            raise malformed(error) from None
-        if self.earlier:
-            return read_continued(value, self.earlier)
-        return CODECS[self.api].read_request(value)
+            return self.json.values()
+        except GatewayError:
+            return parsed(self.body, dict[str, Any])  # it raises, and counts from the body's first byte
 
 
 def read_incoming(api: Api, body: bytes) -> Incoming:
@@ -87,8 +95,3 @@ def _member(members: Mapping[str, msgspec.Raw], name: str, decoder: msgspec.json
         return decoder.decode(raw)
     except msgspec.MsgspecError:
         raise invalid(f"{name} must be {kind}", name) from None
-
-
-def decoded(incoming: Incoming) -> dict[str, Any]:
-    """The body as Python values. Raises ``GatewayError`` (400) for what is no JSON."""
-    return parsed(incoming.body, dict[str, Any])

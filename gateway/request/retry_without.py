@@ -12,7 +12,7 @@ from gateway.request.prepared import Prepared
 from gateway.routing.omissions import Omissions
 from gateway.routing.target import Target
 from providers.errors.failures import refuses_reasoning
-from providers.errors.rejected import BETA, Path, may_go, refused, remove
+from providers.errors.rejected import BETA, Path, may_go, refused, without
 from providers.neutral.fields import parsed
 from streams.events import ErrorInfo
 
@@ -52,8 +52,8 @@ def _has_beta(asked: ClientRequest, path: Path) -> bool:
 
 def _has(prepared: Prepared, path: Path) -> bool:
     """Whether the request has what ``path`` means, and can go without."""
-    body, changed = (parsed(prepared.outgoing.body, dict[str, Any]) for _ in range(2))
-    places = remove(changed, path)
+    body = parsed(prepared.outgoing.body, dict[str, Any])
+    _, places = without(body, path)
     return bool(places) and all(may_go(place, body) for place in places)
 
 

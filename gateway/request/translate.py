@@ -10,7 +10,6 @@ from providers.apis import CODECS
 from providers.errors.rejected import path_of
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
-from providers.neutral.fields import Drops
 from providers.neutral.request import ReasoningPart, Request
 from providers.neutral.tool_names import shortened
 
@@ -27,13 +26,14 @@ def translate(request: Request, target: Target, left: Omissions = NOTHING) -> Pr
 
 
 def _without(outgoing: Outgoing, target: Target, left: Omissions) -> Outgoing:
-    """``outgoing`` without what was refused. Whole members that a row names are left out by the codecs already."""
-    rows = (path_of(name) for name in target.recipient.quirks.refused_fields)
-    if not (paths := (*(path for path in rows if len(path) > 1), *left.paths)):
+    """``outgoing`` without what was rejected. Whole members that a row names are left out by the codecs already."""
+    known = [path for path in map(path_of, target.recipient.quirks.refused_fields) if len(path) > 1]
+    if not (known or left.paths):
         return outgoing
     draft = Draft.of(outgoing.body)
-    leave_out(draft, paths)
-    return attrs.evolve(outgoing, body=draft.encode(), dropped=Drops((*outgoing.dropped, *draft.dropped)).paths())
+    leave_out(draft, known, "provider")
+    leave_out(draft, left.paths, "rejected")
+    return attrs.evolve(outgoing, body=draft.encode(), edits=(*outgoing.edits, *draft.edits))
 
 
 def _unreasoned(request: Request) -> Request:

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from providers.neutral.draft import Draft, Edit
+from providers.neutral.draft import Draft
+from providers.neutral.edits import Edit
 from providers.neutral.request import Reasoning
 
 LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")

@@ -13,7 +13,8 @@ from providers.catalog.effort import known_level
 from providers.catalog.sampling import takes_sampling
 from providers.chat.settings import SAMPLING
 from providers.neutral.codec import Recipient
-from providers.neutral.draft import Draft, Edit
+from providers.neutral.draft import Draft
+from providers.neutral.edits import Edit
 from providers.neutral.parameters import BY_NAME
 from providers.neutral.quirks import Quirks
 

@@ -14,6 +14,7 @@ from providers.chat.messages import takes_custom_tools, write_messages
 from providers.chat.settings import OWN, write_settings
 from providers.neutral import custom_tools
 from providers.neutral.codec import Outgoing, Recipient
+from providers.neutral.edits import losses_of
 from providers.neutral.fields import Drops, join
 from providers.neutral.parameters import write_parameters
 from providers.neutral.request import Format, NativeTool, Request, Tool, ToolChoice
@@ -36,7 +37,7 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
     for name in to.quirks.refused_fields:
         if body.pop(name, None) is not None:
             drops.add(name)
-    return Outgoing(msgspec.json.encode(body), dropped=drops.paths())
+    return Outgoing(msgspec.json.encode(body), edits=losses_of(drops.paths(), "translation"))
 
 
 def _write_tools(request: Request, body: dict[str, Any], drops: Drops) -> None:

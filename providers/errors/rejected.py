@@ -115,7 +115,7 @@ def refused(failed: ErrorInfo) -> tuple[Path, ...]:
 
 
 def may_go(at: str, body: Mapping[str, Any]) -> bool:
-    """Whether ``body`` may be sent without its member ``at`` (a place that ``remove`` has named)."""
+    """Whether ``body`` may be sent without its member ``at`` (a place that ``without`` has named)."""
     top, last = re.split(r"[.\[]", at, maxsplit=1)[0], at.rpartition(".")[2]
     if top in _TALK and top != at:
         return last in _BESIDES
@@ -125,23 +125,28 @@ def may_go(at: str, body: Mapping[str, Any]) -> bool:
     return not isinstance(member, dict) or not any(f"{at}.{name}" in _ESSENTIAL for name in member)
 
 
-def remove(value: Any, path: Path, at: str = "") -> set[str]:
-    """Take what ``path`` means out of ``value``, in place. Returns where it stood (``tools[].defer_loading``), nothing
-    if it is not there."""
+def without(value: Any, path: Path, at: str = "") -> tuple[Any, set[str]]:
+    """``value`` without what ``path`` means, and where that stood (``tools[].defer_loading``): ``value`` itself, and
+    nowhere, if it is not there. What is not on the way to it is shared with ``value``, which stays as it is."""
     if not path:
-        return set()
+        return value, set()
     name, rest = path[0], path[1:]
     if name == INDEX:
-        items = value if isinstance(value, list) else []
-        return {place for item in items for place in remove(item, rest, at + INDEX)}
+        return _without_in_items(value, rest, at + INDEX) if isinstance(value, list) else (value, set())
     if not isinstance(value, dict):
-        return set()
+        return value, set()
     if not rest and name in value:
-        del value[name]
-        return {join(at, name)}
+        return {key: other for key, other in value.items() if key != name}, {join(at, name)}
     if isinstance(value.get(name), dict | list):  # a text block has a text of its own beside the tag
-        return remove(value[name], rest, join(at, name))
-    return remove(value, rest, at) if rest and at and _is_sort(name, value) else set()
+        changed, places = without(value[name], rest, join(at, name))
+        return ({**value, name: changed} if places else value), places
+    return without(value, rest, at) if rest and at and _is_sort(name, value) else (value, set())
+
+
+def _without_in_items(items: list[Any], path: Path, at: str) -> tuple[list[Any], set[str]]:
+    changed = [without(item, path, at) for item in items]
+    places = {place for _, found in changed for place in found}
+    return ([item for item, _ in changed] if places else items), places
 
 
 def _is_sort(tag: str, value: Mapping[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from providers.messages.incoming import OWN_FIELDS, TOOL_MARKS
 from providers.messages.settings import format_hint, max_tokens, write_format, write_reasoning, write_settings
 from providers.neutral import custom_tools
 from providers.neutral.codec import Outgoing, Recipient
+from providers.neutral.edits import losses_of
 from providers.neutral.fields import Drops, join
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import NO_MARKS, NativeTool, Request, Tool, ToolChoice
@@ -39,7 +40,7 @@ def write_count_request(request: Request, to: Recipient) -> Outgoing:
 
 def _outgoing(body: dict[str, Any], to: Recipient, drops: Drops) -> Outgoing:
     headers = (("anthropic-version", to.quirks.anthropic_version),)
-    return Outgoing(msgspec.json.encode(body), headers, drops.paths())
+    return Outgoing(msgspec.json.encode(body), headers, losses_of(drops.paths(), "translation"))
 
 
 def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:

@@ -1,9 +1,9 @@
 """What all wire APIs share: the neutral ``request``, the ``codec`` protocol, and ``wire_api``, an API as data.
 
-``fields`` reads a client's JSON (places of mistakes, and what nobody has read), ``draft`` edits it in place;
-``parameters`` are settings of all APIs, a row each; ``quirks`` are how a provider may depart from its API; ``hints``
-tells which losses cannot change an answer. ``tool_names`` that every API takes, ``custom_tools`` of free form,
-``media`` whose type nobody says, ``tokens`` estimated, the ``seal`` on reasoning that a client of another API carries
-for its provider, ``echo`` what a response repeats of its request, ``shapes``
-that a provider's whole answer must have.
+``fields`` reads a client's JSON (places of mistakes, and what nobody has read); ``body`` is that JSON, decoded once,
+``draft`` edits it in place and lists its ``edits``; ``parameters`` are settings of all APIs, a row each; ``quirks`` are
+how a provider may depart from its API; ``hints`` tells which losses cannot change an answer. ``tool_names`` that every
+API takes, ``custom_tools`` of free form, ``media`` whose type nobody says, ``tokens`` estimated, the ``seal`` on
+reasoning that a client of another API carries for its provider, ``echo`` what a response repeats of its request,
+``shapes`` that a provider's whole answer must have.
 """

@@ -7,11 +7,13 @@ All of it is pure: bytes and values in, bytes and values out, no I/O and no cloc
 
 import secrets
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 import attrs
 
 from providers.neutral.draft import Draft
+from providers.neutral.edits import Edit, adapted, dropped
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
@@ -22,15 +24,23 @@ from streams.fold import Answer
 
 @attrs.frozen
 class Outgoing:
-    """A request as it goes to a provider. ``dropped`` are the client's paths that could not be carried."""
+    """A request as it goes to a provider. ``edits`` are what is not as the client said it."""
 
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
-    dropped: tuple[str, ...] = ()
-    adapted: tuple[str, ...] = ()
-    """What of a client's own request goes out in another form, and in which: ``max_tokens->max_completion_tokens``."""
+    edits: tuple[Edit, ...] = ()
     asks_usage: bool = False
     """The provider is asked for token counts of a stream that the client has not asked for."""
+
+    @cached_property
+    def dropped(self) -> tuple[str, ...]:
+        """The client's paths that were lost, each once."""
+        return dropped(self.edits)
+
+    @cached_property
+    def adapted(self) -> tuple[str, ...]:
+        """What of a client's own request goes out in another form, and in which."""
+        return adapted(self.edits)
 
 
 @attrs.frozen

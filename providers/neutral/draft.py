@@ -1,26 +1,21 @@
 """A client's own request, edited for a provider of the same API: members keep their order, values their bytes.
 
-Prompt caches key on the prefix of a request, so nothing is decoded but what is edited. Every edit is listed: the header
-``x-trigate-dropped`` names what was lost, ``x-trigate-adapted`` what goes out in another form.
+Prompt caches key on the prefix of a request, so nothing is decoded but what is edited, and that once. Every edit is
+listed.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
-import attrs
 import msgspec
 
-from providers.neutral.fields import Drops, generic, parsed
+from providers.neutral.body import Body
+from providers.neutral.edits import Edit, Why
+from providers.neutral.fields import generic, parsed
 
 
-@attrs.frozen
-class Edit:
-    """One change. ``path`` is the client's place, array indices as ``[]``. ``lost``: something that the client said
-    does not reach the provider as it was meant. ``form`` says how it goes out instead: ``->NAME`` or ``=VALUE``."""
-
-    path: str
-    lost: bool = True
-    form: str = ""
+class _Items(list[Any]):
+    """An array's items, some of them still ``msgspec.Raw``."""
 
 
 class Draft:
@@ -28,10 +23,9 @@ class Draft:
 
     __slots__ = ("_body", "_edits", "_members", "asks_usage", "changed")
 
-    def __init__(self, members: Mapping[str, Any], body: bytes) -> None:
-        """``members``: the top-level members of the JSON ``body``, values as ``msgspec.Raw``, in order."""
+    def __init__(self, body: Body) -> None:
         self._body = body
-        self._members = dict(members)
+        self._members: dict[str, Any] = dict(body.members)
         self._edits: list[Edit] = []
         self.changed = False
         self.asks_usage = False  # the provider is asked for token counts that the client has not asked for
@@ -39,20 +33,22 @@ class Draft:
     @classmethod
     def of(cls, body: bytes) -> Self:
         """A draft of the JSON object ``body``."""
-        return cls(msgspec.json.decode(body, type=dict[str, msgspec.Raw]), body)
+        return cls(Body.of(body))
 
     def __contains__(self, name: str) -> bool:
         return name in self._members
 
     def mentions(self, part: bytes) -> bool:
-        """Whether ``part`` stands anywhere in what the client sent: cheap, before a member is decoded for it."""
-        return part in self._body
+        """``part`` stands anywhere in what the client sent: cheap, before a member is decoded for it."""
+        return part in self._body.raw
 
     def value(self, name: str) -> Any:
-        """The member as Python values, ``None`` if it is not there. Raises ``GatewayError`` (400) for what is no text
-        or nested too deeply."""
+        """The member as Python values, ``None`` if it is not there; nobody may change them in place. Raises
+        ``GatewayError`` (400) for what is no text or nested too deeply."""
         value = self._members.get(name)
-        return parsed(value, Any) if isinstance(value, msgspec.Raw) else value
+        if isinstance(value, msgspec.Raw):
+            return self._body.value(name) if value is self._body.members.get(name) else parsed(value, Any)
+        return parsed(msgspec.json.encode(value), Any) if isinstance(value, _Items) else value
 
     def values(self) -> dict[str, Any]:
         """All members as Python values. Raises as ``value`` does."""
@@ -67,8 +63,7 @@ class Draft:
 
     def put_items(self, name: str, changed: Mapping[int, Mapping[str, Any]]) -> None:
         """The array ``name`` with other objects at the indices of ``changed``; the rest keeps its bytes."""
-        items = [changed.get(index, item) for index, item in enumerate(self._array(name))]
-        self.put(name, msgspec.Raw(msgspec.json.encode(items)))
+        self.put(name, _Items(changed.get(index, item) for index, item in enumerate(self._array(name))))
 
     def _array(self, name: str) -> list[Any]:
         value = self._members.get(name)
@@ -95,33 +90,28 @@ class Draft:
         self.changed = True
 
     def drop(self, *names: str) -> None:
-        """Take members out, and list that they are lost."""
+        """Take members out that the provider is known not to take, and list that they are lost."""
         for name in names:
             if name in self._members:
                 self.put(name, None)
                 self.note(Edit(name))
 
-    def replace(self, changes: Mapping[str, Any], lost: Iterable[str] = ()) -> None:
-        """``put`` several members; ``lost`` are the paths of what that loses."""
+    def replace(self, changes: Mapping[str, Any], lost: Iterable[str] = (), why: Why = "provider") -> None:
+        """``put`` several members; ``lost`` are the paths of what that loses, and ``why``."""
         for name, value in changes.items():
             self.put(name, value)
         for path in lost:
-            self.note(Edit(generic(path)))
+            self.note(Edit(generic(path), why=why))
 
     def note(self, edit: Edit) -> None:
         """Add to the list of edits."""
         self._edits.append(edit)
 
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """All edits, in the order in which they were made."""
+        return tuple(self._edits)
+
     def encode(self) -> bytes:
         """The request's JSON."""
-        return msgspec.json.encode(self._members) if self.changed else self._body
-
-    @property
-    def dropped(self) -> tuple[str, ...]:
-        """The paths of what was lost, each once."""
-        return Drops(edit.path for edit in self._edits if edit.lost).paths() if self._edits else ()
-
-    @property
-    def adapted(self) -> tuple[str, ...]:
-        """What goes out in another form, and in which."""
-        return tuple(dict.fromkeys(edit.path + edit.form for edit in self._edits if edit.form)) if self._edits else ()
+        return msgspec.json.encode(self._members) if self.changed else self._body.raw

@@ -13,6 +13,7 @@ from providers.catalog.effort import asked_level, known_level
 from providers.catalog.sampling import takes_sampling
 from providers.catalog.strict import fits_strict
 from providers.neutral.codec import Outgoing, Recipient
+from providers.neutral.edits import losses_of
 from providers.neutral.fields import Drops
 from providers.neutral.parameters import BY_NAME, write_parameters
 from providers.neutral.quirks import Quirks
@@ -50,7 +51,7 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
     for name in to.quirks.refused_fields:
         if body.pop(name, None) is not None:
             drops.add(name)
-    return Outgoing(msgspec.json.encode(body), dropped=drops.paths())
+    return Outgoing(msgspec.json.encode(body), edits=losses_of(drops.paths(), "translation"))
 
 
 def _lost(request: Request) -> Iterator[str]:

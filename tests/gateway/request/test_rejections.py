@@ -18,7 +18,7 @@ from gateway.routing.omissions import Omissions
 from gateway.routing.router import Router
 from gateway.routing.target import Target
 from providers.errors.failures import read_failure
-from providers.errors.rejected import BETA, may_go, path_of, refused, remove
+from providers.errors.rejected import BETA, may_go, path_of, refused, without
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 
@@ -136,20 +136,21 @@ BODY = {
     ],
 )
 def test_a_member_goes_from_everywhere_it_stands(path, places):
-    body = copy.deepcopy(BODY)
-    assert remove(body, path_of(path)) == places
+    before = copy.deepcopy(BODY)
+    body, found = without(BODY, path_of(path))
+    assert found == places
     assert (body == BODY) == (not places)
-    assert remove(body, path_of(path)) == set()
+    assert without(body, path_of(path)) == (body, set())
+    assert before == BODY, "what it is given stays as it is"
 
 
 def test_a_refusal_of_one_sort_of_element_leaves_the_others_alone():
     """A mark that thinking blocks cannot have would else be lost on all blocks, and with it everybody's cache."""
-    body = copy.deepcopy(BODY)
-    remove(body, path_of("messages.1.content.0.thinking.cache_control"))
+    body, _ = without(BODY, path_of("messages.1.content.0.thinking.cache_control"))
     thinking, text = body["messages"][1]["content"]
     assert "cache_control" not in thinking
     assert "cache_control" in text
-    remove(body, path_of("tools.1.custom.defer_loading"))
+    body, _ = without(body, path_of("tools.1.custom.defer_loading"))
     assert ["defer_loading" in tool for tool in body["tools"]] == [False, False, True, False]
     assert body["tools"][0]["input_schema"] == BODY["tools"][0]["input_schema"]
 
@@ -186,9 +187,10 @@ JSON = st.recursive(
 
 @given(JSON, st.lists(st.sampled_from(["a", "b", "c", "[]"]), max_size=4))
 def test_nothing_else_is_touched(value, path):
-    after = copy.deepcopy(value)
-    places = remove(after, tuple(path))
+    before = copy.deepcopy(value)
+    after, places = without(value, tuple(path))
     assert (after == value) == (not places)
+    assert before == value
     assert all(place.replace("[]", "").rpartition(".")[2].endswith(path[-1]) for place in places)
 
 

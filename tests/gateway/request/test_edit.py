@@ -1,0 +1,118 @@
+"""A client's own request on its way to a provider of the same API: decoded once, encoded once, each edit listed."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import attrs
+
+from gateway.config.loading import from_mapping
+from gateway.request.parse import Incoming, read_incoming
+from gateway.request.prepare import prepare
+from gateway.routing.omissions import Omissions
+from gateway.routing.router import Router
+from gateway.routing.target import Target
+from providers.neutral.body import Body
+from providers.neutral.edits import Edit
+from providers.neutral.seal import Issuer, seal
+from streams.events import Api
+
+SEALED = seal(Issuer("another", ""), "responses", {"type": "reasoning"})
+
+
+def to(model: str, api: Api = "chat", **entry: Any) -> Target:
+    item = {"model": model, "base_url": "http://127.0.0.1:9", "access_key": "k", "speaks": [api], **entry}
+    config = from_mapping({"version": "v0.3.0", "model_providers": [item]})
+    return Router(config).resolve(model, api)
+
+
+def came(**members: Any) -> Incoming:
+    return read_incoming("chat", json.dumps(members).encode())
+
+
+@contextmanager
+def json_work() -> Iterator[Counter[str]]:
+    """How often JSON is decoded and encoded, whoever does it."""
+    found: Counter[str] = Counter()
+
+    def see(frame: object, event: str, function: Any) -> None:
+        if event == "c_call" and not isinstance(getattr(function, "__self__", None), str | bytes):
+            found.update(word for word in ("decode", "encode") if function.__name__.endswith(word))
+
+    sys.setprofile(see)
+    try:
+        yield found
+    finally:
+        sys.setprofile(None)
+
+
+def test_a_request_that_needs_no_edit_is_neither_decoded_nor_encoded():
+    incoming = came(model="some-model", messages=[{"role": "user", "content": "Hi"}], temperature=1.0)
+    target = attrs.evolve(to("openai/some-model", usage="as_asked"), model="some-model")
+    with json_work() as found:
+        prepared = prepare(incoming, target)
+    assert prepared.outgoing.body is incoming.body
+    assert prepared.outgoing.edits == ()
+    assert not found
+
+
+def test_another_name_of_the_model_costs_one_encode():
+    incoming = came(model="alias", messages=[{"role": "user", "content": "Hi"}])
+    target = to("openai/some-model", usage="as_asked")
+    with json_work() as found:
+        prepared = prepare(incoming, target)
+    assert json.loads(prepared.outgoing.body)["model"] == "some-model"
+    assert found == {"encode": 1}
+
+
+def test_each_member_is_decoded_once_and_the_whole_is_encoded_once():
+    """Seals, what a row knows and what was rejected are looked for in the same values."""
+    details = [{"type": "reasoning.encrypted", "data": SEALED}]
+    members = {
+        "model": "alias",
+        "messages": [
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": "Ho", "reasoning_details": details},
+        ],
+        "tools": [{"type": "function", "function": {"name": "f", "strict": True}}],
+        "temperature": 0.5,
+        "user": "u",
+        "max_completion_tokens": 9,
+    }
+    incoming = came(**members)
+    target = to("openai/some-model", quirks={"max_tokens_field": "max_tokens", "refused_fields": ["user"]})
+    rejected = Omissions(paths=(("tools", "[]", "function", "strict"), ("temperature",)))
+    with json_work() as found:
+        outgoing = prepare(incoming, target, rejected).outgoing
+    assert found["encode"] == 1
+    assert found["decode"] <= len(members)
+    assert outgoing.edits == (
+        Edit("messages[].reasoning_details[]", why="seal"),
+        Edit("user", why="provider"),
+        Edit("tools[].function.strict", why="rejected"),
+        Edit("temperature", why="rejected"),
+        Edit("max_completion_tokens", lost=False, form="->max_tokens"),
+    )
+    assert outgoing.dropped == tuple(edit.path for edit in outgoing.edits[:4])
+    assert outgoing.adapted == ("max_completion_tokens->max_tokens",)
+
+
+def test_the_hub_lane_reads_the_same_values():
+    """The neutral request is made of the members that were found when the body was read, not of the body once more."""
+    incoming = came(model="alias", messages=[{"role": "user", "content": "Hi"}], temperature=0.5)
+    with json_work() as found:
+        assert incoming.request.parameters["temperature"].value == 0.5
+        assert incoming.request is incoming.request
+    assert found == {"decode": 3}
+
+
+def test_a_value_is_decoded_when_it_is_asked_for_and_only_then():
+    body = Body.of(b'{"a": [1], "b": {"c": 2}}')
+    with json_work() as found:
+        assert body.value("b") == {"c": 2}
+        assert body.value("b") is body.value("b")
+        assert body.value("nothing") is None
+    assert found == {"decode": 1}
