@@ -348,13 +348,13 @@ def load(targets: tuple[str, ...], **options: Any) -> None:
     YAML file for what the options cannot say. Every answer is held against its API's grammar. Ctrl-C ends the load
     early, with a report. The exit status is 0, 1 if a condition of --fail-if holds, 2 if nothing could be run.
     """
-    from gateway.commands.load import Wish, run
+    from gateway.commands.load import LoadOptions, run
 
     shaping = ("model", "api", "stream", "prompt", "output", "tools")
     loading = ("rate", "spacing", "concurrency", "seconds", "warmup", "timeout", "key_env", "strict")
     request, plan = ({name: value for name in names if (value := options.pop(name)) is not None}
                      for names in (shaping, loading))  # fmt: skip
-    sys.exit(run(Wish(targets=targets, load=plan, request=request, **options)))
+    sys.exit(run(LoadOptions(targets=targets, load=plan, request=request, **options)))
 
 
 def _open_standard_streams() -> None:

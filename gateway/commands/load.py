@@ -18,11 +18,11 @@ from gateway.loadtest import report, scenario, text
 from gateway.loadtest.bodies import api_of
 from gateway.loadtest.fail_if import Condition, NoCondition, parse
 from gateway.loadtest.judging import judging
-from gateway.loadtest.keys import Credential, advice, credential, told
+from gateway.loadtest.keys import Credential, advice, credential, describe_key
 from gateway.loadtest.live import Lines, Screen, Terminal
 from gateway.loadtest.overhead import SelfTest, self_test
-from gateway.loadtest.report import NoReport, Run
-from gateway.loadtest.running import Running, Unreachable, place_of
+from gateway.loadtest.report import NoReport, RunResult
+from gateway.loadtest.running import ActiveRun, Unreachable, address_of
 from gateway.loadtest.scenario import Scenario, shown
 from gateway.loadtest.wire import raise_file_limit
 
@@ -37,7 +37,7 @@ _BARE = re.compile(  # host:port, or localhost or a name with a dot before a pat
 
 
 @attrs.frozen
-class Wish:
+class LoadOptions:
     """The options of the command line. ``load`` and ``request`` have those that a scenario would have, with the same
     names; what was not given is not in them."""
 
@@ -51,25 +51,25 @@ class Wish:
     self_test: bool = False
 
 
-def run(wish: Wish) -> int:
+def run(options: LoadOptions) -> int:
     """Exit status 0 if all went well, 1 if a condition of ``--fail-if`` holds, 2 if there was nothing to run, 130 if it
     was interrupted; a report is written in all but the third case."""
     try:
-        if wish.compare is not None:
-            return _finish(_both(*wish.compare), wish, _conditions(wish))
-        if wish.self_test:
+        if options.compare is not None:
+            return _finish(_both(*options.compare), options, _conditions(options))
+        if options.self_test:
             click.echo(_cost(trio.run(self_test)))
             return GOOD
-        plan, conditions = _planned(wish)
+        plan, conditions = _planned(options)
         keys = _keys(plan)
-        _check_writable(wish)
+        _check_writable(options)
         runs = _loaded(plan, keys)
     except (ConfigError, NoReport, Unreachable) as error:
         click.echo(_said(error), err=True)
         return UNUSABLE
     if runs is None:
         return INTERRUPTED
-    status = _finish(runs, wish, conditions)
+    status = _finish(runs, options, conditions)
     _advise(runs, plan, keys)
     return status
 
@@ -91,16 +91,16 @@ def _wrong(place: str, found: str, expected: str) -> ConfigError:
     return ConfigError((Mistake(place, "", found, expected),))
 
 
-def _planned(wish: Wish) -> tuple[Scenario, list[Condition]]:
+def _planned(options: LoadOptions) -> tuple[Scenario, list[Condition]]:
     """The scenario, and the conditions of the options and its own. Raises ``ConfigError`` with the mistakes of both."""
     mistakes: tuple[Mistake, ...] = ()
     conditions: list[Condition] = []
     try:
-        conditions = _conditions(wish)
+        conditions = _conditions(options)
     except ConfigError as error:
         mistakes = error.mistakes
     try:
-        plan = _scenario(wish)
+        plan = _scenario(options)
     except ConfigError as error:
         raise ConfigError((*mistakes, *error.mistakes)) from None
     if mistakes:
@@ -108,11 +108,11 @@ def _planned(wish: Wish) -> tuple[Scenario, list[Condition]]:
     return plan, conditions + [parse(condition) for condition in plan.fail_if]
 
 
-def _conditions(wish: Wish) -> list[Condition]:
+def _conditions(options: LoadOptions) -> list[Condition]:
     """Those of ``--fail-if``. Raises ``ConfigError``."""
     found: list[Condition] = []
     mistakes: list[Mistake] = []
-    for condition in wish.fail_if:
+    for condition in options.fail_if:
         try:
             found.append(parse(condition))
         except NoCondition as error:
@@ -122,24 +122,24 @@ def _conditions(wish: Wish) -> list[Condition]:
     return found
 
 
-def _scenario(wish: Wish) -> Scenario:
+def _scenario(options: LoadOptions) -> Scenario:
     """Raises ``ConfigError``."""
-    files = [word for word in wish.targets if not _TARGET.fullmatch(word)]
+    files = [word for word in options.targets if not _TARGET.fullmatch(word)]
     _check_files(files)
-    targets = _targets([word for word in wish.targets if word not in files])
+    targets = _targets([word for word in options.targets if word not in files])
     if len(files) > 1:
         raise _wrong(files[1], "a second file", "give one scenario, or URLs that begin with http:// or https://")
     if files:
-        if given := [*wish.request, *wish.load]:
+        if given := [*options.request, *options.load]:
             found = f"options beside a scenario: {', '.join(given)}"
             raise _wrong(files[0], found, "write them into the scenario; only URLs on the command line replace its own")
         found_in_file = scenario.load(Path(files[0]), os.environ)
         return attrs.evolve(found_in_file, targets=targets) if targets else found_in_file
     if not targets:
         raise _wrong("", "nothing to load", "give a URL, as in trigate load http://127.0.0.1:12000 --model demo")
-    api = wish.request.get("api") or next(filter(None, map(api_of, targets.values())), "chat")
-    loop = {} if {"rate", "concurrency"} & set(wish.load) else {"concurrency": 1}
-    content = {"targets": targets, "requests": [{**wish.request, "api": api}], **loop, **wish.load}
+    api = options.request.get("api") or next(filter(None, map(api_of, targets.values())), "chat")
+    loop = {} if {"rate", "concurrency"} & set(options.load) else {"concurrency": 1}
+    content = {"targets": targets, "requests": [{**options.request, "api": api}], **loop, **options.load}
     try:
         return scenario.build(Document("command line", content), {})
     except ConfigError as error:
@@ -187,13 +187,13 @@ def _keys(plan: Scenario) -> dict[str, Credential]:
     if any(key.value and not (key.value.isprintable() and key.value.isascii()) for key in found.values()):
         raise _wrong("key_env", "the key holds characters that no header can carry", "correct the variable")
     for target, key in found.items():
-        say(sentence(told(plan.targets[target], key, plan)))
+        say(sentence(describe_key(plan.targets[target], key, plan)))
     return found
 
 
-def _check_writable(wish: Wish) -> None:
+def _check_writable(options: LoadOptions) -> None:
     """Before the run, not after it. Raises ``ConfigError``."""
-    for path in (wish.json, wish.html):
+    for path in (options.json, options.html):
         if path is not None and not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
             raise _wrong(str(path), "cannot be written", "give a file in a directory that is there")
 
@@ -201,9 +201,9 @@ def _check_writable(wish: Wish) -> None:
 # Doing it
 
 
-def _loaded(plan: Scenario, keys: Mapping[str, Credential]) -> tuple[Run, ...] | None:
+def _loaded(plan: Scenario, keys: Mapping[str, Credential]) -> tuple[RunResult, ...] | None:
     """The runs; ``None`` if it was to end at once. Raises ``Unreachable``."""
-    runs: tuple[Run, ...] | None = None
+    runs: tuple[RunResult, ...] | None = None
     try:
         runs = trio.run(_load, plan, keys, Terminal() if sys.stderr.isatty() else Lines())
     except* KeyboardInterrupt:
@@ -211,21 +211,21 @@ def _loaded(plan: Scenario, keys: Mapping[str, Credential]) -> tuple[Run, ...] |
     return runs
 
 
-async def _load(plan: Scenario, keys: Mapping[str, Credential], screen: Screen) -> tuple[Run, ...]:
+async def _load(plan: Scenario, keys: Mapping[str, Credential], screen: Screen) -> tuple[RunResult, ...]:
     raise_file_limit()
-    found: list[Run] = []
-    places = {target: await place_of(plan, target) for target in plan.targets}
+    found: list[RunResult] = []
+    places = {target: await address_of(plan, target) for target in plan.targets}
     async with judging(plan.strict) as judge:
         test = await self_test()
         for target, place in places.items():
-            running = Running(plan, target, place, keys[target].value, judge)
+            running = ActiveRun(plan, target, place, keys[target].value, judge)
             found.append(await _watched(running, screen, test))
             if running.interrupted:
                 break
     return tuple(found)
 
 
-async def _watched(running: Running, screen: Screen, test: SelfTest) -> Run:
+async def _watched(running: ActiveRun, screen: Screen, test: SelfTest) -> RunResult:
     async with trio.open_nursery() as nursery:
         await nursery.start(_stop_on_signal, running)
         nursery.start_soon(screen.watch, running)
@@ -234,7 +234,7 @@ async def _watched(running: Running, screen: Screen, test: SelfTest) -> Run:
     return result
 
 
-async def _stop_on_signal(running: Running, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+async def _stop_on_signal(running: ActiveRun, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
     """The first ends the load, with a report; the second ends all at once."""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
@@ -247,40 +247,40 @@ async def _stop_on_signal(running: Running, *, task_status: trio.TaskStatus[None
 # What came of it
 
 
-def _both(before: Path, after: Path) -> tuple[Run, ...]:
+def _both(before: Path, after: Path) -> tuple[RunResult, ...]:
     return report.compared(report.load(before), report.load(after), (before.stem, after.stem))
 
 
-def _finish(runs: Sequence[Run], wish: Wish, conditions: Sequence[Condition]) -> int:
+def _finish(runs: Sequence[RunResult], options: LoadOptions, conditions: Sequence[Condition]) -> int:
     """Show and write the report; the exit status."""
-    out = sys.stderr if wish.json == Path("-") else sys.stdout
-    if wish.compare is None:
+    out = sys.stderr if options.json == Path("-") else sys.stdout
+    if options.compare is None:
         for single in runs:
             click.echo(text.summary(single) + "\n", file=out)
     if len(runs) > 1:
         click.echo(text.comparison(runs), file=out)
     failures = [(single, failure) for single in runs for one in conditions if (failure := one.failure(single))]
-    _write(runs, wish, [f"{single.name}: {failure}" for single, failure in failures])
+    _write(runs, options, [f"{single.name}: {failure}" for single, failure in failures])
     for single, failure in failures:
         click.echo(f"failed: {single.name}: {failure}", err=True)
-    if any(single.interrupted for single in runs) and wish.compare is None:
+    if any(single.interrupted for single in runs) and options.compare is None:
         return INTERRUPTED
     return FAILED if failures else GOOD
 
 
-def _advise(runs: Sequence[Run], plan: Scenario, keys: Mapping[str, Credential]) -> None:
+def _advise(runs: Sequence[RunResult], plan: Scenario, keys: Mapping[str, Credential]) -> None:
     """What to do about keys that were refused."""
     for single in runs:
         if any(failure.kind == REFUSED for failure in single.tally.failures):
             say(sentence(f"{REFUSED}: {single.name}: {advice(keys[single.target], plan)}"))
 
 
-def _write(runs: Sequence[Run], wish: Wish, failures: Sequence[str]) -> None:
-    if wish.json == Path("-"):
+def _write(runs: Sequence[RunResult], options: LoadOptions, failures: Sequence[str]) -> None:
+    if options.json == Path("-"):
         sys.stdout.buffer.write(report.dump(runs) + b"\n")
-    elif wish.json is not None:
-        wish.json.write_bytes(report.dump(runs))
-    if wish.html is not None:
+    elif options.json is not None:
+        options.json.write_bytes(report.dump(runs))
+    if options.html is not None:
         from gateway.loadtest.page import page
 
-        wish.html.write_text(page(runs, failures), encoding="utf-8")
+        options.html.write_text(page(runs, failures), encoding="utf-8")

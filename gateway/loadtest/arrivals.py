@@ -14,7 +14,7 @@ import trio
 
 
 @attrs.frozen
-class Step:
+class RateStep:
     """A stretch of ``seconds`` with ``rate`` arrivals a second, or rising or falling evenly to ``to``."""
 
     rate: float
@@ -50,7 +50,7 @@ def poisson(chance: random.Random) -> Iterator[float]:
         yield chance.expovariate(1.0)
 
 
-def arrivals(steps: Iterable[Step], distances: Iterator[float]) -> Iterator[float]:
+def arrivals(steps: Iterable[RateStep], distances: Iterator[float]) -> Iterator[float]:
     """The starts in seconds from the beginning of the first of ``steps``, in order.
 
     ``distances`` are in expected arrivals: they are stretched where the rate is low. The first arrival is at once."""

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 import attrs
 import msgspec
 
-from gateway.loadtest.scenario import TOKENS, Asked
+from gateway.loadtest.scenario import TOKENS, LoadRequest
 from providers.catalog.providers import STANDARD_AUTH, STANDARD_PATHS
 from streams.events import Api
 
@@ -60,10 +60,10 @@ class Bodies:
     most: int
 
     @classmethod
-    def of(cls, asked: Asked) -> "Bodies":
-        whole = msgspec.json.encode(_WRITERS[asked.api](asked, _MARK) | asked.extra)
+    def of(cls, request: LoadRequest) -> "Bodies":
+        whole = msgspec.json.encode(_WRITERS[request.api](request, _MARK) | request.extra)
         before, _, after = whole.partition(_MARK.encode())
-        least, most = (size * TOKENS for size in asked.prompt)
+        least, most = (size * TOKENS for size in request.prompt)
         return cls(before, after, (f"{_WORDS} " * (most // len(_WORDS) + 1))[:most], least, most)
 
     def next(self, number: int, chance: random.Random) -> bytes:
@@ -73,46 +73,50 @@ class Bodies:
         return b"".join((self.before, (start + self.text[:size]).encode(), self.after))
 
 
-def _chat(asked: Asked, prompt: str) -> Body:
-    functions = [{"type": "function", "function": tool} for tool in _tools(asked, "parameters")]
+def _chat(request: LoadRequest, prompt: str) -> Body:
+    functions = [{"type": "function", "function": tool} for tool in _tools(request, "parameters")]
     return {
-        "model": asked.model,
+        "model": request.model,
         "messages": [{"role": "user", "content": prompt}],
-        "max_completion_tokens": asked.output,
-        "stream": asked.stream,
-        **({"stream_options": {"include_usage": True}} if asked.stream and asked.usage else {}),
+        "max_completion_tokens": request.output,
+        "stream": request.stream,
+        **({"stream_options": {"include_usage": True}} if request.stream and request.usage else {}),
         **({"tools": functions} if functions else {}),
     }
 
 
-def _messages(asked: Asked, prompt: str) -> Body:
-    tools = _tools(asked, "input_schema")
+def _messages(request: LoadRequest, prompt: str) -> Body:
+    tools = _tools(request, "input_schema")
     return {
-        "model": asked.model,
-        "max_tokens": asked.output,
+        "model": request.model,
+        "max_tokens": request.output,
         "messages": [{"role": "user", "content": prompt}],
-        "stream": asked.stream,
+        "stream": request.stream,
         **({"tools": tools} if tools else {}),
     }
 
 
-def _responses(asked: Asked, prompt: str) -> Body:
-    functions: list[Body] = [{"type": "function", "strict": False, **tool} for tool in _tools(asked, "parameters")]
+def _responses(request: LoadRequest, prompt: str) -> Body:
+    functions: list[Body] = [{"type": "function", "strict": False, **tool} for tool in _tools(request, "parameters")]
     return {
-        "model": asked.model,
+        "model": request.model,
         "input": prompt,
-        "max_output_tokens": asked.output,
-        "stream": asked.stream,
+        "max_output_tokens": request.output,
+        "stream": request.stream,
         "store": False,  # thousands of answers that nobody will ask for
         **({"tools": functions} if functions else {}),
     }
 
 
-def _tools(asked: Asked, schema: str) -> list[Body]:
+def _tools(request: LoadRequest, schema: str) -> list[Body]:
     return [
         {"name": f"look_up_{number}", "description": "Look up a place.", schema: _SCHEMA}
-        for number in range(1, asked.tools + 1)
+        for number in range(1, request.tools + 1)
     ]
 
 
-_WRITERS: Mapping[Api, Callable[[Asked, str], Body]] = {"chat": _chat, "messages": _messages, "responses": _responses}
+_WRITERS: Mapping[Api, Callable[[LoadRequest, str], Body]] = {
+    "chat": _chat,
+    "messages": _messages,
+    "responses": _responses,
+}

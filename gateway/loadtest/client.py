@@ -6,9 +6,9 @@ from typing import Final, Literal, TypeAlias
 import attrs
 import trio
 
-from gateway.loadtest.content import NOTHING, Told, complaint, told, told_by
-from gateway.loadtest.scenario import Asked
-from gateway.loadtest.wire import Broken, Connection, Idle, Place
+from gateway.loadtest.content import NOTHING, EventContent, error_message, read_event, read_whole
+from gateway.loadtest.scenario import LoadRequest
+from gateway.loadtest.wire import IdleConnections, ServerAddress, TimedConnection, WireError
 from streams.framing import EventTooLarge
 from streams.sse import Splitter
 
@@ -30,21 +30,21 @@ class Problem:
     detail: str = ""
 
 
-class Server:
+class LoadTarget:
     """What all exchanges with one target share."""
 
-    def __init__(self, place: Place, tls: ssl.SSLContext | None, *, timeout: float, keep: bool) -> None:
-        self.place = place
-        self.idle = Idle()
+    def __init__(self, address: ServerAddress, tls: ssl.SSLContext | None, *, timeout: float, keep: bool) -> None:
+        self.address = address
+        self.idle = IdleConnections()
         self.timeout = timeout
         self._tls = tls
         self._keep = keep
 
-    async def connect(self, small: bool) -> Connection:
-        """Raises ``Broken``."""
-        return await Connection.open(self.place, self._tls, small)
+    async def connect(self, small: bool) -> TimedConnection:
+        """Raises ``WireError``."""
+        return await TimedConnection.open(self.address, self._tls, small)
 
-    async def finished(self, connection: Connection, manner: Manner) -> None:
+    async def finished(self, connection: TimedConnection, manner: Manner) -> None:
         """Keep or close the connection."""
         if self._keep and manner != "reads slowly":
             await self.idle.give(connection)
@@ -52,15 +52,15 @@ class Server:
             await connection.aclose()
 
 
-class Exchange:
+class TimedExchange:
     """One exchange while it runs and after it; times are trio's.
 
     ``intended`` is when it was to start, ``began`` when it did, ``ended`` when nothing more was read. ``contents`` are
     the times of the events that carried content. ``body`` is what came of the answer. ``complete``: it was read to its
     end and its status is 200. ``left``: the client went away before the end, as it was meant to."""
 
-    def __init__(self, asked: Asked, manner: Manner, intended: float) -> None:
-        self.asked = asked
+    def __init__(self, request: LoadRequest, manner: Manner, intended: float) -> None:
+        self.request = request
         self.manner = manner
         self.intended = intended
         self.began = trio.current_time()
@@ -72,16 +72,16 @@ class Exchange:
         self.body: list[bytes] = []
         self.events = self.reads = self.received = 0
         self.tokens: int | None = None
-        self.error: Told | None = None  # what the answer said of its own failure
+        self.error: EventContent | None = None  # what the answer said of its own failure
         self.problem: Problem | None = None
         self.complete = self.left = False
         self.phase: Phase = "connect"
 
-    async def run(self, server: Server, data: bytes) -> None:
+    async def run(self, server: LoadTarget, data: bytes) -> None:
         """Go through with it. Never raises but when it is cancelled; ``ended`` is set in any case."""
         deadline = leaves = self.began + server.timeout
-        if self.manner == "cancels" and self.asked.cancel is not None:
-            leaves = self.began + self.asked.cancel.after
+        if self.manner == "cancels" and self.request.cancel is not None:
+            leaves = self.began + self.request.cancel.after
         try:
             with trio.CancelScope(deadline=min(deadline, leaves)) as scope:
                 await self._run(server, data)
@@ -91,7 +91,7 @@ class Exchange:
                 self.fail("timeout", f"no end after {server.timeout:g} s")
             else:
                 self.complete = self.problem is None
-        except Broken as error:
+        except WireError as error:
             self.fail(error.fault, error.detail)
         except EventTooLarge:
             self.fail("too large", "one event is larger than 16 MiB")
@@ -102,14 +102,14 @@ class Exchange:
         """It is an error, in the present phase."""
         self.problem = Problem(kind, self.phase, detail)
 
-    async def _run(self, server: Server, data: bytes) -> None:
+    async def _run(self, server: LoadTarget, data: bytes) -> None:
         while True:
             connection = await self._connection(server)
             reused = connection.used
             try:
                 await self._exchange(connection, data)
                 break
-            except Broken as error:
+            except WireError as error:
                 # The server closed an idle connection as the request went out: every client sends it again.
                 if not reused or self.phase not in ("send", "first byte") or error.fault not in ("reset", "closed"):
                     raise
@@ -119,7 +119,7 @@ class Exchange:
                 with trio.CancelScope(shield=True):  # it closes at once, and waits for nothing
                     await server.finished(connection, self.manner)  # noqa: ASYNC102
 
-    async def _connection(self, server: Server) -> Connection:
+    async def _connection(self, server: LoadTarget) -> TimedConnection:
         self.phase = "connect"
         kept = server.idle.take() if self.manner != "reads slowly" else None
         if kept is not None:
@@ -129,7 +129,7 @@ class Exchange:
         self.connected = trio.current_time() - since
         return connection
 
-    async def _exchange(self, connection: Connection, data: bytes) -> None:
+    async def _exchange(self, connection: TimedConnection, data: bytes) -> None:
         self.phase = "send"
         await connection.send(data)
         self.phase = "first byte"
@@ -137,34 +137,34 @@ class Exchange:
         self.first_byte = connection.first
         self.status = head.status
         self.phase = "first token"
-        if self.asked.stream and head.status == OK:
+        if self.request.stream and head.status == OK:
             await self._read_stream(connection)
             return
         await self._read_whole(connection)
         if head.status != OK:
             self.phase = "first byte"
-            self.fail(f"status {head.status}", complaint(b"".join(self.body)))
+            self.fail(f"status {head.status}", error_message(b"".join(self.body)))
 
-    async def _read_stream(self, connection: Connection) -> None:
+    async def _read_stream(self, connection: TimedConnection) -> None:
         splitter = Splitter()
         while (data := await connection.body()) is not None:
             self.body.append(data)
             for raw in splitter.feed(data):
                 self.events += 1
-                self._take(told(self.asked.api, raw), connection.at)
+                self._take(read_event(self.request.api, raw), connection.at)
             await self._pause(data)
 
-    async def _read_whole(self, connection: Connection) -> None:
+    async def _read_whole(self, connection: TimedConnection) -> None:
         while (data := await connection.body()) is not None:
             self.body.append(data)
             await self._pause(data)
-        self._take(told_by(self.asked.api, b"".join(self.body)), None)
+        self._take(read_whole(self.request.api, b"".join(self.body)), None)
 
     async def _pause(self, data: bytes) -> None:
-        if self.manner == "reads slowly" and self.asked.slow is not None:
-            await trio.sleep(len(data) / self.asked.slow.rate)
+        if self.manner == "reads slowly" and self.request.slow is not None:
+            await trio.sleep(len(data) / self.request.slow.rate)
 
-    def _take(self, said: Told, at: float | None) -> None:
+    def _take(self, said: EventContent, at: float | None) -> None:
         if said is NOTHING:
             return
         if said.content and at is not None:

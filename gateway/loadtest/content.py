@@ -16,7 +16,7 @@ _PIECES = ("text", "thinking", "partial_json")
 
 
 @attrs.frozen
-class Told:
+class EventContent:
     """What one event, or a whole answer, says. ``tokens``: those of the answer so far, if they are counted in it.
     ``error`` is the name of the error in it, and ``message`` what that says."""
 
@@ -26,16 +26,16 @@ class Told:
     message: str = ""
 
 
-NOTHING = Told()
+NOTHING = EventContent()
 
 
-def told(api: Api, raw: bytes) -> Told:
+def read_event(api: Api, raw: bytes) -> EventContent:
     """What the event ``raw`` says."""
     found = sse.parse(raw)
-    return NOTHING if found is None else told_by(api, found[1])
+    return NOTHING if found is None else read_whole(api, found[1])
 
 
-def told_by(api: Api, data: bytes) -> Told:
+def read_whole(api: Api, data: bytes) -> EventContent:
     """What the JSON in ``data`` says; nothing if it is none."""
     try:
         value = msgspec.json.decode(data)
@@ -44,7 +44,7 @@ def told_by(api: Api, data: bytes) -> Told:
     return _TELLERS[api](value) if isinstance(value, dict) else NOTHING
 
 
-def complaint(data: bytes) -> str:
+def error_message(data: bytes) -> str:
     """What an error body says, in one line; its first words if it is no JSON."""
     try:
         value = msgspec.json.decode(data)
@@ -64,53 +64,53 @@ def _member(value: Any, name: str) -> Any:
     return value.get(name) if isinstance(value, dict) else None
 
 
-def _failed(error: Any) -> Told:
+def _failed(error: Any) -> EventContent:
     words = (_member(error, "code"), _member(error, "type"))
     name = next((word for word in words if isinstance(word, str) and word), "error")
     message = _member(error, "message")
-    return Told(error=name, message=_line(message) if isinstance(message, str) else "")
+    return EventContent(error=name, message=_line(message) if isinstance(message, str) else "")
 
 
 def _number(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _chat(value: dict[str, Any]) -> Told:
+def _chat(value: dict[str, Any]) -> EventContent:
     if value.get("error"):
         return _failed(value["error"])
     tokens = _number(_member(value.get("usage"), "completion_tokens"))
     choices = value.get("choices")
     content = isinstance(choices, list) and any(_says(_member(choice, "delta")) for choice in choices)
-    return Told(content, tokens)
+    return EventContent(content, tokens)
 
 
 def _says(delta: Any) -> bool:
     return isinstance(delta, dict) and any(delta.get(name) for name in _DELTAS)
 
 
-def _messages(value: dict[str, Any]) -> Told:
+def _messages(value: dict[str, Any]) -> EventContent:
     match value.get("type"):
         case "content_block_delta":
             delta = value.get("delta")
-            return Told(isinstance(delta, dict) and any(delta.get(name) for name in _PIECES))
+            return EventContent(isinstance(delta, dict) and any(delta.get(name) for name in _PIECES))
         case "error":
             return _failed(value.get("error"))
-    return Told(tokens=_number(_member(value.get("usage"), "output_tokens")))
+    return EventContent(tokens=_number(_member(value.get("usage"), "output_tokens")))
 
 
-def _responses(value: dict[str, Any]) -> Told:
+def _responses(value: dict[str, Any]) -> EventContent:
     kind = value.get("type")
     if isinstance(kind, str) and kind.endswith(".delta"):
-        return Told(bool(value.get("delta")))
+        return EventContent(bool(value.get("delta")))
     response = value if value.get("object") == "response" else value.get("response")
     if kind == "error":
         return _failed(value)
     if kind == "response.failed" or value.get("error"):
         return _failed(_member(response, "error") or value.get("error"))
-    return Told(tokens=_number(_member(_member(response, "usage"), "output_tokens")))
+    return EventContent(tokens=_number(_member(_member(response, "usage"), "output_tokens")))
 
 
-_TELLERS: Mapping[Api, Callable[[dict[str, Any]], Told]] = {
+_TELLERS: Mapping[Api, Callable[[dict[str, Any]], EventContent]] = {
     "chat": _chat,
     "messages": _messages,
     "responses": _responses,

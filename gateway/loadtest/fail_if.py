@@ -9,7 +9,7 @@ import attrs
 from gateway.config.wording import nearest
 from gateway.loadtest.figures import duration, plain
 from gateway.loadtest.histogram import Histogram
-from gateway.loadtest.report import Run
+from gateway.loadtest.report import RunResult
 from gateway.loadtest.tally import COUNTS, MEASURES
 
 OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
@@ -22,7 +22,7 @@ SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 STATISTICS = "min, mean, max, p50, p95, p99 or any other percentile"
 ALIASES = {"errors": "error"}
 
-_RATES: Mapping[str, Callable[[Run], float]] = {
+_RATES: Mapping[str, Callable[[RunResult], float]] = {
     "rate": lambda run: run.rate,
     "throughput": lambda run: run.tokens_per_second,
 }
@@ -42,12 +42,12 @@ class Condition:
     """One condition. ``value`` finds what it is about, which is ``None`` where nothing was measured."""
 
     text: str
-    value: Callable[[Run], float | None]
+    value: Callable[[RunResult], float | None]
     compare: Callable[[float, float], bool]
     limit: float
     show: Callable[[float], str]
 
-    def failure(self, run: Run) -> str | None:
+    def failure(self, run: RunResult) -> str | None:
         """Why the run fails by it; ``None`` if it does not. What was not measured fails: it cannot be said to hold."""
         value = self.value(run)
         if value is None:
@@ -84,7 +84,7 @@ def _of_measure(text: str, name: str, statistic: str | None, sign: str, number: 
         raise NoCondition(text, f"{unit} where a plain number should be", "leave it out")
     take = _statistic(text, statistic)
 
-    def value(run: Run) -> float | None:
+    def value(run: RunResult) -> float | None:
         histogram = run.tally.measures[name]
         return take(histogram) if histogram.count else None
 
@@ -110,11 +110,11 @@ def _of_count(text: str, name: str, sign: str, number: float, unit: str) -> Cond
     if unit not in ("", "%") or (unit and name not in COUNTS):
         raise NoCondition(text, f"{unit} behind a number", "a count has no unit, or % for the part of all that began")
 
-    def share(run: Run) -> float | None:
+    def share(run: RunResult) -> float | None:
         counts = run.tally.counts
         return 100 * counts[name] / counts["started"] if counts["started"] else None
 
-    def count(run: Run) -> float | None:
+    def count(run: RunResult) -> float | None:
         return float(run.tally.counts[name]) if name in COUNTS else _RATES[name](run)
 
     if unit:

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from gateway.loadtest.report import Run
+from gateway.loadtest.report import RunResult
 from gateway.loadtest.tally import MEASURES, Tally
 
 Shown: TypeAlias = Callable[[float], str]
@@ -32,7 +32,7 @@ def shown(name: str) -> Shown:
     return plain if name == "tokens_per_second" else duration
 
 
-def asked(scenario: Mapping[str, Any], seconds: float) -> str:
+def describe_load(scenario: Mapping[str, Any], seconds: float) -> str:
     """What a target is asked for, in a few words; ``scenario`` as it stands in a report."""
     if steps := scenario.get("steps"):
         spacing = "Poisson" if scenario.get("spacing") == "poisson" else "evenly spaced"
@@ -44,9 +44,9 @@ def asked(scenario: Mapping[str, Any], seconds: float) -> str:
     return f"{text}, for {plain(round(seconds, 1))} s" + (f" after {plain(warmup)} s of warm-up" if warmup else "")
 
 
-def load_of(run: Run) -> str:
+def load_of(run: RunResult) -> str:
     """What was asked of the target, in a few words."""
-    return asked(run.scenario, run.seconds)
+    return describe_load(run.scenario, run.seconds)
 
 
 def _rate(step: Mapping[str, float | None]) -> str:
@@ -73,7 +73,7 @@ class Line:
         return [f"×{value / first:.2f}" if first and value is not None else "" for value in self.values[1:]]
 
 
-def lines(runs: Sequence[Run]) -> list[Line]:
+def lines(runs: Sequence[RunResult]) -> list[Line]:
     """What is compared of several runs."""
     found = [
         Line("requests begun a second", plain, tuple(run.rate for run in runs)),

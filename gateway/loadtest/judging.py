@@ -23,7 +23,7 @@ _LENGTH = struct.Struct("<I")
 
 
 @attrs.frozen
-class Answer:
+class ReceivedAnswer:
     """What came with status 200, as it came. ``include_usage`` as for ``providers.grammar.judge``."""
 
     api: Api
@@ -33,7 +33,7 @@ class Answer:
 
 
 @attrs.frozen
-class Judged:
+class Verdict:
     """How the answer ended, and the rule that it breaks with what was found ("" if none)."""
 
     outcome: Literal["complete", "failed", "cut"]
@@ -42,10 +42,10 @@ class Judged:
 
 
 class Judging(Protocol):
-    async def __call__(self, answer: Answer) -> Judged: ...
+    async def __call__(self, answer: ReceivedAnswer) -> Verdict: ...
 
 
-def judged(answer: Answer, strict: bool) -> Judged:
+def judged(answer: ReceivedAnswer, strict: bool) -> Verdict:
     """The verdict, in this process."""
     from providers.grammar import judge
 
@@ -57,26 +57,26 @@ def judged(answer: Answer, strict: bool) -> Judged:
         include_usage=answer.include_usage if strict else None,
     )
     broken = verdict.broken
-    return Judged(verdict.outcome, broken.rule, broken.found) if broken else Judged(verdict.outcome)
+    return Verdict(verdict.outcome, broken.rule, broken.found) if broken else Verdict(verdict.outcome)
 
 
-class _Elsewhere:
+class _JudgeProcess:
     """The near end of the process."""
 
     def __init__(self, process: trio.Process, strict: bool) -> None:
         self._process = process
         self._strict = strict
         self._sending = trio.Lock()
-        self._waiting: dict[int, trio.MemorySendChannel[Judged]] = {}
+        self._waiting: dict[int, trio.MemorySendChannel[Verdict]] = {}
         self._number = 0
         self.gone = False
         self.ready = trio.Event()
 
-    async def __call__(self, answer: Answer) -> Judged:
+    async def __call__(self, answer: ReceivedAnswer) -> Verdict:
         assert self._process.stdin is not None
         self._number += 1
         number = self._number
-        send, receive = trio.open_memory_channel[Judged](1)
+        send, receive = trio.open_memory_channel[Verdict](1)
         self._waiting[number] = send
         try:
             async with self._sending:
@@ -100,7 +100,7 @@ class _Elsewhere:
                 held = held[end:]
                 self.ready.set()
                 if number in self._waiting:
-                    self._waiting[number].send_nowait(Judged(*said))
+                    self._waiting[number].send_nowait(Verdict(*said))
         self.gone = True
         self.ready.set()
         for waiting in self._waiting.values():
@@ -114,7 +114,7 @@ async def judging(strict: bool) -> AsyncIterator[Judging]:
     async with trio.open_nursery() as nursery:
         start = partial(trio.run_process, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, check=False)
         process: trio.Process = await nursery.start(start)
-        judge = _Elsewhere(process, strict)
+        judge = _JudgeProcess(process, strict)
         nursery.start_soon(judge.listen)
         await judge.ready.wait()  # its start takes a core for a moment, which is to be over before anything is timed
         try:
@@ -142,13 +142,13 @@ def main() -> None:
     with contextlib.suppress(OSError, AttributeError):
         os.nice(19)
     strict = "--strict" in sys.argv[1:]
-    _say(0, judged(Answer("chat", True, None, b""), strict))  # all that is needed is loaded then
+    _say(0, judged(ReceivedAnswer("chat", True, None, b""), strict))  # all that is needed is loaded then
     while (message := _unpacked(sys.stdin.buffer)) is not None:
         number, *fields = message
-        _say(number, judged(Answer(*fields), strict))
+        _say(number, judged(ReceivedAnswer(*fields), strict))
 
 
-def _say(number: int, verdict: Judged) -> None:
+def _say(number: int, verdict: Verdict) -> None:
     sys.stdout.buffer.write(_packed((number, *attrs.astuple(verdict))))
     sys.stdout.buffer.flush()
 

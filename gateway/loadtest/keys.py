@@ -22,11 +22,11 @@ OWN_KEYS: Final[Mapping[str, str]] = MappingProxyType({
 
 @attrs.frozen
 class Credential:
-    """What a target gets: the ``value`` of ``variable``, if that is known and set. ``told``: it was named."""
+    """What a target gets: the ``value`` of ``variable``, if that is known and set. ``named``: the user said which."""
 
     variable: str | None = None
     value: str | None = attrs.field(default=None, repr=False)
-    told: bool = False
+    named: bool = False
 
 
 def credential(url: str, plan: Scenario, env: Mapping[str, str]) -> Credential:
@@ -42,12 +42,12 @@ def _own(url: str) -> str | None:
     return OWN_KEYS.get(parts.hostname or "") if parts.scheme == "https" and parts.port in (None, 443) else None
 
 
-def told(url: str, found: Credential, plan: Scenario) -> str:
+def describe_key(url: str, found: Credential, plan: Scenario) -> str:
     """What is sent to the target at ``url``, for whoever starts the load."""
     where = shown(url)
     if any(name.lower() in CREDENTIALS for name, _ in plan.headers):
         return f"{where}: the key is that of the scenario's headers"
-    if found.value and not found.told:
+    if found.value and not found.named:
         return f"{where}: the key is that of ${found.variable}, as this is the provider's own host"
     if found.value:
         return f"{where}: the key is that of ${found.variable}"

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from gateway.loadtest.figures import COUNTED, PERCENTILES, asked, duration, plain, shown
-from gateway.loadtest.running import Running
+from gateway.loadtest.figures import COUNTED, PERCENTILES, describe_load, duration, plain, shown
+from gateway.loadtest.running import ActiveRun
 from gateway.loadtest.tally import MEASURES
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ BAR = 30
 
 
 class Screen(Protocol):
-    async def watch(self, running: Running) -> None:
+    async def watch(self, running: ActiveRun) -> None:
         """Show it until cancelled."""
         ...
 
@@ -27,8 +27,8 @@ class Screen(Protocol):
 class Lines:
     """For a log."""
 
-    async def watch(self, running: Running) -> None:
-        said = asked(running.scenario.described(), running.scenario.seconds)
+    async def watch(self, running: ActiveRun) -> None:
+        said = describe_load(running.scenario.described(), running.scenario.seconds)
         while True:
             print(f"{running.target or running.url}: {said}", file=sys.stderr, flush=True)
             await trio.sleep(LINE_EVERY)
@@ -45,7 +45,7 @@ class Terminal:
 
         self._live = Live(console=console or Console(stderr=True), auto_refresh=False, transient=True)
 
-    async def watch(self, running: Running) -> None:
+    async def watch(self, running: ActiveRun) -> None:
         interval = sys.getswitchinterval()
         sys.setswitchinterval(0.0005)  # so long the drawing thread may hold up the reading of streams
         try:
@@ -58,7 +58,7 @@ class Terminal:
             sys.setswitchinterval(interval)
 
 
-def status(running: Running) -> str:
+def status(running: ActiveRun) -> str:
     """How things stand, in one line."""
     counts, ttft = running.tally.counts, running.tally.with_firsts(running.under_way)["ttft"]
     first = (
@@ -70,7 +70,7 @@ def status(running: Running) -> str:
     )
 
 
-def phase(running: Running) -> str:
+def phase(running: ActiveRun) -> str:
     if running.warming_up:
         return "warming up"
     if running.progress < 1:
@@ -78,7 +78,7 @@ def phase(running: Running) -> str:
     return "waiting for the last answers" if running.in_flight else f"judging {running.judging} answers"
 
 
-def table(running: Running) -> "Table":
+def table(running: ActiveRun) -> "Table":
     """The whole display."""
     from rich.table import Table
 
@@ -99,7 +99,7 @@ def table(running: Running) -> "Table":
     return grid
 
 
-def _counts(running: Running) -> str:
+def _counts(running: ActiveRun) -> str:
     tally, seconds = running.tally, running.measured or 1
     ended = tally.counts["started"]  # they are counted at their end
     tokens = tally.tokens + sum(len(exchange.contents) for exchange in running.under_way)

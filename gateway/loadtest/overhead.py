@@ -10,10 +10,10 @@ import attrs
 import trio
 
 from gateway.loadtest import wire
-from gateway.loadtest.client import Exchange, Server
+from gateway.loadtest.client import LoadTarget, TimedExchange
 from gateway.loadtest.histogram import Histogram
-from gateway.loadtest.scenario import Asked
-from gateway.loadtest.wire import Place
+from gateway.loadtest.scenario import LoadRequest
+from gateway.loadtest.wire import ServerAddress
 
 TICK = 0.02
 """Seconds between two looks at how late the event loop is."""
@@ -79,10 +79,10 @@ async def _measured(events: int) -> tuple[float, Histogram]:
     with socket.create_server(("127.0.0.1", 0), backlog=_STREAMS) as listening:
         listening.settimeout(_PATIENCE)
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server = Server(await Place.find(url), None, timeout=_PATIENCE, keep=False)
-        request = wire.framed(wire.request(server.place, "/", ()), b"{}")
+        server = LoadTarget(await ServerAddress.find(url), None, timeout=_PATIENCE, keep=False)
+        request = wire.framed(wire.request(server.address, "/", ()), b"{}")
         ahead = trio.current_time() - time.perf_counter()
-        exchanges = [Exchange(Asked("self-test"), "reads", trio.current_time()) for _ in range(_STREAMS)]
+        exchanges = [TimedExchange(LoadRequest("self-test"), "reads", trio.current_time()) for _ in range(_STREAMS)]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: trio.to_thread.run_sync(_serve, listening, events, abandon_on_cancel=True))
             cpu = time.thread_time()

@@ -10,7 +10,7 @@ import msgspec
 from gateway.loadtest.figures import PERCENTILES, duration, lines, load_of, plain, shown
 from gateway.loadtest.histogram import Histogram
 from gateway.loadtest.plots import COLOURS, Series, chart, linear, logarithmic, percentiles, seconds
-from gateway.loadtest.report import Run
+from gateway.loadtest.report import RunResult
 from gateway.loadtest.tally import MEASURES, Tally
 
 CURVES = ("ttfb", "ttft", "gap", "duration")
@@ -54,7 +54,7 @@ pre { background: var(--card); padding: .75rem; border-radius: 8px; overflow-x: 
 """
 
 
-def page(runs: Sequence[Run], failures: Sequence[str] = ()) -> str:
+def page(runs: Sequence[RunResult], failures: Sequence[str] = ()) -> str:
     """The whole document. ``failures`` are the conditions that did not hold, in words."""
     title = "Load report: " + ", ".join(run.name for run in runs)
     parts = [
@@ -77,7 +77,7 @@ def page(runs: Sequence[Run], failures: Sequence[str] = ()) -> str:
 # All runs together
 
 
-def _comparison(runs: Sequence[Run]) -> Iterable[str]:
+def _comparison(runs: Sequence[RunResult]) -> Iterable[str]:
     first, *others = runs
     head = ["", first.name, *(text for run in others for text in (run.name, "ratio"))]
     yield "<h2>Side by side</h2>"
@@ -89,7 +89,7 @@ def _compared(label: str, texts: Sequence[str], ratios: Sequence[str]) -> list[s
     return [label, first, *(cell for pair in zip(others, ratios, strict=True) for cell in pair)]
 
 
-def _curve(runs: Sequence[Run], name: str) -> str:
+def _curve(runs: Sequence[RunResult], name: str) -> str:
     """The whole distribution: what each percentile is at most."""
     # Numbered before those without data are left out: a run has one colour in all charts.
     numbered = [(i, run.name, run.tally.measures[name]) for i, run in enumerate(runs)]
@@ -111,7 +111,7 @@ def _points(histogram: Histogram) -> list[tuple[float, float]]:
 # One run
 
 
-def _section(run: Run) -> Iterable[str]:
+def _section(run: RunResult) -> Iterable[str]:
     yield f"<h2>{escape(run.name)}</h2>"
     address = f"{run.url} · " if run.target else ""
     yield f'<p class="soft">{escape(f"{address}{run.started} · {load_of(run)}")}</p>'
@@ -136,7 +136,7 @@ def _section(run: Run) -> Iterable[str]:
     yield f"<details><summary>Scenario</summary><pre>{scenario}</pre></details>"
 
 
-def _cards(run: Run) -> str:
+def _cards(run: RunResult) -> str:
     counts = run.tally.counts
     cards = [
         ("requests a second", plain(round(run.rate, 2))),
@@ -156,7 +156,7 @@ def _cards(run: Run) -> str:
 _RARE = {"unfinished": "unfinished", "cancelled": "cancelled, as meant", "interrupted": "interrupted"}
 
 
-def _charts(run: Run) -> Iterable[str]:
+def _charts(run: RunResult) -> Iterable[str]:
     if not run.timeline:
         return
     x = seconds(max(1.0, float(run.timeline[-1]["second"])), lambda value: f"{value:g} s")
@@ -175,7 +175,7 @@ def _charts(run: Run) -> Iterable[str]:
 _FLOW = (("begun", "started"), ("ended whole", "whole"), ("failed", "failed"))
 
 
-def _over_time(run: Run, label: str, key: str, colour: int) -> Series:
+def _over_time(run: RunResult, label: str, key: str, colour: int) -> Series:
     points = [(float(row["second"]), NAN if row[key] is None else float(row[key])) for row in run.timeline]
     return Series(label, points, colour)
 
@@ -195,7 +195,7 @@ def _measures(tally: Tally) -> str:
     return _table(head, rows) if rows else "<p>Nothing was measured.</p>"
 
 
-def _loader(run: Run) -> str:
+def _loader(run: RunResult) -> str:
     own = run.overhead
     said = [
         f"The loader used {100 * own.cpu:.0f} % of a core. Its event loop was late by "

@@ -20,7 +20,7 @@ class NoReport(Exception):
 
 
 @attrs.frozen
-class Run:
+class RunResult:
     """What came of the load on one target. ``seconds``: of arrivals that count; ``elapsed``: to the last end."""
 
     target: str
@@ -67,7 +67,7 @@ class Run:
         }
 
     @classmethod
-    def load(cls, value: Any) -> "Run":
+    def load(cls, value: Any) -> "RunResult":
         """What ``dump`` gave. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
         return cls(
             target=str(value["target"]),
@@ -84,26 +84,26 @@ class Run:
         )
 
 
-def dump(runs: Sequence[Run]) -> bytes:
+def dump(runs: Sequence[RunResult]) -> bytes:
     """The JSON of a report; times are in seconds."""
     value = {"trigate": gateway.__version__, "format": FORMAT, "runs": [run.dump() for run in runs]}
     return msgspec.json.format(msgspec.json.encode(value), indent=1)
 
 
-def load(path: Path) -> tuple[Run, ...]:
+def load(path: Path) -> tuple[RunResult, ...]:
     """The runs in a file that ``dump`` wrote. Raises ``NoReport``."""
     try:
         value = msgspec.json.decode(path.read_bytes())
         if value["format"] != FORMAT:
             raise NoReport(f"{path}: a report of format {value['format']}; this version reads {FORMAT}")
-        return tuple(Run.load(run) for run in value["runs"])
+        return tuple(RunResult.load(run) for run in value["runs"])
     except OSError as error:
         raise NoReport(f"{path}: cannot be read: {(error.strerror or 'unreadable').lower()}") from error
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise NoReport(f"{path}: this is no report of trigate load --json") from error
 
 
-def compared(before: Sequence[Run], after: Sequence[Run], names: tuple[str, str]) -> tuple[Run, ...]:
+def compared(before: Sequence[RunResult], after: Sequence[RunResult], names: tuple[str, str]) -> tuple[RunResult, ...]:
     """The runs of two reports as those of one: each two of one target side by side, told apart by ``names``."""
     labels = names if names[0] != names[1] else (f"{names[0]} (1)", f"{names[1]} (2)")
     single = len(before) == len(after) == 1

@@ -10,17 +10,17 @@ import attrs
 import trio
 
 from gateway.loadtest import bodies, wire
-from gateway.loadtest.arrivals import Step, arrivals, evenly, paced, poisson
+from gateway.loadtest.arrivals import RateStep, arrivals, evenly, paced, poisson
 from gateway.loadtest.bodies import Bodies
-from gateway.loadtest.client import Exchange, Manner, Problem, Server
+from gateway.loadtest.client import LoadTarget, Manner, Problem, TimedExchange
 from gateway.loadtest.histogram import Histogram
-from gateway.loadtest.judging import Answer, Judged, Judging
+from gateway.loadtest.judging import Judging, ReceivedAnswer, Verdict
 from gateway.loadtest.overhead import Lag, Overhead, SelfTest
-from gateway.loadtest.report import Run
-from gateway.loadtest.scenario import Asked, Scenario, secrets, shown
+from gateway.loadtest.report import RunResult
+from gateway.loadtest.scenario import LoadRequest, Scenario, secrets, shown
 from gateway.loadtest.tally import End, Tally, ended
-from gateway.loadtest.timeline import Timeline
-from gateway.loadtest.wire import Broken, Place
+from gateway.loadtest.timeline import LoadTimeline
+from gateway.loadtest.wire import ServerAddress, WireError
 
 LOOK = 0.1  # seconds between two looks at how many are under way
 SECRET = 8  # characters from which on a word of a header or a URL may be a credential: Bearer is none
@@ -31,40 +31,42 @@ class Unreachable(Exception):
     """The name of a target has no address."""
 
 
-class Kind:
+class RequestTemplate:
     """One kind of request, ready to be sent."""
 
-    def __init__(self, asked: Asked, url: str, place: Place, headers: tuple[tuple[str, str], ...]) -> None:
-        self.asked = asked
-        self.bodies = Bodies.of(asked)
-        parts = urlsplit(bodies.address(url, asked.api))
+    def __init__(
+        self, request: LoadRequest, url: str, server: ServerAddress, headers: tuple[tuple[str, str], ...]
+    ) -> None:
+        self.request = request
+        self.bodies = Bodies.of(request)
+        parts = urlsplit(bodies.address(url, request.api))
         path = parts.path + (f"?{parts.query}" if parts.query else "")
-        self.head = wire.request(place, path, headers)
+        self.head = wire.request(server, path, headers)
 
-    def request(self, number: int, chance: random.Random) -> bytes:
+    def wire(self, number: int, chance: random.Random) -> bytes:
         return wire.framed(self.head, self.bodies.next(number, chance))
 
-    def answer(self, body: bytes) -> Answer:
+    def answer(self, body: bytes) -> ReceivedAnswer:
         """For the judge. What usage an answer must have is not known where ``extra`` says so."""
-        asked = self.asked.stream and self.asked.usage
-        usage = None if "stream_options" in self.asked.extra else asked
-        return Answer(self.asked.api, self.asked.stream, usage, body)
+        wanted = self.request.stream and self.request.usage
+        usage = None if "stream_options" in self.request.extra else wanted
+        return ReceivedAnswer(self.request.api, self.request.stream, usage, body)
 
 
-class Running:
+class ActiveRun:
     """A run under way; all of it may be looked at while it goes on.
 
     ``key`` is the target's. ``progress`` is 0 to 1."""
 
-    def __init__(self, scenario: Scenario, target: str, place: Place, key: str | None, judge: Judging) -> None:
+    def __init__(self, scenario: Scenario, target: str, server: ServerAddress, key: str | None, judge: Judging) -> None:
         self.scenario = scenario
         self.target = target
         self.url = shown(scenario.targets[target])
         self.tally = Tally()
-        self.requests = {asked.name: Tally() for asked in scenario.requests}
+        self.requests = {request.name: Tally() for request in scenario.requests}
         self.lag = Lag()
         self.late = Histogram()
-        self.under_way: set[Exchange] = set()  # those that count
+        self.under_way: set[TimedExchange] = set()  # those that count
         self.in_flight = 0
         self.interrupted = False
         self.judging = 0  # answers that wait for their verdict
@@ -72,15 +74,17 @@ class Running:
         values = [key or "", *(value for _, value in scenario.headers), *secrets(scenario.targets[target])]
         words = {word for value in values for word in value.split() if len(word) >= SECRET}
         self._secrets = sorted(words, key=len, reverse=True)
-        self._kinds = [
-            Kind(asked, scenario.targets[target], place, bodies.headers(asked.api, key, scenario.headers))
-            for asked in scenario.requests
+        self._templates = [
+            RequestTemplate(
+                request, scenario.targets[target], server, bodies.headers(request.api, key, scenario.headers)
+            )
+            for request in scenario.requests
         ]
-        self._weights = [asked.weight for asked in scenario.requests]
+        self._weights = [request.weight for request in scenario.requests]
         self._chance = random.Random(f"{scenario.seed} requests")
-        self._server = Server(
-            place,
-            ssl.create_default_context() if place.secure else None,
+        self._server = LoadTarget(
+            server,
+            ssl.create_default_context() if server.secure else None,
             timeout=scenario.timeout,
             keep=scenario.connections == "keep",
         )
@@ -90,7 +94,7 @@ class Running:
         self.begin = trio.current_time() + scenario.warmup
         self.end = self.begin + scenario.seconds
         self._last = self.begin
-        self.timeline = Timeline(self.begin)
+        self.timeline = LoadTimeline(self.begin)
 
     @property
     def progress(self) -> float:
@@ -112,7 +116,7 @@ class Running:
         self.end = min(self.end, trio.current_time())
         self._scope.cancel()
 
-    async def run(self, self_test: SelfTest | None = None) -> Run:
+    async def run(self, self_test: SelfTest | None = None) -> RunResult:
         """All of it. The result is also that of a run that was stopped."""
         started = datetime.now(UTC)
         cpu, since = time.process_time(), time.perf_counter()
@@ -125,7 +129,7 @@ class Running:
                 cpu = (time.process_time() - cpu) / (time.perf_counter() - since)
                 await self._server.idle.aclose()
             watching.cancel_scope.cancel()
-        return Run(
+        return RunResult(
             target=self.target,
             url=self.url,
             started=started.isoformat(timespec="seconds"),
@@ -144,7 +148,7 @@ class Running:
     async def _open_loop(self) -> None:
         steps = self.scenario.steps
         if self.scenario.warmup:
-            steps = (Step(steps[0].rate, self.scenario.warmup), *steps)
+            steps = (RateStep(steps[0].rate, self.scenario.warmup), *steps)
         chance = random.Random(f"{self.scenario.seed} arrivals")
         distances = poisson(chance) if self.scenario.spacing == "poisson" else evenly()
         async with trio.open_nursery() as nursery:
@@ -167,15 +171,15 @@ class Running:
         await trio.sleep_until(start)
         while (now := trio.current_time()) < self.end:
             exchange = await self._exchange(now)
-            await trio.sleep(max(exchange.asked.think, AFTER_ERROR if exchange.problem else 0.0))
+            await trio.sleep(max(exchange.request.think, AFTER_ERROR if exchange.problem else 0.0))
 
     # One exchange
 
-    async def _exchange(self, intended: float) -> Exchange:
-        kind = self._chance.choices(self._kinds, self._weights)[0]
+    async def _exchange(self, intended: float) -> TimedExchange:
+        template = self._chance.choices(self._templates, self._weights)[0]
         self._number += 1
-        data = kind.request(self._number, self._chance)
-        exchange = Exchange(kind.asked, _manner(kind.asked, self._chance), intended)
+        data = template.wire(self._number, self._chance)
+        exchange = TimedExchange(template.request, _manner(template.request, self._chance), intended)
         if counts := intended >= self.begin:
             self.late.add(exchange.began - intended)
             self.timeline.begun(intended)
@@ -192,21 +196,21 @@ class Running:
             if counts:
                 self.under_way.remove(exchange)
                 self._last = max(self._last, exchange.ended)
-                self._settling.start_soon(self._settle, exchange, kind)
+                self._settling.start_soon(self._settle, exchange, template)
         return exchange
 
-    async def _settle(self, exchange: Exchange, kind: Kind) -> None:
+    async def _settle(self, exchange: TimedExchange, template: RequestTemplate) -> None:
         """Count it, once it is judged; the client does not wait for that."""
-        judged: Judged | None = None
+        judged: Verdict | None = None
         if exchange.complete:
             self.judging += 1
-            judged = await self._judge(kind.answer(b"".join(exchange.body)))
+            judged = await self._judge(template.answer(b"".join(exchange.body)))
             self.judging -= 1
         end: End
         end, problem = ended(exchange, judged)
         problem = problem and self._masked(problem)
         self.tally.add(exchange, end, problem)
-        self.requests[kind.asked.name].add(exchange, end, problem)
+        self.requests[template.request.name].add(exchange, end, problem)
         self.timeline.ended(exchange, end)
 
     def _masked(self, problem: Problem) -> Problem:
@@ -225,16 +229,16 @@ class Running:
             await trio.sleep(LOOK)
 
 
-def _manner(asked: Asked, chance: random.Random) -> Manner:
+def _manner(request: LoadRequest, chance: random.Random) -> Manner:
     draw = chance.random()
-    if draw < asked.cancels:
+    if draw < request.cancels:
         return "cancels"
-    return "reads slowly" if draw < asked.cancels + asked.slows else "reads"
+    return "reads slowly" if draw < request.cancels + request.slows else "reads"
 
 
-async def place_of(scenario: Scenario, target: str) -> Place:
+async def address_of(scenario: Scenario, target: str) -> ServerAddress:
     """The address of a target. Raises ``Unreachable``."""
     try:
-        return await Place.find(scenario.targets[target])
-    except Broken as error:
+        return await ServerAddress.find(scenario.targets[target])
+    except WireError as error:
         raise Unreachable(error.detail) from error

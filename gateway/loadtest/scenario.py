@@ -14,7 +14,7 @@ from gateway.config.document import ConfigError, Document
 from gateway.config.kinds import Count, Duration, Secret, Size, Url, Wait
 from gateway.config.variables import Variables
 from gateway.config.wording import Wrong, describe
-from gateway.loadtest.arrivals import Step
+from gateway.loadtest.arrivals import RateStep
 from streams.events import Api
 
 Share = NewType("Share", float)  # 0 to 1
@@ -40,7 +40,7 @@ Spacing: TypeAlias = Literal["even", "poisson"]
 
 
 @attrs.frozen
-class RawStep:
+class RawRateStep:
     rate: Rate
     seconds: Wait
     to: Rate | None = None
@@ -63,7 +63,7 @@ class Slow:
 
 
 @attrs.frozen
-class Asked:
+class LoadRequest:
     """One kind of request in the mix. ``prompt`` is in tokens, about; ``output`` is the limit that is asked for.
 
     ``extra`` goes into the body as it is, over all that is made here."""
@@ -95,11 +95,11 @@ class Asked:
 
 @attrs.frozen
 class RawScenario:
-    requests: tuple[Asked, ...]
+    requests: tuple[LoadRequest, ...]
     targets: Targets | None = None
     url: Address | None = None
     rate: Rate | None = None
-    steps: tuple[RawStep, ...] | None = None
+    steps: tuple[RawRateStep, ...] | None = None
     spacing: Spacing = "even"
     concurrency: Count | None = None
     seconds: Wait | None = None
@@ -123,9 +123,9 @@ class Scenario:
     what real servers are known to do."""
 
     targets: Mapping[str, str]
-    requests: tuple[Asked, ...]
+    requests: tuple[LoadRequest, ...]
     seconds: float
-    steps: tuple[Step, ...] = ()
+    steps: tuple[RateStep, ...] = ()
     spacing: Spacing = "even"
     concurrency: int = 0
     warmup: float = 0.0
@@ -262,16 +262,16 @@ def _rest(content: Mapping[str, Any], wrong: Set[document.Path]) -> RawScenario:
     them."""
     kept = {key: value for key, value in content.items() if (key,) not in wrong}
     kept["requests"] = [
-        {"model": ""} if ("requests", i) in wrong else {"model": "", **_without(asked, ("requests", i), wrong)}
-        for i, asked in enumerate(kept.get("requests") or ())
+        {"model": ""} if ("requests", i) in wrong else {"model": "", **_without(request, ("requests", i), wrong)}
+        for i, request in enumerate(kept.get("requests") or ())
     ]
     found = structure(kept, RawScenario)
     assert not isinstance(found, tuple)
     return found
 
 
-def _without(asked: Mapping[str, Any], path: document.Path, wrong: Set[document.Path]) -> Mapping[str, Any]:
-    return {key: value for key, value in asked.items() if value is not None and (*path, key) not in wrong}
+def _without(request: Mapping[str, Any], path: document.Path, wrong: Set[document.Path]) -> Mapping[str, Any]:
+    return {key: value for key, value in request.items() if value is not None and (*path, key) not in wrong}
 
 
 def _contradictions(
@@ -295,7 +295,7 @@ def _contradictions(
         found.append((("steps",), "steps in which nothing arrives", "give one of them a rate above 0"))
     if ("url" in given) == targets:
         found.append((("url",), "url and targets" if targets else "neither url nor targets", "give one of them"))
-    if ("requests",) not in wrong and not any(asked.weight for asked in raw.requests):
+    if ("requests",) not in wrong and not any(request.weight for request in raw.requests):
         found.append((("requests",), "no request with a weight above 0", "list at least one"))
     return found + _of_requests(raw, given, wrong)
 
@@ -303,35 +303,35 @@ def _contradictions(
 def _of_requests(raw: RawScenario, given: Set[str], wrong: Set[document.Path]) -> list[tuple[document.Path, str, str]]:
     found: list[tuple[document.Path, str, str]] = []
     names: set[str] = set()
-    for i, asked in enumerate(raw.requests):
+    for i, request in enumerate(raw.requests):
         path = ("requests", i)
-        if asked.think and "concurrency" not in given:
+        if request.think and "concurrency" not in given:
             found.append(((*path, "think"), "think without concurrency", "only clients of a closed loop think"))
-        if asked.cancels + asked.slows > 1:
+        if request.cancels + request.slows > 1:
             found.append(((*path, "slow"), "the shares of cancel and slow exceed 1", "lower one of them"))
         if wrong & {path, *((*path, part) for part in _NAMING)}:
             continue
-        if _name(asked) in names:
-            found.append((path, f"the name {_name(asked)} is taken already", "give it a name of its own"))
-        names.add(_name(asked))
+        if _name(request) in names:
+            found.append((path, f"the name {_name(request)} is taken already", "give it a name of its own"))
+        names.add(_name(request))
     return found
 
 
 _NAMING = ("name", "api", "model", "stream")
 
 
-def _name(asked: Asked) -> str:
-    return asked.name or " ".join([asked.api, asked.model, *([] if asked.stream else ["whole"])])
+def _name(request: LoadRequest) -> str:
+    return request.name or " ".join([request.api, request.model, *([] if request.stream else ["whole"])])
 
 
 def _scenario(raw: RawScenario) -> Scenario:
     seconds = float(raw.seconds or 30.0)
-    steps = tuple(Step(step.rate, step.seconds, step.to) for step in raw.steps or ())
+    steps = tuple(RateStep(step.rate, step.seconds, step.to) for step in raw.steps or ())
     if raw.rate is not None:
-        steps = (Step(raw.rate, seconds),)
+        steps = (RateStep(raw.rate, seconds),)
     return Scenario(
         targets=raw.targets or {"": str(raw.url)},
-        requests=tuple(attrs.evolve(asked, name=_name(asked)) for asked in raw.requests),
+        requests=tuple(attrs.evolve(request, name=_name(request)) for request in raw.requests),
         seconds=sum(step.seconds for step in steps) or seconds,
         steps=steps,
         spacing=raw.spacing,

@@ -7,9 +7,9 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from gateway.loadtest.client import Exchange, Phase, Problem
+from gateway.loadtest.client import Phase, Problem, TimedExchange
 from gateway.loadtest.histogram import Histogram
-from gateway.loadtest.judging import Judged
+from gateway.loadtest.judging import Verdict
 
 MEASURES = {
     "ttfb": "time to the first byte",
@@ -29,7 +29,7 @@ _CENSORED = ("timeout", "unfinished")
 _FIRSTS = ("ttfb", "ttft")
 
 
-def ended(exchange: Exchange, judged: Judged | None) -> tuple[End, Problem | None]:
+def ended(exchange: TimedExchange, judged: Verdict | None) -> tuple[End, Problem | None]:
     """How the exchange counts. ``judged`` is there for those that are complete."""
     problem = exchange.problem
     if problem is not None:
@@ -42,7 +42,7 @@ def ended(exchange: Exchange, judged: Judged | None) -> tuple[End, Problem | Non
         name, message = (exchange.error.error, exchange.error.message) if exchange.error else ("error", "")
         return "error", Problem(f"error event: {name}", exchange.phase, message)
     if judged.outcome == "cut":
-        kind = "cut" if exchange.events or not exchange.asked.stream else "no stream"
+        kind = "cut" if exchange.events or not exchange.request.stream else "no stream"
         return "error", Problem(kind, exchange.phase, "it ended, well by HTTP, before the answer's end")
     if judged.rule:
         return "error", Problem(f"grammar: {judged.rule}", exchange.phase, judged.found)
@@ -76,14 +76,14 @@ class Tally:
             Failures(*key, number, self._examples[key]) for key, number in self._failures.most_common() if number
         )
 
-    def add(self, exchange: Exchange, end: End, problem: Problem | None) -> None:
+    def add(self, exchange: TimedExchange, end: End, problem: Problem | None) -> None:
         self.counts["started"] += 1
         self.counts[end] += 1
         if problem is not None:
             key = problem.kind, problem.phase
             self._failures[key] += 1
             self._examples.setdefault(key, problem.detail)
-            if exchange.asked.stream and problem.phase in ("first token", "stream"):
+            if exchange.request.stream and problem.phase in ("first token", "stream"):
                 self.counts["not_whole"] += 1
         self.events += len(exchange.contents)
         self.reads += exchange.reads
@@ -91,7 +91,7 @@ class Tally:
         self.tokens += exchange.tokens if exchange.tokens is not None else len(exchange.contents)
         self._measure(exchange, end, problem)
 
-    def with_firsts(self, under_way: Iterable[Exchange]) -> Mapping[str, Histogram]:
+    def with_firsts(self, under_way: Iterable[TimedExchange]) -> Mapping[str, Histogram]:
         """The measures, with the first bytes and tokens of answers ``under_way``, which count once they have ended."""
         found = Tally()
         for exchange in under_way:
@@ -100,7 +100,7 @@ class Tally:
             found.measures[name].merge(self.measures[name])
         return {**self.measures, **{name: found.measures[name] for name in _FIRSTS}}
 
-    def _measure(self, exchange: Exchange, end: End, problem: Problem | None) -> None:
+    def _measure(self, exchange: TimedExchange, end: End, problem: Problem | None) -> None:
         # What never came was waited for all the same: it counts with the time until we gave up.
         gave_up = exchange.ended if problem is not None and problem.kind in _CENSORED else None
         self._firsts(exchange, gave_up)
@@ -114,18 +114,18 @@ class Tally:
             self._latency("duration", exchange, exchange.ended, None)
             self._speed(exchange)
 
-    def _firsts(self, exchange: Exchange, gave_up: float | None) -> None:
+    def _firsts(self, exchange: TimedExchange, gave_up: float | None) -> None:
         first = exchange.contents[0] if exchange.contents else None
         byte = exchange.first_byte if exchange.status in (0, 200) else None
         self._latency("ttfb", exchange, byte, gave_up if exchange.first_byte is None else None)
-        self._latency("ttft", exchange, first, gave_up if exchange.asked.stream else None)
+        self._latency("ttft", exchange, first, gave_up if exchange.request.stream else None)
 
-    def _latency(self, name: str, exchange: Exchange, at: float | None, gave_up: float | None) -> None:
+    def _latency(self, name: str, exchange: TimedExchange, at: float | None, gave_up: float | None) -> None:
         at = gave_up if at is None else at
         if at is not None:
             self.measures[name].add(at - exchange.intended)
 
-    def _speed(self, exchange: Exchange) -> None:
+    def _speed(self, exchange: TimedExchange) -> None:
         """Behind the first token: how long that took is another measure."""
         tokens = exchange.tokens if exchange.tokens is not None else len(exchange.contents)
         seconds = exchange.contents[-1] - exchange.contents[0] if exchange.contents else 0.0

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Sequence
 
 from gateway.loadtest.figures import COUNTED, PERCENTILES, duration, lines, load_of, plain, shown
-from gateway.loadtest.report import Run
+from gateway.loadtest.report import RunResult
 from gateway.loadtest.tally import MEASURES, Tally
 
 WIDTH = 34
 
 
-def summary(run: Run) -> str:
+def summary(run: RunResult) -> str:
     """One run."""
     said = [
         f"{run.name}" + (f"  {run.url}" if run.target else ""),
@@ -27,7 +27,7 @@ def summary(run: Run) -> str:
     return "\n".join([*said, "", *_loader(run)])
 
 
-def comparison(runs: Sequence[Run]) -> str:
+def comparison(runs: Sequence[RunResult]) -> str:
     """Several runs side by side, with the ratio of each to the first."""
     head = ["", runs[0].name]
     for run in runs[1:]:
@@ -68,7 +68,7 @@ def _failures(tally: Tally) -> Iterable[str]:
         yield f"  {row.count:>7}  {row.kind:<{WIDTH}} {row.phase:<12} {row.example}".rstrip()
 
 
-def _loader(run: Run) -> Iterable[str]:
+def _loader(run: RunResult) -> Iterable[str]:
     own = run.overhead
     lag = f"lag p50 {duration(own.lag.percentile(50))}, p99 {duration(own.lag.percentile(99))}"
     late = f"requests begun late by p99 {duration(own.late.percentile(99))}"

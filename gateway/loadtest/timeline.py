@@ -5,7 +5,7 @@ from typing import Any
 
 import attrs
 
-from gateway.loadtest.client import Exchange
+from gateway.loadtest.client import TimedExchange
 from gateway.loadtest.histogram import Histogram
 from gateway.loadtest.tally import End
 
@@ -23,7 +23,7 @@ class Second:
     ttft: Histogram = attrs.field(factory=Histogram)
 
 
-class Timeline:
+class LoadTimeline:
     """The seconds since ``begin``, on trio's clock."""
 
     def __init__(self, begin: float) -> None:
@@ -41,7 +41,7 @@ class Timeline:
         if second := self.at(intended):
             second.started += 1
 
-    def ended(self, exchange: Exchange, end: End) -> None:
+    def ended(self, exchange: TimedExchange, end: End) -> None:
         if exchange.contents and (second := self.at(exchange.intended)):
             second.ttft.add(exchange.contents[0] - exchange.intended)
         if end in ("whole", "error", "unfinished") and (second := self.at(exchange.ended)):

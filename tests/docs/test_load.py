@@ -7,7 +7,7 @@ import pytest
 
 from gateway.config.document import read
 from gateway.loadtest.fail_if import parse
-from gateway.loadtest.scenario import Asked, RawScenario, build
+from gateway.loadtest.scenario import LoadRequest, RawScenario, build
 from gateway.loadtest.tally import COUNTS, MEASURES
 from tests.support.harness import ROOT
 
@@ -28,7 +28,9 @@ def test_each_scenario_is_good():
     assert all(parse(condition) for condition in plan.fail_if)
 
 
-@pytest.mark.parametrize(("begins", "kind"), [("take the place of its own", RawScenario), ("and of a request", Asked)])
+@pytest.mark.parametrize(
+    ("begins", "kind"), [("take the place of its own", RawScenario), ("and of a request", LoadRequest)]
+)
 def test_the_tables_have_every_key(begins, kind):
     assert set(table(begins)) == {field.name for field in attrs.fields(kind)}
 

@@ -10,9 +10,9 @@ import msgspec
 import trio
 
 from gateway.config.document import Document
-from gateway.loadtest.judging import Answer, Judged, judged
-from gateway.loadtest.report import Run
-from gateway.loadtest.running import Running, place_of
+from gateway.loadtest.judging import ReceivedAnswer, Verdict, judged
+from gateway.loadtest.report import RunResult
+from gateway.loadtest.running import ActiveRun, address_of
 from gateway.loadtest.scenario import Scenario, build
 from streams import sse
 
@@ -81,7 +81,7 @@ async def _connection(serve: Serving, stream: trio.abc.Stream) -> None:
                     return
 
 
-async def judge(given: Answer) -> Judged:
+async def judge(given: ReceivedAnswer) -> Verdict:
     """The verdict in this process: quicker to have than that of another one."""
     return judged(given, strict=False)
 
@@ -90,12 +90,12 @@ def scenario(url: str, requests: Sequence[dict[str, Any]] = ({"model": "m"},), *
     return build(Document("test", {"url": url, "requests": list(requests), **more}), {})
 
 
-async def load(url: str, requests: Sequence[dict[str, Any]] = ({"model": "m"},), **more: Any) -> Run:
+async def load(url: str, requests: Sequence[dict[str, Any]] = ({"model": "m"},), **more: Any) -> RunResult:
     """One run to its end."""
     running = await prepared(scenario(url, requests, **more))
     return await running.run()
 
 
-async def prepared(plan: Scenario) -> Running:
+async def prepared(plan: Scenario) -> ActiveRun:
     (target,) = plan.targets
-    return Running(plan, target, await place_of(plan, target), "sk-secret", judge)
+    return ActiveRun(plan, target, await address_of(plan, target), "sk-secret", judge)

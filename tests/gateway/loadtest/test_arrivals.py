@@ -8,31 +8,31 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.loadtest.arrivals import Step, arrivals, evenly, paced, poisson
+from gateway.loadtest.arrivals import RateStep, arrivals, evenly, paced, poisson
 
 RATES = st.just(0) | st.floats(0.001, 200)
-STEPS = st.lists(st.builds(Step, RATES, st.floats(0.01, 5), st.none() | RATES), max_size=4)
+STEPS = st.lists(st.builds(RateStep, RATES, st.floats(0.01, 5), st.none() | RATES), max_size=4)
 
 
 def test_a_constant_rate_is_evenly_spaced_from_the_start():
-    assert list(arrivals([Step(4, 1)], evenly())) == [0, 0.25, 0.5, 0.75]
+    assert list(arrivals([RateStep(4, 1)], evenly())) == [0, 0.25, 0.5, 0.75]
 
 
 def test_steps_follow_one_another():
-    found = list(arrivals([Step(1, 2), Step(0, 3), Step(2, 1)], evenly()))
+    found = list(arrivals([RateStep(1, 2), RateStep(0, 3), RateStep(2, 1)], evenly()))
     assert found == pytest.approx([0, 1, 5, 5.5])
 
 
 def test_a_ramp_has_the_arrivals_of_its_mean_rate_and_grows():
-    found = list(arrivals([Step(10, 10, to=30)], evenly()))
+    found = list(arrivals([RateStep(10, 10, to=30)], evenly()))
     assert len(found) == 200
     halves = sum(time < 5 for time in found), sum(time >= 5 for time in found)
     assert halves == pytest.approx((75, 125), abs=1)
 
 
 def test_a_ramp_may_begin_or_end_at_nothing():
-    assert len(list(arrivals([Step(0, 10, to=20)], evenly()))) == 100
-    assert len(list(arrivals([Step(20, 10, to=0)], evenly()))) == 100
+    assert len(list(arrivals([RateStep(0, 10, to=20)], evenly()))) == 100
+    assert len(list(arrivals([RateStep(20, 10, to=0)], evenly()))) == 100
 
 
 @given(STEPS)
@@ -44,7 +44,7 @@ def test_arrivals_are_as_many_as_expected_in_order_and_in_their_time(steps):
 
 
 def test_poisson_arrivals_have_the_rate_and_the_spread_of_chance():
-    found = list(arrivals([Step(100, 100)], poisson(random.Random(1))))
+    found = list(arrivals([RateStep(100, 100)], poisson(random.Random(1))))
     gaps = [after - before for before, after in pairwise(found)]
     mean = sum(gaps) / len(gaps)
     spread = (sum((gap - mean) ** 2 for gap in gaps) / len(gaps)) ** 0.5
@@ -59,12 +59,16 @@ def test_the_same_seed_gives_the_same_arrivals():
 
 async def test_each_arrival_comes_at_its_time(autojump_clock):
     begin, seen = trio.current_time(), []
-    await paced(arrivals([Step(2, 2)], evenly()), begin, lambda at: seen.append((at - begin, trio.current_time() - at)))
+    await paced(
+        arrivals([RateStep(2, 2)], evenly()), begin, lambda at: seen.append((at - begin, trio.current_time() - at))
+    )
     assert seen == [(0, 0), (0.5, 0), (1, 0), (1.5, 0)]
 
 
 async def test_a_late_process_leaves_no_arrival_out_and_moves_none(mock_clock):
     begin, seen = trio.current_time(), []
     mock_clock.jump(10)
-    await paced(arrivals([Step(2, 2)], evenly()), begin, lambda at: seen.append((at - begin, trio.current_time() - at)))
+    await paced(
+        arrivals([RateStep(2, 2)], evenly()), begin, lambda at: seen.append((at - begin, trio.current_time() - at))
+    )
     assert seen == [(0, 10), (0.5, 9.5), (1, 9), (1.5, 8.5)]

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from gateway.loadtest.bodies import Bodies, address, api_of, headers
-from gateway.loadtest.content import NOTHING, Told, complaint, told, told_by
-from gateway.loadtest.scenario import Asked
+from gateway.loadtest.content import NOTHING, EventContent, error_message, read_event, read_whole
+from gateway.loadtest.scenario import LoadRequest
 from providers.apis import CODECS
 from providers.neutral.request import Tool
 from streams.events import APIS
@@ -17,8 +17,8 @@ LIMIT = {"chat": "max_completion_tokens", "messages": "max_tokens", "responses":
 
 @pytest.mark.parametrize("api", APIS)
 def test_each_body_is_a_good_request_of_its_size(api):
-    asked = Asked("m", api=api, prompt=(100, 200), output=77, tools=2, stream=api != "chat")
-    bodies, chance = Bodies.of(asked), random.Random(1)
+    request = LoadRequest("m", api=api, prompt=(100, 200), output=77, tools=2, stream=api != "chat")
+    bodies, chance = Bodies.of(request), random.Random(1)
     for number in (1, 2):
         value = msgspec.json.decode(bodies.next(number, chance))
         call = CODECS[api].read_request(value)
@@ -30,8 +30,8 @@ def test_each_body_is_a_good_request_of_its_size(api):
 
 
 def test_extra_members_win():
-    asked = Asked("m", extra={"temperature": 0, "max_completion_tokens": 5})
-    value = msgspec.json.decode(Bodies.of(asked).next(1, random.Random(1)))
+    request = LoadRequest("m", extra={"temperature": 0, "max_completion_tokens": 5})
+    value = msgspec.json.decode(Bodies.of(request).next(1, random.Random(1)))
     assert (value["temperature"], value["max_completion_tokens"]) == (0, 5)
 
 
@@ -66,28 +66,32 @@ def test_keys_go_where_the_api_has_them_and_given_headers_win():
 @pytest.mark.parametrize(
     ("api", "data", "said"),
     [
-        ("chat", {"choices": [{"delta": {"role": "assistant", "content": ""}}]}, Told()),
-        ("chat", {"choices": [{"delta": {"content": "x"}}]}, Told(content=True)),
-        ("chat", {"choices": [{"delta": {"reasoning_content": "x"}}]}, Told(content=True)),
-        ("chat", {"choices": [{"delta": {"tool_calls": [{"index": 0}]}}]}, Told(content=True)),
-        ("chat", {"choices": [], "usage": {"completion_tokens": 7}}, Told(tokens=7)),
-        ("chat", {"error": {"type": "t", "code": "c", "message": "m"}}, Told(error="c", message="m")),
-        ("messages", {"type": "content_block_delta", "delta": {"thinking": "x"}}, Told(content=True)),
-        ("messages", {"type": "content_block_delta", "delta": {"signature": "x"}}, Told()),
-        ("messages", {"type": "message_delta", "usage": {"output_tokens": 7}}, Told(tokens=7)),
-        ("messages", {"type": "error", "error": {"type": "overloaded_error"}}, Told(error="overloaded_error")),
-        ("responses", {"type": "response.output_text.delta", "delta": "x"}, Told(content=True)),
-        ("responses", {"type": "response.completed", "response": {"usage": {"output_tokens": 7}}}, Told(tokens=7)),
-        ("responses", {"type": "response.failed", "response": {"error": {"code": "c"}}}, Told(error="c")),
-        ("responses", {"type": "error", "code": "c", "message": "m"}, Told(error="c", message="m")),
-        ("chat", {"choices": 3, "usage": []}, Told()),
-        ("messages", {"type": 3}, Told()),
-        ("responses", {"type": 3, "response": 4}, Told()),
+        ("chat", {"choices": [{"delta": {"role": "assistant", "content": ""}}]}, EventContent()),
+        ("chat", {"choices": [{"delta": {"content": "x"}}]}, EventContent(content=True)),
+        ("chat", {"choices": [{"delta": {"reasoning_content": "x"}}]}, EventContent(content=True)),
+        ("chat", {"choices": [{"delta": {"tool_calls": [{"index": 0}]}}]}, EventContent(content=True)),
+        ("chat", {"choices": [], "usage": {"completion_tokens": 7}}, EventContent(tokens=7)),
+        ("chat", {"error": {"type": "t", "code": "c", "message": "m"}}, EventContent(error="c", message="m")),
+        ("messages", {"type": "content_block_delta", "delta": {"thinking": "x"}}, EventContent(content=True)),
+        ("messages", {"type": "content_block_delta", "delta": {"signature": "x"}}, EventContent()),
+        ("messages", {"type": "message_delta", "usage": {"output_tokens": 7}}, EventContent(tokens=7)),
+        ("messages", {"type": "error", "error": {"type": "overloaded_error"}}, EventContent(error="overloaded_error")),
+        ("responses", {"type": "response.output_text.delta", "delta": "x"}, EventContent(content=True)),
+        (
+            "responses",
+            {"type": "response.completed", "response": {"usage": {"output_tokens": 7}}},
+            EventContent(tokens=7),
+        ),
+        ("responses", {"type": "response.failed", "response": {"error": {"code": "c"}}}, EventContent(error="c")),
+        ("responses", {"type": "error", "code": "c", "message": "m"}, EventContent(error="c", message="m")),
+        ("chat", {"choices": 3, "usage": []}, EventContent()),
+        ("messages", {"type": 3}, EventContent()),
+        ("responses", {"type": 3, "response": 4}, EventContent()),
         ("chat", [1], NOTHING),
     ],
 )
 def test_what_an_event_says(api, data, said):
-    found = told_by(api, msgspec.json.encode(data))
+    found = read_whole(api, msgspec.json.encode(data))
     assert (found.content, found.tokens, found.error, found.message) == (
         said.content, said.tokens, said.error, said.message,
     )  # fmt: skip
@@ -96,7 +100,7 @@ def test_what_an_event_says(api, data, said):
 @pytest.mark.parametrize("raw", [b": ping\n\n", b"data: [DONE]\n\n", b"data: {\n\n", b"\n\n", b"data: \xff\n\n"])
 @pytest.mark.parametrize("api", APIS)
 def test_what_says_nothing_says_nothing(api, raw):
-    assert told(api, raw) is NOTHING
+    assert read_event(api, raw) is NOTHING
 
 
 @pytest.mark.parametrize(
@@ -109,4 +113,4 @@ def test_what_says_nothing_says_nothing(api, raw):
     ],
 )
 def test_an_error_body_is_told_in_one_line(body, said):
-    assert complaint(body) == said
+    assert error_message(body) == said

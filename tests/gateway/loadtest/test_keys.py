@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.loadtest.keys import OWN_KEYS, advice, credential, told
+from gateway.loadtest.keys import OWN_KEYS, advice, credential, describe_key
 from providers.catalog.providers import CATALOG
 from tests.support.command_line import run
 from tests.support.load_servers import scenario
@@ -61,7 +61,7 @@ def test_every_provider_with_a_host_and_a_variable_is_known():
 def test_what_is_sent_is_said_and_what_to_do_where_it_is_refused(url, more, env: Mapping[str, str], said, advised):
     plan = scenario(url, concurrency=1, **more)
     found = credential(url, plan, env)
-    assert said in told(url, found, plan)
+    assert said in describe_key(url, found, plan)
     assert advised in advice(found, plan)
     if "headers" not in more:
         assert "$TRIGATE_API_KEY" in advice(found, plan)
@@ -69,7 +69,7 @@ def test_what_is_sent_is_said_and_what_to_do_where_it_is_refused(url, more, env:
 
 def test_a_url_with_a_key_in_it_is_shown_without():
     plan = scenario("http://h:1/v1?key=sk-secret", concurrency=1)
-    said = told(plan.targets[""], credential(plan.targets[""], plan, {}), plan)
+    said = describe_key(plan.targets[""], credential(plan.targets[""], plan, {}), plan)
     assert "sk-secret" not in said
 
 

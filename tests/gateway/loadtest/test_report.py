@@ -15,7 +15,7 @@ from rich.console import Console
 from gateway.__main__ import main
 from gateway.loadtest import live, report, text
 from gateway.loadtest.fail_if import NoCondition, parse
-from gateway.loadtest.judging import Answer, Judged, judging
+from gateway.loadtest.judging import ReceivedAnswer, Verdict, judging
 from gateway.loadtest.overhead import self_test
 from gateway.loadtest.page import page
 from gateway.loadtest.report import NoReport
@@ -186,7 +186,7 @@ def test_the_page_is_for_light_and_dark(good):
 
 
 def test_a_run_in_which_nothing_ended_can_be_shown(good):
-    empty = report.Run("", "http://x", good.started, good.scenario, 0, 0, True, type(good.tally)(), {}, [],
+    empty = report.RunResult("", "http://x", good.started, good.scenario, 0, 0, True, type(good.tally)(), {}, [],
                        good.overhead)  # fmt: skip
     assert "Nothing was measured" in page([empty])
     assert "nothing was measured" in text.summary(empty)
@@ -205,13 +205,13 @@ async def test_its_own_cost_is_measured():
 
 async def test_another_process_judges_and_if_it_dies_this_one_does():
     async with judging(strict=True) as judge:
-        assert await judge(Answer("chat", True, None, b"")) == Judged(
+        assert await judge(ReceivedAnswer("chat", True, None, b"")) == Verdict(
             "cut", "chat.end", "the stream ends in state open"
         )
         judge._process.kill()
         await judge._process.wait()
         for _ in range(3):
-            assert (await judge(Answer("chat", True, None, b""))).outcome == "cut"
+            assert (await judge(ReceivedAnswer("chat", True, None, b""))).outcome == "cut"
 
 
 async def test_the_display_is_drawn_while_a_run_goes_on_and_leaves_nothing_behind():

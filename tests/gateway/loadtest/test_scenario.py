@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.config.document import ConfigError, read
-from gateway.loadtest.arrivals import Step
+from gateway.loadtest.arrivals import RateStep
 from gateway.loadtest.scenario import Cancelling, build
 
 GOOD = """
@@ -33,7 +33,7 @@ def mistakes(text: str) -> list[str]:
 def test_a_scenario_is_read_with_its_defaults():
     plan = built(GOOD, TOKEN="t0ps3cret")
     assert plan.targets == {"one": "http://127.0.0.1:1", "other": "http://127.0.0.1:2"}
-    assert plan.steps == (Step(10, 5), Step(10, 60, 100))
+    assert plan.steps == (RateStep(10, 5), RateStep(10, 60, 100))
     assert (plan.seconds, plan.warmup, plan.spacing, plan.open_loop) == (65, 2, "poisson", True)
     first, second = plan.requests
     assert (first.name, first.api, first.stream, first.prompt) == ("chat fast", "chat", True, (20, 20))
