@@ -254,7 +254,7 @@ def connect(ctx: click.Context, /, client: str | None, listing: bool, write: boo
     $TRIGATE_API_KEY.
     """
     from gateway.commands import connect as command
-    from gateway.commands.finding import Wish
+    from gateway.commands.finding import ConnectOptions
 
     if listing:
         click.echo(command.listed(), nl=False)
@@ -265,7 +265,9 @@ def connect(ctx: click.Context, /, client: str | None, listing: bool, write: boo
         raise click.UsageError("--write changes the client's file, -- starts it without that: leave out one")
     if undo and (write or ctx.obj is not None or any(value is not None for value in options.values())):
         raise click.UsageError("--undo stands alone: trigate connect CLIENT --undo")
-    sys.exit(command.undo(client) if undo else command.run(client, Wish(write=write, arguments=ctx.obj, **options)))
+    sys.exit(
+        command.undo(client) if undo else command.run(client, ConnectOptions(write=write, arguments=ctx.obj, **options))
+    )
 
 
 @main.command(short_help="Run a stand-in provider that speaks all three APIs.")

@@ -76,7 +76,7 @@ _WORD = re.compile(r"\{(\w+)\}")
 
 
 @attrs.frozen
-class Place:
+class GatewayAddress:
     """The gateway that a client is pointed at, and what the words for models stand for. ``key`` None: it asks for
     none."""
 

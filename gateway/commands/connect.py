@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 import attrs
 import click
 
-from gateway.commands.clients import CLIENTS, KEY_VARIABLE, OPEN_KEY, Client, Place, SettingsFile
+from gateway.commands.clients import CLIENTS, KEY_VARIABLE, OPEN_KEY, Client, GatewayAddress, SettingsFile
 from gateway.commands.edits import Settings, Unmergeable, merged, written
-from gateway.commands.finding import LOCAL, Refused, Wish, find
+from gateway.commands.finding import LOCAL, ConnectOptions, Refused, find
 from gateway.commands.terminal import say
 from gateway.commands.undoing import Written, book, noted, outdated, remember, remembered, undone, untouched
 from gateway.config.document import sentence
@@ -28,19 +28,19 @@ NOT_FOUND = 127  # as a shell says it
 SHOWN_KEY = f"${KEY_VARIABLE}"
 
 
-def run(name: str, wish: Wish) -> int:
+def run(name: str, options: ConnectOptions) -> int:
     """Print the settings of the client ``name``, write or use them. Exit status 0, 1 for a bad config or a file that
     cannot be merged, 2 for an unknown client or model or a missing key, 127 where the program is not installed; a
     client that is started gives its own."""
     try:
         client = _client(name)
-        found = find(wish, client.chooses)
+        found = find(options, client.chooses)
         place = found.place
-        if found.source and (found.demo or wish.arguments is None):
+        if found.source and (found.demo or options.arguments is None):
             say(found.source)
-        if wish.arguments is not None:
-            _start(client, place, wish.arguments)
-        if wish.write:
+        if options.arguments is not None:
+            _start(client, place, options.arguments)
+        if options.write:
             return _write(client, place)
     except Refused as refused:
         say(sentence(str(refused)))
@@ -68,7 +68,7 @@ def _client(name: str) -> Client:
     raise Refused(f"{name!r} is no client that is known here: {advice} openai-compatible is for any other", 2)
 
 
-def _with_key(place: Place) -> Place:
+def _with_key(place: GatewayAddress) -> GatewayAddress:
     """``place`` with a key that a client can show. Raises ``Refused`` where one is needed and not there."""
     if place.key == "":
         message = f"this gateway asks for a key: set {KEY_VARIABLE} to one of its client_keys, and try again"
@@ -79,7 +79,7 @@ def _with_key(place: Place) -> Place:
 # Printing
 
 
-def described(client: Client, place: Place) -> str:
+def described(client: Client, place: GatewayAddress) -> str:
     """What a person is told: the settings, and what to do with them."""
     parts = []
     file = client.file
@@ -98,7 +98,7 @@ def _heading(text: str) -> str:
     return click.style(text, bold=True)
 
 
-def _next(client: Client, place: Place) -> str:
+def _next(client: Client, place: GatewayAddress) -> str:
     rows = []
     file = client.file
     if file is not None and tuple(place.settings(file.settings)):
@@ -130,7 +130,7 @@ def short_path(file: SettingsFile) -> str:
     return f"~/{path.relative_to(home)}" if path.is_absolute() and path.is_relative_to(home) else str(path)
 
 
-def _write(client: Client, place: Place) -> int:
+def _write(client: Client, place: GatewayAddress) -> int:
     file = client.file
     if file is None:
         raise Refused(f"{client.title}: there is no file that trigate knows; enter the settings where it asks", 2)
@@ -300,7 +300,7 @@ def _coloured(line: str) -> str:
 # Starting it
 
 
-def _start(client: Client, place: Place, arguments: Sequence[str]) -> NoReturn:
+def _start(client: Client, place: GatewayAddress, arguments: Sequence[str]) -> NoReturn:
     """Become the client's process. Raises ``Refused`` where that cannot be."""
     if client.environment is None:
         raise Refused(f"{client.title} takes no settings from outside: use trigate connect {client.name} --write", 2)
@@ -323,7 +323,7 @@ def _start(client: Client, place: Place, arguments: Sequence[str]) -> NoReturn:
         raise Refused(f"{found} cannot be started: {(error.strerror or 'unknown error').lower()}", 126) from None
 
 
-def _environment(client: Client, place: Place) -> dict[str, str]:
+def _environment(client: Client, place: GatewayAddress) -> dict[str, str]:
     if client.environment is None or client.file is None:
         return {}
     settings: Settings = tuple(place.settings(client.file.settings))
@@ -335,7 +335,7 @@ def _environment(client: Client, place: Place) -> dict[str, str]:
     }
 
 
-def _overrides(client: Client, place: Place) -> list[str]:
+def _overrides(client: Client, place: GatewayAddress) -> list[str]:
     """Flags before the person's own; without the key, since every user of the machine can read them."""
     if client.file is None:
         return []

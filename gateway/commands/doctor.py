@@ -21,7 +21,7 @@ import trio
 
 from gateway.app import create_app
 from gateway.commands.check import load_or_explain
-from gateway.commands.probing import COUNT, FEATURES, Asked, Checkup, Outcome, Patient, State
+from gateway.commands.probing import COUNT, FEATURES, Check, CheckOutcome, Checkup, Patient, State
 from gateway.config.document import sentence
 from gateway.config.loading import Config
 from gateway.config.settings import ModelEntry
@@ -63,13 +63,13 @@ def _status(found: Sequence[Checkup]) -> int:
     return 0 if all(one.good or one.skipped for one in found) else 1
 
 
-def _asked(config: Config, models: Sequence[str], apis: Sequence[Api]) -> list[Asked]:
+def _asked(config: Config, models: Sequence[str], apis: Sequence[Api]) -> list[Check]:
     """The models and how each is asked, by default in the API in which its provider needs no translation.
 
     Raises ``GatewayError``."""
     router = Router(config)
     names = models or list(dict.fromkeys(name for entry in config.entries for name in _names(entry)))
-    return [Asked(name, api, router.resolve(name, api)) for name in names for api in apis or (_own(router, name),)]
+    return [Check(name, api, router.resolve(name, api)) for name in names for api in apis or (_own(router, name),)]
 
 
 def _names(entry: ModelEntry) -> tuple[str, ...]:
@@ -83,7 +83,7 @@ def _own(router: Router, name: str) -> Api:
     return next((api for api in reversed(APIS) if router.resolve(name, api).lane == "byte"), APIS[0])
 
 
-async def _examine(config: Config, asked: Sequence[Asked], limit: float, jobs: int) -> list[Checkup]:
+async def _examine(config: Config, asked: Sequence[Check], limit: float, jobs: int) -> list[Checkup]:
     """The checkups in the order of ``asked``."""
     sock = bind(LOCAL, 0)
     url = f"http://{LOCAL}:{sock.getsockname()[1]}"
@@ -96,7 +96,7 @@ async def _examine(config: Config, asked: Sequence[Asked], limit: float, jobs: i
         await ready.wait()
         async with Upstream(trust_env=False) as client:
 
-            async def examine(number: int, one: Asked) -> None:
+            async def examine(number: int, one: Check) -> None:
                 async with places:
                     found[number] = await Patient(client, url, one, limit).examine()
 
@@ -140,7 +140,7 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
     return _GAP.join(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True))
 
 
-def _word(outcome: Outcome, feature: str) -> str:
+def _word(outcome: CheckOutcome, feature: str) -> str:
     return outcome.says if outcome.state == "ok" and feature == COUNT else _WORDS[outcome.state]
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from gateway.commands.choosing import CHOICES, Words, named
-from gateway.commands.clients import KEY_VARIABLE, Place
+from gateway.commands.clients import KEY_VARIABLE, GatewayAddress
 from gateway.commands.local_servers import is_loopback
 from gateway.commands.offers import Configured, KeyWanted, Offer, RunningGateway, Silent
 from gateway.config.document import sentence
@@ -25,8 +25,8 @@ USUAL = f"http://{LOCAL}:12000"
 
 
 @attrs.frozen
-class Wish:
-    """What the command line says. ``arguments`` None: the client is not to be started."""
+class ConnectOptions:
+    """The options of the command line. ``arguments`` None: the client is not to be started."""
 
     config: Path | None = None
     url: str | None = None
@@ -49,29 +49,29 @@ class Destination:
     """The gateway and the models that a client is pointed at. ``source`` says in a line where that is known from, ""
     where the command line says all of it; ``demo``: the person should know that it is the demo, whatever is done."""
 
-    place: Place
+    place: GatewayAddress
     source: str = ""
     demo: bool = False
 
 
-def find(wish: Wish, chooses: str) -> Destination:
+def find(options: ConnectOptions, chooses: str) -> Destination:
     """The gateway, with the models that a client gets whose row says ``chooses``. Raises ``Refused``."""
     key = os.environ.get(KEY_VARIABLE)
-    if wish.url is not None and wish.model is not None:
-        return Destination(Place(_root(wish.url), named(wish.model, wish.small, None), key))
-    config = _config(wish.config)
+    if options.url is not None and options.model is not None:
+        return Destination(GatewayAddress(_root(options.url), named(options.model, options.small, None), key))
+    config = _config(options.config)
     known = Configured(config) if config is not None else None
-    root, offer, reason = _asked(wish, config, known, key)
+    root, offer, reason = _asked(options, config, known, key)
     source = f"The gateway on {root} serves {_counted(len(offer.names))}." if offer is not None else ""
     if offer is not None and known is not None and config is not None and not config.client_keys:
         source += _differing(known, offer, config)
     if offer is None and known is None:
-        return _demo(wish, chooses, reason, key)
+        return _demo(options, chooses, reason, key)
     if offer is None and config is not None:
         offer, key = known, key or ("" if config.client_keys else None)
         source = f"{reason}: this is from {config.path}." if reason else ""
     assert offer is not None
-    return Destination(Place(root, _words(wish, chooses, offer, config), key), source)
+    return Destination(GatewayAddress(root, _words(options, chooses, offer, config), key), source)
 
 
 def _counted(models: int) -> str:
@@ -79,17 +79,17 @@ def _counted(models: int) -> str:
 
 
 def _asked(
-    wish: Wish, config: Config | None, known: Configured | None, key: str | None
+    options: ConnectOptions, config: Config | None, known: Configured | None, key: str | None
 ) -> tuple[str, Offer | None, str]:
     """The address, what the gateway there offers, and why that is not known where it is None.
 
     The key is shown to this machine, and to where the command line says: a config in a folder may be anybody's."""
-    roots = [_root(wish.url)] if wish.url is not None else _roots(config)
-    if wish.config is not None:
+    roots = [_root(options.url)] if options.url is not None else _roots(config)
+    if options.config is not None:
         return roots[0], None, ""
     reasons = []
     for root in roots:
-        shown = key if wish.url is not None or is_loopback(urlsplit(root).hostname or "") else None
+        shown = key if options.url is not None or is_loopback(urlsplit(root).hostname or "") else None
         try:
             return root, RunningGateway(root, shown, known), ""
         except Silent as silent:
@@ -122,32 +122,32 @@ def _differing(known: Configured, offer: Offer, config: Config) -> str:
     return f"\n{config.path} has other models: the gateway reads it again on SIGHUP, and when it starts."
 
 
-def _demo(wish: Wish, chooses: str, reason: str, key: str | None) -> Destination:
-    if wish.url is not None:
+def _demo(options: ConnectOptions, chooses: str, reason: str, key: str | None) -> Destination:
+    if options.url is not None:
         raise Refused(f"{reason}: start it, or name the model to ask for: --model MODEL", 2)
     place = attrs.evolve(demo(chooses), key=key)
-    if wish.model is not None:
-        place = attrs.evolve(place, models=named(wish.model, wish.small, None))
+    if options.model is not None:
+        place = attrs.evolve(place, models=named(options.model, options.small, None))
     source = f"There is no configuration here, and no gateway on {place.root}: this is for trigate serve --demo."
     return Destination(place, source, demo=True)
 
 
-def demo(chooses: str) -> Place:
+def demo(chooses: str) -> GatewayAddress:
     """``trigate serve --demo``, for a client whose row says ``chooses``."""
     from gateway.commands.serve import demo_config  # most of the gateway, which is seldom needed here
 
-    return Place(USUAL, CHOICES[chooses](Configured(demo_config(USUAL))))
+    return GatewayAddress(USUAL, CHOICES[chooses](Configured(demo_config(USUAL))))
 
 
-def _words(wish: Wish, chooses: str, offer: Offer, config: Config | None) -> Words:
-    for asked in (wish.model, wish.small):
+def _words(options: ConnectOptions, chooses: str, offer: Offer, config: Config | None) -> Words:
+    for asked in (options.model, options.small):
         if asked is not None and (problem := offer.problem(asked)):
             raise Refused(f"{sentence(problem)}\nIt has {_some(offer.names)}", 2)
-    if wish.model is not None:
-        return named(wish.model, wish.small, offer)
+    if options.model is not None:
+        return named(options.model, options.small, offer)
     words = CHOICES[chooses](offer)
-    if wish.small is not None:
-        words |= {"small": wish.small, "haiku": wish.small}
+    if options.small is not None:
+        words |= {"small": options.small, "haiku": options.small}
     if "" in words.values():
         who = config.path if config is not None else "the gateway"
         raise Refused(f"{who} lists no model by name: name one with --model", 2)

@@ -43,9 +43,9 @@ def _words(text: str) -> frozenset[str]:
 
 
 @attrs.frozen
-class Origin:
-    """What one of LiteLLM's providers is here. ``key_env`` is where LiteLLM looks for a key if the file gives none,
-    ``base_url`` where it asks."""
+class LiteLLMProvider:
+    """A provider by LiteLLM's name, as it is written here. ``key_env`` is where LiteLLM looks for a key if the file
+    gives none, ``base_url`` where it asks."""
 
     provider: str
     key_env: str | None = None
@@ -53,37 +53,37 @@ class Origin:
     extra: Mapping[str, Any] = attrs.field(factory=dict)
 
 
-ORIGINS: Final[Mapping[str, Origin]] = {
-    "openai": Origin("openai", "OPENAI_API_KEY"),
+ORIGINS: Final[Mapping[str, LiteLLMProvider]] = {
+    "openai": LiteLLMProvider("openai", "OPENAI_API_KEY"),
     # It translates Chat clients to Messages, as `speaks: [messages]` does.
-    "anthropic": Origin("anthropic", "ANTHROPIC_API_KEY", extra={"speaks": ["messages"]}),
-    "azure": Origin("azure_openai", "AZURE_API_KEY"),
-    "gemini": Origin("gemini", "GEMINI_API_KEY"),
-    "groq": Origin("groq", "GROQ_API_KEY"),
-    "mistral": Origin("mistral", "MISTRAL_API_KEY"),
-    "codestral": Origin("mistral", "CODESTRAL_API_KEY", "https://codestral.mistral.ai/v1"),
-    "deepseek": Origin("deepseek", "DEEPSEEK_API_KEY"),
-    "xai": Origin("xai", "XAI_API_KEY"),
-    "together_ai": Origin("together_ai", "TOGETHERAI_API_KEY"),
-    "moonshot": Origin("moonshotai", "MOONSHOT_API_KEY"),
-    "openrouter": Origin("openrouter", "OPENROUTER_API_KEY"),
-    "perplexity": Origin("perplexity", "PERPLEXITYAI_API_KEY"),
-    "dashscope": Origin("qwen", "DASHSCOPE_API_KEY"),
-    "vercel_ai_gateway": Origin("vercel", "VERCEL_AI_GATEWAY_API_KEY"),
-    "ollama": Origin("ollama", base_url="http://localhost:11434"),
-    "ollama_chat": Origin("ollama", base_url="http://localhost:11434"),
-    "hosted_vllm": Origin("vllm", "HOSTED_VLLM_API_KEY"),
-    "lm_studio": Origin("lm_studio"),
-    "llamafile": Origin("llamafile"),
-    "custom_openai": Origin("compatible"),
-    "openai_like": Origin("compatible"),
-    "litellm_proxy": Origin("litellm_proxy", "LITELLM_PROXY_API_KEY"),
+    "anthropic": LiteLLMProvider("anthropic", "ANTHROPIC_API_KEY", extra={"speaks": ["messages"]}),
+    "azure": LiteLLMProvider("azure_openai", "AZURE_API_KEY"),
+    "gemini": LiteLLMProvider("gemini", "GEMINI_API_KEY"),
+    "groq": LiteLLMProvider("groq", "GROQ_API_KEY"),
+    "mistral": LiteLLMProvider("mistral", "MISTRAL_API_KEY"),
+    "codestral": LiteLLMProvider("mistral", "CODESTRAL_API_KEY", "https://codestral.mistral.ai/v1"),
+    "deepseek": LiteLLMProvider("deepseek", "DEEPSEEK_API_KEY"),
+    "xai": LiteLLMProvider("xai", "XAI_API_KEY"),
+    "together_ai": LiteLLMProvider("together_ai", "TOGETHERAI_API_KEY"),
+    "moonshot": LiteLLMProvider("moonshotai", "MOONSHOT_API_KEY"),
+    "openrouter": LiteLLMProvider("openrouter", "OPENROUTER_API_KEY"),
+    "perplexity": LiteLLMProvider("perplexity", "PERPLEXITYAI_API_KEY"),
+    "dashscope": LiteLLMProvider("qwen", "DASHSCOPE_API_KEY"),
+    "vercel_ai_gateway": LiteLLMProvider("vercel", "VERCEL_AI_GATEWAY_API_KEY"),
+    "ollama": LiteLLMProvider("ollama", base_url="http://localhost:11434"),
+    "ollama_chat": LiteLLMProvider("ollama", base_url="http://localhost:11434"),
+    "hosted_vllm": LiteLLMProvider("vllm", "HOSTED_VLLM_API_KEY"),
+    "lm_studio": LiteLLMProvider("lm_studio"),
+    "llamafile": LiteLLMProvider("llamafile"),
+    "custom_openai": LiteLLMProvider("compatible"),
+    "openai_like": LiteLLMProvider("compatible"),
+    "litellm_proxy": LiteLLMProvider("litellm_proxy", "LITELLM_PROXY_API_KEY"),
     # Not in our catalogue: servers that speak OpenAI's Chat, at the addresses of their own documentation.
-    "fireworks_ai": Origin("fireworks_ai", "FIREWORKS_API_KEY", "https://api.fireworks.ai/inference/v1"),
-    "deepinfra": Origin("deepinfra", "DEEPINFRA_API_KEY", "https://api.deepinfra.com/v1/openai"),
-    "cerebras": Origin("cerebras", "CEREBRAS_API_KEY", "https://api.cerebras.ai/v1"),
-    "nvidia_nim": Origin("nvidia_nim", "NVIDIA_NIM_API_KEY", "https://integrate.api.nvidia.com/v1"),
-    "sambanova": Origin("sambanova", "SAMBANOVA_API_KEY", "https://api.sambanova.ai/v1"),
+    "fireworks_ai": LiteLLMProvider("fireworks_ai", "FIREWORKS_API_KEY", "https://api.fireworks.ai/inference/v1"),
+    "deepinfra": LiteLLMProvider("deepinfra", "DEEPINFRA_API_KEY", "https://api.deepinfra.com/v1/openai"),
+    "cerebras": LiteLLMProvider("cerebras", "CEREBRAS_API_KEY", "https://api.cerebras.ai/v1"),
+    "nvidia_nim": LiteLLMProvider("nvidia_nim", "NVIDIA_NIM_API_KEY", "https://integrate.api.nvidia.com/v1"),
+    "sambanova": LiteLLMProvider("sambanova", "SAMBANOVA_API_KEY", "https://api.sambanova.ai/v1"),
 }
 """By the prefix of ``litellm_params.model``."""
 

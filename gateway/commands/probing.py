@@ -32,8 +32,8 @@ State: TypeAlias = Literal["ok", "absent", "failed", "skipped"]
 
 
 @attrs.frozen
-class Outcome:
-    """What became of one feature. ``says`` is for people; times are milliseconds."""
+class CheckOutcome:
+    """The result of trying one feature. ``says`` is for people; times are milliseconds."""
 
     state: State
     says: str = ""
@@ -49,7 +49,7 @@ class Checkup:
     api: Api
     target: str
     lane: str
-    outcomes: Mapping[str, Outcome]
+    outcomes: Mapping[str, CheckOutcome]
 
     @property
     def good(self) -> bool:
@@ -63,7 +63,7 @@ class Checkup:
 
 
 @attrs.frozen
-class Asked:
+class Check:
     """A model by the name that a client of ``api`` uses, and where that goes."""
 
     model: str
@@ -166,7 +166,7 @@ ROUTES_OF: Mapping[Api, str] = {api: path for path, api in ROUTES.items()}
 class Patient:
     """One model, asked through the gateway at ``url``. ``limit`` is seconds for one answer."""
 
-    def __init__(self, client: Upstream, url: str, asked: Asked, limit: float) -> None:
+    def __init__(self, client: Upstream, url: str, asked: Check, limit: float) -> None:
         self._client = client
         self._url = url
         self._limit = limit
@@ -174,36 +174,36 @@ class Patient:
         self._codec = CODECS[asked.api]
 
     async def examine(self) -> Checkup:
-        outcomes: dict[str, Outcome] = {}
+        outcomes: dict[str, CheckOutcome] = {}
         for name in FEATURES:
             outcomes[name] = self._skipped(outcomes) or await self._within(name)
         return Checkup(self._name, self._api, self._target.name, self._target.lane, outcomes)
 
-    def _skipped(self, outcomes: Mapping[str, Outcome]) -> Outcome | None:
+    def _skipped(self, outcomes: Mapping[str, CheckOutcome]) -> CheckOutcome | None:
         """Why nothing more is asked, if so."""
         if self._target.entry.passthrough_auth:
-            return Outcome("skipped", "each client brings its own key (passthrough_auth)")
+            return CheckOutcome("skipped", "each client brings its own key (passthrough_auth)")
         if all(name in outcomes and outcomes[name].state == "failed" for name in NEEDED):
-            return Outcome("skipped", "")
+            return CheckOutcome("skipped", "")
         return None
 
-    async def _within(self, feature: str) -> Outcome:
+    async def _within(self, feature: str) -> CheckOutcome:
         """``feature`` tried, in ``limit`` seconds."""
         begun = trio.current_time()
         with trio.move_on_after(self._limit):
             try:
                 outcome = await (self._count() if feature == COUNT else self._try(PROBES[feature]))
             except GatewayError as error:
-                outcome = Outcome("failed", await self._told(error))
+                outcome = CheckOutcome("failed", await self._told(error))
             return attrs.evolve(outcome, ms=_ms(begun))
-        return Outcome("failed", f"no whole answer within {self._limit:g} s (--timeout)", _ms(begun))
+        return CheckOutcome("failed", f"no whole answer within {self._limit:g} s (--timeout)", _ms(begun))
 
     async def _told(self, error: GatewayError) -> str:
         """What went wrong, and where it can be said what to do about it."""
         advice = await what_to_do(self._target.entry.provider.id, self._target.url)
         return f"{_said(error)}; {advice}" if advice else _said(error)
 
-    async def _try(self, probe: Probe) -> Outcome:
+    async def _try(self, probe: Probe) -> CheckOutcome:
         """Raises ``GatewayError`` where there is no whole answer."""
         recipient = Recipient(self._name, Issuer("", ""), self._target.recipient.quirks)
         outgoing = self._codec.write_request(_call(probe, self._api, self._name), recipient)
@@ -216,7 +216,7 @@ class Patient:
                 events, first = await self._events(response, begun)
                 answer = fold(events)
         missing = probe.missing(answer)
-        return Outcome("absent" if missing else "ok", missing, first_byte_ms=first)
+        return CheckOutcome("absent" if missing else "ok", missing, first_byte_ms=first)
 
     async def _events(self, response: UpstreamResponse, begun: float) -> tuple[list[Event], float | None]:
         """All events of a stream, and when its first content came."""
@@ -231,12 +231,12 @@ class Patient:
                 first = _ms(begun)
         return [*events, *reader.close()], first
 
-    async def _count(self) -> Outcome:
+    async def _count(self) -> CheckOutcome:
         body = {"model": self._name, "messages": [{"role": "user", "content": "Say hello."}]}
         response = await self._send("/v1/messages/count_tokens", msgspec.json.encode(body), ())
         async with response:
             await response.read(LARGEST)
-        return Outcome("ok", "estimate" if response.header("x-trigate-estimated") else "exact")
+        return CheckOutcome("ok", "estimate" if response.header("x-trigate-estimated") else "exact")
 
     async def _send(self, path: str, body: bytes, headers: tuple[tuple[str, str], ...]) -> UpstreamResponse:
         """The answer, whose status is good. Raises ``GatewayError``, as a client would read it."""

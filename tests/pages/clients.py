@@ -5,7 +5,7 @@
 
 import attrs
 
-from gateway.commands.clients import CLIENTS, KEY_VARIABLE, Client, Place, SettingsFile
+from gateway.commands.clients import CLIENTS, KEY_VARIABLE, Client, GatewayAddress, SettingsFile
 from gateway.commands.edits import written
 from gateway.commands.finding import USUAL, demo
 from tests.support.repository import ROOT
@@ -104,7 +104,7 @@ def page(client: Client) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _file(client: Client, place: Place) -> list[str]:
+def _file(client: Client, place: GatewayAddress) -> list[str]:
     """The file, and what is else in it where the gateway asks for a key."""
     file = client.file
     if file is None:

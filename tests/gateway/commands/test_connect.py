@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.commands import finding
-from gateway.commands.clients import CLIENTS, KEY_VARIABLE, Place
+from gateway.commands.clients import CLIENTS, KEY_VARIABLE, GatewayAddress
 from gateway.commands.connect import run as connect
 from gateway.commands.edits import FORMATS, Unmergeable, merged, written
-from gateway.commands.finding import Wish, address
+from gateway.commands.finding import ConnectOptions, address
 from gateway.config.loading import from_mapping
 from tests.pages.clients import FOLDER, pages
 from tests.support.command_line import run
@@ -26,7 +26,7 @@ MODELS = {
     "small": "m-small",
     "haiku": "m-small",
 }
-PLACE = Place(ROOT, MODELS)
+PLACE = GatewayAddress(ROOT, MODELS)
 CONFIG = """\
 version: v0.3.0
 listeners: [{address: 0.0.0.0, port: 4100}]
@@ -55,7 +55,7 @@ def home(tmp_path, tmp_path_factory, monkeypatch):
 
 @pytest.mark.parametrize("name", CLIENTS)
 def test_each_client_gets_the_address_and_the_model(home, capsys, name):
-    assert connect(name, Wish(url=f"{ROOT}/v1/", model="m-large")) == 0
+    assert connect(name, ConnectOptions(url=f"{ROOT}/v1/", model="m-large")) == 0
     printed = capsys.readouterr().out
     assert ROOT in printed
     assert "m-large" in printed
@@ -63,7 +63,7 @@ def test_each_client_gets_the_address_and_the_model(home, capsys, name):
 
 @pytest.mark.parametrize("name", CLIENTS)
 def test_no_placeholder_is_left_over(name):
-    for place in (PLACE, Place(ROOT, MODELS, "k")):
+    for place in (PLACE, GatewayAddress(ROOT, MODELS, "k")):
         row = CLIENTS[name]
         texts = [place.fill(text) for text in (row.snippet, *row.then, *(row.environment or {}).values())]
         texts += [str(value) for _, value in place.settings(row.file.settings)] if row.file else []
@@ -74,14 +74,14 @@ def test_no_placeholder_is_left_over(name):
 @pytest.mark.parametrize("name", [name for name, row in CLIENTS.items() if row.language == "python"])
 @pytest.mark.parametrize("key", [None, "k"])
 def test_the_programs_are_valid(name, key):
-    compile(Place(ROOT, MODELS, key).fill(CLIENTS[name].snippet), name, "exec")
+    compile(GatewayAddress(ROOT, MODELS, key).fill(CLIENTS[name].snippet), name, "exec")
 
 
 def test_without_a_config_it_is_the_demo(home, capsys, monkeypatch):
     with refusing_port() as port:
         monkeypatch.setattr(finding, "USUAL", root := f"http://127.0.0.1:{port}")
         for name, says in (("llm", "model_name: demo"), ("codex", 'model = "gpt-6.1-sol"'), ("claude", root)):
-            assert connect(name, Wish()) == 0
+            assert connect(name, ConnectOptions()) == 0
             out, err = capsys.readouterr()
             assert says in out
             assert "trigate serve --demo" in err
@@ -89,7 +89,7 @@ def test_without_a_config_it_is_the_demo(home, capsys, monkeypatch):
 
 def test_the_config_says_address_and_model_without_the_keys_of_providers(home, capsys):
     (home / "trigate.yaml").write_text(CONFIG)
-    assert connect("codex", Wish()) == 0
+    assert connect("codex", ConnectOptions()) == 0
     out = capsys.readouterr().out
     assert 'base_url = "http://127.0.0.1:4100/v1"' in out
     assert 'model = "openai/gpt-5.1"' in out
@@ -100,7 +100,7 @@ def test_a_gateway_with_client_keys_is_shown_a_key(home, capsys, monkeypatch):
     (home / "trigate.yaml").write_text(CONFIG + KEYS)
     monkeypatch.setenv(KEY_VARIABLE, "sk-very-secret")
     for name in CLIENTS:
-        assert connect(name, Wish()) == 0
+        assert connect(name, ConnectOptions()) == 0
     out, err = capsys.readouterr()
     assert 'env_key = "TRIGATE_API_KEY"' in out
     assert '"ANTHROPIC_AUTH_TOKEN": "$TRIGATE_API_KEY"' in out
@@ -108,19 +108,19 @@ def test_a_gateway_with_client_keys_is_shown_a_key(home, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "wish", "status", "says"),
+    ("name", "options", "status", "says"),
     [
-        ("cluade", Wish(), 2, "did you mean claude?"),
-        ("claude", Wish(model="gpt-7"), 2, "'gpt-7' is not configured here"),
-        ("claude", Wish(url="127.0.0.1:12000"), 2, "http://HOST:PORT"),
-        ("openai-compatible", Wish(write=True), 2, "no file that trigate knows"),
-        ("llm", Wish(arguments=()), 2, "--write"),
-        ("openai-python", Wish(arguments=()), 2, "name the program"),
+        ("cluade", ConnectOptions(), 2, "did you mean claude?"),
+        ("claude", ConnectOptions(model="gpt-7"), 2, "'gpt-7' is not configured here"),
+        ("claude", ConnectOptions(url="127.0.0.1:12000"), 2, "http://HOST:PORT"),
+        ("openai-compatible", ConnectOptions(write=True), 2, "no file that trigate knows"),
+        ("llm", ConnectOptions(arguments=()), 2, "--write"),
+        ("openai-python", ConnectOptions(arguments=()), 2, "name the program"),
     ],
 )
-def test_what_cannot_be_is_said(home, capsys, name, wish, status, says):
+def test_what_cannot_be_is_said(home, capsys, name, options, status, says):
     (home / "trigate.yaml").write_text(CONFIG)
-    assert connect(name, wish) == status
+    assert connect(name, options) == status
     out, err = capsys.readouterr()
     assert says in err
     assert out == ""
@@ -128,7 +128,7 @@ def test_what_cannot_be_is_said(home, capsys, name, wish, status, says):
 
 def test_a_bad_config_is_not_taken_for_none(home, capsys):
     (home / "trigate.yaml").write_text("version: v0.3.0\nmodel_providers: []\n")
-    assert connect("claude", Wish()) == 1
+    assert connect("claude", ConnectOptions()) == 1
     assert "no providers" in capsys.readouterr().err
 
 
@@ -158,14 +158,14 @@ PARSERS = {"json": json.loads, "toml": tomllib.loads, "yaml": yaml.safe_load, "y
 
 @pytest.mark.parametrize("name", [name for name, row in CLIENTS.items() if row.file and name != "vercel-ai-sdk"])
 def test_written_once_it_is_there_and_nothing_changes_again(home, capsys, name):
-    assert connect(name, Wish(url=ROOT, model="a/b", write=True)) == 0
+    assert connect(name, ConnectOptions(url=ROOT, model="a/b", write=True)) == 0
     assert f"wrote {'.env' if CLIENTS[name].file.folder == '.' else '~/'}" in capsys.readouterr().out
     files = [path for path in home.rglob("*") if path.is_file()]
     assert [path.name for path in files] == [CLIENTS[name].file.name]
     text = files[0].read_text()
     if (parse := PARSERS.get(CLIENTS[name].file.format)) is not None:
         assert parse(text)
-    assert connect(name, Wish(url=ROOT, model="a/b", write=True)) == 0
+    assert connect(name, ConnectOptions(url=ROOT, model="a/b", write=True)) == 0
     assert "already" in capsys.readouterr().out
     assert [path for path in home.rglob("*") if path.is_file()] == files
     assert files[0].read_text() == text
@@ -177,7 +177,7 @@ def test_what_was_there_is_kept_and_backed_up(home, capsys):
     before = '{\n    // mine\n    "hooks": {"x": [1, 2]},\n    "env": {\n        "FOO": "1", // foo\n    },\n}\n'
     (folder / "settings.json").write_text(before)
     os.chmod(folder / "settings.json", 0o600)
-    assert connect("claude", Wish(url=ROOT, model="m", write=True)) == 0
+    assert connect("claude", ConnectOptions(url=ROOT, model="m", write=True)) == 0
     after = (folder / "settings.json").read_text()
     assert "    // mine\n" in after
     assert '        "FOO": "1", // foo\n        "ANTHROPIC_BASE_URL": "http://127.0.0.1:12000",\n' in after
@@ -186,7 +186,7 @@ def test_what_was_there_is_kept_and_backed_up(home, capsys):
     assert stat.S_IMODE((folder / "settings.json").stat().st_mode) == 0o600
     out = capsys.readouterr().out
     assert '+        "ANTHROPIC_MODEL": "m",' in out
-    assert connect("claude", Wish(url=ROOT, model="other", write=True)) == 0
+    assert connect("claude", ConnectOptions(url=ROOT, model="other", write=True)) == 0
     assert (folder / "settings.json.before-trigate-2").read_text() == after
     assert (folder / "settings.json").read_text().replace('"other"', '"m"') == after
 
@@ -200,7 +200,7 @@ def test_codex_keeps_other_providers_and_comments(home):
         '[model_providers.trigate] # ours\nbase_url = "http://old/v1"\nquery_params = {a = "b"}\n\n[tui]\ntheme = "x"\n'
     )
     (folder / "config.toml").write_text(before)
-    assert connect("codex", Wish(url=ROOT, model="m", write=True)) == 0
+    assert connect("codex", ConnectOptions(url=ROOT, model="m", write=True)) == 0
     after = (folder / "config.toml").read_text()
     assert after.startswith(
         '# my settings\nmodel = "m" # the old one\napproval_policy = "never"\nmodel_context_window = 128000\n'
@@ -234,7 +234,7 @@ def test_what_cannot_be_merged_is_left_as_it_is(home, capsys, file, text, client
     path.parent.mkdir(parents=True, exist_ok=True)
     data = text if isinstance(text, bytes) else text.encode()
     path.write_bytes(data)
-    assert connect(client, Wish(url=ROOT, model="m", write=True)) == 1
+    assert connect(client, ConnectOptions(url=ROOT, model="m", write=True)) == 1
     assert "is left as it is" in (err := capsys.readouterr().err)
     assert says in err
     assert path.read_bytes() == data
@@ -243,10 +243,10 @@ def test_what_cannot_be_merged_is_left_as_it_is(home, capsys, file, text, client
 
 def test_a_key_goes_into_a_file_for_its_owner_alone_and_is_never_shown(home, capsys, monkeypatch):
     (home / "trigate.yaml").write_text(CONFIG + KEYS)
-    assert connect("claude", Wish(write=True)) == 2
+    assert connect("claude", ConnectOptions(write=True)) == 2
     assert f"set {KEY_VARIABLE}" in capsys.readouterr().err
     monkeypatch.setenv(KEY_VARIABLE, "sk-very-secret")
-    assert connect("claude", Wish(write=True)) == 0
+    assert connect("claude", ConnectOptions(write=True)) == 0
     path = home / ".claude/settings.json"
     assert json.loads(path.read_text())["env"]["ANTHROPIC_AUTH_TOKEN"] == "sk-very-secret"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -257,7 +257,7 @@ def test_a_key_goes_into_a_file_for_its_owner_alone_and_is_never_shown(home, cap
 
 def test_a_persons_own_secrets_are_not_shown_either(home, capsys):
     (home / ".env").write_text("export OPENAI_API_KEY='sk-old-secret'\nOTHER_TOKEN=sk-mine\nX=1\n")
-    assert connect("openai-python", Wish(url=ROOT, model="m", write=True)) == 0
+    assert connect("openai-python", ConnectOptions(url=ROOT, model="m", write=True)) == 0
     assert (home / ".env").read_text() == (
         f"export OPENAI_API_KEY=any\nOTHER_TOKEN=sk-mine\nX=1\nOPENAI_BASE_URL={ROOT}/v1\n"
     )
@@ -271,17 +271,17 @@ def test_a_link_stays_a_link(home):
     (home / "dotfiles/claude.json").write_text("{}")
     (home / ".claude").mkdir()
     (home / ".claude/settings.json").symlink_to(home / "dotfiles/claude.json")
-    assert connect("claude", Wish(url=ROOT, model="m", write=True)) == 0
+    assert connect("claude", ConnectOptions(url=ROOT, model="m", write=True)) == 0
     assert (home / ".claude/settings.json").is_symlink()
     assert "env" in json.loads((home / "dotfiles/claude.json").read_text())
 
 
 def test_llm_has_an_item_for_each_model(home):
     for model in ("a", "b", "a"):
-        assert connect("llm", Wish(url=ROOT, model=model, write=True)) == 0
+        assert connect("llm", ConnectOptions(url=ROOT, model=model, write=True)) == 0
     path = home / ".config/io.datasette.llm/extra-openai-models.yaml"
     path.write_text("# mine\n" + path.read_text().replace("model_name: a\n", "model_name: a\n  headers: {x: y}\n"))
-    assert connect("llm", Wish(url="http://127.0.0.1:1", model="a", write=True)) == 0
+    assert connect("llm", ConnectOptions(url="http://127.0.0.1:1", model="a", write=True)) == 0
     assert path.read_text().startswith("# mine\n- model_id: trigate/a\n")
     first, second = yaml.safe_load(path.read_text())
     assert first["api_base"] == "http://127.0.0.1:1/v1"
@@ -292,7 +292,7 @@ def test_llm_has_an_item_for_each_model(home):
 @pytest.mark.parametrize("name", ["claude", "codex"])
 def test_the_clients_own_variable_says_where_its_file_is(home, monkeypatch, name):
     monkeypatch.setenv(CLIENTS[name].file.variable, str(home / "elsewhere"))
-    assert connect(name, Wish(url=ROOT, model="m", write=True)) == 0
+    assert connect(name, ConnectOptions(url=ROOT, model="m", write=True)) == 0
     assert (home / "elsewhere" / CLIENTS[name].file.name).is_file()
 
 

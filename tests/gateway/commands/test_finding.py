@@ -11,7 +11,7 @@ from gateway.commands import finding
 from gateway.commands.choosing import CODEX_KNOWS, for_claude, for_codex, usual
 from gateway.commands.clients import KEY_VARIABLE
 from gateway.commands.connect import run as connect
-from gateway.commands.finding import Wish
+from gateway.commands.finding import ConnectOptions
 from gateway.commands.offers import Configured, RunningGateway
 from gateway.config.loading import from_mapping
 from tests.support.command_line import run as trigate
@@ -55,7 +55,7 @@ def put(path, entries, port, **more):
 
 def claude(capsys):
     """What Claude Code's settings would be, less the token, and what was said."""
-    assert connect("claude", Wish()) == 0
+    assert connect("claude", ConnectOptions()) == 0
     out, err = capsys.readouterr()
     environment = json.loads(out[out.index("{") : out.rindex("}") + 1])["env"]
     assert environment.pop("ANTHROPIC_AUTH_TOKEN") == "any"
@@ -98,7 +98,7 @@ def test_a_config_that_is_named_is_taken_at_its_word(home, capsys):
     port = free_port()
     put(home / "mine.yaml", LOCAL, port)
     with running(config(WILD, port), port):
-        assert connect("claude", Wish(config=home / "mine.yaml")) == 0
+        assert connect("claude", ConnectOptions(config=home / "mine.yaml")) == 0
     assert '"ANTHROPIC_MODEL": "vllm/large"' in capsys.readouterr().out
 
 
@@ -123,11 +123,11 @@ def test_somebody_elses_config_yaml_is_no_config(home, usual_port, capsys):
 def test_a_gateway_elsewhere_is_asked_too(home, usual_port, capsys):
     port = free_port()
     with running(config(LOCAL, port), port):
-        assert connect("llm", Wish(url=f"http://127.0.0.1:{port}/v1")) == 0
+        assert connect("llm", ConnectOptions(url=f"http://127.0.0.1:{port}/v1")) == 0
         assert "vllm/large" in capsys.readouterr().out
-        assert connect("llm", Wish(url=f"http://127.0.0.1:{port}", small="none")) == 2
+        assert connect("llm", ConnectOptions(url=f"http://127.0.0.1:{port}", small="none")) == 2
         assert "'none' is not configured here" in capsys.readouterr().err
-    assert connect("llm", Wish(url=f"http://127.0.0.1:{port}")) == 2
+    assert connect("llm", ConnectOptions(url=f"http://127.0.0.1:{port}")) == 2
     assert "nothing listens there" in (err := capsys.readouterr().err)
     assert "--model MODEL" in err
 
@@ -143,15 +143,15 @@ def test_what_answers_and_is_no_gateway(home, capsys):
 def test_a_gateway_that_wants_a_key_says_which_variable(home, usual_port, capsys, monkeypatch):
     keys = [{"name": "me", "key": "gw-key"}, {"name": "limited", "key": "gw-limited", "models": ["vllm/small"]}]
     with running(config(LOCAL, usual_port, client_keys=keys), usual_port):
-        assert connect("codex", Wish()) == 2
+        assert connect("codex", ConnectOptions()) == 2
         assert f"asks for a key: set {KEY_VARIABLE} to one of its client_keys" in capsys.readouterr().err
         monkeypatch.setenv(KEY_VARIABLE, "gw-wrong")
-        assert connect("codex", Wish()) == 2
+        assert connect("codex", ConnectOptions()) == 2
         assert f"refuses the key in {KEY_VARIABLE}" in (err := capsys.readouterr().err)
         assert "gw-wrong" not in err
         for key, model in (("gw-key", "vllm/large"), ("gw-limited", "vllm/small")):
             monkeypatch.setenv(KEY_VARIABLE, key)
-            assert connect("codex", Wish()) == 0
+            assert connect("codex", ConnectOptions()) == 0
             out = capsys.readouterr().out
             assert f'model = "{model}"' in out
             assert f'env_key = "{KEY_VARIABLE}"' in out
@@ -161,7 +161,7 @@ def test_a_config_in_the_folder_serves_where_the_key_is_not_at_hand(home, capsys
     port, keys = free_port(), [{"name": "me", "key": "gw-key"}]
     put(home / "project/trigate.yaml", LOCAL, port, client_keys=keys)
     with running(config(LOCAL, port, client_keys=keys), port):
-        assert connect("codex", Wish()) == 0
+        assert connect("codex", ConnectOptions()) == 0
     out, err = capsys.readouterr()
     assert 'model = "vllm/large"' in out
     assert f"asks for a key ({KEY_VARIABLE}): this is from " in err
@@ -173,11 +173,11 @@ def test_the_key_is_not_shown_to_an_address_elsewhere_that_a_folder_names(home, 
     put(home / "project/trigate.yaml", LOCAL, port, client_keys=keys, listener={"address": "0"})
     monkeypatch.setenv(KEY_VARIABLE, "gw-key")
     with running(config(WILD, port, client_keys=keys), port):
-        assert connect("codex", Wish()) == 0
+        assert connect("codex", ConnectOptions()) == 0
         out, err = capsys.readouterr()
         assert 'model = "vllm/large"' in out
         assert f"The gateway on http://0:{port} asks for a key" in err
-        assert connect("codex", Wish(url=f"http://0:{port}")) == 0
+        assert connect("codex", ConnectOptions(url=f"http://0:{port}")) == 0
         assert 'model = "gpt-6.1-sol"' in capsys.readouterr().out
 
 
@@ -254,7 +254,7 @@ def test_codex_is_told_how_much_a_model_takes_that_it_does_not_know(model, token
 
 def test_the_window_goes_into_codexs_file_as_a_number(home, capsys):
     put(home / "project/trigate.yaml", LOCAL, free_port())
-    assert connect("codex", Wish(write=True)) == 0
+    assert connect("codex", ConnectOptions(write=True)) == 0
     found = tomllib.loads((home / ".codex/config.toml").read_text())
     assert (found["model"], found["model_context_window"]) == ("vllm/large", 128_000)
 

@@ -14,7 +14,7 @@ from gateway.commands.clients import CLIENTS, KEY_VARIABLE
 from gateway.commands.connect import run as connect
 from gateway.commands.connect import undo
 from gateway.commands.edits import FORMATS, MISSING, Unmergeable, merged, reverted, standing
-from gateway.commands.finding import Wish
+from gateway.commands.finding import ConnectOptions
 from gateway.commands.undoing import book
 
 ROOT = "http://127.0.0.1:12000"
@@ -54,7 +54,7 @@ def put(path, text):
 
 
 def write(name, model="m"):
-    assert connect(name, Wish(url=ROOT, model=model, write=True)) == 0
+    assert connect(name, ConnectOptions(url=ROOT, model=model, write=True)) == 0
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
@@ -166,7 +166,7 @@ def test_a_later_write_takes_out_what_is_not_wanted_any_more(home):
         "version: v0.3.0\nlisteners: [{port: 1}]\n"
         "model_providers: [{model: anthropic/*, access_key: $NOT_SET, speaks: [messages]}]\n"
     )
-    assert connect("claude", Wish(config=home / "trigate.yaml", write=True)) == 0
+    assert connect("claude", ConnectOptions(config=home / "trigate.yaml", write=True)) == 0
     assert json.loads(path.read_text())["env"] == {
         "ANTHROPIC_DEFAULT_OPUS_MODEL": "mine",
         "ANTHROPIC_BASE_URL": "http://127.0.0.1:1",
