@@ -10,7 +10,7 @@ from quart_trio import QuartTrio
 from gateway.access.authentication import Authenticator
 from gateway.access.cors import Cors
 from gateway.config.loading import Config
-from gateway.conversations.recorder import StateScope
+from gateway.conversations.resolved import StateScope
 from gateway.endpoints.conversations import add_conversations
 from gateway.endpoints.health import OPEN, add_health
 from gateway.endpoints.hooks import add_cors, add_door

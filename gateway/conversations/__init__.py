@@ -1,5 +1,10 @@
 """What a request takes from earlier turns and leaves for later ones.
 
-``recorder`` is the seam that the exchange sees, ``history`` loads what a request refers to; ``responses`` and
-``threads`` are the APIs that have it, ``turns`` one turn that is stored, ``background`` turns that go on without their
-client. ``bodies`` is what stands in a node of the store, ``items`` a conversation that grows."""
+Before the provider is asked: ``history`` loads what a request refers to (by API: ``response_history``,
+``thread_history``; ``options`` is what a request says of state), and gives it ``resolved``.
+
+As the answer comes: a ``recorder`` stores the turn: a ``local_turn``, a ``provider_turn`` or a ``thread_turn``.
+``background`` runs turns that go on without their client.
+
+``bodies`` are the contents of the store's nodes, ``conversation_store`` the conversations that grow in it, ``deadline``
+the time that a request waits for it."""

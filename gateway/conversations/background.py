@@ -2,7 +2,7 @@
 
 Such a turn is stored when it begins, lives in a nursery of the process and is stored again when it ends, so that its
 client may come back for it, to any worker. A worker that runs one leaves a mark in the store every few seconds: a turn
-without a fresh mark has lost its worker, and is told as failed.
+without a fresh mark has lost its worker, and counts as failed.
 """
 
 import contextlib
@@ -17,8 +17,8 @@ import msgspec
 import trio
 
 from gateway.conversations.bodies import StoredHead, StoredTurn, head_body, head_id, read_head, read_turn, turn_body
-from gateway.conversations.recorder import patience
-from gateway.conversations.turns import LocalTurn
+from gateway.conversations.deadline import store_deadline
+from gateway.conversations.local_turn import LocalTurn
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import ChannelBody, Response
 from gateway.ledger.ledger import Ledger
@@ -33,7 +33,7 @@ from streams.pipe import WRITES_QUEUED
 
 log = logging.getLogger("trigate")
 
-BEAT = 2.0
+MARK_INTERVAL = 2.0
 """Seconds between two marks; as long it may take until a turn hears that it is cancelled by another worker."""
 
 STALE = 15.0
@@ -47,7 +47,8 @@ _LOST = {"code": "server_error", "message": "the gateway stopped before the answ
 
 @attrs.frozen
 class BackgroundTurn:
-    """What is to run: ``answer`` begins the exchange in a scope of its own. ``head`` is that of its response."""
+    """A turn that is to run without its client. ``answer`` begins its exchange in a scope of its own; ``head`` is that
+    of its response."""
 
     owner: str
     turn: LocalTurn
@@ -60,8 +61,9 @@ class BackgroundTurn:
         return self.head.response(status, error=error)
 
 
-class Live:
-    """A turn that is running here. ``events`` are those of its stream so far, in memory until it ends."""
+class RunningTurn:
+    """A turn of the background that this process runs. ``events`` are those of its stream so far, in memory until it
+    ends."""
 
     def __init__(self) -> None:
         self.scope = trio.CancelScope()
@@ -76,8 +78,8 @@ class Live:
         self._wake()
 
     @property
-    def told(self) -> bool:
-        """Whether the stream has come to its end."""
+    def ended(self) -> bool:
+        """The stream has come to its last event."""
         return bool(self.events) and self.events[-1].startswith(_LAST)
 
     def end(self) -> None:
@@ -100,24 +102,24 @@ class Background:
     def __init__(self, store: Store, ledger: Ledger) -> None:
         self._store = store
         self._ledger = ledger
-        self._live: dict[tuple[str, str], Live] = {}
+        self._live: dict[tuple[str, str], RunningTurn] = {}
         self._idle = trio.Event()
         self._idle.set()
         self.nursery: trio.Nursery | None = None
 
     @property
     def running(self) -> int:
-        """How many turns run here."""
+        """The number of turns that run here."""
         return len(self._live)
 
     async def start(self, run: BackgroundTurn) -> bytes:
         """Begin a turn, and go on without it: its response as it is now. Raises ``GatewayError`` (503) if the turn
         cannot be stored: nobody could come back for it."""
         assert self.nursery is not None
-        with patience("store the response"):
+        with store_deadline("store the response"):
             nodes, _ = await run.turn.nodes(run.response("in_progress"), b"")
             await self._store.put([*nodes, _mark(run)])
-        live = self._live[run.owner, run.turn.id] = Live()
+        live = self._live[run.owner, run.turn.id] = RunningTurn()
         self._idle = trio.Event() if self._idle.is_set() else self._idle
         self.nursery.start_soon(self._run, run, live)
         return msgspec.json.encode(run.response("queued"))
@@ -128,12 +130,12 @@ class Background:
 
     # One turn
 
-    async def _run(self, run: BackgroundTurn, live: Live) -> None:
+    async def _run(self, run: BackgroundTurn, live: RunningTurn) -> None:
         """Never raises: its nursery holds every other turn as well."""
         try:
             with live.scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._beat, run, live)
+                    nursery.start_soon(self._mark_alive, run, live)
                     await self._read(live, await run.answer(RequestScope(nursery, run.record.id)))
                     nursery.cancel_scope.cancel()
         except Exception:  # the border: a mistake of ours ends this turn alone
@@ -143,16 +145,16 @@ class Background:
             with trio.CancelScope(shield=True):
                 await self._end(run, live)
 
-    async def _read(self, live: Live, response: Response) -> None:
-        """In the client's place."""
+    async def _read(self, live: RunningTurn, response: Response) -> None:
+        """Read the answer in the client's place."""
         if not isinstance(response.body, bytes):
             async with response.body as body:
                 async for data in body:
                     live.add(data)
 
-    async def _beat(self, run: BackgroundTurn, live: Live) -> None:
+    async def _mark_alive(self, run: BackgroundTurn, live: RunningTurn) -> None:
         while True:
-            await trio.sleep(BEAT)
+            await trio.sleep(MARK_INTERVAL)
             try:
                 await self._store.put([_mark(run)])
                 if await self._store.get(run.owner, _cancel_id(run.turn.id)) is not None:
@@ -160,34 +162,34 @@ class Background:
             except Unavailable as error:
                 log.warning("response %s: no sign of life in the store: %s", run.turn.id, error)
 
-    async def _end(self, run: BackgroundTurn, live: Live) -> None:
+    async def _end(self, run: BackgroundTurn, live: RunningTurn) -> None:
         if not run.turn.kept:
             await self._put(run, _broken_off(run, live))
-        if not live.told:
-            live.add(await self._untold(run, len(live.events)))
+        if not live.ended:
+            live.add(await self._missing_end(run, len(live.events)))
         live.end()
         del self._live[run.owner, run.turn.id]
         self._ledger.settle(run.record, disconnected=live.scope.cancelled_caught)
         if not self._live:
             self._idle.set()
 
-    async def _untold(self, run: BackgroundTurn, count: int) -> bytes:
+    async def _missing_end(self, run: BackgroundTurn, count: int) -> bytes:
         """The stored stream behind its first ``count`` events: all of a turn that was not asked for as a stream, the
         end of one that was cancelled."""
         owner, id = run.owner, run.turn.id
         try:
-            with patience("read the response's end"):
+            with store_deadline("read the response's end"):
                 node, head = await self._store.get(owner, id), await self._store.get(owner, head_id(id))
                 if node is None or head is None:  # deleted
                     return b""
-                return after(log_of(read_turn(node.body), read_head(head.body)), count - 1)
+                return after(event_log(read_turn(node.body), read_head(head.body)), count - 1)
         except (GatewayError, ValueError) as error:
             log.warning("response %s: its followers are not told its end: %s", id, error)
             return b""
 
     async def _put(self, run: BackgroundTurn, response: Mapping[str, Any]) -> None:
         try:
-            with patience("store the response"):
+            with store_deadline("store the response"):
                 nodes, _ = await run.turn.nodes(response, b"")
                 await self._store.put(nodes)
         except GatewayError as error:
@@ -208,9 +210,9 @@ class Background:
         return ChannelBody(body)
 
     async def _feed(
-        self, live: Live, starting_after: int, to: trio.MemorySendChannel[bytes], keep_alive: float
+        self, live: RunningTurn, starting_after: int, to: trio.MemorySendChannel[bytes], keep_alive: float
     ) -> None:
-        seen, wanted, told = 0, starting_after < 0, trio.current_time()
+        seen, wanted, last_write = 0, starting_after < 0, trio.current_time()
         with contextlib.suppress(trio.BrokenResourceError), to:  # its client has left; the turn goes on
             while True:
                 data, seen, over = b"".join(live.events[seen:]), len(live.events), live.over
@@ -219,14 +221,14 @@ class Background:
                     wanted = bool(data)
                 if data:
                     await to.send(data)
-                    told = trio.current_time()
+                    last_write = trio.current_time()
                 if over:
                     return
                 if seen == len(live.events) and not live.over:  # both may have changed while it was sent
-                    with trio.CancelScope(deadline=told + keep_alive) as silence:
+                    with trio.CancelScope(deadline=last_write + keep_alive) as silence:
                         await live.changed()
                     if silence.cancelled_caught:
-                        told = trio.current_time()
+                        last_write = trio.current_time()
                         if not to.statistics().current_buffer_used:
                             to.send_nowait(sse.COMMENT_PING)
 
@@ -240,14 +242,14 @@ class Background:
         await self._store.put([Node(_cancel_id(id), owner, "mark", b"", id)])
         with trio.move_on_after(STALE):
             while await self._runs(owner, id):  # noqa: ASYNC110  # on another worker
-                await trio.sleep(BEAT / 4)
+                await trio.sleep(MARK_INTERVAL / 4)
 
     async def _runs(self, owner: str, id: str) -> bool:
         node = await self._store.get(owner, id)
         return node is not None and read_turn(node.body).status in RUNNING
 
-    async def revise(self, owner: str, id: str) -> None:
-        """A turn that is said to be running may have lost its worker: then it is stored as failed."""
+    async def fail_if_lost(self, owner: str, id: str) -> None:
+        """Store a turn as failed that is stored as running and has lost its worker."""
         if (owner, id) in self._live:
             return
         mark = await self._store.get(owner, _mark_id(id))
@@ -263,7 +265,7 @@ class Background:
             await self._store.put(failed, expect=node)
 
 
-def log_of(turn: StoredTurn, head: StoredHead) -> bytes:
+def event_log(turn: StoredTurn, head: StoredHead) -> bytes:
     """The events of a stored response, as they were or as they would have been. Raises ``ValueError`` for one that is
     still being made."""
     return head.log or replay({**head.response, "status": turn.status, "output": turn.output})
@@ -281,7 +283,7 @@ def _mark(run: BackgroundTurn) -> Node:
     return Node(_mark_id(run.turn.id), run.owner, "mark", str(time.time()).encode(), run.turn.id)
 
 
-def _broken_off(run: BackgroundTurn, live: Live) -> Mapping[str, Any]:
+def _broken_off(run: BackgroundTurn, live: RunningTurn) -> Mapping[str, Any]:
     if live.scope.cancelled_caught and run.record.failed is None:
         return run.response("cancelled")
     failed = run.record.failed or MISTAKE

@@ -1,4 +1,12 @@
-"""What is in the bodies of nodes: for every kind a value, and the bytes it is stored as.
+"""The bodies of nodes: for every kind a value, and the bytes it is stored as. The kinds are
+
+- ``response``: what a turn of the Responses API took and gave,
+- ``head``: the rest of it, which no later turn needs, as a child of the former,
+- ``conversation``: a conversation itself, root of its tree,
+- ``items``: what was put into a conversation at once,
+- ``message``: a turn of a Messages thread,
+- ``foreign``: whose response a provider keeps,
+- ``mark``: what one worker says to the others of a turn that is running.
 
 Reading raises ``Unavailable`` for bytes that nobody here has written (a damaged store, a later version): a turn that
 cannot be read is never taken for an empty one.
@@ -6,7 +14,7 @@ cannot be read is never taken for an empty one.
 
 import struct
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 import attrs
@@ -19,6 +27,15 @@ T = TypeVar("T")
 
 SHORT = 512  # bytes of JSON that are not worth compressing
 LONG = 32 * 1024  # beyond, it would take milliseconds, in which no stream moves; and most of it is base64
+
+REMEMBERED = ("system", "tools")
+"""What a thread keeps of a request beside the messages. The SDK leaves these out when it goes on, and says all else
+anew."""
+
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+read_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
+"""The elements of a JSON array, as they are written."""
 
 _HEAD = struct.Struct(">BI")  # the version of what follows, and the size of its first part
 _VERSION = 1
@@ -55,6 +72,15 @@ class StoredConversation:
     created_at: int
     metadata: Object
     head: str | None = None
+
+
+@attrs.frozen
+class StoredThreadTurn:
+    """A turn of a Messages thread: its ``messages``, ready to be encoded, the answer behind the new ones, and those of
+    ``REMEMBERED`` that its request gave."""
+
+    messages: Sequence[Any]
+    remembered: Mapping[str, msgspec.Raw]
 
 
 def head_id(id: str) -> str:
@@ -105,6 +131,34 @@ def conversation_body(conversation: StoredConversation) -> bytes:
 
 def read_conversation(body: bytes) -> StoredConversation:
     return _decode(body, StoredConversation)
+
+
+def thread_body(given: Mapping[str, msgspec.Raw], answer: Sequence[Any]) -> bytes:
+    """The body of a ``message`` node, from the members of a request and the content blocks of its answer."""
+    kept = {name: given[name] for name in ("messages", *REMEMBERED) if name in given}
+    return packed(msgspec.json.encode({**kept, "answer": answer}))
+
+
+def read_thread(body: bytes) -> StoredThreadTurn:
+    try:
+        members = _MEMBERS.decode(unpacked(body))
+        messages: list[Any] = read_elements(members["messages"])
+        answer = read_elements(members["answer"])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError):
+        raise Unavailable("a message of the thread cannot be read: it is damaged") from None
+    if answer:  # the APIs take no message without content
+        messages.append({"role": "assistant", "content": answer})
+    return StoredThreadTurn(messages, {name: members[name] for name in REMEMBERED if name in members})
+
+
+def provider_turn_body(entry: str) -> bytes:
+    """The body of a ``foreign`` node."""
+    return msgspec.json.encode({"entry": entry})
+
+
+def read_provider_turn(body: bytes) -> str:
+    """The name of the entry in the configuration whose provider has the response."""
+    return _decode(body, dict[str, str]).get("entry", "")
 
 
 def packed(json: bytes) -> bytes:

@@ -11,7 +11,7 @@ from quart import g, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import NotFound
 
-from gateway.conversations.recorder import unavailable
+from gateway.conversations.deadline import unavailable
 from gateway.exchange.exchange import JSON_HEADERS, own_headers
 from gateway.http.headers import Headers, as_text
 from gateway.http.request_scope import RequestScope

@@ -6,9 +6,9 @@ from typing import Any
 import attrs
 from quart_trio import QuartTrio
 
-from gateway.conversations import items as stored
+from gateway.conversations import conversation_store as stored
 from gateway.conversations.bodies import Object, StoredConversation
-from gateway.conversations.recorder import patience
+from gateway.conversations.deadline import store_deadline
 from gateway.endpoints.answers import Elsewhere, Route, add_routes, answering, kept, owner, read_members, there
 from gateway.endpoints.listing import listed
 from gateway.exchange.service import Service
@@ -56,15 +56,15 @@ class Conversations:
         metadata, items = _metadata(members), read_items(members)
         _refuse_rest(members)
         conversation = StoredConversation(int(time.time()), metadata)
-        with patience("reach the conversation"):
+        with store_deadline("reach the conversation"):
             items = await stored.own_items(store, owner(), items)
             id = await stored.create(store, owner(), conversation, items)
-        return _told(id, conversation)
+        return _shown(id, conversation)
 
     async def retrieve(self, id: str) -> Response:
-        with patience("reach the conversation"):
+        with store_deadline("reach the conversation"):
             conversation = await stored.read(there(self._store), owner(), id)
-        return _told(id, conversation)
+        return _shown(id, conversation)
 
     async def update(self, id: str) -> Response:
         """Other metadata in place of what there was."""
@@ -73,12 +73,12 @@ class Conversations:
             raise invalid("metadata is required", "metadata")
         metadata = _metadata(members)
         _refuse_rest(members)
-        with patience("reach the conversation"):
+        with store_deadline("reach the conversation"):
             conversation = await stored.set_metadata(store, owner(), id, metadata)
-        return _told(id, conversation)
+        return _shown(id, conversation)
 
     async def delete(self, id: str) -> Response:
-        with patience("reach the conversation"):
+        with store_deadline("reach the conversation"):
             await stored.remove(there(self._store), owner(), id)
         return kept({"id": id, "object": "conversation.deleted", "deleted": True})
 
@@ -92,7 +92,7 @@ class Conversations:
         _refuse_rest(members)
         if not items:
             raise invalid("items must hold at least one item", "items")
-        with patience("reach the conversation"):
+        with store_deadline("reach the conversation"):
             items = await stored.own_items(store, owner(), items)
             await stored.append(store, owner(), id, items)
         return kept(formats.page(items, limit=len(items), order="asc"))
@@ -108,16 +108,16 @@ class Conversations:
 
     async def delete_item(self, id: str, item_id: str) -> Response:
         """The conversation that it was in."""
-        with patience("reach the conversation"):
+        with store_deadline("reach the conversation"):
             await stored.remove_item(there(self._store), owner(), id, item_id)
         return await self.retrieve(id)
 
     async def _items(self, id: str) -> list[Object]:
-        with patience("reach the conversation"):
+        with store_deadline("reach the conversation"):
             return await stored.items_of(there(self._store), owner(), id)
 
 
-def _told(id: str, conversation: StoredConversation) -> Response:
+def _shown(id: str, conversation: StoredConversation) -> Response:
     """The conversation as the API shows it."""
     return kept(
         {

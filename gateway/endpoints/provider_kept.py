@@ -10,10 +10,10 @@ from functools import partial
 from urllib.parse import quote
 
 import attrs
-import msgspec
 from quart import request
 
-from gateway.conversations.recorder import patience
+from gateway.conversations.deadline import store_deadline
+from gateway.conversations.provider_turn import find_keeper
 from gateway.endpoints.answers import asked_by_client, owner, plain_body, record_of
 from gateway.exchange.attempt import Calling
 from gateway.exchange.exchange import JSON_HEADERS, Exchange
@@ -63,11 +63,8 @@ class Elsewhere:
             return tuple(one for one in self._keepers if len(self._keepers) == 1 or not one.entry.passthrough_auth)
         if self._service.store is None:  # nobody knows whose it is
             return ()
-        with patience("look up whose it is"):
-            node = await self._service.store.get(owner(), id)
-        if node is None or node.kind != "foreign":
-            return ()
-        entry = msgspec.json.decode(node.body)["entry"]
+        with store_deadline("look up whose it is"):
+            entry = await find_keeper(self._service.store, owner(), id)
         return tuple(target for target in self._keepers if target.entry.name == entry)
 
     def _prepared(self, target: Target, body: bytes) -> tuple[Exchange, Incoming, Calling]:

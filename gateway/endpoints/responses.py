@@ -6,9 +6,9 @@ from typing import TypeAlias
 import attrs
 from quart_trio import QuartTrio
 
-from gateway.conversations.background import RUNNING, Background, log_of
+from gateway.conversations.background import RUNNING, Background, event_log
 from gateway.conversations.bodies import Object, StoredHead, StoredTurn, head_id, read_head, read_turn
-from gateway.conversations.recorder import patience, unavailable
+from gateway.conversations.deadline import store_deadline, unavailable
 from gateway.endpoints.answers import Elsewhere, Route, add_routes, kept, owner, there
 from gateway.endpoints.listing import listed, read_flag, read_number
 from gateway.exchange.exchange import STREAM_HEADERS
@@ -71,7 +71,7 @@ class StoredResponses:
             message = "another worker of the gateway is still making the response: ask again, or without stream"
             raise GatewayError("invalid_request", message, status=409, param="stream")
         try:
-            return _stream(formats.after(log_of(turn, head), starting_after))
+            return _stream(formats.after(event_log(turn, head), starting_after))
         except ValueError as error:
             raise unavailable(f"could not read the stream again: {error}") from None
 
@@ -80,7 +80,7 @@ class StoredResponses:
         turn, _ = await self._read(id)
         if turn.status in RUNNING and self._background is not None:
             await self._background.cancel(owner(), id)
-        with patience("delete the response"):
+        with store_deadline("delete the response"):
             if not await there(self._store).delete(owner(), (id, head_id(id))):
                 raise missing(id)
         return kept({"id": id, "object": "response.deleted", "deleted": True})
@@ -89,7 +89,7 @@ class StoredResponses:
         """A page of the items that the response was made from, earlier turns' included: the reference calls them "items
         used to generate this response", of all kinds that an answer can have, and servers that follow it list the
         earlier turns as well. Where an earlier turn has been deleted, the turn's own input is all there is."""
-        with patience("read the conversation"):
+        with store_deadline("read the conversation"):
             chain = await there(self._store).chain(owner(), id) or (await self._node(id),)
         if chain[-1].kind != "response":
             raise missing(id)
@@ -112,11 +112,11 @@ class StoredResponses:
         return kept(_response(turn, head))
 
     async def _read(self, id: str) -> Read:
-        """Both nodes of the response, from one write as far as can be told."""
-        with patience("read the response"):
+        """Both nodes of the response, from one write as far as can be known."""
+        with store_deadline("read the response"):
             turn, head = await self._nodes(id)
             if turn.status in RUNNING and self._background is not None:
-                await self._background.revise(owner(), id)
+                await self._background.fail_if_lost(owner(), id)
                 turn, head = await self._nodes(id)
         return turn, head
 

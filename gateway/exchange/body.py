@@ -11,7 +11,8 @@ from typing import Final, Literal, Self, TypeAlias
 
 import trio
 
-from gateway.conversations.recorder import STORE_SECONDS, UNRECORDED, TurnRecorder
+from gateway.conversations.deadline import STORE_SECONDS
+from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.exchange.delivery import Action, Actions, Delivery, DeliveryState, Ping, Refuse, Signal, StoreTurn
 from gateway.http.response import WriteNow
 from gateway.ledger.record import Record

@@ -17,8 +17,9 @@ import trio
 
 from gateway.conversations.background import BackgroundTurn
 from gateway.conversations.history import load_history
-from gateway.conversations.recorder import UNRECORDED, StateScope, TurnRecorder
-from gateway.conversations.turns import LocalTurn
+from gateway.conversations.local_turn import LocalTurn
+from gateway.conversations.recorder import UNRECORDED, TurnRecorder
+from gateway.conversations.resolved import StateScope
 from gateway.exchange.attempt import Calling, is_shut_down, is_stream
 from gateway.exchange.body import BufferedBody, StreamBody
 from gateway.exchange.delivery import Delivery, Refuse

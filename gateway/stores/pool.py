@@ -17,10 +17,10 @@ class BlockingConnection(Protocol):
     """A connection, from a thread's point of view."""
 
     def prepare(self) -> None:
-        """What a new one needs before its first use."""
+        """Make a new one ready for its first use."""
 
     def is_good(self) -> bool:
-        """Whether one that has lain idle can still be used; asked without waiting."""
+        """One that has lain idle can still be used. Does not wait."""
 
     def cut(self) -> None:
         """End whatever another thread waits for on it. Does not wait."""
@@ -28,43 +28,43 @@ class BlockingConnection(Protocol):
     def close(self) -> None: ...
 
 
-L = TypeVar("L", bound=BlockingConnection)
+C = TypeVar("C", bound=BlockingConnection)
 T = TypeVar("T")
 
 
-class _Use(Generic[L]):
-    """One use of a connection, as its thread and the task that waits for it see it. What is given up is cut while it
-    is that thread's, and never when another one has the connection."""
+class _Use(Generic[C]):
+    """One use of a connection, as its thread and the task that waits for it see it. A use that is given up has its
+    connection cut as long as that thread has it, and never when another one does."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._link: L | None = None
+        self._connection: C | None = None
         self.given_up = False
 
-    def begin(self, link: L) -> None:
+    def begin(self, connection: C) -> None:
         with self._lock:
-            self._link = link
+            self._connection = connection
 
     def end(self) -> None:
         with self._lock:
-            self._link = None
+            self._connection = None
 
     def give_up(self) -> None:
         with self._lock:
             self.given_up = True
-            if self._link is not None:
-                self._link.cut()
+            if self._connection is not None:
+                self._connection.cut()
 
     def check(self) -> None:
-        """Raises ``Unavailable`` if nobody waits any longer: what was told as failed must not be done."""
+        """Raises ``Unavailable`` if nobody waits any longer: what is reported as failed must not be done."""
         if self.given_up:
             raise Unavailable(SILENT)
 
 
 @attrs.frozen
-class _Turn:
-    """A limiter for ``trio.to_thread``. To wait for a connection is nothing that is begun: it can be cancelled. From
-    then on ``scope`` is a shield."""
+class _ShieldingLimiter:
+    """A limiter for ``trio.to_thread`` that turns ``scope`` into a shield once a connection is free. The wait for
+    one can be cancelled, because nothing has begun; the work cannot."""
 
     limiter: trio.CapacityLimiter
     scope: trio.CancelScope
@@ -77,28 +77,28 @@ class _Turn:
         self.limiter.release_on_behalf_of(borrower)
 
 
-class BlockingPool(Generic[L]):
+class BlockingPool(Generic[C]):
     """At most ``most`` connections that ``open`` makes, kept for the next use; one on which something failed is not.
 
     ``limit`` is how many seconds work may take in all, with the wait for a free connection."""
 
-    def __init__(self, open: Callable[[], L], most: int, limit: float) -> None:
+    def __init__(self, open: Callable[[], C], most: int, limit: float) -> None:
         self._open = open
         self._limit = limit
         self._limiter = trio.CapacityLimiter(most)
-        self._idle: list[L] = []
+        self._idle: list[C] = []
         self._closed = False
 
-    async def run(self, work: Callable[[L], T], limit: float | None = None) -> T:
-        """What ``work`` gives, in a thread; ``limit`` in place of the usual one. Cancellation before it begins ends the
-        wait, later it waits for the end of ``work``: that is never left half-way.
+    async def run(self, work: Callable[[C], T], limit: float | None = None) -> T:
+        """The result of ``work``, in a thread; ``limit`` in place of the usual one. Cancellation before it begins
+        ends the wait, later it waits for the end of ``work``: that is never left half-way.
 
         Raises ``Unavailable`` after the limit, and what ``work`` raises. What has not begun by then never does; a
         connection in use is cut, which only the last step of ``work`` can outrun."""
-        use = _Use[L]()
+        use = _Use[C]()
         with trio.move_on_after(self._limit if limit is None else limit) as scope:
-            turn = cast("trio.CapacityLimiter", _Turn(self._limiter, scope))  # trio takes any that is like it
-            return await trio.to_thread.run_sync(self._work, work, use, abandon_on_cancel=True, limiter=turn)
+            limiter = cast("trio.CapacityLimiter", _ShieldingLimiter(self._limiter, scope))  # trio takes any like it
+            return await trio.to_thread.run_sync(self._work, work, use, abandon_on_cancel=True, limiter=limiter)
         use.give_up()
         raise Unavailable(SILENT if scope.shield else BUSY)
 
@@ -108,54 +108,54 @@ class BlockingPool(Generic[L]):
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(self._close_idle)
 
-    def _work(self, work: Callable[[L], T], use: _Use[L]) -> T:
-        link = self._take(use)
+    def _work(self, work: Callable[[C], T], use: _Use[C]) -> T:
+        connection = self._take(use)
         try:
             use.check()
-            result = work(link)
+            result = work(connection)
         except (Changed, Unavailable):  # it is the connection that said so
-            self._give_back(link, use)
+            self._give_back(connection, use)
             raise
         except BaseException:
             use.end()
-            link.close()
+            connection.close()
             raise
-        self._give_back(link, use)
+        self._give_back(connection, use)
         return result
 
-    def _take(self, use: _Use[L]) -> L:
+    def _take(self, use: _Use[C]) -> C:
         if self._closed:
             raise Unavailable("the state storage is closed")
-        while (link := self._idle_one()) is not None:
-            if link.is_good():
-                use.begin(link)
-                return link
-            link.close()
-        link = self._open()
-        use.begin(link)
+        while (connection := self._idle_one()) is not None:
+            if connection.is_good():
+                use.begin(connection)
+                return connection
+            connection.close()
+        connection = self._open()
+        use.begin(connection)
         try:
             use.check()
-            link.prepare()
+            connection.prepare()
         except BaseException:
             use.end()
-            link.close()
+            connection.close()
             raise
-        return link
+        return connection
 
-    def _give_back(self, link: L, use: _Use[L]) -> None:
+    def _give_back(self, connection: C, use: _Use[C]) -> None:
         use.end()
         if use.given_up:  # it may have been cut
-            link.close()
+            connection.close()
             return
-        self._idle.append(link)
+        self._idle.append(connection)
         if self._closed:
             self._close_idle()
 
     def _close_idle(self) -> None:
-        while (link := self._idle_one()) is not None:
-            link.close()
+        while (connection := self._idle_one()) is not None:
+            connection.close()
 
-    def _idle_one(self) -> L | None:
+    def _idle_one(self) -> C | None:
         try:
             return self._idle.pop()
         except IndexError:  # asked before, another thread could take it in between

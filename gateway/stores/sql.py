@@ -19,7 +19,7 @@ from gateway.stores.nodes import (
     too_large,
     tops,
 )
-from gateway.stores.store import Changed, Kind, Node, Size
+from gateway.stores.store import Changed, Node, Size
 
 T = TypeVar("T")
 
@@ -159,7 +159,7 @@ class SqlStore(ABC):
 
     def _node(self, row: Sequence[Any]) -> Node:
         id, owner, kind, body, parent, items = row
-        return Node(id, owner, cast("Kind", kind), body, parent, self._sql.read_items(items))
+        return Node(id, owner, kind, body, parent, self._sql.read_items(items))
 
     # Writing
 

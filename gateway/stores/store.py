@@ -1,31 +1,25 @@
-"""What a store must be able to do. It keeps nodes, which form trees, and knows nothing of what is in them.
+"""The interface of every store. It keeps nodes, which form trees, and knows nothing of what is in them.
 
-A turn is stored once, with a pointer to the turn before it: what a conversation takes grows with what is said in it,
-not with its square. A whole tree (all turns that go back to one first turn) lives and dies together: every write to it
-puts off its end, so that the first turn of a conversation that goes on is never the one that is missing.
+A node is stored once, with a pointer to the node before it: a chain takes as much room as what is added to it, not its
+square. A whole tree (all nodes that go back to one first node) lives and dies together: every write to it puts off its
+end, so that the first node of a chain that goes on is never the one that is missing.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol
 
 import attrs
-
-Kind: TypeAlias = Literal["response", "head", "items", "conversation", "message", "foreign", "mark"]
-"""``response``: what a turn of the Responses API took and gave. ``head``: the rest of it, which no later turn needs, as
-a child of the former. ``items``: what was put into a conversation at once. ``conversation``: the conversation itself,
-root of its tree. ``message``: a turn of a Messages thread. ``foreign``: whose response a provider keeps.
-``mark``: what one worker tells another of a turn that is running."""
 
 
 @attrs.frozen
 class Node:
-    """One thing that is kept. ``id`` is unique for its ``owner`` (the name of the client whose key let it in, "" where
-    the door is open to all); ``body`` is for its kind to read; ``items`` are ids of what is in it, by which it can be
-    found."""
+    """A piece of data with its place in a tree. ``id`` is unique for its ``owner`` (a client's name, "" where clients
+    have none); ``kind`` says how ``body`` is to be read, and means nothing to the store; ``items`` are ids of what is
+    in it, by which it can be found."""
 
     id: str
     owner: str
-    kind: Kind
+    kind: str
     body: bytes = attrs.field(repr=False)
     parent: str | None = None
     items: tuple[str, ...] = ()
@@ -42,8 +36,8 @@ class Changed(Exception):
 
 @attrs.frozen
 class Size:
-    """How much is kept. ``bytes`` are as for ``max_bytes``, which is ``limit`` (None: there is none). What is past its
-    time counts until it is swept away."""
+    """The size of all that is kept. ``bytes`` are as for ``max_bytes``, which is ``limit`` (None: there is none). What
+    is past its time counts until it is swept away."""
 
     nodes: int
     bytes: int
@@ -65,24 +59,24 @@ class Store(Protocol):
     async def get(self, owner: str, id: str) -> Node | None: ...
 
     async def chain(self, owner: str, id: str) -> tuple[Node, ...]:
-        """The node and all before it, the first one first; nothing if any of them is not there."""
+        """The node and all before it, the first one first; empty if any of them is not there."""
         ...
 
     async def find(self, owner: str, items: Sequence[str]) -> Mapping[str, Node]:
-        """Those of ``items`` that are in a stored node, with that node; of several the one written last."""
+        """The node that has each of ``items``, of several the one written last; without those that none has."""
         ...
 
     async def delete(self, owner: str, ids: Sequence[str]) -> int:
-        """Forget these nodes, and none of those before or after them. How many were there."""
+        """Delete these nodes, and none of those before or after them. Returns how many there were."""
         ...
 
     async def sweep(self) -> int:
-        """Remove what is past its time and, if there is too much, the trees that were least recently written to. How
-        many nodes went. For a process to call now and then; ``put`` keeps to ``max_bytes`` in any case."""
+        """Remove what is past its time and, if there is too much, the trees that were least recently written to.
+        Returns how many nodes went. To be called now and then; ``put`` keeps to ``max_bytes`` in any case."""
         ...
 
     async def size(self) -> Size:
-        """How much is kept, by whichever process; asked of what is counted anyway, whatever is kept."""
+        """The size of what all processes keep here, from counters: as fast for much as for little."""
         ...
 
     async def aclose(self) -> None: ...

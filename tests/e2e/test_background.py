@@ -350,7 +350,7 @@ async def test_a_turn_that_ends_while_it_is_given_up_keeps_its_own_end(monkeypat
     store = Interrupted(1e9, 2**20)
     id = (await kept_state.keep(store, status="in_progress", background=True))["id"]
     store.before_put = partial(kept_state.keep, store, output=[kept_state.message("7", "assistant")], id=id)
-    await background.Background(store, kept_state.LEDGER).revise("alice", id)
+    await background.Background(store, kept_state.LEDGER).fail_if_lost("alice", id)
     node = await store.get("alice", id)
     assert node is not None
     assert read_turn(node.body).status == "completed"

@@ -9,10 +9,10 @@ import attrs
 import pytest
 import trio
 
-from gateway.conversations import recorder as keeping
 from gateway.conversations.bodies import read_turn
-from gateway.conversations.recorder import StateOptions
-from gateway.conversations.turns import LocalTurn
+from gateway.conversations.deadline import STORE_SECONDS
+from gateway.conversations.local_turn import LocalTurn
+from gateway.conversations.options import StateOptions
 from gateway.stores.memory import MemoryStore
 from gateway.streaming.progress import StreamProgress
 from providers.apis import CODECS
@@ -253,13 +253,13 @@ async def test_a_store_that_hangs_is_waited_for_ten_seconds_and_no_longer(autoju
     own = LocalTurn(Hanging(), "", wish, None, b'"hi"')
     body = json.dumps(RESPONSE).encode()
     began = trio.current_time()
-    if wish.matters:
+    if wish.must_store:
         with pytest.raises(GatewayError, match="did not answer within 10 s") as failed:
             await own.persist_whole(body, None)
         assert (failed.value.failed.status, dict(failed.value.failed.headers)) == (503, {"retry-after": "5"})
     else:
         assert json.loads(await own.persist_whole(body, None)) == {**RESPONSE, "store": False}
-    assert trio.current_time() - began == pytest.approx(keeping.STORE_SECONDS)
+    assert trio.current_time() - began == pytest.approx(STORE_SECONDS)
 
 
 # Nothing is kept

@@ -16,8 +16,8 @@ from gateway.config.loading import from_mapping
 from gateway.config.settings import Limits
 from gateway.conversations.background import Background, BackgroundTurn
 from gateway.conversations.bodies import head_body, head_id, turn_body
-from gateway.conversations.recorder import StateOptions
-from gateway.conversations.turns import LocalTurn
+from gateway.conversations.local_turn import LocalTurn
+from gateway.conversations.options import StateOptions
 from gateway.endpoints.answers import Elsewhere
 from gateway.endpoints.conversations import add_conversations
 from gateway.endpoints.responses import add_stored

@@ -20,7 +20,7 @@ from quart import websocket
 from quart_trio import QuartTrio
 
 from gateway.access.cors import Cors
-from gateway.conversations.recorder import StateScope
+from gateway.conversations.resolved import StateScope
 from gateway.endpoints.websocket.envelopes import (
     Envelope,
     Frames,

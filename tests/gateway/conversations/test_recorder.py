@@ -10,8 +10,9 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from gateway.conversations.bodies import head_id, read_head, read_turn
-from gateway.conversations.recorder import StateOptions
-from gateway.conversations.turns import LARGE, LocalTurn, ProviderTurn
+from gateway.conversations.local_turn import LARGE, LocalTurn
+from gateway.conversations.options import StateOptions
+from gateway.conversations.provider_turn import ProviderTurn
 from gateway.exchange.body import StreamBody
 from gateway.exchange.delivery import Delivery
 from gateway.ledger.record import Record

@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.loading import from_mapping
-from gateway.conversations.recorder import STORE_SECONDS, UNRECORDED, ResolvedRequest, StateScope
-from gateway.conversations.threads import recall_thread
+from gateway.conversations.deadline import STORE_SECONDS
+from gateway.conversations.recorder import UNRECORDED
+from gateway.conversations.resolved import ResolvedRequest, StateScope
+from gateway.conversations.thread_history import load_thread
 from gateway.request.parse import Incoming, read_incoming
 from gateway.routing.router import Router
 from gateway.routing.target import Target
@@ -104,7 +106,7 @@ def behind(id: str) -> dict[str, str]:
 async def recalled(
     store: Store | None, body: Mapping[str, Any] | bytes, *, owner: str = "me", target: Target | None = None
 ) -> ResolvedRequest:
-    return await recall_thread(StateScope(owner, store), incoming(body), target or resolved())
+    return await load_thread(StateScope(owner, store), incoming(body), target or resolved())
 
 
 async def refusal(store: Store | None, body: Mapping[str, Any], **where: Any) -> ErrorInfo:
@@ -170,7 +172,7 @@ async def test_a_request_without_a_thread_stays_as_it_is(members):
     came = incoming({"model": "m", "max_tokens": 1, "messages": [HELLO], **members})
     for store in (shelf(), None):
         target = resolved()
-        found = await recall_thread(StateScope("me", store), came, target)
+        found = await load_thread(StateScope("me", store), came, target)
         assert found.incoming is came
         assert found.target is target
         assert found.turn is UNRECORDED

@@ -9,7 +9,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.conversations import items as conversations
+from gateway.conversations import conversation_store as conversations
 from gateway.conversations.bodies import StoredConversation
 from gateway.endpoints.conversations import read_items
 from gateway.stores.memory import MemoryStore

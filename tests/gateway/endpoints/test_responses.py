@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from gateway.conversations import recorder as keeping
+from gateway.conversations import deadline
 from gateway.conversations.bodies import head_id, turn_body
 from gateway.exchange.exchange import JSON_HEADERS
 from gateway.http.response import Response
@@ -322,7 +322,7 @@ class Deaf(Down):
 
 
 async def test_a_store_that_does_not_answer_is_not_waited_for_without_end(monkeypatch):
-    monkeypatch.setattr(keeping, "STORE_SECONDS", 0.05)
+    monkeypatch.setattr(deadline, "STORE_SECONDS", 0.05)
     async with serving(Deaf()) as served:
         for _, rest in CALLS[:2]:
             reply = await served.ask("GET", f"/v1/responses/resp_1{rest}")

@@ -14,7 +14,7 @@ from quart_trio import QuartTrio
 from gateway.access.cors import Cors
 from gateway.config.loading import from_mapping
 from gateway.config.settings import Limits
-from gateway.conversations.recorder import StateScope
+from gateway.conversations.resolved import StateScope
 from gateway.endpoints.websocket.connection import add_websocket
 from gateway.exchange.service import Service
 from gateway.ledger.ledger import Ledger

@@ -1,4 +1,4 @@
-"""What is written down of a turn of the Responses API: by us, whole; of a provider's own, whose it is."""
+"""A turn of the Responses API that is stored here, whole."""
 
 import logging
 from collections.abc import Mapping
@@ -9,9 +9,10 @@ import attrs
 import msgspec
 import trio
 
-from gateway.conversations import items as conversations
+from gateway.conversations import conversation_store
 from gateway.conversations.bodies import head_body, head_id, turn_body
-from gateway.conversations.recorder import StateOptions, patience
+from gateway.conversations.deadline import store_deadline
+from gateway.conversations.options import StateOptions
 from gateway.stores.store import Node, Store
 from gateway.streaming.progress import StreamProgress
 from providers.neutral.codec import Reply, Writer
@@ -41,17 +42,17 @@ class LocalTurn:
     An answer that broke off is kept as far as it came, with a ``status`` that says so; it cannot be continued."""
 
     def __init__(
-        self, store: Store | None, owner: str, wish: StateOptions, parent: str | None, input: bytes | None
+        self, store: Store | None, owner: str, options: StateOptions, parent: str | None, input: bytes | None
     ) -> None:
         self.id = own_id("resp_")
         self._store = store
         self._owner = owner
-        self._wish = wish
+        self._options = options
         self._parent = parent
         self._input = input
         self._log = EventLog()
         self._writer: TurnWriter | None = None
-        self._told = wish.background  # the client knows the id
+        self._id_known = options.background  # to the client, which may ask for the turn by it
         self.kept = False
         """It is stored as it ended."""
 
@@ -61,16 +62,16 @@ class LocalTurn:
 
     @property
     def background(self) -> bool:
-        """Whether it goes on without its client."""
-        return self._wish.background
+        """It goes on without its client."""
+        return self._options.background
 
     def reply(self, reply: Reply) -> Reply:
-        wish = self._wish
+        options = self._options
         state = {
-            "store": wish.stores and self._store is not None,
-            "previous_response_id": wish.previous,
-            "conversation": None if wish.conversation is None else {"id": wish.conversation},
-            "background": wish.background,
+            "store": options.stores and self._store is not None,
+            "previous_response_id": options.previous,
+            "conversation": None if options.conversation is None else {"id": options.conversation},
+            "background": options.background,
         }
         return attrs.evolve(reply, id=self.id, state=state)
 
@@ -79,21 +80,21 @@ class LocalTurn:
         return self._writer
 
     def may_pass(self, data: bytes, seen: StreamProgress) -> bool:
-        self._told = self._told or seen.committed
+        self._id_known = self._id_known or seen.committed
         if self._store is None:
             return True
         self._log.add(data)
-        return not (seen.over and self._told) or self._writer is None or self._writer.response is None
+        return not (seen.over and self._id_known) or self._writer is None or self._writer.response is None
 
     async def persist(self, data: bytes, seen: StreamProgress) -> bytes:
         assert self._writer is not None, "it has said that there is something to be kept"
         assert self._writer.response is not None, "the answer is over"
         try:
-            await self._keep(self._writer.left or self._writer.response, self._log.close())
+            await self._write(self._writer.left or self._writer.response, self._log.close())
         except GatewayError as error:
             if seen.failed is not None:  # worse has happened
                 log.warning("response %s: %s", self.id, error.failed.message)
-            elif self._wish.matters:
+            elif self._options.must_store:
                 seen.take_back(error.failed)
                 return _in_place_of_last(data, partial(self._failing, error.failed))
             else:
@@ -102,12 +103,12 @@ class LocalTurn:
         return data
 
     async def persist_partial(self) -> None:
-        if self._store is None or not self._told or self._writer is None or self._writer.response is not None:
+        if self._store is None or not self._id_known or self._writer is None or self._writer.response is not None:
             return
         response = self._writer.interrupted("cancelled")
         self._log.add(_cancelled(response, after(self._log.close()).count(b"\n\n")))
         try:
-            await self._keep(response, self._log.close())
+            await self._write(response, self._log.close())
         except GatewayError as error:
             log.warning("response %s is not stored: %s", self.id, error.failed.message)
 
@@ -117,9 +118,9 @@ class LocalTurn:
         response = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         known = {name: msgspec.json.decode(response[name]) for name in ("output", "status")}
         try:
-            await self._keep({**response, **known}, b"")
+            await self._write({**response, **known}, b"")
         except GatewayError as error:
-            if self._wish.matters:
+            if self._options.must_store:
                 raise
             log.warning("response %s is not stored: %s", self.id, error.failed.message)
             return msgspec.json.encode({**response, "store": False})
@@ -128,17 +129,17 @@ class LocalTurn:
     async def persist_failure(self, id: str) -> None:
         return
 
-    async def _keep(self, response: Object, events: bytes) -> None:
+    async def _write(self, response: Object, events: bytes) -> None:
         """Raises ``GatewayError`` (503). A client that leaves while its turn is being stored does not undo it."""
         if self._store is None:
             return
-        with patience("store the response", shield=True):
+        with store_deadline("store the response", shield=True):
             nodes, items = await self.nodes(response, events)
-            if self._wish.conversation is None:
+            if self._options.conversation is None:
                 await self._store.put(nodes)
             else:
-                stored = nodes if self._wish.stores else []
-                await conversations.append(self._store, self._owner, self._wish.conversation, items, *stored)
+                stored = nodes if self._options.stores else []
+                await conversation_store.append(self._store, self._owner, self._options.conversation, items, *stored)
         self.kept = True
 
     @cached_property
@@ -172,7 +173,7 @@ class LocalTurn:
 
 
 def _cancelled(response: Object, number: int) -> bytes:
-    """The end of a stream that was not told to its end: the API has no event for an answer that was cancelled."""
+    """The end of a stream that was broken off: the API has no event for an answer that was cancelled."""
     error = {"code": "server_error", "message": "the response was cancelled"}
     members = {"sequence_number": number, "response": {**response, "status": "failed", "error": error}}
     return sse.event("response.failed", {"type": "response.failed", **members})
@@ -191,53 +192,3 @@ def _in_place_of_last(data: bytes, write: Any) -> bytes:
     assert parsed is not None, "the last event of a stream has data"
     replaced: bytes = write(msgspec.json.decode(parsed[1]))
     return data[:start] + replaced
-
-
-class ProviderTurn:
-    """The ``TurnRecorder`` of a turn that a provider keeps: its owner is stored here. That of one ``in_background`` is
-    stored as soon as its client may know its id, for the client may lose its connection and come back."""
-
-    records = True
-
-    def __init__(self, store: Store, owner: str, entry: str, in_background: bool = False) -> None:
-        self._store = store
-        self._owner = owner
-        self._entry = entry
-        self._in_background = in_background
-        self._noted = False
-
-    def reply(self, reply: Reply) -> Reply:
-        return reply
-
-    def writer(self, writer: Writer) -> Writer:
-        return writer
-
-    def may_pass(self, data: bytes, seen: StreamProgress) -> bool:
-        due = seen.committed and (seen.over or self._in_background)
-        return self._noted or not due
-
-    async def persist(self, data: bytes, seen: StreamProgress) -> bytes:
-        self._noted = True
-        await self._note(seen.start.id)
-        return data
-
-    async def persist_partial(self) -> None:
-        return
-
-    async def persist_whole(self, body: bytes, answer: Answer) -> bytes:
-        await self._note(answer.start.id)
-        return body
-
-    async def persist_failure(self, id: str) -> None:
-        await self._note(id)  # the client of one in the background will ask for it again
-
-    async def _note(self, id: str) -> None:
-        """Write down whose response ``id`` is."""
-        if not id:
-            return
-        body = msgspec.json.encode({"entry": self._entry})
-        try:
-            with patience("note whose response it is"):
-                await self._store.put([Node(id, self._owner, "foreign", body)])
-        except GatewayError as error:
-            log.warning("response %s cannot be continued: %s", id, error.failed.message)

@@ -1,0 +1,70 @@
+"""A turn of the Responses API that a provider keeps: stored here is whose it is."""
+
+import logging
+
+from gateway.conversations.bodies import provider_turn_body, read_provider_turn
+from gateway.conversations.deadline import store_deadline
+from gateway.stores.store import Node, Store
+from gateway.streaming.progress import StreamProgress
+from providers.neutral.codec import Reply, Writer
+from streams.errors import GatewayError
+from streams.fold import Answer
+
+log = logging.getLogger("trigate")
+
+
+class ProviderTurn:
+    """The ``TurnRecorder`` of a turn that a provider keeps: its owner is stored here. That of one ``in_background`` is
+    stored as soon as its client may know its id, for the client may lose its connection and come back."""
+
+    records = True
+
+    def __init__(self, store: Store, owner: str, entry: str, in_background: bool = False) -> None:
+        self._store = store
+        self._owner = owner
+        self._entry = entry
+        self._in_background = in_background
+        self._noted = False
+
+    def reply(self, reply: Reply) -> Reply:
+        return reply
+
+    def writer(self, writer: Writer) -> Writer:
+        return writer
+
+    def may_pass(self, data: bytes, seen: StreamProgress) -> bool:
+        due = seen.committed and (seen.over or self._in_background)
+        return self._noted or not due
+
+    async def persist(self, data: bytes, seen: StreamProgress) -> bytes:
+        self._noted = True
+        await self._note(seen.start.id)
+        return data
+
+    async def persist_partial(self) -> None:
+        return
+
+    async def persist_whole(self, body: bytes, answer: Answer) -> bytes:
+        await self._note(answer.start.id)
+        return body
+
+    async def persist_failure(self, id: str) -> None:
+        await self._note(id)  # the client of one in the background will ask for it again
+
+    async def _note(self, id: str) -> None:
+        """Write down whose response ``id`` is."""
+        if not id:
+            return
+        body = provider_turn_body(self._entry)
+        try:
+            with store_deadline("note whose response it is"):
+                await self._store.put([Node(id, self._owner, "foreign", body)])
+        except GatewayError as error:
+            log.warning("response %s cannot be continued: %s", id, error.failed.message)
+
+
+async def find_keeper(store: Store, owner: str, id: str) -> str | None:
+    """The name of the entry whose provider keeps the owner's response ``id``, ``None`` if that is not known. Raises
+    ``Unavailable``."""
+    node = await store.get(owner, id)
+    return read_provider_turn(node.body) if node is not None and node.kind == "foreign" else None

@@ -1,0 +1,30 @@
+"""What loading a request's history takes and gives."""
+
+import attrs
+
+from gateway.conversations.recorder import UNRECORDED, TurnRecorder
+from gateway.http.headers import Headers
+from gateway.request.parse import Incoming
+from gateway.routing.target import Target
+from gateway.stores.store import Store
+
+
+@attrs.frozen
+class StateScope:
+    """Where a client's turns are kept: under ``owner``'s name in ``store``, none if nothing is. What the client wants
+    not to be stored is still remembered in ``local``, as long as the connection lives that has one."""
+
+    owner: str
+    store: Store | None
+    local: Store | None = None
+
+
+@attrs.frozen
+class ResolvedRequest:
+    """A request with all it refers to, and the recorder of its turn. ``headers`` tell the client what could not be done
+    as it wished."""
+
+    incoming: Incoming
+    target: Target
+    turn: TurnRecorder = UNRECORDED
+    headers: Headers = ()

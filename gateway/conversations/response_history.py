@@ -1,0 +1,172 @@
+"""Turns of the Responses API that the gateway continues, so that every provider has ``previous_response_id``.
+
+A turn that is kept goes through the hub lane, also to a provider that speaks Responses: its answer has an id of ours,
+and the provider is asked not to store it. What began here goes on here (``previous_response_id`` with an id of ours),
+whatever ``state`` the model's entry has; what a provider keeps itself passes through, and only whose it is is written
+down.
+"""
+
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+import attrs
+import msgspec
+
+from gateway.conversations import conversation_store
+from gateway.conversations.bodies import read_turn, unpacked
+from gateway.conversations.deadline import store_deadline
+from gateway.conversations.local_turn import LocalTurn
+from gateway.conversations.options import OWN_MEMBERS, StateOptions, decoded, read_options
+from gateway.conversations.provider_turn import ProviderTurn, find_keeper
+from gateway.conversations.resolved import ResolvedRequest, StateScope
+from gateway.request.parse import Incoming
+from gateway.routing.target import Target
+from gateway.stores.store import Node, Store, Unavailable
+from providers.responses.ids import is_ours
+from providers.responses.kept import UNUSABLE, previous, references, resolved
+from streams.errors import GatewayError, invalid
+
+Items: TypeAlias = list[dict[str, Any]]
+
+_NO_STORE = "this gateway keeps no state (state_storage: {type: none}): send the whole conversation in input"
+_NOT_STORED = (("warning", '199 trigate "store: this gateway keeps no state, the response is not stored"'),)
+
+
+async def load_responses(scope: StateScope, incoming: Incoming, target: Target) -> ResolvedRequest:
+    """Load the earlier turns that a Responses request refers to.
+
+    Raises ``GatewayError``: 400 for what is not there or cannot be continued, 503 where the store cannot say."""
+    options = read_options(incoming)
+    if not _is_kept_here(scope, incoming, target, options):
+        return await _kept_by_provider(scope, incoming, target, options)
+    store = scope.local or scope.store
+    if store is None:
+        _refuse_without_store(options)
+        return ResolvedRequest(incoming, target, headers=_NOT_STORED if options.store else ())
+    if not (options.stores or options.previous or options.conversation or options.refers or scope.local):
+        return ResolvedRequest(incoming, attrs.evolve(target, lane="hub") if options.compacts else target)
+    with store_deadline("recall the conversation"):
+        parent, earlier = await _earlier(store, scope.owner, options, incoming)
+        own = await _own_input(store, scope.owner, incoming, earlier) if options.refers else None
+        if scope.local is not None and await _is_local(scope, options):
+            options = attrs.evolve(options, store=False)  # what it stands on is not to be stored, so neither can it be
+    recalled = _continued(incoming, target, own, earlier)
+    # A turn that is not to be stored lives on where only this connection sees it, if anywhere. A conversation does not.
+    place = scope.store if options.stores or options.conversation else scope.local
+    turn = LocalTurn(place, scope.owner, options, parent, recalled.members.get("input"))
+    headers = _NOT_STORED if options.store and place is None else ()
+    return ResolvedRequest(recalled, attrs.evolve(target, lane="hub"), turn, headers)
+
+
+async def _is_local(scope: StateScope, options: StateOptions) -> bool:
+    """The turn goes on from one that only this connection remembers."""
+    if options.previous is None or scope.store is None:
+        return False
+    return await scope.store.get(scope.owner, options.previous) is None
+
+
+def _is_kept_here(scope: StateScope, incoming: Incoming, target: Target, options: StateOptions) -> bool:
+    if target.lane == "hub" or target.entry.keeps_own:
+        return True
+    if is_ours(options.previous) or is_ours(options.conversation):
+        return True
+    if options.refers and any(map(is_ours, references(decoded(incoming, "input")))):
+        return True
+    return scope.local is not None and not options.stores  # over HTTP no provider continues what it does not store
+
+
+def _refuse_without_store(options: StateOptions) -> None:
+    if options.previous is not None:
+        raise invalid(f"previous_response_id cannot be honoured: {_NO_STORE}", "previous_response_id")
+    if options.conversation is not None:
+        raise invalid(f"conversation cannot be honoured: {_NO_STORE}", "conversation")
+    if options.background:
+        raise invalid("background cannot be honoured: this gateway keeps no state", "background")
+
+
+def _continued(incoming: Incoming, target: Target, own: Items | None, earlier: Items) -> Incoming:
+    """The request as if the client had sent everything itself."""
+    members = {name: raw for name, raw in incoming.members.items() if name not in OWN_MEMBERS}
+    if own is not None:
+        members["input"] = msgspec.Raw(msgspec.json.encode(own))
+    elif earlier and decoded(incoming, "input") is None:  # nothing new, as when a conversation is to be compacted
+        members["input"] = msgspec.Raw(b"[]")
+    if target.api == "responses":
+        members["store"] = msgspec.Raw(b"false")
+    return attrs.evolve(incoming, body=msgspec.json.encode(members), members=members, earlier=tuple(earlier))
+
+
+# What there is
+
+
+async def _earlier(store: Store, owner: str, options: StateOptions, incoming: Incoming) -> tuple[str | None, Items]:
+    """The id that the turn is to stand on, and the items before it."""
+    if options.conversation is not None:
+        conversation = await conversation_store.read(store, owner, options.conversation)
+        parent = conversation.head or options.conversation
+        return parent, _items(await store.chain(owner, parent), incoming)
+    if options.previous is None:
+        return None, []
+    chain = await store.chain(owner, options.previous)
+    if not chain or chain[-1].kind != "response":
+        raise not_found(options.previous)
+    if (status := read_turn(chain[-1].body).status) in UNUSABLE:
+        message = f"Previous response with id '{options.previous}' cannot be continued: its status is {status}."
+        raise not_found(options.previous, message)
+    return options.previous, _items(chain, incoming)
+
+
+def _items(chain: Iterable[Node], incoming: Incoming) -> Items:
+    """Raises ``Unavailable`` for a turn that cannot be read."""
+    try:
+        turns = (unpacked(node.body) for node in chain if node.kind in ("response", "items"))
+        return previous(turns, decoded(incoming, "input"))
+    except ValueError as error:
+        raise Unavailable(str(error)) from None
+
+
+def not_found(id: str, message: str | None = None) -> GatewayError:
+    """The one answer for what is not there and what is another client's (ENTERPILOT/GoModel#939)."""
+    return GatewayError(
+        "invalid_request", message or f"Previous response with id '{id}' not found.",
+        param="previous_response_id", code="previous_response_not_found",
+    )  # fmt: skip
+
+
+async def _own_input(store: Store, owner: str, incoming: Incoming, earlier: Items) -> Items | None:
+    """The request's own input with the items it refers to in place; ``None`` if it refers to nothing after all."""
+    value = decoded(incoming, "input")
+    if not isinstance(value, list) or not (ids := references(value)):
+        return None
+    known: dict[str, dict[str, Any]] = {}
+    for id, node in (await store.find(owner, ids)).items():
+        known |= {item["id"]: item for item in read_turn(node.body).items if item.get("id") == id}
+    items, unknown = resolved(value, known, {item["id"] for item in earlier if "id" in item})
+    if unknown:
+        shown = ", ".join(f"'{id[:100]}'" for id in unknown[:20])
+        raise invalid(f"input refers to items that are not stored here: {shown}; send the items themselves", "input")
+    return items
+
+
+async def _kept_by_provider(
+    scope: StateScope, incoming: Incoming, target: Target, options: StateOptions
+) -> ResolvedRequest:
+    """The provider keeps its turns. With keys at the door one client's are still not another's: whose they are is
+    written down here, and where nothing is, nobody is taken for their owner."""
+    if not scope.owner:
+        return ResolvedRequest(incoming, target)
+    if scope.store is None:
+        _refuse_without_store(options)
+        return ResolvedRequest(incoming, target)
+    if options.previous is not None:
+        with store_deadline("look the previous response up"):
+            keeper = await find_keeper(scope.store, scope.owner, options.previous)
+        if keeper is None:
+            raise not_found(options.previous)
+    if options.conversation is not None:  # what is made with a key is made here
+        raise conversation_store.missing(options.conversation)
+    if not options.stores:
+        return ResolvedRequest(incoming, target)
+    return ResolvedRequest(
+        incoming, target, ProviderTurn(scope.store, scope.owner, target.entry.name, options.background)
+    )

@@ -1,0 +1,95 @@
+"""Messages threads: the client sends what is new and names the message that it goes on from, and the gateway knows the
+rest.
+
+Source: ``thread`` in the parameter types of the anthropic package (beta ``message-threads-2026-08-12``), and what its
+tool runner sends and understands.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import msgspec
+
+from gateway.conversations.bodies import StoredThreadTurn, read_elements, read_thread
+from gateway.conversations.deadline import store_deadline
+from gateway.conversations.resolved import ResolvedRequest, StateScope
+from gateway.conversations.thread_turn import ThreadTurn
+from gateway.request.parse import Incoming
+from gateway.routing.target import Target
+from gateway.stores.store import Store
+from providers.messages.incoming import thread_unsupported
+from providers.neutral.fields import Fields, parsed
+from streams.errors import GatewayError, invalid
+
+_NOTHING = msgspec.Raw(b"null")
+
+
+async def load_thread(scope: StateScope, incoming: Incoming, target: Target) -> ResolvedRequest:
+    """Load the thread of a Messages request: the request with its whole conversation in place of ``thread``, every
+    value's bytes as the client sent them. Without ``thread``, and where the provider keeps threads itself, the request
+    stays as it is.
+
+    Raises ``GatewayError``: 400 for a ``thread`` that is none, and where nothing is kept, in the words upon which the
+    SDK goes on without; 404 for a message that is not (or no longer) there; 503 for a store that cannot be reached."""
+    thread = _thread(incoming)
+    if thread is None or _keeps_threads(target):
+        return ResolvedRequest(incoming, target)
+    if scope.store is None or target.entry.state == "upstream":
+        raise thread_unsupported()
+    previous = _previous(thread)
+    turns = () if previous is None else await _turns(scope.store, scope.owner, previous)
+    given = {name: raw for name, raw in incoming.members.items() if name != "thread" and not _is_null(raw)}
+    whole = _continued(incoming, turns, given)
+    turn = ThreadTurn(scope.store, scope.owner, previous, given, target.recipient.issuer)
+    return ResolvedRequest(whole, attrs.evolve(target, lane="hub"), turn)
+
+
+def _keeps_threads(target: Target) -> bool:
+    """The provider is left to keep its own threads."""
+    return target.lane == "byte" and target.entry.provider.keeps_threads and target.entry.state != "ours"
+
+
+def _thread(incoming: Incoming) -> Fields | None:
+    value = parsed(incoming.members.get("thread", _NOTHING), Any)
+    return None if value is None else Fields.of(value, "thread")
+
+
+def _previous(thread: Fields) -> str | None:
+    """The message to go on from, ``None`` for a new thread."""
+    match kind := thread.need("type", str):
+        case "create":
+            return None
+        case "continue":
+            return thread.need("previous_message_id", str)
+    at = thread.path("type")
+    raise invalid(f'{at} must be create or continue, not "{kind}"', at)
+
+
+def _is_null(raw: msgspec.Raw) -> bool:
+    return bytes(memoryview(raw)[:1]) == b"n"
+
+
+def _continued(incoming: Incoming, turns: Sequence[StoredThreadTurn], given: Mapping[str, msgspec.Raw]) -> Incoming:
+    """``incoming`` behind ``messages``. What it has ``given`` itself goes before what the thread remembers."""
+    messages = [message for turn in turns for message in turn.messages]
+    messages.extend(read_elements(given["messages"]))
+    members: dict[str, msgspec.Raw] = {}
+    for turn in turns:
+        members |= turn.remembered
+    members |= {**given, "messages": msgspec.Raw(msgspec.json.encode(messages))}
+    return attrs.evolve(incoming, body=msgspec.json.encode(members), members=members)
+
+
+async def _turns(store: Store, owner: str, previous: str) -> Sequence[StoredThreadTurn]:
+    """The turns of a thread, the first one first."""
+    with store_deadline("recall the thread"):
+        chain = await store.chain(owner, previous)
+        if chain and all(node.kind == "message" for node in chain):
+            return [read_thread(node.body) for node in chain]
+    raise GatewayError(
+        "not_found",
+        f'no thread goes on from the message "{previous}": it is unknown or has expired; send the whole conversation '
+        'with thread {"type": "create"}',
+        param="thread.previous_message_id", details={"error_code": "thread_not_found"},
+    )  # fmt: skip

@@ -1,0 +1,95 @@
+"""The turn of a Messages thread, as its answer is recorded."""
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+import msgspec
+
+from gateway.conversations.bodies import thread_body
+from gateway.conversations.deadline import store_deadline
+from gateway.stores.store import Node, Store
+from gateway.streaming.progress import StreamProgress
+from providers.messages import MESSAGES
+from providers.messages.answer import write_content
+from providers.messages.writer import MESSAGE_STOP
+from providers.neutral.codec import Reply, Writer, new_id
+from providers.neutral.seal import Issuer
+from streams.errors import GatewayError
+from streams.events import Event
+from streams.fold import Answer, Block, Fold
+
+
+class ThreadTurn:
+    """The ``TurnRecorder`` of a Messages thread. Only a turn with a whole answer is kept: a client that has not seen
+    ``message_stop`` has nothing to go on from, and sends the whole conversation next.
+
+    Several turns may go on from one message. Anthropic refuses all but the first (``thread_already_continued``), and
+    its SDK then sends everything again; here each is a branch of its own, so that a request which is repeated because
+    its answer was lost on the way simply works."""
+
+    records = True
+
+    def __init__(
+        self, store: Store, owner: str, previous: str | None, given: Mapping[str, msgspec.Raw], issuer: Issuer
+    ) -> None:
+        """``given``: the members of the request, without what was before it."""
+        self._store = store
+        self._node = Node(new_id("msg_"), owner, "message", b"", previous)
+        self._given = given
+        self._issuer = issuer
+        self._fold = Fold()
+        self._committed = False  # content has gone to the client
+        self._persisted = False
+
+    def reply(self, reply: Reply) -> Reply:
+        return attrs.evolve(reply, id=self._node.id)
+
+    def writer(self, writer: Writer) -> Writer:
+        self._fold = Fold()
+        return _FoldingWriter(writer, self._fold)
+
+    def may_pass(self, data: bytes, seen: StreamProgress) -> bool:
+        if seen.end is None or self._persisted:
+            self._committed = seen.committed
+            return True
+        return False
+
+    async def persist(self, data: bytes, seen: StreamProgress) -> bytes:
+        self._persisted = True
+        try:
+            await self._write(self._fold.blocks())
+        except GatewayError as error:
+            seen.end, seen.failed, seen.committed = None, error.failed, self._committed
+            return data.removesuffix(MESSAGE_STOP) + MESSAGES.last_event(error.failed, seen.start, 0)
+        return data
+
+    async def persist_partial(self) -> None:
+        return
+
+    async def persist_whole(self, body: bytes, answer: Answer) -> bytes:
+        await self._write(answer.blocks)
+        return body
+
+    async def persist_failure(self, id: str) -> None:
+        return
+
+    async def _write(self, blocks: Sequence[Block]) -> None:
+        """Raises ``GatewayError`` (503)."""
+        body = thread_body(self._given, write_content(blocks, self._issuer))
+        with store_deadline("keep the thread"):
+            await self._store.put([attrs.evolve(self._node, body=body)])
+
+
+class _FoldingWriter:
+    """A writer, and the fold of the events that it is sent."""
+
+    def __init__(self, writer: Writer, fold: Fold) -> None:
+        self._writer = writer
+        self._fold = fold
+
+    def send(self, event: Event) -> bytes:
+        self._fold.add(event)
+        return self._writer.send(event)
+
+    def ping(self) -> bytes:
+        return self._writer.ping()
