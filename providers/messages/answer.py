@@ -77,6 +77,7 @@ def write_reason(end: AnswerEnd, called: bool) -> str:
 
 
 _INPUT_SIDE = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+_NO_INPUT = dict.fromkeys(_INPUT_SIDE, 0)
 
 
 class Counts:
@@ -97,9 +98,11 @@ class Counts:
             return
         figures = _figures(usage)
         seen = self._seen = self._seen or {}
-        if any(figures.get(name) for name in _INPUT_SIDE):
-            seen.update(dict.fromkeys(_INPUT_SIDE, 0))
-        seen.update({name: figure for name, figure in figures.items() if figure or name not in seen})
+        if any(map(figures.get, _INPUT_SIDE)):
+            seen |= _NO_INPUT
+        for name, figure in figures.items():
+            if figure or name not in seen:
+                seen[name] = figure
 
     def usage(self) -> Usage | None:
         """The account so far, ``None`` if the provider has said nothing."""
@@ -118,9 +121,13 @@ class Counts:
 
 def _figures(usage: Mapping[str, Any]) -> dict[str, int]:
     """The numbers in a ``usage`` object and in the two objects inside it, by name; none is below 0."""
-    sources = (usage, usage.get("cache_creation"), usage.get("output_tokens_details"))
-    pairs = (pair for source in sources if isinstance(source, dict) for pair in source.items())
-    return {name: max(figure, 0) for name, figure in pairs if type(figure) is int}
+    figures = {}
+    for source in (usage, usage.get("cache_creation"), usage.get("output_tokens_details")):
+        if isinstance(source, dict):
+            for name, figure in source.items():
+                if type(figure) is int:
+                    figures[name] = figure if figure > 0 else 0
+    return figures
 
 
 def usage_delta(usage: Usage) -> dict[str, Any]:

@@ -481,7 +481,7 @@ def test_items_come_back_without_an_error() -> None:
     assert [type(part).__name__ for message in call.messages for part in message.parts] == [
         "TextPart",
         "ToolCallPart",
-        "ResultPart",
+        "ToolResultPart",
     ]
     assert call.dropped == ()
 

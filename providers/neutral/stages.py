@@ -1,0 +1,16 @@
+"""The life of an answer, as every reader and writer of a stream counts it."""
+
+import enum
+
+
+class AnswerStage(enum.Enum):
+    """How far an answer has come. Each stage leads to those below it, and ``ENDED`` to none: nothing is read from or
+    written to an answer that has ended."""
+
+    WAITING = "waiting"  # nothing of it has been said
+    ANSWERING = "answering"
+    FINISHED = "finished"  # it is known why it ended; token counts may follow
+    ENDED = "ended"  # whole or failed
+
+
+WAITING, ANSWERING, FINISHED, ENDED = AnswerStage
