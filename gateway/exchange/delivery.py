@@ -43,31 +43,32 @@ class DeliveryState(StrEnum):
 class Trigger(StrEnum):
     """All that can happen to a stream. The values are the words of the documentation."""
 
-    OPENING = "events before the first content"
-    OVERFLOW = "more of them than 512 KiB"
+    OPENING = "an event before the first content"
+    OVERFLOW = "such an event, beyond 512 KiB of them"
     CONTENT = "content"
     END = "the end of a whole answer"
-    REFUSAL = "a failure, and nothing has been sent"
+    REFUSAL = "a failure before the first content"
     FAILURE = "a failure"
-    STORE_FIRST = "events that may go only once the turn is stored"
-    TIME_UP = "its time is up"
-    UPSTREAM_END = "the provider ends its body"
+    MORE = "more behind the end"
+    STORE_FIRST = "what may go only once the turn is stored"
+    TIME_UP = "nothing, and its time is up"
+    UPSTREAM_END = "the end of the provider's body"
 
 
 class Reaction(StrEnum):
     """All that can be done about it. The values are the words of the documentation."""
 
-    HOLD = "hold them back"
-    OPEN_WRITE = "open the response, and write what was held and this"
-    OPEN_WRITE_LAST = "open the response, and write all there is"
-    OPEN_PING = "open the response, and write a keep-alive"
-    WRITE = "write what was held and this"
-    WRITE_LAST = "write all there is"
-    WRITE_BEHIND = "write it, too"
-    PING = "write a keep-alive"
-    REFUSE = "answer with the error's own status"
-    STORE = "store the turn, and hold the events until then"
-    FINISH = "write the last bytes, and end the response"
+    HOLD = "hold it back"
+    OPEN_WRITE = "send the status, and it"
+    OPEN_WRITE_LAST = "send the status, and it as the last"
+    OPEN_PING = "send the status, and a keep-alive"
+    WRITE = "send it"
+    WRITE_LAST = "send it as the last"
+    WRITE_BEHIND = "send it, too"
+    PING = "send a keep-alive"
+    REFUSE = "answer with the failure's own status"
+    STORE = "store the turn"
+    FINISH = "send the last bytes, and end the answer"
 
 
 TRANSITIONS: Final[Mapping[DeliveryState, Mapping[Trigger, tuple[Reaction, DeliveryState]]]] = {
@@ -104,8 +105,7 @@ TRANSITIONS: Final[Mapping[DeliveryState, Mapping[Trigger, tuple[Reaction, Deliv
         Trigger.FAILURE: (Reaction.OPEN_WRITE_LAST, DeliveryState.LINGERING),
     },
     DeliveryState.LINGERING: {  # such as Chat's ``[DONE]``, and the ``response.failed`` behind an ``error``
-        Trigger.END: (Reaction.WRITE_BEHIND, DeliveryState.LINGERING),
-        Trigger.FAILURE: (Reaction.WRITE_BEHIND, DeliveryState.LINGERING),
+        Trigger.MORE: (Reaction.WRITE_BEHIND, DeliveryState.LINGERING),
         Trigger.TIME_UP: (Reaction.FINISH, DeliveryState.ENDED),
         Trigger.UPSTREAM_END: (Reaction.FINISH, DeliveryState.ENDED),
     },
@@ -249,21 +249,24 @@ class Delivery:
 
     def _advance(self, data: bytes) -> Actions:
         """Go on with ``data``, the events that the lane has given."""
+        if self.state is DeliveryState.LINGERING:
+            return self._do(Trigger.MORE, data)
+        self._note()
+        trigger, seen = self._trigger(data), self.lane.seen
+        if self._turn.records and not self._turn.may_pass(data, seen):
+            _, self.state = TRANSITIONS[self.state][Trigger.STORE_FIRST]
+            return (StoreTurn(data, trigger),)
+        return self._do(trigger, data)
+
+    def _trigger(self, data: bytes) -> Trigger:
         seen = self.lane.seen
         if seen.failed is not None:
-            trigger = Trigger.FAILURE if seen.committed or self.state is not DeliveryState.HELD else Trigger.REFUSAL
-        elif seen.over:
-            trigger = Trigger.END
-        elif seen.committed:
-            trigger = Trigger.CONTENT
-        else:
-            trigger = Trigger.OPENING if self._held_size + len(data) <= HELD else Trigger.OVERFLOW
-        if self.state is not DeliveryState.LINGERING:
-            self._note()
-            if self._turn.records and not self._turn.may_pass(data, seen):
-                _, self.state = TRANSITIONS[self.state][Trigger.STORE_FIRST]
-                return (StoreTurn(data, trigger),)
-        return self._do(trigger, data)
+            return Trigger.FAILURE if seen.committed or self.state is not DeliveryState.HELD else Trigger.REFUSAL
+        if seen.over:
+            return Trigger.END
+        if seen.committed:
+            return Trigger.CONTENT
+        return Trigger.OPENING if self._held_size + len(data) <= HELD else Trigger.OVERFLOW
 
     def _note(self) -> None:
         seen, record = self.lane.seen, self._record

@@ -1,0 +1,30 @@
+"""The table of states in ``docs/streams.md``, from the table that streams follow.
+
+``python -m tests.pages.streams`` writes it; ``tests/docs/test_streams.py`` keeps it true.
+"""
+
+from gateway.exchange.delivery import TRANSITIONS
+from tests.pages.tables import with_tables
+from tests.support.repository import ROOT
+
+PAGE = ROOT / "docs/streams.md"
+
+
+def tables() -> dict[str, str]:
+    """The table under each heading."""
+    rows = [
+        f"| {state} | {trigger} | {reaction} | {after} |"
+        for state, row in TRANSITIONS.items()
+        for trigger, (reaction, after) in row.items()
+    ]
+    head = ("| while a stream is | there comes | trigate will | and the stream is |", "|---|---|---|---|")
+    return {"The states of a stream": "\n".join((*head, *rows))}
+
+
+def page(text: str) -> str:
+    """``text`` with its tables as they should be."""
+    return with_tables(text, tables())
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text()))
