@@ -1,6 +1,7 @@
-"""The table of wire APIs. A new API is a module that implements ``Codec`` and a row here."""
+"""The registry of wire APIs. A new API is a package that implements ``Codec`` and a row here."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 
 from providers.chat import CHAT
 from providers.messages import MESSAGES
@@ -8,4 +9,32 @@ from providers.neutral.codec import Codec
 from providers.responses import RESPONSES
 from streams.events import Api
 
-CODECS: Mapping[Api, Codec] = {"chat": CHAT, "messages": MESSAGES, "responses": RESPONSES}
+_REGISTRY: dict[Api, Codec] = {codec.api: codec for codec in (CHAT, MESSAGES, RESPONSES)}
+
+CODECS: Mapping[Api, Codec] = _REGISTRY
+"""All that are spoken here, the first for clients of which nothing is known."""
+
+DEFAULT = CHAT.api
+
+
+@contextlib.contextmanager
+def registered(codec: Codec) -> Iterator[None]:
+    """A block in which one API more is spoken, by the apps that are made in it."""
+    assert codec.api not in _REGISTRY, f"{codec.api} is there already"
+    _REGISTRY[codec.api] = codec
+    try:
+        yield
+    finally:
+        del _REGISTRY[codec.api]
+
+
+def foreign_headers(api: Api) -> tuple[str, ...]:
+    """The beginnings of names of headers that only providers of other APIs than ``api`` understand."""
+    own = CODECS[api].wire.header_prefixes
+    return tuple(prefix for codec in CODECS.values() for prefix in codec.wire.header_prefixes if prefix not in own)
+
+
+def foreign_query(api: Api) -> frozenset[str]:
+    """The members of a query that only providers of other APIs than ``api`` understand."""
+    others = (codec.wire.query_members for codec in CODECS.values())
+    return frozenset().union(*others) - CODECS[api].wire.query_members

@@ -20,7 +20,8 @@ HTTP_CLIENTS = {"httpx", "httpcore", "httpx2", "httpcore2", "requests", "urllib3
 ARROWS: Final = {
     "providers.grammar": "",
     "providers.neutral": "",
-    "providers.catalog": "providers.neutral",
+    "providers.auth": "",
+    "providers.catalog": "providers.auth providers.neutral",
     "providers.errors": "providers.neutral",
     "providers.chat": "providers.catalog providers.errors providers.neutral",
     "providers.messages": "providers.catalog providers.errors providers.neutral",
@@ -36,11 +37,11 @@ ARROWS: Final = {
     "gateway.loadtest": "config providers.catalog providers.grammar",
     "gateway.logs": "config providers.neutral",
     "gateway.open_store": "config stores",
-    "gateway.routing": "config providers.catalog providers.errors providers.neutral",
+    "gateway.routing": "config providers.apis providers.auth providers.catalog providers.errors providers.neutral",
     "gateway.ledger": "http logs upstream",
     "gateway.request": """
-        config http providers.apis providers.catalog providers.errors providers.neutral providers.responses routing
-        upstream""",
+        config http providers.apis providers.auth providers.catalog providers.errors providers.neutral
+        providers.responses routing upstream""",
     "gateway.conversations": """
         http ledger providers.messages providers.neutral providers.responses request routing stores streaming""",
     "gateway.telemetry": "config http ledger logs request streaming upstream",
@@ -48,7 +49,7 @@ ARROWS: Final = {
         access config conversations http ledger providers.apis providers.errors providers.grammar providers.neutral
         providers.responses request routing serving stores streaming telemetry upstream""",
     "gateway.endpoints": """
-        access config conversations exchange http ledger logs providers.apis providers.messages providers.neutral
+        access config conversations exchange http ledger logs providers.apis providers.neutral
         providers.responses request routing serving stores telemetry""",
     "gateway.open_service": "access config conversations exchange ledger routing serving stores telemetry upstream",
     "gateway.lifespan": "endpoints exchange stores",

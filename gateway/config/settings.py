@@ -149,7 +149,7 @@ class ModelEntry:
 
     def api_for(self, client: Api, model: str) -> Api | None:
         """The API in which ``model`` is asked for a client of ``client``; None where none is spoken yet."""
-        spoken = self.speaks.get(client)
+        spoken = self._spoken(client)
         if not self.may_ask_in_responses(client):
             return spoken
         match self.quirks_of(model).asked_in_responses:
@@ -159,6 +159,13 @@ class ModelEntry:
                 return "responses"
             case _:
                 return spoken
+
+    def _spoken(self, client: Api) -> Api | None:
+        """The API in which a client is served. One that the row does not name is served in its own where the provider
+        has that, else in the provider's first."""
+        if client in self.speaks or not self.speaks:
+            return self.speaks.get(client)
+        return client if client in self.provider.paths else next(iter(self.speaks.values()))
 
     def may_ask_in_responses(self, client: Api) -> bool:
         """Whether requests of ``client`` can go to Responses where their model wants that."""

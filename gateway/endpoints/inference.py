@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Final, Protocol, TypeAlias
 
 import attrs
 from quart_trio import QuartTrio
@@ -17,56 +17,61 @@ from gateway.exchange.service import Service
 from gateway.http.response import Response
 from gateway.ledger.ledger import Ledger
 from gateway.request.client_request import ClientRequest
+from gateway.request.parse import PathParameters
 from gateway.request.public_errors import FULL, MISTAKE
-from gateway.serving.fast_route import FastRoute, IncomingRequest, QuartRequest, add_fast_route
+from gateway.serving.fast_route import IncomingRequest, QuartRequest, add_fast_route
 from gateway.serving.quart_views import add_view
+from providers.apis import CODECS
 from providers.neutral.fields import too_deep
+from providers.neutral.wire_api import Operation, Route
 from streams.errors import GatewayError
 from streams.events import Api
 
 log = logging.getLogger("trigate")
 
-ROUTES: Final[Mapping[str, Api]] = {
-    "/v1/chat/completions": "chat",
-    "/v1/messages": "messages",
-    "/v1/responses": "responses",
-}
+Answer: TypeAlias = Callable[[Exchange, bytes], Awaitable[Response]]
 
-EXCHANGES: Final[Mapping[str, tuple[Api, Callable[[Exchange, bytes], Awaitable[Response]]]]] = {
-    **{path: (api, Exchange.answer) for path, api in ROUTES.items()},
-    "/v1/messages/count_tokens": ("messages", count),
-    "/v1/responses/input_tokens": ("responses", count),
-    "/v1/responses/compact": ("responses", compact),
+ANSWERS: Final[Mapping[Operation, Answer]] = {"answer": Exchange.answer, "count": count, "compact": compact}
+"""What answers a request, by what it asks of a model."""
+
+ROUTES: Final[Mapping[str, Api]] = {
+    route.path: codec.api for codec in CODECS.values() for route in codec.wire.routes() if route.operation == "answer"
 }
-"""Paths of requests with a body that has to do with a provider: the client's API, and what answers."""
+"""Where clients ask for answers, and in which API."""
+
+_MODEL = "{model}"
 
 
 def add_exchanges(app: QuartTrio, service: Service, ledger: Ledger, door: Authenticator, cors: Cors) -> tuple[str, ...]:
-    """Serve ``EXCHANGES``. Returns the names of its routes, which ask for a client's key themselves."""
-    for path, (api, answer) in EXCHANGES.items():
-        answering = _exchange(service, ledger, door, cors, api, path, answer)
-        add_view(app, path, path, _routed(answering), ["POST"])
-        if not cors:  # its hooks are Quart's
-            add_fast_route(app, path, answering)
-    return tuple(EXCHANGES)
+    """Serve all paths of all APIs. Returns the names of the routes, which ask for a client's key themselves."""
+    names = []
+    for codec in CODECS.values():
+        for route in codec.wire.routes():
+            answering = _exchange(service, ledger, door, cors, codec.api, route)
+            rule = route.path.replace(_MODEL, "<path:model>")
+            add_view(app, rule, route.path, _routed(answering), ["POST"])
+            if not cors and rule == route.path:  # its hooks are Quart's, and so are rules
+                add_fast_route(app, route.path, answering)
+            names.append(route.path)
+    return tuple(names)
 
 
-def _exchange(
-    service: Service,
-    ledger: Ledger,
-    door: Authenticator,
-    cors: Cors,
-    api: Api,
-    path: str,
-    answer: Callable[[Exchange, bytes], Awaitable[Response]],
-) -> FastRoute:
-    """What answers a request on ``path``, the door included. It raises nothing."""
+class _ModelRoute(Protocol):
+    """Answers a request, whose path may name the model. It raises nothing."""
 
-    async def serve(arrival: IncomingRequest) -> Response:
+    async def __call__(self, arrival: IncomingRequest, model: str | None = None) -> Response: ...
+
+
+def _exchange(service: Service, ledger: Ledger, door: Authenticator, cors: Cors, api: Api, route: Route) -> _ModelRoute:
+    """What answers a request on ``route``, the door included."""
+    answer, unnamed = ANSWERS[route.operation], PathParameters(stream=bool(route.streamed))
+
+    async def serve(arrival: IncomingRequest, model: str | None = None) -> Response:
         record = open_record(api, ledger, arrival.scope)
-        asked = ClientRequest(arrival.headers, arrival.query)
+        path = unnamed if model is None else attrs.evolve(unnamed, model=model)
+        asked = ClientRequest(arrival.headers, arrival.query, path=path)
         if service.tracing is not None:
-            service.tracing.begin(record, asked.headers, path)
+            service.tracing.begin(record, asked.headers, route.path)
         exchange = Exchange(service, api, asked, arrival.scope, record)
         try:
             record.client = door.authenticate(asked.headers)
@@ -90,10 +95,12 @@ def _exchange(
     return serve
 
 
-def _routed(answer: FastRoute) -> Callable[[], Awaitable[Response]]:
+def _routed(
+    answer: _ModelRoute,
+) -> Callable[..., Awaitable[Response]]:
     """``answer`` as a view of Quart's."""
 
-    async def view() -> Response:
-        return await answer(QuartRequest())
+    async def view(model: str | None = None) -> Response:
+        return await answer(QuartRequest(), model)
 
     return view

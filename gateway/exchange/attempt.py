@@ -1,6 +1,7 @@
 """One exchange's call to its provider: the request as the provider gets it, its answer or the error it comes to."""
 
-from functools import cached_property, partial
+import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -15,9 +16,10 @@ from gateway.request.prepared import Prepared
 from gateway.request.public_errors import passthrough_error, public_error, secrets_of
 from gateway.request.rejections import RejectionKey
 from gateway.request.retry_without import MOST, retry_without
-from gateway.request.wire import upstream_request
+from gateway.request.wire import signed, upstream_request
 from gateway.routing.target import Target
 from gateway.streaming.lane import too_large
+from gateway.upstream.credentials import StaticCredential
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
@@ -65,12 +67,13 @@ class Calling:
         self.recording: Recording | None = None
         self.passing: tuple[ErrorInfo | None, bytes] = (None, b"")
         """The provider's error as it was told, and its body as it can go out."""
+        self._credential: str | None = None  # with which the request went out
         self._put(prepared)
 
-    @cached_property
+    @property
     def secrets(self) -> Secrets:
         """What is taken out of the provider's words; most answers never need it."""
-        return secrets_of(self.target, self._asked.credential)
+        return secrets_of(self.target, self._asked.credential, self._credential)
 
     def _put(self, prepared: Prepared) -> None:
         self.prepared = prepared
@@ -106,7 +109,7 @@ class Calling:
         self._put(other)
         return True
 
-    async def ask(self, suffix: str = "") -> UpstreamResponse:
+    async def ask(self, suffix: str | None = None) -> UpstreamResponse:
         """``send`` without a second try; ``suffix`` goes behind the path."""
         incoming, target = self.incoming, self.target
         request = upstream_request(
@@ -114,6 +117,7 @@ class Calling:
         )
         if (trace := self._record.trace) is not None:
             request = trace.calls(request)
+        request = await self._signed(request)
         response = await self._service.upstream.send(attrs.evolve(request, placed=partial(self._goes_out, request)))
         self._record.attempts += response.attempts - 1
         self._record.upstream_id = upstream_id(response.headers)
@@ -138,6 +142,13 @@ class Calling:
         if passing is not None:
             self.passing = (failed, passing)
         raise GatewayError.of(failed)
+
+    async def _signed(self, request: UpstreamRequest) -> UpstreamRequest:
+        """``request`` with a signature that holds for this attempt. Raises ``GatewayError`` where no credential can be
+        had."""
+        own = StaticCredential(self.target.credential(self._asked.credential))
+        self._credential = await self._service.credentials.get(self.target.entry.name, own).credential()
+        return signed(request, self.target, self._credential, time.time())
 
     def _goes_out(self, request: UpstreamRequest, waited: bool) -> None:
         """``request`` has its place: until then the provider has no part in it."""

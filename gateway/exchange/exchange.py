@@ -143,7 +143,7 @@ class Exchange:
 
     async def read(self, body: bytes) -> tuple[Incoming, Target]:
         """The request with all that it refers to, and where it goes. Raises ``GatewayError``."""
-        incoming = read_incoming(self._api, body)
+        incoming = read_incoming(self._api, body, self._asked.path)
         resolved = await load_history(self._memory, incoming, self._resolve(incoming))
         self._turn, self._headers = resolved.turn, resolved.headers
         return resolved.incoming, resolved.target

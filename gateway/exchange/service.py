@@ -1,5 +1,6 @@
 """What all exchanges of a process share."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import attrs
@@ -17,6 +18,7 @@ from gateway.telemetry.live import LiveView, OtherLiveViews
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tracing import Tracing
 from gateway.upstream.client import Upstream
+from gateway.upstream.credentials import CredentialSource
 
 if TYPE_CHECKING:
     from gateway.telemetry.recording import Recorder
@@ -30,6 +32,7 @@ class Service:
     ``keep_alive`` is the longest silence towards a client, in seconds; ``check_streams`` holds every stream that
     goes out against its API's grammar; without a ``store`` nothing is kept from one request to the next; ``learned`` is
     what providers have refused in requests; ``replaced`` is set once another configuration's service takes over;
+    ``credentials`` are where those come from that are no key of the configuration, by the names of entries;
     ``board`` is what the live view looks at, ``others`` are workers that it shows too, and ``recorder`` is what writes
     exchanges down, if there are such."""
 
@@ -50,6 +53,7 @@ class Service:
     recorder: "Recorder | None" = None
     metrics: Metrics | None = None
     tracing: Tracing | None = None
+    credentials: Mapping[str, CredentialSource] = attrs.field(factory=dict)
     replaced: trio.Event = attrs.field(factory=trio.Event)
 
     @property

@@ -16,7 +16,6 @@ _NOT_UPSTREAM = _HOP_BY_HOP | {
     "origin", "referer",  # of the page that called us: Anthropic refuses what seems to come from a browser
 }  # fmt: skip
 _NOT_UPSTREAM_PREFIXES = ("x-forwarded-", "x-trigate-", "x-arch-", "x-plano-", "access-control-", "sec-")
-_MESSAGES_ONLY = ("anthropic-",)
 
 _NOT_DOWNSTREAM = _HOP_BY_HOP | {
     "set-cookie", "server", "date", "content-type", "content-length", "content-encoding", "alt-svc",
@@ -28,9 +27,9 @@ _TELLING = {"retry-after", "retry-after-ms", "x-should-retry"}
 _TELLING_PREFIXES = ("anthropic-ratelimit-", "x-ratelimit-")
 
 
-def upstream_headers(client: Iterable[tuple[str, str]], messages: bool) -> Headers:
-    """The client's headers for an upstream of its own API (the byte lane). ``messages``: whether that is Messages,
-    the only API that the ``anthropic-`` headers are for."""
+def upstream_headers(client: Iterable[tuple[str, str]], foreign: tuple[str, ...]) -> Headers:
+    """The client's headers for an upstream of its own API (the byte lane). ``foreign`` are beginnings of names
+    that mean something to other APIs alone."""
     headers = tuple(client)
     named = _named(headers)
     return tuple(
@@ -38,17 +37,17 @@ def upstream_headers(client: Iterable[tuple[str, str]], messages: bool) -> Heade
         for name, value in headers
         if name not in _NOT_UPSTREAM
         and name not in named
-        and not name.startswith(_NOT_UPSTREAM_PREFIXES)
+        and not name.startswith((*_NOT_UPSTREAM_PREFIXES, *foreign))
         and value.isprintable()
-        and (messages or not name.startswith(_MESSAGES_ONLY))
     )
 
 
-def upstream_query(client: str, messages: bool) -> str:
-    """The client's query string for an upstream of its own API: ``beta=true`` is for Messages only."""
-    if messages or "beta" not in client:
+def upstream_query(client: str, foreign: frozenset[str]) -> str:
+    """The client's query string for an upstream of its own API, without the members that mean something to other APIs
+    alone."""
+    if not client:
         return client
-    return "&".join(pair for pair in client.split("&") if pair.partition("=")[0] != "beta")
+    return "&".join(pair for pair in client.split("&") if pair.partition("=")[0] not in foreign)
 
 
 def passthrough_headers(upstream: Headers) -> Headers:

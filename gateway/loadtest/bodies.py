@@ -42,7 +42,7 @@ def headers(api: Api, key: str | None, extra: tuple[tuple[str, str], ...]) -> tu
     if api == "messages":
         found["anthropic-version"] = _VERSION
     if key:
-        name, value = ("x-api-key", key) if STANDARD_AUTH[api] == "x-api-key" else ("authorization", f"Bearer {key}")
+        name, value = STANDARD_AUTH[api].header(key)
         found[name] = value
     return tuple((found | {name.lower(): value for name, value in extra}).items())
 

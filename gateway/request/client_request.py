@@ -6,17 +6,19 @@ from collections.abc import Collection, Iterable
 import attrs
 
 from gateway.http.headers import Headers
+from gateway.request.parse import NO_PARAMETERS, PathParameters
 from providers.errors.rejected import BETA, Path
 
 
 @attrs.frozen
 class ClientRequest:
-    """The HTTP side of a client's request: lower-case header names, the query string without its ``?``, and the name of
-    the client whose key let it in."""
+    """The HTTP side of a client's request: lower-case header names, the query string without its ``?``, the name of
+    the client whose key let it in, and what its path says."""
 
     headers: Headers
     query: str
     client: str | None = None
+    path: PathParameters = NO_PARAMETERS
 
     def header(self, name: str) -> str | None:
         """The last value of the header ``name`` (lower case)."""

@@ -29,8 +29,8 @@ def edit(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
     text."""
     codec, recipient = CODECS[target.api], target.recipient
     draft = Draft(incoming.json)
-    if incoming.model != target.model:
-        draft.put("model", target.model)
+    if codec.wire.model_member is not None and incoming.model != target.model:
+        draft.put(codec.wire.model_member, target.model)
     if draft.mentions(_SEAL):
         draft.replace(*codec.restore(draft.values(), recipient.issuer), "seal")
     if left.reasoning:

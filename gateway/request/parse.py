@@ -1,6 +1,6 @@
 """A client's request as it came in, read once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,7 @@ from providers.apis import CODECS
 from providers.neutral.body import Body
 from providers.neutral.fields import malformed, parsed
 from providers.neutral.request import Request
+from providers.neutral.wire_api import Conversation
 from providers.responses import read_continued
 from streams.errors import GatewayError, invalid
 from streams.events import Api
@@ -19,13 +20,16 @@ _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _BOOL = msgspec.json.Decoder(bool | None)
 _STRING = msgspec.json.Decoder(str | None)
 
-# What a request cannot do without, checked before anybody is called; the rest is for the codecs or the provider.
-# Per API: the member, what its JSON may begin with, in words, whether it may be absent (Responses: a stored prompt).
-_CONVERSATION: Mapping[Api, tuple[str, tuple[bytes, ...], str, bool]] = {
-    "chat": ("messages", (b"[",), "an array", False),
-    "messages": ("messages", (b"[",), "an array", False),
-    "responses": ("input", (b"[", b'"'), "a string or an array", True),
-}
+
+@attrs.frozen
+class PathParameters:
+    """What the path of a request says: the model, and whether a stream is wanted. Most APIs say it in the body."""
+
+    model: str | None = None
+    stream: bool = False
+
+
+NO_PARAMETERS = PathParameters()
 
 
 @attrs.frozen
@@ -48,8 +52,21 @@ class Incoming:
     @cached_property
     def request(self) -> Request:
         """The request in neutral words. Raises ``GatewayError`` (400) with the path of a mistake."""
+        return self._read(CODECS[self.api].read_request)
+
+    @cached_property
+    def count_request(self) -> Request:
+        """The same of a request for the number of its tokens."""
+        return self._read(CODECS[self.api].read_count)
+
+    def _read(self, read: Callable[[Mapping[str, Any]], Request]) -> Request:
         value = self.values()
-        return read_continued(value, self.earlier) if self.earlier else CODECS[self.api].read_request(value)
+        if self.earlier:
+            return read_continued(value, self.earlier)
+        request = read(value)
+        if CODECS[self.api].wire.model_member is None:
+            request = attrs.evolve(request, model=self.model or "", stream=self.stream)
+        return request
 
     @cached_property
     def json(self) -> Body:
@@ -64,8 +81,9 @@ class Incoming:
             return parsed(self.body, dict[str, Any])  # it raises, and counts from the body's first byte
 
 
-def read_incoming(api: Api, body: bytes) -> Incoming:
+def read_incoming(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -> Incoming:
     """``body`` as a request of ``api``. Raises ``GatewayError`` (400) for what is no JSON object or lacks a member."""
+    wire = CODECS[api].wire
     try:
         body.decode()
         members = _MEMBERS.decode(body)
@@ -75,16 +93,25 @@ def read_incoming(api: Api, body: bytes) -> Incoming:
         raise invalid("the request body must be a JSON object") from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise malformed(error, body) from None
-    model = _member(members, "model", _STRING, "a string")
-    stream = _member(members, "stream", _BOOL, "a boolean")
-    name, starts, kind, optional = _CONVERSATION[api]
+    model, stream = path.model, path.stream
+    if wire.model_member is not None:
+        model = _member(members, wire.model_member, _STRING, "a string")
+    if wire.stream_member is not None:
+        stream = bool(_member(members, wire.stream_member, _BOOL, "a boolean"))
+    _require(wire.conversation, members)
+    return Incoming(api, body, members, model, stream)
+
+
+def _require(conversation: Conversation, members: Mapping[str, msgspec.Raw]) -> None:
+    """Raise a 400 for a request without a conversation, before anybody is called. The rest is for the codecs or the
+    provider."""
+    name = conversation.member
     first = bytes(memoryview(members.get(name, b"null"))[:1])  # of what may be megabytes
     if first == b"n":
-        if not optional:
+        if not conversation.optional:
             raise invalid(f"{name} is required", name)
-    elif first not in starts:
-        raise invalid(f"{name} must be {kind}", name)
-    return Incoming(api, body, members, model, bool(stream))
+    elif first not in conversation.starts:
+        raise invalid(f"{name} must be {conversation.kind}", name)
 
 
 def _member(members: Mapping[str, msgspec.Raw], name: str, decoder: msgspec.json.Decoder[Any], kind: str) -> Any:

@@ -25,10 +25,12 @@ OVERLOADED = 529
 _OURS = ("authentication", "permission")
 
 
-def secrets_of(target: Target, given: str | None) -> Secrets:
+def secrets_of(target: Target, given: str | None, signed_with: str | None = None) -> Secrets:
     """What must come back from ``target`` to nobody, the log included, as far as it can be looked for; ``given`` is the
-    client's own credential."""
-    return findable((*credentials_among(target.headers(given)), *credentials_in(target.entry.base_url or "")))
+    client's own credential, ``signed_with`` one that was fetched."""
+    own = [("authorization", text) for text in (target.credential(given), signed_with) if text]
+    sent = credentials_among((*own, *target.configured))
+    return findable((*sent, *credentials_in(target.entry.base_url or "")))
 
 
 def public_error(failed: ErrorInfo, api: Api, target: Target, secrets: Secrets) -> ErrorInfo:

@@ -9,6 +9,7 @@ import attrs
 
 from gateway.request.client_request import ClientRequest
 from gateway.routing.target import Target
+from providers.apis import CODECS
 from providers.errors.rejected import Path
 
 LIFETIME = 3600.0  # seconds: a server that has learned the member meanwhile gets it again
@@ -31,8 +32,9 @@ class RejectionKey:
 
     @classmethod
     def to(cls, target: Target, asked: ClientRequest) -> "RejectionKey":
-        """A Messages client says itself which version it speaks: what one refuses another may take."""
-        version = asked.header("anthropic-version") if target.lane == "byte" else None
+        """Where clients say themselves which version they speak, what one refuses another may take."""
+        header = CODECS[target.api].wire.version_header if target.lane == "byte" else None
+        version = None if header is None else asked.header(header)
         account = _digest(asked.credential) if target.entry.passthrough_auth else None
         return cls(target.url, target.model, version, target.entry.name, account)
 

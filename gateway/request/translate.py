@@ -1,5 +1,7 @@
 """The hub lane's request: written anew in the API that the provider is asked in."""
 
+from collections.abc import Mapping
+
 import attrs
 
 from gateway.request.edit import leave_out
@@ -16,13 +18,24 @@ from providers.neutral.tool_names import shortened
 
 def translate(request: Request, target: Target, left: Omissions = NOTHING) -> Prepared:
     """``request`` for the provider. Raises as ``prepare`` does."""
-    quirks = target.recipient.quirks
-    told = _unreasoned(request) if left.reasoning else request
-    if told.deferred and quirks.deferred_tools == "all":
-        told = attrs.evolve(told, tools=(*told.tools, *told.deferred), deferred=())
-    told, names = shortened(told)
-    outgoing = CODECS[target.api].write_request(told, target.recipient)
+    changed, names = _changed(request, target, left)
+    outgoing = CODECS[target.api].write_request(changed, target.recipient)
     return Prepared(_without(outgoing, target, left), names, request, left)
+
+
+def translate_count(request: Request, target: Target) -> Prepared | None:
+    """``request`` as the provider counts its tokens, ``None`` where it does not. Raises as ``prepare`` does."""
+    changed, names = _changed(request, target, NOTHING)
+    outgoing = CODECS[target.api].write_count(changed, target.recipient)
+    return None if outgoing is None else Prepared(_without(outgoing, target, NOTHING), names, request)
+
+
+def _changed(request: Request, target: Target, left: Omissions) -> tuple[Request, Mapping[str, str]]:
+    """``request`` as its provider can be given it, and from tool names that were shortened back to the client's."""
+    changed = _unreasoned(request) if left.reasoning else request
+    if changed.deferred and target.recipient.quirks.deferred_tools == "all":
+        changed = attrs.evolve(changed, tools=(*changed.tools, *changed.deferred), deferred=())
+    return shortened(changed)
 
 
 def _without(outgoing: Outgoing, target: Target, left: Omissions) -> Outgoing:

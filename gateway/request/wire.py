@@ -1,36 +1,52 @@
-"""The HTTP request to a provider: address, headers, body."""
+"""The HTTP request to a provider: address, headers, body, and the signature over them."""
+
+import attrs
 
 from gateway.http.headers import upstream_headers, upstream_query
 from gateway.request.client_request import ClientRequest
 from gateway.routing.target import Target
 from gateway.upstream.request import UpstreamRequest
+from providers.apis import CODECS, foreign_headers, foreign_query
+from providers.auth.signer import UnsignedRequest
 from providers.errors.rejected import BETA
 from providers.neutral.codec import Outgoing
 
 
 def upstream_request(
-    outgoing: Outgoing, target: Target, asked: ClientRequest, stream: bool, suffix: str = "", *, method: str = "POST"
+    outgoing: Outgoing,
+    target: Target,
+    asked: ClientRequest,
+    stream: bool,
+    suffix: str | None = None,
+    *,
+    method: str = "POST",
 ) -> UpstreamRequest:
-    """The HTTP request. In the byte lane the client's headers and query go along (less credentials and what is about
-    its own connection), in the hub lane only what the codec writes and the betas that the model's name wants.
-    ``suffix`` goes behind the path."""
-    path, mark, query = target.url.partition("?")
-    url = path + suffix + mark + query
+    """The HTTP request before it is signed. In the byte lane the client's headers and query go along (less credentials
+    and what is about its own connection), in the hub lane only what the codec writes and the betas that the model's
+    name wants. ``suffix`` is the end of the path, by default that of an answer."""
+    wire = CODECS[target.api].wire
+    url = target.address(wire.suffix("answer", stream) if suffix is None else suffix)
     headers = outgoing.headers
     if target.lane == "byte":
-        messages = target.api == "messages"
-        headers = (*upstream_headers(asked.headers, messages), *headers)
-        if more := upstream_query(asked.query, messages):
-            url += ("&" if mark else "?") + more
+        headers = (*upstream_headers(asked.headers, foreign_headers(target.api)), *headers)
+        if more := upstream_query(asked.query, foreign_query(target.api)):
+            url += ("&" if "?" in url else "?") + more
     elif betas := [beta for beta in target.betas if beta in (asked.header(BETA) or "")]:
         headers = (*headers, (BETA, ",".join(betas)))
-    own = target.headers(asked.credential)
-    names = {name.lower() for name, _ in own} | {"content-type", "accept"}
+    names = {name for name, _ in target.configured} | {"content-type", "accept"}
     headers = (
         *((name, value) for name, value in headers if name.lower() not in names),
         ("content-type", "application/json"),
-        ("accept", "text/event-stream" if stream else "application/json"),
+        ("accept", wire.framing.media_type if stream else "application/json"),
         ("accept-encoding", "identity"),  # compressed events would wait for one another
-        *own,
+        *target.configured,
     )
     return UpstreamRequest(method, url, headers, outgoing.body, connect_timeout=target.entry.timeouts.connect)
+
+
+def signed(request: UpstreamRequest, target: Target, credential: str | None, at: float) -> UpstreamRequest:
+    """``request`` with what proves who asks, at ``at`` (Unix seconds). Nothing may be changed in it afterwards."""
+    added = target.sign(UnsignedRequest(request.method, request.url, request.headers, request.body), credential, at)
+    names = [name for name, _ in added]
+    kept = (pair for pair in request.headers if pair[0] not in names)
+    return attrs.evolve(request, headers=(*kept, *added))

@@ -13,15 +13,13 @@ from gateway.routing.once import ONCE
 from gateway.routing.plan import Plan, Policy
 from gateway.routing.retry_without import RetryWithout
 from gateway.routing.target import Headers, LaneName, Target
+from providers.apis import CODECS
 from providers.catalog.models import is_claude
 from providers.catalog.providers import url_for
 from providers.errors.rejected import BETA
 from providers.neutral.codec import Recipient
 from streams.errors import GatewayError
 from streams.events import Api
-
-LONG_CONTEXT = "context-1m-2025-08-07"
-"""The beta that Claude Code sends in place of ``[1m]``; newer models have that window without it, and take it."""
 
 REMEMBERED, SHORT = 512, 256
 """Of how many names that clients have asked for, and of up to how many characters, the plans are at hand."""
@@ -88,7 +86,8 @@ class Router:
         plan = _plan(found, model, api)
         target = plan.targets[0]
         betas = ((BETA, ",".join(target.betas)),) if target.betas else ()
-        return Explanation(plan, found.why, masked(target.url), (*betas, *_masked(target)))
+        url = target.address(CODECS[target.api].wire.suffix())
+        return Explanation(plan, found.why, masked(url), (*betas, *_masked(target)))
 
     def keepers(self) -> tuple[Target, ...]:
         """Where responses are that providers keep themselves: a target for each such entry."""
@@ -136,6 +135,7 @@ def _target(found: Found, asked: str | None, api: Api) -> Target:
             f"use another provider's model in place of {entry.name}",
             param="model",
         )
+    beta = CODECS[upstream].wire.long_context_beta
     return Target(
         entry=entry,
         model=found.model,
@@ -144,7 +144,7 @@ def _target(found: Found, asked: str | None, api: Api) -> Target:
         url=url_for(entry.base_url, entry.provider, upstream, found.model),
         asked=asked or entry.name,
         recipient=_recipient(entry, found.model),
-        betas=(LONG_CONTEXT,) if found.long_context and upstream == "messages" and is_claude(found.model) else (),
+        betas=(beta,) if beta is not None and found.long_context and is_claude(found.model) else (),
     )
 
 

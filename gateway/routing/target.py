@@ -6,7 +6,8 @@ from typing import Literal, TypeAlias
 import attrs
 
 from gateway.config.settings import ModelEntry
-from providers.catalog.providers import Auth, url_for
+from providers.auth.signer import UnsignedRequest
+from providers.catalog.providers import url_for
 from providers.neutral.codec import Recipient
 from streams.events import Api
 
@@ -18,7 +19,8 @@ LaneName: TypeAlias = Literal["byte", "hub"]
 @attrs.frozen
 class Target:
     """Where one request goes. ``asked`` is the name the client used (the entry's name if it used none), ``model`` the
-    provider's own, ``api`` the API that the provider is asked in. ``betas`` are wanted by the name, beside the
+    provider's own, ``api`` the API that the provider is asked in; ``url`` is where that stands, in front of the ends of
+    its operations. ``betas`` are wanted by the name, beside the
     client's own."""
 
     entry: ModelEntry
@@ -35,28 +37,37 @@ class Target:
         """``provider/model``."""
         return f"{self.entry.provider.id}/{self.model}"
 
-    def headers(self, credentials: str | None) -> Headers:
-        """The credential, the Host and the configured headers, names in lower case; configured ones overwrite.
-
-        ``credentials`` is the client's own (the bare token): it is used under ``passthrough_auth`` only, and then in
-        the style that the provider's API wants. Without either no credential goes out."""
-        return self._headers(credentials) if self.entry.passthrough_auth else self._own_headers
-
     @cached_property
-    def _own_headers(self) -> Headers:
-        return self._headers(self.entry.key)
-
-    def _headers(self, key: str | None) -> Headers:
-        entry = self.entry
-        found = dict((_credential(entry.provider.auth[self.api], key),)) if key else {}
-        if entry.http_host is not None:
-            found["host"] = entry.http_host
-        found.update((name.lower(), value) for name, value in entry.headers)
+    def configured(self) -> Headers:
+        """The configured Host and headers, names in lower case. They overwrite whatever else has their names."""
+        found = {} if self.entry.http_host is None else {"host": self.entry.http_host}
+        found.update((name.lower(), value) for name, value in self.entry.headers)
         return tuple(found.items())
 
+    def credential(self, client: str | None) -> str | None:
+        """What requests are signed with: the entry's own key, or under ``passthrough_auth`` ``client``, the client's
+        own (the bare token)."""
+        return client if self.entry.passthrough_auth else self.entry.key
 
-def _credential(style: Auth, key: str) -> tuple[str, str]:
-    return ("authorization", f"Bearer {key}") if style == "bearer" else (style, key)
+    def sign(self, request: UnsignedRequest, credential: str | None, at: float) -> Headers:
+        """What the provider's signer adds to ``request``; nothing without a credential. ``at`` is Unix seconds."""
+        if not credential:
+            return ()
+        added = self.entry.provider.auth[self.api].sign(request, credential, at)
+        own = [name for name, _ in self.configured]
+        return tuple(pair for pair in added if pair[0] not in own)
+
+    def headers(self, client: str | None) -> Headers:
+        """The signer's headers for an empty request, and the configured ones. ``client`` is the client's own
+        credential."""
+        empty = UnsignedRequest("POST", self.url, self.configured, b"")
+        return (*self.sign(empty, self.credential(client), 0), *self.configured)
+
+    def address(self, suffix: str) -> str:
+        """The URL of what stands at ``suffix`` behind ``url``; a query in ``suffix`` comes first."""
+        path, _, query = self.url.partition("?")
+        end, _, own = suffix.partition("?")
+        return path + end + ("?" if own or query else "") + "&".join(filter(None, (own, query)))
 
 
 def asked_in(api: Api, target: Target) -> Target:

@@ -7,15 +7,16 @@ server refuses is in its ``Quirks``, with the public thread that showed it.
 import fnmatch
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import attrs
 
+from providers.auth.keys import API_KEY, BEARER_TOKEN, X_API_KEY, HeaderKey
+from providers.auth.signer import Signer
 from providers.neutral.quirks import Quirks
 from streams.events import APIS, Api
 
-Auth: TypeAlias = Literal["bearer", "x-api-key", "api-key"]
 Speaks: TypeAlias = Mapping[Api, Api]
 
 _LONGEST = 200  # characters of a model's id; what a client asks for may be megabytes
@@ -23,8 +24,10 @@ _LONGEST = 200  # characters of a model's id; what a client asks for may be mega
 STANDARD_PATHS: Mapping[Api, str] = MappingProxyType(
     {"chat": "/chat/completions", "messages": "/messages", "responses": "/responses"}
 )
-STANDARD_AUTH: Mapping[Api, Auth] = MappingProxyType({"chat": "bearer", "messages": "x-api-key", "responses": "bearer"})
-BEARER: Mapping[Api, Auth] = MappingProxyType(dict.fromkeys(APIS, "bearer"))
+STANDARD_AUTH: Mapping[Api, HeaderKey] = MappingProxyType(
+    {"chat": BEARER_TOKEN, "messages": X_API_KEY, "responses": BEARER_TOKEN}
+)
+BEARER: Mapping[Api, Signer] = MappingProxyType(dict.fromkeys(APIS, BEARER_TOKEN))
 
 # The API of the client -> the API that the provider is asked in.
 ONLY_CHAT: Speaks = MappingProxyType({"chat": "chat", "messages": "chat", "responses": "chat"})
@@ -63,11 +66,12 @@ class Provider:
     """One provider. ``base_url`` None means that the config must give one.
 
     ``paths`` are suffixes to the prefix (``{model}`` stands for the model id); ``speaks`` maps a client's API to the
-    API that the provider is asked in, and is empty where no codec speaks the provider's API yet. ``models`` are
-    well-known ids for ``GET /v1/models``, the most able first, not a claim of completeness; ``families`` are shell
-    patterns of the ids that its models have, those of next year too (``has`` says what they match). ``note`` is shown
-    by ``check`` where the config leaves ``speaks`` at its default. ``keeps_responses``: whether its Responses API
-    stores answers, so that a client can go on from one; ``keeps_threads``: the same of Messages.
+    API that the provider is asked in, and is empty where no codec speaks the provider's API yet; ``auth`` says for each
+    of the latter who signs its requests. ``models`` are well-known ids for ``GET /v1/models``, the most able first, not
+    a claim of completeness; ``families`` are shell patterns of the ids that its models have, those of next year too
+    (``has`` says what they match). ``note`` is shown by ``check`` where the config leaves ``speaks`` at its default.
+    ``keeps_responses``: whether its Responses API stores answers, so that a client can go on from one;
+    ``keeps_threads``: the same of Messages.
 
     ``address`` is what a base URL of one's own looks like, where there is none for all. ``by_path`` is what is
     different where the path of the base URL ends so, as changes to the row; the longest end comes first. ``today`` is
@@ -81,7 +85,7 @@ class Provider:
     prefix: str = "/v1"
     paths: Mapping[Api, str] = STANDARD_PATHS
     speaks: Speaks = ONLY_CHAT
-    auth: Mapping[Api, Auth] = STANDARD_AUTH
+    auth: Mapping[Api, Signer] = STANDARD_AUTH
     quirks: Quirks = COMPATIBLE
     models: tuple[str, ...] = ()
     families: tuple[str, ...] = ()
@@ -207,11 +211,11 @@ _ROWS = (
     Provider(
         "azure_openai", "Azure OpenAI", address="https://NAME.openai.azure.com/openai/v1", prefix="/openai/deployments",
         quirks=Quirks(), paths={"chat": "/{model}/chat/completions?api-version=2025-01-01-preview"},
-        auth={"chat": "api-key"}, families=OPENAI_FAMILIES, key_env="AZURE_OPENAI_API_KEY", keeps_responses=True,
+        auth={"chat": API_KEY}, families=OPENAI_FAMILIES, key_env="AZURE_OPENAI_API_KEY", keeps_responses=True,
         by_path={
             "/openai/v1": {
                 "paths": STANDARD_PATHS, "speaks": CHAT_AND_RESPONSES,
-                "auth": MappingProxyType(dict.fromkeys(APIS, "api-key")),
+                "auth": MappingProxyType(dict.fromkeys(APIS, API_KEY)),
             }
         },
         about="The model id is the deployment's name. With `/openai/v1` at the end of `base_url` it is Azure's v1 API "

@@ -78,6 +78,15 @@ class Chat:
         """The id stands in a header only: Chat's body has no place for it."""
         return msgspec.json.encode({"error": openai_error(failed)})
 
+    def read_count(self, body: Mapping[str, Any]) -> Request:
+        return read_request(body)
+
+    def write_count(self, request: Request, to: Recipient) -> Outgoing | None:
+        return None
+
+    def write_count_answer(self, tokens: int) -> bytes:
+        return msgspec.json.encode({"input_tokens": tokens})
+
     def last_event(self, failed: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
         return sse.data({"error": openai_error(failed)})
 

@@ -112,6 +112,15 @@ class Messages:
     def write_error(self, failed: ErrorInfo, request_id: str) -> bytes:
         return msgspec.json.encode({"type": "error", "error": messages_error(failed), "request_id": request_id})
 
+    def read_count(self, body: Mapping[str, Any]) -> Request:
+        return read_count_request(body)
+
+    def write_count(self, request: Request, to: Recipient) -> Outgoing | None:
+        return write_count_request(request, to)
+
+    def write_count_answer(self, tokens: int) -> bytes:
+        return msgspec.json.encode({"input_tokens": tokens})
+
     def last_event(self, failed: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
         return sse.event("error", {"type": "error", "error": messages_error(failed)})
 

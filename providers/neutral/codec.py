@@ -160,6 +160,19 @@ class Codec(Protocol):
         """The JSON body of an error response."""
         ...
 
+    def read_count(self, body: Mapping[str, Any]) -> Request:
+        """A client's request for the number of its tokens. Raises as ``read_request`` does."""
+        ...
+
+    def write_count(self, request: Request, to: Recipient) -> Outgoing | None:
+        """``request`` as a provider counts it; ``None`` where providers of this API do not count it. Raises as
+        ``write_request`` does."""
+        ...
+
+    def write_count_answer(self, tokens: int) -> bytes:
+        """The answer to a client that has asked for the number of tokens."""
+        ...
+
     def last_event(self, failed: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
         """The error event that ends a stream which someone else wrote (the byte lane). ``events`` have passed of it,
         and ``begin`` is what they have said of the answer. Nothing may follow, least of all a success terminator."""

@@ -88,3 +88,13 @@ def _text(text: str) -> float:
 
 def _json(value: Any) -> float:
     return 0.0 if value is None else len(msgspec.json.encode(value)) / BYTES_PER_TOKEN
+
+
+def read_count_answer(body: bytes) -> int | None:
+    """The number of tokens in a provider's answer, ``None`` if there is none. All APIs so far call it the same."""
+    try:
+        answer: Any = msgspec.json.decode(body)
+    except msgspec.MsgspecError:
+        return None
+    tokens = answer.get("input_tokens") if isinstance(answer, dict) else None
+    return tokens if isinstance(tokens, int) and not isinstance(tokens, bool) else None

@@ -28,7 +28,7 @@ from providers.responses.failed import failed_events
 from providers.responses.ids import is_ours
 from providers.responses.incoming import read_continued, read_request
 from providers.responses.items import returned, without_own_id
-from providers.responses.outgoing import write_request
+from providers.responses.outgoing import write_count_request, write_request
 from providers.responses.output import count_body
 from providers.responses.reader import ResponsesReader, read_answer
 from providers.responses.writer import ResponsesWriter, TurnWriter
@@ -44,7 +44,6 @@ __all__ = [
     "compaction_item",
     "compaction_of",
     "compaction_request",
-    "count_body",
     "is_compaction",
     "read_continued",
     "whole_answer",
@@ -118,6 +117,16 @@ class Responses:
 
     def write_error(self, failed: ErrorInfo, request_id: str) -> bytes:
         return msgspec.json.encode({"error": openai_error(failed)})
+
+    def read_count(self, body: Mapping[str, Any]) -> Request:
+        return read_request(body)
+
+    def write_count(self, request: Request, to: Recipient) -> Outgoing | None:
+        """Of the API's own clients alone: what is translated is not asked about twice."""
+        return write_count_request(request, to) if request.api == WIRE.name else None
+
+    def write_count_answer(self, tokens: int) -> bytes:
+        return msgspec.json.encode(count_body(tokens))
 
     def last_event(self, failed: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
         return failed_events(failed, begin, events)

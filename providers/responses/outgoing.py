@@ -7,6 +7,7 @@ Source: the parameter types of the openai package (``openai/types/responses/resp
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
+import attrs
 import msgspec
 
 from providers.catalog.effort import asked_level, known_level
@@ -31,6 +32,14 @@ PHASES = ("input[].phase", "previous.input[].phase")
 PENALTIES = ("frequency_penalty", "presence_penalty")
 SAMPLING = ("temperature", "top_p", "logprobs", "top_logprobs", *PENALTIES)
 
+COUNTED = frozenset(
+    (
+        "model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "reasoning", "text",
+        "truncation",
+    )
+)  # fmt: skip
+"""The members of a request that OpenAI's count of tokens takes."""
+
 # Settings that are not one scalar here, or that not every model takes.
 BY_HAND = (*SAMPLING, "max_tokens", "verbosity", "store", "include", "web_search_options", "prompt_cache_options")
 
@@ -52,6 +61,15 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
         if body.pop(name, None) is not None:
             drops.add(name)
     return Outgoing(msgspec.json.encode(body), edits=losses_of(drops.paths(), "translation"))
+
+
+def write_count_request(request: Request, to: Recipient) -> Outgoing:
+    """``request`` without what is about its answer, which OpenAI's count of tokens does not take. Raises as
+    ``write_request`` does."""
+    outgoing = write_request(request, to)
+    members = msgspec.json.decode(outgoing.body, type=dict[str, msgspec.Raw])
+    counted = {name: raw for name, raw in members.items() if name in COUNTED}
+    return attrs.evolve(outgoing, body=msgspec.json.encode(counted))
 
 
 def _lost(request: Request) -> Iterator[str]:

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 import attrs
 import pytest
 
+from providers.auth.keys import API_KEY, BEARER_TOKEN, X_API_KEY
 from providers.catalog.providers import ALIASES, CATALOG, STANDARD_PATHS, find, generic, maker, url_for
 from streams.events import APIS
 
@@ -85,7 +86,7 @@ def test_what_a_row_speaks_it_has_a_path_and_a_credential_for(row):
     assert set(row.speaks) in (set(APIS), set()), "every client is served, or none"
     for upstream in row.speaks.values():
         assert row.paths[upstream].startswith("/")
-        assert row.auth[upstream] in ("bearer", "x-api-key", "api-key")
+        assert row.auth[upstream] in (BEARER_TOKEN, X_API_KEY, API_KEY)
     if row.base_url is not None:
         assert row.base_url.startswith("http://localhost:" if row.local else "https://")
         assert row.base_url.count("/") == 2, "what follows the host belongs into the prefix"
@@ -170,7 +171,7 @@ def test_an_unknown_provider_takes_over_an_interface_but_not_its_address():
     row = generic("mine", CATALOG["anthropic"])
     assert (row.id, row.base_url, row.models, row.note) == ("mine", None, (), "")
     assert row.speaks == CATALOG["anthropic"].speaks
-    assert row.auth["messages"] == "x-api-key"
+    assert row.auth["messages"] == X_API_KEY
     assert row.quirks.max_tokens_field == "max_tokens", "a server that speaks like OpenAI is not OpenAI"
     assert url_for("http://h:8000", row, "messages", "m") == "http://h:8000/v1/messages"
 

@@ -1,0 +1,25 @@
+"""Credentials that go out as they are, in a header."""
+
+import attrs
+
+from providers.auth.signer import UnsignedRequest
+
+
+@attrs.frozen
+class HeaderKey:
+    """A signer that puts the credential into the header ``name``, behind ``prefix``."""
+
+    name: str
+    prefix: str = ""
+
+    def sign(self, request: UnsignedRequest, credential: str, at: float) -> tuple[tuple[str, str], ...]:
+        return (self.header(credential),)
+
+    def header(self, credential: str) -> tuple[str, str]:
+        """The header with ``credential`` in it."""
+        return self.name, self.prefix + credential
+
+
+BEARER_TOKEN = HeaderKey("authorization", "Bearer ")
+X_API_KEY = HeaderKey("x-api-key")
+API_KEY = HeaderKey("api-key")

@@ -1,0 +1,24 @@
+"""The protocol of a signer: it is given a whole request and a credential, and answers with the headers to add."""
+
+from typing import Protocol
+
+import attrs
+
+
+@attrs.frozen
+class UnsignedRequest:
+    """A request to a provider as it goes out, but for what the signer adds. Header names are in lower case."""
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class Signer(Protocol):
+    """Proves to a provider who asks. It is asked anew for each attempt, since a signature may hold of one only."""
+
+    def sign(self, request: UnsignedRequest, credential: str, at: float) -> tuple[tuple[str, str], ...]:
+        """The headers to add to ``request``, names in lower case. ``at`` is the time in Unix seconds. Pure: the same
+        arguments give the same headers."""
+        ...
