@@ -18,8 +18,9 @@ import attrs
 import click
 
 from gateway.commands.clients import CLIENTS, KEY_VARIABLE, OPEN_KEY, Client, GatewayAddress, SettingsFile
-from gateway.commands.edits import Settings, Unmergeable, merged, written
+from gateway.commands.edits import merged, written
 from gateway.commands.finding import LOCAL, ConnectOptions, Refused, find
+from gateway.commands.notation import Settings, Unmergeable
 from gateway.commands.terminal import say
 from gateway.commands.undoing import Written, book, noted, outdated, remember, remembered, undone, untouched
 from gateway.config.document import sentence

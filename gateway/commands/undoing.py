@@ -14,7 +14,8 @@ import attrs
 import msgspec
 
 from gateway.commands.clients import Format
-from gateway.commands.edits import MISSING, Settings, paths_of, reverted, standing
+from gateway.commands.edits import MISSING, paths_of, reverted, standing
+from gateway.commands.notation import Settings
 from streams.surrogates import NOT_JSON
 
 Way: TypeAlias = tuple[str, ...]

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from gateway.commands import finding
 from gateway.commands.clients import CLIENTS, KEY_VARIABLE, GatewayAddress
 from gateway.commands.connect import run as connect
-from gateway.commands.edits import FORMATS, Unmergeable, merged, written
+from gateway.commands.edits import FORMATS, merged, written
 from gateway.commands.finding import ConnectOptions, address
+from gateway.commands.notation import Unmergeable
 from gateway.config.loading import from_mapping
 from tests.pages.clients import FOLDER, pages
 from tests.support.command_line import run

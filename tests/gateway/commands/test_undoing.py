@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from gateway.commands.clients import CLIENTS, KEY_VARIABLE
 from gateway.commands.connect import run as connect
 from gateway.commands.connect import undo
-from gateway.commands.edits import FORMATS, MISSING, Unmergeable, merged, reverted, standing
+from gateway.commands.edits import FORMATS, MISSING, merged, reverted, standing
 from gateway.commands.finding import ConnectOptions
+from gateway.commands.notation import Unmergeable
 from gateway.commands.undoing import book
 
 ROOT = "http://127.0.0.1:12000"

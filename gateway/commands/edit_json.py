@@ -1,0 +1,138 @@
+"""Settings put into JSON, with the comments and trailing commas that many programs allow."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from gateway.commands.notation import Notation, Path, Settings, restore_by, with_members
+
+_TOKENS = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/', re.S)
+_COMMAS = re.compile(r'"(?:\\.|[^"\\])*"|,(?=\s*[}\]])', re.S)
+_DECODER = json.JSONDecoder()
+
+
+def _blanked(text: str) -> str:
+    """``text`` as plain JSON: the same length, so that places in it are places in ``text``."""
+    for pattern in (_TOKENS, _COMMAS):
+        text = pattern.sub(lambda found: found[0] if found[0][0] == '"' else re.sub(r"\S", " ", found[0]), text)
+    return text
+
+
+def _parse_json(text: str) -> Any:
+    plain = _blanked(text)
+    return json.loads(plain) if plain.strip() else {}
+
+
+@attrs.frozen
+class _Object:
+    """Where the members of an object stand in the text: ``start`` and ``end`` of their values, and their names."""
+
+    opened: int
+    closed: int
+    members: Mapping[str, tuple[int, int]]
+    names: Mapping[str, int]
+
+    @classmethod
+    def at(cls, plain: str, opened: int) -> "_Object":
+        """The object whose brace is at ``opened`` of valid JSON. Raises ``ValueError`` where there is none."""
+        if plain[opened] != "{":
+            raise ValueError("no object")
+        members: dict[str, tuple[int, int]] = {}
+        names: dict[str, int] = {}
+        place = _skipped(plain, opened + 1)
+        while plain[place] != "}":
+            begun = place
+            name, place = _DECODER.raw_decode(plain, place)
+            names[name] = begun
+            start = _skipped(plain, place, ":")
+            _, end = _DECODER.raw_decode(plain, start)
+            members[name] = (start, end)
+            place = _skipped(plain, end, ",")
+        return cls(opened, place, members, names)
+
+
+def _skipped(plain: str, place: int, mark: str = "") -> int:
+    while plain[place].isspace() or plain[place] == mark:
+        place += 1
+    return place
+
+
+def _edit_json(text: str, settings: Settings) -> str:
+    text = text if _blanked(text).strip() else text + "{}\n"
+    for path, value in settings:
+        text = _set_json(text, path, value)
+    return text
+
+
+def _set_json(text: str, path: Path, value: Any) -> str:
+    plain = _blanked(text)
+    place = _skipped(plain, 0)
+    for depth, name in enumerate(path):
+        found = _Object.at(plain, place)
+        rest = path[depth + 1 :]
+        if name not in found.members:
+            for step in reversed(rest):
+                value = {step: value}
+            return _insert_json(text, plain, found, name, value, depth)
+        place, end = found.members[name]
+        if not rest:
+            same = value == {} and plain[place] == "{"
+            return text if same else text[:place] + json.dumps(value, ensure_ascii=False) + text[end:]
+    return text
+
+
+def _insert_json(text: str, plain: str, found: _Object, name: str, value: Any, depth: int) -> str:
+    """``name`` as the last member of ``found``, behind its comments, indented as the file is."""
+    unit = next(iter(re.findall(r'\n([ \t]+)"', plain)), "  ")
+    indent = unit * (depth + 1)
+    member = f"{json.dumps(name, ensure_ascii=False)}: {json.dumps(value, ensure_ascii=False, indent=unit)}"
+    last = max((end for _, end in found.members.values()), default=None)
+    start = found.opened + 1 if last is None else last
+    behind = start + len(text[start : found.closed].rstrip())
+    between = text[start:behind]
+    comma = "" if last is None or _has_comma(between) else ","
+    tail = text[behind : found.closed]
+    tail = tail if "\n" in tail else "\n" + unit * depth
+    added = f"\n{indent}" + member.replace("\n", f"\n{indent}")
+    return text[:start] + comma + between + added + tail + text[found.closed :]
+
+
+def _has_comma(gap: str) -> bool:
+    return "," in _TOKENS.sub("", gap)
+
+
+def _remove_json(text: str, path: Path) -> str:
+    """``text`` without the member at ``path`` and its comma; comments stay."""
+    plain = _blanked(text)
+    place = _skipped(plain, 0)
+    for name in path[:-1]:
+        place = _Object.at(plain, place).members[name][0]
+    found = _Object.at(plain, place)
+    start, (_, end) = found.names[path[-1]], found.members[path[-1]]
+    own = _comma_behind(text, end)
+    if own is not None:
+        return _cut(text, start, own + 1)
+    text = _cut(text, start, end)
+    before = [other for _, other in found.members.values() if other < start]
+    comma = _comma_behind(text, max(before)) if before else None
+    return text if comma is None else text[:comma] + text[comma + 1 :]
+
+
+def _comma_behind(text: str, place: int) -> int | None:
+    rest = _TOKENS.sub(lambda found: found[0] if found[0][0] == '"' else " " * len(found[0]), text[place:])
+    gap = len(rest) - len(rest.lstrip())
+    return place + gap if rest[gap : gap + 1] == "," else None
+
+
+def _cut(text: str, start: int, end: int) -> str:
+    """``text`` without ``start`` to ``end``, and without a line of which nothing is left."""
+    left, right = text[:start].rstrip(" \t"), text[end:].lstrip(" \t")
+    if left.endswith("\n") and right.startswith("\n"):
+        return left + right[1:]
+    return text[:start] + text[end:]
+
+
+JSON = Notation(_parse_json, with_members, _edit_json, _remove_json, restore_by(_edit_json))
