@@ -360,7 +360,7 @@ def load(targets: tuple[str, ...], **options: Any) -> None:
 
 
 def _open_standard_streams() -> None:
-    """Where one was closed (``2>&-``), /dev/null takes its number: else the next socket would, and be written to."""
+    """Give a standard stream that was closed (``2>&-``) to /dev/null: else the next socket would, and be written to."""
     for fd, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is fd

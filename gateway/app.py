@@ -84,7 +84,7 @@ def app_of(config: Config, service: Service) -> QuartTrio:
 
 
 def _memory(service: Service, owner: str) -> StateScope:
-    """What one websocket connection remembers of its turns: also those that are not to be stored. Codex goes on from
+    """The turns that one websocket connection remembers: also those that are not to be stored. Codex goes on from
     nothing else."""
     local = MemoryStore(math.inf, service.limits.request_body)
     return StateScope(owner, service.store, OverlayStore(local, service.store))

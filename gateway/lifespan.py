@@ -1,4 +1,4 @@
-"""What lives as long as the app."""
+"""Tasks that live as long as the app."""
 
 import logging
 import math
@@ -18,7 +18,7 @@ SWEEP: Final = 60.0
 
 
 def add_life(app: QuartTrio, service: Service) -> None:
-    """What lives as long as the app: turns in the background, the sweeping of the store, the watch for the metrics."""
+    """Run with the app: turns in the background, the sweeping of the store, the watch for the metrics."""
     app.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"] = math.inf  # turns end with their pumps, at the end of the drain
     store, background, recorder = service.store, service.background, service.recorder
     watching = trio.CancelScope()

@@ -1,4 +1,4 @@
-"""What all exchanges of a process share, made from a configuration."""
+"""The service that all exchanges of a process share, made from a configuration."""
 
 from pathlib import Path
 
@@ -28,8 +28,8 @@ def open_service(
     record: Path | None = None,
     readable: bool | None = None,
 ) -> Service:
-    """What the exchanges of a process share. What of it outlives ``config`` is made here, and nowhere else. Raises as
-    ``create_app`` does."""
+    """Make what the exchanges of a process share. What of it outlives ``config`` is made here, and nowhere else. Raises
+    as ``create_app`` does."""
     ledger = Ledger(readable)
     ledger.mask.follow(config)
     recorder = None

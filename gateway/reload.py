@@ -91,8 +91,9 @@ def tell_refused(error: ConfigError | OSError) -> None:
 
 @attrs.frozen
 class Copies:
-    """What workers read in place of the real file, which may be broken, or different and not reloaded yet, when one of
-    them has to be replaced: the content that the supervisor was started with, and the last one that was good."""
+    """Copies of the configuration that workers read in place of the real file, which may be broken, or different and
+    not reloaded yet, when one of them has to be replaced: the content that the supervisor was started with, and the
+    last one that was good."""
 
     folder: Path
 
@@ -140,7 +141,7 @@ class Original:
         self._env = env
 
     def reload(self) -> bool:
-        """Whether workers should read anew. Never raises: what is wrong is said in the log, and changes nothing."""
+        """True if workers should read anew. Never raises: what is wrong is said in the log, and changes nothing."""
         try:
             data = self._path.read_bytes()
             config = load(self._path, self._env, data)

@@ -1,1 +1,1 @@
-"""Who may come in, with which key and from which page: ``authentication`` (client keys and their models), ``cors``."""
+"""Admission of clients, by key and by page: ``authentication`` (client keys and their models), ``cors``."""

@@ -42,7 +42,8 @@ class _Holder:
 
 
 class Authenticator:
-    """Who may come in by one configuration. Without ``client_keys`` everybody may. Has no state; safe to share."""
+    """The clients of one configuration, and the models that each may use. Without ``client_keys`` everybody may. Has no
+    state; safe to share."""
 
     def __init__(self, config: Config) -> None:
         self._names = Names(config.entries, config.aliases)
@@ -78,7 +79,7 @@ class Authenticator:
         return holder.key.name
 
     def require_unrestricted(self, client: str | None) -> None:
-        """Whether ``client`` may see what concerns every client. Raises ``GatewayError`` (403) for one whose models
+        """Check that ``client`` may see what concerns every client. Raises ``GatewayError`` (403) for one whose models
         are limited."""
         if client is not None and self._by_name[client].grants is not None:
             raise GatewayError("permission", _LIMITED.format(client), headers=(("x-should-retry", "false"),))
@@ -93,8 +94,8 @@ class Authenticator:
         return found
 
     def check(self, client: str | None, asked: str, entry: ModelEntry, model: str, credential: str | None) -> None:
-        """Whether the request of ``client`` (a name from ``authenticate``) for ``model`` of ``entry`` may go out, where
-        the entry passes ``credential`` on.
+        """Check that the request of ``client`` (a name from ``authenticate``) for ``model`` of ``entry`` may go out,
+        where the entry passes ``credential`` on.
 
         Raises ``GatewayError``: 403 for a model that is not the client's, 401 where a key of this gateway would go to
         a provider."""
@@ -109,7 +110,7 @@ class Authenticator:
             raise _unauthorized(_WRONG_PLACE)
 
     def allows(self, client: str | None, asked: str, entry: ModelEntry, model: str) -> bool:
-        """Whether ``client`` may use ``model`` of ``entry`` under the name ``asked``."""
+        """True if ``client`` may use ``model`` of ``entry`` under the name ``asked``."""
         if client is None or (grants := self._by_name[client].grants) is None:
             return True
         return (
@@ -119,11 +120,11 @@ class Authenticator:
         )
 
     def allowed(self, client: str | None, names: Iterable[str]) -> frozenset[str]:
-        """Those of ``names`` (configured models) that ``client`` may ask for."""
+        """The ``names`` (configured models) that ``client`` may ask for."""
         return frozenset(name for name in names if self.can_use(client, name))
 
     def can_use(self, client: str | None, name: str) -> bool:
-        """Whether ``client`` may ask for a model by ``name``, one of the configuration's."""
+        """True if ``client`` may ask for a model by ``name``, one of the configuration's."""
         if client is None or self._by_name[client].grants is None:
             return True
         try:

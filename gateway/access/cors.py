@@ -62,7 +62,7 @@ class Cors:
         )
 
     def answered(self, origin: str | None, names: Iterable[str]) -> Headers:
-        """What to add to an answer with the headers ``names``: a browser's script sees those that are named."""
+        """Headers to add to an answer with the headers ``names``: a browser's script sees those that are named."""
         allowed = self._origin(origin)
         if not allowed:
             return self._vary()

@@ -1,4 +1,4 @@
-"""What differs between two configurations, in words for people: no line repeats a secret."""
+"""The differences between two configurations, in words for people: no line repeats a secret."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -35,7 +35,7 @@ class Change:
 
 
 def changes(old: Config, new: Config) -> tuple[Change, ...]:
-    """What ``new`` changes, models first."""
+    """The changes that ``new`` brings, models first."""
     return (
         *_named("model", _by_name(old.entries), _by_name(new.entries), _entry),
         *_named("alias", old.aliases, new.aliases, _plain),
@@ -126,7 +126,7 @@ def _differing(written: str, name: str, before: Any, after: Any) -> Iterator[str
 
 
 def _members(old: Any, new: Any, without: Sequence[str] = ()) -> Iterator[str]:
-    """What differs between two values of a class."""
+    """The members that differ between two values of a class."""
     for name in attrs.fields_dict(type(old)):
         before, after = getattr(old, name), getattr(new, name)
         if name in without or before == after:

@@ -1,4 +1,4 @@
-"""Who may come in: the keys of clients, and the live view's."""
+"""The keys of clients, and the live view's."""
 
 import hashlib
 from collections.abc import Collection

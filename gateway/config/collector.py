@@ -1,4 +1,4 @@
-"""Where traces go, by the configuration: Plano's keys, whose collector is asked in gRPC, and ours."""
+"""The receiver of traces, by the configuration: Plano's keys, whose collector is asked in gRPC, and ours."""
 
 from collections.abc import Callable
 from typing import Final
@@ -12,7 +12,7 @@ HTTP_PORT: Final = 4318
 
 
 def collector(raw: RawTracing | None, warn: Callable[[str], object]) -> TracingSettings | None:
-    """What holds for traces; ``warn`` gets a sentence where that is not what the file says."""
+    """The settings that hold for traces; ``warn`` gets a sentence where that is not what the file says."""
     if raw is None:
         return None
     share = None if raw.random_sampling is None else raw.random_sampling / 100

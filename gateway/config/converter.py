@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def _found(value: Any, kind: Any) -> str:
-    """What stands where a ``kind`` should, if it cannot be a secret out of its place."""
+    """The value that stands where a ``kind`` should, if it cannot be a secret out of its place."""
     return "something else" if kind in (RawClientKey, tuple[RawClientKey | None, ...]) else describe(value)
 
 
@@ -141,7 +141,7 @@ for _kind, _hook in {
 
 
 def _unknown(kind: type, key: str) -> Wrong:
-    """What people try by that name says more than the letters of other names; where neither helps, all are told."""
+    """Advice on an unknown key: what people mean by that name, else the names that look alike, else all of them."""
     names = tuple(field.name for field in attrs.fields(kind) if ACCEPTED not in field.metadata)
     if (told := advice(kind, key)) is not None:
         return Wrong("unknown key", told)

@@ -67,7 +67,7 @@ def sentence(text: str) -> str:
 
 
 def _holder(path: str) -> str:
-    """Where the key of ``path`` stands, as one says it: all items of a list have the same keys."""
+    """The place that holds the key of ``path``, in words: all items of a list have the same keys."""
     holder, dot, _ = re.sub(r"\[\d+\]", "[]", re.sub(r"\['.*'\]$", ".x", path)).rpartition(".")
     return f"of {holder}" if dot and holder else "at the root"
 
@@ -221,8 +221,8 @@ class _Document:
         return found
 
     def _merge(self, node: yaml.Node, path: Path, into: dict[str, Any]) -> None:
-        """What ``<<`` brings; of several sources the first one wins. Not PyYAML's merging, which doubles lists and can
-        be made to fill the memory."""
+        """The members that ``<<`` brings; of several sources the first one wins. Not PyYAML's merging, which doubles
+        lists and can be made to fill the memory."""
         for source in reversed(node.value if isinstance(node, yaml.SequenceNode) else [node]):
             merged = self._value(source, path)
             if isinstance(merged, dict):

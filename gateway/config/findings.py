@@ -1,4 +1,4 @@
-"""What is found while a configuration is put together: mistakes, and what its author should know though it is good."""
+"""Findings about a configuration: mistakes, and what its author should know though it is good."""
 
 from collections.abc import Collection
 
@@ -20,7 +20,7 @@ class Findings:
         self._said: set[str] = set()
 
     def first(self, what: str) -> bool:
-        """Whether ``what`` comes up for the first time: some things hold for several entries, and are said once."""
+        """True if ``what`` comes up for the first time: some things hold for several entries, and are said once."""
         new = what not in self._said
         self._said.add(what)
         return new

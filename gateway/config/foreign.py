@@ -61,8 +61,8 @@ FOREIGN: Final = (
 
 
 def recognised(content: Mapping[str, Any]) -> Foreign | None:
-    """Whose file has this content, if it is another gateway's. A file with keys of ours is ours, whatever else it has:
-    its mistakes are told one by one."""
+    """The gateway whose file has this content, if it is another one's. A file with keys of ours is ours, whatever else
+    it has: its mistakes are told one by one."""
     if _OWN & set(content):
         return None
     return next((one for one in FOREIGN if one.shaped(content)), None)

@@ -135,7 +135,8 @@ def _url(value: Any, _: Any) -> str:
 
 
 def _no_url(text: str) -> str:
-    """What stands where a URL should. What a URL has before ``@``, or after ``?``, may be a credential in this, too."""
+    """The value that stands where a URL should, fit for a message. What a URL has before ``@``, or after ``?``, may be
+    a credential in this, too."""
     if isinstance(text, Expanded):
         return describe(text)
     return "something that may hold a password" if "@" in text else describe(re.sub(r"(?s)([?#]).*", r"\1…", text))

@@ -47,7 +47,7 @@ FILE_VARIABLE = "TRIGATE_CONFIG"
 
 
 def users_file(env: Mapping[str, str]) -> Path | None:
-    """Where a person's own configuration is, for all folders; None where nothing says where a person's files are."""
+    """The path of a person's own configuration, for all folders; None where nothing says where a person's files are."""
     given, home = env.get("XDG_CONFIG_HOME", ""), env.get("HOME", "")
     folders = [folder for folder in (Path(given), Path(home, ".config")) if folder.is_absolute()]
     return folders[0] / "trigate" / FILE_NAMES[0] if folders else None

@@ -1,4 +1,4 @@
-"""Which configured entry a model name means.
+"""From a model's name to a configured entry.
 
 The order is: alias, the entry's name, ``provider/id``, the bare id, ``provider/*``, then the well-known ids of
 wildcard providers, and last the families of ids that they have (``claude-*``). Exact names come first because ids hold
@@ -89,8 +89,9 @@ class Names:
             self._known[model].append(entry)
 
     def find(self, asked: str | None, may: May | None = None) -> Found:
-        """What ``asked`` means, the default if it is empty. Raises ``GatewayError``: 400 where a model is required or
-        the name means several entries, 404 where it means none. ``may`` says which names an error may tell."""
+        """The entry that ``asked`` means, the default if it is empty. Raises ``GatewayError``: 400 where a model is
+        required or the name means several entries, 404 where it means none. ``may`` says which names an error may
+        tell."""
         if not asked:
             if self._default is None:
                 raise invalid("model is required: the configuration names no default", "model")
@@ -105,7 +106,7 @@ class Names:
         raise self._unknown(asked, may)
 
     def direct(self, name: str, may: May | None = None) -> Found | None:
-        """What ``name`` means without aliases. Raises a 400 where it means several entries."""
+        """The entry that ``name`` means without aliases. Raises a 400 where it means several entries."""
         plain = unmarked(name)
         if plain == name or self._is_exact(name):
             return self._direct(name, may)
@@ -150,7 +151,7 @@ class Names:
         )
 
     def _advice(self, asked: str, may: May | None) -> str:
-        """What to ask for instead, or what to add to the configuration."""
+        """Advice on what to ask for instead, or what to add to the configuration."""
         prefix, slash, model = asked.partition("/")
         if slash and model in ("", "*") and prefix in self._wild:
             return f"put a model's name behind {prefix}/"

@@ -38,8 +38,8 @@ def secrets_in(config: Config) -> Secrets:
 
 
 def findable(secrets: Iterable[str]) -> Secrets:
-    """Those that can be looked for in any text, also as JSON writes them, in the order in which to look: one may be
-    part of another. What is short is a placeholder such as ``none``, and would blot out words."""
+    """The ``secrets`` that can be looked for in any text, also as JSON writes them, in the order in which to look: one
+    may be part of another. What is short is a placeholder such as ``none``, and would blot out words."""
     long = {str(secret) for secret in secrets if len(secret) >= SHORTEST}  # a variable that nobody looked up is more
     spelled = {msgspec.json.encode(secret)[1:-1].decode() for secret in long}
     return tuple(sorted(long | spelled, key=len, reverse=True))

@@ -1,5 +1,5 @@
-"""What each key of a configuration means, for the page of keys (``docs/configuration.md``) and for the JSON Schema that
-editors read. Which keys there are and what each may hold is ``gateway/config/schema.py``'s; a test keeps the two
+"""The meaning of each key of a configuration, for the page of keys (``docs/configuration.md``) and for the JSON Schema
+that editors read. Which keys there are and what each may hold is ``gateway/config/schema.py``'s; a test keeps the two
 together.
 """
 

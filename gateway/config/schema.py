@@ -33,7 +33,7 @@ OUTSIDE = {ACCEPTED: "no part of the model gateway, ignored"}
 
 
 def later(consequence: str) -> dict[str, str]:
-    """Of a key that is to work one day. ``consequence`` is what holds until then."""
+    """Mark a key that is to work one day. ``consequence`` is what holds until then."""
     return {ACCEPTED: f"accepted, not enforced yet: {consequence}"}
 
 

@@ -1,4 +1,4 @@
-"""What the service is configured to do: the values that the rest of the gateway reads. How they are read from a file is
+"""The configuration of the service: the values that the rest of the gateway reads. How they are read from a file is
 ``gateway/config/loading.py``'s business."""
 
 import hashlib
@@ -58,7 +58,7 @@ class Limits:
 
 @attrs.frozen
 class StateStorage:
-    """Where responses, conversations and threads are kept. ``ttl`` is seconds since the last turn of a conversation;
+    """The storage of responses, conversations and threads. ``ttl`` is seconds since the last turn of a conversation;
     ``max_bytes`` None is no limit. ``path`` is there for sqlite and ``connection_string`` for postgres.
     ``encryption_key`` is 32 bytes."""
 
@@ -81,7 +81,7 @@ STORAGE: Mapping[StorageType, StateStorage] = {
 
 @attrs.frozen
 class TracingSettings:
-    """Which exchanges are traced, of those whose clients do not say: a share of 0 to 1. ``endpoint`` is where a
+    """Tracing of exchanges: the share, 0 to 1, of those whose clients do not say. ``endpoint`` is where a
     collector takes OTLP over HTTP. ``None``: as OpenTelemetry's variables in the environment say."""
 
     sampling: float | None = None
@@ -93,8 +93,9 @@ class TracingSettings:
 
 @attrs.frozen
 class ClientKey:
-    """Who may come in: a name for the log and the SHA-256 digest of the key. ``models`` are the names of models that it
-    may use, ``None`` for all. ``key`` is the key itself where the file has it, for the log to leave it out."""
+    """A client that may come in: a name for the log and the SHA-256 digest of the key. ``models`` are the names of
+    models that it may use, ``None`` for all. ``key`` is the key itself where the file has it, for the log to leave it
+    out."""
 
     name: str
     digest: bytes = attrs.field(repr=False)
@@ -141,7 +142,7 @@ class ModelEntry:
 
     @property
     def keeps_own(self) -> bool:
-        """Whether trigate keeps the state of its responses. By default the provider does, where it can and is asked in
+        """True if trigate keeps the state of its responses. By default the provider does, where it can and is asked in
         Responses."""
         if self.state is not None:
             return self.state == "ours"
@@ -168,11 +169,11 @@ class ModelEntry:
         return client if client in self.provider.paths else next(iter(self.speaks.values()))
 
     def may_ask_in_responses(self, client: Api) -> bool:
-        """Whether requests of ``client`` can go to Responses where their model wants that."""
+        """True if requests of ``client`` can go to Responses where their model wants that."""
         return client not in self.pinned and self.speaks.get("responses") == "responses"
 
     def quirks_of(self, model: str) -> Quirks:
-        """How ``model`` (an id of the provider) is to be spoken to: the provider's row, what is known of the model laid
+        """The quirks of ``model`` (an id of the provider): the provider's row, what is known of the model laid
         over it, and the item's own over both."""
         return attrs.evolve(quirks_of(self.provider.quirks, model), **self.quirks)
 
@@ -183,8 +184,8 @@ class ModelEntry:
 
     @property
     def issuer(self) -> Issuer:
-        """Who seals name: all entries of one provider account are one issuer, so that a change of model keeps what the
-        account itself can read again."""
+        """The issuer that seals name: all entries of one provider account are one issuer, so that a change of model
+        keeps what the account itself can read again."""
         account = hashlib.sha256(self.key.encode()).hexdigest()[:8] if self.key else ""
         return Issuer(self.provider.id, account)
 
@@ -226,5 +227,5 @@ class Config:
 
     @property
     def remarks(self) -> tuple[tuple[Remark, str], ...]:
-        """What was found that is no mistake."""
+        """Findings that are no mistakes."""
         return (*(("warning", text) for text in self.warnings), *(("note", text) for text in self.notes))

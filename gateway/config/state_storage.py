@@ -1,4 +1,4 @@
-"""Where conversations are kept, and what that needs."""
+"""The storage of conversations, and what it needs."""
 
 import re
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ def build_state_storage(raw: RawStateStorage | None, findings: Findings) -> Stat
 
 
 def _is_connection_string(text: str) -> bool:
-    """Whether ``text`` reads as a URL or as parameters of a connection: to libpq, where it is there."""
+    """True if ``text`` reads as a URL or as parameters of a connection: to libpq, where it is there."""
     try:
         from psycopg import Error
         from psycopg.conninfo import conninfo_to_dict

@@ -1,4 +1,4 @@
-"""How long to wait for a provider: what a listener, ``overrides``, ``timeouts`` and an entry say of it together."""
+"""Time limits on a provider: what a listener, ``overrides``, ``timeouts`` and an entry say of it together."""
 
 from typing import Any
 

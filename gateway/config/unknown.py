@@ -325,12 +325,12 @@ ADVICE: Final[Mapping[tuple[type, str], str]] = dict(_rows())
 
 
 def advice(place: type, key: str) -> str | None:
-    """What to do about an unknown ``key`` where ``place`` is read, if it is one that people try."""
+    """Advice on an unknown ``key`` where ``place`` is read, if it is one that people try."""
     return ADVICE.get((place, _snake(key)))
 
 
 def about(place: type, key: str) -> str | None:
-    """What to do about one that nobody has foreseen, if a word of it says what it is about."""
+    """Advice on an unknown key that nobody has foreseen, if a word of it says what it is about."""
     words = set(_snake(key).split("_"))
     return next((row.advice for row in ABSENT if place in row.places and words & set(row.words.split())), None)
 

@@ -34,7 +34,7 @@ class Variables:
 
     @property
     def mistakes(self) -> Iterator[tuple[Path, tuple[str, str]]]:
-        """What to complain of: every missing variable once, where it is first used."""
+        """Complaints: every missing variable once, where it is first used."""
         yield from self._unnamed
         for name, path in self._missing.items():
             yield path, (f"the environment variable {name} is not set", f"set {name}, or write $$ for a dollar sign")

@@ -1,4 +1,4 @@
-"""What is wrong with a value, in the words that a message has for it: what stands there, what may stand there, and the
+"""The words of messages about a wrong value: what stands there, what may stand there, and the
 right name that was probably meant."""
 
 import difflib
@@ -9,7 +9,7 @@ from gateway.config.variables import Expanded
 
 
 class Wrong(ValueError):
-    """What stands in the file is not what may stand there."""
+    """A value that may not stand where it does."""
 
     def __init__(self, found: str, expected: str, suggestion: str | None = None, known: tuple[str, ...] = ()) -> None:
         """``known`` are the keys that may stand there, for a key that is none of them and has no better advice."""
@@ -21,12 +21,12 @@ class Wrong(ValueError):
 
     @property
     def words(self) -> tuple[str, str, str | None, tuple[str, ...]]:
-        """What ``Document.mistake`` takes, behind the place."""
+        """The words that ``Document.mistake`` takes, behind the place."""
         return self.found, self.expected, self.suggestion, self.known
 
 
 def describe(value: Any) -> str:
-    """What stands there, in a few words. Text that came from the environment is not repeated."""
+    """The value in a few words. Text that came from the environment is not repeated."""
     if isinstance(value, Expanded):
         return "what the variable holds"
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""What each path answers.
+"""The answers of each path.
 
 ``inference`` are the requests that have to do with a provider, ``count_tokens`` and ``compact`` those that ask it for
 less than an answer; ``models`` and ``health`` what is here, ``metrics`` the figures; ``responses`` and

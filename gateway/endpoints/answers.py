@@ -138,7 +138,7 @@ def client_headers() -> Headers:
 
 
 def asked_by_client() -> ClientRequest:
-    """What the request that is being handled says beside its body."""
+    """The headers, query and client of the request that is being handled: what it says beside its body."""
     return ClientRequest(client_headers(), request.query_string.decode("latin-1"), g.get("client"))
 
 

@@ -45,7 +45,7 @@ async def _native(exchange: Exchange, incoming: Incoming, target: Target) -> Res
 
 
 def _refers(incoming: Incoming) -> bool:
-    """Whether the conversation is with the provider: a summary of the rest would be taken for one of it all."""
+    """True if the conversation is with the provider: a summary of the rest would be taken for one of it all."""
     named = (incoming.members.get(name, b"null") for name in CONTINUES)
     return any(bytes(raw) != b"null" for raw in named) or b'"item_reference"' in incoming.body
 

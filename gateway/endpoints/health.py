@@ -1,4 +1,4 @@
-"""Whether the process runs and takes requests, and what it is."""
+"""Probes: the process runs, it takes requests, and what it is."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Who may come in, asked before and after each request that Quart handles."""
+"""Authentication and CORS, asked before and after each request that Quart handles."""
 
 from collections.abc import Collection
 

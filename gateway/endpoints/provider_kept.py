@@ -1,4 +1,4 @@
-"""What a provider keeps itself: calls about it pass to that provider and back as they are.
+"""Objects that a provider keeps itself: calls about them pass to that provider and back as they are.
 
 Without keys at the door every provider that keeps its responses is asked in turn, for nothing in an id says whose it
 is. With keys only what was written down when the response was made is asked for: the providers know one account, not
@@ -104,7 +104,8 @@ def _keepers(router: Router) -> Iterator[Target]:
 
 
 def _address(target: Target) -> str:
-    """Where ``target``'s provider has what the request is about: the same path below the provider's own prefix."""
+    """The address at which ``target``'s provider has what the request is about: the same path below the provider's own
+    prefix."""
     base, mark, query = target.url.partition("?")
     steps = request.path.split("/")[2:]  # behind /v1
     if any(step in ("", ".", "..") for step in steps):

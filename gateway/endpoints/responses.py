@@ -142,7 +142,7 @@ class StoredResponses:
 
 
 def missing(id: str) -> GatewayError:
-    """What OpenAI says of an id that it does not know; another key's is one of those."""
+    """OpenAI's error for an id that it does not know; another key's is one of those."""
     return GatewayError("not_found", f"Response with id '{id[:100]}' not found.")
 
 

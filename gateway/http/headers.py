@@ -1,4 +1,4 @@
-"""Which headers cross the gateway, in which direction (RFC 9110 section 7.6.1 and what the providers' SDKs read)."""
+"""Headers that cross the gateway, by direction (RFC 9110 section 7.6.1 and what the providers' SDKs read)."""
 
 from collections.abc import Iterable
 
@@ -61,12 +61,12 @@ def passthrough_headers(upstream: Headers) -> Headers:
 
 
 def _named(headers: Headers) -> set[str]:
-    """What ``Connection`` names is hop-by-hop too."""
+    """The headers that ``Connection`` names, which are hop-by-hop too."""
     return {token.strip().lower() for name, value in headers if name == "connection" for token in value.split(",")}
 
 
 def translated_headers(upstream: Headers) -> Headers:
-    """What a client of another API still needs to know: waits and limits."""
+    """The headers that a client of another API still needs: waits and limits."""
     return tuple((name, value) for name, value in upstream if name in _TELLING or name.startswith(_TELLING_PREFIXES))
 
 
@@ -81,7 +81,7 @@ def as_text(pairs: Iterable[tuple[bytes, bytes]]) -> Headers:
 
 
 def says_close(pairs: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether the connection ends with the message that has these headers, names in lower case (RFC 9112, section
+    """True if the connection ends with the message that has these headers, names in lower case (RFC 9112, section
     9.6)."""
     values = [value for name, value in pairs if name == b"connection"]
     return bool(values) and b"close" in map(bytes.strip, b",".join(values).lower().split(b","))

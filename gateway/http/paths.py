@@ -53,7 +53,7 @@ def api_of(path: str, headers: Headers) -> Api:
 
 
 def advice(path: str, headers: Headers, origin: str) -> str | None:
-    """What to do about the base URL of a client that asks for ``path``, a known one behind something that does not
+    """Advice on the base URL of a client that asks for ``path``, a known one behind something that does not
     belong there; ``None`` for any other. ``origin`` is where the client reaches the gateway."""
     wrong = _misplaced(path, _is_anthropic(headers))
     if wrong is None:
@@ -76,7 +76,7 @@ def _is_anthropic(headers: Headers) -> bool:
 
 
 def _misplaced(path: str, anthropic: bool) -> tuple[Api, str] | None:
-    """Of a known path with something in front of it that does not belong there: its API, and what is in front."""
+    """The API of a known path with something in front of it that does not belong there, and what is in front."""
     patterns = (_ANTHROPIC, _OPENAI) if anthropic or "/messages" in path else (_OPENAI,)
     for pattern in patterns:
         found = pattern.fullmatch(path)
@@ -94,7 +94,8 @@ def shown(path: str) -> str:
 
 
 def origin_of(scope: Mapping[str, Any], headers: Headers) -> str:
-    """Where the client reaches the gateway, as far as its ASGI request says: its own ``host``, if that is one."""
+    """The origin at which the client reaches the gateway, as far as its ASGI request says: its own ``host``, if that is
+    one."""
     named = dict(headers)
     host = named.get("host", "")
     if _HOST.fullmatch(host) is None:

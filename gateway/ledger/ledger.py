@@ -1,4 +1,4 @@
-"""What each exchange used and how it ended, settled exactly once, and the log line that says so."""
+"""The ledger: each exchange settled exactly once, and the log line that says what it used and how it ended."""
 
 import logging
 import sys
@@ -107,7 +107,7 @@ class Ledger:
         return {name: value for name, value in fields.items() if value is not None}
 
     def _short(self, text: str | None) -> str | None:
-        """What a client or a provider has written, fit for a line. Keys are taken out first: half of one is missed."""
+        """A text of a client or a provider, fit for a line. Keys are taken out first: half of one is missed."""
         return text if text is None or len(text) <= LONGEST else self.mask(text)[:LONGEST] + "…"
 
 
@@ -117,7 +117,7 @@ def _at(second: int) -> str:
 
 
 def _status(sent: int | None, ended: Ended) -> int:
-    """What the client was sent, or what it would have been."""
+    """The status that the client was sent, or would have been."""
     if ended == "client_disconnected":
         return 499  # nginx's number
     return sent or (503 if ended == "shutdown" else 500)

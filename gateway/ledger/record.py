@@ -88,7 +88,7 @@ class Record:
         return attrs.evolve(known, output=max(known.output, output)), estimated
 
     def _asked_usage(self) -> Usage:
-        """What the request has cost, estimated."""
+        """The request's tokens, estimated."""
         return attrs.evolve(self.usage or Usage(), input=max(1, self.asked_size // CHARACTERS_PER_TOKEN))
 
     def answered(self, status: int) -> None:
@@ -110,8 +110,8 @@ class Record:
         self.last_write = time.perf_counter()
 
     def ended(self, disconnected: bool) -> Ended:
-        """How the exchange ended; what the upstream or we did wrong outranks what the client did about it, but not what
-        it had done before."""
+        """The way the exchange ended; what the upstream or we did wrong outranks what the client did about it, but not
+        what it had done before."""
         if self.failed is not None and self.failed.kind == "internal":
             return "internal_error"
         if self.abandoned:

@@ -1,5 +1,5 @@
-"""What no line of the log may hold: keys, wherever a client, a provider or a library has put them, and characters that
-make a terminal show something else than what was logged."""
+"""Masking of what no line of the log may hold: keys, wherever a client, a provider or a library has put them, and
+characters that make a terminal show something else than what was logged."""
 
 import hashlib
 import re

@@ -67,14 +67,14 @@ _STARTING: Final = logging.getLogger("trigate.start")
 
 
 def _leave_out_what_no_line_has() -> None:
-    """Where in the code a line was written, and by which thread and process (Python's "Logging HOWTO", Optimization):
+    """Do without the place in the code, the thread and the process of a line (Python's "Logging HOWTO", Optimization):
     a third of what a line costs."""
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 class Log:
-    """Where the process's lines go, from the moment it is made. ``level`` outranks that of the configuration."""
+    """The log of a process, from the moment it is made. ``level`` outranks that of the configuration."""
 
     def __init__(self, level: LogLevel | None = None, form: LogFormat = "auto", *, alone: bool = True) -> None:
         """``alone``: nobody else in the process has log lines of a form of its own."""
@@ -91,7 +91,7 @@ class Log:
             logging.getLogger(name).setLevel(logging.INFO)
 
     def say(self, kind: Remark, text: str) -> None:
-        """What somebody who starts the process should know, whatever level is logged."""
+        """Print what somebody who starts the process should know, whatever level is logged."""
         _STARTING.log(logging.WARNING if kind == "warning" else logging.INFO, "%s", text)
 
     def follow(self, config: Config) -> None:

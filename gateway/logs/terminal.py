@@ -46,7 +46,7 @@ _LEVELS: Final[Mapping[str, str]] = {"warning": _YELLOW, "error": _RED, "critica
 
 @attrs.frozen
 class Printer:
-    """How lines are written for people: in ``colour`` or not; ``columns`` gives those of the terminal, ``None`` where
+    """A printer of lines for people: in ``colour`` or not; ``columns`` gives those of the terminal, ``None`` where
     there is none and nothing is folded."""
 
     colour: bool = False
@@ -101,7 +101,7 @@ class Printer:
 
 
 def _ended(line: Mapping[str, Any]) -> str:
-    """How it ended, in a word or two; of a good end the reason."""
+    """The exchange's end in a word or two; of a good end the reason."""
     if line["ended"] == "complete":
         return str(line.get("reason", "done"))
     if line["ended"] == "upstream_error" and line["status"] < 400:
@@ -153,7 +153,7 @@ def _seconds(seconds: float) -> str:
 
 
 def _trouble(line: Mapping[str, Any], mask: Mask) -> str:
-    """What was wrong, and what was lost that may have changed the answer; nothing for a good exchange."""
+    """The error, and what was lost that may have changed the answer; nothing for a good exchange."""
     return escaped(mask(". ".join(part for part in (_error(line), _lost(line)) if part)))
 
 
@@ -185,7 +185,7 @@ def _listed(paths: Sequence[str]) -> str:
 
 
 def _width(stream: TextIO) -> int | None:
-    """Of the terminal at this moment; some say 0."""
+    """The width of the terminal at this moment; some say 0."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or None
     except (OSError, ValueError):
@@ -193,7 +193,7 @@ def _width(stream: TextIO) -> int | None:
 
 
 def _columns(text: str) -> int:
-    """Those that a terminal takes for ``text``."""
+    """The columns that a terminal takes for ``text``."""
     if text.isascii():
         return len(text)
     return sum(2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text)

@@ -1,4 +1,4 @@
-"""What an operator sees of exchanges: metrics, traces, recordings, the live view. All of them look on by the ledger's
+"""Observation of exchanges: metrics, traces, recordings, the live view. All of them look on by the ledger's
 ``Observer`` or as a ``tap``, and none is in the way.
 
 ``metrics`` are counted in the ledger's buckets and added up over workers by ``shared_metrics``; one is ``lag``.

@@ -1,4 +1,4 @@
-"""What the live view adds up: exchanges in steps of time, and tokens by client and model."""
+"""The sums of the live view: exchanges in steps of time, and tokens by client and model."""
 
 import time
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ OTHERS: Final = "(others)"
 
 @attrs.define
 class Step:
-    """What began and ended in one step of a chart; ``first`` are seconds to the first byte."""
+    """Exchanges that began and ended in one step of a chart; ``first`` are seconds to the first byte."""
 
     index: int
     begun: int = 0
@@ -84,7 +84,7 @@ def current_step() -> int:
 
 @attrs.define
 class Sum:
-    """What a client's exchanges with one model have used. ``order`` is that of the last one that was added."""
+    """The use that a client's exchanges have made of one model. ``order`` is that of the last one that was added."""
 
     order: int = 0
     exchanges: int = 0

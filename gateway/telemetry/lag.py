@@ -1,4 +1,4 @@
-"""How late the event loop is: how much longer than asked for a task sleeps. Every stream of its process waits alike."""
+"""The lag of the event loop: how much longer than asked for a task sleeps. Every stream of its process waits alike."""
 
 from collections.abc import Callable
 from typing import Final

@@ -1,4 +1,4 @@
-"""What an operator can look at: the exchanges in flight, how the last ones ended, and both sides of one stream.
+"""The live view: the exchanges in flight, how the last ones ended, and both sides of one stream.
 
 A row is made of a record when somebody looks, and not when something happens. In a stream's way are only its
 transcript, which holds what passes as it is, and whoever has opened it.
@@ -76,7 +76,7 @@ class OtherLiveViews(Protocol):
     """The live views of the other workers of one supervisor. Each ``send`` gets server-sent events."""
 
     async def tell_news(self, client: str | None, send: Callable[[bytes], Awaitable[None]]) -> None:
-        """What every other worker has to tell ``client`` (``None``: all of it), until cancelled."""
+        """Send what every other worker has to tell ``client`` (``None``: all of it), until cancelled."""
         ...
 
     async def tell_stream(
@@ -108,8 +108,9 @@ class Past:
 
 @attrs.frozen
 class LiveEvent:
-    """What has passed at once. ``at`` is seconds since the exchange began; ``lost`` is how many of these were dropped
-    before this one because the viewer did not keep up, ``left_out`` how many bytes because there was no room."""
+    """Bytes that have passed at once. ``at`` is seconds since the exchange began; ``lost`` is how many of these were
+    dropped before this one because the viewer did not keep up, ``left_out`` how many bytes because there was no
+    room."""
 
     at: float
     came: str
@@ -157,7 +158,7 @@ class Subscription:
 
     @property
     def lost(self) -> int:
-        """How many were dropped since the last one that was told."""
+        """The number of events dropped since the last one that was taken."""
         return self._lost
 
     def close(self, line: Mapping[str, Any] | None = None) -> None:
@@ -253,7 +254,7 @@ class LiveView:
 
     @property
     def in_flight(self) -> int:
-        """How many exchanges of all clients."""
+        """The number of exchanges of all clients."""
         return len(self._open)
 
     def rows(self, client: str | None) -> list[Row]:
@@ -404,7 +405,7 @@ class View:
         }  # fmt: skip
 
     def next(self) -> dict[str, Any]:
-        """What is different since the last."""
+        """The differences since the last time."""
         rows = self._rows()
         told, self._told = self._told, {row[0]: row for row in rows}
         return {
@@ -424,7 +425,7 @@ class View:
         return {"process": os.getpid(), "in_flight": self._count, "now": current_step()}
 
     def _ended(self) -> dict[str, Any]:
-        """Those that ended since, and the steps from the last that was told on, which may have grown."""
+        """The exchanges that ended since, and the steps from the last one on, which may have grown."""
         recent = self._board.recent(self._client, self._order)
         tokens = self._board.sums.rows(self._client, self._order)
         points = self._board.timeline(self._client).points(self._step)

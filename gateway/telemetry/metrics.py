@@ -1,4 +1,4 @@
-"""What is counted, for ``GET /metrics``: Prometheus reads it there.
+"""The metrics that Prometheus reads at ``GET /metrics``.
 
 Labels have values from bounded sets only: those of the code, those that the configuration names, and of the models of
 wildcard entries the first that have answered. What a client makes up never becomes a series. ``ROWS`` is all there is;
@@ -279,7 +279,7 @@ class Metrics:
     # What there is at a moment
 
     def look(self, pool: PoolStats, connections: int, background: int, draining: bool) -> None:
-        """What nobody tells of when it changes."""
+        """Measure what nobody reports when it changes."""
         self.set(POOL, pool.active, "active")
         self.set(POOL, pool.idle, "idle")
         self.set(QUEUED, pool.queued)
@@ -293,7 +293,7 @@ class Metrics:
         self._made[SILENCE].add(*self.gaps.taken())
 
     def page(self) -> bytes:
-        """What Prometheus is shown: of all workers that share ``folder``. Reads files; may be called in a thread."""
+        """The page for Prometheus: of all workers that share ``folder``. Reads files; may be called in a thread."""
         from prometheus_client import CollectorRegistry, generate_latest
 
         if self._folder is None:

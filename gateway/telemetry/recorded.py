@@ -56,7 +56,7 @@ _SUFFIXES = (REQUEST, STREAM, WHOLE, META)
 
 @attrs.frozen
 class Side:
-    """What passed on one side of an exchange. ``notes`` say what is not as it was."""
+    """One side of an exchange. ``notes`` say what is not as it was."""
 
     side: Literal["client", "provider"]
     api: Api
@@ -274,7 +274,7 @@ _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
 class _Meta(msgspec.Struct):
-    """What is read of a meta file."""
+    """The members of a meta file that are read."""
 
     api: str | None = None
     status: Annotated[int, msgspec.Meta(ge=200, le=599)] | None = None

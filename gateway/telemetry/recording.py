@@ -42,7 +42,7 @@ class RecordedBody:
     cut: bool = False
 
     def add(self, data: bytes) -> int:
-        """How much of it was kept."""
+        """Add to it, and return how much of that was kept."""
         kept = data[: MOST - self.size]
         self.cut = self.cut or len(kept) < len(data)
         if kept:

@@ -25,8 +25,8 @@ FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 @attrs.frozen
 class Shared:
-    """What a supervisor adds to its workers' environment, and what it calls with the process id of one that has
-    ended."""
+    """Metrics that workers share: what a supervisor adds to their environment, and what it calls with the process id of
+    one that has ended."""
 
     folder: Path | None = None
     gone: Callable[[int], object] = lambda _: None
@@ -102,7 +102,7 @@ def whole(folder: Path) -> Iterator[None]:
 
 @attrs.frozen
 class WorkersCollector:
-    """What all that share ``folder`` have counted, for a registry of the client library."""
+    """The counts of all that share ``folder``, for a registry of the client library."""
 
     folder: Path
 
@@ -115,7 +115,7 @@ class WorkersCollector:
 
 
 def _begun(file: Path) -> bool:
-    """Whether there is a file with anything in it. For a moment a process that starts has empty ones, which the client
+    """True if there is a file with anything in it. For a moment a process that starts has empty ones, which the client
     library cannot read, and one that is killed in that moment leaves them."""
     try:
         return file.stat().st_size > 0

@@ -1,4 +1,4 @@
-"""What the spans of an exchange say of it, in the words of OpenTelemetry's semantic conventions for generative AI, and
+"""The attributes of an exchange's spans, in the words of OpenTelemetry's semantic conventions for generative AI, and
 in words of our own (``trigate.``) where those have none."""
 
 import time
@@ -80,7 +80,7 @@ class Attempt:
 
 
 def exchange_attributes(record: Record, line: Mapping[str, Any]) -> Attributes:
-    """Of the client's request and its answer."""
+    """The attributes of the client's request and its answer."""
     own = {f"trigate.{name}": line.get(name) for name in _OF_THE_LINE}
     return _given(
         {
@@ -107,7 +107,7 @@ def request_attributes(body: bytes) -> Attributes:
 
 
 def call_attributes(record: Record, attempts: Sequence[Attempt]) -> Attributes:
-    """Of the call to the provider, with all its attempts."""
+    """The attributes of the call to the provider, with all its attempts."""
     provider = (record.target or "").partition("/")[0]
     usage, estimated = record.counted()
     where, opening = urlsplit(attempts[-1].url), record.opening or AnswerStart()

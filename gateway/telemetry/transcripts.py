@@ -46,7 +46,7 @@ class Transcripts:
             self._ended.popleft()
 
     def make_room(self) -> bool:
-        """Whether no more than ``most`` is held, once those that have ended made room."""
+        """Forget streams that have ended until no more than ``most`` is held; true if that was enough."""
         while self.held > self.most and self._ended:
             self._ended.popleft().clear()
         return self.held <= self.most
@@ -114,7 +114,7 @@ class Transcript:
         self.left_out, self._full, self.cleared = 0, True, True
 
     def passages(self) -> Iterator[Passage]:
-        """What has passed until now, event by event where as many went as came. What is left of an event whose other
+        """The passages until now, event by event where as many went as came. What is left of an event whose other
         half is not here is not told, and where something was left out neither side has anything."""
         return self._passages(tuple(self._pieces), self._last)
 

@@ -1,4 +1,4 @@
-"""How each model is reached, as ``trigate explain`` says it, for all three APIs of clients at once."""
+"""The way to each model, as ``trigate explain`` says it, for all three APIs of clients at once."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -13,7 +13,7 @@ ANY: Final = "MODEL"
 
 
 def names(config: Config, router: Router) -> Mapping[str, str]:
-    """What can be asked for as it is shown, and a name to ask for: those that are listed, and the wildcards."""
+    """The models as they are shown, each with a name to ask for: those that are listed, and the wildcards."""
     wildcards = {entry.name: entry.name.replace("*", ANY) for entry in config.entries if entry.wildcard}
     return {**{model.id: model.id for model in router.models()}, **wildcards}
 

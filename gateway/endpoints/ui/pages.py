@@ -109,7 +109,7 @@ async def _models(config: Config, router: Router, door: Authenticator, visitor: 
 
 
 async def _news(service: Service, board: LiveView, say: Say, visitor: Visitor) -> Response:
-    """What this worker has to tell, and what the others have."""
+    """The news of this worker, and of the others."""
 
     async def tell(send: Send) -> None:
         async with trio.open_nursery() as nursery:
@@ -122,7 +122,7 @@ async def _news(service: Service, board: LiveView, say: Say, visitor: Visitor) -
 
 
 async def _stream(service: Service, board: LiveView, say: Say, visitor: Visitor, number: int) -> Response:
-    """What has passed in one stream and what passes, and how it ended. ``worker`` says whose it is."""
+    """One stream: what has passed, what passes, and how it ended. ``worker`` says whose it is."""
     worker = request.args.get("worker", "")
     if service.others is not None and worker not in ("", str(os.getpid())):
         return _told(board, partial(service.others.tell_stream, worker, number, visitor.client))

@@ -1,4 +1,4 @@
-"""What a viewer is told, as server-sent events, whether it looks at this process or by way of another worker."""
+"""The live view's server-sent events for a viewer, whether it looks at this process or by way of another worker."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -60,7 +60,7 @@ async def tell_news(service: Service, board: LiveView, say: Say, client: str | N
 
 
 async def tell_stream(tap: Subscription, say: Say, send: Send) -> None:
-    """What has passed, what passes, and how it ended."""
+    """Send what has passed, what passes, and how it ended."""
     await send(say("opened", {"kept": tap.kept}))
     while before := tuple(islice(tap.before, BATCH)):
         await send(say("passed", [_spelled(one) for one in before]))

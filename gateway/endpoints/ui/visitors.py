@@ -1,4 +1,4 @@
-"""Who may look: whoever shows a key, or sits at this machine where there are no keys."""
+"""Visitors of the live view: whoever shows a key, or sits at this machine where there are no keys."""
 
 import base64
 import binascii
@@ -72,7 +72,7 @@ def _as_bearer(name: str, value: str) -> tuple[str, str]:
 
 
 def _is_at_home(scope: Mapping[str, Any], named: Mapping[str, str]) -> bool:
-    """Whether both ends of the connection are this machine's, nobody else is asking through it, and the name is this
+    """True if both ends of the connection are this machine's, nobody else is asking through it, and the name is this
     machine's too: another page's name may have been made to point here."""
     ends = (scope.get("client"), scope.get("server"))
     here = all(end is not None and _is_loopback(str(end[0])) for end in ends)

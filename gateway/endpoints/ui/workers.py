@@ -45,7 +45,7 @@ _CREDENTIALS: Final = struct.Struct("3i")  # of Linux: process, user, group
 
 @attrs.frozen
 class Question:
-    """What one worker asks another: the news, or a stream by its number, as ``client`` may see them."""
+    """A question of one worker to another: for the news, or a stream by its number, as ``client`` may see them."""
 
     client: str | None
     number: int | None = None
@@ -60,7 +60,7 @@ class OtherWorkers:
     # Asking
 
     async def tell_news(self, client: str | None, send: Send) -> None:
-        """What every other worker has to tell, until cancelled; one that has gone is said to be ``gone``."""
+        """Send what every other worker has to tell, until cancelled; one that has gone is said to be ``gone``."""
         asked: set[str] = set()
 
         async def follow(worker: str) -> None:
@@ -76,7 +76,7 @@ class OtherWorkers:
                 await trio.sleep(LOOK)
 
     async def tell_stream(self, worker: str, number: int, client: str | None, send: Send) -> None:
-        """What ``worker`` tells of a stream; nothing if there is no such stream, or no such worker."""
+        """Send what ``worker`` tells of a stream; nothing if there is no such stream, or no such worker."""
         if worker in self._names():
             await self._ask(worker, Question(client, number), send)
 
@@ -152,7 +152,7 @@ async def _tell(question: Question, config: Config, service: Service, send: Send
 
 
 def _is_ours(stream: trio.SocketStream) -> bool:
-    """Whether a process of the same user asks. The directory lets nobody else in; this is for one that is not as it
+    """True if a process of the same user asks. The directory lets nobody else in; this is for one that is not as it
     was made."""
     if not hasattr(socket, "SO_PEERCRED"):  # not on Linux
         return True
@@ -181,7 +181,7 @@ async def _wait_for_end(stream: trio.SocketStream, scope: trio.CancelScope) -> N
 
 
 async def _received(stream: trio.SocketStream) -> bytes:
-    """What comes next; nothing at the end, also where the connection broke off."""
+    """The bytes that come next; none at the end, also where the connection broke off."""
     try:
         return bytes(await stream.receive_some(CHUNK))
     except trio.BrokenResourceError:

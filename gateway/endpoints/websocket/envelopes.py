@@ -1,4 +1,4 @@
-"""What is around a request and its answer on a websocket: client frames in, server frames out. Pure.
+"""Envelopes of requests and answers on a websocket: client frames in, server frames out. Pure.
 
 Every frame is a JSON text. The client's is the body of a POST with ``type`` and, if it likes, ``generate`` and
 ``stream_id``; the server's are the events of the stream, each with that ``stream_id``, and ``error`` with a status
@@ -46,7 +46,7 @@ _ERROR = msgspec.json.Decoder(_Error)
 
 
 def is_processed(frame: str | bytes | None) -> bool:
-    """Whether ``frame`` only says that an answer was taken note of (openai/codex#21284): nothing is to be done."""
+    """True if ``frame`` only says that an answer was taken note of (openai/codex#21284): nothing is to be done."""
     if not isinstance(frame, str) or PROCESSED not in frame[:200]:
         return False
     try:

@@ -30,8 +30,8 @@ MOST = 32
 
 @attrs.frozen
 class _Ahead:
-    """What was sent ahead: the input as an array of items, and the members that say what is before them. Copies, for a
-    ``Raw`` keeps all of the frame alive that it is a part of."""
+    """A request that was sent ahead: its input as an array of items, and the members that say what is before them.
+    Copies, for a ``Raw`` keeps all of the frame alive that it is a part of."""
 
     input: msgspec.Raw
     context: Mapping[str, msgspec.Raw]
