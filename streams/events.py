@@ -180,7 +180,8 @@ class ErrorInfo:
 
     ``headers`` are those the client needs beside the status (``retry-after``, ``x-should-retry``), ``details`` a JSON
     value that goes into Messages' ``error.details``. ``native``: the answer's own object says so (a Responses object
-    with status ``failed`` or ``queued``), and a client of the same API takes it as an answer.
+    with status ``failed`` or ``queued``), and a client of the same API takes it as an answer. ``body`` is a provider's
+    own error body where a client of its API may have that as it is.
     """
 
     kind: ErrorKind
@@ -191,6 +192,7 @@ class ErrorInfo:
     headers: tuple[tuple[str, str], ...] = ()
     details: Any = None
     native: bool = False
+    body: bytes = attrs.field(default=b"", eq=False, repr=False)
 
 
 Event: TypeAlias = (

@@ -1,15 +1,21 @@
 """``POST /v1/responses/compact``: a conversation in one item, from any provider."""
 
 import time
+from functools import partial
 
 import attrs
 import msgspec
 
-from gateway.exchange.attempt import NO_SUCH_PATH
+from gateway.exchange.answering import fold_answer
 from gateway.exchange.exchange import JSON_HEADERS, Exchange
+from gateway.exchange.planned import PlannedRequest
 from gateway.http.response import Response
 from gateway.request.parse import Incoming
+from gateway.request.prepare import prepare
+from gateway.request.public_errors import NO_SUCH_PATH
 from gateway.request.translate import translate
+from gateway.routing.once import ONCE
+from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from providers.responses import compacted, compaction_of, compaction_request
 from providers.responses.ids import own_id
@@ -21,27 +27,29 @@ CONTINUES = ("previous_response_id", "conversation")
 async def compact(exchange: Exchange, body: bytes) -> Response:
     """The response to ``body``: the provider's own compaction where it has one, else a summary by its model."""
     try:
-        incoming, target = await exchange.read(body)
-        incoming = attrs.evolve(incoming, stream=False)
-        if target.lane == "byte" and (response := await _native(exchange, incoming, target)) is not None:
+        planned = await exchange.read(body)
+        planned = attrs.evolve(planned, incoming=attrs.evolve(planned.incoming, stream=False))
+        target = planned.plan.targets[0]
+        if target.lane == "byte" and (response := await _native(exchange, planned, target)) is not None:
             return response
-        return await _summarised(exchange, incoming, target)
+        return await _summarised(exchange, planned, target)
     except GatewayError as error:
         return exchange.refuse(error.failed)
 
 
-async def _native(exchange: Exchange, incoming: Incoming, target: Target) -> Response | None:
+async def _native(exchange: Exchange, planned: PlannedRequest, target: Target) -> Response | None:
     """The provider's own answer, ``None`` if it has none."""
-    calling = exchange.call(incoming, target)
+    once = attrs.evolve(planned, plan=Plan((target,), ONCE), suffix="/compact")
+    walk = exchange.walk(attrs.evolve(once, prepare=partial(prepare, planned.incoming)))
     try:
-        response, body = await calling.fetch("/compact")
+        response, body = await walk.read_all()
     except GatewayError as error:
-        if error.failed.status in NO_SUCH_PATH and not _refers(incoming):
+        if error.failed.status in NO_SUCH_PATH and not _refers(planned.incoming):
             return None
         raise
-    calling.hear(response)
+    walk.attempt.keep_headers(response)
     exchange.record.whole = True
-    return exchange.respond(calling.redact(body), 200, (*JSON_HEADERS, *calling.passed))
+    return exchange.respond(walk.attempt.redact(body), 200, (*JSON_HEADERS, *walk.attempt.passed))
 
 
 def _refers(incoming: Incoming) -> bool:
@@ -50,12 +58,13 @@ def _refers(incoming: Incoming) -> bool:
     return any(bytes(raw) != b"null" for raw in named) or b'"item_reference"' in incoming.body
 
 
-async def _summarised(exchange: Exchange, incoming: Incoming, target: Target) -> Response:
+async def _summarised(exchange: Exchange, planned: PlannedRequest, target: Target) -> Response:
     """Raises ``GatewayError``: 502 if the model gives no whole summary."""
-    target = attrs.evolve(target, lane="hub")
-    prepared = translate(compaction_request(incoming.request), target, exchange.learned(target))
-    calling = exchange.call(incoming, target, prepared)
-    answer = exchange.fold(calling, *await calling.fetch()).answer()
-    told = compacted(own_id("resp_"), int(time.time()), compaction_of(answer), answer.usage)
+    plan = attrs.evolve(planned.plan, targets=(attrs.evolve(target, lane="hub"),))
+    prepare_it = partial(translate, compaction_request(planned.incoming.request))
+    walk = exchange.walk(attrs.evolve(planned, plan=plan, prepare=prepare_it))
+    response, body = await walk.read_all()
+    answer = fold_answer(walk.attempt, response, body).answer()
+    compaction = compacted(own_id("resp_"), int(time.time()), compaction_of(answer), answer.usage)
     exchange.record.reason, exchange.record.whole = answer.end.reason, True
-    return exchange.respond(msgspec.json.encode(told), 200, (*JSON_HEADERS, *calling.passed))
+    return exchange.respond(msgspec.json.encode(compaction), 200, (*JSON_HEADERS, *walk.attempt.passed))

@@ -1,14 +1,18 @@
 """The tokens of a request, counted before it is sent, as ``POST /v1/messages/count_tokens`` does and
 ``POST /v1/responses/input_tokens``."""
 
+from functools import partial
+
 import attrs
 
-from gateway.exchange.attempt import NO_SUCH_PATH
 from gateway.exchange.exchange import JSON_HEADERS, Exchange
+from gateway.exchange.planned import PlannedRequest, Preparation, as_prepared
 from gateway.http.response import Response
-from gateway.request.parse import Incoming
+from gateway.request.prepare import prepare
+from gateway.request.public_errors import NO_SUCH_PATH
 from gateway.request.translate import translate_count
-from gateway.routing.target import Target
+from gateway.routing.once import ONCE
+from gateway.routing.plan import Plan
 from providers.apis import CODECS
 from providers.neutral.tokens import estimate, read_count_answer
 from streams.errors import GatewayError
@@ -18,10 +22,10 @@ async def count(exchange: Exchange, body: bytes) -> Response:
     """The response to ``body``: the provider's own count where it has one, else an estimate that errs high and says
     that it is one."""
     try:
-        incoming, target = await exchange.read(body)
-        incoming = attrs.evolve(incoming, stream=False)
+        planned = await exchange.read(body)
+        incoming = attrs.evolve(planned.incoming, stream=False)
         request = incoming.count_request
-        tokens = await _counted(exchange, incoming, target)
+        tokens = await _counted(exchange, attrs.evolve(planned, incoming=incoming))
     except GatewayError as error:
         return exchange.refuse(error.failed)
     exchange.record.whole = True
@@ -30,15 +34,19 @@ async def count(exchange: Exchange, body: bytes) -> Response:
     return exchange.respond(answer, 200, headers)
 
 
-async def _counted(exchange: Exchange, incoming: Incoming, target: Target) -> int | None:
+async def _counted(exchange: Exchange, planned: PlannedRequest) -> int | None:
     """The provider's count, ``None`` if it does not count."""
+    target = planned.plan.targets[0]
     exchange.record.lane = target.lane
-    prepared = None
-    if target.lane == "hub" and (prepared := translate_count(incoming.count_request, target)) is None:
-        return None
-    calling = exchange.call(incoming, target, prepared)
+    preparation: Preparation = partial(prepare, planned.incoming)
+    if target.lane == "hub":
+        if (prepared := translate_count(planned.incoming.count_request, target)) is None:
+            return None
+        preparation = as_prepared(prepared)
+    suffix = CODECS[target.api].wire.suffix("count")
+    walk = exchange.walk(attrs.evolve(planned, plan=Plan((target,), ONCE), prepare=preparation, suffix=suffix))
     try:
-        _, body = await calling.fetch(CODECS[target.api].wire.suffix("count"))
+        _, body = await walk.read_all()
     except GatewayError as error:
         if error.failed.status in NO_SUCH_PATH:
             return None

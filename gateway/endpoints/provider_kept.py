@@ -15,14 +15,16 @@ from quart import request
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.provider_turn import find_keeper
 from gateway.endpoints.answers import asked_by_client, owner, plain_body, record_of
-from gateway.exchange.attempt import Calling
 from gateway.exchange.exchange import JSON_HEADERS, Exchange
+from gateway.exchange.planned import Form, PlannedRequest, as_prepared
 from gateway.exchange.service import Service
 from gateway.http.response import Response
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
+from gateway.routing.once import ONCE
+from gateway.routing.plan import Plan
 from gateway.routing.router import Router
 from gateway.routing.target import Target
 from gateway.serving.request_scope import current_scope
@@ -46,12 +48,14 @@ class Elsewhere:
         keepers = await self._asked(id)
         if not keepers:
             return None
-        body = await plain_body(self._service.limits.request_body)
+        body, asked = await plain_body(self._service.limits.request_body), asked_by_client()
         refusal: Callable[[], Response] | None = None
         for target in keepers:
-            exchange, incoming, calling = self._prepared(target, body)
+            if self._service.door is not None:
+                self._service.door.check_credential(target.entry, asked.credential)
+            exchange = Exchange(self._service, "responses", asked, current_scope(), self._record(target))
             try:
-                return await self._ask(exchange, incoming, calling)
+                return await _ask(exchange, _passed_on(target, body))
             except GatewayError as error:
                 if error.failed.status != 404 and refusal is None:
                     refusal = partial(exchange.refuse, error.failed)
@@ -67,30 +71,29 @@ class Elsewhere:
             entry = await find_keeper(self._service.store, owner(), id)
         return tuple(target for target in self._keepers if target.entry.name == entry)
 
-    def _prepared(self, target: Target, body: bytes) -> tuple[Exchange, Incoming, Calling]:
-        """The same request to ``target``, its body as it is."""
-        asked = asked_by_client()
-        if self._service.door is not None:
-            self._service.door.check_credential(target.entry, asked.credential)
-        exchange = Exchange(self._service, "responses", asked, current_scope(), self._record(target))
-        incoming = Incoming("responses", body, {}, target.model, request.args.get("stream") == "true")
-        calling = exchange.call(incoming, attrs.evolve(target, url=_address(target)), Prepared(Outgoing(body)))
-        calling.method, calling.once = request.method, True
-        return exchange, incoming, calling
-
-    async def _ask(self, exchange: Exchange, incoming: Incoming, calling: Calling) -> Response:
-        """Raises ``GatewayError``."""
-        if incoming.stream:
-            return await exchange.answer_to(calling)
-        response, answer = await calling.fetch()
-        calling.hear(response)
-        exchange.record.whole = True
-        return exchange.respond(calling.redact(answer), response.status, (*JSON_HEADERS, *calling.passed))
-
     def _record(self, target: Target) -> Record:
         record = record_of("responses", self._ledger)
         record.target = target.entry.provider.id
         return record
+
+
+def _passed_on(target: Target, body: bytes) -> PlannedRequest:
+    """The same request for ``target``, its body as it is: it goes once, and nobody here can read its answer."""
+    incoming = Incoming("responses", body, {}, target.model, request.args.get("stream") == "true")
+    plan = Plan((attrs.evolve(target, url=_address(target)),), ONCE)
+    prepare = as_prepared(Prepared(Outgoing(body)))
+    return PlannedRequest(incoming, plan, prepare, method=request.method, form=Form.AS_ASKED)
+
+
+async def _ask(exchange: Exchange, planned: PlannedRequest) -> Response:
+    """Raises ``GatewayError``."""
+    walk = exchange.walk(planned)
+    if planned.incoming.stream:
+        return await exchange.answer_to(walk)
+    response, answer = await walk.read_all()
+    walk.attempt.keep_headers(response)
+    exchange.record.whole = True
+    return exchange.respond(walk.attempt.redact(answer), response.status, (*JSON_HEADERS, *walk.attempt.passed))
 
 
 def _keepers(router: Router) -> Iterator[Target]:

@@ -1,22 +1,19 @@
-"""One exchange's call to its provider: the request as the provider gets it, its answer or the error it comes to."""
+"""One request to one target: prepared from the client's, sent once, its answer read."""
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING
 
 import attrs
 
 from gateway.config.redaction import Secrets, redact
-from gateway.exchange.service import Service
+from gateway.exchange.context import ExchangeContext
+from gateway.exchange.planned import PlannedRequest
 from gateway.http.headers import Headers, passthrough_headers, translated_headers, upstream_id
-from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest, with_betas, without_betas
-from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.request.public_errors import passthrough_error, public_error, secrets_of
-from gateway.request.rejections import RejectionKey
-from gateway.request.retry_without import MOST, retry_without
 from gateway.request.wire import signed, upstream_request
+from gateway.routing.plan import Send, Stage
 from gateway.routing.target import Target
 from gateway.streaming.lane import too_large
 from gateway.upstream.credentials import StaticCredential
@@ -25,138 +22,108 @@ from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
 from providers.errors.failures import read_failure
 from providers.errors.rejected import BETA
-from providers.neutral.hints import losses
-from streams.errors import GatewayError
+from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo
 from streams.pipe import Watch
-
-if TYPE_CHECKING:
-    from gateway.telemetry.recording import Recording
-
-NO_SUCH_PATH = (404, 405, 501)
-"""How a server says that it does not do what is asked for below its API: counting tokens, compacting."""
 
 ERROR_BODY = 2**20  # bytes of an upstream's error response that are read
 
 
-class Calling:
-    """The request ``incoming`` on its way to ``target``. ``passed`` are the headers of the answer that are for the
-    client, once it is there; ``prepared`` is what was sent last."""
+class Attempt:
+    """``send_once`` is called once. The attempt ends committed, when its answer goes to the client, or failed, which
+    is an outcome for the plan's policy. It knows of no other attempt.
 
-    def __init__(
-        self,
-        service: Service,
-        asked: ClientRequest,
-        record: Record,
-        incoming: Incoming,
-        target: Target,
-        prepared: Prepared,
-        strict: bool = False,
-    ) -> None:
-        """``strict``: nothing more may be left out that may change the answer."""
-        self._service = service
-        self._asked = self._sent = with_betas(asked, target.betas)
-        self._strict = strict
-        self._record = record
-        self.incoming = incoming
-        self.target = target
+    ``incoming`` is the client's request, without its text once that was released. ``lane_name`` is the way of its
+    answer to the client, ``passed`` are the headers of that answer that are for the client, none before it is there;
+    ``stage`` is the furthest point that the attempt has come to."""
+
+    def __init__(self, context: ExchangeContext, request: PlannedRequest, step: Send, prepared: Prepared) -> None:
+        self.context = context
+        self.step = step
+        self.target = step.target
+        self.prepared = prepared
+        self.lane_name = step.target.lane
         self.passed: Headers = ()
-        self.method = "POST"
-        self.once = False
-        """The request goes as it is, or not at all: there is no second try, and no other form of its answer."""
-        self.recording: Recording | None = None
-        self.passing: tuple[ErrorInfo | None, bytes] = (None, b"")
-        """The provider's error as it was told, and its body as it can go out."""
+        self.stage = Stage.SENDING
+        self.incoming = request.incoming
+        self._request = request
         self._credential: str | None = None  # with which the request went out
-        self._put(prepared)
+        self.sent, self._dropped_betas = self._client_side()
+
+    def _client_side(self) -> tuple[ClientRequest, tuple[str, ...]]:
+        """The client's headers with the betas that go along, and the places of those that do not."""
+        target, sent = self.target, with_betas(self.context.asked, self.target.betas)
+        if target.lane != "byte" and not target.betas:
+            return sent, ()
+        rows = ((BETA, name) for name in target.recipient.quirks.refused_betas)
+        return without_betas(sent, (*rows, *self.prepared.left.paths))
 
     @property
     def secrets(self) -> Secrets:
-        """What is taken out of the provider's words; most answers never need it."""
-        return secrets_of(self.target, self._asked.credential, self._credential)
+        """The credentials to be taken out of the provider's words; most answers never need them."""
+        return secrets_of(self.target, self.context.asked.credential, self._credential)
 
-    def _put(self, prepared: Prepared) -> None:
-        self.prepared = prepared
-        betas: tuple[str, ...] = ()
-        if self.target.lane == "byte" or self.target.betas:
-            rows = ((BETA, name) for name in self.target.recipient.quirks.refused_betas)
-            self._sent, betas = without_betas(self._asked, (*rows, *prepared.left.paths))
-        self._record.dropped = (*prepared.outgoing.dropped, *betas)
-        self._record.adapted = prepared.outgoing.adapted
+    def report(self) -> None:
+        """Put on record what is sent, and how."""
+        record, outgoing = self.context.record, self.prepared.outgoing
+        record.lane = self.lane_name
+        record.dropped = (*outgoing.dropped, *self._dropped_betas)
+        record.adapted = outgoing.adapted
 
-    async def send(self) -> UpstreamResponse:
-        """The provider's response, whose status is good. Raises ``GatewayError`` for any other.
-
-        A provider that refuses what it can do without is asked once more without it, and not asked with it again."""
-        known, tries = self.prepared.left.paths, 0
-        while True:
-            try:
-                response = await self.ask()
-                break
-            except GatewayError as error:
-                tries += 1
-                if self.once or tries > MOST or not self._put_again(error.failed):
-                    raise
-        if more := self.prepared.left.paths[len(known) :]:
-            self._service.learned.add(RejectionKey.to(self.target, self._asked), more)
-        return response
-
-    def _put_again(self, failed: ErrorInfo) -> bool:
-        """Whether there is another request to be made after ``failed``."""
-        other = retry_without(self.prepared, self._sent, self.incoming, self.target, failed)
-        if other is None or (self._strict and set(losses(other.outgoing.dropped)) - set(self._record.dropped)):
-            return False
-        self._put(other)
-        return True
-
-    async def ask(self, suffix: str | None = None) -> UpstreamResponse:
-        """``send`` without a second try; ``suffix`` goes behind the path."""
-        incoming, target = self.incoming, self.target
-        request = upstream_request(
-            self.prepared.outgoing, target, self._sent, incoming.stream, suffix, method=self.method
+    async def send_once(self) -> UpstreamResponse:
+        """The provider's response, whose status is good; the caller closes it. Raises ``GatewayError``, fit for the
+        client, for any other, and where there is none."""
+        context, request = self.context, self._request
+        out = upstream_request(
+            self.prepared.outgoing, self.target, self.sent, self.incoming.stream, request.suffix, method=request.method
         )
-        if (trace := self._record.trace) is not None:
-            request = trace.calls(request)
-        request = await self._signed(request)
-        response = await self._service.upstream.send(attrs.evolve(request, placed=partial(self._goes_out, request)))
-        self._record.attempts += response.attempts - 1
-        self._record.upstream_id = upstream_id(response.headers)
+        if (trace := context.record.trace) is not None:
+            out = trace.calls(out)
+        out = await self._signed(out)
+        response = await context.service.upstream.send(attrs.evolve(out, placed=partial(self._on_send, out)))
+        context.record.attempts += response.attempts - 1
+        context.record.upstream_id = upstream_id(response.headers)
         if trace is not None:
             trace.answers(response.status)
-        if self.recording is not None:
-            self.recording.hears(response)
+        if context.recording is not None:
+            context.recording.hears(response)
         if 200 <= response.status < 300:
+            self.stage = Stage.ANSWERING
             return response
+        raise GatewayError.of(await self._refusal(response))
+
+    async def _signed(self, request: UpstreamRequest) -> UpstreamRequest:
+        """``request`` with a signature that holds for this attempt. Raises ``GatewayError`` where no credential can be
+        had."""
+        own = StaticCredential(self.target.credential(self.context.asked.credential))
+        source = self.context.service.credentials.get(self.target.entry.name, own)
+        self._credential = await source.credential()
+        return signed(request, self.target, self._credential, time.time())
+
+    def _on_send(self, request: UpstreamRequest, waited: bool) -> None:
+        """``request`` has its slot: until then the provider has no part in it."""
+        context = self.context
+        context.record.attempts += 1
+        if context.record.trace is not None:
+            context.record.trace.goes_out(waited)
+        if context.recording is not None:
+            context.recording.calls(request, self.target.api, self.target.entry.provider.id, self.secrets)
+
+    async def _refusal(self, response: UpstreamResponse) -> ErrorInfo:
+        """The error that the provider has answered with."""
         try:
             body = await response.read(ERROR_BODY)
         except GatewayError:
             body = b""  # cut or endless: the status says enough
         finally:
             await response.aclose()
-        if self.recording is not None:
-            self.recording.came(body)
+        if self.context.recording is not None:
+            self.context.recording.came(body)
         failed = self.public_error(read_failure(response.status, body, response.headers))
-        passing = (
-            passthrough_error(body, incoming.api, target, self.secrets) if failed.status == response.status else None
-        )
-        if passing is not None:
-            self.passing = (failed, passing)
-        raise GatewayError.of(failed)
-
-    async def _signed(self, request: UpstreamRequest) -> UpstreamRequest:
-        """``request`` with a signature that holds for this attempt. Raises ``GatewayError`` where no credential can be
-        had."""
-        own = StaticCredential(self.target.credential(self._asked.credential))
-        self._credential = await self._service.credentials.get(self.target.entry.name, own).credential()
-        return signed(request, self.target, self._credential, time.time())
-
-    def _goes_out(self, request: UpstreamRequest, waited: bool) -> None:
-        """``request`` has its place: until then the provider has no part in it."""
-        self._record.attempts += 1
-        if self._record.trace is not None:
-            self._record.trace.goes_out(waited)
-        if self.recording is not None:
-            self.recording.calls(request, self.target.api, self.target.entry.provider.id, self.secrets)
+        if failed.status != response.status:
+            return failed
+        own = passthrough_error(body, self.incoming.api, self.target, self.secrets)
+        return failed if own is None else attrs.evolve(failed, body=own)
 
     def public_error(self, failed: ErrorInfo) -> ErrorInfo:
         """``failed`` as the client may hear of it."""
@@ -165,51 +132,48 @@ class Calling:
     def redact(self, data: bytes) -> bytes:
         return redact(data, self.secrets)
 
-    def hear(self, response: UpstreamResponse) -> None:
-        """Keep the headers of the provider's answer that are for the client."""
-        self.passed = (passthrough_headers if self._record.lane == "byte" else translated_headers)(response.headers)
+    # The answer
 
-    def let_go(self) -> None:
-        """The provider has begun to answer: nobody asks again, and the request's text, which may be megabytes, does not
-        stay for as long as the answer takes."""
-        self.incoming = attrs.evolve(self.incoming, body=b"", members={}, earlier=())
-        outgoing = attrs.evolve(self.prepared.outgoing, body=b"")
-        self.prepared = attrs.evolve(self.prepared, outgoing=outgoing, request=None)
-
-    # Whole answers
-
-    async def fetch(self, suffix: str | None = None) -> tuple[UpstreamResponse, bytes]:
-        """The provider's answer and its body, by ``send`` or by ``ask(suffix)``. Raises ``GatewayError``."""
-        watch = Watch(self.target.entry.timeouts)
-        with self._service.lifecycle.pump(watch.scope), watch.scope:
-            response = await (self.send() if suffix is None else self.ask(suffix))
-            try:
-                return response, await self._read(response, watch)
-            finally:
-                await response.aclose()
-        self._record.shut_down = is_shut_down(watch)
-        raise GatewayError.of(watch.failed())
-
-    async def _read(self, response: UpstreamResponse, watch: Watch) -> bytes:
-        limit = self._service.limits.answer
+    async def read_all(self, response: UpstreamResponse, watch: Watch) -> bytes:
+        """The whole body of the provider's answer, which is closed then. Raises ``GatewayError``."""
+        limit = self.context.service.limits.answer
         parts: list[bytes] = []
         size = 0
         watch.heard()
-        async for chunk in response.chunks():
-            watch.heard()
-            parts.append(chunk)
-            size += len(chunk)
-            if size > limit:
-                raise GatewayError.of(too_large(limit))
+        try:
+            async for chunk in response.chunks():
+                watch.heard()
+                parts.append(chunk)
+                size += len(chunk)
+                if size > limit:
+                    raise GatewayError.of(too_large(limit))
+        finally:
+            await response.aclose()
         body = b"".join(parts)
-        if self.recording is not None:
-            self.recording.came(body)
+        if self.context.recording is not None:
+            self.context.recording.came(body)
         return body
 
+    def keep_headers(self, response: UpstreamResponse) -> None:
+        """Keep the headers of the provider's answer that are for the client."""
+        self.passed = (passthrough_headers if self.lane_name == "byte" else translated_headers)(response.headers)
 
-def is_shut_down(watch: Watch) -> bool:
-    """Whether it was the end of the drain that cut what ``watch`` is over, and not its own limits."""
-    return watch.scope.cancelled_caught and watch.failed().kind == "overloaded"
+    def change_form(self) -> None:
+        """The provider answers whole for a stream or the other way round, so that its answer is translated. Raises
+        ``GatewayError`` (400) for a client that has asked for several choices: it would get one of them."""
+        self.lane_name = self.context.record.lane = "hub"
+        n = self.incoming.request.parameters.get("n")
+        if n is not None and n.value > 1:
+            other = "whole, not as a stream" if self.incoming.stream else "with a stream, not whole"
+            raise invalid(f"{n.at} must be 1: the provider answers {other}, and one choice is translated", n.at)
+
+    def release_request(self) -> None:
+        """The attempt commits: let go of the request's text, which may be megabytes, for as long as the answer
+        takes."""
+        self._request = self._request.released()
+        self.incoming = self._request.incoming
+        outgoing = attrs.evolve(self.prepared.outgoing, body=b"")
+        self.prepared = attrs.evolve(self.prepared, outgoing=outgoing)
 
 
 def is_stream(target: Target, response: UpstreamResponse) -> bool:

@@ -1,36 +1,56 @@
-"""What goes on without the client: ``on_disconnect: finish`` reads the provider's answer to its end for the ledger."""
+"""Answers that go on without their client: ``on_disconnect: finish`` reads them to their end for the ledger."""
 
 import contextlib
+import enum
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import trio
 
-PATIENCE = 60.0
+from gateway.routing.target import Target
+
+GRACE = 60.0
 """Seconds that an answer may go on without its client where no ``timeouts.total`` bounds it."""
+
+MARGIN = 1.0  # seconds by which the pump's own total limit comes first, and says so
+
+
+class Audience(enum.Enum):
+    """The reader of an answer."""
+
+    CLIENT = "client"
+    """It may leave: the nursery of its request is cancelled then."""
+    STORE = "store"
+    """A turn in the background has no client that could leave: what cancels it means it."""
+
+    def survives(self, target: Target) -> bool:
+        """The answer of ``target`` is read to its end though nobody reads it."""
+        return self is Audience.CLIENT and target.entry.on_disconnect == "finish"
 
 
 @contextlib.contextmanager
-def outliving(nursery: trio.Nursery, seconds: float, left: Callable[[], object]) -> Iterator[None]:
+def survive_disconnect(nursery: trio.Nursery, target: Target, left: Callable[[], object]) -> Iterator[None]:
     """A block that outlives ``nursery``, in one of whose tasks it runs.
 
-    When the nursery is cancelled ``left()`` is called, and the cancellation reaches the block only ``seconds`` later.
-    The nursery stays open until the block has ended."""
+    When the nursery is cancelled ``left()`` is called, and the cancellation reaches the block only when the answer of
+    ``target`` should long have ended. The nursery stays open until the block has ended."""
+    total = target.entry.timeouts.total
+    grace = GRACE if total is None else total + MARGIN
     done = trio.Event()
     with trio.CancelScope(shield=True) as shield:
-        nursery.start_soon(_wait, shield, done, seconds, left)
+        nursery.start_soon(_wait, shield, done, grace, left)
         try:
             yield
         finally:
             done.set()
 
 
-async def _wait(shield: trio.CancelScope, done: trio.Event, seconds: float, left: Callable[[], object]) -> None:
+async def _wait(shield: trio.CancelScope, done: trio.Event, grace: float, left: Callable[[], object]) -> None:
     try:
         await trio.sleep_forever()
     finally:  # cancelled
         if not done.is_set():
             left()
-            with trio.move_on_after(seconds, shield=True):
+            with trio.move_on_after(grace, shield=True):
                 await done.wait()
             shield.shield = False
 

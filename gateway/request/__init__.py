@@ -2,6 +2,6 @@
 
 ``client_request`` is its HTTP side, ``parse`` reads its body; ``prepare`` either edits it (``edit``, the byte lane) or
 translates it (``translate``, the hub lane) into what is ``prepared``, and ``wire`` makes the HTTP request of that.
-``rejections`` remembers what providers have rejected, ``retry_without`` leaves it out; ``tools_in_chat`` tells whose
-tools are asked for in another API, ``decompress`` bodies, ``public_errors`` a provider's errors as clients see them.
+``refusal`` reads what of it a provider has refused, ``rejections`` remembers that; ``tools_in_chat`` tells whose tools
+are asked for in another API, ``decompress`` bodies, ``public_errors`` a provider's errors as clients see them.
 """

@@ -18,13 +18,6 @@ def prepare(incoming: Incoming, target: Target, left: Omissions = NOTHING) -> Pr
     return translate(incoming.request, target, left)
 
 
-def prepare_without(prepared: Prepared, incoming: Incoming, target: Target, left: Omissions) -> Prepared:
-    """``prepared`` once more, without what ``left`` says. Raises as ``prepare`` does."""
-    if prepared.request is None:
-        return edit(incoming, target, left)
-    return translate(prepared.request, target, left)
-
-
 def refuse_losses(outgoing: Outgoing, target: Target) -> None:
     """Strict mode: a 400 that names what may change the answer and cannot be carried."""
     if lost := losses(outgoing.dropped):

@@ -20,6 +20,10 @@ FULL = ErrorInfo(
 OVERLOADED = 529
 """A status of some vendors' that clients of other APIs do not know."""
 
+NO_SUCH_PATH = (404, 405, 501)
+"""The statuses by which a server says that it does not do what is asked for below its API: counting tokens,
+compacting."""
+
 # 401 and 403 with our own key say that the provider refused *us*: the client's key is fine, and repeating is useless
 # (Claude Code repeats a 502 for minutes without the header).
 _OURS = ("authentication", "permission")

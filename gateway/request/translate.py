@@ -20,14 +20,14 @@ def translate(request: Request, target: Target, left: Omissions = NOTHING) -> Pr
     """``request`` for the provider. Raises as ``prepare`` does."""
     changed, names = _changed(request, target, left)
     outgoing = CODECS[target.api].write_request(changed, target.recipient)
-    return Prepared(_without(outgoing, target, left), names, request, left)
+    return Prepared(_without(outgoing, target, left), names, left)
 
 
 def translate_count(request: Request, target: Target) -> Prepared | None:
     """``request`` as the provider counts its tokens, ``None`` where it does not. Raises as ``prepare`` does."""
     changed, names = _changed(request, target, NOTHING)
     outgoing = CODECS[target.api].write_count(changed, target.recipient)
-    return None if outgoing is None else Prepared(_without(outgoing, target, NOTHING), names, request)
+    return None if outgoing is None else Prepared(_without(outgoing, target, NOTHING), names)
 
 
 def _changed(request: Request, target: Target, left: Omissions) -> tuple[Request, Mapping[str, str]]:

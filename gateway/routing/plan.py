@@ -5,7 +5,8 @@ the plan sends, waits and commits (``gateway/exchange/walk.py``).
 """
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import is_
 from typing import Protocol, TypeAlias
 
 import attrs
@@ -81,3 +82,8 @@ class Plan:
     targets: tuple[Target, ...]
     policy: Policy
     deadline: float | None = None
+
+    def with_each(self, change: Callable[[Target], Target]) -> "Plan":
+        """The plan with ``change(target)`` in place of each target."""
+        targets = tuple(map(change, self.targets))
+        return self if all(map(is_, targets, self.targets)) else attrs.evolve(self, targets=targets)

@@ -214,9 +214,9 @@ class _Connection:
         return await self._prewarm(exchange, members, body)
 
     async def _prewarm(self, exchange: Exchange, members: Members, body: bytes) -> Response:
-        incoming, target = await exchange.read(body)
+        planned = await exchange.read(body)
         id = own_id("resp_")
-        told = prewarm(id, incoming, target)
+        told = prewarm(id, planned.incoming, planned.plan.targets[0])
         self._prewarmed.remember(id, members)
         exchange.record.whole = True
         return exchange.respond(told, 200, STREAM_HEADERS)

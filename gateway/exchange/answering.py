@@ -1,0 +1,85 @@
+"""An attempt's answer for the client: the lane of a stream, the fold of a whole one."""
+
+import time
+
+import attrs
+
+from gateway.conversations.recorder import TurnRecorder
+from gateway.exchange.attempt import Attempt, is_stream
+from gateway.streaming.lane import Lane
+from gateway.streaming.passthrough import Passthrough
+from gateway.streaming.progress import spoken
+from gateway.streaming.translation import Translation, WholeAnswerTranslation
+from gateway.upstream.response import UpstreamResponse
+from providers.apis import CODECS
+from providers.neutral.codec import Codec, Reply, Writer
+from providers.neutral.tool_names import restored
+from streams.events import ErrorInfo, Event, Usage
+from streams.fold import Fold
+
+
+def reply_to(attempt: Attempt, turn: TurnRecorder) -> Reply:
+    """The frame of the answer to the client's request."""
+    request = attrs.evolve(attempt.incoming.request, model=attempt.target.asked)
+    estimate = max(1, attempt.incoming.size // 4)
+    return turn.reply(Reply(request, attempt.target.recipient.issuer, int(time.time()), estimate))
+
+
+def stream_lane(attempt: Attempt, turn: TurnRecorder) -> Lane:
+    """The lane of a stream that the provider streams."""
+    context, target, prepared = attempt.context, attempt.target, attempt.prepared
+    limits = context.service.limits
+    if target.lane == "byte":
+        hides_usage = prepared.outgoing.asks_usage
+        return Passthrough(
+            context.codec, attempt.public_error, attempt.redact, limits.event, hides_usage=hides_usage
+        )  # fmt: skip
+    # A stream that its end repeats, or that is stored, is held until then.
+    most = limits.answer if context.codec.wire.repeats_answer or turn.records else None
+    codec, writer, framing = CODECS[target.api], _writer(attempt, turn), context.codec.wire.framing
+    return Translation(codec, writer, framing, attempt.public_error, limits.event, prepared.names, most)
+
+
+def whole_answer_lane(attempt: Attempt, turn: TurnRecorder) -> Lane:
+    """The lane of a stream that the provider answers whole. Raises ``GatewayError`` (400) as ``change_form`` does."""
+    attempt.change_form()
+    codec, framing = CODECS[attempt.target.api], attempt.context.codec.wire.framing
+    writer, limit, names = _writer(attempt, turn), attempt.context.service.limits.answer, attempt.prepared.names
+    return WholeAnswerTranslation(codec, writer, framing, attempt.public_error, limit, names)
+
+
+def _writer(attempt: Attempt, turn: TurnRecorder) -> Writer:
+    return turn.writer(attempt.context.codec.writer(reply_to(attempt, turn)))
+
+
+def fold_answer(attempt: Attempt, response: UpstreamResponse, body: bytes, *, texts: bool = True) -> Fold:
+    """The provider's whole answer, put on record; without ``texts`` perhaps without what it says. Raises
+    ``GatewayError``: 502 for a body that is no answer, 400 as ``change_form`` does."""
+    record, streamed = attempt.context.record, is_stream(attempt.target, response)
+    folded = Fold()
+    codec = CODECS[attempt.target.api]
+    events = _events(codec, body, streamed, texts, checked=texts)
+    if not any(isinstance(event, Usage) and event.prompt for event in events):
+        events = events if texts else _events(codec, body, streamed, checked=False)
+        record.said = sum(map(spoken, events))  # what nobody has counted is estimated by that
+    for event in events:
+        event = attempt.public_error(event) if isinstance(event, ErrorInfo) else event
+        folded.add(restored(event, attempt.prepared.names))
+    record.opening, record.usage = folded.start, folded.usage
+    if streamed:
+        attempt.change_form()
+    attempt.keep_headers(response)
+    return folded
+
+
+def _events(codec: Codec, body: bytes, streamed: bool, texts: bool = True, *, checked: bool = True) -> list[Event]:
+    """The events of a whole body, also of one that came as a stream though it was not asked for."""
+    if not streamed:
+        return list(codec.read_answer(body, texts, checked))
+    framing, reader = codec.wire.framing, codec.reader()
+    splitter = framing.splitter(len(body) + 1)
+    events: list[Event] = []
+    for raw in (*splitter.feed(body), splitter.close()):
+        if (parsed := framing.parse(raw)) is not None:
+            events.extend(reader.take(*parsed))
+    return [*events, *reader.close()]

@@ -1,0 +1,61 @@
+"""A client's request with its plan, ready to be walked."""
+
+import enum
+from collections.abc import Callable
+from typing import TypeAlias
+
+import attrs
+
+from gateway.conversations.recorder import UNRECORDED, TurnRecorder
+from gateway.http.headers import Headers
+from gateway.request.parse import Incoming
+from gateway.request.prepared import Prepared
+from gateway.routing.omissions import Omissions
+from gateway.routing.plan import Plan
+from gateway.routing.target import Target
+
+Preparation: TypeAlias = Callable[[Target, Omissions], Prepared]
+"""Writes a request for a target, less the omissions. Raises ``GatewayError`` (400) for what it cannot honour."""
+
+
+class Form(enum.Enum):
+    """The client's answer where it is to be streamed and the provider's is whole, or the other way round."""
+
+    TRANSLATED = "translated"
+    """It is made from the provider's, whichever that is."""
+    AS_ASKED = "as asked"
+    """Only an answer in the form that was asked for will do: nobody can read this one."""
+
+
+@attrs.frozen(eq=False, slots=False)  # made with fewer calls, and there is one of it for a request
+class PlannedRequest:
+    """``incoming`` with all that it refers to, and the plan by which it goes to providers.
+
+    ``prepare`` is called for each attempt. ``turn`` stores what later requests refer to; ``headers`` tell the client
+    what could not be done as it wished. ``suffix`` is the end of the path, by default that of an answer."""
+
+    incoming: Incoming
+    plan: Plan
+    prepare: Preparation
+    turn: TurnRecorder = UNRECORDED
+    headers: Headers = ()
+    method: str = "POST"
+    suffix: str | None = None
+    form: Form = Form.TRANSLATED
+
+    def released(self) -> "PlannedRequest":
+        """The same without its text, which may be megabytes and is of no use once an attempt has committed."""
+        return attrs.evolve(self, incoming=without_text(self.incoming), prepare=_nothing_left)
+
+
+def as_prepared(prepared: Prepared) -> Preparation:
+    """The ``prepare`` of a request that goes out in one form, or not at all."""
+    return lambda target, omissions: prepared
+
+
+def without_text(incoming: Incoming) -> Incoming:
+    return attrs.evolve(incoming, body=b"", members={}, earlier=())
+
+
+def _nothing_left(target: Target, omissions: Omissions) -> Prepared:
+    raise AssertionError("an attempt has committed: there is no other")

@@ -1,0 +1,114 @@
+"""The walk of a plan: one attempt after the other, until one commits or the policy gives up."""
+
+from gateway.exchange.attempt import Attempt
+from gateway.exchange.context import ExchangeContext
+from gateway.exchange.planned import PlannedRequest
+from gateway.request.prepare import refuse_losses
+from gateway.request.refusal import refused_parts
+from gateway.request.rejections import RejectionKey
+from gateway.routing.omissions import NOTHING, Omissions
+from gateway.routing.plan import GiveUp, Outcome, Send, Stage
+from gateway.routing.target import Target
+from gateway.upstream.response import UpstreamResponse
+from streams.errors import GatewayError
+from streams.events import ErrorInfo
+from streams.pipe import Watch
+
+
+class Walk:
+    """``attempt`` is the one under way. Used by one task at a time."""
+
+    def __init__(self, context: ExchangeContext, request: PlannedRequest) -> None:
+        """Prepares the first attempt. Raises ``GatewayError`` where the policy gives up before anything is sent."""
+        self.request = request
+        self._context = context
+        self._outcomes: tuple[Outcome, ...] = ()
+        self.attempt = self._next()
+
+    async def send(self) -> UpstreamResponse:
+        """The response of the first attempt whose provider gives a good status. Raises ``GatewayError`` when the policy
+        gives up."""
+        while True:
+            try:
+                response = await self.attempt.send_once()
+            except GatewayError as error:
+                self.fail(error.failed)
+            else:
+                self._learn()
+                return response
+
+    async def read_all(self) -> tuple[UpstreamResponse, bytes]:
+        """The same with the whole body. Cancellation closes the connection, and so do the target's timeouts and the end
+        of the drain, which are raised as ``GatewayError``."""
+        watch = Watch(self.attempt.target.entry.timeouts)
+        with self._context.service.lifecycle.pump(watch.scope), watch.scope:
+            while True:
+                response = await self.send()
+                try:
+                    return response, await self.attempt.read_all(response, watch)
+                except GatewayError as error:
+                    self.fail(error.failed)
+        self._context.record.shut_down = is_shut_down(watch)
+        raise GatewayError.of(watch.failed())
+
+    def fail(self, failed: ErrorInfo) -> None:
+        """The attempt has failed: go on to the next one. Raises ``GatewayError`` when the policy gives up."""
+        attempt = self.attempt
+        refused = self._refused(failed) if attempt.stage is Stage.SENDING else NOTHING
+        outcome = Outcome(attempt.target, failed, attempt.stage, attempt.step.omissions, refused)
+        self._outcomes = (*self._outcomes, outcome)
+        self.attempt = self._next()
+
+    def commit(self) -> None:
+        """The attempt's answer goes to the client: there is no other attempt."""
+        self.request = self.request.released()
+        self.attempt.release_request()
+
+    def _next(self) -> Attempt:
+        """The attempt of the next step that can be prepared."""
+        plan = self.request.plan
+        while True:
+            step = plan.policy.next(plan, self._outcomes)
+            if isinstance(step, GiveUp):
+                raise GatewayError.of(step.failed)
+            try:
+                return self._prepared(step)
+            except GatewayError as error:
+                outcome = Outcome(step.target, error.failed, Stage.PREPARING, step.omissions)
+                self._outcomes = (*self._outcomes, outcome)
+
+    def _prepared(self, step: Send) -> Attempt:
+        """Raises ``GatewayError`` (400) for what the target cannot honour or, in strict mode, cannot be given."""
+        context, known = self._context, known_omissions(self._context, step.target)
+        left = step.omissions.union(known) if known else step.omissions
+        attempt = Attempt(context, self.request, step, self.request.prepare(step.target, left))
+        if not self._outcomes:  # also of a request that is refused here the client is told what it would lose
+            attempt.report()
+        if attempt.prepared.outgoing.dropped and context.strict:
+            refuse_losses(attempt.prepared.outgoing, step.target)
+        if self._outcomes:
+            attempt.report()
+        return attempt
+
+    def _refused(self, failed: ErrorInfo) -> Omissions:
+        """The parts of the attempt's request that ``failed`` names, and that may go."""
+        attempt = self.attempt
+        without = self.request.prepare
+        return refused_parts(failed, attempt.prepared, attempt.sent, lambda left: without(attempt.target, left))
+
+    def _learn(self) -> None:
+        """Remember what this provider takes no request with."""
+        if paths := self.attempt.step.omissions.paths:
+            key = RejectionKey.to(self.attempt.target, self._context.asked)
+            self._context.service.learned.add(key, paths)
+
+
+def known_omissions(context: ExchangeContext, target: Target) -> Omissions:
+    """The parts of a request that the target's provider has refused before."""
+    paths = context.service.learned.of(RejectionKey.to(target, context.asked))
+    return Omissions(paths=paths) if paths else NOTHING
+
+
+def is_shut_down(watch: Watch) -> bool:
+    """Whether it was the end of the drain that cut what ``watch`` is over, and not its own limits."""
+    return watch.scope.cancelled_caught and watch.failed().kind == "overloaded"
