@@ -3,9 +3,9 @@
 Source: OpenAI's API reference and the types of the openai package. The parts: ``incoming`` with ``history`` and
 ``settings`` (a client's request), ``outgoing`` with ``items`` and ``tools_out`` (a provider's request), ``adapting`` (a
 client's own), ``reader`` with ``reading`` (what a provider answers), ``writer`` and ``answer`` with ``output`` and
-``numbering`` (answers for a client), ``failed`` (the end of a broken stream). ``ids`` are ours, ``tools`` in all
-directions, ``values`` read with care. ``kept`` is what stays of a turn. ``compaction`` is the item that stands for a
-conversation, ``compacted`` the answer that holds one.
+``numbering`` and ``writing`` (answers for a client), ``failed`` (the end of a broken stream). ``ids`` are ours,
+``tools`` in all directions, ``values`` read with care. ``kept`` is what stays of a turn. ``compaction`` is the item
+that stands for a conversation, ``compacted`` the answer that holds one.
 """
 
 from collections.abc import Mapping, Sequence

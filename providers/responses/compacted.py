@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from providers.neutral.codec import Reply
+from providers.neutral.stages import ANSWERING, ENDED, WAITING, AnswerStage
 from providers.responses.compaction import compaction_item
 from providers.responses.ids import own_id
 from providers.responses.numbering import EventSequence
@@ -64,7 +65,7 @@ class CompactionWriter:
         self._texts: list[str] = []
         self._native: Any = None
         self._usage: Usage | None = None
-        self._begun = False
+        self._stage: AnswerStage = WAITING
         self.response: Object | None = None
         self.left: Object | None = None
 
@@ -72,10 +73,9 @@ class CompactionWriter:
         return sse.COMMENT_PING
 
     def send(self, event: Event) -> bytes:
-        if self.response is not None:
+        if self._stage is ENDED:
             return b""
-        data = b"" if self._begun else self._out.begin(self._head.response("in_progress"))
-        self._begun = True
+        data = self._begin() if self._stage is WAITING else b""
         match event:
             case TextDelta(text=text):
                 return data + self._write(text)
@@ -89,6 +89,10 @@ class CompactionWriter:
                 self.left = self.interrupted("failed", event)
                 return data + self._fail(event)
         return data
+
+    def _begin(self) -> bytes:
+        self._stage = ANSWERING
+        return self._out.begin(self._head.response("in_progress"))
 
     def interrupted(self, status: Interruption, error: ErrorInfo | None = None) -> Object:
         if self.response is not None:
@@ -115,9 +119,11 @@ class CompactionWriter:
             data = self._out.finished(0, compaction_item(text, self._id))
         else:
             return self._fail(NOT_GIVEN)
+        self._stage = ENDED
         self.response = self._head.ended(AnswerEnd("stop"), self._out.output(), self._usage)
         return data + self._out.end(self.response)
 
     def _fail(self, failed: ErrorInfo) -> bytes:
+        self._stage = ENDED
         self.response = self._head.failed(failed, self._out.output(), self._usage)
         return self._out.end(self.response)

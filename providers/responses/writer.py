@@ -7,30 +7,20 @@ the order in which they open (OpenAI's API reference, streaming events).
 
 from typing import Any, Literal, Protocol, TypeAlias, assert_never, runtime_checkable
 
-from providers.neutral import custom_tools
 from providers.neutral.codec import Reply, Writer
-from providers.neutral.seal import Issuer
-from providers.responses.ids import own_id
-from providers.responses.numbering import Deltas, EventSequence, in_order
+from providers.neutral.stages import ANSWERING, ENDED, WAITING, AnswerStage
+from providers.responses.numbering import EventSequence, in_order
 from providers.responses.output import (
-    NO_ARGUMENTS,
     Object,
     ResponseTemplate,
-    annotations,
-    call_item,
     called_tool,
-    message_item,
     native_reasoning,
     outcome,
-    reasoning_item,
-    refusal_part,
-    sealed_text,
-    summary_part,
-    text_part,
-    token_logprobs,
 )
-from providers.responses.tools import Declared, declared_tools
-from providers.responses.values import load
+from providers.responses.tools import declared_tools
+from providers.responses.writing.calls import OpenCall
+from providers.responses.writing.messages import OpenMessage, OpenPart
+from providers.responses.writing.reasoning import OpenReasoning
 from streams import sse
 from streams.events import (
     AnswerEnd,
@@ -75,7 +65,7 @@ class TurnWriter(Writer, Protocol):
         ...
 
 
-class _Open(Protocol):
+class OpenBlock(Protocol):
     """A block that is open."""
 
     def write(self, text: str) -> bytes: ...
@@ -87,183 +77,6 @@ class _Open(Protocol):
         ...
 
 
-class _Message:
-    """A message item: holds the text and refusal blocks of one phase that follow each other, each as one part."""
-
-    def __init__(self, out: EventSequence, phase: str | None) -> None:
-        self.id = own_id("msg_")
-        self.phase = phase
-        self.index = out.index()
-        self.parts: list[Object] = []
-        self.part_open = False
-        self._out = out
-
-    def open(self) -> bytes:
-        return self._out.added(self.index, message_item(self.id, status="in_progress", phase=self.phase))
-
-    def close(self, status: str) -> bytes:
-        return self._out.finished(self.index, message_item(self.id, self.parts, status, self.phase))
-
-    def cut(self, *parts: Object) -> tuple[int, Any]:
-        """As ``_Open.cut``; ``parts`` come after those that are finished."""
-        return self.index, message_item(self.id, [*self.parts, *parts], "incomplete", self.phase)
-
-
-class _Part:
-    """A content part: a text with its citations, or a refusal."""
-
-    def __init__(self, out: EventSequence, message: _Message, refusal: bool) -> None:
-        self.message = message
-        self._out = out
-        self._where = {"item_id": message.id, "output_index": message.index, "content_index": len(message.parts)}
-        self._refusal = refusal
-        self._cited: list[Citation] = []
-        self._logprobs: list[Object] = []
-        name = "response.refusal.delta" if refusal else "response.output_text.delta"
-        self._deltas = Deltas(out, name, self._where, b"}" if refusal else b',"logprobs":[]}')
-
-    def open(self) -> bytes:
-        self.message.part_open = True
-        part = refusal_part() if self._refusal else text_part()
-        return self._out.event("response.content_part.added", {**self._where, "part": part})
-
-    def write(self, text: str) -> bytes:
-        return self._deltas.write(text)
-
-    def write_scored(self, text: str, logprobs: Any) -> bytes:
-        """A piece of text with its tokens' log probabilities."""
-        tokens = token_logprobs(logprobs)
-        self._logprobs += tokens
-        return self._deltas.write(text, b',"logprobs":%b}\n\n' % sse.dump(tokens))
-
-    def cite(self, cited: Citation) -> None:
-        self._cited.append(cited)
-
-    def close(self) -> bytes:
-        part = self._part()
-        data = b""
-        if self._refusal:
-            data += self._out.event("response.refusal.done", {**self._where, "refusal": part["refusal"]})
-        else:
-            for i, note in enumerate(part["annotations"]):
-                where = {**self._where, "annotation_index": i, "annotation": note}
-                data += self._out.event("response.output_text.annotation.added", where)
-            done = {**self._where, "text": part["text"], "logprobs": self._logprobs}
-            data += self._out.event("response.output_text.done", done)
-        self.message.parts.append(part)
-        self.message.part_open = False
-        return data + self._out.event("response.content_part.done", {**self._where, "part": part})
-
-    def cut(self) -> tuple[int, Any]:
-        return self.message.cut(self._part())
-
-    def _part(self) -> Object:
-        text = self._deltas.text()
-        return (
-            refusal_part(text)
-            if self._refusal
-            else text_part(text, annotations(self._cited, len(text)), self._logprobs)
-        )
-
-
-class _Reasoning:
-    """A reasoning item with at most one summary part."""
-
-    def __init__(self, out: EventSequence, issuer: Issuer) -> None:
-        self._out = out
-        self._issuer = issuer
-        self.index = out.index()
-        self._id = own_id("rs_")
-        self._where = {"item_id": self._id, "output_index": self.index, "summary_index": 0}
-        self._deltas: Deltas | None = None
-        self._item: Object | None = None
-        self._sealed: str | None = None
-
-    def open(self, native: Object | None) -> bytes:
-        self._item = native
-        return self._out.added(self.index, reasoning_item(self._id, status="in_progress") if native is None else native)
-
-    def write(self, text: str) -> bytes:
-        data = b""
-        if self._deltas is None:
-            part = {**self._where, "part": summary_part()}
-            data = self._out.event("response.reasoning_summary_part.added", part)
-            self._deltas = Deltas(self._out, "response.reasoning_summary_text.delta", self._where)
-        return data + self._deltas.write(text)
-
-    def seal(self, sealed: ReasoningState) -> None:
-        """What the provider wants back. An item of this API whose text has already gone out under an id of ours is
-        sealed whole as well: under that id the provider would not know it."""
-        self._sealed = sealed_text(self._issuer, sealed)
-
-    def close(self) -> bytes:
-        if self._deltas is None:
-            return b""
-        text = self._deltas.text()
-        data = self._out.event("response.reasoning_summary_text.done", {**self._where, "text": text})
-        part = {**self._where, "part": summary_part(text)}
-        return data + self._out.event("response.reasoning_summary_part.done", part)
-
-    def item(self, status: str) -> Any:
-        if self._item is not None:
-            return self._item
-        text = "" if self._deltas is None else self._deltas.text()
-        return reasoning_item(self._id, text, self._sealed, status)
-
-    def cut(self) -> tuple[int, Any]:
-        return self.index, self.item("incomplete")
-
-
-class _Call:
-    """A tool call. ``wrapped``: the client's tool takes free text and the provider calls it with JSON around it, which
-    comes off only when it is whole (BerriAI/litellm#31571)."""
-
-    def __init__(self, out: EventSequence, begin: ToolCallStart, tool: Declared, wrapped: bool) -> None:
-        custom = tool.kind == "custom"
-        self._out = out
-        self.index = out.index()
-        self._call_id = begin.id
-        self._tool = tool
-        self._wrapped = wrapped
-        self._id = own_id("ctc_" if custom else "fc_")
-        self._where = {"item_id": self._id, "output_index": self.index}
-        self._name = "response.custom_tool_call_input" if custom else "response.function_call_arguments"
-        self._deltas = Deltas(out, f"{self._name}.delta", self._where)
-        self._held: list[str] = []
-
-    def open(self) -> bytes:
-        return self._out.added(self.index, call_item(self._id, self._call_id, self._tool, status="in_progress"))
-
-    def write(self, text: str) -> bytes:
-        if self._wrapped:
-            self._held.append(text)
-            return b""
-        return self._deltas.write(text)
-
-    def close(self) -> bytes:
-        data = b""
-        if self._wrapped and (text := custom_tools.unwrapped("".join(self._held))):
-            data += self._deltas.write(text)
-        if self._tool.kind == "function" and not self._deltas.text().strip():
-            data += self._deltas.write(NO_ARGUMENTS)
-        text = self._deltas.text()
-        if self._tool.kind == "custom":
-            return data + self._out.event(f"{self._name}.done", {**self._where, "input": text})
-        members = {**self._where, "name": self._tool.name, "arguments": text}
-        return data + self._out.event(f"{self._name}.done", members)
-
-    def item(self, status: str) -> Any:
-        return call_item(self._id, self._call_id, self._tool, self._deltas.text(), status)
-
-    def cut(self) -> tuple[int, Any] | None:
-        """Only JSON shows that it is whole; free text never does."""
-        text = "".join(self._held) if self._wrapped else self._deltas.text()
-        if not isinstance(load(text.encode()), dict) or (self._tool.kind == "custom" and not self._wrapped):
-            return None
-        text = custom_tools.unwrapped(text) if self._wrapped else text
-        return self.index, call_item(self._id, self._call_id, self._tool, text, "incomplete")
-
-
 class ResponsesWriter:
     """The ``TurnWriter`` of one Responses stream. It keeps the answer's text: the last event repeats it whole."""
 
@@ -273,11 +86,11 @@ class ResponsesWriter:
         self._head = ResponseTemplate.of(reply)
         self._tools = declared_tools(reply.request)
         self._out = EventSequence()
-        self._open: dict[int, _Open] = {}
-        self._message: _Message | None = None
-        self._last: _Call | _Reasoning | None = None  # closed, but for the word on whether it is whole
+        self._open: dict[int, OpenBlock] = {}
+        self._message: OpenMessage | None = None
+        self._last: OpenCall | OpenReasoning | None = None  # closed, but for the word on whether it is whole
         self._usage: Usage | None = None
-        self._begun = False
+        self._stage: AnswerStage = WAITING
         self.response: Object | None = None
         self.left: Object | None = None
 
@@ -287,18 +100,16 @@ class ResponsesWriter:
     def send(self, event: Event) -> bytes:
         if type(event) is TextDelta and event.block in self._open and not event.logprobs:  # by far the most frequent
             return self._open[event.block].write(event.text)
-        if self.response is not None:
+        if self._stage is ENDED:
             return b""
-        if self._begun and self._last is None:
-            return self._told(event)
-        data = b"" if self._begun else self._begin()
-        if not isinstance(
-            event, ToolCallDelta | BlockEnd | Usage | AnswerEnd
-        ):  # of what is open beside it, or no content
+        if self._stage is ANSWERING and self._last is None:
+            return self._write(event)
+        data = self._begin() if self._stage is WAITING else b""
+        if not isinstance(event, ToolCallDelta | BlockEnd | Usage | AnswerEnd):  # of what is open beside it, or none
             data += self._finish_last()
-        return data + self._told(event)
+        return data + self._write(event)
 
-    def _told(self, event: Event) -> bytes:
+    def _write(self, event: Event) -> bytes:
         match event:
             case TextDelta() | RefusalDelta():
                 return self._speak(event)
@@ -327,7 +138,7 @@ class ResponsesWriter:
                 assert_never(event)
 
     def _begin(self) -> bytes:
-        self._begun = True
+        self._stage = ANSWERING
         return self._out.begin(self._head.response("in_progress"))
 
     def _speak(self, event: TextDelta | RefusalDelta) -> bytes:
@@ -339,7 +150,7 @@ class ResponsesWriter:
         else:
             data = self._open_part(block, refusal=True)
         part = self._open[block]
-        if isinstance(event, TextDelta) and event.logprobs and isinstance(part, _Part):
+        if isinstance(event, TextDelta) and event.logprobs and isinstance(part, OpenPart):
             return data + part.write_scored(event.text, event.logprobs)
         return data + part.write(event.text)
 
@@ -352,15 +163,15 @@ class ResponsesWriter:
         if self._message is not None and not self._out.is_last(self._message.index):
             data += self._close_message()
         if self._message is None:
-            self._message = _Message(self._out, phase)
+            self._message = OpenMessage(self._out, phase)
             data += self._message.open()
-        part = self._open[block] = _Part(self._out, self._message, refusal)
+        part = self._open[block] = OpenPart(self._out, self._message, refusal)
         return data + part.open()
 
     def _cite(self, event: Citation) -> bytes:
         data = b"" if event.block in self._open else self._open_part(event.block)
         part = self._open[event.block]
-        if isinstance(part, _Part):
+        if isinstance(part, OpenPart):
             part.cite(event)
         return data
 
@@ -370,7 +181,7 @@ class ResponsesWriter:
 
     def _open_reasoning(self, block: int, native: Object | None = None) -> bytes:
         data = self._leave_message()
-        item = self._open[block] = _Reasoning(self._out, self._issuer)
+        item = self._open[block] = OpenReasoning(self._out, self._issuer)
         return data + item.open(native)
 
     def _seal(self, event: ReasoningState) -> bytes:
@@ -382,14 +193,14 @@ class ResponsesWriter:
         else:
             data = b""
         item = self._open[event.block]
-        if isinstance(item, _Reasoning):
+        if isinstance(item, OpenReasoning):
             item.seal(event)
         return data
 
     def _call(self, event: ToolCallStart) -> bytes:
         tool, wrapped = called_tool(event, self._tools)
         data = self._leave_message()
-        call = self._open[event.block] = _Call(self._out, event, tool, wrapped)
+        call = self._open[event.block] = OpenCall(self._out, event, tool, wrapped)
         return data + call.open()
 
     def _native(self, event: NativeItem) -> bytes:
@@ -404,9 +215,9 @@ class ResponsesWriter:
         if item is None:
             return b""
         data = item.close()
-        if isinstance(item, _Part):
+        if isinstance(item, OpenPart):
             return data if self._out.is_last(item.message.index) else data + self._close_message()
-        if isinstance(item, _Call | _Reasoning):
+        if isinstance(item, OpenCall | OpenReasoning):
             if self._out.is_last(item.index):
                 self._last = item
             else:
@@ -422,9 +233,10 @@ class ResponsesWriter:
 
     def _leave_message(self) -> bytes:
         """Close the message before another item opens, unless its text is still being said."""
-        if self._message is None or self._message.part_open:
-            return b""
-        return self._close_message()
+        return b"" if any(map(self._is_being_said, self._open.values())) else self._close_message()
+
+    def _is_being_said(self, block: OpenBlock) -> bool:
+        return isinstance(block, OpenPart) and block.message is self._message
 
     def _close_message(self, status: str = "completed") -> bytes:
         if self._message is None:
@@ -436,12 +248,14 @@ class ResponsesWriter:
         data = b"".join(self._close(block) for block in list(self._open))
         status, _ = outcome(event)
         data += self._finish_last(status) + self._close_message(status)
+        self._stage = ENDED
         self.response = self._head.ended(event, self._out.output(), self._usage)
         return data + self._out.end(self.response)
 
     def _fail(self, event: ErrorInfo) -> bytes:
         self.left = self.interrupted("failed", event)
         self._open.clear()
+        self._stage = ENDED
         self.response = self._head.failed(event, self._out.output(), self._usage)
         return self._out.end(self.response)
 
