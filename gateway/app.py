@@ -18,7 +18,7 @@ from gateway.endpoints.http_errors import add_errors
 from gateway.endpoints.inference import add_exchanges
 from gateway.endpoints.metrics import add_metrics
 from gateway.endpoints.models import add_models
-from gateway.endpoints.provider_kept import Elsewhere
+from gateway.endpoints.provider_kept import ProviderKept
 from gateway.endpoints.responses import add_stored
 from gateway.endpoints.ui.pages import add_ui
 from gateway.endpoints.websocket.connection import add_websocket
@@ -68,9 +68,9 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     add_cors(app, cors)
     exchanges = add_exchanges(app, service, ledger, door, cors)
     add_door(app, door, ledger, (*OPEN, *exchanges, *(("metrics",) if config.metrics == "open" else ())))
-    elsewhere = Elsewhere(service, ledger)
-    add_stored(app, service, ledger, elsewhere)
-    add_conversations(app, service, ledger, elsewhere)
+    ask_providers = ProviderKept(service, ledger)
+    add_stored(app, service, ledger, ask_providers)
+    add_conversations(app, service, ledger, ask_providers)
     if config.websocket:
         add_websocket(app, service, ledger, cors, partial(_memory, service))
     add_models(app, service.router, door)

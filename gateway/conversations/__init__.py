@@ -1,4 +1,4 @@
-"""What a request takes from earlier turns and leaves for later ones.
+"""State: the earlier turns that a request goes on from, and the turns that are stored for later ones.
 
 Before the provider is asked: ``history`` loads what a request refers to (by API: ``response_history``,
 ``thread_history``; ``options`` is what a request says of state), and gives it ``resolved``.

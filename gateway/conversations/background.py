@@ -57,7 +57,7 @@ class BackgroundTurn:
     answer: Callable[[RequestScope], Awaitable[Response]]
 
     def response(self, status: str, error: dict[str, Any] | None = None) -> Mapping[str, Any]:
-        """The response while there is nothing of the answer, or if there never will be."""
+        """The response without an answer: there is none yet, or there never will be."""
         return self.head.response(status, error=error)
 
 
@@ -73,7 +73,7 @@ class RunningTurn:
         self._changed = trio.Event()
 
     def add(self, data: bytes) -> None:
-        """``data`` may end in the midst of an event: a large one comes in several writes. Keep-alives are left out."""
+        """Add a write of the stream, which may end in the midst of an event. Keep-alives are left out."""
         self.events += [raw for raw in self._splitter.feed(data) if not raw.startswith(b":")]
         self._wake()
 
@@ -91,7 +91,7 @@ class RunningTurn:
         self._changed = trio.Event()
 
     async def changed(self) -> None:
-        """Until there is more, or the end."""
+        """Wait until there is more, or the end."""
         await self._changed.wait()
 
 
@@ -125,13 +125,13 @@ class Background:
         return msgspec.json.encode(run.response("queued"))
 
     async def finish(self) -> None:
-        """Until every turn has ended: by itself, or cut off with its pump at the end of the drain."""
+        """Wait until every turn has ended: by itself, or cut off with its pump at the end of the drain."""
         await self._idle.wait()
 
     # One turn
 
     async def _run(self, run: BackgroundTurn, live: RunningTurn) -> None:
-        """Never raises: its nursery holds every other turn as well."""
+        """Run one turn to its end. Never raises: its nursery holds every other turn as well."""
         try:
             with live.scope:
                 async with trio.open_nursery() as nursery:
@@ -174,8 +174,8 @@ class Background:
             self._idle.set()
 
     async def _missing_end(self, run: BackgroundTurn, count: int) -> bytes:
-        """The stored stream behind its first ``count`` events: all of a turn that was not asked for as a stream, the
-        end of one that was cancelled."""
+        """The stored stream behind its first ``count`` events, which its followers have not seen: all of a turn that
+        was not asked for as a stream, the end of one that was cancelled."""
         owner, id = run.owner, run.turn.id
         try:
             with store_deadline("read the response's end"):

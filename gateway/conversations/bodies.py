@@ -44,7 +44,7 @@ _LEVEL = 1  # zlib's; what is repeated (tools, instructions, the names of member
 
 @attrs.frozen
 class StoredTurn:
-    """What a turn took and gave; an ``items`` node has but ``input``. ``status`` is that of the response (completed,
+    """A turn's input and output; an ``items`` node has but ``input``. ``status`` is that of the response (completed,
     incomplete, failed, cancelled, in_progress, queued)."""
 
     input: tuple[Object, ...]
@@ -53,7 +53,7 @@ class StoredTurn:
 
     @property
     def items(self) -> tuple[Object, ...]:
-        """All that a later turn has before it."""
+        """Input and output, which a later turn goes on from."""
         return self.input + self.output
 
 
@@ -94,7 +94,7 @@ def turn_body(status: str, input: Iterable[Object], output: Iterable[Object]) ->
 
 
 def items_body(items: Iterable[Object]) -> bytes:
-    """The body of an ``items`` node, which ``read_turn`` reads as well: to a chain both are turns."""
+    """The body of an ``items`` node, which ``read_turn`` reads as well: both are turns of a chain."""
     return packed(msgspec.json.encode({"input": list(items), "output": []}))
 
 
@@ -169,7 +169,7 @@ def packed(json: bytes) -> bytes:
 
 
 def unpacked(body: bytes) -> bytes:
-    """What was ``packed``."""
+    """The JSON that was ``packed``."""
     if body.startswith(b"{"):
         return body
     try:

@@ -31,7 +31,7 @@ STEP, LONGEST = 0.001, 0.05  # seconds by which the wait before another attempt 
 
 
 async def create(store: Store, owner: str, conversation: StoredConversation, items: Sequence[Object]) -> str:
-    """Store a new conversation that holds ``items`` (which have ids). Its id."""
+    """Store a new conversation that holds ``items`` (which have ids), and return its id."""
     id = own_id("conv_")
     first = [_items_node(owner, items, id)] if items else []
     begun = attrs.evolve(conversation, head=first[0].id if first else None)
@@ -40,7 +40,7 @@ async def create(store: Store, owner: str, conversation: StoredConversation, ite
 
 
 async def read(store: Store, owner: str, id: str) -> StoredConversation:
-    """Raises ``GatewayError`` (404) where ``owner`` has no such conversation."""
+    """Read the conversation. Raises ``GatewayError`` (404) where ``owner`` has none with this id."""
     return read_conversation((await _root(store, owner, id)).body)
 
 
@@ -65,7 +65,7 @@ async def append(store: Store, owner: str, id: str, items: Sequence[Object], *mo
 
 
 async def set_metadata(store: Store, owner: str, id: str, metadata: Object) -> StoredConversation:
-    """The conversation with ``metadata`` in place of what it had. Raises ``GatewayError`` as ``append`` does."""
+    """Replace the conversation's metadata, and return it. Raises ``GatewayError`` as ``append`` does."""
 
     async def write() -> StoredConversation:
         root = await _root(store, owner, id)
@@ -112,7 +112,7 @@ async def own_items(store: Store, owner: str, items: Sequence[Object]) -> list[O
 
 
 def missing(id: str) -> GatewayError:
-    """What OpenAI says of an id that it does not know; another key's is one of those."""
+    """The error for an unknown id, in OpenAI's words; an id of another key is unknown."""
     return GatewayError("not_found", f"Conversation with id '{id[:100]}' not found.")
 
 
@@ -139,7 +139,7 @@ async def _nodes(store: Store, owner: str, id: str) -> tuple[Node, ...]:
 
 
 async def _insist(write: Callable[[], Awaitable[T]]) -> T:
-    """``write``, again as long as it meets ``Changed``, which says that another one has come through."""
+    """Run ``write`` again as long as it raises ``Changed``: then another one has come through."""
     for attempt in range(ATTEMPTS):
         try:
             return await write()

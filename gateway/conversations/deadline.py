@@ -26,5 +26,5 @@ def store_deadline(doing: str, *, shield: bool = False) -> Iterator[None]:
 
 
 def unavailable(message: str) -> GatewayError:
-    """The store is down, and the request cannot do without it."""
+    """The error of a request that cannot do without a store that is down."""
     return GatewayError("internal", message, status=503, headers=(("retry-after", "5"),))

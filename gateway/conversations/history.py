@@ -16,6 +16,6 @@ _LOADERS: Mapping[Api, Callable[[StateScope, Incoming, Target], Awaitable[Resolv
 
 
 async def load_history(scope: StateScope, incoming: Incoming, target: Target) -> ResolvedRequest:
-    """``incoming`` with all that it refers to, and the recorder of its turn. Raises ``GatewayError``."""
+    """Load what ``incoming`` refers to, and choose the recorder of its turn. Raises ``GatewayError``."""
     load = _LOADERS.get(incoming.api)
     return ResolvedRequest(incoming, target) if load is None else await load(scope, incoming, target)

@@ -1,4 +1,4 @@
-"""A turn of the Responses API that is stored here, whole."""
+"""The recorder of a Responses turn that is stored here, with its full content."""
 
 import logging
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ class LocalTurn:
 
     @property
     def background(self) -> bool:
-        """It goes on without its client."""
+        """The turn goes on without its client."""
         return self._options.background
 
     def reply(self, reply: Reply) -> Reply:
@@ -130,7 +130,8 @@ class LocalTurn:
         return
 
     async def _write(self, response: Object, events: bytes) -> None:
-        """Raises ``GatewayError`` (503). A client that leaves while its turn is being stored does not undo it."""
+        """Store the turn. Raises ``GatewayError`` (503). A client that leaves while its turn is being stored does not
+        undo it."""
         if self._store is None:
             return
         with store_deadline("store the response", shield=True):
@@ -148,13 +149,15 @@ class LocalTurn:
         return stored_input(None if self._input is None else msgspec.json.decode(self._input))
 
     async def nodes(self, response: Object, events: bytes) -> tuple[list[Node], list[Any]]:
-        """What is stored of ``response``, and the items that it adds to its conversation. Cancellation waits for it."""
+        """The nodes to be stored of ``response``, and the items that it adds to its conversation. Cancellation waits
+        for it."""
         if self._is_large(response, events):
             return await trio.to_thread.run_sync(self._nodes, response, events)
         return self._nodes(response, events)
 
     def _is_large(self, response: Object, events: bytes) -> bool:
-        """By what is known without encoding it: the input, the stream's log, and what is repeated of the request."""
+        """Estimate the size by what is known without encoding it: the input, the stream's log, and what is repeated of
+        the request."""
         echo = sum(len(value) for value in response.values() if isinstance(value, msgspec.Raw))
         return len(self._input or b"") + len(events) + echo > LARGE
 
@@ -166,14 +169,14 @@ class LocalTurn:
         return [turn, head], [*input, *output] if status in ("completed", "incomplete") else []
 
     def _failing(self, failed: ErrorInfo, event: Object) -> bytes:
-        """The turn has failed because it cannot be stored: the event that says so."""
+        """The event of a turn that has failed because it cannot be stored."""
         response = event["response"]
         begin = AnswerStart(self.id, response["model"], response["created_at"])
         return RESPONSES.last_event(failed, begin, event["sequence_number"])
 
 
 def _cancelled(response: Object, number: int) -> bytes:
-    """The end of a stream that was broken off: the API has no event for an answer that was cancelled."""
+    """The last event of a stream that was broken off: the API has none for an answer that was cancelled."""
     error = {"code": "server_error", "message": "the response was cancelled"}
     members = {"sequence_number": number, "response": {**response, "status": "failed", "error": error}}
     return sse.event("response.failed", {"type": "response.failed", **members})
@@ -185,7 +188,7 @@ def _not_stored(event: Object) -> bytes:
 
 
 def _in_place_of_last(data: bytes, write: Any) -> bytes:
-    """Whole events ``data`` with another for the last of them, which is given to ``write`` as it was."""
+    """Replace the last of the whole events ``data`` by what ``write`` makes of it."""
     start = data.rfind(b"\n\n", 0, len(data) - 2)
     start = 0 if start < 0 else start + 2
     parsed = sse.parse(data[start:])

@@ -1,4 +1,4 @@
-"""What a Responses request says of state: what it goes on from, and what is to be stored."""
+"""The options of a Responses request about state: what it goes on from, and what is to be stored."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +21,7 @@ OWN_MEMBERS = tuple(_KINDS)
 
 @attrs.frozen
 class StateOptions:
-    """What a request says of state. ``store`` is ``None`` where it says nothing, which is yes. ``refers``: it may refer
+    """The options of one request. ``store`` is ``None`` where it says nothing, which is yes. ``refers``: it may refer
     to items of earlier turns; ``compacts``: it may ask for a compaction, which only providers that keep state know."""
 
     previous: str | None = None

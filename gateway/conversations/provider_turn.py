@@ -1,4 +1,4 @@
-"""A turn of the Responses API that a provider keeps: stored here is whose it is."""
+"""The recorder of a Responses turn that its provider stores: here only its owner is."""
 
 import logging
 
@@ -14,8 +14,8 @@ log = logging.getLogger("trigate")
 
 
 class ProviderTurn:
-    """The ``TurnRecorder`` of a turn that a provider keeps: its owner is stored here. That of one ``in_background`` is
-    stored as soon as its client may know its id, for the client may lose its connection and come back."""
+    """The ``TurnRecorder`` of a turn that its provider stores: the owner is stored here. That of one ``in_background``
+    is stored as soon as its client may know its id, for the client may lose its connection and come back."""
 
     records = True
 
@@ -52,7 +52,7 @@ class ProviderTurn:
         await self._note(id)  # the client of one in the background will ask for it again
 
     async def _note(self, id: str) -> None:
-        """Write down whose response ``id`` is."""
+        """Store whose response ``id`` is."""
         if not id:
             return
         body = provider_turn_body(self._entry)

@@ -1,4 +1,4 @@
-"""The recorder of a turn: what an exchange knows of state."""
+"""The interface by which an exchange has its turn stored."""
 
 from typing import Final, Protocol
 

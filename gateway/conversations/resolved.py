@@ -1,4 +1,4 @@
-"""What loading a request's history takes and gives."""
+"""The scope in which a request's history is looked for, and the request with its history."""
 
 import attrs
 
@@ -11,7 +11,7 @@ from gateway.stores.store import Store
 
 @attrs.frozen
 class StateScope:
-    """Where a client's turns are kept: under ``owner``'s name in ``store``, none if nothing is. What the client wants
+    """The stores of a client's turns: under ``owner``'s name in ``store``, none if nothing is. What the client wants
     not to be stored is still remembered in ``local``, as long as the connection lives that has one."""
 
     owner: str
@@ -21,8 +21,8 @@ class StateScope:
 
 @attrs.frozen
 class ResolvedRequest:
-    """A request with all it refers to, and the recorder of its turn. ``headers`` tell the client what could not be done
-    as it wished."""
+    """A request with all that it refers to, and the recorder of its turn. ``headers`` tell the client what could not be
+    done as it wished."""
 
     incoming: Incoming
     target: Target

@@ -1,4 +1,4 @@
-"""Turns of the Responses API that the gateway continues, so that every provider has ``previous_response_id``.
+"""The earlier turns of a Responses request, stored here so that every provider has ``previous_response_id``.
 
 A turn that is kept goes through the hub lane, also to a provider that speaks Responses: its answer has an id of ours,
 and the provider is asked not to store it. What began here goes on here (``previous_response_id`` with an id of ours),
@@ -85,7 +85,7 @@ def _refuse_without_store(options: StateOptions) -> None:
 
 
 def _continued(incoming: Incoming, target: Target, own: Items | None, earlier: Items) -> Incoming:
-    """The request as if the client had sent everything itself."""
+    """Build the request as if the client had sent everything itself."""
     members = {name: raw for name, raw in incoming.members.items() if name not in OWN_MEMBERS}
     if own is not None:
         members["input"] = msgspec.Raw(msgspec.json.encode(own))
@@ -117,7 +117,7 @@ async def _earlier(store: Store, owner: str, options: StateOptions, incoming: In
 
 
 def _items(chain: Iterable[Node], incoming: Incoming) -> Items:
-    """Raises ``Unavailable`` for a turn that cannot be read."""
+    """The items of the chain's turns. Raises ``Unavailable`` for a turn that cannot be read."""
     try:
         turns = (unpacked(node.body) for node in chain if node.kind in ("response", "items"))
         return previous(turns, decoded(incoming, "input"))
@@ -126,7 +126,7 @@ def _items(chain: Iterable[Node], incoming: Incoming) -> Items:
 
 
 def not_found(id: str, message: str | None = None) -> GatewayError:
-    """The one answer for what is not there and what is another client's (ENTERPILOT/GoModel#939)."""
+    """The error for an unknown response, the same as for another client's (ENTERPILOT/GoModel#939)."""
     return GatewayError(
         "invalid_request", message or f"Previous response with id '{id}' not found.",
         param="previous_response_id", code="previous_response_not_found",
@@ -151,8 +151,8 @@ async def _own_input(store: Store, owner: str, incoming: Incoming, earlier: Item
 async def _kept_by_provider(
     scope: StateScope, incoming: Incoming, target: Target, options: StateOptions
 ) -> ResolvedRequest:
-    """The provider keeps its turns. With keys at the door one client's are still not another's: whose they are is
-    written down here, and where nothing is, nobody is taken for their owner."""
+    """Resolve a request to a provider that stores its own turns. With client keys one client's are still not another's:
+    their owners are stored here, and a turn without a stored owner is nobody's."""
     if not scope.owner:
         return ResolvedRequest(incoming, target)
     if scope.store is None:

@@ -1,5 +1,4 @@
-"""Messages threads: the client sends what is new and names the message that it goes on from, and the gateway knows the
-rest.
+"""The earlier turns of a Messages thread: the client sends what is new and names the message that it goes on from.
 
 Source: ``thread`` in the parameter types of the anthropic package (beta ``message-threads-2026-08-12``), and what its
 tool runner sends and understands.

@@ -1,4 +1,4 @@
-"""The turn of a Messages thread, as its answer is recorded."""
+"""The recorder of a turn of a Messages thread."""
 
 from collections.abc import Mapping, Sequence
 
@@ -74,7 +74,7 @@ class ThreadTurn:
         return
 
     async def _write(self, blocks: Sequence[Block]) -> None:
-        """Raises ``GatewayError`` (503)."""
+        """Store the turn. Raises ``GatewayError`` (503)."""
         body = thread_body(self._given, write_content(blocks, self._issuer))
         with store_deadline("keep the thread"):
             await self._store.put([attrs.evolve(self._node, body=body)])

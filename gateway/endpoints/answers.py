@@ -32,7 +32,7 @@ from streams.events import Api, ErrorInfo
 
 _OFF = "this gateway keeps no state (state_storage: {type: none} in its configuration): nothing is stored here"
 
-Elsewhere: TypeAlias = Callable[[str], Awaitable[Response | None]]
+AskProviders: TypeAlias = Callable[[str], Awaitable[Response | None]]
 """The answer of the provider that keeps what has this id, ``None`` where none does. The request is Quart's current one;
 ``GatewayError`` may be raised."""
 
@@ -56,11 +56,11 @@ def answering(view: View, ledger: Ledger) -> View:
     return answer
 
 
-def about(view: View, ledger: Ledger, elsewhere: Elsewhere | None) -> View:
+def about(view: View, ledger: Ledger, ask_providers: AskProviders | None) -> View:
     """The same for a view of what has an ``id``, which is answered where that is kept."""
 
     async def answer(id: str, **variables: str) -> Response:
-        if elsewhere is not None and not is_ours(id) and (response := await elsewhere(id)) is not None:
+        if ask_providers is not None and not is_ours(id) and (response := await ask_providers(id)) is not None:
             return response
         return await view(id=id, **variables)
 
@@ -68,12 +68,12 @@ def about(view: View, ledger: Ledger, elsewhere: Elsewhere | None) -> View:
 
 
 def add_routes(
-    app: QuartTrio, place: str, routes: Iterable[Route], ledger: Ledger, elsewhere: Elsewhere | None
+    app: QuartTrio, place: str, routes: Iterable[Route], ledger: Ledger, ask_providers: AskProviders | None
 ) -> None:
     """Add views of what has an ``id``, which stands in the path behind ``place``."""
     name = place.rpartition("/")[2]
     for path, view, method in routes:
-        answer = about(view, ledger, elsewhere)
+        answer = about(view, ledger, ask_providers)
         add_view(app, f"{place}/<id>{path}", f"{name}.{view.__name__}", answer, [method])
 
 

@@ -9,7 +9,7 @@ from quart_trio import QuartTrio
 from gateway.conversations import conversation_store as stored
 from gateway.conversations.bodies import Object, StoredConversation
 from gateway.conversations.deadline import store_deadline
-from gateway.endpoints.answers import Elsewhere, Route, add_routes, answering, kept, owner, read_members, there
+from gateway.endpoints.answers import AskProviders, Route, add_routes, answering, kept, owner, read_members, there
 from gateway.endpoints.listing import listed
 from gateway.exchange.service import Service
 from gateway.http.response import Response
@@ -26,9 +26,11 @@ MOST_ITEMS = 20  # in one request
 MOST_PAIRS, LONGEST_KEY, LONGEST_VALUE = 16, 64, 512
 
 
-def add_conversations(app: QuartTrio, service: Service, ledger: Ledger, elsewhere: Elsewhere | None = None) -> None:
-    """Add the routes. ``elsewhere`` is asked first about every id that is not one of ours; a new conversation is always
-    ours, for nothing in the request says whose models will speak in it."""
+def add_conversations(
+    app: QuartTrio, service: Service, ledger: Ledger, ask_providers: AskProviders | None = None
+) -> None:
+    """Add the routes. ``ask_providers`` is asked first about every id that is not one of ours; a new conversation is
+    always ours, for nothing in the request says whose models will speak in it."""
     views = Conversations(service.store, service.limits.request_body)
     add_view(app, "/v1/conversations", "conversations.create", answering(views.create, ledger), ["POST"])
     routes: tuple[Route, ...] = (
@@ -40,7 +42,7 @@ def add_conversations(app: QuartTrio, service: Service, ledger: Ledger, elsewher
         ("/items/<item_id>", views.item, "GET"),
         ("/items/<item_id>", views.delete_item, "DELETE"),
     )
-    add_routes(app, "/v1/conversations", routes, ledger, elsewhere)
+    add_routes(app, "/v1/conversations", routes, ledger, ask_providers)
 
 
 @attrs.frozen

@@ -34,8 +34,8 @@ from streams.errors import GatewayError
 _RESPONSES = "/responses"  # how the address of a provider's Responses API ends, before its query
 
 
-class Elsewhere:
-    """Answers for what the configured providers keep; see ``gateway.endpoints.answers.Elsewhere``."""
+class ProviderKept:
+    """Asks the configured providers about an id; an ``AskProviders``."""
 
     def __init__(self, service: Service, ledger: Ledger) -> None:
         self._service = service

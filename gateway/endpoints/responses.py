@@ -9,7 +9,7 @@ from quart_trio import QuartTrio
 from gateway.conversations.background import RUNNING, Background, event_log
 from gateway.conversations.bodies import Object, StoredHead, StoredTurn, head_id, read_head, read_turn
 from gateway.conversations.deadline import store_deadline, unavailable
-from gateway.endpoints.answers import Elsewhere, Route, add_routes, kept, owner, there
+from gateway.endpoints.answers import AskProviders, Route, add_routes, kept, owner, there
 from gateway.endpoints.listing import listed, read_flag, read_number
 from gateway.exchange.exchange import STREAM_HEADERS
 from gateway.exchange.service import Service
@@ -30,9 +30,9 @@ def add_stored(
     app: QuartTrio,
     service: Service,
     ledger: Ledger,
-    elsewhere: Elsewhere | None = None,
+    ask_providers: AskProviders | None = None,
 ) -> None:
-    """Add the routes. ``elsewhere`` is asked first about every id that is not one of ours."""
+    """Add the routes. ``ask_providers`` is asked first about every id that is not one of ours."""
     stored = StoredResponses(service.store, service.background, service.keep_alive)
     routes: tuple[Route, ...] = (
         ("", stored.retrieve, "GET"),
@@ -40,7 +40,7 @@ def add_stored(
         ("/input_items", stored.input_items, "GET"),
         ("/cancel", stored.cancel, "POST"),
     )
-    add_routes(app, "/v1/responses", routes, ledger, elsewhere)
+    add_routes(app, "/v1/responses", routes, ledger, ask_providers)
 
 
 @attrs.frozen

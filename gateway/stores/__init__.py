@@ -1,4 +1,5 @@
-"""What outlives a request: trees of nodes that belong to somebody. Stores know nothing of what is in them.
+"""Storage for what outlives a request: trees of nodes, each of which has an owner. Stores know nothing of their
+contents.
 
 ``store`` is the contract, ``nodes`` what all stores know of a node. ``memory`` implements it in this process, ``sql``
 in the tables of a database: ``sqlite`` and ``postgres`` are its two, over a ``pool`` of connections that threads use.

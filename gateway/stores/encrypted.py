@@ -16,8 +16,8 @@ NONCE: Final = 12
 
 
 class EncryptedStore:
-    """``store`` with bodies in AES-256-GCM under ``key`` (32 bytes), each bound to its node's owner, id and kind: none
-    can be put in another's place. Ids, owners and the order of turns stay readable."""
+    """A store over ``store``, with bodies in AES-256-GCM under ``key`` (32 bytes), each bound to its node's owner, id
+    and kind: none can be put in another's place. Ids, owners and the order of turns stay readable."""
 
     def __init__(self, store: Store, key: bytes) -> None:
         self._store = store
@@ -25,18 +25,18 @@ class EncryptedStore:
 
     async def put(self, nodes: Sequence[Node], expect: Node | None = None) -> None:
         stored = None if expect is None else await self._stored(expect)
-        await self._store.put([self._seal(node) for node in nodes], stored)
+        await self._store.put([self._encrypt(node) for node in nodes], stored)
 
     async def get(self, owner: str, id: str) -> Node | None:
         node = await self._store.get(owner, id)
-        return None if node is None else self._open(node)
+        return None if node is None else self._decrypt(node)
 
     async def chain(self, owner: str, id: str) -> tuple[Node, ...]:
-        return tuple(self._open(node) for node in await self._store.chain(owner, id))
+        return tuple(self._decrypt(node) for node in await self._store.chain(owner, id))
 
     async def find(self, owner: str, items: Sequence[str]) -> Mapping[str, Node]:
         found = await self._store.find(owner, items)
-        opened = {id(node): self._open(node) for node in found.values()}  # one node may hold many of the items
+        opened = {id(node): self._decrypt(node) for node in found.values()}  # one node may hold many of the items
         return {item: opened[id(node)] for item, node in found.items()}
 
     async def delete(self, owner: str, ids: Sequence[str]) -> int:
@@ -52,22 +52,22 @@ class EncryptedStore:
         await self._store.aclose()
 
     async def _stored(self, expect: Node) -> Node:
-        """``expect`` as the store has it: a body is never sealed twice to the same bytes. Raises ``Changed``."""
+        """Get ``expect`` as the store has it: a body is never encrypted twice to the same bytes. Raises ``Changed``."""
         stored = await self._store.get(expect.owner, expect.id)
-        if stored is None or self._open(stored).body != expect.body:
+        if stored is None or self._decrypt(stored).body != expect.body:
             raise Changed
         return stored
 
-    def _seal(self, node: Node) -> Node:
+    def _encrypt(self, node: Node) -> Node:
         nonce = os.urandom(NONCE)
         return attrs.evolve(node, body=FORM + nonce + self._cipher.encrypt(nonce, node.body, _bound_to(node)))
 
-    def _open(self, node: Node) -> Node:
-        form, nonce, sealed = node.body[:1], node.body[1 : 1 + NONCE], node.body[1 + NONCE :]
+    def _decrypt(self, node: Node) -> Node:
+        form, nonce, encrypted = node.body[:1], node.body[1 : 1 + NONCE], node.body[1 + NONCE :]
         try:
             if form != FORM:
                 raise InvalidTag
-            return attrs.evolve(node, body=self._cipher.decrypt(nonce, sealed, _bound_to(node)))
+            return attrs.evolve(node, body=self._cipher.decrypt(nonce, encrypted, _bound_to(node)))
         except (InvalidTag, ValueError):  # the latter for what is too short
             text = "what is stored cannot be decrypted: it was written with another encryption_key, or without one"
             raise Unavailable(text) from None

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 import attrs
 import trio
 
-from gateway.stores.nodes import Key, batch_of, hangs_on, key_of, lineage, size_of, too_large, tops
+from gateway.stores.nodes import Key, batch_of, joins, key_of, lineage, size_of, too_large, tops
 from gateway.stores.store import Changed, Node, Size
 
 
 @attrs.define(eq=False)
 class _Tree:
-    """``used`` is when it was last written to; ``keys`` are of its nodes."""
+    """A tree of nodes. ``used`` is when it was last written to; ``keys`` are those of its nodes."""
 
     used: float = 0.0
     bytes: int = 0
@@ -28,8 +28,8 @@ class _Kept:
 
 
 class MemoryStore:
-    """At most ``max_bytes``; what has not been written to for ``ttl`` seconds of ``clock`` is not there. Nothing waits,
-    so that a method is done or cancelled before it has begun."""
+    """A store of at most ``max_bytes``; what has not been written to for ``ttl`` seconds of ``clock`` is not there.
+    Nothing waits, so that a method is done or cancelled before it has begun."""
 
     def __init__(self, ttl: float, max_bytes: int, clock: Callable[[], float] = time.time) -> None:
         self._ttl = ttl
@@ -113,18 +113,18 @@ class MemoryStore:
     # What changes it
 
     def _homes(self, batch: Mapping[Key, Node]) -> dict[Key, _Tree]:
-        """The tree of each node of a write, all of them live; a new one where it hangs on nothing."""
+        """The tree of each node of a write: the live one that it belongs to, else a new one."""
         found: dict[Key, _Tree] = {}
         homes: dict[Key, _Tree] = {}
         for key, top in tops(batch).items():
             if (own := key_of(top)) not in found:
-                there = (self._nodes[place].tree for place in hangs_on(top) if self._live(place) is not None)
+                there = (self._nodes[place].tree for place in joins(top) if self._live(place) is not None)
                 found[own] = next(there, None) or _Tree()
             homes[key] = found[own]
         return homes
 
     def _refuse_what_cannot_fit(self, batch: Mapping[Key, Node], homes: set[_Tree]) -> None:
-        """Every other tree may go to make room, but not those that are written to."""
+        """Raise ``Unavailable`` if there is not enough room even without all trees that are not written to."""
         replaced = (kept.size for key in batch if (kept := self._nodes.get(key)) is not None and kept.tree in homes)
         left = sum(tree.bytes for tree in homes) - sum(replaced) + sum(map(size_of, batch.values()))
         if left > self._max_bytes:

@@ -1,4 +1,5 @@
-"""What every store knows of nodes: how much one takes, which ids can be kept, what a write hangs on, the way back."""
+"""Properties of nodes that every store needs: their size, whether an id can be kept, the tree that a write belongs
+to."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
@@ -20,20 +21,21 @@ def key_of(node: Node) -> Key:
 
 
 def size_of(node: Node) -> int:
-    """Bytes, for ``max_bytes``."""
+    """The bytes of a node, as ``max_bytes`` counts them."""
     words = (node.owner, node.id, node.parent or "", *node.items)
     return NODE + ITEM * len(node.items) + sum(map(len, words)) + len(node.body)
 
 
 def keepable(id: str) -> bool:
-    """Whether every store can hold ``id``: PostgreSQL has no NUL in a text, and no text outside UTF-8."""
+    """Return True if every store can hold ``id``: PostgreSQL has no NUL in a text, and no text outside UTF-8."""
     if len(id) > LONGEST or "\0" in id:
         return False
     return id.isascii() or not any("\ud800" <= character <= "\udfff" for character in id)
 
 
 def batch_of(nodes: Iterable[Node]) -> dict[Key, Node]:
-    """``nodes`` of one write by their keys. Item ids that no store can hold are left out: a client chose them.
+    """Index the ``nodes`` of one write by their keys. Item ids that no store can hold are left out: a client chose
+    them.
 
     Raises ``Unavailable`` for any other such id."""
     batch = {key_of(node): node for node in nodes}
@@ -46,7 +48,7 @@ def batch_of(nodes: Iterable[Node]) -> dict[Key, Node]:
 
 
 def tops(batch: Mapping[Key, Node]) -> dict[Key, Node]:
-    """For each key of a write the first node of the write that its own goes back to."""
+    """For each key of a write its earliest ancestor within the write, which may be its own node."""
     found: dict[Key, Node] = {}
     for key in batch:
         way: list[Key] = []
@@ -61,14 +63,14 @@ def tops(batch: Mapping[Key, Node]) -> dict[Key, Node]:
     return found
 
 
-def hangs_on(top: Node) -> tuple[Key, ...]:
-    """Whose tree ``top`` belongs to, if one of them is stored: that of the node before it, else of the node that it
-    replaces, the root of a tree that stays."""
+def joins(top: Node) -> tuple[Key, ...]:
+    """The keys of the stored nodes whose tree ``top`` joins, the first that is there: its parent, else the node that it
+    replaces, because the root of a tree keeps its tree."""
     return ((top.owner, top.parent), key_of(top)) if top.parent is not None else (key_of(top),)
 
 
 def lineage(nodes: Iterable[Node], id: str) -> tuple[Node, ...]:
-    """The way to ``id`` through ``nodes``, the first one first; nothing if one is missing or it is a circle."""
+    """The chain of ``nodes`` that ends with ``id``, the first one first; empty if one is missing or it is a circle."""
     known = {node.id: node for node in nodes}
     way: list[Node] = []
     before: str | None = id
@@ -86,5 +88,5 @@ def too_large(max_bytes: int) -> Unavailable:
 
 
 def keepable_only(ids: Sequence[str]) -> list[str]:
-    """Without repetitions, and without what cannot be there."""
+    """The distinct ``ids`` that every store can hold: others cannot be there."""
     return [id for id in dict.fromkeys(ids) if keepable(id)]

@@ -1,4 +1,4 @@
-"""What lives only as long as one connection, over what outlives it."""
+"""An overlay store: writes stay on this connection, reads fall through to the shared store."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,8 +9,8 @@ from gateway.stores.store import Node, Size, Store
 
 @attrs.frozen
 class OverlayStore:
-    """A ``Store`` that writes to ``local`` alone and finds what is in either; a chain may go from one to the other and
-    back. ``shared`` belongs to somebody else: it is never written to, swept or closed here."""
+    """A store that writes to ``local`` alone and reads both; a chain may go from one to the other and back. ``shared``
+    belongs to somebody else: it is never written to, swept or closed here."""
 
     local: Store
     shared: Store | None = None
@@ -25,8 +25,8 @@ class OverlayStore:
         return node
 
     async def chain(self, owner: str, id: str) -> tuple[Node, ...]:
-        """A query of ``shared`` for all that is left as soon as the chain gets there, and one for every node only where
-        a stored turn follows one that is local."""
+        """The chain across both stores. ``shared`` is asked once for all that is left when the chain gets there, and
+        once for every node only where a shared node follows a local one."""
         later: list[Node] = []
         next_id: str | None = id
         entering = True
@@ -46,7 +46,7 @@ class OverlayStore:
         return tuple(reversed(later))
 
     async def find(self, owner: str, items: Sequence[str]) -> Mapping[str, Node]:
-        """Of an item in both the local node: this connection wrote it."""
+        """Prefer the local node of an item that is in both: this connection wrote it."""
         found = await self.local.find(owner, items)
         missing = [item for item in items if item not in found]
         if self.shared is None or not missing:

@@ -14,13 +14,13 @@ BUSY: Final = "the state storage has too much to do"
 
 
 class BlockingConnection(Protocol):
-    """A connection, from a thread's point of view."""
+    """A connection whose methods block, for one thread at a time."""
 
     def prepare(self) -> None:
         """Make a new one ready for its first use."""
 
     def is_good(self) -> bool:
-        """One that has lain idle can still be used. Does not wait."""
+        """Return True if a connection that has lain idle can still be used. Does not wait."""
 
     def cut(self) -> None:
         """End whatever another thread waits for on it. Does not wait."""
@@ -56,7 +56,7 @@ class _Use(Generic[C]):
                 self._connection.cut()
 
     def check(self) -> None:
-        """Raises ``Unavailable`` if nobody waits any longer: what is reported as failed must not be done."""
+        """Raise ``Unavailable`` if nobody waits any longer: what is reported as failed must not be done."""
         if self.given_up:
             raise Unavailable(SILENT)
 
@@ -78,7 +78,8 @@ class _ShieldingLimiter:
 
 
 class BlockingPool(Generic[C]):
-    """At most ``most`` connections that ``open`` makes, kept for the next use; one on which something failed is not.
+    """A pool of at most ``most`` connections that ``open`` makes. Each is kept for the next use unless something failed
+    on it.
 
     ``limit`` is how many seconds work may take in all, with the wait for a free connection."""
 

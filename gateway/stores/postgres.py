@@ -166,7 +166,7 @@ class PostgresStore(SqlStore):
 
 
 class _Server:
-    """A connection to it."""
+    """A connection to the server."""
 
     def __init__(self, connection_string: str, begin: str) -> None:
         self._begin = begin
@@ -181,7 +181,7 @@ class _Server:
             self.transact(_migrate)
 
     def is_good(self) -> bool:
-        """A server that ends says so, or its machine closes the connection: either can be read."""
+        """Look for something to read: a server that ends says so, or its machine closes the connection."""
         if self.db.closed:
             return False
         heard = select.poll()
@@ -189,7 +189,7 @@ class _Server:
         return not heard.poll(0)
 
     def cut(self) -> None:
-        """The thread that waits for the server sees the connection's end."""
+        """Shut the connection down: the thread that waits for the server sees its end."""
         with contextlib.suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(self.db.fileno())) as sock:
             sock.shutdown(socket.SHUT_RDWR)
 
@@ -225,14 +225,14 @@ class _Server:
 
 
 def _parameters(values: dict[str, Any]) -> Mapping[str, Any]:
-    """``keys`` are two arrays to PostgreSQL."""
+    """``values`` with ``keys`` as PostgreSQL takes them: two arrays, of owners and of ids."""
     if (keys := values.get("keys")) is None:
         return values
     return {**values, "owners": [owner for owner, _ in keys], "ids": [id for _, id in keys]}
 
 
 def _insist(work: Callable[[Session], T], server: _Server) -> T:
-    """``work``, again where another one has written at once."""
+    """Run ``work`` in a transaction, and once more where somebody else has written the same at once."""
     for _ in range(ATTEMPTS):
         with contextlib.suppress(*SIMULTANEOUS):
             return server.transact(work)
@@ -269,7 +269,7 @@ REASONS: Final[Mapping[type[psycopg.Error], str]] = {
 
 
 def _reason(error: psycopg.Error) -> str:
-    """The server's own words may name its address or its user."""
+    """The error in words of ours: the server's own may name its address or its user."""
     return next((words for kind, words in REASONS.items() if isinstance(error, kind)), _DOWN)
 
 

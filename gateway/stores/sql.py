@@ -10,7 +10,7 @@ import attrs
 from gateway.stores.nodes import (
     Key,
     batch_of,
-    hangs_on,
+    joins,
     keepable,
     keepable_only,
     key_of,
@@ -138,7 +138,7 @@ class SqlStore(ABC):
         return Size(*await self._read(self._total), self._max_bytes)
 
     def _horizon(self) -> float:
-        """When what is over now was last written to."""
+        """The time after which a tree must have been written to, to be there."""
         return self._clock() - self._ttl
 
     # Reading
@@ -154,7 +154,7 @@ class SqlStore(ABC):
         return {item: nodes[number] for item, number in latest.items() if number in nodes}
 
     def _total(self, session: Session) -> tuple[int, int]:
-        """Nodes and bytes, without a look at what is kept."""
+        """The numbers of nodes and bytes, from a counter."""
         return cast("tuple[int, int]", session.rows(self._sql.total)[0])
 
     def _node(self, row: Sequence[Any]) -> Node:
@@ -165,7 +165,7 @@ class SqlStore(ABC):
 
     def _put(self, session: Session, batch: Mapping[Key, Node], expect: Node | None) -> None:
         first = tops(batch)
-        places = {*batch, *(place for top in first.values() for place in hangs_on(top))}
+        places = {*batch, *(place for top in first.values() for place in joins(top))}
         trees = self._live_trees(session, {*places, key_of(expect)} if expect is not None else places)
         if expect is not None and ((there := self._get(session, key_of(expect))) is None or there.body != expect.body):
             raise Changed
@@ -179,22 +179,22 @@ class SqlStore(ABC):
         self._count(session, new, [*old, *freed])
 
     def _live_trees(self, session: Session, keys: Iterable[Key]) -> dict[Key, int]:
-        """The trees of those of ``keys`` that are there, which nobody else changes until the transaction ends."""
+        """The trees of those ``keys`` that are there. Nobody else changes them until the transaction ends."""
         rows = session.rows(self._sql.trees, keys=list(keys), horizon=self._horizon())
         return {(owner, id): tree for owner, id, tree, live in rows if live}
 
     def _homes(self, session: Session, first: Mapping[Key, Node], trees: Mapping[Key, int]) -> dict[Key, int]:
-        """The tree of each node of a write, written to just now; a new one where it hangs on nothing."""
+        """The tree of each node of a write, used just now: the one that it belongs to, else a new one."""
         now, found = self._clock(), dict[Key, int]()
         for top in first.values():
             if (own := key_of(top)) not in found:
-                tree = next((trees[place] for place in hangs_on(top) if place in trees), None)
+                tree = next((trees[place] for place in joins(top) if place in trees), None)
                 found[own] = session.add_tree(now) if tree is None else tree
         session.rows(self._sql.use, trees=list(found.values()), now=now)
         return {key: found[key_of(top)] for key, top in first.items()}
 
     def _evict(self, session: Session, added: int, keep: list[int]) -> list[int]:
-        """Make room, and not by what is just being written. The sizes of the nodes that went."""
+        """Remove old trees to make room, but none of ``keep``. The sizes of the nodes that went."""
         freed: list[int] = []
         if self._max_bytes is None or (too_much := self._total(session)[1] + added - self._max_bytes) <= 0:
             return freed
@@ -208,13 +208,13 @@ class SqlStore(ABC):
         return [tree for (tree,) in session.rows(self._sql.oldest, keep=keep)]
 
     def _remove_trees(self, session: Session, trees: list[int]) -> list[int]:
-        """The sizes of the nodes that went with them."""
+        """Remove the trees, and return the sizes of their nodes."""
         sizes = session.delete_nodes(self._sql.remove_trees, trees=trees)
         session.rows(self._sql.drop_trees, trees=trees)
         return sizes
 
     def _delete(self, session: Session, keys: list[Key]) -> int:
-        """A tree that is left empty goes when its time is over."""
+        """Delete nodes, and return how many there were. A tree that is left empty goes when its time is over."""
         there = list(self._live_trees(session, keys))
         sizes = session.delete_nodes(self._sql.remove, keys=there) if there else []
         self._count(session, gone=sizes)

@@ -131,8 +131,8 @@ class SqliteStore(SqlStore):
 
 
 class _File:
-    """A connection, and which file it has: SQLite goes on writing to one that has been deleted, where nobody will find
-    it. ``given_up``: nobody waits any longer for what is done here, and nothing more is to be written."""
+    """A connection that knows which file it has: SQLite goes on writing to one that has been deleted, where nobody will
+    find it. ``given_up``: nobody waits any longer for what is done here, and nothing more is to be written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -187,8 +187,8 @@ def _parameters(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _create(path: Path) -> None:
-    """An empty file that nobody else can read; its journal gets the same mode. Only where there is none: to open and
-    close one that is in use would drop this process's locks on it."""
+    """Create an empty file that nobody else can read; its journal gets the same mode. Only where there is none: to open
+    and close one that is in use would drop this process's locks on it."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:
@@ -206,7 +206,8 @@ def _inode(path: Path) -> tuple[int, int] | None:
 
 
 def _retried(step: Callable[[], object]) -> None:
-    """The change to WAL does not wait its turn when two processes open a new file at once."""
+    """Repeat ``step`` while the file is busy: the change to WAL does not wait its turn when two processes open a new
+    file."""
     until = time.monotonic() + BUSY
     while True:
         try:

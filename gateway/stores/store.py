@@ -31,7 +31,7 @@ class Unavailable(Exception):
 
 
 class Changed(Exception):
-    """What was expected is no longer so: somebody else has written in between."""
+    """The node that a write expected has been changed by somebody else in between."""
 
 
 @attrs.frozen
@@ -45,9 +45,9 @@ class Size:
 
 
 class Store(Protocol):
-    """Every method may raise ``Unavailable``, and nothing else but what it says. Cancellation: a write that is
-    cancelled has been done wholly or not at all. What is older than the store's ``ttl`` (seconds since the last write
-    to its tree) is not there, whether or not it has been swept away yet."""
+    """A place for nodes. Every method may raise ``Unavailable``, and nothing else but what it says. Cancellation: a
+    write that is cancelled has been done wholly or not at all. What is older than the store's ``ttl`` (seconds since
+    the last write to its tree) is not there, whether or not it has been swept away yet."""
 
     async def put(self, nodes: Sequence[Node], expect: Node | None = None) -> None:
         """Write ``nodes``, all or none, each in place of what had its owner and id. They are durable (as far as the

@@ -18,7 +18,7 @@ from gateway.conversations.background import Background, BackgroundTurn
 from gateway.conversations.bodies import head_body, head_id, turn_body
 from gateway.conversations.local_turn import LocalTurn
 from gateway.conversations.options import StateOptions
-from gateway.endpoints.answers import Elsewhere
+from gateway.endpoints.answers import AskProviders
 from gateway.endpoints.conversations import add_conversations
 from gateway.endpoints.responses import add_stored
 from gateway.exchange.service import Service
@@ -76,7 +76,7 @@ class Served:
 LEDGER = Ledger(readable=False)
 
 
-def make_app(store: Store | None, background: Background | None, elsewhere: Elsewhere | None) -> QuartTrio:
+def make_app(store: Store | None, background: Background | None, elsewhere: AskProviders | None) -> QuartTrio:
     app = QuartTrio(__name__)
     configure(app, MAX_BODY)
     door, upstream = Authenticator(CONFIG), Upstream()
@@ -98,7 +98,7 @@ def make_app(store: Store | None, background: Background | None, elsewhere: Else
 
 @contextlib.asynccontextmanager
 async def serving(
-    store: Store | None, background: Background | None = None, elsewhere: Elsewhere | None = None
+    store: Store | None, background: Background | None = None, elsewhere: AskProviders | None = None
 ) -> AsyncIterator[Served]:
     sock = bind("127.0.0.1", 0)
     ready = trio.Event()

@@ -12,12 +12,10 @@ from trio.testing import wait_all_tasks_blocked
 from gateway.conversations.bodies import head_id, read_head, read_turn
 from gateway.conversations.local_turn import LARGE, LocalTurn
 from gateway.conversations.options import StateOptions
-from gateway.conversations.provider_turn import ProviderTurn
 from gateway.exchange.body import StreamBody
 from gateway.exchange.delivery import Delivery
 from gateway.ledger.record import Record
 from gateway.stores.memory import MemoryStore
-from gateway.streaming.passthrough import Passthrough
 from gateway.streaming.translation import Translation
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
@@ -187,35 +185,3 @@ async def test_a_client_that_leaves_in_the_midst_leaves_what_was_said():
         await talk.begin(nursery)
         nursery.cancel_scope.cancel()
     assert await talk.stored() == "cancelled"
-
-
-async def test_whose_turn_it_is_is_noted_without_a_keep_alive_in_between(mock_clock):
-    """The keep-alive has opened the stream, and the first content comes while its client waits for more."""
-    events = events_of("responses", SCRIPTS["text"])
-    first = next(i for i, event in enumerate(events) if b"output_text.delta" in event) + 1
-    store, got = MemoryStore(60, 2**20), []
-    chunks = Handoff[Chunk](PIECES_QUEUED)
-    lane = Passthrough(CODECS["responses"], lambda failed: failed, lambda data: data, 2**20)
-    turn = ProviderTurn(store, "alice", "openai/m", in_background=True)
-    record = Record("id", "responses")
-    body = StreamBody(Delivery(lane, record, 15.0, trio.current_time, turn=turn), chunks, record, turn)
-
-    async def read() -> None:
-        async for data in body:
-            got.append(data)  # noqa: PERF401  # each as soon as it is there
-
-    async with trio.open_nursery() as nursery:
-        async with trio.open_nursery() as opening:
-            opening.start_soon(body.open)
-            await wait_all_tasks_blocked()
-            mock_clock.jump(15)
-        body.set_writer(lambda data: not got.append(data))
-        nursery.start_soon(read)
-        await wait_all_tasks_blocked()
-        assert len(got) == 1  # the keep-alive
-        for event in events[:first]:
-            assert chunks.offer(event)
-        await wait_all_tasks_blocked()
-        assert b"".join(got[1:]) == b"".join(events[:first])
-        assert await store.get("alice", lane.seen.start.id) is not None
-        nursery.cancel_scope.cancel()

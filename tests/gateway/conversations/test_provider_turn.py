@@ -1,0 +1,75 @@
+"""What is stored of a turn that its provider keeps: whose it is, and where it can be asked for."""
+
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from gateway.conversations.local_turn import LocalTurn
+from gateway.conversations.options import StateOptions
+from gateway.conversations.provider_turn import ProviderTurn, find_keeper
+from gateway.exchange.body import StreamBody
+from gateway.exchange.delivery import Delivery
+from gateway.ledger.record import Record
+from gateway.stores.memory import MemoryStore
+from gateway.streaming.passthrough import Passthrough
+from providers.apis import CODECS
+from streams.events import AnswerEnd, AnswerStart, Usage
+from streams.fold import Answer
+from streams.handoff import Handoff
+from streams.pipe import PIECES_QUEUED, Chunk
+from tests.support.lanes import SCRIPTS, events_of
+
+
+async def test_the_owner_of_a_whole_answer_is_found_again():
+    store = MemoryStore(60, 2**20)
+    turn = ProviderTurn(store, "alice", "openai/m")
+    answer = Answer(AnswerStart("resp_1", "m", 1), (), Usage(), AnswerEnd("stop"))
+    assert await turn.persist_whole(b"as it came", answer) == b"as it came"
+    assert await find_keeper(store, "alice", "resp_1") == "openai/m"
+    assert await find_keeper(store, "bob", "resp_1") is None
+    assert await find_keeper(store, "alice", "resp_2") is None
+
+
+async def test_a_failed_answer_in_the_background_is_found_again():
+    store = MemoryStore(60, 2**20)
+    await ProviderTurn(store, "alice", "openai/m", in_background=True).persist_failure("resp_1")
+    assert await find_keeper(store, "alice", "resp_1") == "openai/m"
+
+
+async def test_a_turn_that_is_stored_here_has_no_other_keeper():
+    store = MemoryStore(60, 2**20)
+    turn = LocalTurn(store, "alice", StateOptions(), None, b'"hi"')
+    nodes, _ = await turn.nodes({"id": turn.id, "status": "completed", "output": []}, b"")
+    await store.put(nodes)
+    assert await find_keeper(store, "alice", turn.id) is None
+
+
+async def test_whose_turn_it_is_is_noted_without_a_keep_alive_in_between(mock_clock):
+    """The keep-alive has opened the stream, and the first content comes while its client waits for more."""
+    events = events_of("responses", SCRIPTS["text"])
+    first = next(i for i, event in enumerate(events) if b"output_text.delta" in event) + 1
+    store, got = MemoryStore(60, 2**20), []
+    chunks = Handoff[Chunk](PIECES_QUEUED)
+    lane = Passthrough(CODECS["responses"], lambda failed: failed, lambda data: data, 2**20)
+    turn = ProviderTurn(store, "alice", "openai/m", in_background=True)
+    record = Record("id", "responses")
+    body = StreamBody(Delivery(lane, record, 15.0, trio.current_time, turn=turn), chunks, record, turn)
+
+    async def read() -> None:
+        async for data in body:
+            got.append(data)  # noqa: PERF401  # each as soon as it is there
+
+    async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as opening:
+            opening.start_soon(body.open)
+            await wait_all_tasks_blocked()
+            mock_clock.jump(15)
+        body.set_writer(lambda data: not got.append(data))
+        nursery.start_soon(read)
+        await wait_all_tasks_blocked()
+        assert len(got) == 1  # the keep-alive
+        for event in events[:first]:
+            assert chunks.offer(event)
+        await wait_all_tasks_blocked()
+        assert b"".join(got[1:]) == b"".join(events[:first])
+        assert await store.get("alice", lane.seen.start.id) is not None
+        nursery.cancel_scope.cancel()
