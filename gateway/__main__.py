@@ -19,14 +19,14 @@ PORT = click.IntRange(0, 65535)
 PACE = 0.03
 
 
-class InOrder(click.Group):
+class CommandsInOrder(click.Group):
     """Lists its commands as they stand here: first what is needed first."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
 
-@click.group(cls=InOrder, context_settings=CONTEXT)
+@click.group(cls=CommandsInOrder, context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="trigate")
 def main() -> None:
     """One address in front of every model.

@@ -13,7 +13,7 @@ from gateway.endpoints.answers import AskProviders, Route, add_routes, kept, own
 from gateway.endpoints.listing import listed, read_flag, read_number
 from gateway.exchange.exchange import STREAM_HEADERS
 from gateway.exchange.service import Service
-from gateway.http.response import Body, Response
+from gateway.http.response import Response, ResponseBody
 from gateway.ledger.ledger import Ledger
 from gateway.serving.request_scope import current_scope
 from gateway.stores.store import Node, Store
@@ -150,5 +150,5 @@ def _response(turn: StoredTurn, head: StoredHead) -> Object:
     return {**head.response, "status": turn.status, "output": turn.output}
 
 
-def _stream(body: bytes | Body) -> Response:
+def _stream(body: bytes | ResponseBody) -> Response:
     return Response(200, (*STREAM_HEADERS, ("x-request-id", current_scope().id)), body)

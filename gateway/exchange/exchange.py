@@ -22,7 +22,7 @@ from gateway.exchange.stream import StreamedAnswer
 from gateway.exchange.walk import Walk
 from gateway.http.headers import Headers, header_safe, paths_header
 from gateway.http.request_scope import RequestScope
-from gateway.http.response import Body, Response
+from gateway.http.response import Response, ResponseBody
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming, read_incoming
@@ -125,7 +125,7 @@ class Exchange:
         body = failed.body or self._context.codec.write_error(failed, self.record.id)
         return self.respond(body, failed.status, (*failed.headers, *JSON_HEADERS))
 
-    def respond(self, body: bytes | Body, status: int, headers: Headers) -> Response:
+    def respond(self, body: bytes | ResponseBody, status: int, headers: Headers) -> Response:
         """The response, with the headers that every answer of an exchange has."""
         self.record.answered(status)
         if (recording := self._context.recording) is not None:

@@ -24,7 +24,7 @@ class Truncated(Exception):
     """The answer must not look complete. Raised by a body; the server then closes without the end."""
 
 
-class Body(Protocol):
+class ResponseBody(Protocol):
     """The pieces of an answer that is not at hand, each of which is a write. The end of the iteration ends the answer
     well; what it raises cuts it. If the client leaves before the body starts it is never entered."""
 
@@ -49,7 +49,7 @@ class Response:
 
     status: int
     headers: Headers = attrs.field(converter=_cut)
-    body: bytes | Body = b""
+    body: bytes | ResponseBody = b""
 
 
 class ChannelBody:
@@ -101,7 +101,7 @@ class ChannelBody:
 
 
 @asynccontextmanager
-async def as_pieces(body: bytes | Body) -> AsyncIterator[AsyncIterator[bytes]]:
+async def as_pieces(body: bytes | ResponseBody) -> AsyncIterator[AsyncIterator[bytes]]:
     """The pieces of ``body``, for a reader that knows nothing of how it came to be."""
     if isinstance(body, bytes):
         yield _once(body)

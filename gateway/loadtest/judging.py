@@ -33,7 +33,7 @@ class ReceivedAnswer:
 
 
 @attrs.frozen
-class Verdict:
+class StreamVerdict:
     """How the answer ended, and the rule that it breaks with what was found ("" if none)."""
 
     outcome: Literal["complete", "failed", "cut"]
@@ -42,10 +42,10 @@ class Verdict:
 
 
 class Judging(Protocol):
-    async def __call__(self, answer: ReceivedAnswer) -> Verdict: ...
+    async def __call__(self, answer: ReceivedAnswer) -> StreamVerdict: ...
 
 
-def judged(answer: ReceivedAnswer, strict: bool) -> Verdict:
+def judged(answer: ReceivedAnswer, strict: bool) -> StreamVerdict:
     """The verdict, in this process."""
     from providers.grammar import judge
 
@@ -57,7 +57,7 @@ def judged(answer: ReceivedAnswer, strict: bool) -> Verdict:
         include_usage=answer.include_usage if strict else None,
     )
     broken = verdict.broken
-    return Verdict(verdict.outcome, broken.rule, broken.found) if broken else Verdict(verdict.outcome)
+    return StreamVerdict(verdict.outcome, broken.rule, broken.found) if broken else StreamVerdict(verdict.outcome)
 
 
 class _JudgeProcess:
@@ -67,16 +67,16 @@ class _JudgeProcess:
         self._process = process
         self._strict = strict
         self._sending = trio.Lock()
-        self._waiting: dict[int, trio.MemorySendChannel[Verdict]] = {}
+        self._waiting: dict[int, trio.MemorySendChannel[StreamVerdict]] = {}
         self._number = 0
         self.gone = False
         self.ready = trio.Event()
 
-    async def __call__(self, answer: ReceivedAnswer) -> Verdict:
+    async def __call__(self, answer: ReceivedAnswer) -> StreamVerdict:
         assert self._process.stdin is not None
         self._number += 1
         number = self._number
-        send, receive = trio.open_memory_channel[Verdict](1)
+        send, receive = trio.open_memory_channel[StreamVerdict](1)
         self._waiting[number] = send
         try:
             async with self._sending:
@@ -100,7 +100,7 @@ class _JudgeProcess:
                 held = held[end:]
                 self.ready.set()
                 if number in self._waiting:
-                    self._waiting[number].send_nowait(Verdict(*said))
+                    self._waiting[number].send_nowait(StreamVerdict(*said))
         self.gone = True
         self.ready.set()
         for waiting in self._waiting.values():
@@ -148,7 +148,7 @@ def main() -> None:
         _say(number, judged(ReceivedAnswer(*fields), strict))
 
 
-def _say(number: int, verdict: Verdict) -> None:
+def _say(number: int, verdict: StreamVerdict) -> None:
     sys.stdout.buffer.write(_packed((number, *attrs.astuple(verdict))))
     sys.stdout.buffer.flush()
 

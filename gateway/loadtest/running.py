@@ -14,7 +14,7 @@ from gateway.loadtest.arrivals import RateStep, arrivals, evenly, paced, poisson
 from gateway.loadtest.bodies import Bodies
 from gateway.loadtest.client import LoadTarget, Manner, Problem, TimedExchange
 from gateway.loadtest.histogram import Histogram
-from gateway.loadtest.judging import Judging, ReceivedAnswer, Verdict
+from gateway.loadtest.judging import Judging, ReceivedAnswer, StreamVerdict
 from gateway.loadtest.overhead import Lag, Overhead, SelfTest
 from gateway.loadtest.report import RunResult
 from gateway.loadtest.scenario import LoadRequest, Scenario, secrets, shown
@@ -201,7 +201,7 @@ class ActiveRun:
 
     async def _settle(self, exchange: TimedExchange, template: RequestTemplate) -> None:
         """Count it, once it is judged; the client does not wait for that."""
-        judged: Verdict | None = None
+        judged: StreamVerdict | None = None
         if exchange.complete:
             self.judging += 1
             judged = await self._judge(template.answer(b"".join(exchange.body)))

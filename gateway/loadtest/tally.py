@@ -9,7 +9,7 @@ import attrs
 
 from gateway.loadtest.client import Phase, Problem, TimedExchange
 from gateway.loadtest.histogram import Histogram
-from gateway.loadtest.judging import Verdict
+from gateway.loadtest.judging import StreamVerdict
 
 MEASURES = {
     "ttfb": "time to the first byte",
@@ -29,7 +29,7 @@ _CENSORED = ("timeout", "unfinished")
 _FIRSTS = ("ttfb", "ttft")
 
 
-def ended(exchange: TimedExchange, judged: Verdict | None) -> tuple[End, Problem | None]:
+def ended(exchange: TimedExchange, judged: StreamVerdict | None) -> tuple[End, Problem | None]:
     """How the exchange counts. ``judged`` is there for those that are complete."""
     problem = exchange.problem
     if problem is not None:

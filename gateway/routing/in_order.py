@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import attrs
 
-from gateway.routing.plan import Outcome, Plan, Policy, Rule, Step
+from gateway.routing.plan import Outcome, Plan, Policy, PolicyRule, Step
 
 
 @attrs.frozen
 class InOrder:
     """Asks ``rules`` in turn, and takes the first step that one of them says; ``otherwise`` decides where none does."""
 
-    rules: tuple[Rule, ...]
+    rules: tuple[PolicyRule, ...]
     otherwise: Policy
 
     def next(self, plan: Plan, outcomes: Sequence[Outcome]) -> Step:

@@ -66,7 +66,7 @@ class Policy(Protocol):
         ...
 
 
-class Rule(Protocol):
+class PolicyRule(Protocol):
     """Decides on those steps of a plan that it has to do with."""
 
     def next(self, plan: "Plan", outcomes: Sequence[Outcome]) -> Step | None:

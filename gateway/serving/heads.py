@@ -39,7 +39,7 @@ UNKNOWN: Final = RequestLine(b"", b"1.0", closes=True)
 """A request that could not be read."""
 
 
-class Answer:
+class AnswerWriter:
     """One answer on its way out: ``head`` are its first bytes. ``closes``: the connection ends with it, and not only
     if it is cut: ``frame`` and ``end`` count what a declared length promises."""
 

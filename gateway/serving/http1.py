@@ -13,7 +13,7 @@ from hypercorn.protocol.events import Body, EndBody, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 
 from gateway.serving.connections import ClientConnection, ConnectionContext
-from gateway.serving.heads import UNKNOWN, Answer, RequestLine
+from gateway.serving.heads import UNKNOWN, AnswerWriter, RequestLine
 from gateway.serving.http1_websocket import WebSocketOverHttp1, asks_for_websocket
 from gateway.serving.http2 import Http2
 from gateway.serving.http_stream import STREAM_ID, HttpStream
@@ -97,7 +97,7 @@ class Http1:
         self._began = False
         self._stream: HttpStream | None = None
         self._line = UNKNOWN
-        self._answer: Answer | None = None  # to the request that is open
+        self._answer: AnswerWriter | None = None  # to the request that is open
         self._head = b""  # waits for the first bytes of the body, which always follow: one write instead of two
 
     def _next_reader(self, left: bytes = b"") -> RequestReader:
@@ -206,7 +206,7 @@ class Http1:
             return  # behind an error of ours nothing of the app's goes out
         if status == 413:  # what is still to come of the body is not wanted
             headers = [*headers, (b"connection", b"close")]
-        self._answer = Answer(line, status, headers)
+        self._answer = AnswerWriter(line, status, headers)
         self._head = self._answer.head
 
     async def _give(self, data: bytes) -> None:

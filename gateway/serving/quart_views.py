@@ -6,10 +6,11 @@ from typing import TypeAlias
 from quart import Quart
 from quart import Response as QuartResponse
 from quart.typing import ResponseTypes
-from quart.wrappers.response import DataBody, ResponseBody
+from quart.wrappers.response import DataBody
+from quart.wrappers.response import ResponseBody as QuartBody
 from werkzeug.datastructures import Headers
 
-from gateway.http.response import Body, Response
+from gateway.http.response import Response, ResponseBody
 
 View: TypeAlias = Callable[..., Awaitable[Response]]
 """Called with the variables of its route by name."""
@@ -39,10 +40,10 @@ def out_of_quart(response: ResponseTypes) -> Response | None:
     return Response(response.status_code, response.headers.items(), body.body) if isinstance(body, _Carried) else None
 
 
-class _Carried(ResponseBody):
-    """A ``Body`` on its way through Quart. ``out_of_quart`` takes it out again, and nobody else reads it."""
+class _Carried(QuartBody):
+    """A ``ResponseBody`` on its way through Quart. ``out_of_quart`` takes it out again, and nobody else reads it."""
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: ResponseBody) -> None:
         self.body = body
 
     async def __aenter__(self) -> AsyncIterator[bytes]:

@@ -17,7 +17,7 @@ from gateway.upstream.proxies import ProxyRules, proxy_headers
 from gateway.upstream.request import UpstreamRequest, wire_headers
 from gateway.upstream.response import UpstreamResponse
 from gateway.upstream.roots import TlsRoots
-from gateway.upstream.route import Route
+from gateway.upstream.route import UpstreamRoute
 from gateway.upstream.slots import ConcurrencyLimit, Slot
 
 
@@ -69,9 +69,9 @@ class Upstream(trio.abc.AsyncResource):
             answer, attempts = await self._pool.ask(route, wire, request.connect_timeout, request.connected), 2
         return UpstreamResponse(answer, attempts, slot)
 
-    def _prepared(self, request: UpstreamRequest) -> tuple[Route, WireRequest]:
+    def _prepared(self, request: UpstreamRequest) -> tuple[UpstreamRoute, WireRequest]:
         address = parse_address(request.url)
-        route = Route(address.origin, self._proxies.proxy_for(address.origin))
+        route = UpstreamRoute(address.origin, self._proxies.proxy_for(address.origin))
         headers, target = wire_headers(request, address.origin.host_header), address.target
         if route.forwarded and route.proxy is not None:
             headers, target = [*proxy_headers(route.proxy), *headers], address.absolute

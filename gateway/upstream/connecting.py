@@ -9,10 +9,10 @@ from gateway.upstream.http11 import read_head
 from gateway.upstream.network import NetworkStream, open_stream
 from gateway.upstream.proxies import proxy_headers
 from gateway.upstream.roots import TlsRoots
-from gateway.upstream.route import Route
+from gateway.upstream.route import UpstreamRoute
 
 
-async def connect(route: Route, roots: TlsRoots, timeout: float) -> NetworkStream:
+async def connect(route: UpstreamRoute, roots: TlsRoots, timeout: float) -> NetworkStream:
     """A new connection along ``route``, on which a request can go out.
 
     ``timeout`` (seconds) holds for each of its steps: name and TCP connection together, a TLS handshake, the proxy's
@@ -35,7 +35,7 @@ async def connect(route: Route, roots: TlsRoots, timeout: float) -> NetworkStrea
 _CONNECT: Final = b"CONNECT %b HTTP/1.1\r\nhost: %b\r\n%b\r\n"
 
 
-async def _open_tunnel(stream: NetworkStream, route: Route, timeout: float) -> None:
+async def _open_tunnel(stream: NetworkStream, route: UpstreamRoute, timeout: float) -> None:
     """Have the proxy connect to the provider (RFC 9110, section 9.3.6)."""
     authority = route.origin.authority
     assert route.proxy is not None

@@ -22,7 +22,7 @@ class ChunkTooLarge(ValueError):
         self.most = most
 
 
-class Framing(Protocol):
+class BodyFraming(Protocol):
     """Takes what comes from the connection. ``over``: the body is whole; ``extra``: and more has come than that."""
 
     over: bool

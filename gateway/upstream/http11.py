@@ -11,10 +11,10 @@ import attrs
 import trio
 
 from gateway.upstream.errors import UpstreamError, failure
-from gateway.upstream.framing import READ, Chunked, ChunkTooLarge, Framing, Sized, UntilClosed
+from gateway.upstream.framing import READ, BodyFraming, Chunked, ChunkTooLarge, Sized, UntilClosed
 from gateway.upstream.heads import Head, HeadReader
 from gateway.upstream.network import NetworkStream
-from gateway.upstream.route import Route
+from gateway.upstream.route import UpstreamRoute
 
 CLOSE_SECONDS: Final = 5.0  # to close a connection that is of no more use
 
@@ -48,7 +48,7 @@ class WireAnswer:
 class AnswerBody:
     """The body of an answer as it comes, for one task at a time."""
 
-    def __init__(self, connection: "Connection", framing: Framing, first: bytes) -> None:
+    def __init__(self, connection: "Connection", framing: BodyFraming, first: bytes) -> None:
         self.connection = connection
         self._read = connection.stream.read
         self._framing = framing
@@ -89,7 +89,7 @@ class Connection:
     end of each; a request that fails or is cancelled closes the connection and releases it, too."""
 
     def __init__(
-        self, route: Route, stream: NetworkStream, release: Callable[["Connection", bool], Awaitable[None]]
+        self, route: UpstreamRoute, stream: NetworkStream, release: Callable[["Connection", bool], Awaitable[None]]
     ) -> None:
         self.route = route
         self.stream = stream
@@ -126,7 +126,7 @@ async def read_head(stream: NetworkStream) -> Head:
     raise failure("cut") from EOFError("the connection ended before the head of the answer did")
 
 
-def _framing(head: Head, max_chunk: int) -> Framing:
+def _framing(head: Head, max_chunk: int) -> BodyFraming:
     """RFC 9112, section 6.3."""
     if head.status in (204, 304):
         return Sized(0)

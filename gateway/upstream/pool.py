@@ -11,7 +11,7 @@ import trio
 from gateway.upstream.connecting import connect
 from gateway.upstream.http11 import Connection, WireAnswer, WireRequest
 from gateway.upstream.roots import TlsRoots
-from gateway.upstream.route import Route
+from gateway.upstream.route import UpstreamRoute
 from gateway.upstream.slots import ConcurrencyLimit
 
 # Load balancers in front of providers drop idle connections after a minute or less.
@@ -40,7 +40,7 @@ class Pool:
 
     async def ask(
         self,
-        route: Route,
+        route: UpstreamRoute,
         request: WireRequest,
         connect_timeout: float,
         connected: Callable[[], object] | None = None,
@@ -54,7 +54,7 @@ class Pool:
             connected()
         return await connection.ask(request)
 
-    async def _kept(self, route: Route) -> Connection | None:
+    async def _kept(self, route: UpstreamRoute) -> Connection | None:
         """The connection along ``route`` that was used last and is still good."""
         for entry in reversed(self._idle):
             if entry[0].route == route:
@@ -68,7 +68,7 @@ class Pool:
         await _close(connection)
         return await self._kept(route)
 
-    async def _made(self, route: Route, timeout: float) -> Connection:
+    async def _made(self, route: UpstreamRoute, timeout: float) -> Connection:
         while self._idle and len(self._idle) + self._slots.taken > self._slots.most:
             await _close(self._idle.popleft()[0])
         return Connection(route, await connect(route, self._roots, timeout), self._release)
@@ -83,7 +83,7 @@ class Pool:
         else:
             await _close(connection)
 
-    async def close_idle(self, route: Route) -> None:
+    async def close_idle(self, route: UpstreamRoute) -> None:
         """Close all connections along ``route`` that are not in use."""
         kept = [entry for entry in self._idle if entry[0].route != route]
         closing = [connection for connection, _ in self._idle if connection.route == route]

@@ -7,7 +7,7 @@ from gateway.upstream.proxies import Proxy
 
 
 @attrs.frozen
-class Route:
+class UpstreamRoute:
     """To ``origin``, through ``proxy`` where one is between. A connection serves all requests of one route."""
 
     origin: Origin

@@ -10,7 +10,7 @@ import msgspec
 import trio
 
 from gateway.config.document import Document
-from gateway.loadtest.judging import ReceivedAnswer, Verdict, judged
+from gateway.loadtest.judging import ReceivedAnswer, StreamVerdict, judged
 from gateway.loadtest.report import RunResult
 from gateway.loadtest.running import ActiveRun, address_of
 from gateway.loadtest.scenario import Scenario, build
@@ -81,7 +81,7 @@ async def _connection(serve: Serving, stream: trio.abc.Stream) -> None:
                     return
 
 
-async def judge(given: ReceivedAnswer) -> Verdict:
+async def judge(given: ReceivedAnswer) -> StreamVerdict:
     """The verdict in this process: quicker to have than that of another one."""
     return judged(given, strict=False)
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from gateway.__main__ import main
 from gateway.loadtest import live, report, text
 from gateway.loadtest.fail_if import NoCondition, parse
-from gateway.loadtest.judging import ReceivedAnswer, Verdict, judging
+from gateway.loadtest.judging import ReceivedAnswer, StreamVerdict, judging
 from gateway.loadtest.overhead import self_test
 from gateway.loadtest.page import page
 from gateway.loadtest.report import NoReport
@@ -205,7 +205,7 @@ async def test_its_own_cost_is_measured():
 
 async def test_another_process_judges_and_if_it_dies_this_one_does():
     async with judging(strict=True) as judge:
-        assert await judge(ReceivedAnswer("chat", True, None, b"")) == Verdict(
+        assert await judge(ReceivedAnswer("chat", True, None, b"")) == StreamVerdict(
             "cut", "chat.end", "the stream ends in state open"
         )
         judge._process.kill()

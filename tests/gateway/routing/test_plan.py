@@ -7,7 +7,7 @@ from gateway.config.loading import from_mapping
 from gateway.routing.in_order import InOrder
 from gateway.routing.omissions import NOTHING, Omissions
 from gateway.routing.once import ONCE
-from gateway.routing.plan import GiveUp, Outcome, Plan, Rule, Send, Stage
+from gateway.routing.plan import GiveUp, Outcome, Plan, PolicyRule, Send, Stage
 from gateway.routing.retry_without import MOST, RetryWithout
 from gateway.routing.router import POLICY, Router
 from streams.events import ErrorInfo
@@ -33,7 +33,7 @@ def failed(failure: ErrorInfo = REFUSED, **fields: object) -> Outcome:
     return Outcome(FIRST, failure, **fields)  # type: ignore[arg-type]
 
 
-def step(policy: Rule, *outcomes: Outcome) -> object:
+def step(policy: PolicyRule, *outcomes: Outcome) -> object:
     return policy.next(Plan((FIRST, SECOND), ONCE), outcomes)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstream.framing import LONG_READ, MAX_LINE, READ, Chunked, ChunkTooLarge, Framing, Sized, UntilClosed
+from gateway.upstream.framing import LONG_READ, MAX_LINE, READ, BodyFraming, Chunked, ChunkTooLarge, Sized, UntilClosed
 
 PIECES = st.lists(st.binary(min_size=1, max_size=300), max_size=8)
 
@@ -21,7 +21,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in zip([0, *ends], [*ends, len(data)], strict=True) if start < end]
 
 
-def fed(framing: Framing, reads: list[bytes]) -> bytes:
+def fed(framing: BodyFraming, reads: list[bytes]) -> bytes:
     return b"".join(map(framing.feed, reads))
 
 

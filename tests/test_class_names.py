@@ -1,0 +1,27 @@
+"""One noun, one meaning: a class's name stands in one module, so that it can be looked for."""
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parent.parent
+PARALLEL: Final = ("providers/chat/", "providers/messages/", "providers/responses/")
+"""The codecs: what is the same in each of them has the same name."""
+
+
+def classes() -> dict[str, set[str]]:
+    """The modules that define a class, by its name; the codecs' parallels count as one."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for package in ("streams", "providers", "gateway"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            module = path.relative_to(ROOT).as_posix()
+            where = "a codec" if module.startswith(PARALLEL) else module
+            for node in ast.walk(ast.parse(path.read_bytes())):
+                if isinstance(node, ast.ClassDef):
+                    found[node.name].add(where)
+    return found
+
+
+def test_no_two_modules_have_a_class_of_the_same_name():
+    assert {name: places for name, places in classes().items() if len(places) > 1} == {}
