@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.harness import Listening
-from tests.support.pure import is_pure, stop_what_is_not
 from tests.support.upstreams import Upstream, fake_upstream
 
 # How fast examples are made says something about the machine, not about the code; and a run that finds what the last
@@ -17,27 +17,51 @@ from tests.support.upstreams import Upstream, fake_upstream
 _shared = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("explore", _shared)
 settings.register_profile("shared", _shared, derandomize=True)
-settings.register_profile("quick", _shared, derandomize=True, max_examples=20)  # what `--pure` is for
+settings.register_profile("fast", _shared, derandomize=True, max_examples=20)
 settings.load_profile("shared")
 
 
+PROCESSES = Path(__file__).parent / "e2e"
+FAST_WITHOUT = ("process", "slow")
+STOPPED = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system")
+"""Audit events: what no test does that ``--fast`` runs."""
+
+
+class NotFast(Exception):
+    """A test that is not marked as one that starts a process wants to."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--pure", action="store_true", help="only tests that need no socket, process or thread")
+    parser.addoption("--fast", action="store_true", help="only tests that start no process, with fewer examples")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("pure") and not config.getoption("--hypothesis-profile"):
-        settings.load_profile("quick")
+    if config.getoption("fast") and not config.getoption("--hypothesis-profile"):
+        settings.load_profile("fast")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    file = collection_path.suffix == ".py"
-    return True if config.getoption("pure") and file and not is_pure(collection_path) else None
+    return True if config.getoption("fast") and collection_path == PROCESSES else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(PROCESSES) or "certificate" in getattr(item, "fixturenames", ()):
+            item.add_marker("process")
+    if config.getoption("fast"):
+        left_out = [item for item in items if any(map(item.get_closest_marker, FAST_WITHOUT))]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    if session.config.getoption("pure"):
-        stop_what_is_not()
+    if session.config.getoption("fast"):
+        sys.addaudithook(_stop)
+
+
+def _stop(event: str, _: object) -> None:
+    if event in STOPPED:
+        raise NotFast(f"{event}: a test that starts a process is marked with @pytest.mark.process, or is in tests/e2e")
 
 
 @pytest.fixture(scope="module")
