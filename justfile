@@ -8,9 +8,13 @@ setup:
 test *ARGS:
     .venv/bin/pytest {{ARGS}}
 
-# lint, types and the tests that only compute: what to run while working
+# every test that starts no process
+test-fast *ARGS:
+    .venv/bin/pytest -q --fast -n auto --dist loadfile {{ARGS}}
+
+# lint, types and the tests that start no process: what to run while working
 quick *ARGS:
-    .ci/lint && .venv/bin/pytest -q --pure -n auto --dist loadfile {{ARGS}}
+    .ci/lint && .venv/bin/pytest -q --fast -n auto --dist loadfile {{ARGS}}
 
 # lint and types
 lint:

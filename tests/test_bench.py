@@ -42,6 +42,7 @@ def test_a_line_through_points_beside_it_is_that_of_the_least_squares_and_says_h
     assert line == pytest.approx((1.5, 0.5, 1.0))  # 2 where 1 was measured
 
 
+@pytest.mark.process
 def test_a_case_costs_cpu_time(tmp_path):
     printed, (figures,) = bench(tmp_path, "--cases", "burst")
     assert [row[:2] for row in rows(printed)] == [["burst", "trigate"]]
@@ -52,6 +53,7 @@ def test_a_case_costs_cpu_time(tmp_path):
     assert figures["memory"] > 10  # a Python process
 
 
+@pytest.mark.process
 def test_a_case_that_is_unknown_is_refused_with_the_names_of_all():
     said = subprocess.run(
         [sys.executable, "bench/run.py", "--cases", "brust"], cwd=ROOT, capture_output=True, text=True, timeout=60
@@ -60,6 +62,7 @@ def test_a_case_that_is_unknown_is_refused_with_the_names_of_all():
     assert "No case is called brust: choose from unary, " in said.stderr
 
 
+@pytest.mark.process
 def test_the_throughput_of_workers_is_told_with_the_share_of_the_machine(tmp_path):
     printed, (figures,) = bench(tmp_path, "--workers", "1")
     assert rows(printed)[0][-2:] == ["1.00", "1.00"]
@@ -78,6 +81,7 @@ def grown(tmp_path_factory):
     return folder, figures
 
 
+@pytest.mark.process
 def test_growth_is_measured_and_fitted(grown):
     _, (used, held) = grown
     assert [x for x, _ in used["points"]] == [x for x, _ in held["points"]] == [4, 8]
@@ -86,6 +90,7 @@ def test_growth_is_measured_and_fitted(grown):
         assert Line.through(figures["points"]) == (figures["slope"], figures["offset"], figures["off"])
 
 
+@pytest.mark.process
 def test_the_page_of_growth_holds_all_it_needs(grown):
     page = (grown[0] / "growth.html").read_text()
     assert page.count("<figure>") == 2
@@ -94,6 +99,7 @@ def test_the_page_of_growth_holds_all_it_needs(grown):
     assert not re.search(r"(src|href)=|url\(|@import|https?:", page)
 
 
+@pytest.mark.process
 def test_the_drawing_of_growth_stands_alone(grown):
     text = (grown[0] / "growth.svg").read_text()
     drawing = ElementTree.fromstring(text)

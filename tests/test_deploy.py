@@ -207,11 +207,13 @@ def analyze(*args: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([program, *args], capture_output=True, text=True, timeout=60)
 
 
+@pytest.mark.process
 def test_systemd_takes_the_unit(here):
     found = analyze("verify", str(here))
     assert (found.returncode, [line for line in found.stderr.splitlines() if here.name in line]) == (0, [])
 
 
+@pytest.mark.process
 def test_systemd_finds_little_that_it_exposes(here):
     found = analyze("security", "--offline=true", "--no-pager", "--threshold=20", str(here))
     if "unrecognized option" in found.stderr:

@@ -120,7 +120,7 @@ STAND_IN = '#!/bin/sh\necho "$0 $*"\nenv | grep http || true\n'
 JUST = f"""#!{sys.executable}
 import os, pathlib, re, shlex, sys
 text = pathlib.Path({str(ROOT / "justfile")!r}).read_text()
-(line,) = re.findall(rf"^{{sys.argv[1]}}\\b[^\\n]*:\\n    (.*)$", text, re.M)
+(line,) = re.findall(rf"^{{sys.argv[1]}}(?: [^\\n]*)?:\\n    (.*)$", text, re.M)
 os.chdir({str(ROOT)!r})
 line = line.replace("{{{{ARGS}}}}", shlex.join(sys.argv[2:]))
 line = line.replace(".venv/bin/", {str(Path(sys.executable).parent)!r} + "/")
@@ -245,6 +245,7 @@ def test_a_load_all_of_whose_requests_fail_is_seen_beside_one_that_is_whole():
     assert all_failed(f"gateway\n  {bad}\nprovider\n  {good}, 1 unfinished\n  kind: {empty}\n") == [bad]
 
 
+@pytest.mark.process
 @of(Row)
 def test_it_ends_as_it_should(command, row, ended):
     if command.startswith("sqlite3 ") and shutil.which("sqlite3") is None:
@@ -256,6 +257,7 @@ def test_it_ends_as_it_should(command, row, ended):
     check_what_it_leaves(path, row.leaves)
 
 
+@pytest.mark.process
 @of(Server)
 def test_it_serves_until_it_is_stopped(command, row, desks):
     port = free_port()
@@ -279,6 +281,7 @@ def answer(process: "subprocess.Popen[str]", port: int, asks: str) -> str:
     return f"{reply.status}\n{reply.body.decode()}"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", [command for command in FOUND if isinstance(row_of(command), Foreign)],
                          ids=lambda command: command.text[:60])  # fmt: skip
 def test_what_is_not_run_is_right_as_far_as_can_be_seen(command):

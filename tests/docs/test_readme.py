@@ -83,6 +83,7 @@ def test_there_is_a_curl_for_each_api():
     }
 
 
+@pytest.mark.process
 def test_the_python_snippets_run(served, monkeypatch, capsys):
     snippets = fenced(README, "python")
     assert snippets
@@ -164,16 +165,19 @@ def configured(tmp_path):
     return tmp_path
 
 
+@pytest.mark.process
 def test_the_readmes_configuration_passes_check(configured):
     found = run("check", "--no-env", cwd=configured)
     assert found.returncode == 0, found.stderr
     assert "good" in found.stdout
 
 
+@pytest.mark.process
 def test_explain_says_what_the_readme_shows(configured):
     assert run("explain", "fast", "--api", "messages", "--no-env", cwd=configured).stdout in fenced(README, "")
 
 
+@pytest.mark.process
 def test_check_says_what_the_readme_shows(configured):
     file = configured / "trigate.yaml"
     file.write_text(file.read_text().replace("access_key: $ANTHROPIC", "acces_key: $ANTHROPIC"))

@@ -122,6 +122,7 @@ def server() -> Iterator[postgres.Server]:
         yield server
 
 
+@pytest.mark.process
 async def test_a_server_that_is_there_is_used(server):
     store = await open_store(config(type="postgres", connection_string=server.url))
     await store.put([NODE])

@@ -116,6 +116,7 @@ RUNS = (
     Row("just bench --workers", f"{{}} 1 {BRIEFLY}", (r"^\| 1 \| \d",)),
     Row("just bench --cases burst,paced (--peer .*)", rf"just bench --cases unary {BRIEFLY} \1",
         (r"\| unary \| other \| \d",)),
+    Row("just test-fast", "{} --collect-only tests/streams", ("tests collected",)),
     Row(r"just test tests/gateway/test_cost\.py", "{} --collect-only -q", ("tests collected",)),
     Row(r"pytest -q tests/streams/test_sse\.py", "cd $ROOT && python -m {} -p no:cacheprovider", ("\\d passed",)),
     Row(r"python -m tests\.pages\.clients",
@@ -281,7 +282,7 @@ INIT = "would change the machine; tests/test_deploy.py has systemd judge the uni
 
 FOREIGN = (
     Foreign(r"python3 -m venv \.venv|pip install -q .*|pytest -q -n auto .*", "is run by .ci/run", checked_by_ci),
-    Foreign(r"just (quick)|\.ci/lint|pytest -q --pure .*", "is run by hosted CI", is_run_by_hosted_ci),
+    Foreign(r"just (quick)|\.ci/lint|pytest -q --fast .*", "is run by hosted CI", is_run_by_hosted_ci),
     Foreign(r"(?:uvx --from|pipx run --spec) \. (trigate) .*", NETWORK, is_a_script_of_the_package),
     Foreign(r"python3 \.ci/package\.py", "is run by .ci/run", checked_by_ci),
     Foreign("just (lock)", NETWORK, locks_all),

@@ -369,6 +369,7 @@ def started(home, *words: str, **env: str):
     return run("connect", *words, cwd=home, env={"HOME": str(home), "PATH": f"{home}:{os.environ['PATH']}", **env})
 
 
+@pytest.mark.process
 def test_the_client_is_started_and_its_status_passed_on(home):
     words = 'echo "$ANTHROPIC_BASE_URL $ANTHROPIC_AUTH_TOKEN [$ANTHROPIC_API_KEY]"; shift 2; echo "$*"; exit 7'
     script(home, "claude", words)
@@ -389,6 +390,7 @@ def test_the_client_is_started_and_its_status_passed_on(home):
     assert list(home.iterdir()) == [home / "claude"]
 
 
+@pytest.mark.process
 def test_claude_gets_flags_that_outrank_its_file_and_hold_no_key(home):
     script(home, "claude", 'echo "$ANTHROPIC_AUTH_TOKEN"; [ "$1" = --settings ] && echo "$2"')
     found = started(home, "claude", "--url", "http://gw.example", "--model", "m", "--", **{KEY_VARIABLE: "sk-secret"})
@@ -398,6 +400,7 @@ def test_claude_gets_flags_that_outrank_its_file_and_hold_no_key(home):
     assert "sk-secret" not in settings
 
 
+@pytest.mark.process
 def test_dashes_alone_start_it_too_and_say_if_nothing_listens(home):
     script(home, "claude", 'shift 2; echo "started with $# arguments"')
     found = started(home, "claude", "--url", "http://127.0.0.1:1", "--model", "m", "--")
@@ -405,6 +408,7 @@ def test_dashes_alone_start_it_too_and_say_if_nothing_listens(home):
     assert "nothing listens on http://127.0.0.1:1" in found.stderr
 
 
+@pytest.mark.process
 def test_codex_is_told_by_flags(home):
     script(home, "codex", 'for one in "$@"; do echo "$one"; done')
     found = started(
@@ -418,12 +422,14 @@ def test_codex_is_told_by_flags(home):
         tomllib.loads(word)
 
 
+@pytest.mark.process
 def test_opencode_gets_its_whole_file_in_a_variable(home):
     script(home, "opencode", 'echo "$OPENCODE_CONFIG_CONTENT"')
     found = started(home, "opencode", "--url", "http://gw.example", "--model", "a/b", "--", "run")
     assert json.loads(found.stdout)["provider"]["trigate"]["models"] == {"a/b": {}}
 
 
+@pytest.mark.process
 def test_any_program_is_started_with_the_variables_of_an_sdk(home):
     found = started(
         home, "openai-python", "--url", "http://gw.example", "--model", "m", "--", "sh", "-c", "echo $OPENAI_BASE_URL"
@@ -431,12 +437,14 @@ def test_any_program_is_started_with_the_variables_of_an_sdk(home):
     assert found.stdout == "http://gw.example/v1\n"
 
 
+@pytest.mark.process
 def test_a_program_that_is_not_there(home):
     found = run("connect", "opencode", "--url", ROOT, "--model", "m", "--", cwd=home, env={"PATH": str(home)})
     assert found.returncode == 127
     assert "opencode is not installed; install it with: npm install -g opencode-ai" in found.stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("words", "says"),
     [([], "--list"), (["claude", "--write", "--"], "leave out one"), (["claude", "hi"], "unexpected extra argument")],
@@ -447,6 +455,7 @@ def test_a_wrong_command_line(home, words, says):
     assert says in found.stderr
 
 
+@pytest.mark.process
 def test_the_list_has_every_client(home):
     found = started(home, "--list")
     assert [line.split()[0] for line in found.stdout.splitlines()] == list(CLIENTS)

@@ -65,6 +65,7 @@ def claude(capsys):
 # Where
 
 
+@pytest.mark.process
 def test_the_gateway_that_runs_is_asked_from_a_folder_without_a_config(home, usual_port, capsys):
     with running(config(LOCAL, usual_port, model_aliases=ALIASES), usual_port):
         found, err = claude(capsys)
@@ -80,6 +81,7 @@ def test_the_demo_is_spoken_of_only_when_nothing_answers(home, usual_port, capsy
     assert "trigate serve --demo" in err
 
 
+@pytest.mark.process
 def test_what_runs_is_asked_though_a_config_is_there(home, capsys):
     """It may have been started with another, and it is what the client will get."""
     port = free_port()
@@ -94,6 +96,7 @@ def test_what_runs_is_asked_though_a_config_is_there(home, capsys):
     assert "trigate.yaml" in err
 
 
+@pytest.mark.process
 def test_a_config_that_is_named_is_taken_at_its_word(home, capsys):
     port = free_port()
     put(home / "mine.yaml", LOCAL, port)
@@ -102,6 +105,7 @@ def test_a_config_that_is_named_is_taken_at_its_word(home, capsys):
     assert '"ANTHROPIC_MODEL": "vllm/large"' in capsys.readouterr().out
 
 
+@pytest.mark.process
 def test_a_persons_own_config_is_for_every_folder(home, usual_port, capsys):
     """Its gateway is asked first, then the one at the usual address, and if none runs it is the config."""
     port = free_port()
@@ -113,6 +117,7 @@ def test_a_persons_own_config_is_for_every_folder(home, usual_port, capsys):
             assert claude(capsys)[0]["ANTHROPIC_BASE_URL"] == f"http://127.0.0.1:{port}"
 
 
+@pytest.mark.process
 def test_somebody_elses_config_yaml_is_no_config(home, usual_port, capsys):
     (home / "project/config.yaml").write_text("title: my site\ntheme: dark\n")
     assert "trigate serve --demo" in claude(capsys)[1]
@@ -120,6 +125,7 @@ def test_somebody_elses_config_yaml_is_no_config(home, usual_port, capsys):
         assert claude(capsys)[0] == {"ANTHROPIC_BASE_URL": f"http://127.0.0.1:{usual_port}"}
 
 
+@pytest.mark.process
 def test_a_gateway_elsewhere_is_asked_too(home, usual_port, capsys):
     port = free_port()
     with running(config(LOCAL, port), port):
@@ -140,6 +146,7 @@ def test_what_answers_and_is_no_gateway(home, capsys):
     assert "No gateway answers" in err
 
 
+@pytest.mark.process
 def test_a_gateway_that_wants_a_key_says_which_variable(home, usual_port, capsys, monkeypatch):
     keys = [{"name": "me", "key": "gw-key"}, {"name": "limited", "key": "gw-limited", "models": ["vllm/small"]}]
     with running(config(LOCAL, usual_port, client_keys=keys), usual_port):
@@ -157,6 +164,7 @@ def test_a_gateway_that_wants_a_key_says_which_variable(home, usual_port, capsys
             assert f'env_key = "{KEY_VARIABLE}"' in out
 
 
+@pytest.mark.process
 def test_a_config_in_the_folder_serves_where_the_key_is_not_at_hand(home, capsys):
     port, keys = free_port(), [{"name": "me", "key": "gw-key"}]
     put(home / "project/trigate.yaml", LOCAL, port, client_keys=keys)
@@ -167,6 +175,7 @@ def test_a_config_in_the_folder_serves_where_the_key_is_not_at_hand(home, capsys
     assert f"asks for a key ({KEY_VARIABLE}): this is from " in err
 
 
+@pytest.mark.process
 def test_the_key_is_not_shown_to_an_address_elsewhere_that_a_folder_names(home, capsys, monkeypatch):
     """A config comes with a clone. (The address 0 is this machine, and does not look like it.)"""
     port, keys = free_port(), [{"name": "me", "key": "gw-key"}]
@@ -181,6 +190,7 @@ def test_the_key_is_not_shown_to_an_address_elsewhere_that_a_folder_names(home, 
         assert 'model = "gpt-6.1-sol"' in capsys.readouterr().out
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", [("check",), ("explain", "vllm/large"), ("doctor", "--timeout", "1")])
 def test_every_command_finds_a_persons_own_config_and_says_so(home, command):
     put(home / "own/trigate/trigate.yaml", LOCAL, 1)
@@ -266,6 +276,7 @@ def test_other_clients_get_what_init_begins_with_and_fast_for_small_tasks():
     assert usual(offer([*WILD, LOCAL[0], default])) == {"model": "vllm/small", "small": "vllm/small"}
 
 
+@pytest.mark.process
 def test_the_gateway_and_its_config_offer_the_same():
     entries, port = [*WILD, *LOCAL], free_port()
     known = offer(entries, model_aliases=ALIASES)

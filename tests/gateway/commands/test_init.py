@@ -67,6 +67,7 @@ def test_the_models_to_begin_with_are_known():
     assert {row.key_env for row in CATALOG.values()} >= SHARED_KEYS
 
 
+@pytest.mark.process
 def test_it_takes_the_keys_that_are_set_and_writes_none_down(tmp_path):
     env = {"OPENAI_API_KEY": "sk-1", "ANTHROPIC_API_KEY": "sk-2", "DASHSCOPE_API_KEY": "sk-3", "GITHUB_TOKEN": "sk-4"}
     found = run("init", cwd=tmp_path, env=env)
@@ -83,6 +84,7 @@ def test_it_takes_the_keys_that_are_set_and_writes_none_down(tmp_path):
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
+@pytest.mark.process
 def test_without_any_key_it_is_a_model_of_this_machine(tmp_path):
     found = run("init", "--yes", "mine.yaml", cwd=tmp_path, env={"GITHUB_TOKEN": ""})
     assert found.returncode == 0, found.stderr
@@ -128,6 +130,7 @@ def ollama(answer: bytes, status: int = 200) -> Iterator[str]:
             server.shutdown()
 
 
+@pytest.mark.process
 def test_what_a_local_ollama_has_pulled_is_written_down(tmp_path):
     with ollama(json.dumps(TAGS).encode()) as address:
         found = run("init", cwd=tmp_path, env={"OLLAMA_HOST": address})
@@ -142,6 +145,7 @@ def test_what_a_local_ollama_has_pulled_is_written_down(tmp_path):
     assert [router.resolve(name, "chat").model for name in ("smart", "fast")] == ["gpt-oss:20b", "llama3.2:3b"]
 
 
+@pytest.mark.process
 def test_beside_a_key_the_key_has_the_default(tmp_path):
     env = {"ANTHROPIC_API_KEY": "k"}
     with ollama(json.dumps(TAGS).encode()) as address:
@@ -177,6 +181,7 @@ def test_another_machine_is_not_asked(host):
     assert local({"OLLAMA_HOST": host}) is None
 
 
+@pytest.mark.process
 def test_a_file_that_is_there_is_overwritten_by_force_alone(tmp_path):
     (tmp_path / "trigate.yaml").write_text("mine")
     found = run("init", cwd=tmp_path, env={"OPENAI_API_KEY": "k"})
@@ -187,12 +192,14 @@ def test_a_file_that_is_there_is_overwritten_by_force_alone(tmp_path):
     assert "openai/*" in (tmp_path / "trigate.yaml").read_text()
 
 
+@pytest.mark.process
 def test_a_place_that_cannot_be_written(tmp_path):
     found = run("init", "none/trigate.yaml", cwd=tmp_path, env={"OPENAI_API_KEY": "k"})
     assert found.returncode == 1
     assert found.stderr == "none/trigate.yaml cannot be written: no such file or directory\n"
 
 
+@pytest.mark.process
 def test_on_a_terminal_it_asks(tmp_path):
     ours, theirs = pty.openpty()
     env = {"OPENAI_API_KEY": "a", "ANTHROPIC_API_KEY": "b", "GROQ_API_KEY": "c"}

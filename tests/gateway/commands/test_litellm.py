@@ -404,6 +404,7 @@ def file(tmp_path):
     return path
 
 
+@pytest.mark.process
 def test_the_command_prints_what_check_finds_good(file):
     found = run("import", "litellm.yaml", cwd=file.parent)
     assert found.returncode == 3, found.stderr
@@ -414,6 +415,7 @@ def test_the_command_prints_what_check_finds_good(file):
     assert run("check", cwd=file.parent, env={"OPENAI_API_KEY": "k"}).returncode == 0
 
 
+@pytest.mark.process
 def test_the_command_writes_a_file_and_never_over_one(file):
     first = run("import", "litellm.yaml", "--write", "trigate.yaml", cwd=file.parent)
     assert (first.returncode, first.stdout) == (3, "")
@@ -422,6 +424,7 @@ def test_the_command_writes_a_file_and_never_over_one(file):
     assert (again.returncode, again.stderr) == (1, "trigate.yaml: file exists\n")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("params", "status", "says"),
     [
@@ -436,6 +439,7 @@ def test_the_exit_status_says_whether_it_matters(file, params, status, says):
     assert (found.returncode, found.stderr.splitlines()[2]) == (status, says)
 
 
+@pytest.mark.process
 def test_the_command_names_an_export_that_is_not_there_or_is_none(file):
     missing = run("import", "litellm.yaml", "--keys", "keys.csv", cwd=file.parent)
     assert (missing.returncode, missing.stderr) == (1, "keys.csv: no such file or directory\n")
@@ -446,6 +450,7 @@ def test_the_command_names_an_export_that_is_not_there_or_is_none(file):
     assert "sk-secret" not in found.stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("text", [b"model_list: [", b"- a\n", b"\xff", b"model_list: []\n"])
 def test_the_command_refuses_what_it_cannot_read(file, text):
     file.write_bytes(text)
@@ -454,5 +459,6 @@ def test_the_command_refuses_what_it_cannot_read(file, text):
     assert found.stderr
 
 
+@pytest.mark.process
 def test_the_command_names_a_file_that_is_not_there(tmp_path):
     assert run("import", "nothing.yaml", cwd=tmp_path).stderr == "nothing.yaml: no such file or directory\n"

@@ -131,6 +131,7 @@ def files(tmp_path):
     return tmp_path
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("order", [("--diff", "old.yaml", "trigate.yaml"), ("trigate.yaml", "--diff", "old.yaml"),
                                    ("--diff", "old.yaml")], ids=" ".join)  # fmt: skip
 def test_the_command_says_it_and_leaves_as_diff_does(files, order):
@@ -139,11 +140,13 @@ def test_the_command_says_it_and_leaves_as_diff_does(files, order):
     assert found.stdout == "~ model openai/gpt-4o: access_key changed\n"
 
 
+@pytest.mark.process
 def test_the_command_says_nothing_where_nothing_would_change(files):
     found = run("check", "old.yaml", "--diff", "old.yaml", cwd=files)
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
 
 
+@pytest.mark.process
 def test_the_command_names_what_is_wrong_with_either_file(files):
     found = run("check", "--diff", "old.yaml", cwd=files)
     assert found.returncode == 2

@@ -162,6 +162,7 @@ def test_it_is_a_schema_that_its_own_schema_takes():
     Draft202012Validator.check_schema(SCHEMA)
 
 
+@pytest.mark.process
 def test_the_command_prints_it():
     found = run("schema")
     assert found.returncode == 0, found.stderr

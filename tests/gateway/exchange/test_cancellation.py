@@ -26,6 +26,8 @@ from gateway.upstream.pool import PoolStats
 from tests.support.harness import PATIENCE, config, provider
 from tests.support.upstreams import PATHS, Script, render
 
+pytestmark = pytest.mark.slow
+
 MARKED: contextvars.ContextVar[bool] = contextvars.ContextVar("marked")  # inherited by every task of an exchange
 STEPS = 2000  # no exchange takes as many; a sweep that gets here does not end
 SCRIPT = Script(text="one two three")

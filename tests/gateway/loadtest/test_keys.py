@@ -79,6 +79,7 @@ KEYS = {"OPENAI_API_KEY": "sk-openai", "ANTHROPIC_API_KEY": "sk-anthropic", "TRI
 ONCE = ("--model", "m", "--rate", "1", "--seconds", "1")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("api", ["chat", "messages", "responses"])
 def test_no_key_of_the_environment_reaches_a_server_unasked(upstream, api):
     upstream.script(Script("well"))
@@ -89,6 +90,7 @@ def test_no_key_of_the_environment_reaches_a_server_unasked(upstream, api):
     assert f"{upstream.url}: no key is sent (--key-env NAME sends the one in $NAME)" in found.stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("api", "header"), [("chat", "authorization"), ("messages", "x-api-key")])
 def test_the_key_that_is_named_is_sent(upstream, api, header):
     upstream.script(Script("well"))
@@ -99,6 +101,7 @@ def test_the_key_that_is_named_is_sent(upstream, api, header):
     assert "sk-gateway" not in found.stdout + found.stderr
 
 
+@pytest.mark.process
 def test_a_scenario_names_its_key_too(upstream, tmp_path: Path):
     upstream.script(Script("well"))
     plan = f"url: {upstream.url}\nrequests: [{{model: m}}]\nrate: 1\nseconds: 1\n"
@@ -111,6 +114,7 @@ def test_a_scenario_names_its_key_too(upstream, tmp_path: Path):
     assert upstream.seen[0].header("authorization") is None
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("args", "said"), [((), "no key was sent"), (("--key-env", "OPENAI_API_KEY"), "not accepted")])
 def test_a_refused_key_is_told_with_what_to_do(upstream, args, said):
     upstream.script(REFUSAL)

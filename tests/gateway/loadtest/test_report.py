@@ -203,6 +203,7 @@ async def test_its_own_cost_is_measured():
     assert 0 < found.delay_p50 <= found.delay_p99
 
 
+@pytest.mark.process
 async def test_another_process_judges_and_if_it_dies_this_one_does():
     async with judging(strict=True) as judge:
         assert await judge(ReceivedAnswer("chat", True, None, b"")) == StreamVerdict(
@@ -214,6 +215,7 @@ async def test_another_process_judges_and_if_it_dies_this_one_does():
             assert (await judge(ReceivedAnswer("chat", True, None, b""))).outcome == "cut"
 
 
+@pytest.mark.process
 async def test_the_display_is_drawn_while_a_run_goes_on_and_leaves_nothing_behind():
     screen = Console(width=100, height=40, force_terminal=True, file=io.StringIO())
     async with serving(sometimes) as url, trio.open_nursery() as nursery:
@@ -261,6 +263,7 @@ def mock():
         yield process.url
 
 
+@pytest.mark.process
 def test_the_command_measures_writes_and_fails_by_its_conditions(mock, tmp_path, capsys):
     files = ("--json", str(tmp_path / "a.json"), "--html", str(tmp_path / "a.html"))
     plan = (
@@ -306,6 +309,7 @@ def status_of(*args: str) -> int:
     return caught.value.code
 
 
+@pytest.mark.process
 def test_ctrl_c_ends_it_early_with_a_report(mock, tmp_path):
     file = tmp_path / "plan.yml"
     file.write_text(f"url: {mock}\nrate: 20\nseconds: 10m\nrequests: [{{model: mock-small}}]\n")

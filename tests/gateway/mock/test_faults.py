@@ -204,6 +204,7 @@ async def test_a_refused_request_is_answered_when_it_is_asked_again():
 # For people
 
 
+@pytest.mark.process
 def test_the_mock_lists_its_faults():
     with started("mock", "--port", "0") as served:
         models = [model["id"] for model in request(served.url, "GET", "/v1/models").json["data"]]
@@ -216,6 +217,7 @@ def test_the_mock_lists_its_faults():
     assert [tuple(line.split(maxsplit=1)) for line in shown] == list(listed().items())
 
 
+@pytest.mark.process
 def test_the_demo_has_them_in_both_lanes():
     asked = {"messages": [{"role": "user", "content": "Hello"}], "stream": True}
     with demo() as served:
@@ -226,6 +228,7 @@ def test_the_demo_has_them_in_both_lanes():
             assert b"[DONE]" not in reply.body
 
 
+@pytest.mark.process
 def test_the_page_shows_what_the_demo_says():
     page = (ROOT / "docs" / "streams.md").read_text()
     with demo() as served:
@@ -235,6 +238,7 @@ def test_the_page_shows_what_the_demo_says():
     assert page.count('"delta":{"content":') == len(reply.events()) - 2
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("base", "api"), [("/v1beta/openai", "chat"), ("/api/paas/v4", "chat"), ("/anthropic/v1", "messages")]
 )

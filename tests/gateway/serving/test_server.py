@@ -666,6 +666,7 @@ async def ended(program: Program) -> int:
         return await program.process.wait()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_the_first_signal_drains_and_the_second_exits_at_once(run, number):
     program, server = await run("serve", 30)
@@ -681,6 +682,7 @@ async def test_the_first_signal_drains_and_the_second_exits_at_once(run, number)
         assert await ended(program) == 128 + number
 
 
+@pytest.mark.process
 async def test_a_signal_with_nothing_in_flight_ends_the_server_well(run):
     program, _ = await run("serve", 30)
     await program.line("ready")
@@ -700,6 +702,7 @@ async def eventually_refused(server: Server) -> None:
             await trio.sleep(0.01)
 
 
+@pytest.mark.process
 async def test_workers_share_a_socket_are_replaced_and_drain_together(run):
     program, server = await run("supervise", 0.5)
     first, second = int(await program.line("ready")), int(await program.line("ready"))
@@ -719,6 +722,7 @@ async def test_workers_share_a_socket_are_replaced_and_drain_together(run):
     assert await ended(program) == 0
 
 
+@pytest.mark.process
 async def test_a_second_signal_ends_the_workers_at_once(run):
     program, server = await run("supervise", 30)
     await program.line("ready")

@@ -29,7 +29,7 @@ from tests.support import postgres, store_writer
 from tests.support.harness import PATIENCE, ROOT, START_SECONDS, Late, eventually, given_attempts
 
 KEY = bytes(range(32))
-SHARED = ("sqlite", "postgres")
+SHARED = ("sqlite", pytest.param("postgres", marks=pytest.mark.process))
 KINDS = ("memory", *SHARED)
 
 
@@ -520,6 +520,7 @@ async def test_a_write_that_is_cancelled_is_done_wholly_or_not_at_all(store):
 # Several stores, several processes
 
 
+@pytest.mark.process
 async def test_what_one_store_writes_another_reads(shared):
     one, other = shared.store(), shared.store()
     await one.put([node("a")])
@@ -598,6 +599,7 @@ def accounts(place: Place) -> tuple[int, int, int]:
     return kinds["response"] - kinds["head"], int(bytes), int(nodes)
 
 
+@pytest.mark.process
 async def test_a_process_that_is_killed_loses_nothing_it_had_acknowledged(shared):
     chance = random.Random()
     for life in range(3):
@@ -616,6 +618,7 @@ async def test_a_process_that_is_killed_loses_nothing_it_had_acknowledged(shared
         assert accounts(shared) == (0, 0, 0), "no half of a turn, and every byte and node is counted"
 
 
+@pytest.mark.process
 async def test_two_processes_write_to_one_place(shared):
     with writing(shared.kind, shared.location, "one") as one, writing(shared.kind, shared.location, "two") as two:
         await _until(25, one)
@@ -797,6 +800,7 @@ async def _refused(store: Store, server: postgres.Server) -> None:
         assert secret not in str(caught.value)
 
 
+@pytest.mark.process
 async def test_a_server_that_is_down_is_unavailable_and_comes_back(own_server):
     from gateway.stores.postgres import PostgresStore
 
@@ -842,6 +846,7 @@ async def test_a_lock_that_is_held_too_long_is_unavailable(server, database):
         await store.aclose()
 
 
+@pytest.mark.process
 async def test_tables_that_only_others_may_use_are_unavailable(server, database):
     from gateway.stores.postgres import PostgresStore
 

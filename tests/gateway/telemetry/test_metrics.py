@@ -73,6 +73,7 @@ def gateway(upstream, by_hand) -> Iterator[Gateway]:
 # What is counted
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("model", "target", "lane"), [
     ("on-chat", ("openai", "on-chat"), "byte"), ("on-messages", ("anthropic", "on-messages"), "hub"),
 ])  # fmt: skip
@@ -91,6 +92,7 @@ def test_an_exchange_is_counted_once_with_its_tokens_in_either_lane(gateway, ups
     assert after("trigate_upstream_attempts_total", provider=target[0]) == 1
 
 
+@pytest.mark.process
 def test_models_of_a_wildcard_have_names_of_their_own_once_they_have_answered(gateway, upstream):
     for name, answer in (("own-1", ANSWER), ("own-2", ANSWER), ("made-up", BUSY), ("own-1", ANSWER)):
         upstream.script(answer)
@@ -137,6 +139,7 @@ def test_a_key_that_was_sent_as_a_model_is_no_label(name):
     assert 'model="other",provider="groq"' in page
 
 
+@pytest.mark.process
 def test_what_fails_is_counted_by_provider_and_kind(gateway, upstream):
     upstream.script(BUSY)
     assert ask(gateway, "chat", "on-chat") == 429
@@ -146,6 +149,7 @@ def test_what_fails_is_counted_by_provider_and_kind(gateway, upstream):
     assert now("trigate_upstream_errors_total", provider="deepseek", model="gone", error="upstream") == 1
 
 
+@pytest.mark.process
 def test_a_request_that_is_not_carried_whole_is_counted(gateway, upstream):
     upstream.script(ANSWER)
     before = numbers(gateway)("trigate_dropped_total", api="chat", provider="anthropic")
@@ -153,6 +157,7 @@ def test_a_request_that_is_not_carried_whole_is_counted(gateway, upstream):
     reaching(gateway, before + 1, "trigate_dropped_total", api="chat", provider="anthropic")
 
 
+@pytest.mark.process
 def test_a_stream_is_in_flight_until_its_client_leaves_and_each_gap_is_measured(gateway, by_hand):
     before = numbers(gateway)
     asked = {"model": "by-hand", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
@@ -180,6 +185,7 @@ def test_a_stream_is_in_flight_until_its_client_leaves_and_each_gap_is_measured(
     assert after("trigate_tokens_total", provider="mistral", kind="output") > 0
 
 
+@pytest.mark.process
 def test_a_client_that_leaves_before_its_answer_is_told_apart(gateway, by_hand):
     before = numbers(gateway)("trigate_disconnects_total", phase="waiting")
     with Wire.connect(gateway.port) as client:
@@ -190,6 +196,7 @@ def test_a_client_that_leaves_before_its_answer_is_told_apart(gateway, by_hand):
             reaching(gateway, before + 1, "trigate_disconnects_total", phase="waiting")
 
 
+@pytest.mark.process
 def test_the_process_is_measured(gateway):
     now = eventually(lambda: (now := numbers(gateway))("trigate_event_loop_lag_seconds_count") >= 2 and now)
     assert 10 * 2**20 < now("trigate_memory_bytes") < 2**30
@@ -199,6 +206,7 @@ def test_the_process_is_measured(gateway):
     assert now("trigate_client_connections") >= 1
 
 
+@pytest.mark.process
 def test_labels_are_those_that_are_documented(gateway):
     now = numbers(gateway)
     for row in ROWS:
@@ -210,6 +218,7 @@ def test_labels_are_those_that_are_documented(gateway):
 # Who may read it
 
 
+@pytest.mark.process
 def test_it_takes_a_key_that_is_not_limited_where_there_are_keys(upstream):
     port = free_port()
     keys = [{"name": "ops", "key": "key-ops"}, {"name": "team", "key": "key-team", "models": ["m"]}]
@@ -227,6 +236,7 @@ def test_it_takes_a_key_that_is_not_limited_where_there_are_keys(upstream):
         assert now("trigate_tokens_total", client="team", kind="output") == 9
 
 
+@pytest.mark.process
 def test_it_can_be_open_to_all(upstream):
     port = free_port()
     keys = [{"name": "ops", "key": "key-ops"}]
@@ -236,6 +246,7 @@ def test_it_can_be_open_to_all(upstream):
         assert gateway.request("GET", "/v1/models").status == 401
 
 
+@pytest.mark.process
 def test_it_can_be_switched_off(upstream):
     port = free_port()
     with running(config([provider("openai/m", upstream.url)], port, metrics=False), port) as gateway:
@@ -269,6 +280,7 @@ def test_a_new_configuration_brings_new_names(upstream):
 # Several workers
 
 
+@pytest.mark.process
 def test_numbers_of_workers_add_up_and_outlive_them(upstream):
     port = free_port()
     settings = config([provider("openai/m", upstream.url, ["chat"])], port)
@@ -295,6 +307,7 @@ def test_numbers_of_workers_add_up_and_outlive_them(upstream):
         assert after("trigate_exchanges_in_flight") == 0
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("count", ["1", "2"])
 def test_one_store_is_measured_once_however_many_workers_share_it(upstream, tmp_path, count):
     file, port = tmp_path / "state.sqlite", free_port()
@@ -318,6 +331,7 @@ async def _filled(file: Path) -> Size:
     return size
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("count", ["1", "2"])
 def test_reloads_are_counted_once_whoever_reads_the_file(upstream, tmp_path, count):
     port, file = free_port(), tmp_path / "trigate.yaml"
@@ -344,6 +358,7 @@ print(os.getpid())
 """
 
 
+@pytest.mark.process
 def test_the_dead_are_added_up_in_one_file_for_each_kind(tmp_path):
     def python(code: str, *args: str) -> str:
         env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
@@ -369,6 +384,7 @@ def test_the_dead_are_added_up_in_one_file_for_each_kind(tmp_path):
     assert len(list(tmp_path.glob("*.db"))) == 8  # of the dead two, of each of the living three
 
 
+@pytest.mark.process
 def test_no_dead_worker_is_merged_while_somebody_counts(tmp_path):
     merging = "import sys, pathlib; from gateway.telemetry.shared_metrics import merge_dead_worker; print(flush=True); "
     merging += "merge_dead_worker(pathlib.Path(sys.argv[1]), 1)"
@@ -408,6 +424,7 @@ async def test_lag_is_how_much_later_than_asked_for_a_task_runs(mock_clock):
     assert seen == pytest.approx([0, 0.25, 1.5])
 
 
+@pytest.mark.process
 def test_nothing_is_kept_where_state_is_switched_off(upstream):
     port = free_port()
     settings = config([provider("openai/m", upstream.url)], port, state_storage={"type": "none"})
