@@ -10,7 +10,7 @@ import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import attrs
 import msgspec
@@ -20,7 +20,7 @@ from gateway.conversations.bodies import StoredHead, StoredTurn, head_body, head
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.local_turn import LocalTurn
 from gateway.http.request_scope import RequestScope
-from gateway.http.response import ChannelBody, Response
+from gateway.http.response import Response, WriteNow
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.public_errors import MISTAKE
@@ -29,7 +29,6 @@ from providers.responses.kept import after, replay
 from providers.responses.output import ResponseTemplate
 from streams import sse
 from streams.errors import GatewayError
-from streams.pipe import WRITES_QUEUED
 
 log = logging.getLogger("trigate")
 
@@ -93,6 +92,45 @@ class RunningTurn:
     async def changed(self) -> None:
         """Wait until there is more, or the end."""
         await self._changed.wait()
+
+
+class Follower:
+    """The response body that repeats the stream of a running turn: each write is all that there is by then. The turn
+    goes on whether or not anybody reads it."""
+
+    def __init__(self, turn: RunningTurn, starting_after: int, keep_alive: float) -> None:
+        self._turn = turn
+        self._starting_after = starting_after
+        self._keep_alive = keep_alive
+        self._written = 0  # events
+
+    def set_writer(self, write_now: WriteNow) -> None:
+        """Do nothing: the task that waits for the turn writes."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        with trio.move_on_after(self._keep_alive):
+            while not (data := self._more()):
+                if self._turn.over:
+                    raise StopAsyncIteration
+                await self._turn.changed()
+            return data
+        return sse.COMMENT_PING
+
+    def _more(self) -> bytes:
+        data = b"".join(self._turn.events[self._written :])
+        self._written = len(self._turn.events)
+        if self._starting_after >= 0 and (data := after(data, self._starting_after)):
+            self._starting_after = -1  # from there on everything
+        return data
 
 
 class Background:
@@ -197,40 +235,11 @@ class Background:
 
     # For clients that come back
 
-    def follow(
-        self, owner: str, id: str, starting_after: int, nursery: trio.Nursery, keep_alive: float
-    ) -> ChannelBody | None:
+    def follow(self, owner: str, id: str, starting_after: int, keep_alive: float) -> "Follower | None":
         """The stream of a turn that runs here, from the event behind number ``starting_after`` (-1: all) to its end;
-        ``None`` if there is none. The task that feeds it lives in ``nursery``."""
+        ``None`` if there is none."""
         live = self._live.get((owner, id))
-        if live is None:
-            return None
-        to, body = trio.open_memory_channel[bytes](WRITES_QUEUED)
-        nursery.start_soon(self._feed, live, starting_after, to, keep_alive)
-        return ChannelBody(body)
-
-    async def _feed(
-        self, live: RunningTurn, starting_after: int, to: trio.MemorySendChannel[bytes], keep_alive: float
-    ) -> None:
-        seen, wanted, last_write = 0, starting_after < 0, trio.current_time()
-        with contextlib.suppress(trio.BrokenResourceError), to:  # its client has left; the turn goes on
-            while True:
-                data, seen, over = b"".join(live.events[seen:]), len(live.events), live.over
-                if not wanted:
-                    data = after(data, starting_after)
-                    wanted = bool(data)
-                if data:
-                    await to.send(data)
-                    last_write = trio.current_time()
-                if over:
-                    return
-                if seen == len(live.events) and not live.over:  # both may have changed while it was sent
-                    with trio.CancelScope(deadline=last_write + keep_alive) as silence:
-                        await live.changed()
-                    if silence.cancelled_caught:
-                        last_write = trio.current_time()
-                        if not to.statistics().current_buffer_used:
-                            to.send_nowait(sse.COMMENT_PING)
+        return None if live is None else Follower(live, starting_after, keep_alive)
 
     async def cancel(self, owner: str, id: str) -> None:
         """Cancel a running turn, here or on another worker, and wait until it has ended, ``STALE`` seconds at most."""

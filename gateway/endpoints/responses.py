@@ -62,8 +62,7 @@ class StoredResponses:
 
     async def _replay(self, id: str, starting_after: int) -> Response:
         if self._background is not None:
-            nursery = current_scope().nursery
-            running = self._background.follow(owner(), id, starting_after, nursery, self._keep_alive)
+            running = self._background.follow(owner(), id, starting_after, self._keep_alive)
             if running is not None:
                 return _stream(running)
         turn, head = await self._read(id)

@@ -179,13 +179,13 @@ class Exchange:
 
         background = self._context.service.background
         assert background is not None, "a turn is kept in the background only where there is a store"
-        nursery, owner = self._scope.nursery, self._memory.owner
+        owner = self._memory.owner
         template = ResponseTemplate.of(reply_to(walk.attempt, turn))
         begun = await background.start(BackgroundTurn(owner, turn, template, self.record, go_on))
         self.record.outlives = True
         if not walk.request.incoming.stream:
             return self.respond(begun, 200, (*JSON_HEADERS, *walk.request.headers))
-        body = background.follow(owner, turn.id, -1, nursery, self._context.service.keep_alive)
+        body = background.follow(owner, turn.id, -1, self._context.service.keep_alive)
         assert body is not None, "it has just begun"
         return self.respond(body, 200, (*STREAM_HEADERS, *walk.request.headers))
 

@@ -167,15 +167,19 @@ async def test_a_turn_that_still_runs_is_followed(store):
         assert [event async for event in events] == []
 
 
-async def test_a_follower_that_reads_nothing_gets_one_keep_alive_for_all_the_time(mock_clock):
-    async with running(MemoryStore(*ROOM)) as (turns, turn), trio.open_nursery() as nursery:
-        body = turns.follow("alice", turn.id, -1, nursery, 1)
-        for _ in range(5):
-            await wait_all_tasks_blocked()
-            mock_clock.jump(1)
+async def test_a_follower_gets_a_keep_alive_in_silence_and_what_was_said_at_once(autojump_clock):
+    async with running(MemoryStore(*ROOM)) as (turns, turn):
+        body = turns.follow("alice", turn.id, 1, 3)
+        turn.say(0, 1)
+        begun = trio.current_time()
+        assert [await anext(body), await anext(body)] == [sse.COMMENT_PING] * 2
+        assert trio.current_time() - begun == pytest.approx(6)
+        turn.say(2)
         await wait_all_tasks_blocked()
-        assert await anext(body) == sse.COMMENT_PING
-        nursery.cancel_scope.cancel()
+        turn.say(3)
+        await wait_all_tasks_blocked()
+        found = await anext(body)
+        assert [found.count(b'"sequence_number":%d' % number) for number in range(4)] == [0, 0, 1, 1]
 
 
 async def test_a_turn_that_runs_elsewhere_is_not_streamed_in_part(store):
