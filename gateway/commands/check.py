@@ -100,7 +100,8 @@ def explain(model: str, api: Api, path: Path | None, no_env: bool) -> int:
 
 
 def _outgoing_headers(found: Explanation) -> list[tuple[str, str]]:
-    """What every request of this kind carries; in the byte lane most of the client's own headers come beside it."""
+    """The headers that every request of this kind carries; in the byte lane most of the client's own headers come
+    beside it."""
     headers = [("content-type", "application/json"), ("accept-encoding", "identity")]
     if found.lane == "hub" and found.target.api == "messages":
         headers.append(("anthropic-version", found.target.recipient.quirks.anthropic_version))

@@ -1,4 +1,4 @@
-"""Which of a gateway's models a client is pointed at.
+"""The choice of a gateway's models for a client.
 
 Programs that know models by name are left with the names that they know where the gateway serves these: what they know
 of a model (its context window, how it thinks, what it may cost) holds then. All others get ``smart`` and ``fast``, the
@@ -105,13 +105,13 @@ def for_codex(offer: Offer) -> Words:
 
 
 def told_codex(name: str, model: str) -> Words:
-    """What Codex has to be told of ``model``, whose provider's own name is ``name``: nothing where it knows it."""
+    """The settings by which Codex knows ``model``, whose provider's own name is ``name``: nothing where it knows it."""
     return {} if _codex_knows(model) else {"window": _window(name)}
 
 
 def told_claude(models: Iterable[str], offer: Offer | None) -> Words:
-    """What Claude Code has to be told of ``models``: it takes those that it does not know for ones of a million tokens,
-    and would not summarize a conversation before that. One figure is for all of them."""
+    """The settings by which Claude Code knows ``models``: it takes those that it does not know for ones of a million
+    tokens, and would not summarize a conversation before that. One figure is for all of them."""
     unknown = {model for model in models if model and not model.startswith("claude-")}
     windows = [_window(offer.model(model) if offer is not None else model) for model in unknown]
     return {"claude_window": str(min(windows))} if windows else {}
@@ -123,7 +123,7 @@ def _window(name: str) -> int:
 
 
 def _codex_knows(model: str) -> bool:
-    """Whether Codex knows ``model``. It looks by the beginning of a name, behind one prefix at most."""
+    """True if Codex knows ``model``. It looks by the beginning of a name, behind one prefix at most."""
     return model.count("/") <= 1 and model.rpartition("/")[2].startswith(CODEX_KNOWS)
 
 

@@ -107,7 +107,7 @@ class GatewayAddress:
                 yield tuple(str(self.fill(step)) for step in row.path), self.fill(row.value)
 
     def says(self, value: Any) -> bool:
-        """Whether ``value`` is more than a word that stands for nothing here."""
+        """True if ``value`` is more than a word that stands for nothing here."""
         alone = _WORD.fullmatch(value) if isinstance(value, str) else None
         return alone is None or alone[1] in self._words()
 

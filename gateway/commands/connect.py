@@ -81,7 +81,7 @@ def _with_key(place: GatewayAddress) -> GatewayAddress:
 
 
 def described(client: Client, place: GatewayAddress) -> str:
-    """What a person is told: the settings, and what to do with them."""
+    """The text for a person: the settings, and what to do with them."""
     parts = []
     file = client.file
     if file is not None and (settings := tuple(place.settings(file.settings))):
@@ -117,7 +117,7 @@ def _next(client: Client, place: GatewayAddress) -> str:
 
 
 def path_of(file: SettingsFile, env: Mapping[str, str]) -> Path:
-    """Where the file is for this person, on this platform."""
+    """The file's path for this person, on this platform."""
     if file.variable and env.get(file.variable):
         return Path(env[file.variable]) / file.name
     kind, _, app = file.folder.partition("app:")
@@ -283,7 +283,7 @@ _NO_SECRETS = {OPEN_KEY, KEY_VARIABLE, "{env:" + KEY_VARIABLE + "}"}
 
 
 def _diff(before: str, after: str, name: str) -> str:
-    """What changes, with values that may be secret masked: the person's own as well."""
+    """The changes as a diff, with values that may be secret masked: the person's own as well."""
     old, new = (text.splitlines() for text in (before, after))
     lines = difflib.unified_diff(old, new, name, name, n=2, lineterm="")
     return "".join(f"{_coloured(_SECRET.sub(_masked, line))}\n" for line in lines)

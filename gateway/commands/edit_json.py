@@ -28,7 +28,7 @@ def _parse_json(text: str) -> Any:
 
 @attrs.frozen
 class _Object:
-    """Where the members of an object stand in the text: ``start`` and ``end`` of their values, and their names."""
+    """The places of an object's members in the text: ``start`` and ``end`` of their values, and their names."""
 
     opened: int
     closed: int

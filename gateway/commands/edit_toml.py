@@ -65,7 +65,7 @@ def _toml_path(line: str) -> Path | None:
 
 
 def _toml_comment(line: str) -> str:
-    """What stands behind the value, with the spaces before it."""
+    """The comment behind the value, with the spaces before it."""
     for found in re.finditer(r"\s*#", line):
         if _toml_path(line[: found.start()]):
             return line[found.start() :]

@@ -50,7 +50,7 @@ MISSING = object()
 
 
 def standing(form: Format, text: str, paths: Iterable[Path]) -> dict[Path, Any]:
-    """What stands in ``text`` at those of ``paths`` that are there. Raises ``Unmergeable``."""
+    """The values in ``text`` at those of ``paths`` that are there. Raises ``Unmergeable``."""
     tree = _tree(FORMATS[form], text.replace("\r\n", "\n"))
     return {path: value for path in paths if (value := _at(tree, path)) is not MISSING}
 
@@ -102,7 +102,7 @@ def _at(tree: Any, path: Path) -> Any:
 
 
 def _tree(notation: Notation, text: str) -> Any:
-    """What is in ``text``, its list as a mapping by the first member of each item."""
+    """The content of ``text``, its list as a mapping by the first member of each item."""
     found = _parsed(notation, text)
     return by_first_member(found) if isinstance(found, list) else found
 

@@ -1,4 +1,4 @@
-"""Where the gateway is that a client is to be pointed at, and which of its models the client gets.
+"""The gateway that a client is to be pointed at, and the models that the client gets.
 
 The address is that of ``--url``, else of the config, else the usual one. The gateway that runs there says what it
 serves: that is what the client will get, whatever a file says. Only where none answers is it the config, and where
@@ -182,14 +182,14 @@ def _config(path: Path | None) -> Config | None:
 
 
 def _foreign(path: Path) -> bool:
-    """Whether a file that was only found is somebody else's: many programs have a ``config.yaml``."""
+    """True if a file that was only found is somebody else's: many programs have a ``config.yaml``."""
     return path.name != FILE_NAMES[0] and not any(
         key in path.read_bytes() for key in (b"model_providers", b"llm_providers")
     )
 
 
 def address(config: Config) -> str:
-    """Where a client on this machine reaches the first listener."""
+    """The address at which a client on this machine reaches the first listener."""
     listener = config.listeners[0]
     host = {"0.0.0.0": LOCAL, "::": LOCAL}.get(listener.address, listener.address)
     return f"http://{f'[{host}]' if ':' in host else host}:{listener.port}"

@@ -1,4 +1,4 @@
-"""What ``trigate import`` has made of another proxy's file: the sections of the new one, what of the old one is lost,
+"""The result of ``trigate import``: the sections of the new one, what of the old one is lost,
 and the text that says both."""
 
 import re
@@ -116,7 +116,7 @@ def lines(result: Result, source: str) -> Iterator[str]:
 
 
 def summary(result: Result) -> Iterator[str]:
-    """What is carried over and what is lost, by what the loss means."""
+    """Summarise what is carried over and what is lost, by what the loss means."""
     counts = [_counted(result.models, "model")]
     counts[0] = f"{len(result.entries)} of {counts[0]}"
     counts += [_counted(len(result.aliases), "alias", "es")] if result.aliases else []

@@ -72,8 +72,8 @@ def run(file: Path, write: Path | None, keys: Path | None = None) -> int:
 
 
 def imported(content: Any, keys: Sequence[Token] | None = None) -> Result:
-    """What ``content``, a configuration of LiteLLM's, becomes here. ``keys`` are those of its database, ``None`` where
-    nobody has exported them.
+    """The configuration that ``content``, one of LiteLLM's, becomes here. ``keys`` are those of its database, ``None``
+    where nobody has exported them.
 
     Raises ``ConfigError`` for what is no configuration of LiteLLM's with at least one model that can be had here."""
     if not isinstance(content, dict) or not isinstance(content.get("model_list"), list):
@@ -381,7 +381,7 @@ _COUNTERPARTS: Final[Mapping[str, tuple[str, str]]] = {
 
 
 def _counterpart(name: str, value: Any, result: Result) -> bool:
-    """Whether ``value`` could be carried over."""
+    """True if ``value`` could be carried over."""
     key, unit = _COUNTERPARTS[name]
     number = _positive(value)
     if number is None:

@@ -18,7 +18,7 @@ FILE = Path("trigate.yaml")
 
 @attrs.frozen
 class Start:
-    """Which models of a provider a new configuration names: ``large`` as the default, ``small`` for small tasks."""
+    """The models of a provider that a new configuration names: ``large`` as the default, ``small`` for small tasks."""
 
     large: str
     small: str

@@ -11,7 +11,7 @@ import attrs
 
 
 class Group(Enum):
-    """What is lost with a setting, by what it means to whoever runs the proxy."""
+    """A group of losses, by what they mean to whoever runs the proxy."""
 
     NAMES = "names that clients ask for"
     PROTECTION = "protection"

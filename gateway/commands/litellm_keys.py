@@ -224,7 +224,8 @@ def _none_left(unknown: Sequence[str]) -> str:
 
 
 def _without_limits(held: Sequence[Token], items: Mapping[str, dict[str, Any]]) -> Iterator[Loss]:
-    """What the holders of keys were held to and are no longer, a loss for each kind: two hundred keys are usual."""
+    """The limits that holders of keys were held to and are no longer, a loss for each kind: two hundred keys are
+    usual."""
     for group, columns in _LIMITS.items():
         for column in columns:
             if some := [items[key.digest]["name"] for key in held if _says(key.row.get(column))]:

@@ -109,7 +109,7 @@ def _planned(options: LoadOptions) -> tuple[Scenario, list[Condition]]:
 
 
 def _conditions(options: LoadOptions) -> list[Condition]:
-    """Those of ``--fail-if``. Raises ``ConfigError``."""
+    """The conditions of ``--fail-if``. Raises ``ConfigError``."""
     found: list[Condition] = []
     mistakes: list[Mistake] = []
     for condition in options.fail_if:
@@ -269,7 +269,7 @@ def _finish(runs: Sequence[RunResult], options: LoadOptions, conditions: Sequenc
 
 
 def _advise(runs: Sequence[RunResult], plan: Scenario, keys: Mapping[str, Credential]) -> None:
-    """What to do about keys that were refused."""
+    """Advice on keys that were refused."""
     for single in runs:
         if any(failure.kind == REFUSED for failure in single.tally.failures):
             say(sentence(f"{REFUSED}: {single.name}: {advice(keys[single.target], plan)}"))

@@ -29,8 +29,8 @@ _ROWS = (
 
 
 async def what_to_do(provider: str, url: str) -> str:
-    """How to start the server of ``provider`` at ``url``, where that is on this machine and nothing listens there;
-    "" otherwise."""
+    """Advice on how to start the server of ``provider`` at ``url``, where that is on this machine and nothing listens
+    there; "" otherwise."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     if not is_loopback(parts.hostname or "") or await _listens(parts.hostname or "", port):
@@ -48,7 +48,7 @@ def _row(provider: str, port: int) -> LocalServer | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether ``host``, as it stands in a URL, is this machine for sure."""
+    """True if ``host``, as it stands in a URL, is this machine for sure."""
     if host == "localhost":
         return True
     try:

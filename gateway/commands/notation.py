@@ -1,4 +1,4 @@
-"""What an editor of one format is given and can do: settings, and how a file is read, changed and changed back."""
+"""The contract of an editor of one format: settings, and how a file is read, changed and changed back."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias

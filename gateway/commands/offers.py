@@ -1,4 +1,4 @@
-"""What a gateway offers to clients: asked of the one that runs, or read from a configuration."""
+"""The models that a gateway offers to clients: asked of the one that runs, or read from a configuration."""
 
 import http.client
 import json
@@ -15,8 +15,8 @@ LARGEST = 4 * 2**20  # bytes of an answer that are read
 
 
 class Offer(Protocol):
-    """What clients can ask of a gateway. ``names`` are those that ``GET /v1/models`` lists, in that order; ``default``
-    is the model for requests that name none, where that is known."""
+    """The models that clients can ask a gateway for. ``names`` are those that ``GET /v1/models`` lists, in that order;
+    ``default`` is the model for requests that name none, where that is known."""
 
     names: Sequence[str]
     default: str | None
@@ -37,7 +37,7 @@ class KeyWanted(Exception):
 
 
 class Configured:
-    """What a gateway with ``config`` would offer."""
+    """The offer of a gateway with ``config``."""
 
     def __init__(self, config: Config) -> None:
         self._router = Router(config)
@@ -56,7 +56,7 @@ class Configured:
 
 
 class RunningGateway:
-    """What the gateway at ``root`` offers to whoever shows ``key``. Made by asking it; raises ``Silent`` and
+    """The offer of the gateway at ``root`` to whoever shows ``key``. Made by asking it; raises ``Silent`` and
     ``KeyWanted``. ``known`` is its configuration, as far as that is known here: what it says is asked, too."""
 
     def __init__(self, root: str, key: str | None, known: Configured | None = None) -> None:

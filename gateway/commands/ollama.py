@@ -1,4 +1,4 @@
-"""What the Ollama of this machine has pulled, for ``trigate init``."""
+"""The models that this machine's Ollama has pulled, for ``trigate init``."""
 
 import http.client
 import re
@@ -45,7 +45,7 @@ class _Tag:
 
     @property
     def talks(self) -> bool:
-        """Whether it answers: what makes embeddings does not."""
+        """True if it answers with text: a model of embeddings does not."""
         family = self.details.family if self.details is not None else ""
         return _NAME.fullmatch(self.name) is not None and "embed" not in self.name and "bert" not in family
 
@@ -56,7 +56,8 @@ class _Tags:
 
 
 def local(env: Mapping[str, str]) -> Local | None:
-    """What Ollama has here; ``None`` where it does not answer within half a second, or has nothing that talks."""
+    """The models that Ollama has here; ``None`` where it does not answer within half a second, or has nothing that
+    talks."""
     address = _address(env.get(VARIABLE, ""))
     if address is None:
         return None

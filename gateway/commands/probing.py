@@ -1,4 +1,4 @@
-"""What ``trigate doctor`` asks a model for, through a gateway and over HTTP: a request for each feature, and what has
+"""The checks of ``trigate doctor``, through a gateway and over HTTP: a request for each feature, and what has
 to be in its answer."""
 
 from collections.abc import Callable, Mapping
@@ -53,12 +53,12 @@ class Checkup:
 
     @property
     def good(self) -> bool:
-        """Whether it answers, and streams: not every model can do the rest."""
+        """True if it answers, and streams: not every model can do the rest."""
         return all(self.outcomes[name].state == "ok" for name in NEEDED)
 
     @property
     def skipped(self) -> bool:
-        """Whether it could not be asked at all."""
+        """True if it could not be asked at all."""
         return all(outcome.state == "skipped" for outcome in self.outcomes.values())
 
 
@@ -199,7 +199,7 @@ class Patient:
         return CheckOutcome("failed", f"no whole answer within {self._limit:g} s (--timeout)", _ms(begun))
 
     async def _told(self, error: GatewayError) -> str:
-        """What went wrong, and where it can be said what to do about it."""
+        """The error, and where it can be said what to do about it."""
         advice = await what_to_do(self._target.entry.provider.id, self._target.url)
         return f"{_said(error)}; {advice}" if advice else _said(error)
 

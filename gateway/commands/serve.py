@@ -50,7 +50,7 @@ LOOK = 1.0  # seconds between a worker's looks for its supervisor
 
 @attrs.frozen
 class Options:
-    """What of the command line holds for every worker."""
+    """The options of the command line that hold for every worker."""
 
     check_streams: bool = False
     record: Path | None = None
@@ -160,7 +160,7 @@ def _refused(error: BindFailed) -> int:
 
 
 def _can_record(folder: Path | None) -> bool:
-    """Whether exchanges can be written there, if they are to be; if not it is said why."""
+    """True if exchanges can be written there, or are not to be; if not the reason is printed."""
     if folder is None:
         return True
     from gateway.telemetry.recorded import Folder
@@ -303,7 +303,7 @@ def _announce(config: Config, sockets: Sequence[socket.socket]) -> None:
 
 
 def _watch(config: Config, sock: socket.socket) -> str:
-    """Where the live view is, and what a browser needs to see it."""
+    """The live view's address, and what a browser needs to see it."""
     if config.ui_key is not None or config.client_keys:
         return f"{_url(sock)}/ui  (asks for a key)"
     here = _address(sock).is_loopback or _address(sock).is_unspecified
@@ -313,8 +313,8 @@ def _watch(config: Config, sock: socket.socket) -> str:
 def _banner(
     who: str, sockets: Sequence[socket.socket], names: Sequence[str], model: str, watch: str | None = None
 ) -> None:
-    """Where it listens, what can be asked for, one line to try, and where to ``watch``. Whoever reads that may be gone
-    (``| head -1``): it serves all the same."""
+    """Print where it listens, what can be asked for, one line to try, and where to ``watch``. Whoever reads that may be
+    gone (``| head -1``): it serves all the same."""
     body = {"model": model, "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     models = f"models  {', '.join(names[:SHOWN])}{more}"
@@ -351,7 +351,7 @@ def _place(sock: socket.socket) -> str:
 
 
 def _say(log: Log, kind: Remark, text: str, **style: Any) -> None:
-    """What somebody who starts the gateway should know: a line of the log where programs read that."""
+    """Say what somebody who starts the gateway should know: a line of the log where programs read that."""
     if log.readable:
         say(sentence(f"{'WARNING' if style else kind}: {text}"), **style)
     else:

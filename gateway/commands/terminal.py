@@ -30,7 +30,7 @@ def fold(line: str, width: int, hanging: str = _HANGING) -> str:
 
 
 def columns(stream: TextIO) -> int | None:
-    """How wide text on ``stream`` may be; ``None`` where no terminal reads."""
+    """The width that text on ``stream`` may have; ``None`` where no terminal reads."""
     try:
         return min(WIDTH, os.get_terminal_size(stream.fileno()).columns) or WIDTH
     except (OSError, ValueError):  # a pipe, a file; closed

@@ -1,4 +1,5 @@
-"""What ``trigate connect --write`` has put into files that are not ours, remembered so that it can be taken out again.
+"""The book of what ``trigate connect --write`` has put into files that are not ours, kept so that it can be taken out
+again.
 
 Remembered are the paths of the settings, what stood there before, and of what was written digests alone: keys are not
 copied. What somebody has changed since is theirs and stays.
@@ -37,9 +38,10 @@ class Replacement:
 
 @attrs.frozen
 class Written:
-    """What became of one file. ``holders`` are the mappings that were made for the settings, ``backups`` the names of
-    all copies that were made beside it, ``original`` the first of them ("": there was no file), and ``after`` a digest
-    of its text. ``alone``: nobody else has changed it from the first write to the last."""
+    """A file that was written, or would have been. ``holders`` are the mappings that were made for the settings,
+    ``backups`` the names of all copies that were made beside it, ``original`` the first of them ("": there was no
+    file), and ``after`` a digest of its text. ``alone``: nobody else has changed it from the first write to the
+    last."""
 
     format: Format
     changes: tuple[Replacement, ...]
@@ -53,7 +55,7 @@ class Written:
 def noted(
     earlier: Written | None, form: Format, texts: tuple[str | None, str], settings: Settings, backup: str
 ) -> Written:
-    """What is to be remembered of a write that made the second of ``texts`` of the first, which is in ``backup``."""
+    """The note of a write that made the second of ``texts`` of the first, which is in ``backup``."""
     before, after = texts
     paths = paths_of(form, settings)
     stood, stands = standing(form, before or "", paths), standing(form, after, paths)
@@ -99,7 +101,7 @@ def undone(written: Written, text: str) -> tuple[str, list[Way]]:
 
 
 def _ours(written: Written, text: str, changes: Sequence[Replacement]) -> dict[Way, Any]:
-    """What to put back where ``text`` still has what was written."""
+    """The values to put back where ``text`` still has what was written."""
     stands = standing(written.format, text, [change.path for change in changes])
     return {
         change.path: change.before
@@ -109,7 +111,7 @@ def _ours(written: Written, text: str, changes: Sequence[Replacement]) -> dict[W
 
 
 def untouched(written: Written, text: str) -> bool:
-    """Whether nobody has changed the file since it was written, so that ``original`` is what to put back."""
+    """True if nobody has changed the file since it was written, so that ``original`` is what to put back."""
     return written.alone and written.after == _digest(text)
 
 
@@ -128,7 +130,7 @@ def book() -> Path:
 
 
 def remembered() -> dict[str, Written]:
-    """By the path of the file. A book that cannot be read is an empty one."""
+    """The notes by the path of their file. A book that cannot be read is an empty one."""
     try:
         return msgspec.json.decode(book().read_bytes(), type=dict[str, Written])
     except (OSError, *NOT_JSON):

@@ -177,5 +177,5 @@ class Attempt:
 
 
 def is_stream(target: Target, response: UpstreamResponse) -> bool:
-    """Whether the upstream answers with a stream of its API's events, whatever it was asked for."""
+    """True if the provider answers with a stream of its API's events, whatever it was asked for."""
     return CODECS[target.api].wire.framing.announced_by(response.header("content-type"))

@@ -30,7 +30,7 @@ take in ``response.created``; beyond this the stream is opened, because the memo
 
 
 class DeliveryState(StrEnum):
-    """How far a stream has come. The values are the words of the documentation."""
+    """The state of a stream. The values are the words of the documentation."""
 
     HELD = "held"
     OPEN = "open"

@@ -1,4 +1,4 @@
-"""What all exchanges of a process share."""
+"""The service that all exchanges of a process share."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Service:
-    """By one configuration: another one's service has a router, a door and settings of its own and all that lasts in
-    common with this.
+    """The parts that exchanges share, by one configuration: another one's service has a router, a door and settings of
+    its own and all that lasts in common with this.
 
     ``keep_alive`` is the longest silence towards a client, in seconds; ``check_streams`` holds every stream that
     goes out against its API's grammar; without a ``store`` nothing is kept from one request to the next; ``learned`` is
@@ -58,7 +58,7 @@ class Service:
 
     @property
     def full(self) -> bool:
-        """Whether one request more than ``limits.in_flight`` is here, turns in the background included, and those who
+        """True if one request more than ``limits.in_flight`` is here, turns in the background included, and those who
         watch the live view not, who have a limit of their own."""
         behind = 0 if self.background is None else self.background.running
         watching = 0 if self.board is None else self.board.viewers

@@ -110,5 +110,5 @@ def known_omissions(context: ExchangeContext, target: Target) -> Omissions:
 
 
 def is_shut_down(watch: Watch) -> bool:
-    """Whether it was the end of the drain that cut what ``watch`` is over, and not its own limits."""
+    """True if it was the end of the drain that cut what ``watch`` is over, and not its own limits."""
     return watch.scope.cancelled_caught and watch.failed().kind == "overloaded"

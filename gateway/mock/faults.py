@@ -43,8 +43,8 @@ class Piece:
 
 @attrs.frozen
 class ScriptedAnswer:
-    """What is sent: the head after ``wait`` seconds, the pieces, the end. ``stream`` is false for a whole answer, which
-    is one piece."""
+    """An answer as it is sent: the head after ``wait`` seconds, the pieces, the end. ``stream`` is false for a whole
+    answer, which is one piece."""
 
     stream: bool
     pieces: tuple[Piece, ...]
@@ -114,7 +114,7 @@ def _large(events: Sequence[Event], mebibytes: int) -> list[Event]:
 
 
 def _begun(answer: ScriptedAnswer, words: int) -> int:
-    """How many pieces it takes to ``words`` pieces of content."""
+    """The number of pieces that it takes to ``words`` pieces of content."""
     said = [i for i, piece in enumerate(answer.pieces) if piece.content][:words]
     return said[-1] + 1 if said else 0
 

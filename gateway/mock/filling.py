@@ -63,7 +63,7 @@ class _Filling:
         raise Unfillable
 
     def _spares(self, path: Path) -> bool:
-        """Whether to leave out what may be left out."""
+        """True if what may be left out is."""
         return not self._complete or len(path) >= DEEP
 
     # By type
@@ -189,7 +189,7 @@ _SIGNS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def _makers(flat: Flat) -> list[Make]:
-    """What may make a value, null as the last resort."""
+    """The makers of a value, null as the last resort."""
     if "const" in flat or "enum" in flat:
         return [_Filling.fixed]
     return [MAKERS[one] for one in sorted(_types(flat), key="null".__eq__) if one in MAKERS]
@@ -203,7 +203,7 @@ def _types(flat: Flat) -> list[str]:
 
 
 def _allowed(flat: Flat, value: object) -> bool:
-    """Whether a listed value is of the type that the schema wants, and in its other list too."""
+    """True if a listed value is of the type that the schema wants, and in its other list too."""
     if "enum" in flat and not any(same(value, one) for one in listed(flat, "enum")):
         return False
     if value is None and flat.get("nullable") is True:
@@ -214,7 +214,7 @@ def _allowed(flat: Flat, value: object) -> bool:
 
 
 def _offered(flat: Flat, nth: int) -> list[Any]:
-    """What the schema itself proposes, if it is something."""
+    """The value that the schema itself proposes, if there is one."""
     return [] if nth else list(filter(None, (flat.get("default"), *listed(flat, "examples"))))
 
 
@@ -265,7 +265,7 @@ SAMPLES: Final = (
 
 
 def _is_text(flat: Flat, text: str) -> bool:
-    """Whether a string has the length and the pattern."""
+    """True if a string has the length and the pattern."""
     least, most = number(flat, "minLength", 0), number(flat, "maxLength", LONGEST)
     return least <= len(text) <= most and matches(flat.get("pattern"), text)
 
@@ -274,7 +274,7 @@ def _is_text(flat: Flat, text: str) -> bool:
 
 
 def _is_number(flat: Flat, value: object) -> bool:
-    """Whether a number is within the bounds and a multiple; what is none has none."""
+    """True if a number is within the bounds and a multiple; what is none has none."""
     if not isinstance(value, int | float):
         return True
     (low, above), (high, below) = _limits(flat)

@@ -1,5 +1,5 @@
-"""What a JSON Schema may mean: references, ``allOf`` and one choice of ``anyOf`` and ``oneOf`` merged, until only types
-and bounds are left."""
+"""The meanings of a JSON Schema: references, ``allOf`` and one choice of ``anyOf`` and ``oneOf`` merged, until only
+types and bounds are left."""
 
 import json
 import re
@@ -24,7 +24,7 @@ class GivenUp(Exception):
 
 
 class Meanings:
-    """What the parts of a schema may mean, whose references lead into ``root``."""
+    """The meanings of a schema's parts, whose references lead into ``root``."""
 
     def __init__(self, root: object) -> None:
         self._root = root
@@ -66,7 +66,7 @@ class Meanings:
                     yield from self._with(merged, groups[1:], inside)
 
     def _target(self, ref: str) -> object:
-        """What a reference leads to; one that leads out of the schema is a schema that nothing fits."""
+        """The schema that a reference leads to; one that leads out of the schema is a schema that nothing fits."""
         found = self._root
         mark, *parts = unquote(ref).split("/")
         for part in parts if mark == "#" else [ref]:
@@ -106,12 +106,12 @@ def text_of(value: object) -> str:
 
 
 def same(one: object, other: object) -> bool:
-    """Whether two values are the same JSON."""
+    """True if two values are the same JSON."""
     return text_of(one) == text_of(other)
 
 
 def matches(pattern: object, text: str) -> bool:
-    """Whether a pattern is found in ``text``, as far as Python's dialect tells."""
+    """True if a pattern is found in ``text``, as far as Python's dialect tells."""
     try:
         return not isinstance(pattern, str) or re.search(pattern, text) is not None
     except re.error:
@@ -122,7 +122,7 @@ def matches(pattern: object, text: str) -> bool:
 
 
 def both(one: Flat, other: Flat) -> Flat | None:
-    """What fits both; ``None`` where it is plain that nothing does."""
+    """The schema that fits both; ``None`` where it is plain that nothing does."""
     found = {**other, **one}
     for key in one.keys() & other.keys():
         merged = _MERGE.get(key, _first)(one[key], other[key])

@@ -1,4 +1,5 @@
-"""What the stand-in provider answers, as events: words, thinking if asked for, JSON by a schema, the call of a tool."""
+"""The answers of the stand-in provider, as events: words, thinking if asked for, JSON by a schema, the call of a
+tool."""
 
 import json
 from collections.abc import Iterator
@@ -106,7 +107,7 @@ def _told(request: Request) -> tuple[ToolCallPart, ToolResultPart] | None:
 
 
 def _native_thinking(api: Api) -> object:
-    """What the provider that is played would want back on the next turn."""
+    """The reasoning item that the provider played would want back on the next turn."""
     match api:
         case "messages":
             return {"type": "thinking", "thinking": words.THINKING, "signature": "bW9jay1zaWduYXR1cmU="}

@@ -1,4 +1,4 @@
-"""Which tool the stand-in calls, and with what: one that changes nothing and does not fail, once in a conversation."""
+"""The stand-in's choice of a tool to call: one that changes nothing and does not fail, once in a conversation."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -93,7 +93,7 @@ def choose(request: Request) -> Pick | None:
 
 
 def offered(request: Request) -> tuple[str, list[Tool]]:
-    """How free the choice is, in the words of ``ToolChoice.mode``, and between which tools."""
+    """The freedom of the choice, in the words of ``ToolChoice.mode``, and between which tools."""
     tools = [tool for tool in request.tools if isinstance(tool, Tool)]
     choice = request.tool_choice
     if choice is None:
@@ -104,7 +104,7 @@ def offered(request: Request) -> tuple[str, list[Tool]]:
 
 
 def _goes_on(request: Request, mode: str) -> bool:
-    """Whether a tool has been called before, by whatever question: a program's own words may stand behind the result,
+    """True if a tool has been called before, by whatever question: a program's own words may stand behind the result,
     and it would be asked for the same call for ever. One that wants nothing but calls may tell results as the person's
     words."""
     if mode == "required" and any(message.role == "assistant" for message in request.messages):
@@ -180,7 +180,7 @@ def _input(tool: Tool, request: Request) -> str:
 
 
 def _script(tool: Tool) -> str | None:
-    """What a tool that takes text can run."""
+    """A text that a tool of free form can run."""
     about = tool.description or ""
     return next((text for words, mark, text in CUSTOM if words & _words(tool) and mark in about), None)
 

@@ -95,7 +95,7 @@ def said_in(message: Message) -> str:
 
 
 def spoken(text: str) -> str:
-    """What the person said of a text that a program sends in their name."""
+    """The person's words in a text that a program sends in their name."""
     quote = _QUOTE.search(text)
     return _ASIDE.sub("", quote[2] if quote else text).strip().strip('"')
 
@@ -111,7 +111,7 @@ def title(request: Request) -> str:
 
 
 def wants_title(request: Request) -> bool:
-    """Whether a program asks for the title of a conversation, and for nothing else."""
+    """True if a program asks for the title of a conversation, and for nothing else."""
     told = (part.text for message in request.messages for part in message.parts if isinstance(part, TextPart))
     return not request.tools and any(map(_TITLE.search, told))
 
@@ -120,7 +120,7 @@ def wants_title(request: Request) -> bool:
 
 
 def told(result: ToolResultPart) -> str:
-    """What a tool gave back, as it is repeated."""
+    """A tool's result, as it is repeated."""
     text = "\n".join(part.text for part in result.parts if isinstance(part, TextPart))
     text = f"{text}\n".rpartition("\nOutput:\n")[2].strip()  # what Codex reports of the command stands before it
     if not text:

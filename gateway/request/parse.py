@@ -23,7 +23,7 @@ _STRING = msgspec.json.Decoder(str | None)
 
 @attrs.frozen
 class PathParameters:
-    """What the path of a request says: the model, and whether a stream is wanted. Most APIs say it in the body."""
+    """The model and the wish for a stream, as the path of a request says them. Most APIs say it in the body."""
 
     model: str | None = None
     stream: bool = False

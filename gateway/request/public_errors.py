@@ -30,15 +30,15 @@ _OURS = ("authentication", "permission")
 
 
 def secrets_of(target: Target, given: str | None, signed_with: str | None = None) -> Secrets:
-    """What must come back from ``target`` to nobody, the log included, as far as it can be looked for; ``given`` is the
-    client's own credential, ``signed_with`` one that was fetched."""
+    """The credentials for ``target`` that nobody may see, the log included, as far as they can be looked for; ``given``
+    is the client's own credential, ``signed_with`` one that was fetched."""
     own = [("authorization", text) for text in (target.credential(given), signed_with) if text]
     sent = credentials_among((*own, *target.configured))
     return findable((*sent, *credentials_in(target.entry.base_url or "")))
 
 
 def public_error(failed: ErrorInfo, api: Api, target: Target, secrets: Secrets) -> ErrorInfo:
-    """What the client of ``api`` is told of an upstream's failure, credentials removed. Told twice it is the same."""
+    """An upstream's failure as the client of ``api`` may see it, credentials removed. Applied twice it is the same."""
     if failed.kind in _OURS and not target.entry.passthrough_auth:
         return ErrorInfo(
             "upstream",

@@ -26,7 +26,7 @@ def refused_parts(
 
 
 def _has_reasoning(prepared: Prepared, prepare: Callable[[Omissions], Prepared]) -> bool:
-    """Whether the request would be another one without the reasoning of earlier turns."""
+    """True if the request would be another one without the reasoning of earlier turns."""
     if prepared.left.reasoning:
         return False
     try:

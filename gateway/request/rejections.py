@@ -1,4 +1,4 @@
-"""What providers have refused in requests, remembered in this process so that it is not sent to them again."""
+"""Members of requests that providers have rejected, remembered in this process so that it is not sent to them again."""
 
 import hashlib
 import time
@@ -20,7 +20,7 @@ DIGEST = 16  # characters of the digest of a credential
 
 @attrs.frozen
 class RejectionKey:
-    """To whom, how, and on whose account: one model at one address, in one version of its API, by one entry. What one
+    """The party that rejected: one model at one address, in one version of its API, by one entry. What one
     account may not say another may."""
 
     url: str
@@ -53,7 +53,7 @@ class RejectionCache:
         self._found: OrderedDict[RejectionKey, OrderedDict[Path, float]] = OrderedDict()
 
     def of(self, spoken: RejectionKey) -> tuple[Path, ...]:
-        """What is to be left out of a request, in the order in which it was learned."""
+        """The paths to leave out of a request, in the order in which it was learned."""
         paths = self._found.get(spoken)
         if paths is None:
             return ()

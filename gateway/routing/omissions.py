@@ -16,7 +16,7 @@ class Omissions:
         return self.reasoning or bool(self.paths)
 
     def union(self, other: "Omissions") -> "Omissions":
-        """What either leaves out, each path once."""
+        """The omissions of both, each path once."""
         paths = tuple(dict.fromkeys((*self.paths, *other.paths)))
         return Omissions(self.reasoning or other.reasoning, paths)
 

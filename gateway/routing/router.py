@@ -90,7 +90,7 @@ class Router:
         return Explanation(plan, found.why, masked(url), (*betas, *_masked(target)))
 
     def keepers(self) -> tuple[Target, ...]:
-        """Where responses are that providers keep themselves: a target for each such entry."""
+        """The places of responses that providers keep themselves: a target for each such entry."""
         return tuple(
             _target(Found(entry, entry.model, ""), None, "responses")
             for entry in self._config.entries
@@ -98,8 +98,8 @@ class Router:
         )
 
     def models(self) -> tuple[Model, ...]:
-        """What can be asked for by name, in the order of the configuration: entries, of wildcards what the catalogue
-        lists, then aliases."""
+        """The models that can be asked for by name, in the order of the configuration: entries, of wildcards what the
+        catalogue lists, then aliases."""
         owners: dict[str, str] = {}
         for entry in self._config.entries:
             for name in _listed(entry):

@@ -18,10 +18,9 @@ LaneName: TypeAlias = Literal["byte", "hub"]
 
 @attrs.frozen
 class Target:
-    """Where one request goes. ``asked`` is the name the client used (the entry's name if it used none), ``model`` the
-    provider's own, ``api`` the API that the provider is asked in; ``url`` is where that stands, in front of the ends of
-    its operations. ``betas`` are wanted by the name, beside the
-    client's own."""
+    """The destination of one request. ``asked`` is the name the client used (the entry's name if it used none),
+    ``model`` the provider's own, ``api`` the API that the provider is asked in; ``url`` is where that stands, in front
+    of the ends of its operations. ``betas`` are wanted by the name, beside the client's own."""
 
     entry: ModelEntry
     model: str
@@ -45,12 +44,13 @@ class Target:
         return tuple(found.items())
 
     def credential(self, client: str | None) -> str | None:
-        """What requests are signed with: the entry's own key, or under ``passthrough_auth`` ``client``, the client's
-        own (the bare token)."""
+        """The credential that requests are signed with: the entry's own key, or under ``passthrough_auth`` ``client``,
+        the client's own (the bare token)."""
         return client if self.entry.passthrough_auth else self.entry.key
 
     def sign(self, request: UnsignedRequest, credential: str | None, at: float) -> Headers:
-        """What the provider's signer adds to ``request``; nothing without a credential. ``at`` is Unix seconds."""
+        """The headers that the provider's signer adds to ``request``; nothing without a credential. ``at`` is Unix
+        seconds."""
         if not credential:
             return ()
         added = self.entry.provider.auth[self.api].sign(request, credential, at)

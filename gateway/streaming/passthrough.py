@@ -90,7 +90,7 @@ class Passthrough:
         return out + self._tell(failed)
 
     def _after_error(self, raw: bytes, parsed: tuple[str, bytes] | None) -> bytes:
-        """What passes of an event behind the error."""
+        """The bytes that pass of an event behind the error."""
         if self._ended or parsed is None or not self._codec.wire.words.repeats_error(*parsed):
             return b""
         return self.source.changed(raw, self._redact)

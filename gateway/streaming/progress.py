@@ -23,7 +23,7 @@ def spoken(event: Event) -> int:
 
 
 class StreamProgress:
-    """What a stream has said so far, the same for both lanes."""
+    """The progress of a stream's answer so far, the same for both lanes."""
 
     __slots__ = ("committed", "end", "failed", "over", "said", "start", "usage")
 
