@@ -7,14 +7,13 @@ gateway writes never asks for more.
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-import msgspec
-
 from providers.chat.calls import Calls, Details, ToolCall, name_and_text, readable, text_of
+from providers.chat.chunks import Choice, Chunk, Delta, decode, decode_unread
 from providers.chat.messages import TYPED_FIELD
 from providers.chat.usage import read_usage
 from providers.errors.failures import array_failure, read_event_failure
 from providers.neutral.codec import settled_reason
-from providers.neutral.shapes import Shape, check_answer
+from providers.neutral.stages import ANSWERING, ENDED, WAITING, AnswerStage
 from streams.errors import GatewayError
 from streams.events import (
     AnswerEnd,
@@ -32,7 +31,7 @@ from streams.events import (
     ToolCallStart,
     Usage,
 )
-from streams.surrogates import NOT_JSON, any_json, reading
+from streams.surrogates import NOT_JSON, any_json
 
 REASONS: Mapping[str, Reason] = {
     "stop": "stop",
@@ -67,132 +66,6 @@ EARLY = "the provider ended the stream early"
 _Piece: TypeAlias = type[TextDelta] | type[RefusalDelta] | type[ReasoningDelta]
 
 
-class _Delta(msgspec.Struct):
-    """Leaves are of any type: one odd value must not cost the stream."""
-
-    content: Any = None
-    reasoning_content: Any = None
-    reasoning: Any = None
-    reasoning_details: Any = None
-    refusal: Any = None
-    tool_calls: Any = None
-    function_call: Any = None
-    annotations: Any = None
-    audio: Any = None
-
-
-class _Choice(msgspec.Struct):
-    index: Any = 0
-    delta: _Delta | None = None
-    message: _Delta | None = None
-    finish_reason: Any = None
-    logprobs: Any = None
-    stop_reason: Any = None  # vLLM: the stop string that matched
-    error: Any = None  # OpenRouter
-
-
-class _Chunk(msgspec.Struct):
-    id: Any = None
-    model: Any = None
-    created: Any = None
-    object: Any = None
-    choices: list[_Choice] | None = None
-    usage: Any = None
-    error: Any = None
-    errors: Any = None
-    message: Any = None  # of errors without an envelope, as are the next two
-    detail: Any = None
-    type: Any = None
-
-    @property
-    def failure(self) -> bool:
-        """Whether this is an error, in any of the shapes that servers give it."""
-        if self.error:
-            return True
-        if self.choices is not None:
-            return False
-        told = isinstance(self.message, str) or isinstance(self.detail, str) or bool(self.errors)
-        return told or self.object == "error" or self.type == "error"
-
-
-class _UnreadDelta(_Delta):
-    content: msgspec.Raw = msgspec.Raw()
-
-
-class _UnreadChoice(_Choice):
-    delta: _UnreadDelta | None = None
-    message: _UnreadDelta | None = None
-
-
-class _UnreadChunk(_Chunk):
-    """A chunk whose text, if it is a string, is not made one: of a long answer that takes longer than all the rest."""
-
-    choices: list[_UnreadChoice] | None = None  # type: ignore[assignment]  # it is only read
-
-
-_MESSAGE: Shape = {
-    "content": (str, [{"type": str, "text": str}]),
-    "refusal": str,
-    "tool_calls": [{"function": {"name": str}, "custom": {"name": str, "input": str}}],
-    "function_call": {"name": str},
-}
-_ANSWER: Shape = {"choices": [{"message": _MESSAGE, "delta": _MESSAGE}], "usage": {}}
-
-_chunk = reading(msgspec.json.Decoder(_Chunk).decode)
-_unread_chunk = reading(msgspec.json.Decoder(_UnreadChunk).decode)
-
-
-def _decode(data: bytes, checked: bool = False) -> _Chunk:
-    """One chunk, or a whole answer. Raises one of ``NOT_JSON`` if it is none, and if it is ``checked`` a 502 for a
-    member of a wrong type."""
-    try:
-        chunk: _Chunk = _chunk(data)
-    except msgspec.ValidationError:
-        value = any_json(data)
-        chunk = msgspec.convert(_pruned(value), _Chunk)
-        if checked and not chunk.failure:
-            check_answer(value, _ANSWER)
-    if checked and not chunk.failure:
-        _check(chunk)
-    return chunk
-
-
-def _check(chunk: _Chunk) -> None:
-    """``check_answer`` of the members that ``_Chunk`` leaves open."""
-    for i, choice in enumerate(chunk.choices or ()):
-        for name, said in (("message", choice.message), ("delta", choice.delta)):
-            if said is not None:
-                check_answer(msgspec.structs.asdict(said), _MESSAGE, f"choices[{i}].{name}")
-    check_answer(chunk.usage, {}, "usage")
-
-
-def _decode_unread(body: bytes) -> _Chunk:
-    """``_decode`` of a whole answer, whose text is ``""``."""
-    body.decode()  # what is not made a string is not looked at, either
-    try:
-        chunk: _Chunk = _unread_chunk(body)
-    except msgspec.ValidationError:
-        return _decode(body)
-    for choice in chunk.choices or ():
-        for said in filter(None, (choice.message, choice.delta)):
-            text = bytes(memoryview(said.content)[:1])
-            said.content = "" if text == b'"' else any_json(said.content) if text else None
-    return chunk
-
-
-def _pruned(value: Any) -> Any:
-    """``value`` without what is not of the shape that a chunk has: an object for a choice, for its delta."""
-    if not isinstance(value, dict):
-        return value
-    choices = value.get("choices")
-    kept = [dict(choice) for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else None
-    for choice in kept or ():
-        for name in ("delta", "message"):
-            if not isinstance(choice.get(name), dict):
-                choice.pop(name, None)
-    return {**value, "choices": kept}
-
-
 class ChatReader:
     """A provider's Chat stream. See ``providers.neutral.codec.Reader``.
 
@@ -200,8 +73,7 @@ class ChatReader:
     ``finish_reason``."""
 
     def __init__(self) -> None:
-        self._over = False
-        self._begun = False
+        self._stage: AnswerStage = WAITING
         self._blocks = 0
         self._open: int | None = None  # the open block that is not a tool call
         self._piece: _Piece = TextDelta  # what it consists of
@@ -216,38 +88,38 @@ class ChatReader:
         self._stopped_by: str | None = None
 
     def take(self, event: str, data: bytes) -> Sequence[Event]:
-        if self._over:
+        if self._stage is ENDED:
             return ()
         if data.startswith(b"[DONE]"):
-            whole = self._finish or (self._begun and not self._calls.half)
+            whole = self._finish or (self._stage is ANSWERING and not self._calls.half)
             return self._end() if whole else self._fail(ErrorInfo("upstream", EARLY))
         try:
-            chunk = _decode(data)
+            chunk = decode(data)
         except NOT_JSON:
             return self._malformed(event, data)
-        if event == "error" or chunk.failure:
+        if event == "error" or chunk.error or (chunk.choices is None and chunk.failure):
             return self._fail(read_event_failure(any_json(data)))
         return self._read(chunk, data)
 
     def close(self) -> Sequence[Event]:
-        if self._over:
+        if self._stage is ENDED:
             return ()
         return self._end() if self._finish else self._fail(ErrorInfo("upstream", EARLY))
 
-    def whole(self, chunk: _Chunk, raw: bytes) -> Sequence[Event]:
+    def whole(self, chunk: Chunk, raw: bytes) -> Sequence[Event]:
         """All the events of an answer that came in one piece."""
         for choice in chunk.choices or ():
             choice.delta = choice.message or choice.delta
         out = self._read(chunk, raw)
-        return out if self._over else [*out, *self._end()]
+        return out if self._stage is ENDED else [*out, *self._end()]
 
-    def _read(self, chunk: _Chunk, raw: bytes) -> Sequence[Event]:
+    def _read(self, chunk: Chunk, raw: bytes) -> Sequence[Event]:
         out: list[Event] = []
         if chunk.usage:
             self._count(chunk.usage)
         for choice in chunk.choices or ():
             if choice.index in (0, None):
-                if not self._begun:
+                if self._stage is WAITING:
                     self._begin(chunk, out)
                 self._choice(choice, out)
                 if choice.error and self._finish.lower() not in REASONS:
@@ -257,13 +129,13 @@ class ChatReader:
             return [*out, *self._fail(ErrorInfo("upstream", message))]
         return out
 
-    def _begin(self, chunk: _Chunk, out: list[Event]) -> None:
+    def _begin(self, chunk: Chunk, out: list[Event]) -> None:
         """``AnswerStart`` from the first chunk with a choice: Azure's preamble has neither id nor model."""
-        self._begun = True
+        self._stage = ANSWERING
         created = chunk.created if type(chunk.created) is int else None
         out.append(AnswerStart(text_of(chunk.id), text_of(chunk.model), created))
 
-    def _choice(self, choice: _Choice, out: list[Event]) -> None:
+    def _choice(self, choice: Choice, out: list[Event]) -> None:
         # A message is a whole answer in one event, or what was said once more.
         delta = choice.delta or (None if self._blocks else choice.message)
         if delta is not None:
@@ -315,7 +187,7 @@ class ChatReader:
         if isinstance(audio, dict) and (text := text_of(audio.get("transcript"))):
             self._say(TextDelta, text, out)
 
-    def _reasoning(self, delta: _Delta, out: list[Event]) -> None:
+    def _reasoning(self, delta: Delta, out: list[Event]) -> None:
         """Reasoning under whichever name, once if it came under two, together or after each other
         (BerriAI/litellm#29600)."""
         details = _objects(delta.reasoning_details)
@@ -351,7 +223,7 @@ class ChatReader:
             out.extend(Citation(block, "chat", item) for item in self._cited)
             self._cited.clear()
 
-    def _call_fragments(self, delta: _Delta, out: list[Event]) -> None:
+    def _call_fragments(self, delta: Delta, out: list[Event]) -> None:
         for fragment in _objects(delta.tool_calls):
             self._call(fragment, out)
         if isinstance(delta.function_call, dict):  # from before there were tools; there is one at most
@@ -409,7 +281,7 @@ class ChatReader:
         out.extend(map(BlockEnd, self._tools))
         if self._usage is not None:
             out.append(self._usage)
-        self._over = True
+        self._stage = ENDED
         out.append(self._ending())
         return out
 
@@ -422,7 +294,7 @@ class ChatReader:
         return AnswerEnd(reason, self._finish)
 
     def _fail(self, failed: ErrorInfo) -> Sequence[Event]:
-        self._over = True
+        self._stage = ENDED
         return (failed,) if self._usage is None else (self._usage, failed)
 
     def _malformed(self, event: str, data: bytes) -> Sequence[Event]:
@@ -437,7 +309,7 @@ class ChatReader:
 def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
     """A whole completion as events. See ``providers.neutral.codec.Codec.read_answer``."""
     try:
-        chunk = _decode(body, checked) if texts or len(body) < LONG else _decode_unread(body)
+        chunk = decode(body, checked) if texts or len(body) < LONG else decode_unread(body)
     except NOT_JSON:
         if (failed := array_failure(body)) is not None:
             return (failed,)

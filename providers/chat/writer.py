@@ -13,6 +13,7 @@ from providers.chat.tools import ToolWriter
 from providers.chat.usage import write_usage
 from providers.errors.failures import openai_error
 from providers.neutral.codec import Reply, new_id
+from providers.neutral.stages import ANSWERING, ENDED, WAITING, AnswerStage
 from streams import sse
 from streams.events import (
     AnswerEnd,
@@ -56,7 +57,7 @@ class ChatWriter:
     Everything of a chunk but its delta is the same all along, so it is encoded once."""
 
     def __init__(self, reply: Reply) -> None:
-        self._tells_usage = reply.request.include_usage
+        self._include_usage = reply.request.include_usage
         self._estimate = reply.input_estimate
         head = {
             "id": new_id("chatcmpl-"),
@@ -68,9 +69,8 @@ class ChatWriter:
         self._before = self._head + b'{"index":0,"delta":'
         self._after = b',"logprobs":null' + _UNFINISHED
         self._text = self._before + b'{"content":'
-        self._opened = False
-        self._settled = False  # whether `content` has text, or may be null for what stands beside it
-        self._over = False
+        self._stage: AnswerStage = WAITING
+        self._settled = False  # `content` has text, or may be null for what stands beside it
         self._tools = ToolWriter(reply.request)
         self._seals = Seals(reply.issuer)
         self._citations = Citations()
@@ -79,7 +79,7 @@ class ChatWriter:
         self._others = 0  # characters of everything else
 
     def send(self, event: Event) -> bytes:
-        if self._over:
+        if self._stage is ENDED:
             return b""
         if type(event) is TextDelta and self._content and event.logprobs is None:  # by far the most frequent
             self._content += len(event.text)
@@ -113,8 +113,9 @@ class ChatWriter:
                     self._citations.close(self._content)
                 return self._delta(self._tools.end(block))
             case AnswerEnd() | ErrorInfo():
-                self._over = True
-                return b"".join(self._ending(event)) if isinstance(event, AnswerEnd) else _error(event)
+                data = b"".join(self._ending(event)) if isinstance(event, AnswerEnd) else _error(event)
+                self._stage = ENDED
+                return data
             case _:
                 self._note(event)
                 return b""
@@ -136,9 +137,9 @@ class ChatWriter:
     def _role(self, content: str | None) -> bytes:
         """The first chunk: clients that see no role send the turn back without one and are refused
         (Portkey-AI/gateway#1399). ``content`` is null where none may follow, as OpenAI has it."""
-        if self._opened:
+        if self._stage is not WAITING:
             return b""
-        self._opened = True
+        self._stage = ANSWERING
         return self._chunk({"role": "assistant", "content": content})
 
     def _delta(self, delta: Mapping[str, Any]) -> bytes:
@@ -147,8 +148,8 @@ class ChatWriter:
     def _chunk(self, delta: Mapping[str, Any], logprobs: Sequence[Any] | None = None) -> bytes:
         if not logprobs:
             return b"%b%b%b" % (self._before, sse.dump(delta), self._after)
-        told = sse.dump(_logprobs(logprobs))
-        return b'%b%b,"logprobs":%b%b' % (self._before, sse.dump(delta), told, _UNFINISHED)
+        scores = sse.dump(_logprobs(logprobs))
+        return b'%b%b,"logprobs":%b%b' % (self._before, sse.dump(delta), scores, _UNFINISHED)
 
     def _ending(self, end: AnswerEnd) -> Iterator[bytes]:
         if not self._settled:
@@ -157,7 +158,7 @@ class ChatWriter:
         yield self._delta({name: value for name, value in extras.items() if value})
         finish = sse.dump(_finish(end, self._tools, self._tools.called))
         yield self._before + b'{},"logprobs":null,"finish_reason":' + finish + b"}]}\n\n"
-        if self._tells_usage:
+        if self._include_usage:
             usage = self._usage or estimate(self._estimate, self._content + self._others)
             yield self._head + b'],"usage":' + sse.dump(write_usage(usage)) + b"}\n\n"
         yield _DONE

@@ -19,6 +19,7 @@ from providers.messages.answer import (
     thought_events,
     tool_begin,
 )
+from providers.neutral.stages import ANSWERING, ENDED, WAITING, AnswerStage
 from streams.events import AnswerStart, BlockEnd, Citation, ErrorInfo, Event, ReasoningDelta, TextDelta, ToolCallDelta
 from streams.surrogates import NOT_JSON, any_json, reading
 
@@ -65,14 +66,13 @@ class MessagesReader:
         self._counts = Counts()
         self._count = 0  # blocks opened so far
         self._ids: set[str] = set()
-        self._begun = False
-        self._over = False
+        self._stage: AnswerStage = WAITING
         self._reason: str | None = None
         self._stop_sequence: str | None = None
         self._details: Any = None
 
     def take(self, event: str, data: bytes) -> Sequence[Event]:
-        if self._over:
+        if self._stage is ENDED:
             return ()
         if event == "content_block_delta" and (events := self._quick(data)) is not None:
             return events
@@ -90,7 +90,7 @@ class MessagesReader:
         return () if take is None else self._begin(take(self, value))
 
     def close(self) -> Sequence[Event]:
-        if self._over:
+        if self._stage is ENDED:
             return ()
         if self._reason is not None:  # all that matters was said, only the last event is missing
             return self._end()
@@ -118,8 +118,8 @@ class MessagesReader:
 
     def _begin(self, events: list[Event]) -> list[Event]:
         """``events`` with a ``AnswerStart`` before the first of them, for servers that forget ``message_start``."""
-        if events and not self._begun:
-            self._begun = True
+        if events and self._stage is WAITING:
+            self._stage = ANSWERING
             events.insert(0, AnswerStart())
         return events
 
@@ -128,9 +128,9 @@ class MessagesReader:
         if not isinstance(message, dict):
             return []
         self._counts.add(message.get("usage"))
-        if self._begun:  # said twice (BerriAI/litellm#32357): it begins no second answer
+        if self._stage is not WAITING:  # said twice (BerriAI/litellm#32357): it begins no second answer
             return []
-        self._begun = True
+        self._stage = ANSWERING
         events: list[Event] = [AnswerStart(text_of(message.get("id")), text_of(message.get("model")))]
         if (usage := self._counts.usage()) is not None:
             events.append(usage)
@@ -208,15 +208,16 @@ class MessagesReader:
         return self._end()
 
     def _end(self) -> list[Event]:
-        self._over = True
         events = [event for index in list(self._blocks) for event in self._finish(index)]
         if (usage := self._counts.usage()) is not None:
             events.append(usage)
         events.append(read_end(self._reason, self._stop_sequence, self._details))
-        return self._begin(events)
+        events = self._begin(events)
+        self._stage = ENDED
+        return events
 
     def _fail(self, failed: ErrorInfo) -> list[Event]:
-        self._over = True
+        self._stage = ENDED
         return [failed]
 
     # Blocks

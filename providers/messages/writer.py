@@ -22,6 +22,7 @@ from providers.messages.answer import (
 )
 from providers.messages.blocks import call_input
 from providers.neutral.codec import Reply
+from providers.neutral.stages import ANSWERING, ENDED, WAITING, AnswerStage
 from streams import sse
 from streams.events import (
     AnswerEnd,
@@ -100,14 +101,13 @@ class MessagesWriter:
         self._held: dict[int, list[_BlockEvent]] = {}
         self._usage: Usage | None = None
         self._opening = AnswerStart()  # what the answer said of itself
-        self._begun = False
-        self._over = False
+        self._stage: AnswerStage = WAITING
         self._called = False
 
     def send(self, event: Event) -> bytes:
         if isinstance(event, TextDelta) and self._open is not None and event.block == self._current:
             return b"%b%b%b" % (self._open.prefix, sse.dump(event.text), _END_OF_DELTA)
-        if self._over:
+        if self._stage is ENDED:
             return b""
         match event:
             case AnswerStart():
@@ -119,7 +119,7 @@ class MessagesWriter:
             case AnswerEnd():
                 return self._end(event)
             case ErrorInfo():
-                self._over = True
+                self._stage = ENDED
                 self._open = None
                 return sse.event("error", {"type": "error", "error": messages_error(event)})
             case _:
@@ -127,14 +127,14 @@ class MessagesWriter:
 
     def ping(self) -> bytes:
         """Before ``message_start``, which must be the first event, a comment."""
-        if self._over:
+        if self._stage is ENDED:
             return b""
-        return _PING if self._begun else sse.COMMENT_PING
+        return _PING if self._stage is ANSWERING else sse.COMMENT_PING
 
     def _begin(self) -> bytes:
-        if self._begun:
+        if self._stage is not WAITING:
             return b""
-        self._begun = True
+        self._stage = ANSWERING
         message = message_begun(self._opening, self._id, self._model, self._usage or self._estimate)
         return sse.event("message_start", {"type": "message_start", "message": message})
 
@@ -142,7 +142,7 @@ class MessagesWriter:
         out = [self._begin()]
         while self._current is not None or self._held:  # a reader has closed them all; the grammar holds without it
             out.append(self._block_end() if self._current is not None else self._next_held())
-        self._over = True
+        self._stage = ENDED
         delta = write_end(event, self._called)
         value = {"type": "message_delta", "delta": delta, "usage": usage_delta(self._usage or self._estimate)}
         return b"".join([*out, sse.event("message_delta", value), MESSAGE_STOP])

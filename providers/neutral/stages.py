@@ -9,8 +9,7 @@ class AnswerStage(enum.Enum):
 
     WAITING = "waiting"  # nothing of it has been said
     ANSWERING = "answering"
-    FINISHED = "finished"  # it is known why it ended; token counts may follow
     ENDED = "ended"  # whole or failed
 
 
-WAITING, ANSWERING, FINISHED, ENDED = AnswerStage
+WAITING, ANSWERING, ENDED = AnswerStage

@@ -1,0 +1,137 @@
+"""Chunks of a Chat stream, and whole completions, decoded: an object for each choice and its delta, whatever comes.
+
+Leaves are of any type: one odd value must not cost the stream. In a whole answer that is translated it is an error.
+"""
+
+from typing import Any
+
+import msgspec
+
+from providers.neutral.shapes import Shape, check_answer
+from streams.surrogates import any_json, reading
+
+
+class Delta(msgspec.Struct):
+    """Leaves are of any type: one odd value must not cost the stream."""
+
+    content: Any = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+    reasoning_details: Any = None
+    refusal: Any = None
+    tool_calls: Any = None
+    function_call: Any = None
+    annotations: Any = None
+    audio: Any = None
+
+
+class Choice(msgspec.Struct):
+    index: Any = 0
+    delta: Delta | None = None
+    message: Delta | None = None
+    finish_reason: Any = None
+    logprobs: Any = None
+    stop_reason: Any = None  # vLLM: the stop string that matched
+    error: Any = None  # OpenRouter
+
+
+class Chunk(msgspec.Struct):
+    id: Any = None
+    model: Any = None
+    created: Any = None
+    object: Any = None
+    choices: list[Choice] | None = None
+    usage: Any = None
+    error: Any = None
+    errors: Any = None
+    message: Any = None  # of errors without an envelope, as are the next two
+    detail: Any = None
+    type: Any = None
+
+    @property
+    def failure(self) -> bool:
+        """True for an error, in any of the shapes that servers give it."""
+        if self.error:
+            return True
+        if self.choices is not None:
+            return False
+        bare = isinstance(self.message, str) or isinstance(self.detail, str) or bool(self.errors)
+        return bare or self.object == "error" or self.type == "error"
+
+
+class _UnreadDelta(Delta):
+    content: msgspec.Raw = msgspec.Raw()
+
+
+class _UnreadChoice(Choice):
+    delta: _UnreadDelta | None = None
+    message: _UnreadDelta | None = None
+
+
+class _UnreadChunk(Chunk):
+    """A chunk whose text, if it is a string, is not made one: of a long answer that takes longer than all the rest."""
+
+    choices: list[_UnreadChoice] | None = None  # type: ignore[assignment]  # it is only read
+
+
+_MESSAGE: Shape = {
+    "content": (str, [{"type": str, "text": str}]),
+    "refusal": str,
+    "tool_calls": [{"function": {"name": str}, "custom": {"name": str, "input": str}}],
+    "function_call": {"name": str},
+}
+_ANSWER: Shape = {"choices": [{"message": _MESSAGE, "delta": _MESSAGE}], "usage": {}}
+
+_chunk = reading(msgspec.json.Decoder(Chunk).decode)
+_unread_chunk = reading(msgspec.json.Decoder(_UnreadChunk).decode)
+
+
+def decode(data: bytes, checked: bool = False) -> Chunk:
+    """One chunk, or a whole answer. Raises one of ``NOT_JSON`` if it is none, and if it is ``checked`` a 502 for a
+    member of a wrong type."""
+    try:
+        chunk: Chunk = _chunk(data)
+    except msgspec.ValidationError:
+        value = any_json(data)
+        chunk = msgspec.convert(_pruned(value), Chunk)
+        if checked and not chunk.failure:
+            check_answer(value, _ANSWER)
+    if checked and not chunk.failure:
+        _check(chunk)
+    return chunk
+
+
+def _check(chunk: Chunk) -> None:
+    """``check_answer`` of the members that ``Chunk`` leaves open."""
+    for i, choice in enumerate(chunk.choices or ()):
+        for name, said in (("message", choice.message), ("delta", choice.delta)):
+            if said is not None:
+                check_answer(msgspec.structs.asdict(said), _MESSAGE, f"choices[{i}].{name}")
+    check_answer(chunk.usage, {}, "usage")
+
+
+def decode_unread(body: bytes) -> Chunk:
+    """``decode`` of a whole answer, whose text is ``""``."""
+    body.decode()  # what is not made a string is not looked at, either
+    try:
+        chunk: Chunk = _unread_chunk(body)
+    except msgspec.ValidationError:
+        return decode(body)
+    for choice in chunk.choices or ():
+        for said in filter(None, (choice.message, choice.delta)):
+            text = bytes(memoryview(said.content)[:1])
+            said.content = "" if text == b'"' else any_json(said.content) if text else None
+    return chunk
+
+
+def _pruned(value: Any) -> Any:
+    """``value`` without what is not of the shape that a chunk has: an object for a choice, for its delta."""
+    if not isinstance(value, dict):
+        return value
+    choices = value.get("choices")
+    kept = [dict(choice) for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else None
+    for choice in kept or ():
+        for name in ("delta", "message"):
+            if not isinstance(choice.get(name), dict):
+                choice.pop(name, None)
+    return {**value, "choices": kept}
