@@ -201,7 +201,7 @@ class Background:
                 log.warning("response %s: no sign of life in the store: %s", run.turn.id, error)
 
     async def _end(self, run: BackgroundTurn, live: RunningTurn) -> None:
-        if not run.turn.kept:
+        if not run.turn.persisted:
             await self._put(run, _broken_off(run, live))
         if not live.ended:
             live.add(await self._missing_end(run, len(live.events)))

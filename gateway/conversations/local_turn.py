@@ -53,7 +53,7 @@ class LocalTurn:
         self._log = EventLog()
         self._writer: TurnWriter | None = None
         self._id_known = options.background  # to the client, which may ask for the turn by it
-        self.kept = False
+        self.persisted = False
         """It is stored as it ended."""
 
     @property
@@ -141,7 +141,7 @@ class LocalTurn:
             else:
                 stored = nodes if self._options.stores else []
                 await conversation_store.append(self._store, self._owner, self._options.conversation, items, *stored)
-        self.kept = True
+        self.persisted = True
 
     @cached_property
     def _own_items(self) -> list[dict[str, Any]]:

@@ -56,7 +56,7 @@ def answering(view: View, ledger: Ledger) -> View:
     return answer
 
 
-def about(view: View, ledger: Ledger, ask_providers: AskProviders | None) -> View:
+def answering_by_id(view: View, ledger: Ledger, ask_providers: AskProviders | None) -> View:
     """The same for a view of what has an ``id``, which is answered where that is kept."""
 
     async def answer(id: str, **variables: str) -> Response:
@@ -73,12 +73,12 @@ def add_routes(
     """Add views of what has an ``id``, which stands in the path behind ``place``."""
     name = place.rpartition("/")[2]
     for path, view, method in routes:
-        answer = about(view, ledger, ask_providers)
+        answer = answering_by_id(view, ledger, ask_providers)
         add_view(app, f"{place}/<id>{path}", f"{name}.{view.__name__}", answer, [method])
 
 
-def kept(value: Any) -> Response:
-    """``value``, with status 200."""
+def object_answer(value: Any) -> Response:
+    """``value`` of the Responses or Conversations API as JSON, with status 200."""
     return Response(200, (*JSON_HEADERS, ("x-request-id", current_scope().id)), msgspec.json.encode(value))
 
 
@@ -147,7 +147,7 @@ def owner() -> str:
     return g.get("client") or ""
 
 
-def there(store: Store | None) -> Store:
+def require_store(store: Store | None) -> Store:
     """``store``. Raises ``GatewayError`` (400) where state is switched off."""
     if store is None:
         raise invalid(_OFF)

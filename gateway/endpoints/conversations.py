@@ -9,7 +9,16 @@ from quart_trio import QuartTrio
 from gateway.conversations import conversation_store as stored
 from gateway.conversations.bodies import Object, StoredConversation
 from gateway.conversations.deadline import store_deadline
-from gateway.endpoints.answers import AskProviders, Route, add_routes, answering, kept, owner, read_members, there
+from gateway.endpoints.answers import (
+    AskProviders,
+    Route,
+    add_routes,
+    answering,
+    object_answer,
+    owner,
+    read_members,
+    require_store,
+)
 from gateway.endpoints.listing import listed
 from gateway.exchange.service import Service
 from gateway.http.response import Response
@@ -54,7 +63,7 @@ class Conversations:
     _limit: int
 
     async def create(self) -> Response:
-        store, members = there(self._store), await read_members(self._limit)
+        store, members = require_store(self._store), await read_members(self._limit)
         metadata, items = _metadata(members), read_items(members)
         _refuse_rest(members)
         conversation = StoredConversation(int(time.time()), metadata)
@@ -65,12 +74,12 @@ class Conversations:
 
     async def retrieve(self, id: str) -> Response:
         with store_deadline("reach the conversation"):
-            conversation = await stored.read(there(self._store), owner(), id)
+            conversation = await stored.read(require_store(self._store), owner(), id)
         return _shown(id, conversation)
 
     async def update(self, id: str) -> Response:
         """Other metadata in place of what there was."""
-        store, members = there(self._store), await read_members(self._limit)
+        store, members = require_store(self._store), await read_members(self._limit)
         if "metadata" not in members.data:
             raise invalid("metadata is required", "metadata")
         metadata = _metadata(members)
@@ -81,14 +90,14 @@ class Conversations:
 
     async def delete(self, id: str) -> Response:
         with store_deadline("reach the conversation"):
-            await stored.remove(there(self._store), owner(), id)
-        return kept({"id": id, "object": "conversation.deleted", "deleted": True})
+            await stored.remove(require_store(self._store), owner(), id)
+        return object_answer({"id": id, "object": "conversation.deleted", "deleted": True})
 
     # Items
 
     async def add_items(self, id: str) -> Response:
         """The items that were added, in their order."""
-        store, members = there(self._store), await read_members(self._limit)
+        store, members = require_store(self._store), await read_members(self._limit)
         members.need("items", list)
         items = read_items(members)
         _refuse_rest(members)
@@ -97,31 +106,31 @@ class Conversations:
         with store_deadline("reach the conversation"):
             items = await stored.own_items(store, owner(), items)
             await stored.append(store, owner(), id, items)
-        return kept(formats.page(items, limit=len(items), order="asc"))
+        return object_answer(formats.page(items, limit=len(items), order="asc"))
 
     async def items(self, id: str) -> Response:
-        return kept(listed(await self._items(id)))
+        return object_answer(listed(await self._items(id)))
 
     async def item(self, id: str, item_id: str) -> Response:
         found = next((item for item in await self._items(id) if item.get("id") == item_id), None)
         if found is None:
             raise stored.missing_item(item_id)
-        return kept(found)
+        return object_answer(found)
 
     async def delete_item(self, id: str, item_id: str) -> Response:
         """The conversation that it was in."""
         with store_deadline("reach the conversation"):
-            await stored.remove_item(there(self._store), owner(), id, item_id)
+            await stored.remove_item(require_store(self._store), owner(), id, item_id)
         return await self.retrieve(id)
 
     async def _items(self, id: str) -> list[Object]:
         with store_deadline("reach the conversation"):
-            return await stored.items_of(there(self._store), owner(), id)
+            return await stored.items_of(require_store(self._store), owner(), id)
 
 
 def _shown(id: str, conversation: StoredConversation) -> Response:
     """The conversation as the API shows it."""
-    return kept(
+    return object_answer(
         {
             "id": id,
             "object": "conversation",

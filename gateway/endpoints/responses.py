@@ -9,7 +9,7 @@ from quart_trio import QuartTrio
 from gateway.conversations.background import RUNNING, Background, event_log
 from gateway.conversations.bodies import Object, StoredHead, StoredTurn, head_id, read_head, read_turn
 from gateway.conversations.deadline import store_deadline, unavailable
-from gateway.endpoints.answers import AskProviders, Route, add_routes, kept, owner, there
+from gateway.endpoints.answers import AskProviders, Route, add_routes, object_answer, owner, require_store
 from gateway.endpoints.listing import listed, read_flag, read_number
 from gateway.exchange.exchange import STREAM_HEADERS
 from gateway.exchange.service import Service
@@ -58,7 +58,7 @@ class StoredResponses:
             return await self._replay(id, -1 if starting_after is None else starting_after)
         if starting_after is not None:
             raise invalid("starting_after says where a stream begins: it needs stream=true", "starting_after")
-        return kept(_response(*await self._read(id)))
+        return object_answer(_response(*await self._read(id)))
 
     async def _replay(self, id: str, starting_after: int) -> Response:
         if self._background is not None:
@@ -80,20 +80,20 @@ class StoredResponses:
         if turn.status in RUNNING and self._background is not None:
             await self._background.cancel(owner(), id)
         with store_deadline("delete the response"):
-            if not await there(self._store).delete(owner(), (id, head_id(id))):
+            if not await require_store(self._store).delete(owner(), (id, head_id(id))):
                 raise missing(id)
-        return kept({"id": id, "object": "response.deleted", "deleted": True})
+        return object_answer({"id": id, "object": "response.deleted", "deleted": True})
 
     async def input_items(self, id: str) -> Response:
         """A page of the items that the response was made from, earlier turns' included: the reference calls them "items
         used to generate this response", of all kinds that an answer can have, and servers that follow it list the
         earlier turns as well. Where an earlier turn has been deleted, the turn's own input is all there is."""
         with store_deadline("read the conversation"):
-            chain = await there(self._store).chain(owner(), id) or (await self._node(id),)
+            chain = await require_store(self._store).chain(owner(), id) or (await self._node(id),)
         if chain[-1].kind != "response":
             raise missing(id)
         *earlier, own = [read_turn(node.body) for node in chain if node.kind in ("response", "items")]
-        return kept(listed([*(item for turn in earlier for item in turn.items), *own.input]))
+        return object_answer(listed([*(item for turn in earlier for item in turn.items), *own.input]))
 
     async def cancel(self, id: str) -> Response:
         """End a turn that runs in the background; the response as it then is.
@@ -108,7 +108,7 @@ class StoredResponses:
         if turn.status in RUNNING and self._background is not None:
             await self._background.cancel(owner(), id)
             turn, head = await self._read(id)
-        return kept(_response(turn, head))
+        return object_answer(_response(turn, head))
 
     async def _read(self, id: str) -> Read:
         """Both nodes of the response, from one write as far as can be known."""
@@ -122,7 +122,7 @@ class StoredResponses:
     async def _nodes(self, id: str) -> Read:
         for _ in range(_TORN):
             turn = await self._turn(id)
-            node = await there(self._store).get(owner(), head_id(id))
+            node = await require_store(self._store).get(owner(), head_id(id))
             if node is None:
                 raise missing(id)
             head = read_head(node.body)
@@ -134,7 +134,7 @@ class StoredResponses:
         return read_turn((await self._node(id)).body)
 
     async def _node(self, id: str) -> Node:
-        node = await there(self._store).get(owner(), id)
+        node = await require_store(self._store).get(owner(), id)
         if node is None or node.kind != "response":
             raise missing(id)
         return node

@@ -101,7 +101,7 @@ async def test_an_answer_that_is_whole_is_stored_before_it_is_told(input):
     assert node is not None
     assert head is not None
     assert read_turn(node.body).status == "completed"
-    assert turn.kept
+    assert turn.persisted
 
 
 async def test_the_log_of_a_large_turn_is_kept_byte_for_byte():
