@@ -28,7 +28,7 @@ def load_or_explain(config: Path | None, with_env: bool = True) -> Config | None
 
 
 def _short(path: Path) -> Path:
-    """As one would write it here: every message begins with it."""
+    """The path as one would write it here: every message begins with it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 

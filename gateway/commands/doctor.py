@@ -168,7 +168,7 @@ def _reasons(found: Sequence[Checkup]) -> list[str]:
 
 
 def _wrapped(line: str) -> str:
-    """As wide as the terminal; what goes to a program stays one line."""
+    """Wrap to the width of the terminal; what goes to a program stays one line."""
     if not sys.stdout.isatty():
         return line
     return textwrap.fill(line, shutil.get_terminal_size().columns, subsequent_indent=_GAP)

@@ -198,7 +198,7 @@ def taken_over(
 
 
 def _refused(key: Token, now: datetime) -> str | None:
-    """Why LiteLLM would not let its holder in."""
+    """The reason why LiteLLM would not let its holder in."""
     if key.blocked and key.unreadable is None:
         return "blocked"
     return f"expired {key.expires:%Y-%m-%d}" if key.expires is not None and key.expires <= now else None

@@ -22,7 +22,7 @@ class Offer(Protocol):
     default: str | None
 
     def problem(self, name: str) -> str:
-        """Why a client that asks for the model ``name`` would be refused; "" where it would not."""
+        """The reason why a client that asks for the model ``name`` would be refused; "" where it would not."""
 
     def model(self, name: str) -> str:
         """The provider's own id of the model ``name``, or ``name`` itself where that is not known."""

@@ -180,7 +180,7 @@ class Patient:
         return Checkup(self._name, self._api, self._target.name, self._target.lane, outcomes)
 
     def _skipped(self, outcomes: Mapping[str, CheckOutcome]) -> CheckOutcome | None:
-        """Why nothing more is asked, if so."""
+        """The reason why nothing more is asked, if so."""
         if self._target.entry.passthrough_auth:
             return CheckOutcome("skipped", "each client brings its own key (passthrough_auth)")
         if all(name in outcomes and outcomes[name].state == "failed" for name in NEEDED):

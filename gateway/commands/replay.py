@@ -64,7 +64,7 @@ def run(file: Path, url: str | None, model: str | None, key_env: str | None) -> 
 
 
 def with_model(request: bytes, model: str) -> bytes:
-    """The same request for another model. Raises ``Unreadable``."""
+    """The request, for another model. Raises ``Unreadable``."""
     try:
         members = msgspec.json.decode(request, type=dict[str, msgspec.Raw])
     except NOT_JSON:

@@ -62,7 +62,7 @@ class Options:
         return Log(self.log_level, self.log_format)
 
     def flags(self) -> list[str]:
-        """The same, for the command of a worker."""
+        """The options as the command of a worker has them."""
         given = {"--record": self.record, "--log-level": self.log_level, "--log-format": self.log_format}
         flags = ["--check-streams"] if self.check_streams else []
         return [*flags, *(word for flag, value in given.items() if value is not None for word in (flag, str(value)))]
@@ -272,7 +272,7 @@ def _supervise(
 
 
 async def _try_store(config: Config) -> None:
-    """So that what is wrong with it is said once, and not by every worker again and again."""
+    """Open the store once, so that what is wrong with it is said once, and not by every worker again and again."""
     if (store := await open_store(config)) is not None:
         await store.aclose()
 

@@ -1,4 +1,4 @@
-"""When requests are to start, decided before the first is sent.
+"""The start times of requests, decided before the first is sent.
 
 An open loop: the times come from the scenario alone, whatever the server does. Every latency is measured from them, so
 a server that stalls is charged with the waiting of all who would have come meanwhile, also of those whom the stall
@@ -23,7 +23,7 @@ class RateStep:
 
     @property
     def expected(self) -> float:
-        """How many arrivals fall into it, not rounded."""
+        """The number of arrivals that fall into it, not rounded."""
         return (self.rate + self._end) / 2 * self.seconds
 
     @property
@@ -39,7 +39,7 @@ class RateStep:
 
 
 def evenly() -> Iterator[float]:
-    """The same distance between all arrivals."""
+    """Equal distances between all arrivals."""
     while True:
         yield 1.0
 

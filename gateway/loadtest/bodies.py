@@ -1,4 +1,4 @@
-"""What is sent: the URL, the headers and the bodies of the three APIs' requests."""
+"""Requests as they are sent: the URL, the headers and the bodies of the three APIs' requests."""
 
 import random
 import re
@@ -37,7 +37,7 @@ def api_of(url: str) -> Api | None:
 
 
 def headers(api: Api, key: str | None, extra: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """All but those of HTTP's own. ``extra`` win."""
+    """The headers of a request but for HTTP's own; ``extra`` win."""
     found = {"content-type": "application/json", "user-agent": "trigate-load"}
     if api == "messages":
         found["anthropic-version"] = _VERSION

@@ -23,7 +23,8 @@ OK: Final = 200
 
 @attrs.frozen
 class Problem:
-    """Why an exchange counts as an error. ``kind`` is one of few; ``detail`` is what the server or the system said."""
+    """The reason why an exchange counts as an error. ``kind`` is one of few; ``detail`` is what the server or the
+    system said."""
 
     kind: str
     phase: Phase
@@ -31,7 +32,7 @@ class Problem:
 
 
 class LoadTarget:
-    """What all exchanges with one target share."""
+    """The address and the connections that all exchanges with one target share."""
 
     def __init__(self, address: ServerAddress, tls: ssl.SSLContext | None, *, timeout: float, keep: bool) -> None:
         self.address = address

@@ -1,4 +1,4 @@
-"""Which events of a stream carry content, how many tokens an answer had, and what its error says. As tolerant as can
+"""Reads of an answer which events carry content, how many tokens it had, and its error. As tolerant as can
 be: whether a stream is well formed is for the grammar to say, afterwards and elsewhere."""
 
 from collections.abc import Callable, Mapping
@@ -17,8 +17,8 @@ _PIECES = ("text", "thinking", "partial_json")
 
 @attrs.frozen
 class EventContent:
-    """What one event, or a whole answer, says. ``tokens``: those of the answer so far, if they are counted in it.
-    ``error`` is the name of the error in it, and ``message`` what that says."""
+    """The content, usage and error in one event or a whole answer. ``tokens``: those of the answer so far, if they are
+    counted in it. ``error`` is the name of the error in it, and ``message`` what that says."""
 
     content: bool = False
     tokens: int | None = None
@@ -30,13 +30,13 @@ NOTHING = EventContent()
 
 
 def read_event(api: Api, raw: bytes) -> EventContent:
-    """What the event ``raw`` says."""
+    """Read the event ``raw``."""
     found = sse.parse(raw)
     return NOTHING if found is None else read_whole(api, found[1])
 
 
 def read_whole(api: Api, data: bytes) -> EventContent:
-    """What the JSON in ``data`` says; nothing if it is none."""
+    """Read the whole answer ``data``; nothing is found where it is no JSON."""
     try:
         value = msgspec.json.decode(data)
     except NOT_JSON:
@@ -45,7 +45,7 @@ def read_whole(api: Api, data: bytes) -> EventContent:
 
 
 def error_message(data: bytes) -> str:
-    """What an error body says, in one line; its first words if it is no JSON."""
+    """The message in the body of an error, in one line; its first words if it is no JSON."""
     try:
         value = msgspec.json.decode(data)
     except NOT_JSON:

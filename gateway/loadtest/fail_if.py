@@ -30,7 +30,7 @@ _SHAPE = re.compile(r"\s*([a-z_]+)(?:\.([a-z]+[0-9.]*))?\s*(>=|<=|>|<)\s*([0-9]+
 
 
 class NoCondition(ValueError):
-    """What stands behind ``--fail-if`` is no condition; ``found`` says what is wrong, ``expected`` how one looks."""
+    """Raised where ``--fail-if`` has no condition; ``found`` says what is wrong, ``expected`` how one looks."""
 
     def __init__(self, text: str, found: str, expected: str) -> None:
         self.found, self.expected = f"{text!r}: {found}", expected
@@ -48,7 +48,8 @@ class Condition:
     show: Callable[[float], str]
 
     def failure(self, run: RunResult) -> str | None:
-        """Why the run fails by it; ``None`` if it does not. What was not measured fails: it cannot be said to hold."""
+        """The reason why the run fails by it; ``None`` if it does not. What was not measured fails: it cannot be said
+        to hold."""
         value = self.value(run)
         if value is None:
             return f"{self.text}: nothing was measured"

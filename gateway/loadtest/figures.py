@@ -1,4 +1,4 @@
-"""How figures are written, and which of them stand in every table."""
+"""The figures of a run in words, and the rows of tables that compare runs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -28,12 +28,12 @@ def duration(seconds: float) -> str:
 
 
 def shown(name: str) -> Shown:
-    """How a value of this measure is written."""
+    """The format of a measure's values."""
     return plain if name == "tokens_per_second" else duration
 
 
 def describe_load(scenario: Mapping[str, Any], seconds: float) -> str:
-    """What a target is asked for, in a few words; ``scenario`` as it stands in a report."""
+    """The load on a target in a few words; ``scenario`` as it stands in a report."""
     if steps := scenario.get("steps"):
         spacing = "Poisson" if scenario.get("spacing") == "poisson" else "evenly spaced"
         text = f"{', '.join(map(_rate, steps))} ({spacing})"
@@ -45,7 +45,7 @@ def describe_load(scenario: Mapping[str, Any], seconds: float) -> str:
 
 
 def load_of(run: RunResult) -> str:
-    """What was asked of the target, in a few words."""
+    """The load of a run in a few words."""
     return describe_load(run.scenario, run.seconds)
 
 
@@ -68,13 +68,13 @@ class Line:
 
     @property
     def ratios(self) -> list[str]:
-        """Of each but the first to the first."""
+        """The ratio of each further run to the first, as text."""
         first = self.values[0]
         return [f"×{value / first:.2f}" if first and value is not None else "" for value in self.values[1:]]
 
 
 def lines(runs: Sequence[RunResult]) -> list[Line]:
-    """What is compared of several runs."""
+    """The rows of a table that compares runs."""
     found = [
         Line("requests begun a second", plain, tuple(run.rate for run in runs)),
         *(Line(label, plain, tuple(float(run.tally.counts[name]) for run in runs)) for name, label in COUNTED.items()),

@@ -49,7 +49,7 @@ class Histogram:
             self.add(value)
 
     def merge(self, other: "Histogram") -> None:
-        """As if every value of ``other`` had been added here."""
+        """Add every value of ``other``."""
         if not other.count:
             return
         self.least = min(self.least, other.least) if self.count else other.least
@@ -86,7 +86,7 @@ class Histogram:
 
     @classmethod
     def load(cls, value: Any) -> "Histogram":
-        """What ``dump`` gave. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
+        """Read what ``dump`` gave. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
         self = cls()
         buckets: Sequence[Sequence[int]] = value["buckets"]
         self._buckets.update({int(bucket): int(number) for bucket, number in buckets})

@@ -24,7 +24,7 @@ _LENGTH = struct.Struct("<I")
 
 @attrs.frozen
 class ReceivedAnswer:
-    """What came with status 200, as it came. ``include_usage`` as for ``providers.grammar.judge``."""
+    """The body of an answer with status 200, as it came. ``include_usage`` as for ``providers.grammar.judge``."""
 
     api: Api
     streamed: bool
@@ -34,7 +34,7 @@ class ReceivedAnswer:
 
 @attrs.frozen
 class StreamVerdict:
-    """How the answer ended, and the rule that it breaks with what was found ("" if none)."""
+    """The end of the answer, and the rule that it breaks with what was found ("" if none)."""
 
     outcome: Literal["complete", "failed", "cut"]
     rule: str = ""

@@ -1,5 +1,5 @@
-"""Which key goes where: one that is named goes to every target; else a provider's own host gets that provider's, and no
-other host gets any. A key does not reach a server because it happens to be in the environment."""
+"""The choice of a key for each target: one that is named goes to every target; else a provider's own host gets that
+provider's, and no other host gets any. A key does not reach a server because it happens to be in the environment."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -22,7 +22,7 @@ OWN_KEYS: Final[Mapping[str, str]] = MappingProxyType({
 
 @attrs.frozen
 class Credential:
-    """What a target gets: the ``value`` of ``variable``, if that is known and set. ``named``: the user said which."""
+    """The key for a target: the ``value`` of ``variable``, if that is known and set. ``named``: the user said which."""
 
     variable: str | None = None
     value: str | None = attrs.field(default=None, repr=False)
@@ -43,7 +43,7 @@ def _own(url: str) -> str | None:
 
 
 def describe_key(url: str, found: Credential, plan: Scenario) -> str:
-    """What is sent to the target at ``url``, for whoever starts the load."""
+    """Describe what is sent to the target at ``url``, for whoever starts the load."""
     where = shown(url)
     if any(name.lower() in CREDENTIALS for name, _ in plan.headers):
         return f"{where}: the key is that of the scenario's headers"
@@ -56,7 +56,7 @@ def describe_key(url: str, found: Credential, plan: Scenario) -> str:
 
 
 def advice(found: Credential, plan: Scenario) -> str:
-    """What to do about a key that is refused."""
+    """Advice on a key that is refused."""
     if any(name.lower() in CREDENTIALS for name, _ in plan.headers):
         return "the key in the scenario's headers is not accepted: correct it there"
     option = "key_env in the scenario, or --key-env"

@@ -1,4 +1,4 @@
-"""What is shown while a run goes on: a table that stays in its place on a terminal, else a line now and then."""
+"""The display while a run goes on: a table that stays in its place on a terminal, else a line now and then."""
 
 import sys
 from typing import TYPE_CHECKING, Protocol
@@ -59,7 +59,7 @@ class Terminal:
 
 
 def status(running: ActiveRun) -> str:
-    """How things stand, in one line."""
+    """The state of a run, in one line."""
     counts, ttft = running.tally.counts, running.tally.with_firsts(running.under_way)["ttft"]
     first = (
         f", first token p50 {duration(ttft.percentile(50))} p99 {duration(ttft.percentile(99))}" if ttft.count else ""

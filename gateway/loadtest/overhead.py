@@ -1,4 +1,4 @@
-"""What the loader itself costs and adds, so that nobody takes its own slowness for the server's."""
+"""The loader's own cost, measured so that nobody takes its own slowness for the server's."""
 
 import re
 import socket
@@ -28,7 +28,7 @@ _STAMP = re.compile(rb'"content":"([0-9.]+)"')
 
 
 class Lag:
-    """How late this process gets to do what is due: every figure of the run may be too high by that."""
+    """The lag of this process, by how much later than due it runs: every figure of the run may be too high by that."""
 
     def __init__(self) -> None:
         self.histogram = Histogram()
@@ -129,7 +129,7 @@ def _serve(listening: socket.socket, events: int) -> None:
 
 @attrs.frozen
 class Overhead:
-    """What is stated of the loader after a run. ``lag``: of its event loop; ``late``: how much later than intended
+    """The loader's own figures after a run. ``lag``: of its event loop; ``late``: how much later than intended
     requests were begun; ``cpu``: the share of one core that it used."""
 
     lag: Histogram
@@ -139,7 +139,7 @@ class Overhead:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader has to know before believing the figures."""
+        """Remarks that a reader has to know before believing the figures."""
         lag, found = self.lag.percentile(99), []
         if lag > LATE:
             found.append(
@@ -162,7 +162,7 @@ class Overhead:
 
     @classmethod
     def load(cls, value: Mapping[str, Any]) -> "Overhead":
-        """What ``dump`` gave. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
+        """Read what ``dump`` gave. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
         test = value["self_test"]
         lag, late = Histogram.load(value["lag"]), Histogram.load(value["late"])
         return cls(lag, late, float(value["cpu"]), None if test is None else SelfTest.load(test))

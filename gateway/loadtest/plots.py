@@ -31,7 +31,8 @@ class Series:
 
 @attrs.frozen
 class Axis:
-    """Where values lie. ``place`` maps a value to something linear; ``ticks`` are the values that are written."""
+    """The range and scale of values. ``place`` maps a value to something linear; ``ticks`` are the values that are
+    written."""
 
     low: float
     high: float
@@ -53,7 +54,7 @@ def linear(high: float, show: Callable[[float], str], least: float = 0.0) -> Axi
 
 
 def seconds(high: float, show: Callable[[float], str]) -> Axis:
-    """As ``linear``, but it ends where the values do."""
+    """A linear axis that ends where the values do."""
     axis = linear(high, show)
     return attrs.evolve(axis, high=max(high, 1e-9), ticks=[tick for tick in axis.ticks if tick <= high])
 

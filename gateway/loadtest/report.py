@@ -21,7 +21,7 @@ class NoReport(Exception):
 
 @attrs.frozen
 class RunResult:
-    """What came of the load on one target. ``seconds``: of arrivals that count; ``elapsed``: to the last end."""
+    """The result of the load on one target. ``seconds``: of arrivals that count; ``elapsed``: to the last end."""
 
     target: str
     url: str
@@ -46,7 +46,7 @@ class RunResult:
 
     @property
     def tokens_per_second(self) -> float:
-        """Of all answers together, until the last end."""
+        """The tokens of all answers a second, until the last end."""
         return self.tally.tokens / self.elapsed if self.elapsed else 0.0
 
     def dump(self) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class RunResult:
 
     @classmethod
     def load(cls, value: Any) -> "RunResult":
-        """What ``dump`` gave. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
+        """Read what ``dump`` gave. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
         return cls(
             target=str(value["target"]),
             url=str(value["url"]),

@@ -1,4 +1,4 @@
-"""What a load test does: a YAML file, or the options of the command line, as frozen values; all mistakes at once."""
+"""Load scenarios: a YAML file, or the options of the command line, as frozen values; all mistakes at once."""
 
 import re
 from collections.abc import Iterator, Mapping, Set
@@ -149,7 +149,8 @@ class Scenario:
 
 
 def shown(url: str) -> str:
-    """As it may be shown, whether or not it is a good one: without its user, and without the values of its query."""
+    """The URL as it may be shown, whether or not it is a good one: without its user, and without the values of its
+    query."""
     address, mark, query = url.partition("?")
     address = re.sub(r"(?<=//)[^/]*@", "***@", address)
     return address + mark + re.sub(r"([^&=]+=)?[^&]+", r"\1***", query)
@@ -258,7 +259,7 @@ def build(read: Document, env: Mapping[str, str]) -> Scenario:
 
 
 def _rest(content: Mapping[str, Any], wrong: Set[document.Path]) -> RawScenario:
-    """What can be read of a scenario in which the members at ``wrong`` cannot: the mistakes of the rest are told with
+    """The readable part of a scenario in which the members at ``wrong`` cannot: the mistakes of the rest are told with
     them."""
     kept = {key: value for key, value in content.items() if (key,) not in wrong}
     kept["requests"] = [

@@ -1,4 +1,4 @@
-"""What a run adds up to: counts, errors and the histograms of all that was measured."""
+"""The sums of a run: counts, errors and the histograms of all that was measured."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -30,7 +30,7 @@ _FIRSTS = ("ttfb", "ttft")
 
 
 def ended(exchange: TimedExchange, judged: StreamVerdict | None) -> tuple[End, Problem | None]:
-    """How the exchange counts. ``judged`` is there for those that are complete."""
+    """The kind of end by which the exchange counts. ``judged`` is there for those that are complete."""
     problem = exchange.problem
     if problem is not None:
         return ("unfinished", problem) if problem.kind == "unfinished" else ("error", problem)
@@ -51,7 +51,7 @@ def ended(exchange: TimedExchange, judged: StreamVerdict | None) -> tuple[End, P
 
 @attrs.frozen
 class Failures:
-    """So many errors of one kind in one phase; ``example`` is what was said at the first."""
+    """Errors of one kind in one phase, counted; ``example`` is what was said at the first."""
 
     kind: str
     phase: Phase
@@ -146,7 +146,7 @@ class Tally:
 
     @classmethod
     def load(cls, value: Any) -> "Tally":
-        """What ``dump`` gave. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
+        """Read what ``dump`` gave. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
         self = cls()
         self.counts.update({name: int(value["counts"][name]) for name in COUNTS})
         self.tokens, self.events = int(value["tokens"]), int(value["content_events"])

@@ -1,4 +1,4 @@
-"""What happened in each second of a run."""
+"""The events of a run, second by second."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -70,5 +70,5 @@ ROW = ("second", "started", "whole", "failed", "in_flight", "lag", "ttft_p50", "
 
 
 def loaded(rows: Sequence[Any]) -> list[dict[str, Any]]:
-    """What ``dump`` gave. Raises ``KeyError`` or ``TypeError`` for anything else."""
+    """Read what ``dump`` gave. Raises ``KeyError`` or ``TypeError`` for anything else."""
     return [{name: row[name] for name in ROW} for row in rows]

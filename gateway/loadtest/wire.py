@@ -124,7 +124,7 @@ class TimedConnection:
         return ResponseHead(event.status_code, headers)
 
     async def body(self) -> bytes | None:
-        """What one read brought of the body, maybe nothing; ``None`` at its end. Raises ``WireError``."""
+        """The content that one read brought, maybe nothing; ``None`` at its end. Raises ``WireError``."""
         if self._reader.their_state is not h11.SEND_BODY:
             return None
         content = self._content()
@@ -134,7 +134,7 @@ class TimedConnection:
         return content if self._unpack is None else self._unpack.feed(content)
 
     def _content(self) -> bytes:
-        """What has come of the body and was not given yet."""
+        """The content that has come and was not given yet."""
         found: list[bytes] = []
         while isinstance(event := self._next(), h11.Data):
             found.append(bytes(event.data))
@@ -155,7 +155,7 @@ class TimedConnection:
 
     @property
     def reusable(self) -> bool:
-        """Whether another request can be sent: the answer was read to its end, and the peer keeps the connection."""
+        """Another request can be sent: the answer was read to its end, and the peer keeps the connection."""
         reader = self._reader
         return reader.our_state is reader.their_state is h11.DONE and not reader.trailing_data[0]
 
@@ -269,7 +269,7 @@ class IdleConnections:
 
 
 def raise_file_limit() -> None:
-    """As many connections as the system allows this process; on Windows there is no such limit."""
+    """Let this process have as many connections as the system allows; on Windows there is no such limit."""
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 

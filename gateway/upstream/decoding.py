@@ -27,7 +27,7 @@ class Decoder(Protocol):
     """Takes one coding off. Both methods raise ``ValueError`` for what is none."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """What ``data`` completes, in pieces of ``PIECE`` bytes at most, none empty."""
+        """The content that ``data`` completes, in pieces of ``PIECE`` bytes at most, none empty."""
         ...
 
     def finish(self) -> None:
@@ -94,7 +94,7 @@ class Inflater:
             raise ValueError(str(error)) from error
 
     def finish(self) -> None:
-        """A stream that ends early is not for this layer to judge: some servers never write the end."""
+        """An early end is left to the reader to judge: some servers never write the end."""
 
 
 class ZstdDecoder:
@@ -149,7 +149,7 @@ class BrotliDecoder:
         return found
 
     def finish(self) -> None:
-        """As with gzip."""
+        """An early end is left to the reader to judge, as with gzip."""
 
 
 Maker: TypeAlias = Callable[[], Decoder]

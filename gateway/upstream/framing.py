@@ -1,4 +1,4 @@
-"""Where the body of an HTTP/1.1 answer ends (RFC 9112, section 6.3). Pure: bytes in, the body's bytes out."""
+"""Message framing of HTTP/1.1 answers (RFC 9112, section 6.3): finds where a body ends. Pure: bytes in and out."""
 
 import re
 from functools import lru_cache
@@ -30,7 +30,7 @@ class BodyFraming(Protocol):
     step: int  # bytes to read at once
 
     def feed(self, data: bytes) -> bytes:
-        """What ``data`` has of the body, which may be nothing. Raises ``ValueError`` for what breaks the coding."""
+        """The part of ``data`` that is body, which may be nothing. Raises ``ValueError`` for what breaks the coding."""
         ...
 
     def close(self) -> None:
@@ -120,7 +120,7 @@ class Chunked:
         pass
 
     def _take(self, data: bytes, at: int, pieces: list[bytes]) -> int:
-        """What ``data`` has of the open chunk from ``at`` on; the place behind it."""
+        """Take the part of ``data`` that belongs to the open chunk, from ``at`` on; the place behind it."""
         end = at + self._left
         if piece := data[at : max(at, end - 2)]:
             pieces.append(piece)

@@ -47,7 +47,7 @@ class NetworkStream:
         self._reused = False  # an earlier request was answered on it
 
     async def read(self, max_bytes: int) -> bytes:
-        """What has come, ``b""`` at the end. Raises ``UpstreamError``."""
+        """The next bytes, ``b""`` at the end. Raises ``UpstreamError``."""
         try:
             if self._plain:
                 data = await receive(self.socket, max_bytes)
@@ -78,7 +78,7 @@ class NetworkStream:
             pass
 
     async def start_tls(self, roots: ssl.SSLContext, host: str, timeout: float) -> "NetworkStream":
-        """The same connection secured, on whose other side is ``host``. Raises ``UpstreamError``."""
+        """Secure the connection with TLS; ``host`` is on its other side. Raises ``UpstreamError``."""
         secured = trio.SSLStream(self._stream, roots, server_hostname=host, https_compatible=True)
         try:
             with trio.fail_after(timeout):

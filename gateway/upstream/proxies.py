@@ -87,7 +87,7 @@ def _is_in(host: str, where: re.Pattern[str] | _Network) -> bool:
 
 
 class ProxyRules:
-    """Which proxy is between the gateway and a server.
+    """The choice of a proxy for each server.
 
     ``variables`` are the proxies' URLs by scheme, and what goes straight under ``no``. A URL that cannot be used fails
     only the requests that need it."""

@@ -33,7 +33,7 @@ class ConcurrencyLimit:
         return self._limiter.total_tokens
 
     def set_limit(self, most: int) -> None:
-        """As many from now on: who waits is let in where there is room, and nobody is put out."""
+        """Allow ``most`` requests from now on: who waits is let in where there is room, and nobody is put out."""
         self._limiter.total_tokens = most or math.inf
 
     @property
