@@ -7,7 +7,6 @@ from pathlib import Path
 
 from quart_trio import QuartTrio
 
-from gateway.access.authentication import Authenticator
 from gateway.access.cors import Cors
 from gateway.config.loading import Config
 from gateway.conversations.resolved import StateScope
@@ -64,7 +63,7 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     configure(app, config.limits.request_body)
     ledger, lifecycle, cors = service.ledger, service.lifecycle, Cors(config.cors)
-    door = service.door or Authenticator(config)
+    door = service.door
     add_cors(app, cors)
     exchanges = add_exchanges(app, service, ledger, door, cors)
     add_door(app, door, ledger, (*OPEN, *exchanges, *(("metrics",) if config.metrics == "open" else ())))
@@ -75,7 +74,7 @@ def app_of(config: Config, service: Service) -> QuartTrio:
         add_websocket(app, service, ledger, cors, partial(_memory, service))
     add_models(app, service.router, door)
     add_ui(app, service, config, door)
-    add_health(app, lifecycle, page="/ui" if service.board is not None else None)
+    add_health(app, lifecycle, page="/ui" if config.ui else None)
     add_metrics(app, service, ledger)
     add_errors(app, ledger, websocket=config.websocket)
     lifecycle.most_connections = config.limits.connections

@@ -29,8 +29,7 @@ def add_life(app: QuartTrio, service: Service) -> None:
 
     async def begin() -> None:
         app.nursery.start_soon(observe)
-        if recorder is not None:
-            app.nursery.start_soon(recorder.run)
+        app.nursery.start_soon(recorder.run)
         if store is None or background is None:
             return
         background.nursery = app.nursery
@@ -40,10 +39,8 @@ def add_life(app: QuartTrio, service: Service) -> None:
         watching.cancel()
         if store is not None and background is not None:
             await background.finish()
-        if recorder is not None:
-            await recorder.finish()
-        if service.tracing is not None:
-            await service.tracing.aclose()
+        await recorder.finish()
+        await service.tracing.aclose()
         if store is not None and background is not None:
             app.nursery.cancel_scope.cancel()
             with trio.CancelScope(shield=True):

@@ -16,7 +16,8 @@ from gateway.serving.lifecycle import Lifecycle
 from gateway.stores.store import Store
 from gateway.telemetry.live import open_live_view
 from gateway.telemetry.metrics import open_metrics
-from gateway.telemetry.tracing import open_tracing
+from gateway.telemetry.observer import ExchangeRecorder, NoRecorder
+from gateway.telemetry.tracing import Tracing, open_tracing
 from gateway.upstream.client import Upstream
 
 
@@ -32,16 +33,19 @@ def open_service(
     as ``create_app`` does."""
     ledger = Ledger(readable)
     ledger.mask.follow(config)
-    recorder = None
+    recorder: ExchangeRecorder = NoRecorder()
     if record is not None:
         from gateway.telemetry.recording import Recorder  # who does not ask for it does not pay for it
 
-        recorder = Recorder(record, secrets_in(config))
-        ledger.observers.append(recorder)
+        recorder = to_folder = Recorder(record, secrets_in(config))
+        ledger.observers.append(to_folder)
     lifecycle.on_flush(ledger.flush)
     metrics = open_metrics(config, ledger.mask)
     tracing = open_tracing(config, metrics, ledger.mask)
-    ledger.observers += [observer for observer in (metrics, tracing) if observer is not None]
+    if metrics is not None:
+        ledger.observers.append(metrics)
+    if isinstance(tracing, Tracing):
+        ledger.observers.append(tracing)
     return Service(
         Router(config),
         Upstream(
@@ -52,9 +56,9 @@ def open_service(
         lifecycle,
         config.limits,
         config.keep_alive,
+        Authenticator(config),
         config.strict,
         check_streams=check_streams,
-        door=Authenticator(config),
         store=store,
         background=None if store is None else Background(store, ledger),
         ledger=ledger,
@@ -72,8 +76,7 @@ def next_service(config: Config, service: Service) -> Service:
     service.ledger.mask.follow(config)
     if service.metrics is not None:
         service.metrics.know(config)
-    if service.recorder is not None:
-        service.recorder.secrets = tuple(dict.fromkeys((*service.recorder.secrets, *secrets_in(config))))
+    service.recorder.hide(secrets_in(config))
     return attrs.evolve(
         service, router=router, door=door, limits=config.limits, keep_alive=config.keep_alive,
         strict=config.strict, replaced=trio.Event(),

@@ -38,7 +38,7 @@ ARROWS: Final = {
     "gateway.logs": "config providers.neutral",
     "gateway.open_store": "config stores",
     "gateway.routing": "config providers.apis providers.auth providers.catalog providers.errors providers.neutral",
-    "gateway.ledger": "http logs upstream",
+    "gateway.ledger": "http logs",
     "gateway.request": """
         config http providers.apis providers.auth providers.catalog providers.errors providers.neutral
         providers.responses routing upstream""",

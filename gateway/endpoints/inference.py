@@ -70,15 +70,15 @@ def _exchange(service: Service, ledger: Ledger, door: Authenticator, cors: Cors,
         record = open_record(api, ledger, arrival.scope)
         path = unnamed if model is None else attrs.evolve(unnamed, model=model)
         asked = ClientRequest(arrival.headers, arrival.query, path=path)
-        if service.tracing is not None:
-            service.tracing.begin(record, asked.headers, route.path)
-        exchange = Exchange(service, api, asked, arrival.scope, record)
+        trace = service.tracing.begin(record, asked.headers, route.path)
+        exchange = Exchange(service, api, asked, arrival.scope, record, trace=trace)
         try:
             record.client = door.authenticate(asked.headers)
             if record.client is None:
                 cors.admit_unasked(asked.headers)
             else:
-                exchange = Exchange(service, api, attrs.evolve(asked, client=record.client), arrival.scope, record)
+                asked = attrs.evolve(asked, client=record.client)
+                exchange = Exchange(service, api, asked, arrival.scope, record, trace=trace)
             if service.full:
                 return exchange.refuse(FULL)
             codings = (value for name, value in asked.headers if name == "content-encoding")

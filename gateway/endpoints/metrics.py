@@ -31,8 +31,7 @@ def add_metrics(app: QuartTrio, service: Service, ledger: Ledger) -> None:
 
     async def page() -> Response:
         try:
-            if service.door is not None:
-                service.door.require_unrestricted(g.get("client"))
+            service.door.require_unrestricted(g.get("client"))
         except GatewayError as error:
             return refused(error.failed, "chat", ledger)
         _look(service, metrics)

@@ -63,6 +63,9 @@ class Attempt:
         """The credentials to be taken out of the provider's words; most answers never need them."""
         return secrets_of(self.target, self.context.asked.credential, self._credential)
 
+    def _secrets(self) -> Secrets:
+        return self.secrets
+
     def report(self) -> None:
         """Put on record what is sent, and how."""
         record, outgoing = self.context.record, self.prepared.outgoing
@@ -77,16 +80,11 @@ class Attempt:
         out = upstream_request(
             self.prepared.outgoing, self.target, self.sent, self.incoming.stream, request.suffix, method=request.method
         )
-        if (trace := context.record.trace) is not None:
-            out = trace.calls(out)
-        out = await self._signed(out)
+        out = await self._signed(context.observer.outgoing(out))
         response = await context.service.upstream.send(attrs.evolve(out, placed=partial(self._on_send, out)))
         context.record.attempts += response.attempts - 1
         context.record.upstream_id = upstream_id(response.headers)
-        if trace is not None:
-            trace.answers(response.status)
-        if context.recording is not None:
-            context.recording.hears(response)
+        context.observer.responded(response)
         if 200 <= response.status < 300:
             self.stage = Stage.ANSWERING
             return response
@@ -102,12 +100,9 @@ class Attempt:
 
     def _on_send(self, request: UpstreamRequest, waited: bool) -> None:
         """``request`` has its slot: until then the provider has no part in it."""
-        context = self.context
+        context, target = self.context, self.target
         context.record.attempts += 1
-        if context.record.trace is not None:
-            context.record.trace.goes_out(waited)
-        if context.recording is not None:
-            context.recording.calls(request, self.target.api, self.target.entry.provider.id, self.secrets)
+        context.observer.sent(request, waited, target.api, target.entry.provider.id, self._secrets)
 
     async def _refusal(self, response: UpstreamResponse) -> ErrorInfo:
         """The error that the provider has answered with."""
@@ -117,8 +112,7 @@ class Attempt:
             body = b""  # cut or endless: the status says enough
         finally:
             await response.aclose()
-        if self.context.recording is not None:
-            self.context.recording.came(body)
+        self.context.observer.received(body)
         failed = self.public_error(read_failure(response.status, body, response.headers))
         if failed.status != response.status:
             return failed
@@ -150,8 +144,7 @@ class Attempt:
         finally:
             await response.aclose()
         body = b"".join(parts)
-        if self.context.recording is not None:
-            self.context.recording.came(body)
+        self.context.observer.received(body)
         return body
 
     def keep_headers(self, response: UpstreamResponse) -> None:

@@ -29,6 +29,7 @@ from gateway.request.parse import Incoming, read_incoming
 from gateway.request.prepare import prepare
 from gateway.request.tools_in_chat import where_tools_are_taken
 from gateway.routing.plan import Plan
+from gateway.telemetry.observer import UNOBSERVED, CallObserver
 from providers.apis import CODECS
 from providers.responses.output import ResponseTemplate
 from streams import sse
@@ -48,7 +49,7 @@ JSON_HEADERS: Headers = (("content-type", "application/json"),)
 
 class Exchange:
     """One request. ``answer`` is called once, in a task of the request's nursery. ``memory`` is where it is remembered,
-    if not in the service's store under the client's name."""
+    if not in the service's store under the client's name; ``trace`` sees its calls to providers."""
 
     def __init__(
         self,
@@ -58,8 +59,9 @@ class Exchange:
         scope: RequestScope,
         record: Record,
         memory: StateScope | None = None,
+        trace: CallObserver = UNOBSERVED,
     ) -> None:
-        self._context = ExchangeContext(service, CODECS[api], asked, record)
+        self._context = ExchangeContext(service, CODECS[api], asked, record, trace)
         self._scope = scope
         self._memory = memory or StateScope(asked.client or "", service.store)
         self.record = record
@@ -68,9 +70,8 @@ class Exchange:
         """The response to ``body``; for a stream its beginning, the rest follows from the nursery's tasks.
 
         Cancellation (the client has left) closes the upstream connection and passes on."""
-        if (recorder := self._context.service.recorder) is not None:
-            recording = recorder.begin(self.record, self._context.asked, body)
-            self._context = attrs.evolve(self._context, recording=recording)
+        context = self._context
+        self._context = context.recorded(context.service.recorder.begin(self.record, context.asked, body))
         try:
             walk = self.walk(await self.read(body))
             turn = walk.request.turn
@@ -94,14 +95,12 @@ class Exchange:
         service, asked, record = self._context.service, self._context.asked, self.record
         record.asked, record.stream = incoming.model, incoming.stream
         door = service.door
-        may = None if door is None else partial(door.can_use, asked.client)
-        plan = service.router.plan(incoming.model, self._context.codec.api, may)
+        plan = service.router.plan(incoming.model, self._context.codec.api, partial(door.can_use, asked.client))
         plan = plan.with_each(partial(where_tools_are_taken, incoming))
         target = plan.targets[0]
         record.asked = target.asked
-        if door is not None:
-            for one in plan.targets:
-                door.check(asked.client, one.asked, one.entry, one.model, asked.credential)
+        for one in plan.targets:
+            door.check(asked.client, one.asked, one.entry, one.model, asked.credential)
         record.target, record.model, record.provider_api = target.name, target.model, target.api
         return plan
 
@@ -128,8 +127,7 @@ class Exchange:
     def respond(self, body: bytes | ResponseBody, status: int, headers: Headers) -> Response:
         """The response, with the headers that every answer of an exchange has."""
         self.record.answered(status)
-        if (recording := self._context.recording) is not None:
-            recording.answers(status, headers, body if isinstance(body, bytes) else None)
+        self._context.recording.answers(status, headers, body if isinstance(body, bytes) else None)
         return Response(status, (*headers, *own_headers(self.record)), body)
 
     async def _stream(self, walk: Walk, scope: RequestScope, audience: Audience) -> Response:

@@ -1,7 +1,6 @@
 """The service that all exchanges of a process share."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -14,14 +13,11 @@ from gateway.request.rejections import RejectionCache
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from gateway.stores.store import Store
-from gateway.telemetry.live import LiveView, OtherLiveViews
+from gateway.telemetry.live import LiveView, NoLiveView, OtherLiveViews
 from gateway.telemetry.metrics import Metrics
-from gateway.telemetry.tracing import Tracing
+from gateway.telemetry.observer import ExchangeRecorder, ExchangeTracer, NoRecorder, NoTracer
 from gateway.upstream.client import Upstream
 from gateway.upstream.credentials import CredentialSource
-
-if TYPE_CHECKING:
-    from gateway.telemetry.recording import Recorder
 
 
 @attrs.frozen
@@ -33,26 +29,26 @@ class Service:
     goes out against its API's grammar; without a ``store`` nothing is kept from one request to the next; ``learned`` is
     what providers have refused in requests; ``replaced`` is set once another configuration's service takes over;
     ``credentials`` are where those come from that are no key of the configuration, by the names of entries;
-    ``board`` is what the live view looks at, ``others`` are workers that it shows too, and ``recorder`` is what writes
-    exchanges down, if there are such."""
+    ``board`` is what the live view looks at, ``others`` are workers that it shows too, ``recorder`` writes exchanges
+    down, ``tracing`` traces them."""
 
     router: Router
     upstream: Upstream
     lifecycle: Lifecycle
     limits: Limits
     keep_alive: float
+    door: Authenticator
     strict: bool = False
     check_streams: bool = False
-    door: Authenticator | None = None
     store: Store | None = None
     background: Background | None = None
     learned: RejectionCache = attrs.field(factory=RejectionCache)
     ledger: Ledger = attrs.field(factory=Ledger)
-    board: LiveView | None = None
+    board: LiveView | NoLiveView = attrs.field(factory=NoLiveView)
     others: OtherLiveViews | None = None
-    recorder: "Recorder | None" = None
+    recorder: ExchangeRecorder = attrs.field(factory=NoRecorder)
     metrics: Metrics | None = None
-    tracing: Tracing | None = None
+    tracing: ExchangeTracer = attrs.field(factory=NoTracer)
     credentials: Mapping[str, CredentialSource] = attrs.field(factory=dict)
     replaced: trio.Event = attrs.field(factory=trio.Event)
 
@@ -61,5 +57,4 @@ class Service:
         """True if one request more than ``limits.in_flight`` is here, turns in the background included, and those who
         watch the live view not, who have a limit of their own."""
         behind = 0 if self.background is None else self.background.running
-        watching = 0 if self.board is None else self.board.viewers
-        return self.lifecycle.in_flight + behind - watching > self.limits.in_flight
+        return self.lifecycle.in_flight + behind - self.board.viewers > self.limits.in_flight

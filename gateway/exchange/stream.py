@@ -19,7 +19,6 @@ from gateway.http.request_scope import RequestScope
 from gateway.request.public_errors import MISTAKE, secrets_of
 from gateway.routing.target import Target
 from gateway.telemetry.live import LiveStream
-from gateway.telemetry.tap import listen
 from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError
 from streams.handoff import Handoff
@@ -59,11 +58,9 @@ class StreamedAnswer:
     def _show(self) -> None:
         """Let those who observe the exchange see the stream."""
         context, targets = self._context, self._walk.request.plan.targets
-        if context.service.board is not None:
-            secrets = _secrets_of_all(targets, context.asked.credential)
-            context.service.board.stream(context.record, LiveStream(self._delivery, secrets, self._chunks))
-        if context.recording is not None:
-            listen(self._delivery, context.recording)
+        secrets = _secrets_of_all(targets, context.asked.credential)
+        context.service.board.stream(context.record, LiveStream(self._delivery, secrets, self._chunks))
+        context.recording.follow(self._delivery)
 
     def _start_for_client(self) -> StreamBody | BufferedBody:
         """Start the tasks; the body has a buffer where the stream goes on without the client."""

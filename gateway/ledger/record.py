@@ -1,42 +1,18 @@
 """The record of one exchange, from its arrival to its settlement."""
 
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
 import attrs
 
 from gateway.ledger.buckets import Buckets
 from streams.events import AnswerStart, Api, ErrorInfo, Usage
 
-if TYPE_CHECKING:
-    from gateway.upstream.request import UpstreamRequest
-
 CHARACTERS_PER_TOKEN = 4  # of English prose, about
 
 Ended: TypeAlias = Literal[
     "complete", "refused", "upstream_error", "client_disconnected", "shutdown", "internal_error"
 ]  # fmt: skip
-
-
-class CallTrace(Protocol):
-    """The spans of one exchange, told of its calls to providers as they happen."""
-
-    def calls(self, request: "UpstreamRequest") -> "UpstreamRequest":
-        """``request`` as it goes out now: with the headers that make the provider's spans children of this call."""
-        ...
-
-    def goes_out(self, waited: bool) -> None:
-        """The request has its slot, for which it may have ``waited``."""
-        ...
-
-    def answers(self, status: int) -> None:
-        """The head of the provider's answer is there."""
-        ...
-
-    def end(self, line: Mapping[str, Any]) -> None:
-        """The exchange has ended, with this line in the ledger."""
-        ...
 
 
 @attrs.define(eq=False)
@@ -58,7 +34,6 @@ class Record:
     first_byte: float | None = None  # seconds from the request to the first byte for the client
     first_write: float | None = None  # the same to the first write of a stream's own events
     last_write: float = 0.0  # when the last one had been taken
-    trace: "CallTrace | None" = None  # its spans, where exchanges are traced
     gaps: Buckets | None = None  # between writes, of all streams together
     opening: AnswerStart | None = None  # the answer's id and model, in the provider's words
     usage: Usage | None = None

@@ -364,16 +364,25 @@ def phase(one: LiveExchange) -> str:
     return "streaming" if seen.committed else "waiting"
 
 
+class NoLiveView:
+    """The live view of a process that shows nothing."""
+
+    viewers: Final = 0
+
+    def stream(self, record: Record, passing: LiveStream) -> None:
+        """Do nothing: nobody can look at it."""
+
+
 def open_live_view(
-    ledger: Ledger, wanted: bool, board: LiveView | None = None, *, keep: bool = True
-) -> LiveView | None:
+    ledger: Ledger, wanted: bool, board: LiveView | NoLiveView | None = None, *, keep: bool = True
+) -> LiveView | NoLiveView:
     """The board of the process if one is ``wanted``, by the configuration that holds from now on. ``keep``: both sides
     of streams are kept, as far as there is room."""
     if not wanted:
-        if board in ledger.observers:
+        if isinstance(board, LiveView):
             ledger.observers.remove(board)
-        return None
-    if board is None:
+        return NoLiveView()
+    if not isinstance(board, LiveView):
         board = LiveView()
         ledger.observers.append(board)
     board.keep(keep)

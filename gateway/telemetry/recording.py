@@ -4,7 +4,7 @@ Both sides' bytes are gathered while an exchange runs, and written when it has e
 for. What cannot be written in time is not written, and counted."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from gateway.http.headers import Headers, translated_headers
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.telemetry.recorded import PATHS, Folder, Side
+from gateway.telemetry.tap import HasLane, listen
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from streams.events import Api
@@ -94,29 +95,37 @@ class Recording:
 
     # The provider's side
 
-    def calls(self, request: UpstreamRequest, api: Api, provider: str, secrets: Secrets) -> None:
+    def outgoing(self, request: UpstreamRequest) -> UpstreamRequest:
+        return request
+
+    def sent(
+        self, request: UpstreamRequest, waited: bool, api: Api, provider: str, secrets: Callable[[], Secrets]
+    ) -> None:
         """Another request goes to the provider; the one before is forgotten."""
-        self.secrets = tuple(dict.fromkeys((*self.secrets, *secrets)))
+        self.secrets = tuple(dict.fromkeys((*self.secrets, *secrets())))
         self.provider_name = provider
         path = urlsplit(request.url).path  # what stands in a query may be a credential
         self.provider = Half(api, path, request_headers=_telling(request.headers))
         self._add(self.provider.request, request.body)
 
-    def hears(self, response: UpstreamResponse) -> None:
+    def responded(self, response: UpstreamResponse) -> None:
         if self.provider is not None:
             self.provider.status, self.provider.content_type = response.status, response.header("content-type")
             self.provider.response_headers = translated_headers(response.headers)
 
-    def came(self, body: bytes) -> None:
+    def received(self, body: bytes) -> None:
         if self.provider is not None:
             self._add(self.provider.response, body)
 
     # Both
 
     def passed(self, came: bytes, went: bytes, note: str = "") -> None:
-        self.came(came)
+        self.received(came)
         if not self._done:
             self._add(self.client.response, went)
+
+    def follow(self, stream: HasLane) -> None:
+        listen(stream, self)
 
     def _add(self, body: RecordedBody, data: bytes) -> None:
         if self.given_up:
@@ -153,6 +162,10 @@ class Recorder:
         """The recording of the exchange of ``record``, with the client's request."""
         recording = self._open[record] = Recording(self, record.api, asked, body)
         return recording
+
+    def hide(self, secrets: Secrets) -> None:
+        """Take ``secrets`` out of what is written from now on, too."""
+        self.secrets = tuple(dict.fromkeys((*self.secrets, *secrets)))
 
     def opened(self, record: Record) -> None:
         pass

@@ -43,7 +43,7 @@ _LONGEST: Final = 256  # characters of an id or a name that a provider has given
 _OF_THE_LINE: Final = ("request_id", "client", "target", "lane", "ended", "attempts", "upstream_request_id")
 
 
-class Attempt:
+class AttemptTimes:
     """One request to the provider, by the moments (``time.perf_counter``) of its life."""
 
     def __init__(self, url: str) -> None:
@@ -106,7 +106,7 @@ def request_attributes(body: bytes) -> Attributes:
     return found
 
 
-def call_attributes(record: Record, attempts: Sequence[Attempt]) -> Attributes:
+def call_attributes(record: Record, attempts: Sequence[AttemptTimes]) -> Attributes:
     """The attributes of the call to the provider, with all its attempts."""
     provider = (record.target or "").partition("/")[0]
     usage, estimated = record.counted()
@@ -139,7 +139,7 @@ def call_attributes(record: Record, attempts: Sequence[Attempt]) -> Attributes:
     )
 
 
-def _finish_reasons(record: Record, attempt: Attempt) -> tuple[str, ...] | None:
+def _finish_reasons(record: Record, attempt: AttemptTimes) -> tuple[str, ...] | None:
     """``error`` for an answer that had begun, by its status, and was not brought to its end."""
     if record.reason is not None:
         return (record.reason,)

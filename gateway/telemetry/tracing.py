@@ -16,20 +16,24 @@ import trio
 
 import gateway
 from gateway.config.loading import Config
+from gateway.config.redaction import Secrets
 from gateway.config.settings import TracingSettings as Settings
 from gateway.http.headers import Headers
 from gateway.ledger.record import Record
 from gateway.logs.masking import Mask
 from gateway.telemetry.metrics import SPANS, Metrics
+from gateway.telemetry.observer import NoTracer
 from gateway.telemetry.spans import (
     LONGEST_NAME,
-    Attempt,
+    AttemptTimes,
     Attributes,
     call_attributes,
     exchange_attributes,
     request_attributes,
 )
 from gateway.upstream.request import UpstreamRequest
+from gateway.upstream.response import UpstreamResponse
+from streams.events import Api
 
 if TYPE_CHECKING:  # 5 MiB and 0.1 s that only traces are worth
     from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -56,38 +60,42 @@ class Trace:
         self._span = span
         self._record = record
         self._call: Span | None = None
-        self._attempts: list[Attempt] = []
+        self._attempts: list[AttemptTimes] = []
         self._asked: Attributes = {}  # of the last request that went out
 
-    def calls(self, request: UpstreamRequest) -> UpstreamRequest:
+    def outgoing(self, request: UpstreamRequest) -> UpstreamRequest:
         """``request`` as it goes out now: the provider's spans, if it has any, are children of this call."""
         if self._call is None:
             name = self._tracing.mask(f"chat {self._record.model}")[:LONGEST_NAME]
             self._call = self._tracing.child(self._span, name, client=True)
         if self._span.is_recording():
             self._asked = request_attributes(request.body)
-        attempt = Attempt(request.url)
+        attempt = AttemptTimes(request.url)
         self._attempts.append(attempt)
         headers = tuple(pair for pair in request.headers if pair[0].lower() not in _CONTEXT)
         return attrs.evolve(request, headers=(*headers, *_carried(self._call)), connected=attempt.connects)
 
-    def goes_out(self, waited: bool) -> None:
+    def sent(
+        self, request: UpstreamRequest, waited: bool, api: Api, provider: str, secrets: Callable[[], Secrets]
+    ) -> None:
         """The request has its place among those under way, for which it may have waited."""
         self._attempts[-1].goes_out(waited)
 
-    def answers(self, status: int) -> None:
+    def responded(self, response: UpstreamResponse) -> None:
         """The head of the provider's answer is there."""
-        self._attempts[-1].answers(status)
+        self._attempts[-1].answers(response.status)
+
+    def received(self, body: bytes) -> None:
+        """Do nothing: nothing that is said is in a span."""
 
     def end(self, line: Mapping[str, Any]) -> None:
         """The exchange has ended, with this line in the ledger."""
-        record, ended = self._record, time.perf_counter()
+        ended = time.perf_counter()
         if self._span.is_recording():
             self._tell(line, ended)
         if self._call is not None:
             self._call.end(_moment(ended))
         self._span.end(_moment(ended))
-        record.trace = None
 
     def _tell(self, line: Mapping[str, Any], ended: float) -> None:
         record = self._record
@@ -129,8 +137,9 @@ class Tracing:
         self.mask = mask
         self._provider = _provider(settings, dropped)
         self._tracer = self._provider.get_tracer("trigate", gateway.__version__)
+        self._open: dict[Record, Trace] = {}
 
-    def begin(self, record: Record, headers: Headers, path: str) -> None:
+    def begin(self, record: Record, headers: Headers, path: str) -> Trace:
         """``record``'s exchange is traced from now, as part of what its client says in ``headers`` that it is."""
         from opentelemetry.trace import SpanKind
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -140,7 +149,8 @@ class Tracing:
         span = self._tracer.start_span(
             f"POST {path}", parent, SpanKind.SERVER, asked, start_time=_moment(record.began)
         )  # fmt: skip
-        record.trace = Trace(self, span, record)
+        trace = self._open[record] = Trace(self, span, record)
+        return trace
 
     def child(self, parent: "Span", name: str, since: float | None = None, *, client: bool = False) -> "Span":
         """A span within ``parent`` that began at ``since`` (``time.perf_counter``), or begins now."""
@@ -154,8 +164,8 @@ class Tracing:
         """Nothing: its request's headers are needed."""
 
     def settled(self, record: Record, line: Mapping[str, Any]) -> None:
-        if record.trace is not None:
-            record.trace.end(line)
+        if (trace := self._open.pop(record, None)) is not None:
+            trace.end(line)
 
     async def aclose(self) -> None:
         """Send what is left, if that does not take long."""
@@ -163,14 +173,14 @@ class Tracing:
             await trio.to_thread.run_sync(self._provider.shutdown, abandon_on_cancel=True)
 
 
-def open_tracing(config: Config, metrics: Metrics | None, mask: Mask) -> Tracing | None:
+def open_tracing(config: Config, metrics: Metrics | None, mask: Mask) -> Tracing | NoTracer:
     """The traces of this process: where ``tracing`` says so, else where the environment names a collector."""
     settings = config.tracing
     if settings is None and not any(os.environ.get(f"{_EXPORTER}{name}ENDPOINT") for name in ("", "TRACES_")):
-        return None
+        return NoTracer()
     settings = settings or Settings()
     if settings.sampling == 0:
-        return None
+        return NoTracer()
 
     def dropped(count: int) -> None:
         if metrics is not None:
@@ -180,7 +190,7 @@ def open_tracing(config: Config, metrics: Metrics | None, mask: Mask) -> Tracing
         return Tracing(settings, dropped, mask)
     except ImportError:
         log.warning("no traces are sent, the SDK is missing: pip install 'trigate[otel]'")
-        return None
+        return NoTracer()
 
 
 def _provider(settings: Settings, dropped: Callable[[int], object]) -> "TracerProvider":

@@ -66,7 +66,7 @@ _NO_STREAM: Final = "there is no such stream in flight, nor among the last that 
 def add_ui(app: QuartTrio, service: Service, config: Config, door: Authenticator) -> None:
     """Serve the live view of ``service.board``, if there is one."""
     board = service.board
-    if board is None:
+    if not isinstance(board, LiveView):
         return
     keys = bool(config.client_keys)
 

@@ -23,6 +23,7 @@ import trio
 from gateway.config.loading import Config
 from gateway.endpoints.ui.telling import Send, saying, tell_news, tell_stream
 from gateway.exchange.service import Service
+from gateway.telemetry.live import LiveView
 from streams import sse
 from streams.surrogates import NOT_JSON
 
@@ -136,7 +137,7 @@ async def _answer(current: Callable[[], tuple[Config, Service]], stream: trio.So
 
 async def _tell(question: Question, config: Config, service: Service, send: Send) -> None:
     board = service.board
-    if board is None:
+    if not isinstance(board, LiveView):
         return
     say = saying(config, service.ledger.mask)
     if question.number is None:

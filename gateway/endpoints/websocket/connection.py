@@ -71,7 +71,7 @@ def add_websocket(app: QuartTrio, service: Service, ledger: Ledger, cors: Cors, 
         scope = websocket_scope()
         headers = _handshake()
         try:
-            client = None if service.door is None else service.door.authenticate(headers)
+            client = service.door.authenticate(headers)
             _check_key(headers)
             cors.admit(headers)  # a browser asks nobody before it opens a websocket (RFC 6455, section 10.2)
         except GatewayError as error:
@@ -188,9 +188,8 @@ class _Connection:
         try:
             async with self._scope.part(f"{self._scope.id}-{self._count}") as scope:
                 record = _opened(self._ledger, scope, self._asked.client)
-                if self._service.tracing is not None:
-                    self._service.tracing.begin(record, self._asked.headers, "/v1/responses")
-                exchange = Exchange(self._service, "responses", self._asked, scope, record, self._memory)
+                trace = self._service.tracing.begin(record, self._asked.headers, "/v1/responses")
+                exchange = Exchange(self._service, "responses", self._asked, scope, record, self._memory, trace)
                 envelope = Envelope({})
                 try:
                     envelope = read_envelope(frame)

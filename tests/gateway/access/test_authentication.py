@@ -427,7 +427,7 @@ def test_zstd_is_read_where_python_can_and_else_refused():
 async def test_the_door_is_the_configurations_where_the_service_brings_none():
     guarded = config({"name": "alice", "key": ALICE})
     state, listener = Lifecycle(), bind("127.0.0.1", 0)
-    app = app_of(guarded, Service(Router(guarded), Upstream(), state, guarded.limits, 15.0))
+    app = app_of(guarded, Service(Router(guarded), Upstream(), state, guarded.limits, 15.0, Authenticator(guarded)))
     with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: serve(app, [listener], state=state, signals=False))

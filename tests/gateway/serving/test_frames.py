@@ -11,6 +11,7 @@ import trio
 from quart import websocket
 from quart_trio import QuartTrio
 
+from gateway.access.authentication import Authenticator
 from gateway.access.cors import Cors
 from gateway.config.loading import from_mapping
 from gateway.config.settings import Limits
@@ -72,7 +73,7 @@ def listening(app: QuartTrio, lifecycle: Lifecycle) -> None:
 
 def answering(remembering: Callable[[str], StateScope]) -> Callable[[QuartTrio, Lifecycle], None]:
     def add(app: QuartTrio, lifecycle: Lifecycle) -> None:
-        service = Service(Router(CONFIG), Upstream(), lifecycle, Limits(), 15.0)
+        service = Service(Router(CONFIG), Upstream(), lifecycle, Limits(), 15.0, Authenticator(CONFIG))
         add_websocket(app, service, Ledger(readable=False), Cors(()), remembering)
 
     return add

@@ -30,7 +30,7 @@ from gateway.streaming.translation import Translation, WholeAnswerTranslation
 from gateway.telemetry import charts
 from gateway.telemetry import live as watching
 from gateway.telemetry.charts import OTHERS
-from gateway.telemetry.live import COLUMNS, QUEUED, RECENT, SHOWN, LiveStream, View, open_live_view
+from gateway.telemetry.live import COLUMNS, QUEUED, RECENT, SHOWN, LiveStream, NoLiveView, View, open_live_view
 from gateway.telemetry.tap import LARGEST, ObservedLane, listen, unlisten
 from gateway.telemetry.transcripts import EACH, PIECE
 from providers.apis import CODECS
@@ -438,11 +438,11 @@ def test_steps_that_are_long_past_are_not_told(stage, monkeypatch):
 
 def test_a_configuration_may_switch_it_off_and_on():
     ledger = Ledger(readable=False)
-    assert open_live_view(ledger, wanted=False) is None
+    assert isinstance(open_live_view(ledger, wanted=False), NoLiveView)
     board = open_live_view(ledger, wanted=True)
     assert open_live_view(ledger, wanted=True, board=board) is board
     assert ledger.observers == [board]
-    assert open_live_view(ledger, wanted=False, board=board) is None
+    assert isinstance(open_live_view(ledger, wanted=False, board=board), NoLiveView)
     assert ledger.observers == []
 
 
@@ -451,7 +451,6 @@ def test_an_exchange_that_began_before_anybody_watched_is_let_go():
     record = ledger.open("early", "chat")
     board = open_live_view(ledger, wanted=True)
     ledger.settle(record, disconnected=False)
-    assert board is not None
     assert board.recent(None) == []
 
 

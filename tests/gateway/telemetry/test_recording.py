@@ -310,7 +310,7 @@ def request(**headers: str) -> UpstreamRequest:
 async def test_what_both_sides_said_is_written_once_it_is_over(tmp_path):
     desk = Desk(tmp_path, ("of-the-config",))
     record, one = desk.begin(b'{"model":"x","user":"of-the-client"}', **{"x-api-key": "of-the-client"})
-    one.calls(request(), "chat", "openai", ("of-the-provider",))
+    one.sent(request(), False, "chat", "openai", lambda: ("of-the-provider",))
     one.passed(b"came of-the-prov", b"went")
     one.passed(b"ider of-the-config", b" on")
     one.answers(200, (("content-type", "text/event-stream"),), None)
@@ -328,10 +328,10 @@ async def test_what_both_sides_said_is_written_once_it_is_over(tmp_path):
 async def test_only_the_last_of_several_calls_is_kept(tmp_path):
     desk = Desk(tmp_path)
     record, one = desk.begin()
-    one.calls(request(), "chat", "openai", ())
-    one.came(b"refused at first")
-    one.calls(request(), "chat", "openai", ())
-    one.came(b"answered then")
+    one.sent(request(), False, "chat", "openai", tuple)
+    one.received(b"refused at first")
+    one.sent(request(), False, "chat", "openai", tuple)
+    one.received(b"answered then")
     one.answers(200, (("content-type", "application/json"),), b"{}")
     one.answers(200, (), b"a turn in the background, later")
     desk.end(record)
