@@ -1,1 +1,1 @@
-"""Who says it: one codec per wire API and the catalogue of providers. Pure: no I/O, no trio."""
+"""Codecs, one for each wire API, and the catalogue of providers. Pure: no I/O, no trio."""

@@ -85,7 +85,7 @@ class ReasoningDelta:
 
 @attrs.frozen
 class ReasoningState:
-    """What the provider needs back with this reasoning block on the next turn, whole, in its own API's words.
+    """The state that the provider needs back with this reasoning block on the next turn, whole, in its own API's words.
 
     ``item`` is a JSON value: a Messages ``thinking`` or ``redacted_thinking`` block, a Responses ``reasoning`` item, or
     for Chat ``{"reasoning_details": [...]}`` or ``{"field": NAME}``, where NAME is the member in which the text came

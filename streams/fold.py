@@ -77,7 +77,7 @@ class Answer:
 
     @property
     def called(self) -> bool:
-        """Whether a tool of the client's is called."""
+        """True if a tool of the client's is called."""
         return any(isinstance(block, ToolCallBlock) for block in self.blocks)
 
 

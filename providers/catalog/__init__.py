@@ -1,3 +1,3 @@
-"""What is known beforehand, as rows: ``providers`` and ``models``; of models who takes ``sampling``, which levels of
-``effort`` there are, and which JSON Schemas are ``strict``.
+"""The catalogue: ``providers`` and ``models`` as rows; of models who takes ``sampling``, the levels of ``effort``, and
+the JSON Schemas that are ``strict``.
 """

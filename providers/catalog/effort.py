@@ -1,4 +1,4 @@
-"""How much a model should think, between those who say it in levels and those who say it in tokens."""
+"""Effort of reasoning, translated between those who say it in levels and those who say it in tokens."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ _LARGEST = "xhigh"
 _BUDGET_OF_LEVEL: Mapping[str, int] = {
     "minimal": 2048, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768, "max": 32768,
 }  # fmt: skip
-_USUAL_LEVEL = "high"  # what Messages itself takes when it is told to think and not how much
+_USUAL_LEVEL = "high"  # Messages' own when a request says that a model thinks and not how much
 
 
 def level_of(budget: int) -> str:

@@ -1,4 +1,4 @@
-"""What is known of models, as rows: how one departs from what its provider's row says.
+"""Models as rows: how each departs from its provider's row.
 
 A row is a pattern (shell style, matched against the model's id in lower case without a vendor's prefix) and changes to
 ``Quirks``. All rows that match are laid over one another in order, so general rows come first. A model that no row
@@ -38,7 +38,7 @@ ROWS: tuple[tuple[str, Mapping[str, Any]], ...] = (
                   "efforts": ("low", "medium", "high", "xhigh", "max"),
                   "thinking_off": "lowest_effort", "forced_tools": False}),
     # Opus 5.5, Sonnet 5.5, Fable 5.1 and Mythos 5.1 refuse to be made to call a tool (vercel/ai#21364,
-    # can1357/oh-my-pi#12939); Opus and Fable always think, Sonnet is told `between_tools`. Those before them and Haiku
+    # can1357/oh-my-pi#12939); Opus and Fable always think, Sonnet gets `between_tools`. Those before them and Haiku
     # take both words.
     ("claude-sonnet-5-5*", {"thinking_off": "between_tools"}),
     *((pattern, {"forced_tools": True}) for pattern in _dated("claude-fable-5", "claude-mythos-5")),
@@ -132,5 +132,5 @@ def plain_name(model: str) -> str:
 
 
 def is_claude(model: str) -> bool:
-    """Whether ``model`` is one of Anthropic's, whoever serves it."""
+    """True if ``model`` is one of Anthropic's, whoever serves it."""
     return plain_name(model).startswith("claude-")

@@ -104,7 +104,7 @@ class Provider:
 
     @property
     def local(self) -> bool:
-        """Whether it is a server that people run themselves, here unless the config says where."""
+        """True if it is a server that people run themselves, here unless the config says where."""
         return urlsplit(self.base_url or "").hostname == "localhost"
 
     def at(self, base_url: str | None) -> "Provider":
@@ -114,7 +114,7 @@ class Provider:
         return self if changes is None else attrs.evolve(self, by_path=NOTHING_ELSE, **changes)
 
     def has(self, model: str) -> bool:
-        """Whether ``model``, in upper or lower case, is an id of one of the provider's families.
+        """True if ``model``, in upper or lower case, is an id of one of the provider's families.
 
         An id with a slash is a router's, and one with a colon a tag of a local server (``deepseek-r1:70b``): they
         belong to a family only where its pattern has that character too."""
@@ -327,7 +327,7 @@ def generic(provider_id: str, interface: Provider | None = None) -> Provider:
 
 
 def url_for(base_url: str | None, provider: Provider, api: Api, model: str) -> str:
-    """Where ``provider`` is asked in ``api`` for ``model``.
+    """The URL at which ``provider`` takes requests of ``api`` for ``model``.
 
     A path in ``base_url`` replaces the provider's prefix, a query in it (Azure's ``api-version``) the path's own;
     scheme, host and port are always those of ``base_url``. Raises ``LookupError`` if the provider has no path for

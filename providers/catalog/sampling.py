@@ -1,4 +1,4 @@
-"""Whether a model takes sampling parameters and log probabilities."""
+"""Models that take sampling parameters and log probabilities."""
 
 from typing import assert_never
 
@@ -8,7 +8,7 @@ from providers.neutral.quirks import Quirks
 def takes_sampling(quirks: Quirks, effort: str | None) -> bool:
     """``effort`` is what the request says of thinking as it goes out: a level (any word), ``none`` for none at all,
     ``None`` where it says nothing, so that the model does as it is used to. What the client asked for and the provider
-    is not told does not count: it is the request that is refused (truefoundry/models#2122, Soju06/codex-lb#538)."""
+    is not stated does not count: it is the request that is refused (truefoundry/models#2122, Soju06/codex-lb#538)."""
     match quirks.sampling:
         case "free":
             return True

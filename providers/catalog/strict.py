@@ -1,4 +1,4 @@
-"""Whether a JSON Schema fits the subset that OpenAI enforces under ``strict``, in Chat and Responses alike.
+"""The subset of JSON Schema that OpenAI enforces under ``strict``, in Chat and Responses alike.
 
 Source: OpenAI's guide to structured outputs ("Supported schemas"). What is not listed there does not fit: a request
 without ``strict`` is answered, one with ``strict`` and a keyword that is not known is refused.
@@ -24,8 +24,8 @@ _KEYWORDS = frozenset(
 )  # fmt: skip
 
 
-def told_strict(tool: Tool, api: Api, drops: Drops) -> bool | None:
-    """What a provider of OpenAI's APIs can be told for the ``strict`` of a tool that a client of ``api`` offers.
+def provider_strict(tool: Tool, api: Api, drops: Drops) -> bool | None:
+    """The ``strict`` for a provider of OpenAI's APIs, of a tool that a client of ``api`` offers.
     Anthropic's strict tools may have optional parameters, OpenAI's may not: theirs is then reported as dropped."""
     if tool.strict and api == "messages" and not fits_strict(tool.schema):
         drops.add(f"{tool.at}.strict")
@@ -34,7 +34,7 @@ def told_strict(tool: Tool, api: Api, drops: Drops) -> bool | None:
 
 
 def fits_strict(schema: Any) -> bool:
-    """Whether ``schema`` may go out with ``strict: true`` as it is: an object at the root, every object closed and all
+    """True if ``schema`` may go out with ``strict: true`` as it is: an object at the root, every object closed and all
     its properties required."""
     if not isinstance(schema, dict) or schema.get("type") != "object" or "anyOf" in schema:
         return False

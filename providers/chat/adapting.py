@@ -83,7 +83,7 @@ def _drop_sampling(draft: Draft, known: Quirks) -> None:
 
 
 def _is_set(draft: Draft, name: str) -> bool:
-    """Whether the member says something else than its absence would."""
+    """True if the member says something else than its absence would."""
     value: Any = draft.value(name)
     return value is not None and value != BY_NAME[name].default
 

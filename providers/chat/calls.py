@@ -1,4 +1,4 @@
-"""Which tool call a streamed fragment belongs to, and reasoning details put together from theirs.
+"""Tool calls and reasoning details, put together from their streamed fragments.
 
 OpenAI numbers its calls and names each once. Other servers leave the number out (Mistral), give every call the same one
 (Ollama: huggingface/smolagents#1569), send an empty id (Google's and Alibaba's endpoints) or repeat id and name on
@@ -18,7 +18,7 @@ _STRUCTURE = re.compile(r"""\\.|["\\{}\[\]]""", re.DOTALL)
 
 
 class Nesting:
-    """How far a JSON object has come, told from its pieces without keeping them."""
+    """The nesting of a JSON object that comes in pieces, none of which is kept."""
 
     __slots__ = ("_begun", "_depth", "_escaped", "_quoted")
 
@@ -42,12 +42,12 @@ class Nesting:
 
     @property
     def half(self) -> bool:
-        """Whether something is still open."""
+        """True while something is still open."""
         return self._depth > 0 or self._quoted
 
     @property
     def whole(self) -> bool:
-        """Whether there was anything and nothing is open any more."""
+        """True once there was something, and nothing is open any more."""
         return self._begun and not self.half
 
 
@@ -67,7 +67,7 @@ class ToolCall:
 
     @property
     def half(self) -> bool:
-        """Whether the arguments so far cannot be all of them."""
+        """True if the arguments so far cannot be all of them."""
         return self.kind == "function" and self.arguments.half
 
 
@@ -81,7 +81,7 @@ class Calls:
 
     @property
     def half(self) -> bool:
-        """Whether a call is cut off."""
+        """True if a call is cut off."""
         return any(call.half for call in self._by_id.values())
 
     def find(self, fragment: Mapping[str, Any], name: str, text: str) -> ToolCall:
@@ -105,7 +105,7 @@ class Calls:
 
 
 def _begins(found: ToolCall, given: str, name: str, text: str) -> bool:
-    """Whether a fragment under a known number is nevertheless another call."""
+    """True if a fragment under a known number is nevertheless another call."""
     if given and found.given:
         return given != found.given
     return bool(name and text and found.name and not found.given and found.arguments.whole)

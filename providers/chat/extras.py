@@ -1,5 +1,5 @@
-"""What a Chat message carries beside its text, in streams and whole answers alike: what the provider wants back of its
-reasoning, and citations.
+"""Members of a Chat message beside its text, in streams and whole answers alike: citations, and the reasoning that its
+provider wants back.
 
 A stream sends each of the two once, at its end. OpenAI's own Python client fails on a second list without numbers in
 its elements, and it merges numbered elements by their place (``openai/lib/streaming/_deltas.py``).
@@ -91,7 +91,8 @@ def _annotation(cited: Citation, start: int, length: int) -> Any:
 
 
 def _place(item: Mapping[str, Any], start: int, length: int) -> dict[str, Any]:
-    """Where in the content: Responses says it; Messages means the whole block. Clients need all three members."""
+    """The place of a citation in the content. Responses says it; Messages means the whole block. Clients need all three
+    members."""
     first, last = item.get("start_index"), item.get("end_index")
     return {
         "start_index": start + (first if isinstance(first, int) else 0),

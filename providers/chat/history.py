@@ -1,4 +1,4 @@
-"""The messages of a Chat Completions request, read into turns, and their reasoning with the seals in it."""
+"""The messages of a Chat Completions request, read, and their reasoning with the seals in it."""
 
 import base64
 import re
@@ -38,7 +38,7 @@ def read_marks(fields: Fields) -> dict[str, Any]:
 
 @attrs.define
 class _Seen:
-    """What later messages need to know of earlier ones."""
+    """Facts from earlier messages that later ones need."""
 
     drops: Drops
     kinds: dict[str, ToolKind] = attrs.field(factory=dict)  # by call id
@@ -47,23 +47,23 @@ class _Seen:
 
 
 def read_messages(fields: Fields, drops: Drops) -> tuple[Message, ...]:
-    """The turns. Raises a 400 if there are none or one is malformed."""
+    """The messages. Raises a 400 if there are none or one is malformed."""
     if not fields.need("messages", list):
         raise invalid("messages must not be empty", "messages")
     seen = _Seen(drops)
-    return tuple(_turn(message, seen) for message in fields.objects("messages"))
+    return tuple(_message(message, seen) for message in fields.objects("messages"))
 
 
-def _turn(message: Fields, seen: _Seen) -> Message:
+def _message(message: Fields, seen: _Seen) -> Message:
     role = message.need("role", str)
     if role not in _READERS:
         at = message.path("role")
         raise invalid(f"{at} must be one of {', '.join(_READERS)}, not {role!r}", at)
-    turn_role, read = _READERS[role]
+    neutral_role, read = _READERS[role]
     name = None if role == "function" else message.string("name")
     parts = _marked(tuple(read(message, seen)), read_marks(message), message.at)
     seen.drops.rest(message)
-    return Message(turn_role, parts, at=message.at, name=name)
+    return Message(neutral_role, parts, at=message.at, name=name)
 
 
 def _marked(parts: tuple[Part, ...], marks: Mapping[str, Any], at: str) -> tuple[Part, ...]:
@@ -244,7 +244,7 @@ def _file_source(data: str, name: str | None, at: str) -> MediaSource:
 
 
 def _reasoning(message: Fields, drops: Drops) -> Iterator[ReasoningPart]:
-    """What the client gives back of the model's reasoning: seals of ours, the rest as native to Chat."""
+    """Reasoning that the client gives back: seals of ours, the rest as native to Chat."""
     texts = {name: text for name in ("reasoning_content", "reasoning") if (text := message.string(name))}
     text = next(iter(texts.values()), "")
     details = message.array("reasoning_details") or []

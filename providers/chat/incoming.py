@@ -45,10 +45,10 @@ def _include_usage(fields: Fields, drops: Drops) -> bool:
 def _parameters(fields: Fields) -> dict[str, Parameter]:
     """The settings; ``max_tokens`` is the older name of ``max_completion_tokens``, which wins."""
     older = fields.integer("max_tokens")
-    controls = read_parameters(fields, "chat")
+    parameters = read_parameters(fields, "chat")
     if older is not None:
-        controls.setdefault("max_tokens", Parameter(older, "max_tokens"))
-    return controls
+        parameters.setdefault("max_tokens", Parameter(older, "max_tokens"))
+    return parameters
 
 
 def _parallel(fields: Fields) -> Parameter | None:

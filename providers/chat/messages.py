@@ -1,4 +1,4 @@
-"""Turns written as the messages of a Chat Completions request."""
+"""Messages written as those of a Chat Completions request."""
 
 import mimetypes
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -51,23 +51,23 @@ def write_messages(request: Request, to: Recipient, drops: Drops) -> list[dict[s
 
 
 def takes_custom_tools(request: Request) -> bool:
-    """Whether custom tools go out as such. A Chat client that declares some knows its provider; those of others go out
+    """True if custom tools go out as such. A Chat client that declares some knows its provider; those of others go out
     as functions, which every server takes, most of them nothing else."""
     return request.api == "chat"
 
 
-def _rounds(turns: Iterable[Message]) -> Iterator[tuple[list[Message], list[Message]]]:
-    """What the assistant said in a row, and what was answered before it spoke again."""
+def _rounds(messages: Iterable[Message]) -> Iterator[tuple[list[Message], list[Message]]]:
+    """Rounds: the assistant's messages in a row, and the others before it speaks again."""
     assistant: list[Message] = []
     others: list[Message] = []
-    for turn in turns:
-        if turn.role != "assistant":
-            others.append(turn)
+    for message in messages:
+        if message.role != "assistant":
+            others.append(message)
         else:
             if others:
                 yield assistant, others
                 assistant, others = [], []
-            assistant.append(turn)
+            assistant.append(message)
     yield assistant, others
 
 
@@ -87,7 +87,7 @@ class _MessageWriter:
     """One request being written."""
 
     def __init__(self, request: Request, to: Recipient, drops: Drops) -> None:
-        self._call = request
+        self._request = request
         self._to = to
         self._drops = drops
         self._id: Callable[[str], str] = short_call_id if to.quirks.short_call_ids else str
@@ -95,20 +95,20 @@ class _MessageWriter:
     def round(self, assistant: Sequence[Message], others: Sequence[Message]) -> Iterator[dict[str, Any]]:
         """Results stand directly after the calls, in the calls' order, before anything else
         (diegosouzapw/OmniRoute#4882)."""
-        parts = [part for turn in assistant for part in turn.parts]
-        name = next((turn.name for turn in assistant if turn.name), None)
+        parts = [part for message in assistant for part in message.parts]
+        name = next((message.name for message in assistant if message.name), None)
         yield from self._assistant(parts, name)
         place = {part.id: i for i, part in enumerate(p for p in parts if isinstance(p, ToolCallPart))}
-        results = [part for turn in others for part in turn.parts if isinstance(part, ToolResultPart)]
+        results = [part for message in others for part in message.parts if isinstance(part, ToolResultPart)]
         results.sort(key=lambda part: place.get(part.call_id, len(place)))
         yield from map(self._result, results)
         if media := [piece for part in results for piece in self._media(part)]:
             yield {"role": "user", "content": media}
-        for turn in others:
-            yield from self._message(turn)
+        for message in others:
+            yield from self._message(message)
 
     def _message(self, message: Message) -> Iterator[dict[str, Any]]:
-        """A turn of the user or of instructions, without the results in it."""
+        """A message of the user or of instructions, without the results in it."""
         role: str = message.role
         if role == "developer" and not self._to.quirks.developer_role:
             role = "system"
@@ -141,7 +141,7 @@ class _MessageWriter:
         pieces: list[dict[str, Any]] = []
         refusals: list[str] = []
         calls: list[dict[str, Any]] = []
-        thoughts: list[ReasoningPart] = []
+        reasoning_parts: list[ReasoningPart] = []
         for part in parts:
             match part:
                 case TextPart():
@@ -149,10 +149,10 @@ class _MessageWriter:
                 case RefusalPart(text=text):
                     refusals.append(text)
                 case ToolCallPart():
-                    calls.append(_tool_call(part, self._id(part.id), takes_custom_tools(self._call)))
+                    calls.append(_tool_call(part, self._id(part.id), takes_custom_tools(self._request)))
                     self._lose_marks(part)
                 case ReasoningPart():
-                    thoughts.append(part)
+                    reasoning_parts.append(part)
                 case NativePart():
                     self._drops.add(part.at)
                 case ImagePart() | FilePart() | AudioPart() | ToolResultPart():
@@ -160,13 +160,13 @@ class _MessageWriter:
                 case _:
                     assert_never(part)
         if not (pieces or refusals or calls):
-            places = (place for part in thoughts for place in part.places)
+            places = (place for part in reasoning_parts for place in part.places)
             self._drops.add(*places)  # a message of nothing but reasoning is refused
             return
         message: dict[str, Any] = {"role": "assistant"}
         if name:
             message["name"] = name
-        reasoning = self._reasoning(thoughts)
+        reasoning = self._reasoning(reasoning_parts)
         pieces = reasoning.pop("content", []) + pieces
         message |= {"content": _content(pieces) if pieces else None}
         if refusals:
@@ -176,11 +176,11 @@ class _MessageWriter:
             message["tool_calls"] = calls
         yield message
 
-    def _reasoning(self, thoughts: Iterable[ReasoningPart]) -> dict[str, Any]:
+    def _reasoning(self, parts: Iterable[ReasoningPart]) -> dict[str, Any]:
         """The members that give reasoning back; what this provider did not issue is left out
         (anomalyco/opencode#24722, openclaw/openclaw#92201)."""
         members: dict[str, Any] = {}
-        for part in thoughts:
+        for part in parts:
             native = self._native(part)
             if not native:
                 self._drops.add(*part.places)
@@ -193,7 +193,7 @@ class _MessageWriter:
         if part.seal is not None:
             seal = part.seal
             return native_members(seal.item, part.text) if seal.api == "chat" and seal.issuer == self._to.issuer else {}
-        if self._call.api != "chat" or not isinstance(part.native, dict):
+        if self._request.api != "chat" or not isinstance(part.native, dict):
             return {}
         native, field = dict(part.native), self._to.quirks.reasoning_field
         if "reasoning_details" in native:  # they say all that the text beside them says, which we put there
@@ -254,7 +254,7 @@ class _MessageWriter:
                     "file": {"filename": name, "file_data": f"data:{media_type};base64,{source.value}"},
                 }
             case "file_id":
-                if self._call.api == "chat":
+                if self._request.api == "chat":
                     return {"type": "file", "file": {"file_id": source.value}}
                 raise _foreign_id(part.at)
             case "url":
@@ -278,7 +278,7 @@ class _MessageWriter:
 
 
 def _breakpoint(name: str, value: Any) -> Any:
-    """What the mark ``name`` means in Chat, None if nothing. ``cache_control`` is the same thing with other lifetimes:
+    """The mark ``name`` in Chat's words, None if it has none. ``cache_control`` is the same thing with other lifetimes:
     its 5 minutes are the default of 30, its hour is 12."""
     if not isinstance(value, Mapping):
         return None

@@ -9,7 +9,7 @@ from typing import Any, assert_never
 
 import msgspec
 
-from providers.catalog.strict import fits_strict, told_strict
+from providers.catalog.strict import fits_strict, provider_strict
 from providers.chat.messages import takes_custom_tools, write_messages
 from providers.chat.settings import OWN, write_settings
 from providers.neutral import custom_tools
@@ -72,7 +72,7 @@ def _tool(tool: Tool | NativeTool, api: Api, custom: bool, drops: Drops) -> dict
     if tool.kind == "custom":
         return _custom_tool(tool, about) if custom else _wrapped_tool(tool, about, drops)
     about["parameters"] = {"type": "object", "properties": {}} if tool.schema is None else tool.schema
-    if (strict := told_strict(tool, api, drops)) is not None:
+    if (strict := provider_strict(tool, api, drops)) is not None:
         about["strict"] = strict
     return {"type": "function", "function": about}
 

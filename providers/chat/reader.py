@@ -183,7 +183,7 @@ class ChatReader:
             self._logprobs.extend(_objects(logprobs.get("content")))
 
     def _spoken(self, audio: Any, out: list[Event]) -> None:
-        """What a model said aloud, as far as it can be read."""
+        """The transcript of speech."""
         if isinstance(audio, dict) and (text := text_of(audio.get("transcript"))):
             self._say(TextDelta, text, out)
 

@@ -66,19 +66,19 @@ def _write_reasoning(
 
 
 def _effort_places(request: Request, reasoning: Reasoning) -> tuple[str, ...]:
-    """Where the client says how much to think: Messages has a place for thinking and another for the effort."""
+    """The paths of the client's wish for reasoning: Messages has one for thinking and another for the effort."""
     if request.api == "messages" and reasoning.effort is not None:
         return reasoning.at, "output_config.effort"
     return (reasoning.at,)
 
 
 def _write_limits(request: Request, quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
-    controls = request.parameters
-    if (limit := controls.get("max_tokens")) is not None:
+    parameters = request.parameters
+    if (limit := parameters.get("max_tokens")) is not None:
         body[quirks.max_tokens_field] = _limit(limit)
-    if (n := controls.get("n")) is not None and n.value != 1:
+    if (n := parameters.get("n")) is not None and n.value != 1:
         raise invalid(f"{n.at} must be 1: this model's provider is asked through a translation of one choice", n.at)
-    if (stop := controls.get("stop")) is not None and stop.value:
+    if (stop := parameters.get("stop")) is not None and stop.value:
         body["stop"] = stop.value[:MAX_STOPS]
         if len(stop.value) > MAX_STOPS:
             drops.add(stop.at)
@@ -91,28 +91,28 @@ def _limit(limit: Parameter) -> int:
     return int(limit.value)
 
 
-def _write_sampling(controls: Mapping[str, Parameter], quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
+def _write_sampling(parameters: Mapping[str, Parameter], quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
     """The settings of sampling, where the model takes them."""
     taken = takes_sampling(quirks, body.get("reasoning_effort"))
     for name in SAMPLING:
-        control = controls.get(name)
-        if control is None:
+        parameter = parameters.get(name)
+        if parameter is None:
             continue
         if taken and not (name == "top_p" and quirks.one_of_temperature_top_p and "temperature" in body):
-            body[name] = control.value
-        elif control.value != BY_NAME[name].default:
-            drops.add(control.at)
+            body[name] = parameter.value
+        elif parameter.value != BY_NAME[name].default:
+            drops.add(parameter.at)
 
 
-def _write_logprobs(controls: Mapping[str, Parameter], quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
+def _write_logprobs(parameters: Mapping[str, Parameter], quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
     """``top_logprobs`` means nothing, and is refused, without ``logprobs``."""
-    asked, top = controls.get("logprobs"), controls.get("top_logprobs")
+    asked, top = parameters.get("logprobs"), parameters.get("top_logprobs")
     if asked is not None and asked.value and takes_sampling(quirks, body.get("reasoning_effort")):
         body["logprobs"] = True
         if top is not None:
             body["top_logprobs"] = top.value
     else:
-        drops.add(*(control.at for control in (asked, top) if control is not None and control.value))
+        drops.add(*(parameter.at for parameter in (asked, top) if parameter is not None and parameter.value))
 
 
 def _write_service(request: Request, body: dict[str, Any], drops: Drops) -> None:
@@ -140,9 +140,9 @@ def _write_cache_options(options: Parameter | None, body: dict[str, Any], drops:
         body["prompt_cache_options"] = kept
 
 
-def _drop_audio(controls: Mapping[str, Parameter], drops: Drops) -> None:
+def _drop_audio(parameters: Mapping[str, Parameter], drops: Drops) -> None:
     """A translated answer is text: spoken output cannot be carried, so it is not asked for."""
-    if (modalities := controls.get("modalities")) is not None and modalities.value != BY_NAME["modalities"].default:
+    if (modalities := parameters.get("modalities")) is not None and modalities.value != BY_NAME["modalities"].default:
         drops.add(modalities.at)
-    if (audio := controls.get("audio")) is not None:
+    if (audio := parameters.get("audio")) is not None:
         drops.add(audio.at)

@@ -19,7 +19,7 @@ _NO_ARGUMENTS = "{}"  # clients parse them, and "" is no JSON
 
 
 def is_legacy(request: Request) -> bool:
-    """Whether the client asked with ``functions``, as it was done before there were several kinds of tools."""
+    """True if the client asked with ``functions``, as it was done before there were several kinds of tools."""
     return request.api == "chat" and bool(request.source.get("functions")) and not request.source.get("tools")
 
 
@@ -53,7 +53,7 @@ class ToolWriter:
         return "function_call" if self._legacy else "tool_calls"
 
     def knows(self, block: int) -> bool:
-        """Whether ``block`` is a call."""
+        """True if ``block`` is a call."""
         return block in self._begun
 
     def begin(self, event: ToolCallStart) -> Mapping[str, Any]:

@@ -38,7 +38,7 @@ _NO_CHOICE = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 
 
 def is_usage_alone(data: bytes) -> bool:
-    """Whether a chunk is the one that ``stream_options.include_usage`` adds: counts, and no choice. A chunk without
+    """True if a chunk is the one that ``stream_options.include_usage`` adds: counts, and no choice. A chunk without
     choices that says something else, such as Azure's of its content filter, is none."""
     if _NO_CHOICE.search(data) is None or b'"usage"' not in data:
         return False

@@ -121,7 +121,7 @@ class ChatWriter:
                 return b""
 
     def _note(self, event: ReasoningState | Citation | Usage | AnswerStart | NativeItem) -> None:
-        """What is not written at once, or not at all."""
+        """Keep an event that is not written at once, or not at all."""
         match event:
             case ReasoningState():
                 self._seals.add(event)
@@ -180,7 +180,7 @@ def _logprobs(tokens: Sequence[Any]) -> dict[str, Any]:
 
 
 def estimate(input: int, characters: int) -> Usage:
-    """Usage for ``input`` tokens, estimated, and an answer of so many characters, where the provider told none: clients
+    """Usage for ``input`` tokens, estimated, and an answer of so many characters, where the provider says none: clients
     want integers all the same."""
     return Usage(input=input, output=-(-characters // _CHARACTERS_PER_TOKEN))
 
@@ -208,11 +208,11 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
 
 def _message(answer: Answer, reply: Reply, tools: ToolWriter) -> dict[str, Any]:
     texts = [block for block in answer.blocks if isinstance(block, TextBlock)]
-    thoughts = [block for block in answer.blocks if isinstance(block, ReasoningBlock)]
+    reasoning = [block for block in answer.blocks if isinstance(block, ReasoningBlock)]
     refusal = "".join(block.text for block in answer.blocks if isinstance(block, RefusalBlock))
     content = "".join(block.text for block in texts)
     seals = Seals(reply.issuer)
-    for block in thoughts:
+    for block in reasoning:
         if block.state is not None:
             seals.add(block.state)
     message: dict[str, Any] = {
@@ -222,7 +222,7 @@ def _message(answer: Answer, reply: Reply, tools: ToolWriter) -> dict[str, Any]:
         "annotations": annotations_of(texts),
     }
     more: dict[str, Any] = {
-        "reasoning_content": "".join(block.text for block in thoughts),
+        "reasoning_content": "".join(block.text for block in reasoning),
         "reasoning_details": seals.details(),
         **tools.whole(block for block in answer.blocks if isinstance(block, ToolCallBlock)),
     }

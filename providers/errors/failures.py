@@ -111,7 +111,8 @@ TELLING_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
 
 
 def read_failure(status: int, body: bytes, headers: tuple[tuple[str, str], ...] = ()) -> ErrorInfo:
-    """What an upstream's error response says. Never raises; a body without a readable message is described instead."""
+    """The error in an upstream's error response. Never raises; a body without a readable message is described
+    instead."""
     kind = KIND_OF_STATUS.get(status) or ("invalid_request" if 400 <= status < 500 else "upstream")
     try:
         error = error_object(any_json(body))
@@ -150,8 +151,8 @@ def array_failure(data: bytes) -> ErrorInfo | None:
         value = any_json(data)
     except NOT_JSON:
         return None
-    told = isinstance(value, list) and _text(error_object(value).get("message"))
-    return read_event_failure(value) if told else None
+    is_error = isinstance(value, list) and _text(error_object(value).get("message"))
+    return read_event_failure(value) if is_error else None
 
 
 def error_object(value: Any) -> Mapping[str, Any]:
@@ -173,7 +174,7 @@ def error_object(value: Any) -> Mapping[str, Any]:
 
 
 def _first(value: Any) -> Any:
-    """What an array says first; anything else itself."""
+    """The first element of an array; anything else itself."""
     return next((item for item in value if item), None) if isinstance(value, list) else value
 
 
@@ -205,7 +206,7 @@ def kind_of(error: Mapping[str, Any], default: ErrorKind) -> ErrorKind:
 
 
 def refuses_reasoning(failed: ErrorInfo) -> bool:
-    """Whether a provider has refused a request for the reasoning in it, so that it may be asked again without."""
+    """True if a provider has refused a request for the reasoning in it, so that it may be asked again without."""
     if failed.status != 400:
         return False
     return failed.code in _REASONING_CODES or _REASONING_WORDS.search(failed.message) is not None
@@ -231,7 +232,7 @@ def messages_error(failed: ErrorInfo) -> dict[str, Any]:
 
 
 def is_openai_error(body: Mapping[str, Any]) -> bool:
-    """Whether the JSON of an error response is in the shape of Chat and Responses, and in words that their clients act
+    """True if the JSON of an error response is in the shape of Chat and Responses, and in words that their clients act
     on."""
     error = body.get("error")
     return isinstance(error, dict) and isinstance(error.get("message"), str) and has_openai_code(error)

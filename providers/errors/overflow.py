@@ -1,4 +1,4 @@
-"""A conversation that is too long for its model: recognised in whatever words a provider says so, and told in the words
+"""A conversation that is too long for its model: recognised in whatever words a provider says so, and put in the words
 on which clients act.
 
 Claude Code compacts its conversation, or asks for a shorter answer, upon Anthropic's two sentences and upon nothing
@@ -82,7 +82,7 @@ _PATTERNS = tuple(
 
 
 def overflows(error: Mapping[str, Any], status: int) -> bool:
-    """Whether ``error`` (the object of a provider's error, whichever API it is of), which came with ``status`` (200
+    """True if ``error`` (the object of a provider's error, whichever API it is of), which came with ``status`` (200
     inside a stream), says that the conversation is too long."""
     if any(isinstance(word := error.get(name), str) and word in _CODES for name in ("code", "type")):
         return True
@@ -103,13 +103,13 @@ def in_anthropic_words(failed: ErrorInfo) -> ErrorInfo:
 
 
 def has_anthropic_words(error: Mapping[str, Any]) -> bool:
-    """Whether Anthropic's clients understand the ``error`` of a provider as it is. What is no overflow is not
+    """True if Anthropic's clients understand the ``error`` of a provider as it is. What is no overflow is not
     judged."""
     return not overflows(error, 400) or bool(_OWN_WORDS.search(str(error.get("message"))))
 
 
 def has_openai_code(error: Mapping[str, Any]) -> bool:
-    """Whether OpenAI's clients understand the ``error`` of a provider as it is. What is no overflow is not judged."""
+    """True if OpenAI's clients understand the ``error`` of a provider as it is. What is no overflow is not judged."""
     return not overflows(error, 400) or error.get("code") == CODE
 
 

@@ -103,7 +103,7 @@ def path_of(text: str) -> Path:
 
 
 def refused(failed: ErrorInfo) -> tuple[Path, ...]:
-    """What a provider refuses because it does not know it, as far as its error says; empty for any other error."""
+    """The members that a provider's error names as unknown to it; empty for any other error."""
     if failed.status not in _STATUSES:
         return ()
     found = [path_of(failed.param)] if failed.code in _CODES and failed.param else []
@@ -115,7 +115,7 @@ def refused(failed: ErrorInfo) -> tuple[Path, ...]:
 
 
 def may_go(at: str, body: Mapping[str, Any]) -> bool:
-    """Whether ``body`` may be sent without its member ``at`` (a place that ``without`` has named)."""
+    """True if ``body`` may be sent without its member ``at`` (a place that ``without`` has named)."""
     top, last = re.split(r"[.\[]", at, maxsplit=1)[0], at.rpartition(".")[2]
     if top in _TALK and top != at:
         return last in _BESIDES
@@ -150,7 +150,7 @@ def _without_in_items(items: list[Any], path: Path, at: str) -> tuple[list[Any],
 
 
 def _is_sort(tag: str, value: Mapping[str, Any]) -> bool:
-    """Whether ``value`` is of the sort that the provider calls ``tag``: a refusal that is about blocks of one type says
+    """True if ``value`` is of the sort that the provider calls ``tag``: a refusal that is about blocks of one type says
     nothing about the same member in others."""
     sorts = [value[name] for name in ("type", "role") if name in value]
     return tag in sorts or not sorts

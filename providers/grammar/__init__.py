@@ -133,7 +133,7 @@ def _judge_whole(api: Api, body: bytes, tolerant: bool) -> Verdict:
 
 
 def is_whole(body: bytes) -> bool:
-    """Whether ``body`` is a JSON answer and no stream, by its first character."""
+    """True if ``body`` is a JSON answer and no stream, by its first character."""
     return body.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
 
 

@@ -287,7 +287,7 @@ def _beginning(state: Choice, fragment: Mapping[str, Any], call: CallState) -> I
 
 
 def _finish(reason: Any, calls: list[tuple[str, str]]) -> Iterator[Finding]:
-    """What holds at the end of a choice, streamed or not; ``calls`` are the kinds and inputs of its calls."""
+    """The rules that hold at the end of a choice, streamed or not; ``calls`` are the kinds and inputs of its calls."""
     if not isinstance(reason, str) or reason not in FINISH:
         yield "chat.finish.known", f"finish_reason {show(reason)}"
     if (reason == "stop" and calls) or (reason == "tool_calls" and not calls):

@@ -75,7 +75,7 @@ class Frame:
 
 
 def check_frame(frame: Frame, value: Any) -> Iterator[Finding]:
-    """What is wrong with the framing of ``frame``, whose data is ``value``."""
+    """Mistakes in the framing of ``frame``, whose data is ``value``."""
     names = [name for name, _ in frame.fields]
     if names and not frame.ended:
         yield "frame.blank_line", "the stream ends inside an event, or right after its last line"

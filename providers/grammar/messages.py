@@ -287,7 +287,7 @@ def _block_start(stream: MessagesStream, value: Mapping[str, Any]) -> Iterator[F
 
 
 def _block(block: Any, ids: set[str]) -> Iterator[Finding]:
-    """What every block must be, streamed or not; ``ids`` are those of the calls before it."""
+    """The rules of every block, streamed or not; ``ids`` are those of the calls before it."""
     kind = strings(members(block).get("type"))
     if kind not in BLOCKS:
         yield "messages.block.known", f"a block of type {show(members(block).get('type'))}"

@@ -241,7 +241,7 @@ def _response(response: Any) -> Iterator[Finding]:
 
 
 def _misfit_repeated(response: Mapping[str, Any]) -> str | None:
-    """What is wrong with what a response repeats of its request."""
+    """Mistakes in the members of its request that a response repeats."""
     choice = response["tool_choice"]
     repeated = {f"tools[{i}]": tool for i, tool in enumerate(response["tools"])} | {
         "text.format": response["text"]["format"],
@@ -294,7 +294,7 @@ def _item_added(stream: ResponsesStream, value: Mapping[str, Any]) -> Iterator[F
 
 
 def _item(item: Any, ids: set[tuple[str, str]]) -> Iterator[Finding]:
-    """What every item must be; ``ids`` are those of the items before it."""
+    """The rules of every item; ``ids`` are those of the items before it."""
     yield from _item_shape(item)
     kind = strings(members(item).get("type"))
     # A call and its output share the call_id, so it is unique among items of one type only.
@@ -348,7 +348,7 @@ def _item_done(stream: ResponsesStream, item: Item, done: Mapping[str, Any]) -> 
 
 
 def _held(done: Mapping[str, Any], text: Text, index: int) -> Any:
-    """What a finished item holds in the place of ``text``."""
+    """The member of a finished item in the place of ``text``."""
     if not text.place:
         return done.get(text.member)
     parts = elements(done.get("summary" if text.place == "summary_index" else "content"))

@@ -1,4 +1,4 @@
-"""What the events and items of Responses must have, and which belong together: the tables of ``responses``.
+"""Members that the events and items of Responses must have, and events that belong together: tables of ``responses``.
 Source: the types of the openai package."""
 
 from collections.abc import Mapping

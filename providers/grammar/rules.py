@@ -1,4 +1,4 @@
-"""What a rule is, and what is said of an answer that was held against the rules."""
+"""Rules, and the verdict on an answer that is held against them."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Protocol, TypeAlias
@@ -44,7 +44,7 @@ class Violation:
 
 @attrs.frozen
 class Verdict:
-    """What the judge says. An answer that ends in an error of the right form is well formed, and ``failed``.
+    """The verdict of a judge. An answer that ends in an error of the right form is well formed, and ``failed``.
 
     ``waived`` are the ids of rules that were broken and do not bind in tolerant mode, each once."""
 
@@ -66,7 +66,7 @@ class Stream(Protocol):
 
     @property
     def position(self) -> str:
-        """Where in its state table the stream stands."""
+        """The stream's place in its state table."""
         ...
 
     def take(self, name: str | None, value: Any) -> Iterator[Finding]:
@@ -90,7 +90,7 @@ class Grammar(Protocol):
     def stream(self, include_usage: bool | None) -> Stream: ...
 
     def outcome(self, value: Any) -> Outcome | None:
-        """How the stream ends if ``value`` is the event that says so; ``None`` for all others."""
+        """The stream's end, if ``value`` is the event that says so; ``None`` for all others."""
         ...
 
     def whole(self, value: Any) -> Iterator[Finding]:

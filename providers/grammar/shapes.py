@@ -29,7 +29,8 @@ WORDS: Mapping[str, Callable[[Any], bool]] = {
 
 
 def misfit(value: Any, shape: Shape, at: str = "") -> str | None:
-    """Where and how ``value`` differs from ``shape`` (``usage.input_tokens is null, not int``); ``None`` if it fits."""
+    """The first difference of ``value`` from ``shape`` (``usage.input_tokens is null, not int``); ``None`` if it
+    fits."""
     if isinstance(shape, str):
         good = any(WORDS[word](value) for word in shape.split("|"))
         return None if good else f"{at or 'it'} is {show(value)}, not {shape.replace('|', ' or ')}"
@@ -74,7 +75,7 @@ def parsed(data: bytes | str) -> Any:
 
 
 def is_object(text: str) -> bool:
-    """Whether ``text`` is a JSON object: what the arguments of a function must be."""
+    """True if ``text`` is a JSON object: what the arguments of a function must be."""
     try:
         return isinstance(parsed(text), dict)
     except ValueError:

@@ -1,5 +1,5 @@
 """A Messages client's own request for another server than Anthropic's, or another model than the client thinks: what is
-known to be refused there is left out, lowered or told in other words.
+known to be refused there is left out, lowered or said in other words.
 
 Sampling stays: what is known of it for Claude is in part a guess about models that are still to come, good for requests
 that we write. A refusal of the client's own is learned (``providers/errors/rejected.py``).

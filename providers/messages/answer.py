@@ -199,7 +199,7 @@ def block_events(number: int, item: Mapping[str, Any], ids: set[str]) -> list[Ev
     if kind == "text":
         return _text_events(number, text_of(item.get("text")), item.get("citations"))
     if kind == "thinking":
-        return thought_events(number, text_of(item.get("thinking")), item)
+        return reasoning_events(number, text_of(item.get("thinking")), item)
     if kind == "redacted_thinking":
         return [ReasoningState(number, "messages", item), BlockEnd(number)]
     if kind == "tool_use":
@@ -216,7 +216,7 @@ def _text_events(number: int, text: str, citations: Any) -> list[Event]:
     return [TextDelta(number, text), *cited, BlockEnd(number)]
 
 
-def thought_events(number: int, text: str, item: Mapping[str, Any]) -> list[Event]:
+def reasoning_events(number: int, text: str, item: Mapping[str, Any]) -> list[Event]:
     """A whole thinking block; what the provider wants back is the block itself, if it is signed."""
     events: list[Event] = [ReasoningDelta(number, text)] if text else []
     if text_of(item.get("signature")):

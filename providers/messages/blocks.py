@@ -1,6 +1,6 @@
-"""Turns of a ``Request`` as the ``system`` and ``messages`` of a Messages provider.
+"""Messages of a ``Request`` as the ``system`` and ``messages`` of a Messages provider.
 
-What the API wants and others do not: system text apart, roles in turn, tool results first in the user message that
+What the API wants and others do not: system text apart, alternating roles, tool results first in the user message that
 follows their calls, no empty text, ids of a narrow alphabet, at most four cache breakpoints.
 Source: the API reference of Anthropic; the public threads beside the rules.
 """
@@ -78,32 +78,32 @@ class Breakpoints:
 
 
 class Prompt:
-    """The turns of one call, written. ``system`` and ``messages`` are there once ``write`` has run."""
+    """The messages of one request, written. ``system`` and ``messages`` are there once ``write`` has run."""
 
     def __init__(self, request: Request, issuer: Issuer, drops: Drops, breakpoints: Breakpoints) -> None:
         self.system: list[Block] = []
         self.messages: list[dict[str, Any]] = []
-        self._call = request
+        self._request = request
         self._issuer = issuer
         self._drops = drops
         self._breakpoints = breakpoints
 
     def write(self) -> None:
-        """Raises ``GatewayError`` (400) with the path of a part that the API cannot hold."""
-        turns = self._call.messages
-        leading = list(takewhile(lambda turn: turn.role in _INSTRUCTIONS, turns))
-        for turn in leading:
-            self._write_parts(self.system, turn)
-        for turn in turns[len(leading) :]:
-            self._write_turn(turn)
+        """Write all messages. Raises ``GatewayError`` (400) with the path of a part that the API cannot hold."""
+        messages = self._request.messages
+        leading = list(takewhile(lambda message: message.role in _INSTRUCTIONS, messages))
+        for message in leading:
+            self._write_parts(self.system, message)
+        for message in messages[len(leading) :]:
+            self._write_message(message)
         self.messages = [message for message in self.messages if message["content"]]
         if self.system and not self.messages:  # nothing is said beside the instructions: the API wants a message
             self.messages.append({"role": "user", "content": _instructing(self.system)})
             self.system = []
-        for message in self.messages:
-            message["content"] = _settled(message)
+        for written in self.messages:
+            written["content"] = _settled(written)
 
-    def _write_turn(self, message: Message) -> None:
+    def _write_message(self, message: Message) -> None:
         role = "assistant" if message.role == "assistant" else "user"
         if message.name is not None:
             self._drops.add(join(message.at, "name"))
@@ -176,7 +176,7 @@ class Prompt:
 
     def _thinking(self, part: ReasoningPart) -> list[Block]:
         blocks = restored(part.seal, self._issuer) if part.seal is not None else None
-        if part.seal is None and part.native is not None and self._call.api == "messages":
+        if part.seal is None and part.native is not None and self._request.api == "messages":
             blocks = [part.native]
         if blocks is None:
             self._drops.add(*part.places)
@@ -200,11 +200,11 @@ class Prompt:
         return self._marked(block, part, RESULT_MARKS)
 
     def _media(self, part: ImagePart | FilePart, assistant: bool) -> list[Block]:
-        if assistant:  # a picture or document that a model made: the API takes neither in its turns
+        if assistant:  # a picture or document that a model made: the API takes neither in its messages
             self._drops.add(part.at)
             return []
         image = isinstance(part, ImagePart)
-        source = _source(part.source, image, part.at, self._call.api == "messages")
+        source = _source(part.source, image, part.at, self._request.api == "messages")
         block: Block = {"type": "image" if image else "document", "source": source}
         if isinstance(part, FilePart):
             if part.filename:
@@ -319,7 +319,7 @@ def _base64_source(source: MediaSource, image: bool, at: str) -> Block:
 
 
 def _image_type(source: MediaSource) -> str:
-    """What an image is. The bytes come before the label, because the API refuses one that does not fit them
+    """The media type of an image. The bytes come before the label, because the API refuses one that does not fit them
     (home-assistant/core#167208)."""
     label = (source.media_type or "image/png").lower()
     found = (kind for start, kind in _IMAGE_BEGINNINGS.items() if source.value.startswith(start))

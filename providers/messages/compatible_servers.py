@@ -1,5 +1,5 @@
-"""What of a Messages client's request only Anthropic can make use of, for every other server: Claude Code's billing
-line, and tools that wait until a search finds them."""
+"""Requests of Messages clients for servers other than Anthropic's: without Claude Code's billing line, and without
+tools that wait until a search finds them."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -43,7 +43,7 @@ def _objects(value: Any) -> Iterator[Object]:
 
 
 def reference_text(name: str) -> str:
-    """What a ``tool_reference`` says, in words."""
+    """A ``tool_reference`` in words."""
     return f"The tool {name} is available now."
 
 
@@ -111,7 +111,7 @@ def _unmarked(tool: Any) -> Any:
 
 
 def searched_there(tools: Iterable[Any]) -> bool:
-    """Whether Anthropic was to search the tools."""
+    """True if Anthropic was to search the tools."""
     return any(isinstance(tool, dict) and _is_search(tool) for tool in tools)
 
 
@@ -124,8 +124,8 @@ def _referring(body: Object) -> Changes:
     messages = body.get("messages")
     if not isinstance(messages, list):
         return {}, ()
-    told = [_in_content(message, lambda block: _in_content(_told(block), _told)) for message in messages]
-    return ({"messages": told} if told != messages else {}), ()
+    worded = [_in_content(message, lambda block: _in_content(_worded(block), _worded)) for message in messages]
+    return ({"messages": worded} if worded != messages else {}), ()
 
 
 def _in_content(holder: Any, change: Callable[[Any], Any]) -> Any:
@@ -134,7 +134,7 @@ def _in_content(holder: Any, change: Callable[[Any], Any]) -> Any:
     return {**holder, "content": [change(part) for part in content]} if isinstance(content, list) else holder
 
 
-def _told(block: Any) -> Any:
+def _worded(block: Any) -> Any:
     if not isinstance(block, dict) or block.get("type") != "tool_reference":
         return block
     return {"type": "text", "text": reference_text(str(block.get("tool_name")))}

@@ -72,7 +72,7 @@ def read_count_request(body: Mapping[str, Any]) -> Request:
     _refuse_server_state(fields)
     drops = Drops()
     system = _read_system(fields, drops)
-    turns = (*system, *_read_turns(fields, drops))
+    messages = (*system, *_read_messages(fields, drops))
     tools, deferred = _loaded(tuple(_read_tool(tool, drops) for tool in fields.objects("tools")), fields)
     choice, parallel = _read_choice(fields, drops)
     config = fields.object("output_config")
@@ -80,12 +80,13 @@ def read_count_request(body: Mapping[str, Any]) -> Request:
     format = _read_format(fields, config, drops)
     if config is not None:
         drops.rest(config)
-    controls = _read_settings(fields, drops)
+    parameters = _read_settings(fields, drops)
     model, stream = fields.string("model") or "", fields.boolean("stream") or False
     drops.rest(fields)
     return Request(
-        "messages", model, turns, stream, tools=tools, tool_choice=choice, parallel_tools=parallel,
-        reasoning=reasoning, format=format, parameters=controls, source=body, dropped=drops.paths(), deferred=deferred,
+        "messages", model, messages, stream, tools=tools, tool_choice=choice, parallel_tools=parallel,
+        reasoning=reasoning, format=format, parameters=parameters, source=body, dropped=drops.paths(),
+        deferred=deferred,
     )  # fmt: skip
 
 
@@ -105,7 +106,7 @@ def _refuse_server_state(fields: Fields) -> None:
         raise invalid("compaction cannot be honoured by this model's provider: leave it out", "compaction")
 
 
-# Turns
+# Messages
 
 
 def _read_system(fields: Fields, drops: Drops) -> tuple[Message, ...]:
@@ -119,7 +120,7 @@ def _read_system(fields: Fields, drops: Drops) -> tuple[Message, ...]:
     return (Message("system", tuple(parts), "system"),) if parts else ()
 
 
-def _read_turns(fields: Fields, drops: Drops) -> Iterator[Message]:
+def _read_messages(fields: Fields, drops: Drops) -> Iterator[Message]:
     if not fields.need("messages", list):
         raise invalid("messages must hold at least one message", "messages")
     for message in fields.objects("messages"):
@@ -369,16 +370,16 @@ def _read_format(fields: Fields, config: Fields | None, drops: Drops) -> Format 
 
 
 def _read_settings(fields: Fields, drops: Drops) -> dict[str, Parameter]:
-    controls = read_parameters(fields, "messages")
-    tier = controls.get("service_tier")
+    parameters = read_parameters(fields, "messages")
+    tier = parameters.get("service_tier")
     if tier is not None and tier.value != "auto":  # `standard_only` has no twin
-        del controls["service_tier"]
+        del parameters["service_tier"]
         drops.add(tier.at)
     if (metadata := fields.object("metadata")) is not None:
         if user := metadata.string("user_id"):
-            controls["user"] = Parameter(_user(user), metadata.path("user_id"))
+            parameters["user"] = Parameter(_user(user), metadata.path("user_id"))
         drops.rest(metadata)
-    return controls
+    return parameters
 
 
 def _user(value: str) -> str:

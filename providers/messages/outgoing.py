@@ -24,7 +24,8 @@ _CHOICES: Mapping[str, str] = {"auto": "auto", "none": "none", "required": "any"
 
 
 def write_request(request: Request, to: Recipient) -> Outgoing:
-    """Raises ``GatewayError`` (400) for what a Messages provider cannot honour and must not be left out."""
+    """The request for a Messages provider. Raises ``GatewayError`` (400) for what a Messages provider cannot honour and
+    must not be left out."""
     body, drops = _write(request, to)
     return _outgoing(body, to, drops)
 

@@ -15,8 +15,8 @@ from providers.messages.answer import (
     block_events,
     input_text,
     read_end,
+    reasoning_events,
     text_of,
-    thought_events,
     tool_begin,
 )
 from providers.neutral.stages import ANSWERING, ENDED, WAITING, AnswerStage
@@ -154,7 +154,7 @@ class MessagesReader:
         elif block.kind == "text" and (text := text_of(item.get("text"))):
             events += self._text(block, text)
         elif block.kind == "thinking" and (text := text_of(item.get("thinking"))):
-            events += self._thought(block, text)
+            events += self._reasoning(block, text)
         if block.kind == "text" and isinstance(citations := item.get("citations"), list):
             for citation in citations:
                 events += self._cite(block, citation)
@@ -178,7 +178,7 @@ class MessagesReader:
             case "text", "citations_delta":
                 events += self._cite(block, delta.get("citation"))
             case "thinking", "thinking_delta":
-                events += self._thought(block, text_of(delta.get("thinking")))
+                events += self._reasoning(block, text_of(delta.get("thinking")))
             case "thinking", "signature_delta":
                 block.signature += text_of(delta.get("signature"))
             case "tool_use", "input_json_delta":
@@ -243,7 +243,7 @@ class MessagesReader:
             return []
         return [Citation(block.number, "messages", citation)]
 
-    def _thought(self, block: _Reading, text: str) -> list[Event]:
+    def _reasoning(self, block: _Reading, text: str) -> list[Event]:
         if not text:
             return []
         block.pieces.append(text)
@@ -274,8 +274,8 @@ class MessagesReader:
             return []
         text = "".join(block.pieces)
         item = block.item | {"thinking": text, "signature": block.signature}
-        events = thought_events(self._number(block), text, item)
-        return events[1:] if text else events  # the text was told as it came
+        events = reasoning_events(self._number(block), text, item)
+        return events[1:] if text else events  # the text went out as it came
 
 
 _TAKE: Mapping[str, Callable[[MessagesReader, Mapping[str, Any]], list[Event]]] = {

@@ -1,4 +1,4 @@
-"""How much to think, sampling, stop strings, users and formats, as a Messages provider wants them told.
+"""Thinking, sampling, stop strings, users and formats in the words of Messages.
 
 What a model takes of these is in its ``Quirks``. Source: the API reference of Anthropic and its migration guides.
 """
@@ -30,7 +30,7 @@ _JSON_HINT = "Answer with a single JSON object and nothing else: no explanation 
 _SCHEMA_HINT = (
     "Answer with JSON that is valid against this JSON Schema, and nothing else: no explanation, no code fence."
 )
-# Who may be told to a provider as a pseudonym only: an address or a number names a person.
+# Users whom a provider may know by a pseudonym only: an address or a number names a person.
 _PERSONAL = re.compile(r"[^@\s]+@[^@\s]+\.\w+|\+?[\d\s().-]{7,20}")
 
 
@@ -49,7 +49,7 @@ def max_tokens(request: Request, quirks: Quirks) -> int:
 def write_reasoning(request: Request, quirks: Quirks, body: Body, drops: Drops) -> None:
     """``thinking`` and ``output_config.effort``. Comes after ``max_tokens``, ``messages`` and ``tool_choice``."""
     reasoning = request.reasoning
-    if reasoning is None or body["max_tokens"] == 0:  # nothing is said, so nothing is thought
+    if reasoning is None or body["max_tokens"] == 0:  # nothing is said, so nothing is reasoned
         return
     if reasoning.mode == "disabled" or reasoning.effort == "none":
         _turn_off(request, quirks, body, drops)
@@ -58,7 +58,7 @@ def write_reasoning(request: Request, quirks: Quirks, body: Body, drops: Drops) 
         _write_effort(reasoning, quirks, body, drops)
     if quirks.thinking_off == "disabled" and body.get("tool_choice", {}).get("type") in ("any", "tool"):
         # "Thinking may not be enabled when tool_choice forces tool use": a missing call breaks programs, missing
-        # thoughts do not (pydantic/pydantic-ai#6957).
+        # reasoning does not (pydantic/pydantic-ai#6957).
         drops.add(reasoning.at)
         _turn_off(request, quirks, body, drops)
     elif quirks.adaptive_thinking:
@@ -71,13 +71,13 @@ def write_reasoning(request: Request, quirks: Quirks, body: Body, drops: Drops) 
 
 
 def _effort_alone(request: Request) -> bool:
-    """Whether a Messages client named an effort and left it to the model whether to think."""
+    """True if a Messages client named an effort and left it to the model whether to think."""
     return request.api == "messages" and request.source.get("thinking") is None
 
 
 def _turn_off(request: Request, quirks: Quirks, body: Body, drops: Drops) -> None:
     """Adaptive models may think unasked; the others do not, and not every compatible server knows the word. A model
-    that always thinks is told to do so as little as it can."""
+    that always thinks does so as little as it can."""
     if quirks.thinking_off == "lowest_effort":
         if request.reasoning is not None:
             drops.add(request.reasoning.at)
@@ -117,7 +117,7 @@ def _shown(thinking: Body, reasoning: Reasoning) -> Body:
 
 
 def _acts_unthinking(messages: list[Body]) -> bool:
-    """Whether the turn that goes on has called tools without a thinking block of its own: with a budget that is a 400
+    """True if the turn that goes on has called tools without a thinking block of its own: with a budget that is a 400
     ("Expected `thinking` or `redacted_thinking`, but found `tool_use`"). Clients of other APIs lose the blocks."""
     if len(messages) < 2 or messages[-1]["role"] != "user" or messages[-2]["role"] != "assistant":
         return False
@@ -132,12 +132,12 @@ def _acts_unthinking(messages: list[Body]) -> bool:
 
 def write_settings(request: Request, quirks: Quirks, body: Body, drops: Drops) -> None:
     """Everything that is one value. Comes after ``write_reasoning``, because who thinks takes no sampling."""
-    controls = request.parameters
+    parameters = request.parameters
     write_parameters(request, "messages", body, drops, skip=_BY_HAND)
-    options = controls.get("prompt_cache_options")
+    options = parameters.get("prompt_cache_options")
     if options is not None and not options.value.get("prewarm"):
         drops.add(options.at)
-    tier = controls.get("service_tier")
+    tier = parameters.get("service_tier")
     if tier is not None and tier.value != "auto":  # the other tiers are each vendor's own
         drops.add(tier.at)
     if request.api != "messages":  # whose own `metadata` goes out as it came
@@ -197,7 +197,7 @@ def _takes_sampling(reasoning: Reasoning | None, quirks: Quirks, body: Body) -> 
 
 
 def format_hint(format: Format | None, quirks: Quirks, drops: Drops) -> str | None:
-    """What the model is told in words where nothing enforces the format, which is then reported. Never a hidden tool:
+    """The format as an instruction, where nothing enforces it, which is then reported. Never a hidden tool:
     thinking forbids to force one, and it would come back as a call (BerriAI/litellm#8883)."""
     if format is None or _enforced(format, quirks):
         return None
@@ -215,7 +215,7 @@ def write_format(format: Format | None, quirks: Quirks, body: Body) -> None:
 
 
 def _enforced(format: Format, quirks: Quirks) -> bool:
-    """Whether the API can hold ``format``. It wants every object closed: who says ``strict`` means that, for others an
+    """True if the API can hold ``format``. It wants every object closed: who says ``strict`` means that, for others an
     object whose members nobody has named could then only be empty."""
     known = format.kind == "json_schema" and quirks.structured_output
     return known and (format.strict is True or not _open(format.schema))
@@ -233,7 +233,7 @@ _SCHEMA_MAPS = ("properties", "$defs", "definitions")
 
 
 def _open(schema: Any) -> bool:
-    """Whether some object in ``schema`` is to have members that it does not name."""
+    """True if some object in ``schema`` is to have members that it does not name."""
     if not isinstance(schema, dict):
         return False
     nameless = not schema.get("properties")

@@ -95,7 +95,7 @@ class MessagesWriter:
         self._index = 0
         self._current: int | None = None  # the reader's number of the block that is open
         self._open: _BlockInProgress | None = None
-        self._thought: ReasoningState | None = None
+        self._reasoning: ReasoningState | None = None
         self._gathered: list[str] | None = None  # arguments that cannot go out before all of them are known
         self._kind: ToolKind = "function"  # of the call that they are of
         self._held: dict[int, list[_BlockEvent]] = {}
@@ -214,8 +214,8 @@ class MessagesWriter:
         return b"%b%b%b" % (self._open.prefix, sse.dump(text), _END_OF_DELTA)
 
     def _gather(self, text: str) -> str:
-        """What of ``text`` may go out: an object from its brace on. All else (free text, `null`) becomes an object once
-        it is whole: clients parse what they have with every delta, and take nothing else."""
+        """The part of ``text`` that may go out: an object from its brace on. All else (free text, `null`) becomes an
+        object once it is whole: clients parse what they have with every delta, and take nothing else."""
         assert self._gathered is not None
         if not self._gathered:
             text = text.lstrip()
@@ -227,13 +227,13 @@ class MessagesWriter:
         return ""
 
     def _sealed(self, event: ReasoningState) -> bytes:
-        if self._open is not None:  # after its thoughts; the signature is the last delta of the block
-            self._thought = event
+        if self._open is not None:  # after its text; the signature is the last delta of the block
+            self._reasoning = event
             return b""
         self._current = event.block
         item = wordless(self._issuer, event)
         if item.get("type") == "thinking" and isinstance(item.get("signature"), str):
-            self._thought = event
+            self._reasoning = event
             start = {"type": "thinking", "thinking": "", "signature": ""}
             return self._start(event.block, start, ("thinking_delta", "thinking"))
         return self._whole(item)
@@ -253,8 +253,8 @@ class MessagesWriter:
             return b""
         last = b""
         if open.kind == "thinking":
-            last = open.delta(type="signature_delta", signature=signature(self._issuer, self._thought))
-            self._thought = None
+            last = open.delta(type="signature_delta", signature=signature(self._issuer, self._reasoning))
+            self._reasoning = None
         elif self._gathered:
             value = call_input("".join(self._gathered), self._kind)
             last = open.delta(type="input_json_delta", partial_json=msgspec.json.encode(value).decode())

@@ -41,7 +41,7 @@ def unwrapped(arguments: str) -> str:
 
 
 def description(tool: Tool, drops: Drops) -> str | None:
-    """What the function is said to be. A grammar is told in words: nothing enforces it, so it is reported too."""
+    """The function's description. A grammar is put in words: nothing enforces it, so it is reported too."""
     format = tool.format
     if not isinstance(format, dict) or format.get("type") != "grammar":
         return tool.description

@@ -140,12 +140,13 @@ def generic(path: str) -> str:
 
 
 def too_deep() -> GatewayError:
-    """How deep is too deep depends on how deep in the program a body is read: every border has to expect it."""
+    """The error for JSON that is nested too deeply: by how much depends on the caller's own depth, so every border
+    expects it."""
     return invalid("the request body is nested too deeply")
 
 
 def malformed(error: Exception, body: bytes = b"") -> GatewayError:
-    """What ``error``, of decoding a request, is told as. ``body``: where half of a surrogate pair is looked for."""
+    """The 400 for ``error``, of decoding a request. ``body``: where half of a surrogate pair is looked for."""
     if isinstance(error, RecursionError):
         return too_deep()
     if (place := lone(body)) is not None:

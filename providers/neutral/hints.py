@@ -1,5 +1,5 @@
-"""Which losses matter. A hint cannot change the answer (cache marks, user ids, schema annotations, accounting): losing
-it is shown, and is no reason to refuse a request in strict mode."""
+"""Losses that matter, and those that do not. A hint cannot change the answer (cache marks, user ids, schema
+annotations, accounting): losing it is shown, and is no reason to refuse a request in strict mode."""
 
 import fnmatch
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ HINTS = (
     "*.phase",
     "*input[].content[].annotations",
     "*input[].content[].logprobs",
-    "reasoning.summary",  # how thoughts are shown
+    "reasoning.summary",  # how reasoning is shown
     "thinking.display",
     "*.defer_loading",  # when a tool is loaded
     "anthropic-beta",

@@ -1,4 +1,4 @@
-"""What the bytes of a file are, where the client does not say."""
+"""Media types of files whose client gives none."""
 
 import mimetypes
 

@@ -1,4 +1,4 @@
-"""How a provider departs from its API, as data.
+"""Departures of a provider from its API, as data.
 
 An oddity is a field here and a value in the provider's row (``providers/catalog/providers.py``), never a branch on its
 name; a provider entry of the config may set each of them.
@@ -51,7 +51,7 @@ class Quirks:
     ``enabled`` with a token budget."""
 
     thinking_off: Literal["disabled", "between_tools", "lowest_effort"] = "disabled"
-    """Messages: how a model is told not to think; ``lowest_effort`` where it always does."""
+    """Messages: how thinking is turned off; ``lowest_effort`` where it always does."""
 
     forced_tools: bool = True
     """Messages: false where ``tool_choice`` may not be ``any`` or a tool's name; ``auto`` goes out, and is named."""
@@ -61,7 +61,7 @@ class Quirks:
     Others' own ids may be longer, and have to come back to them as they were."""
 
     structured_output: bool = True
-    """Messages: ``output_config.format`` is known; else the schema is told in words."""
+    """Messages: ``output_config.format`` is known; else the schema is put in words."""
 
     sampling: Literal["free", "unless_thinking", "only_effort_none", "never"] = "free"
     """When the model takes temperature, top_p and top_k, and Chat's penalties."""

@@ -21,7 +21,7 @@ NO_MARKS: Mapping[str, Any] = {}
 
 @attrs.frozen
 class MediaSource:
-    """Where an image or a file is. ``value`` is a URL, base64 data, a provider's file id or plain text."""
+    """The source of an image or a file. ``value`` is a URL, base64 data, a provider's file id or plain text."""
 
     kind: Literal["url", "base64", "file_id", "text"]
     value: str
@@ -67,7 +67,7 @@ class AudioPart:
 
 @attrs.frozen
 class RefusalPart:
-    """What the model once refused with; only in assistant turns."""
+    """The words of an earlier refusal; only in assistant turns."""
 
     text: str
     at: str = ""
@@ -107,7 +107,7 @@ class ToolCallPart:
 
 @attrs.frozen
 class ToolResultPart:
-    """What the client's tool gave back. ``parts`` may be empty. Stands in a ``user`` turn."""
+    """The result of a client's tool. ``parts`` may be empty. Stands in a ``user`` turn."""
 
     call_id: str
     parts: tuple["TextPart | ImagePart | FilePart", ...]
@@ -191,7 +191,7 @@ class ToolChoice:
 
 @attrs.frozen
 class Reasoning:
-    """How much the model should think. ``effort`` is an OpenAI or Anthropic level, ``budget`` a number of tokens."""
+    """The wish for reasoning. ``effort`` is an OpenAI or Anthropic level, ``budget`` a number of tokens."""
 
     mode: Literal["enabled", "adaptive", "disabled"] = "enabled"
     effort: str | None = None

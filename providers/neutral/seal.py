@@ -19,7 +19,7 @@ PREFIX = "tg1."
 
 @attrs.frozen
 class Issuer:
-    """Who made an answer: the provider's name in the config and a short hash of the account's key."""
+    """The maker of an answer: the provider's name in the config and a short hash of the account's key."""
 
     provider: str
     account: str

@@ -4,7 +4,7 @@ import enum
 
 
 class AnswerStage(enum.Enum):
-    """How far an answer has come. Each stage leads to those below it, and ``ENDED`` to none: nothing is read from or
+    """The stages of an answer. Each stage leads to those below it, and ``ENDED`` to none: nothing is read from or
     written to an answer that has ended."""
 
     WAITING = "waiting"  # nothing of it has been said

@@ -143,7 +143,8 @@ def _is_reasoning(item: Any) -> bool:
 
 
 def _restored(item: Any, issuer: Issuer) -> list[Any]:
-    """What goes to the provider for ``item``; nothing where it is somebody else's, or ours and without content."""
+    """The item that goes to the provider for ``item``; nothing where it is somebody else's, or ours and without
+    content."""
     if not isinstance(item, dict):
         return [item]
     if compaction.is_own(item):

@@ -1,4 +1,4 @@
-"""What a client gets that asked for a compaction: exactly one item, which holds the summary."""
+"""Answers to requests for a compaction: exactly one item, which holds the summary."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -55,8 +55,8 @@ def _is_item(one: NativeItem | NativeBlock) -> bool:
 
 
 class CompactionWriter:
-    """The ``TurnWriter`` of a stream that tells of a compaction. What the model writes goes out as the item only when
-    it is whole; until then the client is told that something is being written."""
+    """The ``TurnWriter`` of a stream that is a compaction. What the model writes goes out as the item only when
+    it is whole; until then an event says that something is being written."""
 
     def __init__(self, reply: Reply) -> None:
         self._head = ResponseTemplate.of(reply)

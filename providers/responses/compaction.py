@@ -45,7 +45,7 @@ _ASKED = Message("user", (TextPart(ASK, "input"),), "input")
 
 
 def is_compaction(body: Mapping[str, Any]) -> bool:
-    """Whether the request asks for a compaction in place of an answer: its input ends with the trigger."""
+    """True if the request asks for a compaction in place of an answer: its input ends with the trigger."""
     items = body.get("input")
     last = items[-1] if isinstance(items, list) and items else None
     return isinstance(last, dict) and last.get("type") == "compaction_trigger"
@@ -76,13 +76,13 @@ def compaction_item(text: str, id: str = "") -> Object:
 
 
 def is_own(item: Mapping[str, Any]) -> bool:
-    """Whether trigate made this compaction item, or claims to have: what is in it may be damaged."""
+    """True if trigate made this compaction item, or claims to have: what is in it may be damaged."""
     text = item.get("encrypted_content")
     return item.get("type") == "compaction" and isinstance(text, str) and text.startswith(PREFIX)
 
 
 def summary(item: Mapping[str, Any]) -> str | None:
-    """What an item of our own tells the model, ``None`` if it was changed on its way."""
+    """The words of an item of our own for the model, ``None`` if it was changed on its way."""
     found = unseal(item["encrypted_content"])
     text = found.item.get("summary") if found is not None and isinstance(found.item, dict) else None
     return FOUND + text if isinstance(text, str) else None

@@ -1,4 +1,4 @@
-"""The ``input`` of a Responses request as turns.
+"""The ``input`` of a Responses request as messages.
 
 It is a flat list of items: what the model said (messages, reasoning, calls, hosted tools) are the parts of assistant
 turns, what the client answered those of user turns.
@@ -54,7 +54,7 @@ DIRECT = {"type": "direct"}  # the caller of nearly all calls: the model itself
 
 
 class History:
-    """Takes the items of ``input`` in order."""
+    """Reads the items of ``input`` in order."""
 
     def __init__(self, drops: Drops) -> None:
         self.tools: list[Tool | NativeTool] = []
@@ -86,7 +86,7 @@ class History:
             raise invalid("input is required", "input")
 
     def _add(self, role: Role, at: str, *parts: Part) -> None:
-        """What the model said in one go is one turn."""
+        """Add parts: what the model said in one go is one message."""
         if not parts:
             return
         if role == "assistant" and self._turns and self._turns[-1][0] == "assistant":
@@ -212,7 +212,7 @@ def _answers_nothing(item: Fields, call_id: str) -> GatewayError:
 
 
 def item_type(item: Mapping[str, Any], said: str | None) -> str | None:
-    """What an item is that may not say it: messages need not, nor references. ``None`` if it is neither."""
+    """The type of an item, which messages and references need not say. ``None`` if it is neither."""
     if said or item.get("role") is not None:
         return said or "message"
     return "item_reference" if isinstance(item.get("id"), str) else None

@@ -14,5 +14,5 @@ def own_id(prefix: str) -> str:
 
 
 def is_ours(id: Any) -> bool:
-    """Whether ``own_id`` made it."""
+    """True if ``own_id`` made it."""
     return isinstance(id, str) and id.partition("_")[2].startswith(PREFIX)

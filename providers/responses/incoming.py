@@ -18,8 +18,8 @@ HONOURED = ("previous_response_id", "conversation")  # by whoever knows the earl
 
 
 def read_request(body: Mapping[str, Any]) -> Request:
-    """Raises a 400 ``GatewayError`` that names the place for what the API does not allow. A request that asks for a
-    compaction is one for a summary."""
+    """A client's request in neutral words. Raises a 400 ``GatewayError`` that names the place for what the API does not
+    allow. A request that asks for a compaction is one for a summary."""
     call = _read(body, ())
     return compaction_request(call) if is_compaction(body) else call
 
@@ -76,7 +76,7 @@ def _read(body: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> Requ
 
 
 def _read_stream_options(fields: Fields, drops: Drops) -> None:
-    """Nothing that is written here is padded against eavesdroppers: who asks for that is told."""
+    """Nothing that is written here is padded against eavesdroppers: a request for that is refused in so many words."""
     options = fields.object("stream_options")
     if options is None:
         return

@@ -1,4 +1,4 @@
-"""Turns as the ``input`` items of a request to a Responses provider.
+"""Messages as the ``input`` items of a request to a Responses provider.
 
 Ids are sent only with items that the provider itself made: an id that it does not know is an error there
 (Kilo-Org/kilocode#10197), and items without one are fine.
@@ -49,9 +49,9 @@ def returned(seal: Seal, issuer: Issuer) -> list[Object]:
 
 
 def leading_texts(request: Request, to: Recipient) -> int:
-    """How many turns go into ``instructions``: the texts with which a Chat or Messages client begins, and of a
-    Responses client only what it had there. A text with a cache mark stays an item, which alone can bear one, and where
-    nothing else is said the last does: OpenAI wants input beside instructions (pydantic/pydantic-ai#3470)."""
+    """The number of messages that go into ``instructions``: the texts with which a Chat or Messages client begins, and
+    of a Responses client only what it had there. A text with a cache mark stays an item, which alone can bear one, and
+    where nothing else is said the last does: OpenAI wants input beside instructions (pydantic/pydantic-ai#3470)."""
     count = 0
     for turn in request.messages:
         plain = turn.role == "system" and all(isinstance(part, TextPart) for part in turn.parts)

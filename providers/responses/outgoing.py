@@ -45,7 +45,8 @@ BY_HAND = (*SAMPLING, "max_tokens", "verbosity", "store", "include", "web_search
 
 
 def write_request(request: Request, to: Recipient) -> Outgoing:
-    """Raises a 400 ``GatewayError`` for what the provider cannot honour and must not be left out."""
+    """The request for a Responses provider. Raises a 400 ``GatewayError`` for what the provider cannot honour and must
+    not be left out."""
     drops = Drops(_lost(request))
     count = leading_texts(request, to)
     body: Object = {"model": to.model}
@@ -73,7 +74,7 @@ def write_count_request(request: Request, to: Recipient) -> Outgoing:
 
 
 def _lost(request: Request) -> Iterator[str]:
-    """What reading the request has lost, but for what this API alone carries: the hosted tools that a choice names,
+    """Losses of reading the request, but for those that this API alone carries: the hosted tools that a choice names,
     and the phases of earlier answers."""
     hosted = request.tool_choice is not None and bool(request.tool_choice.hosted)
     for path in request.dropped:
@@ -169,8 +170,8 @@ def _drop_penalties(controls: dict[str, Parameter], drops: Drops) -> None:
 
 
 def _write_state(request: Request, quirks: Quirks, logprobs: bool, body: Object) -> None:
-    """What the provider keeps. For other APIs' clients nothing, unless they say so: they send the whole conversation
-    each time, and reasoning then survives only as ``encrypted_content``."""
+    """The ``store`` and ``include`` of a request. For other APIs' clients nothing, unless they say so: they send the
+    whole conversation each time, and reasoning then survives only as ``encrypted_content``."""
     store = request.parameters.get("store")
     if store is not None or request.api != "responses":
         body["store"] = store is not None and store.value
@@ -186,7 +187,7 @@ def _write_state(request: Request, quirks: Quirks, logprobs: bool, body: Object)
 
 def _wants_encrypted(request: Request, quirks: Quirks) -> bool:
     """A model that does not reason refuses to be asked. A Responses client that goes on from what is kept here need not
-    have asked: it counts on a provider that keeps the reasoning, and this one is told not to."""
+    have asked: it counts on a provider that keeps the reasoning, and this one may not."""
     if request.api == "responses" and ENCRYPTED in (request.source.get("include") or ()):
         return True
     if request.api == "responses" and request.source.get("store") is not False:

@@ -40,7 +40,7 @@ BROKEN_OFF = ErrorInfo("upstream", "the answer broke off before it was whole")
 
 @attrs.frozen
 class ResponseTemplate:
-    """What stays the same in every response object of one answer."""
+    """The members that are the same in every response object of one answer."""
 
     id: str
     created: int

@@ -1,4 +1,4 @@
-"""What a Responses provider answers, as events: a stream (``ResponsesReader``) and a whole body (``read_answer``).
+"""Answers of a Responses provider as events: a stream (``ResponsesReader``) and a whole body (``read_answer``).
 
 Every content may arrive up to four times (deltas, ``….done``, ``output_item.done``, the terminal event) and with some
 servers only in the last of them, so each item remembers what it has said and says it once. Items are found by

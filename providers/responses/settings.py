@@ -1,4 +1,4 @@
-"""What a Responses client says beside its input: tools, which of them to call, reasoning, the form of the answer."""
+"""Members of a Responses request beside its input: tools, which of them to call, reasoning, the form of the answer."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -101,16 +101,16 @@ def _allowed(choice: Fields, drops: Drops) -> ToolChoice:
 def read_settings(fields: Fields) -> dict[str, Parameter]:
     """The scalar settings. What ``include`` asks for and every answer has, or what has a name of its own, is taken out
     of it: encrypted reasoning is always given back, log probabilities are ``logprobs``."""
-    controls = read_parameters(fields, "responses")
-    include = controls.pop("include", None)
+    parameters = read_parameters(fields, "responses")
+    include = parameters.pop("include", None)
     asked: list[Any] = [] if include is None else include.value
     if rest := [what for what in asked if what not in (ENCRYPTED, LOGPROBS)]:
-        controls["include"] = Parameter(rest, "include")
+        parameters["include"] = Parameter(rest, "include")
     if LOGPROBS in asked:
-        controls["logprobs"] = Parameter(True, "include")
-    elif (top := controls.get("top_logprobs")) is not None and top.value:
-        controls["logprobs"] = Parameter(True, top.at)
-    return controls
+        parameters["logprobs"] = Parameter(True, "include")
+    elif (top := parameters.get("top_logprobs")) is not None and top.value:
+        parameters["logprobs"] = Parameter(True, top.at)
+    return parameters
 
 
 def read_reasoning(fields: Fields, drops: Drops) -> Reasoning | None:

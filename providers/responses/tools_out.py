@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from providers.catalog.strict import told_strict
+from providers.catalog.strict import provider_strict
 from providers.neutral.fields import Drops
 from providers.neutral.request import NativeTool, Request, Tool, ToolChoice
 from streams.events import ToolKind
@@ -49,7 +49,7 @@ def _tool(tool: Tool | NativeTool, request: Request, drops: Drops) -> Object | N
         item["parameters"] = NO_SCHEMA if tool.schema is None else tool.schema
         if tool.strict is not None or request.api != "responses":
             # Where nothing is said it is false: this API takes silence for true, the others do not.
-            item["strict"] = bool(told_strict(tool, request.api, drops))
+            item["strict"] = bool(provider_strict(tool, request.api, drops))
     if request.api == "responses":
         return {**item, **tool.marks}
     drops.add(*(f"{tool.at}.{mark}" for mark in tool.marks))

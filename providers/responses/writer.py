@@ -48,13 +48,13 @@ class TurnWriter(Writer, Protocol):
 
     @property
     def response(self) -> Object | None:
-        """The response object as the terminal event has told it, ``None`` until then. It is ready for
+        """The response object as the terminal event has it, ``None`` until then. It is ready for
         ``msgspec.json.encode`` (members that repeat the request are encoded already) and not to be changed."""
         ...
 
     @property
     def left(self) -> Object | None:
-        """What there was of the answer when it failed, as ``interrupted`` tells it: the terminal event tells whole
+        """The answer so far when it failed, as ``interrupted`` gives it: the terminal event has whole
         items alone. ``None`` for one that has not failed."""
         ...
 
@@ -225,7 +225,7 @@ class ResponsesWriter:
         return data
 
     def _finish_last(self, status: str = "completed") -> bytes:
-        """Whether the last item is whole shows only in what follows it: more, or the end of an answer that was cut."""
+        """Finish the last item: only what follows shows if it is whole (more, or the end of an answer that was cut)."""
         if self._last is None:
             return b""
         last, self._last = self._last, None

@@ -1,7 +1,7 @@
-"""What is kept of a turn, and what is made of it later: pure, the stores are the gateway's.
+"""Kept turns: their content, and the answers made from it later. Pure; the stores are the gateway's.
 
 ``items`` is what a turn took and gave, and what the next one goes on from; ``page`` lists items; ``log`` and ``replay``
-tell the events of an answer once more, as they were or as they would have been.
+give the events of an answer once more, as they were or as they would have been.
 """
 
 from providers.responses.kept.items import (

@@ -177,5 +177,5 @@ def _since_compaction(items: Items) -> Items:
 
 
 def _outlasts(item: Mapping[str, Any]) -> bool:
-    """Whether no summary can stand for it."""
+    """True if no summary can stand for it."""
     return item.get("role") in _INSTRUCTIONS or item.get("type") in _SETTINGS

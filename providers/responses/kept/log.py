@@ -27,7 +27,7 @@ _number = msgspec.json.Decoder(_Numbered).decode
 
 
 class EventLog:
-    """Takes a stream's whole events as they go out, any number at once; keep-alives are none. It holds what it kept,
+    """A log of a stream's whole events as they go out, any number at once; keep-alives are none. It holds what it kept,
     which is a fraction of the answer, and of what is not yet compressed a block and the largest event at most."""
 
     def __init__(self) -> None:

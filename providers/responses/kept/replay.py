@@ -1,4 +1,4 @@
-"""A kept response told as a stream, though it was not one when it was made."""
+"""A kept response as a stream, though it was none when it was made."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
@@ -40,7 +40,7 @@ def _ending(response: Mapping[str, Any]) -> Object:
             return _failed(response, BROKEN_OFF.message)
         case "cancelled":
             return _failed(response, "the response was cancelled")
-    raise ValueError(f"a response that is {response['status']} cannot be told to its end")
+    raise ValueError(f"a response that is {response['status']} cannot be replayed to its end")
 
 
 def _failed(response: Mapping[str, Any], message: str) -> Object:
@@ -121,7 +121,7 @@ def _custom_call(out: EventSequence, item: Object, where: Where) -> Iterator[byt
     yield out.event(f"{name}.done", {**where, "input": text})
 
 
-# By type of item: what it lacks when it is announced, and the events that tell it. Any other is told in one piece.
+# By type of item: what it lacks when it is announced, and the events that hold it. Any other goes out in one piece.
 _TYPES: Mapping[str, tuple[Mapping[str, Any], Callable[[EventSequence, Object, Where], Iterator[bytes]]]] = {
     "message": ({"content": []}, _message),
     "reasoning": ({"summary": []}, _reasoning),

@@ -11,7 +11,8 @@ Speech: TypeAlias = type[TextDelta] | type[RefusalDelta] | type[ReasoningDelta]
 
 
 class OpenAnswer:
-    """What the events of all kinds of items share. Its memory grows with the number of items, never with their length.
+    """The state that events of all kinds of items share. Its memory grows with the number of items, never with their
+    length.
 
     Blocks are numbered as they open; of those with text one is open at a time."""
 

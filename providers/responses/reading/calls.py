@@ -57,7 +57,7 @@ def _write(item: OutputItem, text: Any) -> Sequence[Event]:
 
 
 def finish(answer: OpenAnswer, item: OutputItem, value: Json, before: ItemStage) -> list[Event]:
-    """What of a whole call was not said before, and its end."""
+    """The rest of a whole call, and its end."""
     events = begin(answer, item, value)
     text = value.get(CALLS[item.type][1])
     if item.block is not None and before is not SAID and isinstance(text, str) and text:

@@ -19,7 +19,7 @@ CALLS: dict[str, tuple[ToolKind, str]] = {
 
 
 class ItemStage(enum.Enum):
-    """How far an item has come. Each stage leads to those below it."""
+    """The stages of an item. Each stage leads to those below it."""
 
     NEW = "new"
     SAID = "said"  # some of its content has become events
@@ -30,7 +30,7 @@ NEW, SAID, DONE = ItemStage
 
 
 class OutputItem:
-    """What is known of one output item."""
+    """The facts known of one output item."""
 
     __slots__ = ("block", "part", "parts", "phase", "stage", "type", "voice")
 
@@ -51,7 +51,7 @@ class OutputItem:
 
 @attrs.frozen
 class Terms:
-    """What a response object says of its request."""
+    """The facts in a response object about its request."""
 
     stored: bool = False
     declares_tools: bool = False

@@ -56,7 +56,7 @@ def _finish_native(answer: OpenAnswer, item: OutputItem, value: Json, before: It
 
 
 def finish_all(answer: OpenAnswer, output: object) -> list[Event]:
-    """What only the terminal event says, and the ends of all blocks that are open."""
+    """The content that only the terminal event has, and the ends of all blocks that are open."""
     events: list[Event] = []
     for position, value in enumerate(as_objects(output)):
         events += finish(answer, answer.items.at_the_end(position, value), value)

@@ -35,7 +35,7 @@ class OpenReasoning:
         return data + self._deltas.write(text)
 
     def seal(self, sealed: ReasoningState) -> None:
-        """What the provider wants back. An item of this API whose text has already gone out under an id of ours is
+        """Keep what the provider wants back. An item of this API whose text has already gone out under an id of ours is
         sealed whole as well: under that id the provider would not know it."""
         self._sealed = sealed_text(self._issuer, sealed)
 
