@@ -1,0 +1,84 @@
+"""Content codings taken off in pieces, wherever the network cuts: pure but for the reader."""
+
+import gzip
+import importlib
+import zlib
+from collections.abc import Callable
+
+import pytest
+
+from gateway.upstream.decoding import DECODERS, PIECE, decoded
+from gateway.upstream.errors import UpstreamError
+
+BODY = b"hello " * 1000 + bytes(3 * PIECE)
+
+
+def packed_by(*modules: str) -> Callable[[bytes], bytes] | None:
+    """The function that compresses, of the first of ``modules`` that is there."""
+    for name in modules:
+        try:
+            return importlib.import_module(name).compress
+        except ImportError:
+            continue
+    return None
+
+
+ENCODERS = {
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "zstd": packed_by("compression.zstd", "backports.zstd"),
+    "br": packed_by("brotli"),
+}
+NEEDED = {"zstd": "Python 3.14 or backports.zstd", "br": "brotli"}
+
+
+def needs(coding: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(ENCODERS[coding] is None, reason=f"needs {NEEDED.get(coding)}")
+
+
+CODINGS = [pytest.param(coding, marks=needs(coding)) for coding in ENCODERS]
+
+
+class Reads:
+    """A body that comes in reads of ``size`` bytes."""
+
+    def __init__(self, data: bytes, size: int) -> None:
+        self._reads = [data[at : at + size] for at in range(0, len(data), size)]
+
+    async def read(self) -> bytes:
+        return self._reads.pop(0) if self._reads else b""
+
+
+async def taken_off(codings: list[str], data: bytes, size: int = 1000) -> list[bytes]:
+    return [piece async for piece in decoded(Reads(data, size), codings)]
+
+
+@pytest.mark.parametrize("size", [1, 1000, 10**9])
+@pytest.mark.parametrize("coding", CODINGS)
+async def test_a_coding_is_taken_off_in_bounded_pieces(coding, size):
+    pieces = await taken_off([coding], ENCODERS[coding](BODY), size)
+    assert b"".join(pieces) == BODY
+    assert max(map(len, pieces)) <= PIECE
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+async def test_what_is_not_in_the_coding_is_an_error(coding):
+    with pytest.raises(UpstreamError) as caught:
+        await taken_off([coding], b"this is no such coding at all")
+    assert caught.value.cause == "encoding"
+
+
+async def test_codings_are_taken_off_in_the_reverse_of_their_order():
+    assert b"".join(await taken_off(["deflate", "gzip"], gzip.compress(zlib.compress(BODY)))) == BODY
+
+
+@needs("zstd")
+async def test_several_frames_of_zstd_are_one_body_and_half_a_frame_is_none():
+    pack = ENCODERS["zstd"]
+    assert b"".join(await taken_off(["zstd"], pack(b"a") + pack(b"b"))) == b"ab"
+    with pytest.raises(UpstreamError):
+        await taken_off(["zstd"], pack(BODY)[:-1])
+
+
+def test_gzip_and_deflate_are_always_there():
+    assert {"gzip", "deflate"} <= set(DECODERS)
