@@ -24,6 +24,7 @@ class Request:
     key: str
     api: Api
     text: bytes = attrs.field(repr=False)
+    own: bool = False  # written for these tests
 
     @property
     def body(self) -> dict[str, Json]:
@@ -34,7 +35,7 @@ class Request:
 @cache
 def requests() -> tuple[Request, ...]:
     """The requests of the corpus, and those of programs seen at work. Bodies of other endpoints are not among them."""
-    recorded = [Request(one.key, one.api, one.request) for one in recordings() if one.request is not None]
+    recorded = [Request(one.key, one.api, one.request, one.own) for one in recordings() if one.request is not None]
     for file in sorted(SHARED.glob("clients/*/*.request.json")):
         seen = json.loads(file.read_text(encoding="utf-8"))
         path = str(seen["path"]).partition("?")[0]

@@ -1,8 +1,8 @@
 """Recorded provider traffic, and what a provider says in it, read by hand.
 
-The recordings are public test data of other projects, beside this repository (``../shared/corpus``, where they are
-there); each names its source and licence. Nothing here uses the gateway's readers: a mistake there must not excuse
-itself here.
+A few recordings were written for these tests (``tests/recordings``). The others are public test data of other projects,
+beside this repository (``../shared/corpus``, where they are there); each names its source and licence. Nothing here
+uses the gateway's readers: a mistake there must not excuse itself here.
 """
 
 import json
@@ -14,9 +14,10 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 from streams.events import Api
-from tests.support.repository import SHARED
+from tests.support.repository import ROOT, SHARED
 
 CORPUS = SHARED / "corpus"
+OWN = ROOT / "tests" / "recordings"
 ABSENT = "the recorded provider traffic (../shared/corpus) is not beside this checkout"
 THREE: Mapping[str, Api] = {
     "openai_chat": "chat", "anthropic_messages": "messages", "openai_responses": "responses",
@@ -37,10 +38,16 @@ class Recording:
     status: int
     features: frozenset[str]
     content_type: str
+    folder: Path = CORPUS
+
+    @property
+    def own(self) -> bool:
+        """Whether it was written for these tests."""
+        return self.folder == OWN
 
     @property
     def file(self) -> Path:
-        return CORPUS / self.name
+        return self.folder / self.name
 
     @property
     def body(self) -> bytes:
@@ -60,18 +67,22 @@ def _bytes(file: str, suffix: str) -> bytes:
 
 @cache
 def recordings() -> tuple[Recording, ...]:
-    """All recordings of the three APIs, in the order of the index; none where the corpus is absent."""
-    index = CORPUS / "INDEX.tsv"
+    """All recordings of the three APIs, in the order of their indexes; our own alone where the corpus is absent."""
+    return (*_indexed(OWN), *_indexed(CORPUS))
+
+
+def _indexed(folder: Path) -> tuple[Recording, ...]:
+    index = folder / "INDEX.tsv"
     if not index.exists():
         return ()
     lines = index.read_text(encoding="utf-8").splitlines()
     names = lines[0].split("\t")
     rows = (dict(zip(names, line.split("\t"), strict=True)) for line in lines[1:])
-    return tuple(_recording(row) for row in rows if row["api"] in THREE)
+    return tuple(_recording(row, folder) for row in rows if row["api"] in THREE)
 
 
-def _recording(row: Mapping[str, str]) -> Recording:
-    streamed = (CORPUS / f"{row['name']}.response.sse").exists()
+def _recording(row: Mapping[str, str], folder: Path) -> Recording:
+    streamed = (folder / f"{row['name']}.response.sse").exists()
     plain = "text/event-stream" if streamed else "application/json"
     return Recording(
         name=row["name"],
@@ -82,7 +93,13 @@ def _recording(row: Mapping[str, str]) -> Recording:
         status=int(row["status"] or 200),
         features=frozenset(row["features"].split()),
         content_type=plain,
+        folder=folder,
     )
+
+
+def files(folder: str, pattern: str) -> list[Path]:
+    """Files of recordings whose API's folder is ``folder``: our own, and those of the corpus."""
+    return [path for root in (OWN, CORPUS) for path in sorted((root / folder).glob(pattern))]
 
 
 def answers() -> tuple[Recording, ...]:

@@ -38,7 +38,8 @@ from providers.neutral.request import (
 from streams import sse
 from streams.events import ErrorInfo, Event
 from streams.fold import fold
-from tests.support.chat_wire import CORPUS, OWN, answers, assert_order, chunks, content, read, reply, write
+from tests.support.chat_wire import OWN, answers, assert_order, chunks, content, read, reply, write
+from tests.support.recordings import files
 
 # Requests
 
@@ -249,7 +250,7 @@ def test_openais_client_puts_a_stream_together_to_the_whole_answer(events):
 
 
 FOLDERS = {"openai_chat": "chat", "anthropic_messages": "messages", "openai_responses": "responses"}
-RECORDED = sorted(path for folder in FOLDERS for path in (CORPUS.parent / folder).glob("*.response.*"))
+RECORDED = [path for folder in FOLDERS for path in files(folder, "*.response.*")]
 
 
 @pytest.mark.skipif(not RECORDED, reason="the recorded provider traffic is not beside this checkout")

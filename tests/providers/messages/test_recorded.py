@@ -14,6 +14,7 @@ from streams.fold import ReasoningBlock, TextBlock, fold
 from tests.support.messages_requests import write
 from tests.support.messages_streams import accumulated, check_grammar, check_order, frames, read, reply, streamed
 from tests.support.messages_streams import write as tell
+from tests.support.recordings import files
 from tests.support.repository import SHARED
 
 RECORDED = pytest.mark.skipif(not SHARED.is_dir(), reason="the recorded traffic (../shared) is not here")
@@ -27,45 +28,46 @@ FOLDERS = {"chat": "openai_chat", "messages": "anthropic_messages", "responses":
 
 
 def recorded():
-    found = list(CORPUS.glob("*.request.json"))
-    found += (SHARED / "clients").glob("*/*.request.json")
-    for path in sorted(found):
+    found = [*files("anthropic_messages", "*.request.json"), *sorted((SHARED / "clients").glob("*/*.request.json"))]
+    for path in found:
         value = json.loads(path.read_bytes())
-        if "clients" in path.parts:
+        program = path.is_relative_to(SHARED / "clients")
+        if program:
             value = value["body"] if value["path"].partition("?")[0] == "/v1/messages" else None
         if value is not None:
-            yield path.name if "corpus" in path.parts else f"{path.parent.name}/{path.name}", value
+            yield pytest.param(value, id=f"{path.parent.name}/{path.name}" if program else path.name)
+
+
+REQUESTS = list(recorded())
+THREADS, OTHERS = ([one for one in REQUESTS if ("thread" in one.values[0]) is which] for which in (True, False))
+
+
+@pytest.mark.parametrize("body", OTHERS)
+def test_a_recorded_request_is_read_and_can_be_written_again(body):
+    again, _ = write(MESSAGES.read_request(body))
+    texts = [text for text in _texts(body["messages"]) if text.strip()]
+    written = "\n".join(_texts(again["messages"]))
+    assert [text for text in texts if text not in written] == []
+    assert [message["role"] for message in again["messages"]] == _roles(body["messages"])
+
+
+@pytest.mark.parametrize("body", THREADS)
+def test_a_recorded_request_for_a_thread_is_refused_by_the_codec(body):
+    with pytest.raises(GatewayError):
+        MESSAGES.read_request(body)
 
 
 @RECORDED
-def test_every_recorded_request_is_read_and_can_be_written_again():
-    count = 0
-    for name, body in recorded():
-        if "thread" in body:
-            with pytest.raises(GatewayError):
-                MESSAGES.read_request(body)
-            continue
-        call = MESSAGES.read_request(body)
-        again, _ = write(call)
-        texts = [text for text in _texts(body["messages"]) if text.strip()]
-        written = "\n".join(_texts(again["messages"]))
-        assert all(text in written for text in texts), name
-        assert [message["role"] for message in again["messages"]] == _roles(body["messages"]), name
-        count += 1
-    assert count > 90
+def test_there_are_recorded_requests_of_every_sort():
+    assert len(OTHERS) > 90
+    assert THREADS
+    assert sum(len(_thinking(one.values[0]["messages"])) for one in OTHERS) > 10
 
 
-@RECORDED
-def test_thinking_of_recorded_requests_goes_back_byte_for_byte():
+@pytest.mark.parametrize("body", [one for one in OTHERS if b"thinking" in json.dumps(one.values[0]).encode()])
+def test_thinking_of_a_recorded_request_goes_back_byte_for_byte(body):
     """A block that was changed is refused: "Invalid `signature` in `thinking` block" (maximhq/bifrost#6342)."""
-    count = 0
-    for name, body in recorded():
-        if "thread" in body:
-            continue
-        given = _thinking(body["messages"])
-        assert _thinking(write(MESSAGES.read_request(body))[0]["messages"]) == given, name
-        count += len(given)
-    assert count > 10
+    assert _thinking(write(MESSAGES.read_request(body))[0]["messages"]) == _thinking(body["messages"])
 
 
 def _thinking(messages):
