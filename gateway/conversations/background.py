@@ -10,7 +10,7 @@ import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Self
+from typing import Any
 
 import attrs
 import msgspec
@@ -20,7 +20,7 @@ from gateway.conversations.bodies import StoredHead, StoredTurn, head_body, head
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.local_turn import LocalTurn
 from gateway.http.request_scope import RequestScope
-from gateway.http.response import Response, WriteNow
+from gateway.http.response import Response, ResponseBody
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.public_errors import MISTAKE
@@ -94,7 +94,7 @@ class RunningTurn:
         await self._changed.wait()
 
 
-class Follower:
+class Follower(ResponseBody):
     """The response body that repeats the stream of a running turn: each write is all that there is by then. The turn
     goes on whether or not anybody reads it."""
 
@@ -103,18 +103,6 @@ class Follower:
         self._starting_after = starting_after
         self._keep_alive = keep_alive
         self._written = 0  # events
-
-    def set_writer(self, write_now: WriteNow) -> None:
-        """Do nothing: the task that waits for the turn writes."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        return
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> bytes:
         with trio.move_on_after(self._keep_alive):

@@ -7,14 +7,14 @@ writes through it. ``BufferedBody`` is the same with a buffer behind it, for a s
 from collections import deque
 from collections.abc import Iterator
 from enum import Enum, auto
-from typing import Final, Literal, Self, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import trio
 
 from gateway.conversations.deadline import STORE_SECONDS
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.exchange.delivery import Action, Actions, Delivery, DeliveryState, Ping, Refuse, Signal, StoreTurn
-from gateway.http.response import WriteNow
+from gateway.http.response import ResponseBody, WriteNow
 from gateway.ledger.record import Record
 from streams.handoff import Handoff
 from streams.pipe import WRITES_QUEUED, Chunk, receive_batch
@@ -40,7 +40,7 @@ def _pieces(data: bytes) -> Iterator[bytes]:
     return (data[start : start + WRITE] for start in range(0, len(data), WRITE))
 
 
-class StreamBody:
+class StreamBody(ResponseBody):
     """Takes chunks from the pump and gives whole events to the server, which iterates over it: one write at a time,
     translated in the task that writes it.
 
@@ -88,15 +88,6 @@ class StreamBody:
     def set_writer(self, write_now: WriteNow) -> None:
         """Write through ``write_now`` from now on where that is possible."""
         self._write_now = write_now
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        return
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> bytes:
         while True:
@@ -164,7 +155,7 @@ class StreamBody:
                 self._todo.append(action)
 
 
-class BufferedBody:
+class BufferedBody(ResponseBody):
     """The body of a stream that goes on when its client has left: ``run`` reads it into a small buffer, out of which
     the server writes."""
 
@@ -192,18 +183,6 @@ class BufferedBody:
         opening = await self._buffer.receive()
         assert not isinstance(opening, bytes), "it comes before everything else"
         return opening
-
-    def set_writer(self, write_now: WriteNow) -> None:
-        """Do nothing: what is in the buffer is written by the task that takes it out."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        return
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> bytes:
         try:

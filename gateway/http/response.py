@@ -26,17 +26,27 @@ class Truncated(Exception):
 
 class ResponseBody(Protocol):
     """The pieces of an answer that is not at hand, each of which is a write. The end of the iteration ends the answer
-    well; what it raises cuts it. If the client leaves before the body starts it is never entered."""
+    well; what it raises cuts it. If the client leaves before the body starts it is never entered.
 
-    async def __aenter__(self) -> AsyncIterator[bytes]: ...
+    A body that inherits from this has ``__anext__``, and what it wants to do otherwise."""
+
+    async def __anext__(self) -> bytes: ...
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __aenter__(self) -> AsyncIterator[bytes]:
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        return
 
     def set_writer(self, write_now: WriteNow) -> None:
-        """Where the server can write without waiting this comes first, before the first piece is asked for."""
-        ...
+        """Write through ``write_now`` from now on where that is possible, or leave it. The server calls this where it
+        can write without waiting, before it asks for the first piece."""
+        return
 
 
 def _cut(headers: Iterable[tuple[str, str]]) -> Headers:
@@ -52,7 +62,7 @@ class Response:
     body: bytes | ResponseBody = b""
 
 
-class ChannelBody:
+class ChannelBody(ResponseBody):
     """A body out of a memory channel: each write takes all that is queued, so batching regulates itself.
 
     A write ends with the item that reaches ``MAX_WRITE`` bytes. Closing the channel's sending side ends the answer
@@ -68,18 +78,9 @@ class ChannelBody:
         """The answer is not whole."""
         self._cut = True
 
-    def set_writer(self, write_now: WriteNow) -> None:
-        """What is in the channel is written by the task that takes it out."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
     async def __aexit__(self, *_: object) -> None:
         # Not `async with channel`: its aclose() is a checkpoint, and raises in a cancelled scope.
         self._channel.close()
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> bytes:
         try:
