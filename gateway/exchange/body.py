@@ -137,9 +137,11 @@ class StreamBody(ResponseBody):
     async def _wait(self) -> Actions:
         """Wait for the pump, or until the delivery's time is up."""
         delivery = self._delivery
+        # Without a writer nothing could be written through; chunks that queue go out together at least.
+        take = None if self._write_now is _never else self.try_write_through
         with trio.CancelScope(deadline=delivery.deadline) as waiting:
             try:
-                data, failed = await receive_batch(self._chunks, self.try_write_through)
+                data, failed = await receive_batch(self._chunks, take)
             except trio.EndOfChannel:
                 return delivery.upstream_ended()
             return delivery.receive(data, failed) if data or failed is not None else ()

@@ -15,7 +15,7 @@ from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.ledger.record import Record
 from gateway.request.public_errors import MISTAKE
 from gateway.streaming.lane import Lane
-from gateway.telemetry.tap import carried
+from gateway.telemetry.tap import with_lane
 from streams.events import ErrorInfo
 from streams.framing import FramingError
 
@@ -56,7 +56,7 @@ class Trigger(StrEnum):
 
 
 class Reaction(StrEnum):
-    """All that can be done about it. The values are the words of the documentation."""
+    """All that can be done about a trigger. The values are the words of the documentation."""
 
     HOLD = "hold it back"
     OPEN_WRITE = "send the status, and it"
@@ -123,7 +123,7 @@ class Signal(Enum):
     OPEN = auto()
     """Begin the response, if it has not begun."""
     LINGER = auto()
-    """All has been written: call ``Delivery.linger``."""
+    """Call ``Delivery.linger``, for all has been written."""
 
 
 @attrs.frozen
@@ -157,7 +157,7 @@ Actions: TypeAlias = tuple[Action, ...]
 
 
 class Delivery:
-    """The state of one stream. Each method that says what has happened returns what is to be done about it.
+    """The state of one stream. Each method that takes in what has happened returns what is to be done about it.
 
     Nothing reaches the client before the answer's first content: until then the openings are held and a failure is
     refused with its own status. After one keep-alive interval without content, whether the upstream has answered or
@@ -194,12 +194,12 @@ class Delivery:
         assert self.state in (DeliveryState.HELD, DeliveryState.OPEN), "the client has some of the answer before"
         self._held.clear()
         self._held_size = 0
-        self.lane = carried(self.lane, lane)
+        self.lane = with_lane(self.lane, lane)
 
     # What has happened
 
     def receive(self, data: bytes, failed: ErrorInfo | None = None) -> Actions:
-        """The upstream has sent ``data``, and behind it has ``failed`` if it has."""
+        """Take ``data`` from the upstream, and behind it how it has ``failed``, if it has."""
         try:
             out = self.lane.feed(data) if data else b""
         except Exception as error:  # the border where our own mistake becomes the client's error event
@@ -207,13 +207,13 @@ class Delivery:
         return self._advance(out if failed is None else out + self._ended(failed))
 
     def upstream_ended(self) -> Actions:
-        """The upstream has ended its body."""
+        """Take the end of the upstream's body."""
         if self.state is DeliveryState.LINGERING:
             return self._do(Trigger.UPSTREAM_END)
         return self._advance(self._ended())
 
     def time_up(self, *, more: bool = False) -> Actions:
-        """The ``deadline`` may have passed. ``more``: the client is given something next, anyhow."""
+        """Look whether the ``deadline`` has passed. ``more``: the client is given something next, anyhow."""
         now = self._clock()
         if now < self.deadline:
             return ()
@@ -223,13 +223,13 @@ class Delivery:
         return self._do(Trigger.TIME_UP)
 
     def stored(self, store: StoreTurn, data: bytes) -> Actions:
-        """The turn is stored, or could not be; ``data`` goes to the client in place of ``store.data``."""
+        """Go on with a turn that is stored, or could not be: ``data`` goes to the client in place of ``store.data``."""
         self._note()
         ended, failed = store.trigger is Trigger.END, self.lane.seen.failed is not None
         return self._do(Trigger.FAILURE if ended and failed else store.trigger, data)
 
     def linger(self) -> None:
-        """The client has been given the whole answer: its time until it ends runs from now on."""
+        """Begin to wait for the end of the upstream's body: the client has been given the whole answer."""
         self.deadline = self._clock() + END_GRACE
 
     # What that is

@@ -97,7 +97,7 @@ class ObservedLane:
 
     def carry(self, lane: Lane) -> None:
         """Listen to ``lane`` in place of the one inside, of which nothing has been asked yet."""
-        self.lane, self.seen, self.source = carried(self.lane, lane), lane.seen, lane.source
+        self.lane, self.seen, self.source = with_lane(self.lane, lane), lane.seen, lane.source
 
     def _fed(self, part: bytes, came: bytes) -> bytes:
         out = self.lane.feed(part)
@@ -153,7 +153,7 @@ def transcribe(stream: HasLane, transcript: Transcript) -> None:
     stream.lane = Transcribed(stream.lane, transcript)
 
 
-def carried(around: Lane, lane: Lane) -> Lane:
+def with_lane(around: Lane, lane: Lane) -> Lane:
     """Put ``lane``, which has not been fed yet, in place of the lane inside ``around``, and keep whoever listens or
     takes down."""
     if isinstance(around, ObservedLane | Transcribed):
