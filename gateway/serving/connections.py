@@ -1,4 +1,4 @@
-"""A client's TCP connection: its reads, its writes and its end. The protocol that is spoken on it is passed in."""
+"""A client's TCP connection: reading, writing and closing. The protocol on it is passed in."""
 
 import contextlib
 import logging
@@ -58,7 +58,7 @@ OpenProtocol = Callable[[ConnectionContext, "ClientConnection"], WireProtocol]
 
 
 class ClientConnection:
-    """One TCP connection of a client. It can be cut from outside, and its failure is its own."""
+    """One TCP connection of a client. Others can cut it; if it fails, no other connection does."""
 
     protocol: WireProtocol
     _idle: IdleTimer
@@ -179,7 +179,7 @@ class ClientConnection:
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 await self.protocol.handle(Closed())
 
-    # What a protocol says of the connection
+    # The connection's state
 
     async def send(self, event: Event) -> None:
         """Do what an event of Hypercorn's says. ``RawData`` gives other tasks a turn, always: Hypercorn's HTTP/2 relies

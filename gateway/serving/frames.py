@@ -154,7 +154,7 @@ class WebSocketStream:
     async def _end_app(self) -> None:
         if self._state is WebSocketState.CLOSING:
             # RFC 6455, section 7.1.1: the client's close comes first. With something unread the end would be a reset,
-            # which may cost the client what it was told last.
+            # which may cost the client the last message.
             with trio.move_on_after(CLOSE_SECONDS):
                 await self._over.wait()
             if self._over.is_set():

@@ -1,6 +1,6 @@
-"""Python's collector of cycles, kept from stopping streams. A look at all that a thousand streams hold takes a tenth of
-a second, in which no event moves. Connections and requests leave no cycles behind, but for errors, which are young when
-they go: the rest is seldom needed."""
+"""Settings for Python's garbage collector, which would stop streams: a full collection over all that a thousand streams
+hold takes a tenth of a second, in which no event moves. Connections and requests leave no cycles behind, but for
+errors, which are young when they go: full collections are seldom needed."""
 
 import contextlib
 import ctypes
@@ -12,11 +12,11 @@ import trio
 
 from gateway.serving.registry import ConnectionRegistry
 
-YOUNG: Final = 10_000  # objects more than there were: these are looked at, in a millisecond or two
+YOUNG: Final = 10_000  # new objects before these alone are collected, in a millisecond or two
 NEVER: Final = 2**30
 
 EVERY: Final = 10.0
-"""Seconds between two looks whether all may be looked at."""
+"""Seconds between two checks whether a full collection may run."""
 
 
 _TRIM, _MAP = -1, -3  # of glibc's malloc.h
@@ -24,7 +24,7 @@ _MIB = 2**20
 
 
 def settle() -> None:
-    """What start-up has made lives as long as the process: the collector need not look at it again and again."""
+    """Exempt all that start-up has made from collection, because it lives as long as the process."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, NEVER, NEVER)
@@ -33,8 +33,8 @@ def settle() -> None:
 
 
 def _keep_pages() -> None:
-    """glibc gives memory back as soon as a few hundred kilobytes are free, and each larger answer asks for its pages
-    again: a tenth of what one of 256 kB costs. Other libraries have no such setting."""
+    """Let glibc keep free memory. It gives memory back as soon as a few hundred kilobytes are free, and each larger
+    answer asks for its pages again: a tenth of what one of 256 kB costs. Other libraries have no such setting."""
     with contextlib.suppress(OSError, AttributeError):
         setting = ctypes.CDLL(None).mallopt
         setting(_MAP, _MIB)

@@ -40,8 +40,8 @@ UNKNOWN: Final = RequestLine(b"", b"1.0", closes=True)
 
 
 class AnswerWriter:
-    """One answer on its way out: ``head`` are its first bytes. ``closes``: the connection ends with it, and not only
-    if it is cut: ``frame`` and ``end`` count what a declared length promises."""
+    """One answer as bytes: ``head``, then what ``frame`` makes of each piece of the body, then ``end``. ``closes``: the
+    connection ends with it; so it does behind an answer that falls short of its declared length."""
 
     __slots__ = ("_bare", "_left", "chunks", "closes", "ended", "head")
 
@@ -81,7 +81,7 @@ class AnswerWriter:
         return data
 
     def end(self) -> bytes:
-        """What goes behind the last piece."""
+        """The bytes behind the last piece."""
         self.ended = True
         if self._left:  # the client would take the next answer for the rest of this one
             self.closes = True

@@ -26,8 +26,8 @@ MAX_TARGET: Final = 8192  # bytes of a path with its query; RFC 9112, section 3,
 
 LARGE: Final = 16 * 1024  # bytes that are not copied behind a head
 
-# What h11 says of a request that is whole. One that asks for another protocol waits to be told that it gets none, and
-# behind one with `connection: close` no other counts.
+# The states in which h11 has the whole request. One that asks for another protocol waits for the answer that it gets
+# none, and behind one with `connection: close` no other counts.
 _WHOLE: Final = (h11.DONE, h11.MUST_CLOSE, h11.MIGHT_SWITCH_PROTOCOL)  # type: ignore[attr-defined]
 
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\n"

@@ -25,8 +25,8 @@ class IdleTimer:
     """Ends the wait for a client that has asked for nothing for ``seconds``, or that is idle when the server stops.
 
     ``close`` must be called in the end. A client that takes nothing of what is written to it, such as answers to its
-    pings, is no matter of its idleness: TCP_USER_TIMEOUT ends it. Only when the server stops it is cut, with ``cut()``:
-    nobody shall wait for that."""
+    pings, does not count as idle: TCP_USER_TIMEOUT ends it. Only when the server stops it is cut, with ``cut()``, so
+    that the shutdown does not wait for it."""
 
     def __init__(
         self, seconds: float, is_stopping: Callable[[], bool], spawn: Spawn, cut: Callable[[], object]

@@ -17,7 +17,7 @@ KILL_AFTER: Final = 5.0  # seconds that a worker gets beyond that
 
 
 class Lifecycle(ConnectionRegistry):
-    """How far a server is in stopping, and what it has in flight. One per process, used from the trio thread only."""
+    """The state of a server process: serving or draining, with what is open. Used from the trio thread only."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,13 +25,13 @@ class Lifecycle(ConnectionRegistry):
         """Readiness answers 503 from here on."""
         self.stopping = trio.Event()
         self.closing = trio.Event()
-        """Nobody new is let in from here on, and who is idle is sent away."""
+        """New connections are refused from here on, and idle ones closed."""
         self._pumps: set[trio.CancelScope] = set()
         self._pumps_cancelled = False
         self._flushes: list[Callable[[], object]] = []
 
     def stop(self) -> None:
-        """Begin to drain; what the first signal does. May be called again, to no effect."""
+        """Begin to drain, as the first signal does. May be called again, to no effect."""
         self.draining = True
         self.stopping.set()
 
@@ -65,7 +65,7 @@ class Lifecycle(ConnectionRegistry):
                 log.exception("a flush failed before the exit")
 
     async def stop_in_order(self, delay: float, drain: float) -> None:
-        """Wait for ``stop()``; then end what is served, the patient way first."""
+        """Wait for ``stop()``; then end what is still served, step by step."""
         await self.stopping.wait()
         await trio.sleep(delay)  # readiness is off, balancers look elsewhere
         self.closing.set()

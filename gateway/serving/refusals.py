@@ -1,4 +1,4 @@
-"""Answers that are made below the app, to what never becomes a request."""
+"""Error responses for connections that never produce a valid request, or whose app has failed."""
 
 from typing import Final
 
@@ -6,8 +6,8 @@ import msgspec
 
 
 def error_answer(status: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Headers and JSON body of an answer that is made below the app, where the client's API is not known. The
-    connection ends with it (HTTP/2 takes that header out again)."""
+    """The headers and JSON body of an error response, made where the client's API is not known. The connection ends
+    with it (HTTP/2 takes that header out again)."""
     kind = "invalid_request_error" if status < 500 else "server_error"
     error = {"message": _MESSAGES.get(status, "the request failed"), "type": kind, "param": None, "code": None}
     body = msgspec.json.encode({"error": error})
@@ -32,7 +32,7 @@ _MESSAGES: Final = {
 
 
 def full() -> bytes:
-    """A whole HTTP/1.1 response to a connection too many."""
+    """The whole HTTP/1.1 response to one connection too many."""
     _, body = error_answer(503)
     head = "HTTP/1.1 503 \r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\n"
     return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body

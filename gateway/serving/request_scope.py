@@ -1,4 +1,4 @@
-"""How a request's scope is found from within its route, and its id made."""
+"""The id of a request, and access to the current request's scope from within its route."""
 
 import re
 import uuid
@@ -10,7 +10,7 @@ import quart
 from gateway.http.request_scope import RequestScope
 
 KEY: Final = "trigate"
-"""Where a route finds its ``RequestScope``: ``quart.request.scope[KEY]``, ``quart.websocket.scope[KEY]``."""
+"""The member of the ASGI scope that is the ``RequestScope``, as in ``quart.request.scope[KEY]``."""
 
 _OWN_ID = re.compile(rb"[!-~]{1,128}")
 

@@ -258,3 +258,15 @@ def within(seconds: float) -> Iterator[None]:
     yield
     if (took := trio.current_time() - begun) >= seconds:
         raise Late(f"it took {took:.3f} s")
+
+
+async def eventually_refused(server: Server) -> None:
+    """Until no new connection is let in; polled, with a deadline."""
+    with trio.fail_after(PATIENCE):
+        while True:
+            try:
+                async with server.connect():
+                    pass
+            except (ConnectionRefusedError, ConnectionResetError):
+                return  # reset: it was in the queue of the listener that closed
+            await trio.sleep(0.01)

@@ -2,18 +2,13 @@
 
 import json
 import logging
-from typing import Any
 
 import pytest
 import trio
 import trio.testing
-from quart_trio import QuartTrio
 
-from gateway.http.response import MAX_WRITE, ChannelBody, Response, Truncated
-from gateway.serving.fast_route import IncomingRequest, add_fast_route
-from gateway.serving.quart_connections import configure
 from tests.support.asgi_app import eventually, serving, within
-from tests.support.harness import PATIENCE, given_attempts
+from tests.support.harness import given_attempts
 
 END = b"0\r\n\r\n"
 
@@ -140,74 +135,3 @@ async def test_a_crash_before_the_answer_is_a_500_with_a_body(caplog):
 async def test_an_odd_target_is_a_404_and_not_a_500(target):
     async with serving() as server:
         assert (await server.get(target)).startswith(b"HTTP/1.1 404")
-
-
-async def test_one_write_takes_all_that_is_queued():
-    send, receive = trio.open_memory_channel[bytes](10)
-    body = ChannelBody(receive)
-    for part in (b"a", b"b", b"c"):
-        await send.send(part)
-    async with body as parts:
-        assert await anext(parts) == b"abc"
-        await send.send(b"d")
-        send.close()
-        assert [part async for part in parts] == [b"d"]
-
-
-async def test_a_write_is_bounded():
-    send, receive = trio.open_memory_channel[bytes](10)
-    for _ in range(10):
-        await send.send(b"x" * (MAX_WRITE // 4))
-    send.close()
-    assert [len(part) async for part in ChannelBody(receive)] == [MAX_WRITE, MAX_WRITE, MAX_WRITE // 2]
-
-
-async def test_a_body_that_is_cut_gives_what_is_queued_and_then_raises():
-    send, receive = trio.open_memory_channel[bytes](10)
-    body = ChannelBody(receive)
-    await send.send(b"a")
-    body.cut()
-    send.close()
-    assert await anext(body) == b"a"
-    with pytest.raises(Truncated):
-        await anext(body)
-
-
-async def test_the_producer_is_told_when_the_body_is_closed():
-    send, receive = trio.open_memory_channel[bytes](0)
-    async with ChannelBody(receive):
-        pass
-    with pytest.raises(trio.BrokenResourceError):
-        await send.send(b"a")
-
-
-@pytest.mark.parametrize("leaves", ["in the body", "behind the body"])
-async def test_a_server_that_is_not_ours_tells_by_message_that_the_client_has_left(leaves):
-    """``ON_LEAVING`` is an extension; ASGI has ``http.disconnect``."""
-    seen = []
-
-    async def answer(request: IncomingRequest) -> Response:
-        seen.append(request.scope)
-        await request.read()
-        await trio.sleep_forever()
-
-    app = QuartTrio(__name__)
-    configure(app)
-    add_fast_route(app, "/x", answer)
-    part = {"type": "http.request", "body": b"half", "more_body": leaves == "in the body"}
-    messages = iter([part, {"type": "http.disconnect"}])
-
-    async def receive() -> Any:
-        return next(messages)
-
-    async def send(message: Any) -> None:
-        raise AssertionError("nobody is there")
-
-    asgi = {
-        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.1"}, "http_version": "1.1", "method": "POST",
-        "scheme": "http", "path": "/x", "raw_path": b"/x", "query_string": b"", "root_path": "", "headers": [],
-        "client": None, "server": None, "state": {}, "extensions": {},
-    }  # fmt: skip
-    with trio.fail_after(PATIENCE):
-        await app(asgi, receive, send)
-    assert seen[0].left

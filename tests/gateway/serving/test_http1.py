@@ -1,0 +1,180 @@
+"""HTTP/1.1 over real sockets: pipelining, what is not HTTP, answers before the whole body came."""
+
+import contextlib
+import json
+
+import pytest
+import trio
+import trio.testing
+
+from gateway.serving import http1
+from tests.support.asgi_app import eventually, serving, within
+from tests.support.harness import given_attempts
+
+END = b"0\r\n\r\n"
+
+
+# Pipelining
+
+
+async def test_pipelined_requests_are_answered_in_order():
+    async with serving() as server, server.connect() as client:
+        one = "POST /size HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{}"
+        await client.send("".join(one.format(n, "x" * n) for n in range(1, 101)))
+        for n in range(1, 101):
+            answer = json.loads((await client.until(b"}")).partition(b"\r\n\r\n")[2])
+            assert answer["size"] == n
+
+
+@given_attempts
+async def test_a_disconnect_behind_a_pipelined_request_is_seen():
+    async with serving() as server:
+        async with server.connect() as client:
+            await client.get("/hang")
+            await server.witness.begun.wait()
+            await client.get("/whole")
+            client.leave()
+        with within(0.1):
+            await eventually(lambda: server.witness.closed == [True])
+
+
+async def test_a_flood_behind_a_request_is_not_read_without_end():
+    async with serving(max_body=10_000_000) as server, server.connect() as client:
+        size = 2_000_000
+        await client.get("/stream")
+        await client.until(b"first;")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(
+                client.send, f"POST /size HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n" + "x" * size
+            )
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            (connection,) = server.lifecycle.connections
+            kept = len(connection.protocol.reader.trailing_data[0])
+            assert kept <= http1.KEPT + 65536
+            server.witness.feed.close()
+            await client.until(END)
+            assert b'"size":2000000' in await client.until(b"}")
+
+
+async def test_a_client_that_leaves_behind_a_flood_is_let_go():
+    async with serving() as server:
+        async with server.connect(small=True) as client:
+            await client.get("/flood")
+            await server.witness.begun.wait()
+            with trio.move_on_after(0.1):  # until the server reads no more
+                await client.send(b"x" * 2_000_000)
+            client.leave("rst")
+        await eventually(lambda: server.witness.closed == [True] and not server.lifecycle.connections)
+
+
+@pytest.mark.parametrize("behind", [b"\r\n", b"GET /whole HTTP/1.1\r\nhost: x\r\n\r\n", b"x" * 200_000])
+async def test_what_comes_behind_the_last_request_of_a_connection_is_let_be(behind):
+    async with serving() as server, server.connect() as client:
+        await client.send(b"GET /stream HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n" + behind)
+        await client.until(b"first;")
+        with contextlib.suppress(OSError):
+            await client.send(behind)
+        await server.witness.feed.send(b"second;")
+        await client.until(b"second;")
+        server.witness.feed.close()
+        await client.until(END)
+        assert await client.rest() == b""
+        assert len(server.witness.scopes) == 1
+
+
+@pytest.mark.parametrize("behind", [b"\r\n", b""])
+async def test_an_empty_line_before_a_request_is_let_be(behind):
+    """Some clients send one behind a body, with it or after it (RFC 9112, section 2.2)."""
+    post = b"POST /size HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbody"
+    async with serving() as server, server.connect() as client:
+        for _ in range(3):
+            await client.send(post + behind)
+            await client.until(b"}")
+            if not behind:
+                await client.send(b"\r\n")
+        await client.send(b"GET /whole HTTP/1.1\r\nhost: x\r\n\r\n")
+        await client.until(b"whole")
+
+
+# What is not HTTP, or not allowed
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET /whole HTTP/1.1\r\n\r\n", 400),
+        (b"GET /\xff HTTP/1.1\r\nhost: x\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+        (b"POST /size HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (b"POST /size HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ncontent-length: 5\r\n\r\nxxxx", 400),
+        (b"POST /size HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip\r\n\r\n", 501),
+        (b"GET /whole HTTP/1.1\r\nhost: x\r\nx: " + b"y" * 70_000, 431),
+    ],
+)
+async def test_what_is_not_http_is_refused_with_a_reason(request_bytes, status):
+    async with serving() as server:
+        async with server.connect() as client:
+            await client.send(request_bytes)
+            head, _, body = (await client.rest()).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 %d" % status)
+        assert json.loads(body)["error"]["message"]
+        assert not server.witness.scopes
+        assert b"whole" in await server.get("/whole")
+
+
+# Early answers
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_that_is_too_large_gets_its_answer_while_it_is_sent(chunked):
+    async with serving() as server, server.connect() as client:
+        size = 4_000_000
+        framing = "transfer-encoding: chunked" if chunked else f"content-length: {size}"
+        await client.send(f"POST /size HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n")
+        part = b"x" * 40_000
+        for _ in range(size // len(part)):
+            await client.send(b"%x\r\n%s\r\n" % (len(part), part) if chunked else part)
+        if chunked:
+            await client.send(END)
+        answer = await client.rest()
+        assert answer.startswith(b"HTTP/1.1 413")
+        assert b"connection: close" in answer.lower()
+        assert b"too large" in answer
+        await eventually(lambda: server.witness.closed == [False])
+
+
+async def test_a_body_that_never_comes_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(http1, "SKIP_SECONDS", 0.1)
+    async with serving() as server, server.connect() as client:
+        await client.send("POST /size HTTP/1.1\r\nhost: x\r\ncontent-length: 4000000\r\n\r\nx")
+        assert (await client.rest()).startswith(b"HTTP/1.1 413")
+
+
+async def test_a_connection_lives_on_after_an_early_answer_whose_body_comes():
+    async with serving() as server, server.connect() as client:
+        await client.send("POST /missing HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n")
+        assert (await client.until(b"</p>")).startswith(b"HTTP/1.1 404")
+        await client.send("abcdeGET /whole HTTP/1.1\r\nhost: x\r\n\r\n")
+        await client.until(b"whole")
+
+
+async def test_an_answer_between_the_pieces_of_its_body_does_not_hold_up_the_next():
+    async with serving() as server:
+        for _ in range(20):
+            async with server.connect() as client:
+                body = b"1\r\nx\r\n" * 50 + END
+                await client.send(b"POST /missing HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n" + body)
+                await client.get("/whole")
+                assert (await client.until(b"</p>")).startswith(b"HTTP/1.1 404")
+                await client.until(b"whole")
+
+
+async def test_an_app_that_ends_during_an_upload_does_not_hold_the_connection(caplog):
+    async with serving() as server, server.connect() as client:
+        await client.send("POST /crash-slowly HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        await client.send(b"1\r\nx\r\n" * 200 + END)
+        await client.until(b"HTTP/1.1 500")
+        await client.rest()
+        await eventually(lambda: not server.lifecycle.connections)
+        await eventually(lambda: "a task of the request failed" in caplog.text)

@@ -1,0 +1,156 @@
+"""Signals and workers, in processes of their own."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import trio
+
+from tests.support.asgi_app import PATIENCE, Server, eventually_refused
+from tests.support.repository import ROOT
+
+END = b"0\r\n\r\n"
+
+
+pytestmark = pytest.mark.process
+
+PROGRAM = f"""
+import os, sys
+sys.path[:0] = [{str(ROOT)!r}]
+import trio
+from gateway.serving.listeners import adopt, bind
+from gateway.serving.supervisor import supervise
+from gateway.serving.worker import serve
+from tests.support.asgi_app import Witness, make_app
+
+role, options = sys.argv[1], sys.argv[2:]
+drain = float(options[0])
+
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+
+async def work(sockets):
+    witness = Witness()
+    app = make_app(witness)
+
+    @app.get("/pid")
+    async def pid():
+        return str(os.getpid())
+
+    witness.lifecycle.on_flush(lambda: say("flushed"))
+    await serve(app, sockets, state=witness.lifecycle, drain=drain, ready=lambda: say("ready", os.getpid()))
+    say("over", os.getpid())
+
+if role == "supervise":
+    sock = bind("127.0.0.1", 0)
+    say("port", sock.getsockname()[1])
+    sys.exit(trio.run(supervise, [sys.executable, __file__, "work", str(drain)], [sock], 2, drain))
+elif options[1:]:
+    trio.run(work, [adopt(int(options[2]))])
+else:
+    sock = bind("127.0.0.1", 0)
+    say("port", sock.getsockname()[1])
+    trio.run(work, [sock])
+"""
+
+
+class Program:
+    def __init__(self, process: trio.Process) -> None:
+        self.process = process
+        self._text = b""
+
+    async def line(self, word: str) -> str:
+        """What follows ``word`` in the next line that begins with it."""
+        with trio.fail_after(2 * PATIENCE):
+            while True:
+                while b"\n" not in self._text:
+                    data = await self.process.stdout.receive_some()
+                    assert data, f"the program ended before it said {word!r}"
+                    self._text += data
+                line, _, self._text = self._text.partition(b"\n")
+                if line.decode().split(" ")[0] == word:
+                    return line.decode().partition(" ")[2]
+
+
+@pytest.fixture
+async def run(tmp_path):
+    """Starts the program above; gives it and a ``Server`` to talk to. What still runs at the end is killed."""
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM)
+    begun = []
+
+    async def run(role: str, drain: float) -> tuple[Program, Server]:
+        command = [sys.executable, str(script), role, str(drain)]
+        begun.append(await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, process_group=0))
+        program = Program(begun[-1])
+        return program, Server(int(await program.line("port")))
+
+    yield run
+    for process in begun:
+        if process.returncode is None:
+            process.terminate()
+            process.terminate()
+            await process.wait()
+        await process.stdout.aclose()
+
+
+async def ended(program: Program) -> int:
+    with trio.fail_after(PATIENCE):
+        return await program.process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_the_first_signal_drains_and_the_second_exits_at_once(run, number):
+    program, server = await run("serve", 30)
+    await program.line("ready")
+    async with server.connect() as client:
+        await client.get("/stream")
+        await client.until(b"first;")
+        program.process.send_signal(number)
+        await eventually_refused(server)
+        assert program.process.returncode is None, "the stream is waited for"
+        program.process.send_signal(number)
+        await program.line("flushed")
+        assert await ended(program) == 128 + number
+
+
+async def test_a_signal_with_nothing_in_flight_ends_the_server_well(run):
+    program, _ = await run("serve", 30)
+    await program.line("ready")
+    program.process.terminate()
+    await program.line("over")
+    assert await ended(program) == 0
+
+
+async def test_workers_share_a_socket_are_replaced_and_drain_together(run):
+    program, server = await run("supervise", 0.5)
+    first, second = int(await program.line("ready")), int(await program.line("ready"))
+    assert first != second
+    os.kill(first, signal.SIGKILL)
+    third = int(await program.line("ready"))
+    assert third not in (first, second)
+    async with server.connect() as one, server.connect() as two:
+        for client in (one, two):
+            await client.get("/pumped")
+            await client.until(b"first;")
+        os.killpg(program.process.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
+        await eventually_refused(server)
+        for client in (one, two):
+            assert (await client.rest()).endswith(b"shutting down;\r\n" + END)
+    assert {int(await program.line("over")), int(await program.line("over"))} == {second, third}
+    assert await ended(program) == 0
+
+
+async def test_a_second_signal_ends_the_workers_at_once(run):
+    program, server = await run("supervise", 30)
+    await program.line("ready")
+    await program.line("ready")
+    async with server.connect() as client:
+        await client.get("/stream")
+        await client.until(b"first;")
+        program.process.terminate()
+        await eventually_refused(server)
+        program.process.terminate()
+        assert await ended(program) == 128 + signal.SIGTERM

@@ -1,0 +1,44 @@
+"""A client that speaks HTTP/2, for tests of the server."""
+
+import h2.config
+import h2.connection
+import h2.events
+import trio
+
+from tests.support.asgi_app import PATIENCE, Client
+
+
+class Http2Client:
+    """A client that speaks HTTP/2 from the first byte."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.connection = h2.connection.H2Connection(
+            h2.config.H2Configuration(client_side=True, header_encoding="utf-8")
+        )
+        self.connection.initiate_connection()
+        self.seen: list[h2.events.Event] = []
+
+    async def flush(self) -> None:
+        await self.client.send(self.connection.data_to_send())
+
+    async def ask(self, path: str, method: str = "GET", end: bool = True) -> int:
+        stream = self.connection.get_next_available_stream_id()
+        headers = [(":method", method), (":path", path), (":scheme", "http"), (":authority", "x")]
+        self.connection.send_headers(stream, headers, end_stream=end)
+        await self.flush()
+        return stream
+
+    async def until(self, kind: type, stream: int) -> h2.events.Event:
+        with trio.fail_after(PATIENCE):
+            while True:
+                for event in self.seen:
+                    if isinstance(event, kind) and event.stream_id == stream:
+                        return event
+                data = await self.client.sock.recv(65536)
+                assert data, f"the connection ended before {kind}"
+                self.seen += self.connection.receive_data(data)
+                await self.flush()
+
+    def data(self, stream: int) -> bytes:
+        return b"".join(e.data for e in self.seen if isinstance(e, h2.events.DataReceived) and e.stream_id == stream)
