@@ -1,15 +1,11 @@
 """What every store does, the three of them and each under encryption: one suite for all."""
 
 import contextlib
-import itertools
 import os
 import random
-import signal
 import sqlite3
-import stat
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -24,9 +20,10 @@ from gateway.stores.encrypted import EncryptedStore
 from gateway.stores.memory import MemoryStore
 from gateway.stores.nodes import size_of
 from gateway.stores.sqlite import SqliteStore
-from gateway.stores.store import Changed, Node, Store, Unavailable
-from tests.support import postgres, store_writer
-from tests.support.harness import PATIENCE, ROOT, START_SECONDS, Late, eventually, given_attempts
+from gateway.stores.store import Changed, Store, Unavailable
+from tests.support import store_writer
+from tests.support.harness import ROOT, START_SECONDS, eventually
+from tests.support.nodes import chain_of, ids, node
 
 KEY = bytes(range(32))
 SHARED = ("sqlite", pytest.param("postgres", marks=pytest.mark.process))
@@ -41,27 +38,6 @@ class Clock:
         return self.now
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[postgres.Server]:
-    bin = postgres.binaries()
-    if bin is None:
-        pytest.skip(postgres.MISSING)
-    with postgres.running_server(bin) as running:
-        yield running
-
-
-SCHEMAS = itertools.count()
-
-
-@pytest.fixture
-def database(request) -> str:
-    """The connection string of an empty place on the server."""
-    name = f"t{next(SCHEMAS)}"
-    server = request.getfixturevalue("server")
-    server.sql(f"CREATE SCHEMA {name}")
-    return f"{server.url}&options=-csearch_path%3D{name}"
-
-
 @attrs.define
 class Place:
     """Where stores of one kind meet; ``store`` opens one more."""
@@ -69,13 +45,13 @@ class Place:
     kind: str
     location: str
     clock: Clock
-    sealed: bool = False
+    encrypted: bool = False
     opened: list[Store] = attrs.field(factory=list)
 
     def store(self, ttl: float = 1e9, max_bytes: int = 2**30) -> Store:
         store = self._store(ttl, max_bytes)
         self.opened.append(store)
-        return EncryptedStore(store, KEY) if self.sealed else store
+        return EncryptedStore(store, KEY) if self.encrypted else store
 
     def _store(self, ttl: float, max_bytes: int) -> Store:
         if self.kind == "memory":
@@ -88,15 +64,15 @@ class Place:
 
 
 def _place(request, kind: str) -> Place:
-    name, _, sealed = kind.partition(" ")
+    name, _, encrypted = kind.partition(" ")
     if name == "postgres":
         location = request.getfixturevalue("database")
     else:
         location = str(request.getfixturevalue("tmp_path") / "state.sqlite")
-    return Place(name, location, Clock(), bool(sealed))
+    return Place(name, location, Clock(), bool(encrypted))
 
 
-@pytest.fixture(params=[*KINDS, "memory sealed", "sqlite sealed"])
+@pytest.fixture(params=[*KINDS, "memory encrypted", "sqlite encrypted"])
 def any_place(request) -> Place:
     return _place(request, request.param)  # here, because the reason of a skip gets lost in an async fixture
 
@@ -124,18 +100,6 @@ async def shared(shared_place):
 @pytest.fixture
 def store(place) -> Store:
     return place.store()
-
-
-def node(id: str, parent: str | None = None, body: bytes = b"{}", **more) -> Node:
-    return Node(**{"id": id, "owner": "alice", "kind": "response", "body": body, "parent": parent, **more})
-
-
-def chain_of(count: int, prefix: str = "n", body: bytes = b"{}") -> list[Node]:
-    return [node(f"{prefix}{i}", f"{prefix}{i - 1}" if i else None, body) for i in range(count)]
-
-
-def ids(nodes) -> list[str]:
-    return [node.id for node in nodes]
 
 
 # What is written is there
@@ -630,124 +594,6 @@ async def test_two_processes_write_to_one_place(shared):
     assert len(await store.chain("o", "one0.19")) == len(await store.chain("o", "two0.19")) == 20
 
 
-# A store that is down
-
-
-@pytest.fixture
-def as_nobody() -> Iterator[Callable[[], contextlib.AbstractContextManager[None]]]:
-    """Without root's privilege to write what may only be read."""
-
-    @contextlib.contextmanager
-    def without_privilege() -> Iterator[None]:
-        if os.geteuid() != 0:
-            yield
-            return
-        os.seteuid(65534)
-        try:
-            yield
-        finally:
-            os.seteuid(0)
-
-    return without_privilege
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """One that nobody's user may go into."""
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o777)
-        inner = Path(name) / "state"
-        inner.mkdir(mode=0o777)
-        inner.chmod(0o777)
-        yield inner
-
-
-async def test_a_file_that_cannot_be_made_is_unavailable(tmp_path):
-    (tmp_path / "text").write_text("no database " * 1000)
-    for path, words in (
-        (tmp_path / "none" / "state.sqlite", "No such file or directory"),
-        (tmp_path / "text" / "state.sqlite", "Not a directory"),
-        (tmp_path, "unable to open"),
-        (tmp_path / "text", "not a database"),
-    ):
-        store = SqliteStore(path, 100, None)
-        for attempt in (store.open(), store.put([node("a")]), store.get("alice", "a"), store.sweep()):
-            with pytest.raises(Unavailable, match=words) as caught:
-                await attempt
-            assert str(tmp_path) not in str(caught.value)
-        await store.aclose()
-
-
-async def test_a_directory_that_goes_away_is_unavailable_until_it_is_back(directory):
-    store = SqliteStore(directory / "state.sqlite", 100, None)
-    await store.put([node("a")])
-    for path in directory.iterdir():
-        path.unlink()
-    directory.rmdir()
-    for attempt in (store.put([node("b")]), store.get("alice", "a")):
-        with pytest.raises(Unavailable, match="No such file"):
-            await attempt
-    directory.mkdir()
-    await store.put([node("b")])
-    assert await store.get("alice", "a") is None
-    assert await store.get("alice", "b") is not None
-    await store.aclose()
-
-
-async def test_a_directory_that_can_only_be_read_is_unavailable(directory, as_nobody):
-    with as_nobody():
-        directory.chmod(0o555) if os.geteuid() != 65534 else None
-        store = SqliteStore(directory / "none" / "state.sqlite", 100, None)
-        with pytest.raises(Unavailable):
-            await store.put([node("a")])
-        await store.aclose()
-    directory.chmod(0o555)
-    with as_nobody():
-        store = SqliteStore(directory / "state.sqlite", 100, None)
-        with pytest.raises(Unavailable, match="Permission denied"):
-            await store.put([node("a")])
-        await store.aclose()
-    directory.chmod(0o777)
-
-
-async def test_a_file_that_can_only_be_read_is_unavailable(directory, as_nobody):
-    path = directory / "state.sqlite"
-    store = SqliteStore(path, 100, None)
-    await store.put([node("a")])
-    await store.aclose()
-    path.chmod(0o444)
-    with as_nobody():
-        store = SqliteStore(path, 100, None)
-        with pytest.raises(Unavailable, match="readonly database"):
-            await store.put([node("b")])
-        await store.aclose()
-    path.chmod(0o644)
-
-
-async def test_nobody_else_can_read_the_file(tmp_path):
-    before = os.umask(0)
-    try:
-        store = SqliteStore(tmp_path / "state.sqlite", 100, None)
-        await store.put([node("a")])
-        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
-        assert modes == dict.fromkeys(("state.sqlite", "state.sqlite-wal", "state.sqlite-shm"), 0o600)
-        await store.aclose()
-    finally:
-        os.umask(before)
-
-
-async def test_a_file_of_a_later_version_is_left_alone(tmp_path):
-    store = SqliteStore(tmp_path / "state.sqlite", 100, None)
-    await store.put([node("a")])
-    await store.aclose()
-    with contextlib.closing(sqlite3.connect(tmp_path / "state.sqlite")) as db:
-        db.execute("PRAGMA user_version = 99")
-    store = SqliteStore(tmp_path / "state.sqlite", 100, None)
-    with pytest.raises(Unavailable, match="newer version of trigate"):
-        await store.get("alice", "a")
-    await store.aclose()
-
-
 async def test_a_place_is_left_as_it_was_made(shared):
     """Opened again, nothing is migrated twice."""
     for i in range(3):
@@ -782,134 +628,3 @@ async def test_what_the_first_version_kept_is_counted(shared):
     assert found.nodes == 3
     assert await store.delete("alice", ["a", "c"]) == 2
     assert (await store.size()).nodes == 1
-
-
-@pytest.fixture
-def own_server() -> Iterator[postgres.Server]:
-    bin = postgres.binaries()
-    if bin is None:
-        pytest.skip(postgres.MISSING)
-    with postgres.running_server(bin) as running:
-        yield running
-
-
-async def _refused(store: Store, server: postgres.Server) -> None:
-    with trio.fail_after(PATIENCE), pytest.raises(Unavailable) as caught:
-        await store.put([node("while down")])
-    for secret in ("hunter2", "someone", str(server.directory), "5432"):
-        assert secret not in str(caught.value)
-
-
-@pytest.mark.process
-async def test_a_server_that_is_down_is_unavailable_and_comes_back(own_server):
-    from gateway.stores.postgres import PostgresStore
-
-    store = PostgresStore(own_server.url, 100, None, limit=3)
-    async with trio.open_nursery() as nursery:
-        for i in range(8):  # so that there are several connections to lose
-            nursery.start_soon(store.put, [node(f"r{i}")])
-    for number in (signal.SIGINT, signal.SIGQUIT):
-        await trio.to_thread.run_sync(own_server.stop, number)
-        await _refused(store, own_server)
-        with pytest.raises(Unavailable, match="cannot be reached"):
-            await store.get("alice", "r1")
-        await trio.to_thread.run_sync(own_server.start)
-        assert await store.get("alice", "r1") is not None, "at once, whatever has been lost"
-        await store.put([node(f"after {number}")])
-    own_server.signal_all(signal.SIGSTOP)  # it takes connections, and says nothing
-    try:
-        await _refused(store, own_server)
-    finally:
-        own_server.signal_all(signal.SIGCONT)
-    assert await store.get("alice", "r1") is not None
-    await store.aclose()
-
-
-@given_attempts
-async def test_a_lock_that_is_held_too_long_is_unavailable(server, database):
-    import psycopg
-
-    from gateway.stores.postgres import PostgresStore
-
-    store = PostgresStore(database, 100, None, limit=1.5)
-    try:
-        await store.put([node("a")])
-        with psycopg.connect(database) as other:
-            other.execute("SELECT * FROM trigate_trees FOR UPDATE")
-            with pytest.raises(Unavailable) as caught:
-                await store.put([node("b", "a")])
-        if "too long" not in str(caught.value):
-            raise Late("the server's own limit, a fifth below the store's, was not heard of in time")
-        await store.put([node("b", "a")])
-        assert ids(await store.chain("alice", "b")) == ["a", "b"]
-    finally:
-        await store.aclose()
-
-
-@pytest.mark.process
-async def test_tables_that_only_others_may_use_are_unavailable(server, database):
-    from gateway.stores.postgres import PostgresStore
-
-    store = PostgresStore(database.replace("someone:", "guest:"), 100, None)
-    server.sql("DROP ROLE IF EXISTS guest", "CREATE ROLE guest LOGIN")
-    with pytest.raises(Unavailable, match="permission"):
-        await store.put([node("a")])
-    await store.aclose()
-
-
-# Encryption
-
-
-async def test_nothing_that_was_said_can_be_read_from_the_disk(tmp_path):
-    place = Place("sqlite", str(tmp_path / "state.sqlite"), Clock(), sealed=True)
-    store = place.store()
-    await store.put([node("r1", body=b"the secret of the house" * 50)])
-    found = await store.get("alice", "r1")
-    assert found.body.startswith(b"the secret")
-    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
-    assert b"r1" in stored
-    assert b"secret" not in stored
-    await store.aclose()
-
-
-async def test_another_key_does_not_open_what_was_stored():
-    inner = MemoryStore(100, 10**6)
-    await EncryptedStore(inner, KEY).put([node("r1", items=("i",)), node("r2", "r1")])
-    for other in (EncryptedStore(inner, bytes(32)), EncryptedStore(inner, KEY[::-1])):
-        for attempt in (
-            other.get("alice", "r1"), other.chain("alice", "r2"), other.find("alice", ["i"]),
-            other.put([node("r3")], expect=node("r1")),
-        ):  # fmt: skip
-            with pytest.raises(Unavailable, match="another encryption_key"):
-                await attempt
-        assert await other.get("alice", "none") is None
-    assert await EncryptedStore(inner, KEY).get("alice", "r1") == node("r1", items=("i",))
-
-
-@pytest.mark.parametrize("body", [b"", b"{}", b"\x01", b"\x01short", b"\x02" + bytes(40), b"\x01" + bytes(40)])
-async def test_what_was_not_encrypted_is_not_taken_for_it(body):
-    inner = MemoryStore(100, 10**6)
-    await inner.put([node("r1", body=body)])
-    with pytest.raises(Unavailable, match="or without one"):
-        await EncryptedStore(inner, KEY).get("alice", "r1")
-
-
-@pytest.mark.parametrize("change", [{"id": "r2"}, {"owner": "bob"}, {"kind": "items"}])
-async def test_a_body_in_another_place_is_not_opened(change):
-    inner = MemoryStore(100, 10**6)
-    store = EncryptedStore(inner, KEY)
-    await store.put([node("r1", body=b"mine")])
-    moved = attrs.evolve(await inner.get("alice", "r1"), **change)
-    await inner.put([moved])
-    with pytest.raises(Unavailable, match="cannot be decrypted"):
-        await store.get(moved.owner, moved.id)
-
-
-async def test_one_body_is_never_sealed_twice_to_the_same_bytes():
-    inner = MemoryStore(100, 10**6)
-    store = EncryptedStore(inner, KEY)
-    seen = set()
-    for _ in range(5):
-        await store.put([node("r1")])
-        seen.add((await inner.get("alice", "r1")).body)
-    assert len(seen) == 5

@@ -1,0 +1,66 @@
+"""Bodies that are stored encrypted: nobody reads them without the key, or in another place."""
+
+import attrs
+import pytest
+
+from gateway.stores.encrypted import EncryptedStore
+from gateway.stores.memory import MemoryStore
+from gateway.stores.sqlite import SqliteStore
+from gateway.stores.store import Unavailable
+from tests.support.nodes import node
+
+KEY = bytes(range(32))
+
+
+async def test_nothing_that_was_said_can_be_read_from_the_disk(tmp_path):
+    store = EncryptedStore(SqliteStore(tmp_path / "state.sqlite", 1e9, None), KEY)
+    await store.put([node("r1", body=b"the secret of the house" * 50)])
+    found = await store.get("alice", "r1")
+    assert found.body.startswith(b"the secret")
+    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"r1" in stored
+    assert b"secret" not in stored
+    await store.aclose()
+
+
+async def test_another_key_does_not_open_what_was_stored():
+    inner = MemoryStore(100, 10**6)
+    await EncryptedStore(inner, KEY).put([node("r1", items=("i",)), node("r2", "r1")])
+    for other in (EncryptedStore(inner, bytes(32)), EncryptedStore(inner, KEY[::-1])):
+        for attempt in (
+            other.get("alice", "r1"), other.chain("alice", "r2"), other.find("alice", ["i"]),
+            other.put([node("r3")], expect=node("r1")),
+        ):  # fmt: skip
+            with pytest.raises(Unavailable, match="another encryption_key"):
+                await attempt
+        assert await other.get("alice", "none") is None
+    assert await EncryptedStore(inner, KEY).get("alice", "r1") == node("r1", items=("i",))
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"\x01", b"\x01short", b"\x02" + bytes(40), b"\x01" + bytes(40)])
+async def test_what_was_not_encrypted_is_not_taken_for_it(body):
+    inner = MemoryStore(100, 10**6)
+    await inner.put([node("r1", body=body)])
+    with pytest.raises(Unavailable, match="or without one"):
+        await EncryptedStore(inner, KEY).get("alice", "r1")
+
+
+@pytest.mark.parametrize("change", [{"id": "r2"}, {"owner": "bob"}, {"kind": "items"}])
+async def test_a_body_in_another_place_is_not_opened(change):
+    inner = MemoryStore(100, 10**6)
+    store = EncryptedStore(inner, KEY)
+    await store.put([node("r1", body=b"mine")])
+    moved = attrs.evolve(await inner.get("alice", "r1"), **change)
+    await inner.put([moved])
+    with pytest.raises(Unavailable, match="cannot be decrypted"):
+        await store.get(moved.owner, moved.id)
+
+
+async def test_one_body_is_never_encrypted_twice_to_the_same_bytes():
+    inner = MemoryStore(100, 10**6)
+    store = EncryptedStore(inner, KEY)
+    seen = set()
+    for _ in range(5):
+        await store.put([node("r1")])
+        seen.add((await inner.get("alice", "r1")).body)
+    assert len(seen) == 5

@@ -1,0 +1,85 @@
+"""The PostgreSQL store where its server is down, busy, or does not let it in."""
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+import trio
+
+from gateway.stores.store import Store, Unavailable
+from tests.support import postgres
+from tests.support.harness import PATIENCE, Late, given_attempts
+from tests.support.nodes import ids, node
+
+
+@pytest.fixture
+def own_server() -> Iterator[postgres.Server]:
+    bin = postgres.binaries()
+    if bin is None:
+        pytest.skip(postgres.MISSING)
+    with postgres.running_server(bin) as running:
+        yield running
+
+
+async def _refused(store: Store, server: postgres.Server) -> None:
+    with trio.fail_after(PATIENCE), pytest.raises(Unavailable) as caught:
+        await store.put([node("while down")])
+    for secret in ("hunter2", "someone", str(server.directory), "5432"):
+        assert secret not in str(caught.value)
+
+
+@pytest.mark.process
+async def test_a_server_that_is_down_is_unavailable_and_comes_back(own_server):
+    from gateway.stores.postgres import PostgresStore
+
+    store = PostgresStore(own_server.url, 100, None, limit=3)
+    async with trio.open_nursery() as nursery:
+        for i in range(8):  # so that there are several connections to lose
+            nursery.start_soon(store.put, [node(f"r{i}")])
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        await trio.to_thread.run_sync(own_server.stop, number)
+        await _refused(store, own_server)
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            await store.get("alice", "r1")
+        await trio.to_thread.run_sync(own_server.start)
+        assert await store.get("alice", "r1") is not None, "at once, whatever has been lost"
+        await store.put([node(f"after {number}")])
+    own_server.signal_all(signal.SIGSTOP)  # it takes connections, and says nothing
+    try:
+        await _refused(store, own_server)
+    finally:
+        own_server.signal_all(signal.SIGCONT)
+    assert await store.get("alice", "r1") is not None
+    await store.aclose()
+
+
+@given_attempts
+async def test_a_lock_that_is_held_too_long_is_unavailable(server, database):
+    import psycopg
+
+    from gateway.stores.postgres import PostgresStore
+
+    store = PostgresStore(database, 100, None, limit=1.5)
+    try:
+        await store.put([node("a")])
+        with psycopg.connect(database) as other:
+            other.execute("SELECT * FROM trigate_trees FOR UPDATE")
+            with pytest.raises(Unavailable) as caught:
+                await store.put([node("b", "a")])
+        if "too long" not in str(caught.value):
+            raise Late("the server's own limit, a fifth below the store's, was not heard of in time")
+        await store.put([node("b", "a")])
+        assert ids(await store.chain("alice", "b")) == ["a", "b"]
+    finally:
+        await store.aclose()
+
+
+@pytest.mark.process
+async def test_tables_that_only_others_may_use_are_unavailable(server, database):
+    from gateway.stores.postgres import PostgresStore
+
+    store = PostgresStore(database.replace("someone:", "guest:"), 100, None)
+    server.sql("DROP ROLE IF EXISTS guest", "CREATE ROLE guest LOGIN")
+    with pytest.raises(Unavailable, match="permission"):
+        await store.put([node("a")])
+    await store.aclose()
