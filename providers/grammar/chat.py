@@ -133,7 +133,7 @@ class CallState:
         self.pieces: list[str] = []
 
 
-class Choice:
+class ChoiceState:
     """The state of one choice."""
 
     def __init__(self) -> None:
@@ -147,7 +147,7 @@ class ChatStream:
     def __init__(self, include_usage: bool | None) -> None:
         self.position = "open"
         self.head: Mapping[str, Any] | None = None
-        self.choices: dict[int, Choice] = {}
+        self.choices: dict[int, ChoiceState] = {}
         self._asked = include_usage
 
     def take(self, name: str | None, value: Any) -> Iterator[Finding]:
@@ -189,7 +189,7 @@ class ChatStream:
             if wrong := misfit(choice, CHOICE, "choice"):
                 yield "chat.choice.shape", wrong
                 continue
-            yield from _choice(self.choices.setdefault(choice["index"], Choice()), choice)
+            yield from _choice(self.choices.setdefault(choice["index"], ChoiceState()), choice)
         if kind == "usage":
             yield from self._unfinished()
             if self._asked is False:
@@ -224,7 +224,7 @@ def _kind(value: Any) -> str:
     return "usage" if value.get("choices") == [] and isinstance(value.get("usage"), dict) else "chunk"
 
 
-def _choice(state: Choice, choice: Mapping[str, Any]) -> Iterator[Finding]:
+def _choice(state: ChoiceState, choice: Mapping[str, Any]) -> Iterator[Finding]:
     delta, reason = choice["delta"], choice.get("finish_reason")
     if "finish_reason" not in choice:
         yield "chat.choice.keys", "choice.finish_reason is missing"
@@ -241,7 +241,7 @@ def _choice(state: Choice, choice: Mapping[str, Any]) -> Iterator[Finding]:
         yield from _finish(reason, [(call.kind, "".join(call.pieces)) for call in state.calls])
 
 
-def _moved(state: Choice, has_role: bool, has_reason: bool) -> Iterator[Finding]:
+def _moved(state: ChoiceState, has_role: bool, has_reason: bool) -> Iterator[Finding]:
     """A chunk may be two things at once: a role and the finish."""
     kinds = [kind for kind, here in (("role", has_role), ("finish", has_reason)) if here]
     for kind in kinds or ["delta"]:
@@ -253,7 +253,7 @@ def _moved(state: Choice, has_role: bool, has_reason: bool) -> Iterator[Finding]
             state.position = CHOICE_STATES[state.position][kind]
 
 
-def _fragment(state: Choice, fragment: Mapping[str, Any]) -> Iterator[Finding]:
+def _fragment(state: ChoiceState, fragment: Mapping[str, Any]) -> Iterator[Finding]:
     index, id = fragment.get("index"), strings(fragment.get("id"))
     kind = "custom" if "custom" in fragment and "function" not in fragment else "function"
     inner = members(fragment.get(kind))
@@ -276,7 +276,7 @@ def _fragment(state: Choice, fragment: Mapping[str, Any]) -> Iterator[Finding]:
         call.pieces.append(text)
 
 
-def _beginning(state: Choice, fragment: Mapping[str, Any], call: CallState) -> Iterator[Finding]:
+def _beginning(state: ChoiceState, fragment: Mapping[str, Any], call: CallState) -> Iterator[Finding]:
     if not call.id or call.id in [other.id for other in state.calls]:
         yield "chat.tool.id", f"id {show(fragment.get('id'))}"
     if wrong := misfit(fragment, {"type": one_of(call.kind)}, "tool_call"):
@@ -361,7 +361,7 @@ def whole(value: Any) -> Iterator[Finding]:
 def _whole_choice(message: Mapping[str, Any], reason: str) -> Iterator[Finding]:
     if "tool_calls" in message and not message["tool_calls"]:
         yield "chat.whole.calls", f"tool_calls is {show(message['tool_calls'])}"
-    state = Choice()
+    state = ChoiceState()
     for fragment in elements(message.get("tool_calls")):
         yield from _fragment(state, {"index": len(state.calls), **members(fragment)})
     yield from _finish(reason, [(call.kind, "".join(call.pieces)) for call in state.calls])
