@@ -15,8 +15,10 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
-Api: TypeAlias = Literal["chat", "messages", "responses"]
+Api: TypeAlias = str
+"""The name of a wire API. Which there are, the registry knows (``providers/apis.py``)."""
 APIS: tuple[Api, ...] = ("chat", "messages", "responses")
+"""Those that rows of providers and tables of documentation are about."""
 
 Reason: TypeAlias = Literal["stop", "stop_sequence", "length", "tool_calls", "refusal", "pause", "context_exceeded"]
 """Why an answer ended. ``refusal`` is also Chat's ``content_filter``; ``pause`` is Messages' ``pause_turn``."""

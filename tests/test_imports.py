@@ -44,7 +44,7 @@ ARROWS: Final = {
         providers.responses routing upstream""",
     "gateway.conversations": """
         http ledger providers.messages providers.neutral providers.responses request routing stores streaming""",
-    "gateway.telemetry": "config http ledger logs request streaming upstream",
+    "gateway.telemetry": "config http ledger logs providers.apis request streaming upstream",
     "gateway.exchange": """
         access config conversations http ledger providers.apis providers.errors providers.grammar providers.neutral
         providers.responses request routing serving stores streaming telemetry upstream""",

@@ -22,7 +22,7 @@ from gateway.serving.quart_connections import configure
 from gateway.serving.quart_views import add_view
 from gateway.serving.request_scope import current_scope
 from gateway.serving.worker import serve
-from gateway.telemetry.recorded import PATHS, Recorded, Unreadable, read
+from gateway.telemetry.recorded import Recorded, Unreadable, asked_path, read
 from streams import sse
 from streams.events import Api
 from streams.surrogates import NOT_JSON
@@ -82,7 +82,7 @@ def address_of(url: str, api: Api) -> str:
         good = False
     if not good:
         raise Unreadable(f"--to {url}: this must be a URL such as {HERE}")
-    base, path = url.rstrip("/"), PATHS[api]
+    base, path = url.rstrip("/"), asked_path(api)
     if base.endswith(path.removeprefix("/v1")):
         return base
     return base.removesuffix("/v1") + path
@@ -139,7 +139,7 @@ def run_server(file: Path, port: int, pace: float) -> int:
         click.echo(str(error), err=True)
         return 2
     place = "http://{}:{}".format(*sock.getsockname()[:2])
-    announce = partial(click.echo, f"trigate replay answers {PATHS[recorded.api]} on {place} with {recorded.name}")
+    announce = partial(click.echo, f"trigate replay answers {asked_path(recorded.api)} on {place} with {recorded.name}")
     state = Lifecycle()
     trio.run(partial(serve, create_replay(recorded, pace), [sock], state=state, drain=1, ready=announce))
     return 0

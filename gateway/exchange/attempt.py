@@ -20,7 +20,6 @@ from gateway.upstream.credentials import StaticCredential
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
-from providers.errors.failures import read_failure
 from providers.errors.rejected import BETA
 from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo
@@ -113,7 +112,7 @@ class Attempt:
         finally:
             await response.aclose()
         self.context.observer.received(body)
-        failed = self.public_error(read_failure(response.status, body, response.headers))
+        failed = self.public_error(CODECS[self.target.api].read_error(response.status, body, response.headers))
         if failed.status != response.status:
             return failed
         own = passthrough_error(body, self.incoming.api, self.target, self.secrets)

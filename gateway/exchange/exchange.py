@@ -191,8 +191,7 @@ class Exchange:
 def own_headers(record: Record) -> Headers:
     """The headers that trigate adds to every answer of an exchange."""
     own = {
-        "x-request-id": record.id,
-        "request-id": record.id if record.api == "messages" else None,
+        **dict.fromkeys(CODECS[record.api].wire.id_headers, record.id),
         "x-trigate-lane": record.lane,
         "x-trigate-target": record.target,
         "x-trigate-model": record.model,

@@ -109,11 +109,14 @@ class StreamedAnswer:
         attempt.keep_headers(response)
         self._walk.commit()
 
-    def _checker(self) -> Callable[[bytes], None]:
-        """Holds what goes to the client against its API's grammar; a provider's own stream in a tolerant way."""
-        from providers.grammar import Judge  # who does not ask for it does not pay for it
+    def _checker(self) -> Callable[[bytes], None] | None:
+        """Holds what goes to the client against its API's grammar, if there is one; a provider's own stream in a
+        tolerant way."""
+        from providers.grammar import GRAMMARS, Judge  # who does not ask for it does not pay for it
 
         context = self._context
+        if context.codec.api not in GRAMMARS:
+            return None
         judge = Judge(context.codec.api, tolerant=self._target.lane == "byte")
         splitter = context.codec.wire.framing.splitter(context.service.limits.event)
 

@@ -33,7 +33,7 @@ def upstream_request(
             url += ("&" if "?" in url else "?") + more
     elif betas := [beta for beta in target.betas if beta in (asked.header(BETA) or "")]:
         headers = (*headers, (BETA, ",".join(betas)))
-    names = {name for name, _ in target.configured} | {"content-type", "accept"}
+    names = {"content-type", "accept", *target.signer.names, *(name for name, _ in target.configured)}
     headers = (
         *((name, value) for name, value in headers if name.lower() not in names),
         ("content-type", "application/json"),
@@ -47,6 +47,4 @@ def upstream_request(
 def signed(request: UpstreamRequest, target: Target, credential: str | None, at: float) -> UpstreamRequest:
     """``request`` with what proves who asks, at ``at`` (Unix seconds). Nothing may be changed in it afterwards."""
     added = target.sign(UnsignedRequest(request.method, request.url, request.headers, request.body), credential, at)
-    names = [name for name, _ in added]
-    kept = (pair for pair in request.headers if pair[0] not in names)
-    return attrs.evolve(request, headers=(*kept, *added))
+    return attrs.evolve(request, headers=(*request.headers, *added))

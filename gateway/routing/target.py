@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from gateway.config.settings import ModelEntry
-from providers.auth.signer import UnsignedRequest
+from providers.auth.signer import Signer, UnsignedRequest
 from providers.catalog.providers import url_for
 from providers.neutral.codec import Recipient
 from streams.events import Api
@@ -48,12 +48,17 @@ class Target:
         the client's own (the bare token)."""
         return client if self.entry.passthrough_auth else self.entry.key
 
+    @property
+    def signer(self) -> Signer:
+        """The signer of the provider's row."""
+        return self.entry.provider.auth[self.api]
+
     def sign(self, request: UnsignedRequest, credential: str | None, at: float) -> Headers:
         """The headers that the provider's signer adds to ``request``; nothing without a credential. ``at`` is Unix
         seconds."""
         if not credential:
             return ()
-        added = self.entry.provider.auth[self.api].sign(request, credential, at)
+        added = self.signer.sign(request, credential, at)
         own = [name for name, _ in self.configured]
         return tuple(pair for pair in added if pair[0] not in own)
 

@@ -24,7 +24,7 @@ from gateway.ledger.record import Record
 from gateway.logs.masking import Mask
 from gateway.telemetry.shared_metrics import FOLDER, WorkersCollector, add_to_file
 from gateway.upstream.pool import PoolStats
-from streams.events import APIS
+from providers.apis import CODECS
 from streams.events import ErrorKind as ErrorKind
 
 if TYPE_CHECKING:  # imported where it is used: who switches metrics off does not pay for it
@@ -190,7 +190,7 @@ class Metrics:
             for provider in self._providers:
                 self.add(row, provider, by=0)
         self._made[IN_FLIGHT].labels(NONE)
-        for api in APIS:
+        for api in CODECS:
             self._made[IN_FLIGHT].labels(api)
             for provider in self._providers:
                 self.add(DROPS, api, provider, by=0)

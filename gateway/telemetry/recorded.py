@@ -21,6 +21,7 @@ import msgspec
 from gateway import __version__
 from gateway.config.redaction import REDACTED, Secrets, redact
 from gateway.http.headers import Headers
+from providers.apis import CODECS
 from streams.events import Api
 from streams.surrogates import NOT_JSON
 
@@ -31,13 +32,6 @@ ROOM: Final = TOTAL // 10
 LOOK: Final = 64
 """Recordings between two looks at what is there: other processes write there, too."""
 
-FOLDERS: Final[Mapping[Api, str]] = {
-    "chat": "openai_chat", "messages": "anthropic_messages", "responses": "openai_responses",
-}  # fmt: skip
-PATHS: Final[Mapping[Api, str]] = {
-    "chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses",
-}  # fmt: skip
-"""Where a client asks."""
 ERRORS: Final = "error_responses"
 INDEX: Final = "INDEX.tsv"
 LONGEST: Final = 1000
@@ -72,11 +66,11 @@ class Side:
 
     @property
     def streamed(self) -> bool:
-        return (self.content_type or "").startswith("text/event-stream")
+        return CODECS[self.api].wire.framing.announced_by(self.content_type)
 
     @property
     def folder(self) -> str:
-        return ERRORS if self.status is not None and self.status >= 400 else FOLDERS[self.api]
+        return ERRORS if self.status is not None and self.status >= 400 else CODECS[self.api].wire.label
 
 
 class Folder:
@@ -150,7 +144,7 @@ class Folder:
     def _make_room(self) -> None:
         """Look what there is of ours, and remove the oldest if it is too much. Names sort by time."""
         sizes: dict[tuple[str, str], int] = {}
-        for name in (*FOLDERS.values(), ERRORS):
+        for name in (*_folders(), ERRORS):
             for file in os.scandir(self._path / name) if (self._path / name).is_dir() else ():
                 if file.name.startswith(OURS):
                     key = _stem(file.name), name
@@ -189,7 +183,7 @@ def _meta(side: Side, line: Mapping[str, Any], masked: bool) -> dict[str, Any]:
     ]  # fmt: skip
     return {
         "source": f"trigate {__version__}", "commit": None, "licence": "none", "interaction": 0,
-        "api": FOLDERS[side.api], "provider": side.provider, "path": side.path, "status": side.status,
+        "api": CODECS[side.api].wire.label, "provider": side.provider, "path": side.path, "status": side.status,
         "content_type": side.content_type, "stream": side.streamed,
         "model": _model(side.request) or model, "response_model": None, "provenance": "recorded",
         "framing": "recorded", "bytes_exact": not (masked or side.notes), "has_request": bool(side.request),
@@ -306,7 +300,17 @@ def _bytes(file: Path) -> bytes | None:
 
 
 def _api(name: str, file: Path) -> Api:
-    for api, folder in FOLDERS.items():
-        if name == folder:
+    for api, codec in CODECS.items():
+        if name == codec.wire.label:
             return api
-    raise Unreadable(f"{file}: {name!r} is none of the APIs that can be replayed: {', '.join(FOLDERS.values())}")
+    raise Unreadable(f"{file}: {name!r} is none of the APIs that can be replayed: {', '.join(_folders())}")
+
+
+def _folders() -> list[str]:
+    """The folders of recordings, one for each API."""
+    return [codec.wire.label for codec in CODECS.values()]
+
+
+def asked_path(api: Api) -> str:
+    """The path at which clients of ``api`` ask for a whole answer."""
+    return next(CODECS[api].wire.routes()).path

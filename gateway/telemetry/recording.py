@@ -16,7 +16,7 @@ from gateway.config.redaction import Secrets, findable
 from gateway.http.headers import Headers, translated_headers
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
-from gateway.telemetry.recorded import PATHS, Folder, Side
+from gateway.telemetry.recorded import Folder, Side, asked_path
 from gateway.telemetry.tap import HasLane, listen
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
@@ -72,7 +72,7 @@ class Recording:
     def __init__(self, recorder: "Recorder", api: Api, asked: ClientRequest, body: bytes) -> None:
         self._recorder = recorder
         self._done = False
-        self.client = Half(api, PATHS[api], request_headers=_telling(asked.headers))
+        self.client = Half(api, asked_path(api), request_headers=_telling(asked.headers))
         self.provider: Half | None = None
         self.provider_name: str | None = None
         self.secrets: Secrets = tuple(_credentials(asked.headers))

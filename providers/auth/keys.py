@@ -12,6 +12,10 @@ class HeaderKey:
     name: str
     prefix: str = ""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name,)
+
     def sign(self, request: UnsignedRequest, credential: str, at: float) -> tuple[tuple[str, str], ...]:
         return (self.header(credential),)
 

@@ -18,6 +18,11 @@ class UnsignedRequest:
 class Signer(Protocol):
     """Proves to a provider who asks. It is asked anew for each attempt, since a signature may hold of one only."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The headers that it adds, in lower case. A client's own of these names go no further."""
+        ...
+
     def sign(self, request: UnsignedRequest, credential: str, at: float) -> tuple[tuple[str, str], ...]:
         """The headers to add to ``request``, names in lower case. ``at`` is the time in Unix seconds. Pure: the same
         arguments give the same headers."""

@@ -17,7 +17,7 @@ from providers.chat.outgoing import write_request
 from providers.chat.reader import ChatReader, read_answer
 from providers.chat.usage import is_usage_alone
 from providers.chat.writer import ChatWriter, write_answer
-from providers.errors.failures import is_openai_error, openai_error
+from providers.errors.failures import is_openai_error, openai_error, read_failure
 from providers.neutral.codec import Outgoing, Recipient, Reply
 from providers.neutral.draft import Draft
 from providers.neutral.fields import Drops
@@ -77,6 +77,9 @@ class Chat:
     def write_error(self, failed: ErrorInfo, request_id: str) -> bytes:
         """The id stands in a header only: Chat's body has no place for it."""
         return msgspec.json.encode({"error": openai_error(failed)})
+
+    def read_error(self, status: int, body: bytes, headers: tuple[tuple[str, str], ...]) -> ErrorInfo:
+        return read_failure(status, body, headers)
 
     def read_count(self, body: Mapping[str, Any]) -> Request:
         return read_request(body)

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from providers.errors.failures import is_messages_error, messages_error
+from providers.errors.failures import is_messages_error, messages_error, read_failure
 from providers.errors.overflow import in_anthropic_words
 from providers.errors.rejected import BETA
 from providers.messages.adapting import adapt
@@ -111,6 +111,9 @@ class Messages:
 
     def write_error(self, failed: ErrorInfo, request_id: str) -> bytes:
         return msgspec.json.encode({"type": "error", "error": messages_error(failed), "request_id": request_id})
+
+    def read_error(self, status: int, body: bytes, headers: tuple[tuple[str, str], ...]) -> ErrorInfo:
+        return read_failure(status, body, headers)
 
     def read_count(self, body: Mapping[str, Any]) -> Request:
         return read_count_request(body)

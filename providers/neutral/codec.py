@@ -160,6 +160,11 @@ class Codec(Protocol):
         """The JSON body of an error response."""
         ...
 
+    def read_error(self, status: int, body: bytes, headers: tuple[tuple[str, str], ...]) -> ErrorInfo:
+        """What a provider's error response says; ``headers`` have lower-case names. Raises nothing, since what answers
+        is not always the API that was asked."""
+        ...
+
     def read_count(self, body: Mapping[str, Any]) -> Request:
         """A client's request for the number of its tokens. Raises as ``read_request`` does."""
         ...

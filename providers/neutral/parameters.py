@@ -29,7 +29,7 @@ class Row:
 
     def field(self, api: Api) -> str:
         """The field's name in ``api``, "" if it has none."""
-        return {"chat": self.chat, "messages": self.messages, "responses": self.responses}[api]
+        return {"chat": self.chat, "messages": self.messages, "responses": self.responses}.get(api, "")
 
 
 ROWS: tuple[Row, ...] = (

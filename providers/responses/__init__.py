@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from providers.errors.failures import is_openai_error, openai_error
+from providers.errors.failures import is_openai_error, openai_error, read_failure
 from providers.neutral.codec import Outgoing, Reader, Recipient, Reply
 from providers.neutral.draft import Draft
 from providers.neutral.request import Request
@@ -117,6 +117,9 @@ class Responses:
 
     def write_error(self, failed: ErrorInfo, request_id: str) -> bytes:
         return msgspec.json.encode({"error": openai_error(failed)})
+
+    def read_error(self, status: int, body: bytes, headers: tuple[tuple[str, str], ...]) -> ErrorInfo:
+        return read_failure(status, body, headers)
 
     def read_count(self, body: Mapping[str, Any]) -> Request:
         return read_request(body)

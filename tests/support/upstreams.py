@@ -350,12 +350,16 @@ class Upstream:
         for answer in answers:
             self._answers.put(answer)
 
-    def answer(self, seen: Seen) -> Raw:
+    def take(self, seen: Seen) -> Script | Raw:
+        """The answer to ``seen`` that is next."""
         self.seen.append(seen)
         try:
-            answer = self._answers.get_nowait()
+            return self._answers.get_nowait()
         except queue.Empty:
             return Raw(599, (), (b"the test has scripted no answer for this request",))
+
+    def answer(self, seen: Seen) -> Raw:
+        answer = self.take(seen)
         if isinstance(answer, Raw):
             return answer
         api = next((api for api, path in PATHS.items() if path == seen.path), None)

@@ -1,0 +1,62 @@
+"""No module of the core names a wire API: what differs between them, each says of itself (``WireApi``, ``Codec``)."""
+
+import ast
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from providers.apis import CODECS
+from tests.support.toy_api import TOY
+
+GATEWAY = Path(__file__).parent.parent / "gateway"
+
+ABOUT_APIS: Final = (
+    "endpoints/responses.py", "endpoints/conversations.py", "endpoints/websocket", "conversations", "commands",
+    "loadtest", "mock", "config", "__main__.py",
+)  # fmt: skip
+"""What is about one API alone, or about the words in which people configure, try and ask for them."""
+
+EXCEPTIONS: Final = {
+    "endpoints/answers.py": "errors of stored responses and conversations, which are OpenAI's",
+    "endpoints/http_errors.py": "the refusal of a websocket, which Responses alone has",
+    "endpoints/metrics.py": "an error to a scraper, in the shape of nobody's API",
+    "endpoints/models.py": "the two vendors' lists of models",
+    "endpoints/provider_kept.py": "responses that their provider keeps",
+    "http/paths.py": "base URLs as the vendors' clients are given them",
+    "request/tools_in_chat.py": "a rule about Chat: some models take tools in Responses alone",
+    "routing/router.py": "the providers that keep Responses themselves",
+    "telemetry/spans.py": "OpenTelemetry's name of an operation, which is no API",
+}
+"""Modules that name one, each with its reason."""
+
+
+def modules() -> list[Path]:
+    found = (path.relative_to(GATEWAY) for path in sorted(GATEWAY.rglob("*.py")))
+    return [path for path in found if not path.as_posix().startswith(ABOUT_APIS)]
+
+
+def named(path: Path) -> set[str]:
+    """The names of APIs that stand in a module as texts, but for those that are members of a request (``messages``)."""
+    tree = ast.parse((GATEWAY / path).read_bytes())
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    return texts & {*CODECS, TOY.api}
+
+
+def test_the_registry_has_names_to_look_for():
+    assert {"chat", "messages", "responses"} <= set(CODECS)
+
+
+@pytest.mark.parametrize("path", modules(), ids=str)
+def test_a_module_of_the_core_names_no_api(path):
+    if path.as_posix() not in EXCEPTIONS:
+        assert named(path) == set()
+
+
+@pytest.mark.parametrize("name", EXCEPTIONS)
+def test_an_exception_is_needed(name):
+    assert named(Path(name))
+
+
+def test_nobody_names_the_toy():
+    assert all(TOY.api not in named(path.relative_to(GATEWAY)) for path in GATEWAY.rglob("*.py"))
