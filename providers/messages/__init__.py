@@ -1,8 +1,8 @@
 """Anthropic Messages: the codec of ``/v1/messages``, both roles.
 
-What clients ask is in ``incoming``; what providers are asked is in ``outgoing``, with the turns in ``blocks`` and the
-scalars in ``settings``, and a client's own request in ``adapting`` and ``compatible_servers``. Streams are in
-``reader`` and ``writer``, whole answers in ``answer``.
+A client's request is read in ``incoming``, its blocks in ``content``; a provider's is written in ``outgoing``, its
+messages in ``blocks`` with ``media``, scalars in ``settings``; a client's own request is edited in ``adapting`` and
+``compatible_servers``. Streams are in ``reader`` and ``writer``, whole answers in ``answer``.
 """
 
 from collections.abc import Mapping, Sequence

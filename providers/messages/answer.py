@@ -10,7 +10,7 @@ import msgspec
 
 from providers.errors.failures import read_event_failure
 from providers.messages.blocks import call_input, tool_id
-from providers.messages.incoming import DIRECT
+from providers.messages.content import DIRECT
 from providers.neutral.codec import Reply, new_id, settled_reason
 from providers.neutral.seal import Issuer, seal
 from providers.neutral.shapes import ByType, Shape, check_answer

@@ -1,0 +1,185 @@
+"""Content blocks of a client's Messages request, read: a function for each kind of block, in tables by type."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+import msgspec
+
+from providers.messages.compatible_servers import reference_text
+from providers.neutral.fields import Drops, Fields, expect, join
+from providers.neutral.request import (
+    NO_MARKS,
+    FilePart,
+    ImagePart,
+    MediaSource,
+    NativePart,
+    Part,
+    ReasoningPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+from providers.neutral.seal import PREFIX, unseal
+from streams.errors import GatewayError, invalid
+
+# The marks of each kind of block: they mean nothing to other APIs, and their own gets them back.
+TOOL_MARKS = ("cache_control", "defer_loading", "allowed_callers", "input_examples", "eager_input_streaming")
+CALL_MARKS = ("cache_control", "caller", "toolset_name")
+RESULT_MARKS = ("cache_control", "toolset_name")
+DOCUMENT_MARKS = ("cache_control", "citations", "context")
+IMAGE_MARKS = ("cache_control", "transformations")
+TEXT_MARKS = ("cache_control", "citations")
+DIRECT = {"type": "direct"}  # the caller of nearly all calls, said of each of them: the model itself, as without it
+
+
+def read_blocks(value: Any, at: str, known: "Mapping[str, _ReadBlock]", drops: Drops) -> list[Part]:
+    parts: list[Part] = []
+    for i, item in enumerate(expect(value, list, at)):
+        fields = Fields.of(item, join(at, i))
+        kind = fields.need("type", str)
+        read = known.get(kind)
+        if read is None:  # server tools, container uploads, what is not known yet: whole, for its own API
+            parts.append(NativePart("messages", kind, item, fields.at))
+            continue
+        parts.extend(read(fields, drops))
+        drops.rest(fields)
+    return parts
+
+
+def read_marks(fields: Fields, names: tuple[str, ...]) -> Mapping[str, Any]:
+    found = {name: value for name in names if (value := fields.any(name)) is not None}
+    return found or NO_MARKS
+
+
+def _text(fields: Fields, drops: Drops) -> Iterator[Part]:
+    fields.ignore("citations")
+    known = (mark for mark in TEXT_MARKS if fields.data.get(mark) != [])  # no citations, of an answer that comes back
+    yield TextPart(fields.need("text", str), fields.at, read_marks(fields, tuple(known)))
+
+
+def _image(fields: Fields, drops: Drops) -> Iterator[Part]:
+    source = Fields.of(fields.need("source", dict), fields.path("source"))
+    found = _media(source)
+    if found is None:
+        raise _bad_source(source)
+    yield ImagePart(found, at=fields.at, marks=read_marks(fields, IMAGE_MARKS))
+
+
+def _document(fields: Fields, drops: Drops) -> Iterator[Part]:
+    source = Fields.of(fields.need("source", dict), fields.path("source"))
+    title, marks = fields.string("title"), read_marks(fields, DOCUMENT_MARKS)
+    if (found := _media(source)) is not None:
+        yield FilePart(found, title, fields.at, marks)
+        return
+    if source.string("type") != "content":
+        raise _bad_source(source)
+    parts = _content(source, drops)
+    text = "\n\n".join(_texts(parts, drops))
+    yield FilePart(MediaSource("text", text, "text/plain"), title, fields.at, marks)
+    yield from (part for part in parts if not isinstance(part, TextPart))
+
+
+def _media(source: Fields) -> MediaSource | None:
+    """The source of an image or document in any of the forms that are one value; ``None`` for others."""
+    match source.need("type", str):
+        case "base64":
+            return MediaSource("base64", source.need("data", str), source.string("media_type"))
+        case "text":
+            return MediaSource("text", source.need("data", str), source.string("media_type"))
+        case "url":
+            return MediaSource("url", source.need("url", str))
+        case "file":
+            return MediaSource("file_id", source.need("file_id", str))
+    return None
+
+
+def _bad_source(source: Fields) -> GatewayError:
+    at = source.path("type")
+    return invalid(f'{at} "{source.data["type"]}" is not known: use base64, url or file', at)
+
+
+def _search_result(fields: Fields, drops: Drops) -> Iterator[Part]:
+    title, source = fields.need("title", str), fields.need("source", str)
+    texts = _texts(_content(fields, drops), drops)
+    yield TextPart("\n\n".join([f"{title}\n{source}", *texts]), fields.at, read_marks(fields, ("cache_control",)))
+
+
+def _texts(parts: Iterable[Part], drops: Drops) -> list[str]:
+    """The texts among ``parts``, which go on as one: marks on single ones have no place any more."""
+    texts = [part for part in parts if isinstance(part, TextPart)]
+    drops.add(*(join(text.at, mark) for text in texts for mark in text.marks))
+    return [text.text for text in texts]
+
+
+def _tool_reference(fields: Fields, drops: Drops) -> Iterator[Part]:
+    yield TextPart(reference_text(fields.need("tool_name", str)), fields.at, read_marks(fields, ("cache_control",)))
+
+
+def _content(fields: Fields, drops: Drops) -> list[TextPart | ImagePart | FilePart]:
+    """The member ``content`` of a block: a string, a list of blocks or nothing."""
+    value, at = fields.any("content"), fields.path("content")
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [TextPart(value, at)]
+    return [_plain(part) for part in read_blocks(value, at, INNER, drops)]
+
+
+def _plain(part: Part) -> TextPart | ImagePart | FilePart:
+    """A part of a result. What only Anthropic knows is given as its JSON, so that the model can still read it."""
+    if isinstance(part, NativePart):
+        return TextPart(msgspec.json.encode(part.item).decode(), part.at)
+    assert isinstance(part, TextPart | ImagePart | FilePart), "no other kind of block is read inside a block"
+    return part
+
+
+def _thinking(fields: Fields, drops: Drops) -> Iterator[Part]:
+    fields.ignore(*fields.data)
+    yield from _reasoning_part(fields, fields.string("thinking") or "", fields.string("signature") or "", drops)
+
+
+def _redacted_thinking(fields: Fields, drops: Drops) -> Iterator[Part]:
+    fields.ignore(*fields.data)
+    yield from _reasoning_part(fields, "", fields.need("data", str), drops)
+
+
+def _reasoning_part(fields: Fields, text: str, opaque: str, drops: Drops) -> Iterator[Part]:
+    if not opaque.startswith(PREFIX):
+        yield ReasoningPart(text, native=fields.data, at=fields.at)
+    elif (found := unseal(opaque)) is not None:
+        yield ReasoningPart(text, found, at=fields.at)
+    else:  # a seal that was cut or changed on its way is nobody's
+        drops.add(fields.at)
+
+
+def _tool_use(fields: Fields, drops: Drops) -> Iterator[Part]:
+    value = fields.any("input")
+    text = msgspec.json.encode({} if value is None else value).decode()
+    fields.ignore("caller")
+    known = (mark for mark in CALL_MARKS if fields.data.get(mark) != DIRECT)
+    name, marks = fields.need("name", str), read_marks(fields, tuple(known))
+    yield ToolCallPart(fields.need("id", str), name, text, at=fields.at, marks=marks)
+
+
+def _tool_result(fields: Fields, drops: Drops) -> Iterator[Part]:
+    yield ToolResultPart(
+        fields.need("tool_use_id", str), tuple(_content(fields, drops)), fields.boolean("is_error") or False,
+        at=fields.at, marks=read_marks(fields, RESULT_MARKS),
+    )  # fmt: skip
+
+
+_ReadBlock: TypeAlias = Callable[[Fields, Drops], Iterator[Part]]
+INNER: Mapping[str, _ReadBlock] = {
+    "text": _text,
+    "image": _image,
+    "document": _document,
+    "search_result": _search_result,
+    "tool_reference": _tool_reference,
+}
+BLOCKS: Mapping[str, _ReadBlock] = {
+    **INNER,
+    "thinking": _thinking,
+    "redacted_thinking": _redacted_thinking,
+    "tool_use": _tool_use,
+    "tool_result": _tool_result,
+}
