@@ -10,15 +10,8 @@ from typing import Any
 import msgspec
 
 from providers.errors.failures import array_failure, read_event_failure
-from providers.messages.answer import (
-    Counts,
-    block_events,
-    input_text,
-    read_end,
-    reasoning_events,
-    text_of,
-    tool_begin,
-)
+from providers.messages.answer import block_events, input_text, read_end, reasoning_events, text_of, tool_begin
+from providers.messages.usage import Counts
 from providers.neutral.stages import ANSWERING, ENDED, WAITING, AnswerStage
 from streams.events import AnswerStart, BlockEnd, Citation, ErrorInfo, Event, ReasoningDelta, TextDelta, ToolCallDelta
 from streams.surrogates import NOT_JSON, any_json, reading

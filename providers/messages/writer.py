@@ -11,16 +11,9 @@ from typing import Any, TypeAlias, assert_never
 import msgspec
 
 from providers.errors.failures import messages_error
-from providers.messages.answer import (
-    call_block,
-    message_begun,
-    signature,
-    text_block,
-    usage_delta,
-    wordless,
-    write_end,
-)
+from providers.messages.answer import call_block, message_begun, signature, text_block, wordless, write_end
 from providers.messages.blocks import call_input
+from providers.messages.usage import usage_delta
 from providers.neutral.codec import Reply
 from providers.neutral.stages import ANSWERING, ENDED, WAITING, AnswerStage
 from streams import sse
