@@ -104,13 +104,8 @@ def record_of(api: Api, ledger: Ledger) -> Record:
 def open_record(api: Api, ledger: Ledger, scope: RequestScope, *, served: bool = True) -> Record:
     """A new record of the request with ``scope``, settled when its last task has ended."""
     record = ledger.open(scope.id, api, served=served)
-    scope.on_close(partial(_settle, ledger, record))
+    scope.on_close(partial(ledger.settle, record))
     return record
-
-
-def _settle(ledger: Ledger, record: Record, left: bool) -> None:
-    if not record.outlives:
-        ledger.settle(record, left)
 
 
 def json_answer(value: Any, status: int = 200) -> Response:

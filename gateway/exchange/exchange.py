@@ -180,7 +180,7 @@ class Exchange:
         owner = self._memory.owner
         template = ResponseTemplate.of(reply_to(walk.attempt, turn))
         begun = await background.start(BackgroundTurn(owner, turn, template, self.record, go_on))
-        self.record.outlives = True
+        self._scope.detach()
         if not walk.request.incoming.stream:
             return self.respond(begun, 200, (*JSON_HEADERS, *walk.request.headers))
         body = background.follow(owner, turn.id, -1, self._context.service.keep_alive)

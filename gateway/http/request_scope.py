@@ -37,6 +37,11 @@ class RequestScope:
         ended. What it raises is logged and does not keep the others from being called."""
         self._callbacks.append(callback)
 
+    def detach(self) -> None:
+        """Call nobody back when the request ends: what was to be settled then goes on without it, and is settled by
+        whoever runs it."""
+        self._callbacks.clear()
+
     @contextlib.asynccontextmanager
     async def part(self, request_id: str) -> AsyncIterator["RequestScope"]:
         """Open the scope of one of several exchanges on a connection, whose scope this is. Its nursery ends with the

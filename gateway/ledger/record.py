@@ -48,7 +48,6 @@ class Record:
     upstream_id: str | None = None
     dropped: tuple[str, ...] = ()
     adapted: tuple[str, ...] = ()
-    outlives: bool = False  # goes on without its request, and is settled when it ends
     settled: bool = False
 
     def counted(self) -> tuple[Usage | None, bool]:

@@ -1,0 +1,188 @@
+"""Plans with several targets, walked against providers on real sockets."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from gateway.access.authentication import Authenticator
+from gateway.config.loading import from_mapping
+from gateway.config.settings import Limits
+from gateway.exchange.context import ExchangeContext
+from gateway.exchange.disconnect import Audience
+from gateway.exchange.planned import PlannedRequest
+from gateway.exchange.service import Service
+from gateway.exchange.stream import StreamedAnswer
+from gateway.exchange.walk import Walk
+from gateway.http.request_scope import RequestScope
+from gateway.ledger.record import Record
+from gateway.request.client_request import ClientRequest
+from gateway.request.parse import read_incoming
+from gateway.request.prepare import prepare
+from gateway.routing.in_order import InOrder
+from gateway.routing.once import ONCE
+from gateway.routing.plan import Outcome, Plan, Send
+from gateway.routing.router import Router
+from gateway.serving.lifecycle import Lifecycle
+from gateway.upstream.client import Upstream
+from providers.apis import CODECS
+from streams.errors import GatewayError
+from tests.support.upstreams import Script, render
+
+SCRIPT = Script(text="fine")
+DOWN = (503, b'{"error": {"message": "try later", "type": "overloaded_error"}}')
+
+
+class NextTarget:
+    """Goes on with the next target, whatever has failed."""
+
+    def next(self, plan: Plan, outcomes: Sequence[Outcome]) -> Send | None:
+        return Send(plan.targets[len(outcomes)]) if 0 < len(outcomes) < len(plan.targets) else None
+
+
+POLICY = InOrder((NextTarget(),), ONCE)
+
+
+@attrs.define
+class Providers:
+    """Answers by path, and what was asked for."""
+
+    answers: Mapping[str, tuple[int, bytes]]
+    asked: list[tuple[str, dict[str, Any]]] = attrs.field(factory=list)
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        async with stream:
+            data = b""
+            while b"\r\n\r\n" not in data:
+                data += await stream.receive_some()
+            head, _, body = data.partition(b"\r\n\r\n")
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            while len(body) < length:
+                body += await stream.receive_some()
+            path = head.split(b" ")[1].decode()
+            self.asked.append((path, json.loads(body)))
+            status, answer = self.answers[path]
+            kind = b"text/event-stream" if answer.startswith((b"event:", b"data:")) else b"application/json"
+            start = b"HTTP/1.1 %d X\r\ncontent-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+            await stream.send_all(start % (status, kind, len(answer)) + answer)
+
+    @property
+    def paths(self) -> list[str]:
+        return [path for path, _ in self.asked]
+
+
+@attrs.frozen
+class Stage:
+    """A context, and plans over a chat and a messages provider."""
+
+    context: ExchangeContext
+    router: Router
+    nursery: trio.Nursery
+
+    def walk(self, models: Sequence[str], policy: Any = POLICY, **members: Any) -> Walk:
+        body = {"model": "any", "messages": [{"role": "user", "content": "hi"}], **members}
+        incoming = read_incoming("chat", json.dumps(body).encode())
+        targets = tuple(self.router.resolve(model, "chat") for model in models)
+        return Walk(self.context, PlannedRequest(incoming, Plan(targets, policy), partial(prepare, incoming)))
+
+
+@contextlib.asynccontextmanager
+async def staged(providers: Providers, *, strict: bool = False) -> AsyncIterator[Stage]:
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, providers.serve, 0, host="127.0.0.1"))
+        base = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}/v1"
+        entries = [
+            {"model": "openai/by-chat", "access_key": "k", "base_url": base, "speaks": ["chat"]},
+            {"model": "anthropic/by-messages", "access_key": "k", "base_url": base, "speaks": ["messages"]},
+        ]
+        config = from_mapping({"version": "v0.3.0", "model_providers": entries})
+        router, upstream = Router(config), Upstream()
+        service = Service(router, upstream, Lifecycle(), Limits(), 15.0, Authenticator(config), strict)
+        record = Record("req_1", "chat")
+        yield Stage(ExchangeContext(service, CODECS["chat"], ClientRequest((), ""), record), router, nursery)
+        await upstream.aclose()
+        nursery.cancel_scope.cancel()
+
+
+def answer(api: str, *, stream: bool = False) -> tuple[int, bytes]:
+    return 200, b"".join(render(SCRIPT, api, {"stream": stream, "model": "up"}).pieces)
+
+
+async def test_each_attempt_is_prepared_for_its_own_target():
+    providers = Providers({"/v1/chat/completions": DOWN, "/v1/messages": answer("messages")})
+    async with staged(providers) as stage:
+        walk = stage.walk(["by-chat", "by-messages"])
+        assert stage.context.record.lane == "byte"
+        response, _ = await walk.read_all()
+    assert response.status == 200
+    assert [(path, body["model"]) for path, body in providers.asked] == [
+        ("/v1/chat/completions", "by-chat"),
+        ("/v1/messages", "by-messages"),
+    ]
+    assert "max_tokens" in providers.asked[1][1], "Messages cannot do without"
+    assert (walk.attempt.target.model, stage.context.record.lane) == ("by-messages", "hub")
+    assert stage.context.record.attempts == 2
+
+
+async def test_the_error_of_the_attempt_that_the_policy_gives_up_with_is_raised():
+    down = {"/v1/chat/completions": DOWN, "/v1/messages": (404, b'{"type": "error", "error": {"message": "gone"}}')}
+    providers = Providers(down)
+    async with staged(providers) as stage:
+        walk = stage.walk(["by-chat", "by-messages"])
+        with pytest.raises(GatewayError) as raised:
+            await walk.read_all()
+    assert (raised.value.failed.status, raised.value.failed.message) == (404, "gone")
+    assert len(providers.asked) == 2
+
+
+async def test_a_plan_may_be_walked_once_only():
+    providers = Providers({"/v1/chat/completions": DOWN})
+    async with staged(providers) as stage:
+        with pytest.raises(GatewayError) as raised:
+            await stage.walk(["by-chat", "by-messages"], ONCE).read_all()
+    assert raised.value.failed.status == 503
+    assert json.loads(raised.value.failed.body)["error"]["message"] == "try later", "the provider's own"
+    assert providers.paths == ["/v1/chat/completions"]
+
+
+async def test_a_target_that_strict_mode_forbids_is_an_outcome():
+    providers = Providers({"/v1/chat/completions": answer("chat")})
+    async with staged(providers, strict=True) as stage:
+        walk = stage.walk(["by-messages", "by-chat"], logit_bias={"1": 1})
+        await walk.read_all()
+    assert providers.paths == ["/v1/chat/completions"]
+    assert stage.context.record.dropped == (), "of what was sent nothing was lost"
+
+
+async def test_strict_mode_names_the_loss_where_no_target_is_left():
+    async with staged(Providers({}), strict=True) as stage:
+        with pytest.raises(GatewayError, match="logit_bias"):
+            stage.walk(["by-messages"], logit_bias={"1": 1})
+    assert "logit_bias" in stage.context.record.dropped
+
+
+async def test_a_stream_takes_its_lane_from_the_attempt_that_answers():
+    providers = Providers({"/v1/chat/completions": DOWN, "/v1/messages": answer("messages", stream=True)})
+    async with staged(providers) as stage:
+        walk = stage.walk(["by-chat", "by-messages"], stream=True)
+        scope = RequestScope(stage.nursery, "req_1")
+        body = await StreamedAnswer(stage.context, walk, scope, Audience.CLIENT).begin()
+        text = b"".join([data async for data in body])
+    assert text.count(b'"chat.completion.chunk"') > 1
+    assert text.endswith(b"data: [DONE]\n\n"), "in the client's words"
+    assert b"message_stop" not in text
+    assert providers.paths == ["/v1/chat/completions", "/v1/messages"]
+
+
+async def test_the_request_is_let_go_once_an_attempt_commits():
+    async with staged(Providers({"/v1/chat/completions": answer("chat")})) as stage:
+        walk = stage.walk(["by-chat"])
+        await walk.read_all()
+        walk.commit()
+    held = walk.request.incoming.body, walk.attempt.incoming.body, walk.attempt.prepared.outgoing.body
+    assert held == (b"", b"", b"")
