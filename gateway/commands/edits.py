@@ -3,6 +3,9 @@ included.
 
 Every edit is proven: the new text, parsed, must be the old content with the settings and nothing else. Where it is not,
 the file is written in a way that these simple edits do not follow, and is refused rather than harmed.
+
+Libraries that keep comments keep less than that: tomlkit 0.15 puts a new key behind the comment of the next table, and
+ruamel.yaml 0.19 spaces and wraps lines anew that nobody touched.
 """
 
 import copy
