@@ -59,37 +59,37 @@ def add_exchanges(app: QuartTrio, service: Service, ledger: Ledger, door: Authen
 class _ModelRoute(Protocol):
     """Answers a request, whose path may name the model. It raises nothing."""
 
-    async def __call__(self, arrival: IncomingRequest, model: str | None = None) -> Response: ...
+    async def __call__(self, incoming: IncomingRequest, model: str | None = None) -> Response: ...
 
 
 def _exchange(service: Service, ledger: Ledger, door: Authenticator, cors: Cors, api: Api, route: Route) -> _ModelRoute:
     """What answers a request on ``route``, the door included."""
     answer, unnamed = ANSWERS[route.operation], PathParameters(stream=bool(route.streamed))
 
-    async def serve(arrival: IncomingRequest, model: str | None = None) -> Response:
-        record = open_record(api, ledger, arrival.scope)
+    async def serve(incoming: IncomingRequest, model: str | None = None) -> Response:
+        record = open_record(api, ledger, incoming.scope)
         path = unnamed if model is None else attrs.evolve(unnamed, model=model)
-        asked = ClientRequest(arrival.headers, arrival.query, path=path)
+        asked = ClientRequest(incoming.headers, incoming.query, path=path)
         trace = service.tracing.begin(record, asked.headers, route.path)
-        exchange = Exchange(service, api, asked, arrival.scope, record, trace=trace)
+        exchange = Exchange(service, api, asked, incoming.scope, record, trace=trace)
         try:
             record.client = door.authenticate(asked.headers)
             if record.client is None:
                 cors.admit_unasked(asked.headers)
             else:
                 asked = attrs.evolve(asked, client=record.client)
-                exchange = Exchange(service, api, asked, arrival.scope, record, trace=trace)
+                exchange = Exchange(service, api, asked, incoming.scope, record, trace=trace)
             if service.full:
                 return exchange.refuse(FULL)
             codings = (value for name, value in asked.headers if name == "content-encoding")
-            body = await decompressed(codings, arrival.read, service.limits.request_body)
+            body = await decompressed(codings, incoming.read, service.limits.request_body)
             return await answer(exchange, body)
         except GatewayError as error:
             return exchange.refuse(error.failed)
         except RecursionError:
             return exchange.refuse(too_deep().failed)
         except Exception:  # the border where our own mistake becomes the client's error
-            log.exception("request %s: unexpected error", arrival.scope.id)
+            log.exception("request %s: unexpected error", incoming.scope.id)
             return exchange.refuse(MISTAKE)
 
     return serve
