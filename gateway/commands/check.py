@@ -38,7 +38,7 @@ def check(path: Path | None, no_env: bool, strict: bool = False) -> int:
     if config is None:
         return 1
     if strict and config.ineffective:
-        say(ConfigError(config.ineffective).told("settings that have no effect"))
+        say(ConfigError(config.ineffective).listed("settings that have no effect"))
         return 1
     for kind, text in config.remarks:
         say(sentence(f"{kind}: {text}"))

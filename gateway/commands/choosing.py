@@ -76,7 +76,8 @@ def for_claude(offer: Offer) -> Words:
     """A model for each of Claude Code's tiers whose own names the gateway does not serve; ``pinned`` is the one to
     start with."""
     found = {tier: name for tier in TIERS if (name := _tier(offer, tier)) is not None}
-    return {**found, **({"pinned": found["opus"]} if "opus" in found else {}), **told_claude(found.values(), offer)}
+    pinned = {"pinned": found["opus"]} if "opus" in found else {}
+    return {**found, **pinned, **words_for_claude(found.values(), offer)}
 
 
 def _tier(offer: Offer, tier: str) -> str | None:
@@ -101,15 +102,15 @@ def for_codex(offer: Offer) -> Words:
         listed = {name.rpartition("/")[2]: name for name in reversed(offer.names)}
         served = (slug if _has(offer, slug) else listed.get(slug) for slug in CODEX_KNOWS)
         model = next(filter(None, served), model)
-    return {"model": model, **told_codex(offer.model(model) if model else model, model)}
+    return {"model": model, **words_for_codex(offer.model(model) if model else model, model)}
 
 
-def told_codex(name: str, model: str) -> Words:
+def words_for_codex(name: str, model: str) -> Words:
     """The settings by which Codex knows ``model``, whose provider's own name is ``name``: nothing where it knows it."""
     return {} if _codex_knows(model) else {"window": _window(name)}
 
 
-def told_claude(models: Iterable[str], offer: Offer | None) -> Words:
+def words_for_claude(models: Iterable[str], offer: Offer | None) -> Words:
     """The settings by which Claude Code knows ``models``: it takes those that it does not know for ones of a million
     tokens, and would not summarize a conversation before that. One figure is for all of them."""
     unknown = {model for model in models if model and not model.startswith("claude-")}
@@ -139,7 +140,7 @@ def named(model: str, small: str | None, offer: Offer | None) -> Words:
     name = offer.model(model) if offer is not None else model
     tiers = {tier: small or model if tier == "haiku" else model for tier in TIERS}
     words = {"model": model, "small": small or model, "pinned": model, **tiers}
-    return {**words, **told_codex(name, model), **told_claude(tiers.values(), offer)}
+    return {**words, **words_for_codex(name, model), **words_for_claude(tiers.values(), offer)}
 
 
 CHOICES: Mapping[str, Callable[[Offer], Words]] = MappingProxyType(

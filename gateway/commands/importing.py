@@ -251,12 +251,12 @@ def _info(name: str, entry: dict[str, Any], info: dict[str, Any], result: Result
     groups = info.get("access_groups")
     for group in groups if isinstance(groups, list) else ():
         result.access_groups.setdefault(str(group), []).append(entry.get("name", entry["model"]).replace("$$", "$"))
-    told = {param: REASONS.get(param, REASONS["model_info"]) for param in info if param != "mode"}
-    serious = {param: reason for param, reason in told.items() if reason[0] is not Group.TRIFLES}
+    reasons = {param: REASONS.get(param, REASONS["model_info"]) for param in info if param != "mode"}
+    serious = {param: reason for param, reason in reasons.items() if reason[0] is not Group.TRIFLES}
     for param, reason in serious.items():
         if param != "access_groups" and not _says_nothing(info[param]):
             yield result.leave_out(f"{param} of {name}", reason)
-    if trifles := [param for param in told if param not in serious]:
+    if trifles := [param for param in reasons if param not in serious]:
         yield result.leave_out(f"model_info of {name} ({', '.join(map(str, trifles))})", REASONS["model_info"])
 
 

@@ -75,7 +75,7 @@ def run(options: LoadOptions) -> int:
 
 
 def _said(error: Exception) -> str:
-    return error.told("mistakes") if isinstance(error, ConfigError) else str(error)
+    return error.listed("mistakes") if isinstance(error, ConfigError) else str(error)
 
 
 def _cost(test: SelfTest) -> str:

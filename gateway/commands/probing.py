@@ -194,11 +194,11 @@ class Patient:
             try:
                 outcome = await (self._count() if feature == COUNT else self._try(PROBES[feature]))
             except GatewayError as error:
-                outcome = CheckOutcome("failed", await self._told(error))
+                outcome = CheckOutcome("failed", await self._in_words(error))
             return attrs.evolve(outcome, ms=_ms(begun))
         return CheckOutcome("failed", f"no whole answer within {self._limit:g} s (--timeout)", _ms(begun))
 
-    async def _told(self, error: GatewayError) -> str:
+    async def _in_words(self, error: GatewayError) -> str:
         """The error, and where it can be said what to do about it."""
         advice = await what_to_do(self._target.entry.provider.id, self._target.url)
         return f"{_said(error)}; {advice}" if advice else _said(error)

@@ -143,12 +143,12 @@ for _kind, _hook in {
 def _unknown(kind: type, key: str) -> Wrong:
     """Advice on an unknown key: what people mean by that name, else the names that look alike, else all of them."""
     names = tuple(field.name for field in attrs.fields(kind) if ACCEPTED not in field.metadata)
-    if (told := advice(kind, key)) is not None:
-        return Wrong("unknown key", told)
+    if (advised := advice(kind, key)) is not None:
+        return Wrong("unknown key", advised)
     if (near := nearest(key, names)) is not None:
         return Wrong("unknown key", "", near)
-    told = about(kind, key)
-    return Wrong("unknown key", told or "", known=() if told else names)
+    advised = about(kind, key)
+    return Wrong("unknown key", advised or "", known=() if advised else names)
 
 
 @attrs.frozen

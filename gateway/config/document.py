@@ -51,9 +51,9 @@ class ConfigError(Exception):
         self.mistakes = mistakes
 
     def __str__(self) -> str:
-        return self.told("mistakes in the configuration")
+        return self.listed("mistakes in the configuration")
 
-    def told(self, what: str) -> str:
+    def listed(self, what: str) -> str:
         """Its text, where several are called ``what``."""
         keys = tuple(dict.fromkeys(f"The keys {_holder(one.path)} are {', '.join(one.known)}."
                                    for one in self.mistakes if one.known))  # fmt: skip

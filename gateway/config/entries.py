@@ -140,7 +140,7 @@ def _provider(raw: RawEntry, path: Path, prefix: str, findings: Findings) -> Pro
         return None
     at = provider.at(raw.base_url)
     if not at.speaks and raw.speaks is None:
-        return at if _told_unspoken(raw, path, at, findings) else None
+        return at if _may_be_unspoken(raw, path, at, findings) else None
     if at.base_url is None and raw.base_url is None:
         if path in findings.faulty:
             return None  # it was wrong and is reported
@@ -150,7 +150,7 @@ def _provider(raw: RawEntry, path: Path, prefix: str, findings: Findings) -> Pro
     return at
 
 
-def _told_unspoken(raw: RawEntry, path: Path, provider: Provider, findings: Findings) -> bool:
+def _may_be_unspoken(raw: RawEntry, path: Path, provider: Provider, findings: Findings) -> bool:
     """Whether the entry can be there, though nothing speaks its provider's API: a file of Plano's loads, and says so.
     Told is it once, and first of all: what else is missing would not help."""
     found = f"{provider.display_name}'s own API is not spoken here yet"

@@ -252,7 +252,7 @@ def build(read: Document, env: Mapping[str, str]) -> Scenario:
         wrong = frozenset(fault.path[: 3 if fault.path[0] == "requests" else 1] for fault in raw)
         raw = _rest(content, wrong)
     given = {key for key, value in content.items() if value is not None}
-    mistakes += [read.mistake(*told) for told in _contradictions(raw, given, wrong)]
+    mistakes += [read.mistake(*finding) for finding in _contradictions(raw, given, wrong)]
     if mistakes:
         raise ConfigError(tuple(sorted(dict.fromkeys(mistakes), key=lambda mistake: mistake.line or 0)))
     return _scenario(raw)

@@ -72,9 +72,10 @@ def _text(request: Request) -> str:
     if words.wants_title(request):
         return words.title(request)
     said = words.shown(words.said(request))
-    if (told := _told(request)) is not None:
-        asked, result = told
-        return words.CALLED.format(said=said, tool=asked.name, input=words.shown(asked.input), told=words.told(result))
+    if (called := _result(request)) is not None:
+        asked, result = called
+        input = words.shown(asked.input)
+        return words.CALLED.format(said=said, tool=asked.name, input=input, result=words.repeated(result))
     mode, tools = offered(request)
     if (
         mode == "auto"
@@ -94,7 +95,7 @@ def _json(request: Request, format: Format) -> str:
     return json.dumps(found, ensure_ascii=False)
 
 
-def _told(request: Request) -> tuple[ToolCallPart, ToolResultPart] | None:
+def _result(request: Request) -> tuple[ToolCallPart, ToolResultPart] | None:
     """The call whose result is the last that was said, and that."""
     for turn in reversed(request.messages):
         results = [part for part in turn.parts if isinstance(part, ToolResultPart)]

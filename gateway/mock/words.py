@@ -15,7 +15,7 @@ ANSWER: Final = (
 )
 CALLED: Final = (
     f"{WHO} You said: “{{said}}”. It understands nothing of that, but it can show a call of a tool: your program ran "
-    f"{{tool}} with `{{input}}`, {{told}}\n\n{POINT}"
+    f"{{tool}} with `{{input}}`, {{result}}\n\n{POINT}"
 )
 NOT_CALLED: Final = (
     f"{WHO} It was offered {{tools}}, and by itself it calls only what looks and changes nothing; `tool_choice` makes "
@@ -112,14 +112,14 @@ def title(request: Request) -> str:
 
 def wants_title(request: Request) -> bool:
     """True if a program asks for the title of a conversation, and for nothing else."""
-    told = (part.text for message in request.messages for part in message.parts if isinstance(part, TextPart))
-    return not request.tools and any(map(_TITLE.search, told))
+    repeated = (part.text for message in request.messages for part in message.parts if isinstance(part, TextPart))
+    return not request.tools and any(map(_TITLE.search, repeated))
 
 
 # Its tools
 
 
-def told(result: ToolResultPart) -> str:
+def repeated(result: ToolResultPart) -> str:
     """A tool's result, as it is repeated."""
     text = "\n".join(part.text for part in result.parts if isinstance(part, TextPart))
     text = f"{text}\n".rpartition("\nOutput:\n")[2].strip()  # what Codex reports of the command stands before it

@@ -131,10 +131,10 @@ class Subscription:
         self._to, self.events = trio.open_memory_channel[LiveEvent](QUEUED)
         self._lost = 0
         self.kept = "not kept" if transcript is None else "let go" if transcript.cleared else "kept"
-        self.before = iter(()) if transcript is None else self._told(transcript, transcript.passages())
+        self.before = iter(()) if transcript is None else self._events_of(transcript, transcript.passages())
         self.line: Mapping[str, Any] | None = None
 
-    def _told(self, transcript: Transcript, passages: Iterator[Passage]) -> Iterator[LiveEvent]:
+    def _events_of(self, transcript: Transcript, passages: Iterator[Passage]) -> Iterator[LiveEvent]:
         at = self._began
         for at, came, went in passages:
             left_out = 0 if came or went else transcript.left_out
@@ -399,7 +399,7 @@ class View:
     def __init__(self, board: LiveView, client: str | None) -> None:
         self._board = board
         self._client = client
-        self._told: dict[int, Row] = {}
+        self._last: dict[int, Row] = {}
         self._count = 0
         self._order = 0  # of the last ended one that was told
         self._step = 0  # the last that was told
@@ -407,7 +407,7 @@ class View:
     def first(self) -> dict[str, Any]:
         """All that there is."""
         rows = self._rows()
-        self._told = {row[0]: row for row in rows}
+        self._last = {row[0]: row for row in rows}
         return {
             **self._common(), "client": self._client, "step": STEP, "steps": STEPS,
             "columns": (*COLUMNS, "age", "began"), "streams": [_aged(row) for row in rows], **self._ended(),
@@ -416,12 +416,12 @@ class View:
     def next(self) -> dict[str, Any]:
         """The differences since the last time."""
         rows = self._rows()
-        told, self._told = self._told, {row[0]: row for row in rows}
+        last, self._last = self._last, {row[0]: row for row in rows}
         return {
             **self._common(),
-            "new": [_aged(row) for row in rows if row[0] not in told],
-            "changed": list(_changed(told, rows)),
-            "gone": [number for number in told if number not in self._told],
+            "new": [_aged(row) for row in rows if row[0] not in last],
+            "changed": list(_changed(last, rows)),
+            "gone": [number for number in last if number not in self._last],
             **self._ended(),
         }
 
@@ -449,9 +449,9 @@ def _aged(row: Row) -> Row:
     return (*row[:-1], round(time.perf_counter() - row[-1], 2), row[-1])
 
 
-def _changed(told: Mapping[int, Row], rows: list[Row]) -> Iterator[tuple[int, dict[str, Any]]]:
+def _changed(last: Mapping[int, Row], rows: list[Row]) -> Iterator[tuple[int, dict[str, Any]]]:
     """The number of each row that is different, and its new values by their columns."""
     for row in rows:
-        before = told.get(row[0])
+        before = last.get(row[0])
         if before is not None and before is not row:
             yield row[0], {name: new for name, old, new in zip(COLUMNS, before, row, strict=False) if new != old}

@@ -32,8 +32,8 @@ def reached(router: Router, name: str, asked: str, *, urls: bool) -> dict[str, A
     for client, one in found:
         ways.setdefault((one.lane, one.target.api, one.url if urls else ""), []).append(client)
     _, first = found[0]
-    told = [{"clients": clients, "lane": lane, "api": to, "url": url} for (lane, to, url), clients in ways.items()]
-    return {"name": name, "target": first.target.name, "why": first.why, "ways": told}
+    shown = [{"clients": clients, "lane": lane, "api": to, "url": url} for (lane, to, url), clients in ways.items()]
+    return {"name": name, "target": first.target.name, "why": first.why, "ways": shown}
 
 
 def _no_way() -> dict[str, Any]:

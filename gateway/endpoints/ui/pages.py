@@ -118,23 +118,23 @@ async def _news(service: Service, board: LiveView, say: Say, visitor: Visitor) -
             await tell_news(service, board, say, visitor.client, send)
             nursery.cancel_scope.cancel()
 
-    return _told(board, tell)
+    return _events_for(board, tell)
 
 
 async def _stream(service: Service, board: LiveView, say: Say, visitor: Visitor, number: int) -> Response:
     """One stream: what has passed, what passes, and how it ended. ``worker`` says whose it is."""
     worker = request.args.get("worker", "")
     if service.others is not None and worker not in ("", str(os.getpid())):
-        return _told(board, partial(service.others.tell_stream, worker, number, visitor.client))
+        return _events_for(board, partial(service.others.tell_stream, worker, number, visitor.client))
     found = board.tap(number, visitor.client)
     if found is None:
         raise GatewayError("not_found", _NO_STREAM)
     tap, off = found
     current_scope().on_close(lambda _: off())
-    return _told(board, partial(tell_stream, tap, say))
+    return _events_for(board, partial(tell_stream, tap, say))
 
 
-def _told(board: LiveView, tell: Callable[[Send], Awaitable[None]]) -> Response:
+def _events_for(board: LiveView, tell: Callable[[Send], Awaitable[None]]) -> Response:
     """A stream that ``tell`` sends. Each waits for its own viewer alone: no exchange ever does. Raises ``GatewayError``
     (503) if there are too many."""
     if board.viewers >= MOST_VIEWERS:

@@ -215,10 +215,10 @@ class _Connection:
     async def _prewarm(self, exchange: Exchange, members: Members, body: bytes) -> Response:
         planned = await exchange.read(body)
         id = own_id("resp_")
-        told = prewarm(id, planned.incoming, planned.plan.targets[0])
+        events = prewarm(id, planned.incoming, planned.plan.targets[0])
         self._prewarmed.remember(id, members)
         exchange.record.whole = True
-        return exchange.respond(told, 200, STREAM_HEADERS)
+        return exchange.respond(events, 200, STREAM_HEADERS)
 
 
 # The answer

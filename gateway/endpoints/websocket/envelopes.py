@@ -157,7 +157,7 @@ class Frames:
             return None
         if self._error is None:
             raise GatewayError("internal", "the stream ended without an end")
-        told = _ERROR.decode(self._error)
-        error = told.error or {"type": "server_error", "code": told.code, "message": told.message, "param": told.param}
-        members = {"type": "error", "status": status, "error": _coded(error), "sequence_number": told.sequence_number}
+        said = _ERROR.decode(self._error)
+        error = said.error or {"type": "server_error", "code": said.code, "message": said.message, "param": said.param}
+        members = {"type": "error", "status": status, "error": _coded(error), "sequence_number": said.sequence_number}
         return _frame(members, self._stream_id)
