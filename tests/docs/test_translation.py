@@ -28,10 +28,12 @@ def test_the_walk_reaches_all_of_the_types():
     assert counts["responses"] > 600
 
 
+@pytest.mark.slow
 def test_no_reason_for_having_no_effect_is_left_over():
     used = {no_effect(sample) for sample, _, outcome in fates() if outcome.word == "lost"}
     assert used == set(NO_EFFECT.values())
 
 
+@pytest.mark.slow
 def test_the_page_is_what_the_code_does():
     assert PAGE.read_text() == page(), "run: python -m tests.pages.translation"

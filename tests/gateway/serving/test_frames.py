@@ -28,6 +28,7 @@ from gateway.serving.server_config import ServerConfig
 from gateway.serving.worker import serve
 from gateway.stores.memory import MemoryStore
 from gateway.upstream.client import Upstream
+from tests.support.asgi_app import eventually
 from tests.support.harness import PATIENCE, Wire
 from tests.support.websocket_client import Client, handshake
 
@@ -54,12 +55,6 @@ async def serving(add: Callable[[QuartTrio, Lifecycle], None]) -> AsyncIterator[
             await ready.wait()
             yield port, lifecycle
             nursery.cancel_scope.cancel()
-
-
-async def eventually(condition: Callable[[], object]) -> None:
-    with trio.fail_after(PATIENCE):
-        while not condition():  # noqa: ASYNC110  # polled, with a deadline
-            await trio.sleep(0.005)
 
 
 def listening(app: QuartTrio, lifecycle: Lifecycle) -> None:

@@ -53,6 +53,7 @@ async def test_a_server_that_is_down_is_unavailable_and_comes_back(own_server):
     await store.aclose()
 
 
+@pytest.mark.process
 @given_attempts
 async def test_a_lock_that_is_held_too_long_is_unavailable(server, database):
     import psycopg
