@@ -149,6 +149,13 @@ def test_no_rooms_import_one_another_in_a_circle():
     assert list(TopologicalSorter(arrows()).static_order())  # it raises ``CycleError``, which names the circle
 
 
+def test_no_modules_import_one_another_in_a_circle():
+    """Not even by imports that a function holds or that types alone need."""
+    modules = {dotted(path) for path in MODULES}
+    ties = {dotted(path): imported(path) & modules - {dotted(path)} for path in MODULES if path.name != "__init__.py"}
+    assert list(TopologicalSorter(ties).static_order())
+
+
 def test_nothing_imports_the_tests(module):
     assert not tops(module) & {"tests", "pytest", "hypothesis", "openai", "anthropic"}
 

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit, urlunsplit
 import attrs
 import msgspec
 
-from gateway.loadtest.scenario import TOKENS, LoadRequest
+from gateway.loadtest.load_request import LoadRequest
+from gateway.loadtest.scenario import TOKENS
 from providers.catalog.providers import STANDARD_AUTH, STANDARD_PATHS
 from streams.events import Api
 

@@ -7,7 +7,7 @@ import attrs
 import trio
 
 from gateway.loadtest.content import NOTHING, EventContent, error_message, read_event, read_whole
-from gateway.loadtest.scenario import LoadRequest
+from gateway.loadtest.load_request import LoadRequest
 from gateway.loadtest.wire import IdleConnections, ServerAddress, TimedConnection, WireError
 from streams.framing import EventTooLarge
 from streams.sse import Splitter

@@ -12,7 +12,7 @@ import trio
 from gateway.loadtest import wire
 from gateway.loadtest.client import LoadTarget, TimedExchange
 from gateway.loadtest.histogram import Histogram
-from gateway.loadtest.scenario import LoadRequest
+from gateway.loadtest.load_request import LoadRequest
 from gateway.loadtest.wire import ServerAddress
 
 TICK = 0.02

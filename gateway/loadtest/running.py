@@ -15,9 +15,10 @@ from gateway.loadtest.bodies import Bodies
 from gateway.loadtest.client import LoadTarget, Manner, Problem, TimedExchange
 from gateway.loadtest.histogram import Histogram
 from gateway.loadtest.judging import Judging, ReceivedAnswer, StreamVerdict
+from gateway.loadtest.load_request import LoadRequest
 from gateway.loadtest.overhead import Lag, Overhead, SelfTest
 from gateway.loadtest.report import RunResult
-from gateway.loadtest.scenario import LoadRequest, Scenario, secrets, shown
+from gateway.loadtest.scenario import Scenario, secrets, shown
 from gateway.loadtest.tally import End, Tally, ended
 from gateway.loadtest.timeline import LoadTimeline
 from gateway.loadtest.wire import ServerAddress, WireError

@@ -11,26 +11,19 @@ import attrs
 from gateway.config import document
 from gateway.config.converter import converter, structure
 from gateway.config.document import ConfigError, Document
-from gateway.config.kinds import Count, Duration, Secret, Size, Url, Wait
+from gateway.config.kinds import Count, Duration, Secret, Url, Wait
 from gateway.config.variables import Variables
 from gateway.config.wording import Wrong, describe
 from gateway.loadtest.arrivals import RateStep
-from streams.events import Api
+from gateway.loadtest.fail_if import NoCondition, parse
+from gateway.loadtest.load_request import AT_ONCE, LoadRequest, Rate, Share, Sizes
 
-Share = NewType("Share", float)  # 0 to 1
-Rate = NewType("Rate", float)  # a second
-Sizes = NewType("Sizes", tuple[int, int])  # least and most
 Address = NewType("Address", Url)  # a URL that no message repeats with its key
 Targets = NewType("Targets", dict[str, Address])
 Condition = NewType("Condition", str)
 
 # The defaults
-AT_ONCE, ONE_SECOND, GRACE = Duration(0.0), Duration(1.0), Duration(30.0)
-PATIENCE = Wait(300.0)
-ONE_KILOBYTE = Size(1000)
-NONE, SEED, OUTPUT = Count(0), Count(1), Count(1024)
-EVEN = Rate(1.0)
-PROMPT = Sizes((20, 20))
+GRACE, PATIENCE, SEED = Duration(30.0), Wait(300.0), Count(1)
 
 TOKENS = 4  # characters of a prompt for each of its tokens, about
 LONGEST = 1_000_000  # tokens of a prompt
@@ -44,53 +37,6 @@ class RawRateStep:
     rate: Rate
     seconds: Wait
     to: Rate | None = None
-
-
-@attrs.frozen
-class Cancelling:
-    """Clients that go away ``after`` so many seconds, if the answer has not ended by then."""
-
-    share: Share
-    after: Duration = ONE_SECOND
-
-
-@attrs.frozen
-class Slow:
-    """Clients that read ``rate`` bytes a second at most."""
-
-    share: Share
-    rate: Size = ONE_KILOBYTE
-
-
-@attrs.frozen
-class LoadRequest:
-    """One kind of request in the mix. ``prompt`` is in tokens, about; ``output`` is the limit that is asked for.
-
-    ``extra`` goes into the body as it is, over all that is made here."""
-
-    model: str
-    name: str = ""
-    weight: Rate = EVEN
-    api: Api = "chat"
-    stream: bool = True
-    prompt: Sizes = PROMPT
-    output: Count = OUTPUT
-    tools: Count = NONE
-    usage: bool = True
-    extra: dict[str, Any] = attrs.field(factory=dict)
-    cancel: Cancelling | None = None
-    slow: Slow | None = None
-    think: Duration = AT_ONCE
-
-    @property
-    def cancels(self) -> float:
-        """The share of clients that go away."""
-        return self.cancel.share if self.cancel else 0.0
-
-    @property
-    def slows(self) -> float:
-        """The share of clients that read slowly."""
-        return self.slow.share if self.slow else 0.0
 
 
 @attrs.frozen
@@ -208,8 +154,6 @@ def _targets(value: Any, _: Any) -> dict[str, Address]:
 
 
 def _condition(value: Any, _: Any) -> str:
-    from gateway.loadtest.fail_if import NoCondition, parse  # it knows of runs, which know of scenarios
-
     text = converter.structure(value, str)
     try:
         parse(text)

@@ -7,7 +7,8 @@ import pytest
 
 from gateway.config.document import read
 from gateway.loadtest.fail_if import parse
-from gateway.loadtest.scenario import LoadRequest, RawScenario, build
+from gateway.loadtest.load_request import LoadRequest
+from gateway.loadtest.scenario import RawScenario, build
 from gateway.loadtest.tally import COUNTS, MEASURES
 from tests.support.harness import ROOT
 

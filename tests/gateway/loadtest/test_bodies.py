@@ -7,7 +7,7 @@ import pytest
 
 from gateway.loadtest.bodies import Bodies, address, api_of, headers
 from gateway.loadtest.content import NOTHING, EventContent, error_message, read_event, read_whole
-from gateway.loadtest.scenario import LoadRequest
+from gateway.loadtest.load_request import LoadRequest
 from providers.apis import CODECS
 from providers.neutral.request import Tool
 from streams.events import APIS

@@ -4,7 +4,8 @@ import pytest
 
 from gateway.config.document import ConfigError, read
 from gateway.loadtest.arrivals import RateStep
-from gateway.loadtest.scenario import Cancelling, build
+from gateway.loadtest.load_request import Cancelling
+from gateway.loadtest.scenario import build
 
 GOOD = """
 targets: {one: "http://127.0.0.1:1", other: "http://127.0.0.1:2"}
