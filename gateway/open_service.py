@@ -19,6 +19,7 @@ from gateway.telemetry.metrics import open_metrics
 from gateway.telemetry.observer import ExchangeRecorder, NoRecorder
 from gateway.telemetry.tracing import Tracing, open_tracing
 from gateway.upstream.client import Upstream
+from gateway.upstream.framing import MAX_CHUNK
 
 
 def open_service(
@@ -50,7 +51,7 @@ def open_service(
         Router(config),
         Upstream(
             max_connections=config.limits.upstream_connections,
-            max_chunk=config.limits.answer,
+            max_chunk=_max_chunk(config),
             ca_path=str(config.ca_path) if config.ca_path else None,
         ),
         lifecycle,
@@ -72,7 +73,7 @@ def open_service(
 def next_service(config: Config, service: Service) -> Service:
     """The service for another configuration of the same process."""
     router, door = Router(config), Authenticator(config)  # first what may fail: then all stays as it was
-    service.upstream.set_limits(config.limits.upstream_connections, config.limits.answer)
+    service.upstream.set_limits(config.limits.upstream_connections, _max_chunk(config))
     service.ledger.mask.follow(config)
     if service.metrics is not None:
         service.metrics.know(config)
@@ -82,3 +83,9 @@ def next_service(config: Config, service: Service) -> Service:
         strict=config.strict, replaced=trio.Event(),
         board=open_live_view(service.ledger, config.ui, service.board, keep=config.ui_keep),
     )  # fmt: skip
+
+
+def _max_chunk(config: Config) -> int:
+    """Bytes of a chunk beyond which no stream is read on: how long one may be in all nobody knows, and how large its
+    events may be the lane says."""
+    return max(config.limits.answer, MAX_CHUNK)

@@ -80,7 +80,9 @@ class Attempt:
             self.prepared.outgoing, self.target, self.sent, self.incoming.stream, request.suffix, method=request.method
         )
         out = await self._signed(context.observer.outgoing(out))
-        response = await context.service.upstream.send(attrs.evolve(out, placed=partial(self._on_send, out)))
+        most = None if self.incoming.stream else context.service.limits.answer
+        out = attrs.evolve(out, placed=partial(self._on_send, out), max_chunk=most)
+        response = await context.service.upstream.send(out)
         context.record.attempts += response.attempts - 1
         context.record.upstream_id = upstream_id(response.headers)
         context.observer.responded(response)

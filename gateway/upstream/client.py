@@ -75,7 +75,8 @@ class Upstream(trio.abc.AsyncResource):
         headers, target = wire_headers(request, address.origin.host_header), address.target
         if route.forwarded and route.proxy is not None:
             headers, target = [*proxy_headers(route.proxy), *headers], address.absolute
-        return route, WireRequest(request.method.encode("ascii"), target, headers, request.body, self._max_chunk)
+        most = self._max_chunk if request.max_chunk is None else request.max_chunk
+        return route, WireRequest(request.method.encode("ascii"), target, headers, request.body, most)
 
     def set_limits(self, max_connections: int, max_chunk: int) -> None:
         """Other limits from now on. Answers that are being read are read to their ends."""

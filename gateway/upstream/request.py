@@ -22,8 +22,9 @@ class UpstreamRequest:
     ``headers`` are sent in this order as they are, less the framing ones, which follow from ``body``. A ``host`` among
     them wins over the host of ``url``; the TLS server name is always that of ``url``. ``connect_timeout`` (seconds)
     holds for the name and the TCP connection together, and again for the TLS handshake and for a proxy's answer.
-    ``placed(waited)`` is called once it has its slot among those under way, with whether it had to wait for it;
-    ``connected()`` once there is a connection, if one is made for it.
+    ``max_chunk`` (bytes) bounds each chunk of the answer, where that is to be held whole; by default the upstream's own
+    bound does. ``placed(waited)`` is called once it has its slot among those under way, with whether it had to wait for
+    it; ``connected()`` once there is a connection, if one is made for it.
     """
 
     method: str
@@ -31,6 +32,7 @@ class UpstreamRequest:
     headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)  # credentials
     body: bytes = attrs.field(default=b"", repr=False)
     connect_timeout: float = 5.0
+    max_chunk: int | None = None
     placed: Callable[[bool], object] | None = attrs.field(default=None, repr=False, eq=False)
     connected: Callable[[], object] | None = attrs.field(default=None, repr=False, eq=False)
 
