@@ -62,21 +62,20 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     app.url_map.strict_slashes = False
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     configure(app, config.limits.request_body)
-    ledger, lifecycle, cors = service.ledger, service.lifecycle, Cors(config.cors)
-    door = service.door
+    lifecycle, cors = service.lifecycle, Cors(config.cors)
     add_cors(app, cors)
-    exchanges = add_exchanges(app, service, ledger, door, cors)
-    add_door(app, door, ledger, (*OPEN, *exchanges, *(("metrics",) if config.metrics == "open" else ())))
-    ask_providers = ProviderKept(service, ledger)
-    add_stored(app, service, ledger, ask_providers)
-    add_conversations(app, service, ledger, ask_providers)
+    exchanges = add_exchanges(app, service, cors)
+    add_door(app, service, (*OPEN, *exchanges, *(("metrics",) if config.metrics == "open" else ())))
+    ask_providers = ProviderKept(service)
+    add_stored(app, service, ask_providers)
+    add_conversations(app, service, ask_providers)
     if config.websocket:
-        add_websocket(app, service, ledger, cors, partial(_memory, service))
-    add_models(app, service.router, door)
-    add_ui(app, service, config, door)
+        add_websocket(app, service, cors, partial(_memory, service))
+    add_models(app, service.router, service.door)
+    add_ui(app, service, config)
     add_health(app, lifecycle, page="/ui" if config.ui else None)
-    add_metrics(app, service, ledger)
-    add_errors(app, ledger, websocket=config.websocket)
+    add_metrics(app, service)
+    add_errors(app, service, websocket=config.websocket)
     lifecycle.most_connections = config.limits.connections
     lifecycle.largest_message = config.limits.request_body
     return app

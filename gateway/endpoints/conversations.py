@@ -22,7 +22,6 @@ from gateway.endpoints.answers import (
 from gateway.endpoints.listing import listed
 from gateway.exchange.service import Service
 from gateway.http.response import Response
-from gateway.ledger.ledger import Ledger
 from gateway.serving.quart_views import add_view
 from gateway.stores.store import Store
 from providers.apis import CODECS
@@ -35,13 +34,11 @@ MOST_ITEMS = 20  # in one request
 MOST_PAIRS, LONGEST_KEY, LONGEST_VALUE = 16, 64, 512
 
 
-def add_conversations(
-    app: QuartTrio, service: Service, ledger: Ledger, ask_providers: AskProviders | None = None
-) -> None:
+def add_conversations(app: QuartTrio, service: Service, ask_providers: AskProviders | None = None) -> None:
     """Add the routes. ``ask_providers`` is asked first about every id that is not one of ours; a new conversation is
     always ours, for nothing in the request says whose models will speak in it."""
     views = Conversations(service.store, service.limits.request_body)
-    add_view(app, "/v1/conversations", "conversations.create", answering(views.create, ledger), ["POST"])
+    add_view(app, "/v1/conversations", "conversations.create", answering(views.create, service.ledger), ["POST"])
     routes: tuple[Route, ...] = (
         ("", views.retrieve, "GET"),
         ("", views.update, "POST"),
@@ -51,7 +48,7 @@ def add_conversations(
         ("/items/<item_id>", views.item, "GET"),
         ("/items/<item_id>", views.delete_item, "DELETE"),
     )
-    add_routes(app, "/v1/conversations", routes, ledger, ask_providers)
+    add_routes(app, "/v1/conversations", routes, service.ledger, ask_providers)
 
 
 @attrs.frozen

@@ -6,13 +6,12 @@ from quart import Response as QuartResponse
 from quart import g, request
 from quart_trio import QuartTrio
 
-from gateway.access.authentication import Authenticator
 from gateway.access.cors import Cors
 from gateway.endpoints.answers import client_headers, ids, refused
 from gateway.endpoints.ui.pages import PREFIX
+from gateway.exchange.service import Service
 from gateway.http.paths import api_of
 from gateway.http.response import Response
-from gateway.ledger.ledger import Ledger
 from gateway.serving.quart_views import through_quart
 from streams.errors import GatewayError
 
@@ -41,16 +40,16 @@ def add_cors(app: QuartTrio, cors: Cors) -> None:
     app.after_request(share)
 
 
-def add_door(app: QuartTrio, door: Authenticator, ledger: Ledger, open: Collection[str]) -> None:
+def add_door(app: QuartTrio, service: Service, open: Collection[str]) -> None:
     """Ask for a client's key on every route but those with the names ``open`` and those of the live view."""
 
     async def authenticate() -> QuartResponse | None:
         if request.endpoint in open or (request.endpoint or "").startswith(PREFIX):
             return None
         try:
-            g.client = door.authenticate(client_headers())
+            g.client = service.door.authenticate(client_headers())
         except GatewayError as error:
-            return through_quart(refused(error.failed, api_of(request.path, client_headers()), ledger))
+            return through_quart(refused(error.failed, api_of(request.path, client_headers()), service.ledger))
         return None
 
     app.before_request(authenticate)

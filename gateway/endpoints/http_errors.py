@@ -8,23 +8,23 @@ from werkzeug.exceptions import HTTPException
 from gateway.endpoints.answers import client_headers, refused
 from gateway.endpoints.inference import ROUTES
 from gateway.exchange.exchange import JSON_HEADERS
+from gateway.exchange.service import Service
 from gateway.http.paths import advice, api_of, base_urls, origin_of, shown
 from gateway.http.response import Response
-from gateway.ledger.ledger import Ledger
 from gateway.request.public_errors import MISTAKE
 from gateway.serving.quart_views import through_quart
 from providers.apis import CODECS
 from streams.events import ErrorInfo
 
 
-def add_errors(app: QuartTrio, ledger: Ledger, *, websocket: bool) -> None:
+def add_errors(app: QuartTrio, service: Service, *, websocket: bool) -> None:
     """Answer what no route does, in the shape of the API whose path it looks like. ``websocket``: upgrades are
     served."""
 
     async def http_error(error: HTTPException) -> QuartResponse:
         if not has_request_context():  # an upgrade on a path that has none
             return await upgrade()
-        return through_quart(refused(_http_failed(error), api_of(request.path, client_headers()), ledger))
+        return through_quart(refused(_http_failed(error), api_of(request.path, client_headers()), service.ledger))
 
     async def upgrade() -> QuartResponse:
         # Codex falls back to HTTP on a 426 and on nothing else (openai/codex#43353).

@@ -7,7 +7,6 @@ from typing import Final, Protocol, TypeAlias
 import attrs
 from quart_trio import QuartTrio
 
-from gateway.access.authentication import Authenticator
 from gateway.access.cors import Cors
 from gateway.endpoints.answers import decompressed, open_record
 from gateway.endpoints.compact import compact
@@ -15,7 +14,6 @@ from gateway.endpoints.count_tokens import count
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.service import Service
 from gateway.http.response import Response
-from gateway.ledger.ledger import Ledger
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import PathParameters
 from gateway.request.public_errors import FULL, MISTAKE
@@ -42,12 +40,12 @@ ROUTES: Final[Mapping[str, Api]] = {
 _MODEL = "{model}"
 
 
-def add_exchanges(app: QuartTrio, service: Service, ledger: Ledger, door: Authenticator, cors: Cors) -> tuple[str, ...]:
+def add_exchanges(app: QuartTrio, service: Service, cors: Cors) -> tuple[str, ...]:
     """Serve all paths of all APIs. Returns the names of the routes, which ask for a client's key themselves."""
     names = []
     for codec in CODECS.values():
         for route in codec.wire.routes():
-            answering = _exchange(service, ledger, door, cors, codec.api, route)
+            answering = _exchange(service, cors, codec.api, route)
             rule = route.path.replace(_MODEL, "<path:model>")
             add_view(app, rule, route.path, _routed(answering), ["POST"])
             if not cors and rule == route.path:  # its hooks are Quart's, and so are rules
@@ -62,18 +60,18 @@ class _ModelRoute(Protocol):
     async def __call__(self, incoming: IncomingRequest, model: str | None = None) -> Response: ...
 
 
-def _exchange(service: Service, ledger: Ledger, door: Authenticator, cors: Cors, api: Api, route: Route) -> _ModelRoute:
+def _exchange(service: Service, cors: Cors, api: Api, route: Route) -> _ModelRoute:
     """What answers a request on ``route``, the door included."""
     answer, unnamed = ANSWERS[route.operation], PathParameters(stream=bool(route.streamed))
 
     async def serve(incoming: IncomingRequest, model: str | None = None) -> Response:
-        record = open_record(api, ledger, incoming.scope)
+        record = open_record(api, service.ledger, incoming.scope)
         path = unnamed if model is None else attrs.evolve(unnamed, model=model)
         asked = ClientRequest(incoming.headers, incoming.query, path=path)
         trace = service.tracing.begin(record, asked.headers, route.path)
         exchange = Exchange(service, api, asked, incoming.scope, record, trace=trace)
         try:
-            record.client = door.authenticate(asked.headers)
+            record.client = service.door.authenticate(asked.headers)
             if record.client is None:
                 cors.admit_unasked(asked.headers)
             else:

@@ -11,7 +11,6 @@ from quart_trio import QuartTrio
 from gateway.endpoints.answers import refused
 from gateway.exchange.service import Service
 from gateway.http.response import Response
-from gateway.ledger.ledger import Ledger
 from gateway.serving.quart_views import add_view
 from gateway.serving.request_scope import current_scope
 from gateway.stores.store import Store, Unavailable
@@ -23,7 +22,7 @@ STORE_EVERY: Final = 10.0
 """Seconds between two looks at the store, which may be another machine's."""
 
 
-def add_metrics(app: QuartTrio, service: Service, ledger: Ledger) -> None:
+def add_metrics(app: QuartTrio, service: Service) -> None:
     """The route, where metrics are not switched off."""
     metrics = service.metrics
     if metrics is None:
@@ -33,7 +32,7 @@ def add_metrics(app: QuartTrio, service: Service, ledger: Ledger) -> None:
         try:
             service.door.require_unrestricted(g.get("client"))
         except GatewayError as error:
-            return refused(error.failed, "chat", ledger)
+            return refused(error.failed, "chat", service.ledger)
         _look(service, metrics)
         body = await trio.to_thread.run_sync(metrics.page)  # with many models it takes a while
         return Response(200, (("content-type", CONTENT_TYPE), ("x-request-id", current_scope().id)), body)

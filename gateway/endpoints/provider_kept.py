@@ -19,7 +19,6 @@ from gateway.exchange.exchange import JSON_HEADERS, Exchange
 from gateway.exchange.planned import Form, PlannedRequest, as_prepared
 from gateway.exchange.service import Service
 from gateway.http.response import Response
-from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
@@ -37,9 +36,8 @@ _RESPONSES = "/responses"  # how the address of a provider's Responses API ends,
 class ProviderKept:
     """Asks the configured providers about an id; an ``AskProviders``."""
 
-    def __init__(self, service: Service, ledger: Ledger) -> None:
+    def __init__(self, service: Service) -> None:
         self._service = service
-        self._ledger = ledger
         self._keepers = tuple(_keepers(service.router))
 
     async def __call__(self, id: str) -> Response | None:
@@ -71,7 +69,7 @@ class ProviderKept:
         return tuple(target for target in self._keepers if target.entry.name == entry)
 
     def _record(self, target: Target) -> Record:
-        record = record_of("responses", self._ledger)
+        record = record_of("responses", self._service.ledger)
         record.target = target.entry.provider.id
         return record
 

@@ -14,7 +14,6 @@ from gateway.endpoints.listing import listed, read_flag, read_number
 from gateway.exchange.exchange import STREAM_HEADERS
 from gateway.exchange.service import Service
 from gateway.http.response import Response, ResponseBody
-from gateway.ledger.ledger import Ledger
 from gateway.serving.request_scope import current_scope
 from gateway.stores.store import Node, Store
 from providers.responses import kept as formats
@@ -26,12 +25,7 @@ _TORN = 3  # how often a response is read whose two nodes do not fit, because it
 Read: TypeAlias = tuple[StoredTurn, StoredHead]
 
 
-def add_stored(
-    app: QuartTrio,
-    service: Service,
-    ledger: Ledger,
-    ask_providers: AskProviders | None = None,
-) -> None:
+def add_stored(app: QuartTrio, service: Service, ask_providers: AskProviders | None = None) -> None:
     """Add the routes. ``ask_providers`` is asked first about every id that is not one of ours."""
     stored = StoredResponses(service.store, service.background, service.keep_alive)
     routes: tuple[Route, ...] = (
@@ -40,7 +34,7 @@ def add_stored(
         ("/input_items", stored.input_items, "GET"),
         ("/cancel", stored.cancel, "POST"),
     )
-    add_routes(app, "/v1/responses", routes, ledger, ask_providers)
+    add_routes(app, "/v1/responses", routes, service.ledger, ask_providers)
 
 
 @attrs.frozen

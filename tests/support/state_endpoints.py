@@ -82,7 +82,15 @@ def make_app(store: Store | None, background: Background | None, elsewhere: AskP
     door, upstream = Authenticator(CONFIG), Upstream()
     limits = Limits(request_body=MAX_BODY)
     service = Service(
-        Router(CONFIG), upstream, Lifecycle(), limits, 15.0, door=door, store=store, background=background
+        Router(CONFIG),
+        upstream,
+        Lifecycle(),
+        limits,
+        15.0,
+        door=door,
+        store=store,
+        background=background,
+        ledger=LEDGER,
     )
 
     async def knock() -> None:
@@ -91,8 +99,8 @@ def make_app(store: Store | None, background: Background | None, elsewhere: AskP
 
     app.before_request(knock)
     app.after_serving(upstream.aclose)
-    add_stored(app, service, LEDGER, elsewhere)
-    add_conversations(app, service, LEDGER, elsewhere)
+    add_stored(app, service, elsewhere)
+    add_conversations(app, service, elsewhere)
     return app
 
 

@@ -63,7 +63,7 @@ _FULL: Final = f"{MOST_VIEWERS} viewers look already: close one of their pages"
 _NO_STREAM: Final = "there is no such stream in flight, nor among the last that ended"
 
 
-def add_ui(app: QuartTrio, service: Service, config: Config, door: Authenticator) -> None:
+def add_ui(app: QuartTrio, service: Service, config: Config) -> None:
     """Serve the live view of ``service.board``, if there is one."""
     board = service.board
     if not isinstance(board, LiveView):
@@ -73,7 +73,7 @@ def add_ui(app: QuartTrio, service: Service, config: Config, door: Authenticator
     def guarded(view: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
         async def answer(**variables: Any) -> Response:
             try:
-                visitor = admit(request.scope, client_headers(), door, config.ui_key, keys)
+                visitor = admit(request.scope, client_headers(), service.door, config.ui_key, keys)
                 return await view(visitor, **variables)
             except GatewayError as error:
                 failed = error.failed
@@ -85,7 +85,7 @@ def add_ui(app: QuartTrio, service: Service, config: Config, door: Authenticator
         add_view(app, path, PREFIX + name, guarded(partial(_file, name, kind)), ["GET"])
     say = saying(config, service.ledger.mask)
     add_view(app, "/ui/events", PREFIX + "events", guarded(partial(_news, service, board, say)), ["GET"])
-    models = guarded(partial(_models, config, service.router, door))
+    models = guarded(partial(_models, config, service.router, service.door))
     add_view(app, "/ui/models", PREFIX + "models", models, ["GET"])
     stream = guarded(partial(_stream, service, board, say))
     add_view(app, "/ui/streams/<int:number>", PREFIX + "stream", stream, ["GET"])

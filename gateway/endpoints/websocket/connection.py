@@ -64,7 +64,7 @@ Remembering: TypeAlias = Callable[[str], StateScope]
 """Makes the memory of one connection, for the client with that name ("" where the door is open to all)."""
 
 
-def add_websocket(app: QuartTrio, service: Service, ledger: Ledger, cors: Cors, remembering: Remembering) -> None:
+def add_websocket(app: QuartTrio, service: Service, cors: Cors, remembering: Remembering) -> None:
     """Serve ``GET /v1/responses`` with an upgrade."""
 
     async def view() -> QuartResponse | None:
@@ -75,13 +75,13 @@ def add_websocket(app: QuartTrio, service: Service, ledger: Ledger, cors: Cors, 
             _check_key(headers)
             cors.admit(headers)  # a browser asks nobody before it opens a websocket (RFC 6455, section 10.2)
         except GatewayError as error:
-            return through_quart(_refused(error, ledger, scope))
+            return through_quart(_refused(error, service.ledger, scope))
         await websocket.accept({"x-request-id": scope.id})
         asked = ClientRequest(_without_beta(headers), websocket.query_string.decode("latin-1"), client)
         closing = OUR_MISTAKE
         try:
             memory = remembering(client or "")
-            closing = await _Connection(service, ledger, asked, memory, scope).run()
+            closing = await _Connection(service, asked, memory, scope).run()
         except* Exception:  # the border where our own mistake becomes the client's close
             log.exception("websocket %s: failed, and is closed", scope.id)
         await websocket.close(*closing)
@@ -131,11 +131,8 @@ def _opened(ledger: Ledger, scope: RequestScope, client: str | None = None) -> R
 class _Connection:
     """One client's websocket from the upgrade on."""
 
-    def __init__(
-        self, service: Service, ledger: Ledger, asked: ClientRequest, memory: StateScope, scope: RequestScope
-    ) -> None:
+    def __init__(self, service: Service, asked: ClientRequest, memory: StateScope, scope: RequestScope) -> None:
         self._service = service
-        self._ledger = ledger
         self._asked = asked
         self._memory = memory
         self._scope = scope
@@ -187,7 +184,7 @@ class _Connection:
         lifecycle.in_flight += 1
         try:
             async with self._scope.part(f"{self._scope.id}-{self._count}") as scope:
-                record = _opened(self._ledger, scope, self._asked.client)
+                record = _opened(self._service.ledger, scope, self._asked.client)
                 trace = self._service.tracing.begin(record, self._asked.headers, "/v1/responses")
                 exchange = Exchange(self._service, "responses", self._asked, scope, record, self._memory, trace)
                 envelope = Envelope({})

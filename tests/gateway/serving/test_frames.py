@@ -68,8 +68,10 @@ def listening(app: QuartTrio, lifecycle: Lifecycle) -> None:
 
 def answering(remembering: Callable[[str], StateScope]) -> Callable[[QuartTrio, Lifecycle], None]:
     def add(app: QuartTrio, lifecycle: Lifecycle) -> None:
-        service = Service(Router(CONFIG), Upstream(), lifecycle, Limits(), 15.0, Authenticator(CONFIG))
-        add_websocket(app, service, Ledger(readable=False), Cors(()), remembering)
+        service = Service(
+            Router(CONFIG), Upstream(), lifecycle, Limits(), 15.0, Authenticator(CONFIG), ledger=Ledger(readable=False)
+        )
+        add_websocket(app, service, Cors(()), remembering)
 
     return add
 
