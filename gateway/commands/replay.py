@@ -16,11 +16,11 @@ from quart_trio import QuartTrio
 
 from gateway.http.response import ChannelBody, Response
 from gateway.logs.setup import Log
+from gateway.serving.current import current_scope
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import BindFailed, bind
 from gateway.serving.quart_connections import configure
 from gateway.serving.quart_views import add_view
-from gateway.serving.request_scope import current_scope
 from gateway.serving.worker import serve
 from gateway.telemetry.recorded import Recorded, Unreadable, asked_path, read
 from streams import sse

@@ -21,8 +21,8 @@ from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.request.decompress import decompress, read_coding
 from gateway.serving.bodies import read_body
+from gateway.serving.current import current_scope
 from gateway.serving.quart_views import View, add_view
-from gateway.serving.request_scope import current_scope
 from gateway.stores.store import Store, Unavailable
 from providers.apis import CODECS
 from providers.neutral.fields import Fields, too_deep

@@ -11,8 +11,8 @@ from quart_trio import QuartTrio
 from gateway.endpoints.answers import refused
 from gateway.exchange.service import Service
 from gateway.http.response import Response
+from gateway.serving.current import current_scope
 from gateway.serving.quart_views import add_view
-from gateway.serving.request_scope import current_scope
 from gateway.stores.store import Store, Unavailable
 from gateway.telemetry.lag import watch_lag
 from gateway.telemetry.metrics import CONTENT_TYPE, LAG, STORE_BYTES, STORE_ENTRIES, STORE_LIMIT, Metrics

@@ -12,8 +12,8 @@ from gateway.endpoints.answers import ids, is_anthropic, json_answer
 from gateway.exchange.exchange import JSON_HEADERS
 from gateway.http.response import Response
 from gateway.routing.router import Model, Router
+from gateway.serving.current import current_scope
 from gateway.serving.quart_views import add_view
-from gateway.serving.request_scope import current_scope
 from providers.apis import CODECS
 from streams.errors import GatewayError
 

@@ -26,7 +26,7 @@ from gateway.routing.once import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.router import Router
 from gateway.routing.target import Target
-from gateway.serving.request_scope import current_scope
+from gateway.serving.current import current_scope
 from providers.neutral.codec import Outgoing
 from streams.errors import GatewayError
 

@@ -14,7 +14,7 @@ from gateway.endpoints.listing import listed, read_flag, read_number
 from gateway.exchange.exchange import STREAM_HEADERS
 from gateway.exchange.service import Service
 from gateway.http.response import Response, ResponseBody
-from gateway.serving.request_scope import current_scope
+from gateway.serving.current import current_scope
 from gateway.stores.store import Node, Store
 from providers.responses import kept as formats
 from streams.errors import GatewayError, invalid

@@ -16,10 +16,10 @@ from gateway.http.response import ChannelBody, Response
 from gateway.mock.faults import Fault, Piece, ScriptedAnswer, fault_of, listed
 from gateway.mock.script import script
 from gateway.serving.bodies import read_body
+from gateway.serving.current import current_scope
 from gateway.serving.quart_connections import configure
 from gateway.serving.quart_views import add_view
 from gateway.serving.registry import ConnectionRegistry
-from gateway.serving.request_scope import current_scope
 from providers.apis import CODECS
 from providers.neutral.codec import Codec, Reply
 from providers.neutral.fields import expect

@@ -4,6 +4,6 @@ The process: ``worker`` (lifespan, accept loop, drain), ``listeners`` (sockets),
 ends), ``supervisor`` (several processes), ``garbage``. On the wire: ``connections``, ``http1``, ``http2`` and
 ``http1_websocket`` (a connection each), ``http_stream`` and ``frames`` (one request, one websocket), ``heads`` and
 ``refusals`` (what is answered), ``idle`` (when a connection ends by itself), ``registry`` (what is open),
-``server_config``. In the app: ``request_scope``, ``bodies``, ``fast_route`` (past Quart), ``quart_connections`` and
+``server_config``. In the app: ``current``, ``bodies``, ``fast_route`` (past Quart), ``quart_connections`` and
 ``quart_views`` (into it). ``asgi_extensions`` stand between the two.
 """

@@ -17,7 +17,7 @@ from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
 from gateway.serving.asgi_extensions import ON_LEAVING, OnLeaving
 from gateway.serving.bodies import read_body, too_large, too_slow
-from gateway.serving.request_scope import KEY, current_scope
+from gateway.serving.current import KEY, current_scope
 
 
 class IncomingRequest(Protocol):

@@ -22,9 +22,9 @@ from gateway.http.paths import canonical
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, Truncated, WriteNow
 from gateway.serving.asgi_extensions import LEFT, WRITE_NOW
+from gateway.serving.current import KEY, request_id
 from gateway.serving.fast_route import AsgiRequest, FastRoute, fast_routes
 from gateway.serving.quart_views import out_of_quart
-from gateway.serving.request_scope import KEY, request_id
 
 log = logging.getLogger("trigate.scope")
 

@@ -19,9 +19,9 @@ from quart import request as upstream_request
 
 from gateway.mock.faults import FAULTS, fault_of
 from gateway.mock.server import create_mock
+from gateway.serving.current import current_scope
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
-from gateway.serving.request_scope import current_scope
 from gateway.serving.worker import serve
 from providers.grammar import judge
 from tests.support.harness import (

@@ -22,8 +22,8 @@ from gateway.exchange.service import Service
 from gateway.http.headers import Headers
 from gateway.http.response import ChannelBody, Response
 from gateway.routing.router import Router
+from gateway.serving.current import current_scope
 from gateway.serving.quart_views import add_view
-from gateway.serving.request_scope import current_scope
 from gateway.telemetry.live import LiveView
 from streams.errors import GatewayError
 

@@ -40,8 +40,8 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.request.public_errors import FULL, MISTAKE
+from gateway.serving.current import websocket_scope
 from gateway.serving.quart_views import through_quart
-from gateway.serving.request_scope import websocket_scope
 from providers.apis import CODECS
 from providers.neutral.fields import too_deep
 from providers.responses.ids import own_id

@@ -20,10 +20,10 @@ from gateway.endpoints.websocket.connection import add_websocket
 from gateway.exchange.service import Service
 from gateway.ledger.ledger import Ledger
 from gateway.routing.router import Router
+from gateway.serving.current import websocket_scope
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.quart_connections import configure
-from gateway.serving.request_scope import websocket_scope
 from gateway.serving.server_config import ServerConfig
 from gateway.serving.worker import serve
 from gateway.stores.memory import MemoryStore
