@@ -2,8 +2,8 @@
 
 A client's request is read in ``incoming``, its blocks in ``content``; a provider's is written in ``outgoing``, its
 messages in ``blocks`` with ``media``, scalars in ``settings``; a client's own request is edited in ``adapting`` and
-``compatible_servers``. Streams are in ``reader`` and ``writer``, whole answers in ``answer``,
-their token counts in ``usage``.
+``compatible_servers``. Streams are in ``reader`` with ``reading`` and in ``writer``, whole answers in ``answer``, their
+token counts in ``usage``.
 """
 
 from collections.abc import Mapping, Sequence
