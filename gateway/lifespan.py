@@ -30,18 +30,16 @@ def add_life(app: QuartTrio, service: Service) -> None:
     async def begin() -> None:
         app.nursery.start_soon(observe)
         app.nursery.start_soon(recorder.run)
-        if store is None or background is None:
-            return
         background.nursery = app.nursery
-        app.nursery.start_soon(_sweep, store)
+        if store is not None:
+            app.nursery.start_soon(_sweep, store)
 
     async def end() -> None:
         watching.cancel()
-        if store is not None and background is not None:
-            await background.finish()
+        await background.finish()
         await recorder.finish()
         await service.tracing.aclose()
-        if store is not None and background is not None:
+        if store is not None:
             app.nursery.cancel_scope.cancel()
             with trio.CancelScope(shield=True):
                 await store.aclose()

@@ -8,14 +8,14 @@ import trio
 from gateway.access.authentication import Authenticator
 from gateway.config.loading import Config
 from gateway.config.redaction import secrets_in
-from gateway.conversations.background import Background
+from gateway.conversations.background import Background, NoBackground
 from gateway.exchange.service import Service
 from gateway.ledger.ledger import Ledger
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from gateway.stores.store import Store
 from gateway.telemetry.live import open_live_view
-from gateway.telemetry.metrics import open_metrics
+from gateway.telemetry.metrics import Metrics, open_metrics
 from gateway.telemetry.observer import ExchangeRecorder, NoRecorder
 from gateway.telemetry.tracing import Tracing, open_tracing
 from gateway.upstream.client import Upstream
@@ -43,7 +43,7 @@ def open_service(
     lifecycle.on_flush(ledger.flush)
     metrics = open_metrics(config, ledger.mask)
     tracing = open_tracing(config, metrics, ledger.mask)
-    if metrics is not None:
+    if isinstance(metrics, Metrics):
         ledger.observers.append(metrics)
     if isinstance(tracing, Tracing):
         ledger.observers.append(tracing)
@@ -61,7 +61,7 @@ def open_service(
         config.strict,
         check_streams=check_streams,
         store=store,
-        background=None if store is None else Background(store, ledger),
+        background=NoBackground() if store is None else Background(store, ledger),
         ledger=ledger,
         board=open_live_view(ledger, config.ui, keep=config.ui_keep),
         recorder=recorder,
@@ -75,8 +75,7 @@ def next_service(config: Config, service: Service) -> Service:
     router, door = Router(config), Authenticator(config)  # first what may fail: then all stays as it was
     service.upstream.set_limits(config.limits.upstream_connections, _max_chunk(config))
     service.ledger.mask.follow(config)
-    if service.metrics is not None:
-        service.metrics.know(config)
+    service.metrics.know(config)
     service.recorder.hide(secrets_in(config))
     return attrs.evolve(
         service, router=router, door=door, limits=config.limits, keep_alive=config.keep_alive,

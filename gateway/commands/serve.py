@@ -225,7 +225,7 @@ async def _serve(
 
     def reload() -> None:
         good = served.reload(following)
-        if alone and service.metrics is not None:
+        if alone:
             service.metrics.reloaded(good)
 
     settle()

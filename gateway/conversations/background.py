@@ -18,7 +18,7 @@ import trio
 
 from gateway.conversations.bodies import StoredHead, StoredTurn, head_body, head_id, read_head, read_turn, turn_body
 from gateway.conversations.deadline import store_deadline
-from gateway.conversations.local_turn import LocalTurn
+from gateway.conversations.recorder import DetachableTurn
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, ResponseBody
 from gateway.ledger.ledger import Ledger
@@ -28,7 +28,7 @@ from gateway.stores.store import Changed, Node, Store, Unavailable
 from providers.responses.kept import after, replay
 from providers.responses.output import ResponseTemplate
 from streams import sse
-from streams.errors import GatewayError
+from streams.errors import GatewayError, invalid
 
 log = logging.getLogger("trigate")
 
@@ -50,7 +50,7 @@ class BackgroundTurn:
     of its response."""
 
     owner: str
-    turn: LocalTurn
+    turn: DetachableTurn
     head: ResponseTemplate
     record: Record
     answer: Callable[[RequestScope], Awaitable[Response]]
@@ -223,7 +223,7 @@ class Background:
 
     # For clients that come back
 
-    def follow(self, owner: str, id: str, starting_after: int, keep_alive: float) -> "Follower | None":
+    def follow(self, owner: str, id: str, starting_after: int, keep_alive: float) -> Follower | None:
         """The stream of a turn that runs here, from the event behind number ``starting_after`` (-1: all) to its end;
         ``None`` if there is none."""
         live = self._live.get((owner, id))
@@ -260,6 +260,33 @@ class Background:
         with contextlib.suppress(Changed):  # it has come to its own end
             failed = [attrs.evolve(node, body=body), attrs.evolve(head, body=head_body(response, b""))]
             await self._store.put(failed, expect=node)
+
+
+class NoBackground:
+    """The ``Background`` of a gateway that keeps no state: no turn runs in it."""
+
+    running = 0
+    nursery: trio.Nursery | None = None
+
+    async def start(self, run: BackgroundTurn) -> bytes:
+        raise not_kept()
+
+    async def finish(self) -> None:
+        return
+
+    def follow(self, owner: str, id: str, starting_after: int, keep_alive: float) -> Follower | None:
+        return None
+
+    async def cancel(self, owner: str, id: str) -> None:
+        return
+
+    async def fail_if_lost(self, owner: str, id: str) -> None:
+        return
+
+
+def not_kept() -> GatewayError:
+    """The error for a turn that is to run in the background where its client could not come back for it."""
+    return invalid("background cannot be honoured: this gateway keeps no state", "background")
 
 
 def event_log(turn: StoredTurn, head: StoredHead) -> bytes:

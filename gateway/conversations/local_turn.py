@@ -61,9 +61,8 @@ class LocalTurn:
         return self._store is not None
 
     @property
-    def background(self) -> bool:
-        """The turn goes on without its client."""
-        return self._options.background
+    def background(self) -> "LocalTurn | None":
+        return self if self._options.background else None
 
     def reply(self, reply: Reply) -> Reply:
         options = self._options

@@ -1,10 +1,25 @@
 """The interface by which an exchange has its turn stored."""
 
-from typing import Final, Protocol
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
 
+from gateway.stores.store import Node
 from gateway.streaming.progress import StreamProgress
 from providers.neutral.codec import Reply, Writer
 from streams.fold import Answer
+
+
+class DetachableTurn(Protocol):
+    """A turn that runs without its client, and is stored by whoever runs it."""
+
+    id: str
+    persisted: bool
+    """It is stored as it ended."""
+
+    async def nodes(self, response: Mapping[str, Any], events: bytes) -> tuple[list[Node], list[Any]]:
+        """The nodes to be stored of ``response``, and the items that it adds to its conversation. Cancellation waits
+        for it."""
+        ...
 
 
 class TurnRecorder(Protocol):
@@ -16,6 +31,11 @@ class TurnRecorder(Protocol):
     @property
     def records(self) -> bool:
         """Anything may be stored. Without this only ``reply`` and ``writer`` need to be called."""
+        ...
+
+    @property
+    def background(self) -> DetachableTurn | None:
+        """The turn itself where it goes on without its client, begun by ``Background.start``."""
         ...
 
     def reply(self, reply: Reply) -> Reply:
@@ -55,6 +75,7 @@ class UnrecordedTurn:
     """The ``TurnRecorder`` of a turn of which nothing is stored."""
 
     records = False
+    background = None
 
     def reply(self, reply: Reply) -> Reply:
         return reply

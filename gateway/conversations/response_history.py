@@ -13,6 +13,7 @@ import attrs
 import msgspec
 
 from gateway.conversations import conversation_store
+from gateway.conversations.background import not_kept
 from gateway.conversations.bodies import read_turn, unpacked
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.local_turn import LocalTurn
@@ -81,7 +82,7 @@ def _refuse_without_store(options: StateOptions) -> None:
     if options.conversation is not None:
         raise invalid(f"conversation cannot be honoured: {_NO_STORE}", "conversation")
     if options.background:
-        raise invalid("background cannot be honoured: this gateway keeps no state", "background")
+        raise not_kept()
 
 
 def _continued(incoming: Incoming, target: Target, own: Items | None, earlier: Items) -> Incoming:

@@ -28,6 +28,7 @@ class ThreadTurn:
     its answer was lost on the way simply works."""
 
     records = True
+    background = None
 
     def __init__(
         self, store: Store, owner: str, previous: str | None, given: Mapping[str, msgspec.Raw], issuer: Issuer

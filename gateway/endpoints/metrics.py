@@ -25,7 +25,7 @@ STORE_EVERY: Final = 10.0
 def add_metrics(app: QuartTrio, service: Service) -> None:
     """The route, where metrics are not switched off."""
     metrics = service.metrics
-    if metrics is None:
+    if not isinstance(metrics, Metrics):
         return
 
     async def page() -> Response:
@@ -43,7 +43,7 @@ def add_metrics(app: QuartTrio, service: Service) -> None:
 async def watch(service: Service) -> None:
     """Measure the event loop and take stock, until cancelled."""
     metrics = service.metrics
-    if metrics is None:
+    if not isinstance(metrics, Metrics):
         return
     async with trio.open_nursery() as nursery:
         if service.store is not None:
@@ -68,6 +68,5 @@ def _late(service: Service, metrics: Metrics, seconds: float) -> None:
 
 
 def _look(service: Service, metrics: Metrics) -> None:
-    lifecycle, background = service.lifecycle, service.background
-    running = 0 if background is None else background.running
+    lifecycle, running = service.lifecycle, service.background.running
     metrics.look(service.upstream.stats(), len(lifecycle.connections), running, lifecycle.draining)

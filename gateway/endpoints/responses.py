@@ -6,7 +6,7 @@ from typing import TypeAlias
 import attrs
 from quart_trio import QuartTrio
 
-from gateway.conversations.background import RUNNING, Background, event_log
+from gateway.conversations.background import RUNNING, Background, NoBackground, event_log
 from gateway.conversations.bodies import Object, StoredHead, StoredTurn, head_id, read_head, read_turn
 from gateway.conversations.deadline import store_deadline, unavailable
 from gateway.endpoints.answers import AskProviders, Route, add_routes, object_answer, owner, require_store
@@ -42,7 +42,7 @@ class StoredResponses:
     """The views. Each raises ``GatewayError``: 404 for what the client has not stored, 400 for a wrong query."""
 
     _store: Store | None
-    _background: Background | None
+    _background: Background | NoBackground
     _keep_alive: float
 
     async def retrieve(self, id: str) -> Response:
@@ -55,10 +55,9 @@ class StoredResponses:
         return object_answer(_response(*await self._read(id)))
 
     async def _replay(self, id: str, starting_after: int) -> Response:
-        if self._background is not None:
-            running = self._background.follow(owner(), id, starting_after, self._keep_alive)
-            if running is not None:
-                return _stream(running)
+        running = self._background.follow(owner(), id, starting_after, self._keep_alive)
+        if running is not None:
+            return _stream(running)
         turn, head = await self._read(id)
         if turn.status in RUNNING:
             message = "another worker of the gateway is still making the response: ask again, or without stream"
@@ -71,7 +70,7 @@ class StoredResponses:
     async def delete(self, id: str) -> Response:
         """Forget the response. One that is still being made is cancelled: it would come back at its end."""
         turn, _ = await self._read(id)
-        if turn.status in RUNNING and self._background is not None:
+        if turn.status in RUNNING:
             await self._background.cancel(owner(), id)
         with store_deadline("delete the response"):
             if not await require_store(self._store).delete(owner(), (id, head_id(id))):
@@ -99,7 +98,7 @@ class StoredResponses:
             raise invalid("Cannot cancel a synchronous response.", "response_id")
         if turn.status in _ENDED:
             raise invalid(f"Cannot cancel {_ENDED[turn.status]} response.", "response_id")
-        if turn.status in RUNNING and self._background is not None:
+        if turn.status in RUNNING:
             await self._background.cancel(owner(), id)
             turn, head = await self._read(id)
         return object_answer(_response(turn, head))
@@ -108,7 +107,7 @@ class StoredResponses:
         """Both nodes of the response, from one write as far as can be known."""
         with store_deadline("read the response"):
             turn, head = await self._nodes(id)
-            if turn.status in RUNNING and self._background is not None:
+            if turn.status in RUNNING:
                 await self._background.fail_if_lost(owner(), id)
                 turn, head = await self._nodes(id)
         return turn, head

@@ -11,7 +11,7 @@ import attrs
 
 from gateway.conversations.background import BackgroundTurn
 from gateway.conversations.history import load_history
-from gateway.conversations.local_turn import LocalTurn
+from gateway.conversations.recorder import DetachableTurn
 from gateway.conversations.resolved import StateScope
 from gateway.exchange.answering import fold_answer, reply_to
 from gateway.exchange.context import ExchangeContext
@@ -74,8 +74,7 @@ class Exchange:
         self._context = context.recorded(context.service.recorder.begin(self.record, context.asked, body))
         try:
             walk = self.walk(await self.read(body))
-            turn = walk.request.turn
-            if isinstance(turn, LocalTurn) and turn.background:
+            if (turn := walk.request.turn.background) is not None:
                 return await self._leave(walk, turn)
             return await self.answer_to(walk)
         except GatewayError as error:
@@ -166,7 +165,7 @@ class Exchange:
 
     # Turns in the background
 
-    async def _leave(self, walk: Walk, turn: LocalTurn) -> Response:
+    async def _leave(self, walk: Walk, turn: DetachableTurn) -> Response:
         """The beginning of a turn that goes on in the background, in a scope of its own."""
 
         async def go_on(scope: RequestScope) -> Response:
@@ -176,9 +175,8 @@ class Exchange:
                 return self.refuse(error.failed)
 
         background = self._context.service.background
-        assert background is not None, "a turn is kept in the background only where there is a store"
         owner = self._memory.owner
-        template = ResponseTemplate.of(reply_to(walk.attempt, turn))
+        template = ResponseTemplate.of(reply_to(walk.attempt, walk.request.turn))
         begun = await background.start(BackgroundTurn(owner, turn, template, self.record, go_on))
         self._scope.detach()
         if not walk.request.incoming.stream:

@@ -7,14 +7,14 @@ import trio
 
 from gateway.access.authentication import Authenticator
 from gateway.config.settings import Limits
-from gateway.conversations.background import Background
+from gateway.conversations.background import Background, NoBackground
 from gateway.ledger.ledger import Ledger
 from gateway.request.rejections import RejectionCache
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from gateway.stores.store import Store
 from gateway.telemetry.live import LiveView, NoLiveView, OtherLiveViews
-from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.metrics import Metrics, NoMetrics
 from gateway.telemetry.observer import ExchangeRecorder, ExchangeTracer, NoRecorder, NoTracer
 from gateway.upstream.client import Upstream
 from gateway.upstream.credentials import CredentialSource
@@ -41,13 +41,13 @@ class Service:
     strict: bool = False
     check_streams: bool = False
     store: Store | None = None
-    background: Background | None = None
+    background: Background | NoBackground = attrs.field(factory=NoBackground)
     learned: RejectionCache = attrs.field(factory=RejectionCache)
     ledger: Ledger = attrs.field(factory=Ledger)
     board: LiveView | NoLiveView = attrs.field(factory=NoLiveView)
     others: OtherLiveViews | None = None
     recorder: ExchangeRecorder = attrs.field(factory=NoRecorder)
-    metrics: Metrics | None = None
+    metrics: Metrics | NoMetrics = attrs.field(factory=NoMetrics)
     tracing: ExchangeTracer = attrs.field(factory=NoTracer)
     credentials: Mapping[str, CredentialSource] = attrs.field(factory=dict)
     replaced: trio.Event = attrs.field(factory=trio.Event)
@@ -56,5 +56,4 @@ class Service:
     def full(self) -> bool:
         """True if one request more than ``limits.in_flight`` is here, turns in the background included, and those who
         watch the live view not, who have a limit of their own."""
-        behind = 0 if self.background is None else self.background.running
-        return self.lifecycle.in_flight + behind - self.board.viewers > self.limits.in_flight
+        return self.lifecycle.in_flight + self.background.running - self.board.viewers > self.limits.in_flight

@@ -303,6 +303,19 @@ class Metrics:
         return generate_latest(registry)
 
 
+class NoMetrics:
+    """The ``Metrics`` of a process that has them switched off: they count nothing, and nobody can read them."""
+
+    def know(self, config: Config) -> None:
+        return
+
+    def reloaded(self, good: bool) -> None:
+        return
+
+    def add(self, row: MetricRow, *labels: str, by: float = 1) -> None:
+        return
+
+
 def _made(row: MetricRow, registry: "CollectorRegistry") -> Any:
     import prometheus_client
 
@@ -352,10 +365,10 @@ def tell_reload(folder: Path, good: bool) -> None:
     add_to_file(folder, "counter_supervisor.db", {key: 1})
 
 
-def open_metrics(config: Config, mask: Mask | None = None) -> Metrics | None:
-    """The numbers of this process, ``None`` where they are switched off."""
+def open_metrics(config: Config, mask: Mask | None = None) -> Metrics | NoMetrics:
+    """The numbers of this process."""
     if config.metrics == "off":
-        return None
+        return NoMetrics()
     folder = os.environ.get(FOLDER)
     metrics = Metrics(Path(folder) if folder else None, mask)
     metrics.know(config)

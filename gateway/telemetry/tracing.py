@@ -21,7 +21,7 @@ from gateway.config.settings import TracingSettings as Settings
 from gateway.http.headers import Headers
 from gateway.ledger.record import Record
 from gateway.logs.masking import Mask
-from gateway.telemetry.metrics import SPANS, Metrics
+from gateway.telemetry.metrics import SPANS, Metrics, NoMetrics
 from gateway.telemetry.observer import NoTracer
 from gateway.telemetry.spans import (
     LONGEST_NAME,
@@ -173,7 +173,7 @@ class Tracing:
             await trio.to_thread.run_sync(self._provider.shutdown, abandon_on_cancel=True)
 
 
-def open_tracing(config: Config, metrics: Metrics | None, mask: Mask) -> Tracing | NoTracer:
+def open_tracing(config: Config, metrics: Metrics | NoMetrics, mask: Mask) -> Tracing | NoTracer:
     """The traces of this process: where ``tracing`` says so, else where the environment names a collector."""
     settings = config.tracing
     if settings is None and not any(os.environ.get(f"{_EXPORTER}{name}ENDPOINT") for name in ("", "TRACES_")):
@@ -183,8 +183,7 @@ def open_tracing(config: Config, metrics: Metrics | None, mask: Mask) -> Tracing
         return NoTracer()
 
     def dropped(count: int) -> None:
-        if metrics is not None:
-            metrics.add(SPANS, by=count)
+        metrics.add(SPANS, by=count)
 
     try:
         return Tracing(settings, dropped, mask)

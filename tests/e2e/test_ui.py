@@ -74,7 +74,9 @@ def test_a_browser_that_asks_for_the_address_alone_is_sent_to_the_page(gateway):
 def test_all_files_of_the_page_are_part_of_the_package():
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["gateway"]
     there = {file for pattern in patterns for file in (ROOT / "gateway").glob(pattern)}
-    assert {file for file in (ROOT / "gateway" / "ui").iterdir() if file.suffix in (".html", ".css", ".js")} <= there
+    assert {
+        file for file in (ROOT / "gateway" / "endpoints" / "ui").iterdir() if file.suffix in (".html", ".css", ".js")
+    } <= there
 
 
 def test_looking_is_no_exchange(gateway):

@@ -14,7 +14,7 @@ from quart_trio import QuartTrio
 from gateway.access.authentication import Authenticator
 from gateway.config.loading import from_mapping
 from gateway.config.settings import Limits
-from gateway.conversations.background import Background, BackgroundTurn
+from gateway.conversations.background import Background, BackgroundTurn, NoBackground
 from gateway.conversations.bodies import head_body, head_id, turn_body
 from gateway.conversations.local_turn import LocalTurn
 from gateway.conversations.options import StateOptions
@@ -76,7 +76,7 @@ class Served:
 LEDGER = Ledger(readable=False)
 
 
-def make_app(store: Store | None, background: Background | None, elsewhere: AskProviders | None) -> QuartTrio:
+def make_app(store: Store | None, background: Background | NoBackground, elsewhere: AskProviders | None) -> QuartTrio:
     app = QuartTrio(__name__)
     configure(app, MAX_BODY)
     door, upstream = Authenticator(CONFIG), Upstream()
@@ -110,7 +110,7 @@ async def serving(
 ) -> AsyncIterator[Served]:
     sock = bind("127.0.0.1", 0)
     ready = trio.Event()
-    app = make_app(store, background, elsewhere)
+    app = make_app(store, background or NoBackground(), elsewhere)
     with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: serve(app, [sock], state=Lifecycle(), ready=ready.set, signals=False))

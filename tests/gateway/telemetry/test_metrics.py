@@ -107,7 +107,7 @@ def test_models_of_a_wildcard_have_names_of_their_own_once_they_have_answered(ga
 
 def test_what_clients_make_up_is_bounded():
     metrics = open_metrics(from_mapping(config([provider("groq/*", "http://x")], 1)))
-    assert metrics is not None
+    assert isinstance(metrics, Metrics)
     ledger = Ledger(readable=False)
     ledger.observers.append(metrics)
     for target in ("nobody/m", "groq/" + "x" * 200, "groq/a\nb", *(f"groq/m{i}" for i in range(MOST_MET + 50))):
@@ -129,7 +129,7 @@ def test_a_key_that_was_sent_as_a_model_is_no_label(name):
     ledger = Ledger(readable=False)
     ledger.mask.follow(config_)
     metrics = open_metrics(config_, ledger.mask)
-    assert metrics is not None
+    assert isinstance(metrics, Metrics)
     ledger.observers.append(metrics)
     record = ledger.open("id", "chat")
     record.target, record.lane, record.attempts, record.whole = f"groq/{name}", "byte", 1, True
@@ -269,7 +269,7 @@ def test_a_mistake_in_it_is_named(given, said):
 def test_a_new_configuration_brings_new_names(upstream):
     old, new = (config([provider(f"openai/{name}", upstream.url)], 1) for name in ("old", "new"))
     metrics = open_metrics(from_mapping(old))
-    assert metrics is not None
+    assert isinstance(metrics, Metrics)
     assert metrics.where("openai/new") == ("openai", "other")
     metrics.know(from_mapping(new))
     assert metrics.where("openai/new") == ("openai", "new")

@@ -19,6 +19,7 @@ from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from gateway.telemetry.live import COLUMNS, View
+from gateway.telemetry.metrics import Metrics
 from gateway.upstream.client import Upstream
 from tests.support.harness import PATIENCE, Reply, Wire, complaint, config, post, provider, request
 from tests.support.metrics_page import Numbers, chunk
@@ -42,7 +43,7 @@ class Running:
         return await trio.to_thread.run_sync(request, f"http://127.0.0.1:{self.port}", "POST", PATHS[api], body)
 
     def numbers(self) -> Numbers:
-        assert self.service.metrics is not None
+        assert isinstance(self.service.metrics, Metrics)
         return Numbers(self.service.metrics.page().decode())
 
 
