@@ -78,7 +78,8 @@ def add_routes(
 
 
 def object_answer(value: Any) -> Response:
-    """``value`` of the Responses or Conversations API as JSON, with status 200."""
+    """``value`` of the Responses or Conversations API as JSON, with status 200 and the request's id under OpenAI's name
+    alone: the path is OpenAI's, whatever client asks."""
     return Response(200, (*JSON_HEADERS, ("x-request-id", current_scope().id)), msgspec.json.encode(value))
 
 
@@ -109,7 +110,7 @@ def open_record(api: Api, ledger: Ledger, scope: RequestScope, *, served: bool =
 
 
 def json_answer(value: Any, status: int = 200) -> Response:
-    """``value`` as JSON, with the request's id."""
+    """``value`` as JSON, with the request's id under the names of the client's API: the path is nobody's."""
     return Response(status, (*JSON_HEADERS, *ids()), msgspec.json.encode(value))
 
 

@@ -59,6 +59,14 @@ async def test_a_response_is_given_again_as_it_was(store, status):
         assert raw.headers["x-request-id"] == "mine"
 
 
+async def test_a_response_has_its_id_under_the_name_of_its_own_api(store):
+    id = (await keep(store))["id"]
+    async with serving(store) as served:
+        reply = await served.ask("GET", f"/v1/responses/{id}", headers={"anthropic-version": "2023-06-01"})
+    assert "x-request-id" in reply.headers
+    assert "request-id" not in reply.headers
+
+
 async def test_a_deleted_response_is_gone_with_all_that_was_stored_of_it(store):
     id = (await keep(store, [message("Hi")], ANSWER))["id"]
     async with serving(store) as served, served.client() as client:
