@@ -1,7 +1,7 @@
 """OpenAI Chat Completions, both roles.
 
 The pieces: ``incoming`` and ``history`` read a client's request; ``outgoing``, ``messages`` and ``settings`` write one
-for a provider; ``adapting`` edits a client's own; ``reader``, ``chunks``, ``calls`` and ``usage`` read answers;
+for a provider; ``adapting`` edits a client's own; ``reader`` with ``reading``, ``chunks`` and ``usage`` read answers;
 ``writer``, ``tools`` and ``extras`` write them.
 """
 

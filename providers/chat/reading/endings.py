@@ -1,0 +1,57 @@
+"""The reasons for which answers end."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from providers.neutral.codec import settled_reason
+from streams.events import AnswerEnd, ErrorInfo, Reason
+
+REASONS: Mapping[str, Reason] = {
+    "stop": "stop",
+    "eos": "stop",  # Together
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",  # Mistral
+    "model_context_window_exceeded": "length",
+    "tool_calls": "tool_calls",
+    "tool_use": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "refusal",
+    "refusal": "refusal",
+    "safety": "refusal",
+    "recitation": "refusal",
+    "blocklist": "refusal",
+    "prohibited_content": "refusal",
+    "spii": "refusal",
+}
+"""``finish_reason`` in lower case (routers let the model's own words through: Portkey-AI/gateway#857). Others: stop."""
+
+FAILURES = frozenset(
+    ("error", "malformed_function_call", "malformed_response", "unexpected_tool_call", "missing_thought_signature")
+)
+"""Reasons that say that there is no answer."""
+
+
+def stop_string(value: Any) -> str | None:
+    """The string that a choice's ``stop_reason`` says has matched (vLLM), None if it is one of the reasons."""
+    return value if isinstance(value, str) and value.lower() not in REASONS else None
+
+
+def read_failure(word: str) -> ErrorInfo | None:
+    """The failure that ``word``, a reason, stands for."""
+    if word.lower() not in FAILURES:
+        return None
+    return ErrorInfo("upstream", f"the provider could not finish its answer: {word}")
+
+
+def read_end(word: str, stopped_by: str | None, called: bool) -> AnswerEnd:
+    """The end of an answer; ``word`` is "" if the provider gave no reason."""
+    if not word:  # Snowflake ends with nothing but [DONE]
+        return AnswerEnd(settled_reason("stop", called))
+    reason = REASONS.get(word.lower(), "stop")
+    if reason == "stop" and stopped_by is not None:
+        return AnswerEnd("stop_sequence", word, stopped_by)
+    return AnswerEnd(reason, word)
