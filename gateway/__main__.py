@@ -5,6 +5,7 @@ Every command imports what it needs when it runs: ``--help`` and mistyped option
 
 import gc
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def serve(config: Path | None, demo: bool, pace: float | None, **options: Any) -
         raise click.UsageError("--demo is one process: leave out --workers")
     if pace is not None and not demo:
         raise click.UsageError("--pace is for the stand-in provider: add --demo, or use trigate mock --pace")
-    gc.disable()  # until all is loaded: collecting during the imports takes a sixth of the start-up
+    _load_undisturbed()
     from gateway.commands.serve import Options, run, run_demo
 
     common = Options(**{name: options.pop(name) for name in ("check_streams", "record", "log_level", "log_format")})
@@ -289,7 +290,7 @@ def mock(host: str, port: int, pace: float, faults: bool) -> None:
         for name, says in listed().items():
             click.echo(f"{name:<26}{says}")
         return
-    gc.disable()
+    _load_undisturbed()
     from gateway.commands.serve import run_mock
 
     sys.exit(run_mock(host, port, pace))
@@ -365,6 +366,15 @@ def _open_standard_streams() -> None:
         if getattr(sys, name) is None:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is fd
             setattr(sys, name, open(fd, "w" if fd else "r", closefd=False))  # noqa: SIM115  # as long as the process
+
+
+def _load_undisturbed() -> None:
+    """Prepare to import much, until the loop runs. Nothing is collected, which takes a sixth of the start-up. Ctrl-C
+    ends the process by the signal: as an exception it is lost where it falls into a callback of Python's import system,
+    and the process would go on."""
+    gc.disable()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and is not ignored, as behind a shell's `&`
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 if __name__ == "__main__":

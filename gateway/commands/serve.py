@@ -144,6 +144,8 @@ def run_mock(host: str, port: int, pace: float) -> int:
 def _run(main: Callable[..., Awaitable[T]], *args: Any) -> T:
     """``trio.run`` that a Ctrl-C ends without a traceback when nobody waits for one: before it serves, or behind the
     drain, where a worker may get the second signal. What has been opened is closed."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return trio.run(main, *args)
     except BaseExceptionGroup as error:
