@@ -11,7 +11,7 @@ import inspect
 import pkgutil
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
@@ -124,10 +124,16 @@ def fingerprint(thing: Any) -> str:
     return hashlib.sha256("\n".join(line for line in lines if line and line[0] != "#").encode()).hexdigest()[:12]
 
 
+@pytest.fixture(scope="module")
+def packages() -> Mapping[str, list[str]]:
+    """The packages that each module comes from; to find them takes a look at every file that is installed."""
+    return packages_distributions()
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.foreign)
-def test_a_foreign_part_is_as_it_was_when_ours_was_written(row):
+def test_a_foreign_part_is_as_it_was_when_ours_was_written(row, packages):
     top = row.foreign.partition(":")[0].partition(".")[0]
-    name = packages_distributions()[top][0]
+    name = packages[top][0]
     now = fingerprint(found(row.foreign))
     assert now == row.fingerprint, (
         f"{row.foreign} is not the same in {name} {version(name)}, and it is {row.how} by {row.ours}: read both, then "

@@ -12,6 +12,7 @@ from gateway.streaming.passthrough import Passthrough
 from providers.apis import CODECS
 from streams import sse
 from streams.events import ErrorInfo, Event, ToolCallStart
+from tests.support.examples import examples, places
 from tests.support.recordings import ABSENT, Recording, answers
 
 STREAMS = tuple(one for one in answers() if one.streamed)
@@ -72,15 +73,16 @@ def test_the_smallest_pieces_give_the_same_events(recording: Recording) -> None:
 def test_a_cut_at_any_byte_gives_the_same_events(recording: Recording) -> None:
     body = recording.body
     events = whole(recording)
-    assert [cut for cut in range(1, len(body)) if read(recording, [body[:cut], body[cut:]]) != events] == []
+    cuts = places(range(1, len(body)))
+    assert [cut for cut in cuts if read(recording, [body[:cut], body[cut:]]) != events] == []
 
 
 @given(recording=st.sampled_from(STREAMS or (None,)), cuts=st.lists(st.floats(0, 1), max_size=12))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_cuts_at_random_give_the_same_events_and_bytes(recording: Recording, cuts: list[float]) -> None:
     body = recording.body
-    places = [0, *sorted(int(cut * len(body)) for cut in cuts), len(body)]
-    pieces = [body[first:last] for first, last in pairwise(places)]
+    bounds = [0, *sorted(int(cut * len(body)) for cut in cuts), len(body)]
+    pieces = [body[first:last] for first, last in pairwise(bounds)]
     assert read(recording, pieces) == whole(recording)
     sent, uncut = forwarded(recording, pieces), forwarded(recording, [body])
     assert sent.rstrip(b"\r\n") == uncut.rstrip(b"\r\n")  # the end of the last line is the next test's business

@@ -18,6 +18,7 @@ from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.routing.router import Router
 from providers.catalog import providers as catalog
 from tests.support.command_line import run
+from tests.support.examples import examples
 
 
 def item(name: str, model: str, **params: Any) -> dict[str, Any]:
@@ -383,7 +384,7 @@ ITEM = ANY | st.fixed_dictionaries({"model_name": ANY, "litellm_params": PARAMS 
 
 
 @given(st.lists(ITEM, max_size=3), ANY, ANY, ANY)
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 def test_whatever_stands_there_the_result_is_a_good_configuration(models, general, router, more):
     content = {"model_list": [*models, item("m", "openai/m")], "general_settings": general, "router_settings": router}
     config, text, _ = converted(*content.pop("model_list"), **content, litellm_settings=more)

@@ -14,6 +14,7 @@ from gateway.config.schema import RawConfig, RawEntry
 from gateway.config.settings import StateStorage
 from gateway.config.unknown import ADVICE, advice
 from gateway.routing.router import Router
+from tests.support.examples import examples
 from tests.support.repository import ROOT
 
 HEAD = "version: v0.3.0\nlisteners: [{type: model, name: llm, port: 12000}]\n"
@@ -948,7 +949,7 @@ def mistakes_of(function, *arguments):
     return ()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(YAMLISH | st.binary(max_size=40))
 @example("a: &a {<<: *a}")
 @example("? - a\n: b")
@@ -966,7 +967,7 @@ def test_no_text_is_too_odd_to_be_answered(tmp_path_factory, text):
         assert all(mistake.file == str(path) and str(mistake) for mistake in mistakes)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.dictionaries(KEYS, TREES, max_size=6))
 def test_no_structure_is_too_odd_to_be_answered(content):
     mistakes = mistakes_of(from_mapping, content)

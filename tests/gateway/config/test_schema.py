@@ -19,6 +19,7 @@ from gateway.config.document import Document, read
 from gateway.config.loading import ConfigError, configure
 from gateway.config.variables import Variables
 from tests.support.command_line import run
+from tests.support.examples import examples
 from tests.support.harness import ROOT
 
 SCHEMA = json_schema()
@@ -185,14 +186,14 @@ def test_it_takes_a_configuration_with_every_kind_of_key(content):
 @example({**FULL, "keep_alive": "0s"})
 @example({**FULL, "llm_providers": FULL["model_providers"]})
 @example({**FULL, "limits": {"connections": "1000001"}})
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 def test_what_check_refuses_of_a_shape_it_refuses_too(content):
     if refused_by_shape(content):
         assert not VALIDATOR.is_valid(content)
 
 
 @given(mutated())
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 def test_what_check_takes_it_takes_too(content):
     if good(content):
         VALIDATOR.validate(content)

@@ -20,6 +20,7 @@ from gateway.conversations.bodies import (
     turn_body,
 )
 from gateway.stores.store import Unavailable
+from tests.support.examples import examples
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 values = st.recursive(
@@ -31,7 +32,7 @@ objects = st.dictionaries(texts, values, max_size=4)
 lists = st.lists(objects, max_size=4)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(texts, lists, lists)
 def test_a_turn_comes_back(status, input, output):
     turn = read_turn(turn_body(status, input, output))
@@ -39,13 +40,13 @@ def test_a_turn_comes_back(status, input, output):
     assert list(turn.items) == input + output
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(lists)
 def test_items_that_were_put_into_a_conversation_are_read_as_a_turn(items):
     assert read_turn(items_body(items)).items == tuple(items)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(objects, st.binary(max_size=100))
 def test_the_rest_of_a_response_comes_back_and_of_its_output_the_place(response, log):
     whole = {"id": "resp_1", "output": [{"large": "x"}]} | response | {"output": [1]}
@@ -54,7 +55,7 @@ def test_the_rest_of_a_response_comes_back_and_of_its_output_the_place(response,
     assert list(head.response) == list(whole)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.integers(0, 2**40), objects, st.none() | texts)
 def test_a_conversation_comes_back(created_at, metadata, head):
     conversation = StoredConversation(created_at, metadata, head)

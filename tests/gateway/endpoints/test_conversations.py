@@ -16,6 +16,7 @@ from gateway.stores.memory import MemoryStore
 from gateway.stores.store import Changed, Node
 from providers.neutral.fields import Fields
 from streams.errors import GatewayError
+from tests.support.examples import examples
 from tests.support.state_endpoints import ALICE, BOB, MAX_BODY, Down, keep, message, serving
 
 PATH = "/v1/conversations"
@@ -138,7 +139,7 @@ async def test_an_item_may_be_put_in_by_a_reference(store):
         assert item.id != output["id"]
 
 
-@settings(max_examples=10)
+@settings(max_examples=examples(10))
 @given(puts=st.lists(st.integers(1, 5), max_size=4), limit=st.integers(1, 7), order=st.sampled_from(["asc", "desc"]))
 async def test_pages_put_together_are_the_list(puts, limit, order):
     store, expected = MemoryStore(*ROOM), []
@@ -267,7 +268,7 @@ json = st.recursive(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.lists(st.dictionaries(st.sampled_from(WORDS), json, max_size=4), max_size=3))
 async def test_no_item_is_a_mistake_of_the_gateways(items):
     """What is not refused can be kept."""

@@ -19,6 +19,7 @@ from gateway.stores.store import Node
 from providers.responses.ids import own_id
 from providers.responses.kept import after, replay
 from streams import sse
+from tests.support.examples import examples
 from tests.support.state_endpoints import ALICE, BOB, Down, keep, message, running, serving
 
 ROOM = (3600.0, 2**24)  # seconds and bytes
@@ -280,7 +281,7 @@ async def test_an_item_that_came_twice_is_listed_once(store):
         assert [item.id async for item in pages] == [again["id"], new["id"]]
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 @given(turns=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2)), min_size=1, max_size=4), data=st.data())
 async def test_pages_put_together_are_the_list(turns, data):
     store, parent, expected = MemoryStore(*ROOM), None, []

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.mock.filling import FORMATS, SAMPLES, Unfillable, fill
+from tests.support.examples import examples
 
 
 def say(name: str) -> str:
@@ -226,13 +227,13 @@ def nullable(schema: Any) -> Any:
 SCHEMAS = st.recursive(LEAVES, nested, max_leaves=12)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(SCHEMAS, st.booleans())
 def test_a_value_is_found_and_fits(schema, complete):
     filled(schema, complete=complete)
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.lists(SCHEMAS, min_size=2, max_size=3), st.sampled_from(["allOf", "oneOf"]))
 def test_where_parts_may_contradict_each_other_a_value_fits_or_none_is_made(parts, how):
     schema = {how: parts}
@@ -264,7 +265,7 @@ def referring(draw: st.DrawFn) -> dict[str, Any]:
 RECURSIVE = st.recursive(LEAVES | referring(), nested, max_leaves=6)
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(RECURSIVE, RECURSIVE, RECURSIVE)
 def test_references_end_where_they_lead_back_to_themselves(root, one, other):
     schema = {"$defs": {"a": one, "b": other}, "allOf": [root]}
@@ -288,7 +289,7 @@ ANYTHING = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(ANYTHING)
 def test_what_is_no_schema_is_a_value_or_unfillable(schema):
     try:

@@ -16,6 +16,7 @@ from providers.apis import CODECS
 from streams.events import APIS, ErrorInfo
 from streams.framing import EventTooLarge
 from streams.sse import COMMENT_PING, SSE
+from tests.support.examples import places
 from tests.support.lanes import KEY, SCRIPTS, byte_lane, events_of, half, hub_lane, reply_for, told, whole_lane
 from tests.support.upstreams import Script, render
 
@@ -50,7 +51,7 @@ WAYS = [Way(api, api, "byte") for api in APIS] + [Way(up, api, "hub") for up in 
 
 
 def two_pieces(data: bytes) -> Iterator[tuple[bytes, ...]]:
-    return ((data[:i], data[i:]) for i in range(len(data)))
+    return ((data[:i], data[i:]) for i in places(range(len(data))))
 
 
 def single_bytes(data: bytes) -> tuple[bytes, ...]:
@@ -165,7 +166,7 @@ def whole_from(api: str, script: Script) -> int:
 def test_a_stream_cut_anywhere_never_looks_complete(way, name, end):
     data = b"".join(events_of(way.source, SCRIPTS[name]))
     good = whole_from(way.source, SCRIPTS[name])
-    for cut in range(len(data)):
+    for cut in places(range(len(data))):
         lane = way.open()
         out = run(lane, [data[:cut]], end)
         said(out)
@@ -183,7 +184,7 @@ def test_a_stream_cut_anywhere_never_looks_complete(way, name, end):
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_a_failure_leaves_whole_events_only(way):
     data = b"".join(events_of(way.source, SCRIPTS["text"]))
-    for cut in range(0, len(data), 3):
+    for cut in places(range(0, len(data), 3)):
         lane = way.open()
         said(lane.feed(data[:cut]))
         said(lane.end(CUT))

@@ -42,6 +42,7 @@ from streams.framing import EventTooLarge
 from streams.handoff import Handoff
 from streams.pipe import Chunk
 from streams.sse import SSE
+from tests.support.examples import examples
 from tests.support.harness import config, provider
 from tests.support.upstreams import Script, ToolCall, render
 
@@ -115,7 +116,7 @@ def same_ids(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("api", "client"), PAIRS)
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(places=st.lists(st.integers(min_value=0, max_value=10_000), max_size=12), ears=st.integers(0, 12))
 async def test_a_stream_that_is_listened_to_has_the_same_bytes(api, client, places, ears):
     parts = split(stream_of(api), places)
@@ -547,7 +548,7 @@ def shown(tap) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("api", "client"), PAIRS)
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(places=st.lists(st.integers(min_value=0, max_value=10_000), max_size=12), opened=st.integers(0, 12))
 async def test_both_sides_of_a_stream_can_be_seen_from_its_beginning(api, client, places, opened):
     """Opened while it goes on, and again when it has ended."""

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.upstream.heads import MAX_HEAD, Head, HeadReader
+from tests.support.examples import examples
 
 
 def ours(*pieces: bytes) -> Head | None:
@@ -78,7 +79,7 @@ GOOD = joined(
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(st.one_of(GOOD, ODD, st.binary(max_size=60)), st.binary(max_size=5), st.data())
 def test_it_takes_what_h11_takes(head, rest, data):
     whole = head + rest

@@ -34,6 +34,7 @@ from streams.events import (
     Usage,
 )
 from streams.fold import fold
+from tests.support.examples import examples
 from tests.support.recordings import files
 from tests.support.repository import ROOT, SHARED
 
@@ -768,7 +769,7 @@ PLACES = {api: places(events) for api, events in STREAMS.items()}
 WHOLE_PLACES = {api: places(value) for api, value in WHOLES.items()}
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(api=st.sampled_from(APIS), tolerant=st.booleans(), value=json_values, data=st.data())
 def test_any_value_anywhere_gets_a_verdict(api, tolerant, value, data):
     path = data.draw(st.sampled_from([path for path in PLACES[api] if len(path) > 1]))

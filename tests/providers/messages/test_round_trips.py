@@ -25,6 +25,7 @@ from streams.events import (
     Usage,
 )
 from streams.fold import NativeBlock, ReasoningBlock, TextBlock, ToolCallBlock, fold
+from tests.support.examples import examples
 from tests.support.messages_strategies import bare, calls
 from tests.support.messages_streams import (
     FIXTURES,
@@ -98,7 +99,7 @@ def told(draw):
 
 
 @given(told())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_every_legal_sequence_of_events_gives_a_grammatical_stream(events):
     out = write(events)
     blocks = check_grammar(out)
@@ -124,7 +125,7 @@ def test_every_legal_sequence_of_events_gives_a_grammatical_stream(events):
 
 
 @given(st.lists(st.one_of(st.binary(max_size=40), st.sampled_from([raw(e) for e in FIXTURES["text"]])), max_size=12))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_a_reader_never_raises_for_what_an_upstream_sent(pieces):
     check_order(read(b"".join(pieces)))
 
@@ -138,7 +139,7 @@ MEMBER = st.sampled_from(["index", "delta", "content_block", "message", "usage",
 
 
 @given(st.lists(st.tuples(st.sampled_from(FIXTURES["thinking, text and a call"]), MEMBER, JUNK), max_size=12))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_a_reader_never_raises_for_odd_values(changed):
     check_order(read(raw(*({**event, member: junk} for event, member, junk in changed))))
 
@@ -147,7 +148,7 @@ def test_a_reader_never_raises_for_odd_values(changed):
 
 
 @given(calls())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_a_request_that_the_api_can_express_is_read_again_as_it_was_meant(call):
     outgoing = MESSAGES.write_request(call, Recipient("claude", OURS, Quirks(adaptive_thinking=True)))
     assert outgoing.dropped == ()
@@ -157,7 +158,7 @@ def test_a_request_that_the_api_can_express_is_read_again_as_it_was_meant(call):
 
 
 @given(calls())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_a_request_that_was_written_once_is_written_the_same_again(call):
     """A prefix that changes between turns is never cached (router-for-me/CLIProxyAPI#1725)."""
     to = Recipient("claude", OURS, Quirks(adaptive_thinking=True))

@@ -40,6 +40,7 @@ from streams.events import (
     Usage,
 )
 from streams.fold import fold
+from tests.support.examples import examples
 from tests.support.responses_requests import US, read, send
 from tests.support.responses_strategies import legal_events
 from tests.support.responses_streams import ISSUER, accumulated, raw_events
@@ -188,7 +189,7 @@ def test_a_provider_that_can_do_it_itself_is_believed() -> None:
     assert compaction_of(fold(events)) == NATIVE
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(legal_events())
 def test_whatever_the_model_does_the_stream_is_well_formed(events: list[Event]) -> None:
     found = stream(events)

@@ -29,6 +29,7 @@ from providers.neutral.request import (
 from providers.neutral.seal import Seal, seal
 from providers.responses import RESPONSES, read_continued
 from streams.errors import GatewayError
+from tests.support.examples import examples
 from tests.support.responses_requests import OTHER, US, read, refused, turns
 from tests.support.responses_strategies import VALUE
 
@@ -289,7 +290,7 @@ BODY = st.dictionaries(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(BODY)
 def test_no_request_makes_anything_but_a_400(body: dict[str, Any]) -> None:
     status = 400

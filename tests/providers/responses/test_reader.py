@@ -25,6 +25,7 @@ from streams.events import (
     Usage,
 )
 from streams.fold import NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock, fold
+from tests.support.examples import examples
 from tests.support.responses_streams import (
     added,
     check_order,
@@ -414,7 +415,7 @@ WIRE = st.builds(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(st.lists(WIRE, max_size=12))
 def test_no_upstream_makes_the_reader_raise_or_break_its_order(wires: list[dict[str, Any]]) -> None:
     reader = RESPONSES.reader()

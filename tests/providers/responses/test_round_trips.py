@@ -44,6 +44,7 @@ from streams.events import (
     Usage,
 )
 from streams.fold import Answer, NativeBlock, ReasoningBlock, TextBlock, ToolCallBlock, fold
+from tests.support.examples import examples
 from tests.support.responses_strategies import TOOLS, legal_events
 from tests.support.responses_streams import (
     CORPUS,
@@ -84,7 +85,7 @@ def zero(value: Any) -> Any:
     return blocks, attrs.evolve(usage, reasoning=usage.reasoning or 0)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(legal_events())
 def test_any_answer_survives_the_writer_and_our_own_reader(events: list[Event]) -> None:
     to = reply(tools=TOOLS, source={"store": False})
@@ -221,7 +222,7 @@ def placeless(value: Any) -> Any:
     return [placeless(each) for each in value] if isinstance(value, tuple | list) else value
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(calls())
 def test_any_request_of_this_api_is_the_same_when_it_is_read_again(request: Request) -> None:
     outgoing = RESPONSES.write_request(request, Recipient("up", ISSUER))
@@ -265,7 +266,7 @@ def check_accumulated(events: list[Event], to: Reply) -> None:
         assert collected.get("call_id") == item.get("call_id")
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(legal_events())
 def test_the_sdk_rebuilds_any_answer_as_it_is_told_whole(events: list[Event]) -> None:
     assume(isinstance(events[-1], AnswerEnd))

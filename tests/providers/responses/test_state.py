@@ -48,6 +48,7 @@ from streams.events import (
     ToolCallStart,
 )
 from streams.fold import fold
+from tests.support.examples import examples
 from tests.support.responses_requests import OTHER, US
 from tests.support.responses_strategies import TOOLS, VALUE, legal_events
 from tests.support.responses_streams import (
@@ -196,7 +197,7 @@ def real(event: Event) -> Event:
             return event
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(legal_events(), st.sampled_from(["cancelled", "failed", "incomplete"]))
 def test_wherever_a_stream_breaks_off_what_is_left_is_a_response(events: list[Event], status: Any) -> None:
     writer, twin = RESPONSES.writer(reply(tools=TOOLS)), RESPONSES.writer(reply(tools=TOOLS))
@@ -253,7 +254,7 @@ ITEMS = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(ITEMS | st.text(max_size=3) | st.none())
 def test_what_is_stored_stays_the_same_when_it_is_stored_again(value: Any) -> None:
     try:
@@ -477,7 +478,7 @@ def test_items_that_only_their_api_knows_go_back_without_ids_of_ours() -> None:
 # Told once more
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(legal_events())
 def test_a_kept_response_is_told_in_full_grammar(events: list[Event]) -> None:
     """`GET …?stream=true` of what was never streamed (SamSaffron/term-llm#460). What the model itself did wrong (words
@@ -570,7 +571,7 @@ def test_a_client_gets_the_events_that_it_has_not_seen(number: int) -> None:
         assert [event["sequence_number"] for event in values(found)] == list(range(number + 1, 408))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(st.integers(2, 500))
 @example(1)
 def test_a_log_tells_the_same_however_many_events_came_at_once(step: int) -> None:
@@ -594,7 +595,7 @@ def test_events_without_a_number_go_with_the_one_before() -> None:
     assert after(logged(data, 1)) == data
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.binary(max_size=40) | st.integers(0, 2000).map(lambda size: LOG[:size]))
 def test_a_damaged_log_is_an_error_or_nothing(log: bytes) -> None:
     found = b""
