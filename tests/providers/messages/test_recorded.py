@@ -20,8 +20,15 @@ from tests.support.repository import SHARED
 RECORDED = pytest.mark.skipif(not SHARED.is_dir(), reason="the recorded traffic (../shared) is not here")
 CORPUS = SHARED / "corpus" / "anthropic_messages"
 STREAMS = sorted(CORPUS.glob("*.response.sse"))
+BETA_STREAMS = (b'"compaction"', b'"fallback"', b"mcp_", b"advisor_")
+"""In streams with blocks that the plain types of the SDK do not know."""
+PLAIN_STREAMS = [path for path in STREAMS if not any(mark in path.read_bytes() for mark in BETA_STREAMS)]
 ANSWERS = sorted(CORPUS.glob("*.response.json"))
 FOLDERS = {"chat": "openai_chat", "messages": "anthropic_messages", "responses": "openai_responses"}
+
+
+def name(path):
+    return path.name
 
 
 # Requests
@@ -102,39 +109,41 @@ def test_two_requests_of_claude_code_share_their_system_text():
 
 
 @RECORDED
-def test_every_recorded_stream_is_read_whole_and_written_again():
-    for path in STREAMS:
-        data = path.read_bytes()
-        events = read(data)
-        check_order(events)
-        assert isinstance(events[-1], AnswerEnd), path.name
-        assert read(data, 1) == events
-        said = [value.get("delta", {}) for _, value in frames(data + b"\n\n")]
-        text = "".join(part.get("text", "") for part in said if part.get("type") == "text_delta")
-        thoughts = "".join(part.get("thinking", "") for part in said if part.get("type") == "thinking_delta")
-        blocks = fold(events).blocks
-        assert "".join(block.text for block in blocks if isinstance(block, TextBlock)) == text, path.name
-        assert "".join(block.text for block in blocks if isinstance(block, ReasoningBlock)) == thoughts, path.name
-        out = tell(events)
-        check_grammar(out)
-        again = fold(read(out))
-        assert (again.blocks, again.usage, again.end) == (blocks, fold(events).usage, fold(events).end), path.name
+def test_there_are_recorded_streams_and_answers():
+    assert len(PLAIN_STREAMS) > 40
+    assert len(ANSWERS) > 40
 
 
-@RECORDED
-def test_the_sdk_sees_in_our_stream_what_it_sees_in_the_recorded_one():
-    for path in STREAMS:
-        data = path.read_bytes()
-        if any(kind in data for kind in (b'"compaction"', b'"fallback"', b"mcp_", b"advisor_")):
-            continue  # beta blocks, which the plain types do not know
-        before, after = accumulated(data + b"\n\n", strict=False), accumulated(tell(read(data)))
-        given = [block.to_dict() for block in before.content if block.type != "text" or block.text]
-        assert [_plain(block.to_dict()) for block in after.content] == list(map(_plain, given)), path.name
-        assert (after.stop_reason, after.stop_sequence) == (before.stop_reason, before.stop_sequence)
-        assert after.stop_details == before.stop_details, path.name
-        assert after.usage.output_tokens == (before.usage.output_tokens or 1), "0 replaces nothing"
-        assert after.usage.input_tokens == before.usage.input_tokens
-        assert after.usage.cache_creation == before.usage.cache_creation, path.name
+@pytest.mark.parametrize("path", STREAMS, ids=name)
+def test_a_recorded_stream_is_read_whole_and_written_again(path):
+    data = path.read_bytes()
+    events = read(data)
+    check_order(events)
+    assert isinstance(events[-1], AnswerEnd)
+    assert read(data, 1) == events
+    said = [value.get("delta", {}) for _, value in frames(data + b"\n\n")]
+    text = "".join(part.get("text", "") for part in said if part.get("type") == "text_delta")
+    thoughts = "".join(part.get("thinking", "") for part in said if part.get("type") == "thinking_delta")
+    blocks = fold(events).blocks
+    assert "".join(block.text for block in blocks if isinstance(block, TextBlock)) == text
+    assert "".join(block.text for block in blocks if isinstance(block, ReasoningBlock)) == thoughts
+    out = tell(events)
+    check_grammar(out)
+    again = fold(read(out))
+    assert (again.blocks, again.usage, again.end) == (blocks, fold(events).usage, fold(events).end)
+
+
+@pytest.mark.parametrize("path", PLAIN_STREAMS, ids=name)
+def test_the_sdk_sees_in_our_stream_what_it_sees_in_the_recorded_one(path):
+    data = path.read_bytes()
+    before, after = accumulated(data + b"\n\n", strict=False), accumulated(tell(read(data)))
+    given = [block.to_dict() for block in before.content if block.type != "text" or block.text]
+    assert [_plain(block.to_dict()) for block in after.content] == list(map(_plain, given))
+    assert (after.stop_reason, after.stop_sequence) == (before.stop_reason, before.stop_sequence)
+    assert after.stop_details == before.stop_details
+    assert after.usage.output_tokens == (before.usage.output_tokens or 1), "0 replaces nothing"
+    assert after.usage.input_tokens == before.usage.input_tokens
+    assert after.usage.cache_creation == before.usage.cache_creation
 
 
 def _plain(block):
@@ -143,34 +152,24 @@ def _plain(block):
     return block if block.get("citations") else {name: block[name] for name in block if name != "citations"}
 
 
-@RECORDED
-def test_every_recorded_answer_says_what_its_stream_would_and_is_written_again():
-    for path in ANSWERS:
-        value = json.loads(path.read_bytes())
-        events = MESSAGES.read_answer(path.read_bytes())
-        check_order(events)
-        assert isinstance(events[-1], AnswerEnd), path.name
-        folded = fold(events)
-        assert folded == fold(read(streamed(value | {"stop_sequence": value.get("stop_sequence")}))), path.name
-        again = json.loads(MESSAGES.write_answer(folded, reply()))
-        given = [block for block in value["content"] if block["type"] != "text" or block["text"]]
-        assert list(map(_plain, again["content"])) == list(map(_plain, given)), path.name
-        called = any(block["type"] == "tool_use" for block in given)
-        word = "tool_use" if called and value["stop_reason"] == "end_turn" else value["stop_reason"]
-        assert again["stop_reason"] == word, path.name
-        check_grammar(tell(events))
+@pytest.mark.parametrize("path", ANSWERS, ids=name)
+def test_a_recorded_answer_says_what_its_stream_would_and_is_written_again(path):
+    value = json.loads(path.read_bytes())
+    events = MESSAGES.read_answer(path.read_bytes())
+    check_order(events)
+    assert isinstance(events[-1], AnswerEnd)
+    folded = fold(events)
+    assert folded == fold(read(streamed(value | {"stop_sequence": value.get("stop_sequence")})))
+    again = json.loads(MESSAGES.write_answer(folded, reply()))
+    given = [block for block in value["content"] if block["type"] != "text" or block["text"]]
+    assert list(map(_plain, again["content"])) == list(map(_plain, given))
+    called = any(block["type"] == "tool_use" for block in given)
+    word = "tool_use" if called and value["stop_reason"] == "end_turn" else value["stop_reason"]
+    assert again["stop_reason"] == word
+    check_grammar(tell(events))
 
 
 # All three APIs
-
-
-def answers(api):
-    """The recorded answers of an API that are whole, as their names and events."""
-    folder = SHARED / "corpus" / FOLDERS[api]
-    for path in sorted([*folder.glob("*.response.sse"), *folder.glob("*.response.json")]):
-        events = _events(api, path)
-        if not isinstance(events[-1], ErrorInfo):
-            yield path.name, events
 
 
 def _events(api, path):
@@ -197,22 +196,36 @@ def settled(value):
 BETA = ("compaction", "fallback", "mcp_tool_use", "mcp_tool_result", "mcp_tool_listing", "advisor_tool_result")
 
 
+def _plain_answers():
+    """The recorded answers of every API that the plain types of the SDK can hold: whole, without blocks that they do
+    not know, and without arguments that were cut by a token limit."""
+    for api, folder in FOLDERS.items():
+        for path in sorted((SHARED / "corpus" / folder).glob("*.response.*")):
+            if not isinstance((events := _events(api, path))[-1], ErrorInfo):
+                blocks = json.loads(MESSAGES.write_answer(fold(events), reply()))["content"]
+                if not any(block["type"] in BETA or "_raw" in str(block.get("input", "")) for block in blocks):
+                    yield pytest.param(api, path, id=f"{api}-{path.name}")
+
+
+PLAIN_ANSWERS = list(_plain_answers())
+
+
 @RECORDED
 @pytest.mark.parametrize("api", FOLDERS)
-def test_the_sdk_rebuilds_from_our_stream_exactly_our_whole_answer(api):
+def test_there_are_recorded_answers_of_every_api(api):
+    assert sum(one.values[0] == api for one in PLAIN_ANSWERS) > 70
+
+
+@pytest.mark.parametrize(("api", "path"), PLAIN_ANSWERS)
+def test_the_sdk_rebuilds_from_our_stream_exactly_our_whole_answer(api, path):
     """Whatever API the provider spoke: what streams and what does not are the same message (agentjido/req_llm#763)."""
-    count = 0
-    for name, events in answers(api):
-        whole = json.loads(MESSAGES.write_answer(fold(events), reply()))
-        if any(block["type"] in BETA or "_raw" in str(block.get("input", "")) for block in whole["content"]):
-            continue  # blocks that the plain types do not know, arguments that were cut by a token limit
-        data = tell(events)
-        check_grammar(data)
-        told = settled(accumulated(data).to_dict())
-        counts = [event.cache_write for event in events if isinstance(event, Usage)]
-        if counts and counts[0] != counts[-1]:
-            told["usage"].pop("cache_creation")  # it grew after the start, and deltas do not say of what lifetime
-        assert told == settled(whole), name
-        assert sdk.Message.model_validate(whole).content or not whole["content"], name
-        count += 1
-    assert count > 70
+    events = _events(api, path)
+    whole = json.loads(MESSAGES.write_answer(fold(events), reply()))
+    data = tell(events)
+    check_grammar(data)
+    rebuilt = settled(accumulated(data).to_dict())
+    counts = [event.cache_write for event in events if isinstance(event, Usage)]
+    if counts and counts[0] != counts[-1]:
+        rebuilt["usage"].pop("cache_creation")  # it grew after the start, and deltas do not say of what lifetime
+    assert rebuilt == settled(whole)
+    assert sdk.Message.model_validate(whole).content or not whole["content"]
