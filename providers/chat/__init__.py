@@ -1,8 +1,8 @@
 """OpenAI Chat Completions, both roles.
 
-The pieces: ``incoming`` and ``history`` read a client's request; ``outgoing``, ``messages`` and ``settings`` write one
-for a provider; ``adapting`` edits a client's own; ``reader`` with ``reading``, ``chunks`` and ``usage`` read answers;
-``writer``, ``tools`` and ``extras`` write them.
+The pieces: ``incoming`` and ``history`` read a client's request; ``outgoing``, ``messages`` with ``parts`` and
+``settings`` write one for a provider; ``adapting`` edits a client's own; ``reader`` with ``reading``, ``chunks`` and
+``usage`` read answers; ``writer``, ``tools`` and ``extras`` write them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,8 @@ import msgspec
 
 from providers.chat.adapting import adapt
 from providers.chat.incoming import read_request
-from providers.chat.messages import TYPED_FIELD, native_members
 from providers.chat.outgoing import write_request
+from providers.chat.parts.reasoning import TYPED_FIELD, native_members
 from providers.chat.reader import ChatReader, read_answer
 from providers.chat.usage import is_usage_alone
 from providers.chat.writer import ChatWriter, write_answer

@@ -8,7 +8,7 @@ its elements, and it merges numbered elements by their place (``openai/lib/strea
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from providers.chat.messages import USUAL_FIELD
+from providers.chat.parts.reasoning import USUAL_FIELD
 from providers.neutral.seal import Issuer, seal
 from streams.events import Api, Citation, ReasoningState
 from streams.fold import TextBlock

@@ -10,7 +10,8 @@ from typing import Any, assert_never
 import msgspec
 
 from providers.catalog.strict import fits_strict, provider_strict
-from providers.chat.messages import takes_custom_tools, write_messages
+from providers.chat.messages import write_messages
+from providers.chat.parts.calls import takes_custom_tools
 from providers.chat.settings import OWN, write_settings
 from providers.neutral import custom_tools
 from providers.neutral.codec import Outgoing, Recipient
@@ -42,7 +43,7 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
 
 def _write_tools(request: Request, body: dict[str, Any], drops: Drops) -> None:
     """Tools and what is said about them. Without tools nothing may be said: OpenAI refuses it."""
-    custom = takes_custom_tools(request)
+    custom = takes_custom_tools(request.api)
     tools = [item for tool in request.tools if (item := _tool(tool, request.api, custom, drops)) is not None]
     if tools:
         body["tools"] = tools

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from providers.chat.chunks import Delta
-from providers.chat.messages import TYPED_FIELD
+from providers.chat.parts.reasoning import TYPED_FIELD
 from providers.chat.reading.answer import OpenAnswer
 from providers.chat.reading.details import readable
 from providers.chat.reading.values import objects, text_of
