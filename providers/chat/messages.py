@@ -59,7 +59,8 @@ def _write_round(to: PartsTarget, assistant: Sequence[Message], others: Sequence
     place = {part.id: i for i, part in enumerate(p for p in parts if isinstance(p, ToolCallPart))}
     found = [part for message in others for part in message.parts if isinstance(part, ToolResultPart)]
     found.sort(key=lambda part: place.get(part.call_id, len(place)))
-    yield from (results.write(to, part) for part in found)
+    for part in found:
+        yield results.write(to, part)
     if media := [piece for part in found for piece in results.write_media(to, part)]:
         yield {"role": "user", "content": media}
     for message in others:
