@@ -12,7 +12,7 @@ from gateway.config.loading import Config
 from gateway.conversations.resolved import StateScope
 from gateway.endpoints.conversations import add_conversations
 from gateway.endpoints.health import OPEN, add_health
-from gateway.endpoints.hooks import add_cors, add_door
+from gateway.endpoints.hooks import add_authentication, add_cors
 from gateway.endpoints.http_errors import add_errors
 from gateway.endpoints.inference import add_exchanges
 from gateway.endpoints.metrics import add_metrics
@@ -65,13 +65,13 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     lifecycle, cors = service.lifecycle, Cors(config.cors)
     add_cors(app, cors)
     exchanges = add_exchanges(app, service, cors)
-    add_door(app, service, (*OPEN, *exchanges, *(("metrics",) if config.metrics == "open" else ())))
+    add_authentication(app, service, (*OPEN, *exchanges, *(("metrics",) if config.metrics == "open" else ())))
     ask_providers = ProviderKept(service)
     add_stored(app, service, ask_providers)
     add_conversations(app, service, ask_providers)
     if config.websocket:
         add_websocket(app, service, cors, partial(_memory, service))
-    add_models(app, service.router, service.door)
+    add_models(app, service.router, service.authenticator)
     add_ui(app, service, config)
     add_health(app, lifecycle, page="/ui" if config.ui else None)
     add_metrics(app, service)

@@ -63,7 +63,7 @@ def open_service(
         store=store,
         background=NoBackground() if store is None else Background(store, ledger),
         ledger=ledger,
-        board=open_live_view(ledger, config.ui, keep=config.ui_keep),
+        live_view=open_live_view(ledger, config.ui, keep=config.ui_keep),
         recorder=recorder,
         metrics=metrics,
         tracing=tracing,
@@ -72,15 +72,15 @@ def open_service(
 
 def next_service(config: Config, service: Service) -> Service:
     """The service for another configuration of the same process."""
-    router, door = Router(config), Authenticator(config)  # first what may fail: then all stays as it was
+    router, authenticator = Router(config), Authenticator(config)  # first what may fail: then all stays as it was
     service.upstream.set_limits(config.limits.upstream_connections, _max_chunk(config))
     service.ledger.mask.follow(config)
     service.metrics.know(config)
     service.recorder.hide(secrets_in(config))
     return attrs.evolve(
-        service, router=router, door=door, limits=config.limits, keep_alive=config.keep_alive,
+        service, router=router, authenticator=authenticator, limits=config.limits, keep_alive=config.keep_alive,
         strict=config.strict, replaced=trio.Event(),
-        board=open_live_view(service.ledger, config.ui, service.board, keep=config.ui_keep),
+        live_view=open_live_view(service.ledger, config.ui, service.live_view, keep=config.ui_keep),
     )  # fmt: skip
 
 

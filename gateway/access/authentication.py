@@ -1,4 +1,4 @@
-"""The door: which clients may come in, and which models each of them may use.
+"""Authentication: which clients may come in, and which models each of them may use.
 
 A client shows its key as ``Authorization: Bearer`` or ``x-api-key``, or in both, as SDKs for different APIs do. With
 ``x-trigate-key`` those two are left for the provider's own key, which ``passthrough_auth`` sends on.

@@ -337,7 +337,7 @@ def _environment(client: Client, place: GatewayAddress) -> dict[str, str]:
 
 
 def _overrides(client: Client, place: GatewayAddress) -> list[str]:
-    """Flags before the person's own; without the key, since every user of the machine can read them."""
+    """The flags that go before the person's own; without the key, since every user of the machine can read them."""
     if client.file is None:
         return []
     rows = [row for row in client.file.settings if place.key is None or "{key}" not in str(row.value)]

@@ -100,7 +100,7 @@ def _one_of(*keys: str, given: Shape = _GIVEN) -> Shape:
 
 
 def _needs(kind: str, key: str) -> Shape:
-    """The condition that storage of ``type: kind`` has ``key``."""
+    """The rule that storage of ``type: kind`` requires ``key``."""
     when = {"properties": {"type": {"const": kind}}, "required": ["type"]}
     return {"if": when, "then": {"required": [key], "properties": {key: _KEYED}}}
 

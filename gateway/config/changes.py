@@ -40,7 +40,7 @@ def changes(old: Config, new: Config) -> tuple[Change, ...]:
         *_named("model", _by_name(old.entries), _by_name(new.entries), _entry),
         *_named("alias", old.aliases, new.aliases, _plain),
         *_named("client key", _by_name(old.client_keys), _by_name(new.client_keys), _client_key),
-        *_door(old, new),
+        *_authenticator(old, new),
         *_default(old, new),
         *_settings(old, new),
     )
@@ -91,7 +91,7 @@ def _client_key(old: ClientKey, new: ClientKey) -> Iterator[str]:
         yield f"models {_spelled('models', old.models)} → {_spelled('models', new.models)}"
 
 
-def _door(old: Config, new: Config) -> Iterator[Change]:
+def _authenticator(old: Config, new: Config) -> Iterator[Change]:
     if bool(old.client_keys) != bool(new.client_keys):
         yield Change(
             "~", "client_keys: " + ("a key is required now" if new.client_keys else "everybody may come in now")

@@ -20,7 +20,7 @@ def masked(url: str) -> str:
 
 
 def _pairs(query: str) -> Iterator[tuple[str, str]]:
-    """Names and values. What stands alone is a value: it may be the key."""
+    """The names and values of a query. What stands alone is a value: it may be the key."""
     for part in filter(None, query.split("&")):
         name, found, value = part.partition("=")
         yield (name, value) if found else ("", part)

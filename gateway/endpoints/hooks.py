@@ -40,14 +40,14 @@ def add_cors(app: QuartTrio, cors: Cors) -> None:
     app.after_request(share)
 
 
-def add_door(app: QuartTrio, service: Service, open: Collection[str]) -> None:
+def add_authentication(app: QuartTrio, service: Service, open: Collection[str]) -> None:
     """Ask for a client's key on every route but those with the names ``open`` and those of the live view."""
 
     async def authenticate() -> QuartResponse | None:
         if request.endpoint in open or (request.endpoint or "").startswith(PREFIX):
             return None
         try:
-            g.client = service.door.authenticate(client_headers())
+            g.client = service.authenticator.authenticate(client_headers())
         except GatewayError as error:
             return through_quart(refused(error.failed, api_of(request.path, client_headers()), service.ledger))
         return None

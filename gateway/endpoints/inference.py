@@ -61,7 +61,7 @@ class _ModelRoute(Protocol):
 
 
 def _exchange(service: Service, cors: Cors, api: Api, route: Route) -> _ModelRoute:
-    """What answers a request on ``route``, the door included."""
+    """The answer to requests on ``route``, which asks for the client's key itself."""
     answer, unnamed = ANSWERS[route.operation], PathParameters(stream=bool(route.streamed))
 
     async def serve(incoming: IncomingRequest, model: str | None = None) -> Response:
@@ -71,7 +71,7 @@ def _exchange(service: Service, cors: Cors, api: Api, route: Route) -> _ModelRou
         trace = service.tracing.begin(record, asked.headers, route.path)
         exchange = Exchange(service, api, asked, incoming.scope, record, trace=trace)
         try:
-            record.client = service.door.authenticate(asked.headers)
+            record.client = service.authenticator.authenticate(asked.headers)
             if record.client is None:
                 cors.admit_unasked(asked.headers)
             else:

@@ -30,7 +30,7 @@ def add_metrics(app: QuartTrio, service: Service) -> None:
 
     async def page() -> Response:
         try:
-            service.door.require_unrestricted(g.get("client"))
+            service.authenticator.require_unrestricted(g.get("client"))
         except GatewayError as error:
             return refused(error.failed, "chat", service.ledger)
         _look(service, metrics)

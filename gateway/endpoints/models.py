@@ -18,13 +18,13 @@ from providers.apis import CODECS
 from streams.errors import GatewayError
 
 
-def add_models(app: QuartTrio, router: Router, door: Authenticator) -> None:
+def add_models(app: QuartTrio, router: Router, authenticator: Authenticator) -> None:
     """Serve the list of models that can be asked for by name, and each of them."""
     started = int(time.time())
     known = router.models()
 
     async def listing() -> Response:
-        allowed = door.allowed(g.client, (model.id for model in known))
+        allowed = authenticator.allowed(g.client, (model.id for model in known))
         models = [model for model in known if model.id in allowed]
         if is_anthropic():
             ids = [model.id for model in models]
@@ -43,8 +43,10 @@ def add_models(app: QuartTrio, router: Router, door: Authenticator) -> None:
     async def single(model_id: str) -> Response:
         anthropic = is_anthropic()
         try:
-            target = router.resolve(model_id, "messages" if anthropic else "chat", partial(door.can_use, g.client))
-            door.check(g.client, model_id, target.entry, target.model, None)
+            target = router.resolve(
+                model_id, "messages" if anthropic else "chat", partial(authenticator.can_use, g.client)
+            )
+            authenticator.check(g.client, model_id, target.entry, target.model, None)
         except GatewayError as error:
             codec = CODECS["messages" if anthropic else "chat"]
             body = codec.write_error(error.failed, current_scope().id)

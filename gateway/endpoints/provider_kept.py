@@ -49,7 +49,7 @@ class ProviderKept:
         body, asked = await plain_body(self._service.limits.request_body), asked_by_client()
         refusal: Callable[[], Response] | None = None
         for target in keepers:
-            self._service.door.check_credential(target.entry, asked.credential)
+            self._service.authenticator.check_credential(target.entry, asked.credential)
             exchange = Exchange(self._service, "responses", asked, current_scope(), self._record(target))
             try:
                 return await _ask(exchange, _passed_on(target, body))

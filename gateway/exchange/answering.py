@@ -79,7 +79,8 @@ def _events(codec: Codec, body: bytes, streamed: bool, texts: bool = True, *, ch
     framing, reader = codec.wire.framing, codec.reader()
     splitter = framing.splitter(len(body) + 1)
     events: list[Event] = []
-    for raw in (*splitter.feed(body), splitter.close()):
+    raws = splitter.feed(body)
+    for raw in filter(None, (*raws, framing.completed(splitter.close()))):
         if (parsed := framing.parse(raw)) is not None:
             events.extend(reader.take(*parsed))
     return [*events, *reader.close()]

@@ -67,7 +67,8 @@ class Attempt:
 
     def report(self) -> None:
         """Put on record what is sent, and how."""
-        record, outgoing = self.context.record, self.prepared.outgoing
+        record, outgoing, target = self.context.record, self.prepared.outgoing, self.target
+        record.target, record.model, record.provider_api = target.name, target.model, target.api
         record.lane = self.lane_name
         record.dropped = (*outgoing.dropped, *self._dropped_betas)
         record.adapted = outgoing.adapted

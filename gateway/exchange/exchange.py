@@ -93,13 +93,15 @@ class Exchange:
         """Raises ``GatewayError``, also for a client that may not go where the plan leads."""
         service, asked, record = self._context.service, self._context.asked, self.record
         record.asked, record.stream = incoming.model, incoming.stream
-        door = service.door
-        plan = service.router.plan(incoming.model, self._context.codec.api, partial(door.can_use, asked.client))
+        authenticator = service.authenticator
+        plan = service.router.plan(
+            incoming.model, self._context.codec.api, partial(authenticator.can_use, asked.client)
+        )
         plan = plan.with_each(partial(where_tools_are_taken, incoming))
         target = plan.targets[0]
         record.asked = target.asked
         for one in plan.targets:
-            door.check(asked.client, one.asked, one.entry, one.model, asked.credential)
+            authenticator.check(asked.client, one.asked, one.entry, one.model, asked.credential)
         record.target, record.model, record.provider_api = target.name, target.model, target.api
         return plan
 

@@ -22,29 +22,29 @@ from gateway.upstream.credentials import CredentialSource
 
 @attrs.frozen
 class Service:
-    """The parts that exchanges share, by one configuration: another one's service has a router, a door and settings of
-    its own and all that lasts in common with this.
+    """The parts that exchanges share, by one configuration: another one's service has a router, an authenticator and
+    settings of its own and all that lasts in common with this.
 
-    ``keep_alive`` is the longest silence towards a client, in seconds; ``check_streams`` holds every stream that
-    goes out against its API's grammar; without a ``store`` nothing is kept from one request to the next; ``learned`` is
-    what providers have refused in requests; ``replaced`` is set once another configuration's service takes over;
+    ``keep_alive`` is the longest silence towards a client, in seconds; ``check_streams`` holds every stream that goes
+    out against its API's grammar; without a ``store`` nothing is kept from one request to the next; ``learned`` is what
+    providers have refused in requests; ``replaced`` is set once another configuration's service takes over;
     ``credentials`` are where those come from that are no key of the configuration, by the names of entries;
-    ``board`` is what the live view looks at, ``others`` are workers that it shows too, ``recorder`` writes exchanges
-    down, ``tracing`` traces them."""
+    ``live_view`` is what the live view looks at, ``others`` are workers that it shows too, ``recorder`` writes
+    exchanges down, ``tracing`` traces them."""
 
     router: Router
     upstream: Upstream
     lifecycle: Lifecycle
     limits: Limits
     keep_alive: float
-    door: Authenticator
+    authenticator: Authenticator
     strict: bool = False
     check_streams: bool = False
     store: Store | None = None
     background: Background | NoBackground = attrs.field(factory=NoBackground)
     learned: RejectionCache = attrs.field(factory=RejectionCache)
     ledger: Ledger = attrs.field(factory=Ledger)
-    board: LiveView | NoLiveView = attrs.field(factory=NoLiveView)
+    live_view: LiveView | NoLiveView = attrs.field(factory=NoLiveView)
     others: OtherLiveViews | None = None
     recorder: ExchangeRecorder = attrs.field(factory=NoRecorder)
     metrics: Metrics | NoMetrics = attrs.field(factory=NoMetrics)
@@ -56,4 +56,4 @@ class Service:
     def full(self) -> bool:
         """True if one request more than ``limits.in_flight`` is here, turns in the background included, and those who
         watch the live view not, who have a limit of their own."""
-        return self.lifecycle.in_flight + self.background.running - self.board.viewers > self.limits.in_flight
+        return self.lifecycle.in_flight + self.background.running - self.live_view.viewers > self.limits.in_flight

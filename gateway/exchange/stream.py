@@ -59,7 +59,7 @@ class StreamedAnswer:
         """Let those who observe the exchange see the stream."""
         context, targets = self._context, self._walk.request.plan.targets
         secrets = _secrets_of_all(targets, context.asked.credential)
-        context.service.board.stream(context.record, LiveStream(self._delivery, secrets, self._chunks))
+        context.service.live_view.stream(context.record, LiveStream(self._delivery, secrets, self._chunks))
         context.recording.follow(self._delivery)
 
     def _start_for_client(self) -> StreamBody | BufferedBody:

@@ -78,7 +78,8 @@ class Walk:
                 self._outcomes = (*self._outcomes, outcome)
 
     def _prepared(self, step: Send) -> Attempt:
-        """Raises ``GatewayError`` (400) for what the target cannot honour or, in strict mode, cannot be given."""
+        """Prepare the attempt of ``step``. Raises ``GatewayError`` (400) for what the target cannot honour or, in
+        strict mode, cannot be given."""
         context, known = self._context, known_omissions(self._context, step.target)
         left = step.omissions.union(known) if known else step.omissions
         attempt = Attempt(context, self.request, step, self.request.prepare(step.target, left))

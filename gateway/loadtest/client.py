@@ -79,7 +79,8 @@ class TimedExchange:
         self.phase: Phase = "connect"
 
     async def run(self, server: LoadTarget, data: bytes) -> None:
-        """Go through with it. Never raises but when it is cancelled; ``ended`` is set in any case."""
+        """Send the request and read its answer to the end. Never raises but when it is cancelled; ``ended`` is set in
+        any case."""
         deadline = leaves = self.began + server.timeout
         if self.manner == "cancels" and self.request.cancel is not None:
             leaves = self.began + self.request.cancel.after

@@ -79,7 +79,7 @@ def phase(running: ActiveRun) -> str:
 
 
 def table(running: ActiveRun) -> "Table":
-    """The whole display."""
+    """The whole display as a table."""
     from rich.table import Table
 
     done = round(BAR * running.progress)

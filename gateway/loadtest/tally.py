@@ -133,7 +133,7 @@ class Tally:
             self.measures["tokens_per_second"].add((tokens - 1) / seconds)
 
     def dump(self) -> dict[str, Any]:
-        """For a report."""
+        """The figures as JSON values, for a report."""
         return {
             "counts": {name: self.counts[name] for name in COUNTS},
             "tokens": self.tokens,

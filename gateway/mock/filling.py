@@ -306,5 +306,5 @@ def _whole(step: object) -> float:
 
 
 def _plain(value: float) -> float:
-    """Without a point where it has no fraction."""
+    """``value`` as an int where it has no fraction."""
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -221,7 +221,7 @@ class LiveView:
             self._transcripts.forget(oldest.transcript)
 
     def _first_byte(self, one: LiveExchange) -> None:
-        """Once it is there, which is long before the end of a stream; on the charts it stands where it came."""
+        """Put the time to the first byte on the charts, once, where it came: long before the end of a stream."""
         if one.record.first_byte is None or one.answered:
             return
         one.answered = True
@@ -374,19 +374,19 @@ class NoLiveView:
 
 
 def open_live_view(
-    ledger: Ledger, wanted: bool, board: LiveView | NoLiveView | None = None, *, keep: bool = True
+    ledger: Ledger, wanted: bool, live_view: LiveView | NoLiveView | None = None, *, keep: bool = True
 ) -> LiveView | NoLiveView:
     """The board of the process if one is ``wanted``, by the configuration that holds from now on. ``keep``: both sides
     of streams are kept, as far as there is room."""
     if not wanted:
-        if isinstance(board, LiveView):
-            ledger.observers.remove(board)
+        if isinstance(live_view, LiveView):
+            ledger.observers.remove(live_view)
         return NoLiveView()
-    if not isinstance(board, LiveView):
-        board = LiveView()
-        ledger.observers.append(board)
-    board.keep(keep)
-    return board
+    if not isinstance(live_view, LiveView):
+        live_view = LiveView()
+        ledger.observers.append(live_view)
+    live_view.keep(keep)
+    return live_view
 
 
 # What a viewer is sent
@@ -396,8 +396,8 @@ class View:
     """One viewer's news: everything first, then what is different from what was told before. A viewer that is slow is
     told less often, and never more at once than there is."""
 
-    def __init__(self, board: LiveView, client: str | None) -> None:
-        self._board = board
+    def __init__(self, live_view: LiveView, client: str | None) -> None:
+        self._live_view = live_view
         self._client = client
         self._last: dict[int, Row] = {}
         self._count = 0
@@ -426,7 +426,7 @@ class View:
         }
 
     def _rows(self) -> list[Row]:
-        rows = self._board.rows(self._client)
+        rows = self._live_view.rows(self._client)
         self._count = len(rows)
         return rows[:MOST_ROWS]
 
@@ -435,9 +435,9 @@ class View:
 
     def _ended(self) -> dict[str, Any]:
         """The exchanges that ended since, and the steps from the last one on, which may have grown."""
-        recent = self._board.recent(self._client, self._order)
-        tokens = self._board.sums.rows(self._client, self._order)
-        points = self._board.timeline(self._client).points(self._step)
+        recent = self._live_view.recent(self._client, self._order)
+        tokens = self._live_view.sums.rows(self._client, self._order)
+        points = self._live_view.timeline(self._client).points(self._step)
         self._order = recent[-1]["order"] if recent else self._order
         self._step = points[-1][0] if points else self._step
         return {"recent": recent, "points": points, "tokens": tokens}

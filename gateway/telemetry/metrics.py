@@ -198,7 +198,7 @@ class Metrics:
                 self.add(DISCONNECTS, api, phase, by=0)
 
     def reloaded(self, good: bool) -> None:
-        """The configuration was read anew."""
+        """Count that the configuration was read anew."""
         self.add(RELOADS, _result(good))
 
     def add(self, row: MetricRow, *labels: str, by: float = 1) -> None:

@@ -50,7 +50,7 @@ _SUFFIXES = (REQUEST, STREAM, WHOLE, META)
 
 @attrs.frozen
 class Side:
-    """One side of an exchange. ``notes`` say what is not as it was."""
+    """The client's or the provider's side of a recorded exchange. ``notes`` say what is not as it was."""
 
     side: Literal["client", "provider"]
     api: Api

@@ -98,6 +98,7 @@ class ObservedLane:
     def carry(self, lane: Lane) -> None:
         """Listen to ``lane`` in place of the one inside, of which nothing has been asked yet."""
         self.lane, self.seen, self.source = with_lane(self.lane, lane), lane.seen, lane.source
+        self._splitter = self.source.splitter(LARGEST)
 
     def _fed(self, part: bytes, came: bytes) -> bytes:
         out = self.lane.feed(part)

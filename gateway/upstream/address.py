@@ -63,7 +63,8 @@ class Address:
 
 @lru_cache(maxsize=256)
 def parse_address(url: str) -> Address:
-    """Raises ``UpstreamError``, which does not quote ``url``: there may be a password in it."""
+    """Split ``url`` into its origin and the target of a request. Raises ``UpstreamError``, which does not quote
+    ``url``: there may be a password in it."""
     origin = parse_origin(url)
     if origin is None:
         raise misconfigured(NO_ADDRESS)

@@ -149,7 +149,7 @@ class BrotliDecoder:
         return found
 
     def finish(self) -> None:
-        """An early end is left to the reader to judge, as with gzip."""
+        """Do nothing: an early end is left to the reader to judge, as with gzip."""
 
 
 Maker: TypeAlias = Callable[[], Decoder]

@@ -100,7 +100,7 @@ class ProxyRules:
 
     @classmethod
     def of_environment(cls) -> "ProxyRules":
-        """The variables in either case, and on macOS and Windows what the system has."""
+        """The rules of the environment's variables, in either case, and on macOS and Windows of the system."""
         return cls(getproxies())
 
     def proxy_for(self, origin: Origin) -> Proxy | None:

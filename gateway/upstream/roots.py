@@ -32,8 +32,8 @@ class TlsRoots:
         self._context: ssl.SSLContext | None = None
 
     async def context(self) -> ssl.SSLContext:
-        """Loaded when it is first asked for: it takes about 20 ms, and plain HTTP never needs it. Raises
-        ``UpstreamError``."""
+        """The TLS context, made when it is first asked for: that takes about 20 ms, and plain HTTP never needs it.
+        Raises ``UpstreamError``."""
         if self._context is None:
             try:
                 self._context = await trio.to_thread.run_sync(self._load)

@@ -55,7 +55,7 @@ def budget_of(reasoning: Reasoning) -> int:
 
 
 def lower_effort(draft: Draft, member: str, known: tuple[str, ...]) -> str | None:
-    """Set ``effort`` inside of ``member`` to what ``known_level`` says. Returns it, ``None`` where none goes out."""
+    """Lower ``effort`` inside of ``member`` to a level that is known; return it, ``None`` where none goes out."""
     holder = draft.value(member)
     asked = holder.get("effort") if isinstance(holder, dict) else None
     if not isinstance(holder, dict) or not isinstance(asked, str):

@@ -64,7 +64,7 @@ def _is_closed(schema: Mapping[str, Any]) -> bool:
 
 
 def _inside(schema: Mapping[str, Any]) -> Iterator[Any]:
-    """The schemas directly in ``schema``; what is not where a schema belongs is given too, and is none."""
+    """The values directly in ``schema`` that should be schemas, valid or not."""
     for name in _SCHEMAS_BY_NAME:
         inner = schema.get(name, {})
         yield from inner.values() if isinstance(inner, dict) else [inner]

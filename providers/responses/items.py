@@ -64,7 +64,7 @@ def leading_texts(request: Request, to: Recipient) -> int:
 
 
 def breakpoint_of(marks: Mapping[str, Any], to: Recipient) -> Mapping[str, Any] | None:
-    """The ``prompt_cache_breakpoint`` that a part's marks come to: the client's own, or Anthropic's ``cache_control``
+    """The ``prompt_cache_breakpoint`` of a part with these marks: the client's own, or Anthropic's ``cache_control``
     where the model has such a thing (garrytan/gbrain#2442)."""
     if (own := marks.get(_BREAKPOINT)) is not None:
         return own  # type: ignore[no-any-return]

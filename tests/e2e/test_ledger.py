@@ -288,8 +288,8 @@ class Unsound:
 @pytest.mark.parametrize("api", APIS)
 async def test_a_mistake_of_ours_is_told_as_that_and_ends_no_other_task(caplog, autojump_clock, api, keep_alive):
     settings = from_mapping(config([provider("openai/up", "http://127.0.0.1:1", [api])], 1))
-    limits, door = settings.limits, Authenticator(settings)
-    service = Service(Router(settings), Unsound(), Lifecycle(), limits, keep_alive, door)  # type: ignore[arg-type]
+    limits, authenticator = settings.limits, Authenticator(settings)
+    service = Service(Router(settings), Unsound(), Lifecycle(), limits, keep_alive, authenticator)  # type: ignore[arg-type]
     record = Record("req_1", api)
     async with trio.open_nursery() as nursery:
         exchange = Exchange(service, api, ClientRequest((), ""), RequestScope(nursery, "req_1"), record)

@@ -106,8 +106,8 @@ def traffic(gateway: Gateway, upstream: Upstream) -> None:
 
 
 def queries() -> list[str]:
-    board = json.loads(BOARD.read_text())
-    return [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
+    live_view = json.loads(BOARD.read_text())
+    return [target["expr"] for panel in live_view["panels"] for target in panel.get("targets", [])]
 
 
 def test_every_query_of_the_dashboard_has_data(gateway, upstream, prometheus):

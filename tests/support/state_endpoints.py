@@ -79,7 +79,7 @@ LEDGER = Ledger(readable=False)
 def make_app(store: Store | None, background: Background | NoBackground, elsewhere: AskProviders | None) -> QuartTrio:
     app = QuartTrio(__name__)
     configure(app, MAX_BODY)
-    door, upstream = Authenticator(CONFIG), Upstream()
+    authenticator, upstream = Authenticator(CONFIG), Upstream()
     limits = Limits(request_body=MAX_BODY)
     service = Service(
         Router(CONFIG),
@@ -87,7 +87,7 @@ def make_app(store: Store | None, background: Background | NoBackground, elsewhe
         Lifecycle(),
         limits,
         15.0,
-        door=door,
+        authenticator=authenticator,
         store=store,
         background=background,
         ledger=LEDGER,
@@ -95,7 +95,7 @@ def make_app(store: Store | None, background: Background | NoBackground, elsewhe
 
     async def knock() -> None:
         raw = request.scope["headers"]
-        g.client = door.authenticate(tuple((name.decode().lower(), value.decode()) for name, value in raw))
+        g.client = authenticator.authenticate(tuple((name.decode().lower(), value.decode()) for name, value in raw))
 
     app.before_request(knock)
     app.after_serving(upstream.aclose)

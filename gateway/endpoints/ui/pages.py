@@ -28,7 +28,7 @@ from gateway.telemetry.live import LiveView
 from streams.errors import GatewayError
 
 PREFIX: Final = "ui."
-"""What the names of its endpoints begin with: the door is its own."""
+"""What the names of its endpoints begin with: who may look is asked here."""
 
 MOST_VIEWERS: Final = 16
 """Of a process, opened streams included: a page takes one, and one more for a stream that is opened."""
@@ -65,15 +65,15 @@ _NO_STREAM: Final = "there is no such stream in flight, nor among the last that 
 
 def add_ui(app: QuartTrio, service: Service, config: Config) -> None:
     """Serve the live view of ``service.board``, if there is one."""
-    board = service.board
-    if not isinstance(board, LiveView):
+    live_view = service.live_view
+    if not isinstance(live_view, LiveView):
         return
     keys = bool(config.client_keys)
 
     def guarded(view: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
         async def answer(**variables: Any) -> Response:
             try:
-                visitor = admit(request.scope, client_headers(), service.door, config.ui_key, keys)
+                visitor = admit(request.scope, client_headers(), service.authenticator, config.ui_key, keys)
                 return await view(visitor, **variables)
             except GatewayError as error:
                 failed = error.failed
@@ -84,10 +84,10 @@ def add_ui(app: QuartTrio, service: Service, config: Config) -> None:
     for path, (name, kind) in _FILES.items():
         add_view(app, path, PREFIX + name, guarded(partial(_file, name, kind)), ["GET"])
     say = saying(config, service.ledger.mask)
-    add_view(app, "/ui/events", PREFIX + "events", guarded(partial(_news, service, board, say)), ["GET"])
-    models = guarded(partial(_models, config, service.router, service.door))
+    add_view(app, "/ui/events", PREFIX + "events", guarded(partial(_news, service, live_view, say)), ["GET"])
+    models = guarded(partial(_models, config, service.router, service.authenticator))
     add_view(app, "/ui/models", PREFIX + "models", models, ["GET"])
-    stream = guarded(partial(_stream, service, board, say))
+    stream = guarded(partial(_stream, service, live_view, say))
     add_view(app, "/ui/streams/<int:number>", PREFIX + "stream", stream, ["GET"])
 
 
@@ -100,50 +100,50 @@ def _content(name: str) -> bytes:
     return files("gateway.endpoints.ui").joinpath(name).read_bytes()
 
 
-async def _models(config: Config, router: Router, door: Authenticator, visitor: Visitor) -> Response:
+async def _models(config: Config, router: Router, authenticator: Authenticator, visitor: Visitor) -> Response:
     """Every name that the visitor may ask for, and how a request of each API would go."""
     wished = names(config, router).items()
-    may_see = [(name, asked) for name, asked in wished if door.can_use(visitor.client, asked)]
+    may_see = [(name, asked) for name, asked in wished if authenticator.can_use(visitor.client, asked)]
     found = [reached(router, name, asked, urls=visitor.client is None) for name, asked in may_see]
     return Response(200, _JSON, redact(msgspec.json.encode(found), findable(secrets_in(config))))
 
 
-async def _news(service: Service, board: LiveView, say: Say, visitor: Visitor) -> Response:
+async def _news(service: Service, live_view: LiveView, say: Say, visitor: Visitor) -> Response:
     """The news of this worker, and of the others."""
 
     async def tell(send: Send) -> None:
         async with trio.open_nursery() as nursery:
             if service.others is not None:
                 nursery.start_soon(service.others.tell_news, visitor.client, send)
-            await tell_news(service, board, say, visitor.client, send)
+            await tell_news(service, live_view, say, visitor.client, send)
             nursery.cancel_scope.cancel()
 
-    return _events_for(board, tell)
+    return _events_for(live_view, tell)
 
 
-async def _stream(service: Service, board: LiveView, say: Say, visitor: Visitor, number: int) -> Response:
+async def _stream(service: Service, live_view: LiveView, say: Say, visitor: Visitor, number: int) -> Response:
     """One stream: what has passed, what passes, and how it ended. ``worker`` says whose it is."""
     worker = request.args.get("worker", "")
     if service.others is not None and worker not in ("", str(os.getpid())):
-        return _events_for(board, partial(service.others.tell_stream, worker, number, visitor.client))
-    found = board.tap(number, visitor.client)
+        return _events_for(live_view, partial(service.others.tell_stream, worker, number, visitor.client))
+    found = live_view.tap(number, visitor.client)
     if found is None:
         raise GatewayError("not_found", _NO_STREAM)
     tap, off = found
     current_scope().on_close(lambda _: off())
-    return _events_for(board, partial(tell_stream, tap, say))
+    return _events_for(live_view, partial(tell_stream, tap, say))
 
 
-def _events_for(board: LiveView, tell: Callable[[Send], Awaitable[None]]) -> Response:
+def _events_for(live_view: LiveView, tell: Callable[[Send], Awaitable[None]]) -> Response:
     """A stream that ``tell`` sends. Each waits for its own viewer alone: no exchange ever does. Raises ``GatewayError``
     (503) if there are too many."""
-    if board.viewers >= MOST_VIEWERS:
+    if live_view.viewers >= MOST_VIEWERS:
         raise GatewayError("overloaded", _FULL)
     scope = current_scope()
-    board.viewers += 1
+    live_view.viewers += 1
 
     def left(_: bool) -> None:
-        board.viewers -= 1
+        live_view.viewers -= 1
 
     async def run() -> None:
         with to:

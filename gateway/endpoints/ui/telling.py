@@ -44,18 +44,18 @@ def _said(secrets: Secrets, mask: Mask, name: str, value: Any) -> bytes:
     return mask(data.decode()).encode() if name in _LISTS else data
 
 
-async def tell_news(service: Service, board: LiveView, say: Say, client: str | None, send: Send) -> None:
+async def tell_news(service: Service, live_view: LiveView, say: Say, client: str | None, send: Send) -> None:
     """Everything once, then what is different, every ``TICK`` seconds; to the end of the drain, or until there is a new
     configuration, which may have other keys. Of the exchanges of ``client`` alone, if there is one."""
-    view = View(board, client)
-    await board.look()
+    view = View(live_view, client)
+    await live_view.look()
     await send(say("all", {"version": __version__, **view.first()}))
     while not service.replaced.is_set():
         await trio.sleep(TICK)
-        await board.look()
+        await live_view.look()
         draining = service.lifecycle.draining
         await send(say("news", {"draining": draining, **view.next()}))
-        if draining and not board.in_flight:
+        if draining and not live_view.in_flight:
             return
 
 

@@ -31,7 +31,9 @@ class Visitor:
     client: str | None = None
 
 
-def admit(scope: Mapping[str, Any], headers: Headers, door: Authenticator, ui_key: bytes | None, keys: bool) -> Visitor:
+def admit(
+    scope: Mapping[str, Any], headers: Headers, authenticator: Authenticator, ui_key: bytes | None, keys: bool
+) -> Visitor:
     """The visitor of an ASGI request. ``ui_key`` is the digest of the key for everything; ``keys`` says that there are
     client keys, whose holders see their own exchanges.
 
@@ -40,13 +42,13 @@ def admit(scope: Mapping[str, Any], headers: Headers, door: Authenticator, ui_ke
     if named.get("sec-fetch-site") in ("cross-site", "same-site") and named.get("sec-fetch-mode") != "navigate":
         raise GatewayError("permission", _OTHER_PAGE)
     if ui_key is not None or keys:
-        return _holder(headers, door, ui_key, keys)
+        return _holder(headers, authenticator, ui_key, keys)
     if not _is_at_home(scope, named):
         raise GatewayError("permission", _NOT_HERE)
     return Visitor()
 
 
-def _holder(headers: Headers, door: Authenticator, ui_key: bytes | None, keys: bool) -> Visitor:
+def _holder(headers: Headers, authenticator: Authenticator, ui_key: bytes | None, keys: bool) -> Visitor:
     shown = tuple(_as_bearer(name, value) for name, value in headers)
     given = [value[7:].strip() for name, value in shown if name == "authorization" and value[:7].lower() == "bearer "]
     for key in given:
@@ -54,7 +56,7 @@ def _holder(headers: Headers, door: Authenticator, ui_key: bytes | None, keys: b
             return Visitor()
     if keys:
         try:
-            return Visitor(door.authenticate(shown))
+            return Visitor(authenticator.authenticate(shown))
         except GatewayError as error:
             raise GatewayError("authentication", error.failed.message, headers=_ASK) from None
     raise GatewayError("authentication", _KEY_WANTED, headers=_ASK)

@@ -136,14 +136,14 @@ async def _answer(current: Callable[[], tuple[Config, Service]], stream: trio.So
 
 
 async def _tell(question: Question, config: Config, service: Service, send: Send) -> None:
-    board = service.board
-    if not isinstance(board, LiveView):
+    live_view = service.live_view
+    if not isinstance(live_view, LiveView):
         return
     say = saying(config, service.ledger.mask)
     if question.number is None:
-        await tell_news(service, board, say, question.client, send)
+        await tell_news(service, live_view, say, question.client, send)
         return
-    found = board.tap(question.number, question.client)
+    found = live_view.tap(question.number, question.client)
     if found is not None:
         tap, off = found
         try:

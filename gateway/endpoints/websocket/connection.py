@@ -71,7 +71,7 @@ def add_websocket(app: QuartTrio, service: Service, cors: Cors, remembering: Rem
         scope = websocket_scope()
         headers = _handshake()
         try:
-            client = service.door.authenticate(headers)
+            client = service.authenticator.authenticate(headers)
             _check_key(headers)
             cors.admit(headers)  # a browser asks nobody before it opens a websocket (RFC 6455, section 10.2)
         except GatewayError as error:

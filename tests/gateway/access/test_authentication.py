@@ -54,9 +54,9 @@ KEYED = Authenticator(
 )
 
 
-def refusal(door: Authenticator, *headers: tuple[str, str]) -> str:
+def refusal(authenticator: Authenticator, *headers: tuple[str, str]) -> str:
     with pytest.raises(GatewayError) as caught:
-        door.authenticate(headers)
+        authenticator.authenticate(headers)
     failed = caught.value.failed
     assert (failed.kind, failed.status) == ("authentication", 401)
     assert ("x-should-retry", "false") in failed.headers
@@ -132,12 +132,12 @@ def test_the_digest_does_not_show_in_a_printed_config():
 def may(models: list[str], asked: str) -> bool:
     settings = config({"name": "alice", "key": ALICE, "models": models})
     target = Router(settings).resolve(asked, "chat")
-    door = Authenticator(settings)
-    if door.allows("alice", target.asked, target.entry, target.model):
-        door.check("alice", target.asked, target.entry, target.model, None)
+    authenticator = Authenticator(settings)
+    if authenticator.allows("alice", target.asked, target.entry, target.model):
+        authenticator.check("alice", target.asked, target.entry, target.model, None)
         return True
     with pytest.raises(GatewayError) as caught:
-        door.check("alice", target.asked, target.entry, target.model, None)
+        authenticator.check("alice", target.asked, target.entry, target.model, None)
     failed = caught.value.failed
     assert (failed.kind, failed.status, failed.param) == ("permission", 403, "model")
     return False

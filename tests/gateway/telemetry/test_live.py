@@ -218,9 +218,9 @@ class Stage:
 
     def __init__(self) -> None:
         self.ledger = Ledger(readable=False)
-        board = open_live_view(self.ledger, wanted=True)
-        assert board is not None
-        self.board = board
+        live_view = open_live_view(self.ledger, wanted=True)
+        assert live_view is not None
+        self.live_view = live_view
         self.handoffs: list[Handoff[Chunk]] = []
 
     def begin(self, id: str = "call", client: str | None = None, api: Api = "chat") -> Record:
@@ -232,7 +232,7 @@ class Stage:
         record.stream, record.attempts, record.target = True, 1, "openai/up"
         delivery, chunks = delivery_of(lane_of(api, record.api), record), Handoff[Chunk](1)
         self.handoffs.append(chunks)
-        self.board.stream(record, LiveStream(delivery, lambda: (KEY,), chunks))
+        self.live_view.stream(record, LiveStream(delivery, lambda: (KEY,), chunks))
         return delivery
 
     def end(self, record: Record) -> None:
@@ -240,12 +240,12 @@ class Stage:
 
     async def look(self, ago: float = 1.0) -> None:
         """As if the last look had been ``ago`` seconds before."""
-        self.board._looked -= ago
-        await self.board.look()
+        self.live_view._looked -= ago
+        await self.live_view.look()
 
     async def row(self, client: str | None = None) -> dict[str, Any]:
         await self.look()
-        (row,) = self.board.rows(client)
+        (row,) = self.live_view.rows(client)
         return dict(zip(COLUMNS, row, strict=False))
 
 
@@ -278,14 +278,14 @@ async def test_an_exchange_goes_through_its_phases(stage):
     delivery.lane.feed(data)
     assert (await stage.row())["phase"] == "ending"
     stage.end(record)
-    assert stage.board.rows(None) == []
+    assert stage.live_view.rows(None) == []
 
 
 def test_what_begins_between_two_looks_is_seen_by_the_next_viewer_at_once(stage):
     stage.begin("one")
-    View(stage.board, None).first()
+    View(stage.live_view, None).first()
     stage.begin("two")
-    assert [row[1] for row in View(stage.board, None).first()["streams"]] == ["one", "two"]
+    assert [row[1] for row in View(stage.live_view, None).first()["streams"]] == ["one", "two"]
 
 
 async def test_the_rate_follows_what_is_said(stage):
@@ -310,13 +310,13 @@ async def test_the_rate_of_a_slow_stream_does_not_jump(stage):
     for tick in range(40):
         delivery.lane.seen.said += 40 if tick % 4 == 0 else 0
         await stage.look(0.5)
-        rates.append(dict(zip(COLUMNS, stage.board.rows(None)[0], strict=False))["rate"])
+        rates.append(dict(zip(COLUMNS, stage.live_view.rows(None)[0], strict=False))["rate"])
     assert all(3 < rate < 7.5 for rate in rates[8:]), rates
 
 
 async def test_news_hold_what_is_different_and_nothing_else(stage):
     first, second = stage.begin("one"), stage.begin("two")
-    view = View(stage.board, None)
+    view = View(stage.live_view, None)
     everything = view.first()
     assert [row[1] for row in everything["streams"]] == ["one", "two"]
     assert everything["columns"] == (*COLUMNS, "age", "began")
@@ -341,7 +341,7 @@ async def test_news_hold_what_is_different_and_nothing_else(stage):
 
 
 async def test_a_viewer_that_was_slow_is_told_no_more_than_what_is_left(stage):
-    view = View(stage.board, None)
+    view = View(stage.live_view, None)
     view.first()
     for number in range(RECENT + 50):
         stage.end(stage.begin(f"call-{number}"))
@@ -356,7 +356,7 @@ async def test_a_viewer_that_was_slow_is_told_no_more_than_what_is_left(stage):
 async def test_more_exchanges_than_are_shown_are_counted(stage, monkeypatch):
     monkeypatch.setattr(watching, "MOST_ROWS", 3)
     records = [stage.begin(f"call-{number}") for number in range(5)]
-    view = View(stage.board, None)
+    view = View(stage.live_view, None)
     everything = view.first()
     assert (len(everything["streams"]), everything["in_flight"]) == (3, 5)
     stage.end(records[0])
@@ -368,10 +368,10 @@ async def test_more_exchanges_than_are_shown_are_counted(stage, monkeypatch):
 async def test_a_client_sees_its_own_exchanges_alone(stage):
     mine, other = stage.begin("mine", "me"), stage.begin("other", "them")
     stage.stream(other)
-    view = View(stage.board, "me")
+    view = View(stage.live_view, "me")
     assert [row[1] for row in view.first()["streams"]] == ["mine"]
-    assert stage.board.tap(2, "me") is None
-    assert stage.board.tap(2, "them") is not None
+    assert stage.live_view.tap(2, "me") is None
+    assert stage.live_view.tap(2, "them") is not None
     stage.end(other)
     stage.end(mine)
     await stage.look()
@@ -387,10 +387,10 @@ def test_the_charts_count_what_began_and_how_it_ended(stage):
     failed.failed = ErrorInfo("upstream", "broken")
     for record in (good, left, failed):
         stage.end(record)
-    points = stage.board.timeline(None).points()
+    points = stage.live_view.timeline(None).points()
     assert [sum(point[i] for point in points) for i in (1, 2, 3, 4)] == [3, 1, 1, 1]
     assert any(point[5] is not None for point in points)
-    assert stage.board.timeline(None).points(since=points[-1][0] + 1) == []
+    assert stage.live_view.timeline(None).points(since=points[-1][0] + 1) == []
 
 
 async def test_a_first_byte_is_on_the_chart_when_it_comes_and_not_when_its_answer_ends(stage):
@@ -399,7 +399,7 @@ async def test_a_first_byte_is_on_the_chart_when_it_comes_and_not_when_its_answe
     record.answered(200)
     for _ in range(2):
         await stage.look()
-    ends = stage.board.timeline(None).points()
+    ends = stage.live_view.timeline(None).points()
     assert [point[2] + point[3] + point[4] for point in ends] == [0] * len(ends)
     assert firsts(stage, None) == firsts(stage, "me") == 1
     stage.end(record)
@@ -407,7 +407,7 @@ async def test_a_first_byte_is_on_the_chart_when_it_comes_and_not_when_its_answe
 
 
 def firsts(stage, client: str | None) -> int:
-    return sum(len(step.first) for step in stage.board.timeline(client)._steps.values())
+    return sum(len(step.first) for step in stage.live_view.timeline(client)._steps.values())
 
 
 def test_a_first_byte_stands_where_it_came_also_if_nobody_looked_until_the_end(stage, monkeypatch):
@@ -416,7 +416,7 @@ def test_a_first_byte_stands_where_it_came_also_if_nobody_looked_until_the_end(s
     came = charts.current_step()
     monkeypatch.setattr(charts, "current_step", lambda: came + 10)
     stage.end(record)
-    found = {point[0]: point[5] for point in stage.board.timeline(None).points()}
+    found = {point[0]: point[5] for point in stage.live_view.timeline(None).points()}
     assert found[came + 10] is None
     assert any(at is not None for step, at in found.items() if step <= came)
 
@@ -427,32 +427,32 @@ def test_a_first_byte_that_is_long_past_is_on_no_chart(stage, monkeypatch):
     later = charts.current_step() + charts.STEPS + 1
     monkeypatch.setattr(charts, "current_step", lambda: later)
     stage.end(record)
-    assert [point[:2] + point[5:] for point in stage.board.timeline(None).points()] == [[later, 0, None, None, 0]]
+    assert [point[:2] + point[5:] for point in stage.live_view.timeline(None).points()] == [[later, 0, None, None, 0]]
 
 
 def test_steps_that_are_long_past_are_not_told(stage, monkeypatch):
     stage.end(stage.begin())
     later = charts.current_step() + charts.STEPS + 1
     monkeypatch.setattr(charts, "current_step", lambda: later)
-    assert stage.board.timeline(None).points() == []
+    assert stage.live_view.timeline(None).points() == []
 
 
 def test_a_configuration_may_switch_it_off_and_on():
     ledger = Ledger(readable=False)
     assert isinstance(open_live_view(ledger, wanted=False), NoLiveView)
-    board = open_live_view(ledger, wanted=True)
-    assert open_live_view(ledger, wanted=True, board=board) is board
-    assert ledger.observers == [board]
-    assert isinstance(open_live_view(ledger, wanted=False, board=board), NoLiveView)
+    live_view = open_live_view(ledger, wanted=True)
+    assert open_live_view(ledger, wanted=True, live_view=live_view) is live_view
+    assert ledger.observers == [live_view]
+    assert isinstance(open_live_view(ledger, wanted=False, live_view=live_view), NoLiveView)
     assert ledger.observers == []
 
 
 def test_an_exchange_that_began_before_anybody_watched_is_let_go():
     ledger = Ledger(readable=False)
     record = ledger.open("early", "chat")
-    board = open_live_view(ledger, wanted=True)
+    live_view = open_live_view(ledger, wanted=True)
     ledger.settle(record, disconnected=False)
-    assert board.recent(None) == []
+    assert live_view.recent(None) == []
 
 
 # A stream opened
@@ -461,7 +461,7 @@ def test_an_exchange_that_began_before_anybody_watched_is_let_go():
 async def test_an_opened_stream_tells_both_sides_and_its_end(stage):
     record = stage.begin("call", api="messages")
     delivery = stage.stream(record, "chat")
-    found = stage.board.tap(1, None)
+    found = stage.live_view.tap(1, None)
     assert found is not None
     tap, off = found
     delivery.lane.feed(stream_of("chat"))
@@ -477,7 +477,7 @@ async def test_an_opened_stream_tells_both_sides_and_its_end(stage):
 
 async def test_an_opened_stream_drops_what_its_viewer_does_not_take_and_says_so(stage):
     delivery = stage.stream(stage.begin())
-    tap, off = stage.board.tap(1, None)
+    tap, off = stage.live_view.tap(1, None)
     comments = b": x\n\n" * (QUEUED + 40)
     delivery.lane.feed(comments)
     assert tap.lost == 40
@@ -492,7 +492,7 @@ async def test_an_opened_stream_drops_what_its_viewer_does_not_take_and_says_so(
 
 async def test_no_credential_is_shown_not_even_half_of_one(stage):
     delivery = stage.stream(stage.begin())
-    tap, off = stage.board.tap(1, None)
+    tap, off = stage.live_view.tap(1, None)
     delivery.lane.feed(b": " + b"x" * (SHOWN - 10) + KEY.encode() + b"\n\n")
     delivery.lane.end(ErrorInfo("upstream", f"refused {KEY}"))
     off()
@@ -521,7 +521,7 @@ async def test_closing_one_view_of_a_stream_leaves_the_other(stage):
     record = stage.begin()
     delivery = stage.stream(record)
     lane = delivery.lane
-    (one, off_one), (two, off_two) = stage.board.tap(1, None), stage.board.tap(1, None)
+    (one, off_one), (two, off_two) = stage.live_view.tap(1, None), stage.live_view.tap(1, None)
     off_one()
     delivery.lane.feed(b": ping\n\n")
     stage.end(record)
@@ -533,10 +533,10 @@ async def test_closing_one_view_of_a_stream_leaves_the_other(stage):
 
 async def test_what_is_no_stream_cannot_be_opened_before_it_has_ended(stage):
     record = stage.begin()
-    assert stage.board.tap(1, None) is None
-    assert stage.board.tap(99, None) is None
+    assert stage.live_view.tap(1, None) is None
+    assert stage.live_view.tap(99, None) is None
     stage.end(record)
-    tap, _ = stage.board.tap(1, None)
+    tap, _ = stage.live_view.tap(1, None)
     assert (tap.kept, list(tap.before), tap.line["request_id"]) == ("not kept", [], "call")
 
 
@@ -558,18 +558,18 @@ async def test_both_sides_of_a_stream_can_be_seen_from_its_beginning(api, client
     out, early = [], None
     for i, part in enumerate(parts := split(stream_of(api), places)):
         if i == opened % len(parts):
-            early, _ = stage.board.tap(1, None)
+            early, _ = stage.live_view.tap(1, None)
         out.append(delivery.lane.feed(part))
     out.append(delivery.lane.end())
     stage.end(record)
     stage.handoffs[0].close()
-    late, _ = stage.board.tap(1, None)
+    late, _ = stage.live_view.tap(1, None)
     went = b"".join(out).decode()
     for tap in (early, late):
         rows = [*shown(tap), *[(one.came, one.went) async for one in tap.events]]
         assert "".join(text for _, text in rows) == went
         assert (tap.line["request_id"], tap.kept) == ("call", "kept")
-    assert "".join(text for text, _ in shown(stage.board.tap(1, None)[0])) == stream_of(api).decode()
+    assert "".join(text for text, _ in shown(stage.live_view.tap(1, None)[0])) == stream_of(api).decode()
 
 
 async def test_events_that_came_together_are_told_one_by_one(stage):
@@ -577,7 +577,7 @@ async def test_events_that_came_together_are_told_one_by_one(stage):
     delivery = stage.stream(record)
     delivery.lane.feed(stream_of("chat"))
     stage.end(record)
-    rows = shown(stage.board.tap(1, None)[0])
+    rows = shown(stage.live_view.tap(1, None)[0])
     assert len(rows) == stream_of("chat").count(b"\n\n")
     assert all(came == went and came.endswith("\n\n") for came, went in rows)
 
@@ -588,7 +588,7 @@ async def test_how_a_stream_broke_off_is_told_afterwards_too(stage):
     delivery.lane.feed(stream_of("chat")[:400])
     delivery.lane.end(ErrorInfo("upstream", f"broke, with {KEY}"))
     stage.end(record)
-    rows = list(stage.board.tap(1, None)[0].before)
+    rows = list(stage.live_view.tap(1, None)[0].before)
     assert rows[-1].note == "broke, with [redacted]"
     assert "error" in rows[-2].went
     assert rows[-2].came
@@ -601,12 +601,12 @@ async def test_no_credential_is_shown_of_what_was_kept(stage):
     delivery = stage.stream(record)
     said = f": my key is {KEY}, {'x' * SHOWN}\n\n".encode()
     delivery.lane.feed(said[:20])
-    tap, off = stage.board.tap(1, None)
+    tap, off = stage.live_view.tap(1, None)
     assert shown(tap) == []  # half an event
     off()
     delivery.lane.feed(said[20:])
     stage.end(record)
-    text = "".join(came + went for came, went in shown(stage.board.tap(1, None)[0]))
+    text = "".join(came + went for came, went in shown(stage.live_view.tap(1, None)[0]))
     assert KEY[:6] not in text
     assert text.count("my key is [redacted]") == 2
 
@@ -618,7 +618,7 @@ async def test_of_a_long_stream_the_beginning_and_the_last_are_kept(stage):
     for _ in range(2 * EACH // len(event)):
         delivery.lane.feed(event)
     delivery.lane.feed(b": the last\n\n")
-    for tap in (stage.board.tap(1, None)[0], ended_tap(stage, record)):
+    for tap in (stage.live_view.tap(1, None)[0], ended_tap(stage, record)):
         rows = list(tap.before)
         kept = sum(len(one.came.encode()) for one in rows)
         (gap,) = [one for one in rows if one.left_out]
@@ -628,29 +628,29 @@ async def test_of_a_long_stream_the_beginning_and_the_last_are_kept(stage):
 
 def ended_tap(stage, record):
     stage.end(record)
-    return stage.board.tap(1, None)[0]
+    return stage.live_view.tap(1, None)[0]
 
 
 async def test_the_oldest_make_room_and_say_so(stage, monkeypatch):
-    monkeypatch.setattr(stage.board._transcripts, "most", 10_000)
+    monkeypatch.setattr(stage.live_view._transcripts, "most", 10_000)
     for number in range(5):
         record = stage.begin(f"call-{number}")
         stage.stream(record).lane.feed(b": " + bytes([97 + number]) * 3000 + b"\n\n")
         stage.end(record)
-        assert stage.board._transcripts.held <= 10_000
-    taps = [stage.board.tap(number, None)[0] for number in range(1, 6)]
+        assert stage.live_view._transcripts.held <= 10_000
+    taps = [stage.live_view.tap(number, None)[0] for number in range(1, 6)]
     assert [tap.kept for tap in taps] == ["let go", "let go", "kept", "kept", "kept"]
     assert [bool(shown(tap)) for tap in taps] == [False, False, True, True, True]
     assert all(tap.line is not None for tap in taps)
 
 
 async def test_streams_in_flight_are_bounded_together_too(stage, monkeypatch):
-    monkeypatch.setattr(stage.board._transcripts, "most", 10_000)
+    monkeypatch.setattr(stage.live_view._transcripts, "most", 10_000)
     deliveries = [stage.stream(stage.begin()) for _ in range(5)]
     for _ in range(4):
         for delivery in deliveries:
             delivery.lane.feed(b": " + b"x" * 1000 + b"\n\n")
-    assert stage.board._transcripts.held <= 10_000
+    assert stage.live_view._transcripts.held <= 10_000
 
 
 async def test_what_is_no_longer_listed_is_forgotten(stage):
@@ -658,29 +658,29 @@ async def test_what_is_no_longer_listed_is_forgotten(stage):
         record = stage.begin(f"call-{number}")
         stage.stream(record).lane.feed(b": x\n\n")
         stage.end(record)
-    assert stage.board.tap(3, None) is None
-    assert stage.board.tap(4, None) is not None
-    assert stage.board._transcripts.held == RECENT * (5 + PIECE)
+    assert stage.live_view.tap(3, None) is None
+    assert stage.live_view.tap(4, None) is not None
+    assert stage.live_view._transcripts.held == RECENT * (5 + PIECE)
 
 
 async def test_a_client_opens_its_own_ended_streams_alone(stage):
     record = stage.begin(client="them")
     stage.stream(record).lane.feed(b": x\n\n")
     stage.end(record)
-    assert stage.board.tap(1, "me") is None
-    assert shown(stage.board.tap(1, "them")[0]) == [(": x\n\n", ": x\n\n")]
+    assert stage.live_view.tap(1, "me") is None
+    assert shown(stage.live_view.tap(1, "them")[0]) == [(": x\n\n", ": x\n\n")]
 
 
 async def test_nothing_is_kept_where_it_is_switched_off(stage):
     early, late = stage.begin(), stage.begin()
     stage.stream(early).lane.feed(b": x\n\n")
-    open_live_view(stage.ledger, wanted=True, board=stage.board, keep=False)
+    open_live_view(stage.ledger, wanted=True, live_view=stage.live_view, keep=False)
     delivery = stage.stream(late)
     delivery.lane.feed(b": x\n\n")
     for record in (early, late):
         stage.end(record)
-    assert [stage.board.tap(number, None)[0].kept for number in (1, 2)] == ["let go", "not kept"]
-    assert stage.board._transcripts.held == 0
+    assert [stage.live_view.tap(number, None)[0].kept for number in (1, 2)] == ["let go", "not kept"]
+    assert stage.live_view._transcripts.held == 0
 
 
 # Tokens
@@ -698,12 +698,12 @@ def test_tokens_are_added_up_by_client_and_model(stage):
     used(stage, "me", "openai/b", whole=False)
     used(stage, "them", "openai/a", input=1, output=2)
     stage.end(stage.begin(client="me"))  # refused: it has used none
-    assert View(stage.board, None).first()["tokens"] == [
+    assert View(stage.live_view, None).first()["tokens"] == [
         ["me", "openai/a", 2, 20, 0, 10, 0],
         ["me", "openai/b", 1, 10, 0, 100, 1],
         ["them", "openai/a", 1, 1, 0, 2, 0],
     ]
-    view = View(stage.board, "me")
+    view = View(stage.live_view, "me")
     assert [row[:2] for row in view.first()["tokens"]] == [["me", "openai/a"], ["me", "openai/b"]]
     assert view.next()["tokens"] == []
     used(stage, "them", "openai/a")
@@ -715,7 +715,7 @@ def test_models_that_clients_make_up_are_added_up_as_one(stage, monkeypatch):
     monkeypatch.setattr(charts, "MOST_SUMS", 2)
     for number in range(5):
         used(stage, "me", f"openai/{number}")
-    rows = stage.board.sums.rows(None)
+    rows = stage.live_view.sums.rows(None)
     assert [(row[1], row[2]) for row in rows] == [("openai/0", 1), ("openai/1", 1), (OTHERS, 3)]
 
 

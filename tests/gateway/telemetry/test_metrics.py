@@ -470,9 +470,9 @@ for row in ROWS:
 
 def queries(file: Path) -> list[str]:
     if file.suffix == ".json":
-        board = json.loads(file.read_text())
-        asked = [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
-        return [*asked, *(one["definition"] for one in board["templating"]["list"] if "definition" in one)]
+        live_view = json.loads(file.read_text())
+        asked = [target["expr"] for panel in live_view["panels"] for target in panel.get("targets", [])]
+        return [*asked, *(one["definition"] for one in live_view["templating"]["list"] if "definition" in one)]
     return [rule["expr"] for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
 
 

@@ -147,8 +147,8 @@ async def test_one_that_waits_is_seen_to_wait_and_served_once_there_is_a_place(g
 
 def phases(running: Running) -> list[str]:
     """Of the streams in the live view."""
-    assert running.service.board is not None
-    return [row[COLUMNS.index("phase")] for row in View(running.service.board, None).first()["streams"]]
+    assert running.service.live_view is not None
+    return [row[COLUMNS.index("phase")] for row in View(running.service.live_view, None).first()["streams"]]
 
 
 async def test_a_client_that_leaves_while_it_waits_has_cost_nothing(gateway, by_hand):
