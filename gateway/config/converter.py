@@ -10,13 +10,22 @@ from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, Iterabl
 from cattrs.gen import make_dict_structure_fn
 
 from gateway.config.document import Path
-from gateway.config.kinds import READERS, Digest, QuirkChanges, SealingKey, Secret, Speaking, Url
+from gateway.config.kinds import (
+    READERS,
+    SPOKEN_APIS,
+    Digest,
+    QuirkChanges,
+    SealingKey,
+    Secret,
+    Speaking,
+    SpokenApi,
+    Url,
+)
 from gateway.config.schema import ACCEPTED, RawClientKey, RawLegacyListeners, RawListener, RawMetrics, RawOverrides
 from gateway.config.unknown import about, advice
 from gateway.config.variables import Unresolved
 from gateway.config.wording import Wrong, describe, nearest, one_of
 from providers.neutral.quirks import Quirks
-from streams.events import APIS, Api
 
 T = TypeVar("T")
 
@@ -33,15 +42,15 @@ def _literal(value: Any, kind: Any) -> Any:
     raise Wrong(describe(value), one_of(words), nearest(value, words) if isinstance(value, str) else None)
 
 
-def _speaking(value: Any, _: Any) -> dict[Api, Api]:
+def _speaking(value: Any, _: Any) -> dict[SpokenApi, SpokenApi]:
     """A list of the APIs that are spoken, or client API -> upstream API."""
     if isinstance(value, dict):
-        return converter.structure(value, dict[Api, Api])
-    spoken = converter.structure(value, tuple[Api, ...])
+        return converter.structure(value, dict[SpokenApi, SpokenApi])
+    spoken = converter.structure(value, tuple[SpokenApi, ...])
     if not spoken:
-        raise Wrong("an empty list", f"name at least one of {', '.join(APIS)}")
-    fallback = next(api for api in APIS if api in spoken)
-    return {api: api if api in spoken else fallback for api in APIS}
+        raise Wrong("an empty list", f"name at least one of {', '.join(SPOKEN_APIS)}")
+    fallback = next(api for api in SPOKEN_APIS if api in spoken)
+    return {api: api if api in spoken else fallback for api in SPOKEN_APIS}
 
 
 def _quirk_changes(value: Any, _: Any) -> dict[str, Any]:

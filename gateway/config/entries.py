@@ -15,7 +15,7 @@ from gateway.config.wording import describe, nearest, one_of
 from providers.catalog import providers as catalog
 from providers.catalog.providers import Provider, Speaks
 from streams.errors import GatewayError
-from streams.events import APIS
+from streams.events import APIS, Api
 from streams.pipe import Timeouts
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -202,7 +202,8 @@ def _speaks(raw: RawEntry, path: Path, provider: Provider, findings: Findings) -
             other = f", and more where base_url ends with {' or '.join(provider.by_path)}" if provider.by_path else ""
             knows = f"it speaks {', '.join(provider.paths)}{other}" if provider.paths else provider.today
             findings.wrong((*path, "speaks"), found, knows)
-    speaks = {**provider.speaks, **(raw.speaks or {})}
+    own: dict[Api, Api] = dict((raw.speaks or {}).items())
+    speaks = {**provider.speaks, **own}
     return {api: speaks[api] for api in APIS if api in speaks}
 
 

@@ -3,12 +3,11 @@
 import base64
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NewType
+from typing import Any, Literal, NewType, TypeAlias, get_args
 from urllib.parse import urlsplit
 
 from gateway.config.variables import Expanded, Unresolved
 from gateway.config.wording import Wrong, describe, nearest, one_of, spelled
-from streams.events import Api
 
 VERSIONS = ("v0.1", "v0.1.0", "0.1-beta", "0.2.0", "v0.3.0", "v0.4.0")
 
@@ -24,7 +23,12 @@ Digest = NewType("Digest", str)  # SHA-256 in hexadecimal
 SealingKey = NewType("SealingKey", bytes)  # for AES-256; Unresolved text where nobody looked it up
 Origin = NewType("Origin", str)  # of a web page, or *
 Version = NewType("Version", str)
-Speaking = NewType("Speaking", dict[Api, Api])
+SpokenApi: TypeAlias = Literal["chat", "messages", "responses"]
+"""The APIs that a configuration can name; they are those of ``streams.events.APIS``."""
+
+SPOKEN_APIS: tuple[SpokenApi, ...] = get_args(SpokenApi)
+
+Speaking = NewType("Speaking", dict[SpokenApi, SpokenApi])
 QuirkChanges = NewType("QuirkChanges", dict[str, Any])
 
 
