@@ -1,17 +1,16 @@
 """The models that a gateway offers to clients: asked of the one that runs, or read from a configuration."""
 
-import http.client
 import json
 from collections.abc import Sequence
 from typing import Any, Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
+from gateway.commands.fetching import FetchError, fetch
 from gateway.config.settings import Config
 from gateway.routing.router import Router
 from streams.errors import GatewayError
 
 PATIENCE = 3.0  # seconds for one answer of a gateway that runs
-LARGEST = 4 * 2**20  # bytes of an answer that are read
 
 
 class Offer(Protocol):
@@ -90,22 +89,11 @@ class RunningGateway:
     def _get(self, path: str) -> tuple[int, dict[str, Any]]:
         """The answer to ``GET /v1/models…``, its status and its JSON object. Redirects are not followed: the key is for
         this host. Raises ``Silent``."""
-        parts = urlsplit(self._root)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         headers = {"authorization": f"Bearer {self._key}"} if self._key else {}
         try:
-            connection = kind(parts.hostname or "", parts.port, timeout=PATIENCE)
-            try:
-                connection.request("GET", f"{parts.path.rstrip('/')}/v1/models{path}", headers=headers)
-                answer = connection.getresponse()
-                status, text = answer.status, answer.read(LARGEST)
-            finally:
-                connection.close()
-        except ConnectionRefusedError:
-            raise Silent("nothing listens there") from None
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            reason = str(getattr(error, "strerror", None) or error or type(error).__name__)
-            raise Silent(reason.lower()) from None
+            status, text = fetch(f"{self._root.rstrip('/')}/v1/models{path}", headers, PATIENCE)
+        except FetchError as error:
+            raise Silent(str(error)) from None
         try:
             body = json.loads(text)
         except (ValueError, RecursionError):

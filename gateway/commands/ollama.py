@@ -1,6 +1,5 @@
 """The models that this machine's Ollama has pulled, for ``trigate init``."""
 
-import http.client
 import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -8,6 +7,7 @@ from urllib.parse import urlsplit
 import attrs
 import msgspec
 
+from gateway.commands.fetching import FetchError, fetch
 from providers.catalog.providers import CATALOG
 from streams.surrogates import NOT_JSON
 
@@ -18,7 +18,6 @@ _TIMEOUT = 0.5
 _HERE = {"localhost": "localhost", "127.0.0.1": "127.0.0.1", "::1": "[::1]", "0.0.0.0": "localhost", "::": "localhost"}
 """Hosts that are this machine, as an address of it: only those are asked, and without a proxy."""
 
-_LARGEST = 2**20  # of the list, in bytes
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,199}")
 
 
@@ -63,7 +62,7 @@ def local(env: Mapping[str, str]) -> Local | None:
         return None
     try:
         tags = msgspec.json.decode(_listed(*address), type=_Tags)
-    except (OSError, http.client.HTTPException, *NOT_JSON):
+    except (FetchError, *NOT_JSON):
         return None
     found = [tag for tag in tags.models if tag.talks]
     if not found:
@@ -87,11 +86,6 @@ def _address(given: str) -> tuple[str, int] | None:
 
 
 def _listed(host: str, port: int) -> bytes:
-    """Raises ``OSError`` and ``HTTPException``."""
-    connection = http.client.HTTPConnection(_HERE[host].strip("[]"), port, timeout=_TIMEOUT)
-    try:
-        connection.request("GET", "/api/tags", headers={"accept": "application/json"})
-        answer = connection.getresponse()
-        return answer.read(_LARGEST) if answer.status == 200 else b"{}"
-    finally:
-        connection.close()
+    """Raises ``FetchError``."""
+    status, body = fetch(f"http://{_HERE[host]}:{port}/api/tags", {"accept": "application/json"}, _TIMEOUT)
+    return body if status == 200 else b"{}"
