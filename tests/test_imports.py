@@ -37,7 +37,7 @@ ARROWS: Final = {
     "gateway.loadtest": "config providers.catalog providers.grammar",
     "gateway.logs": "config providers.neutral",
     "gateway.open_store": "config stores",
-    "gateway.routing": "config providers.apis providers.auth providers.catalog providers.errors providers.neutral",
+    "gateway.routing": "config http providers.apis providers.auth providers.catalog providers.errors providers.neutral",
     "gateway.ledger": "http logs",
     "gateway.request": """
         config http providers.apis providers.auth providers.catalog providers.errors providers.neutral

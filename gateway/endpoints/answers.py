@@ -13,6 +13,7 @@ from werkzeug.exceptions import NotFound
 
 from gateway.conversations.deadline import unavailable
 from gateway.exchange.exchange import JSON_HEADERS, own_headers
+from gateway.http import paths
 from gateway.http.headers import Headers, as_text
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
@@ -116,7 +117,7 @@ def json_answer(value: Any, status: int = 200) -> Response:
 
 def is_anthropic() -> bool:
     """The request that is being handled comes from an Anthropic client."""
-    return "anthropic-version" in request.headers
+    return paths.is_anthropic(client_headers())
 
 
 def ids() -> Headers:

@@ -43,7 +43,7 @@ def canonical(path: str) -> str:
 def api_of(path: str, headers: Headers) -> Api:
     """The API in whose shape an error about ``path`` is told, a known path or not. ``headers`` are the client's, with
     names in lower case."""
-    anthropic = _is_anthropic(headers)
+    anthropic = is_anthropic(headers)
     if (wrong := _misplaced(path, anthropic)) is not None:
         return wrong[0]
     for step in path.split("/"):
@@ -55,7 +55,7 @@ def api_of(path: str, headers: Headers) -> Api:
 def advice(path: str, headers: Headers, origin: str) -> str | None:
     """Advice on the base URL of a client that asks for ``path``, a known one behind something that does not
     belong there; ``None`` for any other. ``origin`` is where the client reaches the gateway."""
-    wrong = _misplaced(path, _is_anthropic(headers))
+    wrong = _misplaced(path, is_anthropic(headers))
     if wrong is None:
         return None
     api, base = wrong
@@ -71,7 +71,8 @@ def base_urls(path: str, origin: str) -> str:
     return f"; the base URL is {origin}{V1} for OpenAI's clients, and {origin} for Anthropic's"
 
 
-def _is_anthropic(headers: Headers) -> bool:
+def is_anthropic(headers: Headers) -> bool:
+    """True if a client with these headers is of Anthropic's kind: it says which version of the API it speaks."""
     return any(name == "anthropic-version" for name, _ in headers)
 
 

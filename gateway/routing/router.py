@@ -8,11 +8,12 @@ import attrs
 from gateway.config.names import Found, May, Names
 from gateway.config.settings import Config, ModelEntry
 from gateway.config.urls import MASK, masked
+from gateway.http.headers import Headers
 from gateway.routing.in_order import InOrder
 from gateway.routing.once import ONCE
 from gateway.routing.plan import Plan, Policy
 from gateway.routing.retry_without import RetryWithout
-from gateway.routing.target import Headers, LaneName, Target
+from gateway.routing.target import LaneName, Target
 from providers.apis import CODECS
 from providers.catalog.models import is_claude
 from providers.catalog.providers import url_for

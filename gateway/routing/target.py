@@ -6,12 +6,11 @@ from typing import Literal, TypeAlias
 import attrs
 
 from gateway.config.settings import ModelEntry
+from gateway.http.headers import Headers
 from providers.auth.signer import Signer, UnsignedRequest
 from providers.catalog.providers import url_for
 from providers.neutral.codec import Recipient
 from streams.events import Api
-
-Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 LaneName: TypeAlias = Literal["byte", "hub"]
 
