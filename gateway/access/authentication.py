@@ -6,13 +6,16 @@ A client shows its key as ``Authorization: Bearer`` or ``x-api-key``, or in both
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import TypeAlias
 
 import attrs
 
 from gateway.config.names import Names
 from gateway.config.settings import ClientKey, Config, ModelEntry
+from gateway.config.wording import spelled_time
 from gateway.http.headers import Headers
 from streams.errors import GatewayError
 
@@ -24,6 +27,7 @@ _HEADERS = (("x-should-retry", "false"), ("www-authenticate", "Bearer"))
 _MISSING = "a key of this gateway is required: send it as Authorization: Bearer, as x-api-key or as x-trigate-key"
 _AMBIGUOUS = "the request holds different keys: send the gateway's key only, or send it as x-trigate-key"
 _UNKNOWN = "the key is none of this gateway's: check it for spaces and missing characters, or ask who runs the gateway"
+_ENDED = "this key of the gateway has ended on {}: ask who runs the gateway for the one that is in its place"
 _WRONG_PLACE = (
     "this model takes the provider's own key in authorization or x-api-key: send the gateway's key as x-trigate-key"
 )
@@ -41,15 +45,27 @@ class _Holder:
     grants: frozenset[_Grant] | None
 
 
+@attrs.frozen
+class _Accepted:
+    """A key of ``holder``, refused from ``until`` on."""
+
+    digest: bytes
+    holder: _Holder
+    until: datetime | None
+
+
 class Authenticator:
     """The clients of one configuration, and the models that each may use. Without ``client_keys`` everybody may. Has no
     state; safe to share."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, now: Callable[[], float] = time.time) -> None:
+        """``now`` is the time as Unix has it, by which keys end."""
+        self._now = now
         self._names = Names(config.entries, config.aliases)
         wild = {entry.name for entry in config.entries if entry.wildcard}
         self._holders = tuple(_Holder(key, self._grants(key, wild)) for key in config.client_keys)
         self._by_name: Mapping[str, _Holder] = {holder.key.name: holder for holder in self._holders}
+        self._accepted = tuple(one for holder in self._holders for one in _accepted(holder))
 
     def _grants(self, key: ClientKey, wild: set[str]) -> frozenset[_Grant] | None:
         if key.models is None:
@@ -73,10 +89,12 @@ class Authenticator:
             raise _unauthorized(_MISSING)
         if len(shown) > 1:
             raise _unauthorized(_AMBIGUOUS)
-        holder = self._holder(shown.pop())
-        if holder is None:
+        accepted = self._find(shown.pop())
+        if accepted is None:
             raise _unauthorized(_UNKNOWN)
-        return holder.key.name
+        if accepted.until is not None and self._now() >= accepted.until.timestamp():
+            raise _unauthorized(_ENDED.format(spelled_time(accepted.until)))
+        return accepted.holder.key.name
 
     def require_unrestricted(self, client: str | None) -> None:
         """Check that ``client`` may see what concerns every client. Raises ``GatewayError`` (403) for one whose models
@@ -84,13 +102,13 @@ class Authenticator:
         if client is not None and self._by_name[client].grants is not None:
             raise GatewayError("permission", _LIMITED.format(client), headers=(("x-should-retry", "false"),))
 
-    def _holder(self, key: str) -> _Holder | None:
+    def _find(self, key: str) -> _Accepted | None:
         """Takes the same time for every key: digests are compared, whose bytes nobody can choose, and all of them."""
         digest = hashlib.sha256(key.encode("latin-1", "replace")).digest()
         found = None
-        for holder in self._holders:
-            if hmac.compare_digest(digest, holder.key.digest):
-                found = holder
+        for accepted in self._accepted:
+            if hmac.compare_digest(digest, accepted.digest):
+                found = accepted
         return found
 
     def check(self, client: str | None, asked: str, entry: ModelEntry, model: str, credential: str | None) -> None:
@@ -106,7 +124,7 @@ class Authenticator:
 
     def check_credential(self, entry: ModelEntry, credential: str | None) -> None:
         """Raises ``GatewayError`` (401) where ``entry`` would pass a key of this gateway on to its provider."""
-        if entry.passthrough_auth and credential and self._holder(credential) is not None:
+        if entry.passthrough_auth and credential and self._find(credential) is not None:
             raise _unauthorized(_WRONG_PLACE)
 
     def allows(self, client: str | None, asked: str, entry: ModelEntry, model: str) -> bool:
@@ -132,6 +150,12 @@ class Authenticator:
         except GatewayError:  # two entries offer it: nobody gets it under this name
             return False
         return self.allows(client, name, found.entry, found.model)
+
+
+def _accepted(holder: _Holder) -> Iterator[_Accepted]:
+    for key in holder.key.keys:
+        ends = [end for end in (key.until, holder.key.until) if end is not None]
+        yield _Accepted(key.digest, holder, min(ends, default=None))
 
 
 def _keys(headers: Headers) -> set[str]:

@@ -32,6 +32,8 @@ _SOME = rf"(?=[0-9.]*[1-9]){_AMOUNT}"
 _ONE = rf"{_DIGITS}0*[1-9][0-9]*(?:\.[0-9]{{1,9}})?"  # 1 or more
 _THOUSANDTH = rf"{_ONE}|{_DIGITS}0+\.{_DECIMALS}0{{0,2}}[1-9][0-9]*"  # 0.001 or more
 _PORT = r"0*(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_TIME = r"[0-9:.]{8,15}"
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 
 
@@ -79,6 +81,9 @@ SHAPES: Mapping[Any, Shape] = {
     kinds.Secret: {"anyOf": [_text(r"\s*[\t\x20-\x7e]*\s*"), VARIABLE]},
     kinds.Digest: {"anyOf": [_text(r"\s*[0-9a-fA-F]{64}\s*"), VARIABLE]},
     kinds.SealingKey: {"anyOf": [_text(r"\s*[0-9A-Za-z+/_-]{43}=\s*"), VARIABLE]},
+    kinds.Timestamp: {
+        "anyOf": [_text(rf"\s*{_DATE}(?:[Tt ]{_TIME}(?:[Zz]|[+-][0-9]{{2}}:[0-9]{{2}})?)?\s*"), VARIABLE]
+    },
     kinds.Origin: {"anyOf": [_text(r"\*|[A-Za-z][A-Za-z0-9+.-]*://[!-.0-~]+"), VARIABLE]},
     kinds.Version: {"enum": list(kinds.VERSIONS)},
     kinds.Speaking: {
@@ -110,7 +115,8 @@ RULES: Mapping[type, Shape] = {
         "required": ["version"],
         **_one_of("model_providers", "llm_providers", given={"type": "array", "minItems": 1}),
     },
-    schema.RawClientKey: _one_of("key", "sha256"),
+    schema.RawClientKey: _one_of("key", "sha256", "keys"),
+    schema.RawAcceptedKey: _one_of("key", "sha256"),
     schema.RawStateStorage: {"allOf": [_needs("sqlite", "path"), _needs("postgres", "connection_string")]},
     schema.RawOverrides: {"additionalProperties": True},
 }
@@ -121,6 +127,7 @@ MEMBERS: Mapping[tuple[type, str], Shape] = {
     (schema.RawEntry, "headers"): {"propertyNames": {"pattern": f"^{_NAME}$"}},
     (schema.RawClientKey, "name"): {"minLength": 1},
     (schema.RawClientKey, "models"): {"minItems": 1},
+    (schema.RawClientKey, "keys"): {"minItems": 1},
     (schema.RawConfig, "client_keys"): {"minItems": 1},
 }
 """What a member has to be beyond its type."""

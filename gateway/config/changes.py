@@ -1,12 +1,14 @@
 """The differences between two configurations, in words for people: no line repeats a secret."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
 from gateway.config.settings import ClientKey, Config, Listener, ModelEntry, StateStorage
+from gateway.config.wording import spelled_time
 
 FIXED: Final = ("listeners", "state_storage", "metrics", "tracing", "ca_path", "write_timeout", "drain", "drain_delay")
 """Settings of a ``Config`` that a running process keeps as they were when it started."""
@@ -85,10 +87,28 @@ def _entry(old: ModelEntry, new: ModelEntry) -> Iterator[str]:
 
 
 def _client_key(old: ClientKey, new: ClientKey) -> Iterator[str]:
-    if old.digest != new.digest:
-        yield "another key"
+    yield from _accepted_keys(_ends(old), _ends(new))
+    if old.until != new.until:
+        yield f"until {_spelled('until', old.until)} → {_spelled('until', new.until)}"
     if old.models != new.models:
         yield f"models {_spelled('models', old.models)} → {_spelled('models', new.models)}"
+
+
+def _ends(client: ClientKey) -> dict[bytes, datetime | None]:
+    """The end of each key, by the key's digest."""
+    return {key.digest: key.until for key in client.keys}
+
+
+def _accepted_keys(old: Mapping[bytes, datetime | None], new: Mapping[bytes, datetime | None]) -> Iterator[str]:
+    added, removed = len(new.keys() - old.keys()), len(old.keys() - new.keys())
+    if added == removed:
+        yield from ["another key" if added == 1 else f"{added} other keys"] if added else []
+    else:
+        yield from [f"{added} key{'' if added == 1 else 's'} added"] if added else []
+        yield from [f"{removed} key{'' if removed == 1 else 's'} removed"] if removed else []
+    for digest in old.keys() & new.keys():
+        if old[digest] != new[digest]:
+            yield f"a key until {_spelled('until', old[digest])} → {_spelled('until', new[digest])}"
 
 
 def _authenticator(old: Config, new: Config) -> Iterator[Change]:
@@ -156,8 +176,10 @@ def _spelled(name: str, value: Any) -> str:
         shown = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
         return shown + ("?…" if parts.query else "")
     match value:
+        case datetime():
+            return spelled_time(value)
         case None:
-            return {"models": "all", "base_url": "the provider's own"}.get(name, "none")
+            return {"models": "all", "until": "without an end", "base_url": "the provider's own"}.get(name, "none")
         case bool():
             return str(value).lower()
         case float():

@@ -1,16 +1,21 @@
 """The keys of clients, and the live view's."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from gateway.config.document import Path
 from gateway.config.entries import Entries
 from gateway.config.findings import Findings
-from gateway.config.schema import RawClientKey, RawConfig
-from gateway.config.settings import ClientKey
+from gateway.config.schema import RawAcceptedKey, RawClientKey, RawConfig
+from gateway.config.settings import AcceptedKey, ClientKey
 from gateway.config.variables import Unresolved
-from gateway.config.wording import describe
+from gateway.config.wording import describe, spelled_time
 from streams.errors import GatewayError
+
+SOON: Final = timedelta(days=14)
+"""The time before a key's end in which that is a warning."""
 
 
 def build_client_keys(raw: RawConfig, entries: Entries, findings: Findings) -> tuple[ClientKey, ...]:
@@ -18,22 +23,29 @@ def build_client_keys(raw: RawConfig, entries: Entries, findings: Findings) -> t
     if raw.client_keys == ():
         findings.wrong(("client_keys",), "an empty list", "list at least one key, or leave it out to let everybody in")
     others = {*raw.model_aliases, *(entry.name for entry in entries.made if entry.wildcard)}
-    keys: dict[bytes, ClientKey] = {}
+    clients: dict[str, ClientKey] = {}
+    holders: dict[bytes, str] = {}
     for i, item in enumerate(raw.client_keys or ()):
         path = ("client_keys", i)
         if item is None and path not in findings.faulty:
             findings.wrong(path, "an empty item", "each item needs a name, and a key or its sha256")
-        if item is not None:
-            _check_models(item.models, (*path, "models"), entries, others, findings)
-        key = None if item is None else _client_key(item, path, findings)
-        if key is None:
+        if item is None:
             continue
-        if any(key.name == other.name for other in keys.values()):
-            findings.wrong((*path, "name"), f"the name {key.name} is taken already", "give each key its own name")
-        first = keys.setdefault(key.digest, key)
-        if first is not key:
-            findings.wrong(path, f"the same key as {first.name}'s", "each client needs a key of its own")
-    return tuple(keys.values())
+        _check_models(item.models, (*path, "models"), entries, others, findings)
+        if not item.name:
+            findings.wrong((*path, "name"), "an empty name", "name the client: it stands in the log")
+        keys = tuple(_unlike(_keys(item, path, findings), item.name, holders, findings))
+        if not keys:
+            continue
+        if item.name in clients:
+            found = f"the name {item.name} is taken already"
+            findings.wrong(
+                (*path, "name"), found, "give each client its own name, and one with several keys a list `keys`"
+            )
+        client = ClientKey(item.name, keys, item.models, item.until)
+        clients.setdefault(item.name, client)
+        _warn_of_ends(client, path, findings)
+    return tuple(clients.values())
 
 
 def build_ui_key(key: str | None, findings: Findings) -> bytes | None:
@@ -43,23 +55,62 @@ def build_ui_key(key: str | None, findings: Findings) -> bytes | None:
     return hashlib.sha256(key.encode()).digest() if key else None
 
 
-def _client_key(raw: RawClientKey, path: Path, findings: Findings) -> ClientKey | None:
-    if not raw.name:
-        findings.wrong((*path, "name"), "an empty name", "name the client: it stands in the log")
+def _keys(raw: RawClientKey, path: Path, findings: Findings) -> Iterator[tuple[Path, AcceptedKey]]:
+    """The keys of a client with their places: its one key, or those of its list."""
+    short = RawAcceptedKey(raw.key, raw.sha256)
+    if raw.keys is None:
+        yield from _key(short, path, findings)
+        return
+    if short != RawAcceptedKey():
+        findings.wrong((*path, "keys"), "given beside key or sha256", "put that key into the list, too")
+    if raw.keys == () and path not in findings.faulty:
+        findings.wrong((*path, "keys"), "an empty list", "list at least one key")
+    for i, one in enumerate(raw.keys):
+        yield from _key(one, (*path, "keys", i), findings)
+
+
+def _key(raw: RawAcceptedKey, path: Path, findings: Findings) -> Iterator[tuple[Path, AcceptedKey]]:
     if (raw.key is None) == (raw.sha256 is None):
-        if path not in findings.faulty:
+        if path[:2] not in findings.faulty:
             found = "neither key nor sha256" if raw.key is None else "key and sha256"
             findings.wrong(path, found, "give one of the two")
-        return None
-    if raw.sha256 is not None:
+    elif raw.sha256 is not None:
         known = not isinstance(raw.sha256, Unresolved)
-        digest = bytes.fromhex(raw.sha256) if known else raw.sha256.encode()
+        yield path, AcceptedKey(bytes.fromhex(raw.sha256) if known else raw.sha256.encode(), raw.until)
     elif raw.key:
-        digest = hashlib.sha256(raw.key.encode()).digest()
+        yield path, AcceptedKey(hashlib.sha256(raw.key.encode()).digest(), raw.until, raw.key)
     else:
         findings.wrong((*path, "key"), "an empty key", "give one that nobody can guess: `openssl rand -hex 32`")
-        return None
-    return ClientKey(raw.name, digest, raw.models, raw.key)
+
+
+def _unlike(
+    keys: Iterator[tuple[Path, AcceptedKey]], name: str, holders: dict[bytes, str], findings: Findings
+) -> Iterator[AcceptedKey]:
+    """The ``keys`` of ``name``, each reported that somebody has already: ``holders`` are the names by digests."""
+    for path, key in keys:
+        if key.digest in holders:
+            findings.wrong(path, f"the same key as {holders[key.digest]}'s", "each client needs keys of its own")
+        holders.setdefault(key.digest, name)
+        yield key
+
+
+def _warn_of_ends(client: ClientKey, path: Path, findings: Findings) -> None:
+    now = datetime.now(UTC)
+    if client.until is not None:
+        _warn_of_end(f"client_keys: {client.name}", client.until, now, findings)
+    for i, key in enumerate(client.keys):
+        if key.until is not None:
+            place = f"key {i + 1} of {client.name}" if len(client.keys) > 1 else f"the key of {client.name}"
+            _warn_of_end(f"client_keys: {place}", key.until, now, findings)
+
+
+def _warn_of_end(what: str, end: datetime, now: datetime, findings: Findings) -> None:
+    if end <= now:
+        findings.warn(f"{what} has ended on {spelled_time(end)}, and is refused: take it out")
+    elif end - now <= SOON:
+        days = (end - now).days
+        left = f"in {days} day{'' if days == 1 else 's'}" if days else "in less than a day"
+        findings.warn(f"{what} ends on {spelled_time(end)}, {left}")
 
 
 def _check_models(

@@ -1,7 +1,7 @@
 """The converter: plain content into the classes that say which keys there are, or everything that keeps it from it."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 import attrs
 import cattrs
@@ -21,7 +21,15 @@ from gateway.config.kinds import (
     SpokenApi,
     Url,
 )
-from gateway.config.schema import ACCEPTED, RawClientKey, RawLegacyListeners, RawListener, RawMetrics, RawOverrides
+from gateway.config.schema import (
+    ACCEPTED,
+    RawAcceptedKey,
+    RawClientKey,
+    RawLegacyListeners,
+    RawListener,
+    RawMetrics,
+    RawOverrides,
+)
 from gateway.config.unknown import about, advice
 from gateway.config.variables import Unresolved
 from gateway.config.wording import Wrong, describe, nearest, one_of
@@ -30,9 +38,17 @@ from providers.neutral.quirks import Quirks
 T = TypeVar("T")
 
 
+_OF_KEYS: Final = (
+    RawClientKey,
+    tuple[RawClientKey | None, ...],
+    RawAcceptedKey,
+    tuple[RawAcceptedKey, ...],
+)
+
+
 def _found(value: Any, kind: Any) -> str:
     """The value that stands where a ``kind`` should, if it cannot be a secret out of its place."""
-    return "something else" if kind in (RawClientKey, tuple[RawClientKey | None, ...]) else describe(value)
+    return "something else" if kind in _OF_KEYS else describe(value)
 
 
 def _literal(value: Any, kind: Any) -> Any:

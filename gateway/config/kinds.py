@@ -3,6 +3,7 @@
 import base64
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal, NewType, TypeAlias, get_args
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ Url = NewType("Url", str)
 Secret = NewType("Secret", str)  # text that no message may repeat
 Digest = NewType("Digest", str)  # SHA-256 in hexadecimal
 SealingKey = NewType("SealingKey", bytes)  # for AES-256; Unresolved text where nobody looked it up
+Timestamp = NewType("Timestamp", datetime)  # in UTC
 Origin = NewType("Origin", str)  # of a web page, or *
 Version = NewType("Version", str)
 SpokenApi: TypeAlias = Literal["chat", "messages", "responses"]
@@ -69,6 +71,28 @@ def _sealing_key(value: Any, _: Any) -> Any:
     if len(key) != 32:
         raise Wrong("something that is no key", "this must be 32 bytes in base64: `openssl rand -base64 32`")
     return key
+
+
+def _timestamp(value: Any, _: Any) -> datetime:
+    """A date lasts to its end, as people mean it. YAML has made a date or a time of most of them already."""
+    try:
+        found = _parsed(value.strip()) if isinstance(value, str) else value
+        if isinstance(found, datetime):
+            return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        if isinstance(found, date):
+            return datetime.combine(found, time(), UTC) + timedelta(days=1)
+    except (ValueError, OverflowError):  # the latter for what is beyond the year 9999 in UTC
+        pass
+    raise Wrong(describe(value), "this must be a date such as 2027-01-31, or a time such as 2027-01-31T18:00:00Z")
+
+
+def _parsed(text: str) -> date:
+    """Raises ``ValueError``."""
+    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        return date.fromisoformat(text)
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]{8,15}([Zz]|[+-][0-9]{2}:[0-9]{2})?", text):
+        raise ValueError
+    return datetime.fromisoformat(text.upper())
 
 
 def _origin(value: Any, _: Any) -> str:
@@ -167,6 +191,7 @@ READERS: Mapping[Any, Callable[[Any, Any], Any]] = {
     Secret: _secret,
     Digest: _digest,
     SealingKey: _sealing_key,
+    Timestamp: _timestamp,
     Origin: _origin,
     Version: _version,
 }

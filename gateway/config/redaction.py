@@ -29,7 +29,7 @@ def secrets_in(config: Config) -> Secrets:
         for entry in config.entries
         for text in (entry.key or "", *credentials_among(entry.headers), *credentials_in(entry.base_url or ""))
     ]
-    found += [key.key for key in config.client_keys if key.key]
+    found += [key.key for client in config.client_keys for key in client.keys if key.key]
     storage = config.state_storage
     if storage is not None and storage.connection_string:
         found.append(storage.connection_string)

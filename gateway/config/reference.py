@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import attrs
 
 from gateway.config.schema import (
+    RawAcceptedKey,
     RawAlias,
     RawClientKey,
     RawConfig,
@@ -184,12 +185,26 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         "sha256": Key(
             "In place of `key`, its digest: `printf %s \"$KEY\" | sha256sum`. The file then holds no secret.",
         ),
+        "keys": Key(
+            "In place of both, several keys of the one client, each as `{key: …}` or `{sha256: …}`: while one takes "
+            "another's place, both are good. See [below](#several-keys).",
+        ),
+        "until": Key(
+            "The end of all its keys: a date, to whose end they are good, or a time as RFC 3339 writes it, both in "
+            "UTC. From then on they are a 401 that says so.",
+            "never",
+        ),
         "models": Key(
             "The models that it may use: names, `provider/model id`s or aliases of this file; a wildcard entry's "
             "name (`groq/*`) is all of its models. Others are a 403 and are not in its `GET /v1/models`. An alias in "
             "the list allows no other name of its model.",
             "all",
         ),
+    },
+    RawAcceptedKey: {
+        "key": Key("The key, best from a variable."),
+        "sha256": Key("In place of `key`, its digest."),
+        "until": Key("The end of this key, as the client's `until` above; of the two, the earlier one holds.", "never"),
     },
     RawStateStorage: {
         "type": Key("`memory` ends with the process, `none` keeps nothing.", "required"),

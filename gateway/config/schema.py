@@ -22,6 +22,7 @@ from gateway.config.kinds import (
     Secret,
     Size,
     Speaking,
+    Timestamp,
     Url,
     Version,
     Wait,
@@ -146,10 +147,19 @@ SCRAPING: Mapping[bool | RawMetrics, Scraping] = {
 
 
 @attrs.frozen
+class RawAcceptedKey:
+    key: Secret | None = None
+    sha256: Digest | None = None
+    until: Timestamp | None = None
+
+
+@attrs.frozen
 class RawClientKey:
     name: str
     key: Secret | None = None
     sha256: Digest | None = None
+    keys: tuple[RawAcceptedKey, ...] | None = None
+    until: Timestamp | None = None
     models: tuple[str, ...] | None = None
 
 

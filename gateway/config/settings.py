@@ -3,6 +3,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -92,15 +93,25 @@ class TracingSettings:
 
 
 @attrs.frozen
+class AcceptedKey:
+    """A key of a client, by its SHA-256 digest; refused from ``until`` on, ``None`` for never. ``key`` is the key
+    itself where the file has it, for the log to leave it out."""
+
+    digest: bytes = attrs.field(repr=False)
+    until: datetime | None = None
+    key: str | None = attrs.field(default=None, repr=False, eq=False)
+
+
+@attrs.frozen
 class ClientKey:
-    """A client that may come in: a name for the log and the SHA-256 digest of the key. ``models`` are the names of
-    models that it may use, ``None`` for all. ``key`` is the key itself where the file has it, for the log to leave it
-    out."""
+    """A client that may come in: a name for the log, on which its state hangs too, and its keys, several of them while
+    one takes another's place. ``models`` are the names of models that it may use, ``None`` for all. Where the client
+    itself has an end, ``until``, none of its keys goes on beyond it."""
 
     name: str
-    digest: bytes = attrs.field(repr=False)
+    keys: tuple[AcceptedKey, ...]
     models: tuple[str, ...] | None = None
-    key: str | None = attrs.field(default=None, repr=False, eq=False)
+    until: datetime | None = None
 
 
 @attrs.frozen

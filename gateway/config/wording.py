@@ -3,6 +3,7 @@ right name that was probably meant."""
 
 import difflib
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 from gateway.config.variables import Expanded
@@ -39,6 +40,11 @@ def describe(value: Any) -> str:
 def spelled(value: float) -> str:
     """A number as text; one that nobody writes by hand (0x and thousands of digits) is not spelled out."""
     return "a huge number" if isinstance(value, int) and value.bit_length() > 64 else str(value)
+
+
+def spelled_time(time: datetime) -> str:
+    """A time in UTC, as RFC 3339 writes it."""
+    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def nearest(word: str, words: Iterable[str], cutoff: float = 0.75) -> str | None:

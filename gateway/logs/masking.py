@@ -54,7 +54,7 @@ class Mask:
     def follow(self, config: Config) -> None:
         """Hide the keys of ``config`` from now on, and go on to hide those of earlier ones."""
         self._secrets = findable((*self._secrets, *secrets_in(config)))
-        self._digests |= {key.digest for key in config.client_keys if key.key is None}
+        self._digests |= {key.digest for client in config.client_keys for key in client.keys if key.key is None}
 
     def __call__(self, text: str) -> str:
         for secret in self._secrets:

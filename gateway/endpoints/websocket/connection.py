@@ -189,6 +189,7 @@ class _Connection:
                 exchange = Exchange(self._service, "responses", self._asked, scope, record, self._memory, trace)
                 envelope = Envelope({})
                 try:
+                    self._service.authenticator.authenticate(self._asked.headers)  # the key may have ended by now
                     envelope = read_envelope(frame)
                     response = await self._response(exchange, envelope)
                 except GatewayError as error:

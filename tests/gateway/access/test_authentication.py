@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import http.client
 import zlib
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 import trio
@@ -54,6 +55,10 @@ KEYED = Authenticator(
 )
 
 
+def digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
 def refusal(authenticator: Authenticator, *headers: tuple[str, str]) -> str:
     with pytest.raises(GatewayError) as caught:
         authenticator.authenticate(headers)
@@ -63,6 +68,94 @@ def refusal(authenticator: Authenticator, *headers: tuple[str, str]) -> str:
     for _, value in headers:
         assert not (key := value.removeprefix("Bearer ").strip()) or key not in failed.message
     return failed.message
+
+
+# Several keys of one client, and keys with an end
+
+
+OLD, NEW = "sk-gw-carol-old-0123456789", "sk-gw-carol-new-0123456789"
+END = datetime(2040, 2, 1, tzinfo=UTC)
+
+
+def shown(authenticator: Authenticator, key: str) -> str | None:
+    return authenticator.authenticate([("authorization", f"Bearer {key}")])
+
+
+def at(moment: datetime, *keys: dict) -> Authenticator:
+    return Authenticator(config(*keys), moment.timestamp)
+
+
+def test_every_key_of_a_client_opens_what_is_the_clients():
+    door = Authenticator(
+        config({"name": "carol", "keys": [{"key": OLD}, {"sha256": digest(NEW)}], "models": ["gpt-4o"]})
+    )
+    assert [shown(door, key) for key in (OLD, NEW)] == ["carol", "carol"]
+    assert not door.can_use("carol", "gpt-4o-mini")
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"keys": [{"key": OLD, "until": "2040-01-31"}, {"key": NEW}]},
+        {"keys": [{"key": OLD, "until": date(2040, 1, 31)}, {"key": NEW}]},
+        {"keys": [{"key": OLD, "until": "2040-02-01T00:00:00Z"}, {"key": NEW}]},
+        {"keys": [{"key": OLD, "until": "2040-02-01 02:00:00+02:00"}, {"key": NEW, "until": "2041-01-01"}]},
+    ],
+    ids=["a date as text", "a date", "a time", "a time elsewhere"],
+)
+def test_a_key_is_good_to_its_end_and_the_other_one_beyond(keys):
+    client = {"name": "carol", **keys}
+    assert shown(at(END - timedelta(seconds=1), client), OLD) == "carol"
+    over = at(END, client)
+    assert "has ended on 2040-02-01T00:00:00Z" in refusal(over, ("x-api-key", OLD))
+    assert shown(over, NEW) == "carol"
+
+
+def test_the_end_of_a_client_is_that_of_each_of_its_keys():
+    client = {"name": "carol", "until": "2040-01-31", "keys": [{"key": OLD}, {"key": NEW, "until": "2041-01-01"}]}
+    for key in (OLD, NEW):
+        assert "has ended" in refusal(at(END, client), ("x-api-key", key))
+
+
+def test_a_key_that_has_ended_still_goes_to_no_provider():
+    over = at(END, {"name": "carol", "keys": [{"key": OLD, "until": "2040-01-31"}, {"key": NEW}]})
+    own = next(entry for entry in config().entries if entry.passthrough_auth)
+    with pytest.raises(GatewayError, match="x-trigate-key"):
+        over.check_credential(own, OLD)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ([{"name": "a", "keys": []}], "client_keys[0].keys: an empty list"),
+        ([{"name": "a", "key": OLD, "keys": [{"key": NEW}]}], "client_keys[0].keys: given beside key or sha256"),
+        (
+            [{"name": "a", "keys": [{"key": OLD}, {"sha256": digest(OLD)}]}],
+            "client_keys[0].keys[1]: the same key as a's",
+        ),
+        ([{"name": "a", "key": OLD}, {"name": "b", "keys": [{"key": OLD}]}], "keys[0]: the same key as a's"),
+        ([{"name": "a", "keys": [{"until": "2040-01-31"}]}], "client_keys[0].keys[0]: neither key nor sha256"),
+        ([{"name": "a", "keys": [OLD]}], "client_keys[0].keys[0]: something else"),
+        ([{"name": "a", "key": OLD, "until": "soon"}], "client_keys[0].until: 'soon'; this must be a date such as"),
+        ([{"name": "a", "key": OLD, "until": "2040-02-30"}], "client_keys[0].until"),
+        ([{"name": "a", "key": OLD, "until": "9999-12-31"}], "client_keys[0].until"),
+    ],
+)
+def test_keys_that_cannot_be_meant_are_mistakes(keys, words):
+    with pytest.raises(ConfigError) as caught:
+        config(*keys)
+    assert words in str(caught.value)
+    assert OLD not in str(caught.value)
+
+
+def test_ends_that_are_near_or_over_are_warnings():
+    now = datetime.now(UTC)
+    ends = {"gone": now - timedelta(hours=1), "near": now + timedelta(days=3, hours=1), "far": now + timedelta(days=15)}
+    keys = [{"name": name, "key": f"{name}-{OLD}", "until": end} for name, end in ends.items()]
+    gone, near = config(*keys).warnings
+    assert gone.startswith("client_keys: gone has ended on")
+    assert near.startswith("client_keys: near ends on")
+    assert "in 3 days" in near
 
 
 # Keys

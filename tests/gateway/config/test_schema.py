@@ -68,7 +68,11 @@ FULL: dict[str, Any] = {
     "keep_alive": 0.001,
     "strict": True,
     "websocket": False,
-    "client_keys": [{"name": "alice", "key": "$KEY", "models": ["fast"]}, {"name": "bob", "sha256": "ab" * 32}],
+    "client_keys": [
+        {"name": "alice", "key": "$KEY", "models": ["fast"]},
+        {"name": "bob", "sha256": "ab" * 32},
+        {"name": "carol", "keys": [{"key": "new"}, {"sha256": "cd" * 32, "until": "2040-01-31"}]},
+    ],
     "cors": ["https://app.example", "*"],
     "state_storage": {"type": "sqlite", "path": "/tmp/a", "ttl": "7d", "encryption_key": "A" * 43 + "="},
     "tracing": {"random_sampling": 100, "endpoint": "http://localhost:4318"},
@@ -92,6 +96,7 @@ VALUES: list[Any] = [
     "*", "https://app.example", "https://app.example/", "null",
     "v0.3.0", "0.2.0", "v9", "model", "agent", "openai", "chat", "messages", "cancel", "finish", "ours", "upstream",
     "sqlite", "postgres", "memory", "none", "never", "free", "reasoning", "ab" * 32, "ab" * 31, "AB" * 32,
+    "2040-01-31", "2040-1-31", "2040-01-31T18:00:00Z", "2040-01-31 18:00:00+02:00", " 2040-01-31",
     " " + "ab" * 32, "A" * 43 + "=", "A" * 44, "A" * 22 + "==",
     [], ["chat"], ["chat", "x"], [None], [1], [{}], {}, {"a": 1}, {"a": None}, {"chat": "messages"}, {"chat": "x"},
     {"model": "openai/gpt-4o"}, [{"model": "openai/gpt-4o"}], {"target": "four"}, {"type": "sqlite"},
@@ -172,7 +177,8 @@ def test_the_command_prints_it():
 
 @pytest.mark.parametrize("text", CONFIGS.values(), ids=CONFIGS)
 def test_it_takes_every_configuration_in_the_docs(text):
-    VALIDATOR.validate(read(text.encode(), "x").content)
+    content = read(text.encode(), "x").content
+    VALIDATOR.validate(json.loads(json.dumps(content, default=str)))  # to an editor a date is text
 
 
 @pytest.mark.parametrize("content", [FULL, LEGACY], ids=["full", "legacy"])
@@ -208,7 +214,8 @@ SINGLE = [
     "model_providers.0.quirks.sampling", "model_providers.0.timeouts.connect", "model_aliases", "model_aliases.fast",
     "model_aliases.fast.target", "overrides", "limits.request_body", "limits.in_flight",
     "limits.upstream_connections", "client_keys",
-    "client_keys.0", "client_keys.0.key", "client_keys.0.models", "client_keys.1.sha256", "cors", "cors.0",
+    "client_keys.0", "client_keys.0.key", "client_keys.0.models", "client_keys.1.sha256",
+    "client_keys.2.keys", "client_keys.2.keys.0.key", "client_keys.2.keys.1.until", "cors", "cors.0",
     "state_storage", "state_storage.type", "state_storage.path", "state_storage.encryption_key", "tracing",
     "tracing.random_sampling", "tracing.endpoint", "metrics", "metrics.open",
 ]  # fmt: skip
