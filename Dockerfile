@@ -1,17 +1,21 @@
-FROM python:3.14-slim AS build
+# By digest: a tag can be moved. Raise both lines together (`docker buildx imagetools inspect python:3.14-slim`).
+FROM python:3.14-slim@sha256:51dafde81dbdb6ebde285137a295cf18a47ca95234fe388a343719cb97305b3d AS build
 WORKDIR /src
 RUN python -m venv --without-pip /opt/trigate
-COPY requirements.txt requirements-extras.txt ./
+COPY requirements.txt requirements-extras.txt requirements-build.txt ./
 # requirements-extras.txt is the same with PostgreSQL, encryption at rest, zstd and traces.
 ARG REQUIREMENTS=requirements.txt
 RUN pip --python /opt/trigate install --no-cache-dir --require-hashes -r "$REQUIREMENTS"
+# What builds the package stays in this stage.
+RUN pip install --no-cache-dir --require-hashes -r requirements-build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY streams streams
 COPY providers providers
 COPY gateway gateway
-RUN pip --python /opt/trigate install --no-cache-dir --no-deps .
+RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --no-index --wheel-dir /dist . \
+    && pip --python /opt/trigate install --no-cache-dir --no-deps --no-index /dist/*.whl
 
-FROM python:3.14-slim
+FROM python:3.14-slim@sha256:51dafde81dbdb6ebde285137a295cf18a47ca95234fe388a343719cb97305b3d
 RUN groupadd --system --gid 10001 trigate && useradd --system --uid 10001 --gid 10001 --no-create-home trigate
 COPY --from=build /opt/trigate /opt/trigate
 # By number: Kubernetes' runAsNonRoot cannot tell from a name.

@@ -60,9 +60,7 @@ def fresh_environment(path: Path) -> Path:
     venv.create(path, with_pip=True)
     python = path / "bin/python"
     pip = (python, "-m", "pip", "install", "-q")
-    run(*pip, "--require-hashes", "-r", str(ROOT / "requirements.txt"))
-    (needed,) = re.findall(r'^requires = \["(.*)"\]$', (ROOT / "pyproject.toml").read_text(), re.M)
-    run(*pip, needed)
+    run(*pip, "--require-hashes", "-r", str(ROOT / "requirements.txt"), "-r", str(ROOT / "requirements-build.txt"))
     return python
 
 

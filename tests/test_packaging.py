@@ -5,7 +5,7 @@ import re
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pytest
 import yaml
@@ -13,8 +13,10 @@ import yaml
 from gateway import __version__
 from tests.support.doc_blocks import fenced
 from tests.support.harness import ROOT
+from tests.support.image_file import reaches_the_builder, read_image
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT, BUILD_SYSTEM = PYPROJECT["project"], PYPROJECT["build-system"]
 PACKAGES = {"streams", "providers", "gateway"}
 PYTHONS = [found[1] for one in PROJECT["classifiers"] if (found := re.fullmatch(r".* :: (3\.\d+)", one))]
 IMAGE = (ROOT / "Dockerfile").read_text()
@@ -88,29 +90,47 @@ def test_every_python_that_is_named_is_tested_by_hosted_ci():
 
 
 def test_the_image_takes_the_newest_python_in_each_of_its_stages():
-    assert set(re.findall(r"^FROM python:(\S+?)-slim", IMAGE, re.M)) == {PYTHONS[-1]}
+    assert {re.match(r"python:(\S+?)-slim@", stage.image)[1] for stage in STAGES} == {PYTHONS[-1]}
+
+
+# What is built is what was looked at (https://slsa.dev: pinned, by digest)
+
+LOCKS = sorted(ROOT.glob("requirements*.txt"))
+PIP = re.compile(r"pip (?:--python \S+ )?(install|wheel)\b([^&|]*)")
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+def test_all_that_a_lock_names_is_pinned_and_hashed(lock):
+    entries = re.split(r"(?<!\\)\n", lock.read_text().strip())
+    assert entries
+    for entry in entries:
+        assert re.match(r"[\w.\[\]-]+==\S+", entry)
+        assert "--hash=sha256:" in entry
+
+
+def test_what_builds_the_package_is_pinned_and_its_hash_locked():
+    (needed,) = BUILD_SYSTEM["requires"]
+    for name in ("requirements-build.txt", "requirements-dev.txt"):
+        assert re.search(rf"^{re.escape(needed)} ", (ROOT / name).read_text(), re.M)
+
+
+def test_the_image_is_built_upon_one_image_by_its_digest():
+    (image,) = {stage.image for stage in STAGES}
+    assert re.fullmatch(r"python:\S+@sha256:[0-9a-f]{64}", image)
+
+
+@pytest.mark.parametrize("page", ["Dockerfile", "README.md", "CONTRIBUTING.md", "justfile", ".github/workflows/ci.yml"])
+def test_whatever_is_installed_from_a_package_index_has_a_hash(page):
+    """A build in isolation fetches the newest setuptools there is, whatever ``--require-hashes`` says
+    (https://github.com/pypa/pip/issues/13984)."""
+    text = re.sub(r"\\\n", " ", (ROOT / page).read_text())
+    commands = [(found[1], found[2]) for found in PIP.finditer(text) if re.search(r" (?:-r|\.|-e)(?: |$)", found[2])]
+    assert commands
+    for _, options in commands:
+        assert "--require-hashes" in options or {"--no-deps", "--no-build-isolation"} <= set(options.split())
 
 
 # The image's context
-
-
-IGNORING = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
-
-
-def as_pattern(line: str) -> re.Pattern[str]:
-    """A line of .dockerignore: ``*`` is within a name, ``**/`` any number of directories."""
-    parts = re.split(r"(\*\*/|\*)", line.strip("/"))
-    known = {"**/": "(?:.*/)?", "*": "[^/]*"}
-    return re.compile("".join(known.get(part, re.escape(part)) for part in parts))
-
-
-def reaches_the_builder(path: str, lines: list[str]) -> bool:
-    """The last line that is of the file, or of a directory that it is in, decides."""
-    kept, names = True, [path, *map(str, PurePosixPath(path).parents)]
-    for line in lines:
-        if any(as_pattern(line.removeprefix("!")).fullmatch(name) for name in names):
-            kept = line.startswith("!")
-    return kept
 
 
 @pytest.mark.parametrize(
@@ -121,17 +141,15 @@ def test_dockerignore_is_read_as_the_builder_reads_it(path, there):
     assert reaches_the_builder(path, ["*", "!b", "**/cache"]) == there
 
 
-COPIED = [
-    source
-    for line in re.findall(r"^COPY (?!--from)(.*)$", IMAGE, re.M)
-    for source in line.split()[:-1]
-]  # fmt: skip
+STAGES = read_image(IMAGE)
+LINES = [line for stage in STAGES for line in stage.lines]
+COPIED = [source for line in LINES if line.word == "COPY" and line.stage is None for source in line.sources]
 
 
 @pytest.mark.parametrize("source", COPIED)
 def test_what_the_image_copies_is_there_and_reaches_its_builder(source):
     assert (ROOT / source).exists()
-    assert reaches_the_builder(source, IGNORING)
+    assert reaches_the_builder(source)
 
 
 def test_the_image_has_all_that_the_package_is_built_from():
@@ -143,7 +161,7 @@ def test_the_image_has_all_that_the_package_is_built_from():
 
 def test_what_is_private_or_large_does_not_reach_the_builder():
     for name in (".git/config", ".venv/bin/python", "trigate.yaml", "tests/conftest.py", "gateway/__pycache__/app.pyc"):
-        assert not reaches_the_builder(name, IGNORING)
+        assert not reaches_the_builder(name)
 
 
 # Hosted CI and templates

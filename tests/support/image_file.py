@@ -1,0 +1,93 @@
+"""The Dockerfile and .dockerignore, as the builder reads them, in what of their syntax is used here. Needs Python
+alone: the gate reads them before anything is installed."""
+
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from tests.support.repository import ROOT
+
+
+class Line(NamedTuple):
+    """One instruction: ``RUN``, ``COPY``, …, and what follows the word."""
+
+    word: str
+    rest: str
+
+    @property
+    def sources(self) -> list[str]:
+        """What a ``COPY`` copies, without its options."""
+        return [part for part in shlex.split(self.rest)[:-1] if not part.startswith("--")]
+
+    @property
+    def target(self) -> str:
+        return shlex.split(self.rest)[-1]
+
+    @property
+    def stage(self) -> str | None:
+        """The stage that a ``COPY`` copies from, ``None`` for the builder's context."""
+        found = re.search(r"--from=(\S+)", self.rest)
+        return found and found[1]
+
+
+class Stage(NamedTuple):
+    """One ``FROM`` and what is done upon it."""
+
+    image: str
+    name: str | None
+    lines: tuple[Line, ...]
+
+
+def read_image(text: str) -> tuple[Stage, ...]:
+    """The stages of a Dockerfile, in order."""
+    stages: list[Stage] = []
+    for line in _lines(text):
+        if line.word == "FROM":
+            image, _, name = line.rest.partition(" AS ")
+            stages.append(Stage(image, name or None, ()))
+        else:
+            stages[-1] = stages[-1]._replace(lines=(*stages[-1].lines, line))
+    return tuple(stages)
+
+
+def _lines(text: str) -> Iterator[Line]:
+    whole = re.sub(r"\\\n\s*", "", re.sub(r"^\s*#.*\n", "", text, flags=re.M))
+    for line in filter(str.strip, whole.splitlines()):
+        word, _, rest = line.partition(" ")
+        yield Line(word, rest.strip())
+
+
+def values_of(rest: str) -> Mapping[str, str]:
+    """The ``NAME=value`` pairs of an ``ENV`` or ``ARG``."""
+    return dict(part.split("=", 1) for part in shlex.split(rest))
+
+
+# The builder's context
+
+IGNORING = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+
+
+def _as_pattern(line: str) -> re.Pattern[str]:
+    """A line of .dockerignore: ``*`` is within a name, ``**/`` any number of directories."""
+    parts = re.split(r"(\*\*/|\*)", line.strip("/"))
+    known = {"**/": "(?:.*/)?", "*": "[^/]*"}
+    return re.compile("".join(known.get(part, re.escape(part)) for part in parts))
+
+
+def reaches_the_builder(path: str, lines: Iterable[str] = tuple(IGNORING)) -> bool:
+    """The last line that is of the file, or of a directory that it is in, decides."""
+    kept, names = True, [path, *map(str, PurePosixPath(path).parents)]
+    for line in lines:
+        if any(_as_pattern(line.removeprefix("!")).fullmatch(name) for name in names):
+            kept = line.startswith("!")
+    return kept
+
+
+def context() -> Iterator[Path]:
+    """The files of the repository that reach the builder, relative to it."""
+    for path in sorted(ROOT.rglob("*")):
+        name = path.relative_to(ROOT)
+        if name.parts[0] not in (".git", ".venv") and path.is_file() and reaches_the_builder(name.as_posix()):
+            yield name
