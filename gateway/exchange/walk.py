@@ -4,7 +4,7 @@ from gateway.exchange.attempt import Attempt
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import PlannedRequest
 from gateway.request.prepare import refuse_losses
-from gateway.request.refusal import refused_parts
+from gateway.request.refusal import learned_paths, refused_parts
 from gateway.request.rejections import RejectionKey
 from gateway.routing.omissions import NOTHING, Omissions
 from gateway.routing.plan import GiveUp, Outcome, Send, Stage
@@ -98,8 +98,8 @@ class Walk:
         return refused_parts(failed, attempt.prepared, attempt.sent, lambda left: without(attempt.target, left))
 
     def _learn(self) -> None:
-        """Remember what this provider takes no request with."""
-        if paths := self.attempt.step.omissions.paths:
+        """Remember what this provider takes no request of this client with."""
+        if self._outcomes and (paths := learned_paths(self._outcomes, self.attempt.target)):
             key = RejectionKey.to(self.attempt.target, self._context.asked)
             self._context.service.learned.add(key, paths)
 

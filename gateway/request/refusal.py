@@ -1,6 +1,6 @@
-"""The parts of a request that its provider has refused, where it may go without them."""
+"""The parts of a request that its provider has refused, where it may go without them, and what is learned from that."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -8,7 +8,11 @@ import attrs
 from gateway.request.client_request import ClientRequest, without_betas
 from gateway.request.prepared import Prepared
 from gateway.routing.omissions import Omissions
+from gateway.routing.plan import Outcome
+from gateway.routing.target import Target
 from providers.errors.failures import refuses_reasoning
+from providers.errors.named_alone import named_alone
+from providers.errors.protected import is_protected
 from providers.errors.rejected import BETA, Path, may_go, refused, without
 from providers.neutral.fields import parsed
 from streams.errors import GatewayError
@@ -19,10 +23,23 @@ def refused_parts(
     failed: ErrorInfo, prepared: Prepared, sent: ClientRequest, prepare: Callable[[Omissions], Prepared]
 ) -> Omissions:
     """The parts that ``failed`` names, as they stood in the body ``prepared`` and in the headers ``sent``; ``prepare``
-    writes the same request without some of it."""
+    writes the same request without some of it. A member about privacy, safety, identity or storage is one of them only
+    where nothing else is named: else the words of a client in a quotation could take it along."""
+    alone = named_alone(failed)
     named = [path for path in refused(failed) if path not in prepared.left.paths]
+    named = [path for path in named if (path,) == alone or not is_protected(path)]
     found = (path for path in named if (_has_beta(sent, path) if path[0] == BETA else _has(prepared, path)))
     return Omissions(refuses_reasoning(failed) and _has_reasoning(prepared, prepare), tuple(found))
+
+
+def learned_paths(outcomes: Sequence[Outcome], target: Target) -> tuple[Path, ...]:
+    """What a success of ``target`` behind ``outcomes`` teaches: the paths of its earlier refusals, if each of these has
+    named its own alone and was tried with that path left out and no other. Nothing about privacy, safety, identity or
+    storage is ever learned."""
+    refusals = [outcome for outcome in outcomes if outcome.target is target and outcome.refused]
+    if any(outcome.refused != Omissions(paths=named_alone(outcome.failed)) for outcome in refusals):
+        return ()
+    return tuple(path for outcome in refusals for path in outcome.refused.paths if not is_protected(path))
 
 
 def _has_reasoning(prepared: Prepared, prepare: Callable[[Omissions], Prepared]) -> bool:

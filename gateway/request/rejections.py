@@ -20,8 +20,8 @@ DIGEST = 16  # characters of the digest of a credential
 
 @attrs.frozen
 class RejectionKey:
-    """The party that rejected: one model at one address, in one version of its API, by one entry. What one
-    account may not say another may."""
+    """The two parties of a rejection: one model at one address, in one version of its API, by one entry; and the client
+    that met it. What one account may not say another may, and no client decides what others send."""
 
     url: str
     model: str
@@ -30,13 +30,16 @@ class RejectionKey:
     account: str | None = attrs.field(default=None, repr=False)
     """Tells the clients' own credentials apart where those are passed on; they cannot be had from it."""
 
+    client: str | None = None
+    """The client by its name, where there are keys."""
+
     @classmethod
     def to(cls, target: Target, asked: ClientRequest) -> "RejectionKey":
         """Where clients say themselves which version they speak, what one refuses another may take."""
         header = CODECS[target.api].wire.version_header if target.lane == "byte" else None
         version = None if header is None else asked.header(header)
         account = _digest(asked.credential) if target.entry.passthrough_auth else None
-        return cls(target.url, target.model, version, target.entry.name, account)
+        return cls(target.url, target.model, version, target.entry.name, account, asked.client)
 
 
 def _digest(credential: str | None) -> str | None:

@@ -20,7 +20,6 @@ HINTS = (
     "client_metadata.*",
     "diagnostics",
     "diagnostics.*",
-    "store",
     "stream_options",
     "stream_options.*",
     "*.$schema",

@@ -226,3 +226,68 @@ def test_a_provider_that_never_stops_refusing_is_asked_six_times_at_most(gateway
     reply = ask(gateway, asked(model, **dict.fromkeys(names, 1)))
     assert "field5" in complaint("messages", reply, 400, passed=True)["message"]
     assert len(upstream.seen) == 6
+
+
+# Words of clients in a provider's refusal
+
+
+KEYS = [{"name": name, "key": f"sk-gw-{name}-0123456789"} for name in ("bob", "mallory")]
+
+
+@pytest.fixture(scope="module")
+def keyed(upstream) -> Iterator[Gateway]:
+    entries = [provider("anthropic/*", upstream.url, ["messages"]), provider("openai/*", upstream.url, ["chat"])]
+    port = free_port()
+    with running(config(entries, port, client_keys=KEYS), port) as process:
+        yield process
+
+
+def ask_as(client: str, gateway: Gateway, body: object, api: str = "messages", **headers: str):
+    return ask(gateway, body, api, authorization=f"Bearer sk-gw-{client}-0123456789", **headers)
+
+
+MINE = {"store": False, "temperature": 0.5, "thinking": {"type": "disabled"}, "stop_sequences": ["x"], "top_k": 5}
+
+
+def test_a_clients_words_in_a_refusal_change_nothing_that_others_send(keyed, upstream, model):
+    """A member's name, quoted by an honest validator, reads like its refusal of many others
+    (https://owasp.org/www-community/Injection_Theory)."""
+    crafted = "".join(f" {name}: Extra inputs are not permitted," for name in MINE) + " x"
+    upstream.script(extra(f"metadata.{crafted}"), FINE)
+    ask_as("mallory", keyed, asked(model, metadata={crafted: 1}, **MINE))
+    upstream.script(FINE)
+    reply = ask_as("bob", keyed, asked(model, **MINE), x_trigate_strict="1")
+    assert (reply.status, reply.headers.get("x-trigate-dropped")) == (200, None)
+    assert upstream.seen[0].json == {**asked(model.removeprefix("anthropic/")), **MINE}
+
+
+def test_an_honest_refusal_changes_nothing_that_others_send(keyed, upstream, model):
+    upstream.script(extra("temperature"), FINE)
+    assert ask_as("mallory", keyed, asked(model, temperature=0.5)).headers["x-trigate-dropped"] == "temperature"
+    for client, sent in (("mallory", False), ("bob", True)):
+        upstream.script(FINE)
+        assert ask_as(client, keyed, asked(model, temperature=0.5)).status == 200
+        assert ("temperature" in upstream.seen[0].json) is sent
+
+
+def test_a_refusal_of_several_members_takes_none_about_privacy_along(keyed, upstream):
+    body = asked("openai/several", store=False, user="u", seed=1)
+    error = {"message": "Unrecognized request arguments supplied: store, user, seed", "type": "invalid_request_error"}
+    upstream.script(Raw(400, JSON, (json.dumps({"error": error}).encode(),)), FINE)
+    reply = ask_as("bob", keyed, body, "chat")
+    assert (reply.status, reply.headers["x-trigate-dropped"]) == (200, "seed")
+    assert {"store", "user"} <= set(upstream.seen[1].json)
+    upstream.script(FINE)
+    assert "x-trigate-dropped" not in ask_as("bob", keyed, body, "chat").headers, "several were named: none is learned"
+
+
+def test_a_member_about_privacy_is_left_out_of_the_one_request_that_was_refused_for_it_alone(keyed, upstream):
+    body = asked("openai/alone", store=False)
+    error = {"message": "Unrecognized request argument supplied: store", "type": "invalid_request_error"}
+    for _ in range(2):  # the second time as the first
+        upstream.script(Raw(400, JSON, (json.dumps({"error": error}).encode(),)), FINE)
+        reply = ask_as("bob", keyed, body, "chat")
+        assert (reply.headers["x-trigate-dropped"], reply.headers["x-trigate-attempts"]) == ("store", "2")
+    upstream.script(Raw(400, JSON, (json.dumps({"error": error}).encode(),)))
+    complaint("chat", ask_as("bob", keyed, body, "chat", x_trigate_strict="1"), 400, passed=True)
+    assert len(upstream.seen) == 1

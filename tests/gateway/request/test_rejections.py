@@ -13,8 +13,10 @@ from gateway.config.loading import from_mapping
 from gateway.request.client_request import ClientRequest, without_betas
 from gateway.request.parse import read_incoming
 from gateway.request.prepare import prepare
+from gateway.request.refusal import learned_paths
 from gateway.request.rejections import DIGEST, LIFETIME, MOST_KEYS, MOST_PATHS, RejectionCache, RejectionKey
 from gateway.routing.omissions import Omissions
+from gateway.routing.plan import Outcome
 from gateway.routing.router import Router
 from gateway.routing.target import Target
 from providers.errors.failures import read_failure
@@ -271,6 +273,15 @@ def test_what_one_account_is_refused_another_may_say():
     assert learned.of(spoken("c", None, access_key="other")) == ()
 
 
+def test_what_one_client_has_met_leaves_the_others_requests_as_they_are():
+    router = Router(from_mapping({"version": "v0.3.0", "model_providers": [{"model": "openai/*", "access_key": "k"}]}))
+    target = router.resolve("openai/gpt-4o", "chat")
+    alice, bob = (RejectionKey.to(target, ClientRequest((), "", client)) for client in ("alice", "bob"))
+    learned = RejectionCache()
+    learned.add(alice, [("temperature",)])
+    assert (learned.of(alice), learned.of(bob)) == ((("temperature",),), ())
+
+
 def test_a_clients_key_matters_only_where_it_is_passed_on():
     assert spoken("a", "sk-one", access_key="k") == spoken("a", "sk-two", access_key="k")
 
@@ -310,3 +321,33 @@ def test_a_body_that_is_too_deep_to_be_looked_into_is_the_clients_mistake():
     with pytest.raises(GatewayError) as caught:
         prepare(read_incoming("messages", deep), target(), Omissions(paths=(("messages", "[]", "cache_control"),)))
     assert caught.value.failed.status == 400
+
+
+# What is learned
+
+
+def outcome(message: str, *left_out: str, at: Target | None = None) -> Outcome:
+    failed = ErrorInfo("invalid_request", message, status=400)
+    return Outcome(at or TARGET, failed, refused=Omissions(paths=tuple(map(path_of, left_out))))
+
+
+TARGET = target()
+SPEED, THINKING = "speed: Extra inputs are not permitted", "thinking: Extra inputs are not permitted"
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "learned"),
+    [
+        ((), ()),
+        ((outcome(SPEED, "speed"),), ("speed",)),
+        ((outcome(SPEED, "speed"), outcome(THINKING, "thinking")), ("speed", "thinking")),
+        ((outcome("try later"), outcome(SPEED, "speed")), ("speed",)),
+        ((outcome(SPEED, "speed", "thinking"),), ()),
+        ((outcome(SPEED, "speed"), outcome(f"{SPEED}, {THINKING}", "thinking")), ()),
+        ((outcome("store: Extra inputs are not permitted", "store"),), ()),
+        ((outcome("metadata.a: Extra inputs are not permitted", "metadata.a"), outcome(SPEED, "speed")), ("speed",)),
+        ((outcome(SPEED, "speed", at=target(stream_usage=False)),), ()),
+    ],
+)
+def test_a_path_is_learned_that_its_refusal_named_alone_and_that_was_tried_alone(outcomes, learned):
+    assert learned_paths(outcomes, TARGET) == tuple(map(path_of, learned))

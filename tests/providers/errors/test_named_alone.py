@@ -1,0 +1,95 @@
+"""Which words of a provider are trusted: those of a refusal that is one sentence about one member. Everything else may
+be a quotation of what a client has written (https://owasp.org/www-community/Injection_Theory)."""
+
+import pytest
+
+from providers.errors.named_alone import named_alone
+from providers.errors.protected import PROTECTED, is_protected
+from providers.errors.rejected import path_of
+from streams.events import ErrorInfo
+
+
+def named(message: str, **more: str) -> tuple[str, ...]:
+    failed = ErrorInfo("invalid_request", message, status=400, **more)
+    return tuple(".".join(path) for path in named_alone(failed))
+
+
+@pytest.mark.parametrize(
+    ("message", "paths"),
+    [
+        ("speed: Extra inputs are not permitted", ("speed",)),
+        ("tools.0.custom.defer_loading: Extra inputs are not permitted", ("tools.[].custom.defer_loading",)),
+        ("body.store: Extra inputs are not permitted", ("store",)),
+        ("Unsupported parameter: 'temperature' is not supported with this model.", ("temperature",)),
+        ("Unrecognized request argument supplied: reasoning_effort", ("reasoning_effort",)),
+        ("Unknown parameter: 'input[3].status'.", ("input.[].status",)),
+        ("property 'store' is unsupported, did you mean 'stop'?", ("store",)),
+        ("'messages.0' : property 'cache_control' is unsupported", ("messages.[].cache_control",)),
+        ('Invalid JSON payload received. Unknown name "store": Cannot find field.', ("store",)),
+        ("Unknown name \"strict\" at 'tools[0].function': Cannot find field.", ("tools.[].function.strict",)),
+        (
+            "Malformed input request: #/tools/0: extraneous key [strict] is not permitted, please reformat your input "
+            "and try again.",
+            ("tools.[].strict",),
+        ),
+        ("Malformed input request: #: extraneous key [speed] is not permitted", ("speed",)),
+        ("Failed to deserialize: unknown field `store`, expected one of `model`, `messages`", ("store",)),
+        ("unknown field `top_k`, expected `model` at line 1 column 20", ("top_k",)),
+        ("invalid beta flag", ("anthropic-beta",)),
+        (
+            "Unexpected value(s) `a-2026-01-05`, `b-2` for the `anthropic-beta` header. Please consult our "
+            "documentation at platform.claude.com/docs or try again without the header.",
+            ("anthropic-beta.a-2026-01-05", "anthropic-beta.b-2"),
+        ),
+    ],
+)
+def test_a_sentence_about_one_member_names_it(message, paths):
+    assert named(message) == paths
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        # the name of a member that a client chose, quoted by an honest validator
+        "metadata. metadata: Extra inputs are not permitted, store: Extra inputs are not permitted, thinking: Extra "
+        "inputs are not permitted",
+        "metadata.\nspeed: Extra inputs are not permitted",
+        "a: Extra inputs are not permitted, b: Extra inputs are not permitted",
+        "Invalid value: 'speed: Extra inputs are not permitted'. Supported values are: 'user'.",
+        "Invalid value: 'Unknown parameter: 'speed'.'",
+        "Unrecognized request arguments supplied: store, metadata",
+        "Unknown parameter: 'x'. Unknown parameter: 'speed'.",
+        '{"message":"speed: Extra inputs are not permitted"}. Received Model Group=claude',
+        "role: unknown field `speed`, expected one of `model`",
+        "speed: Extra inputs are not permitted\n",
+        "messages: at least one message is required",
+        "speed: Extra inputs are not permitted" + " " * 1000,
+        "",
+    ],
+)
+def test_a_text_in_which_anything_else_stands_names_nothing(message):
+    assert named(message) == ()
+
+
+def test_openais_param_names_it_whatever_the_message_says():
+    words = {"message": "Unknown parameter: 'x'. Unknown parameter: 'speed'.", "code": "unknown_parameter"}
+    assert named(**words, param="tools[0].strict") == ("tools.[].strict",)
+    assert named(**words, param="x: Extra inputs are not permitted, speed") == ()
+    assert named(**{**words, "code": "invalid_value"}, param="speed") == ()
+
+
+@pytest.mark.parametrize("text", ["a" * 900, "'" * 900, "a." * 400, "[" * 900, "unknown field " * 60, "#/" * 400])
+def test_long_names_name_nothing(text):
+    assert named(text) == named(f"{text}: Extra inputs are not permitted") == named(text, code="x") == ()
+
+
+@pytest.mark.parametrize("name", sorted(PROTECTED))
+def test_members_about_privacy_safety_identity_and_storage_are_protected_with_all_their_parts(name):
+    assert PROTECTED[name].strip(), "its reason"
+    for path in (name, f"{name}.x", f"{name}[0].y", f"extra_body.{name}"):
+        assert is_protected(path_of(path))
+
+
+@pytest.mark.parametrize("path", ["temperature", "tools.0.strict", "messages.0.user.cache_control", "reasoning_effort"])
+def test_other_members_are_not(path):
+    assert not is_protected(path_of(path))
