@@ -1,8 +1,9 @@
-"""A client's TCP connection: reading, writing and closing. The protocol on it is passed in."""
+"""A client's connection: opening, reading, writing and closing it. The protocol on it is passed in."""
 
 import contextlib
 import logging
 import socket
+import ssl
 import struct
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
@@ -15,16 +16,20 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper
 from hypercorn.utils import parse_socket_addr
 
-from gateway.http.sockets import Data, receive, send
+from gateway.http.sockets import Data
 from gateway.serving.idle import IdleTimer
-from gateway.serving.refusals import full
+from gateway.serving.listeners import ListenerOptions
+from gateway.serving.refusals import full, not_tls
 from gateway.serving.registry import ConnectionRegistry
 from gateway.serving.server_config import ServerConfig
+from gateway.serving.transports import BROKEN, PlainTransport, TlsTransport, Transport
 
 log = logging.getLogger("trigate.connections")
 
 TURN_AWAY_SECONDS: Final = 1.0
-MAX_RECV: Final = 64 * 1024
+OPENING_SECONDS: Final = 10.0
+"""How long a client may take over what comes before HTTP."""
+PLAIN: Final = ListenerOptions()
 
 
 @attrs.frozen
@@ -39,12 +44,17 @@ class ServerContext:
 
 @attrs.frozen
 class ConnectionContext:
-    """The parts of a connection that its requests share: the server, the tasks, and the addresses of both ends."""
+    """The parts of a connection that its requests share: the server, the tasks, the addresses of both ends, the
+    listener."""
 
     server: ServerContext
     tasks: TaskGroup
     client: tuple[str, int] | None
     local: tuple[str, int] | None
+    listener: ListenerOptions = PLAIN
+    is_secure: bool = attrs.field(
+        init=False, default=attrs.Factory(lambda self: self.listener.tls is not None, takes_self=True)
+    )
 
 
 class WireProtocol(Protocol):
@@ -53,24 +63,35 @@ class WireProtocol(Protocol):
     def handle(self, event: Event) -> Awaitable[None]: ...
 
 
-OpenProtocol = Callable[[ConnectionContext, "ClientConnection"], WireProtocol]
-"""Makes the protocol that a new connection begins with."""
+OpenProtocol = Callable[[ConnectionContext, "ClientConnection"], Awaitable[None]]
+"""Gives a new connection the protocol that it begins with."""
 
 
 class ClientConnection:
-    """One TCP connection of a client. Others can cut it; if it fails, no other connection does."""
+    """One connection of a client. Others can cut it; if it fails, no other connection does."""
 
     protocol: WireProtocol
     _idle: IdleTimer
     _tasks: TaskGroup
 
-    def __init__(self, server: ServerContext, stream: trio.SocketStream, open_protocol: OpenProtocol) -> None:
+    def __init__(
+        self,
+        server: ServerContext,
+        stream: trio.SocketStream,
+        open_protocol: OpenProtocol,
+        listener: ListenerOptions = PLAIN,
+    ) -> None:
         self._server = server
         self._stream = stream
+        self._socket = stream.socket
+        self._listener = listener
+        self._transport: Transport = PlainTransport(stream)
         self._open_protocol = open_protocol
         self._sending = trio.Lock()
         self._rest: Data = b""  # of what was taken to be written
         self.client: tuple[str, int] | None = None
+        self.agreed: str | None = None
+        """The protocol that the TLS handshake agreed on, where it did."""
 
     async def run(self) -> None:
         """Serve the connection to its end. Raises nothing but ``Cancelled``."""
@@ -87,16 +108,17 @@ class ClientConnection:
     async def _turn_away(self) -> None:
         """Answer one connection too many with a 503. The close waits a moment for the client's own: one with bytes
         unread would be a reset, and the answer lost."""
-        with trio.move_on_after(TURN_AWAY_SECONDS), contextlib.suppress(trio.BrokenResourceError):
-            await self._stream.receive_some()
-            await self._stream.send_all(full())
-            await self._stream.send_eof()
-            while await self._stream.receive_some():
-                pass
-        await trio.aclose_forcefully(self._stream)
+        with trio.move_on_after(TURN_AWAY_SECONDS), contextlib.suppress(*BROKEN):
+            if await self._open():
+                await self._transport.receive()
+                await self._transport.send_all(full())
+                await self._transport.send_eof()
+                while await self._transport.receive():
+                    pass
+        self.cut()
 
     async def _serve(self) -> None:
-        server, sock = self._server, self._stream.socket
+        server, sock = self._server, self._socket
         try:
             self.client = parse_socket_addr(sock.family, sock.getpeername())
         except OSError:  # it has left already
@@ -107,21 +129,47 @@ class ClientConnection:
                 self._tasks = tasks
                 is_stopping = server.worker.terminated.is_set
                 self._idle = IdleTimer(server.config.keep_alive_timeout, is_stopping, tasks.spawn, self.cut)
-                self.protocol = self._open_protocol(ConnectionContext(server, tasks, self.client, local), self)
                 server.registry.connections.add(self)
                 self._idle.start()
-                await self._read()
+                if await self._idle.wait(self._open):
+                    context = ConnectionContext(server, tasks, self.client, local, self._listener)
+                    await self._open_protocol(context, self)
+                    await self._read()
         finally:
             server.registry.connections.discard(self)
             self._idle.close()
             self.__dict__.pop("protocol", None)  # which refers to this: a cycle for the collector otherwise
-        await self._close()
+        await self._transport.aclose()
+
+    # Opening
+
+    async def _open(self) -> bool:
+        """Do what comes before HTTP; false if the client does not take part in it. The connection is then cut."""
+        if self._listener.tls is None:
+            return True
+        with trio.move_on_after(OPENING_SECONDS):
+            if await self._secure(self._listener.tls.context):
+                return True
+        self.cut()
+        return False
+
+    async def _secure(self, context: ssl.SSLContext) -> bool:
+        secured = TlsTransport(self._stream, context)
+        try:
+            await secured.handshake()
+        except BROKEN as error:
+            log.debug("the TLS handshake with %s failed: %s", self.client, error)
+            if isinstance(error, ssl.SSLError) and error.reason == "HTTP_REQUEST":
+                self._transport.send_now(not_tls(), b"")
+            return False
+        self._transport, self.agreed = secured, secured.protocol
+        return True
 
     # Reading
 
     async def _read(self) -> None:
         try:
-            while data := await self._idle.wait(self._receive):
+            while data := await self._idle.wait(self._transport.receive):
                 await self.protocol.handle(RawData(data=data))
                 del data  # which would stay until the next, mostly for as long as a request takes
         finally:
@@ -129,13 +177,7 @@ class ClientConnection:
         with trio.CancelScope(shield=data is None):
             await self.protocol.handle(Closed())
             if data is None:
-                await self._stream.aclose()
-
-    async def _receive(self) -> bytes:
-        try:
-            return await receive(self._stream.socket, MAX_RECV)
-        except (OSError, trio.ClosedResourceError):
-            return b""
+                await self._transport.aclose()
 
     # Writing
 
@@ -163,7 +205,7 @@ class ClientConnection:
         """Do the same, but leave it to the caller to see to the rest."""
         if self._rest or self._sending.locked():
             return False
-        self._rest = send(self._stream.socket, data, head)
+        self._rest = self._transport.send_now(data, head)
         return True
 
     async def _write_rest(self) -> None:
@@ -175,7 +217,7 @@ class ClientConnection:
         async with self._sending:
             try:
                 with trio.CancelScope(shield=True):
-                    await self._stream.send_all(data)
+                    await self._transport.send_all(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 await self.protocol.handle(Closed())
 
@@ -193,7 +235,7 @@ class ClientConnection:
 
     async def close(self) -> None:
         """Close the connection, and tell its protocol."""
-        await self._close()
+        await self._transport.aclose()
         await self.protocol.handle(Closed())
 
     def set_idle(self, idle: bool) -> None:
@@ -209,16 +251,10 @@ class ClientConnection:
 
     def cut(self) -> None:
         """Close the socket, synchronously, whatever is going on."""
-        self._stream.socket.close()
+        self._socket.close()
 
     def reset(self) -> None:
         """Cut the connection with an RST."""
         with contextlib.suppress(OSError):  # it is closed already
-            self._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.cut()
-
-    async def _close(self) -> None:
-        # A plain OSError, too: what a route that is lost leaves behind (https://github.com/pgjones/hypercorn/issues/361).
-        with contextlib.suppress(OSError, trio.BrokenResourceError, trio.BusyResourceError, trio.ClosedResourceError):
-            await self._stream.send_eof()
-        await self._stream.aclose()

@@ -70,7 +70,7 @@ class WebSocketStream:
         self.scope = {
             "type": "websocket",
             "asgi": {"spec_version": "2.3", "version": "3.0"},
-            "scheme": "ws",
+            "scheme": "wss" if self._connection.is_secure else "ws",
             "http_version": version,
             "path": unquote(path.decode("ascii")),
             "raw_path": path,

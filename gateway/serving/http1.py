@@ -15,7 +15,7 @@ from hypercorn.protocol.events import Event as StreamEvent
 from gateway.serving.connections import ClientConnection, ConnectionContext
 from gateway.serving.heads import UNKNOWN, AnswerWriter, RequestLine
 from gateway.serving.http1_websocket import WebSocketOverHttp1, asks_for_websocket
-from gateway.serving.http2 import Http2
+from gateway.serving.http2 import speak_http2
 from gateway.serving.http_stream import STREAM_ID, HttpStream
 from gateway.serving.refusals import error_answer
 
@@ -177,9 +177,8 @@ class Http1:
 
     async def _speak_http2(self) -> None:
         self._state = ReadState.ENDED
-        self._connection.protocol = protocol = Http2(self._context, self._connection.send)
-        await protocol.initiate()
-        await protocol.handle(RawData(data=_PREFACE + self.reader.trailing_data[0]))
+        await speak_http2(self._context, self._connection)
+        await self._connection.protocol.handle(RawData(data=_PREFACE + self.reader.trailing_data[0]))
 
     async def _speak_websocket(self, request: h11.Request) -> None:
         self._state = ReadState.ENDED

@@ -17,7 +17,7 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import filter_pseudo_headers
 from priority.priority import DuplicateStreamError
 
-from gateway.serving.connections import ConnectionContext
+from gateway.serving.connections import ClientConnection, ConnectionContext
 from gateway.serving.frames import WebSocketStream
 from gateway.serving.http_stream import HttpStream
 
@@ -92,7 +92,7 @@ class Http2(H2Protocol):
     def __init__(self, connection: ConnectionContext, send: Callable[[Event], Awaitable[None]]) -> None:
         server = connection.server
         super().__init__(
-            server.app, server.config, server.worker, connection.tasks, ConnectionState({}), False,
+            server.app, server.config, server.worker, connection.tasks, ConnectionState({}), connection.is_secure,
             connection.client, connection.local, send,
         )  # fmt: skip
         self._context = connection
@@ -192,6 +192,12 @@ class Http2(H2Protocol):
             self.connection.acknowledge_received_data(event.flow_controlled_length or 0, stream_id)
             if stream_id not in self._buffers:  # our side has ended: RFC 9113, section 8.1
                 self.connection.reset_stream(stream_id, ErrorCodes.NO_ERROR)
+
+
+async def speak_http2(context: ConnectionContext, connection: ClientConnection) -> None:
+    """Let a connection speak HTTP/2 from here on."""
+    connection.protocol = protocol = Http2(context, connection.send)
+    await protocol.initiate()
 
 
 def _id(event: RequestReceived | DataReceived) -> int:

@@ -70,7 +70,7 @@ class HttpStream:
             "http_version": version,
             "asgi": {"spec_version": "2.1", "version": "3.0"},
             "method": method,
-            "scheme": "http",
+            "scheme": "https" if self._connection.is_secure else "http",
             "path": unquote(path.decode("ascii")),
             "raw_path": path,
             "query_string": query,

@@ -6,9 +6,11 @@ with every request.
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import trio
+
+T = TypeVar("T")
 
 WRITING = 0.25  # seconds that an idle connection gets to write what it has to, once the server stops
 
@@ -58,7 +60,7 @@ class IdleTimer:
         """Let go of the connection, whose client nobody waits for any more. May be called again, to no effect."""
         self._cut = self._spawn = _nothing  # the connection refers to this: a cycle for the collector
 
-    async def wait(self, receive: Callable[[], Awaitable[bytes]]) -> bytes | None:
+    async def wait(self, receive: Callable[[], Awaitable[T]]) -> T | None:
         """Return what ``receive`` returns; ``None`` if the connection is to end before. Cancelled, ``receive`` must
         have taken nothing."""
         while trio.current_time() < self._deadline:  # it may have become busy in the turn in which its time was up

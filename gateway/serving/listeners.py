@@ -1,12 +1,22 @@
-"""Listening sockets."""
+"""Listening sockets, and what holds for the connections that come in on one."""
 
 import errno
 import socket
 from typing import Final
 
+import attrs
+
 from gateway.serving.server_config import WRITE_TIMEOUT
+from gateway.serving.tls import ListenerTls
 
 BACKLOG: Final = 1024
+
+
+@attrs.frozen
+class ListenerOptions:
+    """What a connection has to know of the listener that it came in on."""
+
+    tls: ListenerTls | None = None
 
 
 class BindFailed(OSError):

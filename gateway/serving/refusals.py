@@ -31,8 +31,21 @@ _MESSAGES: Final = {
 }
 
 
+_NOT_TLS: Final = "this port speaks TLS: ask it with https:// in place of http://"
+
+
 def full() -> bytes:
     """The whole HTTP/1.1 response to one connection too many."""
     _, body = error_answer(503)
-    head = "HTTP/1.1 503 \r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\n"
+    return _whole("503 ", "retry-after: 1\r\n", body)
+
+
+def not_tls() -> bytes:
+    """The whole HTTP/1.1 response to a request without TLS where TLS is spoken."""
+    error = {"message": _NOT_TLS, "type": "invalid_request_error", "param": None, "code": None}
+    return _whole("400 Bad Request", "", msgspec.json.encode({"error": error}))
+
+
+def _whole(status: str, headers: str, body: bytes) -> bytes:
+    head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{headers}connection: close\r\n"
     return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body

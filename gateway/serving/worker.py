@@ -10,10 +10,12 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.typing import ASGIFramework
 
-from gateway.serving.connections import ClientConnection, ServerContext
+from gateway.serving.connections import PLAIN, ClientConnection, ConnectionContext, ServerContext
 from gateway.serving.garbage import tidy
 from gateway.serving.http1 import Http1
+from gateway.serving.http2 import speak_http2
 from gateway.serving.lifecycle import CUT_AFTER, DRAIN, KILL_AFTER, Lifecycle
+from gateway.serving.listeners import ListenerOptions
 from gateway.serving.server_config import WRITE_TIMEOUT, ServerConfig
 from gateway.serving.signals import watch_signals
 
@@ -25,6 +27,7 @@ async def serve(
     sockets: Sequence[socket],
     *,
     state: Lifecycle,
+    options: Sequence[ListenerOptions] | None = None,
     drain: float = DRAIN,
     drain_delay: float = 0,
     keep_alive: float = KEEP_ALIVE,
@@ -35,6 +38,7 @@ async def serve(
 ) -> None:
     """Serve ``app`` on listening ``sockets``, which it closes, until ``state.stop()`` or a signal; return when drained.
 
+    ``options`` has one item for each socket; without, all are plain.
     Times are in seconds. ``keep_alive`` limits idle connections and the arrival of a request's head. ``ready()`` is
     called once connections are accepted, ``reload()`` on SIGHUP. ``signals`` takes SIGTERM, SIGINT and, with
     ``reload``, SIGHUP (main thread only). The app's failure to start is raised in an exception group. Cancelling cuts
@@ -52,7 +56,8 @@ async def serve(
         nursery.start_soon(state.stop_in_order, drain_delay, drain)
         nursery.start_soon(tidy, state)
         async with trio.open_nursery() as serving:
-            await serving.start(_accept_until_closing, app, sockets, config, state)
+            doors = tuple(zip(sockets, options or [PLAIN] * len(sockets), strict=True))
+            await serving.start(_accept_until_closing, app, doors, config, state)
             if ready is not None:
                 ready()
         nursery.cancel_scope.cancel()
@@ -60,7 +65,7 @@ async def serve(
 
 async def _accept_until_closing(
     app: ASGIFramework,
-    sockets: Sequence[socket],
+    doors: Sequence[tuple[socket, ListenerOptions]],
     config: ServerConfig,
     state: Lifecycle,
     *,
@@ -74,11 +79,12 @@ async def _accept_until_closing(
         await outer.start(lifespan.handle_lifespan)
         await lifespan.wait_for_startup()
         async with trio.open_nursery() as connections:
-            listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in sockets]
-            task_status.started()
+            accept = partial(trio.serve_listeners, handler_nursery=connections)
             async with trio.open_nursery() as accepting:
-                accept = partial(trio.serve_listeners, handler_nursery=connections)
-                accepting.start_soon(accept, partial(_serve_client, server), listeners)
+                for sock, options in doors:
+                    listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+                    await accepting.start(accept, partial(_serve_client, server, options), [listener])
+                task_status.started()
                 await state.closing.wait()
                 accepting.cancel_scope.cancel()
             await server.worker.terminated.set()
@@ -88,5 +94,12 @@ async def _accept_until_closing(
         outer.cancel_scope.cancel()
 
 
-async def _serve_client(server: ServerContext, stream: trio.SocketStream) -> None:
-    await ClientConnection(server, stream, Http1).run()
+async def _serve_client(server: ServerContext, options: ListenerOptions, stream: trio.SocketStream) -> None:
+    await ClientConnection(server, stream, _open_protocol, options).run()
+
+
+async def _open_protocol(context: ConnectionContext, connection: ClientConnection) -> None:
+    if connection.agreed == "h2":
+        await speak_http2(context, connection)
+    else:
+        connection.protocol = Http1(context, connection)

@@ -1,0 +1,81 @@
+"""The certificate that a listener shows, and the clients' certificates that it asks for."""
+
+import contextlib
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+_PROTOCOLS: Final = {True: ["h2", "http/1.1"], False: ["http/1.1"]}
+"""What is offered in the handshake (RFC 7301), by whether HTTP/2 is spoken."""
+
+
+@attrs.frozen
+class TlsFiles:
+    """The PEM files of a listener: the certificate with those that lead to its root, its key (``None``: in the same
+    file), and the roots that clients' certificates must come from (``None``: none are asked for)."""
+
+    certificate: Path
+    key: Path | None = None
+    client_ca: Path | None = None
+
+
+class CertificateFailed(Exception):
+    """A file of a listener's TLS cannot be used. The message says which, why, and what to do."""
+
+
+def load_context(files: TlsFiles, http2: bool) -> ssl.SSLContext:
+    """Read the files. Raises ``CertificateFailed``."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.set_alpn_protocols(_PROTOCOLS[http2])
+    certificate, key = files.certificate, files.key or files.certificate
+    with _reading("certificate", certificate, _NO_CERTIFICATE):
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(certificate)
+    with _reading("key", key, _NO_KEY):
+        context.load_cert_chain(certificate, key, _ask_nobody)
+    if files.client_ca is not None:
+        with _reading("client_ca", files.client_ca, _NO_CERTIFICATE):
+            context.load_verify_locations(files.client_ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+@contextlib.contextmanager
+def _reading(name: str, path: Path, unusable: str) -> Iterator[None]:
+    """Say which file could not be read, and why: with ``unusable`` where OpenSSL says only that it could not."""
+    try:
+        path.open().close()  # OpenSSL would not say which of two it misses
+        yield
+    except ssl.SSLError as error:
+        why = _MISMATCH if error.reason == "KEY_VALUES_MISMATCH" else unusable
+        raise CertificateFailed(f"tls.{name} {path}: {why}") from error
+    except OSError as error:
+        raise CertificateFailed(f"tls.{name} {path}: {(error.strerror or 'unreadable').lower()}") from error
+
+
+_NO_CERTIFICATE: Final = "no certificate in PEM that can be read: the file must have -----BEGIN CERTIFICATE-----"
+_NO_KEY: Final = "no key in PEM that can be read: the file must have -----BEGIN PRIVATE KEY-----, without a passphrase"
+_MISMATCH: Final = "this is not the certificate's key: give the one that the certificate was made for"
+
+
+def _ask_nobody() -> str:
+    """Answer for the terminal that OpenSSL would ask for a passphrase."""
+    return ""
+
+
+class ListenerTls:
+    """The TLS of one listener. The certificate that was read last is shown to each new connection."""
+
+    def __init__(self, files: TlsFiles, http2: bool = True) -> None:
+        """Raises ``CertificateFailed``."""
+        self.files = files
+        self._http2 = http2
+        self.context = load_context(files, http2)
+
+    def reread(self) -> None:
+        """Read the files again, for new connections. Raises ``CertificateFailed``, and nothing has changed."""
+        self.context = load_context(self.files, self._http2)

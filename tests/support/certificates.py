@@ -1,0 +1,83 @@
+"""Certificates made for a test: a root, and what it signs."""
+
+import ssl
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import attrs
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+LOOPBACK = (x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1")))
+
+
+@attrs.frozen
+class Pair:
+    """The files of a certificate and of its key."""
+
+    certificate: Path
+    key: Path
+
+
+class Authority:
+    """A root of its own, in ``folder/root.pem``."""
+
+    def __init__(self, folder: Path, name: str = "root") -> None:
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        self.root = folder / f"{name}.pem"
+        self._write(self.root, self._sign(name, self._key, (), 365, root=True))
+
+    def pair(self, name: str, *also: x509.GeneralName, days: float = 90) -> Pair:
+        """A certificate with the common name ``name`` and the alternative names ``also``, for ``days`` from now on (if
+        they are negative: over since then)."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        pair = Pair(self._folder / f"{name}.pem", self._folder / f"{name}.key")
+        self._write(pair.certificate, self._sign(name, key, also, days))
+        unencrypted = serialization.NoEncryption()
+        pair.key.write_bytes(
+            key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, unencrypted)
+        )
+        return pair
+
+    def client(self, pair: Pair | None = None, *protocols: str) -> ssl.SSLContext:
+        """A client that trusts this root and shows ``pair``."""
+        context = ssl.create_default_context(cafile=self.root)
+        if protocols:
+            context.set_alpn_protocols(protocols)
+        if pair is not None:
+            context.load_cert_chain(pair.certificate, pair.key)
+        return context
+
+    def _sign(
+        self,
+        name: str,
+        key: ec.EllipticCurvePrivateKey,
+        also: tuple[x509.GeneralName, ...],
+        days: float,
+        root: bool = False,
+    ) -> x509.Certificate:
+        now = datetime.now(UTC)
+        until = now + timedelta(days=days)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]))
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(min(now, until) - timedelta(days=1))
+            .not_valid_after(until)
+            .add_extension(x509.BasicConstraints(ca=root, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+        )
+        if also:
+            builder = builder.add_extension(x509.SubjectAlternativeName(also), critical=False)
+        return builder.sign(self._key, hashes.SHA256())
+
+    @staticmethod
+    def _write(path: Path, certificate: x509.Certificate) -> None:
+        path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
