@@ -5,6 +5,7 @@ from pathlib import Path
 import attrs
 import trio
 
+from gateway.access.admission import Admission, Shares
 from gateway.access.authentication import Authenticator
 from gateway.config.loading import Config
 from gateway.config.redaction import secrets_in
@@ -47,6 +48,7 @@ def open_service(
         ledger.observers.append(metrics)
     if isinstance(tracing, Tracing):
         ledger.observers.append(tracing)
+    authenticator = Authenticator(config)
     return Service(
         Router(config),
         Upstream(
@@ -57,7 +59,8 @@ def open_service(
         lifecycle,
         config.limits,
         config.keep_alive,
-        Authenticator(config),
+        authenticator,
+        Admission(config, authenticator, Shares()),
         config.strict,
         check_streams=check_streams,
         store=store,
@@ -73,13 +76,14 @@ def open_service(
 def next_service(config: Config, service: Service) -> Service:
     """The service for another configuration of the same process."""
     router, authenticator = Router(config), Authenticator(config)  # first what may fail: then all stays as it was
+    admission = Admission(config, authenticator, service.admission.shares)
     service.upstream.set_limits(config.limits.upstream_connections, _max_chunk(config))
     service.ledger.mask.follow(config)
     service.metrics.know(config)
     service.recorder.hide(secrets_in(config))
     return attrs.evolve(
-        service, router=router, authenticator=authenticator, limits=config.limits, keep_alive=config.keep_alive,
-        strict=config.strict, replaced=trio.Event(),
+        service, router=router, authenticator=authenticator, admission=admission, limits=config.limits,
+        keep_alive=config.keep_alive, strict=config.strict, replaced=trio.Event(),
         live_view=open_live_view(service.ledger, config.ui, service.live_view, keep=config.ui_keep),
     )  # fmt: skip
 

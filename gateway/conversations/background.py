@@ -46,10 +46,11 @@ _LOST = {"code": "server_error", "message": "the gateway stopped before the answ
 
 @attrs.frozen
 class BackgroundTurn:
-    """A turn that is to run without its client. ``answer`` begins its exchange in a scope of its own; ``head`` is that
-    of its response."""
+    """A turn that is to run without its client, whose request has ``scope``. ``answer`` begins its exchange in a scope
+    of its own; ``head`` is that of its response."""
 
     owner: str
+    scope: RequestScope
     turn: DetachableTurn
     head: ResponseTemplate
     record: Record
@@ -62,9 +63,10 @@ class BackgroundTurn:
 
 class RunningTurn:
     """A turn of the background that this process runs. ``events`` are those of its stream so far, in memory until it
-    ends."""
+    ends. ``give_back`` is called then: it gives back the place that its request took."""
 
-    def __init__(self) -> None:
+    def __init__(self, give_back: Callable[[], object]) -> None:
+        self.give_back = give_back
         self.scope = trio.CancelScope()
         self.events: list[bytes] = []
         self.over = False
@@ -139,13 +141,13 @@ class Background:
         return len(self._live)
 
     async def start(self, run: BackgroundTurn) -> bytes:
-        """Begin a turn, and go on without it: its response as it is now. Raises ``GatewayError`` (503) if the turn
-        cannot be stored: nobody could come back for it."""
+        """Begin a turn, to go on without its request: its response as it is now. Raises ``GatewayError`` (503) if the
+        turn cannot be stored: nobody could come back for it."""
         assert self.nursery is not None
         with store_deadline("store the response"):
             nodes, _ = await run.turn.nodes(run.response("in_progress"), b"")
             await self._store.put([*nodes, _mark(run)])
-        live = self._live[run.owner, run.turn.id] = RunningTurn()
+        live = self._live[run.owner, run.turn.id] = RunningTurn(run.scope.detach())
         self._idle = trio.Event() if self._idle.is_set() else self._idle
         self.nursery.start_soon(self._run, run, live)
         return msgspec.json.encode(run.response("queued"))
@@ -195,6 +197,7 @@ class Background:
             live.add(await self._missing_end(run, len(live.events)))
         live.end()
         del self._live[run.owner, run.turn.id]
+        live.give_back()
         self._ledger.settle(run.record, disconnected=live.scope.cancelled_caught)
         if not self._live:
             self._idle.set()

@@ -1,6 +1,7 @@
 """Authentication and CORS, asked before and after each request that Quart handles."""
 
 from collections.abc import Collection
+from typing import Final
 
 from quart import Response as QuartResponse
 from quart import g, request
@@ -12,8 +13,12 @@ from gateway.endpoints.ui.pages import PREFIX
 from gateway.exchange.service import Service
 from gateway.http.paths import api_of
 from gateway.http.response import Response
+from gateway.serving.fast_route import QuartRequest
 from gateway.serving.quart_views import through_quart
 from streams.errors import GatewayError
+
+AT_ONCE: Final = ("models", "model", "metrics")
+"""Routes whose answer is at hand: they count among no requests in flight."""
 
 
 def add_cors(app: QuartTrio, cors: Cors) -> None:
@@ -41,13 +46,15 @@ def add_cors(app: QuartTrio, cors: Cors) -> None:
 
 
 def add_authentication(app: QuartTrio, service: Service, open: Collection[str]) -> None:
-    """Ask for a client's key on every route but those with the names ``open`` and those of the live view."""
+    """Ask for a client's key on every route but those with the names ``open`` and those of the live view. Where there
+    may be work to do the request takes its place among those in flight."""
 
     async def authenticate() -> QuartResponse | None:
         if request.endpoint in open or (request.endpoint or "").startswith(PREFIX):
             return None
+        at_once = request.endpoint in AT_ONCE or request.routing_exception is not None
         try:
-            g.client = service.authenticator.authenticate(client_headers())
+            g.client = (service.admission.authenticate if at_once else service.admission.admit)(QuartRequest())
         except GatewayError as error:
             return through_quart(refused(error.failed, api_of(request.path, client_headers()), service.ledger))
         return None

@@ -16,7 +16,7 @@ from gateway.exchange.service import Service
 from gateway.http.response import Response
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import PathParameters
-from gateway.request.public_errors import FULL, MISTAKE
+from gateway.request.public_errors import MISTAKE
 from gateway.serving.fast_route import IncomingRequest, QuartRequest, add_fast_route
 from gateway.serving.quart_views import add_view
 from providers.apis import CODECS
@@ -45,7 +45,7 @@ def add_exchanges(app: QuartTrio, service: Service, cors: Cors) -> tuple[str, ..
     names = []
     for codec in CODECS.values():
         for route in codec.wire.routes():
-            answering = _exchange(service, cors, codec.api, route)
+            answering = _exchange(service, codec.api, route)
             rule = route.path.replace(_MODEL, "<path:model>")
             add_view(app, rule, route.path, _routed(answering), ["POST"])
             if not cors and rule == route.path:  # its hooks are Quart's, and so are rules
@@ -60,7 +60,7 @@ class _ModelRoute(Protocol):
     async def __call__(self, incoming: IncomingRequest, model: str | None = None) -> Response: ...
 
 
-def _exchange(service: Service, cors: Cors, api: Api, route: Route) -> _ModelRoute:
+def _exchange(service: Service, api: Api, route: Route) -> _ModelRoute:
     """The answer to requests on ``route``, which asks for the client's key itself."""
     answer, unnamed = ANSWERS[route.operation], PathParameters(stream=bool(route.streamed))
 
@@ -71,14 +71,10 @@ def _exchange(service: Service, cors: Cors, api: Api, route: Route) -> _ModelRou
         trace = service.tracing.begin(record, asked.headers, route.path)
         exchange = Exchange(service, api, asked, incoming.scope, record, trace=trace)
         try:
-            record.client = service.authenticator.authenticate(asked.headers)
-            if record.client is None:
-                cors.admit_unasked(asked.headers)
-            else:
+            record.client = service.admission.admit(incoming)
+            if record.client is not None:
                 asked = attrs.evolve(asked, client=record.client)
                 exchange = Exchange(service, api, asked, incoming.scope, record, trace=trace)
-            if service.full:
-                return exchange.refuse(FULL)
             codings = (value for name, value in asked.headers if name == "content-encoding")
             body = await decompressed(codings, incoming.read, service.limits.request_body)
             return await answer(exchange, body)

@@ -179,8 +179,7 @@ class Exchange:
         background = self._context.service.background
         owner = self._memory.owner
         template = ResponseTemplate.of(reply_to(walk.attempt, walk.request.turn))
-        begun = await background.start(BackgroundTurn(owner, turn, template, self.record, go_on))
-        self._scope.detach()
+        begun = await background.start(BackgroundTurn(owner, self._scope, turn, template, self.record, go_on))
         if not walk.request.incoming.stream:
             return self.respond(begun, 200, (*JSON_HEADERS, *walk.request.headers))
         body = background.follow(owner, turn.id, -1, self._context.service.keep_alive)

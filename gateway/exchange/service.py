@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import attrs
 import trio
 
+from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
 from gateway.config.settings import Limits
 from gateway.conversations.background import Background, NoBackground
@@ -22,8 +23,8 @@ from gateway.upstream.credentials import CredentialSource
 
 @attrs.frozen
 class Service:
-    """The parts that exchanges share, by one configuration: another one's service has a router, an authenticator and
-    settings of its own and all that lasts in common with this.
+    """The parts that exchanges share, by one configuration: another one's service has a router, an authenticator, an
+    admission and settings of its own and all that lasts in common with this.
 
     ``keep_alive`` is the longest silence towards a client, in seconds; ``check_streams`` holds every stream that goes
     out against its API's grammar; without a ``store`` nothing is kept from one request to the next; ``learned`` is what
@@ -38,6 +39,7 @@ class Service:
     limits: Limits
     keep_alive: float
     authenticator: Authenticator
+    admission: Admission
     strict: bool = False
     check_streams: bool = False
     store: Store | None = None
@@ -51,9 +53,3 @@ class Service:
     tracing: ExchangeTracer = attrs.field(factory=NoTracer)
     credentials: Mapping[str, CredentialSource] = attrs.field(factory=dict)
     replaced: trio.Event = attrs.field(factory=trio.Event)
-
-    @property
-    def full(self) -> bool:
-        """True if one request more than ``limits.in_flight`` is here, turns in the background included, and those who
-        watch the live view not, who have a limit of their own."""
-        return self.lifecycle.in_flight + self.background.running - self.live_view.viewers > self.limits.in_flight

@@ -7,7 +7,8 @@ no LLM client does that.
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
+from functools import partial
 
 import trio
 
@@ -31,16 +32,29 @@ class RequestScope:
         self.ending = False
         """The last of the answer is being given to the kernel: a disconnect that is reported now is no leaving."""
         self._callbacks: list[Callable[[bool], object]] = []
+        self._held: list[Callable[[], object]] = []
 
     def on_close(self, callback: Callable[[bool], object]) -> None:
         """Call ``callback(left)`` exactly once, synchronously, after every task of the request has ended, however it
         ended. What it raises is logged and does not keep the others from being called."""
         self._callbacks.append(callback)
 
-    def detach(self) -> None:
+    def hold(self, give_back: Callable[[], object]) -> None:
+        """Call ``give_back()`` exactly once: as soon as the answer is complete, before its client can ask again, else
+        when the request is closed. Not when the client leaves: its tasks may take a while to end."""
+        self._held.append(give_back)
+
+    def give_back(self) -> None:
+        """Give back what is held."""
+        held, self._held = self._held, []
+        _give_back(held)
+
+    def detach(self) -> Callable[[], None]:
         """Call nobody back when the request ends: what was to be settled then goes on without it, and is settled by
-        whoever runs it."""
+        whoever runs it. So does what is held, which that one gives back by calling what is returned."""
         self._callbacks.clear()
+        held, self._held = self._held, []
+        return partial(_give_back, held)
 
     @contextlib.asynccontextmanager
     async def part(self, request_id: str) -> AsyncIterator["RequestScope"]:
@@ -59,14 +73,23 @@ class RequestScope:
 
     def leave(self) -> None:
         """Note that the client has left, unless its answer is complete by now, and end the request."""
-        self.left = self.left or not self.ending
+        if self.ending:
+            self.give_back()
+        else:
+            self.left = True
         self.nursery.cancel_scope.cancel()
 
     def close(self) -> None:
         """Run the callbacks of ``on_close``; every task has ended."""
+        self.give_back()
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             try:
                 callback(self.left)
             except Exception:  # the border: a mistake in settling one request must not end the connection
                 log.exception("request %s: a callback failed while the request was closed", self.id)
+
+
+def _give_back(held: Iterable[Callable[[], object]]) -> None:
+    for give_back in held:
+        give_back()

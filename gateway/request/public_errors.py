@@ -13,10 +13,6 @@ from streams.surrogates import NOT_JSON
 MISTAKE = ErrorInfo("internal", "the gateway has made a mistake; its log says more")
 """For exceptions that nobody expects."""
 
-FULL = ErrorInfo(
-    "overloaded", "the gateway serves as many requests as its limits.in_flight allows", headers=(("retry-after", "1"),)
-)
-
 OVERLOADED = 529
 """A status of some vendors' that clients of other APIs do not know."""
 

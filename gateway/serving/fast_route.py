@@ -32,6 +32,9 @@ class IncomingRequest(Protocol):
     @property
     def query(self) -> str: ...
 
+    @property
+    def asgi(self) -> HTTPScope: ...
+
     async def read(self) -> bytes:
         """Read the whole body. Raises ``GatewayError`` (413, 408). The client leaving cancels it."""
         ...
@@ -42,7 +45,8 @@ class QuartRequest:
 
     def __init__(self) -> None:
         self.scope = current_scope()
-        self.headers = as_text(quart.request.scope["headers"])
+        self.asgi = cast("HTTPScope", quart.request.scope)
+        self.headers = as_text(self.asgi["headers"])
         self.query = quart.request.query_string.decode("latin-1")
 
     async def read(self) -> bytes:
@@ -56,6 +60,7 @@ class AsgiRequest:
         self, scope: RequestScope, asgi: HTTPScope, receive: ASGIReceiveCallable, most: int, seconds: float
     ) -> None:
         self.scope = scope
+        self.asgi = asgi
         self.headers = as_text(asgi["headers"])
         self.query = asgi["query_string"].decode("latin-1")
         self._receive = receive

@@ -96,8 +96,7 @@ class HttpStream:
         elif isinstance(event, StreamClosed):
             self._closed = True
             self.scope[LEFT] = self._state is not AnswerState.ENDED  # type: ignore[typeddict-unknown-key]
-            if self._on_left is not None:
-                self._on_left()
+            self._tell_left()
             await self._put({"type": "http.disconnect"})
 
     def _on_leaving(self, callback: Callable[[], object]) -> None:
@@ -105,6 +104,11 @@ class HttpStream:
         self._on_left = callback
         if self._closed:
             callback()
+
+    def _tell_left(self) -> None:
+        on_left, self._on_left = self._on_left, None
+        if on_left is not None:
+            on_left()
 
     # The answer
 
@@ -140,6 +144,7 @@ class HttpStream:
         await self._send(EndBody(stream_id=self._id))
         self._state = AnswerState.ENDED
         self._settle()  # before the client, who has it all, can ask again on this connection
+        self._tell_left()
         await self._send(StreamClosed(stream_id=self._id))
 
     async def _end_app(self) -> None:

@@ -21,7 +21,7 @@ from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from gateway.http.paths import canonical
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, Truncated, WriteNow
-from gateway.serving.asgi_extensions import LEFT, WRITE_NOW
+from gateway.serving.asgi_extensions import LEFT, ON_LEAVING, WRITE_NOW, OnLeaving
 from gateway.serving.current import KEY, request_id
 from gateway.serving.fast_route import AsgiRequest, FastRoute, fast_routes
 from gateway.serving.quart_views import out_of_quart
@@ -80,6 +80,8 @@ class QuartHttpConnection(TrioASGIHTTPConnection):
     ) -> ResponseTypes:
         request = self._create_request_from_scope(send)
         request.scope[KEY] = published  # type: ignore[typeddict-unknown-key]
+        if (on_leaving := self.scope["extensions"].get(ON_LEAVING)) is not None:
+            cast("OnLeaving", on_leaving)(published.leave)  # ASGI's message comes some turns later
         published.nursery.start_soon(self._receive, published, request, receive)
         return await self.app.handle_request(request)
 

@@ -8,6 +8,7 @@ import attrs
 import pytest
 import trio
 
+from gateway.access.admission import Admission, Shares
 from gateway.access.authentication import Authenticator
 from gateway.config.loading import from_mapping
 from gateway.exchange.exchange import Exchange, Service
@@ -289,7 +290,16 @@ class Unsound:
 async def test_a_mistake_of_ours_is_told_as_that_and_ends_no_other_task(caplog, autojump_clock, api, keep_alive):
     settings = from_mapping(config([provider("openai/up", "http://127.0.0.1:1", [api])], 1))
     limits, authenticator = settings.limits, Authenticator(settings)
-    service = Service(Router(settings), Unsound(), Lifecycle(), limits, keep_alive, authenticator)  # type: ignore[arg-type]
+    admission = Admission(settings, authenticator, Shares())
+    service = Service(
+        Router(settings),
+        Unsound(),  # type: ignore[arg-type]
+        Lifecycle(),
+        limits,
+        keep_alive,
+        authenticator,
+        admission,
+    )
     record = Record("req_1", api)
     async with trio.open_nursery() as nursery:
         exchange = Exchange(service, api, ClientRequest((), ""), RequestScope(nursery, "req_1"), record)

@@ -11,6 +11,7 @@ import trio
 from quart import g, request
 from quart_trio import QuartTrio
 
+from gateway.access.admission import Admission, Shares
 from gateway.access.authentication import Authenticator
 from gateway.config.loading import from_mapping
 from gateway.config.settings import Limits
@@ -88,6 +89,7 @@ def make_app(store: Store | None, background: Background | NoBackground, elsewhe
         limits,
         15.0,
         authenticator=authenticator,
+        admission=Admission(CONFIG, authenticator, Shares()),
         store=store,
         background=background,
         ledger=LEDGER,
@@ -161,7 +163,8 @@ async def running(store: Store) -> AsyncIterator[tuple[Background, Turn]]:
         async with trio.open_nursery() as turns.nursery:
             reply = Reply(call, Issuer("provider", ""), 1_700_000_000)
             head = ResponseTemplate.of(turn.kept.reply(reply))
-            await turns.start(BackgroundTurn("alice", turn.kept, head, record, turn.answer))
+            scope = RequestScope(turns.nursery, "asked")
+            await turns.start(BackgroundTurn("alice", scope, turn.kept, head, record, turn.answer))
             yield turns, turn
             turns.nursery.cancel_scope.cancel()
 

@@ -39,7 +39,7 @@ from gateway.http.response import Response, as_pieces
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
-from gateway.request.public_errors import FULL, MISTAKE
+from gateway.request.public_errors import MISTAKE
 from gateway.serving.current import websocket_scope
 from gateway.serving.quart_views import through_quart
 from providers.apis import CODECS
@@ -68,22 +68,22 @@ def add_websocket(app: QuartTrio, service: Service, cors: Cors, remembering: Rem
     """Serve ``GET /v1/responses`` with an upgrade."""
 
     async def view() -> QuartResponse | None:
-        scope = websocket_scope()
-        headers = _handshake()
+        arrival = WebSocketArrival()
+        headers = arrival.headers
         try:
-            client = service.authenticator.authenticate(headers)
+            client = service.admission.authenticate(arrival)
             _check_key(headers)
             cors.admit(headers)  # a browser asks nobody before it opens a websocket (RFC 6455, section 10.2)
         except GatewayError as error:
-            return through_quart(_refused(error, service.ledger, scope))
-        await websocket.accept({"x-request-id": scope.id})
+            return through_quart(_refused(error, service.ledger, arrival.scope))
+        await websocket.accept({"x-request-id": arrival.scope.id})
         asked = ClientRequest(_without_beta(headers), websocket.query_string.decode("latin-1"), client)
         closing = OUR_MISTAKE
         try:
             memory = remembering(client or "")
-            closing = await _Connection(service, asked, memory, scope).run()
+            closing = await _Connection(service, asked, memory, arrival).run()
         except* Exception:  # the border where our own mistake becomes the client's close
-            log.exception("websocket %s: failed, and is closed", scope.id)
+            log.exception("websocket %s: failed, and is closed", arrival.scope.id)
         await websocket.close(*closing)
         return None
 
@@ -93,8 +93,13 @@ def add_websocket(app: QuartTrio, service: Service, cors: Cors, remembering: Rem
 # The handshake
 
 
-def _handshake() -> Headers:
-    return as_text(websocket.scope["headers"])
+class WebSocketArrival:
+    """The handshake that Quart is handling, as admission sees it."""
+
+    def __init__(self) -> None:
+        self.scope = websocket_scope()
+        self.asgi = websocket.scope
+        self.headers = as_text(self.asgi["headers"])
 
 
 def _check_key(headers: Headers) -> None:
@@ -131,11 +136,12 @@ def _opened(ledger: Ledger, scope: RequestScope, client: str | None = None) -> R
 class _Connection:
     """One client's websocket from the upgrade on."""
 
-    def __init__(self, service: Service, asked: ClientRequest, memory: StateScope, scope: RequestScope) -> None:
+    def __init__(self, service: Service, asked: ClientRequest, memory: StateScope, arrival: WebSocketArrival) -> None:
         self._service = service
         self._asked = asked
         self._memory = memory
-        self._scope = scope
+        self._arrival = arrival
+        self._scope = arrival.scope
         self._prewarmed = Prewarmed(service.limits.request_body)
         self._count = 0
         self._waiting_size = 0
@@ -189,7 +195,8 @@ class _Connection:
                 exchange = Exchange(self._service, "responses", self._asked, scope, record, self._memory, trace)
                 envelope = Envelope({})
                 try:
-                    self._service.authenticator.authenticate(self._asked.headers)  # the key may have ended by now
+                    self._service.admission.authenticate(self._arrival)  # the key may have ended by now
+                    self._service.admission.take("in_flight", self._asked.client, scope)
                     envelope = read_envelope(frame)
                     response = await self._response(exchange, envelope)
                 except GatewayError as error:
@@ -202,8 +209,6 @@ class _Connection:
 
     async def _response(self, exchange: Exchange, envelope: Envelope) -> Response:
         """Raises ``GatewayError``."""
-        if self._service.full:
-            raise GatewayError.of(FULL)
         members = self._prewarmed.continued(envelope.members)
         body = body_of(members)
         if envelope.generate:

@@ -12,6 +12,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.access.admission import Admission, Shares
 from gateway.access.authentication import Authenticator
 from gateway.access.cors import Cors
 from gateway.app import app_of
@@ -521,7 +522,9 @@ def test_zstd_is_read_where_python_can_and_else_refused():
 async def test_the_door_is_the_configurations_where_the_service_brings_none():
     guarded = config({"name": "alice", "key": ALICE})
     state, listener = Lifecycle(), bind("127.0.0.1", 0)
-    app = app_of(guarded, Service(Router(guarded), Upstream(), state, guarded.limits, 15.0, Authenticator(guarded)))
+    authenticator = Authenticator(guarded)
+    admission = Admission(guarded, authenticator, Shares())
+    app = app_of(guarded, Service(Router(guarded), Upstream(), state, guarded.limits, 15.0, authenticator, admission))
     with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: serve(app, [listener], state=state, signals=False))

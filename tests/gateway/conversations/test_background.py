@@ -1,6 +1,7 @@
 """Which turns are left to run without their client, and what becomes of them where no state is kept."""
 
 import pytest
+import trio
 
 from gateway.conversations.background import BackgroundTurn, NoBackground
 from gateway.conversations.local_turn import LocalTurn
@@ -41,8 +42,10 @@ async def test_without_state_no_turn_begins_and_none_is_found():
     call = CODECS["responses"].read_request({"model": "m", "input": "Hi"})
     head = ResponseTemplate.of(turn.reply(Reply(call, Issuer("provider", ""), 1_700_000_000)))
     record = LEDGER.open("background", "responses")
-    with pytest.raises(GatewayError, match="this gateway keeps no state") as caught:
-        await background.start(BackgroundTurn("alice", turn, head, record, answer))
+    async with trio.open_nursery() as nursery:
+        scope = RequestScope(nursery, "asked")
+        with pytest.raises(GatewayError, match="this gateway keeps no state") as caught:
+            await background.start(BackgroundTurn("alice", scope, turn, head, record, answer))
     assert (caught.value.failed.status, caught.value.failed.param) == (400, "background")
     assert background.follow("alice", turn.id, -1, 15.0) is None
     assert background.running == 0

@@ -10,6 +10,7 @@ import attrs
 import pytest
 import trio
 
+from gateway.access.admission import Admission, Shares
 from gateway.access.authentication import Authenticator
 from gateway.config.loading import from_mapping
 from gateway.config.settings import Limits
@@ -102,7 +103,9 @@ async def staged(providers: Providers, *, strict: bool = False) -> AsyncIterator
         ]
         config = from_mapping({"version": "v0.3.0", "model_providers": entries})
         router, upstream = Router(config), Upstream()
-        service = Service(router, upstream, Lifecycle(), Limits(), 15.0, Authenticator(config), strict)
+        authenticator = Authenticator(config)
+        admission = Admission(config, authenticator, Shares())
+        service = Service(router, upstream, Lifecycle(), Limits(), 15.0, authenticator, admission, strict)
         record = Record("req_1", "chat")
         yield Stage(ExchangeContext(service, CODECS["chat"], ClientRequest((), ""), record), router, nursery)
         await upstream.aclose()

@@ -11,6 +11,7 @@ import trio
 from quart import websocket
 from quart_trio import QuartTrio
 
+from gateway.access.admission import Admission, Shares
 from gateway.access.authentication import Authenticator
 from gateway.access.cors import Cors
 from gateway.config.loading import from_mapping
@@ -68,8 +69,16 @@ def listening(app: QuartTrio, lifecycle: Lifecycle) -> None:
 
 def answering(remembering: Callable[[str], StateScope]) -> Callable[[QuartTrio, Lifecycle], None]:
     def add(app: QuartTrio, lifecycle: Lifecycle) -> None:
+        authenticator = Authenticator(CONFIG)
         service = Service(
-            Router(CONFIG), Upstream(), lifecycle, Limits(), 15.0, Authenticator(CONFIG), ledger=Ledger(readable=False)
+            Router(CONFIG),
+            Upstream(),
+            lifecycle,
+            Limits(),
+            15.0,
+            authenticator,
+            Admission(CONFIG, authenticator, Shares()),
+            ledger=Ledger(readable=False),
         )
         add_websocket(app, service, Cors(()), remembering)
 
