@@ -24,6 +24,10 @@ lint:
 soak *ARGS:
     .venv/bin/python tests/soak.py --seconds 60 --streams 200 --concurrent 1000 --kills 10 {{ARGS}}
 
+# attacks on a real gateway, beside a stream whose lateness is measured, e.g. `just attacks --only unfolding`
+attacks *ARGS:
+    .venv/bin/python tests/attacks.py {{ARGS}}
+
 # what it costs that turns are kept, for each store and several lengths of a conversation, e.g. `just state --turns 200`
 state *ARGS:
     .venv/bin/python -m tests.state_bench {{ARGS}}
