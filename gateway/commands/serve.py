@@ -23,7 +23,7 @@ from gateway.commands.check import load_or_explain, no_effect
 from gateway.commands.terminal import columns, fold, say
 from gateway.config.document import sentence
 from gateway.config.loading import Config, ConfigError, from_mapping, load
-from gateway.config.settings import LogLevel, ModelEntry, Remark
+from gateway.config.settings import Listener, LogLevel, ModelEntry, Remark
 from gateway.endpoints.ui.workers import OtherWorkers
 from gateway.logs.setup import Log, LogFormat
 from gateway.open_service import open_service
@@ -32,7 +32,7 @@ from gateway.reload import Copies, Original, Served
 from gateway.routing.router import Router
 from gateway.serving.garbage import settle
 from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import BindFailed, adopt, bind
+from gateway.serving.listeners import BindFailed, ListenerOptions, adopt, bind
 from gateway.serving.supervisor import supervise
 from gateway.serving.worker import serve
 from gateway.telemetry.metrics import tell_reload
@@ -82,7 +82,7 @@ def run(
     log = options.log()
     if path is not None and copies is not None:  # a worker: the supervisor has bound, tried and said everything
         read = partial(Copies(copies).read, path, os.environ)
-        _run(_work, read, [adopt(fd) for fd in fds], options, log, OtherWorkers(copies))
+        _run(_work, read, [adopt(fd) for fd in fds], (host, port), options, log, OtherWorkers(copies))
         return 0
     config = load_or_explain(path)
     if config is None or not _can_record(options.record):
@@ -103,9 +103,9 @@ def run(
     announce = partial(_announce, config, sockets)
     try:
         if workers == 1:
-            _run(_serve, config, sockets, announce, options, log)
+            _run(_serve, config, sockets, _options(config, host, port), announce, options, log)
             return 0
-        return _supervise(config, sockets, workers, announce, options, log)
+        return _supervise(config, sockets, workers, (host, port), announce, options, log)
     except ConfigError as error:  # of the store, which has been tried only now
         click.echo(str(error), err=True)
         return 1
@@ -176,12 +176,30 @@ def _can_record(folder: Path | None) -> bool:
 
 
 def _bind(config: Config, host: str | None, port: int | None) -> list[socket.socket]:
-    places = [(host or one.address, one.port if port is None else port) for one in config.listeners]
-    return [bind(*place, write_timeout=config.write_timeout) for place in dict.fromkeys(places)]
+    return [bind(*place, write_timeout=config.write_timeout) for place in _places(config, host, port)]
+
+
+def _places(config: Config, host: str | None, port: int | None) -> dict[tuple[str, int], Listener]:
+    """The addresses to listen on, each with the first listener there: ``port`` is for model requests."""
+    places: dict[tuple[str, int], Listener] = {}
+    for one in config.listeners:
+        wanted = one.port if port is None or one.serves == "health" else port
+        places.setdefault((host or one.address, wanted), one)
+    return places
+
+
+def _options(config: Config, host: str | None, port: int | None) -> list[ListenerOptions]:
+    """How each of the sockets of ``_bind`` is served, in their order."""
+    return [ListenerOptions(http2=one.http2, serves=one.serves) for one in _places(config, host, port).values()]
 
 
 async def _work(
-    read: Callable[[], Config], sockets: Sequence[socket.socket], options: Options, log: Log, others: OtherWorkers
+    read: Callable[[], Config],
+    sockets: Sequence[socket.socket],
+    place: tuple[str | None, int | None],
+    options: Options,
+    log: Log,
+    others: OtherWorkers,
 ) -> None:
     """Serve as a worker, as long as there is somebody who would replace and stop it."""
     lifecycle = Lifecycle()
@@ -189,7 +207,7 @@ async def _work(
     log.follow(config)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_stop_without_supervisor, lifecycle)
-        await _serve(config, sockets, None, options, log, lifecycle, read, others)
+        await _serve(config, sockets, _options(config, *place), None, options, log, lifecycle, read, others)
         nursery.cancel_scope.cancel()
 
 
@@ -204,6 +222,7 @@ async def _stop_without_supervisor(lifecycle: Lifecycle) -> None:
 async def _serve(
     config: Config,
     sockets: Sequence[socket.socket],
+    listeners: Sequence[ListenerOptions],
     announce: Callable[[], None] | None,
     options: Options,
     log: Log,
@@ -238,6 +257,7 @@ async def _serve(
             served,
             sockets,
             state=lifecycle,
+            options=listeners,
             drain=config.drain,
             drain_delay=config.drain_delay,
             write_timeout=config.write_timeout,
@@ -251,6 +271,7 @@ def _supervise(
     config: Config,
     sockets: Sequence[socket.socket],
     workers: int,
+    place: tuple[str | None, int | None],
     announce: Callable[[], None],
     options: Options,
     log: Log,
@@ -261,7 +282,7 @@ def _supervise(
         _run(_try_store, config)
         settle()
         drain = config.drain + config.drain_delay
-        command = [*_worker(config, options), "--copies", str(copies.folder)]
+        command = [*_worker(config, place, options), "--copies", str(copies.folder)]
         original = Original(config, config.path, copies, os.environ, log.follow)
 
         def reload() -> bool:
@@ -279,9 +300,10 @@ async def _try_store(config: Config) -> None:
         await store.aclose()
 
 
-def _worker(config: Config, options: Options) -> list[str]:
-    """The command of one worker. Python takes ``-m`` from the current directory first, where a ``gateway`` of somebody
-    else's may stand: ``-P`` keeps it out, unless ours is the one there."""
+def _worker(config: Config, place: tuple[str | None, int | None], options: Options) -> list[str]:
+    """The command of one worker, which finds out from ``place`` which socket is which listener's. Python takes ``-m``
+    from the current directory first, where a ``gateway`` of somebody else's may stand: ``-P`` keeps it out, unless ours
+    is the one there."""
     installed = Path(gateway.__file__).parents[1] != Path.cwd()
     return [
         sys.executable,
@@ -290,8 +312,10 @@ def _worker(config: Config, options: Options) -> list[str]:
         "gateway",
         "serve",
         str(config.path),
+        *(word for flag, value in zip(("--host", "--port"), place, strict=True) if value is not None
+          for word in (flag, str(value))),
         *options.flags(),
-    ]
+    ]  # fmt: skip
 
 
 # What is said

@@ -1,22 +1,23 @@
 """The addresses that requests come in on."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from gateway.config.document import Path
 from gateway.config.findings import Findings
 from gateway.config.schema import ACCEPTED, OUTSIDE, RawConfig, RawLegacyListeners, RawListener, given, later
 from gateway.config.settings import Listener
 
+_WRITTEN: Final = ("name", "address", "port", "http2", "serves")
+"""The settings of a listener that are its own."""
 NO_RETRIES = later("a request that failed is not repeated")[ACCEPTED]
 
 
 def build_listeners(raw: RawConfig, findings: Findings) -> tuple[tuple[Listener, ...], RawListener]:
-    """The model listeners, and what they have in common: one timeout, one number of retries."""
+    """The model listeners, those for health checks last, and what they have in common: one timeout, one number of
+    retries."""
     found = tuple(_model_listeners(raw.listeners, findings))
-    values = tuple(
-        Listener(**{k: v for k, v in given(item).items() if k in ("name", "address", "port")}) for _, item in found
-    )
+    values = tuple(Listener(**{k: v for k, v in given(item).items() if k in _WRITTEN}) for _, item in found)
     places: dict[tuple[str, int], str] = {}
     for (path, _), listener in zip(found, values, strict=True):
         first = places.setdefault((listener.address, listener.port), listener.name)
@@ -27,7 +28,10 @@ def build_listeners(raw: RawConfig, findings: Findings) -> tuple[tuple[Listener,
     for path, item in found:
         if item.max_retries:
             findings.no_effect((*path, "max_retries"), NO_RETRIES)
-    return values or (Listener(),), RawListener(**common)
+    if values and all(listener.serves == "health" for listener in values):
+        findings.wrong(("listeners",), "none serves model requests", "add a listener without `serves: health`")
+    by_use = tuple(sorted(values, key=lambda listener: listener.serves == "health"))
+    return by_use or (Listener(),), RawListener(**common)
 
 
 def _model_listeners(raw: Any, findings: Findings) -> Iterator[tuple[Path, RawListener]]:

@@ -120,6 +120,16 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "Accepted, not enforced yet: a request that failed is not repeated. All model listeners share one value.",
             "`0`",
         ),
+        "http2": Key(
+            "`false`: clients that begin in HTTP/2 without TLS (“prior knowledge”) get a 505 in HTTP/1.1. Programs and "
+            "SDKs speak HTTP/1.1 there, unless they are told otherwise.",
+            "`true`",
+        ),
+        "serves": Key(
+            "`health`: only `/healthz`, `/readyz` and their like are answered here, anything else is a 404; "
+            "connections are not counted in `limits.connections`. For an orchestrator's probes, on their own port.",
+            "`all`",
+        ),
     },
     RawEntry: {
         "model": Key(

@@ -57,6 +57,8 @@ class RawListener:
     address: str | None = None
     timeout: Duration | None = None
     max_retries: Count | None = None
+    http2: bool | None = None
+    serves: Literal["all", "health"] | None = None
     router: Any = attrs.field(default=None, metadata=OUTSIDE)
     agents: Any = attrs.field(default=None, metadata=OUTSIDE)
     filter_chain: Any = attrs.field(default=None, metadata=OUTSIDE)

@@ -24,6 +24,9 @@ StorageType: TypeAlias = Literal["memory", "sqlite", "postgres", "none"]
 Keeper: TypeAlias = Literal["ours", "upstream"]
 """Who keeps the responses that a client goes on from: trigate, or the provider."""
 
+Serving: TypeAlias = Literal["all", "health"]
+"""The requests that a listener takes: all, or health checks alone."""
+
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 Remark: TypeAlias = Literal["warning", "note"]
 
@@ -37,11 +40,13 @@ OnDisconnect: TypeAlias = Literal["cancel", "finish"]
 
 @attrs.frozen
 class Listener:
-    """An address that model requests come in on."""
+    """An address that requests come in on. ``http2``: also in cleartext HTTP/2; ``serves`` says which requests."""
 
     name: str = "models"
     address: str = "127.0.0.1"
     port: int = 12000
+    http2: bool = True
+    serves: Serving = "all"
 
 
 @attrs.frozen

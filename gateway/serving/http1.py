@@ -161,7 +161,7 @@ class Http1:
 
     async def _begin(self, request: h11.Request) -> None:
         if _is_preface(request) and not self._began:
-            await self._speak_http2()
+            await (self._speak_http2() if self._context.listener.http2 else self._refuse_http2())
             return
         self._connection.set_idle(False)
         if any(name == b"upgrade" for name, _ in request.headers) and asks_for_websocket(request):
@@ -179,6 +179,10 @@ class Http1:
         self._state = ReadState.ENDED
         await speak_http2(self._context, self._connection)
         await self._connection.protocol.handle(RawData(data=_PREFACE + self.reader.trailing_data[0]))
+
+    async def _refuse_http2(self) -> None:
+        await self._refuse(505)
+        await self._connection.close()
 
     async def _speak_websocket(self, request: h11.Request) -> None:
         self._state = ReadState.ENDED

@@ -2,7 +2,7 @@
 
 import errno
 import socket
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
@@ -12,11 +12,18 @@ from gateway.serving.tls import ListenerTls
 BACKLOG: Final = 1024
 
 
+Serves: TypeAlias = Literal["all", "health"]
+"""The requests that a listener takes: all, or health checks alone."""
+
+
 @attrs.frozen
 class ListenerOptions:
-    """What a connection has to know of the listener that it came in on."""
+    """What a connection has to know of the listener that it came in on. ``http2``: it may speak HTTP/2, without TLS too
+    (RFC 9113, section 3.3)."""
 
     tls: ListenerTls | None = None
+    http2: bool = True
+    serves: Serves = "all"
 
 
 class BindFailed(OSError):

@@ -26,7 +26,8 @@ _MESSAGES: Final = {
     431: "the request's head is larger than 64 KiB: send fewer or shorter headers",
     500: "the gateway failed to answer this request: its log says why",
     501: "this transfer-encoding is not supported: use chunked or a content-length",
-    505: "this version of HTTP is not spoken here: use HTTP/1.1, or HTTP/2 with its preface",
+    505: "this version of HTTP is not spoken here: use HTTP/1.1, or HTTP/2 with its preface where the listener's "
+    "http2 is not off",
     503: "the gateway has as many connections as its limits.connections allows",
 }
 

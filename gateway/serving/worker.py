@@ -10,6 +10,7 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.typing import ASGIFramework
 
+from gateway.serving.accepting import AcceptLoop
 from gateway.serving.connections import PLAIN, ClientConnection, ConnectionContext, ServerContext
 from gateway.serving.garbage import tidy
 from gateway.serving.http1 import Http1
@@ -79,11 +80,10 @@ async def _accept_until_closing(
         await outer.start(lifespan.handle_lifespan)
         await lifespan.wait_for_startup()
         async with trio.open_nursery() as connections:
-            accept = partial(trio.serve_listeners, handler_nursery=connections)
             async with trio.open_nursery() as accepting:
                 for sock, options in doors:
-                    listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
-                    await accepting.start(accept, partial(_serve_client, server, options), [listener])
+                    loop = AcceptLoop(trio.socket.from_stdlib_socket(sock), partial(_serve_client, server, options))
+                    accepting.start_soon(loop.run, connections)
                 task_status.started()
                 await state.closing.wait()
                 accepting.cancel_scope.cancel()

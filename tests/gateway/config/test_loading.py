@@ -201,6 +201,14 @@ def test_what_is_left_out_has_defaults(read):
     assert config.warnings == ()
 
 
+def test_a_listener_for_health_checks_comes_last_and_is_not_the_only_one():
+    listeners = [{"name": "probes", "port": 1, "serves": "health"}, {"name": "a", "port": 2, "http2": False}]
+    found = from_mapping(minimal(listeners=listeners)).listeners
+    assert [(one.name, one.serves, one.http2) for one in found] == [("a", "all", False), ("probes", "health", True)]
+    with pytest.raises(ConfigError, match="without `serves: health`"):
+        from_mapping(minimal(listeners=listeners[:1]))
+
+
 def test_several_model_listeners_are_allowed():
     config = from_mapping(minimal(listeners=[{"name": "a", "port": 1}, {"name": "b", "port": 2, "timeout": "30s"}]))
     assert [listener.port for listener in config.listeners] == [1, 2]

@@ -10,6 +10,7 @@ from h2.errors import ErrorCodes
 from hypercorn.protocol.h2 import BufferCompleteError
 
 from gateway.serving.http2 import HIGH_WATER, LOW_WATER, SendBuffer
+from gateway.serving.listeners import ListenerOptions
 from tests.support.asgi_app import PATIENCE, eventually, serving, within
 from tests.support.harness import given_attempts
 from tests.support.http2_client import Http2Client
@@ -189,3 +190,16 @@ async def test_a_writer_does_not_outlive_its_stream():
             await buffer.close()
             await buffer.drain()
     assert buffer.complete
+
+
+# A listener without it
+
+
+async def test_a_listener_without_http2_refuses_its_preface_in_http1():
+    async with serving(options=[ListenerOptions(http2=False)]) as server:
+        async with server.connect() as client:
+            await Http2Client(client).flush()
+            head, _, body = (await client.rest()).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 505 ")
+        assert "http2 is not off" in json.loads(body)["error"]["message"]
+        assert b"whole" in await server.get("/whole")
