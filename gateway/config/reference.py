@@ -268,6 +268,12 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
     },
     RawLimits: {
         "request_body": Key("Of a request, as it comes and once it is decompressed; a larger one is a 413.", "`64MiB`"),
+        "elements": Key(
+            "Objects, arrays and commas in the JSON of a request or of the conversation that it goes on from, those in "
+            "texts not counted; more are a 413. They take far more memory and work than bytes do: a long session has "
+            "some ten thousands. What comes compressed may have as many as it has compressed bytes.",
+            "`200000`",
+        ),
         "event": Key("Of one event in a stream.", "`16MiB`"),
         "answer": Key("Of an answer that is not streamed.", "`64MiB`"),
         "in_flight": Key("Requests at once in each worker; one more is a 503 with `retry-after`.", "`1024`"),

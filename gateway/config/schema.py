@@ -110,6 +110,7 @@ class RawAlias:
 @attrs.frozen
 class RawLimits:
     request_body: Size | None = None
+    elements: Count | None = None
     event: Size | None = None
     answer: Size | None = None
     in_flight: Count | None = None

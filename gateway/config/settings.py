@@ -51,10 +51,11 @@ class Listener:
 
 @attrs.frozen
 class Limits:
-    """Bytes, for ``in_flight`` requests at once, for ``connections`` clients' connections, for ``upstream_connections``
-    those to providers in use (0: no limit)."""
+    """Bytes, for ``elements`` the values in a request's JSON, for ``in_flight`` requests at once, for ``connections``
+    clients' connections, for ``upstream_connections`` those to providers in use (0: no limit)."""
 
     request_body: int = 64 * 2**20
+    elements: int = 200_000
     event: int = 16 * 2**20
     answer: int = 64 * 2**20
     in_flight: int = 1024

@@ -168,6 +168,11 @@ def packed(json: bytes) -> bytes:
     return bytes(memoryview(json))  # without the rest of the buffer that msgspec wrote it into
 
 
+def unpacked_size(bodies: Iterable[bytes]) -> int:
+    """The most bytes that ``bodies`` may have once they are ``unpacked``."""
+    return sum(len(body) if body.startswith(b"{") else LONG for body in bodies)
+
+
 def unpacked(body: bytes) -> bytes:
     """The JSON that was ``packed``."""
     if body.startswith(b"{"):

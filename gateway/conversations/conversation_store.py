@@ -14,11 +14,14 @@ import trio
 from gateway.conversations.bodies import (
     Object,
     StoredConversation,
+    StoredTurn,
     conversation_body,
     items_body,
     read_conversation,
     read_turn,
+    unpacked_size,
 )
+from gateway.http.offload import offload
 from gateway.stores.store import Changed, Node, Store
 from providers.responses.ids import own_id
 from providers.responses.kept import resolved
@@ -46,7 +49,12 @@ async def read(store: Store, owner: str, id: str) -> StoredConversation:
 
 async def items_of(store: Store, owner: str, id: str) -> list[Object]:
     """All items of the conversation, the oldest first. Raises ``GatewayError`` (404)."""
-    return [item for node in await _nodes(store, owner, id) for item in read_turn(node.body).items]
+    return [item for node in await _nodes(store, owner, id) for item in (await turn_of(node)).items]
+
+
+async def turn_of(node: Node) -> StoredTurn:
+    """The turn that ``node`` holds. Raises ``Unavailable`` as ``read_turn`` does."""
+    return await offload(unpacked_size((node.body,)), read_turn, node.body)
 
 
 async def append(store: Store, owner: str, id: str, items: Sequence[Object], *more_nodes: Node) -> None:
@@ -83,7 +91,7 @@ async def remove_item(store: Store, owner: str, id: str, item_id: str) -> None:
         node = next((node for node in await _nodes(store, owner, id) if item_id in node.items), None)
         if node is None:
             raise missing_item(item_id)
-        kept = [item for item in read_turn(node.body).items if item["id"] != item_id]
+        kept = [item for item in (await turn_of(node)).items if item["id"] != item_id]
         await store.put([attrs.evolve(node, body=items_body(kept), items=_ids(kept))], expect=node)
 
     await _insist(write)
@@ -103,7 +111,9 @@ async def own_items(store: Store, owner: str, items: Sequence[Object]) -> list[O
 
     Raises ``GatewayError`` (400) for references to what is not there."""
     nodes = await store.find(owner, [item["id"] for item in items])
-    stored = {item["id"]: item for node in nodes.values() for item in read_turn(node.body).items if item["id"] in nodes}
+    stored: dict[str, Object] = {}
+    for node in nodes.values():
+        stored |= {item["id"]: item for item in (await turn_of(node)).items if item["id"] in nodes}
     found, unknown = resolved(items, stored)
     if unknown:
         raise invalid(f"items refers to what is not stored here: {', '.join(unknown)[:200]}", "items")

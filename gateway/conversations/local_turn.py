@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import attrs
 import msgspec
-import trio
 
 from gateway.conversations import conversation_store
 from gateway.conversations.bodies import head_body, head_id, turn_body
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.options import StateOptions
+from gateway.http.offload import offload
 from gateway.stores.store import Node, Store
 from gateway.streaming.progress import StreamProgress
 from providers.neutral.codec import Reply, Writer
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("trigate")
 
 Object: TypeAlias = Mapping[str, Any]
-
-LARGE = 256 * 1024
-"""Bytes of a turn that are encoded and compressed in a thread: from a few milliseconds on, others would wait for it."""
 
 
 class LocalTurn:
@@ -114,15 +111,14 @@ class LocalTurn:
     async def persist_whole(self, body: bytes, answer: Answer) -> bytes:
         if self._store is None:
             return body
-        response = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-        known = {name: msgspec.json.decode(response[name]) for name in ("output", "status")}
+        response = await offload(len(body), _read_response, body)
         try:
-            await self._write({**response, **known}, b"")
+            await self._write(response, b"")
         except GatewayError as error:
             if self._options.must_store:
                 raise
             log.warning("response %s is not stored: %s", self.id, error.failed.message)
-            return msgspec.json.encode({**response, "store": False})
+            return msgspec.json.encode({**response, "store": False})  # little more than copied
         return body
 
     async def persist_failure(self, id: str) -> None:
@@ -150,15 +146,13 @@ class LocalTurn:
     async def nodes(self, response: Object, events: bytes) -> tuple[list[Node], list[Any]]:
         """The nodes to be stored of ``response``, and the items that it adds to its conversation. Cancellation waits
         for it."""
-        if self._is_large(response, events):
-            return await trio.to_thread.run_sync(self._nodes, response, events)
-        return self._nodes(response, events)
+        return await offload(self._size(response, events), self._nodes, response, events)
 
-    def _is_large(self, response: Object, events: bytes) -> bool:
+    def _size(self, response: Object, events: bytes) -> int:
         """Estimate the size by what is known without encoding it: the input, the stream's log, and what is repeated of
         the request."""
         echo = sum(len(value) for value in response.values() if isinstance(value, msgspec.Raw))
-        return len(self._input or b"") + len(events) + echo > LARGE
+        return len(self._input or b"") + len(events) + echo
 
     def _nodes(self, response: Object, events: bytes) -> tuple[list[Node], list[Any]]:
         input, output, status = self._own_items, response["output"], response["status"]
@@ -172,6 +166,12 @@ class LocalTurn:
         response = event["response"]
         begin = AnswerStart(self.id, response["model"], response["created_at"])
         return RESPONSES.last_event(failed, begin, event["sequence_number"])
+
+
+def _read_response(body: bytes) -> Object:
+    """A whole answer, of which only what is looked at is decoded."""
+    response = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    return {**response, **{name: msgspec.json.decode(response[name]) for name in ("output", "status")}}
 
 
 def _cancelled(response: Object, number: int) -> bytes:

@@ -14,13 +14,16 @@ import msgspec
 
 from gateway.conversations import conversation_store
 from gateway.conversations.background import not_kept
-from gateway.conversations.bodies import read_turn, unpacked
+from gateway.conversations.bodies import unpacked, unpacked_size
+from gateway.conversations.conversation_store import turn_of
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.local_turn import LocalTurn
 from gateway.conversations.options import OWN_MEMBERS, StateOptions, decoded, read_options
 from gateway.conversations.provider_turn import ProviderTurn, find_keeper
 from gateway.conversations.resolved import ResolvedRequest, StateScope
+from gateway.http.offload import offload
 from gateway.request.parse import Incoming
+from gateway.request.structure import Bounds
 from gateway.routing.target import Target
 from gateway.stores.store import Node, Store, Unavailable
 from providers.responses.ids import is_ours
@@ -33,12 +36,13 @@ _NO_STORE = "this gateway keeps no state (state_storage: {type: none}): send the
 _NOT_STORED = (("warning", '199 trigate "store: this gateway keeps no state, the response is not stored"'),)
 
 
-async def load_responses(scope: StateScope, incoming: Incoming, target: Target) -> ResolvedRequest:
+async def load_responses(scope: StateScope, incoming: Incoming, target: Target, bounds: Bounds) -> ResolvedRequest:
     """Load the earlier turns that a Responses request refers to.
 
-    Raises ``GatewayError``: 400 for what is not there or cannot be continued, 503 where the store cannot say."""
-    options = read_options(incoming)
-    if not _is_kept_here(scope, incoming, target, options):
+    Raises ``GatewayError``: 400 for what is not there or cannot be continued, 413 for a conversation beyond its
+    ``bounds``, 503 where the store cannot say."""
+    options = await offload(incoming.size, read_options, incoming)
+    if not await offload(incoming.size, _is_kept_here, scope, incoming, target, options):
         return await _kept_by_provider(scope, incoming, target, options)
     store = scope.local or scope.store
     if store is None:
@@ -47,11 +51,12 @@ async def load_responses(scope: StateScope, incoming: Incoming, target: Target) 
     if not (options.stores or options.previous or options.conversation or options.refers or scope.local):
         return ResolvedRequest(incoming, attrs.evolve(target, lane="hub") if options.compacts else target)
     with store_deadline("recall the conversation"):
-        parent, earlier = await _earlier(store, scope.owner, options, incoming)
+        parent, earlier, size = await _earlier(store, scope.owner, options, incoming, bounds)
         own = await _own_input(store, scope.owner, incoming, earlier) if options.refers else None
         if scope.local is not None and await _is_local(scope, options):
             options = attrs.evolve(options, store=False)  # what it stands on is not to be stored, so neither can it be
-    recalled = _continued(incoming, target, own, earlier)
+    recalled = await offload(incoming.size + size, _continued, incoming, target, own, earlier)
+    recalled = attrs.evolve(recalled, earlier_size=size)
     # A turn that is not to be stored lives on where only this connection sees it, if anywhere. A conversation does not.
     place = scope.store if options.stores or options.conversation else scope.local
     turn = LocalTurn(place, scope.owner, options, parent, recalled.members.get("input"))
@@ -100,30 +105,37 @@ def _continued(incoming: Incoming, target: Target, own: Items | None, earlier: I
 # What there is
 
 
-async def _earlier(store: Store, owner: str, options: StateOptions, incoming: Incoming) -> tuple[str | None, Items]:
-    """The id that the turn is to stand on, and the items before it."""
+async def _earlier(
+    store: Store, owner: str, options: StateOptions, incoming: Incoming, bounds: Bounds
+) -> tuple[str | None, Items, int]:
+    """The id that the turn is to stand on, and the items before it with about their bytes."""
     if options.conversation is not None:
         conversation = await conversation_store.read(store, owner, options.conversation)
         parent = conversation.head or options.conversation
-        return parent, _items(await store.chain(owner, parent), incoming)
+        return parent, *await _items(await store.chain(owner, parent), incoming, bounds)
     if options.previous is None:
-        return None, []
+        return None, [], 0
     chain = await store.chain(owner, options.previous)
     if not chain or chain[-1].kind != "response":
         raise not_found(options.previous)
-    if (status := read_turn(chain[-1].body).status) in UNUSABLE:
+    if (status := (await turn_of(chain[-1])).status) in UNUSABLE:
         message = f"Previous response with id '{options.previous}' cannot be continued: its status is {status}."
         raise not_found(options.previous, message)
-    return options.previous, _items(chain, incoming)
+    return options.previous, *await _items(chain, incoming, bounds)
 
 
-def _items(chain: Iterable[Node], incoming: Incoming) -> Items:
-    """The items of the chain's turns. Raises ``Unavailable`` for a turn that cannot be read."""
-    try:
-        turns = (unpacked(node.body) for node in chain if node.kind in ("response", "items"))
-        return previous(turns, decoded(incoming, "input"))
-    except ValueError as error:
-        raise Unavailable(str(error)) from None
+async def _items(chain: Iterable[Node], incoming: Incoming, bounds: Bounds) -> tuple[Items, int]:
+    """The items of the chain's turns, and their bytes. Raises ``Unavailable`` for a turn that cannot be read."""
+    bodies = [node.body for node in chain if node.kind in ("response", "items")]
+
+    def read() -> tuple[Items, int]:
+        turns = bounds.within(map(unpacked, bodies))
+        try:
+            return previous(turns, decoded(incoming, "input")), sum(map(len, turns))
+        except ValueError as error:
+            raise Unavailable(str(error)) from None
+
+    return await offload(incoming.size + unpacked_size(bodies), read)
 
 
 def not_found(id: str, message: str | None = None) -> GatewayError:
@@ -136,13 +148,14 @@ def not_found(id: str, message: str | None = None) -> GatewayError:
 
 async def _own_input(store: Store, owner: str, incoming: Incoming, earlier: Items) -> Items | None:
     """The request's own input with the items it refers to in place; ``None`` if it refers to nothing after all."""
-    value = decoded(incoming, "input")
-    if not isinstance(value, list) or not (ids := references(value)):
+    value = await offload(incoming.size, decoded, incoming, "input")
+    if not isinstance(value, list) or not (ids := await offload(incoming.size, references, value)):
         return None
     known: dict[str, dict[str, Any]] = {}
     for id, node in (await store.find(owner, ids)).items():
-        known |= {item["id"]: item for item in read_turn(node.body).items if item.get("id") == id}
-    items, unknown = resolved(value, known, {item["id"] for item in earlier if "id" in item})
+        known |= {item["id"]: item for item in (await turn_of(node)).items if item.get("id") == id}
+    there = {item["id"] for item in earlier if "id" in item}
+    items, unknown = await offload(incoming.size, resolved, value, known, there)
     if unknown:
         shown = ", ".join(f"'{id[:100]}'" for id in unknown[:20])
         raise invalid(f"input refers to items that are not stored here: {shown}; send the items themselves", "input")

@@ -10,13 +10,15 @@ from typing import Any
 import attrs
 import msgspec
 
-from gateway.conversations.bodies import StoredThreadTurn, read_elements, read_thread
+from gateway.conversations.bodies import read_elements, read_thread, unpacked, unpacked_size
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.resolved import ResolvedRequest, StateScope
 from gateway.conversations.thread_turn import ThreadTurn
+from gateway.http.offload import offload
 from gateway.request.parse import Incoming
+from gateway.request.structure import Bounds
 from gateway.routing.target import Target
-from gateway.stores.store import Store
+from gateway.stores.store import Node, Store
 from providers.messages.incoming import thread_unsupported
 from providers.neutral.fields import Fields, parsed
 from streams.errors import GatewayError, invalid
@@ -24,22 +26,25 @@ from streams.errors import GatewayError, invalid
 _NOTHING = msgspec.Raw(b"null")
 
 
-async def load_thread(scope: StateScope, incoming: Incoming, target: Target) -> ResolvedRequest:
+async def load_thread(scope: StateScope, incoming: Incoming, target: Target, bounds: Bounds) -> ResolvedRequest:
     """Load the thread of a Messages request: the request with its whole conversation in place of ``thread``, every
     value's bytes as the client sent them. Without ``thread``, and where the provider keeps threads itself, the request
     stays as it is.
 
     Raises ``GatewayError``: 400 for a ``thread`` that is none, and where nothing is kept, in the words upon which the
-    SDK goes on without; 404 for a message that is not (or no longer) there; 503 for a store that cannot be reached."""
+    SDK goes on without; 404 for a message that is not (or no longer) there; 413 for a conversation beyond its
+    ``bounds``; 503 for a store that cannot be reached."""
     thread = _thread(incoming)
     if thread is None or _keeps_threads(target):
         return ResolvedRequest(incoming, target)
     if scope.store is None or target.entry.state == "upstream":
         raise thread_unsupported()
     previous = _previous(thread)
-    turns = () if previous is None else await _turns(scope.store, scope.owner, previous)
+    chain = () if previous is None else await _chain(scope.store, scope.owner, previous)
     given = {name: raw for name, raw in incoming.members.items() if name != "thread" and not _is_null(raw)}
-    whole = _continued(incoming, turns, given)
+    size = incoming.size + unpacked_size(node.body for node in chain)
+    with store_deadline("recall the thread"):
+        whole = await offload(size, _continued, incoming, chain, given, bounds)
     turn = ThreadTurn(scope.store, scope.owner, previous, given, target.recipient.issuer)
     return ResolvedRequest(whole, attrs.evolve(target, lane="hub"), turn)
 
@@ -69,23 +74,26 @@ def _is_null(raw: msgspec.Raw) -> bool:
     return bytes(memoryview(raw)[:1]) == b"n"
 
 
-def _continued(incoming: Incoming, turns: Sequence[StoredThreadTurn], given: Mapping[str, msgspec.Raw]) -> Incoming:
-    """``incoming`` behind ``messages``. What it has ``given`` itself goes before what the thread remembers."""
+def _continued(incoming: Incoming, chain: Sequence[Node], given: Mapping[str, msgspec.Raw], bounds: Bounds) -> Incoming:
+    """``incoming`` behind the messages of ``chain``. What it has ``given`` itself goes before what the thread
+    remembers."""
+    turns = list(map(read_thread, bounds.within(unpacked(node.body) for node in chain)))
     messages = [message for turn in turns for message in turn.messages]
     messages.extend(read_elements(given["messages"]))
     members: dict[str, msgspec.Raw] = {}
     for turn in turns:
         members |= turn.remembered
     members |= {**given, "messages": msgspec.Raw(msgspec.json.encode(messages))}
-    return attrs.evolve(incoming, body=msgspec.json.encode(members), members=members)
+    (body,) = bounds.within([msgspec.json.encode(members)])
+    return attrs.evolve(incoming, body=body, members=members)
 
 
-async def _turns(store: Store, owner: str, previous: str) -> Sequence[StoredThreadTurn]:
-    """The turns of a thread, the first one first."""
+async def _chain(store: Store, owner: str, previous: str) -> Sequence[Node]:
+    """The nodes of a thread, the first turn first."""
     with store_deadline("recall the thread"):
         chain = await store.chain(owner, previous)
         if chain and all(node.kind == "message" for node in chain):
-            return [read_thread(node.body) for node in chain]
+            return chain
     raise GatewayError(
         "not_found",
         f'no thread goes on from the message "{previous}": it is unknown or has expired; send the whole conversation '

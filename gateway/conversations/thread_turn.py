@@ -7,6 +7,7 @@ import msgspec
 
 from gateway.conversations.bodies import thread_body
 from gateway.conversations.deadline import store_deadline
+from gateway.http.offload import offload
 from gateway.stores.store import Node, Store
 from gateway.streaming.progress import StreamProgress
 from providers.messages import MESSAGES
@@ -76,7 +77,8 @@ class ThreadTurn:
 
     async def _write(self, blocks: Sequence[Block]) -> None:
         """Store the turn. Raises ``GatewayError`` (503)."""
-        body = thread_body(self._given, write_content(blocks, self._issuer))
+        size = sum(map(len, self._given.values()))
+        body = await offload(size, lambda: thread_body(self._given, write_content(blocks, self._issuer)))
         with store_deadline("keep the thread"):
             await self._store.put([attrs.evolve(self._node, body=body)])
 

@@ -6,21 +6,23 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import msgspec
-import trio
 from quart import g, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import NotFound
 
+from gateway.config.settings import Limits
 from gateway.conversations.deadline import unavailable
 from gateway.exchange.exchange import JSON_HEADERS, own_headers
 from gateway.http import paths
 from gateway.http.headers import Headers, as_text
+from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.request.decompress import decompress, read_coding
+from gateway.request.structure import COUNTED, check_structure
 from gateway.serving.bodies import read_body
 from gateway.serving.current import current_scope
 from gateway.serving.quart_views import View, add_view
@@ -151,13 +153,18 @@ def require_store(store: Store | None) -> Store:
     return store
 
 
-async def read_members(limit: int) -> Fields:
-    """The members of the request's JSON body of at most ``limit`` bytes; without a body there are none.
+async def read_members(limits: Limits) -> Fields:
+    """The members of the request's JSON body; without a body there are none.
 
     Raises ``GatewayError`` (400, 408, 413, 415)."""
-    body = await plain_body(limit)
+    body = await plain_body(limits)
+    return Fields(await offload(len(body), _members, body))
+
+
+def _members(body: bytes) -> dict[str, Any]:
+    """Raises ``GatewayError`` (400)."""
     try:
-        return Fields(msgspec.json.decode(body or b"{}", type=dict[str, Any]))
+        return msgspec.json.decode(body or b"{}", type=dict[str, Any])
     except msgspec.ValidationError:
         raise invalid("the request body must be a JSON object") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -166,16 +173,19 @@ async def read_members(limit: int) -> Fields:
         raise too_deep() from None
 
 
-async def plain_body(limit: int) -> bytes:
+async def plain_body(limits: Limits) -> bytes:
     """The request's body, decompressed. Raises ``GatewayError``."""
-    return await decompressed(request.headers.getlist("content-encoding"), read_body, limit)
+    return await decompressed(request.headers.getlist("content-encoding"), read_body, limits)
 
 
-async def decompressed(codings: Iterable[str], read: Callable[[], Awaitable[bytes]], limit: int) -> bytes:
-    """The body that ``read`` gives, decompressed. ``codings`` are the values of its ``content-encoding``. Raises
-    ``GatewayError`` and what ``read`` raises."""
+async def decompressed(codings: Iterable[str], read: Callable[[], Awaitable[bytes]], limits: Limits) -> bytes:
+    """The body that ``read`` gives, decompressed, of no more elements than a body may have. ``codings`` are the values
+    of its ``content-encoding``. Raises ``GatewayError`` and what ``read`` raises."""
     coding = read_coding(",".join(codings))
     body = await read()
-    if coding is None:
-        return body
-    return await trio.to_thread.run_sync(decompress, body, coding, limit)
+    sent = len(body)
+    if coding is not None:
+        body = await offload(10 * sent, decompress, body, coding, limits.request_body)  # as prompts unfold
+    if len(body) > COUNTED:
+        await offload(len(body) // 4, check_structure, body, sent, limits.elements)
+    return body

@@ -9,6 +9,7 @@ import msgspec
 from gateway.exchange.answering import fold_answer
 from gateway.exchange.exchange import JSON_HEADERS, Exchange
 from gateway.exchange.planned import PlannedRequest
+from gateway.http.offload import offload
 from gateway.http.response import Response
 from gateway.request.parse import Incoming
 from gateway.request.prepare import prepare
@@ -40,7 +41,7 @@ async def compact(exchange: Exchange, body: bytes) -> Response:
 async def _native(exchange: Exchange, planned: PlannedRequest, target: Target) -> Response | None:
     """The provider's own answer, ``None`` if it has none."""
     once = attrs.evolve(planned, plan=Plan((target,), ONCE), suffix="/compact")
-    walk = exchange.walk(attrs.evolve(once, prepare=partial(prepare, planned.incoming)))
+    walk = await exchange.walk(attrs.evolve(once, prepare=partial(prepare, planned.incoming)))
     try:
         response, body = await walk.read_all()
     except GatewayError as error:
@@ -61,8 +62,9 @@ def _refers(incoming: Incoming) -> bool:
 async def _summarised(exchange: Exchange, planned: PlannedRequest, target: Target) -> Response:
     """Raises ``GatewayError``: 502 if the model gives no whole summary."""
     plan = attrs.evolve(planned.plan, targets=(attrs.evolve(target, lane="hub"),))
-    prepare_it = partial(translate, compaction_request(planned.incoming.request))
-    walk = exchange.walk(attrs.evolve(planned, plan=plan, prepare=prepare_it))
+    size = planned.incoming.size
+    prepare_it = partial(translate, await offload(size, lambda: compaction_request(planned.incoming.request)))
+    walk = await exchange.walk(attrs.evolve(planned, plan=plan, prepare=prepare_it))
     response, body = await walk.read_all()
     answer = fold_answer(walk.attempt, response, body).answer()
     compaction = compacted(own_id("resp_"), int(time.time()), compaction_of(answer), answer.usage)

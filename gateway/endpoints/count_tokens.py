@@ -7,6 +7,7 @@ import attrs
 
 from gateway.exchange.exchange import JSON_HEADERS, Exchange
 from gateway.exchange.planned import PlannedRequest, Preparation, as_prepared
+from gateway.http.offload import offload
 from gateway.http.response import Response
 from gateway.request.prepare import prepare
 from gateway.request.public_errors import NO_SUCH_PATH
@@ -24,14 +25,15 @@ async def count(exchange: Exchange, body: bytes) -> Response:
     try:
         planned = await exchange.read(body)
         incoming = attrs.evolve(planned.incoming, stream=False)
-        request = incoming.count_request
+        request = await offload(incoming.size, lambda: incoming.count_request)
         tokens = await _counted(exchange, attrs.evolve(planned, incoming=incoming))
     except GatewayError as error:
         return exchange.refuse(error.failed)
     exchange.record.whole = True
     headers = JSON_HEADERS if tokens is not None else (*JSON_HEADERS, ("x-trigate-estimated", "1"))
-    answer = CODECS[incoming.api].write_count_answer(estimate(request) if tokens is None else tokens)
-    return exchange.respond(answer, 200, headers)
+    if tokens is None:
+        tokens = await offload(incoming.size, estimate, request)
+    return exchange.respond(CODECS[incoming.api].write_count_answer(tokens), 200, headers)
 
 
 async def _counted(exchange: Exchange, planned: PlannedRequest) -> int | None:
@@ -40,11 +42,12 @@ async def _counted(exchange: Exchange, planned: PlannedRequest) -> int | None:
     exchange.record.lane = target.lane
     preparation: Preparation = partial(prepare, planned.incoming)
     if target.lane == "hub":
-        if (prepared := translate_count(planned.incoming.count_request, target)) is None:
+        request = planned.incoming.count_request
+        if (prepared := await offload(planned.incoming.size, translate_count, request, target)) is None:
             return None
         preparation = as_prepared(prepared)
     suffix = CODECS[target.api].wire.suffix("count")
-    walk = exchange.walk(attrs.evolve(planned, plan=Plan((target,), ONCE), prepare=preparation, suffix=suffix))
+    walk = await exchange.walk(attrs.evolve(planned, plan=Plan((target,), ONCE), prepare=preparation, suffix=suffix))
     try:
         _, body = await walk.read_all()
     except GatewayError as error:

@@ -76,7 +76,7 @@ def _exchange(service: Service, api: Api, route: Route) -> _ModelRoute:
                 asked = attrs.evolve(asked, client=record.client)
                 exchange = Exchange(service, api, asked, incoming.scope, record, trace=trace)
             codings = (value for name, value in asked.headers if name == "content-encoding")
-            body = await decompressed(codings, incoming.read, service.limits.request_body)
+            body = await decompressed(codings, incoming.read, service.limits)
             return await answer(exchange, body)
         except GatewayError as error:
             return exchange.refuse(error.failed)

@@ -46,7 +46,7 @@ class ProviderKept:
         keepers = await self._asked(id)
         if not keepers:
             return None
-        body, asked = await plain_body(self._service.limits.request_body), asked_by_client()
+        body, asked = await plain_body(self._service.limits), asked_by_client()
         refusal: Callable[[], Response] | None = None
         for target in keepers:
             self._service.authenticator.check_credential(target.entry, asked.credential)
@@ -84,7 +84,7 @@ def _passed_on(target: Target, body: bytes) -> PlannedRequest:
 
 async def _ask(exchange: Exchange, planned: PlannedRequest) -> Response:
     """Raises ``GatewayError``."""
-    walk = exchange.walk(planned)
+    walk = await exchange.walk(planned)
     if planned.incoming.stream:
         return await exchange.answer_to(walk)
     response, answer = await walk.read_all()

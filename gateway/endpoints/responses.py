@@ -7,12 +7,14 @@ import attrs
 from quart_trio import QuartTrio
 
 from gateway.conversations.background import RUNNING, Background, NoBackground, event_log
-from gateway.conversations.bodies import Object, StoredHead, StoredTurn, head_id, read_head, read_turn
+from gateway.conversations.bodies import Object, StoredHead, StoredTurn, head_id, read_head
+from gateway.conversations.conversation_store import turn_of
 from gateway.conversations.deadline import store_deadline, unavailable
 from gateway.endpoints.answers import AskProviders, Route, add_routes, object_answer, owner, require_store
 from gateway.endpoints.listing import listed, read_flag, read_number
 from gateway.exchange.exchange import STREAM_HEADERS
 from gateway.exchange.service import Service
+from gateway.http.offload import offload
 from gateway.http.response import Response, ResponseBody
 from gateway.serving.current import current_scope
 from gateway.stores.store import Node, Store
@@ -85,7 +87,7 @@ class StoredResponses:
             chain = await require_store(self._store).chain(owner(), id) or (await self._node(id),)
         if chain[-1].kind != "response":
             raise missing(id)
-        *earlier, own = [read_turn(node.body) for node in chain if node.kind in ("response", "items")]
+        *earlier, own = [await turn_of(node) for node in chain if node.kind in ("response", "items")]
         return object_answer(listed([*(item for turn in earlier for item in turn.items), *own.input]))
 
     async def cancel(self, id: str) -> Response:
@@ -118,13 +120,13 @@ class StoredResponses:
             node = await require_store(self._store).get(owner(), head_id(id))
             if node is None:
                 raise missing(id)
-            head = read_head(node.body)
+            head = await offload(10 * len(node.body), read_head, node.body)  # as it was compressed
             if head.response.get("status") == turn.status:
                 break
         return turn, head
 
     async def _turn(self, id: str) -> StoredTurn:
-        return read_turn((await self._node(id)).body)
+        return await turn_of(await self._node(id))
 
     async def _node(self, id: str) -> Node:
         node = await require_store(self._store).get(owner(), id)

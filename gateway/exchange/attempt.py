@@ -9,6 +9,7 @@ from gateway.config.redaction import Secrets, redact
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import PlannedRequest
 from gateway.http.headers import Headers, passthrough_headers, translated_headers, upstream_id
+from gateway.http.offload import offload
 from gateway.request.client_request import ClientRequest, with_betas, without_betas
 from gateway.request.prepared import Prepared
 from gateway.request.public_errors import passthrough_error, public_error, secrets_of
@@ -98,7 +99,8 @@ class Attempt:
         own = StaticCredential(self.target.credential(self.context.asked.credential))
         source = self.context.service.credentials.get(self.target.entry.name, own)
         self._credential = await source.credential()
-        return signed(request, self.target, self._credential, time.time())
+        size = len(request.body) // 16  # the most that is done to it is a digest
+        return await offload(size, signed, request, self.target, self._credential, time.time())
 
     def _on_send(self, request: UpstreamRequest, waited: bool) -> None:
         """``request`` has its slot: until then the provider has no part in it."""

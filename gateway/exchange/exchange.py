@@ -18,15 +18,17 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience, survive_disconnect
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.service import Service
-from gateway.exchange.stream import StreamedAnswer
+from gateway.exchange.stream import StreamedAnswer, first_lane
 from gateway.exchange.walk import Walk
 from gateway.http.headers import Headers, header_safe, paths_header
+from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, ResponseBody
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming, read_incoming
 from gateway.request.prepare import prepare
+from gateway.request.structure import Bounds
 from gateway.request.tools_in_chat import where_tools_are_taken
 from gateway.routing.plan import Plan
 from gateway.telemetry.observer import UNOBSERVED, CallObserver
@@ -73,7 +75,7 @@ class Exchange:
         context = self._context
         self._context = context.recorded(context.service.recorder.begin(self.record, context.asked, body))
         try:
-            walk = self.walk(await self.read(body))
+            walk = await self.walk(await self.read(body))
             if (turn := walk.request.turn.background) is not None:
                 return await self._leave(walk, turn)
             return await self.answer_to(walk)
@@ -82,12 +84,17 @@ class Exchange:
 
     async def read(self, body: bytes) -> PlannedRequest:
         """The request with all that it refers to, and its plan. Raises ``GatewayError``."""
-        incoming = read_incoming(self._context.codec.api, body, self._context.asked.path)
+        api, path = self._context.codec.api, self._context.asked.path
+        incoming = await offload(len(body) // 4, read_incoming, api, body, path)  # the top alone is decoded
         plan = self._plan(incoming)
-        found = await load_history(self._memory, incoming, plan.targets[0])
+        found = await load_history(self._memory, incoming, plan.targets[0], self._bounds())
         if found.target is not plan.targets[0]:
             plan = attrs.evolve(plan, targets=(found.target, *plan.targets[1:]))
         return PlannedRequest(found.incoming, plan, partial(prepare, found.incoming), found.turn, found.headers)
+
+    def _bounds(self) -> Bounds:
+        limits = self._context.service.limits
+        return Bounds(limits.request_body, limits.elements)
 
     def _plan(self, incoming: Incoming) -> Plan:
         """Raises ``GatewayError``, also for a client that may not go where the plan leads."""
@@ -105,11 +112,11 @@ class Exchange:
         record.target, record.model, record.provider_api = target.name, target.model, target.api
         return plan
 
-    def walk(self, request: PlannedRequest) -> Walk:
+    async def walk(self, request: PlannedRequest) -> Walk:
         """The walk of the request's plan, its first attempt prepared. Raises ``GatewayError`` (400) for what no target
         can honour or, in strict mode, be given."""
         self.record.asked_size = request.incoming.size
-        return Walk(self._context, request)
+        return await Walk.begin(self._context, request)
 
     async def answer_to(self, walk: Walk) -> Response:
         """The response to the request that is walked. Raises ``GatewayError``."""
@@ -132,7 +139,8 @@ class Exchange:
         return Response(status, (*headers, *own_headers(self.record)), body)
 
     async def _stream(self, walk: Walk, scope: RequestScope, audience: Audience) -> Response:
-        body = await StreamedAnswer(self._context, walk, scope, audience).begin()
+        lane = await first_lane(walk)
+        body = await StreamedAnswer(self._context, walk, scope, audience, lane).begin()
         headers = stream_headers(self._context.codec.wire.framing)
         return self.respond(body, 200, (*headers, *walk.attempt.passed, *walk.request.headers))
 
@@ -152,7 +160,8 @@ class Exchange:
         """The client's answer for the provider's, once it is stored."""
         response, body = await walk.read_all()
         attempt, turn, codec = walk.attempt, walk.request.turn, self._context.codec
-        folded = fold_answer(attempt, response, body, texts=attempt.lane_name != "byte")
+        size, texts = len(body) + walk.request.incoming.size, attempt.lane_name != "byte"
+        folded = await offload(size, fold_answer, attempt, response, body, texts=texts)
         headers = (*JSON_HEADERS, *attempt.passed, *walk.request.headers)
         if attempt.lane_name == "byte" and folded.failed is not None and folded.failed.native:
             self.record.failed = folded.failed
@@ -160,7 +169,7 @@ class Exchange:
             return self.respond(attempt.redact(body), 200, headers)
         answer = folded.answer()
         if attempt.lane_name == "hub":
-            body = codec.write_answer(answer, reply_to(attempt, turn))
+            body = await offload(size, lambda: codec.write_answer(answer, reply_to(attempt, turn)))
         body = await turn.persist_whole(body, answer)
         self.record.reason, self.record.whole = answer.end.reason, True
         return self.respond(body, 200, headers)
@@ -178,7 +187,8 @@ class Exchange:
 
         background = self._context.service.background
         owner = self._memory.owner
-        template = ResponseTemplate.of(reply_to(walk.attempt, walk.request.turn))
+        size, kept = walk.request.incoming.size, walk.request.turn
+        template = await offload(size, lambda: ResponseTemplate.of(reply_to(walk.attempt, kept)))
         begun = await background.start(BackgroundTurn(owner, self._scope, turn, template, self.record, go_on))
         if not walk.request.incoming.stream:
             return self.respond(begun, 200, (*JSON_HEADERS, *walk.request.headers))

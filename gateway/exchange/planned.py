@@ -54,7 +54,7 @@ def as_prepared(prepared: Prepared) -> Preparation:
 
 
 def without_text(incoming: Incoming) -> Incoming:
-    return attrs.evolve(incoming, body=b"", members={}, earlier=())
+    return attrs.evolve(incoming, body=b"", members={}, earlier=(), earlier_size=0)
 
 
 def _nothing_left(target: Target, omissions: Omissions) -> Prepared:

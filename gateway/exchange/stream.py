@@ -15,9 +15,11 @@ from gateway.exchange.delivery import Delivery, Refuse
 from gateway.exchange.disconnect import Audience, discard, survive_disconnect
 from gateway.exchange.planned import Form
 from gateway.exchange.walk import Walk, is_shut_down
+from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.request.public_errors import MISTAKE, secrets_of
 from gateway.routing.target import Target
+from gateway.streaming.lane import Lane
 from gateway.telemetry.live import LiveStream
 from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError
@@ -27,10 +29,18 @@ from streams.pipe import PIECES_QUEUED, Chunk, Watch, pump
 log = logging.getLogger("trigate")
 
 
-class StreamedAnswer:
-    """The tasks of one streamed answer, in the nursery of ``scope``."""
+async def first_lane(walk: Walk) -> Lane:
+    """The lane of the walk's attempt. One that translates may repeat much of the request."""
+    size = walk.request.incoming.size if walk.attempt.target.lane == "hub" else 0
+    return await offload(size, stream_lane, walk.attempt, walk.request.turn)
 
-    def __init__(self, context: ExchangeContext, walk: Walk, scope: RequestScope, audience: Audience) -> None:
+
+class StreamedAnswer:
+    """The tasks of one streamed answer, in the nursery of ``scope``; ``lane`` is that of the first attempt."""
+
+    def __init__(
+        self, context: ExchangeContext, walk: Walk, scope: RequestScope, audience: Audience, lane: Lane
+    ) -> None:
         service, turn = context.service, walk.request.turn
         self._context = context
         self._walk = walk
@@ -40,7 +50,7 @@ class StreamedAnswer:
         self._audience = audience
         self._chunks = Handoff[Chunk](PIECES_QUEUED)
         check = self._checker() if service.check_streams else None
-        lane, record = stream_lane(walk.attempt, turn), context.record
+        record = context.record
         self._delivery = Delivery(lane, record, service.keep_alive, trio.current_time, turn=turn, check=check)
         self._body = StreamBody(self._delivery, self._chunks, record, turn)
 
@@ -95,8 +105,15 @@ class StreamedAnswer:
         """The response of the attempt that the plan's walk comes to."""
         first = self._walk.attempt
         response = await self._walk.send()
-        if self._walk.attempt is not first:
-            self._delivery.carry(stream_lane(self._walk.attempt, self._turn))
+        attempt = self._walk.attempt
+        try:
+            if attempt is not first:
+                self._delivery.carry(await first_lane(self._walk))
+            if not is_stream(attempt.target, response):  # to translate it takes the request
+                await offload(attempt.incoming.size, lambda: attempt.incoming.request)
+        except BaseException:
+            await response.aclose()
+            raise
         return response
 
     def _opened(self, response: UpstreamResponse) -> None:

@@ -1,8 +1,11 @@
 """The walk of a plan: one attempt after the other, until one commits or the policy gives up."""
 
+from typing import Self
+
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import PlannedRequest
+from gateway.http.offload import offload
 from gateway.request.prepare import refuse_losses
 from gateway.request.refusal import learned_paths, refused_parts
 from gateway.request.rejections import RejectionKey
@@ -16,14 +19,22 @@ from streams.pipe import Watch
 
 
 class Walk:
-    """``attempt`` is the one under way. Used by one task at a time."""
+    """``attempt`` is the one under way. Used by one task at a time; made by ``begin``."""
+
+    attempt: Attempt
 
     def __init__(self, context: ExchangeContext, request: PlannedRequest) -> None:
-        """Prepares the first attempt. Raises ``GatewayError`` where the policy gives up before anything is sent."""
         self.request = request
         self._context = context
         self._outcomes: tuple[Outcome, ...] = ()
-        self.attempt = self._next()
+
+    @classmethod
+    async def begin(cls, context: ExchangeContext, request: PlannedRequest) -> Self:
+        """The walk with its first attempt prepared. Raises ``GatewayError`` where the policy gives up before anything
+        is sent."""
+        walk = cls(context, request)
+        walk.attempt = await walk._next()
+        return walk
 
     async def send(self) -> UpstreamResponse:
         """The response of the first attempt whose provider gives a good status. Raises ``GatewayError`` when the policy
@@ -32,7 +43,7 @@ class Walk:
             try:
                 response = await self.attempt.send_once()
             except GatewayError as error:
-                self.fail(error.failed)
+                await self.fail(error.failed)
             else:
                 self._learn()
                 return response
@@ -47,24 +58,26 @@ class Walk:
                 try:
                     return response, await self.attempt.read_all(response, watch)
                 except GatewayError as error:
-                    self.fail(error.failed)
+                    await self.fail(error.failed)
         self._context.record.shut_down = is_shut_down(watch)
         raise GatewayError.of(watch.failed())
 
-    def fail(self, failed: ErrorInfo) -> None:
+    async def fail(self, failed: ErrorInfo) -> None:
         """The attempt has failed: go on to the next one. Raises ``GatewayError`` when the policy gives up."""
         attempt = self.attempt
-        refused = self._refused(failed) if attempt.stage is Stage.SENDING else NOTHING
+        refused = NOTHING
+        if attempt.stage is Stage.SENDING:
+            refused = await offload(self.request.incoming.size, self._refused, failed)
         outcome = Outcome(attempt.target, failed, attempt.stage, attempt.step.omissions, refused)
         self._outcomes = (*self._outcomes, outcome)
-        self.attempt = self._next()
+        self.attempt = await self._next()
 
     def commit(self) -> None:
         """The attempt's answer goes to the client: there is no other attempt."""
         self.request = self.request.released()
         self.attempt.release_request()
 
-    def _next(self) -> Attempt:
+    async def _next(self) -> Attempt:
         """The attempt of the next step that can be prepared."""
         plan = self.request.plan
         while True:
@@ -72,21 +85,23 @@ class Walk:
             if isinstance(step, GiveUp):
                 raise GatewayError.of(step.failed)
             try:
-                return self._prepared(step)
+                return await self._prepared(step)
             except GatewayError as error:
                 outcome = Outcome(step.target, error.failed, Stage.PREPARING, step.omissions)
                 self._outcomes = (*self._outcomes, outcome)
 
-    def _prepared(self, step: Send) -> Attempt:
+    async def _prepared(self, step: Send) -> Attempt:
         """Prepare the attempt of ``step``. Raises ``GatewayError`` (400) for what the target cannot honour or, in
         strict mode, cannot be given."""
         context, known = self._context, known_omissions(self._context, step.target)
         left = step.omissions.union(known) if known else step.omissions
-        attempt = Attempt(context, self.request, step, self.request.prepare(step.target, left))
+        request = self.request
+        prepared = await offload(request.incoming.size, request.prepare, step.target, left)
+        attempt = Attempt(context, request, step, prepared)
         if not self._outcomes:  # also of a request that is refused here the client is told what it would lose
             attempt.report()
         if attempt.prepared.outgoing.dropped and context.strict:
-            refuse_losses(attempt.prepared.outgoing, step.target)
+            await offload(request.incoming.size, refuse_losses, prepared.outgoing, step.target)
         if self._outcomes:
             attempt.report()
         return attempt

@@ -10,6 +10,12 @@ from streams.errors import GatewayError, invalid
 Decoder: TypeAlias = Callable[[bytes, int], bytes]
 """A body without its coding. Raises ``_Bomb`` beyond so many bytes, ``ValueError`` for a body that is not whole."""
 
+RATIO = 100
+"""The most bytes that one of a body may unfold to beyond the first ``UNFOLDED``. Prompts come three to twenty times
+smaller; a bomb a thousand times."""
+
+UNFOLDED = 2**20
+
 ZSTD_WINDOW_LOG = 23  # 8 MiB, the most that RFC 9659 allows in HTTP: a frame may ask for much more memory than it fills
 
 
@@ -35,12 +41,15 @@ def read_coding(value: str) -> str | None:
 def decompress(body: bytes, coding: str, limit: int) -> bytes:
     """``body`` without ``coding`` (a key of ``DECODERS``). Blocking: some milliseconds for each MB.
 
-    Raises ``GatewayError``: 413 if the result is larger than ``limit`` bytes, of which never more than that is made,
-    400 if the body is damaged or cut short."""
+    Raises ``GatewayError``: 413 if the result is larger than ``limit`` bytes or out of all proportion to the body, and
+    never more than that is made; 400 if the body is damaged or cut short."""
+    warranted = max(UNFOLDED, RATIO * len(body))
     try:
-        return DECODERS[coding](body, limit)
+        return DECODERS[coding](body, min(limit, warranted))
     except _Bomb:
         message = f"the request body is larger than the limit of {limit} bytes once it is decompressed"
+        if warranted < limit:
+            message = f"the request body unfolds to more than {RATIO} times its compressed size: send it uncompressed"
         raise GatewayError("too_large", message) from None
     except ValueError:
         raise invalid(f"the request body is not whole {coding}, which its content-encoding says it is") from None

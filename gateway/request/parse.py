@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 import msgspec
 
+from gateway.request.structure import check_text
 from providers.apis import CODECS
 from providers.neutral.body import Body
 from providers.neutral.fields import malformed, parsed
@@ -35,7 +36,7 @@ NO_PARAMETERS = PathParameters()
 @attrs.frozen
 class Incoming:
     """A request as it came. ``members`` are its top-level members in order, each value's bytes untouched; ``earlier``
-    are the Responses items that its conversation holds already."""
+    are the Responses items that its conversation holds already, ``earlier_size`` their bytes."""
 
     api: Api
     body: bytes
@@ -43,11 +44,12 @@ class Incoming:
     model: str | None
     stream: bool
     earlier: tuple[Mapping[str, Any], ...] = attrs.field(default=(), repr=False)
+    earlier_size: int = 0
 
-    @cached_property
+    @property
     def size(self) -> int:
         """Bytes of the whole conversation."""
-        return len(self.body) + (len(msgspec.json.encode(self.earlier)) if self.earlier else 0)
+        return len(self.body) + self.earlier_size
 
     @cached_property
     def request(self) -> Request:
@@ -85,10 +87,8 @@ def read_incoming(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -
     """``body`` as a request of ``api``. Raises ``GatewayError`` (400) for what is no JSON object or lacks a member."""
     wire = CODECS[api].wire
     try:
-        body.decode()
+        check_text(body)
         members = _MEMBERS.decode(body)
-    except UnicodeDecodeError as error:
-        raise invalid(f"the request body is not UTF-8 (byte {error.start})") from None
     except msgspec.ValidationError:
         raise invalid("the request body must be a JSON object") from None
     except (msgspec.DecodeError, RecursionError) as error:

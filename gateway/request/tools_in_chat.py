@@ -20,7 +20,7 @@ def where_tools_are_taken(incoming: Incoming, target: Target) -> Target:
     if quirks.asked_in_responses == "by_responses_clients" or not entry.may_ask_in_responses("chat"):
         return target
     tools = incoming.members.get("tools")
-    if tools is None or bytes(tools) in (b"null", b"[]"):
+    if tools is None or len(tools) <= len(b"null"):  # that, or none
         return target
     # It takes sampling when it does not think, and then it takes tools too.
     return target if takes_sampling(quirks, _effort(incoming)) else asked_in("responses", target)

@@ -34,12 +34,14 @@ from gateway.endpoints.websocket.prewarm import Prewarmed, prewarm
 from gateway.exchange.exchange import JSON_HEADERS, STREAM_HEADERS, Exchange, own_headers
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers, as_text
+from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, as_pieces
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.request.public_errors import MISTAKE
+from gateway.request.structure import COUNTED, check_structure
 from gateway.serving.current import websocket_scope
 from gateway.serving.quart_views import through_quart
 from providers.apis import CODECS
@@ -197,7 +199,7 @@ class _Connection:
                 try:
                     self._service.admission.authenticate(self._arrival)  # the key may have ended by now
                     self._service.admission.take("in_flight", self._asked.client, scope)
-                    envelope = read_envelope(frame)
+                    envelope = await self._read(frame)
                     response = await self._response(exchange, envelope)
                 except GatewayError as error:
                     response = exchange.refuse(error.failed)
@@ -209,11 +211,23 @@ class _Connection:
 
     async def _response(self, exchange: Exchange, envelope: Envelope) -> Response:
         """Raises ``GatewayError``."""
-        members = self._prewarmed.continued(envelope.members)
-        body = body_of(members)
+        size = sum(map(len, envelope.members.values()))
+        members, body = await offload(size, self._continued, envelope.members)
         if envelope.generate:
             return await exchange.answer(body)
         return await self._prewarm(exchange, members, body)
+
+    async def _read(self, frame: str | bytes | None) -> Envelope:
+        """Raises ``GatewayError``: 400 for what is no request, 413 for too much of one."""
+        return await offload(len(frame or b""), _checked, frame, self._service.limits.elements)
+
+    def _continued(self, members: Members) -> tuple[Members, bytes]:
+        """The members with what was sent ahead, and the body of the POST that asks for the same. Raises
+        ``GatewayError``."""
+        members = self._prewarmed.continued(members)
+        body = body_of(members)
+        check_structure(body, len(body), self._service.limits.elements)
+        return members, body
 
     async def _prewarm(self, exchange: Exchange, members: Members, body: bytes) -> Response:
         planned = await exchange.read(body)
@@ -222,6 +236,13 @@ class _Connection:
         self._prewarmed.remember(id, members)
         exchange.record.whole = True
         return exchange.respond(events, 200, STREAM_HEADERS)
+
+
+def _checked(frame: str | bytes | None, most: int) -> Envelope:
+    if isinstance(frame, str) and len(frame) > COUNTED:
+        body = frame.encode()
+        check_structure(body, len(body), most)
+    return read_envelope(frame)
 
 
 # The answer

@@ -10,10 +10,11 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from gateway.conversations.bodies import head_id, read_head, read_turn
-from gateway.conversations.local_turn import LARGE, LocalTurn
+from gateway.conversations.local_turn import LocalTurn
 from gateway.conversations.options import StateOptions
 from gateway.exchange.body import StreamBody
 from gateway.exchange.delivery import Delivery
+from gateway.http.offload import LARGE
 from gateway.ledger.record import Record
 from gateway.stores.memory import MemoryStore
 from gateway.streaming.translation import Translation

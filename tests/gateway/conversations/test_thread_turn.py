@@ -17,6 +17,7 @@ from gateway.conversations.recorder import UNRECORDED
 from gateway.conversations.resolved import ResolvedRequest, StateScope
 from gateway.conversations.thread_history import load_thread
 from gateway.request.parse import Incoming, read_incoming
+from gateway.request.structure import Bounds
 from gateway.routing.router import Router
 from gateway.routing.target import Target
 from gateway.stores.memory import MemoryStore
@@ -51,6 +52,7 @@ ROUTER = Router(
         }
     )
 )
+BOUNDS = Bounds(2**20, 1000)
 CREATE = {"type": "create"}
 HELLO = {"role": "user", "content": "hello"}
 TOOL = {"name": "f", "input_schema": {"type": "object"}}
@@ -106,7 +108,7 @@ def behind(id: str) -> dict[str, str]:
 async def recalled(
     store: Store | None, body: Mapping[str, Any] | bytes, *, owner: str = "me", target: Target | None = None
 ) -> ResolvedRequest:
-    return await load_thread(StateScope(owner, store), incoming(body), target or resolved())
+    return await load_thread(StateScope(owner, store), incoming(body), target or resolved(), BOUNDS)
 
 
 async def refusal(store: Store | None, body: Mapping[str, Any], **where: Any) -> ErrorInfo:
@@ -172,7 +174,7 @@ async def test_a_request_without_a_thread_stays_as_it_is(members):
     came = incoming({"model": "m", "max_tokens": 1, "messages": [HELLO], **members})
     for store in (shelf(), None):
         target = resolved()
-        found = await load_thread(StateScope("me", store), came, target)
+        found = await load_thread(StateScope("me", store), came, target, BOUNDS)
         assert found.incoming is came
         assert found.target is target
         assert found.turn is UNRECORDED

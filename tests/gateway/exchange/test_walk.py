@@ -18,7 +18,7 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.service import Service
-from gateway.exchange.stream import StreamedAnswer
+from gateway.exchange.stream import StreamedAnswer, first_lane
 from gateway.exchange.walk import Walk
 from gateway.http.request_scope import RequestScope
 from gateway.ledger.record import Record
@@ -85,11 +85,12 @@ class Stage:
     router: Router
     nursery: trio.Nursery
 
-    def walk(self, models: Sequence[str], policy: Any = POLICY, **members: Any) -> Walk:
+    async def walk(self, models: Sequence[str], policy: Any = POLICY, **members: Any) -> Walk:
         body = {"model": "any", "messages": [{"role": "user", "content": "hi"}], **members}
         incoming = read_incoming("chat", json.dumps(body).encode())
         targets = tuple(self.router.resolve(model, "chat") for model in models)
-        return Walk(self.context, PlannedRequest(incoming, Plan(targets, policy), partial(prepare, incoming)))
+        request = PlannedRequest(incoming, Plan(targets, policy), partial(prepare, incoming))
+        return await Walk.begin(self.context, request)
 
 
 @contextlib.asynccontextmanager
@@ -119,7 +120,7 @@ def answer(api: str, *, stream: bool = False) -> tuple[int, bytes]:
 async def test_each_attempt_is_prepared_for_its_own_target():
     providers = Providers({"/v1/chat/completions": DOWN, "/v1/messages": answer("messages")})
     async with staged(providers) as stage:
-        walk = stage.walk(["by-chat", "by-messages"])
+        walk = await stage.walk(["by-chat", "by-messages"])
         assert stage.context.record.lane == "byte"
         response, _ = await walk.read_all()
     assert response.status == 200
@@ -136,7 +137,7 @@ async def test_the_error_of_the_attempt_that_the_policy_gives_up_with_is_raised(
     down = {"/v1/chat/completions": DOWN, "/v1/messages": (404, b'{"type": "error", "error": {"message": "gone"}}')}
     providers = Providers(down)
     async with staged(providers) as stage:
-        walk = stage.walk(["by-chat", "by-messages"])
+        walk = await stage.walk(["by-chat", "by-messages"])
         with pytest.raises(GatewayError) as raised:
             await walk.read_all()
     assert (raised.value.failed.status, raised.value.failed.message) == (404, "gone")
@@ -147,7 +148,7 @@ async def test_a_plan_may_be_walked_once_only():
     providers = Providers({"/v1/chat/completions": DOWN})
     async with staged(providers) as stage:
         with pytest.raises(GatewayError) as raised:
-            await stage.walk(["by-chat", "by-messages"], ONCE).read_all()
+            await (await stage.walk(["by-chat", "by-messages"], ONCE)).read_all()
     assert raised.value.failed.status == 503
     assert json.loads(raised.value.failed.body)["error"]["message"] == "try later", "the provider's own"
     assert providers.paths == ["/v1/chat/completions"]
@@ -156,7 +157,7 @@ async def test_a_plan_may_be_walked_once_only():
 async def test_a_target_that_strict_mode_forbids_is_an_outcome():
     providers = Providers({"/v1/chat/completions": answer("chat")})
     async with staged(providers, strict=True) as stage:
-        walk = stage.walk(["by-messages", "by-chat"], logit_bias={"1": 1})
+        walk = await stage.walk(["by-messages", "by-chat"], logit_bias={"1": 1})
         await walk.read_all()
     assert providers.paths == ["/v1/chat/completions"]
     assert stage.context.record.dropped == (), "of what was sent nothing was lost"
@@ -165,16 +166,16 @@ async def test_a_target_that_strict_mode_forbids_is_an_outcome():
 async def test_strict_mode_names_the_loss_where_no_target_is_left():
     async with staged(Providers({}), strict=True) as stage:
         with pytest.raises(GatewayError, match="logit_bias"):
-            stage.walk(["by-messages"], logit_bias={"1": 1})
+            await stage.walk(["by-messages"], logit_bias={"1": 1})
     assert "logit_bias" in stage.context.record.dropped
 
 
 async def test_a_stream_takes_its_lane_from_the_attempt_that_answers():
     providers = Providers({"/v1/chat/completions": DOWN, "/v1/messages": answer("messages", stream=True)})
     async with staged(providers) as stage:
-        walk = stage.walk(["by-chat", "by-messages"], stream=True)
+        walk = await stage.walk(["by-chat", "by-messages"], stream=True)
         scope = RequestScope(stage.nursery, "req_1")
-        body = await StreamedAnswer(stage.context, walk, scope, Audience.CLIENT).begin()
+        body = await StreamedAnswer(stage.context, walk, scope, Audience.CLIENT, await first_lane(walk)).begin()
         text = b"".join([data async for data in body])
     assert text.count(b'"chat.completion.chunk"') > 1
     assert text.endswith(b"data: [DONE]\n\n"), "in the client's words"
@@ -184,7 +185,7 @@ async def test_a_stream_takes_its_lane_from_the_attempt_that_answers():
 
 async def test_the_request_is_let_go_once_an_attempt_commits():
     async with staged(Providers({"/v1/chat/completions": answer("chat")})) as stage:
-        walk = stage.walk(["by-chat"])
+        walk = await stage.walk(["by-chat"])
         await walk.read_all()
         walk.commit()
     held = walk.request.incoming.body, walk.attempt.incoming.body, walk.attempt.prepared.outgoing.body

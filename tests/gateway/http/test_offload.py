@@ -1,0 +1,89 @@
+"""Work on large bodies beside the loop."""
+
+import threading
+import time
+
+import pytest
+import trio
+
+from gateway.http.offload import LARGE, offload
+
+
+async def test_what_is_small_is_done_on_the_spot():
+    assert await offload(LARGE, threading.get_ident) == threading.get_ident()
+
+
+async def test_what_is_large_is_done_elsewhere():
+    assert await offload(LARGE + 1, threading.get_ident) != threading.get_ident()
+
+
+async def test_arguments_and_errors_go_through():
+    assert await offload(LARGE + 1, divmod, 7, 2) == (3, 1)
+    with pytest.raises(RecursionError, match="deep"):
+        await offload(LARGE + 1, _raise, RecursionError("deep"))
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+async def test_the_loop_goes_on_beside_the_work():
+    """It turns many times while one work in Python keeps the interpreter busy."""
+    turns, over = 0, trio.Event()
+
+    async def turn() -> None:
+        nonlocal turns
+        while not over.is_set():
+            await trio.sleep(0.001)
+            turns += 1
+
+    def work() -> int:
+        end, count = time.monotonic() + 0.3, 0
+        while time.monotonic() < end:
+            count += 1
+        return count
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(turn)
+        assert await offload(LARGE + 1, work) > 0
+        over.set()
+    assert turns >= 10
+
+
+async def test_large_work_is_done_one_after_the_other():
+    active = most = 0
+    lock = threading.Lock()
+
+    def work() -> None:
+        nonlocal active, most
+        with lock:
+            active += 1
+            most = max(most, active)
+        time.sleep(0.005)
+        with lock:
+            active -= 1
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(4):
+            nursery.start_soon(offload, LARGE + 1, work)
+    assert most == 1
+
+
+async def test_cancellation_ends_the_wait_and_not_the_work():
+    """What has begun is waited for: it would go on in any case."""
+    begun, may_end, done = threading.Event(), threading.Event(), []
+
+    def first() -> None:
+        begun.set()
+        may_end.wait(10)
+        done.append("first")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(offload, LARGE + 1, first)
+        await trio.to_thread.run_sync(begun.wait)
+        with trio.move_on_after(0.01) as waiting:
+            await offload(LARGE + 1, done.append, "second")
+        assert waiting.cancelled_caught
+        nursery.cancel_scope.cancel()
+        may_end.set()
+    assert done == ["first"]

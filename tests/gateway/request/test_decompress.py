@@ -1,0 +1,46 @@
+"""Bodies that unfold (CWE-409): never more is made of them than is in proportion."""
+
+import gzip
+import json
+import random
+import tracemalloc
+import zlib
+
+import pytest
+
+from gateway.request.decompress import DECODERS, RATIO, UNFOLDED, decompress
+from streams.errors import GatewayError
+
+LIMIT = 64 * 2**20
+
+
+@pytest.mark.parametrize("coding", [name for name in DECODERS if name in ("gzip", "deflate")])
+def test_what_unfolds_out_of_proportion_is_refused_before_it_is_made(coding):
+    pack = {"gzip": gzip.compress, "deflate": zlib.compress}[coding]
+    body = pack(bytes(16 * 2**20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(GatewayError, match="unfolds to more than 100 times") as refused:
+            decompress(body, coding, LIMIT)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert refused.value.failed.status == 413
+    assert most < 3 * max(UNFOLDED, RATIO * len(body))
+
+
+def test_a_small_body_may_repeat_itself_as_it_likes():
+    plain = bytes(UNFOLDED - 1)
+    assert decompress(gzip.compress(plain), "gzip", LIMIT) == plain
+
+
+def test_a_prompt_is_read():
+    words = random.Random(1).choices(["read", "write", "the", "file", "return", "tool", "not", "if"], k=400_000)
+    plain = json.dumps({"messages": [{"role": "user", "content": " ".join(words)}]}).encode()
+    assert decompress(gzip.compress(plain), "gzip", LIMIT) == plain
+
+
+def test_the_limit_on_bodies_is_named_where_it_is_what_counts():
+    body = gzip.compress(random.Random(1).randbytes(2**20))
+    with pytest.raises(GatewayError, match="larger than the limit of 1000 bytes once it is decompressed"):
+        decompress(body, "gzip", 1000)

@@ -1,0 +1,70 @@
+"""The structure of a request's body, bounded before it is decoded (CWE-409, CWE-770)."""
+
+import json
+
+import pytest
+
+from gateway.request.structure import COUNTED, RARE, UNFOLDED, Bounds, check_structure, check_text
+from streams.errors import GatewayError
+
+TURN = b'{"role":"user","content":"a"},'
+TURNS = b'{"model":"m","messages":[' + TURN * 30_000 + TURN[:-1] + b"]}"  # of three elements each
+SESSION = json.dumps(
+    {"messages": [{"role": "user", "content": [{"type": "text", "text": 'f({"a": [1, 2], "b": {}}),\n' * 30}]}] * 6000}
+).encode()
+
+
+@pytest.mark.parametrize(
+    "body", [TURNS, b'{"x":[' + b"[]," * 60_000 + b"[]]}", b"{" + b'"a":0,' * 90_000 + b'"b":0}'], ids=len
+)
+def test_more_elements_than_the_limit_are_refused(body):
+    with pytest.raises(GatewayError, match=r"50000 JSON elements .* limits\.elements") as refused:
+        check_structure(body, len(body), 50_000)
+    assert refused.value.failed.status == 413
+    check_structure(body, len(body), 200_000)
+
+
+def test_what_stands_in_texts_does_not_count():
+    assert len(SESSION) > 4 * 2**20
+    check_structure(SESSION, len(SESSION), 50_000)
+
+
+def test_a_compressed_body_has_no_more_elements_than_bytes():
+    with pytest.raises(GatewayError, match="send it uncompressed"):
+        check_structure(TURNS, 2000, 200_000)
+    check_structure(TURNS, 100_000, 200_000)
+    few = TURNS[: 30 * (UNFOLDED // 3 - 10)]
+    assert len(few) > COUNTED
+    check_structure(few, 300, 200_000)
+
+
+@pytest.mark.parametrize("text", [b" " * 8, b"\\n" * 4, "é".encode() * 4, b"\\\\" * 4], ids=str)
+def test_what_decoders_are_slow_with_is_bounded(text):
+    body = b'{"messages":"' + text * (RARE // 8) + b'  "}'
+    with pytest.raises(GatewayError, match=str(RARE)):
+        check_structure(body, len(body), 200_000)
+
+
+def test_files_in_base64_may_be_as_large_as_a_body():
+    body = b'{"messages":[{"role":"user","content":[{"data":"' + b"iVBORw0KGgo" * 4 * 2**20 + b'"}]}]}'
+    check_structure(body, len(body), 100)
+
+
+def test_text_is_checked_across_pieces():
+    text = "aé😀€".encode() * 40_000
+    for cut in range(6):
+        check_text(text[:0] + b"x" * cut + text)
+    for cut in (1, 131_071, 131_072, 131_073, 300_000):
+        with pytest.raises(GatewayError) as refused:
+            check_text(b"x" * cut + b"\x80" + text)
+        assert refused.value.failed.message == f"the request body is not UTF-8 (byte {cut})"
+
+
+def test_a_conversation_is_bounded_as_a_body_is():
+    bounds = Bounds(2 * 2**20, 50_000)
+    turn = b'{"input":[' + TURN * 5_000 + b"{}]}"
+    assert bounds.within([turn] * 3) == [turn] * 3
+    with pytest.raises(GatewayError, match=r"elements: limits\.elements"):
+        bounds.within([turn] * 4)
+    with pytest.raises(GatewayError, match=r"bytes: limits\.request_body"):
+        bounds.within([b"x" * 2**20] * 3)
