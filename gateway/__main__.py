@@ -59,9 +59,8 @@ def main() -> None:
 @click.option("--log-format", type=click.Choice(["auto", "json", "text"]), default="auto", metavar="FORMAT",
               help="json, text, or auto: text on a terminal, JSON elsewhere; default: auto.")  # fmt: skip
 @click.option("--fd", "fds", type=int, multiple=True, hidden=True, help="Listening sockets of the supervisor.")
-@click.option(
-    "--copies", type=click.Path(path_type=Path), hidden=True, help="What its workers read in place of CONFIG."
-)
+@click.option("--copies", type=int, hidden=True, help="What its workers read in place of CONFIG: a descriptor.")
+@click.option("--directory", type=click.Path(path_type=Path), hidden=True, help="What its workers share.")
 def serve(config: Path | None, demo: bool, pace: float | None, **options: Any) -> None:
     """Run the gateway until SIGTERM or Ctrl-C; then answers that are under way may still finish.
 

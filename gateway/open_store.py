@@ -1,10 +1,8 @@
 """The store that a configuration asks for."""
 
-import contextlib
 import logging
 import os
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NoReturn, assert_never
 
@@ -100,19 +98,12 @@ def _wrong(config: Config, key: str, found: str, expected: str) -> NoReturn:
     raise ConfigError((Mistake(str(config.path or ""), f"state_storage.{key}", found, expected),)) from None
 
 
-@contextlib.contextmanager
-def shared_by_workers(config: Config) -> Iterator[Mapping[str, str]]:
-    """The variable that a supervisor adds to its workers' environment: the name of a file in a directory that nobody
-    else can look into and that goes when the workers have gone. None where state is not to be kept in memory."""
+def shared_by_workers(config: Config, directory: Path | None) -> Mapping[str, str]:
+    """The variable that a supervisor adds to its workers' environment: the name of a file in the ``directory`` that
+    they share. None where state is not to be kept in memory."""
     if config.state_storage is not None and config.state_storage.type != "memory":
-        yield {}
-        return
-    try:
-        directory = tempfile.TemporaryDirectory(prefix="trigate-", ignore_cleanup_errors=True)
-    except OSError as error:  # a container whose file system is read-only
-        words = "no temporary directory (%s): each worker keeps its own state; set state_storage to sqlite or postgres"
-        log.warning(words, error.strerror)
-        yield {}
-        return
-    with directory as path:
-        yield {WORKERS_FILE: str(Path(path) / "state.sqlite")}
+        return {}
+    if directory is None:
+        log.warning("each worker keeps its own state: set state_storage to sqlite or postgres")
+        return {}
+    return {WORKERS_FILE: str(directory / "state.sqlite")}

@@ -6,18 +6,22 @@ closed once they have answered what they were asked, and their clients connect a
 """
 
 import contextlib
+import fcntl
 import logging
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import attrs
+import msgspec
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
 from gateway.app import app_of, whole_app
 from gateway.config.changes import Change, changes, kept
 from gateway.config.loading import Config, ConfigError, load
+from gateway.config.secret_files import SecretFiles
 from gateway.exchange.service import Service
 from gateway.open_service import next_service
 
@@ -90,42 +94,80 @@ def tell_refused(error: ConfigError | OSError) -> None:
 
 
 @attrs.frozen
-class Copies:
-    """Copies of the configuration that workers read in place of the real file, which may be broken, or different and
-    not reloaded yet, when one of them has to be replaced: the content that the supervisor was started with, and the
-    last one that was good."""
+class Snapshot:
+    """A configuration as it stood at one time: its file, and what the files of secrets held that it names."""
 
-    folder: Path
+    data: bytes = attrs.field(repr=False)
+    secrets: Mapping[str, str] = attrs.field(repr=False)
+
+    def read(self, path: Path, env: Mapping[str, str]) -> Config:
+        """The configuration of ``path``. Raises ``ConfigError``."""
+        return load(path, env, self.data, SecretFiles(self.secrets))
+
+
+@attrs.frozen
+class _Held:
+    first: Snapshot
+    latest: Snapshot
+
+
+@attrs.frozen
+class Copies:
+    """Copies of the configuration that workers read in place of the real files, which may be broken, or different and
+    not reloaded yet, when one of them has to be replaced: as the supervisor was started with it, and as it was good
+    last. They are in a file without a name, ``fd``, which workers inherit: they go with the last process that has it,
+    however that ends, and nobody else can open them."""
+
+    fd: int
 
     @classmethod
     @contextlib.contextmanager
-    def of(cls, path: Path) -> Iterator["Copies"]:
-        """In a directory that nobody else can read, for as long as the block."""
-        with tempfile.TemporaryDirectory(prefix="trigate-config-") as folder:
-            copies = cls(Path(folder))
-            data = path.read_bytes()
-            for file in (copies._first, copies._latest):
-                file.write_bytes(data)
+    def of(cls, path: Path, env: Mapping[str, str]) -> Iterator["Copies"]:
+        """For as long as the block. Raises ``ConfigError`` and ``OSError``."""
+        with _nameless() as file:
+            copies = cls(file.fileno())
+            copies.write(take(path, env)[1], first=True)
             yield copies
-
-    @property
-    def _first(self) -> Path:
-        return self.folder / "first.yaml"
-
-    @property
-    def _latest(self) -> Path:
-        return self.folder / "latest.yaml"
 
     def read(self, path: Path, env: Mapping[str, str]) -> Config:
         """The configuration of ``path`` that holds. Raises ``ConfigError``."""
-        first, latest = (load(path, env, file.read_bytes()) for file in (self._first, self._latest))
-        return kept(first, latest)
+        held = self._held()
+        return kept(held.first.read(path, env), held.latest.read(path, env))
 
-    def write(self, data: bytes) -> None:
-        """At once or not at all. Raises ``OSError``."""
-        new = self.folder / "new.yaml"
-        new.write_bytes(data)
-        new.replace(self._latest)
+    def write(self, snapshot: Snapshot, *, first: bool = False) -> None:
+        """Hand ``snapshot`` to every worker that reads from now on. Raises ``OSError``."""
+        data = msgspec.json.encode(_Held(snapshot if first else self._held().first, snapshot))
+        with self._locked(fcntl.LOCK_EX):
+            os.ftruncate(self.fd, 0)
+            while data:
+                data = data[os.pwrite(self.fd, data, os.fstat(self.fd).st_size) :]
+
+    def _held(self) -> _Held:
+        with self._locked(fcntl.LOCK_SH):
+            data = os.pread(self.fd, os.fstat(self.fd).st_size, 0)
+        return msgspec.json.decode(data, type=_Held)
+
+    @contextlib.contextmanager
+    def _locked(self, how: int) -> Iterator[None]:
+        fcntl.lockf(self.fd, how)  # a lock of the process: flock's would be shared by all that inherited the file
+        try:
+            yield
+        finally:
+            fcntl.lockf(self.fd, fcntl.LOCK_UN)
+
+
+def _nameless() -> IO[bytes]:
+    """A file that no directory holds: in memory where the system has that (Linux)."""
+    if hasattr(os, "memfd_create"):
+        return open(os.memfd_create("trigate"), "w+b", buffering=0)
+    return tempfile.TemporaryFile(prefix="trigate-", buffering=0)
+
+
+def take(path: Path, env: Mapping[str, str]) -> tuple[Config, Snapshot]:
+    """The configuration in ``path`` and what it was read from. Raises ``ConfigError`` and ``OSError``."""
+    data, files = path.read_bytes(), SecretFiles()
+    config = load(path, env, data, files)
+    return config, Snapshot(data, files.texts)
 
 
 class Original:
@@ -143,9 +185,8 @@ class Original:
     def reload(self) -> bool:
         """True if workers should read anew. Never raises: what is wrong is said in the log, and changes nothing."""
         try:
-            data = self._path.read_bytes()
-            config = load(self._path, self._env, data)
-            self._copies.write(data)
+            config, snapshot = take(self._path, self._env)
+            self._copies.write(snapshot)
         except (ConfigError, OSError) as error:
             tell_refused(error)
             return False

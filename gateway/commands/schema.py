@@ -24,6 +24,9 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 VARIABLE: Shape = {"$ref": "#/$defs/variable"}
 """Text that the environment decides on: it may be anything that stands in its place."""
 
+FILE: Shape = {"$ref": "#/$defs/file"}
+"""A secret in a file of its own."""
+
 _VARIABLE = r"^(?:[^$]|\$\$|\$(?![$A-Za-z_{]))*\$(?:[A-Za-z_]|\{[A-Za-z_][A-Za-z0-9_]*\})"
 _DIGITS = r"(?=[0-9]{1,12}(?![0-9]))"
 _DECIMALS = r"(?=[0-9]{1,9}(?![0-9]))"
@@ -78,9 +81,9 @@ SHAPES: Mapping[Any, Shape] = {
             VARIABLE,
         ]
     },
-    kinds.Secret: {"anyOf": [_text(r"\s*[\t\x20-\x7e]*\s*"), VARIABLE]},
-    kinds.Digest: {"anyOf": [_text(r"\s*[0-9a-fA-F]{64}\s*"), VARIABLE]},
-    kinds.SealingKey: {"anyOf": [_text(r"\s*[0-9A-Za-z+/_-]{43}=\s*"), VARIABLE]},
+    kinds.Secret: {"anyOf": [_text(r"\s*[\t\x20-\x7e]*\s*"), VARIABLE, FILE]},
+    kinds.Digest: {"anyOf": [_text(r"\s*[0-9a-fA-F]{64}\s*"), VARIABLE, FILE]},
+    kinds.SealingKey: {"anyOf": [_text(r"\s*[0-9A-Za-z+/_-]{43}=\s*"), VARIABLE, FILE]},
     kinds.Timestamp: {
         "anyOf": [_text(rf"\s*{_DATE}(?:[Tt ]{_TIME}(?:[Zz]|[+-][0-9]{{2}}:[0-9]{{2}})?)?\s*"), VARIABLE]
     },
@@ -146,7 +149,14 @@ def json_schema() -> Shape:
             "description": "$NAME or ${NAME}: replaced from the environment. $$ is a dollar sign.",
             "type": "string",
             "pattern": _VARIABLE,
-        }
+        },
+        "file": {
+            "description": "What the file holds, but for the line break at its end.",
+            "type": "object",
+            "properties": {"file": {"description": "Its path.", "type": "string"}},
+            "required": ["file"],
+            "additionalProperties": False,
+        },
     }
     root = _mapping(schema.RawConfig, defs)
     _define(Quirks, defs)

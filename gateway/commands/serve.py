@@ -1,5 +1,6 @@
 """The commands that serve: ``serve``, with the demo and workers, and ``mock``."""
 
+import contextlib
 import ipaddress
 import json
 import logging
@@ -33,6 +34,7 @@ from gateway.routing.router import Router
 from gateway.serving.garbage import settle
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import BindFailed, ListenerOptions, adopt, bind
+from gateway.serving.shared_directory import SharedDirectory, shared_directory
 from gateway.serving.supervisor import supervise
 from gateway.serving.worker import serve
 from gateway.telemetry.metrics import tell_reload
@@ -76,13 +78,14 @@ def run(
     port: int | None,
     workers: int,
     fds: Sequence[int],
-    copies: Path | None = None,
+    copies: int | None = None,
+    directory: Path | None = None,
 ) -> int:
     """``trigate serve``: the exit status."""
     log = options.log()
     if path is not None and copies is not None:  # a worker: the supervisor has bound, tried and said everything
         read = partial(Copies(copies).read, path, os.environ)
-        _run(_work, read, [adopt(fd) for fd in fds], (host, port), options, log, OtherWorkers(copies))
+        _run(_work, read, [adopt(fd) for fd in fds], (host, port), options, log, directory)
         return 0
     config = load_or_explain(path)
     if config is None or not _can_record(options.record):
@@ -199,16 +202,21 @@ async def _work(
     place: tuple[str | None, int | None],
     options: Options,
     log: Log,
-    others: OtherWorkers,
+    directory: Path | None,
 ) -> None:
-    """Serve as a worker, as long as there is somebody who would replace and stop it."""
+    """Serve as a worker, as long as there is somebody who would replace and stop it. ``directory`` is what it shares
+    with the others."""
     lifecycle = Lifecycle()
     config = read()
     log.follow(config)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_stop_without_supervisor, lifecycle)
-        await _serve(config, sockets, _options(config, *place), None, options, log, lifecycle, read, others)
-        nursery.cancel_scope.cancel()
+    with contextlib.ExitStack() as stack:
+        if directory is not None:
+            stack.callback(SharedDirectory.join(directory).leave)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stop_without_supervisor, lifecycle)
+            others = None if directory is None else OtherWorkers(directory)
+            await _serve(config, sockets, _options(config, *place), None, options, log, lifecycle, read, others)
+            nursery.cancel_scope.cancel()
 
 
 async def _stop_without_supervisor(lifecycle: Lifecycle) -> None:
@@ -278,11 +286,13 @@ def _supervise(
 ) -> int:
     """The exit status. Raises ``ConfigError`` as ``_serve`` does."""
     assert config.path is not None
-    with shared_by_workers(config) as env, shared_metrics(config) as metrics, Copies.of(config.path) as copies:
+    with shared_directory() as directory, Copies.of(config.path, os.environ) as copies:
+        env, metrics = shared_by_workers(config, directory), shared_metrics(config, directory)
         _run(_try_store, config)
         settle()
         drain = config.drain + config.drain_delay
-        command = [*_worker(config, place, options), "--copies", str(copies.folder)]
+        shared = [] if directory is None else ["--directory", str(directory)]
+        command = [*_worker(config, place, options), "--copies", str(copies.fd), *shared]
         original = Original(config, config.path, copies, os.environ, log.follow)
 
         def reload() -> bool:
@@ -291,7 +301,9 @@ def _supervise(
                 tell_reload(metrics.folder, good)
             return good
 
-        return _run(supervise, command, sockets, workers, drain, {**env, **metrics.env}, reload, announce, metrics.gone)
+        env = {**env, **metrics.env}
+        run_workers = partial(supervise, inherited=[copies.fd])
+        return _run(run_workers, command, sockets, workers, drain, env, reload, announce, metrics.gone)
 
 
 async def _try_store(config: Config) -> None:

@@ -1,6 +1,6 @@
-"""The configuration: ``loading`` reads a file, by way of ``document`` (YAML with places), ``variables``, ``schema``
-(which keys there are), ``kinds`` (of values, ``urls`` among them) and ``converter``, into ``settings`` (what the rest
-of the gateway reads).
+"""The configuration: ``loading`` reads a file, by way of ``document`` (YAML with places), ``variables`` (with
+``expanded``, what came from the environment) and ``secret_files``, ``schema`` (which keys there are), ``kinds`` (of
+values, ``urls`` among them) and ``converter``, into ``settings`` (what the rest of the gateway reads).
 
 A module builds each part: ``listening``, ``timeouts``, ``entries``, ``client_keys``, ``state_storage``; what they find
 wrong or odd goes into ``findings``, in the ``wording`` of all messages. ``unknown`` has what is said of keys that

@@ -7,10 +7,10 @@ from typing import Final
 
 from gateway.config.document import Path
 from gateway.config.entries import Entries
+from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
 from gateway.config.schema import RawAcceptedKey, RawClientKey, RawConfig
 from gateway.config.settings import AcceptedKey, ClientKey
-from gateway.config.variables import Unresolved
 from gateway.config.wording import describe, spelled_time
 from streams.errors import GatewayError
 

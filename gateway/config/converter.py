@@ -10,6 +10,7 @@ from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, Iterabl
 from cattrs.gen import make_dict_structure_fn
 
 from gateway.config.document import Path
+from gateway.config.expanded import Unresolved
 from gateway.config.kinds import (
     READERS,
     SPOKEN_APIS,
@@ -31,7 +32,6 @@ from gateway.config.schema import (
     RawOverrides,
 )
 from gateway.config.unknown import about, advice
-from gateway.config.variables import Unresolved
 from gateway.config.wording import Wrong, describe, nearest, one_of
 from providers.neutral.quirks import Quirks
 

@@ -5,12 +5,12 @@ import re
 import attrs
 
 from gateway.config.document import Path
+from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
 from gateway.config.names import Names
 from gateway.config.schema import RawConfig, RawEntry
 from gateway.config.settings import Keeper, ModelEntry
 from gateway.config.timeouts import changed
-from gateway.config.variables import Unresolved
 from gateway.config.wording import describe, nearest, one_of
 from providers.catalog import providers as catalog
 from providers.catalog.providers import Provider, Speaks

@@ -7,7 +7,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal, NewType, TypeAlias, get_args
 from urllib.parse import urlsplit
 
-from gateway.config.variables import Expanded, Unresolved
+from gateway.config.expanded import Expanded, Unresolved
+from gateway.config.secret_files import SecretFile
 from gateway.config.wording import Wrong, describe, nearest, one_of, spelled
 
 VERSIONS = ("v0.1", "v0.1.0", "0.1-beta", "0.2.0", "v0.3.0", "v0.4.0")
@@ -41,7 +42,13 @@ def _text(value: Any, _: Any) -> str:
     raise Wrong(describe(value), f"this must be text{quote}")
 
 
+def _held(value: Any) -> Any:
+    """What the file holds where ``value`` names one. Raises ``Wrong``."""
+    return value.text() if isinstance(value, SecretFile) else value
+
+
 def _secret(value: Any, _: Any) -> str:
+    value = _held(value)
     if not isinstance(value, str):
         raise Wrong("something that is no text", "this must be text (put it in quotes)")
     if isinstance(value, Unresolved):
@@ -53,6 +60,7 @@ def _secret(value: Any, _: Any) -> str:
 
 
 def _digest(value: Any, _: Any) -> str:
+    value = _held(value)
     if isinstance(value, Unresolved):
         return value
     text = value.strip().lower() if isinstance(value, str) else ""
@@ -62,6 +70,7 @@ def _digest(value: Any, _: Any) -> str:
 
 
 def _sealing_key(value: Any, _: Any) -> Any:
+    value = _held(value)
     if isinstance(value, Unresolved):
         return value
     try:

@@ -21,6 +21,7 @@ from gateway.config.findings import Findings
 from gateway.config.foreign import recognised
 from gateway.config.listening import build_listeners
 from gateway.config.schema import SCRAPING, WITHOUT_EFFECT, RawConfig, RawOverrides, given, without_effect
+from gateway.config.secret_files import SecretFiles, UnreadFiles
 from gateway.config.settings import Config, Limits, Listener, ModelEntry
 from gateway.config.state_storage import build_state_storage
 from gateway.config.timeouts import build_timeouts
@@ -78,36 +79,43 @@ def discover(cwd: Path, env: Mapping[str, str], explicit: Path | None = None) ->
     )
 
 
-def load(path: Path, env: Mapping[str, str] | None, data: bytes | None = None) -> Config:
-    """The configuration in ``path`` with variables from ``env``; with None variables are neither expanded nor required.
-    ``data`` is what stands there, if it has been read already.
+def load(
+    path: Path, env: Mapping[str, str] | None, data: bytes | None = None, files: SecretFiles | None = None
+) -> Config:
+    """The configuration in ``path`` with variables from ``env``; with None variables are neither expanded nor required,
+    nor are files of secrets. ``data`` is what stands there, and ``files`` what those hold, if it has been read already.
 
     Raises ``ConfigError`` with every mistake in the file, and nothing else."""
     read = document.read_file(path) if data is None else document.read(data, str(path))
-    return attrs.evolve(configure(read, env), path=path)
+    files = UnreadFiles() if env is None else files or SecretFiles()
+    return attrs.evolve(configure(read, env, files), path=path)
 
 
 def from_mapping(content: Mapping[str, Any]) -> Config:
-    """The configuration that a file with ``content`` would give. Values are taken as they are: no variables.
+    """The configuration that a file with ``content`` would give. Values are taken as they are: no variables, but files
+    of secrets.
 
     Raises ``ConfigError``."""
-    return configure(Document("configuration", dict(content)), None)
+    return configure(Document("configuration", dict(content)), None, SecretFiles())
 
 
-def configure(read: Document, env: Mapping[str, str] | None) -> Config:
-    """A document checked and read, with the variables of ``env``. Raises ``ConfigError``."""
+def configure(read: Document, env: Mapping[str, str] | None, files: SecretFiles) -> Config:
+    """A document checked and read, with the variables of ``env`` and the secrets in ``files``. Raises
+    ``ConfigError``."""
     if not isinstance(read.content, dict) or not read.content:
         found = "empty" if not read.content else f"{describe(read.content)} where keys should be"
         raise ConfigError((read.mistake((), found, "a configuration starts with `version: v0.3.0`"),))
     if (foreign := recognised(read.content)) is not None:
         found = f"this is a configuration of {foreign.owner}"
         raise ConfigError((Mistake(read.file, "", found, foreign.advice.format(file=shlex.quote(read.file))),))
-    variables = Variables(env, WITHOUT_EFFECT)
+    variables = Variables(env, WITHOUT_EFFECT, files)
     content = variables.expand(read.content, ())
     mistakes = [read.mistake(path, *words) for path, words in variables.mistakes]
     raw, faults = _structured(content)
     mistakes += (read.mistake(fault.path, *fault.wrong.words) for fault in faults)
     findings = Findings(read, mistakes, {fault.path[:2] for fault in faults})
+    for warning in files.warnings:
+        findings.warn(warning)
     config = _config(raw, findings)
     if findings.mistakes:
         raise ConfigError(tuple(sorted(dict.fromkeys(findings.mistakes), key=_place)))

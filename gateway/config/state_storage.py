@@ -6,10 +6,10 @@ from pathlib import Path
 
 import attrs
 
+from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
 from gateway.config.schema import RawStateStorage, given
 from gateway.config.settings import STORAGE, StateStorage, StorageType
-from gateway.config.variables import Unresolved
 
 _PLACES: Mapping[StorageType, str] = {"sqlite": "path", "postgres": "connection_string"}
 _PLACES_SUCH_AS: Mapping[StorageType, str] = {

@@ -1,46 +1,43 @@
-"""Environment variables in the values of a configuration."""
+"""Environment variables, and files of secrets, in the values of a configuration."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from gateway.config.document import Path
+from gateway.config.expanded import Expanded, Unresolved
+from gateway.config.secret_files import SecretFile, SecretFiles, named_file
+from gateway.config.wording import Wrong
 
 _VARIABLE = re.compile(r"\$(?:(\$)|\{([^}]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-class Expanded(str):
-    """Text that an environment variable went into: a message never repeats it."""
-
-    __slots__ = ()
-
-
-class Unresolved(Expanded):
-    """Text with a variable in it that has no value (or that nobody looked up)."""
-
-    __slots__ = ()
-
-
 class Variables:
     """``$NAME`` and ``${NAME}`` in values, ``$$`` for a dollar; expanded after parsing, so that no value can change the
-    file's structure."""
+    file's structure. With ``files``, ``NAME_FILE`` may stand in the environment for ``NAME``, and ``{file: PATH}``
+    becomes a ``SecretFile``."""
 
-    def __init__(self, env: Mapping[str, str] | None, skip: Collection[str] = ()) -> None:
+    def __init__(
+        self, env: Mapping[str, str] | None, skip: Collection[str] = (), files: SecretFiles | None = None
+    ) -> None:
         self._env = env
         self._skip = skip
+        self._files = files
         self._missing: dict[str, Path] = {}
-        self._unnamed: list[tuple[Path, tuple[str, str]]] = []
+        self._faults: list[tuple[Path, tuple[str, str]]] = []
 
     @property
     def mistakes(self) -> Iterator[tuple[Path, tuple[str, str]]]:
         """Complaints: every missing variable once, where it is first used."""
-        yield from self._unnamed
+        yield from self._faults
         for name, path in self._missing.items():
             yield path, (f"the environment variable {name} is not set", f"set {name}, or write $$ for a dollar sign")
 
     def expand(self, value: Any, path: Path) -> Any:
         """A copy of ``value`` with its variables expanded."""
+        if self._files is not None and (written := named_file(value)) is not None:
+            return SecretFile(self.expand(written, (*path, "file")), written, self._files)
         if isinstance(value, dict):
             return {
                 key: member if not path and key in self._skip else self.expand(member, (*path, key))
@@ -70,8 +67,17 @@ class Variables:
         assert self._env is not None
         if not _NAME.fullmatch(name):
             words = (f"${{{name}}} names no variable", "write ${NAME}; defaults and the like are not supported")
-            self._unnamed.append((path, words))
+            self._faults.append((path, words))
             return None
+        if name not in self._env and self._files is not None and (file := self._env.get(f"{name}_FILE")):
+            return self._in_file(file, name, path, self._files)
         if name not in self._env:
             self._missing.setdefault(name, path)
         return self._env.get(name)
+
+    def _in_file(self, file: str, name: str, path: Path, files: SecretFiles) -> str | None:
+        try:
+            return files.read(file, f"that {name}_FILE names")
+        except Wrong as wrong:
+            self._faults.append((path, (wrong.found, wrong.expected)))
+            return None

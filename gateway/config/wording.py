@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.config.variables import Expanded
+from gateway.config.expanded import Expanded
 
 
 class Wrong(ValueError):
@@ -34,7 +34,9 @@ def describe(value: Any) -> str:
         return repr(value if len(value) <= 60 else value[:60] + "…")
     if isinstance(value, bool | int | float):
         return spelled(value).lower()
-    return {list: "a list", dict: "a mapping", type(None): "nothing"}.get(type(value), f"a {type(value).__name__}")
+    if isinstance(value, dict):
+        return "a mapping"
+    return {list: "a list", type(None): "nothing"}.get(type(value), f"a {type(value).__name__}")
 
 
 def spelled(value: float) -> str:

@@ -26,19 +26,21 @@ async def supervise(
     reload: Callable[[], bool] | None = None,
     ready: Callable[[], object] | None = None,
     gone: Callable[[int], object] | None = None,
+    inherited: Sequence[int] = (),
 ) -> int:
     """Keep ``workers`` processes of ``argv`` running on ``sockets`` until SIGTERM or SIGINT; return the exit status.
 
-    ``ready()`` is called once signals are obeyed. Each gets ``--fd N`` per socket, for ``adopt``, and ``env`` on top of
-    this process's environment. One that dies is started again, costing only its own streams, once ``gone`` was called
-    with its process id.
+    ``ready()`` is called once signals are obeyed. Each gets ``--fd N`` per socket, for ``adopt``, ``env`` on top of
+    this process's environment, and the files ``inherited`` under the same numbers. One that dies is started again,
+    costing only its own streams, once ``gone`` was called with its process id.
     ``drain`` is all the seconds that a worker may take to drain (with its delay); one that takes longer is killed, and
     the status is then 1, else 0. On SIGHUP ``reload()`` is called, and if it is true the workers get a SIGHUP each: one
     that has not come up yet dies of it, and the next one starts with what is new. A second signal to stop is passed on
     too: 128 + its number. (Hypercorn's own workers do neither: the first that ends makes it terminate the others, in
     mid-stream.)
     """
-    supervisor = Supervisor(argv, sockets, drain + CUT_AFTER + KILL_AFTER, {**os.environ, **(env or {})}, reload, gone)
+    longest, whole_env = drain + CUT_AFTER + KILL_AFTER, {**os.environ, **(env or {})}
+    supervisor = Supervisor(argv, sockets, longest, whole_env, reload, gone, inherited)
     async with trio.open_nursery() as outer:
         await outer.start(supervisor.watch_signals)
         if ready is not None:
@@ -64,10 +66,12 @@ class Supervisor:
         env: Mapping[str, str],
         reload: Callable[[], bool] | None,
         gone: Callable[[int], object] | None,
+        inherited: Sequence[int],
     ) -> None:
         self._gone = gone
         self._sockets = sockets
         self._fds = [sock.fileno() for sock in sockets]
+        self._inherited = (*self._fds, *inherited)
         self._command = [*argv, *(part for fd in self._fds for part in (FD_FLAG, str(fd)))]
         self._longest_drain = longest_drain
         self._env = env
@@ -96,7 +100,7 @@ class Supervisor:
             # A process group of its own: Ctrl-C in a terminal goes to the whole group, and with the SIGTERM from here
             # would be the worker's second signal.
             process = await trio.lowlevel.open_process(
-                self._command, pass_fds=self._fds, process_group=0, env=self._env
+                self._command, pass_fds=self._inherited, process_group=0, env=self._env
             )
         except OSError as error:  # no memory, or too many processes: the other workers go on
             return f"a worker could not be started: {error}"

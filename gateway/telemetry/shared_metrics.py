@@ -5,7 +5,6 @@ them up. What the dead have counted stays, so that no counter ever goes backward
 import contextlib
 import fcntl
 import logging
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -36,21 +35,16 @@ class Shared:
         return {} if self.folder is None else {FOLDER: str(self.folder)}
 
 
-@contextlib.contextmanager
-def shared_metrics(config: Config) -> Iterator[Shared]:
-    """In a directory that nobody else can look into and that goes when the workers have gone."""
+def shared_metrics(config: Config, directory: Path | None) -> Shared:
+    """In a directory of its own in the ``directory`` that workers share. Raises ``OSError``."""
     if config.metrics == "off":
-        yield Shared()
-        return
-    try:
-        directory = tempfile.TemporaryDirectory(prefix="trigate-metrics-", ignore_cleanup_errors=True)
-    except OSError as error:  # a container whose file system is read-only
-        log.warning("no temporary directory (%s): /metrics shows one worker only", error.strerror)
-        yield Shared()
-        return
-    with directory as path:
-        folder = Path(path)
-        yield Shared(folder, lambda pid: _gone(folder, pid))
+        return Shared()
+    if directory is None:
+        log.warning("/metrics shows one worker only")
+        return Shared()
+    folder = directory / "metrics"
+    folder.mkdir(mode=0o700)
+    return Shared(folder, lambda pid: _gone(folder, pid))
 
 
 def _gone(folder: Path, pid: int) -> None:

@@ -490,3 +490,76 @@ def test_when_its_terminal_is_closed_it_drains(file, count):
 def ended(pid: int) -> tuple[int, int] | None:
     found = os.waitpid(pid, os.WNOHANG)
     return found if found[0] else None
+
+
+# Secrets in files
+
+
+def with_files(folder: Path, upstream: int) -> dict[str, Any]:
+    """A configuration that has its keys from files."""
+    for name, text in {"provider": "sk-one", "client": KEYS[0]}.items():
+        (folder / name).write_text(text + "\n")
+        (folder / name).chmod(0o600)
+    content = version(0, upstream)
+    content["model_providers"][0]["access_key"] = {"file": str(folder / "provider")}
+    content["client_keys"] = [{"name": "alice", "key": {"file": str(folder / "client")}}]
+    return content
+
+
+def shown(gateway: Started, provider: Listening, key: str) -> str:
+    """The key by which the provider is asked for the holder of ``key``."""
+    body = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+    with Wire.connect(int(gateway.url.rpartition(":")[2])) as client:
+        client.send(post("/v1/chat/completions", body, {"x-api-key": key}))
+        with provider.accept() as upstream:
+            head = upstream.read_until(b"\r\n\r\n").split(b"\r\n\r\n")[0]
+            upstream.send(b"".join(chat("Hello", stream=False)))
+        client.read_until(b"Hello")
+    return fields(head)["authorization"].removeprefix("bearer ")
+
+
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=linux)])
+def test_keys_in_files_are_read_anew_and_the_log_says_whose(tmp_path, provider, count):
+    put(tmp_path / "trigate.yaml", with_files(tmp_path, provider.port))
+    with started("serve", "--port", "0", "--workers", str(count), cwd=tmp_path) as gateway:
+        if count > 1:
+            until_up(gateway, count)
+        assert shown(gateway, provider, KEYS[0]) == "sk-one"
+        (tmp_path / "provider").write_text("sk-two")
+        (tmp_path / "client").write_text(KEYS[1])
+        line = reload(gateway)
+        assert "~ model up/model-0: access_key changed; ~ client key alice: another key" in line
+        eventually(lambda: all(models(gateway, KEYS[0]) == 401 for _ in range(9)), what="workers with the new key")
+        assert shown(gateway, provider, KEYS[1]) == "sk-two"
+        (tmp_path / "provider").write_text("")
+        assert "provider is empty" in reload(gateway, REFUSED)
+        assert shown(gateway, provider, KEYS[1]) == "sk-two"
+        assert not [text for text in gateway.log if "sk-one" in text or "sk-two" in text or KEYS[1] in text]
+
+
+@linux
+def test_a_worker_that_is_replaced_has_the_keys_that_were_good_last(tmp_path, provider):
+    put(tmp_path / "trigate.yaml", with_files(tmp_path, provider.port))
+    with started("serve", "--port", "0", "--workers", "2", cwd=tmp_path) as gateway:
+        until_up(gateway, 2)
+        (tmp_path / "provider").unlink()
+        before = workers(gateway.process.pid)
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: len(workers(gateway.process.pid) - before) == 2, START_SECONDS, "new workers")
+        assert shown(gateway, provider, KEYS[0]) == "sk-one"
+
+
+@linux
+def test_a_supervisor_that_is_killed_leaves_neither_keys_nor_prompts_behind(tmp_path, provider):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    put(tmp_path / "trigate.yaml", version(0, provider.port))
+    env = {"TMPDIR": str(temporary)}
+    with started("serve", "--port", "0", "--workers", "2", cwd=tmp_path, env=env) as gateway:
+        until_up(gateway, 2)
+        files = [file.read_bytes() for file in temporary.rglob("*") if file.is_file()]
+        assert files, "what workers share is there"
+        assert not [data for data in files if b"key-0" in data or KEYS[0].encode() in data]
+        gateway.process.kill()
+        eventually(lambda: not list(temporary.iterdir()), START_SECONDS, "an empty directory")

@@ -46,7 +46,7 @@ def folder_of(process: Gateway) -> set[Path]:
     for pid in workers(process.pid):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
             words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-            path = Path(words[words.index("--copies") + 1]) / f"{pid}.view"
+            path = Path(words[words.index("--directory") + 1]) / f"{pid}.view"
             found |= {path} if path.exists() else set()
     return found
 

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.open_store import WORKERS_FILE, open_store, shared_by_workers
+from gateway.serving.shared_directory import shared_directory
 from gateway.stores.encrypted import EncryptedStore
 from gateway.stores.memory import MemoryStore
 from gateway.stores.sqlite import SqliteStore
@@ -44,8 +45,8 @@ async def test_state_can_be_switched_off():
 
 @pytest.mark.parametrize("storage", [{}, {"type": "memory"}], ids=["default", "memory"])
 async def test_workers_share_a_file_that_goes_with_them(monkeypatch, storage):
-    with shared_by_workers(config(**storage)) as env:
-        path = Path(env[WORKERS_FILE])
+    with shared_directory() as directory:
+        path = Path(shared_by_workers(config(**storage), directory)[WORKERS_FILE])
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
         monkeypatch.setenv(WORKERS_FILE, str(path))
         one, other = await open_store(config(**storage)), await open_store(config(**storage))
@@ -57,33 +58,32 @@ async def test_workers_share_a_file_that_goes_with_them(monkeypatch, storage):
     assert not path.parent.exists()
 
 
-async def test_what_the_configuration_says_of_memory_holds_for_the_file_that_workers_share(monkeypatch):
+async def test_what_the_configuration_says_of_memory_holds_for_the_file_that_workers_share(monkeypatch, tmp_path):
     storage = config(type="memory", max_bytes="4KiB", encryption_key=KEY)
-    with shared_by_workers(storage) as env:
-        monkeypatch.setenv(WORKERS_FILE, env[WORKERS_FILE])
-        store = await open_store(storage)
-        assert isinstance(store, EncryptedStore)
-        assert (await store.size()).limit == 4096
-        await store.put([attrs.evolve(NODE, body=b"what was said")])
-        await store.aclose()
-        assert b"what was said" not in Path(env[WORKERS_FILE]).read_bytes()  # noqa: ASYNC240
+    env = shared_by_workers(storage, tmp_path)
+    monkeypatch.setenv(WORKERS_FILE, env[WORKERS_FILE])
+    store = await open_store(storage)
+    assert isinstance(store, EncryptedStore)
+    assert (await store.size()).limit == 4096
+    await store.put([attrs.evolve(NODE, body=b"what was said")])
+    await store.aclose()
+    assert b"what was said" not in Path(env[WORKERS_FILE]).read_bytes()  # noqa: ASYNC240
 
 
 @pytest.mark.parametrize("type", ["none", "sqlite", "postgres"])
 async def test_workers_whose_state_is_elsewhere_are_given_no_file(type, tmp_path):
     places = {"sqlite": {"path": str(tmp_path / "s")}, "postgres": {"connection_string": "postgresql://h/d"}}
-    with shared_by_workers(config(type=type, **places.get(type, {}))) as env:
-        assert env == {}
+    assert shared_by_workers(config(type=type, **places.get(type, {})), tmp_path) == {}
 
 
 def test_workers_start_where_nothing_can_be_written(monkeypatch, caplog):
     def refuse(**_: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("tempfile.TemporaryDirectory", refuse)
-    with shared_by_workers(config()) as env:
-        assert env == {}
-    assert "each worker keeps its own state; set state_storage" in caplog.text
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    with shared_directory() as directory:
+        assert shared_by_workers(config(), directory) == {}
+    assert "each worker keeps its own state: set state_storage" in caplog.text
 
 
 async def test_state_in_a_file_outlives_the_process(tmp_path):

@@ -48,7 +48,8 @@ WITHOUT_EFFECT: Mapping[str, type] = {
 }
 
 _WORDS: Mapping[Any, str] = {
-    **dict.fromkeys((str, kinds.Secret, kinds.SealingKey, kinds.Version, kinds.Origin), "text"),
+    **dict.fromkeys((str, kinds.Version, kinds.Origin), "text"),
+    **dict.fromkeys((kinds.Secret, kinds.SealingKey), "text or file"),
     **dict.fromkeys((int, kinds.Count), "whole number"),
     bool: "true or false",
     bool | schema.RawMetrics: "true, false or mapping",

@@ -17,6 +17,7 @@ from gateway.config import schema
 from gateway.config.converter import structure
 from gateway.config.document import Document, read
 from gateway.config.loading import ConfigError, configure
+from gateway.config.secret_files import SecretFiles, UnreadFiles
 from gateway.config.variables import Variables
 from tests.support.command_line import run
 from tests.support.examples import examples
@@ -97,6 +98,7 @@ VALUES: list[Any] = [
     "v0.3.0", "0.2.0", "v9", "model", "agent", "openai", "chat", "messages", "cancel", "finish", "ours", "upstream",
     "sqlite", "postgres", "memory", "none", "never", "free", "reasoning", "ab" * 32, "ab" * 31, "AB" * 32,
     "2040-01-31", "2040-1-31", "2040-01-31T18:00:00Z", "2040-01-31 18:00:00+02:00", " 2040-01-31",
+    {"file": "secret.txt"}, {"file": "secret.txt", "mode": 1}, {"file": 5},
     " " + "ab" * 32, "A" * 43 + "=", "A" * 44, "A" * 22 + "==",
     [], ["chat"], ["chat", "x"], [None], [1], [{}], {}, {"a": 1}, {"a": None}, {"chat": "messages"}, {"chat": "x"},
     {"model": "openai/gpt-4o"}, [{"model": "openai/gpt-4o"}], {"target": "four"}, {"type": "sqlite"},
@@ -142,7 +144,7 @@ def mutated(draw: st.DrawFn) -> dict[str, Any]:
 def refused_by_shape(content: dict[str, Any]) -> bool:
     """Whether ``check --no-env`` finds a fault in the shape. A variable in the place of a word that has to be there is
     none: what it holds is not known."""
-    expanded = Variables(None, schema.WITHOUT_EFFECT).expand(content, ())
+    expanded = Variables(None, schema.WITHOUT_EFFECT, UnreadFiles()).expand(content, ())
     found = structure(expanded, schema.RawConfig)
     return isinstance(found, tuple) and any(not (fault.missing and stands(content, fault.path)) for fault in found)
 
@@ -158,7 +160,7 @@ def stands(content: Any, path: tuple[Any, ...]) -> bool:
 def good(content: dict[str, Any]) -> bool:
     """Whether ``check`` finds nothing, with $X and $KEY in the environment."""
     try:
-        configure(Document("", content), {"X": "5", "KEY": "k"})
+        configure(Document("", content), {"X": "5", "KEY": "k"}, SecretFiles({"secret.txt": "text"}))
     except ConfigError:
         return False
     return True

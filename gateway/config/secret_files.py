@@ -1,0 +1,87 @@
+"""Secrets in files of their own, as Docker, Kubernetes and systemd hand them over: ``{file: PATH}`` where a secret may
+stand in a configuration, and ``NAME_FILE`` in the environment for ``$NAME``."""
+
+import os
+import stat
+from collections.abc import Mapping
+from typing import Any, Final
+
+from gateway.config.expanded import Expanded, Unresolved
+from gateway.config.wording import Wrong
+
+LONGEST: Final = 64 * 1024
+"""Bytes of a file: a whole chain of certificates is less."""
+
+_READABLE: Final = "give a file that trigate may read"
+
+_MOUNTED: Final = "/run/secrets/"
+"""Where Docker and Podman mount secrets for one container, by default readable for all users in it."""
+
+
+class SecretFiles:
+    """The files of secrets that one configuration names: each is read once. ``texts`` are what they held, by their
+    paths; those that are ``given`` are not read again. ``warnings`` are sentences on files that others can read."""
+
+    def __init__(self, given: Mapping[str, str] | None = None) -> None:
+        self.texts: dict[str, str] = dict(given or {})
+        self.warnings: list[str] = []
+
+    def read(self, path: str, written: str) -> str:
+        """The text in ``path``, without the line break at its end. ``written`` is the path as a message may have it.
+
+        Raises ``Wrong``."""
+        if path not in self.texts:
+            self.texts[path] = self._text(path, written)
+        return Expanded(self.texts[path])
+
+    def _text(self, path: str, written: str) -> str:
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without a writer would hold us
+        except (OSError, ValueError) as error:  # the latter for a NUL in the path
+            reason = (getattr(error, "strerror", None) or "no path").lower()
+            raise Wrong(f"the file {written} cannot be read: {reason}", _READABLE) from None
+        with open(file, "rb") as opened:
+            about = os.fstat(file)
+            if not stat.S_ISREG(about.st_mode):
+                raise Wrong(f"{written} is no file", _READABLE)
+            if about.st_mode & stat.S_IROTH and not path.startswith(_MOUNTED):
+                self.warnings.append(f"{written} can be read by every user of this machine: chmod o= {written}")
+            data = opened.read(LONGEST + 1)
+        try:
+            text = data.decode("utf-8-sig").rstrip("\r\n")
+        except UnicodeDecodeError:
+            text = ""
+        if not text.strip() or len(data) > LONGEST:
+            found = "is empty" if not data.strip() else "is no secret"
+            raise Wrong(f"the file {written} {found}", "put the secret into it, and nothing else")
+        return text
+
+
+class UnreadFiles(SecretFiles):
+    """The files of a configuration that is checked where they need not be."""
+
+    def read(self, path: str, written: str) -> str:
+        return Unresolved(f"the file {written}")
+
+
+def named_file(value: Any) -> str | None:
+    """The path in ``{file: PATH}``; ``None`` for every other value."""
+    path = value.get("file") if isinstance(value, dict) and len(value) == 1 else None
+    return path if isinstance(path, str) else None
+
+
+class SecretFile(dict[str, Any]):
+    """``{file: PATH}``, as it stands in a configuration, with what reads it: only where a secret may stand is it a file
+    of one. ``written`` is the path before its variables were expanded."""
+
+    def __init__(self, path: str, written: str, files: SecretFiles) -> None:
+        super().__init__(file=path)
+        self._path = path
+        self._written = written
+        self._files = files
+
+    def text(self) -> str:
+        """Raises ``Wrong``."""
+        if isinstance(self._path, Unresolved):
+            return Unresolved(self._path)
+        return self._files.read(self._path, self._written)

@@ -1,0 +1,67 @@
+"""The directory that workers share: it goes with the last of its processes, however each of them ends."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from gateway.serving.shared_directory import PREFIX, SharedDirectory, shared_directory
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path
+
+
+def killed(directory: SharedDirectory) -> None:
+    """End a part in ``directory`` as the end of its process does."""
+    os.close(directory._lock)
+
+
+def test_nobody_else_can_look_into_it():
+    with shared_directory() as path:
+        assert path is not None
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    assert not path.exists()
+
+
+def test_the_last_that_leaves_removes_it():
+    made = SharedDirectory.make()
+    (made.path / "state.sqlite").write_text("what was said")
+    one, other = SharedDirectory.join(made.path), SharedDirectory.join(made.path)
+    made.leave()
+    one.leave()
+    assert (made.path / "state.sqlite").exists()
+    other.leave()
+    assert not made.path.exists()
+
+
+def test_a_worker_removes_what_a_killed_supervisor_has_left():
+    made = SharedDirectory.make()
+    worker = SharedDirectory.join(made.path)
+    killed(made)
+    worker.leave()
+    assert not made.path.exists()
+
+
+def test_the_next_supervisor_removes_what_killed_processes_have_left_and_nothing_else(temporary):
+    left, used = SharedDirectory.make(), SharedDirectory.make()
+    killed(left)
+    (temporary / f"{PREFIX}unfinished").mkdir()
+    (temporary / f"{PREFIX}elsewhere").symlink_to(temporary / "none")
+    with shared_directory():
+        assert not left.path.exists()
+        assert used.path.exists()
+        assert (temporary / f"{PREFIX}unfinished").exists()
+    used.leave()
+
+
+def test_a_lock_that_is_a_link_is_not_followed(temporary):
+    hostile = temporary / f"{PREFIX}hostile"
+    hostile.mkdir()
+    (hostile / "lock").symlink_to(temporary / "victim")
+    with shared_directory():
+        assert hostile.exists()
+    assert not (temporary / "victim").exists()
