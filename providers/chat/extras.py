@@ -21,15 +21,18 @@ class Seals:
         self._issuer = issuer
         self._native: list[Any] = []
         self._foreign: dict[Api, list[Any]] = {}
+        # Names of members: each once for all blocks, and not the one under which the text itself goes back.
+        self._fields: set[Any] = {USUAL_FIELD}
 
     def add(self, state: ReasoningState) -> None:
         details = state.item.get("reasoning_details") if state.api == "chat" else None
         if isinstance(details, list):
             self._native.extend(details)
-        elif state.item != {"field": USUAL_FIELD}:  # there the text itself is all that goes back, under our own name
-            items = self._foreign.setdefault(state.api, [])
-            if state.api != "chat" or state.item not in items:  # the name of a member: once for all blocks
-                items.append(state.item)
+        elif state.api != "chat":
+            self._foreign.setdefault(state.api, []).append(state.item)
+        elif (field := state.item.get("field")) not in self._fields:
+            self._fields.add(field)
+            self._foreign.setdefault(state.api, []).append(state.item)
 
     def details(self) -> list[Any]:
         sealed = [

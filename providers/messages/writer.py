@@ -5,6 +5,7 @@ Grammar: ``message_start (block)* message_delta message_stop``, with ``ping`` an
 is an ``error`` event and the end. Source: the stream types of the anthropic package.
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, TypeAlias, assert_never
 
@@ -91,7 +92,7 @@ class MessagesWriter:
         self._reasoning: ReasoningState | None = None
         self._gathered: list[str] | None = None  # arguments that cannot go out before all of them are known
         self._kind: ToolKind = "function"  # of the call that they are of
-        self._held: dict[int, list[_BlockEvent]] = {}
+        self._held: OrderedDict[int, list[_BlockEvent]] = OrderedDict()
         self._usage: Usage | None = None
         self._opening = AnswerStart()  # what the answer said of itself
         self._stage: AnswerStage = WAITING
@@ -148,12 +149,15 @@ class MessagesWriter:
             self._held.setdefault(event.block, []).append(event)
             return b""
         out = self._write(event)
+        if self._current is not None or not self._held:
+            return out
+        outs = [out]
         while self._current is None and self._held:
-            out += self._next_held()
-        return out
+            outs.append(self._next_held())
+        return b"".join(outs)
 
     def _next_held(self) -> bytes:
-        return b"".join(map(self._write, self._held.pop(next(iter(self._held)))))
+        return b"".join(map(self._write, self._held.popitem(last=False)[1]))
 
     # Blocks
 

@@ -233,10 +233,7 @@ class ResponsesWriter:
 
     def _leave_message(self) -> bytes:
         """Close the message before another item opens, unless its text is still being said."""
-        return b"" if any(map(self._is_being_said, self._open.values())) else self._close_message()
-
-    def _is_being_said(self, block: OpenBlock) -> bool:
-        return isinstance(block, OpenPart) and block.message is self._message
+        return b"" if self._message is not None and self._message.being_said else self._close_message()
 
     def _close_message(self, status: str = "completed") -> bytes:
         if self._message is None:

@@ -19,16 +19,17 @@ class OpenBlock:
         self.number: int | None = None  # ours, once an event has opened it
         self.pieces: list[str] = []  # the thinking so far, or the JSON of the input
         self.citations: list[Any] = []  # those that came before any text
-        self.signature = ""
+        self.signature: list[str] = []
 
 
 class OpenAnswer:
     """The state that blocks of all kinds share. Blocks that say nothing (an empty text) open no block of ours."""
 
-    __slots__ = ("blocks", "call_ids", "opened")
+    __slots__ = ("blocks", "call_ids", "opened", "words")
 
     def __init__(self) -> None:
         self.blocks: dict[int, OpenBlock] = {}  # by the provider's index
+        self.words: list[int] = []  # the index of the open block that is no tool call
         self.opened = 0  # blocks of ours so far
         self.call_ids: set[str] = set()
 

@@ -71,6 +71,8 @@ def finish_all(answer: OpenAnswer) -> list[Event]:
 def _open(answer: OpenAnswer, index: int, item: Mapping[str, Any]) -> OpenBlock:
     kind = _KINDS.get(text_of(item.get("type")), native.KIND)
     block = answer.blocks[index] = OpenBlock(kind, item)
+    if kind is not calls.KIND:
+        answer.words.append(index)
     return block
 
 
@@ -84,12 +86,13 @@ def _take(answer: OpenAnswer, block: OpenBlock, type: str, delta: Mapping[str, A
 
 def _end_words(answer: OpenAnswer) -> list[Event]:
     """The ends of all blocks but tool calls: a server that forgets its stops has only one of them open."""
-    words = [index for index, block in answer.blocks.items() if block.kind is not calls.KIND]
-    return [event for index in words for event in _finish(answer, index)]
+    return [event for index in tuple(answer.words) for event in _finish(answer, index)]
 
 
 def _finish(answer: OpenAnswer, index: int) -> list[Event]:
     block = answer.blocks.pop(index)
+    if block.kind is not calls.KIND:
+        answer.words.remove(index)
     return block.kind.finish(answer, block)
 
 

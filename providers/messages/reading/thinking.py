@@ -10,7 +10,7 @@ from streams.events import Event, ReasoningDelta
 
 def begin(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
     """The thinking and the signature that are in the start already."""
-    block.signature = text_of(block.item.get("signature"))
+    block.signature.append(text_of(block.item.get("signature")))
     return [*take_thinking(answer, block, text_of(block.item.get("thinking")))]
 
 
@@ -24,16 +24,16 @@ def take_thinking(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[E
 
 def take_signature(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
     """A piece of the signature."""
-    block.signature += text
+    block.signature.append(text)
     return ()
 
 
 def finish(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
     """The block itself, whole, if it is signed, and its end."""
-    if block.number is None and not block.signature:
+    text, signature = "".join(block.pieces), "".join(block.signature)
+    if block.number is None and not signature:
         return []
-    text = "".join(block.pieces)
-    item = block.item | {"thinking": text, "signature": block.signature}
+    item = block.item | {"thinking": text, "signature": signature}
     events = reasoning_events(answer.number(block), text, item)
     return events[1:] if text else events  # the text went out as it came
 

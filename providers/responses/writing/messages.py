@@ -17,6 +17,7 @@ class OpenMessage:
         self.phase = phase
         self.index = out.index()
         self.parts: list[Object] = []
+        self.being_said = 0  # parts that are open
         self._out = out
 
     def open(self) -> bytes:
@@ -35,6 +36,7 @@ class OpenPart:
 
     def __init__(self, out: EventSequence, message: OpenMessage, refusal: bool) -> None:
         self.message = message
+        message.being_said += 1
         self._out = out
         self._where = {"item_id": message.id, "output_index": message.index, "content_index": len(message.parts)}
         self._refusal = refusal
@@ -61,17 +63,18 @@ class OpenPart:
 
     def close(self) -> bytes:
         part = self._part()
-        data = b""
+        data: list[bytes] = []
         if self._refusal:
-            data += self._out.event("response.refusal.done", {**self._where, "refusal": part["refusal"]})
+            data.append(self._out.event("response.refusal.done", {**self._where, "refusal": part["refusal"]}))
         else:
             for i, note in enumerate(part["annotations"]):
                 where = {**self._where, "annotation_index": i, "annotation": note}
-                data += self._out.event("response.output_text.annotation.added", where)
+                data.append(self._out.event("response.output_text.annotation.added", where))
             done = {**self._where, "text": part["text"], "logprobs": self._logprobs}
-            data += self._out.event("response.output_text.done", done)
+            data.append(self._out.event("response.output_text.done", done))
         self.message.parts.append(part)
-        return data + self._out.event("response.content_part.done", {**self._where, "part": part})
+        self.message.being_said -= 1
+        return b"".join([*data, self._out.event("response.content_part.done", {**self._where, "part": part})])
 
     def cut(self) -> tuple[int, Any]:
         return self.message.cut(self._part())

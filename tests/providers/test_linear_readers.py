@@ -1,0 +1,67 @@
+"""Work on answers is linear in their bytes, whatever a provider sends (CWE-407): readers, writers and folds."""
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from providers.apis import CODECS
+from streams.events import AnswerEnd, Event
+from streams.fold import Fold
+from tests.support.growing_streams import STREAMS
+from tests.support.growth import Work, assert_steps_grow_linearly
+from tests.support.lanes import reply_for
+
+ROWS = [(api, shape) for api, shapes in STREAMS.items() for shape in shapes]
+each_row = pytest.mark.parametrize(("api", "shape"), ROWS, ids=[f"{api}: {shape}" for api, shape in ROWS])
+
+
+def read(api: str, shape: str, n: int) -> Callable[[], list[Event]]:
+    """The reading of a stream that has been made before."""
+    events = [(name, msgspec.json.encode(value)) for name, value in STREAMS[api][shape](n)]
+
+    def work() -> list[Event]:
+        reader = CODECS[api].reader()
+        found = [event for name, data in events for event in reader.take(name, data)]
+        return [*found, *reader.close()]
+
+    return work
+
+
+def written(api: str, shape: str, n: int) -> Work:
+    """The writing of what was read, in all APIs, as a stream and whole."""
+    events = read(api, shape, n)()
+
+    def work() -> None:
+        folded = Fold()
+        for event in events:
+            folded.add(event)
+        for client in CODECS.values():
+            reply = reply_for(client.api)
+            writer = client.writer(reply)
+            for event in events:
+                writer.send(event)
+            client.write_answer(folded.answer(), reply)
+
+    return work
+
+
+def test_every_api_has_rows():
+    assert STREAMS.keys() == CODECS.keys()
+
+
+@each_row
+def test_a_stream_is_what_its_row_says(api, shape):
+    events = read(api, shape, 3)()
+    assert isinstance(events[-1], AnswerEnd)
+    assert len(read(api, shape, 6)()) >= len(events)
+
+
+@each_row
+def test_reading_takes_steps_in_proportion(api, shape):
+    assert_steps_grow_linearly(lambda n: read(api, shape, n))
+
+
+@each_row
+def test_writing_takes_steps_in_proportion(api, shape):
+    assert_steps_grow_linearly(lambda n: written(api, shape, n))
