@@ -11,6 +11,7 @@ from gateway.access.cors import Cors
 from gateway.config.loading import Config
 from gateway.conversations.resolved import StateScope
 from gateway.endpoints.conversations import add_conversations
+from gateway.endpoints.door import GuardedDoor
 from gateway.endpoints.health import OPEN, add_health
 from gateway.endpoints.hooks import add_authentication, add_cors
 from gateway.endpoints.http_errors import add_errors
@@ -61,7 +62,7 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     app = QuartTrio("trigate", static_folder=None)
     app.url_map.strict_slashes = False
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    configure(app, config.limits.request_body)
+    configure(app, config.limits.request_body, GuardedDoor(config, service.ledger))
     lifecycle, cors = service.lifecycle, Cors(config.cors)
     add_cors(app, cors)
     exchanges = add_exchanges(app, service, cors)
@@ -70,7 +71,7 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     add_stored(app, service, ask_providers)
     add_conversations(app, service, ask_providers)
     if config.websocket:
-        add_websocket(app, service, cors, partial(_memory, service))
+        add_websocket(app, service, partial(_memory, service))
     add_models(app, service.router, service.authenticator)
     add_ui(app, service, config)
     add_health(app, lifecycle, page="/ui" if config.ui else None)

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from gateway.access.authentication import Authenticator
-from gateway.access.cors import Cors
 from gateway.config.settings import Config
 from gateway.http.headers import Headers
 from gateway.http.request_scope import RequestScope
@@ -60,16 +59,13 @@ class Admission:
     def __init__(self, config: Config, authenticator: Authenticator, shares: Shares) -> None:
         self.shares = shares
         self._authenticator = authenticator
-        self._cors = Cors(config.cors)
         self._most: Mapping[Share, int] = {"in_flight": config.limits.in_flight}
         self._rules: tuple[Callable[[Share, str], None], ...] = (self._has_room,)
 
     def admit(self, arrival: Arrival) -> str | None:
         """Let a request in, and keep a place for it until its end: the name of its client, ``None`` where the door is
-        open to all. Raises ``GatewayError``: 401, 403, 503."""
+        open to all. Raises ``GatewayError``: 401, 503."""
         client = self.authenticate(arrival)
-        if client is None:
-            self._cors.admit_unasked(arrival.headers)
         self.take("in_flight", client, arrival.scope)
         return client
 

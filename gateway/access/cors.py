@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from gateway.http.headers import Headers
-from streams.errors import GatewayError
 
 ANY = "*"
 
@@ -24,26 +23,6 @@ class Cors:
 
     def __bool__(self) -> bool:
         return bool(self._origins)
-
-    def admit(self, headers: Headers) -> None:
-        """Raises ``GatewayError`` (403) for a page that may not read our answers. Some clients that are no browser send
-        the server's own origin."""
-        named = dict(headers)
-        origin = named.get("origin")
-        if (
-            origin is None
-            or origin.lower().partition("://")[2] == named.get("host", "").lower()
-            or self._origin(origin)
-        ):
-            return
-        message = f"pages of the origin {origin!r} may not connect: the configuration names under cors those that may"
-        raise GatewayError("permission", message)
-
-    def admit_unasked(self, headers: Headers) -> None:
-        """``admit``, of a request that a browser sends for any page without asking us first: what it costs would be
-        spent, though the page cannot read the answer. JSON is not among what it sends so."""
-        if dict(headers).get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            self.admit(headers)
 
     def preflight(self, origin: str | None, requested: str) -> Headers:
         """The headers of the answer to ``OPTIONS`` before a request with the header names in ``requested``."""

@@ -1,6 +1,7 @@
 """The kinds of single values in a configuration, and how each is read: durations, sizes, ports, URLs, secrets, …"""
 
 import base64
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
@@ -10,6 +11,9 @@ from urllib.parse import urlsplit
 from gateway.config.expanded import Expanded, Unresolved
 from gateway.config.secret_files import SecretFile
 from gateway.config.wording import Wrong, describe, nearest, one_of, spelled
+
+UNIX = "unix"
+"""The word for peers on a Unix socket, which have no address."""
 
 VERSIONS = ("v0.1", "v0.1.0", "0.1-beta", "0.2.0", "v0.3.0", "v0.4.0")
 
@@ -25,6 +29,8 @@ Digest = NewType("Digest", str)  # SHA-256 in hexadecimal
 SealingKey = NewType("SealingKey", bytes)  # for AES-256; Unresolved text where nobody looked it up
 Timestamp = NewType("Timestamp", datetime)  # in UTC
 Origin = NewType("Origin", str)  # of a web page, or *
+HostName = NewType("HostName", str)
+Network = NewType("Network", str)  # of peers: in CIDR notation, or ``unix``
 Version = NewType("Version", str)
 SpokenApi: TypeAlias = Literal["chat", "messages", "responses"]
 """The APIs that a configuration can name; they are those of ``streams.events.APIS``."""
@@ -109,6 +115,23 @@ def _origin(value: Any, _: Any) -> str:
     if not isinstance(value, Unresolved) and not re.fullmatch(r"\*|[A-Za-z][A-Za-z0-9+.-]*://[!-.0-~]+", text):
         raise Wrong(describe(value), "this must be an origin such as https://app.example (no path), or *")
     return text
+
+
+def _host_name(value: Any, _: Any) -> str:
+    text = _text(value, _)
+    if not isinstance(value, Unresolved) and not re.fullmatch(r"[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f:.]{2,45}", text):
+        raise Wrong(describe(value), "this must be a name such as gateway.example, without scheme, port and path")
+    return text.lower().removesuffix(".")
+
+
+def _network(value: Any, _: Any) -> str:
+    text = _text(value, _)
+    if isinstance(value, Unresolved) or text == UNIX:
+        return text
+    try:
+        return str(ipaddress.ip_network(text.strip(), strict=False))
+    except ValueError:
+        raise Wrong(describe(value), "this must be an address, a network such as 10.0.0.0/8, or unix") from None
 
 
 def _boolean(value: Any, _: Any) -> bool:
@@ -202,6 +225,8 @@ READERS: Mapping[Any, Callable[[Any, Any], Any]] = {
     SealingKey: _sealing_key,
     Timestamp: _timestamp,
     Origin: _origin,
+    HostName: _host_name,
+    Network: _network,
     Version: _version,
 }
 """What makes a value of each kind of what stands in the file. All raise ``Wrong``."""

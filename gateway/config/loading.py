@@ -194,6 +194,8 @@ def _config(raw: RawConfig, findings: Findings) -> Config:
         ui_keep=raw.ui_keep,
         log_level=raw.log_level,
         cors=raw.cors,
+        hosts=raw.hosts,
+        trusted_proxies=raw.trusted_proxies,
         state_storage=build_state_storage(raw.state_storage, findings),
         metrics=SCRAPING[raw.metrics],
         tracing=collector(raw.tracing, findings.warn),

@@ -57,6 +57,17 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "[below](#browsers).",
             "none",
         ),
+        "hosts": Key(
+            "The names by which clients call the gateway, as `Host` has them without a port. Where it is given every "
+            "other name is a 403 (addresses and, on loopback, `localhost` stay good); see [below](#browsers).",
+            "none: on loopback without `client_keys` local names only, else any",
+        ),
+        "trusted_proxies": Key(
+            "The proxies whose `X-Forwarded-For` is believed: addresses, networks such as `10.0.0.0/8`, and `unix` for "
+            "peers on a Unix socket. The last address in it that is none of theirs is the client's, in the "
+            "[log](log.md) and wherever something is counted by address.",
+            "none",
+        ),
         "timeouts": Key("Limits on the silence of providers; see [below](#timeouts)."),
         "limits": Key("Sizes, and how much at once; see [below](#limits)."),
         "overrides": Key("Plano's place for a few settings; see [below](#overrides)."),

@@ -14,6 +14,8 @@ from gateway.config.kinds import (
     Count,
     Digest,
     Duration,
+    HostName,
+    Network,
     Origin,
     Percent,
     Port,
@@ -204,6 +206,8 @@ class RawConfig:
     ui_keep: bool = True
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     cors: tuple[Origin, ...] = ()
+    hosts: tuple[HostName, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
     state_storage: RawStateStorage | None = None
     metrics: bool | RawMetrics = True
     routing: Any = attrs.field(default=None, metadata=later(_BY_NAME))

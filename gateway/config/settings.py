@@ -233,6 +233,8 @@ class Config:
     ui_keep: bool = True
     log_level: LogLevel = "info"
     cors: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()  # networks in CIDR notation, and ``unix``
     ca_path: Path | None = None
     state_storage: StateStorage | None = None
     metrics: Scraping = "keyed"

@@ -108,6 +108,7 @@ def record_of(api: Api, ledger: Ledger) -> Record:
 def open_record(api: Api, ledger: Ledger, scope: RequestScope, *, served: bool = True) -> Record:
     """A new record of the request with ``scope``, settled when its last task has ended."""
     record = ledger.open(scope.id, api, served=served)
+    record.address = scope.address
     scope.on_close(partial(ledger.settle, record))
     return record
 

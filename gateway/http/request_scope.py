@@ -21,12 +21,13 @@ class RequestScope:
     ``nursery`` holds every task of the request; one that raises ends the request. ``id`` names the request in logs: the
     client's own ``x-request-id`` where that is 1 to 128 printable ASCII characters, else a new one. ``left`` says that
     the client went away before its answer was complete, ``complete`` that the answer was wholly given to the kernel.
-    Both are false for an answer that was cut on our side.
+    Both are false for an answer that was cut on our side. ``address`` is the client's, where it has one.
     """
 
-    def __init__(self, nursery: trio.Nursery, request_id: str) -> None:
+    def __init__(self, nursery: trio.Nursery, request_id: str, address: str | None = None) -> None:
         self.nursery = nursery
         self.id = request_id
+        self.address = address
         self.left = False
         self.complete = False
         self.ending = False
@@ -63,7 +64,7 @@ class RequestScope:
         part: RequestScope | None = None
         try:
             async with trio.open_nursery() as nursery:
-                part = RequestScope(nursery, request_id)
+                part = RequestScope(nursery, request_id, self.address)
                 yield part
                 nursery.cancel_scope.cancel()
         finally:

@@ -80,6 +80,7 @@ class Ledger:
             "at": _at(int(time.time())),
             "request_id": record.id,
             "client": record.client,
+            "address": record.address,
             "api": record.api if record.served else "none",
             "model": self._short(record.asked),
             "target": self._short(record.target),

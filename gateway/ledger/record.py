@@ -43,6 +43,7 @@ class Record:
     failed: ErrorInfo | None = None
     whole: bool = False  # the answer has ended well
     client: str | None = None  # whose key let it in
+    address: str | None = None  # the client's
     abandoned: bool = False  # the client left, and the answer was read on without it
     shut_down: bool = False  # the end of the process has cut the provider's answer off
     upstream_id: str | None = None

@@ -33,6 +33,11 @@ EXCHANGE: Final = (
     ),
     Field("client", "text", "`client_keys` are configured and one was shown", "The `name` of the key."),
     Field(
+        "address", "text", "it is known",
+        "The client's IP address: the peer's, or behind `trusted_proxies` the one that they say; `unix` on a Unix "
+        "socket.",
+    ),
+    Field(
         "api", "word", ALWAYS,
         "The client's API: `chat`, `messages`, `responses`; `none` for a path that is not served.",
     ),

@@ -7,4 +7,5 @@ and ``http1_websocket`` (a connection each), ``http_stream`` and ``frames`` (one
 ``refusals`` (what is answered), ``idle`` (when a connection ends by itself), ``registry`` (what is open),
 ``server_config``. In the app: ``current``, ``bodies``, ``fast_route`` (past Quart), ``quart_connections`` and
 ``quart_views`` (into it). ``asgi_extensions`` stand between the two.
+All requests come in by the ``door``.
 """

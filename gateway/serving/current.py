@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Final
 
 import quart
@@ -15,10 +15,11 @@ KEY: Final = "trigate"
 _OWN_ID = re.compile(rb"[!-~]{1,128}")
 
 
-def request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """The client's own id for its request, if it is a good one, or a new id."""
-    given = next((value for name, value in headers if name.lower() == b"x-request-id"), b"")
-    return given.decode("ascii") if _OWN_ID.fullmatch(given) else f"req_{uuid.uuid4().hex}"
+def request_id(named: Mapping[bytes, bytes]) -> str:
+    """The client's own id for its request with these headers, if it is a good one, or a new id."""
+    if b"x-request-id" in named and _OWN_ID.fullmatch(given := named[b"x-request-id"]):
+        return given.decode("ascii")
+    return f"req_{uuid.uuid4().hex}"
 
 
 def current_scope() -> RequestScope:

@@ -23,6 +23,7 @@ from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, Truncated, WriteNow
 from gateway.serving.asgi_extensions import LEFT, ON_LEAVING, WRITE_NOW, OnLeaving
 from gateway.serving.current import KEY, request_id
+from gateway.serving.door import DOOR, OPEN_DOOR, Door
 from gateway.serving.fast_route import AsgiRequest, FastRoute, fast_routes
 from gateway.serving.quart_views import out_of_quart
 
@@ -32,9 +33,10 @@ MAX_BODY: Final = 64 * 2**20
 BODY_SECONDS: Final = 60
 
 
-def configure(app: QuartTrio, max_body: int = MAX_BODY) -> None:
+def configure(app: QuartTrio, max_body: int = MAX_BODY, door: Door = OPEN_DOOR) -> None:
     """Let ``app`` run requests and websockets in a ``RequestScope``, with bodies of at most ``max_body`` bytes and 60 s
-    for a whole upload, the guard against slow ones."""
+    for a whole upload, the guard against slow ones. All of them come in by ``door``."""
+    app.extensions[DOOR] = door
     app.asgi_http_class = QuartHttpConnection
     app.asgi_websocket_class = QuartWebSocketConnection
     app.config["MAX_CONTENT_LENGTH"] = max_body
@@ -52,12 +54,15 @@ class QuartHttpConnection(TrioASGIHTTPConnection):
         if (answer := routes.get(path)) is None:
             self.scope["path"] = path = canonical(_origin_path(path))
             answer = routes.get(path)
+        named, door = dict(self.scope["headers"]), cast("Door", self.app.extensions[DOOR])
         published: RequestScope | None = None
         try:
             async with trio.open_nursery() as nursery:
-                published = RequestScope(nursery, request_id(self.scope["headers"]))
+                published = RequestScope(nursery, request_id(named), door.address_of(self.scope))
                 response: Response | ResponseTypes
-                if answer is None:
+                if (refusal := door.refuse(self.scope, named, published)) is not None:
+                    response = refusal
+                elif answer is None:
                     response = await self._ask_quart(published, receive, send)
                 else:
                     response = await self._ask(answer, published, receive)
@@ -154,14 +159,18 @@ class QuartWebSocketConnection(TrioASGIWebsocketConnection):
     # Replaces quart-trio's, which shows its nursery to nobody.
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         self.scope["path"] = canonical(_origin_path(self.scope["path"]))
+        named, door = dict(self.scope["headers"]), cast("Door", self.app.extensions[DOOR])
         websocket = self._create_websocket_from_scope(send)
         published: RequestScope | None = None
         try:
             async with trio.open_nursery() as nursery:
-                published = RequestScope(nursery, request_id(self.scope["headers"]))
+                published = RequestScope(nursery, request_id(named), door.address_of(self.scope))
                 self.scope[KEY] = published  # type: ignore[typeddict-unknown-key]
                 nursery.start_soon(self._receive, published, receive)
-                await ASGIWebsocketConnection.handle_websocket(self, websocket, send)
+                if (refusal := door.refuse(self.scope, named, published)) is not None:
+                    await _refuse(send, refusal)
+                else:
+                    await ASGIWebsocketConnection.handle_websocket(self, websocket, send)
                 nursery.cancel_scope.cancel()
         finally:
             if published is not None:
@@ -172,6 +181,14 @@ class QuartWebSocketConnection(TrioASGIWebsocketConnection):
         # The nursery is cancelled already, but none of its tasks has run since.
         if not self._closed:
             published.left = True
+
+
+async def _refuse(send: ASGISendCallable, refusal: Response) -> None:
+    """Answer a handshake with ``refusal``, whose body is at hand."""
+    assert isinstance(refusal.body, bytes)
+    headers = [*_encoded(refusal.headers), (b"content-length", b"%d" % len(refusal.body))]
+    await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": refusal.body, "more_body": False})
 
 
 def _origin_path(path: str) -> str:

@@ -85,6 +85,7 @@ def exchange_attributes(record: Record, line: Mapping[str, Any]) -> Attributes:
     return _given(
         {
             **own,
+            "client.address": record.address,
             "http.response.status_code": line["status"],
             "trigate.model": line.get("model"),
             "trigate.dropped": first_paths(record.dropped) or None,

@@ -48,7 +48,7 @@ WITHOUT_EFFECT: Mapping[str, type] = {
 }
 
 _WORDS: Mapping[Any, str] = {
-    **dict.fromkeys((str, kinds.Version, kinds.Origin), "text"),
+    **dict.fromkeys((str, kinds.Version, kinds.Origin, kinds.HostName, kinds.Network), "text"),
     **dict.fromkeys((kinds.Secret, kinds.SealingKey), "text or file"),
     **dict.fromkeys((int, kinds.Count), "whole number"),
     bool: "true or false",

@@ -57,7 +57,7 @@ _GUARDED: Headers = (
 )
 _EVENTS: Headers = (("content-type", "text/event-stream; charset=utf-8"), ("x-accel-buffering", "no"), *_GUARDED)
 _JSON: Headers = (("content-type", "application/json"), *_GUARDED)
-_TEXT: Headers = (("content-type", "text/plain; charset=utf-8"), *_GUARDED)
+TEXT: Headers = (("content-type", "text/plain; charset=utf-8"), *_GUARDED)
 
 _FULL: Final = f"{MOST_VIEWERS} viewers look already: close one of their pages"
 _NO_STREAM: Final = "there is no such stream in flight, nor among the last that ended"
@@ -73,11 +73,11 @@ def add_ui(app: QuartTrio, service: Service, config: Config) -> None:
     def guarded(view: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
         async def answer(**variables: Any) -> Response:
             try:
-                visitor = admit(request.scope, client_headers(), service.authenticator, config.ui_key, keys)
+                visitor = admit(client_headers(), service.authenticator, config.ui_key, keys)
                 return await view(visitor, **variables)
             except GatewayError as error:
                 failed = error.failed
-                return Response(failed.status, (*failed.headers, *_TEXT), f"{failed.message}\n".encode())
+                return Response(failed.status, (*failed.headers, *TEXT), f"{failed.message}\n".encode())
 
         return answer
 

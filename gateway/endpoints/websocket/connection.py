@@ -19,7 +19,6 @@ from quart import Response as QuartResponse
 from quart import websocket
 from quart_trio import QuartTrio
 
-from gateway.access.cors import Cors
 from gateway.conversations.resolved import StateScope
 from gateway.endpoints.websocket.envelopes import (
     Envelope,
@@ -66,7 +65,7 @@ Remembering: TypeAlias = Callable[[str], StateScope]
 """Makes the memory of one connection, for the client with that name ("" where the door is open to all)."""
 
 
-def add_websocket(app: QuartTrio, service: Service, cors: Cors, remembering: Remembering) -> None:
+def add_websocket(app: QuartTrio, service: Service, remembering: Remembering) -> None:
     """Serve ``GET /v1/responses`` with an upgrade."""
 
     async def view() -> QuartResponse | None:
@@ -75,7 +74,6 @@ def add_websocket(app: QuartTrio, service: Service, cors: Cors, remembering: Rem
         try:
             client = service.admission.authenticate(arrival)
             _check_key(headers)
-            cors.admit(headers)  # a browser asks nobody before it opens a websocket (RFC 6455, section 10.2)
         except GatewayError as error:
             return through_quart(_refused(error, service.ledger, arrival.scope))
         await websocket.accept({"x-request-id": arrival.scope.id})
@@ -127,7 +125,7 @@ def _refused(error: GatewayError, ledger: Ledger, scope: RequestScope) -> Respon
 
 def _opened(ledger: Ledger, scope: RequestScope, client: str | None = None) -> Record:
     record = ledger.open(scope.id, "responses")
-    record.client = client
+    record.client, record.address = client, scope.address
     scope.on_close(partial(ledger.settle, record))
     return record
 

@@ -381,22 +381,6 @@ def test_a_preflight_is_told_what_may_be_sent():
     assert {"GET", "POST"} <= set(headers["access-control-allow-methods"].split(", "))
 
 
-@pytest.mark.parametrize("type", ["text/plain", "text/plain;charset=UTF-8", "application/x-www-form-urlencoded", None])
-def test_a_page_spends_nothing_by_what_its_browser_sends_unasked(type):
-    def headers(**more: str) -> tuple[tuple[str, str], ...]:
-        given = {"host": "localhost:12000", "content-type": type, **more}
-        return tuple((name, value) for name, value in given.items() if value is not None)
-
-    cors = Cors(["https://app.example"])
-    for origin in ("https://evil.example", "null", "http://localhost:3000"):
-        with pytest.raises(GatewayError, match="may not connect") as refused:
-            cors.admit_unasked(headers(origin=origin))
-        assert refused.value.failed.status == 403
-        cors.admit_unasked((*headers(origin=origin)[:1], ("origin", origin), ("content-type", "application/json")))
-    for allowed in ({"origin": "https://app.example"}, {"origin": "http://localhost:12000"}, {}):
-        cors.admit_unasked(headers(**allowed))
-
-
 @pytest.mark.parametrize(
     "origin", ["https://other.example", "https://app.example.evil", "http://app.example", "null", None]
 )

@@ -1,0 +1,72 @@
+"""Addresses of clients: the peer's, or behind proxies that are trusted the one that these have written down.
+
+``X-Forwarded-For`` begins with whatever the client has sent itself: only what trusted proxies have added at its end is
+worth anything (https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/X-Forwarded-For, "Selecting an IP
+address").
+"""
+
+import ipaddress
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+from gateway.config.kinds import UNIX
+
+_HOPS: Final = 32  # addresses that are looked at
+_KNOWN: Final = 1024  # peers whose trust is remembered
+
+
+class Peers:
+    """Who is at the other end of a connection. ``trusted`` are the networks of proxies, and ``unix``."""
+
+    def __init__(self, trusted: Iterable[str]) -> None:
+        words = frozenset(trusted)
+        self._unix = UNIX in words
+        self._networks = tuple(ipaddress.ip_network(word) for word in words if word != UNIX)
+        self._any = bool(words)
+        self._trusts: Callable[[str], bool] = lru_cache(_KNOWN)(self._is_trusted)
+
+    def address_of(self, asgi: Mapping[str, Any]) -> str:
+        """The address of whoever has sent the request or handshake of an ASGI scope, ``unix`` on a Unix socket."""
+        client = asgi["client"]
+        peer = client[0] if client and client[0] else UNIX
+        if not self._any or not self._trusts(peer):
+            return str(peer)
+        return self._forwarded(peer, b",".join(value for name, value in asgi["headers"] if name == b"x-forwarded-for"))
+
+    def _forwarded(self, peer: str, value: bytes) -> str:
+        """The last address that is not trusted; the first of all if all are. What is no address ends the search: the
+        proxy behind it is the last that is known."""
+        for word in reversed(value.decode("latin-1").rsplit(",", _HOPS)[-_HOPS:]):
+            found = _address(word.strip())
+            if found is None:
+                break
+            peer = found
+            if not self._trusts(peer):
+                break
+        return peer
+
+    def _is_trusted(self, peer: str) -> bool:
+        if peer == UNIX:
+            return self._unix
+        address: Any = _parsed(peer)
+        return address is not None and any(address in network for network in self._networks)
+
+
+def _address(word: str) -> str | None:
+    """The address in a member of ``X-Forwarded-For``, which some proxies write with a port."""
+    if word.startswith("["):
+        word = word[1:].partition("]")[0]
+    elif word.count(":") == 1:
+        word = word.partition(":")[0]
+    address = _parsed(word)
+    return None if address is None else str(address)
+
+
+def _parsed(word: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An IPv4 address that a socket for both families shows as one of IPv6 is itself again."""
+    try:
+        address = ipaddress.ip_address(word.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address

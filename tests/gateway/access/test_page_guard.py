@@ -1,0 +1,191 @@
+"""The guard against what pages make browsers send: by forms and images, by names that point elsewhere than they did."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from gateway.access.page_guard import PageGuard
+from gateway.config.loading import ConfigError, from_mapping
+from streams.errors import GatewayError
+
+BARE = {"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o", "access_key": "k"}]}
+KEYED = {"client_keys": [{"name": "me", "key": "of-the-client-0815"}]}
+HERE = {"client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2)}
+AWAY = {"client": ("10.0.0.7", 1), "server": ("10.0.0.8", 2)}
+PAGE = "https://app.example"
+
+ROUTES = (
+    ("POST", "/v1/chat/completions"), ("POST", "/v1/conversations"), ("POST", "/v1/responses/resp_1/cancel"),
+    ("GET", "/v1/responses/resp_1"), ("DELETE", "/v1/conversations/conv_1"), ("GET", "/v1/models"), ("GET", "/metrics"),
+    ("GET", "/"), ("GET", "/nothing"),
+)  # fmt: skip
+
+
+def refused(
+    headers: Mapping[str, str], method: str = "POST", path: str = "/v1/chat/completions", ends: Any = HERE,
+    kind: str = "http", **root: Any,
+) -> int | None:  # fmt: skip
+    """The status of the refusal, ``None`` for a request that may go on."""
+    guard = PageGuard(from_mapping({**BARE, **root}), ("/healthz",))
+    named = {name.encode(): value.encode() for name, value in headers.items()}
+    try:
+        guard.check({"type": kind, "method": method, "path": path, **ends}, named)
+    except GatewayError as error:
+        return error.failed.status
+    return None
+
+
+# Names
+
+
+LOCAL = ("localhost", "localhost:12000", "LOCALHOST.", "127.0.0.1:12000", "[::1]:12000", "10.0.0.8", "gateway:12000",
+         "x", "app.localhost:3000", "host.docker.internal:12000")  # fmt: skip
+FOREIGN = ("rebound.example:12000", "127.0.0.1.nip.io", "localhost.example", "evil.internal.example", "[::1", ".",
+           "a." * 200, "fe80::1.example")  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_without_keys_a_loopback_listener_answers_to_names_that_no_page_can_have(method, path):
+    """DNS rebinding: CVE-2024-28224."""
+    assert [host for host in LOCAL if refused({"host": host}, method, path) is not None] == []
+    assert [host for host in FOREIGN if refused({"host": host}, method, path) != 403] == []
+    assert refused({}, method, path) is None  # HTTP/1.0, which no browser speaks
+
+
+def test_a_handshake_is_asked_as_any_request():
+    assert refused({"host": "rebound.example"}, path="/v1/responses", kind="websocket") == 403
+    assert refused({"host": "localhost"}, path="/v1/responses", kind="websocket") is None
+
+
+def test_elsewhere_and_with_keys_any_name_is_right_unless_hosts_say_which():
+    assert refused({"host": "gw.example"}, ends=AWAY) is None
+    assert refused({"host": "gw.example"}, **KEYED) is None
+    named = {"hosts": ["GW.example"]}
+    for ends, more in ((HERE, {}), (AWAY, {}), (HERE, KEYED), (AWAY, KEYED)):
+        assert refused({"host": "gw.example:443"}, ends=ends, **named, **more) is None
+        assert refused({"host": "other.example"}, ends=ends, **named, **more) == 403
+        assert refused({"host": "10.0.0.8"}, ends=ends, **named, **more) is None
+    assert refused({"host": "localhost"}, **named) is None
+    assert refused({"host": "localhost"}, ends=AWAY, **named) == 403
+    assert refused({"host": "gateway"}, ends=AWAY, **named) == 403
+
+
+def test_probes_ask_in_any_name():
+    for host in FOREIGN:
+        assert refused({"host": host, "origin": PAGE, "sec-fetch-site": "cross-site"}, "GET", "/healthz") is None
+
+
+@pytest.mark.parametrize("host", ["http://gw.example", "gw.example:443", "gw.example/v1", "*.example", "", 7])
+def test_what_is_no_name_is_a_mistake(host):
+    with pytest.raises(ConfigError, match="hosts"):
+        from_mapping({**BARE, "hosts": [host]})
+
+
+# Pages
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+@pytest.mark.parametrize("ends", [HERE, AWAY], ids=["loopback", "elsewhere"])
+def test_without_keys_another_page_gets_nothing(method, path, ends):
+    def asked(**headers: str) -> int | None:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return refused({"host": "localhost:12000", **named}, method, path, ends, cors=[PAGE])
+
+    for origin in ("https://evil.example", "null", "http://localhost:3000", "http://localhost", "", "localhost:12000"):
+        assert asked(origin=origin) == 403, origin
+        assert asked(origin=origin, content_type="application/json") == 403
+    for site in ("cross-site", "same-site"):
+        assert asked(sec_fetch_site=site, sec_fetch_mode="no-cors") == 403
+        assert asked(sec_fetch_site=site, sec_fetch_mode="cors", origin=PAGE) is None
+    for mine in ({}, {"origin": PAGE}, {"origin": "http://localhost:12000"}, {"sec_fetch_site": "none"},
+                 {"sec_fetch_site": "same-origin"}):  # fmt: skip
+        assert asked(**mine) is None, mine
+
+
+def test_the_question_whether_a_page_may_ask_is_left_to_cors():
+    assert refused({"host": "localhost", "origin": "https://evil.example"}, "OPTIONS") is None
+    assert refused({"host": "rebound.example", "origin": "https://evil.example"}, "OPTIONS") == 403
+
+
+def test_all_pages_may_call_where_the_config_says_so():
+    for headers in ({"origin": "https://any.example"}, {"sec-fetch-site": "cross-site"}):
+        assert refused({"host": "localhost", **headers}, cors=["*"]) is None
+
+
+def test_a_name_of_the_gateways_is_its_own_origin_behind_a_proxy_that_changes_host():
+    headers = {"host": "127.0.0.1:12000", "origin": "https://gw.example"}
+    assert refused(headers) == 403
+    assert refused(headers, hosts=["gw.example"]) is None
+
+
+def test_with_keys_the_key_is_the_guard_but_for_a_handshake():
+    """A page has no key, and cannot send one unasked; a browser asks nobody before it opens a WebSocket (RFC 6455,
+    section 10.2)."""
+    headers = {"host": "gw.example", "origin": "https://evil.example", "sec-fetch-site": "cross-site"}
+    assert refused(headers, **KEYED) is None
+    assert refused(headers, path="/v1/responses", kind="websocket", **KEYED) == 403
+    assert refused(headers, path="/v1/responses", kind="websocket", cors=["https://evil.example"], **KEYED) is None
+
+
+# The live view
+
+
+FILES = ("/ui", "/ui/events", "/ui/models")
+
+
+@pytest.mark.parametrize(
+    ("host", "ends", "status"),
+    [
+        ("localhost:12000", HERE, None),
+        ("127.0.0.1", HERE, None),
+        ("[::1]:12000", {"client": ("::1", 1), "server": ("::1", 2)}, None),
+        ("rebound.example:12000", HERE, 403),
+        ("gateway", HERE, 403),
+        ("10.0.0.8", HERE, 403),
+        ("", HERE, 403),
+        ("localhost", {**HERE, "client": ("10.0.0.7", 1)}, 403),
+        ("localhost", {**HERE, "server": ("10.0.0.8", 1)}, 403),
+        ("localhost", {"client": None, "server": None}, 403),
+        ("localhost", {"client": None, "server": ("/run/gw.sock", None)}, 403),
+    ],
+)
+def test_without_a_key_only_this_machine_may_look(host, ends, status):
+    for path in FILES:
+        assert refused({"host": host}, "GET", path, ends) == status
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-forwarded-server", "x-real-ip",
+     "forwarded", "via", "cf-connecting-ip", "cf-ray", "cf-visitor", "true-client-ip", "x-envoy-external-address",
+     "x-original-forwarded-for"],
+)  # fmt: skip
+def test_what_a_proxy_has_passed_on_is_not_of_this_machine(name):
+    """nginx's own defaults call it by a loopback address, and say nothing of whom they ask for."""
+    assert refused({"host": "127.0.0.1:12000", name: "https"}, "GET", "/ui/events") == 403
+    assert refused({"host": "127.0.0.1:12000", name: "https"}, "GET", "/ui/events", ui_key="of-the-operator") is None
+
+
+@pytest.mark.parametrize("more", [{}, {"ui_key": "of-the-operator"}, KEYED], ids=["open", "ui_key", "keys"])
+def test_the_live_view_answers_its_own_page_only(more):
+    """A browser shows a password that it remembers for any page."""
+
+    def asked(path: str, **headers: str) -> int | None:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return refused({"host": "localhost:12000", **named}, "GET", path, cors=["*"], **more)
+
+    for path in FILES:
+        for site in ("cross-site", "same-site"):
+            assert asked(path, sec_fetch_site=site, sec_fetch_mode="cors") == 403
+        assert asked(path, origin="https://evil.example") == 403
+        assert asked(path, sec_fetch_site="same-origin", sec_fetch_mode="cors", origin="http://localhost:12000") is None
+    assert asked("/ui", sec_fetch_site="cross-site", sec_fetch_mode="navigate") is None  # a link
+    assert asked("/ui/events", sec_fetch_site="cross-site", sec_fetch_mode="navigate") == 403
+
+
+def test_a_link_leads_to_pages_for_people_alone():
+    link = {"host": "localhost", "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    assert refused(link, "GET", "/") is None
+    assert refused(link, "GET", "/v1/responses/resp_1") == 403
+    assert refused(link, "POST", "/") == 403
