@@ -5,8 +5,9 @@ from pathlib import Path
 import attrs
 import trio
 
-from gateway.access.admission import Admission, Shares
+from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
+from gateway.access.shares import Shares
 from gateway.config.loading import Config
 from gateway.config.redaction import secrets_in
 from gateway.conversations.background import Background, NoBackground

@@ -167,5 +167,13 @@ def _keys(headers: Headers) -> set[str]:
     return {key for value in (*bearers, *plain) if (key := value.strip())}
 
 
+def passed_by(headers: Headers) -> str:
+    """A name for whoever shows the credentials in ``headers``, from which they cannot be had: one name for all who show
+    none."""
+    return (
+        "credential " + hashlib.sha256("\n".join(sorted(_keys(headers))).encode("latin-1", "replace")).hexdigest()[:16]
+    )
+
+
 def _unauthorized(message: str) -> GatewayError:
     return GatewayError("authentication", message, headers=_HEADERS)

@@ -90,6 +90,7 @@ def _client_key(old: ClientKey, new: ClientKey) -> Iterator[str]:
     yield from _accepted_keys(_ends(old), _ends(new))
     if old.until != new.until:
         yield f"until {_spelled('until', old.until)} → {_spelled('until', new.until)}"
+    yield from (f"limits.{text}" for text in _members(old.limits, new.limits))
     if old.models != new.models:
         yield f"models {_spelled('models', old.models)} → {_spelled('models', new.models)}"
 

@@ -9,8 +9,8 @@ from gateway.config.document import Path
 from gateway.config.entries import Entries
 from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
-from gateway.config.schema import RawAcceptedKey, RawClientKey, RawConfig
-from gateway.config.settings import AcceptedKey, ClientKey
+from gateway.config.schema import RawAcceptedKey, RawClientKey, RawClientLimits, RawConfig, given
+from gateway.config.settings import AcceptedKey, ClientKey, ClientLimits
 from gateway.config.wording import describe, spelled_time
 from streams.errors import GatewayError
 
@@ -42,10 +42,15 @@ def build_client_keys(raw: RawConfig, entries: Entries, findings: Findings) -> t
             findings.wrong(
                 (*path, "name"), found, "give each client its own name, and one with several keys a list `keys`"
             )
-        client = ClientKey(item.name, keys, item.models, item.until)
+        client = ClientKey(item.name, keys, item.models, item.until, build_client_limits(item.limits))
         clients.setdefault(item.name, client)
         _warn_of_ends(client, path, findings)
     return tuple(clients.values())
+
+
+def build_client_limits(raw: RawClientLimits | None) -> ClientLimits:
+    """What the file gives of the shares of one client, or of all."""
+    return ClientLimits(**given(raw))
 
 
 def build_ui_key(key: str | None, findings: Findings) -> bytes | None:

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from gateway.config import document
-from gateway.config.client_keys import build_client_keys, build_ui_key
+from gateway.config.client_keys import build_client_keys, build_client_limits, build_ui_key
 from gateway.config.collector import collector
 from gateway.config.converter import ConversionFault, structure
 from gateway.config.document import ConfigError, Document, Mistake
@@ -20,7 +20,7 @@ from gateway.config.entries import build_aliases, build_entries
 from gateway.config.findings import Findings
 from gateway.config.foreign import recognised
 from gateway.config.listening import build_listeners
-from gateway.config.schema import SCRAPING, WITHOUT_EFFECT, RawConfig, RawOverrides, given, without_effect
+from gateway.config.schema import SCRAPING, WITHOUT_EFFECT, RawConfig, RawLimits, RawOverrides, given, without_effect
 from gateway.config.secret_files import SecretFiles, UnreadFiles
 from gateway.config.settings import Config, Limits, Listener, ModelEntry
 from gateway.config.state_storage import build_state_storage
@@ -167,6 +167,11 @@ def _holds(holder: Any, step: str | int) -> bool:
 # From the filled classes to values; what the shape alone cannot tell is found here
 
 
+def _limits(raw: RawLimits) -> Limits:
+    per_client = build_client_limits(raw.per_client)
+    return attrs.evolve(Limits(), **{**given(raw), "per_client": per_client})
+
+
 def _config(raw: RawConfig, findings: Findings) -> Config:
     for path, why in without_effect(raw):
         findings.no_effect(path, why)
@@ -183,7 +188,7 @@ def _config(raw: RawConfig, findings: Findings) -> Config:
         listeners=listeners,
         entries=entries.made,
         aliases=aliases,
-        limits=attrs.evolve(Limits(), **given(raw.limits)),
+        limits=_limits(raw.limits),
         timeouts=timeouts,
         max_retries=common.max_retries or 0,
         strict=raw.strict,

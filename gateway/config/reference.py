@@ -11,6 +11,7 @@ from gateway.config.schema import (
     RawAcceptedKey,
     RawAlias,
     RawClientKey,
+    RawClientLimits,
     RawConfig,
     RawEntry,
     RawLegacyListeners,
@@ -221,6 +222,7 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "the list allows no other name of its model.",
             "all",
         ),
+        "limits": Key("Its own [shares](#shares), where they are not those of all.", "`limits.per_client`"),
     },
     RawAcceptedKey: {
         "key": Key("The key, best from a variable."),
@@ -297,6 +299,22 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "Connections to providers in use at once in each worker. One more request waits for its place for up to "
             "5 s, then gets a 503 with `retry-after`. `0` is no limit of its own: `in_flight` is one.",
             "`0`",
+        ),
+        "per_client": Key(
+            "The share of each client in what there is for all; see [below](#shares). `limits` of one of the "
+            "`client_keys` goes before it.",
+        ),
+    },
+    RawClientLimits: {
+        "in_flight": Key(
+            "Requests at once, turns in the background and requests on websockets included; one more is a 429 with "
+            "`retry-after`.",
+            "half of `limits.in_flight`",
+        ),
+        "websockets": Key("Websockets open at once.", "half of `limits.in_flight`"),
+        "viewers": Key(
+            "Pages of the live view at once, of the 16 that there are; the holder of `ui_key` always gets in.",
+            "half of these",
         ),
     },
     RawOverrides: {

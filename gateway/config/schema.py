@@ -110,6 +110,13 @@ class RawAlias:
 
 
 @attrs.frozen
+class RawClientLimits:
+    in_flight: Count | None = None
+    websockets: Count | None = None
+    viewers: Count | None = None
+
+
+@attrs.frozen
 class RawLimits:
     request_body: Size | None = None
     elements: Count | None = None
@@ -118,6 +125,7 @@ class RawLimits:
     in_flight: Count | None = None
     connections: Count | None = None
     upstream_connections: Count | None = None
+    per_client: RawClientLimits | None = None
 
 
 @attrs.frozen
@@ -166,6 +174,7 @@ class RawClientKey:
     keys: tuple[RawAcceptedKey, ...] | None = None
     until: Timestamp | None = None
     models: tuple[str, ...] | None = None
+    limits: RawClientLimits | None = None
 
 
 @attrs.frozen

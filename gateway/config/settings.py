@@ -50,6 +50,16 @@ class Listener:
 
 
 @attrs.frozen
+class ClientLimits:
+    """The shares of one client, beyond which it is refused: requests and websockets at once, viewers of the live view.
+    0 is no limit, ``None`` what holds for all clients."""
+
+    in_flight: int | None = None
+    websockets: int | None = None
+    viewers: int | None = None
+
+
+@attrs.frozen
 class Limits:
     """Bytes, for ``elements`` the values in a request's JSON, for ``in_flight`` requests at once, for ``connections``
     clients' connections, for ``upstream_connections`` those to providers in use (0: no limit)."""
@@ -61,6 +71,7 @@ class Limits:
     in_flight: int = 1024
     connections: int = 0
     upstream_connections: int = 0
+    per_client: ClientLimits = ClientLimits()
 
 
 @attrs.frozen
@@ -112,12 +123,14 @@ class AcceptedKey:
 class ClientKey:
     """A client that may come in: a name for the log, on which its state hangs too, and its keys, several of them while
     one takes another's place. ``models`` are the names of models that it may use, ``None`` for all. Where the client
-    itself has an end, ``until``, none of its keys goes on beyond it."""
+    itself has an end, ``until``, none of its keys goes on beyond it. ``limits`` are its own where they are not those of
+    all."""
 
     name: str
     keys: tuple[AcceptedKey, ...]
     models: tuple[str, ...] | None = None
     until: datetime | None = None
+    limits: ClientLimits = ClientLimits()
 
 
 @attrs.frozen

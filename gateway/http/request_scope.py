@@ -7,8 +7,7 @@ no LLM client does that.
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
-from functools import partial
+from collections.abc import AsyncIterator, Callable
 
 import trio
 
@@ -45,17 +44,18 @@ class RequestScope:
         when the request is closed. Not when the client leaves: its tasks may take a while to end."""
         self._held.append(give_back)
 
-    def give_back(self) -> None:
-        """Give back what is held."""
+    def _give_back(self) -> None:
         held, self._held = self._held, []
-        _give_back(held)
+        for give_back in held:
+            give_back()
 
     def detach(self) -> Callable[[], None]:
         """Call nobody back when the request ends: what was to be settled then goes on without it, and is settled by
         whoever runs it. So does what is held, which that one gives back by calling what is returned."""
         self._callbacks.clear()
-        held, self._held = self._held, []
-        return partial(_give_back, held)
+        rest = RequestScope(self.nursery, self.id)
+        rest._held, self._held = self._held, []
+        return rest.close
 
     @contextlib.asynccontextmanager
     async def part(self, request_id: str) -> AsyncIterator["RequestScope"]:
@@ -75,22 +75,18 @@ class RequestScope:
     def leave(self) -> None:
         """Note that the client has left, unless its answer is complete by now, and end the request."""
         if self.ending:
-            self.give_back()
+            self._give_back()
         else:
             self.left = True
         self.nursery.cancel_scope.cancel()
 
     def close(self) -> None:
         """Run the callbacks of ``on_close``; every task has ended."""
-        self.give_back()
+        if self._held:
+            self._give_back()
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             try:
                 callback(self.left)
             except Exception:  # the border: a mistake in settling one request must not end the connection
                 log.exception("request %s: a callback failed while the request was closed", self.id)
-
-
-def _give_back(held: Iterable[Callable[[], object]]) -> None:
-    for give_back in held:
-        give_back()

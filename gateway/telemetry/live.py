@@ -188,7 +188,6 @@ class LiveView:
         self._looked = -FRESH
         self._transcripts = Transcripts()
         self._keeps = True
-        self.viewers = 0
 
     # The ledger's observer
 
@@ -366,8 +365,6 @@ def phase(one: LiveExchange) -> str:
 
 class NoLiveView:
     """The live view of a process that shows nothing."""
-
-    viewers: Final = 0
 
     def stream(self, record: Record, passing: LiveStream) -> None:
         """Do nothing: nobody can look at it."""

@@ -8,8 +8,9 @@ import attrs
 import pytest
 import trio
 
-from gateway.access.admission import Admission, Shares
+from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
+from gateway.access.shares import Shares
 from gateway.config.loading import from_mapping
 from gateway.exchange.exchange import Exchange, Service
 from gateway.http.request_scope import RequestScope

@@ -7,13 +7,29 @@ from typing import Any
 import h2.config
 import h2.connection
 import h2.settings
+import pytest
 from h2.events import ResponseReceived, StreamReset
 
-from tests.support.harness import Gateway, Wire, config, free_port, provider, running
+from tests.support import websocket_client as websocket
+from tests.support.harness import (
+    Gateway,
+    Listening,
+    Reply,
+    Wire,
+    complaint,
+    config,
+    eventually,
+    free_port,
+    post,
+    provider,
+    running,
+)
 from tests.support.upstreams import PATHS, Script
 
-KEYS = {"mallory": "sk-gw-mallory-0123456789", "bob": "sk-gw-bob-0123456789"}
+KEYS = {"mallory": "sk-gw-mallory-0123456789", "bob": "sk-gw-bob-0123456789", "greta": "sk-gw-greta-0123456789"}
+OPERATOR = {"authorization": "Bearer sk-operator-0123456789"}
 CLIENTS = [{"name": name, "key": key} for name, key in KEYS.items()]
+SHARES = {"in_flight": 2, "websockets": 2, "viewers": 2}
 ASKED = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 
@@ -68,3 +84,167 @@ def test_who_is_not_admitted_takes_no_place(upstream):
     upstream.script(Script(text="one"))
     with serving(upstream.url, limits={"in_flight": 1}) as gateway, unread(gateway.port, refused * 4):
         assert gateway.request("POST", PATHS["chat"], ASKED, auth("bob")).status == 200
+
+
+# A client's own share
+
+
+@pytest.fixture(scope="module")
+def held() -> Iterator[Listening]:
+    """A provider that answers nobody."""
+    with Listening() as listening:
+        yield listening
+
+
+@pytest.fixture(scope="module")
+def gateway(held) -> Iterator[Gateway]:
+    limits = {"in_flight": 5, "per_client": SHARES}
+    greedy = [*CLIENTS[:2], {**CLIENTS[2], "limits": {"in_flight": 0}}]
+    with serving(held.url, limits=limits, client_keys=greedy, ui_key=OPERATOR["authorization"][7:]) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def under_way(gateway: Gateway, held: Listening, name: str, many: int = 1) -> Iterator[list[Wire]]:
+    """Requests of a client that wait for their provider; they leave at the end."""
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for _ in range(many):
+            clients.append(client := stack.enter_context(Wire.connect(gateway.port)))
+            client.send(post(PATHS["chat"], ASKED, auth(name)))
+            stack.enter_context(held.accept()).read_request()
+        yield clients
+
+
+def ask(gateway: Gateway, name: str, path: str = PATHS["chat"], model: str = "unknown") -> Reply:
+    """A request that asks no provider: 404, where it is admitted."""
+    said = {"input": "hi"} if path.startswith("/v1/responses") else {"messages": [{"role": "user", "content": "hi"}]}
+    return gateway.request("POST", path, {"model": model, "max_tokens": 9, **said}, auth(name))
+
+
+def is_free(gateway: Gateway, name: str) -> None:
+    eventually(lambda: ask(gateway, name).status == 404, what="a place that is given back")
+
+
+WORK = {
+    PATHS["chat"]: "chat",
+    PATHS["messages"]: "messages",
+    PATHS["responses"]: "responses",
+    "/v1/messages/count_tokens": "messages",
+    "/v1/responses/input_tokens": "responses",
+    "/v1/responses/compact": "responses",
+    "/v1/conversations": "responses",
+    "/v1/conversations/conv_1/items": "responses",
+    "/v1/responses/resp_1/cancel": "responses",
+}
+
+
+def test_a_client_with_its_share_is_refused_and_the_others_are_not(gateway, held):
+    with under_way(gateway, held, "mallory", 2):
+        for path, api in WORK.items():
+            reply = ask(gateway, "mallory", path)
+            error = complaint(api, reply, 429)
+            assert "'mallory' has 2 requests under way" in error["message"]
+            assert "limits.per_client.in_flight" in error["message"]
+            assert reply.headers["retry-after"] == "1"
+        assert ask(gateway, "bob").status == 404
+        assert gateway.request("GET", "/v1/models", None, auth("mallory")).status == 200
+    is_free(gateway, "mallory")
+
+
+def test_a_share_of_its_own_goes_before_that_of_all_and_the_whole_is_still_a_503(gateway, held):
+    with under_way(gateway, held, "greta", 5):
+        for name in KEYS:
+            reply = ask(gateway, name)
+            assert "limits.in_flight" in complaint("chat", reply, 503)["message"]
+    is_free(gateway, "bob")
+
+
+def test_a_place_is_given_back_however_a_request_ends(gateway, held):
+    with under_way(gateway, held, "mallory", 2) as clients:
+        clients[0].reset()
+        is_free(gateway, "mallory")
+        with under_way(gateway, held, "mallory"):
+            assert ask(gateway, "mallory").status == 429
+    is_free(gateway, "mallory")
+    for body in (b"{", b"\xff", b"[]"):
+        for _ in range(SHARES["in_flight"] + 1):
+            assert gateway.request("POST", PATHS["chat"], body, auth("mallory")).status == 400
+    broken = {**auth("mallory"), "content-encoding": "gzip"}
+    for _ in range(SHARES["in_flight"] + 1):
+        assert gateway.request("POST", PATHS["chat"], b"no gzip", broken).status == 400
+
+
+# Websockets
+
+
+def refused_upgrade(gateway: Gateway, name: str) -> bytes:
+    with Wire.connect(gateway.port) as wire:
+        wire.send(websocket.handshake(headers=auth(name)))
+        return wire.read_to_end()
+
+
+def test_open_websockets_are_a_share_and_their_requests_are_in_flight(gateway, held):
+    with contextlib.ExitStack() as stack:
+        clients = [
+            stack.enter_context(websocket.Client.connect(gateway.port, auth("mallory")))
+            for _ in range(SHARES["websockets"])
+        ]
+        answer = refused_upgrade(gateway, "mallory")
+        assert answer.startswith(b"HTTP/1.1 429 ")
+        assert b"\r\nretry-after: 1\r\n" in answer
+        assert b"limits.per_client.websockets" in answer
+        stack.enter_context(websocket.Client.connect(gateway.port, auth("bob")))
+        with under_way(gateway, held, "mallory", 2):
+            clients[0].create("m")
+            refusal = clients[0].next()
+            assert (refusal["type"], refusal["status"]) == ("error", 429)
+            assert "limits.per_client.in_flight" in refusal["error"]["message"]
+        is_free(gateway, "mallory")
+        clients[0].create("m")
+        stack.enter_context(held.accept()).read_request()
+        with under_way(gateway, held, "mallory"):
+            assert ask(gateway, "mallory").status == 429
+    eventually(lambda: _upgraded(gateway, "mallory"), what="a websocket that may be opened again")
+    is_free(gateway, "mallory")
+
+
+def _upgraded(gateway: Gateway, name: str) -> bool:
+    with Wire.connect(gateway.port) as wire:
+        wire.send(websocket.handshake(headers=auth(name)))
+        return wire.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 101 ")
+
+
+# Viewers
+
+
+@contextlib.contextmanager
+def looking(gateway: Gateway, headers: Mapping[str, str], many: int) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for _ in range(many):
+            viewer = stack.enter_context(Wire.connect(gateway.port))
+            words = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+            viewer.send(f"GET /ui/events HTTP/1.1\r\nhost: localhost\r\n{words}\r\n".encode())
+            viewer.read_until(b"event: all")
+        yield
+
+
+def test_the_viewers_of_one_client_leave_room_for_others(gateway):
+    with looking(gateway, auth("mallory"), SHARES["viewers"]):
+        refused = gateway.request("GET", "/ui/events", None, auth("mallory"))
+        assert (refused.status, refused.headers["retry-after"]) == (429, "1")
+        assert b"'mallory' has 2 viewers" in refused.body
+        with looking(gateway, auth("bob"), SHARES["viewers"]), looking(gateway, OPERATOR, 1):
+            assert gateway.request("GET", "/ui/models", None, auth("mallory")).status == 200
+
+
+def test_a_place_is_kept_for_the_operator_whoever_looks(upstream):
+    wide = {"per_client": {"viewers": 0}}
+    with (
+        serving(upstream.url, limits=wide, ui_key=OPERATOR["authorization"][7:]) as gateway,
+        looking(gateway, auth("mallory"), 14),
+    ):
+        for name in KEYS:
+            assert gateway.request("GET", "/ui/events", None, auth(name)).status == 503
+        with looking(gateway, OPERATOR, 2):
+            assert gateway.request("GET", "/ui/events", None, OPERATOR).status == 503

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.endpoints.ui.pages import MOST_VIEWERS
+from gateway.access.shares import MOST_VIEWERS
 from tests.pages.ui_picture import pictures
 from tests.support.browser import Page, browsing, needs_chromium
 from tests.support.harness import ROOT, Gateway, Listening, Wire, eventually, free_port, post, running

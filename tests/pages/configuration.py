@@ -34,6 +34,7 @@ PLACES: Mapping[str, type] = {
     "tracing": schema.RawTracing,
     "timeouts": schema.RawTimeouts,
     "limits": schema.RawLimits,
+    "Shares": schema.RawClientLimits,
     "overrides": schema.RawOverrides,
 }
 """The heading that the table of a class stands under."""

@@ -11,8 +11,9 @@ import trio
 from quart import g, request
 from quart_trio import QuartTrio
 
-from gateway.access.admission import Admission, Shares
+from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
+from gateway.access.shares import Shares
 from gateway.config.loading import from_mapping
 from gateway.config.settings import Limits
 from gateway.conversations.background import Background, BackgroundTurn, NoBackground

@@ -12,6 +12,7 @@ from quart import request
 from quart_trio import QuartTrio
 
 from gateway.access.authentication import Authenticator
+from gateway.access.shares import NOBODY
 from gateway.config.loading import Config
 from gateway.config.redaction import findable, redact, secrets_in
 from gateway.endpoints.answers import client_headers
@@ -29,9 +30,6 @@ from streams.errors import GatewayError
 
 PREFIX: Final = "ui."
 """What the names of its endpoints begin with: who may look is asked here."""
-
-MOST_VIEWERS: Final = 16
-"""Of a process, opened streams included: a page takes one, and one more for a stream that is opened."""
 
 _FILES: Final = {
     "/ui": ("index.html", "text/html; charset=utf-8"),
@@ -59,7 +57,6 @@ _EVENTS: Headers = (("content-type", "text/event-stream; charset=utf-8"), ("x-ac
 _JSON: Headers = (("content-type", "application/json"), *_GUARDED)
 TEXT: Headers = (("content-type", "text/plain; charset=utf-8"), *_GUARDED)
 
-_FULL: Final = f"{MOST_VIEWERS} viewers look already: close one of their pages"
 _NO_STREAM: Final = "there is no such stream in flight, nor among the last that ended"
 
 
@@ -118,32 +115,27 @@ async def _news(service: Service, live_view: LiveView, say: Say, visitor: Visito
             await tell_news(service, live_view, say, visitor.client, send)
             nursery.cancel_scope.cancel()
 
-    return _events_for(live_view, tell)
+    return _events_for(service, visitor, tell)
 
 
 async def _stream(service: Service, live_view: LiveView, say: Say, visitor: Visitor, number: int) -> Response:
     """One stream: what has passed, what passes, and how it ended. ``worker`` says whose it is."""
     worker = request.args.get("worker", "")
     if service.others is not None and worker not in ("", str(os.getpid())):
-        return _events_for(live_view, partial(service.others.tell_stream, worker, number, visitor.client))
+        return _events_for(service, visitor, partial(service.others.tell_stream, worker, number, visitor.client))
     found = live_view.tap(number, visitor.client)
     if found is None:
         raise GatewayError("not_found", _NO_STREAM)
     tap, off = found
     current_scope().on_close(lambda _: off())
-    return _events_for(live_view, partial(tell_stream, tap, say))
+    return _events_for(service, visitor, partial(tell_stream, tap, say))
 
 
-def _events_for(live_view: LiveView, tell: Callable[[Send], Awaitable[None]]) -> Response:
+def _events_for(service: Service, visitor: Visitor, tell: Callable[[Send], Awaitable[None]]) -> Response:
     """A stream that ``tell`` sends. Each waits for its own viewer alone: no exchange ever does. Raises ``GatewayError``
-    (503) if there are too many."""
-    if live_view.viewers >= MOST_VIEWERS:
-        raise GatewayError("overloaded", _FULL)
+    (429, 503) if there are too many."""
     scope = current_scope()
-    live_view.viewers += 1
-
-    def left(_: bool) -> None:
-        live_view.viewers -= 1
+    service.admission.take("viewers", visitor.client or NOBODY, scope)
 
     async def run() -> None:
         with to:
@@ -152,7 +144,6 @@ def _events_for(live_view: LiveView, tell: Callable[[Send], Awaitable[None]]) ->
             except* trio.BrokenResourceError:  # the viewer has left
                 pass
 
-    scope.on_close(left)
     to, body = trio.open_memory_channel[bytes](1)
     scope.nursery.start_soon(run)
     return Response(200, _EVENTS, ChannelBody(body))

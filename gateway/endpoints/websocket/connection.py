@@ -74,6 +74,8 @@ def add_websocket(app: QuartTrio, service: Service, remembering: Remembering) ->
         try:
             client = service.admission.authenticate(arrival)
             _check_key(headers)
+            holder = service.admission.holder(client, arrival)
+            service.admission.take("websockets", holder, arrival.scope)
         except GatewayError as error:
             return through_quart(_refused(error, service.ledger, arrival.scope))
         await websocket.accept({"x-request-id": arrival.scope.id})
@@ -81,7 +83,7 @@ def add_websocket(app: QuartTrio, service: Service, remembering: Remembering) ->
         closing = OUR_MISTAKE
         try:
             memory = remembering(client or "")
-            closing = await _Connection(service, asked, memory, arrival).run()
+            closing = await _Connection(service, asked, memory, arrival, holder).run()
         except* Exception:  # the border where our own mistake becomes the client's close
             log.exception("websocket %s: failed, and is closed", arrival.scope.id)
         await websocket.close(*closing)
@@ -136,11 +138,14 @@ def _opened(ledger: Ledger, scope: RequestScope, client: str | None = None) -> R
 class _Connection:
     """One client's websocket from the upgrade on."""
 
-    def __init__(self, service: Service, asked: ClientRequest, memory: StateScope, arrival: WebSocketArrival) -> None:
+    def __init__(
+        self, service: Service, asked: ClientRequest, memory: StateScope, arrival: WebSocketArrival, holder: str
+    ) -> None:
         self._service = service
         self._asked = asked
         self._memory = memory
         self._arrival = arrival
+        self._holder = holder
         self._scope = arrival.scope
         self._prewarmed = Prewarmed(service.limits.request_body)
         self._count = 0
@@ -196,7 +201,7 @@ class _Connection:
                 envelope = Envelope({})
                 try:
                     self._service.admission.authenticate(self._arrival)  # the key may have ended by now
-                    self._service.admission.take("in_flight", self._asked.client, scope)
+                    self._service.admission.take("in_flight", self._holder, scope)
                     envelope = await self._read(frame)
                     response = await self._response(exchange, envelope)
                 except GatewayError as error:

@@ -12,9 +12,10 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.access.admission import Admission, Shares
+from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
 from gateway.access.cors import Cors
+from gateway.access.shares import Shares
 from gateway.app import app_of
 from gateway.config.loading import Config, ConfigError, from_mapping, load
 from gateway.exchange.service import Service

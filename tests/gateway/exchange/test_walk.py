@@ -10,8 +10,9 @@ import attrs
 import pytest
 import trio
 
-from gateway.access.admission import Admission, Shares
+from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
+from gateway.access.shares import Shares
 from gateway.config.loading import from_mapping
 from gateway.config.settings import Limits
 from gateway.exchange.context import ExchangeContext

@@ -11,9 +11,10 @@ import trio
 from quart import websocket
 from quart_trio import QuartTrio
 
-from gateway.access.admission import Admission, Shares
+from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
 from gateway.access.cors import Cors
+from gateway.access.shares import Shares
 from gateway.config.loading import from_mapping
 from gateway.config.settings import Limits
 from gateway.conversations.resolved import StateScope

@@ -1,0 +1,126 @@
+"""Shares: the places that each client takes in this process, and how many it may take."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final, Literal, TypeAlias
+
+from gateway.config.settings import ClientLimits, Config
+from streams.errors import GatewayError
+
+Share: TypeAlias = Literal["in_flight", "websockets", "viewers"]
+"""The kinds of places: of requests, of websockets that are open, of those who look at the live view."""
+
+NOBODY: Final = ""
+"""Who holds the places of those that have no name, where the door is open to all; of the live view, its operator."""
+
+MOST_VIEWERS: Final = 16
+"""Of a process, opened streams included: a page takes one, and one more for a stream that is opened."""
+
+KEPT_FOR_OPERATOR: Final = 2
+"""Of these, where clients look, too."""
+
+_UNITS: Final[Mapping[Share, str]] = {
+    "in_flight": "requests under way",
+    "websockets": "websockets open",
+    "viewers": "viewers of the live view",
+}
+_WAIT: Final = (("retry-after", "1"),)
+
+
+class Shares:
+    """The places that are taken in a process, whatever its configuration is by now."""
+
+    def __init__(self) -> None:
+        self.taken: defaultdict[Share, int] = defaultdict(int)
+        self.held: defaultdict[tuple[Share, str], int] = defaultdict(int)
+        self.refused: defaultdict[Share, int] = defaultdict(int)
+        """How often a client has been refused for its own share."""
+
+    def take(self, share: Share, holder: str) -> Callable[[], object]:
+        """Count a place for ``holder``: what gives it back, to be called once."""
+        self.taken[share] += 1
+        self.held[share, holder] += 1
+        return partial(self._give_back, share, holder)
+
+    def _give_back(self, share: Share, holder: str) -> None:
+        self.taken[share] -= 1
+        left = self.held[share, holder] - 1
+        if left:
+            self.held[share, holder] = left
+        else:
+            del self.held[share, holder]  # there may be any number of holders, where none needs a key
+
+
+class OwnShare:
+    """The rule that one client may take only so many of the places that are for all."""
+
+    def __init__(self, config: Config, shares: Shares) -> None:
+        self._shares = shares
+        fair = _fair(config)
+        every = _over(fair, config.limits.per_client)
+        self._most = {key.name: _over(every, key.limits) for key in config.client_keys}
+        self._others = every
+        self._names = frozenset(self._most)
+
+    def check(self, share: Share, holder: str) -> None:
+        """Raises ``GatewayError`` (429) where ``holder`` has its share already. ``NOBODY`` has none."""
+        if holder == NOBODY:
+            return
+        most = self._most.get(holder, self._others)[share]
+        if 0 < most <= self._shares.held.get((share, holder), 0):
+            self._shares.refused[share] += 1
+            raise over_share(share, holder if holder in self._names else None, most)
+
+
+class WholeShare:
+    """The rule that all clients together have only so many places."""
+
+    def __init__(self, config: Config, shares: Shares) -> None:
+        self._shares = shares
+        self._most: Mapping[Share, float] = {
+            "in_flight": config.limits.in_flight,
+            "websockets": math.inf,
+            "viewers": MOST_VIEWERS,
+        }
+        self._for_clients = self._most
+        if config.ui_key is not None:
+            self._for_clients = {**self._most, "viewers": MOST_VIEWERS - KEPT_FOR_OPERATOR}
+
+    def check(self, share: Share, holder: str) -> None:
+        """Raises ``GatewayError`` (503) where no place is free, but for those that are kept for the operator."""
+        most = self._for_clients if holder else self._most
+        if self._shares.taken[share] >= most[share]:
+            raise GatewayError("overloaded", _FULL[share], headers=_WAIT)
+
+
+_FULL: Final[Mapping[Share, str]] = {
+    "in_flight": "the gateway serves as many requests as its limits.in_flight allows",
+    "viewers": f"{MOST_VIEWERS} viewers look already: close one of their pages",
+}
+
+
+def over_share(share: Share, name: str | None, most: int) -> GatewayError:
+    """The error of a client that has its share of something already."""
+    who = "the client" if name is None else f"the key {name!r}"
+    message = f"{who} has {most} {_UNITS[share]}, which is its share (limits.per_client.{share}): end one of them first"
+    return GatewayError("rate_limited", message, headers=_WAIT)
+
+
+def _fair(config: Config) -> Mapping[Share, int]:
+    """What one client may take where nothing is said: half, rounded up, of what there is for several; 0 is all."""
+    if len(config.client_keys) < 2:
+        return {"in_flight": 0, "websockets": 0, "viewers": 0}
+    half = -(-config.limits.in_flight // 2)
+    return {"in_flight": half, "websockets": half, "viewers": MOST_VIEWERS // 2}
+
+
+def _over(most: Mapping[Share, int], given: ClientLimits) -> Mapping[Share, int]:
+    """``most`` with what is given laid over it."""
+    own: dict[Share, int | None] = {
+        "in_flight": given.in_flight,
+        "websockets": given.websockets,
+        "viewers": given.viewers,
+    }
+    return {share: number if (wished := own[share]) is None else wished for share, number in most.items()}
