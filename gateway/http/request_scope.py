@@ -31,6 +31,8 @@ class RequestScope:
         self.complete = False
         self.ending = False
         """The last of the answer is being given to the kernel: a disconnect that is reported now is no leaving."""
+        self.admitted = False
+        """It holds a place, or has held one."""
         self._callbacks: list[Callable[[bool], object]] = []
         self._held: list[Callable[[], object]] = []
 
@@ -42,6 +44,7 @@ class RequestScope:
     def hold(self, give_back: Callable[[], object]) -> None:
         """Call ``give_back()`` exactly once: as soon as the answer is complete, before its client can ask again, else
         when the request is closed. Not when the client leaves: its tasks may take a while to end."""
+        self.admitted = True
         self._held.append(give_back)
 
     def _give_back(self) -> None:

@@ -8,4 +8,6 @@ and ``http1_websocket`` (a connection each), ``http_stream`` and ``frames`` (one
 ``server_config``. In the app: ``current``, ``bodies``, ``fast_route`` (past Quart), ``quart_connections`` and
 ``quart_views`` (into it). ``asgi_extensions`` stand between the two.
 All requests come in by the ``door``.
+
+What a stranger may cost: ``frame_limits`` (floods of HTTP/2 frames).
 """

@@ -6,6 +6,10 @@ from typing import Final, TypeAlias
 LEFT: Final = "trigate.left"
 """Member of the ASGI scope, true when the server lost the client before the response was wholly written."""
 
+AT_ONCE: Final = "trigate.at_once"
+"""Member of the ASGI scope, true for an answer that is at hand and sent at once or not at all: to a request that was
+not admitted, or that failed. Nobody waits for its client."""
+
 WRITE_NOW: Final = "trigate.write_now"
 """The ASGI extension that is the server's ``WriteNow``, where it has one."""
 

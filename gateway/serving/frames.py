@@ -62,6 +62,11 @@ class WebSocketStream:
         """True once nothing more is to come, for Hypercorn's HTTP/2: a connection with only such streams is idle."""
         return self._state in (WebSocketState.CLOSING, WebSocketState.REFUSED)
 
+    @property
+    def at_once(self) -> bool:
+        """True for a refusal, which does not wait for its client."""
+        return self._state not in _ACCEPTED
+
     async def begin(self, version: str, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Start the app on a handshake, or refuse one that is not valid."""
         server, headers = self._connection.server, list(headers)

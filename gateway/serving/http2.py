@@ -1,25 +1,35 @@
 """A client's connection over HTTP/2: Hypercorn's protocol, with our requests, buffers and time limits."""
 
 import contextlib
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, cast
 
 import trio
 from h2.errors import ErrorCodes
-from h2.events import DataReceived, RequestReceived, StreamReset
+from h2.events import DataReceived, PriorityUpdated, RequestReceived, StreamReset
 from h2.events import Event as Http2Event
 from h2.exceptions import ProtocolError
 from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.events import Body, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.events import StreamClosed
 from hypercorn.protocol.h2 import BufferCompleteError, H2Protocol
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import filter_pseudo_headers
-from priority.priority import DuplicateStreamError
 
 from gateway.serving.connections import ClientConnection, ConnectionContext
+from gateway.serving.frame_limits import SECONDS, FrameBound, FrameCounter
 from gateway.serving.frames import WebSocketStream
 from gateway.serving.http_stream import HttpStream
+
+log = logging.getLogger("trigate.connections")
+
+FAREWELL_SECONDS: Final = 1.0
+"""How long what a client still sends is dropped before its connection is closed: that would be a reset, and the frame
+that says why would be lost."""
+
+AT_ONCE_SECONDS: Final = 5.0
+"""The longest that an answer waits that is sent at once or not at all, once it has seemed to fit."""
 
 HIGH_WATER: Final = 32 * 1024
 """Bytes that wait on one stream before its writer waits, too: two frames."""
@@ -97,6 +107,7 @@ class Http2(H2Protocol):
         )  # fmt: skip
         self._context = connection
         self._write_timeout = server.config.write_timeout
+        self._counter = FrameCounter()
         self._buffers = cast("dict[int, SendBuffer]", self.stream_buffers)
 
     # Replaces Hypercorn's, which hands all events of a read on at once. Two kinds would cost the whole connection: a
@@ -109,25 +120,58 @@ class Http2(H2Protocol):
                 for buffer in tuple(self._buffers.values()):
                     await buffer.close()
             return
+        if self.closed or not await self._bears(self._counter.receive(event.data, trio.current_time())):
+            return
         try:
             events = self.connection.receive_data(event.data)
         except ProtocolError:
             await self._flush()
             await self.send(Closed())
             return
-        for http2_event in events:
-            await self._handle_event(http2_event)
+        await self._handle_all(events)
         await self._flush()
+
+    async def _handle_all(self, events: Iterable[Http2Event]) -> None:
+        for event in events:
+            if self.closed:  # by what came before it
+                return
+            await self._handle_event(event)
+
+    async def _bears(self, overstepped: FrameBound | None) -> bool:
+        """False, and the end of the connection, once its client has sent more than is meant well."""
+        if overstepped is None:
+            return True
+        if not self.closed:
+            name, most = overstepped.name, overstepped.most
+            log.warning("%s: more than %d %s frames in %d s: closed", self.client, most, name, SECONDS)
+            with contextlib.suppress(ProtocolError):  # the client has closed it, too
+                self.connection.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
+            await self.handle(Closed())
+            self.task_group.spawn(self._flush)
+            self.task_group.spawn(self._take_leave)
+        return False
+
+    async def _take_leave(self) -> None:
+        await trio.sleep(FAREWELL_SECONDS)
+        await self.send(Closed())
+
+    # Replaces Hypercorn's, whose tree any client fills with streams that it never opens. What a client says of
+    # priorities may be ignored (RFC 9113, section 5.3.2).
+    async def _priority_updated(self, event: PriorityUpdated) -> None:
+        pass
 
     async def _handle_event(self, event: Http2Event) -> None:
         if isinstance(event, DataReceived) and event.stream_id not in self.streams:
             await self._skip(event)
         elif isinstance(event, RequestReceived) and not _is_readable(event):
-            await self._reset(_id(event), ErrorCodes.PROTOCOL_ERROR)  # Hypercorn raises and loses the connection
+            # Hypercorn raises and loses the connection.
+            await self._reset_at_fault(_id(event), ErrorCodes.PROTOCOL_ERROR)
         else:
             await self._handle_events([event])
         if isinstance(event, StreamReset):
             await self._drop(event.stream_id or 0)
+            if not event.remote_reset:
+                await self._bears(self._counter.provoked_reset(trio.current_time()))
         if isinstance(event, StreamReset | RequestReceived) and self.idle:
             # Hypercorn starts the idle timer again only after a whole answer.
             await self.send(Updated(idle=True))
@@ -138,12 +182,8 @@ class Http2(H2Protocol):
         method, target = line[b":method"].decode("ascii").upper(), line[b":path"]
         headers = filter_pseudo_headers(list(request.headers or ()))
         self._buffers[stream_id] = SendBuffer()
-        try:
-            self.priority.insert_stream(stream_id)
-        except DuplicateStreamError:  # its PRIORITY frame came first
-            pass
-        else:
-            self.priority.block(stream_id)
+        self.priority.insert_stream(stream_id)
+        self.priority.block(stream_id)
         if method == "CONNECT":
             websocket = WebSocketStream(self._context, stream_id, self._send_in_time)
             self.streams[stream_id] = cast("Any", websocket)
@@ -155,14 +195,37 @@ class Http2(H2Protocol):
 
     async def _send_in_time(self, event: StreamEvent) -> None:
         """Send what a stream says, unless the client keeps its window shut for ever, which TCP_USER_TIMEOUT does not
-        see."""
-        with trio.move_on_after(self._write_timeout) as limit:
+        see. What is sent at once or not at all does not wait for it."""
+        stream_id = event.stream_id
+        stream = cast("HttpStream | WebSocketStream | None", self.streams.get(stream_id))
+        hasty = stream is not None and stream.at_once
+        if isinstance(event, Body):
+            if hasty and not self._fits(stream_id, len(event.data)):
+                await self._reset_at_fault(stream_id, ErrorCodes.ENHANCE_YOUR_CALM)
+                await self._leave_stream(stream_id)
+                return
+            self._counter.sent(len(event.data))
+        with trio.move_on_after(AT_ONCE_SECONDS if hasty else self._write_timeout) as limit:
             if isinstance(event, StreamClosed):
-                await self._reset_unfinished(event.stream_id)
+                await self._reset_unfinished(stream_id)
             await self.stream_send(event)
         if limit.cancelled_caught:
-            await self._reset(event.stream_id, ErrorCodes.CANCEL)
-            await self._close_stream(event.stream_id)
+            await self._reset(stream_id, ErrorCodes.CANCEL)
+            await self._leave_stream(stream_id)
+
+    def _fits(self, stream_id: int, size: int) -> bool:
+        """True if the client takes ``size`` bytes without being waited for, or if they are too many for that. A list or
+        a page may be larger than a window: its client has a moment to read."""
+        try:
+            return size > HIGH_WATER or size <= self.connection.local_flow_control_window(stream_id)
+        except ProtocolError:  # the stream has ended: whoever sends on it will see
+            return True
+
+    async def _leave_stream(self, stream_id: int) -> None:
+        """Let go of a stream whose client did not take its answer."""
+        await self._close_stream(stream_id)
+        if self.idle:
+            await self.send(Updated(idle=True))
 
     async def _reset_unfinished(self, stream_id: int) -> None:
         """Reset the stream of an answer without its end. Hypercorn leaves the client waiting for that."""
@@ -178,6 +241,11 @@ class Http2(H2Protocol):
             self.connection.reset_stream(stream_id, code)
         await self._drop(stream_id)
         await self._flush()
+
+    async def _reset_at_fault(self, stream_id: int, code: ErrorCodes) -> None:
+        """Reset a stream for what its client has done."""
+        await self._reset(stream_id, code)
+        await self._bears(self._counter.provoked_reset(trio.current_time()))
 
     async def _drop(self, stream_id: int) -> None:
         """Let go of what waits to be sent on a stream that was reset, and of whoever waits for that."""

@@ -10,7 +10,7 @@ from hypercorn.typing import ASGISendEvent, HTTPResponseBodyEvent, HTTPResponseS
 from hypercorn.utils import UnexpectedMessageError, build_and_validate_headers, suppress_body
 
 from gateway.http.response import WriteNow
-from gateway.serving.asgi_extensions import LEFT, ON_LEAVING, WRITE_NOW
+from gateway.serving.asgi_extensions import AT_ONCE, LEFT, ON_LEAVING, WRITE_NOW
 from gateway.serving.connections import ConnectionContext
 from gateway.serving.refusals import error_answer
 
@@ -57,6 +57,11 @@ class HttpStream:
         self._closed = False  # the client has left, or has its answer
         self._counted = False  # among the registry's requests under way
         self._on_left: Callable[[], object] | None = None
+
+    @property
+    def at_once(self) -> bool:
+        """True if the answer does not wait for its client."""
+        return bool(self.scope.get(AT_ONCE, False))
 
     async def begin(self, method: str, version: str, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Start the app on a request whose head has come."""
@@ -154,6 +159,7 @@ class HttpStream:
         if self._closed:
             return
         if self._state is AnswerState.UNSENT:
+            self.scope[AT_ONCE] = True  # type: ignore[typeddict-unknown-key]
             headers, body = error_answer(500)
             await self._send(Response(stream_id=self._id, headers=headers, status_code=500))
             await self._send_body(body)

@@ -21,7 +21,7 @@ from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from gateway.http.paths import canonical
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, Truncated, WriteNow
-from gateway.serving.asgi_extensions import LEFT, ON_LEAVING, WRITE_NOW, OnLeaving
+from gateway.serving.asgi_extensions import AT_ONCE, LEFT, ON_LEAVING, WRITE_NOW, OnLeaving
 from gateway.serving.current import KEY, request_id
 from gateway.serving.door import DOOR, OPEN_DOOR, Door
 from gateway.serving.fast_route import AsgiRequest, FastRoute, fast_routes
@@ -102,6 +102,7 @@ class QuartHttpConnection(TrioASGIHTTPConnection):
         self, published: RequestScope, send: ASGISendCallable, response: Response | ResponseTypes
     ) -> None:
         """Send ``response``, and end the request."""
+        self.scope[AT_ONCE] = not published.admitted  # type: ignore[typeddict-unknown-key]
         try:
             await self._send_parts(partial(self._send, published, send), response)
         except Truncated:
@@ -124,6 +125,7 @@ class QuartHttpConnection(TrioASGIHTTPConnection):
                 headers.append((b"content-length", b"%d" % len(body)))
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         if not isinstance(body, bytes):
+            self.scope[AT_ONCE] = False  # type: ignore[typeddict-unknown-key]
             if (write_now := self.scope["extensions"].get(WRITE_NOW)) is not None:
                 body.set_writer(cast("WriteNow", write_now))
             async with body as pieces:

@@ -4,6 +4,7 @@ import h2.config
 import h2.connection
 import h2.events
 import trio
+from h2.settings import SettingCodes
 
 from tests.support.asgi_app import PATIENCE, Client
 
@@ -11,11 +12,15 @@ from tests.support.asgi_app import PATIENCE, Client
 class Http2Client:
     """A client that speaks HTTP/2 from the first byte."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, window: int | None = None) -> None:
+        """``window``: how many bytes of each answer it takes."""
         self.client = client
         self.connection = h2.connection.H2Connection(
             h2.config.H2Configuration(client_side=True, header_encoding="utf-8")
         )
+        if window is not None:
+            self.connection.local_settings[SettingCodes.INITIAL_WINDOW_SIZE] = window
+            self.connection.local_settings.acknowledge()
         self.connection.initiate_connection()
         self.seen: list[h2.events.Event] = []
 

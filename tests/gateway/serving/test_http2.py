@@ -1,6 +1,7 @@
 """HTTP/2 over real sockets, and the bytes that wait to be sent."""
 
 import json
+import re
 
 import h2.events
 import pytest
@@ -8,7 +9,19 @@ import trio
 import trio.testing
 from h2.errors import ErrorCodes
 from hypercorn.protocol.h2 import BufferCompleteError
+from hyperframe.frame import (
+    ContinuationFrame,
+    DataFrame,
+    HeadersFrame,
+    PingFrame,
+    PriorityFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
 
+from gateway.serving import http2
+from gateway.serving.frame_limits import BOUNDS, FrameBound, FrameType
 from gateway.serving.http2 import HIGH_WATER, LOW_WATER, SendBuffer
 from gateway.serving.listeners import ListenerOptions
 from tests.support.asgi_app import PATIENCE, eventually, serving, within
@@ -203,3 +216,139 @@ async def test_a_listener_without_http2_refuses_its_preface_in_http1():
         assert head.startswith(b"HTTP/1.1 505 ")
         assert "http2 is not off" in json.loads(body)["error"]["message"]
         assert b"whole" in await server.get("/whole")
+
+
+# What a client may cost before it is admitted
+
+
+@pytest.mark.parametrize("path", ["/whole", "/missing"])
+async def test_an_answer_that_nobody_was_admitted_for_does_not_wait_for_its_window(path):
+    """RFC 9113, section 10.5: with a window of nothing every answer would stay, for as long as it may wait."""
+    async with serving() as server, server.connect() as client:
+        peer = Http2Client(client, window=0)
+        streams = [await peer.ask(path) for _ in range(99)]
+        for stream in streams:
+            reset = await peer.until(h2.events.StreamReset, stream)
+            assert reset.error_code == ErrorCodes.ENHANCE_YOUR_CALM
+        assert sum(isinstance(event, h2.events.ResponseReceived) for event in peer.seen) == 99
+        await eventually(lambda: not server.lifecycle.in_flight)
+
+
+async def test_a_window_that_is_too_small_for_a_refusal_costs_that_stream_alone():
+    async with serving() as server, server.connect() as client:
+        peer = Http2Client(client, window=100)
+        missing, whole = await peer.ask("/missing"), await peer.ask("/whole")
+        await peer.until(h2.events.StreamReset, missing)
+        await peer.until(h2.events.StreamEnded, whole)
+        assert peer.data(whole) == b"whole"
+
+
+async def test_an_answer_that_streams_waits_for_its_window():
+    async with serving() as server, server.connect() as client:
+        peer = Http2Client(client, window=0)
+        stream = await peer.ask("/stream")
+        await peer.until(h2.events.ResponseReceived, stream)
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        peer.connection.increment_flow_control_window(100, stream)
+        await peer.flush()
+        await peer.until(h2.events.DataReceived, stream)
+        assert peer.data(stream) == b"first;"
+
+
+async def test_a_client_whose_answers_never_fit_is_told_to_calm_down(monkeypatch):
+    bound(monkeypatch, FrameType.RST_STREAM, 3)
+    async with serving() as server, server.connect() as client:
+        peer = Http2Client(client, window=0)
+        for _ in range(4):
+            await peer.ask("/whole")
+        await goes_away(peer)
+
+
+@pytest.fixture(autouse=True)
+def soon_closed(monkeypatch):
+    monkeypatch.setattr(http2, "FAREWELL_SECONDS", 0.1)
+
+
+def bound(monkeypatch: pytest.MonkeyPatch, kind: FrameType, most: int) -> None:
+    monkeypatch.setitem(BOUNDS, kind, FrameBound(kind.name, most))
+
+
+async def goes_away(peer: Http2Client) -> None:
+    """Until the server has closed the connection, and has said why."""
+    received = await peer.client.rest()
+    codes = re.findall(rb"\0\0\x08\x07\0\0{4}.{4}(.{4})", received, re.DOTALL)  # of GOAWAY: RFC 9113, section 6.8
+    assert [int.from_bytes(code) for code in codes] == [ErrorCodes.ENHANCE_YOUR_CALM]
+
+
+UNKNOWN = b"\0\0\3\x10\0\0\0\0\0u=1"  # PRIORITY_UPDATE (RFC 9218)
+FLOODS = {
+    "resets": b"".join(
+        HeadersFrame(n, bytes.fromhex("828684418a089d5c0b8170dc780f03"), flags=("END_HEADERS",)).serialize()
+        + RstStreamFrame(n, 8).serialize()
+        for n in range(1, 1000, 2)
+    ),
+    "provoked resets": b"".join(
+        HeadersFrame(n, bytes.fromhex("828684418a089d5c0b8170dc780f03"), flags=("END_HEADERS",)).serialize()
+        + WindowUpdateFrame(n, 2**31 - 1).serialize()
+        for n in range(1, 1000, 2)
+    ),
+    "settings": SettingsFrame(0, settings={3: 1}).serialize() * 1000,
+    "pings": PingFrame(0, b"12345678").serialize() * 2000,
+    "priorities": b"".join(PriorityFrame(n, stream_weight=15).serialize() for n in range(1, 4000, 2)),
+    "windows": WindowUpdateFrame(0, 1).serialize() * 2000,
+    "empty data": HeadersFrame(1, bytes.fromhex("838684418a089d5c0b8170dc780f03"), flags=("END_HEADERS",)).serialize()
+    + DataFrame(1).serialize() * 2000,
+    "unknown": UNKNOWN * 2000,
+}
+
+
+@pytest.mark.parametrize("sent", FLOODS.values(), ids=FLOODS)
+async def test_a_flood_of_frames_ends_its_connection_with_one_line_in_the_log(sent, caplog):
+    """CVE-2023-44487 (resets), CVE-2025-8671 (those that it provokes), CVE-2019-9512, 9513, 9515 and 9518 (pings,
+    priorities, settings, empty frames)."""
+    async with serving() as server, server.connect() as other, server.connect() as client:
+        await other.get("/stream")
+        await other.until(b"first;")
+        peer = Http2Client(client)
+        await peer.flush()
+        await client.send(sent)
+        await goes_away(peer)
+        assert [record.exc_info for record in caplog.records] == [None], caplog.text
+        await server.witness.feed.send(b"alive;")
+        await other.until(b"alive;")
+        await eventually(lambda: len(server.lifecycle.connections) == 1)
+
+
+async def test_headers_that_never_end_are_no_burden():
+    """CVE-2024-27316 and its like: CONTINUATION upon CONTINUATION, empty or not."""
+    async with serving() as server, server.connect() as client:
+        peer = Http2Client(client)
+        await peer.flush()
+        await client.send(HeadersFrame(1, b"\x82").serialize() + ContinuationFrame(1).serialize() * 2000)
+        await client.rest()
+        await eventually(lambda: not server.lifecycle.connections)
+
+
+async def test_an_agent_may_cancel_all_it_has_asked_for_and_go_on():
+    async with serving() as server, server.connect() as client:
+        peer = Http2Client(client)
+        for _ in range(3):
+            streams = [await peer.ask("/hang") for _ in range(90)]
+            await eventually(lambda: len(server.witness.scopes) % 90 == 0)
+            for stream in streams:
+                peer.connection.reset_stream(stream, ErrorCodes.CANCEL)
+            await peer.flush()
+            await eventually(lambda: not server.lifecycle.in_flight)
+        whole = await peer.ask("/whole")
+        await peer.until(h2.events.StreamEnded, whole)
+
+
+async def test_more_priorities_than_streams_are_ignored(caplog):
+    """RFC 9113, section 5.3.2: they may be. Hypercorn would keep each of them."""
+    async with serving() as server, server.connect() as client:
+        peer = Http2Client(client)
+        for stream in range(1, 401, 2):
+            peer.connection.prioritize(stream, weight=7, depends_on=stream + 2)
+        whole = await peer.ask("/whole")
+        await peer.until(h2.events.StreamEnded, whole)
+        assert not caplog.records

@@ -1,0 +1,75 @@
+"""Counting the frames of an HTTP/2 client: what is a flood, and what is not."""
+
+import pytest
+from hyperframe.frame import (
+    ContinuationFrame,
+    DataFrame,
+    HeadersFrame,
+    PingFrame,
+    PriorityFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
+
+from gateway.serving.frame_limits import BOUNDS, PREFACE, SECONDS, FrameCounter, FrameType
+
+FRAMES = {
+    FrameType.DATA: DataFrame(1).serialize(),
+    FrameType.PRIORITY: PriorityFrame(1, stream_weight=15).serialize(),
+    FrameType.RST_STREAM: RstStreamFrame(1).serialize(),
+    FrameType.SETTINGS: SettingsFrame(0).serialize(),
+    FrameType.PING: PingFrame(0, b"12345678").serialize(),
+    FrameType.WINDOW_UPDATE: WindowUpdateFrame(0, 1).serialize(),
+    FrameType.CONTINUATION: ContinuationFrame(1, b"abc").serialize(),
+    FrameType.UNKNOWN: b"\0\0\3\x10\0\0\0\0\0u=1",
+}
+
+
+def new() -> FrameCounter:
+    counter = FrameCounter()
+    assert counter.receive(b"x" * PREFACE, 0) is None
+    return counter
+
+
+def test_every_kind_of_frame_that_costs_its_sender_nothing_has_a_bound():
+    assert FRAMES.keys() == BOUNDS.keys()
+
+
+@pytest.mark.parametrize("kind", BOUNDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("size", [1, 13, 10**9])
+def test_one_frame_more_than_the_bound_is_found_however_the_bytes_are_cut(kind, size):
+    counter, most, sent = new(), BOUNDS[kind].most, FRAMES[kind]
+    good = sent * most
+    assert not any(counter.receive(good[at : at + size], SECONDS / 2) for at in range(0, len(good), size))
+    assert counter.receive(sent, SECONDS - 0.1) is BOUNDS[kind]
+
+
+@pytest.mark.parametrize("kind", BOUNDS, ids=lambda kind: kind.name)
+def test_what_is_spread_over_time_is_no_flood(kind):
+    counter, sent = new(), FRAMES[kind]
+    for second in range(0, 100, 5):
+        assert counter.receive(sent * (BOUNDS[kind].most // 2), second) is None
+
+
+def test_requests_and_their_bodies_are_not_counted():
+    head, body, last = HeadersFrame(1, b"abc"), DataFrame(1, b"x" * 16384), DataFrame(1)
+    last.flags.add("END_STREAM")
+    assert new().receive((head.serialize() + body.serialize() + last.serialize()) * 2000, 0) is None
+
+
+def test_a_reset_that_the_client_provokes_counts_as_its_own():
+    counter, most = new(), BOUNDS[FrameType.RST_STREAM].most
+    assert counter.receive(RstStreamFrame(1).serialize() * (most // 2), 0) is None
+    provoked = [counter.provoked_reset(1) for _ in range(most - most // 2 + 1)]
+    assert provoked[-1] is BOUNDS[FrameType.RST_STREAM]
+    assert set(provoked[:-1]) == {None}
+
+
+@pytest.mark.parametrize("size", [40, 16384, 2**20], ids=["events", "frames", "a whole answer"])
+def test_a_client_that_acknowledges_every_frame_of_an_answer_is_no_flood(size):
+    """For the stream and for the connection, at least every 4 KiB."""
+    counter, updates = new(), WindowUpdateFrame(1, 1).serialize() * 2
+    for _ in range(2 * BOUNDS[FrameType.WINDOW_UPDATE].most):
+        counter.sent(size)
+        assert counter.receive(updates * max(1, size // 4096), 0) is None
