@@ -26,15 +26,3 @@ def registered(codec: Codec) -> Iterator[None]:
         yield
     finally:
         del _REGISTRY[codec.api]
-
-
-def foreign_headers(api: Api) -> tuple[str, ...]:
-    """The beginnings of names of headers that only providers of other APIs than ``api`` understand."""
-    own = CODECS[api].wire.header_prefixes
-    return tuple(prefix for codec in CODECS.values() for prefix in codec.wire.header_prefixes if prefix not in own)
-
-
-def foreign_query(api: Api) -> frozenset[str]:
-    """The members of a query that only providers of other APIs than ``api`` understand."""
-    others = (codec.wire.query_members for codec in CODECS.values())
-    return frozenset().union(*others) - CODECS[api].wire.query_members

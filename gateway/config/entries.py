@@ -12,6 +12,7 @@ from gateway.config.schema import RawConfig, RawEntry
 from gateway.config.settings import Keeper, ModelEntry
 from gateway.config.timeouts import changed
 from gateway.config.wording import describe, nearest, one_of
+from gateway.http.passing import reason_never
 from providers.catalog import providers as catalog
 from providers.catalog.providers import Provider, Speaks
 from streams.errors import GatewayError
@@ -117,6 +118,7 @@ def _entry(raw: RawEntry, path: Path, timeouts: Timeouts, findings: Findings) ->
         passthrough_auth=raw.passthrough_auth,
         headers=tuple(raw.headers.items()),
         http_host=raw.http_host,
+        pass_headers=tuple(name.lower() for name in raw.pass_headers),
         speaks=speaks,
         pinned=frozenset(raw.speaks or ()),
         quirks=raw.quirks or {},
@@ -219,6 +221,12 @@ def _check_headers(raw: RawEntry, path: Path, findings: Findings) -> None:
         if not _HEADER.fullmatch(name) or name.lower() in _NOT_TO_SET:
             advice = "use http_host" if name.lower() == "host" else "name a header that may be set on a request"
             findings.wrong((*path, "headers", name), f"{name!r} cannot be set", advice)
+    for i, name in enumerate(raw.pass_headers):
+        if not _HEADER.fullmatch(name.removesuffix("*")):
+            advice = "name a header, with a * at its end for all that begin so"
+            findings.wrong((*path, "pass_headers", i), describe(name), advice)
+        elif (reason := reason_never(name.lower())) is not None:
+            findings.wrong((*path, "pass_headers", i), f"{name!r} cannot be passed", reason)
     if raw.http_host is not None and not re.fullmatch(r"[\x21-\x7e]+", raw.http_host):
         findings.wrong((*path, "http_host"), describe(raw.http_host), "this must be a host name")
 

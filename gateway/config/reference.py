@@ -171,6 +171,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "`openai`'s Chat",
         ),
         "headers": Key("Set on every request to the provider, over anything else.", "none"),
+        "pass_headers": Key(
+            "Headers that pass between client and provider, in both directions, beside those that always do; with a "
+            "`*` at the end all that begin so. See [what passes](#what-passes).",
+            "none",
+        ),
         "speaks": Key(
             "The APIs that it is asked in: `chat`, `messages`, `responses`. See [speaks](#speaks).",
             "the provider's",

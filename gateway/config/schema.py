@@ -95,6 +95,7 @@ class RawEntry:
     http_host: str | None = None
     provider_interface: str | None = None
     headers: dict[str, Secret] = attrs.field(factory=dict)
+    pass_headers: tuple[str, ...] = ()
     speaks: Speaking | None = None
     quirks: QuirkChanges | None = None
     timeouts: RawTimeouts | None = None

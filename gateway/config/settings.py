@@ -139,7 +139,7 @@ class ModelEntry:
 
     ``written`` is the item's ``model`` as it stands in the file. ``speaks`` and ``timeouts`` are what holds in the end:
     the provider's row or the root's setting with the item's own laid over it; ``quirks`` are the item's own alone, and
-    ``pinned`` the APIs of clients for which the item itself says what is spoken.
+    ``pinned`` the APIs of clients for which the item itself says what is spoken. ``pass_headers`` are in lower case.
     """
 
     name: str
@@ -151,6 +151,7 @@ class ModelEntry:
     passthrough_auth: bool = False
     headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
     http_host: str | None = None
+    pass_headers: tuple[str, ...] = ()
     speaks: Speaks = attrs.field(default=attrs.Factory(lambda self: self.provider.speaks, takes_self=True))
     pinned: frozenset[Api] = frozenset()
     quirks: Mapping[str, Any] = attrs.field(factory=dict)

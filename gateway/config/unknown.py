@@ -251,8 +251,9 @@ INSTEAD: Final = (
             "provider type vendor interface custom_llm_provider provider_name kind", (ENTRY,)),
     Instead("`speaks` lists the APIs that it is asked in: `chat`, `messages`, `responses`",
             "api apis protocol wire_api api_type format api_format endpoints", (ENTRY,)),
-    Instead("write them as `headers`", "extra_headers custom_headers default_headers request_headers "
-            "forward_headers", (ENTRY,)),
+    Instead("write them as `headers`", "extra_headers custom_headers default_headers request_headers",
+            (ENTRY,)),
+    Instead("name them in `pass_headers`", "forward_headers forwarded_headers forward_client_headers", (ENTRY,)),
     Instead("send it as a header: `headers: {openai-organization: …}`", "organization org organization_id project",
             (ENTRY,)),
     Instead("`quirks.default_max_tokens` is for requests that give none to a Messages provider", "max_tokens",

@@ -32,7 +32,7 @@ def stream_lane(attempt: Attempt, turn: TurnRecorder) -> Lane:
     if target.lane == "byte":
         hides_usage = prepared.outgoing.asks_usage
         return Passthrough(
-            context.codec, attempt.public_error, attempt.redact, limits.event, hides_usage=hides_usage
+            context.codec, attempt.public_error, attempt.redact_error, limits.event, hides_usage=hides_usage
         )  # fmt: skip
     # A stream that its end repeats, or that is stored, is held until then.
     most = limits.answer if context.codec.wire.repeats_answer or turn.records else None

@@ -5,11 +5,12 @@ from functools import partial
 
 import attrs
 
-from gateway.config.redaction import Secrets, redact
+from gateway.config.redaction import Secrets, redact, redact_spelled
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import PlannedRequest
 from gateway.http.headers import Headers, passthrough_headers, translated_headers, upstream_id
 from gateway.http.offload import offload
+from gateway.http.passing import HeaderNames, to_client
 from gateway.request.client_request import ClientRequest, with_betas, without_betas
 from gateway.request.prepared import Prepared
 from gateway.request.public_errors import passthrough_error, public_error, secrets_of
@@ -86,7 +87,7 @@ class Attempt:
         out = attrs.evolve(out, placed=partial(self._on_send, out), max_chunk=most)
         response = await context.service.upstream.send(out)
         context.record.attempts += response.attempts - 1
-        context.record.upstream_id = upstream_id(response.headers)
+        context.record.upstream_id = self._redacted(upstream_id(response.headers))
         context.observer.responded(response)
         if 200 <= response.status < 300:
             self.stage = Stage.ANSWERING
@@ -128,7 +129,30 @@ class Attempt:
         return public_error(failed, self.incoming.api, self.target, self.secrets)
 
     def redact(self, data: bytes) -> bytes:
+        """A whole answer of the provider's, which may hold its key."""
         return redact(data, self.secrets)
+
+    def redact_error(self, data: bytes) -> bytes:
+        """An error of the provider's, which may hold its key in any spelling."""
+        return redact_spelled(data, self.secrets)
+
+    def _redacted(self, text: str | None) -> str | None:
+        """A header's value. Which credentials there are is found out only where one may be in it."""
+        if text is None or not self._may_repeat(text):
+            return text
+        return redact_spelled(text.encode(), self.secrets).decode()
+
+    def _may_repeat(self, text: str) -> bool:
+        """Whether a credential may be in ``text``: the one that was sent is, or there are others, or other
+        spellings."""
+        entry = self.target.entry
+        return bool(
+            (self._credential and self._credential in text)
+            or "%" in text
+            or "\\" in text
+            or entry.headers
+            or (entry.base_url is not None and ("@" in entry.base_url or "?" in entry.base_url))
+        )
 
     # The answer
 
@@ -153,7 +177,14 @@ class Attempt:
 
     def keep_headers(self, response: UpstreamResponse) -> None:
         """Keep the headers of the provider's answer that are for the client."""
-        self.passed = (passthrough_headers if self.lane_name == "byte" else translated_headers)(response.headers)
+        entry = self.target.entry
+        if self.lane_name == "byte":
+            passed = passthrough_headers(response.headers, to_client(entry.pass_headers, entry.passthrough_auth))
+        else:
+            passed = translated_headers(response.headers, HeaderNames.of(entry.pass_headers))
+        if self._may_repeat("".join([value for _, value in passed])):
+            passed = tuple((name, self._redacted(value) or "") for name, value in passed)
+        self.passed = passed
 
     def change_form(self) -> None:
         """The provider answers whole for a stream or the other way round, so that its answer is translated. Raises

@@ -166,7 +166,7 @@ class Exchange:
         if attempt.lane_name == "byte" and folded.failed is not None and folded.failed.native:
             self.record.failed = folded.failed
             await turn.persist_failure(folded.start.id)
-            return self.respond(attempt.redact(body), 200, headers)
+            return self.respond(attempt.redact_error(body), 200, headers)
         answer = folded.answer()
         if attempt.lane_name == "hub":
             body = await offload(size, lambda: codec.write_answer(answer, reply_to(attempt, turn)))

@@ -1,63 +1,41 @@
-"""Headers that cross the gateway, by direction (RFC 9110 section 7.6.1 and what the providers' SDKs read)."""
+"""Headers that cross the gateway, by direction (RFC 9110 section 7.6.1 and what the providers' SDKs read). Which of
+them may is in ``passing``."""
 
-from collections.abc import Iterable
+import email.utils
+import math
+import time
+from collections.abc import Container, Iterable
+from typing import Final
 
 Headers = tuple[tuple[str, str], ...]
 
-_HOP_BY_HOP = {
-    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
-    "trailers", "transfer-encoding", "upgrade",
-}  # fmt: skip
-
-# Credentials are ours to give, never the client's to leak; the rest describes the client's connection, not the request.
-_NOT_UPSTREAM = _HOP_BY_HOP | {
-    "authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "host", "content-length", "content-encoding",
-    "accept-encoding", "expect", "forwarded", "via", "x-real-ip", "x-request-id", "remote-addr",
-    "origin", "referer",  # of the page that called us: Anthropic refuses what seems to come from a browser
-}  # fmt: skip
-_NOT_UPSTREAM_PREFIXES = ("x-forwarded-", "x-trigate-", "x-arch-", "x-plano-", "access-control-", "sec-")
-
-_NOT_DOWNSTREAM = _HOP_BY_HOP | {
-    "set-cookie", "server", "date", "content-type", "content-length", "content-encoding", "alt-svc",
-    "strict-transport-security", "x-request-id", "request-id", "vary", "cache-control", "x-accel-buffering",
-}  # fmt: skip
-_NOT_DOWNSTREAM_PREFIXES = ("access-control-", "x-trigate-")
+LONGEST_WAIT: Final = 3600
+"""Seconds that a provider may tell a client to wait. A client that is told a year is lost."""
 
 _TELLING = {"retry-after", "retry-after-ms", "x-should-retry"}
 _TELLING_PREFIXES = ("anthropic-ratelimit-", "x-ratelimit-")
 
 
-def upstream_headers(client: Iterable[tuple[str, str]], foreign: tuple[str, ...]) -> Headers:
-    """The client's headers for an upstream of its own API (the byte lane). ``foreign`` are beginnings of names
-    that mean something to other APIs alone."""
+def upstream_headers(client: Iterable[tuple[str, str]], passing: Container[str]) -> Headers:
+    """The client's headers for an upstream of its own API (the byte lane), of those whose names are ``passing``."""
     headers = tuple(client)
     named = _named(headers)
     return tuple(
-        (name, value)
-        for name, value in headers
-        if name not in _NOT_UPSTREAM
-        and name not in named
-        and not name.startswith((*_NOT_UPSTREAM_PREFIXES, *foreign))
-        and value.isprintable()
+        (name, value) for name, value in headers if name in passing and name not in named and value.isprintable()
     )
 
 
-def upstream_query(client: str, foreign: frozenset[str]) -> str:
-    """The client's query string for an upstream of its own API, without the members that mean something to other APIs
-    alone."""
+def upstream_query(client: str, passing: Container[str]) -> str:
+    """The client's query string for an upstream of its own API, of its members those whose names are ``passing``."""
     if not client:
         return client
-    return "&".join(pair for pair in client.split("&") if pair.partition("=")[0] not in foreign)
+    return "&".join(pair for pair in client.split("&") if pair.partition("=")[0] in passing)
 
 
-def passthrough_headers(upstream: Headers) -> Headers:
-    """The upstream's headers for a client of its own API (the byte lane)."""
+def passthrough_headers(upstream: Headers, passing: Container[str]) -> Headers:
+    """The upstream's headers for a client of its own API (the byte lane), of those whose names are ``passing``."""
     named = _named(upstream)
-    return tuple(
-        (name, value)
-        for name, value in upstream
-        if name not in _NOT_DOWNSTREAM and name not in named and not name.startswith(_NOT_DOWNSTREAM_PREFIXES)
-    )
+    return bounded_waits(tuple(pair for pair in upstream if pair[0] in passing and pair[0] not in named))
 
 
 def _named(headers: Headers) -> set[str]:
@@ -65,9 +43,46 @@ def _named(headers: Headers) -> set[str]:
     return {token.strip().lower() for name, value in headers if name == "connection" for token in value.split(",")}
 
 
-def translated_headers(upstream: Headers) -> Headers:
-    """The headers that a client of another API still needs: waits and limits."""
-    return tuple((name, value) for name, value in upstream if name in _TELLING or name.startswith(_TELLING_PREFIXES))
+def translated_headers(upstream: Headers, added: Container[str] = ()) -> Headers:
+    """The headers that a client of another API still needs: waits and limits, and what was ``added`` to these."""
+    return bounded_waits(
+        tuple(
+            (name, value)
+            for name, value in upstream
+            if name in _TELLING or name.startswith(_TELLING_PREFIXES) or name in added
+        )
+    )
+
+
+def bounded_waits(headers: Headers) -> Headers:
+    """``headers`` with waits of ``LONGEST_WAIT`` at most, and without those that nobody could keep to."""
+    if not any(name in _TELLING for name, _ in headers):
+        return headers
+    told = ((name, _telling(name, value) if name in _TELLING else value) for name, value in headers)
+    return tuple((name, value) for name, value in told if value is not None)
+
+
+def _telling(name: str, value: str) -> str | None:
+    """What a client is told to do, in the form in which it is defined."""
+    if name == "x-should-retry":
+        return value if value in ("true", "false") else None
+    unit = 1000 if name == "retry-after-ms" else 1
+    try:
+        wait = float(value)
+    except ValueError:
+        wait = _until(value) if unit == 1 else math.nan
+        value = str(math.ceil(wait)) if wait >= 0 else value
+    if not wait >= 0:  # NaN is not, either
+        return None
+    return value if wait <= LONGEST_WAIT * unit else str(LONGEST_WAIT * unit)
+
+
+def _until(date: str) -> float:
+    """Seconds to a date as HTTP writes it, NaN if it is none."""
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(date).timestamp() - time.time())
+    except (ValueError, OverflowError, OSError):
+        return math.nan
 
 
 def upstream_id(upstream: Headers) -> str | None:

@@ -3,8 +3,9 @@
 import attrs
 import msgspec
 
-from gateway.config.redaction import Secrets, credentials_among, findable, redact, redact_json
+from gateway.config.redaction import Secrets, credentials_among, findable, redact_json, redact_spelled
 from gateway.config.urls import credentials_in
+from gateway.http.headers import bounded_waits
 from gateway.routing.target import Target
 from providers.apis import CODECS
 from streams.events import Api, ErrorInfo
@@ -53,7 +54,7 @@ def public_error(failed: ErrorInfo, api: Api, target: Target, secrets: Secrets) 
     return attrs.evolve(
         failed,
         status=status,
-        message=redact(failed.message.encode(), secrets).decode(),
+        message=redact_spelled(failed.message.encode(), secrets).decode(),
         details=redact_json(failed.details, secrets),
         headers=with_wait(failed.headers, status),
     )
@@ -70,11 +71,13 @@ def passthrough_error(body: bytes, api: Api, target: Target, secrets: Secrets) -
         return None
     if not isinstance(value, dict) or not CODECS[api].is_own_error(value):
         return None
-    return redact(body, secrets)
+    return redact_spelled(body, secrets)
 
 
 def with_wait(headers: tuple[tuple[str, str], ...], status: int) -> tuple[tuple[str, str], ...]:
-    """A 429 or a translated 529 never goes without a wait: Codex gives up at once where there is none."""
+    """A 429 or a translated 529 never goes without a wait: Codex gives up at once where there is none. No wait is
+    longer than a client can be told."""
+    headers = bounded_waits(headers)
     if status in (429, 503) and not any(name in ("retry-after", "retry-after-ms") for name, _ in headers):
         return (*headers, ("retry-after", "1"))
     return headers

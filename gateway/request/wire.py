@@ -3,10 +3,11 @@
 import attrs
 
 from gateway.http.headers import upstream_headers, upstream_query
+from gateway.http.passing import HeaderNames, to_provider
 from gateway.request.client_request import ClientRequest
 from gateway.routing.target import Target
 from gateway.upstream.request import UpstreamRequest
-from providers.apis import CODECS, foreign_headers, foreign_query
+from providers.apis import CODECS
 from providers.auth.signer import UnsignedRequest
 from providers.errors.rejected import BETA
 from providers.neutral.codec import Outgoing
@@ -21,18 +22,21 @@ def upstream_request(
     *,
     method: str = "POST",
 ) -> UpstreamRequest:
-    """The HTTP request before it is signed. In the byte lane the client's headers and query go along (less credentials
-    and what is about its own connection), in the hub lane only what the codec writes and the betas that the model's
-    name wants. ``suffix`` is the end of the path, by default that of an answer."""
+    """The HTTP request before it is signed. In the byte lane those of the client's headers and members of its query go
+    along that may, in the hub lane only what the codec writes and the betas that the model's name wants; in both what
+    ``pass_headers`` names. ``suffix`` is the end of the path, by default that of an answer."""
     wire = CODECS[target.api].wire
     url = target.address(wire.suffix("answer", stream) if suffix is None else suffix)
     headers = outgoing.headers
     if target.lane == "byte":
-        headers = (*upstream_headers(asked.headers, foreign_headers(target.api)), *headers)
-        if more := upstream_query(asked.query, foreign_query(target.api)):
+        headers = (*upstream_headers(asked.headers, _passing(target)), *headers)
+        if asked.query and (more := upstream_query(asked.query, wire.query_members)):
             url += ("&" if "?" in url else "?") + more
-    elif betas := [beta for beta in target.betas if beta in (asked.header(BETA) or "")]:
-        headers = (*headers, (BETA, ",".join(betas)))
+    else:
+        if target.entry.pass_headers:
+            headers = (*upstream_headers(asked.headers, HeaderNames.of(target.entry.pass_headers)), *headers)
+        if betas := [beta for beta in target.betas if beta in (asked.header(BETA) or "")]:
+            headers = (*headers, (BETA, ",".join(betas)))
     names = {"content-type", "accept", *target.signer.names, *(name for name, _ in target.configured)}
     headers = (
         *((name, value) for name, value in headers if name.lower() not in names),
@@ -42,6 +46,13 @@ def upstream_request(
         *target.configured,
     )
     return UpstreamRequest(method, url, headers, outgoing.body, connect_timeout=target.entry.timeouts.connect)
+
+
+def _passing(target: Target) -> HeaderNames:
+    """The client's headers that go to ``target``."""
+    entry = target.entry
+    own = CODECS[target.api].wire.client_headers
+    return to_provider(own, entry.provider.client_headers, entry.pass_headers, entry.passthrough_auth)
 
 
 def signed(request: UpstreamRequest, target: Target, credential: str | None, at: float) -> UpstreamRequest:

@@ -50,6 +50,9 @@ COMPATIBLE = Quirks(
 ROUTER = Quirks(short_call_ids=False, billing_line=False)
 """A service that passes requests on to the makers of models."""
 
+APP_HEADERS = ("http-referer", "x-title")
+"""Which program asks: https://openrouter.ai/docs/app-attribution"""
+
 _BEDROCK_QUIRKS = Quirks(billing_line=False, deferred_tools="found", short_call_ids=False)
 _BEDROCK = {"auth": BEARER, "quirks": _BEDROCK_QUIRKS, "known": _BEDROCK_QUIRKS}
 
@@ -76,7 +79,7 @@ class Provider:
     ``address`` is what a base URL of one's own looks like, where there is none for all. ``by_path`` is what is
     different where the path of the base URL ends so, as changes to the row; the longest end comes first. ``today`` is
     what to write in the meantime, where no codec speaks the provider's own API; ``about`` goes into the page of
-    providers.
+    providers. ``client_headers`` are headers of clients that mean something to it alone.
     """
 
     id: str
@@ -101,6 +104,7 @@ class Provider:
     by_path: Mapping[str, Mapping[str, Any]] = NOTHING_ELSE
     today: str = ""
     about: str = ""
+    client_headers: tuple[str, ...] = ()
 
     @property
     def local(self) -> bool:
@@ -191,7 +195,7 @@ _ROWS = (
     ),
     Provider(
         "xai", "xAI", "https://api.x.ai", speaks=CHAT_AND_RESPONSES, models=("grok-4.7", "grok-4.6", "grok-4.3"),
-        families=("grok-*",), key_env="XAI_API_KEY",
+        families=("grok-*",), key_env="XAI_API_KEY", client_headers=("x-grok-conv-id",),  # finds the prompt cache
     ),
     Provider("together_ai", "Together AI", "https://api.together.xyz", key_env="TOGETHER_API_KEY"),
     Provider(
@@ -256,13 +260,13 @@ _ROWS = (
     ),
     Provider(
         "vercel", "Vercel AI Gateway", "https://ai-gateway.vercel.sh", speaks=ALL_THREE, quirks=ROUTER,
-        key_env="AI_GATEWAY_API_KEY",
+        key_env="AI_GATEWAY_API_KEY", client_headers=APP_HEADERS,
     ),
     # OpenRouter's Messages endpoint takes its keys as Bearer only. Its Chat knows both names of the token limit and the
     # role `developer`.
     Provider(
         "openrouter", "OpenRouter", "https://openrouter.ai", prefix="/api/v1", auth=BEARER, known=Quirks(),
-        key_env="OPENROUTER_API_KEY",
+        key_env="OPENROUTER_API_KEY", client_headers=(*APP_HEADERS, "x-openrouter-title", "x-openrouter-categories"),
     ),
     Provider("edenai", "Eden AI", "https://api.edenai.run", prefix="/v3", key_env="EDENAI_API_KEY"),
     # No /v1, and the stream ends without [DONE].
@@ -323,6 +327,7 @@ def generic(provider_id: str, interface: Provider | None = None) -> Provider:
     return attrs.evolve(
         interface, id=provider_id, display_name=provider_id, base_url=None, quirks=quirks, models=(), families=(),
         key_env=None, key_required=False, note="", keeps_responses=False, keeps_threads=False, today="", about="",
+        client_headers=(),
     )  # fmt: skip
 
 

@@ -34,6 +34,7 @@ WIRE = WireApi(
     "/chat/completions",
     Conversation("messages"),
     words=StreamWords(error_member=True),
+    client_headers=("openai-beta",),
 )
 
 

@@ -44,7 +44,8 @@ WIRE = WireApi(
     operations={"answer": OperationPath(), "count": OperationPath("/count_tokens")},
     words=StreamWords(ends=frozenset(("message_stop",)), error_names=frozenset(("error",))),
     ping=sse.event("ping", {"type": "ping"}),
-    header_prefixes=("anthropic-",),
+    # Claude Code's own headers (its session's id among them) are made for Anthropic.
+    client_headers=("anthropic-*", "x-app", "x-claude-*", "x-anthropic-*"),
     query_members=frozenset(("beta",)),
     version_header="anthropic-version",
     beta_header=BETA,

@@ -110,10 +110,11 @@ class WireApi:
     **Streams.** ``ping`` is a keep-alive event of the API's own, ``b""`` where it has none and the framing's comment
     has to do. ``repeats_answer``: the last event of a stream holds the whole answer once more.
 
-    **Headers.** ``header_prefixes`` and ``query_members`` are of headers and members of a query that mean something to
-    providers of this API, and go to none of another. ``version_header`` is the one in which a client says which version
-    of the API it speaks; ``beta_header`` the one with names of betas, ``long_context_beta`` such a name.
-    ``id_headers`` are the names under which its clients look for the id of a request.
+    **Headers.** ``client_headers`` (a ``*`` at the end stands for any end) and ``query_members`` are those headers and
+    members of a query of its clients that go to providers of this API, and to none of another. ``version_header`` is
+    the one in which a client says which version of the API it speaks; ``beta_header`` the one with names of betas,
+    ``long_context_beta`` such a name. ``id_headers`` are the names under which its clients look for the id of a
+    request.
 
     **Errors.** ``own_statuses`` are statuses beside those of HTTP that its clients know.
     """
@@ -130,7 +131,7 @@ class WireApi:
     words: StreamWords = attrs.field(factory=StreamWords)
     ping: bytes = b""
     repeats_answer: bool = False
-    header_prefixes: tuple[str, ...] = ()
+    client_headers: tuple[str, ...] = ()
     query_members: frozenset[str] = frozenset()
     version_header: str | None = None
     beta_header: str | None = None

@@ -65,6 +65,17 @@ WIRE = WireApi(
         after_error=frozenset(("response.failed",)),  # OpenAI sends `error` first, and Codex waits for this
     ),
     repeats_answer=True,
+    # Codex's own say which conversation a request is part of, by which OpenAI finds its prompt cache; in older versions
+    # with an underscore.
+    client_headers=(
+        "openai-beta", "originator", "version", "session-id", "session_id", "thread-id", "thread_id",
+        "conversation-id", "conversation_id", "x-codex-*", "x-openai-subagent",
+    ),
+    # Of the calls about a response that the provider keeps; ``[]`` also as it is encoded.
+    query_members=frozenset(
+        ("after", "before", "include", "include[]", "include%5B%5D", "include_obfuscation", "limit", "order",
+         "starting_after", "stream")
+    ),
 )  # fmt: skip
 
 

@@ -20,6 +20,12 @@ def gateway(upstream) -> Iterator[Gateway]:
         provider(f"{vendors[api]}/real-{api}", upstream.url, [api], name=f"asked-{api}", key=f"sk-{api}-key")
         for api in APIS
     ]
+    entries += [
+        provider(
+            "openai/added", upstream.url, ["chat"], pass_headers=["X-Team", "baggage", "openai-project", "x-cost-*"]
+        ),
+        provider("openrouter/added", upstream.url, ["chat"], name="router"),
+    ]
     port = free_port()
     with running(config(entries, port), port) as process:
         yield process
@@ -196,8 +202,8 @@ def ask(gateway: Gateway, upstream: Upstream, api: str, query: str = "", **heade
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_the_query_string_is_forwarded(gateway, upstream, api):
-    assert ask(gateway, upstream, api, "?api-version=2&x=a%20b").query == "api-version=2&x=a%20b"
+def test_no_client_chooses_the_version_of_the_providers_api(gateway, upstream, api):
+    assert ask(gateway, upstream, api, "?api-version=2&x=a%20b&%62eta=true&key=k").query == ""
 
 
 def test_the_beta_flag_is_for_messages_upstreams(gateway, upstream):
@@ -231,6 +237,28 @@ def test_other_headers_are_forwarded(gateway, upstream, api):
     seen = ask(gateway, upstream, api, user_agent="my-agent/1", x_stainless_lang="python", openai_beta="x=v1")
     assert seen.header("user-agent") == "my-agent/1"
     assert seen.header("x-stainless-lang") == "python"
+    assert seen.header("openai-beta") == (None if api == "messages" else "x=v1")
+
+
+IDENTITY = (
+    "cf-access-jwt-assertion", "x-amzn-oidc-data", "x-auth-request-access-token", "x-goog-iap-jwt-assertion",
+    "x-ms-token-aad-access-token", "x-vault-token", "private-token", "baggage", "true-client-ip", "cf-connecting-ip",
+)  # fmt: skip
+CHOICES = (
+    "openai-organization",
+    "openai-project",
+    "x-original-url",
+    "x-http-method-override",
+    "anthropic-workspace-id",
+)
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_what_a_proxy_in_front_says_of_a_user_stays_here_and_no_client_chooses_who_pays(gateway, upstream, api):
+    """(https://developers.cloudflare.com/cloudflare-one/identity/authorization-cookie/validating-json,
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html)"""
+    seen = ask(gateway, upstream, api, **dict.fromkeys((*IDENTITY, *CHOICES, "x-made-up"), "tell-nobody"))
+    assert "tell-nobody" not in str(seen.headers)
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -257,8 +285,81 @@ def test_the_answers_headers_pass_without_cookies_and_hops(gateway, upstream):
     assert reply.headers.get("server") != "nginx"
 
 
+COMMANDS = (
+    "clear-site-data", "nel", "report-to", "refresh", "link", "location", "www-authenticate", "set-cookie",
+    "content-disposition", "x-made-up", "openai-organization", "anthropic-organization-id",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("status", [200, 400])
+def test_no_command_of_a_provider_to_browsers_and_no_endless_wait_reaches_a_client(gateway, upstream, api, status):
+    """(https://www.w3.org/TR/clear-site-data/, RFC 9110, section 10.2.3)"""
+    headers = (*((name, '"*"') for name in COMMANDS), ("retry-after", "99999999"), ("retry-after-ms", "1e99"))
+    body = WHOLE[api] if status == 200 else b'{"type":"error","error":{"type":"invalid_request_error","message":"no"}}'
+    upstream.script(Raw(status, (*JSON, *headers), (body,)))
+    reply = gateway.request("POST", PATHS[api], REQUESTS[api].replace(b"MODEL", f"asked-{api}".encode()))
+    assert reply.status == status
+    assert not set(COMMANDS) & set(reply.headers)
+    assert (reply.headers["retry-after"], reply.headers["retry-after-ms"]) == ("3600", "3600000")
+
+
+def spelled(key: str) -> tuple[str, ...]:
+    return key, key.replace("-", "\\u002D"), "".join(f"\\u{ord(char):04x}" for char in key), key.replace("-", "%2d")
+
+
+@pytest.mark.parametrize("way", range(4), ids=["plain", "hyphens", "all escaped", "in a URL"])
+@pytest.mark.parametrize("api", APIS)
+def test_an_error_that_repeats_the_gateways_key_is_given_without_it_in_every_spelling(gateway, upstream, api, way):
+    """(RFC 8259, section 7; BerriAI/litellm#15799)"""
+    key = spelled(f"sk-{api}-key")[way].encode()
+    error = b'{"type":"error","error":{"type":"invalid_request_error","message":"bad key: %b", "x" : 1.0}}' % key
+    body = REQUESTS[api].replace(b"MODEL", f"asked-{api}".encode())
+    upstream.script(Raw(400, JSON, (error,)))
+    reply = gateway.request("POST", PATHS[api], body)
+    assert (reply.status, reply.body) == (400, error.replace(key, b"[redacted]"))
+    opening = EVENTS[api][0] + (EVENTS[api][2] if api == "messages" else b"")
+    upstream.script(Raw(200, SSE, (opening, b"event: error\ndata: " + error + b"\n\n"), "chunked"))
+    reply = gateway.request("POST", PATHS[api], streaming(body))
+    assert key not in reply.body
+    assert b"[redacted]" in reply.body
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_an_answers_headers_that_repeat_the_gateways_key_are_given_without_it(gateway, upstream, api):
+    names = ("openai-processing-ms", "anthropic-x", "x-request-id", "x-ratelimit-key", "cf-ray")
+    for key in spelled(f"sk-{api}-key"):
+        upstream.script(Raw(200, (*JSON, *((name, f"a {key} b") for name in names)), (WHOLE[api],)))
+        reply = gateway.request("POST", PATHS[api], REQUESTS[api].replace(b"MODEL", f"asked-{api}".encode()))
+        assert reply.headers["openai-processing-ms"] == reply.headers["x-trigate-upstream-request-id"]
+        assert reply.headers["x-trigate-upstream-request-id"] == "a [redacted] b"
+        assert key not in str(reply.headers)
+
+
 def test_one_clients_cookie_never_goes_out_with_the_next_request(gateway, upstream):
     upstream.script(Raw(200, (*JSON, ("set-cookie", "tenant=one; Path=/")), (WHOLE["chat"],)), Script(text="ok"))
     for _ in range(2):
         gateway.request("POST", PATHS["chat"], REQUESTS["chat"].replace(b"MODEL", b"asked-chat"))
     assert upstream.seen[1].header("cookie") is None
+
+
+@pytest.mark.parametrize("api", ["chat", "messages"], ids=["byte", "hub"])
+def test_an_entry_adds_headers_in_both_directions_and_both_lanes(gateway, upstream, api):
+    added = {"x-team": "blue", "baggage": "a=1", "openai-project": "p", "x-cost-center": "7", "x-other": "no"}
+    answer = Raw(200, (*JSON, ("x-cost-total", "0.5"), ("x-team", "blue"), ("x-other", "no")), (WHOLE["chat"],))
+    upstream.script(answer)
+    reply = gateway.request("POST", PATHS[api], REQUESTS[api].replace(b"MODEL", b"openai/added"), added)
+    assert reply.status == 200, reply.body
+    (seen,) = upstream.seen
+    assert [seen.header(name) for name in added] == ["blue", "a=1", "p", "7", None]
+    assert [reply.headers.get(name) for name in ("x-cost-total", "x-team", "x-other")] == ["0.5", "blue", None]
+
+
+def test_a_providers_row_says_which_headers_mean_something_to_it(gateway, upstream):
+    """(https://openrouter.ai/docs/app-attribution)"""
+    sent = {"http-referer": "https://app.example", "x-title": "App"}
+    upstream.script(Script(text="ok"), Script(text="ok"))
+    for model in ("router", "asked-chat"):
+        gateway.request("POST", PATHS["chat"], REQUESTS["chat"].replace(b"MODEL", model.encode()), sent)
+    assert [seen.header("x-title") for seen in upstream.seen] == ["App", None]
+    assert [seen.header("http-referer") for seen in upstream.seen] == ["https://app.example", None]

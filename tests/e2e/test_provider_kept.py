@@ -156,7 +156,11 @@ def test_calls_about_a_response_pass_with_the_providers_credentials(gateway, one
     assert reply.status == 200
     (seen,) = one.seen
     path, _, query = rest.partition("?")
-    assert (seen.method, seen.path, seen.query) == (method, f"/v1/responses/{id}{path}", query)
+    assert (seen.method, seen.path, seen.query) == (
+        method,
+        f"/v1/responses/{id}{path}",
+        query.removesuffix("&unknown=a%20b"),
+    )
     assert seen.body == (body or b"")
     assert seen.header("authorization") == "Bearer sk-number-one"
     assert "sk-of-the-client" not in str(seen.headers)

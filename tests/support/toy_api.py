@@ -107,7 +107,7 @@ WIRE = WireApi(
     framing=FRAMES,
     words=StreamWords(ends=frozenset(("done",)), error_names=frozenset(("oops",))),
     ping=frame("beat", {}),
-    header_prefixes=("x-toy-",),
+    client_headers=("x-toy-*",),
     query_members=frozenset(("humour",)),
     id_headers=("x-request-id", "x-toy-request"),
 )

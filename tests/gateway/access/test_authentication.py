@@ -19,7 +19,6 @@ from gateway.access.shares import Shares
 from gateway.app import app_of
 from gateway.config.loading import Config, ConfigError, from_mapping, load
 from gateway.exchange.service import Service
-from gateway.http.headers import upstream_headers
 from gateway.request.client_request import ClientRequest
 from gateway.request.decompress import DECODERS, decompress, read_coding
 from gateway.routing.router import Router
@@ -27,7 +26,6 @@ from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from gateway.upstream.client import Upstream
-from providers.apis import foreign_headers
 from streams.errors import GatewayError
 from tests.support.harness import PATIENCE
 
@@ -289,20 +287,6 @@ def test_a_providers_key_is_passed_on():
     target = Router(config()).resolve("own", "chat")
     KEYED.check("alice", "own", target.entry, target.model, asked.credential)
     assert target.headers(asked.credential) == (("authorization", "Bearer sk-mine"),)
-
-
-def test_neither_keys_nor_what_a_browser_adds_goes_to_the_provider():
-    held_back = [
-        "authorization",
-        "x-api-key",
-        "x-trigate-key",
-        "origin",
-        "referer",
-        "sec-fetch-mode",
-        "access-control-x",
-    ]
-    headers = [(name, "v") for name in held_back]
-    assert upstream_headers([*headers, ("x-kept", "v")], foreign_headers("messages")) == (("x-kept", "v"),)
 
 
 # The configuration

@@ -1,0 +1,135 @@
+"""The headers that cross the gateway between a client and a provider of its own API, each with the reason why it may.
+
+What no row names stays here: behind a gateway stand other proxies, whose headers say who a user is, and in front of
+clients other providers, whose headers command browsers and SDKs. A ``*`` at the end of a name stands for any end.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Final
+
+import attrs
+
+Rows = Mapping[str, str]
+
+TO_PROVIDER: Final[Rows] = {
+    "user-agent": "the client's name; some providers treat programs differently by it",
+    "x-stainless-*": "the SDK's own notes, made for the provider",
+    "idempotency-key": "the SDKs' mark of a request that is sent again",
+    "x-client-request-id": "an id by which the provider's support finds the request",
+    "x-session-id": "OpenCode's: which requests share a prompt cache",
+    "x-session-affinity": "the same",
+    "traceparent": "W3C Trace Context: which trace the request is part of",
+    "tracestate": "the same",
+}
+"""To providers of every API; those of one API alone are in its ``WireApi``, those of one provider in its row."""
+
+TO_CLIENT: Final[Rows] = {
+    "retry-after": "the wait that every SDK keeps to",
+    "retry-after-ms": "the same, of OpenAI's and Anthropic's SDKs",
+    "x-should-retry": "their command to try again, or not",
+    "x-ratelimit-*": "what is left of the provider's limits",
+    "ratelimit": "the same, as the IETF would have it",
+    "ratelimit-*": "the same",
+    "anthropic-*": "what is left of Anthropic's limits, by kind",
+    "openai-*": "OpenAI's version, model and time of work",
+    "x-codex-*": "Codex's limits, and the turn that it goes on with",
+    "x-models-etag": "Codex's mark of its list of models",
+    "x-reasoning-included": "what Codex's backend has counted",
+    "x-oai-request-id": "an id by which the provider's support finds the request",
+    "cf-ray": "the same, at a provider behind Cloudflare",
+    "apim-request-id": "the same, at Azure",
+    "x-ms-client-request-id": "the same, at Azure",
+    "x-ms-region": "where Azure has answered from",
+    "x-amzn-requestid": "an id for the support of AWS",
+    "x-amzn-errortype": "which error of AWS it is",
+    "x-amzn-bedrock-*": "Bedrock's count of tokens and time",
+    "x-generation-id": "OpenRouter's id of the answer, for its price",
+    "x-vercel-id": "an id for the support of Vercel",
+    "x-groq-region": "where Groq has answered from",
+    "deprecation": "RFC 9745: the model or the path is going",
+    "sunset": "RFC 8594: when",
+}
+"""To clients of the provider's own API, from every provider."""
+
+ACCOUNT: Final[Rows] = {
+    "openai-organization": "who pays, and in an answer the operator's name at the provider",
+    "openai-project": "the same",
+    "anthropic-organization-id": "the same",
+    "anthropic-workspace-id": "the same",
+    "chatgpt-account-id": "the same",
+}
+"""What belongs to the credential, in both directions: only where that is the client's own (``passthrough_auth``)."""
+
+_HOP: Final = "it is about one connection (RFC 9110, section 7.6.1)"
+_CREDENTIAL: Final = "it holds a credential; passthrough_auth sends a client's own key on"
+_WRITTEN: Final = "the gateway writes it itself"
+_COMMAND: Final = "it tells a browser or a client what to do at the gateway's address"
+
+NEVER: Final[Rows] = {
+    **dict.fromkeys(
+        ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
+         "trailers", "transfer-encoding", "upgrade", "expect"), _HOP
+    ),
+    **dict.fromkeys(
+        ("authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "www-authenticate", "set-cookie"),
+        _CREDENTIAL,
+    ),
+    **dict.fromkeys(
+        ("host", "content-length", "content-type", "content-encoding", "accept", "accept-encoding", "date", "server",
+         "cache-control", "vary", "x-accel-buffering", "x-request-id", "request-id", "x-trigate-*"), _WRITTEN
+    ),
+    **dict.fromkeys(
+        ("clear-site-data", "nel", "report-to", "reporting-endpoints", "refresh", "link", "location",
+         "content-location", "content-disposition", "content-security-policy", "strict-transport-security", "alt-svc",
+         "access-control-*", "sourcemap", "x-arch-*", "x-plano-*"), _COMMAND
+    ),
+}  # fmt: skip
+"""What ``pass_headers`` cannot add, and why."""
+
+
+@attrs.frozen
+class HeaderNames:
+    """A set of names of headers in lower case: ``exact`` ones, and all that begin with one of ``prefixes``, but for
+    ``barred`` ones."""
+
+    exact: frozenset[str]
+    prefixes: tuple[str, ...] = ()
+    barred: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, names: Iterable[str], barred: Iterable[str] = ()) -> "HeaderNames":
+        """The set of ``names``, of which a ``*`` at the end stands for any end."""
+        names = tuple(names)
+        exact = frozenset(name for name in names if not name.endswith("*"))
+        return cls(exact, tuple(name[:-1] for name in names if name.endswith("*")), frozenset(barred) - exact)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.exact or (
+            isinstance(name, str) and name.startswith(self.prefixes) and name not in self.barred
+        )
+
+
+def reason_never(name: str) -> str | None:
+    """Why a header with ``name`` (lower case, perhaps with ``*``) can be let through by no setting, ``None`` if it
+    can."""
+    for never, reason in NEVER.items():
+        ends = never.endswith("*") and name.startswith(never[:-1])
+        if ends or never == name or (name.endswith("*") and never.startswith(name[:-1])):
+            return reason
+    return None
+
+
+@lru_cache(maxsize=512)
+def to_provider(api: tuple[str, ...], provider: tuple[str, ...], added: tuple[str, ...], own: bool) -> HeaderNames:
+    """The headers of a client that go to a provider: those of every one, of its ``api``, of its row, and those that
+    were ``added``. ``own``: the credential is the client's."""
+    account = tuple(ACCOUNT) if own else ()
+    return HeaderNames.of((*TO_PROVIDER, *api, *provider, *account, *added), ACCOUNT)
+
+
+@lru_cache(maxsize=512)
+def to_client(added: tuple[str, ...], own: bool) -> HeaderNames:
+    """The headers of a provider's answer that go to a client of its API."""
+    account = tuple(ACCOUNT) if own else ()
+    return HeaderNames.of((*TO_CLIENT, *account, *added), ACCOUNT)

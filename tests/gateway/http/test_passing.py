@@ -1,0 +1,194 @@
+"""Which headers and members of a query cross the gateway, as tables: what no row names stays where it is."""
+
+import email.utils
+import time
+
+import pytest
+
+from gateway.config.loading import ConfigError, from_mapping
+from gateway.http.headers import (
+    bounded_waits,
+    passthrough_headers,
+    translated_headers,
+    upstream_headers,
+    upstream_query,
+)
+from gateway.http.passing import ACCOUNT, NEVER, TO_CLIENT, TO_PROVIDER, reason_never, to_client, to_provider
+from providers.apis import CODECS
+from providers.catalog.providers import CATALOG
+from streams.events import APIS, Api
+
+ROWS = (*TO_PROVIDER.items(), *TO_CLIENT.items(), *ACCOUNT.items(), *NEVER.items())
+
+
+def sent_to(api: Api, *names: str, provider: tuple[str, ...] = (), added: tuple[str, ...] = (), own: bool = False):
+    passing = to_provider(CODECS[api].wire.client_headers, provider, added, own)
+    return [name for name, _ in upstream_headers([(name, "v") for name in names], passing)]
+
+
+def given(*names: str, added: tuple[str, ...] = (), own: bool = False):
+    return [name for name, _ in passthrough_headers(tuple((name, "v") for name in names), to_client(added, own))]
+
+
+@pytest.mark.parametrize(("name", "reason"), ROWS)
+def test_every_row_has_its_reason(name, reason):
+    assert name == name.lower()
+    assert "*" not in name.removesuffix("*")
+    assert len(reason) > 3
+
+
+@pytest.mark.parametrize(
+    "rows", [TO_PROVIDER, TO_CLIENT, ACCOUNT, *(codec.wire.client_headers for codec in CODECS.values())]
+)
+def test_no_list_lets_through_what_may_never_pass(rows):
+    assert [name for name in rows if reason_never(name) is not None] == []
+
+
+# What the recorded programs send: Claude Code 2.1, Codex 0.169, OpenCode 1.18, the SDKs of November 2026.
+SESSIONS = ("user-agent", "x-stainless-lang", "x-stainless-retry-count", "x-session-id", "x-session-affinity")
+CLAUDE = ("anthropic-version", "anthropic-beta", "anthropic-dangerous-direct-browser-access", "x-app",
+          "x-claude-code-session-id")  # fmt: skip
+CODEX = ("originator", "session-id", "thread-id", "x-codex-window-id", "x-codex-turn-metadata", "openai-beta",
+         "x-client-request-id")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("api", "names"), [("chat", SESSIONS), ("messages", (*SESSIONS, *CLAUDE)), ("responses", (*SESSIONS, *CODEX))]
+)
+def test_what_real_programs_send_for_their_provider_reaches_it(api, names):
+    assert sent_to(api, *names) == list(names)
+
+
+def test_headers_of_one_api_go_to_providers_of_no_other():
+    assert sent_to("chat", *CLAUDE) == sent_to("responses", *CLAUDE) == []
+    assert sent_to("messages", *CODEX) == ["x-client-request-id"]
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "authorization", "x-api-key", "x-trigate-key", "cookie", "origin", "referer", "sec-fetch-mode", "forwarded",
+        "x-forwarded-for", "x-real-ip", "via", "cf-access-jwt-assertion", "x-amzn-oidc-identity", "x-ms-token-x",
+        "x-goog-iap-jwt-assertion", "x-auth-request-email", "x-vault-token", "private-token", "baggage",
+        "true-client-ip", "x-original-url", "x-http-method-override", "x-made-up", "openai-organization",
+        "anthropic-workspace-id", "access-control-x", "x-arch-y",
+    ],
+)  # fmt: skip
+def test_whatever_else_there_is_stays_here(api, name):
+    assert sent_to(api, name) == []
+
+
+def test_what_connection_names_stays_here_too():
+    headers = (("connection", "close, user-agent"), ("user-agent", "x"), ("x-stainless-os", "Linux"))
+    assert upstream_headers(headers, to_provider((), (), (), False)) == (("x-stainless-os", "Linux"),)
+
+
+@pytest.mark.parametrize("name", ACCOUNT)
+def test_who_pays_is_the_clients_choice_only_with_the_clients_own_credential(name):
+    for api in APIS:
+        assert sent_to(api, name) == []
+        assert sent_to(api, name, own=True) == sent_to(api, name, added=(name,)) == [name]
+    assert (given(name), given(name, own=True), given(name, added=(name,))) == ([], [name], [name])
+
+
+@pytest.mark.parametrize(
+    ("provider", "name"), [("openrouter", "x-title"), ("vercel", "http-referer"), ("xai", "x-grok-conv-id")]
+)
+def test_a_providers_own_headers_are_in_its_row(provider, name):
+    assert sent_to("chat", name, provider=CATALOG[provider].client_headers) == [name]
+    assert sent_to("chat", name) == []
+
+
+@pytest.mark.parametrize("row", CATALOG.values(), ids=lambda row: row.id)
+def test_no_row_lets_a_credential_through(row):
+    assert [name for name in row.client_headers if reason_never(name) or name in ACCOUNT] == []
+
+
+# Towards clients
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "retry-after-x", "clear-site-data", "nel", "report-to", "refresh", "link", "location", "www-authenticate",
+        "set-cookie", "server", "content-disposition", "content-type", "content-encoding", "x-request-id", "request-id",
+        "access-control-allow-origin", "x-trigate-lane", "x-made-up", "via", "alt-svc",
+    ],
+)  # fmt: skip
+def test_no_other_header_of_a_provider_reaches_clients(name):
+    assert given(name) == []
+
+
+def test_limits_and_ids_reach_clients():
+    names = ["anthropic-ratelimit-tokens-reset", "x-ratelimit-limit-req-minute", "openai-processing-ms", "cf-ray",
+             "x-codex-primary-used-percent", "x-amzn-requestid"]  # fmt: skip
+    assert given(*names) == names
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("retry-after", "9", "9"), ("retry-after", "0.5", "0.5"), ("retry-after", "3600", "3600"),
+        ("retry-after", "3601", "3600"), ("retry-after", "99999999", "3600"), ("retry-after", "inf", "3600"),
+        ("retry-after", "-1", None), ("retry-after", "nan", None), ("retry-after", "soon", None),
+        ("retry-after", "sk-key-0123456789", None), ("retry-after", "Fri, 31 Dec 9999 23:59:59 GMT", "3600"),
+        ("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT", "0"), ("retry-after-ms", "250", "250"),
+        ("retry-after-ms", "4e9", "3600000"), ("retry-after-ms", "Sun, 06 Nov 1994 08:49:37 GMT", None),
+        ("x-should-retry", "true", "true"), ("x-should-retry", "false", "false"), ("x-should-retry", "sk-key", None),
+    ],
+)  # fmt: skip
+def test_no_wait_is_longer_than_an_hour(name, value, told):
+    headers = ((name, value), ("cf-ray", "1"))
+    expected = [(name, told)] * (told is not None)
+    assert list(bounded_waits(headers)) == [*expected, ("cf-ray", "1")]
+    assert list(translated_headers(headers)) == expected
+
+
+def test_a_wait_until_a_moment_is_told_in_seconds():
+    ((_, told),) = bounded_waits((("retry-after", email.utils.formatdate(time.time() + 60, usegmt=True)),))
+    assert 50 <= int(told) <= 61
+
+
+# The query
+
+
+@pytest.mark.parametrize(
+    ("api", "query", "passed"),
+    [
+        ("messages", "beta=true", "beta=true"),
+        ("messages", "beta=true&api-version=1&key=k", "beta=true"),
+        ("messages", "&&=&beta", "beta"),
+        ("chat", "beta=true&api-version=2024-05-01&model=x", ""),
+        ("responses", "include%5B%5D=a&limit=2&after=x&api-version=1", "include%5B%5D=a&limit=2&after=x"),
+    ],
+)
+def test_of_a_query_known_members_pass(api, query, passed):
+    assert upstream_query(query, CODECS[api].wire.query_members) == passed
+
+
+# The configuration
+
+
+def config_with(*names: str):
+    entry = {"model": "openai/gpt-4o", "access_key": "k", "pass_headers": list(names)}
+    return from_mapping({"version": "v0.3.0", "model_providers": [entry]})
+
+
+def test_an_entry_adds_names_in_any_case():
+    assert config_with("X-Team", "baggage", "x-cost-*").entries[0].pass_headers == ("x-team", "baggage", "x-cost-*")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Authorization", "passthrough_auth"), ("set-cookie", "credential"), ("connection", "one connection"),
+        ("clear-site-data", "browser"), ("x-trigate-key", "itself"), ("x-trig*", "itself"), ("*", "name a header"),
+        ("a b", "name a header"), ("", "name a header"),
+    ],
+)  # fmt: skip
+def test_what_may_never_pass_is_a_mistake_with_the_reason(name, words):
+    with pytest.raises(ConfigError) as caught:
+        config_with("x-team", name)
+    assert "model_providers[0].pass_headers[1]" in str(caught.value)
+    assert words in str(caught.value)
