@@ -12,6 +12,11 @@ Headers = tuple[tuple[str, str], ...]
 LONGEST_WAIT: Final = 3600
 """Seconds that a provider may tell a client to wait. A client that is told a year is lost."""
 
+LONGEST_PATH = 100
+"""Characters of a path that are told: a member's name may be megabytes."""
+MOST_PATHS = 50
+"""Paths that are named; of more the number is told."""
+
 _TELLING = {"retry-after", "retry-after-ms", "x-should-retry"}
 _TELLING_PREFIXES = ("anthropic-ratelimit-", "x-ratelimit-")
 
@@ -108,17 +113,20 @@ def paths_header(paths: tuple[str, ...], limit: int = 2000) -> str:
 
 
 def first_paths(paths: tuple[str, ...], limit: int = 2000) -> tuple[str, ...]:
-    """As many of ``paths`` as fit into 2 kB, then how many more (``+3``): clients choose names and number."""
-    if sum(map(len, paths)) + len(paths) - 1 <= limit:
+    """As many of ``paths`` as fit into 2 kB, ``MOST_PATHS`` at most and each cut at ``LONGEST_PATH``, then how many
+    more (``+3``): clients choose names and number."""
+    if not paths:
         return paths
     kept: list[str] = []
     size = 0
-    for path in paths:
-        if size + len(path) + 1 > limit:
+    for path in paths[:MOST_PATHS]:
+        if len(path) > LONGEST_PATH:
+            path = path[:LONGEST_PATH] + "..."
+        size += len(path) + 1
+        if size > limit:
             break
         kept.append(path)
-        size += len(path) + 1
-    return (*kept, f"+{len(paths) - len(kept)}")
+    return tuple(kept) if len(kept) == len(paths) else (*kept, f"+{len(paths) - len(kept)}")
 
 
 def header_safe(text: str) -> str:

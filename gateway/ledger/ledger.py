@@ -9,13 +9,16 @@ from typing import Any, Protocol
 
 import msgspec
 
-from gateway.http.headers import first_paths
+from gateway.http.headers import LONGEST_PATH, MOST_PATHS, first_paths
 from gateway.ledger.record import Ended, Record
-from gateway.logs.masking import Mask
+from gateway.logs.masking import Mask, unquoted
 from gateway.logs.terminal import EXCHANGES, Printer
 from streams.events import Api
 
-LONGEST = 1000  # characters of a name or a message in a line
+LONGEST = 1000  # characters of a message in a line
+LONGEST_NAME = 200  # the same of a name or an id
+LONGEST_LINE = 16 * 1024  # bytes
+_LOOKED_AT = 4096  # characters of a text in which keys are looked for before it is cut
 
 
 log = logging.getLogger(EXCHANGES)
@@ -67,7 +70,11 @@ class Ledger:
         self.open_records.discard(record)
         self.count += 1
         line = self.line(record, disconnected)
-        log.info(msgspec.json.encode(line).decode() if self._screen is None else self._screen.exchange(line, self.mask))
+        encoded = msgspec.json.encode(line)
+        if len(encoded) > LONGEST_LINE:  # characters that JSON escapes take six bytes each
+            line = {name: value[:LONGEST_NAME] if isinstance(value, str) else value for name, value in line.items()}
+            encoded = msgspec.json.encode(line)
+        log.info(encoded.decode() if self._screen is None else self._screen.exchange(line, self.mask))
         for observer in self.observers:
             observer.settled(record, line)
 
@@ -82,8 +89,8 @@ class Ledger:
             "client": record.client,
             "address": record.address,
             "api": record.api if record.served else "none",
-            "model": self._short(record.asked),
-            "target": self._short(record.target),
+            "model": self._short(record.asked, LONGEST_NAME),
+            "target": self._short(record.target, LONGEST_NAME),
             "provider_api": record.provider_api,
             "lane": record.lane,
             "stream": record.stream,
@@ -100,16 +107,29 @@ class Ledger:
             "attempts": record.attempts,
             # Whether a client that does not read was still told of the end is chance.
             "error": "overloaded" if ended == "shutdown" else failed and failed.kind,
-            "message": failed and self._short(failed.message),
-            "upstream_request_id": record.upstream_id,
-            "dropped": ",".join(first_paths(record.dropped)) or None,
-            "adapted": ",".join(first_paths(record.adapted)) or None,
+            "message": failed and self._message(failed.message, asked=record.attempts > 0),
+            "upstream_request_id": self._short(record.upstream_id, LONGEST_NAME),
+            "dropped": record.dropped and self._paths(record.dropped),
+            "adapted": record.adapted and self._paths(record.adapted),
         }
-        return {name: value for name, value in fields.items() if value is not None}
+        return {name: value for name, value in fields.items() if value is not None and value != ()}
 
-    def _short(self, text: str | None) -> str | None:
+    def _short(self, text: str | None, longest: int = LONGEST) -> str | None:
         """A text of a client or a provider, fit for a line. Keys are taken out first: half of one is missed."""
-        return text if text is None or len(text) <= LONGEST else self.mask(text)[:LONGEST] + "…"
+        return text if text is None or len(text) <= longest else self.mask(text[:_LOOKED_AT])[:longest] + "…"
+
+    def _message(self, text: str, *, asked: bool) -> str | None:
+        """What the client was told. Providers repeat in their errors what was said to them: of the words of one that
+        was ``asked`` only the beginning is told, and nothing at length that either of us quotes, but for debugging."""
+        if log.isEnabledFor(logging.DEBUG):
+            return self._short(text)
+        return self._short(unquoted(self.mask(text[:_LOOKED_AT])), LONGEST_NAME if asked else LONGEST)
+
+    def _paths(self, paths: tuple[str, ...]) -> str:
+        longest = max(map(len, paths[:MOST_PATHS]))
+        if longest > LONGEST_PATH:
+            paths = (*(self.mask(path[:_LOOKED_AT]) for path in paths[:MOST_PATHS]), *paths[MOST_PATHS:])
+        return ",".join(first_paths(paths))
 
 
 @lru_cache(maxsize=1)

@@ -75,12 +75,16 @@ EXCHANGE: Final = (
         "error", "word", "something failed",
         "What was wrong: " + ", ".join(f"`{kind}`" for kind in get_args(ErrorKind)) + ".",
     ),
-    Field("message", "text", "as `error`, but for the end of the process", "What the client was told."),
+    Field(
+        "message", "text", "as `error`, but for the end of the process",
+        "What the client was told; of a provider's words the first 200 characters, without what they quote at length, "
+        "unless `log_level` is `debug`.",
+    ),
     Field("upstream_request_id", "text", "the provider says one", "The provider's own id, for its support."),
     Field(
         "dropped", "paths, comma-separated", "something was",
         "What of the request the provider's API has no place for, hints included (`x-trigate-dropped`); at most "
-        "2 kB, then how many more (`+3`).",
+        "2 kB and 50 paths of 100 characters, then how many more (`+3`).",
     ),
     Field(
         "adapted", "paths, comma-separated", "something was",

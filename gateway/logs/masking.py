@@ -34,6 +34,14 @@ _WORDS = re.compile(r"[A-Za-z0-9_.~+/=-]{8,}")
 _SEPARATORS = re.compile("[/=]")
 _KEPT: Final = 200  # characters of a word whose digest is kept: a client may send megabytes
 
+_MARKED_ENDS: Final = "'\"`\u201d"
+_QUOTED: Final = 60  # characters that may be a name; what is longer may be what somebody wrote
+_QUOTATIONS: Final = re.compile(
+    r"""(?<!\w)'[^']*(?:'|$)|"[^"]*(?:"|$)|`[^`]*(?:`|$)|\u201c[^\u201d]*(?:\u201d|$)|(?:\{|\[["'{]).*""", re.DOTALL
+)
+"""Text in quotation marks, also without its end where it was cut, and what looks like JSON, with all behind it: it may
+have quotation marks of its own."""
+
 _CONTROLS: Final = (
     *range(0x20), 0x7F, *range(0x80, 0xA0),
     0x61C, 0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A),
@@ -55,6 +63,8 @@ class Mask:
         """Hide the keys of ``config`` from now on, and go on to hide those of earlier ones."""
         self._secrets = findable((*self._secrets, *secrets_in(config)))
         self._digests |= {key.digest for client in config.client_keys for key in client.keys if key.key is None}
+        if config.ui_key is not None:
+            self._digests |= {config.ui_key}
 
     def __call__(self, text: str) -> str:
         for secret in self._secrets:
@@ -85,6 +95,16 @@ def _digest(word: str) -> bytes:
 
 
 _kept_digest = lru_cache(maxsize=512)(_digest)  # most words are the same in all lines
+
+
+def unquoted(text: str) -> str:
+    """``text`` without what it quotes at length: an error's own words are for the log, what a request said is not."""
+    return text if len(text) <= _QUOTED else _QUOTATIONS.sub(_shortened, text)
+
+
+def _shortened(found: re.Match[str]) -> str:
+    quoted = found[0]
+    return quoted if len(quoted) <= _QUOTED else f"{quoted[0]}…{quoted[-1] if quoted[-1] in _MARKED_ENDS else ''}"
 
 
 def escaped(text: str) -> str:

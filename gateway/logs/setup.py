@@ -16,6 +16,9 @@ from gateway.logs.terminal import EXCHANGES, Printer
 
 LogFormat: TypeAlias = Literal["auto", "json", "text"]
 
+LONGEST: Final = 8 * 1024
+"""Characters of a message or a traceback, which may have in it what a client or a provider has sent."""
+
 _TALKATIVE: Final = ("hpack", "asyncio")
 """At ``debug`` these log the headers of requests, and with them keys that only clients know."""
 
@@ -39,24 +42,35 @@ class _Lines(logging.Formatter):
         return text if self._screen is not None else escaped_json(text)
 
     def _text(self, screen: Printer, record: logging.LogRecord) -> str:
-        text = screen.message(record.created, record.levelname.lower(), record.getMessage())
-        return f"{text}\n{escaped_lines(self.formatException(record.exc_info))}" if record.exc_info else text
+        text = screen.message(record.created, record.levelname.lower(), self._told(record.getMessage()))
+        if not record.exc_info:
+            return text
+        return f"{text}\n{escaped_lines(self._told(self.formatException(record.exc_info)))}"
+
+    def _told(self, text: str) -> str:
+        """``text`` in characters of which there are not too many. Keys are taken out first: half of one is missed."""
+        return _ends(self.mask(_whole(text)))
 
     def _json(self, record: logging.LogRecord) -> str:
         line = {
             "event": "log",
             "at": _at(record),
             "level": record.levelname.lower(),
-            "message": _whole(record.getMessage()),
+            "message": self._told(record.getMessage()),
         }
         if record.exc_info:
-            line["traceback"] = _whole(self.formatException(record.exc_info))
+            line["traceback"] = self._told(self.formatException(record.exc_info))
         return msgspec.json.encode(line).decode()
 
 
 def _whole(text: str) -> str:
     """``text`` with what is no character, such as half of one or a byte of a file's name, spelled out."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _ends(text: str) -> str:
+    """``text``, of one that is longer than a message may be both ends."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}…{text[-LONGEST // 2 :]}"
 
 
 def _at(record: logging.LogRecord) -> str:

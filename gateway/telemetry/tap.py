@@ -12,6 +12,9 @@ from streams.framing import FramingError
 
 log = logging.getLogger("trigate")
 
+LONGEST_NOTE: Final = 1000
+"""Characters of what is kept of how a stream broke off: a provider may have said much."""
+
 LARGEST: Final = 2**20
 """Bytes up to which an event is told as one; a larger one is told in the pieces that it comes in."""
 
@@ -38,7 +41,7 @@ class Transcribed:
 
     def end(self, failed: ErrorInfo | None = None) -> bytes:
         out = self.lane.end(failed)
-        self._transcript.note = "" if failed is None else failed.message
+        self._transcript.note = "" if failed is None else failed.message[:LONGEST_NOTE]
         if out:
             self._transcript.add(b"", out)
         return out

@@ -1,0 +1,113 @@
+"""The line of an exchange: of everything that a client or a provider may choose only so much, and nothing that was
+said."""
+
+import logging
+
+import msgspec
+import pytest
+
+from gateway.http.headers import LONGEST_PATH, MOST_PATHS, first_paths, paths_header
+from gateway.ledger.ledger import LONGEST, LONGEST_LINE, LONGEST_NAME, Ledger
+from gateway.ledger.record import Record
+from gateway.logs.masking import MASKED, Mask, unquoted
+from gateway.logs.terminal import EXCHANGES
+from streams.events import ErrorInfo
+
+KEY = "key-of-the-team-0815"
+PROMPT = "Dear diary, today I have told a machine what nobody else is ever going to read."
+
+
+@pytest.fixture
+def lines(monkeypatch) -> list[str]:
+    """Those that the ledger writes."""
+    found: list[str] = []
+    log = logging.getLogger(EXCHANGES)
+    monkeypatch.setattr(log, "handlers", [handler := logging.Handler()])
+    monkeypatch.setattr(log, "level", logging.INFO)
+    handler.emit = lambda record: found.append(record.getMessage())
+    return found
+
+
+@pytest.mark.parametrize("letter", ["x", "\x01", "\u202e", '"', "\U0001f600"])
+def test_a_line_is_bounded_whatever_its_fields_hold(lines, letter):
+    """Envoy's measure: https://github.com/envoyproxy/envoy/blob/main/SECURITY.md, resource exhaustion."""
+    long = letter * 100_000
+    ledger, seen = Ledger(readable=False), []
+    ledger.observers.append(type("Seen", (), {"settled": lambda _, record, line: seen.append(line)})())
+    record = Record(
+        "req_1", "chat", asked=long, target=long, upstream_id=long, attempts=1, failed=ErrorInfo("upstream", long),
+        dropped=(long,) * 2000, adapted=tuple(f"{letter}{number}" for number in range(2000)),
+    )  # fmt: skip
+    ledger.settle(record, disconnected=False)
+    assert len(lines[0].encode()) <= LONGEST_LINE
+    assert len(msgspec.json.encode(seen[0])) <= LONGEST_LINE  # what the live view remembers
+    assert msgspec.json.decode(lines[0])["request_id"] == "req_1"
+
+
+def test_paths_are_cut_one_by_one_and_counted_beyond_what_is_told():
+    assert first_paths(("a", "b")) == ("a", "b")
+    assert first_paths(()) == ()
+    assert first_paths(("x" * 20_000_000, "b")) == ("x" * LONGEST_PATH + "...", "b")
+    many = tuple(f"member_{number}" for number in range(150_000))
+    assert first_paths(many) == (*many[:MOST_PATHS], f"+{150_000 - MOST_PATHS}")
+    assert len(paths_header(("x" * 99,) * 500)) < 2100
+    assert paths_header(("x" * 99,) * 500).endswith(",+480")
+
+
+def test_half_a_key_is_no_more_to_be_read_than_a_whole_one():
+    ledger = Ledger(readable=False)
+    ledger.mask = Mask([KEY])
+    for before in range(LONGEST_PATH - len(KEY), LONGEST_PATH + 1):
+        path = "x" * before + KEY + "x" * 50
+        name = "x" * (before + LONGEST_NAME - LONGEST_PATH) + KEY
+        line = ledger.line(Record("req_1", "chat", asked=name + "x" * 300, dropped=(path,)), disconnected=False)
+        for text in (line["model"], line["dropped"]):
+            assert "key-of" not in text.replace(MASKED, "")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        f"Invalid value: '{PROMPT}'. Supported values are: 'user' and 'assistant'.",
+        f'messages.0: Input should be a valid dictionary, input: "{PROMPT}"',
+        f"1 validation error for ChatRequest input_value={{'role': 'user', 'content': '{PROMPT}'}}",
+        f'could not read ["{PROMPT}"]',
+        f"unexpected token `{PROMPT}",
+        f"what is \u201c{PROMPT}\u201d?",
+    ],
+)
+def test_what_a_provider_repeats_of_the_request_is_not_logged(message):
+    """Validation errors of Pydantic have ``input_value``: https://docs.pydantic.dev/latest/errors/errors/."""
+    ledger = Ledger(readable=False)
+    record = Record("req_1", "chat", attempts=1, failed=ErrorInfo("invalid_request", message))
+    told = ledger.line(record, disconnected=False)["message"]
+    assert "diary" not in told
+    assert told.startswith(message[:9])
+    assert record.failed.message == message  # the client gets it whole
+
+
+def test_what_quotes_little_is_logged_as_it_is():
+    for message in (
+        "model 'a' isn't there; there's 'b'",
+        "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens'.",
+    ):
+        assert unquoted(message) == message
+    long = "the provider says no " * 100
+    ledger = Ledger(readable=False)
+
+    def told(attempts: int) -> int:
+        record = Record("req_1", "chat", attempts=attempts, failed=ErrorInfo("upstream", long))
+        return len(ledger.line(record, disconnected=False)["message"])
+
+    assert (told(0), told(1)) == (LONGEST + 1, LONGEST_NAME + 1)
+
+
+def test_looking_for_quotations_takes_linear_time():
+    for text in ("'", "'a", "a'", "[", '{"', "`'", ' "', "\u201c'"):
+        assert len(unquoted(text * 100_000)) <= 200_000
+
+
+def test_debugging_tells_all_of_a_message(lines):
+    logging.getLogger(EXCHANGES).setLevel(logging.DEBUG)
+    record = Record("req_1", "chat", attempts=1, failed=ErrorInfo("invalid_request", f"no '{PROMPT}'"))
+    assert PROMPT in Ledger(readable=False).line(record, disconnected=False)["message"]
