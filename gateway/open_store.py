@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NoReturn, assert_never
 
@@ -26,7 +26,7 @@ async def open_store(config: Config) -> Store | None:
     server that cannot be reached is a warning: it may come back."""
     kept = _shared(config.state_storage or StateStorage(), os.environ)
     store = await _store(config, kept)
-    if store is None or kept.encryption_key is None:
+    if store is None or not kept.encryption_key:
         return store
     return await _encrypted(config, store, kept.encryption_key)
 
@@ -85,13 +85,13 @@ def _cause(error: Unavailable) -> str:
     return " ".join(str(error.__cause__ or "it will be tried again").split())
 
 
-async def _encrypted(config: Config, store: Store, key: bytes) -> Store:
+async def _encrypted(config: Config, store: Store, keys: Sequence[bytes]) -> Store:
     try:
         from gateway.stores.encrypted import EncryptedStore
     except ImportError:
         await store.aclose()
         _wrong(config, "encryption_key", "encryption needs a package", "pip install 'trigate[encryption]'")
-    return EncryptedStore(store, key)
+    return EncryptedStore(store, keys)
 
 
 def _wrong(config: Config, key: str, found: str, expected: str) -> NoReturn:

@@ -5,7 +5,7 @@ file says about another (an alias and its model, a name that is taken) only ``ch
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 import attrs
@@ -53,6 +53,8 @@ def _whole(least: int, most: int | None, digits: str) -> Shape:
     return {"anyOf": [{"type": "integer", "minimum": least, **bound}, _text(digits, maxLength=12), VARIABLE]}
 
 
+_SEALING_KEY: Sequence[Shape] = (_text(r"\s*[0-9A-Za-z+/_-]{43}=\s*"), VARIABLE, FILE)
+
 _API: Shape = {"enum": list(APIS)}
 
 SHAPES: Mapping[Any, Shape] = {
@@ -83,7 +85,9 @@ SHAPES: Mapping[Any, Shape] = {
     },
     kinds.Secret: {"anyOf": [_text(r"\s*[\t\x20-\x7e]*\s*"), VARIABLE, FILE]},
     kinds.Digest: {"anyOf": [_text(r"\s*[0-9a-fA-F]{64}\s*"), VARIABLE, FILE]},
-    kinds.SealingKey: {"anyOf": [_text(r"\s*[0-9A-Za-z+/_-]{43}=\s*"), VARIABLE, FILE]},
+    kinds.SealingKeys: {
+        "anyOf": [*_SEALING_KEY, {"type": "array", "items": {"anyOf": [*_SEALING_KEY]}, "minItems": 1}]
+    },
     kinds.Timestamp: {
         "anyOf": [_text(rf"\s*{_DATE}(?:[Tt ]{_TIME}(?:[Zz]|[+-][0-9]{{2}}:[0-9]{{2}})?)?\s*"), VARIABLE]
     },

@@ -16,7 +16,7 @@ from gateway.config.kinds import (
     SPOKEN_APIS,
     Digest,
     QuirkChanges,
-    SealingKey,
+    SealingKeys,
     Secret,
     Speaking,
     SpokenApi,
@@ -86,7 +86,7 @@ def _metrics(value: Any, _: Any) -> Any:
     raise Wrong(describe(value), "this must be true, false or a mapping with the key open")
 
 
-_TEXTUAL = (str, Secret, Digest, SealingKey, Url)
+_TEXTUAL = (str, Secret, Digest, SealingKeys, Url)
 
 
 def _takes_text(kind: Any) -> bool:

@@ -26,7 +26,7 @@ Percent = NewType("Percent", int)
 Url = NewType("Url", str)
 Secret = NewType("Secret", str)  # text that no message may repeat
 Digest = NewType("Digest", str)  # SHA-256 in hexadecimal
-SealingKey = NewType("SealingKey", bytes)  # for AES-256; Unresolved text where nobody looked it up
+SealingKeys = NewType("SealingKeys", tuple[bytes, ...])  # for AES-256; Unresolved text where nobody looked it up
 Timestamp = NewType("Timestamp", datetime)  # in UTC
 Origin = NewType("Origin", str)  # of a web page, or *
 HostName = NewType("HostName", str)
@@ -75,7 +75,14 @@ def _digest(value: Any, _: Any) -> str:
     return text
 
 
-def _sealing_key(value: Any, _: Any) -> Any:
+def _sealing_keys(value: Any, _: Any) -> tuple[Any, ...]:
+    """One, or a list."""
+    if value == []:
+        raise Wrong("an empty list", "give at least one key: `openssl rand -base64 32`")
+    return tuple(map(_sealing_key, value)) if isinstance(value, list) else (_sealing_key(value),)
+
+
+def _sealing_key(value: Any) -> Any:
     value = _held(value)
     if isinstance(value, Unresolved):
         return value
@@ -222,7 +229,7 @@ READERS: Mapping[Any, Callable[[Any, Any], Any]] = {
     Url: _url,
     Secret: _secret,
     Digest: _digest,
-    SealingKey: _sealing_key,
+    SealingKeys: _sealing_keys,
     Timestamp: _timestamp,
     Origin: _origin,
     HostName: _host_name,

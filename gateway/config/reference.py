@@ -255,7 +255,8 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         "encryption_key": Key(
             "32 bytes in base64 (`openssl rand -base64 32`): what is said is stored in AES-256-GCM. Ids, the names "
             "of clients, sizes and times stay readable. What was written with another key, or without one, cannot be "
-            "read.",
+            "read. Of a list the first key writes, and all of them read; see "
+            "[state](state.md#encryption).",
             "not encrypted",
         ),
     },

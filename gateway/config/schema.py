@@ -20,7 +20,7 @@ from gateway.config.kinds import (
     Percent,
     Port,
     QuirkChanges,
-    SealingKey,
+    SealingKeys,
     Secret,
     Size,
     Speaking,
@@ -136,7 +136,7 @@ class RawStateStorage:
     connection_string: Secret | None = None
     ttl: Wait | None = None
     max_bytes: Size | None = None
-    encryption_key: SealingKey | None = None
+    encryption_key: SealingKeys | None = None
 
 
 @attrs.frozen

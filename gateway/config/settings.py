@@ -1,7 +1,6 @@
 """The configuration of the service: the values that the rest of the gateway reads. How they are read from a file is
 ``gateway/config/loading.py``'s business."""
 
-import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -78,14 +77,15 @@ class Limits:
 class StateStorage:
     """The storage of responses, conversations and threads. ``ttl`` is seconds since the last turn of a conversation;
     ``max_bytes`` None is no limit. ``path`` is there for sqlite and ``connection_string`` for postgres.
-    ``encryption_key`` is 32 bytes."""
+    ``encryption_key`` are keys of 32 bytes, of which the first writes and all read; without any nothing is
+    encrypted."""
 
     type: StorageType = "memory"
     ttl: float = 24 * 3600.0
     max_bytes: int | None = 16 * 2**20
     path: Path | None = None
     connection_string: str | None = attrs.field(default=None, repr=False)
-    encryption_key: bytes | None = attrs.field(default=None, repr=False)
+    encryption_key: tuple[bytes, ...] = attrs.field(default=(), repr=False)
 
 
 STORAGE: Mapping[StorageType, StateStorage] = {
@@ -217,8 +217,7 @@ class ModelEntry:
     def issuer(self) -> Issuer:
         """The issuer that seals name: all entries of one provider account are one issuer, so that a change of model
         keeps what the account itself can read again."""
-        account = hashlib.sha256(self.key.encode()).hexdigest()[:8] if self.key else ""
-        return Issuer(self.provider.id, account)
+        return Issuer.of(self.provider.id, self.key)
 
 
 @attrs.frozen

@@ -1,8 +1,11 @@
 """The storage of conversations, and what it needs."""
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -32,10 +35,15 @@ def build_state_storage(raw: RawStateStorage | None, findings: Findings) -> Stat
     if raw.type == "postgres" and text and not isinstance(text, Unresolved) and not _is_connection_string(text):
         advice = "write postgresql://USER:PASSWORD@HOST:5432/DATABASE, with special characters as %40 and so on"
         findings.wrong(("state_storage", "connection_string"), "no connection string", advice)
+    elif raw.type == "postgres" and text and not isinstance(text, Unresolved) and _may_cross_in_clear(text):
+        findings.warn(
+            "state_storage: the connection to PostgreSQL on another machine says no sslmode, so that whoever is on the "
+            "way may switch encryption off: add ?sslmode=verify-full (or another on purpose)"
+        )
     changes = given(raw)
     changes["path"] = Path(raw.path) if raw.path else None
-    if isinstance(changes.get("encryption_key"), Unresolved):
-        del changes["encryption_key"]
+    if raw.encryption_key is not None:
+        changes["encryption_key"] = tuple(key for key in raw.encryption_key if isinstance(key, bytes))
     return attrs.evolve(STORAGE[raw.type], **changes)
 
 
@@ -49,4 +57,27 @@ def _is_connection_string(text: str) -> bool:
     try:
         return bool(conninfo_to_dict(text))
     except Error:
+        return False
+
+
+_SAYS_SSLMODE: Final = re.compile(r"(?:^|[?&\s])sslmode\s*=")
+_HOST: Final = re.compile(r"(?:^|\s)host(?:addr)?\s*=\s*'?([^'\s]*)")
+
+
+def _may_cross_in_clear(text: str) -> bool:
+    """True if a connection leaves this machine and nothing is said of its encryption: libpq then does without it where
+    the server, or who pretends to be it, has none."""
+    if _SAYS_SSLMODE.search(text):
+        return False
+    if "://" in text:
+        hosts = [re.sub(r":[0-9]*$", "", place) for place in urlsplit(text).netloc.rpartition("@")[2].split(",")]
+    else:
+        hosts = [host for found in _HOST.findall(text) for host in found.split(",")]
+    return any(host and not host.startswith(("/", "%2F", "@")) and not _is_here(host) for host in hosts)
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
         return False

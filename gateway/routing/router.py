@@ -61,6 +61,8 @@ class Router:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._names = Names(config.entries, config.aliases)
+        for entry in config.entries:
+            entry.issuer  # noqa: B018  # it takes time for each new key, for which no request is to wait
         self._known = lru_cache(REMEMBERED)(self._planned)  # what does not raise is the same for every client
 
     def plan(self, model: str | None, api: Api, may: May | None = None) -> Plan:

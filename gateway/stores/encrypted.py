@@ -1,5 +1,6 @@
 """Encryption at rest over any store. Needs the extra ``encryption``."""
 
+import hmac
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -9,19 +10,24 @@ import attrs
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from gateway.stores.nodes import keepable
 from gateway.stores.store import Changed, Node, Size, Store, Unavailable
 
-FORM: Final = b"\x01"  # the first byte: how the rest is to be read
+FORM: Final = b"\x02"  # the first byte: how the rest is to be read
+BEFORE: Final = b"\x01"  # what 0.1 wrote: without a mark of its key, and bound to owner, id and kind alone
+MARK: Final = 4
 NONCE: Final = 12
 
 
 class EncryptedStore:
-    """A store over ``store``, with bodies in AES-256-GCM under ``key`` (32 bytes), each bound to its node's owner, id
-    and kind: none can be put in another's place. Ids, owners and the order of turns stay readable."""
+    """A store over ``store``, with bodies in AES-256-GCM, each bound to all else that its node says: owner, id, kind,
+    parent and items. None can be put in another's place, and no node into another's conversation. Ids, owners and the
+    order of turns stay readable. ``keys`` are 32 bytes each: the first writes, all read."""
 
-    def __init__(self, store: Store, key: bytes) -> None:
+    def __init__(self, store: Store, keys: Sequence[bytes]) -> None:
         self._store = store
-        self._cipher = AESGCM(key)
+        self._ciphers = {_mark(key): AESGCM(key) for key in keys}
+        self._writing = next(iter(self._ciphers))
 
     async def put(self, nodes: Sequence[Node], expect: Node | None = None) -> None:
         stored = None if expect is None else await self._stored(expect)
@@ -60,18 +66,38 @@ class EncryptedStore:
 
     def _encrypt(self, node: Node) -> Node:
         nonce = os.urandom(NONCE)
-        return attrs.evolve(node, body=FORM + nonce + self._cipher.encrypt(nonce, node.body, _bound_to(node)))
+        encrypted = self._ciphers[self._writing].encrypt(nonce, node.body, _bound_to(node))
+        return attrs.evolve(node, body=FORM + self._writing + nonce + encrypted)
 
     def _decrypt(self, node: Node) -> Node:
-        form, nonce, encrypted = node.body[:1], node.body[1 : 1 + NONCE], node.body[1 + NONCE :]
-        try:
-            if form != FORM:
-                raise InvalidTag
-            return attrs.evolve(node, body=self._cipher.decrypt(nonce, encrypted, _bound_to(node)))
-        except (InvalidTag, ValueError):  # the latter for what is too short
+        form, rest = node.body[:1], node.body[1:]
+        if form == FORM and (cipher := self._ciphers.get(rest[:MARK])) is not None:
+            body = _opened(cipher, rest[MARK:], _bound_to(node))
+        elif form == BEFORE:
+            bound = json.dumps((node.owner, node.id, node.kind)).encode()
+            tried = (_opened(cipher, rest, bound) for cipher in self._ciphers.values())
+            body = next((body for body in tried if body is not None), None)
+        else:
+            body = None
+        if body is None:
             text = "what is stored cannot be decrypted: it was written with another encryption_key, or without one"
-            raise Unavailable(text) from None
+            raise Unavailable(text)
+        return attrs.evolve(node, body=body)
+
+
+def _mark(key: bytes) -> bytes:
+    """A few bytes by which a key is known again, and nothing is known of it."""
+    return hmac.digest(key, b"trigate: the mark of an encryption key", "sha256")[:MARK]
+
+
+def _opened(cipher: AESGCM, sealed: bytes, bound: bytes) -> bytes | None:
+    try:
+        return cipher.decrypt(sealed[:NONCE], sealed[NONCE:], bound)
+    except (InvalidTag, ValueError):  # the latter for what is too short
+        return None
 
 
 def _bound_to(node: Node) -> bytes:
-    return json.dumps((node.owner, node.id, node.kind)).encode()
+    """What of a node a store gives back as it was: items that it cannot keep it leaves out."""
+    items = tuple(filter(keepable, node.items))
+    return json.dumps((2, node.owner, node.id, node.kind, node.parent, items)).encode()

@@ -160,7 +160,7 @@ def _is_sealed(detail: Any) -> bool:
 def _unsealed(data: str, issuer: Issuer, text: str) -> dict[str, Any]:
     """The members that a seal of ``issuer`` stands for; none if it is somebody else's or of another API."""
     seal = unseal(data)
-    if seal is None or seal.api != "chat" or seal.issuer != issuer:
+    if seal is None or seal.api != "chat" or not issuer.made(seal):
         return {}
     members: dict[str, Any] = {}
     for item in seal.item if isinstance(seal.item, list) else [seal.item]:

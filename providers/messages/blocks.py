@@ -219,7 +219,7 @@ def cache_control(name: str, value: Any) -> Any:
 
 def restored(seal: Seal, issuer: Issuer) -> list[Block] | None:
     """The native blocks in a seal that ``issuer`` made; ``None`` if they are another's, or of another API."""
-    if seal.issuer != issuer or seal.api != "messages":
+    if not issuer.made(seal) or seal.api != "messages":
         return None
     items = seal.item if isinstance(seal.item, list) else [seal.item]
     return items if items and all(isinstance(item, dict) and item.get("type") in _UNMARKED for item in items) else None

@@ -7,6 +7,8 @@ else ever sees it as if genuine.
 
 import base64
 import binascii
+import hashlib
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -17,12 +19,34 @@ from streams.events import APIS, Api
 PREFIX = "tg1."
 
 
+@lru_cache(maxsize=1024)
+def _stretched(provider: str, key: str) -> str:
+    """Some 20 ms, once for each key. The same in every process and gateway with this key."""
+    return hashlib.scrypt(key.encode(), salt=f"trigate {provider}".encode(), n=2**13, r=8, p=1, dklen=4).hex()
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[:8]
+
+
 @attrs.frozen
 class Issuer:
-    """The maker of an answer: the provider's name in the config and a short hash of the account's key."""
+    """The maker of an answer: the provider's name in the config and a short hash of the account's key. ``earlier`` is
+    the hash that seals had before, which clients may still carry."""
 
     provider: str
     account: str
+    earlier: str | None = attrs.field(default=None, eq=False)
+
+    @classmethod
+    def of(cls, provider: str, key: str | None) -> "Issuer":
+        """The maker whose credential is ``key``. Clients see the hash, so it takes long to make: of a weak key, such as
+        people give a server of their own, a fast one could be found out by trying words."""
+        return cls(provider, _stretched(provider, key), _digest(key)) if key else cls(provider, "")
+
+    def made(self, seal: "Seal") -> bool:
+        """True if this one is the maker of what is in ``seal``."""
+        return seal.issuer.provider == self.provider and seal.issuer.account in (self.account, self.earlier)
 
 
 @attrs.frozen

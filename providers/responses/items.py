@@ -42,7 +42,7 @@ _LIFETIME: Mapping[Any, Mapping[str, str]] = {"1h": {"ttl": "12h"}}  # Anthropic
 
 def returned(seal: Seal, issuer: Issuer) -> list[Object]:
     """The reasoning items in ``seal``, none unless ``issuer`` made them on this API. One seal may hold several."""
-    if seal.issuer != issuer or seal.api != "responses":
+    if not issuer.made(seal) or seal.api != "responses":
         return []
     items = seal.item if isinstance(seal.item, list) else [seal.item]
     return [item for item in items if isinstance(item, dict)]

@@ -50,7 +50,8 @@ WITHOUT_EFFECT: Mapping[str, type] = {
 
 _WORDS: Mapping[Any, str] = {
     **dict.fromkeys((str, kinds.Version, kinds.Origin, kinds.HostName, kinds.Network), "text"),
-    **dict.fromkeys((kinds.Secret, kinds.SealingKey), "text or file"),
+    kinds.Secret: "text or file",
+    kinds.SealingKeys: "text or file, or a list",
     **dict.fromkeys((int, kinds.Count), "whole number"),
     bool: "true or false",
     bool | schema.RawMetrics: "true, false or mapping",

@@ -33,7 +33,7 @@ def _native(to: PartsTarget, part: ReasoningPart) -> dict[str, Any]:
     """The reasoning in the members of a Chat message; empty where it is not this provider's."""
     if part.seal is not None:
         seal = part.seal
-        return native_members(seal.item, part.text) if seal.api == "chat" and seal.issuer == to.issuer else {}
+        return native_members(seal.item, part.text) if seal.api == "chat" and to.issuer.made(seal) else {}
     if to.api != "chat" or not isinstance(part.native, dict):
         return {}
     native, field = dict(part.native), to.quirks.reasoning_field

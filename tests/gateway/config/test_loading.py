@@ -1,5 +1,6 @@
 """Configuration files: what loads, what is refused and in which words."""
 
+import base64
 import re
 import sys
 from pathlib import Path
@@ -345,7 +346,7 @@ SEALING = "c3RhdGUgc3RvcmFnZSBpcyBzZWFsZWQgd2l0aCB0aGk="  # 32 bytes
         ({"type": "postgres", "connection_string": "postgresql://h/d"},
          StateStorage("postgres", 30 * DAY, None, None, "postgresql://h/d")),
         ({"type": "memory", "encryption_key": SEALING},
-         StateStorage("memory", encryption_key=b"state storage is sealed with thi")),
+         StateStorage("memory", encryption_key=(b"state storage is sealed with thi",))),
         ({"type": "memory", "encryption_key": "-_" * 21 + "8="}, None),
     ],
 )  # fmt: skip
@@ -413,6 +414,37 @@ def test_a_connection_string_is_a_url_or_parameters(text):
     assert from_mapping(minimal(state_storage=storage)).state_storage.connection_string == text.strip()
 
 
+@pytest.mark.parametrize(
+    ("text", "warned"),
+    [
+        ("postgresql://u:p@db.example:5432/d", True),
+        ("postgresql://u:p@localhost,db.example/d", True),
+        ("host=10.0.0.5 dbname=d", True),
+        ("postgresql://u:p@db.example/d?sslmode=verify-full", False),
+        ("host=db.example sslmode = disable", False),
+        ("postgresql://u:p@localhost/d", False),
+        ("postgresql://u:p@127.0.0.1:5432/d", False),
+        ("postgresql://u:p@[::1]/d", False),
+        ("postgresql:///d?host=/run/postgresql", False),
+        ("host=/run/postgresql dbname=d", False),
+        ("dbname=d", False),
+    ],
+)
+def test_a_connection_to_another_machine_that_says_nothing_of_encryption_is_a_warning(text, warned):
+    """libpq's default is ``prefer`` (https://www.postgresql.org/docs/current/libpq-ssl.html): no protection at all."""
+    warnings = from_mapping(minimal(state_storage={"type": "postgres", "connection_string": text})).warnings
+    assert any("sslmode" in warning for warning in warnings) is warned
+
+
+def test_a_list_of_encryption_keys_is_a_list_of_at_least_one():
+    old = base64.b64encode(bytes(32)).decode()
+    found = from_mapping(minimal(state_storage={"type": "memory", "encryption_key": [SEALING, old]})).state_storage
+    assert found.encryption_key == (b"state storage is sealed with thi", bytes(32))
+    for keys in ([], [SEALING, "short"], [SEALING, 5]):
+        with pytest.raises(ConfigError, match="encryption_key"):
+            from_mapping(minimal(state_storage={"type": "memory", "encryption_key": keys}))
+
+
 def test_without_the_driver_a_connection_string_is_looked_at_all_the_same(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg.conninfo", None)
     for text in ("postgresql://u:p@h/d", "host=h"):
@@ -429,7 +461,7 @@ def test_a_variable_of_state_storage_is_not_needed_to_check(read, refused):
     assert len(refused(text)) == 2
     config = read(text, {"DATABASE": "postgresql://h/d", "SEALING": SEALING + "\n"})
     assert config.state_storage.connection_string == "postgresql://h/d"
-    assert len(config.state_storage.encryption_key) == 32
+    assert [len(key) for key in config.state_storage.encryption_key] == [32]
 
 
 def test_a_place_that_the_type_has_no_use_for_is_said():

@@ -64,7 +64,7 @@ def test_every_secret_may_stand_in_a_file_without_the_line_break_at_its_end(fold
     ]
     assert config.ui_key == digest
     assert config.state_storage is not None
-    assert config.state_storage.encryption_key == bytes(range(32))
+    assert config.state_storage.encryption_key == (bytes(range(32)),)
     assert config.warnings == ()
 
 

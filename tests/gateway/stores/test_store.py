@@ -51,7 +51,7 @@ class Place:
     def store(self, ttl: float = 1e9, max_bytes: int = 2**30) -> Store:
         store = self._store(ttl, max_bytes)
         self.opened.append(store)
-        return EncryptedStore(store, KEY) if self.encrypted else store
+        return EncryptedStore(store, [KEY]) if self.encrypted else store
 
     def _store(self, ttl: float, max_bytes: int) -> Store:
         if self.kind == "memory":

@@ -1,5 +1,6 @@
 """Seals come back byte for byte, and nothing else is ever taken for one."""
 
+import hashlib
 import re
 
 import pytest
@@ -76,3 +77,26 @@ def test_a_deeply_nested_item_does_not_raise():
 
     nested = b'["a","b","chat",' + b"[" * 100_000 + b"]" * 100_000 + b"]"
     assert unseal(PREFIX + base64.urlsafe_b64encode(nested).decode().rstrip("=")) is None
+
+
+def test_what_clients_see_of_an_account_is_no_plain_digest_of_its_key():
+    """It is a slow hash (RFC 7914), so that a weak key is not found out by trying words, and each provider's own."""
+    issuer, elsewhere = Issuer.of("ollama", "password1"), Issuer.of("vllm", "password1")
+    digests = {hashlib.new(name, b"password1").hexdigest() for name in ("md5", "sha1", "sha256", "sha512")}
+    assert not [digest for digest in digests if issuer.account in digest]
+    assert issuer.account != elsewhere.account
+    assert issuer == Issuer.of("ollama", "password1")
+    assert Issuer.of("ollama", None).account == ""
+
+
+def test_a_seal_of_an_earlier_version_is_still_its_makers():
+    issuer = Issuer.of("ollama", "password1")
+    earlier = Issuer("ollama", hashlib.sha256(b"password1").hexdigest()[:8])
+    others = Issuer("ollama", ""), Issuer("vllm", issuer.account)
+    for account, own in ((earlier, True), (issuer, True), *((other, False) for other in others)):
+        sealed = unseal(seal(account, "chat", {}))
+        assert sealed is not None
+        assert issuer.made(sealed) is own
+    keyless = unseal(seal(Issuer("ollama", ""), "chat", {}))
+    assert keyless is not None
+    assert Issuer.of("ollama", None).made(keyless)
