@@ -48,6 +48,7 @@ def main() -> None:
 @click.option("--demo", is_flag=True, help="Serve a stand-in provider instead of CONFIG; needs no key.")
 @click.option("--host", metavar="ADDRESS", help="Listen on ADDRESS; default: the config's, else 127.0.0.1.")
 @click.option("--port", type=PORT, metavar="PORT", help="Listen on PORT; default: the config's, else 12000.")
+@click.option("--open", "is_open", is_flag=True, help="Let everybody in who can connect, without client_keys.")
 @click.option("--workers", type=click.IntRange(1, 256), default=1, metavar="N", help="Serve with N processes.")
 @click.option("--pace", type=click.FloatRange(0), metavar="SECONDS",
               help=f"Pause between two words of the demo; default: {PACE}.")  # fmt: skip

@@ -171,13 +171,21 @@ def take(path: Path, env: Mapping[str, str]) -> tuple[Config, Snapshot]:
 
 
 class Original:
-    """The real file, which a supervisor judges before any worker hears of it. Its own log is to ``follow``."""
+    """The real file, which a supervisor judges before any worker hears of it. Its own log is to ``follow``; ``judge``
+    raises ``ConfigError`` for what may not hold though it is well written."""
 
     def __init__(
-        self, config: Config, path: Path, copies: Copies, env: Mapping[str, str], follow: Callable[[Config], object]
+        self,
+        config: Config,
+        path: Path,
+        copies: Copies,
+        env: Mapping[str, str],
+        follow: Callable[[Config], object],
+        judge: Callable[[Config], object] = lambda _: None,
     ) -> None:
         self._config = config
         self._follow = follow
+        self._judge = judge
         self._path = path
         self._copies = copies
         self._env = env
@@ -186,6 +194,7 @@ class Original:
         """True if workers should read anew. Never raises: what is wrong is said in the log, and changes nothing."""
         try:
             config, snapshot = take(self._path, self._env)
+            self._judge(config)
             self._copies.write(snapshot)
         except (ConfigError, OSError) as error:
             tell_refused(error)

@@ -4,5 +4,6 @@
 ``connect`` is made of ``finding`` (where the gateway is), ``offers`` (what it serves), ``choosing`` (which of its
 models), ``clients`` (whose settings), ``edits`` (put into a file, in one ``notation`` each: ``edit_env``,
 ``edit_json``, ``edit_toml``, ``edit_yaml``) and ``undoing`` (taken out again); ``probing`` is what ``doctor`` asks,
-``local_servers`` how servers on this machine are started, ``ollama`` what one of them has; ``fetching`` is one GET.
-``litellm`` and ``litellm_keys`` are the rows and the keys that ``importing`` reads, ``imported`` is what it writes."""
+``listening`` the sockets that ``serve`` opens, ``local_servers`` how servers on this machine are started, ``ollama``
+what one of them has; ``fetching`` is one GET. ``litellm`` and ``litellm_keys`` are the rows and the keys that
+``importing`` reads, ``imported`` is what it writes."""

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import click
 
+from gateway.commands.listening import certificate_remarks, exposure
 from gateway.commands.terminal import say
 from gateway.config.changes import changes
 from gateway.config.document import sentence
+from gateway.config.listening import exposed
 from gateway.config.loading import Config, ConfigError, discover, load, users_file
 from gateway.routing.router import Explanation, Router
+from gateway.serving.tls import CertificateFailed
 from providers.neutral.fields import generic
 from streams.errors import GatewayError
 from streams.events import Api
@@ -40,8 +43,15 @@ def check(path: Path | None, no_env: bool, strict: bool = False) -> int:
     if strict and config.ineffective:
         say(ConfigError(config.ineffective).listed("settings that have no effect"))
         return 1
-    for kind, text in config.remarks:
+    remarks = (*config.remarks, *(("warning", f"{exposure(one)} (serve refuses it)") for one in exposed(config)))
+    for kind, text in remarks:
         say(sentence(f"{kind}: {text}"))
+    try:
+        for text in () if no_env else certificate_remarks(config):
+            say(sentence(f"warning: {text}"))
+    except CertificateFailed as error:
+        say(f"{config.path}: {error}")
+        return 1
     models = len(Router(config).models())
     click.echo(f"{config.path}: good ({_counted(len(config.entries), 'provider')}, {_counted(models, 'model name')})")
     if (idle := no_effect(config)) is not None:

@@ -18,6 +18,7 @@ from gateway.commands.local_servers import is_loopback
 from gateway.commands.offers import Configured, KeyWanted, Offer, RunningGateway, Silent
 from gateway.config.document import sentence
 from gateway.config.loading import FILE_NAMES, FILE_VARIABLE, Config, ConfigError, discover, load, users_file
+from gateway.config.settings import Listener
 
 LOCAL = "127.0.0.1"
 SHOWN = 12  # models that a message lists
@@ -189,10 +190,11 @@ def _foreign(path: Path) -> bool:
 
 
 def address(config: Config) -> str:
-    """The address at which a client on this machine reaches the first listener."""
-    listener = config.listeners[0]
+    """The address at which a client on this machine reaches the first listener that is no Unix socket."""
+    listener = next((one for one in config.listeners if one.socket is None), Listener())
     host = {"0.0.0.0": LOCAL, "::": LOCAL}.get(listener.address, listener.address)
-    return f"http://{f'[{host}]' if ':' in host else host}:{listener.port}"
+    scheme = "http" if listener.tls is None else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{listener.port}"
 
 
 def _root(url: str) -> str:

@@ -88,6 +88,7 @@ SHAPES: Mapping[Any, Shape] = {
     kinds.SealingKeys: {
         "anyOf": [*_SEALING_KEY, {"type": "array", "items": {"anyOf": [*_SEALING_KEY]}, "minItems": 1}]
     },
+    kinds.Mode: {"anyOf": [_text(r"0?[0-7]{3}"), VARIABLE]},
     kinds.Timestamp: {
         "anyOf": [_text(rf"\s*{_DATE}(?:[Tt ]{_TIME}(?:[Zz]|[+-][0-9]{{2}}:[0-9]{{2}})?)?\s*"), VARIABLE]
     },

@@ -1,13 +1,11 @@
 """The commands that serve: ``serve``, with the demo and workers, and ``mock``."""
 
 import contextlib
-import ipaddress
 import json
 import logging
 import os
 import shlex
 import signal
-import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -21,10 +19,21 @@ import trio
 import gateway
 from gateway.app import create_app
 from gateway.commands.check import load_or_explain, no_effect
+from gateway.commands.listening import (
+    LOCAL,
+    OpenListener,
+    adopt_listeners,
+    certificate_remarks,
+    closed,
+    open_listener,
+    open_listeners,
+    refuse_exposed,
+    reread,
+)
 from gateway.commands.terminal import columns, fold, say
 from gateway.config.document import sentence
 from gateway.config.loading import Config, ConfigError, from_mapping, load
-from gateway.config.settings import Listener, LogLevel, ModelEntry, Remark
+from gateway.config.settings import LogLevel, ModelEntry, Remark
 from gateway.endpoints.ui.workers import OtherWorkers
 from gateway.logs.setup import Log, LogFormat
 from gateway.open_service import open_service
@@ -33,9 +42,10 @@ from gateway.reload import Copies, Original, Served
 from gateway.routing.router import Router
 from gateway.serving.garbage import settle
 from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import BindFailed, ListenerOptions, adopt, bind
+from gateway.serving.listeners import BindFailed
 from gateway.serving.shared_directory import SharedDirectory, shared_directory
 from gateway.serving.supervisor import supervise
+from gateway.serving.tls import CertificateFailed
 from gateway.serving.worker import serve
 from gateway.telemetry.metrics import tell_reload
 from gateway.telemetry.shared_metrics import shared_metrics
@@ -43,7 +53,6 @@ from providers.catalog.providers import CATALOG
 
 T = TypeVar("T")
 
-LOCAL = "127.0.0.1"
 PORT = 12000
 STAND_IN = "stand-in"  # the demo's provider of models that it does not list
 SHOWN = 12  # models that the banner lists
@@ -77,6 +86,7 @@ def run(
     host: str | None,
     port: int | None,
     workers: int,
+    is_open: bool,
     fds: Sequence[int],
     copies: int | None = None,
     directory: Path | None = None,
@@ -85,7 +95,12 @@ def run(
     log = options.log()
     if path is not None and copies is not None:  # a worker: the supervisor has bound, tried and said everything
         read = partial(Copies(copies).read, path, os.environ)
-        _run(_work, read, [adopt(fd) for fd in fds], (host, port), options, log, directory)
+        adopt = partial(adopt_listeners, host=host, port=port, fds=fds)
+        try:
+            _run(_work, read, adopt, options, log, directory)
+        except CertificateFailed as error:  # it was good when the supervisor began
+            _say(log, "warning", str(error))
+            return 1
         return 0
     config = load_or_explain(path)
     if config is None or not _can_record(options.record):
@@ -97,21 +112,30 @@ def run(
     for kind, text in config.remarks:
         _say(log, kind, text)
     try:
-        sockets = _bind(config, host, port)
+        for remark in certificate_remarks(config):
+            _warn_loudly(log, remark)
+        listeners = open_listeners(config, host, port)
     except BindFailed as error:
         return _refused(error)
-    if (idle := no_effect(config)) is not None:
-        _warn_loudly(log, idle)
-    _warn_if_open(config, sockets, log)
-    announce = partial(_announce, config, sockets)
-    try:
-        if workers == 1:
-            _run(_serve, config, sockets, _options(config, host, port), announce, options, log)
-            return 0
-        return _supervise(config, sockets, workers, (host, port), announce, options, log)
-    except ConfigError as error:  # of the store, which has been tried only now
-        click.echo(str(error), err=True)
+    except CertificateFailed as error:
+        click.echo(f"{config.path}: {error}", err=True)
         return 1
+    with closed(listeners):
+        try:
+            judge = partial(refuse_exposed, listeners=listeners, meant=is_open)
+            judge(config)
+            if (idle := no_effect(config)) is not None:
+                _warn_loudly(log, idle)
+            _warn_if_open(config, listeners, log)
+            announce = partial(_announce, config, listeners)
+            if workers == 1:
+                _run(_serve, config, listeners, announce, options, log, judge)
+                return 0
+            command = _worker(config, (host, port), options)
+            return _supervise(config, listeners, workers, announce, command, log, judge)
+        except ConfigError as error:  # of the store, too, which is tried only now
+            click.echo(str(error), err=True)
+            return 1
 
 
 def run_demo(host: str | None, port: int | None, pace: float, options: Options) -> int:
@@ -120,10 +144,10 @@ def run_demo(host: str | None, port: int | None, pace: float, options: Options) 
     if not _can_record(options.record):
         return 1
     try:
-        sock, mock_sock = bind(host or LOCAL, PORT if port is None else port), bind(LOCAL, 0)
+        one, mock = open_listener(host or LOCAL, PORT if port is None else port), open_listener(LOCAL, 0)
     except BindFailed as error:
         return _refused(error)
-    _run(_demo, demo_config(_url(mock_sock)), sock, mock_sock, pace, options, log)
+    _run(_demo, demo_config(mock.url), one, mock, pace, options, log)
     return 0
 
 
@@ -133,14 +157,14 @@ def run_mock(host: str, port: int, pace: float) -> int:
 
     Log()
     try:
-        sock = bind(host, port)
+        one = open_listener(host, port)
     except BindFailed as error:
         return _refused(error)
     state = Lifecycle()
     app = create_mock(pace, state)
     settle()
-    announce = partial(_banner, "trigate mock", [sock], MODELS, MODELS[0])
-    _run(partial(serve, app, [sock], state=state, drain=1, ready=announce))
+    announce = partial(_banner, "trigate mock", [one], MODELS, MODELS[0])
+    _run(partial(serve, app, [one.sock], state=state, drain=1, ready=announce))
     return 0
 
 
@@ -178,28 +202,9 @@ def _can_record(folder: Path | None) -> bool:
     return True
 
 
-def _bind(config: Config, host: str | None, port: int | None) -> list[socket.socket]:
-    return [bind(*place, write_timeout=config.write_timeout) for place in _places(config, host, port)]
-
-
-def _places(config: Config, host: str | None, port: int | None) -> dict[tuple[str, int], Listener]:
-    """The addresses to listen on, each with the first listener there: ``port`` is for model requests."""
-    places: dict[tuple[str, int], Listener] = {}
-    for one in config.listeners:
-        wanted = one.port if port is None or one.serves == "health" else port
-        places.setdefault((host or one.address, wanted), one)
-    return places
-
-
-def _options(config: Config, host: str | None, port: int | None) -> list[ListenerOptions]:
-    """How each of the sockets of ``_bind`` is served, in their order."""
-    return [ListenerOptions(http2=one.http2, serves=one.serves) for one in _places(config, host, port).values()]
-
-
 async def _work(
     read: Callable[[], Config],
-    sockets: Sequence[socket.socket],
-    place: tuple[str | None, int | None],
+    adopt: Callable[[Config], Sequence[OpenListener]],
     options: Options,
     log: Log,
     directory: Path | None,
@@ -209,13 +214,14 @@ async def _work(
     lifecycle = Lifecycle()
     config = read()
     log.follow(config)
+    listeners = adopt(config)
     with contextlib.ExitStack() as stack:
         if directory is not None:
             stack.callback(SharedDirectory.join(directory).leave)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_without_supervisor, lifecycle)
             others = None if directory is None else OtherWorkers(directory)
-            await _serve(config, sockets, _options(config, *place), None, options, log, lifecycle, read, others)
+            await _serve(config, listeners, None, options, log, lifecycle=lifecycle, read=read, others=others)
             nursery.cancel_scope.cancel()
 
 
@@ -229,17 +235,18 @@ async def _stop_without_supervisor(lifecycle: Lifecycle) -> None:
 
 async def _serve(
     config: Config,
-    sockets: Sequence[socket.socket],
-    listeners: Sequence[ListenerOptions],
+    listeners: Sequence[OpenListener],
     announce: Callable[[], None] | None,
     options: Options,
     log: Log,
+    judge: Callable[[Config], None] = lambda _: None,
+    *,
     lifecycle: Lifecycle | None = None,
     read: Callable[[], Config] | None = None,
     others: OtherWorkers | None = None,
 ) -> None:
-    """``read`` is for the next configuration, by default from the file. ``others`` serve the same sockets. Raises
-    ``ConfigError`` for a store that cannot be used."""
+    """``read`` is for the next configuration, by default from the file, and ``judge`` raises ``ConfigError`` for one
+    that may not hold. ``others`` serve the same sockets. Raises ``ConfigError`` for a store that cannot be used."""
     assert config.path is not None
     read_anew = read or partial(load, config.path, os.environ)
     store, alone = await open_store(config), lifecycle is None
@@ -249,11 +256,12 @@ async def _serve(
 
     def following() -> Config:
         config = read_anew()
+        judge(config)
         log.follow(config)
         return config
 
     def reload() -> None:
-        good = served.reload(following)
+        good = served.reload(following) and reread(listeners)
         if alone:
             service.metrics.reloaded(good)
 
@@ -263,9 +271,9 @@ async def _serve(
             nursery.start_soon(others.answer, lambda: served.current)
         await serve(
             served,
-            sockets,
+            [one.sock for one in listeners],
+            options=[one.options for one in listeners],
             state=lifecycle,
-            options=listeners,
             drain=config.drain,
             drain_delay=config.drain_delay,
             write_timeout=config.write_timeout,
@@ -277,12 +285,12 @@ async def _serve(
 
 def _supervise(
     config: Config,
-    sockets: Sequence[socket.socket],
+    listeners: Sequence[OpenListener],
     workers: int,
-    place: tuple[str | None, int | None],
     announce: Callable[[], None],
-    options: Options,
+    command: Sequence[str],
     log: Log,
+    judge: Callable[[Config], None],
 ) -> int:
     """The exit status. Raises ``ConfigError`` as ``_serve`` does."""
     assert config.path is not None
@@ -292,8 +300,8 @@ def _supervise(
         settle()
         drain = config.drain + config.drain_delay
         shared = [] if directory is None else ["--directory", str(directory)]
-        command = [*_worker(config, place, options), "--copies", str(copies.fd), *shared]
-        original = Original(config, config.path, copies, os.environ, log.follow)
+        command = [*command, "--copies", str(copies.fd), *shared]
+        original = Original(config, config.path, copies, os.environ, log.follow, judge)
 
         def reload() -> bool:
             good = original.reload()
@@ -301,6 +309,7 @@ def _supervise(
                 tell_reload(metrics.folder, good)
             return good
 
+        sockets = [one.sock for one in listeners]
         env = {**env, **metrics.env}
         run_workers = partial(supervise, inherited=[copies.fd])
         return _run(run_workers, command, sockets, workers, drain, env, reload, announce, metrics.gone)
@@ -333,23 +342,23 @@ def _worker(config: Config, place: tuple[str | None, int | None], options: Optio
 # What is said
 
 
-def _announce(config: Config, sockets: Sequence[socket.socket]) -> None:
+def _announce(config: Config, listeners: Sequence[OpenListener]) -> None:
     names = [model.id for model in Router(config).models()] or [entry.name for entry in config.entries]
     default = next((entry.name for entry in config.entries if entry.default), names[0])
-    watch = _watch(config, sockets[0]) if config.ui else None
-    _banner(f"trigate {gateway.__version__}", sockets, names, default.replace("*", "MODEL"), watch)
+    watch = _watch(config, listeners[0]) if config.ui else None
+    _banner(f"trigate {gateway.__version__}", listeners, names, default.replace("*", "MODEL"), watch)
 
 
-def _watch(config: Config, sock: socket.socket) -> str:
+def _watch(config: Config, one: OpenListener) -> str:
     """The live view's address, and what a browser needs to see it."""
     if config.ui_key is not None or config.client_keys:
-        return f"{_url(sock)}/ui  (asks for a key)"
-    here = _address(sock).is_loopback or _address(sock).is_unspecified
-    return f"{_url(sock)}/ui" + ("" if here else "  (needs ui_key: this is no loopback address)")
+        return f"{one.url}/ui  (asks for a key)"
+    here = one.is_local or one.is_everywhere
+    return f"{one.url}/ui" + ("" if here else "  (needs ui_key: this is no loopback address)")
 
 
 def _banner(
-    who: str, sockets: Sequence[socket.socket], names: Sequence[str], model: str, watch: str | None = None
+    who: str, listeners: Sequence[OpenListener], names: Sequence[str], model: str, watch: str | None = None
 ) -> None:
     """Print where it listens, what can be asked for, one line to try, and where to ``watch``. Whoever reads that may be
     gone (``| head -1``): it serves all the same."""
@@ -359,9 +368,9 @@ def _banner(
     if (width := columns(sys.stdout)) is not None:
         models = fold(models, width, " " * len("models  "))
     lines = [
-        f"{click.style(who, bold=True)} is listening on {', '.join(_place(sock) for sock in sockets)}",
+        f"{click.style(who, bold=True)} is listening on {', '.join(_place(one) for one in listeners)}",
         models.replace("models", click.style("models", dim=True), 1),
-        f"{click.style('try', dim=True)}     curl -N {_url(sockets[0])}/v1/chat/completions -d "
+        f"{click.style('try', dim=True)}     {listeners[0].curl}/v1/chat/completions -d "
         f"{shlex.quote(json.dumps(body))}",
         *([f"{click.style('watch', dim=True)}   {watch}"] if watch else []),
     ]
@@ -371,21 +380,9 @@ def _banner(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor may the flush at the exit fail
 
 
-def _address(sock: socket.socket) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    return ipaddress.ip_address(sock.getsockname()[0].partition("%")[0])
-
-
-def _url(sock: socket.socket) -> str:
-    """One that can be asked on this machine; nobody can connect to 0.0.0.0."""
-    host, port = sock.getsockname()[:2]
-    if _address(sock).is_unspecified:
-        host = LOCAL
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def _place(sock: socket.socket) -> str:
-    everywhere = " (and all other addresses of this machine)" if _address(sock).is_unspecified else ""
-    return f"{click.style(_url(sock), fg='cyan')}{everywhere}"
+def _place(one: OpenListener) -> str:
+    everywhere = " (and all other addresses of this machine)" if one.is_everywhere else ""
+    return f"{click.style(one.place, fg='cyan')}{everywhere}"
 
 
 def _say(log: Log, kind: Remark, text: str, **style: Any) -> None:
@@ -400,8 +397,8 @@ def _warn_loudly(log: Log, text: str) -> None:
     _say(log, "warning", text, fg="red", bold=True)
 
 
-def _warn_if_open(config: Config, sockets: Sequence[socket.socket], log: Log) -> None:
-    if config.client_keys or all(_address(sock).is_loopback for sock in sockets):
+def _warn_if_open(config: Config, listeners: Sequence[OpenListener], log: Log) -> None:
+    if config.client_keys or all(one.is_local or not one.listener.is_unguarded for one in listeners):
         return
     _warn_loudly(
         log,
@@ -448,7 +445,7 @@ def _of_all(entry: ModelEntry, families: tuple[str, ...]) -> ModelEntry:
 
 
 async def _demo(
-    config: Config, sock: socket.socket, mock_sock: socket.socket, pace: float, options: Options, log: Log
+    config: Config, one: OpenListener, mock_one: OpenListener, pace: float, options: Options, log: Log
 ) -> None:
     from gateway.mock.server import create_mock  # with the faults on tap, which no other way of serving needs
 
@@ -460,7 +457,7 @@ async def _demo(
     mock = create_mock(pace, mock_state)
     settle()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(serve, mock, [mock_sock], state=mock_state, signals=False))
-        announce = partial(_announce, config, [sock])
-        await serve(app, [sock], state=lifecycle, drain=config.drain, ready=announce)
+        nursery.start_soon(partial(serve, mock, [mock_one.sock], state=mock_state, signals=False))
+        announce = partial(_announce, config, [one])
+        await serve(app, [one.sock], state=lifecycle, drain=config.drain, ready=announce)
         nursery.cancel_scope.cancel()

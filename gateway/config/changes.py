@@ -186,7 +186,7 @@ def _spelled(name: str, value: Any) -> str:
         case float():
             return _duration(value)
         case Listener():
-            return f"{value.address}:{value.port}"
+            return value.place + "".join(f" {word}" for word in _ways(value))
         case StateStorage():
             return str(value.type)
         case Mapping():
@@ -194,3 +194,13 @@ def _spelled(name: str, value: Any) -> str:
         case tuple():
             return ", ".join(_spelled("", member) for member in value) or "none"
     return str(value)
+
+
+def _ways(listener: Listener) -> Iterator[str]:
+    """How connections come in, where it is not as they are."""
+    if listener.tls is not None:
+        yield f"with TLS ({', '.join(str(file) for file in attrs.astuple(listener.tls) if file is not None)})"
+    if listener.proxy_protocol:
+        yield "behind a proxy"
+    if listener.socket is not None:
+        yield f"mode {listener.mode:04o}"

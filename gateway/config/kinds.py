@@ -27,6 +27,7 @@ Url = NewType("Url", str)
 Secret = NewType("Secret", str)  # text that no message may repeat
 Digest = NewType("Digest", str)  # SHA-256 in hexadecimal
 SealingKeys = NewType("SealingKeys", tuple[bytes, ...])  # for AES-256; Unresolved text where nobody looked it up
+Mode = NewType("Mode", int)  # of a file
 Timestamp = NewType("Timestamp", datetime)  # in UTC
 Origin = NewType("Origin", str)  # of a web page, or *
 HostName = NewType("HostName", str)
@@ -93,6 +94,13 @@ def _sealing_key(value: Any) -> Any:
     if len(key) != 32:
         raise Wrong("something that is no key", "this must be 32 bytes in base64: `openssl rand -base64 32`")
     return key
+
+
+def _mode(value: Any, _: Any) -> int:
+    """In quotes alone: YAML takes 0660 for 432."""
+    if isinstance(value, str) and re.fullmatch(r"0?[0-7]{3}", value):
+        return int(value, 8)
+    raise Wrong(describe(value), 'this must be three octal digits in quotes, such as "0660"')
 
 
 def _timestamp(value: Any, _: Any) -> datetime:
@@ -230,6 +238,7 @@ READERS: Mapping[Any, Callable[[Any, Any], Any]] = {
     Secret: _secret,
     Digest: _digest,
     SealingKeys: _sealing_keys,
+    Mode: _mode,
     Timestamp: _timestamp,
     Origin: _origin,
     HostName: _host_name,

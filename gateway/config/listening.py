@@ -1,15 +1,18 @@
 """The addresses that requests come in on."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
+from pathlib import Path as PathOfFile
 from typing import Any, Final
+
+import attrs
 
 from gateway.config.document import Path
 from gateway.config.findings import Findings
 from gateway.config.schema import ACCEPTED, OUTSIDE, RawConfig, RawLegacyListeners, RawListener, given, later
-from gateway.config.settings import Listener
+from gateway.config.settings import Config, Listener, TlsSettings
 
-_WRITTEN: Final = ("name", "address", "port", "http2", "serves")
-"""The settings of a listener that are its own."""
 NO_RETRIES = later("a request that failed is not repeated")[ACCEPTED]
 
 
@@ -17,13 +20,11 @@ def build_listeners(raw: RawConfig, findings: Findings) -> tuple[tuple[Listener,
     """The model listeners, those for health checks last, and what they have in common: one timeout, one number of
     retries."""
     found = tuple(_model_listeners(raw.listeners, findings))
-    values = tuple(Listener(**{k: v for k, v in given(item).items() if k in _WRITTEN}) for _, item in found)
-    places: dict[tuple[str, int], str] = {}
+    values = tuple(_listener(item, path, findings) for path, item in found)
+    places = Counter(listener.place for listener in values)
     for (path, _), listener in zip(found, values, strict=True):
-        first = places.setdefault((listener.address, listener.port), listener.name)
-        if first != listener.name or list(values).count(listener) > 1:
-            taken = f"{listener.address}:{listener.port} is taken twice"
-            findings.wrong(path, taken, "give each listener its own port")
+        if places[listener.place] > 1:
+            findings.wrong(path, f"{listener.place} is taken twice", "give each listener its own port")
     common = {name: _common(found, name, findings) for name in ("timeout", "max_retries")}
     for path, item in found:
         if item.max_retries:
@@ -32,6 +33,42 @@ def build_listeners(raw: RawConfig, findings: Findings) -> tuple[tuple[Listener,
         findings.wrong(("listeners",), "none serves model requests", "add a listener without `serves: health`")
     by_use = tuple(sorted(values, key=lambda listener: listener.serves == "health"))
     return by_use or (Listener(),), RawListener(**common)
+
+
+def _listener(raw: RawListener, path: Path, findings: Findings) -> Listener:
+    if raw.socket is None:
+        if raw.mode is not None:
+            findings.no_effect((*path, "mode"), "there is no socket whose permissions it could be, ignored")
+    elif not raw.socket:
+        findings.wrong((*path, "socket"), "an empty path", "write it as /run/trigate/trigate.sock")
+    for name in ("address", "port", "tls"):
+        if raw.socket is not None and getattr(raw, name) is not None:
+            findings.wrong((*path, name), "given beside socket", "a Unix socket has neither address, port nor TLS")
+    values = {name: value for name, value in given(raw).items() if name in _OWN}
+    if raw.socket is not None:
+        values["socket"] = PathOfFile(raw.socket)
+    if raw.tls is not None:
+        values["tls"] = TlsSettings(**{name: PathOfFile(file) for name, file in given(raw.tls).items()})
+    return Listener(**values)
+
+
+_OWN: Final = {field.name for field in attrs.fields(Listener)}
+
+
+def exposed(config: Config) -> tuple[Listener, ...]:
+    """The listeners that are meant for other machines and ask nobody for anything, though the file does not say that
+    this is meant."""
+    if config.client_keys or config.open:
+        return ()
+    return tuple(one for one in config.listeners if one.is_unguarded and not _is_local(one))
+
+
+def _is_local(listener: Listener) -> bool:
+    """True if only this machine reaches it. What a name stands for is not looked up."""
+    try:
+        return listener.socket is not None or ip_address(listener.address.partition("%")[0]).is_loopback
+    except ValueError:
+        return listener.address == "localhost" or listener.address.endswith(".localhost")
 
 
 def _model_listeners(raw: Any, findings: Findings) -> Iterator[tuple[Path, RawListener]]:

@@ -194,6 +194,7 @@ def _config(raw: RawConfig, findings: Findings) -> Config:
         strict=raw.strict,
         websocket=raw.websocket,
         client_keys=client_keys,
+        open=raw.open,
         ui=raw.ui,
         ui_key=build_ui_key(raw.ui_key, findings),
         ui_keep=raw.ui_keep,

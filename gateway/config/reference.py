@@ -17,6 +17,7 @@ from gateway.config.schema import (
     RawLegacyListeners,
     RawLimits,
     RawListener,
+    RawListenerTls,
     RawMetrics,
     RawOverrides,
     RawStateStorage,
@@ -47,6 +48,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         "llm_providers": Key("The older name of `model_providers`. Only one of the two may be given."),
         "model_aliases": Key("Names of your own for models; see [below](#model_aliases).", "none"),
         "client_keys": Key("Who may come in, and what for; see [below](#client_keys).", "everybody may come in"),
+        "open": Key(
+            "Let everybody in who can connect, from other machines too. Without it `trigate serve` refuses to listen "
+            "beyond this machine where there are neither `client_keys` nor a listener's `tls.client_ca`.",
+            "`false`",
+        ),
         "state_storage": Key(
             "Where responses, conversations and threads are kept; see [below](#state_storage).",
             "in memory",
@@ -124,6 +130,14 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "`127.0.0.1`",
         ),
         "port": Key("", "`12000`"),
+        "socket": Key("The path of a Unix socket, in place of `address` and `port`."),
+        "mode": Key("The permissions of that socket: who may open it may come in.", '`"0600"`: this user alone'),
+        "tls": Key("HTTPS; see [below](#tls).", "plain HTTP"),
+        "proxy_protocol": Key(
+            "A proxy in front says in the PROXY protocol, version 1 or 2, whose connection it is: that address stands "
+            "in the log. A connection without that header is closed.",
+            "`false`",
+        ),
         "timeout": Key(
             "For the first byte of an answer, and for any silence after it; never for a whole answer. Short for "
             "`first_byte` and `idle` in [timeouts](#timeouts); all model listeners share one value.",
@@ -141,6 +155,16 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "`health`: only `/healthz`, `/readyz` and their like are answered here, anything else is a 404; "
             "connections are not counted in `limits.connections`. For an orchestrator's probes, on their own port.",
             "`all`",
+        ),
+    },
+    RawListenerTls: {
+        "certificate": Key(
+            "The file of the certificate, in PEM, followed by those that lead to its root.", "required"
+        ),
+        "key": Key("The file of its key, in PEM, without a passphrase.", "the certificate's file"),
+        "client_ca": Key(
+            "A file of roots: every client must show a certificate that comes from one of them.",
+            "no client is asked for one",
         ),
     },
     RawEntry: {

@@ -15,6 +15,7 @@ from gateway.config.kinds import (
     Digest,
     Duration,
     HostName,
+    Mode,
     Network,
     Origin,
     Percent,
@@ -52,11 +53,22 @@ class RawTimeouts:
 
 
 @attrs.frozen
+class RawListenerTls:
+    certificate: str
+    key: str | None = None
+    client_ca: str | None = None
+
+
+@attrs.frozen
 class RawListener:
     type: Literal["model", "prompt", "agent"] = "model"
     name: str | None = None
     port: Port | None = None
     address: str | None = None
+    socket: str | None = None
+    mode: Mode | None = None
+    tls: RawListenerTls | None = None
+    proxy_protocol: bool = False
     timeout: Duration | None = None
     max_retries: Count | None = None
     http2: bool | None = None
@@ -211,6 +223,7 @@ class RawConfig:
     strict: bool = False
     websocket: bool = True
     client_keys: tuple[RawClientKey | None, ...] | None = None
+    open: bool = False
     ui: bool = True
     ui_key: Secret | None = None
     ui_keep: bool = True

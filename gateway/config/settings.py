@@ -38,14 +38,39 @@ OnDisconnect: TypeAlias = Literal["cancel", "finish"]
 
 
 @attrs.frozen
+class TlsSettings:
+    """The files of a listener's TLS, in PEM. Without ``key`` it is in the certificate's file; with ``client_ca``
+    clients must show a certificate that comes from one of its roots."""
+
+    certificate: Path
+    key: Path | None = None
+    client_ca: Path | None = None
+
+
+@attrs.frozen
 class Listener:
-    """An address that requests come in on. ``http2``: also in cleartext HTTP/2; ``serves`` says which requests."""
+    """An address that requests come in on, or the Unix ``socket`` in its place, a file with the permissions ``mode``.
+    ``proxy_protocol``: a proxy says first whose connection it is. ``http2``: also in cleartext HTTP/2; ``serves`` says
+    which requests."""
 
     name: str = "models"
     address: str = "127.0.0.1"
     port: int = 12000
+    socket: Path | None = None
+    mode: int = 0o600
+    tls: TlsSettings | None = None
+    proxy_protocol: bool = False
     http2: bool = True
     serves: Serving = "all"
+
+    @property
+    def place(self) -> str:
+        return f"{self.address}:{self.port}" if self.socket is None else str(self.socket)
+
+    @property
+    def is_unguarded(self) -> bool:
+        """True if it takes requests of clients and asks for no certificate."""
+        return self.serves == "all" and (self.tls is None or self.tls.client_ca is None)
 
 
 @attrs.frozen
@@ -241,6 +266,7 @@ class Config:
     strict: bool = False
     websocket: bool = True
     client_keys: tuple[ClientKey, ...] = ()
+    open: bool = False
     ui: bool = True
     ui_key: bytes | None = attrs.field(default=None, repr=False)  # the SHA-256 digest
     ui_keep: bool = True

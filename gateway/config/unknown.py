@@ -122,14 +122,6 @@ ABSENT: Final = (
         (ROOT,),
     ),
     Absent(
-        "Certificates of its own (TLS)",
-        "it speaks plain HTTP; put a reverse proxy before it",
-        "tls ssl https cert certs certificate certificates cert_file key_file certfile keyfile ssl_certfile "
-        "ssl_keyfile ssl_keyfile_path ssl_certfile_path tls_cert tls_key acme",
-        (ROOT, LISTENER),
-        words="tls ssl",
-    ),
-    Absent(
         "MCP servers and tools of its own",
         "the tools that a request brings go to its provider, and none are run here",
         "mcp mcp_servers mcp_server mcp_settings mcp_aliases mcp_client tools tool_servers a2a",
@@ -277,6 +269,14 @@ INSTEAD: Final = (
             "expires expires_at expiry expiration ttl duration valid_until blocked enabled disabled active", (CLIENT,)),
     Instead("a key without `models` may see everything, one with `models` only its own",
             "admin role roles scope scopes permissions", (CLIENT,)),
+    Instead("a listener has it: `tls: {certificate: FILE, key: FILE}`",
+            "tls ssl https cert certs certificate certificates cert_file key_file certfile keyfile ssl_certfile "
+            "ssl_keyfile ssl_keyfile_path ssl_certfile_path tls_cert tls_key acme", (ROOT,)),
+    Instead("write it as `tls: {certificate: FILE, key: FILE}`",
+            "ssl https cert certs certificate certificates cert_file key_file certfile keyfile ssl_certfile "
+            "ssl_keyfile ssl_keyfile_path ssl_certfile_path tls_cert tls_key acme", (LISTENER,)),
+    Instead("write it as `socket`", "path unix unix_socket uds sock", (LISTENER,)),
+    Instead("write it as `proxy_protocol`", "proxy send_proxy accept_proxy", (LISTENER,)),
     Instead("write it as `address`", "host bind ip hostname listen", (LISTENER,)),
     Instead("`client_keys` at the root are for all listeners", "client_keys auth api_keys keys authentication",
             (LISTENER,)),

@@ -19,10 +19,11 @@ from hypercorn.utils import parse_socket_addr
 from gateway.http.sockets import Data
 from gateway.serving.idle import IdleTimer
 from gateway.serving.listeners import ListenerOptions
+from gateway.serving.proxy_header import ProxyHeaderFailed, read_proxy_header
 from gateway.serving.refusals import full, not_tls
 from gateway.serving.registry import ConnectionRegistry
 from gateway.serving.server_config import ServerConfig
-from gateway.serving.transports import BROKEN, PlainTransport, TlsTransport, Transport
+from gateway.serving.transports import BROKEN, TlsTransport, Transport, plain_transport
 
 log = logging.getLogger("trigate.connections")
 
@@ -85,7 +86,7 @@ class ClientConnection:
         self._stream = stream
         self._socket = stream.socket
         self._listener = listener
-        self._transport: Transport = PlainTransport(stream)
+        self._transport: Transport = plain_transport(stream, server.config.write_timeout)
         self._open_protocol = open_protocol
         self._sending = trio.Lock()
         self._rest: Data = b""  # of what was taken to be written
@@ -145,13 +146,24 @@ class ClientConnection:
 
     async def _open(self) -> bool:
         """Do what comes before HTTP; false if the client does not take part in it. The connection is then cut."""
-        if self._listener.tls is None:
+        options = self._listener
+        if options.tls is None and not options.proxy_protocol:
             return True
         with trio.move_on_after(OPENING_SECONDS):
-            if await self._secure(self._listener.tls.context):
+            announced = not options.proxy_protocol or await self._take_address()
+            if announced and (options.tls is None or await self._secure(options.tls.context)):
                 return True
         self.cut()
         return False
+
+    async def _take_address(self) -> bool:
+        """Take the client's address from what the proxy says first."""
+        try:
+            self.client = await read_proxy_header(self._socket) or self.client
+        except (ProxyHeaderFailed, *BROKEN) as error:
+            log.debug("a connection of %s is closed: %s", self.client, error)
+            return False
+        return True
 
     async def _secure(self, context: ssl.SSLContext) -> bool:
         secured = TlsTransport(self._stream, context)

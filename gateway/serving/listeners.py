@@ -1,7 +1,12 @@
 """Listening sockets, and what holds for the connections that come in on one."""
 
+import contextlib
 import errno
+import os
 import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 import attrs
@@ -24,6 +29,8 @@ class ListenerOptions:
     tls: ListenerTls | None = None
     http2: bool = True
     serves: Serves = "all"
+    proxy_protocol: bool = False
+    """A PROXY header comes first, and says whose connection it is."""
 
 
 class BindFailed(OSError):
@@ -60,6 +67,57 @@ def bind(host: str, port: int, *, write_timeout: float = WRITE_TIMEOUT) -> socke
         advice = _ADVICE.get(error.errno or 0, "choose another address")
         raise BindFailed(f"cannot listen on {where}: {error.strerror}: {advice}") from error
     return sock
+
+
+def bind_unix(path: Path, mode: int) -> socket.socket:
+    """Listen on a Unix socket at ``path``, a file with the permissions ``mode``. Raises ``BindFailed``."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    umask = os.umask(0o777 & ~mode)  # from the first moment on nobody else can open it
+    try:
+        _remove_stale(path)
+        sock.bind(str(path))
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        reason = error.strerror or str(error)
+        advice = _UNIX_ADVICE.get(error.errno or 0, "choose another path, of at most 100 characters")
+        raise BindFailed(f"cannot listen on {path}: {reason}: {advice}") from error
+    finally:
+        os.umask(umask)
+    return sock
+
+
+_UNIX_ADVICE: Final = {
+    errno.EADDRINUSE: "another process listens there, or it is no socket: stop it or choose another path",
+    errno.EACCES: "this user may not create it: choose another directory",
+    errno.ENOENT: "make its directory first",
+}
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove a socket that a process has left behind without an end. Anything else stays, and ``bind`` meets it."""
+    if not (path.exists() and stat.S_ISSOCK(path.lstat().st_mode)):
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def removed(sock: socket.socket) -> Iterator[None]:
+    """Remove the file of a Unix socket in the end, unless another process listens there by then."""
+    name = sock.getsockname()
+    path = Path(name) if sock.family == socket.AF_UNIX else None
+    made = None if path is None else path.stat().st_ino
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            if path is not None and path.lstat().st_ino == made:
+                path.unlink()
 
 
 def _set_options(sock: socket.socket, write_timeout: float) -> None:

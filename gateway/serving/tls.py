@@ -3,6 +3,7 @@
 import contextlib
 import ssl
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -79,3 +80,43 @@ class ListenerTls:
     def reread(self) -> None:
         """Read the files again, for new connections. Raises ``CertificateFailed``, and nothing has changed."""
         self.context = load_context(self.files, self._http2)
+
+
+# The end of a certificate
+
+
+SOON: Final = timedelta(days=14)
+"""The time before its end in which a certificate is remarked on."""
+
+
+def remark_on_end(files: TlsFiles, now: datetime | None = None) -> str | None:
+    """A sentence on a certificate that has ended, or soon will; the files have been read already."""
+    now = now or datetime.now(UTC)
+    end = _end_of(files)
+    if end is None:
+        return f"the certificate {files.certificate} has ended, or not begun: clients will refuse it, renew it"
+    if end - now > SOON:
+        return None
+    return f"the certificate {files.certificate} ends on {end:%Y-%m-%d %H:%M} UTC: renew it, and send SIGHUP"
+
+
+def _end_of(files: TlsFiles) -> datetime | None:
+    """The end of a certificate that holds now. It is shown to a client of our own that trusts it: what it says can be
+    read from nothing else in the standard library."""
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    server.load_cert_chain(files.certificate, files.key, _ask_nobody)
+    client.check_hostname = False
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    client.load_verify_locations(files.certificate)
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours = client.wrap_bio(back, there)
+    theirs = server.wrap_bio(there, back, server_side=True)
+    for side in (ours, theirs, ours):
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+        except ssl.SSLCertVerificationError:
+            return None
+    shown = ours.getpeercert() or {}
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(shown["notAfter"])), UTC)

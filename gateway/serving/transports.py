@@ -1,6 +1,7 @@
 """The bytes of a client's connection on their way to and from its socket: as they are, or in TLS."""
 
 import contextlib
+import socket
 import ssl
 from collections.abc import Callable
 from functools import partial
@@ -69,6 +70,29 @@ class PlainTransport:
         with contextlib.suppress(trio.BusyResourceError, *BROKEN):
             await self._stream.send_eof()
         await self._stream.aclose()
+
+
+class UnixTransport(PlainTransport):
+    """A Unix socket. The kernel gives up on no client here (TCP_USER_TIMEOUT), so this does."""
+
+    def __init__(self, stream: trio.SocketStream, write_timeout: float) -> None:
+        super().__init__(stream)
+        self._write_timeout = write_timeout
+
+    async def send_all(self, data: Data) -> None:
+        rest = memoryview(data)
+        try:
+            while rest:
+                with trio.fail_after(self._write_timeout):
+                    rest = rest[await self._stream.socket.send(rest) :]
+        except (OSError, trio.TooSlowError) as error:
+            self._stream.socket.close()
+            raise trio.BrokenResourceError from error
+
+
+def plain_transport(stream: trio.SocketStream, write_timeout: float) -> PlainTransport:
+    """The socket as it is. ``write_timeout`` is how long a client may take nothing."""
+    return UnixTransport(stream, write_timeout) if stream.socket.family == socket.AF_UNIX else PlainTransport(stream)
 
 
 class TlsTransport:

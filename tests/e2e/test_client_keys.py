@@ -317,7 +317,7 @@ def warnings(gateway: Gateway) -> list[str]:
 
 
 def test_an_open_door_to_other_machines_is_a_loud_warning():
-    with opened("--host", "0.0.0.0") as gateway:
+    with opened("--host", "0.0.0.0", "--open") as gateway:
         eventually(lambda: warnings(gateway), what="the warning")
     with opened("--host", "0.0.0.0", client_keys=[{"name": "alice", "key": ALICE}]) as gateway:
         assert not warnings(gateway)

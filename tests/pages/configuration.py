@@ -24,6 +24,7 @@ HEAD = ("key", "type", "default", "meaning")
 PLACES: Mapping[str, type] = {
     "Root": schema.RawConfig,
     "listeners": schema.RawListener,
+    "tls": schema.RawListenerTls,
     "model_providers": schema.RawEntry,
     "quirks": Quirks,
     "model_aliases": schema.RawAlias,
@@ -59,6 +60,7 @@ _WORDS: Mapping[Any, str] = {
     kinds.Digest: "64 hexadecimal digits",
     kinds.Port: "1 to 65535",
     kinds.Percent: "0 to 100",
+    kinds.Mode: "three octal digits",
     kinds.Timestamp: "date or time",
     kinds.Duration: "duration",
     kinds.Wait: "duration, above 0",

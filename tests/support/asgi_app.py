@@ -33,12 +33,16 @@ class Witness:
         self.ended: list[float] = []  # when such a task was ended
         self.closed: list[bool] = []  # what on_close was told
         self.scopes: list[RequestScope] = []
+        self.clients: list[object] = []  # the addresses in ASGI's scopes, and how they came
+        self.schemes: list[str] = []
         self.feed: trio.MemorySendChannel[bytes] | None = None
         self.body: ChannelBody | None = None
 
     def watch(self) -> RequestScope:
         scope: RequestScope = request.scope[KEY]
         self.scopes.append(scope)
+        self.clients.append(request.scope["client"])
+        self.schemes.append(request.scope["scheme"])
         scope.on_close(self.closed.append)
         scope.nursery.start_soon(self._live)
         return scope
@@ -184,10 +188,10 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def serving(max_body: int = 1000, **options: object) -> AsyncIterator[Server]:
+async def serving(max_body: int = 1000, sock: socket.socket | None = None, **options: object) -> AsyncIterator[Server]:
     """The app on a free port. Leaving the block cancels what still runs."""
     witness = Witness()
-    sock = bind("127.0.0.1", 0)
+    sock = sock or bind("127.0.0.1", 0)
     server = Server(sock.getsockname()[1], witness)
     ready = trio.Event()
 

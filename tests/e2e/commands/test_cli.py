@@ -275,7 +275,7 @@ def test_serve_says_where_it_listens_what_it_has_and_what_to_try(folder):
 
 
 def test_serve_on_all_addresses_shows_one_that_can_be_asked_and_warns(folder):
-    with started("serve", "--host", "0.0.0.0", "--port", "0", cwd=folder, env=ENV) as process:
+    with started("serve", "--host", "0.0.0.0", "--port", "0", "--open", cwd=folder, env=ENV) as process:
         assert process.url.startswith("http://127.0.0.1:")
         assert "all other addresses of this machine" in process.banner
         assert f"curl -N {process.url}/" in process.banner

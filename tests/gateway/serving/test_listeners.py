@@ -4,8 +4,10 @@ import errno
 import socket
 
 import pytest
+import trio
 
-from gateway.serving.listeners import BindFailed, bind
+from gateway.serving.listeners import BindFailed, bind, bind_unix, removed
+from tests.support.asgi_app import Client, eventually, serving
 
 
 def test_a_taken_port_says_so():
@@ -42,3 +44,81 @@ def test_the_ipv6_wildcard_takes_ipv4_too():
         raise
     with sock, socket.create_connection(("127.0.0.1", sock.getsockname()[1])):
         assert sock.family == socket.AF_INET6
+
+
+# Unix sockets
+
+
+def test_the_file_of_a_unix_socket_has_the_mode_that_was_asked_for(tmp_path):
+    for mode in (0o600, 0o660, 0o666):
+        path = tmp_path / f"{mode:o}.sock"
+        with bind_unix(path, mode):
+            assert path.stat().st_mode & 0o777 == mode
+
+
+def test_a_socket_that_nobody_listens_on_any_more_is_taken_over(tmp_path):
+    path = tmp_path / "gw.sock"
+    bind_unix(path, 0o600).close()
+    assert path.exists()
+    with bind_unix(path, 0o600), socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+
+
+def test_a_socket_that_somebody_listens_on_is_left_alone(tmp_path):
+    path = tmp_path / "gw.sock"
+    with bind_unix(path, 0o600), socket.socket(socket.AF_UNIX) as client:
+        with pytest.raises(BindFailed, match="another process listens there"):
+            bind_unix(path, 0o600)
+        client.connect(str(path))
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "directory"])
+def test_what_is_no_socket_is_left_alone(tmp_path, kind):
+    path, target = tmp_path / "gw.sock", tmp_path / "precious"
+    target.write_text("precious")
+    {"file": lambda: path.write_text("x"), "link": lambda: path.symlink_to(target), "directory": path.mkdir}[kind]()
+    with pytest.raises(BindFailed, match="no socket"):
+        bind_unix(path, 0o600)
+    assert path.exists()
+    assert target.read_text() == "precious"
+
+
+@pytest.mark.parametrize(("name", "why"), [("no/such/gw.sock", "make its directory"), ("x" * 200, "100 characters")])
+def test_a_unix_socket_that_cannot_be_made_says_so(tmp_path, name, why):
+    with pytest.raises(BindFailed, match=why):
+        bind_unix(tmp_path / name, 0o600)
+
+
+def test_the_file_goes_in_the_end_unless_it_is_anothers_by_then(tmp_path):
+    path = tmp_path / "gw.sock"
+    with bind_unix(path, 0o600) as sock, removed(sock):
+        pass
+    assert not path.exists()
+    with bind_unix(path, 0o600) as sock, removed(sock):
+        path.rename(tmp_path / "old.sock")
+        path.write_text("another's")
+    assert path.exists()
+
+
+async def test_a_client_on_a_unix_socket_is_served_and_has_no_address(tmp_path):
+    path = tmp_path / "gw.sock"
+    async with serving(sock=bind_unix(path, 0o600)) as server:
+        with trio.socket.socket(socket.AF_UNIX) as sock:
+            await sock.connect(str(path))
+            client = Client(sock)
+            for _ in range(2):
+                await client.get("/whole")
+                await client.until(b"whole")
+            assert server.witness.clients == [None, None]
+            await client.get("/stream")
+            await client.until(b"first;")
+        await eventually(lambda: server.witness.closed == [False, False, True] and not server.lifecycle.connections)
+
+
+async def test_a_client_on_a_unix_socket_that_takes_nothing_is_cut(tmp_path):
+    """As TCP_USER_TIMEOUT cuts others."""
+    async with serving(sock=bind_unix(tmp_path / "gw.sock", 0o600), write_timeout=0.2) as server:
+        with trio.socket.socket(socket.AF_UNIX) as sock:
+            await sock.connect(str(tmp_path / "gw.sock"))
+            await Client(sock).get("/flood")
+            await eventually(lambda: server.witness.closed == [True] and not server.lifecycle.connections)

@@ -1,0 +1,162 @@
+"""The listeners that a command opens: their sockets, their TLS, how they are called, and whom they let in."""
+
+import contextlib
+import ipaddress
+import logging
+import socket
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import attrs
+
+from gateway.config.document import ConfigError, Mistake
+from gateway.config.loading import Config
+from gateway.config.settings import Listener
+from gateway.serving.listeners import ListenerOptions, adopt, bind, bind_unix, removed
+from gateway.serving.tls import CertificateFailed, ListenerTls, TlsFiles, remark_on_end
+
+log = logging.getLogger("trigate.server")
+
+LOCAL = "127.0.0.1"
+
+
+@attrs.frozen
+class OpenListener:
+    """A listener and its socket."""
+
+    listener: Listener
+    sock: socket.socket
+    options: ListenerOptions = attrs.field(factory=ListenerOptions)
+
+    @property
+    def address(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+        """``None`` for a Unix socket."""
+        if self.listener.socket is not None:
+            return None
+        return ipaddress.ip_address(self.sock.getsockname()[0].partition("%")[0])
+
+    @property
+    def is_everywhere(self) -> bool:
+        return self.address is not None and self.address.is_unspecified
+
+    @property
+    def is_local(self) -> bool:
+        """True if only this machine reaches it."""
+        return self.address is None or self.address.is_loopback
+
+    @property
+    def url(self) -> str:
+        """One that can be asked on this machine: nobody can connect to 0.0.0.0."""
+        if self.listener.socket is not None:
+            return "http://localhost"
+        host, port = self.sock.getsockname()[:2]
+        host = LOCAL if self.is_everywhere else host
+        scheme = "http" if self.listener.tls is None else "https"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+    @property
+    def place(self) -> str:
+        return self.url if self.listener.socket is None else f"unix:{self.listener.socket}"
+
+    @property
+    def curl(self) -> str:
+        """What asks it, up to the path."""
+        over = "" if self.listener.socket is None else f"--unix-socket {self.listener.socket} "
+        return f"curl -N {over}{self.url}"
+
+
+def open_listener(host: str, port: int) -> OpenListener:
+    """Raises ``BindFailed``."""
+    return OpenListener(Listener(address=host, port=port), bind(host, port))
+
+
+def open_listeners(config: Config, host: str | None, port: int | None) -> tuple[OpenListener, ...]:
+    """The listeners of ``config``; ``host`` and ``port`` outrank it. Raises ``BindFailed``, ``CertificateFailed``."""
+    optioned = [(one, options_of(one)) for one in _wanted(config, host, port)]
+    return tuple(OpenListener(one, _bind(one, config.write_timeout), options) for one, options in optioned)
+
+
+def adopt_listeners(config: Config, host: str | None, port: int | None, fds: Sequence[int]) -> tuple[OpenListener, ...]:
+    """The same, from the sockets that a supervisor has opened for them. Raises ``CertificateFailed``."""
+    wanted = zip(_wanted(config, host, port), fds, strict=True)
+    return tuple(OpenListener(one, adopt(fd), options_of(one)) for one, fd in wanted)
+
+
+def _wanted(config: Config, host: str | None, port: int | None) -> tuple[Listener, ...]:
+    """Several may have come to stand in one place."""
+    moved = [_moved(one, host, port) for one in config.listeners]
+    return tuple({one.place: one for one in reversed(moved)}.values())[::-1]
+
+
+def _moved(listener: Listener, host: str | None, port: int | None) -> Listener:
+    """``port`` is for model requests."""
+    if listener.socket is not None:
+        return listener
+    wanted = listener.port if port is None or listener.serves == "health" else port
+    return attrs.evolve(listener, address=host or listener.address, port=wanted)
+
+
+def _bind(listener: Listener, write_timeout: float) -> socket.socket:
+    if listener.socket is not None:
+        return bind_unix(listener.socket, listener.mode)
+    return bind(listener.address, listener.port, write_timeout=write_timeout)
+
+
+def options_of(listener: Listener) -> ListenerOptions:
+    """What its connections have to know. Raises ``CertificateFailed``."""
+    tls = None if listener.tls is None else ListenerTls(TlsFiles(*attrs.astuple(listener.tls)), listener.http2)
+    return ListenerOptions(tls, listener.http2, listener.serves, listener.proxy_protocol)
+
+
+@contextlib.contextmanager
+def closed(listeners: Sequence[OpenListener]) -> Iterator[None]:
+    """Remove the files of Unix sockets in the end."""
+    with contextlib.ExitStack() as stack:
+        for one in listeners:
+            stack.enter_context(removed(one.sock))
+        yield
+
+
+def reread(listeners: Sequence[OpenListener]) -> bool:
+    """Read the certificates again; false if one could not be, which the log says, and is as it was."""
+    good = True
+    for tls in (one.options.tls for one in listeners if one.options.tls is not None):
+        try:
+            tls.reread()
+        except CertificateFailed as error:
+            log.error("the certificate from before is shown on: %s", error)
+            good = False
+    return good
+
+
+# Whom they let in
+
+
+def certificate_remarks(config: Config) -> tuple[str, ...]:
+    """Sentences on certificates that have ended, or soon will. Raises ``CertificateFailed`` for files that cannot be
+    used."""
+    used = [tls.files for one in config.listeners if (tls := options_of(one).tls) is not None]
+    return tuple(remark for files in dict.fromkeys(used) if (remark := remark_on_end(files)) is not None)
+
+
+def refuse_exposed(config: Config, listeners: Sequence[OpenListener], meant: bool) -> None:
+    """Raises ``ConfigError`` where other machines reach a listener, nobody is asked for anything, and neither the file
+    nor the command line (``meant``) says that this is meant."""
+    if config.client_keys or config.open or meant:
+        return
+    for one in listeners:
+        if one.listener.is_unguarded and not one.is_local:
+            raise ConfigError((Mistake(str(config.path), "", exposure(one.listener), _ADVICE),))
+
+
+def exposure(listener: Listener) -> str:
+    return (
+        f"other machines can connect to {listener.place}, and there are no client_keys: "
+        "each of them can use the keys in this config"
+    )
+
+
+_ADVICE: Final = (
+    "set client_keys (or the listener's tls.client_ca), listen on 127.0.0.1, or say that it is meant: `open: true`, or "
+    "--open"
+)

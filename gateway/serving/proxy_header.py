@@ -1,0 +1,93 @@
+"""What a proxy says of a client before the connection's first byte: the PROXY protocol, versions 1 and 2
+(https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt)."""
+
+import socket
+import struct
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final, TypeAlias
+
+import trio
+
+from gateway.http.sockets import receive
+
+Address: TypeAlias = tuple[str, int]
+
+SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
+LONGEST_LINE: Final = 107
+"""Bytes of version 1 (section 2.1)."""
+LONGEST_REST: Final = 4096
+"""Bytes behind the first 16 of version 2: addresses, and what is told beyond them, which is skipped."""
+
+_LOCAL: Final = 0x20  # the proxy's own connection, to see whether we are there
+_PROXY: Final = 0x21
+_FAMILIES: Final[Mapping[int, tuple[type[IPv4Address | IPv6Address], int]]] = {
+    0x11: (IPv4Address, 4),
+    0x21: (IPv6Address, 16),
+}
+_LINES: Final = {b"TCP4": IPv4Address, b"TCP6": IPv6Address}
+
+
+class ProxyHeaderFailed(ValueError):
+    """A connection does not begin with the header that it should begin with."""
+
+
+async def read_proxy_header(sock: trio.socket.SocketType) -> Address | None:
+    """Read the header and nothing behind it: the client's address, ``None`` where the connection is the proxy's own or
+    its client unknown. Raises ``ProxyHeaderFailed``, ``OSError``, ``trio.ClosedResourceError``."""
+    start = await _exactly(sock, len(SIGNATURE))
+    if start == SIGNATURE:
+        command, family, length = struct.unpack("!BBH", await _exactly(sock, 4))
+        if command not in (_LOCAL, _PROXY) or length > LONGEST_REST:
+            raise ProxyHeaderFailed(f"no PROXY header of version 2 that can be read: {command:#x}, {length} bytes")
+        block = await _exactly(sock, length)
+        return _of_block(family, block) if command == _PROXY else None
+    if start.startswith(b"PROXY "):
+        return _of_line(start + await _line(sock, LONGEST_LINE - len(start)))
+    raise ProxyHeaderFailed("no PROXY header")
+
+
+async def _exactly(sock: trio.socket.SocketType, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = await receive(sock, size - len(data))
+        if not more:
+            raise ProxyHeaderFailed("the connection ended within its PROXY header")
+        data += more
+    return data
+
+
+async def _line(sock: trio.socket.SocketType, most: int) -> bytes:
+    """Read up to the end of a line, without what is behind it."""
+    line = b""
+    while not line.endswith(b"\n"):
+        if len(line) == most:
+            raise ProxyHeaderFailed("a PROXY header that does not end")
+        there = await sock.recv(most - len(line), socket.MSG_PEEK)
+        line += await _exactly(sock, there.find(b"\n") + 1 or len(there) or 1)
+    return line
+
+
+def _of_block(family: int, block: bytes) -> Address | None:
+    if family not in _FAMILIES:  # a Unix socket, or something new
+        return None
+    kind, size = _FAMILIES[family]
+    if len(block) < 2 * size + 4:
+        raise ProxyHeaderFailed(f"a PROXY header of {len(block)} bytes, which two addresses do not fit in")
+    (port,) = struct.unpack_from("!H", block, 2 * size)
+    return str(kind(block[:size])), port
+
+
+def _of_line(line: bytes) -> Address | None:
+    words = line.removesuffix(b"\r\n").split(b" ")
+    if not line.endswith(b"\r\n"):
+        raise ProxyHeaderFailed("a PROXY header without its line end")
+    if words[1] == b"UNKNOWN":
+        return None
+    try:
+        _, family, client, _, port, _ = words
+        if not (port.isdigit() and int(port) < 2**16):
+            raise ValueError
+        return str(_LINES[family](client.decode("ascii"))), int(port)
+    except (ValueError, KeyError) as error:
+        raise ProxyHeaderFailed("a PROXY header that cannot be read") from error
