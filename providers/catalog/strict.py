@@ -60,7 +60,7 @@ def _is_closed(schema: Mapping[str, Any]) -> bool:
     properties, required = schema.get("properties", {}), schema.get("required", [])
     if schema.get("additionalProperties") is not False or not isinstance(properties, dict):
         return False
-    return isinstance(required, list) and all(name in required for name in properties)
+    return isinstance(required, list) and properties.keys() <= {name for name in required if isinstance(name, str)}
 
 
 def _inside(schema: Mapping[str, Any]) -> Iterator[Any]:

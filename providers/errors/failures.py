@@ -99,9 +99,10 @@ OPENAI_CODE: Mapping[ErrorKind, str] = {
 # Anthropic in words (maximhq/bifrost#5892, anthropics/anthropic-sdk-python#1598).
 _REASONING_CODES = frozenset(("invalid_encrypted_content",))
 _REASONING_WORDS = re.compile(
-    r"encrypted content .*could not be (verified|decrypted)|Invalid `?signature`? in `?thinking`? block"
-    r"|`?(thinking|redacted_thinking)`? .*cannot be modified"
+    r"encrypted content .{0,200}could not be (verified|decrypted)|Invalid `?signature`? in `?thinking`? block"
+    r"|(thinking|redacted_thinking)`? .{0,200}cannot be modified"
 )
+_LONGEST_REFUSAL = 4000  # characters of a message that are looked at
 
 _LONGEST = 2000
 """Bytes of a text that is taken for a message. Nothing is cut off: half a credential would not be found in it."""
@@ -209,7 +210,7 @@ def refuses_reasoning(failed: ErrorInfo) -> bool:
     """True if a provider has refused a request for the reasoning in it, so that it may be asked again without."""
     if failed.status != 400:
         return False
-    return failed.code in _REASONING_CODES or _REASONING_WORDS.search(failed.message) is not None
+    return failed.code in _REASONING_CODES or _REASONING_WORDS.search(failed.message[:_LONGEST_REFUSAL]) is not None
 
 
 def openai_error(failed: ErrorInfo) -> dict[str, Any]:

@@ -45,7 +45,9 @@ _BESIDES = frozenset(
     )
 )  # fmt: skip
 
-_NAME = r"[\w\-]+(?:[.\[\]]+[\w\-]+)*"
+# Patterns are looked for in texts that a client may have written, so that none may go back over a long word: a name is
+# never given up for a shorter one, and is looked for where it begins and nowhere inside.
+_NAME = r"[\w\-]++(?:[.\[\]]++[\w\-]++)*+"
 _QUOTED = rf"""[`'"]?{_NAME}[`'"]?"""
 
 _Read: TypeAlias = Callable[[re.Match[str]], Iterator[Path]]
@@ -71,7 +73,7 @@ def _all_betas(found: re.Match[str]) -> Iterator[Path]:
 
 _WORDS: tuple[tuple[re.Pattern[str], _Read], ...] = (
     # Anthropic, Vertex AI, FastAPI (anthropics/claude-code#51700, #33180)
-    (re.compile(rf"({_NAME}): Extra inputs are not permitted"), _listed),
+    (re.compile(rf"(?<![\w\-.\[\]])[.\[\]]*+({_NAME}): Extra inputs are not permitted"), _listed),
     # OpenAI and Azure (Gitlawb/openclaude#739)
     (
         re.compile(

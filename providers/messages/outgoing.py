@@ -90,7 +90,8 @@ def _own_fields(request: Request) -> dict[str, Any]:
 def _tools(request: Request, drops: Drops, breakpoints: Breakpoints) -> list[Block]:
     """The tools. Hosted tools of other APIs are left out, and reported: their results could not be given back on the
     next turn, and neither every server nor every account has Anthropic's own."""
-    allowed = request.tool_choice.allowed if request.tool_choice is not None else None
+    choice = request.tool_choice
+    allowed = None if choice is None or choice.allowed is None else frozenset(choice.allowed)
     known = TOOL_MARKS if request.api == "messages" else ()
     tools: list[Block] = []
     for tool in request.tools:

@@ -1,0 +1,53 @@
+"""Patterns take time in proportion to the text in which they look, whatever it says (CWE-1333): a provider's error may
+quote what a client has written."""
+
+import pytest
+
+from providers.errors.failures import read_failure, refuses_reasoning
+from providers.errors.overflow import in_anthropic_words
+from providers.errors.rejected import refused
+from streams.events import ErrorInfo
+from tests.support.growth import LONG, Work, assert_time_grows_linearly
+
+LOOKED_AT = 4000  # characters of a message: more are left out, so that this is the longest input there is
+
+BEGINNINGS = ("", "Unknown parameter: '", "property '", 'Unknown name "x" at \'', "Unexpected value(s) ", "#",
+              "maximum context length is 1 tokens ", "cannot be modified could not be verified ")  # fmt: skip
+UNITS = (
+    "a", "1", ".", "/", "#", "-", "`", "'", " ", "\n", "(", "[", "a.", "a[", "a]", "a-", "a[].", "[]", "'a", "a'",
+    "'a, ", "1,", "1 ", "/a", "#/a", "body.", "a: ", "'a: ", "'a' : property '", "#a: extraneous key [",
+    ", a", "unknown field ", "Unknown parameter: a, ", "Unexpected value(s) a, ", 'Unknown name "a', "thinking ",
+    "`thinking` ", "`redacted_",
+    "encrypted content ", "Invalid `signature` in ", "maximum context length is 1 tokens, ", "requested 1 tokens (",
+    "maximum context length is 1 tokens, you requested a total of 1 tokens: 1 tokens of ", "1 tokens ", "context ",
+    "exceeds ", "longer than ", "prompt contains 1 tokens ", "total number of tokens ", "input token count (1",
+    "must be <= 1. Given: 1 `inputs` tokens and ", "range of input length should be [1, ", "prompt is too long: 1, ",
+)  # fmt: skip
+
+
+def judged(text: str) -> Work:
+    body = text.encode()
+    failed = ErrorInfo("invalid_request", text, code="context_length_exceeded")
+
+    def work() -> None:
+        read_failure(400, b'{"error":{"message":"%b"}}' % body.replace(b"\n", b" ").replace(b'"', b"'"))
+        refused(failed)
+        refuses_reasoning(failed)
+        in_anthropic_words(failed)
+
+    return work
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_refusals_are_judged_in_time_linear_in_their_words(unit):
+    few = LOOKED_AT // LONG
+    for beginning in BEGINNINGS:
+        text = beginning + unit * LOOKED_AT
+        assert_time_grows_linearly(lambda n, text=text: judged(text[:n]), few, few)
+
+
+def test_what_is_quoted_at_length_is_still_read():
+    failed = ErrorInfo("invalid_request", f"{'a.' * 90}cache_control: Extra inputs are not permitted", param=None)
+    assert refused(failed) == ((*"a" * 90, "cache_control"),)
+    failed = ErrorInfo("invalid_request", "[.tools.0.strict: Extra inputs are not permitted")
+    assert refused(failed) == (("tools", "[]", "strict"),)

@@ -1,0 +1,95 @@
+"""Work on requests is linear in their bytes, whatever a client sends (CWE-407): read, written in all APIs, edited."""
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from providers.apis import CODECS
+from providers.errors.rejected import path_of, without
+from providers.neutral.codec import Recipient, Reply
+from providers.neutral.draft import Draft
+from providers.neutral.hints import losses
+from providers.neutral.quirks import Quirks
+from providers.neutral.tokens import estimate
+from providers.neutral.tool_names import shortened
+from streams.errors import GatewayError
+from streams.events import AnswerEnd
+from tests.support.growing_requests import ISSUER, REQUESTS
+from tests.support.growth import assert_steps_grow_linearly
+
+ROWS = [(api, shape) for api, shapes in REQUESTS.items() for shape in shapes]
+each_row = pytest.mark.parametrize(("api", "shape"), ROWS, ids=[f"{api}: {shape}" for api, shape in ROWS])
+
+PLAIN = Recipient("m", ISSUER)
+ODD = Quirks(
+    max_tokens_field="max_tokens", developer_role=False, stream_usage=False, reasoning_replay="every_message",
+    adaptive_thinking=True, sampling="never", forced_tools=False, structured_output=False, cache_breakpoints=True,
+    billing_line=False, deferred_tools="found", efforts=("low",),
+)  # fmt: skip
+RECIPIENTS = (PLAIN, Recipient("m", ISSUER, ODD, ODD, counts_usage=True))
+REJECTED = tuple(
+    map(path_of, ("messages[].content[].cache_control", "tools[].strict", "input[].content[].annotations"))
+)
+
+
+def translated(api: str, shape: str, n: int) -> Callable[[], None]:
+    """A request read, written for providers of all APIs, and the beginning of its answer."""
+    body = REQUESTS[api][shape](n)
+
+    def work() -> None:
+        try:
+            request = CODECS[api].read_request(body)
+        except GatewayError:
+            return
+        estimate(request)
+        changed, _ = shortened(request)
+        for codec in CODECS.values():
+            for recipient in RECIPIENTS:
+                try:
+                    outgoing = codec.write_request(changed, recipient)
+                except GatewayError:
+                    continue
+                losses(outgoing.dropped)
+                assert isinstance(outgoing.adapted, tuple)
+        CODECS[api].writer(Reply(request, ISSUER, 5)).send(AnswerEnd("stop"))
+
+    return work
+
+
+def edited(api: str, shape: str, n: int) -> Callable[[], None]:
+    """A client's own request, edited for a provider of the same API."""
+    body = msgspec.json.encode(REQUESTS[api][shape](n))
+
+    def work() -> None:
+        codec = CODECS[api]
+        for recipient in RECIPIENTS:
+            draft = Draft.of(body)
+            draft.replace(*codec.restore(draft.values(), ISSUER), "seal")
+            draft.replace(*codec.without_reasoning(draft.values()), "rejected")
+            for path in REJECTED:
+                value, lost = without(draft.values(), path)
+                draft.replace(value if lost else {}, sorted(lost))
+            codec.adapt(draft, recipient)
+            draft.encode()
+
+    return work
+
+
+def test_every_api_has_rows():
+    assert REQUESTS.keys() == CODECS.keys()
+
+
+@each_row
+def test_a_request_is_what_its_row_says(api, shape):
+    CODECS[api].read_request(REQUESTS[api][shape](2))
+
+
+@each_row
+def test_translating_takes_steps_in_proportion(api, shape):
+    assert_steps_grow_linearly(lambda n: translated(api, shape, n))
+
+
+@each_row
+def test_editing_takes_steps_in_proportion(api, shape):
+    assert_steps_grow_linearly(lambda n: edited(api, shape, n))

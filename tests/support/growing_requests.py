@@ -1,0 +1,304 @@
+"""Requests of clients that grow in one way each, by API: what a client sends much of."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from providers.neutral.seal import Issuer, seal
+
+MakeRequest: TypeAlias = Callable[[int], dict[str, Any]]
+
+LINE: Final = "abcdefghij" * 10
+ISSUER: Final = Issuer("openai", "account")
+
+
+def _names(n: int, value: Any = None) -> dict[str, Any]:
+    return {f"m{i}": {} if value is None else value for i in range(n)}
+
+
+def _nested(n: int) -> dict[str, Any]:
+    """A schema as deep as ``n``, which is cut where decoders cut it."""
+    inner: dict[str, Any] = {"type": "string"}
+    for _ in range(n):
+        inner = {"type": "object", "properties": {"a": inner}}
+    return inner
+
+
+def _object(properties: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": [*properties],
+        "additionalProperties": False,
+        **more,
+    }
+
+
+SCHEMAS: Final[Mapping[str, Callable[[int], dict[str, Any]]]] = {
+    "properties": lambda n: _object(_names(n, {"type": "string"})),
+    "required names that are no properties": lambda n: _object({}, required=[f"m{i}" for i in range(n)]),
+    "definitions": lambda n: _object({}, **{"$defs": _names(n, _object(_names(2, {"type": "string"})))}),
+    "an enumeration": lambda n: _object({"a": {"type": "string", "enum": [f"m{i}" for i in range(n)]}}),
+    "alternatives": lambda n: _object({"a": {"anyOf": [{"type": "string"}] * n}}),
+    "types": lambda n: _object({"a": {"type": ["string", "null"] * n}}),
+    "unknown keywords": lambda n: _object({"a": {"type": "string", **_names(n)}}),
+    "references": lambda n: _object(
+        {f"m{i}": {"$ref": "#/$defs/a"} for i in range(n)}, **{"$defs": {"a": {"type": "string"}}}
+    ),
+    "schemas in schemas": _nested,
+}
+
+
+def _cached(part: dict[str, Any]) -> dict[str, Any]:
+    return {**part, "cache_control": {"type": "ephemeral"}}
+
+
+_IMAGE = "data:image/png;base64,iVBORw0KGgo="
+
+
+# Chat
+
+
+def _chat(*messages: dict[str, Any], **members: Any) -> dict[str, Any]:
+    return {"model": "m", "messages": [{"role": "user", "content": "hi"}, *messages], **members}
+
+
+def _user(content: Any = "hi", **more: Any) -> dict[str, Any]:
+    return {"role": "user", "content": content, **more}
+
+
+def _chat_tool(schema: dict[str, Any], name: str = "f") -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, "parameters": schema, "strict": True}}
+
+
+def _chat_call(i: int, **more: Any) -> dict[str, Any]:
+    return {"id": f"c{i}", "type": "function", "function": {"name": f"f.{i}", "arguments": "{}"}, **more}
+
+
+def _chat_turn(i: int) -> tuple[dict[str, Any], ...]:
+    return (
+        {"role": "assistant", "content": None, "tool_calls": [_chat_call(i)]},
+        {"role": "tool", "tool_call_id": f"c{i}", "content": "a"},
+    )
+
+
+_SEALED_DETAIL = {"type": "reasoning.encrypted", "data": seal(ISSUER, "messages", [{"type": "thinking"}])}
+
+CHAT: Final[Mapping[str, MakeRequest]] = {
+    "turns": lambda n: _chat(*[_user(), {"role": "assistant", "content": "a"}] * n),
+    "turns of one side": lambda n: _chat(*[_user(LINE)] * n),
+    "system turns": lambda n: _chat(*[{"role": "system", "content": LINE}] * n),
+    "parts": lambda n: _chat(_user([{"type": "text", "text": LINE}] * n)),
+    "images": lambda n: _chat(_user([{"type": "image_url", "image_url": {"url": _IMAGE}}] * n)),
+    "cache marks": lambda n: _chat(_user([_cached({"type": "text", "text": "a"})] * n)),
+    "calls in turns": lambda n: _chat(*[one for i in range(n) for one in _chat_turn(i)]),
+    "calls in one turn": lambda n: _chat(
+        {"role": "assistant", "tool_calls": [_chat_call(i) for i in range(n)]},
+        *[{"role": "tool", "tool_call_id": f"c{i}", "content": "a"} for i in range(n)],
+    ),
+    "calls of one id": lambda n: _chat(*[one for _ in range(n) for one in _chat_turn(0)]),
+    "calls without results": lambda n: _chat({"role": "assistant", "tool_calls": [_chat_call(i) for i in range(n)]}),
+    "results without calls": lambda n: _chat(
+        *[{"role": "tool", "tool_call_id": f"c{i}", "content": "a"} for i in range(n)]
+    ),
+    "results in parts": lambda n: _chat(
+        _chat_turn(0)[0], {"role": "tool", "tool_call_id": "c0", "content": [{"type": "text", "text": "a"}] * n}
+    ),
+    "reasoning": lambda n: _chat(*[_user(), {"role": "assistant", "content": "a", "reasoning_content": LINE}] * n),
+    "details of reasoning": lambda n: _chat(
+        {"role": "assistant", "content": "a", "reasoning_details": [{"type": "reasoning.text", "text": "a"}] * n}
+    ),
+    "sealed reasoning": lambda n: _chat(
+        *[_user(), {"role": "assistant", "content": "a", "reasoning_details": [_SEALED_DETAIL]}] * n
+    ),
+    "tools": lambda n: _chat(tools=[_chat_tool({"type": "object"}, f"f{i}") for i in range(n)]),
+    "tools with long names": lambda n: _chat(tools=[_chat_tool({"type": "object"}, f"{LINE}.{i}") for i in range(n)]),
+    "tools of one name": lambda n: _chat(tools=[_chat_tool({"type": "object"})] * n),
+    "custom tools": lambda n: _chat(tools=[{"type": "custom", "custom": {"name": f"f{i}"}} for i in range(n)]),
+    "allowed tools": lambda n: _chat(
+        tools=[_chat_tool({"type": "object"}, f"f.{i}") for i in range(n)],
+        tool_choice={"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [
+            {"type": "function", "function": {"name": f"f.{i}"}} for i in range(n)]}},
+    ),
+    "stop words": lambda n: _chat(stop=["a"] * n),
+    "biases": lambda n: _chat(logit_bias={str(i): 1 for i in range(n)}),
+    "metadata": lambda n: _chat(metadata=_names(n, "a")),
+    "unknown members": lambda n: _chat(**_names(n)),
+    "unknown members of turns": lambda n: _chat(*[_user(**{f"m{i}": {}}) for i in range(n)]),
+    "unknown members of a turn": lambda n: _chat(_user(**_names(n))),
+    **{f"{name} in a tool": lambda n, made=made: _chat(tools=[_chat_tool(made(n))]) for name, made in SCHEMAS.items()},
+    **{
+        f"{name} in the format": lambda n, made=made: _chat(
+            response_format={"type": "json_schema", "json_schema": {"name": "f", "schema": made(n), "strict": True}}
+        )
+        for name, made in SCHEMAS.items()
+    },
+}  # fmt: skip
+
+
+# Messages
+
+
+def _messages(*messages: dict[str, Any], **members: Any) -> dict[str, Any]:
+    return {"model": "m", "max_tokens": 9, "messages": [_user(), *messages], **members}
+
+
+def _assistant(*content: dict[str, Any]) -> dict[str, Any]:
+    return {"role": "assistant", "content": list(content)}
+
+
+def _use(i: int, type: str = "tool_use") -> dict[str, Any]:
+    return {"type": type, "id": f"t{i}", "name": f"f.{i}", "input": {}}
+
+
+def _result(i: int, content: Any = "a") -> dict[str, Any]:
+    return {"type": "tool_result", "tool_use_id": f"t{i}", "content": content}
+
+
+def _strict(schema: dict[str, Any], name: str = "f", **more: Any) -> dict[str, Any]:
+    return {"name": name, "input_schema": schema, "strict": True, **more}
+
+
+_TEXT = {"type": "text", "text": LINE}
+_THOUGHT = {"type": "thinking", "thinking": LINE, "signature": "s"}
+_SEALED_THOUGHT = {"type": "thinking", "thinking": LINE, "signature": seal(ISSUER, "chat", {"field": "reasoning"})}
+_PICTURE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
+_DOCUMENT = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": LINE},
+             "citations": {"enabled": True}}  # fmt: skip
+_PLAIN: Final[dict[str, Any]] = {"type": "object"}
+
+MESSAGES: Final[Mapping[str, MakeRequest]] = {
+    "turns": lambda n: _messages(*[_assistant(_TEXT), _user()] * n),
+    "turns of one side": lambda n: _messages(*[_user(LINE)] * n),
+    "blocks": lambda n: _messages(_user([_TEXT] * n)),
+    "blocks of the system prompt": lambda n: _messages(system=[_TEXT] * n),
+    "cache marks": lambda n: _messages(_user([_cached(_TEXT)] * n)),
+    "pictures": lambda n: _messages(_user([_PICTURE] * n)),
+    "documents": lambda n: _messages(_user([_DOCUMENT] * n)),
+    "citations": lambda n: _messages(_assistant({**_TEXT, "citations": [{"type": "char_location"}] * n})),
+    "calls in turns": lambda n: _messages(
+        *[one for i in range(n) for one in (_assistant(_use(i)), _user([_result(i)]))]
+    ),
+    "calls in one turn": lambda n: _messages(_assistant(*map(_use, range(n))), _user([_result(i) for i in range(n)])),
+    "calls of one id": lambda n: _messages(*[_assistant(_use(0)), _user([_result(0)])] * n),
+    "calls without results": lambda n: _messages(_assistant(*map(_use, range(n)))),
+    "results without calls": lambda n: _messages(_user([_result(i) for i in range(n)])),
+    "results in blocks": lambda n: _messages(_assistant(_use(0)), _user([_result(0, [_TEXT, _PICTURE] * n)])),
+    "thoughts": lambda n: _messages(*[_assistant(_THOUGHT, _TEXT), _user()] * n),
+    "thoughts in one turn": lambda n: _messages(_assistant(*[_THOUGHT] * n, _TEXT), _user()),
+    "sealed thoughts": lambda n: _messages(*[_assistant(_SEALED_THOUGHT, _TEXT), _user()] * n),
+    "blocks of a provider's own tools": lambda n: _messages(
+        _assistant(*[_use(i, "server_tool_use") for i in range(n)]), _user()
+    ),
+    "tools": lambda n: _messages(tools=[_strict(_PLAIN, f"f{i}") for i in range(n)]),
+    "tools with long names": lambda n: _messages(tools=[_strict(_PLAIN, f"{LINE}.{i}") for i in range(n)]),
+    "tools with cache marks": lambda n: _messages(tools=[_cached(_strict(_PLAIN, f"f{i}")) for i in range(n)]),
+    "tools that wait": lambda n: _messages(tools=[_strict(_PLAIN, f"f{i}", defer_loading=True) for i in range(n)]),
+    "references to tools": lambda n: _messages(
+        _assistant(_use(0)),
+        _user([_result(0, [{"type": "tool_reference", "tool_name": f"f{i}"} for i in range(n)])]),
+        tools=[_strict(_PLAIN, f"f{i}", defer_loading=True) for i in range(n)],
+    ),
+    "examples of input": lambda n: _messages(tools=[_strict(_PLAIN, input_examples=[{"a": "b"}] * n)]),
+    "a provider's own tools": lambda n: _messages(
+        tools=[{"type": "web_search_20250305", "name": f"web_search{i}"} for i in range(n)]
+    ),
+    "stop words": lambda n: _messages(stop_sequences=["a"] * n),
+    "metadata": lambda n: _messages(metadata=_names(n, "a")),
+    "unknown members": lambda n: _messages(**_names(n)),
+    "unknown members of a block": lambda n: _messages(_user([{**_TEXT, **_names(n)}])),
+    "unknown members of blocks": lambda n: _messages(_user([{**_TEXT, f"m{i}": {}} for i in range(n)])),
+    **{f"{name} in a tool": lambda n, made=made: _messages(tools=[_strict(made(n))]) for name, made in SCHEMAS.items()},
+    **{
+        f"{name} in the format": lambda n, made=made: _messages(
+            output_config={"format": {"type": "json_schema", "schema": made(n)}}
+        )
+        for name, made in SCHEMAS.items()
+    },
+}  # fmt: skip
+
+
+# Responses
+
+
+def _responses(*input: dict[str, Any], **members: Any) -> dict[str, Any]:
+    return {"model": "m", "input": [_user(), *input], **members}
+
+
+def _said(*content: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"type": "message", "role": "assistant", "content": list(content), **more}
+
+
+def _call(i: int) -> dict[str, Any]:
+    return {"type": "function_call", "call_id": f"c{i}", "name": f"f.{i}", "arguments": "{}"}
+
+
+def _output(i: int, output: Any = "a") -> dict[str, Any]:
+    return {"type": "function_call_output", "call_id": f"c{i}", "output": output}
+
+
+def _function(schema: dict[str, Any], name: str = "f", **more: Any) -> dict[str, Any]:
+    return {"type": "function", "name": name, "parameters": schema, "strict": True, **more}
+
+
+_OUT = {"type": "output_text", "text": LINE, "annotations": [], "logprobs": []}
+_IN = {"type": "input_text", "text": LINE}
+_THINKING = {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": LINE}]}
+_SEALED_ITEM = {**_THINKING, "encrypted_content": seal(ISSUER, "chat", {"field": "reasoning"})}
+
+RESPONSES: Final[Mapping[str, MakeRequest]] = {
+    "turns": lambda n: _responses(*[_said(_OUT), _user()] * n),
+    "turns of one side": lambda n: _responses(*[_user(LINE)] * n),
+    "messages of the model": lambda n: _responses(*[_said(_OUT)] * n),
+    "parts": lambda n: _responses(_user([_IN] * n)),
+    "parts of the model": lambda n: _responses(_said(*[_OUT] * n)),
+    "images": lambda n: _responses(_user([{"type": "input_image", "image_url": _IMAGE}] * n)),
+    "annotations": lambda n: _responses(_said({**_OUT, "annotations": [{"type": "url_citation"}] * n})),
+    "calls in turns": lambda n: _responses(*[one for i in range(n) for one in (_call(i), _output(i))]),
+    "calls before their outputs": lambda n: _responses(*map(_call, range(n)), *map(_output, range(n))),
+    "calls of one id": lambda n: _responses(*[one for _ in range(n) for one in (_call(0), _output(0))]),
+    "calls without outputs": lambda n: _responses(*map(_call, range(n))),
+    "outputs in parts": lambda n: _responses(_call(0), _output(0, [_IN] * n)),
+    "reasoning": lambda n: _responses(*[_THINKING, _said(_OUT), _user()] * n),
+    "reasoning in one turn": lambda n: _responses(*[_THINKING] * n, _said(_OUT)),
+    "parts of a summary": lambda n: _responses({**_THINKING, "summary": _THINKING["summary"] * n}),
+    "sealed reasoning": lambda n: _responses(*[_SEALED_ITEM, _said(_OUT), _user()] * n),
+    "items of hosted tools": lambda n: _responses(*[{"type": "web_search_call", "id": f"w{i}"} for i in range(n)]),
+    "tools": lambda n: _responses(tools=[_function(_PLAIN, f"f{i}") for i in range(n)]),
+    "tools with long names": lambda n: _responses(tools=[_function(_PLAIN, f"{LINE}.{i}") for i in range(n)]),
+    "tools of a namespace": lambda n: _responses(
+        tools=[{"type": "namespace", "name": "s", "tools": [_function(_PLAIN, f"f{i}") for i in range(n)]}]
+    ),
+    "namespaces": lambda n: _responses(
+        tools=[{"type": "namespace", "name": f"s{i}", "tools": [_function(_PLAIN)]} for i in range(n)]
+    ),
+    "custom tools": lambda n: _responses(tools=[{"type": "custom", "name": f"f{i}"} for i in range(n)]),
+    "hosted tools": lambda n: _responses(tools=[{"type": "web_search"}] * n),
+    "tools that wait": lambda n: _responses(tools=[_function(_PLAIN, f"f{i}", defer_loading=True) for i in range(n)]),
+    "allowed tools": lambda n: _responses(
+        tools=[_function(_PLAIN, f"f.{i}") for i in range(n)],
+        tool_choice={"type": "allowed_tools", "mode": "auto",
+                     "tools": [{"type": "function", "name": f"f.{i}"} for i in range(n)]},
+    ),
+    "what is to be included": lambda n: _responses(include=["reasoning.encrypted_content"] * n),
+    "metadata": lambda n: _responses(metadata=_names(n, "a")),
+    "unknown members": lambda n: _responses(**_names(n)),
+    "unknown members of an item": lambda n: _responses(_user(**_names(n))),
+    "unknown members of items": lambda n: _responses(*[_user(**{f"m{i}": {}}) for i in range(n)]),
+    **{
+        f"{name} in a tool": lambda n, made=made: _responses(tools=[_function(made(n))])
+        for name, made in SCHEMAS.items()
+    },
+    **{
+        f"{name} in the format": lambda n, made=made: _responses(
+            text={"format": {"type": "json_schema", "name": "f", "schema": made(n), "strict": True}}
+        )
+        for name, made in SCHEMAS.items()
+    },
+}  # fmt: skip
+
+REQUESTS: Final[Mapping[str, Mapping[str, MakeRequest]]] = {
+    "chat": CHAT,
+    "messages": MESSAGES,
+    "responses": RESPONSES,
+}
+"""By API and by what grows."""
