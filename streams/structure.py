@@ -15,26 +15,33 @@ def holds_more(data: bytes, most: int) -> bool:
     """Whether the JSON in ``data`` has more than ``most`` arrays, objects and commas, which is nearly the number of its
     values. Those in strings do not count. ``data`` need not be valid; work is linear in it, and ends as soon as the
     answer is known. One comparison for what has no more bytes than that."""
-    if len(data) <= most or not _may_hold_more(data, most):
-        return False
-    count, quoted, start = 0, False, 0
-    while start < len(data) and count <= most:
+    return len(data) > most and count(data, most) > most
+
+
+def count(data: bytes, most: int) -> int:
+    """The number of those, counted as far as ``most``; those in strings may count, too, as long as that is not more."""
+    with_strings = _count_all(data, most)
+    return with_strings if with_strings <= most else _count(data, most)
+
+
+def _count_all(data: bytes, most: int) -> int:
+    total, start = 0, 0
+    while start < len(data) and total <= most:
+        total += _signs(data[start : start + PIECE])
+        start += PIECE
+    return total
+
+
+def _count(data: bytes, most: int) -> int:
+    total, quoted, start = 0, False, 0
+    while start < len(data) and total <= most:
         end = _whole_escapes(data, start + PIECE)
         bare = data[start:end].replace(rb"\\", b"").replace(rb"\"", b"")
         parts = bare.split(b'"')
-        count += _signs(b"".join(parts[quoted::2]))
+        total += _signs(b"".join(parts[quoted::2]))
         quoted ^= len(parts) % 2 == 0
         start = end
-    return count > most
-
-
-def _may_hold_more(data: bytes, most: int) -> bool:
-    """The same where strings count as well: cheap, and enough for most."""
-    count, start = 0, 0
-    while start < len(data) and count <= most:
-        count += _signs(data[start : start + PIECE])
-        start += PIECE
-    return count > most
+    return total
 
 
 def _signs(piece: bytes) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from gateway.access.authentication import Authenticator, passed_by
+from gateway.access.body_memory import BodyBudget, HeldBody
 from gateway.access.shares import NOBODY, OwnShare, Share, Shares, WholeShare
 from gateway.config.settings import Config
 from gateway.http.headers import Headers
@@ -48,6 +49,7 @@ class Admission:
         self.shares = shares
         self._authenticator = authenticator
         self._rules: tuple[Rule, ...] = tuple(rule(config, shares) for rule in RULES)
+        self._bodies = BodyBudget(config, shares.bodies)
         self._by_credential = not config.client_keys and any(entry.passthrough_auth for entry in config.entries)
 
     def admit(self, arrival: Arrival) -> str | None:
@@ -66,6 +68,10 @@ class Admission:
         if client is not None:
             return client
         return passed_by(arrival.headers) if self._by_credential else NOBODY
+
+    def body(self, holder: str, scope: RequestScope) -> HeldBody:
+        """The memory for the body of a request that was admitted."""
+        return HeldBody(self._bodies, holder, scope)
 
     def take(self, share: Share, holder: str, scope: RequestScope) -> None:
         """Keep a place for ``holder`` until the answer of ``scope`` is complete, or the scope closes. Raises

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, Literal, TypeAlias
 
+from gateway.access.body_memory import BodyMemory
 from gateway.config.settings import ClientLimits, Config
 from streams.errors import GatewayError
 
@@ -33,6 +34,7 @@ class Shares:
     """The places that are taken in a process, whatever its configuration is by now."""
 
     def __init__(self) -> None:
+        self.bodies = BodyMemory()
         self.taken: defaultdict[Share, int] = defaultdict(int)
         self.held: defaultdict[tuple[Share, str], int] = defaultdict(int)
         self.refused: defaultdict[Share, int] = defaultdict(int)

@@ -317,6 +317,13 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "some ten thousands. What comes compressed may have as many as it has compressed bytes.",
             "`200000`",
         ),
+        "bodies": Key(
+            "Memory for the bodies of requests under way in each worker: two bytes for each of theirs and 300 for each "
+            "element, from its arrival until the answer begins. One that does not fit beside the others is a 503 with "
+            "`retry-after`; alone it always fits. With two "
+            "client keys or more one client has half of it, beyond which its requests are a 429.",
+            "`256MiB`",
+        ),
         "event": Key("Of one event in a stream.", "`16MiB`"),
         "answer": Key("Of an answer that is not streamed.", "`64MiB`"),
         "in_flight": Key("Requests at once in each worker; one more is a 503 with `retry-after`.", "`1024`"),
@@ -346,6 +353,7 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "Pages of the live view at once, of the 16 that there are; the holder of `ui_key` always gets in.",
             "half of these",
         ),
+        "bodies": Key("Memory for the bodies of requests under way; beyond it a 429.", "half of `limits.bodies`"),
     },
     RawOverrides: {
         "upstream_connect_timeout": Key(

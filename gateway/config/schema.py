@@ -127,12 +127,14 @@ class RawClientLimits:
     in_flight: Count | None = None
     websockets: Count | None = None
     viewers: Count | None = None
+    bodies: Size | None = None
 
 
 @attrs.frozen
 class RawLimits:
     request_body: Size | None = None
     elements: Count | None = None
+    bodies: Size | None = None
     event: Size | None = None
     answer: Size | None = None
     in_flight: Count | None = None

@@ -75,21 +75,24 @@ class Listener:
 
 @attrs.frozen
 class ClientLimits:
-    """The shares of one client, beyond which it is refused: requests and websockets at once, viewers of the live view.
-    0 is no limit, ``None`` what holds for all clients."""
+    """The shares of one client, beyond which it is refused: requests and websockets at once, viewers of the live view,
+    bytes of memory for bodies. 0 is no limit, ``None`` what holds for all clients."""
 
     in_flight: int | None = None
     websockets: int | None = None
     viewers: int | None = None
+    bodies: int | None = None
 
 
 @attrs.frozen
 class Limits:
-    """Bytes, for ``elements`` the values in a request's JSON, for ``in_flight`` requests at once, for ``connections``
-    clients' connections, for ``upstream_connections`` those to providers in use (0: no limit)."""
+    """Bytes, ``bodies`` those of memory for all that are under way; for ``elements`` the values in a request's JSON,
+    for ``in_flight`` requests at once, for ``connections`` clients' connections, for ``upstream_connections`` those to
+    providers in use (0 of the last two: no limit)."""
 
     request_body: int = 64 * 2**20
     elements: int = 200_000
+    bodies: int = 256 * 2**20
     event: int = 16 * 2**20
     answer: int = 64 * 2**20
     in_flight: int = 1024

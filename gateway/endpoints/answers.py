@@ -10,9 +10,11 @@ from quart import g, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import NotFound
 
+from gateway.access.body_memory import HeldBody
 from gateway.config.settings import Limits
 from gateway.conversations.deadline import unavailable
 from gateway.exchange.exchange import JSON_HEADERS, own_headers
+from gateway.exchange.service import Service
 from gateway.http import paths
 from gateway.http.headers import Headers, as_text
 from gateway.http.offload import offload
@@ -23,8 +25,9 @@ from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.request.decompress import decompress, read_coding
 from gateway.request.structure import COUNTED, check_structure
-from gateway.serving.bodies import read_body
+from gateway.serving.bodies import Arriving, read_body
 from gateway.serving.current import current_scope
+from gateway.serving.fast_route import QuartRequest
 from gateway.serving.quart_views import View, add_view
 from gateway.stores.store import Store, Unavailable
 from providers.apis import CODECS
@@ -38,6 +41,9 @@ _OFF = "this gateway keeps no state (state_storage: {type: none} in its configur
 AskProviders: TypeAlias = Callable[[str], Awaitable[Response | None]]
 """The answer of the provider that keeps what has this id, ``None`` where none does. The request is Quart's current one;
 ``GatewayError`` may be raised."""
+
+ReadBody: TypeAlias = Callable[[Arriving], Awaitable[bytes]]
+"""Reads a request's body, and says how much of it is there."""
 
 Route: TypeAlias = tuple[str, View, str]
 """The path behind an id, what answers there, and to which method."""
@@ -154,11 +160,11 @@ def require_store(store: Store | None) -> Store:
     return store
 
 
-async def read_members(limits: Limits) -> Fields:
+async def read_members(service: Service) -> Fields:
     """The members of the request's JSON body; without a body there are none.
 
     Raises ``GatewayError`` (400, 408, 413, 415)."""
-    body = await plain_body(limits)
+    body = await plain_body(service)
     return Fields(await offload(len(body), _members, body))
 
 
@@ -174,19 +180,23 @@ def _members(body: bytes) -> dict[str, Any]:
         raise too_deep() from None
 
 
-async def plain_body(limits: Limits) -> bytes:
+async def plain_body(service: Service) -> bytes:
     """The request's body, decompressed. Raises ``GatewayError``."""
-    return await decompressed(request.headers.getlist("content-encoding"), read_body, limits)
+    holder = service.admission.holder(g.get("client"), QuartRequest())
+    held = service.admission.body(holder, current_scope())
+    return await decompressed(request.headers.getlist("content-encoding"), read_body, held, service.limits)
 
 
-async def decompressed(codings: Iterable[str], read: Callable[[], Awaitable[bytes]], limits: Limits) -> bytes:
-    """The body that ``read`` gives, decompressed, of no more elements than a body may have. ``codings`` are the values
-    of its ``content-encoding``. Raises ``GatewayError`` and what ``read`` raises."""
+async def decompressed(codings: Iterable[str], read: ReadBody, held: HeldBody, limits: Limits) -> bytes:
+    """The body that ``read`` gives, decompressed, of no more elements than a body may have, within what may be
+    ``held``. ``codings`` are the values of its ``content-encoding``. Raises ``GatewayError`` and what ``read``
+    raises."""
     coding = read_coding(",".join(codings))
-    body = await read()
+    body = await read(held.arrive)
     sent = len(body)
     if coding is not None:
         body = await offload(10 * sent, decompress, body, coding, limits.request_body)  # as prompts unfold
     if len(body) > COUNTED:
-        await offload(len(body) // 4, check_structure, body, sent, limits.elements)
+        held.arrive(sent + len(body))
+        held.decode(len(body), await offload(len(body) // 4, check_structure, body, sent, limits.elements))
     return body

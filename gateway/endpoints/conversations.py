@@ -6,7 +6,6 @@ from typing import Any
 import attrs
 from quart_trio import QuartTrio
 
-from gateway.config.settings import Limits
 from gateway.conversations import conversation_store as stored
 from gateway.conversations.bodies import Object, StoredConversation
 from gateway.conversations.deadline import store_deadline
@@ -38,7 +37,7 @@ MOST_PAIRS, LONGEST_KEY, LONGEST_VALUE = 16, 64, 512
 def add_conversations(app: QuartTrio, service: Service, ask_providers: AskProviders | None = None) -> None:
     """Add the routes. ``ask_providers`` is asked first about every id that is not one of ours; a new conversation is
     always ours, for nothing in the request says whose models will speak in it."""
-    views = Conversations(service.store, service.limits)
+    views = Conversations(service.store, service)
     add_view(app, "/v1/conversations", "conversations.create", answering(views.create, service.ledger), ["POST"])
     routes: tuple[Route, ...] = (
         ("", views.retrieve, "GET"),
@@ -55,13 +54,13 @@ def add_conversations(app: QuartTrio, service: Service, ask_providers: AskProvid
 @attrs.frozen
 class Conversations:
     """The views. Each raises ``GatewayError``: 404 for what the client has not stored, 400 for a wrong request, 409
-    where too many write to one conversation at once. ``limits`` are those of a request's body."""
+    where too many write to one conversation at once."""
 
     _store: Store | None
-    _limits: Limits
+    _service: Service
 
     async def create(self) -> Response:
-        store, members = require_store(self._store), await read_members(self._limits)
+        store, members = require_store(self._store), await read_members(self._service)
         metadata, items = _metadata(members), read_items(members)
         _refuse_rest(members)
         conversation = StoredConversation(int(time.time()), metadata)
@@ -77,7 +76,7 @@ class Conversations:
 
     async def update(self, id: str) -> Response:
         """Other metadata in place of what there was."""
-        store, members = require_store(self._store), await read_members(self._limits)
+        store, members = require_store(self._store), await read_members(self._service)
         if "metadata" not in members.data:
             raise invalid("metadata is required", "metadata")
         metadata = _metadata(members)
@@ -95,7 +94,7 @@ class Conversations:
 
     async def add_items(self, id: str) -> Response:
         """The items that were added, in their order."""
-        store, members = require_store(self._store), await read_members(self._limits)
+        store, members = require_store(self._store), await read_members(self._service)
         members.need("items", list)
         items = read_items(members)
         _refuse_rest(members)

@@ -76,7 +76,8 @@ def _exchange(service: Service, api: Api, route: Route) -> _ModelRoute:
                 asked = attrs.evolve(asked, client=record.client)
                 exchange = Exchange(service, api, asked, incoming.scope, record, trace=trace)
             codings = (value for name, value in asked.headers if name == "content-encoding")
-            body = await decompressed(codings, incoming.read, service.limits)
+            held = service.admission.body(service.admission.holder(record.client, incoming), incoming.scope)
+            body = await decompressed(codings, incoming.read, held, service.limits)
             return await answer(exchange, body)
         except GatewayError as error:
             return exchange.refuse(error.failed)

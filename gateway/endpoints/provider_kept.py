@@ -46,7 +46,7 @@ class ProviderKept:
         keepers = await self._asked(id)
         if not keepers:
             return None
-        body, asked = await plain_body(self._service.limits), asked_by_client()
+        body, asked = await plain_body(self._service), asked_by_client()
         refusal: Callable[[], Response] | None = None
         for target in keepers:
             self._service.authenticator.check_credential(target.entry, asked.credential)

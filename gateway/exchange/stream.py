@@ -125,6 +125,8 @@ class StreamedAnswer:
             self._delivery.carry(whole_answer_lane(attempt, self._turn))
         attempt.keep_headers(response)
         self._walk.commit()
+        if not self._turn.records:  # which keeps it
+            self._scope.release_text()
 
     def _checker(self) -> Callable[[bytes], None] | None:
         """Holds what goes to the client against its API's grammar, if there is one; a provider's own stream in a

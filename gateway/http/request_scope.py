@@ -35,6 +35,7 @@ class RequestScope:
         """It holds a place, or has held one."""
         self._callbacks: list[Callable[[bool], object]] = []
         self._held: list[Callable[[], object]] = []
+        self._held_text: list[Callable[[], object]] = []
 
     def on_close(self, callback: Callable[[bool], object]) -> None:
         """Call ``callback(left)`` exactly once, synchronously, after every task of the request has ended, however it
@@ -47,7 +48,19 @@ class RequestScope:
         self.admitted = True
         self._held.append(give_back)
 
+    def hold_text(self, give_back: Callable[[], object]) -> None:
+        """The same for what goes with the text of the request, at ``release_text`` at the latest."""
+        self._held_text.append(give_back)
+
+    def release_text(self) -> None:
+        """Give back what goes with the text of the request, which nobody needs any more."""
+        held, self._held_text = self._held_text, []
+        for give_back in held:
+            give_back()
+
     def _give_back(self) -> None:
+        if self._held_text:
+            self.release_text()
         held, self._held = self._held, []
         for give_back in held:
             give_back()
@@ -58,6 +71,7 @@ class RequestScope:
         self._callbacks.clear()
         rest = RequestScope(self.nursery, self.id)
         rest._held, self._held = self._held, []
+        rest._held_text, self._held_text = self._held_text, []
         return rest.close
 
     @contextlib.asynccontextmanager
@@ -85,7 +99,7 @@ class RequestScope:
 
     def close(self) -> None:
         """Run the callbacks of ``on_close``; every task has ended."""
-        if self._held:
+        if self._held or self._held_text:
             self._give_back()
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:

@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 
 from streams.errors import GatewayError, invalid
-from streams.structure import PIECE, holds_more
+from streams.structure import PIECE, count, holds_more
 
 COUNTED: Final = 64 * 1024
 """Bytes of a body that is looked at: a smaller one cannot hold enough elements to matter."""
@@ -29,19 +29,22 @@ none."""
 _PLAIN: Final = bytes(set(range(0x21, 0x7F)) - set(b"\\"))
 
 
-def check_structure(body: bytes, wire: int, most: int) -> None:
-    """Raise ``GatewayError`` (413) for JSON that unfolds to more than ``most`` elements, or to more than its ``wire``
-    bytes can have brought. Blocking: a millisecond or two for each MB."""
+def check_structure(body: bytes, wire: int, most: int) -> int:
+    """The number of elements that ``body`` may unfold to, at least as many as it does. Raises ``GatewayError`` (413)
+    where it is more than ``most``, or more than its ``wire`` bytes can have brought. Blocking: a millisecond or two for
+    each MB."""
     size = len(body)
     if size <= COUNTED:
-        return
+        return size
     warranted = max(UNFOLDED, wire)
-    if holds_more(body, min(most, warranted)):
+    elements = count(body, min(most, warranted))
+    if elements > min(most, warranted):
         raise _too_many_elements(most, warranted)
     if size > RARE and sum(map(_rare, _pieces(body))) > RARE:
         raise GatewayError(
             "too_large", f"the request body has more than {RARE} bytes of white space, escapes and text beyond ASCII"
         )
+    return elements
 
 
 def check_text(body: bytes) -> None:

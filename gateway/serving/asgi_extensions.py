@@ -13,6 +13,13 @@ not admitted, or that failed. Nobody waits for its client."""
 WRITE_NOW: Final = "trigate.write_now"
 """The ASGI extension that is the server's ``WriteNow``, where it has one."""
 
+OnArriving: TypeAlias = Callable[[Callable[[int], object]], object]
+"""Takes a callback, which is called synchronously with the bytes that are there of a websocket's message, 0 once it is
+whole and passed on."""
+
+ON_ARRIVING: Final = "trigate.on_arriving"
+"""The ASGI extension that is the server's ``OnArriving``."""
+
 OnLeaving: TypeAlias = Callable[[Callable[[], object]], object]
 """Takes a callback, which is called synchronously as soon as the client is gone or its answer complete."""
 

@@ -1,20 +1,37 @@
 """Bodies of requests."""
 
-from typing import cast
+from collections.abc import Callable
+from typing import TypeAlias
 
 import quart
-from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
+import trio
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from streams.errors import GatewayError
 
+Arriving: TypeAlias = Callable[[int], object]
+"""Is told, as a body arrives, how many bytes of it are there, and raises ``GatewayError`` where there is no room."""
 
-async def read_body() -> bytes:
+
+def unlimited(size: int) -> None:
+    """An ``Arriving`` that has room for everything."""
+
+
+async def read_body(arriving: Arriving = unlimited) -> bytes:
     """Read the whole body of the request that Quart is handling. Raises as ``IncomingRequest.read`` does."""
+    request, parts, size = quart.request, list[bytes](), 0
     try:
-        return cast("bytes", await quart.request.get_data(cache=False))
+        with trio.fail_after(request.body_timeout or float("inf")):
+            async for part in request.body:
+                size += len(part)
+                if size > (request.max_content_length or size):
+                    raise RequestEntityTooLarge
+                arriving(size)
+                parts.append(part)
+        return b"".join(parts)
     except RequestEntityTooLarge:
-        raise too_large(quart.request.max_content_length) from None
-    except RequestTimeout:
+        raise too_large(request.max_content_length) from None
+    except trio.TooSlowError:
         raise too_slow() from None
 
 

@@ -16,7 +16,7 @@ from gateway.http.headers import as_text
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
 from gateway.serving.asgi_extensions import ON_LEAVING, OnLeaving
-from gateway.serving.bodies import read_body, too_large, too_slow
+from gateway.serving.bodies import Arriving, read_body, too_large, too_slow
 from gateway.serving.current import KEY, current_scope
 
 
@@ -35,8 +35,9 @@ class IncomingRequest(Protocol):
     @property
     def asgi(self) -> HTTPScope: ...
 
-    async def read(self) -> bytes:
-        """Read the whole body. Raises ``GatewayError`` (413, 408). The client leaving cancels it."""
+    async def read(self, arriving: Arriving) -> bytes:
+        """Read the whole body. Raises ``GatewayError`` (413, 408), also of ``arriving``. The client leaving cancels
+        it."""
         ...
 
 
@@ -49,8 +50,8 @@ class QuartRequest:
         self.headers = as_text(self.asgi["headers"])
         self.query = quart.request.query_string.decode("latin-1")
 
-    async def read(self) -> bytes:
-        return await read_body()
+    async def read(self, arriving: Arriving) -> bytes:
+        return await read_body(arriving)
 
 
 class AsgiRequest:
@@ -71,17 +72,17 @@ class AsgiRequest:
         if on_leaving is not None:
             cast("OnLeaving", on_leaving)(scope.leave)
 
-    async def read(self) -> bytes:
+    async def read(self, arriving: Arriving) -> bytes:
         length = dict(self.headers).get("content-length", "")
         if length.isdecimal() and int(length) > self._most:
             raise too_large(self._most)
         with trio.move_on_after(self._seconds):
-            body = await self._whole()
+            body = await self._whole(arriving)
             self.listen()
             return body
         raise too_slow()
 
-    async def _whole(self) -> bytes:
+    async def _whole(self, arriving: Arriving) -> bytes:
         parts: list[bytes] = []
         size = 0
         while (message := await self._receive())["type"] == "http.request":
@@ -89,6 +90,7 @@ class AsgiRequest:
             size += len(part)
             if size > self._most:
                 raise too_large(self._most)
+            arriving(size)
             parts.append(part)
             if not message.get("more_body", False):
                 return b"".join(parts)

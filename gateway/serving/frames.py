@@ -17,6 +17,7 @@ from wsproto.events import Event as Frame
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError
 
+from gateway.serving.asgi_extensions import ON_ARRIVING
 from gateway.serving.connections import ConnectionContext
 from gateway.serving.http_stream import Send
 from gateway.serving.refusals import error_answer
@@ -40,6 +41,10 @@ class WebSocketState(Enum):
 _ACCEPTED: Final = (WebSocketState.CONNECTED, WebSocketState.CLOSING)
 
 
+def _nobody_asks(size: int) -> None:
+    """The size of a message that arrives, of which nobody wants to know."""
+
+
 class WebSocketStream:
     """One websocket."""
 
@@ -54,6 +59,7 @@ class WebSocketStream:
         self._state = WebSocketState.HANDSHAKE
         self._over = trio.Event()  # the client has left, or the app's part is done
         self._message = WebsocketBuffer(connection.server.registry.largest_message)
+        self._arriving: Callable[[int], object] = _nobody_asks
         self._refusal: Any = None  # the app's "websocket.http.response.start"
         self._put: Callable[[Any], Awaitable[None]] | None = None
 
@@ -86,7 +92,7 @@ class WebSocketStream:
             "server": self._connection.local,
             "state": cast("Any", {}),
             "subprotocols": self._handshake.subprotocols or [],
-            "extensions": {"websocket.http.response": {}},
+            "extensions": {"websocket.http.response": {}, ON_ARRIVING: self._on_arriving},  # type: ignore[dict-item]
         }
         if not self._handshake.is_valid():
             await self.refuse()
@@ -126,6 +132,9 @@ class WebSocketStream:
                 await self._send_frame(frame.response())
                 await self._send(StreamClosed(stream_id=self._id))
 
+    def _on_arriving(self, arriving: Callable[[int], object]) -> None:
+        self._arriving = arriving
+
     async def _receive(self, frame: Message[Any]) -> None:
         if self._state is not WebSocketState.CONNECTED or self._put is None:
             return
@@ -139,8 +148,11 @@ class WebSocketStream:
             await self._put({"type": "websocket.disconnect", "code": CloseReason.MESSAGE_TOO_BIG.value})
             return
         if frame.message_finished:
+            self._arriving(0)
             await self._put(self._message.to_message())
             self._message.clear()
+        else:
+            self._arriving(self._message.length)
 
     # What comes from the app
 

@@ -59,6 +59,10 @@ class Client:
             message = TextMessage(data=value if isinstance(value, str) else json.dumps(value))
         self.wire.send(self._proto.send(message))
 
+    def send_part(self, text: str) -> None:
+        """A frame that is not the last one of its message."""
+        self.wire.send(self._proto.send(TextMessage(data=text, message_finished=False)))
+
     def create(self, model: str, input: Any = "hi", **more: Any) -> None:
         self.send({"type": "response.create", "model": model, "input": input, **more})
 

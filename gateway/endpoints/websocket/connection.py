@@ -12,13 +12,14 @@ import logging
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 import trio
 from quart import Response as QuartResponse
 from quart import websocket
 from quart_trio import QuartTrio
 
+from gateway.access.body_memory import HeldBody
 from gateway.conversations.resolved import StateScope
 from gateway.endpoints.websocket.envelopes import (
     Envelope,
@@ -41,12 +42,16 @@ from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.request.public_errors import MISTAKE
 from gateway.request.structure import COUNTED, check_structure
+from gateway.serving.asgi_extensions import ON_ARRIVING
 from gateway.serving.current import websocket_scope
 from gateway.serving.quart_views import through_quart
 from providers.apis import CODECS
 from providers.neutral.fields import too_deep
 from providers.responses.ids import own_id
 from streams.errors import GatewayError, invalid
+
+if TYPE_CHECKING:
+    from gateway.serving.asgi_extensions import OnArriving
 
 log = logging.getLogger("trigate")
 
@@ -57,6 +62,7 @@ the connection is closed: whoever does not wait for answers must not fill our me
 GOING_AWAY: Final = (1001, "the gateway is shutting down: connect again")
 REPLACED: Final = (1001, "the gateway has a new configuration: connect again")
 TOO_MANY: Final = (1008, "too many requests wait for the answer under way")
+TRY_AGAIN: Final = 1013
 OUR_MISTAKE: Final = (1011, MISTAKE.message)  # 1000 would say that all is well
 
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
@@ -148,24 +154,43 @@ class _Connection:
         self._holder = holder
         self._scope = arrival.scope
         self._prewarmed = Prewarmed(service.limits.request_body)
+        self._held = service.admission.body(holder, arrival.scope)
         self._count = 0
-        self._waiting_size = 0
+        self._closing = OUR_MISTAKE
+        self._arriving_size = self._waiting_size = 0
         self._put, self._waiting = trio.open_memory_channel[str | bytes | None](WAITING)
 
     async def run(self) -> tuple[int, str]:
         """Answer one frame after the other, until the gateway shuts down or the client asks for too much: the code and
         the reason to close with. The client leaving cancels it."""
-        closing = TOO_MANY
         async with trio.open_nursery() as nursery:
+            if (on_arriving := self._arrival.asgi["extensions"].get(ON_ARRIVING)) is not None:
+                cast("OnArriving", on_arriving)(partial(self._arrives, nursery.cancel_scope))
             nursery.start_soon(self._listen, nursery.cancel_scope)
             nursery.start_soon(self._stop, self._service.lifecycle.closing)
             nursery.start_soon(self._stop, self._service.replaced)
             async for frame in self._waiting:
                 self._waiting_size -= len(frame or b"")
+                self._hold(nursery.cancel_scope)
                 await self._answer(frame)
-            closing = REPLACED if self._service.replaced.is_set() else GOING_AWAY
+                self._hold(nursery.cancel_scope)
+            self._closing = REPLACED if self._service.replaced.is_set() else GOING_AWAY
             nursery.cancel_scope.cancel()
-        return closing
+        return self._closing
+
+    def _arrives(self, scope: trio.CancelScope, size: int) -> None:
+        """Note that ``size`` bytes of the next frame are there."""
+        self._arriving_size = size
+        if size:
+            self._hold(scope)
+
+    def _hold(self, scope: trio.CancelScope) -> None:
+        """Hold the memory of frames that arrive or wait and of what was sent ahead, or end the connection where there
+        is none for them."""
+        try:
+            self._held.arrive(self._arriving_size + self._waiting_size + self._prewarmed.size)
+        except GatewayError as error:
+            self._end(scope, (TRY_AGAIN, error.failed.message))
 
     async def _listen(self, scope: trio.CancelScope) -> None:
         """Always receives: a disconnect is not seen behind frames that nobody has taken."""
@@ -174,15 +199,20 @@ class _Connection:
             if is_processed(frame):
                 continue
             self._waiting_size += len(frame or b"")
+            self._hold(scope)
             try:
                 if self._waiting_size > self._service.limits.request_body:
                     raise trio.WouldBlock
                 self._put.send_nowait(frame)
             except trio.WouldBlock:
-                self._scope.left = True
-                scope.cancel()
+                self._end(scope, TOO_MANY)
             except trio.ClosedResourceError:  # shutting down: what waits is still answered, nothing more
                 self._waiting_size -= len(frame or b"")
+
+    def _end(self, scope: trio.CancelScope, closing: tuple[int, str]) -> None:
+        self._closing = closing
+        self._scope.left = True
+        scope.cancel()
 
     async def _stop(self, event: trio.Event) -> None:
         await event.wait()
@@ -202,7 +232,7 @@ class _Connection:
                 try:
                     self._service.admission.authenticate(self._arrival)  # the key may have ended by now
                     self._service.admission.take("in_flight", self._holder, scope)
-                    envelope = await self._read(frame)
+                    envelope = await self._read(frame, self._service.admission.body(self._holder, scope))
                     response = await self._response(exchange, envelope)
                 except GatewayError as error:
                     response = exchange.refuse(error.failed)
@@ -220,9 +250,12 @@ class _Connection:
             return await exchange.answer(body)
         return await self._prewarm(exchange, members, body)
 
-    async def _read(self, frame: str | bytes | None) -> Envelope:
-        """Raises ``GatewayError``: 400 for what is no request, 413 for too much of one."""
-        return await offload(len(frame or b""), _checked, frame, self._service.limits.elements)
+    async def _read(self, frame: str | bytes | None, held: HeldBody) -> Envelope:
+        """Raises ``GatewayError``: 400 for what is no request, 413 for too much of one, 429 or 503 where no memory is
+        left for it."""
+        size = len(frame or b"")
+        held.decode(size, await offload(size // 4, _elements, frame, self._service.limits.elements))
+        return await offload(size // 4, read_envelope, frame)
 
     def _continued(self, members: Members) -> tuple[Members, bytes]:
         """The members with what was sent ahead, and the body of the POST that asks for the same. Raises
@@ -241,11 +274,12 @@ class _Connection:
         return exchange.respond(events, 200, STREAM_HEADERS)
 
 
-def _checked(frame: str | bytes | None, most: int) -> Envelope:
-    if isinstance(frame, str) and len(frame) > COUNTED:
-        body = frame.encode()
-        check_structure(body, len(body), most)
-    return read_envelope(frame)
+def _elements(frame: str | bytes | None, most: int) -> int:
+    """Raises ``GatewayError`` (413) for more than ``most``."""
+    if not isinstance(frame, str) or len(frame) <= COUNTED:
+        return 0
+    body = frame.encode()
+    return check_structure(body, len(body), most)
 
 
 # The answer

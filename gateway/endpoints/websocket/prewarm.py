@@ -74,8 +74,13 @@ class Prewarmed:
         while len(self._ahead) > 1 and self._is_too_much():
             del self._ahead[next(iter(self._ahead))]
 
+    @property
+    def size(self) -> int:
+        """Bytes of all that was sent ahead."""
+        return sum(ahead.size for ahead in self._ahead.values())
+
     def _is_too_much(self) -> bool:
-        return len(self._ahead) > MOST or sum(ahead.size for ahead in self._ahead.values()) > self._limit
+        return len(self._ahead) > MOST or self.size > self._limit
 
 
 def _array(items: Sequence[msgspec.Raw]) -> msgspec.Raw:

@@ -8,6 +8,7 @@ import trio.testing
 from quart_trio import QuartTrio
 
 from gateway.http.response import Response
+from gateway.serving.bodies import unlimited
 from gateway.serving.fast_route import IncomingRequest, add_fast_route
 from gateway.serving.quart_connections import configure
 from tests.support.harness import PATIENCE
@@ -20,7 +21,7 @@ async def test_a_server_that_is_not_ours_tells_by_message_that_the_client_has_le
 
     async def answer(request: IncomingRequest) -> Response:
         seen.append(request.scope)
-        await request.read()
+        await request.read(unlimited)
         await trio.sleep_forever()
 
     app = QuartTrio(__name__)

@@ -13,7 +13,6 @@ from quart_trio import QuartTrio
 
 from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
-from gateway.access.cors import Cors
 from gateway.access.shares import Shares
 from gateway.config.loading import from_mapping
 from gateway.config.settings import Limits
@@ -81,7 +80,7 @@ def answering(remembering: Callable[[str], StateScope]) -> Callable[[QuartTrio, 
             Admission(CONFIG, authenticator, Shares()),
             ledger=Ledger(readable=False),
         )
-        add_websocket(app, service, Cors(()), remembering)
+        add_websocket(app, service, remembering)
 
     return add
 

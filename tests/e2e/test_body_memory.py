@@ -1,0 +1,95 @@
+"""Bodies under way hold memory within a budget, over every route, and give it back (OWASP API4, LLM10)."""
+
+import gzip
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.harness import Gateway, Wire, config, eventually, free_port, provider, running
+from tests.support.upstreams import PATHS, Script
+from tests.support.websocket_client import Client
+
+KIB = 1024
+KEYS = {"alice": "sk-of-alice-which-is-long", "bob": "sk-of-bob-which-is-long-too"}
+ASKED = {"model": "up", "messages": [{"role": "user", "content": "x" * 300 * KIB}]}
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    port = free_port()
+    keys = [{"name": name, "key": key} for name, key in KEYS.items()]
+    settings = config(
+        [provider("openai/up", upstream.url, ["chat"])], port, limits={"bodies": "2MiB"}, client_keys=keys
+    )
+    with running(settings, port) as process:
+        yield process
+
+
+def head(name: str, length: int) -> bytes:
+    lines = (f"POST {PATHS['chat']} HTTP/1.1", "host: localhost", f"authorization: Bearer {KEYS[name]}")
+    return "\r\n".join([*lines, "content-type: application/json", f"content-length: {length}", "", ""]).encode()
+
+
+def arrived(gateway: Gateway) -> None:
+    """Let the gateway read what was sent: a request that asks meanwhile might take the place of one that grows."""
+    for _ in range(30):
+        assert gateway.request("GET", "/healthz").status == 200
+
+
+def status(gateway: Gateway, name: str, path: str = PATHS["chat"]) -> tuple[int, str]:
+    reply = gateway.request("POST", path, ASKED, {"authorization": f"Bearer {KEYS[name]}"})
+
+    return reply.status, reply.headers.get("retry-after", "")
+
+
+def test_a_slow_upload_holds_its_clients_share_and_no_other(gateway, upstream):
+    """It counts with what it has brought, until it ends in whatever way."""
+    upstream.script(*[Script(text="hello")] * 1000)
+    with Wire.connect(gateway.port) as slow:
+        slow.send(head("alice", 9 * 2**20) + b" " * 900 * KIB)
+        arrived(gateway)
+        assert status(gateway, "alice") == (429, "1")
+        assert status(gateway, "alice", "/v1/conversations") == (429, "1")
+        assert status(gateway, "bob") == (200, "")
+    eventually(lambda: status(gateway, "alice") == (200, ""), what="the share is given back")
+
+
+def test_a_promise_holds_nothing(gateway, upstream):
+    upstream.script(*[Script(text="hello")] * 1000)
+    with Wire.connect(gateway.port) as slow:
+        slow.send(head("alice", 60 * 2**20))
+        assert status(gateway, "alice") == (200, "")
+
+
+def test_all_together_hold_no_more_than_there_is(gateway, upstream):
+    upstream.script(*[Script(text="hello")] * 1000)
+    with Wire.connect(gateway.port) as one, Wire.connect(gateway.port) as other:
+        one.send(head("alice", 9 * 2**20) + b" " * 1200 * KIB)
+        other.send(head("bob", 9 * 2**20) + b" " * 300 * KIB)
+        arrived(gateway)
+        assert status(gateway, "bob") == (503, "1")
+    eventually(lambda: status(gateway, "bob") == (200, ""), what="the memory is given back")
+
+
+def test_what_unfolds_counts_unfolded(gateway, upstream):
+    upstream.script(*[Script(text="hello")] * 1000)
+    turns = [{"role": "user", "content": str(i)} for i in range(6000)]
+    body = gzip.compress(json.dumps({"model": "up", "messages": turns}).encode())
+    headers = {"authorization": f"Bearer {KEYS['alice']}", "content-encoding": "gzip"}
+    with Wire.connect(gateway.port) as slow:
+        slow.send(head("alice", 9 * 2**20) + b" " * 100 * KIB)
+        arrived(gateway)
+        assert gateway.request("POST", PATHS["chat"], body, headers).status == 429
+    eventually(lambda: gateway.request("POST", PATHS["chat"], body, headers).status == 200)
+
+
+def test_frames_that_wait_on_a_websocket_count(gateway, upstream):
+    upstream.script(*[Script(text="hello")] * 1000)
+    client = Client.connect(gateway.port, {"authorization": f"Bearer {KEYS['alice']}"})
+    with client.wire:
+        client.send_part("x" * 900 * KIB)
+        arrived(gateway)
+        assert status(gateway, "alice") == (429, "1")
+        assert status(gateway, "bob") == (200, "")
+    eventually(lambda: status(gateway, "alice") == (200, ""), what="the share is given back")
