@@ -3,7 +3,7 @@ get a line in the ledger."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 from quart import g, request
@@ -35,6 +35,8 @@ from providers.neutral.fields import Fields, too_deep
 from providers.responses.ids import is_ours
 from streams.errors import GatewayError, invalid
 from streams.events import Api, ErrorInfo
+
+T = TypeVar("T")
 
 _OFF = "this gateway keeps no state (state_storage: {type: none} in its configuration): nothing is stored here"
 
@@ -160,12 +162,12 @@ def require_store(store: Store | None) -> Store:
     return store
 
 
-async def read_members(service: Service) -> Fields:
-    """The members of the request's JSON body; without a body there are none.
+async def read_members(service: Service, read: Callable[[Fields], T]) -> T:
+    """What ``read`` makes of the members of the request's JSON body; without a body there are none.
 
     Raises ``GatewayError`` (400, 408, 413, 415)."""
     body = await plain_body(service)
-    return Fields(await offload(len(body), _members, body))
+    return await offload(len(body), lambda: read(Fields(_members(body))))
 
 
 def _members(body: bytes) -> dict[str, Any]:

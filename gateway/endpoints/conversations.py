@@ -60,9 +60,8 @@ class Conversations:
     _service: Service
 
     async def create(self) -> Response:
-        store, members = require_store(self._store), await read_members(self._service)
-        metadata, items = _metadata(members), read_items(members)
-        _refuse_rest(members)
+        store = require_store(self._store)
+        metadata, items = await read_members(self._service, _conversation)
         conversation = StoredConversation(int(time.time()), metadata)
         with store_deadline("reach the conversation"):
             items = await stored.own_items(store, owner(), items)
@@ -76,11 +75,7 @@ class Conversations:
 
     async def update(self, id: str) -> Response:
         """Other metadata in place of what there was."""
-        store, members = require_store(self._store), await read_members(self._service)
-        if "metadata" not in members.data:
-            raise invalid("metadata is required", "metadata")
-        metadata = _metadata(members)
-        _refuse_rest(members)
+        store, metadata = require_store(self._store), await read_members(self._service, _other_metadata)
         with store_deadline("reach the conversation"):
             conversation = await stored.set_metadata(store, owner(), id, metadata)
         return _shown(id, conversation)
@@ -94,12 +89,7 @@ class Conversations:
 
     async def add_items(self, id: str) -> Response:
         """The items that were added, in their order."""
-        store, members = require_store(self._store), await read_members(self._service)
-        members.need("items", list)
-        items = read_items(members)
-        _refuse_rest(members)
-        if not items:
-            raise invalid("items must hold at least one item", "items")
+        store, items = require_store(self._store), await read_members(self._service, _more_items)
         with store_deadline("reach the conversation"):
             items = await stored.own_items(store, owner(), items)
             await stored.append(store, owner(), id, items)
@@ -138,6 +128,30 @@ def _shown(id: str, conversation: StoredConversation) -> Response:
 
 
 # What a client sends
+
+
+def _conversation(members: Fields) -> tuple[dict[str, Any], list[Object]]:
+    """A new conversation's metadata and items."""
+    metadata, items = _metadata(members), read_items(members)
+    _refuse_rest(members)
+    return metadata, items
+
+
+def _other_metadata(members: Fields) -> dict[str, Any]:
+    if "metadata" not in members.data:
+        raise invalid("metadata is required", "metadata")
+    metadata = _metadata(members)
+    _refuse_rest(members)
+    return metadata
+
+
+def _more_items(members: Fields) -> list[Object]:
+    members.need("items", list)
+    items = read_items(members)
+    _refuse_rest(members)
+    if not items:
+        raise invalid("items must hold at least one item", "items")
+    return items
 
 
 def read_items(members: Fields) -> list[Object]:
