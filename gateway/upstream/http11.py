@@ -18,6 +18,9 @@ from gateway.upstream.route import UpstreamRoute
 
 CLOSE_SECONDS: Final = 5.0  # to close a connection that is of no more use
 
+PIECE: Final = 256 * 1024
+"""Bytes of a request's body that are written at once."""
+
 TOO_LARGE_CHUNK = "the provider's answer has a chunk that is larger than limits.answer allows ({} bytes)"
 
 
@@ -31,9 +34,15 @@ class WireRequest:
     body: bytes
     max_chunk: int
 
-    def wire(self) -> bytes:
-        head = [b"%b: %b\r\n" % pair for pair in self.headers]
-        return b"".join([b"%b %b HTTP/1.1\r\n" % (self.method, self.target), *head, b"\r\n", self.body])
+    def wire(self) -> Sequence[bytes | memoryview]:
+        """What is to be written one after the other: all at once, or of a large body pieces, which are not copied, and
+        which TLS encrypts one at a time."""
+        fields = [b"%b: %b\r\n" % pair for pair in self.headers]
+        head = [b"%b %b HTTP/1.1\r\n" % (self.method, self.target), *fields, b"\r\n"]
+        if len(self.body) <= PIECE:
+            return (b"".join([*head, self.body]),)
+        body = memoryview(self.body)
+        return (b"".join(head), *(body[start : start + PIECE] for start in range(0, len(body), PIECE)))
 
 
 @attrs.frozen(eq=False)
@@ -99,7 +108,8 @@ class Connection:
     async def ask(self, request: WireRequest) -> WireAnswer:
         """The answer to ``request``. Raises ``UpstreamError``."""
         try:
-            await self.stream.write(request.wire())
+            for data in request.wire():
+                await self.stream.write(data)
             head = await read_head(self.stream)
         except BaseException:
             with trio.move_on_after(CLOSE_SECONDS, shield=True):

@@ -67,7 +67,7 @@ class NetworkStream:
         # provider has begun. Only here both are known.
         return self._reused and not self._answered
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | memoryview) -> None:
         """Send a request. Where the connection is broken the next ``read`` says so: the provider may have said why
         before it closed."""
         self._reused, self._answered = self._reused or self._answered, False
