@@ -82,8 +82,8 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     return app
 
 
-def _memory(service: Service, owner: str) -> StateScope:
+def _memory(service: Service, owner: str, named: bool) -> StateScope:
     """The turns that one websocket connection remembers: also those that are not to be stored. Codex goes on from
     nothing else."""
     local = MemoryStore(math.inf, service.limits.request_body)
-    return StateScope(owner, service.store, OverlayStore(local, service.store))
+    return StateScope(owner, service.store, OverlayStore(local, service.store), named)

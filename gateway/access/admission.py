@@ -56,18 +56,19 @@ class Admission:
         """Let a request in, and keep a place for it until its end: the name of its client, ``None`` where the door is
         open to all. Raises ``GatewayError``: 401, 429, 503."""
         client = self.authenticate(arrival)
-        self.take("in_flight", self.holder(client, arrival), arrival.scope)
+        self.take("in_flight", self.holder(client, arrival.headers), arrival.scope)
         return client
 
     def authenticate(self, arrival: Arrival) -> str | None:
         """The client of a request that takes no place. Raises ``GatewayError`` (401)."""
         return self._authenticator.authenticate(arrival.headers)
 
-    def holder(self, client: str | None, arrival: Arrival) -> str:
-        """Who holds the places of ``client``. Without a name it is known by the credential that it passes on."""
+    def holder(self, client: str | None, headers: Headers) -> str:
+        """Who holds the places of ``client``, and owns what is stored for it. Without a name it is known by the
+        credential that it passes on."""
         if client is not None:
             return client
-        return passed_by(arrival.headers) if self._by_credential else NOBODY
+        return passed_by(headers) if self._by_credential else NOBODY
 
     def body(self, holder: str, scope: RequestScope) -> HeldBody:
         """The memory for the body of a request that was admitted."""

@@ -16,7 +16,7 @@ import attrs
 from gateway.config.names import Names
 from gateway.config.settings import ClientKey, Config, ModelEntry
 from gateway.config.wording import spelled_time
-from gateway.http.headers import Headers
+from gateway.http.headers import Headers, shown_credential
 from streams.errors import GatewayError
 
 OWN_HEADER = "x-trigate-key"
@@ -168,11 +168,10 @@ def _keys(headers: Headers) -> set[str]:
 
 
 def passed_by(headers: Headers) -> str:
-    """A name for whoever shows the credentials in ``headers``, from which they cannot be had: one name for all who show
-    none."""
-    return (
-        "credential " + hashlib.sha256("\n".join(sorted(_keys(headers))).encode("latin-1", "replace")).hexdigest()[:16]
-    )
+    """A name for whoever shows the credential for a provider in ``headers``, from which it cannot be had: one name for
+    all who show none."""
+    shown = (shown_credential(headers) or "").encode("latin-1", "replace")
+    return "credential " + hashlib.sha256(shown).hexdigest()[:32]
 
 
 def _unauthorized(message: str) -> GatewayError:

@@ -182,7 +182,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "The provider's key. Without it, and without `passthrough_auth`, no credential is sent.",
             "none",
         ),
-        "passthrough_auth": Key("Send the client's own key in place of `access_key`.", "`false`"),
+        "passthrough_auth": Key(
+            "Send the client's own key in place of `access_key`: the token of its `Authorization: Bearer`, else its "
+            "`x-api-key`.",
+            "`false`",
+        ),
         "default": Key("Serves requests that name no model. At most one; not a wildcard.", "`false`"),
         "base_url": Key(
             "`http(s)://host[:port][/prefix]`. A path replaces the provider's own prefix (such as `/v1`); a query is "

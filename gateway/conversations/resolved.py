@@ -12,11 +12,13 @@ from gateway.stores.store import Store
 @attrs.frozen
 class StateScope:
     """The stores of a client's turns: under ``owner``'s name in ``store``, none if nothing is. What the client wants
-    not to be stored is still remembered in ``local``, as long as the connection lives that has one."""
+    not to be stored is still remembered in ``local``, as long as the connection lives that has one. ``named``: the
+    owner is a client of the configuration; else it is whoever shows the same credential, or everybody."""
 
     owner: str
     store: Store | None
     local: Store | None = None
+    named: bool = True
 
 
 @attrs.frozen

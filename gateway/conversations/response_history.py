@@ -166,8 +166,9 @@ async def _kept_by_provider(
     scope: StateScope, incoming: Incoming, target: Target, options: StateOptions
 ) -> ResolvedRequest:
     """Resolve a request to a provider that stores its own turns. With client keys one client's are still not another's:
-    their owners are stored here, and a turn without a stored owner is nobody's."""
-    if not scope.owner:
+    their owners are stored here, and a turn without a stored owner is nobody's. A client that is known by its own
+    credential alone is one of the provider's own."""
+    if not scope.owner or (target.entry.passthrough_auth and not scope.named):
         return ResolvedRequest(incoming, target)
     if scope.store is None:
         _refuse_without_store(options)

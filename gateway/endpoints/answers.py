@@ -27,7 +27,6 @@ from gateway.request.decompress import decompress, read_coding
 from gateway.request.structure import COUNTED, check_structure
 from gateway.serving.bodies import Arriving, read_body
 from gateway.serving.current import current_scope
-from gateway.serving.fast_route import QuartRequest
 from gateway.serving.quart_views import View, add_view
 from gateway.stores.store import Store, Unavailable
 from providers.apis import CODECS
@@ -152,7 +151,7 @@ def asked_by_client() -> ClientRequest:
 
 def owner() -> str:
     """Under whose name the client's things are stored."""
-    return g.get("client") or ""
+    return g.get("owner") or ""
 
 
 def require_store(store: Store | None) -> Store:
@@ -184,8 +183,7 @@ def _members(body: bytes) -> dict[str, Any]:
 
 async def plain_body(service: Service) -> bytes:
     """The request's body, decompressed. Raises ``GatewayError``."""
-    holder = service.admission.holder(g.get("client"), QuartRequest())
-    held = service.admission.body(holder, current_scope())
+    held = service.admission.body(owner(), current_scope())
     return await decompressed(request.headers.getlist("content-encoding"), read_body, held, service.limits)
 
 

@@ -54,7 +54,9 @@ def add_authentication(app: QuartTrio, service: Service, open: Collection[str]) 
             return None
         at_once = request.endpoint in AT_ONCE or request.routing_exception is not None
         try:
-            g.client = (service.admission.authenticate if at_once else service.admission.admit)(QuartRequest())
+            arrival = QuartRequest()
+            g.client = (service.admission.authenticate if at_once else service.admission.admit)(arrival)
+            g.owner = service.admission.holder(g.client, arrival.headers)
         except GatewayError as error:
             return through_quart(refused(error.failed, api_of(request.path, client_headers()), service.ledger))
         return None

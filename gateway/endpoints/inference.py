@@ -76,7 +76,7 @@ def _exchange(service: Service, api: Api, route: Route) -> _ModelRoute:
                 asked = attrs.evolve(asked, client=record.client)
                 exchange = Exchange(service, api, asked, incoming.scope, record, trace=trace)
             codings = (value for name, value in asked.headers if name == "content-encoding")
-            held = service.admission.body(service.admission.holder(record.client, incoming), incoming.scope)
+            held = service.admission.body(service.admission.holder(record.client, incoming.headers), incoming.scope)
             body = await decompressed(codings, incoming.read, held, service.limits)
             return await answer(exchange, body)
         except GatewayError as error:

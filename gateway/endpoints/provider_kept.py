@@ -59,9 +59,12 @@ class ProviderKept:
         return None if refusal is None else refusal()
 
     async def _asked(self, id: str) -> tuple[Target, ...]:
+        # A client's own key is for one provider: which one, nothing says where there are several.
+        alone = len(self._keepers) == 1
         if not owner():
-            # A client's own key is for one provider: which one, nothing says where there are several.
-            return tuple(one for one in self._keepers if len(self._keepers) == 1 or not one.entry.passthrough_auth)
+            return tuple(one for one in self._keepers if alone or not one.entry.passthrough_auth)
+        if alone and asked_by_client().client is None and self._keepers[0].entry.passthrough_auth:
+            return self._keepers
         if self._service.store is None:  # nobody knows whose it is
             return ()
         with store_deadline("look up whose it is"):

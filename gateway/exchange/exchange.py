@@ -65,7 +65,8 @@ class Exchange:
     ) -> None:
         self._context = ExchangeContext(service, CODECS[api], asked, record, trace)
         self._scope = scope
-        self._memory = memory or StateScope(asked.client or "", service.store)
+        owner = service.admission.holder(asked.client, asked.headers)
+        self._memory = memory or StateScope(owner, service.store, named=asked.client is not None)
         self.record = record
 
     async def answer(self, body: bytes) -> Response:

@@ -90,6 +90,15 @@ def _until(date: str) -> float:
         return math.nan
 
 
+def shown_credential(headers: Headers) -> str | None:
+    """The credential that a client shows for its provider: the token of ``Authorization: Bearer``, else ``x-api-key``.
+    With any other scheme the header is not the provider's but that of a proxy on the way (RFC 7617)."""
+    shown = dict(headers)
+    bearer = shown.get("authorization", "")
+    token = bearer[7:].strip() if bearer[:7].lower() == "bearer " else ""
+    return token or shown.get("x-api-key", "").strip() or None
+
+
 def upstream_id(upstream: Headers) -> str | None:
     """The provider's own id of the request."""
     return next((value for name, value in upstream if name in ("request-id", "x-request-id")), None)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 
 import attrs
 
-from gateway.http.headers import Headers
+from gateway.http.headers import Headers, shown_credential
 from gateway.request.parse import NO_PARAMETERS, PathParameters
 from providers.errors.rejected import BETA, Path
 
@@ -27,10 +27,7 @@ class ClientRequest:
     @property
     def credential(self) -> str | None:
         """The client's key, from whichever header its SDK puts it in; for ``passthrough_auth`` only."""
-        bearer = self.header("authorization") or ""
-        if bearer[:7].lower() == "bearer ":
-            return bearer[7:].strip() or None
-        return bearer or self.header("x-api-key") or None
+        return shown_credential(self.headers)
 
 
 def with_betas(asked: ClientRequest, betas: Collection[str]) -> ClientRequest:

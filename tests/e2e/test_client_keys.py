@@ -93,11 +93,11 @@ def refused(api: str, reply: Reply, status: int) -> str:
 )
 def test_a_key_opens_the_door_and_stays_behind_it(gateway, upstream, api, headers):
     upstream.script(Script(text="hello"))
-    reply = ask(gateway, api, {**headers, "x-kept": "yes"})
+    reply = ask(gateway, api, {**headers, "x-stainless-kept": "yes"})
     assert reply.status == 200, reply.body
     assert line(gateway, reply)["client"] == "alice"
     (seen,) = upstream.seen
-    assert seen.header("x-kept") == "yes"
+    assert seen.header("x-stainless-kept") == "yes"
     credentials = {value for name, value in seen.headers if name in ("authorization", "x-api-key")}
     assert credentials <= {"Bearer sk-upstream", "sk-upstream"}
     assert credentials

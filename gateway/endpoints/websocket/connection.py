@@ -67,8 +67,9 @@ OUR_MISTAKE: Final = (1011, MISTAKE.message)  # 1000 would say that all is well
 
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 
-Remembering: TypeAlias = Callable[[str], StateScope]
-"""Makes the memory of one connection, for the client with that name ("" where the door is open to all)."""
+Remembering: TypeAlias = Callable[[str, bool], StateScope]
+"""Makes the memory of one connection, for that owner ("" where the door is open to all), who is a client with a name or
+not."""
 
 
 def add_websocket(app: QuartTrio, service: Service, remembering: Remembering) -> None:
@@ -80,7 +81,7 @@ def add_websocket(app: QuartTrio, service: Service, remembering: Remembering) ->
         try:
             client = service.admission.authenticate(arrival)
             _check_key(headers)
-            holder = service.admission.holder(client, arrival)
+            holder = service.admission.holder(client, headers)
             service.admission.take("websockets", holder, arrival.scope)
         except GatewayError as error:
             return through_quart(_refused(error, service.ledger, arrival.scope))
@@ -88,7 +89,7 @@ def add_websocket(app: QuartTrio, service: Service, remembering: Remembering) ->
         asked = ClientRequest(_without_beta(headers), websocket.query_string.decode("latin-1"), client)
         closing = OUR_MISTAKE
         try:
-            memory = remembering(client or "")
+            memory = remembering(holder, client is not None)
             closing = await _Connection(service, asked, memory, arrival, holder).run()
         except* Exception:  # the border where our own mistake becomes the client's close
             log.exception("websocket %s: failed, and is closed", arrival.scope.id)

@@ -271,7 +271,7 @@ def test_the_models_that_are_listed_for_a_key_are_those_that_it_may_use():
 
 
 @pytest.mark.parametrize(
-    "headers", [[("authorization", f"Bearer {ALICE}")], [("x-api-key", BOB)], [("authorization", ALICE)]]
+    "headers", [[("authorization", f"Bearer {ALICE}")], [("x-api-key", BOB)], [("authorization", f"bearer  {BOB} ")]]
 )
 def test_a_gateway_key_is_never_passed_on_as_a_providers(headers):
     asked = ClientRequest((*headers, ("x-trigate-key", ALICE)), "", "alice")
