@@ -7,7 +7,7 @@ import trio
 
 from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
-from gateway.access.shares import Shares
+from gateway.access.shares import Shares, stored_by
 from gateway.config.loading import Config
 from gateway.config.redaction import secrets_in
 from gateway.conversations.background import Background, NoBackground
@@ -34,6 +34,8 @@ def open_service(
 ) -> Service:
     """Make what the exchanges of a process share. What of it outlives ``config`` is made here, and nowhere else. Raises
     as ``create_app`` does."""
+    if store is not None:
+        store.limit_owners(stored_by(config))
     ledger = Ledger(readable)
     ledger.mask.follow(config)
     recorder: ExchangeRecorder = NoRecorder()
@@ -78,6 +80,8 @@ def next_service(config: Config, service: Service) -> Service:
     """The service for another configuration of the same process."""
     router, authenticator = Router(config), Authenticator(config)  # first what may fail: then all stays as it was
     admission = Admission(config, authenticator, service.admission.shares)
+    if service.store is not None:
+        service.store.limit_owners(stored_by(config))
     service.upstream.set_limits(config.limits.upstream_connections, _max_chunk(config))
     service.ledger.mask.follow(config)
     service.metrics.know(config)

@@ -110,6 +110,17 @@ def over_share(share: Share, name: str | None, most: int) -> GatewayError:
     return GatewayError("rate_limited", message, headers=_WAIT)
 
 
+def stored_by(config: Config) -> Callable[[str], float]:
+    """The bytes that each owner of state may keep; ``math.inf`` is no limit."""
+    every = config.limits.per_client.stored
+    given = {key.name: every if key.limits.stored is None else key.limits.stored for key in config.client_keys}
+
+    def most(owner: str) -> float:
+        return (given.get(owner, every) if owner != NOBODY else None) or math.inf
+
+    return most
+
+
 def _fair(config: Config) -> Mapping[Share, int]:
     """What one client may take where nothing is said: half, rounded up, of what there is for several; 0 is all."""
     if len(config.client_keys) < 2:

@@ -277,7 +277,8 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "`30d`; `memory`: `24h`",
         ),
         "max_bytes": Key(
-            "When there is more, the conversations that were least recently added to go.",
+            "When there is more, conversations of the client that has most make room, those first that were least "
+            "recently added to.",
             "`memory`: `16MiB`; `sqlite`: `1GiB`; `postgres`: no limit",
         ),
         "encryption_key": Key(
@@ -358,6 +359,10 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "half of these",
         ),
         "bodies": Key("Memory for the bodies of requests under way; beyond it a 429.", "half of `limits.bodies`"),
+        "stored": Key(
+            "Bytes in the [state storage](#state_storage); beyond them the client's own oldest conversations go.",
+            "no limit of its own",
+        ),
     },
     RawOverrides: {
         "upstream_connect_timeout": Key(

@@ -128,6 +128,7 @@ class RawClientLimits:
     websockets: Count | None = None
     viewers: Count | None = None
     bodies: Size | None = None
+    stored: Size | None = None
 
 
 @attrs.frozen

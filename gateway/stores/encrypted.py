@@ -3,7 +3,7 @@
 import hmac
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -50,6 +50,9 @@ class EncryptedStore:
 
     async def sweep(self) -> int:
         return await self._store.sweep()
+
+    def limit_owners(self, most: Callable[[str], float]) -> None:
+        self._store.limit_owners(most)
 
     async def size(self) -> Size:
         return await self._store.size()

@@ -1,20 +1,23 @@
 """State in this process's memory: it ends with the process, and another worker does not see it."""
 
+import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import attrs
 import trio
 
 from gateway.stores.nodes import Key, batch_of, joins, key_of, lineage, size_of, too_large, tops
+from gateway.stores.owners import OwnerBytes, OwnerLimit, beyond_share
 from gateway.stores.store import Changed, Node, Size
 
 
 @attrs.define(eq=False)
 class _Tree:
-    """A tree of nodes. ``used`` is when it was last written to; ``keys`` are those of its nodes."""
+    """A tree of nodes, of one ``owner``. ``used`` is when it was last written to; ``keys`` are those of its nodes."""
 
+    owner: str
     used: float = 0.0
     bytes: int = 0
     keys: set[Key] = attrs.field(factory=set)
@@ -41,6 +44,9 @@ class MemoryStore:
             Key, dict[Key, None]
         ] = {}  # (owner, item) -> the nodes that it is in, in the order of writing
         self._trees: OrderedDict[_Tree, None] = OrderedDict()  # the least recently written first
+        self._trees_of: dict[str, OrderedDict[_Tree, None]] = {}  # by owner, in the same order
+        self._owners = OwnerBytes()
+        self._most_of: OwnerLimit = lambda _: math.inf
 
     async def put(self, nodes: Sequence[Node], expect: Node | None = None) -> None:
         await trio.lowlevel.checkpoint()
@@ -57,10 +63,14 @@ class MemoryStore:
             self._add(node, homes[key])
         for tree in homes.values():
             tree.used = self._clock()
-            self._trees[tree] = None
-            self._trees.move_to_end(tree)
+            for trees in (self._trees, self._trees_of.setdefault(tree.owner, OrderedDict())):
+                trees[tree] = None
+                trees.move_to_end(tree)
+        for owner in {tree.owner for tree in homes.values()}:
+            while self._owners.of(owner) > self._most_of(owner):
+                self._forget(next(iter(self._trees_of[owner])))
         while self._bytes > self._max_bytes:
-            self._forget(next(iter(self._trees)))
+            self._forget(self._first_to_go(homes.values()))
 
     async def get(self, owner: str, id: str) -> Node | None:
         await trio.lowlevel.checkpoint()
@@ -91,6 +101,9 @@ class MemoryStore:
         await trio.lowlevel.checkpoint()
         return self._expire()
 
+    def limit_owners(self, most: OwnerLimit) -> None:
+        self._most_of = most
+
     async def size(self) -> Size:
         await trio.lowlevel.checkpoint()
         return Size(len(self._nodes), self._bytes, self._max_bytes)
@@ -119,7 +132,7 @@ class MemoryStore:
         for key, top in tops(batch).items():
             if (own := key_of(top)) not in found:
                 there = (self._nodes[place].tree for place in joins(top) if self._live(place) is not None)
-                found[own] = next(there, None) or _Tree()
+                found[own] = next(there, None) or _Tree(top.owner)
             homes[key] = found[own]
         return homes
 
@@ -129,6 +142,19 @@ class MemoryStore:
         left = sum(tree.bytes for tree in homes) - sum(replaced) + sum(map(size_of, batch.values()))
         if left > self._max_bytes:
             raise too_large(self._max_bytes)
+        for owner in {tree.owner for tree in homes}:
+            if left > (most := self._most_of(owner)):
+                raise beyond_share(most)
+
+    def _first_to_go(self, keep: Collection[_Tree]) -> _Tree:
+        """The oldest tree of the owner that has most, of all but those to ``keep``, which have been written last."""
+        passed: set[str] = set()
+        while (owner := self._owners.greediest(passed)) is not None:
+            tree = next(iter(self._trees_of[owner]))
+            if tree not in keep:
+                return tree
+            passed.add(owner)
+        raise AssertionError("what is to be kept fits")
 
     def _add(self, node: Node, tree: _Tree) -> None:
         key, size = key_of(node), size_of(node)
@@ -136,6 +162,7 @@ class MemoryStore:
         tree.keys.add(key)
         tree.bytes += size
         self._bytes += size
+        self._owners.add(node.owner, size)
         for item in node.items:
             self._items.setdefault((node.owner, item), {})[key] = None
 
@@ -146,13 +173,20 @@ class MemoryStore:
         kept.tree.keys.remove(key)
         kept.tree.bytes -= kept.size
         self._bytes -= kept.size
+        self._owners.add(kept.node.owner, -kept.size)
         if not kept.tree.keys:
-            del self._trees[kept.tree]
+            self._drop(kept.tree)
         for item in dict.fromkeys(kept.node.items):
             holders = self._items[kept.node.owner, item]
             del holders[key]
             if not holders:
                 del self._items[kept.node.owner, item]
+
+    def _drop(self, tree: _Tree) -> None:
+        del self._trees[tree]
+        del self._trees_of[tree.owner][tree]
+        if not self._trees_of[tree.owner]:
+            del self._trees_of[tree.owner]
 
     def _forget(self, tree: _Tree) -> int:
         gone = len(tree.keys)

@@ -1,6 +1,6 @@
 """An overlay store: writes stay on this connection, reads fall through to the shared store."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
@@ -58,6 +58,9 @@ class OverlayStore:
 
     async def sweep(self) -> int:
         return await self.local.sweep()
+
+    def limit_owners(self, most: Callable[[str], float]) -> None:
+        self.local.limit_owners(most)
 
     async def size(self) -> Size:
         return await self.local.size()

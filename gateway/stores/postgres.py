@@ -16,7 +16,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from gateway.stores.pool import BlockingPool
-from gateway.stores.sql import NODE, Dialect, Session, SqlStore
+from gateway.stores.sql import NODE, Dialect, Session, SqlStore, Weight
 from gateway.stores.store import Unavailable
 
 T = TypeVar("T")
@@ -49,6 +49,16 @@ MIGRATIONS: Final[tuple[LiteralString, ...]] = (
     """
     ALTER TABLE trigate_total ADD COLUMN nodes bigint NOT NULL DEFAULT 0;
     UPDATE trigate_total SET nodes = (SELECT count(*) FROM trigate_nodes) WHERE stripe = 0;
+    """,
+    """
+    ALTER TABLE trigate_trees ADD COLUMN owner text NOT NULL DEFAULT '';
+    UPDATE trigate_trees t SET owner = n.owner FROM trigate_nodes n WHERE n.tree = t.tree;
+    CREATE INDEX ON trigate_trees (owner, used, tree);
+    CREATE TABLE trigate_owners (
+        owner text NOT NULL, stripe integer NOT NULL, bytes bigint NOT NULL,  -- an owner has their sum
+        PRIMARY KEY (owner, stripe)
+    );
+    INSERT INTO trigate_owners SELECT owner, 0, sum(size) FROM trigate_nodes GROUP BY owner;
     """,
 )
 """One script for each version of the schema; the row in ``trigate_schema`` counts how many a database has seen."""
@@ -120,12 +130,30 @@ SQL: Final = Dialect(
     remove_trees="tree = ANY(%(trees)s::bigint[])",
     drop_trees="DELETE FROM trigate_trees WHERE tree = ANY(%(trees)s::bigint[])",
     size_of_trees="SELECT coalesce(sum(size), 0)::bigint FROM trigate_nodes WHERE tree = ANY(%(trees)s::bigint[])",
+    # One owner after the other, in the order of the first subquery, until one has such a tree: an ORDER BY at the end
+    # would look at a tree of each, and lock it.
     oldest="""
-        SELECT tree FROM trigate_trees WHERE tree <> ALL(%(keep)s::bigint[]) ORDER BY used, tree
-        LIMIT 1 FOR UPDATE SKIP LOCKED
+        SELECT found.tree FROM (
+            SELECT owner FROM trigate_owners GROUP BY owner ORDER BY sum(bytes) DESC
+        ) greedy, LATERAL (
+            SELECT tree FROM trigate_trees t WHERE t.owner = greedy.owner AND tree <> ALL(%(keep)s::bigint[])
+            ORDER BY used, tree LIMIT 1 FOR UPDATE SKIP LOCKED
+        ) found LIMIT 1
+    """,
+    oldest_of="""
+        SELECT tree FROM trigate_trees WHERE owner = %(owner)s AND tree <> ALL(%(keep)s::bigint[])
+        ORDER BY used, tree LIMIT 1 FOR UPDATE SKIP LOCKED
     """,
     expired="SELECT tree FROM trigate_trees WHERE used <= %(horizon)s LIMIT %(most)s FOR UPDATE SKIP LOCKED",
     total="SELECT sum(nodes)::bigint, sum(bytes)::bigint FROM trigate_total",
+    owned="SELECT coalesce(sum(bytes), 0)::bigint FROM trigate_owners WHERE owner = %(owner)s",
+    add_to_owner="""
+        INSERT INTO trigate_owners VALUES (%(owner)s, pg_backend_pid() %% 16, %(bytes)s)
+        ON CONFLICT (owner, stripe) DO UPDATE SET bytes = trigate_owners.bytes + excluded.bytes
+    """,
+    drop_owner="""
+        DELETE FROM trigate_owners WHERE owner = %(owner)s AND stripe = pg_backend_pid() %% 16 AND bytes = 0
+    """,
     add_to_total="""
         UPDATE trigate_total SET nodes = nodes + %(nodes)s, bytes = bytes + %(bytes)s
         WHERE stripe = pg_backend_pid() %% 16
@@ -217,11 +245,13 @@ class _Server:
         with self.db.cursor() as cursor:
             cursor.executemany(statement, values)
 
-    def delete_nodes(self, condition: LiteralString, **values: Any) -> list[int]:
-        return [size for (size,) in self.rows(f"DELETE FROM trigate_nodes WHERE {condition} RETURNING size", **values)]
+    def delete_nodes(self, condition: LiteralString, **values: Any) -> list[Weight]:
+        found = self.rows(f"DELETE FROM trigate_nodes WHERE {condition} RETURNING owner, size", **values)
+        return cast("list[Weight]", found)
 
-    def add_tree(self, now: float) -> int:
-        return cast("int", self.rows("INSERT INTO trigate_trees (used) VALUES (%(now)s) RETURNING tree", now=now)[0][0])
+    def add_tree(self, owner: str, now: float) -> int:
+        statement: LiteralString = "INSERT INTO trigate_trees (owner, used) VALUES (%(owner)s, %(now)s) RETURNING tree"
+        return cast("int", self.rows(statement, owner=owner, now=now)[0][0])
 
 
 def _parameters(values: dict[str, Any]) -> Mapping[str, Any]:

@@ -1,9 +1,10 @@
 """Trees of nodes in the tables of a database: one algorithm, over the statements of each database."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, LiteralString, Protocol, TypeVar, cast
+from typing import Any, Final, LiteralString, Protocol, TypeAlias, TypeVar, cast
 
 import attrs
 
@@ -19,9 +20,13 @@ from gateway.stores.nodes import (
     too_large,
     tops,
 )
+from gateway.stores.owners import OwnerLimit, beyond_share
 from gateway.stores.store import Changed, Node, Size
 
 T = TypeVar("T")
+
+Weight: TypeAlias = tuple[str, int]
+"""The owner of a node, and its size."""
 
 TREES_AT_ONCE: Final = 64
 """Expired trees that one transaction of a sweep removes."""
@@ -47,9 +52,13 @@ class Dialect:
     remove_trees: LiteralString  # trees; the condition of a deletion
     drop_trees: LiteralString  # trees
     size_of_trees: LiteralString  # trees -> bytes
-    oldest: LiteralString  # keep -> the tree that was least recently used, of those that nobody is writing to
+    oldest: LiteralString  # keep -> that of the owner with most bytes who has one that nobody is writing to
+    oldest_of: LiteralString  # owner, keep -> the tree that was least recently used, of those that nobody is writing to
     expired: LiteralString  # horizon, most -> trees
     total: LiteralString  # -> nodes, bytes
+    owned: LiteralString  # owner -> bytes
+    add_to_owner: LiteralString  # owner, bytes
+    drop_owner: LiteralString  # owner, who is let go of where nothing is left
     add_to_total: LiteralString  # nodes, bytes; the last step, because others may wait for it from here on
     read_items: Callable[[Any], tuple[str, ...]]  # a node's items, from what the column gives
 
@@ -65,11 +74,11 @@ class Session(Protocol):
         """Run the statement for each of ``values``."""
         ...
 
-    def delete_nodes(self, condition: LiteralString, **values: Any) -> list[int]:
-        """Delete the nodes that meet the condition, and return their sizes."""
+    def delete_nodes(self, condition: LiteralString, **values: Any) -> "list[Weight]":
+        """Delete the nodes that meet the condition, and return what they were."""
         ...
 
-    def add_tree(self, now: float) -> int:
+    def add_tree(self, owner: str, now: float) -> int:
         """Add an empty tree, and return its number."""
         ...
 
@@ -83,6 +92,10 @@ class SqlStore(ABC):
         self._ttl = ttl
         self._max_bytes = max_bytes
         self._clock = clock
+        self._most_of: OwnerLimit = lambda _: math.inf
+
+    def limit_owners(self, most: OwnerLimit) -> None:
+        self._most_of = most
 
     @abstractmethod
     async def _read(self, work: Callable[[Session], T]) -> T:
@@ -174,8 +187,11 @@ class SqlStore(ABC):
         session.run_many(self._sql.add, [_columns(node, homes[key]) for key, node in batch.items()])
         if holders := [key for key, node in batch.items() if node.items]:
             session.rows(self._sql.add_items, keys=holders)
-        new = [size_of(node) for node in batch.values()]
-        freed = self._evict(session, sum(new) - sum(old), list(set(homes.values())))
+        new = [(node.owner, size_of(node)) for node in batch.values()]
+        self._weigh(session, new, old)
+        keep = list(set(homes.values()))
+        freed = [one for owner in {owner for owner, _ in new} for one in self._keep_to_share(session, owner, keep)]
+        freed += self._evict(session, _bytes(new) - _bytes(old) - _bytes(freed), keep)
         self._count(session, new, [*old, *freed])
 
     def _live_trees(self, session: Session, keys: Iterable[Key]) -> dict[Key, int]:
@@ -189,44 +205,59 @@ class SqlStore(ABC):
         for top in first.values():
             if (own := key_of(top)) not in found:
                 tree = next((trees[place] for place in joins(top) if place in trees), None)
-                found[own] = session.add_tree(now) if tree is None else tree
+                found[own] = session.add_tree(top.owner, now) if tree is None else tree
         session.rows(self._sql.use, trees=list(found.values()), now=now)
         return {key: found[key_of(top)] for key, top in first.items()}
 
-    def _evict(self, session: Session, added: int, keep: list[int]) -> list[int]:
-        """Remove old trees to make room, but none of ``keep``. The sizes of the nodes that went."""
-        freed: list[int] = []
+    def _keep_to_share(self, session: Session, owner: str, keep: list[int]) -> list[Weight]:
+        """Remove old trees of ``owner``, but none of ``keep``, as far as it has more than it may have."""
+        freed: list[Weight] = []
+        if (most := self._most_of(owner)) == math.inf:
+            return freed
+        while (too_much := session.rows(self._sql.owned, owner=owner)[0][0] > most) and (
+            oldest := session.rows(self._sql.oldest_of, owner=owner, keep=keep)
+        ):
+            freed += self._remove_trees(session, [tree for (tree,) in oldest])
+        if too_much:
+            raise beyond_share(most)
+        return freed
+
+    def _evict(self, session: Session, added: int, keep: list[int]) -> list[Weight]:
+        """Remove old trees of whoever has most to make room, but none of ``keep``. What went."""
+        freed: list[Weight] = []
         if self._max_bytes is None or (too_much := self._total(session)[1] + added - self._max_bytes) <= 0:
             return freed
         if session.rows(self._sql.size_of_trees, trees=keep)[0][0] > self._max_bytes:
             raise too_large(self._max_bytes)  # before it goes through all the others for nothing
-        while sum(freed) < too_much and (oldest := self._oldest(session, keep)):
+        while _bytes(freed) < too_much and (oldest := self._oldest(session, keep)):
             freed += self._remove_trees(session, oldest)
         return freed
 
     def _oldest(self, session: Session, keep: list[int]) -> list[int]:
         return [tree for (tree,) in session.rows(self._sql.oldest, keep=keep)]
 
-    def _remove_trees(self, session: Session, trees: list[int]) -> list[int]:
-        """Remove the trees, and return the sizes of their nodes."""
-        sizes = session.delete_nodes(self._sql.remove_trees, trees=trees)
+    def _remove_trees(self, session: Session, trees: list[int]) -> list[Weight]:
+        """Remove the trees, and return what their nodes were."""
+        gone = session.delete_nodes(self._sql.remove_trees, trees=trees)
         session.rows(self._sql.drop_trees, trees=trees)
-        return sizes
+        self._weigh(session, gone=gone)
+        return gone
 
     def _delete(self, session: Session, keys: list[Key]) -> int:
         """Delete nodes, and return how many there were. A tree that is left empty goes when its time is over."""
         there = list(self._live_trees(session, keys))
-        sizes = session.delete_nodes(self._sql.remove, keys=there) if there else []
-        self._count(session, gone=sizes)
-        return len(sizes)
+        gone = session.delete_nodes(self._sql.remove, keys=there) if there else []
+        self._weigh(session, gone=gone)
+        self._count(session, gone=gone)
+        return len(gone)
 
     def _remove_some(self, choose: Callable[[Session], list[int]], session: Session) -> int | None:
         """Remove the trees that ``choose`` gives. How many nodes went, ``None`` if there are no such trees."""
         if not (trees := choose(session)):
             return None
-        sizes = self._remove_trees(session, trees)
-        self._count(session, gone=sizes)
-        return len(sizes)
+        gone = self._remove_trees(session, trees)
+        self._count(session, gone=gone)
+        return len(gone)
 
     def _expired(self, session: Session) -> list[int]:
         return [tree for (tree,) in session.rows(self._sql.expired, horizon=self._horizon(), most=TREES_AT_ONCE)]
@@ -235,10 +266,23 @@ class SqlStore(ABC):
         full = self._max_bytes is not None and self._total(session)[1] > self._max_bytes
         return self._oldest(session, []) if full else []
 
-    def _count(self, session: Session, come: Sequence[int] = (), gone: Sequence[int] = ()) -> None:
-        """Change the total by nodes of these sizes."""
+    def _weigh(self, session: Session, come: Sequence[Weight] = (), gone: Sequence[Weight] = ()) -> None:
+        """Change what each owner has by these nodes."""
+        for owner in sorted({owner for owner, _ in (*come, *gone)}):
+            added = _bytes(one for one in come if one[0] == owner) - _bytes(one for one in gone if one[0] == owner)
+            if added:
+                session.rows(self._sql.add_to_owner, owner=owner, bytes=added)
+            if added < 0:
+                session.rows(self._sql.drop_owner, owner=owner)
+
+    def _count(self, session: Session, come: Sequence[Weight] = (), gone: Sequence[Weight] = ()) -> None:
+        """Change the total by these nodes."""
         if come or gone:
-            session.rows(self._sql.add_to_total, nodes=len(come) - len(gone), bytes=sum(come) - sum(gone))
+            session.rows(self._sql.add_to_total, nodes=len(come) - len(gone), bytes=_bytes(come) - _bytes(gone))
+
+
+def _bytes(nodes: Iterable[Weight]) -> int:
+    return sum(size for _, size in nodes)
 
 
 def _columns(node: Node, tree: int) -> dict[str, Any]:

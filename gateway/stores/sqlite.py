@@ -12,7 +12,7 @@ from typing import Any, Final, LiteralString, TypeVar, cast
 import msgspec
 
 from gateway.stores.pool import SILENT, BlockingPool
-from gateway.stores.sql import NODE, Dialect, Session, SqlStore
+from gateway.stores.sql import NODE, Dialect, Session, SqlStore, Weight
 from gateway.stores.store import Unavailable
 
 T = TypeVar("T")
@@ -42,6 +42,14 @@ MIGRATIONS: Final = (
     ALTER TABLE total ADD COLUMN nodes INTEGER NOT NULL DEFAULT 0;
     UPDATE total SET nodes = (SELECT count(*) FROM nodes);
     """,
+    """
+    ALTER TABLE trees ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+    UPDATE trees SET owner = coalesce((SELECT owner FROM nodes WHERE nodes.tree = trees.tree LIMIT 1), '');
+    CREATE INDEX trees_owner ON trees (owner, used);
+    CREATE TABLE owners (owner TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;
+    INSERT INTO owners SELECT owner, sum(size) FROM nodes GROUP BY owner;
+    CREATE INDEX owners_bytes ON owners (bytes);
+    """,
 )
 """One script for each version of the schema; ``user_version`` counts how many a file has seen."""
 
@@ -64,7 +72,7 @@ _KEY: Final = "SELECT json_extract(value, '$[0]') AS owner, json_extract(value, 
 _NODES: Final = f"({_KEY}) key CROSS JOIN nodes n ON n.owner = key.owner AND n.id = key.id"
 
 SQL: Final = Dialect(
-    get=f"SELECT {NODE} FROM nodes n JOIN trees t USING (tree) WHERE owner = :owner AND id = :id AND used > :horizon",
+    get=f"SELECT {NODE} FROM nodes n JOIN trees t USING (tree) WHERE n.owner = :owner AND id = :id AND used > :horizon",
     chain=f"""
         WITH RECURSIVE way (node, before) AS (
             SELECT node, parent FROM nodes WHERE owner = :owner AND id = :id
@@ -89,9 +97,24 @@ SQL: Final = Dialect(
     remove_trees="tree IN (SELECT value FROM json_each(:trees))",
     drop_trees="DELETE FROM trees WHERE tree IN (SELECT value FROM json_each(:trees))",
     size_of_trees="SELECT coalesce(sum(size), 0) FROM nodes WHERE tree IN (SELECT value FROM json_each(:trees))",
-    oldest="SELECT tree FROM trees WHERE tree NOT IN (SELECT value FROM json_each(:keep)) ORDER BY used, tree LIMIT 1",
+    # The column is worked out for one owner after the other, until one has such a tree.
+    oldest="""
+        SELECT tree FROM (SELECT bytes, (
+            SELECT tree FROM trees WHERE trees.owner = owners.owner AND tree NOT IN (SELECT value FROM json_each(:keep))
+            ORDER BY used, tree LIMIT 1
+        ) AS tree FROM owners) WHERE tree IS NOT NULL ORDER BY bytes DESC LIMIT 1
+    """,
+    oldest_of="""
+        SELECT tree FROM trees WHERE owner = :owner AND tree NOT IN (SELECT value FROM json_each(:keep))
+        ORDER BY used, tree LIMIT 1
+    """,
     expired="SELECT tree FROM trees WHERE used <= :horizon LIMIT :most",
     total="SELECT nodes, bytes FROM total",
+    owned="SELECT coalesce(sum(bytes), 0) FROM owners WHERE owner = :owner",
+    add_to_owner="""
+        INSERT INTO owners VALUES (:owner, :bytes) ON CONFLICT (owner) DO UPDATE SET bytes = bytes + excluded.bytes
+    """,
+    drop_owner="DELETE FROM owners WHERE owner = :owner AND bytes = 0",
     add_to_total="UPDATE total SET nodes = nodes + :nodes, bytes = bytes + :bytes",
     read_items=msgspec.json.Decoder(tuple[str, ...]).decode,
 )
@@ -169,14 +192,14 @@ class _File:
     def run_many(self, statement: LiteralString, values: Sequence[Mapping[str, Any]]) -> None:
         self.db.executemany(statement, map(_parameters, values))
 
-    def delete_nodes(self, condition: LiteralString, **values: Any) -> list[int]:
+    def delete_nodes(self, condition: LiteralString, **values: Any) -> list[Weight]:
         # Without RETURNING, which SQLite has from 3.35 on.
-        if sizes := self.rows(f"SELECT size FROM nodes WHERE {condition}", **values):
+        if found := self.rows(f"SELECT owner, size FROM nodes WHERE {condition}", **values):
             self.rows(f"DELETE FROM nodes WHERE {condition}", **values)
-        return [size for (size,) in sizes]
+        return cast("list[Weight]", found)
 
-    def add_tree(self, now: float) -> int:
-        return cast("int", self.db.execute("INSERT INTO trees (used) VALUES (?)", (now,)).lastrowid)
+    def add_tree(self, owner: str, now: float) -> int:
+        return cast("int", self.db.execute("INSERT INTO trees (owner, used) VALUES (?, ?)", (owner, now)).lastrowid)
 
 
 def _parameters(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ square. A whole tree (all nodes that go back to one first node) lives and dies t
 end, so that the first node of a chain that goes on is never the one that is missing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import attrs
@@ -71,8 +71,14 @@ class Store(Protocol):
         ...
 
     async def sweep(self) -> int:
-        """Remove what is past its time and, if there is too much, the trees that were least recently written to.
-        Returns how many nodes went. To be called now and then; ``put`` keeps to ``max_bytes`` in any case."""
+        """Remove what is past its time and, if there is too much, what makes room: of whoever has most the tree that
+        was least recently written to. Returns how many nodes went. To be called now and then; ``put`` keeps to
+        ``max_bytes`` in any case."""
+        ...
+
+    def limit_owners(self, most: Callable[[str], float]) -> None:
+        """Hold each owner to ``most(owner)`` bytes from its next write on; ``math.inf`` is no limit. A write beyond
+        that takes the place of the owner's own trees, those that were least recently written to first."""
         ...
 
     async def size(self) -> Size:

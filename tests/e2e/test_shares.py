@@ -1,6 +1,7 @@
 """What one may take of a gateway that others use, too: nothing before it is admitted, and its share afterwards."""
 
 import contextlib
+import random
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -248,3 +249,39 @@ def test_a_place_is_kept_for_the_operator_whoever_looks(upstream):
             assert gateway.request("GET", "/ui/events", None, auth(name)).status == 503
         with looking(gateway, OPERATOR, 2):
             assert gateway.request("GET", "/ui/events", None, OPERATOR).status == 503
+
+
+# State
+
+
+def create(gateway: Gateway, name: str, size: int) -> Reply:
+    """A conversation of a client, with an item of so many characters that no two are like."""
+    said = {"items": [{"role": "user", "content": random.randbytes(size // 2).hex()}]}
+    return gateway.request("POST", "/v1/conversations", said, auth(name))
+
+
+def begin(gateway: Gateway, name: str, size: int = 10) -> str:
+    reply = create(gateway, name, size)
+    assert reply.status == 200, reply.body
+    id: str = reply.json["id"]
+    return id
+
+
+def is_kept(gateway: Gateway, name: str, id: str) -> bool:
+    return gateway.request("GET", f"/v1/conversations/{id}", None, auth(name)).status == 200
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_what_one_client_has_stored_makes_room_for_it_and_not_what_others_have(upstream, tmp_path, kind):
+    where = {"type": kind, "max_bytes": "60kB", **({"path": str(tmp_path / "s.sqlite")} if kind == "sqlite" else {})}
+    shares = [*CLIENTS[:2], {**CLIENTS[2], "limits": {"stored": "30kB"}}]
+    with serving(upstream.url, state_storage=where, client_keys=shares) as gateway:
+        bobs = begin(gateway, "bob")
+        gretas = [begin(gateway, "greta", 22_000) for _ in range(3)]
+        assert [is_kept(gateway, "greta", id) for id in gretas] == [False, True, True]
+        mallorys = [begin(gateway, "mallory", 22_000) for _ in range(6)]
+        assert is_kept(gateway, "bob", bobs)
+        assert is_kept(gateway, "mallory", mallorys[-1])
+        assert not is_kept(gateway, "mallory", mallorys[0])
+        refused = complaint("responses", create(gateway, "greta", 44_000), 503)
+        assert "limits.per_client.stored" in refused["message"]

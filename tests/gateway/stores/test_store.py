@@ -1,6 +1,7 @@
 """What every store does, the three of them and each under encryption: one suite for all."""
 
 import contextlib
+import math
 import os
 import random
 import sqlite3
@@ -20,7 +21,7 @@ from gateway.stores.encrypted import EncryptedStore
 from gateway.stores.memory import MemoryStore
 from gateway.stores.nodes import size_of
 from gateway.stores.sqlite import SqliteStore
-from gateway.stores.store import Changed, Store, Unavailable
+from gateway.stores.store import Changed, Node, Size, Store, Unavailable
 from tests.support import store_writer
 from tests.support.harness import ROOT, START_SECONDS, eventually
 from tests.support.nodes import chain_of, ids, node
@@ -382,6 +383,74 @@ async def test_the_least_recently_written_tree_makes_room(place):
     assert ids(await store.chain("alice", "c2")) == ["c", "c2"]
 
 
+async def present(store: Store, owner: str, names: str) -> str:
+    """Those of the nodes ``names``, a letter each, that are there."""
+    return "".join([name for name in names if await store.get(owner, name) is not None])
+
+
+def of(owner: str, name: str, size: int, parent: str | None = None) -> Node:
+    return attrs.evolve(node(name, parent, b"x" * size), owner=owner)
+
+
+async def test_whoever_has_most_makes_room_and_nobody_else(place):
+    """One client with much to say takes no other's conversations, however old those are."""
+    store = place.store(max_bytes=50_000)
+    await store.put([of("bob", "b", 5_000)])
+    await store.put([of("carol", "c", 5_000)])
+    for name in "defghijklm":
+        place.clock.now += 1
+        await store.put([of("mallory", name, 8_000)])
+    assert await present(store, "mallory", "defghijklm") == "jklm"
+    place.clock.now += 1
+    await store.put([of("bob", "n", 8_000, "b")])
+    assert await present(store, "mallory", "jklm") == "klm"
+    assert await present(store, "bob", "bn") == "bn"
+    assert await present(store, "carol", "c") == "c"
+    assert await store.delete("mallory", ["k", "l", "m"]) == 3
+    for name in "opqrst":  # bob's share has grown with what mallory has let go of, and now his are the first to go
+        place.clock.now += 1
+        await store.put([of("bob", name, 8_000)])
+    assert await present(store, "bob", "bnopqrst") == "pqrst"
+    assert await present(store, "carol", "c") == "c"
+
+
+async def test_a_large_tree_that_is_written_to_makes_room_for_itself_last_of_all(place):
+    store = place.store(max_bytes=50_000)
+    await store.put([of("bob", "b", 5_000)])
+    await store.put([of("carol", "c", 5_000)])
+    for parent, name in ((None, "d"), ("d", "e"), ("e", "f"), ("f", "g")):
+        place.clock.now += 1
+        await store.put([of("mallory", name, 11_000, parent)])
+    assert await present(store, "mallory", "defg") == "defg"
+    assert len(await present(store, "bob", "b") + await present(store, "carol", "c")) < 2
+    with pytest.raises(Unavailable, match="max_bytes"):
+        await store.put([of("mallory", "h", 11_000, "g")])
+
+
+async def test_an_owner_is_held_to_its_share_of_an_empty_store(place):
+    store = place.store(max_bytes=200_000)
+    store.limit_owners(lambda owner: 30_000 if owner == "mallory" else math.inf)
+    for name in "abcdef":
+        place.clock.now += 1
+        await store.put([of("mallory", name, 9_000), of("bob", name, 9_000)])
+    assert await present(store, "mallory", "abcdef") == "def"
+    assert await present(store, "bob", "abcdef") == "abcdef"
+    with pytest.raises(Unavailable, match=r"limits\.per_client\.stored"):
+        await store.put([of("mallory", "g", 31_000)])
+    assert await present(store, "mallory", "defg") == "def"
+    store.limit_owners(lambda owner: math.inf)
+    await store.put([of("mallory", "g", 31_000)])
+    assert await present(store, "mallory", "defg") == "defg"
+
+
+async def test_owners_that_have_nothing_left_are_forgotten(place):
+    store = place.store(max_bytes=2_000_000)
+    for i in range(300):
+        await store.put([of(f"passing {i}", "a", 10)])
+        assert await store.delete(f"passing {i}", ["a"]) == 1
+    assert await store.size() == Size(0, 0, 2_000_000)
+
+
 async def test_no_more_is_kept_than_may_be(place):
     limit = 100_000
     store, random_ = place.store(max_bytes=limit), random.Random(7)
@@ -608,11 +677,13 @@ def _uncounted(place: Place) -> None:
     """Back to the first version of the tables, which did not count nodes."""
     if place.kind == "sqlite":
         with contextlib.closing(sqlite3.connect(place.location)) as db:
+            db.executescript("DROP INDEX trees_owner; ALTER TABLE trees DROP COLUMN owner; DROP TABLE owners;")
             db.executescript("ALTER TABLE total DROP COLUMN nodes; PRAGMA user_version = 1")
         return
     import psycopg
 
     with psycopg.connect(place.location) as server:
+        server.execute("ALTER TABLE trigate_trees DROP COLUMN owner; DROP TABLE trigate_owners")
         server.execute("ALTER TABLE trigate_total DROP COLUMN nodes; UPDATE trigate_schema SET version = 1")
 
 
@@ -628,3 +699,17 @@ async def test_what_the_first_version_kept_is_counted(shared):
     assert found.nodes == 3
     assert await store.delete("alice", ["a", "c"]) == 2
     assert (await store.size()).nodes == 1
+
+
+async def test_what_an_earlier_version_kept_has_its_owners(shared):
+    store = shared.store()
+    for name in "abc":
+        await store.put([node(name, body=b"x" * 9_000)])
+        shared.clock.now += 1
+    await store.put([attrs.evolve(node("d"), owner="bob")])
+    await store.aclose()
+    _uncounted(shared)
+    store = shared.store(max_bytes=30_000)
+    await store.put([attrs.evolve(node("e", body=b"x" * 9_000), owner="bob")])
+    assert await present(store, "alice", "abc") == "bc"
+    assert await present(store, "bob", "de") == "de"
