@@ -11,7 +11,7 @@ import trio
 from quart_trio import QuartTrio
 
 from gateway.app import create_app
-from gateway.config.loading import discover, load
+from gateway.config.loading import discover, load, trust_in
 from gateway.logs.setup import Log
 from gateway.open_store import open_store
 
@@ -19,7 +19,8 @@ from gateway.open_store import open_store
 def application() -> QuartTrio:
     """The app for the config that ``trigate serve`` would find. Raises ``ConfigError``."""
     log = Log(alone=False)  # Hypercorn's lines name its process
-    config = load(discover(Path.cwd(), os.environ), os.environ)
+    path = discover(Path.cwd(), os.environ)
+    config = load(path, os.environ, trust=trust_in(path, os.environ))
     log.follow(config)
     for kind, text in config.remarks:
         log.say(kind, text)

@@ -22,6 +22,7 @@ from gateway.app import app_of, whole_app
 from gateway.config.changes import Change, changes, kept
 from gateway.config.loading import Config, ConfigError, load
 from gateway.config.secret_files import SecretFiles
+from gateway.config.settings import Trust
 from gateway.exchange.service import Service
 from gateway.open_service import next_service
 
@@ -122,11 +123,11 @@ class Copies:
 
     @classmethod
     @contextlib.contextmanager
-    def of(cls, path: Path, env: Mapping[str, str]) -> Iterator["Copies"]:
+    def of(cls, path: Path, env: Mapping[str, str], trust: Trust) -> Iterator["Copies"]:
         """For as long as the block. Raises ``ConfigError`` and ``OSError``."""
         with _nameless() as file:
             copies = cls(file.fileno())
-            copies.write(take(path, env)[1], first=True)
+            copies.write(take(path, env, trust)[1], first=True)
             yield copies
 
     def read(self, path: Path, env: Mapping[str, str]) -> Config:
@@ -163,10 +164,10 @@ def _nameless() -> IO[bytes]:
     return tempfile.TemporaryFile(prefix="trigate-", buffering=0)
 
 
-def take(path: Path, env: Mapping[str, str]) -> tuple[Config, Snapshot]:
+def take(path: Path, env: Mapping[str, str], trust: Trust) -> tuple[Config, Snapshot]:
     """The configuration in ``path`` and what it was read from. Raises ``ConfigError`` and ``OSError``."""
     data, files = path.read_bytes(), SecretFiles()
-    config = load(path, env, data, files)
+    config = load(path, env, data, files, trust)
     return config, Snapshot(data, files.texts)
 
 
@@ -193,7 +194,7 @@ class Original:
     def reload(self) -> bool:
         """True if workers should read anew. Never raises: what is wrong is said in the log, and changes nothing."""
         try:
-            config, snapshot = take(self._path, self._env)
+            config, snapshot = take(self._path, self._env, self._config.trust)
             self._judge(config)
             self._copies.write(snapshot)
         except (ConfigError, OSError) as error:

@@ -10,7 +10,7 @@ from gateway.commands.terminal import say
 from gateway.config.changes import changes
 from gateway.config.document import sentence
 from gateway.config.listening import exposed
-from gateway.config.loading import Config, ConfigError, discover, load, users_file
+from gateway.config.loading import Config, ConfigError, discover, load, trust_in, users_file
 from gateway.routing.router import Explanation, Router
 from gateway.serving.tls import CertificateFailed
 from providers.neutral.fields import generic
@@ -24,7 +24,8 @@ def load_or_explain(config: Path | None, with_env: bool = True) -> Config | None
         found = discover(Path.cwd(), os.environ, config)
         if config is None and found == users_file(os.environ) != Path.cwd() / found.name:
             say(f"There is no configuration in this folder: taking yours, {found}.")
-        return load(_short(found), os.environ if with_env else None)
+        trust = trust_in(found, os.environ, config)
+        return load(_short(found), os.environ if with_env else None, trust=trust)
     except ConfigError as error:
         say(str(error))
         return None

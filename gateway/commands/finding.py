@@ -14,11 +14,11 @@ import attrs
 
 from gateway.commands.choosing import CHOICES, Words, named
 from gateway.commands.clients import KEY_VARIABLE, GatewayAddress
-from gateway.commands.local_servers import is_loopback
 from gateway.commands.offers import Configured, KeyWanted, Offer, RunningGateway, Silent
 from gateway.config.document import sentence
 from gateway.config.loading import FILE_NAMES, FILE_VARIABLE, Config, ConfigError, discover, load, users_file
 from gateway.config.settings import Listener
+from gateway.config.urls import is_loopback
 
 LOCAL = "127.0.0.1"
 SHOWN = 12  # models that a message lists

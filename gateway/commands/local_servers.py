@@ -1,10 +1,11 @@
 """Model servers on this machine, a row each: how one that does not listen is started."""
 
-import ipaddress
 from urllib.parse import urlsplit
 
 import attrs
 import trio
+
+from gateway.config.urls import is_loopback
 
 PATIENCE = 2.0  # seconds for a connection within the machine
 
@@ -45,16 +46,6 @@ def _row(provider: str, port: int) -> LocalServer | None:
     plain = "".join(filter(str.isalnum, provider.lower()))
     named = next((row for row in _ROWS if plain in row.ids), None)
     return named or next((row for row in _ROWS if row.port == port), None)
-
-
-def is_loopback(host: str) -> bool:
-    """True if ``host``, as it stands in a URL, is this machine for sure."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 async def _listens(host: str, port: int) -> bool:

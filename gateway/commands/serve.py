@@ -248,7 +248,7 @@ async def _serve(
     """``read`` is for the next configuration, by default from the file, and ``judge`` raises ``ConfigError`` for one
     that may not hold. ``others`` serve the same sockets. Raises ``ConfigError`` for a store that cannot be used."""
     assert config.path is not None
-    read_anew = read or partial(load, config.path, os.environ)
+    read_anew = read or partial(load, config.path, os.environ, trust=config.trust)
     store, alone = await open_store(config), lifecycle is None
     lifecycle = lifecycle or Lifecycle()
     service = open_service(config, lifecycle, store, options.check_streams, options.record, log.readable)
@@ -294,7 +294,7 @@ def _supervise(
 ) -> int:
     """The exit status. Raises ``ConfigError`` as ``_serve`` does."""
     assert config.path is not None
-    with shared_directory() as directory, Copies.of(config.path, os.environ) as copies:
+    with shared_directory() as directory, Copies.of(config.path, os.environ, config.trust) as copies:
         env, metrics = shared_by_workers(config, directory), shared_metrics(config, directory)
         _run(_try_store, config)
         settle()

@@ -13,7 +13,17 @@ from gateway.config.wording import spelled_time
 FIXED: Final = ("listeners", "state_storage", "metrics", "tracing", "ca_path", "write_timeout", "drain", "drain_delay")
 """Settings of a ``Config`` that a running process keeps as they were when it started."""
 
-_NO_SETTING: Final = {"version", "ineffective", "warnings", "notes", "path", "entries", "aliases", "client_keys"}
+_NO_SETTING: Final = {
+    "version",
+    "ineffective",
+    "warnings",
+    "notes",
+    "path",
+    "trust",
+    "entries",
+    "aliases",
+    "client_keys",
+}
 _WRITTEN: Final[Mapping[str, str]] = {
     "ca_path": "overrides.upstream_tls_ca_path",
     "max_retries": "listeners[].max_retries",

@@ -19,10 +19,11 @@ from gateway.config.document import ConfigError, Document, Mistake
 from gateway.config.entries import build_aliases, build_entries
 from gateway.config.findings import Findings
 from gateway.config.foreign import recognised
+from gateway.config.found_file import check_found
 from gateway.config.listening import build_listeners
 from gateway.config.schema import SCRAPING, WITHOUT_EFFECT, RawConfig, RawLimits, RawOverrides, given, without_effect
 from gateway.config.secret_files import SecretFiles, UnreadFiles
-from gateway.config.settings import Config, Limits, Listener, ModelEntry
+from gateway.config.settings import Config, Limits, Listener, ModelEntry, Trust
 from gateway.config.state_storage import build_state_storage
 from gateway.config.timeouts import build_timeouts
 from gateway.config.variables import Variables
@@ -79,16 +80,28 @@ def discover(cwd: Path, env: Mapping[str, str], explicit: Path | None = None) ->
     )
 
 
+def trust_in(path: Path, env: Mapping[str, str], explicit: Path | None = None) -> Trust:
+    """Whether ``discover`` has taken ``path`` because somebody named it, or it is a person's own, or because it lies in
+    the current directory: then it may be anybody's."""
+    named = explicit is not None or bool(env.get(FILE_VARIABLE)) or path == users_file(env)
+    return "named" if named else "found"
+
+
 def load(
-    path: Path, env: Mapping[str, str] | None, data: bytes | None = None, files: SecretFiles | None = None
+    path: Path,
+    env: Mapping[str, str] | None,
+    data: bytes | None = None,
+    files: SecretFiles | None = None,
+    trust: Trust = "named",
 ) -> Config:
     """The configuration in ``path`` with variables from ``env``; with None variables are neither expanded nor required,
     nor are files of secrets. ``data`` is what stands there, and ``files`` what those hold, if it has been read already.
+    A file that was only ``found`` may not have everything (``found_file``).
 
     Raises ``ConfigError`` with every mistake in the file, and nothing else."""
     read = document.read_file(path) if data is None else document.read(data, str(path))
     files = UnreadFiles() if env is None else files or SecretFiles()
-    return attrs.evolve(configure(read, env, files), path=path)
+    return attrs.evolve(configure(read, env, files, path if trust == "found" else None), path=path, trust=trust)
 
 
 def from_mapping(content: Mapping[str, Any]) -> Config:
@@ -99,9 +112,9 @@ def from_mapping(content: Mapping[str, Any]) -> Config:
     return configure(Document("configuration", dict(content)), None, SecretFiles())
 
 
-def configure(read: Document, env: Mapping[str, str] | None, files: SecretFiles) -> Config:
-    """A document checked and read, with the variables of ``env`` and the secrets in ``files``. Raises
-    ``ConfigError``."""
+def configure(read: Document, env: Mapping[str, str] | None, files: SecretFiles, unnamed: Path | None = None) -> Config:
+    """A document checked and read, with the variables of ``env`` and the secrets in ``files``; ``unnamed`` is its path
+    where nobody has named it. Raises ``ConfigError``."""
     if not isinstance(read.content, dict) or not read.content:
         found = "empty" if not read.content else f"{describe(read.content)} where keys should be"
         raise ConfigError((read.mistake((), found, "a configuration starts with `version: v0.3.0`"),))
@@ -114,6 +127,8 @@ def configure(read: Document, env: Mapping[str, str] | None, files: SecretFiles)
     raw, faults = _structured(content)
     mistakes += (read.mistake(fault.path, *fault.wrong.words) for fault in faults)
     findings = Findings(read, mistakes, {fault.path[:2] for fault in faults})
+    if unnamed is not None:
+        check_found(content, variables.used, variables.files, unnamed, findings)
     for warning in files.warnings:
         findings.warn(warning)
     config = _config(raw, findings)

@@ -27,6 +27,9 @@ Serving: TypeAlias = Literal["all", "health"]
 """The requests that a listener takes: all, or health checks alone."""
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+Trust: TypeAlias = Literal["named", "found"]
+"""Whether somebody has named the file of a configuration, or it was only found in the current directory."""
+
 Remark: TypeAlias = Literal["warning", "note"]
 
 Counting: TypeAlias = Literal["counted", "as_asked"]
@@ -286,6 +289,7 @@ class Config:
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     path: Path | None = None
+    trust: Trust = "named"
 
     @property
     def remarks(self) -> tuple[tuple[Remark, str], ...]:

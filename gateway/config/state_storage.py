@@ -1,6 +1,5 @@
 """The storage of conversations, and what it needs."""
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
 from gateway.config.schema import RawStateStorage, given
 from gateway.config.settings import STORAGE, StateStorage, StorageType
+from gateway.config.urls import is_loopback
 
 _PLACES: Mapping[StorageType, str] = {"sqlite": "path", "postgres": "connection_string"}
 _PLACES_SUCH_AS: Mapping[StorageType, str] = {
@@ -73,11 +73,4 @@ def _may_cross_in_clear(text: str) -> bool:
         hosts = [re.sub(r":[0-9]*$", "", place) for place in urlsplit(text).netloc.rpartition("@")[2].split(",")]
     else:
         hosts = [host for found in _HOST.findall(text) for host in found.split(",")]
-    return any(host and not host.startswith(("/", "%2F", "@")) and not _is_here(host) for host in hosts)
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    return any(host and not host.startswith(("/", "%2F", "@")) and not is_loopback(host.strip("[]")) for host in hosts)

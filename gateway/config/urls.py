@@ -1,5 +1,6 @@
-"""Credentials in URLs: some servers take a key as ``?api_key=…``."""
+"""Credentials in URLs (some servers take a key as ``?api_key=…``), and whose machine a host is."""
 
+import ipaddress
 from collections.abc import Iterator
 from urllib.parse import unquote_plus
 
@@ -29,3 +30,13 @@ def _pairs(query: str) -> Iterator[tuple[str, str]]:
 def _is_public(name: str) -> bool:
     """Azure's ``api-version``, a date: to mask it would blot out other dates, and what its errors are about."""
     return "version" in name.lower()
+
+
+def is_loopback(host: str) -> bool:
+    """True if ``host``, as it stands in a URL, is this machine for sure."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -4,6 +4,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+import attrs
+
 from gateway.config.document import Path
 from gateway.config.expanded import Expanded, Unresolved
 from gateway.config.secret_files import SecretFile, SecretFiles, named_file
@@ -11,6 +13,19 @@ from gateway.config.wording import Wrong
 
 _VARIABLE = re.compile(r"\$(?:(\$)|\{([^}]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@attrs.frozen
+class Use:
+    """One use of a variable, or of a file, by its ``name``: where it stands, and in which text."""
+
+    name: str
+    path: Path
+    text: str
+
+    @property
+    def is_whole(self) -> bool:
+        return self.text in (f"${self.name}", f"${{{self.name}}}")
 
 
 class Variables:
@@ -24,6 +39,8 @@ class Variables:
         self._env = env
         self._skip = skip
         self._files = files
+        self.used: list[Use] = []
+        self.files: list[Use] = []
         self._missing: dict[str, Path] = {}
         self._faults: list[tuple[Path, tuple[str, str]]] = []
 
@@ -37,7 +54,9 @@ class Variables:
     def expand(self, value: Any, path: Path) -> Any:
         """A copy of ``value`` with its variables expanded."""
         if self._files is not None and (written := named_file(value)) is not None:
-            return SecretFile(self.expand(written, (*path, "file")), written, self._files)
+            file = self.expand(written, (*path, "file"))
+            self.files.append(Use(file, path, written))
+            return SecretFile(file, written, self._files)
         if isinstance(value, dict):
             return {
                 key: member if not path and key in self._skip else self.expand(member, (*path, key))
@@ -54,7 +73,9 @@ class Variables:
             nonlocal whole
             if match[1]:
                 return "$"
-            value = self._value(match[2] if match[2] is not None else match[3], path)
+            name = match[2] if match[2] is not None else match[3]
+            self.used.append(Use(name, path, text))
+            value = self._value(name, path)
             whole = whole and value is not None
             return match[0] if value is None else value
 

@@ -1,0 +1,120 @@
+"""What a configuration may take from the environment and from files that was only found in the current directory.
+
+Whoever enters a folder of somebody else's (a repository that was cloned, an archive) has not read its ``trigate.yaml``,
+which may name any variable and any host. So a variable that is known to be somebody's goes to that somebody alone, and
+files are those of the folder. A file that the command line or ``$TRIGATE_CONFIG`` names is trusted, as one's own is.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path as FilePath
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from gateway.config.document import Path
+from gateway.config.findings import Findings
+from gateway.config.urls import is_loopback
+from gateway.config.variables import Use
+from providers.catalog import providers as catalog
+
+_NOBODYS: Final = """
+    AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SECURITY_TOKEN AWS_SESSION_TOKEN AZURE_CLIENT_SECRET
+    ARM_CLIENT_SECRET AZURE_STORAGE_* GOOGLE_APPLICATION_CREDENTIALS GOOGLE_CREDENTIALS GCP_* GITLAB_TOKEN
+    CI_JOB_TOKEN CI_REGISTRY_PASSWORD ACTIONS_ID_TOKEN_REQUEST_TOKEN ACTIONS_RUNTIME_TOKEN BITBUCKET_TOKEN
+    CIRCLE_TOKEN NPM_TOKEN NODE_AUTH_TOKEN PYPI_TOKEN TWINE_PASSWORD UV_PUBLISH_TOKEN CARGO_REGISTRY_TOKEN
+    GEM_HOST_API_KEY DOCKER_PASSWORD DOCKER_AUTH_CONFIG KUBE* VAULT_TOKEN CONSUL_HTTP_TOKEN NOMAD_TOKEN
+    OP_SERVICE_ACCOUNT_TOKEN BW_SESSION DOPPLER_TOKEN TF_TOKEN_* TFE_TOKEN PULUMI_ACCESS_TOKEN CLOUDFLARE_* CF_API_*
+    DIGITALOCEAN_ACCESS_TOKEN DO_TOKEN HCLOUD_TOKEN LINODE_TOKEN HEROKU_API_KEY VERCEL_TOKEN NETLIFY_AUTH_TOKEN
+    FLY_API_TOKEN RAILWAY_TOKEN SUPABASE_* DATABASE_URL PGPASSWORD MYSQL_PWD REDIS_URL MONGODB_URI SLACK_* DISCORD_TOKEN
+    TELEGRAM_BOT_TOKEN TWILIO_* SENDGRID_API_KEY MAILGUN_API_KEY STRIPE_* PAYPAL_* SENTRY_AUTH_TOKEN DATADOG_API_KEY
+    DD_API_KEY NEW_RELIC_* GRAFANA_TOKEN SNOWFLAKE_* DATABRICKS_TOKEN WANDB_API_KEY KAGGLE_KEY LANGFUSE_SECRET_KEY
+    LANGSMITH_API_KEY LANGCHAIN_API_KEY LINEAR_API_KEY NOTION_TOKEN JIRA_API_TOKEN SSH_* GPG_* SUDO_PASSWORD
+""".split()  # noqa: SIM905  # a list of so many is harder to read
+"""Patterns of variables that hold somebody's credential, and no provider's of models."""
+
+_THEIRS: Final[Mapping[str, str]] = {
+    "ANTHROPIC_AUTH_TOKEN": "anthropic",
+    "CLAUDE_CODE_OAUTH_TOKEN": "anthropic",
+    "OPENAI_ADMIN_KEY": "openai",
+    "GOOGLE_API_KEY": "gemini",
+    "AZURE_API_KEY": "azure_openai",
+    "GH_TOKEN": "github",
+    **{row.key_env: row.id for row in catalog.CATALOG.values() if row.key_env},
+}
+"""Providers by the variables of their keys, those of other programs included."""
+
+_HOSTS: Final[Mapping[str, str]] = {
+    "azure_openai": r"[a-z0-9-]+\.(openai|services\.ai|cognitiveservices)\.azure\.(com|us|cn)",
+    "amazon_bedrock": r"bedrock-runtime\.[a-z0-9-]+\.amazonaws\.com|bedrock-mantle\.[a-z0-9-]+\.api\.aws",
+    "gemini": r"([a-z0-9-]+\.)?generativelanguage\.googleapis\.com|([a-z0-9-]+-)?aiplatform\.googleapis\.com",
+    "moonshot": r"api\.moonshot\.(ai|cn)",
+    "qwen": r"dashscope(-[a-z]+)?\.aliyuncs\.com",
+    "zhipu": r"open\.bigmodel\.cn|api\.z\.ai",
+}
+"""A provider's hosts, where they are more than that of its row and those below it."""
+
+_UNSENT: Final = ("client_keys", "ui_key")
+_DATABASE: Final = ("state_storage", "connection_string")
+
+
+def check_found(
+    content: Mapping[str, Any], variables: Iterable[Use], files: Iterable[Use], file: FilePath, findings: Findings
+) -> None:
+    """Complain about what a ``file`` that was only found may not have. ``content`` is what stands in it, with its
+    ``variables`` expanded, and ``files`` are the secrets that it takes from others."""
+    advice = f"if you trust this file, name it: `trigate serve ./{file.name}`, or TRIGATE_CONFIG={file.name}"
+    for use in variables:
+        if (whose := _owner(use.name)) is not None and not _may_have(whose, use, content):
+            owner = f"a credential for {catalog.CATALOG[whose].display_name}" if whose else "a credential"
+            found = f"{use.name} is {owner}, and a file that was only found in this folder sends it elsewhere"
+            findings.wrong(use.path, found, advice)
+    folder = os.path.realpath(file.parent)
+    for use in files:
+        if not FilePath(os.path.realpath(use.name)).is_relative_to(folder):
+            findings.wrong(use.path, "a file that was only found in this folder takes a secret from elsewhere", advice)
+
+
+def _owner(variable: str) -> str | None:
+    """The provider whose credential a variable holds, "" for somebody else's, ``None`` for nobody's that is known."""
+    if variable in _THEIRS:
+        return _THEIRS[variable]
+    return "" if any(fnmatchcase(variable, pattern) for pattern in _NOBODYS) else None
+
+
+def _may_have(whose: str, use: Use, content: Mapping[str, Any]) -> bool:
+    """True if what is used leaves this machine for its owner alone, or not at all. The whole address of a database says
+    itself where it goes."""
+    path = use.path
+    if path[0] in _UNSENT or (path == _DATABASE and use.is_whole):
+        return True
+    if path[0] not in ("model_providers", "llm_providers"):
+        return False
+    url = _url(_entry(content, path))
+    host = (url.hostname or "").lower()
+    return is_loopback(host) or (url.scheme == "https" and bool(whose) and _is_host_of(whose, host))
+
+
+def _entry(content: Any, path: Path) -> Mapping[str, Any]:
+    entry = content[path[0]][path[1]] if len(path) > 1 else {}
+    return entry if isinstance(entry, dict) else {}
+
+
+def _url(entry: Mapping[str, Any]) -> Any:
+    """Where an entry is asked; a URL without a host where that is not known."""
+    given = entry.get("base_url")
+    if given is None:
+        row = catalog.find(str(entry.get("model", "")).partition("/")[0])
+        given = (row.base_url if row is not None else None) or ""
+    try:
+        return urlsplit(str(given))
+    except ValueError:
+        return urlsplit("")
+
+
+def _is_host_of(provider: str, host: str) -> bool:
+    if (pattern := _HOSTS.get(provider)) is not None:
+        return re.fullmatch(pattern, host) is not None
+    own = urlsplit(catalog.CATALOG[provider].base_url or "").hostname or ""
+    return bool(own) and (host == own or host.endswith(f".{own}"))

@@ -1,0 +1,123 @@
+"""A configuration that nobody has named: it lies in the current directory, which may be a stranger's repository. What
+direnv asks for (https://direnv.net/man/direnv.1.html, ``allow``) is a name on the command line here."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway.config.loading import ConfigError, load
+from gateway.config.settings import Trust
+from providers.catalog.providers import CATALOG
+from tests.support.command_line import run
+
+ENV = {
+    "OPENAI_API_KEY": "secret-openai",
+    "ANTHROPIC_AUTH_TOKEN": "secret-anthropic",
+    "AZURE_OPENAI_API_KEY": "secret-azure",
+    "AWS_SECRET_ACCESS_KEY": "secret-aws",
+    "AWS_REGION": "eu-central-1",
+    "AWS_BEARER_TOKEN_BEDROCK": "secret-bedrock",
+    "GITHUB_TOKEN": "secret-github",
+    "NPM_TOKEN_FILE": "/dev/null",
+    "DATABASE_URL": "postgresql://u:secret@localhost/d",
+    "TEAM_KEY": "secret-team",
+    **{f"{row.key_env}": f"secret-{row.id}" for row in CATALOG.values() if row.key_env},
+}
+
+
+def mistakes(folder: Path, trust: Trust, **content: Any) -> str:
+    file = folder / "trigate.yaml"
+    file.write_text(yaml.safe_dump({"version": "v0.3.0", "model_providers": [{"model": "openai/m"}], **content}))
+    try:
+        load(file, ENV, trust=trust)
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+def entry(model: str = "own/m", **more: Any) -> dict[str, Any]:
+    return {"model_providers": [{"model": model, **more}]}
+
+
+ELSEWHERE = "https://models.evil.example/v1"
+REFUSED = {
+    "a provider's key to a host of its own": entry(base_url=ELSEWHERE, access_key="$OPENAI_API_KEY"),
+    "a provider's key under another's name": entry("openai/m", base_url=ELSEWHERE, access_key="${OPENAI_API_KEY}"),
+    "one provider's key to another": entry("groq/m", access_key="$OPENAI_API_KEY"),
+    "a credential of the cloud": entry("openai/m", access_key="$AWS_SECRET_ACCESS_KEY"),
+    "in a header": entry("openai/m", headers={"x-a": "b $GITHUB_TOKEN"}),
+    "in an address": entry(base_url=f"{ELSEWHERE}?k=$OPENAI_API_KEY"),
+    "in a host's name": entry(base_url="https://$GITHUB_TOKEN.evil.example/v1"),
+    "in a model's name": entry("own/$GITHUB_TOKEN", base_url=ELSEWHERE),
+    "a host that begins like it": entry(base_url="https://api.openai.com.evil.example", access_key="$OPENAI_API_KEY"),
+    "a host that is user and host": entry(base_url="https://notapi.openai.com", access_key="$OPENAI_API_KEY"),
+    "without TLS": entry(base_url="http://api.openai.com/v1", access_key="$OPENAI_API_KEY"),
+    "a bucket called bedrock": entry(
+        base_url="https://bedrock-runtime.x.s3.amazonaws.com", access_key="$AWS_BEARER_TOKEN_BEDROCK"
+    ),
+    "to a collector": {"tracing": {"endpoint": "https://evil.example/$OPENAI_API_KEY"}},
+    "to a database": {
+        "state_storage": {"type": "postgres", "connection_string": "host=evil.example user=$DATABASE_URL"},
+    },
+    "another program's key of the provider": entry("openai/m", access_key="$ANTHROPIC_AUTH_TOKEN"),
+    "a file elsewhere": entry("openai/m", access_key={"file": "/etc/hostname"}),
+    "a file above": entry("openai/m", access_key={"file": "../key"}),
+}  # fmt: skip
+TAKEN = {
+    "a provider's own key": entry("openai/m", access_key="$OPENAI_API_KEY"),
+    "its region": entry(base_url="https://eu.api.openai.com/v1", access_key="$OPENAI_API_KEY"),
+    "its host by another name": entry("mine/m", base_url="https://api.openai.com/v1", access_key="$OPENAI_API_KEY"),
+    "Azure": entry("azure_openai/m", base_url="https://team.openai.azure.com", access_key="$AZURE_OPENAI_API_KEY"),
+    "Bedrock": entry(
+        "amazon_bedrock/m", base_url="https://bedrock-runtime.$AWS_REGION.amazonaws.com/openai/v1",
+        access_key="$AWS_BEARER_TOKEN_BEDROCK",
+    ),
+    "this machine": entry(base_url="http://127.0.0.1:51001/v1", access_key="$OPENAI_API_KEY"),
+    "a variable of one's own": entry(base_url="https://llm.corp.example/v1", access_key="$TEAM_KEY"),
+    "a key that stays here": {"client_keys": [{"name": "a", "key": "$OPENAI_API_KEY"}]},
+    "the whole address of a database": {"state_storage": {"type": "postgres", "connection_string": "${DATABASE_URL}"}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("content", REFUSED.values(), ids=REFUSED)
+def test_what_is_somebodys_goes_nowhere_else(tmp_path, content):
+    (tmp_path.parent / "key").write_text("k")
+    said = mistakes(tmp_path, "found", **content)
+    assert "only found in this folder" in said
+    assert not [value for value in ENV.values() if value in said]
+    assert "`trigate serve ./trigate.yaml`" in said
+    assert "only found" not in mistakes(tmp_path, "named", **content)
+
+
+@pytest.mark.parametrize("content", TAKEN.values(), ids=TAKEN)
+def test_the_everyday_needs_no_name(tmp_path, content):
+    assert mistakes(tmp_path, "found", **content) == ""
+
+
+def test_a_file_in_the_folder_is_the_folders_but_not_a_link_out_of_it(tmp_path):
+    (tmp_path / "key").write_text("k")
+    (tmp_path / "link").symlink_to("/etc/hostname")
+    own, link = ({"access_key": {"file": str(tmp_path / name)}} for name in ("key", "link"))
+    assert mistakes(tmp_path, "found", **entry("openai/m", **own)) == ""
+    assert "only found" in mistakes(tmp_path, "found", **entry("openai/m", **link))
+
+
+@pytest.mark.parametrize("row", [row for row in CATALOG.values() if row.key_env], ids=lambda row: row.id)
+def test_every_providers_own_variable_may_go_where_its_row_says(tmp_path, row):
+    more = {} if row.base_url else {"base_url": row.address.replace("NAME", "name")}
+    assert mistakes(tmp_path, "found", **entry(f"{row.id}/m", access_key=f"${row.key_env}", **more)) == ""
+
+
+def test_the_command_line_and_the_environment_name_a_file(tmp_path):
+    (tmp_path / "trigate.yaml").write_text(
+        yaml.safe_dump({"version": "v0.3.0", **entry(base_url=ELSEWHERE, access_key="$NPM_TOKEN")})
+    )
+    env = {"NPM_TOKEN": "secret-npm"}
+    for command in ("check", "doctor", "serve"):
+        refused = run(command, cwd=tmp_path, env=env)
+        assert (refused.returncode, "only found in this folder" in refused.stderr) == (1, True)
+        assert "secret-npm" not in refused.stderr
+    assert run("check", "trigate.yaml", cwd=tmp_path, env=env).returncode == 0
+    assert run("check", cwd=tmp_path, env={**env, "TRIGATE_CONFIG": "trigate.yaml"}).returncode == 0
