@@ -98,7 +98,9 @@ def make_app(store: Store | None, background: Background | NoBackground, elsewhe
 
     async def knock() -> None:
         raw = request.scope["headers"]
-        g.client = authenticator.authenticate(tuple((name.decode().lower(), value.decode()) for name, value in raw))
+        g.client = g.owner = authenticator.authenticate(
+            tuple((name.decode().lower(), value.decode()) for name, value in raw)
+        )
 
     app.before_request(knock)
     app.after_serving(upstream.aclose)

@@ -94,7 +94,7 @@ def ask(port: int) -> int:
 async def test_a_mistake_of_ours_closes_with_1011_and_says_so_in_the_log(caplog):
     caplog.set_level(logging.INFO, "trigate")
 
-    def remembering(owner: str) -> StateScope:
+    def remembering(owner: str, named: bool) -> StateScope:
         store = Broken(60, 1000)
         return StateScope(owner, store, store)
 
@@ -108,7 +108,7 @@ async def test_a_mistake_of_ours_closes_with_1011_and_says_so_in_the_log(caplog)
 
 
 async def test_a_mistake_before_the_first_request_closes_with_1011():
-    def remembering(owner: str) -> StateScope:
+    def remembering(owner: str, named: bool) -> StateScope:
         raise ValueError("a mistake")
 
     def connect(port: int) -> int:
