@@ -3,16 +3,18 @@ path was called."""
 
 import math
 from functools import partial
+from ipaddress import ip_network
 from pathlib import Path
 
 from quart_trio import QuartTrio
 
 from gateway.access.cors import Cors
+from gateway.config.kinds import UNIX
 from gateway.config.loading import Config
 from gateway.conversations.resolved import StateScope
 from gateway.endpoints.conversations import add_conversations
 from gateway.endpoints.door import GuardedDoor
-from gateway.endpoints.health import OPEN, add_health
+from gateway.endpoints.health import ALIVE, OPEN, READY, add_health
 from gateway.endpoints.hooks import add_authentication, add_cors
 from gateway.endpoints.http_errors import add_errors
 from gateway.endpoints.inference import add_exchanges
@@ -25,6 +27,7 @@ from gateway.endpoints.websocket.connection import add_websocket
 from gateway.exchange.service import Service
 from gateway.lifespan import add_life
 from gateway.open_service import open_service
+from gateway.serving.descriptors import default_connections
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.quart_connections import configure
 from gateway.stores.memory import MemoryStore
@@ -77,9 +80,20 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     add_health(app, lifecycle, page="/ui" if config.ui else None)
     add_metrics(app, service)
     add_errors(app, service, websocket=config.websocket)
-    lifecycle.most_connections = config.limits.connections
+    _limit_connections(lifecycle, config)
     lifecycle.largest_message = config.limits.request_body
     return app
+
+
+def _limit_connections(lifecycle: Lifecycle, config: Config) -> None:
+    """Take over the limits on connections. Half of them may come from one address, but never fewer than requests at
+    once: a proxy in front has all of them, and one that is known has no limit of its own."""
+    limits = config.limits
+    most, of_one = limits.connections, limits.connections_per_address
+    lifecycle.most_connections = most = default_connections(limits.in_flight) if most is None else most
+    lifecycle.most_per_address = (most and max(most // 2, limits.in_flight)) if of_one is None else of_one
+    lifecycle.unlimited = tuple(ip_network(word) for word in config.trusted_proxies if word != UNIX)
+    lifecycle.health_paths = (*ALIVE, *READY)
 
 
 def _memory(service: Service, owner: str, named: bool) -> StateScope:

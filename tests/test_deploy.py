@@ -101,11 +101,14 @@ def test_a_pod_that_goes_is_out_of_the_service_before_it_stops_listening(mounted
 def test_probes_and_ports_are_there(mounted):
     config = load(mounted, None)
     routes = {rule.rule for rule in create_app(config).url_map.iter_rules()}
-    assert {CONTAINER[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")} <= routes
+    probes = [CONTAINER[f"{kind}Probe"]["httpGet"] for kind in ("startup", "readiness", "liveness")]
+    assert {probe["path"] for probe in probes} <= routes
     assert CONTAINER["readinessProbe"]["httpGet"]["path"] == "/readyz"
-    (port,) = CONTAINER["ports"]
-    assert [(one.address, one.port) for one in config.listeners] == [("0.0.0.0", port["containerPort"])]
-    assert KUBERNETES["Service"]["spec"]["ports"][0]["targetPort"] == port["name"]
+    requests, health = CONTAINER["ports"]
+    found = [(one.address, one.port, one.serves) for one in config.listeners]
+    assert found == [("0.0.0.0", requests["containerPort"], "all"), ("0.0.0.0", health["containerPort"], "health")]
+    assert {probe["port"] for probe in probes} == {health["name"]}
+    assert [port["targetPort"] for port in KUBERNETES["Service"]["spec"]["ports"]] == [requests["name"]]
 
 
 def test_several_replicas_share_their_state_and_let_nobody_in_without_a_key(mounted):

@@ -40,6 +40,7 @@ from gateway.open_service import open_service
 from gateway.open_store import open_store, shared_by_workers
 from gateway.reload import Copies, Original, Served
 from gateway.routing.router import Router
+from gateway.serving.descriptors import raise_limit
 from gateway.serving.garbage import settle
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import BindFailed
@@ -92,6 +93,7 @@ def run(
     directory: Path | None = None,
 ) -> int:
     """``trigate serve``: the exit status."""
+    raise_limit()
     log = options.log()
     if path is not None and copies is not None:  # a worker: the supervisor has bound, tried and said everything
         read = partial(Copies(copies).read, path, os.environ)
@@ -140,6 +142,7 @@ def run(
 
 def run_demo(host: str | None, port: int | None, pace: float, options: Options) -> int:
     """``trigate serve --demo``: the gateway and a stand-in provider in one process; the exit status."""
+    raise_limit()
     log = options.log()
     if not _can_record(options.record):
         return 1

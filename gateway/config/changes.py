@@ -190,7 +190,13 @@ def _spelled(name: str, value: Any) -> str:
         case datetime():
             return spelled_time(value)
         case None:
-            return {"models": "all", "until": "without an end", "base_url": "the provider's own"}.get(name, "none")
+            return {
+                "connections": "by descriptors",
+                "connections_per_address": "half",
+                "models": "all",
+                "until": "without an end",
+                "base_url": "the provider's own",
+            }.get(name, "none")
         case bool():
             return str(value).lower()
         case float():

@@ -333,9 +333,14 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         "answer": Key("Of an answer that is not streamed.", "`64MiB`"),
         "in_flight": Key("Requests at once in each worker; one more is a 503 with `retry-after`.", "`1024`"),
         "connections": Key(
-            "Clients' connections at once in each worker, idle ones and those of health checks included; one more is "
-            "answered 503 with `retry-after`, and closed. `0` is no limit.",
-            "`0`",
+            "Clients' connections at once in each worker. One more takes the place of one that is idle; where all are "
+            "busy it is answered 503 with `retry-after`, unless it is a health check, and closed. `0` is no limit.",
+            "as many as there are descriptors for (`ulimit -n`), less one for each of `in_flight`; 8192 at most",
+        ),
+        "connections_per_address": Key(
+            "Of these, connections from one address (of IPv6: one /64); one more is a 429, and closed. Loopback, "
+            "Unix sockets and `trusted_proxies` are not held to it. `0` is no limit.",
+            "half of `connections`, and never less than `in_flight`: a proxy in front is one address",
         ),
         "upstream_connections": Key(
             "Connections to providers in use at once in each worker. One more request waits for its place for up to "

@@ -140,6 +140,7 @@ class RawLimits:
     answer: Size | None = None
     in_flight: Count | None = None
     connections: Count | None = None
+    connections_per_address: Count | None = None
     upstream_connections: Count | None = None
     per_client: RawClientLimits | None = None
 

@@ -100,7 +100,8 @@ class Limits:
     event: int = 16 * 2**20
     answer: int = 64 * 2**20
     in_flight: int = 1024
-    connections: int = 0
+    connections: int | None = None
+    connections_per_address: int | None = None
     upstream_connections: int = 0
     per_client: ClientLimits = ClientLimits()
 

@@ -9,5 +9,6 @@ itself), ``registry`` (what is open), ``server_config``. In the app: ``current``
 Quart), ``quart_connections`` and ``quart_views`` (into it). ``asgi_extensions`` stand between the two. All requests
 come in by the ``door``.
 
-What a stranger may cost: ``frame_limits`` (floods of HTTP/2 frames).
+What a stranger may cost: ``frame_limits`` (floods of HTTP/2 frames), ``descriptors`` (how many connections), and
+``health_checks`` where nothing else is answered.
 """

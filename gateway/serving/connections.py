@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import socket
 import ssl
 import struct
@@ -17,10 +18,11 @@ from hypercorn.typing import AppWrapper
 from hypercorn.utils import parse_socket_addr
 
 from gateway.http.sockets import Data
+from gateway.serving.health_checks import HealthChecks
 from gateway.serving.idle import IdleTimer
 from gateway.serving.listeners import ListenerOptions
 from gateway.serving.proxy_header import ProxyHeaderFailed, read_proxy_header
-from gateway.serving.refusals import full, not_tls
+from gateway.serving.refusals import not_tls, too_many_of_one
 from gateway.serving.registry import ConnectionRegistry
 from gateway.serving.server_config import ServerConfig
 from gateway.serving.transports import BROKEN, TlsTransport, Transport, plain_transport
@@ -28,6 +30,8 @@ from gateway.serving.transports import BROKEN, TlsTransport, Transport, plain_tr
 log = logging.getLogger("trigate.connections")
 
 TURN_AWAY_SECONDS: Final = 1.0
+RESERVE_SECONDS: Final = 2.0
+"""How long a connection may take that is one too many, and may still ask for health checks."""
 OPENING_SECONDS: Final = 10.0
 """How long a client may take over what comes before HTTP."""
 PLAIN: Final = ListenerOptions()
@@ -97,29 +101,47 @@ class ClientConnection:
     async def run(self) -> None:
         """Serve the connection to its end. Raises nothing but ``Cancelled``."""
         try:
-            if self._server.registry.is_full:
-                await self._turn_away()
-            else:
-                await self._serve()
+            if self._listener.serves == "health":
+                await self._serve_apart("listener", 404, math.inf)
+                return
+            with self._server.registry.place() as has_place:
+                if has_place:
+                    await self._serve(self._server)
+                    return
+            await self._serve_apart("reserve", 503, RESERVE_SECONDS)
         except* Exception:
             # An exception here would end the whole server, with every stream in it, as a client's odd bytes have ended
             # others': https://github.com/pgjones/hypercorn/issues/225.
             log.exception("a connection failed and was closed")
 
+    async def _serve_apart(self, purpose: str, status: int, seconds: float) -> None:
+        """Answer health checks alone, for ``seconds`` at most, and anything else with ``status``. Without a place for
+        that the connection is cut."""
+        registry = self._server.registry
+        with registry.apart(purpose) as has_place:
+            if has_place:
+                checks = HealthChecks(self._server.app, registry.health_paths, status)
+                with trio.move_on_after(seconds):
+                    await self._serve(attrs.evolve(self._server, app=checks))
+        self.cut()
+
     async def _turn_away(self) -> None:
-        """Answer one connection too many with a 503. The close waits a moment for the client's own: one with bytes
+        """Answer one connection too many from an address. The close waits a moment for the client's own: one with bytes
         unread would be a reset, and the answer lost."""
-        with trio.move_on_after(TURN_AWAY_SECONDS), contextlib.suppress(*BROKEN):
-            if await self._open():
-                await self._transport.receive()
-                await self._transport.send_all(full())
+        with (
+            self._server.registry.apart("turned away") as has_place,
+            trio.move_on_after(TURN_AWAY_SECONDS),
+            contextlib.suppress(*BROKEN),
+        ):
+            if has_place and await self._transport.receive():
+                await self._transport.send_all(too_many_of_one())
                 await self._transport.send_eof()
                 while await self._transport.receive():
                     pass
         self.cut()
 
-    async def _serve(self) -> None:
-        server, sock = self._server, self._socket
+    async def _serve(self, server: ServerContext) -> None:
+        sock = self._socket
         try:
             self.client = parse_socket_addr(sock.family, sock.getpeername())
         except OSError:  # it has left already
@@ -129,18 +151,29 @@ class ClientConnection:
             async with TaskGroup() as tasks:
                 self._tasks = tasks
                 is_stopping = server.worker.terminated.is_set
-                self._idle = IdleTimer(server.config.keep_alive_timeout, is_stopping, tasks.spawn, self.cut)
+                config = server.config
+                self._idle = IdleTimer(
+                    config.keep_alive_timeout, config.head_timeout, is_stopping, tasks.spawn, self.cut
+                )
                 server.registry.connections.add(self)
                 self._idle.start()
+                self._idle.await_head()
                 if await self._idle.wait(self._open):
-                    context = ConnectionContext(server, tasks, self.client, local, self._listener)
-                    await self._open_protocol(context, self)
-                    await self._read()
+                    await self._take_in(ConnectionContext(server, tasks, self.client, local, self._listener))
         finally:
             server.registry.connections.discard(self)
             self._idle.close()
             self.__dict__.pop("protocol", None)  # which refers to this: a cycle for the collector otherwise
         await self._transport.aclose()
+
+    async def _take_in(self, context: ConnectionContext) -> None:
+        address = context.client[0] if context.client is not None and self._listener.serves == "all" else None
+        with context.server.registry.counted(address) as has_room:
+            if has_room:
+                await self._open_protocol(context, self)
+                await self._read()
+            else:
+                await self._turn_away()
 
     # Opening
 
@@ -257,8 +290,16 @@ class ClientConnection:
         else:
             self._idle.stop()
 
+    @property
+    def idle_since(self) -> float:
+        return self._idle.since
+
+    def await_head(self) -> None:
+        """Wait only so long for the rest of a head, if the connection is idle."""
+        self._idle.await_head()
+
     def end_idle(self) -> None:
-        """End the connection if it is idle: the server stops."""
+        """End the connection if it is idle: the server stops, or needs the room."""
         self._idle.end()
 
     def cut(self) -> None:

@@ -123,6 +123,7 @@ class Http1:
         async with self._reading:
             self.reader.receive_data(data)
             await self._handle_events()
+            self._await_head()
         if self._kept() > KEPT and self._state is not ReadState.ENDED:
             self._room = trio.Event()
             await self._room.wait()
@@ -134,6 +135,12 @@ class Http1:
     async def _take_up(self) -> None:
         async with self._reading:
             await self._handle_events()
+            self._await_head()
+
+    def _await_head(self) -> None:
+        """Give the client only so long for the rest of a head that it has begun."""
+        if self._stream is None and self._state is ReadState.READING and self.reader.trailing_data[0]:
+            self._connection.await_head()
 
     async def _handle_events(self) -> None:
         while self._state is ReadState.READING:  # the answer may come between two pieces of its request's body

@@ -24,16 +24,25 @@ def _nothing(*_: object) -> None:
 
 
 class IdleTimer:
-    """Ends the wait for a client that has asked for nothing for ``seconds``, or that is idle when the server stops.
+    """Ends the wait for a client that has asked for nothing for ``seconds``, that takes longer than ``head_seconds`` to
+    say what it wants, or that is idle when the server stops.
 
     ``close`` must be called in the end. A client that takes nothing of what is written to it, such as answers to its
     pings, does not count as idle: TCP_USER_TIMEOUT ends it. Only when the server stops it is cut, with ``cut()``, so
     that the shutdown does not wait for it."""
 
     def __init__(
-        self, seconds: float, is_stopping: Callable[[], bool], spawn: Spawn, cut: Callable[[], object]
+        self,
+        seconds: float,
+        head_seconds: float,
+        is_stopping: Callable[[], bool],
+        spawn: Spawn,
+        cut: Callable[[], object],
     ) -> None:
         self._seconds = seconds
+        self._head_seconds = min(seconds, head_seconds)
+        self.since = math.inf
+        """When the connection became idle; infinite while it is busy."""
         self._is_stopping = is_stopping
         self._spawn = spawn
         self._cut = cut
@@ -43,10 +52,18 @@ class IdleTimer:
 
     def start(self) -> None:
         """Begin to count: the connection is idle from now on."""
-        self._until(-math.inf if self._is_stopping() else trio.current_time() + self._seconds)
+        self.since = trio.current_time()
+        self._until(-math.inf if self._is_stopping() else self.since + self._seconds)
+
+    def await_head(self) -> None:
+        """Shorten the time that is left to what the head of a request may take: the connection is new, or its client
+        has begun one. May be called again, to no effect."""
+        if self._deadline < math.inf:
+            self._until(min(self._deadline, trio.current_time() + self._head_seconds))
 
     def stop(self) -> None:
         """Stop counting: the connection is busy."""
+        self.since = math.inf
         self._until(math.inf)
 
     def end(self) -> None:

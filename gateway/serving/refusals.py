@@ -16,13 +16,19 @@ def error_answer(status: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
         (b"content-length", b"%d" % len(body)),
         (b"connection", b"close"),
     ]
+    if status in _PASSING:
+        headers.append((b"retry-after", b"1"))
     return headers, body
 
+
+_PASSING: Final = (429, 503)
 
 _MESSAGES: Final = {
     400: "the request is not valid HTTP: check the request line, the header lines, and that content-length and "
     "transfer-encoding are not both sent",
+    404: "only health checks are answered here, such as /healthz and /readyz: model requests have another port",
     414: "the request's target is longer than 8 KiB: no path here is, send the rest in the body",
+    429: "there are as many connections from this address as limits.connections_per_address allows",
     431: "the request's head is larger than 64 KiB: send fewer or shorter headers",
     500: "the gateway failed to answer this request: its log says why",
     501: "this transfer-encoding is not supported: use chunked or a content-length",
@@ -35,10 +41,10 @@ _MESSAGES: Final = {
 _NOT_TLS: Final = "this port speaks TLS: ask it with https:// in place of http://"
 
 
-def full() -> bytes:
-    """The whole HTTP/1.1 response to one connection too many."""
-    _, body = error_answer(503)
-    return _whole("503 ", "retry-after: 1\r\n", body)
+def too_many_of_one() -> bytes:
+    """The whole HTTP/1.1 response to one connection too many from an address."""
+    _, body = error_answer(429)
+    return _whole("429 Too Many Requests", "retry-after: 1\r\n", body)
 
 
 def not_tls() -> bytes:

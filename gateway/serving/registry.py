@@ -1,8 +1,24 @@
 """A process's open client connections, its requests under way, and the limits on both."""
 
+import contextlib
+import ipaddress
+from collections import Counter
+from collections.abc import Collection, Iterator
+from heapq import nsmallest
 from typing import Final, Protocol
 
+import trio
+
 LARGEST_MESSAGE: Final = 16 * 2**20
+
+
+PLACES_APART: Final = 64
+"""How many connections may be there for health checks alone, beside those that are counted."""
+EVICTED_AT_ONCE: Final = 32
+STEADY: Final = 1.0
+"""Seconds for which a connection has to be idle to be given up for another."""
+LOOK_SECONDS: Final = 0.1
+"""Between two looks at all connections: one cannot be had for every connection that wants to come in."""
 
 
 class OpenConnection(Protocol):
@@ -10,6 +26,10 @@ class OpenConnection(Protocol):
 
     client: tuple[str, int] | None
     """The address of the client, where it has one."""
+
+    @property
+    def idle_since(self) -> float:
+        """When it became idle, on trio's clock; infinite while it is busy."""
 
     def end_idle(self) -> None:
         """End the connection if it is idle, or as soon as it becomes idle."""
@@ -29,13 +49,85 @@ class ConnectionRegistry:
         self.in_flight = 0
         """Requests whose answers have not ended."""
         self.most_connections = 0
-        """The limit on connections: one more is answered 503 and closed. 0 is no limit."""
+        """The limit on connections: one more is for health checks alone. 0 is no limit."""
+        self.most_per_address = 0
+        """The limit on connections from one address that is not this machine's. 0 is no limit."""
+        self.unlimited: Collection[ipaddress.IPv4Network | ipaddress.IPv6Network] = ()
+        """Networks to whose addresses that limit does not apply: a proxy has the connections of many."""
+        self.health_paths: Collection[str] = ()
+        """The paths of health checks, which are answered where nothing else is."""
+        self._taken = 0  # places of those that are counted
+        self._apart: Counter[str] = Counter()
+        self._addresses: Counter[str] = Counter()
+        self._next_look = 0.0
         self.largest_message = LARGEST_MESSAGE
         """The limit on a websocket message in bytes: a larger one closes the websocket (1009)."""
 
-    @property
-    def is_full(self) -> bool:
-        return 0 < self.most_connections <= len(self.connections)
+    def has_room(self) -> bool:
+        """True if one more connection may come in. Where that is one too many, those that have been idle for longest
+        are ended for it: else whoever opens connections and asks for nothing locks all others out."""
+        return not 0 < self.most_connections <= self._taken or self._end_longest_idle(trio.current_time())
+
+    def _end_longest_idle(self, now: float) -> bool:
+        if now < self._next_look:
+            return False
+        self._next_look = now + LOOK_SECONDS
+        idle = [connection for connection in self.connections if connection.idle_since <= now - STEADY]
+        for connection in nsmallest(EVICTED_AT_ONCE, idle, key=lambda connection: connection.idle_since):
+            connection.end_idle()
+        return bool(idle)
+
+    @contextlib.contextmanager
+    def place(self) -> Iterator[bool]:
+        """Keep the place of a connection; false if there is no room for it."""
+        if not self.has_room():
+            yield False
+            return
+        self._taken += 1
+        try:
+            yield True
+        finally:
+            self._taken -= 1
+
+    @contextlib.contextmanager
+    def apart(self, purpose: str) -> Iterator[bool]:
+        """Keep one of few places beside those that are counted; false if there is none for this ``purpose``."""
+        if self._apart[purpose] >= PLACES_APART:
+            yield False
+            return
+        self._apart[purpose] += 1
+        try:
+            yield True
+        finally:
+            self._apart[purpose] -= 1
+
+    @contextlib.contextmanager
+    def counted(self, address: str | None) -> Iterator[bool]:
+        """Count a connection from ``address``; false if it is one too many from there."""
+        key = self._counted_as(address)
+        if key is None:
+            yield True
+            return
+        self._addresses[key] += 1
+        try:
+            yield not 0 < self.most_per_address < self._addresses[key]
+        finally:
+            self._addresses[key] -= 1
+            if not self._addresses[key]:
+                del self._addresses[key]
+
+    def _counted_as(self, address: str | None) -> str | None:
+        """What is counted together with ``address``: of IPv6 the /64, which is one customer's. ``None`` for one without
+        a limit."""
+        try:
+            found = ipaddress.ip_address((address or "").partition("%")[0])
+        except ValueError:  # there is none: a Unix socket's
+            return None
+        if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+            found = found.ipv4_mapped
+        if found.is_loopback or any(found in network for network in self.unlimited):
+            return None
+        return str(found if found.version == 4 else ipaddress.ip_network((found, 64), strict=False))
 
     def end_idle_connections(self) -> None:
         """End each connection once it is idle, which most are already."""

@@ -9,6 +9,8 @@ from hypercorn.config import Config
 
 WRITE_TIMEOUT: Final = 30.0
 """Seconds that a client may leave what it was sent untaken before it is cut."""
+HEAD_TIMEOUT: Final = 10.0
+"""Seconds that the first head of a connection may take, and any other from its first byte on."""
 PING_SECONDS: Final = 15.0  # between two pings: balancers drop a websocket that is silent for a minute
 
 _hypercorn = logging.getLogger("trigate.hypercorn")
@@ -19,6 +21,7 @@ class ServerConfig(Config):
     """The settings that Hypercorn's HTTP/2, lifespan and task group read, and our connections beside them."""
 
     write_timeout = WRITE_TIMEOUT
+    head_timeout = HEAD_TIMEOUT
 
     errorlog = _hypercorn
     accesslog = None  # the ledger writes one line per exchange

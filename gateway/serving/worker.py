@@ -17,7 +17,7 @@ from gateway.serving.http1 import Http1
 from gateway.serving.http2 import speak_http2
 from gateway.serving.lifecycle import CUT_AFTER, DRAIN, KILL_AFTER, Lifecycle
 from gateway.serving.listeners import ListenerOptions
-from gateway.serving.server_config import WRITE_TIMEOUT, ServerConfig
+from gateway.serving.server_config import HEAD_TIMEOUT, WRITE_TIMEOUT, ServerConfig
 from gateway.serving.signals import watch_signals
 
 KEEP_ALIVE: Final = 75.0
@@ -32,6 +32,7 @@ async def serve(
     drain: float = DRAIN,
     drain_delay: float = 0,
     keep_alive: float = KEEP_ALIVE,
+    head_timeout: float = HEAD_TIMEOUT,
     write_timeout: float = WRITE_TIMEOUT,
     ready: Callable[[], object] | None = None,
     reload: Callable[[], object] | None = None,
@@ -48,6 +49,7 @@ async def serve(
     config = ServerConfig()
     config.write_timeout = write_timeout
     config.keep_alive_timeout = keep_alive
+    config.head_timeout = head_timeout
     # The accept loop's own end, which a blocked write outlives, comes behind that of ``stop_in_order``.
     config.graceful_timeout = drain + CUT_AFTER + 1
     config.shutdown_timeout = drain + CUT_AFTER + KILL_AFTER  # turns in the background end with the drain, too

@@ -341,6 +341,8 @@ def test_off_by_default_and_too_many_connections_are_turned_away():
             for _ in range(3):
                 client = stack.enter_context(Wire.connect(gateway.port))
                 eventually(lambda client=client: _is_served(client))
+                client.send(post(PATHS["chat"], b"x" * 100)[:-1])  # busy: an idle one would make room
+            assert gateway.request("GET", "/healthz").status == 200
             refusal = gateway.request("POST", PATHS["chat"], body("chat"))
             assert (refusal.status, refusal.headers["retry-after"]) == (503, "1")
             assert refusal.headers["connection"] == "close"
