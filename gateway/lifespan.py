@@ -25,7 +25,9 @@ def add_life(app: QuartTrio, service: Service) -> None:
 
     async def observe() -> None:
         with watching:
-            await watch(service)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_summarise, service)
+                await watch(service)
 
     async def begin() -> None:
         app.nursery.start_soon(observe)
@@ -36,6 +38,7 @@ def add_life(app: QuartTrio, service: Service) -> None:
 
     async def end() -> None:
         watching.cancel()
+        service.ledger.audit.summarise()
         await background.finish()
         await recorder.finish()
         await service.tracing.aclose()
@@ -47,6 +50,13 @@ def add_life(app: QuartTrio, service: Service) -> None:
     app.before_serving(begin)
     app.after_serving(end)
     app.after_serving(service.upstream.aclose)
+
+
+async def _summarise(service: Service) -> None:
+    """Tell the audit now and then how often happened what was only counted."""
+    while True:
+        await trio.sleep(SWEEP)
+        service.ledger.audit.summarise()
 
 
 async def _sweep(store: Store) -> None:

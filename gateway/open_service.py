@@ -7,6 +7,7 @@ import trio
 
 from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
+from gateway.access.refused_keys import RefusedKeys
 from gateway.access.shares import Shares, stored_by
 from gateway.config.loading import Config
 from gateway.config.redaction import secrets_in
@@ -63,7 +64,7 @@ def open_service(
         config.limits,
         config.keep_alive,
         authenticator,
-        Admission(config, authenticator, Shares()),
+        Admission(config, authenticator, Shares(), RefusedKeys(ledger.audit.tell_often)),
         config.strict,
         check_streams=check_streams,
         store=store,
@@ -79,7 +80,7 @@ def open_service(
 def next_service(config: Config, service: Service) -> Service:
     """The service for another configuration of the same process."""
     router, authenticator = Router(config), Authenticator(config)  # first what may fail: then all stays as it was
-    admission = Admission(config, authenticator, service.admission.shares)
+    admission = Admission(config, authenticator, service.admission.shares, service.admission.refused)
     if service.store is not None:
         service.store.limit_owners(stored_by(config))
     service.upstream.set_limits(config.limits.upstream_connections, _max_chunk(config))

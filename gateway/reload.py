@@ -12,14 +12,14 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, Protocol
 
 import attrs
 import msgspec
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
 from gateway.app import app_of, whole_app
-from gateway.config.changes import Change, changes, kept
+from gateway.config.changes import Change, changes, kept, key_changes
 from gateway.config.loading import Config, ConfigError, load
 from gateway.config.secret_files import SecretFiles
 from gateway.config.settings import Trust
@@ -29,6 +29,12 @@ from gateway.open_service import next_service
 log = logging.getLogger("trigate.reload")
 
 UNCHANGED: Final = "the configuration is not reloaded, all stays as it was"
+
+
+class TellAudit(Protocol):
+    """Writes a line of the audit."""
+
+    def __call__(self, event: str, **fields: Any) -> None: ...
 
 
 class Served:
@@ -62,17 +68,19 @@ class Served:
 
     def reload(self, read: Callable[[], Config]) -> bool:
         """``change`` to what ``read`` gives. It never raises: what is wrong is said in the log, and changes nothing."""
+        old, audit = self._config, self._service.ledger.audit
         try:
             config = read()
             found = self.change(config)
         except (ConfigError, OSError) as error:
-            tell_refused(error)
+            tell_refused(error, audit.tell)
             return False
         except Exception:  # the border: our own mistake must not end the streams of a process that works
             log.exception(UNCHANGED)
             return False
         if self._alone:
             tell(found, config)
+            tell_auditor(found, key_changes(old, config), audit.tell)
         return True
 
 
@@ -84,9 +92,17 @@ def tell(found: tuple[Change, ...], config: Config) -> None:
         log.warning("%s", warning)
 
 
-def tell_refused(error: ConfigError | OSError) -> None:
+def tell_auditor(found: tuple[Change, ...], keys: Mapping[str, tuple[str, ...]], audit: TellAudit) -> None:
+    """A line on the reload, and one on keys if any are other than before."""
+    audit("reloaded", changes=tuple(str(change) for change in found))
+    if any(keys.values()):
+        audit("keys_changed", **keys)
+
+
+def tell_refused(error: ConfigError | OSError, audit: TellAudit) -> None:
     """A record of the log for each line, so that none is without its time and level."""
     found = f"{error.filename}: {(error.strerror or 'unreadable').lower()}" if isinstance(error, OSError) else error
+    audit("reload_refused", reason=tuple(str(found).splitlines()))
     for part in f"{UNCHANGED}: {found}".splitlines():
         log.error("%s", part.strip())
 
@@ -172,8 +188,8 @@ def take(path: Path, env: Mapping[str, str], trust: Trust) -> tuple[Config, Snap
 
 
 class Original:
-    """The real file, which a supervisor judges before any worker hears of it. Its own log is to ``follow``; ``judge``
-    raises ``ConfigError`` for what may not hold though it is well written."""
+    """The real file, which a supervisor judges before any worker hears of it. Its own log is to ``follow``, and the
+    ``audit`` is told; ``judge`` raises ``ConfigError`` for what may not hold though it is well written."""
 
     def __init__(
         self,
@@ -182,9 +198,11 @@ class Original:
         copies: Copies,
         env: Mapping[str, str],
         follow: Callable[[Config], object],
+        audit: TellAudit,
         judge: Callable[[Config], object] = lambda _: None,
     ) -> None:
         self._config = config
+        self._audit = audit
         self._follow = follow
         self._judge = judge
         self._path = path
@@ -196,11 +214,13 @@ class Original:
         try:
             config, snapshot = take(self._path, self._env, self._config.trust)
             self._judge(config)
+            self._follow(config)
             self._copies.write(snapshot)
         except (ConfigError, OSError) as error:
-            tell_refused(error)
+            tell_refused(error, self._audit)
             return False
-        self._follow(config)
-        tell(changes(self._config, config), config)
+        found = changes(self._config, config)
+        tell(found, config)
+        tell_auditor(found, key_changes(self._config, config), self._audit)
         self._config = kept(self._config, config)
         return True

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 
 from gateway.access.authentication import Authenticator, passed_by
 from gateway.access.body_memory import BodyBudget, HeldBody
+from gateway.access.refused_keys import KeyRefused, RefusedKeys
 from gateway.access.shares import NOBODY, OwnShare, Share, Shares, WholeShare
 from gateway.config.settings import Config
 from gateway.http.headers import Headers
@@ -42,11 +43,19 @@ RULES: Final = (OwnShare, WholeShare)
 """The rules, made from a configuration and what is taken; the first that refuses is told."""
 
 
-class Admission:
-    """Who may come in by one configuration, and who may take a place. ``shares`` are the places of the process."""
+def _tell_nobody(event: str, address: str | None, **fields: Any) -> None:
+    return
 
-    def __init__(self, config: Config, authenticator: Authenticator, shares: Shares) -> None:
+
+class Admission:
+    """Who may come in by one configuration, and who may take a place. ``shares`` are the places of the process,
+    ``refused`` the keys that it has refused."""
+
+    def __init__(
+        self, config: Config, authenticator: Authenticator, shares: Shares, refused: RefusedKeys | None = None
+    ) -> None:
         self.shares = shares
+        self.refused = refused or RefusedKeys(_tell_nobody)
         self._authenticator = authenticator
         self._rules: tuple[Rule, ...] = tuple(rule(config, shares) for rule in RULES)
         self._bodies = BodyBudget(config, shares.bodies)
@@ -60,8 +69,11 @@ class Admission:
         return client
 
     def authenticate(self, arrival: Arrival) -> str | None:
-        """The client of a request that takes no place. Raises ``GatewayError`` (401)."""
-        return self._authenticator.authenticate(arrival.headers)
+        """The client of a request that takes no place. Raises ``GatewayError`` (401, 429)."""
+        try:
+            return self._authenticator.authenticate(arrival.headers)
+        except KeyRefused as error:
+            raise self.refused.judge(error, arrival.scope.address, arrival.asgi["path"]) from None
 
     def holder(self, client: str | None, headers: Headers) -> str:
         """Who holds the places of ``client``, and owns what is stored for it. Without a name it is known by the

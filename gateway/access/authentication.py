@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 import attrs
 
+from gateway.access.refused_keys import KeyRefused
 from gateway.config.names import Names
 from gateway.config.settings import ClientKey, Config, ModelEntry
 from gateway.config.wording import spelled_time
@@ -86,14 +87,14 @@ class Authenticator:
             return None
         shown = _keys(headers)
         if not shown:
-            raise _unauthorized(_MISSING)
+            raise _unauthorized(_MISSING, "missing")
         if len(shown) > 1:
-            raise _unauthorized(_AMBIGUOUS)
+            raise _unauthorized(_AMBIGUOUS, "several")
         accepted = self._find(shown.pop())
         if accepted is None:
-            raise _unauthorized(_UNKNOWN)
+            raise _unauthorized(_UNKNOWN, "unknown")
         if accepted.until is not None and self._now() >= accepted.until.timestamp():
-            raise _unauthorized(_ENDED.format(spelled_time(accepted.until)))
+            raise _unauthorized(_ENDED.format(spelled_time(accepted.until)), "ended", accepted.holder.key.name)
         return accepted.holder.key.name
 
     def require_unrestricted(self, client: str | None) -> None:
@@ -125,7 +126,7 @@ class Authenticator:
     def check_credential(self, entry: ModelEntry, credential: str | None) -> None:
         """Raises ``GatewayError`` (401) where ``entry`` would pass a key of this gateway on to its provider."""
         if entry.passthrough_auth and credential and self._find(credential) is not None:
-            raise _unauthorized(_WRONG_PLACE)
+            raise _unauthorized(_WRONG_PLACE, "wrong place")
 
     def allows(self, client: str | None, asked: str, entry: ModelEntry, model: str) -> bool:
         """True if ``client`` may use ``model`` of ``entry`` under the name ``asked``."""
@@ -174,5 +175,5 @@ def passed_by(headers: Headers) -> str:
     return "credential " + hashlib.sha256(shown).hexdigest()[:32]
 
 
-def _unauthorized(message: str) -> GatewayError:
-    return GatewayError("authentication", message, headers=_HEADERS)
+def _unauthorized(message: str, reason: str, client: str | None = None) -> KeyRefused:
+    return KeyRefused(message, reason, client, headers=_HEADERS)

@@ -92,6 +92,7 @@ SHAPES: Mapping[Any, Shape] = {
     kinds.Timestamp: {
         "anyOf": [_text(rf"\s*{_DATE}(?:[Tt ]{_TIME}(?:[Zz]|[+-][0-9]{{2}}:[0-9]{{2}})?)?\s*"), VARIABLE]
     },
+    kinds.AuditPlace: {"type": "string", "minLength": 1},
     kinds.HostName: {"anyOf": [_text(r"[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f:.]{2,45}"), VARIABLE]},
     kinds.Network: {"anyOf": [_text(r"unix|[0-9A-Fa-f:.]+(/[0-9]{1,3})?"), VARIABLE]},
     kinds.Origin: {"anyOf": [_text(r"\*|[A-Za-z][A-Za-z0-9+.-]*://[!-.0-~]+"), VARIABLE]},

@@ -7,7 +7,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,6 +35,7 @@ from gateway.config.document import sentence
 from gateway.config.loading import Config, ConfigError, from_mapping, load
 from gateway.config.settings import LogLevel, ModelEntry, Remark
 from gateway.endpoints.ui.workers import OtherWorkers
+from gateway.logs.audit import Audit
 from gateway.logs.setup import Log, LogFormat
 from gateway.open_service import open_service
 from gateway.open_store import open_store, shared_by_workers
@@ -105,12 +106,11 @@ def run(
             return 1
         return 0
     config = load_or_explain(path)
-    if config is None or not _can_record(options.record):
+    if config is None or not _can_record(options.record) or not _can_audit(config, log):
         return 1
     if config.path is None or not config.path.is_file():
         click.echo(f"{config.path}: serve reads it again on SIGHUP: give the path of a file, not a pipe", err=True)
         return 1
-    log.follow(config)
     for kind, text in config.remarks:
         _say(log, kind, text)
     try:
@@ -130,11 +130,12 @@ def run(
                 _warn_loudly(log, idle)
             _warn_if_open(config, listeners, log)
             announce = partial(_announce, config, listeners)
-            if workers == 1:
-                _run(_serve, config, listeners, announce, options, log, judge)
-                return 0
-            command = _worker(config, (host, port), options)
-            return _supervise(config, listeners, workers, announce, command, log, judge)
+            with _audited(config, listeners):
+                if workers == 1:
+                    _run(_serve, config, listeners, announce, options, log, judge)
+                    return 0
+                command = _worker(config, (host, port), options)
+                return _supervise(config, listeners, workers, announce, command, log, judge)
         except ConfigError as error:  # of the store, too, which is tried only now
             click.echo(str(error), err=True)
             return 1
@@ -203,6 +204,29 @@ def _can_record(folder: Path | None) -> bool:
         click.echo(f"--record {folder}: {error.strerror}: name a folder that can be written to", err=True)
         return False
     return True
+
+
+def _can_audit(config: Config, log: Log) -> bool:
+    """Log as ``config`` says from now on, and return true; if the file of the audit cannot be written the reason is
+    printed."""
+    try:
+        log.follow(config)
+    except OSError as error:
+        click.echo(f"audit: {config.audit}: {error.strerror}: name a file that can be written", err=True)
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _audited(config: Config, listeners: Sequence[OpenListener]) -> Iterator[None]:
+    """Tell the audit of the block's beginning and end."""
+    audit, names = Audit(), tuple(key.name for key in config.client_keys)
+    places = tuple(one.place for one in listeners)
+    audit.tell("started", version=gateway.__version__, listeners=places, clients=names)
+    try:
+        yield
+    finally:
+        audit.tell("stopped")
 
 
 async def _work(
@@ -304,7 +328,8 @@ def _supervise(
         drain = config.drain + config.drain_delay
         shared = [] if directory is None else ["--directory", str(directory)]
         command = [*command, "--copies", str(copies.fd), *shared]
-        original = Original(config, config.path, copies, os.environ, log.follow, judge)
+        audit = Audit()
+        original = Original(config, config.path, copies, os.environ, log.follow, audit.tell, judge)
 
         def reload() -> bool:
             good = original.reload()

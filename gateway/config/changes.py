@@ -58,6 +58,21 @@ def changes(old: Config, new: Config) -> tuple[Change, ...]:
     )
 
 
+def key_changes(old: Config, new: Config) -> Mapping[str, tuple[str, ...]]:
+    """The names of clients whose keys were ``added``, ``removed`` and ``changed``, and ``ui_key``."""
+    before, after = _holders(old), _holders(new)
+    return {
+        "added": tuple(name for name in after if name not in before),
+        "removed": tuple(name for name in before if name not in after),
+        "changed": tuple(name for name in after if name in before and before[name] != after[name]),
+    }
+
+
+def _holders(config: Config) -> Mapping[str, Any]:
+    own = {} if config.ui_key is None else {"ui_key": config.ui_key}
+    return {**_by_name(config.client_keys), **own}
+
+
 def kept(old: Config, new: Config) -> Config:
     """``new`` as a process that was started with ``old`` can take it over."""
     return attrs.evolve(new, **{name: getattr(old, name) for name in FIXED})

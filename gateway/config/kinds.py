@@ -30,6 +30,7 @@ SealingKeys = NewType("SealingKeys", tuple[bytes, ...])  # for AES-256; Unresolv
 Mode = NewType("Mode", int)  # of a file
 Timestamp = NewType("Timestamp", datetime)  # in UTC
 Origin = NewType("Origin", str)  # of a web page, or *
+AuditPlace = NewType("AuditPlace", str)  # ``stderr``, or a path
 HostName = NewType("HostName", str)
 Network = NewType("Network", str)  # of peers: in CIDR notation, or ``unix``
 Version = NewType("Version", str)
@@ -139,6 +140,13 @@ def _host_name(value: Any, _: Any) -> str:
     return text.lower().removesuffix(".")
 
 
+def _audit_place(value: Any, _: Any) -> str:
+    text = _text(value, _)
+    if not isinstance(value, Unresolved) and (not text or "\0" in text):
+        raise Wrong(describe(value), "this must be stderr, or the path of a file")
+    return text
+
+
 def _network(value: Any, _: Any) -> str:
     text = _text(value, _)
     if isinstance(value, Unresolved) or text == UNIX:
@@ -241,6 +249,7 @@ READERS: Mapping[Any, Callable[[Any, Any], Any]] = {
     Mode: _mode,
     Timestamp: _timestamp,
     Origin: _origin,
+    AuditPlace: _audit_place,
     HostName: _host_name,
     Network: _network,
     Version: _version,

@@ -216,6 +216,7 @@ def _config(raw: RawConfig, findings: Findings) -> Config:
         log_level=raw.log_level,
         cors=raw.cors,
         hosts=raw.hosts,
+        audit=raw.audit,
         trusted_proxies=raw.trusted_proxies,
         state_storage=build_state_storage(raw.state_storage, findings),
         metrics=SCRAPING[raw.metrics],

@@ -69,6 +69,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "other name is a 403 (addresses and, on loopback, `localhost` stay good); see [below](#browsers).",
             "none: on loopback without `client_keys` local names only, else any",
         ),
+        "audit": Key(
+            "Where the [audit](log.md#audit) goes: `stderr`, or the path of a file, which is made so that its owner "
+            "alone may read it, and made anew where it was moved away.",
+            "refused keys and pages alone, as warnings in the log",
+        ),
         "trusted_proxies": Key(
             "The proxies whose `X-Forwarded-For` is believed: addresses, networks such as `10.0.0.0/8`, and `unix` for "
             "peers on a Unix socket. The last address in it that is none of theirs is the client's, in the "

@@ -11,6 +11,7 @@ import attrs
 
 from gateway.config.document import Path
 from gateway.config.kinds import (
+    AuditPlace,
     Count,
     Digest,
     Duration,
@@ -234,6 +235,7 @@ class RawConfig:
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     cors: tuple[Origin, ...] = ()
     hosts: tuple[HostName, ...] = ()
+    audit: AuditPlace | None = None
     trusted_proxies: tuple[Network, ...] = ()
     state_storage: RawStateStorage | None = None
     metrics: bool | RawMetrics = True

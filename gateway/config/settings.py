@@ -281,6 +281,7 @@ class Config:
     log_level: LogLevel = "info"
     cors: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    audit: str | None = None  # ``stderr``, or the path of a file
     trusted_proxies: tuple[str, ...] = ()  # networks in CIDR notation, and ``unix``
     ca_path: Path | None = None
     state_storage: StateStorage | None = None

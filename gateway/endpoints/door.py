@@ -32,6 +32,9 @@ class GuardedDoor:
         try:
             self._check(asgi, named)
         except GatewayError as error:
+            host, origin = (named.get(name, b"").decode("latin-1") or None for name in (b"host", b"origin"))
+            audit = self._ledger.audit
+            audit.tell_often("page_refused", scope.address, path=asgi["path"], host=host, origin=origin)
             return self._refusal(asgi, scope, error.failed)
         return None
 

@@ -11,6 +11,7 @@ import msgspec
 
 from gateway.http.headers import LONGEST_PATH, MOST_PATHS, first_paths
 from gateway.ledger.record import Ended, Record
+from gateway.logs.audit import Audit
 from gateway.logs.masking import Mask, unquoted
 from gateway.logs.terminal import EXCHANGES, Printer
 from streams.events import Api
@@ -38,12 +39,13 @@ class Observer(Protocol):
 class Ledger:
     """Settles records. One line per exchange: JSON, or for people where it is ``readable``, by default if standard
     error is a terminal. ``open_records`` are those of the exchanges that are going on; ``mask`` knows what no line may
-    hold."""
+    hold, ``audit`` takes what concerns no exchange."""
 
     def __init__(self, readable: bool | None = None) -> None:
         readable = sys.stderr.isatty() if readable is None else readable
         self._screen = Printer.of(sys.stderr) if readable else None
         self.mask = Mask()
+        self.audit = Audit()
         self.count = 0
         self.open_records: set[Record] = set()
         self.observers: list[Observer] = []

@@ -102,6 +102,48 @@ OTHER: Final = (
     Field("traceback", "text of several lines", "something crashed", "Where: report it with the line."),
 )
 
+EVENTS: Final[Mapping[str, tuple[str, str]]] = {
+    "key_refused": ("`address`, `path`, `reason`, `client`", "A request without a good key."),
+    "keys_guessed": ("`address`, `path`", "Too many wrong keys from one address: told to wait (429)."),
+    "page_refused": (
+        "`address`, `path`, `host`, `origin`",
+        "What a browser sends for another page, or under a foreign name.",
+    ),
+    "ui_opened": ("`address`, `path`, `client`, `by`", "Somebody looks at the live view."),
+    "ui_stream_opened": ("`address`, `path`, `client`, `by`", "Somebody has opened one stream there."),
+    "reloaded": ("`changes`", "The configuration is another one, or was read again."),
+    "reload_refused": ("`reason`", "It had mistakes, and all stays as it was."),
+    "keys_changed": ("`added`, `removed`, `changed`", "With a reload: keys of clients, and `ui_key`."),
+    "started": ("`version`, `listeners`, `clients`", "It serves."),
+    "stopped": ("", "It has ended, by itself: a process that was killed says nothing."),
+}
+"""The events of the audit: the fields of each, and what it says."""
+
+AUDITED: Final = (
+    Field("event", "word", ALWAYS, "What has happened: see above."),
+    Field("at", "UTC, RFC 3339, seconds", ALWAYS, "When."),
+    Field("worker", "process id", ALWAYS, "The process that tells it."),
+    Field("address", "text", "somebody asked", "As `address` of an exchange."),
+    Field("path", "text", "as `address`", "The path that was asked for."),
+    Field(
+        "reason", "word, or lines", "a key or a reload was refused",
+        "Of a key `missing`, `unknown`, `several` (different ones), `ended` or `wrong place`; of a reload the "
+        "mistakes.",
+    ),
+    Field("client", "text", "it is known", "The `name` in `client_keys`: of who looks, or whose key has ended."),
+    Field("host", "text", "a page was refused", "The name by which the gateway was called."),
+    Field("origin", "text", "as `host`, and the browser says it", "The page."),
+    Field("by", "text", "somebody looks", "What let them in: `ui_key`, `client key` or `this machine`."),
+    Field("changes", "list of texts", "it was reloaded", "As `trigate check --diff` has them, the first 50."),
+    Field("added", "list of names", "keys changed", "Clients that are new."),
+    Field("removed", "list of names", "as `added`", "Clients that are gone."),
+    Field("changed", "list of names", "as `added`", "Clients with other keys, models or limits."),
+    Field("version", "text", "it started", "Of trigate."),
+    Field("listeners", "list of texts", "it started", "Where it listens."),
+    Field("clients", "list of names", "it started, with `client_keys`", "Who may come in."),
+    Field("more", "number", "more of it happened within a minute than is told", "How often, beyond what was told."),
+)  # fmt: skip
+
 ENDED: Final[Mapping[str, tuple[str, str]]] = {
     "complete": ("the `reason`, or `done`", "The answer is whole."),
     "upstream_error": (

@@ -6,11 +6,12 @@ Every line passes one redactor, whoever wrote it: exchanges, our own warnings, t
 import logging
 import sys
 import time
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
 from gateway.config.settings import Config, LogLevel, Remark
+from gateway.logs.audit import AUDIT, AuditTarget
 from gateway.logs.masking import Mask, escaped_json, escaped_lines
 from gateway.logs.terminal import EXCHANGES, Printer
 
@@ -18,6 +19,9 @@ LogFormat: TypeAlias = Literal["auto", "json", "text"]
 
 LONGEST: Final = 8 * 1024
 """Characters of a message or a traceback, which may have in it what a client or a provider has sent."""
+
+_NOT_SHOWN: Final = ("event", "at", "worker")
+"""Of the audit's lines, where people read them."""
 
 _TALKATIVE: Final = ("hpack", "asyncio")
 """At ``debug`` these log the headers of requests, and with them keys that only clients know."""
@@ -34,12 +38,21 @@ class _Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         if record.name == EXCHANGES:
             text = record.getMessage()
+        elif record.name == AUDIT:
+            text = self._audited(record)
         elif self._screen is not None:
             text = self._text(self._screen, record)
         else:
             text = self._json(record)
         text = self.mask(_whole(text))
         return text if self._screen is not None else escaped_json(text)
+
+    def _audited(self, record: logging.LogRecord) -> str:
+        line = getattr(record, AUDIT)
+        if self._screen is None:
+            return msgspec.json.encode(line).decode()
+        words = ", ".join(f"{name} {_listed(value)}" for name, value in line.items() if name not in _NOT_SHOWN)
+        return self._screen.message(record.created, record.levelname.lower(), f"audit: {line['event']}, {words}")
 
     def _text(self, screen: Printer, record: logging.LogRecord) -> str:
         text = screen.message(record.created, record.levelname.lower(), self._told(record.getMessage()))
@@ -61,6 +74,10 @@ class _Lines(logging.Formatter):
         if record.exc_info:
             line["traceback"] = self._told(self.formatException(record.exc_info))
         return msgspec.json.encode(line).decode()
+
+
+def _listed(value: Any) -> str:
+    return "; ".join(value) if isinstance(value, list) else str(value)
 
 
 def _whole(text: str) -> str:
@@ -97,6 +114,9 @@ class Log:
         self._lines = _Lines(Printer.of(sys.stderr) if self.readable else None)
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(self._lines)
+        in_file = _Lines(None)
+        in_file.mask = self._lines.mask
+        self._audit = AuditTarget(in_file)
         if alone:
             _leave_out_what_no_line_has()
         logging.basicConfig(level=(level or "info").upper(), handlers=[handler])
@@ -109,6 +129,8 @@ class Log:
         _STARTING.log(logging.WARNING if kind == "warning" else logging.INFO, "%s", text)
 
     def follow(self, config: Config) -> None:
-        """Hide the credentials of ``config``, and log what it wants logged."""
+        """Hide the credentials of ``config``, and log what it wants logged. Raises ``OSError`` for an audit file that
+        cannot be written."""
         self._lines.mask.follow(config)
+        self._audit.follow(config.audit)
         logging.getLogger().setLevel((self._level or config.log_level).upper())

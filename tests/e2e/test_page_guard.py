@@ -1,12 +1,21 @@
 """Pages of browsers before a gateway that asks for no key, on real sockets: every route but the probes refuses them."""
 
+import contextlib
 import json
+import os
+import signal
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from gateway.access.refused_keys import MOST
+from gateway.logs.audit import TOLD_OF_ONE
+from tests.support.command_line import run
 from tests.support.harness import Gateway, Wire, config, eventually, free_port, provider, running
-from tests.support.upstreams import PATHS
+from tests.support.upstreams import PATHS, Upstream
 
 EVIL = "https://evil.example"
 
@@ -68,3 +77,82 @@ def test_the_line_of_an_exchange_says_whose_address_it_was(gateway):
         gateway.request("POST", "/v1/chat/completions", {}, headers)
         lines = eventually(lambda id=f"of-{address}": [text for text in list(gateway.log) if id in text])
         assert json.loads(lines[0])["address"] == address
+
+
+# Keys, and the audit
+
+
+KEY = "key-of-the-client-0815"
+
+
+@contextlib.contextmanager
+def keyed(tmp_path: Path, upstream: Upstream, *args: str) -> Iterator[Gateway]:
+    """With a key for a client and one for the live view, an audit, and its configuration in a file."""
+    port = free_port()
+    settings = config(
+        [provider("openai/up", upstream.url, list(PATHS))], port, audit=str(tmp_path / "audit.log"), ui_key=f"{KEY}-ui",
+        client_keys=[{"name": "alice", "key": KEY}],
+    )  # fmt: skip
+    (tmp_path / "trigate.yaml").write_text(yaml.safe_dump(settings))
+    with running(tmp_path / "trigate.yaml", port, *args) as process:
+        yield process
+    assert "Traceback" not in "\n".join(process.log)
+
+
+def audited(path: Path, event: str) -> list[dict[str, Any]]:
+    return [line for text in path.read_text().splitlines() if (line := json.loads(text))["event"] == event]
+
+
+def test_guessing_is_told_to_wait_and_a_good_key_from_the_same_address_is_not(tmp_path, upstream):
+    path = tmp_path / "audit.log"
+    asked = [("POST", "/v1/messages"), ("GET", "/v1/models"), ("GET", "/ui/events")]
+    with keyed(tmp_path, upstream) as gateway:
+        for number in range(MOST):
+            guess = {"authorization": f"Bearer guess-{number}"}
+            assert gateway.request(*asked[number % 3], None, guess).status == 401
+        for one in asked:
+            reply = gateway.request(*one, None, {"authorization": "Bearer guess-again"})
+            assert reply.status == 429
+            assert 1 <= int(reply.headers["retry-after"]) <= 60
+            assert reply.headers["connection"] == "close"
+        assert gateway.request("GET", "/v1/models", None, {"x-api-key": KEY}).status == 200
+    refused = audited(path, "key_refused")
+    assert len([line for line in refused if "more" not in line]) == TOLD_OF_ONE
+    assert {line["address"] for line in refused} == {"127.0.0.1"}
+    assert sum(line.get("more", 1) for line in refused) == MOST + len(asked)
+    assert len(audited(path, "keys_guessed")) == len(asked)
+    assert "guess-" not in path.read_text()
+
+
+@pytest.mark.parametrize("args", [(), ("--workers", "2")], ids=["alone", "workers"])
+def test_the_audit_has_beginning_and_end_reloads_keys_and_visits(tmp_path, upstream, args):
+    path, before = tmp_path / "audit.log", tmp_path / "audit.log.1"
+    with keyed(tmp_path, upstream, *args) as gateway:
+        assert path.stat().st_mode & 0o777 == 0o600
+        with Wire.connect(gateway.port) as viewer:
+            viewer.send(f"GET /ui/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}-ui\r\n\r\n".encode())
+            viewer.read_until(b"event: all")
+        file = tmp_path / "trigate.yaml"
+        settings = yaml.safe_load(file.read_text())
+        settings["client_keys"] = [{"name": "alice", "key": f"{KEY}-new"}, {"name": "carol", "key": f"{KEY}-carol"}]
+        path.rename(before)
+        file.write_text(yaml.safe_dump(settings))
+        os.kill(gateway.pid, signal.SIGHUP)
+        eventually(lambda: path.exists() and audited(path, "keys_changed"), what="the reload")
+        file.write_text("version: [")
+        os.kill(gateway.pid, signal.SIGHUP)
+        eventually(lambda: audited(path, "reload_refused"), what="the refusal")
+    assert [line["clients"] for line in audited(before, "started")] == [["alice"]]
+    assert [(line["by"], line["address"]) for line in audited(before, "ui_opened")] == [("ui_key", "127.0.0.1")]
+    changed = audited(path, "keys_changed")
+    assert [(line["added"], line["changed"], "removed" in line) for line in changed] == [(["carol"], ["alice"], False)]
+    assert [len(audited(path, event)) for event in ("reloaded", "reload_refused", "stopped")] == [1, 1, 1]
+    assert KEY not in path.read_text() + before.read_text()
+
+
+def test_an_audit_that_cannot_be_written_is_said_at_the_start(tmp_path, upstream):
+    settings = config([provider("openai/up", upstream.url, ["chat"])], 1, audit=str(tmp_path / "nowhere/audit.log"))
+    (tmp_path / "trigate.yaml").write_text(yaml.safe_dump(settings))
+    done = run("serve", str(tmp_path / "trigate.yaml"))
+    assert done.returncode == 1
+    assert "nowhere/audit.log: No such file or directory: name a file that can be written" in done.stderr

@@ -50,7 +50,7 @@ WITHOUT_EFFECT: Mapping[str, type] = {
 }
 
 _WORDS: Mapping[Any, str] = {
-    **dict.fromkeys((str, kinds.Version, kinds.Origin, kinds.HostName, kinds.Network), "text"),
+    **dict.fromkeys((str, kinds.Version, kinds.Origin, kinds.HostName, kinds.AuditPlace, kinds.Network), "text"),
     kinds.Secret: "text or file",
     kinds.SealingKeys: "text or file, or a list",
     **dict.fromkeys((int, kinds.Count), "whole number"),

@@ -3,7 +3,7 @@
 ``python -m tests.pages.log`` writes them; ``tests/docs/test_log.py`` keeps them true.
 """
 
-from gateway.logs.fields import ENDED, EXCHANGE, OTHER, Field
+from gateway.logs.fields import AUDITED, ENDED, EVENTS, EXCHANGE, OTHER, Field
 from tests.pages.tables import with_tables
 from tests.support.repository import ROOT
 
@@ -13,10 +13,13 @@ PAGE = ROOT / "docs/log.md"
 def tables() -> dict[str, str]:
     """The table under each heading."""
     ended = [f"| `{word}` | {shown} | {meaning} |" for word, (shown, meaning) in ENDED.items()]
+    events = [f"| `{word}` | {fields} | {meaning} |" for word, (fields, meaning) in EVENTS.items()]
     return {
         "Exchanges": _fields(EXCHANGE),
         "How it ended": "\n".join(("| `ended` | on a terminal | |", "|---|---|---|", *ended)),
         "Everything else": _fields(OTHER),
+        "Audit": "\n".join(("| `event` | with | |", "|---|---|---|", *events)),
+        "Fields of the audit": _fields(AUDITED),
     }
 
 

@@ -12,6 +12,7 @@ from quart import request
 from quart_trio import QuartTrio
 
 from gateway.access.authentication import Authenticator
+from gateway.access.refused_keys import KeyRefused
 from gateway.access.shares import NOBODY
 from gateway.config.loading import Config
 from gateway.config.redaction import findable, redact, secrets_in
@@ -65,13 +66,11 @@ def add_ui(app: QuartTrio, service: Service, config: Config) -> None:
     live_view = service.live_view
     if not isinstance(live_view, LiveView):
         return
-    keys = bool(config.client_keys)
 
     def guarded(view: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
         async def answer(**variables: Any) -> Response:
             try:
-                visitor = admit(client_headers(), service.authenticator, config.ui_key, keys)
-                return await view(visitor, **variables)
+                return await view(_visitor(service, config), **variables)
             except GatewayError as error:
                 failed = error.failed
                 return Response(failed.status, (*failed.headers, *TEXT), f"{failed.message}\n".encode())
@@ -86,6 +85,14 @@ def add_ui(app: QuartTrio, service: Service, config: Config) -> None:
     add_view(app, "/ui/models", PREFIX + "models", models, ["GET"])
     stream = guarded(partial(_stream, service, live_view, say))
     add_view(app, "/ui/streams/<int:number>", PREFIX + "stream", stream, ["GET"])
+
+
+def _visitor(service: Service, config: Config) -> Visitor:
+    """Raises ``GatewayError`` (401, 429)."""
+    try:
+        return admit(client_headers(), service.authenticator, config.ui_key, bool(config.client_keys))
+    except KeyRefused as error:
+        raise service.admission.refused.judge(error, current_scope().address, request.path) from None
 
 
 async def _file(name: str, kind: str, visitor: Visitor) -> Response:
@@ -107,6 +114,7 @@ async def _models(config: Config, router: Router, authenticator: Authenticator, 
 
 async def _news(service: Service, live_view: LiveView, say: Say, visitor: Visitor) -> Response:
     """The news of this worker, and of the others."""
+    _tell_audit(service, "ui_opened", visitor)
 
     async def tell(send: Send) -> None:
         async with trio.open_nursery() as nursery:
@@ -121,6 +129,7 @@ async def _news(service: Service, live_view: LiveView, say: Say, visitor: Visito
 async def _stream(service: Service, live_view: LiveView, say: Say, visitor: Visitor, number: int) -> Response:
     """One stream: what has passed, what passes, and how it ended. ``worker`` says whose it is."""
     worker = request.args.get("worker", "")
+    _tell_audit(service, "ui_stream_opened", visitor)
     if service.others is not None and worker not in ("", str(os.getpid())):
         return _events_for(service, visitor, partial(service.others.tell_stream, worker, number, visitor.client))
     found = live_view.tap(number, visitor.client)
@@ -129,6 +138,11 @@ async def _stream(service: Service, live_view: LiveView, say: Say, visitor: Visi
     tap, off = found
     current_scope().on_close(lambda _: off())
     return _events_for(service, visitor, partial(tell_stream, tap, say))
+
+
+def _tell_audit(service: Service, event: str, visitor: Visitor) -> None:
+    address, path = current_scope().address, request.path
+    service.ledger.audit.tell_often(event, address, path=path, client=visitor.client, by=visitor.by)
 
 
 def _events_for(service: Service, visitor: Visitor, tell: Callable[[Send], Awaitable[None]]) -> Response:

@@ -9,8 +9,8 @@ from typing import Final
 import attrs
 
 from gateway.access.authentication import Authenticator
+from gateway.access.refused_keys import KeyRefused
 from gateway.http.headers import Headers
-from streams.errors import GatewayError
 
 _ASK: Final = (("www-authenticate", 'Basic realm="trigate", charset="UTF-8"'),)
 _KEY_WANTED: Final = "a key is required: the ui_key, or one of the client_keys, as the password (any user name)"
@@ -18,9 +18,10 @@ _KEY_WANTED: Final = "a key is required: the ui_key, or one of the client_keys, 
 
 @attrs.frozen
 class Visitor:
-    """``client`` is whose exchanges may be seen, ``None`` for all."""
+    """``client`` is whose exchanges may be seen, ``None`` for all; ``by`` is what let it in, for the audit."""
 
     client: str | None = None
+    by: str = "this machine"
 
 
 def admit(headers: Headers, authenticator: Authenticator, ui_key: bytes | None, keys: bool) -> Visitor:
@@ -36,13 +37,13 @@ def _holder(headers: Headers, authenticator: Authenticator, ui_key: bytes | None
     given = [value[7:].strip() for name, value in shown if name == "authorization" and value[:7].lower() == "bearer "]
     for key in given:
         if ui_key is not None and hmac.compare_digest(hashlib.sha256(key.encode("latin-1")).digest(), ui_key):
-            return Visitor()
+            return Visitor(by="ui_key")
     if keys:
         try:
-            return Visitor(authenticator.authenticate(shown))
-        except GatewayError as error:
-            raise GatewayError("authentication", error.failed.message, headers=_ASK) from None
-    raise GatewayError("authentication", _KEY_WANTED, headers=_ASK)
+            return Visitor(authenticator.authenticate(shown), "client key")
+        except KeyRefused as error:
+            raise KeyRefused(error.failed.message, error.reason, error.client, headers=_ASK) from None
+    raise KeyRefused(_KEY_WANTED, "unknown" if given else "missing", headers=_ASK)
 
 
 def _as_bearer(name: str, value: str) -> tuple[str, str]:

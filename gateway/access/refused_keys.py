@@ -1,0 +1,80 @@
+"""Keys that were refused: told to the audit, and counted by address, so that guessing gets slower and whoever holds a
+good key does not notice. A good key is let in whatever else comes from its address: many may share one."""
+
+import ipaddress
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Final, Protocol
+
+from streams.errors import GatewayError
+
+MINUTE: Final = 60.0
+MOST: Final = 30
+"""Wrong keys of one address in a minute; what is wrong beyond that is told to wait."""
+ADDRESSES: Final = 4096
+"""Addresses that are counted apart; those beyond share one count."""
+
+_OTHERS: Final = "others"
+_GUESSED: Final = "too many wrong keys have come from this address: wait, then send the right one"
+
+
+class TellOften(Protocol):
+    """Tells the audit of what anybody may bring about."""
+
+    def __call__(self, event: str, address: str | None, **fields: Any) -> None: ...
+
+
+class KeyRefused(GatewayError):
+    """A request without a key that is good (401). ``reason`` is a word for the audit; ``client`` is whose key it has
+    been."""
+
+    def __init__(self, message: str, reason: str, client: str | None = None, **fields: Any) -> None:
+        super().__init__("authentication", message, **fields)
+        self.reason = reason
+        self.client = client
+
+
+class RefusedKeys:
+    """The refusals of a process, whatever its configuration is. ``tell`` is the audit's."""
+
+    def __init__(self, tell: TellOften, clock: Callable[[], float] = time.monotonic) -> None:
+        self._tell = tell
+        self._clock = clock
+        self._began = clock()
+        self._counts: dict[str, int] = {}
+
+    def judge(self, refused: GatewayError, address: str | None, path: str) -> GatewayError:
+        """The error for a request that was ``refused``: that one, or a 429 from an address with too many wrong keys,
+        upon which the connection ends."""
+        reason = refused.reason if isinstance(refused, KeyRefused) else "refused"
+        client = refused.client if isinstance(refused, KeyRefused) else None
+        self._tell("key_refused", address, path=path, reason=reason, client=client)
+        if reason == "missing" or (wait := self._wait(address)) == 0:
+            return refused
+        self._tell("keys_guessed", address, path=path)
+        headers = (("retry-after", str(wait)), ("x-should-retry", "false"), ("connection", "close"))
+        return GatewayError("rate_limited", _GUESSED, headers=headers)
+
+    def _wait(self, address: str | None) -> int:
+        """Seconds that the address has to wait, after one more wrong key."""
+        now = self._clock()
+        if now - self._began >= MINUTE:
+            self._began, self._counts = now, {}
+        whose = _whose(address or "")
+        if whose not in self._counts and len(self._counts) >= ADDRESSES:
+            whose = _OTHERS
+        self._counts[whose] = count = self._counts.get(whose, 0) + 1
+        return max(1, int(self._began + MINUTE - now)) if count > MOST else 0
+
+
+@lru_cache(256)
+def _whose(address: str) -> str:
+    """The address, of IPv6 the network of 64 bits: whoever has one has them all (RFC 6177)."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is None:
+        return str(ipaddress.ip_network((int(parsed) >> 64 << 64, 64)))
+    return address
