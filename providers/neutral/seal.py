@@ -15,6 +15,7 @@ import attrs
 import msgspec
 
 from streams.events import APIS, Api
+from streams.structure import holds_more
 
 PREFIX = "tg1."
 
@@ -27,6 +28,10 @@ def _stretched(provider: str, key: str) -> str:
 
 def _digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()[:8]
+
+
+LARGEST = 10_000
+"""JSON elements of an item that is taken out of a seal, which whoever likes can make: items have a few."""
 
 
 @attrs.frozen
@@ -69,6 +74,8 @@ def unseal(text: str) -> Seal | None:
     body = text[len(PREFIX) :]
     try:
         packed = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
+        if holds_more(packed, LARGEST):
+            return None
         provider, account, api, item = msgspec.json.decode(packed, type=tuple[str, str, str, Any])
     except (binascii.Error, ValueError, msgspec.MsgspecError, RecursionError):
         return None

@@ -1,0 +1,62 @@
+"""JSON in the texts of a request, which nobody has counted, takes no more than in proportion (CWE-409)."""
+
+import base64
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from providers.messages.blocks import MANY, call_input
+from providers.neutral.custom_tools import unwrapped
+from providers.neutral.seal import PREFIX, unseal
+
+LISTS = "[" + "[]," * 300_000 + "[]]"
+OBJECT = f'{{"a":{LISTS}}}'
+SEALED = PREFIX + base64.urlsafe_b64encode(f'["p","a","responses",{LISTS}]'.encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "expected"),
+    [
+        (lambda text: call_input(text, "function"), OBJECT, msgspec.Raw(OBJECT.encode())),
+        (lambda text: call_input(text, "function"), LISTS, {"_raw": LISTS}),
+        (lambda text: call_input(text, "function"), OBJECT[:-1], {"_raw": OBJECT[:-1]}),
+        (unwrapped, OBJECT, OBJECT),
+        (unwrapped, f'{{"input":{LISTS}}}', f'{{"input":{LISTS}}}'),
+        (unseal, SEALED, None),
+    ],
+    ids=["arguments", "no object", "no JSON", "free text", "wrapped", "seal"],
+)
+def test_what_is_not_looked_into_is_not_unfolded(read: Callable[[str], Any], text: str, expected: Any) -> None:
+    tracemalloc.start()
+    try:
+        assert read(text) == expected
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 6 * len(text)
+
+
+def test_many_arguments_go_on_as_they_are() -> None:
+    text = msgspec.json.encode({"rows": list(range(2 * MANY)), "text": "x\n"}).decode()
+    assert call_input(text, "function") == msgspec.Raw(text.encode())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ('{"input": "a"}', "a"),
+        ('{"patch": "b", "more": 1}', "b"),
+        ('{"patch": "b", "input": "a"}', "a"),
+        ('"c"', "c"),
+        ('{"input": 1, "patch": "b"}', '{"input": 1, "patch": "b"}'),
+        ('{"input": null}', '{"input": null}'),
+        ('{"other": "a"}', '{"other": "a"}'),
+        ("[]", "[]"),
+        ("free", "free"),
+    ],
+)
+def test_free_text_is_taken_out_of_its_wrapping(arguments: str, text: str) -> None:
+    assert unwrapped(arguments) == text
