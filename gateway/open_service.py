@@ -66,6 +66,7 @@ def open_service(
         authenticator,
         Admission(config, authenticator, Shares(), RefusedKeys(ledger.audit.tell_often)),
         config.strict,
+        config.websocket_idle,
         check_streams=check_streams,
         store=store,
         background=NoBackground() if store is None else Background(store, ledger),
@@ -89,7 +90,7 @@ def next_service(config: Config, service: Service) -> Service:
     service.recorder.hide(secrets_in(config))
     return attrs.evolve(
         service, router=router, authenticator=authenticator, admission=admission, limits=config.limits,
-        keep_alive=config.keep_alive, strict=config.strict, replaced=trio.Event(),
+        keep_alive=config.keep_alive, websocket_idle=config.websocket_idle, strict=config.strict, replaced=trio.Event(),
         live_view=open_live_view(service.ledger, config.ui, service.live_view, keep=config.ui_keep),
     )  # fmt: skip
 

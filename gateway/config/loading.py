@@ -227,7 +227,7 @@ def _config(raw: RawConfig, findings: Findings) -> Config:
         notes=tuple(dict.fromkeys(findings.notes)),
         **{
             name: value
-            for name in ("drain", "drain_delay", "keep_alive", "write_timeout")
+            for name in ("drain", "drain_delay", "keep_alive", "websocket_idle", "write_timeout")
             if (value := getattr(raw, name)) is not None
         },
     )

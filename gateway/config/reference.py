@@ -98,6 +98,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "`0`",
         ),
         "keep_alive": Key("The longest silence towards a client; a ping, or a comment, is sent then.", "`15s`"),
+        "websocket_idle": Key(
+            "How long a websocket stays open while nothing is asked on it; then it is closed (1001), and its client "
+            "connects again.",
+            "`10m`",
+        ),
         "strict": Key(
             "Refuse (400) a request of which something cannot be carried to the provider that may change the answer, "
             "and name it. Hints, such as cache marks and user ids, are dropped all the same and named in "

@@ -225,6 +225,7 @@ class RawConfig:
     drain_delay: Duration | None = None
     write_timeout: Wait | None = None
     keep_alive: Wait | None = None
+    websocket_idle: Wait | None = None
     strict: bool = False
     websocket: bool = True
     client_keys: tuple[RawClientKey | None, ...] | None = None

@@ -271,6 +271,7 @@ class Config:
     drain_delay: float = 0.0
     write_timeout: float = 30.0
     keep_alive: float = 15.0
+    websocket_idle: float = 600.0
     strict: bool = False
     websocket: bool = True
     client_keys: tuple[ClientKey, ...] = ()

@@ -26,12 +26,12 @@ class Service:
     """The parts that exchanges share, by one configuration: another one's service has a router, an authenticator, an
     admission and settings of its own and all that lasts in common with this.
 
-    ``keep_alive`` is the longest silence towards a client, in seconds; ``check_streams`` holds every stream that goes
-    out against its API's grammar; without a ``store`` nothing is kept from one request to the next; ``learned`` is what
-    providers have refused in requests; ``replaced`` is set once another configuration's service takes over;
-    ``credentials`` are where those come from that are no key of the configuration, by the names of entries;
-    ``live_view`` is what the live view looks at, ``others`` are workers that it shows too, ``recorder`` writes
-    exchanges down, ``tracing`` traces them."""
+    ``keep_alive`` is the longest silence towards a client, ``websocket_idle`` that of a websocket's client, in seconds;
+    ``check_streams`` holds every stream that goes out against its API's grammar; without a ``store`` nothing is kept
+    from one request to the next; ``learned`` is what providers have refused in requests; ``replaced`` is set once
+    another configuration's service takes over; ``credentials`` are where those come from that are no key of the
+    configuration, by the names of entries; ``live_view`` is what the live view looks at, ``others`` are workers that it
+    shows too, ``recorder`` writes exchanges down, ``tracing`` traces them."""
 
     router: Router
     upstream: Upstream
@@ -41,6 +41,7 @@ class Service:
     authenticator: Authenticator
     admission: Admission
     strict: bool = False
+    websocket_idle: float = 600.0
     check_streams: bool = False
     store: Store | None = None
     background: Background | NoBackground = attrs.field(factory=NoBackground)

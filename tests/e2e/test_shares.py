@@ -216,6 +216,42 @@ def _upgraded(gateway: Gateway, name: str) -> bool:
         return wire.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 101 ")
 
 
+def test_a_websocket_on_which_nothing_is_asked_is_closed_and_one_with_a_request_is_not(held):
+    with contextlib.ExitStack() as stack:
+        gateway = stack.enter_context(serving(held.url, websocket_idle="0.3s"))
+        busy, idle = (stack.enter_context(websocket.Client.connect(gateway.port, auth("bob"))) for _ in range(2))
+        busy.create("m")
+        up = stack.enter_context(held.accept())
+        up.read_request()
+        assert idle.closed() == 1001
+        assert "websocket_idle" in (idle.reason or "")
+        up.send(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+        assert busy.next()["type"] == "error"
+        assert busy.closed() == 1001
+
+
+def test_what_idle_websockets_remember_is_bounded_for_all_and_the_greediest_goes(upstream):
+    """A turn with ``store: false`` is in memory as long as its connection is open."""
+    upstream.script(*[Script(text="yes")] * 6)
+
+    def turn(client: websocket.Client, size: int, **more: Any) -> str:
+        said = client.ask("m", random.randbytes(size // 2).hex(), store=False, **more)[-1]
+        assert said["type"] == "response.completed", said
+        id: str = said["response"]["id"]
+        return id
+
+    with contextlib.ExitStack() as stack:
+        gateway = stack.enter_context(serving(upstream.url, limits={"request_body": "60kB"}))
+        bobs = stack.enter_context(websocket.Client.connect(gateway.port, auth("bob")))
+        first = turn(bobs, 6_000)
+        many = [stack.enter_context(websocket.Client.connect(gateway.port, auth("mallory"))) for _ in range(4)]
+        for client in many:
+            turn(client, 28_000)
+        assert [many[0].closed(), many[1].closed()] == [1001, 1001]
+        assert "memory" in (many[0].reason or "")
+        turn(bobs, 100, previous_response_id=first)
+
+
 # Viewers
 
 

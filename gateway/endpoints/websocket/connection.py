@@ -8,6 +8,7 @@ answer is under way wait for its end, as those of one lane do at OpenAI. What is
 the connection lives.
 """
 
+import contextlib
 import logging
 import re
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from gateway.endpoints.websocket.envelopes import (
     read_envelope,
 )
 from gateway.endpoints.websocket.prewarm import Prewarmed, prewarm
+from gateway.endpoints.websocket.remembered import RememberedBytes
 from gateway.exchange.exchange import JSON_HEADERS, STREAM_HEADERS, Exchange, own_headers
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers, as_text
@@ -60,6 +62,8 @@ WAITING: Final = 32
 the connection is closed: whoever does not wait for answers must not fill our memory."""
 
 GOING_AWAY: Final = (1001, "the gateway is shutting down: connect again")
+IDLE: Final = (1001, "nothing was asked for a while (websocket_idle): connect again")
+LET_GO: Final = (1001, "other connections need the memory that this one holds: connect again")
 REPLACED: Final = (1001, "the gateway has a new configuration: connect again")
 TOO_MANY: Final = (1008, "too many requests wait for the answer under way")
 TRY_AGAIN: Final = 1013
@@ -74,6 +78,7 @@ not."""
 
 def add_websocket(app: QuartTrio, service: Service, remembering: Remembering) -> None:
     """Serve ``GET /v1/responses`` with an upgrade."""
+    remembered = RememberedBytes(service.limits.request_body)
 
     async def view() -> QuartResponse | None:
         arrival = WebSocketArrival()
@@ -90,7 +95,9 @@ def add_websocket(app: QuartTrio, service: Service, remembering: Remembering) ->
         closing = OUR_MISTAKE
         try:
             memory = remembering(holder, client is not None)
-            closing = await _Connection(service, asked, memory, arrival, holder).run()
+            connection = _Connection(service, asked, memory, arrival, holder, remembered)
+            arrival.scope.on_close(lambda _: remembered.forget(connection))
+            closing = await connection.run()
         except* Exception:  # the border where our own mistake becomes the client's close
             log.exception("websocket %s: failed, and is closed", arrival.scope.id)
         await websocket.close(*closing)
@@ -146,7 +153,13 @@ class _Connection:
     """One client's websocket from the upgrade on."""
 
     def __init__(
-        self, service: Service, asked: ClientRequest, memory: StateScope, arrival: WebSocketArrival, holder: str
+        self,
+        service: Service,
+        asked: ClientRequest,
+        memory: StateScope,
+        arrival: WebSocketArrival,
+        holder: str,
+        remembered: RememberedBytes,
     ) -> None:
         self._service = service
         self._asked = asked
@@ -157,6 +170,8 @@ class _Connection:
         self._prewarmed = Prewarmed(service.limits.request_body)
         self._held = service.admission.body(holder, arrival.scope)
         self._count = 0
+        self._ended_by = GOING_AWAY
+        self._remembered = remembered
         self._closing = OUR_MISTAKE
         self._arriving_size = self._waiting_size = 0
         self._put, self._waiting = trio.open_memory_channel[str | bytes | None](WAITING)
@@ -168,16 +183,36 @@ class _Connection:
             if (on_arriving := self._arrival.asgi["extensions"].get(ON_ARRIVING)) is not None:
                 cast("OnArriving", on_arriving)(partial(self._arrives, nursery.cancel_scope))
             nursery.start_soon(self._listen, nursery.cancel_scope)
-            nursery.start_soon(self._stop, self._service.lifecycle.closing)
-            nursery.start_soon(self._stop, self._service.replaced)
-            async for frame in self._waiting:
-                self._waiting_size -= len(frame or b"")
-                self._hold(nursery.cancel_scope)
-                await self._answer(frame)
-                self._hold(nursery.cancel_scope)
-            self._closing = REPLACED if self._service.replaced.is_set() else GOING_AWAY
+            nursery.start_soon(self._stop, self._service.lifecycle.closing, GOING_AWAY)
+            nursery.start_soon(self._stop, self._service.replaced, REPLACED)
+            await self._answer_all(nursery.cancel_scope)
             nursery.cancel_scope.cancel()
         return self._closing
+
+    async def _answer_all(self, scope: trio.CancelScope) -> None:
+        with contextlib.suppress(trio.EndOfChannel):
+            while True:
+                with trio.move_on_after(self._service.websocket_idle) as idle:
+                    frame = await self._waiting.receive()
+                if idle.cancelled_caught:
+                    self._closing = IDLE
+                    return
+                self._waiting_size -= len(frame or b"")
+                self._hold(scope)
+                await self._answer(frame)
+                self._hold(scope)
+                await self._remember()
+        self._closing = self._ended_by
+
+    async def _remember(self) -> None:
+        local = self._memory.local
+        size = 0 if local is None else (await local.size()).bytes
+        self._remembered.remember(self, self._holder, size + self._prewarmed.size)
+
+    def let_go(self) -> None:
+        """End once what was asked is answered."""
+        self._ended_by = LET_GO
+        self._put.close()
 
     def _arrives(self, scope: trio.CancelScope, size: int) -> None:
         """Note that ``size`` bytes of the next frame are there."""
@@ -215,8 +250,9 @@ class _Connection:
         self._scope.left = True
         scope.cancel()
 
-    async def _stop(self, event: trio.Event) -> None:
+    async def _stop(self, event: trio.Event, ended_by: tuple[int, str]) -> None:
         await event.wait()
+        self._ended_by = ended_by
         self._put.close()
 
     async def _answer(self, frame: str | bytes | None) -> None:
