@@ -8,6 +8,7 @@ import pytest
 import trio
 import trio.testing
 from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
 from hypercorn.protocol.h2 import BufferCompleteError
 from hyperframe.frame import (
     ContinuationFrame,
@@ -241,6 +242,19 @@ async def test_a_window_that_is_too_small_for_a_refusal_costs_that_stream_alone(
         await peer.until(h2.events.StreamReset, missing)
         await peer.until(h2.events.StreamEnded, whole)
         assert peer.data(whole) == b"whole"
+
+
+async def test_the_refusal_of_a_websocket_does_not_wait_for_its_window():
+    async with serving() as server, server.connect() as client:
+        peer = Http2Client(client, window=0)
+        peer.connection.remote_settings[SettingCodes.ENABLE_CONNECT_PROTOCOL] = 1
+        peer.connection.remote_settings.acknowledge()
+        line = [(":method", "CONNECT"), (":protocol", "websocket"), (":path", "/"), (":scheme", "http")]
+        stream = peer.connection.get_next_available_stream_id()
+        peer.connection.send_headers(stream, [*line, (":authority", "x")])  # no version of a websocket
+        await peer.flush()
+        await peer.until(h2.events.StreamReset, stream)
+        assert not server.witness.scopes
 
 
 async def test_an_answer_that_streams_waits_for_its_window():
