@@ -1,6 +1,7 @@
 """The files in deploy/ fit the gateway, and their figures fit each other."""
 
 import configparser
+import ipaddress
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from jsonschema import Draft202012Validator
 from gateway.app import create_app
 from gateway.commands.schema import json_schema
 from gateway.config.loading import Config, load
+from gateway.config.secret_files import SecretFiles
 from gateway.config.settings import Limits
 from gateway.serving.lifecycle import CUT_AFTER, KILL_AFTER
 from tests.support.harness import ROOT
@@ -72,10 +74,33 @@ def mounted(tmp_path) -> Path:
 
 
 def test_the_mounted_configuration_is_good_with_what_the_secret_holds(mounted):
-    config = load(mounted, KUBERNETES["Secret"]["stringData"])
-    assert not config.warnings
+    (place,) = (one["mountPath"] for one in CONTAINER["volumeMounts"] if one["name"] == "secrets")
+    secrets = {f"{place}/{name}": text for name, text in KUBERNETES["Secret"]["stringData"].items()}
+    files = SecretFiles(secrets)
+    assert not load(mounted, {}, files=files).warnings
+    assert files.texts == secrets
     Draft202012Validator(json_schema()).validate(yaml.safe_load(mounted.read_text()))
-    assert set(re.findall(r"\$(\w+)", mounted.read_text())) == set(KUBERNETES["Secret"]["stringData"])
+    assert set(re.findall(r"file: ([^}]+)}", mounted.read_text())) == set(secrets)
+
+
+def test_secrets_are_mounted_for_the_images_user_alone():
+    (volume,) = (one["secret"] for one in POD["volumes"] if "secret" in one)
+    assert volume == {"secretName": KUBERNETES["Secret"]["metadata"]["name"], "defaultMode": 0o440}
+    assert POD["securityContext"]["fsGroup"] == POD["securityContext"]["runAsGroup"]
+
+
+def test_only_what_the_pods_need_passes_the_network(mounted):
+    policy = KUBERNETES["NetworkPolicy"]["spec"]
+    assert policy["podSelector"]["matchLabels"] == KUBERNETES["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    requests, probes = policy["ingress"]
+    names = [port["name"] for port in CONTAINER["ports"]]
+    assert [port["port"] for rule in (requests, probes) for port in rule["ports"]] == names
+    assert "from" in requests
+    assert {port["port"] for rule in policy["egress"] for port in rule["ports"]} == {53, 443, 5432}
+    blocks = [to.get("ipBlock", {}) for rule in policy["egress"] for to in rule.get("to", ())]
+    blocked = [network for block in blocks for network in block.get("except", ())]
+    metadata = ipaddress.ip_address("169.254.169.254")
+    assert any(metadata in ipaddress.ip_network(network) for network in blocked)
 
 
 def test_the_file_is_mounted_where_the_image_looks(mounted):
@@ -85,7 +110,7 @@ def test_the_file_is_mounted_where_the_image_looks(mounted):
         key: {**KUBERNETES["ConfigMap"]["metadata"], "name": value["name"]}
         for one in POD["volumes"] for key, value in one.items() if key == "configMap"
     }  # fmt: skip
-    assert CONTAINER["envFrom"] == [{"secretRef": {"name": KUBERNETES["Secret"]["metadata"]["name"]}}]
+    assert CONTAINER["args"] == ["serve", f"{where['config']['mountPath']}/trigate.yaml"]
 
 
 def test_a_pod_has_the_time_to_drain(mounted):

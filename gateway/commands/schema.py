@@ -107,7 +107,7 @@ SHAPES: Mapping[Any, Shape] = {
 }
 """What a value of each type may be. Where it is not text, ``$NAME`` may stand for it."""
 
-_KEYED = {"type": "string", "minLength": 1}
+_KEYED: Shape = {"anyOf": [{"type": "string", "minLength": 1}, FILE]}
 _GIVEN = {"not": {"type": "null"}}
 
 

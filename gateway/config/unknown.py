@@ -146,7 +146,7 @@ ABSENT: Final = (
     ),
     Absent(
         "Secret stores",
-        "a secret comes from the environment, as in `access_key: $NAME`",
+        "a secret comes from the environment or a file, as in `access_key: $NAME` and `access_key: {file: PATH}`",
         "vault secrets secret_manager secret_store key_management_system key_management_settings access_key_file "
         "api_key_file access_key_env api_key_env key_env env_key",
         (ROOT, ENTRY, CLIENT),

@@ -144,7 +144,8 @@ ASGI = "'gateway.asgi:application()' -b 127.0.0.1:PORT"
 
 SERVES = (
     Server("trigate serve --demo", "{} --port PORT --pace 0", SPOKEN),
-    Server("trigate serve( FILE)?", "trigate serve trigate.yaml --port PORT", "gpt-4o-mini", "/v1/models"),
+    Server(r"trigate serve( FILE| \./trigate\.yaml)?", "trigate serve trigate.yaml --port PORT", "gpt-4o-mini",
+        "/v1/models"),
     Server(r"trigate serve plano_config\.yaml", "{} --port PORT", "gpt-4o-mini", "/v1/models"),
     Server("trigate serve --record DIR", "trigate serve tried.yaml --record DIR --port PORT", SPOKEN, "mock-small",
            ("DIR/**/*.meta.json", "mock-small")),
