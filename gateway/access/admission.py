@@ -12,6 +12,7 @@ from gateway.access.body_memory import BodyBudget, HeldBody
 from gateway.access.refused_keys import KeyRefused, RefusedKeys
 from gateway.access.shares import NOBODY, OwnShare, Share, Shares, WholeShare
 from gateway.config.settings import Config
+from gateway.http.certificates import shown_in
 from gateway.http.headers import Headers
 from gateway.http.request_scope import RequestScope
 
@@ -71,7 +72,7 @@ class Admission:
     def authenticate(self, arrival: Arrival) -> str | None:
         """The client of a request that takes no place. Raises ``GatewayError`` (401, 429)."""
         try:
-            return self._authenticator.authenticate(arrival.headers)
+            return self._authenticator.authenticate(arrival.headers, shown_in(arrival.asgi))
         except KeyRefused as error:
             raise self.refused.judge(error, arrival.scope.address, arrival.asgi["path"]) from None
 

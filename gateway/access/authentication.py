@@ -1,7 +1,8 @@
 """Authentication: which clients may come in, and which models each of them may use.
 
 A client shows its key as ``Authorization: Bearer`` or ``x-api-key``, or in both, as SDKs for different APIs do. With
-``x-trigate-key`` those two are left for the provider's own key, which ``passthrough_auth`` sends on.
+``x-trigate-key`` those two are left for the provider's own key, which ``passthrough_auth`` sends on. Or it shows a
+certificate, where the listener asks for one; a key of this gateway beside that outranks it.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ from gateway.access.refused_keys import KeyRefused
 from gateway.config.names import Names
 from gateway.config.settings import ClientKey, Config, ModelEntry
 from gateway.config.wording import spelled_time
+from gateway.http.certificates import NOBODY, CertificateNames
 from gateway.http.headers import Headers, shown_credential
 from streams.errors import GatewayError
 
@@ -29,6 +31,11 @@ _MISSING = "a key of this gateway is required: send it as Authorization: Bearer,
 _AMBIGUOUS = "the request holds different keys: send the gateway's key only, or send it as x-trigate-key"
 _UNKNOWN = "the key is none of this gateway's: check it for spaces and missing characters, or ask who runs the gateway"
 _ENDED = "this key of the gateway has ended on {}: ask who runs the gateway for the one that is in its place"
+_CLIENT_ENDED = "this client of the gateway has ended on {}: ask who runs the gateway"
+_NO_CLIENT = (
+    "the client certificate has none of the names that this gateway's client_keys list, and no key is shown beside it: "
+    "ask who runs the gateway"
+)
 _WRONG_PLACE = (
     "this model takes the provider's own key in authorization or x-api-key: send the gateway's key as x-trigate-key"
 )
@@ -67,6 +74,7 @@ class Authenticator:
         self._holders = tuple(_Holder(key, self._grants(key, wild)) for key in config.client_keys)
         self._by_name: Mapping[str, _Holder] = {holder.key.name: holder for holder in self._holders}
         self._accepted = tuple(one for holder in self._holders for one in _accepted(holder))
+        self._certificates = {holder.key.certificate: holder for holder in self._holders if holder.key.certificate}
 
     def _grants(self, key: ClientKey, wild: set[str]) -> frozenset[_Grant] | None:
         if key.models is None:
@@ -79,15 +87,18 @@ class Authenticator:
         found = self._names.find(name)
         return found.entry.name, found.model
 
-    def authenticate(self, headers: Headers) -> str | None:
-        """The name of the client whose key ``headers`` hold, ``None`` where the door is open to all.
+    def authenticate(self, headers: Headers, certificate: CertificateNames = NOBODY) -> str | None:
+        """The name of the client whose key ``headers`` hold, or whose verified ``certificate`` has come; ``None`` where
+        the door is open to all.
 
         Raises ``GatewayError`` (401), which never repeats the key."""
         if not self._holders:
             return None
         shown = _keys(headers)
+        if certificate and (client := self._certified(headers, shown, certificate)) is not None:
+            return client
         if not shown:
-            raise _unauthorized(_MISSING, "missing")
+            raise _unauthorized(_NO_CLIENT if certificate else _MISSING, "missing")
         if len(shown) > 1:
             raise _unauthorized(_AMBIGUOUS, "several")
         accepted = self._find(shown.pop())
@@ -96,6 +107,16 @@ class Authenticator:
         if accepted.until is not None and self._now() >= accepted.until.timestamp():
             raise _unauthorized(_ENDED.format(spelled_time(accepted.until)), "ended", accepted.holder.key.name)
         return accepted.holder.key.name
+
+    def _certified(self, headers: Headers, shown: set[str], certificate: CertificateNames) -> str | None:
+        """The client of a ``certificate``, unless one of the keys ``shown`` beside it is meant for this gateway: SDKs
+        send some key always, and ``passthrough_auth`` needs the provider's."""
+        holder = next((one for name, one in self._certificates.items() if name in certificate), None)
+        if holder is None or any(name == OWN_HEADER for name, _ in headers) or any(map(self._find, shown)):
+            return None
+        if (end := holder.key.until) is not None and self._now() >= end.timestamp():
+            raise _unauthorized(_CLIENT_ENDED.format(spelled_time(end)), "ended", holder.key.name)
+        return holder.key.name
 
     def require_unrestricted(self, client: str | None) -> None:
         """Check that ``client`` may see what concerns every client. Raises ``GatewayError`` (403) for one whose models

@@ -17,6 +17,7 @@ import attrs
 
 from gateway.access.cors import ANY
 from gateway.config.settings import Config
+from gateway.http.certificates import shown_in
 from streams.errors import GatewayError
 
 Named: TypeAlias = Mapping[bytes, bytes]
@@ -61,7 +62,7 @@ class _Ends:
 class PageGuard:
     """What holds for requests by one configuration. Where clients need a key, that is what no page has, and only
     ``hosts`` are asked for; WebSockets and the live view, which a browser may show a remembered password, are guarded
-    always."""
+    always, and so is what comes with a client's certificate, which a browser shows for every page."""
 
     def __init__(self, config: Config, open: Collection[str]) -> None:
         """``open`` are the paths of probes, which anybody may ask in any name."""
@@ -85,7 +86,7 @@ class PageGuard:
         elif host and not self._knows(host[: _LONGEST + 9], asgi["server"] is None or _is_loopback(asgi["server"][0])):
             raise _refused(_OTHER_NAME, host)
         if (b"origin" in named or b"sec-fetch-site" in named) and (
-            is_ui or not self._keyed or asgi["type"] == "websocket"
+            is_ui or not self._keyed or asgi["type"] == "websocket" or shown_in(asgi)
         ):
             self._check_page(asgi, named, host, is_ui)
 

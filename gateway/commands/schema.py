@@ -44,6 +44,10 @@ def _text(pattern: str, **more: Any) -> Shape:
     return {"type": "string", "pattern": f"^(?:{pattern})$", **more}
 
 
+def _any_case(word: str) -> str:
+    return "".join(f"[{letter.lower()}{letter.upper()}]" if letter.isalpha() else letter for letter in word)
+
+
 def _number(least: float, **more: Any) -> Shape:
     return {"type": "number", "minimum": least, "exclusiveMaximum": 10**12, **more}
 
@@ -88,6 +92,16 @@ SHAPES: Mapping[Any, Shape] = {
     kinds.SealingKeys: {
         "anyOf": [*_SEALING_KEY, {"type": "array", "items": {"anyOf": [*_SEALING_KEY]}, "minItems": 1}]
     },
+    kinds.CertificateName: {
+        "anyOf": [
+            _text(
+                rf"\s*(?:{_any_case('cn')}|{_any_case('uri')}|{_any_case('dns')}|{_any_case('email')})\s*[:=]\s*\S(?:.*\S)?\s*"
+                rf"|\s*{_any_case('sha256')}\s*[:=]\s*(?:[0-9A-Fa-f]:*){{64}}\s*"
+                r"|\s*[A-Za-z][A-Za-z0-9+.-]*://\S+\s*"
+            ),
+            VARIABLE,
+        ]
+    },
     kinds.Mode: {"anyOf": [_text(r"0?[0-7]{3}"), VARIABLE]},
     kinds.Timestamp: {
         "anyOf": [_text(rf"\s*{_DATE}(?:[Tt ]{_TIME}(?:[Zz]|[+-][0-9]{{2}}:[0-9]{{2}})?)?\s*"), VARIABLE]
@@ -112,7 +126,14 @@ _GIVEN = {"not": {"type": "null"}}
 
 
 def _one_of(*keys: str, given: Shape = _GIVEN) -> Shape:
-    return {"oneOf": [{"required": [key], "properties": {key: given}} for key in keys]}
+    return {"oneOf": [_given(key, given) for key in keys]}
+
+
+def _given(key: str, given: Shape = _GIVEN) -> Shape:
+    return {"required": [key], "properties": {key: given}}
+
+
+_KEYS = ("key", "sha256", "keys")
 
 
 def _needs(kind: str, key: str) -> Shape:
@@ -126,7 +147,9 @@ RULES: Mapping[type, Shape] = {
         "required": ["version"],
         **_one_of("model_providers", "llm_providers", given={"type": "array", "minItems": 1}),
     },
-    schema.RawClientKey: _one_of("key", "sha256", "keys"),
+    schema.RawClientKey: {
+        "anyOf": [_one_of("key", "sha256", "keys"), {**_given("certificate"), "not": {"anyOf": [*map(_given, _KEYS)]}}]
+    },
     schema.RawAcceptedKey: _one_of("key", "sha256"),
     schema.RawStateStorage: {"allOf": [_needs("sqlite", "path"), _needs("postgres", "connection_string")]},
     schema.RawOverrides: {"additionalProperties": True},

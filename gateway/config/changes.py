@@ -113,6 +113,8 @@ def _entry(old: ModelEntry, new: ModelEntry) -> Iterator[str]:
 
 def _client_key(old: ClientKey, new: ClientKey) -> Iterator[str]:
     yield from _accepted_keys(_ends(old), _ends(new))
+    if old.certificate != new.certificate:
+        yield f"certificate {_spelled('', old.certificate)} → {_spelled('', new.certificate)}"
     if old.until != new.until:
         yield f"until {_spelled('until', old.until)} → {_spelled('until', new.until)}"
     yield from (f"limits.{text}" for text in _members(old.limits, new.limits))

@@ -1,7 +1,7 @@
 """The keys of clients, and the live view's."""
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -35,14 +35,15 @@ def build_client_keys(raw: RawConfig, entries: Entries, findings: Findings) -> t
         if not item.name:
             findings.wrong((*path, "name"), "an empty name", "name the client: it stands in the log")
         keys = tuple(_unlike(_keys(item, path, findings), item.name, holders, findings))
-        if not keys:
+        if not keys and item.certificate is None:
             continue
         if item.name in clients:
             found = f"the name {item.name} is taken already"
             findings.wrong(
                 (*path, "name"), found, "give each client its own name, and one with several keys a list `keys`"
             )
-        client = ClientKey(item.name, keys, item.models, item.until, build_client_limits(item.limits))
+        client = ClientKey(item.name, keys, item.models, item.until, build_client_limits(item.limits), item.certificate)
+        _check_certificate(item, path, raw, clients, findings)
         clients.setdefault(item.name, client)
         _warn_of_ends(client, path, findings)
     return tuple(clients.values())
@@ -63,6 +64,8 @@ def build_ui_key(key: str | None, findings: Findings) -> bytes | None:
 def _keys(raw: RawClientKey, path: Path, findings: Findings) -> Iterator[tuple[Path, AcceptedKey]]:
     """The keys of a client with their places: its one key, or those of its list."""
     short = RawAcceptedKey(raw.key, raw.sha256)
+    if raw.keys is None and raw.certificate is not None and short == RawAcceptedKey():
+        return
     if raw.keys is None:
         yield from _key(short, path, findings)
         return
@@ -86,6 +89,19 @@ def _key(raw: RawAcceptedKey, path: Path, findings: Findings) -> Iterator[tuple[
         yield path, AcceptedKey(hashlib.sha256(raw.key.encode()).digest(), raw.until, raw.key)
     else:
         findings.wrong((*path, "key"), "an empty key", "give one that nobody can guess: `openssl rand -hex 32`")
+
+
+def _check_certificate(
+    item: RawClientKey, path: Path, raw: RawConfig, others: Mapping[str, ClientKey], findings: Findings
+) -> None:
+    if item.certificate is None:
+        return
+    for other in others.values():
+        if other.certificate == item.certificate and other.name != item.name:
+            findings.wrong((*path, "certificate"), f"the same as {other.name}'s", "each client needs one of its own")
+    listeners = raw.listeners if isinstance(raw.listeners, tuple) else ()
+    if not any(one.tls is not None and one.tls.client_ca for one in listeners) and findings.first("client_ca"):
+        findings.warn("client_keys: a certificate is named, and no listener asks for one: give one tls.client_ca")
 
 
 def _unlike(

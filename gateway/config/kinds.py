@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from gateway.config.expanded import Expanded, Unresolved
 from gateway.config.secret_files import SecretFile
 from gateway.config.wording import Wrong, describe, nearest, one_of, spelled
+from gateway.http.certificates import as_name
 
 UNIX = "unix"
 """The word for peers on a Unix socket, which have no address."""
@@ -27,6 +28,7 @@ Url = NewType("Url", str)
 Secret = NewType("Secret", str)  # text that no message may repeat
 Digest = NewType("Digest", str)  # SHA-256 in hexadecimal
 SealingKeys = NewType("SealingKeys", tuple[bytes, ...])  # for AES-256; Unresolved text where nobody looked it up
+CertificateName = NewType("CertificateName", str)  # one of ``CertificateNames``
 Mode = NewType("Mode", int)  # of a file
 Timestamp = NewType("Timestamp", datetime)  # in UTC
 Origin = NewType("Origin", str)  # of a web page, or *
@@ -95,6 +97,15 @@ def _sealing_key(value: Any) -> Any:
     if len(key) != 32:
         raise Wrong("something that is no key", "this must be 32 bytes in base64: `openssl rand -base64 32`")
     return key
+
+
+def _certificate_name(value: Any, _: Any) -> str:
+    text = _text(value, _)
+    if isinstance(value, Unresolved):
+        return text
+    if (name := as_name(text)) is None:
+        raise Wrong(describe(value), "this must be CN=NAME, DNS:NAME, URI:…, email:… or SHA256:… of a certificate")
+    return name
 
 
 def _mode(value: Any, _: Any) -> int:
@@ -246,6 +257,7 @@ READERS: Mapping[Any, Callable[[Any, Any], Any]] = {
     Secret: _secret,
     Digest: _digest,
     SealingKeys: _sealing_keys,
+    CertificateName: _certificate_name,
     Mode: _mode,
     Timestamp: _timestamp,
     Origin: _origin,

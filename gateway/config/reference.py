@@ -247,6 +247,10 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
     RawClientKey: {
         "name": Key("Who it is: `client` in the log. Unique.", "required"),
         "key": Key("The key, best from a variable."),
+        "certificate": Key(
+            "In place of a key or beside it, a name in the certificate that the client shows to a listener with "
+            "`tls.client_ca`; see [below](#certificates-of-clients)."
+        ),
         "sha256": Key(
             "In place of `key`, its digest: `printf %s \"$KEY\" | sha256sum`. The file then holds no secret.",
         ),

@@ -12,6 +12,7 @@ import attrs
 from gateway.config.document import Path
 from gateway.config.kinds import (
     AuditPlace,
+    CertificateName,
     Count,
     Digest,
     Duration,
@@ -187,6 +188,7 @@ class RawAcceptedKey:
 @attrs.frozen
 class RawClientKey:
     name: str
+    certificate: CertificateName | None = None
     key: Secret | None = None
     sha256: Digest | None = None
     keys: tuple[RawAcceptedKey, ...] | None = None

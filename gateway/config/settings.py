@@ -155,15 +155,16 @@ class AcceptedKey:
 @attrs.frozen
 class ClientKey:
     """A client that may come in: a name for the log, on which its state hangs too, and its keys, several of them while
-    one takes another's place. ``models`` are the names of models that it may use, ``None`` for all. Where the client
-    itself has an end, ``until``, none of its keys goes on beyond it. ``limits`` are its own where they are not those of
-    all."""
+    one takes another's place, or a name in its ``certificate``. ``models`` are the names of models that it may use,
+    ``None`` for all. Where the client itself has an end, ``until``, none of its keys goes on beyond it. ``limits`` are
+    its own where they are not those of all."""
 
     name: str
     keys: tuple[AcceptedKey, ...]
     models: tuple[str, ...] | None = None
     until: datetime | None = None
     limits: ClientLimits = ClientLimits()
+    certificate: str | None = None
 
 
 @attrs.frozen

@@ -17,6 +17,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper
 from hypercorn.utils import parse_socket_addr
 
+from gateway.http.certificates import NOBODY, CertificateNames
 from gateway.http.sockets import Data
 from gateway.serving.health_checks import HealthChecks
 from gateway.serving.idle import IdleTimer
@@ -57,6 +58,7 @@ class ConnectionContext:
     client: tuple[str, int] | None
     local: tuple[str, int] | None
     listener: ListenerOptions = PLAIN
+    certificate: CertificateNames = NOBODY
     is_secure: bool = attrs.field(
         init=False, default=attrs.Factory(lambda self: self.listener.tls is not None, takes_self=True)
     )
@@ -97,6 +99,7 @@ class ClientConnection:
         self.client: tuple[str, int] | None = None
         self.agreed: str | None = None
         """The protocol that the TLS handshake agreed on, where it did."""
+        self._certificate = NOBODY
 
     async def run(self) -> None:
         """Serve the connection to its end. Raises nothing but ``Cancelled``."""
@@ -159,7 +162,8 @@ class ClientConnection:
                 self._idle.start()
                 self._idle.await_head()
                 if await self._idle.wait(self._open):
-                    await self._take_in(ConnectionContext(server, tasks, self.client, local, self._listener))
+                    context = ConnectionContext(server, tasks, self.client, local, self._listener, self._certificate)
+                    await self._take_in(context)
         finally:
             server.registry.connections.discard(self)
             self._idle.close()
@@ -207,7 +211,7 @@ class ClientConnection:
             if isinstance(error, ssl.SSLError) and error.reason == "HTTP_REQUEST":
                 self._transport.send_now(not_tls(), b"")
             return False
-        self._transport, self.agreed = secured, secured.protocol
+        self._transport, self.agreed, self._certificate = secured, secured.protocol, secured.client_names
         return True
 
     # Reading

@@ -17,6 +17,7 @@ from wsproto.events import Event as Frame
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError
 
+from gateway.http.certificates import CLIENT_CERTIFICATE
 from gateway.serving.asgi_extensions import ON_ARRIVING
 from gateway.serving.connections import ConnectionContext
 from gateway.serving.http_stream import Send
@@ -94,6 +95,8 @@ class WebSocketStream:
             "subprotocols": self._handshake.subprotocols or [],
             "extensions": {"websocket.http.response": {}, ON_ARRIVING: self._on_arriving},  # type: ignore[dict-item]
         }
+        if self._connection.certificate:
+            cast("Any", self.scope["extensions"])[CLIENT_CERTIFICATE] = self._connection.certificate
         if not self._handshake.is_valid():
             await self.refuse()
             return

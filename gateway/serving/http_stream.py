@@ -9,6 +9,7 @@ from hypercorn.protocol.events import Body, EndBody, Event, Response, StreamClos
 from hypercorn.typing import ASGISendEvent, HTTPResponseBodyEvent, HTTPResponseStartEvent, HTTPScope
 from hypercorn.utils import UnexpectedMessageError, build_and_validate_headers, suppress_body
 
+from gateway.http.certificates import CLIENT_CERTIFICATE
 from gateway.http.response import WriteNow
 from gateway.serving.asgi_extensions import AT_ONCE, LEFT, ON_LEAVING, WRITE_NOW
 from gateway.serving.connections import ConnectionContext
@@ -70,6 +71,8 @@ class HttpStream:
         extensions: dict[str, Any] = {ON_LEAVING: self._on_leaving}
         if self._write_now is not None:
             extensions[WRITE_NOW] = self._write_now
+        if self._connection.certificate:
+            extensions[CLIENT_CERTIFICATE] = self._connection.certificate
         self.scope: HTTPScope = {
             "type": "http",
             "http_version": version,

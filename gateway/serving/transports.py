@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 import trio
 
+from gateway.http.certificates import NOBODY, CertificateNames, names_of
 from gateway.http.sockets import Data, receive, send
 
 MAX_RECV: Final = 64 * 1024
@@ -112,6 +113,12 @@ class TlsTransport:
     def protocol(self) -> str | None:
         """The protocol that both sides want behind the handshake (RFC 7301)."""
         return self._tls.selected_alpn_protocol()
+
+    @property
+    def client_names(self) -> CertificateNames:
+        """The names in the client's certificate."""
+        encoded = self._tls.getpeercert(binary_form=True)
+        return NOBODY if encoded is None else names_of(self._tls.getpeercert() or {}, encoded)
 
     async def handshake(self) -> None:
         """Raises ``OSError`` (``ssl.SSLError`` for what TLS does not allow), ``trio.ClosedResourceError``."""

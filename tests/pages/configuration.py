@@ -60,6 +60,7 @@ _WORDS: Mapping[Any, str] = {
     kinds.Digest: "64 hexadecimal digits",
     kinds.Port: "1 to 65535",
     kinds.Percent: "0 to 100",
+    kinds.CertificateName: "text",
     kinds.Mode: "three octal digits",
     kinds.Timestamp: "date or time",
     kinds.Duration: "duration",

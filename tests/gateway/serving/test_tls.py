@@ -2,14 +2,20 @@
 
 import contextlib
 import logging
+import socket
 import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+import h2.config
+import h2.connection
 import pytest
 import trio
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 
 from gateway.serving.listeners import ListenerOptions
-from gateway.serving.tls import ListenerTls, TlsFiles
+from gateway.serving.tls import CertificateFailed, ListenerTls, TlsFiles, remark_on_end
 from tests.support.asgi_app import Server, eventually, serving
 from tests.support.certificates import LOOPBACK, Authority, Pair
 from tests.support.harness import PATIENCE
@@ -116,3 +122,189 @@ async def test_a_handshake_that_stalls_is_cut(pair, sent, autojump_clock, caplog
         assert await client.rest() == b""
         await eventually(lambda: not server.lifecycle.connections)
     assert "Traceback" not in caplog.text
+
+
+async def test_a_handshake_that_has_not_ended_does_not_hold_up_the_end(pair):
+    async with secure(pair, drain=60) as server, server.connect() as client:
+        await client.send(b"\x16\x03\x01")
+        await eventually(lambda: len(server.lifecycle.connections) == 1)
+        server.lifecycle.stop()
+        with trio.fail_after(PATIENCE):
+            await server.over.wait()
+
+
+GARBAGE = [
+    b"SSH-2.0-OpenSSH_9.9\r\n",
+    b"\x00" * 100,
+    b"\x16\x03\x01\x00\x05hello",
+    b"PROXY TCP4 192.0.2.1 192.0.2.2 1 1\r\n",
+    b"\x16\x03\x01\xff\xff" + b"x" * 70_000,
+]
+
+
+@pytest.mark.parametrize("sent", GARBAGE, ids=range(len(GARBAGE)))
+async def test_garbage_is_one_quiet_line(pair, sent, caplog):
+    caplog.set_level(logging.DEBUG, "trigate")
+    async with secure(pair) as server, server.connect() as client:
+        with contextlib.suppress(OSError):
+            await client.send(sent)
+        with contextlib.suppress(OSError):
+            client.sock.shutdown(socket.SHUT_WR)
+        await client.rest()
+        await eventually(lambda: not server.lifecycle.connections)
+    (line,) = [one for one in caplog.records if one.name == "trigate.connections"]
+    assert line.levelname == "DEBUG"
+    assert "\n" not in line.getMessage()
+
+
+async def test_plain_http_is_told_to_come_with_tls(pair):
+    async with secure(pair) as server:
+        answer = await server.get("/whole")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"https://" in answer
+
+
+@pytest.mark.parametrize(
+    ("offered", "agreed"), [(("h2", "http/1.1"), "h2"), (("http/1.1",), "http/1.1"), (("x",), None)]
+)
+async def test_http2_is_agreed_on_in_the_handshake(authority, pair, offered, agreed):
+    async with secure(pair) as server, connected(server, authority.client(None, *offered)) as client:
+        assert client.stream.selected_alpn_protocol() == agreed
+        if agreed == "h2":
+            peer = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+            peer.initiate_connection()
+            peer.send_headers(1, HTTP2_HEAD, end_stream=True)
+            await client.stream.send_all(peer.data_to_send())
+            await client.until(b"whole")
+        else:
+            await client.get("/whole")
+            await client.until(b"whole")
+        assert server.witness.schemes == ["https"]
+
+
+HTTP2_HEAD = [(":method", "GET"), (":path", "/whole"), (":scheme", "https"), (":authority", "localhost")]
+
+
+async def test_http2_is_not_offered_where_it_is_off(authority, pair):
+    tls = ListenerTls(TlsFiles(pair.certificate, pair.key), http2=False)
+    async with (
+        serving(options=[ListenerOptions(tls=tls, http2=False)]) as server,
+        connected(server, authority.client(None, "h2", "http/1.1")) as client,
+    ):
+        assert client.stream.selected_alpn_protocol() == "http/1.1"
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_old_versions_of_tls_are_not_spoken(authority, pair, version):
+    context = authority.client()
+    context.maximum_version = version
+    async with secure(pair) as server, connected(server, context) as client:
+        await client.get("/whole")
+        await client.until(b"whole")
+    server_side = ListenerTls(TlsFiles(pair.certificate, pair.key)).context
+    assert server_side.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert server_side.options & ssl.OP_NO_RENEGOTIATION
+
+
+async def test_a_large_body_and_a_large_answer_pass(authority, pair):
+    size = 3_000_000
+    async with secure(pair, max_body=size) as server, connected(server, authority.client()) as client:
+        head = f"POST /size HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n".encode()
+        await client.stream.send_all(head + b"x" * size)
+        assert b'"size":3000000' in await client.until(b"}")
+        await client.get("/stream")
+        await client.until(b"first;")
+        await server.witness.feed.send(b"y" * size + b"last;")
+        assert (await client.until(b"last;")).count(b"y") == size
+
+
+async def test_a_connection_that_is_cut_while_its_client_takes_nothing_holds_no_task(authority, pair):
+    async with secure(pair) as server, connected(server, authority.client()) as client:
+        await client.get("/flood")
+        await server.witness.begun.wait()
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        server.lifecycle.cut_connections()
+        await eventually(lambda: not server.lifecycle.connections and server.witness.closed == [True])
+
+
+async def test_a_connection_too_many_is_told_so(authority, pair):
+    async with secure(pair) as server, connected(server, authority.client()) as client:
+        await client.get("/whole")
+        await client.until(b"whole")
+        server.lifecycle.most_connections = 1
+        async with connected(server, authority.client()) as other:
+            await other.get("/whole")
+            assert b" 503 " in await other.rest()
+
+
+# Certificates
+
+
+async def test_a_new_certificate_is_shown_to_new_connections_alone(authority, pair):
+    tls = ListenerTls(TlsFiles(pair.certificate, pair.key))
+    async with (
+        serving(options=[ListenerOptions(tls=tls)]) as server,
+        connected(server, authority.client()) as old,
+    ):
+        serial = old.stream.getpeercert()["serialNumber"]
+        authority.pair("localhost", *LOOPBACK)
+        tls.reread()
+        await old.get("/whole")
+        await old.until(b"whole")
+        async with connected(server, authority.client()) as new:
+            assert new.stream.getpeercert()["serialNumber"] != serial
+
+
+async def test_a_certificate_that_cannot_be_used_leaves_the_one_from_before(authority, pair):
+    tls = ListenerTls(TlsFiles(pair.certificate, pair.key))
+    async with serving(options=[ListenerOptions(tls=tls)]) as server:
+        pair.certificate.write_text("-----BEGIN CERTIFICATE-----\n")
+        with pytest.raises(CertificateFailed, match="no certificate in PEM"):
+            tls.reread()
+        async with connected(server, authority.client()) as client:
+            await client.get("/whole")
+            await client.until(b"whole")
+
+
+def unusable(folder: Path) -> dict[str, tuple[TlsFiles, str]]:
+    authority = Authority(folder)
+    good, other = authority.pair("a"), authority.pair("b")
+    (junk := folder / "junk").write_text("junk")
+    locked = folder / "locked.key"
+    key = serialization.load_pem_private_key(good.key.read_bytes(), None)
+    locked.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"secret"))
+    )
+    none = folder / "none"
+    return {
+        "no certificate": (TlsFiles(none, good.key), f"tls.certificate {none}: no such file"),
+        "no key": (TlsFiles(good.certificate, none), f"tls.key {none}: no such file"),
+        "no roots": (TlsFiles(good.certificate, good.key, none), f"tls.client_ca {none}: no such file"),
+        "a directory": (TlsFiles(folder, good.key), "is a directory"),
+        "junk": (TlsFiles(junk, good.key), f"tls.certificate {junk}: no certificate in PEM"),
+        "junk for a key": (TlsFiles(good.certificate, junk), f"tls.key {junk}: no key in PEM"),
+        "junk for roots": (TlsFiles(good.certificate, good.key, junk), f"tls.client_ca {junk}: no certificate in PEM"),
+        "another's key": (TlsFiles(good.certificate, other.key), "this is not the certificate's key"),
+        "a key with a passphrase": (TlsFiles(good.certificate, locked), "without a passphrase"),
+        "a certificate without its key": (TlsFiles(good.certificate), f"tls.key {good.certificate}: no key in PEM"),
+    }
+
+
+def test_files_that_cannot_be_used_are_told_by_name(tmp_path):
+    for what, (files, said) in unusable(tmp_path).items():
+        with pytest.raises(CertificateFailed) as caught:
+            ListenerTls(files)
+        assert said in str(caught.value), what
+
+
+def test_certificate_and_key_may_stand_in_one_file(tmp_path, pair):
+    both = tmp_path / "both.pem"
+    both.write_bytes(pair.certificate.read_bytes() + pair.key.read_bytes())
+    assert ListenerTls(TlsFiles(both)).context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+@pytest.mark.parametrize(("days", "said"), [(90, None), (13, "ends on"), (-1, "has ended")])
+def test_the_end_of_a_certificate_is_remarked_on(authority, days, said):
+    pair = authority.pair("localhost", *LOOPBACK, days=days)
+    found = remark_on_end(TlsFiles(pair.certificate, pair.key))
+    assert found is None if said is None else said in (found or "")
