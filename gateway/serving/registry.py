@@ -14,9 +14,9 @@ LARGEST_MESSAGE: Final = 16 * 2**20
 
 PLACES_APART: Final = 64
 """How many connections may be there for health checks alone, beside those that are counted."""
-EVICTED_AT_ONCE: Final = 32
-STEADY: Final = 1.0
-"""Seconds for which a connection has to be idle to be given up for another."""
+EVICTED_AT_ONCE: Final = 64
+STEADY: Final = 0.25
+"""Seconds for which a connection has to be idle to be given up for another: a new one is about to ask for something."""
 LOOK_SECONDS: Final = 0.1
 """Between two looks at all connections: one cannot be had for every connection that wants to come in."""
 
