@@ -15,13 +15,14 @@ def holds_more(data: bytes, most: int) -> bool:
     """Whether the JSON in ``data`` has more than ``most`` arrays, objects and commas, which is nearly the number of its
     values. Those in strings do not count. ``data`` need not be valid; work is linear in it, and ends as soon as the
     answer is known. One comparison for what has no more bytes than that."""
-    return len(data) > most and count(data, most) > most
+    return len(data) > most and count(data, most, most) > most
 
 
-def count(data: bytes, most: int) -> int:
-    """The number of those, counted as far as ``most``; those in strings may count, too, as long as that is not more."""
-    with_strings = _count_all(data, most)
-    return with_strings if with_strings <= most else _count(data, most)
+def count(data: bytes, most: int, few: int) -> int:
+    """The number of those, counted as far as ``most``. Where there are no more than ``few`` with those in strings it is
+    the number of both, which is cheaper to tell."""
+    with_strings = _count_all(data, few)
+    return with_strings if with_strings <= few else _count(data, most)
 
 
 def _count_all(data: bytes, most: int) -> int:

@@ -15,11 +15,12 @@ from streams.errors import GatewayError
 UNCOUNTED: Final = 64 * 1024
 """Bytes of a body that is not counted."""
 
-COPIES: Final = 2
-"""How often a body is there at least: as it came, and as it goes to a provider."""
+COPIES: Final = 3
+"""How often a body is there: as it came, as it goes to a provider and, where it is translated, up to three times in
+between."""
 
-ELEMENT: Final = 300
-"""Bytes of memory that an element takes, decoded and translated."""
+ELEMENT: Final = 400
+"""Bytes of memory that an element takes, decoded and translated; two thirds of what it takes where it is kept."""
 
 _FULL: Final = "the bodies of requests under way fill the memory that the gateway's limits.bodies allows"
 _SHARE: Final = "the bodies of the client's requests under way hold its share of memory, {} bytes: wait for an answer"

@@ -337,10 +337,10 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "`200000`",
         ),
         "bodies": Key(
-            "Memory for the bodies of requests under way in each worker: two bytes for each of theirs and 300 for each "
-            "element, from its arrival until the answer begins. One that does not fit beside the others is a 503 with "
-            "`retry-after`; alone it always fits. With two "
-            "client keys or more one client has half of it, beyond which its requests are a 429.",
+            "Memory for the bodies of requests under way in each worker: three bytes for each of theirs and 400 for "
+            "each element, from its arrival until the answer begins. One that does not fit beside the others is a 503 "
+            "with `retry-after`; alone it always fits. With two client keys or more one client has half of it, beyond "
+            "which its requests are a 429. Many agents with long conversations at once want more.",
             "`256MiB`",
         ),
         "event": Key("Of one event in a stream.", "`16MiB`"),

@@ -30,14 +30,13 @@ _PLAIN: Final = bytes(set(range(0x21, 0x7F)) - set(b"\\"))
 
 
 def check_structure(body: bytes, wire: int, most: int) -> int:
-    """The number of elements that ``body`` may unfold to, at least as many as it does. Raises ``GatewayError`` (413)
-    where it is more than ``most``, or more than its ``wire`` bytes can have brought. Blocking: a millisecond or two for
-    each MB."""
+    """The number of elements that ``body`` unfolds to, or somewhat more. Raises ``GatewayError`` (413) where it is more
+    than ``most``, or more than its ``wire`` bytes can have brought. Blocking: some milliseconds for each MB."""
     size = len(body)
     if size <= COUNTED:
         return size
     warranted = max(UNFOLDED, wire)
-    elements = count(body, min(most, warranted))
+    elements = count(body, min(most, warranted), min(most, UNFOLDED))
     if elements > min(most, warranted):
         raise _too_many_elements(most, warranted)
     if size > RARE and sum(map(_rare, _pieces(body))) > RARE:

@@ -66,7 +66,7 @@ def test_all_together_hold_no_more_than_there_is(gateway, upstream):
     upstream.script(*[Script(text="hello")] * 1000)
     with Wire.connect(gateway.port) as one, Wire.connect(gateway.port) as other:
         one.send(head("alice", 9 * 2**20) + b" " * 1200 * KIB)
-        other.send(head("bob", 9 * 2**20) + b" " * 300 * KIB)
+        other.send(head("bob", 9 * 2**20) + b" " * 100 * KIB)
         arrived(gateway)
         assert status(gateway, "bob") == (503, "1")
     eventually(lambda: status(gateway, "bob") == (200, ""), what="the memory is given back")

@@ -53,3 +53,10 @@ def test_no_more_is_counted_than_has_to_be() -> None:
 
     assert holds_more(Watched(b"[]," * 2**20), 1000)
     assert Watched.sliced <= 3 * structure.PIECE
+
+
+def test_the_number_is_told_exactly_where_it_is_not_small() -> None:
+    data = json.dumps([{"text": "f(a, [b], {c})" * 100}] * 50).encode()
+    assert structure.count(data, 10_000, 50) == counted(data)
+    assert structure.count(data, 10, 5) > 10
+    assert structure.count(data, 10_000, 30_000) == sum(data.count(mark) for mark in (b"[", b"{", b","))
