@@ -7,6 +7,7 @@ certificate, where the listener asks for one; a key of this gateway beside that 
 
 import hashlib
 import hmac
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
@@ -117,6 +118,12 @@ class Authenticator:
         if (end := holder.key.until) is not None and self._now() >= end.timestamp():
             raise _unauthorized(_CLIENT_ENDED.format(spelled_time(end)), "ended", holder.key.name)
         return holder.key.name
+
+    def seconds_left(self, headers: Headers) -> float:
+        """The seconds until the key in ``headers``, which is a good one, ends: infinitely many for most."""
+        found = [self._find(key) for key in _keys(headers)]
+        ends = [one.until.timestamp() - self._now() for one in found if one is not None and one.until is not None]
+        return min(ends, default=math.inf)
 
     def require_unrestricted(self, client: str | None) -> None:
         """Check that ``client`` may see what concerns every client. Raises ``GatewayError`` (403) for one whose models

@@ -8,6 +8,7 @@ import signal
 import socket
 import tomllib
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,18 @@ def test_the_models_that_are_told_are_those_that_a_client_may_use(configured):
     assert [(way["clients"], way["lane"], way["api"]) for way in one["ways"]] == [
         (["chat", "responses"], "hub", "messages"), (["messages"], "byte", "messages"),
     ]  # fmt: skip
+
+
+def test_a_page_that_is_open_ends_with_the_key_that_it_was_opened_with(configured):
+    process, change = configured
+    end = datetime.now(UTC) + timedelta(seconds=3)
+    change(client_keys=[{"name": "me", "key": "of-the-client", "until": end.isoformat()}])
+    shown = {"authorization": "Bearer of-the-client"}
+    opened = process.request("GET", "/ui/events", headers=shown)  # it is read to its end
+    assert opened.status == 200
+    assert datetime.now(UTC) >= end
+    refused = process.request("GET", "/ui/events", headers=shown)
+    assert (refused.status, b"has ended on" in refused.body) == (401, True)
 
 
 def test_what_is_logged_follows_the_configuration(configured):

@@ -146,15 +146,16 @@ def _tell_audit(service: Service, event: str, visitor: Visitor) -> None:
 
 
 def _events_for(service: Service, visitor: Visitor, tell: Callable[[Send], Awaitable[None]]) -> Response:
-    """A stream that ``tell`` sends. Each waits for its own viewer alone: no exchange ever does. Raises ``GatewayError``
-    (429, 503) if there are too many."""
+    """A stream that ``tell`` sends, until the visitor's key ends. Each waits for its own viewer alone: no exchange ever
+    does. Raises ``GatewayError`` (429, 503) if there are too many."""
     scope = current_scope()
     service.admission.take("viewers", visitor.client or NOBODY, scope)
 
     async def run() -> None:
         with to:
             try:
-                await tell(to.send)
+                with trio.move_on_after(visitor.seconds_left):
+                    await tell(to.send)
             except* trio.BrokenResourceError:  # the viewer has left
                 pass
 

@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import math
 from typing import Final
 
 import attrs
@@ -18,10 +19,12 @@ _KEY_WANTED: Final = "a key is required: the ui_key, or one of the client_keys, 
 
 @attrs.frozen
 class Visitor:
-    """``client`` is whose exchanges may be seen, ``None`` for all; ``by`` is what let it in, for the audit."""
+    """``client`` is whose exchanges may be seen, ``None`` for all; ``by`` is what let it in, for the audit, and is good
+    for ``seconds_left``."""
 
     client: str | None = None
     by: str = "this machine"
+    seconds_left: float = math.inf
 
 
 def admit(headers: Headers, authenticator: Authenticator, ui_key: bytes | None, keys: bool) -> Visitor:
@@ -40,7 +43,7 @@ def _holder(headers: Headers, authenticator: Authenticator, ui_key: bytes | None
             return Visitor(by="ui_key")
     if keys:
         try:
-            return Visitor(authenticator.authenticate(shown), "client key")
+            return Visitor(authenticator.authenticate(shown), "client key", authenticator.seconds_left(shown))
         except KeyRefused as error:
             raise KeyRefused(error.failed.message, error.reason, error.client, headers=_ASK) from None
     raise KeyRefused(_KEY_WANTED, "unknown" if given else "missing", headers=_ASK)

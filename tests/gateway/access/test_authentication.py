@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import hashlib
 import http.client
+import math
 import zlib
 from datetime import UTC, date, datetime, timedelta
 
@@ -115,6 +116,15 @@ def test_the_end_of_a_client_is_that_of_each_of_its_keys():
     client = {"name": "carol", "until": "2040-01-31", "keys": [{"key": OLD}, {"key": NEW, "until": "2041-01-01"}]}
     for key in (OLD, NEW):
         assert "has ended" in refusal(at(END, client), ("x-api-key", key))
+
+
+def test_what_is_left_of_a_key_is_told_to_those_who_stay():
+    door = at(
+        END - timedelta(minutes=1), {"name": "carol", "keys": [{"key": OLD, "until": "2040-01-31"}, {"key": NEW}]}
+    )
+    assert door.seconds_left([("x-api-key", OLD)]) == 60
+    assert door.seconds_left([("authorization", f"Bearer {NEW}")]) == math.inf
+    assert Authenticator(config()).seconds_left([("x-api-key", OLD)]) == math.inf
 
 
 def test_a_key_that_has_ended_still_goes_to_no_provider():
