@@ -71,6 +71,7 @@ class Authenticator:
         """``now`` is the time as Unix has it, by which keys end."""
         self._now = now
         self._names = Names(config.entries, config.aliases)
+        self._entries = config.entries
         wild = {entry.name for entry in config.entries if entry.wildcard}
         self._holders = tuple(_Holder(key, self._grants(key, wild)) for key in config.client_keys)
         self._by_name: Mapping[str, _Holder] = {holder.key.name: holder for holder in self._holders}
@@ -150,6 +151,26 @@ class Authenticator:
             message = f"the key {client!r} may not use model {asked!r}; GET /v1/models lists those that it may"
             raise GatewayError("permission", message, param="model", headers=(("x-should-retry", "false"),))
         self.check_credential(entry, credential)
+
+    def is_limited(self, client: str | None) -> bool:
+        """True if ``client`` may use some models only."""
+        return client is not None and self._by_name[client].grants is not None
+
+    def check_further(self, client: str | None, at: str, name: str, entry: ModelEntry) -> None:
+        """Check that ``client`` may have the provider of ``entry`` use the model ``name`` that stands ``at`` a place of
+        the request beside its own: it goes there as it is, so that only the provider's own name will do. Raises
+        ``GatewayError`` (403)."""
+        if client is None or (grants := self._by_name[client].grants) is None:
+            return
+        if (entry.wildcard and entry.name in grants) or any((other, name) in grants for other in self._beside(entry)):
+            return
+        message = f"the key {client!r} may not use the model {name[:100]!r} that {at} names: leave {at} out"
+        raise GatewayError("permission", message, param=at, headers=(("x-should-retry", "false"),))
+
+    def _beside(self, entry: ModelEntry) -> tuple[str, ...]:
+        """The entries of the same provider at the same place, ``entry`` among them."""
+        place = (entry.provider.id, entry.base_url)
+        return tuple(other.name for other in self._entries if (other.provider.id, other.base_url) == place)
 
     def check_credential(self, entry: ModelEntry, credential: str | None) -> None:
         """Raises ``GatewayError`` (401) where ``entry`` would pass a key of this gateway on to its provider."""

@@ -265,8 +265,9 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         ),
         "models": Key(
             "The models that it may use: names, `provider/model id`s or aliases of this file; a wildcard entry's "
-            "name (`groq/*`) is all of its models. Others are a 403 and are not in its `GET /v1/models`. An alias in "
-            "the list allows no other name of its model.",
+            "name (`groq/*`) is all of its models. Others are a 403 and are not in its `GET /v1/models`, also where a "
+            "request names them beside its own (`models`, `fallbacks`, a tool's `model`, …). An alias in the list "
+            "allows no other name of its model.",
             "all",
         ),
         "limits": Key("Its own [shares](#shares), where they are not those of all.", "`limits.per_client`"),

@@ -24,6 +24,7 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.request.decompress import decompress, read_coding
+from gateway.request.members import check_members
 from gateway.request.structure import COUNTED, check_structure
 from gateway.serving.bodies import Arriving, read_body
 from gateway.serving.current import current_scope
@@ -171,8 +172,10 @@ async def read_members(service: Service, read: Callable[[Fields], T]) -> T:
 
 def _members(body: bytes) -> dict[str, Any]:
     """Raises ``GatewayError`` (400)."""
+    body = body or b"{}"
     try:
-        return msgspec.json.decode(body or b"{}", type=dict[str, Any])
+        check_members(body, msgspec.json.decode(body, type=dict[str, msgspec.Raw]))
+        return msgspec.json.decode(body, type=dict[str, Any])
     except msgspec.ValidationError:
         raise invalid("the request body must be a JSON object") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

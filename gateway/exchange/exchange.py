@@ -26,6 +26,7 @@ from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, ResponseBody
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
+from gateway.request.further_models import further_models
 from gateway.request.parse import Incoming, read_incoming
 from gateway.request.prepare import prepare
 from gateway.request.structure import Bounds
@@ -88,6 +89,8 @@ class Exchange:
         api, path = self._context.codec.api, self._context.asked.path
         incoming = await offload(len(body) // 4, read_incoming, api, body, path)  # the top alone is decoded
         plan = self._plan(incoming)
+        if self._context.service.authenticator.is_limited(self._context.asked.client):
+            await self._check_further_models(incoming, plan)
         found = await load_history(self._memory, incoming, plan.targets[0], self._bounds())
         if found.target is not plan.targets[0]:
             plan = attrs.evolve(plan, targets=(found.target, *plan.targets[1:]))
@@ -112,6 +115,15 @@ class Exchange:
             authenticator.check(asked.client, one.asked, one.entry, one.model, asked.credential)
         record.target, record.model, record.provider_api = target.name, target.model, target.api
         return plan
+
+    async def _check_further_models(self, incoming: Incoming, plan: Plan) -> None:
+        """Raises ``GatewayError`` (403) for a model that the request names beside its own, and its client may not
+        use."""
+        authenticator, client = self._context.service.authenticator, self._context.asked.client
+        for at, name in await offload(len(incoming.body), further_models, incoming):
+            for target in plan.targets:
+                if name != target.model:
+                    authenticator.check_further(client, at, name, target.entry)
 
     async def walk(self, request: PlannedRequest) -> Walk:
         """The walk of the request's plan, its first attempt prepared. Raises ``GatewayError`` (400) for what no target

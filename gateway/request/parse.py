@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 import msgspec
 
+from gateway.request.members import check_members
 from gateway.request.structure import check_text
 from providers.apis import CODECS
 from providers.neutral.body import Body
@@ -89,6 +90,7 @@ def read_incoming(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -
     try:
         check_text(body)
         members = _MEMBERS.decode(body)
+        check_members(body, members)
     except msgspec.ValidationError:
         raise invalid("the request body must be a JSON object") from None
     except (msgspec.DecodeError, RecursionError) as error:

@@ -13,6 +13,7 @@ import attrs
 import msgspec
 
 from gateway.http.headers import Headers
+from gateway.request.members import check_members
 from streams import sse
 from streams.errors import GatewayError, invalid
 
@@ -69,7 +70,9 @@ def read_envelope(frame: str | bytes | None) -> Envelope:
     if not isinstance(frame, str):
         raise invalid("a frame must be text: send the JSON as a text frame, not as a binary one")
     try:
-        members = _MEMBERS.decode(frame)
+        text = frame.encode()
+        members = _MEMBERS.decode(text)
+        check_members(text, members)
     except msgspec.ValidationError:
         raise invalid("a frame must be a JSON object") from None
     except (msgspec.DecodeError, RecursionError) as error:

@@ -1,0 +1,91 @@
+"""The top-level members of a request, each of which may stand once: RFC 8259, section 4, leaves open which of two with
+one name is meant.
+
+The gateway decides by the last, as most do. Servers that take the first, or that take ``Model`` for ``model`` as Go's
+decoder does (https://pkg.go.dev/encoding/json#Unmarshal), would be asked for something else than was decided upon.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from streams.errors import invalid
+
+_PIECE: Final = 2**20  # bytes that are compared at once
+_SHOWN: Final = 100  # characters of a name in a message
+_KEY: Final = re.compile(rb'[ \t\r\n]*("(?:[^"\\]|\\.)*+")[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
+_NEXT: Final = re.compile(rb"[ \t\r\n]*[,}]")
+
+KNOWN: Final = frozenset(
+    (
+        # Chat, Messages and Responses, by the parameter types of the official SDKs
+        "access_programs", "audio", "background", "billing_policy", "cache_control", "compaction", "container",
+        "context_management", "conversation", "diagnostics", "fallback_credit_token", "fallbacks", "frequency_penalty",
+        "function_call", "functions", "image", "include", "inference_geo", "input", "instructions", "logit_bias",
+        "logprobs", "max_completion_tokens", "max_output_tokens", "max_tokens", "max_tool_calls", "mcp_servers",
+        "messages", "metadata", "modalities", "model", "moderation", "n", "output_config", "parallel_tool_calls",
+        "prediction", "presence_penalty", "previous_response_id", "prompt", "prompt_cache_key", "prompt_cache_options",
+        "prompt_cache_retention", "reasoning", "reasoning_effort", "response_format", "safety_identifier", "seed",
+        "service_tier", "speed", "stop", "stop_sequences", "store", "stream", "stream_options", "system", "temperature",
+        "text", "thinking", "thread", "tool_choice", "tools", "top_k", "top_logprobs", "top_p", "truncation", "user",
+        "verbosity", "web_search_options",
+        # frames of a websocket
+        "type", "generate", "stream_id",
+        # conversations
+        "items",
+        # of servers that pass requests on: what they decide by
+        "client_metadata", "models", "plugins", "preset", "provider", "route",
+    )
+)  # fmt: skip
+"""Members that somebody decides by."""
+
+
+def check_members(body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
+    """Check the ``members`` that were decoded from the JSON object ``body``. Raises ``GatewayError`` (400) for one that
+    stands there twice, or that is a known one but for its case."""
+    if not members.keys() <= KNOWN:
+        _check_case(members)
+    if not _is_full(body, members):
+        _check_twice(body, members)
+
+
+def _is_full(body: bytes, members: Mapping[str, msgspec.Raw]) -> bool:
+    """True if ``members`` take all of ``body``, written as most programs write it: there is no room for another."""
+    punctuation = 4 * len(members) + 1  # two quotes, a colon and a comma for each; two braces and no last comma
+    return len(body) == punctuation + sum(map(len, members)) + sum(map(len, members.values()))
+
+
+def _check_case(members: Mapping[str, msgspec.Raw]) -> None:
+    for name in members:
+        if name not in KNOWN and (meant := name[:_SHOWN].casefold()) in KNOWN:
+            found = f"{name} is {meant} but for its case"
+            raise invalid(f"{found}, and servers differ in whether that is the same: write {meant}", meant)
+
+
+def _check_twice(body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
+    """Walk over the names. A value is known by its bytes, those of the last of its name: what is something else is of
+    an earlier one."""
+    seen: set[str] = set()
+    at = body.index(b"{") + 1
+    while (key := _KEY.match(body, at)) is not None:
+        name = msgspec.json.decode(key[1], type=str)
+        value = members[name]
+        if name in seen or not _stands_at(body, key.end(), value):
+            raise _twice(name)
+        seen.add(name)
+        rest = _NEXT.match(body, key.end() + len(value))
+        if rest is None:  # it goes on: another value, which only begins so
+            raise _twice(name)
+        at = rest.end()
+
+
+def _stands_at(body: bytes, at: int, value: msgspec.Raw) -> bool:
+    view, size = memoryview(value), len(value)
+    return all(body.startswith(bytes(view[start : start + _PIECE]), at + start) for start in range(0, size, _PIECE))
+
+
+def _twice(name: str) -> Exception:
+    shown = name[:_SHOWN]
+    return invalid(f"{shown} stands twice in the request, and servers differ in which they take: leave one out", shown)

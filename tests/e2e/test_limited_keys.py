@@ -1,0 +1,110 @@
+"""A key for some models, and every way in which a request may name another one to the provider
+(https://owasp.org/API-Security/editions/2023/en/0xa5-broken-function-level-authorization/)."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.harness import Gateway, complaint, config, free_port, provider, running
+from tests.support.upstreams import PATHS, Script
+from tests.support.websocket_client import Client
+
+LIMITED, FREE = "sk-gw-limited-0123456789", "sk-gw-free-0123456789"
+APIS = ("chat", "messages", "responses")
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    entries = [provider(f"openai/{name}", upstream.url, APIS) for name in ("small", "medium", "big")]
+    keys = [{"name": "limited", "key": LIMITED, "models": ["small", "medium"]}, {"name": "free", "key": FREE}]
+    port = free_port()
+    with running(config(entries, port, client_keys=keys), port) as process:
+        yield process
+
+
+def asked(api: str, **more: Any) -> dict[str, Any]:
+    said = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
+    return {"model": "small", **said, **({"max_tokens": 50} if api == "messages" else {}), **more}
+
+
+def ask(gateway: Gateway, api: str, key: str, body: object):
+    return gateway.request("POST", PATHS[api], body, {"authorization": f"Bearer {key}"})
+
+
+WAYS = (
+    {"models": ["small", "big"]}, {"fallbacks": ["big"]}, {"fallbacks": [{"model": "big"}]}, {"fallbacks": "default"},
+    {"route": "fallback"}, {"preset": "big"}, {"plugins": [{"id": "auto-router", "allowed_models": ["*"]}]},
+    {"tools": [{"type": "image_generation", "model": "big"}]}, {"moderation": {"model": "big"}},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: json.dumps(way)[:30])
+def test_a_limited_key_names_its_own_models_alone(gateway, upstream, api, way):
+    upstream.script()
+    reply = ask(gateway, api, LIMITED, asked(api, **way))
+    error = reply.json["error"]
+    assert (reply.status, error["type"]) == (403, "permission_error")
+    assert "may not use the model" in error["message"]
+    assert next(iter(way)) in error["message"]
+    assert upstream.seen == []
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_the_models_that_a_limited_key_may_use_may_be_named_beside_one_another(gateway, upstream, api):
+    upstream.script(Script(text="ok"))
+    assert ask(gateway, api, LIMITED, asked(api, models=["small", "medium"])).status == 200
+    assert upstream.seen[0].json["models"] == ["small", "medium"]
+
+
+@pytest.mark.parametrize("way", [WAYS[0], WAYS[4]])
+def test_a_key_without_limits_names_what_it_likes(gateway, upstream, way):
+    upstream.script(Script(text="ok"))
+    assert ask(gateway, "chat", FREE, asked("chat", **way)).status == 200
+    assert way.items() <= upstream.seen[0].json.items()
+
+
+@pytest.mark.parametrize("key", [LIMITED, FREE])
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("name", ["model", "Model", "mod\\u0065l", "MODEL"])
+def test_no_key_names_two_models(gateway, upstream, api, name, key):
+    upstream.script()
+    for first, last in (("big", "small"), ("small", "big")):
+        body = json.dumps(asked(api, model=first))[:-1] + f', "{name}": "{last}"}}'
+        reply = ask(gateway, api, key, body.encode())
+        if reply.status != 403:  # the last is decided by, and may not be the client's
+            assert complaint(api, reply, 400)["message"].startswith(("model stands twice", f"{name} is model but"))
+    assert upstream.seen == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/messages/count_tokens", asked("messages")),
+        ("/v1/responses/compact", asked("responses")),
+        ("/v1/conversations", {"metadata": {"a": "b"}}),
+        ("/v1/responses", asked("responses", previous_response_id="resp_a")),
+    ],
+)
+def test_no_route_takes_a_member_twice(gateway, upstream, path, body):
+    upstream.script()
+    name, value = list(body.items())[-1]
+    twice = json.dumps(body)[:-1] + f", {json.dumps(name)}: {json.dumps(value)}}}"
+    reply = gateway.request("POST", path, twice.encode(), {"authorization": f"Bearer {FREE}"})
+    assert (reply.status, reply.json["error"]["message"].split(",")[0]) == (400, f"{name} stands twice in the request")
+    assert upstream.seen == []
+
+
+@pytest.mark.parametrize(
+    ("more", "status"), [('"model":"small"', 400), ('"Model":"big"', 400), ('"models":["big"]', 403)]
+)
+def test_no_frame_of_a_websocket_names_another_model(gateway, upstream, more, status):
+    upstream.script()
+    client = Client.connect(gateway.port, {"authorization": f"Bearer {LIMITED}"})
+    with client.wire:
+        client.send(f'{{"type":"response.create","model":"small","input":"hi",{more}}}')
+        frame = next(client.frames())
+    assert (frame["type"], frame["status"]) == ("error", status)
+    assert upstream.seen == []

@@ -1,0 +1,180 @@
+"""Members that stand twice, or in another case: nobody may be asked for something else than was decided upon
+(https://bishopfox.com/blog/json-interoperability-vulnerabilities)."""
+
+import json
+from typing import Any, get_type_hints
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.endpoints.websocket.envelopes import read_envelope
+from gateway.request.further_models import ANY, CHOOSING, ROWS, further_models
+from gateway.request.members import KNOWN, check_members
+from gateway.request.parse import read_incoming
+from streams.errors import GatewayError
+from streams.events import Api
+from tests.support.sdk_fields import NOT_IN_BODY, PARAMS
+
+TURN = '"messages":[{"role":"user","content":"hi"}]'
+
+
+def refusal(body: str) -> tuple[str | None, str]:
+    members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    with pytest.raises(GatewayError) as caught:
+        check_members(body.encode(), members)
+    assert caught.value.failed.status == 400
+    return caught.value.failed.param, caught.value.failed.message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"model":"big",TURN,"model":"small"}',
+        '{"model":"small","model":"small",TURN}',
+        '{ "model" : "big" , "model" : "small" }',
+        '{"model":"big","mod\\u0065l":"small"}',
+        '{"mod\\u0065l":"big","model":"small"}',
+        '{"model":1,"model":10}',
+        '{"model":"a","model":"ab"}',
+        '{"model":{"a":1},"model":{"a":1}}',
+        '\n{\t"x":[1,2],\r\n"model":null,"model":null}',
+        '{"model":"","model":""}',
+        '{"a":"\\"model\\":1,","model":"x","b":1,"model":"x"}',
+    ],
+)
+def test_a_member_that_stands_twice_is_refused_by_name(body):
+    name, message = refusal(body.replace("TURN", TURN))
+    assert name == "model"
+    assert "model stands twice" in message
+    assert "leave one out" in message
+
+
+def test_any_other_member_too():
+    assert refusal('{"a":1,"b":2,"a":1}')[0] == "a"
+    assert refusal('{"":1,"":1}')[0] == ""
+    assert refusal('{"' + "x" * 9000 + '":1,"' + "x" * 9000 + '":1}')[0] == "x" * 100
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("Model", "model"), ("MODEL", "model"), ("Previous_Response_Id", "previous_response_id"), ("N", "n"),
+        ("Store", "store"), ("models".upper(), "models"), ("\u017ftream", "stream"), ("thin\u212aing", "thinking"),
+    ],
+)  # fmt: skip
+def test_a_known_member_in_another_case_is_refused_by_name(name, meant):
+    """Go folds these, the last two as well (https://pkg.go.dev/strings#EqualFold)."""
+    param, message = refusal(json.dumps({"model": "small", name: "big"}))
+    assert param == meant
+    assert f"write {meant}" in message
+
+
+@pytest.mark.parametrize("api", PARAMS)
+def test_every_member_of_the_sdks_is_known(api):
+    assert set(get_type_hints(PARAMS[api])) - set(NOT_IN_BODY[api]) - KNOWN == set()
+
+
+def test_every_member_that_may_name_a_model_is_known_and_has_its_reason():
+    for member, reason in (*ROWS.items(), *CHOOSING.items()):
+        assert len(reason) > 3
+        assert member in KNOWN or member == "extra_body"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    st.dictionaries(st.text(max_size=3).filter(lambda name: name.casefold() not in KNOWN) | st.just("model"), JSON),
+    st.sampled_from([None, 0, 2]),
+    st.booleans(),
+    st.sampled_from([(",", ":"), (", ", ": "), ("\t,\n", " : ")]),
+)
+def test_what_stands_once_passes_however_it_is_written(value, indent, ascii, separators):
+    body = json.dumps(value, indent=indent, ensure_ascii=ascii, separators=separators).encode("utf-8", "surrogatepass")
+    try:
+        members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except msgspec.DecodeError:  # half a character
+        return
+    check_members(body, members)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), JSON), min_size=1), st.booleans())
+def test_a_member_that_stands_twice_is_found_whatever_its_values_are(pairs, compact):
+    comma, colon = (",", ":") if compact else (", ", ": ")
+    body = "{" + comma.join(json.dumps(name) + colon + json.dumps(value) for name, value in pairs) + "}"
+    try:
+        members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except msgspec.DecodeError:
+        return
+    if len(members) < len(pairs):
+        refusal(body)
+    else:
+        check_members(body.encode(), members)
+
+
+# Where it is asked for
+
+
+@pytest.mark.parametrize("api", ["chat", "messages", "responses"])
+@pytest.mark.parametrize("more", ['"model":"small"', '"Model":"big"', '"stream":false,"stream":true'])
+def test_no_api_takes_such_a_request(api: Api, more):
+    said = '"input":"hi"' if api == "responses" else TURN
+    with pytest.raises(GatewayError) as caught:
+        read_incoming(api, f'{{"model":"big",{said},{more}}}'.encode())
+    assert (caught.value.failed.status, caught.value.failed.kind) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("more", ['"model":"small"', '"Model":"big"', '"type":"response.create"'])
+def test_no_frame_of_a_websocket_is_one(more):
+    with pytest.raises(GatewayError) as caught:
+        read_envelope(f'{{"type":"response.create","model":"big","input":"hi",{more}}}')
+    assert caught.value.failed.status == 400
+
+
+# Further models
+
+
+def found(**members: Any) -> tuple[tuple[str, str], ...]:
+    body = {"model": "small", "messages": [{"role": "user", "content": "model"}], **members}
+    return further_models(read_incoming("chat", json.dumps(body).encode()))
+
+
+@pytest.mark.parametrize(
+    ("members", "named"),
+    [
+        ({}, ()),
+        ({"models": ["a", "b"]}, (("models[]", "a"), ("models[]", "b"))),
+        ({"models": "a"}, (("models", "a"),)),
+        ({"fallbacks": ["a", {"model": "b", "max_tokens": 1}]}, (("fallbacks[]", "a"), ("fallbacks[].model", "b"))),
+        ({"fallbacks": "default"}, (("fallbacks", ANY),)),
+        ({"route": "fallback"}, (("route", ANY),)),
+        ({"route": None, "models": None}, ()),
+        ({"preset": "big"}, (("preset", ANY),)),
+        ({"plugins": [{"id": "auto-router", "allowed_models": ["x/*"]}]}, (("plugins[].allowed_models[]", "x/*"),)),
+        ({"tools": [{"type": "image_generation", "model": "img"}]}, (("tools[].model", "img"),)),
+        ({"tools": [{"type": "advisor", "Model": "big"}]}, (("tools[].Model", "big"),)),
+        ({"moderation": {"model": "judge"}}, (("moderation.model", "judge"),)),
+        ({"extra_body": {"x": {"fallbacks": ["b"]}}}, (("extra_body.x.fallbacks[]", "b"),)),
+        ({"metadata": {"model": "a note"}, "user": "model"}, ()),
+        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {"default": {"model": "x"}}}}]}, ()),
+        ({"tools": [{"name": "f", "input_schema": {"properties": {"model": {"type": "string"}, "Model": {}}}}]}, ()),
+    ],
+)  # fmt: skip
+def test_further_models_are_found_where_a_provider_looks_for_them(members, named):
+    assert found(**members) == named
+
+
+@pytest.mark.parametrize(
+    "tool", ['{"type":"x","model":"small","model":"big"}', '{"model":"small","Model":"big"}', '{"type":"a","type":"b"}']
+)
+def test_what_may_name_a_model_names_it_once(tool):
+    body = f'{{"model":"small",{TURN},"tools":[{tool}]}}'
+    with pytest.raises(GatewayError) as caught:
+        further_models(read_incoming("chat", body.encode()))
+    assert (caught.value.failed.status, caught.value.failed.param) == (400, "tools")
