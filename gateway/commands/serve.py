@@ -41,7 +41,7 @@ from gateway.open_service import open_service
 from gateway.open_store import open_store, shared_by_workers
 from gateway.reload import Copies, Original, Served
 from gateway.routing.router import Router
-from gateway.serving.descriptors import raise_limit
+from gateway.serving.descriptors import raise_limit, shortage
 from gateway.serving.garbage import settle
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import BindFailed
@@ -126,8 +126,7 @@ def run(
         try:
             judge = partial(refuse_exposed, listeners=listeners, meant=is_open)
             judge(config)
-            if (idle := no_effect(config)) is not None:
-                _warn_loudly(log, idle)
+            _warn_of_settings(config, log)
             _warn_if_open(config, listeners, log)
             announce = partial(_announce, config, listeners)
             with _audited(config, listeners):
@@ -423,6 +422,14 @@ def _say(log: Log, kind: Remark, text: str, **style: Any) -> None:
 
 def _warn_loudly(log: Log, text: str) -> None:
     _say(log, "warning", text, fg="red", bold=True)
+
+
+def _warn_of_settings(config: Config, log: Log) -> None:
+    """Say what is set to no effect, and what this machine is too small for."""
+    limits = config.limits
+    for text in (no_effect(config), shortage(limits.connections or 0, limits.in_flight)):
+        if text is not None:
+            _warn_loudly(log, text)
 
 
 def _warn_if_open(config: Config, listeners: Sequence[OpenListener], log: Log) -> None:

@@ -1,6 +1,7 @@
 """The file descriptors of a process, and how many connections of clients they are enough for."""
 
 import resource
+import sys
 from typing import Final
 
 FILES: Final = 256
@@ -25,6 +26,22 @@ def raise_limit() -> None:
 def default_connections(in_flight: int) -> int:
     """How many connections of clients there may be where nobody has said: as many as there are descriptors for, besides
     one towards a provider for each of ``in_flight`` requests; half of them where they are few."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    descriptors = MOST * 4 if soft == resource.RLIM_INFINITY else soft
+    descriptors = _available()
     return max(1, min(MOST, max(descriptors - in_flight - FILES, descriptors // 2)))
+
+
+def shortage(connections: int, in_flight: int) -> str | None:
+    """A sentence where ``connections`` of clients, if they have a limit (0: none), leave too few descriptors for the
+    rest."""
+    available, wanted = _available(), connections + in_flight + FILES
+    if not connections or wanted <= available:
+        return None
+    return (
+        f"limits.connections is {connections}, and with limits.in_flight ({in_flight}) and files that takes {wanted} "
+        f"file descriptors, of which there are {available}: raise LimitNOFILE or ulimit -n, or lower limits.connections"
+    )
+
+
+def _available() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft

@@ -4,6 +4,7 @@ or a traceback, and the process is as good as new afterwards."""
 import contextlib
 import json
 import re
+import resource
 import time
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -360,6 +361,25 @@ def test_the_process_is_as_good_as_new_afterwards(gateway, upstream):
         reply = gateway.request("POST", PATHS[api], asked(api))
         assert (reply.status, reply.cut) == (200, False)
         assert SUCCESS[api] in reply.body
+
+
+def test_silent_connections_up_to_the_soft_limit_on_descriptors_lock_nobody_out(upstream):
+    """Many systems give 1024, and a stranger who opens as many connections and says nothing takes all of them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    port = free_port()
+    settings = config([provider("openai/on-chat", upstream.url, ["chat"])], port)
+    with contextlib.ExitStack() as stack:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        try:
+            own = stack.enter_context(running(settings, port))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(300):
+            stack.enter_context(Wire.connect(port))
+        upstream.script(Script("let in"))
+        assert own.request("GET", "/healthz").status == 200
+        assert own.request("POST", PATHS["chat"], asked("chat")).status == 200
+        assert "Traceback" not in "\n".join(own.log)
 
 
 # Slow ones, against a server in this process: its patience is shorter here

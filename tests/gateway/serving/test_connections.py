@@ -243,6 +243,15 @@ def test_the_default_leaves_descriptors_for_providers_and_files(descriptors_limi
     assert descriptors.default_connections(in_flight) == most
 
 
+@pytest.mark.parametrize(("connections", "said"), [(744, False), (745, True)])
+def test_more_connections_than_there_are_descriptors_for_are_a_warning(descriptors_limit, connections, said):
+    descriptors_limit(2024)
+    found = descriptors.shortage(connections, 1024)
+    assert (found is not None) == said
+    assert descriptors.shortage(0, 5000) is None, "there is no limit that could be lowered"
+    assert found is None or "takes 2025 file descriptors, of which there are 2024" in found
+
+
 def test_the_default_is_bounded_where_descriptors_are_not(monkeypatch):
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert descriptors.default_connections(1024) == descriptors.MOST
