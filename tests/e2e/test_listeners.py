@@ -1,0 +1,151 @@
+"""Listeners with certificates, on Unix sockets and open to other machines: real processes."""
+
+import contextlib
+import http.client
+import signal
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.certificates import LOOPBACK, Authority
+from tests.support.command_line import Started, run, started
+from tests.support.harness import eventually, free_port
+
+PROVIDER = {"model": "openai/m", "access_key": "k", "base_url": "http://127.0.0.1:9"}
+
+
+def write(folder: Path, *listeners: dict[str, Any], **more: Any) -> Path:
+    path = folder / "trigate.yaml"
+    path.write_text(
+        yaml.safe_dump({"version": "v0.3.0", "listeners": list(listeners), "model_providers": [PROVIDER], **more})
+    )
+    return path
+
+
+@contextlib.contextmanager
+def asking(port: int, context: ssl.SSLContext) -> Iterator[http.client.HTTPSConnection]:
+    with contextlib.closing(http.client.HTTPSConnection("localhost", port, context=context, timeout=10)) as connection:
+        connection.connect()
+        yield connection
+
+
+def serial(connection: http.client.HTTPSConnection) -> Any:
+    return connection.sock.getpeercert()["serialNumber"]
+
+
+def status(connection: http.client.HTTPConnection, path: str = "/v1/models") -> int:
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status
+
+
+def said(process: Started, text: str) -> None:
+    eventually(lambda: any(text in line for line in process.log), what=text)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_renewed_certificate_is_taken_over_on_reload_and_a_bad_one_is_not(tmp_path, workers):
+    authority, port, plain = Authority(tmp_path), free_port(), free_port()
+    pair = authority.pair("localhost", *LOOPBACK)
+    tls = {"certificate": str(pair.certificate), "key": str(pair.key)}
+    write(tmp_path, {"port": plain}, {"name": "secure", "port": port, "tls": tls})
+    context = authority.client()
+    with started("serve", "--workers", str(workers), cwd=tmp_path) as process:
+        assert f"https://127.0.0.1:{port}" in process.banner
+        with asking(port, context) as old:
+            first = serial(old)
+            assert status(old) == 200
+            good, other = pair.certificate.read_bytes(), authority.pair("other")
+            pair.certificate.write_bytes(other.certificate.read_bytes())
+            process.process.send_signal(signal.SIGHUP)
+            said(process, "this is not the certificate's key")
+            with asking(port, context) as same:
+                assert serial(same) == first
+            pair.certificate.write_bytes(good)
+            authority.pair("localhost", *LOOPBACK)
+            process.process.send_signal(signal.SIGHUP)
+            for _ in range(4):
+
+                def renewed() -> bool:
+                    with asking(port, context) as new:
+                        return bool(serial(new) != first)
+
+                eventually(renewed, what="the new certificate")
+            assert status(old) == 200
+        assert process.stop() == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_unix_socket_is_there_while_it_is_served(tmp_path, workers):
+    path = tmp_path / "gw.sock"
+    write(tmp_path, {"port": free_port()}, {"name": "local", "socket": str(path), "mode": "0660"})
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(path))
+    with started("serve", "--workers", str(workers), cwd=tmp_path) as process:
+        assert f"unix:{path}" in process.banner
+        assert path.stat().st_mode & 0o777 == 0o660
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            client.sendall(b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+            assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+        second = run("serve", cwd=tmp_path)
+        assert second.returncode == 1
+        assert "another process listens there" in second.stderr
+        assert path.exists()
+        assert process.stop() == 0
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("args", [[], ["--host", "0.0.0.0"]], ids=" ".join)
+def test_without_keys_serve_refuses_other_machines_and_says_what_to_do(tmp_path, args):
+    address = "127.0.0.1" if "--host" in args else "0.0.0.0"
+    write(tmp_path, {"address": address, "port": free_port()})
+    found = run("serve", *args, cwd=tmp_path)
+    assert found.returncode == 1
+    assert found.stdout == ""
+    (line,) = found.stderr.splitlines()
+    for words in ("0.0.0.0:", "client_keys", "tls.client_ca", "127.0.0.1", "open: true", "--open"):
+        assert words in line
+    checked = run("check", cwd=tmp_path)
+    assert checked.returncode == 0
+    assert ("other machines can connect" in checked.stderr) is (address == "0.0.0.0")
+
+
+@pytest.mark.parametrize("how", ["--open", "open", "client_ca"])
+def test_what_lets_serve_listen_for_other_machines(tmp_path, how):
+    authority, port = Authority(tmp_path), free_port()
+    pair = authority.pair("localhost", *LOOPBACK)
+    tls = {"certificate": str(pair.certificate), "key": str(pair.key), "client_ca": str(authority.root)}
+    listener: dict[str, Any] = {"name": "wide", "address": "0.0.0.0", "port": port}
+    listener |= {"tls": tls} if how == "client_ca" else {}
+    write(tmp_path, {"port": free_port()}, listener, **({"open": True} if how == "open" else {}))
+    with started("serve", *(["--open"] if how == "--open" else []), cwd=tmp_path) as process:
+        assert f":{port} (and all other addresses" in process.banner
+
+
+def test_a_reload_does_not_open_the_gateway_to_other_machines(tmp_path):
+    listener = {"address": "0.0.0.0", "port": free_port()}
+    write(tmp_path, listener, client_keys=[{"name": "a", "key": "k" * 20}])
+    with started("serve", cwd=tmp_path) as process:
+        write(tmp_path, listener)
+        process.process.send_signal(signal.SIGHUP)
+        said(process, "not reloaded")
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", listener["port"], timeout=10)) as client:
+            assert status(client) == 401
+
+
+def test_check_reads_certificates_and_warns_of_their_end(tmp_path):
+    authority = Authority(tmp_path)
+    soon, other = authority.pair("soon", days=3), authority.pair("other")
+    for key, code, words in ((soon.key, 0, "ends on"), (other.key, 1, "not the certificate's key")):
+        write(tmp_path, {"tls": {"certificate": str(soon.certificate), "key": str(key)}})
+        found = run("check", cwd=tmp_path)
+        assert found.returncode == code
+        assert words in found.stderr
+        assert run("check", "--no-env", cwd=tmp_path).returncode == 0

@@ -1,0 +1,66 @@
+"""Listeners: what the file says of them, and which of them are open to other machines."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.config.changes import changes
+from gateway.config.listening import exposed
+from gateway.config.loading import Config, ConfigError, from_mapping
+from gateway.config.settings import TlsSettings
+
+TLS = {"certificate": "a.pem", "key": "a.key"}
+
+
+def config(*listeners: dict[str, Any], **more: Any) -> Config:
+    providers = [{"model": "openai/m", "access_key": "k"}]
+    return from_mapping({"version": "v0.3.0", "listeners": list(listeners), "model_providers": providers, **more})
+
+
+@pytest.mark.parametrize(
+    ("listener", "open"),
+    [({}, False), ({"address": "127.0.0.2"}, False), ({"address": "::1"}, False), ({"address": "localhost"}, False),
+     ({"socket": "gw.sock"}, False), ({"address": "0.0.0.0"}, True), ({"address": "::"}, True),
+     ({"address": "192.0.2.1"}, True), ({"address": "gw.example"}, True), ({"address": "0.0.0.0", "tls": TLS}, True),
+     ({"address": "0.0.0.0", "tls": {**TLS, "client_ca": "ca.pem"}}, False),
+     ({"address": "0.0.0.0", "port": 1, "serves": "health"}, False)],
+)  # fmt: skip
+def test_who_asks_nobody_is_open_to_those_that_can_connect(listener, open):
+    place = {} if listener.get("serves") is None else {"port": 2, "name": "other"}
+    listeners = [listener, *([place] if place else [])]
+    assert bool(exposed(config(*listeners))) is open
+    assert not exposed(config(*listeners, open=True))
+    assert not exposed(config(*listeners, client_keys=[{"name": "a", "key": "k" * 20}]))
+
+
+def test_a_unix_socket_is_for_its_own_user_unless_the_file_says_otherwise():
+    one, other = config({"socket": "a.sock"}, {"name": "b", "socket": "b.sock", "mode": "0666"}).listeners
+    assert (one.socket, one.mode, one.place) == (Path("a.sock"), 0o600, "a.sock")
+    assert other.mode == 0o666
+
+
+@pytest.mark.parametrize(
+    ("listener", "said"),
+    [({"socket": "a", "port": 1}, "given beside socket"), ({"socket": "a", "address": "::"}, "given beside socket"),
+     ({"socket": "a", "tls": TLS}, "given beside socket"), ({"socket": ""}, "an empty path"),
+     ({"socket": "a", "mode": 432}, "in quotes"), ({"socket": "a", "mode": "rw"}, "three octal digits"),
+     ({"tls": {"key": "a.key"}}, "certificate"), ({"tls": True}, "mapping"), ({"tls": {**TLS, "ca": "x"}}, "ca")],
+)  # fmt: skip
+def test_mistakes_about_listeners_are_told(listener, said):
+    with pytest.raises(ConfigError, match=said):
+        config(listener)
+
+
+def test_two_listeners_in_one_place_are_a_mistake():
+    with pytest.raises(ConfigError, match=r"a\.sock is taken twice"):
+        config({"socket": "a.sock"}, {"name": "b", "socket": "a.sock"})
+
+
+def test_what_differs_between_listeners_needs_a_restart_and_is_told():
+    old, new = config({}), config({"tls": {**TLS, "client_ca": "ca.pem"}, "proxy_protocol": True})
+    assert new.listeners[0].tls == TlsSettings(Path("a.pem"), Path("a.key"), Path("ca.pem"))
+    (change,) = changes(old, new)
+    assert change.restart
+    for words in ("a.pem", "a.key", "ca.pem", "behind a proxy"):
+        assert words in str(change)
