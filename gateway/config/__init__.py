@@ -5,7 +5,8 @@ values, ``urls`` among them) and ``converter``, into ``settings`` (what the rest
 A module builds each part: ``listening``, ``timeouts``, ``entries``, ``client_keys``, ``state_storage``; what they find
 wrong or odd goes into ``findings``, in the ``wording`` of all messages. ``unknown`` has what is said of keys that
 people try and that are none, ``foreign`` the files of other gateways, ``found_file`` what one may not have that nobody
-has named. ``reference`` says what each key means, ``changes`` what another file would change.
+has named. ``weak_secrets`` warns of keys that others may
+guess or read. ``reference`` says what each key means, ``changes`` what another file would change.
 
 ``names`` finds an entry by a model's name, ``redaction`` the credentials of a configuration in texts; ``collector`` are
 settings of the traces' receiver."""

@@ -11,6 +11,7 @@ from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
 from gateway.config.schema import RawAcceptedKey, RawClientKey, RawClientLimits, RawConfig, given
 from gateway.config.settings import AcceptedKey, ClientKey, ClientLimits
+from gateway.config.weak_secrets import short
 from gateway.config.wording import describe, spelled_time
 from streams.errors import GatewayError
 
@@ -58,6 +59,8 @@ def build_ui_key(key: str | None, findings: Findings) -> bytes | None:
     """Its SHA-256."""
     if key == "":
         findings.wrong(("ui_key",), "an empty key", "give one that nobody can guess: `openssl rand -hex 32`")
+    for sentence in short("ui_key", key):
+        findings.warn(sentence)
     return hashlib.sha256(key.encode()).digest() if key else None
 
 

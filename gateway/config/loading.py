@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from gateway.config import document
+from gateway.config import document, weak_secrets
 from gateway.config.client_keys import build_client_keys, build_client_limits, build_ui_key
 from gateway.config.collector import collector
 from gateway.config.converter import ConversionFault, structure
@@ -101,7 +101,9 @@ def load(
     Raises ``ConfigError`` with every mistake in the file, and nothing else."""
     read = document.read_file(path) if data is None else document.read(data, str(path))
     files = UnreadFiles() if env is None else files or SecretFiles()
-    return attrs.evolve(configure(read, env, files, path if trust == "found" else None), path=path, trust=trust)
+    config = configure(read, env, files, path if trust == "found" else None)
+    warnings = (*config.warnings, *weak_secrets.readable(read.content, path))
+    return attrs.evolve(config, path=path, trust=trust, warnings=warnings)
 
 
 def from_mapping(content: Mapping[str, Any]) -> Config:
@@ -134,7 +136,7 @@ def configure(read: Document, env: Mapping[str, str] | None, files: SecretFiles,
     config = _config(raw, findings)
     if findings.mistakes:
         raise ConfigError(tuple(sorted(dict.fromkeys(findings.mistakes), key=_place)))
-    return config
+    return attrs.evolve(config, warnings=(*config.warnings, *weak_secrets.weak(config)))
 
 
 def _place(mistake: Mistake) -> tuple[int, int]:

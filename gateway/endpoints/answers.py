@@ -3,7 +3,7 @@ get a line in the ledger."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 from quart import g, request
@@ -37,6 +37,11 @@ from streams.errors import GatewayError, invalid
 from streams.events import Api, ErrorInfo
 
 T = TypeVar("T")
+
+NOSNIFF: Final = ("x-content-type-options", "nosniff")
+PRIVATE: Final = (("cache-control", "no-store"), NOSNIFF)
+"""Headers of what is stored for one client: a shared cache does not know ``x-api-key`` for a credential, and keeps what
+that opened (RFC 9111, section 3.5)."""
 
 _OFF = "this gateway keeps no state (state_storage: {type: none} in its configuration): nothing is stored here"
 
@@ -91,7 +96,8 @@ def add_routes(
 def object_answer(value: Any) -> Response:
     """``value`` of the Responses or Conversations API as JSON, with status 200 and the request's id under OpenAI's name
     alone: the path is OpenAI's, whatever client asks."""
-    return Response(200, (*JSON_HEADERS, ("x-request-id", current_scope().id)), msgspec.json.encode(value))
+    headers = (*JSON_HEADERS, *PRIVATE, ("x-request-id", current_scope().id))
+    return Response(200, headers, msgspec.json.encode(value))
 
 
 def refused(failed: ErrorInfo, api: Api, ledger: Ledger) -> Response:
@@ -123,7 +129,7 @@ def open_record(api: Api, ledger: Ledger, scope: RequestScope, *, served: bool =
 
 def json_answer(value: Any, status: int = 200) -> Response:
     """``value`` as JSON, with the request's id under the names of the client's API: the path is nobody's."""
-    return Response(status, (*JSON_HEADERS, *ids()), msgspec.json.encode(value))
+    return Response(status, (*JSON_HEADERS, NOSNIFF, *ids()), msgspec.json.encode(value))
 
 
 def is_anthropic() -> bool:

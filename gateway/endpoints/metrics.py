@@ -8,7 +8,7 @@ import trio
 from quart import g
 from quart_trio import QuartTrio
 
-from gateway.endpoints.answers import refused
+from gateway.endpoints.answers import NOSNIFF, refused
 from gateway.exchange.service import Service
 from gateway.http.response import Response
 from gateway.serving.current import current_scope
@@ -35,7 +35,7 @@ def add_metrics(app: QuartTrio, service: Service) -> None:
             return refused(error.failed, "chat", service.ledger)
         _look(service, metrics)
         body = await trio.to_thread.run_sync(metrics.page)  # with many models it takes a while
-        return Response(200, (("content-type", CONTENT_TYPE), ("x-request-id", current_scope().id)), body)
+        return Response(200, (("content-type", CONTENT_TYPE), NOSNIFF, ("x-request-id", current_scope().id)), body)
 
     add_view(app, "/metrics", "metrics", page, ["GET"])
 

@@ -14,7 +14,7 @@ from quart import request
 
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.provider_turn import find_keeper
-from gateway.endpoints.answers import asked_by_client, owner, plain_body, record_of
+from gateway.endpoints.answers import PRIVATE, asked_by_client, owner, plain_body, record_of
 from gateway.exchange.exchange import JSON_HEADERS, Exchange
 from gateway.exchange.planned import Form, PlannedRequest, as_prepared
 from gateway.exchange.service import Service
@@ -93,7 +93,9 @@ async def _ask(exchange: Exchange, planned: PlannedRequest) -> Response:
     response, answer = await walk.read_all()
     walk.attempt.keep_headers(response)
     exchange.record.whole = True
-    return exchange.respond(walk.attempt.redact(answer), response.status, (*JSON_HEADERS, *walk.attempt.passed))
+    return exchange.respond(
+        walk.attempt.redact(answer), response.status, (*JSON_HEADERS, *PRIVATE, *walk.attempt.passed)
+    )
 
 
 def _keepers(router: Router) -> Iterator[Target]:

@@ -10,7 +10,7 @@ from gateway.conversations.background import RUNNING, Background, NoBackground, 
 from gateway.conversations.bodies import Object, StoredHead, StoredTurn, head_id, read_head
 from gateway.conversations.conversation_store import turn_of
 from gateway.conversations.deadline import store_deadline, unavailable
-from gateway.endpoints.answers import AskProviders, Route, add_routes, object_answer, owner, require_store
+from gateway.endpoints.answers import PRIVATE, AskProviders, Route, add_routes, object_answer, owner, require_store
 from gateway.endpoints.listing import listed, read_flag, read_number
 from gateway.exchange.exchange import STREAM_HEADERS
 from gateway.exchange.service import Service
@@ -23,6 +23,8 @@ from streams.errors import GatewayError, invalid
 
 _ENDED: Mapping[str, str] = {"completed": "a completed", "failed": "a failed", "incomplete": "an incomplete"}
 _TORN = 3  # how often a response is read whose two nodes do not fit, because it was being written
+
+_REPLAYED = (*(pair for pair in STREAM_HEADERS if pair[0] != "cache-control"), *PRIVATE)
 
 Read: TypeAlias = tuple[StoredTurn, StoredHead]
 
@@ -145,4 +147,4 @@ def _response(turn: StoredTurn, head: StoredHead) -> Object:
 
 
 def _stream(body: bytes | ResponseBody) -> Response:
-    return Response(200, (*STREAM_HEADERS, ("x-request-id", current_scope().id)), body)
+    return Response(200, (*_REPLAYED, ("x-request-id", current_scope().id)), body)

@@ -58,6 +58,8 @@ async def test_a_response_is_given_again_as_it_was(store, status):
         assert raw.json() == was
         assert raw.headers["content-type"] == "application/json"
         assert raw.headers["x-request-id"] == "mine"
+        assert raw.headers["cache-control"] == "no-store"  # RFC 9111, section 3.5: x-api-key keeps no cache from it
+        assert raw.headers["x-content-type-options"] == "nosniff"
 
 
 async def test_a_response_has_its_id_under_the_name_of_its_own_api(store):
@@ -156,7 +158,7 @@ async def test_an_answer_that_was_not_streamed_can_be_streamed_later(store):
     async with serving(store) as served:
         reply = await served.ask("GET", f"/v1/responses/{was['id']}?stream=true&starting_after=0")
     assert reply.headers["content-type"] == "text/event-stream; charset=utf-8"
-    assert reply.headers["cache-control"] == "no-cache"
+    assert reply.headers["cache-control"] == "no-store"
     assert reply.content == after(replay(was), 0)
     assert b"response.completed" in reply.content
 

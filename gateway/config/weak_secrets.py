@@ -1,0 +1,101 @@
+"""Secrets that are less secret than they look: short ones, those that cross a network in clear, and those that stand in
+a file which anybody may read. Warnings, for each may be meant."""
+
+import ipaddress
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from gateway.config.expanded import Unresolved
+from gateway.config.redaction import SHORTEST
+from gateway.config.settings import Config, ModelEntry
+
+ENOUGH: Final = 16
+"""Characters of a key that can hardly be guessed, if nobody has made it up."""
+
+_AT_HOME: Final = (".localhost", ".internal", ".local", ".svc")
+_SECRETS: Final = frozenset(("access_key", "key", "ui_key", "encryption_key", "connection_string"))
+_HOLDERS: Final = ("model_providers", "llm_providers", "client_keys", "keys", "state_storage")
+
+
+def weak(config: Config) -> Iterator[str]:
+    """A sentence on each key of clients that is easily guessed, and on each provider's that is easily read."""
+    for client in config.client_keys:
+        for key in client.keys:
+            yield from short(f"client_keys: the key of {client.name}", key.key)
+    yield from in_clear(config)
+
+
+def short(what: str, key: str | None) -> Iterator[str]:
+    """A sentence on a ``key`` of clients that is easily guessed. Of one that the file has by its digest nobody can
+    tell."""
+    if key and len(key) < ENOUGH and not isinstance(key, Unresolved):
+        yield f"{what} has fewer than {ENOUGH} characters and can be guessed: `openssl rand -hex 32` makes a good one"
+
+
+def in_clear(config: Config) -> Iterator[str]:
+    """A sentence on each provider on another machine that is sent its key without TLS."""
+    for entry in config.entries:
+        if (host := _far(entry)) is not None:
+            yield (
+                f"{entry.name}: its key goes to {host} in clear, where everybody on the way may read it: "
+                "use https in base_url"
+            )
+
+
+def _far(entry: ModelEntry) -> str | None:
+    """The host that a key goes to by plain HTTP, unless its name says that it is near."""
+    if not entry.base_url or isinstance(entry.base_url, Unresolved) or not (entry.key or entry.passthrough_auth):
+        return None
+    parts = urlsplit(entry.base_url)
+    host = (parts.hostname or "").lower()
+    if parts.scheme != "http":
+        return None
+    try:
+        return None if ipaddress.ip_address(host).is_loopback else host
+    except ValueError:
+        return host if "." in host and not host.endswith(_AT_HOME) and ".svc." not in host else None
+
+
+def readable(content: Any, path: Path) -> Iterator[str]:
+    """A sentence on the file in ``path`` if it has secrets in it and other users of the machine may read it."""
+    if _has_secrets(content) and _others_may_read(path):
+        yield (
+            f"{path} has keys in it and can be read by every user of this machine: `chmod o-r {path}`, or name "
+            "variables (`access_key: $NAME`)"
+        )
+
+
+def _has_secrets(content: Any) -> bool:
+    if isinstance(content, list):
+        return any(map(_has_secrets, content))
+    if not isinstance(content, dict) or _is_stand_in(content.get("base_url")):
+        return False
+    return any(
+        isinstance(value, str) and len(value) >= SHORTEST and "$" not in value
+        if name in _SECRETS
+        else name in _HOLDERS and _has_secrets(value)
+        for name, value in content.items()
+    )
+
+
+def _is_stand_in(base_url: Any) -> bool:
+    """True of a server on this machine, whose key opens nothing elsewhere."""
+    return (
+        isinstance(base_url, str)
+        and re.match(r"http://(?:localhost|127\.0\.0\.1|\[::1\])(?:[:/]|$)", base_url) is not None
+    )
+
+
+def _others_may_read(path: Path) -> bool:
+    """True if the modes of the file and of each directory above it let everybody in."""
+    try:
+        whole = path.resolve()
+        return bool(whole.stat().st_mode & stat.S_IROTH) and all(
+            folder.stat().st_mode & stat.S_IXOTH for folder in whole.parents
+        )
+    except OSError:
+        return False

@@ -1,0 +1,72 @@
+"""What is said of keys that others may guess or read; each may be meant, so it is a warning."""
+
+from typing import Any
+
+import pytest
+
+from gateway.config.loading import from_mapping, load
+from gateway.config.weak_secrets import ENOUGH
+
+ENTRY = {"model": "openai/gpt-4o", "access_key": "key-of-the-account"}
+GOOD = "0123456789abcdef"
+
+
+def warnings(entry: dict[str, Any] | None = None, **root: Any) -> list[str]:
+    return list(from_mapping({"version": "v0.3.0", "model_providers": [{**ENTRY, **(entry or {})}], **root}).warnings)
+
+
+def test_a_short_key_is_said_and_not_shown():
+    said = warnings(client_keys=[{"name": "alice", "key": "x"}, {"name": "bob", "key": GOOD}], ui_key="opensesame")
+    assert [text.partition(" has")[0] for text in said] == ["ui_key", "client_keys: the key of alice"]
+    assert f"fewer than {ENOUGH} characters" in said[0]
+    assert "opensesame" not in said[0]
+    assert not warnings(client_keys=[{"name": "alice", "sha256": "0" * 64}], ui_key=GOOD)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://provider.example/v1", True),
+        ("http://10.0.0.7:8000/v1", True),
+        ("https://provider.example/v1", False),
+        ("http://localhost:8000/v1", False),
+        ("http://127.0.0.1:8000", False),
+        ("http://[::1]:8000", False),
+        ("http://vllm:8000/v1", False),
+        ("http://host.docker.internal:11434/v1", False),
+        ("http://vllm.models.svc.cluster.local/v1", False),
+    ],
+)
+def test_a_key_that_crosses_a_network_in_clear_is_said(url, said):
+    assert any("in clear" in text for text in warnings({"base_url": url})) is said
+    assert not any("in clear" in text for text in warnings({"base_url": url, "access_key": None}))
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "said"),
+    [
+        ("access_key: literal-key-0815", 0o644, True),
+        ("access_key: literal-key-0815", 0o640, False),
+        ("access_key: $ACCOUNT", 0o644, False),
+        ("access_key: none", 0o644, False),
+    ],
+)
+def test_a_file_with_keys_that_everybody_may_read_is_said(tmp_path, text, mode, said):
+    path = tmp_path / "trigate.yaml"
+    path.write_text(f"version: v0.3.0\nmodel_providers:\n  - model: openai/gpt-4o\n    {text}\n")
+    path.chmod(mode)
+
+    def told() -> bool:
+        found = load(path, {"ACCOUNT": "key-of-the-account"}).warnings
+        return any("every user of this machine" in text for text in found)
+
+    assert not told()  # nobody gets into the folder
+    opened = [folder for folder in path.parents if not folder.stat().st_mode & 0o001]
+    modes = [folder.stat().st_mode for folder in opened]
+    try:
+        for folder in opened:
+            folder.chmod(0o711)
+        assert told() is said
+    finally:
+        for folder, before in zip(opened, modes, strict=True):
+            folder.chmod(before)
