@@ -67,7 +67,7 @@ def listening(app: QuartTrio, lifecycle: Lifecycle) -> None:
     app.add_websocket("/v1/responses", "view", view)
 
 
-def answering(remembering: Callable[[str], StateScope]) -> Callable[[QuartTrio, Lifecycle], None]:
+def answering(remembering: Callable[[str, bool], StateScope]) -> Callable[[QuartTrio, Lifecycle], None]:
     def add(app: QuartTrio, lifecycle: Lifecycle) -> None:
         authenticator = Authenticator(CONFIG)
         service = Service(
