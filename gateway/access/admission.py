@@ -7,14 +7,18 @@ gives its place back when its answer is complete or its scope closes, whatever e
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
+import attrs
+
 from gateway.access.authentication import Authenticator, passed_by
 from gateway.access.body_memory import BodyBudget, HeldBody
 from gateway.access.refused_keys import KeyRefused, RefusedKeys
 from gateway.access.shares import NOBODY, OwnShare, Share, Shares, WholeShare
 from gateway.config.settings import Config
 from gateway.http.certificates import shown_in
+from gateway.http.connection_place import CONNECTION, ConnectionPlace
 from gateway.http.headers import Headers
 from gateway.http.request_scope import RequestScope
+from streams.errors import GatewayError
 
 
 class Arrival(Protocol):
@@ -66,7 +70,10 @@ class Admission:
         """Let a request in, and keep a place for it until its end: the name of its client, ``None`` where the door is
         open to all. Raises ``GatewayError``: 401, 429, 503."""
         client = self.authenticate(arrival)
-        self.take("in_flight", self.holder(client, arrival.headers), arrival.scope)
+        holder = self.holder(client, arrival.headers)
+        if holder != NOBODY:
+            self.take_connection(arrival, holder)
+        self.take("in_flight", holder, arrival.scope)
         return client
 
     def authenticate(self, arrival: Arrival) -> str | None:
@@ -82,6 +89,23 @@ class Admission:
         if client is not None:
             return client
         return passed_by(headers) if self._by_credential else NOBODY
+
+    def take_connection(self, arrival: Arrival, holder: str) -> None:
+        """Make the connection on which a request came in that of ``holder``, whoever had it before. Raises
+        ``GatewayError`` (429) for one too many, and ends that."""
+        place: ConnectionPlace | None = arrival.asgi["extensions"].get(CONNECTION)
+        if place is None or place.holder == holder:
+            return
+        try:
+            for rule in self._rules:
+                rule.check("connections", holder)
+        except GatewayError as error:
+            place.end()
+            if arrival.asgi["http_version"] >= "2":  # RFC 9113, section 8.2.2
+                raise
+            failed = error.failed
+            raise GatewayError.of(attrs.evolve(failed, headers=(*failed.headers, ("connection", "close")))) from None
+        place.hold(holder, self.shares.take("connections", holder))
 
     def body(self, holder: str, scope: RequestScope) -> HeldBody:
         """The memory for the body of a request that was admitted."""

@@ -10,8 +10,8 @@ from gateway.access.body_memory import BodyMemory
 from gateway.config.settings import ClientLimits, Config
 from streams.errors import GatewayError
 
-Share: TypeAlias = Literal["in_flight", "websockets", "viewers"]
-"""The kinds of places: of requests, of websockets that are open, of those who look at the live view."""
+Share: TypeAlias = Literal["in_flight", "connections", "websockets", "viewers"]
+"""The kinds of places: of requests, of connections, of websockets that are open, of those who look at the live view."""
 
 NOBODY: Final = ""
 """Who holds the places of those that have no name, where the door is open to all; of the live view, its operator."""
@@ -24,6 +24,7 @@ KEPT_FOR_OPERATOR: Final = 2
 
 _UNITS: Final[Mapping[Share, str]] = {
     "in_flight": "requests under way",
+    "connections": "connections open",
     "websockets": "websockets open",
     "viewers": "viewers of the live view",
 }
@@ -83,6 +84,7 @@ class WholeShare:
         self._shares = shares
         self._most: Mapping[Share, float] = {
             "in_flight": config.limits.in_flight,
+            "connections": math.inf,  # the server's own limit
             "websockets": math.inf,
             "viewers": MOST_VIEWERS,
         }
@@ -124,15 +126,17 @@ def stored_by(config: Config) -> Callable[[str], float]:
 def _fair(config: Config) -> Mapping[Share, int]:
     """What one client may take where nothing is said: half, rounded up, of what there is for several; 0 is all."""
     if len(config.client_keys) < 2:
-        return {"in_flight": 0, "websockets": 0, "viewers": 0}
+        return {"in_flight": 0, "connections": 0, "websockets": 0, "viewers": 0}
     half = -(-config.limits.in_flight // 2)
-    return {"in_flight": half, "websockets": half, "viewers": MOST_VIEWERS // 2}
+    connections = -(-(config.limits.connections or 0) // 2)
+    return {"in_flight": half, "connections": connections, "websockets": half, "viewers": MOST_VIEWERS // 2}
 
 
 def _over(most: Mapping[Share, int], given: ClientLimits) -> Mapping[Share, int]:
     """``most`` with what is given laid over it."""
     own: dict[Share, int | None] = {
         "in_flight": given.in_flight,
+        "connections": given.connections,
         "websockets": given.websockets,
         "viewers": given.viewers,
     }

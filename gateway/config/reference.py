@@ -373,6 +373,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "`retry-after`.",
             "half of `limits.in_flight`",
         ),
+        "connections": Key(
+            "Connections at once, each that of the client whose request was last let in on it; a request on one more "
+            "is a 429, and closes it. Behind a proxy, whose connections are everybody's, leave it at `0`.",
+            "half of `limits.connections`, where the file gives that",
+        ),
         "websockets": Key("Websockets open at once.", "half of `limits.in_flight`"),
         "viewers": Key(
             "Pages of the live view at once, of the 16 that there are; the holder of `ui_key` always gets in.",

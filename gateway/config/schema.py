@@ -127,6 +127,7 @@ class RawAlias:
 @attrs.frozen
 class RawClientLimits:
     in_flight: Count | None = None
+    connections: Count | None = None
     websockets: Count | None = None
     viewers: Count | None = None
     bodies: Size | None = None

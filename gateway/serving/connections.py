@@ -18,6 +18,7 @@ from hypercorn.typing import AppWrapper
 from hypercorn.utils import parse_socket_addr
 
 from gateway.http.certificates import NOBODY, CertificateNames
+from gateway.http.connection_place import ConnectionPlace
 from gateway.http.sockets import Data
 from gateway.serving.health_checks import HealthChecks
 from gateway.serving.idle import IdleTimer
@@ -51,7 +52,7 @@ class ServerContext:
 @attrs.frozen
 class ConnectionContext:
     """The parts of a connection that its requests share: the server, the tasks, the addresses of both ends, the
-    listener."""
+    listener, whose it is."""
 
     server: ServerContext
     tasks: TaskGroup
@@ -59,6 +60,7 @@ class ConnectionContext:
     local: tuple[str, int] | None
     listener: ListenerOptions = PLAIN
     certificate: CertificateNames = NOBODY
+    place: ConnectionPlace | None = None
     is_secure: bool = attrs.field(
         init=False, default=attrs.Factory(lambda self: self.listener.tls is not None, takes_self=True)
     )
@@ -150,6 +152,7 @@ class ClientConnection:
         except OSError:  # it has left already
             return
         local = parse_socket_addr(sock.family, sock.getsockname())
+        place = ConnectionPlace(self.end_soon)
         try:
             async with TaskGroup() as tasks:
                 self._tasks = tasks
@@ -162,10 +165,13 @@ class ClientConnection:
                 self._idle.start()
                 self._idle.await_head()
                 if await self._idle.wait(self._open):
-                    context = ConnectionContext(server, tasks, self.client, local, self._listener, self._certificate)
+                    context = ConnectionContext(
+                        server, tasks, self.client, local, self._listener, self._certificate, place
+                    )
                     await self._take_in(context)
         finally:
             server.registry.connections.discard(self)
+            place.close()
             self._idle.close()
             self.__dict__.pop("protocol", None)  # which refers to this: a cycle for the collector otherwise
         await self._transport.aclose()
@@ -305,6 +311,10 @@ class ClientConnection:
     def end_idle(self) -> None:
         """End the connection if it is idle: the server stops, or needs the room."""
         self._idle.end()
+
+    def end_soon(self) -> None:
+        """End the connection once no request is under way on it."""
+        self._idle.end_soon()
 
     def cut(self) -> None:
         """Close the socket, synchronously, whatever is going on."""

@@ -18,6 +18,7 @@ from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError
 
 from gateway.http.certificates import CLIENT_CERTIFICATE
+from gateway.http.connection_place import CONNECTION
 from gateway.serving.asgi_extensions import ON_ARRIVING
 from gateway.serving.connections import ConnectionContext
 from gateway.serving.http_stream import Send
@@ -93,7 +94,11 @@ class WebSocketStream:
             "server": self._connection.local,
             "state": cast("Any", {}),
             "subprotocols": self._handshake.subprotocols or [],
-            "extensions": {"websocket.http.response": {}, ON_ARRIVING: self._on_arriving},  # type: ignore[dict-item]
+            "extensions": {
+                "websocket.http.response": {},
+                ON_ARRIVING: self._on_arriving,  # type: ignore[dict-item]
+                CONNECTION: self._connection.place,  # type: ignore[dict-item]
+            },
         }
         if self._connection.certificate:
             cast("Any", self.scope["extensions"])[CLIENT_CERTIFICATE] = self._connection.certificate

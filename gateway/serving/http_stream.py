@@ -10,6 +10,7 @@ from hypercorn.typing import ASGISendEvent, HTTPResponseBodyEvent, HTTPResponseS
 from hypercorn.utils import UnexpectedMessageError, build_and_validate_headers, suppress_body
 
 from gateway.http.certificates import CLIENT_CERTIFICATE
+from gateway.http.connection_place import CONNECTION
 from gateway.http.response import WriteNow
 from gateway.serving.asgi_extensions import AT_ONCE, LEFT, ON_LEAVING, WRITE_NOW
 from gateway.serving.connections import ConnectionContext
@@ -68,7 +69,7 @@ class HttpStream:
         """Start the app on a request whose head has come."""
         server = self._connection.server
         path, _, query = target.partition(b"?")
-        extensions: dict[str, Any] = {ON_LEAVING: self._on_leaving}
+        extensions: dict[str, Any] = {ON_LEAVING: self._on_leaving, CONNECTION: self._connection.place}
         if self._write_now is not None:
             extensions[WRITE_NOW] = self._write_now
         if self._connection.certificate:

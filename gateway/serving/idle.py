@@ -23,6 +23,10 @@ def _nothing(*_: object) -> None:
     pass
 
 
+def _always() -> bool:
+    return True
+
+
 class IdleTimer:
     """Ends the wait for a client that has asked for nothing for ``seconds``, that takes longer than ``head_seconds`` to
     say what it wants, or that is idle when the server stops.
@@ -72,6 +76,11 @@ class IdleTimer:
             self._until(-math.inf)
             if not self._waiting:
                 self._spawn(self._end_writing)
+
+    def end_soon(self) -> None:
+        """End the connection as soon as it is idle, whether the server stops or not."""
+        self._is_stopping = _always
+        self.end()
 
     def close(self) -> None:
         """Let go of the connection, whose client nobody waits for any more. May be called again, to no effect."""

@@ -7,9 +7,10 @@ from typing import Any
 
 import h2.config
 import h2.connection
+import h2.exceptions
 import h2.settings
 import pytest
-from h2.events import ResponseReceived, StreamReset
+from h2.events import ResponseReceived, StreamEnded, StreamReset
 
 from tests.support import websocket_client as websocket
 from tests.support.harness import (
@@ -250,6 +251,60 @@ def test_what_idle_websockets_remember_is_bounded_for_all_and_the_greediest_goes
         assert [many[0].closed(), many[1].closed()] == [1001, 1001]
         assert "memory" in (many[0].reason or "")
         turn(bobs, 100, previous_response_id=first)
+
+
+# Connections
+
+
+@contextlib.contextmanager
+def kept_open(gateway: Gateway, name: str, path: str = "/v1/conversations/conv_1") -> Iterator[bytes]:
+    """A connection that is kept open behind a request of a client: the answer's head."""
+    words = "".join(f"{field}: {value}\r\n" for field, value in auth(name).items())
+    with Wire.connect(gateway.port) as wire:
+        wire.send(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n{words}\r\n".encode())
+        yield wire.read_until(b"\r\n\r\n").lower()
+
+
+def multiplexed(port: int, heads: list[list[tuple[str, str]]]) -> list[str | None]:
+    """The statuses of requests over one HTTP/2 connection, one after the other, and ``None`` where it ended before."""
+    connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
+    connection.initiate_connection()
+    found: list[str | None] = []
+    with Wire.connect(port) as wire:
+        for i, head in enumerate(heads):
+            with contextlib.suppress(h2.exceptions.ProtocolError):
+                connection.send_headers(2 * i + 1, head, end_stream=True)
+            with contextlib.suppress(OSError):
+                wire.send(connection.data_to_send())
+            found.append(None)
+            ended = False
+            while not ended and (data := wire.sock.recv(65536)):
+                for event in connection.receive_data(data):
+                    ended = ended or isinstance(event, StreamEnded)
+                    if isinstance(event, ResponseReceived):
+                        found[i] = dict(event.headers)[":status"]
+    return found
+
+
+def test_a_client_with_its_share_of_connections_has_one_more_ended(upstream):
+    with contextlib.ExitStack() as stack:
+        limits = {"per_client": {"connections": 3, "websockets": 0}}
+        gateway = stack.enter_context(serving(upstream.url, limits=limits))
+        open_ones = [stack.enter_context(contextlib.ExitStack()) for _ in range(2)]
+        for one in open_ones:
+            assert one.enter_context(kept_open(gateway, "mallory")).startswith(b"http/1.1 404 ")
+        stack.enter_context(websocket.Client.connect(gateway.port, auth("mallory")))
+        with kept_open(gateway, "mallory") as refused:
+            assert refused.startswith(b"http/1.1 429 ")
+            assert b"\r\nconnection: close\r\n" in refused
+        assert refused_upgrade(gateway, "mallory").startswith(b"HTTP/1.1 429 ")
+        asked = [head("/v1/conversations/conv_1", "GET", auth("mallory"))] * 2
+        statuses = multiplexed(gateway.port, asked * 5)
+        assert (statuses[0], statuses[-1], {*statuses}) == ("429", None, {"429", None})
+        with kept_open(gateway, "mallory", "/v1/models") as listed, kept_open(gateway, "bob") as bobs:
+            assert (listed[9:12], bobs[9:12]) == (b"200", b"404")
+        open_ones[0].close()
+        eventually(lambda: multiplexed(gateway.port, asked) == ["404", "404"], what="a place for a connection")
 
 
 # Viewers

@@ -87,6 +87,7 @@ def add_websocket(app: QuartTrio, service: Service, remembering: Remembering) ->
             client = service.admission.authenticate(arrival)
             _check_key(headers)
             holder = service.admission.holder(client, headers)
+            service.admission.take_connection(arrival, holder)
             service.admission.take("websockets", holder, arrival.scope)
         except GatewayError as error:
             return through_quart(_refused(error, service.ledger, arrival.scope))
