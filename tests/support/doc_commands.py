@@ -165,6 +165,7 @@ def checked_by_ci(found: re.Match[str]) -> None:
     assert "test_command=$(section Test)" in ci
     assert 'bash -c "$test_command"' in ci
     assert "python3 .ci/package.py\n" in ci
+    assert "python3 .ci/image.py\n" in ci
     package = (ROOT / ".ci/package.py").read_text()
     assert all(step in package for step in ('"--require-hashes", "-r", str(ROOT / "requirements.txt")', '"--no-deps"'))
     assert all((ROOT / file).is_file() for file in re.findall(r"-r (\S+)", found[0]))
@@ -242,6 +243,10 @@ def image_is_as_it_says(found: re.Match[str]) -> None:
     assert 'ENTRYPOINT ["trigate"]' in image
 
 
+def is_the_base_of_the_image(found: re.Match[str]) -> None:
+    assert f"\nFROM {found[1]}@sha256:" in (ROOT / "Dockerfile").read_text()
+
+
 def docker_has_the_option(found: re.Match[str]) -> None:
     if shutil.which("docker") is not None:  # which needs no daemon for this
         told = subprocess.run(["docker", "stop", "--help"], capture_output=True, text=True, check=False).stdout
@@ -285,7 +290,7 @@ FOREIGN = (
     Foreign(r"python3 -m venv \.venv|pip install -q .*|pytest -q -n auto .*", "is run by .ci/run", checked_by_ci),
     Foreign(r"just (quick)|\.ci/lint|pytest -q --fast .*", "is run by hosted CI", is_run_by_hosted_ci),
     Foreign(r"(?:uvx --from|pipx run --spec) \. (trigate) .*", NETWORK, is_a_script_of_the_package),
-    Foreign(r"python3 \.ci/package\.py", "is run by .ci/run", checked_by_ci),
+    Foreign(r"python3 \.ci/(package|image)\.py", "is run by .ci/run", checked_by_ci),
     Foreign("just (lock)", NETWORK, locks_all),
     Foreign(r"(?:pip install )?aider-install", NETWORK, is_on_a_clients_page),
     Foreign(r"pip install (.*)", NETWORK, installs_what_is_tried),
@@ -297,6 +302,7 @@ FOREIGN = (
     Foreign(r"just foreign ([\w-]+)==[\d.]+", NETWORK, looks_at_a_dependency),
     Foreign(r"docker (?:build|run) .*", DAEMON, image_is_as_it_says),
     Foreign(r"docker stop (.*)", DAEMON, docker_has_the_option),
+    Foreign(r"docker buildx imagetools inspect (\S+)", NETWORK, is_the_base_of_the_image),
     Foreign(r"docker compose -f (\S+) (.*)", DAEMON, compose_has_it),
     Foreign(r"kubectl (?:apply -f|rollout restart) (.*)", CLUSTER, kubernetes_has_it),
     Foreign(r"systemctl (reload|enable|daemon-reload).*", INIT, systemd_has_it),
