@@ -350,7 +350,8 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         "connections": Key(
             "Clients' connections at once in each worker. One more takes the place of one that is idle; where all are "
             "busy it is answered 503 with `retry-after`, unless it is a health check, and closed. `0` is no limit.",
-            "as many as there are descriptors for (`ulimit -n`), less one for each of `in_flight`; 4096 at most",
+            "as many as there are descriptors for (`ulimit -n`), less one for each of `in_flight`; at most 4096, or "
+            "four for each of `in_flight`",
         ),
         "connections_per_address": Key(
             "Of these, connections from one address (of IPv6: one /64); one more is a 429, and closed. Loopback, "

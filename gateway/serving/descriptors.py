@@ -7,9 +7,10 @@ from typing import Final
 FILES: Final = 256
 """Descriptors kept for other things: standard streams, the listening sockets, stores and files, health checks."""
 
-MOST: Final = 4096
-"""The limit on connections where there are descriptors for more, which there are on most systems: an idle connection is
-10 KB of memory, 30 KB in HTTP/2, and only as many requests as ``limits.in_flight`` says are served at once."""
+ENOUGH: Final = 4096
+PER_REQUEST: Final = 4
+"""The limit on connections where there are descriptors for more, which there are on most systems: some for each request
+that is served at once, and enough where these are few. An idle connection is 10 KB of memory, 30 KB in HTTP/2."""
 
 
 def raise_limit() -> None:
@@ -27,7 +28,8 @@ def default_connections(in_flight: int) -> int:
     """How many connections of clients there may be where nobody has said: as many as there are descriptors for, besides
     one towards a provider for each of ``in_flight`` requests; half of them where they are few."""
     descriptors = _available()
-    return max(1, min(MOST, max(descriptors - in_flight - FILES, descriptors // 2)))
+    wanted = max(ENOUGH, PER_REQUEST * in_flight)
+    return max(1, min(wanted, max(descriptors - in_flight - FILES, descriptors // 2)))
 
 
 def shortage(connections: int, in_flight: int) -> str | None:

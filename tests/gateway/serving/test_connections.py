@@ -252,6 +252,7 @@ def test_more_connections_than_there_are_descriptors_for_are_a_warning(descripto
     assert found is None or "takes 2025 file descriptors, of which there are 2024" in found
 
 
-def test_the_default_is_bounded_where_descriptors_are_not(monkeypatch):
+@pytest.mark.parametrize(("in_flight", "most"), [(10, 4096), (1024, 4096), (20_000, 80_000)])
+def test_the_default_is_bounded_where_descriptors_are_not(monkeypatch, in_flight, most):
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    assert descriptors.default_connections(1024) == descriptors.MOST
+    assert descriptors.default_connections(in_flight) == most
