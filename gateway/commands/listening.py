@@ -13,7 +13,7 @@ from gateway.config.document import ConfigError, Mistake
 from gateway.config.loading import Config
 from gateway.config.settings import Listener
 from gateway.serving.listeners import ListenerOptions, adopt, bind, bind_unix, removed
-from gateway.serving.tls import CertificateFailed, ListenerTls, TlsFiles, remark_on_end
+from gateway.serving.tls import CertificateFailed, ListenerTls, TlsFiles, remark_on_end, remark_on_mode
 
 log = logging.getLogger("trigate.server")
 
@@ -133,10 +133,10 @@ def reread(listeners: Sequence[OpenListener]) -> bool:
 
 
 def certificate_remarks(config: Config) -> tuple[str, ...]:
-    """Sentences on certificates that have ended, or soon will. Raises ``CertificateFailed`` for files that cannot be
-    used."""
-    used = [tls.files for one in config.listeners if (tls := options_of(one).tls) is not None]
-    return tuple(remark for files in dict.fromkeys(used) if (remark := remark_on_end(files)) is not None)
+    """Sentences on certificates that have ended, or soon will, and on keys that anybody may read. Raises
+    ``CertificateFailed`` for files that cannot be used."""
+    used = dict.fromkeys(tls.files for one in config.listeners if (tls := options_of(one).tls) is not None)
+    return tuple(text for files in used for text in (remark_on_end(files), remark_on_mode(files)) if text is not None)
 
 
 def refuse_exposed(config: Config, listeners: Sequence[OpenListener], meant: bool) -> None:

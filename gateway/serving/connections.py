@@ -97,7 +97,6 @@ class ClientConnection:
         self._transport: Transport = plain_transport(stream, server.config.write_timeout)
         self._open_protocol = open_protocol
         self._sending = trio.Lock()
-        self._rest: Data = b""  # of what was taken to be written
         self.client: tuple[str, int] | None = None
         self.agreed: str | None = None
         """The protocol that the TLS handshake agreed on, where it did."""
@@ -239,34 +238,23 @@ class ClientConnection:
     async def write(self, data: Data, head: bytes = b"") -> None:
         """Write ``head`` and ``data``, which is not copied behind it. Gives other tasks a turn only where something
         waits to be written already, or the kernel does not take all."""
-        waiting: Data = b""
-        if not self._write(data, head):
-            waiting = b"".join((self._rest, head, data))
-            self._rest = b""
-        elif self._rest:
-            waiting, self._rest = self._rest, b""
-        if waiting:
-            await self._send_all(waiting)
+        if self._sending.locked() or not self._transport.send_now(data, head):
+            await self._send_all(b"".join((head, data)) if head else data)
+        elif self._transport.rest:
+            await self._send_all(b"")
 
     def write_now(self, data: Data, head: bytes = b"") -> bool:
         """Take ``head`` and ``data`` to be written and return true, unless something else waits for that. What the
         kernel does not take of it waits from now on."""
-        taken = self._write(data, head)
-        if taken and self._rest:
-            self._tasks.spawn(self._write_rest)
-        return taken
-
-    def _write(self, data: Data, head: bytes) -> bool:
-        """Do the same, but leave it to the caller to see to the rest."""
-        if self._rest or self._sending.locked():
+        if self._sending.locked() or not self._transport.send_now(data, head):
             return False
-        self._rest = self._transport.send_now(data, head)
+        if self._transport.rest:
+            self._tasks.spawn(self._write_rest)
         return True
 
     async def _write_rest(self) -> None:
-        rest, self._rest = self._rest, b""
-        if rest:
-            await self._send_all(rest)
+        if self._transport.rest:
+            await self._send_all(b"")
 
     async def _send_all(self, data: Data) -> None:
         async with self._sending:

@@ -2,6 +2,7 @@
 
 import contextlib
 import ssl
+import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -82,7 +83,7 @@ class ListenerTls:
         self.context = load_context(self.files, self._http2)
 
 
-# The end of a certificate
+# What is good and probably not meant
 
 
 SOON: Final = timedelta(days=14)
@@ -98,6 +99,14 @@ def remark_on_end(files: TlsFiles, now: datetime | None = None) -> str | None:
     if end - now > SOON:
         return None
     return f"the certificate {files.certificate} ends on {end:%Y-%m-%d %H:%M} UTC: renew it, and send SIGHUP"
+
+
+def remark_on_mode(files: TlsFiles) -> str | None:
+    """A sentence on a key that every user of the machine can read."""
+    path = files.key or files.certificate
+    if not path.stat().st_mode & stat.S_IROTH:
+        return None
+    return f"the key {path} can be read by every user of this machine: chmod 640 it, or 600"
 
 
 def _end_of(files: TlsFiles) -> datetime | None:

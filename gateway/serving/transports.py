@@ -3,8 +3,6 @@
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable
-from functools import partial
 from typing import Final, Protocol
 
 import trio
@@ -25,18 +23,20 @@ BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 class Transport(Protocol):
     """A client's socket, as one task reads it and one at a time writes it. Closing the socket wakes both."""
 
-    @property
-    def send_now(self) -> Callable[[Data, bytes], Data]:
-        """Give the kernel what it takes at once of a head (the second) and what follows it (the first), without
-        waiting; what is left of them is for ``send_all``."""
+    rest: Data
+    """What was taken to be sent and waits, as it will go out."""
+
+    def send_now(self, data: Data, head: bytes) -> bool:
+        """Take ``head`` and ``data`` to be sent and return true, unless something waits for that. What the kernel does
+        not take of it at once is ``rest``, which goes with the next ``send_all``."""
 
     async def receive(self) -> bytes:
         """What has come, as soon as there is some, ``b""`` at the end, also where the connection broke. Cancelled, it
         has taken nothing."""
 
     async def send_all(self, data: Data) -> None:
-        """Send ``data`` and give other tasks a turn. Raises ``trio.BrokenResourceError``, ``trio.ClosedResourceError``.
-        Cancelled, it leaves the connection of no use."""
+        """Send ``rest`` and ``data``, and give other tasks a turn. Raises ``trio.BrokenResourceError`` and
+        ``trio.ClosedResourceError``. Cancelled, it leaves the connection of no use."""
 
     async def send_eof(self) -> None:
         """Say that nothing more is sent."""
@@ -48,20 +48,29 @@ class Transport(Protocol):
 class PlainTransport:
     """A socket as it is."""
 
-    send_now: Callable[[Data, bytes], Data]
-
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
-        self.send_now = partial(send, stream.socket)
+        self._socket = stream.socket
+        self.rest: Data = b""
 
     async def receive(self) -> bytes:
         try:
-            return await receive(self._stream.socket, MAX_RECV)
+            return await receive(self._socket, MAX_RECV)
         except (OSError, trio.ClosedResourceError):
             return b""
 
+    def send_now(self, data: Data, head: bytes) -> bool:
+        if self.rest:
+            return False
+        self.rest = send(self._socket, data, head)
+        return True
+
     async def send_all(self, data: Data) -> None:
-        await self._stream.send_all(data)
+        await self._stream.send_all(self._take(data))
+
+    def _take(self, data: Data) -> Data:
+        rest, self.rest = self.rest, b""
+        return b"".join((rest, data)) if rest and data else rest or data
 
     async def send_eof(self) -> None:
         await self._stream.send_eof()
@@ -81,13 +90,13 @@ class UnixTransport(PlainTransport):
         self._write_timeout = write_timeout
 
     async def send_all(self, data: Data) -> None:
-        rest = memoryview(data)
+        rest = memoryview(self._take(data))
         try:
             while rest:
                 with trio.fail_after(self._write_timeout):
-                    rest = rest[await self._stream.socket.send(rest) :]
+                    rest = rest[await self._socket.send(rest) :]
         except (OSError, trio.TooSlowError) as error:
-            self._stream.socket.close()
+            self._socket.close()
             raise trio.BrokenResourceError from error
 
 
@@ -106,7 +115,7 @@ class TlsTransport:
         self._socket = stream.socket
         self._received, self._encrypted = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._received, self._encrypted, server_side=True)
-        self._unsent: Data = b""  # of what is encrypted
+        self.rest: Data = b""
         self._sending = trio.Lock()
 
     @property
@@ -157,15 +166,23 @@ class TlsTransport:
         else:
             self._received.write_eof()
 
-    def send_now(self, data: Data, head: bytes) -> Data:
-        """Nothing: what is encrypted and not taken could not be given back."""
-        return b"".join((head, data)) if head else data
+    def send_now(self, data: Data, head: bytes) -> bool:
+        """The same; a large piece is left to ``send_all``."""
+        if self.rest or self._sending.locked() or len(head) + len(data) > PIECE:
+            return False
+        try:
+            self._tls.write(b"".join((head, data)) if head else data)
+        except ssl.SSLError:  # nothing goes out any more, which ``send_all`` tells
+            return False
+        self.rest = send(self._socket, self._encrypted.read())
+        return True
 
     async def send_all(self, data: Data) -> None:
         try:
             for start in range(0, len(data), PIECE):
                 self._tls.write(memoryview(data)[start : start + PIECE])
                 await self._drain()
+            await self._drain()
         except OSError as error:
             raise trio.BrokenResourceError from error
 
@@ -173,11 +190,11 @@ class TlsTransport:
         """Send what is encrypted. Cancelled, it has lost nothing of that."""
         async with self._sending:
             while True:
-                if not self._unsent:
-                    self._unsent = memoryview(self._encrypted.read())
-                if not self._unsent:
+                rest = memoryview(self.rest or self._encrypted.read())
+                if not rest:
                     return
-                self._unsent = self._unsent[await self._socket.send(self._unsent) :]
+                self.rest = rest  # so that whoever is cancelled here has lost nothing
+                self.rest = rest[await self._socket.send(rest) :]
 
     async def send_eof(self) -> None:
         with contextlib.suppress(ssl.SSLError):  # the other side has not said so yet, or never will

@@ -38,6 +38,7 @@ class Authority:
         pair = Pair(self._folder / f"{name}.pem", self._folder / f"{name}.key")
         self._write(pair.certificate, self._sign(name, key, also, days))
         unencrypted = serialization.NoEncryption()
+        pair.key.touch(0o600)
         pair.key.write_bytes(
             key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, unencrypted)
         )

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 
 from gateway.serving.listeners import ListenerOptions
-from gateway.serving.tls import CertificateFailed, ListenerTls, TlsFiles, remark_on_end
+from gateway.serving.tls import CertificateFailed, ListenerTls, TlsFiles, remark_on_end, remark_on_mode
 from tests.support.asgi_app import Server, eventually, serving
 from tests.support.certificates import LOOPBACK, Authority, Pair
 from tests.support.harness import PATIENCE
@@ -100,6 +101,17 @@ async def test_a_stream_comes_as_it_is_made_and_ends_when_the_client_leaves(auth
             await server.witness.feed.send(b"second;")
             await client.until(b"second;")
         await eventually(lambda: server.witness.closed == [True])
+
+
+async def test_what_does_not_wait_is_sent_in_the_turn_in_which_it_is_written(authority, pair):
+    """As without TLS: a task for each event of a stream would be three times the work."""
+    async with secure(pair) as server, connected(server, authority.client()) as client:
+        await client.get("/stream")
+        await client.until(b"first;")
+        (connection,) = server.lifecycle.connections
+        assert connection.write_now(b"5\r\nnow;;\r\n")
+        data = os.read(client.stream.transport_stream.socket.fileno(), 100)  # it is there already
+        assert data[0] == 23, "application data (RFC 8446, section 5.1)"
 
 
 async def test_a_client_that_takes_nothing_is_seen_to_leave(authority, pair):
@@ -308,3 +320,10 @@ def test_the_end_of_a_certificate_is_remarked_on(authority, days, said):
     pair = authority.pair("localhost", *LOOPBACK, days=days)
     found = remark_on_end(TlsFiles(pair.certificate, pair.key))
     assert found is None if said is None else said in (found or "")
+
+
+def test_a_key_that_everybody_can_read_is_remarked_on(pair):
+    files = TlsFiles(pair.certificate, pair.key)
+    assert remark_on_mode(files) is None
+    pair.key.chmod(0o644)
+    assert "every user" in (remark_on_mode(files) or "")
