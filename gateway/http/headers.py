@@ -4,10 +4,17 @@ them may is in ``passing``."""
 import email.utils
 import math
 import time
-from collections.abc import Container, Iterable
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, Protocol
 
 Headers = tuple[tuple[str, str], ...]
+
+
+class PassingNames(Protocol):
+    """A set of names of headers, or of members of a query."""
+
+    def __contains__(self, name: str, /) -> bool: ...
+
 
 LONGEST_WAIT: Final = 3600
 """Seconds that a provider may tell a client to wait. A client that is told a year is lost."""
@@ -21,7 +28,7 @@ _TELLING = {"retry-after", "retry-after-ms", "x-should-retry"}
 _TELLING_PREFIXES = ("anthropic-ratelimit-", "x-ratelimit-")
 
 
-def upstream_headers(client: Iterable[tuple[str, str]], passing: Container[str]) -> Headers:
+def upstream_headers(client: Iterable[tuple[str, str]], passing: PassingNames) -> Headers:
     """The client's headers for an upstream of its own API (the byte lane), of those whose names are ``passing``."""
     headers = tuple(client)
     named = _named(headers)
@@ -30,14 +37,14 @@ def upstream_headers(client: Iterable[tuple[str, str]], passing: Container[str])
     )
 
 
-def upstream_query(client: str, passing: Container[str]) -> str:
+def upstream_query(client: str, passing: PassingNames) -> str:
     """The client's query string for an upstream of its own API, of its members those whose names are ``passing``."""
     if not client:
         return client
     return "&".join(pair for pair in client.split("&") if pair.partition("=")[0] in passing)
 
 
-def passthrough_headers(upstream: Headers, passing: Container[str]) -> Headers:
+def passthrough_headers(upstream: Headers, passing: PassingNames) -> Headers:
     """The upstream's headers for a client of its own API (the byte lane), of those whose names are ``passing``."""
     named = _named(upstream)
     return bounded_waits(tuple(pair for pair in upstream if pair[0] in passing and pair[0] not in named))
@@ -48,7 +55,7 @@ def _named(headers: Headers) -> set[str]:
     return {token.strip().lower() for name, value in headers if name == "connection" for token in value.split(",")}
 
 
-def translated_headers(upstream: Headers, added: Container[str] = ()) -> Headers:
+def translated_headers(upstream: Headers, added: PassingNames = frozenset()) -> Headers:
     """The headers that a client of another API still needs: waits and limits, and what was ``added`` to these."""
     return bounded_waits(
         tuple(

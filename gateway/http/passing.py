@@ -104,10 +104,8 @@ class HeaderNames:
         exact = frozenset(name for name in names if not name.endswith("*"))
         return cls(exact, tuple(name[:-1] for name in names if name.endswith("*")), frozenset(barred) - exact)
 
-    def __contains__(self, name: object) -> bool:
-        return name in self.exact or (
-            isinstance(name, str) and name.startswith(self.prefixes) and name not in self.barred
-        )
+    def __contains__(self, name: str) -> bool:
+        return name in self.exact or (name.startswith(self.prefixes) and name not in self.barred)
 
 
 def reason_never(name: str) -> str | None:

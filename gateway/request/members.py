@@ -14,6 +14,7 @@ import msgspec
 from streams.errors import invalid
 
 _PIECE: Final = 2**20  # bytes that are compared at once
+_SMALL: Final = 2**16  # bytes of a body that may be written once more
 _SHOWN: Final = 100  # characters of a name in a message
 _KEY: Final = re.compile(rb'[ \t\r\n]*("(?:[^"\\]|\\.)*+")[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
 _NEXT: Final = re.compile(rb"[ \t\r\n]*[,}]")
@@ -52,9 +53,14 @@ def check_members(body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
 
 
 def _is_full(body: bytes, members: Mapping[str, msgspec.Raw]) -> bool:
-    """True if ``members`` take all of ``body``, written as most programs write it: there is no room for another."""
-    punctuation = 4 * len(members) + 1  # two quotes, a colon and a comma for each; two braces and no last comma
-    return len(body) == punctuation + sum(map(len, members)) + sum(map(len, members.values()))
+    """True if ``members`` take all of ``body``, written as nearly all programs write it: without white space, or, where
+    it is small, with that which Python's ``json`` puts in. There is no room for another one."""
+    room, number = len(body) - sum(map(len, members)) - sum(map(len, members.values())), len(members)
+    if room == 4 * number + 1:  # two quotes, a colon and a comma for each; two braces and no last comma
+        return True
+    if room != 6 * number or len(body) > _SMALL:
+        return False
+    return body == b"{" + b", ".join([b'"%b": %b' % (name.encode(), raw) for name, raw in members.items()]) + b"}"
 
 
 def _check_case(members: Mapping[str, msgspec.Raw]) -> None:
