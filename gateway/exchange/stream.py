@@ -109,7 +109,8 @@ class StreamedAnswer:
         try:
             if attempt is not first:
                 self._delivery.carry(await first_lane(self._walk))
-            if not is_stream(attempt.target, response):  # to translate it takes the request
+            translated = self._walk.request.form is Form.TRANSLATED
+            if translated and not is_stream(attempt.target, response):  # which takes the request
                 await offload(attempt.incoming.size, lambda: attempt.incoming.request)
         except BaseException:
             await response.aclose()

@@ -11,7 +11,7 @@ from typing import Final, cast
 from urllib.parse import urlsplit
 
 import trio
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ASGISendEvent
+from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, ASGISendEvent
 from quart import Request
 from quart.asgi import ASGIHTTPConnection, ASGIWebsocketConnection
 from quart.typing import ResponseTypes
@@ -41,6 +41,10 @@ def configure(app: QuartTrio, max_body: int = MAX_BODY, door: Door = OPEN_DOOR) 
     app.asgi_websocket_class = QuartWebSocketConnection
     app.config["MAX_CONTENT_LENGTH"] = max_body
     app.config["BODY_TIMEOUT"] = BODY_SECONDS
+
+
+WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+"""The methods whose requests have a body here."""
 
 
 class QuartHttpConnection(TrioASGIHTTPConnection):
@@ -91,7 +95,10 @@ class QuartHttpConnection(TrioASGIHTTPConnection):
         return await self.app.handle_request(request)
 
     async def _receive(self, published: RequestScope, request: Request, receive: ASGIReceiveCallable) -> None:
-        """Feed the request's body until the client has left, or has its answer."""
+        """Feed the request's body until the client has left, or has its answer. Quart keeps what nobody reads, so that
+        of a GET, which nobody will, is let go."""
+        if request.method not in WITH_BODY:
+            receive = partial(_without_body, receive)
         await ASGIHTTPConnection.handle_messages(self, request, receive)
         # The server sends its "disconnect" also after a complete answer, in the middle of the last send.
         published.leave()
@@ -183,6 +190,13 @@ class QuartWebSocketConnection(TrioASGIWebsocketConnection):
         # The nursery is cancelled already, but none of its tasks has run since.
         if not self._closed:
             published.left = True
+
+
+async def _without_body(receive: ASGIReceiveCallable) -> ASGIReceiveEvent:
+    message = await receive()
+    if message["type"] == "http.request":
+        message["body"] = b""
+    return message
 
 
 async def _refuse(send: ASGISendCallable, refusal: Response) -> None:

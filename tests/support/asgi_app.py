@@ -69,7 +69,7 @@ def make_app(witness: Witness, max_body: int = 1000) -> QuartTrio:
         witness.watch()
         return "whole"
 
-    @app.post("/size")
+    @app.route("/size", methods=["GET", "POST", "DELETE"])
     async def size():
         scope = witness.watch()
         return {"size": len(await request.get_data()), "id": scope.id}

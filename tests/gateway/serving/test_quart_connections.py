@@ -135,3 +135,13 @@ async def test_a_crash_before_the_answer_is_a_500_with_a_body(caplog):
 async def test_an_odd_target_is_a_404_and_not_a_500(target):
     async with serving() as server:
         assert (await server.get(target)).startswith(b"HTTP/1.1 404")
+
+
+@pytest.mark.parametrize(("method", "kept"), [("POST", 900), ("GET", 0), ("DELETE", 0)])
+async def test_a_body_that_nobody_asks_for_is_not_kept(method, kept):
+    """Quart holds all of it for as long as the answer takes: of a stream by GET, hours."""
+    head = f"{method} /size HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 900\r\n\r\n"
+    async with serving() as server, server.connect() as client:
+        await client.send(head + "x" * 900)
+        _, _, body = (await client.rest()).partition(b"\r\n\r\n")
+    assert json.loads(body)["size"] == kept
