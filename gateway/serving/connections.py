@@ -137,7 +137,7 @@ class ClientConnection:
             trio.move_on_after(TURN_AWAY_SECONDS),
             contextlib.suppress(*BROKEN),
         ):
-            if has_place and await self._transport.receive():
+            if has_place and await self._secure() and await self._transport.receive():
                 await self._transport.send_all(too_many_of_one())
                 await self._transport.send_eof()
                 while await self._transport.receive():
@@ -163,11 +163,8 @@ class ClientConnection:
                 server.registry.connections.add(self)
                 self._idle.start()
                 self._idle.await_head()
-                if await self._idle.wait(self._open):
-                    context = ConnectionContext(
-                        server, tasks, self.client, local, self._listener, self._certificate, place
-                    )
-                    await self._take_in(context)
+                if await self._idle.wait(self._take_address):
+                    await self._take_in(server, tasks, local, place)
         finally:
             server.registry.connections.discard(self)
             place.close()
@@ -175,46 +172,48 @@ class ClientConnection:
             self.__dict__.pop("protocol", None)  # which refers to this: a cycle for the collector otherwise
         await self._transport.aclose()
 
-    async def _take_in(self, context: ConnectionContext) -> None:
-        address = context.client[0] if context.client is not None and self._listener.serves == "all" else None
-        with context.server.registry.counted(address) as has_room:
-            if has_room:
-                await self._open_protocol(context, self)
-                await self._read()
-            else:
-                await self._turn_away()
-
     # Opening
 
-    async def _open(self) -> bool:
-        """Do what comes before HTTP; false if the client does not take part in it. The connection is then cut."""
-        options = self._listener
-        if options.tls is None and not options.proxy_protocol:
-            return True
-        with trio.move_on_after(OPENING_SECONDS):
-            announced = not options.proxy_protocol or await self._take_address()
-            if announced and (options.tls is None or await self._secure(options.tls.context)):
-                return True
-        self.cut()
-        return False
-
     async def _take_address(self) -> bool:
-        """Take the client's address from what the proxy says first."""
+        """Take the client's address from what a proxy says first, where one has to; false if it does not say it."""
+        if not self._listener.proxy_protocol:
+            return True
         try:
-            self.client = await read_proxy_header(self._socket) or self.client
-        except (ProxyHeaderFailed, *BROKEN) as error:
+            with trio.fail_after(OPENING_SECONDS):
+                self.client = await read_proxy_header(self._socket) or self.client
+        except (ProxyHeaderFailed, trio.TooSlowError, *BROKEN) as error:
             log.debug("a connection of %s is closed: %s", self.client, error)
+            self.cut()
             return False
         return True
 
-    async def _secure(self, context: ssl.SSLContext) -> bool:
-        secured = TlsTransport(self._stream, context)
+    async def _take_in(
+        self, server: ServerContext, tasks: TaskGroup, local: tuple[str, int] | None, place: ConnectionPlace
+    ) -> None:
+        """Serve the client, whose address is known by now, if it may have one more connection. That comes before the
+        handshake of TLS, which would hold as many open as anybody likes."""
+        address = self.client[0] if self.client is not None and self._listener.serves == "all" else None
+        with server.registry.counted(address) as has_room:
+            if not has_room:
+                await self._turn_away()
+            elif await self._idle.wait(self._secure):
+                context = ConnectionContext(server, tasks, self.client, local, self._listener, self._certificate, place)
+                await self._open_protocol(context, self)
+                await self._read()
+
+    async def _secure(self) -> bool:
+        """Speak TLS from here on, where the listener does; false if the client does not."""
+        if self._listener.tls is None:
+            return True
+        secured = TlsTransport(self._stream, self._listener.tls.context)
         try:
-            await secured.handshake()
-        except BROKEN as error:
-            log.debug("the TLS handshake with %s failed: %s", self.client, error)
+            with trio.fail_after(OPENING_SECONDS):
+                await secured.handshake()
+        except (trio.TooSlowError, *BROKEN) as error:
+            log.debug("the TLS handshake with %s failed: %s", self.client, error or "it took too long")
             if isinstance(error, ssl.SSLError) and error.reason == "HTTP_REQUEST":
                 self._transport.send_now(not_tls(), b"")
+            self.cut()
             return False
         self._transport, self.agreed, self._certificate = secured, secured.protocol, secured.client_names
         return True

@@ -249,6 +249,30 @@ async def test_a_connection_too_many_is_told_so(authority, pair):
             assert b" 503 " in await other.rest()
 
 
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01"])
+async def test_a_handshake_that_stalls_is_one_of_its_address(authority, pair, sent):
+    """Else whoever begins handshakes holds every place that there is."""
+    tls = ListenerTls(TlsFiles(pair.certificate, pair.key))
+    options = [ListenerOptions(tls=tls, proxy_protocol=True)]
+
+    async def told(server: Server, address: str) -> bytes:
+        stream = await trio.open_tcp_stream("127.0.0.1", server.port)
+        await stream.send_all(f"PROXY TCP4 {address} 192.0.2.1 4711 443\r\n".encode())
+        async with trio.SSLStream(stream, authority.client(), server_hostname="localhost") as secured:
+            client = TlsClient(secured)
+            await client.get("/whole", "connection: close\r\n")
+            return await client.rest()
+
+    async with serving(options=options) as server, contextlib.AsyncExitStack() as stack:
+        server.lifecycle.most_per_address = 2
+        for _ in range(2):
+            client = await stack.enter_async_context(server.connect())
+            await client.send(b"PROXY TCP4 203.0.113.7 192.0.2.1 4711 443\r\n" + sent)
+        await eventually(lambda: [one.client for one in server.lifecycle.connections] == 2 * [("203.0.113.7", 4711)])
+        assert b" 200 " in await told(server, "203.0.113.8")
+        assert b" 429 " in await told(server, "203.0.113.7")
+
+
 # Certificates
 
 
