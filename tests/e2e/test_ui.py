@@ -22,6 +22,7 @@ from tests.support.harness import ROOT, Gateway, Listening, Wire, eventually, fr
 from tests.support.raw_call import SSE, Call, call, chunks, fill, line, lines, narrow, new_id, said, settings
 from tests.support.streams_page import Cell
 from tests.support.upstreams import PATHS
+from tests.support.websocket_client import Client
 
 HUB = Cell("messages", "chat", True, "", "", "")
 BYTE = Cell("chat", "chat", True, "", "", "")
@@ -220,14 +221,18 @@ def test_the_models_that_are_told_are_those_that_a_client_may_use(configured):
     ]  # fmt: skip
 
 
-def test_a_page_that_is_open_ends_with_the_key_that_it_was_opened_with(configured):
+def test_what_is_open_ends_with_the_key_that_it_was_opened_with(configured):
     process, change = configured
     end = datetime.now(UTC) + timedelta(seconds=3)
     change(client_keys=[{"name": "me", "key": "of-the-client", "until": end.isoformat()}])
     shown = {"authorization": "Bearer of-the-client"}
-    opened = process.request("GET", "/ui/events", headers=shown)  # it is read to its end
-    assert opened.status == 200
-    assert datetime.now(UTC) >= end
+    with Client.connect(process.port, shown) as websocket:
+        opened = process.request("GET", "/ui/events", headers=shown)  # it is read to its end
+        assert opened.status == 200
+        assert datetime.now(UTC) >= end
+        (answer,) = websocket.ask("openai/on-chat")
+        assert (answer["type"], answer["status"]) == ("error", 401)
+        assert "has ended on" in answer["error"]["message"]
     refused = process.request("GET", "/ui/events", headers=shown)
     assert (refused.status, b"has ended on" in refused.body) == (401, True)
 
