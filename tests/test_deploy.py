@@ -75,7 +75,8 @@ def mounted(tmp_path) -> Path:
 
 def test_the_mounted_configuration_is_good_with_what_the_secret_holds(mounted):
     (place,) = (one["mountPath"] for one in CONTAINER["volumeMounts"] if one["name"] == "secrets")
-    secrets = {f"{place}/{name}": text for name, text in KUBERNETES["Secret"]["stringData"].items()}
+    given = KUBERNETES["Secret"]["stringData"]
+    secrets = {f"{place}/{name}": text.replace("replace-me", "f" * 64) for name, text in given.items()}
     files = SecretFiles(secrets)
     assert not load(mounted, {}, files=files).warnings
     assert files.texts == secrets
