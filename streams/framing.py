@@ -8,6 +8,8 @@ from typing import Protocol
 
 import attrs
 
+from streams.structure import UNFOLDS
+
 
 class FramingError(Exception):
     """The bytes are no stream of this framing. Its text is fit for the client."""
@@ -18,6 +20,13 @@ class EventTooLarge(FramingError):
 
     def __init__(self) -> None:
         super().__init__("the provider sent an event larger than limits.event allows")
+
+
+class EventUnfolds(FramingError):
+    """One event is small enough, and would be large once it is decoded."""
+
+    def __init__(self) -> None:
+        super().__init__(f"the provider sent an event {UNFOLDS}")
 
 
 class EventSplitter(Protocol):

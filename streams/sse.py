@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from streams.framing import EventTooLarge, Framing
+from streams.framing import EventTooLarge, EventUnfolds, Framing
+from streams.structure import ELEMENTS, holds_more
 from streams.surrogates import NOT_JSON, any_json
 
 DONE = b"[DONE]"
@@ -38,7 +39,8 @@ class Splitter:
         self._size = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The events that ``data`` completes. Raises ``EventTooLarge`` when more than the limit would be held."""
+        """The events that ``data`` completes. Raises ``EventTooLarge`` when more than the limit would be held,
+        ``EventUnfolds`` where decoding would make too much of one; what comes in one read is too small for that."""
         events: list[bytes] = []
         start = 0
         if self._held:
@@ -49,9 +51,10 @@ class Splitter:
                 return events
             cut = match.end() - (len(seam) if match.string is not data else 0)
             self._held.append(data[:cut])
-            events.append(b"".join(self._held))
-            self._held.clear()
-            self._size = 0
+            whole = self.close()
+            if len(whole) > ELEMENTS and holds_more(whole, ELEMENTS):
+                raise EventUnfolds
+            events.append(whole)
             start = cut
         if b"\r" in data:
             for match in _BLANK_LINE.finditer(data, start):
@@ -105,6 +108,8 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
 def completed(rest: bytes) -> bytes:
     """``rest``, what a splitter has left, as a whole event where it lacks nothing but its blank line; where it is what
     is left of a blank line (the LF of a CRLF that came in two reads), that; nothing if the event is only half there."""
+    if holds_more(rest, ELEMENTS):
+        return b""
     if (parsed := parse(rest)) is None:
         return b"" if rest.strip() else rest
     return b"" if is_malformed(parsed[1]) else rest + b"\n\n"

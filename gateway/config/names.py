@@ -10,9 +10,12 @@ and no provider knows it: it is taken off here too, unless an entry has it in it
 """
 
 import difflib
+import heapq
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from itertools import islice
 from typing import TypeAlias
 
 import attrs
@@ -25,6 +28,9 @@ May: TypeAlias = Callable[[str], bool]
 """Whether a client may ask for a model by this name."""
 
 _LONGEST = 200  # characters of an unknown name that are worth comparing and repeating
+_COMPARED, _CANDIDATES, _CLOSELY, _LIKE, _REMEMBERED = 100, 500, 4, 0.6, 256
+"""Of names that an unknown one may have been meant to be: the characters that one may have, how many are looked at, how
+many of these closely, how like they have to be, and for how many unknown names the result is remembered."""
 _REPEATED, _OFFERED = 100, 3
 """Characters of a name that is told in other forms too, and how many of those are told."""
 
@@ -158,7 +164,7 @@ class Names:
         if len(asked) <= _LONGEST:
             known = self._known_forms() if slash and find(prefix) is None else ()
             names = dict.fromkeys((*self.aliases, *self._by_name, *self._full, *self._bare, *self._known, *known))
-            if near := difflib.get_close_matches(asked, [name for name in names if may is None or may(name)], n=3):
+            if near := _nearest(asked, tuple(name for name in names if may is None or may(name))):
                 return f"did you mean {' or '.join(near)}?"
         forms, made = self._forms(asked, may), _maker(asked)
         theirs = "" if made is None else f"{made.display_name}'s models need an entry such as {made.id}/*"
@@ -177,6 +183,22 @@ class Names:
         other = _maker(asked) is not None
         forms = [_form(entry, asked) for entry in self._wildcards if not (other and entry.provider.families)]
         return [form for form in forms if may is None or may(form)][:_OFFERED]
+
+
+@lru_cache(_REMEMBERED)
+def _nearest(asked: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Up to three of ``names`` that are like ``asked``: those that have about the same letters are compared closely,
+    which takes a time that grows with the product of two lengths."""
+    if len(asked) > _COMPARED:
+        return ()
+    matcher = difflib.SequenceMatcher(b=asked)
+    alike: list[tuple[float, str]] = []
+    for name in islice((name for name in names if len(name) <= _COMPARED), _CANDIDATES):
+        matcher.set_seq1(name)
+        if matcher.real_quick_ratio() >= _LIKE and (ratio := matcher.quick_ratio()) >= _LIKE:
+            alike.append((ratio, name))
+    closely = [name for _, name in heapq.nlargest(_CLOSELY, alike)]
+    return tuple(difflib.get_close_matches(asked, closely, n=3, cutoff=_LIKE))
 
 
 def _maker(asked: str) -> Provider | None:

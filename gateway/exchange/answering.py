@@ -10,6 +10,7 @@ from gateway.streaming.lane import Lane
 from gateway.streaming.passthrough import Passthrough
 from gateway.streaming.progress import spoken
 from gateway.streaming.translation import Translation, WholeAnswerTranslation
+from gateway.streaming.whole import read_whole
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
 from providers.neutral.codec import Codec, Reply, Writer
@@ -37,7 +38,8 @@ def stream_lane(attempt: Attempt, turn: TurnRecorder) -> Lane:
     # A stream that its end repeats, or that is stored, is held until then.
     most = limits.answer if context.codec.wire.repeats_answer or turn.records else None
     codec, writer, framing = CODECS[target.api], _writer(attempt, turn), context.codec.wire.framing
-    return Translation(codec, writer, framing, attempt.public_error, limits.event, prepared.names, most)
+    names, keeps = prepared.names, limits.answer
+    return Translation(codec, writer, framing, attempt.public_error, limits.event, names, most, keeps)
 
 
 def whole_answer_lane(attempt: Attempt, turn: TurnRecorder) -> Lane:
@@ -75,7 +77,7 @@ def fold_answer(attempt: Attempt, response: UpstreamResponse, body: bytes, *, te
 def _events(codec: Codec, body: bytes, streamed: bool, texts: bool = True, *, checked: bool = True) -> list[Event]:
     """The events of a whole body, also of one that came as a stream though it was not asked for."""
     if not streamed:
-        return list(codec.read_answer(body, texts, checked))
+        return list(read_whole(codec, body, texts, checked))
     framing, reader = codec.wire.framing, codec.reader()
     splitter = framing.splitter(len(body) + 1)
     events: list[Event] = []

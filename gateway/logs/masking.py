@@ -81,9 +81,9 @@ class Mask:
         word = found[0]
         if self._is_key(word):
             return MASKED
-        for part in _SEPARATORS.split(word):
-            if part != word and self._is_key(part):
-                word = word.replace(part, MASKED)
+        keys = {part for part in _SEPARATORS.split(word) if part != word and self._is_key(part)}
+        for key in keys:
+            word = word.replace(key, MASKED)
         return word
 
     def _is_key(self, word: str) -> bool:

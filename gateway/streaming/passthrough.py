@@ -28,7 +28,7 @@ class Passthrough:
         self._splitter = framing.splitter(event_limit)
         self._parse = framing.parse
         self._marks = framing.marks
-        self._reader = codec.reader()
+        self._reader = codec.reader(keeps=0)
         self._events = 0
         self._plain = True  # nothing has come yet after which comments do harm
         self._ended = False

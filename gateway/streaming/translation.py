@@ -1,17 +1,33 @@
 """The hub lane: the provider's answer read as events, and written in the client's API."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from gateway.streaming.lane import MapError, too_large
 from gateway.streaming.progress import StreamProgress
+from gateway.streaming.whole import read_whole
+from providers.neutral.bounds import ANSWER, ID, PLACE, Budget, TooMuch, memory_of
 from providers.neutral.codec import Codec, Writer
 from providers.neutral.tool_names import restored
 from streams.errors import GatewayError
-from streams.events import ErrorInfo, Event
+from streams.events import (
+    BlockEnd,
+    Citation,
+    ErrorInfo,
+    Event,
+    NativeItem,
+    ReasoningState,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+)
 from streams.framing import Framing
 
 NO_NAMES: Mapping[str, str] = {}
+
+_VALUES: Final = (Citation, NativeItem, ReasoningState, ToolCallStart)
+"""Events with more than a piece of text, which some writers hold to the end."""
 
 
 class Translation:
@@ -26,16 +42,19 @@ class Translation:
         event_limit: int,
         names: Mapping[str, str] = NO_NAMES,
         most: int | None = None,
+        keeps: int = ANSWER,
     ) -> None:
         """``source`` is the provider's API, ``client`` the framing of what ``writer`` writes. ``most``: characters that
-        the answer may have, ``None`` where nobody holds it."""
+        the answer may have, ``None`` where nobody holds it. ``keeps``: bytes of what is said that are held in any case,
+        because it comes again at the end, or out of its turn."""
         self.source = source.wire.framing
         self.seen = StreamProgress()
         self._most = math.inf if most is None else most
         self._names = names
         self._splitter = self.source.splitter(event_limit)
         self._parse = self.source.parse
-        self._reader = source.reader()
+        self._reader = source.reader(keeps)
+        self._held = Budget(keeps)
         self._client = client
         self._writer = writer
         self._map_error = map_error
@@ -64,7 +83,25 @@ class Translation:
         if (parsed := self._parse(raw)) is None:
             return b""
         events = self._reader.take(*parsed)
-        return self._write(events[0]) if len(events) == 1 else b"".join(map(self._write, events))
+        if len(events) == 1:
+            event = events[0]
+            if type(event) is TextDelta and event.logprobs is None:  # by far the most frequent
+                return self._write(event)
+        try:
+            self._hold(events, raw)
+        except TooMuch as error:
+            return self._write(error.failed)
+        return b"".join(map(self._write, events))
+
+    def _hold(self, events: Sequence[Event], raw: bytes) -> None:
+        """Account for what of ``events``, which came in ``raw``, a writer may hold. Raises ``TooMuch``."""
+        if any(isinstance(event, _VALUES) or (type(event) is TextDelta and event.logprobs) for event in events):
+            self._held.spend(memory_of(raw), "citations, log probabilities and items")
+        for event in events:
+            if isinstance(event, ToolCallDelta):  # calls that interleave wait for each other
+                self._held.spend(len(event.text) + ID, "tool calls")
+            elif isinstance(event, BlockEnd):  # some writers list all of them at the end
+                self._held.spend(PLACE, "blocks")
 
     def _write(self, event: Event) -> bytes:
         if self.seen.over:
@@ -108,7 +145,7 @@ class WholeAnswerTranslation(Translation):
         if failed is not None:
             return self._write(failed)
         try:
-            events = self._codec.read_answer(b"".join(self._parts))
+            events = read_whole(self._codec, b"".join(self._parts))
         except GatewayError as error:
             return self._write(error.failed)
         return b"".join(map(self._write, events))

@@ -12,6 +12,8 @@ import attrs
 from gateway.http.headers import says_close
 
 MAX_HEAD: Final = 100 * 1024
+MAX_FIELDS: Final = 500  # header lines; answers of providers behind three proxies have sixty
+MAX_INTERIM: Final = 20  # answers before the answer: a server sends one of each sort, or one every few seconds
 
 _END = re.compile(rb"\n\r?\n")
 _STATUS = re.compile(rb"HTTP/([0-9]\.[0-9]) ([0-9]{3})(?: [^\0\n\r\v\f]*)?")
@@ -41,6 +43,7 @@ class HeadReader:
     def __init__(self) -> None:
         self._held = bytearray()
         self._searched = 0
+        self._interim = 0
 
     def feed(self, data: bytes) -> Head | None:
         """The head that ``data`` completes. Raises ``ValueError`` for what is none, or too large."""
@@ -50,6 +53,9 @@ class HeadReader:
                 return head
             if head.status < 100 or head.status == 101:
                 raise ValueError("the answer is to something that was not asked for")
+            self._interim += 1
+            if self._interim > MAX_INTERIM:
+                raise ValueError("there are too many interim answers before the answer")
             self._held, self._searched = bytearray(head.rest), 0
         return None
 
@@ -79,6 +85,8 @@ def _head(version: bytes, status: int, headers: Headers, rest: bytes) -> Head:
 
 def _fields(lines: bytes) -> Headers:
     headers: list[tuple[bytes, bytes]] = []
+    if lines.count(b"\n") >= MAX_FIELDS:
+        raise ValueError("the head of the answer has too many headers")
     for line in _FOLD.sub(b" ", lines).split(b"\n") if lines else ():
         field = _FIELD.fullmatch(line.removesuffix(b"\r"))
         if field is None:

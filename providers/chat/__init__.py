@@ -18,6 +18,7 @@ from providers.chat.reader import ChatReader, read_answer
 from providers.chat.usage import is_usage_alone
 from providers.chat.writer import ChatWriter, write_answer
 from providers.errors.failures import is_openai_error, openai_error, read_failure
+from providers.neutral.bounds import ANSWER
 from providers.neutral.codec import Outgoing, Recipient, Reply
 from providers.neutral.draft import Draft
 from providers.neutral.fields import Drops
@@ -60,8 +61,8 @@ class Chat:
         """Chat's reasoning is plain text, which no provider refuses."""
         return {}, ()
 
-    def reader(self) -> ChatReader:
-        return ChatReader()
+    def reader(self, keeps: int = ANSWER) -> ChatReader:
+        return ChatReader(keeps)
 
     def is_usage_alone(self, data: bytes) -> bool:
         return is_usage_alone(data)

@@ -13,6 +13,7 @@ from providers.chat.reading.endings import REASONS, read_end, read_failure, stop
 from providers.chat.reading.values import text_of
 from providers.chat.usage import read_usage
 from providers.errors.failures import array_failure, read_event_failure
+from providers.neutral.bounds import ANSWER, TooMuch, bounded
 from providers.neutral.stages import ANSWERING, ENDED, WAITING, AnswerStage
 from streams.errors import GatewayError
 from streams.events import AnswerStart, BlockEnd, ErrorInfo, Event, Usage
@@ -29,9 +30,9 @@ class ChatReader:
     ``AnswerEnd`` is held back until ``[DONE]`` or the end of the stream, because usage comes after
     ``finish_reason``."""
 
-    def __init__(self) -> None:
+    def __init__(self, keeps: int = ANSWER) -> None:
         self._stage: AnswerStage = WAITING
-        self._answer = OpenAnswer()
+        self._answer = OpenAnswer(keeps)
         self._usage: Usage | None = None
         self._finish = ""
         self._stopped_by: str | None = None
@@ -48,7 +49,11 @@ class ChatReader:
             return self._malformed(event, data)
         if event == "error" or chunk.error or (chunk.choices is None and chunk.failure):
             return self._fail(read_event_failure(any_json(data)))
-        return self._read(chunk)
+        self._answer.arriving = data
+        try:
+            return self._read(chunk)
+        except TooMuch as error:
+            return self._fail(error.failed)
 
     def close(self) -> Sequence[Event]:
         if self._stage is ENDED:
@@ -66,7 +71,7 @@ class ChatReader:
         out: list[Event] = []
         if chunk.usage and isinstance(chunk.usage, dict):
             self._usage = read_usage(chunk.usage)
-        for choice in chunk.choices or ():
+        for choice in bounded(chunk.choices or (), "choices"):
             if choice.index in (0, None):
                 if self._stage is WAITING:
                     self._begin(chunk, out)

@@ -21,6 +21,7 @@ from providers.messages.incoming import read_count_request, read_request
 from providers.messages.outgoing import write_count_request, write_request
 from providers.messages.reader import MessagesReader
 from providers.messages.writer import MessagesWriter
+from providers.neutral.bounds import ANSWER
 from providers.neutral.codec import Outgoing, Reader, Recipient, Reply, Writer
 from providers.neutral.draft import Draft
 from providers.neutral.fields import generic, join
@@ -96,8 +97,8 @@ class Messages:
         kept = [_unreasoned(message, dropped) for message in messages] if isinstance(messages, list) else []
         return ({"messages": [message for message in kept if message is not None]} if dropped else {}), tuple(dropped)
 
-    def reader(self) -> Reader:
-        return MessagesReader()
+    def reader(self, keeps: int = ANSWER) -> Reader:
+        return MessagesReader(keeps)
 
     def is_usage_alone(self, data: bytes) -> bool:
         return False  # counts come unasked

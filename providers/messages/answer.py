@@ -12,6 +12,7 @@ from providers.errors.failures import read_event_failure
 from providers.messages.blocks import call_input, tool_id
 from providers.messages.content import DIRECT
 from providers.messages.usage import Counts, usage_whole
+from providers.neutral.bounds import bounded
 from providers.neutral.codec import Reply, new_id, settled_reason
 from providers.neutral.seal import Issuer, seal
 from providers.neutral.shapes import ByType, Shape, check_answer
@@ -124,8 +125,8 @@ def block_events(number: int, item: Mapping[str, Any], ids: set[str]) -> list[Ev
 def _text_events(number: int, text: str, citations: Any) -> list[Event]:
     if not text:
         return []
-    cited = [Citation(number, "messages", item) for item in citations] if isinstance(citations, list) else []
-    return [TextDelta(number, text), *cited, BlockEnd(number)]
+    cited = bounded(citations, "citations") if isinstance(citations, list) else ()
+    return [TextDelta(number, text), *(Citation(number, "messages", item) for item in cited), BlockEnd(number)]
 
 
 def reasoning_events(number: int, text: str, item: Mapping[str, Any]) -> list[Event]:
@@ -188,7 +189,7 @@ def _answer_events(value: Mapping[str, Any]) -> list[Event]:
         events.append(usage)
     ids: set[str] = set()
     number = 0
-    for item in value["content"]:
+    for item in bounded(value["content"], "content blocks"):
         if isinstance(item, dict) and (block := block_events(number, item, ids)):
             events.extend(block)
             number += 1

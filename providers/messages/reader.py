@@ -13,6 +13,7 @@ from providers.messages.reading import blocks
 from providers.messages.reading.answer import OpenAnswer
 from providers.messages.reading.wire import decode
 from providers.messages.usage import Counts
+from providers.neutral.bounds import ANSWER, TooMuch
 from providers.neutral.stages import ANSWERING, ENDED, WAITING, AnswerStage
 from streams.events import AnswerStart, ErrorInfo, Event
 from streams.surrogates import NOT_JSON, any_json
@@ -31,9 +32,9 @@ _CONTENT: Mapping[str, Callable[[OpenAnswer, Mapping[str, Any]], Sequence[Event]
 class MessagesReader:
     """A ``Reader`` of one Messages stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, keeps: int = ANSWER) -> None:
         self._stage: AnswerStage = WAITING
-        self._answer = OpenAnswer()
+        self._answer = OpenAnswer(keeps)
         self._counts = Counts()
         self._reason: str | None = None
         self._stop_sequence: str | None = None
@@ -42,8 +43,11 @@ class MessagesReader:
     def take(self, event: str, data: bytes) -> Sequence[Event]:
         if self._stage is ENDED:
             return ()
-        if event == "content_block_delta" and (events := self._take_piece(data)) is not None:
-            return events if self._stage is ANSWERING else self._start_with(events)
+        try:
+            if event == "content_block_delta" and (events := self._take_piece(data)) is not None:
+                return events if self._stage is ANSWERING else self._start_with(events)
+        except TooMuch as error:
+            return self._fail(error.failed)
         try:
             value = any_json(data)
         except NOT_JSON:
@@ -51,7 +55,11 @@ class MessagesReader:
         if not isinstance(value, dict):
             failed = array_failure(data)
             return () if failed is None else self._fail(failed)
-        return self._take_event(text_of(value.get("type")) or event, value)
+        self._answer.arriving = data
+        try:
+            return self._take_event(text_of(value.get("type")) or event, value)
+        except TooMuch as error:
+            return self._fail(error.failed)
 
     def close(self) -> Sequence[Event]:
         if self._stage is ENDED:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import attrs
 
+from providers.neutral.bounds import ANSWER
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit, adapted, dropped
 from providers.neutral.quirks import Quirks
@@ -137,7 +138,10 @@ class Codec(Protocol):
         as ``restore`` does."""
         ...
 
-    def reader(self) -> Reader: ...
+    def reader(self, keeps: int = ANSWER) -> Reader:
+        """A reader that holds ``keeps`` bytes at most of what is said until more has come. With 0 it holds nothing,
+        and what is put together at the end of a block is left out: for whoever only follows an answer."""
+        ...
 
     def is_usage_alone(self, data: bytes) -> bool:
         """Whether a stream's event is there for ``Outgoing.asks_usage`` alone: token counts, and nothing else."""

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from providers.neutral.hints import is_loss
 from streams.errors import GatewayError, invalid
 from streams.surrogates import lone
 
@@ -111,17 +112,27 @@ class Fields:
         return [join(self.at, name) for name in self._unread if self.data[name] is not None]
 
 
+KEPT = 1000
+"""Paths that are kept of what could not be carried, and once more as many of those that strict mode refuses, so that
+one of these is there if there is any. Clients choose the names, and send as many as they like."""
+LONGEST = 200  # characters of a path
+
+
 class Drops:
-    """The paths of what could not be carried, each once, in order, array indices as ``[]``."""
+    """The paths of what could not be carried, each once, in order, array indices as ``[]``; not endlessly many, and
+    none endlessly long."""
 
     __slots__ = ("_paths",)
 
     def __init__(self, paths: Iterable[str] = ()) -> None:
-        self._paths = dict.fromkeys(map(generic, paths))
+        self._paths: dict[str, None] = {}
+        self.add(*paths)
 
     def add(self, *paths: str) -> None:
         for path in paths:
-            self._paths[generic(path)] = None
+            path, count = generic(path[:LONGEST]), len(self._paths)
+            if count < KEPT or (count < 2 * KEPT and is_loss(path)):
+                self._paths[path] = None
 
     def rest(self, fields: Fields) -> None:
         """Everything that is still unread in ``fields``."""

@@ -2,6 +2,7 @@
 annotations, accounting): losing it is shown, and is no reason to refuse a request in strict mode."""
 
 import fnmatch
+import re
 from collections.abc import Iterable
 
 # Shell-style patterns over the paths of the drop report.
@@ -39,6 +40,9 @@ HINTS = (
 )
 
 
+_HINTS = re.compile("|".join(fnmatch.translate(hint.replace("[]", "[[][]]")) for hint in HINTS))
+
+
 # What is behind a path that does not say it itself, for whoever reads a log.
 WORDS = {
     "*cache_control": "cache mark",
@@ -68,7 +72,12 @@ def in_words(path: str) -> str:
 
 def losses(dropped: Iterable[str]) -> tuple[str, ...]:
     """Those of the ``dropped`` paths that may have changed the answer."""
-    return tuple(path for path in dropped if not any(fnmatch.fnmatchcase(path, _literal(hint)) for hint in HINTS))
+    return tuple(filter(is_loss, dropped))
+
+
+def is_loss(path: str) -> bool:
+    """Whether losing what is at ``path`` may have changed the answer."""
+    return _HINTS.match(path) is None
 
 
 def _literal(pattern: str) -> str:

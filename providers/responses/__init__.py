@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from providers.errors.failures import is_openai_error, openai_error, read_failure
+from providers.neutral.bounds import ANSWER
 from providers.neutral.codec import Outgoing, Reader, Recipient, Reply
 from providers.neutral.draft import Draft
 from providers.neutral.request import Request
@@ -111,8 +112,8 @@ class Responses:
         kept = [item for item in items if not _is_reasoning(item)] if isinstance(items, list) else []
         return ({"input": kept}, ("input[]",)) if isinstance(items, list) and len(kept) < len(items) else ({}, ())
 
-    def reader(self) -> Reader:
-        return ResponsesReader()
+    def reader(self, keeps: int = ANSWER) -> Reader:
+        return ResponsesReader(keeps)
 
     def is_usage_alone(self, data: bytes) -> bool:
         return False  # counts come unasked

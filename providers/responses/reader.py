@@ -12,6 +12,7 @@ import attrs
 import msgspec
 
 from providers.errors.failures import array_failure, read_event_failure
+from providers.neutral.bounds import ANSWER, TooMuch
 from providers.neutral.shapes import ByType, Shape, check_answer
 from providers.neutral.stages import ANSWERING, ENDED, WAITING, AnswerStage
 from providers.responses.reading import calls, messages, reasoning, whole_items
@@ -39,7 +40,8 @@ _CONTENT: Mapping[str, TakeEvent] = {**messages.EVENTS, **calls.EVENTS, **reason
 class ResponsesReader:
     """A ``Reader`` of one Responses stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, keeps: int = ANSWER) -> None:
+        """What is said is said by each item whole, so that there is nothing to keep."""
         self._stage: AnswerStage = WAITING
         self._answer = OpenAnswer()
 
@@ -51,13 +53,16 @@ class ResponsesReader:
         except NOT_JSON as error:
             return self._take_unreadable(data, error)
         name = wire.type if isinstance(wire.type, str) else event
-        take = _CONTENT.get(name)
-        if take is not None:
-            events = take(self._answer, wire)
-            return events if self._stage is ANSWERING else self._start_with(events)
-        step = _STEPS.get(name)
-        if step is not None:
-            return step(self, wire)
+        try:
+            take = _CONTENT.get(name)
+            if take is not None:
+                events = take(self._answer, wire)
+                return events if self._stage is ANSWERING else self._start_with(events)
+            step = _STEPS.get(name)
+            if step is not None:
+                return step(self, wire)
+        except TooMuch as error:
+            return self._fail(error.failed)
         if name == "error" or wire.error:
             return self._fail(read_event_failure(load(data)))
         return ()  # keepalive, progress of hosted tools, whatever is new

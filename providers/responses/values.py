@@ -4,6 +4,7 @@ nothing, never as an error."""
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from providers.neutral.bounds import bounded
 from streams.events import Usage
 from streams.surrogates import NOT_JSON, any_json
 
@@ -31,6 +32,11 @@ def as_object(value: Any) -> Json:
 
 def as_objects(value: Any) -> list[Json]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def few_objects(value: Any) -> list[Json]:
+    """``as_objects`` of an array whose elements are each worked on. Raises ``TooMuch`` for one that is too long."""
+    return as_objects(bounded(value, "elements of an array") if isinstance(value, list) else value)
 
 
 def as_count(value: Any) -> int:

@@ -18,6 +18,7 @@ import attrs
 from providers.auth.signer import UnsignedRequest
 from providers.catalog.providers import Provider
 from providers.errors.failures import read_failure
+from providers.neutral.bounds import ANSWER
 from providers.neutral.codec import Outgoing, Recipient, Reply, new_id
 from providers.neutral.draft import Draft
 from providers.neutral.request import Message, Request, TextPart, Tool, ToolCallPart, ToolResultPart
@@ -269,7 +270,7 @@ class Toy:
     def without_reasoning(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         return {}, ()
 
-    def reader(self) -> ToyReader:
+    def reader(self, keeps: int = ANSWER) -> ToyReader:
         return ToyReader()
 
     def is_usage_alone(self, data: bytes) -> bool:

@@ -4,6 +4,7 @@ from typing import Any, TypeAlias
 
 from providers.chat.reading.details import Details
 from providers.chat.reading.fragments import Calls
+from providers.neutral.bounds import PLACES, Budget, memory_of
 from streams.events import BlockEnd, Event, ReasoningDelta, ReasoningState, RefusalDelta, TextDelta
 
 Speech: TypeAlias = type[TextDelta] | type[RefusalDelta] | type[ReasoningDelta]
@@ -14,9 +15,16 @@ class OpenAnswer:
 
     Blocks are numbered as they open; of those that are no tool calls one is open at a time."""
 
-    __slots__ = ("block", "blocks", "calls", "citations", "details", "field", "logprobs", "speech", "tools")
+    __slots__ = (
+        "arriving", "block", "blocks", "calls", "citations", "details", "field", "held", "keeps", "logprobs", "speech",
+        "tools",
+    )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, keeps: int) -> None:
+        """``keeps``: bytes of what is said that may be held."""
+        self.keeps = keeps > 0
+        self.held = Budget(keeps)
+        self.arriving = b""  # the event that is being read
         self.blocks = 0
         self.block: int | None = None  # the open block that is not a tool call
         self.speech: Speech = TextDelta  # the kind of events in it
@@ -24,7 +32,7 @@ class OpenAnswer:
         self.logprobs: list[Any] = []  # texts: of tokens whose text is still to come
         self.field = ""  # reasoning: the member in which it came
         self.details = Details()  # reasoning: of the open block, or of one to come
-        self.calls = Calls()
+        self.calls = Calls(Budget(PLACES))
         self.tools: list[int] = []  # calls: their blocks, which end with the answer
 
     def next_block(self) -> int:
@@ -62,3 +70,7 @@ class OpenAnswer:
         if self.details:
             return {"reasoning_details": self.details.take()}
         return {"field": self.field} if self.field else {}
+
+    def hold(self, what: str) -> None:
+        """Account for values out of the event that is being read, which are held until more has come."""
+        self.held.spend(memory_of(self.arriving), what)

@@ -30,12 +30,14 @@ def _take_fragment(answer: OpenAnswer, fragment: Mapping[str, Any], out: list[Ev
         out.append(ToolCallStart(call.block, call.id, name, kind))
         out.extend(ToolCallDelta(call.block, piece) for piece in call.pieces)
     if text:
-        _take_input(call, text, out)
+        _take_input(answer, call, text, out)
 
 
-def _take_input(call: ToolCall, text: str, out: list[Event]) -> None:
+def _take_input(answer: OpenAnswer, call: ToolCall, text: str, out: list[Event]) -> None:
     call.arguments.add(text)
     if call.block is None:
-        call.pieces.append(text)
+        if answer.keeps:
+            answer.held.spend(len(text), "arguments without a name")
+            call.pieces.append(text)
     else:
         out.append(ToolCallDelta(call.block, text))

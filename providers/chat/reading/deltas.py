@@ -27,15 +27,17 @@ def take(answer: OpenAnswer, choice: Choice, out: list[Event]) -> None:
         reasoning.take_members(answer, delta, out)
     content = delta.content
     if type(content) is str:
-        if choice.logprobs:
+        if choice.logprobs and answer.keeps:
             texts.take_logprobs(answer, choice.logprobs)
+            if not content:
+                answer.hold("log probabilities")
         if content:
             texts.take_text(answer, content, out)
     elif content is not None:
         _take_parts(answer, content, out)
     if delta.audio:
         texts.take_audio(answer, delta.audio, out)
-    if delta.annotations:
+    if delta.annotations and answer.keeps:
         texts.take_annotations(answer, delta.annotations, out)
     if delta.refusal:
         texts.take_refusal(answer, delta.refusal, out)

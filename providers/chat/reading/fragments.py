@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from providers.chat.reading.values import text_of
+from providers.neutral.bounds import PLACE, Budget
 from providers.neutral.codec import new_id
 from streams.events import ToolKind
 
@@ -75,7 +76,8 @@ class ToolCall:
 class Calls:
     """The tool calls of one answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, places: Budget) -> None:
+        self._places = places
         self._by_index: dict[int, ToolCall] = {}
         self._by_id: dict[str, ToolCall] = {}
         self._last: ToolCall | None = None
@@ -91,6 +93,7 @@ class Calls:
         found = self._known(index, given, name)
         if found is None or _begins(found, given, name, text):
             found = ToolCall(given, given if given and given not in self._by_id else new_id("call_"))
+            self._places.spend(PLACE + len(found.id) + len(name), "tool calls")
             self._by_id[found.id] = found
         if isinstance(index, int):
             self._by_index[index] = found

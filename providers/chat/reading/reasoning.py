@@ -22,8 +22,10 @@ def take_members(answer: OpenAnswer, delta: Delta, out: list[Event]) -> None:
         if text and isinstance(text, str):
             _say(answer, field, text, out)
             break
-    for detail in details:  # after the text: they are given back with the block that it has opened
-        answer.details.add(detail)
+    if details and answer.keeps:
+        answer.hold("reasoning details")
+        for detail in details:  # after the text: they are given back with the block that it has opened
+            answer.details.add(detail)
 
 
 def take_part(answer: OpenAnswer, part: Mapping[str, Any], out: list[Event]) -> None:

@@ -42,8 +42,9 @@ def take_refusal(answer: OpenAnswer, refusal: Any, out: list[Event]) -> None:
 
 def take_logprobs(answer: OpenAnswer, logprobs: Any) -> None:
     """Log probabilities for the text beside them; a token may be too small a part of a character to have any."""
-    if isinstance(logprobs, dict):
-        answer.logprobs.extend(objects(logprobs.get("content")))
+    tokens = logprobs.get("content") if isinstance(logprobs, dict) else None
+    if isinstance(tokens, list):  # as long as the answer, so that no number is too many
+        answer.logprobs.extend(token for token in tokens if isinstance(token, dict))
 
 
 def take_annotations(answer: OpenAnswer, annotations: Any, out: list[Event]) -> None:
@@ -51,6 +52,8 @@ def take_annotations(answer: OpenAnswer, annotations: Any, out: list[Event]) -> 
     answer.citations.extend(item for item in objects(annotations) if item.get("type") == "url_citation")
     if answer.block is not None and answer.speech is TextDelta:
         _cite(answer, answer.block, out)
+    elif answer.citations:
+        answer.hold("citations")
 
 
 def _cite(answer: OpenAnswer, block: int, out: list[Event]) -> None:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from providers.neutral.bounds import bounded
+
 
 def text_of(value: Any) -> str:
     """A string, "" for anything else."""
@@ -9,5 +11,7 @@ def text_of(value: Any) -> str:
 
 
 def objects(value: Any) -> list[dict[str, Any]]:
-    """The objects in an array; nothing for anything else."""
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list | tuple) else []
+    """The objects in an array; nothing for anything else. Raises ``TooMuch`` for an array that is too long."""
+    if not isinstance(value, list | tuple):
+        return []
+    return [item for item in bounded(value, "elements of an array") if isinstance(item, dict)]

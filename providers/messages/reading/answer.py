@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
+from providers.neutral.bounds import PLACES, Budget, memory_of
 from streams.events import Event
 
 
@@ -25,9 +26,14 @@ class OpenBlock:
 class OpenAnswer:
     """The state that blocks of all kinds share. Blocks that say nothing (an empty text) open no block of ours."""
 
-    __slots__ = ("blocks", "call_ids", "opened", "words")
+    __slots__ = ("arriving", "blocks", "call_ids", "held", "keeps", "opened", "places", "words")
 
-    def __init__(self) -> None:
+    def __init__(self, keeps: int) -> None:
+        """``keeps``: bytes of what is said that may be held."""
+        self.keeps = keeps > 0
+        self.held = Budget(keeps)
+        self.places = Budget(PLACES)
+        self.arriving = b""  # the event that is being read
         self.blocks: dict[int, OpenBlock] = {}  # by the provider's index
         self.words: list[int] = []  # the index of the open block that is no tool call
         self.opened = 0  # blocks of ours so far
@@ -39,6 +45,16 @@ class OpenAnswer:
             block.number = self.opened
             self.opened += 1
         return block.number
+
+    def hold(self, what: str) -> None:
+        """Account for values out of the event that is being read, which are held until more has come."""
+        self.held.spend(memory_of(self.arriving), what)
+
+    def hold_piece(self, pieces: list[str], text: str) -> None:
+        """Add ``text`` to ``pieces``, which are held until their block ends, if anybody wants them then."""
+        if self.keeps:
+            self.held.spend(len(text), "signed thoughts and arguments")
+            pieces.append(text)
 
 
 Step: TypeAlias = Callable[[OpenAnswer, OpenBlock], list[Event]]

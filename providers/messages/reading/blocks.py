@@ -6,6 +6,7 @@ from typing import Any
 from providers.messages.answer import block_events, text_of
 from providers.messages.reading import calls, native, texts, thinking
 from providers.messages.reading.answer import BlockKind, OpenAnswer, OpenBlock
+from providers.neutral.bounds import PLACE, bounded
 from streams.events import Event
 
 _KINDS: Mapping[str, BlockKind] = {
@@ -29,7 +30,12 @@ def start(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Event]:
     if index in answer.blocks:
         events += _finish(answer, index)
     block = _open(answer, index, item)
-    return events + block.kind.begin(answer, block)
+    events += block.kind.begin(answer, block)
+    if answer.keeps:
+        answer.hold("content blocks")
+    else:
+        block.item = {}
+    return events
 
 
 def go_on(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Event]:
@@ -56,7 +62,7 @@ def stop(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Event]:
 def take_whole(answer: OpenAnswer, content: object) -> list[Event]:
     """Blocks that are there whole before any starts, as with programmatic tool calling."""
     events: list[Event] = []
-    for item in content if isinstance(content, list) else ():
+    for item in bounded(content, "content blocks") if isinstance(content, list) else ():
         if isinstance(item, dict) and (block := block_events(answer.opened, item, answer.call_ids)):
             answer.opened += 1
             events.extend(block)
@@ -69,6 +75,7 @@ def finish_all(answer: OpenAnswer) -> list[Event]:
 
 
 def _open(answer: OpenAnswer, index: int, item: Mapping[str, Any]) -> OpenBlock:
+    answer.places.spend(PLACE, "content blocks")
     kind = _KINDS.get(text_of(item.get("type")), native.KIND)
     block = answer.blocks[index] = OpenBlock(kind, item)
     if kind is not calls.KIND:
@@ -91,6 +98,7 @@ def _end_words(answer: OpenAnswer) -> list[Event]:
 
 def _finish(answer: OpenAnswer, index: int) -> list[Event]:
     block = answer.blocks.pop(index)
+    answer.places.give_back(PLACE)
     if block.kind is not calls.KIND:
         answer.words.remove(index)
     return block.kind.finish(answer, block)

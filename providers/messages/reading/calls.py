@@ -4,19 +4,23 @@ from collections.abc import Sequence
 
 from providers.messages.answer import input_text, tool_begin
 from providers.messages.reading.answer import BlockKind, OpenAnswer, OpenBlock
+from providers.neutral.bounds import PLACE
 from streams.events import BlockEnd, Event, ToolCallDelta
 
 
 def begin(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
     """The start of a call."""
-    return [tool_begin(answer.number(block), block.item, answer.call_ids)]
+    begun = tool_begin(answer.number(block), block.item, answer.call_ids)
+    answer.places.spend(PLACE + len(begun.id), "tool calls")
+    return [begun]
 
 
 def take_input(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
     """A piece of the input's JSON."""
     if not text:
         return ()
-    block.pieces.append(text)
+    if not block.pieces:
+        block.pieces.append(text)  # that there was one is all that matters
     return (ToolCallDelta(answer.number(block), text),)
 
 

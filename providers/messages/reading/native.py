@@ -16,13 +16,15 @@ def begin(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
 
 def take_input(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
     """A piece of the input's JSON."""
-    block.pieces.append(text)
+    answer.hold_piece(block.pieces, text)
     return ()
 
 
 def take_compaction(answer: OpenAnswer, block: OpenBlock, delta: Mapping[str, Any]) -> Sequence[Event]:
     """Members of a compaction."""
-    block.item |= {name: part for name, part in delta.items() if name != "type"}
+    if answer.keeps:
+        answer.hold("members of a block")
+        block.item |= {name: part for name, part in delta.items() if name != "type"}
     return ()
 
 

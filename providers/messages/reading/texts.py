@@ -5,6 +5,7 @@ from typing import Any
 
 from providers.messages.answer import text_of
 from providers.messages.reading.answer import BlockKind, OpenAnswer, OpenBlock
+from providers.neutral.bounds import bounded
 from streams.events import BlockEnd, Citation, Event, TextDelta
 
 
@@ -12,8 +13,8 @@ def begin(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
     """The text and the citations that are in the start already."""
     events = [*take_text(answer, block, text_of(block.item.get("text")))]
     citations = block.item.get("citations")
-    for citation in citations if isinstance(citations, list) else ():
-        events += _cite(block, citation)
+    for citation in bounded(citations, "citations") if isinstance(citations, list) else ():
+        events += _cite(answer, block, citation)
     return events
 
 
@@ -31,13 +32,15 @@ def take_text(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event
 
 def take_citation(answer: OpenAnswer, block: OpenBlock, delta: Mapping[str, Any]) -> Sequence[Event]:
     """A citation."""
-    return _cite(block, delta.get("citation"))
+    return _cite(answer, block, delta.get("citation"))
 
 
-def _cite(block: OpenBlock, citation: Any) -> Sequence[Event]:
+def _cite(answer: OpenAnswer, block: OpenBlock, citation: Any) -> Sequence[Event]:
     """A citation comes before the text that it is for; ours follow the text, which opens the block."""
     if block.number is None:
-        block.citations.append(citation)
+        if answer.keeps:
+            answer.hold("citations")
+            block.citations.append(citation)
         return ()
     return (Citation(block.number, "messages", citation),)
 

@@ -10,7 +10,7 @@ from streams.events import Event, ReasoningDelta
 
 def begin(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
     """The thinking and the signature that are in the start already."""
-    block.signature.append(text_of(block.item.get("signature")))
+    answer.hold_piece(block.signature, text_of(block.item.get("signature")))
     return [*take_thinking(answer, block, text_of(block.item.get("thinking")))]
 
 
@@ -18,13 +18,13 @@ def take_thinking(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[E
     """A piece of the thinking."""
     if not text:
         return ()
-    block.pieces.append(text)
+    answer.hold_piece(block.pieces, text)
     return (ReasoningDelta(answer.number(block), text),)
 
 
 def take_signature(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
     """A piece of the signature."""
-    block.signature.append(text)
+    answer.hold_piece(block.signature, text)
     return ()
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+from providers.neutral.bounds import PLACES, Budget
 from providers.responses.reading.items import Items, OutputItem
 from providers.responses.reading.wire import Wire
 from streams.events import BlockEnd, Event, ReasoningDelta, RefusalDelta, TextDelta
@@ -19,7 +20,7 @@ class OpenAnswer:
     __slots__ = ("block", "blocks", "call_ids", "citations", "heard", "items", "piece", "place")
 
     def __init__(self) -> None:
-        self.items = Items()
+        self.items = Items(Budget(PLACES))
         self.blocks = 0
         self.place: tuple[OutputItem, Speech, Any] | None = None  # whose text is open, and which part of it
         self.block = 0  # the block of that text

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from providers.neutral.bounds import ID
 from providers.neutral.codec import new_id
 from providers.responses.reading.answer import OpenAnswer, TakeEvent
 from providers.responses.reading.items import CALLS, SAID, ItemStage, OutputItem
@@ -28,6 +29,7 @@ def _call_id(answer: OpenAnswer, value: Json) -> str:
     call_id = as_string(value.get("call_id")) or as_string(value.get("id"))
     if not call_id or call_id in answer.call_ids:
         call_id = new_id("call_")
+    answer.items.places.spend(ID + len(call_id), "tool calls")
     answer.call_ids.add(call_id)
     return call_id
 

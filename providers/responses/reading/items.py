@@ -6,6 +6,7 @@ from typing import Any
 
 import attrs
 
+from providers.neutral.bounds import ID, PLACE, Budget
 from providers.responses.reading.wire import Wire
 from providers.responses.tools import custom_names
 from providers.responses.values import Json, as_string
@@ -66,8 +67,9 @@ class Terms:
 class Items:
     """Finds items by ``output_index``, and by id where a server leaves the index out."""
 
-    def __init__(self) -> None:
+    def __init__(self, places: Budget) -> None:
         self.terms = Terms()
+        self.places = places
         self._items: dict[Any, OutputItem] = {}
         self._by_id: dict[Any, OutputItem] = {}
 
@@ -83,6 +85,7 @@ class Items:
         id = as_string(wire.item_id)
         item = self.find(index, id)
         if item is None:
+            self.places.spend(PLACE + len(id), "output items")
             item = self._items[_key(wire, id)] = OutputItem(type)
             if id:
                 self._by_id.setdefault(id, item)
@@ -100,7 +103,10 @@ class Items:
 
     def add(self, wire: Wire, value: Json) -> OutputItem:
         """A new item in the place that ``wire`` names."""
-        item = self._items[_key(wire, as_string(value.get("id")))] = OutputItem(self.type_of(value))
+        id = as_string(value.get("id"))
+        type = self.type_of(value)
+        self.places.spend(PLACE + len(id) + len(type), "output items")
+        item = self._items[_key(wire, id)] = OutputItem(type)
         return item
 
     def is_known(self, id: str, item: OutputItem | None = None) -> bool:
@@ -110,11 +116,18 @@ class Items:
     def know(self, item: OutputItem, value: Json) -> OutputItem:
         """``item``, found from now on by the ids in ``value``."""
         if id := as_string(value.get("id")):
-            self._by_id[id] = item
+            self._remember(id, item)
         if item.type in CALLS and (call_id := as_string(value.get("call_id"))):
-            self._by_id["call", call_id] = item
-        item.phase = as_string(value.get("phase")) or item.phase
+            self._remember(("call", call_id), item)
+        if phase := as_string(value.get("phase")):
+            self.places.spend(len(phase), "output items")
+            item.phase = phase
         return item
+
+    def _remember(self, id: str | tuple[str, str], item: OutputItem) -> None:
+        if id not in self._by_id:
+            self.places.spend(ID + len(id[-1] if isinstance(id, tuple) else id), "output items")
+        self._by_id[id] = item
 
     def at_the_end(self, position: int, value: Json) -> OutputItem:
         """The item that ``value`` is, the one at ``position`` in the output of a response that has ended."""

@@ -6,10 +6,11 @@ A text may come up to four times: as deltas, in ``….done``, with its part and 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from providers.neutral.bounds import ID
 from providers.responses.reading.answer import OpenAnswer, Speech, TakeEvent
 from providers.responses.reading.items import DONE, ItemStage, OutputItem
 from providers.responses.reading.wire import Wire
-from providers.responses.values import Json, as_index, as_object, as_objects, as_string
+from providers.responses.values import Json, as_index, as_object, as_objects, as_string, few_objects
 from streams.events import Citation, Event, RefusalDelta, TextDelta
 
 PARTS: Mapping[str, tuple[Speech, str]] = {"output_text": (TextDelta, "text"), "refusal": (RefusalDelta, "refusal")}
@@ -36,6 +37,7 @@ def _say(answer: OpenAnswer, wire: Wire, speech: Speech, part: Any, text: Any, l
         return (_words(answer, speech, text, logprobs) if logprobs else speech(answer.block, text),)
     if item.stage is DONE:
         return ()
+    answer.items.places.spend(ID, "parts of messages")
     item.parts.add(as_index(part))
     events = answer.open(item, speech, part)
     answer.heard, answer.piece = len(text), text
@@ -95,13 +97,13 @@ def take_annotation(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
 
 
 def _citations(answer: OpenAnswer, part: Json) -> list[Event]:
-    return [Citation(answer.block, "responses", note) for note in as_objects(part.get("annotations"))]
+    return [Citation(answer.block, "responses", note) for note in few_objects(part.get("annotations"))]
 
 
 def finish(answer: OpenAnswer, item: OutputItem, value: Json, before: ItemStage) -> list[Event]:
     """The parts of a whole message that were not said before."""
     events: list[Event] = []
-    content = as_objects(value.get("content"))
+    content = few_objects(value.get("content"))
     # A server that counts its parts otherwise in deltas than it lists them has said as many.
     if None not in item.parts and len(content) > len(item.parts):
         for i, part in enumerate(content):

@@ -6,7 +6,7 @@ from typing import Any
 from providers.responses.reading.answer import OpenAnswer, TakeEvent
 from providers.responses.reading.items import DONE, SAID, ItemStage, OutputItem
 from providers.responses.reading.wire import Wire
-from providers.responses.values import Json, reasoning_text
+from providers.responses.values import Json, as_index, reasoning_text
 from streams.events import Event, ReasoningDelta, ReasoningState
 
 
@@ -31,9 +31,9 @@ def _think(answer: OpenAnswer, wire: Wire, voice: str, part: Any, text: Any) -> 
         events = answer.open(item, ReasoningDelta, None)
     else:
         events = []
-        if part != item.part:
+        if as_index(part) != item.part:
             text = "\n\n" + text
-    item.part = part
+    item.part = as_index(part)
     return [*events, ReasoningDelta(answer.block, text)]
 
 

@@ -7,7 +7,7 @@ from providers.responses.reading import calls, messages, reasoning
 from providers.responses.reading.answer import OpenAnswer, TakeEvent
 from providers.responses.reading.items import CALLS, DONE, ItemStage, OutputItem
 from providers.responses.reading.wire import Wire
-from providers.responses.values import Json, as_object, as_objects, as_string
+from providers.responses.values import Json, as_object, as_string, few_objects
 from streams.events import Event, NativeItem
 
 _Finish: TypeAlias = Callable[[OpenAnswer, OutputItem, Json, ItemStage], list[Event]]
@@ -58,7 +58,7 @@ def _finish_native(answer: OpenAnswer, item: OutputItem, value: Json, before: It
 def finish_all(answer: OpenAnswer, output: object) -> list[Event]:
     """The content that only the terminal event has, and the ends of all blocks that are open."""
     events: list[Event] = []
-    for position, value in enumerate(as_objects(output)):
+    for position, value in enumerate(few_objects(output)):
         events += finish(answer, answer.items.at_the_end(position, value), value)
     events += answer.shut()
     for item in answer.items:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.upstream.heads import MAX_HEAD, Head, HeadReader
+from gateway.upstream.heads import MAX_FIELDS, MAX_HEAD, MAX_INTERIM, Head, HeadReader
 from tests.support.examples import examples
 
 
@@ -124,3 +124,22 @@ def test_what_comes_behind_interim_answers_is_the_answer():
 def test_what_is_no_answer_is_refused_at_its_first_byte(first):
     with pytest.raises(ValueError, match="status line"):
         HeadReader().feed(first)
+
+
+def test_no_more_interim_answers_are_passed_over_than_a_server_has_reason_for():
+    """nodejs/undici and Go's net/http (GO-2024-2963) bound them, too: each costs a pass, and none tells anything."""
+    interim = b"HTTP/1.1 100 Continue\r\n\r\n"
+    answer = b"HTTP/1.1 200 OK\r\n\r\n"
+    head = HeadReader().feed(interim * MAX_INTERIM + answer)
+    assert head is not None
+    assert head.status == 200
+    with pytest.raises(ValueError, match="too many interim answers"):
+        HeadReader().feed(interim * (MAX_INTERIM + 1) + answer)
+
+
+@pytest.mark.parametrize("line", [b"x: y\r\n", b"content-length: 5\r\n"])
+def test_headers_are_counted_before_they_are_read(line):
+    answer = b"HTTP/1.1 200 OK\r\n"
+    assert HeadReader().feed(answer + line * MAX_FIELDS + b"\r\n") is not None
+    with pytest.raises(ValueError, match="too many headers"):
+        HeadReader().feed(answer + line * (MAX_FIELDS + 1) + b"\r\n")

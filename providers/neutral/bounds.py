@@ -1,0 +1,72 @@
+"""Bounds on what one answer may make a reader hold, whatever its provider sends: a stream's memory does not grow with
+its length.
+
+Two budgets. ``PLACES`` is for what is known of the answer's parts: an open block, an item, the id of a call. It is the
+same for everybody and ends with the stream. What is said and has to be held until more has come (signed thoughts,
+citations that wait for their text) may be as long as whoever reads allows, who holds as much of a whole answer.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
+
+from streams.errors import GatewayError
+
+Array = TypeVar("Array", bound=Sequence[Any])
+
+PLACES: Final = 2**20
+"""Bytes, nearly, of places for all parts of an answer: some two thousand items or open calls. Real answers have tens,
+those with a citation in each sentence hundreds."""
+
+PLACE: Final = 600
+"""Bytes of one place, beside those of its ids: an object with its members, in a table or two."""
+
+ID: Final = 150
+"""Bytes of one more id in a table, beside its characters."""
+
+PARTS: Final = 4096
+"""Elements of an array that are each worked on: calls, details or blocks in one event, blocks of a whole answer."""
+
+ANSWER: Final = 64 * 2**20
+"""Bytes that a reader holds of what is said, where nobody says otherwise."""
+
+VALUE: Final = 100
+"""Bytes of memory that an object or a list, a member or an element may take beyond those of its JSON."""
+
+_STRUCTURE: Final = b"[{,"
+
+
+class TooMuch(GatewayError):
+    """A provider's answer is beyond a bound: ``what`` there is too much of."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__("upstream", f"the provider sent too many {what} in one answer")
+
+
+class Budget:
+    """A number of bytes to be spent."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    def spend(self, size: int, what: str) -> None:
+        """Raise ``TooMuch``, which names ``what`` is too much, if less than ``size`` is left."""
+        self._left -= size
+        if self._left < 0:
+            raise TooMuch(what)
+
+    def give_back(self, size: int) -> None:
+        self._left += size
+
+
+def memory_of(json: bytes) -> int:
+    """Bytes that the values in ``json`` take at most."""
+    return len(json) + VALUE * (len(json) - len(json.translate(None, _STRUCTURE)))
+
+
+def bounded(array: Array, what: str) -> Array:
+    """``array``; raises ``TooMuch`` if it has more elements than may be worked on."""
+    if len(array) > PARTS:
+        raise TooMuch(what)
+    return array

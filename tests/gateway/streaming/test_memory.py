@@ -1,0 +1,142 @@
+"""Memory that a stream holds, whatever its provider sends (CWE-770): what it has said, where that comes again, and next
+to nothing of a stream that only passes."""
+
+import gc
+import sys
+from collections.abc import Iterator
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+
+import msgspec
+import pytest
+
+from gateway.streaming.lane import Lane
+from gateway.streaming.translation import Translation
+from gateway.streaming.whole import read_whole
+from providers.apis import CODECS
+from providers.neutral.bounds import PARTS
+from streams.errors import GatewayError
+from streams.framing import EventUnfolds
+from streams.sse import SSE
+from streams.structure import ELEMENTS
+from tests.support.growing_streams import STREAMS
+from tests.support.lanes import byte_lane, reply_for, told, whole_lane
+
+SENT = 3 * 2**20
+"""Bytes that are sent, less than which a stream may hold."""
+PASSING = 2**20 + 2**18
+"""Bytes that a stream may hold which passes as it is."""
+KEPT = 2**19
+"""Bytes of an answer that may be held where it comes again."""
+READ = 16 * 1024
+
+HOSTILE = [
+    ("chat", "details of many indexes"), ("chat", "details of one index"), ("chat", "details by turns with text"),
+    ("chat", "calls without index"), ("chat", "calls without names"), ("chat", "log probabilities without text"),
+    ("chat", "citations before a text"), ("messages", "calls without stops"), ("messages", "a signature in pieces"),
+    ("messages", "thinking"), ("messages", "arguments of many calls"), ("messages", "citations before a text"),
+    ("messages", "arguments of a provider's own tool"), ("messages", "members of a compaction"),
+    ("responses", "calls of one index"), ("responses", "messages announced"), ("responses", "text without its item"),
+    ("responses", "parts of a message"), ("responses", "citations of a text"), ("responses", "log probabilities"),
+]  # fmt: skip
+each_hostile = pytest.mark.parametrize(("api", "shape"), HOSTILE, ids=[f"{api}: {shape}" for api, shape in HOSTILE])
+
+
+def stream(api: str, shape: str) -> Iterator[bytes]:
+    """The reads of a stream that comes to no end, as long as ``SENT``; a single large event where it is one."""
+    made = STREAMS[api][shape]
+    size = len(wire(made(64))) / 64
+    data = wire(made(int(SENT / size))[:-1])
+    return (data[at : at + READ] for at in range(0, len(data), READ))
+
+
+def wire(events: list[tuple[str, dict]]) -> bytes:
+    return b"".join(b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(value)) for name, value in events)
+
+
+def held(lane: Lane, reads: Iterator[bytes]) -> int:
+    """The bytes that ``lane`` holds after ``reads``, but for those of code."""
+    before = size_of(lane)
+    for data in reads:
+        lane.feed(data)
+    return size_of(lane) - before
+
+
+def size_of(root: object) -> int:
+    known = {id(root)}
+    size, found = 0, [root]
+    while found:
+        one = found.pop()
+        size += sys.getsizeof(one)
+        for other in gc.get_referents(one):
+            if id(other) not in known and not isinstance(other, _CODE):
+                known.add(id(other))
+                found.append(other)
+    return size
+
+
+_CODE = (type, ModuleType, FunctionType, BuiltinFunctionType, CodeType)
+
+
+@each_hostile
+def test_a_stream_that_passes_is_not_held(api, shape):
+    lane = byte_lane(api)
+    assert held(lane, stream(api, shape)) <= PASSING
+    assert lane.seen.failed is None or lane.seen.failed.message.startswith("the provider sent too many ")
+
+
+@pytest.mark.parametrize("api", CODECS)
+def test_any_stream_of_usual_length_passes_unchanged(api):
+    for shape, made in STREAMS[api].items():
+        lane, data = byte_lane(api), wire(made(5))
+        assert (shape, lane.feed(data) + lane.end()) == (shape, data)
+        assert lane.seen.end is not None
+
+
+@pytest.mark.parametrize("client", CODECS)
+@each_hostile
+def test_a_stream_that_is_translated_is_held_within_its_bound(api, shape, client):
+    writer = CODECS[client].writer(reply_for(client))
+    lane = Translation(CODECS[api], writer, SSE, told, 2**20, most=KEPT, keeps=KEPT)
+    assert held(lane, stream(api, shape)) <= PASSING + 2 * KEPT
+    failed = lane.seen.failed
+    assert failed is None or "too many" in failed.message or "larger than limits.answer" in failed.message
+
+
+@pytest.mark.parametrize("api", CODECS)
+def test_an_event_that_unfolds_ends_the_stream(api):
+    splitter = CODECS[api].wire.framing.splitter(16 * 2**20)
+    event = b'data: {"type":"response.created","response":{"tools":[' + b"[]," * ELEMENTS + b"0]}}\n\n"
+    splitter.feed(event[:READ])
+    with pytest.raises(EventUnfolds, match="more than 1,000,000 JSON elements"):
+        splitter.feed(event[READ:])
+    assert splitter.close() == b""
+
+
+@pytest.mark.parametrize("api", CODECS)
+def test_what_is_left_of_a_stream_is_measured_before_it_is_decoded(api):
+    rest = b'data: {"type":"message_stop","more":[' + b"[]," * ELEMENTS + b"0]}"
+    assert CODECS[api].wire.framing.completed(rest) == b""
+
+
+@pytest.mark.parametrize("api", CODECS)
+def test_an_answer_that_unfolds_is_a_failure(api):
+    body = b'{"choices":[],"content":[],"output":[],"more":[' + b"[]," * ELEMENTS + b"0]}"
+    with pytest.raises(GatewayError, match="more than 1,000,000 JSON elements"):
+        read_whole(CODECS[api], body)
+    lane = whole_lane(api, "chat", 2**26)
+    lane.feed(body)
+    assert b"JSON elements" in lane.end()
+
+
+LONG = {
+    "chat": {"choices": [{"message": {"content": [{"type": "text", "text": "a"}] * (PARTS + 1)}}]},
+    "messages": {"type": "message", "content": [{"type": "text", "text": "a"}] * (PARTS + 1)},
+    "responses": {"object": "response", "output": [{"type": "message", "content": []}] * (PARTS + 1)},
+}
+
+
+@pytest.mark.parametrize("api", CODECS)
+def test_an_answer_of_too_many_parts_is_a_failure(api):
+    with pytest.raises(GatewayError, match=r"the provider sent too many .* in one answer") as caught:
+        CODECS[api].read_answer(msgspec.json.encode(LONG[api]))
+    assert caught.value.failed.status == 502

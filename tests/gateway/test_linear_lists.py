@@ -1,0 +1,54 @@
+"""Work on lists that clients choose is linear and bounded: names that nobody has, members that nobody carries."""
+
+import pytest
+
+from gateway.config.loading import from_mapping
+from gateway.http.headers import paths_header
+from gateway.routing.router import Router
+from providers.neutral.fields import KEPT, LONGEST, Drops
+from providers.neutral.hints import HINTS, losses
+from streams.errors import GatewayError
+from tests.support.growth import assert_time_grows_linearly, steps
+
+
+def test_losses_are_judged_in_time_linear_in_their_number():
+    assert_time_grows_linearly(lambda n: lambda: losses([f"messages[].m{i}" for i in range(n)]))
+
+
+def test_hints_are_no_losses_and_what_only_begins_like_one_is():
+    assert losses(hint.replace("*", "tools[]") for hint in HINTS) == ()
+    assert losses(("users", "metadata_", "tools[].cache_controls")) == ("users", "metadata_", "tools[].cache_controls")
+
+
+def test_paths_that_are_lost_are_bounded_where_they_are_collected():
+    drops = Drops(f"m{i}" for i in range(100_000))
+    drops.add("x" * 2**20)
+    assert len(drops.paths()) == 2 * KEPT
+    assert max(map(len, drops.paths())) <= LONGEST
+    assert len(paths_header(drops.paths())) <= 2100
+
+
+def test_a_loss_is_kept_behind_any_number_of_hints():
+    drops = Drops(f"metadata.m{i}" for i in range(100_000))
+    assert losses(drops.paths()) == ()
+    drops.add("temperature")
+    assert losses(drops.paths()) == ("temperature",)
+
+
+def unknown(router: Router, name: str) -> str:
+    with pytest.raises(GatewayError) as caught:
+        router.resolve(name, "chat")
+    return caught.value.failed.message
+
+
+def test_unknown_names_are_compared_with_few_others():
+    """Close comparison takes the product of two lengths, and is done with each name that is about as long (difflib)."""
+    names = [f"acme-{i:03d}-" + "model-" * 12 for i in range(200)]
+    entries = [{"model": f"openai/{name}", "access_key": "k", "base_url": "http://a.test"} for name in names]
+    router = Router(from_mapping({"version": "v0.3.0", "model_providers": entries}))
+    asked = "acme-042-" + "modle-" * 12
+    first = sum(steps(lambda: unknown(router, asked)).values())
+    again = sum(steps(lambda: unknown(router, asked)).values())
+    assert "did you mean" in unknown(router, asked)
+    assert first < 400_000
+    assert again < first / 20
