@@ -54,10 +54,16 @@ def public_error(failed: ErrorInfo, api: Api, target: Target, secrets: Secrets) 
     return attrs.evolve(
         failed,
         status=status,
-        message=redact_spelled(failed.message.encode(), secrets).decode(),
+        message=_without(failed.message, secrets),
+        param=failed.param and _without(failed.param, secrets),
+        code=failed.code and _without(failed.code, secrets),
         details=redact_json(failed.details, secrets),
         headers=with_wait(failed.headers, status),
     )
+
+
+def _without(text: str, secrets: Secrets) -> str:
+    return redact_spelled(text.encode(errors="surrogatepass"), secrets).decode(errors="surrogatepass")
 
 
 def passthrough_error(body: bytes, api: Api, target: Target, secrets: Secrets) -> bytes | None:

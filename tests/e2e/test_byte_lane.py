@@ -325,6 +325,17 @@ def test_an_error_that_repeats_the_gateways_key_is_given_without_it_in_every_spe
     assert b"[redacted]" in reply.body
 
 
+@pytest.mark.parametrize("way", range(4), ids=["plain", "hyphens", "all escaped", "in a URL"])
+def test_an_error_that_is_written_anew_says_no_key_in_any_of_its_members(gateway, upstream, way):
+    key = spelled("sk-chat-key")[way]
+    error = '{"error":{"message":"a KEY","type":"invalid_request_error","param":"b KEY","code":"c KEY"}}'
+    upstream.script(Raw(400, JSON, (error.replace("KEY", key).encode(),)))
+    reply = gateway.request("POST", PATHS["responses"], {"model": "asked-chat", "input": "hi"})
+    assert reply.status == 400
+    told = reply.json["error"]
+    assert [told[name] for name in ("message", "param", "code")] == ["a [redacted]", "b [redacted]", "c [redacted]"]
+
+
 @pytest.mark.parametrize("api", APIS)
 def test_an_answers_headers_that_repeat_the_gateways_key_are_given_without_it(gateway, upstream, api):
     names = ("openai-processing-ms", "anthropic-x", "x-request-id", "x-ratelimit-key", "cf-ray")
