@@ -1,8 +1,6 @@
 """What all tests share."""
 
 import gc
-import shutil
-import subprocess
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -10,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.certificates import LOOPBACK, Authority
 from tests.support.harness import Listening
 from tests.support.upstreams import Upstream, fake_upstream
 
@@ -94,11 +93,5 @@ def by_hand() -> Iterator[Listening]:
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory) -> tuple[Path, Path]:
     """Paths of a self-signed certificate for localhost and 127.0.0.1, and of its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl command to make a certificate with")
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-out", str(cert), "-keyout", str(key)]
-    subprocess.run([*command.split(), *names], check=True, capture_output=True)
-    return cert, key
+    pair = Authority(tmp_path_factory.mktemp("tls"), "localhost", *LOOPBACK).itself
+    return pair.certificate, pair.key

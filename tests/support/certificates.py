@@ -9,6 +9,7 @@ import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 
 LOOPBACK = (x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1")))
 
@@ -24,25 +25,18 @@ class Pair:
 class Authority:
     """A root of its own, in ``folder/root.pem``."""
 
-    def __init__(self, folder: Path, name: str = "root") -> None:
+    def __init__(self, folder: Path, name: str = "root", *also: x509.GeneralName) -> None:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        self.root = folder / f"{name}.pem"
-        self._write(self.root, self._sign(name, self._key, (), 365, root=True))
+        self.itself = self._write(name, self._key, self._sign(name, self._key, also, 365, root=True))
+        self.root = self.itself.certificate
 
     def pair(self, name: str, *also: x509.GeneralName, days: float = 90) -> Pair:
         """A certificate with the common name ``name`` and the alternative names ``also``, for ``days`` from now on (if
         they are negative: over since then)."""
         key = ec.generate_private_key(ec.SECP256R1())
-        pair = Pair(self._folder / f"{name}.pem", self._folder / f"{name}.key")
-        self._write(pair.certificate, self._sign(name, key, also, days))
-        unencrypted = serialization.NoEncryption()
-        pair.key.touch(0o600)
-        pair.key.write_bytes(
-            key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, unencrypted)
-        )
-        return pair
+        return self._write(name, key, self._sign(name, key, also, days))
 
     def client(self, pair: Pair | None = None, *protocols: str) -> ssl.SSLContext:
         """A client that trusts this root and shows ``pair``."""
@@ -79,6 +73,9 @@ class Authority:
             builder = builder.add_extension(x509.SubjectAlternativeName(also), critical=False)
         return builder.sign(self._key, hashes.SHA256())
 
-    @staticmethod
-    def _write(path: Path, certificate: x509.Certificate) -> None:
-        path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    def _write(self, name: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> Pair:
+        pair = Pair(self._folder / f"{name}.pem", self._folder / f"{name}.key")
+        pair.certificate.write_bytes(certificate.public_bytes(Encoding.PEM))
+        pair.key.touch(0o600)
+        pair.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, serialization.NoEncryption()))
+        return pair
