@@ -136,6 +136,8 @@ class Http2(H2Protocol):
             if self.closed:  # by what came before it
                 return
             await self._handle_event(event)
+            if isinstance(event, RequestReceived):  # a read may bring a hundred: the streams of others have their turn
+                await trio.lowlevel.checkpoint()
 
     async def _bears(self, overstepped: FrameBound | None) -> bool:
         """False, and the end of the connection, once its client has sent more than is meant well."""

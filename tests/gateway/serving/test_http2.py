@@ -366,3 +366,31 @@ async def test_more_priorities_than_streams_are_ignored(caplog):
         whole = await peer.ask("/whole")
         await peer.until(h2.events.StreamEnded, whole)
         assert not caplog.records
+
+
+async def test_many_requests_that_come_at_once_leave_turns_to_others():
+    """A read has room for a hundred and more of them."""
+
+    class Passes(trio.abc.Instrument):
+        def __init__(self) -> None:
+            self.spawned = [0]  # tasks, in each pass of the loop
+
+        def task_spawned(self, task: trio.lowlevel.Task) -> None:
+            self.spawned[-1] += 1
+
+        def before_io_wait(self, timeout: float) -> None:
+            self.spawned.append(0)
+
+    async with serving() as server, server.connect() as client:
+        peer, passes = Http2Client(client), Passes()
+        await peer.flush()
+        for _ in range(90):
+            stream = peer.connection.get_next_available_stream_id()
+            line = [(":method", "GET"), (":path", "/hang"), (":scheme", "http"), (":authority", "x")]
+            peer.connection.send_headers(stream, line)  # with a body that is to come
+        trio.lowlevel.add_instrument(passes)
+        await peer.flush()
+        await eventually(lambda: len(server.witness.scopes) == 90)
+        trio.lowlevel.remove_instrument(passes)
+        assert sum(passes.spawned) > 90
+        assert max(passes.spawned) < 30
