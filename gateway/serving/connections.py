@@ -260,7 +260,7 @@ class ClientConnection:
             try:
                 with trio.CancelScope(shield=True):
                     await self._transport.send_all(data)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
+            except (trio.BrokenResourceError, trio.BusyResourceError, trio.ClosedResourceError):  # busy with the close
                 await self.protocol.handle(Closed())
 
     # The connection's state
