@@ -83,7 +83,9 @@ class PageGuard:
         host = named.get(b"host", b"")
         if is_ui:
             self._check_viewer(asgi, named, host)
-        elif host and not self._knows(host[: _LONGEST + 9], asgi["server"] is None or _is_loopback(asgi["server"][0])):
+        elif host and not self._knows(
+            host[: _LONGEST + 9], (end := asgi.get("server")) is None or _is_loopback(end[0])
+        ):
             raise _refused(_OTHER_NAME, host)
         if (b"origin" in named or b"sec-fetch-site" in named) and (
             is_ui or not self._keyed or asgi["type"] == "websocket" or shown_in(asgi)

@@ -28,7 +28,7 @@ class Peers:
 
     def address_of(self, asgi: Mapping[str, Any]) -> str:
         """The address of whoever has sent the request or handshake of an ASGI scope, ``unix`` on a Unix socket."""
-        client = asgi["client"]
+        client = asgi.get("client")
         peer = client[0] if client and client[0] else UNIX
         if not self._any or not self._trusts(peer):
             return str(peer)

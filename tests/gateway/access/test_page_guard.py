@@ -53,6 +53,15 @@ def test_without_keys_a_loopback_listener_answers_to_names_that_no_page_can_have
     assert refused({}, method, path) is None  # HTTP/1.0, which no browser speaks
 
 
+def test_a_server_that_does_not_say_where_a_connection_came_in_is_taken_for_loopback():
+    """ASGI's ``client`` and ``server`` are optional (https://asgi.readthedocs.io/en/latest/specs/www.html)."""
+    guard = PageGuard(from_mapping(BARE), ())
+    asgi = {"type": "http", "method": "GET", "path": "/v1/models"}
+    guard.check(asgi, {b"host": b"localhost"})
+    with pytest.raises(GatewayError):
+        guard.check(asgi, {b"host": b"rebound.example"})
+
+
 def test_a_handshake_is_asked_as_any_request():
     assert refused({"host": "rebound.example"}, path="/v1/responses", kind="websocket") == 403
     assert refused({"host": "localhost"}, path="/v1/responses", kind="websocket") is None
