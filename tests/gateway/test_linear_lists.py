@@ -1,9 +1,12 @@
 """Work on lists that clients choose is linear and bounded: names that nobody has, members that nobody carries."""
 
+import hashlib
+
 import pytest
 
 from gateway.config.loading import from_mapping
 from gateway.http.headers import paths_header
+from gateway.logs.masking import Mask
 from gateway.routing.router import Router
 from providers.neutral.fields import KEPT, LONGEST, Drops
 from providers.neutral.hints import HINTS, losses
@@ -52,3 +55,15 @@ def test_unknown_names_are_compared_with_few_others():
     assert "did you mean" in unknown(router, asked)
     assert first < 400_000
     assert again < first / 20
+
+
+KEY = "a-key-that-only-its-digest-is-known-of"
+
+
+UNITS = (f"{KEY}/", f"{KEY} ", "sk-", "sk-a", "eyJ", "eyJa.", "-eyJ", "eyJaaaaaaaaaa.", "AIza", "a/", "=", "a-")
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_keys_are_masked_in_time_linear_in_the_text(unit):
+    mask = Mask(("a-secret",), (hashlib.sha256(KEY.encode()).digest(),))
+    assert_time_grows_linearly(lambda n: lambda text=unit * (8 * n): mask(text))

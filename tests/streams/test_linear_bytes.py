@@ -1,0 +1,53 @@
+"""Work on the bytes of a stream is linear in them, whatever they are and however they come (CWE-407)."""
+
+from collections.abc import Callable
+
+import pytest
+
+from streams import sse
+from streams.structure import holds_more
+from streams.surrogates import lone, paired
+from tests.support.growth import Work, assert_time_grows_linearly
+
+UNITS = (
+    b"a", b"\n", b"\r", b"\r\n", b"\n\n", b"\r\r", b" ", b":", b"data:", b"data: a\n", b"data: {}\n\n", b"event: a\n",
+    b"id: 1\n", b": ping\n\n", b"\\", b'"', b'\\"', rb"\ud83d", rb"\\ud83d", rb"\ud83d\ude00", rb"\ud", b"[", b"[],",
+    b'{"a":', b"\xef\xbb\xbf", b"\xe2\x80\xa8", b"\x00", b"\xff",
+)  # fmt: skip
+READ = 7
+
+
+def split_at_once(data: bytes) -> None:
+    splitter = sse.Splitter(2**30)
+    splitter.feed(data)
+    splitter.close()
+
+
+def split_in_small_reads(data: bytes) -> None:
+    splitter = sse.Splitter(2**30)
+    for at in range(0, len(data), READ):
+        splitter.feed(data[at : at + READ])
+    splitter.close()
+
+
+WORK: dict[str, Callable[[bytes], object]] = {
+    "split at once": split_at_once,
+    "split in small reads": split_in_small_reads,
+    "parse": sse.parse,
+    "complete": sse.completed,
+    "look for comments that do harm": sse.is_plain,
+    "look for data": sse.has_data,
+    "mend surrogates": paired,
+    "find a lone surrogate": lone,
+    "count elements": lambda data: holds_more(data, 8),
+}
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("name", WORK)
+def test_bytes_take_time_in_proportion(name, unit):
+    def made(n: int) -> Work:
+        data = b'data: {"a":"' + unit * (8 * n)
+        return lambda: WORK[name](data)
+
+    assert_time_grows_linearly(made)
