@@ -45,6 +45,11 @@ MANY = 20_000
 looked at, for they would unfold to hundreds of megabytes."""
 
 
+LONGEST = 8 * 2**20
+"""Bytes of arguments with as many whose structure is looked at, in one call while which nothing else runs. No model has
+written more."""
+
+
 class _Object(msgspec.Struct):
     """A JSON object of which nothing is kept."""
 
@@ -251,7 +256,10 @@ def call_input(text: str, kind: ToolKind) -> msgspec.Raw | dict[str, Any]:
         return _EMPTY_OBJECT
     try:
         data = text.encode()
-        msgspec.json.decode(data, type=_Object if holds_more(data, MANY) else dict[str, Any])
+        many = holds_more(data, MANY)
+        if many and len(data) > LONGEST:
+            return {"_raw": text}
+        msgspec.json.decode(data, type=_Object if many else dict[str, Any])
     except NOT_JSON:
         return {"_raw": text}
     return msgspec.Raw(data)

@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from providers.messages.blocks import MANY, call_input
+from providers.messages.blocks import LONGEST, MANY, call_input
 from providers.neutral.custom_tools import unwrapped
 from providers.neutral.seal import PREFIX, unseal
 
 LISTS = "[" + "[]," * 300_000 + "[]]"
 OBJECT = f'{{"a":{LISTS}}}'
+LONG = '{"a":[' + "[]," * (LONGEST // 3) + "[]]}"
 SEALED = PREFIX + base64.urlsafe_b64encode(f'["p","a","responses",{LISTS}]'.encode()).decode().rstrip("=")
 
 
@@ -23,11 +24,12 @@ SEALED = PREFIX + base64.urlsafe_b64encode(f'["p","a","responses",{LISTS}]'.enco
         (lambda text: call_input(text, "function"), OBJECT, msgspec.Raw(OBJECT.encode())),
         (lambda text: call_input(text, "function"), LISTS, {"_raw": LISTS}),
         (lambda text: call_input(text, "function"), OBJECT[:-1], {"_raw": OBJECT[:-1]}),
+        (lambda text: call_input(text, "function"), LONG, {"_raw": LONG}),
         (unwrapped, OBJECT, OBJECT),
         (unwrapped, f'{{"input":{LISTS}}}', f'{{"input":{LISTS}}}'),
         (unseal, SEALED, None),
     ],
-    ids=["arguments", "no object", "no JSON", "free text", "wrapped", "seal"],
+    ids=["arguments", "no object", "no JSON", "long", "free text", "wrapped", "seal"],
 )
 def test_what_is_not_looked_into_is_not_unfolded(read: Callable[[str], Any], text: str, expected: Any) -> None:
     tracemalloc.start()
