@@ -16,8 +16,12 @@ from streams.errors import invalid
 _PIECE: Final = 2**20  # bytes that are compared at once
 _SMALL: Final = 2**16  # bytes of a body that may be written once more
 _SHOWN: Final = 100  # characters of a name in a message
-_KEY: Final = re.compile(rb'[ \t\r\n]*("(?:[^"\\]|\\.)*+")[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
+_START: Final = re.compile(rb'[ \t\r\n]*(?:"|$|})')
+_NAME: Final = re.compile(rb'(?:[^"\\]{1,4096}+|\\.){1,4096}+', re.DOTALL)
+_COLON: Final = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*")
 _NEXT: Final = re.compile(rb"[ \t\r\n]*[,}]")
+
+_QUOTE: Final = ord('"')
 
 KNOWN: Final = frozenset(
     (
@@ -74,21 +78,38 @@ def _check_twice(body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
     """Walk over the names. A value is known by its bytes, those of the last of its name: what is something else is of
     an earlier one."""
     seen: set[str] = set()
-    at = body.index(b"{") + 1
-    while (key := _KEY.match(body, at)) is not None:
-        name = msgspec.json.decode(key[1], type=str)
+    at = _after(_START, body, body.index(b"{") + 1)
+    while body[at - 1] == _QUOTE:
+        end = _end_of_name(body, at)
+        name = msgspec.json.decode(body[at - 1 : end], type=str)
+        at = _after(_COLON, body, end)
         value = members[name]
-        if name in seen or not _stands_at(body, key.end(), value):
+        if name in seen or not _stands_at(body, at, value):
             raise _twice(name)
         seen.add(name)
-        rest = _NEXT.match(body, key.end() + len(value))
-        if rest is None:  # it goes on: another value, which only begins so
+        if (rest := _NEXT.match(body, at + len(value))) is None:  # another value, which only begins so
             raise _twice(name)
-        at = rest.end()
+        at = _after(_START, body, rest.end())
+
+
+def _after(what: re.Pattern[bytes], body: bytes, at: int) -> int:
+    found = what.match(body, at)
+    return len(body) if found is None else found.end()
+
+
+def _end_of_name(body: bytes, start: int) -> int:
+    """The end of the name that begins at ``start``, behind its quote. One call of the pattern for a name of megabytes
+    would hold the interpreter's lock for a second."""
+    at = start
+    while body[at] != _QUOTE:
+        at = _after(_NAME, body, at)
+    return at + 1
 
 
 def _stands_at(body: bytes, at: int, value: msgspec.Raw) -> bool:
-    view, size = memoryview(value), len(value)
+    if (size := len(value)) <= _PIECE:
+        return body.startswith(bytes(value), at)
+    view = memoryview(value)
     return all(body.startswith(bytes(view[start : start + _PIECE]), at + start) for start in range(0, size, _PIECE))
 
 

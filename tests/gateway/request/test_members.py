@@ -51,6 +51,15 @@ def test_a_member_that_stands_twice_is_refused_by_name(body):
     assert "leave one out" in message
 
 
+@pytest.mark.parametrize("part", ["x", '\\"', "\\\\", "\\u0041"])
+def test_names_of_any_length_are_told_apart(part):
+    name = part * 5000
+    once = f'{{ "{name}": 1, "{name}x": 1, "model": 1}}'
+    check_members(once.encode(), msgspec.json.decode(once, type=dict[str, msgspec.Raw]))
+    refusal(f'{{ "{name}": 1, "{name}": 1}}')
+    assert refusal(f'{{ "{name}": 1, "model": 1, "model": 1}}')[0] == "model"
+
+
 def test_any_other_member_too():
     assert refusal('{"a":1,"b":2,"a":1}')[0] == "a"
     assert refusal('{"":1,"":1}')[0] == ""
