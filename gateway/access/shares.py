@@ -39,7 +39,7 @@ class Shares:
         self.taken: defaultdict[Share, int] = defaultdict(int)
         self.held: defaultdict[tuple[Share, str], int] = defaultdict(int)
         self.refused: defaultdict[Share, int] = defaultdict(int)
-        """How often a client has been refused for its own share."""
+        """How often a client has been refused for its own share since this was last read."""
 
     def take(self, share: Share, holder: str) -> Callable[[], object]:
         """Count a place for ``holder``: what gives it back, to be called once."""

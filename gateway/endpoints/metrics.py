@@ -15,7 +15,15 @@ from gateway.serving.current import current_scope
 from gateway.serving.quart_views import add_view
 from gateway.stores.store import Store, Unavailable
 from gateway.telemetry.lag import watch_lag
-from gateway.telemetry.metrics import CONTENT_TYPE, LAG, STORE_BYTES, STORE_ENTRIES, STORE_LIMIT, Metrics
+from gateway.telemetry.metrics import (
+    CONTENT_TYPE,
+    LAG,
+    SHARE_REFUSALS,
+    STORE_BYTES,
+    STORE_ENTRIES,
+    STORE_LIMIT,
+    Metrics,
+)
 from streams.errors import GatewayError
 
 STORE_EVERY: Final = 10.0
@@ -68,5 +76,9 @@ def _late(service: Service, metrics: Metrics, seconds: float) -> None:
 
 
 def _look(service: Service, metrics: Metrics) -> None:
+    refused = service.admission.shares.refused
+    while refused:
+        share, number = refused.popitem()
+        metrics.add(SHARE_REFUSALS, share, by=number)
     lifecycle, running = service.lifecycle, service.background.running
     metrics.look(service.upstream.stats(), len(lifecycle.connections), running, lifecycle.draining)

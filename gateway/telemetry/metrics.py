@@ -106,6 +106,10 @@ RETRIES = MetricRow(
     ("provider",),
 )
 POOL = MetricRow("trigate_upstream_connections", "sum", "Connections to providers.", ("state",))
+SHARE_REFUSALS = MetricRow(
+    "trigate_share_refusals_total", "counter", "Requests that were refused because their client had its share already.",
+    ("share",),
+)  # fmt: skip
 QUEUED = MetricRow("trigate_upstream_queued", "sum", "Requests that wait for a connection to a provider.")
 CONNECTIONS = MetricRow("trigate_client_connections", "sum", "Clients' connections, idle ones included.")
 BACKGROUND = MetricRow("trigate_background_turns", "sum", "Responses that are being made in the background.")
@@ -135,8 +139,8 @@ BUILD = MetricRow("trigate_build_info", "greatest", "1, with the version.", ("ve
 
 ROWS: Final = (
     EXCHANGES, IN_FLIGHT, FIRST_BYTE, FIRST_TOKEN, SILENCE, DURATION, TOKENS, ESTIMATED, DROPS, UPSTREAM_ERRORS,
-    DISCONNECTS, ATTEMPTS, RETRIES, POOL, QUEUED, CONNECTIONS, BACKGROUND, STORE_ENTRIES, STORE_BYTES, STORE_LIMIT, LAG,
-    MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS, BUILD,
+    DISCONNECTS, SHARE_REFUSALS, ATTEMPTS, RETRIES, POOL, QUEUED, CONNECTIONS, BACKGROUND, STORE_ENTRIES, STORE_BYTES,
+    STORE_LIMIT, LAG, MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS, BUILD,
 )  # fmt: skip
 
 LABELS: Final[Mapping[str, str]] = {
@@ -153,6 +157,7 @@ LABELS: Final[Mapping[str, str]] = {
     "error": "what was wrong: " + ", ".join(f"`{kind}`" for kind in get_args(ErrorKind)),
     "phase": "`waiting`: before the first byte, `answering`: after it",
     "state": "`active`, `idle`",
+    "share": "which of `limits.per_client`: `in_flight`, `connections`, `websockets`, `viewers`",
     "result": "`accepted`, `refused`: all stays as it was, and the log says why",
     "version": "trigate's",
 }

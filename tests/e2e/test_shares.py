@@ -26,6 +26,7 @@ from tests.support.harness import (
     provider,
     running,
 )
+from tests.support.metrics_page import numbers
 from tests.support.upstreams import PATHS, Script
 
 KEYS = {"mallory": "sk-gw-mallory-0123456789", "bob": "sk-gw-bob-0123456789", "greta": "sk-gw-greta-0123456789"}
@@ -150,6 +151,8 @@ def test_a_client_with_its_share_is_refused_and_the_others_are_not(gateway, held
             assert "limits.per_client.in_flight" in error["message"]
             assert reply.headers["retry-after"] == "1"
         assert ask(gateway, "bob").status == 404
+        refused = numbers(gateway, **auth("bob"))("trigate_share_refusals_total", share="in_flight")
+        assert refused >= len(WORK)
         assert gateway.request("GET", "/v1/models", None, auth("mallory")).status == 200
     is_free(gateway, "mallory")
 
