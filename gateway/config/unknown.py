@@ -282,6 +282,8 @@ INSTEAD: Final = (
             (LISTENER,)),
     Instead("it is for all listeners: write it at the root", "cors limits timeouts drain keep_alive ui metrics strict "
             "websocket log_level model_providers llm_providers model_aliases", (LISTENER,)),
+    Instead("write it as `limits: {in_flight: …}`", "concurrency max_concurrency max_requests parallel_requests "
+            "max_parallel_requests max_in_flight in_flight", (CLIENT,)),
     Instead("write it as `in_flight`", "requests concurrency max_concurrency max_requests parallel_requests "
             "max_parallel_requests max_in_flight", (RawLimits,)),
     Instead("write it as `request_body`", "body max_body body_size max_body_size request max_request_size",
