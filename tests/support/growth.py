@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import pytest
 
@@ -71,12 +71,14 @@ def probes(file: str) -> Mapping[tuple[int, bool], tuple[Probe, ...]]:
     """By the number of a line, and whether it runs in a frame of its own inside of another: what is copied or searched
     in it. What a loop runs over is left out: it is there once, and the loop's own steps count."""
     found: dict[tuple[int, bool], list[Probe]] = {}
-    for node, inner in _nodes(ast.parse(Path(file).read_bytes()), inner=False):
+    tree = ast.parse(Path(file).read_bytes())
+    for node, inner in _nodes(tree, inner=False):
         for part, types in _worked_on(node):
             if _is_plain(part):
                 code = compile(ast.unparse(part), file, "eval")
                 found.setdefault((part.lineno, inner), []).append((code, types))
-    return {line: tuple(codes) for line, codes in found.items()}
+    repeated = {node.lineno for node in ast.walk(tree) if _is_inlined(node)}
+    return {at: tuple(codes) for at, codes in found.items() if at[1] or at[0] not in repeated}
 
 
 _INNER: Final = frozenset(("<dictcomp>", "<genexpr>", "<lambda>", "<listcomp>", "<setcomp>"))
@@ -86,8 +88,8 @@ def _nodes(tree: ast.AST, inner: bool) -> Iterator[tuple[ast.AST, bool]]:
     yield tree, inner
     loop = next((part.iter for part in getattr(tree, "generators", ())), getattr(tree, "iter", None))
     own = isinstance(tree, ast.GeneratorExp | ast.Lambda | ast.ListComp | ast.DictComp | ast.SetComp)
-    if own and not isinstance(tree, ast.GeneratorExp | ast.Lambda) and sys.version_info >= (3, 12):
-        return  # it has no frame of its own there (PEP 709), and its line comes anew with each of its elements
+    if _is_inlined(tree):
+        return
     for child in ast.iter_child_nodes(tree):
         if isinstance(child, ast.comprehension):
             for part in (child.iter, *child.ifs):
@@ -95,6 +97,11 @@ def _nodes(tree: ast.AST, inner: bool) -> Iterator[tuple[ast.AST, bool]]:
                     yield from _nodes(part, inner=True)
         elif child is not loop:
             yield from _nodes(child, inner or own)
+
+
+def _is_inlined(node: ast.AST) -> TypeGuard[ast.expr]:
+    """Whether a comprehension has no frame of its own (PEP 709): its line comes anew with each of its elements."""
+    return sys.version_info >= (3, 12) and isinstance(node, ast.ListComp | ast.DictComp | ast.SetComp)
 
 
 def _worked_on(node: ast.AST) -> Iterator[tuple[ast.expr, tuple[type, ...]]]:
