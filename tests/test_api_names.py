@@ -24,6 +24,7 @@ EXCEPTIONS: Final = {
     "endpoints/models.py": "the two vendors' lists of models",
     "endpoints/provider_kept.py": "responses that their provider keeps",
     "http/paths.py": "base URLs as the vendors' clients are given them",
+    "request/members.py": "members of requests, one of which is called as an API is",
     "request/tools_in_chat.py": "a rule about Chat: some models take tools in Responses alone",
     "routing/router.py": "the providers that keep Responses themselves",
     "telemetry/spans.py": "OpenTelemetry's name of an operation, which is no API",

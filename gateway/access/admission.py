@@ -36,7 +36,7 @@ class Arrival(Protocol):
         ...
 
 
-class Rule(Protocol):
+class AdmissionRule(Protocol):
     """A condition under which a holder of places may take one more."""
 
     def check(self, share: Share, holder: str) -> None:
@@ -62,7 +62,7 @@ class Admission:
         self.shares = shares
         self.refused = refused or RefusedKeys(_tell_nobody)
         self._authenticator = authenticator
-        self._rules: tuple[Rule, ...] = tuple(rule(config, shares) for rule in RULES)
+        self._rules: tuple[AdmissionRule, ...] = tuple(rule(config, shares) for rule in RULES)
         self._bodies = BodyBudget(config, shares.bodies)
         self._by_credential = not config.client_keys and any(entry.passthrough_auth for entry in config.entries)
 

@@ -101,7 +101,7 @@ class Walk:
         if not self._outcomes:  # also of a request that is refused here the client is told what it would lose
             attempt.report()
         if attempt.prepared.outgoing.dropped and context.strict:
-            await offload(request.incoming.size, refuse_losses, prepared.outgoing, step.target)
+            await offload(request.incoming.size, refuse_losses, prepared, step.target)
         if self._outcomes:
             attempt.report()
         return attempt

@@ -1,14 +1,18 @@
 """A client's request as a provider gets it: edited in place or translated, without what the provider has rejected."""
 
+from typing import Final
+
 from gateway.request.edit import edit
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.request.translate import translate
 from gateway.routing.omissions import NOTHING, Omissions
 from gateway.routing.target import Target
-from providers.neutral.codec import Outgoing
 from providers.neutral.hints import losses
 from streams.errors import invalid
+
+STORAGE: Final = frozenset({("store",)})
+"""Members without which a provider that has them may keep what it was asked not to."""
 
 
 def prepare(incoming: Incoming, target: Target, left: Omissions = NOTHING) -> Prepared:
@@ -18,9 +22,11 @@ def prepare(incoming: Incoming, target: Target, left: Omissions = NOTHING) -> Pr
     return translate(incoming.request, target, left)
 
 
-def refuse_losses(outgoing: Outgoing, target: Target) -> None:
-    """Strict mode: a 400 that names what may change the answer and cannot be carried."""
-    if lost := losses(outgoing.dropped):
+def refuse_losses(prepared: Prepared, target: Target) -> None:
+    """Strict mode: a 400 that names what may change the answer and cannot be carried, or that was left out upon a
+    refusal and says whether the conversation is kept."""
+    refused = (path[0] for path in prepared.left.paths if path in STORAGE and path[0] in prepared.outgoing.dropped)
+    if lost := (*losses(prepared.outgoing.dropped), *refused):
         shown = ", ".join(lost[:20])
         raise invalid(
             f"strict mode: {target.name} cannot be given {shown}; leave it out or turn strict mode off", lost[0]

@@ -11,6 +11,7 @@ from typing import Final
 
 import attrs
 
+from providers.neutral.fields import too_deep
 from streams.errors import GatewayError, invalid
 from streams.structure import PIECE, count, holds_more
 
@@ -26,18 +27,23 @@ RARE: Final = 24 * 2**20
 is not ASCII. Tokens are made of these as of others, so that no model's context holds as many; files in base64 have
 none."""
 
+_DEEP: Final = b"[" * 2000  # more than any decoder follows: what is wrong with it is said as of a small one
+
 _PLAIN: Final = bytes(set(range(0x21, 0x7F)) - set(b"\\"))
 
 
 def check_structure(body: bytes, wire: int, most: int) -> int:
-    """The number of elements that ``body`` unfolds to, or somewhat more. Raises ``GatewayError`` (413) where it is more
-    than ``most``, or more than its ``wire`` bytes can have brought. Blocking: some milliseconds for each MB."""
+    """The number of elements that ``body`` unfolds to, or somewhat more. Raises ``GatewayError``: 413 where it is more
+    than ``most``, or more than its ``wire`` bytes can have brought; 400 where they are but nested. Blocking: some
+    milliseconds for each MB."""
     size = len(body)
     if size <= COUNTED:
         return size
     warranted = max(UNFOLDED, wire)
     elements = count(body, min(most, warranted), min(most, UNFOLDED))
     if elements > min(most, warranted):
+        if _DEEP in body:
+            raise too_deep()
         raise _too_many_elements(most, warranted)
     if size > RARE and sum(map(_rare, _pieces(body))) > RARE:
         raise GatewayError(

@@ -50,7 +50,7 @@ LONGEST = 8 * 2**20
 written more."""
 
 
-class _Object(msgspec.Struct):
+class _UnreadObject(msgspec.Struct):
     """A JSON object of which nothing is kept."""
 
 
@@ -259,7 +259,7 @@ def call_input(text: str, kind: ToolKind) -> msgspec.Raw | dict[str, Any]:
         many = holds_more(data, MANY)
         if many and len(data) > LONGEST:
             return {"_raw": text}
-        msgspec.json.decode(data, type=_Object if many else dict[str, Any])
+        msgspec.json.decode(data, type=_UnreadObject if many else dict[str, Any])
     except NOT_JSON:
         return {"_raw": text}
     return msgspec.Raw(data)

@@ -21,6 +21,7 @@ HINTS = (
     "client_metadata.*",
     "diagnostics",
     "diagnostics.*",
+    "store",  # an API without it keeps nothing; of one that refuses it gateway/request/prepare.py knows
     "stream_options",
     "stream_options.*",
     "*.$schema",

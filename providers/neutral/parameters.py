@@ -57,7 +57,7 @@ ROWS: tuple[Row, ...] = (
     Row("prompt_cache_retention", str, "prompt_cache_retention", "", "prompt_cache_retention"),
     Row("safety_identifier", str, "safety_identifier", "", "safety_identifier"),
     Row("service_tier", str, "service_tier", "service_tier", "service_tier", "auto"),
-    Row("store", bool, "store", "", "store", False),
+    Row("store", bool, "store", "", "store"),
     Row("user", str, "user", "", "user"),
     Row("previous_response_id", str, "", "", "previous_response_id", must=True),
     Row("conversation", object, "", "", "conversation", must=True),
@@ -97,8 +97,8 @@ def write_parameters(
             continue
         if field := row.field(api):
             body[field] = control.value
-        elif control.value == row.default or (name == "store" and request.api == "responses"):
-            continue  # a Responses client's turns are stored by the gateway, where their provider cannot
+        elif control.value == row.default:
+            continue
         elif row.must:
             raise invalid(f"{control.at} cannot be honoured by this model's provider: leave it out", control.at)
         else:

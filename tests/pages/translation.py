@@ -101,7 +101,6 @@ NO_EFFECT: Mapping[str, str] = {
     "strict": "Messages holds to every schema",
     "strict <json_schema>": "Messages holds to every schema",
     "strict <configuration_update> <json_schema>": "Messages holds to every schema",
-    "store": "the gateway stores where the provider cannot",
     "service_tier": "auto is the default",
     "reasoning_effort": "none is what holds without it",
     "reasoning.effort": "none is what holds without it",

@@ -36,7 +36,7 @@ def loaded(tmp_path, text, env):
 def test_every_provider_of_the_catalogue_gives_a_good_file(tmp_path, row, keyed):
     start = start_of(row)
     text = configuration([row], row if start else None, keyed=keyed)
-    config = loaded(tmp_path, text, {**KEYED, "TRIGATE_API_KEY": "k"})
+    config = loaded(tmp_path, text, {**KEYED, "TRIGATE_API_KEY": "a-key-that-is-long-enough"})
     assert not config.warnings
     assert not config.notes
     assert bool(config.client_keys) == keyed
@@ -55,7 +55,7 @@ def test_the_comments_are_good_settings_too(tmp_path):
     bare = "".join(
         line.removeprefix("# ") for line in (keys + state).splitlines(True) if not line.startswith("# Where")
     )
-    config = loaded(tmp_path, head + bare, {**KEYED, "TRIGATE_API_KEY": "k"})
+    config = loaded(tmp_path, head + bare, {**KEYED, "TRIGATE_API_KEY": "a-key-that-is-long-enough"})
     assert [key.name for key in config.client_keys] == ["me"]
     assert config.state_storage.type == "sqlite"
 
@@ -215,7 +215,7 @@ def test_on_a_terminal_it_asks(tmp_path):
     assert found.returncode == 0, found.stderr
     assert "OPENAI_API_KEY is set: use OpenAI? [Y/n]" in found.stdout
     assert "TRIGATE_API_KEY" in found.stdout
-    config = load(tmp_path / "trigate.yaml", {**env, "TRIGATE_API_KEY": "k"})
+    config = load(tmp_path / "trigate.yaml", {**env, "TRIGATE_API_KEY": "a-key-that-is-long-enough"})
     assert [entry.provider.id for entry in config.entries] == ["openai", "groq", "groq"]
     assert next(entry for entry in config.entries if entry.default).provider.id == "groq"
     assert [key.name for key in config.client_keys] == ["me"]
