@@ -8,9 +8,10 @@ from typing import Final
 PIECE: Final = 128 * 1024
 """Bytes that are looked at in one go, which takes some hundred microseconds: between two of them other threads run."""
 
-ELEMENTS: Final = 1_000_000
-"""Arrays, objects and commas that a provider's event or whole answer may have: 100 MB of memory at most, and a tenth of
-a second to decode. An answer of some 20,000 tokens with five alternatives to each has as many."""
+ELEMENTS: Final = 200_000
+"""Arrays, objects and commas that a provider's event or whole answer may have: 20 MB of memory at most, and less than a
+tenth of a second to decode, in one call in which no stream moves. A whole answer of 20,000 tokens with their
+probabilities has as many."""
 
 UNFOLDS: Final = f"of more than {ELEMENTS:,} JSON elements"
 

@@ -5,7 +5,6 @@ OpenAI numbers its calls and names each once. Other servers leave the number out
 every fragment (langchain-ai/langchain#35281).
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,8 +14,9 @@ from providers.chat.reading.values import text_of
 from providers.neutral.bounds import PLACE, Budget
 from providers.neutral.codec import new_id
 from streams.events import ToolKind
+from streams.structure import PIECE
 
-_STRUCTURE = re.compile(r"""\\.|["\\{}\[\]]""", re.DOTALL)
+_STEPS = (("{", 1), ("[", 1), ("}", -1), ("]", -1))
 
 
 class Nesting:
@@ -32,15 +32,21 @@ class Nesting:
 
     def add(self, text: str) -> None:
         self._begun = self._begun or not text.isspace()
-        start, self._escaped = int(self._escaped), False
-        for match in _STRUCTURE.finditer(text, start):
-            mark = match[0]
-            if mark == '"':
-                self._quoted = not self._quoted
-            elif mark == "\\":
-                self._escaped = True
-            elif not self._quoted and len(mark) == 1:
-                self._depth += 1 if mark in "{[" else -1
+        at = 0
+        while at < len(text):
+            at += self._escaped
+            self._add(text[at : at + PIECE])
+            at += PIECE
+
+    def _add(self, piece: str) -> None:
+        """Calls into C alone, a few for each piece: a provider may send megabytes of quotes and brackets at once."""
+        bare = piece.replace("\\\\", "")
+        self._escaped = bare.endswith("\\")
+        parts = bare.replace('\\"', "").split('"')
+        open_text = "".join(parts[self._quoted :: 2])
+        for mark, step in _STEPS:
+            self._depth += step * open_text.count(mark)
+        self._quoted ^= len(parts) % 2 == 0
 
     @property
     def half(self) -> bool:

@@ -27,6 +27,7 @@ from providers.responses import RESPONSES
 from streams.events import AnswerEnd, BlockEnd, ToolCallDelta, ToolCallStart
 from streams.fold import fold
 from tests.support.chat_wire import USER, asked, assistant, deltas, sent, user
+from tests.support.growth import steps
 
 LEGACY = {
     "model": "m",
@@ -270,6 +271,22 @@ def test_an_object_is_whole_at_its_last_brace_and_not_before(value, data):
         nesting.add(text[start:end])
         assert nesting.whole == (end == len(text))
         assert nesting.half == (end < len(text))
+
+
+@pytest.mark.parametrize("mark", ['"', "[", "{}", "\\\\", '\\"', '"]"'])
+def test_marks_are_not_looked_at_one_by_one(mark):
+    """A provider may send megabytes of them in one event, while which no other stream moves (CWE-407)."""
+    text = mark * 50_000
+    assert sum(steps(lambda: Nesting().add(text)).values()) < 2 * len(text)
+
+
+@given(st.text('a\\"{[]}', max_size=12), st.integers(0, 12))
+def test_a_cut_anywhere_changes_nothing(text, at):
+    whole, parted = Nesting(), Nesting()
+    whole.add(text)
+    parted.add(text[:at])
+    parted.add(text[at:])
+    assert whole.half == parted.half
 
 
 def test_custom_tools_of_chat_clients_go_out_as_they_are():
