@@ -17,6 +17,7 @@ from gateway.config.settings import Config
 from gateway.http.certificates import shown_in
 from gateway.http.connection_place import CONNECTION, ConnectionPlace
 from gateway.http.headers import Headers
+from gateway.http.offload import CLIENT
 from gateway.http.request_scope import RequestScope
 from streams.errors import GatewayError
 
@@ -72,6 +73,7 @@ class Admission:
         client = self.authenticate(arrival)
         holder = self.holder(client, arrival.headers)
         if holder != NOBODY:
+            CLIENT.set(holder)
             self.take_connection(arrival, holder)
         self.take("in_flight", holder, arrival.scope)
         return client

@@ -2,12 +2,14 @@
 
 A thread does it, and Python's interpreter lock goes to and fro: streams go on meanwhile, a little slower. There is one
 such thread. More would make nothing faster, and streams would wait for the calls into C of each, which give the lock to
-nobody.
+nobody. Clients take turns: of each one piece of work at most waits for the thread, the others wait for that one.
 """
 
 import sys
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Final, ParamSpec, TypeVar
+from weakref import WeakValueDictionary
 
 import trio
 from trio.lowlevel import RunVar
@@ -23,7 +25,11 @@ SWITCH: Final = 0.0005
 """Seconds for which the thread keeps the lock while the streams want it, in place of Python's 0.005: they lose and get
 it again with each call of the system."""
 
+CLIENT: Final = ContextVar("client", default="")
+"""Whose request the task works on; the shares of requests whose clients have no names are one."""
+
 _PLACE = RunVar[trio.CapacityLimiter]("offload")
+_TURNS = RunVar[WeakValueDictionary[str, trio.Lock]]("offload turns")
 
 
 async def offload(size: int, work: Callable[P, T], *args: P.args, **keywords: P.kwargs) -> T:
@@ -35,7 +41,19 @@ async def offload(size: int, work: Callable[P, T], *args: P.args, **keywords: P.
     if size <= LARGE:
         return work(*args, **keywords)
     sys.setswitchinterval(SWITCH)
-    return await trio.to_thread.run_sync(lambda: work(*args, **keywords), limiter=_place())
+    async with _turn(CLIENT.get()):
+        return await trio.to_thread.run_sync(lambda: work(*args, **keywords), limiter=_place())
+
+
+def _turn(client: str) -> trio.Lock:
+    """The lock of a client, there as long as somebody has it or waits for it."""
+    try:
+        turns = _TURNS.get()
+    except LookupError:
+        _TURNS.set(turns := WeakValueDictionary())
+    if (turn := turns.get(client)) is None:
+        turns[client] = turn = trio.Lock()
+    return turn
 
 
 def _place() -> trio.CapacityLimiter:

@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.request.parse import Incoming
 from providers.neutral.fields import join, too_deep
-from streams.errors import invalid
+from streams.errors import GatewayError, invalid
 
 ROWS: Final[Mapping[str, str]] = {
     "models": "what OpenRouter goes on with (https://openrouter.ai/docs/features/model-routing)",
@@ -22,12 +22,16 @@ ROWS: Final[Mapping[str, str]] = {
     "moderation": "the model that judges",
     "provider": "how OpenRouter chooses",
     "extra_body": "what LiteLLM passes on",
+    "context_window_fallbacks": "what LiteLLM goes on with where a prompt is too long",
+    "content_policy_fallbacks": "what LiteLLM goes on with where a provider refuses to answer",
+    "providerOptions": "what Vercel's gateway goes on with (https://vercel.com/docs/ai-gateway)",
 }
 """Members in which names of models are looked for at any depth, and what is asked of these."""
 
 CHOOSING: Final[Mapping[str, str]] = {
     "route": "OpenRouter then chooses a model itself",
     "preset": "OpenRouter then takes the preset's model",
+    "user_config": "LiteLLM then has the models that it lists",
 }
 """Members by which a provider is told to take another model than is named, and how."""
 
@@ -36,7 +40,13 @@ ANY: Final = "*"
 
 _NOTHING: Final = (b"null", b'""')
 _SHOWN: Final = 100
-_NAMES: Final = frozenset(("model", "models", "fallback", "fallbacks", "fallback_models", "allowed_models"))
+_LARGEST: Final = 8 * 2**20
+"""Bytes of such a member. One call reads all of it, in which no stream moves, and no tools are as large."""
+
+_NAMES: Final = frozenset(
+    ("model", "models", "fallback", "fallbacks", "fallback_models", "allowed_models", "context_window_fallbacks",
+     "content_policy_fallbacks")
+)  # fmt: skip
 _OTHERS: Final = frozenset(("parameters", "input_schema", "schema", "input_examples", "description", "function"))
 """What stands in these is a client's own: a schema may have a property ``model``."""
 
@@ -44,10 +54,12 @@ _OTHERS: Final = frozenset(("parameters", "input_schema", "schema", "input_examp
 def further_models(incoming: Incoming) -> tuple[tuple[str, str], ...]:
     """The place of each further model of the request, and its name; ``ANY`` where the provider would choose. Raises
     ``GatewayError`` (400) where something stands twice in an object that may name one: servers differ in which they
-    take."""
+    take, and (413) for a member that is too large to be looked through."""
     found = [(member, ANY) for member in CHOOSING if bytes(incoming.members.get(member, b"null")) not in _NOTHING]
     for member in ROWS:
         if (raw := incoming.members.get(member)) is not None:
+            if len(raw) > _LARGEST:
+                raise GatewayError("too_large", f"{member} has more than {_LARGEST} bytes", param=member)
             _check_once(member, raw)
             found.extend(_named(member, incoming.json.value(member), member in _NAMES))
     return tuple(found)
@@ -64,9 +76,14 @@ def _check_once(member: str, raw: msgspec.Raw) -> None:
             seen.add(meant)
 
     try:
-        json.loads(bytes(raw), object_pairs_hook=check)
+        json.loads(bytes(raw), object_pairs_hook=check, parse_int=_no_number, parse_float=_no_number)
     except RecursionError:
         raise too_deep() from None
+
+
+def _no_number(_: str) -> int:
+    """Whatever it is: to read an integer of thousands of digits takes quadratic time (CVE-2020-10735)."""
+    return 0
 
 
 def _named(at: str, value: Any, names: bool) -> Iterator[tuple[str, str]]:
@@ -80,4 +97,6 @@ def _named(at: str, value: Any, names: bool) -> Iterator[tuple[str, str]]:
     elif isinstance(value, dict):
         for name, item in value.items():
             if name not in _OTHERS:
-                yield from _named(join(at, name), item, name.casefold() in _NAMES)
+                # LiteLLM's {"a": ["b"]} has lists under the names of models.
+                listed = names and isinstance(item, list) and "model" not in value
+                yield from _named(join(at, name), item, listed or name.casefold() in _NAMES)

@@ -41,7 +41,8 @@ KNOWN: Final = frozenset(
         # conversations
         "items",
         # of servers that pass requests on: what they decide by
-        "client_metadata", "models", "plugins", "preset", "provider", "route",
+        "client_metadata", "content_policy_fallbacks", "context_window_fallbacks", "models", "plugins", "preset",
+        "provider", "route", "user_config",
     )
 )  # fmt: skip
 """Members that somebody decides by."""

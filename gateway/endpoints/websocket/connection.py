@@ -36,7 +36,7 @@ from gateway.endpoints.websocket.remembered import RememberedBytes
 from gateway.exchange.exchange import JSON_HEADERS, STREAM_HEADERS, Exchange, own_headers
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers, as_text
-from gateway.http.offload import offload
+from gateway.http.offload import CLIENT, offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, as_pieces
 from gateway.ledger.ledger import Ledger
@@ -87,6 +87,7 @@ def add_websocket(app: QuartTrio, service: Service, remembering: Remembering) ->
             client = service.admission.authenticate(arrival)
             _check_key(headers)
             holder = service.admission.holder(client, headers)
+            CLIENT.set(holder)
             service.admission.take_connection(arrival, holder)
             service.admission.take("websockets", holder, arrival.scope)
         except GatewayError as error:

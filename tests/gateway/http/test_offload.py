@@ -5,8 +5,9 @@ import time
 
 import pytest
 import trio
+import trio.testing
 
-from gateway.http.offload import LARGE, offload
+from gateway.http.offload import CLIENT, LARGE, offload
 
 
 async def test_what_is_small_is_done_on_the_spot():
@@ -67,6 +68,30 @@ async def test_large_work_is_done_one_after_the_other():
         for _ in range(4):
             nursery.start_soon(offload, LARGE + 1, work)
     assert most == 1
+
+
+async def test_clients_take_turns():
+    """Whoever has much large work does not keep another's waiting for all of it (CWE-770)."""
+    begun, may_begin, done = threading.Event(), threading.Event(), []
+
+    def work(client: str) -> None:
+        begun.set()
+        may_begin.wait(10)
+        done.append(client)
+
+    async def ask(client: str) -> None:
+        CLIENT.set(client)
+        await offload(LARGE + 1, work, client)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(8):
+            nursery.start_soon(ask, "many")
+        await trio.to_thread.run_sync(begun.wait)
+        nursery.start_soon(ask, "one")
+        await trio.testing.wait_all_tasks_blocked()
+        may_begin.set()
+    assert done.index("one") <= 2
+    assert done.count("many") == 8
 
 
 async def test_cancellation_ends_the_wait_and_not_the_work():

@@ -88,7 +88,7 @@ def test_every_member_of_the_sdks_is_known(api):
 def test_every_member_that_may_name_a_model_is_known_and_has_its_reason():
     for member, reason in (*ROWS.items(), *CHOOSING.items()):
         assert len(reason) > 3
-        assert member in KNOWN or member == "extra_body"
+        assert member in KNOWN or member in ("extra_body", "providerOptions")
 
 
 JSON = st.recursive(
@@ -162,6 +162,12 @@ def found(**members: Any) -> tuple[tuple[str, str], ...]:
         ({"models": "a"}, (("models", "a"),)),
         ({"fallbacks": ["a", {"model": "b", "max_tokens": 1}]}, (("fallbacks[]", "a"), ("fallbacks[].model", "b"))),
         ({"fallbacks": "default"}, (("fallbacks", ANY),)),
+        ({"fallbacks": [{"a": ["b", "c"]}]}, (("fallbacks[].a[]", "b"), ("fallbacks[].a[]", "c"))),
+        ({"fallbacks": [{"model": "b", "stop": ["x"]}]}, (("fallbacks[].model", "b"),)),
+        ({"context_window_fallbacks": [{"a": ["b"]}]}, (("context_window_fallbacks[].a[]", "b"),)),
+        ({"content_policy_fallbacks": [{"a": ["b"]}]}, (("content_policy_fallbacks[].a[]", "b"),)),
+        ({"providerOptions": {"gateway": {"models": ["b"]}}}, (("providerOptions.gateway.models[]", "b"),)),
+        ({"user_config": {"model_list": []}}, (("user_config", ANY),)),
         ({"route": "fallback"}, (("route", ANY),)),
         ({"route": None, "models": None}, ()),
         ({"preset": "big"}, (("preset", ANY),)),
@@ -187,3 +193,16 @@ def test_what_may_name_a_model_names_it_once(tool):
     with pytest.raises(GatewayError) as caught:
         further_models(read_incoming("chat", body.encode()))
     assert (caught.value.failed.status, caught.value.failed.param) == (400, "tools")
+
+
+def test_numbers_are_not_read_twice():
+    """Python takes quadratic time over the digits of an integer, and raises beyond 4,300 of them (CVE-2020-10735)."""
+    with pytest.raises(GatewayError) as caught:
+        further_models(read_incoming("chat", f'{{"model":"small",{TURN},"tools":[{"9" * 5000}]}}'.encode()))
+    assert caught.value.failed.status == 400
+
+
+def test_what_is_too_large_to_be_looked_through_is_refused():
+    with pytest.raises(GatewayError) as caught:
+        found(tools=["x" * (8 * 2**20)])
+    assert (caught.value.failed.status, caught.value.failed.param) == (413, "tools")

@@ -26,6 +26,7 @@ from providers.neutral.tool_names import short_call_id
 from providers.responses import RESPONSES
 from streams.events import AnswerEnd, BlockEnd, ToolCallDelta, ToolCallStart
 from streams.fold import fold
+from streams.structure import PIECE
 from tests.support.chat_wire import USER, asked, assistant, deltas, sent, user
 from tests.support.growth import steps
 
@@ -280,13 +281,13 @@ def test_marks_are_not_looked_at_one_by_one(mark):
     assert sum(steps(lambda: Nesting().add(text)).values()) < 2 * len(text)
 
 
-@given(st.text('a\\"{[]}', max_size=12), st.integers(0, 12))
-def test_a_cut_anywhere_changes_nothing(text, at):
-    whole, parted = Nesting(), Nesting()
-    whole.add(text)
-    parted.add(text[:at])
-    parted.add(text[at:])
-    assert whole.half == parted.half
+@pytest.mark.parametrize("shift", [0, 1])
+def test_an_escape_may_lie_anywhere_in_a_long_text(shift):
+    nesting = Nesting()
+    nesting.add('{"a":"' + "x" * shift + '\\"{' * PIECE)
+    assert nesting.half
+    nesting.add('"}')
+    assert nesting.whole
 
 
 def test_custom_tools_of_chat_clients_go_out_as_they_are():
