@@ -334,7 +334,8 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         "elements": Key(
             "Objects, arrays and commas in the JSON of a request or of the conversation that it goes on from, those in "
             "texts not counted; more are a 413. They take far more memory and work than bytes do: a long session has "
-            "some ten thousands. What comes compressed may have as many as it has compressed bytes.",
+            "some ten thousands. What comes compressed may have as many as it has compressed bytes, and 50,000 in any "
+            "case.",
             "`200000`",
         ),
         "bodies": Key(

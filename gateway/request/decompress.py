@@ -14,7 +14,9 @@ RATIO = 100
 """The most bytes that one of a body may unfold to beyond the first ``UNFOLDED``. Prompts come three to twenty times
 smaller; a bomb a thousand times."""
 
-UNFOLDED = 2**20
+UNFOLDED = 4 * 2**20
+"""What any body may unfold to: a million tokens, the longest context of models, in which the same file may have been
+read time and again."""
 
 ZSTD_WINDOW_LOG = 23  # 8 MiB, the most that RFC 9659 allows in HTTP: a frame may ask for much more memory than it fills
 

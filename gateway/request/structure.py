@@ -18,9 +18,10 @@ from streams.structure import PIECE, count, holds_more
 COUNTED: Final = 64 * 1024
 """Bytes of a body that is looked at: a smaller one cannot hold enough elements to matter."""
 
-UNFOLDED: Final = 20_000
-"""Elements that any body may have. Beyond, it has no more of them than bytes that came over the wire: what is
-compressed unfolds twice. Real requests come with a hundred bytes for each, and compressed with ten."""
+UNFOLDED: Final = 50_000
+"""Elements that any body may have: those of two thousand calls of tools, or of three hundred tools with their schemas,
+which compress to next to nothing where they are alike. Beyond, it has no more of them than bytes that came over the
+wire: what is compressed unfolds twice. Real requests come with a hundred bytes for each, and compressed with ten."""
 
 RARE: Final = 24 * 2**20
 """Bytes, in the whole of a body, that decoders are slow with: white space, escapes (each counts four times) and what

@@ -34,6 +34,14 @@ def test_a_small_body_may_repeat_itself_as_it_likes():
     assert decompress(gzip.compress(plain), "gzip", LIMIT) == plain
 
 
+def test_a_file_that_was_read_time_and_again_may_fill_a_models_context():
+    """A million tokens are some four bytes each; zstd writes a repeated file as one reference."""
+    plain = json.dumps({"messages": [{"role": "user", "content": "a line of the same file\n" * 9_000}] * 18}).encode()
+    body = gzip.compress(plain)
+    assert len(plain) > 4_000_000 > 150 * len(body)
+    assert decompress(body, "gzip", LIMIT) == plain
+
+
 def test_a_prompt_is_read():
     words = random.Random(1).choices(["read", "write", "the", "file", "return", "tool", "not", "if"], k=400_000)
     plain = json.dumps({"messages": [{"role": "user", "content": " ".join(words)}]}).encode()

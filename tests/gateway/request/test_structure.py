@@ -1,5 +1,6 @@
 """The structure of a request's body, bounded before it is decoded (CWE-409, CWE-770)."""
 
+import gzip
 import json
 
 import pytest
@@ -36,6 +37,29 @@ def test_a_compressed_body_has_no_more_elements_than_bytes():
     few = TURNS[: 30 * (UNFOLDED // 3 - 10)]
     assert len(few) > COUNTED
     check_structure(few, 300, 200_000)
+
+
+TOOL = {
+    "name": "read_file", "description": "Reads a file.", "input_schema": {
+        "type": "object", "required": ["p0"],
+        "properties": {f"p{i}": {"type": "string", "enum": ["a", "b", "c"], "description": "it"} for i in range(12)},
+    },
+}  # fmt: skip
+CALL = {"role": "assistant", "content": [
+    {"type": "text", "text": "ok"},
+    {"type": "tool_use", "id": "toolu_1", "name": "read_file", "input": {"path": "/a", "offset": 0, "limit": 10}},
+]}  # fmt: skip
+RESULT = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "ok"}]}
+
+
+@pytest.mark.parametrize(
+    "body", [{"tools": [TOOL] * 300}, {"tools": [TOOL] * 25, "messages": [CALL, RESULT] * 2000}], ids=["tools", "turns"]
+)
+def test_an_agents_request_may_repeat_itself_and_come_compressed(body):
+    text = json.dumps({"model": "m", **body}).encode()
+    wire = len(gzip.compress(text))
+    assert len(text) > 20 * wire
+    check_structure(text, wire, 200_000)
 
 
 @pytest.mark.parametrize("text", [b" " * 8, b"\\n" * 4, "é".encode() * 4, b"\\\\" * 4], ids=str)
