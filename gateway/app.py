@@ -30,6 +30,7 @@ from gateway.open_service import open_service
 from gateway.serving.descriptors import default_connections
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.quart_connections import configure
+from gateway.serving.quart_views import has_route
 from gateway.stores.memory import MemoryStore
 from gateway.stores.overlay import OverlayStore
 from gateway.stores.store import Store
@@ -65,7 +66,7 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     app = QuartTrio("trigate", static_folder=None)
     app.url_map.strict_slashes = False
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    configure(app, config.limits.request_body, GuardedDoor(config, service.ledger))
+    configure(app, config.limits.request_body, GuardedDoor(config, service.ledger, partial(has_route, app)))
     lifecycle, cors = service.lifecycle, Cors(config.cors)
     add_cors(app, cors)
     exchanges = add_exchanges(app, service, cors)

@@ -1,6 +1,6 @@
 """The door of the app: whom the guard against pages of browsers turns away, and in which words."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.access.page_guard import PageGuard, is_live_view
@@ -23,7 +23,9 @@ from streams.events import ErrorInfo
 class GuardedDoor:
     """The ``Door`` by one configuration."""
 
-    def __init__(self, config: Config, ledger: Ledger) -> None:
+    def __init__(self, config: Config, ledger: Ledger, has_route: Callable[[str], bool]) -> None:
+        """A path without a route is nothing to be guarded, and its 404 says where the right one is."""
+        self._has_route = has_route
         self._check = PageGuard(config, (*ALIVE, *READY)).check
         self._ledger = ledger
         self.address_of = Peers(config.trusted_proxies).address_of
@@ -32,6 +34,8 @@ class GuardedDoor:
         try:
             self._check(asgi, named)
         except GatewayError as error:
+            if not self._has_route(asgi["path"]):
+                return None
             host, origin = (named.get(name, b"").decode("latin-1") or None for name in (b"host", b"origin"))
             audit = self._ledger.audit
             audit.tell_often("page_refused", scope.address, path=asgi["path"], host=host, origin=origin)

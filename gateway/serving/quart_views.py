@@ -26,6 +26,11 @@ def add_view(app: Quart, paths: str | Sequence[str], name: str, view: View, meth
         app.add_url_rule(path, name, answered, methods=list(methods))
 
 
+def has_route(app: Quart, path: str) -> bool:
+    """True if ``path`` is answered, by whatever method; else it is a 404."""
+    return bool(app.url_map.bind("").allowed_methods(path))
+
+
 def through_quart(response: Response) -> QuartResponse:
     """``response`` for a view or a hook of Quart's."""
     body = response.body if isinstance(response.body, bytes) else _Carried(response.body)
