@@ -16,7 +16,7 @@ from providers.neutral.codec import new_id
 from streams.events import ToolKind
 from streams.structure import PIECE
 
-_STEPS = (("{", 1), ("[", 1), ("}", -1), ("]", -1))
+_NO_MARKS = bytes(set(range(256)) - set(b'"{[]}'))
 
 
 class Nesting:
@@ -42,10 +42,10 @@ class Nesting:
         """Calls into C alone, a few for each piece: a provider may send megabytes of quotes and brackets at once."""
         bare = piece.replace("\\\\", "")
         self._escaped = bare.endswith("\\")
-        parts = bare.replace('\\"', "").split('"')
-        open_text = "".join(parts[self._quoted :: 2])
-        for mark, step in _STEPS:
-            self._depth += step * open_text.count(mark)
+        marks = bare.replace('\\"', "").encode(errors="replace").translate(None, _NO_MARKS)
+        parts = marks.replace(b'""', b"").split(b'"')  # two quotes with no mark between them change nothing
+        open_marks = b"".join(parts[self._quoted :: 2])
+        self._depth += len(open_marks) - 2 * len(open_marks.translate(None, b"{["))
         self._quoted ^= len(parts) % 2 == 0
 
     @property
