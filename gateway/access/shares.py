@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 from gateway.access.body_memory import BodyMemory
 from gateway.config.settings import ClientLimits, Config
@@ -38,7 +38,8 @@ class Shares:
         self.bodies = BodyMemory()
         self.taken: defaultdict[Share, int] = defaultdict(int)
         self.held: defaultdict[tuple[Share, str], int] = defaultdict(int)
-        self.refused: defaultdict[Share, int] = defaultdict(int)
+        # All of them from the first reading on: Prometheus sees no rise from nothing to one.
+        self.refused: defaultdict[Share, int] = defaultdict(int, dict.fromkeys(get_args(Share), 0))
         """How often a client has been refused for its own share since this was last read."""
 
     def take(self, share: Share, holder: str) -> Callable[[], object]:
