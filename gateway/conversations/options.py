@@ -47,7 +47,8 @@ def read_options(incoming: Incoming) -> StateOptions:
     """The options of a Responses request. Raises ``GatewayError`` (400)."""
     given = {name: decoded(incoming, name) for name in OWN_MEMBERS}
     if isinstance(conversation := given["conversation"], dict):
-        given["conversation"] = conversation.get("id")
+        # Without an id here it may have one for a server that takes the first of two, or ``Id``.
+        given["conversation"] = conversation.get("id") or False
     for name, (kind, word) in _KINDS.items():
         if given[name] is not None and not isinstance(given[name], kind):
             raise invalid(f"{name} must be {word}", name)

@@ -293,6 +293,16 @@ def test_a_conversation_that_was_not_made_with_the_key_is_not_there(locked, one,
     assert one.seen == []
 
 
+@pytest.mark.parametrize(
+    "conversation", ['{"id":"conv_theirs","id":null}', '{"id":"conv_theirs","id":""}', '{"Id":"conv_theirs"}']
+)
+def test_a_conversation_with_another_id_for_other_decoders_is_refused(locked, one, conversation):
+    """https://bishopfox.com/blog/json-interoperability-vulnerabilities"""
+    body = f'{{"model":"one","input":"hi","conversation":{conversation}}}'.encode()
+    assert refusal(locked.request("POST", "/v1/responses", body, bearer(BOB)))["param"] == "conversation"
+    assert one.seen == []
+
+
 def test_with_keys_and_without_a_store_nobody_is_taken_for_the_owner(ups, chat, by_hand, one):
     port = free_port()
     settings = config(models(ups, chat, by_hand), port, client_keys=KEYS, state_storage={"type": "none"})
