@@ -72,6 +72,7 @@ class FrameCounter:
         self._counts: Counter[FrameType] = Counter()
         self._until = 0.0
         self._earned = 0
+        self._reset: set[bytes] = set()  # streams, by their numbers as they are written
 
     def receive(self, data: bytes, now: float) -> FrameBound | None:
         """Count the frames in ``data``, which is cut anywhere; the bound that is overstepped by now."""
@@ -80,7 +81,7 @@ class FrameCounter:
         place = self._skip
         while place + _HEAD <= len(data):
             length = int.from_bytes(data[place : place + 3])
-            self._count(data[place + 3], data[place + 4], length)
+            self._count(data[place + 3], data[place + 4], length, data[place + 5 : place + _HEAD])
             place += _HEAD + length
         self._part = data[place:]
         self._skip = max(0, place - len(data))
@@ -100,14 +101,19 @@ class FrameCounter:
         if now >= self._until:
             self._until = now + SECONDS
             self._counts.clear()
+            self._reset.clear()
 
-    def _count(self, number: int, flags: int, length: int) -> None:
+    def _count(self, number: int, flags: int, length: int, stream: bytes) -> None:
         kind = _TYPES.get(number, FrameType.UNKNOWN)
         if kind is FrameType.HEADERS or (kind is FrameType.DATA and (length or flags & _END_STREAM)):
             return
-        if kind is FrameType.WINDOW_UPDATE and self._earned:
+        # Some clients (h2's of Python) reset a stream anew for each frame that was on its way when they cancelled it.
+        answers = kind is FrameType.WINDOW_UPDATE or (kind is FrameType.RST_STREAM and stream in self._reset)
+        if answers and self._earned:
             self._earned -= 1
             return
+        if kind is FrameType.RST_STREAM:
+            self._reset.add(stream)
         self._counts[kind] += 1
 
     def _overstepped(self) -> FrameBound | None:

@@ -73,3 +73,20 @@ def test_a_client_that_acknowledges_every_frame_of_an_answer_is_no_flood(size):
     for _ in range(2 * BOUNDS[FrameType.WINDOW_UPDATE].most):
         counter.sent(size)
         assert counter.receive(updates * max(1, size // 4096), 0) is None
+
+
+def test_a_reset_for_each_frame_that_was_on_its_way_to_a_cancelled_stream_is_no_flood():
+    """As python-hyper's h2 sends them: RFC 9113, section 5.1, lets whoever has reset a stream answer what comes for it
+    with another."""
+    counter, streams, each = new(), range(1, 101, 2), 20
+    for _ in range(each * len(streams)):
+        counter.sent(60)
+    for stream in streams:
+        assert counter.receive(RstStreamFrame(stream).serialize() * (1 + each), 0) is None
+
+
+def test_what_was_sent_earns_no_resets_of_further_streams():
+    counter, most = new(), BOUNDS[FrameType.RST_STREAM].most
+    counter.sent(10**9)
+    found = counter.receive(b"".join(RstStreamFrame(2 * n + 1).serialize() for n in range(most + 1)), 0)
+    assert found is BOUNDS[FrameType.RST_STREAM]
