@@ -87,7 +87,7 @@ class Exchange:
     async def read(self, body: bytes) -> PlannedRequest:
         """The request with all that it refers to, and its plan. Raises ``GatewayError``."""
         api, path = self._context.codec.api, self._context.asked.path
-        incoming = await offload(len(body) // 4, read_incoming, api, body, path)  # the top alone is decoded
+        incoming = await offload(len(body) // 2, read_incoming, api, body, path)  # the top alone is decoded
         plan = self._plan(incoming)
         if self._context.service.authenticator.is_limited(self._context.asked.client):
             await self._check_further_models(incoming, plan)
