@@ -326,8 +326,14 @@ def test_a_signal_ends_it_with_0_and_a_running_stream_whole(number):
         eventually(lambda: any("draining" in line for line in process.log))
 
 
+HEEDING_SIGINT = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+)
+
+
 def test_a_signal_before_it_serves_ends_it_without_a_traceback():
-    command = [*COMMAND, "serve", "--demo", "--port", "0"]
+    # A shell without job control starts what runs beside it with SIGINT ignored, and that is inherited.
+    command = [sys.executable, "-c", HEEDING_SIGINT, *COMMAND, "serve", "--demo", "--port", "0"]
     with subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE) as process:
         maps = Path(f"/proc/{process.pid}/maps")
         eventually(lambda: "libssl" in maps.read_text(), what="the middle of its imports")
