@@ -45,14 +45,12 @@ def pointed(config: str, upstream: Upstream) -> str:
 def answers(url: str, model: str) -> str:
     """What ``model`` says to a client of its maker's own SDK."""
     if "claude" in model:
-        message = Anthropic(base_url=url, api_key="any", max_retries=0).messages.create(
-            model=model, max_tokens=100, messages=[{"role": "user", "content": "Hi"}]
-        )
-        return message.content[0].text
-    chat = OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0).chat.completions.create(
-        model=model, messages=[{"role": "user", "content": "Hi"}]
-    )
-    return chat.choices[0].message.content
+        with Anthropic(base_url=url, api_key="any", max_retries=0) as client:
+            turns = [{"role": "user", "content": "Hi"}]
+            return client.messages.create(model=model, max_tokens=100, messages=turns).content[0].text
+    with OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as client:
+        chat = client.chat.completions.create(model=model, messages=[{"role": "user", "content": "Hi"}])
+        return chat.choices[0].message.content
 
 
 def test_what_init_writes_answers_to_the_names_that_programs_send(tmp_path, answering):

@@ -70,10 +70,9 @@ def test_a_client_that_asks_gets_its_chunk(gateway, upstream):
 
 def test_the_openai_sdk_sees_no_chunk_without_choices(gateway, upstream):
     upstream.script(ANSWER)
-    client = OpenAI(base_url=f"{gateway.url}/v1", api_key="any", max_retries=0)
-    chunks = list(
-        client.chat.completions.create(model="xai/m", messages=[{"role": "user", "content": "Hi"}], stream=True)
-    )
+    turns = [{"role": "user", "content": "Hi"}]
+    with OpenAI(base_url=f"{gateway.url}/v1", api_key="any", max_retries=0) as client:
+        chunks = list(client.chat.completions.create(model="xai/m", messages=turns, stream=True))
     assert all(chunk.choices for chunk in chunks)
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "one two three"
 
