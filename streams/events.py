@@ -46,6 +46,33 @@ STATUS: dict[ErrorKind, int] = {
     "internal": 500,
 }
 
+FailureReason: TypeAlias = Literal[
+    "rate_limited", "quota", "overloaded", "server_error", "timeout", "connection", "bad_answer", "credential", "gone",
+    "context_too_long", "content_filter", "invalid",
+]  # fmt: skip
+"""Why an attempt failed, finer than ``ErrorKind``: what routing decides by."""
+
+UNAVAILABLE: frozenset[FailureReason] = frozenset(
+    ("rate_limited", "quota", "overloaded", "server_error", "timeout", "connection", "bad_answer", "credential", "gone")
+)
+"""The reasons that say something about the place that was asked, and nothing about the request."""
+
+FAILURE_REASON: dict[ErrorKind, FailureReason | None] = {
+    "invalid_request": "invalid",
+    "authentication": "credential",
+    "billing": "quota",
+    "permission": "credential",
+    "not_found": "gone",
+    "too_large": "invalid",
+    "rate_limited": "rate_limited",
+    "overloaded": "overloaded",
+    "upstream": "server_error",
+    "timeout": "timeout",
+    "unsupported": "invalid",
+    "internal": None,
+}
+"""The reason where nobody has said more than the kind."""
+
 
 @attrs.frozen
 class AnswerStart:
@@ -195,6 +222,10 @@ class ErrorInfo:
     details: Any = None
     native: bool = False
     body: bytes = attrs.field(default=b"", eq=False, repr=False)
+    reason: FailureReason | None = attrs.field(
+        default=attrs.Factory(lambda self: FAILURE_REASON[self.kind], takes_self=True)
+    )
+    wait: float | None = None
 
 
 Event: TypeAlias = (

@@ -13,7 +13,7 @@ from providers.catalog.models import quirks_of
 from providers.catalog.providers import Provider, Speaks
 from providers.neutral.quirks import Quirks
 from providers.neutral.seal import Issuer
-from streams.events import Api
+from streams.events import UNAVAILABLE, Api, FailureReason
 from streams.pipe import Timeouts
 
 Scraping: TypeAlias = Literal["off", "keyed", "open"]
@@ -159,7 +159,8 @@ class ClientKey:
     """A client that may come in: a name for the log, on which its state hangs too, and its keys, several of them while
     one takes another's place, or a name in its ``certificate``. ``models`` are the names of models that it may use,
     ``None`` for all. Where the client itself has an end, ``until``, none of its keys goes on beyond it. ``limits`` are
-    its own where they are not those of all."""
+    its own where they are not those of all. ``only`` are shell patterns over the names of entries that may ever serve
+    it, ``None`` for all of them."""
 
     name: str
     keys: tuple[AcceptedKey, ...]
@@ -167,6 +168,72 @@ class ClientKey:
     until: datetime | None = None
     limits: ClientLimits = ClientLimits()
     certificate: str | None = None
+    only: tuple[str, ...] | None = None
+
+
+@attrs.frozen
+class Retries:
+    """How often and how long providers are asked for one request of a client: ``attempts`` requests to them in all,
+    until the ``deadline`` (seconds from its arrival), with no ``wait`` between two of them longer than that. Beyond the
+    share ``budget`` of what a provider is asked anyway, it is not asked again."""
+
+    attempts: int = 4
+    deadline: float = 300.0
+    wait: float = 20.0
+    budget: float = 0.2
+
+
+@attrs.frozen
+class CircuitSettings:
+    """When a target is out: after so many ``failures`` in a row or such a share of them, for ``cooldown`` seconds at
+    first and the ``longest`` time at most."""
+
+    failures: int = 5
+    error_rate: float = 0.5
+    cooldown: float = 5.0
+    longest: float = 20.0
+
+
+ClientRouting: TypeAlias = Literal["openrouter", "vercel", "litellm"]
+"""A form in which clients may say in a body where their request goes."""
+
+Balance: TypeAlias = Literal["least_busy", "weighted", "lowest_latency", "cheapest"]
+
+
+@attrs.frozen
+class Hedge:
+    """A second attempt beside a slow first one: ``after`` so many seconds without content, or the time that 95 of 100
+    answers have begun in; for the share ``at_most`` of a route's requests."""
+
+    after: float | Literal["p95"]
+    at_most: float = 0.05
+
+
+@attrs.frozen
+class RouteTarget:
+    """A place in a route: the ``target``, an entry's name or a model that a wildcard takes, its share within its group,
+    and the failures of those before it that lead here."""
+
+    target: str
+    weight: float = 1.0
+    when: frozenset[FailureReason] = UNAVAILABLE
+
+
+@attrs.frozen
+class Route:
+    """A name with several targets: ``groups`` are asked in order, in each group the one that ``balance`` says.
+
+    ``sticky``: turns of a conversation stay with their target, by what clients send anyway (``auto``) or by the header
+    of that name (lower case), ``None`` for not at all. ``first_content`` is the patience with each target but the last,
+    in seconds; ``retries`` ``None`` those of the configuration."""
+
+    name: str
+    groups: tuple[tuple[RouteTarget, ...], ...]
+    balance: Balance = "least_busy"
+    sticky: str | None = "auto"
+    first_content: float | None = None
+    hedge: Hedge | None = None
+    retries: Retries | None = None
 
 
 @attrs.frozen
@@ -176,6 +243,8 @@ class ModelEntry:
     ``written`` is the item's ``model`` as it stands in the file. ``speaks`` and ``timeouts`` are what holds in the end:
     the provider's row or the root's setting with the item's own laid over it; ``quirks`` are the item's own alone, and
     ``pinned`` the APIs of clients for which the item itself says what is spoken. ``pass_headers`` are in lower case.
+    ``retries`` and ``circuit`` are ``None`` where those of the configuration hold; ``probe`` is a path of the server
+    that says for nothing whether it is well.
     """
 
     name: str
@@ -195,6 +264,9 @@ class ModelEntry:
     on_disconnect: OnDisconnect = "cancel"
     state: Keeper | None = None
     usage: Counting = "counted"
+    retries: Retries | None = None
+    circuit: CircuitSettings | None = None
+    probe: str | None = None
     written: str = attrs.field(default=attrs.Factory(lambda self: f"{self.provider.id}/{self.model}", takes_self=True))
 
     @property
@@ -260,13 +332,18 @@ class ModelEntry:
 class Config:
     """A whole configuration. ``ineffective`` are the settings that are accepted and change nothing, with their places;
     ``warnings`` name them and what else is probably not meant, ``notes`` good defaults that may surprise: both are
-    sentences for people. Durations are seconds. Without ``client_keys`` everybody may come
-    in; without ``state_storage`` state ends with the process."""
+    sentences for people. Durations are seconds. ``aliases`` stand for one name each, ``routes`` for several; without
+    ``retries`` names with one target are asked once. Without ``client_keys`` everybody may come in; without
+    ``state_storage`` state ends with the process."""
 
     version: str
     listeners: tuple[Listener, ...]
     entries: tuple[ModelEntry, ...]
     aliases: Mapping[str, str] = attrs.field(factory=dict)
+    routes: Mapping[str, Route] = attrs.field(factory=dict)
+    retries: Retries | None = None
+    circuit: CircuitSettings = attrs.field(factory=CircuitSettings)
+    client_routing: tuple[ClientRouting, ...] = ()
     limits: Limits = attrs.field(factory=Limits)
     timeouts: Timeouts = attrs.field(factory=Timeouts)
     max_retries: int = 0

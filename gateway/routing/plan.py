@@ -13,7 +13,7 @@ import attrs
 
 from gateway.routing.omissions import NOTHING, Omissions
 from gateway.routing.target import Target
-from streams.events import ErrorInfo
+from streams.events import UNAVAILABLE, ErrorInfo, FailureReason
 
 
 class Stage(enum.Enum):
@@ -40,11 +40,35 @@ class Outcome:
 
 
 @attrs.frozen
+class Outage:
+    """A target that is out: ``until`` a moment of the clock of ``Conditions``, for the ``reason`` why it last failed.
+    ``failed`` is that failure, for the gateway's eyes, where it is known. ``tried``: its time is over, and one request
+    is finding out."""
+
+    reason: FailureReason
+    until: float
+    failed: ErrorInfo | None = None
+    tried: bool = False
+
+
+@attrs.frozen
+class Candidate:
+    """A place in a plan: the ``target``, with its share within its ``group`` and the failures before it that lead
+    here."""
+
+    target: Target
+    group: int = 0
+    weight: float = 1.0
+    when: frozenset[FailureReason] = UNAVAILABLE
+
+
+@attrs.frozen
 class Send:
-    """The step that sends the request to ``target``, without ``omissions``."""
+    """The step that sends the request to ``target``, without ``omissions``, ``after`` so many seconds."""
 
     target: Target
     omissions: Omissions = NOTHING
+    after: float = 0.0
 
 
 @attrs.frozen
