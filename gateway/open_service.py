@@ -13,6 +13,7 @@ from gateway.config.loading import Config
 from gateway.config.redaction import secrets_in
 from gateway.conversations.background import Background, NoBackground
 from gateway.exchange.service import Service
+from gateway.health.health import Health
 from gateway.ledger.ledger import Ledger
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
@@ -53,6 +54,8 @@ def open_service(
     if isinstance(tracing, Tracing):
         ledger.observers.append(tracing)
     authenticator = Authenticator(config)
+    health = Health()
+    health.follow(config)
     return Service(
         Router(config),
         Upstream(
@@ -71,6 +74,7 @@ def open_service(
         store=store,
         background=NoBackground() if store is None else Background(store, ledger),
         ledger=ledger,
+        health=health,
         live_view=open_live_view(ledger, config.ui, keep=config.ui_keep),
         recorder=recorder,
         metrics=metrics,
@@ -87,6 +91,7 @@ def next_service(config: Config, service: Service) -> Service:
     service.upstream.set_limits(config.limits.upstream_connections, _max_chunk(config))
     service.ledger.mask.follow(config)
     service.metrics.know(config)
+    service.health.follow(config)
     service.recorder.hide(secrets_in(config))
     return attrs.evolve(
         service, router=router, authenticator=authenticator, admission=admission, limits=config.limits,

@@ -38,7 +38,7 @@ ARROWS: Final = {
     "gateway.logs": "config providers.neutral",
     "gateway.open_store": "config stores",
     "gateway.routing": "config http providers.apis providers.auth providers.catalog providers.errors providers.neutral",
-    "gateway.health": "routing",
+    "gateway.health": "config routing",
     "gateway.ledger": "http logs",
     "gateway.request": """
         config http providers.apis providers.auth providers.catalog providers.errors providers.neutral
@@ -47,12 +47,13 @@ ARROWS: Final = {
         http ledger providers.messages providers.neutral providers.responses request routing stores streaming""",
     "gateway.telemetry": "config http ledger logs providers.apis request streaming upstream",
     "gateway.exchange": """
-        access config conversations http ledger providers.apis providers.errors providers.grammar providers.neutral
-        providers.responses request routing serving stores streaming telemetry upstream""",
+        access config conversations health http ledger providers.apis providers.errors providers.grammar
+        providers.neutral providers.responses request routing serving stores streaming telemetry upstream""",
     "gateway.endpoints": """
         access config conversations exchange http ledger logs providers.apis providers.neutral
         providers.responses request routing serving stores telemetry""",
-    "gateway.open_service": "access config conversations exchange ledger routing serving stores telemetry upstream",
+    "gateway.open_service": """
+        access config conversations exchange health ledger routing serving stores telemetry upstream""",
     "gateway.lifespan": "endpoints exchange stores",
     "gateway.mock": "endpoints exchange http providers.apis providers.neutral serving",
     "gateway.app": "access config conversations endpoints exchange lifespan open_service serving stores",

@@ -9,6 +9,7 @@ from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
 from gateway.config.settings import Limits
 from gateway.conversations.background import Background, NoBackground
+from gateway.health.health import Health
 from gateway.ledger.ledger import Ledger
 from gateway.request.rejections import RejectionCache
 from gateway.routing.router import Router
@@ -29,9 +30,9 @@ class Service:
     ``keep_alive`` is the longest silence towards a client, ``websocket_idle`` that of a websocket's client, in seconds;
     ``check_streams`` holds every stream that goes out against its API's grammar; without a ``store`` nothing is kept
     from one request to the next; ``learned`` is what providers have refused in requests; ``replaced`` is set once
-    another configuration's service takes over; ``credentials`` are where those come from that are no key of the
-    configuration, by the names of entries; ``live_view`` is what the live view looks at, ``others`` are workers that it
-    shows too, ``recorder`` writes exchanges down, ``tracing`` traces them."""
+    another configuration's service takes over; ``health`` is that of the targets; ``credentials`` are where those come
+    from that are no key of the configuration, by the names of entries; ``live_view`` is what the live view looks at,
+    ``others`` are workers that it shows too, ``recorder`` writes exchanges down, ``tracing`` traces them."""
 
     router: Router
     upstream: Upstream
@@ -47,6 +48,7 @@ class Service:
     background: Background | NoBackground = attrs.field(factory=NoBackground)
     learned: RejectionCache = attrs.field(factory=RejectionCache)
     ledger: Ledger = attrs.field(factory=Ledger)
+    health: Health = attrs.field(factory=Health)
     live_view: LiveView | NoLiveView = attrs.field(factory=NoLiveView)
     others: OtherLiveViews | None = None
     recorder: ExchangeRecorder = attrs.field(factory=NoRecorder)
