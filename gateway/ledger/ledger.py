@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from gateway.http.headers import LONGEST_PATH, MOST_PATHS, first_paths
-from gateway.ledger.record import Ended, Record
+from gateway.ledger.record import Ended, Record, Tried
 from gateway.logs.audit import Audit
 from gateway.logs.masking import Mask, unquoted
 from gateway.logs.terminal import EXCHANGES, Printer
@@ -18,6 +18,7 @@ from streams.events import Api
 
 LONGEST = 1000  # characters of a message in a line
 LONGEST_NAME = 200  # the same of a name or an id
+MOST_TRIED = 20  # attempts that a line tells of
 LONGEST_LINE = 16 * 1024  # bytes
 _LOOKED_AT = 4096  # characters of a text in which keys are looked for before it is cut
 
@@ -107,6 +108,9 @@ class Ledger:
             "usage_complete": record.usage is not None and record.whole and not estimated if record.attempts else None,
             "usage_estimated": estimated or None,
             "attempts": record.attempts,
+            "route": record.route and self._short(record.route, LONGEST_NAME),
+            "waited_ms": _ms(record.waited) if record.waited else None,
+            "tried": self._tried(record.tried) if worth_telling(record.tried) else None,
             # Whether a client that does not read was still told of the end is chance.
             "error": "overloaded" if ended == "shutdown" else failed and failed.kind,
             "message": failed and self._message(failed.message, asked=record.attempts > 0),
@@ -120,6 +124,27 @@ class Ledger:
         """A text of a client or a provider, fit for a line. Keys are taken out first: half of one is missed."""
         return text if text is None or len(text) <= longest else self.mask(text[:_LOOKED_AT])[:longest] + "…"
 
+    def _tried(self, tried: tuple[Tried, ...]) -> list[dict[str, Any]]:
+        """The attempts, the last ones where there are more than a line tells of."""
+        return [self._attempt(one) for one in tried[-MOST_TRIED:]]
+
+    def _attempt(self, one: Tried) -> dict[str, Any]:
+        fields = {
+            "target": self._short(one.target, LONGEST_NAME),
+            "api": one.api,
+            "lane": one.lane,
+            "cause": one.cause,
+            "reason": one.reason,
+            "status": one.status,
+            "head_ms": _ms(one.head),
+            "content_ms": _ms(one.content),
+            "duration_ms": _ms(one.seconds),
+            "input_tokens": one.usage.prompt if one.usage is not None else one.unknown_input,
+            "output_tokens": one.usage and one.usage.output,
+            "usage": None if one.unknown_input is None or one.usage is not None else "unknown",
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
     def _message(self, text: str, *, asked: bool) -> str | None:
         """What the client was told. Providers repeat in their errors what was said to them: of the words of one that
         was ``asked`` only the beginning is told, and nothing at length that either of us quotes, but for debugging."""
@@ -132,6 +157,11 @@ class Ledger:
         if longest > LONGEST_PATH:
             paths = (*(self.mask(path[:_LOOKED_AT]) for path in paths[:MOST_PATHS]), *paths[MOST_PATHS:])
         return ",".join(first_paths(paths))
+
+
+def worth_telling(tried: tuple[Tried, ...]) -> bool:
+    """Whether the attempts say more than the line's other fields: one that was good does not."""
+    return len(tried) > 1 or (bool(tried) and tried[0].reason != "ok")
 
 
 @lru_cache(maxsize=1)

@@ -6,13 +6,44 @@ from typing import Literal, TypeAlias
 import attrs
 
 from gateway.ledger.buckets import Buckets
-from streams.events import AnswerStart, Api, ErrorInfo, Usage
+from streams.events import AnswerStart, Api, ErrorInfo, FailureReason, Usage
 
 CHARACTERS_PER_TOKEN = 4  # of English prose, about
 
 Ended: TypeAlias = Literal[
     "complete", "refused", "upstream_error", "client_disconnected", "shutdown", "internal_error"
 ]  # fmt: skip
+
+TriedReason: TypeAlias = FailureReason | Literal["ok", "hedge_lost", "client_left", "internal"]
+"""What became of an attempt. ``ok``: its answer went to the client; ``hedge_lost``: another one's did, which had begun
+beside it; ``own``: trigate's limits ended it, or its mistake."""
+
+Cause: TypeAlias = Literal["first", "retry", "fallback", "hedge"]
+"""Why an attempt was made: ``retry`` at a target that was asked before, ``fallback`` at another one."""
+
+
+@attrs.frozen
+class Tried:
+    """One attempt of an exchange, as its record tells of it.
+
+    ``target`` is the entry's name (of a wildcard ``provider/model``), ``provider`` the provider's id. ``head`` and
+    ``content`` are seconds from its sending to the head of the answer and to its first content, as far as it came;
+    ``seconds`` to its end, for one that failed. Of an answer that went to nobody ``usage`` is what the provider has
+    said that it took; ``unknown_input`` are the tokens of its request, about, where the provider had all of it, may
+    have billed it and has not said what for (bircex/llmr#48)."""
+
+    target: str
+    provider: str
+    api: Api
+    lane: str
+    reason: TriedReason = "ok"
+    cause: Cause = "first"
+    status: int | None = None
+    head: float | None = None
+    content: float | None = None
+    seconds: float | None = None
+    usage: Usage | None = None
+    unknown_input: int | None = None
 
 
 @attrs.define(eq=False)
@@ -31,6 +62,9 @@ class Record:
     stream: bool = False
     status: int | None = None
     attempts: int = 0
+    route: str | None = None  # the name of several targets, in the file's words
+    tried: tuple[Tried, ...] = ()
+    waited: float = 0.0  # seconds between attempts, or for a target that was out
     first_byte: float | None = None  # seconds from the request to the first byte for the client
     first_write: float | None = None  # the same to the first write of a stream's own events
     last_write: float = 0.0  # when the last one had been taken
@@ -64,7 +98,11 @@ class Record:
 
     def _asked_usage(self) -> Usage:
         """The request's tokens, estimated."""
-        return attrs.evolve(self.usage or Usage(), input=max(1, self.asked_size // CHARACTERS_PER_TOKEN))
+        return attrs.evolve(self.usage or Usage(), input=self.tokens_asked())
+
+    def tokens_asked(self) -> int:
+        """The tokens of the request, about: what an attempt may have been billed for."""
+        return max(1, self.asked_size // CHARACTERS_PER_TOKEN)
 
     def answered(self, status: int) -> None:
         """The first byte goes to the client."""

@@ -8,7 +8,7 @@ from typing import Final, get_args
 
 import attrs
 
-from streams.events import ErrorKind, Reason
+from streams.events import ErrorKind, FailureReason, Reason
 
 ALWAYS: Final = "always"
 CALLED: Final = "a provider was asked"
@@ -70,7 +70,13 @@ EXCHANGE: Final = (
         "usage_estimated", "`true`", "they are an estimate",
         "The answer broke off, or the provider does not count: about four characters to a token.",
     ),
-    Field("attempts", "requests", ALWAYS, "Requests that were made to the provider."),
+    Field("attempts", "requests", ALWAYS, "Requests that were made to providers."),
+    Field("route", "text", "the name has several targets", "The alias whose targets were tried."),
+    Field("waited_ms", "milliseconds", "there was a wait", "Between attempts, or for a target that was out."),
+    Field(
+        "tried", "list of objects", "several requests were made, or the only one failed",
+        "What was tried, in order: [below](#attempts). At most the last 20.",
+    ),
     Field(
         "error", "word", "something failed",
         "What was wrong: " + ", ".join(f"`{kind}`" for kind in get_args(ErrorKind)) + ".",
@@ -91,6 +97,37 @@ EXCHANGE: Final = (
         "What was said to the provider in other words of the same API (`x-trigate-adapted`); at most 2 kB.",
     ),
 )  # fmt: skip
+
+TRIED: Final = (
+    Field("target", "text", ALWAYS, "The `name` of its entry in `model_providers`; of a wildcard `provider/model`."),
+    Field("api", "word", ALWAYS, "The API that the provider was asked in."),
+    Field("lane", "word", ALWAYS, "`byte` or `hub`, as above."),
+    Field(
+        "cause", "word", ALWAYS,
+        "Why it was made: `first`, `retry` (a target that was asked before), `fallback` (another one), `hedge` (beside "
+        "one that was slow).",
+    ),
+    Field(
+        "reason", "word", ALWAYS,
+        "`ok`: its answer went to the client; `hedge_lost`: another one's did; `client_left`; `internal`: trigate's "
+        "limits or its mistake; else why it failed: "
+        + ", ".join(f"`{reason}`" for reason in get_args(FailureReason)) + ".",
+    ),
+    Field("status", "HTTP status", "the provider has answered", "The provider's."),
+    Field("head_ms", "milliseconds", "as `status`", "From its sending to the head of the answer."),
+    Field("content_ms", "milliseconds", "content came", "The same to the first content."),
+    Field("duration_ms", "milliseconds", "it failed", "The same to its end."),
+    Field(
+        "input_tokens", "tokens", "its answer went to nobody, and the provider may bill it",
+        "What the provider said, else about what its request has.",
+    ),
+    Field("output_tokens", "tokens", "as `input_tokens`, and the provider said it", "What went to nobody."),
+    Field(
+        "usage", "`unknown`", "as `input_tokens`, and the provider said nothing",
+        "It may have done the work: the sum of the exchange is at least what the line says.",
+    ),
+)  # fmt: skip
+"""The fields of one attempt."""
 
 OTHER: Final = (
     Field("event", "text", ALWAYS, "`log`"),

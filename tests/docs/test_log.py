@@ -8,8 +8,8 @@ import attrs
 import pytest
 
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.record import Ended, Record
-from gateway.logs.fields import ENDED, EXCHANGE, OTHER
+from gateway.ledger.record import Ended, Record, Tried
+from gateway.logs.fields import ENDED, EXCHANGE, OTHER, TRIED
 from gateway.logs.setup import Log, LogFormat
 from streams.events import ErrorInfo, Usage
 from tests.pages.log import PAGE, page
@@ -23,8 +23,9 @@ def full() -> Record:
     """A record with a value for everything."""
     given: dict[str, Any] = {
         "id": "req_1", "api": "chat", "usage": Usage(1, 2, 3, output=4), "failed": ErrorInfo("upstream", "broke"),
-        "first_byte": 0.1, "first_write": 0.1, "said": 99, "attempts": 1, "status": 200, "asked_size": 9,
-        "dropped": ("a",), "adapted": ("b",),
+        "first_byte": 0.1, "first_write": 0.1, "said": 99, "attempts": 2, "status": 200, "asked_size": 9,
+        "dropped": ("a",), "adapted": ("b",), "waited": 0.5,
+        "tried": (Tried("a", "openai", "chat", "byte", "timeout"), Tried("b", "openai", "chat", "byte")),
     }  # fmt: skip
     texts = [field.name for field in attrs.fields(Record) if field.default is None and field.name not in given]
     return Record(**given, **dict.fromkeys(texts, "text"))
@@ -33,6 +34,17 @@ def full() -> Record:
 def test_every_field_of_an_exchange_has_its_row_in_the_order_of_the_line():
     line = Ledger(readable=False).line(full(), disconnected=False)
     assert list(line) == [row.name for row in EXCHANGE]
+
+
+def test_every_field_of_an_attempt_has_its_row():
+    failed = Tried("a", "openai", "chat", "byte", "timeout", "fallback", 200, 0.1, 0.2, 0.3, unknown_input=9)
+    lost = Tried("a", "openai", "chat", "byte", "hedge_lost", "hedge", 200, 0.1, 0.2, 0.3, Usage(1, output=2))
+    told = Ledger(readable=False).line(Record("req_1", "chat", tried=(failed, lost)), disconnected=False)["tried"]
+    assert list(told[0]) == [row.name for row in TRIED if row.name != "output_tokens"]
+    assert list(told[1]) == [row.name for row in TRIED if row.name != "usage"]
+    gone = Tried("a", "openai", "chat", "byte", "gone")
+    least = Ledger(readable=False).line(Record("req_1", "chat", tried=(gone,)), disconnected=False)
+    assert list(least["tried"][0]) == [row.name for row in TRIED if row.when == "always"]
 
 
 def test_a_field_that_is_always_there_is():

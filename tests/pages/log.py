@@ -3,7 +3,7 @@
 ``python -m tests.pages.log`` writes them; ``tests/docs/test_log.py`` keeps them true.
 """
 
-from gateway.logs.fields import AUDITED, ENDED, EVENTS, EXCHANGE, OTHER, Field
+from gateway.logs.fields import AUDITED, ENDED, EVENTS, EXCHANGE, OTHER, TRIED, Field
 from tests.pages.tables import with_tables
 from tests.support.repository import ROOT
 
@@ -16,6 +16,7 @@ def tables() -> dict[str, str]:
     events = [f"| `{word}` | {fields} | {meaning} |" for word, (fields, meaning) in EVENTS.items()]
     return {
         "Exchanges": _fields(EXCHANGE),
+        "Attempts": _fields(TRIED),
         "How it ended": "\n".join(("| `ended` | on a terminal | |", "|---|---|---|", *ended)),
         "Everything else": _fields(OTHER),
         "Audit": "\n".join(("| `event` | with | |", "|---|---|---|", *events)),

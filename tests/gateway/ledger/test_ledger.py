@@ -2,13 +2,14 @@
 said."""
 
 import logging
+from typing import Any
 
 import msgspec
 import pytest
 
 from gateway.http.headers import LONGEST_PATH, MOST_PATHS, first_paths, paths_header
-from gateway.ledger.ledger import LONGEST, LONGEST_LINE, LONGEST_NAME, Ledger
-from gateway.ledger.record import Record
+from gateway.ledger.ledger import LONGEST, LONGEST_LINE, LONGEST_NAME, MOST_TRIED, Ledger
+from gateway.ledger.record import Record, Tried
 from gateway.logs.masking import MASKED, Mask, unquoted
 from gateway.logs.terminal import EXCHANGES
 from streams.events import ErrorInfo
@@ -42,6 +43,41 @@ def test_a_line_is_bounded_whatever_its_fields_hold(lines, letter):
     assert len(lines[0].encode()) <= LONGEST_LINE
     assert len(msgspec.json.encode(seen[0])) <= LONGEST_LINE  # what the live view remembers
     assert msgspec.json.decode(lines[0])["request_id"] == "req_1"
+
+
+def tried(target: str, **given: Any) -> Tried:
+    return Tried(target, "openai", "chat", "byte", **given)
+
+
+def test_an_exchange_tells_of_its_attempts_in_order_and_may_have_been_billed_for_more_than_its_answer():
+    """A ledger that says "exact" while a call that was cut off is billed: bircex/llmr#48."""
+    record = Record("req_1", "chat", attempts=2, asked_size=4000, route="best", waited=0.25)
+    cut = tried("a", reason="timeout", seconds=1.5, unknown_input=record.tokens_asked())
+    record.tried = (cut, tried("b", cause="fallback", status=200, head=0.1, content=0.2))
+    line = Ledger(readable=False).line(record, disconnected=False)
+    assert (line["route"], line["waited_ms"], line["attempts"]) == ("best", 250.0, 2)
+    first, second = line["tried"]
+    assert (first["target"], first["reason"], first["duration_ms"]) == ("a", "timeout", 1500.0)
+    assert (first["input_tokens"], first["usage"]) == (1000, "unknown")
+    assert second == {
+        "target": "b", "api": "chat", "lane": "byte", "cause": "fallback", "reason": "ok", "status": 200,
+        "head_ms": 100.0, "content_ms": 200.0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("reason", "told"), [("ok", False), ("connection", True)])
+def test_one_attempt_is_listed_only_where_it_failed(reason, told):
+    record = Record("req_1", "chat", attempts=1, tried=(tried("a", reason=reason),))
+    assert ("tried" in Ledger(readable=False).line(record, disconnected=False)) == told
+
+
+def test_attempts_without_end_do_not_make_lines_without_end(lines):
+    ledger = Ledger(readable=False)
+    record = Record("req_1", "chat", attempts=999)
+    record.tried = tuple(tried("x" * 5000, reason="overloaded") for _ in range(999))
+    ledger.settle(record, disconnected=False)
+    assert len(lines[0].encode()) <= LONGEST_LINE
+    assert len(msgspec.json.decode(lines[0])["tried"]) == MOST_TRIED
 
 
 def test_paths_are_cut_one_by_one_and_counted_beyond_what_is_told():
