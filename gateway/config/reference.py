@@ -496,6 +496,16 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "likewise.",
             "by the provider",
         ),
+        "context_window": Key(
+            "Tokens of the context window, as the server has it. Of a name's several targets, one that is certainly "
+            "too small for a prompt is passed over.",
+            "by the model",
+        ),
+        "cannot": Key(
+            "What the model or the server cannot do, of `images`, `pdf`, `tools`, `choices` (`n` above 1) and "
+            "`structured_output`: of a name's several targets, those that can are asked.",
+            "by the model",
+        ),
     },
 }  # fmt: skip
 """In the order of the page. Keys that are accepted without effect say so themselves, in the class."""

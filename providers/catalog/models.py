@@ -18,6 +18,7 @@ from typing import Any
 
 import attrs
 
+from providers.catalog.abilities import cannot, context_window
 from providers.neutral.quirks import Quirks
 
 # OpenAI's reasoning models refuse the older name of the token limit, wherever they are served.
@@ -113,6 +114,10 @@ def quirks_of(quirks: Quirks, model: str) -> Quirks:
     for pattern, row in ROWS:
         if fnmatch.fnmatchcase(name, pattern):
             changes |= row
+    if (window := context_window(name)) is not None:
+        changes["context_window"] = window
+    if lacked := cannot(name):
+        changes["cannot"] = tuple(dict.fromkeys((*quirks.cannot, *lacked)))
     return attrs.evolve(quirks, **changes) if changes else quirks
 
 

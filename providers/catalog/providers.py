@@ -169,8 +169,10 @@ _ROWS = (
         ),
         families=("gemini-*", "gemma-*"), key_env="GEMINI_API_KEY",
     ),
+    # Groq answers 400 to more than one choice (https://console.groq.com/docs/openai).
     Provider(
         "groq", "Groq", "https://api.groq.com", prefix="/openai/v1",
+        quirks=attrs.evolve(COMPATIBLE, cannot=("choices",)),
         models=(
             "openai/gpt-oss-120b", "openai/gpt-oss-20b", "qwen/qwen3.8-27b", "llama-3.3-70b-versatile",
             "llama-3.1-8b-instant",

@@ -4,9 +4,13 @@ An oddity is a field here and a value in the provider's row (``providers/catalog
 name; a provider entry of the config may set each of them.
 """
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import attrs
+
+Ability: TypeAlias = Literal["images", "pdf", "tools", "choices", "structured_output"]
+"""What a request may ask of a model beside text: to see images, to read PDFs, to call tools, to give several choices
+(``n`` above 1), to keep to a JSON Schema."""
 
 
 @attrs.frozen
@@ -89,3 +93,10 @@ class Quirks:
 
     refused_betas: tuple[str, ...] = ()
     """Messages: values of ``anthropic-beta`` that the server refuses, as shell patterns: removed and shown likewise."""
+
+    context_window: int | None = None
+    """Tokens of the model's context window, as its server has it; not known: no prompt is taken to be too long."""
+
+    cannot: tuple[Ability, ...] = ()
+    """What the model or its server cannot do. Of a name's several targets those that can are asked; what is not listed
+    here is tried."""
