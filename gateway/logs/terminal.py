@@ -153,8 +153,9 @@ def _seconds(seconds: float) -> str:
 
 
 def _trouble(line: Mapping[str, Any], mask: Mask) -> str:
-    """The error, and what was lost that may have changed the answer; nothing for a good exchange."""
-    return escaped(mask(". ".join(part for part in (_error(line), _lost(line)) if part)))
+    """The error, the attempts that failed where there were several, and what was lost that may have changed the answer;
+    nothing for an exchange that was good at once."""
+    return escaped(mask(". ".join(part for part in (_error(line), _attempts(line), _lost(line)) if part)))
 
 
 def _error(line: Mapping[str, Any]) -> str:
@@ -163,6 +164,14 @@ def _error(line: Mapping[str, Any]) -> str:
         return ""
     id = line["request_id"] if line["ended"] == "internal_error" else line.get("upstream_request_id")
     return f"{line['error']}: {' '.join(line['message'].split())}{f' [{id}]' if id else ''}"
+
+
+def _attempts(line: Mapping[str, Any]) -> str:
+    """The attempts in order, as ``x-trigate-tried`` has them; an error's message names them itself."""
+    tried = line.get("tried", ())
+    if len(tried) < 2 or "message" in line:
+        return ""
+    return "tried " + ", ".join(f"{one['target']}={one['reason']}" for one in tried)
 
 
 def _lost(line: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ import trio
 
 from gateway.config.redaction import Secrets, redact
 from gateway.http.headers import first_paths
-from gateway.ledger.ledger import Ledger
+from gateway.ledger.ledger import MOST_TRIED, Ledger
 from gateway.ledger.record import CHARACTERS_PER_TOKEN, Record
 from gateway.telemetry.charts import STEP, STEPS, Sums, Timeline, current_step
 from gateway.telemetry.tap import HasLane, listen, transcribe, unlisten
@@ -50,7 +50,7 @@ Row: TypeAlias = tuple[Any, ...]
 
 COLUMNS: Final = (
     "n", "id", "phase", "client", "api", "model", "target", "lane", "stream", "attempts", "first_byte_ms", "tokens",
-    "rate", "dropped",
+    "rate", "dropped", "tried",
 )  # fmt: skip
 
 Line: TypeAlias = dict[str, Any]
@@ -343,7 +343,7 @@ def _row(one: LiveExchange) -> Row:
         record.target and record.target[:NAME], record.lane, record.stream, record.attempts,
         None if record.first_byte is None else round(record.first_byte * 1000, 1),
         max(counted, -(-one.said // CHARACTERS_PER_TOKEN)), round(one.rate, 1), first_paths(record.dropped),
-        record.began,
+        [f"{tried.target[:NAME]}={tried.reason}" for tried in record.tried[-MOST_TRIED:]], record.began,
     )  # fmt: skip
 
 

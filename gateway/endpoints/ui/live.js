@@ -208,7 +208,8 @@ function endedRow(one) {
   cell(one.model ?? "–", "name model");
   cell(one.target ?? "–", "name more");
   cell(one.client ?? "–", "name more");
-  const why = [one.error && `${one.error}: ${one.message ?? ""}`, one.dropped && `dropped ${one.dropped}`];
+  const tried = one.tried && `tried ${one.tried.map(({target, reason}) => `${target}=${reason}`).join(", ")}`;
+  const why = [one.error && `${one.error}: ${one.message ?? ""}`, tried, one.dropped && `dropped ${one.dropped}`];
   cell(why.filter(Boolean).join("; ") || one.reason || "", "why");
   return row;
 }

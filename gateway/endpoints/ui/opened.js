@@ -115,6 +115,8 @@ export function tellFacts(row) {
     error: "error", message: "message", upstream_request_id: "provider's id",
   };
   const pairs = Object.entries(names).filter(([name]) => (row[name] ?? null) !== null).map(([name, word]) => [word, String(row[name])]);
+  const tried = (row.tried ?? []).map(one => one.target ? `${one.target}=${one.reason}` : one);  // a log line has objects
+  if (tried.length) pairs.push(["tried", tried.join(", ")]);
   const dropped = Array.isArray(row.dropped) ? row.dropped.join(", ") : row.dropped;
   pairs.push(["dropped from the request", dropped || "nothing"]);
   facts.replaceChildren(...pairs.map(([word, value]) => {

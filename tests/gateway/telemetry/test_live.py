@@ -22,7 +22,7 @@ from gateway.endpoints.ui.telling import saying
 from gateway.endpoints.ui.visitors import admit
 from gateway.exchange.delivery import Delivery
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.record import Record
+from gateway.ledger.record import Record, Tried
 from gateway.logs.masking import Mask
 from gateway.streaming.lane import Lane
 from gateway.streaming.passthrough import Passthrough
@@ -279,6 +279,19 @@ async def test_an_exchange_goes_through_its_phases(stage):
     assert (await stage.row())["phase"] == "ending"
     stage.end(record)
     assert stage.live_view.rows(None) == []
+
+
+async def test_a_row_says_what_came_of_the_attempts_so_far(stage):
+    """Fallbacks that an operator does not see: BerriAI/litellm#25503."""
+    record = stage.begin()
+    assert (await stage.row())["tried"] == []
+    record.tried = (Tried("vllm-a", "vllm", "chat", "byte", "connection"),)
+    assert (await stage.row())["tried"] == ["vllm-a=connection"]
+    view = View(stage.live_view, None)
+    view.first()
+    record.tried = (*record.tried, Tried("claude", "anthropic", "messages", "hub", "overloaded"))
+    await stage.look()
+    assert [change["tried"] for _, change in view.next()["changed"]] == [["vllm-a=connection", "claude=overloaded"]]
 
 
 def test_what_begins_between_two_looks_is_seen_by_the_next_viewer_at_once(stage):
