@@ -1,0 +1,176 @@
+"""The candidates that can take a request, as far as the rows of their models say (``providers/catalog/abilities.py``).
+
+What no row says is tried. A prompt that is certainly too long for one model goes to another: a fallback of 8k got a
+prompt of 10k, and the client read of a window that was never its own (BerriAI/litellm#31557).
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+import attrs
+import msgspec
+
+from gateway.request.client_request import ClientRequest
+from gateway.request.parse import Incoming
+from gateway.routing.plan import Candidate
+from gateway.routing.target import Target
+from providers.apis import CODECS
+from providers.errors.rejected import BETA
+from providers.neutral.quirks import Ability
+from streams.events import UNAVAILABLE
+
+_PIECE: Final = 2**16  # bytes of which the words are counted at once
+_NAME_AND_COLON: Final = 24  # bytes before a value in which the name of its member is looked for
+
+
+def suitable(candidates: tuple[Candidate, ...], incoming: Incoming, asked: ClientRequest) -> tuple[Candidate, ...]:
+    """``candidates`` without those that cannot do what ``incoming`` asks for while others can, and without those whose
+    window is too small for it; where all are too small the largest one is left. There is always one left."""
+    if len(candidates) == 1:
+        return candidates
+    return _large_enough(_able(candidates, incoming), incoming, asked)
+
+
+# Abilities
+
+
+def _able(candidates: tuple[Candidate, ...], incoming: Incoming) -> tuple[Candidate, ...]:
+    rows = [one.target.recipient.quirks.cannot for one in candidates]
+    if not any(rows) and "n" not in incoming.members:
+        return candidates
+    lacked = {ability for one in candidates for ability in _cannot(one.target)}
+    asked = {ability for ability in lacked if _ASKS[ability](incoming)}
+    if not asked:
+        return candidates
+    return tuple(one for one in candidates if asked.isdisjoint(_cannot(one.target))) or candidates
+
+
+def _cannot(target: Target) -> tuple[Ability, ...]:
+    lacked = target.recipient.quirks.cannot
+    return lacked if target.lane == "byte" else (*lacked, "choices")  # one choice is translated
+
+
+def _has_tools(incoming: Incoming) -> bool:
+    return any(len(incoming.members.get(name, b"")) > len(b"null") for name in ("tools", "functions"))
+
+
+def _has_choices(incoming: Incoming) -> bool:
+    return incoming.api == "chat" and bytes(incoming.members.get("n", b"1")) not in (b"1", b"null")
+
+
+def _has_schema(incoming: Incoming) -> bool:
+    rows = (("response_format", b'"json_schema"'), ("text", b'"json_schema"'), ("output_config", b'"format"'))
+    return any(word in bytes(incoming.members.get(member, b"")) for member, word in rows)
+
+
+def _has_images(incoming: Incoming) -> bool:
+    return any(_says(text, b"type", (b"image_url", b"image", b"input_image")) for text in _texts(incoming))
+
+
+def _has_pdf(incoming: Incoming) -> bool:
+    return any(
+        _says(text, b"type", (b"file", b"input_file")) or _says(text, b"media_type", (b"application/pdf",))
+        for text in _texts(incoming)
+    )
+
+
+_ASKS: Final[Mapping[Ability, Callable[[Incoming], bool]]] = {
+    "images": _has_images,
+    "pdf": _has_pdf,
+    "tools": _has_tools,
+    "choices": _has_choices,
+    "structured_output": _has_schema,
+}
+"""Of each ability, whether a request asks for it."""
+
+
+def _texts(incoming: Incoming) -> Iterator[bytes]:
+    """The JSON of the request, and of each earlier item of its conversation that is kept here."""
+    yield incoming.body
+    yield from map(msgspec.json.encode, incoming.earlier)
+
+
+def _says(text: bytes, member: bytes, values: tuple[bytes, ...]) -> bool:
+    """True if an object in the JSON ``text`` has one of ``values`` as its ``member``. JSON inside of strings is not
+    meant: there quotes are escaped."""
+    name = re.compile(rb'"%b"[ \t\r\n]*:[ \t\r\n]*$' % member)
+    for value in values:
+        marker = b'"%b"' % value
+        at = text.find(marker)
+        while at >= 0:
+            if name.search(text, max(0, at - _NAME_AND_COLON), at) is not None:
+                return True
+            at = text.find(marker, at + 1)
+    return False
+
+
+# Windows
+
+
+def _large_enough(candidates: tuple[Candidate, ...], incoming: Incoming, asked: ClientRequest) -> tuple[Candidate, ...]:
+    windows = [one.target.recipient.quirks.context_window for one in candidates]
+    known = [window for window in windows if window is not None]
+    if not known or incoming.size < min(known):  # no prompt has more tokens than bytes
+        return candidates
+    if _is_shortened(incoming) or (tokens := sum(map(_fewest_tokens, _texts(incoming)))) < min(known):
+        return candidates
+    return without_small(candidates, [_is_small(one.target, tokens, asked) for one in candidates])
+
+
+def _is_shortened(incoming: Incoming) -> bool:
+    """The provider is asked to shorten the prompt itself."""
+    return "context_management" in incoming.members or bytes(incoming.members.get("truncation", b"")) == b'"auto"'
+
+
+def _is_small(target: Target, tokens: int, asked: ClientRequest) -> bool:
+    window = target.recipient.quirks.context_window
+    return window is not None and window < tokens and not _wants_longer(target, asked)
+
+
+def _wants_longer(target: Target, asked: ClientRequest) -> bool:
+    """A longer window than the row has is asked for, which some models have."""
+    beta = CODECS[target.api].wire.long_context_beta
+    return beta is not None and (beta in target.betas or beta in (asked.header(BETA) or ""))
+
+
+def without_small(candidates: tuple[Candidate, ...], small: list[bool]) -> tuple[Candidate, ...]:
+    """``candidates`` without those whose window is too ``small``, which counts as ``context_too_long`` before all that
+    come later: who lists that takes their place, and is asked upon any failure then. Whom other failures of theirs
+    would have led to is not asked: they have not failed."""
+    kept: list[Candidate] = []
+    passed_over: int | None = None  # the first group with one
+    for one, is_small in zip(candidates, small, strict=True):
+        if is_small:
+            passed_over = one.group if passed_over is None else passed_over
+        elif passed_over is not None and "context_too_long" in one.when:
+            kept.append(attrs.evolve(one, when=one.when | UNAVAILABLE))
+        elif kept or one.group == candidates[0].group or one.when >= UNAVAILABLE:
+            kept.append(one)
+    if kept:
+        return tuple(kept)
+    largest = max(candidates, key=lambda one: _window_of(one) if _is_led_to(one, candidates) else 0)
+    return tuple(one for one, is_small in zip(candidates, small, strict=True) if not is_small or one is largest)
+
+
+def _window_of(candidate: Candidate) -> int:
+    return candidate.target.recipient.quirks.context_window or 0
+
+
+def _is_led_to(candidate: Candidate, candidates: tuple[Candidate, ...]) -> bool:
+    """A prompt that is too long for others may come to ``candidate``."""
+    return (
+        candidate.group == candidates[0].group or "context_too_long" in candidate.when or candidate.when >= UNAVAILABLE
+    )
+
+
+def _fewest_tokens(text: bytes) -> int:
+    """Tokens that the JSON ``text`` has at the very least: no tokenizer puts two words into one token, nor a word and
+    the comma or full stop behind it. The punctuation of JSON itself is not counted, and of a language without spaces
+    next to nothing is; images and files have none."""
+    words = 0
+    for start in range(0, len(text), _PIECE):
+        piece = text[start : start + _PIECE]
+        words += len(piece.split()) + piece.count(b", ") + piece.count(b". ") - 1
+        words -= 2 * piece.count(b'", ') + piece.count(b'": ')
+    return max(words, 0)

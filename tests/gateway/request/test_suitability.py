@@ -1,0 +1,193 @@
+"""Which of a name's targets can take a request: windows and abilities as the catalogue and the file say them."""
+
+import base64
+import json
+
+import pytest
+
+from gateway.config.loading import from_mapping
+from gateway.request.client_request import ClientRequest
+from gateway.request.parse import Incoming, read_incoming
+from gateway.request.suitability import suitable
+from gateway.routing.plan import Candidate
+from gateway.routing.router import Router
+from streams.events import UNAVAILABLE
+
+NOBODY = ClientRequest((), "")
+TOO_LONG = frozenset({"context_too_long"})
+QUOTA = frozenset({"quota"})
+PICTURE = base64.b64encode(bytes(range(256)) * 400).decode()
+
+
+def candidate(name, group=0, *, window=None, cannot=(), when=UNAVAILABLE, api="chat", **fields) -> Candidate:
+    quirks = {"context_window": window, "cannot": list(cannot)}
+    entry = {"model": f"vllm/{name}", "base_url": "http://gpu/v1", "quirks": quirks, **fields}
+    config = from_mapping({"version": "v0.4.0", "model_providers": [entry]})
+    return Candidate(Router(config).resolve(name, api), group, when=when)
+
+
+def chat(content: object = "hello", **members: object) -> Incoming:
+    body = {"model": "m", "messages": [{"role": "user", "content": content}], **members}
+    return read_incoming("chat", json.dumps(body).encode())
+
+
+def names(candidates: tuple[Candidate, ...]) -> list[str]:
+    return [one.target.model for one in candidates]
+
+
+def left(incoming: Incoming, *candidates: Candidate, asked: ClientRequest = NOBODY) -> list[str]:
+    return names(suitable(candidates, incoming, asked))
+
+
+LONG = chat("You may say that again, and more than once. " * 1000)
+"""A prompt of more than 10,000 tokens, of which 8,192 are certain."""
+
+
+def test_a_prompt_of_ten_thousand_tokens_does_not_go_to_a_window_of_eight():
+    # BerriAI/litellm#31557
+    assert left(LONG, candidate("big"), candidate("small", 1, window=8192)) == ["big"]
+    assert left(LONG, candidate("small", window=8192), candidate("big", 1, window=128_000)) == ["big"]
+    assert left(chat(), candidate("small", window=8192), candidate("big", 1)) == ["small", "big"]
+
+
+def test_where_all_windows_are_too_small_the_largest_is_asked():
+    small = [candidate(name, at, window=window) for at, (name, window) in enumerate({"a": 2048, "b": 8192}.items())]
+    assert left(LONG, *small, candidate("c", 2, window=4096)) == ["b"]
+
+
+def test_one_candidate_is_never_looked_at():
+    only = (candidate("small", window=16),)
+    assert suitable(only, LONG, NOBODY) is only
+
+
+def test_a_window_that_is_not_known_is_tried():
+    assert left(LONG, candidate("a"), candidate("b", 1)) == ["a", "b"]
+
+
+def test_too_small_a_window_leads_to_whom_a_long_prompt_is_left_to():
+    pool = [candidate("gpu-1", window=8192), candidate("gpu-2", window=8192)]
+    cloud, far = candidate("cloud", 1), candidate("far", 2, when=TOO_LONG)
+    assert left(chat(), *pool, cloud, far) == ["gpu-1", "gpu-2", "cloud", "far"]
+    kept = suitable((*pool, cloud, far), LONG, NOBODY)
+    assert names(kept) == ["cloud", "far"]
+    assert kept[1].when == UNAVAILABLE | TOO_LONG, "what leads to it has come: it takes the place of the pool"
+    assert left(LONG, *pool, far) == ["far"]
+
+
+def test_a_target_that_costs_money_is_not_asked_because_a_window_is_small():
+    plan, paid = candidate("plan", window=8192), candidate("paid", 1, when=QUOTA)
+    assert left(LONG, plan, paid) == ["plan", "paid"], "nobody else may have it: the plan says that it is too long"
+    assert left(LONG, plan, paid, candidate("far", 2, when=TOO_LONG)) == ["far"]
+    assert left(LONG, plan, candidate("big", 1), candidate("paid", 2, when=QUOTA)) == ["big", "paid"]
+
+
+@pytest.mark.parametrize(
+    "incoming",
+    [
+        chat([{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PICTURE}"}}] * 5),
+        chat("空文字列ではありません。" * 1000),
+        chat("\n" * 20_000 + " " * 40_000),
+        chat([{"type": "text", "text": "Hm."}] * 2000),
+        read_incoming("messages", json.dumps({"messages": [], "x": "a b " * 9000, "context_management": {}}).encode()),
+        read_incoming("responses", json.dumps({"input": "a b " * 9000, "truncation": "auto"}).encode()),
+    ],
+    ids=["images", "no-spaces", "white-space", "structure", "cleared-by-provider", "cut-by-provider"],
+)
+def test_the_estimate_errs_on_the_low_side(incoming):
+    assert left(incoming, candidate("small", window=8192), candidate("big", 1)) == ["small", "big"]
+
+
+def test_earlier_turns_that_are_kept_here_count():
+    items = tuple({"type": "message", "role": "user", "content": "word " * 3000} for _ in range(4))
+    body = b'{"input": "and then?"}'
+    incoming = Incoming("responses", body, {}, "m", False, items, 60_000)
+    assert left(incoming, candidate("small", window=8192), candidate("big", 1)) == ["big"]
+
+
+def test_who_asks_for_the_longer_window_of_a_model_has_it():
+    def claude(name: str) -> Candidate:
+        entry = {"model": "anthropic/claude-sonnet-4-5", "name": name, "access_key": "k"}
+        return Candidate(
+            Router(from_mapping({"version": "v0.4.0", "model_providers": [entry]})).resolve(name, "messages")
+        )
+
+    body = json.dumps({"messages": [{"role": "user", "content": "word " * 210_000}], "max_tokens": 5}).encode()
+    longer = ClientRequest((("anthropic-beta", "context-1m-2025-08-07"),), "")
+    incoming, other = read_incoming("messages", body), candidate("other", 1, api="messages")
+    assert left(incoming, claude("sonnet"), other) == ["other"]
+    assert left(incoming, claude("sonnet"), other, asked=longer) == ["claude-sonnet-4-5", "other"]
+
+
+IMAGE = chat([{"type": "image_url", "image_url": {"url": "https://x/y.png"}}])
+TOOL = {"type": "function", "function": {"name": "f"}}
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "s", "schema": {}}}
+
+
+def messages(*content: object, **members: object) -> Incoming:
+    body = {"max_tokens": 1, "messages": [{"role": "user", "content": list(content)}], **members}
+    return read_incoming("messages", json.dumps(body).encode())
+
+
+def responses(*content: object, **members: object) -> Incoming:
+    body = {"input": [{"role": "user", "content": list(content)}], **members}
+    return read_incoming("responses", json.dumps(body).encode())
+
+
+PDF_SOURCE = {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}
+
+
+@pytest.mark.parametrize(
+    ("ability", "incoming"),
+    [
+        ("images", IMAGE),
+        ("images", messages({"type": "image", "source": {"type": "url", "url": "https://x/y.png"}})),
+        ("images", messages({"type": "tool_result", "tool_use_id": "t", "content": [{"type": "image"}]})),
+        ("images", responses({"type": "input_image", "image_url": "https://x/y.png"})),
+        ("pdf", chat([{"type": "file", "file": {"file_data": "data:application/pdf;base64,JVBERi0="}}])),
+        ("pdf", messages({"type": "document", "source": PDF_SOURCE})),
+        ("pdf", responses({"type": "input_file", "file_data": "data:application/pdf;base64,JVBERi0="})),
+        ("tools", chat(tools=[TOOL])),
+        ("tools", chat(functions=[{"name": "f"}])),
+        ("tools", messages(tools=[{"name": "f", "input_schema": {}}])),
+        ("tools", responses(tools=[{"type": "function", "name": "f"}])),
+        ("choices", chat(n=2)),
+        ("structured_output", chat(response_format=SCHEMA)),
+        ("structured_output", messages(output_config={"format": {"type": "json_schema", "schema": {}}})),
+        ("structured_output", responses(text={"format": {"type": "json_schema", "name": "s", "schema": {}}})),
+    ],
+)
+def test_a_target_that_cannot_do_what_is_asked_is_passed_over(ability, incoming):
+    unable = candidate("unable", cannot=[ability], api=incoming.api)
+    able = candidate("able", 1, api=incoming.api)
+    assert left(incoming, unable, able) == ["able"]
+    assert left(incoming, unable, candidate("neither", 1, cannot=[ability])) == ["unable", "neither"]
+    assert left(chat(), unable, able) == ["unable", "able"]
+
+
+@pytest.mark.parametrize(
+    ("ability", "incoming"),
+    [
+        ("images", chat('what does {"type": "image_url"} mean, or "type": "image"?')),
+        ("images", chat("x", tools=[{"function": {"parameters": {"properties": {"image": {"type": "string"}}}}}])),
+        ("pdf", chat("what is application/pdf?", metadata={"file": "x"})),
+        ("pdf", messages({"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "x"}})),
+        ("tools", chat(tools=[])),
+        ("tools", chat(tools=None)),
+        ("choices", chat(n=1)),
+        ("structured_output", chat(response_format={"type": "json_object"})),
+        ("structured_output", messages(output_config={"effort": "low"})),
+    ],
+)
+def test_what_a_request_only_mentions_it_does_not_ask_for(ability, incoming):
+    assert left(incoming, candidate("unable", cannot=[ability]), candidate("able", 1)) == ["unable", "able"]
+
+
+def test_several_choices_go_where_no_answer_is_translated():
+    entry = {"speaks": ["messages"]}
+    assert left(chat(n=2), candidate("translated", **entry), candidate("native", 1)) == ["native"]
+
+
+def test_images_of_earlier_turns_count():
+    items = ({"type": "message", "content": [{"type": "input_image", "image_url": "https://x"}]},)
+    incoming = Incoming("responses", b'{"input": "and now?"}', {}, "m", False, items, 100)
+    assert left(incoming, candidate("blind", cannot=["images"]), candidate("sees", 1)) == ["sees"]
