@@ -165,7 +165,7 @@ class Fold:
         if self.failed is not None:
             raise GatewayError.of(self.failed)
         if self._end is None:
-            raise GatewayError("upstream", "the provider ended its answer early")
+            raise GatewayError("upstream", "the provider ended its answer early", reason="bad_answer")
         return Answer(self.start, self.blocks(), self._usage, self._end)
 
 

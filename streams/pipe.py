@@ -72,7 +72,8 @@ class Watch:
     def failed(self) -> ErrorInfo:
         """Why the scope was cancelled. Only after ``scope.cancelled_caught``."""
         if trio.current_time() < self.scope.deadline:
-            return ErrorInfo("overloaded", "the gateway is shutting down", headers=(("retry-after", "1"),))
+            message = "the gateway is shutting down"
+            return ErrorInfo("overloaded", message, headers=(("retry-after", "1"),), reason=None)
         if trio.current_time() >= self._end:
             return ErrorInfo("timeout", f"the provider did not finish within {self._timeouts.total:g} s")
         if self.reading:

@@ -491,6 +491,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "`x-trigate-dropped`.",
             "by the provider",
         ),
+        "unavailable_statuses": Key(
+            "Statuses of errors by which the server says that it is overloaded, such as `[403, 422]`: a route goes on "
+            "to its next target, and the client gets a 503.",
+            "none beside 503 and 529",
+        ),
         "refused_betas": Key(
             "Messages: values of `anthropic-beta` that the server refuses, as shell patterns: left out and named "
             "likewise.",

@@ -243,7 +243,7 @@ class Delivery:
 
     def _broken(self, error: Exception) -> bytes:
         if isinstance(error, FramingError):
-            return self.lane.end(ErrorInfo("upstream", str(error)))
+            return self.lane.end(ErrorInfo("upstream", str(error), reason=None))  # our own bounds
         log.error("request %s: translation failed", self._record.id, exc_info=error)
         return self.lane.end(MISTAKE)
 

@@ -8,7 +8,7 @@ from gateway.config.urls import credentials_in
 from gateway.http.headers import bounded_waits
 from gateway.routing.target import Target
 from providers.apis import CODECS
-from streams.events import Api, ErrorInfo
+from streams.events import STATUS, Api, ErrorInfo
 from streams.surrogates import NOT_JSON
 
 MISTAKE = ErrorInfo("internal", "the gateway has made a mistake; its log says more")
@@ -36,15 +36,20 @@ def secrets_of(target: Target, given: str | None, signed_with: str | None = None
 
 def public_error(failed: ErrorInfo, api: Api, target: Target, secrets: Secrets) -> ErrorInfo:
     """An upstream's failure as the client of ``api`` may see it, credentials removed. Applied twice it is the same."""
-    if failed.kind in _OURS and not target.entry.passthrough_auth:
-        return ErrorInfo(
-            "upstream",
-            f"the provider refused the gateway's credential: check access_key of {target.entry.name} in the config",
-            headers=(("x-should-retry", "false"),),
-        )
+    if failed.status in target.recipient.quirks.unavailable_statuses:
+        failed = attrs.evolve(failed, kind="overloaded", status=STATUS["overloaded"], reason="overloaded")
+    if failed.kind in _OURS:
+        if not target.entry.passthrough_auth:
+            return ErrorInfo(
+                "upstream",
+                f"the provider refused the gateway's credential: check access_key of {target.entry.name} in the config",
+                headers=(("x-should-retry", "false"),),
+                reason=failed.reason,
+                wait=failed.wait,
+            )
+        if failed.reason == "credential":  # the client's own, which no other place would take
+            failed = attrs.evolve(failed, reason="invalid")
     status = failed.status
-    if 300 <= status < 400:
-        return ErrorInfo("upstream", f"the provider answered with a redirect ({status})")
     if status == 408:
         status = 504
     codec = CODECS[api]

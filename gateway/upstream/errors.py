@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 from streams.errors import GatewayError
-from streams.events import ErrorKind
+from streams.events import ErrorKind, FailureReason
 
 Cause: TypeAlias = Literal[
     "refused", "dns", "tls", "connect", "connect_timeout", "pool_timeout", "proxy", "cut", "encoding", "too_large",
@@ -20,7 +20,7 @@ class UpstreamError(GatewayError):
     """
 
     def __init__(self, kind: ErrorKind, message: str, *, cause: Cause = "cut", **fields: Any) -> None:
-        super().__init__(kind, message, **fields)
+        super().__init__(kind, message, **{"reason": REASONS[cause], **fields})
         self.cause: Cause = cause
 
 
@@ -41,6 +41,21 @@ def misconfigured(message: str) -> UpstreamError:
     """The config or the environment of the gateway is wrong. Neither may stand in ``message`` with a credential."""
     return UpstreamError("internal", message, cause="config")
 
+
+REASONS: Mapping[Cause, FailureReason | None] = {
+    "refused": "connection",
+    "dns": "connection",
+    "tls": "connection",
+    "connect": "connection",
+    "connect_timeout": "connection",  # whether a host that is gone refuses or is silent says nothing about it
+    "proxy": "connection",
+    "cut": "connection",
+    "encoding": "bad_answer",
+    "pool_timeout": None,
+    "too_large": None,
+    "config": None,
+}
+"""What an attempt has failed for, by cause; ``None`` where it is the gateway's own limit or mistake."""
 
 _NO_CONNECTION = "could not connect to the provider: "
 _WAIT = (("retry-after", "1"),)

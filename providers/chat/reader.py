@@ -20,8 +20,8 @@ from streams.events import AnswerStart, BlockEnd, ErrorInfo, Event, Usage
 from streams.surrogates import NOT_JSON, any_json
 
 LONG = 16 * 1024  # bytes of a whole answer whose text is worth leaving alone
-EARLY = ErrorInfo("upstream", "the provider ended the stream early")
-MALFORMED = ErrorInfo("upstream", "the provider sent an event that is not a JSON object")
+EARLY = ErrorInfo("upstream", "the provider ended the stream early", reason="bad_answer")
+MALFORMED = ErrorInfo("upstream", "the provider sent an event that is not a JSON object", reason="bad_answer")
 
 
 class ChatReader:
@@ -125,9 +125,9 @@ def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequen
     except NOT_JSON:
         if (failed := array_failure(body)) is not None:
             return (failed,)
-        raise GatewayError("upstream", "the provider's answer is not a JSON object") from None
+        raise GatewayError("upstream", "the provider's answer is not a JSON object", reason="bad_answer") from None
     if chunk.failure:
         return (read_event_failure(any_json(body)),)
     if not any(choice.index in (0, None) for choice in chunk.choices or ()):
-        raise GatewayError("upstream", "the provider's answer has no choices")
+        raise GatewayError("upstream", "the provider's answer has no choices", reason="bad_answer")
     return ChatReader().whole(chunk)

@@ -8,8 +8,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from providers.errors.limits import Headers
 from providers.errors.overflow import has_anthropic_words, has_openai_code, overflowed, overflows
-from streams.events import STATUS, ErrorInfo, ErrorKind
+from providers.errors.reasons import failure_reason
+from providers.errors.waits import told_wait
+from streams.events import STATUS, ErrorInfo, ErrorKind, FailureReason
 from streams.surrogates import NOT_JSON, any_json
 
 # By HTTP status of an upstream. 401 and 403 stay what they are here: whose credential it was, the gateway knows.
@@ -107,11 +110,20 @@ _LONGEST_REFUSAL = 4000  # characters of a message that are looked at
 _LONGEST = 2000
 """Bytes of a text that is taken for a message. Nothing is cut off: half a credential would not be found in it."""
 
+# The kinds of failures whose reason says that their status means another thing than it usually does: a 403 for an empty
+# account or for a prompt that is blocked, a 400 for the gateway's key.
+_KIND_OF_REASON: Mapping[tuple[ErrorKind, FailureReason], ErrorKind] = {
+    ("authentication", "quota"): "billing",
+    ("permission", "quota"): "billing",
+    ("permission", "content_filter"): "invalid_request",
+    ("invalid_request", "credential"): "authentication",
+}
+
 # The headers of an upstream's error that the client acts on (api7/aisix#144).
 TELLING_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
 
 
-def read_failure(status: int, body: bytes, headers: tuple[tuple[str, str], ...] = ()) -> ErrorInfo:
+def read_failure(status: int, body: bytes, headers: Headers = ()) -> ErrorInfo:
     """The error in an upstream's error response. Never raises; a body without a readable message is described
     instead."""
     kind = KIND_OF_STATUS.get(status) or ("invalid_request" if 400 <= status < 500 else "upstream")
@@ -122,14 +134,18 @@ def read_failure(status: int, body: bytes, headers: tuple[tuple[str, str], ...] 
     message = _text(error.get("message")) or f"the provider answered with status {status} and no readable error"
     if status < 400 or status == 500:  # inside a stream, or a status that says nothing
         kind = kind_of(error, kind)
+    reason = failure_reason(status, error, kind, headers)
+    meant = _KIND_OF_REASON.get((kind, reason), kind)
     failed = ErrorInfo(
-        kind,
+        meant,
         message,
-        status=status if status >= 400 else STATUS[kind],
+        status=status if status >= 400 and (meant == kind or status == 400) else STATUS[meant],
         code=_word(error.get("code")),
         param=_text(error.get("param")),
         headers=tuple((name, text) for name, text in headers if name in TELLING_HEADERS),
         details=error.get("details"),
+        reason=reason,
+        wait=told_wait(reason, error, headers),
     )
     return overflowed(failed) if overflows(error, status) else failed
 
@@ -140,9 +156,16 @@ def read_event_failure(value: Any) -> ErrorInfo:
     error = error_object(value)
     kind = kind_of(error, "upstream")
     message = _text(error.get("message")) or "the provider broke the stream off with an error"
+    reason = failure_reason(200, error, kind)
     failed = ErrorInfo(
-        kind, message, code=_word(error.get("code")), param=_text(error.get("param")), details=error.get("details"),
-    )  # fmt: skip
+        _KIND_OF_REASON.get((kind, reason), kind),
+        message,
+        code=_word(error.get("code")),
+        param=_text(error.get("param")),
+        details=error.get("details"),
+        reason=reason,
+        wait=told_wait(reason, error),
+    )
     return overflowed(failed) if overflows(error, 200) else failed
 
 

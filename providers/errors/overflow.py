@@ -92,7 +92,7 @@ def overflows(error: Mapping[str, Any], status: int) -> bool:
 
 def overflowed(failed: ErrorInfo) -> ErrorInfo:
     """``failed`` as the client's mistake that it is, whatever the provider took it for."""
-    return attrs.evolve(failed, kind="invalid_request", status=400, code=CODE)
+    return attrs.evolve(failed, kind="invalid_request", status=400, code=CODE, reason="context_too_long", wait=None)
 
 
 def in_anthropic_words(failed: ErrorInfo) -> ErrorInfo:

@@ -171,13 +171,14 @@ def read_answer(body: bytes, checked: bool = True) -> Sequence[Event]:
     try:
         value = any_json(body)
     except NOT_JSON:
-        raise GatewayError("upstream", "the provider's answer is not valid JSON") from None
+        raise GatewayError("upstream", "the provider's answer is not valid JSON", reason="bad_answer") from None
     if isinstance(value, dict) and (value.get("type") == "error" or value.get("error")):
         return [read_event_failure(value)]
     if checked:
         check_answer(value, _MESSAGE)
     if not isinstance(value, dict) or not isinstance(value.get("content"), list):
-        raise GatewayError("upstream", "the provider's answer is no message of the Messages API")
+        message = "the provider's answer is no message of the Messages API"
+        raise GatewayError("upstream", message, reason="bad_answer")
     return _answer_events(value)
 
 

@@ -18,8 +18,8 @@ from providers.neutral.stages import ANSWERING, ENDED, WAITING, AnswerStage
 from streams.events import AnswerStart, ErrorInfo, Event
 from streams.surrogates import NOT_JSON, any_json
 
-MALFORMED = ErrorInfo("upstream", "the provider sent an event that is not valid JSON")
-EARLY = ErrorInfo("upstream", "the provider ended the stream early")
+MALFORMED = ErrorInfo("upstream", "the provider sent an event that is not valid JSON", reason="bad_answer")
+EARLY = ErrorInfo("upstream", "the provider ended the stream early", reason="bad_answer")
 
 _CONTENT: Mapping[str, Callable[[OpenAnswer, Mapping[str, Any]], Sequence[Event]]] = {
     "content_block_start": blocks.start,

@@ -39,7 +39,7 @@ class TooMuch(GatewayError):
     """A provider's answer is beyond a bound: ``what`` there is too much of."""
 
     def __init__(self, what: str) -> None:
-        super().__init__("upstream", f"the provider sent too many {what} in one answer")
+        super().__init__("upstream", f"the provider sent too many {what} in one answer", reason=None)
 
 
 class Budget:

@@ -91,6 +91,10 @@ class Quirks:
     """Members that the server refuses (``store``, ``tools[].defer_loading``): removed in both lanes and shown in
     ``x-trigate-dropped``."""
 
+    unavailable_statuses: tuple[int, ...] = ()
+    """Statuses of errors by which the server says that it is overloaded, beside 503 and 529: another target is asked
+    (api7/aisix#752)."""
+
     refused_betas: tuple[str, ...] = ()
     """Messages: values of ``anthropic-beta`` that the server refuses, as shell patterns: removed and shown likewise."""
 

@@ -32,7 +32,8 @@ def check_answer(value: Any, shape: Shape, at: str = "") -> None:
     kinds = _kinds(shape)
     if not isinstance(value, kinds):
         wanted = " or ".join(_NAMES[kind] for kind in kinds)
-        raise GatewayError("upstream", f"the provider's answer is malformed: {at or 'it'} is not {wanted}")
+        message = f"the provider's answer is malformed: {at or 'it'} is not {wanted}"
+        raise GatewayError("upstream", message, reason="bad_answer")
     for alternative in shape if isinstance(shape, tuple) else (shape,):
         _check_inside(value, alternative, at)
 

@@ -24,7 +24,7 @@ from streams.errors import GatewayError
 from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, Reason
 from streams.surrogates import NOT_JSON
 
-EARLY = ErrorInfo("upstream", "the provider ended the stream early")
+EARLY = ErrorInfo("upstream", "the provider ended the stream early", reason="bad_answer")
 UNREADABLE = "the provider sent an event that is not JSON"
 
 # What stays unknown (`max_messages`, `steered`, what comes next) is an answer cut short as well.
@@ -81,7 +81,7 @@ class ResponsesReader:
             return self._fail(failed)
         if isinstance(error, msgspec.ValidationError) and not data.lstrip().startswith(b"{"):
             return ()  # JSON, but no object; `[DONE]`, which some servers send, looks like one
-        return self._fail(ErrorInfo("upstream", UNREADABLE))
+        return self._fail(ErrorInfo("upstream", UNREADABLE, reason="bad_answer"))
 
     # The beginning
 
@@ -132,7 +132,7 @@ class ResponsesReader:
             return [*start, *usage, attrs.evolve(read_event_failure(response), native=True)]
         if status in UNFINISHED:  # a background response: there is no answer yet
             message = f"the provider's answer is not finished: its status is {status!r}"
-            return [*start, *usage, ErrorInfo("upstream", message, native=True)]
+            return [*start, *usage, ErrorInfo("upstream", message, native=True, reason=None)]
         rest = whole_items.finish_all(self._answer, response.get("output"))
         return [*start, *rest, *usage, self._reason(response, status)]
 
@@ -180,4 +180,5 @@ def read_answer(body: bytes, checked: bool = True) -> Sequence[Event]:
         return ResponsesReader().whole(value)
     if isinstance(value, dict) and value.get("error"):
         return (read_event_failure(value),)
-    raise GatewayError("upstream", "the provider's answer is not a JSON object of the Responses API")
+    message = "the provider's answer is not a JSON object of the Responses API"
+    raise GatewayError("upstream", message, reason="bad_answer")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from providers.neutral.codec import settled_reason
-from streams.events import AnswerEnd, ErrorInfo, Reason
+from streams.events import AnswerEnd, ErrorInfo, FailureReason, Reason
 
 REASONS: Mapping[str, Reason] = {
     "stop": "stop",
@@ -29,10 +29,14 @@ REASONS: Mapping[str, Reason] = {
 }
 """``finish_reason`` in lower case (routers let the model's own words through: Portkey-AI/gateway#857). Others: stop."""
 
-FAILURES = frozenset(
-    ("error", "malformed_function_call", "malformed_response", "unexpected_tool_call", "missing_thought_signature")
-)
-"""Reasons that say that there is no answer."""
+FAILURES: Mapping[str, FailureReason] = {
+    "error": "server_error",
+    "malformed_function_call": "bad_answer",  # Google, and those below
+    "malformed_response": "bad_answer",
+    "unexpected_tool_call": "bad_answer",
+    "missing_thought_signature": "bad_answer",
+}
+"""Reasons for the end that say that there is no answer, and what an attempt has failed for that ends so."""
 
 
 def stop_string(value: Any) -> str | None:
@@ -42,9 +46,9 @@ def stop_string(value: Any) -> str | None:
 
 def read_failure(word: str) -> ErrorInfo | None:
     """The failure that ``word``, a reason, stands for."""
-    if word.lower() not in FAILURES:
+    if (reason := FAILURES.get(word.lower())) is None:
         return None
-    return ErrorInfo("upstream", f"the provider could not finish its answer: {word}")
+    return ErrorInfo("upstream", f"the provider could not finish its answer: {word}", reason=reason)
 
 
 def read_end(word: str, stopped_by: str | None, called: bool) -> AnswerEnd:

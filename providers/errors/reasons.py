@@ -1,0 +1,173 @@
+"""The reason of a provider's failure: read out of its status, its codes and its headers, and of a message only where
+its provider is known to say it by nothing else.
+
+A status alone is too little: a short rate limit and a used-up quota are both a 429, a refused key may be a 400. And the
+words of messages change (arspesk/sur9e#75): what is not in these tables is decided by the status.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from providers.errors.limits import Headers, used_up_plan
+from streams.events import FAILURE_REASON, ErrorKind, FailureReason
+
+# By HTTP status, where that says something and its kind would say something else. 500 says nothing, and the others are
+# as their kinds are.
+_BY_STATUS: Final[Mapping[int, FailureReason]] = {
+    501: "server_error",
+    529: "overloaded",
+}
+
+# `code` or `type` of an error, Google's `reason` and AWS's exceptions: of words that mean one thing only, whatever the
+# status is.
+REASON_OF_WORD: Final[Mapping[str, FailureReason]] = {
+    # OpenAI, and all that took its words over
+    "insufficient_quota": "quota",
+    "billing_hard_limit_reached": "quota",
+    "billing_not_active": "quota",
+    "usage_limit_reached": "quota",  # ChatGPT's plans (openai/codex#32341)
+    "usage_not_included": "quota",
+    "server_is_overloaded": "overloaded",
+    "slow_down": "overloaded",
+    "invalid_api_key": "credential",
+    "account_deactivated": "credential",
+    "model_not_found": "gone",
+    "content_policy_violation": "content_filter",
+    "content_filter": "content_filter",  # Azure, Moonshot
+    "ResponsibleAIPolicyViolation": "content_filter",
+    # Anthropic
+    "billing_error": "quota",
+    # Google
+    "QUOTA_EXHAUSTED": "quota",
+    "API_KEY_INVALID": "credential",
+    "API_KEY_SERVICE_BLOCKED": "credential",
+    # AWS
+    "ModelNotReadyException": "overloaded",
+    "ExpiredTokenException": "credential",
+    "UnrecognizedClientException": "credential",
+    # Moonshot
+    "exceeded_current_quota_error": "quota",
+    "engine_overloaded_error": "overloaded",
+    # Alibaba
+    "Arrearage": "quota",
+    "AllocationQuota.FreeTierOnly": "quota",
+    "data_inspection_failed": "content_filter",
+    "DataInspectionFailed": "content_filter",
+    # others
+    "insufficient_user_quota": "quota",  # new-api
+    "quota_exceeded": "quota",  # GitHub Copilot
+    "model_decommissioned": "gone",  # Groq
+    "DeploymentNotFound": "gone",  # Azure
+}
+
+# The beginnings of messages by which alone a provider says it. Nothing further inside of a message is looked at: it may
+# quote what a client has written.
+SENTENCES: Final[tuple[tuple[str, FailureReason], ...]] = (
+    # Anthropic (anthropics/claude-code#66314)
+    (r"Your credit balance is too low", "quota"),
+    (r"You have reached your specified (?:workspace )?API usage limits", "quota"),
+    (r"Output blocked by content filtering policy", "content_filter"),
+    # OpenAI
+    (r"Invalid prompt: your prompt was flagged", "content_filter"),
+    # xAI (continuedev/continue#10373, #12670)
+    (r"Your team [\w-]{1,60} has either used all available credits", "quota"),
+    (r"Your newly created team doesn't have any credits", "quota"),
+    (r"You have run out of credits", "quota"),
+    (r"Incorrect API key provided", "credential"),
+    # Google
+    (r"API key not valid", "credential"),
+    (r"Your prepayment credits are depleted", "quota"),
+    # OpenRouter
+    (r"Rate limit exceeded: free-models-per-day", "quota"),
+    # DeepSeek
+    (r"Model Not Exist", "gone"),
+    (r"Content Exists Risk", "content_filter"),
+    # Bedrock
+    (r"The provided model identifier is invalid", "gone"),
+)
+_PATTERNS: Final = tuple((re.compile(words), reason) for words, reason in SENTENCES)
+
+# A 404 that is about something else than the model: the request is wrong, and its target is not gone.
+_ELSEWHERE: Final = re.compile(
+    r"(?:File|Container|Previous response|Skill|Batch|Item|Response)\b.{0,200}not found", re.I
+)
+
+_SAYS_NOTHING: Final = 500
+_LIMITED: Final = 429
+_PER_DAY: Final = "PerDay"
+
+
+def failure_reason(status: int, error: Mapping[str, Any], kind: ErrorKind, headers: Headers = ()) -> FailureReason:
+    """The reason of a failure with ``status`` (200 inside a stream): ``error`` is the object of the provider's error,
+    ``kind`` what its status or its words have been taken for."""
+    if status <= _SAYS_NOTHING and (told := _told(error, headers)) is not None:
+        return told
+    if status == _LIMITED and used_up_plan(headers):
+        return "quota"
+    if status == 404 and _is_elsewhere(error):
+        return "invalid"
+    if 300 <= status < 400:
+        return "bad_answer"
+    return _BY_STATUS.get(status) or FAILURE_REASON[kind] or "server_error"
+
+
+def _told(error: Mapping[str, Any], headers: Headers) -> FailureReason | None:
+    """The reason that words or details name."""
+    words = (REASON_OF_WORD[word] for word in _words(error, headers) if word in REASON_OF_WORD)
+    if (reason := next(words, None)) is not None:
+        return reason
+    if _is_per_day(error):
+        return "quota"
+    if _is_moderated(error):
+        return "content_filter"
+    message = error.get("message")
+    if not isinstance(message, str):
+        return None
+    return next((reason for words, reason in _PATTERNS if words.match(message)), None)
+
+
+def _words(error: Mapping[str, Any], headers: Headers) -> Iterator[str]:
+    """The words that an error may be named by, most telling first."""
+    inner = error.get("innererror")  # Azure
+    holders = (error, inner if isinstance(inner, dict) else {}, *details_of(error))
+    for holder in holders:
+        for name in ("code", "type", "reason", "__type"):
+            if isinstance(word := holder.get(name), str):
+                yield word.rpartition("#")[2]
+    for name, value in headers:
+        if name == "x-amzn-errortype":
+            yield value.partition(":")[0]
+
+
+def details_of(error: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """The objects in ``details``, as Google lists them."""
+    details = error.get("details")
+    return tuple(item for item in details if isinstance(item, dict)) if isinstance(details, list) else ()
+
+
+def _is_per_day(error: Mapping[str, Any]) -> bool:
+    """Google's limits for a minute and for a day differ in the names of what was exceeded alone."""
+    for detail in details_of(error):
+        violations, metadata = detail.get("violations"), detail.get("metadata")
+        named = (
+            [one.get("quotaId") for one in violations if isinstance(one, dict)] if isinstance(violations, list) else []
+        )
+        if isinstance(metadata, dict):
+            named.append(metadata.get("quota_limit"))
+        if any(isinstance(name, str) and _PER_DAY in name for name in named):
+            return True
+    return False
+
+
+def _is_moderated(error: Mapping[str, Any]) -> bool:
+    """OpenRouter's 403 for what a moderation has flagged (its ``metadata`` names what)."""
+    metadata = error.get("metadata")
+    return isinstance(metadata, dict) and isinstance(metadata.get("reasons"), list) and "flagged_input" in metadata
+
+
+def _is_elsewhere(error: Mapping[str, Any]) -> bool:
+    param, message = error.get("param"), error.get("message")
+    if isinstance(param, str) and param not in ("", "model"):
+        return True
+    return isinstance(message, str) and _ELSEWHERE.match(message) is not None

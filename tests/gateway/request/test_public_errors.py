@@ -1,0 +1,83 @@
+"""What a client and the routing hear of a provider's failure."""
+
+import json
+
+import pytest
+
+from gateway.config.loading import from_mapping
+from gateway.request.public_errors import public_error
+from gateway.routing.router import Router
+from gateway.routing.target import Target
+from providers.errors.failures import read_failure
+from streams.errors import GatewayError
+from streams.events import APIS, ErrorInfo, FailureReason
+
+
+def target(**members: object) -> Target:
+    entry = {"model": "openai/m", "access_key": "k"} | members
+    config = from_mapping({"version": "v0.3.0", "model_providers": [entry]})
+    return Router(config).resolve("openai/m", "chat")
+
+
+def told(failed: ErrorInfo, api: str = "chat", **members: object) -> ErrorInfo:
+    """What is told of it; told twice it is the same."""
+    once = public_error(failed, api, target(**members), ())
+    assert public_error(once, api, target(**members), ()) == once
+    return once
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize(
+    ("status", "error", "reason"),
+    [
+        (401, {"message": "m"}, "credential"),
+        (403, {"message": "m"}, "credential"),
+        (404, {"message": "m"}, "gone"),
+        (408, {"message": "m"}, "timeout"),
+        (429, {"message": "m", "code": "insufficient_quota"}, "quota"),
+        (529, {"message": "m"}, "overloaded"),
+        (400, {"message": "maximum context length is 5 tokens"}, "context_too_long"),
+    ],
+)
+def test_the_reason_and_the_wait_survive_the_clients_words(api: str, status: int, error: object, reason: FailureReason):
+    failed = read_failure(status, json.dumps({"error": error}).encode(), (("retry-after", "90"),))
+    public = told(failed, api)
+    assert public.reason == reason
+    assert public.wait == (None if reason == "context_too_long" else 90)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_credential_of_the_clients_own_is_the_clients_mistake(status: int):
+    """No other target would take it, and nobody else's requests are to feel it."""
+    failed = told(read_failure(status, b'{"error":{"message":"m"}}'), access_key=None, passthrough_auth=True)
+    assert (failed.reason, failed.status) == ("invalid", status)
+    quota = told(read_failure(status, b'{"error":{"message":"m","code":"insufficient_quota"}}'), passthrough_auth=True,
+                 access_key=None)  # fmt: skip
+    assert quota.reason == "quota"
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_an_entry_may_have_more_statuses_for_an_overload(api: str):
+    """api7/aisix#752, anomalyco/opencode#20098."""
+    members = {"quirks": {"unavailable_statuses": [403, 422]}}
+    for status in (403, 422):
+        failed = told(read_failure(status, b'{"error":{"message":"full"}}'), api, **members)
+        assert (failed.reason, failed.status, failed.message) == ("overloaded", 503, "full")
+        assert dict(failed.headers)["retry-after"] == "1"
+        assert told(read_failure(status, b""), api).reason in ("credential", "invalid")
+    assert told(read_failure(400, b""), api, **members).reason == "invalid"
+
+
+def test_what_is_blocked_or_empty_is_not_told_as_a_refused_key():
+    """OpenRouter moderates with a 403, and xAI has an empty account for one (continuedev/continue#12670)."""
+    blocked = {"message": "flagged", "metadata": {"reasons": ["violence"], "flagged_input": "x"}}
+    failed = told(read_failure(403, json.dumps({"error": blocked}).encode()))
+    assert (failed.reason, failed.status, failed.message) == ("content_filter", 400, "flagged")
+    empty = {"message": "You have run out of credits or need a Grok subscription."}
+    failed = told(read_failure(403, json.dumps({"error": empty}).encode()))
+    assert (failed.reason, failed.status) == ("quota", 402)
+
+
+def test_what_the_gateway_has_made_has_no_reason():
+    assert GatewayError("internal", "m").failed.reason is None
+    assert GatewayError("overloaded", "m", reason=None).failed.reason is None

@@ -1,0 +1,202 @@
+"""The reason for which an attempt has failed, read out of what providers really say."""
+
+import json
+
+import pytest
+
+from providers.errors.failures import read_event_failure, read_failure
+from providers.errors.reasons import REASON_OF_WORD, SENTENCES
+from streams.events import UNAVAILABLE
+
+QUOTA_FAILURE = "type.googleapis.com/google.rpc.QuotaFailure"
+
+
+def google(status, *violations, **members):
+    """An error of Google's with the ids of the quotas that were exceeded."""
+    details = [{"@type": QUOTA_FAILURE, "violations": [{"quotaId": one} for one in violations]}]
+    return {"error": {"code": status, "message": "You exceeded your current quota", "details": details, **members}}
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (301, "bad_answer"), (400, "invalid"), (401, "credential"), (402, "quota"), (403, "credential"),
+        (404, "gone"), (405, "invalid"), (408, "timeout"), (409, "invalid"), (413, "invalid"), (415, "invalid"),
+        (418, "invalid"), (422, "invalid"), (424, "invalid"), (429, "rate_limited"), (500, "server_error"),
+        (501, "server_error"), (502, "server_error"), (503, "overloaded"), (504, "timeout"), (520, "server_error"),
+        (529, "overloaded"), (599, "server_error"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("body", [b"", b"<html>", b"null", b"[]", b'{"error":{"message":"m"}}', b'[{"error":"m"}]'])
+def test_a_status_alone_is_a_reason(status, reason, body):
+    """No client request is sent on upon a 4xx that nobody knows (BerriAI/litellm#10793)."""
+    assert read_failure(status, body).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "reason"),
+    [
+        # openai/codex#32341, ColeMurray/background-agents#1532, BerriAI/litellm#16092
+        (429, {"type": "insufficient_quota", "code": "insufficient_quota", "message": "m"}, "quota"),
+        (429, {"type": "tokens", "code": "rate_limit_exceeded", "message": "m"}, "rate_limited"),
+        (429, {"type": "usage_limit_reached", "message": "m", "resets_in_seconds": 13872}, "quota"),
+        (429, {"type": "rate_limit_error", "message": "m"}, "rate_limited"),
+        (429, {"code": "RateLimitReached", "message": "m"}, "rate_limited"),
+        (429, {"code": 429, "message": "Rate limit exceeded: free-models-per-day. Add 10 credits"}, "quota"),
+        (429, {"code": 429, "message": "Rate limit exceeded: free-models-per-min. "}, "rate_limited"),
+        (429, {"type": "engine_overloaded_error", "message": "m"}, "overloaded"),
+        (429, {"type": "exceeded_current_quota_error", "message": "m"}, "quota"),
+        (401, {"type": "insufficient_quota", "code": 401, "message": "m"}, "quota"),
+        (400, {"code": "billing_hard_limit_reached", "message": "m"}, "quota"),
+        (403, {"type": "permission_error", "message": "m"}, "credential"),
+        (403, {"code": "insufficient_user_quota", "message": "m"}, "quota"),
+        (403, {"code": 403, "message": "m", "metadata": {"reasons": ["violence"], "flagged_input": "…"}},
+         "content_filter"),
+        (400, {"code": "invalid_api_key", "message": "m"}, "credential"),
+        (400, {"code": "model_not_found", "message": "m", "param": "model"}, "gone"),
+        (400, {"code": "model_decommissioned", "message": "m"}, "gone"),
+        (400, {"code": "content_policy_violation", "message": "m"}, "content_filter"),
+        (400, {"code": "content_filter", "message": "m",
+               "innererror": {"code": "ResponsibleAIPolicyViolation"}}, "content_filter"),
+        (400, {"code": None, "message": "m", "innererror": {"code": "ResponsibleAIPolicyViolation"}}, "content_filter"),
+        (400, {"code": "context_length_exceeded", "message": "m"}, "context_too_long"),
+        (413, {"message": "prompt is too long: 5 tokens > 4 maximum"}, "context_too_long"),
+        (400, {"type": "invalid_request_error", "message": "max_tokens: must be greater than 0"}, "invalid"),
+        (404, {"type": "not_found_error", "message": "model: claude-0"}, "gone"),
+        (404, {"code": 404, "status": "NOT_FOUND", "message": "models/x is not found for API version v1"}, "gone"),
+        (404, {"type": "not_found_error", "message": "File not found: file_1"}, "invalid"),
+        (404, {"code": None, "param": "previous_response_id", "message": "m"}, "invalid"),
+        (500, {"type": "overloaded_error", "message": "m"}, "overloaded"),
+        (500, {"type": "api_error", "message": "m"}, "server_error"),
+        (503, {"code": "model_not_found", "message": "no channel"}, "overloaded"),  # a router's trouble, not a model's
+        (424, {"__type": "com.amazonaws#ModelNotReadyException", "message": "m"}, "overloaded"),
+    ],
+)  # fmt: skip
+def test_codes_say_more_than_the_status(status, error, reason):
+    for value in ({"error": error}, [{"error": error}], {"type": "error", "error": error}):
+        assert read_failure(status, json.dumps(value).encode()).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "reason"),
+    [
+        (400, "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing", "quota"),
+        (400, "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC.",
+         "quota"),
+        (403, "Your team 16f2151a-40f4 has either used all available credits or reached its monthly", "quota"),
+        (429, "Your team 16f2151a-40f4 has either used all available credits or reached its monthly", "quota"),
+        (403, "Your newly created team doesn't have any credits or licenses yet.", "quota"),
+        (403, "You have run out of credits or need a Grok subscription.", "quota"),
+        (429, "Your prepayment credits are depleted.", "quota"),
+        (400, "API key not valid. Please pass a valid API key.", "credential"),
+        (400, "Incorrect API key provided. You can obtain an API key from", "credential"),
+        (400, "Output blocked by content filtering policy", "content_filter"),
+        (400, "Invalid prompt: your prompt was flagged as potentially violating our usage policy.", "content_filter"),
+        (400, "Content Exists Risk", "content_filter"),
+        (400, "Model Not Exist", "gone"),
+        (400, "The provided model identifier is invalid.", "gone"),
+        (429, "Rate limit exceeded: free-models-per-day.", "quota"),
+    ],
+)  # fmt: skip
+def test_sentences_that_a_provider_has_no_code_for_are_known(status, message, reason):
+    """Anthropic's 400 for an empty account has the type of any mistake (anthropics/claude-code#66314), xAI's 403 that
+    of a refused key (continuedev/continue#12670)."""
+    body = json.dumps({"error": {"message": message, "type": "invalid_request_error"}}).encode()
+    assert read_failure(status, body).reason == reason
+    assert any(message.startswith(words.partition("(")[0].partition("[")[0]) for words, _ in SENTENCES)
+
+
+def test_a_quoted_sentence_takes_nothing_out():
+    """A refusal may quote the request, and its client could put every provider out of use for everybody."""
+    for words in ("Your credit balance is too low", "API key not valid", "Model Not Exist"):
+        body = json.dumps({"error": {"message": f"messages[0]: unexpected text '{words}'"}}).encode()
+        assert read_failure(400, body).reason == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (google(429, "GenerateRequestsPerMinutePerProjectPerModel-FreeTier"), "rate_limited"),
+        (google(429, "GenerateRequestsPerDayPerProjectPerModel-FreeTier"), "quota"),
+        (google(429, "GenerateRequestsPerMinutePerProject", "GenerateRequestsPerDayPerProject"), "quota"),
+        ({"error": {"code": 429, "message": "m", "details": [
+            {"reason": "RATE_LIMIT_EXCEEDED", "metadata": {"quota_limit": "Gemini25ProRequestsPerDay"}}]}}, "quota"),
+        ({"error": {"code": 429, "message": "m", "details": [{"reason": "QUOTA_EXHAUSTED"}]}}, "quota"),
+        ({"error": {"code": 429, "message": "m", "details": "RateLimitReached"}}, "rate_limited"),
+        ({"error": {"code": 429, "message": "m", "details": [None, {"violations": [None, {"quotaId": 3}]}]}},
+         "rate_limited"),
+    ],
+)  # fmt: skip
+def test_a_minute_and_a_day_of_google_differ_in_their_details(value, reason):
+    """The sentence is the same for both (diegosouzapw/OmniRoute#9504, google-gemini/gemini-cli#10925)."""
+    assert read_failure(429, json.dumps(value).encode()).reason == reason
+    assert read_failure(429, json.dumps([value]).encode()).reason == reason
+
+
+def test_googles_refused_key_is_no_mistake_of_the_client():
+    details = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}]
+    error = {"code": 400, "message": "m", "status": "INVALID_ARGUMENT", "details": details}
+    failed = read_failure(400, json.dumps([{"error": error}]).encode())
+    assert (failed.kind, failed.reason) == ("authentication", "credential")
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ((("anthropic-ratelimit-unified-status", "rejected"),
+          ("anthropic-ratelimit-unified-5h-status", "rejected")), "quota"),
+        ((("anthropic-ratelimit-unified-status", "allowed"),
+          ("anthropic-ratelimit-unified-5h-status", "allowed")), "rate_limited"),
+        ((("anthropic-ratelimit-unified-status", "rejected"),), "quota"),
+        ((("x-codex-primary-used-percent", "100"),), "quota"),
+        ((("x-codex-primary-used-percent", "100"), ("x-codex-credits-has-credits", "True")), "rate_limited"),
+        ((("x-codex-primary-used-percent", "99.5"),), "rate_limited"),
+        ((("x-codex-primary-used-percent", "?"),), "rate_limited"),
+        ((("retry-after", "7"),), "rate_limited"),
+    ],
+)  # fmt: skip
+def test_a_used_up_window_of_a_plan_is_told_by_headers(headers, reason):
+    """The body is that of a short limit (manaflow-ai/subrouter#24, griffinwork40/agent-afk#488)."""
+    assert read_failure(429, b'{"error":{"type":"rate_limit_error","message":"m"}}', headers).reason == reason
+    assert read_failure(503, b"", headers).reason == "overloaded"
+
+
+def test_exceptions_of_aws_are_told_by_a_header():
+    headers = (("x-amzn-errortype", "ModelNotReadyException:http://internal.amazon.com/coral/"),)
+    assert read_failure(429, b'{"message":"m"}', headers).reason == "overloaded"
+    headers = (("x-amzn-errortype", "ThrottlingException:http://internal.amazon.com/coral/"),)
+    assert read_failure(429, b'{"message":"m"}', headers).reason == "rate_limited"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        ({"type": "overloaded_error", "message": "m"}, "overloaded"),
+        ({"type": "api_error", "message": "m"}, "server_error"),
+        ({"type": "server_error", "code": "server_error", "message": "m"}, "server_error"),
+        ({"type": "insufficient_quota", "message": "m"}, "quota"),
+        ({"code": "rate_limit_exceeded", "message": "m"}, "rate_limited"),
+        ({"type": "rate_limit_error", "message": "m"}, "rate_limited"),
+        ({"code": "server_is_overloaded", "message": "m"}, "overloaded"),
+        ({"code": 402, "message": "m"}, "quota"),
+        ({"code": 429, "message": "m"}, "rate_limited"),
+        ({"code": 502, "message": "Provider returned error"}, "server_error"),
+        ({"code": 503, "message": "m", "status": "UNAVAILABLE"}, "overloaded"),
+        ({"code": 504, "message": "m"}, "timeout"),
+        ({"type": "authentication_error", "message": "m"}, "credential"),
+        ({"type": "not_found_error", "message": "m"}, "gone"),
+        ({"type": "invalid_request_error", "message": "m"}, "invalid"),
+        ({"code": "context_length_exceeded", "message": "m"}, "context_too_long"),
+        ({"code": "content_filter", "message": "m"}, "content_filter"),
+        ({"message": "m"}, "server_error"),
+        ({}, "server_error"),
+    ],
+)
+def test_an_error_inside_of_a_stream_is_as_good_as_a_status(error, reason):
+    """A fallback ran for one and not for the other (BerriAI/litellm#28599, maximhq/bifrost#5395)."""
+    for value in ({"error": error}, {"type": "error", "error": error}, [{"error": error}], {"type": "error", **error}):
+        assert read_event_failure(value).reason == reason
+
+
+def test_codes_of_trouble_are_never_the_requests_fault():
+    assert set(REASON_OF_WORD.values()) - UNAVAILABLE == {"content_filter"}
