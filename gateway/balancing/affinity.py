@@ -1,0 +1,180 @@
+"""The affinity of a request: the conversation that it belongs to, so that its turns find their prompt in one cache.
+
+Clients name their conversations in headers and members of their own. Where one does not, its conversation is known by
+how it begins, since every turn sends its beginning again (agentgateway/agentgateway#2572, BerriAI/litellm#41065).
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Literal, TypeAlias
+
+import attrs
+import msgspec
+
+from gateway.http.headers import Headers
+from gateway.http.offload import offload
+from gateway.request.parse import Incoming
+from providers.apis import CODECS
+
+AffinitySource: TypeAlias = Literal["header", "session", "cache_key", "user", "beginning"]
+"""What names a conversation: the header that the configuration of its route names, one that a client program sends by
+itself, the member ``prompt_cache_key``, the session in ``metadata.user_id``, or nothing but how it begins."""
+
+AUTO: Final = "auto"
+"""The value of ``sticky`` that names no header."""
+
+SESSION_HEADERS: Final[Mapping[str, str]] = {
+    "x-claude-code-session-id": "Claude Code and its SDK",
+    "session-id": "Codex, since 0.149",
+    "session_id": "Codex before",
+    "x-session-affinity": "OpenCode",
+}
+"""The headers in which programs name a conversation by themselves, and whose they are; in order of preference."""
+
+SHORT, LONG = 300.0, 3600.0
+"""Seconds for which providers keep a prompt since it was last used: by default, and where the request asks for more
+(https://platform.claude.com/docs/en/build-with-claude/prompt-caching)."""
+
+_ASKED: Final = re.compile(rb'"ttl"\s*:\s*"1h"|"prompt_cache_retention"\s*:\s*"24h"')
+_MARKS: Final = (b'"1h"', b'"24h"')
+_LOOKED_THROUGH: Final = 128 * 1024
+"""Bytes at either end of a body in which a longer lifetime is looked for: marks stand on the system's text and tools,
+or on the last turns."""
+
+_SESSION: Final = re.compile(r'session_id\\?"\s*:\s*\\?"([^"\\]{1,128})|_session_([0-9a-f-]{32,36})')
+"""The session in Claude Code's ``metadata.user_id``, which is JSON in a string, and once was ``user_…_session_…``."""
+
+_SYSTEM: Final = ("system", "instructions")
+_NO_TEXT: Final = frozenset(("cache_control", "type", "role", "id", "status", "phase"))
+"""What may differ from turn to turn where the text is the same: marks move on, and content is a string or a list."""
+
+_ENDS: Final = 4096
+"""Characters at either end of a text that are read; what begins alike and is as long rarely differs in between."""
+
+_STRING: Final = msgspec.json.Decoder(str | None)
+_ANY: Final = msgspec.json.Decoder()
+_LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+@attrs.frozen
+class Affinity:
+    """A conversation of one client: ``key`` differs for every client key, ``lifetime`` is how many seconds its prompt
+    is kept by a provider, ``source`` where it was found."""
+
+    key: bytes
+    lifetime: float
+    source: AffinitySource
+
+
+async def find_affinity(sticky: str | None, owner: str, headers: Headers, incoming: Incoming) -> Affinity | None:
+    """The affinity of a request of ``owner``: the client key's name, or whoever its state belongs to. ``sticky`` is the
+    route's: a header's name, ``AUTO``, or ``None`` for none. A large body without any name is read beside the
+    streams."""
+    if sticky is None:
+        return None
+    named = _named(sticky, dict(headers), incoming)
+    if named is None:
+        beginning = await offload(incoming.size, _beginning, incoming)
+        named = None if beginning is None else ("beginning", beginning)
+    if named is None:
+        return None
+    source, name = named
+    key = hashlib.blake2b(repr((owner, name)).encode(), digest_size=16).digest()
+    return Affinity(key, _lifetime(incoming.body), source)
+
+
+def _named(sticky: str, headers: Mapping[str, str], incoming: Incoming) -> tuple[AffinitySource, str] | None:
+    if sticky != AUTO and (name := headers.get(sticky)):
+        return "header", name
+    for header in SESSION_HEADERS:
+        if name := headers.get(header):
+            return "session", name
+    if name := _text(incoming.members.get("prompt_cache_key")):
+        return "cache_key", name
+    if (metadata := incoming.members.get("metadata")) is not None and (session := _session(metadata)):
+        return "user", session
+    return None
+
+
+def _text(raw: msgspec.Raw | None) -> str | None:
+    """``raw`` if it is a string; what else may stand there is for the provider to refuse."""
+    try:
+        return None if raw is None else _STRING.decode(raw)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _session(metadata: msgspec.Raw) -> str | None:
+    """The session that ``metadata`` names. A user has many conversations, so that one alone says too little."""
+    found = _SESSION.search(bytes(memoryview(metadata)[:_ENDS]).decode(errors="replace"))
+    return None if found is None else found[1] or found[2]
+
+
+def _beginning(incoming: Incoming) -> str | None:
+    """A digest of the system's text and of all up to the first message of the user."""
+    digest = hashlib.blake2b(digest_size=16)
+    for member in _SYSTEM:
+        if (raw := incoming.members.get(member)) is not None:
+            _digest_texts(digest, _value(raw))
+    found = False
+    for message in _messages(incoming):
+        _digest_texts(digest, message)
+        if found := _is_users(message):
+            break
+    return digest.hexdigest() if found else None
+
+
+def _messages(incoming: Incoming) -> Iterator[Any]:
+    """The messages of the whole conversation, decoded one by one."""
+    yield from incoming.earlier
+    raw = incoming.members.get(CODECS[incoming.api].wire.conversation.member)
+    if raw is None:
+        return
+    try:
+        messages = _LIST.decode(raw)
+    except msgspec.MsgspecError:
+        yield _value(raw)
+        return
+    yield from map(_value, messages)
+
+
+def _value(raw: msgspec.Raw) -> Any:
+    """``raw`` decoded; ``None`` for what is nested too deeply or no text."""
+    try:
+        return _ANY.decode(raw)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+
+
+def _is_users(message: Any) -> bool:
+    """A prompt that is a string alone is the user's."""
+    return isinstance(message, str) or (isinstance(message, Mapping) and message.get("role") == "user")
+
+
+def _digest_texts(digest: "hashlib.blake2b", value: Any) -> None:
+    for text in _texts(value):
+        head = text if len(text) <= 2 * _ENDS else f"{len(text)} {text[:_ENDS]}{text[-_ENDS:]}"
+        digest.update(head.encode())
+        digest.update(b"\0")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The strings in ``value``, in order. What is nested more deeply than the interpreter bears was refused before."""
+    match value:
+        case str():
+            yield value
+        case list():
+            for item in value:
+                yield from _texts(item)
+        case dict():
+            for name, item in value.items():
+                if name not in _NO_TEXT:
+                    yield from _texts(item)
+
+
+def _lifetime(body: bytes) -> float:
+    for part in (body[:_LOOKED_THROUGH], body[_LOOKED_THROUGH:][-_LOOKED_THROUGH:]):
+        if any(mark in part for mark in _MARKS) and _ASKED.search(part):
+            return LONG
+    return SHORT
