@@ -5,6 +5,7 @@ A client shows its key as ``Authorization: Bearer`` or ``x-api-key``, or in both
 certificate, where the listener asks for one; a key of this gateway beside that outranks it.
 """
 
+import fnmatch
 import hashlib
 import hmac
 import math
@@ -48,10 +49,12 @@ _Grant: TypeAlias = str | tuple[str, str]
 
 @attrs.frozen
 class _Holder:
-    """A client of the configuration. ``grants`` is ``None`` where it may use everything."""
+    """A client of the configuration. ``grants`` is ``None`` where it may use everything, ``wall`` where every entry may
+    serve it; else it has the names of those that may."""
 
     key: ClientKey
     grants: frozenset[_Grant] | None
+    wall: frozenset[str] | None
 
 
 @attrs.frozen
@@ -73,7 +76,7 @@ class Authenticator:
         self._names = Names(config.entries, config.aliases)
         self._entries = config.entries
         wild = {entry.name for entry in config.entries if entry.wildcard}
-        self._holders = tuple(_Holder(key, self._grants(key, wild)) for key in config.client_keys)
+        self._holders = tuple(_Holder(key, self._grants(key, wild), self._wall(key)) for key in config.client_keys)
         self._by_name: Mapping[str, _Holder] = {holder.key.name: holder for holder in self._holders}
         self._accepted = tuple(one for holder in self._holders for one in _accepted(holder))
         self._certificates = {holder.key.certificate: holder for holder in self._holders if holder.key.certificate}
@@ -88,6 +91,16 @@ class Authenticator:
             return name
         found = self._names.find(name)
         return found.entry.name, found.model
+
+    def _wall(self, key: ClientKey) -> frozenset[str] | None:
+        if key.only is None:
+            return None
+        names = (entry.name for entry in self._entries)
+        return frozenset(name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in key.only))
+
+    def wall(self, client: str | None) -> frozenset[str] | None:
+        """The names of the entries that may ever serve ``client``, ``None`` for all."""
+        return None if client is None else self._by_name[client].wall
 
     def authenticate(self, headers: Headers, certificate: CertificateNames = NOBODY) -> str | None:
         """The name of the client whose key ``headers`` hold, or whose verified ``certificate`` has come; ``None`` where
