@@ -25,7 +25,7 @@ def spoken(event: Event) -> int:
 class StreamProgress:
     """The progress of a stream's answer so far, the same for both lanes."""
 
-    __slots__ = ("committed", "end", "failed", "over", "said", "start", "usage")
+    __slots__ = ("committed", "empty", "end", "failed", "over", "said", "start", "usage")
 
     def __init__(self) -> None:
         self.start = AnswerStart()
@@ -33,6 +33,7 @@ class StreamProgress:
         self.said = 0  # characters of text, thoughts and arguments
         self.usage: Usage | None = None
         self.end: AnswerEnd | None = None
+        self.empty = False  # it has ended well, and nothing came before the end
         self.failed: ErrorInfo | None = None
         self.over = False  # it has ended, well or not
 
@@ -41,9 +42,9 @@ class StreamProgress:
             self.said += len(event.text)
             self.committed = True
         elif isinstance(event, CONTENT):
-            self.committed = True
             if isinstance(event, AnswerEnd):
-                self.end, self.over = event, True
+                self.end, self.over, self.empty = event, True, not self.committed
+            self.committed = True
         elif isinstance(event, Usage):
             self.usage = event
         elif isinstance(event, AnswerStart):

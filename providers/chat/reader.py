@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from providers.chat.chunks import Choice, Chunk, decode, decode_unread
 from providers.chat.reading import deltas
 from providers.chat.reading.answer import OpenAnswer
-from providers.chat.reading.endings import REASONS, read_end, read_failure, stop_string
+from providers.chat.reading.endings import REASONS, read_end, read_failure, stop_string, word_of
 from providers.chat.reading.values import text_of
 from providers.chat.usage import read_usage
 from providers.errors.failures import array_failure, read_event_failure
@@ -78,7 +78,7 @@ class ChatReader:
                 deltas.take(self._answer, choice, out)
                 if choice.finish_reason:
                     self._note_end(choice)
-                if choice.error and self._finish.lower() not in REASONS:
+                if choice.error and word_of(self._finish) not in REASONS:
                     return [*out, *self._fail(read_event_failure({"error": choice.error}))]
         if self._finish and (failed := read_failure(self._finish)) is not None:
             return [*out, *self._fail(failed)]

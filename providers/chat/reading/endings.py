@@ -26,8 +26,10 @@ REASONS: Mapping[str, Reason] = {
     "blocklist": "refusal",
     "prohibited_content": "refusal",
     "spii": "refusal",
+    "image_safety": "refusal",
 }
-"""``finish_reason`` in lower case (routers let the model's own words through: Portkey-AI/gateway#857). Others: stop."""
+"""``finish_reason`` by its ``word_of`` (routers let the model's own words through: Portkey-AI/gateway#857). Others:
+stop."""
 
 FAILURES: Mapping[str, FailureReason] = {
     "error": "server_error",
@@ -35,8 +37,15 @@ FAILURES: Mapping[str, FailureReason] = {
     "malformed_response": "bad_answer",
     "unexpected_tool_call": "bad_answer",
     "missing_thought_signature": "bad_answer",
+    "function_call_filter": "bad_answer",
 }
 """Reasons for the end that say that there is no answer, and what an attempt has failed for that ends so."""
+
+
+def word_of(reason: str) -> str:
+    """The word that ``reason`` begins with, in lower case: Google's endpoint says more behind it (``content_filter:
+    PROHIBITED_CONTENT``, ``function_call_filter: MALFORMED_FUNCTION_CALL``)."""
+    return reason.lower().partition(":")[0]
 
 
 def stop_string(value: Any) -> str | None:
@@ -46,7 +55,7 @@ def stop_string(value: Any) -> str | None:
 
 def read_failure(word: str) -> ErrorInfo | None:
     """The failure that ``word``, a reason, stands for."""
-    if (reason := FAILURES.get(word.lower())) is None:
+    if (reason := FAILURES.get(word_of(word))) is None:
         return None
     return ErrorInfo("upstream", f"the provider could not finish its answer: {word}", reason=reason)
 
@@ -55,7 +64,7 @@ def read_end(word: str, stopped_by: str | None, called: bool) -> AnswerEnd:
     """The end of an answer; ``word`` is "" if the provider gave no reason."""
     if not word:  # Snowflake ends with nothing but [DONE]
         return AnswerEnd(settled_reason("stop", called))
-    reason = REASONS.get(word.lower(), "stop")
+    reason = REASONS.get(word_of(word), "stop")
     if reason == "stop" and stopped_by is not None:
         return AnswerEnd("stop_sequence", word, stopped_by)
     return AnswerEnd(reason, word)

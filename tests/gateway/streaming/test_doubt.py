@@ -1,0 +1,108 @@
+"""Answers that are whole and that another provider should be asked about, streamed and in one piece."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from gateway.streaming.doubt import answer_doubt, stream_doubt
+from gateway.streaming.progress import StreamProgress
+from providers.apis import CODECS
+from streams.events import (
+    APIS,
+    AnswerEnd,
+    AnswerStart,
+    BlockEnd,
+    ErrorInfo,
+    Event,
+    NativeItem,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallStart,
+    Usage,
+)
+from streams.fold import fold
+from tests.support.lanes import byte_lane, hub_lane
+from tests.support.upstreams import Script, Tokens, render
+
+CONTENT: dict[str, Event] = {
+    "text": TextDelta(0, "a"),
+    "a refusal in words": RefusalDelta(0, "I cannot"),
+    "reasoning": ReasoningDelta(0, "hm"),
+    "sealed reasoning": ReasoningState(0, "messages", {"type": "redacted_thinking"}),
+    "a call": ToolCallStart(0, "call_1", "f"),
+    "an item of its own API": NativeItem(0, "responses", "web_search_call", {}),
+}
+NOTHING = (
+    ("stop", None, "bad_answer"),
+    ("stop", Usage(input=9, output=0), "bad_answer"),
+    ("length", Usage(input=9, output=0), "bad_answer"),
+    ("stop", Usage(input=9, output=3), None),  # Claude ends its turn so, on purpose
+    ("length", Usage(input=9, output=900, reasoning=900), None),  # unseen thoughts
+    ("refusal", Usage(input=9, output=0), "content_filter"),
+    ("refusal", Usage(input=9, output=3), "content_filter"),
+    ("refusal", None, "content_filter"),
+)
+
+
+def reasons(events: Sequence[Event]) -> set[str | None]:
+    """What is doubted of the stream, and of the whole answer of the same events."""
+    seen = StreamProgress()
+    for event in events:
+        seen.see(event)
+    doubts = stream_doubt(seen), answer_doubt(fold(events), 100)
+    return {None if doubt is None else doubt.reason for doubt in doubts}
+
+
+@pytest.mark.parametrize(("end", "usage", "reason"), NOTHING)
+def test_an_answer_of_nothing_is_doubtful(end, usage, reason):
+    """BerriAI/litellm#24462, Wei-Shaw/sub2api#7081; BerriAI/litellm#40406 for refusals."""
+    assert reasons([AnswerStart(), *([usage] if usage else []), AnswerEnd(end)]) == {reason}
+
+
+@pytest.mark.parametrize("content", CONTENT.values(), ids=CONTENT)
+@pytest.mark.parametrize("end", ["stop", "refusal", "length"])
+def test_an_answer_that_says_anything_is_none(content, end):
+    assert reasons([AnswerStart(), content, BlockEnd(0), Usage(input=9), AnswerEnd(end)]) == {None}
+
+
+def test_an_answer_that_has_not_ended_well_is_not_doubted_but_failed():
+    seen = StreamProgress()
+    assert stream_doubt(seen) is None
+    seen.see(ErrorInfo("upstream", "m"))
+    assert stream_doubt(seen) is None
+
+
+def test_a_long_answer_whose_text_nobody_has_read_is_not_doubted():
+    assert answer_doubt(fold([AnswerStart(), AnswerEnd("stop")]), 20_000) is None
+
+
+@pytest.mark.parametrize("stop", ["stop", "content_filter"])
+@pytest.mark.parametrize("client", APIS)
+@pytest.mark.parametrize("source", APIS)
+def test_every_api_has_answers_of_nothing(source, client, stop):
+    script = Script(stop=stop, tokens=Tokens(prompt=9, output=0))
+    lane = byte_lane(client) if client == source else hub_lane(source, client)
+    for piece in render(script, source, {"stream": True, "model": "up"}).pieces:
+        lane.feed(piece)
+    lane.end()
+    body = b"".join(render(script, source, {"model": "up"}).pieces)
+    doubts = stream_doubt(lane.seen), answer_doubt(fold(CODECS[source].read_answer(body)), len(body))
+    reason = "content_filter" if stop == "content_filter" else "bad_answer"
+    assert {doubt and doubt.reason for doubt in doubts} == {reason}
+
+
+def test_a_prompt_that_google_blocks_is_a_refusal_without_a_word():
+    """Its endpoint for Chat says so with a choice that has nothing but a reason."""
+    body = (
+        b'{"id":"x","object":"chat.completion","model":"gemini","choices":[{"index":0,'
+        b'"finish_reason":"content_filter: PROHIBITED_CONTENT"}],"usage":{"prompt_tokens":9,"completion_tokens":0}}'
+    )
+    doubt = answer_doubt(fold(CODECS["chat"].read_answer(body)), len(body))
+    assert doubt is not None
+    assert doubt.reason == "content_filter"
+    body = body.replace(b"content_filter: PROHIBITED_CONTENT", b"function_call_filter: MALFORMED_FUNCTION_CALL")
+    failed = CODECS["chat"].read_answer(body)[-1]
+    assert isinstance(failed, ErrorInfo)
+    assert failed.reason == "bad_answer"
