@@ -8,9 +8,11 @@ purpose has spent tokens on it.
 from typing import Final
 
 from gateway.streaming.progress import StreamProgress
-from providers.chat.reader import LONG
 from streams.events import AnswerEnd, ErrorInfo, Usage
 from streams.fold import Answer, ReasoningBlock, RefusalBlock, TextBlock
+
+_SHORT: Final = 16 * 1024
+"""Bytes of a whole answer up to which it is read with its texts (``Codec.read_answer``)."""
 
 _BEGUN: Final = 1
 """Tokens that Messages counts as a stream begins, before any is there."""
@@ -30,9 +32,8 @@ def stream_doubt(seen: StreamProgress) -> ErrorInfo | None:
 
 
 def answer_doubt(answer: Answer, size: int) -> ErrorInfo | None:
-    """The same for a whole answer that came in ``size`` bytes. In a long one what it says may be unread
-    (``Codec.read_answer``)."""
-    if size >= LONG or any(map(_says_something, answer.blocks)):
+    """The same for a whole answer that came in ``size`` bytes. In a long one what it says may be unread."""
+    if size >= _SHORT or any(map(_says_something, answer.blocks)):
         return None
     return _doubt(answer.end, answer.usage)
 
