@@ -9,10 +9,9 @@ import contextlib
 import fcntl
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 import attrs
 import msgspec
@@ -25,6 +24,7 @@ from gateway.config.secret_files import SecretFiles
 from gateway.config.settings import Trust
 from gateway.exchange.service import Service
 from gateway.open_service import next_service
+from gateway.shared.nameless import nameless
 
 log = logging.getLogger("trigate.reload")
 
@@ -141,7 +141,7 @@ class Copies:
     @contextlib.contextmanager
     def of(cls, path: Path, env: Mapping[str, str], trust: Trust) -> Iterator["Copies"]:
         """For as long as the block. Raises ``ConfigError`` and ``OSError``."""
-        with _nameless() as file:
+        with nameless() as file:
             copies = cls(file.fileno())
             copies.write(take(path, env, trust)[1], first=True)
             yield copies
@@ -171,13 +171,6 @@ class Copies:
             yield
         finally:
             fcntl.lockf(self.fd, fcntl.LOCK_UN)
-
-
-def _nameless() -> IO[bytes]:
-    """A file that no directory holds: in memory where the system has that (Linux)."""
-    if hasattr(os, "memfd_create"):
-        return open(os.memfd_create("trigate"), "w+b", buffering=0)
-    return tempfile.TemporaryFile(prefix="trigate-", buffering=0)
 
 
 def take(path: Path, env: Mapping[str, str], trust: Trust) -> tuple[Config, Snapshot]:

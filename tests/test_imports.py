@@ -29,6 +29,7 @@ ARROWS: Final = {
     "providers.apis": "providers.chat providers.messages providers.neutral providers.responses",
     "gateway.stores": "",
     "gateway.http": "",
+    "gateway.shared": "",
     "gateway.serving": "http",
     "gateway.upstream": "http",
     "gateway.config": "http providers.catalog providers.neutral",
@@ -59,7 +60,7 @@ ARROWS: Final = {
     "gateway.mock": "endpoints exchange http providers.apis providers.neutral serving",
     "gateway.app": "access config conversations endpoints exchange lifespan open_service serving stores",
     "gateway.asgi": "app config logs open_store",
-    "gateway.reload": "app config exchange open_service",
+    "gateway.reload": "app config exchange open_service shared",
     "gateway.commands": """
         app config endpoints http loadtest logs mock open_service open_store providers.apis providers.catalog
         providers.errors providers.grammar providers.neutral reload routing serving telemetry upstream""",

@@ -1,0 +1,106 @@
+"""Where everything lies in the memory that workers share: a head, the workers' seats, tables of rows, counts.
+
+Tables are cut into groups of rows. A key belongs into one group, and lies in any row of it: so that one lock is enough
+to look for it, and to make room for it. A page of memory is taken by the system once something is written to it, so
+tables may be larger than what is usually in them.
+"""
+
+import zlib
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+
+KEY: Final = 16
+"""Bytes of a key. Keys are digests: they are spread evenly over the groups by their first eight bytes."""
+
+GROUP: Final = 16
+"""Rows of a group. A table that is a quarter full has a group too many for one in a million keys."""
+
+KEYS: Final = GROUP * KEY
+"""Bytes of the keys of a group, which lie together in front, to be found by one search."""
+
+HEAD: Final = 4096
+"""Bytes in front of everything else: what the memory was made for."""
+
+SEAT: Final = 512
+"""Bytes of a worker's seat: the last transaction that it has committed, who has it, and what it is writing."""
+
+COPY_HEAD: Final = 32
+"""Bytes in front of each of a row's two copies of its value."""
+
+
+@attrs.frozen
+class TableSize:
+    """How much a table holds: ``rows``, a multiple of ``GROUP``, with values of at most ``width`` bytes, a multiple of
+    eight."""
+
+    rows: int
+    width: int
+
+    @property
+    def group(self) -> int:
+        """The bytes of a group."""
+        return KEYS + GROUP * 2 * (COPY_HEAD + self.width)
+
+
+SIZES: Final[Mapping[str, TableSize]] = {
+    "circuits": TableSize(8_192, 64),
+    "pins": TableSize(98_304, 64),
+}
+"""The tables, by their names. The number of rows is the bound on what is remembered."""
+
+COUNTS: Final = 4_096
+"""Keys that are counted for."""
+
+
+@attrs.frozen
+class Layout:
+    """Everything's place in the memory of ``seats`` workers. ``size`` is the length of all."""
+
+    seats: int
+    sizes: Mapping[str, TableSize] = attrs.field(default=SIZES, hash=False)
+    counts: int = COUNTS
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Differs wherever two versions of this program would not understand one another."""
+        said = (KEY, GROUP, HEAD, SEAT, COPY_HEAD, self.seats, sorted(self.sizes.items()), self.counts)
+        return b"trigate1%08x%08x" % (self.seats, zlib.crc32(repr(said).encode()))
+
+    def seat(self, number: int) -> int:
+        return HEAD + number * SEAT
+
+    def table(self, name: str) -> int:
+        """The beginning of the table of that name."""
+        start = self.seat(self.seats)
+        for other, size in self.sizes.items():
+            if other == name:
+                return start
+            start += size.rows // GROUP * size.group
+        raise KeyError(name)
+
+    @property
+    def counted(self) -> int:
+        """The beginning of the keys that are counted for."""
+        return self.seat(self.seats) + sum(size.rows // GROUP * size.group for size in self.sizes.values())
+
+    @property
+    def cells(self) -> int:
+        """The beginning of the counts themselves: of each key four bytes for each seat."""
+        return self.counted + self.counts * KEY
+
+    @property
+    def size(self) -> int:
+        return -(-(self.cells + self.counts * self.seats * 4) // HEAD) * HEAD
+
+
+def seats_of(fingerprint: bytes) -> int:
+    """The number of seats that a memory was made for. Raises ``ValueError`` for one that is not ours."""
+    if fingerprint[:8] != b"trigate1":
+        raise ValueError("no memory of workers")
+    return int(fingerprint[8:16], 16)
+
+
+FINGERPRINT: Final = 24
+"""Bytes of a fingerprint."""

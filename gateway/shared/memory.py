@@ -1,0 +1,148 @@
+"""The memory that the workers of one machine share: a file without a name, mapped by each; and a worker's seat in it.
+
+Locks are locks of bytes of that file (``fcntl``): the system gives them back when their process ends, however it ends,
+in the middle of a write, too. They are between processes: whoever uses the memory in one does so from one thread.
+"""
+
+import contextlib
+import fcntl
+import mmap
+import os
+import struct
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from gateway.shared.layout import COPY_HEAD, FINGERPRINT, Layout, seats_of
+from gateway.shared.nameless import nameless
+
+MOST_AT_ONCE: Final = 30
+"""Rows that one transaction may change."""
+
+COPY: Final = struct.Struct("=IHHQdQ")
+"""In front of a copy: checksum of the rest, the key included; length of the value; the writer's seat; the number of the
+version; until when it is kept; the writer's transaction, 0 for a version that stands alone."""
+
+assert COPY.size == COPY_HEAD
+
+_COMMITTED: Final = 0  # in a seat, in words of eight bytes
+_TAKEN: Final = 1
+_JOURNAL: Final = 2
+_PLACES: Final = struct.Struct(f"={2 * MOST_AT_ONCE}Q")
+
+
+class SharedMemory:
+    """One process's view of the memory in the file ``fd``."""
+
+    def __init__(self, fd: int, layout: Layout) -> None:
+        self.fd = fd
+        self.layout = layout
+        self.map = mmap.mmap(fd, layout.size)
+        whole = memoryview(self.map)
+        self.words = whole.cast("Q")
+        """The same in words of eight bytes, each of which is read and written at once, never half of it."""
+        self.cells = whole.cast("I")
+        """The same in words of four bytes."""
+        self._own: int | None = None
+
+    @classmethod
+    @contextlib.contextmanager
+    def make(cls, layout: Layout) -> Iterator["SharedMemory"]:
+        """An empty one, for as long as the block. Raises ``OSError``."""
+        with nameless() as file:
+            os.ftruncate(file.fileno(), layout.size)
+            os.pwrite(file.fileno(), layout.fingerprint, 0)
+            yield cls(file.fileno(), layout)
+
+    @classmethod
+    def join(cls, fd: int) -> "SharedMemory":
+        """That of the file ``fd``, which is inherited. Raises ``ValueError`` for one that another version has made, and
+        ``OSError``."""
+        fingerprint = os.pread(fd, FINGERPRINT, 0)
+        layout = Layout(seats_of(fingerprint))
+        if layout.fingerprint != fingerprint:
+            raise ValueError("the memory of workers is another version's")
+        return cls(fd, layout)
+
+    def lock(self, place: int) -> None:
+        """Wait until no other process has locked ``place``. Whoever locks several does it in their order."""
+        fcntl.lockf(self.fd, fcntl.LOCK_EX, 1, place)
+
+    def unlock(self, place: int) -> None:
+        fcntl.lockf(self.fd, fcntl.LOCK_UN, 1, place)
+
+    def committed(self, seat: int, transaction: int) -> bool:
+        """Whether that transaction of that seat is complete."""
+        return self.words[self.layout.seat(seat) // 8 + _COMMITTED] >= transaction
+
+    def tidy(self) -> None:
+        """Take back what processes have left that are dead: what they had counted, and what they were writing."""
+        for number in range(self.layout.seats):
+            if self._taken(number) and number != self._own and self._try(number):
+                self._clear(number)
+                self.unlock(self.layout.seat(number))
+
+    def take_seat(self) -> "Seat":
+        """A free seat, for as long as this process lives. Raises ``OSError`` where there is none."""
+        for number in range(self.layout.seats):
+            if self._try(number):
+                self._clear(number)
+                self.words[self.layout.seat(number) // 8 + _TAKEN] = os.getpid()
+                self._own = number
+                return Seat(self, number)
+        raise OSError("all seats are taken in the memory of workers")
+
+    def _taken(self, number: int) -> bool:
+        """Whether somebody has it, or had it and did not free it."""
+        return self.words[self.layout.seat(number) // 8 + _TAKEN] != 0
+
+    def _try(self, number: int) -> bool:
+        """Lock a seat, if nobody has it."""
+        try:
+            fcntl.lockf(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self.layout.seat(number))
+        except (BlockingIOError, PermissionError):  # POSIX lets systems choose
+            return False
+        return True
+
+    def _clear(self, number: int) -> None:
+        """Free a seat, which is locked, of what its last owner has left."""
+        layout, word = self.layout, self.layout.seat(number) // 8
+        first = layout.cells // 4 + number
+        last = layout.cells // 4 + layout.counts * layout.seats
+        self.cells[first : last : layout.seats] = memoryview(array("I", bytes(4 * layout.counts)))
+        places = _PLACES.unpack_from(self.map, 8 * (word + _JOURNAL))
+        for group, copy in zip(places[::2], places[1::2], strict=True):
+            if 0 < group < copy <= layout.size - COPY.size:
+                self._erase(number, group, copy)
+        self.words[word + _TAKEN] = 0
+
+    def _erase(self, seat: int, group: int, copy: int) -> None:
+        """Make a copy of a row invalid that a dead process has written without committing it, if it still stands there:
+        its transaction's number will be used again."""
+        self.lock(group)
+        try:
+            _, _, writer, _, _, transaction = COPY.unpack_from(self.map, copy)
+            if writer == seat and transaction and not self.committed(seat, transaction):
+                self.map[copy : copy + COPY.size] = bytes(COPY.size)
+        finally:
+            self.unlock(group)
+
+
+class Seat:
+    """A worker's place in the memory: one number of few, with which it signs what vanishes when it ends."""
+
+    def __init__(self, memory: SharedMemory, number: int) -> None:
+        self.number = number
+        self._memory = memory
+        self._word = memory.layout.seat(number) // 8
+
+    def begin(self, places: Sequence[int]) -> int:
+        """The number of a transaction that will write copies of rows at ``places``: group, copy, group, copy. What is
+        written under that number counts once ``commit`` is called."""
+        journal = (*places, *(0,) * (2 * MOST_AT_ONCE - len(places)))
+        _PLACES.pack_into(self._memory.map, 8 * (self._word + _JOURNAL), *journal)
+        return self._memory.words[self._word + _COMMITTED] + 1
+
+    def commit(self, transaction: int) -> None:
+        """Make all that was written under that number count, at once."""
+        self._memory.words[self._word + _COMMITTED] = transaction

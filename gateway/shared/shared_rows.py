@@ -1,0 +1,211 @@
+"""Rows that the workers of one machine share.
+
+A row has two copies of its value, each with a checksum and the number of its version. Who writes has locked the row's
+group and writes over the older copy: if it dies on the way the newer one holds. Who reads locks nothing: it takes the
+newest copy whose checksum is right. A change of several rows signs its copies with a transaction, and copies count only
+once it is committed, which is the write of one word.
+"""
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import Final, NamedTuple
+from zlib import crc32
+
+from gateway.shared.layout import GROUP, KEY, KEYS
+from gateway.shared.memory import COPY, MOST_AT_ONCE, Seat, SharedMemory
+from gateway.shared.rows import Change, ChangeAll
+
+_BEGINS: Final = 4
+"""What a checksum is over begins behind it."""
+
+
+class _Copy(NamedTuple):
+    """A copy of a row's value that counts: where it lies, and until when it is kept."""
+
+    place: int
+    sequence: int
+    value: bytes
+    until: float
+
+
+class _Found(NamedTuple):
+    """A row that was looked for: its group, and where it is there its number in that and its current copy."""
+
+    key: bytes
+    group: int
+    number: int | None
+    copy: _Copy | None
+
+    def value(self, now: float) -> bytes | None:
+        return None if self.copy is None or self.copy.until <= now else self.copy.value
+
+
+class _Write(NamedTuple):
+    """A copy to be written, of the row ``number`` of ``group``."""
+
+    key: bytes
+    group: int
+    number: int
+    place: int
+    sequence: int
+    value: bytes
+    until: float
+
+
+class SharedRows:
+    """The table ``name`` of ``memory``, for the worker that has ``seat``. ``clock`` is common to all processes."""
+
+    def __init__(
+        self, memory: SharedMemory, seat: Seat, name: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        size = memory.layout.sizes[name]
+        self._memory = memory
+        self._map = memory.map
+        self._seat = seat
+        self._clock = clock
+        self._start = memory.layout.table(name)
+        self._groups = size.rows // GROUP
+        self._group_size = size.group
+        self._width = size.width
+        self._copy_size = COPY.size + size.width
+        self._row_size = 2 * self._copy_size
+
+    def read(self, key: bytes) -> bytes | None:
+        now, row = self._clock(), self._look(key, group := self._group(key))
+        if row.number is not None and row.copy is None:  # it is just being written, or its writer is dead
+            self._memory.lock(group)
+            try:
+                row = self._look(key, group)
+            finally:
+                self._memory.unlock(group)
+        return row.value(now)
+
+    def update(self, key: bytes, change: Change, keep: float) -> bytes | None:
+        group = self._group(key)
+        self._memory.lock(group)
+        try:
+            now, row = self._clock(), self._look(key, group)
+            value = change(row.value(now), now)
+            if row.copy is not None or value is not None:
+                self._write(self._next(row, value, now, keep, ()))
+        finally:
+            self._memory.unlock(group)
+        return value
+
+    def update_all(self, keys: Sequence[bytes], change: ChangeAll, keep: Sequence[float]) -> bool:
+        if not len(keys) == len(set(keys)) <= MOST_AT_ONCE:
+            raise ValueError(f"at most {MOST_AT_ONCE} rows, and each once, can be changed at once")
+        groups = list(map(self._group, keys))
+        locked: list[int] = []
+        try:
+            for group in sorted(set(groups)):
+                self._memory.lock(group)
+                locked.append(group)
+            now, rows = self._clock(), list(map(self._look, keys, groups))
+            values = change([row.value(now) for row in rows], now)
+            if values is not None:
+                self._commit(self._all_next(rows, values, now, keep))
+        finally:
+            for group in locked:
+                self._memory.unlock(group)
+        return values is not None
+
+    def _group(self, key: bytes) -> int:
+        """Where the group of rows begins in which ``key`` is, or would be."""
+        return self._start + int.from_bytes(key[:8], "little") % self._groups * self._group_size
+
+    def _look(self, key: bytes, group: int) -> _Found:
+        number = self._find(key, group)
+        return _Found(key, group, number, None if number is None else self._current(key, group, number))
+
+    def _find(self, key: bytes, group: int) -> int | None:
+        """The number of the row of ``key`` in its group."""
+        at = self._map.find(key, group, group + KEYS)
+        while at >= 0:
+            number, astray = divmod(at - group, KEY)
+            if not astray:
+                return number
+            at = self._map.find(key, at + 1, group + KEYS)
+        return None
+
+    def _current(self, key: bytes, group: int, number: int) -> _Copy | None:
+        """The newest copy of a row that is whole and counts. While it is written twice at once there may seem to be
+        none."""
+        size, row = self._copy_size, group + KEYS + number * self._row_size
+        both = self._map[row : row + self._row_size]
+        one, two = COPY.unpack_from(both), COPY.unpack_from(both, size)
+        newest_first = ((0, one), (size, two)) if one[3] > two[3] else ((size, two), (0, one))
+        for start, (checksum, length, seat, sequence, until, transaction) in newest_first:
+            value = start + COPY.size
+            if checksum == crc32(both[start + _BEGINS : value + length], crc32(key)) and (
+                not transaction or self._memory.committed(seat, transaction)
+            ):
+                return _Copy(row + start, sequence, both[value : value + length], until)
+        return None
+
+    # From here on the rows' groups are locked
+
+    def _all_next(
+        self, rows: Sequence[_Found], values: Sequence[bytes | None], now: float, keep: Sequence[float]
+    ) -> list[_Write]:
+        """The next versions of all of ``rows`` that are there or shall be."""
+        taken = {(row.group, row.number) for row in rows}
+        writes = []
+        for row, value, seconds in zip(rows, values, keep, strict=True):
+            if row.copy is not None or value is not None:
+                writes.append(self._next(row, value, now, seconds, taken))
+                taken.add((row.group, writes[-1].number))
+        return writes
+
+    def _commit(self, writes: Sequence[_Write]) -> None:
+        """Write all of it, so that it counts at once."""
+        transaction = self._seat.begin([place for write in writes for place in (write.group, write.place)])
+        for write in writes:
+            self._write(write, transaction)
+        self._seat.commit(transaction)
+
+    def _next(
+        self, row: _Found, value: bytes | None, now: float, keep: float, taken: Collection[tuple[int, int | None]]
+    ) -> _Write:
+        """The next version of ``row``, or its first in a row that has room for it. Without a value it has expired."""
+        if value is not None and len(value) > self._width:
+            raise ValueError(f"a value of {len(value)} bytes: there is room for {self._width}")
+        key, group, number, copy = row
+        if number is None:
+            number = self._free(group, taken, now)
+            copy = self._current(self._key(group, number), group, number)
+        place, sequence = self._after(group, number, copy)
+        value, until = (b"", 0.0) if value is None else (value, now + keep)
+        return _Write(key, group, number, place, sequence, value, until)
+
+    def _after(self, group: int, number: int, copy: _Copy | None) -> tuple[int, int]:
+        """Where the version after ``copy`` is written, and its number; above all that are there, where none counts."""
+        row = group + KEYS + number * self._row_size
+        if copy is not None:
+            return row if copy.place != row else row + self._copy_size, copy.sequence + 1
+        one, two = COPY.unpack_from(self._map, row), COPY.unpack_from(self._map, row + self._copy_size)
+        return row, max(one[3], two[3]) + 1
+
+    def _free(self, group: int, taken: Collection[tuple[int, int | None]], now: float) -> int:
+        """The number of a row for a new key: a free one, or the first to expire of those that are not ``taken``."""
+        ends = []
+        for number in range(GROUP):
+            if (group, number) not in taken:
+                copy = self._current(self._key(group, number), group, number)
+                if copy is None or copy.until <= now:
+                    return number
+                ends.append((copy.until, number))
+        if not ends:
+            raise ValueError(f"at most {GROUP} rows of one group can be changed at once")
+        return min(ends)[1]
+
+    def _key(self, group: int, number: int) -> bytes:
+        """The key that a row has, or had."""
+        return self._map[group + number * KEY : group + (number + 1) * KEY]
+
+    def _write(self, write: _Write, transaction: int = 0) -> None:
+        key, group, number, place, sequence, value, until = write
+        data = COPY.pack(0, len(value), self._seat.number, sequence, until, transaction)[_BEGINS:] + value
+        self._map[place : place + _BEGINS + len(data)] = crc32(data, crc32(key)).to_bytes(_BEGINS, "little") + data
+        if self._key(group, number) != key:  # last: until then it is the row of the key that it had
+            self._map[group + number * KEY : group + (number + 1) * KEY] = key

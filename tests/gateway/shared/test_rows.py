@@ -1,0 +1,240 @@
+"""Rows of bytes under keys: the same behaviour in one process and in shared memory."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.shared.layout import GROUP, Layout, TableSize
+from gateway.shared.memory import MOST_AT_ONCE, SharedMemory
+from gateway.shared.rows import LocalRows, Rows
+from gateway.shared.shared_rows import SharedRows
+
+LAYOUT = Layout(
+    2, {"before": TableSize(GROUP, 8), "few": TableSize(2 * GROUP, 16), "behind": TableSize(GROUP, 8)}, GROUP
+)
+HOUR = 3600.0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def key(name: object) -> bytes:
+    return hashlib.blake2b(str(name).encode(), digest_size=16).digest()
+
+
+def keys_of_one_group(rows: int) -> Iterator[bytes]:
+    """Keys that all belong into one group of a table of so many rows."""
+    number = 0
+    while True:
+        if not int.from_bytes(key(number)[:8], "little") % (rows // GROUP):
+            yield key(number)
+        number += 1
+
+
+def put(value: bytes | None) -> Callable[[bytes | None, float], bytes | None]:
+    return lambda _old, _now: value
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["local", "shared"])
+def rows(request, clock) -> Iterator[Rows]:
+    if request.param == "local":
+        yield LocalRows(2 * GROUP, clock)
+    else:
+        with SharedMemory.make(LAYOUT) as memory:
+            yield SharedRows(memory, memory.take_seat(), "few", clock)
+
+
+def test_a_row_is_what_was_made_of_it(rows, clock):
+    seen: list[tuple[bytes | None, float]] = []
+
+    def more(old: bytes | None, now: float) -> bytes:
+        seen.append((old, now))
+        return (old or b"") + b"x"
+
+    assert rows.read(key("a")) is None
+    assert [rows.update(key("a"), more, HOUR) for _ in range(3)] == [b"x", b"xx", b"xxx"]
+    assert seen == [(None, 1000.0), (b"x", 1000.0), (b"xx", 1000.0)]
+    assert rows.read(key("a")) == b"xxx"
+    assert rows.read(key("b")) is None
+
+
+def test_a_row_expires(rows, clock):
+    rows.update(key("a"), put(b"here"), 5)
+    clock.now += 4.9
+    assert rows.read(key("a")) == b"here"
+    clock.now += 0.1
+    assert rows.read(key("a")) is None
+    assert rows.update(key("a"), lambda old, _: b"anew" if old is None else b"old", 5) == b"anew"
+
+
+def test_each_change_keeps_a_row_for_longer(rows, clock):
+    rows.update(key("a"), put(b"1"), 5)
+    clock.now += 4
+    rows.update(key("a"), put(b"2"), 5)
+    clock.now += 4
+    assert rows.read(key("a")) == b"2"
+
+
+def test_a_row_may_be_taken_away(rows):
+    rows.update(key("a"), put(b"here"), HOUR)
+    assert rows.update(key("a"), put(None), HOUR) is None
+    assert rows.read(key("a")) is None
+    assert rows.update(key("never"), put(None), HOUR) is None
+
+
+def test_several_rows_change_together_or_not_at_all(rows):
+    """A request that one limit refuses uses up no other limit (BerriAI/litellm#39309)."""
+
+    def debit(old: Sequence[bytes | None], _now: float) -> list[bytes | None] | None:
+        left = [int(value or b"3") for value in old]
+        return [b"%d" % (one - 1) for one in left] if all(left) else None
+
+    rows.update(key("tight"), put(b"2"), HOUR)
+    ids = [key("a"), key("tight"), key("b")]
+    assert [rows.update_all(ids, debit, [HOUR] * 3) for _ in range(4)] == [True, True, False, False]
+    assert [rows.read(one) for one in ids] == [b"1", b"0", b"1"]
+
+
+def test_rows_of_several_are_kept_for_their_own_times(rows, clock):
+    rows.update(key("goes"), put(b"3"), HOUR)
+    ids = [key("a"), key("b"), key("goes"), key("never")]
+    rows.update_all(ids, lambda _old, _now: [b"1", b"2", None, None], [5, 10, 10, 10])
+    assert [rows.read(one) for one in ids] == [b"1", b"2", None, None]
+    clock.now += 7
+    assert [rows.read(one) for one in ids] == [None, b"2", None, None]
+
+
+def test_a_change_that_fails_changes_nothing(rows):
+    def fail(_old: object, _now: float) -> None:
+        raise ZeroDivisionError
+
+    rows.update(key("a"), put(b"here"), HOUR)
+    with pytest.raises(ZeroDivisionError):
+        rows.update(key("a"), fail, HOUR)
+    with pytest.raises(ZeroDivisionError):
+        rows.update_all([key("a"), key("b")], fail, [HOUR, HOUR])
+    assert rows.read(key("a")) == b"here"
+    assert rows.update(key("a"), put(b"there"), HOUR) == b"there"
+
+
+def test_the_number_of_rows_is_bounded(rows):
+    for number in range(1000):
+        rows.update(key(number), put(b"x"), HOUR)
+        assert rows.read(key(number)) == b"x"
+    assert sum(rows.read(key(number)) is not None for number in range(1000)) == 2 * GROUP
+
+
+# What only shared rows do
+
+
+@pytest.fixture
+def shared(clock) -> Iterator[SharedRows]:
+    with SharedMemory.make(LAYOUT) as memory:
+        yield SharedRows(memory, memory.take_seat(), "few", clock)
+
+
+def test_the_first_to_expire_makes_room(shared, clock):
+    one_group = keys_of_one_group(2 * GROUP)
+    full = [next(one_group) for _ in range(GROUP)]
+    for number, one in enumerate(full):
+        shared.update(one, put(b"x"), 100 - 5 * number)
+    shared.update(next(one_group), put(b"new"), HOUR)
+    assert [shared.read(one) for one in full] == [b"x"] * (GROUP - 1) + [None]
+
+
+def test_an_expired_row_makes_room_first(shared, clock):
+    one_group = keys_of_one_group(2 * GROUP)
+    full = [next(one_group) for _ in range(GROUP)]
+    for number, one in enumerate(full):
+        shared.update(one, put(b"x"), 5 if number == 7 else HOUR)
+    clock.now += 6
+    shared.update(next(one_group), put(b"new"), 1)
+    assert [shared.read(one) for one in full].count(b"x") == GROUP - 1
+
+
+def test_several_new_rows_of_a_full_group_do_not_take_one_another_s_room(shared):
+    one_group = keys_of_one_group(2 * GROUP)
+    ids = [next(one_group) for _ in range(GROUP + 3)]
+    for one in ids[:GROUP]:
+        shared.update(one, put(b"old"), HOUR)
+    together = [ids[0], *ids[GROUP:]]
+    assert shared.update_all(together, lambda old, _: [b"new"] * len(old), [HOUR] * len(together))
+    assert [shared.read(one) for one in together] == [b"new"] * 4
+
+
+def test_a_key_is_found_where_it_begins_and_nowhere_else(shared):
+    """Two keys beside one another may read like a third one across both."""
+    head, middle, tail = b"\2" * 8, b"\4" * 8, b"\6" * 8
+    across = middle + middle
+    for one in (head + middle, middle + tail):
+        shared.update(one, put(b"x"), HOUR)
+    assert shared.read(across) is None
+
+
+def test_values_that_are_too_long_are_refused(shared):
+    shared.update(key("a"), put(b"here"), HOUR)
+    with pytest.raises(ValueError, match="17 bytes: there is room for 16"):
+        shared.update(key("a"), put(b"x" * 17), HOUR)
+    with pytest.raises(ValueError, match="17 bytes"):
+        shared.update_all([key("b"), key("a")], lambda *_: [b"y", b"x" * 17], [HOUR, HOUR])
+    assert (shared.read(key("a")), shared.read(key("b"))) == (b"here", None)
+
+
+@pytest.mark.parametrize("ids", [[key("a"), key("a")], [key(number) for number in range(MOST_AT_ONCE + 1)]])
+def test_as_many_rows_as_a_transaction_cannot_change_are_refused(shared, ids):
+    with pytest.raises(ValueError, match=f"at most {MOST_AT_ONCE} rows"):
+        shared.update_all(ids, lambda old, _: [b"x" for _ in old], [HOUR] * len(ids))
+
+
+def test_tables_do_not_write_over_one_another(clock):
+    with SharedMemory.make(LAYOUT) as memory:
+        seat = memory.take_seat()
+        tables = {name: SharedRows(memory, seat, name, clock) for name in LAYOUT.sizes}
+        for number in range(200):
+            for name, table in tables.items():
+                table.update(key(number), put(name.encode()), HOUR)
+        values = {name: {table.read(key(number)) for number in range(200)} for name, table in tables.items()}
+        assert values == {name: {name.encode(), None} for name in LAYOUT.sizes}
+
+
+NAMES = st.integers(0, 5)
+VALUES = st.none() | st.binary(max_size=16)
+KEPT = st.sampled_from([1.0, 10.0, HOUR])
+STEPS = st.lists(
+    st.tuples(st.just("wait"), st.sampled_from([0.5, 5.0, 50.0]))
+    | st.tuples(st.just("one"), st.tuples(NAMES, VALUES, KEPT))
+    | st.tuples(st.just("all"), st.dictionaries(NAMES, st.tuples(VALUES, KEPT), max_size=4)),
+    max_size=30,
+)
+
+
+@given(STEPS)
+def test_both_twins_do_the_same(steps):
+    clock = Clock()
+    with SharedMemory.make(LAYOUT) as memory:
+        twins: tuple[Rows, Rows] = (LocalRows(100, clock), SharedRows(memory, memory.take_seat(), "few", clock))
+        for kind, what in steps:
+            match kind, what:
+                case "wait", float(seconds):
+                    clock.now += seconds
+                case "one", (int(name), value, keep):
+                    assert len({twin.update(key(name), put(value), keep) for twin in twins}) == 1
+                case "all", dict(all_of_them):
+                    ids = [key(name) for name in all_of_them]
+                    values, keeps = [one[0] for one in all_of_them.values()], [one[1] for one in all_of_them.values()]
+                    assert [twin.update_all(ids, lambda *_, v=values: v, keeps) for twin in twins] == [True, True]
+            first, second = ([twin.read(key(name)) for name in range(6)] for twin in twins)
+            assert first == second

@@ -1,0 +1,221 @@
+"""Shared memory between real processes: they change the same rows at once, and are killed while they do."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.support.repository import ROOT
+
+pytestmark = pytest.mark.process
+
+PROGRAM = f"""
+import hashlib, json, os, random, signal, struct, sys, time
+sys.path[:0] = [{str(ROOT)!r}]
+from gateway.shared.counts import SharedCounts
+from gateway.shared.layout import GROUP, Layout, TableSize
+from gateway.shared.memory import SharedMemory
+from gateway.shared.shared_rows import SharedRows
+
+HOUR = 3600.0
+LAYOUT = Layout(5, {{"some": TableSize(2 * GROUP, 64)}}, GROUP)
+PLACES = [hashlib.blake2b(str(n).encode(), digest_size=16).digest() for n in range(12)]
+VALUE = struct.Struct("=q48xq")
+
+def put(number):
+    return lambda *_: VALUE.pack(number, number)
+
+def number(value):
+    first, last = VALUE.unpack(value)
+    assert first == last, "half of one value and half of another"
+    return first
+
+def add(some):
+    return lambda old, now: put(number(old) + some)()
+
+def child(work, *given):
+    pid = os.fork()
+    if not pid:
+        try:
+            seat = memory.take_seat()
+            work(SharedRows(memory, seat, "some"), seat, *given)
+            os._exit(0)
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(1)
+    return pid
+
+def ended(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+with SharedMemory.make(LAYOUT) as memory:
+    rows = SharedRows(memory, memory.take_seat(), "some")
+    for place in PLACES:
+        rows.update(place, put(1000), HOUR)
+"""
+
+TOGETHER = """
+    def count(rows, seat, times):
+        for _ in range(times):
+            rows.update(PLACES[0], add(1), HOUR)
+            rows.update_all(PLACES[1:3], lambda old, now: [add(-1)(old[0], now), add(1)(old[1], now)], [HOUR] * 2)
+            number(rows.read(PLACES[0]))
+    children = [child(count, 500) for _ in range(4)]
+    print(json.dumps([[ended(pid) for pid in children], [number(rows.read(place)) for place in PLACES[:3]]]))
+"""
+
+AT_EVERY_LINE = """
+    def die_at(rows, seat, line, work):
+        left = line
+        def trace(frame, event, arg):
+            nonlocal left
+            if "gateway/shared" in frame.f_code.co_filename:
+                left -= event == "line"
+                if not left:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return trace
+        sys.settrace(trace)
+        work(rows)
+        sys.settrace(None)
+
+    new = [hashlib.blake2b(b"new", digest_size=16).digest()]
+    def one(rows):
+        rows.update(PLACES[0], add(1), HOUR)
+    def several(rows):
+        def change(old, now):
+            return [add(-1)(old[0], now), add(1)(old[1], now), (add(1) if old[2] else put(1))(old[2], now)]
+        rows.update_all([*PLACES[1:3], *new], change, [HOUR] * 3)
+
+    def elsewhere(rows, seat):
+        rows.update_all(PLACES[5:7], lambda *_: [put(0)(), put(0)()], [HOUR] * 2)
+
+    deaths, seen = [0, 0], []
+    for kind, work in enumerate((one, several)):
+        for line in range(1, 1000):
+            status = ended(child(die_at, line, work))
+            if line % 2:
+                memory.tidy()  # as a supervisor does; else the next worker in that seat has to
+            assert not ended(child(elsewhere))  # it commits a transaction of the same seat
+            fresh = number(rows.read(new[0]) or put(0)())
+            seen.append([number(rows.read(place)) for place in PLACES[:3]] + [fresh])
+            if not status:
+                break
+            assert status == -signal.SIGKILL, status
+            deaths[kind] += 1
+    print(json.dumps([deaths, seen]))
+"""
+
+AT_RANDOM = """
+    def move(rows, seat, seed):
+        random.seed(seed)
+        while True:
+            some, ids = random.randrange(100), random.sample(PLACES, random.randrange(2, 6))
+            def change(old, now):
+                rest = -some * (len(old) - 1)
+                return [put(number(value) + (some if at else rest))() for at, value in enumerate(old)]
+            rows.update_all(ids, change, [HOUR] * len(ids))
+            number(rows.read(random.choice(PLACES)))
+    def sum_up(old, now):
+        sums.append(sum(map(number, old)))
+    random.seed(7)
+    sums, wrong = [], 0
+    children = [child(move, n) for n in range(3)]
+    for kill in range(ROUNDS):
+        time.sleep(random.random() * 0.004)
+        rows.update_all(PLACES, sum_up, [HOUR] * len(PLACES))
+        victim = random.randrange(3)
+        os.kill(children[victim], signal.SIGKILL)
+        wrong += ended(children[victim]) != -signal.SIGKILL
+        rows.update_all(PLACES, sum_up, [HOUR] * len(PLACES))
+        memory.tidy()
+        children[victim] = child(move, kill)
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)
+        ended(pid)
+    print(json.dumps([wrong, sums, number(rows.read(PLACES[0])) != 1000]))
+"""
+
+COUNTED = """
+    counts, out = SharedCounts(memory, type("Seat", (), {"number": 0})), os.pipe()
+    def take(rows, seat, times):
+        mine = SharedCounts(memory, seat)
+        given = [mine.take(PLACES[0]) for _ in range(times)]
+        given.pop()()
+        os.write(out[1], b"x")
+        signal.pause()
+    children = [child(take, times) for times in (3, 5)]
+    os.read(out[0], 1), os.read(out[0], 1)
+    seen = [counts.total(PLACES[0])]
+    os.kill(children[1], signal.SIGKILL)
+    ended(children[1])
+    memory.tidy()
+    seen.append(counts.total(PLACES[0]))
+    children[1] = child(take, 2)  # in the dead one's seat
+    os.read(out[0], 1)
+    seen.append(counts.total(PLACES[0]))
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)
+        ended(pid)
+    memory.tidy()
+    print(json.dumps([*seen, counts.total(PLACES[0])]))
+"""
+
+SEATS = """
+    out = os.pipe()
+    def sit(rows, seat):
+        os.write(out[1], b"%d" % seat.number)
+        signal.pause()
+    children = [child(sit) for _ in range(4)]
+    numbers = sorted(int(os.read(out[0], 1)) for _ in children)
+    too_many = ended(child(sit))
+    os.kill(children[2], signal.SIGKILL)
+    ended(children[2])
+    children[2] = child(sit)
+    again = int(os.read(out[0], 1))
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)
+        ended(pid)
+    print(json.dumps([numbers, too_many, again in numbers]))
+"""
+
+
+def run(program: str) -> Any:
+    done = subprocess.run([sys.executable, "-c", PROGRAM + program], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return json.loads(done.stdout)
+
+
+def test_no_change_is_lost_between_processes():
+    """Counters of several processes each let through as much as one was to (BerriAI/litellm#16011)."""
+    assert run(TOGETHER) == [[0] * 4, [3000, -1000, 3000]]
+
+
+def test_a_worker_may_be_killed_at_every_line_of_a_change():
+    """A change has happened or not, one of several rows in all of them or in none, and the next one works."""
+    deaths, seen = run(AT_EVERY_LINE)
+    assert min(deaths) > 20
+    before = [1000, 1000, 1000, 0]
+    for one, left, right, fresh in seen:
+        assert one - before[0] in (0, 1)
+        assert right - before[2] in (0, 1)
+        assert (left + right, fresh) == (2000, right - 1000)
+        before = [one, left, right, fresh]
+    assert before[0] > 1000
+    assert before[2] > 1000
+
+
+def test_workers_are_killed_at_random_while_they_move_amounts_between_rows():
+    wrong, sums, moved = run(AT_RANDOM.replace("ROUNDS", "100"))
+    assert moved
+    assert (wrong, set(sums)) == (0, {12_000})
+
+
+def test_what_a_killed_worker_had_under_way_is_not_counted_any_more():
+    """Slots of processes that were killed stayed taken until the store was flushed (BerriAI/litellm#20256)."""
+    assert run(COUNTED) == [6, 2, 3, 0]
+
+
+def test_a_seat_is_free_again_when_its_worker_is_dead():
+    assert run(SEATS) == [[1, 2, 3, 4], 1, True]
