@@ -44,7 +44,7 @@ _WRONG_PLACE = (
 _LIMITED = "the key {!r} is for some models only: this shows what all clients do, and needs a key without `models`"
 
 _Grant: TypeAlias = str | tuple[str, str]
-"""An alias or a wildcard entry by its name, or one model of an entry."""
+"""An alias, a route or a wildcard entry by its name, or one model of an entry."""
 
 
 @attrs.frozen
@@ -73,7 +73,7 @@ class Authenticator:
     def __init__(self, config: Config, now: Callable[[], float] = time.time) -> None:
         """``now`` is the time as Unix has it, by which keys end."""
         self._now = now
-        self._names = Names(config.entries, config.aliases)
+        self._names = Names(config.entries, config.aliases, config.routes)
         self._entries = config.entries
         wild = {entry.name for entry in config.entries if entry.wildcard}
         self._holders = tuple(_Holder(key, self._grants(key, wild), self._wall(key)) for key in config.client_keys)
@@ -87,7 +87,7 @@ class Authenticator:
         return frozenset(self._grant(name, name in wild) for name in key.models)
 
     def _grant(self, name: str, wild: bool) -> _Grant:
-        if wild or name in self._names.aliases:
+        if wild or name in self._names.aliases or name in self._names.routes:
             return name
         found = self._names.find(name)
         return found.entry.name, found.model
@@ -209,10 +209,10 @@ class Authenticator:
         if client is None or self._by_name[client].grants is None:
             return True
         try:
-            found = self._names.find(name)
+            meaning = self._names.meaning(name)
         except GatewayError:  # two entries offer it: nobody gets it under this name
             return False
-        return self.allows(client, name, found.entry, found.model)
+        return all(self.allows(client, name, one.entry, one.model) for one in meaning.found)
 
 
 def _accepted(holder: _Holder) -> Iterator[_Accepted]:

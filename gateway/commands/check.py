@@ -95,7 +95,8 @@ def explain(model: str, api: Api, path: Path | None, no_env: bool) -> int:
         found = router.explain(model, api)
     except GatewayError as error:
         say(error.failed.message)
-        say(f"{config.path} has: {', '.join((*(entry.name for entry in config.entries), *config.aliases))}")
+        names = (*(entry.name for entry in config.entries), *config.aliases, *config.routes)
+        say(f"{config.path} has: {', '.join(names)}")
         return 2
     rows = {
         "asked": f"{model} by a {api} client",

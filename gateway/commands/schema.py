@@ -69,6 +69,12 @@ SHAPES: Mapping[Any, Shape] = {
     kinds.Count: _whole(0, 10**6, r"0*(?:[0-9]{1,6}|1000000)"),
     kinds.Port: _whole(1, 65535, _PORT),
     kinds.Percent: _whole(0, 100, r"0*(?:[0-9]{1,2}|100)"),
+    kinds.Natural: _whole(1, 10**6, r"0*(?:[1-9][0-9]{0,5}|1000000)"),
+    kinds.Share: {"anyOf": [_text(kinds.SHARE.pattern), VARIABLE]},
+    kinds.Weight: {"anyOf": [_number(0), _text(rf"{_AMOUNT}\s*"), VARIABLE]},
+    kinds.HeaderName: {"anyOf": [_text(_NAME), VARIABLE]},
+    kinds.ProbePath: {"anyOf": [_text(r"/[!-~]*"), VARIABLE]},
+    kinds.Reason: {"anyOf": [{"enum": list(kinds.REASONS)}, VARIABLE]},
     kinds.Duration: {"anyOf": [_number(0), _text(rf"{_AMOUNT}\s*(?:[mM]?[sS]|[mMhHdD])?"), VARIABLE]},
     kinds.Wait: {
         "anyOf": [
@@ -121,6 +127,9 @@ SHAPES: Mapping[Any, Shape] = {
 }
 """What a value of each type may be. Where it is not text, ``$NAME`` may stand for it."""
 
+_TARGET: Shape = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/RouteTarget"}]}
+_GROUP: Shape = {"type": "array", "items": _TARGET, "minItems": 1}
+
 _KEYED: Shape = {"anyOf": [{"type": "string", "minLength": 1}, FILE]}
 _GIVEN = {"not": {"type": "null"}}
 
@@ -147,6 +156,7 @@ RULES: Mapping[type, Shape] = {
         "required": ["version"],
         **_one_of("model_providers", "llm_providers", given={"type": "array", "minItems": 1}),
     },
+    schema.RawAlias: _one_of("target", "targets"),
     schema.RawClientKey: {
         "anyOf": [_one_of("key", "sha256", "keys"), {**_given("certificate"), "not": {"anyOf": [*map(_given, _KEYS)]}}]
     },
@@ -159,6 +169,8 @@ RULES: Mapping[type, Shape] = {
 MEMBERS: Mapping[tuple[type, str], Shape] = {
     (schema.RawEntry, "model"): {"anyOf": [_text(r"[^/]+/[\s\S]+"), VARIABLE]},
     (schema.RawEntry, "headers"): {"propertyNames": {"pattern": f"^{_NAME}$"}},
+    (schema.RawAlias, "targets"): {"items": {"anyOf": [*_TARGET["anyOf"], _GROUP]}, "minItems": 1},
+    (schema.RawRouteTarget, "when"): {"minItems": 1},
     (schema.RawClientKey, "name"): {"minLength": 1},
     (schema.RawClientKey, "models"): {"minItems": 1},
     (schema.RawClientKey, "keys"): {"minItems": 1},

@@ -26,7 +26,6 @@ _NO_SETTING: Final = {
 }
 _WRITTEN: Final[Mapping[str, str]] = {
     "ca_path": "overrides.upstream_tls_ca_path",
-    "max_retries": "listeners[].max_retries",
 }
 _SECRET: Final = {"key", "digest", "connection_string", "encryption_key", "headers", "ui_key"}
 _UNITS: Final = (("d", 86400), ("h", 3600), ("m", 60))

@@ -15,24 +15,28 @@ from gateway.config.kinds import (
     READERS,
     SPOKEN_APIS,
     Digest,
+    HeaderName,
     QuirkChanges,
     SealingKeys,
     Secret,
     Speaking,
     SpokenApi,
     Url,
+    Wait,
 )
 from gateway.config.schema import (
     ACCEPTED,
+    EXAMPLE,
     RawAcceptedKey,
     RawClientKey,
     RawLegacyListeners,
     RawListener,
     RawMetrics,
     RawOverrides,
+    RawRouteTarget,
 )
 from gateway.config.unknown import about, advice
-from gateway.config.wording import Wrong, describe, nearest, one_of
+from gateway.config.wording import Wrong, describe, described_word, nearest, one_of
 from providers.neutral.quirks import Quirks
 
 T = TypeVar("T")
@@ -86,6 +90,31 @@ def _metrics(value: Any, _: Any) -> Any:
     raise Wrong(describe(value), "this must be true, false or a mapping with the key open")
 
 
+def _route_target(value: Any, _: Any) -> RawRouteTarget:
+    """A mapping, or a target's name alone."""
+    if isinstance(value, dict):
+        filled: RawRouteTarget = _mapping_first(RawRouteTarget)(value, RawRouteTarget)
+        return filled
+    return RawRouteTarget(converter.structure(value, str))
+
+
+def _place_of_route(value: Any, _: Any) -> Any:
+    """One target, or a list of them: a group."""
+    return converter.structure(value, tuple[RawRouteTarget, ...] if isinstance(value, list) else RawRouteTarget)
+
+
+def _sticky(value: Any, _: Any) -> Any:
+    if value is None or value is False:
+        return value
+    if isinstance(value, str):
+        return converter.structure(value, HeaderName)
+    raise Wrong(described_word(value), "this must be auto, false or the name of a header")
+
+
+def _hedge_after(value: Any, _: Any) -> Any:
+    return value if value == "p95" else converter.structure(value, Wait)
+
+
 _TEXTUAL = (str, Secret, Digest, SealingKeys, Url)
 
 
@@ -97,7 +126,9 @@ def _mapping_first(cls: Any) -> Callable[[Any, Any], Any]:
     """A class from a mapping: null members count as absent, and so do variables nobody looked up where no text goes."""
     fields = {field.name: field for field in attrs.fields(cls)}
     fill = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True)
-    needed = next((name for name, field in fields.items() if field.default is attrs.NOTHING), None)
+    needed = next(
+        (name for name, one in fields.items() if one.default is attrs.NOTHING or EXAMPLE in one.metadata), None
+    )
     example = f", such as {{{needed}: …}}" if needed else " of keys to values"
 
     def absent(name: Any, value: Any) -> bool:
@@ -161,6 +192,10 @@ for _kind, _hook in {
     RawOverrides: _overrides,
     tuple[RawListener, ...] | RawLegacyListeners | None: _listeners,
     bool | RawMetrics: _metrics,
+    RawRouteTarget: _route_target,
+    RawRouteTarget | tuple[RawRouteTarget, ...]: _place_of_route,
+    Literal[False] | HeaderName | None: _sticky,
+    Wait | Literal["p95"]: _hedge_after,
 }.items():
     converter.register_structure_hook(_kind, _hook)
 

@@ -1,21 +1,21 @@
-"""The models that can be asked for: the entries of ``model_providers``, and the aliases of them."""
+"""The models that can be asked for: the entries of ``model_providers``."""
 
 import re
 
 import attrs
 
+from gateway.config.attempts import changed_circuit, changed_retries
 from gateway.config.document import Path
 from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
 from gateway.config.names import Names
 from gateway.config.schema import RawConfig, RawEntry
-from gateway.config.settings import Keeper, ModelEntry
+from gateway.config.settings import CircuitSettings, Keeper, ModelEntry, Retries
 from gateway.config.timeouts import changed
 from gateway.config.wording import describe, nearest, one_of
 from gateway.http.passing import reason_never
 from providers.catalog import providers as catalog
 from providers.catalog.providers import Provider, Speaks
-from streams.errors import GatewayError
 from streams.events import APIS, Api
 from streams.pipe import Timeouts
 
@@ -40,7 +40,16 @@ class Entries:
     complete: bool
 
 
-def build_entries(raw: RawConfig, timeouts: Timeouts, findings: Findings) -> Entries:
+@attrs.frozen
+class EntryDefaults:
+    """What holds for an entry that says nothing else: the root's settings."""
+
+    timeouts: Timeouts
+    retries: Retries | None
+    circuit: CircuitSettings
+
+
+def build_entries(raw: RawConfig, defaults: EntryDefaults, findings: Findings) -> Entries:
     key, items = _items(raw, findings)
     entries: dict[str, ModelEntry] = {}
     complete = True
@@ -49,7 +58,7 @@ def build_entries(raw: RawConfig, timeouts: Timeouts, findings: Findings) -> Ent
         path = (key, i)
         if item is None and path not in findings.faulty:
             findings.wrong(path, "an empty item", "each item needs a model")
-        entry = None if item is None else _entry(item, path, timeouts, findings)
+        entry = None if item is None else _entry(item, path, defaults, findings)
         if item is None or entry is None:
             complete = False
             continue
@@ -65,23 +74,6 @@ def build_entries(raw: RawConfig, timeouts: Timeouts, findings: Findings) -> Ent
     return Entries(made, Names(made, {}), complete)
 
 
-def build_aliases(raw: RawConfig, entries: Entries, findings: Findings) -> dict[str, str]:
-    """Alias -> what it stands for, an entry's name or a model that a wildcard takes."""
-    aliases: dict[str, str] = {}
-    for alias, item in raw.model_aliases.items():
-        path = ("model_aliases", alias, "target")
-        try:
-            if entries.names.direct(item.target) is not None:
-                aliases[alias] = item.target
-            elif entries.complete:
-                near = nearest(item.target, (entry.name for entry in entries.made))
-                found = f"{describe(item.target)} is no configured model"
-                findings.wrong(path, found, "name one of model_providers", near)
-        except GatewayError as error:
-            findings.wrong(path, str(error), "name one of them")
-    return aliases
-
-
 def _items(raw: RawConfig, findings: Findings) -> tuple[str, tuple[RawEntry | None, ...]]:
     if raw.model_providers is not None and raw.llm_providers is not None:
         findings.wrong(("llm_providers",), "given beside model_providers", "they are two names for one key: keep one")
@@ -92,7 +84,7 @@ def _items(raw: RawConfig, findings: Findings) -> tuple[str, tuple[RawEntry | No
     return key, items
 
 
-def _entry(raw: RawEntry, path: Path, timeouts: Timeouts, findings: Findings) -> ModelEntry | None:
+def _entry(raw: RawEntry, path: Path, defaults: EntryDefaults, findings: Findings) -> ModelEntry | None:
     prefix, slash, model = raw.model.partition("/")
     if not (prefix and slash and model):
         if not isinstance(raw.model, Unresolved):
@@ -122,10 +114,15 @@ def _entry(raw: RawEntry, path: Path, timeouts: Timeouts, findings: Findings) ->
         speaks=speaks,
         pinned=frozenset(raw.speaks or ()),
         quirks=raw.quirks or {},
-        timeouts=changed(timeouts, raw.timeouts),
+        timeouts=changed(defaults.timeouts, raw.timeouts),
         on_disconnect=raw.on_disconnect,
         state=_keeper(raw, path, speaks, findings),
         usage=raw.usage,
+        retries=None if raw.retries is None else changed_retries(defaults.retries, raw.retries),
+        circuit=None
+        if raw.circuit is None
+        else changed_circuit(defaults.circuit, raw.circuit, (*path, "circuit"), findings),
+        probe=raw.probe,
         written=raw.model,
     )
 

@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 from gateway.config.expanded import Expanded, Unresolved
 from gateway.config.secret_files import SecretFile
-from gateway.config.wording import Wrong, describe, nearest, one_of, spelled
+from gateway.config.wording import Wrong, describe, described_word, nearest, one_of, spelled
 from gateway.http.certificates import as_name
+from streams.events import FailureReason
 
 UNIX = "unix"
 """The word for peers on a Unix socket, which have no address."""
@@ -24,6 +25,12 @@ Size = NewType("Size", int)  # bytes
 Count = NewType("Count", int)
 Port = NewType("Port", int)
 Percent = NewType("Percent", int)
+Natural = NewType("Natural", int)  # 1 or more
+Share = NewType("Share", float)  # 0 to 1, written in percent
+Weight = NewType("Weight", float)
+HeaderName = NewType("HeaderName", str)  # in lower case
+ProbePath = NewType("ProbePath", str)
+Reason = NewType("Reason", str)  # one of ``REASONS``
 Url = NewType("Url", str)
 Secret = NewType("Secret", str)  # text that no message may repeat
 Digest = NewType("Digest", str)  # SHA-256 in hexadecimal
@@ -40,6 +47,9 @@ SpokenApi: TypeAlias = Literal["chat", "messages", "responses"]
 """The APIs that a configuration can name; they are those of ``streams.events.APIS``."""
 
 SPOKEN_APIS: tuple[SpokenApi, ...] = get_args(SpokenApi)
+
+REASONS = ("unavailable", *(reason for reason in get_args(FailureReason) if reason != "invalid"))
+"""The failures that may lead to a target, and the word for those that are about the place that was asked."""
 
 Speaking = NewType("Speaking", dict[SpokenApi, SpokenApi])
 QuirkChanges = NewType("QuirkChanges", dict[str, Any])
@@ -208,6 +218,45 @@ def _wait(value: Any, _: Any) -> float:
     return _amount(value, _SECONDS, "this must be a duration above 0, such as 30s, 0.5s or 5m", 0.001)
 
 
+def _share(value: Any, _: Any) -> float:
+    match = SHARE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise Wrong(describe(value), "this must be a share such as 20%")
+    return float(match[1]) / 100
+
+
+SHARE = re.compile(r"(100|[0-9]{1,2}(?:\.[0-9]{1,3})?)\s*%")
+
+
+def _weight(value: Any, _: Any) -> float:
+    return _amount(value, {"": 1.0}, "this must be a number, 0 or more")
+
+
+def _header_name(value: Any, _: Any) -> str:
+    text = _text(value, _)
+    if not isinstance(value, Unresolved) and not HEADER.fullmatch(text):
+        raise Wrong(describe(value), "this must be the name of a header")
+    return text.lower()
+
+
+HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def _probe_path(value: Any, _: Any) -> str:
+    text = _text(value, _)
+    if not isinstance(value, Unresolved) and not re.fullmatch(r"/[!-~]*", text):
+        raise Wrong(describe(value), "this must be a path such as /health")
+    return text
+
+
+def _reason(value: Any, _: Any) -> str:
+    if isinstance(value, str) and (value in REASONS or isinstance(value, Unresolved)):
+        return value
+    if value == "invalid":
+        raise Wrong("'invalid'", "a mistake of the client's is answered as it is, always")
+    raise Wrong(described_word(value), one_of(REASONS), nearest(value, REASONS) if isinstance(value, str) else None)
+
+
 def _size(value: Any, _: Any) -> int:
     return int(_amount(value, _BYTES, "this must be a size such as 64MiB, 500kB or a number of bytes", 1))
 
@@ -250,6 +299,12 @@ READERS: Mapping[Any, Callable[[Any, Any], Any]] = {
     Count: _integer(0, 10**6, "a whole number, 0 or more"),
     Port: _integer(1, 65535, "a port, 1 to 65535"),
     Percent: _integer(0, 100, "a percentage, 0 to 100"),
+    Natural: _integer(1, 10**6, "a whole number, 1 or more"),
+    Share: _share,
+    Weight: _weight,
+    HeaderName: _header_name,
+    ProbePath: _probe_path,
+    Reason: _reason,
     Duration: _duration,
     Wait: _wait,
     Size: _size,

@@ -10,10 +10,8 @@ import attrs
 
 from gateway.config.document import Path
 from gateway.config.findings import Findings
-from gateway.config.schema import ACCEPTED, OUTSIDE, RawConfig, RawLegacyListeners, RawListener, given, later
+from gateway.config.schema import ACCEPTED, OUTSIDE, RawConfig, RawLegacyListeners, RawListener, given
 from gateway.config.settings import Config, Listener, TlsSettings
-
-NO_RETRIES = later("a request that failed is not repeated")[ACCEPTED]
 
 
 def build_listeners(raw: RawConfig, findings: Findings) -> tuple[tuple[Listener, ...], RawListener]:
@@ -26,9 +24,6 @@ def build_listeners(raw: RawConfig, findings: Findings) -> tuple[tuple[Listener,
         if places[listener.place] > 1:
             findings.wrong(path, f"{listener.place} is taken twice", "give each listener its own port")
     common = {name: _common(found, name, findings) for name in ("timeout", "max_retries")}
-    for path, item in found:
-        if item.max_retries:
-            findings.no_effect((*path, "max_retries"), NO_RETRIES)
     if values and all(listener.serves == "health" for listener in values):
         findings.wrong(("listeners",), "none serves model requests", "add a listener without `serves: health`")
     by_use = tuple(sorted(values, key=lambda listener: listener.serves == "health"))

@@ -12,18 +12,29 @@ from typing import Any
 import attrs
 
 from gateway.config import document, weak_secrets
+from gateway.config.attempts import build_retries, changed_circuit
 from gateway.config.client_keys import build_client_keys, build_client_limits, build_ui_key
 from gateway.config.collector import collector
 from gateway.config.converter import ConversionFault, structure
 from gateway.config.document import ConfigError, Document, Mistake
-from gateway.config.entries import build_aliases, build_entries
+from gateway.config.entries import EntryDefaults, build_entries
 from gateway.config.findings import Findings
 from gateway.config.foreign import recognised
 from gateway.config.found_file import check_found
 from gateway.config.listening import build_listeners
-from gateway.config.schema import SCRAPING, WITHOUT_EFFECT, RawConfig, RawLimits, RawOverrides, given, without_effect
+from gateway.config.routes import build_aliases
+from gateway.config.schema import (
+    SCRAPING,
+    WITHOUT_EFFECT,
+    RawCircuit,
+    RawConfig,
+    RawLimits,
+    RawOverrides,
+    given,
+    without_effect,
+)
 from gateway.config.secret_files import SecretFiles, UnreadFiles
-from gateway.config.settings import Config, Limits, Listener, ModelEntry, Trust
+from gateway.config.settings import CircuitSettings, Config, Limits, Listener, ModelEntry, Trust
 from gateway.config.state_storage import build_state_storage
 from gateway.config.timeouts import build_timeouts
 from gateway.config.variables import Variables
@@ -111,7 +122,18 @@ def from_mapping(content: Mapping[str, Any]) -> Config:
     of secrets.
 
     Raises ``ConfigError``."""
-    return configure(Document("configuration", dict(content)), None, SecretFiles())
+    return configure(Document("configuration", _with_text_as_keys(dict(content))), None, SecretFiles())
+
+
+def _with_text_as_keys(value: Any) -> Any:
+    """``value`` with keys as a file has them: other readers of YAML take ``on`` for true there, too."""
+    if isinstance(value, dict):
+        return {_key(key): _with_text_as_keys(member) for key, member in value.items()}
+    return [_with_text_as_keys(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _key(key: Any) -> str:
+    return key if isinstance(key, str) else str(key).lower()
 
 
 def configure(read: Document, env: Mapping[str, str] | None, files: SecretFiles, unnamed: Path | None = None) -> Config:
@@ -197,17 +219,22 @@ def _config(raw: RawConfig, findings: Findings) -> Config:
     listeners, common = build_listeners(raw, findings)
     timeouts = build_timeouts(raw, common)
     _warn_of_overrides(raw.overrides, findings)
-    entries = build_entries(raw, timeouts, findings)
-    aliases = build_aliases(raw, entries, findings)
+    retries = build_retries(raw.retries, common)
+    circuit = changed_circuit(CircuitSettings(), raw.circuit or RawCircuit(), ("circuit",), findings)
+    entries = build_entries(raw, EntryDefaults(timeouts, retries, circuit), findings)
+    aliases = build_aliases(raw, retries, entries, findings)
     client_keys = build_client_keys(raw, entries, findings)
     return Config(
         version=raw.version or "",
         listeners=listeners,
         entries=entries.made,
-        aliases=aliases,
+        aliases=aliases.single,
+        routes=aliases.routes,
+        retries=retries,
+        circuit=circuit,
+        client_routing=raw.client_routing,
         limits=_limits(raw.limits),
         timeouts=timeouts,
-        max_retries=common.max_retries or 0,
         strict=raw.strict,
         websocket=raw.websocket,
         client_keys=client_keys,

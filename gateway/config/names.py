@@ -1,6 +1,6 @@
-"""From a model's name to a configured entry.
+"""From a model's name to a configured entry, or to the several of a route.
 
-The order is: alias, the entry's name, ``provider/id``, the bare id, ``provider/*``, then the well-known ids of
+The order is: alias or route, the entry's name, ``provider/id``, the bare id, ``provider/*``, then the well-known ids of
 wildcard providers, and last the families of ids that they have (``claude-*``). Exact names come first because ids hold
 slashes, colons and spaces of their own.
 
@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 import attrs
 
-from gateway.config.settings import ModelEntry
+from gateway.config.settings import ModelEntry, Route
 from providers.catalog.providers import Provider, find, maker
 from streams.errors import GatewayError, invalid
 
@@ -55,6 +55,14 @@ class Found:
     long_context: bool = False
 
 
+@attrs.frozen
+class Meaning:
+    """What a name stands for: one entry, or all of a ``route``'s, in the order of its targets."""
+
+    found: tuple[Found, ...]
+    route: Route | None = None
+
+
 def _found(entry: ModelEntry, model: str, why: str) -> Found:
     """``model`` of ``entry``, without marks that its provider cannot know: an id that the file gives for a server of
     one's own may end with one (anthropics/claude-code#70419)."""
@@ -69,10 +77,13 @@ def _long(name: str) -> bool:
 
 
 class Names:
-    """The index over all entries and aliases."""
+    """The index over all entries, aliases and routes."""
 
-    def __init__(self, entries: Sequence[ModelEntry], aliases: Mapping[str, str]) -> None:
+    def __init__(
+        self, entries: Sequence[ModelEntry], aliases: Mapping[str, str], routes: Mapping[str, Route] | None = None
+    ) -> None:
         self.aliases = aliases
+        self.routes = routes or {}
         self._default = next((entry for entry in entries if entry.default), None)
         self._by_name = {entry.name: entry for entry in entries if not entry.wildcard}
         self._full: defaultdict[str, list[ModelEntry]] = defaultdict(list)
@@ -95,13 +106,37 @@ class Names:
             self._known[model].append(entry)
 
     def find(self, asked: str | None, may: May | None = None) -> Found:
-        """The entry that ``asked`` means, the default if it is empty. Raises ``GatewayError``: 400 where a model is
-        required or the name means several entries, 404 where it means none. ``may`` says which names an error may
-        tell."""
+        """The entry that ``asked`` means: of a route its first. Raises as ``meaning`` does."""
+        return self.meaning(asked, may).found[0]
+
+    def meaning(self, asked: str | None, may: May | None = None) -> Meaning:
+        """What ``asked`` stands for, the default if it is empty. Raises ``GatewayError``: 400 where a model is required
+        or the name means several entries, 404 where it means none. ``may`` says which names an error may tell."""
+        name = self.configured(asked) if asked else self._required().name
+        if (route := self.routes.get(name)) is not None:
+            return self._all_of(route, asked or "")
+        return Meaning((self._one(asked, may),))
+
+    def _required(self) -> ModelEntry:
+        """The default, where one is needed."""
+        if self._default is None:
+            raise invalid("model is required: the configuration names no default", "model")
+        return self._default
+
+    def _all_of(self, route: Route, asked: str) -> Meaning:
+        long = asked not in self.routes and _long(asked)
+        targets = [target.target for group in route.groups for target in group]
+        found = [
+            attrs.evolve(one, why=f"route {route.name} → {target}", long_context=one.long_context or long)
+            for target in targets
+            if (one := self.direct(target)) is not None
+        ]
+        return Meaning(tuple(found), route)
+
+    def _one(self, asked: str | None, may: May | None) -> Found:
         if not asked:
-            if self._default is None:
-                raise invalid("model is required: the configuration names no default", "model")
-            return _found(self._default, self._default.model, f"default {self._default.name}")
+            default = self._required()
+            return _found(default, default.model, f"default {default.name}")
         alias = self.configured(asked)
         if (target := self.aliases.get(alias)) is not None:
             if (found := self.direct(target, may)) is not None:
@@ -121,7 +156,8 @@ class Names:
 
     def configured(self, asked: str) -> str:
         """``asked`` without marks, unless the configuration has a name with them."""
-        return asked if asked in self.aliases or self._is_exact(asked) else unmarked(asked)
+        known = asked in self.aliases or asked in self.routes or self._is_exact(asked)
+        return asked if known else unmarked(asked)
 
     def _is_exact(self, name: str) -> bool:
         return name in self._by_name or name in self._full or name in self._bare
@@ -163,7 +199,9 @@ class Names:
             return f"put a model's name behind {prefix}/"
         if len(asked) <= _LONGEST:
             known = self._known_forms() if slash and find(prefix) is None else ()
-            names = dict.fromkeys((*self.aliases, *self._by_name, *self._full, *self._bare, *self._known, *known))
+            names = dict.fromkeys(
+                (*self.aliases, *self.routes, *self._by_name, *self._full, *self._bare, *self._known, *known)
+            )
             if near := _nearest(asked, tuple(name for name in names if may is None or may(name))):
                 return f"did you mean {' or '.join(near)}?"
         forms, made = self._forms(asked, may), _maker(asked)

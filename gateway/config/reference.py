@@ -10,16 +10,20 @@ import attrs
 from gateway.config.schema import (
     RawAcceptedKey,
     RawAlias,
+    RawCircuit,
     RawClientKey,
     RawClientLimits,
     RawConfig,
     RawEntry,
+    RawHedge,
     RawLegacyListeners,
     RawLimits,
     RawListener,
     RawListenerTls,
     RawMetrics,
     RawOverrides,
+    RawRetries,
+    RawRouteTarget,
     RawStateStorage,
     RawTimeouts,
     RawTracing,
@@ -46,7 +50,19 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         "listeners": Key("Where to listen; see [below](#listeners).", "one on 127.0.0.1:12000"),
         "model_providers": Key("The models and how to reach them; see [below](#model_providers).", "required"),
         "llm_providers": Key("The older name of `model_providers`. Only one of the two may be given."),
-        "model_aliases": Key("Names of your own for models; see [below](#model_aliases).", "none"),
+        "model_aliases": Key(
+            "Names of your own for models, and for several that stand in for one another; see [below](#model_aliases).",
+            "none",
+        ),
+        "retries": Key(
+            "How often and how long providers are asked for one request; see [below](#retries).",
+            "for names with several targets alone",
+        ),
+        "circuit": Key("When a target is left alone; see [below](#circuit)."),
+        "client_routing": Key(
+            "The forms in which clients may say in a body where their request goes: `openrouter`, `vercel`, `litellm`.",
+            "none",
+        ),
         "client_keys": Key("Who may come in, and what for; see [below](#client_keys).", "everybody may come in"),
         "open": Key(
             "Let everybody in who can connect, from other machines too. Without it `trigate serve` refuses to listen "
@@ -153,7 +169,8 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "`first_byte` and `idle` in [timeouts](#timeouts); all model listeners share one value.",
         ),
         "max_retries": Key(
-            "Accepted, not enforced yet: a request that failed is not repeated. All model listeners share one value.",
+            "Plano's name for further attempts: one less than `attempts` in [retries](#retries), which outranks it. "
+            "All model listeners share one value.",
             "`0`",
         ),
         "http2": Key(
@@ -240,9 +257,68 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "`provider_interface`, is asked only with `quirks: {stream_usage: true}`.",
             "`counted`",
         ),
+        "retries": Key("As [retries](#retries), for requests that name this entry.", "the root's"),
+        "circuit": Key("As [circuit](#circuit), for this entry only.", "the root's"),
+        "probe": Key(
+            "A path of a server of your own, such as `/health`, that is asked every 5 seconds: while it fails the "
+            "server is left alone.",
+            "none",
+        ),
     },
     RawAlias: {
-        "target": Key("A `name`, a `provider/model id` or a bare model id of the list above.", "required"),
+        "target": Key("A `name`, a `provider/model id` or a bare model id of the list above."),
+        "targets": Key(
+            "In place of `target`: several of these, asked in this order until one answers; see [targets](#targets)."
+        ),
+        "balance": Key(
+            "Which one of a group is asked: the one with the fewest open answers, each by its `weight`, the one whose "
+            "answers begin soonest, or the one that costs least.",
+            "`least_busy`",
+        ),
+        "sticky": Key(
+            "Whether the turns of a conversation stay with the one of a group that has them in its prompt cache: "
+            "`auto` goes by what clients send anyway, the name of a header by that header's value.",
+            "`auto`",
+        ),
+        "first_content": Key(
+            "How long a streamed answer may go without content while there is another target; then that is asked.",
+            "no limit of its own",
+        ),
+        "hedge": Key("Ask the next target as well when the first one is slow; see [hedge](#hedge).", "never"),
+        "retries": Key("As [retries](#retries), for this name only.", "the root's"),
+    },
+    RawRouteTarget: {
+        "target": Key("A `name`, a `provider/model id` or a bare model id of `model_providers`.", "required"),
+        "weight": Key(
+            "Its share within its group. With `0` it is asked only when the others are out.",
+            "`1`",
+        ),
+        "when": Key(
+            "The failures of those before it that lead here; see [targets](#targets).",
+            "`[unavailable]`",
+        ),
+    },
+    RawHedge: {
+        "after": Key(
+            "How long without content: a duration, or `p95` for the time within which 95 of 100 of the target's "
+            "answers begin.",
+            "required",
+        ),
+        "at_most": Key("The share of the name's requests that may go out twice.", "`5%`"),
+    },
+    RawRetries: {
+        "attempts": Key("Requests to providers for one request of a client, the first one and all others.", "`4`"),
+        "deadline": Key("From the client's request to the first content of its answer.", "`5m`"),
+        "wait": Key("The longest wait between two attempts; a longer one is not begun.", "`20s`"),
+        "budget": Key(
+            "How many more requests a provider may get by further attempts, of those that it gets anyway.", "`20%`"
+        ),
+    },
+    RawCircuit: {
+        "failures": Key("Failures in a row.", "`5`"),
+        "error_rate": Key("The share of failures within 30 seconds, from ten requests on.", "`50%`"),
+        "cooldown": Key("How long it is left alone at first; the time doubles while it goes on failing.", "`5s`"),
+        "longest": Key("The end of that doubling.", "`20s`, or `cooldown` where that is longer"),
     },
     RawClientKey: {
         "name": Key("Who it is: `client` in the log. Unique.", "required"),

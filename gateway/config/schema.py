@@ -16,25 +16,32 @@ from gateway.config.kinds import (
     Count,
     Digest,
     Duration,
+    HeaderName,
     HostName,
     Mode,
+    Natural,
     Network,
     Origin,
     Percent,
     Port,
+    ProbePath,
     QuirkChanges,
+    Reason,
     SealingKeys,
     Secret,
+    Share,
     Size,
     Speaking,
     Timestamp,
     Url,
     Version,
     Wait,
+    Weight,
 )
-from gateway.config.settings import Counting, Scraping
+from gateway.config.settings import Balance, ClientRouting, Counting, Scraping
 
 ACCEPTED = "accepted"
+EXAMPLE = "example"  # a key that stands for all that a mapping may have, though it is not required
 OUTSIDE = {ACCEPTED: "no part of the model gateway, ignored"}
 
 
@@ -99,6 +106,28 @@ class RawLegacyListeners:
 
 
 @attrs.frozen
+class RawRetries:
+    attempts: Natural | None = None
+    deadline: Wait | None = None
+    wait: Duration | None = None
+    budget: Share | None = None
+
+
+@attrs.frozen
+class RawCircuit:
+    failures: Natural | None = None
+    error_rate: Share | None = None
+    cooldown: Wait | None = None
+    longest: Wait | None = None
+
+
+@attrs.frozen
+class RawHedge:
+    after: Wait | Literal["p95"]
+    at_most: Share | None = None
+
+
+@attrs.frozen
 class RawEntry:
     model: str
     name: str | None = None
@@ -116,12 +145,30 @@ class RawEntry:
     on_disconnect: Literal["cancel", "finish"] = "cancel"
     state: Literal["ours", "upstream"] | None = None
     usage: Counting = "counted"
+    retries: RawRetries | None = None
+    circuit: RawCircuit | None = None
+    probe: ProbePath | None = None
     routing_preferences: Any = attrs.field(default=None, metadata=later(_BY_NAME))
 
 
 @attrs.frozen
-class RawAlias:
+class RawRouteTarget:
+    """An item of ``targets``, also of a name alone."""
+
     target: str
+    weight: Weight | None = None
+    when: tuple[Reason, ...] | None = None
+
+
+@attrs.frozen
+class RawAlias:
+    target: str | None = attrs.field(default=None, metadata={EXAMPLE: True})
+    targets: tuple[RawRouteTarget | tuple[RawRouteTarget, ...], ...] | None = None
+    balance: Balance | None = None
+    sticky: Literal[False] | HeaderName | None = None
+    first_content: Wait | None = None
+    hedge: RawHedge | None = None
+    retries: RawRetries | None = None
 
 
 @attrs.frozen
@@ -221,6 +268,9 @@ class RawConfig:
     model_providers: tuple[RawEntry | None, ...] | None = None
     llm_providers: tuple[RawEntry | None, ...] | None = None
     model_aliases: dict[str, RawAlias] = attrs.field(factory=dict)
+    retries: RawRetries | None = None
+    circuit: RawCircuit | None = None
+    client_routing: tuple[ClientRouting, ...] = ()
     overrides: RawOverrides = attrs.field(factory=RawOverrides)
     limits: RawLimits = attrs.field(factory=RawLimits)
     timeouts: RawTimeouts | None = None

@@ -346,7 +346,6 @@ class Config:
     client_routing: tuple[ClientRouting, ...] = ()
     limits: Limits = attrs.field(factory=Limits)
     timeouts: Timeouts = attrs.field(factory=Timeouts)
-    max_retries: int = 0
     drain: float = 25.0
     drain_delay: float = 0.0
     write_timeout: float = 30.0

@@ -13,12 +13,15 @@ import attrs
 
 from gateway.config.schema import (
     RawAlias,
+    RawCircuit,
     RawClientKey,
     RawConfig,
     RawEntry,
     RawLimits,
     RawListener,
     RawMetrics,
+    RawRetries,
+    RawRouteTarget,
     RawStateStorage,
     RawTimeouts,
     RawTracing,
@@ -48,11 +51,12 @@ class Absent:
 
 @attrs.frozen
 class Instead:
-    """``says`` what to write in place of ``keys``: a clause."""
+    """``says`` what to write in place of ``keys``, or of any key with one of ``words``: a clause."""
 
     says: str
     keys: str
     places: tuple[type, ...]
+    words: str = ""
 
     @property
     def advice(self) -> str:
@@ -60,22 +64,6 @@ class Instead:
 
 
 ABSENT: Final = (
-    Absent(
-        "Fallbacks and load balancing",
-        "a request goes to the one provider that its model's name stands for",
-        "fallbacks fallback default_fallbacks context_window_fallbacks content_policy_fallbacks strategy targets "
-        "load_balancing load_balance loadbalance lb balancer weight weights order priority routing_strategy router "
-        "router_settings routes routing_rules conditional_routing model_groups pools pool virtual_models",
-        (ROOT, ENTRY, ALIAS),
-        words="fallback fallbacks balancer balancing",
-    ),
-    Absent(
-        "Retries",
-        "a failure is told to the client at once, and SDKs ask again by themselves",
-        "retries retry num_retries max_retries retry_policy retry_after backoff allowed_fails cooldown cooldown_time "
-        "circuit_breaker circuit_breakers hedge hedging",
-        words="retry retries backoff",
-    ),
     Absent(
         "Rate limits",
         "nobody is held to requests or tokens a minute; `limits.in_flight` bounds what runs at once",
@@ -165,6 +153,7 @@ ABSENT: Final = (
 _LITELLM = "it belongs to LiteLLM: `trigate import FILE` converts such a file"
 _ONE_ENTRY = "list the models under `model_providers`, each as `- model: PROVIDER/MODEL`"
 _OF_AN_ENTRY = "it belongs to an entry of `model_providers`"
+_OF_A_NAME = "a name has them: `model_aliases: {NAME: {targets: [FIRST, NEXT]}}`"
 _OVER_HTTP = "write `base_url: https://HOST:PORT/PREFIX`"
 
 INSTEAD: Final = (
@@ -259,8 +248,52 @@ INSTEAD: Final = (
     Instead("`models` of a client's key says who may use it", "allowed_clients allowed_users access_groups teams "
             "client_keys", (ENTRY,)),
     Instead("`on_disconnect` says what becomes of an answer whose client has left", "cancel_on_disconnect", (ENTRY,)),
+    # An item of model_aliases
+    Instead("write it as `target`", "model model_name to name alias_of provider", (ALIAS, RawRouteTarget)),
+    Instead("write it as `targets`, in the order in which they are to be asked",
+            "models fallbacks fallback entries members providers pool pools candidates deployments backends upstreams "
+            "order priority routes route groups", (ALIAS,)),
+    Instead("write it as `balance`", "strategy routing_strategy load_balancing load_balance loadbalance lb balancer "
+            "algorithm policy", (ALIAS,)),
+    Instead("a target has it: `targets: [[{target: A, weight: 3}, B]]`", "weight weights", (ALIAS,)),
+    Instead("a target has it: `targets: [A, {target: B, when: [quota]}]`",
+            "when on conditions on_error on_status on_status_codes fallback_on", (ALIAS,)),
+    Instead("write it as `sticky`: `auto`, `false` or the name of a header",
+            "stickiness sticky_sessions session_affinity affinity session_header hash_on", (ALIAS,)),
+    Instead("write it as `first_content`", "patience timeout ttft first_token time_to_first_token first_byte",
+            (ALIAS,)),
+    Instead("write it as `hedge: {after: 2s}`", "hedging", (ALIAS,)),
+    Instead("write it as `when`; YAML takes the bare word for true", "on true yes", (RawRouteTarget,)),
+    Instead("write it as `when`, a list of failures", "conditions on_error on_status on_status_codes if reasons reason "
+            "fallback_on", (RawRouteTarget,)),
+    Instead("write it as `weight`", "share ratio", (RawRouteTarget,)),
+    Instead("the order in `targets` is the order in which they are asked; those of a list inside it share the requests",
+            "order priority rank", (RawRouteTarget,)),
+    # Routes, where others have them
+    Instead(_OF_A_NAME, "fallbacks fallback default_fallbacks context_window_fallbacks content_policy_fallbacks "
+            "strategy targets load_balancing load_balance loadbalance lb balancer weight weights order priority "
+            "routing_strategy router router_settings routes routing_rules conditional_routing model_groups pools pool "
+            "virtual_models balance sticky first_content hedge hedging", (ROOT, ENTRY),
+            words="fallback fallbacks balancer balancing"),
+    Instead("write it as `retries: {attempts: 3}`; all requests to providers for one of a client are counted",
+            "retry num_retries max_retries retry_policy backoff attempts", (ROOT, ENTRY, ALIAS),
+            words="retry retries backoff"),
+    Instead("a listener has one number for all its requests, `max_retries`; `retries` stands at the root",
+            "retries retry num_retries retry_policy attempts", (LISTENER,)),
+    Instead("write it as `circuit: {failures: 5, cooldown: 5s}`", "allowed_fails cooldown cooldown_time "
+            "circuit_breaker circuit_breakers outlier_detection ejection", (ROOT, ENTRY)),
+    Instead("the circuit is a target's: write it on its entry of `model_providers`, or at the root",
+            "circuit allowed_fails cooldown cooldown_time circuit_breaker circuit_breakers", (ALIAS,)),
+    Instead("write it as `attempts`, the first one included", "max_retries num_retries retries count max_attempts max",
+            (RawRetries,)),
+    Instead("write it as `wait`, the longest one between two attempts", "backoff max_backoff max_wait delay max_delay",
+            (RawRetries,)),
+    Instead("write it as `deadline`", "timeout total", (RawRetries,)),
+    Instead("write it as `failures`", "allowed_fails threshold failure_threshold consecutive_failures max_failures",
+            (RawCircuit,)),
+    Instead("write it as `cooldown`", "cooldown_time open_for timeout", (RawCircuit,)),
+    Instead("write it as `longest`", "max_cooldown max", (RawCircuit,)),
     # The rest
-    Instead("write it as `target`", "model model_name to name alias_of provider", (ALIAS,)),
     Instead("write it as `key`", "token api_key value secret access_key virtual_key", (CLIENT,)),
     Instead("write it as `sha256`", "hash key_hash digest hashed_key key_sha256 token_hash", (CLIENT,)),
     Instead("write it as `name`", "id user user_id client alias key_alias key_name label team team_id", (CLIENT,)),
@@ -335,7 +368,9 @@ def advice(place: type, key: str) -> str | None:
 def about(place: type, key: str) -> str | None:
     """Advice on an unknown key that nobody has foreseen, if a word of it says what it is about."""
     words = set(_snake(key).split("_"))
-    return next((row.advice for row in ABSENT if place in row.places and words & set(row.words.split())), None)
+    return next(
+        (row.advice for row in (*INSTEAD, *ABSENT) if place in row.places and words & set(row.words.split())), None
+    )
 
 
 def _snake(key: str) -> str:

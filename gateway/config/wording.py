@@ -39,6 +39,13 @@ def describe(value: Any) -> str:
     return {list: "a list", type(None): "nothing"}.get(type(value), f"a {type(value).__name__}")
 
 
+def described_word(value: Any) -> str:
+    """``describe`` for the place of a word: what stands there may have been one that YAML 1.1 takes for something
+    else."""
+    words = {True: "on, yes and true", False: "off, no and false"}
+    return f"{describe(value)} (YAML reads {words[value]} as this)" if isinstance(value, bool) else describe(value)
+
+
 def spelled(value: float) -> str:
     """A number as text; one that nobody writes by hand (0x and thousands of digits) is not spelled out."""
     return "a huge number" if isinstance(value, int) and value.bit_length() > 64 else str(value)

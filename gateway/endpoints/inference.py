@@ -21,7 +21,7 @@ from gateway.serving.fast_route import IncomingRequest, QuartRequest, add_fast_r
 from gateway.serving.quart_views import add_view
 from providers.apis import CODECS
 from providers.neutral.fields import too_deep
-from providers.neutral.wire_api import Operation, Route
+from providers.neutral.wire_api import Operation, RequestPath
 from streams.errors import GatewayError
 from streams.events import Api
 
@@ -60,7 +60,7 @@ class _ModelRoute(Protocol):
     async def __call__(self, incoming: IncomingRequest, model: str | None = None) -> Response: ...
 
 
-def _exchange(service: Service, api: Api, route: Route) -> _ModelRoute:
+def _exchange(service: Service, api: Api, route: RequestPath) -> _ModelRoute:
     """The answer to requests on ``route``, which asks for the client's key itself."""
     answer, unnamed = ANSWERS[route.operation], PathParameters(stream=bool(route.streamed))
 

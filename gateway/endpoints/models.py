@@ -43,15 +43,14 @@ def add_models(app: QuartTrio, router: Router, authenticator: Authenticator) -> 
     async def single(model_id: str) -> Response:
         anthropic = is_anthropic()
         try:
-            target = router.resolve(
-                model_id, "messages" if anthropic else "chat", partial(authenticator.can_use, g.client)
-            )
-            authenticator.check(g.client, model_id, target.entry, target.model, None)
+            plan = router.plan(model_id, "messages" if anthropic else "chat", partial(authenticator.can_use, g.client))
+            for target in plan.targets:
+                authenticator.check(g.client, model_id, target.entry, target.model, None)
         except GatewayError as error:
             codec = CODECS["messages" if anthropic else "chat"]
             body = codec.write_error(error.failed, current_scope().id)
             return Response(error.failed.status, (*JSON_HEADERS, *error.failed.headers, *ids()), body)
-        model = Model(model_id, target.entry.provider.display_name)
+        model = Model(model_id, plan.targets[0].entry.provider.display_name)
         return json_answer((_anthropic_model if anthropic else _openai_model)(model, started))
 
     add_view(app, "/v1/models", "models", listing, ["GET"])

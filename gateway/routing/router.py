@@ -1,17 +1,18 @@
 """From a model name and the client's API to a plan: which provider, in which API, where, and with what credential."""
 
 import contextlib
+from collections.abc import Iterator
 from functools import lru_cache
 
 import attrs
 
-from gateway.config.names import Found, May, Names
-from gateway.config.settings import Config, ModelEntry
+from gateway.config.names import Found, May, Meaning, Names
+from gateway.config.settings import Config, ModelEntry, Route, RouteTarget
 from gateway.config.urls import MASK, masked
 from gateway.http.headers import Headers
 from gateway.routing.in_order import InOrder
 from gateway.routing.once import ONCE
-from gateway.routing.plan import Plan, Policy
+from gateway.routing.plan import Candidate, Plan, Policy
 from gateway.routing.retry_without import RetryWithout
 from gateway.routing.target import LaneName, Target
 from providers.apis import CODECS
@@ -60,7 +61,7 @@ class Router:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._names = Names(config.entries, config.aliases)
+        self._names = Names(config.entries, config.aliases, config.routes)
         for entry in config.entries:
             entry.issuer  # noqa: B018  # it takes time for each new key, for which no request is to wait
         self._known = lru_cache(REMEMBERED)(self._planned)  # what does not raise is the same for every client
@@ -81,16 +82,16 @@ class Router:
         return self.plan(model, api, may).targets[0]
 
     def _planned(self, model: str | None, api: Api, may: May | None = None) -> Plan:
-        return _plan(self._names.find(model, may), model, api)
+        return _plan(self._names.meaning(model, may), model, api)
 
     def explain(self, model: str | None, api: Api) -> Explanation:
         """``plan`` with its reasons. Raises the same errors."""
-        found = self._names.find(model)
-        plan = _plan(found, model, api)
+        meaning = self._names.meaning(model)
+        plan = _plan(meaning, model, api)
         target = plan.targets[0]
         betas = ((BETA, ",".join(target.betas)),) if target.betas else ()
         url = target.address(CODECS[target.api].wire.suffix())
-        return Explanation(plan, found.why, masked(url), (*betas, *_masked(target)))
+        return Explanation(plan, _why(meaning, target), masked(url), (*betas, *_masked(target)))
 
     def keepers(self) -> tuple[Target, ...]:
         """The places of responses that providers keep themselves: a target for each such entry."""
@@ -102,12 +103,12 @@ class Router:
 
     def models(self) -> tuple[Model, ...]:
         """The models that can be asked for by name, in the order of the configuration: entries, of wildcards what the
-        catalogue lists, then aliases."""
+        catalogue lists, then aliases and routes."""
         owners: dict[str, str] = {}
         for entry in self._config.entries:
             for name in _listed(entry):
                 owners.setdefault(name, entry.provider.display_name)
-        for alias in self._config.aliases:
+        for alias in (*self._config.aliases, *self._config.routes):
             owners[alias] = self._names.find(alias).entry.provider.display_name
         return tuple(Model(name, owner) for name, owner in owners.items())
 
@@ -124,8 +125,31 @@ def _listed(entry: ModelEntry) -> tuple[str, ...]:
     return tuple(f"{entry.prefixes[0]}/{model}" for model in entry.provider.models)
 
 
-def _plan(found: Found, asked: str | None, api: Api) -> Plan:
-    return Plan((_target(found, asked, api),), POLICY)
+def _plan(meaning: Meaning, asked: str | None, api: Api) -> Plan:
+    return Plan(tuple(candidate.target for candidate in _candidates(meaning, asked, api)), POLICY)
+
+
+def _candidates(meaning: Meaning, asked: str | None, api: Api) -> tuple[Candidate, ...]:
+    """The places where a request can go, in the file's order. Those of a route whose API no codec speaks are passed
+    over while there is another. Raises ``GatewayError`` (501)."""
+    if meaning.route is None:
+        return (Candidate(_target(meaning.found[0], asked, api)),)
+    wanted = asked or meaning.route.name
+    spoken = [
+        Candidate(_target(found, wanted, api), group, one.weight, one.when)
+        for found, (group, one) in zip(meaning.found, _places(meaning.route), strict=True)
+        if found.entry.api_for(api, found.model) is not None
+    ]
+    return tuple(spoken) or (Candidate(_target(meaning.found[0], wanted, api)),)
+
+
+def _places(route: Route) -> Iterator[tuple[int, RouteTarget]]:
+    """Each target with the number of its group."""
+    return ((number, one) for number, group in enumerate(route.groups) for one in group)
+
+
+def _why(meaning: Meaning, target: Target) -> str:
+    return next(one.why for one in meaning.found if (one.entry, one.model) == (target.entry, target.model))
 
 
 def _target(found: Found, asked: str | None, api: Api) -> Target:

@@ -28,7 +28,7 @@ class OperationPath:
 
 
 @attrs.frozen
-class Route:
+class RequestPath:
     """A path that clients of an API ask at, ``{model}`` standing for the model's name. ``streamed`` is ``None`` where
     the request's body says it."""
 
@@ -145,12 +145,12 @@ class WireApi:
         ends = self.operations[operation]
         return ends.whole if not streamed or ends.streamed is None else ends.streamed
 
-    def routes(self) -> Iterator[Route]:
+    def routes(self) -> Iterator[RequestPath]:
         """All that clients ask for with a body that is meant for a model."""
         for operation, ends in self.operations.items():
             path = self.root + self.path
             if ends.streamed is None:
-                yield Route(path + ends.whole, operation)
+                yield RequestPath(path + ends.whole, operation)
             else:
-                yield Route(path + ends.whole, operation, streamed=False)
-                yield Route(path + ends.streamed, operation, streamed=True)
+                yield RequestPath(path + ends.whole, operation, streamed=False)
+                yield RequestPath(path + ends.streamed, operation, streamed=True)

@@ -15,12 +15,13 @@ from tests.support.command_line import COMMAND, environment, run, started
 from tests.support.harness import START_SECONDS, eventually
 
 UNENFORCED = """version: v0.3.0
-listeners: [{type: model, port: 12000, max_retries: 2}]
+listeners: [{type: model, port: 12000}]
+prompt_caching: {enabled: true}
 ratelimits: [{model: gpt-4o}]
 model_providers:
   - {model: openai/gpt-4o, access_key: k, speaks: [chat, responses]}
 """
-WARNING = "2 settings in trigate.yaml have no effect: listeners[].max_retries, ratelimits"
+WARNING = "2 settings in trigate.yaml have no effect: prompt_caching, ratelimits"
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_a_setting_without_effect_stands_out_in_a_good_file(folder):
     assert (found.returncode, found.stdout) == (0, "trigate.yaml: good (1 provider, 1 model name)\n")
     warning, other, last = found.stderr.splitlines()
     assert warning == "warning: ratelimits: accepted, not enforced yet: nobody is limited."
-    assert other.startswith("warning: listeners[].max_retries: accepted, not enforced yet: a request that failed")
+    assert other.startswith("warning: prompt_caching: accepted, not enforced yet: only clients mark")
     assert last == f"WARNING: {WARNING} (trigate check says why, and trigate check --strict refuses the file)."
 
 
@@ -66,14 +67,13 @@ def test_strict_makes_a_mistake_of_it(folder):
     assert (found.returncode, found.stdout) == (1, "")
     assert found.stderr.splitlines() == [
         "2 settings that have no effect:",
-        "  trigate.yaml:2:40: listeners[0].max_retries: accepted, not enforced yet: a request that failed is not "
-        "repeated.",
-        "  trigate.yaml:3:1: ratelimits: accepted, not enforced yet: nobody is limited.",
+        "  trigate.yaml:3:1: prompt_caching: accepted, not enforced yet: only clients mark what is to be cached.",
+        "  trigate.yaml:4:1: ratelimits: accepted, not enforced yet: nobody is limited.",
     ]
 
 
 def test_strict_likes_a_file_in_which_all_has_its_effect(folder):
-    (folder / "trigate.yaml").write_text(re.sub(r"(?m), max_retries: 2|^ratelimits.*\n", "", UNENFORCED))
+    (folder / "trigate.yaml").write_text(re.sub(r"(?m)^(prompt_caching|ratelimits).*\n", "", UNENFORCED))
     found = run("check", "--strict", cwd=folder)
     assert (found.returncode, found.stderr) == (0, "")
 
@@ -117,9 +117,9 @@ def test_a_terminal_gets_lines_that_fit_and_hang(folder):
     assert status == 1
     assert max(map(len, lines)) <= 80
     assert lines[1:4] == [
-        "  trigate.yaml:6:1: fallbacks: unknown key; fallbacks and load balancing are not",
-        "      here (yet): a request goes to the one provider that its model's name",
-        "      stands for.",
+        "  trigate.yaml:7:1: fallbacks: unknown key; a name has them: `model_aliases:",
+        "      {NAME: {targets: [FIRST, NEXT]}}`.",
+        "  trigate.yaml:8:1: zzz: unknown key.",
     ]
     assert "The keys at the root are version, listeners, model_providers, llm_providers," in lines
     unfolded = [line for line in run("check", cwd=folder).stderr.splitlines() if len(line) > 80]

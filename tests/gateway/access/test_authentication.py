@@ -514,3 +514,29 @@ async def test_the_door_is_the_configurations_where_the_service_brings_none():
                     await trio.to_thread.run_sync(asking.request, method, path, b"{}")
                     assert (await trio.to_thread.run_sync(asking.getresponse)).status == 401, path
             state.stop()
+
+
+# Routes
+
+ROUTES = {"best": {"targets": ["gpt-4o", "groq/llama"]}}
+
+
+def may_use(models: list[str], asked: str) -> bool:
+    settings = config({"name": "alice", "key": ALICE, "models": models}, model_aliases=ROUTES)
+    authenticator, plan = Authenticator(settings), Router(settings).plan(asked, "chat")
+    allowed = [authenticator.allows("alice", one.asked, one.entry, one.model) for one in plan.targets]
+    assert all(allowed) == authenticator.can_use("alice", asked)
+    return all(allowed)
+
+
+def test_a_key_that_may_use_a_route_may_not_name_its_targets():
+    # A key locked to one model got another's answer by way of the fallbacks: BerriAI/litellm#39998.
+    assert may_use(["best"], "best")
+    for target in ("gpt-4o", "openai/gpt-4o", "groq/llama"):
+        assert not may_use(["best"], target)
+    assert may_use(["best", "gpt-4o"], "gpt-4o")
+
+
+def test_a_key_that_may_name_some_targets_may_not_use_the_route():
+    assert not may_use(["gpt-4o"], "best")
+    assert may_use(["gpt-4o", "groq/*"], "best")

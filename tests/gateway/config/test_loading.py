@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.config.loading import Config, ConfigError, Limits, Listener, Timeouts, discover, from_mapping, load
 from gateway.config.schema import RawConfig, RawEntry
-from gateway.config.settings import StateStorage
+from gateway.config.settings import Retries, StateStorage
 from gateway.config.unknown import ADVICE, advice
 from gateway.routing.router import Router
 from tests.support.examples import examples
@@ -189,7 +189,11 @@ strict: true
     )  # fmt: skip
     assert config.listeners == (Listener("llm", "0.0.0.0", 8080),)
     assert (config.drain, config.drain_delay, config.keep_alive, config.strict) == (60, 0.5, 5, True)
-    assert (config.ca_path, config.max_retries, config.aliases) == (Path("/etc/ca.pem"), 2, {"fast": "best"})
+    assert (config.ca_path, config.retries, config.aliases) == (
+        Path("/etc/ca.pem"),
+        Retries(attempts=3),
+        {"fast": "best"},
+    )
     assert config.notes == ()
     assert config.path is not None
 
@@ -313,20 +317,11 @@ def test_a_setting_without_effect_is_kept_with_its_place(read):
     )
     places = [(mistake.line, mistake.path) for mistake in config.ineffective]
     assert places == [
-        (2, "listeners[0].max_retries"),
-        (2, "listeners[1].max_retries"),
         (2, "listeners[2]"),
         (3, "ratelimits"),
         (4, "model_providers[0].routing_preferences"),
         (5, "overrides.novel"),
     ]
-    assert [w for w in config.warnings if "max_retries" in w] == [
-        "listeners[].max_retries: accepted, not enforced yet: a request that failed is not repeated"
-    ]
-
-
-def test_a_setting_that_asks_for_what_happens_anyway_has_its_effect(read):
-    assert read(HEAD.replace("12000", "12000, max_retries: 0") + ONE).ineffective == ()
 
 
 # State
@@ -630,7 +625,7 @@ ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
         (HEAD + ONE + "timeouts: 5s\n", ["timeouts: '5s'; this must be a mapping"]),
         (HEAD + ONE + "model_aliases: {f: {target: gpt-4}}\n", ["f.target: 'gpt-4' is no configured model"]),
         (HEAD + ONE + "model_aliases: {f: gpt-4o}\n", ["f: 'gpt-4o'; this must be a mapping, such as {target: …}."]),
-        (HEAD + ONE + "model_aliases: {f: {traget: gpt-4o}}\n", ["f.target: missing", "f.traget: unknown key"]),
+        (HEAD + ONE + "model_aliases: {f: {traget: gpt-4o}}\n", ["f.traget: unknown key; did you mean target?"]),
         ("version: v0.3.0\nlisteners: [{type: modl}]\n" + ONE, ["listeners[0].type: 'modl'; did you mean model?"]),
         ("version: v0.3.0\nlisteners: [{port: 0}]\n" + ONE, ["listeners[0].port: 0; this must be a port"]),
         ("version: v0.3.0\nlisteners: [{}, {}]\n" + ONE, ["127.0.0.1:12000 is taken twice"] * 2),
@@ -811,10 +806,9 @@ def test_each_unknown_key_is_a_line_and_the_known_ones_are_told_once_for_each_pl
     lines = [re.sub(r"^  \S*trigate\.yaml:", "", line) for line in str(caught.value).splitlines()]
     assert lines[:-3] == [
         "9 mistakes in the configuration:",
-        "2:1: fallbacks: unknown key; fallbacks and load balancing are not here (yet): a request goes to the one "
-        "provider that its model's name stands for.",
+        "2:1: fallbacks: unknown key; a name has them: `model_aliases: {NAME: {targets: [FIRST, NEXT]}}`.",
         "3:1: zzz: unknown key.",
-        "4:1: retires: unknown key.",
+        "4:1: retires: unknown key; did you mean retries?",
         "5:27: listeners[0].host: unknown key; write it as `address`.",
         "7:38: model_providers[0].apiKey: unknown key; write it as `access_key`.",
         "7:49: model_providers[0].xyzzy: unknown key.",
@@ -844,7 +838,7 @@ def test_the_advice_knows_a_key_in_every_spelling(key):
 
 @pytest.mark.parametrize(
     ("key", "says"),
-    [("fallbackModels", "fallbacks and load"), ("load_balancer", "fallbacks and load"), ("x_retry_s", "retries are"),
+    [("fallbackModels", "a name has them"), ("load_balancer", "a name has them"), ("x_retry_s", "write it as `retr"),
      ("cost_per_token", "budgets and prices"), ("drain_delai", "did you mean drain_delay?")],
 )  # fmt: skip
 def test_a_word_says_what_a_key_is_about_that_nobody_has_foreseen(refused, key, says):
@@ -852,7 +846,7 @@ def test_a_word_says_what_a_key_is_about_that_nobody_has_foreseen(refused, key, 
     assert f"{key}: unknown key; {says}" in found
 
 
-@pytest.mark.parametrize("key", ["fallbak_model", "reties", "budjets_usd", "cach", "tsl", "sheduler", "metadta"])
+@pytest.mark.parametrize("key", ["fallbak_model", "budjets_usd", "cach", "tsl", "sheduler", "metadta"])
 def test_a_word_that_is_like_no_key_gets_no_suggestion(refused, key):
     (found,) = refused(HEAD + ONE + f"{key}: 1\n")
     assert "did you mean" not in found

@@ -48,12 +48,32 @@ ENTRY = {
     "timeouts": {"connect": "2s", "first_byte": 30, "idle": 0.5, "total": "5m"},
     "on_disconnect": "finish",
     "state": "ours",
+    "retries": {"attempts": 2},
+    "circuit": {"failures": 2},
+    "probe": "/health",
 }
 FULL: dict[str, Any] = {
     "version": "v0.3.0",
     "listeners": [{"type": "model", "name": "a", "port": 12000, "address": "::", "timeout": "30s", "max_retries": "2"}],
     "model_providers": [ENTRY, {"model": "groq/*", "speaks": {"chat": "chat"}}],
-    "model_aliases": {"fast": {"target": "four"}},
+    "model_aliases": {
+        "fast": {"target": "four"},
+        "best": {
+            "targets": [
+                ["four", {"target": "groq/a", "weight": 0.5}],
+                {"target": "groq/b", "when": ["quota"]},
+                "groq/c",
+            ],
+            "balance": "weighted",
+            "sticky": "x-session",
+            "first_content": "2s",
+            "hedge": {"after": "p95", "at_most": "2%"},
+            "retries": {"attempts": 2},
+        },
+    },
+    "retries": {"attempts": 5, "deadline": "2m", "wait": 0, "budget": "10 %"},
+    "circuit": {"failures": 3, "error_rate": "50%", "cooldown": "1s", "longest": "2m"},
+    "client_routing": ["openrouter"],
     "overrides": {"upstream_connect_timeout": "3s", "novel": 1},
     "limits": {
         "request_body": "1MiB",
@@ -96,7 +116,8 @@ VALUES: list[Any] = [
     "http://:80", "ftp://h", "http://u@h", "http://u:p@h/x", "http://h/a b", "http://h#f", "http://h?q=1@2", "//h", "h",
     "*", "https://app.example", "https://app.example/", "null",
     "v0.3.0", "0.2.0", "v9", "model", "agent", "openai", "chat", "messages", "cancel", "finish", "ours", "upstream",
-    "sqlite", "postgres", "memory", "none", "never", "free", "reasoning", "ab" * 32, "ab" * 31, "AB" * 32,
+    "sqlite", "postgres", "memory", "none", "never", "free", "reasoning", "p95", "20%", "200%", "5.5 %", "quota",
+    "ab" * 32, "ab" * 31, "AB" * 32,
     "2040-01-31", "2040-1-31", "2040-01-31T18:00:00Z", "2040-01-31 18:00:00+02:00", " 2040-01-31",
     {"file": "secret.txt"}, {"file": "secret.txt", "mode": 1}, {"file": 5},
     " " + "ab" * 32, "A" * 43 + "=", "A" * 44, "A" * 22 + "==",

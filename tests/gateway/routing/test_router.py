@@ -5,6 +5,7 @@ import pytest
 from gateway.config.loading import from_mapping
 from gateway.routing.router import Model, Router
 from streams.errors import GatewayError
+from streams.events import APIS
 
 OPENAI = {"model": "openai/gpt-4o", "access_key": "sk-openai"}
 CLAUDE = {"model": "anthropic/claude-sonnet-4-5", "access_key": "sk-ant"}
@@ -396,3 +397,71 @@ def test_a_named_wildcard_is_asked_for_by_its_name():
     assert routes.resolve("home/gpt-4o", "chat").entry.name == "home"
     assert failure(routes.resolve, "openai/gpt-4o", "chat").status == 400
     assert Model("home/gpt-4o", "OpenAI") in routes.models()
+
+
+# Routes
+
+POOL = [
+    {"model": "vllm/qwen", "name": "gpu-1", "base_url": "http://one:8000/v1"},
+    {"model": "vllm/qwen", "name": "gpu-2", "base_url": "http://two:8000/v1"},
+    {"model": "openrouter/qwen", "name": "cloud", "access_key": "k"},
+    {"model": "groq/*", "access_key": "k"},
+]
+QWEN = {"targets": ["gpu-1", "gpu-2", "cloud", "groq/qwen"]}
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_route_is_a_plan_of_its_targets_in_their_order(api):
+    plan = router(*POOL, model_aliases={"qwen": QWEN}).plan("qwen", api)
+    assert [target.entry.name for target in plan.targets] == ["gpu-1", "gpu-2", "cloud", "groq/*"]
+    assert [target.model for target in plan.targets] == ["qwen"] * 4
+    assert {target.asked for target in plan.targets} == {"qwen"}
+
+
+def test_an_entry_that_is_asked_by_its_own_name_has_nobody_behind_it():
+    routes = router(*POOL, model_aliases={"qwen": QWEN})
+    assert [target.entry.name for target in routes.plan("gpu-2", "chat").targets] == ["gpu-2"]
+    assert [target.model for target in routes.plan("groq/qwen", "chat").targets] == ["qwen"]
+
+
+def test_a_route_under_the_defaults_name_answers_who_names_no_model():
+    # An alias of a model did not get the model's fallbacks: BerriAI/litellm#10317.
+    routes = router(
+        {"model": "openai/gpt-5", "name": "best", "default": True}, CLAUDE,
+        model_aliases={"best": {"targets": ["best", "claude-sonnet-4-5"]}},
+    )  # fmt: skip
+    for asked in (None, "", "best"):
+        plan = routes.plan(asked, "chat")
+        assert [target.entry.name for target in plan.targets] == ["best", "anthropic/claude-sonnet-4-5"]
+        assert {target.asked for target in plan.targets} == {"best"}
+
+
+def test_a_route_is_a_line_in_the_list_of_models():
+    routes = router(*POOL, model_aliases={"qwen": QWEN, "q": {"target": "cloud"}})
+    assert [model.id for model in routes.models()][-2:] == ["q", "qwen"]
+    assert routes.models()[-1] == Model("qwen", "vLLM")
+
+
+def test_a_misspelt_route_is_suggested():
+    assert (
+        "did you mean my-qwen?"
+        in failure(router(*POOL, model_aliases={"my-qwen": QWEN}).plan, "my-qwem", "chat").message
+    )
+
+
+def test_a_route_shows_its_first_target():
+    explained = router(*POOL, model_aliases={"qwen": QWEN}).explain("qwen", "chat")
+    assert (explained.target.entry.name, explained.why) == ("gpu-1", "route qwen → gpu-1")
+
+
+def test_the_mark_for_a_long_window_is_for_every_target_of_a_route():
+    routes = router(CLAUDE, OPENAI, model_aliases={"best": {"targets": ["claude-sonnet-4-5", "gpt-4o"]}})
+    claude, other = routes.plan("best[1m]", "messages").targets
+    assert (claude.asked, bool(claude.betas), bool(other.betas)) == ("best[1m]", True, False)
+
+
+def test_a_target_whose_api_is_not_spoken_is_passed_over():
+    unspoken = {"model": "bedrock/nova", "name": "nova", "base_url": "https://bedrock.example"}
+    routes = router(unspoken, OPENAI, model_aliases={"r": {"targets": ["nova", "gpt-4o"]}, "s": {"targets": ["nova"]}})
+    assert [target.entry.name for target in routes.plan("r", "chat").targets] == ["openai/gpt-4o"]
+    assert failure(routes.plan, "s", "chat").status == 501

@@ -1,0 +1,160 @@
+"""The names of ``model_aliases``: those that stand for one model, and routes, which stand for several targets."""
+
+from collections.abc import Iterator
+from typing import TypeAlias, cast
+
+import attrs
+
+from gateway.config.attempts import changed_retries
+from gateway.config.document import Path
+from gateway.config.entries import Entries
+from gateway.config.expanded import Unresolved
+from gateway.config.findings import Findings
+from gateway.config.schema import RawAlias, RawConfig, RawRouteTarget, given
+from gateway.config.settings import Hedge, Retries, Route, RouteTarget
+from gateway.config.wording import describe, nearest
+from streams.errors import GatewayError
+from streams.events import UNAVAILABLE, FailureReason
+
+
+@attrs.frozen
+class Aliases:
+    """The names of a configuration beside those of its entries: ``single`` are aliases of one model."""
+
+    single: dict[str, str] = attrs.field(factory=dict)
+    routes: dict[str, Route] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class _Place:
+    """An item of ``targets``, and where it stands in the file."""
+
+    path: Path
+    raw: RawRouteTarget
+
+
+_Groups: TypeAlias = tuple[tuple[_Place, ...], ...]
+
+
+def build_aliases(raw: RawConfig, retries: Retries | None, entries: Entries, findings: Findings) -> Aliases:
+    """``retries`` are the root's."""
+    targets = _Targets(raw, entries, findings)
+    made = Aliases()
+    for name, item in raw.model_aliases.items():
+        path: Path = ("model_aliases", name)
+        if item.targets is not None and item.target is not None:
+            findings.wrong((*path, "target"), "given beside targets", "keep one of the two")
+        elif item.targets is None and item.target is None:
+            if path not in findings.faulty:
+                findings.wrong(path, "neither target nor targets", "name the model that it stands for")
+        elif item.target is None or item != RawAlias(item.target):
+            groups = tuple(_groups(item, path))
+            targets.check(groups, path)
+            made.routes[name] = _route(name, item, groups, retries)
+        elif targets.meant((*path, "target"), item.target) is not None:
+            made.single[name] = item.target
+    return made
+
+
+def _groups(item: RawAlias, path: Path) -> Iterator[tuple[_Place, ...]]:
+    if item.target is not None:
+        yield (_Place((*path, "target"), RawRouteTarget(item.target)),)
+    for i, one in enumerate(item.targets or ()):
+        here = (*path, "targets", i)
+        if isinstance(one, tuple):
+            yield tuple(_Place((*here, j), member) for j, member in enumerate(one))
+        else:
+            yield (_Place(here, one),)
+
+
+def _route(name: str, item: RawAlias, groups: _Groups, retries: Retries | None) -> Route:
+    made = Route(name, tuple(tuple(_route_target(place.raw) for place in group) for group in groups))
+    return attrs.evolve(
+        made,
+        balance=item.balance or made.balance,
+        sticky=made.sticky if item.sticky is None else item.sticky or None,
+        first_content=item.first_content,
+        hedge=None if item.hedge is None else Hedge(**given(item.hedge)),
+        retries=None if item.retries is None else changed_retries(retries, item.retries),
+    )
+
+
+def _route_target(raw: RawRouteTarget) -> RouteTarget:
+    made = RouteTarget(raw.target)
+    return attrs.evolve(
+        made,
+        weight=made.weight if raw.weight is None else raw.weight,
+        when=made.when if raw.when is None else _reasons(raw.when),
+    )
+
+
+def _reasons(words: tuple[str, ...]) -> frozenset[FailureReason]:
+    """The failures that ``words`` mean."""
+    named = frozenset(cast("FailureReason", word) for word in words if word != "unavailable")
+    return named | UNAVAILABLE if "unavailable" in words else named
+
+
+@attrs.frozen
+class _Targets:
+    """The check of the targets in one file."""
+
+    raw: RawConfig
+    entries: Entries
+    findings: Findings
+
+    def check(self, groups: _Groups, path: Path) -> None:
+        """Report what is wrong with the ``groups`` of the route at ``path``."""
+        if not groups and path not in self.findings.faulty:
+            self.findings.wrong((*path, "targets"), "an empty list", "name at least one model")
+        seen: dict[tuple[str, str], str] = {}
+        for i, group in enumerate(groups):
+            self._check_group(group, (*path, "targets", i))
+            for place in group:
+                self._check_place(place, seen)
+
+    def _check_group(self, group: tuple[_Place, ...], path: Path) -> None:
+        if not group:
+            self.findings.wrong(path, "an empty list", "name at least one model")
+        elif not any(_route_target(place.raw).weight for place in group):
+            found = "a group in which every weight is 0" if len(group) > 1 else "a weight of 0 with nobody beside it"
+            self.findings.wrong(path, found, "give one of a group a weight above 0")
+
+    def _check_place(self, place: _Place, seen: dict[tuple[str, str], str]) -> None:
+        if place.raw.when == ():
+            found = "an empty list"
+            self.findings.wrong((*place.path, "when"), found, "name a failure that leads here, or leave it out")
+        where = self.meant(place.path, place.raw.target)
+        if where is None:
+            return
+        if where in seen:
+            found = f"{describe(place.raw.target)} is a target of this route already"
+            found += f", as {describe(seen[where])}" if seen[where] != place.raw.target else ""
+            self.findings.wrong(place.path, found, "name each once: where all have failed they are asked again anyway")
+        seen.setdefault(where, place.raw.target)
+
+    def meant(self, path: Path, name: str) -> tuple[str, str] | None:
+        """The entry and the model that the target ``name`` means, if it means one; else it is reported."""
+        try:
+            found = self.entries.names.direct(name)
+        except GatewayError as error:
+            self.findings.wrong(path, str(error), "name one of them")
+            return None
+        if found is not None:
+            return found.entry.name, found.model
+        if self.entries.complete and not isinstance(name, Unresolved):
+            self.findings.wrong(path, *self._unknown(name))
+        return None
+
+    def _unknown(self, name: str) -> tuple[str, str, str | None]:
+        """Why ``name`` is no target, what to write in its place, and what was probably meant."""
+        found, advice = f"{describe(name)} is no configured model", "name one of model_providers"
+        if any(entry.name == name for entry in self.entries.made):
+            return (
+                f"{describe(name)} is no single model",
+                f"name one of its models, as {name.removesuffix('*')}MODEL",
+                None,
+            )
+        if (alias := self.raw.model_aliases.get(name)) is not None:
+            return f"{describe(name)} is {'an alias' if alias.targets is None else 'a route'} itself", advice, None
+        near = nearest(name, (word for entry in self.entries.made for word in (entry.name, entry.model)))
+        return found, advice, near

@@ -1,0 +1,218 @@
+"""Names with several targets: what a file says of them, and what is wrong with it."""
+
+import pytest
+
+from gateway.config.loading import ConfigError, from_mapping, load
+from gateway.config.settings import CircuitSettings, Config, Hedge, Retries, Route, RouteTarget
+from streams.events import UNAVAILABLE
+
+HEAD = """version: v0.4.0
+model_providers:
+  - {model: openai/gpt-4o, name: a, access_key: k}
+  - {model: openai/gpt-4o, name: b, access_key: l}
+  - {model: anthropic/claude-sonnet-4-5, access_key: m}
+  - {model: groq/*, access_key: n}
+"""
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read(text: str) -> Config:
+        path = tmp_path / "trigate.yaml"
+        path.write_text(HEAD + text)
+        return load(path, {})
+
+    return read
+
+
+@pytest.fixture
+def route(read):
+    """The one route of a file, by what stands behind its name."""
+
+    def route(text: str, more: str = "") -> Route:
+        (found,) = read(f"model_aliases:\n  r: {text}\n{more}").routes.values()
+        return found
+
+    return route
+
+
+def test_an_order_of_names_is_all_that_a_route_needs(route):
+    assert route("{targets: [a, claude-sonnet-4-5, groq/llama]}") == Route(
+        "r", ((RouteTarget("a"),), (RouteTarget("claude-sonnet-4-5"),), (RouteTarget("groq/llama"),))
+    )
+
+
+def test_a_list_in_the_list_is_a_group(route):
+    found = route("{targets: [[{target: a, weight: 3}, b], {target: groq/x, when: [quota, overloaded]}]}")
+    assert found.groups == (
+        (RouteTarget("a", 3.0), RouteTarget("b")),
+        (RouteTarget("groq/x", when=frozenset(("quota", "overloaded"))),),
+    )
+
+
+def test_unavailable_stands_for_the_failures_of_a_place(route):
+    found = route("{targets: [a, {target: b, when: [unavailable, context_too_long]}]}")
+    assert found.groups[1][0].when == UNAVAILABLE | {"context_too_long"}
+
+
+def test_everything_about_a_route_is_read(route):
+    found = route(
+        "{targets: [a, b], balance: lowest_latency, sticky: X-Session, first_content: 10s,"
+        " hedge: {after: p95, at_most: 2%}, retries: {attempts: 6}}",
+        "retries: {deadline: 2m, budget: 10%}\n",
+    )
+    assert (found.balance, found.sticky, found.first_content) == ("lowest_latency", "x-session", 10)
+    assert found.hedge == Hedge("p95", 0.02)
+    assert found.retries == Retries(attempts=6, deadline=120, budget=0.1)
+
+
+@pytest.mark.parametrize(("written", "sticky"), [("auto", "auto"), ("false", None), ("off", None)])
+def test_stickiness_can_be_turned_off(route, written, sticky):
+    assert route(f"{{targets: [a, b], sticky: {written}}}").sticky == sticky
+
+
+def test_an_alias_of_one_model_stays_an_alias_unless_it_says_more(read):
+    config = read("model_aliases: {one: {target: a}, more: {target: a, retries: {attempts: 2}}}\n")
+    assert config.aliases == {"one": "a"}
+    assert config.routes == {"more": Route("more", ((RouteTarget("a"),),), retries=Retries(attempts=2))}
+
+
+def test_settings_of_attempts_are_laid_over_those_of_the_root(tmp_path):
+    entries = [
+        {"model": "openai/gpt-4o", "access_key": "k"},
+        {
+            "model": "vllm/x",
+            "base_url": "http://h:8000/v1",
+            "retries": {"attempts": 2},
+            "circuit": {"failures": 9},
+            "probe": "/health",
+        },
+    ]
+    config = from_mapping(
+        {
+            "version": "v0.4.0",
+            "model_providers": entries,
+            "retries": {"wait": "3s"},
+            "circuit": {"longest": "1m", "error_rate": "25%"},
+            "client_routing": ["openrouter", "litellm"],
+        }
+    )
+    plain, own = config.entries
+    assert config.retries == Retries(wait=3)
+    assert config.circuit == CircuitSettings(longest=60, error_rate=0.25)
+    assert config.client_routing == ("openrouter", "litellm")
+    assert (plain.retries, plain.circuit, plain.probe) == (None, None, None)
+    assert own.retries == Retries(attempts=2, wait=3)
+    assert own.circuit == CircuitSettings(failures=9, longest=60, error_rate=0.25)
+    assert own.probe == "/health"
+
+
+def test_without_these_keys_nothing_is_asked_twice(read):
+    config = read("")
+    assert (config.retries, config.routes, config.client_routing) == (None, {}, ())
+
+
+@pytest.mark.parametrize(
+    ("listener", "root", "retries"),
+    [
+        ("max_retries: 2", "", Retries(attempts=3)),
+        ("max_retries: 0", "", None),
+        ("max_retries: 2", "retries: {attempts: 7}", Retries(attempts=7)),
+        ("max_retries: 2", "retries: {wait: 1s}", Retries(attempts=3, wait=1)),
+    ],
+)
+def test_a_listeners_retries_are_one_attempt_less(read, listener, root, retries):
+    config = read(f"listeners: [{{port: 12000, {listener}}}]\n{root}\n")
+    assert config.retries == retries
+    assert config.ineffective == ()
+
+
+def test_a_longer_first_time_out_makes_the_longest_as_long(read):
+    assert read("circuit: {cooldown: 30s}\n").circuit == CircuitSettings(cooldown=30, longest=30)
+
+
+@pytest.mark.parametrize(
+    ("item", "mistake"),
+    [
+        (
+            "{targets: [a, claude-sonet-4-5]}",
+            "8:20: model_aliases.r.targets[1]: 'claude-sonet-4-5' is no configured model; did you mean claude-s",
+        ),
+        ("{targets: [anthropic/claude-sonet-4-5]}", "; did you mean anthropic/claude-sonnet-4-5?"),
+        (
+            "{targets: [a, openai/gpt-4o]}",
+            "targets[1]: model 'openai/gpt-4o' is offered by several entries; ask for it by",
+        ),
+        ("{targets: [a, b, a]}", "8:23: model_aliases.r.targets[2]: 'a' is a target of this route already; name each"),
+        ("{targets: [[a, b], {target: a, when: [quota]}]}", "targets[1]: 'a' is a target of this route already"),
+        ("{targets: [claude-sonnet-4-5, anthropic/claude-sonnet-4-5]}", "already, as 'claude-sonnet-4-5'; name each"),
+        ("{targets: [groq/*]}", "targets[0]: 'groq/*' is no single model; name one of its models, as groq/MODEL"),
+        ("{targets: [a, other]}", "targets[1]: 'other' is a route itself; name one of model_providers"),
+        ("{targets: [a, r]}", "targets[1]: 'r' is a route itself"),
+        ("{targets: [a, single]}", "targets[1]: 'single' is an alias itself"),
+        ("{targets: []}", "8:7: model_aliases.r.targets: an empty list; name at least one model"),
+        ("{targets: [a, []]}", "targets[1]: an empty list; name at least one model"),
+        ("{targets: [a, [[b]]]}", "targets[1][0]: a list; this must be text"),
+        ("{targets: [[{target: a, weight: 0}, {target: b, weight: 0}]]}", "targets[0]: a group in which every weight"),
+        ("{targets: [{target: a, weight: 0}, b]}", "targets[0]: a weight of 0 with nobody beside it; give one"),
+        ("{targets: [{target: a, weight: -1}]}", "targets[0].weight: -1; this must be a number, 0 or more"),
+        ("{targets: [a, {target: b, when: []}]}", "targets[1].when: an empty list; name a failure that leads here"),
+        ("{targets: [a, {target: b, when: [qouta]}]}", "targets[1].when[0]: 'qouta'; did you mean quota?"),
+        ("{targets: [a, {target: b, when: [invalid]}]}", "when[0]: 'invalid'; a mistake of the client's is answered"),
+        ("{targets: [a, {target: b, when: [on]}]}", "when[0]: true (YAML reads on, yes and true as this); one of unav"),
+        ("{targets: [a, {target: b, when: yes}]}", "targets[1].when: true; this must be a list"),
+        ("{targets: [a, {target: b, on: [quota]}]}", "targets[1].on: unknown key; write it as `when`; YAML takes the"),
+        ("{targets: [a, {target: b, true: [quota]}]}", "targets[1].true: unknown key; write it as `when`; YAML takes"),
+        ("{targets: [a, {target: b, wieght: 1}]}", "targets[1].wieght: unknown key; did you mean weight?"),
+        ("{targets: [a, off]}", "targets[1]: false; this must be text (put it in quotes)"),
+        ("{targets: a}", "8:7: model_aliases.r.targets: 'a'; this must be a list"),
+        ("{targets: [a], target: b}", "8:21: model_aliases.r.target: given beside targets; keep one of the two"),
+        ("{balance: weighted}", "8:3: model_aliases.r: neither target nor targets; name the model"),
+        ("{targets: [a, b], balance: least_bussy}", "r.balance: 'least_bussy'; did you mean least_busy?"),
+        ("{targets: [a, b], sticky: on}", "r.sticky: true (YAML reads on, yes and true as this); this must be auto"),
+        ("{targets: [a, b], sticky: 'x y'}", "r.sticky: 'x y'; this must be the name of a header"),
+        ("{targets: [a, b], first_content: 0}", "r.first_content: 0; this must be a duration above 0"),
+        ("{targets: [a, b], hedge: {after: p9}}", "r.hedge.after: 'p9'; this must be a duration above 0"),
+        ("{targets: [a, b], hedge: {after: 2s, at_most: 5}}", "hedge.at_most: 5; this must be a share such as 20%"),
+        ("{targets: [a, b], retries: {attempts: 0}}", "retries.attempts: 0; this must be a whole number, 1 or more"),
+        ("{targets: [a, b], retries: {max_retries: 2}}", "retries.max_retries: unknown key; write it as `attempts`"),
+        ("{targets: [a, b], strategy: weighted}", "r.strategy: unknown key; write it as `balance`"),
+        ("{fallbacks: [a, b]}", "r.fallbacks: unknown key; write it as `targets`"),
+    ],
+)
+def test_what_is_wrong_with_a_route_is_told_with_its_place(read, item, mistake):
+    # A cycle, a name that nobody answers to: found at the first failure elsewhere (BerriAI/litellm#10317).
+    with pytest.raises(ConfigError) as caught:
+        read(f"model_aliases:\n  r: {item}\n  other: {{targets: [a, b]}}\n  single: {{target: a}}\n")
+    (found,) = caught.value.mistakes
+    assert mistake in str(found).partition("trigate.yaml:")[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("retries: {budget: 20}", "7:11: retries.budget: 20; this must be a share such as 20%"),
+        ("retries: 3", "retries: 3; this must be a mapping"),
+        ("circuit: {error_rate: 0%}", "circuit.error_rate: 0%, at which every target would be out"),
+        ("circuit: {cooldown: 30s, longest: 5s}", "circuit.longest: shorter than cooldown; it is the end of a time"),
+        ("client_routing: [openruter]", "client_routing[0]: 'openruter'; did you mean openrouter?"),
+        ("fallbacks: [a]", "fallbacks: unknown key; a name has them: `model_aliases: {NAME: {targets:"),
+        ("num_retries: 2", "num_retries: unknown key; write it as `retries: {attempts: 3}`"),
+    ],
+)
+def test_what_is_wrong_at_the_root_is_told(read, text, mistake):
+    with pytest.raises(ConfigError) as caught:
+        read(f"{text}\n")
+    (found,) = caught.value.mistakes
+    assert mistake in str(found)
+
+
+def test_a_key_that_a_program_gives_as_true_is_told_as_such():
+    content = {
+        "version": "v0.4.0",
+        "model_providers": [{"model": "openai/a", "access_key": "k"}, {"model": "openai/b", "access_key": "k"}],
+        "model_aliases": {"r": {"targets": ["a", {"target": "b", True: ["quota"]}]}},
+    }
+    with pytest.raises(ConfigError) as caught:
+        from_mapping(content)
+    assert "model_aliases.r.targets[1].true: unknown key; write it as `when`" in str(caught.value)
