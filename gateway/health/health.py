@@ -1,13 +1,79 @@
-"""The health of all targets: which are out and until when, and how many answers each is giving."""
+"""The health of all targets: which are out and until when, and what is added to what clients bring.
 
-from collections.abc import Callable
+What is known of a place is a ``Circuit`` in a table: one of the place itself, by endpoint, credential and model, and
+one of the account, by endpoint and credential, for what all its models share: a used-up quota, a refused credential.
+"""
 
+import enum
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import attrs
 import trio
 
-from gateway.config.settings import Config
+from gateway.config.settings import CircuitSettings, Config, Retries
+from gateway.health.circuit import (
+    STEP,
+    Circuit,
+    Failure,
+    Standing,
+    after_failure,
+    after_good,
+    first_trial,
+    is_shut,
+    let_in,
+    reopened,
+    standing,
+    with_counts,
+    with_trial,
+    without_trial,
+)
+from gateway.health.retry_budget import RetryBudget
+from gateway.health.states import KEPT, OwnStates, States
+from gateway.health.transitions import TransitionLog
+from gateway.routing.identity import Identity
 from gateway.routing.plan import Outage
 from gateway.routing.target import Target
-from streams.events import ErrorInfo
+from streams.events import UNAVAILABLE, ErrorInfo, FailureReason
+
+OF_THE_ACCOUNT: Final[frozenset[FailureReason]] = frozenset(("quota", "credential"))
+"""The reasons that say something about all models of a credential (openclaw/openclaw#30030)."""
+
+
+@attrs.frozen
+class TargetState:
+    """Where a target stands, for people: the name of its entry, its own, ``until`` when it is out, in seconds from now,
+    and why."""
+
+    entry: str
+    target: str
+    state: Standing
+    reason: FailureReason | None = None
+    until: float = 0.0
+
+
+class _Place:
+    """A place as this process has met it: its names, the good answers that its circuit has not been told of yet, and
+    the attempt whose answer began last."""
+
+    def __init__(self, entry: str, name: str, identity: Identity, budget: RetryBudget) -> None:
+        self.entry = entry
+        self.name = name
+        self.key = identity.place
+        self.account = identity.account
+        self.budget = budget
+        self.good = 0
+        self.told_at = 0.0
+        self.latest: OpenAttempt | None = None
+
+
+class _Phase(enum.Enum):
+    SENT = "sent"
+    BEGUN = "begun"
+    FAILED = "failed"
+    CLOSED = "closed"
 
 
 class OpenAttempt:
@@ -15,33 +81,254 @@ class OpenAttempt:
     are called as it happens, ``close`` once, whatever has happened; an answer that is closed without either says
     nothing about its target: the client has left, or the request was wrong."""
 
+    def __init__(self, health: "Health", target: Target, place: _Place, sent: float) -> None:
+        self.target = target
+        self.place = place
+        self.sent = sent
+        self.trial = 0
+        self.phase = _Phase.SENT
+        self.before: Circuit | None = None  # the circuit that its good answer has closed
+        self._health = health
+
     def began(self) -> None:
         """The first content has come, of a whole answer all."""
+        if self.phase is _Phase.SENT:
+            self.phase = _Phase.BEGUN
+            self._health._began(self)
 
     def failed(self, failed: ErrorInfo) -> None:
-        """The provider has failed, before the first content or behind it. Only reasons of ``UNAVAILABLE`` count."""
+        """The provider has failed, before the first content or behind it. Only reasons of ``UNAVAILABLE`` count, and
+        no credential that is the client's own."""
+        reason = failed.reason
+        if reason not in UNAVAILABLE or self.phase in (_Phase.FAILED, _Phase.CLOSED):
+            return
+        if reason == "credential" and self.target.entry.passthrough_auth:
+            return
+        self._health._failed(self, reason, failed)
+        self.phase = _Phase.FAILED
 
     def close(self) -> None:
         """It is over."""
+        if self.trial:
+            self._health._give_back(self)
+        self.phase = _Phase.CLOSED
 
 
 class Health:
     """The health of all targets, by ``clock`` (seconds). Used from the trio thread only."""
 
-    def __init__(self, clock: Callable[[], float] = trio.current_time) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = trio.current_time,
+        states: States | None = None,
+        workers: int = 1,
+        process: int | None = None,
+    ) -> None:
+        """``states`` are shared by so many ``workers``, each with a number of its ``process``."""
         self.clock = clock
+        self.transitions = TransitionLog()
+        self._states: States = states or OwnStates()
+        self._get = self._states.get
+        self._workers = workers
+        self._trials: Iterator[int] = itertools.count(first_trial(os.getpid() if process is None else process))
+        self._circuit = CircuitSettings()
+        self._retries = Retries()
+        self._entries: dict[str, Identity] = {}
+        self._accounts: dict[bytes, list[str]] = {}
+        self._places: dict[bytes, _Place] = {}
+        self._budgets: dict[str, RetryBudget] = {}
+        self._words: dict[bytes, ErrorInfo] = {}
 
     def follow(self, config: Config) -> None:
-        """Take over the settings of ``config``. What is known of targets that are the same in it stays."""
+        """Take over the settings of ``config``. What is known of targets that are the same in it stays; but what only
+        people can set right is tried again at once."""
+        again = bool(self._entries)
+        self._circuit, self._retries = config.circuit, config.retries or Retries()
+        self._entries = {entry.name: Identity.of(entry, entry.model) for entry in config.entries}
+        self._accounts = {}
+        for name, identity in self._entries.items():
+            self._accounts.setdefault(identity.account, []).append(name)
+        self._places.clear()  # with them their names; what they have not told yet is of a few seconds
+        endpoints = {identity.endpoint for identity in self._entries.values()}
+        self._budgets = {name: budget for name, budget in self._budgets.items() if name in endpoints}
+        keys = {key for one in self._entries.values() for key in (one.account, one.place)}
+        self._states.name(keys)
+        if again:
+            self._let_in(keys)
 
-    def outage(self, target: Target, credential: str | None) -> Outage | None:
-        """Why ``target`` should not be asked now, where the client's own ``credential`` is passed on to it."""
+    def _let_in(self, keys: set[bytes]) -> None:
+        known = [key for key in keys if (row := self._get(key)) is not None and row.reason is not None]
+        if known:
+            now = self.clock()
+            for key in known:
+                self._states.update(key, lambda circuit: let_in(circuit, now))
+
+    # What a policy asks
+
+    def outage(self, target: Target, credential: str | None, *, alone: bool = False) -> Outage | None:
+        """Why ``target`` should not be asked now, where the client's own ``credential`` is passed on to it. ``alone``:
+        there is nowhere else to go, so it is asked whenever that may be of use.
+
+        A target whose time is over is tried by the request that ``begin`` is called for next: whoever has waited since
+        this said ``None`` asks again before."""
+        identity = target.identity
+        if target.entry.passthrough_auth:
+            identity = identity.with_credential(credential)
+        place, account = self._get(identity.place), self._get(identity.account)
+        if (account is None or account.reason is None) and (place is None or place.reason is None):
+            return None
+        rows = ((identity.place, place), (identity.account, account))
+        known = [(key, row) for key, row in rows if row is not None and row.reason is not None]
+        return self._shut(known, identity) if alone else self._outage(known)
+
+    def _outage(self, known: list[tuple[bytes, Circuit]]) -> Outage | None:
+        """That of the circuit that is out for the longest time, or that is being tried."""
+        now = self.clock()
+        found = [(standing(row, now), key, row) for key, row in known]
+        out = [(key, row) for state, key, row in found if state == "out"]
+        out = out or [(key, row) for state, key, row in found if state == "tried"]
+        if not out:
+            return None
+        key, row = max(out, key=lambda pair: pair[1].until)
+        assert row.reason is not None
+        return Outage(row.reason, row.until, self._words.get(key), tried=row.trial != 0)
+
+    def _shut(self, known: list[tuple[bytes, Circuit]], identity: Identity) -> Outage | None:
+        """That of a wait which was told, or of a credential that was refused just now."""
+        now = self.clock()
+        for key, row in known:
+            if is_shut(row, now):
+                reason: FailureReason = "credential" if key == identity.account else "rate_limited"
+                return Outage(reason, row.shut, self._words.get(key), tried=row.trial != 0)
         return None
 
     def may_add(self, target: Target) -> bool:
         """Whether one request more than clients have brought may go there: a retry, a fallback or a hedge."""
-        return True
+        share = (target.entry.retries or self._retries).budget
+        return self._budget(target.identity.endpoint).may_add(self.clock(), share)
+
+    # What happens
 
     def begin(self, target: Target, credential: str | None, *, added: bool) -> OpenAttempt:
-        """A request goes to ``target``, ``added`` to those that clients have brought."""
-        return OpenAttempt()
+        """A request goes to ``target``, ``added`` to those that clients have brought. If the target is out or has to be
+        tried and no other request waits for that, it is this one that does: one that waits until a target is due
+        begins before it waits."""
+        identity = target.identity
+        if target.entry.passthrough_auth:
+            identity = identity.with_credential(credential)
+        place = self._places.get(identity.place) or self._meet(target, identity)
+        now = self.clock()
+        if added:
+            place.budget.added(now)
+        else:
+            place.budget.brought(now)
+        attempt = OpenAttempt(self, target, place, now)
+        row = self._get(place.key)
+        account = self._get(place.account)
+        if (row is not None and row.reason is not None) or (account is not None and account.reason is not None):
+            self._try(attempt, now)
+        return attempt
+
+    def wait(self, attempt: OpenAttempt) -> float:
+        """Seconds until the place of an ``attempt`` that waits is due: the time may have become longer meanwhile."""
+        rows = (self._get(attempt.place.key), self._get(attempt.place.account))
+        until = [row.until for row in rows if row is not None and row.reason is not None]
+        return max(max(until, default=0.0) - self.clock(), 0.0)
+
+    def _try(self, attempt: OpenAttempt, now: float) -> None:
+        attempt.trial = trial = next(self._trials)
+        for key in (attempt.place.key, attempt.place.account):
+            if (row := self._get(key)) is not None and row.reason is not None:
+                self._states.update(key, lambda circuit: with_trial(circuit, now, trial))
+
+    def _began(self, attempt: OpenAttempt) -> None:
+        place, now = attempt.place, self.clock()
+        place.good += 1
+        place.latest = attempt
+        if now >= place.told_at:
+            self._count(place, now)
+        row = self._get(place.key)
+        if row is not None and (row.reason is not None or row.failures):
+            attempt.before = self._good(attempt, place.key, now)
+        row = self._get(place.account)
+        if row is not None and row.reason is not None:
+            self._good(attempt, place.account, now)
+
+    def _good(self, attempt: OpenAttempt, key: bytes, now: float) -> Circuit:
+        """What the circuit of ``key`` was before it has heard of a good answer."""
+        sent, trial = attempt.sent, attempt.trial
+        before, after = self._states.update(key, lambda circuit: after_good(circuit, now, sent, trial))
+        self._tell(attempt, key, before, after, now)
+        return before
+
+    def _count(self, place: _Place, now: float) -> None:
+        """Tell the circuit of the good answers so far: now and then, for that is dearer than to count."""
+        good, place.good = place.good, 0
+        place.told_at = now + STEP
+        self._states.update(place.key, lambda circuit: with_counts(circuit, now, good))
+
+    def _failed(self, attempt: OpenAttempt, reason: FailureReason, failed: ErrorInfo) -> None:
+        place, now = attempt.place, self.clock()
+        settings = attempt.target.entry.circuit or self._circuit
+        failure = Failure(reason, failed.wait, now, attempt.sent, attempt.trial)
+        if attempt.phase is _Phase.BEGUN:
+            place.good -= 1
+        self._count(place, now)
+        before = attempt.before if place.latest is attempt else None
+        key = place.account if reason in OF_THE_ACCOUNT else place.key
+
+        def change(circuit: Circuit) -> Circuit:
+            circuit = circuit if before is None or key != place.key else reopened(circuit, before)
+            return after_failure(circuit, failure, settings)
+
+        self._remember(key, failed)
+        self._tell(attempt, key, *self._states.update(key, change), now)
+
+    def _give_back(self, attempt: OpenAttempt) -> None:
+        """The trial of ``attempt`` is over, where it has had no verdict: the next request tries."""
+        trial, attempt.trial = attempt.trial, 0
+        for key in (attempt.place.key, attempt.place.account):
+            if (row := self._get(key)) is not None and row.trial == trial:
+                self._states.update(key, lambda circuit: without_trial(circuit, trial))
+
+    def _tell(self, attempt: OpenAttempt, key: bytes, before: Circuit, after: Circuit, now: float) -> None:
+        place = attempt.place
+        names = self._accounts.get(key, [place.name]) if key == place.account else [place.name]
+        self.transitions.tell(key, place.entry, names, before, after, now)
+
+    def _remember(self, key: bytes, failed: ErrorInfo) -> None:
+        self._words.pop(key, None)
+        self._words[key] = attrs.evolve(failed, body=b"", headers=(), details=None)
+        if len(self._words) > KEPT:
+            del self._words[next(iter(self._words))]
+
+    def _meet(self, target: Target, identity: Identity) -> _Place:
+        place = _Place(target.entry.name, target.place, identity, self._budget(identity.endpoint))
+        self._places[identity.place] = place
+        if len(self._places) > KEPT:
+            del self._places[next(iter(self._places))]
+        return place
+
+    def _budget(self, endpoint: str) -> RetryBudget:
+        if (found := self._budgets.get(endpoint)) is None:
+            found = self._budgets[endpoint] = RetryBudget(self._workers)
+        return found
+
+    # What people see
+
+    def target_states(self) -> tuple[TargetState, ...]:
+        """Where each entry's target stands, and each further place that is not in: a model of a wildcard entry, or a
+        client's own credential."""
+        now = self.clock()
+        configured = [(name, name, one.place, one.account) for name, one in self._entries.items()]
+        keys = {key for *_, key, _ in configured}
+        met = [(one.entry, one.name, one.key, one.account) for one in self._places.values() if one.key not in keys]
+        found = [(self._state(*names, now), names[2] in keys) for names in (*configured, *met)]
+        return tuple(state for state, always in found if always or state.state != "in")
+
+    def _state(self, entry: str, name: str, place: bytes, account: bytes, now: float) -> TargetState:
+        rows = [row for key in (place, account) if (row := self._get(key)) is not None and standing(row, now) != "in"]
+        if not rows:
+            return TargetState(entry, name, "in")
+        row = max(rows, key=lambda row: row.until)
+        return TargetState(entry, name, standing(row, now), row.reason, max(row.until - now, 0.0))

@@ -7,6 +7,7 @@ import attrs
 
 from gateway.config.settings import ModelEntry
 from gateway.http.headers import Headers
+from gateway.routing.identity import Identity
 from providers.auth.signer import Signer, UnsignedRequest
 from providers.catalog.providers import url_for
 from providers.neutral.codec import Recipient
@@ -34,6 +35,16 @@ class Target:
     def name(self) -> str:
         """``provider/model``."""
         return f"{self.entry.provider.id}/{self.model}"
+
+    @cached_property
+    def place(self) -> str:
+        """The name that operators know it by: the entry's, or of a wildcard ``provider/model``."""
+        return self.name if self.entry.wildcard else self.entry.name
+
+    @cached_property
+    def identity(self) -> Identity:
+        """Who it is by address, configured credential and model."""
+        return Identity.of(self.entry, self.model)
 
     @cached_property
     def configured(self) -> Headers:

@@ -1,0 +1,48 @@
+"""Where the circuits of all places are kept: a table of rows by key."""
+
+from collections.abc import Callable, Collection
+from typing import Final, Protocol, TypeAlias
+
+from gateway.health.circuit import CLOSED, Circuit
+
+KEPT: Final = 10_000
+"""Rows of places that the configuration does not name: models of wildcard entries, and clients' own credentials."""
+
+Change: TypeAlias = Callable[[Circuit], Circuit]
+"""Pure: it may be called again for the state that another process has left meanwhile."""
+
+
+class States(Protocol):
+    """A table of circuits by keys of 16 bytes. Nothing is waited for."""
+
+    def get(self, key: bytes, /) -> Circuit | None:
+        """The circuit of ``key``, ``None`` where nothing is known."""
+        ...
+
+    def update(self, key: bytes, change: Change) -> tuple[Circuit, Circuit]:
+        """Put ``change`` of the circuit of ``key`` in its place; what it was and what it is."""
+        ...
+
+    def name(self, keys: Collection[bytes]) -> None:
+        """``keys`` are those of the configuration, which are never let go for the sake of others."""
+        ...
+
+
+class OwnStates:
+    """The table of a process that has no others beside it."""
+
+    def __init__(self, most: int = KEPT) -> None:
+        self._rows: dict[bytes, Circuit] = {}
+        self._named: frozenset[bytes] = frozenset()
+        self._most = most
+        self.get = self._rows.get
+
+    def update(self, key: bytes, change: Change) -> tuple[Circuit, Circuit]:
+        before = self._rows.pop(key, CLOSED)
+        after = self._rows[key] = change(before)
+        if len(self._rows) > self._most + len(self._named):
+            del self._rows[next(old for old in self._rows if old not in self._named)]
+        return before, after
+
+    def name(self, keys: Collection[bytes]) -> None:
+        self._named = frozenset(keys)

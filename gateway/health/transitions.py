@@ -1,0 +1,56 @@
+"""What operators hear of the circuits: a line of the log for each place that is out from now on, or in again."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Final
+
+from gateway.health.circuit import Circuit, is_out
+from streams.events import FailureReason
+
+log = logging.getLogger("trigate.health")
+
+LOUD: Final[frozenset[FailureReason | None]] = frozenset(("credential", "gone"))
+"""What only people can set right: an error in the log."""
+QUIET: Final[frozenset[FailureReason | None]] = frozenset(("rate_limited",))
+"""What belongs to a busy day."""
+HOUR: Final = 3600.0
+_MOST: Final = 1000
+
+
+class TransitionLog:
+    """Writes a line for each transition, and counts the outages by the name of their entry and their reason until
+    somebody takes the numbers. What is loud is so once an hour."""
+
+    def __init__(self) -> None:
+        self.outages: Counter[tuple[str, str]] = Counter()
+        self._loud: dict[bytes, float] = {}
+
+    def tell(self, key: bytes, entry: str, names: Collection[str], before: Circuit, after: Circuit, now: float) -> None:
+        """The circuit of ``key``, which is that of the targets ``names``, has changed by an attempt at ``entry``."""
+        if is_out(after, now):
+            if not is_out(before, now) or before.reason != after.reason:
+                self.outages[entry, str(after.reason)] += 1
+                log.log(self._level(key, after, now), "%s", _out(names, after, now))
+        elif before.reason is not None and after.reason is None:
+            log.info("%s: in again", ", ".join(names))
+
+    def _level(self, key: bytes, circuit: Circuit, now: float) -> int:
+        if circuit.reason in QUIET:
+            return logging.INFO
+        if circuit.reason not in LOUD or now < self._loud.get(key, -HOUR) + HOUR:
+            return logging.WARNING
+        self._loud.pop(key, None)
+        self._loud[key] = now
+        if len(self._loud) > _MOST:
+            del self._loud[next(iter(self._loud))]
+        return logging.ERROR
+
+
+def _out(names: Collection[str], circuit: Circuit, now: float) -> str:
+    seconds = circuit.until - now
+    until = f"{datetime.fromtimestamp(time.time() + seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    end = "then it is asked again" if circuit.ends_by_itself else "then one request tries it"
+    return f"{', '.join(names)}: out for {seconds:.1f} s, until {until}: {circuit.reason}; {end}"

@@ -1,0 +1,262 @@
+"""The circuit of one place as tables: what happens, and where that leads."""
+
+from functools import reduce
+from typing import get_args
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.config.settings import CircuitSettings
+from gateway.health.circuit import (
+    APART,
+    CLOSED,
+    LASTING,
+    LONGEST_TOLD,
+    SIZE,
+    Circuit,
+    Failure,
+    after_failure,
+    after_good,
+    first_trial,
+    is_shut,
+    left_by,
+    let_in,
+    reopened,
+    standing,
+    with_counts,
+    with_trial,
+    without_trial,
+)
+from streams.events import UNAVAILABLE, FailureReason
+
+SETTINGS = CircuitSettings(failures=5, error_rate=0.5, cooldown=5.0, longest=20.0)
+COUNTED = sorted(UNAVAILABLE - {"rate_limited", "quota", "credential", "gone"})
+
+
+def fail(
+    circuit: Circuit,
+    reason: FailureReason = "connection",
+    *,
+    at: float = 100.0,
+    wait: float | None = None,
+    sent: float | None = None,
+    trial: int = 0,
+) -> Circuit:
+    """``circuit`` after a failure of a request that took no time, where it is not said when it was ``sent``."""
+    return after_failure(circuit, Failure(reason, wait, at, at if sent is None else sent, trial), SETTINGS)
+
+
+def opened(at: float = 100.0) -> Circuit:
+    return reduce(lambda circuit, _: fail(circuit, at=at), range(5), CLOSED)
+
+
+@pytest.mark.parametrize("reason", COUNTED)
+def test_five_failures_in_a_row_open_it_whatever_they_are(reason):
+    """Hosts that could not be reached were exempt elsewhere, and 25 answers of 500 left a server in rotation
+    (BerriAI/litellm#34836, #27362)."""
+    circuit = CLOSED
+    for _ in range(4):
+        circuit = fail(circuit, reason)
+        assert standing(circuit, 100.0) == "in"
+    circuit = fail(circuit, reason)
+    assert (standing(circuit, 100.0), circuit.until, circuit.reason) == ("out", 105.0, reason)
+
+
+def test_a_good_answer_between_them_begins_the_row_anew():
+    circuit = reduce(lambda circuit, _: fail(circuit), range(4), CLOSED)
+    circuit = reduce(lambda circuit, _: fail(circuit), range(4), after_good(circuit, 100.0, 100.0))
+    assert standing(circuit, 100.0) == "in"
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "expected"), [(5, 5, "out"), (6, 4, "in"), (4, 5, "in"), (90, 100, "out"), (0, 9, "in")]
+)
+def test_half_of_ten_attempts_in_thirty_seconds_open_it(good, bad, expected):
+    circuit = with_counts(CLOSED, 90.0, good, bad - 1)
+    circuit = fail(circuit, "server_error", at=110.0)
+    assert standing(circuit, 110.0) == expected
+
+
+def test_what_is_longer_ago_than_thirty_seconds_does_not_count():
+    circuit = with_counts(CLOSED, 60.0, 0, 30)
+    assert standing(fail(circuit, at=100.0), 100.0) == "in"
+    assert standing(fail(circuit, at=80.0), 80.0) == "out"
+
+
+def test_a_rate_takes_it_out_for_exactly_the_time_that_was_told():
+    circuit = fail(CLOSED, "rate_limited", wait=37.5)
+    assert [standing(circuit, at) for at in (100.0, 137.4, 137.5)] == ["out", "out", "in"]
+    assert circuit.failures == 0
+
+
+def test_a_rate_without_a_time_doubles_from_five_seconds_to_the_longest():
+    circuit, now, lengths = CLOSED, 100.0, []
+    for _ in range(4):
+        circuit = fail(circuit, "rate_limited", at=now)
+        lengths.append(circuit.until - now)
+        now = circuit.until
+    assert lengths == [5.0, 10.0, 20.0, 20.0]
+    circuit = after_good(circuit, now, now)
+    assert fail(circuit, "rate_limited", at=now).until == now + 5.0
+
+
+def test_requests_that_were_under_way_together_double_nothing():
+    circuit = fail(CLOSED, "rate_limited", at=100.0)
+    for at in (100.0, 101.0, 102.0):
+        circuit = fail(circuit, "rate_limited", at=at, sent=99.0)
+    assert circuit.until == 107.0
+
+
+def test_a_second_failure_while_out_only_lengthens_the_time():
+    """A later wait that was longer was ignored (BerriAI/litellm#40130)."""
+    circuit = fail(CLOSED, "rate_limited", wait=10.0)
+    assert fail(circuit, "rate_limited", at=101.0, wait=3.0).until == 110.0
+    assert fail(circuit, "rate_limited", at=101.0, wait=60.0).until == 161.0
+    assert fail(circuit, "quota", at=101.0, wait=3600.0).reason == "quota"
+
+
+@pytest.mark.parametrize("reason", ["quota", "credential", "gone"])
+def test_what_does_not_pass_soon_is_out_for_ten_minutes_and_then_tried(reason):
+    circuit = fail(CLOSED, reason)
+    assert standing(circuit, 100.0 + LASTING - 0.1) == "out"
+    assert standing(circuit, 100.0 + LASTING) == "due"
+
+
+def test_a_quota_is_out_until_the_time_that_was_told_and_all_its_windows_are_waited_for():
+    """Five hours and a week (openai/codex#32341, gsd-build/gsd-2#125)."""
+    circuit = fail(CLOSED, "quota", wait=5 * 3600.0)
+    circuit = fail(circuit, "quota", at=101.0, wait=5 * 86400.0)
+    circuit = fail(circuit, "quota", at=102.0, wait=3600.0)
+    assert (standing(circuit, 86400.0), standing(circuit, 101.0 + 5 * 86400.0)) == ("out", "due")
+
+
+@pytest.mark.parametrize("wait", [float("inf"), 1e12])
+def test_a_wait_beyond_reason_is_a_month(wait):
+    assert fail(CLOSED, "rate_limited", wait=wait).until == 100.0 + LONGEST_TOLD
+
+
+def test_one_request_tries_and_its_good_answer_closes():
+    circuit = opened()
+    assert standing(circuit, 105.0) == "due"
+    circuit = with_trial(circuit, 105.0, 7)
+    assert standing(circuit, 105.0) == "tried"
+    assert with_trial(circuit, 105.0, 8).trial == 7
+    assert standing(after_good(circuit, 106.0, 105.0, 7), 106.0) == "in"
+
+
+def test_a_trial_that_fails_takes_it_out_twice_as_long_up_to_the_longest():
+    circuit, lengths = opened(), []
+    for trial in (1, 2, 3, 4):
+        now = circuit.until
+        circuit = fail(with_trial(circuit, now, trial), at=now + 1, sent=now, trial=trial)
+        lengths.append(circuit.until - now - 1)
+        assert circuit.trial == 0
+    assert lengths == [10.0, 20.0, 20.0, 20.0]
+
+
+def test_a_trial_that_says_nothing_is_given_back():
+    circuit = without_trial(with_trial(opened(), 105.0, 7), 7)
+    assert standing(circuit, 106.0) == "due"
+    assert without_trial(with_trial(circuit, 106.0, 8), 7).trial == 8
+
+
+def test_a_good_answer_shortens_no_time():
+    circuit = opened()
+    assert standing(after_good(circuit, 101.0, 100.5), 101.0) == "out"
+    limited = fail(CLOSED, "rate_limited", wait=60.0)
+    assert after_good(with_trial(limited, 101.0, 7), 102.0, 101.0, 7) == limited
+
+
+def test_an_answer_from_before_the_outage_does_not_end_it():
+    assert standing(after_good(opened(), 106.0, 99.0), 106.0) == "due"
+    assert standing(after_good(opened(), 106.0, 105.5), 106.0) == "in"
+
+
+def test_requests_of_before_that_fail_late_do_not_take_it_out_again():
+    circuit = with_trial(opened(), 105.0, 7)
+    assert standing(fail(circuit, at=106.0, sent=90.0), 106.0) == "tried"
+
+
+def test_an_answer_that_breaks_off_after_it_has_begun_was_no_good_answer():
+    circuit = CLOSED
+    for at in range(100, 105):
+        before = circuit
+        circuit = after_good(before, at, at)
+        circuit = fail(reopened(circuit, before), at=at)
+    assert standing(circuit, 104.0) == "out"
+
+
+def test_a_trial_whose_answer_breaks_off_has_failed():
+    before = with_trial(opened(), 105.0, 7)
+    circuit = fail(reopened(after_good(before, 105.0, 105.0, 7), before), at=106.0, sent=105.0)
+    assert (standing(circuit, 106.0), circuit.until) == ("out", 116.0)
+
+
+def test_who_has_nowhere_else_to_go_is_kept_from_a_told_wait_and_a_refused_credential_alone():
+    assert not is_shut(opened(), 100.0)
+    assert not is_shut(fail(CLOSED, "rate_limited"), 100.0)
+    told = fail(CLOSED, "rate_limited", wait=30.0)
+    assert is_shut(told, 129.0)
+    assert not is_shut(told, 130.0)
+    refused = fail(CLOSED, "credential")
+    assert is_shut(refused, 100.0 + APART - 1)
+    assert not is_shut(refused, 100.0 + APART)
+
+
+def test_a_reload_lets_in_what_only_people_can_set_right():
+    assert standing(let_in(fail(CLOSED, "credential"), 101.0), 101.0) == "due"
+    assert standing(let_in(fail(CLOSED, "quota"), 101.0), 101.0) == "out"
+    assert let_in(opened(), 101.0) == opened()
+
+
+def test_the_trial_of_a_worker_that_has_died_is_given_back():
+    circuit = with_trial(opened(), 105.0, first_trial(4242))
+    assert left_by(circuit, 4243) == circuit
+    assert standing(left_by(circuit, 4242), 105.0) == "due"
+
+
+REASONS = st.sampled_from(get_args(FailureReason))
+COUNTS = st.tuples(*[st.integers(-0x7FFF, 0x7FFF)] * 6)
+CIRCUITS = st.builds(
+    Circuit,
+    until=st.floats(0, 1e9), shut=st.floats(0, 1e9), trial=st.integers(0, 2**63), step=st.integers(0, 2**31),
+    failures=st.integers(0, 0xFFFF), reason=st.none() | REASONS, openings=st.integers(0, 255),
+    limits=st.integers(0, 255), good=COUNTS, bad=COUNTS,
+)  # fmt: skip
+
+
+@given(CIRCUITS)
+def test_a_state_goes_through_a_row_of_64_bytes(circuit):
+    row = circuit.pack()
+    assert len(row) == SIZE <= 64
+    assert Circuit.unpack(row) == circuit
+
+
+def test_a_row_of_zeros_says_nothing():
+    assert Circuit.unpack(bytes(SIZE)) == CLOSED
+
+
+STEPS = st.lists(st.tuples(st.floats(0, 40), REASONS.filter(UNAVAILABLE.__contains__), st.none() | st.floats(0, 90)))
+
+
+@given(STEPS)
+def test_no_failure_ever_shortens_the_time(steps):
+    """And whatever they are, the state still fits into its row."""
+    circuit, now = CLOSED, 0.0
+    for passed, reason, wait in steps:
+        now += passed
+        after = fail(circuit, reason, at=now, wait=wait, sent=now - passed / 2)
+        assert after.until >= circuit.until
+        assert after.shut >= circuit.shut
+        if reason == "rate_limited" and wait is not None:
+            assert after.until >= now + wait
+        circuit = after
+        assert Circuit.unpack(circuit.pack()) == circuit
+
+
+def test_counts_and_rows_of_failures_stay_within_their_row():
+    circuit = attrs.evolve(opened(), failures=0xFFFF, openings=255, limits=255)
+    circuit = with_counts(fail(circuit, at=200.0), 200.0, 10**6, 10**6)
+    assert Circuit.unpack(fail(circuit, "rate_limited", at=300.0).pack()).limits == 255

@@ -1,0 +1,393 @@
+"""What is known of all targets: by endpoint, credential and model, for all requests."""
+
+import logging
+import sys
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.config.loading import from_mapping
+from gateway.config.settings import CircuitSettings, Config, Retries
+from gateway.health.circuit import APART, LASTING, first_trial
+from gateway.health.health import Health, OpenAttempt
+from gateway.health.states import OwnStates
+from gateway.routing.plan import Outage
+from gateway.routing.router import Router
+from gateway.routing.target import Target
+from streams.events import ErrorInfo, FailureReason
+
+ONE = {"model": "openai/m", "name": "one", "access_key": "k1"}
+SAME_KEY = {"model": "openai/n", "name": "same-key", "access_key": "k1"}
+OTHER_KEY = {"model": "openai/m", "name": "other-key", "access_key": "k2"}
+ELSEWHERE = {"model": "vllm/m", "name": "elsewhere", "base_url": "http://gpu-1:8000/v1", "access_key": "k1"}
+PASSED = {"model": "anthropic/m", "name": "passed", "passthrough_auth": True}
+ALL = {"model": "mistral/*", "access_key": "k1"}
+
+
+def config(*entries: dict[str, Any], **fields: Any) -> Config:
+    return attrs.evolve(from_mapping({"version": "v0.4.0", "model_providers": entries or [ONE]}), **fields)
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Scene:
+    """A health, its clock, and the targets of a configuration by their names."""
+
+    def __init__(self, *entries: dict[str, Any], **fields: Any) -> None:
+        self.clock = Clock()
+        self.health = Health(self.clock)
+        self.follow(fields.pop("config", None) or config(*entries, **fields))
+
+    def follow(self, config: Config) -> None:
+        self._router = Router(config)
+        self.health.follow(config)
+
+    def target(self, name: str = "one") -> Target:
+        return self._router.resolve(name, "chat")
+
+    def begin(self, name: str = "one", credential: str | None = None, *, added: bool = False) -> OpenAttempt:
+        return self.health.begin(self.target(name), credential, added=added)
+
+    def fail(
+        self, name: str = "one", reason: FailureReason = "connection", wait: float | None = None, **of: Any
+    ) -> None:
+        attempt = self.begin(name, **of)
+        attempt.failed(failure(reason, wait))
+        attempt.close()
+
+    def answer(self, name: str = "one", **of: Any) -> None:
+        attempt = self.begin(name, **of)
+        attempt.began()
+        attempt.close()
+
+    def outage(self, name: str = "one", credential: str | None = None, *, alone: bool = False) -> Outage | None:
+        return self.health.outage(self.target(name), credential, alone=alone)
+
+    def is_out(self, *names: str) -> list[bool]:
+        return [self.outage(name) is not None for name in names]
+
+
+def failure(reason: FailureReason | None, wait: float | None = None) -> ErrorInfo:
+    return ErrorInfo("overloaded", "try later", reason=reason, wait=wait)
+
+
+def test_a_target_is_out_at_once_for_its_full_time_and_by_itself_in_again():
+    """Not in the rhythm of some check (BerriAI/litellm#34836, deltawi/deltallm#247)."""
+    scene = Scene()
+    scene.fail(reason="rate_limited", wait=12.0)
+    assert scene.outage() == Outage("rate_limited", 1012.0, failure("rate_limited", 12.0))
+    scene.clock.now = 1011.9
+    assert scene.outage() is not None
+    scene.clock.now = 1012.0
+    assert scene.outage() is None
+
+
+def test_another_key_or_server_or_model_is_untouched():
+    """What cools is credential, endpoint and model together."""
+    scene = Scene(ONE, SAME_KEY, OTHER_KEY, ELSEWHERE)
+    scene.fail(reason="rate_limited", wait=12.0)
+    assert scene.is_out("one", "same-key", "other-key", "elsewhere") == [True, False, False, False]
+
+
+@pytest.mark.parametrize("reason", ["quota", "credential"])
+def test_a_quota_and_a_credential_are_those_of_all_entries_that_share_it(reason):
+    """A subscription and a key shared one bucket, so the fallback was never tried (openclaw/openclaw#30030,
+    lidge-jun/opencodex#1267)."""
+    scene = Scene(ONE, SAME_KEY, OTHER_KEY, ELSEWHERE)
+    scene.fail(reason=reason)
+    assert scene.is_out("one", "same-key", "other-key", "elsewhere") == [True, True, False, False]
+    scene.clock.now += LASTING
+    assert scene.is_out("one", "same-key") == [False, False]
+    trial = scene.begin("same-key")
+    assert scene.outage("one") == Outage(reason, 1000.0 + LASTING, failure(reason), tried=True)
+    trial.began()
+    assert scene.is_out("one", "same-key") == [False, False]
+
+
+def test_two_entries_of_the_same_place_are_one():
+    scene = Scene(ONE, {**ONE, "name": "again"})
+    scene.fail(reason="gone")
+    assert scene.is_out("one", "again") == [True, True]
+
+
+def test_models_of_a_wildcard_are_places_of_their_own():
+    scene = Scene(ALL)
+    scene.fail("mistral/a", "gone")
+    assert scene.is_out("mistral/a", "mistral/b") == [True, False]
+
+
+@pytest.mark.parametrize("reason", [None, "invalid", "context_too_long", "content_filter"])
+def test_what_is_the_clients_own_doing_cools_nothing(reason):
+    """A caller's time limit of 100 ms took a deployment out for everybody (BerriAI/litellm#41223)."""
+    scene = Scene()
+    for _ in range(100):
+        scene.fail(reason=reason)
+    assert scene.outage() is None
+
+
+def test_a_client_that_leaves_gives_its_trial_back():
+    scene = Scene()
+    scene.fail(reason="quota")
+    scene.clock.now += LASTING
+    trial = scene.begin()
+    assert scene.is_out("one") == [True]
+    trial.close()
+    assert scene.is_out("one") == [False]
+
+
+def test_a_trial_that_fails_for_another_reason_is_given_back():
+    scene = Scene()
+    scene.fail(reason="quota")
+    scene.clock.now += LASTING
+    scene.fail(reason="server_error")
+    assert scene.outage() is None
+
+
+def test_one_request_waits_for_the_target_and_others_see_that():
+    scene = Scene()
+    scene.fail(reason="rate_limited", wait=10.0)
+    waiting = scene.begin()
+    assert scene.health.wait(waiting) == 10.0
+    assert scene.outage() == Outage("rate_limited", 1010.0, failure("rate_limited", 10.0), tried=True)
+    scene.clock.now += 5
+    scene.fail(reason="rate_limited", wait=20.0)
+    assert scene.health.wait(waiting) == 20.0
+    waiting.close()
+    assert scene.outage() == Outage("rate_limited", 1025.0, failure("rate_limited", 20.0))
+
+
+def test_failures_after_the_first_content_count_as_those_before_it():
+    scene = Scene()
+    for _ in range(5):
+        attempt = scene.begin()
+        attempt.began()
+        attempt.failed(failure("connection"))
+        attempt.close()
+    assert scene.is_out("one") == [True]
+
+
+def test_an_answer_is_counted_once():
+    scene = Scene(circuit=CircuitSettings(failures=1000))
+    for _ in range(4):
+        scene.answer()
+    for _ in range(4):
+        attempt = scene.begin()
+        attempt.began()
+        attempt.failed(failure("connection"))
+        attempt.failed(failure("connection"))
+        attempt.close()
+        attempt.failed(failure("connection"))
+    scene.fail()
+    assert scene.outage() is None
+    scene.fail()
+    assert scene.is_out("one") == [True]
+
+
+def test_an_entry_has_a_circuit_of_its_own():
+    found = config(ONE, OTHER_KEY)
+    own = attrs.evolve(found.entries[0], circuit=CircuitSettings(failures=2, cooldown=60.0, longest=60.0))
+    scene = Scene(entries=(own, found.entries[1]))
+    for _ in range(2):
+        scene.fail("one")
+        scene.fail("other-key")
+    assert scene.is_out("one", "other-key") == [True, False]
+    scene.clock.now += 59
+    assert scene.is_out("one") == [True]
+
+
+def test_a_name_with_one_target_is_asked_though_its_circuit_is_open():
+    """A circuit with nowhere else to go only makes outages longer."""
+    scene = Scene()
+    for _ in range(9):
+        scene.fail()
+    assert scene.outage() is not None
+    assert scene.outage(alone=True) is None
+
+
+def test_a_name_with_one_target_is_not_asked_within_a_told_wait():
+    scene = Scene()
+    scene.fail(reason="rate_limited")
+    assert scene.outage(alone=True) is None
+    scene.fail(reason="rate_limited", wait=30.0)
+    outage = scene.outage(alone=True)
+    assert outage == Outage("rate_limited", 1030.0, failure("rate_limited", 30.0))
+
+
+def test_a_name_with_one_target_sends_a_refused_credential_every_ten_seconds():
+    scene = Scene()
+    scene.fail(reason="credential")
+    assert scene.outage(alone=True) == Outage("credential", 1000.0 + APART, failure("credential"))
+    scene.clock.now += APART
+    assert scene.outage(alone=True) is None
+
+
+def test_clients_own_credentials_are_places_of_their_own_and_a_refused_one_cools_nothing():
+    scene = Scene(PASSED)
+    target = scene.target("passed")
+    scene.fail("passed", "rate_limited", 30.0, credential="mine")
+    assert scene.health.outage(target, "mine") is not None
+    assert scene.health.outage(target, "yours") is None
+    scene.fail("passed", "credential", credential="yours")
+    assert scene.health.outage(target, "yours") is None
+
+
+def test_a_reload_keeps_what_is_known_of_the_same_address_credential_and_model():
+    scene = Scene(ONE, OTHER_KEY)
+    scene.fail(reason="rate_limited", wait=60.0)
+    new_key = {**ONE, "name": "new-key", "access_key": "k3"}
+    scene.follow(config({**ONE, "name": "renamed"}, new_key, circuit=CircuitSettings(failures=9)))
+    assert scene.is_out("renamed", "new-key") == [True, False]
+
+
+def test_a_reload_lets_a_refused_credential_be_tried_again():
+    scene = Scene()
+    scene.fail(reason="credential")
+    scene.follow(config())
+    assert scene.outage() is None
+    scene.begin()
+    assert scene.is_out("one") == [True]
+
+
+def test_what_is_added_is_held_to_a_share_of_what_clients_bring():
+    scene = Scene(ONE, SAME_KEY, ELSEWHERE, retries=Retries(budget=0.1))
+    for _ in range(100):
+        scene.answer()
+    added = 0
+    while scene.health.may_add(scene.target()):
+        scene.fail("same-key", None, added=True)  # of the same provider
+        added += 1
+    assert added == 40
+    assert scene.health.may_add(scene.target("elsewhere"))
+
+
+def test_the_states_of_all_targets_can_be_seen():
+    scene = Scene(ONE, OTHER_KEY, ALL)
+    scene.fail(reason="gone")
+    scene.fail("mistral/a", "rate_limited", 5.0)
+    scene.answer("mistral/b")
+    found = [attrs.astuple(state) for state in scene.health.target_states()]
+    assert found == [
+        ("one", "one", "out", "gone", LASTING),
+        ("other-key", "other-key", "in", None, 0.0),
+        ("mistral/*", "mistral/*", "in", None, 0.0),
+        ("mistral/*", "mistral/a", "out", "rate_limited", 5.0),
+    ]
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    return [(record.levelname, record.getMessage().partition(", until")[0]) for record in caplog.records]
+
+
+def test_each_transition_is_a_line_with_its_reason_and_until_when(caplog):
+    caplog.set_level(logging.DEBUG, "trigate.health")
+    scene = Scene(ONE, SAME_KEY)
+    for _ in range(7):
+        scene.fail()
+    scene.clock.now += 5
+    scene.answer()
+    scene.fail("same-key", "quota", 60.0)
+    assert lines(caplog) == [
+        ("WARNING", "one: out for 5.0 s"),
+        ("INFO", "one: in again"),
+        ("WARNING", "one, same-key: out for 60.0 s"),
+    ]
+    assert caplog.records[0].getMessage().endswith("Z: connection; then one request tries it")
+    assert scene.health.transitions.outages == {("one", "connection"): 1, ("same-key", "quota"): 1}
+
+
+def test_a_refused_credential_is_an_error_once_an_hour(caplog):
+    scene = Scene()
+    for _ in range(12):
+        scene.fail(reason="credential")
+        scene.clock.now += LASTING
+    assert [level for level, _ in lines(caplog)] == (["ERROR"] + ["WARNING"] * 5) * 2
+
+
+def test_the_table_lets_go_of_those_that_no_configuration_names():
+    states = OwnStates(most=10)
+    states.name([b"named"])
+    for key in (b"named", *(b"%d" % number for number in range(20))):
+        states.update(key, lambda circuit: circuit)
+    assert states.get(b"named") is not None
+    assert [states.get(b"%d" % number) is not None for number in range(20)] == [False] * 10 + [True] * 10
+
+
+BRITTLE = config(circuit=CircuitSettings(failures=2))
+ENDS = st.sampled_from(
+    ["well", "left", "cut", "quota", "credential", "gone", "rate_limited", "told", "connection", "invalid"]
+)
+STORY = st.lists(st.tuples(st.sampled_from(["pass", "ask", "end"]), st.integers(0, 40), ENDS), max_size=60)
+
+
+def end(attempt: OpenAttempt, how: str) -> None:
+    match how:
+        case "well" | "cut":
+            attempt.began()
+            if how == "cut":
+                attempt.failed(failure("connection"))
+        case "told":
+            attempt.failed(failure("rate_limited", 17.0))
+        case "quota" | "credential" | "gone" | "rate_limited" | "connection" | "invalid":
+            attempt.failed(failure(how))
+    attempt.close()
+
+
+@given(STORY)
+def test_trials_are_never_two_at_a_time_and_never_lost(story):
+    """Whatever the order in which requests come and end, and while a target is out its time only gets longer."""
+    scene = Scene(config=BRITTLE)
+    under_way: list[tuple[OpenAttempt, bool]] = []
+    until = 0.0
+    for what, number, how in story:
+        state = scene.health.target_states()[0]
+        match what:
+            case "pass":
+                scene.clock.now += number
+            case "ask" if scene.outage() is None:
+                under_way.append((scene.begin(), state.state == "due"))
+            case "end" if under_way:
+                end(under_way.pop(number % len(under_way))[0], how)
+        assert sum(tries for _, tries in under_way) <= 1 or scene.outage() is None
+        if scene.clock.now < until:
+            outage = scene.outage()
+            assert outage is not None
+            assert outage.until >= until
+        until = outage.until if (outage := scene.outage()) and not outage.tried else 0.0
+    for attempt, _ in under_way:
+        attempt.close()
+    scene.clock.now += LASTING
+    assert scene.outage() is None
+
+
+def test_numbers_of_trials_of_two_processes_never_meet():
+    assert first_trial(1) + 2**31 < first_trial(2)
+
+
+async def test_a_request_without_trouble_pays_little():
+    """Python's and C's calls for all that the health of its target costs a request."""
+    health, target, calls = Health(), Scene().target(), 0
+    health.follow(config())
+
+    def count(frame: object, what: str, argument: object) -> None:
+        nonlocal calls
+        calls += what in ("call", "c_call")
+
+    def one() -> None:
+        assert health.outage(target, None) is None
+        attempt = health.begin(target, None, added=False)
+        attempt.began()
+        attempt.close()
+
+    one()
+    sys.setprofile(count)
+    one()
+    sys.setprofile(None)
+    assert calls <= 25
