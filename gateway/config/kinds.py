@@ -218,6 +218,11 @@ def _wait(value: Any, _: Any) -> float:
     return _amount(value, _SECONDS, "this must be a duration above 0, such as 30s, 0.5s or 5m", 0.001)
 
 
+def read_wait(text: str) -> float:
+    """Seconds, as a configuration spells a duration above 0. Raises ``Wrong``."""
+    return _wait(text, None)
+
+
 def _share(value: Any, _: Any) -> float:
     match = SHARE.fullmatch(value) if isinstance(value, str) else None
     if match is None:

@@ -1,0 +1,117 @@
+"""What a request's wishes leave of the places where it may go. They name places by entries or by providers, as clients
+of other routers do (``anthropic``, ``amazon-bedrock``)."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import attrs
+
+from gateway.config.settings import ModelEntry, Retries
+from gateway.request.wishes import Wishes, Word
+from gateway.routing.plan import Candidate
+from gateway.routing.target import Target
+from providers.catalog.providers import find
+from streams.errors import invalid
+
+_SLUGS: Final = {"google_ai_studio": "gemini", "z_ai": "zhipu", "alibaba": "qwen"}
+"""What routers call some providers, where the catalogue has no such alias."""
+
+
+def joined(several: Iterable[tuple[Candidate, ...]]) -> tuple[Candidate, ...]:
+    """The candidates of several names, those of each behind those of the one before, and each place once."""
+    found: dict[tuple[str, str], Candidate] = {}
+    start = 0
+    for candidates in several:
+        for one in candidates:
+            key = (one.target.entry.name, one.target.model)
+            found.setdefault(key, attrs.evolve(one, group=start + one.group))
+        start += candidates[-1].group + 1
+    return tuple(found.values())
+
+
+def narrowed(candidates: tuple[Candidate, ...], wishes: Wishes, entries: Sequence[ModelEntry]) -> tuple[Candidate, ...]:
+    """The ``candidates`` that the ``wishes`` leave, in their order. A router that knows the wishes gets them as they
+    are, and looks after them itself. Raises ``GatewayError`` (400) with the place of a wish for one that leaves nothing
+    or that names none of the ``entries`` and providers of the configuration."""
+    if not any(is_router(one.target, wishes) for one in candidates):
+        for word in (*wishes.order, *(wishes.only or ()), *wishes.ignored):
+            _check_known(word, entries)
+    if wishes.private is not None:
+        candidates = tuple(one for one in candidates if is_router(one.target, wishes))
+        if not candidates:
+            raise invalid(f"{wishes.private}: this gateway cannot promise that for any provider", wishes.private)
+    if wishes.only is not None:
+        fit = [_is_one_of(one.target, wishes.only, wishes) for one in candidates]
+        candidates = _left(candidates, fit, _list(wishes.only))
+    if wishes.ignored:
+        fit = [not _names_any(one.target, wishes.ignored) for one in candidates]
+        candidates = _left(candidates, fit, _list(wishes.ignored))
+    candidates = _preferred(candidates, wishes.order)
+    if wishes.fallback == "off":
+        candidates = tuple(one for one in candidates if one.group == candidates[0].group)
+    return candidates
+
+
+def narrowed_retries(retries: Retries, wishes: Wishes, candidates: Sequence[Candidate]) -> Retries:
+    """What is left of ``retries``: never more than there was. Where fallback is off one member of a group is chosen,
+    and no other one is asked."""
+    attempts = retries.attempts
+    if wishes.fallback == "off" and len(candidates) > 1:
+        attempts = 1
+    if wishes.repeats is not None:
+        attempts = min(attempts, len(candidates) + wishes.repeats)
+    return attrs.evolve(retries, attempts=attempts, deadline=min(retries.deadline, wishes.deadline))
+
+
+def is_router(target: Target, wishes: Wishes) -> bool:
+    """Whether ``target`` is a router of the kind that the members of the body were written for."""
+    return target.entry.provider.id in wishes.members
+
+
+def _left(candidates: tuple[Candidate, ...], fit: Sequence[bool], at: str) -> tuple[Candidate, ...]:
+    left = tuple(one for one, fits in zip(candidates, fit, strict=True) if fits)
+    if not left:
+        raise invalid(f"{at} leaves none of the places that {candidates[0].target.asked!r} stands for", at)
+    return left
+
+
+def _list(words: Sequence[Word]) -> str:
+    """The place of the list that holds ``words``."""
+    return words[0][0].rpartition("[")[0]
+
+
+def _preferred(candidates: tuple[Candidate, ...], order: Sequence[Word]) -> tuple[Candidate, ...]:
+    """``candidates`` with those that ``order`` names before all others, in groups of their own."""
+    if not order:
+        return candidates
+    groups = [(_rank(one.target, order), one.group) for one in candidates]
+    numbers = {group: number for number, group in enumerate(sorted(set(groups)))}
+    moved = [attrs.evolve(one, group=numbers[group]) for one, group in zip(candidates, groups, strict=True)]
+    return tuple(sorted(moved, key=lambda one: one.group))
+
+
+def _rank(target: Target, order: Sequence[Word]) -> int:
+    return next((at for at, word in enumerate(order) if _names_any(target, (word,))), len(order))
+
+
+def _is_one_of(target: Target, words: Iterable[Word], wishes: Wishes) -> bool:
+    return is_router(target, wishes) or _names_any(target, words)
+
+
+def _names_any(target: Target, words: Iterable[Word]) -> bool:
+    return any(_means(word, target.entry) for _, word in words)
+
+
+def _means(word: str, entry: ModelEntry) -> bool:
+    """Whether ``word`` is the name of ``entry`` or of its provider."""
+    plain = word.lower()
+    slug = plain.replace("-", "_")
+    row = find(_SLUGS.get(slug, slug)) or find(plain)
+    names = (entry.name.lower(), *(prefix.lower() for prefix in entry.prefixes))
+    return plain in names or slug in names or (row is not None and row.id == entry.provider.id)
+
+
+def _check_known(word: Word, entries: Sequence[ModelEntry]) -> None:
+    at, name = word
+    if not any(_means(name, entry) for entry in entries):
+        raise invalid(f"{at} names {name[:100]!r}, which is no entry and no provider of this gateway", at)

@@ -1,0 +1,181 @@
+"""The members by which a body says to another router where its request may go, read as wishes over this gateway's
+names.
+
+OpenRouter: https://openrouter.ai/docs/features/provider-routing and model-routing; Vercel:
+https://vercel.com/docs/ai-gateway/models-and-providers/provider-filtering-and-ordering and model-fallbacks; LiteLLM:
+https://docs.litellm.ai/docs/proxy/client_side_fallbacks and reliability.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from typing import Final
+
+import attrs
+import msgspec
+
+from gateway.config.settings import Balance, ClientRouting
+from gateway.request.client_request import ClientRequest
+from gateway.request.parse import Incoming
+from gateway.request.wishes import NO_WISHES, Wishes, Word, checked, read_headers
+from providers.neutral.fields import Fields, expect, join
+from streams.errors import invalid
+
+_SORTS: Final[Mapping[str, Balance]] = {
+    "price": "cheapest", "cost": "cheapest", "latency": "lowest_latency", "ttft": "lowest_latency",
+}  # fmt: skip
+"""The orders that a ``balance`` corresponds to."""
+
+_PRIVATE: Final = ("zdr", "zeroDataRetention", "disallowPromptTraining", "hipaaCompliant")
+"""Members that, when they are true, restrict what becomes of the data."""
+
+
+def read_wishes(asked: ClientRequest, incoming: Incoming, forms: Sequence[ClientRouting]) -> Wishes:
+    """The wishes of a request's headers, and of its body in the ``forms`` that the configuration lets clients use.
+    Raises ``GatewayError`` (400) with the place of a wrong one."""
+    headers = read_headers(asked)
+    if not forms:
+        return headers
+    given = [form for form in forms if not _MEMBERS[form].isdisjoint(incoming.members)]
+    if not given:
+        return headers
+    return reduce(lambda wishes, form: _READERS[form](incoming, wishes), given, NO_WISHES).within(headers)
+
+
+def _given(incoming: Incoming, form: ClientRouting) -> dict[str, msgspec.Raw]:
+    members = _MEMBERS[form]
+    if form == "litellm" and incoming.api == "messages":
+        members -= {"fallbacks"}  # Anthropic's own there (BerriAI/litellm#33294)
+    return {name: raw for name, raw in incoming.members.items() if name in members}
+
+
+def _openrouter(incoming: Incoming, wishes: Wishes) -> Wishes:
+    given = _given(incoming, "openrouter")
+    body = Fields({name: incoming.json.value(name) for name in given})
+    provider = body.object("provider") or Fields({}, "provider")
+    wishes = _provider(provider, wishes)
+    off = provider.boolean("allow_fallbacks") is False
+    return attrs.evolve(
+        wishes,
+        names=_models(incoming, body, "models", wishes),
+        fallback="off" if off else wishes.fallback,
+        strict=provider.boolean("require_parameters") or wishes.strict,
+        private=_kept(provider) or wishes.private,
+        members={**wishes.members, "openrouter": given},
+        dropped=(*wishes.dropped, *_route(body), *provider.unread()),
+    )
+
+
+def _kept(provider: Fields) -> str | None:
+    """The place of a wish that no provider may keep or use the data."""
+    collection = provider.string("data_collection")
+    if collection not in (None, "allow", "deny"):
+        at = provider.path("data_collection")
+        raise invalid(f"{at} must be allow or deny", at)
+    return provider.path("data_collection") if collection == "deny" else _private(provider)
+
+
+def _private(fields: Fields) -> str | None:
+    wished = [name for name in _PRIVATE if fields.boolean(name)]
+    return fields.path(wished[0]) if wished else None
+
+
+def _route(body: Fields) -> tuple[str, ...]:
+    return () if body.string("route") in (None, "fallback") else ("route",)
+
+
+def _provider(fields: Fields, wishes: Wishes) -> Wishes:
+    """What both OpenRouter and Vercel say of providers."""
+    only = _words(fields, "only")
+    balance, dropped = _sort(fields)
+    return attrs.evolve(
+        wishes,
+        order=wishes.order + (_words(fields, "order") or ()),
+        only=wishes.only if only is None else only,
+        ignored=wishes.ignored + (_words(fields, "ignore") or ()),
+        balance=balance or wishes.balance,
+        dropped=(*wishes.dropped, *dropped),
+    )
+
+
+def _sort(fields: Fields) -> tuple[Balance | None, tuple[str, ...]]:
+    value, at = fields.any("sort"), fields.path("sort")
+    if isinstance(value, dict):
+        value = Fields(value, at).string("by")
+    if value is None:
+        return None, ()
+    balance = _SORTS.get(expect(value, str, at))
+    return balance, () if balance is not None else (at,)
+
+
+def _words(fields: Fields, name: str) -> tuple[Word, ...] | None:
+    """The names in a list, with their places; ``None`` where there is no list, or none in it."""
+    at = fields.path(name)
+    return (
+        tuple((join(at, i), expect(word, str, join(at, i))) for i, word in enumerate(fields.array(name) or ())) or None
+    )
+
+
+def _models(incoming: Incoming, body: Fields, name: str, wishes: Wishes) -> tuple[Word, ...]:
+    """The model of the request, then those that it lists to go on with."""
+    listed = _words(body, name)
+    if listed is None:
+        return wishes.names
+    own = [("model", incoming.model)] if incoming.model and not wishes.names else []
+    return checked([*own, *wishes.names, *listed])
+
+
+def _vercel(incoming: Incoming, wishes: Wishes) -> Wishes:
+    given = _given(incoming, "vercel")
+    options = Fields.of(incoming.json.value("providerOptions"), "providerOptions")
+    gateway = options.object("gateway")
+    if gateway is None:
+        return wishes
+    wishes = _provider(gateway, wishes)
+    private = _private(gateway)
+    others = {name: value for name, value in options.data.items() if name != "gateway"}
+    return attrs.evolve(
+        wishes,
+        names=_models(incoming, gateway, "models", wishes),
+        private=private or wishes.private,
+        members={**wishes.members, "vercel": given},
+        rest={**wishes.rest, "providerOptions": msgspec.Raw(msgspec.json.encode(others))} if others else wishes.rest,
+        dropped=(*wishes.dropped, *gateway.unread()),
+    )
+
+
+def _litellm(incoming: Incoming, wishes: Wishes) -> Wishes:
+    given = _given(incoming, "litellm")
+    if not given:
+        return wishes
+    body = Fields({name: incoming.json.value(name) for name in given})
+    off, repeats, timeout = body.boolean("disable_fallbacks"), body.integer("num_retries"), body.number("timeout")
+    if repeats is not None and repeats < 0:
+        raise invalid("num_retries must be 0 or more", "num_retries")
+    if timeout is not None and timeout <= 0:
+        raise invalid("timeout must be a number of seconds above 0", "timeout")
+    return attrs.evolve(
+        wishes,
+        names=_models(incoming, body, "fallbacks", wishes),
+        fallback="off" if off else wishes.fallback,
+        repeats=repeats if wishes.repeats is None else wishes.repeats,
+        deadline=wishes.deadline if timeout is None else min(timeout, wishes.deadline),
+        members={**wishes.members, "litellm": given},
+        dropped=(*wishes.dropped, *body.unread()),
+    )
+
+
+_MEMBERS: Final[Mapping[ClientRouting, frozenset[str]]] = {
+    "openrouter": frozenset(("models", "route", "provider")),
+    "vercel": frozenset(("providerOptions",)),
+    "litellm": frozenset(
+        ("fallbacks", "num_retries", "timeout", "disable_fallbacks", "context_window_fallbacks",
+         "content_policy_fallbacks")
+    ),
+}  # fmt: skip
+"""Of each form, the members that mean something to its router and nothing to providers."""
+
+_READERS: Final[Mapping[ClientRouting, Callable[[Incoming, Wishes], Wishes]]] = {
+    "openrouter": _openrouter,
+    "vercel": _vercel,
+    "litellm": _litellm,
+}

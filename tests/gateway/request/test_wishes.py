@@ -1,0 +1,278 @@
+"""What a request may say of where it goes: this gateway's headers, and the bodies of other routers' clients."""
+
+import json
+import math
+
+import pytest
+
+from gateway.config.loading import from_mapping
+from gateway.config.settings import Retries
+from gateway.request.client_request import ClientRequest
+from gateway.request.narrowing import joined, narrowed, narrowed_retries
+from gateway.request.parse import Incoming, read_incoming
+from gateway.request.router_bodies import read_wishes
+from gateway.request.wishes import NO_WISHES, Wishes
+from gateway.routing.plan import Candidate
+from gateway.routing.router import Router
+from streams.errors import GatewayError
+
+ALL = ("openrouter", "vercel", "litellm")
+CONFIG = from_mapping(
+    {
+        "version": "v0.4.0",
+        "model_providers": [
+            {"model": "anthropic/claude-sonnet-5", "name": "sonnet", "access_key": "k"},
+            {"model": "azure_openai/gpt-5", "name": "azure-eu", "access_key": "k", "base_url": "https://eu.example"},
+            {"model": "azure_openai/gpt-5", "name": "azure-us", "access_key": "k", "base_url": "https://us.example"},
+            {"model": "openai/gpt-5", "name": "gpt", "access_key": "k"},
+            {"model": "gemini/gemini-4-argon", "name": "argon", "access_key": "k"},
+            {"model": "openrouter/openai/gpt-5", "name": "router", "access_key": "k"},
+        ],
+    }
+)
+ROUTER = Router(CONFIG)
+
+
+def candidates(*groups: str) -> tuple[Candidate, ...]:
+    """Those of the entries named in ``groups``, of which the members have a space between them."""
+    return tuple(
+        Candidate(ROUTER.resolve(name, "chat"), at) for at, group in enumerate(groups) for name in group.split()
+    )
+
+
+SEVERAL = candidates("sonnet", "azure-eu azure-us", "gpt")
+
+
+def groups(found: tuple[Candidate, ...]) -> list[str]:
+    names: dict[int, list[str]] = {}
+    for one in found:
+        names.setdefault(one.group, []).append(one.target.entry.name)
+    return [" ".join(group) for group in names.values()]
+
+
+def headers(**given: str) -> ClientRequest:
+    return ClientRequest(tuple((f"x-trigate-{name}", value) for name, value in given.items()), "")
+
+
+NOTHING = headers()
+
+
+def chat(api: str = "chat", **members: object) -> Incoming:
+    body = {"model": "best", "messages": [{"role": "user", "content": "hello"}], **members}
+    return read_incoming(api, json.dumps(body).encode())  # type: ignore[arg-type]
+
+
+def said(*forms: str, api: str = "chat", asked: ClientRequest = NOTHING, **members: object) -> Wishes:
+    return read_wishes(asked, chat(api, **members), forms or ALL)  # type: ignore[arg-type]
+
+
+def names(wishes: Wishes) -> list[str]:
+    return [name for _, name in wishes.names]
+
+
+def refused(function, *arguments) -> tuple[str, str | None, str]:
+    with pytest.raises(GatewayError) as error:
+        function(*arguments)
+    return error.value.failed.kind, error.value.failed.param, error.value.failed.message
+
+
+# Headers
+
+
+def test_a_request_that_says_nothing_has_no_wishes():
+    assert said() is NO_WISHES
+    assert said(asked=headers(strict="1", run="r")) is NO_WISHES
+
+
+def test_headers_are_read_without_any_setting():
+    wishes = read_wishes(headers(models="a, b,, a", fallback="off", deadline="20s"), chat(), ())
+    assert (names(wishes), wishes.fallback, wishes.deadline) == (["a", "b"], "off", 20.0)
+    assert read_wishes(headers(fallback="ON"), chat(), ()).fallback == "as configured"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("models", " , ", "must name at least one model"),
+        ("models", ",".join(f"m{i}" for i in range(33)), "name 32 at most"),
+        ("fallback", "no", "must be off or on, not 'no'"),
+        ("deadline", "soon", "'soon'; this must be a duration"),
+        ("deadline", "0s", "above 0"),
+        ("deadline", "-3s", "this must be a duration"),
+    ],
+)
+def test_a_header_that_cannot_be_understood_is_refused_with_its_name(name, value, words):
+    kind, param, message = refused(read_wishes, headers(**{name: value}), chat(), ())
+    assert (kind, param) == ("invalid_request", f"x-trigate-{name}")
+    assert words in message
+
+
+# Bodies
+
+
+def test_bodies_of_other_routers_are_ordinary_members_unless_the_file_says_so():
+    incoming = chat(models=["a"], provider={"order": ["x"]}, fallbacks=["b"], providerOptions={"gateway": {}})
+    assert read_wishes(NOTHING, incoming, ()) is NO_WISHES
+    assert NO_WISHES.stripped(incoming) is incoming
+
+
+def test_openrouter():
+    # https://openrouter.ai/docs/features/provider-routing
+    provider = {"order": ["azure"], "only": ["azure", "anthropic"], "ignore": ["openai"], "allow_fallbacks": False,
+                "require_parameters": True, "sort": "price", "max_price": {"prompt": 1}, "quantizations": ["fp8"],
+                "data_collection": "allow", "zdr": False}  # fmt: skip
+    wishes = said("openrouter", models=["second", "best"], route="fallback", provider=provider)
+    assert names(wishes) == ["best", "second"]
+    assert wishes.order == (("provider.order[0]", "azure"),)
+    assert [word for _, word in wishes.only or ()] == ["azure", "anthropic"]
+    assert wishes.ignored == (("provider.ignore[0]", "openai"),)
+    assert (wishes.fallback, wishes.strict, wishes.balance, wishes.private) == ("off", True, "cheapest", None)
+    assert wishes.dropped == ("provider.max_price", "provider.quantizations")
+
+
+def test_vercel():
+    # https://vercel.com/docs/ai-gateway/models-and-providers/provider-filtering-and-ordering
+    gateway = {"models": ["second"], "order": ["bedrock"], "only": ["azure"], "sort": "ttft", "user": "u"}
+    incoming = chat(providerOptions={"gateway": gateway, "anthropic": {"effort": "low"}})
+    wishes = read_wishes(NOTHING, incoming, ["vercel"])
+    assert (names(wishes), wishes.balance) == (["best", "second"], "lowest_latency")
+    assert (wishes.order, wishes.dropped) == (
+        (("providerOptions.gateway.order[0]", "bedrock"),),
+        ("providerOptions.gateway.user",),
+    )
+    left = json.loads(wishes.stripped(incoming).body)
+    assert left["providerOptions"] == {"anthropic": {"effort": "low"}}
+
+
+def test_litellm():
+    # https://docs.litellm.ai/docs/proxy/client_side_fallbacks
+    wishes = said("litellm", fallbacks=["second"], num_retries=1, timeout=30, context_window_fallbacks=[{"a": ["b"]}])
+    assert (names(wishes), wishes.repeats, wishes.deadline) == (["best", "second"], 1, 30)
+    assert wishes.dropped == ("context_window_fallbacks",)
+    assert said("litellm", disable_fallbacks=True).fallback == "off"
+
+
+def test_anthropics_own_fallbacks_are_never_ours():
+    # BerriAI/litellm#33294
+    own = [{"model": "claude-sonnet-5"}]
+    incoming = chat("messages", fallbacks=own, max_tokens=5)
+    wishes = read_wishes(NOTHING, incoming, ALL)
+    assert not wishes.names
+    assert json.loads(wishes.stripped(incoming).body)["fallbacks"] == own
+
+
+def test_what_has_no_counterpart_is_named_and_nothing_goes_on_to_a_provider():
+    incoming = chat(route="sort", provider={"sort": "throughput", "preferred_min_throughput": 5})
+    wishes = read_wishes(NOTHING, incoming, ["openrouter"])
+    assert wishes.dropped == ("provider.sort", "route", "provider.preferred_min_throughput")
+    assert wishes.balance is None
+    assert set(json.loads(wishes.stripped(incoming).body)) == {"model", "messages"}
+
+
+def test_other_members_keep_their_order_and_their_bytes():
+    body = b'{"seed": 1.0,"models":["x"],  "messages": [ {"role":"user","content":"\\u0041"} ],"model":"best"}'
+    incoming = read_incoming("chat", body)
+    wishes = read_wishes(NOTHING, incoming, ["openrouter"])
+    stripped = wishes.stripped(incoming)
+    assert stripped.body == b'{"seed":1.0,"messages":[ {"role":"user","content":"\\u0041"} ],"model":"best"}'
+    assert json.loads(wishes.whole_for("openrouter", stripped).body) == json.loads(body)
+    assert wishes.whole_for("openai", stripped) is stripped
+
+
+@pytest.mark.parametrize(
+    ("members", "at"),
+    [
+        ({"models": "a"}, "models"),
+        ({"models": ["a", 3]}, "models[1]"),
+        ({"provider": []}, "provider"),
+        ({"provider": {"order": "azure"}}, "provider.order"),
+        ({"provider": {"only": [{}]}}, "provider.only[0]"),
+        ({"provider": {"allow_fallbacks": "no"}}, "provider.allow_fallbacks"),
+        ({"provider": {"sort": 3}}, "provider.sort"),
+        ({"provider": {"data_collection": "never"}}, "provider.data_collection"),
+        ({"providerOptions": {"gateway": {"order": [1]}}}, "providerOptions.gateway.order[0]"),
+        ({"providerOptions": []}, "providerOptions"),
+        ({"fallbacks": [{"model": "a", "messages": []}]}, "fallbacks[0]"),
+        ({"num_retries": -1}, "num_retries"),
+        ({"num_retries": "2"}, "num_retries"),
+        ({"timeout": 0}, "timeout"),
+        ({"disable_fallbacks": "yes"}, "disable_fallbacks"),
+    ],
+)
+def test_a_wrong_wish_is_refused_with_its_path(members, at):
+    kind, param, message = refused(read_wishes, NOTHING, chat(**members), ALL)
+    assert (kind, param) == ("invalid_request", at)
+    assert at in message
+
+
+def test_a_header_outranks_the_body_and_both_narrow():
+    wishes = said("litellm", fallbacks=["b"], timeout=30, asked=headers(models="c", deadline="10s"))
+    assert (names(wishes), wishes.deadline) == (["c"], 10)
+    assert said("litellm", timeout=5, asked=headers(deadline="10s")).deadline == 5
+    assert said("litellm", timeout=5, asked=headers(fallback="off")).fallback == "off"
+
+
+# What is left of the places
+
+
+@pytest.mark.parametrize(
+    ("provider", "left"),
+    [
+        ({"order": ["openai", "azure"]}, ["gpt", "azure-eu azure-us", "sonnet"]),
+        ({"order": ["azure-us"]}, ["azure-us", "sonnet", "azure-eu", "gpt"]),
+        ({"order": ["Azure"], "allow_fallbacks": False}, ["azure-eu azure-us"]),
+        ({"only": ["anthropic", "gpt"]}, ["sonnet", "gpt"]),
+        ({"ignore": ["anthropic", "azure-eu"]}, ["azure-us", "gpt"]),
+        ({"order": ["google-ai-studio"]}, ["sonnet", "azure-eu azure-us", "gpt"]),
+        ({"allow_fallbacks": False}, ["sonnet"]),
+        ({}, ["sonnet", "azure-eu azure-us", "gpt"]),
+    ],
+)
+def test_providers_are_meant_by_entry_or_provider(provider, left):
+    assert groups(narrowed(SEVERAL, said("openrouter", provider=provider), CONFIG.entries)) == left
+
+
+@pytest.mark.parametrize(
+    ("provider", "at"),
+    [
+        ({"only": ["gemini"]}, "provider.only"),
+        ({"ignore": ["sonnet", "azure", "openai"]}, "provider.ignore"),
+        ({"order": ["gpt", "deepinfra"]}, "provider.order[1]"),
+        ({"ignore": ["opneai"]}, "provider.ignore[0]"),
+        ({"zdr": True}, "provider.zdr"),
+        ({"data_collection": "deny"}, "provider.data_collection"),
+    ],
+)
+def test_what_leaves_nothing_or_names_nobody_is_refused(provider, at):
+    wishes = said("openrouter", provider=provider)
+    assert refused(narrowed, SEVERAL, wishes, CONFIG.entries)[:2] == ("invalid_request", at)
+
+
+def test_a_router_of_that_kind_looks_after_its_own_wishes():
+    both = candidates("sonnet", "router")
+    wishes = said("openrouter", provider={"only": ["deepinfra"], "order": ["deepinfra/turbo"]})
+    assert groups(narrowed(both, wishes, CONFIG.entries)) == ["router"]
+    private = said("openrouter", provider={"zdr": True})
+    assert groups(narrowed(both, private, CONFIG.entries)) == ["router"]
+
+
+def test_names_are_joined_in_their_order_and_each_place_is_asked_once():
+    several = joined([candidates("gpt"), SEVERAL, candidates("argon gpt")])
+    assert groups(several) == ["gpt", "sonnet", "azure-eu azure-us", "argon"]
+
+
+@pytest.mark.parametrize(
+    ("wishes", "places", "left"),
+    [
+        (Wishes(deadline=20), SEVERAL, Retries(deadline=20)),
+        (Wishes(deadline=math.inf), SEVERAL, Retries()),
+        (Wishes(deadline=900), SEVERAL, Retries()),
+        (Wishes(repeats=9), SEVERAL, Retries()),
+        (Wishes(repeats=1), candidates("sonnet", "gpt"), Retries(attempts=3)),
+        (Wishes(repeats=0), candidates("sonnet"), Retries(attempts=1)),
+        (Wishes(fallback="off"), candidates("sonnet"), Retries()),
+        (Wishes(fallback="off"), candidates("azure-eu azure-us"), Retries(attempts=1)),
+    ],
+)
+def test_wishes_only_shrink_retries(wishes, places, left):
+    assert narrowed_retries(Retries(), wishes, places) == left
