@@ -171,12 +171,17 @@ def reopened(circuit: Circuit, before: Circuit) -> Circuit:
 
 def left_by(circuit: Circuit, process: int) -> Circuit:
     """The worker ``process`` has died, and whatever trial it had with it."""
-    return without_trial(circuit, circuit.trial) if circuit.trial >> 32 == process else circuit
+    return without_trial(circuit, circuit.trial) if process_of(circuit.trial) == process else circuit
 
 
 def first_trial(process: int) -> int:
     """The first number of the trials of ``process``: those of two never meet."""
     return (process << 32) + 1
+
+
+def process_of(trial: int) -> int:
+    """The process whose trial has this number."""
+    return trial >> 32
 
 
 def let_in(circuit: Circuit, now: float) -> Circuit:

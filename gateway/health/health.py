@@ -23,7 +23,9 @@ from gateway.health.circuit import (
     after_good,
     first_trial,
     is_shut,
+    left_by,
     let_in,
+    process_of,
     reopened,
     standing,
     with_counts,
@@ -122,15 +124,15 @@ class Health:
         clock: Callable[[], float] = trio.current_time,
         states: States | None = None,
         workers: int = 1,
-        process: int | None = None,
     ) -> None:
-        """``states`` are shared by so many ``workers``, each with a number of its ``process``."""
+        """``states`` are shared by so many ``workers``."""
         self.clock = clock
         self.transitions = TransitionLog()
         self._states: States = states or OwnStates()
         self._get = self._states.get
         self._workers = workers
-        self._trials: Iterator[int] = itertools.count(first_trial(os.getpid() if process is None else process))
+        self._process = os.getpid()
+        self._trials: Iterator[int] = itertools.count(first_trial(self._process))
         self._circuit = CircuitSettings()
         self._retries = Retries()
         self._entries: dict[str, Identity] = {}
@@ -184,6 +186,7 @@ class Health:
     def _outage(self, known: list[tuple[bytes, Circuit]]) -> Outage | None:
         """That of the circuit that is out for the longest time, or that is being tried."""
         now = self.clock()
+        known = [(key, self._without_the_dead(key, row)) for key, row in known]
         found = [(standing(row, now), key, row) for key, row in known]
         out = [(key, row) for state, key, row in found if state == "out"]
         out = out or [(key, row) for state, key, row in found if state == "tried"]
@@ -192,6 +195,13 @@ class Health:
         key, row = max(out, key=lambda pair: pair[1].until)
         assert row.reason is not None
         return Outage(row.reason, row.until, self._words.get(key), tried=row.trial != 0)
+
+    def _without_the_dead(self, key: bytes, row: Circuit) -> Circuit:
+        """``row`` without the trial of a worker that has died with it."""
+        process = process_of(row.trial)
+        if not row.trial or process == self._process or _is_alive(process):
+            return row
+        return self._states.update(key, lambda circuit: left_by(circuit, process))[1]
 
     def _shut(self, known: list[tuple[bytes, Circuit]], identity: Identity) -> Outage | None:
         """That of a wait which was told, or of a credential that was refused just now."""
@@ -332,3 +342,13 @@ class Health:
             return TargetState(entry, name, "in")
         row = max(rows, key=lambda row: row.until)
         return TargetState(entry, name, standing(row, now), row.reason, max(row.until - now, 0.0))
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # it is somebody else's: numbers are used again
+    return True

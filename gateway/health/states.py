@@ -3,7 +3,8 @@
 from collections.abc import Callable, Collection
 from typing import Final, Protocol, TypeAlias
 
-from gateway.health.circuit import CLOSED, Circuit
+from gateway.health.circuit import CLOSED, LASTING, Circuit
+from gateway.shared.rows import Rows
 
 KEPT: Final = 10_000
 """Rows of places that the configuration does not name: models of wildcard entries, and clients' own credentials."""
@@ -46,3 +47,31 @@ class OwnStates:
 
     def name(self, keys: Collection[bytes]) -> None:
         self._named = frozenset(keys)
+
+
+class RowStates:
+    """The table of the workers of one machine, in rows that they share. The clock is that of ``rows``."""
+
+    def __init__(self, rows: Rows, clock: Callable[[], float]) -> None:
+        self._rows = rows
+        self._clock = clock
+
+    def get(self, key: bytes) -> Circuit | None:
+        row = self._rows.read(key)
+        return None if row is None else Circuit.unpack(row)
+
+    def update(self, key: bytes, change: Change) -> tuple[Circuit, Circuit]:
+        before = after = self.get(key) or CLOSED
+
+        def step(row: bytes | None, now: float) -> bytes:
+            nonlocal before, after
+            before = CLOSED if row is None else Circuit.unpack(row)
+            after = change(before)
+            return after.pack()
+
+        longest = max(change(before).until - self._clock(), 0.0)  # rows that are kept longest go last for want of room
+        self._rows.update(key, step, longest + LASTING)
+        return before, after
+
+    def name(self, keys: Collection[bytes]) -> None:
+        return

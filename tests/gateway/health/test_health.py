@@ -1,6 +1,7 @@
 """What is known of all targets: by endpoint, credential and model, for all requests."""
 
 import logging
+import subprocess
 import sys
 from typing import Any
 
@@ -11,12 +12,13 @@ from hypothesis import strategies as st
 
 from gateway.config.loading import from_mapping
 from gateway.config.settings import CircuitSettings, Config, Retries
-from gateway.health.circuit import APART, LASTING, first_trial
+from gateway.health.circuit import APART, LASTING, first_trial, with_trial
 from gateway.health.health import Health, OpenAttempt
-from gateway.health.states import OwnStates
+from gateway.health.states import OwnStates, RowStates
 from gateway.routing.plan import Outage
 from gateway.routing.router import Router
 from gateway.routing.target import Target
+from gateway.shared.rows import LocalRows
 from streams.events import ErrorInfo, FailureReason
 
 ONE = {"model": "openai/m", "name": "one", "access_key": "k1"}
@@ -367,8 +369,46 @@ def test_trials_are_never_two_at_a_time_and_never_lost(story):
     assert scene.outage() is None
 
 
-def test_numbers_of_trials_of_two_processes_never_meet():
-    assert first_trial(1) + 2**31 < first_trial(2)
+def shared(clock: Clock) -> RowStates:
+    return RowStates(LocalRows(100, clock), clock)
+
+
+def test_two_workers_have_one_circuit():
+    """Each had its own elsewhere, so that a provider that was down was asked by all of them (BerriAI/litellm#16011)."""
+    clock = Clock()
+    states, scene = shared(clock), Scene()
+    workers = [Health(clock, states, workers=2) for _ in range(2)]
+    for number in range(5):
+        attempt = workers[number % 2].begin(scene.target(), None, added=False)
+        attempt.failed(failure("connection"))
+        attempt.close()
+    assert [worker.outage(scene.target(), None) is not None for worker in workers] == [True, True]
+    clock.now += 5
+    workers[0].begin(scene.target(), None, added=False)
+    outage = workers[1].outage(scene.target(), None)
+    assert outage is not None
+    assert outage.tried
+
+
+def test_a_long_outage_is_kept_for_its_time():
+    scene = Scene()
+    scene.health = Health(scene.clock, shared(scene.clock))
+    scene.fail(reason="quota", wait=5 * 86400.0)
+    scene.clock.now += 5 * 86400.0 - 1
+    assert scene.is_out("one") == [True]
+
+
+@pytest.mark.process
+def test_the_trial_of_a_worker_that_died_is_not_waited_for():
+    scene = Scene()
+    states = shared(scene.clock)
+    scene.health = Health(scene.clock, states)
+    scene.fail(reason="quota")
+    scene.clock.now += LASTING
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], stdout=subprocess.PIPE, check=True)
+    trial = first_trial(int(gone.stdout))
+    states.update(scene.target().identity.account, lambda circuit: with_trial(circuit, scene.clock.now, trial))
+    assert scene.is_out("one") == [False]
 
 
 async def test_a_request_without_trouble_pays_little():
