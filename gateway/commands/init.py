@@ -208,17 +208,31 @@ def _commented(row: Provider) -> str:
 
 
 def _aliases(default: Provider | None, here: Local | None, usable: Sequence[Provider]) -> str:
+    routed = [row for row in usable if row is not default and start_of(row) is not None]
+    if default is not None and routed:
+        return _NAMES + _routes((default, routed[0]))
     start = start_of(default) if default is not None else here
     maker = default.id if default is not None else "ollama"
     smart, fast = (f"{maker}/{start.large}", f"{maker}/{start.small}") if start is not None else _LOCAL
     if start is None and usable:  # a provider of whose models none is known
         smart = fast = f"{usable[0].id}/MODEL"
     aliases = f"model_aliases:\n  smart: {{target: {smart}}}\n  fast: {{target: {fast}}}\n"
-    return "\n# Names of your own: programs ask for these, and stay as they are when the model changes.\n" + (
-        _in_comments(aliases) if start is None and usable else aliases
-    )
+    return _NAMES + (_in_comments(aliases) if start is None and usable else aliases)
 
 
+def _routes(rows: Sequence[Provider]) -> str:
+    """Names that the second provider answers to where the first does not."""
+    starts = [(row.id, start) for row in rows if (start := start_of(row)) is not None]
+    large = ", ".join(f"{id}/{start.large}" for id, start in starts)
+    small = ", ".join(f"{id}/{start.small}" for id, start in starts)
+    return f"{_ROUTED}model_aliases:\n  smart: {{targets: [{large}]}}\n  fast: {{targets: [{small}]}}\n"
+
+
+_NAMES = "\n# Names of your own: programs ask for these, and stay as they are when the model changes.\n"
+_ROUTED = """\
+# Targets are tried in this order: where the first is down, overloaded or out of money, the second answers the same
+# request. `trigate explain smart` shows how; a list inside the list shares the load: [[a, b], c].
+"""
 _LOCAL = ("ollama/llama3.2", "ollama/llama3.2")
 
 

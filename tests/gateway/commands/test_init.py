@@ -80,6 +80,11 @@ def test_it_takes_the_keys_that_are_set_and_writes_none_down(tmp_path):
     config = load(tmp_path / "trigate.yaml", env)
     assert [entry.name for entry in config.entries] == ["openai/gpt-6.1-sol", "openai/*", "anthropic/*"]
     assert config.entries[2].speaks == dict.fromkeys(("chat", "messages", "responses"), "messages")
+    targets = {name: [[one.target for one in group] for group in route.groups] for name, route in config.routes.items()}
+    assert targets == {
+        "smart": [["openai/gpt-6.1-sol"], ["anthropic/claude-sonnet-5-5"]],
+        "fast": [["openai/gpt-6-luna"], ["anthropic/claude-haiku-5-5"]],
+    }
     checked = run("check", cwd=tmp_path, env=env)
     assert (checked.returncode, checked.stderr) == (0, "")
 
