@@ -282,13 +282,14 @@ def mock(host: str, port: int, pace: float, faults: bool) -> None:
 
     It streams text word by word, thinks when it is asked to, fills JSON schemas, and calls a tool once, if one is
     offered that changes nothing, or if tool_choice says so. It takes every model name and needs no key: a config
-    points at it with base_url: http://localhost:51001. Models named fault/… fail on request, each in its own way.
+    points at it with base_url: http://localhost:51001. Models named fault/… fail on request, each in its own way:
+    fault/quota fails always, fault/quota-2 answers every third request.
     """
     if faults:
-        from gateway.mock.faults import listed
+        from gateway.mock.models import listed
 
         for name, says in listed().items():
-            click.echo(f"{name:<26}{says}")
+            click.echo(f"{name:<32}{says}")
         return
     _load_undisturbed()
     from gateway.commands.serve import run_mock

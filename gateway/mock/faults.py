@@ -1,8 +1,7 @@
-"""Everything that can go wrong with a provider, on request: the stand-in provider serves a model for each row of
-``FAULTS``. A row changes the events of the answer, what is sent of it and how that ends, or refuses the request."""
+"""What can go wrong with an answer or a request: a ``Fault`` changes the events of the answer, what is sent of it and
+how that ends, or refuses the request. ``FAULTS`` are those of ``docs/streams.md``."""
 
 import math
-import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
@@ -11,7 +10,6 @@ import attrs
 import msgspec
 
 from gateway.http.headers import Headers
-from streams.errors import GatewayError
 from streams.events import (
     APIS,
     AnswerEnd,
@@ -25,7 +23,6 @@ from streams.events import (
     Usage,
 )
 
-PREFIX: Final = "fault/"
 WORDS: Final = 3  # pieces of content before a fault in mid-answer
 
 Ending: TypeAlias = Literal["well", "cut", "reset", "silence"]
@@ -59,39 +56,20 @@ Change: TypeAlias = Callable[[ScriptedAnswer, int], ScriptedAnswer]
 
 @attrs.frozen
 class Fault:
-    """One row. ``number`` is what ``-N`` at the end of the model's name sets, and its default. ``refusals`` go out in
-    place of an answer, with ``once`` for the first of every two requests only."""
+    """One row. ``number`` is what ``-N`` at the end of the model's name sets, and its default. ``told`` are errors in
+    place of the answer's events, ``refusals`` in place of the answer, their bodies changed by ``body``. Where it is
+    ``counted`` the number is that of requests that fail before one is answered well, 0 if all fail; where it fails
+    ``once`` that is 1."""
 
     says: str
     number: int | None = None
     events: Events = lambda events, _: events
     answer: Change = lambda answer, _: answer
+    told: Mapping[Api, ErrorInfo] = attrs.field(factory=dict)
     refusals: Mapping[Api, ErrorInfo] = attrs.field(factory=dict)
+    body: Callable[[bytes], bytes] = lambda body: body
+    counted: bool = False
     once: bool = False
-
-
-def fault_of(model: str) -> tuple[str, Fault, int] | None:
-    """The name, the row and the number that ``model`` asks for; ``None`` for a model without a fault. Gateways take the
-    first part of a name off, so the name of a fault will do without it.
-
-    Raises ``GatewayError`` (404) for a fault that there is not."""
-    name = model.removeprefix(PREFIX)
-    found = re.fullmatch(r"(.+?)(?:-(\d{1,4}))?", name)
-    for stem, number in ((name, None), found.groups() if found else ("", None)):
-        fault = FAULTS.get(stem)
-        if fault is not None and (number is None or fault.number is not None):
-            return stem, fault, int(number or fault.number or 0)
-    if model.startswith(PREFIX):
-        raise GatewayError("not_found", f"there is no {model}; there are {', '.join(listed())}", param="model")
-    return None
-
-
-def listed() -> dict[str, str]:
-    """The models, each with its description."""
-    return {
-        f"{PREFIX}{name}" + (f"-{fault.number}" if fault.number is not None else ""): fault.says
-        for name, fault in FAULTS.items()
-    }
 
 
 # Other events
@@ -128,6 +106,11 @@ def _stopping(end: Ending) -> Change:
         return attrs.evolve(answer, pieces=(_half(answer.pieces[0]),), end=end)
 
     return stop
+
+
+def cut_before_content(answer: ScriptedAnswer) -> ScriptedAnswer:
+    """The head of ``answer``, and of what it says nothing; of a whole one half."""
+    return _stopping("cut")(answer, 0)
 
 
 def _half(piece: Piece) -> Piece:

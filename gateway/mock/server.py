@@ -1,6 +1,7 @@
 """The stand-in provider as an ASGI app: all three APIs, answers at a settable pace, and a model for each fault."""
 
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
@@ -13,7 +14,8 @@ from gateway.endpoints.inference import ROUTES
 from gateway.exchange.exchange import JSON_HEADERS, STREAM_HEADERS
 from gateway.http.paths import V1
 from gateway.http.response import ChannelBody, Response
-from gateway.mock.faults import Fault, Piece, ScriptedAnswer, fault_of, listed
+from gateway.mock.faults import Fault, Piece, ScriptedAnswer
+from gateway.mock.models import fault_of, listed
 from gateway.mock.script import script
 from gateway.serving.bodies import read_body
 from gateway.serving.current import current_scope
@@ -31,7 +33,7 @@ from streams.surrogates import NOT_JSON
 
 MODELS = ("mock-small", "mock-large")
 ISSUER = Issuer("mock", "")
-NO_FAULT = ("", Fault("a good answer"), 0)
+NO_FAULT = Fault("a good answer")
 
 
 def create_mock(pace: float = 0.03, registry: ConnectionRegistry | None = None) -> QuartTrio:
@@ -39,7 +41,7 @@ def create_mock(pace: float = 0.03, registry: ConnectionRegistry | None = None) 
     connections: without it ``fault/reset-after-3``, which resets one, closes like ``fault/cut-after-3``."""
     app = QuartTrio("trigate-mock", static_folder=None)
     configure(app)
-    refused: set[tuple[Api, str]] = set()  # faults whose next request is answered well
+    failures = Counter[tuple[Api, str, int]]()  # of faults that fail some times, since one was answered well
     reset = partial(_reset, registry or ConnectionRegistry())
 
     async def models() -> Response:
@@ -53,9 +55,11 @@ def create_mock(pace: float = 0.03, registry: ConnectionRegistry | None = None) 
             try:
                 body = await read_body()
                 call = codec.read_request(expect(_decode(body), dict, "the request body"))
-                name, fault, number = fault_of(call.model) or NO_FAULT
-                _refuse(fault, (codec.api, name), refused)
-                events = fault.events(script(call, codec.api), number)
+                fault, number = _fault(call.model, codec.api, failures)
+                if (refusal := fault.refusals.get(codec.api)) is not None:
+                    return _error(codec, refusal, fault.body)
+                told = fault.told.get(codec.api)
+                events = fault.events(script(call, codec.api), number) if told is None else [told]
             except GatewayError as error:
                 return _error(codec, error.failed)
             reply = Reply(call, ISSUER, int(time.time()), max(1, len(body) // 4))
@@ -79,22 +83,22 @@ def _decode(body: bytes) -> object:
         return None
 
 
-def _error(codec: Codec, failed: ErrorInfo) -> Response:
-    body = codec.write_error(failed, current_scope().id)
+def _error(codec: Codec, failed: ErrorInfo, change: Callable[[bytes], bytes] = bytes) -> Response:
+    body = change(codec.write_error(failed, current_scope().id))
     return Response(failed.status, (*failed.headers, *JSON_HEADERS), body)
 
 
-def _refuse(fault: Fault, key: tuple[Api, str], refused: set[tuple[Api, str]]) -> None:
-    """Raises ``GatewayError`` if it is the fault to refuse this request."""
-    failed = fault.refusals.get(key[0])
-    if failed is None:
-        return
-    if key in refused:
-        refused.discard(key)
-        return
-    if fault.once:
-        refused.add(key)
-    raise GatewayError.of(failed)
+def _fault(model: str, api: Api, failures: Counter[tuple[Api, str, int]]) -> tuple[Fault, int]:
+    """What is wrong with the answer to this request for ``model``, and the number in its name. Raises ``GatewayError``
+    for a fault that there is not."""
+    name, fault, number = fault_of(model) or ("", NO_FAULT, 0)
+    times = 1 if fault.once else number if fault.counted else 0
+    key = (api, name, number)
+    if times and failures[key] >= times:
+        del failures[key]
+        return NO_FAULT, 0
+    failures[key] += 1 if times else 0
+    return fault, number
 
 
 def _answer(codec: Codec, reply: Reply, events: Iterable[Event]) -> ScriptedAnswer:

@@ -17,7 +17,8 @@ import pytest
 import trio
 from quart import request as upstream_request
 
-from gateway.mock.faults import FAULTS, fault_of
+from gateway.mock.faults import FAULTS
+from gateway.mock.models import fault_of
 from gateway.mock.server import create_mock
 from gateway.serving.current import current_scope
 from gateway.serving.lifecycle import Lifecycle

@@ -10,7 +10,8 @@ import attrs
 import pytest
 import trio
 
-from gateway.mock.faults import FAULTS, fault_of, listed
+from gateway.mock.failures import FAILURES
+from gateway.mock.models import MODELS, fault_of, listed
 from gateway.mock.server import create_mock
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
@@ -110,7 +111,7 @@ def test_a_fault_that_there_is_not_is_a_404_that_names_those_there_are(model):
 
 
 def test_every_listed_name_means_its_own_row():
-    assert [fault_of(name)[1] for name in listed()] == list(FAULTS.values())
+    assert [fault_of(name)[1] for name in listed()] == list(MODELS.values())
 
 
 # A good answer
@@ -180,7 +181,7 @@ async def test_silence_lasts_until_the_client_leaves(model):
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("api", PATHS)
 async def test_every_fault_is_on_every_api(api, stream, tools, caplog):
-    quick = [name for name in listed() if not name.endswith(("stall", "silent", "-20", "-8"))]
+    quick = [name for name in listed() if not name.endswith(("stall", "silent", "-20", "-8", "connection"))]
     more = {"tools": TOOLS[api]} if tools else {}
     heads = {}
     async with mock() as served:
@@ -188,8 +189,25 @@ async def test_every_fault_is_on_every_api(api, stream, tools, caplog):
             body, _ = await read(await served.ask(api, model, stream=stream, **more))
             heads[model.removeprefix("fault/")] = body.split(b" ", 2)[1].decode()
     statuses = {name: name[:3] for name in heads if name[:3].isdigit()} | {"context-overflow": "400"}
-    assert heads == dict.fromkeys(heads, "200") | statuses
+    refused = {name: str(row.refusals[api].status) for name, row in FAILURES.items() if row.refusals}
+    assert heads == dict.fromkeys(heads, "200") | statuses | refused
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_a_number_is_how_many_requests_fail_before_one_is_answered():
+    async with mock() as served:
+        models = (
+            ("overloaded", 2, b" 200 "),
+            ("quota-event", 1, b" the"),
+            ("empty", 1, b" the"),
+            ("connection", 2, b"E]"),
+        )
+        for name, times, good in models:
+            well = []
+            for _ in range(2 * times + 2):
+                body, _ = await read(await served.ask("chat", f"fault/{name}-{times}", stream=True))
+                well.append(good in body)
+            assert well == [*[False] * times, True] * 2
 
 
 async def test_a_refused_request_is_answered_when_it_is_asked_again():

@@ -1,0 +1,108 @@
+"""Failures by their reasons, for routes to be tried on: a model for each reason on which routing decides, in the words
+of a provider of each API, and in each of the places where they stand: a status with its body (``fault/quota``), a
+status whose body is an array (``fault/quota-array``), the first event of a stream, or the whole body, of an answer with
+status 200 (``fault/quota-event``).
+
+A number behind a name is how many requests fail before one is answered well: ``fault/overloaded-2`` refuses two of
+every three.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import attrs
+
+from gateway.mock.faults import FAULTS, Fault, cut_before_content
+from streams.events import APIS, AnswerEnd, Api, ErrorInfo, Event, FailureReason, Reason, Usage
+
+_NO_CREDIT = "Your credit balance is too low to access the Anthropic API."
+_BLOCKED = "Output blocked by content filtering policy"
+_UNIFIED = "anthropic-ratelimit-unified-status"
+
+
+def _alike(failed: ErrorInfo, **other: ErrorInfo) -> Mapping[Api, ErrorInfo]:
+    return {api: other.get(api, failed) for api in APIS}
+
+
+def _full(code: str) -> ErrorInfo:
+    return ErrorInfo("overloaded", "Service unavailable", code=code)
+
+
+def _mistake(message: str, code: str | None = None) -> ErrorInfo:
+    return ErrorInfo("invalid_request", message, code=code)
+
+
+REFUSALS: Final[Mapping[FailureReason, tuple[str, Mapping[Api, ErrorInfo]]]] = {
+    "rate_limited": ("429 with retry-after: 2", FAULTS["429"].refusals),
+    "quota": (
+        "429, insufficient_quota; Messages: 400, an empty account",
+        _alike(
+            ErrorInfo("rate_limited", "You exceeded your current quota", code="insufficient_quota"),
+            messages=_mistake(_NO_CREDIT),
+        ),
+    ),
+    "overloaded": (
+        "503; Messages: 529",
+        _alike(
+            _full("overloaded"), messages=FAULTS["529"].refusals["messages"], responses=_full("server_is_overloaded")
+        ),
+    ),
+    "server_error": ("500", FAULTS["500"].refusals),
+    "timeout": ("504", _alike(ErrorInfo("timeout", "Gateway timeout"))),
+    "credential": ("401", _alike(ErrorInfo("authentication", "Invalid API key", code="invalid_api_key"))),
+    "gone": ("404, model_not_found", _alike(ErrorInfo("not_found", "No such model", code="model_not_found"))),
+    "context_too_long": ("400, in the words for a prompt that is too long", FAULTS["context-overflow"].refusals),
+    "content_filter": (
+        "400, content_policy_violation; Messages: in words",
+        _alike(_mistake("It was rejected", "content_policy_violation"), messages=_mistake(_BLOCKED)),
+    ),
+    "invalid": ("400, for a mistake in the request", _alike(_mistake("The stand-in takes it for a mistake"))),
+}
+"""The status with its words, by reason."""
+
+_WINDOW: Final = attrs.evolve(
+    REFUSALS["rate_limited"][1]["chat"],
+    message="Usage limit reached",
+    headers=((_UNIFIED, "rejected"), ("retry-after", "5")),
+)
+_NO_EVENT: Final = ("timeout",)
+"""Reasons for which no API has a word in its events."""
+
+
+def _refusing(reason: FailureReason) -> Mapping[str, Fault]:
+    """The places in which a refusal for ``reason`` may stand."""
+    says, refusals = REFUSALS[reason]
+    found = {
+        reason: Fault(f"status {says}", 0, refusals=refusals, counted=True),
+        f"{reason}-array": Fault(
+            f"status {says}; the body is an array", 0, refusals=refusals, body=lambda body: b"[%b]" % body, counted=True
+        ),
+    }
+    if reason not in _NO_EVENT:
+        says = f"status 200; in the first event, or in the whole body, the error of status {says}"
+        found[f"{reason}-event"] = Fault(says, 0, told=refusals, counted=True)
+    return found
+
+
+def _saying_nothing(reason: Reason) -> Callable[[Sequence[Event], int], Sequence[Event]]:
+    return lambda events, _: [next(iter(events)), Usage(input=1), AnswerEnd(reason)]
+
+
+FAILURES: Final[Mapping[str, Fault]] = {
+    **{name: fault for reason in REFUSALS for name, fault in _refusing(reason).items()},
+    "quota-window": Fault(
+        "status 429, a plan's window that is used up for 5 seconds",
+        0,
+        refusals=_alike(_WINDOW),
+        counted=True,
+    ),
+    "connection": Fault(
+        "the connection closes before there is any content",
+        0,
+        answer=lambda answer, _: cut_before_content(answer),
+        counted=True,
+    ),
+    "bad_answer": Fault("status 200 and a page of HTML", 0, answer=FAULTS["html"].answer, counted=True),
+    "empty": Fault("an answer that ends well, with nothing in it", 0, events=_saying_nothing("stop"), counted=True),
+    "refusal": Fault("an answer that is refused without a word", 0, events=_saying_nothing("refusal"), counted=True),
+}

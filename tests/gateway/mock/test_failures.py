@@ -1,0 +1,63 @@
+"""The stand-in provider's models for the reasons on which routing decides: each says its reason, on every API, streamed
+and whole."""
+
+import json
+
+import pytest
+
+from gateway.mock.failures import FAILURES, REFUSALS
+from gateway.mock.faults import Fault
+from providers.apis import CODECS
+from providers.errors.failures import array_failure
+from streams.events import APIS, UNAVAILABLE, ErrorInfo
+from tests.support.lanes import reply_for
+
+SAYS_IT = [(name, row) for name, row in FAILURES.items() if row.refusals or row.told]
+
+
+def read(api: str, row: Fault, *, stream: bool) -> ErrorInfo | None:
+    """What the row's failure is read as."""
+    codec = CODECS[api]
+    if api in row.refusals:
+        sent = row.refusals[api]
+        return codec.read_error(sent.status, row.body(codec.write_error(sent, "req_1")), sent.headers)
+    if not stream:
+        found = codec.read_answer(codec.write_error(row.told[api], "req_1"))[-1]
+        return found if isinstance(found, ErrorInfo) else None
+    reader, framing = codec.reader(), codec.wire.framing
+    events = []
+    for raw in framing.splitter(10_000).feed(codec.writer(reply_for(api)).send(row.told[api])):
+        if (parsed := framing.parse(raw)) is not None:
+            events.extend(reader.take(*parsed))
+    return next((event for event in events if isinstance(event, ErrorInfo)), None)
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize(("name", "row"), SAYS_IT, ids=[name for name, _ in SAYS_IT])
+def test_a_model_fails_for_the_reason_that_it_is_named_after(name, row, api, stream):
+    failed = read(api, row, stream=stream)
+    assert failed is not None
+    assert failed.reason == name.partition("-")[0]
+
+
+def test_all_reasons_can_be_tried():
+    others = {"connection", "bad_answer"}
+    assert {*REFUSALS} | others == UNAVAILABLE | {"context_too_long", "content_filter", "invalid"}
+    assert others <= {*FAILURES}
+
+
+def test_a_window_of_a_plan_says_when_it_begins_anew():
+    for api in APIS:
+        failed = read(api, FAILURES["quota-window"], stream=False)
+        assert failed is not None
+        assert (failed.reason, failed.wait) == ("quota", 5)
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_an_array_may_be_the_body_of_an_answer(api):
+    """Google's endpoint for Chat (langroid/langroid#988)."""
+    body = json.dumps([{"error": {"message": "m", "code": 429, "status": "RESOURCE_EXHAUSTED"}}]).encode()
+    failed = array_failure(body)
+    assert failed is not None
+    assert failed.reason == "rate_limited"
