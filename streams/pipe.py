@@ -6,7 +6,6 @@ answer besides: that of Responses repeats it at the end); a slow client fills th
 and nobody else's.
 """
 
-import contextlib
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Final, Protocol, TypeAlias, TypeVar
@@ -37,23 +36,29 @@ class Timeouts:
     total: float | None = None
 
 
+SHUTTING_DOWN: Final = ErrorInfo(
+    "overloaded", "the gateway is shutting down", headers=(("retry-after", "1"),), reason=None
+)
+
+
 class Watch:
-    """One cancel scope over a whole upstream exchange, whose deadline moves: first byte, then idle, all within total.
+    """One cancel scope over a request to a provider, whose deadline moves: first byte, then idle, all within total.
 
     A scope per read would cost three times as much as moving a deadline, and that (1.5 µs) is more than looking at the
     clock: it is moved only once in a hundredth of the idle limit, which is therefore held to one percent.
     """
 
-    def __init__(self, timeouts: Timeouts) -> None:
+    def __init__(self, timeouts: Timeouts, patience: float = math.inf) -> None:
+        """``patience``: the seconds that the first content may take (see ``begun``)."""
+        now = trio.current_time()
         self._timeouts = timeouts
-        self._end = trio.current_time() + _seconds(timeouts.total)
-        self.scope = trio.CancelScope(deadline=self._limit(timeouts.first_byte))
+        self._patience = patience
+        self._begins_by = now + patience
+        self._end = now + _seconds(timeouts.total)
+        self.scope = trio.CancelScope(deadline=min(self._end, self._begins_by, now + _seconds(timeouts.first_byte)))
         self.reading = False
         self._idle = _seconds(timeouts.idle)
         self._moves = -math.inf  # when hearing something moves the deadline again
-
-    def _limit(self, seconds: float | None) -> float:
-        return min(self._end, trio.current_time() + _seconds(seconds))
 
     def heard(self) -> None:
         """The upstream has said something: its silence is counted from now."""
@@ -61,21 +66,28 @@ class Watch:
         if now >= self._moves and not self.scope.cancel_called:  # what is past cannot be put off
             self.reading = True
             self._moves = now + self._idle / 100
-            self.scope.deadline = min(self._end, self._moves + self._idle)
+            self.scope.deadline = min(self._end, self._begins_by, self._moves + self._idle)
+
+    def begun(self) -> None:
+        """The first content is there: there is no more need of patience."""
+        if self._begins_by < math.inf:
+            self._begins_by, self._moves = math.inf, -math.inf
+            self.heard()
 
     def pause(self) -> None:
         """The client is the slow one: the upstream's silence does not count until ``heard``."""
         self._moves = -math.inf
         if not self.scope.cancel_called:
-            self.scope.deadline = self._end
+            self.scope.deadline = min(self._end, self._begins_by)
 
     def failed(self) -> ErrorInfo:
         """Why the scope was cancelled. Only after ``scope.cancelled_caught``."""
         if trio.current_time() < self.scope.deadline:
-            message = "the gateway is shutting down"
-            return ErrorInfo("overloaded", message, headers=(("retry-after", "1"),), reason=None)
+            return SHUTTING_DOWN
         if trio.current_time() >= self._end:
             return ErrorInfo("timeout", f"the provider did not finish within {self._timeouts.total:g} s")
+        if trio.current_time() >= self._begins_by:
+            return ErrorInfo("timeout", f"the provider did not begin its answer within {self._patience:g} s")
         if self.reading:
             return ErrorInfo("timeout", f"the provider went silent for {self._timeouts.idle:g} s in mid-answer")
         return ErrorInfo("timeout", f"the provider did not answer within {self._timeouts.first_byte:g} s")
@@ -102,9 +114,9 @@ S = TypeVar("S", bound=ByteSource)
 
 async def pump(
     connect: Callable[[], Awaitable[S]], opened: Callable[[S], object], into: Handoff[Chunk], watch: Watch
-) -> None:
-    """Connect, give the source to ``opened``, and hand every chunk on ``into`` the handoff, behind them how the
-    upstream failed, if it did. The caller closes the handoff.
+) -> ErrorInfo | None:
+    """Connect, give the source to ``opened``, and hand every chunk on ``into`` the handoff; returns how the upstream
+    failed, if it did. The caller closes the handoff.
 
     Without a failure the body ended well as HTTP; whether the *answer* is whole only its API can say. Raises no
     ``GatewayError``, whether ``connect``, ``opened`` or the source does: the request's nursery would take it for the
@@ -113,11 +125,7 @@ async def pump(
     failed: ErrorInfo | None = None
     with watch.scope:
         failed = await _run(connect, opened, into, watch)
-    if watch.scope.cancelled_caught:
-        failed = watch.failed()
-    if failed is not None:
-        with contextlib.suppress(trio.BrokenResourceError):
-            await into.send(failed)
+    return watch.failed() if watch.scope.cancelled_caught else failed
 
 
 async def _run(

@@ -30,7 +30,7 @@ async def compact(exchange: Exchange, body: bytes) -> Response:
     try:
         planned = await exchange.read(body)
         planned = attrs.evolve(planned, incoming=attrs.evolve(planned.incoming, stream=False))
-        target = planned.plan.targets[0]
+        target = planned.plan.first
         if target.lane == "byte" and (response := await _native(exchange, planned, target)) is not None:
             return response
         return await _summarised(exchange, planned, target)
@@ -40,7 +40,7 @@ async def compact(exchange: Exchange, body: bytes) -> Response:
 
 async def _native(exchange: Exchange, planned: PlannedRequest, target: Target) -> Response | None:
     """The provider's own answer, ``None`` if it has none."""
-    once = attrs.evolve(planned, plan=Plan((target,), ONCE), suffix="/compact")
+    once = attrs.evolve(planned, plan=Plan.to(target, ONCE), suffix="/compact")
     walk = await exchange.walk(attrs.evolve(once, prepare=partial(prepare, planned.incoming)))
     try:
         response, body = await walk.read_all()
@@ -61,7 +61,7 @@ def _refers(incoming: Incoming) -> bool:
 
 async def _summarised(exchange: Exchange, planned: PlannedRequest, target: Target) -> Response:
     """Raises ``GatewayError``: 502 if the model gives no whole summary."""
-    plan = attrs.evolve(planned.plan, targets=(attrs.evolve(target, lane="hub"),))
+    plan = Plan.to(attrs.evolve(target, lane="hub"), planned.plan.policy)
     size = planned.incoming.size
     prepare_it = partial(translate, await offload(size, lambda: compaction_request(planned.incoming.request)))
     walk = await exchange.walk(attrs.evolve(planned, plan=plan, prepare=prepare_it))

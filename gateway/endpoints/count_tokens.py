@@ -38,7 +38,7 @@ async def count(exchange: Exchange, body: bytes) -> Response:
 
 async def _counted(exchange: Exchange, planned: PlannedRequest) -> int | None:
     """The provider's count, ``None`` if it does not count."""
-    target = planned.plan.targets[0]
+    target = planned.plan.first
     exchange.record.lane = target.lane
     preparation: Preparation = partial(prepare, planned.incoming)
     if target.lane == "hub":
@@ -47,7 +47,7 @@ async def _counted(exchange: Exchange, planned: PlannedRequest) -> int | None:
             return None
         preparation = as_prepared(prepared)
     suffix = CODECS[target.api].wire.suffix("count")
-    walk = await exchange.walk(attrs.evolve(planned, plan=Plan((target,), ONCE), prepare=preparation, suffix=suffix))
+    walk = await exchange.walk(attrs.evolve(planned, plan=Plan.to(target, ONCE), prepare=preparation, suffix=suffix))
     try:
         _, body = await walk.read_all()
     except GatewayError as error:

@@ -80,7 +80,7 @@ class ProviderKept:
 def _passed_on(target: Target, body: bytes) -> PlannedRequest:
     """The same request for ``target``, its body as it is: it goes once, and nobody here can read its answer."""
     incoming = Incoming("responses", body, {}, target.model, request.args.get("stream") == "true")
-    plan = Plan((attrs.evolve(target, url=_address(target)),), ONCE)
+    plan = Plan.to(attrs.evolve(target, url=_address(target)), ONCE)
     prepare = as_prepared(Prepared(Outgoing(body)))
     return PlannedRequest(incoming, plan, prepare, method=request.method, form=Form.AS_ASKED)
 

@@ -8,14 +8,17 @@ import attrs
 from gateway.config.redaction import Secrets, redact, redact_spelled
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import PlannedRequest
+from gateway.health.health import OpenAttempt
 from gateway.http.headers import Headers, passthrough_headers, translated_headers, upstream_id
 from gateway.http.offload import offload
 from gateway.http.passing import HeaderNames, to_client
+from gateway.ledger.record import Cause, Tried, TriedReason
 from gateway.request.client_request import ClientRequest, with_betas, without_betas
 from gateway.request.prepared import Prepared
 from gateway.request.public_errors import passthrough_error, public_error, secrets_of
 from gateway.request.wire import signed, upstream_request
-from gateway.routing.plan import Send, Stage
+from gateway.routing.most_useful import all_out
+from gateway.routing.plan import Outage, Send, Stage
 from gateway.routing.target import Target
 from gateway.streaming.lane import too_large
 from gateway.upstream.credentials import StaticCredential
@@ -31,14 +34,20 @@ ERROR_BODY = 2**20  # bytes of an upstream's error response that are read
 
 
 class Attempt:
-    """``send_once`` is called once. The attempt ends committed, when its answer goes to the client, or failed, which
-    is an outcome for the plan's policy. It knows of no other attempt.
+    """``begin`` and ``send_once`` are called once, ``close`` whatever has happened. The attempt ends committed, when
+    its answer goes to the client, or failed, which is an outcome for the plan's policy. It knows of no other attempt.
 
     ``incoming`` is the client's request, without its text once that was released. ``lane_name`` is the way of its
     answer to the client, ``passed`` are the headers of that answer that are for the client, none before it is there;
-    ``stage`` is the furthest point that the attempt has come to."""
+    ``stage`` is the furthest point that the attempt has come to, ``requests`` how many went out for it, ``watch`` is
+    over all of it."""
 
-    def __init__(self, context: ExchangeContext, request: PlannedRequest, step: Send, prepared: Prepared) -> None:
+    watch: Watch
+    _open: OpenAttempt
+
+    def __init__(
+        self, context: ExchangeContext, request: PlannedRequest, step: Send, prepared: Prepared, cause: Cause = "first"
+    ) -> None:
         self.context = context
         self.step = step
         self.target = step.target
@@ -46,7 +55,13 @@ class Attempt:
         self.lane_name = step.target.lane
         self.passed: Headers = ()
         self.stage = Stage.SENDING
+        self.requests = 0
+        self.committed = False
         self.incoming = request.incoming
+        self._cause = cause
+        self._began = self._head = self._content = 0.0
+        self._status: int | None = None
+        self._told: Tried | None = None
         self._request = request
         self._credential: str | None = None  # with which the request went out
         self.sent, self._dropped_betas = self._client_side()
@@ -67,6 +82,59 @@ class Attempt:
     def _secrets(self) -> Secrets:
         return self.secrets
 
+    def begin(self, *, added: bool) -> None:
+        """The attempt's request is about to be sent, perhaps after a wait, ``added`` to what the client has brought."""
+        self._began = time.perf_counter()
+        credential = self.context.asked.credential
+        self._open = self.context.service.health.begin(self.target, credential, added=added)
+
+    def seconds_out(self) -> float:
+        """Seconds until the target is due."""
+        return self.context.service.health.wait(self._open)
+
+    def still_out(self, seconds: float) -> ErrorInfo:
+        """The failure of an attempt whose target is out for longer than it may wait."""
+        return attrs.evolve(all_out([(self.target, Outage("overloaded", seconds))], 0.0), reason=None)
+
+    def commit(self) -> None:
+        """The answer goes to the client."""
+        self.committed = True
+        self._content = time.perf_counter()
+        self.watch.begun()
+        self._open.began()
+        if self.context.record.target is not self.target.name:
+            self.report()
+        self._tell("ok")
+
+    def fail(self, failed: ErrorInfo) -> None:
+        """The attempt has failed: before it committed, or behind that, so that the client is told."""
+        self._open.failed(failed)
+        self._tell(failed.reason or "internal")
+
+    def close(self) -> None:
+        """It is over, and nothing of it is open any more."""
+        self._open.close()
+        if not self._told:
+            self._tell("client_left")
+
+    def _tell(self, reason: TriedReason) -> None:
+        """Put on record what has become of the attempt: if it fails behind its commit, in place of what was told."""
+        record, began = self.context.record, self._began
+        tried = Tried(
+            self.target.place,
+            self.target.entry.provider.id,
+            self.target.api,
+            self.lane_name,
+            reason,
+            self._cause,
+            self._status,
+            self._head - began if self._head else None,
+            self._content - began if self._content else None,
+            None if reason == "ok" else time.perf_counter() - began,
+        )
+        record.tried = (*(one for one in record.tried if one is not self._told), tried)
+        self._told = tried
+
     def report(self) -> None:
         """Put on record what is sent, and how."""
         record, outgoing, target = self.context.record, self.prepared.outgoing, self.target
@@ -86,7 +154,7 @@ class Attempt:
         most = None if self.incoming.stream else context.service.limits.answer
         out = attrs.evolve(out, placed=partial(self._on_send, out), max_chunk=most)
         response = await context.service.upstream.send(out)
-        context.record.attempts += response.attempts - 1
+        self._head, self._status = time.perf_counter(), response.status
         context.record.upstream_id = self._redacted(upstream_id(response.headers))
         context.observer.responded(response)
         if 200 <= response.status < 300:
@@ -107,6 +175,7 @@ class Attempt:
         """``request`` has its slot: until then the provider has no part in it."""
         context, target = self.context, self.target
         context.record.attempts += 1
+        self.requests += 1
         context.observer.sent(request, waited, target.api, target.entry.provider.id, self._secrets)
 
     async def _refusal(self, response: UpstreamResponse) -> ErrorInfo:

@@ -144,7 +144,7 @@ class StreamBody(ResponseBody):
                 data, failed = await receive_batch(self._chunks, take)
             except trio.EndOfChannel:
                 return delivery.upstream_ended()
-            return delivery.receive(data, failed) if data or failed is not None else ()
+            return delivery.receive(data, failed) if data or failed is not None or delivery.is_beginning else ()
         assert waiting.cancelled_caught, "else it has returned"
         return () if self._todo else delivery.time_up(more=not self._chunks.is_empty)
 

@@ -187,14 +187,25 @@ class Delivery:
         self._check = check
         self._held: list[bytes] = []
         self._held_size = 0
+        self._first = b""
 
     def carry(self, lane: Lane) -> None:
-        """Deliver the answer of ``lane`` in place of the one before, of which nothing but openings may have come: they
-        are forgotten. Whoever listens to the stream listens on."""
+        """Deliver the answer of ``lane`` in place of the one before, of which the client has nothing. Whoever listens
+        to the stream listens on."""
         assert self.state in (DeliveryState.HELD, DeliveryState.OPEN), "the client has some of the answer before"
         self._held.clear()
         self._held_size = 0
         self.lane = with_lane(self.lane, lane)
+
+    def begin(self, data: bytes) -> None:
+        """``data`` are the first events for the client, which the lane has given already: they go out with what is
+        received next, which may be nothing."""
+        self._first = data
+
+    @property
+    def is_beginning(self) -> bool:
+        """True while the first events wait to be sent."""
+        return bool(self._first)
 
     # What has happened
 
@@ -202,6 +213,8 @@ class Delivery:
         """Take ``data`` from the upstream, and behind it how it has ``failed``, if it has."""
         try:
             out = self.lane.feed(data) if data else b""
+            if self._first:
+                out, self._first = self._first + out, b""
         except Exception as error:  # the border where our own mistake becomes the client's error event
             out = self._broken(error)
         return self._advance(out if failed is None else out + self._ended(failed))

@@ -7,13 +7,12 @@ an honest HTTP status; after it, one error event.
 
 from functools import partial
 
-import attrs
-
 from gateway.conversations.background import BackgroundTurn
 from gateway.conversations.history import load_history
 from gateway.conversations.recorder import DetachableTurn
 from gateway.conversations.resolved import StateScope
 from gateway.exchange.answering import fold_answer, reply_to
+from gateway.exchange.attempt import Attempt
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience, survive_disconnect
 from gateway.exchange.planned import PlannedRequest
@@ -32,12 +31,14 @@ from gateway.request.prepare import prepare
 from gateway.request.structure import Bounds
 from gateway.request.tools_in_chat import where_tools_are_taken
 from gateway.routing.plan import Plan
+from gateway.streaming.doubt import answer_doubt
 from gateway.telemetry.observer import UNOBSERVED, CallObserver
 from providers.apis import CODECS
 from providers.responses.output import ResponseTemplate
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo
+from streams.fold import Fold
 from streams.framing import Framing
 
 
@@ -91,9 +92,8 @@ class Exchange:
         plan = self._plan(incoming)
         if self._context.service.authenticator.is_limited(self._context.asked.client):
             await self._check_further_models(incoming, plan)
-        found = await load_history(self._memory, incoming, plan.targets[0], self._bounds())
-        if found.target is not plan.targets[0]:
-            plan = attrs.evolve(plan, targets=(found.target, *plan.targets[1:]))
+        found = await load_history(self._memory, incoming, plan.first, self._bounds())
+        plan = plan.with_each(lambda target: found.target if target is plan.first else target)
         return PlannedRequest(found.incoming, plan, partial(prepare, found.incoming), found.turn, found.headers)
 
     def _bounds(self) -> Bounds:
@@ -109,7 +109,7 @@ class Exchange:
             incoming.model, self._context.codec.api, partial(authenticator.can_use, asked.client)
         )
         plan = plan.with_each(partial(where_tools_are_taken, incoming))
-        target = plan.targets[0]
+        target = plan.first
         record.asked = target.asked
         for one in plan.targets:
             authenticator.check(asked.client, one.asked, one.entry, one.model, asked.credential)
@@ -171,12 +171,11 @@ class Exchange:
 
     async def _read_whole(self, walk: Walk) -> Response:
         """The client's answer for the provider's, once it is stored."""
-        response, body = await walk.read_all()
+        body, folded = await walk.run(partial(self._ask_whole, walk))
         attempt, turn, codec = walk.attempt, walk.request.turn, self._context.codec
-        size, texts = len(body) + walk.request.incoming.size, attempt.lane_name != "byte"
-        folded = await offload(size, fold_answer, attempt, response, body, texts=texts)
+        size = len(body) + walk.request.incoming.size
         headers = (*JSON_HEADERS, *attempt.passed, *walk.request.headers)
-        if attempt.lane_name == "byte" and folded.failed is not None and folded.failed.native:
+        if folded.failed is not None:
             self.record.failed = folded.failed
             await turn.persist_failure(folded.start.id)
             return self.respond(attempt.redact_error(body), 200, headers)
@@ -186,6 +185,25 @@ class Exchange:
         body = await turn.persist_whole(body, answer)
         self.record.reason, self.record.whole = answer.end.reason, True
         return self.respond(body, 200, headers)
+
+    async def _ask_whole(self, walk: Walk, attempt: Attempt) -> tuple[bytes, Fold]:
+        """The whole answer of ``attempt``: an ``Ask``."""
+        response, body = await walk.read_body(attempt)
+        size, texts = len(body) + walk.request.incoming.size, attempt.lane_name != "byte"
+        folded = await offload(size, fold_answer, attempt, response, body, texts=texts)
+        failed = folded.failed
+        if failed is not None:
+            is_answer = attempt.lane_name == "byte" and failed.native  # for a client of its API
+            if not is_answer or walk.goes_on_after(attempt, failed):
+                raise GatewayError.of(failed)
+        elif walk.may_go_on(attempt):
+            doubt = answer_doubt(folded.answer(), len(body))
+            if doubt is not None and walk.goes_on_after(attempt, doubt):
+                raise GatewayError.of(doubt)
+        walk.commit(attempt)
+        if failed is not None:
+            attempt.fail(failed)
+        return body, folded
 
     # Turns in the background
 

@@ -3,15 +3,16 @@
 import contextlib
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import trio
 
 from gateway.config.redaction import Secrets
 from gateway.exchange.answering import stream_lane, whole_answer_lane
-from gateway.exchange.attempt import is_stream
+from gateway.exchange.attempt import Attempt, is_stream
 from gateway.exchange.body import BufferedBody, StreamBody
 from gateway.exchange.context import ExchangeContext
-from gateway.exchange.delivery import Delivery, Refuse
+from gateway.exchange.delivery import HELD, Delivery, Refuse
 from gateway.exchange.disconnect import Audience, discard, survive_disconnect
 from gateway.exchange.planned import Form
 from gateway.exchange.walk import Walk, is_shut_down
@@ -19,20 +20,28 @@ from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.request.public_errors import MISTAKE, secrets_of
 from gateway.routing.target import Target
+from gateway.streaming.doubt import stream_doubt
 from gateway.streaming.lane import Lane
 from gateway.telemetry.live import LiveStream
 from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError
+from streams.events import ErrorInfo
+from streams.framing import FramingError
 from streams.handoff import Handoff
-from streams.pipe import PIECES_QUEUED, Chunk, Watch, pump
+from streams.pipe import PIECES_QUEUED, Chunk, pump
 
 log = logging.getLogger("trigate")
 
 
 async def first_lane(walk: Walk) -> Lane:
-    """The lane of the walk's attempt. One that translates may repeat much of the request."""
-    size = walk.request.incoming.size if walk.attempt.target.lane == "hub" else 0
-    return await offload(size, stream_lane, walk.attempt, walk.request.turn)
+    """The lane of the walk's attempt."""
+    return await attempt_lane(walk, walk.attempt)
+
+
+async def attempt_lane(walk: Walk, attempt: Attempt) -> Lane:
+    """The lane of ``attempt``. One that translates may repeat much of the request."""
+    size = walk.request.incoming.size if attempt.target.lane == "hub" else 0
+    return await offload(size, stream_lane, attempt, walk.request.turn)
 
 
 class StreamedAnswer:
@@ -48,6 +57,7 @@ class StreamedAnswer:
         self._turn = turn
         self._scope = scope
         self._audience = audience
+        self._fresh: Attempt | None = walk.attempt  # whose lane is delivered, and has been given nothing yet
         self._chunks = Handoff[Chunk](PIECES_QUEUED)
         check = self._checker() if service.check_streams else None
         record = context.record
@@ -89,45 +99,97 @@ class StreamedAnswer:
 
     async def _pump(self) -> None:
         """Walk the plan and pump the answer. Never raises but for cancellation: whatever ends it goes to the body."""
-        context, chunks = self._context, self._chunks
-        watch = Watch(self._target.entry.timeouts)
-        with chunks, context.service.lifecycle.pump(watch.scope):
+        with self._chunks:
             try:
-                await pump(self._connect, self._opened, chunks, watch)
+                await self._walk.run(self._ask)
+            except GatewayError as error:
+                await self._give_up(error.failed)
             except Exception:  # a closed channel would be taken for a good end
-                log.exception("request %s: the pump failed", context.record.id)
-                with contextlib.suppress(trio.BrokenResourceError):
-                    await chunks.send(MISTAKE)
+                log.exception("request %s: the pump failed", self._context.record.id)
+                await self._tell(MISTAKE)
+
+    async def _ask(self, attempt: Attempt) -> None:
+        """Pump the answer of ``attempt``: an ``Ask``."""
+        watch, context = attempt.watch, self._context
+        with context.service.lifecycle.pump(watch.scope):
+            try:
+                connect, opened = partial(self._connect, attempt), partial(self._opened, attempt)
+                failed = await pump(connect, opened, self._chunks, watch)
             finally:  # cancelled, too: a client that does not read never takes the failure from the channel
                 context.record.shut_down = is_shut_down(watch)
+        if failed is None:
+            return
+        if not attempt.committed:
+            raise GatewayError.of(failed)
+        attempt.fail(failed)
+        await self._tell(failed)
 
-    async def _connect(self) -> UpstreamResponse:
-        """The response of the attempt that the plan's walk comes to."""
-        first = self._walk.attempt
-        response = await self._walk.send()
-        attempt = self._walk.attempt
+    async def _tell(self, failed: ErrorInfo) -> None:
+        with contextlib.suppress(trio.BrokenResourceError):
+            await self._chunks.send(failed)
+
+    async def _give_up(self, failed: ErrorInfo) -> None:
+        """No attempt has committed: nothing of any reaches the client."""
+        if self._fresh is None:
+            self._delivery.carry(await first_lane(self._walk))
+        await self._tell(failed)
+
+    async def _connect(self, attempt: Attempt) -> UpstreamResponse:
+        """The response of ``attempt`` once its first content is there. Raises ``GatewayError`` where it fails before
+        that."""
+        response = await attempt.send_once()
         try:
-            if attempt is not first:
-                self._delivery.carry(await first_lane(self._walk))
-            translated = self._walk.request.form is Form.TRANSLATED
-            if translated and not is_stream(attempt.target, response):  # which takes the request
-                await offload(attempt.incoming.size, lambda: attempt.incoming.request)
+            attempt.watch.heard()
+            await self._read_on(attempt, response, await self._lane(attempt, response))
         except BaseException:
             await response.aclose()
             raise
         return response
 
-    def _opened(self, response: UpstreamResponse) -> None:
-        """The provider has begun to answer. Raises ``GatewayError`` for an answer that the client cannot be given."""
-        attempt = self._walk.attempt
-        if not is_stream(attempt.target, response):
-            if self._walk.request.form is Form.AS_ASKED:
-                raise GatewayError("upstream", "the provider gave no stream: ask for it without stream=true")
+    async def _lane(self, attempt: Attempt, response: UpstreamResponse) -> Lane:
+        """The lane of the answer, to which whoever listens to the stream listens. Raises ``GatewayError`` for an answer
+        that the client cannot be given."""
+        form = self._walk.request.form
+        if is_stream(attempt.target, response):
+            if self._fresh is not attempt:
+                self._delivery.carry(await attempt_lane(self._walk, attempt))
+        elif form is Form.AS_ASKED:
+            raise GatewayError("upstream", "the provider gave no stream: ask for it without stream=true")
+        else:
+            await offload(attempt.incoming.size, lambda: attempt.incoming.request)  # which the lane takes
             self._delivery.carry(whole_answer_lane(attempt, self._turn))
+        self._fresh = None
+        return self._delivery.lane
+
+    async def _read_on(self, attempt: Attempt, response: UpstreamResponse, lane: Lane) -> None:
+        """Read up to the first content of the answer, and have it delivered. Nothing of an answer that fails before
+        that, or in the same piece, has gone to the client: another attempt may follow."""
+        first, size = [], 0
+        try:
+            async for chunk in response.chunks():
+                attempt.watch.heard()
+                first.append(lane.feed(chunk))
+                size += len(first[-1])
+                if lane.seen.committed or lane.seen.failed is not None or size > HELD:
+                    break
+            else:
+                first.append(lane.end())
+        except FramingError as error:
+            raise GatewayError("upstream", str(error), reason="bad_answer") from error
+        failed = lane.seen.failed or stream_doubt(lane.seen)
+        if failed is not None and (failed is lane.seen.failed or self._walk.goes_on_after(attempt, failed)):
+            raise GatewayError.of(failed)
+        self._delivery.begin(b"".join(first))
+
+    def _opened(self, attempt: Attempt, response: UpstreamResponse) -> None:
+        """The first content is there: the attempt commits."""
         attempt.keep_headers(response)
-        self._walk.commit()
+        self._walk.commit(attempt)
+        self._walk.release()
         if not self._turn.records:  # which keeps it
             self._scope.release_text()
+        if not self._chunks.offer(b""):
+            self._chunks.send_nowait(b"")
 
     def _checker(self) -> Callable[[bytes], None] | None:
         """Holds what goes to the client against its API's grammar, if there is one; a provider's own stream in a

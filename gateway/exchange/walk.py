@@ -1,31 +1,46 @@
 """The walk of a plan: one attempt after the other, until one commits or the policy gives up."""
 
-from typing import Self
+import math
+from collections.abc import Awaitable, Callable
+from typing import Self, TypeAlias, TypeVar
+
+import attrs
+import trio
 
 from gateway.exchange.attempt import Attempt
+from gateway.exchange.conditions import PlaceConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import PlannedRequest
 from gateway.http.offload import offload
+from gateway.ledger.record import Cause
 from gateway.request.prepare import refuse_losses
 from gateway.request.refusal import learned_paths, refused_parts
 from gateway.request.rejections import RejectionKey
+from gateway.routing.fallback import may_go_on
 from gateway.routing.omissions import NOTHING, Omissions
-from gateway.routing.plan import GiveUp, Outcome, Send, Stage
+from gateway.routing.plan import GiveUp, Outcome, Send, Stage, requests_sent
 from gateway.routing.target import Target
 from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
-from streams.pipe import Watch
+from streams.pipe import SHUTTING_DOWN, Watch
+
+T = TypeVar("T")
+
+Ask: TypeAlias = Callable[[Attempt], Awaitable[T]]
+"""Sends an attempt's request and reads its answer: up to its first content and on, or all of it. Raises
+``GatewayError`` where the attempt has failed before anything of it went to the client."""
 
 
 class Walk:
-    """``attempt`` is the one under way. Used by one task at a time; made by ``begin``."""
+    """``attempt`` is the one under way, or has committed. Used by one task at a time; made by ``begin``."""
 
     attempt: Attempt
 
     def __init__(self, context: ExchangeContext, request: PlannedRequest) -> None:
         self.request = request
         self._context = context
+        self._conditions = PlaceConditions(context, request.plan)
         self._outcomes: tuple[Outcome, ...] = ()
 
     @classmethod
@@ -36,52 +51,120 @@ class Walk:
         walk.attempt = await walk._next()
         return walk
 
-    async def send(self) -> UpstreamResponse:
-        """The response of the first attempt whose provider gives a good status. Raises ``GatewayError`` when the policy
-        gives up."""
+    async def run(self, ask: Ask[T]) -> T:
+        """What ``ask`` gives for the first attempt that does not fail. Raises ``GatewayError`` when the policy gives
+        up. Cancellation ends whatever is under way: a wait, or a request, whose connection is closed."""
         while True:
             try:
-                response = await self.attempt.send_once()
+                return await self._asked(self.attempt, ask)
             except GatewayError as error:
-                await self.fail(error.failed)
-            else:
-                self._learn()
-                return response
+                await self._fail(self.attempt, error.failed)
+            self.attempt = await self._next()
 
     async def read_all(self) -> tuple[UpstreamResponse, bytes]:
-        """The same with the whole body. Cancellation closes the connection, and so do the target's timeouts and the end
-        of the drain, which are raised as ``GatewayError``."""
-        watch = Watch(self.attempt.target.entry.timeouts)
+        """The first good answer with its whole body. Cancellation closes the connection, and so do the target's
+        timeouts and the end of the drain, which are raised as ``GatewayError``."""
+        found = await self.run(self.read_body)
+        self.commit(self.attempt)
+        return found
+
+    async def read_body(self, attempt: Attempt) -> tuple[UpstreamResponse, bytes]:
+        """The answer of ``attempt`` with its whole body: an ``Ask``."""
+        watch = attempt.watch
         with self._context.service.lifecycle.pump(watch.scope), watch.scope:
-            while True:
-                response = await self.send()
-                try:
-                    return response, await self.attempt.read_all(response, watch)
-                except GatewayError as error:
-                    await self.fail(error.failed)
+            response = await attempt.send_once()
+            return response, await attempt.read_all(response, watch)
         self._context.record.shut_down = is_shut_down(watch)
         raise GatewayError.of(watch.failed())
 
-    async def fail(self, failed: ErrorInfo) -> None:
-        """The attempt has failed: go on to the next one. Raises ``GatewayError`` when the policy gives up."""
-        attempt = self.attempt
-        refused = NOTHING
-        if attempt.stage is Stage.SENDING:
-            refused = await offload(self.request.incoming.size, self._refused, failed)
-        outcome = Outcome(attempt.target, failed, attempt.stage, attempt.step.omissions, refused)
-        self._outcomes = (*self._outcomes, outcome)
-        self.attempt = await self._next()
+    def commit(self, attempt: Attempt) -> None:
+        """The answer of ``attempt`` goes to the client: there is no other attempt."""
+        self.attempt = attempt
+        attempt.commit()
+        self._learn()
 
-    def commit(self) -> None:
-        """The attempt's answer goes to the client: there is no other attempt."""
+    def release(self) -> None:
+        """Let go of the request's text, which may be megabytes, for as long as the answer takes."""
         self.request = self.request.released()
         self.attempt.release_request()
+
+    def may_go_on(self, attempt: Attempt) -> bool:
+        """Whether another attempt might follow."""
+        return requests_sent(self._outcomes) + attempt.requests < self.request.plan.retries.attempts
+
+    def goes_on_after(self, attempt: Attempt, failed: ErrorInfo) -> bool:
+        """Whether another attempt would follow if ``attempt`` had ``failed``: what it has been given is an answer, too,
+        where there is no better."""
+        outcomes = (*self._outcomes, self._outcome(attempt, failed))
+        step = self.request.plan.policy.next(self.request.plan, outcomes, self._conditions)
+        return isinstance(step, Send) and all(outcome.failed != failed for outcome in self._outcomes)
+
+    # One attempt
+
+    async def _asked(self, attempt: Attempt, ask: Ask[T]) -> T:
+        attempt.begin(added=bool(self._outcomes))
+        try:
+            if attempt.step.after:
+                await self._wait(attempt)
+            attempt.watch = Watch(attempt.target.entry.timeouts, self._patience(attempt))
+            return await ask(attempt)
+        except GatewayError as error:
+            attempt.fail(self._as_counted(error.failed))
+            raise
+        finally:
+            attempt.close()
+
+    async def _wait(self, attempt: Attempt) -> None:
+        """Wait as long as the attempt's step says, and for a target that is out until it is due: another failure may
+        have put that off. Raises ``GatewayError`` at the end of the drain, and where there is no time for more."""
+        plan, lifecycle = self.request.plan, self._context.service.lifecycle
+        seconds, waited = attempt.step.after, 0.0
+        while seconds:
+            with trio.CancelScope() as scope, lifecycle.pump(scope):
+                await trio.sleep(seconds)
+            if scope.cancelled_caught:
+                self._context.record.shut_down = True
+                raise GatewayError.of(SHUTTING_DOWN)
+            waited += seconds
+            self._context.record.waited += seconds
+            seconds = attempt.seconds_out()
+            if waited + seconds > plan.retries.wait or self._conditions.now + seconds >= plan.deadline:
+                raise GatewayError.of(attempt.still_out(seconds))
+
+    def _patience(self, attempt: Attempt) -> float:
+        """The seconds that the attempt's first content may take."""
+        plan = self.request.plan
+        left = math.inf if plan.deadline == math.inf else max(0.0, plan.deadline - self._conditions.now)
+        route = plan.route
+        if route is None or route.first_content is None or not self.request.incoming.stream:
+            return left
+        return min(left, route.first_content) if may_go_on(plan, self._outcomes, attempt.target) else left
+
+    def _as_counted(self, failed: ErrorInfo) -> ErrorInfo:
+        """``failed`` as it counts for the target: that a client has no more time says nothing of that
+        (BerriAI/litellm#41223)."""
+        late = self._conditions.now >= self.request.plan.deadline
+        return attrs.evolve(failed, reason=None) if late and failed.reason == "timeout" else failed
+
+    async def _fail(self, attempt: Attempt, failed: ErrorInfo) -> None:
+        """Put on record that the attempt has failed."""
+        outcome = self._outcome(attempt, self._as_counted(failed))
+        if attempt.stage is Stage.SENDING:
+            refused = await offload(self.request.incoming.size, self._refused, attempt, failed)
+            outcome = attrs.evolve(outcome, refused=refused)
+        self._outcomes = (*self._outcomes, outcome)
+
+    def _outcome(self, attempt: Attempt, failed: ErrorInfo) -> Outcome:
+        omissions = attempt.step.omissions
+        return Outcome(attempt.target, failed, attempt.stage, omissions, requests=attempt.requests)
+
+    # The next one
 
     async def _next(self) -> Attempt:
         """The attempt of the next step that can be prepared."""
         plan = self.request.plan
         while True:
-            step = plan.policy.next(plan, self._outcomes)
+            step = plan.policy.next(plan, self._outcomes, self._conditions)
             if isinstance(step, GiveUp):
                 raise GatewayError.of(step.failed)
             try:
@@ -97,7 +180,7 @@ class Walk:
         left = step.omissions.union(known) if known else step.omissions
         request = self.request
         prepared = await offload(request.incoming.size, request.prepare, step.target, left)
-        attempt = Attempt(context, request, step, prepared)
+        attempt = Attempt(context, request, step, prepared, self._cause(step))
         if not self._outcomes:  # also of a request that is refused here the client is told what it would lose
             attempt.report()
         if attempt.prepared.outgoing.dropped and context.strict:
@@ -106,9 +189,13 @@ class Walk:
             attempt.report()
         return attempt
 
-    def _refused(self, failed: ErrorInfo) -> Omissions:
+    def _cause(self, step: Send) -> Cause:
+        if not self._outcomes:
+            return "first"
+        return "retry" if any(outcome.target is step.target for outcome in self._outcomes) else "fallback"
+
+    def _refused(self, attempt: Attempt, failed: ErrorInfo) -> Omissions:
         """The parts of the attempt's request that ``failed`` names, and that may go."""
-        attempt = self.attempt
         without = self.request.prepare
         return refused_parts(failed, attempt.prepared, attempt.sent, lambda left: without(attempt.target, left))
 
@@ -127,4 +214,4 @@ def known_omissions(context: ExchangeContext, target: Target) -> Omissions:
 
 def is_shut_down(watch: Watch) -> bool:
     """True if it was the end of the drain that cut what ``watch`` is over, and not its own limits."""
-    return watch.scope.cancelled_caught and watch.failed().kind == "overloaded"
+    return watch.scope.cancelled_caught and watch.failed() is SHUTTING_DOWN

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from gateway.routing.plan import Outcome, Plan, Policy, PolicyRule, Step
+from gateway.routing.plan import Conditions, Outcome, Plan, Policy, PolicyRule, Step
 
 
 @attrs.frozen
@@ -14,8 +14,8 @@ class InOrder:
     rules: tuple[PolicyRule, ...]
     otherwise: Policy
 
-    def next(self, plan: Plan, outcomes: Sequence[Outcome]) -> Step:
+    def next(self, plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step:
         for rule in self.rules:
-            if (step := rule.next(plan, outcomes)) is not None:
+            if (step := rule.next(plan, outcomes, conditions)) is not None:
                 return step
-        return self.otherwise.next(plan, outcomes)
+        return self.otherwise.next(plan, outcomes, conditions)

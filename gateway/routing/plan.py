@@ -1,19 +1,24 @@
-"""A plan for one request: the targets that may answer it, and the policy that decides on each next attempt.
+"""A plan for one request: the places that may answer it, and the policy that decides on each next attempt.
 
-All of it is pure: a policy sees a plan and the outcomes of the attempts so far, and says what is done next. Who walks
-the plan sends, waits and commits (``gateway/exchange/walk.py``).
+All of it is pure: a policy sees a plan, the outcomes of the attempts so far and the conditions of the moment, and says
+what is done next. Who walks the plan sends, waits and commits (``gateway/exchange/walk.py``).
 """
 
 import enum
+import math
 from collections.abc import Callable, Sequence
 from operator import is_
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, Self, TypeAlias
 
 import attrs
 
+from gateway.config.settings import Retries, Route
 from gateway.routing.omissions import NOTHING, Omissions
 from gateway.routing.target import Target
 from streams.events import UNAVAILABLE, ErrorInfo, FailureReason
+
+ASKED_ONCE: Final = Retries(attempts=1, deadline=math.inf)
+"""What holds for a name with one target where nothing is configured: clients ask again by themselves."""
 
 
 class Stage(enum.Enum):
@@ -30,20 +35,27 @@ class Stage(enum.Enum):
 @attrs.frozen
 class Outcome:
     """A failed attempt. ``failed`` is fit for the client. ``omissions`` are those of its step, ``refused`` is what the
-    provider has named as its reason, where it stood in the request and may be left out."""
+    provider has named as its reason, where it stood in the request and may be left out; ``requests`` were sent for
+    it."""
 
     target: Target
     failed: ErrorInfo
     stage: Stage = Stage.SENDING
     omissions: Omissions = NOTHING
     refused: Omissions = NOTHING
+    requests: int = 1
+
+
+def requests_sent(outcomes: Sequence[Outcome]) -> int:
+    """How many requests have gone to providers."""
+    return sum([outcome.requests for outcome in outcomes if outcome.stage is not Stage.PREPARING])
 
 
 @attrs.frozen
 class Outage:
     """A target that is out: ``until`` a moment of the clock of ``Conditions``, for the ``reason`` why it last failed.
-    ``failed`` is that failure, for the gateway's eyes, where it is known. ``tried``: its time is over, and one request
-    is finding out."""
+    ``failed`` is that failure, for the gateway's eyes, where it is known. ``tried``: one request finds out how it is,
+    or waits to do so."""
 
     reason: FailureReason
     until: float
@@ -81,10 +93,35 @@ class GiveUp:
 Step: TypeAlias = Send | GiveUp
 
 
+class Conditions(Protocol):
+    """What is known of the places at one moment."""
+
+    @property
+    def now(self) -> float:
+        """Seconds of some clock."""
+        ...
+
+    def outage(self, target: Target, *, alone: bool) -> Outage | None:
+        """Why ``target`` should not be asked now; ``alone``: there is no other for the request."""
+        ...
+
+    def may_add(self, target: Target) -> bool:
+        """Whether ``target`` may get one request more than clients have brought."""
+        ...
+
+    def is_warm(self, target: Target) -> bool:
+        """Whether the provider of ``target`` has the request's conversation in its cache."""
+        ...
+
+    def jitter(self) -> float:
+        """A random number from 0 to 1."""
+        ...
+
+
 class Policy(Protocol):
     """Decides on every step of a plan."""
 
-    def next(self, plan: "Plan", outcomes: Sequence[Outcome]) -> Step:
+    def next(self, plan: "Plan", outcomes: Sequence[Outcome], conditions: Conditions) -> Step:
         """The step after ``outcomes``, which are in order and empty at the beginning. The same arguments give the same
         step; sooner or later it is ``GiveUp``."""
         ...
@@ -93,21 +130,42 @@ class Policy(Protocol):
 class PolicyRule(Protocol):
     """Decides on those steps of a plan that it has to do with."""
 
-    def next(self, plan: "Plan", outcomes: Sequence[Outcome]) -> Step | None:
+    def next(self, plan: "Plan", outcomes: Sequence[Outcome], conditions: Conditions) -> Step | None:
         """As a policy's, or ``None`` where the rule has nothing to say."""
         ...
 
 
 @attrs.frozen
 class Plan:
-    """``targets`` in the order of preference, at least one. ``deadline`` is the moment of trio's clock by which an
-    attempt has to commit, for policies that ask again; ``None`` is no limit."""
+    """``candidates`` in the order of preference, at least one. ``deadline`` is the moment of trio's clock by which an
+    attempt has to commit. ``passed_over`` are failures that would have come from places that were left out for them, by
+    the place's group. ``route`` is there where the client's name is one."""
 
-    targets: tuple[Target, ...]
+    candidates: tuple[Candidate, ...]
     policy: Policy
-    deadline: float | None = None
+    retries: Retries = ASKED_ONCE
+    route: Route | None = None
+    deadline: float = math.inf
+    passed_over: tuple[tuple[int, FailureReason], ...] = ()
+
+    @classmethod
+    def to(cls, target: Target, policy: Policy) -> Self:
+        """The plan that asks ``target`` alone."""
+        return cls((Candidate(target),), policy)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        return tuple([candidate.target for candidate in self.candidates])
+
+    @property
+    def first(self) -> Target:
+        """The target that is preferred to all others."""
+        return self.candidates[0].target
 
     def with_each(self, change: Callable[[Target], Target]) -> "Plan":
         """The plan with ``change(target)`` in place of each target."""
-        targets = tuple(map(change, self.targets))
-        return self if all(map(is_, targets, self.targets)) else attrs.evolve(self, targets=targets)
+        targets = tuple([change(candidate.target) for candidate in self.candidates])
+        if all(map(is_, targets, self.targets)):
+            return self
+        changed = zip(self.candidates, targets, strict=True)
+        return attrs.evolve(self, candidates=tuple(attrs.evolve(one, target=target) for one, target in changed))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from gateway.routing.plan import Outcome, Plan, Send, Stage
+from gateway.routing.plan import Conditions, Outcome, Plan, Send, Stage, requests_sent
 
 MOST = 5
 """Further attempts at one target. Providers name one member at a time (anthropics/claude-code#21612)."""
@@ -14,12 +14,14 @@ class RetryWithout:
     """Leaves out what the last outcome says that was ``refused``: reasoning before anything else, because providers
     that refuse it say so in words that may be taken for a member."""
 
-    def next(self, plan: Plan, outcomes: Sequence[Outcome]) -> Send | None:
+    def next(self, plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Send | None:
         if not outcomes:
             return None
         last = outcomes[-1]
         tried = [outcome for outcome in outcomes if outcome.target is last.target]
         if last.stage is Stage.PREPARING or not last.refused or len(tried) > MOST:
+            return None
+        if plan.retries.attempts > 1 and requests_sent(outcomes) >= plan.retries.attempts:
             return None
         refused = attrs.evolve(last.refused, paths=()) if last.refused.reasoning else last.refused
         return Send(last.target, last.omissions.union(refused))

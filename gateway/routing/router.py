@@ -7,12 +7,12 @@ from functools import lru_cache
 import attrs
 
 from gateway.config.names import Found, May, Meaning, Names
-from gateway.config.settings import Config, ModelEntry, Route, RouteTarget
+from gateway.config.settings import Config, ModelEntry, Retries, Route, RouteTarget
 from gateway.config.urls import MASK, masked
 from gateway.http.headers import Headers
+from gateway.routing.fallback import FALLBACK
 from gateway.routing.in_order import InOrder
-from gateway.routing.once import ONCE
-from gateway.routing.plan import Candidate, Plan, Policy
+from gateway.routing.plan import ASKED_ONCE, Candidate, Plan, Policy
 from gateway.routing.retry_without import RetryWithout
 from gateway.routing.target import LaneName, Target
 from providers.apis import CODECS
@@ -26,7 +26,7 @@ from streams.events import Api
 REMEMBERED, SHORT = 512, 256
 """Of how many names that clients have asked for, and of up to how many characters, the plans are at hand."""
 
-POLICY: Policy = InOrder((RetryWithout(),), ONCE)
+POLICY: Policy = InOrder((RetryWithout(),), FALLBACK)
 """How the attempts of every plan follow one another."""
 
 
@@ -49,7 +49,7 @@ class Explanation:
 
     @property
     def target(self) -> Target:
-        return self.plan.targets[0]
+        return self.plan.first
 
     @property
     def lane(self) -> LaneName:
@@ -79,16 +79,27 @@ class Router:
 
     def resolve(self, model: str | None, api: Api, may: May | None = None) -> Target:
         """The first target of ``plan``. Raises the same errors."""
-        return self.plan(model, api, may).targets[0]
+        return self.plan(model, api, may).first
 
     def _planned(self, model: str | None, api: Api, may: May | None = None) -> Plan:
-        return _plan(self._names.meaning(model, may), model, api)
+        return self._plan(self._names.meaning(model, may), model, api)
+
+    def _plan(self, meaning: Meaning, asked: str | None, api: Api) -> Plan:
+        candidates = _candidates(meaning, asked, api)
+        return Plan(candidates, POLICY, self._retries(meaning.route, candidates[0].target.entry), meaning.route)
+
+    def _retries(self, route: Route | None, entry: ModelEntry) -> Retries:
+        """A name with one target is asked once where nothing else is said: every client asks again by itself, and both
+        together multiply."""
+        if route is not None:
+            return route.retries or self._config.retries or Retries()
+        return entry.retries or self._config.retries or ASKED_ONCE
 
     def explain(self, model: str | None, api: Api) -> Explanation:
         """``plan`` with its reasons. Raises the same errors."""
         meaning = self._names.meaning(model)
-        plan = _plan(meaning, model, api)
-        target = plan.targets[0]
+        plan = self._plan(meaning, model, api)
+        target = plan.first
         betas = ((BETA, ",".join(target.betas)),) if target.betas else ()
         url = target.address(CODECS[target.api].wire.suffix())
         return Explanation(plan, _why(meaning, target), masked(url), (*betas, *_masked(target)))
@@ -123,10 +134,6 @@ def _listed(entry: ModelEntry) -> tuple[str, ...]:
     if not entry.wildcard:
         return (entry.name,)
     return tuple(f"{entry.prefixes[0]}/{model}" for model in entry.provider.models)
-
-
-def _plan(meaning: Meaning, asked: str | None, api: Api) -> Plan:
-    return Plan(tuple(candidate.target for candidate in _candidates(meaning, asked, api)), POLICY)
 
 
 def _candidates(meaning: Meaning, asked: str | None, api: Api) -> tuple[Candidate, ...]:

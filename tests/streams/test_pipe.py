@@ -17,7 +17,8 @@ Items: TypeAlias = list[Chunk]
 
 async def pump_into(handoff: Handoff[Chunk], connect: Any, opened: Any, watch: Watch) -> None:
     with handoff:
-        await pump(connect, opened, handoff, watch)
+        if (failed := await pump(connect, opened, handoff, watch)) is not None:
+            await handoff.send(failed)
 
 
 async def take_all(handoff: Handoff[Chunk], pause: float = 0.0) -> Items:

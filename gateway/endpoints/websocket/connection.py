@@ -307,7 +307,7 @@ class _Connection:
     async def _prewarm(self, exchange: Exchange, members: Members, body: bytes) -> Response:
         planned = await exchange.read(body)
         id = own_id("resp_")
-        events = prewarm(id, planned.incoming, planned.plan.targets[0])
+        events = prewarm(id, planned.incoming, planned.plan.first)
         self._prewarmed.remember(id, members)
         exchange.record.whole = True
         return exchange.respond(events, 200, STREAM_HEADERS)

@@ -43,7 +43,10 @@ class Stream:
 
     async def _pump(self) -> None:
         with self._chunks:
-            await pump(self.upstream.connect, self.upstream.opened.append, self._chunks, Watch(self._timeouts))
+            opened = self.upstream.opened.append
+            failed = await pump(self.upstream.connect, opened, self._chunks, Watch(self._timeouts))
+            if failed is not None:
+                await self._chunks.send(failed)
 
     async def read(self) -> list[tuple[float, bytes]]:
         """What the client gets to the end, and when."""

@@ -28,7 +28,7 @@ from gateway.request.parse import read_incoming
 from gateway.request.prepare import prepare
 from gateway.routing.in_order import InOrder
 from gateway.routing.once import ONCE
-from gateway.routing.plan import Outcome, Plan, Send
+from gateway.routing.plan import Candidate, Conditions, Outcome, Plan, Send
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from gateway.upstream.client import Upstream
@@ -43,7 +43,7 @@ DOWN = (503, b'{"error": {"message": "try later", "type": "overloaded_error"}}')
 class NextTarget:
     """Goes on with the next target, whatever has failed."""
 
-    def next(self, plan: Plan, outcomes: Sequence[Outcome]) -> Send | None:
+    def next(self, plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Send | None:
         return Send(plan.targets[len(outcomes)]) if 0 < len(outcomes) < len(plan.targets) else None
 
 
@@ -90,7 +90,7 @@ class Stage:
         body = {"model": "any", "messages": [{"role": "user", "content": "hi"}], **members}
         incoming = read_incoming("chat", json.dumps(body).encode())
         targets = tuple(self.router.resolve(model, "chat") for model in models)
-        request = PlannedRequest(incoming, Plan(targets, policy), partial(prepare, incoming))
+        request = PlannedRequest(incoming, Plan(tuple(map(Candidate, targets)), policy), partial(prepare, incoming))
         return await Walk.begin(self.context, request)
 
 
@@ -188,6 +188,6 @@ async def test_the_request_is_let_go_once_an_attempt_commits():
     async with staged(Providers({"/v1/chat/completions": answer("chat")})) as stage:
         walk = await stage.walk(["by-chat"])
         await walk.read_all()
-        walk.commit()
+        walk.release()
     held = walk.request.incoming.body, walk.attempt.incoming.body, walk.attempt.prepared.outgoing.body
     assert held == (b"", b"", b"")

@@ -1,5 +1,7 @@
 """Policies as tables: the outcomes so far, and the step that comes next."""
 
+from collections.abc import Collection, Mapping
+
 import attrs
 import pytest
 
@@ -7,9 +9,10 @@ from gateway.config.loading import from_mapping
 from gateway.routing.in_order import InOrder
 from gateway.routing.omissions import NOTHING, Omissions
 from gateway.routing.once import ONCE
-from gateway.routing.plan import GiveUp, Outcome, Plan, PolicyRule, Send, Stage
+from gateway.routing.plan import Candidate, GiveUp, Outage, Outcome, Plan, PolicyRule, Send, Stage
 from gateway.routing.retry_without import MOST, RetryWithout
 from gateway.routing.router import POLICY, Router
+from gateway.routing.target import Target
 from streams.events import ErrorInfo
 
 CONFIG = {
@@ -29,12 +32,38 @@ WITHOUT_BOTH = Omissions(paths=(USER, SEED))
 REASONING = Omissions(reasoning=True)
 
 
+@attrs.define
+class Moment:
+    """Conditions as a test wants them."""
+
+    now: float = 0.0
+    out: Mapping[str, Outage] = attrs.field(factory=dict)
+    warm: Collection[str] = ()
+    random: float = 1.0
+    adds: bool = True
+
+    def outage(self, target: Target, *, alone: bool) -> Outage | None:
+        return self.out.get(target.place)
+
+    def may_add(self, target: Target) -> bool:
+        return self.adds
+
+    def is_warm(self, target: Target) -> bool:
+        return target.place in self.warm
+
+    def jitter(self) -> float:
+        return self.random
+
+
+CONDITIONS = Moment()
+
+
 def failed(failure: ErrorInfo = REFUSED, **fields: object) -> Outcome:
     return Outcome(FIRST, failure, **fields)  # type: ignore[arg-type]
 
 
 def step(policy: PolicyRule, *outcomes: Outcome) -> object:
-    return policy.next(Plan((FIRST, SECOND), ONCE), outcomes)
+    return policy.next(Plan((Candidate(FIRST), Candidate(SECOND)), ONCE), outcomes, CONDITIONS)
 
 
 UNSENT = failed(LOSSY, stage=Stage.PREPARING, omissions=WITHOUT_USER)
@@ -96,7 +125,7 @@ class Says:
 
     step: Send | GiveUp | None
 
-    def next(self, plan: object, outcomes: object) -> Send | GiveUp | None:
+    def next(self, plan: object, outcomes: object, conditions: object) -> Send | GiveUp | None:
         return self.step
 
 
@@ -115,7 +144,7 @@ def test_rules_are_asked_in_order(rules, expected):
 
 
 def test_the_router_plans_one_target_with_the_usual_policy():
-    assert ROUTER.plan("second", "chat") == Plan((SECOND,), POLICY, deadline=None)
+    assert ROUTER.plan("second", "chat") == Plan.to(SECOND, POLICY)
 
 
 def test_what_is_explained_is_the_plan():

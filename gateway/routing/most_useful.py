@@ -1,0 +1,71 @@
+"""The failure that a client is told of where several places have failed."""
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+
+from gateway.routing.plan import Outage, Outcome, Stage
+from gateway.routing.target import Target
+from streams.events import UNAVAILABLE, ErrorInfo, FailureReason
+
+ORDER: Final[tuple[FailureReason, ...]] = (
+    "context_too_long", "content_filter", "invalid", "overloaded", "server_error", "rate_limited", "timeout",
+    "bad_answer", "connection", "quota", "credential", "gone",
+)  # fmt: skip
+"""The more useful first. Programs compact a conversation that is too long, and act on what is wrong with a request
+(musistudio/claude-code-router#1799, tensorzero/tensorzero#3648); upon what is over soon they wait."""
+
+LIMITED: Final = ("rate_limited", "quota")
+"""Reasons that are a 429 where there is no other among all."""
+
+
+def most_useful(outcomes: Sequence[Outcome]) -> ErrorInfo:
+    """The failure for the client of ``outcomes``, of which there is at least one, with the reasons of all where several
+    places have failed, and the shortest of their waits."""
+    sent = [outcome for outcome in outcomes if outcome.stage is not Stage.PREPARING]
+    if not sent:
+        return outcomes[0].failed
+    best = min(reversed(sent), key=lambda outcome: _rank(outcome.failed, sent)).failed
+    places = {outcome.target.place: outcome for outcome in sent}
+    if len(places) == 1 or best.reason not in UNAVAILABLE:
+        return best
+    told = ", ".join(f"{place}: {outcome.failed.reason or 'stopped'}" for place, outcome in places.items())
+    return attrs.evolve(best, message=f"{best.message} (asked: {told})", headers=_with_wait(best, outcomes), body=b"")
+
+
+def _rank(failed: ErrorInfo, sent: Sequence[Outcome]) -> int:
+    if failed.reason is None:
+        return len(ORDER)
+    if failed.reason in LIMITED and all(outcome.failed.reason in LIMITED for outcome in sent):
+        return 0
+    return ORDER.index(failed.reason)
+
+
+def _with_wait(best: ErrorInfo, outcomes: Sequence[Outcome]) -> tuple[tuple[str, str], ...]:
+    """The headers of ``best`` with the shortest wait that any has told."""
+    waits = [outcome.failed.wait for outcome in outcomes if outcome.failed.wait is not None]
+    if not waits or best.status not in (429, 503, 529):
+        return best.headers
+    others = tuple(pair for pair in best.headers if pair[0] not in ("retry-after", "retry-after-ms"))
+    return (*others, ("retry-after", str(math.ceil(min(waits)))))
+
+
+def all_out(outages: Sequence[tuple[Target, Outage]], now: float) -> ErrorInfo:
+    """The failure of a request for which every place is out: why, and when the first may be asked again."""
+    due = max(1, math.ceil(min(outage.until for _, outage in outages) - now))
+    told = ", ".join(f"{target.place} is out ({_why(outage, now)})" for target, outage in outages)
+    limited = all(outage.reason in LIMITED for _, outage in outages)
+    return ErrorInfo(
+        "rate_limited" if limited else "overloaded",
+        f"{told}: ask again in {due} s",
+        headers=(("retry-after", str(due)),),
+        wait=float(due),
+    )
+
+
+def _why(outage: Outage, now: float) -> str:
+    if outage.tried:
+        return f"{outage.reason}, being tried"
+    return f"{outage.reason}, for {max(1, math.ceil(outage.until - now))} s"
